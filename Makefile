@@ -1,0 +1,37 @@
+# Two commands matter: `make demo` and `make test`. Both set up what is missing first.
+PYTHON ?= python3.11
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+export HF_HUB_DISABLE_TELEMETRY = 1
+
+.PHONY: setup demo test lint check-types study-demo clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints-cpu.txt
+	@command -v $(PYTHON) >/dev/null || { echo "potstill needs Python 3.11 or newer; set PYTHON=/path/to/python3"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints-cpu.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints-cpu.txt -e '.[dev]'
+	@touch $@
+
+demo: setup           ## teacher -> rows -> students -> one table and one plot, under runs/demo
+	$(BIN)/python -m examples.demo --output runs/demo
+
+study-demo: setup     ## the demo's table over three seeds
+	$(BIN)/python -m examples.demo --output runs/study-demo --seeds 0 1 2
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+check-types: setup
+	$(BIN)/mypy
+
+test: lint check-types
+	$(BIN)/python -m pytest -n 2
+
+clean:
+	rm -rf $(VENV) runs dist build

@@ -1,0 +1,1 @@
+"""Students: TRL runs over the rows that synth writes."""

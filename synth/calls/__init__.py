@@ -1,0 +1,1 @@
+"""The only door to a teacher: look up, reserve, admit, ask, journal."""

@@ -1,0 +1,195 @@
+"""The door: one call from key to journaled reply."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import tenacity
+
+from synth.calls.admission import Gate
+from synth.calls.budget import FREE, Budget, Price
+from synth.calls.journal import Journal
+from synth.errors import Stopped, TeacherBusy, TeacherError, WrongUse, did_you_mean
+from synth.records import Completion, Request
+from synth.teachers.base import Reply, Teacher, load_reply, read_chat
+
+# A run whose first calls all end like this is aimed wrong: asking the rest would fail the rest.
+HOPELESS = 20
+
+
+@dataclass
+class Stats:
+    """Calls of this run: asked of a teacher, reused from the journal, asked again, failed by class."""
+
+    asked: int = 0
+    reused: int = 0
+    retried: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+
+
+class Door:
+    """One teacher behind a gate, a journal and a budget.
+
+    Args:
+        attempts: calls for one request at most; a rate limit (429) uses up none.
+        patience: seconds for one request at most, waiting included.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        journal: Journal,
+        *,
+        gate: Gate,
+        budget: Budget,
+        price: Price = FREE,
+        attempts: int = 6,
+        patience: float = 900.0,
+        stats: Stats | None = None,
+    ) -> None:
+        self.teacher, self.journal, self.gate, self.budget, self.price = teacher, journal, gate, budget, price
+        self.attempts, self.patience = attempts, patience
+        self.stats = stats or Stats()
+        self.closing = False
+        self._flying: dict[str, asyncio.Future[Completion]] = {}
+
+    async def ask(self, request: Request) -> tuple[str, Completion]:
+        """(key, completion) of a request: from the journal, from a twin in flight, or from the teacher.
+
+        Raises:
+            TeacherError: the request failed, after retries where they make sense.
+            Stopped, BudgetReached: the run is over.
+        """
+        key = request.key()
+        raw = self.journal.get(key)
+        if raw is not None:
+            self.stats.reused += 1
+            return key, read_chat(load_reply(raw)[0])
+        twin = self._flying.get(key)
+        if twin is not None:
+            self.stats.reused += 1
+            return key, await asyncio.shield(twin)
+        return key, await self._lead(key, request)
+
+    async def _lead(self, key: str, request: Request) -> Completion:
+        """Asks on behalf of every twin that arrives meanwhile."""
+        future: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
+        self._flying[key] = future
+        try:
+            completion = await self._paid(key, request)
+        except BaseException as error:
+            future.set_exception(error if isinstance(error, Exception) else TeacherBusy("interrupted"))
+            future.exception()  # a twin may or may not be there to see it
+            raise
+        finally:
+            del self._flying[key]
+        future.set_result(completion)
+        return completion
+
+    async def _paid(self, key: str, request: Request) -> Completion:
+        reserved = self.price.worst(request) if self.budget.cap is not None else 0.0
+        await self.budget.reserve(reserved)
+        cost = 0.0
+        try:
+            reply = await self._answer(request)
+            cost = self.price.cost(reply.completion)
+            await self.journal.append(key, reply.raw, reply.completion, cost)
+        except TeacherError as error:
+            self.stats.failed[error.kind] += 1
+            self._lose_hope(error)
+            raise
+        finally:
+            await self.budget.settle(reserved, cost)
+        return reply.completion
+
+    async def _answer(self, request: Request) -> Reply:
+        """The first try goes straight through; only a busy teacher brings in the machinery of retries."""
+        try:
+            return await self._once(request)
+        except TeacherBusy as busy:
+            return await self._again(request, busy)
+
+    async def _again(self, request: Request, busy: TeacherBusy) -> Reply:
+        tries = _Tries(self.attempts, used=0 if busy.limited else 1)
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(TeacherBusy),
+            stop=tenacity.stop_any(tenacity.stop_after_delay(self.patience), tries.spent, lambda _: self.closing),
+            wait=tenacity.wait_random_exponential(multiplier=0.5, max=30),
+            after=tries.count,
+            reraise=True,
+        )
+        await asyncio.sleep(tenacity.wait_random(0.1, 0.6)(tenacity.RetryCallState(retrying, None, (), {})))
+        async for attempt in retrying:
+            with attempt:
+                self.stats.retried += 1
+                return await self._once(request)
+        raise busy
+
+    async def _once(self, request: Request) -> Reply:
+        await self.gate.enter()
+        self.stats.asked += 1
+        try:
+            reply = await self.teacher.ask(request)
+        except BaseException as error:
+            self.gate.failed(error)
+            raise
+        self.gate.succeeded()
+        return reply
+
+    def _lose_hope(self, error: TeacherError) -> None:
+        """Stops a run of which nothing has come back and everything failed."""
+        failed = sum(self.stats.failed.values())
+        if failed >= HOPELESS and not self.journal.totals.replies and error.kind != "not_recorded":
+            raise Stopped(error.kind, f"the first {failed} requests all failed; the last one: {error}") from error
+
+
+class _Tries:
+    """Counts attempts; a rate limit uses up none."""
+
+    def __init__(self, most: int, used: int) -> None:
+        self.most, self.used = most, used
+
+    def spent(self, state: tenacity.RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome else None
+        busy_limit = isinstance(error, TeacherBusy) and error.limited
+        return self.used + (0 if busy_limit else 1) >= self.most
+
+    def count(self, state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        self.used += 0 if isinstance(error, TeacherBusy) and error.limited else 1
+
+
+class Doors:
+    """The doors of a run by role (`teacher`, `critic`, ...)."""
+
+    def __init__(self, doors: Mapping[str, Door], journal: Journal) -> None:
+        self.doors, self.journal = dict(doors), journal
+
+    def door(self, role: str) -> Door:
+        """The door of a role.
+
+        Raises:
+            WrongUse: no teacher was given for the role.
+        """
+        if role not in self.doors:
+            todo = f"Add --teacher {role}=PROVIDER/MODEL. {did_you_mean(role, self.doors)}"
+            raise WrongUse("--teacher", f"none for the role {role!r}", "one teacher per role of the pack", todo)
+        return self.doors[role]
+
+    async def ask(self, role: str, request: Request) -> tuple[str, Completion]:
+        """(key, completion) through the role's door."""
+        return await self.door(role).ask(request)
+
+    def hurry(self) -> None:
+        """From now on no request is asked again; what is in flight may come back."""
+        for door in self.doors.values():
+            door.closing = True
+
+    async def close(self) -> None:
+        """Closes every teacher, then the journal."""
+        for door in self.doors.values():
+            await door.teacher.close()
+        await self.journal.close()

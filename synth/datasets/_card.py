@@ -1,0 +1,53 @@
+"""The dataset card of a run: what was asked, kept and dropped, by whom, and at what cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_HEAD = """---
+configs:
+- config_name: default
+  data_files: data/*.parquet
+- config_name: dropped
+  data_files: dropped/*.parquet
+tags: [distillation, synthetic]
+---
+"""
+
+
+def make_card(run: dict[str, Any]) -> str:
+    """README.md of a run folder, from its run.json."""
+    pack, counts, cost = run["pack"], run["counts"], run["cost"]
+    lines = [
+        _HEAD + f"# {pack['name']}: {counts['kept']:,} kept of {counts['asked']:,} asked",
+        "",
+        pack["about"],
+        *([f"After {pack['paper']}."] if pack["paper"] else []),
+        "",
+        tally_table(counts),
+        "",
+        f"Pack {pack['name']} version {pack['version']}, hash `{pack['hash']}`. "
+        f"Teachers: {', '.join(f'{role} = {name}' for role, name in run['settings']['teachers'].items())}.",
+        f"Calls: {run['calls']['asked']:,} asked, {run['calls']['reused']:,} reused. Tokens: {cost['prompt_tokens']:,} in, "
+        f"{cost['completion_tokens']:,} out. Cost: {_dollars(cost['usd'])}.",
+        *(["", "A simulated teacher wrote these rows: no model was asked."] if _simulated(run) else []),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def tally_table(counts: dict[str, Any]) -> str:
+    """The tally as a Markdown table; its rows add up to `asked`."""
+    rows = [("kept", "", counts["kept"])]
+    rows += [(kind, reason, n) for kind in ("dropped", "failed") for reason, n in sorted(counts[kind].items())]
+    lines = ["| exit | reason | rows |", "|---|---|---:|"]
+    lines += [f"| {kind} | {reason} | {n:,} |" for kind, reason, n in rows]
+    return "\n".join([*lines, f"| asked | | {counts['asked']:,} |"])
+
+
+def _simulated(run: dict[str, Any]) -> bool:
+    return any(str(name).startswith("simulated/") for name in run["settings"]["teachers"].values())
+
+
+def _dollars(usd: float | None) -> str:
+    return "price unknown" if usd is None else f"${usd:,.4f}"

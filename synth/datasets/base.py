@@ -1,0 +1,79 @@
+"""The contract of an export: a published run in, training rows out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from synth.datasets._folder import RunFolder
+from synth.errors import WrongUse
+from synth.packs import Pack
+from synth.records import Row
+from synth.templates import Template, Templates
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export(ABC):
+    """Base of all export formats."""
+
+    @abstractmethod
+    def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:
+        """Training rows, in the order of the run."""
+
+
+def render(pair: dict[str, Template], values: Row) -> dict[str, str]:
+    """One training row from its two templates."""
+    return {side: template.render(values) for side, template in pair.items()}
+
+
+def pack_of(run: RunFolder) -> Pack:
+    """The pack that a run used: from its own copy in the run folder."""
+    return Pack.load(run.folder / "pack", run.run["settings"]["set"])
+
+
+def export_pair(pack: Pack, where: str, prompt: str | None, completion: str | None) -> dict[str, Template]:
+    """The SFT templates of a pack, with the user's texts in their place where given.
+
+    Raises:
+        WrongUse: the pack has no such templates and the user gave none.
+    """
+    found = pack.exports.get("sft", {}).get("sft", {})
+    given = {"prompt": prompt, "completion": completion}
+    made = {side: pack_templates(pack).compile(text, f"{where}:{side}") for side, text in given.items() if text is not None}
+    pair = {**found, **made}
+    if len(pair) < 2:
+        todo = "Give both: --to 'sft:prompt={{ question }},completion={{ answer }}'."
+        raise WrongUse(where, f"pack {pack.name} without sft templates", "a prompt and a completion", todo)
+    return pair
+
+
+def pack_templates(pack: Pack) -> Templates:
+    """Templates that may include the pack's files."""
+    return Templates(pack.folder)
+
+
+def write_rows(rows: Iterator[dict[str, Any]], output: Path) -> int:
+    """Writes training rows to FILE.jsonl / FILE.parquet, or to a folder that `load_dataset` and TRL read.
+
+    Returns:
+        The number of rows.
+    """
+    from synth.seeds import write_jsonl  # noqa: PLC0415 - hot only here
+
+    if output.suffix == ".jsonl":
+        return write_jsonl(output, rows)
+    path = output if output.suffix == ".parquet" else output / "train.parquet"
+    return _write_parquet(path, rows)
+
+
+def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> int:
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found = list(rows)
+    pq.write_table(pa.Table.from_pylist(found), path, compression="zstd")
+    return len(found)

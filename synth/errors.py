@@ -1,0 +1,102 @@
+"""Every error that this product raises on purpose, as one tree.
+
+PotstillError                exit code
+├── WrongUse                 2   wrong use, pack or input, found before any call
+├── BudgetReached            4   the next call could cross the budget
+├── Stopped                  5   the provider or the machine ended the run (key, quota, model, disk)
+├── TeacherError
+│   ├── TeacherBusy              temporary: asked again
+│   └── TeacherRefused           final for this request: the row fails with its class
+└── Unreadable                   a reply that no parser reads: the row is dropped with its reason
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class PotstillError(Exception):
+    """Root of the tree; `exit_code` is what the commands return for it."""
+
+    exit_code = 1
+
+
+class WrongUse(PotstillError, ValueError):
+    """A mistake in the call, the pack or the input; says where, what was found, what was wanted, what to do."""
+
+    exit_code = 2
+
+    def __init__(self, where: str, got: str, wanted: str, todo: str) -> None:
+        super().__init__(where, got, wanted, todo)
+
+    def __str__(self) -> str:
+        where, got, wanted, todo = self.args
+        return f"{where}: found {got}; wanted {wanted}. {todo}"
+
+
+class BudgetReached(PotstillError):
+    """Raised before the call whose worst case could cross the budget; everything so far is kept."""
+
+    exit_code = 4
+
+
+class Stopped(PotstillError):
+    """Every further request would meet the same end (refused key, empty quota, full disk); resumable."""
+
+    exit_code = 5
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(kind, message)
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.args[1]}"
+
+
+class TeacherError(PotstillError):
+    """A call that brought no reply; `kind` is its failure class."""
+
+    def __init__(self, kind: str, message: str = "") -> None:
+        super().__init__(kind, message)
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.args[1]}"
+
+
+class TeacherBusy(TeacherError):
+    """Temporary. `retry_after` in seconds where the provider said so; `limited` marks a rate limit (429)."""
+
+    def __init__(self, kind: str, message: str = "", *, retry_after: float | None = None, limited: bool = False) -> None:
+        super().__init__(kind, message)
+        self.retry_after = retry_after
+        self.limited = limited
+
+
+class TeacherRefused(TeacherError):
+    """Final for this request (bad request, policy, context length): asking again would bring the same."""
+
+
+class Unreadable(PotstillError):
+    """A reply that the parser cannot read; `reason` is a short code, `detail` quotes what was found."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint for a misspelt name, with the full list behind it.
+
+    >>> did_you_mean("answer_macth", ["answer_match", "length"])
+    'Did you mean answer_match? Known: answer_match, length.'
+    """
+    options = sorted(known)
+    close = get_close_matches(name, options, n=1)
+    start = f"Did you mean {close[0]}? " if close else ""
+    return f"{start}Known: {', '.join(options) or 'none'}."

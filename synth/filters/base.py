@@ -1,0 +1,156 @@
+"""The contract of a filter: one verdict per row, no row edited, every reason declared.
+
+`kept, dropped = SomeFilter(...).split(rows)` works on dicts, lists, streams and datasets, also where an
+event loop already runs (a notebook). Kept rows come back unchanged but for `marks`; dropped ones carry `reason`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+
+from synth.records import Row, Verdict, group_by
+
+if TYPE_CHECKING:
+    from synth.calls.door import Doors
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter(ABC):
+    """Base of all filters.
+
+    Args:
+        unknown: what happens to a row that the filter could not judge: `keep` or `drop`.
+        mode: `drop` lets the verdict decide; `mark` only writes it down and keeps every row.
+    """
+
+    unknown: Literal["keep", "drop"] = "keep"
+    mode: Literal["drop", "mark"] = "drop"
+
+    reads: ClassVar[tuple[str, ...]] = ()
+    reasons: ClassVar[Mapping[str, str]] = {}
+    group: ClassVar[str | None] = None
+    asks: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        """The filter's name in YAML and on the command line: its file's."""
+        return type(self).__module__.rsplit(".", 1)[-1]
+
+    def needs(self) -> tuple[str, ...]:
+        """Fields that a row should have."""
+        return self.reads
+
+    def roles(self) -> tuple[str, ...]:
+        """Teachers that a run must hold open for this filter."""
+        return ()
+
+    def keeps(self, verdict: Verdict) -> bool:
+        """Whether a row with this verdict stays."""
+        return self.mode == "mark" or (self.unknown == "keep" if verdict.keep is None else verdict.keep)
+
+    def named(self, verdict: Verdict) -> Verdict:
+        """The verdict under this filter's name."""
+        return replace(verdict, filter=self.name)
+
+    async def verdicts(self, rows: Sequence[Row], doors: Doors | None = None) -> list[Verdict]:  # noqa: ARG002
+        """One verdict per row of one group (draws of one seed); only critics go through `doors`."""
+        return [self.named(v) for v in self.judge_group(rows)]
+
+    @abstractmethod
+    def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
+        """The plain verdicts of one group."""
+
+    def judge(self, row: Row) -> Verdict:
+        """The verdict on a single row."""
+        return run_async(self.verdicts([row]))[0]
+
+    def split(self, rows: Iterable[Row], *, group: str = "question") -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Kept and dropped rows, each in input order.
+
+        Args:
+            rows: mappings; a `datasets.Dataset` serves.
+            group: the column that draws of one seed share (only group filters look at it).
+
+        Returns:
+            Kept rows with their `marks`, dropped rows with `reason` and `marks`.
+        """
+        return run_async(split_rows([self], list(rows), group=group))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowFilter(Filter):
+    """A filter that judges each row by itself."""
+
+    @abstractmethod
+    def verdict(self, row: Row) -> Verdict:
+        """The verdict on one row."""
+
+    def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
+        """Each row's own verdict."""
+        return [self.verdict(row) for row in rows]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupFilter(Filter):
+    """A filter that sees all draws of one seed at once."""
+
+    group: ClassVar[str | None] = "draws"
+
+
+async def split_rows(
+    filters: Sequence[Filter], rows: list[Row], *, group: str = "question", doors: Doors | None = None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Sends rows through filters in order; what one drops the next does not see."""
+    alive = {position: dict(row) for position, row in enumerate(rows)}
+    dropped: dict[int, dict[str, Any]] = {}
+    for part in filters:
+        for positions in _groups(part, alive, group):
+            found = await part.verdicts([alive[p] for p in positions], doors)
+            for position, verdict in zip(positions, found, strict=True):
+                row = _marked(alive[position], verdict)
+                alive[position] = row
+                if not part.keeps(verdict):
+                    dropped[position] = {**row, "reason": verdict.reason or f"unknown_{part.name}"}
+                    del alive[position]
+    return list(alive.values()), [dropped[p] for p in sorted(dropped)]
+
+
+def _groups(part: Filter, alive: dict[int, dict[str, Any]], column: str) -> list[list[int]]:
+    positions = list(alive)
+    if part.group is None:
+        return [[p] for p in positions] if not part.asks else [positions]
+    keys = group_by(positions, lambda p: repr(alive[p].get(column, alive[p].get("id", p))))
+    return [[positions[i] for i in members] for members in keys.values()]
+
+
+def _marked(row: dict[str, Any], verdict: Verdict) -> dict[str, Any]:
+    word = {"keep": verdict.keep, "reason": verdict.reason, **verdict.marks}
+    return {**row, "marks": {**row.get("marks", {}), verdict.filter: word}}
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine from plain code, also inside a running loop (then in a thread of its own)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
+def text_of(row: Row) -> str:
+    """The raw reply of a row: its `reply`, else its `completion`."""
+    return str(row.get("reply") or row.get("completion") or "")
+
+
+def meta_of(row: Row, name: str) -> Any:
+    """A fact about the call: a column of the row, or of its `meta`."""
+    found = row.get(name)
+    return found if found is not None else (row.get("meta") or {}).get(name)

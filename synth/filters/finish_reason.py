@@ -1,0 +1,47 @@
+"""Keeps rows whose reply came to its own end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from synth.filters.base import RowFilter, meta_of
+from synth.records import Row, Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishReason(RowFilter):
+    """Looks at why the teacher stopped.
+
+    Sees: one row (`finish_reason`, or `meta.finish_reason`). Costs: nothing.
+
+    Args:
+        allowed: finish reasons that are kept; a row whose provider gave none is unknown.
+
+    Reasons:
+        cut_off: the reply hit its token limit.
+        content_filter: the provider held text back.
+        other_finish: any other reason outside `allowed`.
+
+    Marks: `finish_reason`.
+
+    Example:
+        >>> FinishReason().judge({"finish_reason": "length"}).reason
+        'cut_off'
+    """
+
+    allowed: tuple[str, ...] = ("stop", "eos", "end_turn", "tool_calls")
+
+    reasons: ClassVar[dict[str, str]] = {
+        "cut_off": "the reply hit its token limit", "content_filter": "text was held back", "other_finish": "another reason",
+    }  # fmt: skip
+
+    def verdict(self, row: Row) -> Verdict:
+        """The verdict on one row."""
+        found = meta_of(row, "finish_reason")
+        marks = {"finish_reason": found}
+        if found in (None, "", "unknown"):
+            return Verdict(None, "", marks)
+        if found in self.allowed:
+            return Verdict(True, "", marks)
+        return Verdict(False, {"length": "cut_off", "content_filter": "content_filter"}.get(str(found), "other_finish"), marks)

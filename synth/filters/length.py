@@ -1,0 +1,56 @@
+"""Keeps rows whose text is neither too short nor too long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from synth.filters.base import RowFilter, text_of
+from synth.records import Row, Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Length(RowFilter):
+    """Counts words (by white space) or characters of a field.
+
+    Sees: one row. Costs: nothing.
+
+    Args:
+        field: name of the field; the raw reply where a row lacks it.
+        least: fewest that are kept.
+        most: most that are kept; None for no bound.
+        unit: `words` or `chars`.
+
+    Reasons:
+        too_short: fewer than `least`.
+        too_long: more than `most`.
+
+    Marks: `length`.
+
+    Example:
+        >>> Length(least=3).judge({"rationale": "too short"}).reason
+        'too_short'
+    """
+
+    field: str = "rationale"
+    least: int = 1
+    most: int | None = None
+    unit: str = "words"
+
+    reasons: ClassVar[dict[str, str]] = {"too_short": "fewer than least", "too_long": "more than most"}
+
+    def __post_init__(self) -> None:
+        if self.unit not in ("words", "chars"):
+            raise ValueError(f"unit {self.unit!r}; use words or chars")
+        if self.most is not None and self.most < self.least:
+            raise ValueError(f"most={self.most} is below least={self.least}; nothing would be kept")
+
+    def verdict(self, row: Row) -> Verdict:
+        """The verdict on one row."""
+        text = str(row.get(self.field) or text_of(row))
+        length = len(text.split()) if self.unit == "words" else len(text)
+        if length < self.least:
+            return Verdict(False, "too_short", {"length": length})
+        if self.most is not None and length > self.most:
+            return Verdict(False, "too_long", {"length": length})
+        return Verdict(True, "", {"length": length})

@@ -1,0 +1,274 @@
+"""A prompt pack: a folder with pack.yaml, templates and cases, checked whole before any call.
+
+`Pack.load` turns it into steps that render Requests. Data only: no code is read from a pack.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from synth import registry
+from synth.errors import WrongUse, did_you_mean
+from synth.pack_schema import PackSpec, StepSpec, TemplatePair, apply_overrides
+from synth.parsers.base import Parser
+from synth.records import Request, Row, Sampling
+from synth.strict_yaml import line_of, read_text, read_yaml
+from synth.templates import Template, Templates
+
+RENDERED = ("reply", "prompt", "completion", "meta", "id", "reason", "detail")
+
+
+def built_in() -> Path:
+    """The folder of the packs that ship with the product (inside the wheel, or beside the source)."""
+    inside = Path(__file__).parent / "prompts"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "prompts"
+
+
+def pack_names() -> list[str]:
+    """Names of the built-in packs, sorted."""
+    return sorted(p.parent.name for p in built_in().glob("*/pack.yaml"))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One question of a pack: its templates, sampling, parsers and filters.
+
+    Attributes:
+        each: (list field, item name) where the step walks a list; earlier answers are in `history`.
+        parsers: (field that must be present or "", parser); the first that applies reads the reply.
+    """
+
+    name: str
+    role: str
+    user: Template
+    system: Template | None
+    sampling: Sampling
+    draws: int
+    each: tuple[str, str] | None
+    parsers: tuple[tuple[str, Parser], ...]
+    filters: tuple[Any, ...]
+    response_format: Row | None = None
+
+    def request(self, values: Row, *, model: str, family: str, draw: int = 0, seed_id: str = "") -> Request:
+        """The rendered question; draw k of a seeded step asks with seed + k."""
+        messages = [{"role": "user", "content": self.user.render(values)}]
+        if self.system:
+            messages.insert(0, {"role": "system", "content": self.system.render(values)})
+        sampling = self.sampling
+        if draw and sampling.seed is not None:
+            sampling = replace(sampling, seed=sampling.seed + draw)
+        return Request(
+            model=model,
+            messages=tuple(messages),
+            family=family,
+            sampling=sampling,
+            response_format=self.response_format,
+            draw=draw,
+            seed_id=seed_id,
+            step=self.name,
+            inputs=values,
+        )
+
+    def parser_for(self, row: Row) -> Parser:
+        """The first parser whose `when` field the row has."""
+        return next((p for when, p in self.parsers if not when or row.get(when)), self.parsers[-1][1])
+
+    def produces(self) -> dict[str, Any]:
+        """Fields that this step adds to the sample, with their kinds; a step that walks a list adds a list of readings."""
+        found = {name: kind for _, parser in reversed(self.parsers) for name, kind in parser.produces().items()}
+        return {self.name: {self.each[1]: "text", **found}} if self.each else found
+
+    def variables(self) -> frozenset[str]:
+        """Names that the templates read."""
+        return self.user.variables | (self.system.variables if self.system else frozenset())
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A checked pack. `hash` names its content (files and overrides)."""
+
+    spec: PackSpec
+    folder: Path
+    steps: tuple[Step, ...]
+    exports: Mapping[str, Mapping[str, Mapping[str, Template]]]
+    hash: str
+
+    @property
+    def name(self) -> str:
+        """The pack's name."""
+        return self.spec.name
+
+    @classmethod
+    def load(cls, name: str | Path, overrides: Mapping[str, Any] | None = None) -> Pack:
+        """A built-in pack by name, or a folder.
+
+        Args:
+            name: a built-in name or a path.
+            overrides: `step.key` -> value, as `--set` gives them.
+
+        Raises:
+            WrongUse: with file, line, what was found, what was wanted, what to do.
+        """
+        folder = _folder(name)
+        raw, lines = read_yaml(folder / "pack.yaml")
+        apply_overrides(raw, overrides or {}, str(name))
+        try:
+            spec = PackSpec.model_validate(raw)
+        except pydantic.ValidationError as error:
+            raise _spell(error, folder / "pack.yaml", lines) from error
+        builder = _Builder(folder, spec, lines)
+        steps = tuple(builder.step(i, s) for i, s in enumerate(spec.steps))
+        return cls(spec, folder, steps, builder.exports(), _hash(folder, overrides or {}))
+
+    def values(self, row: Row) -> dict[str, Any]:
+        """What templates see of a seed: every declared input (None where optional and absent), constants, examples."""
+        absent: dict[str, Any] = {name: None for name, spec in self.spec.inputs.items() if spec.optional}
+        return {**absent, **row, "examples": self.spec.examples, **self.spec.constants}
+
+    def aliases(self, columns: Mapping[str, Any]) -> dict[str, str]:
+        """Input columns that stand for a declared input which the rows do not have under its own name."""
+        out: dict[str, str] = {}
+        for name, spec in self.spec.inputs.items():
+            alias = next((a for a in spec.aliases if a in columns), None)
+            if name not in columns and alias:
+                out[alias] = name
+        return out
+
+    def rename(self, columns: Mapping[str, Any]) -> dict[str, str]:
+        """What the rows' columns are called on the line: inputs by their aliases, and `seed_NAME` where a step writes NAME."""
+        aliases = self.aliases(columns)
+        taken = {*RENDERED, *(name for step in self.steps for name in step.produces())} - {"id"}
+        return {**{name: f"seed_{name}" for name in columns if name in taken}, **aliases}
+
+    def check_row(self, row: Row, place: str) -> None:
+        """Raises WrongUse where a seed lacks a declared input or has it with another kind."""
+        for name, spec in self.spec.inputs.items():
+            value = next((row[n] for n in (name, *spec.aliases) if row.get(n) is not None), None)
+            if value is None or (value == "" and not spec.optional):
+                if not spec.optional:
+                    got = f"fields {', '.join(row) or '(none)'}" if name not in row else f"an empty {name!r}"
+                    raise WrongUse(place, got, f"field {name!r} ({spec.type})", did_you_mean(name, row))
+            elif not spec.fits(value):
+                raise WrongUse(place, f"{name} = {value!r}"[:200], spec.type, "Correct the row.")
+
+
+class _Builder:
+    """Turns a validated spec into compiled steps, checking that every variable is declared where it is used."""
+
+    def __init__(self, folder: Path, spec: PackSpec, lines: dict[tuple[Any, ...], int]) -> None:
+        self.folder, self.spec, self.lines = folder, spec, lines
+        self.templates = Templates(folder)
+        self.known: dict[str, Any] = {name: "text" for name in (*spec.inputs, "examples", *spec.constants)}
+        self.used: set[str] = set()
+
+    def where(self, *at: Any) -> str:
+        """pack.yaml:LINE of a path in it."""
+        return f"{self.folder / 'pack.yaml'}:{line_of(self.lines, at)}"
+
+    def step(self, index: int, spec: StepSpec) -> Step:
+        """One compiled step; afterwards its fields are known to later ones."""
+        extra = {spec.each[1], "history", "index"} if spec.each else set()
+        if spec.each:
+            self.must_know(spec.each[0], set(), self.where("steps", index, "each"))
+        user = self.file(f"{spec.name}.user.j2", extra, needed=True)
+        assert user is not None  # noqa: S101 - needed=True raises
+        step = Step(
+            name=spec.name,
+            role=spec.teacher,
+            user=user,
+            system=self.file(f"{spec.name}.system.j2", extra),
+            sampling=spec.sampling.record(),
+            draws=spec.draws,
+            each=spec.each,
+            parsers=tuple(self.parser(index, p) for p in spec.parser),
+            filters=tuple(registry.build("synth.filters", f, self.where("steps", index, "filters")) for f in spec.filters),
+            response_format=spec.response_format,
+        )
+        self.known.update(step.produces())
+        for part in step.filters:
+            self.used.update(part.needs())
+        return step
+
+    def parser(self, index: int, spec: Mapping[str, Any]) -> tuple[str, Parser]:
+        """(when, parser) of one parser entry."""
+        where = self.where("steps", index, "parser")
+        spec = dict(spec)
+        when = str(spec.pop("when", ""))
+        parser: Parser = registry.build("synth.parsers", spec, where)
+        self.used.update(parser.reads, {when})
+        if when:
+            self.must_know(when, set(), where)
+        return when, parser
+
+    def file(self, name: str, extra: set[str], *, needed: bool = False) -> Template | None:
+        """A template of the folder, its variables checked; None where it is optional and absent."""
+        path = self.folder / name
+        if not path.exists() and not needed:
+            return None
+        return self.check(self.templates.compile(read_text(path), str(path)), extra)
+
+    def check(self, template: Template, extra: set[str]) -> Template:
+        """The template, once every variable in it is declared."""
+        for variable in sorted(template.variables):
+            self.must_know(variable, extra, f"{template.where}:{template.line_of(variable)}")
+        return template
+
+    def must_know(self, variable: str, extra: set[str], where: str) -> None:
+        """Raises WrongUse where no input or earlier step declares a name."""
+        self.used.add(variable)
+        if variable not in self.known and variable not in extra:
+            wanted = "a declared input, or a field of an earlier step"
+            raise WrongUse(where, f"variable {variable!r}", wanted, did_you_mean(variable, {*self.known, *extra}))
+
+    def exports(self) -> dict[str, dict[str, dict[str, Template]]]:
+        """Compiled export templates; afterwards every declared input must have been used."""
+        out: dict[str, dict[str, dict[str, Template]]] = {}
+        for name, tasks in self.spec.exports.tasks().items():
+            out[name] = {task: self.pair(pair, self.where("exports", name)) for task, pair in tasks.items()}
+        for name in self.spec.inputs:
+            if name not in self.used:
+                todo = "Use it in a template or a filter, or take it out."
+                raise WrongUse(self.where("inputs", name), f"input {name!r}, unused", "inputs that something reads", todo)
+        return out
+
+    def pair(self, pair: TemplatePair, where: str) -> dict[str, Template]:
+        """The two templates of one training row."""
+        texts = {"prompt": pair.prompt, "completion": pair.completion}
+        return {side: self.check(self.templates.compile(text, where), set()) for side, text in texts.items()}
+
+
+def _folder(name: str | Path) -> Path:
+    path = Path(name)
+    if (path / "pack.yaml").is_file():
+        return path
+    shipped = built_in() / str(name)
+    if str(name) in pack_names():
+        return shipped
+    raise WrongUse(f"pack {str(name)!r}", "no such pack", "a built-in name or a folder with pack.yaml", did_you_mean(str(name), pack_names()))
+
+
+def _spell(error: pydantic.ValidationError, path: Path, lines: dict[tuple[Any, ...], int]) -> WrongUse:
+    """The first fault of a pack.yaml, with its line."""
+    first = error.errors()[0]
+    at = tuple(first["loc"])
+    where = f"{path}:{line_of(lines, at)}"
+    spot = ".".join(map(str, at))
+    if first["type"] == "extra_forbidden":
+        model = StepSpec if at[0] == "steps" and len(at) == 3 else PackSpec
+        return WrongUse(where, f"key {spot}", "a key that packs have", did_you_mean(str(at[-1]), model.model_fields))
+    return WrongUse(where, f"{spot} = {first.get('input')!r}"[:200], str(first["msg"]), "Correct that line.")
+
+
+def _hash(folder: Path, overrides: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    digest.update(repr(sorted(overrides.items())).encode())
+    return digest.hexdigest()[:16]

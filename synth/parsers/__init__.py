@@ -1,0 +1,1 @@
+"""Completion.text -> fields, or a reason. One file per parser."""

@@ -1,0 +1,100 @@
+"""A rationale that ends in a number or an arithmetic expression."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from synth.errors import Unreadable
+from synth.parsers.base import Parser, cut_invented
+from synth.records import Row
+from synth.verifiers._expression import scan
+from synth.verifiers.math_equal import number
+
+# How answers are announced: "#### 9", "the answer is 9", "Answer: 9", a last line "A: 9", "\boxed{9}".
+_MARKER = re.compile(
+    r"####|\\boxed\s*\{|\b(?:final\s+)?answer\s+is\s*:?|\b(?:final\s+)?answer\s*\**\s*:\**|^\s*A\s*:", re.IGNORECASE | re.MULTILINE
+)
+_EXPRESSION = {"number", "op", "open", "close", "money", "percent"}
+_STARTS = {"number", "open", "money"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalNumber(Parser):
+    r"""Reads `rationale` and `answer` of a chain of thought whose answer is announced by a marker.
+
+    The answer stays as written (`(84 / 2)`, `$1,200`): verifiers compare by value. Questions that the
+    teacher invented after its answer are cut off first. The last announced answer counts.
+
+    Args:
+        fallback: what to read where no marker stands: `none` (unreadable) or `last_number` of the reply.
+
+    Reasons:
+        no_answer_marker: nothing announces an answer (a cut-off or off-format reply).
+        no_number: an answer is announced and is no number.
+
+    Example:
+        >>> FinalNumber().parse("7 + 5 = 12. So the answer is (7 + 5).\n\nQ: Next?\nA: The answer is 3.", {})
+        {'rationale': '7 + 5 = 12.', 'answer': '(7 + 5)'}
+    """
+
+    fallback: Literal["none", "last_number"] = "none"
+
+    main: ClassVar[str] = "answer"
+    fields: ClassVar[dict[str, str]] = {"rationale": "text", "answer": "text"}
+    reasons: ClassVar[dict[str, str]] = {"no_answer_marker": "no answer is announced", "no_number": "the answer is no number"}
+
+    def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
+        """Fields of one reply."""
+        text = cut_invented(text)
+        markers = list(_MARKER.finditer(text))
+        if not markers:
+            return self._without_marker(text)
+        for marker in reversed(markers):
+            answer = leading_expression(text[marker.end() :])
+            if answer:
+                return {"rationale": before_marker(text[: marker.start()]), "answer": answer}
+        raise Unreadable("no_number", text[markers[-1].start() :][:80])
+
+    def _without_marker(self, text: str) -> dict[str, Any]:
+        numbers = [t for t in scan(text) if t.kind == "number"]
+        if self.fallback == "none" or not numbers:
+            raise Unreadable("no_answer_marker", text[-80:])
+        return {"rationale": text.strip(), "answer": numbers[-1].text}
+
+
+def leading_expression(text: str) -> str:
+    """The number or expression at the start of a text, behind at most one line of words; "" where there is none.
+
+    >>> leading_expression(" (102 * 11) - 8. The"), leading_expression(" $18 per day"), leading_expression(" unknown")
+    ('(102 * 11) - 8', '$18', '')
+    """
+    line = text.lstrip(" \t\n:*=").split("\n", 1)[0][:300]
+    tokens = scan(line)
+    start = next((i for i, t in enumerate(tokens) if t.kind in _STARTS or (t.kind == "op" and t.text == "-")), None)
+    if start is None or any(t.kind == "other" and t.text in ".;" for t in tokens[:start]):
+        return ""
+    end = start
+    while end < len(tokens) and tokens[end].kind in _EXPRESSION:
+        end += 1
+    hangs = end < len(tokens) and tokens[end].kind == "other" and (tokens[end].text.isalpha() and tokens[end - 1].kind in {"op", "open"})
+    return "" if hangs else _longest_value(line, tokens[start:end])
+
+
+def _longest_value(line: str, tokens: list[Any]) -> str:
+    """The longest prefix of tokens that has a value."""
+    for end in range(len(tokens), 0, -1):
+        found = line[tokens[0].start : tokens[end - 1].end]
+        if number(found) is not None:
+            return found.strip()
+    return ""
+
+
+def before_marker(text: str) -> str:
+    """The rationale before an answer marker, without the words that lead to it.
+
+    >>> before_marker("She has 26 eggs. So the ")
+    'She has 26 eggs.'
+    """
+    return re.sub(r"(?:^|(?<=[.!?\n])|(?<=\s))\s*(?:\**\s*(?:so|thus|therefore|hence)?,?\s*(?:the|my)?\s*(?:final)?\s*\**)\s*$", "", text, flags=re.IGNORECASE).strip()

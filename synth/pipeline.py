@@ -1,0 +1,209 @@
+"""The order of the line, and nothing else: seeds -> render -> ask -> parse -> filter -> rows.
+
+Each seed walks alone through all steps. A bounded window of seeds is in flight; rows leave in input order
+whatever order the calls finish in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from synth.calls.door import Doors
+from synth.errors import BudgetReached, PotstillError, Stopped, TeacherError, WrongUse
+from synth.filters.base import Filter
+from synth.packs import Pack, Step
+from synth.records import Completion, Exit, Row, Sample, Seed
+from synth.walk import Reading, ask_once
+
+
+@dataclass
+class Tally:
+    """asked = kept + dropped + failed, counted where each happens."""
+
+    asked: int = 0
+    kept: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+
+    def count(self, exit_: Exit) -> None:
+        """Books one exit."""
+        if exit_.kind == "kept":
+            self.kept += 1
+        else:
+            (self.dropped if exit_.kind == "dropped" else self.failed)[exit_.reason] += 1
+
+    def balanced(self) -> bool:
+        """Whether every sample that started has left."""
+        return self.asked == self.kept + self.dropped.total() + self.failed.total()
+
+    def counts(self) -> dict[str, Any]:
+        """As run.json holds it."""
+        return {"asked": self.asked, "kept": self.kept, "dropped": dict(self.dropped), "failed": dict(self.failed)}
+
+
+class Walker:
+    """Walks one seed through a pack's steps."""
+
+    def __init__(self, pack: Pack, doors: Doors) -> None:
+        self.pack, self.doors = pack, doors
+        self._meta = {"pack": pack.name, "pack_hash": pack.hash}
+
+    async def walk(self, seed: Seed) -> tuple[int, list[Exit]]:
+        """(samples asked, their exits) of one seed.
+
+        Raises:
+            Stopped, BudgetReached: the run is over; the seed has not left.
+        """
+        exits: list[Exit] = []
+        alive, asked = [Sample(seed, seed.fields, self._meta)], 1
+        for step in self.pack.steps:
+            asked += len(alive) * (step.draws - 1)
+            groups = await _all([self._draws(step, sample) for sample in alive])
+            alive = []
+            for outcomes in groups:
+                exits += [o for o in outcomes if isinstance(o, Exit)]
+                survivors, lost = await self._filter(step, [o for o in outcomes if isinstance(o, Sample)])
+                alive += survivors
+                exits += lost
+        return asked, [*(Exit("kept", sample) for sample in alive), *exits]
+
+    async def _draws(self, step: Step, sample: Sample) -> list[Sample | Exit]:
+        """All draws of one sample at one step."""
+        return await _all([self._draw(step, sample, draw) for draw in range(step.draws)])
+
+    async def _draw(self, step: Step, sample: Sample, draw: int) -> Sample | Exit:
+        """One draw: the sample one step on, or its exit."""
+        draw = draw if step.draws > 1 else int(sample.meta.get("draw", 0))
+        try:
+            if step.each:
+                return await self._each(step, step.each, sample, draw)
+            reading = await ask_once(step, self.pack.values(sample.fields), self.doors, draw=draw, seed_id=sample.seed.id)
+        except TeacherError as error:
+            return Exit("failed", sample.with_fields({}, {"step": step.name, "draw": draw}), error.kind, str(error))
+        except WrongUse as error:
+            return Exit("dropped", sample.with_fields({}, {"step": step.name, "draw": draw}), "unrenderable", str(error))
+        return _arrive(sample, reading, reading.fields)
+
+    async def _each(self, step: Step, each: tuple[str, str], sample: Sample, draw: int) -> Sample | Exit:
+        """Walks a list field in order; every question sees the answers before it as `history`."""
+        history: list[dict[str, Any]] = []
+        reading = Reading({}, Completion(""), {"step": step.name, "draw": draw})
+        for index, element in enumerate(sample.fields.get(each[0]) or []):
+            values = {**self.pack.values(sample.fields), each[1]: element, "history": list(history), "index": index}
+            reading = await ask_once(step, values, self.doors, draw=draw, seed_id=sample.seed.id)
+            if reading.unreadable:
+                break
+            history.append({each[1]: element, **reading.fields})
+        return _arrive(sample, reading, {step.name: history})
+
+    async def _filter(self, step: Step, samples: Sequence[Sample]) -> tuple[list[Sample], list[Exit]]:
+        """Sends the draws of one sample through the step's filters."""
+        exits: list[Exit] = []
+        alive = list(samples)
+        for part in step.filters:
+            if alive:
+                alive, lost = await self._one_filter(part, alive)
+                exits += lost
+        return alive, exits
+
+    async def _one_filter(self, part: Filter, samples: list[Sample]) -> tuple[list[Sample], list[Exit]]:
+        rows = [{**s.fields, "meta": s.meta, "id": s.seed.id} for s in samples]
+        verdicts = await part.verdicts(rows, self.doors) if part.asks else [part.named(v) for v in part.judge_group(rows)]
+        kept: list[Sample] = []
+        lost: list[Exit] = []
+        for sample, verdict in zip(samples, verdicts, strict=True):
+            marked = sample.with_verdict(verdict)
+            if part.keeps(verdict):
+                kept.append(marked)
+            else:
+                lost.append(Exit("dropped", marked, verdict.reason or f"unknown_{part.name}", str(dict(verdict.marks))[:300]))
+        return kept, lost
+
+
+def _arrive(sample: Sample, reading: Reading, fields: Row) -> Sample | Exit:
+    moved = sample.with_fields({**fields, "reply": reading.completion.text}, reading.meta)
+    if reading.unreadable:
+        return Exit("dropped", moved, reading.unreadable.reason, reading.unreadable.detail)
+    return moved
+
+
+async def _all(works: list[Any]) -> list[Any]:
+    """All results; a single coroutine is awaited without the cost of a task."""
+    if len(works) == 1:
+        return [await works[0]]
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
+class Window:
+    """Keeps a bounded number of seeds in flight and lets their exits leave in input order.
+
+    Args:
+        walk: walks one seed.
+        leave: takes the exits of one seed; called in input order.
+        width: seeds in flight at most; four times as many may have finished out of order.
+    """
+
+    def __init__(self, walk: Callable[[Seed], Any], leave: Callable[[int, list[Exit]], None], width: int) -> None:
+        self.walk, self.leave, self.width = walk, leave, width
+        self.stop: PotstillError | KeyboardInterrupt | None = None
+        self.on_stop: Callable[[], None] = lambda: None
+        self._done: dict[int, tuple[int, list[Exit]]] = {}
+        self._taken = self._left = 0
+        self._moved = asyncio.Event()
+
+    async def run(self, seeds: Iterable[Seed]) -> None:
+        """Walks all seeds, or as many as start before `stop` is set."""
+        stream = iter(seeds)
+        await asyncio.gather(*(self._worker(stream) for _ in range(self.width)))
+        for index in sorted(self._done):
+            self.leave(*self._done[index])
+        self._done.clear()
+
+    async def _worker(self, stream: Any) -> None:
+        while not self.stop:
+            if self._taken - self._left >= 5 * self.width:
+                await self._moved.wait()
+                continue
+            seed = next(stream, None)
+            if seed is None:
+                return
+            index, self._taken = self._taken, self._taken + 1
+            await self._one(index, seed)
+
+    async def _one(self, index: int, seed: Seed) -> None:
+        try:
+            self._done[index] = await self.walk(seed)
+            self._drain()
+        except (Stopped, BudgetReached) as error:
+            self.stop = self.stop or error
+            self.on_stop()
+            self._wake()
+        except PotstillError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a row that breaks a part must stay one row
+            self._done[index] = (1, [Exit("failed", Sample(seed, seed.fields), f"error_{type(error).__name__}", str(error)[:300])])
+            self._drain()
+
+    def _drain(self) -> None:
+        moved = self._left in self._done
+        while self._left in self._done:
+            self.leave(*self._done.pop(self._left))
+            self._left += 1
+        if moved:
+            self._wake()
+
+    def _wake(self) -> None:
+        self._moved.set()
+        self._moved = asyncio.Event()
+

@@ -1,0 +1,336 @@
+"""`synth.run`: opens what a run needs, sends the seeds down the line, publishes what came of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import platform
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from synth.calls.admission import Gate
+from synth.calls.budget import FREE, Budget, Price, price_of
+from synth.calls.door import Door, Doors, Stats
+from synth.calls.journal import Journal
+from synth.datasets._card import make_card
+from synth.datasets._columns import Columns
+from synth.datasets._folder import Publisher, RunFolder
+from synth.errors import PotstillError, WrongUse
+from synth.filters.base import run_async
+from synth.pack_schema import set_draws
+from synth.packs import Pack
+from synth.pipeline import Tally, Walker, Window
+from synth.records import Exit, Row, Sample
+from synth.seeds import Scan, Seeds
+from synth.teachers.base import Settings, open_teacher
+from synth.templates import Template
+
+EXIT_FAILED, EXIT_INTERRUPTED = 3, 130
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that a run is told; the fields are `synth run`'s options.
+
+    Attributes:
+        teachers: role -> PROVIDER/MODEL; the role of the pack's own steps is `teacher`.
+        draws: completions per sample, at the step that draws several (else the last); None leaves the pack's.
+        seed: sampling seed; draw k asks with seed + k.
+        concurrency: calls in flight at most; the gate starts lower and grows while it is used.
+        rpm: requests a minute at most.
+        budget: dollars at most, earlier runs into the same folder included.
+        price: `IN,OUT` dollars per million tokens, for teachers that the price table does not know.
+        timeout: seconds for one request.
+        overrides: `step.key` -> value, written into the pack before it is checked.
+    """
+
+    teachers: Mapping[str, str]
+    limit: int | None = None
+    draws: int | None = None
+    seed: int | None = None
+    concurrency: int = 64
+    rpm: float | None = None
+    budget: float | None = None
+    price: str | None = None
+    timeout: float = 120.0
+    api_base: str | None = None
+    id_column: str = "id"
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Run:
+    """A finished (or stopped) run: its folder, counts, and rows.
+
+    Attributes:
+        exit_code: 0 finished, 3 some rows failed, 4 budget, 5 provider or machine, 130 interrupted.
+        stopped: what ended the run early, or None.
+    """
+
+    def __init__(self, folder: Path, exit_code: int = 0, stopped: str | None = None) -> None:
+        self.folder, self.exit_code, self.stopped = folder, exit_code, stopped
+
+    @cached_property
+    def info(self) -> dict[str, Any]:
+        """run.json."""
+        return RunFolder(self.folder).run
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """asked, kept, dropped by reason, failed by class."""
+        return dict(self.info["counts"])
+
+    @cached_property
+    def kept(self) -> Any:
+        """The kept rows, a `datasets.Dataset`."""
+        return _load(self.folder / "data")
+
+    @cached_property
+    def dropped(self) -> Any:
+        """The dropped rows with their `reason`, a `datasets.Dataset`."""
+        return _load(self.folder / "dropped")
+
+
+def _load(folder: Path) -> Any:
+    import datasets  # noqa: PLC0415 - a second, and only for who wants the rows in Python
+
+    return datasets.Dataset.from_parquet([str(f) for f in sorted(folder.glob("*.parquet"))])
+
+
+def run(
+    pack: str | Path,
+    seeds: str | Path | Iterable[Row],
+    *,
+    teacher: str | Mapping[str, str],
+    output: str | Path,
+    **options: Any,
+) -> Run:
+    """Makes a dataset: every seed through every step of a pack. The same call again resumes; finished, it asks nothing.
+
+    Args:
+        pack: a built-in name or a folder.
+        seeds: path, `-`, dataset name, or rows.
+        teacher: PROVIDER/MODEL, or role -> PROVIDER/MODEL.
+        output: the run's folder.
+        **options: the fields of RunConfig.
+
+    Raises:
+        WrongUse: before any call, with where, what was found, what was wanted and what to do.
+
+    Example:
+        >>> import synth, tempfile
+        >>> rows = [{"question": "What is 8 + 5 ?", "target": "13"}]
+        >>> run = synth.run("cot", rows, teacher="simulated/perfect", output=tempfile.mkdtemp())
+        >>> run.counts
+        {'asked': 1, 'kept': 1, 'dropped': {}, 'failed': {}}
+    """
+    teachers = {"teacher": teacher} if isinstance(teacher, str) else dict(teacher)
+    config = RunConfig(teachers=teachers, **options)
+    return prepare(pack, seeds, Path(output), config).start()
+
+
+@dataclass
+class Prepared:
+    """A run of which everything is checked and nothing is asked yet."""
+
+    pack: Pack
+    seeds: Seeds
+    scan: Scan
+    output: Path
+    config: RunConfig
+    on_row: Callable[[Tally, Stats], None] | None = None
+
+    def start(self) -> Run:
+        """Asks, filters, publishes."""
+        return run_async(_Live(self).go())
+
+
+def prepare(pack: str | Path, seeds: str | Path | Iterable[Row], output: Path, config: RunConfig) -> Prepared:
+    """Checks pack, input and teachers' names; makes no call.
+
+    Raises:
+        WrongUse: the first thing that is wrong.
+    """
+    loaded, stream, scan = check(pack, seeds, config)
+    if output.is_file():
+        raise WrongUse(str(output), "a file", "a folder to write the run into", "Give another --output.")
+    known = {role for step in loaded.steps for role in (step.role, *(r for f in step.filters for r in f.roles()))}
+    for role in config.teachers.keys() - known:
+        raise WrongUse("--teacher", f"role {role!r}", f"a role of pack {loaded.name}", f"It has: {', '.join(sorted(known))}.")
+    return Prepared(loaded, stream, scan, output, config)
+
+
+def check(pack: str | Path, seeds: str | Path | Iterable[Row], config: RunConfig) -> tuple[Pack, Seeds, Scan]:
+    """The pack and the input, both read whole."""
+    loaded = Pack.load(pack, config.overrides)
+    more: dict[str, Any] = set_draws(list(loaded.spec.steps), config.draws) if config.draws is not None else {}
+    if config.seed is not None:
+        more.update({f"{step.name}.sampling.seed": config.seed for step in loaded.spec.steps})
+    if more:
+        loaded = Pack.load(pack, {**config.overrides, **more})
+    stream = Seeds(seeds, limit=config.limit, id_column=config.id_column)
+    scan = stream.scan(loaded.check_row)
+    stream.rename = loaded.rename({name: 1 for name in scan.kinds if not name.endswith("[]")})
+    return loaded, stream, scan
+
+
+class _Live:
+    """One run in progress."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.p, self.config, self.pack = prepared, prepared.config, prepared.pack
+        self.tally, self.stats = Tally(), Stats()
+        self.started = time.time()
+        self._templates: dict[str, Template] = dict(self.pack.exports.get("sft", {}).get("sft", {}))
+        self._produced = {name: kind for step in self.pack.steps for name, kind in step.produces().items()}
+
+    async def go(self) -> Run:
+        """The whole life of a run."""
+        teachers = self._teachers()
+        prices = {role: self._price(name) for role, name in teachers.items()}
+        opened = {role: open_teacher(name, self._settings()) for role, name in teachers.items()}
+        journal = Journal(self.p.output / "journal")
+        budget = Budget(self.config.budget, journal.totals.usd)
+        doors = Doors(
+            {
+                role: Door(
+                    opened[role], journal, gate=Gate(self.config.concurrency, self.config.rpm), budget=budget,
+                    price=prices[role] or FREE, stats=self.stats,
+                )
+                for role in opened
+            },
+            journal,
+        )  # fmt: skip
+        try:
+            self._copy_pack()
+            columns = Columns(self.p.scan, self.p.seeds.rename, self._produced, rendered=bool(self._templates))
+            self.publisher = Publisher(self.p.output, columns)
+            window = Window(Walker(self.pack, doors).walk, self._leave, width=2 * self.config.concurrency)
+            window.on_stop = doors.hurry
+            with _interrupts(window):
+                await window.run(self.p.seeds)
+            return self._finish(window, journal, priced=all(p is not None for p in prices.values()))
+        finally:
+            await doors.close()
+
+    def _teachers(self) -> dict[str, str]:
+        """Role -> teacher, for every role that the pack needs; a filter may name its teacher outright."""
+        needed = {r for step in self.pack.steps for r in (step.role, *(r for f in step.filters for r in f.roles()))}
+        direct = {role: role for role in needed if "/" in role}
+        missing = sorted(needed - self.config.teachers.keys() - direct.keys())
+        if missing:
+            todo = f"Add --teacher {missing[0]}=PROVIDER/MODEL."
+            raise WrongUse("--teacher", f"none for the role {missing[0]!r}", "one teacher per role of the pack", todo)
+        return {**direct, **self.config.teachers}
+
+    def _price(self, name: str) -> Price | None:
+        price = price_of(name, self.config.price)
+        if price is None and self.config.budget is not None:
+            todo = "Give --price IN,OUT in dollars per million tokens."
+            raise WrongUse("--budget", f"no known price for {name}", "a price, to keep the cap", todo)
+        if self.config.budget is not None:
+            for step in self.pack.steps:
+                if step.sampling.max_tokens is None:
+                    todo = f"Add --set {step.name}.sampling.max_tokens=N."
+                    raise WrongUse("--budget", f"step {step.name} without max_tokens", "a bound for each reply", todo)
+        return price
+
+    def _settings(self) -> Settings:
+        return Settings(api_base=self.config.api_base, timeout=self.config.timeout, seed=self.config.seed or 0)
+
+    def _copy_pack(self) -> None:
+        """The pack as it was, so that exports stay possible when it has moved on."""
+        target = self.p.output / "pack"
+        if target.resolve() != self.pack.folder.resolve():
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(self.pack.folder, target)
+
+    def _leave(self, asked: int, exits: list[Exit]) -> None:
+        """Takes the exits of one seed, in input order."""
+        self.tally.asked += asked
+        for exit_ in exits:
+            row = {**exit_.sample.row(), **self._render(exit_.sample)}
+            self.publisher.add(exit_, row)
+            self.tally.count(exit_)
+        if self.p.on_row:
+            self.p.on_row(self.tally, self.stats)
+
+    def _render(self, sample: Sample) -> dict[str, str]:
+        """The training columns of a row that has every field they need."""
+        if not self._templates or any(name not in sample.fields for name in self._needed):
+            return {}
+        values = self.pack.values(sample.fields)
+        return {side: template.render(values) for side, template in self._templates.items()}
+
+    @cached_property
+    def _needed(self) -> list[str]:
+        used = {variable for template in self._templates.values() for variable in template.variables}
+        return [name for name in self._produced if name in used]
+
+    def _finish(self, window: Window, journal: Journal, *, priced: bool) -> Run:
+        if not self.tally.balanced():
+            raise PotstillError(f"the tally does not balance: {self.tally.counts()}")
+        code = EXIT_FAILED if self.tally.failed else 0
+        if window.stop:
+            code = getattr(window.stop, "exit_code", EXIT_INTERRUPTED)
+        info = self._info(journal, window.stop, priced=priced)
+        self.publisher.publish(info, make_card(info))
+        return Run(self.p.output, code, str(window.stop) if window.stop else None)
+
+    def _info(self, journal: Journal, stop: Any, *, priced: bool) -> dict[str, Any]:
+        """run.json."""
+        spec, totals, config = self.pack.spec, journal.totals, self.config
+        names = ("limit", "draws", "seed", "concurrency", "rpm", "budget", "price", "timeout", "api_base")
+        return {
+            "pack": {"name": spec.name, "version": spec.version, "hash": self.pack.hash, "about": spec.about, "paper": spec.paper},
+            "versions": {"potstill": _version("potstill"), "python": platform.python_version()},
+            "settings": {
+                "input": self.p.seeds.where, "rows": self.p.scan.rows, "teachers": dict(config.teachers), "set": dict(config.overrides),
+                **{name: getattr(config, name) for name in names},
+            },
+            "complete": stop is None,
+            "stopped": str(stop) if stop else None,
+            "counts": self.tally.counts(),
+            "calls": {"asked": self.stats.asked, "reused": self.stats.reused, "retried": self.stats.retried},
+            "cost": {
+                "usd": round(totals.usd, 6) if priced else None, "prompt_tokens": totals.prompt_tokens,
+                "completion_tokens": totals.completion_tokens, "cached_tokens": totals.cached_tokens,
+                "reasoning_tokens": totals.reasoning_tokens,
+            },
+            "seconds": round(time.time() - self.started, 3),
+        }  # fmt: skip
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+@contextlib.contextmanager
+def _interrupts(window: Window) -> Iterator[None]:
+    """First Ctrl-C: ask no more, finish what is in flight, publish. Second: stop now."""
+    loop, this = asyncio.get_running_loop(), asyncio.current_task()
+
+    def interrupt() -> None:
+        if window.stop is not None and this is not None:
+            this.cancel()
+        window.stop = window.stop or KeyboardInterrupt("interrupted")
+        window.on_stop()
+
+    try:
+        loop.add_signal_handler(signal.SIGINT, interrupt)
+    except (RuntimeError, ValueError, NotImplementedError):  # a thread, or a system without signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)

@@ -1,0 +1,81 @@
+"""YAML without surprises: a doubled key is an error, every value knows its line, no tags, no alias bombs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from synth.errors import WrongUse
+
+MOST_BYTES = 256 * 1024
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses doubled keys and anchors."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.constructor.ConstructorError(None, None, "an alias (*name)", mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        seen: dict[Any, int] = {}
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if key in seen:
+                problem = f"key {key!r} twice (first on line {seen[key]})"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+            seen[key] = key_node.start_mark.line + 1
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> tuple[dict[str, Any], dict[tuple[Any, ...], int]]:
+    """A YAML mapping and the line (from 1) of every path in it.
+
+    Raises:
+        WrongUse: missing, too large (256 KiB), not UTF-8, not YAML, not a mapping, a doubled key or an alias.
+    """
+    text = read_text(path)
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        value = loader.construct_document(node) if node else None  # type: ignore[no-untyped-call]
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise WrongUse(f"{path}:{line}", str(error.problem), "plain YAML, each key once", "Correct that line.") from error
+    if not isinstance(value, dict):
+        raise WrongUse(str(path), type(value).__name__, "a mapping (name: value)", "See `synth show cot` for a pack.")
+    lines: dict[tuple[Any, ...], int] = {}
+    _walk(node, (), lines)
+    return value, lines
+
+
+def read_text(path: Path) -> str:
+    """A text file of at most 256 KiB, links not followed out of their folder."""
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise WrongUse(str(path), f"{path.stat().st_size} bytes", f"at most {MOST_BYTES}", "Split the file.")
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongUse(str(path), f"no readable file ({error})", "a UTF-8 text file", "Check the path.") from error
+
+
+def _walk(node: Any, at: tuple[Any, ...], lines: dict[tuple[Any, ...], int]) -> None:
+    lines[at] = node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            _walk(value, (*at, key.value), lines)
+            lines[(*at, key.value)] = key.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            _walk(value, (*at, index), lines)
+
+
+def line_of(lines: dict[tuple[Any, ...], int], at: tuple[Any, ...]) -> int:
+    """The line of a path, or of the nearest parent that the file has."""
+    while at and at not in lines:
+        at = at[:-1]
+    return lines.get(at, 1)

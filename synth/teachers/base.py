@@ -1,0 +1,191 @@
+"""The contract of a teacher, and the one reader of replies.
+
+Every backend returns the raw reply as JSON in the shape of an OpenAI chat completion, so that the journal
+holds one dialect and `read_chat` is the only place that knows it.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import re
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+
+from synth import registry
+from synth.errors import TeacherBusy, WrongUse
+from synth.records import Completion, Request
+
+# A server that asks for more than this is taken to mean "later": 10 minutes.
+MOST_WAIT = 600.0
+_LONE = re.compile("[\ud800-\udfff]")
+
+
+class Reply(NamedTuple):
+    """A raw reply, ready for the journal (one line of JSON), and what it says."""
+
+    raw: bytes
+    completion: Completion
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the command line says about reaching a teacher."""
+
+    api_base: str | None = None
+    timeout: float = 120.0
+    seed: int = 0
+
+
+class Teacher(ABC):
+    """One model behind one endpoint.
+
+    Attributes:
+        model: the name that goes into requests.
+        family: the endpoint family; part of a request's key.
+    """
+
+    model: str
+    family: str
+
+    @abstractmethod
+    async def ask(self, request: Request) -> Reply:
+        """One reply to one request.
+
+        Raises:
+            TeacherBusy: temporary; the door asks again.
+            TeacherRefused: final for this request.
+            Stopped: every request would meet the same.
+        """
+
+    async def close(self) -> None:
+        """Releases connections."""
+        return
+
+
+BACKENDS = {"openai": "openai_chat", "simulated": "simulated", "replay": "replay", "local": "local"}
+
+
+def open_teacher(name: str, settings: Settings | None = None) -> Teacher:
+    """The teacher that `PROVIDER/MODEL` names; providers that are not ours go through litellm.
+
+    Raises:
+        WrongUse: no such backend, file, or key in the environment; nothing was asked.
+    """
+    provider, slash, model = name.partition("/")
+    if not slash or not model:
+        todo = "For example openai/gpt-4o-mini, replay/FILE.jsonl or simulated/slips."
+        raise WrongUse("--teacher", f"{name!r}", "PROVIDER/MODEL", todo)
+    backend = registry.find("synth.teachers", BACKENDS.get(provider, "litellm"), "--teacher")
+    teacher: Teacher = backend(model if provider in BACKENDS else name, settings or Settings())
+    return teacher
+
+
+def load_reply(raw: bytes) -> tuple[dict[str, Any], bytes]:
+    """A reply's JSON and its one-line spelling for the journal.
+
+    Raises:
+        TeacherBusy: not JSON, or not an object (an HTML page with status 200, a cut-off body).
+    """
+    try:
+        value = orjson.loads(raw)
+        line = raw if b"\n" not in raw and b"\r" not in raw else orjson.dumps(value)
+    except (ValueError, TypeError):
+        value, line = _load_leniently(raw)
+    if not isinstance(value, dict):
+        raise TeacherBusy("invalid_reply", f"a JSON {type(value).__name__} where an object was due")
+    return value, line
+
+
+def _load_leniently(raw: bytes) -> tuple[Any, bytes]:
+    """What strict JSON refuses and providers send: NaN, lone surrogates, invalid UTF-8."""
+    try:
+        value = json.loads(raw.decode("utf-8", "replace"))
+    except (ValueError, RecursionError) as error:
+        raise TeacherBusy("invalid_reply", f"no JSON: {raw[:80]!r}") from error
+    return value, json.dumps(value, ensure_ascii=True).encode()
+
+
+def read_chat(value: Mapping[str, Any]) -> Completion:
+    """The completion in a chat reply.
+
+    Raises:
+        TeacherBusy: no choice in it.
+    """
+    choices = value.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(choice, dict) or not isinstance(message, dict):
+        raise TeacherBusy("empty_choices", f"no choice in {str(value)[:120]}")
+    usage = value.get("usage") if isinstance(value.get("usage"), dict) else {}
+    return Completion(
+        text=_text(message.get("content")),
+        finish_reason=str(choice.get("finish_reason") or "unknown"),
+        model=str(value.get("model") or ""),
+        prompt_tokens=_count(usage, "prompt_tokens"),
+        completion_tokens=_count(usage, "completion_tokens"),
+        cached_tokens=_count(usage, "prompt_tokens_details", "cached_tokens"),
+        reasoning_tokens=_count(usage, "completion_tokens_details", "reasoning_tokens"),
+        reasoning=_text(message.get("reasoning_content") or message.get("reasoning")),
+        refusal=_text(message.get("refusal")),
+    )
+
+
+def _text(content: Any) -> str:
+    """Text of a message: a string, or the text parts of a list; lone surrogates become U+FFFD."""
+    if isinstance(content, list):
+        content = "".join(str(p.get("text") or "") for p in content if isinstance(p, dict))
+    if not isinstance(content, str):
+        return ""
+    return content if content.isascii() else _LONE.sub("\ufffd", content)
+
+
+def _count(usage: Any, *path: str) -> int:
+    """A token count; 0 where it is missing, no number, negative or absurd (beyond 100 million)."""
+    for name in path:
+        usage = usage.get(name) if isinstance(usage, dict) else None
+    whole = isinstance(usage, int) and not isinstance(usage, bool)
+    return usage if whole and 0 <= usage <= 100_000_000 else 0
+
+
+def chat_reply(text: str, *, finish_reason: str = "stop", model: str = "", prompt_tokens: int = 0, completion_tokens: int = 0) -> Reply:
+    """A reply in the one dialect, for backends that have no such JSON of their own."""
+    value = {
+        "object": "chat.completion",
+        "model": model,
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish_reason}],
+        "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens},
+    }
+    return Reply(json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode(), read_chat(value))
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a server asks to wait: `retry-after-ms`, seconds, or a date; None where it says nothing usable.
+
+    >>> retry_after({"retry-after": "2.5"}), retry_after({"retry-after-ms": "80"}), retry_after({"retry-after": "soon"})
+    (2.5, 0.08, None)
+    """
+    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        text = headers.get(name)
+        if text is None:
+            continue
+        seconds = _seconds(text.strip(), scale)
+        if seconds is not None:
+            return min(max(0.0, seconds), MOST_WAIT)
+    return None
+
+
+def _seconds(text: str, scale: float) -> float | None:
+    try:
+        number = float(text) * scale
+    except ValueError:
+        try:
+            return email.utils.parsedate_to_datetime(text).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return number if number == number else None  # noqa: PLR0124 - NaN differs from itself

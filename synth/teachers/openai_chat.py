@@ -1,0 +1,135 @@
+"""Any endpoint that speaks OpenAI's chat completions, over aiohttp (a tenth of the SDK's CPU a call)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import orjson
+
+from synth.errors import Stopped, TeacherBusy, TeacherError, TeacherRefused, WrongUse
+from synth.records import Request, canonical_json
+from synth.teachers.base import Reply, Settings, Teacher, load_reply, read_chat, retry_after
+
+PUBLIC = "https://api.openai.com/v1"
+# Replies beyond this are not read: 64 MiB.
+MOST_BYTES = 64 * 1024 * 1024
+# Error codes of providers, and what they mean for the run.
+_STOPS = {
+    "insufficient_quota": "quota", "billing_hard_limit_reached": "quota", "invalid_api_key": "key", "model_not_found": "model",
+}  # fmt: skip
+_REFUSALS = {"context_length_exceeded": "context_length", "content_policy_violation": "policy", "content_filter": "policy"}
+
+
+class OpenaiChat(Teacher):
+    """One model of one OpenAI-compatible endpoint.
+
+    Args:
+        model: the provider's name of the model.
+        settings: `api_base` (else OPENAI_BASE_URL, else OpenAI's own) and `timeout` of one request in seconds.
+
+    The key is read from OPENAI_API_KEY and never written anywhere. An endpoint given by `--api-base` may need none.
+    """
+
+    family = "openai"
+
+    def __init__(self, model: str, settings: Settings) -> None:
+        base = settings.api_base or os.environ.get("OPENAI_BASE_URL")
+        key = os.environ.get("OPENAI_API_KEY", "").strip()
+        if not key and not base:
+            todo = "Set it: export OPENAI_API_KEY=...; or name another endpoint with --api-base URL."
+            raise WrongUse(f"--teacher openai/{model}", "no key", "OPENAI_API_KEY in the environment", todo)
+        base = (base or PUBLIC).rstrip("/")
+        if urlsplit(base).scheme not in ("http", "https"):
+            raise WrongUse("--api-base", f"{base!r}", "a URL", "For example http://127.0.0.1:8000/v1.")
+        self.model, self._key, self._timeout = model, key, settings.timeout
+        self._url = f"{base}/chat/completions"
+        self._session: aiohttp.ClientSession | None = None
+
+    def __repr__(self) -> str:
+        return f"OpenaiChat({self.model!r}, {self._url!r})"
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            headers = {"Content-Type": "application/json"}
+            if self._key:
+                headers["Authorization"] = f"Bearer {self._key}"
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=min(30.0, self._timeout)),
+                trust_env=True,
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
+
+    async def ask(self, request: Request) -> Reply:
+        """One reply over HTTP."""
+        try:
+            async with self._open().post(self._url, data=_encode(request.body()), allow_redirects=False) as response:
+                raw = await response.content.read(MOST_BYTES) if response.status != 200 else await response.read()
+                if response.status != 200:
+                    raise self._error(response.status, response.headers, raw)
+        except TimeoutError as error:
+            raise TeacherBusy("timeout", f"no reply within {self._timeout:g} s") from error
+        except aiohttp.ClientConnectionError as error:
+            raise TeacherBusy("connection", self._scrub(str(error))) from error
+        except (aiohttp.ClientError, ValueError) as error:
+            raise TeacherBusy("broken_reply", self._scrub(f"{type(error).__name__}: {error}")) from error
+        value, line = load_reply(raw)
+        if "error" in value and not value.get("choices"):
+            raise self._error(200, {}, raw)
+        return Reply(line, read_chat(value))
+
+    def _scrub(self, text: str) -> str:
+        return (text.replace(self._key, "[key]") if self._key else text)[:300]
+
+    def _error(self, status: int, headers: Mapping[str, str], raw: bytes) -> TeacherError | Stopped:
+        """Our error for a status and a body."""
+        code, message = _explain(raw)
+        text = self._scrub(f"HTTP {status} {message}".strip())
+        if code in _STOPS:
+            return Stopped(_STOPS[code], text)
+        if status in (401, 403):
+            return Stopped("key", text)
+        if status in (402, 404) or 300 <= status < 400:
+            return Stopped({402: "quota", 404: "model"}.get(status, "redirect"), text)
+        if code in _REFUSALS:
+            return TeacherRefused(_REFUSALS[code], text)
+        if status in (408, 409, 425, 429) or status >= 500 or status == 200:
+            limited = status == 429 or status == 529
+            kind = "rate_limit" if limited else f"http_{status}"
+            return TeacherBusy(kind, text, retry_after=retry_after(headers), limited=limited)
+        return TeacherRefused("bad_request", text)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        if self._session is not None:
+            await self._session.close()
+            await asyncio.sleep(0)
+            self._session = None
+
+
+def _encode(body: dict[str, Any]) -> bytes:
+    """The body as JSON; text that UTF-8 cannot hold (lone surrogates) goes out escaped."""
+    try:
+        return orjson.dumps(body)
+    except TypeError:
+        return canonical_json(body)
+
+
+def _explain(raw: bytes) -> tuple[str, str]:
+    """(code, message) of a provider's error body, ("", start of the text) where it is none."""
+    try:
+        value = orjson.loads(raw)
+    except ValueError:
+        return "", raw[:200].decode("utf-8", "replace")
+    error = value.get("error", value) if isinstance(value, dict) else value
+    if not isinstance(error, dict):
+        return "", str(error)[:200]
+    code = str(error.get("code") or error.get("type") or "")
+    return code, str(error.get("message") or error)[:200]

@@ -1,0 +1,76 @@
+"""Recorded completions from a file, as a teacher."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from synth.errors import TeacherRefused, WrongUse
+from synth.records import Request, canonical_json
+from synth.seeds import read_rows
+from synth.teachers.base import Reply, Settings, Teacher, chat_reply
+
+
+class Replay(Teacher):
+    """Answers from a file of rows with `completion` and either `question` (or the pack's inputs) or a request `key`.
+
+    Several lines for one question are its draws, in order. `teacher`, `finish_reason`, `prompt_tokens` and
+    `completion_tokens` are passed on where a line has them.
+
+    Args:
+        model: path of the file (.jsonl, .json, .csv, .parquet).
+    """
+
+    family = "replay"
+
+    def __init__(self, model: str, settings: Settings) -> None:  # noqa: ARG002
+        self.model = Path(model).stem
+        self._by_key: dict[str, dict[str, Any]] = {}
+        self._by_question: dict[bytes, list[dict[str, Any]]] = defaultdict(list)
+        self._names: dict[tuple[str, ...], None] = {}
+        for number, row in enumerate(read_rows(Path(model)), 1):
+            self._add(row, f"{model} row {number}")
+
+    def _add(self, row: dict[str, Any], where: str) -> None:
+        if not isinstance(row.get("completion"), str):
+            raise WrongUse(where, f"fields {', '.join(row)}", "a text field `completion`", "Name the recorded reply so.")
+        if row.get("key"):
+            self._by_key[str(row["key"])] = row
+            return
+        names = ("question",) if "question" in row else tuple(sorted(k for k in row if k not in _ABOUT))
+        if not names:
+            raise WrongUse(where, f"fields {', '.join(row)}", "`question`, the pack's inputs, or `key`", "Say what was asked.")
+        self._names[names] = None
+        self._by_question[_spot(names, row)].append(row)
+
+    async def ask(self, request: Request) -> Reply:
+        """The recorded reply.
+
+        Raises:
+            TeacherRefused: `not_recorded`, where the file has no such question or not so many draws.
+        """
+        row = self._by_key.get(request.key()) or self._find(request)
+        if row is None:
+            raise TeacherRefused("not_recorded", f"no recorded reply for draw {request.draw} of seed {request.seed_id}")
+        return chat_reply(
+            row["completion"],
+            finish_reason=str(row.get("finish_reason") or "unknown"),
+            model=str(row.get("teacher") or self.model),
+            prompt_tokens=int(row.get("prompt_tokens") or 0),
+            completion_tokens=int(row.get("completion_tokens") or 0),
+        )
+
+    def _find(self, request: Request) -> dict[str, Any] | None:
+        for names in self._names:
+            draws = self._by_question.get(_spot(names, request.inputs), [])
+            if request.draw < len(draws):
+                return draws[request.draw]
+        return None
+
+
+_ABOUT = {"completion", "teacher", "key", "finish_reason", "prompt_tokens", "completion_tokens", "id", "draw", "step"}
+
+
+def _spot(names: tuple[str, ...], row: Any) -> bytes:
+    return canonical_json([(name, row.get(name)) for name in names])

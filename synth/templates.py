@@ -1,0 +1,134 @@
+"""Jinja in a box: immutable sandbox, undefined names are errors, files only from one folder, sizes capped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from jinja2 import BaseLoader, StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError, meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+
+from synth.errors import WrongUse
+from synth.strict_yaml import read_text
+
+# A prompt beyond this is a runaway loop: 2 MiB is some 500,000 tokens.
+MOST_CHARS = 2 * 1024 * 1024
+# Filters that turn a few characters of template into gigabytes of text, or draw without a seed.
+_REMOVED_FILTERS = ("center", "format", "indent", "wordwrap", "batch", "slice", "xmlattr", "pprint", "random", "urlize")
+_REMOVED_GLOBALS = ("lipsum", "cycler", "joiner")
+_MOST_RANGE = 1000
+
+
+def _short_range(*args: int) -> range:
+    steps = range(*args)
+    if len(steps) > _MOST_RANGE:
+        raise SecurityError(f"range of {len(steps)}; at most {_MOST_RANGE}")
+    return steps
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Also caps what `*`, `**`, `+` and `%` can grow, which stops constant folding from growing it while compiling."""
+
+    intercepted_binops = frozenset({"*", "**", "+", "%"})
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        if operator == "**" or (operator == "%" and isinstance(left, str)):
+            raise SecurityError(f"operator {operator} is not available in templates")
+        if operator == "*" and not all(isinstance(x, int | float) for x in (left, right)):
+            raise SecurityError("text or lists cannot be multiplied in templates")
+        return super().call_binop(context, operator, left, right)
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        grows = isinstance(obj, str) and attr in {"center", "ljust", "rjust", "zfill", "replace", "expandtabs", "format"}
+        return not grows and super().is_safe_attribute(obj, attr, value)
+
+
+class _FolderLoader(BaseLoader):
+    """Templates of one folder; `..`, absolute paths and links that lead out of it do not exist."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+
+    def get_source(self, environment: Any, template: str) -> tuple[str, str, Callable[[], bool]]:  # noqa: ARG002
+        path = (self.folder / template).resolve()
+        if not path.is_relative_to(self.folder) or not path.is_file():
+            raise TemplateNotFound(template)
+        return read_text(path), str(path), lambda: True
+
+
+class Templates:
+    """Compiles and renders the templates of one folder (or of none, for inline text)."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        env = _Sandbox(
+            loader=_FolderLoader(folder) if folder else None,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=False,
+        )
+        for name in _REMOVED_FILTERS:
+            env.filters.pop(name, None)
+        for name in _REMOVED_GLOBALS:
+            env.globals.pop(name, None)
+        env.globals["range"] = _short_range
+        self.env = env
+
+    def compile(self, source: str, where: str) -> Template:
+        """A template from its text; `where` names it in errors (path or pack.yaml path)."""
+        return Template(self.env, source, where)
+
+
+class Template:
+    """One compiled template: `variables` it needs, `render(values)` to text."""
+
+    def __init__(self, env: ImmutableSandboxedEnvironment, source: str, where: str) -> None:
+        self.where, self.source, self._env = where, source, env
+        try:
+            self._tree = env.parse(source)
+            self._render = env.from_string(source).generate
+        except TemplateSyntaxError as error:
+            wanted = "a template that Jinja can read"
+            raise WrongUse(f"{where}:{error.lineno}", str(error.message), wanted, "Correct that line.") from error
+        except (TemplateError, SecurityError) as error:
+            raise WrongUse(where, str(error), "a template without forbidden calls", "Take that call out.") from error
+
+    @cached_property
+    def variables(self) -> frozenset[str]:
+        """Names that the template reads and does not set itself, through its includes."""
+        found = set(meta.find_undeclared_variables(self._tree))
+        for name in filter(None, meta.find_referenced_templates(self._tree)):
+            try:
+                included, path, _ = self._env.loader.get_source(self._env, name)  # type: ignore[union-attr]
+            except (TemplateNotFound, AttributeError) as error:
+                todo = "Put the file beside pack.yaml; links out of the folder are not followed."
+                raise WrongUse(self.where, f"include of {name!r}", "a file inside the pack", todo) from error
+            found |= set(meta.find_undeclared_variables(self._env.parse(included, filename=path)))
+        return frozenset(found - set(self._env.globals))
+
+    def line_of(self, variable: str) -> int:
+        """The first line that mentions a variable."""
+        return next((n for n, line in enumerate(self.source.splitlines(), 1) if variable in line), 1)
+
+    def render(self, values: Mapping[str, Any]) -> str:
+        """The text.
+
+        Raises:
+            WrongUse: a value that the template needs is missing, or the text grows beyond 2 MiB.
+        """
+        try:
+            parts = list(_capped(self._render(values)))
+        except (TemplateError, SecurityError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+            raise WrongUse(self.where, f"{type(error).__name__}: {error}", "a text", "Correct the template or the row.") from error
+        return "".join(parts)
+
+
+def _capped(parts: Iterator[str]) -> Iterator[str]:
+    room = MOST_CHARS
+    for part in parts:
+        room -= len(part)
+        if room < 0:
+            raise SecurityError(f"more than {MOST_CHARS} characters")
+        yield part

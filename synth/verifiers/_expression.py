@@ -1,0 +1,153 @@
+"""Arithmetic as people write it, read exactly: numbers, money, percent, fractions, + - * / ^ and brackets.
+
+Linear scanner and a recursive reader over Fractions; caps on length, depth and digits make hostile text cheap.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+MOST_CHARS = 512
+MOST_DEPTH = 50
+MOST_DIGITS = 40
+MOST_POWER = 64
+
+_NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"
+TOKEN = re.compile(
+    rf"(?P<space>\s+)|(?P<number>{_NUMBER})|(?P<op>\*\*|[-+*/^×÷·−–⋅∗]|(?<=[\d)\s])[xX](?=[\s(\d.$]))|(?P<open>\()|(?P<close>\))"
+    r"|(?P<equals>=)|(?P<money>[$€£¥])|(?P<percent>%)|(?P<other>[^\W\d_]+|.)",
+    re.DOTALL,
+)
+_SAME = {"×": "*", "x": "*", "X": "*", "·": "*", "⋅": "*", "∗": "*", "÷": "/", "−": "-", "–": "-", "**": "^"}
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token of a text; `glued` says that no space stands before it."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+    glued: bool
+
+
+def scan(text: str) -> list[Token]:
+    """All tokens of a text, spaces dropped, operators in one spelling."""
+    tokens, glued = [], False
+    for match in TOKEN.finditer(text):
+        kind = match.lastgroup or "other"
+        if kind != "space":
+            word = match.group()
+            tokens.append(Token(kind, _SAME.get(word, word) if kind == "op" else word, match.start(), match.end(), glued))
+        glued = kind != "space"
+    return tokens
+
+
+class NotArithmetic(ValueError):
+    """The tokens are no expression with a value."""
+
+
+class _Reader:
+    """Precedence climbing over tokens: sum > product > power > sign > number."""
+
+    def __init__(self, tokens: list[Token]) -> None:
+        self.tokens, self.at, self.depth = tokens, 0, 0
+
+    def peek(self) -> Token | None:
+        return self.tokens[self.at] if self.at < len(self.tokens) else None
+
+    def take(self, kind: str, texts: str = "") -> Token | None:
+        token = self.peek()
+        if token is None or token.kind != kind or (texts and token.text not in texts):
+            return None
+        self.at += 1
+        return token
+
+    def whole(self) -> Fraction:
+        value = self.sum()
+        if self.peek() is not None:
+            raise NotArithmetic("something follows the expression")
+        return value
+
+    def sum(self) -> Fraction:
+        value = self.product()
+        while op := self.take("op", "+-"):
+            right = self.product()
+            value = value + right if op.text == "+" else value - right
+        return value
+
+    def product(self) -> Fraction:
+        value = self.power()
+        while op := self.take("op", "*/"):
+            right = self.power()
+            if op.text == "/" and right == 0:
+                raise NotArithmetic("division by zero")
+            value = value * right if op.text == "*" else value / right
+        return value
+
+    def power(self) -> Fraction:
+        base = self.signed()
+        if not self.take("op", "^"):
+            return base
+        exponent = self.power()
+        if exponent.denominator != 1 or abs(exponent) > MOST_POWER or (base == 0 and exponent < 0):
+            raise NotArithmetic("a power that is not computed here")
+        return Fraction(base**exponent.numerator)
+
+    def signed(self) -> Fraction:
+        negative = False
+        for _ in range(MOST_DEPTH):
+            op = self.take("op", "+-")
+            if op is None:
+                return -self.atom() if negative else self.atom()
+            negative ^= op.text == "-"
+        raise NotArithmetic("too many signs")
+
+    def atom(self) -> Fraction:
+        self.take("money")
+        if self.take("open"):
+            value = self.bracket()
+        elif number := self.take("number"):
+            value = to_fraction(number.text)
+        else:
+            raise NotArithmetic("no number where one was due")
+        return value / 100 if self.take("percent") else value
+
+    def bracket(self) -> Fraction:
+        self.depth += 1
+        if self.depth > MOST_DEPTH:
+            raise NotArithmetic("too deep")
+        value = self.sum()
+        if not self.take("close"):
+            raise NotArithmetic("an open bracket")
+        self.depth -= 1
+        return value
+
+
+def to_fraction(text: str) -> Fraction:
+    """A plain decimal number, commas allowed."""
+    if len(text) > MOST_DIGITS:
+        raise NotArithmetic("too many digits")
+    return Fraction(text.replace(",", ""))
+
+
+def value_of(tokens: list[Token]) -> Fraction | None:
+    """The value of an expression, or None where the tokens are not one."""
+    if not tokens or tokens[-1].end - tokens[0].start > MOST_CHARS:
+        return None
+    try:
+        return _Reader(tokens).whole()
+    except (NotArithmetic, OverflowError, RecursionError):
+        return None
+
+
+def evaluate(text: str) -> Fraction | None:
+    """The exact value of a number or expression in text form; None where it has none.
+
+    >>> evaluate("( 84.0 / 2.0 )"), evaluate("$1,200.50"), evaluate("25%"), evaluate("5 + x")
+    (Fraction(42, 1), Fraction(2401, 2), Fraction(1, 4), None)
+    """
+    return value_of(scan(text)) if len(text) <= MOST_CHARS else None

@@ -1,0 +1,49 @@
+"""One question of one sample: render -> ask -> parse. The pipeline and the critics both walk it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from synth.calls.door import Doors
+from synth.errors import Unreadable
+from synth.packs import Step
+from synth.records import Completion, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What came of a question: the parsed fields, or why they could not be read."""
+
+    fields: Row
+    completion: Completion
+    meta: Row
+    unreadable: Unreadable | None = None
+
+
+async def ask_once(step: Step, values: Row, doors: Doors, *, draw: int = 0, seed_id: str = "") -> Reading:
+    """Renders a step over a sample's values, asks, and parses the reply.
+
+    Raises:
+        TeacherError: no reply came.
+        Stopped, BudgetReached: the run is over.
+    """
+    teacher = doors.door(step.role).teacher
+    request = step.request(values, model=teacher.model, family=teacher.family, draw=draw, seed_id=seed_id)
+    key, completion = await doors.ask(step.role, request)
+    meta: dict[str, Any] = {
+        "step": step.name,
+        "teacher": completion.model or teacher.model,
+        "draw": draw,
+        "key": key,
+        "finish_reason": completion.finish_reason,
+        "prompt_tokens": completion.prompt_tokens,
+        "completion_tokens": completion.completion_tokens,
+    }
+    try:
+        if completion.refusal and not completion.text:
+            raise Unreadable("refusal", completion.refusal[:80])
+        fields = step.parser_for(values).parse(completion.text, values)
+    except Unreadable as reason:
+        return Reading({}, completion, meta, reason)
+    return Reading(fields, completion, meta)
