@@ -12,7 +12,12 @@ from synth.records import Sampling
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Kind = Literal["text", "number", "list", "any"]
-_PYTHON: dict[str, tuple[type, ...]] = {"text": (str, int, float), "number": (int, float), "list": (list,), "any": (object,)}
+_PYTHON: dict[str, tuple[type, ...]] = {
+    "text": (str, int, float),
+    "number": (int, float),
+    "list": (list,),
+    "any": (object,),
+}
 
 
 class _Strict(BaseModel):
@@ -122,7 +127,7 @@ def apply_overrides(raw: dict[str, Any], overrides: Mapping[str, Any], where: st
         WrongUse: a step or block that the pack does not have.
     """
     steps = {s.get("name"): s for s in raw.get("steps", []) if isinstance(s, dict)}
-    blocks = {**{k: raw.setdefault(k, {}) for k in ("constants", "exports")}, **steps}
+    blocks: dict[str, Any] = {**{k: raw.setdefault(k, {}) for k in ("constants", "exports")}, **steps}
     for path, value in overrides.items():
         head, *rest = path.split(".")
         if head not in blocks or not rest:

@@ -164,7 +164,7 @@ class _Builder:
     def __init__(self, folder: Path, spec: PackSpec, lines: dict[tuple[Any, ...], int]) -> None:
         self.folder, self.spec, self.lines = folder, spec, lines
         self.templates = Templates(folder)
-        self.known: dict[str, Any] = {name: "text" for name in (*spec.inputs, "examples", *spec.constants)}
+        self.known: dict[str, Any] = dict.fromkeys((*spec.inputs, "examples", *spec.constants), "text")
         self.used: set[str] = set()
 
     def where(self, *at: Any) -> str:
@@ -250,7 +250,12 @@ def _folder(name: str | Path) -> Path:
     shipped = built_in() / str(name)
     if str(name) in pack_names():
         return shipped
-    raise WrongUse(f"pack {str(name)!r}", "no such pack", "a built-in name or a folder with pack.yaml", did_you_mean(str(name), pack_names()))
+    raise WrongUse(
+        f"pack {str(name)!r}",
+        "no such pack",
+        "a built-in name or a folder with pack.yaml",
+        did_you_mean(str(name), pack_names()),
+    )
 
 
 def _spell(error: pydantic.ValidationError, path: Path, lines: dict[tuple[Any, ...], int]) -> WrongUse:

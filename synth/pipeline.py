@@ -192,7 +192,10 @@ class Window:
         except PotstillError:
             raise
         except Exception as error:  # noqa: BLE001 - a row that breaks a part must stay one row
-            self._done[index] = (1, [Exit("failed", Sample(seed, seed.fields), f"error_{type(error).__name__}", str(error)[:300])])
+            self._done[index] = (
+                1,
+                [Exit("failed", Sample(seed, seed.fields), f"error_{type(error).__name__}", str(error)[:300])],
+            )
             self._drain()
 
     def _drain(self) -> None:
@@ -206,4 +209,3 @@ class Window:
     def _wake(self) -> None:
         self._moved.set()
         self._moved = asyncio.Event()
-

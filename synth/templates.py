@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import BaseLoader, StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError, meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from synth.errors import WrongUse
 from synth.strict_yaml import read_text
@@ -41,7 +42,15 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        grows = isinstance(obj, str) and attr in {"center", "ljust", "rjust", "zfill", "replace", "expandtabs", "format"}
+        grows = isinstance(obj, str) and attr in {
+            "center",
+            "ljust",
+            "rjust",
+            "zfill",
+            "replace",
+            "expandtabs",
+            "format",
+        }
         return not grows and super().is_safe_attribute(obj, attr, value)
 
 

@@ -54,7 +54,7 @@ def price_of(teacher: str, given: str | None) -> Price | None:
 
 
 def _table() -> dict[str, dict[str, float]]:
-    """litellm's price table, read from its files: importing litellm would take seconds."""
+    """Litellm's price table, read from its files: importing litellm would take seconds."""
     spec = importlib.util.find_spec("litellm")
     places = list(spec.submodule_search_locations or []) if spec else []
     for place in places:

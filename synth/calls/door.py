@@ -116,7 +116,7 @@ class Door:
         tries = _Tries(self.attempts, used=0 if busy.limited else 1)
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(TeacherBusy),
-            stop=tenacity.stop_any(tenacity.stop_after_delay(self.patience), tries.spent, lambda _: self.closing),
+            stop=lambda state: self.closing or tries.spent(state) or tenacity.stop_after_delay(self.patience)(state),
             wait=tenacity.wait_random_exponential(multiplier=0.5, max=30),
             after=tries.count,
             reraise=True,

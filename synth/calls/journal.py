@@ -210,7 +210,11 @@ def _whole(line: bytes) -> bool:
 def _fields(line: bytes) -> tuple[str, Completion, float, bytes]:
     key, prompt, completion, cached, reasoning, usd, raw = line[9:-1].split(b" ", 6)
     counted = Completion(
-        "", prompt_tokens=int(prompt), completion_tokens=int(completion), cached_tokens=int(cached), reasoning_tokens=int(reasoning)
+        "",
+        prompt_tokens=int(prompt),
+        completion_tokens=int(completion),
+        cached_tokens=int(cached),
+        reasoning_tokens=int(reasoning),
     )
     return key.decode(), counted, float(usd), raw
 

@@ -26,10 +26,10 @@ def make_card(run: dict[str, Any]) -> str:
         "",
         tally_table(counts),
         "",
-        f"Pack {pack['name']} version {pack['version']}, hash `{pack['hash']}`. "
+        f"Pack {pack['name']} version {pack['version']}, hash `{pack['hash']}`.",
         f"Teachers: {', '.join(f'{role} = {name}' for role, name in run['settings']['teachers'].items())}.",
-        f"Calls: {run['calls']['asked']:,} asked, {run['calls']['reused']:,} reused. Tokens: {cost['prompt_tokens']:,} in, "
-        f"{cost['completion_tokens']:,} out. Cost: {_dollars(cost['usd'])}.",
+        f"Calls: {run['calls']['asked']:,} asked, {run['calls']['reused']:,} reused.",
+        f"Tokens: {cost['prompt_tokens']:,} in, {cost['completion_tokens']:,} out. Cost: {_dollars(cost['usd'])}.",
         *(["", "A simulated teacher wrote these rows: no model was asked."] if _simulated(run) else []),
         "",
     ]

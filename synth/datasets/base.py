@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ class Export(ABC):
         """Training rows, in the order of the run."""
 
 
-def render(pair: dict[str, Template], values: Row) -> dict[str, str]:
+def render(pair: Mapping[str, Template], values: Row) -> dict[str, str]:
     """One training row from its two templates."""
     return {side: template.render(values) for side, template in pair.items()}
 

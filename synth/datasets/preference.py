@@ -51,4 +51,10 @@ class Preference(Export):
             a, b = good[right], bad[(right + offset) % len(bad)]
             same_answer = a["answer"] is not None and canonical(str(a["answer"])) == canonical(str(b["answer"]))
             if a["completion"] != b["completion"] and not (same_answer and b["reason"] in ("wrong_answer", "minority_answer")):
-                yield {"id": seed, "prompt": a["prompt"], "chosen": a["completion"], "rejected": b["completion"], "reason": b["reason"]}
+                yield {
+                    "id": seed,
+                    "prompt": a["prompt"],
+                    "chosen": a["completion"],
+                    "rejected": b["completion"],
+                    "reason": b["reason"],
+                }

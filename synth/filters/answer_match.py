@@ -38,7 +38,10 @@ class AnswerMatch(RowFilter):
     tolerance: float = 1e-6
 
     reads: ClassVar[tuple[str, ...]] = ("answer", "target")
-    reasons: ClassVar[dict[str, str]] = {"wrong_answer": "the answer is not the gold one", "no_answer": "there is no answer"}
+    reasons: ClassVar[dict[str, str]] = {
+        "wrong_answer": "the answer is not the gold one",
+        "no_answer": "there is no answer",
+    }
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""

@@ -1,4 +1,4 @@
-"""The answer inside the last \\boxed{...}."""
+"""The answer inside the last box of LaTeX."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ from synth.verifiers.math_equal import number
 
 # How answers are announced: "#### 9", "the answer is 9", "Answer: 9", a last line "A: 9", "\boxed{9}".
 _MARKER = re.compile(
-    r"####|\\boxed\s*\{|\b(?:final\s+)?answer\s+is\s*:?|\b(?:final\s+)?answer\s*\**\s*:\**|^\s*A\s*:", re.IGNORECASE | re.MULTILINE
+    r"####|\\boxed\s*\{|\b(?:final\s+)?answer\s+is\s*:?|\b(?:final\s+)?answer\s*\**\s*:\**|^\s*A\s*:",
+    re.IGNORECASE | re.MULTILINE,
 )
 _EXPRESSION = {"number", "op", "open", "close", "money", "percent"}
 _STARTS = {"number", "open", "money"}
@@ -43,7 +44,10 @@ class FinalNumber(Parser):
 
     main: ClassVar[str] = "answer"
     fields: ClassVar[dict[str, str]] = {"rationale": "text", "answer": "text"}
-    reasons: ClassVar[dict[str, str]] = {"no_answer_marker": "no answer is announced", "no_number": "the answer is no number"}
+    reasons: ClassVar[dict[str, str]] = {
+        "no_answer_marker": "no answer is announced",
+        "no_number": "the answer is no number",
+    }
 
     def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
         """Fields of one reply."""
@@ -97,4 +101,9 @@ def before_marker(text: str) -> str:
     >>> before_marker("She has 26 eggs. So the ")
     'She has 26 eggs.'
     """
-    return re.sub(r"(?:^|(?<=[.!?\n])|(?<=\s))\s*(?:\**\s*(?:so|thus|therefore|hence)?,?\s*(?:the|my)?\s*(?:final)?\s*\**)\s*$", "", text, flags=re.IGNORECASE).strip()
+    return re.sub(
+        r"(?:^|(?<=[.!?\n])|(?<=\s))\s*(?:\**\s*(?:so|thus|therefore|hence)?,?\s*(?:the|my)?\s*(?:final)?\s*\**)\s*$",
+        "",
+        text,
+        flags=re.IGNORECASE,
+    ).strip()

@@ -14,7 +14,13 @@ from synth.records import Row
 # Longer replies are not read as JSON: the scan below is quadratic in hostile braces.
 MOST_CHARS = 256 * 1024
 _TRIES = 64
-_KINDS: dict[str, tuple[type, ...]] = {"text": (str,), "number": (int, float), "bool": (bool,), "list": (list,), "any": (object,)}
+_KINDS: dict[str, tuple[type, ...]] = {
+    "text": (str,),
+    "number": (int, float),
+    "bool": (bool,),
+    "list": (list,),
+    "any": (object,),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +66,7 @@ class JsonObject(Parser):
 
     def _fit(self, key: str, value: Any) -> Any:
         kind = self.keys[key]
-        fits = isinstance(value, _KINDS[kind]) and (kind == "bool" or kind == "any" or not isinstance(value, bool))
+        fits = isinstance(value, _KINDS[kind]) and (kind in {"bool", "any"} or not isinstance(value, bool))
         if not fits or value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124 - NaN differs from itself
             raise Unreadable("wrong_kind", f"{key} = {value!r}"[:80])
         return value

@@ -14,7 +14,7 @@ from synth.records import Row
 from synth.verifiers.math_equal import canonical
 
 _MARKER = re.compile(r"####|\b(?:final\s+)?answer\s+is\s*:?|\b(?:final\s+)?answer\s*\**\s*:\**|^\s*A\s*:", re.IGNORECASE | re.MULTILINE)
-_LETTER = re.compile(r"^\s*\**\s*(?:option\s+)?(?:\(([a-z])\)|([a-z])(?=[).:,\s*]|$))\**[).:,]?\s*(.*)", re.IGNORECASE | re.DOTALL)
+_LETTER = re.compile(r"^\s*\**\s*(?:option\s+)?(?:\(([a-z])\)|([a-z])(?=[).:,*]|$))\**[).:,]?\s*(.*)", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,10 @@ class Option(Parser):
     main: ClassVar[str] = "answer"
     fields: ClassVar[dict[str, str]] = {"rationale": "text", "answer": "text", "letter": "text"}
     reads: ClassVar[tuple[str, ...]] = ("choices",)
-    reasons: ClassVar[dict[str, str]] = {"no_answer_marker": "no answer is announced", "no_option": "none of the choices"}
+    reasons: ClassVar[dict[str, str]] = {
+        "no_answer_marker": "no answer is announced",
+        "no_option": "none of the choices",
+    }
 
     def read(self, text: str, row: Row) -> dict[str, Any]:
         """Fields of one reply."""

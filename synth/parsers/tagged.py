@@ -32,7 +32,10 @@ class Tagged(Parser):
     tags: tuple[str, ...] = ("rationale", "answer")
     allow: Mapping[str, Any] | None = None
 
-    reasons: ClassVar[dict[str, str]] = {"missing_tag": "a tag is absent or open", "not_allowed": "a text outside the list"}
+    reasons: ClassVar[dict[str, str]] = {
+        "missing_tag": "a tag is absent or open",
+        "not_allowed": "a text outside the list",
+    }
 
     def produces(self) -> dict[str, str]:
         """One text field a tag."""

@@ -65,7 +65,8 @@ def make_problem(rng: random.Random) -> tuple[str, Problem]:
 
 def make_problems(count: int, seed: int = 0, avoid: frozenset[str] = frozenset()) -> list[dict[str, str]]:
     """So many different questions with their right answers (`question`, `target`), none of them in `avoid`."""
-    rng, seen, rows = random.Random(seed), set(avoid), []
+    rng, seen = random.Random(seed), set(avoid)
+    rows: list[dict[str, str]] = []
     while len(rows) < count:
         question, problem = make_problem(rng)
         if question not in seen:

@@ -46,7 +46,11 @@ class Litellm(Teacher):
         litellm = self._open()
         try:
             response = await litellm.acompletion(
-                **request.body(), api_base=self._settings.api_base, timeout=self._settings.timeout, max_retries=0, num_retries=0
+                **request.body(),
+                api_base=self._settings.api_base,
+                timeout=self._settings.timeout,
+                max_retries=0,
+                num_retries=0,
             )
         except Exception as error:
             raise _translate(litellm.exceptions, error) from error
@@ -63,7 +67,10 @@ def _translate(kinds: Any, error: Exception) -> TeacherError | Stopped:
     for kind, name in stops.items():
         if isinstance(error, kind):
             return Stopped(name, message)
-    for kind, name in {kinds.ContextWindowExceededError: "context_length", kinds.ContentPolicyViolationError: "policy"}.items():
+    for kind, name in {
+        kinds.ContextWindowExceededError: "context_length",
+        kinds.ContentPolicyViolationError: "policy",
+    }.items():
         if isinstance(error, kind):
             return TeacherRefused(name, message)
     if isinstance(error, kinds.RateLimitError):

@@ -22,7 +22,11 @@ MOST_BYTES = 64 * 1024 * 1024
 _STOPS = {
     "insufficient_quota": "quota", "billing_hard_limit_reached": "quota", "invalid_api_key": "key", "model_not_found": "model",
 }  # fmt: skip
-_REFUSALS = {"context_length_exceeded": "context_length", "content_policy_violation": "policy", "content_filter": "policy"}
+_REFUSALS = {
+    "context_length_exceeded": "context_length",
+    "content_policy_violation": "policy",
+    "content_filter": "policy",
+}
 
 
 class OpenaiChat(Teacher):
@@ -101,7 +105,7 @@ class OpenaiChat(Teacher):
         if code in _REFUSALS:
             return TeacherRefused(_REFUSALS[code], text)
         if status in (408, 409, 425, 429) or status >= 500 or status == 200:
-            limited = status == 429 or status == 529
+            limited = status in {429, 529}
             kind = "rate_limit" if limited else f"http_{status}"
             return TeacherBusy(kind, text, retry_after=retry_after(headers), limited=limited)
         return TeacherRefused("bad_request", text)

@@ -57,7 +57,7 @@ PRESETS = {
 
 
 class Simulated(Teacher):
-    """The simulation under a preset's name: carry, slips, mixed, critic, perfect.
+    r"""The simulation under a preset's name: carry, slips, mixed, critic, perfect.
 
     Args:
         model: PRESET, or PRESET:rate=value,... to change rates, e.g. `carry:systematic=0.45,seed=7`.
@@ -65,7 +65,7 @@ class Simulated(Teacher):
 
     Example:
         >>> Simulated("perfect", Settings()).solve(Problem(8, (("+", 5),)), random.Random(0))
-        ('first 8 + 5 = 13 .\\n#### 13', 'stop')
+        ('first 8 + 5 = 13 .\n#### 13', 'stop')
     """
 
     family = "simulated"
@@ -107,7 +107,11 @@ class Simulated(Teacher):
         results = self._lucky(problem, rng) if rng.random() < self.rates.lucky else self._results(problem, rng)
         text = chain(problem, results)
         fate = rng.random()
-        for rate, ending in ((self.rates.cut_off, "cut"), (self.rates.no_marker, "none"), (self.rates.off_format, "words")):
+        for rate, ending in (
+            (self.rates.cut_off, "cut"),
+            (self.rates.no_marker, "none"),
+            (self.rates.off_format, "words"),
+        ):
             if fate < rate:
                 return _spoilt(text, ending, rng)
             fate -= rate
@@ -152,7 +156,8 @@ class Simulated(Teacher):
 
 
 _JUDGED = re.compile(
-    r"===== EXPLANATION =====\n(?P<rationale>.*?)\n===== STATED ANSWER =====\n(?P<answer>.*?)\n===== END =====", re.DOTALL
+    r"===== EXPLANATION =====\n(?P<rationale>.*?)\n===== STATED ANSWER =====\n(?P<answer>.*?)\n===== END =====",
+    re.DOTALL,
 )
 
 

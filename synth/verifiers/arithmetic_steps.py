@@ -100,7 +100,7 @@ def _right(tokens: list[Token], at: int) -> int:
     open_end = end
     while end > at + 1 and tokens[end - 1].kind in {"op", "open", "money"}:
         end -= 1
-    hangs = end < open_end and open_end < len(tokens) and tokens[open_end - 1].kind in {"op", "open"}
+    hangs = end < open_end < len(tokens) and tokens[open_end - 1].kind in {"op", "open"}
     glued = end < len(tokens) and tokens[end].kind == "other" and tokens[end].glued and tokens[end].text.isalnum()
     return at + 1 if hangs or glued else _close(tokens, at + 1, end)
 

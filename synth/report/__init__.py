@@ -1,0 +1,1 @@
+"""A run folder -> a page that a person can read."""

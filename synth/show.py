@@ -1,0 +1,110 @@
+"""What the commands print about packs and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from synth.datasets._card import tally_table
+from synth.errors import Unreadable, WrongUse
+from synth.packs import Pack, Step
+from synth.strict_yaml import read_yaml
+
+
+def describe(name: str, overrides: Mapping[str, Any]) -> str:
+    """Inputs, steps, filters and exports of a pack."""
+    pack = Pack.load(name, overrides)
+    spec = pack.spec
+    inputs = [f"  {n}: {s.type}{', optional' if s.optional else ''}{_from(s.aliases)}" for n, s in spec.inputs.items()]
+    exports = [f"  {kind}: {', '.join(tasks)}" for kind, tasks in pack.exports.items()]
+    lines = [
+        f"{spec.name} {spec.version}: {spec.about}",
+        *([f"paper: {spec.paper}"] if spec.paper else []),
+        "inputs:",
+        *inputs,
+    ]
+    return "\n".join([*lines, "steps:", *(_step(s) for s in pack.steps), "exports:", *(exports or ["  none"])])
+
+
+def _from(aliases: list[str]) -> str:
+    return f" (or column {', '.join(aliases)})" if aliases else ""
+
+
+def _step(step: Step) -> str:
+    sampling = ", ".join(f"{k}={v}" for k, v in step.sampling.body().items()) or "the provider's defaults"
+    parsers = " else ".join(repr(parser) + (f" where the row has {when}" if when else "") for when, parser in step.parsers)
+    filters = [f"    filter: {part!r}" for part in step.filters]
+    return "\n".join([f"  {step.name}: {step.draws} draw(s) of role {step.role}, {sampling}", f"    parser: {parsers}", *filters])
+
+
+def render_first(name: str, source: str, overrides: Mapping[str, Any]) -> str:
+    """The first step's messages for the first seed of a file."""
+    from synth.runner import RunConfig, check  # noqa: PLC0415 - only with --input
+
+    pack, seeds, _ = check(name, source, RunConfig(teachers={}, limit=1, overrides=overrides))
+    seed = next(iter(seeds))
+    request = pack.steps[0].request(pack.values(seed.fields), model="MODEL", family="openai", seed_id=seed.id)
+    return "\n".join(f"--- {m['role']} ---\n{m['content']}" for m in request.messages)
+
+
+def check_cases(name: str, overrides: Mapping[str, Any]) -> tuple[int, int]:
+    """(cases, replies) of a pack's cases.yaml, once all of them do as they declare.
+
+    Raises:
+        WrongUse: a case that does not, or cases of which no reply fails to be read.
+    """
+    pack = Pack.load(name, overrides)
+    path = pack.folder / "cases.yaml"
+    if not path.is_file():
+        return 0, 0
+    cases = read_yaml(path)[0].get("cases", [])
+    replies = [_reply(pack, case, reply, path) for case in cases for reply in case.get("replies", [])]
+    for case in cases:
+        _rendering(pack, case, path)
+    if replies and all(replies):
+        raise WrongUse(str(path), "only replies that are read", "at least one that fails", "Record a reply with `reason`.")
+    return len(cases), len(replies)
+
+
+def _rendering(pack: Pack, case: Mapping[str, Any], path: Path) -> None:
+    values = pack.values(case["inputs"])
+    pack.check_row(case["inputs"], f"{path}: {case['about']}")
+    for step in pack.steps:
+        wanted = case.get("renders", {}).get(step.name)
+        if wanted is not None:
+            text = step.user.render({**values, **case.get("fields", {})})
+            if wanted not in text:
+                raise WrongUse(
+                    f"{path}: {case['about']}",
+                    f"a prompt without {wanted!r}",
+                    "what the case declares",
+                    "Correct one of the two.",
+                )
+
+
+def _reply(pack: Pack, case: Mapping[str, Any], reply: Mapping[str, Any], path: Path) -> bool:
+    """Whether a recorded reply was read; raises where that is not what the case declares."""
+    step = next((s for s in pack.steps if s.name == reply.get("step")), pack.steps[0])
+    where = f"{path}: {case['about']}: {str(reply['text'])[:40]!r}"
+    try:
+        fields = step.parser_for(case["inputs"]).parse(reply["text"], case["inputs"])
+    except Unreadable as error:
+        if error.reason != reply.get("reason"):
+            raise WrongUse(where, f"reason {error.reason}", str(reply.get("reason", "fields")), "Correct one of the two.") from error
+        return False
+    wanted = reply.get("fields")
+    if wanted is None or any(fields.get(k) != v for k, v in wanted.items()):
+        raise WrongUse(where, f"{fields}", f"{wanted or reply.get('reason')}", "Correct one of the two.")
+    return True
+
+
+def tally(info: Mapping[str, Any]) -> str:
+    """What a run ended with: the tally, the calls, the cost."""
+    calls, cost = info["calls"], info["cost"]
+    usd = "price unknown" if cost["usd"] is None else f"${cost['usd']:.4f}"
+    return (
+        f"{tally_table(info['counts'])}\n"
+        f"calls: {calls['asked']:,} asked, {calls['reused']:,} reused, {calls['retried']:,} asked again; "
+        f"tokens: {cost['prompt_tokens']:,} in, {cost['completion_tokens']:,} out; cost: {usd}; {info['seconds']:.1f} s"
+    )
