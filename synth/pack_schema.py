@@ -127,7 +127,7 @@ def apply_overrides(raw: dict[str, Any], overrides: Mapping[str, Any], where: st
         WrongUse: a step or block that the pack does not have.
     """
     steps = {s.get("name"): s for s in raw.get("steps", []) if isinstance(s, dict)}
-    blocks: dict[str, Any] = {**{k: raw.setdefault(k, {}) for k in ("constants", "exports")}, **steps}
+    blocks: dict[Any, Any] = {**{k: raw.setdefault(k, {}) for k in ("constants", "exports")}, **steps}
     for path, value in overrides.items():
         head, *rest = path.split(".")
         if head not in blocks or not rest:

@@ -61,7 +61,7 @@ class Seeds:
             if not isinstance(row, dict):
                 todo = "Write one JSON object per line."
                 raise WrongUse(place, f"{type(row).__name__} {str(row)[:40]!r}", "an object with named fields", todo)
-            yield place, {self.rename.get(k, k): v for k, v in row.items()} if self.rename else row
+            yield place, {str(self.rename.get(k, k)): v for k, v in row.items()} if self.rename else row
 
     def __iter__(self) -> Iterator[Seed]:
         for _, row in self.rows():

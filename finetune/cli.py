@@ -1,0 +1,129 @@
+"""The `finetune` command: one subcommand per recipe, each a thin wrapper over `run(config)`."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from synth.errors import PotstillError, WrongUse
+from synth.registry import scalar
+
+_EXTRA = {"ignore_unknown_options": True, "allow_extra_args": True}
+
+
+class _Group(click.Group):
+    """Turns our errors into one message and their exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PotstillError as error:
+            click.echo(f"{ctx.info_name}: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="potstill", prog_name="finetune")
+def main() -> None:
+    """Train and evaluate small students on rows that synth writes. Any field of the TRL config is a flag."""
+
+
+def _train_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    options = [
+        click.option("--data", required=True, metavar="DIR", help="A run folder, an exported folder or file, or a dataset name."),
+        click.option("--model", required=True, metavar="M", help="A path, a hub name, or scratch:tiny|mini|small."),
+        click.option("--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the student goes."),
+        click.option("--config", metavar="FILE", help="YAML with fields of the TRL config; flags overrule it."),
+        click.option(
+            "--lora", is_flag=False, flag_value="", default=None, metavar="[key=value,...]", help="Train LoRA adapters; r, lora_alpha, ..."
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _train(recipe: str, ctx: click.Context, config: str | None, lora: str | None, **options: Any) -> None:
+    _need("trl")
+    from importlib import import_module  # noqa: PLC0415
+
+    from finetune.settings import TrainConfig, read_config  # noqa: PLC0415
+
+    adapters = None if lora is None else dict(_pair(pair, "--lora") for pair in filter(None, lora.split(",")))
+    trainer = read_config(config, _flags(ctx.args))
+    info = import_module(f"finetune.{recipe}").run(TrainConfig(trainer=trainer, lora=adapters, **options))
+    click.echo(
+        f"{recipe}: {info['rows']:,} rows, {info['steps']:,} steps, loss {info['loss']:.4f}, {info['trainable']:,} of "
+        f"{info['parameters']:,} weights trained, {info['seconds']:.0f} s -> {options['output']}"
+    )
+
+
+def _flags(args: list[str]) -> dict[str, Any]:
+    """`--learning-rate 1e-3`, `--packing` or `--learning_rate=1e-3` as TRL's field names."""
+    found: dict[str, Any] = {}
+    queue = list(args)
+    while queue:
+        flag, equals, value = queue.pop(0).partition("=")
+        if not flag.startswith("--"):
+            raise WrongUse("finetune", f"{flag!r}", "--field value", "Trainer fields are given as --field value.")
+        if not equals:
+            value = queue.pop(0) if queue and not queue[0].startswith("--") else "true"
+        found[flag.removeprefix("--").replace("-", "_")] = scalar(value)
+    return found
+
+
+def _pair(text: str, where: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise WrongUse(where, repr(text), "key=value", "For example --lora r=8,lora_alpha=16.")
+    return key.strip(), scalar(value.strip())
+
+
+def _need(package: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise WrongUse("finetune", f"no {package}", "the finetune extra", "pip install 'potstill[finetune]'")
+
+
+@main.command(context_settings=_EXTRA)
+@_train_options
+@click.pass_context
+def sft(ctx: click.Context, /, **options: Any) -> None:
+    """Supervised fine-tuning on kept rows."""
+    _train("sft", ctx, **options)
+
+
+@main.command(context_settings=_EXTRA)
+@_train_options
+@click.pass_context
+def dpo(ctx: click.Context, /, **options: Any) -> None:
+    """Preference optimisation on chosen and rejected rows; start from a trained student."""
+    _train("dpo", ctx, **options)
+
+
+@main.command()
+@click.option("--data", required=True, metavar="DIR", help="Rows with `target` (or `answer`) and `prompt` (or `question`).")
+@click.option("--model", required=True, metavar="M", help="A path or a hub name.")
+@click.option("--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="For evaluation.json and predictions.jsonl.")
+@click.option("--parser", default="final_number", show_default=True, help="Reads the student's text.")
+@click.option("--max-new-tokens", type=click.IntRange(1), default=256, show_default=True, help="Longest answer.")
+@click.option("--batch", type=click.IntRange(1), default=64, show_default=True, help="Prompts side by side.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first N rows.")
+def evaluate(**options: Any) -> None:
+    """Exact match on held-out rows, with a 95 % interval."""
+    _need("transformers")
+    from finetune.evaluate import EvaluateConfig, run  # noqa: PLC0415
+
+    info = run(EvaluateConfig(**options))
+    for name in ("exact_match", "steps_right"):
+        share = info[name]
+        click.echo(f"{name}: {share['share']:.3f} (95 %: {share['low']:.3f} to {share['high']:.3f})")
+    click.echo(f"{info['unreadable']:,} of {info['rows']:,} replies unreadable")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

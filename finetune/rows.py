@@ -1,0 +1,97 @@
+"""Rows on disk -> the columns that a trainer reads. A run folder, an exported folder or file, or a dataset name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from synth.errors import WrongUse
+from synth.pairs import make_pairs
+
+_BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
+
+
+def is_run(path: str | Path) -> bool:
+    """Whether a path is a folder that `synth run` wrote."""
+    return (Path(path) / "run.json").is_file()
+
+
+def load(source: str | Path, part: str = "data") -> Any:
+    """A `datasets.Dataset` of a run folder's part, a file, a folder of files, or a dataset of the hub.
+
+    Raises:
+        WrongUse: nothing readable there, or no rows.
+    """
+    import datasets  # noqa: PLC0415 - a second of imports
+
+    path = Path(source)
+    if is_run(path):
+        found = datasets.Dataset.from_parquet([str(f) for f in sorted((path / part).glob("*.parquet"))])
+    elif path.is_file() and path.suffix in _BUILDERS:
+        found = datasets.load_dataset(_BUILDERS[path.suffix], data_files=str(path), split="train")
+    else:
+        found = _named(str(source), datasets)
+    if len(found) == 0:
+        raise WrongUse(str(source), "no rows", "at least one row", "Look at the run's tally for why rows were dropped.")
+    return found
+
+
+def _named(source: str, datasets: Any) -> Any:
+    try:
+        return datasets.load_dataset(source, split="train")
+    except Exception as error:
+        todo = "Give a folder of `synth run` or `synth export`, a .jsonl or .parquet file, or a dataset name."
+        raise WrongUse(f"--data {source}", f"nothing to read ({type(error).__name__}: {error})", "rows", todo) from error
+
+
+def columns(rows: Any, wanted: tuple[str, ...], source: str | Path) -> Any:
+    """The rows with only the wanted columns.
+
+    Raises:
+        WrongUse: a column is missing.
+    """
+    missing = [name for name in wanted if name not in rows.column_names]
+    if missing:
+        todo = "Write them with `synth export DIR --to sft` (or preference)."
+        raise WrongUse(f"--data {source}", f"columns {', '.join(rows.column_names)}", f"columns {', '.join(wanted)}", todo)
+    return rows.select_columns(list(wanted))
+
+
+def sft_rows(source: str | Path) -> Any:
+    """`prompt` and `completion`, or `messages`, or `text`: what SFTTrainer reads."""
+    rows = load(source)
+    for shape in (("prompt", "completion"), ("messages",), ("text",)):
+        if set(shape) <= set(rows.column_names):
+            return rows.select_columns(list(shape))
+    return columns(rows, ("prompt", "completion"), source)
+
+
+def preference_rows(source: str | Path) -> Any:
+    """`prompt`, `chosen`, `rejected`: as they stand, or paired from a run's kept and dropped rows."""
+    if not is_run(source):
+        return columns(load(source), ("prompt", "chosen", "rejected"), source)
+    import datasets  # noqa: PLC0415
+
+    pairs = list(make_pairs(load(source), _rows_or_none(source)))
+    if not pairs:
+        todo = "Run with more --draws, so that one seed has right and wrong ones."
+        raise WrongUse(f"--data {source}", "no seed with a kept and a wrong draw", "at least one pair", todo)
+    return datasets.Dataset.from_list(pairs).select_columns(["prompt", "chosen", "rejected"])
+
+
+def _rows_or_none(source: str | Path) -> Iterable[dict[str, Any]]:
+    try:
+        found: Iterator[dict[str, Any]] = iter(load(source, "dropped"))
+    except WrongUse:
+        return []
+    return found
+
+
+def texts(rows: Any) -> list[str]:
+    """All text of training rows, for building a tokenizer."""
+    return [_plain(value) for row in rows for value in row.values()]
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else " ".join(str(m.get("content", "")) for m in value)
