@@ -69,7 +69,7 @@ def _machine_defaults() -> dict[str, Any]:
 
 
 def peft_config(config: TrainConfig) -> Any:
-    """peft's LoraConfig, or None."""
+    """The LoraConfig of peft, or None."""
     if config.lora is None:
         return None
     from peft import LoraConfig  # noqa: PLC0415

@@ -124,7 +124,7 @@ class Pack:
             raise _spell(error, folder / "pack.yaml", lines) from error
         builder = _Builder(folder, spec, lines)
         steps = tuple(builder.step(i, s) for i, s in enumerate(spec.steps))
-        return cls(spec, folder, steps, builder.exports(), _hash(folder, overrides or {}))
+        return cls(spec, folder, steps, builder.exports(whole=not overrides), _hash(folder, overrides or {}))
 
     def values(self, row: Row) -> dict[str, Any]:
         """What templates see of a seed: every declared input (None where optional and absent), constants, examples."""
@@ -226,13 +226,13 @@ class _Builder:
             wanted = "a declared input, or a field of an earlier step"
             raise WrongUse(where, f"variable {variable!r}", wanted, did_you_mean(variable, {*self.known, *extra}))
 
-    def exports(self) -> dict[str, dict[str, dict[str, Template]]]:
-        """Compiled export templates; afterwards every declared input must have been used."""
+    def exports(self, *, whole: bool) -> dict[str, dict[str, dict[str, Template]]]:
+        """Compiled export templates; afterwards every declared input of an unchanged (`whole`) pack must have been used."""
         out: dict[str, dict[str, dict[str, Template]]] = {}
         for name, tasks in self.spec.exports.tasks().items():
             out[name] = {task: self.pair(pair, self.where("exports", name)) for task, pair in tasks.items()}
         for name in self.spec.inputs:
-            if name not in self.used:
+            if whole and name not in self.used:
                 todo = "Use it in a template or a filter, or take it out."
                 raise WrongUse(self.where("inputs", name), f"input {name!r}, unused", "inputs that something reads", todo)
         return out
