@@ -126,9 +126,9 @@ def check(pack: str, source: str | None, overrides: dict[str, Any]) -> None:
     cases, replies = check_cases(pack, overrides)
     click.echo(f"{pack}: pack is sound; {cases} cases render, {replies} recorded replies read as declared")
     if source:
-        from synth import runner  # noqa: PLC0415
+        from synth import prepare  # noqa: PLC0415
 
-        _, seeds, scan = runner.check(pack, source, runner.RunConfig(teachers={}, overrides=overrides))
+        _, seeds, scan = prepare.check(pack, source, prepare.RunConfig(teachers={}, overrides=overrides))
         click.echo(f"{seeds.where}: {scan.rows:,} rows, all usable")
 
 
@@ -138,7 +138,7 @@ def check(pack: str, source: str | None, overrides: dict[str, Any]) -> None:
 def plan(pack: str, source: str, **options: Any) -> None:
     """Say what a run would take: calls, tokens, dollars, time. No call is made."""
     from synth.plan import make_plan  # noqa: PLC0415
-    from synth.runner import RunConfig  # noqa: PLC0415
+    from synth.prepare import RunConfig  # noqa: PLC0415
 
     click.echo(make_plan(pack, source, RunConfig(**_with_teacher(options))))
 
@@ -165,12 +165,13 @@ def plan(pack: str, source: str, **options: Any) -> None:
 @click.pass_context
 def run(ctx: click.Context, /, pack: str, source: str, output: Path, *, quiet: bool, **options: Any) -> None:
     """Make a dataset: every seed through every step of PACK into DIR."""
+    from synth.prepare import RunConfig, prepare  # noqa: PLC0415
     from synth.progress import progress  # noqa: PLC0415
-    from synth.runner import RunConfig, prepare  # noqa: PLC0415
+    from synth.runner import start  # noqa: PLC0415
 
     prepared = prepare(pack, source, output, RunConfig(**_with_teacher(options)))
     with progress(prepared, quiet=quiet):
-        done = prepared.start()
+        done = start(prepared)
     from synth.show import tally  # noqa: PLC0415
 
     click.echo(tally(done.info))

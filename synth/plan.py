@@ -7,8 +7,8 @@ from pathlib import Path
 
 from synth.calls.budget import Price, price_of
 from synth.packs import Pack, Step
+from synth.prepare import RunConfig, check
 from synth.records import Request
-from synth.runner import RunConfig, check
 from synth.seeds import Seeds
 
 # Seeds that are rendered to measure prompts.

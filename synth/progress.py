@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from synth.calls.door import Stats
 from synth.pipeline import Tally
-from synth.runner import Prepared
+from synth.prepare import Prepared
 
 
 @contextlib.contextmanager

@@ -8,61 +8,28 @@ import platform
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from synth.calls.admission import Gate
-from synth.calls.budget import FREE, Budget, Price, price_of
+from synth.calls.budget import FREE, Budget
 from synth.calls.door import Door, Doors, Stats
 from synth.calls.journal import Journal
 from synth.datasets._card import make_card
 from synth.datasets._columns import Columns
 from synth.datasets._folder import Publisher, RunFolder
-from synth.errors import PotstillError, WrongUse
+from synth.errors import PotstillError
 from synth.filters.base import run_async
-from synth.pack_schema import set_draws
-from synth.packs import Pack
 from synth.pipeline import Tally, Walker, Window
+from synth.prepare import Prepared, RunConfig, prepare
 from synth.records import Exit, Row, Sample
-from synth.seeds import Scan, Seeds
 from synth.teachers.base import Settings, open_teacher
 from synth.templates import Template
 
 EXIT_FAILED, EXIT_INTERRUPTED = 3, 130
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """Everything that a run is told; the fields are `synth run`'s options.
-
-    Attributes:
-        teachers: role -> PROVIDER/MODEL; the role of the pack's own steps is `teacher`.
-        draws: completions per sample, at the step that draws several (else the last); None leaves the pack's.
-        seed: sampling seed; draw k asks with seed + k.
-        concurrency: calls in flight at most; the gate starts lower and grows while it is used.
-        rpm: requests a minute at most.
-        budget: dollars at most, earlier runs into the same folder included.
-        price: `IN,OUT` dollars per million tokens, for teachers that the price table does not know.
-        timeout: seconds for one request.
-        overrides: `step.key` -> value, written into the pack before it is checked.
-    """
-
-    teachers: Mapping[str, str]
-    limit: int | None = None
-    draws: int | None = None
-    seed: int | None = None
-    concurrency: int = 64
-    rpm: float | None = None
-    budget: float | None = None
-    price: str | None = None
-    timeout: float = 120.0
-    api_base: str | None = None
-    id_column: str = "id"
-    overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Run:
@@ -132,52 +99,12 @@ def run(
     """
     teachers = {"teacher": teacher} if isinstance(teacher, str) else dict(teacher)
     config = RunConfig(teachers=teachers, **options)
-    return prepare(pack, seeds, Path(output), config).start()
+    return start(prepare(pack, seeds, Path(output), config))
 
 
-@dataclass
-class Prepared:
-    """A run of which everything is checked and nothing is asked yet."""
-
-    pack: Pack
-    seeds: Seeds
-    scan: Scan
-    output: Path
-    config: RunConfig
-    on_row: Callable[[Tally, Stats], None] | None = None
-
-    def start(self) -> Run:
-        """Asks, filters, publishes."""
-        return run_async(_Live(self).go())
-
-
-def prepare(pack: str | Path, seeds: str | Path | Iterable[Row], output: Path, config: RunConfig) -> Prepared:
-    """Checks pack, input and teachers' names; makes no call.
-
-    Raises:
-        WrongUse: the first thing that is wrong.
-    """
-    loaded, stream, scan = check(pack, seeds, config)
-    if output.is_file():
-        raise WrongUse(str(output), "a file", "a folder to write the run into", "Give another --output.")
-    known = {role for step in loaded.steps for role in (step.role, *(r for f in step.filters for r in f.roles()))}
-    for role in config.teachers.keys() - known:
-        raise WrongUse("--teacher", f"role {role!r}", f"a role of pack {loaded.name}", f"It has: {', '.join(sorted(known))}.")
-    return Prepared(loaded, stream, scan, output, config)
-
-
-def check(pack: str | Path, seeds: str | Path | Iterable[Row], config: RunConfig) -> tuple[Pack, Seeds, Scan]:
-    """The pack and the input, both read whole."""
-    loaded = Pack.load(pack, config.overrides)
-    more: dict[str, Any] = set_draws(list(loaded.spec.steps), config.draws) if config.draws is not None else {}
-    if config.seed is not None:
-        more.update({f"{step.name}.sampling.seed": config.seed for step in loaded.spec.steps})
-    if more:
-        loaded = Pack.load(pack, {**config.overrides, **more})
-    stream = Seeds(seeds, limit=config.limit, id_column=config.id_column)
-    scan = stream.scan(loaded.check_row)
-    stream.rename = loaded.rename({name: 1 for name in scan.kinds if not name.endswith("[]")})
-    return loaded, stream, scan
+def start(prepared: Prepared) -> Run:
+    """Asks, filters, publishes."""
+    return run_async(_Live(prepared).go())
 
 
 class _Live:
@@ -192,8 +119,8 @@ class _Live:
 
     async def go(self) -> Run:
         """The whole life of a run."""
-        teachers = self._teachers()
-        prices = {role: self._price(name) for role, name in teachers.items()}
+        teachers = self.p.teachers()
+        prices = {role: self.p.price(name) for role, name in teachers.items()}
         opened = {role: open_teacher(name, self._settings()) for role, name in teachers.items()}
         journal = Journal(self.p.output / "journal")
         budget = Budget(self.config.budget, journal.totals.usd)
@@ -218,28 +145,6 @@ class _Live:
             return self._finish(window, journal, priced=all(p is not None for p in prices.values()))
         finally:
             await doors.close()
-
-    def _teachers(self) -> dict[str, str]:
-        """Role -> teacher, for every role that the pack needs; a filter may name its teacher outright."""
-        needed = {r for step in self.pack.steps for r in (step.role, *(r for f in step.filters for r in f.roles()))}
-        direct = {role: role for role in needed if "/" in role}
-        missing = sorted(needed - self.config.teachers.keys() - direct.keys())
-        if missing:
-            todo = f"Add --teacher {missing[0]}=PROVIDER/MODEL."
-            raise WrongUse("--teacher", f"none for the role {missing[0]!r}", "one teacher per role of the pack", todo)
-        return {**direct, **self.config.teachers}
-
-    def _price(self, name: str) -> Price | None:
-        price = price_of(name, self.config.price)
-        if price is None and self.config.budget is not None:
-            todo = "Give --price IN,OUT in dollars per million tokens."
-            raise WrongUse("--budget", f"no known price for {name}", "a price, to keep the cap", todo)
-        if self.config.budget is not None:
-            for step in self.pack.steps:
-                if step.sampling.max_tokens is None:
-                    todo = f"Add --set {step.name}.sampling.max_tokens=N."
-                    raise WrongUse("--budget", f"step {step.name} without max_tokens", "a bound for each reply", todo)
-        return price
 
     def _settings(self) -> Settings:
         return Settings(api_base=self.config.api_base, timeout=self.config.timeout, seed=self.config.seed or 0)

@@ -40,7 +40,7 @@ def _step(step: Step) -> str:
 
 def render_first(name: str, source: str, overrides: Mapping[str, Any]) -> str:
     """The first step's messages for the first seed of a file."""
-    from synth.runner import RunConfig, check  # noqa: PLC0415 - only with --input
+    from synth.prepare import RunConfig, check  # noqa: PLC0415 - only with --input
 
     pack, seeds, _ = check(name, source, RunConfig(teachers={}, limit=1, overrides=overrides))
     seed = next(iter(seeds))

@@ -117,14 +117,19 @@ def _close(tokens: list[Token], start: int, end: int) -> int:
 
 def _agree(a: Fraction, b: Fraction, left: list[Token], right: list[Token]) -> bool:
     """Equal, equal up to the rounding that the result shows, or equal but for how a percentage is meant."""
-    slack = _rounding(right)
+    unit = _unit(right)
     percent = any(t.kind == "percent" for t in (*left, *right))
-    return any(abs(x - b) <= slack for x in ((a, a / 100, a * 100) if percent else (a,)))
+    return any(_shows(x, b, unit) for x in ((a, a / 100, a * 100) if percent else (a,)))
 
 
-def _rounding(tokens: list[Token]) -> Fraction:
-    """Half a unit of the last decimal shown, doubled so that cutting off counts as rounding; 0 for integers."""
-    decimals = [len(t.text.partition(".")[2]) for t in tokens if t.kind == "number"]
-    shown = max(decimals, default=0)
+def _shows(exact: Fraction, shown: Fraction, unit: Fraction) -> bool:
+    """Whether a result is the exact value, rounded or cut off to its last decimal."""
+    off = abs(exact - shown)
+    return off == 0 or off <= unit / 2 or (off < unit and abs(shown) < abs(exact))
+
+
+def _unit(tokens: list[Token]) -> Fraction:
+    """One unit of the last decimal shown; 0 for integers, which must be exact."""
+    shown = max((len(t.text.partition(".")[2]) for t in tokens if t.kind == "number"), default=0)
     scale = 100 if any(t.kind == "percent" for t in tokens) else 1
     return Fraction(1, 10**shown * scale) if shown else Fraction(0)

@@ -1,0 +1,114 @@
+"""Everything that can be known before the first call: the pack, the input, the teachers' names, the budget's terms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from synth.calls.budget import Price, price_of
+from synth.calls.door import Stats
+from synth.errors import WrongUse
+from synth.pack_schema import set_draws
+from synth.packs import Pack
+from synth.pipeline import Tally
+from synth.records import Row
+from synth.seeds import Scan, Seeds
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that a run is told; the fields are `synth run`'s options.
+
+    Attributes:
+        teachers: role -> PROVIDER/MODEL; the role of the pack's own steps is `teacher`.
+        draws: completions per sample, at the step that draws several (else the last); None leaves the pack's.
+        seed: sampling seed; draw k asks with seed + k.
+        concurrency: calls in flight at most; the gate starts lower and grows while it is used.
+        rpm: requests a minute at most.
+        budget: dollars at most, earlier runs into the same folder included.
+        price: `IN,OUT` dollars per million tokens, for teachers that the price table does not know.
+        timeout: seconds for one request.
+        overrides: `step.key` -> value, written into the pack before it is checked.
+    """
+
+    teachers: Mapping[str, str]
+    limit: int | None = None
+    draws: int | None = None
+    seed: int | None = None
+    concurrency: int = 64
+    rpm: float | None = None
+    budget: float | None = None
+    price: str | None = None
+    timeout: float = 120.0
+    api_base: str | None = None
+    id_column: str = "id"
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Prepared:
+    """A run of which everything is checked and nothing is asked yet."""
+
+    pack: Pack
+    seeds: Seeds
+    scan: Scan
+    output: Path
+    config: RunConfig
+    on_row: Callable[[Tally, Stats], None] | None = None
+
+    def teachers(self) -> dict[str, str]:
+        """Role -> teacher, for every role that the pack needs; a filter may name its teacher outright."""
+        needed = {r for step in self.pack.steps for r in (step.role, *(r for f in step.filters for r in f.roles()))}
+        direct = {role: role for role in needed if "/" in role}
+        missing = sorted(needed - self.config.teachers.keys() - direct.keys())
+        if missing:
+            todo = f"Add --teacher {missing[0]}=PROVIDER/MODEL."
+            raise WrongUse("--teacher", f"none for the role {missing[0]!r}", "one teacher per role of the pack", todo)
+        return {**direct, **self.config.teachers}
+
+    def price(self, name: str) -> Price | None:
+        """Dollars a token of a teacher; None where unknown and no budget needs it."""
+        price = price_of(name, self.config.price)
+        if price is None and self.config.budget is not None:
+            todo = "Give --price IN,OUT in dollars per million tokens."
+            raise WrongUse("--budget", f"no known price for {name}", "a price, to keep the cap", todo)
+        if self.config.budget is not None:
+            for step in self.pack.steps:
+                if step.sampling.max_tokens is None:
+                    todo = f"Add --set {step.name}.sampling.max_tokens=N."
+                    raise WrongUse("--budget", f"step {step.name} without max_tokens", "a bound for each reply", todo)
+        return price
+
+
+def prepare(pack: str | Path, seeds: str | Path | Iterable[Row], output: Path, config: RunConfig) -> Prepared:
+    """Checks pack, input and teachers' names; makes no call.
+
+    Raises:
+        WrongUse: the first thing that is wrong.
+    """
+    loaded, stream, scan = check(pack, seeds, config)
+    if output.is_file():
+        raise WrongUse(str(output), "a file", "a folder to write the run into", "Give another --output.")
+    known = {role for step in loaded.steps for role in (step.role, *(r for f in step.filters for r in f.roles()))}
+    for role in config.teachers.keys() - known:
+        raise WrongUse("--teacher", f"role {role!r}", f"a role of pack {loaded.name}", f"It has: {', '.join(sorted(known))}.")
+    prepared = Prepared(loaded, stream, scan, output, config)
+    for name in prepared.teachers().values():
+        prepared.price(name)
+    return prepared
+
+
+def check(pack: str | Path, seeds: str | Path | Iterable[Row], config: RunConfig) -> tuple[Pack, Seeds, Scan]:
+    """The pack and the input, both read whole."""
+    loaded = Pack.load(pack, config.overrides)
+    more: dict[str, Any] = set_draws(list(loaded.spec.steps), config.draws) if config.draws is not None else {}
+    if config.seed is not None:
+        more.update({f"{step.name}.sampling.seed": config.seed for step in loaded.spec.steps})
+    if more:
+        loaded = Pack.load(pack, {**config.overrides, **more})
+    stream = Seeds(seeds, limit=config.limit, id_column=config.id_column)
+    scan = stream.scan(loaded.check_row)
+    stream.rename = loaded.rename({name: 1 for name in scan.kinds if not name.endswith("[]")})
+    return loaded, stream, scan

@@ -1,0 +1,110 @@
+"""Shared fixtures: no test reaches the network, and every test has a clean environment."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
+
+
+@pytest.fixture(autouse=True)
+def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection to any other address fails the test."""
+    real = socket.socket.connect
+
+    def connect(self: socket.socket, address: Any) -> Any:
+        if isinstance(address, tuple) and not str(address[0]).startswith(("127.", "::1", "localhost")):
+            raise AssertionError(f"a test tried to reach {address}")
+        return real(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+class Server:
+    """A loopback server with an OpenAI face; `answer` decides on each request, `bodies` and `headers` record them."""
+
+    def __init__(self, answer: Callable[[dict[str, Any], int], Any]) -> None:
+        self.answer, self.bodies, self.headers, self.port = answer, [], [], 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.bodies.append(body)
+        self.headers.append(dict(request.headers))
+        answer = self.answer(body, len(self.bodies))
+        if asyncio.iscoroutine(answer):
+            answer = await answer
+        return answer if isinstance(answer, web.StreamResponse) else web.json_response(answer)
+
+
+def chat(text: str, **more: Any) -> dict[str, Any]:
+    """A chat completion that says `text`."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    return {"model": "mock", "choices": [choice], "usage": {"prompt_tokens": 11, "completion_tokens": 7}, **more}
+
+
+@contextmanager
+def serving(answer: Callable[[dict[str, Any], int], Any]) -> Iterator[Server]:
+    """Serves in a thread with a loop of its own."""
+    server, ready, loop = Server(answer), threading.Event(), asyncio.new_event_loop()
+
+    async def start() -> web.AppRunner:
+        app = web.Application(client_max_size=1 << 26)
+        app.router.add_post("/v1/chat/completions", server.handle)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        server.port = runner.addresses[0][1]
+        ready.set()
+        return runner
+
+    def work() -> None:
+        runner = loop.run_until_complete(start())
+        loop.run_forever()
+        loop.run_until_complete(runner.cleanup())
+        loop.close()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield server
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+
+
+@pytest.fixture
+def serve() -> Any:
+    return serving
+
+
+def write(path: Path, rows: list[Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def problems(tmp_path: Path) -> Path:
+    """60 sample problems as a JSONL file."""
+    from synth.teachers._problems import make_problems
+
+    return write(tmp_path / "problems.jsonl", make_problems(60, seed=3))

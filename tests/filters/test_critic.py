@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+
+from synth.errors import WrongUse
+from synth.filters.critic import Critic
+from tests.conftest import chat, serving
+
+ROW = {"question": "What is 2 + 2?", "rationale": "2 + 2 = 4", "answer": "4"}
+
+
+def test_an_unreadable_verdict_is_asked_again_once_and_is_then_unknown():
+    def answer(body, count):
+        return chat("<critique>ok</critique><verdict>yes</verdict>" if count == 2 else "hm")
+
+    with serving(answer) as server:
+        kept, _ = Critic(teacher="openai/judge", api_base=server.url).split([ROW])
+        assert len(kept) == 1
+        assert len(server.bodies) == 2
+        _, dropped = Critic(teacher="openai/judge", api_base=server.url).split([ROW])
+        assert dropped[0]["reason"] == "critic_unreadable"
+        assert dropped[0]["marks"]["critic"]["keep"] is None
+
+
+def test_a_journal_pays_once(tmp_path):
+    with serving(lambda body, count: chat("<critique>no</critique><verdict>no</verdict>")) as server:
+        for _ in range(2):
+            critic = Critic(teacher="openai/judge", api_base=server.url, journal=str(tmp_path / "critic"))
+            assert critic.split([ROW, ROW])[1][0]["reason"] == "critic_rejects"
+        assert len(server.bodies) == 1
+
+
+def test_a_refused_call_is_unknown_not_no():
+    with serving(lambda body, count: __import__("aiohttp.web").web.Response(status=400, text='{"error": {"message": "bad"}}')) as server:
+        _, dropped = Critic(teacher="openai/judge", api_base=server.url).split([ROW])
+    assert dropped[0]["reason"] == "critic_failed"
+    assert dropped[0]["marks"]["critic"]["failure"] == "bad_request"
+
+
+def test_rows_without_the_packs_inputs_are_refused_before_any_call():
+    with pytest.raises(WrongUse, match="field 'rationale'"):
+        Critic(teacher="simulated/critic").split([{"question": "q", "answer": "4"}])
+
+
+def test_stated_error_rates_are_met():
+    rows = [{"question": "q", "rationale": f"{n} + 5 = {n + 5 + n % 2}", "answer": str(n + 5 + n % 2)} for n in range(600)]
+    kept, dropped = Critic(teacher="simulated/critic:miss=0.1,false_alarm=0.2,no_marker=0").split(rows)
+    wrong_kept = sum(int(r["answer"]) % 2 != (int(r["rationale"].split()[0]) + 5) % 2 for r in kept)
+    right_dropped = len(dropped) - (300 - wrong_kept)
+    assert 15 <= wrong_kept <= 48
+    assert 38 <= right_dropped <= 85

@@ -1,0 +1,78 @@
+"""Every filter: one verdict a row, no row edited, every declared reason produced, twice changes nothing."""
+
+from __future__ import annotations
+
+import copy
+import random
+
+import pytest
+
+from synth import registry
+from synth.filters.base import run_async
+
+Q = {"question": "q", "answer": "4", "target": "4", "rationale": "2 + 2 = 4", "completion": "2 + 2 = 4 #### 4", "finish_reason": "stop"}
+WRONG = {**Q, "answer": "5", "rationale": "2 + 2 = 5"}
+CASES = {
+    "answer_match": ({}, [Q, WRONG, {**Q, "answer": None}, {k: v for k, v in Q.items() if k != "target"}]),
+    "arithmetic_steps": ({}, [Q, WRONG, {**Q, "rationale": "because"}]),
+    "finish_reason": ({}, [Q, *({**Q, "finish_reason": r} for r in ("length", "content_filter", "odd", None))]),
+    "length": ({"least": 3, "most": 5}, [Q, {**Q, "rationale": "no"}, {**Q, "rationale": "a b c d e f"}]),
+    "self_consistency": (
+        {}, [Q, Q, WRONG, {**Q, "answer": None}, {**Q, "question": "r"}, {**WRONG, "question": "r"}, {**Q, "question": "s", "answer": "$4.0"}],
+    ),
+    "per_seed": ({"most": 1}, [Q, Q, {**Q, "question": "r"}]),
+    "critic": ({"teacher": "simulated/critic:miss=0,false_alarm=0,no_marker=0"}, [Q, WRONG]),
+}  # fmt: skip
+ELSEWHERE = {"critic": {"critic_unreadable", "critic_failed"}}
+
+
+def build(name):
+    return registry.build("synth.filters", {"name": name, **CASES[name][0]})
+
+
+def test_all_filters_have_cases():
+    assert len(registry.names("synth.filters")) >= 7
+    assert set(CASES) == set(registry.names("synth.filters"))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_verdict_a_row_and_no_row_edited(name):
+    rows = [dict(row) for row in CASES[name][1]]
+    before = copy.deepcopy(rows)
+    verdicts = run_async(build(name).verdicts(rows))
+    assert len(verdicts) == len(rows)
+    assert {v.filter for v in verdicts} == {name}
+    assert rows == before
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_kept_and_dropped_are_all_and_reasons_are_declared(name):
+    rows, part = CASES[name][1], build(name)
+    kept, dropped = part.split(rows)
+    assert len(kept) + len(dropped) == len(rows)
+    assert {row["reason"] for row in dropped} == set(part.reasons) - ELSEWHERE.get(name, set())
+    assert all(row["marks"][name]["keep"] is not True for row in dropped)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_twice_changes_nothing(name):
+    kept, _ = build(name).split(CASES[name][1])
+    again, dropped = build(name).split([{k: v for k, v in row.items() if k != "marks"} for row in kept])
+    assert [{**row, "marks": 0} for row in again] == [{**row, "marks": 0} for row in kept]
+    assert not dropped
+
+
+@pytest.mark.parametrize("name", sorted(set(CASES) - {"per_seed"}))  # per_seed keeps the first ones: order is its rule
+def test_order_changes_no_verdict(name):
+    rows = [{**row, "place": i} for i, row in enumerate(CASES[name][1])]
+    shuffled = random.Random(5).sample(rows, len(rows))
+    kept, other = (sorted(row["place"] for row in build(name).split(r)[0]) for r in (rows, shuffled))
+    assert kept == other
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_mark_mode_keeps_all_rows_and_their_verdicts(name):
+    part = registry.build("synth.filters", {"name": name, **CASES[name][0], "mode": "mark"})
+    kept, dropped = part.split(CASES[name][1])
+    assert not dropped
+    assert all(name in row["marks"] for row in kept)

@@ -1,0 +1,62 @@
+"""Every parser: declared fields come, declared reasons are produced, nothing else is raised."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synth import registry
+from synth.errors import Unreadable
+
+SPECS = {"tagged": {"tags": ["a", "b"], "allow": {"a": ["yes", "no"]}}, "json_object": {"keys": {"a": "number", "b": "any"}}}
+CASES = {
+    "final_number": {"7 + 5 = 12\n#### 12": None, "I do not know": "no_answer_marker", "#### unknown": "no_number"},
+    "option": {"Cold. The answer is (b) ice.": None, "ice": "no_answer_marker", "#### a boat": "no_option"},
+    "boxed": {r"so \boxed{3}": None, "three": "no_box", r"so \boxed{3": "open_box"},
+    "tagged": {"<a>Yes</a><b>x</b>": None, "<a>yes</a>": "missing_tag", "<a>perhaps</a><b>x</b>": "not_allowed"},
+    "json_object": {
+        '{"a": 1, "b": null}': None, "none": "no_object", '{"a": 1, "a": 2, "b": 0}': "doubled_key", '{"a": 1}': "missing_key",
+        '{"a": "one", "b": 2}': "wrong_kind",
+    },
+}  # fmt: skip
+ROW = {"choices": ["fire", "ice"]}
+
+
+def build(name):
+    return registry.build("synth.parsers", {"name": name, **SPECS.get(name, {})})
+
+
+def test_all_parsers_have_cases():
+    assert len(registry.names("synth.parsers")) >= 5
+    assert set(CASES) == set(registry.names("synth.parsers"))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_cases_read_as_declared(name):
+    parser, produced = build(name), set()
+    for text, reason in CASES[name].items():
+        try:
+            assert set(parser.parse(text, ROW)) == set(parser.produces())
+            assert reason is None
+        except Unreadable as error:
+            assert error.reason == reason, text
+            produced.add(reason)
+    assert produced == set(parser.reasons)
+    with pytest.raises(Unreadable, match="empty_reply"):
+        parser.parse(" \n", ROW)
+
+
+@pytest.mark.parametrize("name", CASES)
+@given(text=st.text(alphabet=st.sampled_from('ab1 2.=+-*/(){}[]<>"\\:#,\n$%AQ'), max_size=80))
+def test_any_text_is_read_or_unreadable(name, text):
+    try:
+        assert set(build(name).parse(text, ROW)) == set(build(name).produces())
+    except Unreadable as error:
+        assert error.reason in {*build(name).reasons, "empty_reply"}
+
+
+def test_into_renames_the_main_field():
+    parser = registry.build("synth.parsers", "final_number:into=result")
+    assert parser.parse("#### 4", {}) == {"rationale": "", "result": "4"}
+    assert parser.produces() == {"rationale": "text", "result": "text"}
