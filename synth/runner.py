@@ -20,7 +20,7 @@ from synth.calls.door import Door, Doors, Stats
 from synth.calls.journal import Journal
 from synth.datasets._card import make_card
 from synth.datasets._columns import Columns
-from synth.datasets._folder import Publisher, RunFolder
+from synth.datasets._folder import Publisher
 from synth.errors import PotstillError
 from synth.filters.base import run_async
 from synth.pipeline import Tally, Walker, Window
@@ -36,17 +36,13 @@ class Run:
     """A finished (or stopped) run: its folder, counts, and rows.
 
     Attributes:
+        info: run.json.
         exit_code: 0 finished, 3 some rows failed, 4 budget, 5 provider or machine, 130 interrupted.
         stopped: what ended the run early, or None.
     """
 
-    def __init__(self, folder: Path, exit_code: int = 0, stopped: str | None = None) -> None:
-        self.folder, self.exit_code, self.stopped = folder, exit_code, stopped
-
-    @cached_property
-    def info(self) -> dict[str, Any]:
-        """run.json."""
-        return RunFolder(self.folder).run
+    def __init__(self, folder: Path, exit_code: int, stopped: str | None, info: dict[str, Any]) -> None:
+        self.folder, self.exit_code, self.stopped, self.info = folder, exit_code, stopped, info
 
     @property
     def counts(self) -> dict[str, Any]:
@@ -186,7 +182,7 @@ class _Live:
             code = getattr(window.stop, "exit_code", EXIT_INTERRUPTED)
         info = self._info(journal, window.stop, priced=priced)
         self.publisher.publish(info, make_card(info))
-        return Run(self.p.output, code, str(window.stop) if window.stop else None)
+        return Run(self.p.output, code, info["stopped"], info)
 
     def _info(self, journal: Journal, stop: Any, *, priced: bool) -> dict[str, Any]:
         """run.json."""

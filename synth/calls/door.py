@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -116,12 +117,12 @@ class Door:
         tries = _Tries(self.attempts, used=0 if busy.limited else 1)
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(TeacherBusy),
-            stop=lambda state: self.closing or tries.spent(state) or tenacity.stop_after_delay(self.patience)(state),
+            stop=lambda state: self.closing or tries.spent() or tenacity.stop_after_delay(self.patience)(state),
             wait=tenacity.wait_random_exponential(multiplier=0.5, max=30),
             after=tries.count,
             reraise=True,
         )
-        await asyncio.sleep(tenacity.wait_random(0.1, 0.6)(tenacity.RetryCallState(retrying, None, (), {})))
+        await asyncio.sleep(random.uniform(0.1, 0.6))
         async for attempt in retrying:
             with attempt:
                 self.stats.retried += 1
@@ -152,10 +153,8 @@ class _Tries:
     def __init__(self, most: int, used: int) -> None:
         self.most, self.used = most, used
 
-    def spent(self, state: tenacity.RetryCallState) -> bool:
-        error = state.outcome.exception() if state.outcome else None
-        busy_limit = isinstance(error, TeacherBusy) and error.limited
-        return self.used + (0 if busy_limit else 1) >= self.most
+    def spent(self) -> bool:
+        return self.used >= self.most
 
     def count(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None

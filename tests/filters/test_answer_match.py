@@ -12,7 +12,9 @@ ROWS = [{"answer": "(84 / 2)", "target": 42}, {"answer": "Beach", "target": "bea
 def test_expressions_texts_and_numbers():
     kept, dropped = AnswerMatch().split(ROWS)
     assert [row["answer"] for row in kept] == ["(84 / 2)", "Beach"]
-    assert dropped == [{"answer": "41", "target": "42", "marks": {"answer_match": {"keep": False, "reason": "wrong_answer"}}, "reason": "wrong_answer"}]
+    assert dropped == [
+        {"answer": "41", "target": "42", "marks": {"answer_match": {"keep": False, "reason": "wrong_answer"}}, "reason": "wrong_answer"}
+    ]
 
 
 def test_other_columns_unknown_rows_streams_and_datasets():

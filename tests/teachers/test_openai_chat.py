@@ -65,7 +65,13 @@ def test_faults_are_classed_and_never_show_the_key(answer, kind, name, monkeypat
 
 @pytest.mark.parametrize(
     ("headers", "seconds"),
-    [({"Retry-After": "2"}, 2), ({"retry-after-ms": "1500"}, 1.5), ({"Retry-After": "99999999"}, 600), ({"Retry-After": "soon"}, None), ({}, None)],
+    [
+        ({"Retry-After": "2"}, 2),
+        ({"retry-after-ms": "1500"}, 1.5),
+        ({"Retry-After": "99999999"}, 600),
+        ({"Retry-After": "soon"}, None),
+        ({}, None),
+    ],
 )
 def test_retry_after_in_its_forms(headers, seconds, monkeypatch):
     with pytest.raises(TeacherBusy) as caught:

@@ -24,7 +24,7 @@ def test_values(left, right, same):
     assert MathEqual().verify(right, left) is same
 
 
-@given(st.integers(-10**6, 10**6), st.integers(1, 10**4))
+@given(st.integers(-(10**6), 10**6), st.integers(1, 10**4))
 def test_written_fractions_are_exact(top, bottom):
     assert evaluate(f"{top} / {bottom}") == Fraction(top, bottom)
     assert number(f"{top:,}") == top
@@ -36,6 +36,12 @@ def test_every_text_equals_itself_and_nothing_hangs(text):
     assert canonical(canonical(text)) == canonical(canonical(canonical(text)))
 
 
-@given(st.recursive(st.integers(0, 99).map(str), lambda c: st.tuples(c, st.sampled_from("+-*"), c).map(lambda t: f"({t[0]} {t[1]} {t[2]})"), max_leaves=8))
+@given(
+    st.recursive(
+        st.integers(0, 99).map(str),
+        lambda c: st.tuples(c, st.sampled_from("+-*"), c).map(lambda t: f"({t[0]} {t[1]} {t[2]})"),
+        max_leaves=8,
+    )
+)
 def test_expressions_have_pythons_value(text):
     assert evaluate(text) == eval(text)  # noqa: S307 - digits, brackets and operators of our own making

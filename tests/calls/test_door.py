@@ -1,0 +1,163 @@
+"""Retries, twins, breakers, money: one request from key to journal."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from synth.calls.admission import Gate
+from synth.calls.budget import Budget, Price, price_of
+from synth.calls.door import Door
+from synth.calls.journal import Journal
+from synth.errors import BudgetReached, Stopped, TeacherBusy, TeacherRefused, WrongUse
+from synth.records import Request, Sampling
+from synth.teachers.base import Teacher, chat_reply
+
+
+class Scripted(Teacher):
+    """Answers with a list of errors, then with text."""
+
+    model, family = "s", "test"
+
+    def __init__(self, *errors, seconds=0.0):
+        self.errors, self.calls, self.seconds = list(errors), 0, seconds
+
+    async def ask(self, request):
+        self.calls += 1
+        await asyncio.sleep(self.seconds)
+        if self.errors:
+            raise self.errors.pop(0)
+        return chat_reply("fine", prompt_tokens=10, completion_tokens=10)
+
+
+def make_door(teacher, **options):
+    return Door(teacher, Journal(None), gate=options.pop("gate", Gate(8)), budget=options.pop("budget", Budget(None)), **options)
+
+
+def request(n=0):
+    return Request(model="s", messages=({"role": "user", "content": str(n)},), sampling=Sampling(max_tokens=10))
+
+
+def test_temporary_errors_are_asked_again_and_limits_use_up_no_attempt():
+    limited = [TeacherBusy("rate_limit", retry_after=0.01, limited=True) for _ in range(8)]
+    teacher = Scripted(TeacherBusy("http_500"), *limited, TeacherBusy("http_500"))
+    door = make_door(teacher, attempts=3)
+    door.patience = 60
+
+    async def fast(_):
+        return None
+
+    assert asyncio.run(_quick(door, request()))[1].text == "fine"
+    assert teacher.calls == 11
+    failing = make_door(Scripted(*[TeacherBusy("http_500")] * 9), attempts=3)
+    with pytest.raises(TeacherBusy):
+        asyncio.run(_quick(failing, request()))
+    assert failing.teacher.calls == 3
+    assert failing.stats.failed == {"http_500": 1}
+
+
+async def _quick(door, one):
+    """Asks with waits cut to nothing."""
+    real = asyncio.sleep
+    asyncio.sleep = lambda seconds, result=None: real(0, result)
+    try:
+        return await door.ask(one)
+    finally:
+        asyncio.sleep = real
+
+
+def test_final_errors_are_not_asked_again():
+    door = make_door(Scripted(TeacherRefused("bad_request")))
+    with pytest.raises(TeacherRefused):
+        asyncio.run(door.ask(request()))
+    assert door.teacher.calls == 1
+
+
+def test_twins_in_flight_are_asked_once_and_share_errors():
+    async def twins(teacher):
+        door = make_door(teacher)
+        return door, await asyncio.gather(*(door.ask(request()) for _ in range(5)), return_exceptions=True)
+
+    door, answers = asyncio.run(twins(Scripted(seconds=0.01)))
+    assert (door.teacher.calls, len(answers), door.stats.reused) == (1, 5, 4)
+    door, answers = asyncio.run(twins(Scripted(TeacherRefused("policy"), seconds=0.01)))
+    assert door.teacher.calls == 1
+    assert all(isinstance(a, TeacherRefused) for a in answers)
+
+
+def test_a_run_of_which_nothing_comes_back_is_stopped():
+    async def many():
+        door = make_door(Scripted(*[TeacherRefused("bad_request") for _ in range(100)]))
+        errors = [await _outcome(door, n) for n in range(30)]
+        return errors.index(Stopped)
+
+    assert asyncio.run(many()) == 19
+
+
+async def _outcome(door, n):
+    try:
+        await door.ask(request(n))
+    except Exception as error:  # noqa: BLE001 - its class is what is asked for
+        return type(error)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    cap=st.floats(0, 0.02), low=st.floats(0, 200), high=st.floats(0, 200), seconds=st.lists(st.floats(0, 0.002), min_size=30, max_size=30),
+)  # fmt: skip
+def test_the_cap_is_never_crossed(cap, low, high, seconds):
+    budget, price = Budget(cap), Price(low, high)
+
+    async def work():
+        doors = [make_door(Scripted(seconds=s), budget=budget, price=price, gate=Gate(64)) for s in seconds]
+
+        async def one(n, door):
+            try:
+                await door.ask(request(n))
+            except BudgetReached:
+                return False
+            finally:
+                assert budget.spent + budget.reserved <= cap + 1e-12
+            return True
+
+        return await asyncio.gather(*(one(n, door) for n, door in enumerate(doors)))
+
+    done = sum(asyncio.run(work()))
+    worst, cost = price.worst(request(10)), (10 * low + 10 * high) / 1e6
+    assert budget.spent == pytest.approx(done * cost)
+    assert done == 30 or budget.spent + worst > cap - 1e-12
+
+
+def test_prices():
+    assert price_of("openai/gpt-4o-mini", None).input == pytest.approx(0.15)
+    assert price_of("openai/nobody-knows-this", None) is None
+    assert price_of("openai/x", "1,2").output == 2
+    assert price_of("simulated/slips", None).output == 0
+    with pytest.raises(WrongUse, match="IN,OUT"):
+        price_of("openai/x", "cheap")
+
+
+def test_the_gate_grows_while_used_shrinks_on_refusals_and_waits_as_told():
+    async def work():
+        gate = Gate(64)
+        assert gate.limit == 16
+        for _ in range(4):
+            await asyncio.gather(*(gate.enter() for _ in range(int(gate.limit))))
+            for _ in range(gate.flying):
+                gate.succeeded()
+        grown = gate.limit
+        await gate.enter()
+        gate.failed(TeacherBusy("rate_limit", retry_after=0.2, limited=True))
+        shrunk = gate.limit
+        loop = asyncio.get_running_loop()
+        before = loop.time()
+        await gate.enter()
+        return grown, shrunk, loop.time() - before
+
+    grown, shrunk, waited = asyncio.run(work())
+    assert grown > 16
+    assert shrunk < grown
+    assert waited >= 0.19

@@ -1,0 +1,256 @@
+"""The line as a whole: tally, order, resumption, steps that fan out and walk lists."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import datasets
+import pytest
+
+import synth
+from synth.errors import WrongUse
+from synth.teachers._problems import make_problems
+from tests.conftest import chat, serving, write
+
+STEPS_PACK = {
+    "pack.yaml": """
+name: two_steps
+version: 1
+about: Lists parts, solves each, draws conclusions.
+inputs: {question: text, target: optional}
+steps:
+  - name: split
+    parser: {name: json_object, keys: {parts: list}}
+  - name: solve
+    each: {parts: part}
+    parser: {name: final_number, into: so_far}
+  - name: conclude
+    draws: 3
+    parser: final_number
+    filters: [{name: self_consistency, min_votes: 2}, answer_match]
+exports:
+  sft: {prompt: "{{ question }}", completion: "{% for s in solve %}{{ s.part }} {{ s.so_far }};{% endfor %} #### {{ answer }}"}
+""",
+    "split.user.j2": "SPLIT {{ question }}",
+    "solve.user.j2": "SOLVE {{ part }} after {% for h in history %}{{ h.so_far }},{% endfor %} of {{ question }}",
+    "conclude.user.j2": "CONCLUDE {% for s in solve %}{{ s.so_far }} {% endfor %}",
+}
+
+
+def make_pack(folder: Path, files: dict[str, str]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_steps_fan_out_and_walk_lists(tmp_path):
+    seen = []
+
+    def answer(body, count):
+        text = body["messages"][-1]["content"]
+        seen.append(text)
+        if text.startswith("SPLIT"):
+            return chat(json.dumps({"parts": ["a", "b"]}) if "bad" not in text else "no list")
+        if text.startswith("SOLVE"):
+            return chat("#### 1" if " a " in text else "#### 2")
+        return chat(f"#### {9 if seen.count(text) == 1 else 3}")
+
+    pack = make_pack(tmp_path / "pack", STEPS_PACK)
+    rows = [{"question": "one", "target": "3"}, {"question": "bad", "target": "3"}]
+    with serving(answer) as server:
+        run = synth.run(pack, rows, teacher="openai/m", api_base=server.url, output=tmp_path / "out", concurrency=1)
+    assert run.counts == {"asked": 4, "kept": 2, "dropped": {"minority_answer": 1, "no_object": 1}, "failed": {}}
+    assert "SOLVE b after 1, of one" in seen
+    assert run.kept[0]["solve"] == [{"part": "a", "rationale": "", "so_far": "1"}, {"part": "b", "rationale": "", "so_far": "2"}]
+    assert run.kept[0]["completion"] == "a 1;b 2; #### 3"
+    assert [row["meta"]["draw"] for row in run.kept] == [1, 2]
+
+
+def test_rows_leave_in_input_order_whatever_order_calls_finish_in(tmp_path):
+    rng = random.Random(1)
+
+    async def answer(body, count):
+        await asyncio.sleep(rng.random() * 0.05)
+        return chat("#### " + body["messages"][-1]["content"].split("=")[1].split("?")[0])
+
+    rows = [{"question": f"x={n}?", "target": str(n)} for n in range(150)]
+    with serving(answer) as server:
+        run = synth.run("cot", rows, teacher="openai/m", api_base=server.url, output=tmp_path, concurrency=32)
+    assert [row["target"] for row in run.kept] == [str(n) for n in range(150)]
+
+
+def test_a_finished_run_asks_nothing_and_writes_the_same_bytes(tmp_path, problems):
+    first = synth.run("cot", problems, teacher="simulated/mixed", output=tmp_path / "out", draws=3)
+    before = {name: (tmp_path / "out" / name / "train.parquet").read_bytes() for name in ("data", "dropped")}
+    again = synth.run("cot", problems, teacher="simulated/mixed", output=tmp_path / "out", draws=3)
+    assert first.info["calls"] == {"asked": 180, "reused": 0, "retried": 0}
+    assert again.info["calls"] == {"asked": 0, "reused": 180, "retried": 0}
+    assert before == {name: (tmp_path / "out" / name / "train.parquet").read_bytes() for name in before}
+    assert again.info["cost"] == first.info["cost"]
+
+
+def test_more_draws_and_other_filters_pay_only_for_what_is_new(tmp_path, problems):
+    synth.run("cot", problems, teacher="simulated/mixed", output=tmp_path / "out", draws=2)
+    more = synth.run(
+        "cot", problems, teacher="simulated/mixed", output=tmp_path / "out", draws=3, overrides={"rationale.filters": ["arithmetic_steps"]}
+    )
+    assert more.info["calls"] == {"asked": 60, "reused": 120, "retried": 0}
+
+
+def test_the_tally_balances_and_the_folder_loads(tmp_path, problems):
+    run = synth.run("cot", problems, teacher="simulated/mixed", output=tmp_path / "out", draws=4)
+    counts = run.counts
+    assert counts["asked"] == 240 == counts["kept"] + sum(counts["dropped"].values()) + sum(counts["failed"].values())
+    loaded = datasets.load_dataset(str(tmp_path / "out"), split="train")
+    assert len(loaded) == counts["kept"]
+    assert {"id", "question", "target", "rationale", "answer", "reply", "prompt", "completion", "meta"} <= set(loaded.column_names)
+    assert len(datasets.load_dataset(str(tmp_path / "out"), "dropped", split="train")) == sum(counts["dropped"].values())
+    assert {row["reason"] for row in run.dropped} == set(counts["dropped"])
+    assert {v["filter"] for v in run.kept[0]["meta"]["verdicts"]} == {"finish_reason", "answer_match"}
+
+
+def test_columns_of_the_seed_survive(tmp_path):
+    rows = [
+        {"id": "a", "question": "What is 8 + 5 ?", "answer": 13, "rationale": "mine", "tags": ["x"], "mixed": 1, "nested": {"k": [1]}},
+        {"id": "b", "question": "What is 2 + 5 ?", "answer": 7, "mixed": "one", "only_here": 0.5},
+    ]
+    run = synth.run("cot", rows, teacher="simulated/perfect", output=tmp_path)
+    first, second = run.kept
+    assert (first["id"], first["target"], first["answer"], first["seed_rationale"], first["tags"]) == ("a", 13, "13", "mine", ["x"])
+    assert (first["mixed"], first["nested"], first["only_here"], second["only_here"]) == ("1", '{"k": [1]}', None, 0.5)
+
+
+def test_a_critic_judges_in_the_line(tmp_path, problems):
+    overrides = {"rationale.filters": ["answer_match", {"name": "critic"}]}
+    teachers = {"teacher": "simulated/mixed:lucky=0.5", "critic": "simulated/critic:miss=0,false_alarm=0"}
+    run = synth.run("cot", problems, teacher=teachers, output=tmp_path / "out", overrides=overrides)
+    assert run.counts["dropped"]["critic_rejects"] > 5
+    marks = [json.loads(v["marks"]) for row in run.kept for v in row["meta"]["verdicts"] if v["filter"] == "critic"]
+    assert all(m["verdict"] == "yes" for m in marks)
+    with pytest.raises(WrongUse, match="critic=PROVIDER/MODEL"):
+        synth.run("cot", problems, teacher="simulated/mixed", output=tmp_path / "no", overrides=overrides)
+    assert not (tmp_path / "no").exists()
+
+
+def test_refused_key_stops_with_5_and_resumes(tmp_path):
+    from aiohttp import web
+
+    rows = [{"question": f"x{n}"} for n in range(40)]
+    open_ = [False]
+
+    def answer(body, count):
+        return chat("#### 1") if open_[0] or count <= 10 else web.json_response({"error": {"message": "bad key"}}, status=401)
+
+    with serving(answer) as server:
+        run = synth.run("cot", rows, teacher="openai/m", api_base=server.url, output=tmp_path, concurrency=2)
+        assert run.exit_code == 5
+        assert run.stopped.startswith("key:")
+        assert not run.info["complete"]
+        assert run.counts["asked"] == run.counts["kept"] == 10
+        open_[0] = True
+        again = synth.run("cot", rows, teacher="openai/m", api_base=server.url, output=tmp_path, concurrency=2)
+    assert (again.exit_code, again.counts["kept"], again.info["calls"]["reused"]) == (0, 40, 10)
+
+
+def test_budget_stops_with_4_below_the_cap(tmp_path):
+    rows = [{"question": f"x{n}"} for n in range(40)]
+    with serving(lambda b, c: chat("#### 1", usage={"prompt_tokens": 100, "completion_tokens": 500})) as server:
+        run = synth.run("cot", rows, teacher="openai/m", api_base=server.url, output=tmp_path, budget=0.01, price="1,1")
+        assert run.exit_code == 4
+        assert 0.008 < run.info["cost"]["usd"] <= 0.01
+        assert len(server.bodies) == run.counts["asked"]
+        with pytest.raises(WrongUse, match="no known price"):
+            synth.run("cot", rows, teacher="openai/m", api_base=server.url, output=tmp_path / "x", budget=0.01)
+
+
+def test_kill_9_then_the_same_command_asks_only_for_the_rest(tmp_path):
+    source = write(tmp_path / "in.jsonl", [{"question": f"x{n}"} for n in range(300)])
+
+    async def answer(body, count):
+        await asyncio.sleep(0.02)
+        return chat("#### 1")
+
+    with serving(answer) as server:
+        command = [
+            sys.executable,
+            "-m",
+            "synth.cli",
+            "run",
+            "cot",
+            "--input",
+            str(source),
+            "--output",
+            str(tmp_path / "out"),
+            "--teacher",
+            "openai/m",
+        ]
+        command += ["--api-base", server.url, "--concurrency", "8"]
+        process = subprocess.Popen(command)
+        while len(server.bodies) < 120:
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+        asked = len(server.bodies)
+        assert subprocess.run(command, check=False).returncode == 0
+        assert 300 <= len(server.bodies) <= 300 + 8
+        assert asked < 300
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["counts"]["kept"] == 300
+
+
+def test_ctrl_c_publishes_what_is_there(tmp_path):
+    source = write(tmp_path / "in.jsonl", [{"question": f"x{n}"} for n in range(5000)])
+
+    async def answer(body, count):
+        await asyncio.sleep(0.02)
+        return chat("#### 1")
+
+    with serving(answer) as server:
+        command = [
+            sys.executable,
+            "-m",
+            "synth.cli",
+            "run",
+            "cot",
+            "--input",
+            str(source),
+            "--output",
+            str(tmp_path / "out"),
+            "--teacher",
+            "openai/m",
+        ]
+        process = subprocess.Popen([*command, "--api-base", server.url, "--concurrency", "8"], stderr=subprocess.PIPE, text=True)
+        while len(server.bodies) < 60:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+        assert process.returncode == 130
+        info = json.loads((tmp_path / "out" / "run.json").read_text())
+        assert info["counts"]["kept"] == info["counts"]["asked"] == len(server.bodies)
+        assert "resumes" in said
+
+
+def test_a_row_that_breaks_a_part_stays_one_row(tmp_path, monkeypatch):
+    from synth.filters.answer_match import AnswerMatch
+
+    real = AnswerMatch.verdict
+    monkeypatch.setattr(AnswerMatch, "verdict", lambda self, row: 1 / 0 if row["target"] == "boom" else real(self, row))
+    rows = [{"question": "What is 8 + 5 ?", "target": t} for t in ("13", "boom")]
+    run = synth.run("cot", rows, teacher="simulated/perfect", output=tmp_path)
+    assert run.counts == {"asked": 2, "kept": 1, "dropped": {}, "failed": {"error_ZeroDivisionError": 1}}
+    assert run.exit_code == 3
+
+
+def test_no_key_is_written_anywhere(tmp_path, monkeypatch):
+    key = "sk-canary-abcdef0123456789"
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with serving(lambda b, c: chat("#### 1")) as server:
+        synth.run("cot", make_problems(5), teacher="openai/m", api_base=server.url, output=tmp_path)
+    assert not [p for p in tmp_path.rglob("*") if p.is_file() and key.encode() in p.read_bytes()]
