@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,18 +57,17 @@ def build(model: str, texts: Sequence[str], seed: int) -> tuple[Any, Any]:
 
 
 def build_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
-    """A byte-pair tokenizer over white-space words; the numbers 0 to 99 are whole tokens."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers  # noqa: PLC0415
+    """A tokenizer over white-space words: the most frequent ones and 0 to 99 whole, others in pieces.
+
+    Greedy longest match over a sorted vocabulary: the same texts give the same token ids on every machine,
+    which byte-pair training does not promise.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers  # noqa: PLC0415
     from transformers import PreTrainedTokenizerFast  # noqa: PLC0415
 
-    raw = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
+    raw = Tokenizer(models.WordPiece(_vocabulary(texts, vocabulary), unk_token="<unk>", max_input_chars_per_word=1000))
     raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    raw.decoder = decoders.BPEDecoder(suffix="</w>")
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary, special_tokens=["<unk>", "<pad>", "<eos>"], end_of_word_suffix="</w>", show_progress=False
-    )
-    numbers = [str(n) for n in range(100)]
-    raw.train_from_iterator([*texts, *numbers, *numbers], trainer)
+    raw.decoder = decoders.WordPiece(prefix="##", cleanup=False)
     return PreTrainedTokenizerFast(
         tokenizer_object=raw,
         unk_token="<unk>",
@@ -76,6 +76,15 @@ def build_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
         padding_side="left",
         clean_up_tokenization_spaces=False,
     )
+
+
+def _vocabulary(texts: Sequence[str], size: int) -> dict[str, int]:
+    """Token -> id: specials, every character (as a beginning and as a continuation), numbers, then words by frequency."""
+    words = Counter(word for text in texts for word in text.split())
+    letters = sorted({letter for word in words for letter in word})
+    fixed = ["<unk>", "<pad>", "<eos>", *(str(n) for n in range(100)), *letters, *(f"##{letter}" for letter in letters)]
+    frequent = sorted(words, key=lambda word: (-words[word], word))
+    return {token: number for number, token in enumerate(list(dict.fromkeys([*fixed, *frequent]))[: max(size, len(set(fixed)))])}
 
 
 def build_model(size: Size, tokenizer: Any, seed: int) -> Any:

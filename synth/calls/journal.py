@@ -6,7 +6,8 @@ One record is one line of text, readable with `less` while it grows:
 
 The checksum covers everything behind it. A line without its newline or with another checksum is torn: at
 the end of the file it is cut off on opening (it was never acknowledged), elsewhere it is passed over and counted.
-Writes are grouped: whatever arrives within 5 ms shares one `write` and one `fdatasync`, made in a thread.
+Each turn of the event loop makes one `write`, after which kill -9 loses nothing; whatever arrives within 5 ms
+shares one `fdatasync`, made in a thread, after which a power cut loses nothing and the reply is acknowledged.
 """
 
 from __future__ import annotations
@@ -132,6 +133,8 @@ class Journal:
         self._index.add(key, self._end)
         self._end += len(line)
         self._waiting.append(line)
+        if len(self._waiting) == 1:
+            asyncio.get_running_loop().call_soon(self._write)
         if self._batch is None:
             self._batch = asyncio.Event()
             self._commit_task = asyncio.create_task(self._commit(self._batch))
@@ -139,29 +142,37 @@ class Journal:
         if self._broken:
             raise self._broken
 
+    def _write(self) -> None:
+        """Hands what this turn of the loop brought to the system: from here on a killed process loses nothing of it."""
+        assert self._file is not None  # noqa: S101 - only called with a file
+        view, self._waiting = memoryview(b"".join(self._waiting)), []
+        try:
+            while view and not self._broken:
+                view = view[os.write(self._file.fileno(), view) :]
+        except OSError as error:
+            self._break(error)
+
     async def _commit(self, batch: asyncio.Event) -> None:
-        """Writes what gathered in a group; the next group gathers while the disk works."""
+        """Puts a group on the disk; the next group gathers while the disk works."""
         previous = self._previous
         await asyncio.sleep(GROUP_SECONDS)
         if previous is not None:
             await previous.wait()
-        lines, self._waiting, self._batch, self._previous = self._waiting, [], None, batch
+        self._batch, self._previous = None, batch
         try:
-            if not self._broken:
-                await asyncio.to_thread(self._write, b"".join(lines))
+            if self._waiting:
+                self._write()
+            if self._file is not None and not self._broken:
+                await asyncio.to_thread(os.fdatasync, self._file.fileno())
         except OSError as error:
-            self._broken = Stopped("disk", f"{error.strerror or error} while writing the journal; free space and run again")
+            self._break(error)
         finally:
             batch.set()
 
-    _previous: asyncio.Event | None = None
+    def _break(self, error: OSError) -> None:
+        self._broken = Stopped("disk", f"{error.strerror or error} while writing the journal; free space and run again")
 
-    def _write(self, lines: bytes) -> None:
-        assert self._file is not None  # noqa: S101 - only called with a file
-        fd, view = self._file.fileno(), memoryview(lines)
-        while view:
-            view = view[os.write(fd, view) :]
-        os.fdatasync(fd)
+    _previous: asyncio.Event | None = None
 
     async def close(self) -> None:
         """Waits for the last group and lets go of the folder."""
