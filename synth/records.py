@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 Row = Mapping[str, Any]
@@ -137,11 +137,11 @@ class Sample:
 
     def with_fields(self, new: Row, meta: Row) -> Sample:
         """The sample one step on."""
-        return replace(self, fields={**self.fields, **new}, meta={**self.meta, **meta})
+        return Sample(self.seed, {**self.fields, **new}, {**self.meta, **meta}, self.verdicts)
 
     def with_verdict(self, verdict: Verdict) -> Sample:
         """The sample with one more verdict."""
-        return replace(self, verdicts=(*self.verdicts, verdict))
+        return Sample(self.seed, self.fields, self.meta, (*self.verdicts, verdict))
 
     def row(self) -> dict[str, Any]:
         """What a filter, an export or a reader of the published files sees."""

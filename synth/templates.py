@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ MOST_CHARS = 2 * 1024 * 1024
 _REMOVED_FILTERS = ("center", "format", "indent", "wordwrap", "batch", "slice", "xmlattr", "pprint", "random", "urlize")
 _REMOVED_GLOBALS = ("lipsum", "cycler", "joiner")
 _MOST_RANGE = 1000
+# Prompts come in fewer pieces than this; more pieces are counted one by one.
+_FEW = 4096
 
 
 def _short_range(*args: int) -> range:
@@ -127,14 +130,27 @@ class Template:
         Raises:
             WrongUse: a value that the template needs is missing, or the text grows beyond 2 MiB.
         """
+        if self._constant is None:
+            return self._text(values)
+        return self._constant
+
+    @cached_property
+    def _constant(self) -> str | None:
+        """The text of a template that reads nothing: rendered once."""
+        return None if self.variables else self._text({})
+
+    def _text(self, values: Mapping[str, Any]) -> str:
         try:
-            parts = list(_capped(self._render(values)))
+            stream = self._render(values)
+            parts = list(islice(stream, _FEW))
+            if len(parts) == _FEW or sum(map(len, parts)) > MOST_CHARS:
+                parts = list(_capped(chain(parts, stream)))
         except (TemplateError, SecurityError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
             raise WrongUse(self.where, f"{type(error).__name__}: {error}", "a text", "Correct the template or the row.") from error
         return "".join(parts)
 
 
-def _capped(parts: Iterator[str]) -> Iterator[str]:
+def _capped(parts: Iterable[str]) -> Iterator[str]:
     room = MOST_CHARS
     for part in parts:
         room -= len(part)

@@ -10,7 +10,8 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from synth.records import Row, Verdict, group_by
@@ -38,7 +39,7 @@ class Filter(ABC):
     group: ClassVar[str | None] = None
     asks: ClassVar[bool] = False
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The filter's name in YAML and on the command line: its file's."""
         return type(self).__module__.rsplit(".", 1)[-1]
@@ -57,7 +58,7 @@ class Filter(ABC):
 
     def named(self, verdict: Verdict) -> Verdict:
         """The verdict under this filter's name."""
-        return replace(verdict, filter=self.name)
+        return Verdict(verdict.keep, verdict.reason, verdict.marks, self.name)
 
     async def verdicts(self, rows: Sequence[Row], doors: Doors | None = None) -> list[Verdict]:  # noqa: ARG002
         """One verdict per row of one group (draws of one seed); only critics go through `doors`."""

@@ -23,7 +23,7 @@ class FinishReason(RowFilter):
         content_filter: the provider held text back.
         other_finish: any other reason outside `allowed`.
 
-    Marks: `finish_reason`.
+    Marks: `finish_reason`, where it was not an allowed one.
 
     Example:
         >>> FinishReason().judge({"finish_reason": "length"}).reason
@@ -43,5 +43,5 @@ class FinishReason(RowFilter):
         if found in (None, "", "unknown"):
             return Verdict(None, "", marks)
         if found in self.allowed:
-            return Verdict(True, "", marks)
+            return Verdict(True)
         return Verdict(False, {"length": "cut_off", "content_filter": "content_filter"}.get(str(found), "other_finish"), marks)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import orjson
@@ -66,7 +67,7 @@ class OpenaiChat(Teacher):
                 connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=min(30.0, self._timeout)),
-                trust_env=True,
+                proxy=_proxy(self._url),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
@@ -116,6 +117,12 @@ class OpenaiChat(Teacher):
             await self._session.close()
             await asyncio.sleep(0)
             self._session = None
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for a URL, looked up once (aiohttp's trust_env reads files for every request)."""
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
 def _encode(body: dict[str, Any]) -> bytes:
