@@ -31,6 +31,9 @@ class Size:
     spread: float
 
 
+# Marks a token that continues a word; the usual "##" would collide with "####" before answers.
+_INSIDE = "\u21b3"
+
 SIZES = {
     "tiny": Size(64, 2, 4, 128, 2048, 0.08),
     "mini": Size(128, 4, 4, 256, 4096, 0.06),
@@ -65,9 +68,13 @@ def build_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers  # noqa: PLC0415
     from transformers import PreTrainedTokenizerFast  # noqa: PLC0415
 
-    raw = Tokenizer(models.WordPiece(_vocabulary(texts, vocabulary), unk_token="<unk>", max_input_chars_per_word=1000))
+    raw = Tokenizer(
+        models.WordPiece(
+            _vocabulary(texts, vocabulary), unk_token="<unk>", continuing_subword_prefix=_INSIDE, max_input_chars_per_word=1000
+        )
+    )
     raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    raw.decoder = decoders.WordPiece(prefix="##", cleanup=False)
+    raw.decoder = decoders.WordPiece(prefix=_INSIDE, cleanup=False)
     return PreTrainedTokenizerFast(
         tokenizer_object=raw,
         unk_token="<unk>",
@@ -82,7 +89,7 @@ def _vocabulary(texts: Sequence[str], size: int) -> dict[str, int]:
     """Token -> id: specials, every character (as a beginning and as a continuation), numbers, then words by frequency."""
     words = Counter(word for text in texts for word in text.split())
     letters = sorted({letter for word in words for letter in word})
-    fixed = ["<unk>", "<pad>", "<eos>", *(str(n) for n in range(100)), *letters, *(f"##{letter}" for letter in letters)]
+    fixed = ["<unk>", "<pad>", "<eos>", *(str(n) for n in range(100)), *letters, *(f"{_INSIDE}{letter}" for letter in letters)]
     frequent = sorted(words, key=lambda word: (-words[word], word))
     return {token: number for number, token in enumerate(list(dict.fromkeys([*fixed, *frequent]))[: max(size, len(set(fixed)))])}
 

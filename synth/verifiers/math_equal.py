@@ -15,7 +15,7 @@ _UNIT = re.compile(r"^([-+]?[$€£]?\s*[\d,]*\.?\d+%?)\s*(?:[a-zA-Z]+\.?(?:\s+[
 _FRACTION = re.compile(r"^([-+]?)\\d?frac\{([^{}]+)\}\{([^{}]+)\}$")
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def number(text: str) -> Fraction | None:
     r"""The exact value of an answer: digits, money, percent, a unit behind, an expression, \frac; else None.
 
@@ -36,7 +36,7 @@ def number(text: str) -> Fraction | None:
     return None
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def canonical(answer: str) -> str:
     """One text for all spellings of an answer: its value where it has one, else folded words.
 

@@ -1,0 +1,111 @@
+"""Everything that the documents show is run: docstring examples, README blocks, figures that must agree with files."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import json
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.test_rooms import FILES
+
+MODULES = [".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for p in FILES if ">>>" in p.read_text()]
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples_run(name):
+    failed, ran = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    assert ran > 0
+    assert failed == 0
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_readme_python_blocks_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = blocks("python")
+    assert len(found) >= 2
+    for block in found:
+        exec(compile(block, "README.md", "exec"), {"__name__": "readme"})  # noqa: S102 - our own words
+
+
+@pytest.mark.slow
+def test_readme_commands_run(tmp_path):
+    bin_ = str(Path(sys.executable).parent)
+    commands = [line for block in blocks("console") for line in block.splitlines() if line.startswith("$ ")]
+    assert len(commands) >= 6
+    for command in commands:
+        done = subprocess.run(
+            ["bash", "-c", f"set -e; PATH={bin_}:$PATH; {command[2:]}"], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr[-2000:]}"
+
+
+def test_readme_names_the_two_commands_and_the_plot_exists():
+    assert "make demo" in README
+    assert "make test" in README
+    for image in re.findall(r"!\[[^]]*\]\(([^)]+)\)", README):
+        assert (ROOT / image).is_file()
+
+
+def test_public_things_have_docstrings():
+    import ast
+
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+                parents_private = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node) is None
+                assert not parents_private or _inside_private(path, node), f"{path}:{node.lineno} {node.name}"
+
+
+def _inside_private(path, wanted):
+    import ast
+
+    for outer in ast.walk(ast.parse(path.read_text())):
+        private = (isinstance(outer, ast.ClassDef) and outer.name.startswith("_")) or isinstance(
+            outer, ast.FunctionDef | ast.AsyncFunctionDef
+        )
+        if private and outer.lineno < wanted.lineno <= (outer.end_lineno or 0):
+            return True
+    return False
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_finds_its_packs(tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)], cwd=ROOT, check=True, capture_output=True
+    )
+    wheel = next(tmp_path.glob("*.whl"))
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    code = (
+        "import sys, json; sys.path.insert(0, sys.argv[1]); import synth; from synth.packs import pack_names, built_in; "
+        "print(json.dumps([synth.__file__, str(built_in()), pack_names()]))"
+    )
+    out = subprocess.run(
+        [sys.executable, "-S", "-c", "import site; " + code, str(tmp_path / "site")],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    if out.returncode:  # -S hides site-packages, where the dependencies are; put them behind the wheel
+        packages = next(p for p in sys.path if p.endswith("site-packages"))
+        code = code.replace("import synth;", f"sys.path.append({packages!r}); import synth;")
+        out = subprocess.run(
+            [sys.executable, "-S", "-c", code, str(tmp_path / "site")], capture_output=True, text=True, cwd=tmp_path, check=True
+        )
+    where, packs, names = json.loads(out.stdout)
+    assert where.startswith(str(tmp_path))
+    assert packs.startswith(str(tmp_path))
+    assert {"cot", "critic_faithful", "distill_step_by_step"} <= set(names)
