@@ -9,23 +9,13 @@ from typing import Any
 
 import click
 
-from synth.errors import PotstillError, WrongUse
+from synth.command_group import CommandGroup
+from synth.errors import WrongUse
 
 Options = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-class _Group(click.Group):
-    """Turns our errors into one message and their exit code."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except PotstillError as error:
-            click.echo(f"{ctx.info_name}: {error}", err=True)
-            ctx.exit(error.exit_code)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="potstill", prog_name="synth")
 def main() -> None:
     """Make distillation datasets: prompt packs drive a teacher, filters decide what is kept.

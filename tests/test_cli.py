@@ -73,7 +73,7 @@ def test_filter_reads_completions_with_a_parser(tmp_path):
         {"question": "q", "completion": "?"}
     ]
     path = write(tmp_path / "in.jsonl", rows)
-    code, said = synth(
+    code, _ = synth(
         "filter", "--input", path, "--output", tmp_path / "o.jsonl", "--filter", "self_consistency:min_votes=2", "--filter", "answer_match"
     )
     assert code == 0

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import datasets
@@ -171,68 +172,40 @@ def test_budget_stops_with_4_below_the_cap(tmp_path):
             synth.run("cot", rows, teacher="openai/m", api_base=server.url, output=tmp_path / "x", budget=0.01)
 
 
-def test_kill_9_then_the_same_command_asks_only_for_the_rest(tmp_path):
-    source = write(tmp_path / "in.jsonl", [{"question": f"x{n}"} for n in range(300)])
+@contextmanager
+def slow_run(tmp_path, rows, beyond):
+    """A run in a process of its own against a server of 20 ms, handed over once `beyond` requests have come."""
+    source = write(tmp_path / "in.jsonl", [{"question": f"x{n}"} for n in range(rows)])
 
     async def answer(body, count):
         await asyncio.sleep(0.02)
         return chat("#### 1")
 
     with serving(answer) as server:
-        command = [
-            sys.executable,
-            "-m",
-            "synth.cli",
-            "run",
-            "cot",
-            "--input",
-            str(source),
-            "--output",
-            str(tmp_path / "out"),
-            "--teacher",
-            "openai/m",
-        ]
-        command += ["--api-base", server.url, "--concurrency", "8"]
-        process = subprocess.Popen(command)
-        while len(server.bodies) < 120:
+        command = [sys.executable, "-m", "synth.cli", "run", "cot", "--input", str(source), "--output", str(tmp_path / "out")]
+        command += ["--teacher", "openai/m", "--api-base", server.url, "--concurrency", "8"]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        while len(server.bodies) < beyond:
             time.sleep(0.01)
+        yield process, command, server
+
+
+def test_kill_9_then_the_same_command_asks_only_for_the_rest(tmp_path):
+    with slow_run(tmp_path, 300, 120) as (process, command, server):
         process.kill()
-        process.wait()
-        asked = len(server.bodies)
+        process.communicate()
+        assert len(server.bodies) < 300
         assert subprocess.run(command, check=False).returncode == 0
         assert 300 <= len(server.bodies) <= 300 + 8
-        assert asked < 300
     assert json.loads((tmp_path / "out" / "run.json").read_text())["counts"]["kept"] == 300
 
 
 def test_ctrl_c_publishes_what_is_there(tmp_path):
-    source = write(tmp_path / "in.jsonl", [{"question": f"x{n}"} for n in range(5000)])
-
-    async def answer(body, count):
-        await asyncio.sleep(0.02)
-        return chat("#### 1")
-
-    with serving(answer) as server:
-        command = [
-            sys.executable,
-            "-m",
-            "synth.cli",
-            "run",
-            "cot",
-            "--input",
-            str(source),
-            "--output",
-            str(tmp_path / "out"),
-            "--teacher",
-            "openai/m",
-        ]
-        process = subprocess.Popen([*command, "--api-base", server.url, "--concurrency", "8"], stderr=subprocess.PIPE, text=True)
-        while len(server.bodies) < 60:
-            time.sleep(0.01)
+    with slow_run(tmp_path, 5000, 60) as (process, _, server):
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)
-        assert process.returncode == 130
         info = json.loads((tmp_path / "out" / "run.json").read_text())
+        assert process.returncode == 130
         assert info["counts"]["kept"] == info["counts"]["asked"] == len(server.bodies)
         assert "resumes" in said
 
