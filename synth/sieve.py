@@ -13,13 +13,16 @@ from synth.filters.base import Filter, run_async, split_rows
 from synth.parsers.base import Parser
 from synth.seeds import read_rows, write_jsonl
 
+# Where a row stood in its file, while it is among the filters.
+_PLACE = "__place__"
+
 
 def sieve(source: str, output: Path, filters: Sequence[str], *, parser: str = "final_number", group: str = "question") -> dict[str, Any]:
     """Sends the rows of a file through filters; returns the counts.
 
     Args:
         source: anything that seeds are read from.
-        output: a .jsonl file for kept rows, unchanged but for `marks`; dropped ones go to `<stem>.dropped.jsonl` beside it.
+        output: a .jsonl file for kept rows, unchanged but for `marks` (what the parser read stands in `marks.read`); dropped ones go to `<stem>.dropped.jsonl` beside it.
         filters: NAME[:key=value,...] in order.
         parser: reads `completion` (or `reply`) of rows that have no `answer`.
         group: the column that draws of one seed share.
@@ -30,14 +33,15 @@ def sieve(source: str, output: Path, filters: Sequence[str], *, parser: str = "f
     reader: Parser = registry.build("synth.parsers", parser, "--parser")
     rows = list(read_rows(source))
     _check(rows, parts, group, source)
-    read = [_read(row, reader) for row in rows]
-    ready = [row for row in read if "reason" not in row["__read"]]
-    kept, dropped = run_async(split_rows(parts, [_with_read(row) for row in ready], group=group))
-    unread = [{**_own(row), **row["__read"]} for row in read if "reason" in row["__read"]]
-    write_jsonl(output, (_own(row) for row in kept))
-    dropped_rows = [*(_own(row) for row in dropped), *unread]
-    write_jsonl(output.with_name(f"{output.stem}.dropped.jsonl"), dropped_rows)
-    reasons = Counter(str(row["reason"]) for row in dropped_rows)
+    views = [_view(row, reader) for row in rows]
+    ready = [{**view, _PLACE: place} for place, view in enumerate(views) if "reason" not in view]
+    kept, dropped = run_async(split_rows(parts, ready, group=group))
+    leaving = sorted(
+        [*dropped, *({**view, _PLACE: place} for place, view in enumerate(views) if "reason" in view)], key=lambda v: int(v[_PLACE])
+    )
+    write_jsonl(output, ({**rows[view[_PLACE]], "marks": view["marks"]} for view in kept))
+    write_jsonl(output.with_name(f"{output.stem}.dropped.jsonl"), (_dropped(rows[view[_PLACE]], view) for view in leaving))
+    reasons = Counter(str(view["reason"]) for view in leaving)
     return {"asked": len(rows), "kept": len(kept), "dropped": dict(reasons), "failed": {}}
 
 
@@ -52,20 +56,23 @@ def _check(rows: list[dict[str, Any]], parts: Sequence[Filter], group: str, sour
         raise WrongUse("--group", f"no column {group!r}", "the column that draws of one seed share", did_you_mean(group, columns))
 
 
-def _read(row: dict[str, Any], reader: Parser) -> dict[str, Any]:
-    """The row with what the parser read under `__read`: fields, or a reason."""
-    text = row.get("reply") or row.get("completion")
-    if row.get("answer") is not None or not isinstance(text, str):
-        return {**row, "__read": {}}
+def _view(row: dict[str, Any], reader: Parser) -> dict[str, Any]:
+    """What filters see of a row: itself where its answer is ready, else with what the parser read of its completion.
+
+    A row with a `completion` and an `answer` but no `target` comes from a file whose `answer` is the gold.
+    """
+    text = row.get("completion")
+    gold = row.get("answer") if "reply" not in row and "target" not in row else None
+    if not isinstance(text, str) or (row.get("answer") is not None and gold is None):
+        return {**row, "marks": {}}
+    base = row if gold is None else {**row, "target": gold, "answer": None}
     try:
-        return {**row, "__read": reader.parse(text, row)}
+        read = reader.parse(text, base)
     except Unreadable as error:
-        return {**row, "__read": {"reason": error.reason, "detail": error.detail}}
+        return {**base, "marks": {}, "reason": error.reason, "detail": error.detail}
+    return {**base, **read, "marks": {"read": read}}
 
 
-def _with_read(row: dict[str, Any]) -> dict[str, Any]:
-    return {**row["__read"], **row}
-
-
-def _own(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name != "__read"}
+def _dropped(row: dict[str, Any], view: dict[str, Any]) -> dict[str, Any]:
+    detail = {"detail": view["detail"]} if view.get("detail") else {}
+    return {**row, "marks": view["marks"], "reason": view["reason"], **detail}

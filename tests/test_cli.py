@@ -69,7 +69,7 @@ def test_run_export_filter_report(tmp_path, problems):
 
 
 def test_filter_reads_completions_with_a_parser(tmp_path):
-    rows = [{"question": "q", "completion": f"so #### {a}", "target": "4", "mine": [1]} for a in (4, 4, 5)] + [
+    rows = [{"question": "q", "completion": f"#### {a}", "target": "4", "mine": [1]} for a in (4, 4, 5)] + [
         {"question": "q", "completion": "?"}
     ]
     path = write(tmp_path / "in.jsonl", rows)
@@ -78,9 +78,19 @@ def test_filter_reads_completions_with_a_parser(tmp_path):
     )
     assert code == 0
     kept = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
-    assert [{k: v for k, v in row.items() if k not in ("marks", "rationale", "answer")} for row in kept] == rows[:2]
+    assert [{k: v for k, v in row.items() if k != "marks"} for row in kept] == rows[:2]
+    assert kept[0]["marks"]["read"] == {"rationale": "", "answer": "4"}
     reasons = sorted(json.loads(line)["reason"] for line in (tmp_path / "o.dropped.jsonl").read_text().splitlines())
     assert reasons == ["minority_answer", "no_answer_marker"]
+
+
+def test_an_answer_beside_a_completion_is_the_gold_where_there_is_no_target(tmp_path):
+    rows = [{"question": "q", "completion": f"so #### {a}", "answer": "4"} for a in (4, 5)]
+    code, _ = synth("filter", "--input", write(tmp_path / "in.jsonl", rows), "--output", tmp_path / "o.jsonl", "--filter", "answer_match")
+    assert code == 0
+    kept, dropped = ([json.loads(line) for line in (tmp_path / name).read_text().splitlines()] for name in ("o.jsonl", "o.dropped.jsonl"))
+    assert [{k: v for k, v in row.items() if k != "marks"} for row in kept] == rows[:1]
+    assert (dropped[0]["answer"], dropped[0]["reason"]) == ("4", "wrong_answer")
 
 
 BAD = {
