@@ -13,8 +13,8 @@ from synth.filters.base import Filter, run_async, split_rows
 from synth.parsers.base import Parser
 from synth.seeds import read_rows, write_jsonl
 
-# Where a row stood in its file, while it is among the filters.
-_PLACE = "__place__"
+# Where a row stood in its file, and why no parser read it, while it is among the filters.
+_PLACE, _UNREAD = "__place__", "__unread__"
 
 
 def sieve(source: str, output: Path, filters: Sequence[str], *, parser: str = "final_number", group: str = "question") -> dict[str, Any]:
@@ -22,25 +22,23 @@ def sieve(source: str, output: Path, filters: Sequence[str], *, parser: str = "f
 
     Args:
         source: anything that seeds are read from.
-        output: a .jsonl file for kept rows, unchanged but for `marks` (what the parser read stands in `marks.read`); dropped ones go to `<stem>.dropped.jsonl` beside it.
+        output: a .jsonl file for kept rows, unchanged but for `marks` (what the parser read stands in
+            `marks.read`); dropped ones go to `<stem>.dropped.jsonl` beside it.
         filters: NAME[:key=value,...] in order.
         parser: reads `completion` (or `reply`) of rows that have no `answer`.
         group: the column that draws of one seed share.
     """
     if output.suffix != ".jsonl":
         raise WrongUse("--output", str(output), "a file ending in .jsonl", "Name the file so.")
-    parts: list[Filter] = [registry.build("synth.filters", spec, "--filter") for spec in filters]
+    parts: Sequence[Filter] = [registry.build("synth.filters", spec, "--filter") for spec in filters]
     reader: Parser = registry.build("synth.parsers", parser, "--parser")
     rows = list(read_rows(source))
     _check(rows, parts, group, source)
-    views = [_view(row, reader) for row in rows]
-    ready = [{**view, _PLACE: place} for place, view in enumerate(views) if "reason" not in view]
-    kept, dropped = run_async(split_rows(parts, ready, group=group))
-    leaving = sorted(
-        [*dropped, *({**view, _PLACE: place} for place, view in enumerate(views) if "reason" in view)], key=lambda v: int(v[_PLACE])
-    )
+    views = [{**_view(row, reader), _PLACE: place} for place, row in enumerate(rows)]
+    kept, dropped = run_async(split_rows(parts, [view for view in views if _UNREAD not in view], group=group))
+    leaving = sorted([*dropped, *(_unread(view) for view in views if _UNREAD in view)], key=lambda view: int(view[_PLACE]))
     write_jsonl(output, ({**rows[view[_PLACE]], "marks": view["marks"]} for view in kept))
-    write_jsonl(output.with_name(f"{output.stem}.dropped.jsonl"), (_dropped(rows[view[_PLACE]], view) for view in leaving))
+    write_jsonl(output.with_name(f"{output.stem}.dropped.jsonl"), (_leave(rows[view[_PLACE]], view) for view in leaving))
     reasons = Counter(str(view["reason"]) for view in leaving)
     return {"asked": len(rows), "kept": len(kept), "dropped": dict(reasons), "failed": {}}
 
@@ -69,10 +67,14 @@ def _view(row: dict[str, Any], reader: Parser) -> dict[str, Any]:
     try:
         read = reader.parse(text, base)
     except Unreadable as error:
-        return {**base, "marks": {}, "reason": error.reason, "detail": error.detail}
+        return {**base, "marks": {}, _UNREAD: error}
     return {**base, **read, "marks": {"read": read}}
 
 
-def _dropped(row: dict[str, Any], view: dict[str, Any]) -> dict[str, Any]:
-    detail = {"detail": view["detail"]} if view.get("detail") else {}
+def _unread(view: dict[str, Any]) -> dict[str, Any]:
+    return {**view, "reason": view[_UNREAD].reason, "detail": view[_UNREAD].detail}
+
+
+def _leave(row: dict[str, Any], view: dict[str, Any]) -> dict[str, Any]:
+    detail = {"detail": view["detail"]} if _UNREAD in view else {}
     return {**row, "marks": view["marks"], "reason": view["reason"], **detail}

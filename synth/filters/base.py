@@ -106,7 +106,7 @@ class GroupFilter(Filter):
 
 
 async def split_rows(
-    filters: Sequence[Filter], rows: list[Row], *, group: str = "question", doors: Doors | None = None
+    filters: Sequence[Filter], rows: Sequence[Row], *, group: str = "question", doors: Doors | None = None
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Sends rows through filters in order; what one drops the next does not see."""
     alive = {position: dict(row) for position, row in enumerate(rows)}
