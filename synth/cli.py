@@ -151,6 +151,7 @@ def plan(pack: str, source: str, **options: Any) -> None:
     show_default=True,
     help="Seconds for one request.",
 )
+@click.option("--reuse", multiple=True, metavar="DIR", help="Another run's folder, whose replies serve this one too.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.pass_context
 def run(ctx: click.Context, /, pack: str, source: str, output: Path, *, quiet: bool, **options: Any) -> None:
@@ -241,6 +242,16 @@ def filter_(source: str, output: Path, filters: tuple[str, ...], parser: str, gr
 
     click.echo(tally_table(counts))
     click.echo(f"kept -> {output}")
+
+
+@main.command()
+@click.argument("folder", metavar="DIR")
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Also write every raw reply to this .jsonl file.")
+def journal(folder: str, output: Path | None) -> None:
+    """Count what a run's journal holds, also while the run goes on."""
+    from synth.show import journal_counts  # noqa: PLC0415
+
+    click.echo(journal_counts(Path(folder), output))
 
 
 @main.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ class RunConfig:
         budget: dollars at most, earlier runs into the same folder included.
         price: `IN,OUT` dollars per million tokens, for teachers that the price table does not know.
         timeout: seconds for one request.
+        reuse: folders of other runs, whose replies serve this one too.
         overrides: `step.key` -> value, written into the pack before it is checked.
     """
 
@@ -44,6 +45,7 @@ class RunConfig:
     timeout: float = 120.0
     api_base: str | None = None
     id_column: str = "id"
+    reuse: Sequence[str] = ()
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -118,7 +118,9 @@ class _Live:
         teachers = self.p.teachers()
         prices = {role: self.p.price(name) for role, name in teachers.items()}
         opened = {role: open_teacher(name, self._settings()) for role, name in teachers.items()}
+        others = [Journal(Path(folder) / "journal", writable=False) for folder in self.config.reuse]
         journal = Journal(self.p.output / "journal")
+        journal.others = others
         budget = Budget(self.config.budget, journal.totals.usd)
         doors = Doors(
             {

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from synth.calls.journal import Journal, records
 from synth.datasets._card import tally_table
 from synth.errors import Unreadable, WrongUse
 from synth.packs import Pack, Step
+from synth.seeds import read_rows, write_jsonl
 from synth.strict_yaml import read_yaml
+from synth.teachers.base import load_reply
 
 
 def describe(name: str, overrides: Mapping[str, Any]) -> str:
@@ -97,6 +101,24 @@ def _reply(pack: Pack, case: Mapping[str, Any], reply: Mapping[str, Any], path: 
     if wanted is None or any(fields.get(k) != v for k, v in wanted.items()):
         raise WrongUse(where, f"{fields}", f"{wanted or reply.get('reason')}", "Correct one of the two.")
     return True
+
+
+def journal_counts(folder: Path, output: Path | None) -> str:
+    """Replies, tokens, dollars and failures of a run; optionally its raw replies as JSONL `{key, reply}`."""
+    journal = Journal(folder / "journal", writable=False)
+    totals = journal.totals
+    lines = [
+        f"replies: {totals.replies:,}; torn or damaged records: {journal.torn:,}; calls of unknown fate: {totals.unknown:,}",
+        f"tokens: {totals.prompt_tokens:,} in ({totals.cached_tokens:,} cached)",
+        f"tokens: {totals.completion_tokens:,} out ({totals.reasoning_tokens:,} reasoning); spent: ${totals.usd:.4f}",
+    ]
+    failed = folder / "failed.jsonl"
+    reasons = Counter(str(row["reason"]) for row in read_rows(failed)) if failed.is_file() and failed.stat().st_size else Counter[str]()
+    lines += [f"failed, {kind}: {count:,}" for kind, count in sorted(reasons.items())]
+    if output:
+        count = write_jsonl(output, ({"key": key, "reply": load_reply(raw)[0]} for key, raw in records(folder / "journal")))
+        lines.append(f"{count:,} replies -> {output}")
+    return "\n".join(lines)
 
 
 def tally(info: Mapping[str, Any]) -> str:

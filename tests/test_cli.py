@@ -64,6 +64,9 @@ def test_run_export_filter_report(tmp_path, problems):
     first = json.loads((tmp_path / "f.jsonl").read_text().splitlines()[0])
     assert first["marks"]["arithmetic_steps"]["keep"] is True
     assert all(json.loads(line)["reason"] for line in (tmp_path / "f.dropped.jsonl").read_text().splitlines())
+    code, said = synth("journal", out, "--output", tmp_path / "raw.jsonl")
+    assert (code, "replies: 240" in said) == (0, True)
+    assert len(json.loads((tmp_path / "raw.jsonl").read_text().splitlines()[0])["key"]) == 64
     assert synth("report", out)[0] == 0
     assert "wrong_answer" in (out / "report.html").read_text()
 

@@ -106,6 +106,16 @@ def test_more_draws_and_other_filters_pay_only_for_what_is_new(tmp_path, problem
     assert more.info["calls"] == {"asked": 60, "reused": 120, "retried": 0}
 
 
+def test_another_runs_replies_serve_too(tmp_path, problems):
+    synth.run("cot", problems, teacher="simulated/mixed", output=tmp_path / "one", draws=2)
+    more = synth.run("cot", problems, teacher="simulated/mixed", output=tmp_path / "two", draws=3, reuse=[str(tmp_path / "one")])
+    assert more.info["calls"] == {"asked": 60, "reused": 120, "retried": 0}
+    alone = synth.run("cot", problems, teacher="simulated/mixed", output=tmp_path / "two", draws=3)
+    assert alone.info["calls"]["asked"] == 0
+    with pytest.raises(WrongUse, match="no journal"):
+        synth.run("cot", problems, teacher="simulated/mixed", output=tmp_path / "x", reuse=[str(tmp_path)])
+
+
 def test_the_tally_balances_and_the_folder_loads(tmp_path, problems):
     run = synth.run("cot", problems, teacher="simulated/mixed", output=tmp_path / "out", draws=4)
     counts = run.counts

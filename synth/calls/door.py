@@ -19,6 +19,8 @@ from synth.teachers.base import Reply, Teacher, load_reply, read_chat
 
 # A run whose first calls all end like this is aimed wrong: asking the rest would fail the rest.
 HOPELESS = 20
+# Failures after which a provider may still have billed the call.
+UNKNOWN_FATE = {"timeout", "connection", "broken_reply", "invalid_reply", "empty_choices"}
 
 
 @dataclass
@@ -65,7 +67,7 @@ class Door:
             Stopped, BudgetReached: the run is over.
         """
         key = request.key()
-        raw = self.journal.get(key)
+        raw = self.journal.get(key) or await self._borrow(key)
         if raw is not None:
             self.stats.reused += 1
             return key, read_chat(load_reply(raw)[0])
@@ -90,30 +92,33 @@ class Door:
         future.set_result(completion)
         return completion
 
+    async def _borrow(self, key: str) -> bytes | None:
+        """A reply from another run's journal, copied into this one's."""
+        for other in self.journal.others:
+            raw = other.get(key)
+            if raw is not None:
+                await self.journal.append(key, raw, Completion(""))
+                return raw
+        return None
+
     async def _paid(self, key: str, request: Request) -> Completion:
-        reserved = self.price.worst(request) if self.budget.cap is not None else 0.0
-        await self.budget.reserve(reserved)
-        cost = 0.0
         try:
-            reply = await self._answer(request)
-            cost = self.price.cost(reply.completion)
+            reply, cost = await self._answer(key, request)
             await self.journal.append(key, reply.raw, reply.completion, cost)
         except TeacherError as error:
             self.stats.failed[error.kind] += 1
             self._lose_hope(error)
             raise
-        finally:
-            await self.budget.settle(reserved, cost)
         return reply.completion
 
-    async def _answer(self, request: Request) -> Reply:
+    async def _answer(self, key: str, request: Request) -> tuple[Reply, float]:
         """The first try goes straight through; only a busy teacher brings in the machinery of retries."""
         try:
-            return await self._once(request)
+            return await self._once(key, request)
         except TeacherBusy as busy:
-            return await self._again(request, busy)
+            return await self._again(key, request, busy)
 
-    async def _again(self, request: Request, busy: TeacherBusy) -> Reply:
+    async def _again(self, key: str, request: Request, busy: TeacherBusy) -> tuple[Reply, float]:
         tries = _Tries(self.attempts, used=0 if busy.limited else 1)
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(TeacherBusy),
@@ -126,19 +131,42 @@ class Door:
         async for attempt in retrying:
             with attempt:
                 self.stats.retried += 1
-                return await self._once(request)
+                return await self._once(key, request)
         raise busy
 
-    async def _once(self, request: Request) -> Reply:
+    async def _once(self, key: str, request: Request) -> tuple[Reply, float]:
+        """One call: its reply and its cost in dollars."""
         await self.gate.enter()
-        self.stats.asked += 1
         try:
-            reply = await self.teacher.ask(request)
+            answer = await (self._unbilled(request) if self.budget.cap is None else self._billed(key, request))
         except BaseException as error:
             self.gate.failed(error)
             raise
         self.gate.succeeded()
-        return reply
+        return answer
+
+    async def _unbilled(self, request: Request) -> tuple[Reply, float]:
+        self.stats.asked += 1
+        reply = await self.teacher.ask(request)
+        return reply, self.price.cost(reply.completion)
+
+    async def _billed(self, key: str, request: Request) -> tuple[Reply, float]:
+        """A call under a cap: its worst case is set aside before it and settled after it, whatever comes."""
+        worst = cost = self.price.worst(request)
+        await self.budget.reserve(worst)
+        self.journal.intend(key, worst)
+        try:
+            reply, said = await self._unbilled(request)
+            # A reply without usage may have cost anything up to the worst case.
+            cost = said if reply.completion.prompt_tokens else worst
+        except BaseException as error:
+            known = isinstance(error, TeacherError | Stopped) and error.kind not in UNKNOWN_FATE
+            cost = 0.0 if known else worst
+            self.journal.no_reply(key, cost)
+            raise
+        finally:
+            await self.budget.settle(worst, cost)
+        return reply, cost
 
     def _lose_hope(self, error: TeacherError) -> None:
         """Stops a run of which nothing has come back and everything failed."""

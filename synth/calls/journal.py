@@ -4,6 +4,7 @@ One record is one line of text, readable with `less` while it grows:
 
     <crc32, 8 hex> <key, 64 hex> <prompt tokens> <completion tokens> <cached> <reasoning> <usd> <raw reply JSON>\n
 
+With a budget, a line whose place of the reply holds `-` says that a call is about to go out, `!` that it came to nothing.
 The checksum covers everything behind it. A line without its newline or with another checksum is torn: at
 the end of the file it is cut off on opening (it was never acknowledged), elsewhere it is passed over and counted.
 Each turn of the event loop makes one `write`, after which kill -9 loses nothing; whatever arrives within 5 ms
@@ -27,13 +28,17 @@ from synth.records import Completion
 
 GROUP_SECONDS = 0.005
 _KEY = slice(9, 73)
+# What stands in the place of a reply: "about to be asked", and "came to nothing".
+_INTENT, _NO_REPLY = b"-", b"!"
+_NOTHING = Completion("")
 
 
 @dataclass(slots=True)
 class Totals:
-    """Sums over journaled replies."""
+    """Sums over journaled replies; `unknown` calls were under way when a run died, their worst case is in `usd`."""
 
     replies: int = 0
+    unknown: int = 0
     usd: float = 0.0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -57,35 +62,59 @@ class Journal:
         WrongUse: another run holds the folder.
     """
 
-    def __init__(self, folder: Path | None) -> None:
-        self.totals, self.torn = Totals(), 0
+    def __init__(self, folder: Path | None, *, writable: bool = True) -> None:
+        self.totals, self.torn, self.others = Totals(), 0, list[Journal]()
         self._index = Index()
         self._waiting: list[bytes] = []
         self._batch: asyncio.Event | None = None
+        self._previous: asyncio.Event | None = None
         self._broken: Stopped | None = None
         self._commit_task: asyncio.Task[None] | None = None
-        self._lock = _lock(folder) if folder else None
-        self._file = _open(folder / "replies.log") if folder else None
+        self._lock = _lock(folder) if folder and writable else None
+        self._file = _open(folder / "replies.log", writable=writable) if folder else None
         self._memory: dict[str, bytes] = {}
-        self._end = self._load() if self._file else 0
+        self._end = self._load(writable=writable) if self._file else 0
 
-    def _load(self) -> int:
-        """Indexes what is there; cuts a torn tail off. Returns the end of the last whole record."""
+    def _load(self, *, writable: bool) -> int:
+        """Indexes what is there; cuts a torn tail off and books calls of unknown fate. Returns the end of the file."""
         assert self._file is not None  # noqa: S101 - the caller checked
         end = offset = 0
+        intents: dict[str, float] = {}
         self._file.seek(0)
         for line in self._file:
             start, offset = offset, offset + len(line)
-            if not _whole(line):
+            if _whole(line):
+                self._take(line, start, intents)
+                end = offset
+            else:
                 self.torn += 1
-                continue
-            key, completion, usd, _ = _fields(line)
+        if writable:
+            if end < offset:
+                self._file.truncate(end)
+            end += self._book(intents)
+        return end
+
+    def _take(self, line: bytes, start: int, intents: dict[str, float]) -> None:
+        """One whole record: a reply, the intent to ask for one, or the end of an intent that brought none."""
+        key, completion, usd, raw = _fields(line)
+        if raw == _INTENT:
+            intents[key] = usd
+            return
+        intents.pop(key, None)
+        if raw == _NO_REPLY:
+            self.totals.usd += usd
+        else:
             self._index.add(key, start)
             self.totals.add(completion, usd)
-            end = offset
-        if end < offset:
-            self._file.truncate(end)
-        return end
+
+    def _book(self, intents: dict[str, float]) -> int:
+        """Calls that were under way when the last run died may have been billed: they count as spent, once and for good."""
+        lines = b"".join(_record(key, _NOTHING, usd, _NO_REPLY) for key, usd in intents.items())
+        self.totals.usd += sum(intents.values())
+        self.totals.unknown += len(intents)
+        if lines and self._file is not None:
+            os.write(self._file.fileno(), lines)
+        return len(lines)
 
     def __len__(self) -> int:
         return self._index.count + len(self._memory)
@@ -126,21 +155,33 @@ class Journal:
         if self._file is None:
             self._memory[key] = raw
             return
-        c = completion
-        numbers = f" {c.prompt_tokens} {c.completion_tokens} {c.cached_tokens} {c.reasoning_tokens} {usd:.9g} "
-        body = key.encode() + numbers.encode() + raw
-        line = b"%08x %b\n" % (zlib.crc32(body), body)
+        line = _record(key, completion, usd, raw)
         self._index.add(key, self._end)
-        self._end += len(line)
-        self._waiting.append(line)
-        if len(self._waiting) == 1:
-            asyncio.get_running_loop().call_soon(self._write)
+        self._queue(line)
         if self._batch is None:
             self._batch = asyncio.Event()
             self._commit_task = asyncio.create_task(self._commit(self._batch))
         await self._batch.wait()
         if self._broken:
             raise self._broken
+
+    def intend(self, key: str, usd: float) -> None:
+        """Notes, before a call, what it may cost; without a reply or `no_reply` behind it, that counts as spent after a crash."""
+        if self._file is not None:
+            self._queue(_record(key, _NOTHING, usd, _INTENT))
+
+    def no_reply(self, key: str, usd: float) -> None:
+        """Notes that an intended call brought no reply, and what is booked for it."""
+        self.totals.usd += usd
+        if self._file is not None:
+            self._queue(_record(key, _NOTHING, usd, _NO_REPLY))
+
+    def _queue(self, line: bytes) -> None:
+        """Hands a line to the system at the end of this turn of the loop."""
+        self._end += len(line)
+        self._waiting.append(line)
+        if len(self._waiting) == 1:
+            asyncio.get_running_loop().call_soon(self._write)
 
     def _write(self) -> None:
         """Hands what this turn of the loop brought to the system: from here on a killed process loses nothing of it."""
@@ -172,8 +213,6 @@ class Journal:
     def _break(self, error: OSError) -> None:
         self._broken = Stopped("disk", f"{error.strerror or error} while writing the journal; free space and run again")
 
-    _previous: asyncio.Event | None = None
-
     async def close(self) -> None:
         """Waits for the last group and lets go of the folder."""
         if self._batch is not None:
@@ -189,9 +228,19 @@ class Journal:
                 file.close()
 
 
-def _open(path: Path) -> BinaryIO:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-    return os.fdopen(fd, "r+b", buffering=1 << 20)
+def _open(path: Path, *, writable: bool) -> BinaryIO:
+    if not writable and not path.is_file():
+        raise WrongUse(str(path), "no journal", "the folder of an earlier run", "Check the path.")
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND if writable else os.O_RDONLY, 0o600)
+    return os.fdopen(fd, "r+b" if writable else "rb", buffering=1 << 20)
+
+
+def _record(key: str, completion: Completion, usd: float, raw: bytes) -> bytes:
+    """One line of the file."""
+    c = completion
+    numbers = f" {c.prompt_tokens} {c.completion_tokens} {c.cached_tokens} {c.reasoning_tokens} {usd:.9g} "
+    body = key.encode() + numbers.encode() + raw
+    return b"%08x %b\n" % (zlib.crc32(body), body)
 
 
 def _lock(folder: Path) -> BinaryIO:
@@ -236,4 +285,5 @@ def records(folder: Path) -> Iterator[tuple[str, bytes]]:
         for line in file:
             if _whole(line):
                 key, _, _, raw = _fields(line)
-                yield key, raw
+                if raw not in (_INTENT, _NO_REPLY):
+                    yield key, raw

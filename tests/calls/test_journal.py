@@ -136,3 +136,27 @@ def test_the_index_confirms_twins():
     for n in range(20_000):
         big.add(f"{n * 7919 + 1:016x}{0:048x}", n)
     assert all(big.get(f"{n * 7919 + 1:016x}{0:048x}", lambda offset, n=n: offset == n) == n for n in range(0, 20_000, 97))
+
+
+def test_calls_of_unknown_fate_count_as_spent_once_and_for_good(tmp_path):
+    async def dies():
+        journal = Journal(tmp_path)
+        for key, usd in zip(KEYS[:4], (1.0, 2.0, 4.0, 8.0), strict=True):
+            journal.intend(key, usd)
+        await journal.append(KEYS[0], b"{}", SOME, 0.5)
+        journal.no_reply(KEYS[1], 0.25)
+        await asyncio.sleep(0.05)
+        journal.release()
+
+    asyncio.run(dies())
+    for _ in range(3):
+        journal = Journal(tmp_path)
+        assert journal.totals.usd == 0.5 + 0.25 + 4.0 + 8.0
+        assert len(journal) == 1
+        journal.release()
+    fill(tmp_path, KEYS[2:3])
+    assert [key for key, _ in records(tmp_path)] == [KEYS[0], KEYS[2]]
+    journal = Journal(tmp_path)
+    assert journal.totals.usd == 12.75 + 0.5
+    assert journal.get(KEYS[2])
+    journal.release()
