@@ -100,7 +100,8 @@ class Template:
         self.where, self.source, self._env = where, source, env
         try:
             self._tree = env.parse(source)
-            self._render = env.from_string(source).generate
+            self._compiled = env.from_string(source)
+            self._globals = dict(env.globals)
         except TemplateSyntaxError as error:
             wanted = "a template that Jinja can read"
             raise WrongUse(f"{where}:{error.lineno}", str(error.message), wanted, "Correct that line.") from error
@@ -141,7 +142,9 @@ class Template:
 
     def _text(self, values: Mapping[str, Any]) -> str:
         try:
-            stream = self._render(values)
+            # A shared context over one plain dict: Jinja's own copies its globals through a ChainMap for every text.
+            context = self._compiled.new_context({**self._globals, **values}, shared=True)
+            stream = self._compiled.root_render_func(context)
             parts = list(islice(stream, _FEW))
             if len(parts) == _FEW or sum(map(len, parts)) > MOST_CHARS:
                 parts = list(_capped(chain(parts, stream)))

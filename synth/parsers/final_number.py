@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from synth.errors import Unreadable
 from synth.parsers.base import Parser, cut_invented
 from synth.records import Row
-from synth.verifiers._expression import scan
+from synth.verifiers._expression import PLAIN, scan
 from synth.verifiers.math_equal import number
 
 # How answers are announced: "#### 9", "the answer is 9", "Answer: 9", a last line "A: 9", "\boxed{9}".
@@ -88,6 +88,8 @@ def leading_expression(text: str) -> str:
     ('(102 * 11) - 8', '$18', '')
     """
     line = text.lstrip(" \t\n:*=").split("\n", 1)[0][:300]
+    if PLAIN.fullmatch(line.rstrip()):
+        return line.rstrip()
     tokens = scan(line)
     start = next((i for i, t in enumerate(tokens) if t.kind in _STARTS or (t.kind == "op" and t.text == "-")), None)
     if start is None or any(t.kind == "other" and t.text in ".;" for t in tokens[:start]):
