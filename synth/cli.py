@@ -78,6 +78,7 @@ def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--price", metavar="IN,OUT", help="Dollars per million tokens."),
         click.option("--concurrency", type=click.IntRange(1), default=64, show_default=True, help="Calls in flight at most."),
         click.option("--rpm", type=click.FloatRange(min=0, min_open=True), help="Requests a minute at most."),
+        click.option("--tpm", type=click.FloatRange(min=0, min_open=True), help="Tokens a minute at most, in and out."),
     ]
     for option in reversed(options):
         command = option(command)

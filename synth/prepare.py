@@ -27,6 +27,7 @@ class RunConfig:
         seed: sampling seed; draw k asks with seed + k.
         concurrency: calls in flight at most; the gate starts lower and grows while it is used.
         rpm: requests a minute at most.
+        tpm: tokens a minute at most, in and out.
         budget: dollars at most, earlier runs into the same folder included.
         price: `IN,OUT` dollars per million tokens, for teachers that the price table does not know.
         timeout: seconds for one request.
@@ -40,6 +41,7 @@ class RunConfig:
     seed: int | None = None
     concurrency: int = 64
     rpm: float | None = None
+    tpm: float | None = None
     budget: float | None = None
     price: str | None = None
     timeout: float = 120.0

@@ -125,7 +125,7 @@ class _Live:
         doors = Doors(
             {
                 role: Door(
-                    opened[role], journal, gate=Gate(self.config.concurrency, self.config.rpm), budget=budget,
+                    opened[role], journal, gate=Gate(self.config.concurrency, self.config.rpm, self.config.tpm), budget=budget,
                     price=prices[role] or FREE, stats=self.stats,
                 )
                 for role in opened
@@ -189,7 +189,7 @@ class _Live:
     def _info(self, journal: Journal, stop: Any, *, priced: bool) -> dict[str, Any]:
         """run.json."""
         spec, totals, config = self.pack.spec, journal.totals, self.config
-        names = ("limit", "draws", "seed", "concurrency", "rpm", "budget", "price", "timeout", "api_base")
+        names = ("limit", "draws", "seed", "concurrency", "rpm", "tpm", "budget", "price", "timeout", "api_base")
         return {
             "pack": {"name": spec.name, "version": spec.version, "hash": self.pack.hash, "about": spec.about, "paper": spec.paper},
             "versions": {"potstill": _version("potstill"), "python": platform.python_version()},

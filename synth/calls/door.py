@@ -123,7 +123,7 @@ class Door:
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(TeacherBusy),
             stop=lambda state: self.closing or tries.spent() or tenacity.stop_after_delay(self.patience)(state),
-            wait=tenacity.wait_random_exponential(multiplier=0.5, max=30),
+            wait=_pause,
             after=tries.count,
             reraise=True,
         )
@@ -136,14 +136,22 @@ class Door:
 
     async def _once(self, key: str, request: Request) -> tuple[Reply, float]:
         """One call: its reply and its cost in dollars."""
-        await self.gate.enter()
+        expected = self._expected(request) if self.gate.tokens.rate else 0.0
+        await self.gate.enter(expected)
         try:
             answer = await (self._unbilled(request) if self.budget.cap is None else self._billed(key, request))
         except BaseException as error:
-            self.gate.failed(error)
+            self.gate.failed(error, expected)
             raise
-        self.gate.succeeded()
+        reply = answer[0]
+        self.gate.succeeded(reply.limits, reply.completion.prompt_tokens + reply.completion.completion_tokens, expected)
         return answer
+
+    def _expected(self, request: Request) -> float:
+        """Tokens that a call will take: its text at four bytes a token, and the mean length of replies so far."""
+        totals = self.journal.totals
+        said = totals.completion_tokens / totals.replies if totals.replies else (request.sampling.max_tokens or 256)
+        return sum(len(str(m["content"])) for m in request.messages) / 4 + said
 
     async def _unbilled(self, request: Request) -> tuple[Reply, float]:
         self.stats.asked += 1
@@ -173,6 +181,15 @@ class Door:
         failed = sum(self.stats.failed.values())
         if failed >= HOPELESS and not self.journal.totals.replies and error.kind != "not_recorded":
             raise Stopped(error.kind, f"the first {failed} requests all failed; the last one: {error}") from error
+
+
+_SLOW, _SOON = tenacity.wait_random_exponential(multiplier=0.5, max=30), tenacity.wait_random(0.05, 0.3)
+
+
+def _pause(state: tenacity.RetryCallState) -> float:
+    """Seconds before the next try: growing for faults; short after a rate limit, where the gate does the waiting."""
+    error = state.outcome.exception() if state.outcome else None
+    return float((_SOON if isinstance(error, TeacherBusy) and error.limited else _SLOW)(state))
 
 
 class _Tries:

@@ -45,14 +45,14 @@ class Totals:
     cached_tokens: int = 0
     reasoning_tokens: int = 0
 
-    def add(self, completion: Completion, usd: float) -> None:
-        """Counts one reply."""
+    def add(self, tokens: tuple[int, int, int, int], usd: float) -> None:
+        """Counts one reply: tokens in, out, cached, reasoning."""
         self.replies += 1
         self.usd += usd
-        self.prompt_tokens += completion.prompt_tokens
-        self.completion_tokens += completion.completion_tokens
-        self.cached_tokens += completion.cached_tokens
-        self.reasoning_tokens += completion.reasoning_tokens
+        self.prompt_tokens += tokens[0]
+        self.completion_tokens += tokens[1]
+        self.cached_tokens += tokens[2]
+        self.reasoning_tokens += tokens[3]
 
 
 class Journal:
@@ -96,16 +96,17 @@ class Journal:
 
     def _take(self, line: bytes, start: int, intents: dict[str, float]) -> None:
         """One whole record: a reply, the intent to ask for one, or the end of an intent that brought none."""
-        key, completion, usd, raw = _fields(line)
+        key, numbers, usd, raw = _fields(line)
         if raw == _INTENT:
             intents[key] = usd
             return
-        intents.pop(key, None)
+        if intents:
+            intents.pop(key, None)
         if raw == _NO_REPLY:
             self.totals.usd += usd
         else:
             self._index.add(key, start)
-            self.totals.add(completion, usd)
+            self.totals.add(numbers, usd)
 
     def _book(self, intents: dict[str, float]) -> int:
         """Calls that were under way when the last run died may have been billed: they count as spent, once and for good."""
@@ -151,7 +152,7 @@ class Journal:
         Raises:
             Stopped: the disk refused it (full, gone); everything acknowledged before is safe.
         """
-        self.totals.add(completion, usd)
+        self.totals.add(_tokens(completion), usd)
         if self._file is None:
             self._memory[key] = raw
             return
@@ -237,8 +238,8 @@ def _open(path: Path, *, writable: bool) -> BinaryIO:
 
 def _record(key: str, completion: Completion, usd: float, raw: bytes) -> bytes:
     """One line of the file."""
-    c = completion
-    numbers = f" {c.prompt_tokens} {c.completion_tokens} {c.cached_tokens} {c.reasoning_tokens} {usd:.9g} "
+    prompt, reply, cached, reasoning = _tokens(completion)
+    numbers = f" {prompt} {reply} {cached} {reasoning} {usd:.9g} "
     body = key.encode() + numbers.encode() + raw
     return b"%08x %b\n" % (zlib.crc32(body), body)
 
@@ -267,16 +268,15 @@ def _whole(line: bytes) -> bool:
         return False
 
 
-def _fields(line: bytes) -> tuple[str, Completion, float, bytes]:
-    key, prompt, completion, cached, reasoning, usd, raw = line[9:-1].split(b" ", 6)
-    counted = Completion(
-        "",
-        prompt_tokens=int(prompt),
-        completion_tokens=int(completion),
-        cached_tokens=int(cached),
-        reasoning_tokens=int(reasoning),
-    )
-    return key.decode(), counted, float(usd), raw
+def _tokens(completion: Completion) -> tuple[int, int, int, int]:
+    c = completion
+    return c.prompt_tokens, c.completion_tokens, c.cached_tokens, c.reasoning_tokens
+
+
+def _fields(line: bytes) -> tuple[str, tuple[int, int, int, int], float, bytes]:
+    """(key, tokens in / out / cached / reasoning, dollars, raw reply) of a whole line."""
+    key, prompt, reply, cached, reasoning, usd, raw = line[9:-1].split(b" ", 6)
+    return key.decode(), (int(prompt), int(reply), int(cached), int(reasoning)), float(usd), raw
 
 
 def records(folder: Path) -> Iterator[tuple[str, bytes]]:

@@ -26,11 +26,19 @@ MOST_WAIT = 600.0
 _LONE = re.compile("[\ud800-\udfff]")
 
 
+class Limits(NamedTuple):
+    """What a server announces that it allows a minute; None where it does not say."""
+
+    requests: float | None
+    tokens: float | None
+
+
 class Reply(NamedTuple):
-    """A raw reply, ready for the journal (one line of JSON), and what it says."""
+    """A raw reply, ready for the journal (one line of JSON), what it says, and the limits that came with it."""
 
     raw: bytes
     completion: Completion
+    limits: Limits | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +186,23 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         if seconds is not None:
             return min(max(0.0, seconds), MOST_WAIT)
     return None
+
+
+def announced(headers: Mapping[str, str]) -> Limits | None:
+    """The limits a minute in `x-ratelimit-limit-requests` and `-tokens`; None without such headers.
+
+    >>> announced({"x-ratelimit-limit-requests": "600"}), announced({})
+    (Limits(requests=600.0, tokens=None), None)
+    """
+    found = Limits(*(_limit(headers.get(f"x-ratelimit-limit-{name}")) for name in ("requests", "tokens")))
+    return found if any(found) else None
+
+
+def _limit(text: str | None) -> float | None:
+    try:
+        return float(text) if text and 0 < float(text) < 1e12 else None
+    except ValueError:
+        return None
 
 
 def _seconds(text: str, scale: float) -> float | None:

@@ -14,7 +14,7 @@ import orjson
 
 from synth.errors import Stopped, TeacherBusy, TeacherError, TeacherRefused, WrongUse
 from synth.records import Request, canonical_json
-from synth.teachers.base import Reply, Settings, Teacher, load_reply, read_chat, retry_after
+from synth.teachers.base import Reply, Settings, Teacher, announced, load_reply, read_chat, retry_after
 
 PUBLIC = "https://api.openai.com/v1"
 # Replies beyond this are not read: 64 MiB.
@@ -77,6 +77,7 @@ class OpenaiChat(Teacher):
         try:
             async with self._open().post(self._url, data=_encode(request.body()), allow_redirects=False) as response:
                 raw = await response.content.read(MOST_BYTES) if response.status != 200 else await response.read()
+                limits = announced(response.headers)
                 if response.status != 200:
                     raise self._error(response.status, response.headers, raw)
         except TimeoutError as error:
@@ -88,7 +89,7 @@ class OpenaiChat(Teacher):
         value, line = load_reply(raw)
         if "error" in value and not value.get("choices"):
             raise self._error(200, {}, raw)
-        return Reply(line, read_chat(value))
+        return Reply(line, read_chat(value), limits)
 
     def _scrub(self, text: str) -> str:
         return (text.replace(self._key, "[key]") if self._key else text)[:300]

@@ -138,26 +138,3 @@ def test_prices():
     assert price_of("simulated/slips", None).output == 0
     with pytest.raises(WrongUse, match="IN,OUT"):
         price_of("openai/x", "cheap")
-
-
-def test_the_gate_grows_while_used_shrinks_on_refusals_and_waits_as_told():
-    async def work():
-        gate = Gate(64)
-        assert gate.limit == 16
-        for _ in range(4):
-            await asyncio.gather(*(gate.enter() for _ in range(int(gate.limit))))
-            for _ in range(gate.flying):
-                gate.succeeded()
-        grown = gate.limit
-        await gate.enter()
-        gate.failed(TeacherBusy("rate_limit", retry_after=0.2, limited=True))
-        shrunk = gate.limit
-        loop = asyncio.get_running_loop()
-        before = loop.time()
-        await gate.enter()
-        return grown, shrunk, loop.time() - before
-
-    grown, shrunk, waited = asyncio.run(work())
-    assert grown > 16
-    assert shrunk < grown
-    assert waited >= 0.19
