@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import synth
-from examples.demo_table import write_table
+from examples.demo_table import check_bars, write_table
 from synth.filters.answer_match import AnswerMatch
 from synth.filters.arithmetic_steps import ArithmeticSteps
 from synth.filters.base import Filter
@@ -161,7 +161,13 @@ def main() -> None:
             print(f"seed {seed}, {arm.teacher}: " + "; ".join(f"{r['arm']} {r['exact_match']['share']:.2f}" for r in found), flush=True)
         results = [result for future in futures for result in future.result()]
     (options.output / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print(write_table(results, options.output), f"\n{time.time() - started:.0f} s -> {options.output}/table.md, plot.png", sep="")
+    print(
+        write_table(results, options.output),
+        "\n\n",
+        check_bars(results),
+        f"\n{time.time() - started:.0f} s -> {options.output}/table.md, plot.png",
+        sep="",
+    )
 
 
 if __name__ == "__main__":

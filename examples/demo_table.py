@@ -59,6 +59,28 @@ def write_table(results: list[dict[str, Any]], folder: Path) -> str:
     return table
 
 
+# Frozen after every arm had run on three seeds: (better, worse, least gap in exact match); None compares with nothing.
+BARS = (
+    (("carry", "right answer, every step right"), None, 0.95),
+    (("carry", "right answer, every step right"), ("carry", "unfiltered"), 0.30),
+    (("carry", "right answer"), ("carry", "unfiltered"), 0.25),
+    (("carry", "right answer, every step right"), ("gold", "right answers without rationale"), 0.25),
+    (("slips", "self-consistency of 8"), ("slips", "unfiltered"), 0.0),
+    (("carry .45", "the same, then DPO"), ("carry .45", "unfiltered, 800 steps"), 0.03),
+)
+
+
+def check_bars(results: list[dict[str, Any]]) -> str:
+    """Each bar with what was measured."""
+    share = {(line["teacher"], line["arm"]): line["share"] for line in summarise(results)}
+    out = []
+    for better, worse, least in BARS:
+        gap = share[better] - (share[worse] if worse else 0.0)
+        over = f" over {', '.join(worse)}" if worse else ""
+        out.append(f"{'holds' if gap >= least else 'FAILS'}: {', '.join(better)}{over}: {gap:.2f}, at least {least:.2f}")
+    return "\n".join(out)
+
+
 def plot(lines: list[dict[str, Any]], path: Path) -> None:
     """One bar per arm with its interval and, where there are several, a dot per seed."""
     import matplotlib as mpl  # noqa: PLC0415
