@@ -21,6 +21,10 @@ class Reading:
     unreadable: Unreadable | None = None
 
 
+# Why a reply could not be read, where the provider itself says that it is not whole.
+_ENDED = {"length": "cut_off", "content_filter": "content_filter"}
+
+
 async def ask_once(step: Step, values: Row, doors: Doors, *, draw: int = 0, seed_id: str = "") -> Reading:
     """Renders a step over a sample's values, asks, and parses the reply.
 
@@ -45,5 +49,6 @@ async def ask_once(step: Step, values: Row, doors: Doors, *, draw: int = 0, seed
             raise Unreadable("refusal", completion.refusal[:80])
         fields = step.parser_for(values).parse(completion.text, values)
     except Unreadable as reason:
-        return Reading({}, completion, meta, reason)
+        ended = _ENDED.get(completion.finish_reason)
+        return Reading({}, completion, meta, Unreadable(ended, f"{reason.reason}: {reason.detail}") if ended else reason)
     return Reading(fields, completion, meta)

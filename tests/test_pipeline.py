@@ -237,3 +237,56 @@ def test_no_key_is_written_anywhere(tmp_path, monkeypatch):
     with serving(lambda b, c: chat("#### 1")) as server:
         synth.run("cot", make_problems(5), teacher="openai/m", api_base=server.url, output=tmp_path)
     assert not [p for p in tmp_path.rglob("*") if p.is_file() and key.encode() in p.read_bytes()]
+
+
+def test_replies_that_are_not_whole_say_so_and_refusals_are_named(tmp_path):
+    def answer(body, count):
+        text = body["messages"][-1]["content"]
+        if "cut" in text:
+            return chat("so 3", choices=[{"index": 0, "message": {"content": "so 3 +"}, "finish_reason": "length"}])
+        if "held" in text:
+            return chat("", choices=[{"index": 0, "message": {"content": None}, "finish_reason": "content_filter"}])
+        if "refuse" in text:
+            return chat("", choices=[{"index": 0, "message": {"content": None, "refusal": "I cannot"}, "finish_reason": "stop"}])
+        return chat("") if "empty" in text else chat("#### 1", model="another")
+
+    rows = [{"question": q} for q in ("cut", "held", "refuse", "empty", "fine")]
+    with serving(answer) as server:
+        run = synth.run("cot", rows, teacher="openai/m", api_base=server.url, output=tmp_path)
+    assert run.counts["dropped"] == {"cut_off": 1, "content_filter": 1, "refusal": 1, "empty_reply": 1}
+    assert run.kept[0]["meta"]["teacher"] == "another"
+
+
+def test_faults_come_and_go_and_nothing_is_lost_or_paid_twice(tmp_path):
+    from aiohttp import web
+
+    rng, paid = random.Random(3), []
+
+    def answer(body, count):
+        fate = rng.random()
+        if fate < 0.1:
+            return web.json_response({"error": {"message": "slow down"}}, status=429, headers={"retry-after-ms": "20"})
+        if fate < 0.2:
+            return web.Response(status=503, text="<html>")
+        if fate < 0.25:
+            return web.Response(text="not json")
+        paid.append(body["messages"][-1]["content"])
+        return chat("#### 1")
+
+    rows = [{"question": f"x{n}"} for n in range(200)]
+    with serving(answer) as server:
+        run = synth.run("cot", rows, teacher="openai/m", api_base=server.url, output=tmp_path)
+    assert run.counts["kept"] == 200 == len(paid) == len(set(paid))
+    assert run.info["calls"]["retried"] > 20
+
+
+def test_a_wait_beyond_patience_stops_the_run_with_5(tmp_path):
+    from aiohttp import web
+
+    def answer(body, count):
+        return web.json_response({"error": {"message": "tomorrow"}}, status=429, headers={"retry-after": "7200"})
+
+    with serving(answer) as server:
+        run = synth.run("cot", [{"question": "x"}], teacher="openai/m", api_base=server.url, output=tmp_path)
+        assert (run.exit_code, len(server.bodies)) == (5, 1)
+        assert "7,200 s" in run.stopped

@@ -50,7 +50,7 @@ class Door:
         budget: Budget,
         price: Price = FREE,
         attempts: int = 6,
-        patience: float = 900.0,
+        patience: float = 300.0,
         stats: Stats | None = None,
     ) -> None:
         self.teacher, self.journal, self.gate, self.budget, self.price = teacher, journal, gate, budget, price
@@ -142,6 +142,8 @@ class Door:
             answer = await (self._unbilled(request) if self.budget.cap is None else self._billed(key, request))
         except BaseException as error:
             self.gate.failed(error, expected)
+            if isinstance(error, TeacherBusy) and (error.retry_after or 0) > self.patience:
+                raise Stopped(error.kind, f"the server asks to wait {error.retry_after:,.0f} s; run the same command then") from error
             raise
         reply = answer[0]
         self.gate.succeeded(reply.limits, reply.completion.prompt_tokens + reply.completion.completion_tokens, expected)

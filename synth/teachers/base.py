@@ -21,8 +21,8 @@ from synth import registry
 from synth.errors import TeacherBusy, WrongUse
 from synth.records import Completion, Request
 
-# A server that asks for more than this is taken to mean "later": 10 minutes.
-MOST_WAIT = 600.0
+# Beyond a day a Retry-After is taken for a mistake of the server and passed over.
+ABSURD_WAIT = 86_400.0
 _LONE = re.compile("[\ud800-\udfff]")
 
 
@@ -126,7 +126,8 @@ def read_chat(value: Mapping[str, Any]) -> Completion:
         TeacherBusy: no choice in it.
     """
     choices = value.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
+    listed = [c for c in choices if isinstance(c, dict)] if isinstance(choices, list) else []
+    choice = next((c for c in listed if c.get("index") == 0), listed[0] if listed else None)
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(choice, dict) or not isinstance(message, dict):
         raise TeacherBusy("empty_choices", f"no choice in {str(value)[:120]}")
@@ -183,8 +184,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         if text is None:
             continue
         seconds = _seconds(text.strip(), scale)
-        if seconds is not None:
-            return min(max(0.0, seconds), MOST_WAIT)
+        if seconds is not None and seconds <= ABSURD_WAIT:
+            return max(0.0, seconds)
     return None
 
 

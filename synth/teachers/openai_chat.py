@@ -76,7 +76,7 @@ class OpenaiChat(Teacher):
         """One reply over HTTP."""
         try:
             async with self._open().post(self._url, data=_encode(request.body()), allow_redirects=False) as response:
-                raw = await response.content.read(MOST_BYTES) if response.status != 200 else await response.read()
+                raw = await _body(response)
                 limits = announced(response.headers)
                 if response.status != 200:
                     raise self._error(response.status, response.headers, raw)
@@ -124,6 +124,19 @@ def _proxy(url: str) -> str | None:
     """The proxy that the environment names for a URL, looked up once (aiohttp's trust_env reads files for every request)."""
     parts = urlsplit(url)
     return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    """The whole body, unless it is longer than any reply should be."""
+    if response.content_length is not None and response.content_length <= MOST_BYTES:
+        return await response.read()
+    parts, size = [], 0
+    async for part in response.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > MOST_BYTES:
+            raise TeacherBusy("invalid_reply", f"more than {MOST_BYTES:,} bytes")
+    return b"".join(parts)
 
 
 def _encode(body: dict[str, Any]) -> bytes:

@@ -68,7 +68,10 @@ def test_faults_are_classed_and_never_show_the_key(answer, kind, name, monkeypat
     [
         ({"Retry-After": "2"}, 2),
         ({"retry-after-ms": "1500"}, 1.5),
-        ({"Retry-After": "99999999"}, 600),
+        ({"Retry-After": "99999999"}, None),
+        ({"Retry-After": "-5"}, 0),
+        ({"Retry-After": "nan"}, None),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
         ({"Retry-After": "soon"}, None),
         ({}, None),
     ],
@@ -78,6 +81,55 @@ def test_retry_after_in_its_forms(headers, seconds, monkeypatch):
         ask(error(429, headers=headers), monkeypatch)
     assert caught.value.retry_after == seconds
     assert caught.value.limited
+
+
+RAW = {
+    "reset before the reply": (b"", "connection"),
+    "reset in the head": (b"HTTP/1.1 200 OK\r\nContent-Le", "connection"),
+    "reset in the body": (b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"choices": [', "broken_reply"),
+    "no HTTP at all": (b"220 smtp ready\r\n\r\n", "broken_reply"),
+    "broken chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}", "broken_reply"),
+    "not the encoding it says": (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", "broken_reply"),
+    "cut-off JSON": (b'HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{"choices": [{', "invalid_reply"),
+    "100,000 nested lists": (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"[" * 100_000, "invalid_reply"),
+    "hangs after the head": (b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n", "timeout"),
+    "hangs in the body": (b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"choices"', "timeout"),
+    "hangs before the head": (b"", "timeout"),
+}
+
+
+@pytest.mark.parametrize("case", RAW)
+def test_faults_below_http(case):
+    raw, kind = RAW[case]
+
+    async def once():
+        async def handle(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(raw)
+            await writer.drain()
+            if kind == "timeout":
+                await asyncio.sleep(5)
+            writer.close()
+
+        server = await asyncio.start_server(handle, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        teacher = open_teacher("openai/m", Settings(api_base=url, timeout=0.4))
+        try:
+            await teacher.ask(REQUEST)
+        finally:
+            await teacher.close()
+            server.close()
+
+    with pytest.raises(TeacherBusy) as caught:
+        asyncio.run(once())
+    assert caught.value.kind == kind
+
+
+def test_a_reply_of_5_mb_and_shuffled_choices(monkeypatch):
+    reply, _ = ask(lambda b, c: chat("x" * 5_000_000), monkeypatch)
+    assert len(reply.completion.text) == 5_000_000
+    choices = [{"index": i, "message": {"content": str(i)}} for i in (2, 0, 1)]
+    assert read_chat({"choices": choices}).text == "0"
 
 
 def test_connection_refused_is_temporary():
