@@ -153,6 +153,10 @@ def plan(pack: str, source: str, **options: Any) -> None:
     show_default=True,
     help="Seconds for one request.",
 )
+@click.option(
+    "--target", type=click.IntRange(1), metavar="N", help="Exactly N kept rows: more seeds, then more draws, until they are there."
+)
+@click.option("--max-draws", type=click.IntRange(1), default=64, show_default=True, help="Completions per sample at most, for --target.")
 @click.option("--reuse", multiple=True, metavar="DIR", help="Another run's folder, whose replies serve this one too.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.pass_context

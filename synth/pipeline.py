@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from synth.calls.door import Doors
@@ -152,12 +153,18 @@ class Window:
         walk: walks one seed.
         leave: takes the exits of one seed; called in input order.
         width: seeds in flight at most; four times as many may have finished out of order.
+
+    Attributes:
+        stop: what ended the run early; no further seed starts.
+        wanted: how many seeds should be in flight now at most; 0 means that there are enough rows.
     """
 
     def __init__(self, walk: Callable[[Seed], Any], leave: Callable[[int, list[Exit]], None], width: int) -> None:
         self.walk, self.leave, self.width = walk, leave, width
         self.stop: PotstillError | KeyboardInterrupt | None = None
         self.on_stop: Callable[[], None] = lambda: None
+        self.wanted: Callable[[], float] = lambda: inf
+        self._walking = 0
         self._done: dict[int, tuple[int, list[Exit]]] = {}
         self._taken = self._left = 0
         self._moved = asyncio.Event()
@@ -171,20 +178,20 @@ class Window:
         self._done.clear()
 
     async def _worker(self, stream: Any) -> None:
-        while not self.stop:
-            if self._taken - self._left >= 5 * self.width:
+        while not self.stop and (wanted := self.wanted()) > 0:
+            if self._taken - self._left >= 5 * self.width or self._walking >= wanted:
                 await self._moved.wait()
                 continue
             seed = next(stream, None)
             if seed is None:
                 return
             index, self._taken = self._taken, self._taken + 1
+            self._walking += 1
             await self._one(index, seed)
 
     async def _one(self, index: int, seed: Seed) -> None:
         try:
-            self._done[index] = await self.walk(seed)
-            self._drain()
+            self._finished(index, await self.walk(seed))
         except (Stopped, BudgetReached) as error:
             self.stop = self.stop or error
             self.on_stop()
@@ -192,19 +199,17 @@ class Window:
         except PotstillError:
             raise
         except Exception as error:  # noqa: BLE001 - a row that breaks a part must stay one row
-            self._done[index] = (
-                1,
-                [Exit("failed", Sample(seed, seed.fields), f"error_{type(error).__name__}", str(error)[:300])],
-            )
-            self._drain()
+            detail = str(error)[:300]
+            self._finished(index, (1, [Exit("failed", Sample(seed, seed.fields), f"error_{type(error).__name__}", detail)]))
 
-    def _drain(self) -> None:
-        moved = self._left in self._done
+    def _finished(self, index: int, exits: tuple[int, list[Exit]]) -> None:
+        """One seed is through; it leaves, with those that waited for it, once all before it have left."""
+        self._walking -= 1
+        self._done[index] = exits
         while self._left in self._done:
             self.leave(*self._done.pop(self._left))
             self._left += 1
-        if moved:
-            self._wake()
+        self._wake()
 
     def _wake(self) -> None:
         self._moved.set()

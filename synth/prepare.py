@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class RunConfig:
         concurrency: calls in flight at most; the gate starts lower and grows while it is used.
         rpm: requests a minute at most.
         tpm: tokens a minute at most, in and out.
+        target: exactly so many kept rows: seeds are walked until they are there, then drawn from again.
+        max_draws: completions per sample at most, where a target asks for more.
         budget: dollars at most, earlier runs into the same folder included.
         price: `IN,OUT` dollars per million tokens, for teachers that the price table does not know.
         timeout: seconds for one request.
@@ -42,6 +44,8 @@ class RunConfig:
     concurrency: int = 64
     rpm: float | None = None
     tpm: float | None = None
+    target: int | None = None
+    max_draws: int = 64
     budget: float | None = None
     price: str | None = None
     timeout: float = 120.0
@@ -61,6 +65,11 @@ class Prepared:
     output: Path
     config: RunConfig
     on_row: Callable[[Tally, Stats], None] | None = None
+
+    def with_draws(self, draws: int) -> Prepared:
+        """The same run with more completions per sample."""
+        config = replace(self.config, draws=draws)
+        return replace(self, pack=load_pack(self.pack.folder, config), config=config)
 
     def teachers(self) -> dict[str, str]:
         """Role -> teacher, for every role that the pack needs; a filter may name its teacher outright."""
@@ -104,14 +113,20 @@ def prepare(pack: str | Path, seeds: str | Path | Iterable[Row], output: Path, c
     return prepared
 
 
-def check(pack: str | Path, seeds: str | Path | Iterable[Row], config: RunConfig) -> tuple[Pack, Seeds, Scan]:
-    """The pack and the input, both read whole."""
+def load_pack(pack: str | Path, config: RunConfig) -> Pack:
+    """The pack with everything that the configuration changes in it."""
     loaded = Pack.load(pack, config.overrides)
     more: dict[str, Any] = set_draws(list(loaded.spec.steps), config.draws) if config.draws is not None else {}
     if config.seed is not None:
         more.update({f"{step.name}.sampling.seed": config.seed for step in loaded.spec.steps})
     if more:
         loaded = Pack.load(pack, {**config.overrides, **more})
+    return loaded
+
+
+def check(pack: str | Path, seeds: str | Path | Iterable[Row], config: RunConfig) -> tuple[Pack, Seeds, Scan]:
+    """The pack and the input, both read whole."""
+    loaded = load_pack(pack, config)
     stream = Seeds(seeds, limit=config.limit, id_column=config.id_column)
     scan = stream.scan(loaded.check_row)
     stream.rename = loaded.rename({name: 1 for name in scan.kinds if not name.endswith("[]")})

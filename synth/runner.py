@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
+from math import ceil, inf
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +100,17 @@ def run(
 
 
 def start(prepared: Prepared) -> Run:
-    """Asks, filters, publishes."""
-    return run_async(_Live(prepared).go())
+    """Asks, filters, publishes; with a target, draws more from the same seeds until it is met or --max-draws is."""
+    done = run_async(_Live(prepared).go())
+    target, config = prepared.config.target, prepared.config
+    while target and done.exit_code in (0, EXIT_FAILED) and done.counts["kept"] < target:
+        draws = max(step.draws for step in prepared.pack.steps)
+        if draws >= config.max_draws:
+            return Run(done.folder, EXIT_FAILED, f"{done.counts['kept']:,} of {target:,} rows with {draws} draws a sample", done.info)
+        more = max(draws + 1, ceil(1.1 * draws * target / max(1, done.counts["kept"])))
+        prepared = prepared.with_draws(min(more, config.max_draws, 4 * draws))
+        done = run_async(_Live(prepared).go())
+    return done
 
 
 class _Live:
@@ -109,7 +119,7 @@ class _Live:
     def __init__(self, prepared: Prepared) -> None:
         self.p, self.config, self.pack = prepared, prepared.config, prepared.pack
         self.tally, self.stats = Tally(), Stats()
-        self.started = time.time()
+        self.started, self._seeds = time.time(), 0
         self._templates: dict[str, Template] = dict(self.pack.exports.get("sft", {}).get("sft", {}))
         self._produced = {name: kind for step in self.pack.steps for name, kind in step.produces().items()}
 
@@ -138,6 +148,7 @@ class _Live:
             self.publisher = Publisher(self.p.output, columns)
             window = Window(Walker(self.pack, doors).walk, self._leave, width=2 * self.config.concurrency)
             window.on_stop = doors.hurry
+            window.wanted = self._wanted
             with _interrupts(window):
                 await window.run(self.p.seeds)
             return self._finish(window, journal, priced=all(p is not None for p in prices.values()))
@@ -154,10 +165,24 @@ class _Live:
             shutil.rmtree(target, ignore_errors=True)
             shutil.copytree(self.pack.folder, target)
 
+    def _wanted(self) -> float:
+        """Seeds to hold in flight: all that fit, or as many as the rows that are missing should take."""
+        target, tally = self.config.target, self.tally
+        if target is None:
+            return inf
+        rows_a_seed = (tally.kept + 1) / (self._seeds + 1)
+        return ceil((target - tally.kept) / rows_a_seed)
+
     def _leave(self, asked: int, exits: list[Exit]) -> None:
-        """Takes the exits of one seed, in input order."""
+        """Takes the exits of one seed, in input order; once a target is met, later seeds count as never asked."""
+        target = self.config.target
+        if target is not None and self.tally.kept >= target:
+            return
+        self._seeds += 1
         self.tally.asked += asked
         for exit_ in exits:
+            if target is not None and exit_.kind == "kept" and self.tally.kept >= target:
+                exit_ = Exit("dropped", exit_.sample, "over_target")  # noqa: PLW2901 - the same draw, another way out
             row = {**exit_.sample.row(), **self._render(exit_.sample)}
             self.publisher.add(exit_, row)
             self.tally.count(exit_)
@@ -189,7 +214,7 @@ class _Live:
     def _info(self, journal: Journal, stop: Any, *, priced: bool) -> dict[str, Any]:
         """run.json."""
         spec, totals, config = self.pack.spec, journal.totals, self.config
-        names = ("limit", "draws", "seed", "concurrency", "rpm", "tpm", "budget", "price", "timeout", "api_base")
+        names = ("limit", "draws", "seed", "concurrency", "rpm", "tpm", "target", "budget", "price", "timeout", "api_base")
         return {
             "pack": {"name": spec.name, "version": spec.version, "hash": self.pack.hash, "about": spec.about, "paper": spec.paper},
             "versions": {"potstill": _version("potstill"), "python": platform.python_version()},

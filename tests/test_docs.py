@@ -109,3 +109,13 @@ def test_an_installed_wheel_finds_its_packs(tmp_path):
     assert where.startswith(str(tmp_path))
     assert packs.startswith(str(tmp_path))
     assert {"cot", "critic_faithful", "distill_step_by_step"} <= set(names)
+
+
+def test_every_fault_in_the_table_names_tests_that_exist():
+    rows = [line for line in (ROOT / "docs" / "faults.md").read_text().splitlines() if line.startswith("| ") and "---" not in line][1:]
+    tests = "".join(p.read_text() for p in (ROOT / "tests").rglob("test_*.py"))
+    assert len(rows) >= 25
+    for row in rows:
+        named = re.findall(r"`(test_\w+)`", row)
+        assert named, row
+        assert all(f"def {name}(" in tests for name in named), row

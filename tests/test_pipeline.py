@@ -290,3 +290,26 @@ def test_a_wait_beyond_patience_stops_the_run_with_5(tmp_path):
         run = synth.run("cot", [{"question": "x"}], teacher="openai/m", api_base=server.url, output=tmp_path)
         assert (run.exit_code, len(server.bodies)) == (5, 1)
         assert "7,200 s" in run.stopped
+
+
+@pytest.mark.parametrize("concurrency", [1, 16])
+def test_a_target_is_met_exactly_and_not_overpaid(tmp_path, concurrency):
+    rows = make_problems(400, seed=8)
+    run = synth.run("cot", rows, teacher="simulated/mixed", output=tmp_path, target=100, concurrency=concurrency)
+    counts = run.counts
+    assert (run.exit_code, counts["kept"], len(run.kept)) == (0, 100, 100)
+    assert counts["asked"] == 100 + sum(counts["dropped"].values()) < 250
+    assert run.info["calls"]["asked"] <= counts["asked"] + 16
+    whole = synth.run("cot", rows, teacher="simulated/mixed", output=tmp_path / "whole")
+    assert [row["id"] for row in run.kept] == [row["id"] for row in whole.kept][:100]
+
+
+def test_a_target_beyond_one_draw_a_seed_draws_more_and_pays_for_each_once(tmp_path):
+    rows = make_problems(30, seed=8)
+    run = synth.run("cot", iter(rows), teacher="simulated/mixed", output=tmp_path, target=100)
+    assert (run.exit_code, run.counts["kept"]) == (0, 100)
+    keys = [row["meta"]["key"] for row in [*run.kept, *run.dropped]]
+    assert len(set(keys)) == len(keys)
+    missed = synth.run("cot", rows, teacher="simulated/mixed", output=tmp_path / "x", target=100, max_draws=2)
+    assert (missed.exit_code, missed.counts["asked"]) == (3, 60)
+    assert "of 100 rows" in missed.stopped
