@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: setup demo test lint check-types study-demo clean
+.PHONY: setup demo test lint check-types study-demo bench clean
 
 setup: $(VENV)/.ready
 
@@ -22,6 +22,9 @@ demo: setup           ## teacher -> rows -> students -> one table and one plot, 
 
 study-demo: setup     ## the demo's table over three seeds
 	$(BIN)/python -m examples.demo --output runs/study-demo --seeds 0 1 2
+
+bench: setup          ## CPU and memory beside a bare aiohttp loop, as ratios of one run
+	$(BIN)/python -m examples.bench
 
 lint: setup
 	$(BIN)/ruff check .

@@ -36,7 +36,8 @@ def make_plan(pack: str | Path, source: str, config: RunConfig) -> str:
         )
         low, high = low + _cost(price, samples * sent, 0), high + _cost(price, samples * sent, samples * (most or 0))
         lines += [] if price else [f"    no known price for {config.teachers.get(step.role, step.role)}; give --price IN,OUT"]
-    lines.append(f"  cost: from ${low:,.4f} (input alone) to ${high:,.4f} (every reply at max_tokens)")
+    known = all(price_of(config.teachers.get(step.role, "?"), config.price) for step in loaded.steps)
+    lines.append("  cost: unknown" if not known else f"  cost: from ${low:,.4f} (input alone) to ${high:,.4f} (every reply at max_tokens)")
     if config.rpm:
         lines.append(f"  time: at least {samples / config.rpm * 60:,.0f} s at {config.rpm:g} requests a minute")
     return "\n".join(
