@@ -21,7 +21,7 @@ Options = Callable[[Callable[..., Any]], Callable[..., Any]]
 def main() -> None:
     """Make distillation datasets: prompt packs drive a teacher, filters decide what is kept.
 
-    Exit codes: 0 finished; 2 wrong use, pack or input, before any call; 3 finished but some rows failed;
+    Exit codes: 0 finished; 2 wrong use, pack or input, before any call; 3 finished but rows failed or are missing;
     4 stopped by the budget; 5 stopped by the provider or the machine; 130 interrupted. 3, 4, 5 and 130 resume
     when the same command runs again.
     """
@@ -157,15 +157,18 @@ def plan(pack: str, source: str, **options: Any) -> None:
     "--target", type=click.IntRange(1), metavar="N", help="Exactly N kept rows: more seeds, then more draws, until they are there."
 )
 @click.option("--max-draws", type=click.IntRange(1), default=64, show_default=True, help="Completions per sample at most, for --target.")
+@click.option("--serial", is_flag=True, help="One call at a time, to see what happens.")
 @click.option("--reuse", multiple=True, metavar="DIR", help="Another run's folder, whose replies serve this one too.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.pass_context
-def run(ctx: click.Context, /, pack: str, source: str, output: Path, *, quiet: bool, **options: Any) -> None:
+def run(ctx: click.Context, /, pack: str, source: str, output: Path, *, quiet: bool, serial: bool, **options: Any) -> None:
     """Make a dataset: every seed through every step of PACK into DIR."""
     from synth.prepare import RunConfig, prepare  # noqa: PLC0415
     from synth.progress import progress  # noqa: PLC0415
     from synth.runner import start  # noqa: PLC0415
 
+    if serial:
+        options["concurrency"] = 1
     # Rows make no reference cycles: looking for them after every 700 new objects costs a sixth of the CPU.
     gc.set_threshold(100_000, 50, 50)
     prepared = prepare(pack, source, output, RunConfig(**_with_teacher(options)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -161,3 +162,19 @@ def test_failed_rows_exit_with_3(tmp_path, problems):
     failed = [json.loads(line) for line in Path(tmp_path / "o" / "failed.jsonl").read_text().splitlines()]
     assert len(failed) == 59
     assert {row["reason"] for row in failed} == {"not_recorded"}
+
+
+def test_serial_asks_one_at_a_time(tmp_path, problems):
+    flying = [0, 0]
+
+    async def answer(body, count):
+        flying[0] += 1
+        flying[1] = max(flying)
+        await asyncio.sleep(0.005)
+        flying[0] -= 1
+        return chat("#### 1")
+
+    with serving(answer) as server:
+        args = ["--output", tmp_path / "o", "--teacher", "openai/m", "--api-base", server.url, "--limit", 10, "--serial"]
+        assert synth("run", "cot", "--input", problems, *args)[0] == 0
+    assert flying == [0, 1]
