@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from synth.calls.journal import Journal, records
 from synth.datasets._card import tally_table
+from synth.datasets._folder import RunFolder
 from synth.errors import Unreadable, WrongUse
 from synth.packs import Pack, Step
 from synth.seeds import read_rows, write_jsonl
 from synth.strict_yaml import read_yaml
-from synth.teachers.base import load_reply
+from synth.teachers.base import load_reply, read_chat
 
 
 def describe(name: str, overrides: Mapping[str, Any]) -> str:
@@ -104,7 +105,7 @@ def _reply(pack: Pack, case: Mapping[str, Any], reply: Mapping[str, Any], path: 
 
 
 def journal_counts(folder: Path, output: Path | None) -> str:
-    """Replies, tokens, dollars and failures of a run; optionally its raw replies as JSONL `{key, reply}`."""
+    """Replies, tokens, dollars and failures of a run; optionally its replies as JSONL that `replay` reads."""
     journal = Journal(folder / "journal", writable=False)
     totals = journal.totals
     lines = [
@@ -116,9 +117,22 @@ def journal_counts(folder: Path, output: Path | None) -> str:
     reasons = Counter(str(row["reason"]) for row in read_rows(failed)) if failed.is_file() and failed.stat().st_size else Counter[str]()
     lines += [f"failed, {kind}: {count:,}" for kind, count in sorted(reasons.items())]
     if output:
-        count = write_jsonl(output, ({"key": key, "reply": load_reply(raw)[0]} for key, raw in records(folder / "journal")))
+        count = write_jsonl(output, _recorded(folder))
         lines.append(f"{count:,} replies -> {output}")
     return "\n".join(lines)
+
+
+def _recorded(folder: Path) -> Iterator[dict[str, Any]]:
+    """One line per journaled reply: its key, whom the run asked, what came, raw and read."""
+    published = (folder / "run.json").is_file()
+    asked = list(RunFolder(folder).run["settings"]["teachers"].values()) if published else []
+    for key, raw in records(folder / "journal"):
+        reply = load_reply(raw)[0]
+        said = read_chat(reply)
+        yield {
+            "key": key, "asked": asked, "completion": said.text, "teacher": said.model, "finish_reason": said.finish_reason,
+            "prompt_tokens": said.prompt_tokens, "completion_tokens": said.completion_tokens, "reply": reply,
+        }  # fmt: skip
 
 
 def tally(info: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
@@ -92,6 +93,16 @@ def open_teacher(name: str, settings: Settings | None = None) -> Teacher:
     backend = registry.find("synth.teachers", BACKENDS.get(provider, "litellm"), "--teacher")
     teacher: Teacher = backend(model if provider in BACKENDS else name, settings or Settings())
     return teacher
+
+
+def address(name: str) -> tuple[str, str]:
+    """(endpoint family, model) of requests to PROVIDER/MODEL, as they stand in keys.
+
+    >>> address("openai/gpt-4o-mini"), address("anthropic/claude")
+    (('openai', 'gpt-4o-mini'), ('litellm', 'anthropic/claude'))
+    """
+    provider, _, model = name.partition("/")
+    return (provider, Path(model).stem if provider == "replay" else model) if provider in BACKENDS else ("litellm", name)
 
 
 def load_reply(raw: bytes) -> tuple[dict[str, Any], bytes]:

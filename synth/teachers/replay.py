@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from synth.errors import TeacherRefused, WrongUse
 from synth.records import Request, canonical_json
 from synth.seeds import read_rows
-from synth.teachers.base import Reply, Settings, Teacher, chat_reply
+from synth.teachers.base import Reply, Settings, Teacher, address, chat_reply
 
 
 class Replay(Teacher):
     """Answers from a file of rows with `completion` and either `question` (or the pack's inputs) or a request `key`.
+
+    A key names model and endpoint too, so a line with a `key` says in `asked` which teachers it was asked of
+    (`openai/gpt-4o-mini`, or a list); `synth journal DIR --output FILE` writes such files.
 
     Several lines for one question are its draws, in order. `teacher`, `finish_reason`, `prompt_tokens` and
     `completion_tokens` are passed on where a line has them.
@@ -29,6 +33,7 @@ class Replay(Teacher):
         self._by_key: dict[str, dict[str, Any]] = {}
         self._by_question: dict[bytes, list[dict[str, Any]]] = defaultdict(list)
         self._names: dict[tuple[str, ...], None] = {}
+        self._asked: dict[tuple[str, str], None] = {}
         for number, row in enumerate(read_rows(Path(model)), 1):
             self._add(row, f"{model} row {number}")
 
@@ -37,6 +42,8 @@ class Replay(Teacher):
             raise WrongUse(where, f"fields {', '.join(row)}", "a text field `completion`", "Name the recorded reply so.")
         if row.get("key"):
             self._by_key[str(row["key"])] = row
+            asked = row.get("asked") or []
+            self._asked.update((address(name), None) for name in ([asked] if isinstance(asked, str) else asked))
             return
         names = ("question",) if "question" in row else tuple(sorted(k for k in row if k not in _ABOUT))
         if not names:
@@ -50,7 +57,7 @@ class Replay(Teacher):
         Raises:
             TeacherRefused: `not_recorded`, where the file has no such question or not so many draws.
         """
-        row = self._by_key.get(request.key()) or self._find(request)
+        row = self._find_key(request) or self._find(request)
         if row is None:
             raise TeacherRefused("not_recorded", f"no recorded reply for draw {request.draw} of seed {request.seed_id}")
         return chat_reply(
@@ -61,6 +68,14 @@ class Replay(Teacher):
             completion_tokens=int(row.get("completion_tokens") or 0),
         )
 
+    def _find_key(self, request: Request) -> dict[str, Any] | None:
+        """The line under the key that the request has at one of the teachers that the file names."""
+        if not self._by_key:
+            return None
+        addresses = {(request.family, request.model): None, **self._asked}
+        keys = (replace(request, family=family, model=model).key() for family, model in addresses)
+        return next((self._by_key[key] for key in keys if key in self._by_key), None)
+
     def _find(self, request: Request) -> dict[str, Any] | None:
         for names in self._names:
             draws = self._by_question.get(_spot(names, request.inputs), [])
@@ -69,7 +84,7 @@ class Replay(Teacher):
         return None
 
 
-_ABOUT = {"completion", "teacher", "key", "finish_reason", "prompt_tokens", "completion_tokens", "id", "draw", "step"}
+_ABOUT = {"completion", "teacher", "key", "asked", "finish_reason", "prompt_tokens", "completion_tokens", "id", "draw", "step"}
 
 
 def _spot(names: tuple[str, ...], row: Any) -> bytes:

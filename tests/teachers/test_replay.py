@@ -44,3 +44,14 @@ def test_a_missing_draw_is_a_failed_row_and_exit_3(tmp_path):
     run = synth.run("cot", [{"question": "a"}, {"question": "b"}], teacher=f"replay/{path}", output=tmp_path / "out")
     assert run.counts == {"asked": 2, "kept": 1, "dropped": {}, "failed": {"not_recorded": 1}}
     assert run.exit_code == 3
+
+
+def test_a_journals_replies_are_found_by_their_keys(tmp_path, problems):
+    from synth.show import journal_counts
+
+    first = synth.run("cot", problems, teacher="simulated/mixed", output=tmp_path / "one", draws=2)
+    journal_counts(tmp_path / "one", tmp_path / "recorded.jsonl")
+    again = synth.run("cot", problems, teacher=f"replay/{tmp_path}/recorded.jsonl", output=tmp_path / "two", draws=2)
+    assert again.counts == first.counts
+    assert [row["reply"] for row in again.kept] == [row["reply"] for row in first.kept]
+    assert again.kept[0]["meta"]["teacher"] == "simulated/mixed"
