@@ -1,7 +1,7 @@
 """The whole line in one sitting: a simulated teacher, filters, students from scratch, one table, one plot.
 
 3,000 word problems go to a simulated teacher (no model, no network). Each arm filters the same replies in
-its own way and trains one student of 97,000 parameters on what is left. Run it with `make demo`.
+its own way and trains one student of 96,000 parameters on what is left. Run it with `make demo`.
 """
 
 from __future__ import annotations

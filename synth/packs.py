@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from synth import registry
 from synth.errors import WrongUse, did_you_mean
 from synth.pack_schema import PackSpec, StepSpec, TemplatePair, apply_overrides
 from synth.parsers.base import Parser
-from synth.records import Request, Row, Sampling
+from synth.records import Request, Row, Sampling, seed_id
 from synth.strict_yaml import line_of, read_text, read_yaml
 from synth.templates import Template, Templates
 
@@ -57,6 +58,7 @@ class Step:
 
     def request(self, values: Row, *, model: str, family: str, draw: int = 0, seed_id: str = "") -> Request:
         """The rendered question; draw k of a seeded step asks with seed + k."""
+        values = self.fill(values)
         messages = [{"role": "user", "content": self.user.render(values)}]
         if self.system:
             messages.insert(0, {"role": "system", "content": self.system.render(values)})
@@ -83,6 +85,21 @@ class Step:
         """Fields that this step adds to the sample, with their kinds; a step that walks a list adds a list of readings."""
         found = {name: kind for _, parser in reversed(self.parsers) for name, kind in parser.produces().items()}
         return {self.name: {self.each[1]: "text", **found}} if self.each else found
+
+    def fill(self, values: Row) -> Row:
+        """The values, with a fence where the templates use one."""
+        if not self.fenced:
+            return values
+        return {**values, "fence": seed_id({name: str(value) for name, value in values.items()})}
+
+    @cached_property
+    def fenced(self) -> bool:
+        """Whether the templates fence foreign text with `fence`: 16 hex digits of a hash over all values.
+
+        A text inside the fence would have to contain a hash of itself to close it; the same row gives the same
+        prompt, so replies stay reusable.
+        """
+        return "fence" in self.variables()
 
     def variables(self) -> frozenset[str]:
         """Names that the templates read."""
@@ -164,7 +181,7 @@ class _Builder:
     def __init__(self, folder: Path, spec: PackSpec, lines: dict[tuple[Any, ...], int]) -> None:
         self.folder, self.spec, self.lines = folder, spec, lines
         self.templates = Templates(folder)
-        self.known: dict[str, Any] = dict.fromkeys((*spec.inputs, "examples", *spec.constants), "text")
+        self.known: dict[str, Any] = dict.fromkeys((*spec.inputs, "examples", "fence", *spec.constants), "text")
         self.used: set[str] = set()
 
     def where(self, *at: Any) -> str:

@@ -78,7 +78,7 @@ def _rendering(pack: Pack, case: Mapping[str, Any], path: Path) -> None:
     for step in pack.steps:
         wanted = case.get("renders", {}).get(step.name)
         if wanted is not None:
-            text = step.user.render({**values, **case.get("fields", {})})
+            text = step.user.render(step.fill({**values, **case.get("fields", {})}))
             if wanted not in text:
                 raise WrongUse(
                     f"{path}: {case['about']}",

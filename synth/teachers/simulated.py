@@ -156,7 +156,8 @@ class Simulated(Teacher):
 
 
 _JUDGED = re.compile(
-    r"===== EXPLANATION =====\n(?P<rationale>.*?)\n===== STATED ANSWER =====\n(?P<answer>.*?)\n===== END =====",
+    r"===== (?P<fence>\w+) EXPLANATION =====\n(?P<rationale>.*?)\n===== (?P=fence) STATED ANSWER =====\n"
+    r"(?P<answer>.*?)\n===== (?P=fence) END =====",
     re.DOTALL,
 )
 
