@@ -94,11 +94,7 @@ class Step:
 
     @cached_property
     def fenced(self) -> bool:
-        """Whether the templates fence foreign text with `fence`: 16 hex digits of a hash over all values.
-
-        A text inside the fence would have to contain a hash of itself to close it; the same row gives the same
-        prompt, so replies stay reusable.
-        """
+        """Whether the templates fence foreign text with `fence`: a hash over all values, which no text inside can contain."""
         return "fence" in self.variables()
 
     def variables(self) -> frozenset[str]:
@@ -120,6 +116,11 @@ class Pack:
     def name(self) -> str:
         """The pack's name."""
         return self.spec.name
+
+    @property
+    def roles(self) -> set[str]:
+        """Teachers that a run must hold open: those of the steps and of the filters that ask."""
+        return {role for step in self.steps for role in (step.role, *(r for part in step.filters for r in part.roles()))}
 
     @classmethod
     def load(cls, name: str | Path, overrides: Mapping[str, Any] | None = None) -> Pack:

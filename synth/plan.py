@@ -6,14 +6,14 @@ from itertools import islice
 from pathlib import Path
 
 from synth.calls.budget import Price, price_of
-from synth.packs import Pack, Step
+from synth.packs import Pack
 from synth.prepare import RunConfig, check
 from synth.records import Request
 from synth.seeds import Seeds
 
 # Seeds that are rendered to measure prompts.
 SAMPLE = 200
-# English text through a large vocabulary runs at some four bytes a token; the bound takes three.
+# English text through a large vocabulary runs at some four bytes a token.
 BYTES_A_TOKEN = 4.0
 
 
@@ -26,6 +26,7 @@ def make_plan(pack: str | Path, source: str, config: RunConfig) -> str:
     loaded, seeds, scan = check(pack, source, config)
     sent = _mean_bytes(loaded, seeds) / BYTES_A_TOKEN
     lines, samples, low, high = [f"{loaded.name} over {scan.rows:,} seeds"], scan.rows, 0.0, 0.0
+    known = True
     for step in loaded.steps:
         samples *= step.draws
         price = price_of(config.teachers.get(step.role, "?"), config.price)
@@ -35,8 +36,8 @@ def make_plan(pack: str | Path, source: str, config: RunConfig) -> str:
             f"{'unbounded' if most is None else f'at most {samples * most:,}'} out"
         )
         low, high = low + _cost(price, samples * sent, 0), high + _cost(price, samples * sent, samples * (most or 0))
+        known = known and price is not None
         lines += [] if price else [f"    no known price for {config.teachers.get(step.role, step.role)}; give --price IN,OUT"]
-    known = all(price_of(config.teachers.get(step.role, "?"), config.price) for step in loaded.steps)
     lines.append("  cost: unknown" if not known else f"  cost: from ${low:,.4f} (input alone) to ${high:,.4f} (every reply at max_tokens)")
     if config.rpm:
         lines.append(f"  time: at least {samples / config.rpm * 60:,.0f} s at {config.rpm:g} requests a minute")
@@ -53,12 +54,9 @@ def _cost(price: Price | None, sent: float, received: float) -> float:
 
 
 def _mean_bytes(pack: Pack, seeds: Seeds) -> float:
-    sizes = [_bytes(_request(pack, pack.steps[0], seed.fields)) for seed in islice(seeds, SAMPLE)]
+    first = pack.steps[0]
+    sizes = [_bytes(first.request(pack.values(seed.fields), model="", family="")) for seed in islice(seeds, SAMPLE)]
     return sum(sizes) / len(sizes)
-
-
-def _request(pack: Pack, step: Step, fields: object) -> Request:
-    return step.request(pack.values(dict(fields)), model="", family="")  # type: ignore[call-overload]
 
 
 def _bytes(request: Request) -> int:

@@ -73,7 +73,7 @@ class Prepared:
 
     def teachers(self) -> dict[str, str]:
         """Role -> teacher, for every role that the pack needs; a filter may name its teacher outright."""
-        needed = {r for step in self.pack.steps for r in (step.role, *(r for f in step.filters for r in f.roles()))}
+        needed = self.pack.roles
         direct = {role: role for role in needed if "/" in role}
         missing = sorted(needed - self.config.teachers.keys() - direct.keys())
         if missing:
@@ -104,9 +104,8 @@ def prepare(pack: str | Path, seeds: str | Path | Iterable[Row], output: Path, c
     loaded, stream, scan = check(pack, seeds, config)
     if output.is_file():
         raise WrongUse(str(output), "a file", "a folder to write the run into", "Give another --output.")
-    known = {role for step in loaded.steps for role in (step.role, *(r for f in step.filters for r in f.roles()))}
-    for role in config.teachers.keys() - known:
-        raise WrongUse("--teacher", f"role {role!r}", f"a role of pack {loaded.name}", f"It has: {', '.join(sorted(known))}.")
+    for role in config.teachers.keys() - loaded.roles:
+        raise WrongUse("--teacher", f"role {role!r}", f"a role of pack {loaded.name}", f"It has: {', '.join(sorted(loaded.roles))}.")
     prepared = Prepared(loaded, stream, scan, output, config)
     for name in prepared.teachers().values():
         prepared.price(name)

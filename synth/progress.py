@@ -22,15 +22,15 @@ def progress(prepared: Prepared, *, quiet: bool) -> Iterator[None]:
 
     console = Console(stderr=True)
     started = time.monotonic()
-    seeds = done = 0
+    seeds, shown = 0, 0.0
     with console.status("starting") as status:
 
         def on_row(tally: Tally, stats: Stats) -> None:
-            nonlocal done, seeds
+            nonlocal seeds, shown
             seeds += 1
             now = time.monotonic()
-            if now - done > 0.25:
-                done = int(now)
+            if now - shown > 0.25:
+                shown = now
                 left = (now - started) / seeds * (prepared.scan.rows - seeds)
                 kept = 100 * tally.kept / max(1, tally.asked)
                 status.update(

@@ -13,7 +13,6 @@ from typing import Any
 
 Row = Mapping[str, Any]
 Marks = Mapping[str, Any]
-NONE: Mapping[str, Any] = {}
 
 
 def canonical_json(value: Any) -> bytes:

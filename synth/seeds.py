@@ -204,12 +204,12 @@ def write_jsonl(path: Path, rows: Iterable[Row]) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as out:
         for row in rows:
-            out.write(_line(row))
+            out.write(json_line(row))
             count += 1
     return count
 
 
-def _line(row: Row) -> bytes:
+def json_line(row: Row) -> bytes:
     """One JSON line; text with lone surrogates, which UTF-8 cannot hold, is written with escapes."""
     try:
         return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE, default=str)

@@ -36,13 +36,16 @@ def make_card(run: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def tally_rows(counts: dict[str, Any]) -> list[tuple[str, str, int]]:
+    """(exit, reason, rows) of every exit, then of what was asked: the sum."""
+    rows = [(kind, reason, n) for kind in ("dropped", "failed") for reason, n in sorted(counts[kind].items())]
+    return [("kept", "", counts["kept"]), *rows, ("asked", "", counts["asked"])]
+
+
 def tally_table(counts: dict[str, Any]) -> str:
     """The tally as a Markdown table; its rows add up to `asked`."""
-    rows = [("kept", "", counts["kept"])]
-    rows += [(kind, reason, n) for kind in ("dropped", "failed") for reason, n in sorted(counts[kind].items())]
-    lines = ["| exit | reason | rows |", "|---|---|---:|"]
-    lines += [f"| {kind} | {reason} | {n:,} |" for kind, reason, n in rows]
-    return "\n".join([*lines, f"| asked | | {counts['asked']:,} |"])
+    lines = [f"| {kind} | {reason} | {n:,} |".replace("|  |", "| |") for kind, reason, n in tally_rows(counts)]
+    return "\n".join(["| exit | reason | rows |", "|---|---|---:|", *lines])
 
 
 def _simulated(run: dict[str, Any]) -> bool:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from synth.datasets._columns import Columns
 from synth.errors import Stopped, WrongUse
 from synth.records import Exit, Row
+from synth.seeds import json_line
 
 # Rows that wait for a row group: some 2 MB.
 GROUP = 2000
@@ -66,7 +67,7 @@ class Publisher:
         row = {**row, "reason": exit_.reason, "detail": exit_.detail} if exit_.kind != "kept" else row
         try:
             if exit_.kind == "failed":
-                self._failed.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE, default=str))
+                self._failed.write(json_line(row))
             else:
                 (self._kept if exit_.kind == "kept" else self._dropped).add(self.columns.line(row))
         except OSError as error:

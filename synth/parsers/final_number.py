@@ -13,10 +13,8 @@ from synth.verifiers._expression import PLAIN, scan
 from synth.verifiers.math_equal import number
 
 # How answers are announced: "#### 9", "the answer is 9", "Answer: 9", a last line "A: 9", "\boxed{9}".
-_MARKER = re.compile(
-    r"####|\\boxed\s*\{|\b(?:final\s+)?answer\s+is\s*:?|\b(?:final\s+)?answer\s*\**\s*:\**|^\s*A\s*:",
-    re.IGNORECASE | re.MULTILINE,
-)
+ANNOUNCED = r"####|\b(?:final\s+)?answer\s+is\s*:?|\b(?:final\s+)?answer\s*\**\s*:\**|^\s*A\s*:"
+_MARKER = re.compile(rf"\\boxed\s*\{{|{ANNOUNCED}", re.IGNORECASE | re.MULTILINE)
 _LEADING = re.compile(
     r"(?:^|(?<=\s))\**(?:(?:so|thus|therefore|hence)\b,?)?\s*(?:\b(?:the|my)\b)?\s*(?:\bfinal\b)?\s*\**\s*$", re.IGNORECASE
 )

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 from synth.errors import Unreadable
 from synth.parsers.base import Parser, cut_invented
-from synth.parsers.final_number import before_marker
+from synth.parsers.final_number import ANNOUNCED, before_marker
 from synth.records import Row
 from synth.verifiers.math_equal import canonical
 
-_MARKER = re.compile(r"####|\b(?:final\s+)?answer\s+is\s*:?|\b(?:final\s+)?answer\s*\**\s*:\**|^\s*A\s*:", re.IGNORECASE | re.MULTILINE)
+_MARKER = re.compile(ANNOUNCED, re.IGNORECASE | re.MULTILINE)
 _LETTER = re.compile(r"^\s*\**\s*(?:option\s+)?(?:\(([a-z])\)|([a-z])(?=[).:,*]|$))\**[).:,]?\s*(.*)", re.IGNORECASE | re.DOTALL)
 
 

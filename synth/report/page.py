@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from synth.datasets._card import tally_rows
 from synth.datasets._folder import RunFolder
 
 ROWS = 5
@@ -41,9 +42,7 @@ def write_report(folder: str | Path) -> Path:
 
 
 def _tally(counts: dict[str, Any]) -> str:
-    rows = [("kept", "", counts["kept"])]
-    rows += [(kind, reason, n) for kind in ("dropped", "failed") for reason, n in sorted(counts[kind].items())]
-    cells = "".join(f"<tr><td>{kind}<td>{escape(reason)}<td>{n:,}" for kind, reason, n in [*rows, ("asked", "", counts["asked"])])
+    cells = "".join(f"<tr><td>{kind}<td>{escape(reason)}<td>{n:,}" for kind, reason, n in tally_rows(counts))
     return f"<table><tr><th>exit<th>reason<th>rows{cells}</table>"
 
 
