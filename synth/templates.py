@@ -10,6 +10,7 @@ from typing import Any
 
 from jinja2 import BaseLoader, StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError, meta
 from jinja2.exceptions import SecurityError
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from synth.errors import WrongUse
@@ -32,9 +33,17 @@ def _short_range(*args: int) -> range:
     return steps
 
 
+class _Context(Context):
+    """Jinja's own, but that it does not list the names of all globals for every text and every include."""
+
+    def __init__(self, environment: Any, parent: Any, name: Any, blocks: Any, globals: Any = None) -> None:  # noqa: A002, ARG002
+        super().__init__(environment, parent, name, blocks, None)
+
+
 class _Sandbox(ImmutableSandboxedEnvironment):
     """Also caps what `*`, `**`, `+` and `%` can grow, which stops constant folding from growing it while compiling."""
 
+    context_class = _Context
     intercepted_binops = frozenset({"*", "**", "+", "%"})
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
