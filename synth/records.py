@@ -1,6 +1,7 @@
 """The records that walk the line, one per door: Seed, Request, Completion, Sample, Verdict.
 
-All frozen: a stage never edits a record, it returns a new one. Standard library only.
+All frozen: a stage never edits a record, it returns a new one. Those made for every row are tuples, which take
+half the time of a frozen dataclass.
 """
 
 from __future__ import annotations
@@ -9,23 +10,32 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import orjson
 
 Row = Mapping[str, Any]
 Marks = Mapping[str, Any]
 
 
 def canonical_json(value: Any) -> bytes:
-    """The one JSON text of a value: sorted keys, no spaces, ASCII (so lone surrogates survive).
+    """The one JSON text of a value: sorted keys, no spaces; ASCII where UTF-8 or 64 bits cannot hold it.
 
     >>> canonical_json({"b": 1, "a": [0.5, None]})
     b'{"a":[0.5,null],"b":1}'
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+    try:
+        return orjson.dumps(value, default=str, option=_CANONICAL)
+    except TypeError:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str).encode()
 
 
-@dataclass(frozen=True, slots=True)
-class Seed:
+# A tenth of the time of `json`; a run makes three such texts a row.
+_CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+
+
+class Seed(NamedTuple):
     """One input row; `id` is the user's id column or a hash of the content, never a position."""
 
     id: str
@@ -95,8 +105,7 @@ class Request:
         return hashlib.sha256(canonical_json([self.family, self.draw, self.body()])).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(NamedTuple):
     """One reply, read from a raw record. `finish_reason` is stop, length, content_filter, ... or unknown."""
 
     text: str
@@ -110,18 +119,17 @@ class Completion:
     refusal: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """One filter's word on one row: keep True, False, or None where it could not judge. Marks are its evidence."""
 
     keep: bool | None
     reason: str = ""
-    marks: Marks = field(default_factory=dict)
+    marks: Marks = MappingProxyType({})
     filter: str = ""
 
     def struct(self) -> dict[str, Any]:
         """The verdict as a row's `meta.verdicts` holds it; marks as JSON text."""
-        marks = json.dumps(self.marks, sort_keys=True, default=str) if self.marks else ""
+        marks = canonical_json(dict(self.marks)).decode() if self.marks else ""
         return {"filter": self.filter, "keep": self.keep, "reason": self.reason, "marks": marks}
 
 
@@ -148,8 +156,7 @@ class Sample:
         return {"id": self.seed.id, **self.fields, "meta": {**self.meta, "verdicts": verdicts}}
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(NamedTuple):
     """How a sample left the line: kept, dropped or failed, with its reason code and a detail to read."""
 
     kind: str

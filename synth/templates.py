@@ -8,7 +8,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from jinja2 import BaseLoader, StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError, meta
+from jinja2 import BaseLoader, StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError, meta, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -102,33 +102,48 @@ class Templates:
         return Template(self.env, source, where)
 
 
+def _with_includes(env: ImmutableSandboxedEnvironment, tree: nodes.Template, where: str) -> nodes.Template:
+    """The tree with the texts of its includes in their places: looking each up again for every text takes twice as long."""
+    for node in list(tree.find_all(nodes.Include)):
+        name = node.template.value if isinstance(node.template, nodes.Const) else "a computed name"
+        try:
+            source, path, _ = env.loader.get_source(env, name)  # type: ignore[union-attr]
+        except (TemplateNotFound, AttributeError) as error:
+            todo = "Put the file beside pack.yaml and name it; links out of the folder are not followed."
+            raise WrongUse(where, f"include of {name!r}", "a file inside the pack", todo) from error
+        body = _with_includes(env, env.parse(source, filename=path), str(path)).body
+        _replace(tree, node, nodes.Scope(body))
+    return tree
+
+
+def _replace(tree: nodes.Node, old: nodes.Node, new: nodes.Node) -> None:
+    for parent in [tree, *tree.find_all(nodes.Node)]:
+        for _, value in parent.iter_fields():
+            if isinstance(value, list) and old in value:
+                value[value.index(old)] = new
+
+
 class Template:
     """One compiled template: `variables` it needs, `render(values)` to text."""
 
     def __init__(self, env: ImmutableSandboxedEnvironment, source: str, where: str) -> None:
         self.where, self.source, self._env = where, source, env
         try:
-            self._tree = env.parse(source)
-            self._compiled = env.from_string(source)
+            self._tree = _with_includes(env, env.parse(source), where)
+            self._compiled = env.template_class.from_code(env, env.compile(self._tree), env.make_globals(None))
             self._globals = dict(env.globals)
         except TemplateSyntaxError as error:
             wanted = "a template that Jinja can read"
-            raise WrongUse(f"{where}:{error.lineno}", str(error.message), wanted, "Correct that line.") from error
+            raise WrongUse(f"{error.filename or where}:{error.lineno}", str(error.message), wanted, "Correct that line.") from error
+        except RecursionError as error:
+            raise WrongUse(where, "a template that includes itself", "includes that end", "Take that include out.") from error
         except (TemplateError, SecurityError) as error:
             raise WrongUse(where, str(error), "a template without forbidden calls", "Take that call out.") from error
 
     @cached_property
     def variables(self) -> frozenset[str]:
         """Names that the template reads and does not set itself, through its includes."""
-        found = set(meta.find_undeclared_variables(self._tree))
-        for name in filter(None, meta.find_referenced_templates(self._tree)):
-            try:
-                included, path, _ = self._env.loader.get_source(self._env, name)  # type: ignore[union-attr]
-            except (TemplateNotFound, AttributeError) as error:
-                todo = "Put the file beside pack.yaml; links out of the folder are not followed."
-                raise WrongUse(self.where, f"include of {name!r}", "a file inside the pack", todo) from error
-            found |= set(meta.find_undeclared_variables(self._env.parse(included, filename=path)))
-        return frozenset(found - set(self._env.globals))
+        return frozenset(meta.find_undeclared_variables(self._tree) - set(self._env.globals))
 
     def line_of(self, variable: str) -> int:
         """The first line that mentions a variable."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from synth.calls.door import Doors
 from synth.errors import Unreadable
@@ -11,8 +10,7 @@ from synth.packs import Step
 from synth.records import Completion, Row
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What came of a question: the parsed fields, or why they could not be read."""
 
     fields: Row

@@ -132,7 +132,7 @@ class Journal:
         line = self._line(offset)
         if line[_KEY] != key.encode():
             return False
-        found.append(_fields(line)[3])
+        found.append(line[9:-1].split(b" ", 6)[6])
         return True
 
     def _line(self, offset: int) -> bytes:

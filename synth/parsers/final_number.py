@@ -114,5 +114,8 @@ def before_marker(text: str) -> str:
     >>> before_marker("She has 26 eggs. So the ")
     'She has 26 eggs.'
     """
+    text = text.strip()
+    if not text[-1:].isalpha() and not text.endswith(("*", ",")):
+        return text
     head, tail = text[:-_LEAD], text[-_LEAD:]
     return (head + _LEADING.sub("", tail)).strip()

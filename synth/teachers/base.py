@@ -142,15 +142,16 @@ def read_chat(value: Mapping[str, Any]) -> Completion:
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(choice, dict) or not isinstance(message, dict):
         raise TeacherBusy("empty_choices", f"no choice in {str(value)[:120]}")
-    usage = value.get("usage") if isinstance(value.get("usage"), dict) else {}
+    said = value.get("usage")
+    usage: dict[str, Any] = said if isinstance(said, dict) else {}
     return Completion(
         text=_text(message.get("content")),
         finish_reason=str(choice.get("finish_reason") or "unknown"),
         model=str(value.get("model") or ""),
-        prompt_tokens=_count(usage, "prompt_tokens"),
-        completion_tokens=_count(usage, "completion_tokens"),
-        cached_tokens=_count(usage, "prompt_tokens_details", "cached_tokens"),
-        reasoning_tokens=_count(usage, "completion_tokens_details", "reasoning_tokens"),
+        prompt_tokens=_count(usage.get("prompt_tokens")),
+        completion_tokens=_count(usage.get("completion_tokens")),
+        cached_tokens=_detail(usage.get("prompt_tokens_details"), "cached_tokens"),
+        reasoning_tokens=_detail(usage.get("completion_tokens_details"), "reasoning_tokens"),
         reasoning=_text(message.get("reasoning_content") or message.get("reasoning")),
         refusal=_text(message.get("refusal")),
     )
@@ -165,12 +166,13 @@ def _text(content: Any) -> str:
     return content if content.isascii() else _LONE.sub("\ufffd", content)
 
 
-def _count(usage: Any, *path: str) -> int:
-    """A token count; 0 where it is missing, no number, negative or absurd (beyond 100 million)."""
-    for name in path:
-        usage = usage.get(name) if isinstance(usage, dict) else None
-    whole = isinstance(usage, int) and not isinstance(usage, bool)
-    return usage if whole and 0 <= usage <= 100_000_000 else 0
+def _count(tokens: Any) -> int:
+    """A token count; 0 where it is missing, no whole number, negative or absurd (beyond 100 million)."""
+    return tokens if type(tokens) is int and 0 <= tokens <= 100_000_000 else 0
+
+
+def _detail(details: Any, name: str) -> int:
+    return _count(details.get(name)) if isinstance(details, dict) else 0
 
 
 def chat_reply(text: str, *, finish_reason: str = "stop", model: str = "", prompt_tokens: int = 0, completion_tokens: int = 0) -> Reply:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
@@ -65,7 +64,7 @@ class OpenaiChat(Teacher):
     async def ask(self, request: Request) -> Reply:
         """One reply over HTTP."""
         try:
-            status, headers, raw = await self._open().post(_encode(request.body()))
+            status, headers, raw = await self._open().post(canonical_json(request.body()))
         except TimeoutError as error:
             raise TeacherBusy("timeout", f"no reply within {self._timeout:g} s") from error
         except OSError as error:
@@ -105,14 +104,6 @@ class OpenaiChat(Teacher):
         if self._endpoint is not None:
             await self._endpoint.close()
             self._endpoint = None
-
-
-def _encode(body: dict[str, Any]) -> bytes:
-    """The body as JSON; text that UTF-8 cannot hold (lone surrogates) goes out escaped."""
-    try:
-        return orjson.dumps(body)
-    except TypeError:
-        return canonical_json(body)
 
 
 def _explain(raw: bytes) -> tuple[str, str]:

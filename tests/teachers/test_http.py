@@ -97,6 +97,7 @@ def test_one_connection_serves_many_requests(run):
         [b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\no", b"k"],
         [b"HTTP/1.0 200 OK\r\n\r\n", b"ok"],
     ],
+    ids=["in pieces", "after a 103", "chunked", "gzip", "deflate", "until the end", "HTTP/1.0"],
 )
 def test_every_framing_brings_the_same_body(run, pieces):
     found, _, _ = run(exchange([pieces], close=True))
@@ -111,7 +112,7 @@ def test_a_connection_that_the_server_closes_or_soils_is_not_used_again(run):
         assert connections == 2, answer
 
 
-@pytest.mark.parametrize("body", [gzip.compress(b"ok" * 100)[:-12], b"no gzip"])
+@pytest.mark.parametrize("body", [gzip.compress(b"ok" * 100)[:-12], b"no gzip"], ids=["cut off", "not packed"])
 def test_a_packed_body_that_is_not_whole_is_broken(run, body):
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
     with pytest.raises(BrokenReply):
