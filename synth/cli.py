@@ -75,7 +75,7 @@ def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--id-column", default="id", show_default=True, help="Column with your own ids."),
         click.option("--api-base", metavar="URL", help="Another OpenAI-compatible endpoint."),
-        click.option("--price", metavar="IN,OUT", help="Dollars per million tokens."),
+        click.option("--price", metavar="IN,OUT", help="Dollars per million tokens; IN,OUT,CACHED where cached input is cheaper."),
         click.option("--concurrency", type=click.IntRange(1), default=64, show_default=True, help="Calls in flight at most."),
         click.option("--rpm", type=click.FloatRange(min=0, min_open=True), help="Requests a minute at most."),
         click.option("--tpm", type=click.FloatRange(min=0, min_open=True), help="Tokens a minute at most, in and out."),
@@ -157,6 +157,7 @@ def plan(pack: str, source: str, **options: Any) -> None:
     "--target", type=click.IntRange(1), metavar="N", help="Exactly N kept rows: more seeds, then more draws, until they are there."
 )
 @click.option("--max-draws", type=click.IntRange(1), default=64, show_default=True, help="Completions per sample at most, for --target.")
+@click.option("--batch", is_flag=True, help="Ask OpenAI's Batch API: about half the price, up to a day of waiting.")
 @click.option("--serial", is_flag=True, help="One call at a time, to see what happens.")
 @click.option("--reuse", multiple=True, metavar="DIR", help="Another run's folder, whose replies serve this one too.")
 @click.option("--quiet", is_flag=True, help="No progress.")

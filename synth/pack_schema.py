@@ -11,6 +11,7 @@ from synth.errors import WrongUse, did_you_mean
 from synth.records import Sampling
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Dollars = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(,\d+(\.\d+)?){1,2}$")]
 Kind = Literal["text", "number", "list", "any"]
 _PYTHON: dict[str, tuple[type, ...]] = {
     "text": (str, int, float),
@@ -114,6 +115,7 @@ class PackSpec(_Strict):
     about: str
     paper: str = ""
     inputs: dict[Name, Annotated[InputSpec, BeforeValidator(_input)]]
+    prices: dict[str, Dollars] = Field(default_factory=dict)
     constants: dict[Name, Any] = Field(default_factory=dict)
     examples: list[dict[str, Any]] = Field(default_factory=list)
     steps: Annotated[list[StepSpec], Field(min_length=1)]

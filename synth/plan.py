@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
-from synth.calls.budget import Price, price_of
+from synth.calls.price import Price, price_of
 from synth.packs import Pack
 from synth.prepare import RunConfig, check
 from synth.records import Request

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from synth.calls.budget import Price, price_of
 from synth.calls.door import Stats
+from synth.calls.price import Price, price_of
 from synth.errors import WrongUse
 from synth.pack_schema import set_draws
 from synth.packs import Pack
@@ -31,7 +31,8 @@ class RunConfig:
         target: exactly so many kept rows: seeds are walked until they are there, then drawn from again.
         max_draws: completions per sample at most, where a target asks for more.
         budget: dollars at most, earlier runs into the same folder included.
-        price: `IN,OUT` dollars per million tokens, for teachers that the price table does not know.
+        price: `IN,OUT[,CACHED]` dollars per million tokens; goes before the pack's prices and the price table.
+        batch: ask OpenAI's Batch API: about half the price, up to a day of waiting.
         timeout: seconds for one request.
         reuse: folders of other runs, whose replies serve this one too.
         overrides: `step.key` -> value, written into the pack before it is checked.
@@ -48,6 +49,7 @@ class RunConfig:
     max_draws: int = 64
     budget: float | None = None
     price: str | None = None
+    batch: bool = False
     timeout: float = 120.0
     api_base: str | None = None
     id_column: str = "id"
@@ -83,7 +85,7 @@ class Prepared:
 
     def price(self, name: str) -> Price | None:
         """Dollars a token of a teacher; None where unknown and no budget needs it."""
-        price = price_of(name, self.config.price)
+        price = price_of(name, self.config.price, own=self.pack.spec.prices, batch=self.config.batch)
         if price is None and self.config.budget is not None:
             todo = "Give --price IN,OUT in dollars per million tokens."
             raise WrongUse("--budget", f"no known price for {name}", "a price, to keep the cap", todo)
@@ -106,6 +108,9 @@ def prepare(pack: str | Path, seeds: str | Path | Iterable[Row], output: Path, c
         raise WrongUse(str(output), "a file", "a folder to write the run into", "Give another --output.")
     for role in config.teachers.keys() - loaded.roles:
         raise WrongUse("--teacher", f"role {role!r}", f"a role of pack {loaded.name}", f"It has: {', '.join(sorted(loaded.roles))}.")
+    if config.batch and not any(name.startswith("openai/") for name in config.teachers.values()):
+        got = ", ".join(config.teachers.values())
+        raise WrongUse("--batch", f"teachers {got}", "a teacher openai/MODEL", "Only OpenAI-compatible endpoints take batches here.")
     prepared = Prepared(loaded, stream, scan, output, config)
     for name in prepared.teachers().values():
         prepared.price(name)

@@ -15,19 +15,17 @@ from math import ceil, inf
 from pathlib import Path
 from typing import Any
 
-from synth.calls.admission import Gate
-from synth.calls.budget import FREE, Budget
-from synth.calls.door import Door, Doors, Stats
+from synth.calls.door import Stats
 from synth.calls.journal import Journal
 from synth.datasets._card import make_card
 from synth.datasets._columns import Columns
 from synth.datasets._folder import Publisher
 from synth.errors import PotstillError
 from synth.filters.base import run_async
+from synth.opening import open_doors, width
 from synth.pipeline import Tally, Walker, Window
 from synth.prepare import Prepared, RunConfig, prepare
 from synth.records import Exit, Row, Sample
-from synth.teachers.base import Settings, open_teacher
 from synth.templates import Template
 
 EXIT_FAILED, EXIT_INTERRUPTED = 3, 130
@@ -125,38 +123,20 @@ class _Live:
 
     async def go(self) -> Run:
         """The whole life of a run."""
-        teachers = self.p.teachers()
-        prices = {role: self.p.price(name) for role, name in teachers.items()}
-        opened = {role: open_teacher(name, self._settings()) for role, name in teachers.items()}
-        others = [Journal(Path(folder) / "journal", writable=False) for folder in self.config.reuse]
-        journal = Journal(self.p.output / "journal")
-        journal.others = others
-        budget = Budget(self.config.budget, journal.totals.usd)
-        doors = Doors(
-            {
-                role: Door(
-                    opened[role], journal, gate=Gate(self.config.concurrency, self.config.rpm, self.config.tpm), budget=budget,
-                    price=prices[role] or FREE, stats=self.stats,
-                )
-                for role in opened
-            },
-            journal,
-        )  # fmt: skip
+        doors = await open_doors(self.p, self.stats)
         try:
             self._copy_pack()
             columns = Columns(self.p.scan, self.p.seeds.rename, self._produced, rendered=bool(self._templates))
             self.publisher = Publisher(self.p.output, columns)
-            window = Window(Walker(self.pack, doors).walk, self._leave, width=2 * self.config.concurrency)
+            window = Window(Walker(self.pack, doors).walk, self._leave, width=width(self.config))
             window.on_stop = doors.hurry
             window.wanted = self._wanted
             with _interrupts(window):
                 await window.run(self.p.seeds)
-            return self._finish(window, journal, priced=all(p is not None for p in prices.values()))
+            await doors.keep_all()
+            return self._finish(window, doors.journal)
         finally:
             await doors.close()
-
-    def _settings(self) -> Settings:
-        return Settings(api_base=self.config.api_base, timeout=self.config.timeout, seed=self.config.seed or 0)
 
     def _copy_pack(self) -> None:
         """The pack as it was, so that exports stay possible when it has moved on."""
@@ -201,20 +181,21 @@ class _Live:
         used = {variable for template in self._templates.values() for variable in template.variables}
         return [name for name in self._produced if name in used]
 
-    def _finish(self, window: Window, journal: Journal, *, priced: bool) -> Run:
+    def _finish(self, window: Window, journal: Journal) -> Run:
         if not self.tally.balanced():
             raise PotstillError(f"the tally does not balance: {self.tally.counts()}")
         code = EXIT_FAILED if self.tally.failed else 0
         if window.stop:
             code = getattr(window.stop, "exit_code", EXIT_INTERRUPTED)
-        info = self._info(journal, window.stop, priced=priced)
+        info = self._info(journal, window.stop)
         self.publisher.publish(info, make_card(info))
         return Run(self.p.output, code, info["stopped"], info)
 
-    def _info(self, journal: Journal, stop: Any, *, priced: bool) -> dict[str, Any]:
+    def _info(self, journal: Journal, stop: Any) -> dict[str, Any]:
         """run.json."""
         spec, totals, config = self.pack.spec, journal.totals, self.config
-        names = ("limit", "draws", "seed", "concurrency", "rpm", "tpm", "target", "budget", "price", "timeout", "api_base")
+        priced = all(self.p.price(name) is not None for name in self.p.teachers().values())
+        names = ("limit", "draws", "seed", "concurrency", "rpm", "tpm", "target", "budget", "price", "timeout", "api_base", "batch")
         return {
             "pack": {"name": spec.name, "version": spec.version, "hash": self.pack.hash, "about": spec.about, "paper": spec.paper},
             "versions": {"potstill": _version("potstill"), "python": platform.python_version()},

@@ -90,11 +90,11 @@ def test_rows_leave_in_input_order_whatever_order_calls_finish_in(tmp_path):
 
 def test_a_finished_run_asks_nothing_and_writes_the_same_bytes(tmp_path, problems):
     first = synth.run("cot", problems, teacher="simulated/mixed", output=tmp_path / "out", draws=3)
-    before = {name: (tmp_path / "out" / name / "train.parquet").read_bytes() for name in ("data", "dropped")}
+    before = {name: (tmp_path / "out" / name / "train-00000.parquet").read_bytes() for name in ("data", "dropped")}
     again = synth.run("cot", problems, teacher="simulated/mixed", output=tmp_path / "out", draws=3)
     assert first.info["calls"] == {"asked": 180, "reused": 0, "retried": 0}
     assert again.info["calls"] == {"asked": 0, "reused": 180, "retried": 0}
-    assert before == {name: (tmp_path / "out" / name / "train.parquet").read_bytes() for name in before}
+    assert before == {name: (tmp_path / "out" / name / "train-00000.parquet").read_bytes() for name in before}
     assert again.info["cost"] == first.info["cost"]
 
 

@@ -66,10 +66,11 @@ class Gate:
         most: the user's --concurrency; the limit never exceeds it.
         rpm: requests a minute that the user grants, None for no limit.
         tpm: tokens a minute, in and out, None for no limit.
+        start: calls in flight at first.
     """
 
-    def __init__(self, most: int, rpm: float | None = None, tpm: float | None = None) -> None:
-        self.most, self.limit, self.flying = most, float(min(START, most)), 0
+    def __init__(self, most: int, rpm: float | None = None, tpm: float | None = None, *, start: int = START) -> None:
+        self.most, self.limit, self.flying = most, float(min(start, most)), 0
         self.requests, self.tokens = Pace(rpm), Pace(tpm)
         self._ceiling, self._slow_start = float(most), True
         self._open_at = self._shrunk_at = 0.0

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 import tenacity
 
 from synth.calls.admission import Gate
-from synth.calls.budget import FREE, Budget, Price
+from synth.calls.budget import Budget
 from synth.calls.journal import Journal
+from synth.calls.price import FREE, Price
 from synth.errors import Stopped, TeacherBusy, TeacherError, WrongUse, did_you_mean
 from synth.records import Completion, Request
 from synth.teachers.base import Reply, Teacher, load_reply, read_chat
@@ -181,7 +182,7 @@ class Door:
     def _lose_hope(self, error: TeacherError) -> None:
         """Stops a run of which nothing has come back and everything failed."""
         failed = sum(self.stats.failed.values())
-        if failed >= HOPELESS and not self.journal.totals.replies and error.kind != "not_recorded":
+        if failed >= HOPELESS and not self.closing and not self.journal.totals.replies and error.kind != "not_recorded":
             raise Stopped(error.kind, f"the first {failed} requests all failed; the last one: {error}") from error
 
 
@@ -233,9 +234,22 @@ class Doors:
         """From now on no request is asked again; what is in flight may come back."""
         for door in self.doors.values():
             door.closing = True
+            door.teacher.hurry()
+
+    async def keep_all(self) -> None:
+        """Journals what the teachers brought without being asked in this run."""
+        for door in self.doors.values():
+            await self.keep(door.teacher, door.price)
+
+    async def keep(self, teacher: Teacher, price: Price) -> None:
+        """The same for one teacher."""
+        for key, reply in teacher.leftovers().items():
+            if self.journal.get(key) is None:
+                await self.journal.append(key, reply.raw, reply.completion, price.cost(reply.completion))
 
     async def close(self) -> None:
-        """Closes every teacher, then the journal."""
+        """Closes every teacher, then the journal; replies that nobody asked for are kept too."""
+        await self.keep_all()
         for door in self.doors.values():
             await door.teacher.close()
         await self.journal.close()

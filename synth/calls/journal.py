@@ -17,7 +17,7 @@ import asyncio
 import fcntl
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -28,6 +28,8 @@ from synth.records import Completion
 
 GROUP_SECONDS = 0.005
 _KEY = slice(9, 73)
+# Records whose mean length foretells how many there are.
+_FIRST = 1000
 # What stands in the place of a reply: "about to be asked", and "came to nothing".
 _INTENT, _NO_REPLY = b"-", b"!"
 _NOTHING = Completion("")
@@ -58,17 +60,23 @@ class Totals:
 class Journal:
     """The replies of one run folder (`DIR/journal`), or of memory alone where no folder is given.
 
+    Args:
+        folder: where it is, or is to be.
+        writable: without it nothing is locked, cut or booked.
+        under_way: keys whose fate the provider knows (they are in a batch): not to be booked as spent.
+
     Raises:
         WrongUse: another run holds the folder.
     """
 
-    def __init__(self, folder: Path | None, *, writable: bool = True) -> None:
+    def __init__(self, folder: Path | None, *, writable: bool = True, under_way: Collection[str] = ()) -> None:
         self.totals, self.torn, self.others = Totals(), 0, list[Journal]()
         self._index = Index()
         self._waiting: list[bytes] = []
         self._batch: asyncio.Event | None = None
         self._previous: asyncio.Event | None = None
         self._broken: Stopped | None = None
+        self._under_way = under_way
         self._commit_task: asyncio.Task[None] | None = None
         self._lock = _lock(folder) if folder and writable else None
         self._file = _open(folder / "replies.log", writable=writable) if folder else None
@@ -81,8 +89,11 @@ class Journal:
         end = offset = 0
         intents: dict[str, float] = {}
         self._file.seek(0)
-        for line in self._file:
+        size = os.fstat(self._file.fileno()).st_size
+        for number, line in enumerate(self._file, 1):
             start, offset = offset, offset + len(line)
+            if number == _FIRST:
+                self._index.expect(size * number // offset)
             if _whole(line):
                 self._take(line, start, intents)
                 end = offset
@@ -91,7 +102,7 @@ class Journal:
         if writable:
             if end < offset:
                 self._file.truncate(end)
-            end += self._book(intents)
+            end += self._book({key: usd for key, usd in intents.items() if key not in self._under_way})
         return end
 
     def _take(self, line: bytes, start: int, intents: dict[str, float]) -> None:

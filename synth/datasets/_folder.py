@@ -19,15 +19,22 @@ from synth.seeds import json_line
 
 # Rows that wait for a row group: some 2 MB.
 GROUP = 2000
+# Rows of one file: what a writer remembers of its row groups stays small, and readers can share the files out.
+MOST_ROWS = 50_000
 
 
 class _Table:
-    """One parquet file, written in row groups."""
+    """Parquet files of at most MOST_ROWS rows each, written in row groups."""
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        path.parent.mkdir(parents=True)
-        self.schema, self.waiting = schema, list[Row]()
-        self.writer = pq.ParquetWriter(path, schema, compression="zstd")
+    def __init__(self, folder: Path, schema: pa.Schema) -> None:
+        folder.mkdir(parents=True)
+        self.folder, self.schema, self.waiting = folder, schema, list[Row]()
+        self.files = self.rows = 0
+        self._next()
+
+    def _next(self) -> None:
+        self.writer = pq.ParquetWriter(self.folder / f"train-{self.files:05d}.parquet", self.schema, compression="zstd")
+        self.files, self.rows = self.files + 1, 0
 
     def add(self, row: Row) -> None:
         self.waiting.append(row)
@@ -35,9 +42,14 @@ class _Table:
             self.flush()
 
     def flush(self) -> None:
-        if self.waiting:
-            self.writer.write_table(pa.Table.from_pylist(self.waiting, schema=self.schema))
-            self.waiting = []
+        if not self.waiting:
+            return
+        if self.rows >= MOST_ROWS:
+            self.writer.close()
+            self._next()
+        self.writer.write_table(pa.Table.from_pylist(self.waiting, schema=self.schema))
+        self.rows += len(self.waiting)
+        self.waiting = []
 
     def close(self) -> None:
         self.flush()
@@ -58,8 +70,8 @@ class Publisher:
         self.hidden = folder / ".unpublished"
         shutil.rmtree(self.hidden, ignore_errors=True)
         self.hidden.mkdir(parents=True)
-        self._kept = _Table(self.hidden / "data" / "train.parquet", columns.kept)
-        self._dropped = _Table(self.hidden / "dropped" / "train.parquet", columns.dropped)
+        self._kept = _Table(self.hidden / "data", columns.kept)
+        self._dropped = _Table(self.hidden / "dropped", columns.dropped)
         self._failed = (self.hidden / "failed.jsonl").open("wb")
 
     def add(self, exit_: Exit, row: dict[str, Any]) -> None:

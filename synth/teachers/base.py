@@ -44,11 +44,13 @@ class Reply(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the command line says about reaching a teacher."""
+    """What the command line says about reaching a teacher; `folder` is the journal's."""
 
     api_base: str | None = None
     timeout: float = 120.0
     seed: int = 0
+    batch: bool = False
+    folder: Path | None = None
 
 
 class Teacher(ABC):
@@ -72,8 +74,15 @@ class Teacher(ABC):
             Stopped: every request would meet the same.
         """
 
+    def hurry(self) -> None:  # noqa: B027 - most teachers answer within seconds
+        """The run ends: what would take hours is given up now (and collected by the next run)."""
+
+    def leftovers(self) -> dict[str, Reply]:
+        """Replies by key that came without anyone asking in this run."""
+        return {}
+
     async def close(self) -> None:
-        """Releases connections."""
+        """Releases connections; whatever was handed out is in the journal by now."""
         return
 
 
@@ -90,8 +99,10 @@ def open_teacher(name: str, settings: Settings | None = None) -> Teacher:
     if not slash or not model:
         todo = "For example openai/gpt-4o-mini, replay/FILE.jsonl or simulated/slips."
         raise WrongUse("--teacher", f"{name!r}", "PROVIDER/MODEL", todo)
-    backend = registry.find("synth.teachers", BACKENDS.get(provider, "litellm"), "--teacher")
-    teacher: Teacher = backend(model if provider in BACKENDS else name, settings or Settings())
+    settings = settings or Settings()
+    found = "batch" if provider == "openai" and settings.batch else BACKENDS.get(provider, "litellm")
+    backend = registry.find("synth.teachers", found, "--teacher")
+    teacher: Teacher = backend(model if provider in BACKENDS else name, settings)
     return teacher
 
 

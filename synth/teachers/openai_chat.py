@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 import orjson
@@ -25,6 +25,23 @@ _REFUSALS = {
 }
 
 
+def endpoint(model: str, settings: Settings) -> tuple[str, str]:
+    """(base URL, key) of OpenAI or of the endpoint that the settings or the environment name; "" where no key is needed.
+
+    Raises:
+        WrongUse: OpenAI's own endpoint without a key, or no URL.
+    """
+    base = settings.api_base or os.environ.get("OPENAI_BASE_URL")
+    key = os.environ.get("OPENAI_API_KEY", "").strip()
+    if not key and not base:
+        todo = "Set it: export OPENAI_API_KEY=...; or name another endpoint with --api-base URL."
+        raise WrongUse(f"--teacher openai/{model}", "no key", "OPENAI_API_KEY in the environment", todo)
+    base = (base or PUBLIC).rstrip("/")
+    if urlsplit(base).scheme not in ("http", "https"):
+        raise WrongUse("--api-base", f"{base!r}", "a URL", "For example http://127.0.0.1:8000/v1.")
+    return base, key
+
+
 class OpenaiChat(Teacher):
     """One model of one OpenAI-compatible endpoint.
 
@@ -38,14 +55,7 @@ class OpenaiChat(Teacher):
     family = "openai"
 
     def __init__(self, model: str, settings: Settings) -> None:
-        base = settings.api_base or os.environ.get("OPENAI_BASE_URL")
-        key = os.environ.get("OPENAI_API_KEY", "").strip()
-        if not key and not base:
-            todo = "Set it: export OPENAI_API_KEY=...; or name another endpoint with --api-base URL."
-            raise WrongUse(f"--teacher openai/{model}", "no key", "OPENAI_API_KEY in the environment", todo)
-        base = (base or PUBLIC).rstrip("/")
-        if urlsplit(base).scheme not in ("http", "https"):
-            raise WrongUse("--api-base", f"{base!r}", "a URL", "For example http://127.0.0.1:8000/v1.")
+        base, key = endpoint(model, settings)
         self.model, self._key, self._timeout = model, key, settings.timeout
         self._url = f"{base}/chat/completions"
         self._endpoint: Endpoint | None = None
@@ -72,38 +82,39 @@ class OpenaiChat(Teacher):
         except BrokenReply as error:
             raise TeacherBusy("broken_reply", self._scrub(str(error))) from error
         if status != 200:
-            raise self._error(status, headers, raw)
+            raise error_of(status, headers, raw, self._scrub)
         value, line = load_reply(raw)
         if "error" in value and not value.get("choices"):
-            raise self._error(200, {}, raw)
+            raise error_of(200, {}, raw, self._scrub)
         return Reply(line, read_chat(value), announced(headers))
 
     def _scrub(self, text: str) -> str:
         return (text.replace(self._key, "[key]") if self._key else text)[:300]
-
-    def _error(self, status: int, headers: Mapping[str, str], raw: bytes) -> TeacherError | Stopped:
-        """Our error for a status and a body."""
-        code, message = _explain(raw)
-        text = self._scrub(f"HTTP {status} {message}".strip())
-        if code in _STOPS:
-            return Stopped(_STOPS[code], text)
-        if status in (401, 403):
-            return Stopped("key", text)
-        if status in (402, 404) or 300 <= status < 400:
-            return Stopped({402: "quota", 404: "model"}.get(status, "redirect"), text)
-        if code in _REFUSALS:
-            return TeacherRefused(_REFUSALS[code], text)
-        if status in (408, 409, 425, 429) or status >= 500 or status == 200:
-            limited = status in {429, 529}
-            kind = "rate_limit" if limited else f"http_{status}"
-            return TeacherBusy(kind, text, retry_after=retry_after(headers), limited=limited)
-        return TeacherRefused("bad_request", text)
 
     async def close(self) -> None:
         """Closes the connections."""
         if self._endpoint is not None:
             await self._endpoint.close()
             self._endpoint = None
+
+
+def error_of(status: int, headers: Mapping[str, str], raw: bytes, scrub: Callable[[str], str]) -> TeacherError | Stopped:
+    """Our error for a status and a body; `scrub` takes keys out of texts."""
+    code, message = _explain(raw)
+    text = scrub(f"HTTP {status} {message}".strip())
+    if code in _STOPS:
+        return Stopped(_STOPS[code], text)
+    if status in (401, 403):
+        return Stopped("key", text)
+    if status in (402, 404) or 300 <= status < 400:
+        return Stopped({402: "quota", 404: "model"}.get(status, "redirect"), text)
+    if code in _REFUSALS:
+        return TeacherRefused(_REFUSALS[code], text)
+    if status in (408, 409, 425, 429) or status >= 500 or status == 200:
+        limited = status in {429, 529}
+        kind = "rate_limit" if limited else f"http_{status}"
+        return TeacherBusy(kind, text, retry_after=retry_after(headers), limited=limited)
+    return TeacherRefused("bad_request", text)
 
 
 def _explain(raw: bytes) -> tuple[str, str]:

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synth.calls.admission import Gate
-from synth.calls.budget import Budget, Price, price_of
+from synth.calls.budget import Budget
 from synth.calls.door import Door
 from synth.calls.journal import Journal
+from synth.calls.price import Price, price_of
 from synth.errors import BudgetReached, Stopped, TeacherBusy, TeacherRefused, WrongUse
 from synth.records import Request, Sampling
 from synth.teachers.base import Teacher, chat_reply
