@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 
 from synth.errors import BudgetReached
 
 
 class Budget:
     """One ledger for all teachers of a run: spent + reserved never exceeds the cap.
+
+    Near the end calls wait, first come first served, until those in flight give back what they did not need.
 
     Args:
         cap: dollars; None for no cap.
@@ -17,28 +20,49 @@ class Budget:
 
     def __init__(self, cap: float | None, spent: float = 0.0) -> None:
         self.cap, self.spent, self.reserved = cap, spent, 0.0
-        self._settled = asyncio.Condition()
+        self._flying = 0
+        self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
 
     async def reserve(self, usd: float) -> None:
-        """Sets money aside for a call, waiting for calls in flight to give back what they do not need.
+        """Sets money aside for a call.
 
         Raises:
             BudgetReached: the call could cross the cap and nothing in flight can make room.
         """
         if self.cap is None:
             return
-        async with self._settled:
-            while self.spent + self.reserved + usd > self.cap:
-                if self.reserved <= 1e-12:
-                    raise BudgetReached(f"${self.spent:.4f} of ${self.cap:.4f} spent; the next call could cost ${usd:.4f}")
-                await self._settled.wait()
-            self.reserved += usd
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append((usd, turn))
+        self._admit(self.cap)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and not turn.exception():
+                self.settle(usd, 0.0)
+            raise
 
-    async def settle(self, reserved: float, cost: float) -> None:
+    def settle(self, reserved: float, cost: float) -> None:
         """Gives a reservation back and books what the call really cost."""
-        if self.cap is None:
-            return
-        async with self._settled:
-            self.reserved = max(0.0, self.reserved - reserved)
+        if self.cap is not None:
+            self._flying -= 1
+            # With nothing in flight nothing is reserved, whatever thousands of additions and subtractions have left.
+            self.reserved = max(0.0, self.reserved - reserved) if self._flying else 0.0
             self.spent += cost
-            self._settled.notify_all()
+            self._admit(self.cap)
+
+    def _admit(self, cap: float) -> None:
+        """Lets in who is first in line, while the money lasts."""
+        while self._waiting:
+            usd, turn = self._waiting[0]
+            fits = self.spent + self.reserved + usd <= cap
+            if not fits and self._flying and not turn.done():
+                return
+            self._waiting.popleft()
+            if turn.done():
+                continue
+            if fits:
+                self._flying += 1
+                self.reserved += usd
+                turn.set_result(None)
+            else:
+                turn.set_exception(BudgetReached(f"${self.spent:.4f} of ${cap:.4f} spent; the next call could cost ${usd:.4f}"))

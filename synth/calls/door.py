@@ -176,7 +176,7 @@ class Door:
             self.journal.no_reply(key, cost)
             raise
         finally:
-            await self.budget.settle(worst, cost)
+            self.budget.settle(worst, cost)
         return reply, cost
 
     def _lose_hope(self, error: TeacherError) -> None:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from synth.calls.admission import Gate
 from synth.calls.budget import Budget
 from synth.calls.door import Door
 from synth.calls.journal import Journal
-from synth.calls.price import Price, price_of
-from synth.errors import BudgetReached, Stopped, TeacherBusy, TeacherRefused, WrongUse
+from synth.errors import Stopped, TeacherBusy, TeacherRefused
 from synth.records import Request, Sampling
 from synth.teachers.base import Teacher, chat_reply
 
@@ -103,39 +100,3 @@ async def _outcome(door, n):
         await door.ask(request(n))
     except Exception as error:  # noqa: BLE001 - its class is what is asked for
         return type(error)
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    cap=st.floats(0, 0.02), low=st.floats(0, 200), high=st.floats(0, 200), seconds=st.lists(st.floats(0, 0.002), min_size=30, max_size=30),
-)  # fmt: skip
-def test_the_cap_is_never_crossed(cap, low, high, seconds):
-    budget, price = Budget(cap), Price(low, high)
-
-    async def work():
-        doors = [make_door(Scripted(seconds=s), budget=budget, price=price, gate=Gate(64)) for s in seconds]
-
-        async def one(n, door):
-            try:
-                await door.ask(request(n))
-            except BudgetReached:
-                return False
-            finally:
-                assert budget.spent + budget.reserved <= cap + 1e-12
-            return True
-
-        return await asyncio.gather(*(one(n, door) for n, door in enumerate(doors)))
-
-    done = sum(asyncio.run(work()))
-    worst, cost = price.worst(request(10)), (10 * low + 10 * high) / 1e6
-    assert budget.spent == pytest.approx(done * cost)
-    assert done == 30 or budget.spent + worst > cap - 1e-12
-
-
-def test_prices():
-    assert price_of("openai/gpt-4o-mini", None).input == pytest.approx(0.15)
-    assert price_of("openai/nobody-knows-this", None) is None
-    assert price_of("openai/x", "1,2").output == 2
-    assert price_of("simulated/slips", None).output == 0
-    with pytest.raises(WrongUse, match="IN,OUT"):
-        price_of("openai/x", "cheap")

@@ -289,8 +289,3 @@ def test_ctrl_c_leaves_the_batch_to_the_next_run(tmp_path):
 def test_only_openai_endpoints_take_batches(tmp_path):
     with pytest.raises(WrongUse, match="openai/MODEL"):
         synth.run("cot", ROWS, teacher="simulated/perfect", output=tmp_path, batch=True)
-
-
-def test_a_batch_costs_half_where_the_table_says_so():
-    full, half = price_of("openai/gpt-4o-mini"), price_of("openai/gpt-4o-mini", batch=True)
-    assert (half.input, half.output) == pytest.approx((full.input / 2, full.output / 2))
