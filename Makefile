@@ -23,7 +23,7 @@ demo: setup           ## teacher -> rows -> students -> one table and one plot, 
 study-demo: setup     ## the demo's table over three seeds
 	$(BIN)/python -m examples.demo --output runs/study-demo --seeds 0 1 2
 
-bench: setup          ## CPU and memory beside a bare aiohttp loop, as ratios of one run
+bench: setup          ## speed, reruns, crashes and memory, as ratios of one run (15 minutes)
 	$(BIN)/python -m examples.bench
 
 lint: setup

@@ -1,8 +1,7 @@
-"""What `synth run cot` costs beside a bare aiohttp loop: `make bench`. One run, one server, ratios.
+"""What `synth run cot` costs beside a bare aiohttp loop: `make bench`. One run, ratios.
 
-The server is a loopback one without latency that answers every prompt with a short chain of thought. The bare
-loop asks the same prompts through aiohttp, 64 at a time, and writes each reply as a JSON line. CPU is user and
-system time of the whole client process, imports included.
+The bare loop is the one that everybody writes first: it asks the same prompts, as many at a time, and writes each reply
+as a JSON line; nothing is checked, filtered or durable. CPU is user and system time of the whole process, imports included.
 """
 
 from __future__ import annotations
@@ -10,58 +9,31 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import multiprocessing
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import aiohttp
 
+from examples import bench_crashes
+from examples.bench_server import asked, question, teacher
 from synth.seeds import write_jsonl
 
-TEXT = "A shop sells 17 pens at 3 cents each, so all of them cost 17 * 3 = 51 cents. " * 3 + "\n#### 51"
-REPLY = {
-    "id": "x", "object": "chat.completion", "model": "bench", "usage": {"prompt_tokens": 60, "completion_tokens": 80, "total_tokens": 140},
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": TEXT}, "finish_reason": "stop"}],
-}  # fmt: skip
+
+class Cost(NamedTuple):
+    """Of one process: CPU seconds, seconds on the clock, peak memory in MB."""
+
+    cpu: float
+    wall: float
+    memory: float
 
 
-class Answers(asyncio.Protocol):
-    """The cheapest HTTP server that keeps connections: one reply for every whole request."""
-
-    body = json.dumps(REPLY).encode()
-    reply = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
-
-    def connection_made(self, transport: Any) -> None:
-        """Keeps the way back."""
-        self.transport, self.buffer = transport, b""
-
-    def data_received(self, data: bytes) -> None:
-        """Answers once the body that the head announces is there."""
-        self.buffer += data
-        head, gap, rest = self.buffer.partition(b"\r\n\r\n")
-        length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n", 1)[0] or 0)
-        if gap and len(rest) >= length:
-            self.buffer = rest[length:]
-            self.transport.write(self.reply)
-
-
-def serve(port: Any) -> None:
-    """Serves for ever; tells its port."""
-
-    async def work() -> None:
-        server = await asyncio.get_running_loop().create_server(Answers, "127.0.0.1", 0)
-        port.put(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    asyncio.run(work())
-
-
-async def bare(url: str, source: Path, output: Path, most: int = 64) -> None:
+async def bare(url: str, source: Path, output: Path, most: int) -> None:
     """The loop that everybody writes first."""
     lines = iter(source.read_text().splitlines())
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=most)) as session:
@@ -76,41 +48,83 @@ async def bare(url: str, source: Path, output: Path, most: int = 64) -> None:
             await asyncio.gather(*(worker() for _ in range(most)))
 
 
-def cost(command: list[str]) -> tuple[float, float]:
-    """(CPU seconds, peak MB) of a process."""
+def cost(command: list[str]) -> Cost:
+    """Runs a command to its end."""
+    started = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603 - our own words
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{command} ended with {status}")
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    return Cost(usage.ru_utime + usage.ru_stime, time.monotonic() - started, usage.ru_maxrss / 1024)
+
+
+def run_words(url: str, source: Path, output: Path, *more: str) -> list[str]:
+    """The command line of a run."""
+    words = [sys.executable, "-m", "synth.cli", "run", "cot", "--input", str(source), "--output", str(output), "--quiet"]
+    return [*words, "--teacher", "openai/bench", "--api-base", url, *more]
+
+
+def questions(folder: Path, rows: int) -> Path:
+    """A file of so many questions."""
+    path = folder / f"{rows}.jsonl"
+    write_jsonl(path, (question(n) for n in range(rows)))
+    return path
+
+
+def against_the_loop(folder: Path, rows: int, latency: float, most: int, times: int) -> None:
+    """CPU and rate beside the bare loop, taken in turns; medians."""
+    source = questions(folder, rows)
+    loops, runs = [], []
+    with teacher(latency) as url:
+        for n in range(times):
+            loops.append(cost([sys.executable, "-m", "examples.bench", "--bare", url, str(source), f"{folder}/bare", str(most)]))
+            runs.append(cost(run_words(url, source, folder / f"run-{latency}-{n}", "--concurrency", str(most))))
+    loop, run = (Cost(*(statistics.median(column) for column in zip(*costs, strict=True))) for costs in (loops, runs))
+    print(f"{rows:,} rows, {1000 * latency:.0f} ms latency, {most} at a time, median of {times}")
+    print(f"  CPU a row: {1000 * run.cpu / rows:.3f} ms, bare loop {1000 * loop.cpu / rows:.3f} ms: {run.cpu / loop.cpu:.2f} times")
+    print(f"  rate: {rows / run.wall:,.0f} rows/s, bare loop {rows / loop.wall:,.0f}: {loop.wall / run.wall:.2f} times (start to end)")
+
+
+def again(folder: Path, rows: int) -> None:
+    """The same command once more, and with another filter: no call."""
+    source = questions(folder, rows)
+    with teacher() as url:
+        first = cost(run_words(url, source, folder / "again"))
+        asked(url, "forget")
+        second = cost(run_words(url, source, folder / "again"))
+        changed = cost(run_words(url, source, folder / "again", "--set", "rationale.filters=[{name: length, most: 40}]"))
+        calls = asked(url).total()
+    print(f"{rows:,} rows, finished, run again")
+    print(f"  {second.wall:.1f} s, with another filter {changed.wall:.1f} s ({first.wall:.1f} s at first); {calls} calls")
+
+
+def memory(folder: Path, few: int, many: int) -> None:
+    """Peak memory of a short and of a long run."""
+    with teacher() as url:
+        small, large = (cost(run_words(url, questions(folder, rows), folder / f"memory-{rows}")).memory for rows in (few, many))
+    print(f"peak memory: {small:.0f} MB at {few:,} rows, {large:.0f} MB at {many:,}: {large / small:.2f} times")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=20_000)
-    parser.add_argument("--bare", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--times", type=int, default=3)
+    parser.add_argument("--again", type=int, default=100_000, help="rows of the finished run that is run again")
+    parser.add_argument("--most", type=int, default=1_000_000, help="rows of the long run whose memory is measured")
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--bare", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.bare:
-        asyncio.run(bare(options.bare[0], Path(options.bare[1]), Path(options.bare[2])))
+        url, source, output, most = options.bare
+        asyncio.run(bare(url, Path(source), Path(output), int(most)))
         return
-    ports: Any = multiprocessing.Queue()
-    server = multiprocessing.Process(target=serve, args=(ports,), daemon=True)
-    server.start()
-    url = f"http://127.0.0.1:{ports.get()}/v1"
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "in.jsonl"
-        write_jsonl(
-            source, ({"question": f"[{n}] A shop sells {n % 83} pens at 3 cents each. What do all cost?"} for n in range(options.rows))
-        )
-        run = [sys.executable, "-m", "synth.cli", "run", "cot", "--input", str(source), "--teacher", "openai/bench", "--api-base", url]
-        loop, memory = cost([sys.executable, "-m", "examples.bench", "--bare", url, str(source), f"{folder}/bare.jsonl"])
-        print(f"bare aiohttp loop: {1000 * loop / options.rows:.3f} ms CPU a row, {memory:.0f} MB")
-        first, memory = cost([*run, "--output", f"{folder}/run"])
-        print(f"synth run cot:     {1000 * first / options.rows:.3f} ms CPU a row, {memory:.0f} MB; {first / loop:.2f} times the loop")
-        started = time.monotonic()
-        again, _ = cost([*run, "--output", f"{folder}/run"])
-        print(f"the same again:    {1000 * again / options.rows:.3f} ms CPU a row, {time.monotonic() - started:.1f} s, no call")
-    server.terminate()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        against_the_loop(folder, options.rows, 0.0, 64, options.times)
+        against_the_loop(folder, options.rows, 0.2, 512, options.times)
+        again(folder, options.again)
+        bench_crashes.kills(folder, options.kills)
+        memory(folder, options.rows, options.most)
 
 
 if __name__ == "__main__":

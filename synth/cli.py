@@ -78,6 +78,8 @@ def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--price", metavar="IN,OUT", help="Dollars per million tokens; IN,OUT,CACHED where cached input is cheaper."),
         click.option("--concurrency", type=click.IntRange(1), default=64, show_default=True, help="Calls in flight at most."),
         click.option("--rpm", type=click.FloatRange(min=0, min_open=True), help="Requests a minute at most."),
+        click.option("--reuse", multiple=True, metavar="DIR", help="Another run's folder, whose replies serve this one too."),
+        click.option("--batch", is_flag=True, help="Ask OpenAI's Batch API: about half the price, up to a day of waiting."),
         click.option("--tpm", type=click.FloatRange(min=0, min_open=True), help="Tokens a minute at most, in and out."),
     ]
     for option in reversed(options):
@@ -127,12 +129,16 @@ def check(pack: str, source: str | None, overrides: dict[str, Any]) -> None:
 @main.command()
 @click.argument("pack")
 @_run_options
-def plan(pack: str, source: str, **options: Any) -> None:
-    """Say what a run would take: calls, tokens, dollars, time. No call is made."""
-    from synth.plan import make_plan  # noqa: PLC0415
-    from synth.prepare import RunConfig  # noqa: PLC0415
+@click.option("--output", type=click.Path(path_type=Path), default=Path("nowhere"), metavar="DIR", help="A run's folder, to plan its rest.")
+def plan(pack: str, source: str, output: Path, **options: Any) -> None:
+    """Say what a run would take: calls, tokens, dollars, time. No call is made.
 
-    click.echo(make_plan(pack, source, RunConfig(**_with_teacher(options))))
+    Lengths and shares that earlier runs measured count where --output or --reuse names their folders.
+    """
+    from synth.plan import describe_plan  # noqa: PLC0415
+    from synth.prepare import RunConfig, prepare  # noqa: PLC0415
+
+    click.echo(describe_plan(prepare(pack, source, output, RunConfig(**_with_teacher(options)))))
 
 
 @main.command()
@@ -157,9 +163,7 @@ def plan(pack: str, source: str, **options: Any) -> None:
     "--target", type=click.IntRange(1), metavar="N", help="Exactly N kept rows: more seeds, then more draws, until they are there."
 )
 @click.option("--max-draws", type=click.IntRange(1), default=64, show_default=True, help="Completions per sample at most, for --target.")
-@click.option("--batch", is_flag=True, help="Ask OpenAI's Batch API: about half the price, up to a day of waiting.")
 @click.option("--serial", is_flag=True, help="One call at a time, to see what happens.")
-@click.option("--reuse", multiple=True, metavar="DIR", help="Another run's folder, whose replies serve this one too.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.pass_context
 def run(ctx: click.Context, /, pack: str, source: str, output: Path, *, quiet: bool, serial: bool, **options: Any) -> None:

@@ -1,63 +1,183 @@
-"""What a run would take, before it asks anything."""
+"""What a run would take, before it asks anything: calls, tokens, dollars, time, and how sure that is."""
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from synth.calls.price import Price, price_of
-from synth.packs import Pack
-from synth.prepare import RunConfig, check
-from synth.records import Request
-from synth.seeds import Seeds
+import orjson
+
+from synth.calls.price import FREE, Price
+from synth.packs import Pack, Step
+from synth.prepare import Prepared
+from synth.records import Request, Row
+from synth.tokens import A_MESSAGE, A_REQUEST, BY_BYTES, TokenCounter, counter
 
 # Seeds that are rendered to measure prompts.
 SAMPLE = 200
-# English text through a large vocabulary runs at some four bytes a token.
-BYTES_A_TOKEN = 4.0
+# What is taken for a list whose length nobody knows yet, and for a reply where neither a measure nor a bound is known.
+LIST_LENGTH, REPLY_TOKENS = 4, 256
 
 
-def make_plan(pack: str | Path, source: str, config: RunConfig) -> str:
-    """Calls, tokens, dollars and seconds of a run, as text.
+@dataclass(frozen=True, kw_only=True)
+class StepPlan:
+    """One question of a pack or of a critic: calls at most, mean tokens a call.
 
-    Input tokens are estimated from the bytes of rendered prompts (first step; later steps are taken to be as
-    long), output tokens bounded by max_tokens.
+    Attributes:
+        error: standard error of `sent` over the sample, as a share, with the tokenizer's own.
+        said: tokens of a reply as measured in earlier runs, None where none was.
+        most: `max_tokens`, None where unbounded.
+        sure: whether the prompt was rendered from real fields alone.
     """
-    loaded, seeds, scan = check(pack, source, config)
-    sent = _mean_bytes(loaded, seeds) / BYTES_A_TOKEN
-    lines, samples, low, high = [f"{loaded.name} over {scan.rows:,} seeds"], scan.rows, 0.0, 0.0
-    known = True
-    for step in loaded.steps:
-        samples *= step.draws
-        price = price_of(config.teachers.get(step.role, "?"), config.price)
-        most = step.sampling.max_tokens
-        lines.append(
-            f"  {step.name}: at most {samples:,} calls, about {samples * sent:,.0f} tokens in, "
-            f"{'unbounded' if most is None else f'at most {samples * most:,}'} out"
-        )
-        low, high = low + _cost(price, samples * sent, 0), high + _cost(price, samples * sent, samples * (most or 0))
-        known = known and price is not None
-        lines += [] if price else [f"    no known price for {config.teachers.get(step.role, step.role)}; give --price IN,OUT"]
-    lines.append("  cost: unknown" if not known else f"  cost: from ${low:,.4f} (input alone) to ${high:,.4f} (every reply at max_tokens)")
-    if config.rpm:
-        lines.append(f"  time: at least {samples / config.rpm * 60:,.0f} s at {config.rpm:g} requests a minute")
-    return "\n".join(
-        [
-            *lines,
-            f"  measured on the first {min(SAMPLE, scan.rows)} prompts at {BYTES_A_TOKEN:g} bytes a token; no call was made",
-        ]
+
+    name: str
+    teacher: str
+    calls: float
+    sent: float
+    error: float
+    said: float | None
+    most: int | None
+    price: Price | None
+    sure: bool
+
+    def usd(self, said: float) -> float:
+        """Dollars where every reply has so many tokens."""
+        price = self.price or FREE
+        return self.calls * (self.sent * price.input + said * price.output) / 1e6
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All questions of a run over `rows` seeds."""
+
+    name: str
+    rows: int
+    steps: tuple[StepPlan, ...]
+
+    def summary(self) -> dict[str, Any]:
+        """Calls, tokens in, tokens out at most, dollars at most: what run.json and the card set against the facts."""
+        bounded, priced = all(s.most for s in self.steps), all(s.price for s in self.steps)
+        most = [s.most or 0 for s in self.steps]
+        return {
+            "calls": round(sum(s.calls for s in self.steps)),
+            "prompt_tokens": round(sum(s.calls * s.sent for s in self.steps)),
+            "completion_tokens": round(sum(s.calls * m for s, m in zip(self.steps, most, strict=True))) if bounded else None,
+            "usd": round(sum(s.usd(m) for s, m in zip(self.steps, most, strict=True)), 6) if bounded and priced else None,
+        }
+
+
+def make_plan(prepared: Prepared, count: Callable[[str], TokenCounter] = lambda _: BY_BYTES) -> Plan:
+    """A plan from a sample of rendered prompts and from what earlier runs measured (`--reuse`, or the run's own folder)."""
+    measured = _measured([prepared.output, *map(Path, prepared.config.reuse)])
+    filled: dict[str, Any] = {}
+    samples, steps = float(prepared.scan.rows), []
+    for step, pack, factor in _questions(prepared.pack):
+        samples *= factor
+        known = measured.get(step.name, {})
+        teacher = prepared.teachers()[step.role]
+        tokens = [_tokens(r, count(teacher)) for r in _requests(prepared, pack, step, filled)]
+        mean = statistics.fmean(tokens)
+        error = statistics.stdev(tokens) / len(tokens) ** 0.5 / mean if len(tokens) > 1 else 0.0
+        steps.append(
+            StepPlan(
+                name=step.name, teacher=teacher, calls=known["calls"] * prepared.scan.rows if known else samples, sent=mean,
+                error=2 * error + count(teacher).error, said=known.get("completion_tokens"), most=step.sampling.max_tokens,
+                price=prepared.price(teacher), sure=not (step.variables() & filled.keys()),
+            )
+        )  # fmt: skip
+        filled.update(_filler(step, known.get("completion_tokens") or step.sampling.max_tokens or REPLY_TOKENS))
+    return Plan(prepared.pack.name, prepared.scan.rows, tuple(steps))
+
+
+def _questions(pack: Pack) -> Iterator[tuple[Step, Pack, int]]:
+    """(step, its pack, calls a sample) of every step and of the critics behind it."""
+    for step in pack.steps:
+        yield step, pack, step.draws * (LIST_LENGTH if step.each else 1)
+        for part in step.filters:
+            for question, asked in part.questions():
+                yield question, asked, 1
+
+
+def _requests(prepared: Prepared, pack: Pack, step: Step, filled: Row) -> Iterator[Request]:
+    """The question to the first seeds, fields that only a run can bring filled with text of about their length."""
+    item = {step.each[1]: "word", "history": [], "index": 0} if step.each else {}
+    for seed in islice(prepared.seeds, SAMPLE):
+        row = {**filled, **seed.fields}
+        inputs = row if pack is prepared.pack else {name: row.get(name, "word") for name in pack.spec.inputs}
+        yield step.request({**pack.values(inputs), **item}, model="", family="")
+
+
+def _filler(step: Step, tokens: float) -> dict[str, Any]:
+    """What a step's fields may look like: its text fields share the reply's length."""
+    produced = step.produces()
+    words = "word " * max(1, int(tokens / max(1, len(produced))))
+    made: dict[str, Any] = {"text": words, "any": words, "number": 1.0, "bool": True, "list": ["word word"] * LIST_LENGTH}
+    return {name: made.get(kind, []) if isinstance(kind, str) else [] for name, kind in produced.items()}
+
+
+def _tokens(request: Request, counter: TokenCounter) -> float:
+    return A_REQUEST + sum(A_MESSAGE + counter.count(str(m["content"])) for m in request.messages)
+
+
+def _measured(folders: list[Path]) -> dict[str, Mapping[str, float]]:
+    """Per step, from the last of the runs that know it: calls a seed, mean tokens of a reply."""
+    found: dict[str, Mapping[str, float]] = {}
+    for folder in folders:
+        path = folder / "run.json"
+        if not path.is_file():
+            continue
+        info = orjson.loads(path.read_bytes())
+        seeds = max(1, info.get("seeds", 0))
+        for name, step in info.get("steps", {}).items():
+            found[name] = {"calls": step["calls"] / seeds, "completion_tokens": step["completion_tokens"] / max(1, step["calls"])}
+    return found
+
+
+def describe_plan(prepared: Prepared) -> str:
+    """The plan as text, counted with the teachers' own tokenizers where they are at hand."""
+    plan = make_plan(prepared, counter)
+    lines = [f"{plan.name} over {plan.rows:,} seeds", *(_line(step) for step in plan.steps), _money(plan), *_time(plan, prepared)]
+    names = sorted({counter(step.teacher).name for step in plan.steps})
+    sample = min(SAMPLE, plan.rows)
+    lines.append(f"  how sure: tokens in are counted with {', '.join(names)} on {sample} rendered prompts a step; no call was made")
+    if any(not step.sure for step in plan.steps):
+        lines.append("  later questions hold fields that only a run brings: their calls are upper bounds, their tokens rough")
+    return "\n".join(lines)
+
+
+def _line(step: StepPlan) -> str:
+    out = "unbounded" if step.most is None else f"at most {step.calls * step.most:,.0f}"
+    likely = "" if step.said is None else f", likely {step.calls * step.said:,.0f} as measured"
+    price = "" if step.price else f"\n    no known price for {step.teacher}; give --price IN,OUT"
+    return (
+        f"  {step.name} ({step.teacher}): {'at most ' if step.said is None else 'about '}{step.calls:,.0f} calls, "
+        f"{step.calls * step.sent:,.0f} tokens in (± {100 * step.error:.0f} %), {out} out{likely}{price}"
     )
 
 
-def _cost(price: Price | None, sent: float, received: float) -> float:
-    return 0.0 if price is None else (sent * price.input + received * price.output) / 1e6
+def _money(plan: Plan) -> str:
+    if not all(step.price for step in plan.steps):
+        return "  cost: unknown"
+    low = sum(step.usd(0) for step in plan.steps)
+    if not all(step.most for step in plan.steps):
+        return f"  cost: from ${low:,.4f} (input alone), without a bound: a step has no max_tokens"
+    high = sum(step.usd(step.most or 0) for step in plan.steps)
+    likely = sum(step.usd(step.said or 0) for step in plan.steps) if all(step.said is not None for step in plan.steps) else None
+    said = "" if likely is None else f"; likely ${likely:,.4f} at measured lengths"
+    return f"  cost: from ${low:,.4f} (input alone) to ${high:,.4f} (every reply at max_tokens){said}"
 
 
-def _mean_bytes(pack: Pack, seeds: Seeds) -> float:
-    first = pack.steps[0]
-    sizes = [_bytes(first.request(pack.values(seed.fields), model="", family="")) for seed in islice(seeds, SAMPLE)]
-    return sum(sizes) / len(sizes)
+def _time(plan: Plan, prepared: Prepared) -> list[str]:
+    """What the limits a minute leave as the shortest time."""
+    config = prepared.config
+    calls, tokens = sum(s.calls for s in plan.steps), sum(s.calls * (s.sent + (s.said or s.most or 0)) for s in plan.steps)
+    ways = [(config.rpm, calls, "requests"), (config.tpm, tokens, "tokens")]
+    return [f"  time: at least {_clock(60 * amount / limit)} at {limit:g} {what} a minute" for limit, amount, what in ways if limit]
 
 
-def _bytes(request: Request) -> int:
-    return sum(len(str(m["content"]).encode()) for m in request.messages)
+def _clock(seconds: float) -> str:
+    return f"{seconds:,.0f} s" if seconds < 600 else f"{seconds / 60:,.0f} min" if seconds < 36_000 else f"{seconds / 3600:,.1f} h"

@@ -24,6 +24,7 @@ from synth.errors import PotstillError
 from synth.filters.base import run_async
 from synth.opening import open_doors, width
 from synth.pipeline import Tally, Walker, Window
+from synth.plan import make_plan
 from synth.prepare import Prepared, RunConfig, prepare
 from synth.records import Exit, Row, Sample
 from synth.templates import Template
@@ -123,6 +124,7 @@ class _Live:
 
     async def go(self) -> Run:
         """The whole life of a run."""
+        self._plan = make_plan(self.p)
         doors = await open_doors(self.p, self.stats)
         try:
             self._copy_pack()
@@ -212,6 +214,12 @@ class _Live:
                 "completion_tokens": totals.completion_tokens, "cached_tokens": totals.cached_tokens,
                 "reasoning_tokens": totals.reasoning_tokens,
             },
+            "seeds": self._seeds,
+            "steps": {
+                name: {"calls": calls, "prompt_tokens": sent, "completion_tokens": said}
+                for name, (calls, sent, said) in sorted(self.stats.steps.items())
+            },
+            "plan": self._plan.summary(),
             "seconds": round(time.time() - self.started, 3),
         }  # fmt: skip
 

@@ -26,12 +26,24 @@ UNKNOWN_FATE = {"timeout", "connection", "broken_reply", "invalid_reply", "empty
 
 @dataclass
 class Stats:
-    """Calls of this run: asked of a teacher, reused from the journal, asked again, failed by class."""
+    """Calls of this run: asked of a teacher, reused from the journal, asked again, failed by class, in flight; their cost."""
 
     asked: int = 0
     reused: int = 0
     retried: int = 0
     failed: Counter[str] = field(default_factory=Counter)
+    steps: dict[str, list[int]] = field(default_factory=dict)
+    flying: int = 0
+    tokens: int = 0
+    usd: float = 0.0
+    last_error: str = ""
+
+    def saw(self, step: str, completion: Completion) -> None:
+        """Counts a reply, asked or reused, for its step: replies, tokens in, tokens out."""
+        sums = self.steps.setdefault(step, [0, 0, 0])
+        sums[0] += 1
+        sums[1] += completion.prompt_tokens
+        sums[2] += completion.completion_tokens
 
 
 class Door:
@@ -71,12 +83,14 @@ class Door:
         raw = self.journal.get(key) or await self._borrow(key)
         if raw is not None:
             self.stats.reused += 1
-            return key, read_chat(load_reply(raw)[0])
-        twin = self._flying.get(key)
-        if twin is not None:
+            completion = read_chat(load_reply(raw)[0])
+        elif (twin := self._flying.get(key)) is not None:
             self.stats.reused += 1
-            return key, await asyncio.shield(twin)
-        return key, await self._lead(key, request)
+            completion = await asyncio.shield(twin)
+        else:
+            completion = await self._lead(key, request)
+        self.stats.saw(request.step, completion)
+        return key, completion
 
     async def _lead(self, key: str, request: Request) -> Completion:
         """Asks on behalf of every twin that arrives meanwhile."""
@@ -157,9 +171,20 @@ class Door:
         return sum(len(str(m["content"])) for m in request.messages) / 4 + said
 
     async def _unbilled(self, request: Request) -> tuple[Reply, float]:
-        self.stats.asked += 1
-        reply = await self.teacher.ask(request)
-        return reply, self.price.cost(reply.completion)
+        stats = self.stats
+        stats.asked += 1
+        stats.flying += 1
+        try:
+            reply = await self.teacher.ask(request)
+        except TeacherError as error:
+            stats.last_error = str(error)
+            raise
+        finally:
+            stats.flying -= 1
+        said, cost = reply.completion, self.price.cost(reply.completion)
+        stats.tokens += said.prompt_tokens + said.completion_tokens
+        stats.usd += cost
+        return reply, cost
 
     async def _billed(self, key: str, request: Request) -> tuple[Reply, float]:
         """A call under a cap: its worst case is set aside before it and settled after it, whatever comes."""

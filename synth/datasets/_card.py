@@ -30,10 +30,25 @@ def make_card(run: dict[str, Any]) -> str:
         f"Teachers: {', '.join(f'{role} = {name}' for role, name in run['settings']['teachers'].items())}.",
         f"Calls: {run['calls']['asked']:,} asked, {run['calls']['reused']:,} reused.",
         f"Tokens: {cost['prompt_tokens']:,} in, {cost['completion_tokens']:,} out. Cost: {_dollars(cost['usd'])}.",
+        "",
+        plan_table(run),
         *(["", "A simulated teacher wrote these rows: no model was asked."] if _simulated(run) else []),
         "",
     ]
     return "\n".join(lines)
+
+
+def plan_table(run: dict[str, Any]) -> str:
+    """What was planned beside what came: tokens and dollars of the journal, earlier runs into the folder included."""
+    plan, cost = run["plan"], run["cost"]
+    facts = {"calls": run["calls"]["asked"] + run["calls"]["reused"], **cost}
+    names = {"calls": "calls", "prompt_tokens": "tokens in", "completion_tokens": "tokens out, at most", "usd": "dollars, at most"}
+    lines = [f"| {said} | {_number(plan[name])} | {_number(facts[name])} |" for name, said in names.items()]
+    return "\n".join(["| | plan | fact |", "|---|---:|---:|", *lines])
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.4f}"
 
 
 def tally_rows(counts: dict[str, Any]) -> list[tuple[str, str, int]]:

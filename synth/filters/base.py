@@ -18,6 +18,7 @@ from synth.records import Row, Verdict, group_by
 
 if TYPE_CHECKING:
     from synth.calls.door import Doors
+    from synth.packs import Pack, Step
 
 T = TypeVar("T")
 
@@ -50,6 +51,10 @@ class Filter(ABC):
 
     def roles(self) -> tuple[str, ...]:
         """Teachers that a run must hold open for this filter."""
+        return ()
+
+    def questions(self) -> Sequence[tuple[Step, Pack]]:
+        """What the filter asks about a row, and of which pack that is a step."""
         return ()
 
     def keeps(self, verdict: Verdict) -> bool:

@@ -81,6 +81,10 @@ class Critic(Filter):
         """The fields that the critic's pack asks for."""
         return tuple(self.loaded.spec.inputs)
 
+    def questions(self) -> Sequence[tuple[Step, Pack]]:
+        """The one question of the critic's pack."""
+        return ((self.step, self.loaded),)
+
     def roles(self) -> tuple[str, ...]:
         """The teacher that a run must hold open."""
         return (self.teacher,)

@@ -54,7 +54,6 @@ async def load(rng: random.Random) -> None:
     for task in rng.sample(tasks, rng.choice((0, 0, 5))):
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    cancelled = sum(task.cancelled() for task in tasks)
     assert [t.exception() for t in tasks if not t.cancelled() and t.exception()] == []
     assert budget.spent == pytest.approx(bill)
     assert budget.reserved == 0
