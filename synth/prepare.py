@@ -111,10 +111,22 @@ def prepare(pack: str | Path, seeds: str | Path | Iterable[Row], output: Path, c
     if config.batch and not any(name.startswith("openai/") for name in config.teachers.values()):
         got = ", ".join(config.teachers.values())
         raise WrongUse("--batch", f"teachers {got}", "a teacher openai/MODEL", "Only OpenAI-compatible endpoints take batches here.")
+    _check_corpus(loaded, config)
     prepared = Prepared(loaded, stream, scan, output, config)
     for name in prepared.teachers().values():
         prepared.price(name)
     return prepared
+
+
+def _check_corpus(pack: Pack, config: RunConfig) -> None:
+    """Filters that see all rows run once, at the end: behind the last step, and without a target that they would undo."""
+    for step in pack.steps[:-1]:
+        if any(part.group == "corpus" for part in step.filters):
+            todo = f"Move it to {pack.steps[-1].name}."
+            raise WrongUse(f"pack {pack.name}, step {step.name}", "a filter that sees all rows", "such filters behind the last step", todo)
+    if config.target is not None and any(part.group == "corpus" for part in pack.steps[-1].filters):
+        todo = "Take one of the two out, or run the filter afterwards with `synth filter`."
+        raise WrongUse("--target", "a pack with a filter that sees all rows", "filters that judge as rows arrive", todo)
 
 
 def load_pack(pack: str | Path, config: RunConfig) -> Pack:

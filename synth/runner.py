@@ -183,7 +183,16 @@ class _Live:
         used = {variable for template in self._templates.values() for variable in template.variables}
         return [name for name in self._produced if name in used]
 
+    def _sift(self) -> None:
+        """Filters that see all rows judge those that are kept so far."""
+        filters = [part for part in self.pack.steps[-1].filters if part.group == "corpus"]
+        if filters:
+            left = self.publisher.sift(filters)
+            self.tally.kept -= left.total()
+            self.tally.dropped.update(left)
+
     def _finish(self, window: Window, journal: Journal) -> Run:
+        self._sift()
         if not self.tally.balanced():
             raise PotstillError(f"the tally does not balance: {self.tally.counts()}")
         code = EXIT_FAILED if self.tally.failed else 0

@@ -47,10 +47,11 @@ def _check(rows: list[dict[str, Any]], parts: Sequence[Filter], group: str, sour
     columns = {name for row in rows for name in row}
     if not rows:
         raise WrongUse(source, "no rows", "at least one row", "Check the file.")
-    if not columns & {"completion", "reply", "answer", "rationale"}:
+    ready = {"completion", "reply", "answer", "rationale"}
+    if not columns & ready and not all(part.needs() and set(part.needs()) <= columns for part in parts):
         todo = "Name the text `completion`, or give rows with ready fields such as `answer`."
         raise WrongUse(source, f"columns {', '.join(sorted(columns))}", "`completion` or ready fields", todo)
-    if any(part.group for part in parts) and group not in columns:
+    if any(part.group == "draws" for part in parts) and group not in columns:
         raise WrongUse("--group", f"no column {group!r}", "the column that draws of one seed share", did_you_mean(group, columns))
 
 

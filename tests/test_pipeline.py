@@ -313,3 +313,18 @@ def test_a_target_beyond_one_draw_a_seed_draws_more_and_pays_for_each_once(tmp_p
     missed = synth.run("cot", rows, teacher="simulated/mixed", output=tmp_path / "x", target=100, max_draws=2)
     assert (missed.exit_code, missed.counts["asked"]) == (3, 60)
     assert "of 100 rows" in missed.stopped
+
+
+def test_filters_that_see_all_rows_judge_once_at_the_end(tmp_path):
+    rows = [{"question": f"What is 8 + 5 ? Ann asks it {'again' if n % 2 else 'now'} in the same long words as ever"} for n in range(6)]
+    rows = [{**row, "target": "13", "n": n} for n, row in enumerate(rows)]
+    how = {"rationale.filters": [{"name": "answer_match"}, {"name": "near_duplicate"}]}
+    run = synth.run("cot", rows, teacher="simulated/perfect", output=tmp_path, overrides=how)
+    assert run.counts == {"asked": 6, "kept": 2, "dropped": {"near_duplicate": 4}, "failed": {}}
+    for kept in (run.kept, run.dropped):
+        assert all([v["filter"] for v in row["meta"]["verdicts"]] == ["answer_match", "near_duplicate"] for row in kept)
+    assert [row["n"] for row in run.kept] == sorted(row["n"] for row in run.kept)
+    again = synth.run("cot", rows, teacher="simulated/perfect", output=tmp_path, overrides=how)
+    assert again.counts == run.counts
+    with pytest.raises(WrongUse, match="sees all rows"):
+        synth.run("cot", rows, teacher="simulated/perfect", output=tmp_path / "b", overrides=how, target=3)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import pyarrow.parquet as pq
 
 from synth.datasets._columns import Columns
 from synth.errors import Stopped, WrongUse
-from synth.records import Exit, Row
+from synth.filters.base import Filter
+from synth.records import Exit, Row, Verdict
 from synth.seeds import json_line
 
 # Rows that wait for a row group: some 2 MB.
@@ -52,6 +54,7 @@ class _Table:
         self.waiting = []
 
     def close(self) -> None:
+        """Also a second time."""
         self.flush()
         self.writer.close()
 
@@ -85,6 +88,23 @@ class Publisher:
         except OSError as error:
             raise Stopped("disk", f"{error.strerror or error} while writing rows; free space and run again") from error
 
+    def sift(self, filters: Sequence[Filter]) -> Counter[str]:
+        """Sends the kept rows through filters that see all of them; returns how many left, by reason."""
+        self._kept.close()
+        before = (self.hidden / "data").rename(self.hidden / "sifted")
+        self._kept = _Table(self.hidden / "data", self.columns.kept)
+        verdicts = _judge_all(filters, before)
+        left: Counter[str] = Counter()
+        for row, words in zip(_read(before), verdicts, strict=True):
+            row["meta"]["verdicts"] += [word.struct() for word in words]
+            if words and (last := words[-1]).keep is False:
+                left[last.reason] += 1
+                self._dropped.add({**row, "reason": last.reason, "detail": str(dict(last.marks))[:300]})
+            else:
+                self._kept.add(row)
+        shutil.rmtree(before)
+        return left
+
     def publish(self, run: dict[str, Any], card: str) -> None:
         """Closes the files and moves them under their names; run.json comes last."""
         try:
@@ -98,6 +118,27 @@ class Publisher:
             shutil.rmtree(self.hidden)
         except OSError as error:
             raise Stopped("disk", f"{error.strerror or error} while publishing; free space and run again") from error
+
+
+def _judge_all(filters: Sequence[Filter], folder: Path) -> list[list[Verdict]]:
+    """Each row's verdicts, of which only the last can be a refusal; only the columns that a filter reads are in memory."""
+    words: list[list[Verdict]] = []
+    for part in filters:
+        rows = list(_read(folder, [*part.needs(), "reply"]))
+        words = words or [[] for _ in rows]
+        alive = [n for n, said in enumerate(words) if not said or said[-1].keep is not False]
+        for n, verdict in zip(alive, part.judge_group([rows[n] for n in alive]), strict=True):
+            words[n].append(part.named(verdict) if not part.keeps(verdict) else part.named(verdict._replace(keep=True)))
+    return words
+
+
+def _read(folder: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Rows of a folder's files, in order; columns that they lack are left out."""
+    for file in sorted(folder.glob("*.parquet")):
+        table = pq.ParquetFile(file)
+        names = [name for name in columns if name in table.schema_arrow.names] if columns is not None else None
+        for batch in table.iter_batches(batch_size=1024, columns=names):
+            yield from batch.to_pylist()
 
 
 def _replace(new: Path, old: Path) -> None:
@@ -126,6 +167,4 @@ class RunFolder:
 
     def rows(self, part: str = "data") -> Iterator[dict[str, Any]]:
         """Rows of `data` or `dropped`, in order."""
-        for file in sorted((self.folder / part).glob("*.parquet")):
-            for batch in pq.ParquetFile(file).iter_batches(batch_size=1024):
-                yield from batch.to_pylist()
+        return _read(self.folder / part)

@@ -110,6 +110,24 @@ class GroupFilter(Filter):
     group: ClassVar[str | None] = "draws"
 
 
+@dataclass(frozen=True, kw_only=True)
+class CorpusFilter(Filter):
+    """A filter that sees all rows at once."""
+
+    group: ClassVar[str | None] = "corpus"
+    field: str = "question"
+
+    def needs(self) -> tuple[str, ...]:
+        """The text that is compared."""
+        return (self.field,)
+
+    @staticmethod
+    def text(row: Row, field: str) -> str:
+        """The text of a field; the row's raw reply where it lacks the field."""
+        found = row.get(field)
+        return str(found) if found is not None else text_of(row)
+
+
 async def split_rows(
     filters: Sequence[Filter], rows: Sequence[Row], *, group: str = "question", doors: Doors | None = None
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -130,6 +148,8 @@ async def split_rows(
 
 def _groups(part: Filter, alive: dict[int, dict[str, Any]], column: str) -> list[list[int]]:
     positions = list(alive)
+    if part.group == "corpus":
+        return [positions]
     if part.group is None:
         return [[p] for p in positions] if not part.asks else [positions]
     keys = group_by(positions, lambda p: repr(alive[p].get(column, alive[p].get("id", p))))

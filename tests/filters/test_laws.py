@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import copy
 import random
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from synth import registry
 from synth.filters.base import run_async
+from tests.conftest import write
 
 Q = {"question": "q", "answer": "4", "target": "4", "rationale": "2 + 2 = 4", "completion": "2 + 2 = 4 #### 4", "finish_reason": "stop"}
 WRONG = {**Q, "answer": "5", "rationale": "2 + 2 = 5"}
+LONG = "Ann has three red pens and four blue pens in the old bag that her aunt brought from the market"
+EVAL = str(write(Path(tempfile.mkdtemp()) / "eval.jsonl", [{"question": LONG}]))
 CASES = {
     "answer_match": ({}, [Q, WRONG, {**Q, "answer": None}, {k: v for k, v in Q.items() if k != "target"}]),
     "arithmetic_steps": ({}, [Q, WRONG, {**Q, "rationale": "because"}]),
@@ -21,6 +26,8 @@ CASES = {
         {}, [Q, Q, WRONG, {**Q, "answer": None}, {**Q, "question": "r"}, {**WRONG, "question": "r"}, {**Q, "question": "s", "answer": "$4.0"}],
     ),
     "per_seed": ({"most": 1}, [Q, Q, {**Q, "question": "r"}]),
+    "near_duplicate": ({}, [{"question": LONG + end} for end in (" now", " now", " later", " then 5", " then 6")]),
+    "contamination": ({"against": EVAL}, [{"question": "Please: " + LONG}, {"question": "another"}, {"question": ""}]),
     "critic": ({"teacher": "simulated/critic:miss=0,false_alarm=0,no_marker=0"}, [Q, WRONG]),
 }  # fmt: skip
 ELSEWHERE = {"critic": {"critic_unreadable", "critic_failed"}}
@@ -52,6 +59,7 @@ def test_kept_and_dropped_are_all_and_reasons_are_declared(name):
     assert len(kept) + len(dropped) == len(rows)
     assert {row["reason"] for row in dropped} == set(part.reasons) - ELSEWHERE.get(name, set())
     assert all(row["marks"][name]["keep"] is not True for row in dropped)
+    assert kept
 
 
 @pytest.mark.parametrize("name", CASES)
