@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from synth.filters.base import GroupFilter
 from synth.records import Row, Verdict
@@ -23,6 +23,7 @@ class SelfConsistency(GroupFilter):
         min_share: the winner's least share of all draws, those without an answer included (0 to 1).
         min_votes: the winner's least number of votes.
         answer: name of the field to vote on.
+        ties: `drop` keeps none where two answers share the lead, `keep` the draws of all that lead.
 
     Reasons:
         minority_answer: another answer won the vote.
@@ -41,6 +42,7 @@ class SelfConsistency(GroupFilter):
     min_share: float = 0.5
     min_votes: int = 2
     answer: str = "answer"
+    ties: Literal["drop", "keep"] = "drop"
 
     reads: ClassVar[tuple[str, ...]] = ("answer",)
     reasons: ClassVar[dict[str, str]] = {
@@ -54,17 +56,17 @@ class SelfConsistency(GroupFilter):
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict per draw."""
         votes = [None if row.get(self.answer) is None else canonical(str(row[self.answer])) for row in rows]
-        ranked = Counter(v for v in votes if v is not None).most_common(2)
+        ranked = Counter(v for v in votes if v is not None).most_common()
         winner, count = ranked[0] if ranked else (None, 0)
-        tied = len(ranked) > 1 and ranked[1][1] == count
-        clear = not tied and count >= self.min_votes and count >= self.min_share * len(rows)
+        leading = {answer for answer, n in ranked if n == count}
+        clear = (len(leading) == 1 or self.ties == "keep") and count >= self.min_votes and count >= self.min_share * len(rows)
         marks = {"winner": winner, "votes": count, "draws": len(rows), "share": round(count / max(1, len(rows)), 4)}
-        return [Verdict(clear and v == winner, _reason(v, winner, clear=clear), marks) for v in votes]
+        return [Verdict(clear and v in leading, _reason(v, leading, clear=clear), marks) for v in votes]
 
 
-def _reason(vote: str | None, winner: str | None, *, clear: bool) -> str:
+def _reason(vote: str | None, leading: set[str], *, clear: bool) -> str:
     if vote is None:
         return "no_vote"
     if not clear:
         return "weak_majority"
-    return "" if vote == winner else "minority_answer"
+    return "" if vote in leading else "minority_answer"

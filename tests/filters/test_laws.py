@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from synth import registry
+from synth.filters._model import fit
 from synth.filters.base import run_async
 from tests.conftest import write
 
@@ -17,6 +18,13 @@ Q = {"question": "q", "answer": "4", "target": "4", "rationale": "2 + 2 = 4", "c
 WRONG = {**Q, "answer": "5", "rationale": "2 + 2 = 5"}
 LONG = "Ann has three red pens and four blue pens in the old bag that her aunt brought from the market"
 EVAL = str(write(Path(tempfile.mkdtemp()) / "eval.jsonl", [{"question": LONG}]))
+SUMS = [
+    {"question": f"What is {n} + 4 ?", "rationale": f"{n} + 4 = {n + said}", "answer": str(n + said), "is_correct": said == 4}
+    for n in range(30)
+    for said in (4, 4, 3)
+]
+MODEL = str(Path(EVAL).parent / "critic.json")
+fit(SUMS).save(MODEL)
 CASES = {
     "answer_match": ({}, [Q, WRONG, {**Q, "answer": None}, {k: v for k, v in Q.items() if k != "target"}]),
     "arithmetic_steps": ({}, [Q, WRONG, {**Q, "rationale": "because"}]),
@@ -28,6 +36,7 @@ CASES = {
     "per_seed": ({"most": 1}, [Q, Q, {**Q, "question": "r"}]),
     "near_duplicate": ({}, [{"question": LONG + end} for end in (" now", " now", " later", " then 5", " then 6")]),
     "contamination": ({"against": EVAL}, [{"question": "Please: " + LONG}, {"question": "another"}, {"question": ""}]),
+    "trained": ({"model": MODEL, "least": 0.5}, SUMS[:6]),
     "critic": ({"teacher": "simulated/critic:miss=0,false_alarm=0,no_marker=0"}, [Q, WRONG]),
 }  # fmt: skip
 ELSEWHERE = {"critic": {"critic_unreadable", "critic_failed"}}

@@ -1,0 +1,187 @@
+"""How well the filters do on real labelled rows: `make study-filters DATA=folder`. One table; no call is made.
+
+DATA holds `gsm8k/solutions_dev.jsonl` (2,640 solutions of four models to 660 GSM8K test questions, from
+github.com/openai/grade-school-math, MIT: to check filters, never to train on), `verify_cot/dev.jsonl` (lz1oceani/verify_cot) and
+`big_bench_mistake/dev.jsonl` (WHGTyen/BIG-Bench-Mistake). Intervals are Wilson's, 95 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from finetune.intervals import wilson
+from synth.errors import Unreadable
+from synth.filters._calibrate import NotEnoughEvidence
+from synth.filters._features import features
+from synth.filters._model import fit
+from synth.filters.answer_match import AnswerMatch
+from synth.filters.arithmetic_steps import ArithmeticSteps
+from synth.filters.base import Filter
+from synth.filters.self_consistency import SelfConsistency
+from synth.parsers.final_number import FinalNumber
+from synth.records import group_by
+from synth.seeds import read_rows
+from synth.verifiers import arithmetic_steps as verifier
+
+Rows = list[dict[str, Any]]
+
+
+def solutions(path: Path) -> Rows:
+    """Rows with what the parser reads; unreadable ones have no answer."""
+    out = []
+    for row in read_rows(path):
+        view = {"question": row["question"], "teacher": row["teacher"], "right": row["is_correct"], "target": row["answer"]}
+        try:
+            out.append({**view, **FinalNumber().parse(row["completion"], view)})
+        except Unreadable:
+            out.append({**view, "answer": None, "rationale": row["completion"]})
+    return out
+
+
+def share(hits: int, of: int) -> str:
+    """A share with its interval."""
+    low, high = wilson(hits, of)
+    return f"{hits / max(1, of):.3f} [{low:.3f}, {high:.3f}]"
+
+
+def line(name: str, kept: Rows, rows: Rows) -> None:
+    """Precision of what is kept, share of the right and of the wrong rows that is kept or caught."""
+    right, all_right = sum(row["right"] for row in kept), sum(row["right"] for row in rows)
+    caught = 1 - (len(kept) - right) / (len(rows) - all_right)
+    print(f"| {name} | {len(kept):,} | {share(right, len(kept))} | {share(right, all_right)} | {caught:.3f} |")
+
+
+def gates(rows: Rows) -> None:
+    """Filters that never see the gold."""
+    filters: dict[str, list[Filter]] = {
+        "none": [],
+        "arithmetic_steps": [ArithmeticSteps()],
+        "self_consistency, 2 of 4": [SelfConsistency(min_votes=2, min_share=0.0, ties="keep")],
+        "self_consistency, 3 of 4": [SelfConsistency(min_votes=3, min_share=0.0, ties="keep")],
+        "self_consistency, 4 of 4": [SelfConsistency(min_votes=4, min_share=0.0, ties="keep")],
+        "3 of 4, then arithmetic_steps": [SelfConsistency(min_votes=3, min_share=0.0, ties="keep"), ArithmeticSteps()],
+    }
+    print("| filter | kept | precision | right ones kept | wrong ones caught |\n|---|---:|---|---|---:|")
+    for name, parts in filters.items():
+        kept = rows
+        for part in parts:
+            kept = part.split(kept)[0]
+        line(name, kept, rows)
+    dropped = ArithmeticSteps().split(rows)[1]
+    print(f"\narithmetic_steps drops {len(dropped)} rows; wrong among them: {share(sum(not r['right'] for r in dropped), len(dropped))}")
+    agreed = sum((AnswerMatch(unknown="drop").judge(row).keep is True) == row["right"] for row in rows)
+    print(f"answer_match agrees with the published label: {agreed:,} of {len(rows):,}")
+
+
+def auc(scores: Sequence[float], labels: Sequence[bool]) -> float:
+    """Area under the ROC curve: the chance that a right row scores above a wrong one, ties half."""
+    values, place = np.unique(np.array(scores), return_inverse=True)
+    right, wrong = np.bincount(place, np.array(labels, float), len(values)), np.bincount(place, 1 - np.array(labels, float), len(values))
+    below = np.cumsum(wrong) - wrong
+    return float((right * (below + wrong / 2)).sum() / right.sum() / wrong.sum())
+
+
+def critics(rows: Rows) -> None:
+    """A small critic against agreement alone, five folds by question."""
+    questions = sorted({row["question"] for row in rows})
+    order = random.Random(0).sample(questions, len(questions))
+    fold = {question: place % 5 for place, question in enumerate(order)}
+    labels = [row["right"] for row in rows]
+    print(f"\nAUC, five folds by question: agreement alone {auc(_votes(rows), labels):.3f}", end="")
+    for name, columns in (("features", ()), ("features and who wrote", ("teacher",))):
+        scores = [0.0] * len(rows)
+        for k in range(5):
+            train = [row for row in rows if fold[row["question"]] != k]
+            test = [n for n, row in enumerate(rows) if fold[row["question"]] == k]
+            found = fit(train, label="right", columns=columns).scores([rows[n] for n in test])
+            for n, score in zip(test, found, strict=True):
+                scores[n] = score
+        print(f", {name} {auc(scores, labels):.3f}", end="")
+    print()
+
+
+def _votes(rows: Rows) -> list[float]:
+    """Each row's share of the draws that agree with it."""
+    out = [0.0] * len(rows)
+    for members in group_by(rows, lambda row: row["question"]).values():
+        for n, seen in zip(members, features([rows[n] for n in members]), strict=True):
+            out[n] = seen[0]
+    return out
+
+
+def promises(rows: Rows, splits: int, target: float = 0.85) -> None:
+    """How often a promised precision is broken on the rest of the rows, and how often a threshold by eye would be."""
+    questions = sorted({row["question"] for row in rows})
+    broken = abstained = naive = 0
+    recalls = []
+    for split in range(splits):
+        order = random.Random(split).sample(questions, len(questions))
+        first, second = int(0.4 * len(order)), int(0.7 * len(order))
+        parts = [set(order[:first]), set(order[first:second]), set(order[second:])]
+        train, held, test = ([row for row in rows if row["question"] in part] for part in parts)
+        model = fit(train, label="right", columns=("teacher",))
+        scores = model.scores(test)
+
+        def outcome(least: float, scores: Sequence[float] = scores, test: Rows = test) -> tuple[float, float]:
+            kept = [row["right"] for row, score in zip(test, scores, strict=True) if score >= least]
+            return sum(kept) / max(1, len(kept)), sum(kept) / sum(row["right"] for row in test)
+
+        naive += outcome(_by_eye(model.scores(held), [row["right"] for row in held], target))[0] < target
+        try:
+            least = (model.calibrated(held, label="right", target_precision=target).threshold or {})["least"]
+        except NotEnoughEvidence:
+            abstained += 1
+            continue
+        precision, recall = outcome(least)
+        broken += precision < target
+        recalls.append(recall)
+    mean = sum(recalls) / max(1, len(recalls))
+    print(
+        f"\nprecision {target} promised with confidence 0.9, {splits} splits by question: broken in {broken}, refused in {abstained}, ",
+        end="",
+    )
+    print(f"mean share of right rows kept {mean:.2f}; the loosest threshold by eye breaks it in {naive}")
+
+
+def _by_eye(scores: Sequence[float], labels: Sequence[bool], target: float) -> float:
+    """The loosest threshold whose precision on the labelled rows reaches the target."""
+    best, right = 1.0, 0
+    for kept, (score, label) in enumerate(sorted(zip(scores, labels, strict=True), reverse=True), 1):
+        right += label
+        best = score if right >= target * kept else best
+    return best
+
+
+def chains(data: Path) -> None:
+    """The step verifier where people judged whole chains, and where they marked the first wrong step."""
+    rows = list(read_rows(data / "verify_cot" / "dev.jsonl"))
+    judged = [(verifier.ArithmeticSteps().verify(str(row["rationale"])), row["chain_is_valid"]) for row in rows]
+    refused = [valid for said, valid in judged if said is False]
+    print(f"\nverify_cot: {len(rows)} chains, a wrong step found in {len(refused)}; invalid {share(refused.count(False), len(refused))}")
+    lucky = [said for (said, valid), row in zip(judged, rows, strict=True) if row["answer_is_correct"] and not valid]
+    print(f"  right answer but invalid chain: {len(lucky)}, of which a wrong step is found in {lucky.count(False)}")
+    tasks: dict[str, list[bool]] = {}
+    for row in read_rows(data / "big_bench_mistake" / "dev.jsonl"):
+        found = next((n for n, step in enumerate(row["steps"]) if verifier.ArithmeticSteps().verify(str(step)) is False), None)
+        if found is not None:
+            tasks.setdefault(row["task"], []).append(found == row["mistake_index"])
+    for task, hits in sorted(tasks.items()):
+        print(f"big_bench_mistake, {task}: a wrong step found in {len(hits)} chains, the marked one in {sum(hits)}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--splits", type=int, default=60)
+    options = parser.parse_args()
+    found = solutions(options.data / "gsm8k" / "solutions_dev.jsonl")
+    gates(found)
+    critics(found)
+    chains(options.data)
+    promises(found, options.splits)
