@@ -141,7 +141,8 @@ def test_no_pickle_and_no_eval_anywhere():
         calls = {
             node.func.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
         }
-        assert not calls & {"eval", "exec", "__import__"}, path
+        # The jail runs programs, confined: the one place.
+        assert calls & {"eval", "exec", "__import__"} <= ({"exec"} if path.name == "_jail.py" else set()), path
 
 
 def test_lazy_names_of_the_front_door():

@@ -36,6 +36,10 @@ CASES = {
     "per_seed": ({"most": 1}, [Q, Q, {**Q, "question": "r"}]),
     "near_duplicate": ({}, [{"question": LONG + end} for end in (" now", " now", " later", " then 5", " then 6")]),
     "contamination": ({"against": EVAL}, [{"question": "Please: " + LONG}, {"question": "another"}, {"question": ""}]),
+    "run_python": ({"seconds": 1, "megabytes": 256}, [
+        {"code": "x = 1", "tests": "assert x == 1"}, {"code": "x = 2", "tests": ["assert x == 1"]}, {"code": "x = [0] * 10**9", "tests": "assert x"},
+        {"code": "while True: pass", "tests": "assert 1"}, {"code": "x = 1"},
+    ]),
     "trained": ({"model": MODEL, "least": 0.5}, SUMS[:6]),
     "critic": ({"teacher": "simulated/critic:miss=0,false_alarm=0,no_marker=0"}, [Q, WRONG]),
 }  # fmt: skip

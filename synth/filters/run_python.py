@@ -1,0 +1,85 @@
+"""Keeps rows whose program passes its tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from synth.filters.base import Filter, text_of
+from synth.records import Row, Verdict
+from synth.verifiers import run_python as verifier
+
+if TYPE_CHECKING:
+    from synth.calls.door import Doors
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPython(Filter):
+    r"""Runs each row's program with its tests in a confined process; a machine that cannot confine it runs nothing.
+
+    Sees: one row. Costs: a process of some 60 ms a row, `workers` at a time, and the program's own time.
+
+    Args:
+        field: the field that holds the program, fenced or bare; the raw reply where a row lacks it.
+        tests: the field that holds the tests: Python statements behind the program, or a list of them.
+        seconds: of CPU time a row.
+        megabytes: of address space a row.
+        workers: programs at a time.
+        unsafe_exec: run without confinement where none is to be had.
+
+    Reasons:
+        tests_fail: an assertion fails or the program breaks.
+        runs_wild: it ran out of memory or flooded its output.
+        timeout: it did not end in time (unknown).
+        no_tests: the row has none (unknown).
+
+    Marks: `status`, `error` (its last line).
+
+    Example:
+        >>> rows = [{"code": f"def double(x):\n    return x * {n}", "tests": "assert double(3) == 6"} for n in (2, 3)]
+        >>> kept, dropped = RunPython().split(rows)
+        >>> len(kept), dropped[0]["marks"]["run_python"]["error"]
+        (1, 'AssertionError')
+    """
+
+    field: str = "code"
+    tests: str = "tests"
+    seconds: int = 5
+    megabytes: int = 512
+    workers: int = 2
+    unsafe_exec: bool = False
+    unknown: Literal["keep", "drop"] = "drop"
+
+    reasons: ClassVar[dict[str, str]] = {
+        "tests_fail": "an assertion fails or the program breaks", "runs_wild": "out of memory, or a flood", "timeout": "no end in time",
+        "no_tests": "no tests",
+    }  # fmt: skip
+    asks: ClassVar[bool] = True
+
+    def needs(self) -> tuple[str, ...]:
+        """The tests."""
+        return (self.tests,)
+
+    async def verdicts(self, rows: Sequence[Row], doors: Doors | None = None) -> list[Verdict]:  # noqa: ARG002
+        """One verdict a row; a run goes on meanwhile."""
+        return [self.named(verdict) for verdict in await asyncio.to_thread(self.judge_group, rows)]
+
+    def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
+        """One verdict a row, several programs at a time."""
+        runner = verifier.RunPython(seconds=self.seconds, megabytes=self.megabytes, unsafe_exec=self.unsafe_exec)
+        with ThreadPoolExecutor(self.workers) as threads:
+            return list(threads.map(lambda row: self._one(runner, row), rows))
+
+    def _one(self, runner: verifier.RunPython, row: Row) -> Verdict:
+        tests = row.get(self.tests)
+        if not tests:
+            return Verdict(None, "no_tests", {"status": "no tests"})
+        code = verifier.code_in(str(row.get(self.field) or text_of(row)))
+        found = runner.run(code, "\n".join(tests) if isinstance(tests, list) else str(tests))
+        marks = {"status": found.status, "error": found.error}
+        if found.status in ("passed", "timeout"):
+            return Verdict(True if found.status == "passed" else None, "" if found.status == "passed" else "timeout", marks)
+        return Verdict(False, "tests_fail" if found.status == "failed" else "runs_wild", marks)

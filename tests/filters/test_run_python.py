@@ -1,0 +1,33 @@
+"""Programs as rows."""
+
+from __future__ import annotations
+
+import synth
+from synth.filters.run_python import RunPython
+from tests.conftest import chat, serving
+
+
+def test_fenced_programs_with_lists_of_tests_and_timeouts_are_told_apart():
+    rows = [
+        {"completion": "Sure:\n```python\ndef f(x):\n    return x + 1\n```", "tests": ["assert f(1) == 2", "assert f(0) == 1"]},
+        {"completion": "```python\ndef f(x):\n    return x\n```", "tests": ["assert f(1) == 2"]},
+        {"completion": "while True: pass", "tests": "pass"},
+    ]
+    kept, dropped = RunPython(seconds=1).split(rows)
+    assert len(kept) == 1
+    assert [row["reason"] for row in dropped] == ["tests_fail", "timeout"]
+    assert len(RunPython(seconds=1, unknown="keep").split(rows)[0]) == 2
+
+
+def test_in_a_run_the_teachers_programs_are_tested(tmp_path):
+    replies = {"1": "def f(): return 1", "2": "def f(): return 3"}
+
+    def answer(body, count):
+        number = body["messages"][-1]["content"].split("\n", 1)[0]
+        return chat(f"```python\n{replies[number]}\n```\n#### {number}")
+
+    rows = [{"question": n, "target": n, "tests": f"assert f() == {n}"} for n in ("1", "2")]
+    with serving(answer) as server:
+        how = {"rationale.filters": [{"name": "run_python", "field": "reply"}]}
+        run = synth.run("cot", rows, teacher="openai/m", api_base=server.url, output=tmp_path, overrides=how)
+    assert run.counts == {"asked": 2, "kept": 1, "dropped": {"tests_fail": 1}, "failed": {}}
