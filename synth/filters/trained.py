@@ -33,13 +33,12 @@ class Trained(GroupFilter):
 
     Example:
         >>> import pathlib, tempfile
-        >>> from synth.filters._model import fit
         >>> rows = [
         ...     {"question": f"What is {n} + 4 ?", "rationale": f"{n} + 4 = {n + said}", "answer": str(n + said), "is_correct": said == 4}
         ...     for n in range(30) for said in (4, 4, 3)
         ... ]
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "critic.json"
-        >>> fit(rows).calibrated(rows, target_precision=0.8).save(path)
+        >>> Trained.fit(rows).calibrated(rows, target_precision=0.8).save(path)
         >>> kept, dropped = Trained(model=str(path)).split(rows[:3])
         >>> len(kept), dropped[0]["reason"]
         (2, 'low_score')
@@ -50,6 +49,23 @@ class Trained(GroupFilter):
 
     reads: ClassVar[tuple[str, ...]] = ("question", "rationale", "answer")
     reasons: ClassVar[dict[str, str]] = {"low_score": "the score is below the threshold"}
+
+    @staticmethod
+    def fit(rows: Sequence[Row], *, label: str = "is_correct", group: str = "question", columns: Sequence[str] = ()) -> Model:
+        """A model trained on labelled rows, to be calibrated on others and saved.
+
+        Args:
+            rows: with `question`, `rationale` (or `completion`), `answer` and the label.
+            label: the column that says whether a row is right.
+            group: the column that draws of one question share.
+            columns: further columns whose values count, such as `teacher`.
+
+        Raises:
+            WrongUse: a row without a label, or labels that are all alike.
+        """
+        from synth.filters._model import fit  # noqa: PLC0415 - numpy, for those who need it
+
+        return fit(rows, label=label, group=group, columns=columns)
 
     @cached_property
     def loaded(self) -> Model:

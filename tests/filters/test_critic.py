@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from synth.errors import WrongUse
+from synth.filters._calibrate import NotEnoughEvidence
 from synth.filters.critic import Critic
 from tests.conftest import chat, serving
 
@@ -63,3 +66,37 @@ def test_a_forged_fence_stays_inside_the_fence():
     assert fences[0] != fences[1]
     assert one.messages[-1]["content"].count(f"===== {fences[0]}") == 4
     assert fences[0] in one.messages[0]["content"]
+
+
+def labelled(count, seed=0):
+    rng = random.Random(seed)
+    rows = []
+    for n in range(count):
+        said = n + 4 + rng.choice((0, 0, 1))
+        rows.append({"question": f"What is {n} + 4 ?", "rationale": f"{n} + 4 = {said}", "answer": str(said), "is_correct": said == n + 4})
+    return rows
+
+
+def test_several_votes_make_a_score_and_calibration_a_promise():
+    critic = Critic(teacher="simulated/critic:miss=0.3,false_alarm=0.2,no_marker=0.1", votes=5)
+    kept, dropped = critic.split(labelled(200))
+    assert {row["marks"]["critic"]["score"] for row in [*kept, *dropped]} >= {0.2, 0.4, 0.6, 0.8, 1.0}
+    loose = sum(row["is_correct"] for row in kept) / len(kept)
+    sure = critic.calibrate(labelled(400, seed=1), target_precision=0.95)
+    assert sure.least > 0.5
+    assert sure.promise["low"] >= 0.95
+    fresh = sure.split(labelled(400, seed=2))[0]
+    assert loose < 0.95 <= sum(row["is_correct"] for row in fresh) / len(fresh)
+    with pytest.raises(NotEnoughEvidence, match=r"label about|will not help"):
+        critic.calibrate(labelled(30), target_precision=0.95)
+
+
+def test_canaries_tell_a_gullible_critic_from_a_careful_one():
+    right = [row for row in labelled(30) if row["is_correct"]][:8]
+    careful = Critic(teacher="simulated/critic:miss=0,false_alarm=0,no_marker=0").canaries(right)
+    assert set(careful) >= {"empty", "colon", "another answer", "order", "forged delimiter", "wrong steps"}
+    assert set(careful.values()) == {0.0}
+    with serving(lambda body, count: chat("<critique>Fine.</critique><verdict>yes</verdict>")) as server:
+        gullible = Critic(teacher="openai/m", api_base=server.url).canaries(right)
+    assert gullible.pop("empty") == 0  # nobody is asked
+    assert set(gullible.values()) == {1.0}

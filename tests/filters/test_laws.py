@@ -41,7 +41,7 @@ CASES = {
         {"code": "while True: pass", "tests": "assert 1"}, {"code": "x = 1"},
     ]),
     "trained": ({"model": MODEL, "least": 0.5}, SUMS[:6]),
-    "critic": ({"teacher": "simulated/critic:miss=0,false_alarm=0,no_marker=0"}, [Q, WRONG]),
+    "critic": ({"teacher": "simulated/critic:miss=0,false_alarm=0,no_marker=0"}, [Q, WRONG, {**Q, "rationale": ""}]),
 }  # fmt: skip
 ELSEWHERE = {"critic": {"critic_unreadable", "critic_failed"}}
 
