@@ -22,6 +22,7 @@ TOKEN = re.compile(
 )
 # What most answers are: no token has to be looked at.
 PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
+_PRICE = re.compile(r"-?[$€£]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?")
 _SAME = {"×": "*", "x": "*", "X": "*", "·": "*", "⋅": "*", "∗": "*", "÷": "/", "−": "-", "–": "-", "**": "^"}
 
 
@@ -152,6 +153,7 @@ def evaluate(text: str) -> Fraction | None:
     >>> evaluate("( 84.0 / 2.0 )"), evaluate("$1,200.50"), evaluate("25%"), evaluate("5 + x")
     (Fraction(42, 1), Fraction(2401, 2), Fraction(1, 4), None)
     """
-    if PLAIN.fullmatch(text) and len(text) <= MOST_DIGITS:
-        return Fraction(text)
+    if len(text) <= MOST_DIGITS and _PRICE.fullmatch(text):
+        digits = text.replace(",", "").replace("$", "").replace("€", "").replace("£", "")
+        return Fraction(int(digits)) if "." not in digits else Fraction(digits)
     return value_of(scan(text)) if len(text) <= MOST_CHARS else None

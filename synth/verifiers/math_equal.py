@@ -9,10 +9,12 @@ from fractions import Fraction
 from functools import lru_cache
 
 from synth.verifiers._expression import MOST_CHARS, evaluate
+from synth.verifiers._spelling import day, may_have_value, plain, special
 
 _WRAPPED = re.compile(r"^(?:\\boxed\{(.*)\}|\\\((.*)\\\)|\$(?=.*[^\d,.\s])(.*)\$|\*\*(.*)\*\*|\((.*)\))$", re.DOTALL)
 _UNIT = re.compile(r"^([-+]?[$€£]?\s*[\d,]*\.?\d+%?)\s*(?:[a-zA-Z]+\.?(?:\s+[a-zA-Z]+\.?){0,3})$")
-_FRACTION = re.compile(r"^([-+]?)\\d?frac\{([^{}]+)\}\{([^{}]+)\}$")
+
+_NO_WORD = re.compile(r"[^\w\s'+\-/*^=().,%]")
 
 
 @lru_cache(maxsize=4096)
@@ -22,32 +24,42 @@ def number(text: str) -> Fraction | None:
     >>> number("1,200 dollars"), number("(16 - 3) * 2"), number(r"\frac{1}{2}"), number("about ten")
     (Fraction(1200, 1), Fraction(26, 1), Fraction(1, 2), None)
     """
-    text = unicodedata.normalize("NFKC", text[: MOST_CHARS + 1]).strip().rstrip(".").strip()
+    text = _folded(text).rstrip(".").strip()
+    if text[-1:].isalpha() and (unit := _UNIT.match(text)):
+        return evaluate(unit.group(1))
+    if not may_have_value(text):
+        return None
     value = evaluate(text)
     if value is not None:
-        return value
-    if unit := _UNIT.match(text):
-        return evaluate(unit.group(1))
-    if fraction := _FRACTION.match(text):
-        sign, top, bottom = fraction.groups()
-        return evaluate(f"{sign}({top})/({bottom})")
+        return value if text.count("-") != 2 or day(text) is None else None
     if wrapped := _WRAPPED.match(text):
         return number(next(g for g in wrapped.groups() if g is not None))
-    return None
+    spelled = plain(text) if len(text) <= MOST_CHARS else text
+    return number(spelled) if spelled != text and len(spelled) <= MOST_CHARS else None
 
 
 @lru_cache(maxsize=4096)
 def canonical(answer: str) -> str:
     """One text for all spellings of an answer: its value where it has one, else folded words.
 
-    >>> canonical("$26.00") == canonical("26"), canonical(" The Hague. ") == canonical("the hague")
-    (True, True)
+    >>> canonical("$26.00") == canonical("26"), canonical(" The Hague. ") == canonical("the hague"), canonical("{2, 1}")
+    (True, True, 'set =1; =2')
     """
     value = number(answer)
     if value is not None:
         return f"={value}"
-    folded = unicodedata.normalize("NFKC", answer).casefold()
-    return " ".join(re.sub(r"[^\w\s'+\-/*^=().,%]", " ", folded).strip(" .,!?'\"").split())
+    text = _folded(answer)
+    found = special(text, canonical) if len(text) <= MOST_CHARS else None
+    if found is not None:
+        return found
+    return " ".join(
+        _NO_WORD.sub(" ", (text if len(text) <= MOST_CHARS else _folded(answer, len(answer))).casefold()).strip(" .,!?'\"").split()
+    )
+
+
+def _folded(text: str, most: int = MOST_CHARS + 1) -> str:
+    """The first `most` characters in one Unicode form, no space around."""
+    return (text if text.isascii() else unicodedata.normalize("NFKC", text[:most]))[:most].strip()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,3 +45,41 @@ def test_every_text_equals_itself_and_nothing_hangs(text):
 )
 def test_expressions_have_pythons_value(text):
     assert evaluate(text) == eval(text)  # noqa: S307 - digits, brackets and operators of our own making
+
+
+SAME = [
+    ("2,1", "1,2"), ("1,2", r"\{1,2\}"), ("{1, 2, 2}", r"\left\{ 2, 1 \right\}"), ("three", "3"), ("twenty-five", "25"), ("one hundred and five", "105"),
+    ("\u22125", "-5"), ("(A)", "A"), ("Option b.", "(B)"), ("The answer is C", "c)"), ("Yes", "yes."), ("No!", "no"), ("3 1/2", "3.5"),
+    (r"3\frac12", "7/2"), (r"$\dfrac{3}{4}$", "0.75"), ("1e3", "1000"), (r"1.0\times10^2", "100"), (r"1.0 \times 10^{2}", "100"), (r"\boxed{12}", "12"),
+    (r"\text{12 apples}", "12"), (r"50\%", "0.5"), (r"\$18", "18"), (r"\frac{\frac{1}{2}}{2}", "0.25"), (r"90^\circ", "90"), (r"2^{10}", "1024"),
+    ("March 5, 2024", "2024-03-05"), ("5th of March 2024", "Mar. 5 2024"), ("(1, 2)", r"\left(1,2\right)"), ("[1, 1/2]", "[1.0, 0.5]"), ("two million", "2,000,000"),
+    ("2 thirds", "2 thirds"), ("-1/2", r"-\frac{1}{2}"), ("-3 1/2", "-3.5"), ("\uff11\uff12", "12"), ("1 200", "1 200"), ("**73**", "73"),
+]  # fmt: skip
+OTHER = [
+    ("(1, 2)", "(2, 1)"), ("(1, 2)", "{1, 2}"), ("A", "B"), ("yes", "no"), ("2024-03-05", "2024-05-03"), ("three", "four"), ("1,200", "1,2"), ("3 1/2", "31/2"),
+    ("{1, 2}", "{1, 3}"), ("a, b", "b, a"), ("1/3", "0.3333"), (r"\frac{1}{2}", "2"), ("1e3", "1e4"), ("2024-13-45", "2024-12-45"), ("12 dogs", "13 dogs"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("left", "right"), SAME)
+def test_spellings_of_one_answer_are_one_vote(left, right):
+    assert canonical(left) == canonical(right)
+    assert same_answer(left, right)
+    assert same_answer(right, left)
+
+
+@pytest.mark.parametrize(("left", "right"), OTHER)
+def test_other_answers_stay_others(left, right):
+    assert canonical(left) != canonical(right)
+
+
+def test_hostile_answers_cost_little():
+    import time
+
+    started = time.process_time()
+    for text in (
+        r"\frac" * 100, "{" * 500, "1," * 250, r"\text{" * 80 + "}" * 80, "(" * 250 + ")" * 250, "9^" * 200 + "9", "1e999999999", "one " * 120,
+        r"\frac{" * 60 + "1" + "}{2}" * 60, "10^10^10", "3 1/2 " * 80, "a" * 100_000, "{" + "{1}," * 100 + "}", "\\" * 500, "$" * 500, "**" * 250,
+    ):  # fmt: skip
+        canonical(text)
+    assert time.process_time() - started < 2
