@@ -49,12 +49,11 @@ def canonical(answer: str) -> str:
     if value is not None:
         return f"={value}"
     text = _folded(answer)
-    found = special(text, canonical) if len(text) <= MOST_CHARS else None
-    if found is not None:
+    if len(text) > MOST_CHARS:
+        text = _folded(answer, len(answer))
+    elif (found := special(text, canonical)) is not None:
         return found
-    return " ".join(
-        _NO_WORD.sub(" ", (text if len(text) <= MOST_CHARS else _folded(answer, len(answer))).casefold()).strip(" .,!?'\"").split()
-    )
+    return " ".join(_NO_WORD.sub(" ", text.casefold()).strip(" .,!?'\"").split())
 
 
 def _folded(text: str, most: int = MOST_CHARS + 1) -> str:
