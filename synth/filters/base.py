@@ -75,7 +75,7 @@ class Filter(ABC):
 
     def judge(self, row: Row) -> Verdict:
         """The verdict on a single row."""
-        return run_async(self.verdicts([row]))[0]
+        return run_async(self.verdicts([row]))[0] if self.asks else self.named(self.judge_group([row])[0])
 
     def split(self, rows: Iterable[Row], *, group: str = "question") -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Kept and dropped rows, each in input order.
@@ -87,7 +87,7 @@ class Filter(ABC):
         Returns:
             Kept rows with their `marks`, dropped rows with `reason` and `marks`.
         """
-        return run_async(split_rows([self], list(rows), group=group))
+        return (run_async if self.asks else run_now)(split_rows([self], list(rows), group=group))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,10 +148,8 @@ async def split_rows(
 
 def _groups(part: Filter, alive: dict[int, dict[str, Any]], column: str) -> list[list[int]]:
     positions = list(alive)
-    if part.group == "corpus":
+    if part.group != "draws":
         return [positions]
-    if part.group is None:
-        return [[p] for p in positions] if not part.asks else [positions]
     keys = group_by(positions, lambda p: repr(alive[p].get(column, alive[p].get("id", p))))
     return [[positions[i] for i in members] for members in keys.values()]
 
@@ -159,6 +157,15 @@ def _groups(part: Filter, alive: dict[int, dict[str, Any]], column: str) -> list
 def _marked(row: dict[str, Any], verdict: Verdict) -> dict[str, Any]:
     word = {"keep": verdict.keep, "reason": verdict.reason, **verdict.marks}
     return {**row, "marks": {**row.get("marks", {}), verdict.filter: word}}
+
+
+def run_now(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that waits for nothing: no event loop is started for it."""
+    try:
+        work.send(None)
+    except StopIteration as ended:
+        return ended.value  # type: ignore[no-any-return]
+    raise RuntimeError("a filter that waits for something says so with `asks`")
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,9 +9,8 @@ from typing import Any, ClassVar
 from synth.errors import Unreadable
 from synth.parsers.base import Parser
 from synth.records import Row
+from synth.strict_json import MOST_CHARS, NotStrict, decoder
 
-# Longer replies are not read as JSON: the scan below is quadratic in hostile braces.
-MOST_CHARS = 256 * 1024
 _TRIES = 64
 _KINDS: dict[str, tuple[type, ...]] = {
     "text": (str,),
@@ -72,26 +70,21 @@ class JsonObject(Parser):
         return value
 
 
-def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    if len(set(keys)) < len(keys):
-        raise Unreadable("doubled_key", ", ".join(sorted({k for k in keys if keys.count(k) > 1})))
-    return dict(pairs)
-
-
 def last_object(text: str, wanted: set[str]) -> dict[str, Any]:
     """The last outermost object with the wanted keys, else the last object at all.
 
     Raises:
         Unreadable: no object, or a doubled key in the one found.
     """
-    decoder = json.JSONDecoder(object_pairs_hook=_no_twins)
+    read = decoder()
     found: list[dict[str, Any]] = []
     at, tries = text.find("{"), 0
     while at >= 0 and tries < _TRIES:
         tries += 1
         try:
-            value, end = decoder.raw_decode(text, at)
+            value, end = read.raw_decode(text, at)
+        except NotStrict as error:
+            raise Unreadable(error.reason, str(error)) from error
         except (ValueError, RecursionError):
             end = at + 1
         else:

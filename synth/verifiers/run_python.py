@@ -16,7 +16,7 @@ from synth.verifiers import _jail
 
 # Output beyond this is a flood: the program is ended.
 MOST_OUTPUT = 1 << 20
-_FENCE = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)(?:\n```|\Z)", re.DOTALL)
+_FENCE = re.compile(r"```(?:python|py|sql|sqlite)?[ \t]*\n(.*?)(?:\n```|\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

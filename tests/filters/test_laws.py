@@ -40,6 +40,27 @@ CASES = {
         {"code": "x = 1", "tests": "assert x == 1"}, {"code": "x = 2", "tests": ["assert x == 1"]}, {"code": "x = [0] * 10**9", "tests": "assert x"},
         {"code": "while True: pass", "tests": "assert 1"}, {"code": "x = 1"},
     ]),
+    "run_sql": ({"seconds": 0.5}, [
+        {"sql": "SELECT 1", "target_sql": "SELECT 1"}, {"sql": "SELECT 2", "target_sql": [[1]]}, {"sql": "DROP TABLE x", "target_sql": "SELECT 1"},
+        {"sql": "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c", "target_sql": "SELECT 1"}, {"sql": "SELECT 1"},
+    ]),
+    "json_schema": ({"schema": {"type": "object", "required": ["a"]}}, [{"json": t} for t in ('{"a": 1}', {"a": 2}, '{"b": 1}', "a", '{"a": 1, "a": 2}')]),
+    "citations": ({"least": 1, "unknown": "drop"}, [
+        {"sources": ["rain fell on the town", "x"], "text": t}
+        for t in ('"rain fell on the town" [1, 2]', '"snow fell on the town"', "so [3]", "it rained")
+    ] + [{"text": "so [1]"}]),
+    "refusal": ({}, [Q, {**Q, "rationale": "I'm sorry, but I cannot help with that."}]),
+    "truncation": ({}, [
+        Q, {**Q, "finish_reason": "length"}, *({**Q, "completion": text} for text in ("```\nx = 1", "So \\boxed{4", "and then the next one is")),
+    ]),
+    "repetition": ({"words": 3}, [Q, *({**Q, "rationale": t} for t in ("He walks home. " * 9, "a\na\na\nb\nc d", "a b c d e f g h a b c d e f g h"))]),
+    "language": ({"unknown": "drop"}, [{"rationale": t} for t in ("The rain fell on the old town all day", "Der Regen fiel den ganzen Tag auf die alte Stadt", "2 + 2")]),
+    "pii": ({}, [Q, {**Q, "rationale": "Write to ann@mail.org"}, {**Q, "rationale": "the key AKIA" + "ABCD" * 4}]),
+    "exact_duplicate": ({}, [{"question": t} for t in ("How many?", "how  many?", "How much?")]),
+    "quota": ({"field": "topic", "most": 1}, [{"topic": t, "n": n} for n, t in enumerate(("rain", "rain", "snow"))]),
+    "pass_rate": ({"least": 0.3, "most": 0.7, "unknown": "drop"}, [
+        {"question": q, "answer": a, "target": "4"} for q, a in (("hard", "1"), ("hard", "2"), ("easy", "4"), ("fair", "4"), ("fair", "5"), ("fair", None))
+    ] + [{"question": "unknown", "answer": "4"}]),
     "trained": ({"model": MODEL, "least": 0.5}, SUMS[:6]),
     "critic": ({"teacher": "simulated/critic:miss=0,false_alarm=0,no_marker=0"}, [Q, WRONG, {**Q, "rationale": ""}]),
 }  # fmt: skip

@@ -1,0 +1,61 @@
+"""Drops rows that say what a kept row says."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from synth.filters.base import CorpusFilter
+from synth.records import Row, Verdict, canonical_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExactDuplicate(CorpusFilter):
+    """Rows with the same text, case and white space apart; of equal ones stays the one whose whole row has the smallest digest.
+
+    Sees: all rows. Costs: nothing; some 100,000 short rows a CPU-second.
+
+    Args:
+        field: the text that is compared; the row's raw reply where it lacks the field.
+        fields: several fields that must all be equal, instead of `field`.
+        folded: whether case, Unicode form and white space play no part.
+
+    Reasons:
+        exact_duplicate: a kept row says the same.
+
+    Marks: `of` (place of the kept row among the rows).
+
+    Example:
+        >>> rows = [{"question": text} for text in ("How many?", "how  many?", "How much?")]
+        >>> kept, dropped = ExactDuplicate().split(rows)
+        >>> len(kept), dropped[0]["reason"]
+        (2, 'exact_duplicate')
+    """
+
+    fields: Any = None
+    folded: bool = True
+
+    reasons: ClassVar[dict[str, str]] = {"exact_duplicate": "a kept row says the same"}
+
+    def needs(self) -> tuple[str, ...]:
+        """The texts that are compared."""
+        return tuple(self.fields) if self.fields else (self.field,)
+
+    def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
+        """One verdict a row."""
+        first: dict[bytes, tuple[bytes, int]] = {}
+        keys = [self._key(row) for row in rows]
+        for place, row in enumerate(rows):
+            rank = (hashlib.sha256(canonical_json({k: v for k, v in row.items() if k != "marks"})).digest(), place)
+            first[keys[place]] = min(first.get(keys[place], rank), rank)
+        kept = [first[key][1] for key in keys]
+        return [Verdict(True) if of == place else Verdict(False, "exact_duplicate", {"of": of}) for place, of in enumerate(kept)]
+
+    def _key(self, row: Row) -> bytes:
+        texts = [self.text(row, name) for name in self.needs()]
+        if self.folded:
+            texts = [" ".join((t if t.isascii() else unicodedata.normalize("NFKC", t)).casefold().split()) for t in texts]
+        return hashlib.sha256("\x00".join(texts).encode("utf-8", "replace")).digest()

@@ -1,0 +1,34 @@
+"""Circles of words, lines and signs; honest repetition stays."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from synth.filters.repetition import Repetition
+
+CIRCLES = [
+    "I think it is 4. " * 8, "We check again and again. " * 5, "no " * 30, "Let me think.\n" * 6, "The answer is 4.\nSo the answer is 4, wait, no, " * 4, "ha" * 60, "我想" * 50,
+]  # fmt: skip
+HONEST = [
+    "3 + 4 = 7. 7 + 5 = 12. So there are 12 pens.", "The cat sat. The dog sat. The bird flew away over the roof.", "Row, row, row your boat.", "-" * 100, "",
+    "very very very good", "1, 2, 3, 4, 5, 6, 7, 8",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", CIRCLES)
+def test_circles_are_found(text):
+    assert Repetition().judge({"rationale": text}).reason in ("loop", "repeated_lines")
+
+
+@pytest.mark.parametrize("text", HONEST)
+def test_honest_texts_stay(text):
+    assert Repetition().judge({"rationale": text}).keep
+
+
+def test_long_texts_cost_little():
+    started = time.process_time()
+    for text in ("a " * 200_000, "ab" * 500_000, "x y z " * 100_000, "\n" * 500_000):
+        Repetition().judge({"reply": text})
+    assert time.process_time() - started < 2
