@@ -93,13 +93,12 @@ def make_plan(prepared: Prepared, count: Callable[[str], TokenCounter] = lambda 
     return Plan(prepared.pack.name, prepared.scan.rows, tuple(steps))
 
 
-def _questions(pack: Pack) -> Iterator[tuple[Step, Pack, int]]:
+def _questions(pack: Pack) -> Iterator[tuple[Step, Pack, float]]:
     """(step, its pack, calls a sample) of every step and of the critics behind it."""
     for step in pack.steps:
         yield step, pack, step.draws * (LIST_LENGTH if step.each else 1)
         for part in step.filters:
-            for question, asked in part.questions():
-                yield question, asked, 1
+            yield from part.questions(step.draws)
 
 
 def _requests(prepared: Prepared, pack: Pack, step: Step, filled: Row) -> Iterator[Request]:

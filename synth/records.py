@@ -106,7 +106,10 @@ class Request:
 
 
 class Completion(NamedTuple):
-    """One reply, read from a raw record. `finish_reason` is stop, length, content_filter, ... or unknown."""
+    """One reply, read from a raw record. `finish_reason` is stop, length, content_filter, ... or unknown.
+
+    `logprobs` is the list of its tokens as OpenAI writes them, where they were asked for.
+    """
 
     text: str
     finish_reason: str = "unknown"
@@ -117,6 +120,7 @@ class Completion(NamedTuple):
     reasoning_tokens: int = 0
     reasoning: str = ""
     refusal: str = ""
+    logprobs: Any = None
 
 
 class Verdict(NamedTuple):

@@ -42,6 +42,8 @@ async def ask_once(step: Step, values: Row, doors: Doors, *, draw: int = 0, seed
         "prompt_tokens": completion.prompt_tokens,
         "completion_tokens": completion.completion_tokens,
     }
+    if completion.logprobs:
+        meta["logprob"] = round(sum(float(token["logprob"]) for token in completion.logprobs) / len(completion.logprobs), 6)
     try:
         if completion.refusal and not completion.text:
             raise Unreadable("refusal", completion.refusal[:80])

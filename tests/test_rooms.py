@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 
 HALLWAY = ("errors", "records", "registry")
 ARROW = (
-    *HALLWAY, "command_group", "worker", "strict_json", "strict_yaml", "templates", "seeds", "tokens", "pack_schema", "verifiers", "pairs", "parsers", "packs", "teachers", "calls", "walk",
+    *HALLWAY, "command_group", "worker", "measures", "strict_json", "strict_yaml", "templates", "seeds", "tokens", "pack_schema", "verifiers", "pairs", "parsers", "packs", "teachers", "calls", "walk",
     "filters", "datasets", "pipeline", "prepare", "plan", "opening", "runner", "progress", "show", "sieve", "report", "cli",
 )  # fmt: skip
 FINETUNE_MAY = {*HALLWAY, "command_group", "worker", "strict_json", "strict_yaml", "parsers", "verifiers", "pairs"}

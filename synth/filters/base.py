@@ -53,8 +53,8 @@ class Filter(ABC):
         """Teachers that a run must hold open for this filter."""
         return ()
 
-    def questions(self) -> Sequence[tuple[Step, Pack]]:
-        """What the filter asks about a row, and of which pack that is a step."""
+    def questions(self, draws: int) -> Sequence[tuple[Step, Pack, float]]:  # noqa: ARG002
+        """What the filter asks about a seed with so many draws: the step, its pack, how many calls."""
         return ()
 
     def keeps(self, verdict: Verdict) -> bool:
@@ -101,6 +101,17 @@ class RowFilter(Filter):
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """Each row's own verdict."""
         return [self.verdict(row) for row in rows]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkFilter(Filter):
+    """A filter that hands rows to processes of its own; a run goes on meanwhile."""
+
+    asks: ClassVar[bool] = True
+
+    async def verdicts(self, rows: Sequence[Row], doors: Doors | None = None) -> list[Verdict]:  # noqa: ARG002
+        """One verdict a row."""
+        return [self.named(verdict) for verdict in await asyncio.to_thread(self.judge_group, rows)]
 
 
 @dataclass(frozen=True, kw_only=True)

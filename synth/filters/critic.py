@@ -5,47 +5,52 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from synth.errors import TeacherError
-from synth.filters.base import Filter, run_async
-from synth.records import Row, Verdict, seed_id
+from synth.errors import TeacherError, WrongUse
+from synth.filters._asking import AskingFilter
+from synth.filters.base import run_async
+from synth.records import Row, Verdict
 
 if TYPE_CHECKING:
     from synth.calls.door import Doors
-    from synth.packs import Pack, Step
+    from synth.packs import Step
     from synth.walk import Reading
 
 
 @dataclass(frozen=True, kw_only=True)
-class Critic(Filter):
-    """Asks a teacher, with a pack's words, whether a row may stay.
+class Critic(AskingFilter):
+    """Asks a teacher, or a panel of them, with a pack's words, whether a row may stay.
 
-    Sees: the pack's inputs in one row. Costs: `votes` calls a row, and one more for each unreadable verdict.
-    An unreadable verdict is asked again once and is then unknown, never "no".
+    Sees: the pack's inputs in one row. Costs: `votes` calls a row and member, and one more for each unreadable verdict.
+    An unreadable verdict is asked again once and is then unknown, never "no". Packs: `critic_faithful`, `critic_reference`
+    (sees the gold), `critic_rubric` (1 to 5), or your own.
 
     Args:
         teacher: PROVIDER/MODEL, or inside a run the role of a `--teacher ROLE=T`.
+        panel: further ones; each has the same weight, whatever share of its votes was readable. Take other families of models: one
+            family is one opinion paid for several times.
         pack: name or folder of the critic's pack: one step, whose parser brings the verdict.
-        votes: verdicts asked for each row (draws of the critic); the share that accepts is the row's score.
-        least: keep rows with at least this score (0 to 1); None for more than half.
-        promise: what `calibrate` measured; for the record.
+        votes: verdicts asked of each member for each row (draws of the critic).
         verdict_field: the parsed field that holds the verdict.
         accept: its text that keeps a row.
-        journal: folder for the replies when used as a library, so that nothing is paid for twice; None
-            keeps them in memory for the length of one `split`.
+        scale: what verdicts are worth (0 to 1), e.g. {"1": 0, "2": 0.25, ...}; None: `accept` is worth 1, all others 0.
+        weigh: `said` takes the verdict as it is said; `probability` weighs all verdicts of the scale with the probabilities of the
+            verdict's token (G-Eval, Liu et al., arXiv:2303.16634), and needs a teacher that returns log-probabilities.
+        least: keep rows whose score, the mean over members and votes, is at least this (0 to 1); None for more than half.
+        promise: what `calibrate` measured; for the record.
+        journal: folder for the replies when used as a library, so that nothing is paid for twice.
         api_base: endpoint when used as a library.
         concurrency: most calls in flight when used as a library.
+        budget: dollars for one `split` when used as a library.
 
     Reasons:
         critic_rejects: the critic said no.
-        critic_unreadable: two replies without a verdict (unknown).
+        critic_unreadable: no member gave a verdict that can be read (unknown).
         critic_empty: a text that should be judged is empty; nobody is asked.
         critic_failed: no reply came (unknown).
 
-    Marks: every field of the critic's first reply (`verdict`, `critique`), `teacher`, and `score`.
+    Marks: every field of the first reply (`verdict`, `critique`), `teacher`, `score`, and of a panel `members`.
 
     Example:
         >>> critic = Critic(teacher="simulated/critic:miss=0,false_alarm=0")
@@ -55,95 +60,92 @@ class Critic(Filter):
         (['13'], 'critic_rejects')
     """
 
-    teacher: str = "critic"
     pack: str = "critic_faithful"
+    panel: tuple[str, ...] = ()
     votes: int = 1
-    least: float | None = None
-    promise: Mapping[str, Any] | None = None
     verdict_field: str = "verdict"
     accept: str = "yes"
-    journal: str | None = None
-    api_base: str | None = None
-    concurrency: int = 64
-    unknown: Literal["keep", "drop"] = "drop"
+    scale: Mapping[str, float] | None = None
+    weigh: Literal["said", "probability"] = "said"
+    least: float | None = None
+    promise: Mapping[str, Any] | None = None
 
-    asks: ClassVar[bool] = True
     reasons: ClassVar[dict[str, str]] = {
-        "critic_rejects": "the critic said no", "critic_unreadable": "two replies without a verdict", "critic_failed": "no reply came",
+        "critic_rejects": "the critic said no", "critic_unreadable": "no verdict that can be read", "critic_failed": "no reply came",
         "critic_empty": "there is nothing to judge",
     }  # fmt: skip
 
-    @cached_property
-    def loaded(self) -> Pack:
-        """The critic's pack, checked."""
-        from synth.packs import Pack  # noqa: PLC0415 - filters that ask nobody need no templates
-
-        return Pack.load(self.pack)
-
-    @cached_property
-    def step(self) -> Step:
-        """The one question of the pack, put to this critic's teacher."""
-        return replace(self.loaded.steps[0], role=self.teacher)
-
-    def needs(self) -> tuple[str, ...]:
-        """The fields that the critic's pack asks for."""
-        return tuple(self.loaded.spec.inputs)
-
-    def questions(self) -> Sequence[tuple[Step, Pack]]:
-        """The one question of the critic's pack."""
-        return ((self.step, self.loaded),)
-
     def roles(self) -> tuple[str, ...]:
-        """The teacher that a run must hold open."""
-        return (self.teacher,)
+        """All members."""
+        return (self.teacher, *self.panel)
 
-    async def verdicts(self, rows: Sequence[Row], doors: Doors | None = None) -> list[Verdict]:
-        """One verdict per row, asked side by side."""
-        if doors is not None:
-            return await self._all(rows, doors)
-        own = self._open()
-        try:
-            return await self._all(rows, own)
-        finally:
-            await own.close()
+    def calls(self, draws: int) -> float:
+        """Each member's votes."""
+        return draws * self.votes * len(self.roles())
 
-    async def _all(self, rows: Sequence[Row], doors: Doors) -> list[Verdict]:
-        return [self.named(v) for v in await asyncio.gather(*(self._one(row, doors) for row in rows))]
+    def step(self, teacher: str | None = None) -> Step:
+        """The one question; with log-probabilities where they are weighed."""
+        step = super().step(teacher)
+        if self.weigh == "said":
+            return step
+        top = step.sampling.top_logprobs or 20
+        return replace(step, sampling=replace(step.sampling, logprobs=True, top_logprobs=top))
 
-    def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
-        """Not for critics: they wait for a teacher."""
-        raise TypeError(f"a critic is asked with `await critic.verdicts(rows)` or `critic.split(rows)`; {len(rows)} rows given")
+    async def about(self, row: Row, doors: Doors) -> Verdict:
+        """Asks all members for all votes."""
+        if empty := self.empty_input(row):
+            return Verdict(False, "critic_empty", {"empty": empty})
+        values = self.values(row)
+        said = await asyncio.gather(
+            *(
+                self.ask(values, doors, draw=vote, again=self.votes, teacher=member)
+                for member in self.roles()
+                for vote in range(self.votes)
+            ),
+            return_exceptions=True,
+        )
+        failed = [found for found in said if isinstance(found, BaseException)]
+        if any(not isinstance(error, TeacherError) for error in failed):
+            raise next(error for error in failed if not isinstance(error, TeacherError))
+        members = [
+            [found for found in said[n * self.votes : (n + 1) * self.votes] if self._readable(found)] for n in range(len(self.roles()))
+        ]
+        if any(members):
+            return self._read(members)  # type: ignore[arg-type]
+        if failed:
+            return Verdict(None, "critic_failed", {"failure": getattr(failed[0], "kind", "")})
+        return Verdict(None, "critic_unreadable", {"reply": said[0].completion.text[:200]})  # type: ignore[union-attr]
 
-    async def _one(self, row: Row, doors: Doors) -> Verdict:
-        """Asks, and asks again once where the verdict cannot be read."""
-        empty = [name for name, spec in self.loaded.spec.inputs.items() if row.get(name) == "" and not spec.optional]
-        if empty:
-            return Verdict(False, "critic_empty", {"empty": empty[0]})
-        self.loaded.check_row(row, f"row {row.get('id', '')}".strip())
-        values = self.loaded.values({name: row.get(name) for name in self.loaded.spec.inputs})
-        try:
-            said = await asyncio.gather(*(self._vote(values, doors, vote) for vote in range(self.votes)))
-        except TeacherError as error:
-            return Verdict(None, "critic_failed", {"failure": error.kind})
-        readable = [reading for reading in said if not reading.unreadable]
-        return self._read(readable) if readable else Verdict(None, "critic_unreadable", {"reply": said[0].completion.text[:200]})
+    @staticmethod
+    def _readable(found: Reading | BaseException) -> bool:
+        return not isinstance(found, BaseException) and not found.unreadable
 
-    async def _vote(self, values: Row, doors: Doors, vote: int) -> Reading:
-        """One verdict, asked for once more where it cannot be read."""
-        reading = await self._ask(values, doors, vote)
-        return await self._ask(values, doors, self.votes + vote) if reading.unreadable else reading
-
-    async def _ask(self, values: Row, doors: Doors, draw: int) -> Reading:
-        from synth.walk import ask_once  # noqa: PLC0415 - as above
-
-        return await ask_once(self.step, values, doors, draw=draw, seed_id=seed_id({k: str(v) for k, v in values.items()}))
-
-    def _read(self, readings: Sequence[Reading]) -> Verdict:
-        said = [str(reading.fields.get(self.verdict_field, "")).casefold() for reading in readings]
-        score = said.count(self.accept) / len(said)
+    def _read(self, members: Sequence[Sequence[Reading]]) -> Verdict:
+        scores = [sum(map(self.worth, readings)) / len(readings) for readings in members if readings]
+        score = sum(scores) / len(scores)
         keep = score > 0.5 if self.least is None else score >= self.least
-        marks = {**readings[0].fields, "teacher": readings[0].meta["teacher"], "score": round(score, 4)}
+        first = next(readings[0] for readings in members if readings)
+        marks = {**first.fields, "teacher": first.meta["teacher"], "score": round(score, 4)}
+        if self.panel:
+            marks["members"] = {readings[0].meta["teacher"]: round(s, 4) for readings, s in zip(filter(None, members), scores, strict=True)}
         return Verdict(keep, "" if keep else "critic_rejects", marks)
+
+    def worth(self, reading: Reading) -> float:
+        """What a verdict is worth, 0 to 1.
+
+        Raises:
+            WrongUse: log-probabilities are to be weighed and the teacher returns none.
+        """
+        from synth.filters._weigh import expected  # noqa: PLC0415 - few need it
+
+        scale = {str(word).casefold(): float(worth) for word, worth in (self.scale or {self.accept: 1.0}).items()}
+        said = str(reading.fields.get(self.verdict_field, "")).casefold()
+        if self.weigh == "said":
+            return scale.get(said, 0.0)
+        if not reading.completion.logprobs:
+            todo = 'Use weigh="said" with several votes, or a teacher that returns log-probabilities.'
+            raise WrongUse(f"{self.name}:weigh=probability", f"no log-probabilities from {reading.meta['teacher']}", "them", todo)
+        return expected(reading.completion.logprobs, said, scale)
 
     def calibrate(
         self,
@@ -189,15 +191,3 @@ class Critic(Filter):
         kinds = dict.fromkeys(kind for kind, _ in forged)
         said = {kind: [v.keep is True for (k, _), v in zip(forged, verdicts, strict=True) if k == kind] for kind in kinds}
         return {kind: sum(accepted) / len(accepted) for kind, accepted in said.items()}
-
-    def _open(self) -> Doors:
-        """A door of its own, for use as a library."""
-        from synth.calls.admission import Gate  # noqa: PLC0415 - as above
-        from synth.calls.budget import Budget  # noqa: PLC0415
-        from synth.calls.door import Door, Doors  # noqa: PLC0415
-        from synth.calls.journal import Journal  # noqa: PLC0415
-        from synth.teachers.base import Settings, open_teacher  # noqa: PLC0415
-
-        teacher = open_teacher(self.teacher, Settings(api_base=self.api_base))
-        journal = Journal(Path(self.journal) if self.journal else None)
-        return Doors({self.teacher: Door(teacher, journal, gate=Gate(self.concurrency), budget=Budget(None))}, journal)

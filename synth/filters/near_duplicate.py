@@ -60,9 +60,9 @@ class NearDuplicate(CorpusFilter):
 
         texts = [self.text(row, self.field) for row in rows]
         kept = Neighbours(shingle(texts, self.words), self.similarity)
-        keys = [tuple(sorted(_NUMBER.findall(text))) if self.numbers == "apart" else () for text in texts]
+        keys = [numbers_of(text) if self.numbers == "apart" else () for text in texts]
         verdicts = [Verdict(True)] * len(rows)
-        for place in sorted(range(len(rows)), key=lambda p: (-len(texts[p]), _digest(texts[p]), p)):
+        for place in by_length(texts):
             found = next(((o, s) for o, s in kept.similar(place) if keys[o] == keys[place]), None) if texts[place] else None
             if found is None:
                 kept.add(place)
@@ -71,5 +71,11 @@ class NearDuplicate(CorpusFilter):
         return verdicts
 
 
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "replace")).digest()
+def numbers_of(text: str) -> tuple[str, ...]:
+    """The numbers of a text, sorted: what tells apart tasks whose words are alike."""
+    return tuple(sorted(_NUMBER.findall(text)))
+
+
+def by_length(texts: Sequence[str]) -> list[int]:
+    """Places of texts, the longest first, equally long ones by their digests: an order that the rows' own cannot change."""
+    return sorted(range(len(texts)), key=lambda p: (-len(texts[p]), hashlib.sha256(texts[p].encode("utf-8", "replace")).digest(), p))

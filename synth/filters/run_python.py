@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from synth.filters.base import Filter, text_of
+from synth.filters.base import WorkFilter, text_of
 from synth.records import Row, Verdict
 from synth.verifiers import run_python as verifier
 
-if TYPE_CHECKING:
-    from synth.calls.door import Doors
-
 
 @dataclass(frozen=True, kw_only=True)
-class RunPython(Filter):
+class RunPython(WorkFilter):
     r"""Runs each row's program with its tests in a confined process; a machine that cannot confine it runs nothing.
 
     Sees: one row. Costs: a process of some 60 ms a row, `workers` at a time, and the program's own time.
@@ -57,15 +53,10 @@ class RunPython(Filter):
         "tests_fail": "an assertion fails or the program breaks", "runs_wild": "out of memory, or a flood", "timeout": "no end in time",
         "no_tests": "no tests",
     }  # fmt: skip
-    asks: ClassVar[bool] = True
 
     def needs(self) -> tuple[str, ...]:
         """The tests."""
         return (self.tests,)
-
-    async def verdicts(self, rows: Sequence[Row], doors: Doors | None = None) -> list[Verdict]:  # noqa: ARG002
-        """One verdict a row; a run goes on meanwhile."""
-        return [self.named(verdict) for verdict in await asyncio.to_thread(self.judge_group, rows)]
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict a row, several programs at a time."""

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from synth.filters.base import Filter, text_of
+from synth.filters.base import WorkFilter, text_of
 from synth.records import Row, Verdict
 from synth.verifiers import run_sql as verifier
 from synth.verifiers.run_python import code_in
 
-if TYPE_CHECKING:
-    from synth.calls.door import Doors
-
 
 @dataclass(frozen=True, kw_only=True)
-class RunSql(Filter):
+class RunSql(WorkFilter):
     """Runs each row's query, read only, on a copy in memory of its SQLite database, in a confined process.
 
     Sees: one row. Costs: some 800 short queries a CPU-second; 60 ms for the process, which up to 200 rows share.
@@ -58,15 +54,10 @@ class RunSql(Filter):
         "other_rows": "other rows", "query_fails": "it does not run or does more than read",
         "timeout": "no end in time", "no_gold": "nothing to compare with",
     }  # fmt: skip
-    asks: ClassVar[bool] = True
 
     def needs(self) -> tuple[str, ...]:
         """The gold query."""
         return (self.gold,)
-
-    async def verdicts(self, rows: Sequence[Row], doors: Doors | None = None) -> list[Verdict]:  # noqa: ARG002
-        """One verdict a row; a run goes on meanwhile."""
-        return [self.named(verdict) for verdict in await asyncio.to_thread(self.judge_group, rows)]
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict a row, all in one process."""

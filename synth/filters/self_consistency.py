@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar, Literal
 
-from synth.filters.base import GroupFilter
+from synth.errors import WrongUse
+from synth.filters.base import GroupFilter, meta_of
 from synth.records import Row, Verdict
 from synth.verifiers.math_equal import canonical
 
@@ -21,8 +22,11 @@ class SelfConsistency(GroupFilter):
 
     Args:
         min_share: the winner's least share of all draws, those without an answer included (0 to 1).
-        min_votes: the winner's least number of votes.
+        min_votes: the winner's least number of votes (of voters, where `voter` is given).
         answer: name of the field to vote on.
+        weight: name of a field with a number (0 or more) that a draw's vote counts, such as a critic's score or a ranker's; None for 1.
+        voter: name of a field (or fact about the call, such as `teacher`) whose values have one vote each, shared out over their draws:
+            teachers or prompts agree, whatever number of draws each has; None for a vote a draw.
         ties: `drop` keeps none where two answers share the lead, `keep` the draws of all that lead.
 
     Reasons:
@@ -30,7 +34,7 @@ class SelfConsistency(GroupFilter):
         weak_majority: no answer reached `min_share` and `min_votes`, or two tied for the lead.
         no_vote: the draw has no answer.
 
-    Marks: `winner`, `votes` (for the winner), `draws`, `share`.
+    Marks: `winner`, `votes` (for the winner, weighed), `draws`, `share` (of all votes).
 
     Example:
         >>> rows = [{"question": "q", "answer": a} for a in ("26", "$26.00", "18")]
@@ -40,8 +44,10 @@ class SelfConsistency(GroupFilter):
     """
 
     min_share: float = 0.5
-    min_votes: int = 2
+    min_votes: float = 2
     answer: str = "answer"
+    weight: str | None = None
+    voter: str | None = None
     ties: Literal["drop", "keep"] = "drop"
 
     reads: ClassVar[tuple[str, ...]] = ("answer",)
@@ -56,12 +62,36 @@ class SelfConsistency(GroupFilter):
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict per draw."""
         votes = [None if row.get(self.answer) is None else canonical(str(row[self.answer])) for row in rows]
-        ranked = Counter(v for v in votes if v is not None).most_common()
-        winner, count = ranked[0] if ranked else (None, 0)
-        leading = {answer for answer, n in ranked if n == count}
-        clear = (len(leading) == 1 or self.ties == "keep") and count >= self.min_votes and count >= self.min_share * len(rows)
-        marks = {"winner": winner, "votes": count, "draws": len(rows), "share": round(count / max(1, len(rows)), 4)}
+        weights = self.weights(rows)
+        sums: dict[str, float] = {}
+        for vote, weight in zip(votes, weights, strict=True):
+            if vote is not None:
+                sums[vote] = round(sums.get(vote, 0) + weight, 9)
+        best, total = max(sums.values(), default=0), round(sum(weights), 9)
+        leading = {answer for answer, n in sums.items() if n == best}
+        enough = best >= self.min_votes and best >= self.min_share * total and best > 0
+        clear = (len(leading) == 1 or self.ties == "keep") and enough
+        marks = {"winner": min(leading, default=None), "votes": best, "draws": len(rows), "share": round(best / total, 4) if total else 0.0}
         return [Verdict(clear and v in leading, _reason(v, leading, clear=clear), marks) for v in votes]
+
+    def weights(self, rows: Sequence[Row]) -> list[float]:
+        """What each draw's vote counts.
+
+        Raises:
+            WrongUse: a weight that is no number from 0 on.
+        """
+        weights = [self._weight(row) for row in rows] if self.weight else [1] * len(rows)
+        if self.voter is None:
+            return list(weights)
+        voters = [str(meta_of(row, self.voter)) for row in rows]
+        return [weight / voters.count(voter) for weight, voter in zip(weights, voters, strict=True)]
+
+    def _weight(self, row: Row) -> float:
+        found = row.get(str(self.weight))
+        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found < inf:
+            todo = "Let a filter or a parser write it, or name another field."
+            raise WrongUse(f"self_consistency:weight={self.weight}", f"{found!r} in row {row.get('id', '')}", "a number from 0 on", todo)
+        return float(found)
 
 
 def _reason(vote: str | None, leading: set[str], *, clear: bool) -> str:

@@ -165,6 +165,7 @@ def read_chat(value: Mapping[str, Any]) -> Completion:
         reasoning_tokens=_detail(usage.get("completion_tokens_details"), "reasoning_tokens"),
         reasoning=_text(message.get("reasoning_content") or message.get("reasoning")),
         refusal=_text(message.get("refusal")),
+        logprobs=(choice.get("logprobs") or {}).get("content") if isinstance(choice.get("logprobs"), dict) else None,
     )
 
 

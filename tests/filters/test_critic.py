@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from synth.errors import WrongUse
+from synth.errors import BudgetReached, WrongUse
 from synth.filters._calibrate import NotEnoughEvidence
 from synth.filters.critic import Critic
 from tests.conftest import chat, serving
@@ -61,7 +61,7 @@ def test_a_forged_fence_stays_inside_the_fence():
     critic = Critic(teacher="simulated/critic:miss=0,false_alarm=0,no_marker=0")
     _, dropped = critic.split([{**ROW, "rationale": FORGED, "answer": "5"}, {**ROW, "rationale": "2 + 2 = 5", "answer": "5"}])
     assert [row["reason"] for row in dropped] == ["critic_rejects", "critic_rejects"]
-    one, two = (critic.step.request(critic.loaded.values({**ROW, "rationale": r}), model="m", family="f") for r in (FORGED, "2 + 2 = 4"))
+    one, two = (critic.step().request(critic.loaded.values({**ROW, "rationale": r}), model="m", family="f") for r in (FORGED, "2 + 2 = 4"))
     fences = [r.messages[-1]["content"].split()[1] for r in (one, two)]
     assert fences[0] != fences[1]
     assert one.messages[-1]["content"].count(f"===== {fences[0]}") == 4
@@ -100,3 +100,64 @@ def test_canaries_tell_a_gullible_critic_from_a_careful_one():
         gullible = Critic(teacher="openai/m", api_base=server.url).canaries(right)
     assert gullible.pop("empty") == 0  # nobody is asked
     assert set(gullible.values()) == {1.0}
+
+
+def verdicts_by_model(**said):
+    return serving(lambda body, count: chat(f"<critique>-</critique><verdict>{said[body['model']]}</verdict>", model=body["model"]))
+
+
+def test_a_panel_is_asked_and_each_member_has_the_same_weight():
+    with verdicts_by_model(a="yes", b="yes", c="no") as server:
+        panel = Critic(teacher="openai/a", panel=("openai/b", "openai/c"), votes=2, api_base=server.url)
+        verdict = panel.judge(ROW)
+        assert len(server.bodies) == 6
+    assert verdict.keep
+    assert verdict.marks["score"] == 0.6667
+    assert verdict.marks["members"] == {"a": 1.0, "b": 1.0, "c": 0.0}
+    assert sum(calls for _, _, calls in panel.questions(4)) == 24
+    with verdicts_by_model(a="hm", b="no", c="hm") as server:
+        assert Critic(teacher="openai/a", panel=("openai/b", "openai/c"), api_base=server.url).judge(ROW).reason == "critic_rejects"
+
+
+def test_a_rubric_is_scaled():
+    grades = {"scale": {"1": 0, "2": 0.25, "3": 0.5, "4": 0.75, "5": 1}, "least": 0.75, "pack": "critic_rubric"}
+    row = {"question": "q", "completion": "c"}
+    for said, keep in (("4", True), ("3", False)):
+        with verdicts_by_model(m=said) as server:
+            assert Critic(teacher="openai/m", api_base=server.url, **grades).judge(row).keep is keep
+
+
+def with_logprobs(text, *tokens):
+    reply = chat(text)
+    reply["choices"][0]["logprobs"] = {
+        "content": [{"token": t, "logprob": lp, "top_logprobs": [{"token": o, "logprob": p} for o, p in top]} for t, lp, top in tokens]
+    }
+    return reply
+
+
+def test_probabilities_of_the_last_verdict_token_weigh():
+    top = [("yes", -0.3), ("no", -1.4), ("maybe", -3.0)]
+    tokens = [("no", -0.01, [("no", -0.01)]), ("<verdict>", 0.0, []), ("yes", -0.3, top), ("</verdict>", 0.0, [])]
+    with serving(lambda body, count: with_logprobs("<critique>no</critique><verdict>yes</verdict>", *tokens)) as server:
+        verdict = Critic(teacher="openai/m", api_base=server.url, weigh="probability", scale={"yes": 1, "no": 0}).judge(ROW)
+        assert server.bodies[0]["logprobs"] is True
+        assert server.bodies[0]["top_logprobs"] == 20
+    yes, no = 2.718281828**-0.3, 2.718281828**-1.4
+    assert verdict.marks["score"] == pytest.approx(yes / (yes + no), abs=1e-4)
+
+
+def test_missing_log_probabilities_are_no_silent_fallback():
+    with verdicts_by_model(m="yes") as server, pytest.raises(WrongUse, match="no log-probabilities"):
+        Critic(teacher="openai/m", api_base=server.url, weigh="probability").judge(ROW)
+
+
+def test_a_budget_holds_in_a_library_too(tmp_path):
+    rows = [{**ROW, "rationale": f"{n}"} for n in range(50)]
+    with verdicts_by_model(m="yes") as server:
+        with pytest.raises(WrongUse, match="no price"):
+            Critic(teacher="openai/m", api_base=server.url, budget=1.0).split(rows)
+        assert not server.bodies
+    dear = chat("<critique>-</critique><verdict>yes</verdict>", usage={"prompt_tokens": 1000, "completion_tokens": 100})
+    with serving(lambda body, count: dear) as server, pytest.raises(BudgetReached):
+        Critic(teacher="openai/gpt-4o", api_base=server.url, budget=0.05, journal=str(tmp_path)).split(rows)
+    assert 0 < len(server.bodies) < 50

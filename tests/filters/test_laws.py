@@ -12,6 +12,7 @@ import pytest
 from synth import registry
 from synth.filters._model import fit
 from synth.filters.base import run_async
+from tests import tiny
 from tests.conftest import write
 
 Q = {"question": "q", "answer": "4", "target": "4", "rationale": "2 + 2 = 4", "completion": "2 + 2 = 4 #### 4", "finish_reason": "stop"}
@@ -62,13 +63,37 @@ CASES = {
         {"question": q, "answer": a, "target": "4"} for q, a in (("hard", "1"), ("hard", "2"), ("easy", "4"), ("fair", "4"), ("fair", "5"), ("fair", None))
     ] + [{"question": "unknown", "answer": "4"}]),
     "trained": ({"model": MODEL, "least": 0.5}, SUMS[:6]),
+    "semantic_duplicate": ({"embedding": "hashing"}, [{"question": LONG + end} for end in (" now", " Now", " then 5")] + [{"question": "x"}]),
+    "diversity": ({"most": 2, "method": "deita", "far": 0.2, "embedding": "hashing"}, [{"question": t} for t in (LONG, LONG + " now", "one two three", "x y")]),
+    "entailment": ({"model": tiny.nli, "premise": "source", "unknown": "drop"}, [
+        {"source": "red pen", "answer": t} for t in ("a red pen", "not red pen", "old house")
+    ] + [{"answer": "a red pen"}]),
+    "ifd": ({"model": tiny.causal, "least": 0.99, "most": 1.02, "unknown": "drop"}, [
+        {"question": q, "completion": c}
+        for q, c in (("", "it is a red pen"), ("What is 2", "it is a red pen"), ("What is a a a a", "pen pen pen"), ("What is it", "a"), ("q", ""), ("red red", "2 2"))
+    ]),
+    "learnability": ({"student": tiny.causal, "reference": tiny.other, "most": 1}, [{"question": q, "completion": "a red pen"} for q in "ab"]),
+    "semantic_entropy": ({"most": 0.6}, [
+        {"question": q, "answer": a}
+        for q, a in (("q", "4"), ("q", "$4"), ("q", "four"), ("q", "5"), ("q", ""), ("r", "1"), ("r", "2"), ("r", "3"))
+    ]),
+    "pairwise": ({"teacher": "simulated/critic"}, [{"question": "q", "chosen": "a", "rejected": "a"}]),
+    "process_critic": ({"teacher": "simulated/critic"}, [{"question": "q", "rationale": ""}]),
+    "universal_self_consistency": ({"teacher": "simulated/critic"}, [{"question": "q", "rationale": "a"}] * 2),
     "critic": ({"teacher": "simulated/critic:miss=0,false_alarm=0,no_marker=0"}, [Q, WRONG, {**Q, "rationale": ""}]),
 }  # fmt: skip
-ELSEWHERE = {"critic": {"critic_unreadable", "critic_failed"}}
+# Reasons that the named files' own tests produce, with a server that says so.
+_ASKED = {"critic_unreadable", "critic_failed"}
+ELSEWHERE = {
+    "critic": _ASKED, "pairwise": {*_ASKED, "prefers_rejected", "tie"}, "process_critic": {*_ASKED, "wrong_step"},
+    "universal_self_consistency": {"critic_failed", "no_choice", "not_chosen"}, "semantic_entropy": {"critic_failed"},
+}  # fmt: skip
+NONE_KEPT = {"pairwise", "process_critic"}
 
 
-def build(name):
-    return registry.build("synth.filters", {"name": name, **CASES[name][0]})
+def build(name, **more):
+    given = {key: value() if callable(value) else value for key, value in CASES[name][0].items()}
+    return registry.build("synth.filters", {"name": name, **given, **more})
 
 
 def test_all_filters_have_cases():
@@ -93,7 +118,7 @@ def test_kept_and_dropped_are_all_and_reasons_are_declared(name):
     assert len(kept) + len(dropped) == len(rows)
     assert {row["reason"] for row in dropped} == set(part.reasons) - ELSEWHERE.get(name, set())
     assert all(row["marks"][name]["keep"] is not True for row in dropped)
-    assert kept
+    assert kept or name in NONE_KEPT
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -114,7 +139,7 @@ def test_order_changes_no_verdict(name):
 
 @pytest.mark.parametrize("name", CASES)
 def test_mark_mode_keeps_all_rows_and_their_verdicts(name):
-    part = registry.build("synth.filters", {"name": name, **CASES[name][0], "mode": "mark"})
+    part = build(name, mode="mark")
     kept, dropped = part.split(CASES[name][1])
     assert not dropped
     assert all(name in row["marks"] for row in kept)

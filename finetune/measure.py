@@ -1,0 +1,143 @@
+"""What small local models say about texts: the worker behind filters that embed, entail or measure likelihood.
+
+`python -m finetune.measure embed|entail|loss MODEL` reads one JSON object a line and answers with one a line:
+`embed`: {"texts": [...]} -> {"vectors": base64 of float32 [N, D], unit length, "dim": D};
+`entail`: {"pairs": [[premise, hypothesis], ...]} -> {"entailment": [N], "contradiction": [N]} (probabilities);
+`loss`: {"pairs": [[prompt, text], ...]} -> {"nll": [N] (mean nats a token of the text), "tokens": [N]}.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from finetune import student
+from synth.worker import serve
+
+# Texts side by side; they are sorted by length first, so that little of a batch is padding.
+BATCH = 32
+
+
+class _Model:
+    """A model with its tokenizer on the best device that is there."""
+
+    def __init__(self, kind: str, path: str) -> None:
+        import torch  # noqa: PLC0415
+        import transformers  # noqa: PLC0415
+
+        self.torch = torch
+        self.path = path
+        if kind == "loss":
+            model, self.tokenizer = student.load_student(path)
+        else:
+            loader = transformers.AutoModel if kind == "embed" else transformers.AutoModelForSequenceClassification
+            self.tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+            model = loader.from_pretrained(path)
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.model = model.to(self.device).eval()
+        limit = getattr(model.config, "max_position_embeddings", 512)
+        self.limit = min(self.tokenizer.model_max_length, limit, _setting(path, "sentence_bert_config.json", "max_seq_length") or limit)
+
+    def batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Places of texts of like length."""
+        order = sorted(range(len(lengths)), key=lambda place: lengths[place])
+        for start in range(0, len(order), BATCH):
+            yield order[start : start + BATCH]
+
+    def encoded(self, *texts: list[str]) -> Any:
+        """A padded batch."""
+        return self.tokenizer(*texts, padding=True, truncation=True, max_length=self.limit, return_tensors="pt").to(self.device)
+
+
+def _setting(path: str, file: str, name: str) -> Any:
+    """A value of a JSON file beside the model; None where there is none."""
+    place = Path(path) / file
+    return json.loads(place.read_text(encoding="utf-8")).get(name) if place.is_file() else None
+
+
+def embed(model: _Model, message: dict[str, Any]) -> dict[str, Any]:
+    """Unit vectors: the mean over tokens, or the first token where the model's own pooling file says so."""
+    torch, texts = model.torch, message["texts"]
+    first = bool(_setting(model.path, "1_Pooling/config.json", "pooling_mode_cls_token"))
+    found: list[Any] = [None] * len(texts)
+    for places in model.batches([len(text) for text in texts]):
+        tokens = model.encoded([texts[place] for place in places])
+        with torch.no_grad():
+            states = model.model(**tokens).last_hidden_state.float()
+        mask = tokens["attention_mask"][:, :, None].float()
+        pooled = states[:, 0] if first else (states * mask).sum(1) / mask.sum(1).clamp(min=1)
+        for place, vector in zip(places, torch.nn.functional.normalize(pooled, dim=-1).cpu(), strict=True):
+            found[place] = vector
+    table = torch.stack(found).numpy() if found else None
+    return {
+        "vectors": base64.b64encode(table.tobytes()).decode() if table is not None else "",
+        "dim": int(table.shape[1]) if table is not None else 0,
+    }
+
+
+def entail(model: _Model, message: dict[str, Any]) -> dict[str, Any]:
+    """Probabilities of the labels that the model itself calls entailment and contradiction."""
+    torch, pairs = model.torch, message["pairs"]
+    names = {str(name).casefold(): int(place) for place, name in model.model.config.id2label.items()}
+    yes = next(place for name, place in names.items() if name.startswith("entail"))
+    no = next((place for name, place in names.items() if name.startswith("contra")), None)
+    found: list[tuple[float, float]] = [(0.0, 0.0)] * len(pairs)
+    for places in model.batches([len(left) + len(right) for left, right in pairs]):
+        tokens = model.encoded([pairs[p][0] for p in places], [pairs[p][1] for p in places])
+        with torch.no_grad():
+            shares = model.model(**tokens).logits.float().softmax(-1).cpu()
+        for place, share in zip(places, shares, strict=True):
+            found[place] = (float(share[yes]), float(share[no]) if no is not None else 0.0)
+    return {"entailment": [yes for yes, _ in found], "contradiction": [no for _, no in found]}
+
+
+def loss(model: _Model, message: dict[str, Any]) -> dict[str, Any]:
+    """Mean negative log-likelihood of each text behind its prompt; the prompt's own tokens do not count."""
+    torch, pairs = model.torch, message["pairs"]
+    start = model.tokenizer.bos_token_id if model.tokenizer.bos_token_id is not None else model.tokenizer.eos_token_id
+    nll, count = [0.0] * len(pairs), [0] * len(pairs)
+    ids = [_ids(model, prompt, text, start) for prompt, text in pairs]
+    for places in model.batches([len(whole) for whole, _ in ids]):
+        width = max(len(ids[place][0]) for place in places)
+        tokens = torch.tensor([ids[p][0] + [start] * (width - len(ids[p][0])) for p in places], device=model.device)
+        mask = torch.tensor([[1] * len(ids[p][0]) + [0] * (width - len(ids[p][0])) for p in places], device=model.device)
+        with torch.no_grad():
+            logits = model.model(input_ids=tokens, attention_mask=mask).logits.float()[:, :-1]
+        each = torch.nn.functional.cross_entropy(logits.transpose(1, 2), tokens[:, 1:], reduction="none")
+        for row, place in enumerate(places):
+            whole, said = ids[place]
+            count[place] = min(said, len(whole) - 1)
+            nll[place] = float(each[row, len(whole) - 1 - count[place] : len(whole) - 1].mean()) if count[place] else 0.0
+    return {"nll": nll, "tokens": count}
+
+
+def _ids(model: _Model, prompt: str, text: str, start: int) -> tuple[list[int], int]:
+    """(start token, prompt and text as ids, how many of the text's); a long prompt loses its beginning, never its end."""
+    said = model.tokenizer(text, add_special_tokens=False)["input_ids"][: model.limit - 1]
+    before = model.tokenizer(prompt, add_special_tokens=False)["input_ids"] if prompt else []
+    room = model.limit - 1 - len(said)
+    return [start, *(before[-room:] if room > 0 else []), *said], len(said)
+
+
+KINDS: dict[str, Callable[[_Model, dict[str, Any]], dict[str, Any]]] = {"embed": embed, "entail": entail, "loss": loss}
+
+
+def main(kind: str, path: str) -> None:
+    """Answers until the input ends."""
+    try:
+        model = _Model(kind, path)
+        if kind == "entail" and not any(str(name).casefold().startswith("entail") for name in model.model.config.id2label.values()):
+            raise ValueError(f"the model's labels are {', '.join(map(str, model.model.config.id2label.values()))}; none is entailment")
+    except Exception as error:  # noqa: BLE001 - the parent says it to the user
+        why, todo = f"{type(error).__name__}: {error}"[:300], "Give a folder with a saved model, or a name of the hub."
+        sys.stdout.write(json.dumps({"error": why, "todo": todo}) + "\n")
+        return
+    serve(lambda message: KINDS[kind](model, message))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

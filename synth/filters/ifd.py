@@ -1,0 +1,74 @@
+"""Keeps rows by how much their instruction helps a small model to say their answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp
+from typing import ClassVar
+
+from synth.filters.base import WorkFilter, text_of
+from synth.measures import losses
+from synth.records import Row, Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ifd(WorkFilter):
+    """Instruction-following difficulty: exp(loss of the answer behind its question - loss of the answer alone).
+
+    Li et al., "From Quantity to Quality", arXiv:2308.12032, equation 4, as a ratio of perplexities. Above 1 the question
+    makes the answer less
+    likely: the two do not belong together. Near 0 the question says it all. Long answers come out higher: compare with a random choice.
+
+    Sees: one row. Costs: nothing but time: two passes of the model a row.
+
+    Args:
+        model: the student, or another causal language model: a folder or a name of the hub.
+        prompt: the field with the instruction, formatted as the student will see it.
+        field: the field with the answer; the raw reply where a row lacks it.
+        least: rows below are too easy (above 0).
+        most: rows above do not belong together.
+
+    Reasons:
+        too_easy: the question gives the answer away.
+        misaligned: the question makes the answer less likely.
+        nothing_to_say: the answer has no tokens (unknown).
+
+    Marks: `ifd`, `nll` (nats a token behind the question), `tokens`.
+
+    Example:
+        >>> part = Ifd(model="Qwen/Qwen2.5-0.5B", least=0.2)
+        >>> part.verdict_of(1.2, 2.0, 9).marks["ifd"], part.verdict_of(2.2, 2.0, 9).reason, part.verdict_of(0.1, 2.0, 9).reason
+        (0.4493, 'misaligned', 'too_easy')
+    """
+
+    model: str
+    prompt: str = "question"
+    field: str = "completion"
+    least: float = 0.0
+    most: float = 1.0
+
+    reasons: ClassVar[dict[str, str]] = {
+        "too_easy": "gives the answer away",
+        "misaligned": "makes the answer less likely",
+        "nothing_to_say": "no tokens",
+    }
+
+    def needs(self) -> tuple[str, ...]:
+        """The instruction."""
+        return (self.prompt,)
+
+    def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
+        """One verdict a row, the model asked about many at once."""
+        said = [(str(row.get(self.prompt) or ""), str(row.get(self.field) or text_of(row))) for row in rows]
+        found = losses([*said, *(("", text) for _, text in said)], self.model)
+        pairs = zip(found[: len(said)], found[len(said) :], strict=True)
+        return [self.verdict_of(behind, alone, tokens) for (behind, tokens), (alone, _) in pairs]
+
+    def verdict_of(self, behind: float, alone: float, tokens: int) -> Verdict:
+        """The verdict for the mean losses (nats a token) behind the question and alone."""
+        if not tokens:
+            return Verdict(None, "nothing_to_say", {"ifd": None, "nll": 0.0, "tokens": 0})
+        ifd = exp(min(50.0, behind - alone))
+        reason = "misaligned" if ifd > self.most else "too_easy" if ifd < self.least else ""
+        return Verdict(not reason, reason, {"ifd": round(ifd, 4), "nll": round(behind, 4), "tokens": tokens})

@@ -1,0 +1,124 @@
+"""Keeps the draw that agrees best with the others, where answers cannot be compared by value."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from synth.errors import TeacherError
+from synth.filters._asking import AskingFilter
+from synth.filters.base import text_of
+from synth.filters.process_critic import number_of
+from synth.records import Row, Verdict
+
+if TYPE_CHECKING:
+    from synth.calls.door import Doors
+    from synth.packs import Pack, Step
+    from synth.walk import Reading
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniversalSelfConsistency(AskingFilter):
+    """Shows a teacher all draws of a seed and asks which agrees best with the rest (Chen et al., arXiv:2311.17311).
+
+    Models favour places in a list: the draws are shown in several orders, each at another place, and the draw chosen most often is
+    kept, and any of the same words.
+
+    Sees: all draws of one seed. Costs: `orders` calls a seed, and one more for each unreadable choice.
+
+    Args:
+        teacher: PROVIDER/MODEL, or inside a run the role of a `--teacher ROLE=T`.
+        pack: a pack with the inputs question and candidates, which says the number of one.
+        field: the text that is shown; the raw reply where a row lacks it.
+        orders: how many orders.
+        journal: folder for the replies when used as a library, so that nothing is paid for twice.
+        api_base: endpoint when used as a library.
+        concurrency: most calls in flight when used as a library.
+        budget: dollars for one `split` when used as a library.
+
+    Reasons:
+        not_chosen: another draw was chosen.
+        no_choice: no draw was chosen most often, or none could be read (unknown).
+        critic_failed: no reply came (unknown).
+
+    Marks: `chosen` (in how many orders this draw was), `orders` (how many could be read).
+
+    Example:
+        >>> UniversalSelfConsistency(teacher="openai/gpt-4o", orders=3).questions(draws=8)[0][2]
+        3
+    """
+
+    pack: str = "judge_consistent"
+    field: str = "rationale"
+    orders: int = 2
+
+    group: ClassVar[str | None] = "draws"
+    reasons: ClassVar[dict[str, str]] = {
+        "not_chosen": "another draw was",
+        "no_choice": "no draw was chosen most often",
+        "critic_failed": "no reply came",
+    }
+
+    def needs(self) -> tuple[str, ...]:
+        """The question."""
+        return ("question",)
+
+    def calls(self, draws: int) -> float:
+        """One call an order, however many draws."""
+        return self.orders if draws > 1 else 0
+
+    def questions(self, draws: int) -> Sequence[tuple[Step, Pack, float]]:
+        """One call an order."""
+        return [(self.step(), self.loaded, self.calls(draws))]
+
+    async def about(self, row: Row, doors: Doors) -> Verdict:
+        """A single draw agrees with itself."""
+        return (await self.judged([row], doors))[0]
+
+    async def judged(self, rows: Sequence[Row], doors: Doors) -> list[Verdict]:
+        """One verdict a draw of one seed."""
+        texts = [str(row.get(self.field) or text_of(row)) for row in rows]
+        if len(set(texts)) == 1:
+            return [Verdict(True, "", {"chosen": 0, "orders": 0})] * len(rows)
+        question = rows[0].get("question")
+        values = [self.values({"question": question, "candidates": shown}) for shown in turned(sorted(set(texts)), self.orders)]
+        try:
+            said = await asyncio.gather(*(self.ask(shown, doors) for shown in values))
+        except TeacherError as error:
+            return [Verdict(None, "critic_failed", {"failure": error.kind})] * len(rows)
+        chosen = Counter(
+            shown["candidates"][(number_of(r, "choice") or 0) - 1]
+            for shown, r in zip(values, said, strict=True)
+            if not self.refused(r, shown)
+        )
+        return self._verdicts(texts, chosen)
+
+    def _verdicts(self, texts: Sequence[str], chosen: Counter[str]) -> list[Verdict]:
+        ranked = chosen.most_common(2)
+        clear = bool(ranked) and (len(ranked) == 1 or ranked[0][1] > ranked[1][1])
+        marks = [{"chosen": chosen[text], "orders": chosen.total()} for text in texts]
+        if not clear:
+            return [Verdict(None, "no_choice", mark) for mark in marks]
+        won = [text == ranked[0][0] for text in texts]
+        return [Verdict(keep, "" if keep else "not_chosen", mark) for keep, mark in zip(won, marks, strict=True)]
+
+    def refused(self, reading: Reading, values: Row) -> bool:
+        """Whether no candidate is named."""
+        found = number_of(reading, "choice")
+        return found is None or not 1 <= found <= len(values["candidates"])
+
+
+def turned(texts: Sequence[str], times: int) -> list[list[str]]:
+    """Several orders of texts, in which each stands at another place: a shuffle that depends on the texts alone, turned on.
+
+    >>> first, second = turned(["a", "b", "c", "d"], 2)
+    >>> first == second[2:] + second[:2], sorted(first)
+    (True, ['a', 'b', 'c', 'd'])
+    """
+    base = random.Random("\n".join(texts)).sample(list(texts), len(texts))
+    cuts = [order * len(base) // times for order in range(times)]
+    return [base[cut:] + base[:cut] for cut in cuts]

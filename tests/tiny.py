@@ -1,0 +1,70 @@
+"""Small real models made on the spot, once a test process."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import cache
+from pathlib import Path
+
+FACTS = ["red pen", "blue pen", "old house", "new house", "tall tree", "small dog", "big dog", "green hat"]
+
+
+@cache
+def causal(seed: int = 0) -> str:
+    """A causal model with random weights."""
+    from finetune import scratch
+
+    model, tokenizer = scratch.build("scratch:tiny", [f"What is {n} + {n} ? it is a {fact}" for n, fact in enumerate(FACTS)], seed)
+    return _saved(model, tokenizer)
+
+
+def other() -> str:
+    """Another one with the same tokenizer."""
+    return causal(1)
+
+
+@cache
+def nli() -> str:
+    """A three-way classifier that learned: what begins with "a" follows, with "not" contradicts, all else does neither."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "not", "a", *sorted({word for fact in FACTS for word in fact.split()})]
+    raw = Tokenizer(models.WordLevel({word: n for n, word in enumerate(words)}, unk_token="[UNK]"))
+    raw.pre_tokenizer = pre_tokenizers.Whitespace()
+    raw.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="[PAD]", unk_token="[UNK]", model_max_length=32)
+    torch.manual_seed(0)
+    labels = {0: "contradiction", 1: "entailment", 2: "neutral"}
+    model = BertForSequenceClassification(
+        BertConfig(
+            vocab_size=len(words), hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, max_position_embeddings=32, initializer_range=0.2,
+            hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, id2label=labels, label2id={v: k for k, v in labels.items()},
+        )
+    )  # fmt: skip
+    pairs = [
+        (f"{other}{a}", f"{word}{b}", n)
+        for a in FACTS[:4]
+        for b in FACTS[:4]
+        for n, word in enumerate(("not ", "a ", ""))
+        for other in ("", "a ")
+    ]
+    tokens = tokenizer([a for a, _, _ in pairs], [b for _, b, _ in pairs], padding=True, return_tensors="pt")
+    wanted, optimizer = torch.tensor([label for _, _, label in pairs]), torch.optim.AdamW(model.parameters(), 3e-3)
+    for _ in range(60):
+        loss = torch.nn.functional.cross_entropy(model(**tokens).logits, wanted)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.05
+    return _saved(model, tokenizer)
+
+
+def _saved(model, tokenizer) -> str:
+    folder = Path(tempfile.mkdtemp()) / "model"
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
