@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from synth.command_group import CommandGroup
-from synth.errors import WrongUse
-
-Options = Callable[[Callable[..., Any]], Callable[..., Any]]
+from synth.options import run_options, sets, with_teacher
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,66 +22,6 @@ def main() -> None:
     4 stopped by the budget; 5 stopped by the provider or the machine; 130 interrupted. 3, 4, 5 and 130 resume
     when the same command runs again.
     """
-
-
-def _sets(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, Any]:  # noqa: ARG001
-    import yaml  # noqa: PLC0415
-
-    pairs = [value.partition("=") for value in values]
-    bad = next((p for p in pairs if not p[1]), None)
-    if bad:
-        raise WrongUse("--set", repr(bad[0]), "STEP.key=value", "For example --set rationale.sampling.temperature=0.2.")
-    try:
-        return {key: yaml.safe_load(value) for key, _, value in pairs}
-    except yaml.YAMLError as error:
-        raise WrongUse("--set", f"a value that is no YAML ({error})", "STEP.key=value", "Quote the value.") from error
-
-
-def _roles(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, str]:  # noqa: ARG001
-    pairs = [value.partition("=") if "/" not in value.partition("=")[0] else ("", "", value) for value in values]
-    return {(role if equals else "teacher"): (name if equals else (name or role)) for role, equals, name in pairs}
-
-
-def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    options = [
-        click.option(
-            "--input",
-            "source",
-            required=True,
-            metavar="FILE",
-            help="Seeds: .jsonl .json .csv .parquet, - or a dataset name.",
-        ),
-        click.option(
-            "--teacher",
-            "teachers",
-            multiple=True,
-            callback=_roles,
-            metavar="[ROLE=]T",
-            help="openai/MODEL, PROVIDER/MODEL, simulated/NAME, replay/FILE.",
-        ),
-        click.option("--limit", type=click.IntRange(1), help="Only the first N seeds."),
-        click.option("--draws", type=click.IntRange(1), help="Completions per sample."),
-        click.option("--seed", type=int, help="Sampling seed; draw k asks with seed + k."),
-        click.option(
-            "--set",
-            "overrides",
-            multiple=True,
-            callback=_sets,
-            metavar="STEP.key=value",
-            help="Change the pack for this run.",
-        ),
-        click.option("--id-column", default="id", show_default=True, help="Column with your own ids."),
-        click.option("--api-base", metavar="URL", help="Another OpenAI-compatible endpoint."),
-        click.option("--price", metavar="IN,OUT", help="Dollars per million tokens; IN,OUT,CACHED where cached input is cheaper."),
-        click.option("--concurrency", type=click.IntRange(1), default=64, show_default=True, help="Calls in flight at most."),
-        click.option("--rpm", type=click.FloatRange(min=0, min_open=True), help="Requests a minute at most."),
-        click.option("--reuse", multiple=True, metavar="DIR", help="Another run's folder, whose replies serve this one too."),
-        click.option("--batch", is_flag=True, help="Ask OpenAI's Batch API: about half the price, up to a day of waiting."),
-        click.option("--tpm", type=click.FloatRange(min=0, min_open=True), help="Tokens a minute at most, in and out."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 @main.command()
@@ -99,7 +36,7 @@ def packs() -> None:
 @main.command()
 @click.argument("pack")
 @click.option("--input", "source", metavar="FILE", help="Render the first seed of this file.")
-@click.option("--set", "overrides", multiple=True, callback=_sets, metavar="STEP.key=value", help="Change the pack first.")
+@click.option("--set", "overrides", multiple=True, callback=sets, metavar="STEP.key=value", help="Change the pack first.")
 def show(pack: str, source: str | None, overrides: dict[str, Any]) -> None:
     """Show a pack: inputs, steps, filters, exports, and the first seed rendered."""
     from synth.show import describe, render_first  # noqa: PLC0415
@@ -112,7 +49,7 @@ def show(pack: str, source: str | None, overrides: dict[str, Any]) -> None:
 @main.command()
 @click.argument("pack")
 @click.option("--input", "source", metavar="FILE", help="Also check every row of this file.")
-@click.option("--set", "overrides", multiple=True, callback=_sets, metavar="STEP.key=value", help="Change the pack first.")
+@click.option("--set", "overrides", multiple=True, callback=sets, metavar="STEP.key=value", help="Change the pack first.")
 def check(pack: str, source: str | None, overrides: dict[str, Any]) -> None:
     """Check a pack, its cases and an input, without a call."""
     from synth.show import check_cases  # noqa: PLC0415
@@ -128,7 +65,7 @@ def check(pack: str, source: str | None, overrides: dict[str, Any]) -> None:
 
 @main.command()
 @click.argument("pack")
-@_run_options
+@run_options
 @click.option("--output", type=click.Path(path_type=Path), default=Path("nowhere"), metavar="DIR", help="A run's folder, to plan its rest.")
 def plan(pack: str, source: str, output: Path, **options: Any) -> None:
     """Say what a run would take: calls, tokens, dollars, time. No call is made.
@@ -138,12 +75,12 @@ def plan(pack: str, source: str, output: Path, **options: Any) -> None:
     from synth.plan import describe_plan  # noqa: PLC0415
     from synth.prepare import RunConfig, prepare  # noqa: PLC0415
 
-    click.echo(describe_plan(prepare(pack, source, output, RunConfig(**_with_teacher(options)))))
+    click.echo(describe_plan(prepare(pack, source, output, RunConfig(**with_teacher(options)))))
 
 
 @main.command()
 @click.argument("pack")
-@_run_options
+@run_options
 @click.option(
     "--output",
     required=True,
@@ -176,7 +113,7 @@ def run(ctx: click.Context, /, pack: str, source: str, output: Path, *, quiet: b
         options["concurrency"] = 1
     # Rows make no reference cycles: looking for them after every 700 new objects costs a sixth of the CPU.
     gc.set_threshold(100_000, 50, 50)
-    prepared = prepare(pack, source, output, RunConfig(**_with_teacher(options)))
+    prepared = prepare(pack, source, output, RunConfig(**with_teacher(options)))
     with progress(prepared, quiet=quiet):
         done = start(prepared)
     from synth.show import tally  # noqa: PLC0415
@@ -185,13 +122,6 @@ def run(ctx: click.Context, /, pack: str, source: str, output: Path, *, quiet: b
     if done.stopped:
         click.echo(f"synth: stopped: {done.stopped}. Everything so far is kept; the same command resumes.", err=True)
     ctx.exit(done.exit_code)
-
-
-def _with_teacher(options: dict[str, Any]) -> dict[str, Any]:
-    if not options["teachers"]:
-        todo = "For example --teacher openai/gpt-4o-mini, or --teacher simulated/slips to try without one."
-        raise WrongUse("--teacher", "none", "at least one teacher", todo)
-    return options
 
 
 @main.command()
@@ -258,6 +188,26 @@ def filter_(source: str, output: Path, filters: tuple[str, ...], parser: str, gr
 
     click.echo(tally_table(counts))
     click.echo(f"kept -> {output}")
+
+
+@main.command()
+@click.argument("filter_", metavar="NAME[:key=value,...]")
+@click.option("--input", "source", required=True, metavar="FILE", help="Labelled rows that the filter was not made from.")
+@click.option("--target-precision", type=click.FloatRange(0, 1, min_open=True, max_open=True), required=True, help="To be promised.")
+@click.option(
+    "--confidence", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.9, show_default=True, help="Of the promise."
+)
+@click.option("--label", default="is_correct", show_default=True, help="Column that says whether a row is right.")
+@click.option("--group", default="question", show_default=True, help="Column that draws of one seed share.")
+@click.option(
+    "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The filter with its threshold (.json), for --filter."
+)
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="A reliability diagram (.svg).")
+def calibrate(filter_: str, source: str, output: Path, plot: Path | None, **options: Any) -> None:
+    """Find the threshold of a critic whose precision can be promised, or say how many labels are missing."""
+    from synth.sieve import calibrate_file  # noqa: PLC0415
+
+    click.echo(calibrate_file(filter_, source, output, plot, **options))
 
 
 @main.command()

@@ -16,8 +16,9 @@ from typing import Any
 from synth.calls.door import Doors
 from synth.errors import BudgetReached, PotstillError, Stopped, TeacherError, WrongUse
 from synth.filters.base import Filter
-from synth.packs import Pack, Step
+from synth.packs import Pack
 from synth.records import Completion, Exit, Row, Sample, Seed
+from synth.step import Step
 from synth.walk import Reading, ask_once
 
 

@@ -12,9 +12,10 @@ from typing import Any
 import orjson
 
 from synth.calls.price import FREE, Price
-from synth.packs import Pack, Step
+from synth.packs import Pack
 from synth.prepare import Prepared
 from synth.records import Request, Row
+from synth.step import Step
 from synth.tokens import A_MESSAGE, A_REQUEST, BY_BYTES, TokenCounter, counter
 
 # Seeds that are rendered to measure prompts.

@@ -68,11 +68,13 @@ def build(room: str, spec: Mapping[str, Any] | str, where: str = "") -> Any:
 
 
 def parse_spec(text: str, where: str = "") -> dict[str, Any]:
-    """`name:key=value,key=value` as a mapping; values are JSON where they parse, text where not.
+    """`name:key=value,key=value`, or a .json file with such a mapping; values are JSON where they parse, text where not.
 
     >>> parse_spec("length:least=10,most=200")
     {'name': 'length', 'least': 10, 'most': 200}
     """
+    if text.endswith(".json") and ":" not in text:
+        return _read_spec(Path(text), where)
     name, _, rest = text.partition(":")
     spec: dict[str, Any] = {"name": name.strip()}
     for pair in filter(None, _split_commas(rest)):
@@ -81,6 +83,16 @@ def parse_spec(text: str, where: str = "") -> dict[str, Any]:
             raise WrongUse(where or text, f"{pair!r}", "key=value", "Write NAME:key=value,key=value.")
         spec[key.strip()] = scalar(value.strip())
     return spec
+
+
+def _read_spec(path: Path, where: str) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WrongUse(where or str(path), f"{path}: {error}", "a file with {name: ..., parameter: value}", "Check the path.") from error
+    if not isinstance(found, dict) or "name" not in found:
+        raise WrongUse(where or str(path), f"no `name` in {path}", "{name: ..., parameter: value}", "`synth calibrate` writes such files.")
+    return found
 
 
 def scalar(text: str) -> Any:

@@ -21,6 +21,7 @@ from synth.datasets._card import make_card
 from synth.datasets._columns import Columns
 from synth.datasets._folder import Publisher
 from synth.errors import PotstillError
+from synth.filters._canaries import try_critics
 from synth.filters.base import run_async
 from synth.opening import open_doors, width
 from synth.pipeline import Tally, Walker, Window
@@ -133,6 +134,7 @@ class _Live:
             window = Window(Walker(self.pack, doors).walk, self._leave, width=width(self.config))
             window.on_stop = doors.hurry
             window.wanted = self._wanted
+            self._canaries = await try_critics(self.pack.filters(), doors, self.p.scan.rows)
             with _interrupts(window):
                 await window.run(self.p.seeds)
             await doors.keep_all()
@@ -229,6 +231,8 @@ class _Live:
                 for name, (calls, sent, said) in sorted(self.stats.steps.items())
             },
             "plan": self._plan.summary(),
+            "promises": {part.name: dict(part.promise) for part in self.pack.filters() if getattr(part, "promise", None)},
+            "canaries": self._canaries,
             "seconds": round(time.time() - self.started, 3),
         }  # fmt: skip
 

@@ -11,8 +11,9 @@ from synth.calls.journal import Journal, records
 from synth.datasets._card import tally_table
 from synth.datasets._folder import RunFolder
 from synth.errors import Unreadable, WrongUse
-from synth.packs import Pack, Step
+from synth.packs import Pack
 from synth.seeds import read_rows, write_jsonl
+from synth.step import Step
 from synth.strict_yaml import read_yaml
 from synth.teachers.base import load_reply, read_chat
 

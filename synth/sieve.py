@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import Any
 
 from synth import registry
 from synth.errors import Unreadable, WrongUse, did_you_mean
+from synth.filters._calibrate import NotEnoughEvidence
+from synth.filters._promise import card_lines, promised
+from synth.filters._reliability import plot as picture
 from synth.filters.base import Filter, run_async, split_rows
 from synth.parsers.base import Parser
 from synth.seeds import read_rows, write_jsonl
@@ -37,10 +41,38 @@ def sieve(source: str, output: Path, filters: Sequence[str], *, parser: str = "f
     views = [{**_view(row, reader), _PLACE: place} for place, row in enumerate(rows)]
     kept, dropped = run_async(split_rows(parts, [view for view in views if _UNREAD not in view], group=group))
     leaving = sorted([*dropped, *(_unread(view) for view in views if _UNREAD in view)], key=lambda view: int(view[_PLACE]))
+    measured = [(part.name, dict(found)) for part in parts if (found := getattr(part, "promise", None))]
+    if measured:
+        output.with_suffix(".md").write_text("\n".join([f"# {output.name}", "", *card_lines(measured), ""]), encoding="utf-8")
     write_jsonl(output, ({**rows[view[_PLACE]], "marks": view["marks"]} for view in kept))
     write_jsonl(output.with_name(f"{output.stem}.dropped.jsonl"), (_leave(rows[view[_PLACE]], view) for view in leaving))
     reasons = Counter(str(view["reason"]) for view in leaving)
     return {"asked": len(rows), "kept": len(kept), "dropped": dict(reasons), "failed": {}}
+
+
+def calibrate_file(
+    spec: str, source: str, output: Path, plot: Path | None = None, *, target_precision: float, confidence: float, label: str, group: str
+) -> str:
+    """Writes the filter `spec` with the threshold that the labelled rows of `source` promise; returns what to say of it.
+
+    Raises:
+        WrongUse: no such filter or file, rows without labels, or labels that promise nothing.
+    """
+    part: Filter = registry.build("synth.filters", spec, "NAME")
+    rows = list(read_rows(source))
+    _check(rows, [part], group, source)
+    try:
+        found = promised(part, rows, label=label, group=group, target_precision=target_precision, confidence=confidence)
+    except NotEnoughEvidence as error:
+        raise WrongUse(source, str(error), "labels that promise this precision", "Label more rows, or lower --target-precision.") from error
+    given = registry.parse_spec(spec)
+    output.write_text(json.dumps({**given, "least": found["least"], "promise": found}, indent=2) + "\n", encoding="utf-8")
+    if plot:
+        plot.write_text(picture(found["bins"]["before"], found["bins"]["after"], found["least"]), encoding="utf-8")
+    error_line = (
+        f"calibration error {found['error']['before']:.3f}, {found['error']['after']:.3f} with the curve ({found['curve']['kind']})"
+    )
+    return "\n".join([*card_lines([(part.name, found)]), f"- {error_line}", f"filter -> {output}"])
 
 
 def _check(rows: list[dict[str, Any]], parts: Sequence[Filter], group: str, source: str) -> None:

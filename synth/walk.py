@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from synth.calls.door import Doors
 from synth.errors import Unreadable
-from synth.packs import Step
 from synth.records import Completion, Row
+from synth.step import Step
 
 
 class Reading(NamedTuple):

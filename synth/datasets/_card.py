@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from synth.filters._promise import card_lines
+
 _HEAD = """---
 configs:
 - config_name: default
@@ -32,10 +34,23 @@ def make_card(run: dict[str, Any]) -> str:
         f"Tokens: {cost['prompt_tokens']:,} in, {cost['completion_tokens']:,} out. Cost: {_dollars(cost['usd'])}.",
         "",
         plan_table(run),
+        *_critics(run),
         *(["", "A simulated teacher wrote these rows: no model was asked."] if _simulated(run) else []),
         "",
     ]
     return "\n".join(lines)
+
+
+def _critics(run: dict[str, Any]) -> list[str]:
+    """What was measured of the critics: on labelled rows, and on forged ones before the run."""
+    lines = card_lines(run.get("promises", {}).items())
+    for critic, shares in run.get("canaries", {}).items():
+        forged = [share for kind, share in shares.items() if kind != "right"]
+        said = ", ".join(f"{kind} {share:.2f}" for kind, share in shares.items() if share and kind != "right") or "none"
+        lines.append(
+            f"- `{critic}` accepted {sum(forged) / len(forged):.2f} of forged rows ({said}) and {shares['right']:.2f} of right ones."
+        )
+    return ["", "## Critics", "", *lines] if lines else []
 
 
 def plan_table(run: dict[str, Any]) -> str:

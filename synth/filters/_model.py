@@ -13,6 +13,7 @@ import numpy as np
 from synth.errors import WrongUse
 from synth.filters._calibrate import calibrate
 from synth.filters._features import NAMES, features
+from synth.filters._promise import labels_of
 from synth.records import Row, group_by
 
 Array = np.ndarray[Any, Any]
@@ -50,7 +51,7 @@ class Model:
             NotEnoughEvidence: no threshold can be promised; says how many labels are missing.
         """
         found = calibrate(
-            self.scores(rows, group=group), _labels(rows, label), [str(row.get(group)) for row in rows],
+            self.scores(rows, group=group), labels_of(rows, label), [str(row.get(group)) for row in rows],
             target_precision=target_precision, confidence=confidence,
         )  # fmt: skip
         return replace(self, threshold=found.record())
@@ -92,7 +93,7 @@ def fit(
     Raises:
         WrongUse: a row without a label, or labels that are all alike.
     """
-    labels = np.array(_labels(rows, label), dtype=float)
+    labels = np.array(labels_of(rows, label), dtype=float)
     if not 0 < labels.mean() < 1:
         raise WrongUse(f"labels in {label!r}", "labels that are all alike", "right rows and wrong ones", "Label more rows.")
     known = {name: sorted({str(row.get(name)) for row in rows}) for name in columns}
@@ -126,10 +127,3 @@ def _table(rows: Sequence[Row], group: str, columns: Mapping[str, Sequence[str]]
         is_value = np.array([[float(str(row.get(name)) == value) for value in values] for row in rows])
         table = np.concatenate([table, is_value, is_value * table[:, :1], is_value * table[:, 1:2]], axis=1)
     return table
-
-
-def _labels(rows: Sequence[Row], label: str) -> list[bool]:
-    for place, row in enumerate(rows, 1):
-        if not isinstance(row.get(label), bool | int):
-            raise WrongUse(f"row {place}", f"{label} = {row.get(label)!r}", "true or false", "Label it, or name the column with label=.")
-    return [bool(row[label]) for row in rows]

@@ -18,7 +18,8 @@ from synth.records import Row, Verdict, group_by
 
 if TYPE_CHECKING:
     from synth.calls.door import Doors
-    from synth.packs import Pack, Step
+    from synth.packs import Pack
+    from synth.step import Step
 
 T = TypeVar("T")
 
@@ -39,6 +40,8 @@ class Filter(ABC):
     reasons: ClassVar[Mapping[str, str]] = {}
     group: ClassVar[str | None] = None
     asks: ClassVar[bool] = False
+    # The mark that `least` and `calibrate` look at.
+    score: ClassVar[str] = "score"
 
     @cached_property
     def name(self) -> str:

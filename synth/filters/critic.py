@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from synth.errors import TeacherError, WrongUse
 from synth.filters._asking import AskingFilter
+from synth.filters._reliability import probability
 from synth.filters.base import run_async
 from synth.records import Row, Verdict
 
 if TYPE_CHECKING:
     from synth.calls.door import Doors
-    from synth.packs import Step
+    from synth.step import Step
     from synth.walk import Reading
 
 
@@ -38,7 +39,9 @@ class Critic(AskingFilter):
         weigh: `said` takes the verdict as it is said; `probability` weighs all verdicts of the scale with the probabilities of the
             verdict's token (G-Eval, Liu et al., arXiv:2303.16634), and needs a teacher that returns log-probabilities.
         least: keep rows whose score, the mean over members and votes, is at least this (0 to 1); None for more than half.
-        promise: what `calibrate` measured; for the record.
+        promise: what `calibrate` measured: the card of what this critic filters tells it, and rows get a `probability`.
+        fooled: largest share (0 to 1) of forged rows that it may accept: it is tried on some 30 before a run of 300 rows or more, and
+            the run stops where it surely accepts more; 1 tries none.
         journal: folder for the replies when used as a library, so that nothing is paid for twice.
         api_base: endpoint when used as a library.
         concurrency: most calls in flight when used as a library.
@@ -50,7 +53,7 @@ class Critic(AskingFilter):
         critic_empty: a text that should be judged is empty; nobody is asked.
         critic_failed: no reply came (unknown).
 
-    Marks: every field of the first reply (`verdict`, `critique`), `teacher`, `score`, and of a panel `members`.
+    Marks: every field of the first reply (`verdict`, `critique`), `teacher`, `score`, of a panel `members`, calibrated `probability`.
 
     Example:
         >>> critic = Critic(teacher="simulated/critic:miss=0,false_alarm=0")
@@ -69,6 +72,7 @@ class Critic(AskingFilter):
     weigh: Literal["said", "probability"] = "said"
     least: float | None = None
     promise: Mapping[str, Any] | None = None
+    fooled: float = 0.05
 
     reasons: ClassVar[dict[str, str]] = {
         "critic_rejects": "the critic said no", "critic_unreadable": "no verdict that can be read", "critic_failed": "no reply came",
@@ -126,6 +130,8 @@ class Critic(AskingFilter):
         keep = score > 0.5 if self.least is None else score >= self.least
         first = next(readings[0] for readings in members if readings)
         marks = {**first.fields, "teacher": first.meta["teacher"], "score": round(score, 4)}
+        if self.promise and "curve" in self.promise:
+            marks["probability"] = round(probability(self.promise["curve"], score), 4)
         if self.panel:
             marks["members"] = {readings[0].meta["teacher"]: round(s, 4) for readings, s in zip(filter(None, members), scores, strict=True)}
         return Verdict(keep, "" if keep else "critic_rejects", marks)
@@ -168,15 +174,10 @@ class Critic(AskingFilter):
         Raises:
             NotEnoughEvidence: no threshold can be promised; says how many labels are missing.
         """
-        from synth.filters._calibrate import calibrate  # noqa: PLC0415 - as above
+        from synth.filters._promise import promised  # noqa: PLC0415 - as above
 
-        rows = [dict(row) for row in labelled]
-        verdicts = run_async(self.verdicts(rows))
-        found = calibrate(
-            [float(verdict.marks.get("score", -1.0)) for verdict in verdicts], [bool(row[label]) for row in rows],
-            [str(row.get(group)) for row in rows], target_precision=target_precision, confidence=confidence,
-        )  # fmt: skip
-        return replace(self, least=found.least, promise=found.record())
+        found = promised(self, labelled, label=label, group=group, target_precision=target_precision, confidence=confidence)
+        return replace(self, least=found["least"], promise=found)
 
     def canaries(self, right: Iterable[Row]) -> dict[str, float]:
         """Share of forged rows that this critic accepts, by kind of forgery; 0 everywhere is what a run deserves.
@@ -184,10 +185,7 @@ class Critic(AskingFilter):
         Args:
             right: a few rows with a right `rationale` and `answer`; each is forged in every way.
         """
-        from synth.filters._canaries import forge  # noqa: PLC0415 - as above
+        from synth.filters._canaries import fooled, shares  # noqa: PLC0415 - as above
 
-        forged = [pair for row in right for pair in forge(row)]
-        verdicts = run_async(self.verdicts([row for _, row in forged]))
-        kinds = dict.fromkeys(kind for kind, _ in forged)
-        said = {kind: [v.keep is True for (k, _), v in zip(forged, verdicts, strict=True) if k == kind] for kind in kinds}
-        return {kind: sum(accepted) / len(accepted) for kind, accepted in said.items()}
+        found = run_async(fooled(self, right))
+        return {kind: share for kind, share in shares(found).items() if kind != "right"}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from synth.filters.base import WorkFilter, text_of
 from synth.records import Row, Verdict
@@ -25,6 +25,7 @@ class Entailment(WorkFilter):
         field: the field that should be entailed; the raw reply where a row lacks it.
         direction: `forward` (premise to text), `backward`, or `both`.
         least: least probability (0 to 1), in each direction asked for.
+        promise: what `synth calibrate` measured; for the card.
 
     Reasons:
         not_entailed: less likely than `least`.
@@ -44,7 +45,9 @@ class Entailment(WorkFilter):
     field: str = "answer"
     direction: Literal["forward", "backward", "both"] = "forward"
     least: float = 0.75
+    promise: Mapping[str, Any] | None = None
 
+    score: ClassVar[str] = "entailment"
     reasons: ClassVar[dict[str, str]] = {
         "not_entailed": "less likely than asked for", "contradicted": "contradiction is likelier", "no_premise": "no premise",
     }  # fmt: skip

@@ -18,7 +18,8 @@ from synth.verifiers.math_equal import canonical
 
 if TYPE_CHECKING:
     from synth.calls.door import Doors
-    from synth.packs import Pack, Step
+    from synth.packs import Pack
+    from synth.step import Step
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from synth.errors import WrongUse
 from synth.filters.base import GroupFilter
@@ -73,6 +73,11 @@ class Trained(GroupFilter):
         from synth.filters._model import Model  # noqa: PLC0415 - numpy, for those who need it
 
         return Model.load(self.model)
+
+    @cached_property
+    def promise(self) -> Any:
+        """What calibration measured; None where `least` was given by hand."""
+        return self.loaded.threshold if self.least is None else None
 
     @cached_property
     def threshold(self) -> float:

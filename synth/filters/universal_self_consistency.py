@@ -17,7 +17,8 @@ from synth.records import Row, Verdict
 
 if TYPE_CHECKING:
     from synth.calls.door import Doors
-    from synth.packs import Pack, Step
+    from synth.packs import Pack
+    from synth.step import Step
     from synth.walk import Reading
 
 

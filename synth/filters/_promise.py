@@ -1,0 +1,86 @@
+"""What labelled rows promise of a filter that gives scores: its threshold, its curve, how far it can be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any
+
+from synth.errors import WrongUse
+from synth.filters._calibrate import calibrate
+from synth.filters._reliability import bins, calibration_error, choose, probability
+from synth.filters.base import Filter, run_async
+from synth.records import Row
+
+
+def promised(
+    part: Filter,
+    labelled: Iterable[Row],
+    *,
+    label: str = "is_correct",
+    group: str = "question",
+    target_precision: float,
+    confidence: float = 0.9,
+) -> dict[str, Any]:
+    """The promise of a filter asked about labelled rows: that of `calibrate`, and `curve`, `error` (before and after), `bins`.
+
+    Rows that it cannot judge get the lowest score: no threshold keeps them.
+
+    Raises:
+        NotEnoughEvidence: no threshold can be promised; says how many labels are missing.
+        WrongUse: a row without a label, or a filter without scores.
+    """
+    rows = [dict(row) for row in labelled]
+    scores, labels, groups = scores_of(part, rows, group), labels_of(rows, label), [str(row.get(group)) for row in rows]
+    found = calibrate(scores, labels, groups, target_precision=target_precision, confidence=confidence).record()
+    judged = [n for n, score in enumerate(scores) if score >= 0]
+    said, right = [scores[n] for n in judged], [labels[n] for n in judged]
+    curve = choose(said, right, [groups[n] for n in judged])
+    chances = [probability(curve, score) for score in said]
+    error = {"before": round(calibration_error(said, right), 4), "after": round(calibration_error(chances, right), 4)}
+    return {
+        **found,
+        "unknown": len(rows) - len(judged),
+        "curve": dict(curve),
+        "error": error,
+        "bins": {"before": bins(said, right), "after": bins(chances, right)},
+    }
+
+
+def scores_of(part: Filter, rows: list[dict[str, Any]], group: str) -> list[float]:
+    """The score of each row (0 to 1), -1 where the filter could not judge.
+
+    Raises:
+        WrongUse: the filter gives none.
+    """
+    if not {"least", "promise"} <= {f.name for f in fields(part)}:
+        todo = "Calibrate a critic or entailment; `Trained.fit(...).calibrated(...)` does it for a trained one."
+        raise WrongUse(f"filter {part.name}", "a filter without scores", "one with `least` and `promise`", todo)
+    if part.group == "draws":
+        kept, dropped = part.split([{**row, "__place__": n} for n, row in enumerate(rows)], group=group)
+        marks = {row["__place__"]: row["marks"][part.name] for row in [*kept, *dropped]}
+        return [float(marks[n].get(part.score, -1.0)) for n in range(len(rows))]
+    return [float(verdict.marks.get(part.score, -1.0)) for verdict in run_async(part.verdicts(rows))]
+
+
+def labels_of(rows: Iterable[Row], label: str) -> list[bool]:
+    """The labels of rows.
+
+    Raises:
+        WrongUse: a row without one.
+    """
+    found = []
+    for place, row in enumerate(rows, 1):
+        if not isinstance(row.get(label), bool | int):
+            raise WrongUse(f"row {place}", f"{label} = {row.get(label)!r}", "true or false", "Label it, or name the column with label=.")
+        found.append(bool(row[label]))
+    return found
+
+
+def card_lines(promises: Iterable[tuple[str, Row]]) -> list[str]:
+    """What a card says of filters whose precision was measured."""
+    return [
+        f"- `{name}` keeps scores from {p['least']:.3f} on. On {p['rows']:,} labelled rows: precision {p['precision']:.3f}, at least "
+        f"{p['low']:.3f} with confidence {p['confidence']:g} (asked for: {p['target']:g}), recall {p['recall']:.3f}, {p['kept']:,} kept."
+        for name, p in promises
+    ]

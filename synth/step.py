@@ -1,0 +1,77 @@
+"""One question of a pack, ready to be put to a teacher: Sample + step -> Request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from synth.parsers.base import Parser
+from synth.records import Request, Row, Sampling, seed_id
+from synth.templates import Template
+
+
+@dataclass(frozen=True)
+class Step:
+    """One question of a pack: its templates, sampling, parsers and filters.
+
+    Attributes:
+        each: (list field, item name) where the step walks a list; earlier answers are in `history`.
+        parsers: (field that must be present or "", parser); the first that applies reads the reply.
+    """
+
+    name: str
+    role: str
+    user: Template
+    system: Template | None
+    sampling: Sampling
+    draws: int
+    each: tuple[str, str] | None
+    parsers: tuple[tuple[str, Parser], ...]
+    filters: tuple[Any, ...]
+    response_format: Row | None = None
+
+    def request(self, values: Row, *, model: str, family: str, draw: int = 0, seed_id: str = "") -> Request:
+        """The rendered question; draw k of a seeded step asks with seed + k."""
+        values = self.fill(values)
+        messages = [{"role": "user", "content": self.user.render(values)}]
+        if self.system:
+            messages.insert(0, {"role": "system", "content": self.system.render(values)})
+        sampling = self.sampling
+        if draw and sampling.seed is not None:
+            sampling = replace(sampling, seed=sampling.seed + draw)
+        return Request(
+            model=model,
+            messages=tuple(messages),
+            family=family,
+            sampling=sampling,
+            response_format=self.response_format,
+            draw=draw,
+            seed_id=seed_id,
+            step=self.name,
+            inputs=values,
+        )
+
+    def parser_for(self, row: Row) -> Parser:
+        """The first parser whose `when` field the row has."""
+        return next((p for when, p in self.parsers if not when or row.get(when)), self.parsers[-1][1])
+
+    def produces(self) -> dict[str, Any]:
+        """Fields that this step adds to the sample, with their kinds; a step that walks a list adds a list of readings."""
+        found = {name: kind for _, parser in reversed(self.parsers) for name, kind in parser.produces().items()}
+        return {self.name: {self.each[1]: "text", **found}} if self.each else found
+
+    def fill(self, values: Row) -> Row:
+        """The values, with a fence where the templates use one."""
+        if not self.fenced:
+            return values
+        return {**values, "fence": seed_id({name: str(value) for name, value in values.items()})}
+
+    @cached_property
+    def fenced(self) -> bool:
+        """Whether the templates fence foreign text with `fence`: a hash over all values, which no text inside can contain."""
+        return "fence" in self.variables()
+
+    def variables(self) -> frozenset[str]:
+        """Names that the templates read."""
+        return self.user.variables | (self.system.variables if self.system else frozenset())
