@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from synth.command_group import CommandGroup
+from synth.command_group import CommandGroup, say
 from synth.errors import WrongUse
 from synth.registry import scalar
 
@@ -47,7 +47,7 @@ def _train(recipe: str, ctx: click.Context, config: str | None, lora: str | None
     adapters = None if lora is None else dict(_pair(pair, "--lora") for pair in filter(None, lora.split(",")))
     trainer = read_config(config, _flags(ctx.args))
     info = import_module(f"finetune.{recipe}").run(TrainConfig(trainer=trainer, lora=adapters, **options))
-    click.echo(
+    say(
         f"{recipe}: {info['rows']:,} rows, {info['steps']:,} steps, loss {info['loss']:.4f}, {info['trainable']:,} of "
         f"{info['parameters']:,} weights trained, {info['seconds']:.0f} s -> {options['output']}"
     )
@@ -111,8 +111,8 @@ def evaluate(**options: Any) -> None:
     info = run(EvaluateConfig(**options))
     for name in ("exact_match", "steps_right"):
         share = info[name]
-        click.echo(f"{name}: {share['share']:.3f} (95 %: {share['low']:.3f} to {share['high']:.3f})")
-    click.echo(f"{info['unreadable']:,} of {info['rows']:,} replies unreadable")
+        say(f"{name}: {share['share']:.3f} (95 %: {share['low']:.3f} to {share['high']:.3f})")
+    say(f"{info['unreadable']:,} of {info['rows']:,} replies unreadable")
 
 
 if __name__ == "__main__":

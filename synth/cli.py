@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from synth.command_group import CommandGroup
+from synth.command_group import CommandGroup, say
 from synth.options import run_options, sets, with_teacher
 
 
@@ -30,7 +30,7 @@ def packs() -> None:
     from synth.packs import Pack, pack_names  # noqa: PLC0415
 
     for name in pack_names():
-        click.echo(f"{name:24} {Pack.load(name).spec.about}")
+        say(f"{name:24} {Pack.load(name).spec.about}")
 
 
 @main.command()
@@ -41,9 +41,9 @@ def show(pack: str, source: str | None, overrides: dict[str, Any]) -> None:
     """Show a pack: inputs, steps, filters, exports, and the first seed rendered."""
     from synth.show import describe, render_first  # noqa: PLC0415
 
-    click.echo(describe(pack, overrides))
+    say(describe(pack, overrides))
     if source:
-        click.echo(render_first(pack, source, overrides))
+        say(render_first(pack, source, overrides))
 
 
 @main.command()
@@ -55,12 +55,12 @@ def check(pack: str, source: str | None, overrides: dict[str, Any]) -> None:
     from synth.show import check_cases  # noqa: PLC0415
 
     cases, replies = check_cases(pack, overrides)
-    click.echo(f"{pack}: pack is sound; {cases} cases render, {replies} recorded replies read as declared")
+    say(f"{pack}: pack is sound; {cases} cases render, {replies} recorded replies read as declared")
     if source:
         from synth import prepare  # noqa: PLC0415
 
         _, seeds, scan = prepare.check(pack, source, prepare.RunConfig(teachers={}, overrides=overrides))
-        click.echo(f"{seeds.where}: {scan.rows:,} rows, all usable")
+        say(f"{seeds.where}: {scan.rows:,} rows, all usable")
 
 
 @main.command()
@@ -75,7 +75,7 @@ def plan(pack: str, source: str, output: Path, **options: Any) -> None:
     from synth.plan import describe_plan  # noqa: PLC0415
     from synth.prepare import RunConfig, prepare  # noqa: PLC0415
 
-    click.echo(describe_plan(prepare(pack, source, output, RunConfig(**with_teacher(options)))))
+    say(describe_plan(prepare(pack, source, output, RunConfig(**with_teacher(options)))))
 
 
 @main.command()
@@ -118,9 +118,9 @@ def run(ctx: click.Context, /, pack: str, source: str, output: Path, *, quiet: b
         done = start(prepared)
     from synth.show import tally  # noqa: PLC0415
 
-    click.echo(tally(done.info))
+    say(tally(done.info))
     if done.stopped:
-        click.echo(f"synth: stopped: {done.stopped}. Everything so far is kept; the same command resumes.", err=True)
+        say(f"synth: stopped: {done.stopped}. Everything so far is kept; the same command resumes.", err=True)
     ctx.exit(done.exit_code)
 
 
@@ -151,7 +151,7 @@ def export(folder: str, target: str, output: Path, pack: str | None) -> None:
     maker = registry.build("synth.datasets", target, "--to")
     run_folder = RunFolder(folder)
     count = write_rows(maker.rows(run_folder, Pack.load(pack) if pack else pack_of(run_folder)), output)
-    click.echo(f"{count:,} rows -> {output}")
+    say(f"{count:,} rows -> {output}")
 
 
 @main.command(name="filter")
@@ -186,8 +186,8 @@ def filter_(source: str, output: Path, filters: tuple[str, ...], parser: str, gr
     counts = sieve(source, output, filters, parser=parser, group=group)
     from synth.datasets._card import tally_table  # noqa: PLC0415
 
-    click.echo(tally_table(counts))
-    click.echo(f"kept -> {output}")
+    say(tally_table(counts))
+    say(f"kept -> {output}")
 
 
 @main.command()
@@ -207,7 +207,7 @@ def calibrate(filter_: str, source: str, output: Path, plot: Path | None, **opti
     """Find the threshold of a critic whose precision can be promised, or say how many labels are missing."""
     from synth.sieve import calibrate_file  # noqa: PLC0415
 
-    click.echo(calibrate_file(filter_, source, output, plot, **options))
+    say(calibrate_file(filter_, source, output, plot, **options))
 
 
 @main.command()
@@ -217,7 +217,7 @@ def journal(folder: str, output: Path | None) -> None:
     """Count what a run's journal holds, also while the run goes on."""
     from synth.show import journal_counts  # noqa: PLC0415
 
-    click.echo(journal_counts(Path(folder), output))
+    say(journal_counts(Path(folder), output))
 
 
 @main.command()
@@ -226,7 +226,7 @@ def report(folder: str) -> None:
     """Write DIR/report.html, a page about a run that a person can read."""
     from synth.report.page import write_report  # noqa: PLC0415
 
-    click.echo(str(write_report(folder)))
+    say(str(write_report(folder)))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,12 @@ from typing import Any
 
 import click
 
-from synth.errors import PotstillError
+from synth.errors import PotstillError, printable
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Prints a text that may hold a model's or a stranger's words."""
+    click.echo(printable(text), err=err)
 
 
 class CommandGroup(click.Group):
@@ -17,5 +22,5 @@ class CommandGroup(click.Group):
         try:
             return super().invoke(ctx)
         except PotstillError as error:
-            click.echo(f"{ctx.info_name}: {error}", err=True)
+            say(f"{ctx.info_name}: {error}", err=True)
             ctx.exit(error.exit_code)

@@ -19,6 +19,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+# Control signs that move a cursor, set a title or hide text (C0, DEL, C1), and signs that turn or hide what follows.
+_ACTING = {*range(0x20), *range(0x7F, 0xA0), *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF} - {0x09, 0x0A}
+_VISIBLE = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _ACTING}
+
+
+def printable(text: str) -> str:
+    r"""A text as it may reach a terminal: what would act on the terminal, or hide, is spelt out.
+
+    >>> printable("red \x1b[31m"), printable("a\u202eb")
+    ('red \\x1b[31m', 'a\\u202eb')
+    """
+    return text.translate(_VISIBLE).encode("utf-8", "replace").decode()
+
+
 class PotstillError(Exception):
     """Root of the tree; `exit_code` is what the commands return for it."""
 

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO
 
+from synth.errors import printable
 from synth.calls.door import Stats
 from synth.pipeline import Tally
 from synth.prepare import Prepared
@@ -59,7 +60,7 @@ class Board:
             "tokens": f"{tokens:,.0f} a second",
             "spent": f"${stats.usd:.4f}{f' of ${config.budget:,.2f}' if config.budget is not None else ''}" if stats.usd else "",
             "time left": _clock(self._left(seeds, kept)),
-            "last error": stats.last_error[:160],
+            "last error": printable(stats.last_error[:160]).replace("\n", " "),
         }
         return {name: text for name, text in facts.items() if text}
 

@@ -11,7 +11,7 @@ from typing import Any
 from synth.datasets._folder import RunFolder
 from synth.errors import WrongUse
 from synth.packs import Pack
-from synth.records import Row
+from synth.records import Row, canonical_json
 from synth.templates import Template, Templates
 
 
@@ -56,7 +56,7 @@ def pack_templates(pack: Pack) -> Templates:
 
 
 def write_rows(rows: Iterator[dict[str, Any]], output: Path) -> int:
-    """Writes training rows to FILE.jsonl / FILE.parquet, or to a folder that `load_dataset` and TRL read.
+    """Writes training rows to FILE.jsonl / .parquet / .csv, or to a folder that `load_dataset` and TRL read.
 
     Returns:
         The number of rows.
@@ -65,8 +65,28 @@ def write_rows(rows: Iterator[dict[str, Any]], output: Path) -> int:
 
     if output.suffix == ".jsonl":
         return write_jsonl(output, rows)
+    if output.suffix == ".csv":
+        return _write_csv(output, rows)
     path = output if output.suffix == ".parquet" else output / "train.parquet"
     return _write_parquet(path, rows)
+
+
+def _write_csv(path: Path, rows: Iterator[dict[str, Any]]) -> int:
+    """One line a row; lists and mappings as JSON. A cell that a spreadsheet would run as a formula gets an apostrophe in front."""
+    import csv  # noqa: PLC0415
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found = list(rows)
+    with path.open("w", encoding="utf-8", errors="replace", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(name for row in found for name in row)))
+        writer.writeheader()
+        writer.writerows({name: _cell(value) for name, value in row.items()} for row in found)
+    return len(found)
+
+
+def _cell(value: Any) -> str:
+    text = value if isinstance(value, str) else canonical_json(value).decode()
+    return f"'{text}" if isinstance(value, str) and text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> int:
