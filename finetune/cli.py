@@ -38,7 +38,9 @@ def _train_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def _train(recipe: str, ctx: click.Context, config: str | None, lora: str | None, **options: Any) -> None:
+def _train(
+    recipe: str, ctx: click.Context, config: str | None, lora: str | None, more: dict[str, Any] | None = None, **options: Any
+) -> None:
     _need("trl")
     from importlib import import_module  # noqa: PLC0415
 
@@ -46,7 +48,7 @@ def _train(recipe: str, ctx: click.Context, config: str | None, lora: str | None
 
     adapters = None if lora is None else dict(_pair(pair, "--lora") for pair in filter(None, lora.split(",")))
     trainer = read_config(config, _flags(ctx.args))
-    info = import_module(f"finetune.{recipe}").run(TrainConfig(trainer=trainer, lora=adapters, **options))
+    info = import_module(f"finetune.{recipe}").run(TrainConfig(trainer=trainer, lora=adapters, **options), **(more or {}))
     say(
         f"{recipe}: {info['rows']:,} rows, {info['steps']:,} steps, loss {info['loss']:.4f}, {info['trainable']:,} of "
         f"{info['parameters']:,} weights trained, {info['seconds']:.0f} s -> {options['output']}"
@@ -93,6 +95,20 @@ def sft(ctx: click.Context, /, **options: Any) -> None:
 def dpo(ctx: click.Context, /, **options: Any) -> None:
     """Preference optimisation on chosen and rejected rows; start from a trained student."""
     _train("dpo", ctx, **options)
+
+
+@main.command(context_settings=_EXTRA)
+@_train_options
+@click.option("--first", default="question", show_default=True, help="Column of the first text.")
+@click.option("--second", default="rationale,answer", show_default=True, help="Columns of the second text, joined by a space.")
+@click.option("--label", default="is_correct", show_default=True, help="Column that says whether a row is right.")
+@click.option("--group", default="question", show_default=True, help="Column that draws of one seed share: whole groups are held out.")
+@click.option("--held-out", type=click.FloatRange(0, 0.9), default=0.2, show_default=True, help="Share of the groups to measure on.")
+@click.pass_context
+def critic(ctx: click.Context, /, **options: Any) -> None:
+    """A cross-encoder that says whether a row is right, from labelled rows; for the filter `cross_encoder`."""
+    names = ("first", "second", "label", "group", "held_out")
+    _train("critic", ctx, more={name: options.pop(name) for name in names}, **options)
 
 
 @main.command()

@@ -1,8 +1,8 @@
 """What small local models say about texts: the worker behind filters that embed, entail or measure likelihood.
 
-`python -m finetune.measure embed|entail|loss MODEL` reads one JSON object a line and answers with one a line:
+`python -m finetune.measure embed|classify|loss MODEL` reads one JSON object a line and answers with one a line:
 `embed`: {"texts": [...]} -> {"vectors": base64 of float32 [N, D], unit length, "dim": D};
-`entail`: {"pairs": [[premise, hypothesis], ...]} -> {"entailment": [N], "contradiction": [N]} (probabilities);
+`classify`: {"pairs": [[first, second], ...]} -> {"labels": [L], "shares": [N, L]} (probabilities);
 `loss`: {"pairs": [[prompt, text], ...]} -> {"nll": [N] (mean nats a token of the text), "tokens": [N]}.
 """
 
@@ -79,20 +79,18 @@ def embed(model: _Model, message: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def entail(model: _Model, message: dict[str, Any]) -> dict[str, Any]:
-    """Probabilities of the labels that the model itself calls entailment and contradiction."""
+def classify(model: _Model, message: dict[str, Any]) -> dict[str, Any]:
+    """Probabilities of the labels that the model itself names."""
     torch, pairs = model.torch, message["pairs"]
-    names = {str(name).casefold(): int(place) for place, name in model.model.config.id2label.items()}
-    yes = next(place for name, place in names.items() if name.startswith("entail"))
-    no = next((place for name, place in names.items() if name.startswith("contra")), None)
-    found: list[tuple[float, float]] = [(0.0, 0.0)] * len(pairs)
+    labels = [str(model.model.config.id2label[place]).casefold() for place in range(model.model.config.num_labels)]
+    found: list[list[float]] = [[]] * len(pairs)
     for places in model.batches([len(left) + len(right) for left, right in pairs]):
         tokens = model.encoded([pairs[p][0] for p in places], [pairs[p][1] for p in places])
         with torch.no_grad():
             shares = model.model(**tokens).logits.float().softmax(-1).cpu()
         for place, share in zip(places, shares, strict=True):
-            found[place] = (float(share[yes]), float(share[no]) if no is not None else 0.0)
-    return {"entailment": [yes for yes, _ in found], "contradiction": [no for _, no in found]}
+            found[place] = share.tolist()
+    return {"labels": labels, "shares": found}
 
 
 def loss(model: _Model, message: dict[str, Any]) -> dict[str, Any]:
@@ -123,15 +121,13 @@ def _ids(model: _Model, prompt: str, text: str, start: int) -> tuple[list[int], 
     return [start, *(before[-room:] if room > 0 else []), *said], len(said)
 
 
-KINDS: dict[str, Callable[[_Model, dict[str, Any]], dict[str, Any]]] = {"embed": embed, "entail": entail, "loss": loss}
+KINDS: dict[str, Callable[[_Model, dict[str, Any]], dict[str, Any]]] = {"embed": embed, "classify": classify, "loss": loss}
 
 
 def main(kind: str, path: str) -> None:
     """Answers until the input ends."""
     try:
         model = _Model(kind, path)
-        if kind == "entail" and not any(str(name).casefold().startswith("entail") for name in model.model.config.id2label.values()):
-            raise ValueError(f"the model's labels are {', '.join(map(str, model.model.config.id2label.values()))}; none is entailment")
     except Exception as error:  # noqa: BLE001 - the parent says it to the user
         why, todo = f"{type(error).__name__}: {error}"[:300], "Give a folder with a saved model, or a name of the hub."
         sys.stdout.write(json.dumps({"error": why, "todo": todo}) + "\n")

@@ -59,6 +59,18 @@ def build(model: str, texts: Sequence[str], seed: int) -> tuple[Any, Any]:
     return build_model(SIZES[name], tokenizer, seed), tokenizer
 
 
+def build_classifier(model: str, texts: Sequence[str], seed: int, labels: Sequence[str]) -> tuple[Any, Any]:
+    """(classifier, tokenizer) of a named size: the same Llama, its last token read by a linear layer."""
+    from transformers import LlamaForSequenceClassification  # noqa: PLC0415
+
+    made, tokenizer = build(model, texts, seed)
+    names = dict(enumerate(labels))
+    made.config.update({"id2label": names, "label2id": {name: n for n, name in names.items()}, "num_labels": len(labels)})
+    classifier = LlamaForSequenceClassification(made.config)
+    classifier.model.load_state_dict(made.model.state_dict())
+    return classifier, tokenizer
+
+
 def build_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
     """A tokenizer over white-space words: the most frequent ones and 0 to 99 whole, others in pieces.
 

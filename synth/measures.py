@@ -84,10 +84,26 @@ def _hashed(text: str) -> Vectors:
     return found / max(float(np.linalg.norm(found)), 1e-12)
 
 
+def classes(pairs: Sequence[tuple[str, str]], model: str) -> list[dict[str, float]]:
+    """Probability of each label, in small letters, by a sequence classification model over pairs of texts."""
+    replies = _ask("classify", model, "pairs", pairs)
+    return [dict(zip(reply["labels"], shares, strict=True)) for reply in replies for shares in reply["shares"]]
+
+
 def entailment(pairs: Sequence[tuple[str, str]], model: str) -> list[tuple[float, float]]:
-    """(probability that the first text entails the second, that it contradicts it) by a natural language inference model."""
-    replies = _ask("entail", model, "pairs", pairs)
-    return [pair for reply in replies for pair in zip(reply["entailment"], reply["contradiction"], strict=True)]
+    """(probability that the first text entails the second, that it contradicts it) by a natural language inference model.
+
+    Raises:
+        WrongUse: the model has no label that begins with "entail".
+    """
+    found = classes(pairs, model)
+    if found and not any(label.startswith("entail") for label in found[0]):
+        raise WrongUse(f"model {model}", f"labels {', '.join(found[0])}", "one that begins with entail", "Take an inference model.")
+    return [(_share(shares, "entail"), _share(shares, "contra")) for shares in found]
+
+
+def _share(shares: dict[str, float], start: str) -> float:
+    return sum(share for label, share in shares.items() if label.startswith(start))
 
 
 def losses(pairs: Sequence[tuple[str, str]], model: str) -> list[tuple[float, int]]:

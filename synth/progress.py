@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO
 
-from synth.errors import printable
 from synth.calls.door import Stats
+from synth.errors import printable
 from synth.pipeline import Tally
 from synth.prepare import Prepared
 

@@ -150,7 +150,7 @@ def _json(path: Path, where: str) -> Iterator[tuple[str, Any]]:
 def _csv(path: Path, where: str) -> Iterator[tuple[str, Any]]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, strict=True)
-        for row in reader:
+        for row in _sound(reader, where, "a UTF-8 table of cells", lambda: reader.line_num):
             place = f"{where}:{reader.line_num}"
             if None in row or None in row.values():
                 wanted = f"{len(reader.fieldnames or [])} cells, as in the header"
@@ -161,11 +161,21 @@ def _csv(path: Path, where: str) -> Iterator[tuple[str, Any]]:
 def _parquet(path: Path, where: str) -> Iterator[tuple[str, Any]]:
     import pyarrow.parquet as pq  # noqa: PLC0415 - 0.2 s that a JSONL user need not pay
 
-    number = 0
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=1024):
-        for row in batch.to_pylist():
-            number += 1
-            yield f"{where} row {number}", row
+    def rows() -> Iterator[dict[str, Any]]:
+        for batch in pq.ParquetFile(path).iter_batches(batch_size=1024):
+            yield from batch.to_pylist()
+
+    for number, row in enumerate(_sound(rows(), where, "a parquet file"), 1):
+        yield f"{where} row {number}", row
+
+
+def _sound(rows: Iterable[Any], where: str, wanted: str, line: Callable[[], int] | None = None) -> Iterator[Any]:
+    """The same rows; what a reader raises over a broken file becomes one error of ours."""
+    try:
+        yield from rows
+    except (csv.Error, ValueError, OSError) as error:
+        place = f"{where}:{line() + 1}" if line else where
+        raise WrongUse(place, f"{type(error).__name__}: {str(error)[:200]}", wanted, "Correct the file, or write it again.") from error
 
 
 def _folder(path: Path, where: str) -> Iterator[tuple[str, Any]]:

@@ -46,6 +46,8 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[tuple[Any, ...], int]]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise WrongUse(f"{path}:{line}", str(error.problem), "plain YAML, each key once", "Correct that line.") from error
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise WrongUse(str(path), f"{type(error).__name__}: {str(error)[:200]}", "plain YAML", "Correct the file.") from error
     if not isinstance(value, dict):
         raise WrongUse(str(path), type(value).__name__, "a mapping (name: value)", "See `synth show cot` for a pack.")
     lines: dict[tuple[Any, ...], int] = {}

@@ -172,7 +172,7 @@ class Template:
             parts = list(islice(stream, _FEW))
             if len(parts) == _FEW or sum(map(len, parts)) > MOST_CHARS:
                 parts = list(_capped(chain(parts, stream)))
-        except (TemplateError, SecurityError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+        except (TemplateError, SecurityError, TypeError, ValueError, LookupError, ArithmeticError, RecursionError, MemoryError) as error:
             raise WrongUse(self.where, f"{type(error).__name__}: {error}", "a text", "Correct the template or the row.") from error
         return "".join(parts)
 

@@ -27,7 +27,20 @@ PAGES = [
     "<object data=http://evil>", "<embed src=http://evil>", "<details open ontoggle=1>", "{{ 7 * 7 }}", "{% include '/etc/passwd' %}", "javascript:alert(1)", "<IMG SRC=http://evil/x.png>",
     "\u003cscript\u003e", "<scr\x00ipt>", "<body background=http://evil>",
 ]  # fmt: skip
-CELLS = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(1)", "\t=1", "\r=1", "=HYPERLINK(\"http://evil\")", "=IMPORTXML(\"http://evil\")", '"=1', ",=1", "\n=1", "=1\n=2"]
+CELLS = [
+    "=1+1",
+    "+cmd|' /C calc'!A0",
+    "-2+3",
+    "@SUM(1)",
+    "\t=1",
+    "\r=1",
+    '=HYPERLINK("http://evil")',
+    '=IMPORTXML("http://evil")',
+    '"=1',
+    ",=1",
+    "\n=1",
+    "=1\n=2",
+]
 BOMBS = [
     "[" * 100_000, "{" * 100_000, '{"answer":' * 20_000, "9" * 100_000, "1e999999", "#### " + "9" * 50_000, "#### " + "(" * 20_000, "####" * 20_000, "So the answer is " * 5_000,
     "<answer>" * 20_000, "\\boxed{" * 20_000, "```" * 20_000, "\\frac" * 20_000, "#### 9^9^9^9^9", "#### 1/0", "#### \\binom{1000000}{500000}", "\ud800", "\x00" * 1000, "", " " * 100_000,
@@ -43,13 +56,18 @@ def test_there_are_many_of_them():
 @pytest.mark.parametrize("text", ESCAPES)
 def test_nothing_that_acts_on_a_terminal_comes_through(text):
     shown = printable(f"before {text} after")
-    assert all(sign == "\n" or sign == "\t" or (sign.isprintable() and sign not in "\u200b\u202e\u2066\u2069\ufeff\u2060") for sign in shown)
+    assert all(
+        sign == "\n" or sign == "\t" or (sign.isprintable() and sign not in "\u200b\u202e\u2066\u2069\ufeff\u2060") for sign in shown
+    )
     assert printable(shown) == shown
 
 
 def test_the_commands_show_no_escapes(tmp_path):
     rows = write(tmp_path / "rows.jsonl", [{"question": "".join(ESCAPES)}])
-    for words in (["show", "cot", "--input", str(rows)], ["run", "cot\x1b[31m", "--input", "x", "--output", "y", "--teacher", "simulated/perfect"]):
+    for words in (
+        ["show", "cot", "--input", str(rows)],
+        ["run", "cot\x1b[31m", "--input", "x", "--output", "y", "--teacher", "simulated/perfect"],
+    ):
         output = CliRunner().invoke(main, words).output
         assert output
         assert "\x1b" not in output
@@ -85,7 +103,22 @@ def test_cells_are_no_formulas(tmp_path):
     seeds = [{"question": cell, "target": "1"} for cell in CELLS]
     with serving(lambda body, count: chat("so\n#### 1")) as server:
         done = synth.run("cot", seeds, teacher="openai/m", api_base=server.url, output=tmp_path / "run")
-    assert CliRunner().invoke(main, ["export", str(done.folder), "--to", "sft:prompt='{{ question }}',completion='{{ answer }}'".replace("'", ""), "--output", str(tmp_path / "x.csv")]).exit_code == 0
+    assert (
+        CliRunner()
+        .invoke(
+            main,
+            [
+                "export",
+                str(done.folder),
+                "--to",
+                "sft:prompt='{{ question }}',completion='{{ answer }}'".replace("'", ""),
+                "--output",
+                str(tmp_path / "x.csv"),
+            ],
+        )
+        .exit_code
+        == 0
+    )
     with (tmp_path / "x.csv").open(newline="") as file:
         cells = [row["prompt"] for row in csv.DictReader(file)]
     assert len(cells) == len(CELLS)

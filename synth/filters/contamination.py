@@ -13,6 +13,9 @@ from synth.errors import WrongUse
 from synth.filters.base import CorpusFilter
 from synth.records import Row, Verdict
 
+# Share or similarity, minus the item's number, the words that tell.
+Hit = tuple[float, int, str]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Contamination(CorpusFilter):
@@ -30,11 +33,17 @@ class Contamination(CorpusFilter):
         long: words of an n-gram that is enough alone.
         short: words of an n-gram that counts with others.
         share: least share of an item's short n-grams (0 to 1).
+        fuzzy: also drop rows whose word 3-grams have at least this Jaccard similarity (0 to 1) with an item's; None looks at runs only.
+        embedding: also drop rows whose sentence vector is near an item's: a folder or a name of the hub, or `hashing`; None for no vectors.
+        similarity: least cosine (-1 to 1) of a near vector.
 
     Reasons:
         contaminated: an evaluation item is in the row.
+        fuzzy_match: the row says much the same as an item.
+        near_item: the row's vector is near an item's.
 
-    Marks: `file`, `item` (its place in the file), `span` (the words that match), `share` (of the item's short n-grams).
+    Marks: `file`, `item` (its place in the file), `span` (the words that match, or the item's own), `share` (of the item's short
+        n-grams, or the similarity).
 
     Example:
         >>> import json, pathlib, tempfile
@@ -53,8 +62,13 @@ class Contamination(CorpusFilter):
     long: int = 13
     short: int = 8
     share: float = 0.5
+    fuzzy: float | None = None
+    embedding: str | None = None
+    similarity: float = 0.9
 
-    reasons: ClassVar[dict[str, str]] = {"contaminated": "an evaluation item is in the row"}
+    reasons: ClassVar[dict[str, str]] = {
+        "contaminated": "an evaluation item is in the row", "fuzzy_match": "much the same as an item", "near_item": "a vector near an item's",
+    }  # fmt: skip
 
     def __post_init__(self) -> None:
         if not 1 <= self.short <= self.long or not 0 < self.share <= 1:
@@ -83,14 +97,47 @@ class Contamination(CorpusFilter):
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict a row."""
         texts = [self.text(row, self.field) for row in rows]
-        best: dict[int, tuple[float, int, str]] = {}
+        best: dict[int, Hit] = {}
         for (row, item), (count, share) in self._shared(texts).items():
             # Words in a row that share `long` of them hold at least so many short n-grams.
             if share >= self.share or count > self.long - self.short:
                 span = _span(texts[row], self.items[item][2])
                 if share >= self.share or len(span) >= self.long:
                     best[row] = max(best.get(row, (0.0, 0, "")), (share, -item, " ".join(span)))
-        return [self._verdict(best.get(place)) for place in range(len(rows))]
+        verdicts = [self._verdict("contaminated", best.get(place)) for place in range(len(rows))]
+        for reason, look in (("fuzzy_match", self._fuzzy), ("near_item", self._near)):
+            left = [place for place, verdict in enumerate(verdicts) if verdict.keep]
+            for place, hit in zip(left, look([texts[place] for place in left]), strict=True):
+                verdicts[place] = self._verdict(reason, hit)
+        return verdicts
+
+    def _fuzzy(self, texts: Sequence[str]) -> list[Hit | None]:
+        """The item of the most similar word 3-grams, for each text that has one."""
+        if self.fuzzy is None:
+            return [None] * len(texts)
+        from synth.filters._shingles import Neighbours, shingle  # noqa: PLC0415 - numpy, for those who need it
+
+        found = Neighbours(shingle([*(text for _, _, text in self.items), *texts], 3), self.fuzzy)
+        for item in range(len(self.items)):
+            found.add(item)
+        near = (max(((s, -o) for o, s in found.similar(len(self.items) + n)), default=None) for n in range(len(texts)))
+        return [None if hit is None else (hit[0], hit[1], self.items[-hit[1]][2]) for hit in near]
+
+    def _near(self, texts: Sequence[str]) -> list[Hit | None]:
+        """The item of the nearest vector, for each text that has one near enough."""
+        if self.embedding is None or not texts:
+            return [None] * len(texts)
+        from synth.measures import vectors  # noqa: PLC0415 - as above
+
+        items, mine = vectors([text for _, _, text in self.items], self.embedding), vectors(texts, self.embedding)
+        found: list[Hit | None] = []
+        for start in range(0, len(mine), 1024):
+            cosines = mine[start : start + 1024] @ items.T
+            best = cosines.argmax(axis=1).tolist()
+            found += [
+                (float(cosines[n, i]), -i, self.items[i][2]) if cosines[n, i] >= self.similarity else None for n, i in enumerate(best)
+            ]
+        return found
 
     def _shared(self, texts: Sequence[str]) -> dict[tuple[int, int], tuple[int, float]]:
         """(row, item) -> how many of the item's distinct short n-grams the row holds, and which share of them that is."""
@@ -106,11 +153,11 @@ class Contamination(CorpusFilter):
         counts = Counter(_meet(grams, rows, wanted, items))
         return {(row, item): (count, count / sizes[item]) for (row, item), count in counts.items()}
 
-    def _verdict(self, hit: tuple[float, int, str] | None) -> Verdict:
+    def _verdict(self, reason: str, hit: Hit | None) -> Verdict:
         if hit is None:
             return Verdict(True)
         file, place, _ = self.items[-hit[1]]
-        return Verdict(False, "contaminated", {"file": file, "item": place, "span": hit[2][:300], "share": round(hit[0], 4)})
+        return Verdict(False, reason, {"file": file, "item": place, "span": hit[2][:300], "share": round(hit[0], 4)})
 
 
 def _meet(grams: Any, rows: Any, wanted: Any, items: Any) -> list[tuple[int, int]]:

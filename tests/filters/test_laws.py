@@ -36,7 +36,10 @@ CASES = {
     ),
     "per_seed": ({"most": 1}, [Q, Q, {**Q, "question": "r"}]),
     "near_duplicate": ({}, [{"question": LONG + end} for end in (" now", " now", " later", " then 5", " then 6")]),
-    "contamination": ({"against": EVAL}, [{"question": "Please: " + LONG}, {"question": "another"}, {"question": ""}]),
+    "contamination": ({"against": EVAL, "fuzzy": 0.3, "embedding": "hashing", "similarity": 0.3}, [
+        {"question": q}
+        for q in ("Please: " + LONG, "another", "", LONG.replace("red", "old").replace("bag", "sack"), "Ann has pens in the bag and three blue pens her aunt brought")
+    ]),
     "run_python": ({"seconds": 1, "megabytes": 256}, [
         {"code": "x = 1", "tests": "assert x == 1"}, {"code": "x = 2", "tests": ["assert x == 1"]}, {"code": "x = [0] * 10**9", "tests": "assert x"},
         {"code": "while True: pass", "tests": "assert 1"}, {"code": "x = 1"},
@@ -68,6 +71,9 @@ CASES = {
     "entailment": ({"model": tiny.nli, "premise": "source", "unknown": "drop"}, [
         {"source": "red pen", "answer": t} for t in ("a red pen", "not red pen", "old house")
     ] + [{"answer": "a red pen"}]),
+    "cross_encoder": ({"model": tiny.nli, "label": "entailment", "second": ["answer"], "first": "question"}, [
+        {"question": "red pen", "answer": "a red pen"}, {"question": "red pen", "answer": "not red pen"},
+    ]),
     "ifd": ({"model": tiny.causal, "least": 0.99, "most": 1.02, "unknown": "drop"}, [
         {"question": q, "completion": c}
         for q, c in (("", "it is a red pen"), ("What is 2", "it is a red pen"), ("What is a a a a", "pen pen pen"), ("What is it", "a"), ("q", ""), ("red red", "2 2"))
