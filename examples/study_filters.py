@@ -13,9 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from finetune.intervals import wilson
+from finetune.intervals import auc, wilson
 from synth.errors import Unreadable
 from synth.filters._calibrate import NotEnoughEvidence
 from synth.filters._features import features
@@ -77,14 +75,6 @@ def gates(rows: Rows) -> None:
     print(f"\narithmetic_steps drops {len(dropped)} rows; wrong among them: {share(sum(not r['right'] for r in dropped), len(dropped))}")
     agreed = sum((AnswerMatch(unknown="drop").judge(row).keep is True) == row["right"] for row in rows)
     print(f"answer_match agrees with the published label: {agreed:,} of {len(rows):,}")
-
-
-def auc(scores: Sequence[float], labels: Sequence[bool]) -> float:
-    """Area under the ROC curve: the chance that a right row scores above a wrong one, ties half."""
-    values, place = np.unique(np.array(scores), return_inverse=True)
-    right, wrong = np.bincount(place, np.array(labels, float), len(values)), np.bincount(place, 1 - np.array(labels, float), len(values))
-    below = np.cumsum(wrong) - wrong
-    return float((right * (below + wrong / 2)).sum() / right.sum() / wrong.sum())
 
 
 def critics(rows: Rows) -> None:

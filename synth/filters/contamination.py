@@ -34,7 +34,7 @@ class Contamination(CorpusFilter):
         short: words of an n-gram that counts with others.
         share: least share of an item's short n-grams (0 to 1).
         fuzzy: also drop rows whose word 3-grams have at least this Jaccard similarity (0 to 1) with an item's; None looks at runs only.
-        embedding: also drop rows whose sentence vector is near an item's: a folder or a name of the hub, or `hashing`; None for no vectors.
+        embedding: also drop rows whose sentence vector is near an item's: a folder or a name of the hub, or `hashing`.
         similarity: least cosine (-1 to 1) of a near vector.
 
     Reasons:

@@ -36,8 +36,10 @@ class NotLinear(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Equations:
-    r"""Reads one equation a line (`2x + y = 10`, `cost = 3 * n`), solves by elimination over fractions, and puts what is
-    known into the others until nothing moves: linear systems, and products that become linear on the way.
+    r"""Solves the equations of a text, one a line (`2x + y = 10`, `cost = 3 * n`).
+
+    By elimination over fractions; what is known is put into the others until nothing moves: linear systems, and products that
+    become linear on the way.
 
     Args:
         asked: the unknown that is the answer; "" for `ans`, `answer` or `result`, else the left side of the last equation.

