@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,18 @@ from synth.filters._model import fit
 from synth.filters.answer_match import AnswerMatch
 from synth.filters.arithmetic_steps import ArithmeticSteps
 from synth.filters.base import Filter
+from synth.filters.language import Language
+from synth.filters.pii import Pii
+from synth.filters.refusal import Refusal
+from synth.filters.repetition import Repetition
 from synth.filters.self_consistency import SelfConsistency
+from synth.filters.truncation import Truncation
 from synth.parsers.final_number import FinalNumber
+from synth.parsers.option import Option
 from synth.records import group_by
 from synth.seeds import read_rows
 from synth.verifiers import arithmetic_steps as verifier
+from synth.verifiers.math_equal import same_answer
 
 Rows = list[dict[str, Any]]
 
@@ -165,6 +173,56 @@ def chains(data: Path) -> None:
         print(f"big_bench_mistake, {task}: a wrong step found in {len(hits)} chains, the marked one in {sum(hits)}")
 
 
+def replies(data: Path) -> None:
+    """How many raw replies the parsers read, and how many of those agree with the gold."""
+    for name, reader in (("svamp_train", FinalNumber()), ("commonsense_qa_train", Option())):
+        rows = list(read_rows(data / "palm_cot" / f"{name}.jsonl"))
+        said: list[bool | None] = []
+        for row in rows:
+            try:
+                said.append(same_answer(str(reader.parse(row["completion"], row)["answer"]), str(row["answer"])))
+            except Unreadable:
+                said.append(None)
+        read = [word for word in said if word is not None]
+        print(f"palm_cot/{name}: {len(rows)} replies, read {share(len(read), len(rows))}, right of those {share(sum(read), len(read))}")
+
+
+def false_alarms(data: Path) -> None:
+    """How many of people's own solutions each filter of texts would drop."""
+    rows = [{"rationale": row["rationale"]} for row in read_rows(data / "gsm8k" / "train.jsonl")]
+    parts = [Refusal(), Truncation(field="rationale"), Repetition(), Pii(), ArithmeticSteps(), Language()]
+    for part in parts:
+        print(f"{part.name} drops {len(part.split(rows)[1])} of {len(rows)} solutions that people wrote")
+
+
+def agreement(data: Path) -> None:
+    """Two teachers and three wordings of a prompt: how right one draw is, and how right what most of them say."""
+    rows = [
+        {**row, "answer": found[1], "right": int(found[1]) - 1 == row["answer_index"]}
+        for row in read_rows(data / "sat_analogies" / "replies.jsonl")
+        if (found := re.match(r"\D{0,40}([1-9])", str(row["completion"])))
+    ]
+    print(f"sat_analogies: {len(rows)} replies read, right {share(sum(row['right'] for row in rows), len(rows))}")
+    for name, part in (
+        ("4 of 6 draws agree", SelfConsistency(min_votes=4)),
+        ("both teachers agree", SelfConsistency(voter="teacher", min_votes=1.6)),
+        ("2 of 3 wordings agree", SelfConsistency(voter="prompt_variant", min_votes=2)),
+    ):  # fmt: skip
+        kept, _ = part.split(rows, group="id")
+        print(f"  {name}: kept {len(kept)}, right {share(sum(row['right'] for row in kept), len(kept))}")
+
+
+def pairs(data: Path) -> None:
+    """How far people agree on pairs, and how a judge that prefers the longer reply does against their majority."""
+    rows = list(read_rows(data / "pandalm" / "dev.jsonl"))
+    votes = [[row[f"annotator{n}"] for n in (1, 2, 3)] for row in rows]
+    clear = [(row, max(v, key=v.count)) for row, v in zip(rows, votes, strict=True) if max(map(v.count, v)) > 1]
+    both = [(v[0] == v[1]) + (v[0] == v[2]) + (v[1] == v[2]) for v in votes]
+    print(f"pandalm/dev: {len(rows)} pairs, two annotators agree on {share(sum(both), 3 * len(rows))}, a majority on {len(clear)}")
+    longer = [(len(str(row["response1"])) > len(str(row["response2"]))) == (wins == 1) for row, wins in clear if wins]
+    print(f"  of {len(longer)} pairs with a winner the longer reply is the better one in {share(sum(longer), len(longer))}")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
@@ -174,4 +232,8 @@ if __name__ == "__main__":
     gates(found)
     critics(found)
     chains(options.data)
+    replies(options.data)
+    false_alarms(options.data)
+    agreement(options.data)
+    pairs(options.data)
     promises(found, options.splits)

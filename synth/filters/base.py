@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from synth.records import Row, Verdict, group_by
@@ -80,17 +81,41 @@ class Filter(ABC):
         """The verdict on a single row."""
         return run_async(self.verdicts([row]))[0] if self.asks else self.named(self.judge_group([row])[0])
 
-    def split(self, rows: Iterable[Row], *, group: str = "question") -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def split(
+        self, rows: Iterable[Row], *, group: str = "question", progress: bool = False
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Kept and dropped rows, each in input order.
 
         Args:
             rows: mappings; a `datasets.Dataset` serves.
             group: the column that draws of one seed share (only group filters look at it).
+            progress: whether to show on standard error how many rows are judged; rows then go through in parts.
 
         Returns:
             Kept rows with their `marks`, dropped rows with `reason` and `marks`.
         """
+        if progress and self.group is None:
+            return _shown(self, list(rows))
         return (run_async if self.asks else run_now)(split_rows([self], list(rows), group=group))
+
+    def stream(self, rows: Iterable[Row], *, part: int = 256) -> Iterator[tuple[dict[str, Any], bool]]:
+        """(row with its marks, whether it is kept; dropped ones have a `reason`), in order, while the input still comes.
+
+        Args:
+            rows: mappings, also without end: never more than `part` of them are held.
+            part: rows that are judged together.
+
+        Raises:
+            TypeError: the filter must see all rows, or all draws of a seed, before it judges one.
+        """
+        if self.group is not None:
+            raise TypeError(f"{self.name} sees {self.group} at once; use split")
+        waiting = iter(rows)
+        while batch := [{**row, "__n__": n} for n, row in enumerate(islice(waiting, part))]:
+            kept, dropped = self.split(batch)
+            names = {row["__n__"] for row in kept}
+            for row in sorted([*kept, *dropped], key=lambda row: int(row["__n__"])):
+                yield {name: value for name, value in row.items() if name != "__n__"}, row["__n__"] in names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +165,18 @@ class CorpusFilter(Filter):
         """The text of a field; the row's raw reply where it lacks the field."""
         found = row.get(field)
         return str(found) if found is not None else text_of(row)
+
+
+def _shown(part: Filter, rows: list[Row]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Kept and dropped rows of `part.stream`, with a bar on standard error."""
+    from rich.console import Console  # noqa: PLC0415 - only for who wants to see
+    from rich.progress import track  # noqa: PLC0415
+
+    kept: list[dict[str, Any]] = []
+    dropped: list[dict[str, Any]] = []
+    for row, keep in track(part.stream(rows), f"{part.name} ", total=len(rows), console=Console(stderr=True)):
+        (kept if keep else dropped).append(row)
+    return kept, dropped
 
 
 async def split_rows(

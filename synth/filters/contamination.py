@@ -67,7 +67,7 @@ class Contamination(CorpusFilter):
     similarity: float = 0.9
 
     reasons: ClassVar[dict[str, str]] = {
-        "contaminated": "an evaluation item is in the row", "fuzzy_match": "much the same as an item", "near_item": "a vector near an item's",
+        "contaminated": "an evaluation item is in the row", "fuzzy_match": "much the same as an item", "near_item": "near an item's",
     }  # fmt: skip
 
     def __post_init__(self) -> None:

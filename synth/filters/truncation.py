@@ -10,42 +10,88 @@ from synth.filters.base import RowFilter, meta_of, text_of
 from synth.records import Row, Verdict
 
 _FENCE = re.compile(r"^\s{0,3}(```|~~~)", re.MULTILINE)
-_ENDS = (
-    ".",
-    "!",
-    "?",
-    "\u2026",
-    "\u3002",
-    "\uff01",
-    "\uff1f",
-    ")",
-    "]",
-    "}",
-    '"',
-    "'",
-    "\u201d",
-    "\u2019",
-    "\u00bb",
-    "`",
-    "*",
-    "|",
-    ">",
-    "$",
-    "%",
-    ":",
-    ";",
+# Words and signs after which something must come. Many whole solutions end without a full stop, so its absence says nothing.
+_HANGING = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "and",
+        "or",
+        "but",
+        "nor",
+        "so",
+        "of",
+        "to",
+        "in",
+        "on",
+        "at",
+        "by",
+        "for",
+        "from",
+        "with",
+        "as",
+        "than",
+        "that",
+        "which",
+        "who",
+        "whose",
+        "where",
+        "when",
+        "while",
+        "if",
+        "because",
+        "since",
+        "although",
+        "is",
+        "are",
+        "was",
+        "were",
+        "be",
+        "been",
+        "has",
+        "have",
+        "had",
+        "will",
+        "would",
+        "could",
+        "should",
+        "must",
+        "may",
+        "might",
+        "its",
+        "their",
+        "his",
+        "her",
+        "my",
+        "our",
+        "your",
+        "this",
+        "these",
+        "every",
+        "equals",
+        "plus",
+        "minus",
+        "into",
+        "onto",
+        "about",
+        "between",
+        "therefore",
+        "then",
+    ]
 )
+_HANGING_SIGNS = (",", "-", "=", "+", "\u00d7", "\u00f7", "/", "(", "[", "{", "&", "\\")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Truncation(RowFilter):
-    r"""Open code fences, open \boxed, an odd pair of tags, a sentence that breaks off.
+    r"""Open code fences, open \boxed, an odd pair of tags, a last line that breaks off.
 
     Sees: one row. Costs: nothing; some 100,000 rows a CPU-second.
 
     Args:
         field: the text; the row's raw reply where it lacks the field.
-        sentence: whether the text must end a sentence, a list, a formula or a number; titles and keywords do not.
+        sentence: whether a last line that ends in a word such as "the", or in a comma or an operator, counts.
 
     Reasons:
         hit_the_limit: the teacher's own finish_reason says so.
@@ -90,6 +136,9 @@ def _open(text: str) -> bool:
 
 
 def _breaks_off(text: str) -> bool:
-    """Whether the last line is prose of several words without an end."""
+    """Whether the last line ends where something must come."""
     last = text.rpartition("\n")[2].strip()
-    return len(last.split()) >= 4 and not last.endswith(_ENDS) and not last[-1].isdigit() and last[:1] not in "#-*|>0123456789"
+    words = last.split()
+    if len(words) < 4 or last[:1] in "|>":
+        return False
+    return words[-1].casefold() in _HANGING or (last.endswith(_HANGING_SIGNS) and any(sign.isalpha() for sign in last))
