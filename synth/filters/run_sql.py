@@ -16,7 +16,7 @@ from synth.verifiers.run_python import code_in
 class RunSql(WorkFilter):
     """Runs each row's query, read only, on a copy in memory of its SQLite database, in a confined process.
 
-    Sees: one row. Costs: some 800 short queries a CPU-second; 60 ms for the process, which up to 200 rows share.
+    Sees: one row. Costs: some 2,000 short queries a CPU-second; 60 ms for the process, which up to 200 rows share.
 
     Args:
         field: the field that holds the query, fenced or bare; the raw reply where a row lacks it.

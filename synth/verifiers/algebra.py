@@ -14,7 +14,7 @@ from synth.worker import Pool
 class Algebra:
     r"""Compares answers by value, then by spelling, then by math-verify in warm processes that are ended when they take too long.
 
-    Needs `pip install 'potstill[math]'` for the third; 100,000 pairs a CPU-second where it is not needed, some 150 where it is.
+    Needs `pip install 'potstill[math]'` for the third; 100,000 pairs a CPU-second where it is not needed, 50 to 150 where it is.
 
     Args:
         tolerance: relative difference of values that still counts as equal.
