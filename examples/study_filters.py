@@ -28,6 +28,7 @@ from synth.filters.refusal import Refusal
 from synth.filters.repetition import Repetition
 from synth.filters.self_consistency import SelfConsistency
 from synth.filters.truncation import Truncation
+from synth.measures import MINILM
 from synth.parsers.final_number import FinalNumber
 from synth.parsers.option import Option
 from synth.records import group_by
@@ -92,12 +93,15 @@ def critics(rows: Rows) -> None:
     fold = {question: place % 5 for place, question in enumerate(order)}
     labels = [row["right"] for row in rows]
     print(f"\nAUC, five folds by question: agreement alone {auc(_votes(rows), labels):.3f}", end="")
-    for name, columns in (("features", ()), ("features and who wrote", ("teacher",))):
+    kinds: tuple[tuple[str, tuple[str, ...], str | None], ...] = (
+        ("features", (), None), ("features and who wrote", ("teacher",), None), ("these and sentence vectors", ("teacher",), MINILM),
+    )  # fmt: skip
+    for name, columns, embedding in kinds:
         scores = [0.0] * len(rows)
         for k in range(5):
             train = [row for row in rows if fold[row["question"]] != k]
             test = [n for n, row in enumerate(rows) if fold[row["question"]] == k]
-            found = fit(train, label="right", columns=columns).scores([rows[n] for n in test])
+            found = fit(train, label="right", columns=columns, embedding=embedding).scores([rows[n] for n in test])
             for n, score in zip(test, found, strict=True):
                 scores[n] = score
         print(f", {name} {auc(scores, labels):.3f}", end="")

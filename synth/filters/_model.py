@@ -14,6 +14,8 @@ from synth.errors import WrongUse
 from synth.filters._calibrate import calibrate
 from synth.filters._features import NAMES, features
 from synth.filters._promise import labels_of
+from synth.filters.base import text_of
+from synth.measures import vectors
 from synth.records import Row, group_by
 
 Array = np.ndarray[Any, Any]
@@ -35,10 +37,11 @@ class Model:
     weights: Sequence[float]
     rows: int
     threshold: Mapping[str, Any] | None = None
+    embedding: str | None = None
 
     def scores(self, rows: Sequence[Row], *, group: str = "question") -> list[float]:
         """The probability of each row to be right, as the model sees it (0 to 1); rows with the same `group` are draws of one question."""
-        table = (_table(rows, group, self.columns) - np.array(self.mean)) / np.array(self.scale)
+        table = (_table(rows, group, self.columns, self.embedding) - np.array(self.mean)) / np.array(self.scale)
         raw = np.concatenate([np.ones((len(rows), 1)), table], axis=1) @ np.array(self.weights)
         return [float(p) for p in 1 / (1 + np.exp(-np.clip(raw, -500, 500)))]
 
@@ -79,7 +82,13 @@ class Model:
 
 
 def fit(
-    rows: Sequence[Row], *, label: str = "is_correct", group: str = "question", columns: Sequence[str] = (), ridge: float = 3.0
+    rows: Sequence[Row],
+    *,
+    label: str = "is_correct",
+    group: str = "question",
+    columns: Sequence[str] = (),
+    embedding: str | None = None,
+    ridge: float | None = None,
 ) -> Model:
     """Trains a critic on labelled rows.
 
@@ -88,7 +97,8 @@ def fit(
         label: the column that says whether a row is right.
         group: the column that draws of one question share.
         columns: further columns whose values count, and weigh agreement: `teacher` where several wrote.
-        ridge: strength of the L2 penalty.
+        embedding: sentence vectors of the rationale count too: a folder or a name of the hub, or `hashing`; None for none.
+        ridge: strength of the L2 penalty; None for 3, with vectors 100.
 
     Raises:
         WrongUse: a row without a label, or labels that are all alike.
@@ -97,10 +107,12 @@ def fit(
     if not 0 < labels.mean() < 1:
         raise WrongUse(f"labels in {label!r}", "labels that are all alike", "right rows and wrong ones", "Label more rows.")
     known = {name: sorted({str(row.get(name)) for row in rows}) for name in columns}
-    table = _table(rows, group, known)
+    table = _table(rows, group, known, embedding)
     mean, scale = table.mean(axis=0), table.std(axis=0) + 1e-9
-    weights = _newton(np.concatenate([np.ones((len(rows), 1)), (table - mean) / scale], axis=1), labels, ridge)
-    return Model(columns=known, mean=mean.tolist(), scale=scale.tolist(), weights=weights.tolist(), rows=len(rows))
+    weights = _newton(
+        np.concatenate([np.ones((len(rows), 1)), (table - mean) / scale], axis=1), labels, ridge or (100.0 if embedding else 3.0)
+    )
+    return Model(columns=known, mean=mean.tolist(), scale=scale.tolist(), weights=weights.tolist(), rows=len(rows), embedding=embedding)
 
 
 def _newton(table: Array, labels: Array, ridge: float) -> Array:
@@ -118,12 +130,14 @@ def _newton(table: Array, labels: Array, ridge: float) -> Array:
     return weights
 
 
-def _table(rows: Sequence[Row], group: str, columns: Mapping[str, Sequence[str]]) -> Array:
-    """Features, then one column per known value, then that value times agreement and lead."""
+def _table(rows: Sequence[Row], group: str, columns: Mapping[str, Sequence[str]], embedding: str | None) -> Array:
+    """Features, then one column per known value, then that value times agreement and lead, then the vector of the rationale."""
     table = np.zeros((len(rows), len(NAMES)))
     for members in group_by(rows, lambda row: str(row.get(group))).values():
         table[members] = features([rows[n] for n in members])
     for name, values in columns.items():
         is_value = np.array([[float(str(row.get(name)) == value) for value in values] for row in rows])
         table = np.concatenate([table, is_value, is_value * table[:, :1], is_value * table[:, 1:2]], axis=1)
+    if embedding:
+        table = np.concatenate([table, vectors([str(row.get("rationale") or text_of(row)) for row in rows], embedding)], axis=1)
     return table

@@ -51,7 +51,14 @@ class Trained(GroupFilter):
     reasons: ClassVar[dict[str, str]] = {"low_score": "the score is below the threshold"}
 
     @staticmethod
-    def fit(rows: Sequence[Row], *, label: str = "is_correct", group: str = "question", columns: Sequence[str] = ()) -> Model:
+    def fit(
+        rows: Sequence[Row],
+        *,
+        label: str = "is_correct",
+        group: str = "question",
+        columns: Sequence[str] = (),
+        embedding: str | None = None,
+    ) -> Model:
         """A model trained on labelled rows, to be calibrated on others and saved.
 
         Args:
@@ -59,13 +66,14 @@ class Trained(GroupFilter):
             label: the column that says whether a row is right.
             group: the column that draws of one question share.
             columns: further columns whose values count, such as `teacher`.
+            embedding: sentence vectors of the rationale count too: a folder or a name of the hub, or `hashing`.
 
         Raises:
             WrongUse: a row without a label, or labels that are all alike.
         """
         from synth.filters._model import fit  # noqa: PLC0415 - numpy, for those who need it
 
-        return fit(rows, label=label, group=group, columns=columns)
+        return fit(rows, label=label, group=group, columns=columns, embedding=embedding)
 
     @cached_property
     def loaded(self) -> Model:

@@ -7,6 +7,7 @@ from statistics import fmean
 
 import pytest
 
+from finetune.intervals import auc
 from synth.errors import Unreadable, WrongUse
 from synth.filters._calibrate import NotEnoughEvidence, beta_cdf, calibrate, design_effect, lower_bound
 from synth.filters._features import NAMES, features
@@ -142,3 +143,18 @@ def test_the_promise_holds_on_real_rows_over_12_splits():
         broken += sum(row["is_correct"] for row in kept) < 0.85 * len(kept)
     assert broken <= 2
     assert abstained < 12
+
+
+def test_vectors_of_the_rationale_can_count(tmp_path):
+    rows = [
+        {"question": f"q{n}", "rationale": "so it is" if n % 2 else "who knows", "answer": "1", "is_correct": bool(n % 2)}
+        for n in range(80)
+    ]
+    model = fit(rows, embedding="hashing")
+    assert auc_of(model, rows) == 1.0
+    model.save(tmp_path / "critic.json")
+    assert Model.load(tmp_path / "critic.json").scores(rows[:5]) == pytest.approx(model.scores(rows[:5]))
+
+
+def auc_of(model, rows):
+    return auc(model.scores(rows), [row["is_correct"] for row in rows])
