@@ -70,6 +70,12 @@ class TemplatePair(_Strict):
     completion: str
 
 
+class TemplateTrio(TemplatePair):
+    """One training conversation as three templates: a system message stands before the prompt."""
+
+    system: str
+
+
 def _one_or_many(value: Any) -> Any:
     many = value if isinstance(value, list) else [value]
     return [{"name": part} if isinstance(part, str) else part for part in many]
@@ -93,17 +99,34 @@ class StepSpec(_Strict):
     parser: Annotated[Parts, Field(min_length=1)]
     filters: Parts = Field(default_factory=list)
     response_format: dict[str, Any] | None = None
+    rescues: Name | None = None
+    set: dict[Name, str] = Field(default_factory=dict)
+
+
+class RetrieveSpec(_Strict):
+    """Rows of a file of the user's that are near a seed, as the list `into` of texts that templates see."""
+
+    file: str = ""
+    on: Name
+    field: str
+    show: str = ""
+    most: Annotated[int, Field(ge=1)] = 3
+    by: str = "bm25"
+    into: Name = "retrieved"
 
 
 class ExportSpec(_Strict):
     """Templates of the formats that a pack can write."""
 
     sft: TemplatePair | None = None
+    messages: TemplateTrio | None = None
     multitask: dict[Name, TemplatePair] = Field(default_factory=dict)
 
     def tasks(self) -> dict[str, dict[str, TemplatePair]]:
         """Format -> task -> templates; a format with one task calls it by its own name."""
         sft = {"sft": {"sft": self.sft}} if self.sft else {}
+        if self.messages:
+            sft["messages"] = {"messages": self.messages}
         return {**sft, **({"multitask": dict(self.multitask)} if self.multitask else {})}
 
 
@@ -118,6 +141,7 @@ class PackSpec(_Strict):
     prices: dict[str, Dollars] = Field(default_factory=dict)
     constants: dict[Name, Any] = Field(default_factory=dict)
     examples: list[dict[str, Any]] = Field(default_factory=list)
+    retrieve: RetrieveSpec | None = None
     steps: Annotated[list[StepSpec], Field(min_length=1)]
     exports: ExportSpec = ExportSpec()
 
@@ -129,7 +153,11 @@ def apply_overrides(raw: dict[str, Any], overrides: Mapping[str, Any], where: st
         WrongUse: a step or block that the pack does not have.
     """
     steps = {s.get("name"): s for s in raw.get("steps", []) if isinstance(s, dict)}
-    blocks: dict[Any, Any] = {**{k: raw.setdefault(k, {}) for k in ("constants", "exports")}, **steps}
+    blocks: dict[Any, Any] = {
+        **{k: raw.setdefault(k, {}) for k in ("constants", "exports")},
+        **({"retrieve": raw["retrieve"]} if "retrieve" in raw else {}),
+        **steps,
+    }
     for path, value in overrides.items():
         head, *rest = path.split(".")
         if head not in blocks or not rest:

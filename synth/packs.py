@@ -85,6 +85,8 @@ class Pack:
     def values(self, row: Row) -> dict[str, Any]:
         """What templates see of a seed: every declared input (None where optional and absent), constants, examples."""
         absent: dict[str, Any] = {name: None for name, spec in self.spec.inputs.items() if spec.optional}
+        if self.spec.retrieve:
+            absent[self.spec.retrieve.into] = []
         return {**absent, **row, "examples": self.spec.examples, **self.spec.constants}
 
     def aliases(self, columns: Mapping[str, Any]) -> dict[str, str]:
@@ -120,7 +122,8 @@ class _Builder:
     def __init__(self, folder: Path, spec: PackSpec, lines: dict[tuple[Any, ...], int]) -> None:
         self.folder, self.spec, self.lines = folder, spec, lines
         self.templates = Templates(folder)
-        self.known: dict[str, Any] = dict.fromkeys((*spec.inputs, "examples", "fence", *spec.constants), "text")
+        retrieved = (spec.retrieve.into,) if spec.retrieve else ()
+        self.known: dict[str, Any] = dict.fromkeys((*spec.inputs, "examples", "fence", *retrieved, *spec.constants), "text")
         self.used: set[str] = set()
 
     def where(self, *at: Any) -> str:
@@ -130,6 +133,13 @@ class _Builder:
     def step(self, index: int, spec: StepSpec) -> Step:
         """One compiled step; afterwards its fields are known to later ones."""
         extra = {spec.each[1], "history", "index"} if spec.each else set()
+        if spec.rescues:
+            self.rescued(index, spec.rescues)
+            extra.add("attempt")
+        sets = []
+        for name, text in spec.set.items():
+            sets.append((name, self.check(self.templates.compile(text, self.where("steps", index, "set", name)), extra)))
+            self.known[name] = "text"
         if spec.each:
             self.must_know(spec.each[0], set(), self.where("steps", index, "each"))
         user = self.file(f"{spec.name}.user.j2", extra, needed=True)
@@ -145,11 +155,21 @@ class _Builder:
             parsers=tuple(self.parser(index, p) for p in spec.parser),
             filters=tuple(registry.build("synth.filters", f, self.where("steps", index, "filters")) for f in spec.filters),
             response_format=spec.response_format,
+            rescues=spec.rescues,
+            sets=tuple(sets),
         )
         self.known.update(step.produces())
         for part in step.filters:
             self.used.update(part.needs())
         return step
+
+    def rescued(self, index: int, name: str) -> None:
+        """Raises WrongUse where a step rescues none that stands before it, or one that another rescues already."""
+        earlier = [step.name for step in self.spec.steps[:index]]
+        taken = [step.rescues for step in self.spec.steps[:index]]
+        if name not in earlier or name in taken:
+            got = f"rescues: {name}" + (", which another step rescues" if name in taken else "")
+            raise WrongUse(self.where("steps", index, "rescues"), got, "an earlier step, each once", did_you_mean(name, earlier))
 
     def parser(self, index: int, spec: Mapping[str, Any]) -> tuple[str, Parser]:
         """(when, parser) of one parser entry."""
@@ -195,7 +215,7 @@ class _Builder:
 
     def pair(self, pair: TemplatePair, where: str) -> dict[str, Template]:
         """The two templates of one training row."""
-        texts = {"prompt": pair.prompt, "completion": pair.completion}
+        texts = {name: str(text) for name, text in pair.model_dump().items()}
         return {side: self.check(self.templates.compile(text, where), set()) for side, text in texts.items()}
 
 

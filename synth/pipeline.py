@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import inf
 from typing import Any
 
@@ -18,6 +19,7 @@ from synth.errors import BudgetReached, PotstillError, Stopped, TeacherError, Wr
 from synth.filters.base import Filter
 from synth.packs import Pack
 from synth.records import Completion, Exit, Row, Sample, Seed
+from synth.retrieval import Shelf
 from synth.step import Step
 from synth.walk import Reading, ask_once
 
@@ -61,17 +63,46 @@ class Walker:
             Stopped, BudgetReached: the run is over; the seed has not left.
         """
         exits: list[Exit] = []
-        alive, asked = [Sample(seed, seed.fields, self._meta)], 1
+        alive, asked = [Sample(seed, {**seed.fields, **self.near(seed.fields)}, self._meta)], 1
+        fallen: dict[str, list[Exit]] = {step.rescues: [] for step in self.pack.steps if step.rescues}
         for step in self.pack.steps:
-            asked += len(alive) * (step.draws - 1)
-            groups = await _all([self._draws(step, sample) for sample in alive])
-            alive = []
+            bystanders: list[Sample] = alive if step.rescues else []
+            walking = [exit_.sample for exit_ in fallen.pop(step.rescues)] if step.rescues else alive
+            asked += len(walking) * (step.draws - 1)
+            groups = await _all([self._draws(step, sample) for sample in walking])
+            alive = bystanders
             for outcomes in groups:
-                exits += [o for o in outcomes if isinstance(o, Exit)]
                 survivors, lost = await self._filter(step, [o for o in outcomes if isinstance(o, Sample)])
-                alive += survivors
+                lost = [*(o for o in outcomes if isinstance(o, Exit)), *lost]
+                if step.name in fallen and not survivors:
+                    lost = self._fall(lost, fallen[step.name])
+                alive = [*alive, *survivors]
                 exits += lost
         return asked, [*(Exit("kept", sample) for sample in alive), *exits]
+
+    def near(self, fields: Row) -> Row:
+        """What the pack retrieves for a seed."""
+        return {self.pack.spec.retrieve.into: self.shelf.near(fields)} if self.pack.spec.retrieve else {}
+
+    @cached_property
+    def shelf(self) -> Shelf:
+        """The file that the pack retrieves from, read once."""
+        assert self.pack.spec.retrieve is not None  # noqa: S101 - asked for by `near` alone
+        return Shelf(self.pack.spec.retrieve)
+
+    @staticmethod
+    def _fall(lost: list[Exit], fallen: list[Exit]) -> list[Exit]:
+        """Hands the first dropped sample of a group to the step that rescues; the others leave. Failed calls are asked again instead."""
+        place = next((n for n, exit_ in enumerate(lost) if exit_.kind == "dropped"), None)
+        if place is None:
+            return lost
+        exit_ = lost[place]
+        attempt = {
+            "reason": exit_.reason,
+            **{name: value for name, value in exit_.sample.fields.items() if name not in exit_.sample.seed.fields},
+        }
+        fallen.append(Exit("dropped", exit_.sample.with_fields({"attempt": attempt}, {}), exit_.reason, exit_.detail))
+        return [*lost[:place], *lost[place + 1 :]]
 
     async def _draws(self, step: Step, sample: Sample) -> list[Sample | Exit]:
         """All draws of one sample at one step."""
@@ -81,6 +112,8 @@ class Walker:
         """One draw: the sample one step on, or its exit."""
         draw = draw if step.draws > 1 else int(sample.meta.get("draw", 0))
         try:
+            if step.sets:
+                sample = sample.with_fields(step.with_sets(self.pack.values(sample.fields)), {})
             if step.each:
                 return await self._each(step, step.each, sample, draw)
             reading = await ask_once(step, self.pack.values(sample.fields), self.doors, draw=draw, seed_id=sample.seed.id)
@@ -127,7 +160,7 @@ class Walker:
 
 
 def _arrive(sample: Sample, reading: Reading, fields: Row) -> Sample | Exit:
-    moved = sample.with_fields({**fields, "reply": reading.completion.text}, reading.meta)
+    moved = sample.with_fields({**fields, "reply": reading.completion.text}, reading.meta).without("attempt")
     if reading.unreadable:
         return Exit("dropped", moved, reading.unreadable.reason, reading.unreadable.detail)
     return moved

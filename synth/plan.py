@@ -104,11 +104,14 @@ def _questions(pack: Pack) -> Iterator[tuple[Step, Pack, float]]:
 
 def _requests(prepared: Prepared, pack: Pack, step: Step, filled: Row) -> Iterator[Request]:
     """The question to the first seeds, fields that only a run can bring filled with text of about their length."""
-    item = {step.each[1]: "word", "history": [], "index": 0} if step.each else {}
+    item: dict[str, Any] = {step.each[1]: "word", "history": [], "index": 0} if step.each else {}
+    if step.rescues:
+        item["attempt"] = {"reason": "wrong_answer", "reply": filled.get("reply", "word"), **filled}
     for seed in islice(prepared.seeds, SAMPLE):
         row = {**filled, **seed.fields}
         inputs = row if pack is prepared.pack else {name: row.get(name, "word") for name in pack.spec.inputs}
-        yield step.request({**pack.values(inputs), **item}, model="", family="")
+        values = {**pack.values(inputs), **item}
+        yield step.request({**values, **step.with_sets(values)}, model="", family="")
 
 
 def _filler(step: Step, tokens: float) -> dict[str, Any]:

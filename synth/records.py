@@ -150,6 +150,12 @@ class Sample:
         """The sample one step on."""
         return Sample(self.seed, {**self.fields, **new}, {**self.meta, **meta}, self.verdicts)
 
+    def without(self, name: str) -> Sample:
+        """The sample without a field."""
+        if name not in self.fields:
+            return self
+        return Sample(self.seed, {key: value for key, value in self.fields.items() if key != name}, self.meta, self.verdicts)
+
     def with_verdict(self, verdict: Verdict) -> Sample:
         """The sample with one more verdict."""
         return Sample(self.seed, self.fields, self.meta, (*self.verdicts, verdict))

@@ -17,6 +17,8 @@ class Step:
 
     Attributes:
         each: (list field, item name) where the step walks a list; earlier answers are in `history`.
+        rescues: the step whose lost samples this one asks about again; they see what was lost as `attempt`.
+        sets: (field, template) of fields that are written before the question is asked.
         parsers: (field that must be present or "", parser); the first that applies reads the reply.
     """
 
@@ -30,6 +32,8 @@ class Step:
     parsers: tuple[tuple[str, Parser], ...]
     filters: tuple[Any, ...]
     response_format: Row | None = None
+    rescues: str | None = None
+    sets: tuple[tuple[str, Template], ...] = ()
 
     def request(self, values: Row, *, model: str, family: str, draw: int = 0, seed_id: str = "") -> Request:
         """The rendered question; draw k of a seeded step asks with seed + k."""
@@ -59,7 +63,15 @@ class Step:
     def produces(self) -> dict[str, Any]:
         """Fields that this step adds to the sample, with their kinds; a step that walks a list adds a list of readings."""
         found = {name: kind for _, parser in reversed(self.parsers) for name, kind in parser.produces().items()}
-        return {self.name: {self.each[1]: "text", **found}} if self.each else found
+        made: dict[str, Any] = dict.fromkeys((name for name, _ in self.sets), "text")
+        return {**made, **({self.name: {self.each[1]: "text", **found}} if self.each else found)}
+
+    def with_sets(self, values: Row) -> dict[str, str]:
+        """The fields that the step writes before it asks."""
+        made: dict[str, str] = {}
+        for name, template in self.sets:
+            made[name] = template.render({**values, **made})
+        return made
 
     def fill(self, values: Row) -> Row:
         """The values, with a fence where the templates use one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import chain, islice
@@ -24,6 +25,21 @@ _REMOVED_GLOBALS = ("lipsum", "cycler", "joiner")
 _MOST_RANGE = 1000
 # Prompts come in fewer pieces than this; more pieces are counted one by one.
 _FEW = 4096
+
+
+def _pick(choices: Any, *keys: Any) -> Any:
+    """One of several, by a hash of the keys: the same for the same row, whatever the order of rows."""
+    if not choices:
+        raise SecurityError("nothing to pick from")
+    digest = hashlib.sha256("\x00".join(map(str, keys)).encode("utf-8", "replace")).digest()
+    return choices[int.from_bytes(digest[:8]) % len(choices)]
+
+
+def _turned(values: Any, by: int = 1) -> list[Any]:
+    """A list from its `by`-th element on, the first ones behind: another order, in which every element has moved."""
+    listed = list(values)
+    cut = by % len(listed) if listed else 0
+    return listed[cut:] + listed[:cut]
 
 
 def _short_range(*args: int) -> range:
@@ -95,6 +111,7 @@ class Templates:
         for name in _REMOVED_GLOBALS:
             env.globals.pop(name, None)
         env.globals["range"] = _short_range
+        env.filters.update(pick=_pick, turned=_turned)
         self.env = env
 
     def compile(self, source: str, where: str) -> Template:

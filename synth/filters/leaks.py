@@ -1,0 +1,71 @@
+"""Drops rows whose text gives away what the student will not see: a hint, a context, a rule."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+from synth.filters.base import RowFilter, text_of
+from synth.records import Row, Verdict
+
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaks(RowFilter):
+    """Phrases that speak of the hint, and runs of words shared with a hidden text.
+
+    A rationale that was written with the answer or a context in sight must read as if it had been written without.
+
+    Sees: one row. Costs: nothing.
+
+    Args:
+        field: the text that the student learns; the row's raw reply where it lacks the field.
+        hidden: the field with the text that the student will not see, a list of texts too; None for phrases alone.
+        words: so many words in a row that both texts share are a leak.
+        phrases: what gives a hint away, in small letters.
+
+    Reasons:
+        leak: a phrase or a run of words gives it away.
+
+    Marks: `leak` (the words).
+
+    Example:
+        >>> texts = ("As the hint says, it is 4.", "2 + 2 = 4, so it is 4.")
+        >>> [Leaks().judge({"rationale": text}).keep for text in texts]
+        [False, True]
+    """
+
+    field: str = "rationale"
+    hidden: str | None = None
+    words: int = 8
+    phrases: tuple[str, ...] = (
+        "the hint", "given answer", "provided answer", "the correct answer is given", "answer provided", "as stated in the answer", "we are told the answer",
+        "the answer is given", "given that the answer", "known answer", "the reference answer", "since the answer is", "the given solution",
+    )  # fmt: skip
+
+    reasons: ClassVar[dict[str, str]] = {"leak": "it gives away what the student will not see"}
+
+    def needs(self) -> tuple[str, ...]:
+        """The hidden text."""
+        return (self.hidden,) if self.hidden else ()
+
+    def verdict(self, row: Row) -> Verdict:
+        """The verdict on one row."""
+        text = str(row.get(self.field) or text_of(row)).casefold()
+        said = next((phrase for phrase in self.phrases if phrase in text), None) or self._shared(text, row)
+        return Verdict(False, "leak", {"leak": said}) if said else Verdict(True)
+
+    def _shared(self, text: str, row: Row) -> str:
+        hidden = row.get(self.hidden) if self.hidden else None
+        if not hidden:
+            return ""
+        texts = hidden if isinstance(hidden, (list, tuple)) else [hidden]
+        known = {gram for other in texts for gram in _grams(str(other).casefold(), self.words)}
+        return next((" ".join(gram) for gram in _grams(text, self.words) if gram in known), "")
+
+
+def _grams(text: str, n: int) -> list[tuple[str, ...]]:
+    words = _WORD.findall(text)
+    return [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]

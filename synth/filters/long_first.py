@@ -1,0 +1,76 @@
+"""Keeps a given number of rows, every domain alike, long chains before short ones."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from synth.filters.base import CorpusFilter, text_of
+from synth.records import Row, Verdict, canonical_json, group_by
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongFirst(CorpusFilter):
+    """Draws a domain, then a row of it with weight 2^-rank, where rank 0 is the longest chain, until `most` are kept.
+
+    The selection of s1 (Muennighoff et al., arXiv:2501.19393, section 2.2), behind the filters of quality and difficulty.
+
+    Sees: all rows. Costs: nothing.
+
+    Args:
+        field: the column with the domain.
+        chain: the field with the chain; the row's raw reply where it lacks the field.
+        most: how many rows are kept.
+        seed: another seed, another choice among the likely ones.
+
+    Reasons:
+        not_drawn: others were.
+
+    Marks: `rank` (of the chain in its domain; 0 is the longest).
+
+    Example:
+        >>> rows = [{"domain": d, "rationale": "so " * n} for d in ("algebra", "geometry") for n in (1, 50)]
+        >>> kept, dropped = LongFirst(most=2).split(rows)
+        >>> len(kept), {row["domain"] for row in kept} <= {"algebra", "geometry"}
+        (2, True)
+    """
+
+    field: str = "domain"
+    chain: str = "rationale"
+    most: int
+    seed: int = 0
+
+    reasons: ClassVar[dict[str, str]] = {"not_drawn": "others were"}
+
+    def __post_init__(self) -> None:
+        if self.most < 1:
+            raise ValueError(f"most={self.most}; keep at least one row")
+
+    def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
+        """One verdict a row."""
+        lengths = [len(str(row.get(self.chain) or text_of(row))) for row in rows]
+        digests = [hashlib.sha256(canonical_json({k: v for k, v in row.items() if k != "marks"})).digest() for row in rows]
+        shelves = {
+            domain: sorted(places, key=lambda place: (-lengths[place], digests[place]))
+            for domain, places in sorted(group_by(range(len(rows)), lambda place: str(rows[place].get(self.field))).items())
+        }
+        ranks = {place: rank for places in shelves.values() for rank, place in enumerate(places)}
+        taken = _draw(shelves, ranks, self.most, random.Random(self.seed))
+        return [Verdict(n in taken, "" if n in taken else "not_drawn", {"rank": ranks[n]}) for n in range(len(rows))]
+
+
+def _draw(shelves: dict[str, list[int]], ranks: dict[int, int], most: int, rng: random.Random) -> set[int]:
+    """Places of rows: a domain that has some left, then one of it by 2^-rank."""
+    left = {domain: list(places) for domain, places in shelves.items()}
+    taken: set[int] = set()
+    while left and len(taken) < most:
+        domain = rng.choice(sorted(left))
+        place = rng.choices(left[domain], [2.0 ** -min(ranks[p] - ranks[left[domain][0]], 60) for p in left[domain]])[0]
+        left[domain].remove(place)
+        taken.add(place)
+        if not left[domain]:
+            del left[domain]
+    return taken

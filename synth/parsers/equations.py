@@ -1,0 +1,52 @@
+"""A system of equations and what it comes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from synth.errors import Unreadable
+from synth.parsers.base import Parser
+from synth.records import Row
+from synth.verifiers import equations as verifier
+
+
+@dataclass(frozen=True, kw_only=True)
+class Equations(Parser):
+    r"""Reads one equation a line as `equations` and solves them exactly: `answer` is the value of the unknown that is asked for.
+
+    Zhu et al., "Distilling Mathematical Reasoning Capabilities into Small Language Models", arXiv:2401.11864 (Equation-of-Thought).
+
+    Args:
+        asked: the unknown that is the answer; "" for `ans`, `answer` or `result`, else the left side of the last equation.
+
+    Reasons:
+        no_equation: no line is an equation.
+        contradiction: the equations contradict each other.
+        open_system: they leave the answer open, or are beyond elimination.
+
+    Example:
+        >>> Equations().parse("Let x be the pens.\nx = 3 * 4\nans = x - 2", {})
+        {'equations': 'x = 3 * 4\nans = x - 2', 'answer': '10'}
+    """
+
+    asked: str = ""
+
+    main: ClassVar[str] = "answer"
+    fields: ClassVar[dict[str, str]] = {"equations": "text", "answer": "text"}
+    reasons: ClassVar[dict[str, str]] = {
+        "no_equation": "no line is an equation", "contradiction": "the equations contradict each other", "open_system": "the answer is open",
+    }  # fmt: skip
+
+    def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
+        """The equations and the answer."""
+        lines = [line.strip(" `*") for line in text.splitlines()[: verifier.MOST_LINES] if verifier.equations_in(line)]
+        if not lines:
+            raise Unreadable("no_equation", text[-80:])
+        found = verifier.Equations(asked=self.asked).solve("\n".join(lines))
+        if found.status == "contradiction":
+            raise Unreadable("contradiction", lines[-1][:80])
+        value = found.values.get(found.asked)
+        if value is None:
+            raise Unreadable("open_system", found.asked)
+        return {"equations": "\n".join(lines), "answer": str(value)}
