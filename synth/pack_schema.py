@@ -96,6 +96,7 @@ class StepSpec(_Strict):
     sampling: SamplingSpec = SamplingSpec()
     draws: Annotated[int, Field(ge=1)] = 1
     each: Annotated[tuple[str, str], BeforeValidator(_each)] | None = None
+    spread: Annotated[tuple[str, str], BeforeValidator(_each)] | None = None
     parser: Annotated[Parts, Field(min_length=1)]
     filters: Parts = Field(default_factory=list)
     response_format: dict[str, Any] | None = None
@@ -107,7 +108,7 @@ class RetrieveSpec(_Strict):
     """Rows of a file of the user's that are near a seed, as the list `into` of texts that templates see."""
 
     file: str = ""
-    on: Name
+    query: Name
     field: str
     show: str = ""
     most: Annotated[int, Field(ge=1)] = 3

@@ -133,6 +133,9 @@ class _Builder:
     def step(self, index: int, spec: StepSpec) -> Step:
         """One compiled step; afterwards its fields are known to later ones."""
         extra = {spec.each[1], "history", "index"} if spec.each else set()
+        if spec.spread:
+            self.must_know(spec.spread[0], set(), self.where("steps", index, "spread"))
+            extra.add(spec.spread[1])
         if spec.rescues:
             self.rescued(index, spec.rescues)
             extra.add("attempt")
@@ -156,6 +159,7 @@ class _Builder:
             filters=tuple(registry.build("synth.filters", f, self.where("steps", index, "filters")) for f in spec.filters),
             response_format=spec.response_format,
             rescues=spec.rescues,
+            spread=spec.spread,
             sets=tuple(sets),
         )
         self.known.update(step.produces())

@@ -68,16 +68,16 @@ class Walker:
         for step in self.pack.steps:
             bystanders: list[Sample] = alive if step.rescues else []
             walking = [exit_.sample for exit_ in fallen.pop(step.rescues)] if step.rescues else alive
-            asked += len(walking) * (step.draws - 1)
-            groups = await _all([self._draws(step, sample) for sample in walking])
-            alive = bystanders
-            for outcomes in groups:
-                survivors, lost = await self._filter(step, [o for o in outcomes if isinstance(o, Sample)])
-                lost = [*(o for o in outcomes if isinstance(o, Exit)), *lost]
-                if step.name in fallen and not survivors:
-                    lost = self._fall(lost, fallen[step.name])
-                alive = [*alive, *survivors]
-                exits += lost
+            before = len(walking)
+            walking, none = _spread(step, walking)
+            asked += len(walking) * step.draws - before + len(none)
+            outcomes = [o for group in await _all([self._draws(step, sample) for sample in walking]) for o in group]
+            survivors, lost = await self._filter(step, [o for o in outcomes if isinstance(o, Sample)])
+            lost = [*none, *(o for o in outcomes if isinstance(o, Exit)), *lost]
+            if step.name in fallen and not survivors:
+                lost = self._fall(lost, fallen[step.name])
+            alive = [*bystanders, *survivors]
+            exits += lost
         return asked, [*(Exit("kept", sample) for sample in alive), *exits]
 
     def near(self, fields: Row) -> Row:
@@ -88,7 +88,7 @@ class Walker:
     def shelf(self) -> Shelf:
         """The file that the pack retrieves from, read once."""
         assert self.pack.spec.retrieve is not None  # noqa: S101 - asked for by `near` alone
-        return Shelf(self.pack.spec.retrieve)
+        return Shelf(self.pack.spec.retrieve, self.pack.folder)
 
     @staticmethod
     def _fall(lost: list[Exit], fallen: list[Exit]) -> list[Exit]:
@@ -164,6 +164,16 @@ def _arrive(sample: Sample, reading: Reading, fields: Row) -> Sample | Exit:
     if reading.unreadable:
         return Exit("dropped", moved, reading.unreadable.reason, reading.unreadable.detail)
     return moved
+
+
+def _spread(step: Step, samples: list[Sample]) -> tuple[list[Sample], list[Exit]]:
+    """One sample an element of the list that a step spreads; samples whose list is empty leave."""
+    if not step.spread:
+        return samples, []
+    field, item = step.spread
+    lists = [(sample, list(sample.fields.get(field) or [])) for sample in samples]
+    none = [Exit("dropped", sample, "empty_list", field) for sample, elements in lists if not elements]
+    return [sample.with_fields({item: element}, {}) for sample, elements in lists for element in elements], none
 
 
 async def _all(works: list[Any]) -> list[Any]:

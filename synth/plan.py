@@ -97,7 +97,7 @@ def make_plan(prepared: Prepared, count: Callable[[str], TokenCounter] = lambda 
 def _questions(pack: Pack) -> Iterator[tuple[Step, Pack, float]]:
     """(step, its pack, calls a sample) of every step and of the critics behind it."""
     for step in pack.steps:
-        yield step, pack, step.draws * (LIST_LENGTH if step.each else 1)
+        yield step, pack, step.draws * (LIST_LENGTH if step.each or step.spread else 1)
         for part in step.filters:
             yield from part.questions(step.draws)
 
@@ -105,6 +105,8 @@ def _questions(pack: Pack) -> Iterator[tuple[Step, Pack, float]]:
 def _requests(prepared: Prepared, pack: Pack, step: Step, filled: Row) -> Iterator[Request]:
     """The question to the first seeds, fields that only a run can bring filled with text of about their length."""
     item: dict[str, Any] = {step.each[1]: "word", "history": [], "index": 0} if step.each else {}
+    if step.spread:
+        item[step.spread[1]] = "word"
     if step.rescues:
         item["attempt"] = {"reason": "wrong_answer", "reply": filled.get("reply", "word"), **filled}
     for seed in islice(prepared.seeds, SAMPLE):

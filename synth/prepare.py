@@ -14,6 +14,7 @@ from synth.pack_schema import set_draws
 from synth.packs import Pack
 from synth.pipeline import Tally
 from synth.records import Row
+from synth.retrieval import Shelf
 from synth.seeds import Scan, Seeds
 
 
@@ -112,6 +113,8 @@ def prepare(pack: str | Path, seeds: str | Path | Iterable[Row], output: Path, c
         got = ", ".join(config.teachers.values())
         raise WrongUse("--batch", f"teachers {got}", "a teacher openai/MODEL", "Only OpenAI-compatible endpoints take batches here.")
     _check_corpus(loaded, config)
+    if loaded.spec.retrieve:
+        Shelf(loaded.spec.retrieve, loaded.folder)
     prepared = Prepared(loaded, stream, scan, output, config)
     for name in prepared.teachers().values():
         prepared.price(name)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import log
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synth.errors import WrongUse, did_you_mean
@@ -65,11 +66,12 @@ class Shelf:
         WrongUse: no file, or rows without the field.
     """
 
-    def __init__(self, spec: RetrieveSpec) -> None:
+    def __init__(self, spec: RetrieveSpec, folder: Path) -> None:
         self.spec = spec
         if not spec.file:
             raise WrongUse("retrieve.file", "none", "a file to retrieve from", "Give it: --set retrieve.file=FILE.")
-        self.rows = list(read_rows(spec.file))
+        beside = folder / spec.file  # a pack may bring a sample of its own
+        self.rows = list(read_rows(beside if beside.is_file() else spec.file))
         for place, row in enumerate(self.rows, 1):
             if not isinstance(row.get(spec.field), str):
                 raise WrongUse(
@@ -90,7 +92,7 @@ class Shelf:
 
     def near(self, fields: Row) -> list[str]:
         """The nearest rows as texts; a row that says just what the seed says is passed over."""
-        text = str(fields.get(self.spec.on) or "")
+        text = str(fields.get(self.spec.query) or "")
         found = [place for place in self._ranked(text) if self.texts[place].strip().casefold() != text.strip().casefold()]
         return [self._shown(self.rows[place]) for place in found[: self.spec.most]]
 

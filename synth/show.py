@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -70,7 +71,22 @@ def check_cases(name: str, overrides: Mapping[str, Any]) -> tuple[int, int]:
         _rendering(pack, case, path)
     if replies and all(replies):
         raise WrongUse(str(path), "only replies that are read", "at least one that fails", "Record a reply with `reason`.")
+    for case in cases:
+        if "ends" in case:
+            _rehearse(pack, case, path)
     return len(cases), len(replies)
+
+
+def _rehearse(pack: Pack, case: Mapping[str, Any], path: Path) -> None:
+    """Walks a case through all steps, answered by the replies that the pack records; its exits must be those that it declares."""
+    from synth.runner import run  # noqa: PLC0415 - only for cases that say how they end
+
+    teachers = dict.fromkeys(pack.roles, f"rehearsed/{pack.folder}")
+    with tempfile.TemporaryDirectory() as folder:
+        counts = run(pack.folder, [case["inputs"]], teacher=teachers, output=folder, overrides=case.get("set", {})).counts
+    found = {kind: n for kind, n in {"kept": counts["kept"], **counts["dropped"], **counts["failed"]}.items() if n}
+    if found != case["ends"]:
+        raise WrongUse(f"{path}: {case['about']}", f"exits {found}", f"exits {case['ends']}", "Correct the replies, the filters or `ends`.")
 
 
 def _rendering(pack: Pack, case: Mapping[str, Any], path: Path) -> None:

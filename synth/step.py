@@ -17,6 +17,7 @@ class Step:
 
     Attributes:
         each: (list field, item name) where the step walks a list; earlier answers are in `history`.
+        spread: (list field, item name) where each element of a list becomes a sample of its own.
         rescues: the step whose lost samples this one asks about again; they see what was lost as `attempt`.
         sets: (field, template) of fields that are written before the question is asked.
         parsers: (field that must be present or "", parser); the first that applies reads the reply.
@@ -33,6 +34,7 @@ class Step:
     filters: tuple[Any, ...]
     response_format: Row | None = None
     rescues: str | None = None
+    spread: tuple[str, str] | None = None
     sets: tuple[tuple[str, Template], ...] = ()
 
     def request(self, values: Row, *, model: str, family: str, draw: int = 0, seed_id: str = "") -> Request:
@@ -64,6 +66,8 @@ class Step:
         """Fields that this step adds to the sample, with their kinds; a step that walks a list adds a list of readings."""
         found = {name: kind for _, parser in reversed(self.parsers) for name, kind in parser.produces().items()}
         made: dict[str, Any] = dict.fromkeys((name for name, _ in self.sets), "text")
+        if self.spread:
+            made[self.spread[1]] = "text"
         return {**made, **({self.name: {self.each[1]: "text", **found}} if self.each else found)}
 
     def with_sets(self, values: Row) -> dict[str, str]:

@@ -47,7 +47,9 @@ async def ask_once(step: Step, values: Row, doors: Doors, *, draw: int = 0, seed
     try:
         if completion.refusal and not completion.text:
             raise Unreadable("refusal", completion.refusal[:80])
-        fields = step.parser_for(values).parse(completion.text, values)
+        parser = step.parser_for(values)
+        apart = completion.reasoning if parser.thinks and "</think>" not in completion.text else ""
+        fields = parser.parse(f"<think>\n{apart}\n</think>\n{completion.text}" if apart else completion.text, values)
     except Unreadable as reason:
         ended = _ENDED.get(completion.finish_reason)
         return Reading({}, completion, meta, Unreadable(ended, f"{reason.reason}: {reason.detail}") if ended else reason)

@@ -74,7 +74,7 @@ def price_of(teacher: str, given: str | None = None, *, own: Mapping[str, str] |
     if own and teacher in own:
         return read_price(own[teacher], f"prices: {teacher}")
     provider, _, model = teacher.partition("/")
-    if provider in ("simulated", "replay", "local"):
+    if provider in ("simulated", "replay", "local", "rehearsed"):
         return FREE
     entry = _table().get(teacher) or _table().get(model) or {}
     return _listed(entry, batch=batch) if "input_cost_per_token" in entry and "output_cost_per_token" in entry else None

@@ -35,7 +35,7 @@ def make_card(run: dict[str, Any]) -> str:
         "",
         plan_table(run),
         *_critics(run),
-        *(["", "A simulated teacher wrote these rows: no model was asked."] if _simulated(run) else []),
+        *(["", "A simulated or rehearsed teacher wrote these rows: no model was asked."] if _simulated(run) else []),
         "",
     ]
     return "\n".join(lines)
@@ -79,7 +79,7 @@ def tally_table(counts: dict[str, Any]) -> str:
 
 
 def _simulated(run: dict[str, Any]) -> bool:
-    return any(str(name).startswith("simulated/") for name in run["settings"]["teachers"].values())
+    return any(str(name).startswith(("simulated/", "rehearsed/")) for name in run["settings"]["teachers"].values())
 
 
 def _dollars(usd: float | None) -> str:

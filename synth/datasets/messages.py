@@ -30,7 +30,12 @@ class Messages(Export):
         """
         found = pack.exports.get("messages", {}).get("messages")
         if found is None or self.system not in ("keep", "erase"):
-            raise WrongUse("--to messages", f"pack {pack.name}, system={self.system}", "a pack with a messages export, system=keep or erase", "See `synth show`.")
+            raise WrongUse(
+                "--to messages",
+                f"pack {pack.name}, system={self.system}",
+                "a pack with a messages export, system=keep or erase",
+                "See `synth show`.",
+            )
         for row in run.rows():
             texts = render(found, pack.values(row))
             roles = [("system", "system")] if self.system == "keep" and texts["system"] else []

@@ -41,7 +41,8 @@ class Leaks(RowFilter):
     hidden: str | None = None
     words: int = 8
     phrases: tuple[str, ...] = (
-        "the hint", "given answer", "provided answer", "the correct answer is given", "answer provided", "as stated in the answer", "we are told the answer",
+        "the hint", "given answer", "provided answer", "the correct answer is given", "answer provided",
+        "as stated in the answer", "we are told the answer",
         "the answer is given", "given that the answer", "known answer", "the reference answer", "since the answer is", "the given solution",
     )  # fmt: skip
 

@@ -28,6 +28,8 @@ class Parser(ABC):
     main: ClassVar[str] = ""
     fields: ClassVar[Mapping[str, str]] = {}
     reads: ClassVar[tuple[str, ...]] = ()
+    # Whether the parser also wants what a reasoning model thought, which some providers send apart from the reply.
+    thinks: ClassVar[bool] = False
     reasons: ClassVar[Mapping[str, str]] = {}
 
     def parse(self, text: str, row: Row) -> dict[str, Any]:

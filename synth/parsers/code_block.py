@@ -35,6 +35,6 @@ class CodeBlock(Parser):
     def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
         """The program."""
         code = code_in(text).strip()
-        if not code or (self.fenced and "```" not in text):
+        if not code.strip("`") or (self.fenced and "```" not in text):
             raise Unreadable("no_code", text[-80:])
         return {"code": code}

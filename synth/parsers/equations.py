@@ -35,7 +35,7 @@ class Equations(Parser):
     main: ClassVar[str] = "answer"
     fields: ClassVar[dict[str, str]] = {"equations": "text", "answer": "text"}
     reasons: ClassVar[dict[str, str]] = {
-        "no_equation": "no line is an equation", "contradiction": "the equations contradict each other", "open_system": "the answer is open",
+        "no_equation": "no line is an equation", "contradiction": "they contradict each other", "open_system": "the answer is open",
     }  # fmt: skip
 
     def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002

@@ -86,7 +86,7 @@ class Teacher(ABC):
         return
 
 
-BACKENDS = {"openai": "openai_chat", "simulated": "simulated", "replay": "replay", "local": "local"}
+BACKENDS = {"openai": "openai_chat", "simulated": "simulated", "replay": "replay", "local": "local", "rehearsed": "rehearsed"}
 
 
 def open_teacher(name: str, settings: Settings | None = None) -> Teacher:
@@ -113,7 +113,11 @@ def address(name: str) -> tuple[str, str]:
     (('openai', 'gpt-4o-mini'), ('litellm', 'anthropic/claude'))
     """
     provider, _, model = name.partition("/")
-    return (provider, Path(model).stem if provider == "replay" else model) if provider in BACKENDS else ("litellm", name)
+    return (
+        (provider, Path(model).stem if provider == "replay" else Path(model).name if provider == "rehearsed" else model)
+        if provider in BACKENDS
+        else ("litellm", name)
+    )
 
 
 def load_reply(raw: bytes) -> tuple[dict[str, Any], bytes]:

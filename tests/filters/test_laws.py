@@ -73,6 +73,13 @@ CASES = {
     "entailment": ({"model": tiny.nli, "premise": "source", "unknown": "drop"}, [
         {"source": "red pen", "answer": t} for t in ("a red pen", "not red pen", "old house")
     ] + [{"answer": "a red pen"}]),
+    "agree": ({"first": "answer", "second": "target", "unknown": "drop"}, [Q, WRONG, {**Q, "target": None}]),
+    "leaks": ({"hidden": "question"}, [Q, {**Q, "rationale": "The hint says 4"}, {"question": LONG, "rationale": "So " + LONG}]),
+    "distinct": ({}, [{"question": "q", "rationale": t} for t in ("a b c d e f g h i", "a b c d e f g h", "x y z")]),
+    "program_answer": ({"seconds": 1, "unknown": "drop"}, [
+        {"code": "ans = 4", "target": "4"}, {"code": "ans = 5", "target": "4"}, {"code": "1 / 0", "target": "4"}, {"code": "ans = 4"},
+    ]),
+    "long_first": ({"most": 2}, [{"domain": d, "rationale": "so " * n} for d in "ab" for n in (1, 40)]),
     "cross_encoder": ({"model": tiny.nli, "label": "entailment", "second": ["answer"], "first": "question"}, [
         {"question": "red pen", "answer": "a red pen"}, {"question": "red pen", "answer": "not red pen"},
     ]),
@@ -146,7 +153,8 @@ def test_order_changes_no_verdict(name):
 
 
 CHEAP = sorted(
-    set(CASES) - {"per_seed", "run_python", "run_sql", "critic", "entailment", "cross_encoder", "ifd", "learnability", "language"}
+    set(CASES)
+    - {"program_answer", "per_seed", "run_python", "run_sql", "critic", "entailment", "cross_encoder", "ifd", "learnability", "language"}
 )
 
 

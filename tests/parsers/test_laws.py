@@ -9,12 +9,21 @@ from hypothesis import strategies as st
 from synth import registry
 from synth.errors import Unreadable
 
-SPECS = {"tagged": {"tags": ["a", "b"], "allow": {"a": ["yes", "no"]}}, "json_object": {"keys": {"a": "number", "b": "any"}}}
+SPECS = {
+    "whole": {"least": 2},
+    "tagged": {"tags": ["a", "b"], "allow": {"a": ["yes", "no"]}},
+    "json_object": {"keys": {"a": "number", "b": "any"}},
+}
 CASES = {
     "final_number": {"7 + 5 = 12\n#### 12": None, "I do not know": "no_answer_marker", "#### unknown": "no_number"},
     "option": {"Cold. The answer is (b) ice.": None, "ice": "no_answer_marker", "#### a boat": "no_option"},
     "boxed": {r"so \boxed{3}": None, "three": "no_box", r"so \boxed{3": "open_box"},
     "tagged": {"<a>Yes</a><b>x</b>": None, "<a>yes</a>": "missing_tag", "<a>perhaps</a><b>x</b>": "not_allowed"},
+    "numbered_list": {"1. one\n2) two": None, "one, two": "no_list"},
+    "code_block": {"```python\nx = 1\n```": None, "x = 1": "no_code"},
+    "equations": {"x = 3\nans = x": None, "three": "no_equation", "x = 1\nx = 2": "contradiction", "x + y = 3": "open_system"},
+    "whole": {"some words": None, "one": "too_few_words"},
+    "think": {"<think>so</think>#### 4": None, "#### 4": "no_thinking", "<think>so</think>four": "no_answer"},
     "json_object": {
         '{"a": 1, "b": null}': None, "none": "no_object", '{"a": 1, "a": 2, "b": 0}': "doubled_key", '{"a": 1}': "missing_key",
         '{"a": "one", "b": 2}': "wrong_kind",
