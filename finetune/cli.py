@@ -83,18 +83,31 @@ def _need(package: str) -> None:
 
 @main.command(context_settings=_EXTRA)
 @_train_options
+@click.option(
+    "--coefficients", default="", metavar="TASK=C,...", help="Of the tasks of multitask rows; equal shares of 1 where none are given."
+)
+@click.option("--negative-margin", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True, help="Nats a token.")
 @click.pass_context
-def sft(ctx: click.Context, /, **options: Any) -> None:
-    """Supervised fine-tuning on kept rows."""
-    _train("sft", ctx, **options)
+def sft(ctx: click.Context, /, coefficients: str, negative_margin: float, **options: Any) -> None:
+    """Supervised fine-tuning on kept rows; rows with a weight (also a negative one) or a task are weighed by it."""
+    given = dict(_pair(pair, "--coefficients") for pair in filter(None, coefficients.split(",")))
+    _train("sft", ctx, more={"coefficients": given, "negative_margin": negative_margin}, **options)
 
 
-@main.command(context_settings=_EXTRA)
-@_train_options
-@click.pass_context
-def dpo(ctx: click.Context, /, **options: Any) -> None:
-    """Preference optimisation on chosen and rejected rows; start from a trained student."""
-    _train("dpo", ctx, **options)
+def _preference(method: str, about: str) -> None:
+    """One command a method, all of them `finetune.dpo`."""
+
+    @main.command(name=method, context_settings=_EXTRA, help=about)
+    @_train_options
+    @click.pass_context
+    def command(ctx: click.Context, /, **options: Any) -> None:
+        _train("dpo", ctx, more={"method": method}, **options)
+
+
+_preference("dpo", "Preference optimisation on chosen and rejected rows; start from a trained student.")
+_preference("kto", "Right and wrong rows with a label (`synth export --to labelled`), without pairs.")
+_preference("cpo", "Without a reference model; --loss-type simpo --cpo-alpha 0 is SimPO, hinge ranks.")
+_preference("orpo", "Likelihood and odds ratio in one loss, without a reference model.")
 
 
 @main.command(context_settings=_EXTRA)
@@ -109,6 +122,42 @@ def critic(ctx: click.Context, /, **options: Any) -> None:
     """A cross-encoder that says whether a row is right, from labelled rows; for the filter `cross_encoder`."""
     names = ("first", "second", "label", "group", "held_out")
     _train("critic", ctx, more={name: options.pop(name) for name in names}, **options)
+
+
+@main.command(context_settings=_EXTRA)
+@click.option(
+    "--data", "sources", multiple=True, required=True, metavar="FILE=SHARE", help="Rows and their share; with --search files alone."
+)
+@click.option(
+    "--output", required=True, type=click.Path(path_type=Path), metavar="FILE_OR_DIR", help="A .jsonl file; with --search a folder."
+)
+@click.option("--rows", "count", type=click.IntRange(1), help="Rows in all; else as many as the shares allow.")
+@click.option("--key", default="prompt", show_default=True, help="Column that says what an item is: each comes from one source alone.")
+@click.option("--search", "shares", default="", metavar="S,S,...", help="Train a student for each of these shares of the first source.")
+@click.option("--held-out", default="", metavar="FILE", help="For --search: rows to measure on.")
+@click.option("--model", default="", metavar="M", help="For --search: the student.")
+@click.pass_context
+def mix(ctx: click.Context, /, *, sources: tuple[str, ...], output: Path, key: str, shares: str, **options: Any) -> None:
+    """Mix row files by shares, each item from one of them; or search for the share that serves a student best."""
+    from finetune import mix as recipe  # noqa: PLC0415
+    from finetune.settings import TrainConfig  # noqa: PLC0415
+
+    if not shares:
+        pairs = [_pair(text, "--data") for text in sources]
+        for (name, share), rows in zip(
+            pairs, recipe.run([(n, float(s)) for n, s in pairs], output, count=options["count"], key=key), strict=True
+        ):
+            say(f"{rows:,} rows of {name} (share {share})")
+        return
+    held_out, model = options["held_out"], options["model"]
+    if not held_out or not model:
+        raise WrongUse("mix --search", "no --held-out or no --model", "both", "Give rows to measure on and a student.")
+    config = TrainConfig(data="", model=model, output=output, trainer=_flags(ctx.args))
+    for found in recipe.search(sources, [float(share) for share in shares.split(",")], config, held_out, key=key):
+        match = found["exact_match"]
+        say(
+            f"share {found['share']:g}: {found['rows']:,} rows, exact match {match['share']:.3f} (95 %: {match['low']:.3f} to {match['high']:.3f})"
+        )
 
 
 @main.command()

@@ -1,18 +1,32 @@
-"""Preference optimisation of a student on chosen and rejected rows, with TRL's DPOTrainer."""
+"""Preference optimisation of a student, with TRL's trainers: DPO in all its losses, KTO, CPO (also SimPO) and ORPO."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from finetune import rows, scratch, student
 from finetune.settings import TrainConfig, peft_config, trainer_config
 from synth.errors import WrongUse
 
+# Method -> module, configuration, trainer. CPO with --loss-type simpo --cpo-alpha 0 is SimPO; with hinge and a length-normalised
+# likelihood it is the ranking loss of PLaD (arXiv:2406.02886).
+METHODS = {
+    "dpo": ("trl", "DPOConfig", "DPOTrainer"),
+    "kto": ("trl", "KTOConfig", "KTOTrainer"),
+    "cpo": ("trl.experimental.cpo", "CPOConfig", "CPOTrainer"),
+    "orpo": ("trl.experimental.orpo", "ORPOConfig", "ORPOTrainer"),
+}
 
-def run(config: TrainConfig) -> dict[str, Any]:
-    """Trains on `prompt`, `chosen`, `rejected`, or on pairs of a run's kept and dropped draws.
 
-    Start from a student that has converged: DPO moves probability between answers that it can already give.
+def run(config: TrainConfig, *, method: str = "dpo") -> dict[str, Any]:
+    """Trains on `prompt`, `chosen`, `rejected`, or on pairs of a run's kept and dropped draws; KTO on `prompt`, `completion`, `label`.
+
+    Start from a student that has converged: these losses move probability between answers that it can already give.
+
+    Args:
+        config: data, model, output, fields of the TRL config.
+        method: dpo, kto, cpo or orpo.
 
     Returns:
         The content of OUTPUT/train.json.
@@ -22,10 +36,12 @@ def run(config: TrainConfig) -> dict[str, Any]:
     """
     if scratch.is_scratch(config.model):
         raise WrongUse("--model", config.model, "a trained student", "Run `finetune sft` first and give its folder.")
-    data = rows.preference_rows(config.data)
-    from trl import DPOConfig, DPOTrainer  # noqa: PLC0415 - 8 s of imports
-
-    args = trainer_config(DPOConfig, config)
+    data = rows.labelled_rows(config.data) if method == "kto" else rows.preference_rows(config.data)
+    module, settings, trainer_name = METHODS[method]
+    found = import_module(module)  # 8 s of imports
+    args = trainer_config(getattr(found, settings), config)
     model, tokenizer = student.load_student(config.model)
-    trainer = DPOTrainer(model=model, args=args, train_dataset=data, processing_class=tokenizer, peft_config=peft_config(config))
+    trainer = getattr(found, trainer_name)(
+        model=model, args=args, train_dataset=data, processing_class=tokenizer, peft_config=peft_config(config)
+    )
     return student.train_and_keep(trainer, tokenizer, config, len(data))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,17 @@ def _named(source: str, datasets: Any) -> Any:
         raise WrongUse(f"--data {source}", f"nothing to read ({type(error).__name__}: {error})", "rows", todo) from error
 
 
+def with_columns(source: str | Path, wanted: tuple[str, ...]) -> Any:
+    """The rows of a source, once it has the wanted columns; others stay.
+
+    Raises:
+        WrongUse: a column is missing.
+    """
+    found = load(source)
+    columns(found, wanted, source)
+    return found
+
+
 def columns(rows: Any, wanted: tuple[str, ...], source: str | Path) -> Any:
     """The rows with only the wanted columns.
 
@@ -65,6 +77,32 @@ def sft_rows(source: str | Path) -> Any:
         if set(shape) <= set(rows.column_names):
             return rows.select_columns(list(shape))
     return columns(rows, ("prompt", "completion"), source)
+
+
+def weighting(source: str | Path) -> dict[str, list[Any]] | None:
+    """`weight`, `task` and `id` of each row, where a file has a weight or a task; None where all rows count alike.
+
+    Raises:
+        WrongUse: a weight that is no number.
+    """
+    rows = load(source)
+    if is_run(source) or not {"weight", "task"} & set(rows.column_names):
+        return None
+    count = len(rows)
+    weights = [1.0] * count if "weight" not in rows.column_names else list(rows["weight"])
+    wrong = next(
+        (n for n, weight in enumerate(weights) if isinstance(weight, bool) or not isinstance(weight, int | float) or isnan(weight)), None
+    )
+    if wrong is not None:
+        raise WrongUse(f"--data {source} row {wrong + 1}", f"weight = {weights[wrong]!r}", "a number", "Correct the row.")
+    tasks = ["" if name is None else str(name) for name in rows["task"]] if "task" in rows.column_names else [""] * count
+    ids = [str(value) for value in rows["id"]] if "id" in rows.column_names else [str(n) for n in range(count)]
+    return {"weights": weights, "tasks": tasks, "ids": ids}
+
+
+def labelled_rows(source: str | Path) -> Any:
+    """`prompt`, `completion`, `label`: what KTOTrainer reads."""
+    return columns(load(source), ("prompt", "completion", "label"), source)
 
 
 def preference_rows(source: str | Path) -> Any:
