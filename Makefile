@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: setup demo test lint check-types study-demo study-filters bench clean
+.PHONY: setup demo test lint check-types study study-demo study-filters bench clean
 
 setup: $(VENV)/.ready
 
@@ -22,6 +22,9 @@ demo: setup           ## teacher -> rows -> students -> one table and one plot, 
 
 study-demo: setup     ## the demo's table over three seeds
 	$(BIN)/python -m examples.demo --output runs/study-demo --seeds 0 1 2
+
+study: setup          ## what training ideas of published systems bring here: runs/study (ten minutes)
+	$(BIN)/python -m examples.study_systems --output runs/study
 
 study-filters: setup  ## filters on real labelled rows: make study-filters DATA=folder
 	$(BIN)/python -m examples.study_filters --data $(DATA)

@@ -112,6 +112,17 @@ _preference("orpo", "Likelihood and odds ratio in one loss, without a reference 
 
 @main.command(context_settings=_EXTRA)
 @_train_options
+@click.option(
+    "--stages", default="1,0.667,0.333,0", show_default=True, metavar="S,S,...,0", help="Share of the context that each stage sees."
+)
+@click.pass_context
+def fade(ctx: click.Context, /, stages: str, **options: Any) -> None:
+    """Supervised fine-tuning while a context is taken away (`synth export --to faded`); steps are those of one stage."""
+    _train("fade", ctx, more={"stages": [float(share) for share in stages.split(",")]}, **options)
+
+
+@main.command(context_settings=_EXTRA)
+@_train_options
 @click.option("--first", default="question", show_default=True, help="Column of the first text.")
 @click.option("--second", default="rationale,answer", show_default=True, help="Columns of the second text, joined by a space.")
 @click.option("--label", default="is_correct", show_default=True, help="Column that says whether a row is right.")
@@ -155,9 +166,8 @@ def mix(ctx: click.Context, /, *, sources: tuple[str, ...], output: Path, key: s
     config = TrainConfig(data="", model=model, output=output, trainer=_flags(ctx.args))
     for found in recipe.search(sources, [float(share) for share in shares.split(",")], config, held_out, key=key):
         match = found["exact_match"]
-        say(
-            f"share {found['share']:g}: {found['rows']:,} rows, exact match {match['share']:.3f} (95 %: {match['low']:.3f} to {match['high']:.3f})"
-        )
+        interval = f"(95 %: {match['low']:.3f} to {match['high']:.3f})"
+        say(f"share {found['share']:g}: {found['rows']:,} rows, exact match {match['share']:.3f} {interval}")
 
 
 @main.command()

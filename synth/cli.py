@@ -67,15 +67,24 @@ def check(pack: str, source: str | None, overrides: dict[str, Any]) -> None:
 @click.argument("pack")
 @run_options
 @click.option("--output", type=click.Path(path_type=Path), default=Path("nowhere"), metavar="DIR", help="A run's folder, to plan its rest.")
+@click.option("--annotate", type=click.FloatRange(min=0, min_open=True), metavar="USD", help="Price of a label by people: which is better?")
+@click.option("--pilot", metavar="FILE", help="For --annotate: measured students, {strategy, rows, wrong, tested}.")
+@click.option("--budget", type=click.FloatRange(min=0, min_open=True), metavar="USD", help="For --annotate: dollars in all.")
+@click.option("--fixed", type=click.FloatRange(min=0), default=0.0, metavar="USD", help="For --annotate: what training costs either way.")
 def plan(pack: str, source: str, output: Path, **options: Any) -> None:
     """Say what a run would take: calls, tokens, dollars, time. No call is made.
 
-    Lengths and shares that earlier runs measured count where --output or --reuse names their folders.
+    Lengths and shares that earlier runs measured count where --output or --reuse names their folders. With --annotate also: labels by
+    people or rows by the teacher, which brings the better student for the budget, and where that changes.
     """
-    from synth.plan import describe_plan  # noqa: PLC0415
+    from synth.plan import describe_choice, describe_plan  # noqa: PLC0415
     from synth.prepare import RunConfig, prepare  # noqa: PLC0415
 
-    say(describe_plan(prepare(pack, source, output, RunConfig(**with_teacher(options)))))
+    ledger = {name: options.pop(name) for name in ("annotate", "pilot", "budget", "fixed")}
+    prepared = prepare(pack, source, output, RunConfig(**with_teacher(options)))
+    say(describe_plan(prepared))
+    if ledger["annotate"]:
+        say(describe_choice(prepared, **ledger))
 
 
 @main.command()

@@ -11,10 +11,13 @@ from typing import Any
 
 import orjson
 
+from synth.annotate import Prices, advise, describe, read_pilot
 from synth.calls.price import FREE, Price
+from synth.errors import WrongUse
 from synth.packs import Pack
 from synth.prepare import Prepared
 from synth.records import Request, Row
+from synth.seeds import read_rows
 from synth.step import Step
 from synth.tokens import A_MESSAGE, A_REQUEST, BY_BYTES, TokenCounter, counter
 
@@ -152,6 +155,33 @@ def describe_plan(prepared: Prepared) -> str:
     if any(not step.sure for step in plan.steps):
         lines.append("  later questions hold fields that only a run brings: their calls are upper bounds, their tokens rough")
     return "\n".join(lines)
+
+
+def describe_choice(prepared: Prepared, *, annotate: float, pilot: str | None, budget: float | None, fixed: float = 0.0) -> str:
+    """Labels by people or rows by the teacher: what `synth.annotate` says of a pilot, at the price of a kept row of this plan.
+
+    Raises:
+        WrongUse: no pilot, no budget, or a teacher without a price.
+    """
+    if not pilot or not budget:
+        raise WrongUse("--annotate", "no --pilot or no --budget", "both", "Measure students of three sizes of each strategy first.")
+    plan = make_plan(prepared, counter)
+    usd = plan.summary()["usd"]
+    if not usd:
+        raise WrongUse("--annotate", "a plan of unknown cost", "teachers with a price and steps with max_tokens", "Give --price IN,OUT.")
+    kept = _kept_share([prepared.output, *map(Path, prepared.config.reuse)])
+    prices = Prices(label=annotate, row=usd / max(1, plan.rows) / kept, fixed=fixed)
+    return describe(advise(read_pilot(list(read_rows(pilot))), prices, budget), budget, prices)
+
+
+def _kept_share(folders: list[Path]) -> float:
+    """Kept rows a seed in the last run that says so; 1 where none does."""
+    share = 1.0
+    for path in (folder / "run.json" for folder in folders):
+        if path.is_file():
+            info = orjson.loads(path.read_bytes())
+            share = max(1e-6, info["counts"]["kept"] / max(1, info.get("seeds", 1)))
+    return share
 
 
 def _line(step: StepPlan) -> str:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from synth import registry
+from synth.packs import pack_names
 from tests.conftest import ROOT
 from tests.test_rooms import FILES
 
@@ -120,3 +122,22 @@ def test_every_line_of_a_table_of_dangers_names_tests_that_exist(page, least):
         named = re.findall(r"`(test_\w+)`", row)
         assert named, row
         assert all(f"def {name}(" in tests for name in named), row
+
+
+def test_the_table_of_systems_names_what_is_there():
+    text = (ROOT / "docs" / "systems.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "---" not in line][1:]
+    assert len(rows) >= 30
+    parts = {*pack_names(), *registry.names("synth.filters"), *registry.names("synth.datasets")}
+    words = {"finetune", "draws", "retrieve", "weight", "task"}
+    for name in re.findall(r"`([a-z0-9_]+)`", text):
+        assert name in parts | words | {"kto", "orpo", "dpo"}, name
+    listed = {name for name in pack_names() if f"`{name}`" in text}
+    assert set(pack_names()) - listed <= {name for name in pack_names() if name.startswith(("critic_", "judge_"))}
+
+
+@pytest.mark.parametrize("name", ["star", "many_teachers", "explanation_traces"])
+def test_a_system_prints_its_tally(name):
+    out = subprocess.run([sys.executable, "-m", "examples.system", name], capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    assert "| kept | | 1 |" in out
+    assert f"synth run {name}" in out
