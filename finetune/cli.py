@@ -178,13 +178,23 @@ def mix(ctx: click.Context, /, *, sources: tuple[str, ...], output: Path, key: s
 @click.option("--max-new-tokens", type=click.IntRange(1), default=256, show_default=True, help="Longest answer.")
 @click.option("--batch", type=click.IntRange(1), default=64, show_default=True, help="Prompts side by side.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N rows.")
+@click.option("--draws", type=click.IntRange(1), default=1, show_default=True, help="Answers a row, voted on.")
+@click.option("--temperature", type=click.FloatRange(min=0, min_open=True), default=0.7, show_default=True, help="Of the draws.")
+@click.option("--ranker", metavar="DIR", help="A critic of `finetune critic` that weighs the votes.")
+@click.option(
+    "--weigh",
+    type=click.Choice(["1", "s", "1+s", "1+2s"]),
+    default="1+s",
+    show_default=True,
+    help="What a vote weighs; s is the ranker's score.",
+)
 def evaluate(**options: Any) -> None:
     """Exact match on held-out rows, with a 95 % interval."""
     _need("transformers")
     from finetune.evaluate import EvaluateConfig, run  # noqa: PLC0415
 
     info = run(EvaluateConfig(**options))
-    for name in ("exact_match", "steps_right"):
+    for name in ("exact_match", "steps_right", *(name for name in ("vote", "any_right") if name in info)):
         share = info[name]
         say(f"{name}: {share['share']:.3f} (95 %: {share['low']:.3f} to {share['high']:.3f})")
     say(f"{info['unreadable']:,} of {info['rows']:,} replies unreadable")

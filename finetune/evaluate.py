@@ -10,6 +10,7 @@ from typing import Any
 
 from finetune import rows, student
 from finetune.intervals import wilson
+from finetune.votes import Ranker, Weigh, vote
 from synth import registry
 from synth.errors import Unreadable, WrongUse
 from synth.parsers.base import Parser
@@ -29,6 +30,10 @@ class EvaluateConfig:
         max_new_tokens: longest answer.
         batch: prompts generated side by side.
         limit: only the first N rows.
+        draws: answers a row; more than one are drawn at `temperature` and voted on, ties share the credit.
+        temperature: of the draws.
+        ranker: a folder of `finetune critic` whose scores weigh the votes.
+        weigh: what a vote weighs: 1, s, 1+s or 1+2s, s being the ranker's score.
     """
 
     data: str
@@ -38,21 +43,41 @@ class EvaluateConfig:
     max_new_tokens: int = 256
     batch: int = 64
     limit: int | None = None
+    draws: int = 1
+    temperature: float = 0.7
+    ranker: str | None = None
+    weigh: Weigh = "1+s"
 
 
 def run(config: EvaluateConfig) -> dict[str, Any]:
-    """Generates greedily, reads, compares; unreadable answers count as wrong and are reported apart.
+    """Generates greedily (or draws and votes), reads, compares; unreadable answers count as wrong and are reported apart.
 
     Returns:
-        rows, exact_match and steps_right (share, low, high: Wilson 95 %), unreadable.
+        rows, exact_match and steps_right (share, low, high: Wilson 95 %), unreadable; with several draws they are those of single
+        draws, and `vote` and `any_right` (the share of rows that some draw gets right) are those of the rows.
     """
     parser: Parser = registry.build("synth.parsers", config.parser, "--parser")
     data = [dict(row) for row in rows.load(config.data)][: config.limit]
     _check(data, config.data)
     model, tokenizer = student.load_student(config.model)
-    replies = generate(model, tokenizer, [_prompt(row) for row in data], config)
-    judged = [_judge(row, reply, parser) for row, reply in zip(data, replies, strict=True)]
-    return _write(config, judged)
+    asked = [row for row in data for _ in range(config.draws)]
+    replies = generate(model, tokenizer, [_prompt(row) for row in asked], config)
+    judged = [_judge(row, reply, parser) for row, reply in zip(asked, replies, strict=True)]
+    return _write(config, judged, _votes(config, data, judged) if config.draws > 1 else {})
+
+
+def _votes(config: EvaluateConfig, data: Sequence[Mapping[str, Any]], judged: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How often the vote of a row's draws is right, and how often any of them."""
+    scores = Ranker(config.ranker).scores([(_prompt(row), str(row["reply"])) for row in judged]) if config.ranker else None
+    credit, some = 0.0, 0
+    for place, row in enumerate(data):
+        part = slice(place * config.draws, (place + 1) * config.draws)
+        drawn = judged[part]
+        led = vote([found["answer"] for found in drawn], scores[part] if scores else None, config.weigh)
+        target = str(row["target"] if row.get("target") is not None else row.get("answer"))
+        credit += sum(share for answer, share in led if same_answer(answer, target))
+        some += any(found["right"] for found in drawn)
+    return {"vote": _interval(credit, len(data)), "any_right": _interval(some, len(data)), "draws": config.draws}
 
 
 def _check(data: Sequence[Mapping[str, Any]], source: str) -> None:
@@ -77,8 +102,8 @@ def generate(model: Any, tokenizer: Any, prompts: Sequence[str], config: Evaluat
         tokens = tokens.to(model.device)
         with torch.no_grad():
             out = model.generate(
-                **tokens, max_new_tokens=config.max_new_tokens, do_sample=False, pad_token_id=tokenizer.pad_token_id,
-                eos_token_id=tokenizer.eos_token_id,
+                **tokens, max_new_tokens=config.max_new_tokens, pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
+                **({"do_sample": True, "temperature": config.temperature, "top_k": 0} if config.draws > 1 else {"do_sample": False}),
             )  # fmt: skip
         yield from tokenizer.batch_decode(out[:, tokens["input_ids"].shape[1] :], skip_special_tokens=True)
 
@@ -89,13 +114,13 @@ def _judge(row: Mapping[str, Any], reply: str, parser: Parser) -> dict[str, Any]
     try:
         fields = parser.parse(reply, row)
     except Unreadable as error:
-        return {**base, "right": False, "steps_right": False, "unreadable": error.reason}
+        return {**base, "answer": None, "right": False, "steps_right": False, "unreadable": error.reason}
     right = same_answer(str(fields.get("answer")), target)
     steps = ArithmeticSteps().verify(str(fields.get("rationale", reply)))
-    return {**base, "right": right, "steps_right": bool(right and steps), "unreadable": None}
+    return {**base, "answer": str(fields.get("answer")), "right": right, "steps_right": bool(right and steps), "unreadable": None}
 
 
-def _write(config: EvaluateConfig, judged: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _write(config: EvaluateConfig, judged: Sequence[Mapping[str, Any]], votes: Mapping[str, Any]) -> dict[str, Any]:
     config.output.mkdir(parents=True, exist_ok=True)
     info = {
         "model": config.model,
@@ -104,6 +129,7 @@ def _write(config: EvaluateConfig, judged: Sequence[Mapping[str, Any]]) -> dict[
         "exact_match": _share(judged, "right"),
         "steps_right": _share(judged, "steps_right"),
         "unreadable": sum(row["unreadable"] is not None for row in judged),
+        **votes,
     }
     (config.output / "evaluation.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
     lines = (json.dumps(row, ensure_ascii=True) for row in judged)
@@ -112,6 +138,9 @@ def _write(config: EvaluateConfig, judged: Sequence[Mapping[str, Any]]) -> dict[
 
 
 def _share(judged: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:
-    hits = sum(bool(row[name]) for row in judged)
-    low, high = wilson(hits, len(judged))
-    return {"share": round(hits / max(1, len(judged)), 4), "low": round(low, 4), "high": round(high, 4)}
+    return _interval(sum(bool(row[name]) for row in judged), len(judged))
+
+
+def _interval(hits: float, count: int) -> dict[str, float]:
+    low, high = wilson(hits, count)
+    return {"share": round(hits / max(1, count), 4), "low": round(low, 4), "high": round(high, 4)}

@@ -30,7 +30,7 @@ def auc(scores: Sequence[float], labels: Sequence[bool]) -> float:
     return (sum(rank for rank, label in zip(ranks, labels, strict=True) if label) - right * (right + 1) / 2) / (right * wrong)
 
 
-def wilson(hits: int, count: int, z: float = Z95) -> tuple[float, float]:
+def wilson(hits: float, count: int, z: float = Z95) -> tuple[float, float]:
     """The Wilson score interval of a share (Wilson 1927); 95 % unless z says otherwise, (0, 1) for no rows.
 
     >>> [round(x, 3) for x in wilson(90, 100)]

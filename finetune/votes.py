@@ -1,0 +1,74 @@
+"""Which of several answers counts: self-consistency, and adaptive self-consistency with a ranker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from synth.verifiers.math_equal import canonical
+
+Weigh = Literal["1", "s", "1+s", "1+2s"]
+_WEIGHTS = {"1": (1.0, 0.0), "s": (0.0, 1.0), "1+s": (1.0, 1.0), "1+2s": (1.0, 2.0)}
+
+
+def vote(answers: Sequence[str | None], scores: Sequence[float | None] | None = None, weigh: Weigh = "1+s") -> list[tuple[str, float]]:
+    """The answers that lead, each with its share of the credit: 1 for a clear winner, 1/k for each of k that tie.
+
+    All spellings of an answer are one. With constant scores this is self-consistency (Wang et al., arXiv:2203.11171).
+
+    Args:
+        answers: of the draws; None where a draw could not be read.
+        scores: of a ranker, 0 to 1; None for no ranker, a missing one counts as their mean (Turning Dust into Gold,
+            arXiv:2312.12832, section 3.4).
+        weigh: what a vote weighs, s being the score.
+
+    >>> vote(["4", "5", "4.0"]), vote(["4", "5"], [0.9, 0.1]), vote(["4", "5"]), vote([None])
+    ([('4', 1.0)], [('4', 1.0)], [('4', 0.5), ('5', 0.5)], [])
+    """
+    known = [score for score in scores or () if score is not None]
+    mean = sum(known) / len(known) if known else 1.0
+    base, slope = _WEIGHTS[weigh]
+    sums: dict[str, float] = {}
+    first: dict[str, str] = {}
+    for place, answer in enumerate(answers):
+        if answer is None:
+            continue
+        score = scores[place] if scores is not None else 1.0
+        name = canonical(answer)
+        first.setdefault(name, answer)
+        sums[name] = sums.get(name, 0.0) + base + slope * (mean if score is None else score)
+    best = max(sums.values(), default=0.0)
+    leading = [name for name, votes in sums.items() if abs(votes - best) < 1e-9]
+    return [(first[name], 1 / len(leading)) for name in leading]
+
+
+class Ranker:
+    """A cross-encoder of `finetune critic` on this machine: how likely each reply is right.
+
+    Args:
+        model: its folder.
+        batch: replies side by side.
+    """
+
+    def __init__(self, model: str, batch: int = 64) -> None:
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer  # noqa: PLC0415
+
+        self.tokenizer, self.batch = AutoTokenizer.from_pretrained(model), batch
+        self.model = AutoModelForSequenceClassification.from_pretrained(model).eval()
+        names = {str(name).casefold(): int(n) for n, name in self.model.config.id2label.items()}
+        self.right = names.get("accepted", len(names) - 1)
+
+    def scores(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """Probability (0 to 1) that each (question, reply) is right."""
+        import torch  # noqa: PLC0415
+
+        found: list[float] = []
+        for start in range(0, len(pairs), self.batch):
+            part: Any = pairs[start : start + self.batch]
+            tokens = self.tokenizer(
+                [a for a, _ in part], [b for _, b in part], padding=True, truncation=True, max_length=512, return_tensors="pt"
+            )
+            tokens.pop("token_type_ids", None)
+            with torch.no_grad():
+                found += self.model(**tokens).logits.float().softmax(-1)[:, self.right].tolist()
+        return found
