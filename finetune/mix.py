@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import exp
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +117,35 @@ def search(
         found.append({"share": share, "rows": len(both), "exact_match": measured["exact_match"]})
     (config.output / "search.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     return found
+
+
+def domain_shares(
+    students: Mapping[str, float], teachers: Mapping[str, float], before: Mapping[str, float] | None = None, *, smoothing: float = 0.5
+) -> dict[str, float]:
+    """Sampling shares of domains by how far the student lags behind (DDK, arXiv:2407.16154, equations 2 to 4).
+
+    With losses (perplexities, or error rates) of student and teacher: a domain's factor is exp(student / teacher); shares follow the
+    former ones times the factor, smoothed with the uniform share, which no domain falls below.
+
+    Args:
+        students: loss of the student on each domain, 0 or more.
+        teachers: loss of the teacher on each, above 0.
+        before: shares so far; None for the softmax of the ratios, as at the start.
+        smoothing: weight of the new shares (0 to 1); the rest is uniform.
+
+    Returns:
+        Shares that add up to 1, each at least (1 - smoothing) / domains.
+
+    >>> found = domain_shares({"algebra": 0.6, "geometry": 0.3}, {"algebra": 0.3, "geometry": 0.3}, smoothing=1.0)
+    >>> {name: round(share, 3) for name, share in found.items()}
+    {'algebra': 0.731, 'geometry': 0.269}
+    """
+    if set(students) != set(teachers) or not students or any(teacher <= 0 for teacher in teachers.values()):
+        raise WrongUse(
+            "domains", f"{sorted(students)} and {sorted(teachers)}", "the same domains, teachers' losses above 0", "Measure both."
+        )
+    ratios = {name: students[name] / teachers[name] for name in students}
+    largest = max(ratios.values())
+    factors = {name: exp(ratio - largest) * (before[name] if before else 1.0) for name, ratio in ratios.items()}
+    total = sum(factors.values())
+    return {name: smoothing * factor / total + (1 - smoothing) / len(factors) for name, factor in factors.items()}

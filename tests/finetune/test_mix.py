@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.mix import mixed
+from finetune.mix import domain_shares, mixed
 from synth.errors import WrongUse
 from tests.conftest import write
 from tests.finetune.test_train import FAST, finetune
@@ -55,3 +55,20 @@ def test_the_command_mixes_and_searches(tmp_path):
     assert code == 0, said
     assert said.count("exact match") == 2
     assert [found["share"] for found in json.loads((tmp_path / "search" / "search.json").read_text())] == [0, 0.5]
+
+
+@given(st.dictionaries(st.sampled_from("abcd"), st.tuples(st.floats(0, 50), st.floats(0.1, 50)), min_size=1), st.floats(0, 1))
+def test_domain_shares_add_up_and_keep_their_floor(losses, smoothing):
+    students, teachers = {k: s for k, (s, _) in losses.items()}, {k: t for k, (_, t) in losses.items()}
+    first = domain_shares(students, teachers, smoothing=smoothing)
+    again = domain_shares(students, teachers, first, smoothing=smoothing)
+    for shares in (first, again):
+        assert sum(shares.values()) == pytest.approx(1.0)
+        assert all(share >= (1 - smoothing) / len(shares) - 1e-9 for share in shares.values())
+    worst = max(losses, key=lambda name: students[name] / teachers[name])
+    assert first[worst] == max(first.values())
+
+
+def test_domains_must_be_the_same():
+    with pytest.raises(WrongUse, match="the same domains"):
+        domain_shares({"a": 1.0}, {"b": 1.0})
