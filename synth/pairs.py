@@ -12,15 +12,23 @@ from synth.verifiers.math_equal import same_answer
 
 # Reasons that say "wrong". A reply that no parser read is not wrong: nothing is preferred against it.
 WRONG = ("wrong_answer", "wrong_step", "minority_answer", "critic_rejects")
-_FOR_THEIR_ANSWER = ("wrong_answer", "minority_answer")
+_FOR_THEIR_ANSWER = ("wrong_answer", "minority_answer", "worse")
 
 
 def make_pairs(
-    kept: Iterable[Row], dropped: Iterable[Row], *, reasons: Sequence[str] = WRONG, per_seed: int = 1
+    kept: Iterable[Row], dropped: Iterable[Row], *, reasons: Sequence[str] = WRONG, per_seed: int = 1, order: str = "diagonal"
 ) -> Iterator[dict[str, Any]]:
     """Pairs `{id, prompt, chosen, rejected, reason}` of draws of one seed, in the order of the kept rows.
 
     Equal texts never make a pair, nor do draws whose answers agree though one was dropped for its answer.
+
+    Args:
+        kept: rows that may be chosen.
+        dropped: rows with a `reason`.
+        reasons: of rows that may be rejected.
+        per_seed: most pairs of one seed.
+        order: which pairs of a seed come first: `diagonal` (different draws), or `unlike` (the least shared words, as in DPO-ST,
+            arXiv:2407.18248).
 
     >>> kept = [{"id": "a", "prompt": "2 + 2?", "completion": "4", "answer": "4"}]
     >>> dropped = [{"id": "a", "completion": "5", "answer": "5", "reason": "wrong_answer"}]
@@ -30,8 +38,45 @@ def make_pairs(
     rejected = _by_seed((row for row in dropped if row["reason"] in reasons), ("completion", "reason", "answer"))
     chosen = _by_seed((row for row in kept if row["id"] in rejected), ("prompt", "completion", "answer"))
     for seed, good in chosen.items():
-        for a, b in islice(_fitting(good, rejected[seed]), per_seed):
+        fitting = _fitting(good, rejected[seed])
+        if order == "unlike":
+            fitting = iter(sorted(fitting, key=lambda pair: jaccard(pair[0]["completion"], pair[1]["completion"])))
+        for a, b in islice(fitting, per_seed):
             yield {"id": seed, "prompt": a["prompt"], "chosen": a["completion"], "rejected": b["completion"], "reason": b["reason"]}
+
+
+def over(better: Iterable[Row], worse: Iterable[Row], *, per_seed: int = 1, most_alike: float = 0.9) -> Iterator[dict[str, Any]]:
+    """Pairs of one run's kept rows over any rows of another run of the same seeds: teacher over student (PLaD, arXiv:2406.02886).
+
+    Where both answers agree neither is better: such draws make no pair, nor do texts of nearly the same words.
+
+    Args:
+        better: rows of the teacher.
+        worse: rows of the student, kept or dropped.
+        per_seed: most pairs of one seed.
+        most_alike: largest Jaccard similarity of the words (0 to 1).
+
+    >>> teacher = [{"id": "a", "prompt": "2 + 2?", "completion": "2 + 2 = 4", "answer": "4"}]
+    >>> student = [{"id": "a", "completion": f"so {n}", "answer": n} for n in ("5", "4")]
+    >>> [p["rejected"] for p in over(teacher, student)]
+    ['so 5']
+    """
+    rejected = _by_seed(({**row, "reason": "worse"} for row in worse), ("completion", "reason", "answer"))
+    chosen = _by_seed((row for row in better if row["id"] in rejected), ("prompt", "completion", "answer"))
+    for seed, good in chosen.items():
+        found = ((a, b) for a, b in _fitting(good, rejected[seed]) if jaccard(a["completion"], b["completion"]) <= most_alike)
+        for a, b in islice(found, per_seed):
+            yield {"id": seed, "prompt": a["prompt"], "chosen": a["completion"], "rejected": b["completion"], "reason": "worse"}
+
+
+def jaccard(one: str, two: str) -> float:
+    """Shared words of two texts as a share of all of them, 0 to 1.
+
+    >>> jaccard("a b c", "b c d"), jaccard("", "")
+    (0.5, 1.0)
+    """
+    left, right = set(one.casefold().split()), set(two.casefold().split())
+    return len(left & right) / len(left | right) if left | right else 1.0
 
 
 def _by_seed(rows: Iterable[Row], names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:

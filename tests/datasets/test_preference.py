@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from synth.pairs import make_pairs
+import synth
+from synth.pairs import jaccard, make_pairs
+from synth.teachers._problems import make_problems
 from tests.datasets.test_sft import folder, rows_of  # noqa: F401 - a fixture
 
 
@@ -24,3 +26,24 @@ def test_equal_texts_and_equal_answers_make_no_pair():
     assert list(make_pairs(kept, dropped, per_seed=9)) == []
     assert len(list(make_pairs(kept, [{**dropped[1], "reason": "wrong_step"}]))) == 1
     assert list(make_pairs(kept, [{**dropped[1], "answer": "5", "reason": "no_answer_marker"}])) == []
+
+
+def test_the_most_unlike_pairs_come_first():
+    kept = [{"id": "a", "prompt": "p", "completion": "two and two make four", "answer": "4"}]
+    dropped = [
+        {"id": "a", "completion": c, "answer": "5", "reason": "wrong_answer"} for c in ("two and two make five", "I guess it is five")
+    ]
+    found = [row["rejected"] for row in make_pairs(kept, dropped, per_seed=2, order="unlike")]
+    assert found == ["I guess it is five", "two and two make five"]
+
+
+def test_a_teacher_over_a_student_where_their_answers_differ(tmp_path, folder):  # noqa: F811
+    synth.run("cot", make_problems(80, seed=5), teacher="simulated/slips:slip=0.6", output=tmp_path, draws=2)
+    rows = rows_of(folder, {"name": "preference", "other": str(tmp_path), "per_seed": 2})
+    targets = {row["id"]: row["target"] for row in folder.rows()}
+    assert len(rows) > 20
+    for row in rows:
+        assert row["chosen"].endswith(f"#### {targets[row['id']]}")
+        assert not row["rejected"].endswith(f"#### {targets[row['id']]}")
+        assert row["reason"] == "worse"
+        assert jaccard(row["chosen"], row["rejected"]) <= 0.9
