@@ -178,6 +178,7 @@ def mix(ctx: click.Context, /, *, sources: tuple[str, ...], output: Path, key: s
 @click.option("--max-new-tokens", type=click.IntRange(1), default=256, show_default=True, help="Longest answer.")
 @click.option("--batch", type=click.IntRange(1), default=64, show_default=True, help="Prompts side by side.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N rows.")
+@click.option("--before", metavar="M", help="A model that speaks first: to `before`, its reply for {before} in `prompt`.")
 @click.option("--draws", type=click.IntRange(1), default=1, show_default=True, help="Answers a row, voted on.")
 @click.option("--temperature", type=click.FloatRange(min=0, min_open=True), default=0.7, show_default=True, help="Of the draws.")
 @click.option("--ranker", metavar="DIR", help="A critic of `finetune critic` that weighs the votes.")

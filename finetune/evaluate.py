@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ class EvaluateConfig:
         max_new_tokens: longest answer.
         batch: prompts generated side by side.
         limit: only the first N rows.
+        before: another model that speaks first, to each row's `before`; its reply stands for `{before}` in the row's `prompt` (a rationale
+            for a student that answers, sub-questions for one that solves).
         draws: answers a row; more than one are drawn at `temperature` and voted on, ties share the credit.
         temperature: of the draws.
         ranker: a folder of `finetune critic` whose scores weigh the votes.
@@ -43,6 +45,7 @@ class EvaluateConfig:
     max_new_tokens: int = 256
     batch: int = 64
     limit: int | None = None
+    before: str | None = None
     draws: int = 1
     temperature: float = 0.7
     ranker: str | None = None
@@ -59,11 +62,28 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     parser: Parser = registry.build("synth.parsers", config.parser, "--parser")
     data = [dict(row) for row in rows.load(config.data)][: config.limit]
     _check(data, config.data)
+    if config.before:
+        data = _spoken_before(data, config)
     model, tokenizer = student.load_student(config.model)
     asked = [row for row in data for _ in range(config.draws)]
     replies = generate(model, tokenizer, [_prompt(row) for row in asked], config)
     judged = [_judge(row, reply, parser) for row, reply in zip(asked, replies, strict=True)]
     return _write(config, judged, _votes(config, data, judged) if config.draws > 1 else {})
+
+
+def _spoken_before(data: Sequence[Mapping[str, Any]], config: EvaluateConfig) -> list[dict[str, Any]]:
+    """The rows with what the first model says in their prompts.
+
+    Raises:
+        WrongUse: rows without `before`, or prompts without a place for it.
+    """
+    wrong = next((n for n, row in enumerate(data, 1) if not row.get("before") or "{before}" not in str(row.get("prompt"))), None)
+    if wrong:
+        todo = "Write what the first model is asked into `before`, and {before} where its reply goes."
+        raise WrongUse(f"--data {config.data} row {wrong}", "no `before`, or no {before} in `prompt`", "both", todo)
+    model, tokenizer = student.load_student(str(config.before))
+    replies = generate(model, tokenizer, [str(row["before"]) for row in data], replace(config, draws=1))
+    return [{**row, "prompt": str(row["prompt"]).replace("{before}", reply.strip())} for row, reply in zip(data, replies, strict=True)]
 
 
 def _votes(config: EvaluateConfig, data: Sequence[Mapping[str, Any]], judged: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

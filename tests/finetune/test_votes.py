@@ -65,3 +65,29 @@ def test_draws_of_a_student_are_voted_on_and_ranked(tmp_path):
     assert found["rows"] == 40
     assert 0 <= found["vote"]["share"] <= found["any_right"]["share"] + 1e-9
     assert all(0 <= score <= 1 for score in Ranker(str(tmp_path / "critic")).scores([("q 1", "so 1"), ("q 2", "no 1 and more")]))
+
+
+@pytest.mark.slow
+def test_one_student_may_speak_before_another(tmp_path):
+    for name, said in (("first", "it has red pens"), ("second", "so\n#### 4")):
+        write(tmp_path / f"{name}.jsonl", [{"prompt": f"{name} {n}\n", "completion": said} for n in range(40)])
+        code, output = finetune("sft", "--data", tmp_path / f"{name}.jsonl", "--model", "scratch:tiny", "--output", tmp_path / name, *FAST)
+        assert code == 0, output
+    write(tmp_path / "test.jsonl", [{"before": f"first {n}\n", "prompt": f"second {n} {{before}}\n", "target": "4"} for n in range(6)])
+    words = [
+        "evaluate",
+        "--data",
+        tmp_path / "test.jsonl",
+        "--model",
+        tmp_path / "second",
+        "--output",
+        tmp_path / "ev",
+        "--max-new-tokens",
+        "12",
+    ]
+    assert finetune(*words, "--before", tmp_path / "first")[0] == 0
+    found = [json.loads(line) for line in (tmp_path / "ev" / "predictions.jsonl").read_text().splitlines()]
+    assert all("{before}" not in row["prompt"] for row in found)
+    assert any("red pens" in row["prompt"] for row in found)
+    write(tmp_path / "test.jsonl", [{"prompt": "second", "target": "4"}])
+    assert finetune(*words, "--before", tmp_path / "first")[0] == 2
