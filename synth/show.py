@@ -42,7 +42,10 @@ def _step(step: Step) -> str:
     sampling = ", ".join(f"{k}={v}" for k, v in step.sampling.body().items()) or "the provider's defaults"
     parsers = " else ".join(repr(parser) + (f" where the row has {when}" if when else "") for when, parser in step.parsers)
     filters = [f"    filter: {part!r}" for part in step.filters]
-    return "\n".join([f"  {step.name}: {step.draws} draw(s) of role {step.role}, {sampling}", f"    parser: {parsers}", *filters])
+    ways = [f"    rescues: what {step.rescues} lost"] if step.rescues else []
+    ways += [f"    {word}: each {pair[1]} of {pair[0]}" for word, pair in (("each", step.each), ("spread", step.spread)) if pair]
+    ways += [f"    sets: {', '.join(name for name, _ in step.sets)}"] if step.sets else []
+    return "\n".join([f"  {step.name}: {step.draws} draw(s) of role {step.role}, {sampling}", *ways, f"    parser: {parsers}", *filters])
 
 
 def render_first(name: str, source: str, overrides: Mapping[str, Any]) -> str:
