@@ -198,6 +198,8 @@ def evaluate(**options: Any) -> None:
     for name in ("exact_match", "steps_right", *(name for name in ("vote", "any_right") if name in info)):
         share = info[name]
         say(f"{name}: {share['share']:.3f} (95 %: {share['low']:.3f} to {share['high']:.3f})")
+    if info["tainted"]:
+        say(f"tainted: the teacher of this student may have seen {', '.join(info['tainted'])}; measure on other data too", err=True)
     say(f"{info['unreadable']:,} of {info['rows']:,} replies unreadable")
 
 

@@ -150,11 +150,19 @@ def _write(config: EvaluateConfig, judged: Sequence[Mapping[str, Any]], votes: M
         "steps_right": _share(judged, "steps_right"),
         "unreadable": sum(row["unreadable"] is not None for row in judged),
         **votes,
+        "tainted": _tainted(config),
     }
     (config.output / "evaluation.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
     lines = (json.dumps(row, ensure_ascii=True) for row in judged)
     (config.output / "predictions.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return info
+
+
+def _tainted(config: EvaluateConfig) -> list[str]:
+    """Names in the student's training record that the evaluation data's own name holds: the teacher may have seen it."""
+    record = Path(config.model) / "train.json"
+    names = json.loads(record.read_text(encoding="utf-8")).get("taint", []) if record.is_file() else []
+    return [name for name in names if name.casefold() in Path(config.data).name.casefold()]
 
 
 def _share(judged: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:

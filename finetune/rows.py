@@ -79,6 +79,14 @@ def sft_rows(source: str | Path) -> Any:
     return columns(rows, ("prompt", "completion"), source)
 
 
+def taint(source: str | Path) -> list[str]:
+    """What the teachers of these rows may have been trained on, as the rows say; [] where they say nothing."""
+    found = load(source)
+    if "meta" not in found.column_names:
+        return []
+    return sorted({name for meta in found["meta"] for name in ((meta or {}).get("taint") or ())})
+
+
 def weighting(source: str | Path) -> dict[str, list[Any]] | None:
     """`weight`, `task` and `id` of each row, where a file has a weight or a task; None where all rows count alike.
 

@@ -61,6 +61,7 @@ def train_and_keep(trainer: Any, tokenizer: Any, config: TrainConfig, count: int
         "model": config.model,
         "data": config.data,
         "rows": count,
+        "taint": rows.taint(config.data) if config.data else [],
         "steps": result.global_step,
         "loss": result.training_loss,
         "parameters": sum(weights),

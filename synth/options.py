@@ -66,6 +66,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--rpm", type=click.FloatRange(min=0, min_open=True), help="Requests a minute at most."),
         click.option("--reuse", multiple=True, metavar="DIR", help="Another run's folder, whose replies serve this one too."),
         click.option("--batch", is_flag=True, help="Ask OpenAI's Batch API: about half the price, up to a day of waiting."),
+        click.option("--taint", multiple=True, metavar="NAME", help="What the teacher was trained on: it stands in every row."),
         click.option("--tpm", type=click.FloatRange(min=0, min_open=True), help="Tokens a minute at most, in and out."),
     ]
     for option in reversed(options):

@@ -52,8 +52,8 @@ class Tally:
 class Walker:
     """Walks one seed through a pack's steps."""
 
-    def __init__(self, pack: Pack, doors: Doors) -> None:
-        self.pack, self.doors = pack, doors
+    def __init__(self, pack: Pack, doors: Doors, taint: Sequence[str] = ()) -> None:
+        self.pack, self.doors, self.taint = pack, doors, tuple(taint)
         self._meta = {"pack": pack.name, "pack_hash": pack.hash}
 
     async def walk(self, seed: Seed) -> tuple[int, list[Exit]]:
@@ -63,7 +63,7 @@ class Walker:
             Stopped, BudgetReached: the run is over; the seed has not left.
         """
         exits: list[Exit] = []
-        alive, asked = [Sample(seed, {**seed.fields, **self.near(seed.fields)}, self._meta)], 1
+        alive, asked = [Sample(seed, {**seed.fields, **self.near(seed.fields)}, self._about(seed.fields))], 1
         fallen: dict[str, list[Exit]] = {step.rescues: [] for step in self.pack.steps if step.rescues}
         for step in self.pack.steps:
             bystanders: list[Sample] = alive if step.rescues else []
@@ -79,6 +79,16 @@ class Walker:
             alive = [*bystanders, *survivors]
             exits += lost
         return asked, [*(Exit("kept", sample) for sample in alive), *exits]
+
+    def _about(self, fields: Row) -> Row:
+        """What is known of a row before its first step: the pack, and the taint of the run and of the run that the seed comes from."""
+        before = (
+            (fields.get("seed_meta") or fields.get("meta") or {}).get("taint")
+            if isinstance(fields.get("seed_meta") or fields.get("meta"), dict)
+            else ()
+        )
+        taint = sorted({*self.taint, *(before or ())})
+        return {**self._meta, "taint": taint} if taint else self._meta
 
     def near(self, fields: Row) -> Row:
         """What the pack retrieves for a seed."""

@@ -33,6 +33,8 @@ class RunConfig:
         max_draws: completions per sample at most, where a target asks for more.
         budget: dollars at most, earlier runs into the same folder included.
         price: `IN,OUT[,CACHED]` dollars per million tokens; goes before the pack's prices and the price table.
+        taint: what the teachers are known or feared to have been trained on, such as the names of evaluation files; it stands in
+            every row and in the card, and comes along when the rows are seeds of another run.
         batch: ask OpenAI's Batch API: about half the price, up to a day of waiting.
         timeout: seconds for one request.
         reuse: folders of other runs, whose replies serve this one too.
@@ -51,6 +53,7 @@ class RunConfig:
     budget: float | None = None
     price: str | None = None
     batch: bool = False
+    taint: tuple[str, ...] = ()
     timeout: float = 120.0
     api_base: str | None = None
     id_column: str = "id"

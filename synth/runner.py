@@ -131,7 +131,7 @@ class _Live:
             self._copy_pack()
             columns = Columns(self.p.scan, self.p.seeds.rename, self._produced, rendered=bool(self._templates))
             self.publisher = Publisher(self.p.output, columns)
-            window = Window(Walker(self.pack, doors).walk, self._leave, width=width(self.config))
+            window = Window(Walker(self.pack, doors, self.config.taint).walk, self._leave, width=width(self.config))
             window.on_stop = doors.hurry
             window.wanted = self._wanted
             self._canaries = await try_critics(self.pack.filters(), doors, self.p.scan.rows)
@@ -208,7 +208,21 @@ class _Live:
         """run.json."""
         spec, totals, config = self.pack.spec, journal.totals, self.config
         priced = all(self.p.price(name) is not None for name in self.p.teachers().values())
-        names = ("limit", "draws", "seed", "concurrency", "rpm", "tpm", "target", "budget", "price", "timeout", "api_base", "batch")
+        names = (
+            "limit",
+            "draws",
+            "seed",
+            "concurrency",
+            "rpm",
+            "tpm",
+            "target",
+            "budget",
+            "price",
+            "timeout",
+            "api_base",
+            "batch",
+            "taint",
+        )
         return {
             "pack": {"name": spec.name, "version": spec.version, "hash": self.pack.hash, "about": spec.about, "paper": spec.paper},
             "versions": {"potstill": _version("potstill"), "python": platform.python_version()},

@@ -108,3 +108,24 @@ def test_the_simulated_teacher_walks_packs_of_sums(tmp_path):
     for name in ("star", "right_and_wrong"):
         run = synth.run(name, make_problems(30, seed=8), teacher="simulated/perfect", output=tmp_path / name)
         assert run.counts["kept"] >= 30
+
+
+def test_taint_follows_rows_through_rounds_to_the_student(tmp_path):
+    from finetune import rows
+
+    first = synth.run("cot", make_problems(6, seed=1), teacher="simulated/perfect", output=tmp_path / "one", taint=("gsm8k",))
+    assert "may have seen gsm8k" in (first.folder / "README.md").read_text()
+    second = synth.run("cot", first.folder, teacher="simulated/perfect", output=tmp_path / "two", taint=("svamp",))
+    assert second.kept[0]["meta"]["taint"] == ["gsm8k", "svamp"]
+    assert rows.taint(second.folder) == ["gsm8k", "svamp"]
+    clean = synth.run("cot", make_problems(6, seed=1), teacher="simulated/perfect", output=tmp_path / "three")
+    assert rows.taint(clean.folder) == []
+
+
+def test_an_evaluation_says_when_its_student_is_tainted(tmp_path):
+    from finetune.evaluate import EvaluateConfig, _tainted
+
+    (tmp_path / "train.json").write_text('{"taint": ["gsm8k", "svamp"]}')
+    config = EvaluateConfig(data="data/GSM8K_test.jsonl", model=str(tmp_path), output=tmp_path)
+    assert _tainted(config) == ["gsm8k"]
+    assert _tainted(EvaluateConfig(data="data/GSM8K_test.jsonl", model="org/model", output=tmp_path)) == []

@@ -32,6 +32,7 @@ def make_card(run: dict[str, Any]) -> str:
         f"Teachers: {', '.join(f'{role} = {name}' for role, name in run['settings']['teachers'].items())}.",
         f"Calls: {run['calls']['asked']:,} asked, {run['calls']['reused']:,} reused.",
         f"Tokens: {cost['prompt_tokens']:,} in, {cost['completion_tokens']:,} out. Cost: {_dollars(cost['usd'])}.",
+        *_taint(run),
         "",
         plan_table(run),
         *_critics(run),
@@ -39,6 +40,11 @@ def make_card(run: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _taint(run: dict[str, Any]) -> list[str]:
+    names = run["settings"].get("taint") or ()
+    return [f"Taint: the teachers may have seen {', '.join(names)}; results on it say little."] if names else []
 
 
 def _critics(run: dict[str, Any]) -> list[str]:
