@@ -170,6 +170,31 @@ def mix(ctx: click.Context, /, *, sources: tuple[str, ...], output: Path, key: s
         say(f"share {found['share']:g}: {found['rows']:,} rows, exact match {match['share']:.3f} {interval}")
 
 
+@main.command(context_settings=_EXTRA)
+@click.option("--seeds", required=True, metavar="FILE", help="Questions with their right answers.")
+@click.option("--held-out", required=True, metavar="FILE", help="Rows to measure on, none of them a seed.")
+@click.option("--model", required=True, metavar="M", help="The base that every round trains anew.")
+@click.option("--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="For all rounds; the same again resumes.")
+@click.option("--teacher", metavar="T", help="Who writes the first round's rationales; the base model where none is named.")
+@click.option("--pack", default="star", show_default=True, help="A pack that keeps right rationales.")
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="At most.")
+@click.option("--growth", type=click.FloatRange(min=1), default=1.2, show_default=True, help="Times as many steps each round.")
+@click.option("--patience", type=click.IntRange(1), default=1, show_default=True, help="Rounds without a gain before it ends.")
+@click.option("--max-new-tokens", type=click.IntRange(1), default=256, show_default=True, help="Longest answer when measuring.")
+@click.pass_context
+def star(ctx: click.Context, /, **options: Any) -> None:
+    """STaR: the student's own right rationales train the base anew, round after round; give --max-steps of the first."""
+    _need("trl")
+    from finetune.loops.star import StarConfig, run  # noqa: PLC0415
+
+    for found in run(StarConfig(trainer=_flags(ctx.args), **options)):
+        match = found["exact_match"]
+        interval = f"(95 %: {match['low']:.3f} to {match['high']:.3f})"
+        say(
+            f"round {found['round']}: {found['kept']:,} right rationales, {found['steps']:,} steps, exact match {match['share']:.3f} {interval}"
+        )
+
+
 @main.command()
 @click.option("--data", required=True, metavar="DIR", help="Rows with `target` (or `answer`) and `prompt` (or `question`).")
 @click.option("--model", required=True, metavar="M", help="A path or a hub name.")

@@ -1,0 +1,1 @@
+"""Loops with the student in them: generate, filter, train, look, generate again."""
