@@ -190,9 +190,8 @@ def star(ctx: click.Context, /, **options: Any) -> None:
     for found in run(StarConfig(trainer=_flags(ctx.args), **options)):
         match = found["exact_match"]
         interval = f"(95 %: {match['low']:.3f} to {match['high']:.3f})"
-        say(
-            f"round {found['round']}: {found['kept']:,} right rationales, {found['steps']:,} steps, exact match {match['share']:.3f} {interval}"
-        )
+        facts = f"{found['kept']:,} right rationales, {found['steps']:,} steps"
+        say(f"round {found['round']}: {facts}, exact match {match['share']:.3f} {interval}")
 
 
 @main.command()
