@@ -82,11 +82,8 @@ class Walker:
 
     def _about(self, fields: Row) -> Row:
         """What is known of a row before its first step: the pack, and the taint of the run and of the run that the seed comes from."""
-        before = (
-            (fields.get("seed_meta") or fields.get("meta") or {}).get("taint")
-            if isinstance(fields.get("seed_meta") or fields.get("meta"), dict)
-            else ()
-        )
+        from_run = fields.get("seed_meta")  # where the seeds are the rows of another run
+        before = from_run.get("taint") if isinstance(from_run, dict) else None
         taint = sorted({*self.taint, *(before or ())})
         return {**self._meta, "taint": taint} if taint else self._meta
 

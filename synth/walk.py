@@ -42,8 +42,8 @@ async def ask_once(step: Step, values: Row, doors: Doors, *, draw: int = 0, seed
         "prompt_tokens": completion.prompt_tokens,
         "completion_tokens": completion.completion_tokens,
     }
-    if completion.logprobs:
-        meta["logprob"] = round(sum(float(token["logprob"]) for token in completion.logprobs) / len(completion.logprobs), 6)
+    if (mean := mean_logprob(completion.logprobs)) is not None:
+        meta["logprob"] = mean
     try:
         if completion.refusal and not completion.text:
             raise Unreadable("refusal", completion.refusal[:80])
@@ -54,3 +54,14 @@ async def ask_once(step: Step, values: Row, doors: Doors, *, draw: int = 0, seed
         ended = _ENDED.get(completion.finish_reason)
         return Reading({}, completion, meta, Unreadable(ended, f"{reason.reason}: {reason.detail}") if ended else reason)
     return Reading(fields, completion, meta)
+
+
+def mean_logprob(tokens: Any) -> float | None:
+    """Mean natural log-probability a token, None where a provider sends none that can be read.
+
+    >>> mean_logprob([{"token": "a", "logprob": -1.0}, {"token": "b", "logprob": -2.0}, {"token": "c"}]), mean_logprob("x")
+    (-1.5, None)
+    """
+    listed = tokens if isinstance(tokens, list) else []
+    known = [token["logprob"] for token in listed if isinstance(token, dict) and isinstance(token.get("logprob"), int | float)]
+    return round(sum(known) / len(known), 6) if known else None

@@ -22,11 +22,12 @@ def expected(tokens: Sequence[Mapping[str, Any]], said: str, scale: Mapping[str,
     >>> round(expected([{"token": "yes", "logprob": -0.1, "top_logprobs": top}], "yes", {"yes": 1.0, "no": 0.0}), 3)
     0.909
     """
-    place = next((token for token in reversed(tokens) if _word(token) and said.startswith(_word(token))), None)
+    sound = [t for t in tokens if isinstance(t, Mapping) and isinstance(t.get("logprob"), int | float)]
+    place = next((token for token in reversed(sound) if _word(token) and said.startswith(_word(token))), None)
     if place is None:
         return scale.get(said, 0.0)
     shares: dict[str, float] = {}
-    for option in {str(o["token"]): o for o in (*place.get("top_logprobs", ()), place)}.values():
+    for option in {str(o.get("token", "")): o for o in (*(place.get("top_logprobs") or ()), place)}.values():
         word = _word(option)
         name = said if word and said.startswith(word) else next((known for known in scale if word and known.startswith(word)), word)
         if word:
@@ -37,4 +38,4 @@ def expected(tokens: Sequence[Mapping[str, Any]], said: str, scale: Mapping[str,
 
 def _word(token: Mapping[str, Any]) -> str:
     """A token without the marks of its tokenizer, folded."""
-    return str(token["token"]).strip(" \t\n\u0120\u2581.,:;<>/*\"'").casefold()
+    return str(token.get("token", "")).strip(" \t\n\u0120\u2581.,:;<>/*\"'").casefold()

@@ -161,3 +161,13 @@ def test_a_budget_holds_in_a_library_too(tmp_path):
     with serving(lambda body, count: dear) as server, pytest.raises(BudgetReached):
         Critic(teacher="openai/gpt-4o", api_base=server.url, budget=0.05, journal=str(tmp_path)).split(rows)
     assert 0 < len(server.bodies) < 50
+
+
+@pytest.mark.parametrize(
+    "content", ["odd", [None], [{"token": "yes"}], [{"token": "yes", "logprob": None, "top_logprobs": None}], [{"logprob": -1.0}], {}]
+)
+def test_odd_log_probabilities_lose_no_row(content):
+    reply = chat("<critique>-</critique><verdict>yes</verdict>")
+    reply["choices"][0]["logprobs"] = {"content": content}
+    with serving(lambda body, count: reply) as server:
+        assert Critic(teacher="openai/m", api_base=server.url).judge(ROW).keep
