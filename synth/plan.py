@@ -14,6 +14,7 @@ import orjson
 from synth.annotate import Prices, advise, describe, read_pilot
 from synth.calls.price import FREE, Price
 from synth.errors import WrongUse
+from synth.filters._canaries import calls_of
 from synth.packs import Pack
 from synth.prepare import Prepared
 from synth.records import Request, Row
@@ -79,7 +80,7 @@ def make_plan(prepared: Prepared, count: Callable[[str], TokenCounter] = lambda 
     measured = _measured([prepared.output, *map(Path, prepared.config.reuse)])
     filled: dict[str, Any] = {}
     samples, steps = float(prepared.scan.rows), []
-    for step, pack, factor in _questions(prepared.pack):
+    for step, pack, factor in _questions(prepared.pack, prepared.scan.rows):
         samples *= factor
         known = measured.get(step.name, {})
         teacher = prepared.teachers()[step.role]
@@ -97,12 +98,14 @@ def make_plan(prepared: Prepared, count: Callable[[str], TokenCounter] = lambda 
     return Plan(prepared.pack.name, prepared.scan.rows, tuple(steps))
 
 
-def _questions(pack: Pack) -> Iterator[tuple[Step, Pack, float]]:
+def _questions(pack: Pack, rows: int) -> Iterator[tuple[Step, Pack, float]]:
     """(step, its pack, calls a sample) of every step and of the critics behind it."""
     for step in pack.steps:
         yield step, pack, step.draws * (LIST_LENGTH if step.each or step.spread else 1)
         for part in step.filters:
-            yield from part.questions(step.draws)
+            asked = part.questions(step.draws)
+            for question, its_pack, calls in asked:
+                yield question, its_pack, calls + calls_of(part, rows) / len(asked) / max(1, rows)
 
 
 def _requests(prepared: Prepared, pack: Pack, step: Step, filled: Row) -> Iterator[Request]:

@@ -75,13 +75,21 @@ def shares(found: Mapping[str, Sequence[bool]]) -> dict[str, float]:
     return {kind: sum(accepted) / len(accepted) for kind, accepted in found.items()}
 
 
+def calls_of(part: Any, rows: int) -> int:
+    """Calls that trying a filter takes before a run of so many rows: none unless it is a critic that the built-in rows suit."""
+    if rows < FEWEST_ROWS or part.name != "critic" or part.fooled >= 1 or not suits(part):
+        return 0
+    tried = len(RIGHT) * (1 + sum(kind != "empty" for kind, _ in forge(RIGHT[0])))
+    return tried * int(part.calls(1))
+
+
 async def try_critics(filters: Iterable[Any], doors: Doors, rows: int) -> dict[str, dict[str, float]]:
     """The shares of each critic that a run of so many rows will pay, tried on the built-in rows through the run's doors.
 
     Raises:
         Stopped: a critic accepts more forged rows than its `fooled`, and this is no accident (with confidence 0.95).
     """
-    critics = [part for part in filters if part.name == "critic" and part.fooled < 1 and suits(part)] if rows >= FEWEST_ROWS else []
+    critics = [part for part in filters if calls_of(part, rows)]
     tried = await asyncio.gather(*(fooled(critic, RIGHT, doors) for critic in critics))
     for critic, found in zip(critics, tried, strict=True):
         accepted = [said for kind, words in found.items() if kind != "right" for said in words]

@@ -140,5 +140,6 @@ def test_the_card_tells_what_was_measured(tmp_path):
         tmp_path, 300, teacher={"teacher": "simulated/perfect", "critic": "simulated/critic:miss=0,false_alarm=0,no_marker=0"}
     )
     card = (done.folder / "README.md").read_text()
+    assert done.info["plan"]["calls"] == 300 + 300 + 32 == done.info["calls"]["asked"]
     assert "precision 0.900, at least 0.850 with confidence 0.9" in card
     assert "accepted 0.00 of forged rows (none) and 1.00 of right ones" in card
