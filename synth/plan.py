@@ -79,9 +79,8 @@ def make_plan(prepared: Prepared, count: Callable[[str], TokenCounter] = lambda 
     """A plan from a sample of rendered prompts and from what earlier runs measured (`--reuse`, or the run's own folder)."""
     measured = _measured([prepared.output, *map(Path, prepared.config.reuse)])
     filled: dict[str, Any] = {}
-    samples, steps = float(prepared.scan.rows), []
-    for step, pack, factor in _questions(prepared.pack, prepared.scan.rows):
-        samples *= factor
+    steps = []
+    for step, pack, calls in _questions(prepared.pack, prepared.scan.rows):
         known = measured.get(step.name, {})
         teacher = prepared.teachers()[step.role]
         tokens = [_tokens(r, count(teacher)) for r in _requests(prepared, pack, step, filled)]
@@ -89,7 +88,7 @@ def make_plan(prepared: Prepared, count: Callable[[str], TokenCounter] = lambda 
         error = statistics.stdev(tokens) / len(tokens) ** 0.5 / mean if len(tokens) > 1 else 0.0
         steps.append(
             StepPlan(
-                name=step.name, teacher=teacher, calls=known["calls"] * prepared.scan.rows if known else samples, sent=mean,
+                name=step.name, teacher=teacher, calls=known["calls"] * prepared.scan.rows if known else calls, sent=mean,
                 error=2 * error + count(teacher).error, said=known.get("completion_tokens"), most=step.sampling.max_tokens,
                 price=prepared.price(teacher), sure=not (step.variables() & filled.keys()),
             )
@@ -99,13 +98,18 @@ def make_plan(prepared: Prepared, count: Callable[[str], TokenCounter] = lambda 
 
 
 def _questions(pack: Pack, rows: int) -> Iterator[tuple[Step, Pack, float]]:
-    """(step, its pack, calls a sample) of every step and of the critics behind it."""
+    """(step, its pack, calls at most) of every step and of the critics behind it."""
+    samples = float(rows)
     for step in pack.steps:
-        yield step, pack, step.draws * (LIST_LENGTH if step.each or step.spread else 1)
+        # A rescue asks about one lost sample a seed; those that were kept walk on beside it.
+        walking = rows if step.rescues else samples
+        walking *= step.draws * (LIST_LENGTH if step.spread else 1)
+        yield step, pack, walking * (LIST_LENGTH if step.each else 1)
+        samples = max(samples, walking) if step.rescues else walking
         for part in step.filters:
-            asked = part.questions(step.draws)
+            asked = part.questions(round(samples / max(1, rows)))
             for question, its_pack, calls in asked:
-                yield question, its_pack, calls + calls_of(part, rows) / len(asked) / max(1, rows)
+                yield question, its_pack, rows * calls + calls_of(part, rows) / len(asked)
 
 
 def _requests(prepared: Prepared, pack: Pack, step: Step, filled: Row) -> Iterator[Request]:

@@ -12,6 +12,7 @@ from synth.plan import describe_plan, make_plan
 from synth.prepare import RunConfig, prepare
 from synth.tokens import BY_BYTES, counter
 from tests.conftest import chat, serving
+from tests.test_pipeline import make_pack
 
 ROWS = [{"question": f"What is {n} + {n % 7} ? Think of apples.", "target": "3"} for n in range(50)]
 
@@ -78,3 +79,34 @@ def test_a_measured_plan_meets_the_facts_and_the_card_shows_both(tmp_path):
     assert "| calls | 50 | 50 |" in card
     assert "| tokens out, at most | 25,600 | 2,000 |" in card
     assert json.loads((tmp_path / "second" / "run.json").read_text())["plan"]["calls"] == 50
+
+
+COUNTED = """
+name: counted
+version: 1
+about: x
+inputs: {question: text, target: text}
+steps:
+  - name: list
+    draws: 3
+    parser: {name: numbered_list, into: parts}
+    filters: [{name: critic, teacher: judge, votes: 2}]
+  - name: go
+    each: {parts: part}
+    parser: {name: whole, into: said}
+  - name: attempt
+    parser: final_number
+    filters: [{name: answer_match, unknown: drop}, {name: universal_self_consistency, teacher: judge, orders: 2}]
+  - name: again
+    rescues: attempt
+    parser: final_number
+"""
+
+
+def test_critics_lists_and_rescues_do_not_multiply_what_follows(tmp_path):
+    files = {"pack.yaml": COUNTED, "list.user.j2": "{{ question }}", "go.user.j2": "{{ part }}", "attempt.user.j2": "{{ question }}"}
+    pack = make_pack(tmp_path, {**files, "again.user.j2": "{{ question }} {{ target }} {{ attempt.reason }}"})
+    config = RunConfig(teachers={"teacher": "simulated/perfect", "judge": "simulated/critic"})
+    plan = make_plan(prepare(pack, [{"question": f"{n}", "target": "1"} for n in range(10)], tmp_path / "out", config))
+    # 10 seeds of 3 draws; 2 votes a draw; 4 elements a list; 3 attempts, 2 orders and at most 1 rescue a seed.
+    assert [step.calls for step in plan.steps] == [30, 60, 120, 30, 20, 10]
