@@ -22,7 +22,7 @@ from synth.worker import serve
 BATCH = 32
 
 
-class _Model:
+class Model:
     """A model with its tokenizer on the best device that is there."""
 
     def __init__(self, kind: str, path: str) -> None:
@@ -59,7 +59,7 @@ def _setting(path: str, file: str, name: str) -> Any:
     return json.loads(place.read_text(encoding="utf-8")).get(name) if place.is_file() else None
 
 
-def embed(model: _Model, message: dict[str, Any]) -> dict[str, Any]:
+def embed(model: Model, message: dict[str, Any]) -> dict[str, Any]:
     """Unit vectors: the mean over tokens, or the first token where the model's own pooling file says so."""
     torch, texts = model.torch, message["texts"]
     first = bool(_setting(model.path, "1_Pooling/config.json", "pooling_mode_cls_token"))
@@ -79,7 +79,7 @@ def embed(model: _Model, message: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def classify(model: _Model, message: dict[str, Any]) -> dict[str, Any]:
+def classify(model: Model, message: dict[str, Any]) -> dict[str, Any]:
     """Probabilities of the labels that the model itself names."""
     torch, pairs = model.torch, message["pairs"]
     labels = [str(model.model.config.id2label[place]).casefold() for place in range(model.model.config.num_labels)]
@@ -93,7 +93,7 @@ def classify(model: _Model, message: dict[str, Any]) -> dict[str, Any]:
     return {"labels": labels, "shares": found}
 
 
-def loss(model: _Model, message: dict[str, Any]) -> dict[str, Any]:
+def loss(model: Model, message: dict[str, Any]) -> dict[str, Any]:
     """Mean negative log-likelihood of each text behind its prompt; the prompt's own tokens do not count."""
     torch, pairs = model.torch, message["pairs"]
     start = model.tokenizer.bos_token_id if model.tokenizer.bos_token_id is not None else model.tokenizer.eos_token_id
@@ -113,7 +113,7 @@ def loss(model: _Model, message: dict[str, Any]) -> dict[str, Any]:
     return {"nll": nll, "tokens": count}
 
 
-def _ids(model: _Model, prompt: str, text: str, start: int) -> tuple[list[int], int]:
+def _ids(model: Model, prompt: str, text: str, start: int) -> tuple[list[int], int]:
     """(start token, prompt and text as ids, how many of the text's); a long prompt loses its beginning, never its end."""
     said = model.tokenizer(text, add_special_tokens=False)["input_ids"][: model.limit - 1]
     before = model.tokenizer(prompt, add_special_tokens=False)["input_ids"] if prompt else []
@@ -121,13 +121,13 @@ def _ids(model: _Model, prompt: str, text: str, start: int) -> tuple[list[int], 
     return [start, *(before[-room:] if room > 0 else []), *said], len(said)
 
 
-KINDS: dict[str, Callable[[_Model, dict[str, Any]], dict[str, Any]]] = {"embed": embed, "classify": classify, "loss": loss}
+KINDS: dict[str, Callable[[Model, dict[str, Any]], dict[str, Any]]] = {"embed": embed, "classify": classify, "loss": loss}
 
 
 def main(kind: str, path: str) -> None:
     """Answers until the input ends."""
     try:
-        model = _Model(kind, path)
+        model = Model(kind, path)
     except Exception as error:  # noqa: BLE001 - the parent says it to the user
         why, todo = f"{type(error).__name__}: {error}"[:300], "Give a folder with a saved model, or a name of the hub."
         sys.stdout.write(json.dumps({"error": why, "todo": todo}) + "\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from synth.verifiers.math_equal import canonical
 
@@ -47,28 +47,17 @@ class Ranker:
 
     Args:
         model: its folder.
-        batch: replies side by side.
     """
 
-    def __init__(self, model: str, batch: int = 64) -> None:
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer  # noqa: PLC0415
+    def __init__(self, model: str) -> None:
+        from finetune.measure import Model  # noqa: PLC0415 - torch, for those who rank
 
-        self.tokenizer, self.batch = AutoTokenizer.from_pretrained(model), batch
-        self.model = AutoModelForSequenceClassification.from_pretrained(model).eval()
-        names = {str(name).casefold(): int(n) for n, name in self.model.config.id2label.items()}
-        self.right = names.get("accepted", len(names) - 1)
+        self.model = Model("classify", model)
 
     def scores(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         """Probability (0 to 1) that each (question, reply) is right."""
-        import torch  # noqa: PLC0415
+        from finetune.measure import classify  # noqa: PLC0415 - as above
 
-        found: list[float] = []
-        for start in range(0, len(pairs), self.batch):
-            part: Any = pairs[start : start + self.batch]
-            tokens = self.tokenizer(
-                [a for a, _ in part], [b for _, b in part], padding=True, truncation=True, max_length=512, return_tensors="pt"
-            )
-            tokens.pop("token_type_ids", None)
-            with torch.no_grad():
-                found += self.model(**tokens).logits.float().softmax(-1)[:, self.right].tolist()
-        return found
+        found = classify(self.model, {"pairs": pairs})
+        right = found["labels"].index("accepted") if "accepted" in found["labels"] else -1
+        return [shares[right] for shares in found["shares"]]
