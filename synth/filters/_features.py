@@ -8,7 +8,7 @@ from fractions import Fraction
 from math import log10
 from typing import Any
 
-from synth.filters.base import text_of
+from synth.filters.base import field_text
 from synth.records import Row
 from synth.verifiers._expression import scan
 from synth.verifiers.arithmetic_steps import ArithmeticSteps
@@ -35,7 +35,7 @@ def _agreement(vote: str | None, counts: Counter[str], draws: int) -> tuple[floa
 
 def _chain(row: Row) -> tuple[float, ...]:
     """Of the rationale: steps, wrong ones, whether it ends in the answer, how it uses the question's numbers, words."""
-    text = str(row.get("rationale") or text_of(row))
+    text = field_text(row, "rationale")
     equations = ArithmeticSteps().equations(text)
     wrong = sum(not e.right for e in equations)
     asked, used = numbers(str(row.get("question", ""))), numbers(text)

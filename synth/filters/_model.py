@@ -14,7 +14,7 @@ from synth.errors import WrongUse
 from synth.filters._calibrate import calibrate
 from synth.filters._features import NAMES, features
 from synth.filters._promise import labels_of
-from synth.filters.base import text_of
+from synth.filters.base import field_text
 from synth.measures import vectors
 from synth.records import Row, group_by
 
@@ -139,5 +139,5 @@ def _table(rows: Sequence[Row], group: str, columns: Mapping[str, Sequence[str]]
         is_value = np.array([[float(str(row.get(name)) == value) for value in values] for row in rows])
         table = np.concatenate([table, is_value, is_value * table[:, :1], is_value * table[:, 1:2]], axis=1)
     if embedding:
-        table = np.concatenate([table, vectors([str(row.get("rationale") or text_of(row)) for row in rows], embedding)], axis=1)
+        table = np.concatenate([table, vectors([field_text(row, "rationale") for row in rows], embedding)], axis=1)
     return table

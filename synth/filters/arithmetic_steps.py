@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from synth.filters.base import RowFilter, text_of
+from synth.filters.base import RowFilter, field_text
 from synth.records import Row, Verdict
 from synth.verifiers import arithmetic_steps as verifier
 
@@ -40,7 +40,7 @@ class ArithmeticSteps(RowFilter):
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""
-        equations = verifier.ArithmeticSteps().equations(str(row.get(self.field) or text_of(row)))
+        equations = verifier.ArithmeticSteps().equations(field_text(row, self.field))
         wrong = next((e.text for e in equations if not e.right), None)
         if wrong is not None:
             return Verdict(False, "wrong_step", {"steps": len(equations), "wrong": wrong})

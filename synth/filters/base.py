@@ -7,6 +7,7 @@ event loop already runs (a notebook). Kept rows come back unchanged but for `mar
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
-from synth.records import Row, Verdict, group_by
+from synth.records import Row, Verdict, canonical_json, group_by
 
 if TYPE_CHECKING:
     from synth.calls.door import Doors
@@ -240,6 +241,16 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 def text_of(row: Row) -> str:
     """The raw reply of a row: its `reply`, else its `completion`."""
     return str(row.get("reply") or row.get("completion") or "")
+
+
+def field_text(row: Row, field: str) -> str:
+    """The text of a field; the raw reply where a row lacks it, or has it empty."""
+    return str(row.get(field) or text_of(row))
+
+
+def row_digest(row: Row) -> bytes:
+    """32 bytes of a row without its marks: an order of rows that their places cannot change."""
+    return hashlib.sha256(canonical_json({name: value for name, value in row.items() if name != "marks"})).digest()
 
 
 def meta_of(row: Row, name: str) -> Any:

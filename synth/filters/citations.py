@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from synth.filters.base import RowFilter, text_of
+from synth.filters.base import RowFilter, field_text
 from synth.records import Row, Verdict
 from synth.verifiers.spans import Spans
 
@@ -64,7 +64,7 @@ class Citations(RowFilter):
         if not found:
             return Verdict(None, "no_source")
         sources = [str(part) for part in found] if isinstance(found, (list, tuple)) else [str(found)]
-        text = str(row.get(self.field) or text_of(row))
+        text = field_text(row, self.field)
         quotes, cited = self._quotes(row, text), sorted(set(_numbers(text)))
         marks: dict[str, Any] = {"quotes": len(quotes), "cited": len(cited)}
         if missing := next((q for q in quotes if not any(Spans().verify(q, source) for source in sources)), None):

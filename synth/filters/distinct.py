@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from synth.filters.base import GroupFilter, text_of
+from synth.filters.base import GroupFilter, field_text
 from synth.filters.near_duplicate import by_length
 from synth.records import Row, Verdict
 from synth.verifiers.arithmetic_steps import ArithmeticSteps
@@ -46,7 +46,7 @@ class Distinct(GroupFilter):
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict a draw."""
-        texts = [str(row.get(self.field) or text_of(row)) for row in rows]
+        texts = [field_text(row, self.field) for row in rows]
         ways = [self._way(text) for text in texts]
         kept: list[int] = []
         verdicts = [Verdict(True)] * len(rows)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from synth.filters.base import WorkFilter, text_of
+from synth.filters.base import WorkFilter, field_text
 from synth.records import Row, Verdict
 from synth.verifiers.entailment import Entailment as Verifier
 
@@ -59,7 +59,7 @@ class Entailment(WorkFilter):
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict a row, the model asked about many at once."""
         places = [n for n, row in enumerate(rows) if row.get(self.premise)]
-        pairs = [(str(rows[n][self.premise]), str(rows[n].get(self.field) or text_of(rows[n]))) for n in places]
+        pairs = [(str(rows[n][self.premise]), field_text(rows[n], self.field)) for n in places]
         found = dict(zip(places, Verifier(model=self.model, direction=self.direction).shares(pairs), strict=True))
         return [self._verdict(found[n]) if n in found else Verdict(None, "no_premise") for n in range(len(rows))]
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from synth.filters.base import CorpusFilter
-from synth.records import Row, Verdict, canonical_json
+from synth.filters.base import CorpusFilter, row_digest
+from synth.records import Row, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class ExactDuplicate(CorpusFilter):
         first: dict[bytes, tuple[bytes, int]] = {}
         keys = [self._key(row) for row in rows]
         for place, row in enumerate(rows):
-            rank = (hashlib.sha256(canonical_json({k: v for k, v in row.items() if k != "marks"})).digest(), place)
+            rank = (row_digest(row), place)
             first[keys[place]] = min(first.get(keys[place], rank), rank)
         kept = [first[key][1] for key in keys]
         return [Verdict(True) if of == place else Verdict(False, "exact_duplicate", {"of": of}) for place, of in enumerate(kept)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import exp
 from typing import ClassVar
 
-from synth.filters.base import WorkFilter, text_of
+from synth.filters.base import WorkFilter, field_text
 from synth.measures import losses
 from synth.records import Row, Verdict
 
@@ -60,7 +60,7 @@ class Ifd(WorkFilter):
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict a row, the model asked about many at once."""
-        said = [(str(row.get(self.prompt) or ""), str(row.get(self.field) or text_of(row))) for row in rows]
+        said = [(str(row.get(self.prompt) or ""), field_text(row, self.field)) for row in rows]
         found = losses([*said, *(("", text) for _, text in said)], self.model)
         pairs = zip(found[: len(said)], found[len(said) :], strict=True)
         return [self.verdict_of(behind, alone, tokens) for (behind, tokens), (alone, _) in pairs]

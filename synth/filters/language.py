@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from synth.errors import WrongUse
-from synth.filters.base import RowFilter, text_of
+from synth.filters.base import RowFilter, field_text
 from synth.records import Row, Verdict
 
 MOST_CHARS = 4000
@@ -62,7 +62,7 @@ class Language(RowFilter):
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""
-        text = str(row.get(self.field) or text_of(row))[:MOST_CHARS]
+        text = field_text(row, self.field)[:MOST_CHARS]
         if sum(word.isalpha() for word in text.split()) < self.words and text.isascii():
             return Verdict(None, "unsure", {"language": None, "probability": 0.0})
         language, probability = self.identifier.classify(text)

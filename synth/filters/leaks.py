@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from synth.filters.base import RowFilter, text_of
+from synth.filters.base import RowFilter, field_text
 from synth.records import Row, Verdict
 
 _WORD = re.compile(r"\w+")
@@ -54,7 +54,7 @@ class Leaks(RowFilter):
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""
-        text = str(row.get(self.field) or text_of(row)).casefold()
+        text = field_text(row, self.field).casefold()
         said = next((phrase for phrase in self.phrases if phrase in text), None) or self._shared(text, row)
         return Verdict(False, "leak", {"leak": said}) if said else Verdict(True)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from synth.filters.base import CorpusFilter, text_of
+from synth.filters.base import CorpusFilter, field_text
 from synth.measures import losses
 from synth.records import Row, Verdict
 
@@ -49,7 +49,7 @@ class Learnability(CorpusFilter):
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict a row."""
-        pairs = [(str(row.get(self.field) or ""), str(row.get(self.answer) or text_of(row))) for row in rows]
+        pairs = [(str(row.get(self.field) or ""), field_text(row, self.answer)) for row in rows]
         student, reference = ([nll for nll, _ in losses(pairs, model)] for model in (self.student, self.reference))
         return self.verdicts_of(student, reference)
 

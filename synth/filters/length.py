@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from synth.filters.base import RowFilter, text_of
+from synth.filters.base import RowFilter, field_text
 from synth.records import Row, Verdict
 
 
@@ -47,7 +47,7 @@ class Length(RowFilter):
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""
-        text = str(row.get(self.field) or text_of(row))
+        text = field_text(row, self.field)
         length = len(text.split()) if self.unit == "words" else len(text)
         if length < self.least:
             return Verdict(False, "too_short", {"length": length})

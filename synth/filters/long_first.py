@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from synth.filters.base import CorpusFilter, text_of
-from synth.records import Row, Verdict, canonical_json, group_by
+from synth.filters.base import CorpusFilter, field_text, row_digest
+from synth.records import Row, Verdict, group_by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +50,8 @@ class LongFirst(CorpusFilter):
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict a row."""
-        lengths = [len(str(row.get(self.chain) or text_of(row))) for row in rows]
-        digests = [hashlib.sha256(canonical_json({k: v for k, v in row.items() if k != "marks"})).digest() for row in rows]
+        lengths = [len(field_text(row, self.chain)) for row in rows]
+        digests = [row_digest(row) for row in rows]
         shelves = {
             domain: sorted(places, key=lambda place: (-lengths[place], digests[place]))
             for domain, places in sorted(group_by(range(len(rows)), lambda place: str(rows[place].get(self.field))).items())

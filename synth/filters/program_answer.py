@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from synth.filters.base import WorkFilter, text_of
+from synth.filters.base import WorkFilter, field_text
 from synth.records import Row, Verdict
 from synth.verifiers.math_equal import same_answer
 from synth.verifiers.run_python import Outcome, RunPython, code_in
@@ -76,7 +76,7 @@ class ProgramAnswer(WorkFilter):
     def _one(self, runner: RunPython, row: Row) -> Verdict:
         if row.get(self.target) is None:
             return Verdict(None, "no_target")
-        found: Outcome = runner.run(code_in(str(row.get(self.field) or text_of(row))), _SAY)
+        found: Outcome = runner.run(code_in(field_text(row, self.field)), _SAY)
         said = found.output.strip().rpartition("\n")[2][:200]
         marks = {"computed": said, "error": found.error}
         if found.status != "passed" or not said:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from synth.filters.base import CorpusFilter
-from synth.records import Row, Verdict, canonical_json, group_by
+from synth.filters.base import CorpusFilter, row_digest
+from synth.records import Row, Verdict, group_by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,4 +58,4 @@ class Quota(CorpusFilter):
 
     def _rank(self, row: Row) -> tuple[float, bytes]:
         best = -float(row.get(self.by) or 0) if self.by else 0.0
-        return best, hashlib.sha256(canonical_json({k: v for k, v in row.items() if k != "marks"})).digest()
+        return best, row_digest(row)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from synth.filters.base import RowFilter, text_of
+from synth.filters.base import RowFilter, field_text
 from synth.records import Row, Verdict
 
 _APOLOGY = r"(?:i(?:'m| am)\s+(?:very |so |truly |really )?sorry|sorry|apologies|i apologi[sz]e|my apologies|unfortunately|regrettably)"
@@ -63,6 +63,6 @@ class Refusal(RowFilter):
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""
-        head = str(row.get(self.field) or text_of(row)).lstrip(" \t\n*#>\"'")[: self.chars].casefold().replace("\u2019", "'")
+        head = field_text(row, self.field).lstrip(" \t\n*#>\"'")[: self.chars].casefold().replace("\u2019", "'")
         found = next((m for pattern in _PATTERNS if (m := pattern.search(head))), None)
         return Verdict(False, "refusal", {"said": found[0][:100]}) if found else Verdict(True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from synth.filters.base import RowFilter, text_of
+from synth.filters.base import RowFilter, field_text
 from synth.records import Row, Verdict
 
 # Beyond this a text is looked at from its end: loops stand there.
@@ -58,7 +58,7 @@ class Repetition(RowFilter):
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""
-        text = str(row.get(self.field) or text_of(row))[-MOST_CHARS:]
+        text = field_text(row, self.field)[-MOST_CHARS:]
         words = text.casefold().split()
         share = _repeated(words, self.words)
         lines = [line.strip() for line in text.split("\n") if line.strip()]

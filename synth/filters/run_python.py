@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from synth.filters.base import WorkFilter, text_of
+from synth.filters.base import WorkFilter, field_text
 from synth.records import Row, Verdict
 from synth.verifiers import run_python as verifier
 
@@ -68,7 +68,7 @@ class RunPython(WorkFilter):
         tests = row.get(self.tests)
         if not tests:
             return Verdict(None, "no_tests", {"status": "no tests"})
-        code = verifier.code_in(str(row.get(self.field) or text_of(row)))
+        code = verifier.code_in(field_text(row, self.field))
         found = runner.run(code, "\n".join(tests) if isinstance(tests, list) else str(tests))
         marks = {"status": found.status, "error": found.error}
         if found.status in ("passed", "timeout"):

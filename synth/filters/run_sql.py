@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from synth.filters.base import WorkFilter, text_of
+from synth.filters.base import WorkFilter, field_text
 from synth.records import Row, Verdict
 from synth.verifiers import run_sql as verifier
 from synth.verifiers.run_python import code_in
@@ -67,7 +67,7 @@ class RunSql(WorkFilter):
         return [_verdict(found.get(n, {"status": "no_gold"})) for n in range(len(rows))]
 
     def _case(self, row: Row) -> dict[str, Any]:
-        query = code_in(str(row.get(self.field) or text_of(row)))
+        query = code_in(field_text(row, self.field))
         return {"query": query, "gold": row[self.gold], "setup": row.get(self.setup) or "", "database": row.get(self.database)}
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from synth.filters.base import RowFilter, meta_of, text_of
+from synth.filters.base import RowFilter, field_text, meta_of
 from synth.records import Row, Verdict
 
 _FENCE = re.compile(r"^\s{0,3}(```|~~~)", re.MULTILINE)
@@ -119,7 +119,7 @@ class Truncation(RowFilter):
         """The verdict on one row."""
         if meta_of(row, "finish_reason") == "length":
             return Verdict(False, "hit_the_limit")
-        text = str(row.get(self.field) or text_of(row)).rstrip()
+        text = field_text(row, self.field).rstrip()
         reason = "open_fence" if len(_FENCE.findall(text)) % 2 else "open_group" if _open(text) else ""
         if not reason and self.sentence and _breaks_off(text):
             reason = "broken_sentence"

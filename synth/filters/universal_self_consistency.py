@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from synth.errors import TeacherError
 from synth.filters._asking import AskingFilter
-from synth.filters.base import text_of
+from synth.filters.base import field_text
 from synth.filters.process_critic import number_of
 from synth.records import Row, Verdict
 
@@ -82,7 +82,7 @@ class UniversalSelfConsistency(AskingFilter):
 
     async def judged(self, rows: Sequence[Row], doors: Doors) -> list[Verdict]:
         """One verdict a draw of one seed."""
-        texts = [str(row.get(self.field) or text_of(row)) for row in rows]
+        texts = [field_text(row, self.field) for row in rows]
         if len(set(texts)) == 1:
             return [Verdict(True, "", {"chosen": 0, "orders": 0})] * len(rows)
         question = rows[0].get("question")
