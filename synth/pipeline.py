@@ -10,7 +10,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from math import inf
 from typing import Any
 
@@ -52,8 +51,8 @@ class Tally:
 class Walker:
     """Walks one seed through a pack's steps."""
 
-    def __init__(self, pack: Pack, doors: Doors, taint: Sequence[str] = ()) -> None:
-        self.pack, self.doors, self.taint = pack, doors, tuple(taint)
+    def __init__(self, pack: Pack, doors: Doors, taint: Sequence[str] = (), shelf: Shelf | None = None) -> None:
+        self.pack, self.doors, self.taint, self.shelf = pack, doors, tuple(taint), shelf
         self._meta = {"pack": pack.name, "pack_hash": pack.hash}
 
     async def walk(self, seed: Seed) -> tuple[int, list[Exit]]:
@@ -89,13 +88,7 @@ class Walker:
 
     def near(self, fields: Row) -> Row:
         """What the pack retrieves for a seed."""
-        return {self.pack.spec.retrieve.into: self.shelf.near(fields)} if self.pack.spec.retrieve else {}
-
-    @cached_property
-    def shelf(self) -> Shelf:
-        """The file that the pack retrieves from, read once."""
-        assert self.pack.spec.retrieve is not None  # noqa: S101 - asked for by `near` alone
-        return Shelf(self.pack.spec.retrieve, self.pack.folder)
+        return {self.shelf.spec.into: self.shelf.near(fields)} if self.shelf else {}
 
     @staticmethod
     def _fall(lost: list[Exit], fallen: list[Exit]) -> list[Exit]:

@@ -70,6 +70,7 @@ class Prepared:
     scan: Scan
     output: Path
     config: RunConfig
+    shelf: Shelf | None = None
     on_row: Callable[[Tally, Stats], None] | None = None
 
     def with_draws(self, draws: int) -> Prepared:
@@ -116,9 +117,8 @@ def prepare(pack: str | Path, seeds: str | Path | Iterable[Row], output: Path, c
         got = ", ".join(config.teachers.values())
         raise WrongUse("--batch", f"teachers {got}", "a teacher openai/MODEL", "Only OpenAI-compatible endpoints take batches here.")
     _check_corpus(loaded, config)
-    if loaded.spec.retrieve:
-        Shelf(loaded.spec.retrieve, loaded.folder)
-    prepared = Prepared(loaded, stream, scan, output, config)
+    shelf = Shelf(loaded.spec.retrieve, loaded.folder) if loaded.spec.retrieve else None
+    prepared = Prepared(loaded, stream, scan, output, config, shelf)
     for name in prepared.teachers().values():
         prepared.price(name)
     return prepared

@@ -131,7 +131,7 @@ class _Live:
             self._copy_pack()
             columns = Columns(self.p.scan, self.p.seeds.rename, self._produced, rendered=bool(self._templates))
             self.publisher = Publisher(self.p.output, columns)
-            window = Window(Walker(self.pack, doors, self.config.taint).walk, self._leave, width=width(self.config))
+            window = Window(Walker(self.pack, doors, self.config.taint, self.p.shelf).walk, self._leave, width=width(self.config))
             window.on_stop = doors.hurry
             window.wanted = self._wanted
             self._canaries = await try_critics(self.pack.filters(), doors, self.p.scan.rows)
