@@ -22,6 +22,7 @@ from synth.datasets._columns import Columns
 from synth.datasets._folder import Publisher
 from synth.errors import PotstillError
 from synth.filters._canaries import try_critics
+from synth.filters._promise import promises_of
 from synth.filters.base import run_async
 from synth.opening import open_doors, width
 from synth.pipeline import Tally, Walker, Window
@@ -245,7 +246,7 @@ class _Live:
                 for name, (calls, sent, said) in sorted(self.stats.steps.items())
             },
             "plan": self._plan.summary(),
-            "promises": {part.name: dict(part.promise) for part in self.pack.filters() if getattr(part, "promise", None)},
+            "promises": dict(promises_of(self.pack.filters())),
             "canaries": self._canaries,
             "seconds": round(time.time() - self.started, 3),
         }  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any
 from synth import registry
 from synth.errors import Unreadable, WrongUse, did_you_mean
 from synth.filters._calibrate import NotEnoughEvidence
-from synth.filters._promise import card_lines, promised
+from synth.filters._promise import card_lines, promised, promises_of
 from synth.filters._reliability import plot as picture
 from synth.filters.base import Filter, run_async, split_rows
 from synth.parsers.base import Parser
@@ -41,7 +41,7 @@ def sieve(source: str, output: Path, filters: Sequence[str], *, parser: str = "f
     views = [{**_view(row, reader), _PLACE: place} for place, row in enumerate(rows)]
     kept, dropped = run_async(split_rows(parts, [view for view in views if _UNREAD not in view], group=group))
     leaving = sorted([*dropped, *(_unread(view) for view in views if _UNREAD in view)], key=lambda view: int(view[_PLACE]))
-    measured = [(part.name, dict(found)) for part in parts if (found := getattr(part, "promise", None))]
+    measured = promises_of(parts)
     if measured:
         output.with_suffix(".md").write_text("\n".join([f"# {output.name}", "", *card_lines(measured), ""]), encoding="utf-8")
     write_jsonl(output, ({**rows[view[_PLACE]], "marks": view["marks"]} for view in kept))

@@ -77,6 +77,11 @@ def labels_of(rows: Iterable[Row], label: str) -> list[bool]:
     return found
 
 
+def promises_of(parts: Iterable[Filter]) -> list[tuple[str, dict[str, Any]]]:
+    """(name, promise) of the filters that were calibrated."""
+    return [(part.name, dict(found)) for part in parts if (found := getattr(part, "promise", None))]
+
+
 def card_lines(promises: Iterable[tuple[str, Row]]) -> list[str]:
     """What a card says of filters whose precision was measured."""
     return [
