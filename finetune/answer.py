@@ -61,8 +61,9 @@ class Answerer:
             self.torch.manual_seed(seed)
         with self.torch.no_grad():
             out = self.model.generate(**tokens, **self._options(bodies[0]))
-        width = tokens["input_ids"].shape[1]
-        return [self._completion(body, out[n, :width][tokens["attention_mask"][n].bool()], out[n, width:]) for n, body in enumerate(bodies)]
+        said = student.written(self.model, out, tokens["input_ids"].shape[1])
+        prompts = [ids[mask.bool()] for ids, mask in zip(tokens["input_ids"], tokens["attention_mask"], strict=True)]
+        return [self._completion(body, prompts[n], said[n]) for n, body in enumerate(bodies)]
 
     def _options(self, body: dict[str, Any]) -> dict[str, Any]:
         """generate()'s words for OpenAI's."""
@@ -96,14 +97,18 @@ class Answerer:
         found = self.model.generation_config.eos_token_id
         return {*(found if isinstance(found, list) else [found]), self.tokenizer.eos_token_id, self.tokenizer.pad_token_id} - {None}
 
+    def _logits(self, prompt: Any, said: Any) -> Any:
+        """[tokens said, V], each row before its token."""
+        with self.torch.no_grad():
+            if not self.model.config.is_encoder_decoder:
+                return self.model(input_ids=self.torch.cat([prompt, said])[None]).logits[0, len(prompt) - 1 : -1]
+            return self.model(input_ids=prompt[None], labels=said[None]).logits[0]
+
     def _logprobs(self, prompt: Any, said: Any, top: int) -> list[dict[str, Any]]:
         """Natural log-probabilities of the tokens as the model gives them (temperature 1), by one pass over the whole text."""
         if not len(said):
             return []
-        ids = self.torch.cat([prompt, said])[None]
-        with self.torch.no_grad():
-            logits = self.model(input_ids=ids).logits[0, len(prompt) - 1 : -1].float()
-        table = logits.log_softmax(-1)
+        table = self._logits(prompt, said).float().log_softmax(-1)
         chosen = table.gather(1, said[:, None])[:, 0].tolist()
         best = table.topk(min(top, table.shape[1]), dim=-1) if top else None
         out = []

@@ -26,7 +26,7 @@ def main() -> None:
 def _train_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         click.option("--data", required=True, metavar="DIR", help="A run folder, an exported folder or file, or a dataset name."),
-        click.option("--model", required=True, metavar="M", help="A path, a hub name, or scratch:tiny|mini|small."),
+        click.option("--model", required=True, metavar="M", help="A path, a hub name, or scratch:[t5-]tiny|mini|small."),
         click.option("--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the student goes."),
         click.option("--config", metavar="FILE", help="YAML with fields of the TRL config; flags overrule it."),
         click.option(
@@ -87,11 +87,45 @@ def _need(package: str) -> None:
     "--coefficients", default="", metavar="TASK=C,...", help="Of the tasks of multitask rows; equal shares of 1 where none are given."
 )
 @click.option("--negative-margin", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True, help="Nats a token.")
+@click.option(
+    "--objective",
+    type=click.Choice(["weighted", "unlikelihood", "min-max"]),
+    default="weighted",
+    show_default=True,
+    help="What rows of negative weight do.",
+)
+@click.option("--push", type=click.FloatRange(min=0), default=0.2, show_default=True, help="Strength of min-max's push.")
 @click.pass_context
-def sft(ctx: click.Context, /, coefficients: str, negative_margin: float, **options: Any) -> None:
+def sft(ctx: click.Context, /, coefficients: str, **options: Any) -> None:
     """Supervised fine-tuning on kept rows; rows with a weight (also a negative one) or a task are weighed by it."""
     given = dict(_pair(pair, "--coefficients") for pair in filter(None, coefficients.split(",")))
-    _train("sft", ctx, more={"coefficients": given, "negative_margin": negative_margin}, **options)
+    more = {name: options.pop(name) for name in ("negative_margin", "objective", "push")}
+    _train("sft", ctx, more={"coefficients": given, **more}, **options)
+
+
+@main.command(context_settings=_EXTRA)
+@_train_options
+@click.option("--r", type=click.IntRange(1), default=8, show_default=True, help="Rank of both adapters.")
+@click.option("--alpha", type=float, default=16.0, show_default=True, help="Their scale is alpha / r.")
+@click.option("--targets", default="q_proj,v_proj", show_default=True, help="Ends of the names of the layers that get them.")
+@click.pass_context
+def nat(ctx: click.Context, /, r: int, alpha: float, targets: str, **options: Any) -> None:
+    """Wrong rows in an adapter of their own, then right rows in another and a gate between them; steps are those of one stage."""
+    from finetune.nat import NatConfig  # noqa: PLC0415
+
+    _train("nat", ctx, more={"nat": NatConfig(r=r, alpha=alpha, targets=tuple(targets.split(",")))}, **options)
+
+
+@main.command(context_settings=_EXTRA)
+@_train_options
+@click.option("--margin", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Nats, times the pair's own `margin`.")
+@click.option("--normalise", is_flag=True, help="Likelihoods a token, not of whole texts.")
+@click.option("--likelihood", type=click.FloatRange(min=0), default=0.1, show_default=True, help="Weight of the better text's own loss.")
+@click.pass_context
+def rank(ctx: click.Context, /, **options: Any) -> None:
+    """PLaD: the better text of a pair becomes likelier than the worse one by a margin; no reference model."""
+    more = {name: options.pop(name) for name in ("margin", "normalise", "likelihood")}
+    _train("rank", ctx, more=more, **options)
 
 
 def _preference(method: str, about: str) -> None:

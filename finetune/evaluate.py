@@ -125,7 +125,7 @@ def generate(model: Any, tokenizer: Any, prompts: Sequence[str], config: Evaluat
                 **tokens, max_new_tokens=config.max_new_tokens, pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
                 **({"do_sample": True, "temperature": config.temperature, "top_k": 0} if config.draws > 1 else {"do_sample": False}),
             )  # fmt: skip
-        yield from tokenizer.batch_decode(out[:, tokens["input_ids"].shape[1] :], skip_special_tokens=True)
+        yield from tokenizer.batch_decode(student.written(model, out, tokens["input_ids"].shape[1]), skip_special_tokens=True)
 
 
 def _judge(row: Mapping[str, Any], reply: str, parser: Parser) -> dict[str, Any]:

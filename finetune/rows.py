@@ -113,10 +113,12 @@ def labelled_rows(source: str | Path) -> Any:
     return columns(load(source), ("prompt", "completion", "label"), source)
 
 
-def preference_rows(source: str | Path) -> Any:
-    """`prompt`, `chosen`, `rejected`: as they stand, or paired from a run's kept and dropped rows."""
+def preference_rows(source: str | Path, also: tuple[str, ...] = ()) -> Any:
+    """`prompt`, `chosen`, `rejected` (and other columns where they are there): as they stand, or paired from a run's rows."""
     if not is_run(source):
-        return columns(load(source), ("prompt", "chosen", "rejected"), source)
+        found = load(source)
+        more = tuple(name for name in also if name in found.column_names)
+        return columns(found, ("prompt", "chosen", "rejected", *more), source)
     import datasets  # noqa: PLC0415
 
     pairs = list(make_pairs(load(source), _rows_or_none(source)))

@@ -41,6 +41,15 @@ SIZES = {
 }
 
 
+# The same shapes as an encoder-decoder: scratch:t5-tiny.
+_SEQ2SEQ = "t5-"
+
+
+def is_seq2seq(model: str) -> bool:
+    """Whether the model built on the spot is an encoder-decoder."""
+    return model.removeprefix("scratch:").startswith(_SEQ2SEQ)
+
+
 def is_scratch(model: str) -> bool:
     """Whether a model's name asks for one built on the spot."""
     return model.startswith("scratch:")
@@ -52,11 +61,12 @@ def build(model: str, texts: Sequence[str], seed: int) -> tuple[Any, Any]:
     Raises:
         WrongUse: no such size.
     """
-    name = model.removeprefix("scratch:")
+    name = model.removeprefix("scratch:").removeprefix(_SEQ2SEQ)
     if name not in SIZES:
-        raise WrongUse("--model", f"{model!r}", "scratch:SIZE", did_you_mean(name, SIZES))
+        raise WrongUse("--model", f"{model!r}", "scratch:SIZE or scratch:t5-SIZE", did_you_mean(name, SIZES))
     tokenizer = build_tokenizer(texts, SIZES[name].vocabulary)
-    return build_model(SIZES[name], tokenizer, seed), tokenizer
+    make = build_seq2seq if is_seq2seq(model) else build_model
+    return make(SIZES[name], tokenizer, seed), tokenizer
 
 
 def build_classifier(model: str, texts: Sequence[str], seed: int, labels: Sequence[str]) -> tuple[Any, Any]:
@@ -127,3 +137,25 @@ def build_model(size: Size, tokenizer: Any, seed: int) -> Any:
         pad_token_id=tokenizer.pad_token_id,
     )
     return LlamaForCausalLM(config)
+
+
+def build_seq2seq(size: Size, tokenizer: Any, seed: int) -> Any:
+    """A T5 (version 1.1) of so many layers on both sides; the same seed gives the same weights."""
+    import torch  # noqa: PLC0415
+    from transformers import T5Config, T5ForConditionalGeneration  # noqa: PLC0415
+
+    torch.manual_seed(seed)
+    config = T5Config(
+        vocab_size=len(tokenizer),
+        d_model=size.hidden,
+        d_kv=size.hidden // size.heads,
+        d_ff=size.ff,
+        num_layers=size.layers,
+        num_heads=size.heads,
+        dropout_rate=0.0,
+        feed_forward_proj="gated-gelu",
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        decoder_start_token_id=tokenizer.pad_token_id,
+    )
+    return T5ForConditionalGeneration(config)

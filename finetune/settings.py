@@ -68,13 +68,13 @@ def _machine_defaults() -> dict[str, Any]:
     return {**quiet, "bf16": False, "gradient_checkpointing": False, "use_cpu": True, "dataloader_pin_memory": False}
 
 
-def peft_config(config: TrainConfig) -> Any:
+def peft_config(config: TrainConfig, task_type: str = "CAUSAL_LM") -> Any:
     """The LoraConfig of peft, or None."""
     if config.lora is None:
         return None
     from peft import LoraConfig  # noqa: PLC0415
 
-    values = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.0, "target_modules": "all-linear", "task_type": "CAUSAL_LM", **config.lora}
+    values = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.0, "target_modules": "all-linear", "task_type": task_type, **config.lora}
     known = {f.name for f in fields(LoraConfig) if f.init}
     for name in values:
         if name not in known:

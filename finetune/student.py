@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from finetune import rows, scratch
 from finetune.settings import TrainConfig
 from synth.errors import WrongUse
+
+# What a student with gated adapters is known by.
+NAT = "nat.json"
+# Of a side of an encoder-decoder's row, as TRL has it for decoders.
+MOST_TOKENS = 1024
 
 
 def open_student(config: TrainConfig, data: Any, seed: int) -> tuple[Any, Any]:
@@ -32,28 +38,82 @@ def load_student(model: str) -> tuple[Any, Any]:
         found = _model(model)
     except (OSError, ValueError) as error:
         todo = "Give a folder that a trainer saved, a name of the hub, or scratch:tiny."
-        raise WrongUse(f"--model {model}", f"no model ({str(error).splitlines()[0]})", "a causal language model", todo) from error
+        raise WrongUse(f"--model {model}", f"no model ({str(error).splitlines()[0]})", "a language model", todo) from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return found, tokenizer
 
 
 def _model(model: str) -> Any:
+    if (Path(model) / NAT).is_file():
+        return _with_gates(Path(model))
+    kind = "Seq2SeqLM" if is_seq2seq(model) else "CausalLM"
     if (Path(model) / "adapter_config.json").is_file():
-        from peft import AutoPeftModelForCausalLM  # noqa: PLC0415
+        import peft  # noqa: PLC0415
 
-        return AutoPeftModelForCausalLM.from_pretrained(model, dtype="auto")
-    from transformers import AutoModelForCausalLM  # noqa: PLC0415
+        return getattr(peft, f"AutoPeftModelFor{kind}").from_pretrained(model, dtype="auto")
+    import transformers  # noqa: PLC0415
 
-    return AutoModelForCausalLM.from_pretrained(model, dtype="auto")
+    return getattr(transformers, f"AutoModelFor{kind}").from_pretrained(model, dtype="auto")
 
 
-def train_and_keep(trainer: Any, tokenizer: Any, config: TrainConfig, count: int) -> dict[str, Any]:
-    """Trains, saves the student and its tokenizer, and writes `train.json`; returns its content."""
+def _with_gates(folder: Path) -> Any:
+    """A student of `finetune nat`: its base, with two adapters and a gate on some layers."""
+    from safetensors.torch import load_file  # noqa: PLC0415
+
+    from finetune._gated import adapt, set_mode  # noqa: PLC0415 - torch
+
+    settings = json.loads((folder / NAT).read_text(encoding="utf-8"))
+    model = _model(settings.pop("base"))
+    adapt(model, **{**settings, "targets": tuple(settings["targets"])})
+    model.load_state_dict(load_file(str(folder / "nat.safetensors")), strict=False)
+    set_mode(model, "both")
+    return model
+
+
+def is_seq2seq(model: str) -> bool:
+    """Whether a model reads with an encoder and writes with a decoder, as T5 does; False where nothing can be read there."""
+    if scratch.is_scratch(model):
+        return scratch.is_seq2seq(model)
+    adapter = Path(model) / "adapter_config.json"
+    if adapter.is_file():
+        return str(json.loads(adapter.read_text(encoding="utf-8")).get("task_type")) == "SEQ_2_SEQ_LM"
+    from transformers import AutoConfig  # noqa: PLC0415
+
+    try:
+        return bool(AutoConfig.from_pretrained(model).is_encoder_decoder)
+    except (OSError, ValueError):
+        return False
+
+
+def sides(data: Any, tokenizer: Any) -> list[dict[str, Any]]:
+    """`input_ids` of each prompt and `labels` of each completion, which ends with the end token; long ones lose their ends."""
+    limit, end = min(tokenizer.model_max_length, MOST_TOKENS), tokenizer.eos_token_id
+
+    def labels(text: str) -> list[int]:
+        ids = tokenizer(text_target=text, add_special_tokens=False)["input_ids"]
+        return [*ids[: limit - 1], end]
+
+    return [
+        {"input_ids": tokenizer(row["prompt"], truncation=True, max_length=limit)["input_ids"], "labels": labels(row["completion"])}
+        for row in data
+    ]
+
+
+def written(model: Any, generated: Any, width: int) -> Any:
+    """What a model generated, without the prompt of so many tokens (a decoder repeats it) or the start token (an encoder-decoder)."""
+    return generated[:, 1 if model.config.is_encoder_decoder else width :]
+
+
+def train_and_keep(trainer: Any, tokenizer: Any, config: TrainConfig, count: int, keep: Callable[[], None] | None = None) -> dict[str, Any]:
+    """Trains, saves the student (by `keep` where it is given) and its tokenizer, and writes `train.json`; returns its content."""
     started, cpu = time.time(), time.process_time()
     resume = trainer.args.resume_from_checkpoint
     result = trainer.train(resume_from_checkpoint=resume)
-    trainer.save_model(str(config.output))
+    if keep is None:
+        trainer.save_model(str(config.output))
+    else:
+        keep()
     tokenizer.save_pretrained(str(config.output))
     weights = [p.numel() for p in trainer.model.parameters()]
     trained = [p.numel() for p in trainer.model.parameters() if p.requires_grad]

@@ -64,3 +64,15 @@ def bundles(ids: Sequence[str], tasks: Sequence[int]) -> list[list[int]]:
         else:
             found[at].append(place)
     return found
+
+
+def wholes(ids: Sequence[str]) -> list[list[int]]:
+    """Places of the rows of each item, in the order of their first rows.
+
+    >>> wholes(["a", "b", "a"])
+    [[0, 2], [1]]
+    """
+    found: dict[str, list[int]] = {}
+    for place, item in enumerate(ids):
+        found.setdefault(item, []).append(place)
+    return list(found.values())

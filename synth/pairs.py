@@ -69,6 +69,38 @@ def over(better: Iterable[Row], worse: Iterable[Row], *, per_seed: int = 1, most
             yield {"id": seed, "prompt": a["prompt"], "chosen": a["completion"], "rejected": b["completion"], "reason": "worse"}
 
 
+def by_score(rows: Iterable[tuple[Row, float]], *, least: float = 0.1, per_seed: int = 1) -> Iterator[dict[str, Any]]:
+    """Pairs of a seed's draws of which one scores clearly higher: `{id, prompt, chosen, rejected, reason, margin}`, widest margins first.
+
+    Args:
+        rows: with their scores, of a critic for example.
+        least: smallest margin, above 0: draws that score alike are no preference, whatever a tie-break says.
+        per_seed: most pairs of one seed.
+
+    >>> drawn = [({"id": "a", "prompt": "Why?", "completion": text}, score) for text, score in (("So.", 0.2), ("As ice floats.", 0.9))]
+    >>> [(p["chosen"], p["margin"]) for p in by_score(drawn)]
+    [('As ice floats.', 0.7)]
+    """
+    if not least > 0:
+        raise ValueError(f"least={least}; use a margin above 0")
+    seeds: dict[str, list[tuple[Row, float]]] = defaultdict(list)
+    for row, score in rows:
+        if row.get("completion"):
+            seeds[row["id"]].append((row, score))
+    for seed, drawn in seeds.items():
+        gaps = [(round(one - two, 6), a, b) for a, one in drawn for b, two in drawn if a["completion"] != b["completion"]]
+        clear = sorted((gap for gap in gaps if gap[0] >= least), key=lambda gap: -gap[0])
+        for margin, a, b in clear[:per_seed]:
+            yield {
+                "id": seed,
+                "prompt": a["prompt"],
+                "chosen": a["completion"],
+                "rejected": b["completion"],
+                "reason": "lower_score",
+                "margin": margin,
+            }
+
+
 def jaccard(one: str, two: str) -> float:
     """Shared words of two texts as a share of all of them, 0 to 1.
 

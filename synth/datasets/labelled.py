@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any
 
 from synth.datasets._folder import RunFolder
+from synth.datasets._marks import mark, split_name
 from synth.datasets.base import Export
 from synth.packs import Pack
 from synth.pairs import WRONG
@@ -23,16 +24,21 @@ class Labelled(Export):
     Args:
         reasons: reason codes of dropped rows that are wrong.
         wrong: weight of a wrong row; right ones weigh 1.
+        by: FILTER.MARK, such as `critic.score` (0 to 1): a right row weighs its score s, a wrong one s - 1, as QCRD has it
+            (arXiv:2405.13014); rows without a score keep the weights above.
     """
 
     reasons: tuple[str, ...] = WRONG
     wrong: float = -0.05
+    by: str | None = None
 
     def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:  # noqa: ARG002
         """Training rows: the kept ones, then the wrong ones, each in the order of the run."""
         dropped = (row for row in run.rows("dropped") if row["reason"] in self.reasons)
         marked = chain(((row, True) for row in run.rows()), ((row, False) for row in dropped))
+        name = split_name(self.by) if self.by else None
         for row, right in marked:
             if row.get("prompt") is not None and row.get("completion"):
-                weight = 1.0 if right else float(self.wrong)
+                score = mark(row, name) if name else None
+                weight = (1.0 if right else float(self.wrong)) if score is None else score - (not right)
                 yield {"id": row["id"], "prompt": row["prompt"], "completion": row["completion"], "label": right, "weight": weight}

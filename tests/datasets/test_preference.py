@@ -1,6 +1,12 @@
 from __future__ import annotations
 
+import json
+
+import pytest
+
 import synth
+from synth import registry
+from synth.errors import WrongUse
 from synth.pairs import jaccard, make_pairs
 from synth.teachers._problems import make_problems
 from tests.datasets.test_sft import folder, rows_of  # noqa: F401 - a fixture
@@ -47,3 +53,24 @@ def test_a_teacher_over_a_student_where_their_answers_differ(tmp_path, folder): 
         assert not row["rejected"].endswith(f"#### {targets[row['id']]}")
         assert row["reason"] == "worse"
         assert jaccard(row["chosen"], row["rejected"]) <= 0.9
+
+
+def test_a_critics_margins_make_pairs_and_never_of_equals():
+    from synth.datasets._marks import mark, split_name
+    from synth.pairs import by_score
+
+    def row(text, score):
+        marks = json.dumps({"score": score}) if score is not None else ""
+        verdicts = [{"filter": "critic", "keep": True, "reason": "", "marks": marks}]
+        return {"id": "a", "prompt": "p", "completion": text, "meta": {"verdicts": verdicts}}
+
+    rows = [row("one", 0.9), row("two", 0.9), row("three", 0.4), row("one", 0.1), row("four", None)]
+    scored = [(r, s) for r in rows if (s := mark(r, ("critic", "score"))) is not None]
+    found = [(p["chosen"], p["rejected"], p["margin"]) for p in by_score(scored, per_seed=9)]
+    assert found == [("two", "one", 0.8), ("one", "three", 0.5), ("two", "three", 0.5), ("three", "one", 0.3)]
+    with pytest.raises(ValueError, match="above 0"):
+        list(by_score(scored, least=0))
+    with pytest.raises(WrongUse, match=r"FILTER\.MARK"):
+        split_name("critic")
+    with pytest.raises(WrongUse, match="least"):
+        registry.build("synth.datasets", "preference:by=critic.score,least=0")

@@ -75,6 +75,7 @@ def test_a_step_has_the_loss_of_the_formula_also_over_accumulated_batches(tmp_pa
 
     from finetune import scratch
     from finetune._weighted_trainer import WeightedTrainer
+    from finetune.objectives import Weighted
 
     rows = multitask(8)
     model, tokenizer = scratch.build("scratch:tiny", [text for row in rows for text in row.values()], 0)
@@ -93,7 +94,8 @@ def test_a_step_has_the_loss_of_the_formula_also_over_accumulated_batches(tmp_pa
         )  # fmt: skip
         trainer = WeightedTrainer(
             model=model, args=args, train_dataset=Dataset.from_list([{k: row[k] for k in ("prompt", "completion")} for row in rows]),
-            processing_class=tokenizer, weights=[1.0] * 16, task_numbers=[0, 1] * 8, ids=[row["id"] for row in rows], coefficients=[0.7, 0.3], margin=3.0,
+            processing_class=tokenizer, given={"weights": [1.0] * 16, "task_numbers": [0, 1] * 8, "ids": [row["id"] for row in rows]},
+            objective=Weighted(coefficients=[0.7, 0.3]),
         )  # fmt: skip
         assert trainer.train().training_loss == pytest.approx(wanted, abs=1e-4)
 
