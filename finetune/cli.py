@@ -157,6 +157,20 @@ def fade(ctx: click.Context, /, stages: str, **options: Any) -> None:
 
 @main.command(context_settings=_EXTRA)
 @_train_options
+@click.option("--by", required=True, metavar="COLUMN", help="Of numbers (difficulty) or names (teacher); meta.teacher looks inside meta.")
+@click.option("--bins", type=click.IntRange(2), default=3, show_default=True, help="Stages of equal size, for numbers.")
+@click.option("--order", default="", metavar="NAME,...", help="Stages, for names.")
+@click.option("--descending", is_flag=True, help="The largest numbers first.")
+@click.option("--cumulative", is_flag=True, help="Each stage keeps the rows of those before it.")
+@click.pass_context
+def curriculum(ctx: click.Context, /, order: str, **options: Any) -> None:
+    """Supervised fine-tuning in stages: by difficulty, or teacher after teacher; steps are those of one stage."""
+    more = {name: options.pop(name) for name in ("by", "bins", "descending", "cumulative")}
+    _train("curriculum", ctx, more={**more, "order": [name for name in order.split(",") if name]}, **options)
+
+
+@main.command(context_settings=_EXTRA)
+@_train_options
 @click.option("--first", default="question", show_default=True, help="Column of the first text.")
 @click.option("--second", default="rationale,answer", show_default=True, help="Columns of the second text, joined by a space.")
 @click.option("--label", default="is_correct", show_default=True, help="Column that says whether a row is right.")
@@ -247,13 +261,16 @@ def star(ctx: click.Context, /, **options: Any) -> None:
     show_default=True,
     help="What a vote weighs; s is the ranker's score.",
 )
+@click.option("--forms", metavar="FILE", help="YAML of forms of thought (programs, equations, words), each with a cue.")
+@click.option("--combine", type=click.Choice(["fallback", "vote"]), default="fallback", show_default=True, help="Of the forms' answers.")
+@click.option("--gate", type=click.FloatRange(0, 1), help="Leave a row's `knowledge` out where the student is surer than this.")
 def evaluate(**options: Any) -> None:
     """Exact match on held-out rows, with a 95 % interval."""
     _need("transformers")
     from finetune.evaluate import EvaluateConfig, run  # noqa: PLC0415
 
     info = run(EvaluateConfig(**options))
-    for name in ("exact_match", "steps_right", *(name for name in ("vote", "any_right") if name in info)):
+    for name in ("exact_match", "steps_right", *(name for name in ("vote", "fallback", "any_right") if name in info)):
         share = info[name]
         say(f"{name}: {share['share']:.3f} (95 %: {share['low']:.3f} to {share['high']:.3f})")
     if info["tainted"]:

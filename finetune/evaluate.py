@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune import rows, student
+from finetune.cascade import Combine, Form, answer_of, combine, confidence, read_forms
 from finetune.intervals import wilson
 from finetune.votes import Ranker, Weigh, vote
 from synth import registry
@@ -36,6 +37,9 @@ class EvaluateConfig:
         temperature: of the draws.
         ranker: a folder of `finetune critic` whose scores weigh the votes.
         weigh: what a vote weighs: 1, s, 1+s or 1+2s, s being the ranker's score.
+        forms: YAML of forms of thought (`cascade.Form`), each asked for behind every prompt; `parser` is not looked at.
+        combine: how the forms' answers become one: `fallback` (the first that comes to an answer) or `vote`.
+        gate: 0 to 1: rows hold `knowledge` for `{knowledge}` in their prompt, which is left out where the student is surer than this.
     """
 
     data: str
@@ -50,6 +54,9 @@ class EvaluateConfig:
     temperature: float = 0.7
     ranker: str | None = None
     weigh: Weigh = "1+s"
+    forms: str | None = None
+    combine: Combine = "fallback"
+    gate: float | None = None
 
 
 def run(config: EvaluateConfig) -> dict[str, Any]:
@@ -60,11 +67,18 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
         draws, and `vote` and `any_right` (the share of rows that some draw gets right) are those of the rows.
     """
     parser: Parser = registry.build("synth.parsers", config.parser, "--parser")
+    forms = read_forms(config.forms) if config.forms else []
+    if forms and config.draws > 1:
+        raise WrongUse("--forms, --draws", f"{len(forms)} forms, {config.draws} draws", "one of them", "Vote over forms, or over draws.")
     data = [dict(row) for row in rows.load(config.data)][: config.limit]
     _check(data, config.data)
     if config.before:
         data = _spoken_before(data, config)
     model, tokenizer = student.load_student(config.model)
+    if config.gate is not None:
+        data = [_gated(row, model, tokenizer, config.gate, f"--data {config.data} row {n}") for n, row in enumerate(data, 1)]
+    if forms:
+        return _write(config, *_in_forms(config, forms, data, model, tokenizer))
     asked = [row for row in data for _ in range(config.draws)]
     replies = generate(model, tokenizer, [_prompt(row) for row in asked], config)
     judged = [_judge(row, reply, parser) for row, reply in zip(asked, replies, strict=True)]
@@ -86,6 +100,50 @@ def _spoken_before(data: Sequence[Mapping[str, Any]], config: EvaluateConfig) ->
     return [{**row, "prompt": str(row["prompt"]).replace("{before}", reply.strip())} for row, reply in zip(data, replies, strict=True)]
 
 
+def _gated(row: dict[str, Any], model: Any, tokenizer: Any, gate: float, where: str) -> dict[str, Any]:
+    """The row with its knowledge in the prompt, or without it where the student is sure."""
+    prompt, knowledge = str(row.get("prompt")), row.get("knowledge")
+    if "{knowledge}" not in prompt or not isinstance(knowledge, str):
+        raise WrongUse(where, "no `knowledge`, or no {knowledge} in `prompt`", "both", "Retrieve it with a pack that has `retrieve`.")
+    without = prompt.replace("{knowledge}", "").strip() + "\n"
+    sure = confidence(model, tokenizer, without) > gate
+    return {**row, "prompt": without if sure else prompt.replace("{knowledge}", knowledge)}
+
+
+def _in_forms(
+    config: EvaluateConfig, forms: Sequence[Form], data: Sequence[Mapping[str, Any]], model: Any, tokenizer: Any
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """One judged row a question, and how often each form alone is right."""
+    answers: list[list[str | None]] = []
+    for form in forms:
+        replies = generate(model, tokenizer, [f"{_prompt(row).rstrip()} {form.cue}".rstrip() + "\n" for row in data], config)
+        answers.append([answer_of(form, reply, row) for reply, row in zip(replies, data, strict=True)])
+    names = [form.name for form in forms]
+    judged, credit = [], 0.0
+    for place, row in enumerate(data):
+        each, target = [found[place] for found in answers], _target(row)
+        led = combine(forms, each, config.combine)
+        credit += sum(share for answer, share in led if same_answer(answer, target))
+        said = led[0][0] if led else None
+        judged.append({
+            "prompt": _prompt(row), "target": target, "answers": dict(zip(names, each, strict=True)), "answer": said,
+            "right": _same(said, row), "steps_right": False, "unreadable": None if led else "no_form",
+        })  # fmt: skip
+    alone = {
+        form.name: _interval(sum(_same(answer, row) for answer, row in zip(found, data, strict=True)), len(data))
+        for form, found in zip(forms, answers, strict=True)
+    }
+    return judged, {"forms": alone, config.combine: _interval(credit, len(data))}
+
+
+def _same(answer: str | None, row: Mapping[str, Any]) -> bool:
+    return answer is not None and bool(same_answer(answer, _target(row)))
+
+
+def _target(row: Mapping[str, Any]) -> str:
+    return str(row["target"] if row.get("target") is not None else row.get("answer"))
+
+
 def _votes(config: EvaluateConfig, data: Sequence[Mapping[str, Any]], judged: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """How often the vote of a row's draws is right, and how often any of them."""
     scores = Ranker(config.ranker).scores([(_prompt(row), str(row["reply"])) for row in judged]) if config.ranker else None
@@ -94,8 +152,7 @@ def _votes(config: EvaluateConfig, data: Sequence[Mapping[str, Any]], judged: Se
         part = slice(place * config.draws, (place + 1) * config.draws)
         drawn = judged[part]
         led = vote([found["answer"] for found in drawn], scores[part] if scores else None, config.weigh)
-        target = str(row["target"] if row.get("target") is not None else row.get("answer"))
-        credit += sum(share for answer, share in led if same_answer(answer, target))
+        credit += sum(share for answer, share in led if same_answer(answer, _target(row)))
         some += any(found["right"] for found in drawn)
     return {"vote": _interval(credit, len(data)), "any_right": _interval(some, len(data)), "draws": config.draws}
 
@@ -129,7 +186,7 @@ def generate(model: Any, tokenizer: Any, prompts: Sequence[str], config: Evaluat
 
 
 def _judge(row: Mapping[str, Any], reply: str, parser: Parser) -> dict[str, Any]:
-    target = str(row["target"] if row.get("target") is not None else row.get("answer"))
+    target = _target(row)
     base = {"prompt": _prompt(row), "target": target, "reply": reply}
     try:
         fields = parser.parse(reply, row)

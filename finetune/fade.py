@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import random
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
-from math import ceil, log
+from math import ceil, floor, log
 from typing import Any
 
-from finetune import rows, sft
+from finetune import rows
+from finetune.curriculum import in_stages
 from finetune.settings import TrainConfig
 from synth.errors import WrongUse
 
@@ -21,11 +21,11 @@ STAGES = (1.0, 2 / 3, 1 / 3, 0.0)
 
 
 def run(config: TrainConfig, *, stages: Sequence[float] = STAGES) -> dict[str, Any]:
-    """Trains stage after stage on `context`, `prompt`, `completion`, each stage from the weights of the one before.
+    """Trains stage after stage on `context`, `prompt`, `completion` (and `examples`, a list of texts), each from the weights before.
 
     Args:
         config: data, model, output, fields of the TRL config; steps or epochs are those of one stage.
-        stages: share of each context's sentences that is left (0 to 1), never rising, 0 at the end.
+        stages: share of each context's sentences and of its examples that is left (0 to 1), never rising, 0 at the end.
 
     Returns:
         The content of OUTPUT/train.json of the last stage, with the losses of all.
@@ -37,26 +37,17 @@ def run(config: TrainConfig, *, stages: Sequence[float] = STAGES) -> dict[str, A
         raise WrongUse("--stages", f"{list(stages)}", "shares from 1 to 0 that never rise, 0 at the end", "For example 1,0.67,0.33,0.")
     data = [dict(row) for row in rows.with_columns(config.data, ("context", "prompt", "completion"))]
     weights = salience([row["context"] for row in data])
-    config.output.mkdir(parents=True, exist_ok=True)
-    losses: list[float] = []
-    model = config.model
-    for number, share in enumerate(stages):
-        path = config.output / f"stage{number}.jsonl"
-        path.write_text("".join(json.dumps(staged(row, share, weights)) + "\n" for row in data), encoding="utf-8")
-        last = number == len(stages) - 1
-        place = config.output if last else config.output / f"stage{number}"
-        done = sft.run(replace(config, data=str(path), model=model, output=place, lora=config.lora if number == 0 else None))
-        losses.append(done["loss"])
-        model = str(place)
-    info = {**done, "stages": list(stages), "losses": losses}
-    (config.output / "train.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
-    return info
+    draw = random.Random(0)
+    shown = [[staged(row, share, weights, draw) for row in data] for share in stages]
+    return in_stages(config, shown, {"stages": list(stages)})
 
 
-def staged(row: dict[str, Any], share: float, weights: dict[str, float]) -> dict[str, str]:
-    """A training row with so much of its context before the prompt."""
-    context = faded(str(row["context"]), share, weights)
-    return {"prompt": f"{context}\n\n{row['prompt']}" if context else str(row["prompt"]), "completion": str(row["completion"])}
+def staged(row: dict[str, Any], share: float, weights: dict[str, float], draw: random.Random) -> dict[str, str]:
+    """A training row with so much of its context, and so many of its examples (drawn at random, rounded down), before the prompt."""
+    examples = [str(text) for text in row.get("examples") or ()]
+    shown = draw.sample(examples, floor(share * len(examples) + 1e-9))
+    before = [part for part in (*shown, faded(str(row["context"]), share, weights)) if part]
+    return {"prompt": "\n\n".join([*before, str(row["prompt"])]), "completion": str(row["completion"])}
 
 
 def salience(texts: Sequence[str]) -> dict[str, float]:

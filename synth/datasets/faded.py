@@ -19,11 +19,13 @@ class Faded(Export):
         context: Jinja text of what is taken away.
         prompt: Jinja text in the place of the pack's own; it must not hold the context.
         completion: Jinja text in the place of the pack's own.
+        examples: a field with a list of worked examples (of a `retrieve`, say), which fade as well; "" for none.
     """
 
     context: str = "{{ summary }}\n{{ knowledge }}"
     prompt: str | None = None
     completion: str | None = None
+    examples: str = ""
 
     def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:
         """Training rows, in the order of the run."""
@@ -31,4 +33,5 @@ class Faded(Export):
         template = pack_templates(pack).compile(self.context, "--to faded:context")
         for row in run.rows():
             values = pack.values(row)
-            yield {"id": row["id"], "context": template.render(values), **render(pair, values)}
+            more = {"examples": [str(text) for text in row.get(self.examples) or ()]} if self.examples else {}
+            yield {"id": row["id"], "context": template.render(values), **more, **render(pair, values)}

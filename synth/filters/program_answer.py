@@ -10,17 +10,7 @@ from typing import ClassVar, Literal
 from synth.filters.base import WorkFilter, field_text
 from synth.records import Row, Verdict
 from synth.verifiers.math_equal import same_answer
-from synth.verifiers.run_python import Outcome, RunPython, code_in
-
-# Runs behind the program: what `solution()` returns, or the variable that holds the answer, or what was printed last.
-_SAY = """
-try:
-    _said = solution()
-except NameError:
-    _said = next((globals()[_name] for _name in ("ans", "answer", "result") if _name in globals()), None)
-if _said is not None:
-    print(_said)
-"""
+from synth.verifiers.run_python import RunPython, code_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +66,9 @@ class ProgramAnswer(WorkFilter):
     def _one(self, runner: RunPython, row: Row) -> Verdict:
         if row.get(self.target) is None:
             return Verdict(None, "no_target")
-        found: Outcome = runner.run(code_in(field_text(row, self.field)), _SAY)
-        said = found.output.strip().rpartition("\n")[2][:200]
+        said, found = runner.answer(code_in(field_text(row, self.field)))
         marks = {"computed": said, "error": found.error}
-        if found.status != "passed" or not said:
+        if not said:
             return Verdict(False, "program_fails", marks)
         same = same_answer(said, str(row[self.target]))
         return Verdict(same, "" if same else "wrong_answer", marks)

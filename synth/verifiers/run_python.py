@@ -18,6 +18,16 @@ from synth.verifiers import _jail
 MOST_OUTPUT = 1 << 20
 _FENCE = re.compile(r"```(?:python|py|sql|sqlite)?[ \t]*\n(.*?)(?:\n```|\Z)", re.DOTALL)
 
+# Runs behind the program: what `solution()` returns, or the variable that holds the answer, or what was printed last.
+_SAY = """
+try:
+    _said = solution()
+except NameError:
+    _said = next((globals()[_name] for _name in ("ans", "answer", "result") if _name in globals()), None)
+if _said is not None:
+    print(_said)
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -59,6 +69,11 @@ class RunPython:
         """
         status = self.run(code, tests).status
         return None if status == "timeout" else status == "passed"
+
+    def answer(self, code: str) -> tuple[str, Outcome]:
+        """What a program comes to ("" where it breaks or says nothing), and its outcome."""
+        found = self.run(code, _SAY)
+        return (found.output.strip().rpartition("\n")[2][:200] if found.status == "passed" else ""), found
 
     def run(self, code: str, tests: str = "") -> Outcome:
         """The outcome of a program followed by its tests."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 
 import pytest
 from hypothesis import given
@@ -36,8 +37,12 @@ def test_less_share_leaves_part_of_what_more_leaves(text, one, two):
 
 def test_the_last_stage_has_the_prompt_alone():
     row = {"context": "Area is length times width.", "prompt": "What?\n", "completion": "12"}
-    assert staged(row, 0.0, {}) == {"prompt": "What?\n", "completion": "12"}
-    assert staged(row, 1.0, {})["prompt"].startswith("Area")
+    draw = random.Random(0)
+    assert staged(row, 0.0, {}, draw) == {"prompt": "What?\n", "completion": "12"}
+    assert staged(row, 1.0, {}, draw)["prompt"].startswith("Area")
+    shown = {**row, "examples": ["e0", "e1", "e2"]}
+    prompts = [staged(shown, share, {}, draw)["prompt"] for share in (1.0, 2 / 3, 1 / 3, 0.0)]
+    assert [sum(f"e{n}\n\n" in prompt for n in range(3)) for prompt in prompts] == [3, 2, 1, 0]
 
 
 @pytest.mark.parametrize("stages", [(1.0, 0.5), (0.5, 1.0, 0.0), (), (2.0, 0.0)])
