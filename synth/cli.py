@@ -220,6 +220,26 @@ def calibrate(filter_: str, source: str, output: Path, plot: Path | None, **opti
 
 
 @main.command()
+@click.option("--input", "source", required=True, metavar="FILE", help="An evaluation: question, choices (a list), target (the right one).")
+@click.option("--teacher", required=True, metavar="T", help="Who may have seen it.")
+@click.option("--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A run folder; the same again resumes.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first N items.")
+@click.option("--api-base", metavar="URL", help="Another OpenAI-compatible endpoint.")
+@click.option("--budget", type=click.FloatRange(min=0), metavar="USD", help="Dollars at most.")
+def probe(source: str, **options: Any) -> None:
+    """Ask whether a teacher knows an evaluation by heart: turned and hidden options, halves of questions."""
+    from synth.probe import run as run_probe  # noqa: PLC0415
+
+    found = run_probe(source, **options)
+    for kind in ("asked", "turned", "hidden", "continued"):
+        say(f"{kind}: {found[kind]['hits']:,} of {found[kind]['asked']:,} ({found[kind]['share']:.3f})")
+    gap = found["gap"]
+    say(f"right as printed minus right when turned: {gap['share']:.3f} (95 %: {gap['low']:.3f} to {gap['high']:.3f})")
+    for alarm in found["alarms"]:
+        say(f"alarm: it {alarm}; say --taint NAME in runs with this teacher", err=True)
+
+
+@main.command()
 @click.argument("folder", metavar="DIR")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Also write every raw reply to this .jsonl file.")
 def journal(folder: str, output: Path | None) -> None:
