@@ -1,0 +1,171 @@
+"""Head, loss and gradient in one pass over tiles of counted tokens: neither model's [B, T, V] is ever held, nothing is projected twice.
+
+The gradient is taken in the forward pass, so upstream of it only a scalar may come: weights of tokens go into the mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from finetune.losses.base import TokenLoss, precise
+
+# Rows of logits in work at a time; three to five buffers of 64 x 151,936 fp32 numbers are 117 to 195 MB.
+ROWS = 64
+# Rows of a short-float head that a CPU upcasts at a time: 16,384 x 896 fp32 numbers are 59 MB.
+_UPCAST = 16_384
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """What turns hidden states into logits.
+
+    Attributes:
+        weight: [V, H], cut to the tokenizer's size.
+        bias: [V] or None.
+        scale: times the logits (Cohere's logit_scale; 1 / logits_scaling of Granite).
+        softcap: c of c tanh(z / c) (Gemma), after the scale; None for none.
+    """
+
+    weight: Any
+    bias: Any = None
+    scale: float = 1.0
+    softcap: float | None = None
+
+    def logits(self, hidden: Any) -> Any:
+        """[N, H] -> [N, V] in fp32 (fp64 for fp64)."""
+        found = project(hidden, self.weight)
+        if self.bias is not None:
+            found.add_(self.bias)
+        if self.scale != 1.0:
+            found.mul_(self.scale)
+        return found if self.softcap is None else found.div_(self.softcap).tanh_().mul_(self.softcap)
+
+
+def project(rows: Any, table: Any) -> Any:
+    """Rows [N, K] times the transpose of table [V, K], with products and sums in fp32 whatever the inputs are."""
+    if table.dtype in (torch.float32, torch.float64):
+        return rows.to(table.dtype) @ table.T
+    if rows.is_cuda:
+        return torch.mm(rows.to(table.dtype), table.T, out_dtype=torch.float32)
+    wide = rows.float()
+    return torch.cat([wide @ part.float().T for part in table.split(_UPCAST)], dim=1)
+
+
+def back(slopes: Any, table: Any) -> Any:
+    """Slopes [N, V] times table [V, K] in fp32: the gradient of the rows. On a GPU slopes are rounded to a short table's type."""
+    if table.dtype in (torch.float32, torch.float64):
+        return slopes.to(table.dtype) @ table
+    if slopes.is_cuda:
+        return torch.mm(slopes.to(table.dtype), table, out_dtype=torch.float32)
+    total = slopes.new_zeros(slopes.shape[0], table.shape[1])
+    for start in range(0, table.shape[0], _UPCAST):
+        total.addmm_(slopes[:, start : start + _UPCAST], table[start : start + _UPCAST].float())
+    return total
+
+
+def fused(
+    loss: TokenLoss,
+    hidden: Any,
+    head: Head,
+    teacher: Callable[[Any], Any],
+    mask: Any,
+    *,
+    labels: Any = None,
+    likelihood: float = 0.0,
+    strength: float = 1.0,
+    denominator: float | None = None,
+    rows: int = ROWS,
+) -> tuple[Any, Any]:
+    """Strength x loss + likelihood x cross-entropy, of tokens whose logits exist only a tile at a time.
+
+    Args:
+        loss: of tokens.
+        hidden: [B, T, H] states of the student, already shifted: row k predicts token k.
+        head: the student's.
+        teacher: places [n] in the flat batch of B T tokens -> [n, V] logits in fp32, a fresh buffer.
+        mask: [B, T] bool, or weights; see `TokenLoss`.
+        labels: [B, T], for the likelihood and for losses that need them.
+        likelihood: weight of the cross-entropy to the labels.
+        strength: weight of the loss.
+        denominator: see `TokenLoss`.
+        rows: tokens in a tile.
+
+    Returns:
+        (the sum, with exact gradients for the hidden states, the head's weight and its bias; the loss alone, without a gradient).
+    """
+    return _Fused.apply(  # type: ignore[no-any-return]
+        hidden, head.weight, head.bias, head, teacher, mask, labels, loss, likelihood, strength, denominator, rows
+    )
+
+
+class _Fused(torch.autograd.Function):  # type: ignore[misc]
+    @staticmethod
+    def forward(ctx: Any, hidden: Any, weight: Any, bias: Any, *given: Any) -> tuple[Any, Any]:
+        head, teacher, mask, labels, loss, likelihood, strength, denominator, rows = given
+        flat, dtype = hidden.reshape(-1, hidden.shape[-1]), precise(hidden.dtype)
+        weights = mask.reshape(-1).to(dtype)
+        places = weights.nonzero()[:, 0]
+        divisor = float(denominator) if denominator is not None else float(max(1, len(places)))
+        grads = _Gradients(flat, weight, bias, dtype)
+        total, alone = (torch.zeros((), dtype=torch.float64, device=flat.device) for _ in range(2))
+        for part in places.split(rows):
+            tile, scales = flat[part], weights[part] / divisor
+            answers = None if labels is None else labels.reshape(-1)[part]
+            logits = head.logits(tile)
+            curb = None if head.softcap is None else 1 - (logits / head.softcap).square_()
+            nll = _cross_entropy(logits.clone(), answers) if likelihood else None
+            values, slope = loss.rows(logits.div_(loss.temperature), teacher(part).div_(loss.temperature), answers)
+            slope.mul_((strength / loss.temperature * scales)[:, None])
+            both = strength * values
+            if nll is not None:
+                both = both + likelihood * nll[0]
+                slope.add_(nll[1].mul_((likelihood * scales)[:, None]))
+            total += (both * scales).sum(dtype=torch.float64)
+            alone += (values * scales).sum(dtype=torch.float64)
+            grads.add(part, tile, slope if curb is None else slope.mul_(curb), head)
+        ctx.save_for_backward(grads.hidden, grads.weight, grads.bias)
+        ctx.shape, ctx.types = hidden.shape, (hidden.dtype, weight.dtype, None if bias is None else bias.dtype)
+        found = alone.to(dtype)
+        ctx.mark_non_differentiable(found)
+        return total.to(dtype), found
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Any, *_: Any) -> tuple[Any, ...]:
+        # In place: a second [V, H] would double the memory. Going backward twice is refused by autograd, which sees the change.
+        found = [None if g is None else g.mul_(upstream).to(t) for g, t in zip(ctx.saved_tensors, ctx.types, strict=True)]
+        return (None if found[0] is None else found[0].reshape(ctx.shape), *found[1:], *[None] * 9)
+
+
+class _Gradients:
+    """Sums in fp32 of what hidden states, head and bias get; None for what is frozen."""
+
+    def __init__(self, flat: Any, weight: Any, bias: Any, dtype: torch.dtype) -> None:
+        self.hidden = torch.zeros(flat.shape, dtype=dtype, device=flat.device) if flat.requires_grad else None
+        self.weight = torch.zeros(weight.shape, dtype=dtype, device=weight.device) if weight.requires_grad else None
+        self.bias = torch.zeros(bias.shape, dtype=dtype, device=bias.device) if bias is not None and bias.requires_grad else None
+
+    def add(self, places: Any, tile: Any, slope: Any, head: Head) -> None:
+        """A tile's part."""
+        if head.scale != 1.0:
+            slope.mul_(head.scale)
+        if self.bias is not None:
+            self.bias.add_(slope.sum(dim=0))
+        if self.hidden is not None:
+            self.hidden[places] = back(slope, head.weight.detach()).to(self.hidden.dtype)
+        if self.weight is not None:
+            self.weight.addmm_(slope.T, tile.to(slope.dtype))
+
+
+def _cross_entropy(logits: Any, labels: Any) -> tuple[Any, Any]:
+    """Value of each row and its gradient, which takes the logits' buffer."""
+    places = labels[:, None]
+    chosen = logits.gather(1, places)
+    largest = logits.amax(dim=-1, keepdim=True)
+    total = logits.sub_(largest).exp_().sum(dim=-1, keepdim=True)
+    slope = logits.div_(total)
+    slope.scatter_add_(1, places, slope.new_full(places.shape, -1.0))
+    return (total.log() + largest - chosen)[:, 0], slope
