@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from finetune.options import flags, need, pair, train, train_options
 from synth.command_group import CommandGroup, say
 from synth.errors import WrongUse
-from synth.registry import scalar
 
 _EXTRA = {"ignore_unknown_options": True, "allow_extra_args": True}
 
@@ -23,66 +21,8 @@ def main() -> None:
     """Train and evaluate small students on rows that synth writes. Any field of the TRL config is a flag."""
 
 
-def _train_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    options = [
-        click.option("--data", required=True, metavar="DIR", help="A run folder, an exported folder or file, or a dataset name."),
-        click.option("--model", required=True, metavar="M", help="A path, a hub name, or scratch:[t5-]tiny|mini|small."),
-        click.option("--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the student goes."),
-        click.option("--config", metavar="FILE", help="YAML with fields of the TRL config; flags overrule it."),
-        click.option(
-            "--lora", is_flag=False, flag_value="", default=None, metavar="[key=value,...]", help="Train LoRA adapters; r, lora_alpha, ..."
-        ),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def _train(
-    recipe: str, ctx: click.Context, config: str | None, lora: str | None, more: dict[str, Any] | None = None, **options: Any
-) -> None:
-    _need("trl")
-    from importlib import import_module  # noqa: PLC0415
-
-    from finetune.settings import TrainConfig, read_config  # noqa: PLC0415
-
-    adapters = None if lora is None else dict(_pair(pair, "--lora") for pair in filter(None, lora.split(",")))
-    trainer = read_config(config, _flags(ctx.args))
-    info = import_module(f"finetune.{recipe}").run(TrainConfig(trainer=trainer, lora=adapters, **options), **(more or {}))
-    say(
-        f"{recipe}: {info['rows']:,} rows, {info['steps']:,} steps, loss {info['loss']:.4f}, {info['trainable']:,} of "
-        f"{info['parameters']:,} weights trained, {info['seconds']:.0f} s -> {options['output']}"
-    )
-
-
-def _flags(args: list[str]) -> dict[str, Any]:
-    """`--learning-rate 1e-3`, `--packing` or `--learning_rate=1e-3` as TRL's field names."""
-    found: dict[str, Any] = {}
-    queue = list(args)
-    while queue:
-        flag, equals, value = queue.pop(0).partition("=")
-        if not flag.startswith("--"):
-            raise WrongUse("finetune", f"{flag!r}", "--field value", "Trainer fields are given as --field value.")
-        if not equals:
-            value = queue.pop(0) if queue and not queue[0].startswith("--") else "true"
-        found[flag.removeprefix("--").replace("-", "_")] = scalar(value)
-    return found
-
-
-def _pair(text: str, where: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise WrongUse(where, repr(text), "key=value", "For example --lora r=8,lora_alpha=16.")
-    return key.strip(), scalar(value.strip())
-
-
-def _need(package: str) -> None:
-    if importlib.util.find_spec(package) is None:
-        raise WrongUse("finetune", f"no {package}", "the finetune extra", "pip install 'potstill[finetune]'")
-
-
 @main.command(context_settings=_EXTRA)
-@_train_options
+@train_options
 @click.option(
     "--coefficients", default="", metavar="TASK=C,...", help="Of the tasks of multitask rows; equal shares of 1 where none are given."
 )
@@ -98,13 +38,13 @@ def _need(package: str) -> None:
 @click.pass_context
 def sft(ctx: click.Context, /, coefficients: str, **options: Any) -> None:
     """Supervised fine-tuning on kept rows; rows with a weight (also a negative one) or a task are weighed by it."""
-    given = dict(_pair(pair, "--coefficients") for pair in filter(None, coefficients.split(",")))
+    given = dict(pair(text, "--coefficients") for text in filter(None, coefficients.split(",")))
     more = {name: options.pop(name) for name in ("negative_margin", "objective", "push")}
-    _train("sft", ctx, more={"coefficients": given, **more}, **options)
+    train("sft", ctx, more={"coefficients": given, **more}, **options)
 
 
 @main.command(context_settings=_EXTRA)
-@_train_options
+@train_options
 @click.option("--r", type=click.IntRange(1), default=8, show_default=True, help="Rank of both adapters.")
 @click.option("--alpha", type=float, default=16.0, show_default=True, help="Their scale is alpha / r.")
 @click.option("--targets", default="q_proj,v_proj", show_default=True, help="Ends of the names of the layers that get them.")
@@ -113,11 +53,11 @@ def nat(ctx: click.Context, /, r: int, alpha: float, targets: str, **options: An
     """Wrong rows in an adapter of their own, then right rows in another and a gate between them; steps are those of one stage."""
     from finetune.nat import NatConfig  # noqa: PLC0415
 
-    _train("nat", ctx, more={"nat": NatConfig(r=r, alpha=alpha, targets=tuple(targets.split(",")))}, **options)
+    train("nat", ctx, more={"nat": NatConfig(r=r, alpha=alpha, targets=tuple(targets.split(",")))}, **options)
 
 
 @main.command(context_settings=_EXTRA)
-@_train_options
+@train_options
 @click.option("--margin", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Nats, times the pair's own `margin`.")
 @click.option("--normalise", is_flag=True, help="Likelihoods a token, not of whole texts.")
 @click.option("--likelihood", type=click.FloatRange(min=0), default=0.1, show_default=True, help="Weight of the better text's own loss.")
@@ -125,17 +65,17 @@ def nat(ctx: click.Context, /, r: int, alpha: float, targets: str, **options: An
 def rank(ctx: click.Context, /, **options: Any) -> None:
     """PLaD: the better text of a pair becomes likelier than the worse one by a margin; no reference model."""
     more = {name: options.pop(name) for name in ("margin", "normalise", "likelihood")}
-    _train("rank", ctx, more=more, **options)
+    train("rank", ctx, more=more, **options)
 
 
 def _preference(method: str, about: str) -> None:
     """One command a method, all of them `finetune.dpo`."""
 
     @main.command(name=method, context_settings=_EXTRA, help=about)
-    @_train_options
+    @train_options
     @click.pass_context
     def command(ctx: click.Context, /, **options: Any) -> None:
-        _train("dpo", ctx, more={"method": method}, **options)
+        train("dpo", ctx, more={"method": method}, **options)
 
 
 _preference("dpo", "Preference optimisation on chosen and rejected rows; start from a trained student.")
@@ -145,18 +85,63 @@ _preference("orpo", "Likelihood and odds ratio in one loss, without a reference 
 
 
 @main.command(context_settings=_EXTRA)
-@_train_options
+@train_options
 @click.option(
     "--stages", default="1,0.667,0.333,0", show_default=True, metavar="S,S,...,0", help="Share of the context that each stage sees."
 )
 @click.pass_context
 def fade(ctx: click.Context, /, stages: str, **options: Any) -> None:
     """Supervised fine-tuning while a context is taken away (`synth export --to faded`); steps are those of one stage."""
-    _train("fade", ctx, more={"stages": [float(share) for share in stages.split(",")]}, **options)
+    train("fade", ctx, more={"stages": [float(share) for share in stages.split(",")]}, **options)
 
 
 @main.command(context_settings=_EXTRA)
-@_train_options
+@train_options
+@click.option("--teacher", "teachers", multiple=True, metavar="M", help="An open model with the student's tokenizer; several are averaged.")
+@click.option("--offline", metavar="DIR", help="Instead: what `finetune teach` wrote.")
+@click.option("--loss", metavar="NAME[:key=value,...]", help="Of finetune.losses; forward_kl, and top_k for --offline.")
+@click.option("--likelihood", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Weight of the rows' own tokens.")
+@click.option("--strength", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Weight of the loss.")
+@click.option("--on-policy", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Share of steps on the student's own texts.")
+@click.option("--new-tokens", type=click.IntRange(1), default=128, show_default=True, help="Longest such text.")
+@click.option("--sampling-temperature", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True, help="Of such texts.")
+@click.option("--teacher-weights", "weights", default="", metavar="W,W,...", help="Of several teachers.")
+@click.option(
+    "--weigh", type=click.Choice(["fixed", "agreement"]), default="fixed", show_default=True, help="Several teachers, row by row."
+)
+@click.option("--teacher-dtype", metavar="DTYPE", help="Such as bfloat16.")
+@click.option("--teacher-device", metavar="DEVICE", help="Such as cuda:1.")
+@click.pass_context
+def distill(ctx: click.Context, /, teachers: tuple[str, ...], loss: str | None, weights: str, **options: Any) -> None:
+    """A student learns an open teacher's probabilities; the logits of neither are ever held."""
+    need("trl")
+    from finetune.distill import DistillConfig  # noqa: PLC0415
+
+    shared = {name: options.pop(name) for name in ("data", "model", "output", "config", "lora")}
+    chosen = loss or ("top_k" if options["offline"] else "forward_kl")
+    made = DistillConfig(teachers=teachers, loss=chosen, weights=tuple(float(w) for w in weights.split(",") if w), **options)
+    train("distill", ctx, more={"distill": made}, **shared)
+
+
+@main.command()
+@click.option("--data", required=True, metavar="DIR", help="Rows, as for sft.")
+@click.option("--teacher", required=True, metavar="M", help="An open model.")
+@click.option("--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="The cache; the same again goes on.")
+@click.option("--k", type=click.IntRange(1), default=64, show_default=True, help="Likeliest tokens to keep.")
+@click.option("--max-length", "most", type=click.IntRange(2), default=1024, show_default=True, help="Of a row, as the training has it.")
+@click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Rows side by side.")
+def teach(**options: Any) -> None:
+    """Write a teacher's likeliest tokens with their log-probabilities once, for `distill --offline`."""
+    need("trl")
+    from finetune.distill import teach as write  # noqa: PLC0415
+
+    output = options.pop("output")
+    found = write(options.pop("data"), options.pop("teacher"), output, **options)
+    say(f"teach: {found['taught']:,} of {found['rows']:,} rows now, {found['bytes']:,} bytes in all -> {output}")
+
+
+@main.command(context_settings=_EXTRA)
+@train_options
 @click.option("--by", required=True, metavar="COLUMN", help="Of numbers (difficulty) or names (teacher); meta.teacher looks inside meta.")
 @click.option("--bins", type=click.IntRange(2), default=3, show_default=True, help="Stages of equal size, for numbers.")
 @click.option("--order", default="", metavar="NAME,...", help="Stages, for names.")
@@ -166,11 +151,11 @@ def fade(ctx: click.Context, /, stages: str, **options: Any) -> None:
 def curriculum(ctx: click.Context, /, order: str, **options: Any) -> None:
     """Supervised fine-tuning in stages: by difficulty, or teacher after teacher; steps are those of one stage."""
     more = {name: options.pop(name) for name in ("by", "bins", "descending", "cumulative")}
-    _train("curriculum", ctx, more={**more, "order": [name for name in order.split(",") if name]}, **options)
+    train("curriculum", ctx, more={**more, "order": [name for name in order.split(",") if name]}, **options)
 
 
 @main.command(context_settings=_EXTRA)
-@_train_options
+@train_options
 @click.option("--first", default="question", show_default=True, help="Column of the first text.")
 @click.option("--second", default="rationale,answer", show_default=True, help="Columns of the second text, joined by a space.")
 @click.option("--label", default="is_correct", show_default=True, help="Column that says whether a row is right.")
@@ -180,7 +165,7 @@ def curriculum(ctx: click.Context, /, order: str, **options: Any) -> None:
 def critic(ctx: click.Context, /, **options: Any) -> None:
     """A cross-encoder that says whether a row is right, from labelled rows; for the filter `cross_encoder`."""
     names = ("first", "second", "label", "group", "held_out")
-    _train("critic", ctx, more={name: options.pop(name) for name in names}, **options)
+    train("critic", ctx, more={name: options.pop(name) for name in names}, **options)
 
 
 @main.command(context_settings=_EXTRA)
@@ -202,7 +187,7 @@ def mix(ctx: click.Context, /, *, sources: tuple[str, ...], output: Path, key: s
     from finetune.settings import TrainConfig  # noqa: PLC0415
 
     if not shares:
-        pairs = [_pair(text, "--data") for text in sources]
+        pairs = [pair(text, "--data") for text in sources]
         for (name, share), rows in zip(
             pairs, recipe.run([(n, float(s)) for n, s in pairs], output, count=options["count"], key=key), strict=True
         ):
@@ -211,7 +196,7 @@ def mix(ctx: click.Context, /, *, sources: tuple[str, ...], output: Path, key: s
     held_out, model = options["held_out"], options["model"]
     if not held_out or not model:
         raise WrongUse("mix --search", "no --held-out or no --model", "both", "Give rows to measure on and a student.")
-    config = TrainConfig(data="", model=model, output=output, trainer=_flags(ctx.args))
+    config = TrainConfig(data="", model=model, output=output, trainer=flags(ctx.args))
     for found in recipe.search(sources, [float(share) for share in shares.split(",")], config, held_out, key=key):
         match = found["exact_match"]
         interval = f"(95 %: {match['low']:.3f} to {match['high']:.3f})"
@@ -232,10 +217,10 @@ def mix(ctx: click.Context, /, *, sources: tuple[str, ...], output: Path, key: s
 @click.pass_context
 def star(ctx: click.Context, /, **options: Any) -> None:
     """STaR: the student's own right rationales train the base anew, round after round; give --max-steps of the first."""
-    _need("trl")
+    need("trl")
     from finetune.loops.star import StarConfig, run  # noqa: PLC0415
 
-    for found in run(StarConfig(trainer=_flags(ctx.args), **options)):
+    for found in run(StarConfig(trainer=flags(ctx.args), **options)):
         match = found["exact_match"]
         interval = f"(95 %: {match['low']:.3f} to {match['high']:.3f})"
         facts = f"{found['kept']:,} right rationales, {found['steps']:,} steps"
@@ -266,7 +251,7 @@ def star(ctx: click.Context, /, **options: Any) -> None:
 @click.option("--gate", type=click.FloatRange(0, 1), help="Leave a row's `knowledge` out where the student is surer than this.")
 def evaluate(**options: Any) -> None:
     """Exact match on held-out rows, with a 95 % interval."""
-    _need("transformers")
+    need("transformers")
     from finetune.evaluate import EvaluateConfig, run  # noqa: PLC0415
 
     info = run(EvaluateConfig(**options))

@@ -55,8 +55,8 @@ def is_scratch(model: str) -> bool:
     return model.startswith("scratch:")
 
 
-def build(model: str, texts: Sequence[str], seed: int) -> tuple[Any, Any]:
-    """(model, tokenizer) of a named size, the tokenizer fitted to the texts.
+def build(model: str, texts: Sequence[str], seed: int, tokenizer: Any = None) -> tuple[Any, Any]:
+    """(model, tokenizer) of a named size, the tokenizer fitted to the texts unless one is given.
 
     Raises:
         WrongUse: no such size.
@@ -64,7 +64,7 @@ def build(model: str, texts: Sequence[str], seed: int) -> tuple[Any, Any]:
     name = model.removeprefix("scratch:").removeprefix(_SEQ2SEQ)
     if name not in SIZES:
         raise WrongUse("--model", f"{model!r}", "scratch:SIZE or scratch:t5-SIZE", did_you_mean(name, SIZES))
-    tokenizer = build_tokenizer(texts, SIZES[name].vocabulary)
+    tokenizer = tokenizer or build_tokenizer(texts, SIZES[name].vocabulary)
     make = build_seq2seq if is_seq2seq(model) else build_model
     return make(SIZES[name], tokenizer, seed), tokenizer
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from finetune.losses.base import TokenLoss, precise
+from finetune.losses.top_k import Sparse, TopK
 
 # Rows of logits in work at a time; three to five buffers of 64 x 151,936 fp32 numbers are 117 to 195 MB.
 ROWS = 64
@@ -118,7 +119,7 @@ class _Fused(torch.autograd.Function):  # type: ignore[misc]
             logits = head.logits(tile)
             curb = None if head.softcap is None else 1 - (logits / head.softcap).square_()
             nll = _cross_entropy(logits.clone(), answers) if likelihood else None
-            values, slope = loss.rows(logits.div_(loss.temperature), teacher(part).div_(loss.temperature), answers)
+            values, slope = loss.rows(logits.div_(loss.temperature), _taught(loss, teacher(part), logits.shape[1]), answers)
             slope.mul_((strength / loss.temperature * scales)[:, None])
             both = strength * values
             if nll is not None:
@@ -138,6 +139,19 @@ class _Fused(torch.autograd.Function):  # type: ignore[misc]
         # In place: a second [V, H] would double the memory. Going backward twice is refused by autograd, which sees the change.
         found = [None if g is None else g.mul_(upstream).to(t) for g, t in zip(ctx.saved_tensors, ctx.types, strict=True)]
         return (None if found[0] is None else found[0].reshape(ctx.shape), *found[1:], *[None] * 9)
+
+
+def _taught(loss: TokenLoss, said: Any, size: int) -> Any:
+    """The teacher's logits at the loss's temperature; the few that a sparse teacher knows as they are, for the loss that takes them.
+
+    Raises:
+        ValueError: a temperature for probabilities of which most are unknown.
+    """
+    if not isinstance(said, Sparse):
+        return said.div_(loss.temperature)
+    if loss.temperature != 1:
+        raise ValueError(f"temperature={loss.temperature}; what a teacher wrote down is known at temperature 1 alone")
+    return said if isinstance(loss, TopK) else said.dense(size)
 
 
 class _Gradients:

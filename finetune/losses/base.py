@@ -21,11 +21,13 @@ class Loss(ABC):
         divergence: zero where both agree and never negative.
         same_tokenizer: row v of both logits is the same token.
         needs: names of keyword arguments that a call must have besides logits and mask, such as `labels`.
+        reweighs: a mean over sequences of sums over tokens, whose weights (`reweighed`) come from the teacher's own losses on the labels.
     """
 
     divergence: ClassVar[bool] = True
     same_tokenizer: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ()
+    reweighs: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, student_logits: Any, teacher_logits: Any, mask: Any, *, labels: Any = None, denominator: float | None = None) -> Any:
@@ -45,6 +47,15 @@ class TokenLoss(Loss):
     def __post_init__(self) -> None:
         if not self.temperature > 0:
             raise ValueError(f"temperature={self.temperature}; use one above 0")
+
+    def reweighed(self, teacher_losses: Any, mask: Any) -> Any:  # noqa: ARG002
+        """[B, T] weights of the tokens, where the loss reweighs them.
+
+        Args:
+            teacher_losses: [B, T] negative log-likelihood of the labels under the teacher.
+            mask: [B, T].
+        """
+        return mask
 
     @abstractmethod
     def rows(self, student: Any, teacher: Any, labels: Any = None) -> tuple[Any, Any]:

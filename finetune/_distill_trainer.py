@@ -1,0 +1,127 @@
+"""TRL's SFTTrainer with a teacher: fused losses over hidden states, dense ones where they must be, the student's own texts where wanted."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from trl import SFTTrainer
+
+from finetune._hidden import expose_hidden, head_of
+from finetune._whitebox import label_losses
+from finetune.losses._fused import fused
+from finetune.losses.base import Loss, TokenLoss
+from finetune.tokens import IGNORED
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnPolicy:
+    """The student's own texts.
+
+    Attributes:
+        share: of optimiser steps (0 to 1) that train on what the student writes to the prompts.
+        new_tokens: longest text.
+        temperature: of its sampling.
+    """
+
+    share: float = 0.0
+    new_tokens: int = 128
+    temperature: float = 1.0
+
+
+class DistillTrainer(SFTTrainer):  # type: ignore[misc]
+    """Minimises strength x loss(student, teacher) + likelihood x cross-entropy.
+
+    Args:
+        loss: of finetune.losses.
+        teacher: with `says(inputs)`.
+        likelihood: weight of the cross-entropy to the labels.
+        strength: weight of the loss.
+        on_policy: see there. Whether a step is on-policy is drawn once an optimiser step, from its number: all processes agree.
+        size: of the tokenizer; both heads are cut to it.
+    """
+
+    def __init__(
+        self,
+        *,
+        loss: Loss,
+        teacher: Any,
+        likelihood: float = 0.0,
+        strength: float = 1.0,
+        on_policy: OnPolicy | None = None,
+        size: int,
+        **options: Any,
+    ) -> None:
+        expose_hidden(options["model"])
+        super().__init__(**options)
+        self.kd_loss, self.teacher, self.likelihood, self.strength, self.size = loss, teacher, likelihood, strength, size
+        self.on_policy = on_policy or OnPolicy()
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
+        """The batches of an optimiser step; where it is on-policy, with the student's texts, which are then counted too."""
+        samples, count = super().get_batch_samples(epoch_iterator, num_batches, device)
+        chance = random.Random(f"{self.args.seed}/{self.state.global_step}").random()
+        if samples and chance < self.on_policy.share:
+            samples = [self._written(batch) for batch in samples]
+            count = self._get_num_items_in_batch(samples, device)
+        return samples, count
+
+    def _written(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """The batch with what the student writes to each prompt, behind it and labelled; sampled without gradient."""
+        labels = batch["labels"]
+        prompts = [row[: int((learnt != IGNORED).int().argmax())] for row, learnt in zip(batch["input_ids"], labels, strict=True)]
+        pad, end = self.processing_class.pad_token_id, self.processing_class.eos_token_id
+        width = max(1, *(len(prompt) for prompt in prompts))
+        ids = torch.stack([torch.nn.functional.pad(p, (width - len(p), 0), value=pad) for p in prompts]).to(self.args.device)
+        mask = torch.stack([torch.arange(width) >= width - len(p) for p in prompts]).long().to(self.args.device)
+        model = self.accelerator.unwrap_model(self.model)
+        was, cache = model.training, model.config.use_cache
+        model.eval()
+        with torch.no_grad():
+            out = model.generate(
+                input_ids=ids, attention_mask=mask, max_new_tokens=self.on_policy.new_tokens, do_sample=True, top_k=0, use_cache=True,
+                temperature=self.on_policy.temperature, pad_token_id=pad, eos_token_id=end,
+            )[:, width:].cpu()  # fmt: skip
+        model.train(was)
+        model.config.use_cache = cache
+        rows = [torch.cat([prompt.cpu(), _until(said, end)]) for prompt, said in zip(prompts, out, strict=True)]
+        length = max(map(len, rows))
+        whole = torch.stack([torch.nn.functional.pad(row, (0, length - len(row)), value=pad) for row in rows])
+        real = torch.stack([torch.arange(length) < len(row) for row in rows])
+        learnt = torch.stack([torch.arange(length) >= len(prompt) for prompt in prompts]) & real
+        return {"input_ids": whole, "attention_mask": real.long(), "labels": whole.masked_fill(~learnt, IGNORED)}
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        """The sum over this batch's tokens, divided by those of the whole step on all processes."""
+        labels = inputs["labels"][:, 1:]
+        kept = {name: value for name, value in inputs.items() if name != "labels"}
+        hidden = model(**kept, hidden_only=True)[:, :-1]
+        divisor = None if num_items_in_batch is None else float(num_items_in_batch)
+        say = self.teacher.says(inputs)
+        loss = self._combined(hidden, say, labels, divisor)
+        if divisor is not None and self.args.average_tokens_across_devices:
+            loss = loss * self.accelerator.num_processes
+        return (loss, {"hidden": hidden}) if return_outputs else loss
+
+    def _combined(self, hidden: Any, say: Any, labels: Any, divisor: float | None) -> Any:
+        mask, known, loss = labels != IGNORED, labels.clamp(min=0), self.kd_loss
+        head = head_of(self.accelerator.unwrap_model(self.model), self.size)
+        assert isinstance(loss, TokenLoss)  # noqa: S101 - the recipe refuses others
+        if not loss.reweighs:
+            total, _ = fused(
+                loss, hidden, head, say, mask, labels=known, likelihood=self.likelihood, strength=self.strength, denominator=divisor
+            )
+            return total
+        weights = loss.reweighed(label_losses(say, labels), mask)
+        total, _ = fused(loss, hidden, head, say, weights, labels=known, strength=self.strength, denominator=len(mask))
+        # A mean over sequences: the Trainer leaves accumulation to losses that are told how many tokens a step has.
+        return total if divisor is None else total / self.current_gradient_accumulation_steps
+
+
+def _until(said: Any, end: int | None) -> Any:
+    """A text with its end token, without the padding behind it."""
+    found = (said == end).nonzero()
+    return said[: int(found[0, 0]) + 1] if len(found) else said

@@ -1,0 +1,186 @@
+"""White-box distillation: a student learns a teacher's probabilities, from a model in this process or from what one wrote to disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from finetune import rows, scratch, student
+from finetune.settings import TrainConfig, peft_config, trainer_config
+from finetune.tokens import tokenised, vocabulary_digest
+from synth import registry
+from synth.errors import WrongUse
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillConfig:
+    """What `finetune distill` is told besides a training's own settings.
+
+    Attributes:
+        teachers: folders or hub names of open models with the student's tokenizer.
+        offline: a folder of `finetune teach`, instead of teachers.
+        loss: of finetune.losses, NAME[:key=value,...].
+        likelihood: weight of the cross-entropy to the rows' own tokens.
+        strength: weight of the loss.
+        on_policy: share of steps on the student's own texts.
+        new_tokens: longest such text.
+        sampling_temperature: of its sampling.
+        weights: of several teachers.
+        weigh: `fixed`, or `agreement`: each teacher weighs, row by row, as much as it believes the row.
+        teacher_dtype: of the teachers' weights, such as bfloat16.
+        teacher_device: where they live; None for the student's.
+    """
+
+    teachers: tuple[str, ...] = ()
+    offline: str | None = None
+    loss: str = "forward_kl"
+    likelihood: float = 0.0
+    strength: float = 1.0
+    on_policy: float = 0.0
+    new_tokens: int = 128
+    sampling_temperature: float = 1.0
+    weights: tuple[float, ...] = ()
+    weigh: str = "fixed"
+    teacher_dtype: str | None = None
+    teacher_device: str | None = None
+
+
+def run(config: TrainConfig, *, distill: DistillConfig) -> dict[str, Any]:
+    """Trains on rows as `finetune sft` reads them, plus `messages`; the loss counts completions alone.
+
+    Args:
+        config: data, model, output, fields of TRL's SFTConfig.
+        distill: teachers and loss.
+
+    Returns:
+        The content of OUTPUT/train.json.
+
+    Raises:
+        WrongUse: data, model, teacher, loss or a trainer field that cannot be used; nothing was trained.
+    """
+    loss = _checked(distill)
+    data = rows.sft_rows(config.data)
+    from trl import SFTConfig  # noqa: PLC0415 - 8 s of imports
+
+    from finetune._distill_trainer import DistillTrainer, OnPolicy  # noqa: PLC0415
+
+    args = trainer_config(SFTConfig, config)
+    model, tokenizer = open_student(config, distill, data, args.seed)
+    trainer = DistillTrainer(
+        model=model,
+        args=args,
+        train_dataset=_dataset(tokenised(data, tokenizer, args.max_length)),
+        processing_class=tokenizer,
+        peft_config=peft_config(config),
+        loss=loss,
+        teacher=_teacher(distill, tokenizer, args.device),
+        likelihood=distill.likelihood,
+        strength=distill.strength,
+        on_policy=OnPolicy(share=distill.on_policy, new_tokens=distill.new_tokens, temperature=distill.sampling_temperature),
+        size=len(tokenizer),
+    )
+    info = student.train_and_keep(trainer, tokenizer, config, len(data))
+    info = {**info, "loss_function": distill.loss, "teachers": list(distill.teachers) or [distill.offline]}
+    (config.output / "train.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
+    return info
+
+
+def open_student(config: TrainConfig, distill: DistillConfig, data: Any, seed: int) -> tuple[Any, Any]:
+    """The student; one from scratch gets the tokenizer of the teacher that it will learn from."""
+    if not scratch.is_scratch(config.model):
+        return student.load_student(config.model)
+    from transformers import AutoTokenizer  # noqa: PLC0415
+
+    source = distill.teachers[0] if distill.teachers else str(distill.offline)
+    tokenizer = AutoTokenizer.from_pretrained(source) if Path(source, "tokenizer.json").is_file() else None
+    return scratch.build(config.model, rows.texts(data), seed, tokenizer=tokenizer)
+
+
+def _checked(distill: DistillConfig) -> Any:
+    from finetune.losses.base import TokenLoss  # noqa: PLC0415 - torch
+
+    loss = registry.build("finetune.losses", distill.loss, "--loss")
+    if bool(distill.teachers) == bool(distill.offline):
+        raise WrongUse(
+            "distill", f"{len(distill.teachers)} teachers, --offline {distill.offline}", "one kind", "Give --teacher, or --offline."
+        )
+    if not isinstance(loss, TokenLoss):
+        todo = "Such losses are for your own training loops; the README names those of tokens."
+        raise WrongUse(f"--loss {distill.loss}", "a loss that is no mean over tokens", "one that is", todo)
+    if distill.offline and (distill.on_policy or loss.reweighs):
+        todo = "Give a --teacher that can be asked about new texts."
+        raise WrongUse("--offline", f"--on-policy {distill.on_policy}, --loss {distill.loss}", "the rows that were taught", todo)
+    if loss.reweighs and distill.likelihood:
+        raise WrongUse("--likelihood", f"with {distill.loss}, which weighs tokens itself", "0", "Leave it out.")
+    return loss
+
+
+def _dataset(found: list[dict[str, Any]]) -> Any:
+    import datasets  # noqa: PLC0415
+
+    return datasets.Dataset.from_list(found)
+
+
+def _teacher(distill: DistillConfig, tokenizer: Any, device: Any) -> Any:
+    from finetune._whitebox import CacheTeacher, ModelTeacher, SeveralTeachers  # noqa: PLC0415 - torch
+
+    if distill.offline:
+        return CacheTeacher(distill.offline, tokenizer)
+    where = distill.teacher_device or device
+    made = [ModelTeacher(path, tokenizer, device=where, dtype=distill.teacher_dtype) for path in distill.teachers]
+    return made[0] if len(made) == 1 else SeveralTeachers(made, weigh=distill.weigh, weights=distill.weights)
+
+
+def teach(data: str, teacher: str, output: Path, *, k: int = 64, most: int = 1024, batch: int = 16) -> dict[str, int]:
+    """Writes a teacher's k likeliest tokens at every learnt token of the rows; the same again goes on where it stopped.
+
+    Args:
+        data: rows as of `run`.
+        teacher: a folder or a hub name.
+        output: the cache's folder; the tokenizer is saved beside it.
+        k: entries of a token.
+        most: longest row in tokens, the --max-length of the training that will read them.
+        batch: rows side by side.
+
+    Returns:
+        {"rows": all, "taught": of these now, "bytes": of the cache}.
+    """
+    import torch  # noqa: PLC0415
+
+    from finetune._whitebox import ModelTeacher  # noqa: PLC0415
+    from finetune.offline import About, CacheWriter, Known  # noqa: PLC0415
+    from finetune.tokens import fingerprint  # noqa: PLC0415
+
+    _, tokenizer = student.load_student(teacher)
+    made = tokenised(rows.sft_rows(data), tokenizer, most)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = ModelTeacher(teacher, tokenizer, device=device)
+    about = About(teacher=teacher, vocabulary=len(tokenizer), k=min(k, len(tokenizer)), tokenizer=vocabulary_digest(tokenizer))
+    tokenizer.save_pretrained(str(output))
+    with CacheWriter(output, about) as writer:
+        keyed = {fingerprint(row["input_ids"], row["labels"]): row for row in made}
+        waiting = sorted(((key, row) for key, row in keyed.items() if key not in writer), key=lambda pair: len(pair[1]["input_ids"]))
+        for start in range(0, len(waiting), batch):
+            part = waiting[start : start + batch]
+            for (key, _), (ids, logs) in zip(part, best(model, [row for _, row in part], about.k, tokenizer.pad_token_id), strict=True):
+                writer.add(key, Known(ids, logs))
+    return {"rows": len(made), "taught": len(waiting), "bytes": (output / "teacher.bin").stat().st_size}
+
+
+def best(model: Any, made: Sequence[dict[str, Any]], k: int, pad: int) -> list[tuple[Any, Any]]:
+    """(ids, log-probabilities), [N, k] each, of a teacher at the learnt tokens of each row."""
+    import torch  # noqa: PLC0415
+
+    width = max(len(row["input_ids"]) for row in made)
+    ids = torch.tensor([row["input_ids"] + [pad] * (width - len(row["input_ids"])) for row in made])
+    labels = torch.tensor([row["labels"] + [-100] * (width - len(row["labels"])) for row in made])
+    mask = torch.tensor([[1] * len(row["input_ids"]) + [0] * (width - len(row["input_ids"])) for row in made])
+    say, found = model.says({"input_ids": ids, "attention_mask": mask}), []
+    for number, row in enumerate(labels[:, 1:] != -100):
+        places = row.nonzero()[:, 0] + number * (width - 1)
+        tops = [say(part).log_softmax(dim=-1).topk(k, dim=-1) for part in places.split(64)]
+        found.append((torch.cat([t.indices for t in tops]).cpu().numpy(), torch.cat([t.values for t in tops]).float().cpu().numpy()))
+    return found

@@ -1,0 +1,92 @@
+"""Forward KL to a teacher of whom only the k likeliest tokens are known, with a named way to treat the mass that is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+from finetune.losses.base import TokenLoss, dot, log_softmax_
+
+# A bucket of less mass is as good as empty.
+_LEAST = 1e-12
+
+
+class Sparse(NamedTuple):
+    """What a sparse teacher says: token ids [N, k], distinct in a row, and their natural log-probabilities; -inf fills a short row."""
+
+    ids: Any
+    logs: Any
+
+    def dense(self, size: int) -> Any:
+        """[N, V] logits of the stored tokens alone; all others are -inf."""
+        return self.logs.new_full((len(self.ids), size), -torch.inf).scatter(1, self.ids, self.logs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopK(TokenLoss):
+    r"""Sum over the teacher's k likeliest tokens of pt (lt - ls), and what `missing` makes of the others.
+
+    Args:
+        k: tokens of a dense teacher that count; a stored one brings its own.
+        missing: `tail`: all other tokens are one bucket on both sides, which is exact for that partition and a lower bound of the KL;
+            `renormalise`: the teacher's k tokens are all there is; `drop`: the rest is left out, and pt does not sum to 1.
+        temperature: see `TokenLoss`; of a stored teacher only 1 is known.
+
+    Shapes: student and teacher logits [B, T, V], mask [B, T].
+
+    Returns: nats a token, a scalar; with `tail` 0 where both agree and never negative, with `drop` it may be negative.
+
+    Raises:
+        ValueError: a k below 1; shapes that do not fit; a temperature that a stored teacher does not know.
+
+    Source: the three ways that public code treats the missing mass, here by name instead of by accident.
+
+    Example:
+        >>> import torch
+        >>> student, teacher = (torch.tensor([[p]]).log() for p in ((0.75, 0.15, 0.1), (0.5, 0.3, 0.2)))
+        >>> round(float(TopK(k=1)(student, teacher, torch.ones(1, 1))), 4)
+        0.1438
+    """
+
+    k: int = 64
+    missing: Literal["tail", "renormalise", "drop"] = "tail"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.k < 1:
+            raise ValueError(f"k={self.k}; use 1 or more")
+
+    def rows(self, student: Any, teacher: Any, labels: Any = None) -> tuple[Any, Any]:  # noqa: ARG002
+        """From a dense teacher, or a `Sparse` one."""
+        probabilities = torch.empty_like(student)
+        logs = log_softmax_(student, probabilities)
+        known = teacher if isinstance(teacher, Sparse) else self._best(teacher)
+        target = known.logs.to(logs.dtype)
+        if self.missing == "renormalise":
+            target = target.log_softmax(dim=-1)
+        target = target.clamp(min=-1e4)
+        mass, own = target.exp(), logs.gather(1, known.ids)
+        value = dot(mass, target - own)
+        if self.missing == "tail":
+            return self._with_tail(value, probabilities, mass, known.ids)
+        slope = probabilities.mul_(mass.sum(dim=-1, keepdim=True)).scatter_add_(1, known.ids, -mass)
+        return value, slope
+
+    def _best(self, teacher: Any) -> Sparse:
+        logs = log_softmax_(teacher, torch.empty_like(teacher))
+        best = logs.topk(min(self.k, logs.shape[-1]), dim=-1)
+        return Sparse(best.indices, best.values)
+
+    def _with_tail(self, value: Any, probabilities: Any, mass: Any, ids: Any) -> tuple[Any, Any]:
+        """With r = (tail of the teacher) / (tail of the student): gradient ps - pt on the k tokens, ps (1 - r) + ... elsewhere."""
+        rest = (1 - mass.sum(dim=-1)).clamp(min=0)
+        own = probabilities.gather(1, ids)
+        # The student's tail is summed, not subtracted from 1: it may be smaller than 1 can show.
+        tail = probabilities.scatter(1, ids, 0.0).sum(dim=-1).clamp(min=_LEAST)
+        value = value + rest * (rest.clamp(min=_LEAST) / tail).log()
+        known = mass.sum(dim=-1)
+        factor = (known - rest * (1 - tail) / tail)[:, None]
+        slope = probabilities.mul_(factor)
+        return value, slope.scatter_(1, ids, own * (known + rest)[:, None] - mass)

@@ -1,0 +1,75 @@
+"""What the commands of `finetune` share: their options, and the way from a command line to `run(config)`."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+from synth.command_group import say
+from synth.errors import WrongUse
+from synth.registry import scalar
+
+
+def train_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--data, --model, --output, --config and --lora."""
+    options = [
+        click.option("--data", required=True, metavar="DIR", help="A run folder, an exported folder or file, or a dataset name."),
+        click.option("--model", required=True, metavar="M", help="A path, a hub name, or scratch:[t5-]tiny|mini|small."),
+        click.option("--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the student goes."),
+        click.option("--config", metavar="FILE", help="YAML with fields of the TRL config; flags overrule it."),
+        click.option(
+            "--lora", is_flag=False, flag_value="", default=None, metavar="[key=value,...]", help="Train LoRA adapters; r, lora_alpha, ..."
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def train(
+    recipe: str, ctx: click.Context, config: str | None, lora: str | None, more: dict[str, Any] | None = None, **options: Any
+) -> None:
+    """Runs a recipe with the settings of a command line and says what came of it."""
+    need("trl")
+    from finetune.settings import TrainConfig, read_config  # noqa: PLC0415
+
+    adapters = None if lora is None else dict(pair(text, "--lora") for text in filter(None, lora.split(",")))
+    trainer = read_config(config, flags(ctx.args))
+    info = import_module(f"finetune.{recipe}").run(TrainConfig(trainer=trainer, lora=adapters, **options), **(more or {}))
+    say(
+        f"{recipe}: {info['rows']:,} rows, {info['steps']:,} steps, loss {info['loss']:.4f}, {info['trainable']:,} of "
+        f"{info['parameters']:,} weights trained, {info['seconds']:.0f} s -> {options['output']}"
+    )
+
+
+def flags(args: list[str]) -> dict[str, Any]:
+    """`--learning-rate 1e-3`, `--packing` or `--learning_rate=1e-3` as TRL's field names."""
+    found: dict[str, Any] = {}
+    queue = list(args)
+    while queue:
+        flag, equals, value = queue.pop(0).partition("=")
+        if not flag.startswith("--"):
+            raise WrongUse("finetune", f"{flag!r}", "--field value", "Trainer fields are given as --field value.")
+        if not equals:
+            value = queue.pop(0) if queue and not queue[0].startswith("--") else "true"
+        found[flag.removeprefix("--").replace("-", "_")] = scalar(value)
+    return found
+
+
+def pair(text: str, where: str) -> tuple[str, Any]:
+    """(key, value) of key=value."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise WrongUse(where, repr(text), "key=value", "For example --lora r=8,lora_alpha=16.")
+    return key.strip(), scalar(value.strip())
+
+
+def need(package: str) -> None:
+    """Refuses where a package is missing, and says how to get it."""
+    if importlib.util.find_spec(package) is None:
+        raise WrongUse("finetune", f"no {package}", "the finetune extra", "pip install 'potstill[finetune]'")
