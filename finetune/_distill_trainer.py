@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
+from transformers.trainer_callback import ExportableState, TrainerCallback
 from trl import SFTTrainer
 
 from finetune._hidden import expose_hidden, head_of
 from finetune._whitebox import label_losses
 from finetune.losses._fused import fused
 from finetune.losses.base import Loss, TokenLoss
-from finetune.tokens import IGNORED
+from finetune.losses.taid import Taid, TaidSchedule
+from finetune.offline import rows_of
+from finetune.tokens import IGNORED, fingerprint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +35,21 @@ class OnPolicy:
     temperature: float = 1.0
 
 
+class Interpolation(TrainerCallback, ExportableState):  # type: ignore[misc]
+    """TAID's t between optimiser steps; it is saved with checkpoints, so that resumed runs go on where they were.
+
+    Args:
+        schedule: fields of the schedule.
+    """
+
+    def __init__(self, schedule: Mapping[str, Any]) -> None:
+        self.schedule, self.seen = TaidSchedule(**schedule), 0.0
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return {"args": {"schedule": asdict(self.schedule)}, "attributes": {"seen": self.seen}}
+
+
 class DistillTrainer(SFTTrainer):  # type: ignore[misc]
     """Minimises strength x loss(student, teacher) + likelihood x cross-entropy.
 
@@ -40,6 +58,7 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         teacher: with `says(inputs)`.
         likelihood: weight of the cross-entropy to the labels.
         strength: weight of the loss.
+        trust: by the fingerprint of a row, how much the teacher counts there; rows that are not named count 1.
         on_policy: see there. Whether a step is on-policy is drawn once an optimiser step, from its number: all processes agree.
         size: of the tokenizer; both heads are cut to it.
     """
@@ -52,22 +71,41 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         likelihood: float = 0.0,
         strength: float = 1.0,
         on_policy: OnPolicy | None = None,
+        trust: Mapping[bytes, float] | None = None,
         size: int,
         **options: Any,
     ) -> None:
         expose_hidden(options["model"])
         super().__init__(**options)
         self.kd_loss, self.teacher, self.likelihood, self.strength, self.size = loss, teacher, likelihood, strength, size
-        self.on_policy = on_policy or OnPolicy()
+        self.on_policy, self.trust = on_policy or OnPolicy(), trust or {}
+        if isinstance(loss, Taid):
+            self.args.restore_callback_states_from_checkpoint = True
+            self.add_callback(Interpolation({"steps": 1, "start": loss.t}))
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
         """The batches of an optimiser step; where it is on-policy, with the student's texts, which are then counted too."""
+        self._interpolate()
         samples, count = super().get_batch_samples(epoch_iterator, num_batches, device)
         chance = random.Random(f"{self.args.seed}/{self.state.global_step}").random()
         if samples and chance < self.on_policy.share:
             samples = [self._written(batch) for batch in samples]
             count = self._get_num_items_in_batch(samples, device)
         return samples, count
+
+    def _interpolate(self) -> None:
+        """Moves TAID's t by the loss of the last optimiser step, over all its batches and processes."""
+        moved = self._interpolation()
+        if moved is None or not isinstance(self.kd_loss, Taid):
+            return
+        if self.state.global_step:
+            moved.schedule.steps = self.state.max_steps
+            moved.schedule.update(float(self.accelerator.reduce(torch.tensor(moved.seen, device=self.args.device), reduction="sum")))
+            moved.seen = 0.0
+            self.kd_loss = replace(self.kd_loss, t=moved.schedule.t)
+
+    def _interpolation(self) -> Interpolation | None:
+        return next((part for part in self.callback_handler.callbacks if isinstance(part, Interpolation)), None)
 
     def _written(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """The batch with what the student writes to each prompt, behind it and labelled; sampled without gradient."""
@@ -101,22 +139,42 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         hidden = model(**kept, hidden_only=True)[:, :-1]
         divisor = None if num_items_in_batch is None else float(num_items_in_batch)
         say = self.teacher.says(inputs)
-        loss = self._combined(hidden, say, labels, divisor)
+        loss = self._combined(hidden, say, labels, divisor, self._trusted(inputs))
         if divisor is not None and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes
         return (loss, {"hidden": hidden}) if return_outputs else loss
 
-    def _combined(self, hidden: Any, say: Any, labels: Any, divisor: float | None) -> Any:
+    def _trusted(self, inputs: Mapping[str, Any]) -> Any:
+        """[B, T] how much the teacher counts at each shifted token; None where it counts alike everywhere."""
+        if not self.trust:
+            return None
+        found = torch.ones(inputs["labels"].shape[0], inputs["labels"].shape[1] - 1, device=inputs["labels"].device)
+        for row, start, ids, labels in rows_of(inputs):
+            found[row, start : start + len(ids) - 1] = self.trust.get(fingerprint(ids, labels), 1.0)
+        return found
+
+    def _combined(self, hidden: Any, say: Any, labels: Any, divisor: float | None, trust: Any) -> Any:
         mask, known, loss = labels != IGNORED, labels.clamp(min=0), self.kd_loss
         head = head_of(self.accelerator.unwrap_model(self.model), self.size)
         assert isinstance(loss, TokenLoss)  # noqa: S101 - the recipe refuses others
         if not loss.reweighs:
-            total, _ = fused(
-                loss, hidden, head, say, mask, labels=known, likelihood=self.likelihood, strength=self.strength, denominator=divisor
+            total, alone = fused(
+                loss,
+                hidden,
+                head,
+                say,
+                mask,
+                labels=known,
+                likelihood=self.likelihood,
+                strength=self.strength,
+                trust=trust,
+                denominator=divisor,
             )
+            if (moved := self._interpolation()) is not None:
+                moved.seen += float(alone)
             return total
         weights = loss.reweighed(label_losses(say, labels), mask)
-        total, _ = fused(loss, hidden, head, say, weights, labels=known, strength=self.strength, denominator=len(mask))
+        total, _ = fused(loss, hidden, head, say, weights, labels=known, strength=self.strength, trust=trust, denominator=len(mask))
         # A mean over sequences: the Trainer leaves accumulation to losses that are told how many tokens a step has.
         return total if divisor is None else total / self.current_gradient_accumulation_steps
 

@@ -1,7 +1,8 @@
-"""Top-k entries of a teacher, packed: token ids exactly, log-probabilities in 8 bits, the two largest of each token in 16.
+"""Top-k entries of a teacher, packed: token ids exactly, log-probabilities in 8 bits, their sum in 32.
 
 Ids of a token, sorted, are split: low bits stand as they are, high bits as a row of ones and zeros of fixed length (Elias-Fano). A
-log-probability is coded by the cube root of its probability relative to the token's largest, which errs least where mass lies.
+log-probability is coded by the cube root of its probability relative to the token's largest, which errs least where mass lies; the second
+largest gets 8 bits more, and all are scaled to the mass that they have together, which is kept as it is.
 """
 
 from __future__ import annotations
@@ -13,10 +14,8 @@ from typing import Any
 
 import numpy as np
 
-# Entries of a token whose log-probabilities are kept as fp16: they carry nearly all the mass.
-EXACT = 2
-# Relative log-probability of each code; code 0 is 16.6 nats and more below the largest.
-_TABLE = (3.0 * np.log(np.maximum(np.arange(256), 1) / 255.0)).astype(np.float32)
+# Cube roots are multiples of 1 / 255; code 0 stands for 16.6 nats and more below the largest.
+_STEPS = 255.0
 
 
 @dataclass(frozen=True)
@@ -50,10 +49,13 @@ def pack(layout: Layout, ids: Any, logs: Any) -> bytes:
     """[N, k] token ids (distinct in a row, any order) and their natural log-probabilities as bytes."""
     order = np.argsort(ids, axis=1)
     ids = np.take_along_axis(ids, order, 1).astype(np.int64)
-    logs = np.take_along_axis(logs, order, 1).astype(np.float32)
-    codes = np.rint(255.0 * np.exp((logs - logs.max(axis=1, keepdims=True)) / 3.0)).astype(np.uint8)
-    exact = np.take_along_axis(logs, _largest(codes), 1).astype("<f2")
-    return b"".join([_small(codes), exact.tobytes(), _low_bits(layout, ids), _high_bits(layout, ids)])
+    logs = np.take_along_axis(logs, order, 1).astype(np.float64)
+    roots = _STEPS * np.exp((logs - logs.max(axis=1, keepdims=True)) / 3.0)
+    codes = np.rint(roots).astype(np.uint8)
+    mass = np.log(np.exp(logs).sum(axis=1)).astype("<f4")
+    second = _second(codes)
+    finer = np.rint(np.take_along_axis(roots - codes, second, 1) * 254.0).astype(np.int8)  # -0.5 to 0.5 of a step
+    return b"".join([_small(codes), mass.tobytes(), finer.tobytes(), _low_bits(layout, ids), _high_bits(layout, ids)])
 
 
 def unpack(layout: Layout, count: int, data: Any) -> tuple[Any, Any]:
@@ -63,21 +65,22 @@ def unpack(layout: Layout, count: int, data: Any) -> tuple[Any, Any]:
     packed, at = view[4 : 4 + size], 4 + size
     raw = zlib.decompress(packed) if size < count * layout.k else packed
     codes = np.frombuffer(raw, np.uint8).reshape(count, layout.k)
-    wide = min(EXACT, layout.k)
-    exact = np.frombuffer(view[at : at + 2 * wide * count], "<f2").reshape(count, wide).astype(np.float32)
-    logs = _TABLE[codes] + exact[:, :1]
-    np.put_along_axis(logs, _largest(codes), exact, 1)
-    return _ids(layout, count, view[at + 2 * wide * count :]), logs
+    mass = np.frombuffer(view[at : at + 4 * count], "<f4")[:, None]
+    finer = np.frombuffer(view[at + 4 * count : at + 5 * count], np.int8)[:, None].astype(np.float32) / 254
+    roots = np.maximum(codes, 1).astype(np.float32)
+    second = _second(codes)
+    np.put_along_axis(roots, second, np.take_along_axis(roots, second, 1) + finer, 1)
+    shares = (roots / _STEPS) ** 3
+    logs = np.log(shares) + (mass - np.log(shares.sum(axis=1, keepdims=True)))
+    return _ids(layout, count, view[at + 5 * count :]), logs
 
 
-def _largest(codes: Any) -> Any:
-    """[N, EXACT] places of the largest codes, the largest first; of equal ones the first."""
+def _second(codes: Any) -> Any:
+    """[N, 1] places of the second largest code (of the only one, where there is one); of equal ones the first counts as larger."""
     places = np.arange(codes.shape[1], dtype=np.int32)
     ranked = (255 - codes.astype(np.int32)) * codes.shape[1] + places
-    wide = min(EXACT, codes.shape[1])
-    best = np.partition(ranked, wide - 1, axis=1)[:, :wide]
-    best.sort(axis=1)
-    return best % codes.shape[1]
+    at = min(1, codes.shape[1] - 1)
+    return np.partition(ranked, at, axis=1)[:, at : at + 1] % codes.shape[1]
 
 
 def _small(codes: Any) -> bytes:

@@ -49,7 +49,9 @@ class DistillConfig:
 
 
 def run(config: TrainConfig, *, distill: DistillConfig) -> dict[str, Any]:
-    """Trains on rows as `finetune sft` reads them, plus `messages`; the loss counts completions alone.
+    """Trains on rows as `finetune sft` reads them; the loss counts completions alone.
+
+    A column `teacher_weight` says how much the teacher counts on a row (its likelihood term is not touched), as `finetune nat` writes it.
 
     Args:
         config: data, model, output, fields of TRL's SFTConfig.
@@ -69,10 +71,11 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> dict[str, Any]:
 
     args = trainer_config(SFTConfig, config)
     model, tokenizer = open_student(config, distill, data, args.seed)
+    made = tokenised(data, tokenizer, args.max_length)
     trainer = DistillTrainer(
         model=model,
         args=args,
-        train_dataset=_dataset(tokenised(data, tokenizer, args.max_length)),
+        train_dataset=_dataset(made),
         processing_class=tokenizer,
         peft_config=peft_config(config),
         loss=loss,
@@ -80,6 +83,7 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> dict[str, Any]:
         likelihood=distill.likelihood,
         strength=distill.strength,
         on_policy=OnPolicy(share=distill.on_policy, new_tokens=distill.new_tokens, temperature=distill.sampling_temperature),
+        trust=_trust(config.data, made),
         size=len(tokenizer),
     )
     info = student.train_and_keep(trainer, tokenizer, config, len(data))
@@ -116,6 +120,17 @@ def _checked(distill: DistillConfig) -> Any:
     if loss.reweighs and distill.likelihood:
         raise WrongUse("--likelihood", f"with {distill.loss}, which weighs tokens itself", "0", "Leave it out.")
     return loss
+
+
+def _trust(source: str, made: Sequence[dict[str, Any]]) -> dict[bytes, float]:
+    """How much the teacher counts on each row, by the row's fingerprint; {} where the rows do not say."""
+    from finetune.tokens import fingerprint  # noqa: PLC0415
+
+    found = rows.load(source)
+    if "teacher_weight" not in found.column_names:
+        return {}
+    weights = [float(value) for value in found["teacher_weight"]]
+    return {fingerprint(row["input_ids"], row["labels"]): weight for row, weight in zip(made, weights, strict=True)}
 
 
 def _dataset(found: list[dict[str, Any]]) -> Any:

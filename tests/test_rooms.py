@@ -89,7 +89,7 @@ def test_functions_stay_short():
     assert lengths[int(len(lengths) * 0.9)] <= 26
 
 
-ROOMS = {"synth.parsers": 5, "synth.filters": 7, "synth.verifiers": 2, "synth.teachers": 4, "synth.datasets": 3}
+ROOMS = {"synth.parsers": 5, "synth.filters": 7, "synth.verifiers": 2, "synth.teachers": 4, "synth.datasets": 3, "finetune.losses": 10}
 
 
 @pytest.mark.parametrize("room", ROOMS)

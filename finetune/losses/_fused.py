@@ -78,6 +78,7 @@ def fused(
     labels: Any = None,
     likelihood: float = 0.0,
     strength: float = 1.0,
+    trust: Any = None,
     denominator: float | None = None,
     rows: int = ROWS,
 ) -> tuple[Any, Any]:
@@ -92,6 +93,7 @@ def fused(
         labels: [B, T], for the likelihood and for losses that need them.
         likelihood: weight of the cross-entropy to the labels.
         strength: weight of the loss.
+        trust: [B, T] numbers that multiply the loss alone, not the likelihood: how much a teacher counts there; None for 1.
         denominator: see `TokenLoss`.
         rows: tokens in a tile.
 
@@ -99,14 +101,14 @@ def fused(
         (the sum, with exact gradients for the hidden states, the head's weight and its bias; the loss alone, without a gradient).
     """
     return _Fused.apply(  # type: ignore[no-any-return]
-        hidden, head.weight, head.bias, head, teacher, mask, labels, loss, likelihood, strength, denominator, rows
+        hidden, head.weight, head.bias, head, teacher, mask, labels, loss, likelihood, strength, trust, denominator, rows
     )
 
 
 class _Fused(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, hidden: Any, weight: Any, bias: Any, *given: Any) -> tuple[Any, Any]:
-        head, teacher, mask, labels, loss, likelihood, strength, denominator, rows = given
+        head, teacher, mask, labels, loss, likelihood, strength, trust, denominator, rows = given
         flat, dtype = hidden.reshape(-1, hidden.shape[-1]), precise(hidden.dtype)
         weights = mask.reshape(-1).to(dtype)
         places = weights.nonzero()[:, 0]
@@ -120,8 +122,9 @@ class _Fused(torch.autograd.Function):  # type: ignore[misc]
             curb = None if head.softcap is None else 1 - (logits / head.softcap).square_()
             nll = _cross_entropy(logits.clone(), answers) if likelihood else None
             values, slope = loss.rows(logits.div_(loss.temperature), _taught(loss, teacher(part), logits.shape[1]), answers)
-            slope.mul_((strength / loss.temperature * scales)[:, None])
-            both = strength * values
+            shares = strength if trust is None else strength * trust.reshape(-1)[part].to(dtype)
+            slope.mul_((shares / loss.temperature * scales)[:, None])
+            both = shares * values
             if nll is not None:
                 both = both + likelihood * nll[0]
                 slope.add_(nll[1].mul_((likelihood * scales)[:, None]))
@@ -138,7 +141,7 @@ class _Fused(torch.autograd.Function):  # type: ignore[misc]
     def backward(ctx: Any, upstream: Any, *_: Any) -> tuple[Any, ...]:
         # In place: a second [V, H] would double the memory. Going backward twice is refused by autograd, which sees the change.
         found = [None if g is None else g.mul_(upstream).to(t) for g, t in zip(ctx.saved_tensors, ctx.types, strict=True)]
-        return (None if found[0] is None else found[0].reshape(ctx.shape), *found[1:], *[None] * 9)
+        return (None if found[0] is None else found[0].reshape(ctx.shape), *found[1:], *[None] * 10)
 
 
 def _taught(loss: TokenLoss, said: Any, size: int) -> Any:
