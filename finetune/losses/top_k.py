@@ -81,7 +81,8 @@ class TopK(TokenLoss):
 
     def _with_tail(self, value: Any, probabilities: Any, mass: Any, ids: Any) -> tuple[Any, Any]:
         """With r = (tail of the teacher) / (tail of the student): gradient ps - pt on the k tokens, ps (1 - r) + ... elsewhere."""
-        rest = (1 - mass.sum(dim=-1)).clamp(min=0)
+        rest = 1 - mass.sum(dim=-1)
+        rest = rest.where(rest > 8 * torch.finfo(rest.dtype).eps, 0.0)  # less is what rounding leaves of nothing
         own = probabilities.gather(1, ids)
         # The student's tail is summed, not subtracted from 1: it may be smaller than 1 can show.
         tail = probabilities.scatter(1, ids, 0.0).sum(dim=-1).clamp(min=_LEAST)

@@ -1,0 +1,49 @@
+"""Universal logit distillation: sorted probabilities compared by rank, whatever the tokenizers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from finetune.losses._crossing import CrossLoss
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uld(CrossLoss):
+    r"""Sum over ranks of |student - teacher|, both sorted, the smaller vocabulary padded with zeros: a Wasserstein distance of ranks.
+
+    Without `groups` the k-th token of one text is compared with the k-th of the other, which drifts apart after the first difference;
+    `finetune.losses._crossing.align` gives groups that begin and end at the same bytes.
+
+    Args: none.
+
+    Shapes: student logits [B, T, V], teacher logits [B, U, W], mask [B, T], teacher_mask [B, U].
+
+    Returns: 0 to 2, a scalar: the mean over sequences of means over groups; 0 where the sorted probabilities agree.
+
+    Raises:
+        ValueError: shapes that do not fit.
+
+    Source: Boizard et al., arXiv:2402.12030, equation 5; groups and their chain rule as in Patiño et al. (GOLD, 2025), in its shifted form.
+
+    Example:
+        >>> student, teacher = torch.tensor([[[0.75, 0.25]]]).log(), torch.tensor([[[0.5, 0.3, 0.2]]]).log()
+        >>> round(float(Uld()(student, teacher, torch.ones(1, 1))), 4)
+        0.5
+    """
+
+    def merged(self, student: Any, teacher: Any) -> tuple[Any, Any]:
+        """The derivative is the sign of each rank's difference, at the token of that rank."""
+        return sorted_distance(student, teacher)
+
+
+def sorted_distance(student: Any, teacher: Any) -> tuple[Any, Any]:
+    """(sum over ranks of |student - teacher| [N], its derivative [N, V]) of rows [N, V] and [N, W]."""
+    gap, order = student.sort(dim=-1, descending=True)
+    ranked, _ = teacher.sort(dim=-1, descending=True)
+    shared = min(gap.shape[-1], ranked.shape[-1])
+    gap[:, :shared] -= ranked[:, :shared]
+    value = gap.abs().sum(dim=-1) + ranked[:, shared:].sum(dim=-1)
+    return value, torch.empty_like(gap).scatter_(1, order, gap.sign_())
