@@ -1,0 +1,110 @@
+"""MiniLLM: reverse KL of whole sequences by policy gradient, on texts drawn from a mixture of student and teacher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from finetune.losses.base import Loss, check, precise
+from finetune.losses.reverse_kl import ReverseKl
+
+
+@dataclass(frozen=True, kw_only=True)
+class Minillm(Loss):
+    r"""PPO loss of the advantage of each token + single_step x KL(student || teacher) at each token.
+
+    The reward of a token is (ln teacher - ln student) / reward_scale, clipped; its return adds the later ones, discounted, divided by
+    the number of tokens left (length normalisation); advantages are the returns, whitened over counted tokens alone. None of these
+    carries a gradient.
+
+    Args:
+        gamma: discount, 0 to 1.
+        clip: of the probability ratio (PPO).
+        reward_scale: above 0.
+        reward_clip: largest absolute reward.
+        single_step: weight of the exact one-step reverse KL (single-step decomposition).
+        normalise: returns are divided by the tokens left.
+        whiten: advantages get mean 0 and variance 1.
+
+    Shapes: student and teacher logits [B, T, V], mask [B, T], labels [B, T]; old_logs [B, T] ln-probabilities of the labels under the
+    student that drew them, mixed_logs [B, T] those under the mixture that they were drawn from; None for texts of this very student.
+
+    Returns: a scalar, the mean over counted tokens; not a divergence.
+
+    Raises:
+        ValueError: a gamma out of range, no labels, shapes that do not fit.
+
+    Source: Gu et al., MiniLLM, arXiv:2306.08543, section 2.2 and appendix; defaults of its scripts.
+
+    Example:
+        >>> student, teacher = (torch.tensor([[p, p]]).log() for p in ((0.5, 0.5), (0.5, 0.5)))
+        >>> float(Minillm()(student, teacher, torch.ones(1, 2), labels=torch.zeros(1, 2, dtype=torch.long)))
+        0.0
+    """
+
+    gamma: float = 0.95
+    clip: float = 0.2
+    reward_scale: float = 0.5
+    reward_clip: float = 100.0
+    single_step: float = 1.0
+    normalise: bool = True
+    whiten: bool = True
+
+    divergence: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]] = ("labels",)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.gamma <= 1 or not self.reward_scale > 0:
+            raise ValueError(f"gamma={self.gamma}, reward_scale={self.reward_scale}; use 0 to 1, and above 0")
+
+    def __call__(
+        self,
+        student_logits: Any,
+        teacher_logits: Any,
+        mask: Any,
+        *,
+        labels: Any = None,
+        denominator: float | None = None,
+        old_logs: Any = None,
+        mixed_logs: Any = None,
+    ) -> Any:
+        """The policy's loss and the one-step term."""
+        check(self, student_logits, teacher_logits, mask, labels=labels)
+        counted = mask != 0
+        places, dtype = labels.clamp(min=0)[:, :, None], precise(student_logits.dtype)
+        logs, wanted = (x.to(dtype).log_softmax(dim=-1).gather(2, places)[:, :, 0] for x in (student_logits, teacher_logits.detach()))
+        before = logs.detach() if old_logs is None else old_logs
+        advantages = self.advantages(wanted - before, counted)
+        divisor = float(denominator) if denominator is not None else float(max(1, int(counted.sum())))
+        gap = (logs - before).masked_fill(~counted, 0.0)
+        weight = 1.0 if mixed_logs is None else (logs.detach() - mixed_logs).masked_fill(~counted, 0.0).exp()
+        ratio = gap.exp() * weight
+        policy = torch.maximum(-advantages * ratio, -advantages * ratio.clamp(1 - self.clip, 1 + self.clip))
+        loss = policy.masked_fill(~counted, 0.0).sum() / divisor
+        if not self.single_step:
+            return loss
+        return loss + self.single_step * ReverseKl()(student_logits, teacher_logits, counted, denominator=divisor)
+
+    def advantages(self, rewards: Any, counted: Any) -> Any:
+        """[B, T] from log-ratios teacher / student; 0 where nothing counts."""
+        rewards = (rewards / self.reward_scale).clamp(-self.reward_clip, self.reward_clip).masked_fill(~counted, 0.0)
+        returns, running = torch.zeros_like(rewards), torch.zeros_like(rewards[:, 0])
+        left = counted.flip(1).cumsum(dim=1).flip(1).clamp(min=1)
+        for at in range(rewards.shape[1] - 1, -1, -1):
+            running = rewards[:, at] + self.gamma * running
+            returns[:, at] = running / left[:, at] if self.normalise else running
+        if not self.whiten:
+            return returns.masked_fill(~counted, 0.0)
+        chosen = returns[counted]
+        spread = chosen.var(unbiased=True) if chosen.numel() > 1 else chosen.new_ones(())
+        mean = chosen.mean() if chosen.numel() else chosen.new_zeros(())
+        return ((returns - mean) * torch.rsqrt(spread + 1e-8)).masked_fill(~counted, 0.0)
+
+
+def mixed(student_logits: Any, teacher_logits: Any, share: float = 0.2) -> Any:
+    """Ln of (1 - share) student + share teacher, [..., V]: what teacher-mixed sampling draws from (section 2.2)."""
+    logs = torch.stack([student_logits.log_softmax(dim=-1), teacher_logits.log_softmax(dim=-1)])
+    weights = torch.tensor([1 - share, share], dtype=logs.dtype, device=logs.device).log()
+    return (logs + weights.reshape(2, *[1] * (logs.dim() - 1))).logsumexp(dim=0)

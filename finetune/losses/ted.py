@@ -1,0 +1,57 @@
+"""Task-aware layer-wise distillation: filters pick what of a layer matters for the task, and those are matched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from finetune.losses.base import Loss
+from finetune.losses.hidden_mse import HiddenMse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ted(Loss):
+    r"""Mean over pairs of layers of the squared difference of filtered states.
+
+    A filter is a linear layer (`torch.nn.Linear`) of each layer of each model; those of the teacher are trained on the task first and held
+    fixed, those of the student train along (section 3). Add it to the task's loss and a KL of `ForwardKl(temperature=2)`.
+
+    Args: none.
+
+    Shapes: student a sequence of L [B, T, H], teacher of L [B, T, G], mask [B, T]; student_filters and teacher_filters L callables each, to
+    one width.
+
+    Returns: a scalar; 0 where all filtered states agree, never negative. Padding does not count, unlike in the released code.
+
+    Raises:
+        ValueError: numbers of layers and filters that differ, shapes that do not fit.
+
+    Source: Liang et al., TED, arXiv:2210.01351, equation 6.
+
+    Example:
+        >>> import torch
+        >>> layers, same = [torch.ones(1, 2, 3)], [torch.nn.Identity()]
+        >>> float(Ted()(layers, layers, torch.ones(1, 2), student_filters=same, teacher_filters=same))
+        0.0
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("student_filters", "teacher_filters")
+
+    def __call__(
+        self,
+        student_logits: Sequence[Any],
+        teacher_logits: Sequence[Any],
+        mask: Any,
+        *,
+        labels: Any = None,  # noqa: ARG002
+        denominator: float | None = None,  # noqa: ARG002
+        student_filters: Sequence[Any] = (),
+        teacher_filters: Sequence[Any] = (),
+    ) -> Any:
+        """Layers in the place of logits."""
+        sizes = [len(part) for part in (student_logits, teacher_logits, student_filters, teacher_filters)]
+        if len(set(sizes)) != 1 or not sizes[0]:
+            raise ValueError(f"Ted: {sizes} student layers, teacher layers, student filters, teacher filters; use as many of each")
+        parts = zip(student_logits, teacher_logits, student_filters, teacher_filters, strict=True)
+        return sum(HiddenMse()(own(one), other(two), mask) for one, two, own, other in parts) / sizes[0]
