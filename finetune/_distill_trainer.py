@@ -13,8 +13,11 @@ from trl import SFTTrainer
 
 from finetune._hidden import expose_hidden, head_of
 from finetune._whitebox import label_losses
+from finetune.losses._crossing import CrossLoss
 from finetune.losses._fused import fused
+from finetune.losses._fused_crossing import fused_crossing
 from finetune.losses.base import Loss, TokenLoss
+from finetune.losses.forward_kl import ForwardKl
 from finetune.losses.taid import Taid, TaidSchedule
 from finetune.offline import rows_of
 from finetune.tokens import IGNORED, fingerprint
@@ -134,12 +137,13 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         """The sum over this batch's tokens, divided by those of the whole step on all processes."""
-        labels = inputs["labels"][:, 1:]
         kept = {name: value for name, value in inputs.items() if name != "labels"}
         hidden = model(**kept, hidden_only=True)[:, :-1]
         divisor = None if num_items_in_batch is None else float(num_items_in_batch)
-        say = self.teacher.says(inputs)
-        loss = self._combined(hidden, say, labels, divisor, self._trusted(inputs))
+        if isinstance(self.kd_loss, CrossLoss):
+            loss = self._crossed(self.kd_loss, hidden, inputs, divisor)
+        else:
+            loss = self._combined(hidden, inputs, divisor)
         if divisor is not None and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes
         return (loss, {"hidden": hidden}) if return_outputs else loss
@@ -153,7 +157,28 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
             found[row, start : start + len(ids) - 1] = self.trust.get(fingerprint(ids, labels), 1.0)
         return found
 
-    def _combined(self, hidden: Any, say: Any, labels: Any, divisor: float | None, trust: Any) -> Any:
+    def _parts(self, divisor: float | None) -> int:
+        """Batches of an optimiser step on all processes: what a mean over sequences is divided by, where a sum over tokens is not."""
+        return 1 if divisor is None else self.current_gradient_accumulation_steps * self.accelerator.num_processes
+
+    def _crossed(self, kd: CrossLoss, hidden: Any, inputs: Mapping[str, Any], divisor: float | None) -> Any:
+        """A mean over sequences; the likelihood, where there is one, is a mean over tokens as ever."""
+        labels = inputs["labels"][:, 1:]
+        head = head_of(self.accelerator.unwrap_model(self.model), self.size)
+        said = self.teacher.crosses(inputs)
+        rows = torch.tensor(said.rows, device=hidden.device)
+        loss = fused_crossing(
+            kd, hidden[rows], head, (said.say, said.length, said.labels), said.groups, labels=labels[rows].clamp(min=0),
+            strength=self.strength, denominator=max(1, len(said.rows)) * self._parts(divisor),
+        )  # fmt: skip
+        if not self.likelihood:
+            return loss
+        known = labels.clamp(min=0)
+        more, _ = fused(ForwardKl(), hidden, head, None, labels != IGNORED, labels=known, likelihood=self.likelihood, denominator=divisor)
+        return loss + more
+
+    def _combined(self, hidden: Any, inputs: Mapping[str, Any], divisor: float | None) -> Any:
+        labels, say, trust = inputs["labels"][:, 1:], self.teacher.says(inputs), self._trusted(inputs)
         mask, known, loss = labels != IGNORED, labels.clamp(min=0), self.kd_loss
         head = head_of(self.accelerator.unwrap_model(self.model), self.size)
         assert isinstance(loss, TokenLoss)  # noqa: S101 - the recipe refuses others
@@ -175,8 +200,7 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
             return total
         weights = loss.reweighed(label_losses(say, labels), mask)
         total, _ = fused(loss, hidden, head, say, weights, labels=known, strength=self.strength, trust=trust, denominator=len(mask))
-        # A mean over sequences: the Trainer leaves accumulation to losses that are told how many tokens a step has.
-        return total if divisor is None else total / self.current_gradient_accumulation_steps
+        return total / self._parts(divisor)
 
 
 def _until(said: Any, end: int | None) -> Any:

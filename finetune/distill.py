@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,14 +72,15 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> dict[str, Any]:
     args = trainer_config(SFTConfig, config)
     model, tokenizer = open_student(config, distill, data, args.seed)
     made = tokenised(data, tokenizer, args.max_length)
+    teacher = _teacher(distill, tokenizer, args.device)
     trainer = DistillTrainer(
         model=model,
         args=args,
         train_dataset=_dataset(made),
         processing_class=tokenizer,
         peft_config=peft_config(config),
-        loss=loss,
-        teacher=_teacher(distill, tokenizer, args.device),
+        loss=_paired(loss, teacher),
+        teacher=teacher,
         likelihood=distill.likelihood,
         strength=distill.strength,
         on_policy=OnPolicy(share=distill.on_policy, new_tokens=distill.new_tokens, temperature=distill.sampling_temperature),
@@ -99,21 +100,27 @@ def open_student(config: TrainConfig, distill: DistillConfig, data: Any, seed: i
     from transformers import AutoTokenizer  # noqa: PLC0415
 
     source = distill.teachers[0] if distill.teachers else str(distill.offline)
-    tokenizer = AutoTokenizer.from_pretrained(source) if Path(source, "tokenizer.json").is_file() else None
+    shares = registry.build("finetune.losses", distill.loss).same_tokenizer and Path(source, "tokenizer.json").is_file()
+    tokenizer = AutoTokenizer.from_pretrained(source) if shares else None
     return scratch.build(config.model, rows.texts(data), seed, tokenizer=tokenizer)
 
 
 def _checked(distill: DistillConfig) -> Any:
-    from finetune.losses.base import TokenLoss  # noqa: PLC0415 - torch
+    from finetune.losses._crossing import CrossLoss  # noqa: PLC0415 - torch
+    from finetune.losses.base import TokenLoss  # noqa: PLC0415
 
     loss = registry.build("finetune.losses", distill.loss, "--loss")
     if bool(distill.teachers) == bool(distill.offline):
         raise WrongUse(
             "distill", f"{len(distill.teachers)} teachers, --offline {distill.offline}", "one kind", "Give --teacher, or --offline."
         )
-    if not isinstance(loss, TokenLoss):
-        todo = "Such losses are for your own training loops; the README names those of tokens."
+    if not isinstance(loss, TokenLoss | CrossLoss):
+        todo = "Such losses are for training loops of your own; docs/losses.md says which are for this command."
         raise WrongUse(f"--loss {distill.loss}", "a loss that is no mean over tokens", "one that is", todo)
+    if isinstance(loss, CrossLoss) and len(distill.teachers) != 1:
+        raise WrongUse(
+            f"--loss {distill.loss}", f"{len(distill.teachers)} teachers", "one --teacher", "Distil from them one after the other."
+        )
     if distill.offline and (distill.on_policy or loss.reweighs):
         todo = "Give a --teacher that can be asked about new texts."
         raise WrongUse("--offline", f"--on-policy {distill.on_policy}, --loss {distill.loss}", "the rows that were taught", todo)
@@ -139,12 +146,25 @@ def _dataset(found: list[dict[str, Any]]) -> Any:
     return datasets.Dataset.from_list(found)
 
 
+def _paired(loss: Any, teacher: Any) -> Any:
+    """The loss, with the tokens that both vocabularies have where it wants them and was not told them."""
+    from finetune.losses.hybrid import Hybrid, matched  # noqa: PLC0415 - torch
+
+    if not isinstance(loss, Hybrid) or loss.pairs:
+        return loss
+    names = [tokenizer.convert_ids_to_tokens(range(len(tokenizer))) for tokenizer in (teacher.tokenizer, teacher.own)]
+    return replace(loss, pairs=matched(*names))
+
+
 def _teacher(distill: DistillConfig, tokenizer: Any, device: Any) -> Any:
-    from finetune._whitebox import CacheTeacher, ModelTeacher, SeveralTeachers  # noqa: PLC0415 - torch
+    from finetune._across import AcrossTeacher  # noqa: PLC0415 - torch
+    from finetune._whitebox import CacheTeacher, ModelTeacher, SeveralTeachers  # noqa: PLC0415
 
     if distill.offline:
         return CacheTeacher(distill.offline, tokenizer)
     where = distill.teacher_device or device
+    if not registry.build("finetune.losses", distill.loss).same_tokenizer:
+        return AcrossTeacher(distill.teachers[0], tokenizer, device=where, dtype=distill.teacher_dtype)
     made = [ModelTeacher(path, tokenizer, device=where, dtype=distill.teacher_dtype) for path in distill.teachers]
     return made[0] if len(made) == 1 else SeveralTeachers(made, weigh=distill.weigh, weights=distill.weights)
 

@@ -72,7 +72,7 @@ def fused(
     loss: TokenLoss,
     hidden: Any,
     head: Head,
-    teacher: Callable[[Any], Any],
+    teacher: Callable[[Any], Any] | None,
     mask: Any,
     *,
     labels: Any = None,
@@ -88,7 +88,7 @@ def fused(
         loss: of tokens.
         hidden: [B, T, H] states of the student, already shifted: row k predicts token k.
         head: the student's.
-        teacher: places [n] in the flat batch of B T tokens -> [n, V] logits in fp32, a fresh buffer.
+        teacher: places [n] in the flat batch of B T tokens -> [n, V] logits in fp32, a fresh buffer; None for the likelihood alone.
         mask: [B, T] bool, or weights; see `TokenLoss`.
         labels: [B, T], for the likelihood and for losses that need them.
         likelihood: weight of the cross-entropy to the labels.
@@ -113,15 +113,19 @@ class _Fused(torch.autograd.Function):  # type: ignore[misc]
         weights = mask.reshape(-1).to(dtype)
         places = weights.nonzero()[:, 0]
         divisor = float(denominator) if denominator is not None else float(max(1, len(places)))
-        grads = _Gradients(flat, weight, bias, dtype)
+        grads = Gradients(flat, weight, bias, dtype)
         total, alone = (torch.zeros((), dtype=torch.float64, device=flat.device) for _ in range(2))
         for part in places.split(rows):
             tile, scales = flat[part], weights[part] / divisor
             answers = None if labels is None else labels.reshape(-1)[part]
             logits = head.logits(tile)
+            size = logits.shape[1]
             curb = None if head.softcap is None else 1 - (logits / head.softcap).square_()
             nll = _cross_entropy(logits.clone(), answers) if likelihood else None
-            values, slope = loss.rows(logits.div_(loss.temperature), _taught(loss, teacher(part), logits.shape[1]), answers)
+            if teacher is None:
+                values, slope = torch.zeros_like(scales), logits.zero_()
+            else:
+                values, slope = loss.rows(logits.div_(loss.temperature), _taught(loss, teacher(part), size), answers)
             shares = strength if trust is None else strength * trust.reshape(-1)[part].to(dtype)
             slope.mul_((shares / loss.temperature * scales)[:, None])
             both = shares * values
@@ -157,7 +161,7 @@ def _taught(loss: TokenLoss, said: Any, size: int) -> Any:
     return said if isinstance(loss, TopK) else said.dense(size)
 
 
-class _Gradients:
+class Gradients:
     """Sums in fp32 of what hidden states, head and bias get; None for what is frozen."""
 
     def __init__(self, flat: Any, weight: Any, bias: Any, dtype: torch.dtype) -> None:
@@ -166,13 +170,13 @@ class _Gradients:
         self.bias = torch.zeros(bias.shape, dtype=dtype, device=bias.device) if bias is not None and bias.requires_grad else None
 
     def add(self, places: Any, tile: Any, slope: Any, head: Head) -> None:
-        """A tile's part."""
+        """A tile's part; places may come again."""
         if head.scale != 1.0:
             slope.mul_(head.scale)
         if self.bias is not None:
             self.bias.add_(slope.sum(dim=0))
         if self.hidden is not None:
-            self.hidden[places] = back(slope, head.weight.detach()).to(self.hidden.dtype)
+            self.hidden.index_add_(0, places, back(slope, head.weight.detach()).to(self.hidden.dtype))
         if self.weight is not None:
             self.weight.addmm_(slope.T, tile.to(slope.dtype))
 

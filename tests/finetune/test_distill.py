@@ -186,6 +186,49 @@ def test_several_teachers_are_one_mixture(made, tmp_path):
 
 
 @pytest.mark.slow
+def test_across_tokenizers_the_same_tokens_give_the_original_and_others_train(made, tmp_path):
+    from finetune import rows
+    from finetune.student import load_student
+
+    (one, tokenizer), (two, _) = (load_student(str(made / name)) for name in ("student", "teacher"))
+    values = []
+    for row in tokenised(rows.sft_rows(made / "run"), tokenizer):
+        ids, learnt = torch.tensor([row["input_ids"]]), torch.tensor(row["labels"][1:]) != -100
+        with torch.no_grad():
+            ps, pt = (model(ids).logits[0, :-1][learnt][:, : len(tokenizer)].double().softmax(-1) for model in (one, two))
+        values.append((ps.sort(dim=-1).values - pt.sort(dim=-1).values).abs().sum(-1).mean())
+    wanted = float(torch.stack(values).mean())
+    more = ["--teacher", made / "teacher", "--loss", "uld"]
+    for batches in (["--gradient-accumulation-steps", 4], ["--per-device-train-batch-size", 16]):
+        assert loss_of(made, tmp_path / "s", *more, *batches) == pytest.approx(wanted, rel=1e-4)
+    # A student that spells in other, smaller pieces.
+    texts = ["Sam has a b c d e f g h i j k l m n o p q r s t u v w x y z . ? first then #### + - = 1 2"]
+    model, other = scratch.build("scratch:tiny", texts, 0)
+    model.save_pretrained(tmp_path / "other")
+    other.save_pretrained(tmp_path / "other")
+    for loss in ("uld", "hybrid"):
+        fast = ["--max-steps", 12, "--learning-rate", "5e-3", "--likelihood", "0.3", "--output", tmp_path / "t", *QUIET]
+        code, said = finetune(
+            "distill", "--data", made / "run", "--model", tmp_path / "other", "--teacher", made / "teacher", "--loss", loss, *fast
+        )
+        assert code == 0, said
+        state = [json.loads(line.replace("'", '"')) for line in said.splitlines() if line.startswith("{'loss'")]
+        assert float(state[-1]["loss"]) < float(state[0]["loss"])
+
+
+def test_ends_of_tokens_by_offsets_and_by_decoding():
+    from finetune._across import ends_of
+
+    tokenizer = scratch.build_tokenizer(["what is 3 ?", "whatever"], 200)
+    text = "what is whatever"
+    ids = tokenizer(text)["input_ids"]
+    assert ends_of(tokenizer, ids, text)[-1] == len(text)
+    letters = [tokenizer.convert_tokens_to_ids(piece) for piece in ("w", "\u21b3h", "\u21b3a", "\u21b3t")]
+    assert ends_of(tokenizer, letters, "what") == [1, 2, 3, 4]
+    assert ends_of(tokenizer, [], "") == []
+
+
+@pytest.mark.slow
 def test_a_row_says_how_much_its_teacher_counts(made, tmp_path):
     from finetune import rows
 

@@ -110,3 +110,22 @@ def test_an_empty_mask_is_0_with_gradients_of_0():
     hidden, head, teacher, mask, _ = setting(5)
     found, _ = fused(made("jsd"), hidden, head, given_logits(teacher), torch.zeros_like(mask))
     same(found, found.detach() * 0 + 0 * hidden.sum() + 0 * head.weight.sum(), hidden)
+
+
+@given(st.integers(0, 10**6), st.sampled_from([{}, {"bias": True, "scale": 0.3}, {"softcap": 2.0}]), st.sampled_from(["uld", "hybrid"]))
+def test_across_tokenizers_fused_is_dense(seed, how, name):
+    from finetune.losses._fused_crossing import fused_crossing
+    from synth import registry
+
+    hidden, head, _, _, labels = setting(seed, **how)
+    generator = torch.Generator().manual_seed(seed)
+    teacher = torch.randn(2, 5, 9, dtype=torch.float64, generator=generator)
+    teacher_labels = torch.randint(0, 9, (2, 5), generator=generator)
+    groups = [[((0,), (0, 1)), ((1, 2, 3), (2,)), ((5,), (4,))], [((2, 3), (1,))]]
+    loss = registry.build("finetune.losses", {"name": name, **({"pairs": ((0, 1), (3, 2))} if name == "hybrid" else {})})
+    found = fused_crossing(loss, hidden, head, (given_logits(teacher), 5, teacher_labels), groups, labels=labels, strength=0.5)
+    wanted = loss(dense_logits(hidden, head), teacher, torch.ones(2, 7), labels=labels, teacher_labels=teacher_labels, groups=groups)
+    leaves = [hidden, head.weight, *([head.bias] if head.bias is not None else [])]
+    assert float(found.detach()) == pytest.approx(0.5 * float(wanted.detach()))
+    for mine, true in zip(torch.autograd.grad(found, leaves), torch.autograd.grad(0.5 * wanted, leaves), strict=True):
+        assert torch.allclose(mine, true, rtol=1e-8, atol=1e-12)
