@@ -145,6 +145,14 @@ def table(results: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return lines
 
 
+def workers() -> ProcessPoolExecutor:
+    """Two students at a time, one thread each: that is what two cores hold."""
+    os.environ.update(
+        OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", TRANSFORMERS_VERBOSITY="error", HF_DATASETS_DISABLE_PROGRESS_BARS="1"
+    )
+    return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
+
+
 def write(lines: Sequence[dict[str, Any]], folder: Path) -> str:
     """Writes table.md and plot.png; returns the table."""
     out = ["| question | student learns from | rows | exact match (95 % interval) | each seed |", "|---|---|---:|---|---|"]
@@ -173,14 +181,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/study"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()
-    os.environ.update(
-        OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", TRANSFORMERS_VERBOSITY="error", HF_DATASETS_DISABLE_PROGRESS_BARS="1"
-    )
     jobs = [
         (arm, options.output / f"seed{seed}", seed) for seed in options.seeds for arm in make_arms(options.output / f"seed{seed}", seed)
     ]
-    # Two students at a time, one thread each: that is what two cores hold.
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with workers() as pool:
         results = [future.result() for future in [pool.submit(train, *job) for job in jobs]]
     (options.output / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     print(write(table(results), options.output))

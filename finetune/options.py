@@ -19,7 +19,9 @@ def train_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--data, --model, --output, --config and --lora."""
     options = [
         click.option("--data", required=True, metavar="DIR", help="A run folder, an exported folder or file, or a dataset name."),
-        click.option("--model", required=True, metavar="M", help="A path, a hub name, or scratch:[t5-]tiny|mini|small."),
+        click.option(
+            "--model", required=True, metavar="M", help="A path, a hub name, scratch:[t5-]tiny|mini|small, or truncate:PATH:layers=N."
+        ),
         click.option("--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the student goes."),
         click.option("--config", metavar="FILE", help="YAML with fields of the TRL config; flags overrule it."),
         click.option(

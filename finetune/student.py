@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from finetune import rows, scratch
+from finetune import rows, scratch, truncate
 from finetune.settings import TrainConfig
 from synth.errors import WrongUse
 
@@ -30,9 +30,12 @@ def open_student(config: TrainConfig, data: Any, seed: int) -> tuple[Any, Any]:
 
 
 def load_student(model: str) -> tuple[Any, Any]:
-    """(model, tokenizer) from a path or the hub, LoRA adapters included."""
+    """(model, tokenizer) from a path or the hub, LoRA adapters included, or from part of one (`truncate:PATH:layers=N`)."""
     from transformers import AutoTokenizer  # noqa: PLC0415
 
+    if truncate.is_truncated(model):
+        whole, tokenizer = load_student(truncate.source_of(model))
+        return truncate.cut(whole, model), tokenizer
     try:
         tokenizer = AutoTokenizer.from_pretrained(model)
         found = _model(model)
@@ -75,6 +78,8 @@ def is_seq2seq(model: str) -> bool:
     """Whether a model reads with an encoder and writes with a decoder, as T5 does; False where nothing can be read there."""
     if scratch.is_scratch(model):
         return scratch.is_seq2seq(model)
+    if truncate.is_truncated(model):
+        return is_seq2seq(truncate.source_of(model))
     adapter = Path(model) / "adapter_config.json"
     if adapter.is_file():
         return str(json.loads(adapter.read_text(encoding="utf-8")).get("task_type")) == "SEQ_2_SEQ_LM"

@@ -14,8 +14,8 @@ import torch
 from finetune.losses.base import TokenLoss, precise
 from finetune.losses.top_k import Sparse, TopK
 
-# Rows of logits in work at a time; three to five buffers of 64 x 151,936 fp32 numbers are 117 to 195 MB.
-ROWS = 64
+# Numbers in a buffer of logits, of which three to five are in work: 64 rows of a vocabulary of 151,936, 39 MB in fp32.
+NUMBERS = 64 * 151_936
 # Rows of a short-float head that a CPU upcasts at a time: 16,384 x 896 fp32 numbers are 59 MB.
 _UPCAST = 16_384
 
@@ -80,7 +80,7 @@ def fused(
     strength: float = 1.0,
     trust: Any = None,
     denominator: float | None = None,
-    rows: int = ROWS,
+    rows: int | None = None,
 ) -> tuple[Any, Any]:
     """Strength x loss + likelihood x cross-entropy, of tokens whose logits exist only a tile at a time.
 
@@ -95,7 +95,7 @@ def fused(
         strength: weight of the loss.
         trust: [B, T] numbers that multiply the loss alone, not the likelihood: how much a teacher counts there; None for 1.
         denominator: see `TokenLoss`.
-        rows: tokens in a tile.
+        rows: tokens in a tile; None for as many as a buffer of 39 MB holds, at least 64.
 
     Returns:
         (the sum, with exact gradients for the hidden states, the head's weight and its bias; the loss alone, without a gradient).
@@ -115,7 +115,7 @@ class _Fused(torch.autograd.Function):  # type: ignore[misc]
         divisor = float(denominator) if denominator is not None else float(max(1, len(places)))
         grads = Gradients(flat, weight, bias, dtype)
         total, alone = (torch.zeros((), dtype=torch.float64, device=flat.device) for _ in range(2))
-        for part in places.split(rows):
+        for part in places.split(rows or max(64, NUMBERS // len(weight))):
             tile, scales = flat[part], weights[part] / divisor
             answers = None if labels is None else labels.reshape(-1)[part]
             logits = head.logits(tile)
