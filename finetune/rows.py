@@ -9,6 +9,7 @@ from typing import Any
 
 from synth.errors import WrongUse
 from synth.pairs import make_pairs
+from synth.tables import load_parquet
 
 _BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 
@@ -28,7 +29,7 @@ def load(source: str | Path, part: str = "data") -> Any:
 
     path = Path(source)
     if is_run(path):
-        found = datasets.Dataset.from_parquet([str(f) for f in sorted((path / part).glob("*.parquet"))])
+        found = load_parquet(path / part)
     elif path.is_file() and path.suffix in _BUILDERS:
         found = datasets.load_dataset(_BUILDERS[path.suffix], data_files=str(path), split="train")
     else:

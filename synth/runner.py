@@ -29,6 +29,7 @@ from synth.pipeline import Tally, Walker, Window
 from synth.plan import make_plan
 from synth.prepare import Prepared, RunConfig, prepare
 from synth.records import Exit, Row, Sample
+from synth.tables import load_parquet
 from synth.templates import Template
 
 EXIT_FAILED, EXIT_INTERRUPTED = 3, 130
@@ -54,18 +55,12 @@ class Run:
     @cached_property
     def kept(self) -> Any:
         """The kept rows, a `datasets.Dataset`."""
-        return _load(self.folder / "data")
+        return load_parquet(self.folder / "data")
 
     @cached_property
     def dropped(self) -> Any:
         """The dropped rows with their `reason`, a `datasets.Dataset`."""
-        return _load(self.folder / "dropped")
-
-
-def _load(folder: Path) -> Any:
-    import datasets  # noqa: PLC0415 - a second, and only for who wants the rows in Python
-
-    return datasets.Dataset.from_parquet([str(f) for f in sorted(folder.glob("*.parquet"))])
+        return load_parquet(self.folder / "dropped")
 
 
 def run(
