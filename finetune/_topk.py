@@ -46,13 +46,15 @@ class Layout:
 
 
 def pack(layout: Layout, ids: Any, logs: Any) -> bytes:
-    """[N, k] token ids (distinct in a row, any order) and their natural log-probabilities as bytes."""
+    """[N, k] token ids (distinct in a row, any order) and their natural log-probabilities as bytes; -inf throughout says nothing."""
     order = np.argsort(ids, axis=1)
     ids = np.take_along_axis(ids, order, 1).astype(np.int64)
     logs = np.take_along_axis(logs, order, 1).astype(np.float64)
-    roots = _STEPS * np.exp((logs - logs.max(axis=1, keepdims=True)) / 3.0)
+    largest = np.maximum(logs.max(axis=1, keepdims=True), np.finfo(np.float64).min)
+    roots = _STEPS * np.exp((logs - largest) / 3.0)
     codes = np.rint(roots).astype(np.uint8)
-    mass = np.log(np.exp(logs).sum(axis=1)).astype("<f4")
+    with np.errstate(divide="ignore"):  # a token of which nothing is known has the mass 0
+        mass = np.log(np.exp(logs).sum(axis=1)).astype("<f4")
     second = _second(codes)
     finer = np.rint(np.take_along_axis(roots - codes, second, 1) * 254.0).astype(np.int8)  # -0.5 to 0.5 of a step
     return b"".join([_small(codes), mass.tobytes(), finer.tobytes(), _low_bits(layout, ids), _high_bits(layout, ids)])

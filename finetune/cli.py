@@ -124,19 +124,29 @@ def distill(ctx: click.Context, /, teachers: tuple[str, ...], loss: str | None, 
 
 
 @main.command()
-@click.option("--data", required=True, metavar="DIR", help="Rows, as for sft.")
-@click.option("--teacher", required=True, metavar="M", help="An open model.")
+@click.option("--data", required=True, metavar="DIR", help="Rows, as for sft; with --replies a run folder.")
+@click.option("--teacher", metavar="M", help="An open model.")
+@click.option("--replies", metavar="FILE", help="Instead: what `synth journal RUN --output FILE` wrote, with top_logprobs.")
+@click.option("--student", "learner", metavar="M", help="For --replies: whose tokenizer counts.")
 @click.option("--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="The cache; the same again goes on.")
 @click.option("--k", type=click.IntRange(1), default=64, show_default=True, help="Likeliest tokens to keep.")
 @click.option("--max-length", "most", type=click.IntRange(2), default=1024, show_default=True, help="Of a row, as the training has it.")
 @click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Rows side by side.")
-def teach(**options: Any) -> None:
+def teach(data: str, teacher: str | None, output: Path, *, replies: str | None, learner: str | None, **options: Any) -> None:
     """Write a teacher's likeliest tokens with their log-probabilities once, for `distill --offline`."""
     need("trl")
+    if bool(teacher) == bool(replies) or bool(replies) != bool(learner):
+        raise WrongUse("teach", f"--teacher {teacher}, --replies {replies}, --student {learner}", "a teacher, or replies and a student", "")
+    if replies and learner:
+        from finetune.graybox import teach as write_replies  # noqa: PLC0415
+
+        facts = write_replies(data, replies, learner, output, most=options["most"])
+        known = f"{facts['known']:,} of {facts['tokens']:,} tokens known"
+        say(f"teach: {facts['taught']:,} of {facts['rows']:,} rows, {known} -> {output}")
+        return
     from finetune.distill import teach as write  # noqa: PLC0415
 
-    output = options.pop("output")
-    found = write(options.pop("data"), options.pop("teacher"), output, **options)
+    found = write(data, str(teacher), output, **options)
     say(f"teach: {found['taught']:,} of {found['rows']:,} rows now, {found['bytes']:,} bytes in all -> {output}")
 
 

@@ -36,7 +36,8 @@ class TopK(TokenLoss):
 
     Shapes: student and teacher logits [B, T, V], mask [B, T].
 
-    Returns: nats a token, a scalar; with `tail` 0 where both agree and never negative, with `drop` it may be negative.
+    Returns: nats a token, a scalar; with `tail` 0 where both agree and never negative, with `drop` it may be negative. Tokens of which a
+    stored teacher knows nothing (-inf throughout) add 0 to the sum.
 
     Raises:
         ValueError: a k below 1; shapes that do not fit; a temperature that a stored teacher does not know.
@@ -64,15 +65,17 @@ class TopK(TokenLoss):
         logs = log_softmax_(student, probabilities)
         known = teacher if isinstance(teacher, Sparse) else self._best(teacher)
         target = known.logs.to(logs.dtype)
+        silent = (target == -torch.inf).all(dim=-1)
         if self.missing == "renormalise":
-            target = target.log_softmax(dim=-1)
+            target = target.log_softmax(dim=-1).nan_to_num(nan=-1e4)
         target = target.clamp(min=-1e4)
         mass, own = target.exp(), logs.gather(1, known.ids)
         value = dot(mass, target - own)
         if self.missing == "tail":
-            return self._with_tail(value, probabilities, mass, known.ids)
-        slope = probabilities.mul_(mass.sum(dim=-1, keepdim=True)).scatter_add_(1, known.ids, -mass)
-        return value, slope
+            value, slope = self._with_tail(value, probabilities, mass, known.ids)
+        else:
+            slope = probabilities.mul_(mass.sum(dim=-1, keepdim=True)).scatter_add_(1, known.ids, -mass)
+        return value.masked_fill(silent, 0.0), slope.masked_fill_(silent[:, None], 0.0)
 
     def _best(self, teacher: Any) -> Sparse:
         logs = log_softmax_(teacher, torch.empty_like(teacher))
