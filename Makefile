@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: setup demo test lint check-types study study-demo study-filters bench clean
+.PHONY: setup demo test lint check-types study study-demo study-kd study-filters bench bench-kd clean
 
 setup: $(VENV)/.ready
 
@@ -26,11 +26,17 @@ study-demo: setup     ## the demo's table over three seeds
 study: setup          ## what training ideas of published systems bring here: runs/study (ten minutes)
 	$(BIN)/python -m examples.study_systems --output runs/study
 
+study-kd: setup       ## what a teacher's probabilities bring here: runs/study-kd (forty minutes)
+	$(BIN)/python -m examples.study_kd --output runs/study-kd
+
 study-filters: setup  ## filters on real labelled rows: make study-filters DATA=folder
 	$(BIN)/python -m examples.study_filters --data $(DATA)
 
 bench: setup          ## speed, reruns, crashes and memory, as ratios of one run (15 minutes)
 	$(BIN)/python -m examples.bench
+
+bench-kd: setup       ## memory and time of distillation losses at a real vocabulary, beside TRL's (15 minutes)
+	OMP_NUM_THREADS=2 $(BIN)/python -m examples.bench_kd
 
 lint: setup
 	$(BIN)/ruff check .
