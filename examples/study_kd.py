@@ -76,19 +76,25 @@ def make_teacher(out: Path, seed: int) -> None:
     place = out / "teacher"
     with logged(place):
         fields = {**FIELDS, "max_steps": 450, "learning_rate": 3e-3, "seed": seed}
-        sft.run(TrainConfig(data=str(out / "clean.jsonl"), model="scratch:mini", output=place, trainer=fields))
+        clean, noisy = (list(read_rows(out / f"{name}.jsonl")) for name in ("clean", "noisy"))
+        words = [text for row in (*clean, *noisy) for text in row.values()]
+        shared = scratch.build_tokenizer(words, scratch.SIZES["tiny"].vocabulary)
+        # One tokenizer for the teacher and its students, one start for all students; and a tokenizer of smaller pieces.
+        for name, size, tokenizer in (
+            ("start", "mini", shared),
+            ("base", "tiny", shared),
+            ("pieces", "tiny", scratch.build_tokenizer(words, 185)),
+        ):
+            scratch.build_model(scratch.SIZES[size], tokenizer, seed).save_pretrained(out / name)
+            tokenizer.save_pretrained(out / name)
+        sft.run(TrainConfig(data=str(out / "clean.jsonl"), model=str(out / "start"), output=place, trainer=fields))
         for rows in ("noisy", "clean"):
             distill.teach(str(out / f"{rows}.jsonl"), str(place), out / f"cache-{rows}", k=64, batch=64)
         config = evaluate.EvaluateConfig(data=str(out / "test.jsonl"), model=str(place), output=place, max_new_tokens=64, batch=150)
         evaluate.run(config)
-        clean = list(read_rows(out / "clean.jsonl"))
         model, tokenizer = student.load_student(str(place))
         said = evaluate.generate(model, tokenizer, [row["prompt"] for row in clean], config)
         write_jsonl(out / "teacher's.jsonl", ({"prompt": row["prompt"], "completion": text} for row, text in zip(clean, said, strict=True)))
-        words = [text for row in clean for text in row.values()]
-        pieces = scratch.build_tokenizer(words, 185)
-        scratch.build_model(scratch.SIZES["tiny"], pieces, seed).save_pretrained(out / "pieces")
-        pieces.save_pretrained(out / "pieces")
 
 
 @contextlib.contextmanager
@@ -102,10 +108,11 @@ def logged(place: Path) -> Any:
 def train(arm: Arm, out: Path, seed: int) -> dict[str, Any]:
     """Trains and measures one student; one that is there already is measured alone."""
     from finetune import distill, evaluate, sft
+    from finetune._on_policy_settings import OnPolicy
     from finetune.settings import TrainConfig
 
     place = out / f"{arm.start}-{arm.rows}-{arm.name}".replace(" ", "_").replace(",", "")
-    model = {"from scratch": "scratch:tiny", "warm": str(out / f"from_scratch-{arm.rows}-SFT")}[arm.start]
+    model = {"from scratch": str(out / "base"), "warm": str(out / f"from_scratch-{arm.rows}-SFT")}[arm.start]
     if arm.loss == "uld":
         model = str(out / "pieces")
     with logged(place):
@@ -115,7 +122,7 @@ def train(arm: Arm, out: Path, seed: int) -> dict[str, Any]:
                 sft.run(config)
             else:
                 known = {"offline": str(out / f"cache-{arm.rows}")} if arm.loss == "top_k" else {"teachers": (str(out / "teacher"),)}
-                options = distill.DistillConfig(loss=arm.loss, on_policy=arm.on_policy, new_tokens=40, **known)
+                options = distill.DistillConfig(loss=arm.loss, on_policy=OnPolicy(share=arm.on_policy, new_tokens=40), **known)
                 distill.run(config, distill=options)
         test = evaluate.EvaluateConfig(data=str(out / "test.jsonl"), model=str(place), output=place, max_new_tokens=64, batch=150)
         found = evaluate.run(test)

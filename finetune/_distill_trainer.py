@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,8 @@ from transformers.trainer_callback import ExportableState, TrainerCallback
 from trl import SFTTrainer
 
 from finetune._hidden import expose_hidden, head_of
+from finetune._on_policy import Writer, corrupted, worst
+from finetune._on_policy_settings import OnPolicy
 from finetune._whitebox import label_losses
 from finetune.losses._crossing import CrossLoss
 from finetune.losses._fused import fused
@@ -21,21 +23,6 @@ from finetune.losses.forward_kl import ForwardKl
 from finetune.losses.taid import Taid, TaidSchedule
 from finetune.offline import rows_of
 from finetune.tokens import IGNORED, fingerprint
-
-
-@dataclass(frozen=True, kw_only=True)
-class OnPolicy:
-    """The student's own texts.
-
-    Attributes:
-        share: of optimiser steps (0 to 1) that train on what the student writes to the prompts.
-        new_tokens: longest text.
-        temperature: of its sampling.
-    """
-
-    share: float = 0.0
-    new_tokens: int = 128
-    temperature: float = 1.0
 
 
 class Interpolation(TrainerCallback, ExportableState):  # type: ignore[misc]
@@ -82,6 +69,7 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         super().__init__(**options)
         self.kd_loss, self.teacher, self.likelihood, self.strength, self.size = loss, teacher, likelihood, strength, size
         self.on_policy, self.trust = on_policy or OnPolicy(), trust or {}
+        self._kept: list[dict[str, Any]] = []
         if isinstance(loss, Taid):
             self.args.restore_callback_states_from_checkpoint = True
             self.add_callback(Interpolation({"steps": 1, "start": loss.t}))
@@ -90,11 +78,15 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         """The batches of an optimiser step; where it is on-policy, with the student's texts, which are then counted too."""
         self._interpolate()
         samples, count = super().get_batch_samples(epoch_iterator, num_batches, device)
-        chance = random.Random(f"{self.args.seed}/{self.state.global_step}").random()
-        if samples and chance < self.on_policy.share:
+        kind = self.on_policy.kind(self.args.seed, self.state.global_step, self.state.max_steps)
+        if not samples or kind == "rows" or (kind == "replay" and not self._kept):
+            return samples, count
+        if kind == "write":
             samples = [self._written(batch) for batch in samples]
-            count = self._get_num_items_in_batch(samples, device)
-        return samples, count
+        else:
+            draw = random.Random(f"replay/{self.args.seed}/{self.state.global_step}")
+            samples = [draw.choice(self._kept) for _ in samples]
+        return samples, self._get_num_items_in_batch(samples, device)
 
     def _interpolate(self) -> None:
         """Moves TAID's t by the loss of the last optimiser step, over all its batches and processes."""
@@ -111,32 +103,26 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         return next((part for part in self.callback_handler.callbacks if isinstance(part, Interpolation)), None)
 
     def _written(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """The batch with what the student writes to each prompt, behind it and labelled; sampled without gradient."""
-        labels = batch["labels"]
-        prompts = [row[: int((learnt != IGNORED).int().argmax())] for row, learnt in zip(batch["input_ids"], labels, strict=True)]
-        pad, end = self.processing_class.pad_token_id, self.processing_class.eos_token_id
-        width = max(1, *(len(prompt) for prompt in prompts))
-        ids = torch.stack([torch.nn.functional.pad(p, (width - len(p), 0), value=pad) for p in prompts]).to(self.args.device)
-        mask = torch.stack([torch.arange(width) >= width - len(p) for p in prompts]).long().to(self.args.device)
+        """The student's texts to the batch's prompts, kept for later where they are replayed."""
         model = self.accelerator.unwrap_model(self.model)
-        was, cache = model.training, model.config.use_cache
-        model.eval()
+        differs = self._worst if self.on_policy.correct else None
+        made = Writer(model, self.processing_class, self.on_policy).write(batch, differs)
+        if self.on_policy.replay:
+            self._kept = [*self._kept, made][-self.on_policy.replay :]
+        return made
+
+    def _worst(self, batch: dict[str, Any]) -> tuple[Any, Any]:
+        """Where each text goes most wrong, and what the teacher would have said there."""
+        batch = {name: value.to(self.args.device) for name, value in batch.items()}
         with torch.no_grad():
-            out = model.generate(
-                input_ids=ids, attention_mask=mask, max_new_tokens=self.on_policy.new_tokens, do_sample=True, top_k=0, use_cache=True,
-                temperature=self.on_policy.temperature, pad_token_id=pad, eos_token_id=end,
-            )[:, width:].cpu()  # fmt: skip
-        model.train(was)
-        model.config.use_cache = cache
-        rows = [torch.cat([prompt.cpu(), _until(said, end)]) for prompt, said in zip(prompts, out, strict=True)]
-        length = max(map(len, rows))
-        whole = torch.stack([torch.nn.functional.pad(row, (0, length - len(row)), value=pad) for row in rows])
-        real = torch.stack([torch.arange(length) < len(row) for row in rows])
-        learnt = torch.stack([torch.arange(length) >= len(prompt) for prompt in prompts]) & real
-        return {"input_ids": whole, "attention_mask": real.long(), "labels": whole.masked_fill(~learnt, IGNORED)}
+            model = self.accelerator.unwrap_model(self.model)
+            hidden = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], hidden_only=True)[:, :-1]
+            return worst(hidden, head_of(model, self.size), self.teacher.says(batch), batch["labels"][:, 1:])
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         """The sum over this batch's tokens, divided by those of the whole step on all processes."""
+        if self.on_policy.corrupt and model.training:
+            inputs = {**inputs, "input_ids": self._corrupted(model, inputs)}
         kept = {name: value for name, value in inputs.items() if name != "labels"}
         hidden = model(**kept, hidden_only=True)[:, :-1]
         divisor = None if num_items_in_batch is None else float(num_items_in_batch)
@@ -147,6 +133,12 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         if divisor is not None and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes
         return (loss, {"hidden": hidden}) if return_outputs else loss
+
+    def _corrupted(self, model: Any, inputs: Mapping[str, Any]) -> Any:
+        with torch.no_grad():
+            hidden = model(**{name: value for name, value in inputs.items() if name != "labels"}, hidden_only=True)[:, :-1]
+        head = head_of(self.accelerator.unwrap_model(model), self.size)
+        return corrupted(inputs, hidden, head, self.on_policy.corrupt, f"{self.args.seed}/{self.state.global_step}")
 
     def _trusted(self, inputs: Mapping[str, Any]) -> Any:
         """[B, T] how much the teacher counts at each shifted token; None where it counts alike everywhere."""
@@ -201,9 +193,3 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         weights = loss.reweighed(label_losses(say, labels), mask)
         total, _ = fused(loss, hidden, head, say, weights, labels=known, strength=self.strength, trust=trust, denominator=len(mask))
         return total / self._parts(divisor)
-
-
-def _until(said: Any, end: int | None) -> Any:
-    """A text with its end token, without the padding behind it."""
-    found = (said == end).nonzero()
-    return said[: int(found[0, 0]) + 1] if len(found) else said

@@ -105,6 +105,14 @@ def fade(ctx: click.Context, /, stages: str, **options: Any) -> None:
 @click.option("--on-policy", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Share of steps on the student's own texts.")
 @click.option("--new-tokens", type=click.IntRange(1), default=128, show_default=True, help="Longest such text.")
 @click.option("--sampling-temperature", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True, help="Of such texts.")
+@click.option(
+    "--schedule", type=click.Choice(["constant", "decreasing", "increasing"]), default="constant", show_default=True, help="Of the share."
+)
+@click.option("--replay", type=click.IntRange(0), default=0, show_default=True, help="Batches of such texts kept, and trained on again.")
+@click.option("--correct", is_flag=True, help="The teacher corrects the worst token of such a text, and the student writes on.")
+@click.option(
+    "--corrupt", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Share of tokens read as the student would write them."
+)
 @click.option("--teacher-weights", "weights", default="", metavar="W,W,...", help="Of several teachers.")
 @click.option(
     "--weigh", type=click.Choice(["fixed", "agreement"]), default="fixed", show_default=True, help="Several teachers, row by row."
@@ -115,11 +123,16 @@ def fade(ctx: click.Context, /, stages: str, **options: Any) -> None:
 def distill(ctx: click.Context, /, teachers: tuple[str, ...], loss: str | None, weights: str, **options: Any) -> None:
     """A student learns an open teacher's probabilities; the logits of neither are ever held."""
     need("trl")
+    from finetune._on_policy_settings import OnPolicy  # noqa: PLC0415
     from finetune.distill import DistillConfig  # noqa: PLC0415
 
+    own = {name: options.pop(name) for name in ("schedule", "replay", "new_tokens", "correct", "corrupt")}
+    own |= {"share": options.pop("on_policy"), "temperature": options.pop("sampling_temperature")}
     shared = {name: options.pop(name) for name in ("data", "model", "output", "config", "lora")}
     chosen = loss or ("top_k" if options["offline"] else "forward_kl")
-    made = DistillConfig(teachers=teachers, loss=chosen, weights=tuple(float(w) for w in weights.split(",") if w), **options)
+    made = DistillConfig(
+        teachers=teachers, loss=chosen, weights=tuple(float(w) for w in weights.split(",") if w), on_policy=OnPolicy(**own), **options
+    )
     train("distill", ctx, more={"distill": made}, **shared)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from finetune import rows, scratch, student
+from finetune._on_policy_settings import OnPolicy
 from finetune.settings import TrainConfig, peft_config, trainer_config
 from finetune.tokens import tokenised, vocabulary_digest
 from synth import registry
@@ -25,9 +26,7 @@ class DistillConfig:
         loss: of finetune.losses, NAME[:key=value,...].
         likelihood: weight of the cross-entropy to the rows' own tokens.
         strength: weight of the loss.
-        on_policy: share of steps on the student's own texts.
-        new_tokens: longest such text.
-        sampling_temperature: of its sampling.
+        on_policy: the student's own texts in training; see `_on_policy.OnPolicy`.
         weights: of several teachers.
         weigh: `fixed`, or `agreement`: each teacher weighs, row by row, as much as it believes the row.
         teacher_dtype: of the teachers' weights, such as bfloat16.
@@ -39,9 +38,7 @@ class DistillConfig:
     loss: str = "forward_kl"
     likelihood: float = 0.0
     strength: float = 1.0
-    on_policy: float = 0.0
-    new_tokens: int = 128
-    sampling_temperature: float = 1.0
+    on_policy: OnPolicy = field(default_factory=OnPolicy)
     weights: tuple[float, ...] = ()
     weigh: str = "fixed"
     teacher_dtype: str | None = None
@@ -67,9 +64,11 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> dict[str, Any]:
     data = rows.sft_rows(config.data)
     from trl import SFTConfig  # noqa: PLC0415 - 8 s of imports
 
-    from finetune._distill_trainer import DistillTrainer, OnPolicy  # noqa: PLC0415
+    from finetune._distill_trainer import DistillTrainer  # noqa: PLC0415
 
     args = trainer_config(SFTConfig, config)
+    if args.packing and (distill.on_policy.share or distill.on_policy.corrupt):
+        raise WrongUse("--packing", "with --on-policy or --corrupt", "rows one by one", "Leave one of them out.")
     model, tokenizer = open_student(config, distill, data, args.seed)
     made = tokenised(data, tokenizer, args.max_length)
     teacher = _teacher(distill, tokenizer, args.device)
@@ -83,7 +82,7 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> dict[str, Any]:
         teacher=teacher,
         likelihood=distill.likelihood,
         strength=distill.strength,
-        on_policy=OnPolicy(share=distill.on_policy, new_tokens=distill.new_tokens, temperature=distill.sampling_temperature),
+        on_policy=distill.on_policy,
         trust=_trust(config.data, made),
         size=len(tokenizer),
     )
@@ -121,9 +120,12 @@ def _checked(distill: DistillConfig) -> Any:
         raise WrongUse(
             f"--loss {distill.loss}", f"{len(distill.teachers)} teachers", "one --teacher", "Distil from them one after the other."
         )
-    if distill.offline and (distill.on_policy or loss.reweighs):
+    own = distill.on_policy
+    if distill.offline and (own.share or own.corrupt or loss.reweighs):
         todo = "Give a --teacher that can be asked about new texts."
-        raise WrongUse("--offline", f"--on-policy {distill.on_policy}, --loss {distill.loss}", "the rows that were taught", todo)
+        raise WrongUse("--offline", f"--on-policy {own.share}, --corrupt {own.corrupt}, {distill.loss}", "the rows that were taught", todo)
+    if isinstance(loss, CrossLoss) and (own.correct or own.corrupt):
+        raise WrongUse("--correct, --corrupt", f"with {distill.loss}", "a teacher of the student's tokenizer", "Leave them out.")
     if loss.reweighs and distill.likelihood:
         raise WrongUse("--likelihood", f"with {distill.loss}, which weighs tokens itself", "0", "Leave it out.")
     return loss
