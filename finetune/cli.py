@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
-from finetune.options import flags, need, pair, train, train_options
+from finetune.options import EXTRA, flags, need, pair, train, train_options
+from finetune.whitebox_commands import codistill, distill, teach
 from synth.command_group import CommandGroup, say
 from synth.errors import WrongUse
-
-_EXTRA = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,7 +20,7 @@ def main() -> None:
     """Train and evaluate small students on rows that synth writes. Any field of the TRL config is a flag."""
 
 
-@main.command(context_settings=_EXTRA)
+@main.command(context_settings=EXTRA)
 @train_options
 @click.option(
     "--coefficients", default="", metavar="TASK=C,...", help="Of the tasks of multitask rows; equal shares of 1 where none are given."
@@ -43,7 +42,7 @@ def sft(ctx: click.Context, /, coefficients: str, **options: Any) -> None:
     train("sft", ctx, more={"coefficients": given, **more}, **options)
 
 
-@main.command(context_settings=_EXTRA)
+@main.command(context_settings=EXTRA)
 @train_options
 @click.option("--r", type=click.IntRange(1), default=8, show_default=True, help="Rank of both adapters.")
 @click.option("--alpha", type=float, default=16.0, show_default=True, help="Their scale is alpha / r.")
@@ -56,7 +55,7 @@ def nat(ctx: click.Context, /, r: int, alpha: float, targets: str, **options: An
     train("nat", ctx, more={"nat": NatConfig(r=r, alpha=alpha, targets=tuple(targets.split(",")))}, **options)
 
 
-@main.command(context_settings=_EXTRA)
+@main.command(context_settings=EXTRA)
 @train_options
 @click.option("--margin", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Nats, times the pair's own `margin`.")
 @click.option("--normalise", is_flag=True, help="Likelihoods a token, not of whole texts.")
@@ -71,7 +70,7 @@ def rank(ctx: click.Context, /, **options: Any) -> None:
 def _preference(method: str, about: str) -> None:
     """One command a method, all of them `finetune.dpo`."""
 
-    @main.command(name=method, context_settings=_EXTRA, help=about)
+    @main.command(name=method, context_settings=EXTRA, help=about)
     @train_options
     @click.pass_context
     def command(ctx: click.Context, /, **options: Any) -> None:
@@ -84,7 +83,7 @@ _preference("cpo", "Without a reference model; --loss-type simpo --cpo-alpha 0 i
 _preference("orpo", "Likelihood and odds ratio in one loss, without a reference model.")
 
 
-@main.command(context_settings=_EXTRA)
+@main.command(context_settings=EXTRA)
 @train_options
 @click.option(
     "--stages", default="1,0.667,0.333,0", show_default=True, metavar="S,S,...,0", help="Share of the context that each stage sees."
@@ -95,75 +94,7 @@ def fade(ctx: click.Context, /, stages: str, **options: Any) -> None:
     train("fade", ctx, more={"stages": [float(share) for share in stages.split(",")]}, **options)
 
 
-@main.command(context_settings=_EXTRA)
-@train_options
-@click.option("--teacher", "teachers", multiple=True, metavar="M", help="An open model with the student's tokenizer; several are averaged.")
-@click.option("--offline", metavar="DIR", help="Instead: what `finetune teach` wrote.")
-@click.option("--loss", metavar="NAME[:key=value,...]", help="Of finetune.losses; forward_kl, and top_k for --offline.")
-@click.option("--likelihood", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Weight of the rows' own tokens.")
-@click.option("--strength", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Weight of the loss.")
-@click.option("--on-policy", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Share of steps on the student's own texts.")
-@click.option("--new-tokens", type=click.IntRange(1), default=128, show_default=True, help="Longest such text.")
-@click.option("--sampling-temperature", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True, help="Of such texts.")
-@click.option(
-    "--schedule", type=click.Choice(["constant", "decreasing", "increasing"]), default="constant", show_default=True, help="Of the share."
-)
-@click.option("--replay", type=click.IntRange(0), default=0, show_default=True, help="Batches of such texts kept, and trained on again.")
-@click.option("--correct", is_flag=True, help="The teacher corrects the worst token of such a text, and the student writes on.")
-@click.option(
-    "--corrupt", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Share of tokens read as the student would write them."
-)
-@click.option("--teacher-weights", "weights", default="", metavar="W,W,...", help="Of several teachers.")
-@click.option(
-    "--weigh", type=click.Choice(["fixed", "agreement"]), default="fixed", show_default=True, help="Several teachers, row by row."
-)
-@click.option("--teacher-dtype", metavar="DTYPE", help="Such as bfloat16.")
-@click.option("--teacher-device", metavar="DEVICE", help="Such as cuda:1.")
-@click.pass_context
-def distill(ctx: click.Context, /, teachers: tuple[str, ...], loss: str | None, weights: str, **options: Any) -> None:
-    """A student learns an open teacher's probabilities; the logits of neither are ever held."""
-    need("trl")
-    from finetune._on_policy_settings import OnPolicy  # noqa: PLC0415
-    from finetune.distill import DistillConfig  # noqa: PLC0415
-
-    own = {name: options.pop(name) for name in ("schedule", "replay", "new_tokens", "correct", "corrupt")}
-    own |= {"share": options.pop("on_policy"), "temperature": options.pop("sampling_temperature")}
-    shared = {name: options.pop(name) for name in ("data", "model", "output", "config", "lora")}
-    chosen = loss or ("top_k" if options["offline"] else "forward_kl")
-    made = DistillConfig(
-        teachers=teachers, loss=chosen, weights=tuple(float(w) for w in weights.split(",") if w), on_policy=OnPolicy(**own), **options
-    )
-    train("distill", ctx, more={"distill": made}, **shared)
-
-
-@main.command()
-@click.option("--data", required=True, metavar="DIR", help="Rows, as for sft; with --replies a run folder.")
-@click.option("--teacher", metavar="M", help="An open model.")
-@click.option("--replies", metavar="FILE", help="Instead: what `synth journal RUN --output FILE` wrote, with top_logprobs.")
-@click.option("--student", "learner", metavar="M", help="For --replies: whose tokenizer counts.")
-@click.option("--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="The cache; the same again goes on.")
-@click.option("--k", type=click.IntRange(1), default=64, show_default=True, help="Likeliest tokens to keep.")
-@click.option("--max-length", "most", type=click.IntRange(2), default=1024, show_default=True, help="Of a row, as the training has it.")
-@click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Rows side by side.")
-def teach(data: str, teacher: str | None, output: Path, *, replies: str | None, learner: str | None, **options: Any) -> None:
-    """Write a teacher's likeliest tokens with their log-probabilities once, for `distill --offline`."""
-    need("trl")
-    if bool(teacher) == bool(replies) or bool(replies) != bool(learner):
-        raise WrongUse("teach", f"--teacher {teacher}, --replies {replies}, --student {learner}", "a teacher, or replies and a student", "")
-    if replies and learner:
-        from finetune.graybox import teach as write_replies  # noqa: PLC0415
-
-        facts = write_replies(data, replies, learner, output, most=options["most"])
-        known = f"{facts['known']:,} of {facts['tokens']:,} tokens known"
-        say(f"teach: {facts['taught']:,} of {facts['rows']:,} rows, {known} -> {output}")
-        return
-    from finetune.distill import teach as write  # noqa: PLC0415
-
-    found = write(data, str(teacher), output, **options)
-    say(f"teach: {found['taught']:,} of {found['rows']:,} rows now, {found['bytes']:,} bytes in all -> {output}")
-
-
-@main.command(context_settings=_EXTRA)
+@main.command(context_settings=EXTRA)
 @train_options
 @click.option("--by", required=True, metavar="COLUMN", help="Of numbers (difficulty) or names (teacher); meta.teacher looks inside meta.")
 @click.option("--bins", type=click.IntRange(2), default=3, show_default=True, help="Stages of equal size, for numbers.")
@@ -177,7 +108,7 @@ def curriculum(ctx: click.Context, /, order: str, **options: Any) -> None:
     train("curriculum", ctx, more={**more, "order": [name for name in order.split(",") if name]}, **options)
 
 
-@main.command(context_settings=_EXTRA)
+@main.command(context_settings=EXTRA)
 @train_options
 @click.option("--first", default="question", show_default=True, help="Column of the first text.")
 @click.option("--second", default="rationale,answer", show_default=True, help="Columns of the second text, joined by a space.")
@@ -191,7 +122,7 @@ def critic(ctx: click.Context, /, **options: Any) -> None:
     train("critic", ctx, more={name: options.pop(name) for name in names}, **options)
 
 
-@main.command(context_settings=_EXTRA)
+@main.command(context_settings=EXTRA)
 @click.option(
     "--data", "sources", multiple=True, required=True, metavar="FILE=SHARE", help="Rows and their share; with --search files alone."
 )
@@ -226,7 +157,7 @@ def mix(ctx: click.Context, /, *, sources: tuple[str, ...], output: Path, key: s
         say(f"share {found['share']:g}: {found['rows']:,} rows, exact match {match['share']:.3f} {interval}")
 
 
-@main.command(context_settings=_EXTRA)
+@main.command(context_settings=EXTRA)
 @click.option("--seeds", required=True, metavar="FILE", help="Questions with their right answers.")
 @click.option("--held-out", required=True, metavar="FILE", help="Rows to measure on, none of them a seed.")
 @click.option("--model", required=True, metavar="M", help="The base that every round trains anew.")
@@ -284,6 +215,10 @@ def evaluate(**options: Any) -> None:
     if info["tainted"]:
         say(f"tainted: the teacher of this student may have seen {', '.join(info['tainted'])}; measure on other data too", err=True)
     say(f"{info['unreadable']:,} of {info['rows']:,} replies unreadable")
+
+
+for _command in (distill, codistill, teach):
+    main.add_command(_command)
 
 
 if __name__ == "__main__":

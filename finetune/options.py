@@ -14,6 +14,9 @@ from synth.command_group import say
 from synth.errors import WrongUse
 from synth.registry import scalar
 
+# Commands that hand unknown flags on to the trainer's configuration.
+EXTRA = {"ignore_unknown_options": True, "allow_extra_args": True}
+
 
 def train_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--data, --model, --output, --config and --lora."""

@@ -205,7 +205,7 @@ class _Dense(torch.autograd.Function):  # type: ignore[misc]
         flat, other = (x.detach().reshape(-1, x.shape[-1]) for x in (student, teacher))
         one = side(lambda at: flat[at].to(dtype), [[g[0] for g in row] for row in groups], student.shape[1], labels, flat.device)
         two = side(lambda at: other[at].to(dtype), [[g[1] for g in row] for row in groups], teacher.shape[1], teacher_labels, flat.device)
-        gradient = torch.zeros(flat.shape, dtype=dtype, device=flat.device) if student.requires_grad else None
+        gradient = torch.zeros(flat.shape, dtype=dtype, device=flat.device) if ctx.needs_input_grad[0] else None
         sink = None if gradient is None else lambda at, slope: gradient.index_add_(0, at, slope)
         total = crossing(loss, one, two, weights_of(groups, denominator, flat, dtype), sink)
         ctx.save_for_backward(gradient)

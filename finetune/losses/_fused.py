@@ -113,7 +113,7 @@ class _Fused(torch.autograd.Function):  # type: ignore[misc]
         weights = mask.reshape(-1).to(dtype)
         places = weights.nonzero()[:, 0]
         divisor = float(denominator) if denominator is not None else float(max(1, len(places)))
-        grads = Gradients(flat, weight, bias, dtype)
+        grads = Gradients((flat, weight, bias), ctx.needs_input_grad, dtype)
         total, alone = (torch.zeros((), dtype=torch.float64, device=flat.device) for _ in range(2))
         for part in places.split(rows or max(64, NUMBERS // len(weight))):
             tile, scales = flat[part], weights[part] / divisor
@@ -164,10 +164,12 @@ def _taught(loss: TokenLoss, said: Any, size: int) -> Any:
 class Gradients:
     """Sums in fp32 of what hidden states, head and bias get; None for what is frozen."""
 
-    def __init__(self, flat: Any, weight: Any, bias: Any, dtype: torch.dtype) -> None:
-        self.hidden = torch.zeros(flat.shape, dtype=dtype, device=flat.device) if flat.requires_grad else None
-        self.weight = torch.zeros(weight.shape, dtype=dtype, device=weight.device) if weight.requires_grad else None
-        self.bias = torch.zeros(bias.shape, dtype=dtype, device=bias.device) if bias is not None and bias.requires_grad else None
+    def __init__(self, inputs: tuple[Any, Any, Any], needed: tuple[bool, ...], dtype: torch.dtype) -> None:
+        # What autograd says is needed: within a forward pass a reshaped copy no longer knows that it came of something that learns.
+        self.hidden, self.weight, self.bias = (
+            torch.zeros(value.shape, dtype=dtype, device=value.device) if need and value is not None else None
+            for value, need in zip(inputs, needed[:3], strict=True)
+        )
 
     def add(self, places: Any, tile: Any, slope: Any, head: Head) -> None:
         """A tile's part; places may come again."""

@@ -43,7 +43,7 @@ class _Fused(torch.autograd.Function):  # type: ignore[misc]
     def forward(ctx: Any, hidden: Any, weight: Any, bias: Any, given: Any) -> Any:
         head, loss, (say, length, teacher_labels), groups, labels, strength, denominator = given
         flat, dtype = hidden.detach().reshape(-1, hidden.shape[-1]), precise(hidden.dtype)
-        grads = Gradients(hidden.reshape(-1, hidden.shape[-1]), weight, bias, dtype)
+        grads = Gradients((flat, weight, bias), ctx.needs_input_grad, dtype)
         ours = [[group[0] for group in row] for row in groups]
         theirs = [[group[1] for group in row] for row in groups]
         one = side(lambda at: head.logits(flat[at]), ours, hidden.shape[1], labels, flat.device)

@@ -157,7 +157,7 @@ class _Dense(torch.autograd.Function):  # type: ignore[misc]
         weights = mask.reshape(-1).to(dtype)
         places = weights.nonzero()[:, 0]
         divisor = float(denominator) if denominator is not None else float(max(1, len(places)))
-        gradient = torch.zeros_like(flat) if student.requires_grad else None
+        gradient = torch.zeros_like(flat) if ctx.needs_input_grad[0] else None
         total = torch.zeros((), dtype=torch.float64, device=student.device)
         for part in places.split(ROWS):
             zs, zt = (z[part].to(dtype).div_(loss.temperature) for z in (flat, other))

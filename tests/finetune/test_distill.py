@@ -84,6 +84,45 @@ def test_a_step_has_the_loss_of_brute_force_in_any_batches(made, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("loss", ["forward_kl", "uld"])
+def test_every_weight_moves_as_brute_force_moves_it(made, tmp_path, loss):
+    """One step of plain gradient descent through the trainer, and by whole logits and autograd."""
+    from finetune import rows
+    from finetune.student import load_student
+
+    words = [
+        "--data",
+        made / "run",
+        "--model",
+        made / "student",
+        "--teacher",
+        made / "teacher",
+        "--loss",
+        loss,
+        "--output",
+        tmp_path / "s",
+        *QUIET,
+    ]
+    plain = ["--max-steps", 1, "--optim", "sgd", "--learning-rate", "0.5", "--max-grad-norm", 0, "--lr-scheduler-type", "constant"]
+    code, said = finetune("distill", *words, *plain, "--gradient-accumulation-steps", 4)
+    assert code == 0, said
+    (student, tokenizer), (teacher, _), (moved, _) = (
+        load_student(str(place)) for place in (made / "student", made / "teacher", tmp_path / "s")
+    )
+    values = []
+    for row in tokenised(rows.sft_rows(made / "run"), tokenizer):
+        ids, learnt = torch.tensor([row["input_ids"]]), torch.tensor(row["labels"][1:]) != -100
+        ls, lt = (model(ids).logits[0, :-1][learnt][:, : len(tokenizer)].log_softmax(-1) for model in (student, teacher))
+        lt = lt.detach()
+        distance = lambda a, b: (a.exp().sort(dim=-1).values - b.exp().sort(dim=-1).values).abs().sum(-1)  # noqa: E731
+        values.append(forward_kl(ls, lt) if loss == "forward_kl" else distance(ls, lt).mean()[None])
+    torch.cat(values).mean().backward()
+    for (name, one), two in zip(student.named_parameters(), moved.parameters(), strict=True):
+        assert float(one.grad.norm()) > 0, name
+        assert torch.allclose(one.detach() - 0.5 * one.grad, two, atol=2e-5), name
+
+
+@pytest.mark.slow
 def test_the_likelihood_is_added(made, tmp_path):
     more = ["--teacher", made / "teacher", "--gradient-accumulation-steps", 4]
     both = loss_of(made, tmp_path / "s", *more, "--likelihood", "0.5", "--strength", "0.25")

@@ -89,6 +89,16 @@ def test_bf16_inputs_give_the_gradient_of_float64_and_nothing_negative(name, noi
         assert (one.double() - two.to(torch.bfloat16).double()).norm() <= 1e-3 * two.norm() + 0.1 * (two - two.bfloat16()).norm()
 
 
+def test_states_cut_out_of_longer_ones_get_their_gradient():
+    hidden, head, teacher, mask, labels = setting(6)
+    longer = torch.cat([hidden.detach(), hidden.detach()[:, :1]], dim=1).requires_grad_()
+    one, _ = fused(made("forward_kl"), longer[:, :-1], head, given_logits(teacher), mask, labels=labels)
+    two, _ = fused(made("forward_kl"), hidden, head, given_logits(teacher), mask, labels=labels)
+    (mine,), (true,) = torch.autograd.grad(one, longer), torch.autograd.grad(two, hidden)
+    assert true.abs().max() > 0
+    assert torch.allclose(mine[:, :-1], true)
+
+
 def test_short_heads_are_projected_in_fp32():
     torch.manual_seed(1)
     rows, table = torch.randn(5, 64).bfloat16(), torch.randn(40_000, 64).bfloat16()
