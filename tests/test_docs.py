@@ -29,8 +29,8 @@ def test_docstring_examples_run(name):
     assert failed == 0
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language, text=README):
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 def test_readme_python_blocks_run(tmp_path, monkeypatch):
@@ -39,6 +39,16 @@ def test_readme_python_blocks_run(tmp_path, monkeypatch):
     assert len(found) >= 2
     for block in found:
         exec(compile(block, "README.md", "exec"), {"__name__": "readme"})  # noqa: S102 - our own words
+
+
+def test_the_page_of_losses_names_every_loss_and_its_example_runs():
+    page = (ROOT / "docs" / "losses.md").read_text()
+    for name in registry.names("finetune.losses"):
+        assert f"`{name}`" in page, name
+    for block in blocks("python", page):
+        exec(compile(block, "docs/losses.md", "exec"), {"__name__": "losses"})  # noqa: S102 - our own words
+    assert re.search(r"Twenty-seven losses", README)
+    assert len(registry.names("finetune.losses")) == 27
 
 
 @pytest.mark.slow
@@ -128,7 +138,7 @@ def test_the_table_of_systems_names_what_is_there():
     text = (ROOT / "docs" / "systems.md").read_text()
     rows = [line for line in text.splitlines() if line.startswith("| ") and "---" not in line][1:]
     assert len(rows) >= 30
-    parts = {*pack_names(), *registry.names("synth.filters"), *registry.names("synth.datasets")}
+    parts = {*pack_names(), *(name for room in ("synth.filters", "synth.datasets", "finetune.losses") for name in registry.names(room))}
     words = {"finetune", "draws", "retrieve", "weight", "task"}
     for name in re.findall(r"`([a-z0-9_]+)`", text):
         assert name in parts | words | {"kto", "orpo", "dpo"}, name
