@@ -62,6 +62,8 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> dict[str, Any]:
     """
     loss = _checked(distill)
     data = rows.sft_rows(config.data)
+    if student.is_seq2seq(config.model):
+        return _seq2seq(config, distill, data, loss)
     from trl import SFTConfig  # noqa: PLC0415 - 8 s of imports
 
     from finetune._distill_trainer import DistillTrainer  # noqa: PLC0415
@@ -90,6 +92,35 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> dict[str, Any]:
     info = {**info, "loss_function": distill.loss, "teachers": list(distill.teachers) or [distill.offline]}
     (config.output / "train.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
     return info
+
+
+def _seq2seq(config: TrainConfig, distill: DistillConfig, data: Any, loss: Any) -> dict[str, Any]:
+    """The same for an encoder-decoder, which learns of one decoder and of nothing else."""
+    from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainingArguments  # noqa: PLC0415 - 8 s of imports
+
+    from finetune._seq2seq_distill import Seq2SeqDistillTrainer  # noqa: PLC0415
+    from finetune._whitebox import ModelTeacher  # noqa: PLC0415
+
+    plain = len(distill.teachers) == 1 and distill.on_policy == OnPolicy() and loss.same_tokenizer and not loss.reweighs and not config.lora
+    if not plain or type(loss).__name__ == "Taid":
+        todo = "Give one --teacher with the student's tokenizer and another loss, without on-policy options and --lora."
+        raise WrongUse(f"--model {config.model}", "an encoder-decoder with options that it does not take", "one decoder as teacher", todo)
+    rows.columns(data, ("prompt", "completion"), config.data)
+    args = trainer_config(Seq2SeqTrainingArguments, config)
+    model, tokenizer = open_student(config, distill, data, args.seed)
+    trainer = Seq2SeqDistillTrainer(
+        model=model,
+        args=args,
+        train_dataset=student.sides(data, tokenizer),
+        processing_class=tokenizer,
+        data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
+        loss=loss,
+        teacher=ModelTeacher(distill.teachers[0], tokenizer, device=distill.teacher_device or args.device, dtype=distill.teacher_dtype),
+        likelihood=distill.likelihood,
+        strength=distill.strength,
+        size=len(tokenizer),
+    )
+    return student.train_and_keep(trainer, tokenizer, config, len(data))
 
 
 def open_student(config: TrainConfig, distill: DistillConfig, data: Any, seed: int) -> tuple[Any, Any]:

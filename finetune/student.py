@@ -92,7 +92,11 @@ def is_seq2seq(model: str) -> bool:
 
 
 def sides(data: Any, tokenizer: Any) -> list[dict[str, Any]]:
-    """`input_ids` of each prompt and `labels` of each completion, which ends with the end token; long ones lose their ends."""
+    """`input_ids` of each prompt and `labels` of each completion, which ends with the end token; long ones lose their ends.
+
+    From here on the tokenizer pads behind a text: a decoder that reads labels has no mask for padding before them.
+    """
+    tokenizer.padding_side = "right"
     limit, end = min(tokenizer.model_max_length, MOST_TOKENS), tokenizer.eos_token_id
 
     def labels(text: str) -> list[int]:

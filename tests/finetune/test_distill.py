@@ -268,6 +268,36 @@ def test_ends_of_tokens_by_offsets_and_by_decoding():
 
 
 @pytest.mark.slow
+def test_an_encoder_decoder_learns_of_a_decoder(made, tmp_path):
+    from finetune import rows
+    from finetune.student import load_student, sides
+
+    teacher, tokenizer = load_student(str(made / "teacher"))
+    t5, _ = scratch.build("scratch:t5-tiny", [], 0, tokenizer=tokenizer)
+    t5.save_pretrained(tmp_path / "t5")
+    tokenizer.save_pretrained(tmp_path / "t5")
+    values = []
+    data = rows.sft_rows(made / "run")
+    for row in sides(data, tokenizer):
+        labels = torch.tensor([row["labels"]])
+        with torch.no_grad():
+            ls = t5(input_ids=torch.tensor([row["input_ids"]]), labels=labels).logits[0].double().log_softmax(-1)
+            whole = torch.tensor([[*row["input_ids"], *row["labels"]]])
+            lt = teacher(whole).logits[0, len(row["input_ids"]) - 1 : -1][:, : len(tokenizer)].double().log_softmax(-1)
+        values.append(forward_kl(ls, lt))
+    wanted = float(torch.cat(values).mean())
+    words = ["--data", made / "run", "--model", tmp_path / "t5", "--teacher", made / "teacher", "--output", tmp_path / "s", *QUIET]
+    for batches in (["--gradient-accumulation-steps", 4], ["--per-device-train-batch-size", 16]):
+        code, said = finetune("distill", *words, *STILL, *batches)
+        assert code == 0, said
+        assert json.loads((tmp_path / "s" / "train.json").read_text())["loss"] == pytest.approx(wanted, rel=1e-4)
+    code, said = finetune("distill", *words, "--max-steps", 20, "--learning-rate", "5e-3", "--likelihood", "0.5")
+    assert code == 0, said
+    code, said = finetune("distill", *words, "--on-policy", "0.5")
+    assert code == 2
+
+
+@pytest.mark.slow
 def test_a_row_says_how_much_its_teacher_counts(made, tmp_path):
     from finetune import rows
 

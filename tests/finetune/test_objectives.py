@@ -151,3 +151,16 @@ def test_an_encoder_decoder_learns_tasks_with_coefficients_and_answers(tmp_path)
         "evaluate", "--data", tmp_path / "test.jsonl", "--model", tmp_path / "lora", "--output", tmp_path / "e2", "--limit", 4
     )
     assert code == 0, said
+
+
+def test_labels_of_an_encoder_decoder_are_padded_behind():
+    from transformers import DataCollatorForSeq2Seq
+
+    from finetune.scratch import build
+    from finetune.student import sides
+
+    model, tokenizer = build("scratch:t5-tiny", ["what is 3 ? it"], 0)
+    rows = sides([{"prompt": "what ?", "completion": "3"}, {"prompt": "what is 3 ?", "completion": "it is 3"}], tokenizer)
+    batch = DataCollatorForSeq2Seq(tokenizer, model=model)(rows)
+    assert batch["labels"][0].tolist() == [*rows[0]["labels"], -100, -100]
+    assert batch["attention_mask"][0].tolist() == [1, 1, 0, 0]
