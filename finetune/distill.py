@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ class DistillConfig:
         on_policy: the student's own texts in training; see `_on_policy.OnPolicy`.
         weights: of several teachers.
         weigh: `fixed`, or `agreement`: each teacher weighs, row by row, as much as it believes the row.
+        teacher_smoothing: label smoothing (0 to 1) that the teacher was trained with, if any: it is warned of where it does harm.
         teacher_dtype: of the teachers' weights, such as bfloat16.
         teacher_device: where they live; None for the student's.
     """
@@ -41,6 +43,7 @@ class DistillConfig:
     on_policy: OnPolicy = field(default_factory=OnPolicy)
     weights: tuple[float, ...] = ()
     weigh: str = "fixed"
+    teacher_smoothing: float = 0.0
     teacher_dtype: str | None = None
     teacher_device: str | None = None
 
@@ -140,6 +143,12 @@ def _checked(distill: DistillConfig) -> Any:
     from finetune.losses.base import TokenLoss  # noqa: PLC0415
 
     loss = registry.build("finetune.losses", distill.loss, "--loss")
+    if distill.teacher_smoothing > 0 and getattr(loss, "temperature", 1.0) > 1:
+        # What smoothing leaves of the likeness of classes is spread further by a high temperature (Chandrasegaran et al., 2022).
+        warnings.warn(
+            f"{distill.loss}: a teacher trained with label smoothing {distill.teacher_smoothing:g} teaches badly above temperature 1",
+            stacklevel=2,
+        )
     if bool(distill.teachers) == bool(distill.offline):
         raise WrongUse(
             "distill", f"{len(distill.teachers)} teachers, --offline {distill.offline}", "one kind", "Give --teacher, or --offline."

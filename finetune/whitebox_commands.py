@@ -34,6 +34,7 @@ from synth.errors import WrongUse
 @click.option(
     "--weigh", type=click.Choice(["fixed", "agreement"]), default="fixed", show_default=True, help="Several teachers, row by row."
 )
+@click.option("--teacher-smoothing", type=click.FloatRange(0, 1), default=0.0, help="Label smoothing that the teacher was trained with.")
 @click.option("--teacher-dtype", metavar="DTYPE", help="Such as bfloat16.")
 @click.option("--teacher-device", metavar="DEVICE", help="Such as cuda:1.")
 @click.pass_context

@@ -329,6 +329,27 @@ def test_wrong_use_is_refused(made, tmp_path, more, says):
     assert says in said
 
 
+def test_a_smoothed_teacher_at_a_high_temperature_is_warned_of():
+    from finetune.distill import DistillConfig, _checked
+
+    with pytest.warns(UserWarning, match="label smoothing 0.1"):
+        _checked(DistillConfig(teachers=("t",), loss="forward_kl:temperature=2", teacher_smoothing=0.1))
+
+
+@pytest.mark.slow
+def test_a_gated_student_teaches_a_plain_one_with_its_weights(made, tmp_path):
+    from finetune import rows
+
+    right = [{"prompt": row["prompt"], "completion": row["completion"], "label": True} for row in rows.sft_rows(made / "run")]
+    write(tmp_path / "rows.jsonl", [*right, *({**row, "completion": "#### 3", "label": False} for row in right)])
+    fast = [*QUIET, "--max-steps", 4, "--learning-rate", "1e-3"]
+    code, said = finetune("nat", "--data", tmp_path / "rows.jsonl", "--model", made / "teacher", "--output", tmp_path / "nat", *fast)
+    assert code == 0, said
+    words = ["--data", tmp_path / "nat" / "weighted.jsonl", "--model", made / "student", "--teacher", tmp_path / "nat"]
+    code, said = finetune("distill", *words, "--likelihood", "0.5", "--strength", "0.5", "--output", tmp_path / "s", *fast)
+    assert code == 0, said
+
+
 def test_the_best_of_a_teacher_are_those_of_its_logits(made):
     from finetune import rows
     from finetune._whitebox import ModelTeacher
