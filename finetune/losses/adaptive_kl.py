@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from finetune.losses.base import Divergence
+from finetune.losses.base import Divergence, require_share
 from finetune.losses.forward_kl import ForwardKl
 from finetune.losses.reverse_kl import ReverseKl
 
@@ -40,8 +40,7 @@ class AdaptiveKl(Divergence):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.head <= 1:
-            raise ValueError(f"head={self.head}; use 0 to 1")
+        require_share("head", self.head)
 
     def diverge(self, ls: Any, ps: Any, lt: Any, pt: Any) -> tuple[Any, Any]:
         """Both KLs, each with its weight."""

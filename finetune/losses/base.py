@@ -115,6 +115,22 @@ def finite_(logits: Any) -> Any:
     return logits.sub_(largest).clamp_(min=FLOOR)
 
 
+def label_logs(logits: Any, labels: Any) -> Any:
+    """[B, T] log-probability of each label under logits [B, T, V], in fp32 or better; ids below 0 are read as 0 and must be masked."""
+    found = logits.to(precise(logits.dtype)).log_softmax(dim=-1)
+    return found.gather(2, labels.long().clamp(min=0)[:, :, None])[:, :, 0]
+
+
+def require_share(name: str, value: float, *, below: bool = False) -> None:
+    """Refuses what is not 0 to 1 (0 to below 1).
+
+    Raises:
+        ValueError: with name and value.
+    """
+    if not (0 <= value < 1 if below else 0 <= value <= 1):
+        raise ValueError(f"{name}={value}; use 0 to {'below ' * below}1")
+
+
 def dot(one: Any, two: Any) -> Any:
     """[N] inner products of rows, without a product in memory."""
     return torch.einsum("nv,nv->n", one, two)

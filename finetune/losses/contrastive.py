@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from finetune.losses.base import Loss, check
+from finetune.losses.base import Loss, check, label_logs
 from finetune.losses.skew_kl import SkewKl
 from finetune.losses.skew_reverse_kl import SkewReverseKl
 
@@ -100,6 +100,6 @@ def gradual_beta(step: int, steps: int) -> float:
 def _likely(logits: Any, labels: Any, mask: Any) -> Any:
     """[B] exp of the mean log-probability of the counted labels."""
     with torch.no_grad():
-        logs = logits.detach().double().log_softmax(dim=-1).gather(2, labels.clamp(min=0)[:, :, None])[:, :, 0]
+        logs = label_logs(logits.detach().double(), labels)
         counted = mask != 0
         return ((logs.masked_fill(~counted, 0.0)).sum(dim=1) / counted.sum(dim=1).clamp(min=1)).exp()

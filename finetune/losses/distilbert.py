@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from finetune.losses.base import Loss, check, precise
+from finetune.losses.base import Loss, check, label_logs, precise
 from finetune.losses.forward_kl import ForwardKl
 
 
@@ -70,6 +70,5 @@ class Distilbert(Loss):
         one, two = student_states.to(dtype), teacher_states.detach().to(dtype)
         cosine = (one * two).sum(dim=-1) / (one.norm(dim=-1) * two.norm(dim=-1)).clamp(min=1e-8)
         known = labels >= 0
-        logs = student_logits.to(dtype).log_softmax(dim=-1).gather(2, labels.long().clamp(min=0)[:, :, None])[:, :, 0]
-        hard = -(logs.masked_fill(~known, 0.0)).sum() / known.sum().clamp(min=1)
+        hard = -(label_logs(student_logits, labels).masked_fill(~known, 0.0)).sum() / known.sum().clamp(min=1)
         return self.soft * self.temperature**2 * soft + self.hard * hard + self.cosine * ((1 - cosine) * counted).sum() / count

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from finetune.losses.base import Divergence, dot
+from finetune.losses.base import Divergence, dot, require_share
 from finetune.losses.forward_kl import ForwardKl
 from finetune.losses.reverse_kl import ReverseKl
 
@@ -43,8 +43,7 @@ class Jsd(Divergence):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.beta <= 1:
-            raise ValueError(f"beta={self.beta}; use 0 to 1")
+        require_share("beta", self.beta)
 
     def diverge(self, ls: Any, ps: Any, lt: Any, pt: Any) -> tuple[Any, Any]:
         """Its own limits are the two KLs."""

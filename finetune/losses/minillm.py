@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from finetune.losses.base import Loss, check, precise
+from finetune.losses.base import Loss, check, label_logs
 from finetune.losses.reverse_kl import ReverseKl
 
 
@@ -73,8 +73,7 @@ class Minillm(Loss):
         """The policy's loss and the one-step term."""
         check(self, student_logits, teacher_logits, mask, labels=labels)
         counted = mask != 0
-        places, dtype = labels.clamp(min=0)[:, :, None], precise(student_logits.dtype)
-        logs, wanted = (x.to(dtype).log_softmax(dim=-1).gather(2, places)[:, :, 0] for x in (student_logits, teacher_logits.detach()))
+        logs, wanted = label_logs(student_logits, labels), label_logs(teacher_logits.detach(), labels)
         before = logs.detach() if old_logs is None else old_logs
         advantages = self.advantages(wanted - before, counted)
         divisor = float(denominator) if denominator is not None else float(max(1, int(counted.sum())))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from finetune.losses.base import Loss, check, precise
+from finetune.losses.base import Loss, check, label_logs
 from finetune.losses.forward_kl import ForwardKl
 
 
@@ -65,7 +65,7 @@ class MultiExit(Loss):
             check(self, one, one, mask, labels=labels)
         counted = mask != 0
         tokens = float(denominator) if denominator is not None else float(max(1, int(counted.sum())))
-        nll = [_likelihood(logits, labels, counted) / tokens for logits in student_logits]
+        nll = [-label_logs(logits, labels).masked_fill(~counted, 0.0).sum() / tokens for logits in student_logits]
         if self.teacher == "weighted":
             return sum(k * loss for k, loss in enumerate(nll, 1)) / sum(range(1, len(nll) + 1))
         place = len(nll) - 1 if self.teacher == "deepest" else 0
@@ -76,8 +76,3 @@ class MultiExit(Loss):
                 soft = kl(student_logits[k], student_logits[place].detach(), counted, denominator=tokens)
                 total = total + (1 - self.share) * loss + self.share * self.temperature**2 * soft
         return total
-
-
-def _likelihood(logits: Any, labels: Any, counted: Any) -> Any:
-    logs = logits.to(precise(logits.dtype)).log_softmax(dim=-1).gather(2, labels.clamp(min=0)[:, :, None])[:, :, 0]
-    return -logs.masked_fill(~counted, 0.0).sum()

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from finetune.losses.base import Divergence, dot
+from finetune.losses.base import Divergence, dot, require_share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +38,7 @@ class SkewKl(Divergence):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.alpha < 1:
-            raise ValueError(f"alpha={self.alpha}; use 0 to below 1")
+        require_share("alpha", self.alpha, below=True)
 
     def diverge(self, ls: Any, ps: Any, lt: Any, pt: Any) -> tuple[Any, Any]:
         """With q = (1 - alpha) ps pt / m: sum of pt (lt - log m), and ps sum(q) - q."""

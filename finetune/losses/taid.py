@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import exp
 from typing import Any
 
-from finetune.losses.base import TokenLoss, finite_
+from finetune.losses.base import TokenLoss, finite_, require_share
 from finetune.losses.forward_kl import ForwardKl
 
 
@@ -41,8 +41,7 @@ class Taid(TokenLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.t <= 1:
-            raise ValueError(f"t={self.t}; use 0 to 1")
+        require_share("t", self.t)
 
     def rows(self, student: Any, teacher: Any, labels: Any = None) -> tuple[Any, Any]:
         """Forward KL to the interpolated logits."""

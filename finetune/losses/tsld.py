@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from finetune.losses.base import FLOOR, check
+from finetune.losses.base import FLOOR, check, label_logs
 from finetune.losses.forward_kl import ForwardKl
 
 
@@ -52,8 +52,7 @@ class Tsld(ForwardKl):
     def __call__(self, student_logits: Any, teacher_logits: Any, mask: Any, *, labels: Any = None, denominator: float | None = None) -> Any:
         """`denominator` counts sequences."""
         check(self, student_logits, teacher_logits, mask, labels=labels)
-        logs = teacher_logits.detach().float() if teacher_logits.dtype != torch.float64 else teacher_logits.detach()
-        nll = -logs.log_softmax(dim=-1).gather(2, labels.clamp(min=0)[:, :, None])[:, :, 0]
+        nll = -label_logs(teacher_logits.detach(), labels)
         weights = self.reweighed(nll.masked_fill(mask == 0, 0.0), mask)
         sequences = len(mask) if denominator is None else denominator
         return super().__call__(student_logits, teacher_logits, weights, labels=labels, denominator=sequences)
