@@ -14,7 +14,7 @@ from trl import SFTTrainer
 from finetune._hidden import expose_hidden, head_of
 from finetune._on_policy import Writer, corrupted, worst
 from finetune._on_policy_settings import OnPolicy
-from finetune._whitebox import label_losses
+from finetune._whitebox import SeveralTeachers, label_losses
 from finetune.losses._crossing import CrossLoss
 from finetune.losses._fused import fused
 from finetune.losses._fused_crossing import fused_crossing
@@ -189,6 +189,9 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
             )
             if (moved := self._interpolation()) is not None:
                 moved.seen += float(alone)
+            if isinstance(self.teacher, SeveralTeachers):
+                counted = float(mask.sum())
+                self.teacher.learn(float(alone) * (divisor or counted) / max(1.0, counted))
             return total
         weights = loss.reweighed(label_losses(say, labels), mask)
         total, _ = fused(loss, hidden, head, say, weights, labels=known, strength=self.strength, trust=trust, denominator=len(mask))

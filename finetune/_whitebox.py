@@ -9,6 +9,7 @@ import torch
 
 from finetune import student
 from finetune._hidden import expose_hidden, head_of
+from finetune._selection import Selection
 from finetune.losses.top_k import Sparse
 from finetune.offline import Cache, rows_of
 from finetune.tokens import vocabulary_digest
@@ -88,12 +89,13 @@ class SeveralTeachers:
     Args:
         teachers: models.
         weigh: `fixed` takes `weights`; `agreement` gives each teacher, row by row, its likelihood of the row's labels as weight, so that
-            who disagrees with what is learnt says less.
+            who disagrees with what is learnt says less; `reinforced` draws teachers by a policy that learns (see `Selection`).
         weights: one a teacher, 0 or more.
     """
 
     def __init__(self, teachers: list[ModelTeacher], *, weigh: str = "fixed", weights: tuple[float, ...] = ()) -> None:
         self.teachers, self.weigh = teachers, weigh
+        self.selection = Selection(len(teachers)) if weigh == "reinforced" else None
         self.weights = torch.tensor(weights or (1.0,) * len(teachers))
         if len(self.weights) != len(teachers) or self.weights.min() < 0 or not self.weights.sum() > 0:
             raise WrongUse("--teacher-weights", f"{list(weights)}", f"{len(teachers)} numbers from 0 on, not all 0", "One a teacher.")
@@ -102,8 +104,7 @@ class SeveralTeachers:
         """Ln of the weighted mean of their probabilities."""
         said = [teacher.says(inputs) for teacher in self.teachers]
         rows, length = inputs["labels"].shape[0], inputs["labels"].shape[1] - 1
-        shares = self.weights.log().expand(rows, -1) if self.weigh == "fixed" else self._agreement(said, inputs)
-        shares = shares.to(inputs["labels"].device)
+        shares = self._shares(said, inputs["labels"][:, 1:], rows).to(inputs["labels"].device)
 
         def mean(places: Any) -> Any:
             logs = torch.stack([say(places).log_softmax(dim=-1) for say in said])
@@ -111,15 +112,23 @@ class SeveralTeachers:
 
         return mean
 
-    def _agreement(self, said: list[Says], inputs: Mapping[str, Any]) -> Any:
-        """[rows, teachers] mean log-likelihood a token of each row's labels, plus the fixed weights' logarithms."""
-        labels = inputs["labels"][:, 1:]
-        found = []
-        for say in said:
-            nll = label_losses(say, labels)
-            mask = labels != -100
-            found.append(-(nll * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1))
-        return torch.stack(found, dim=1) + self.weights.log().to(labels.device)
+    def learn(self, loss: float) -> None:
+        """Tells what came of the last batch: the student's mean loss."""
+        if self.selection is not None:
+            self.selection.learn(-loss)
+
+    def _shares(self, said: list[Says], labels: Any, rows: int) -> Any:
+        """[rows, teachers] ln of each teacher's share in each row, up to a constant of the row."""
+        fixed = self.weights.log().to(labels.device)
+        if self.weigh == "fixed":
+            return fixed.expand(rows, -1)
+        mask = labels != -100
+        tables = [label_losses(say, labels) for say in said]
+        losses = torch.stack([(table * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1) for table in tables], dim=1)
+        if self.selection is None:
+            return fixed - losses
+        spread = torch.stack([table.masked_fill(~mask, 0.0).std(dim=1) for table in tables], dim=1)
+        return fixed + self.selection.choose(losses, spread).log().to(labels.device)
 
 
 def label_losses(say: Says, labels: Any, rows: int = 64) -> Any:

@@ -29,7 +29,8 @@ class DistillConfig:
         strength: weight of the loss.
         on_policy: the student's own texts in training; see `_on_policy.OnPolicy`.
         weights: of several teachers.
-        weigh: `fixed`, or `agreement`: each teacher weighs, row by row, as much as it believes the row.
+        weigh: `fixed`; `agreement`: each teacher weighs, row by row, as much as it believes the row; `reinforced`: drawn by a policy that
+            learns which of them help the student.
         teacher_smoothing: label smoothing (0 to 1) that the teacher was trained with, if any: it is warned of where it does harm.
         teacher_dtype: of the teachers' weights, such as bfloat16.
         teacher_device: where they live; None for the student's.

@@ -45,11 +45,13 @@ def sides(row: Mapping[str, Any], tokenizer: Any) -> tuple[list[int], list[int]]
 
 
 def _ids(tokenizer: Any, text: str, *, special: bool = False) -> list[int]:
-    """Ids of a text; with the start token where a model wants one, never with an end."""
-    ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
-    start = tokenizer.bos_token_id
-    wants = special and start is not None and bool(getattr(tokenizer, "add_bos_token", False))
-    return [start, *ids] if wants and ids[:1] != [start] else ids
+    """Ids of a text; what a tokenizer puts before a text stays where it is wanted, the end that some put behind it never."""
+    plain = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    if not special:
+        return plain
+    ids = list(tokenizer(text)["input_ids"])
+    ended = len(ids) > len(plain) and ids[-1] == tokenizer.eos_token_id and plain[-1:] != ids[-1:]
+    return ids[:-1] if ended else ids
 
 
 def _ended(ids: list[int], tokenizer: Any) -> list[int]:

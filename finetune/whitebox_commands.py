@@ -32,7 +32,11 @@ from synth.errors import WrongUse
 )
 @click.option("--teacher-weights", "weights", default="", metavar="W,W,...", help="Of several teachers.")
 @click.option(
-    "--weigh", type=click.Choice(["fixed", "agreement"]), default="fixed", show_default=True, help="Several teachers, row by row."
+    "--weigh",
+    type=click.Choice(["fixed", "agreement", "reinforced"]),
+    default="fixed",
+    show_default=True,
+    help="Several teachers, row by row.",
 )
 @click.option("--teacher-smoothing", type=click.FloatRange(0, 1), default=0.0, help="Label smoothing that the teacher was trained with.")
 @click.option("--teacher-dtype", metavar="DTYPE", help="Such as bfloat16.")

@@ -218,6 +218,7 @@ def test_several_teachers_are_one_mixture(made, tmp_path):
     assert loss_of(made, tmp_path / "s", *more, "--teacher-weights", "3,1") == pytest.approx(wanted, rel=1e-3)
     trusting = loss_of(made, tmp_path / "s", *more, "--weigh", "agreement")
     assert 0 < trusting < by_hand(made, forward_kl)
+    assert 0 < loss_of(made, tmp_path / "s", *more, "--weigh", "reinforced") <= by_hand(made, forward_kl) + 1e-3
     code, _ = finetune(
         "distill", "--data", made / "run", "--model", made / "student", "--output", tmp_path / "s", *more, "--teacher-weights", "1"
     )

@@ -52,3 +52,13 @@ def test_names_of_rows_and_vocabularies():
     assert len({base, fingerprint([1, 2, 4], [-100, 2, 4]), fingerprint([1, 2, 3], [-100, -100, 3])}) == 3
     assert vocabulary_digest(build_tokenizer(TEXTS, 200)) == vocabulary_digest(build_tokenizer(TEXTS, 200))
     assert vocabulary_digest(build_tokenizer(TEXTS, 200)) != vocabulary_digest(build_tokenizer(["other"], 200))
+
+
+def test_a_start_that_the_tokenizer_writes_stays_and_an_end_does_not():
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = build_tokenizer([*TEXTS, "<s>"], 200)
+    start, end = tokenizer.convert_tokens_to_ids("<s>"), tokenizer.eos_token_id
+    tokenizer._tokenizer.post_processor = TemplateProcessing(single="<s> $A <eos>", special_tokens=[("<s>", start), ("<eos>", end)])
+    (found,) = tokenised([{"prompt": "what is", "completion": "3"}], tokenizer)
+    assert found["input_ids"] == [start, *(tokenizer.convert_tokens_to_ids(word) for word in ("what", "is", "3")), end]
