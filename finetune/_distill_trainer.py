@@ -121,6 +121,7 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         """The sum over this batch's tokens, divided by those of the whole step on all processes."""
+        trust = self._trusted(inputs)  # rows are known by their tokens as they were
         if self.on_policy.corrupt and model.training:
             inputs = {**inputs, "input_ids": self._corrupted(model, inputs)}
         kept = {name: value for name, value in inputs.items() if name != "labels"}
@@ -129,7 +130,7 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         if isinstance(self.kd_loss, CrossLoss):
             loss = self._crossed(self.kd_loss, hidden, inputs, divisor)
         else:
-            loss = self._combined(hidden, inputs, divisor)
+            loss = self._combined(hidden, inputs, divisor, trust)
         if divisor is not None and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes
         return (loss, {"hidden": hidden}) if return_outputs else loss
@@ -169,8 +170,8 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         more, _ = fused(ForwardKl(), hidden, head, None, labels != IGNORED, labels=known, likelihood=self.likelihood, denominator=divisor)
         return loss + more
 
-    def _combined(self, hidden: Any, inputs: Mapping[str, Any], divisor: float | None) -> Any:
-        labels, say, trust = inputs["labels"][:, 1:], self.teacher.says(inputs), self._trusted(inputs)
+    def _combined(self, hidden: Any, inputs: Mapping[str, Any], divisor: float | None, trust: Any) -> Any:
+        labels, say = inputs["labels"][:, 1:], self.teacher.says(inputs)
         mask, known, loss = labels != IGNORED, labels.clamp(min=0), self.kd_loss
         head = head_of(self.accelerator.unwrap_model(self.model), self.size)
         assert isinstance(loss, TokenLoss)  # noqa: S101 - the recipe refuses others
