@@ -226,7 +226,8 @@ def calibrate(filter_: str, source: str, output: Path, plot: Path | None, **opti
 @click.option("--limit", type=click.IntRange(1), help="Only the first N items.")
 @click.option("--api-base", metavar="URL", help="Another OpenAI-compatible endpoint.")
 @click.option("--budget", type=click.FloatRange(min=0), metavar="USD", help="Dollars at most.")
-def probe(source: str, **options: Any) -> None:
+@click.pass_context
+def probe(ctx: click.Context, /, source: str, **options: Any) -> None:
     """Ask whether a teacher knows an evaluation by heart: turned and hidden options, halves of questions."""
     from synth.probe import run as run_probe  # noqa: PLC0415
 
@@ -237,6 +238,9 @@ def probe(source: str, **options: Any) -> None:
     say(f"right as printed minus right when turned: {gap['share']:.3f} (95 %: {gap['low']:.3f} to {gap['high']:.3f})")
     for alarm in found["alarms"]:
         say(f"alarm: it {alarm}; say --taint NAME in runs with this teacher", err=True)
+    if found["stopped"]:
+        say(f"synth: stopped: {found['stopped']}. The figures are of what came; the same command resumes.", err=True)
+    ctx.exit(found["exit_code"])
 
 
 @main.command()

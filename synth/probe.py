@@ -72,7 +72,7 @@ def run(source: str, *, teacher: str, output: str | Path, limit: int | None = No
 
     Returns:
         For each kind {hits, asked, share}; `gap`: {share, low, high}: right as it stands minus right when turned, with its 95 % interval
-        (normal, paired); `alarms`: what a teacher that never saw the items would hardly do.
+        (normal, paired); `alarms`: what a teacher that never saw the items would hardly do; `stopped` and `exit_code` of the run.
 
     Raises:
         WrongUse: an item that cannot be probed.
@@ -84,7 +84,7 @@ def run(source: str, *, teacher: str, output: str | Path, limit: int | None = No
     asked = [{**probe, "item": number} for number, item in enumerate(items) for probe in probes(item, draw)]
     made = run_pack(PACK, asked, teacher=teacher, output=output, **options)
     hits = {(row["kind"], row["item"]): hit(row["kind"], row["said"], row["wanted"]) for row in made.kept}
-    return judged(hits)
+    return {**judged(hits), "stopped": made.stopped, "exit_code": made.exit_code}
 
 
 def judged(hits: Mapping[tuple[str, int], bool]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from aiohttp import web
 
 from synth.errors import WrongUse
 from synth.probe import PACK, WORDS, judged, probes, run
@@ -94,3 +95,13 @@ def test_the_command_prints_the_figures(tmp_path):
     assert code == 0, said
     assert "hidden: 4 of 4" in said
     assert "alarm" in said
+
+
+def test_a_run_that_was_stopped_says_so(tmp_path):
+    write(tmp_path / "eval.jsonl", items(2))
+    with serving(lambda body, count: web.json_response({"error": {"message": "bad key"}}, status=401)) as server:
+        code, said = command(
+            "probe", "--input", tmp_path / "eval.jsonl", "--teacher", "openai/m", "--api-base", server.url, "--output", tmp_path / "run"
+        )
+    assert code == 5, said
+    assert "resumes" in said
