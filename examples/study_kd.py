@@ -24,7 +24,7 @@ TRAIN, TEST, STEPS = 3000, 300, 400
 FIELDS = {**SFT, **QUIET, "max_steps": STEPS}
 LOSSES = {
     "forward KL": "forward_kl", "reverse KL": "reverse_kl", "JSD 0.5": "jsd", "skew KL 0.1": "skew_kl", "TAID": "taid",
-    "top-64 offline": "top_k", "ULD, other tokenizer": "uld",
+    "top-64 offline": "top_k",
 }  # fmt: skip
 
 
@@ -37,6 +37,9 @@ class Arm:
     name: str
     loss: str = ""
     on_policy: float = 0.0
+    likelihood: float = 0.0
+    strength: float = 1.0
+    tokenizer: str = "base"
 
     @property
     def question(self) -> str:
@@ -52,9 +55,15 @@ def arms() -> list[Arm]:
         ("from scratch", "noisy", LOSSES), ("from scratch", "clean", ("forward KL", "JSD 0.5", "top-64 offline")),
         ("warm", "noisy", LOSSES), ("warm", "clean", ("forward KL",)),
     ):  # fmt: skip
-        first += [Arm(start, rows, name, LOSSES[name]) for name in names if (start, name) != ("warm", "ULD, other tokenizer")]
+        first += [Arm(start, rows, name, LOSSES[name]) for name in names]
+    # Ranks do not say which token is meant: across tokenizers the rows' own tokens have to, with the weights of the paper.
+    first += [
+        Arm("from scratch", "noisy", "SFT, other tokenizer", tokenizer="pieces"),
+        Arm("from scratch", "noisy", "1.5 ULD and SFT, other tokenizer", "uld", likelihood=1.0, strength=1.5, tokenizer="pieces"),
+    ]
     warm = [Arm("warm", rows, "SFT") for rows in ("noisy", "clean")]
-    return [*first, *warm, Arm("warm", "noisy", "JSD 0.5, half on-policy", "jsd", 0.5)]
+    found = [*first, *warm, Arm("warm", "noisy", "JSD 0.5, half on-policy", "jsd", on_policy=0.5)]
+    return sorted(found, key=lambda arm: (arm.start != "from scratch", arm.rows, bool(arm.loss)))
 
 
 def prepare(out: Path, seed: int) -> None:
@@ -74,6 +83,8 @@ def make_teacher(out: Path, seed: int) -> None:
     from finetune.settings import TrainConfig
 
     place = out / "teacher"
+    if (out / "teacher's.jsonl").is_file():
+        return
     with logged(place):
         fields = {**FIELDS, "max_steps": 450, "learning_rate": 3e-3, "seed": seed}
         clean, noisy = (list(read_rows(out / f"{name}.jsonl")) for name in ("clean", "noisy"))
@@ -112,9 +123,7 @@ def train(arm: Arm, out: Path, seed: int) -> dict[str, Any]:
     from finetune.settings import TrainConfig
 
     place = out / f"{arm.start}-{arm.rows}-{arm.name}".replace(" ", "_").replace(",", "")
-    model = {"from scratch": str(out / "base"), "warm": str(out / f"from_scratch-{arm.rows}-SFT")}[arm.start]
-    if arm.loss == "uld":
-        model = str(out / "pieces")
+    model = {"from scratch": str(out / arm.tokenizer), "warm": str(out / f"from_scratch-{arm.rows}-SFT")}[arm.start]
     with logged(place):
         config = TrainConfig(data=str(out / f"{arm.rows}.jsonl"), model=model, output=place, trainer={**FIELDS, "seed": seed})
         if not (place / "train.json").is_file():
@@ -122,8 +131,9 @@ def train(arm: Arm, out: Path, seed: int) -> dict[str, Any]:
                 sft.run(config)
             else:
                 known = {"offline": str(out / f"cache-{arm.rows}")} if arm.loss == "top_k" else {"teachers": (str(out / "teacher"),)}
-                options = distill.DistillConfig(loss=arm.loss, on_policy=OnPolicy(share=arm.on_policy, new_tokens=40), **known)
-                distill.run(config, distill=options)
+                own = OnPolicy(share=arm.on_policy, new_tokens=40)
+                weights = {"likelihood": arm.likelihood, "strength": arm.strength}
+                distill.run(config, distill=distill.DistillConfig(loss=arm.loss, on_policy=own, **weights, **known))
         test = evaluate.EvaluateConfig(data=str(out / "test.jsonl"), model=str(place), output=place, max_new_tokens=64, batch=150)
         found = evaluate.run(test)
     rows = sum(1 for _ in (out / f"{arm.rows}.jsonl").open())

@@ -165,10 +165,9 @@ def write(lines: Sequence[dict[str, Any]], folder: Path) -> str:
 
     figure, axes = plt.subplots(figsize=(8, 0.4 * len(lines) + 1))
     shares, names = [line["share"] for line in lines], [f"{line['question']}: {line['arm']}" for line in lines]
-    spread = [
-        [s - line["low"] for s, line in zip(shares, lines, strict=True)],
-        [line["high"] - s for s, line in zip(shares, lines, strict=True)],
-    ]
+    # A share of 1 lies a rounding above its own interval.
+    spread = [[max(0.0, s - line["low"]) for s, line in zip(shares, lines, strict=True)],
+              [max(0.0, line["high"] - s) for s, line in zip(shares, lines, strict=True)]]  # fmt: skip
     axes.barh(names[::-1], shares[::-1], xerr=[side[::-1] for side in spread], color="#7a9")
     axes.set_xlabel("exact match on 300 held-out problems")
     figure.tight_layout()
