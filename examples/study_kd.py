@@ -132,7 +132,7 @@ def train(arm: Arm, out: Path, seed: int) -> dict[str, Any]:
             else:
                 known = {"offline": str(out / f"cache-{arm.rows}")} if arm.loss == "top_k" else {"teachers": (str(out / "teacher"),)}
                 own = OnPolicy(share=arm.on_policy, new_tokens=40)
-                weights = {"likelihood": arm.likelihood, "strength": arm.strength}
+                weights: dict[str, Any] = {"likelihood": arm.likelihood, "strength": arm.strength}
                 distill.run(config, distill=distill.DistillConfig(loss=arm.loss, on_policy=own, **weights, **known))
         test = evaluate.EvaluateConfig(data=str(out / "test.jsonl"), model=str(place), output=place, max_new_tokens=64, batch=150)
         found = evaluate.run(test)
