@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from finetune.losses.base import TokenLoss, precise
+from finetune.losses.base import TokenLoss, precise, reused_buffers, spare
 from finetune.losses.top_k import Sparse, TopK
 
 # Numbers in a buffer of logits, of which three to five are in work: 64 rows of a vocabulary of 151,936, 39 MB in fp32.
@@ -38,7 +38,7 @@ class Head:
 
     def logits(self, hidden: Any) -> Any:
         """[N, H] -> [N, V] in fp32 (fp64 for fp64)."""
-        found = project(hidden, self.weight)
+        found = project(hidden, self.weight, slot=f"logits of {id(self)}")
         if self.bias is not None:
             found.add_(self.bias)
         if self.scale != 1.0:
@@ -46,10 +46,18 @@ class Head:
         return found if self.softcap is None else found.div_(self.softcap).tanh_().mul_(self.softcap)
 
 
-def project(rows: Any, table: Any) -> Any:
-    """Rows [N, K] times the transpose of table [V, K], with products and sums in fp32 whatever the inputs are."""
+def project(rows: Any, table: Any, slot: str = "") -> Any:
+    """Rows [N, K] times the transpose of table [V, K], with products and sums in fp32 whatever the inputs are.
+
+    Args:
+        rows: of states.
+        table: a head's weight.
+        slot: of the buffer that takes the result (see `spare`); "" for a new one.
+    """
     if table.dtype in (torch.float32, torch.float64):
-        return rows.to(table.dtype) @ table.T
+        rows, table = rows.detach().to(table.dtype), table.detach()
+        out = spare(slot, rows.new_empty((), dtype=table.dtype).expand(len(rows), len(table))) if slot else None
+        return torch.mm(rows, table.T, out=out)
     if rows.is_cuda:
         return torch.mm(rows.to(table.dtype), table.T, out_dtype=torch.float32)
     wide = rows.float()
@@ -115,26 +123,27 @@ class _Fused(torch.autograd.Function):  # type: ignore[misc]
         divisor = float(denominator) if denominator is not None else float(max(1, len(places)))
         grads = Gradients((flat, weight, bias), ctx.needs_input_grad, dtype)
         total, alone = (torch.zeros((), dtype=torch.float64, device=flat.device) for _ in range(2))
-        for part in places.split(rows or max(64, NUMBERS // len(weight))):
-            tile, scales = flat[part], weights[part] / divisor
-            answers = None if labels is None else labels.reshape(-1)[part]
-            logits = head.logits(tile)
-            size = logits.shape[1]
-            curb = None if head.softcap is None else 1 - (logits / head.softcap).square_()
-            nll = _cross_entropy(logits.clone(), answers) if likelihood else None
-            if teacher is None:
-                values, slope = torch.zeros_like(scales), logits.zero_()
-            else:
-                values, slope = loss.rows(logits.div_(loss.temperature), _taught(loss, teacher(part), size), answers)
-            shares = strength if trust is None else strength * trust.reshape(-1)[part].to(dtype)
-            slope.mul_((shares / loss.temperature * scales)[:, None])
-            both = shares * values
-            if nll is not None:
-                both = both + likelihood * nll[0]
-                slope.add_(nll[1].mul_((likelihood * scales)[:, None]))
-            total += (both * scales).sum(dtype=torch.float64)
-            alone += (values * scales).sum(dtype=torch.float64)
-            grads.add(part, tile, slope if curb is None else slope.mul_(curb), head)
+        with reused_buffers():
+            for part in places.split(rows or max(64, NUMBERS // len(weight))):
+                tile, scales = flat[part], weights[part] / divisor
+                answers = None if labels is None else labels.reshape(-1)[part]
+                logits = head.logits(tile)
+                size = logits.shape[1]
+                curb = None if head.softcap is None else 1 - (logits / head.softcap).square_()
+                nll = _cross_entropy(spare("likelihood", logits).copy_(logits), answers) if likelihood else None
+                if teacher is None:
+                    values, slope = torch.zeros_like(scales), logits.zero_()
+                else:
+                    values, slope = loss.rows(logits.div_(loss.temperature), _taught(loss, teacher(part), size), answers)
+                shares = strength if trust is None else strength * trust.reshape(-1)[part].to(dtype)
+                slope.mul_((shares / loss.temperature * scales)[:, None])
+                both = shares * values
+                if nll is not None:
+                    both = both + likelihood * nll[0]
+                    slope.add_(nll[1].mul_((likelihood * scales)[:, None]))
+                total += (both * scales).sum(dtype=torch.float64)
+                alone += (values * scales).sum(dtype=torch.float64)
+                grads.add(part, tile, slope if curb is None else slope.mul_(curb), head)
         ctx.save_for_backward(grads.hidden, grads.weight, grads.bias)
         ctx.shape, ctx.types = hidden.shape, (hidden.dtype, weight.dtype, None if bias is None else bias.dtype)
         found = alone.to(dtype)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from finetune.losses.base import Divergence, dot, require_share
+from finetune.losses.base import Divergence, dot, require_share, spare
 from finetune.losses.forward_kl import ForwardKl
 from finetune.losses.reverse_kl import ReverseKl
 
@@ -49,7 +49,7 @@ class Jsd(Divergence):
         """Its own limits are the two KLs."""
         if self.beta in (0, 1):
             return (ForwardKl() if self.beta == 0 else ReverseKl()).diverge(ls, ps, lt, pt)
-        mixture = torch.lerp(ps, pt, self.beta).clamp_(min=torch.finfo(ps.dtype).tiny).log_()
+        mixture = torch.lerp(ps, pt, self.beta, out=spare("mixture", ps)).clamp_(min=torch.finfo(ps.dtype).tiny).log_()
         right = dot(pt, lt.sub_(mixture))
         gap = ls.sub_(mixture)
         left = dot(ps, gap)

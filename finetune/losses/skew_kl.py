@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from finetune.losses.base import Divergence, dot, require_share
+from finetune.losses.base import Divergence, dot, require_share, spare
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class SkewKl(Divergence):
     def diverge(self, ls: Any, ps: Any, lt: Any, pt: Any) -> tuple[Any, Any]:
         """With q = (1 - alpha) ps pt / m: sum of pt (lt - log m), and ps sum(q) - q."""
         excess = (1 - self.alpha) * (ps.sum(dim=-1) - pt.sum(dim=-1))
-        mixture = torch.lerp(ps, pt, self.alpha).clamp_(min=torch.finfo(ps.dtype).tiny)
+        mixture = torch.lerp(ps, pt, self.alpha, out=spare("mixture", ps)).clamp_(min=torch.finfo(ps.dtype).tiny)
         share = torch.mul(ps, pt, out=ls).div_(mixture).mul_(1 - self.alpha)
         value = dot(pt, lt.sub_(mixture.log_())) + excess
         return value, ps.mul_(share.sum(dim=-1, keepdim=True)).sub_(share)
