@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: setup demo test lint check-types study study-demo study-kd study-filters bench bench-kd clean
+.PHONY: setup demo test lint check-types study study-demo study-kd study-filters bench bench-kd bench-mining clean
 
 setup: $(VENV)/.ready
 
@@ -37,6 +37,9 @@ bench: setup          ## speed, reruns, crashes and memory, as ratios of one run
 
 bench-kd: setup       ## memory and time of distillation losses at a real vocabulary, beside TRL's (15 minutes)
 	OMP_NUM_THREADS=2 $(BIN)/python -m examples.bench_kd
+
+bench-mining: setup   ## search of 100,000 passages with 10,000 queries, beside bm25s and faiss (3 minutes)
+	$(BIN)/python -m examples.bench_mining
 
 lint: setup
 	$(BIN)/ruff check .

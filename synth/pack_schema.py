@@ -105,7 +105,10 @@ class StepSpec(_Strict):
 
 
 class RetrieveSpec(_Strict):
-    """Rows of a file of the user's that are near a seed, as the list `into` of texts that templates see."""
+    """Rows of a file of the user's that are near a seed, as the list `into` of texts that templates see.
+
+    `before` names the step that first needs them: `query` may then be a field that an earlier step writes.
+    """
 
     file: str = ""
     query: Name
@@ -114,6 +117,7 @@ class RetrieveSpec(_Strict):
     most: Annotated[int, Field(ge=1)] = 3
     by: str = "bm25"
     into: Name = "retrieved"
+    before: Name | None = None
 
 
 class ExportSpec(_Strict):

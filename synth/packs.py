@@ -80,6 +80,7 @@ class Pack:
             raise _spell(error, folder / "pack.yaml", lines) from error
         builder = _Builder(folder, spec, lines)
         steps = tuple(builder.step(i, s) for i, s in enumerate(spec.steps))
+        builder.retrieved(steps)
         return cls(spec, folder, steps, builder.exports(whole=not overrides), _hash(folder, overrides or {}))
 
     def values(self, row: Row) -> dict[str, Any]:
@@ -145,6 +146,10 @@ class _Builder:
             self.known[name] = "text"
         if spec.each:
             self.must_know(spec.each[0], set(), self.where("steps", index, "each"))
+        found = self.spec.retrieve
+        retrieves = found is not None and (found.before == spec.name if found.before else index == 0)
+        if found and retrieves:
+            self.must_know(found.query, set(), self.where("retrieve", "query"))
         user = self.file(f"{spec.name}.user.j2", extra, needed=True)
         assert user is not None  # noqa: S101 - needed=True raises
         step = Step(
@@ -161,11 +166,23 @@ class _Builder:
             rescues=spec.rescues,
             spread=spec.spread,
             sets=tuple(sets),
+            retrieves=retrieves,
         )
         self.known.update(step.produces())
         for part in step.filters:
             self.used.update(part.needs())
         return step
+
+    def retrieved(self, steps: tuple[Step, ...]) -> None:
+        """Raises WrongUse where rows are to be looked up before a step that the pack does not have."""
+        if self.spec.retrieve and not any(step.retrieves for step in steps):
+            where = self.where("retrieve", "before")
+            raise WrongUse(
+                where,
+                f"before: {self.spec.retrieve.before}",
+                "a step",
+                did_you_mean(str(self.spec.retrieve.before), (s.name for s in steps)),
+            )
 
     def rescued(self, index: int, name: str) -> None:
         """Raises WrongUse where a step rescues none that stands before it, or one that another rescues already."""

@@ -62,13 +62,15 @@ class Walker:
             Stopped, BudgetReached: the run is over; the seed has not left.
         """
         exits: list[Exit] = []
-        alive, asked = [Sample(seed, {**seed.fields, **self.near(seed.fields)}, self._about(seed.fields))], 1
+        alive, asked = [Sample(seed, seed.fields, self._about(seed.fields))], 1
         fallen: dict[str, list[Exit]] = {step.rescues: [] for step in self.pack.steps if step.rescues}
         for step in self.pack.steps:
             bystanders: list[Sample] = alive if step.rescues else []
             walking = [exit_.sample for exit_ in fallen.pop(step.rescues)] if step.rescues else alive
             before = len(walking)
-            walking, none = _spread(step, walking)
+            if step.retrieves and self.shelf:
+                walking = [sample.with_fields(self.near(sample.fields), {}) for sample in walking]
+            walking, none = _spread(step, walking, self.pack)
             asked += len(walking) * step.draws - before + len(none)
             outcomes = [o for group in await _all([self._draws(step, sample) for sample in walking]) for o in group]
             survivors, lost = await self._filter(step, [o for o in outcomes if isinstance(o, Sample)])
@@ -124,12 +126,19 @@ class Walker:
         return _arrive(sample, reading, reading.fields)
 
     async def _each(self, step: Step, each: tuple[str, str], sample: Sample, draw: int) -> Sample | Exit:
-        """Walks a list field in order; every question sees the answers before it as `history`."""
+        """Walks a list: in order where every question sees the answers before it as `history`, else all of it at once."""
+        whole = self.pack.values(sample.fields)
+        elements = list(whole.get(each[0]) or [])
+
+        def ask(index: int, history: list[dict[str, Any]]) -> Any:
+            values = {**whole, each[1]: elements[index], "history": history, "index": index}
+            return ask_once(step, values, self.doors, draw=draw, seed_id=sample.seed.id)
+
+        readings: list[Reading] = [] if step.looks_back else await _all([ask(index, []) for index in range(len(elements))])
         history: list[dict[str, Any]] = []
         reading = Reading({}, Completion(""), {"step": step.name, "draw": draw})
-        for index, element in enumerate(sample.fields.get(each[0]) or []):
-            values = {**self.pack.values(sample.fields), each[1]: element, "history": list(history), "index": index}
-            reading = await ask_once(step, values, self.doors, draw=draw, seed_id=sample.seed.id)
+        for index, element in enumerate(elements):
+            reading = await ask(index, list(history)) if step.looks_back else readings[index]
             if reading.unreadable:
                 break
             history.append({each[1]: element, **reading.fields})
@@ -166,12 +175,12 @@ def _arrive(sample: Sample, reading: Reading, fields: Row) -> Sample | Exit:
     return moved
 
 
-def _spread(step: Step, samples: list[Sample]) -> tuple[list[Sample], list[Exit]]:
+def _spread(step: Step, samples: list[Sample], pack: Pack) -> tuple[list[Sample], list[Exit]]:
     """One sample an element of the list that a step spreads; samples whose list is empty leave."""
     if not step.spread:
         return samples, []
     field, item = step.spread
-    lists = [(sample, list(sample.fields.get(field) or [])) for sample in samples]
+    lists = [(sample, list(pack.values(sample.fields).get(field) or [])) for sample in samples]
     none = [Exit("dropped", sample, "empty_list", field) for sample, elements in lists if not elements]
     return [sample.with_fields({item: element}, {}) for sample, elements in lists for element in elements], none
 

@@ -20,6 +20,7 @@ class Step:
         spread: (list field, item name) where each element of a list becomes a sample of its own.
         rescues: the step whose lost samples this one asks about again; they see what was lost as `attempt`.
         sets: (field, template) of fields that are written before the question is asked.
+        retrieves: whether the pack's rows are looked up before this step.
         parsers: (field that must be present or "", parser); the first that applies reads the reply.
     """
 
@@ -36,6 +37,7 @@ class Step:
     rescues: str | None = None
     spread: tuple[str, str] | None = None
     sets: tuple[tuple[str, Template], ...] = ()
+    retrieves: bool = False
 
     def request(self, values: Row, *, model: str, family: str, draw: int = 0, seed_id: str = "") -> Request:
         """The rendered question; draw k of a seeded step asks with seed + k."""
@@ -87,6 +89,11 @@ class Step:
     def fenced(self) -> bool:
         """Whether the templates fence foreign text with `fence`: a hash over all values, which no text inside can contain."""
         return "fence" in self.variables()
+
+    @cached_property
+    def looks_back(self) -> bool:
+        """Whether the questions about a list read the answers before them."""
+        return "history" in self.variables()
 
     def variables(self) -> frozenset[str]:
         """Names that the templates read."""

@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 import json
-from math import log
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import synth
 from synth.errors import WrongUse
 from synth.pack_schema import RetrieveSpec
-from synth.retrieval import Bm25, Shelf
+from synth.retrieval import Shelf
 from tests.conftest import chat, serving, write
-
-WORDS = st.lists(st.sampled_from("abcde"), min_size=1, max_size=6).map(" ".join)
-
-
-@given(st.lists(WORDS, min_size=1, max_size=6), WORDS)
-def test_scores_are_those_of_the_formula(texts, query):
-    found = dict(Bm25(tuple(texts)).best(query, 99))
-    mean = sum(len(t.split()) for t in texts) / len(texts)
-    for place, text in enumerate(texts):
-        wanted = 0.0
-        for word in set(query.split()):
-            times, held = text.split().count(word), sum(word in t.split() for t in texts)
-            idf = log(1 + (len(texts) - held + 0.5) / (held + 0.5))
-            wanted += idf * times * 2.2 / (times + 1.2 * (0.25 + 0.75 * len(text.split()) / mean))
-        assert found.get(place, 0.0) == pytest.approx(wanted, abs=1e-3)
 
 
 def shelf(tmp_path, **more):
