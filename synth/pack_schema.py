@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from synth.errors import WrongUse, did_you_mean
+from synth.export_schema import ExportSpec, Name, Strict
 from synth.records import Sampling
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Dollars = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(,\d+(\.\d+)?){1,2}$")]
 Kind = Literal["text", "number", "list", "any"]
 _PYTHON: dict[str, tuple[type, ...]] = {
@@ -21,11 +21,7 @@ _PYTHON: dict[str, tuple[type, ...]] = {
 }
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class InputSpec(_Strict):
+class InputSpec(Strict):
     """One input: `text` or `optional` in short, or type, optional and the column names that also serve (`from`)."""
 
     type: Kind = "text"
@@ -43,7 +39,7 @@ def _input(value: Any) -> Any:
     return {"type": value} if isinstance(value, str) else value
 
 
-class SamplingSpec(_Strict):
+class SamplingSpec(Strict):
     """Sampling of a step; `extra` passes provider fields that have no name here."""
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -63,19 +59,6 @@ class SamplingSpec(_Strict):
         return Sampling(**{**values, "stop": tuple(self.stop) if self.stop is not None else None})
 
 
-class TemplatePair(_Strict):
-    """One training row as two templates."""
-
-    prompt: str
-    completion: str
-
-
-class TemplateTrio(TemplatePair):
-    """One training conversation as three templates: a system message stands before the prompt."""
-
-    system: str
-
-
 def _one_or_many(value: Any) -> Any:
     many = value if isinstance(value, list) else [value]
     return [{"name": part} if isinstance(part, str) else part for part in many]
@@ -88,7 +71,7 @@ def _each(value: Any) -> Any:
 Parts = Annotated[list[dict[str, Any]], BeforeValidator(_one_or_many)]
 
 
-class StepSpec(_Strict):
+class StepSpec(Strict):
     """One step: a question with its sampling, draws, parser and filters."""
 
     name: Name
@@ -104,7 +87,7 @@ class StepSpec(_Strict):
     set: dict[Name, str] = Field(default_factory=dict)
 
 
-class RetrieveSpec(_Strict):
+class RetrieveSpec(Strict):
     """Rows of a file of the user's that are near a seed, as the list `into` of texts that templates see.
 
     `before` names the step that first needs them: `query` may then be a field that an earlier step writes.
@@ -120,22 +103,7 @@ class RetrieveSpec(_Strict):
     before: Name | None = None
 
 
-class ExportSpec(_Strict):
-    """Templates of the formats that a pack can write."""
-
-    sft: TemplatePair | None = None
-    messages: TemplateTrio | None = None
-    multitask: dict[Name, TemplatePair] = Field(default_factory=dict)
-
-    def tasks(self) -> dict[str, dict[str, TemplatePair]]:
-        """Format -> task -> templates; a format with one task calls it by its own name."""
-        sft = {"sft": {"sft": self.sft}} if self.sft else {}
-        if self.messages:
-            sft["messages"] = {"messages": self.messages}
-        return {**sft, **({"multitask": dict(self.multitask)} if self.multitask else {})}
-
-
-class PackSpec(_Strict):
+class PackSpec(Strict):
     """A whole pack.yaml."""
 
     name: Name

@@ -15,7 +15,7 @@ import pydantic
 
 from synth import registry
 from synth.errors import WrongUse, did_you_mean
-from synth.pack_schema import PackSpec, StepSpec, TemplatePair, apply_overrides
+from synth.pack_schema import PackSpec, StepSpec, apply_overrides
 from synth.parsers.base import Parser
 from synth.records import Row
 from synth.step import Step
@@ -226,18 +226,22 @@ class _Builder:
     def exports(self, *, whole: bool) -> dict[str, dict[str, dict[str, Template]]]:
         """Compiled export templates; afterwards every declared input of an unchanged (`whole`) pack must have been used."""
         out: dict[str, dict[str, dict[str, Template]]] = {}
-        for name, tasks in self.spec.exports.tasks().items():
-            out[name] = {task: self.pair(pair, self.where("exports", name)) for task, pair in tasks.items()}
+        for name, task, each, sides in self.spec.exports.tasks():
+            out.setdefault(name, {})[task] = self.sides(sides, each, self.where("exports", name))
         for name in self.spec.inputs:
             if whole and name not in self.used:
                 todo = "Use it in a template or a filter, or take it out."
                 raise WrongUse(self.where("inputs", name), f"input {name!r}, unused", "inputs that something reads", todo)
         return out
 
-    def pair(self, pair: TemplatePair, where: str) -> dict[str, Template]:
-        """The two templates of one training row."""
-        texts = {name: str(text) for name, text in pair.model_dump().items()}
-        return {side: self.check(self.templates.compile(text, where), set()) for side, text in texts.items()}
+    def sides(self, texts: Mapping[str, str], each: str | None, where: str) -> dict[str, Template]:
+        """The templates of one training row, or of one element of a list."""
+        extra: set[str] = set()
+        if each:
+            self.must_know(each, set(), where)
+            found = self.known[each]
+            extra = {"index", "item", *(found if isinstance(found, Mapping) else ())}
+        return {side: self.check(self.templates.compile(text, where), extra) for side, text in texts.items()}
 
 
 def _folder(name: str | Path) -> Path:

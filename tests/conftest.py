@@ -12,8 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from aiohttp import web
+
+# Two processes share two cores: how long an example takes says nothing.
+hypothesis.settings.register_profile("potstill", deadline=None)
+hypothesis.settings.load_profile("potstill")
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"

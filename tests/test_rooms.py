@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 
 HALLWAY = ("errors", "records", "registry")
 ARROW = (
-    *HALLWAY, "command_group", "worker", "measures", "search", "strict_json", "strict_yaml", "templates", "seeds", "tokens", "tables", "pack_schema", "verifiers", "pairs", "parsers", "step", "packs", "teachers", "calls", "walk",
+    *HALLWAY, "command_group", "worker", "measures", "search", "strict_json", "strict_yaml", "templates", "seeds", "tokens", "tables", "export_schema", "pack_schema", "verifiers", "pairs", "parsers", "step", "packs", "teachers", "calls", "walk",
     "filters", "datasets", "retrieval", "pipeline", "prepare", "annotate", "plan", "opening", "runner", "probe", "progress", "show", "sieve", "report", "options", "cli",
 )  # fmt: skip
 FINETUNE_MAY = {*HALLWAY, "tables", "command_group", "worker", "strict_json", "strict_yaml", "parsers", "verifiers", "pairs"}
@@ -89,7 +89,15 @@ def test_functions_stay_short():
     assert lengths[int(len(lengths) * 0.9)] <= 26
 
 
-ROOMS = {"synth.parsers": 5, "synth.filters": 7, "synth.verifiers": 2, "synth.teachers": 4, "synth.datasets": 3, "finetune.losses": 10}
+ROOMS = {
+    "synth.parsers": 5,
+    "synth.filters": 7,
+    "synth.verifiers": 2,
+    "synth.teachers": 4,
+    "synth.datasets": 3,
+    "finetune.losses": 10,
+    "finetune.list_losses": 10,
+}
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -46,8 +46,8 @@ class Parser(ABC):
     def read(self, text: str, row: Row) -> dict[str, Any]:
         """The fields under the parser's own names; `text` is not blank."""
 
-    def produces(self) -> dict[str, str]:
-        """Names and kinds (text, number, bool, list, any) of the fields that every reading brings."""
+    def produces(self) -> dict[str, Any]:
+        """Names and kinds (text, number, bool, list, any; the kinds of its fields for a list of objects) of what every reading brings."""
         return self.rename(dict(self.fields))
 
     def rename(self, found: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class JsonObject(Parser):
     """Reads the last JSON object of a reply that has all the keys asked for.
 
     Args:
-        keys: field name -> kind (text, number, bool, list, any). Other keys are passed over.
+        keys: field name -> kind (text, number, bool, list, any), or for a list of objects their keys and kinds. Other keys are passed over.
 
     Reasons:
         no_object: no JSON object in the reply.
@@ -37,6 +37,8 @@ class JsonObject(Parser):
     Example:
         >>> JsonObject(keys={"score": "number"}).parse('So: {"score": 4, "why": "fine"} as asked', {})
         {'score': 4}
+        >>> JsonObject(keys={"names": {"name": "text"}}).parse('{"names": [{"name": "Ann", "age": 9}]}', {})
+        {'names': [{'name': 'Ann'}]}
     """
 
     keys: Mapping[str, Any]
@@ -47,12 +49,14 @@ class JsonObject(Parser):
 
     def __post_init__(self) -> None:
         for key, kind in self.keys.items():
-            if kind not in _KINDS:
+            if isinstance(kind, Mapping):
+                JsonObject(keys=kind)
+            elif kind not in _KINDS:
                 raise ValueError(f"kind {kind!r} of {key}; use one of {', '.join(_KINDS)}")
 
-    def produces(self) -> dict[str, str]:
+    def produces(self) -> dict[str, Any]:
         """One field a key."""
-        return {key: str(kind) for key, kind in self.keys.items()}
+        return dict(self.keys)
 
     def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
         """Fields of one reply."""
@@ -64,10 +68,19 @@ class JsonObject(Parser):
 
     def _fit(self, key: str, value: Any) -> Any:
         kind = self.keys[key]
+        if isinstance(kind, Mapping):
+            return self._objects(key, value, JsonObject(keys=kind))
         fits = isinstance(value, _KINDS[kind]) and (kind in {"bool", "any"} or not isinstance(value, bool))
         if not fits or value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124 - NaN differs from itself
             raise Unreadable("wrong_kind", f"{key} = {value!r}"[:80])
         return value
+
+    @staticmethod
+    def _objects(key: str, value: Any, shape: JsonObject) -> list[dict[str, Any]]:
+        """A list of objects of one shape."""
+        if not isinstance(value, list) or not all(isinstance(element, dict) and shape.keys.keys() <= element.keys() for element in value):
+            raise Unreadable("wrong_kind", f"{key} = {value!r}"[:80])
+        return [{name: shape._fit(name, element[name]) for name in shape.keys} for element in value]
 
 
 def last_object(text: str, wanted: set[str]) -> dict[str, Any]:

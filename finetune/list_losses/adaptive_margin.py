@@ -1,0 +1,72 @@
+"""Margins that follow from how like the two texts are; no teacher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from finetune.list_losses.base import ListLoss, Lists, mean_over
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveMargin(ListLoss):
+    r"""Mean squared difference between cos(q, d+) - cos(q, d-) and a target made of cos(d+, d-).
+
+    The paper's code asks the largest margin of the most similar negatives (`similar`: c / 2 + 1 / 2) and lets gradients into the target;
+    here
+    both are settings. A query's margins start from its own positive, also over the batch.
+
+    Args:
+        target: `similar`, `unlike` (1 / 2 - c / 2), or `constant`.
+        margin: of `constant`.
+        detach: no gradient goes into the target.
+        over: `own` negatives, or those of the whole `batch`.
+
+    Shapes: queries [B, D], documents [B, n, D], mask and targets [B, n].
+
+    Returns: the mean over queries with a negative, squared cosines; 0 or more.
+
+    Raises:
+        ValueError: never.
+
+    Source: Gienapp et al., Self-distillation with adaptive relevance margins, arXiv:2407.21515.
+
+    Example:
+        >>> import torch
+        >>> from finetune.list_losses.base import Lists
+        >>> unit = torch.nn.functional.normalize
+        >>> mask = torch.ones(2, 2, dtype=torch.bool)
+        >>> vectors = {"queries": torch.eye(2), "documents": unit(torch.tensor([[[1.0, 0], [1, 1]], [[0, 1.0], [1, 1]]]), dim=-1)}
+        >>> round(float(AdaptiveMargin()(Lists(**vectors, mask=mask, scale=1.0))), 4)
+        0.3143
+    """
+
+    target: Literal["similar", "unlike", "constant"] = "similar"
+    margin: float = 0.3
+    detach: bool = True
+    over: Literal["own", "batch"] = "own"
+
+    def __call__(self, lists: Lists) -> Any:
+        """The loss, a scalar."""
+        positive = lists.documents[:, 0]
+        first = torch.zeros_like(lists.mask)
+        first[:, 0] = True
+        if self.over == "own":
+            cosines, alike = lists.own() / lists.scale, torch.einsum("bd,bnd->bn", positive, lists.documents)
+            counted = lists.mask & ~first
+        else:
+            cosines = lists.all().flatten(1) / lists.scale
+            alike = torch.einsum("bd,cnd->bcn", positive, lists.documents).flatten(1)
+            own = torch.eye(len(first), dtype=torch.bool, device=first.device)[:, :, None] & first[None]
+            counted = (lists.mask[None] & ~own).flatten(1)
+        gap = (lists.queries * positive).sum(dim=-1, keepdim=True) - cosines - self.wanted(alike)
+        return mean_over(gap.masked_fill(~counted, 0.0).square().sum(dim=1), counted.sum(dim=1))
+
+    def wanted(self, alike: Any) -> Any:
+        """The margin for texts so alike (cosines)."""
+        alike = alike.detach() if self.detach else alike
+        if self.target == "constant":
+            return torch.full_like(alike, self.margin)
+        return 0.5 + alike / 2 if self.target == "similar" else 0.5 - alike / 2

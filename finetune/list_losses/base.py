@@ -1,0 +1,146 @@
+"""The contract of a loss over lists: scores of a query's texts, and of the texts of the batch's other queries."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+# What an absent text scores: its exponential is 0 in every precision, and no gradient comes of it.
+ABSENT = -1e4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lists:
+    """A batch of B queries with n texts each, the first of which answers its query unless targets say otherwise.
+
+    Attributes:
+        queries: [B, D] unit vectors.
+        documents: [B, n, D] unit vectors.
+        mask: [B, n], True where there is a text; every query has its first.
+        targets: [B, n] what a teacher thinks of the texts, higher is better; None without a teacher.
+        scale: 1 / temperature: scores are cosines times it.
+        groups: [B] which queries belong together; None where none do.
+        teacher: the same texts as vectors of a frozen teacher (or of the student as it was before); None without one.
+    """
+
+    queries: Any
+    documents: Any
+    mask: Any
+    targets: Any = None
+    scale: float = 20.0
+    groups: Any = None
+    teacher: Lists | None = None
+
+    def own(self) -> Any:
+        """[B, n] scores of each query's texts; ABSENT where there is none."""
+        scores = self.scale * torch.einsum("bd,bnd->bn", self.queries, self.documents)
+        return scores.masked_fill(~self.mask, ABSENT)
+
+    def all(self) -> Any:
+        """[B, B, n] scores of every query with every query's texts; ABSENT where there is none."""
+        scores = self.scale * torch.einsum("bd,cnd->bcn", self.queries, self.documents)
+        return scores.masked_fill(~self.mask[None], ABSENT)
+
+    def others(self) -> Any:
+        """[B, B * n] scores of each query with the texts of all other queries; ABSENT for its own."""
+        own = torch.eye(len(self.mask), dtype=torch.bool, device=self.mask.device)
+        return self.all().masked_fill(own[:, :, None], ABSENT).flatten(1)
+
+    def positives(self) -> Any:
+        """[B, n], True for texts that answer: targets of at least 0.5, else the first."""
+        if self.targets is not None:
+            return self.mask & (self.targets >= 0.5)
+        first = torch.zeros_like(self.mask)
+        first[:, 0] = True
+        return first
+
+    def wanted(self) -> Any:
+        """[B, n] targets.
+
+        Raises:
+            ValueError: none were given.
+        """
+        if self.targets is None:
+            raise ValueError("no targets; this loss learns a teacher's scores: give rows with documents and scores")
+        return self.targets
+
+    def taught(self) -> Lists:
+        """The teacher's side.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if self.teacher is None:
+            raise ValueError("no teacher; this loss learns from vectors: give --teacher M")
+        return self.teacher
+
+
+class ListLoss(ABC):
+    """A scalar of a batch of lists, in nats where nothing else is said; the mean over queries.
+
+    Attributes:
+        needs: what a batch must bring: `targets`, `teacher`, `groups`.
+        previous: the teacher is the student as it was before the training.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ()
+    previous: ClassVar[bool] = False
+
+    @abstractmethod
+    def __call__(self, lists: Lists) -> Any:
+        """The loss, a scalar."""
+
+
+def kl(targets: Any, scores: Any, mask: Any, temperature: float = 1.0) -> Any:
+    """[B] KL(softmax(targets / T) || softmax(scores / T)) over the texts that are there, nats.
+
+    >>> import torch
+    >>> mask = torch.tensor([[True, True, False]])
+    >>> round(float(kl(torch.tensor([[0.0, 0.0, 9.0]]), torch.tensor([[1.0986, 0.0, 0.0]]), mask)), 3)
+    0.144
+    """
+    wanted = torch.log_softmax((targets / temperature).masked_fill(~mask, ABSENT), dim=-1)
+    said = torch.log_softmax((scores / temperature).masked_fill(~mask, ABSENT), dim=-1)
+    return (wanted.exp() * (wanted - said)).masked_fill(~mask, 0.0).sum(dim=-1)
+
+
+def plackett_luce(scores: Any, order: Any, mask: Any, rest: Any = None) -> Any:
+    """[B] mean negative log-likelihood of an order (Plackett 1975): each text is chosen among those that come no earlier and `rest`.
+
+    Args:
+        scores: [B, n].
+        order: [B, n] places of the texts, the best first, absent ones last.
+        mask: [B, n].
+        rest: [B, m] scores of texts that stand behind all of them; None for none.
+
+    >>> import torch
+    >>> round(float(plackett_luce(torch.tensor([[1.0, 0.0]]), torch.tensor([[0, 1]]), torch.ones(1, 2, dtype=torch.bool))), 4)
+    0.1566
+    """
+    ranked, there = scores.gather(1, order), mask.gather(1, order)
+    ranked = ranked.masked_fill(~there, ABSENT)
+    tail = torch.flip(torch.logcumsumexp(torch.flip(ranked, [1]), dim=1), [1])
+    if rest is not None:
+        tail = torch.logaddexp(tail, torch.logsumexp(rest, dim=1, keepdim=True))
+    return ((tail - ranked) * there).sum(dim=1) / there.sum(dim=1)
+
+
+def by_target(targets: Any, mask: Any) -> Any:
+    """[B, n] places of the texts by falling target, equal ones in order, absent ones last."""
+    return targets.masked_fill(~mask, -torch.inf).argsort(dim=1, descending=True, stable=True)
+
+
+def in_batch(lists: Lists) -> Any:
+    """[B] negative log-likelihood of each query's first text among all texts of the batch (InfoNCE, arXiv:1807.03748)."""
+    scores = lists.all().flatten(1)
+    first = torch.arange(len(lists.mask), device=scores.device) * lists.mask.shape[1]
+    return torch.logsumexp(scores, dim=1) - scores.gather(1, first[:, None])[:, 0]
+
+
+def mean_over(values: Any, counts: Any) -> Any:
+    """Sum of [B] sums over their [B] counts each, then the mean over queries that count at all; 0 with a gradient where none does."""
+    some = counts > 0
+    return (values / counts.clamp(min=1)).masked_fill(~some, 0.0).sum() / some.sum().clamp(min=1)

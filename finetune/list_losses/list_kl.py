@@ -1,0 +1,45 @@
+"""A teacher's distribution over a list, as a divergence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from finetune.list_losses.base import ListLoss, Lists, kl
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListKl(ListLoss):
+    r"""T^2 KL(softmax(t / T) || softmax(s / T)), the mean over queries.
+
+    Args:
+        temperature: T, above 0, of both sides.
+        target_scale: multiplies the targets first, where a teacher's scores have another range.
+
+    Shapes: queries [B, D], documents [B, n, D], mask and targets [B, n].
+
+    Returns: the mean over queries, nats; 0 or more.
+
+    Raises:
+        ValueError: no targets.
+
+    Source: Ren et al., RocketQAv2, arXiv:2110.07367, section 3.2; Yang et al., Translate-Distill, arXiv:2401.04810.
+
+    Example:
+        >>> import torch
+        >>> from finetune.list_losses.base import Lists
+        >>> unit = torch.nn.functional.normalize
+        >>> mask = torch.ones(2, 2, dtype=torch.bool)
+        >>> vectors = {"queries": torch.eye(2), "documents": unit(torch.tensor([[[1.0, 0], [1, 1]], [[0, 1.0], [1, 1]]]), dim=-1)}
+        >>> round(float(ListKl()(Lists(**vectors, mask=mask, targets=torch.tensor([[2.0, 1.0], [1.0, 2.0]]), scale=1.0))), 4)
+        0.1216
+    """
+
+    temperature: float = 1.0
+    target_scale: float = 1.0
+
+    needs: ClassVar[tuple[str, ...]] = ("targets",)
+
+    def __call__(self, lists: Lists) -> Any:
+        """The loss, a scalar."""
+        return self.temperature**2 * kl(self.target_scale * lists.wanted(), lists.own(), lists.mask, self.temperature).mean()

@@ -1,0 +1,47 @@
+"""A teacher's distribution over a list, as cross-entropy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from finetune.list_losses.base import ABSENT, ListLoss, Lists
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListNet(ListLoss):
+    r"""- sum softmax(t / T) log softmax(s), the mean over queries.
+
+    Args:
+        target_temperature: T, above 0.
+
+    Shapes: queries [B, D], documents [B, n, D], mask and targets [B, n].
+
+    Returns: the mean over queries, nats; 0 or more.
+
+    Raises:
+        ValueError: no targets.
+
+    Source: Cao et al. 2007 (top one).
+
+    Example:
+        >>> import torch
+        >>> from finetune.list_losses.base import Lists
+        >>> unit = torch.nn.functional.normalize
+        >>> mask = torch.ones(2, 2, dtype=torch.bool)
+        >>> vectors = {"queries": torch.eye(2), "documents": unit(torch.tensor([[[1.0, 0], [1, 1]], [[0, 1.0], [1, 1]]]), dim=-1)}
+        >>> round(float(ListNet()(Lists(**vectors, mask=mask, targets=torch.tensor([[2.0, 1.0], [1.0, 2.0]]), scale=1.0))), 4)
+        0.7038
+    """
+
+    target_temperature: float = 1.0
+
+    needs: ClassVar[tuple[str, ...]] = ("targets",)
+
+    def __call__(self, lists: Lists) -> Any:
+        """The loss, a scalar."""
+        wanted = torch.softmax((lists.wanted() / self.target_temperature).masked_fill(~lists.mask, ABSENT), dim=-1)
+        said = torch.log_softmax(lists.own(), dim=-1)
+        return -(wanted * said).masked_fill(~lists.mask, 0.0).sum(dim=-1).mean()

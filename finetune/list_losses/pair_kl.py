@@ -1,0 +1,60 @@
+"""Which of two texts a teacher prefers, and how surely."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch.nn.functional import logsigmoid
+
+from finetune.list_losses.base import ListLoss, Lists, by_target, in_batch, kl, mean_over
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairKl(ListLoss):
+    r"""KL of lists + alpha times the mean KL([p, 1 - p] || softmax([s_i, s_j])) over pairs + beta times InfoNCE; p = sigmoid(t_i - t_j).
+
+    Args:
+        alpha: weight of the pairs; the paper has 3 for ColBERT and 1 for single vectors.
+        beta: weight of InfoNCE over the batch.
+        listwise: weight of the KL of lists.
+        reach: pairs are texts at most so many places apart in the teacher's order.
+
+    Shapes: queries [B, D], documents [B, n, D], mask and targets [B, n].
+
+    Returns: the mean over queries, nats; 0 or more.
+
+    Raises:
+        ValueError: no targets.
+
+    Source: Huang and Chen, PairDistill, arXiv:2410.01383, section 3.
+
+    Example:
+        >>> import torch
+        >>> from finetune.list_losses.base import Lists
+        >>> unit = torch.nn.functional.normalize
+        >>> mask = torch.ones(2, 2, dtype=torch.bool)
+        >>> vectors = {"queries": torch.eye(2), "documents": unit(torch.tensor([[[1.0, 0], [1, 1]], [[0, 1.0], [1, 1]]]), dim=-1)}
+        >>> round(float(PairKl()(Lists(**vectors, mask=mask, targets=torch.tensor([[2.0, 1.0], [1.0, 2.0]]), scale=1.0))), 4)
+        1.2941
+    """
+
+    alpha: float = 1.0
+    beta: float = 1.0
+    listwise: float = 1.0
+    reach: int = 5
+
+    needs: ClassVar[tuple[str, ...]] = ("targets",)
+
+    def __call__(self, lists: Lists) -> Any:
+        """The loss, a scalar."""
+        targets, scores, mask = lists.wanted(), lists.own(), lists.mask
+        rank = by_target(targets, mask).argsort(dim=1)
+        apart = rank[:, None, :] - rank[:, :, None]
+        chosen = (apart > 0) & (apart <= self.reach) & mask[:, :, None] & mask[:, None, :]
+        wanted, said = targets[:, :, None] - targets[:, None, :], scores[:, :, None] - scores[:, None, :]
+        share = torch.sigmoid(wanted)
+        each = share * (logsigmoid(wanted) - logsigmoid(said)) + (1 - share) * (logsigmoid(-wanted) - logsigmoid(-said))
+        pairs = mean_over(each.masked_fill(~chosen, 0.0).sum(dim=(1, 2)), chosen.sum(dim=(1, 2)))
+        return self.listwise * kl(targets, scores, mask).mean() + self.alpha * pairs + self.beta * in_batch(lists).mean()

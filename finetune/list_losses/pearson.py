@@ -1,0 +1,48 @@
+"""A teacher's scores up to shift and scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from finetune.list_losses.base import ListLoss, Lists, mean_over
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pearson(ListLoss):
+    r"""1 - Pearson correlation of scores and targets of each list, the mean over queries with two texts or more.
+
+    Args: none.
+
+    Shapes: queries [B, D], documents [B, n, D], mask and targets [B, n].
+
+    Returns: 0 where both are in line, 2 where they are opposed.
+
+    Raises:
+        ValueError: no targets.
+
+    Source: Liao et al., D2LLM, arXiv:2406.17262, section 3 (rank imitation).
+
+    Example:
+        >>> import torch
+        >>> from finetune.list_losses.base import Lists
+        >>> unit = torch.nn.functional.normalize
+        >>> mask = torch.ones(2, 2, dtype=torch.bool)
+        >>> vectors = {"queries": torch.eye(2), "documents": unit(torch.tensor([[[1.0, 0], [1, 1]], [[0, 1.0], [1, 1]]]), dim=-1)}
+        >>> round(float(Pearson()(Lists(**vectors, mask=mask, targets=torch.tensor([[2.0, 1.0], [1.0, 2.0]]), scale=1.0))), 4)
+        1.0
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("targets",)
+
+    def __call__(self, lists: Lists) -> Any:
+        """The loss, a scalar."""
+        there, count = lists.mask, lists.mask.sum(dim=1, keepdim=True)
+
+        def centred(values: Any) -> Any:
+            values = values.masked_fill(~there, 0.0)
+            return (values - values.sum(dim=1, keepdim=True) / count).masked_fill(~there, 0.0)
+
+        said, wanted = centred(lists.own()), centred(lists.wanted())
+        norm = (said.square().sum(dim=1) * wanted.square().sum(dim=1)).clamp(min=1e-12).sqrt()
+        return mean_over(1 - (said * wanted).sum(dim=1) / norm, (count[:, 0] > 1).long())

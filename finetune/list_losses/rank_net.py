@@ -1,0 +1,48 @@
+"""Pairs of texts in the order of their targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch.nn.functional import softplus
+
+from finetune.list_losses.base import ListLoss, Lists, mean_over
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankNet(ListLoss):
+    r"""log(1 + e^(s_j - s_i)) over pairs with target i above target j, the mean over a query's pairs.
+
+    Args:
+        sigma: above 0; multiplies differences of scores.
+
+    Shapes: queries [B, D], documents [B, n, D], mask and targets [B, n].
+
+    Returns: the mean over queries, nats; 0 or more.
+
+    Raises:
+        ValueError: no targets.
+
+    Source: Burges et al. 2005; Sun et al., arXiv:2304.09542, section 4.2.
+
+    Example:
+        >>> import torch
+        >>> from finetune.list_losses.base import Lists
+        >>> unit = torch.nn.functional.normalize
+        >>> mask = torch.ones(2, 2, dtype=torch.bool)
+        >>> vectors = {"queries": torch.eye(2), "documents": unit(torch.tensor([[[1.0, 0], [1, 1]], [[0, 1.0], [1, 1]]]), dim=-1)}
+        >>> round(float(RankNet()(Lists(**vectors, mask=mask, targets=torch.tensor([[2.0, 1.0], [1.0, 2.0]]), scale=1.0))), 4)
+        0.7038
+    """
+
+    sigma: float = 1.0
+
+    needs: ClassVar[tuple[str, ...]] = ("targets",)
+
+    def __call__(self, lists: Lists) -> Any:
+        """The loss, a scalar."""
+        targets, scores = lists.wanted(), lists.own()
+        above = (targets[:, :, None] > targets[:, None, :]) & lists.mask[:, :, None] & lists.mask[:, None, :]
+        gaps = self.sigma * (scores[:, None, :] - scores[:, :, None])
+        return mean_over((softplus(gaps) * above).sum(dim=(1, 2)), above.sum(dim=(1, 2)))

@@ -1,0 +1,55 @@
+"""Pairs of words that stand in the same relation, close to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from finetune.list_losses.base import ABSENT, ListLoss, Lists, mean_over
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelationNce(ListLoss):
+    r"""- log e^c(i, j) / (e^c(i, j) + sum over n of e^c(i, n)), the mean over all i and j of one group.
+
+    Members are queries and first texts; n are members of other groups and i's own further texts.
+
+    Args: none.
+
+    Shapes: queries [B, D], documents [B, n, D], mask and targets [B, n].
+
+    Returns: the mean over members, nats; 0 or more.
+
+    Raises:
+        ValueError: no groups.
+
+    Source: Ushio et al., RelBERT, arXiv:2110.15705, section 3; NCE of the follow-up, arXiv:2310.00299.
+
+    Example:
+        >>> import torch
+        >>> from finetune.list_losses.base import Lists
+        >>> unit = torch.nn.functional.normalize
+        >>> mask = torch.ones(2, 2, dtype=torch.bool)
+        >>> vectors = {"queries": torch.eye(2), "documents": unit(torch.tensor([[[1.0, 0], [1, 1]], [[0, 1.0], [1, 1]]]), dim=-1)}
+        >>> round(float(RelationNce()(Lists(**vectors, mask=mask, groups=torch.tensor([0, 1]), scale=1.0))), 4)
+        0.909
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("groups",)
+
+    def __call__(self, lists: Lists) -> Any:
+        """The loss, a scalar."""
+        if lists.groups is None:
+            raise ValueError("no groups; this loss needs rows with a column `group`, such as the relation of a pair")
+        members = torch.cat([lists.queries, lists.documents[:, 0]])
+        groups = torch.cat([lists.groups, lists.groups])
+        cosines = lists.scale * members @ members.T
+        alike = groups[:, None] == groups[None]
+        own = torch.cat([lists.own(), lists.scale * torch.einsum("bd,bnd->bn", lists.documents[:, 0], lists.documents)])
+        own = own.masked_fill(~torch.cat([lists.mask, lists.mask]), ABSENT)[:, 1:]
+        against = torch.cat([cosines.masked_fill(alike, ABSENT), own], dim=1)
+        pairs = alike & ~torch.eye(len(members), dtype=torch.bool, device=alike.device)
+        each = torch.logaddexp(cosines, torch.logsumexp(against, dim=1, keepdim=True)) - cosines
+        return mean_over(each.masked_fill(~pairs, 0.0).sum(dim=1), pairs.sum(dim=1))

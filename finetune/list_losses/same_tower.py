@@ -1,0 +1,44 @@
+"""InfoNCE with the batch's other queries as negatives too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from finetune.list_losses.base import ABSENT, ListLoss, Lists
+
+
+@dataclass(frozen=True, kw_only=True)
+class SameTower(ListLoss):
+    r"""- log e^s(q, d+) / (texts of all first places + own negatives + other queries).
+
+    Args: none.
+
+    Shapes: queries [B, D], documents [B, n, D], mask and targets [B, n].
+
+    Returns: the mean over queries, nats; 0 or more.
+
+    Raises:
+        ValueError: never.
+
+    Source: Lee et al., Gecko, arXiv:2403.20327, section 3.3.
+
+    Example:
+        >>> import torch
+        >>> from finetune.list_losses.base import Lists
+        >>> unit = torch.nn.functional.normalize
+        >>> mask = torch.ones(2, 2, dtype=torch.bool)
+        >>> vectors = {"queries": torch.eye(2), "documents": unit(torch.tensor([[[1.0, 0], [1, 1]], [[0, 1.0], [1, 1]]]), dim=-1)}
+        >>> round(float(SameTower()(Lists(**vectors, mask=mask, scale=1.0))), 4)
+        0.909
+    """
+
+    def __call__(self, lists: Lists) -> Any:
+        """The loss, a scalar."""
+        first = lists.scale * lists.queries @ lists.documents[:, 0].T
+        between = lists.scale * lists.queries @ lists.queries.T
+        itself = torch.eye(len(first), dtype=torch.bool, device=first.device)
+        every = torch.cat([first, lists.own()[:, 1:], between.masked_fill(itself, ABSENT)], dim=1)
+        return (torch.logsumexp(every, dim=1) - first.diagonal()).mean()

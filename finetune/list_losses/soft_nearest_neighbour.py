@@ -1,0 +1,43 @@
+"""All texts that answer a query, against all others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from finetune.list_losses.base import ABSENT, ListLoss, Lists
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftNearestNeighbour(ListLoss):
+    r"""- log of the share of e^s that falls on the query's own positives, among all texts of the batch.
+
+    A query's own positives are never negatives.
+
+    Args: none.
+
+    Shapes: queries [B, D], documents [B, n, D], mask and targets [B, n].
+
+    Returns: the mean over queries, nats; 0 or more.
+
+    Raises:
+        ValueError: never.
+
+    Source: Frosst et al., arXiv:1902.01889; Kim and Baek, Syntriever, arXiv:2502.03824, section 3.2.
+
+    Example:
+        >>> import torch
+        >>> from finetune.list_losses.base import Lists
+        >>> unit = torch.nn.functional.normalize
+        >>> mask = torch.ones(2, 2, dtype=torch.bool)
+        >>> vectors = {"queries": torch.eye(2), "documents": unit(torch.tensor([[[1.0, 0], [1, 1]], [[0, 1.0], [1, 1]]]), dim=-1)}
+        >>> round(float(SoftNearestNeighbour()(Lists(**vectors, mask=mask, scale=1.0))), 4)
+        1.0509
+    """
+
+    def __call__(self, lists: Lists) -> Any:
+        """The loss, a scalar."""
+        right = torch.logsumexp(lists.own().masked_fill(~lists.positives(), ABSENT), dim=1)
+        return (torch.logsumexp(lists.all().flatten(1), dim=1) - right).mean()

@@ -1,0 +1,50 @@
+"""Each text of a list against those that a teacher ranks lower and the batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from finetune.list_losses.base import ABSENT, ListLoss, Lists, by_target
+
+
+@dataclass(frozen=True, kw_only=True)
+class StableList(ListLoss):
+    r"""sum over i of softmax(t / T)_i times the cross-entropy of i among texts of lower rank and all other texts of the batch.
+
+    Args:
+        target_temperature: T, above 0.
+
+    Shapes: queries [B, D], documents [B, n, D], mask and targets [B, n].
+
+    Returns: the mean over queries, nats; 0 or more.
+
+    Raises:
+        ValueError: no targets.
+
+    Source: Zhang et al., LLM-Embedder, arXiv:2310.07554, section 3.2; Chen et al., BGE-M3, arXiv:2402.03216.
+
+    Example:
+        >>> import torch
+        >>> from finetune.list_losses.base import Lists
+        >>> unit = torch.nn.functional.normalize
+        >>> mask = torch.ones(2, 2, dtype=torch.bool)
+        >>> vectors = {"queries": torch.eye(2), "documents": unit(torch.tensor([[[1.0, 0], [1, 1]], [[0, 1.0], [1, 1]]]), dim=-1)}
+        >>> round(float(StableList()(Lists(**vectors, mask=mask, targets=torch.tensor([[2.0, 1.0], [1.0, 2.0]]), scale=1.0))), 4)
+        1.0988
+    """
+
+    target_temperature: float = 1.0
+
+    needs: ClassVar[tuple[str, ...]] = ("targets",)
+
+    def __call__(self, lists: Lists) -> Any:
+        """The loss, a scalar."""
+        scores, order = lists.own(), by_target(lists.wanted(), lists.mask)
+        weights = torch.softmax((lists.wanted() / self.target_temperature).masked_fill(~lists.mask, ABSENT), dim=-1).gather(1, order)
+        ranked = scores.gather(1, order)
+        tail = torch.flip(torch.logcumsumexp(torch.flip(ranked, [1]), dim=1), [1])
+        tail = torch.logaddexp(tail, torch.logsumexp(lists.others(), dim=1, keepdim=True))
+        return (weights * (tail - ranked)).masked_fill(~lists.mask.gather(1, order), 0.0).sum(dim=1).mean()

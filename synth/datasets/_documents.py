@@ -1,0 +1,120 @@
+"""Queries with the texts that answer them and those that only seem to, as a pack's `retrieval` export names them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from synth.datasets._folder import RunFolder
+from synth.errors import WrongUse
+from synth.packs import Pack
+from synth.records import Row
+from synth.templates import Template
+
+# Of reciprocal rank fusion, as Cormack, Clarke and Buettcher 2009 have it.
+RRF_K = 60
+ANSWERS = 0.5
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text for a query: its grade (at least 0.5 answers the query, where grades are not fused ranks) and how it was found."""
+
+    text: str
+    grade: float
+    how: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All texts of a query, in the order of the pack; `fused` where grades are reciprocal ranks, which only order them."""
+
+    id: str
+    query: str
+    documents: tuple[Document, ...]
+    fused: bool
+
+    def sides(self) -> tuple[list[Document], list[Document]]:
+        """(what answers, what does not, the worst first). Of fused ranks the best text answers, the others do not."""
+        order = sorted(self.documents, key=lambda document: -document.grade)
+        if self.fused:
+            return order[:1], order[:0:-1]
+        return [d for d in order if d.grade >= ANSWERS], [d for d in reversed(order) if d.grade < ANSWERS]
+
+
+def listings(run: RunFolder, pack: Pack, where: str) -> Iterator[Listing]:
+    """The texts of each query of a run: kept rows of one seed with the same query stand together, a text counts once, with its best grade.
+
+    Raises:
+        WrongUse: the pack has no `retrieval` export, or a grade is not a number.
+    """
+    found = pack.exports.get("retrieval")
+    if not found:
+        raise WrongUse(where, f"pack {pack.name} without a retrieval export", "a pack with one", "See `synth show`.")
+    specs = {kind: sides for kind, sides in found.items() if kind != "query"}
+    eaches = {kind: spec.each for kind, spec in pack.spec.exports.retrieval.documents.items()} if pack.spec.exports.retrieval else {}
+    valued = ((str(row["id"]), pack.values(row)) for row in run.rows())
+    for (seed, query), group in groupby(valued, key=lambda pair: (pair[0], found["query"]["text"].render(pair[1]))):
+        rows = [values for _, values in group]
+        graded = [one for values in rows for kind, sides in specs.items() for one in _graded(values, eaches[kind], sides, where)]
+        fused = any(len(grades) > 1 for _, grades, _ in graded)
+        yield Listing(seed, query, tuple(_once(_fuse(graded) if fused else graded)), fused)
+
+
+def _graded(values: Row, each: str | None, sides: Mapping[str, Template], where: str) -> Iterator[tuple[str, list[float], str]]:
+    """(text, grades, how) of what one kind of document renders to."""
+    for element in elements(values, each):
+        seen = {**values, **element}
+        text = sides["text"].render(seen).strip()
+        if text and sides["when"].render(seen).strip() not in ("", "False", "None"):
+            grades = [template.render(seen) for side, template in sides.items() if side.startswith("grade ")]
+            yield text, [_number(grade, where) for grade in grades], sides["how"].render(seen).strip()
+
+
+def elements(values: Row, each: str | None) -> Iterator[dict[str, Any]]:
+    """What templates see of each element of a list: its fields where it has some, else `item`; and `index`."""
+    listed = values.get(each) if each else [{}]
+    listed = json.loads(listed) if isinstance(listed, str) else listed  # nested columns of seeds are text in a run's folder
+    for index, element in enumerate(listed if listed is not None else []):
+        yield {"index": index, "item": element, **(element if isinstance(element, Mapping) else {})}
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise WrongUse(where, f"a grade that reads {text[:40]!r}", "a number", "Correct the pack's retrieval export.") from error
+
+
+def _fuse(graded: list[tuple[str, list[float], str]]) -> list[tuple[str, list[float], str]]:
+    """One grade each, the sum of reciprocal ranks over all rankings."""
+    fused = rrf([[grades[place] for _, grades, _ in graded] for place in range(max(len(g) for _, g, _ in graded))])
+    return [(text, [grade], how) for (text, _, how), grade in zip(graded, fused, strict=True)]
+
+
+def rrf(rankings: Sequence[Sequence[float]], k: int = RRF_K) -> list[float]:
+    """Reciprocal rank fusion (Cormack et al. 2009): the sum of 1 / (k + rank) over rankings, each given as scores, higher is better.
+
+    Equal scores share their mean rank.
+
+    >>> [round(value, 5) for value in rrf([[3.0, 1.0, 2.0], [5.0, 5.0, 1.0]])]
+    [0.03265, 0.03213, 0.032]
+    """
+    return [sum(1 / (k + _rank(scores, scores[place])) for scores in rankings) for place in range(len(rankings[0]))]
+
+
+def _rank(scores: Sequence[float], score: float) -> float:
+    return sum(other > score for other in scores) + (sum(other == score for other in scores) + 1) / 2
+
+
+def _once(graded: list[tuple[str, list[float], str]]) -> Iterator[Document]:
+    """Each text once, where it first stands, with the best grade that it got."""
+    best: dict[str, Document] = {}
+    for text, grades, how in graded:
+        key = " ".join(text.casefold().split())
+        if key not in best or grades[0] > best[key].grade:
+            best[key] = Document(best[key].text if key in best else text, grades[0], how)
+    yield from best.values()

@@ -1,0 +1,54 @@
+"""Knowledge as (head, relation, tail), split by head."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from synth.datasets._documents import elements
+from synth.datasets._folder import RunFolder
+from synth.datasets.base import Export
+from synth.errors import WrongUse
+from synth.packs import Pack
+
+
+@dataclass(frozen=True, kw_only=True)
+class Triples(Export):
+    """One row `{id, head, relation, tail, split, source}` per statement of a kept row, each once.
+
+    Args:
+        held_out: shares of the heads that go into `validation` and into `test`: all rows of a head share one split (West et al.,
+            arXiv:2110.07178), by a hash of the head, whatever else the run holds.
+    """
+
+    held_out: tuple[float, float] = (0.1, 0.1)
+
+    def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:
+        """Training rows, in the order of the run.
+
+        Raises:
+            WrongUse: the pack has no `triples` export.
+        """
+        spec = pack.spec.exports.triples
+        if spec is None:
+            raise WrongUse("--to triples", f"pack {pack.name} without a triples export", "a pack with one", "See `synth show`.")
+        sides, seen = pack.exports["triples"]["triples"], set[tuple[str, ...]]()
+        for row in run.rows():
+            values = pack.values(row)
+            for element in elements(values, spec.each):
+                rendered = {side: template.render({**values, **element}).strip() for side, template in sides.items()}
+                triple = (rendered["head"], rendered["relation"], rendered["tail"])
+                if all(triple) and rendered["when"] not in ("", "False", "None") and triple not in seen:
+                    seen.add(triple)
+                    named = dict(zip(("head", "relation", "tail"), triple, strict=True))
+                    yield {"id": row["id"], **named, "split": self.split(triple[0]), "source": row["meta"]["teacher"]}
+
+    def split(self, head: str) -> str:
+        """The split of a head."""
+        place = int.from_bytes(hashlib.sha256(head.casefold().encode("utf-8", "replace")).digest()[:8]) / 2**64
+        validation, test = self.held_out
+        if place < validation:
+            return "validation"
+        return "test" if place < validation + test else "train"
