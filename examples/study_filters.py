@@ -28,7 +28,7 @@ from synth.filters.refusal import Refusal
 from synth.filters.repetition import Repetition
 from synth.filters.self_consistency import SelfConsistency
 from synth.filters.truncation import Truncation
-from synth.measures import MINILM
+from synth.models import MINILM
 from synth.parsers.final_number import FinalNumber
 from synth.parsers.option import Option
 from synth.records import group_by

@@ -74,7 +74,7 @@ def pair(text: str, where: str) -> tuple[str, Any]:
     return key.strip(), scalar(value.strip())
 
 
-def need(package: str) -> None:
+def need(package: str, extra: str = "finetune") -> None:
     """Refuses where a package is missing, and says how to get it."""
     if importlib.util.find_spec(package) is None:
-        raise WrongUse("finetune", f"no {package}", "the finetune extra", "pip install 'potstill[finetune]'")
+        raise WrongUse("finetune", f"no {package}", f"the {extra} extra", f"pip install 'potstill[{extra}]'")

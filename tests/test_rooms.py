@@ -16,10 +16,22 @@ from tests.conftest import ROOT
 
 HALLWAY = ("errors", "records", "registry")
 ARROW = (
-    *HALLWAY, "command_group", "worker", "measures", "search", "strict_json", "strict_yaml", "templates", "seeds", "tokens", "tables", "export_schema", "pack_schema", "verifiers", "pairs", "parsers", "step", "packs", "teachers", "calls", "walk",
-    "filters", "datasets", "retrieval", "pipeline", "prepare", "annotate", "plan", "opening", "runner", "probe", "progress", "show", "sieve", "report", "options", "cli",
+    *HALLWAY, "command_group", "worker", "models", "measures", "search", "strict_json", "strict_yaml", "templates", "seeds", "tokens", "tables", "export_schema", "pack_schema", "verifiers", "pairs", "parsers", "step", "packs", "teachers", "calls", "walk",
+    "mining", "filters", "datasets", "retrieval", "pipeline", "prepare", "annotate", "plan", "opening", "runner", "probe", "progress", "show", "sieve", "report", "options", "cli",
 )  # fmt: skip
-FINETUNE_MAY = {*HALLWAY, "tables", "command_group", "worker", "strict_json", "strict_yaml", "parsers", "verifiers", "pairs"}
+FINETUNE_MAY = {
+    *HALLWAY,
+    "tables",
+    "models",
+    "search",
+    "command_group",
+    "worker",
+    "strict_json",
+    "strict_yaml",
+    "parsers",
+    "verifiers",
+    "pairs",
+}
 FILES = sorted([*ROOT.glob("synth/**/*.py"), *ROOT.glob("finetune/**/*.py")])
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from synth.filters.base import CorpusFilter
 from synth.filters.near_duplicate import by_length, numbers_of
-from synth.measures import MINILM, entailment, vectors
+from synth.measures import entailment, vectors
+from synth.models import MINILM
 from synth.records import Row, Verdict
 
 if TYPE_CHECKING:

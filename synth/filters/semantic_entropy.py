@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from synth.errors import TeacherError
 from synth.filters._asking import AskingFilter
 from synth.filters.base import meta_of, text_of
-from synth.measures import MINILM, entailment, vectors
+from synth.measures import entailment, vectors
+from synth.models import MINILM
 from synth.records import Row, Verdict
 from synth.verifiers.algebra import Algebra
 from synth.verifiers.math_equal import canonical

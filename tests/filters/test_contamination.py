@@ -9,7 +9,7 @@ import pytest
 
 from synth.errors import WrongUse
 from synth.filters.contamination import Contamination
-from synth.measures import MINILM
+from synth.models import MINILM
 from tests.conftest import SHARED, write
 
 WORDS = [f"word{chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(600)]
