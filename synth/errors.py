@@ -114,3 +114,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     close = get_close_matches(name, options, n=1)
     start = f"Did you mean {close[0]}? " if close else ""
     return f"{start}Known: {', '.join(options) or 'none'}."
+
+
+def require_share(name: str, value: float, *, below: bool = False) -> None:
+    """Refuses what is not 0 to 1 (0 to below 1).
+
+    Raises:
+        ValueError: with name and value.
+    """
+    if not (0 <= value < 1 if below else 0 <= value <= 1):
+        raise ValueError(f"{name}={value}; use 0 to {'below ' * below}1")

@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 
 HALLWAY = ("errors", "records", "registry")
 ARROW = (
-    *HALLWAY, "command_group", "worker", "models", "measures", "search", "strict_json", "strict_yaml", "templates", "seeds", "tokens", "tables", "export_schema", "pack_schema", "verifiers", "pairs", "parsers", "step", "packs", "teachers", "calls", "walk",
+    *HALLWAY, "command_group", "worker", "models", "overlap", "measures", "search", "strict_json", "strict_yaml", "templates", "seeds", "tokens", "tables", "export_schema", "pack_schema", "verifiers", "pairs", "parsers", "step", "packs", "teachers", "calls", "walk",
     "mining", "filters", "datasets", "retrieval", "pipeline", "prepare", "annotate", "plan", "opening", "runner", "probe", "progress", "show", "sieve", "report", "options", "cli",
 )  # fmt: skip
 FINETUNE_MAY = {

@@ -149,16 +149,6 @@ def label_logs(logits: Any, labels: Any) -> Any:
     return found.gather(2, labels.long().clamp(min=0)[:, :, None])[:, :, 0]
 
 
-def require_share(name: str, value: float, *, below: bool = False) -> None:
-    """Refuses what is not 0 to 1 (0 to below 1).
-
-    Raises:
-        ValueError: with name and value.
-    """
-    if not (0 <= value < 1 if below else 0 <= value <= 1):
-        raise ValueError(f"{name}={value}; use 0 to {'below ' * below}1")
-
-
 def dot(one: Any, two: Any) -> Any:
     """[N] inner products of rows."""
     return torch.mul(one, two, out=spare("dot", one)).sum(dim=-1)

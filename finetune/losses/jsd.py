@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from finetune.losses.base import Divergence, dot, require_share, spare
+from finetune.losses.base import Divergence, dot, spare
 from finetune.losses.forward_kl import ForwardKl
 from finetune.losses.reverse_kl import ReverseKl
+from synth.errors import require_share
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from finetune.losses.base import Divergence, dot, require_share, spare
+from finetune.losses.base import Divergence, dot, spare
+from synth.errors import require_share
 
 
 @dataclass(frozen=True, kw_only=True)

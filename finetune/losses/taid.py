@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from math import exp
 from typing import Any
 
-from finetune.losses.base import TokenLoss, finite_, require_share
+from finetune.losses.base import TokenLoss, finite_
 from finetune.losses.forward_kl import ForwardKl
+from synth.errors import require_share
 
 
 @dataclass(frozen=True, kw_only=True)

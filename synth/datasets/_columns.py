@@ -95,7 +95,7 @@ def _arrow(kinds: frozenset[type], inner: frozenset[type]) -> Any:
 def _produced(kind: Any) -> Any:
     if isinstance(kind, dict):
         return pa.list_(pa.struct({name: _produced(k) or _TEXT for name, k in kind.items()}))
-    return {"text": _TEXT, "number": pa.float64(), "bool": pa.bool_(), "list": pa.list_(_TEXT)}.get(kind)
+    return {"text": _TEXT, "number": pa.float64(), "bool": pa.bool_(), "list": pa.list_(_TEXT), "numbers": pa.list_(pa.float64())}.get(kind)
 
 
 def _spell(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby, permutations
 from typing import Any
@@ -11,6 +11,7 @@ from synth.datasets._folder import RunFolder
 from synth.datasets.base import Export
 from synth.filters.near_duplicate import numbers_of
 from synth.measures import entailment
+from synth.overlap import rouge_l
 from synth.packs import Pack
 
 
@@ -54,26 +55,3 @@ class MinedPairs(Export):
         if not alike or rouge_l(source, target) > self.most_alike:
             return False
         return self.nli is None or all(yes >= self.least for yes, _ in entailment([(source, target), (target, source)], self.nli))
-
-
-def rouge_l(one: str, two: str) -> float:
-    """F measure of the longest common subsequence of lower-case words (Lin 2004), 0 to 1.
-
-    >>> rouge_l("the cat sat down", "the cat lay down"), rouge_l("a b", "c d")
-    (0.75, 0.0)
-    """
-    left, right = one.casefold().split(), two.casefold().split()
-    if not left or not right:
-        return 0.0
-    common = _common(left, right)
-    return 2 * common / (len(left) + len(right))
-
-
-def _common(left: Sequence[str], right: Sequence[str]) -> int:
-    """Length of the longest common subsequence."""
-    row = [0] * (len(right) + 1)
-    for word in left:
-        above = 0
-        for place, other in enumerate(right, 1):
-            above, row[place] = row[place], above + 1 if word == other else max(row[place], row[place - 1])
-    return row[-1]

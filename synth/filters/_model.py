@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,17 @@ def fit(
         np.concatenate([np.ones((len(rows), 1)), (table - mean) / scale], axis=1), labels, ridge or (100.0 if embedding else 3.0)
     )
     return Model(columns=known, mean=mean.tolist(), scale=scale.tolist(), weights=weights.tolist(), rows=len(rows), embedding=embedding)
+
+
+def logistic(table: Array, labels: Array, ridge: float) -> Callable[[Array], Array]:
+    """The probabilities of a penalised logistic regression over standardised columns [N, D], as a function of further rows."""
+    mean, scale = table.mean(axis=0), table.std(axis=0) + 1e-9
+
+    def design(rows: Array) -> Array:
+        return np.concatenate([np.ones((len(rows), 1)), (rows - mean) / scale], axis=1)
+
+    weights = _newton(design(table), labels, ridge)
+    return lambda rows: 1 / (1 + np.exp(-np.clip(design(rows) @ weights, -500, 500)))
 
 
 def _newton(table: Array, labels: Array, ridge: float) -> Array:

@@ -19,6 +19,8 @@ class Rehearsed(Teacher):
 
     Args:
         model: name or folder of the pack.
+
+    A reply with `where: {field: value}` is for questions that have that value, such as one element of a list that a step spreads.
     """
 
     family = "rehearsed"
@@ -40,6 +42,7 @@ class Rehearsed(Teacher):
         """
         case = next((c for c in self._cases if all(request.inputs.get(k) == v for k, v in c["inputs"].items())), None)
         replies = [r for r in (case or {}).get("replies", []) if r.get("step", self._first) == request.step]
+        replies = [r for r in replies if r.get("where", {}).items() <= request.inputs.items()]
         if not replies:
             raise TeacherRefused("not_rehearsed", f"no recorded reply for step {request.step} of seed {request.seed_id}")
         turn = request.draw + int(request.inputs.get("index") or 0)

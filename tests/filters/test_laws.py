@@ -32,6 +32,23 @@ CASES = {
     "answer_match": ({}, [Q, WRONG, {**Q, "answer": None}, {k: v for k, v in Q.items() if k != "target"}]),
     "arithmetic_steps": ({}, [Q, WRONG, {**Q, "rationale": "because"}]),
     "finish_reason": ({}, [Q, *({**Q, "finish_reason": r} for r in ("length", "content_filter", "odd", None))]),
+    "overlap": ({"field": "rationale", "other": "old", "least": 0.5, "most": 0.9, "unknown": "drop"}, [
+        {**Q, "old": "2 + 2 = 5"}, {**Q, "old": "none of it"}, {**Q, "old": Q["rationale"]}, Q,
+    ]),
+    "mentions": ({"field": "rationale", "must": ("answer",), "never": ("wrong",)}, [Q, {**Q, "answer": "9"}, {**Q, "wrong": "2 +"}]),
+    "wording": ({"field": "rationale", "starts": ("2", "it"), "characters": "\\w +=", "least": 3, "banned": ("or",), "once": ("answer",)}, [
+        {**Q, "answer": "9"}, Q, *({**Q, "rationale": text} for text in ("2", "so 2", "2; 3", "it or that")),
+    ]),
+    "bounds": ({"fields": ("grade",), "least": 0.5, "most": 1, "unknown": "drop"}, [{**Q, "grade": grade} for grade in (0.7, 0.1, 2, "high")]),
+    "subset": ({"field": "refs", "of": "ids", "unknown": "drop"}, [{"refs": refs, "ids": ["a", "b"]} for refs in (["a"], ["c"], [])] + [{"refs": ["a"]}]),
+    "likelihood": ({"unknown": "drop"}, [{**Q, "logprob": -n / 2, "completion_tokens": 2} for n in range(5)] + [Q]),
+    "consensus": ({"unknown": "drop"}, [
+        *({"question": "q", "json": {"a": 1, "b": b}} for b in (2, 2, 3)), {"question": "q", "json": "odd"},
+        {"question": "r", "json": {"a": 1}}, {"question": "r", "json": {"b": 1}},
+    ]),
+    "leak_probe": ({"embedding": "hashing", "unknown": "drop"}, [
+        {"text": f"{'good fine' if n % 2 else 'bad awful'} film" if n < 30 else "a film of its time", "label": str(n % 2)} for n in range(40)
+    ]),
     "length": ({"least": 3, "most": 5}, [Q, {**Q, "rationale": "no"}, {**Q, "rationale": "a b c d e f"}]),
     "self_consistency": (
         {}, [Q, Q, WRONG, {**Q, "answer": None}, {**Q, "question": "r"}, {**WRONG, "question": "r"}, {**Q, "question": "s", "answer": "$4.0"}],
@@ -99,7 +116,7 @@ CASES = {
 }  # fmt: skip
 # Reasons that the named files' own tests produce, with a server that says so.
 _ASKED = {"critic_unreadable", "critic_failed"}
-ELSEWHERE = {
+ELSEWHERE = {"leak_probe": {"too_few_rows"},
     "critic": _ASKED, "pairwise": {*_ASKED, "prefers_rejected", "tie"}, "process_critic": {*_ASKED, "wrong_step"},
     "universal_self_consistency": {"critic_failed", "no_choice", "not_chosen"}, "semantic_entropy": {"critic_failed"},
 }  # fmt: skip
@@ -152,6 +169,8 @@ def test_order_changes_no_verdict(name):
     assert kept == other
 
 
+# These compare rows with the others that are there: fewer rows, other verdicts.
+RELATIVE = {"likelihood", "leak_probe"}
 CHEAP = sorted(
     set(CASES)
     - {"program_answer", "per_seed", "run_python", "run_sql", "critic", "entailment", "cross_encoder", "ifd", "learnability", "language"}
@@ -167,7 +186,8 @@ def test_any_rows_in_any_order_twice(name, data):
     part = build(name)
     kept, again = (part.split(some)[0] for some in (rows, other))
     assert plain(kept) == plain(again)
-    assert plain(part.split([{k: v for k, v in row.items() if k != "marks"} for row in kept])[0]) == plain(kept)
+    if name not in RELATIVE:
+        assert plain(part.split([{k: v for k, v in row.items() if k != "marks"} for row in kept])[0]) == plain(kept)
 
 
 def plain(rows):

@@ -1,0 +1,54 @@
+"""Keeps rows whose numbers lie where they should."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import ClassVar
+
+from synth.filters.base import RowFilter
+from synth.records import Row, Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds(RowFilter):
+    """Each of the fields, such as a teacher's grades, must be a number from `least` to `most`.
+
+    Sees: one row. Costs: nothing.
+
+    Args:
+        fields: names of the fields.
+        least: smallest number that is kept.
+        most: largest.
+
+    Reasons:
+        too_low: below `least`.
+        too_high: above `most`.
+        no_number: a field is missing or no number (unknown).
+
+    Marks: `field`, `value` (the first outside).
+
+    Example:
+        >>> Bounds(fields=("grade",), least=0.9).judge({"grade": 0.7}).reason
+        'too_low'
+    """
+
+    fields: tuple[str, ...]
+    least: float = -inf
+    most: float = inf
+
+    reasons: ClassVar[dict[str, str]] = {"too_low": "below least", "too_high": "above most", "no_number": "no number"}
+
+    def needs(self) -> tuple[str, ...]:
+        """The fields."""
+        return self.fields
+
+    def verdict(self, row: Row) -> Verdict:
+        """The verdict on one row."""
+        for name in self.fields:
+            value = row.get(name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 - NaN differs from itself
+                return Verdict(None, "no_number", {"field": name})
+            if not self.least <= value <= self.most:
+                return Verdict(False, "too_low" if value < self.least else "too_high", {"field": name, "value": value})
+        return Verdict(True)

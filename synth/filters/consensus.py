@@ -1,0 +1,93 @@
+"""Keeps the structured reply that the draws of a seed agree on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from synth.errors import require_share
+from synth.filters.base import GroupFilter, field_text, row_digest
+from synth.records import Row, Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consensus(GroupFilter):
+    """Compares the draws' objects by their leaves, keeps the one that shares most with the others, if it shares enough.
+
+    Two objects share a leaf where path and value are equal; places in lists play no part. Similarity is the Jaccard index of leaves.
+
+    Sees: all draws of one seed. Costs: nothing.
+
+    Args:
+        field: the field with the object, or its JSON text.
+        least: lowest mean similarity of the kept draw with the others, 0 to 1.
+
+    Reasons:
+        not_central: another draw shares more with the rest.
+        no_agreement: even the best draw shares too little.
+        no_object: no object could be read (unknown).
+
+    Marks: `agreement` (0 to 1).
+
+    Example:
+        >>> rows = [{"question": "q", "json": {"a": 1, "b": b}} for b in (2, 2, 3)]
+        >>> kept, dropped = Consensus().split(rows)
+        >>> kept[0]["json"], kept[0]["marks"]["consensus"]["agreement"]
+        ({'a': 1, 'b': 2}, 0.6667)
+    """
+
+    field: str = "json"
+    least: float = 0.5
+
+    reasons: ClassVar[dict[str, str]] = {
+        "not_central": "another draw shares more", "no_agreement": "even the best shares too little", "no_object": "no object",
+    }  # fmt: skip
+
+    def __post_init__(self) -> None:
+        require_share("least", self.least)
+
+    def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
+        """One verdict a draw."""
+        sets = [self._leaves(row) for row in rows]
+        known = [place for place, leaves in enumerate(sets) if leaves is not None]
+        agreement = {a: self._mean([_jaccard(sets[a] or set(), sets[b] or set()) for b in known if b != a]) for a in known}
+        digests = [row_digest(row) for row in rows]
+        best = max(known, key=lambda place: (agreement[place], digests[place]), default=None)
+        made = []
+        for place in range(len(rows)):
+            if place not in agreement:
+                made.append(Verdict(None, "no_object"))
+                continue
+            enough = agreement[place] >= self.least
+            reason = "" if place == best and enough else "no_agreement" if place == best else "not_central"
+            made.append(Verdict(not reason, reason, {"agreement": round(agreement[place], 4)}))
+        return made
+
+    @staticmethod
+    def _mean(values: list[float]) -> float:
+        return sum(values) / len(values) if values else 1.0
+
+    def _leaves(self, row: Row) -> set[str] | None:
+        value = row.get(self.field)
+        try:
+            value = json.loads(field_text(row, self.field)) if not isinstance(value, dict | list) else value
+        except ValueError:
+            return None
+        return set(_walk("", value)) if isinstance(value, dict | list) else None
+
+
+def _walk(path: str, value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _walk(f"{path}.{key}", inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _walk(f"{path}[]", inner)
+    else:
+        yield f"{path}={' '.join(str(value).casefold().split())}"
+
+
+def _jaccard(one: set[str], two: set[str]) -> float:
+    return len(one & two) / len(one | two) if one | two else 1.0

@@ -1,0 +1,69 @@
+"""Keeps rows that name only what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from synth.filters.base import RowFilter
+from synth.records import Row, Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subset(RowFilter):
+    """Every value of a field must be in a list: ids that a record has, labels of a set.
+
+    Sees: one row. Costs: nothing.
+
+    Args:
+        field: a value or a list of them; `list.name` for a field of a list's elements, which may be lists too.
+        of: the field with the list.
+        least: fewest values.
+
+    Reasons:
+        unknown_value: one that the list does not have.
+        too_few: fewer values than `least`.
+        no_list: the row has no list (unknown).
+
+    Marks: `what` (the first unknown one).
+
+    Example:
+        >>> Subset(field="refs", of="ids").judge({"refs": ["a", "c"], "ids": ["a", "b"]}).marks
+        {'what': 'c'}
+    """
+
+    field: str
+    of: str
+    least: int = 1
+
+    reasons: ClassVar[dict[str, str]] = {"unknown_value": "not in the list", "too_few": "too few", "no_list": "no list"}
+
+    def needs(self) -> tuple[str, ...]:
+        """The list."""
+        return (self.of,)
+
+    def verdict(self, row: Row) -> Verdict:
+        """The verdict on one row."""
+        known = row.get(self.of)
+        if not isinstance(known, list | tuple):
+            return Verdict(None, "no_list")
+        allowed, head, inner = {_folded(value) for value in known}, *self.field.partition(".")[::2]
+        values = list(_flat(row.get(head), inner))
+        if len(values) < self.least:
+            return Verdict(False, "too_few")
+        wrong = next((value for value in values if _folded(value) not in allowed), None)
+        return Verdict(wrong is None, "" if wrong is None else "unknown_value", {} if wrong is None else {"what": str(wrong)[:200]})
+
+
+def _flat(value: Any, inner: str) -> Iterator[Any]:
+    for element in value if isinstance(value, list | tuple) else [value]:
+        found = element.get(inner) if inner and isinstance(element, dict) else element
+        if isinstance(found, list | tuple):
+            yield from found
+        elif found is not None:
+            yield found
+
+
+def _folded(value: Any) -> str:
+    return " ".join(str(value).casefold().split())

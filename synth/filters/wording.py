@@ -1,0 +1,82 @@
+"""Keeps short texts that are made of the right characters and words."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+from synth.errors import WrongUse
+from synth.filters.base import RowFilter, field_text
+from synth.records import Row, Verdict
+from synth.search import words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wording(RowFilter):
+    r"""Rules of form where no model is at hand: what constrained decoding would have kept a teacher from writing (I2D2, ATOMIC-10x).
+
+    Sees: one row. Costs: nothing.
+
+    Args:
+        field: the field with the text; the raw reply where a row lacks it.
+        starts: texts of which one must stand at the beginning; none for any.
+        characters: a class of a regular expression, such as `\w ',.$-`, that all characters must be of; "" for any.
+        least: fewest characters.
+        banned: words that may not stand there, without case, `most_banned` times excepted.
+        most_banned: how often banned words may stand there, all together.
+        once: fields whose words may not come again, such as the concept that a statement is about.
+
+    Reasons:
+        other_start: it begins otherwise.
+        odd_character: a character outside the class.
+        too_short: fewer characters.
+        banned_word: more banned words than allowed.
+        repeats: a word of `once`.
+
+    Marks: `what` (the word or character).
+
+    Example:
+        >>> Wording(field="head", starts=("PersonX",), characters="\w '").judge({"head": "PersonX eats; sleeps"}).marks
+        {'what': ';'}
+    """
+
+    field: str = "text"
+    starts: tuple[str, ...] = ()
+    characters: str = ""
+    least: int = 1
+    banned: tuple[str, ...] = ()
+    most_banned: int = 0
+    once: tuple[str, ...] = ()
+
+    reasons: ClassVar[dict[str, str]] = {
+        "other_start": "another beginning", "odd_character": "a character outside the class", "too_short": "too short",
+        "banned_word": "a banned word", "repeats": "a word that may not come again",
+    }  # fmt: skip
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(f"[^{self.characters}]" if self.characters else "")
+        except re.error as error:
+            raise WrongUse("wording:characters", f"{self.characters!r} ({error})", "a class of characters", "Escape ] and \\.") from error
+
+    def needs(self) -> tuple[str, ...]:
+        """Fields whose words may not come again."""
+        return self.once
+
+    def verdict(self, row: Row) -> Verdict:
+        """The verdict on one row."""
+        text = field_text(row, self.field).strip()
+        if len(text) < self.least:
+            return Verdict(False, "too_short", {"what": text})
+        if self.starts and not text.startswith(self.starts):
+            return Verdict(False, "other_start", {"what": text[:40]})
+        if self.characters and (odd := re.search(f"[^{self.characters}]", text)):
+            return Verdict(False, "odd_character", {"what": odd[0]})
+        said = words(text)
+        ban = {word.casefold() for word in self.banned}
+        if len(found := [word for word in said if word in ban]) > self.most_banned:
+            return Verdict(False, "banned_word", {"what": found[-1]})
+        again = {word for name in self.once for word in words(str(row.get(name) or ""))}
+        repeated = next((word for word in said if word in again), None)
+        return Verdict(repeated is None, "" if repeated is None else "repeats", {} if repeated is None else {"what": repeated})

@@ -1,0 +1,46 @@
+"""Spans between two marks, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from synth.errors import Unreadable
+from synth.parsers.base import Parser
+from synth.records import Row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delimited(Parser):
+    """Reads every span between `begin` and `end`; outside of them only white space may stand.
+
+    Args:
+        begin: the mark before a span.
+        end: the mark behind it.
+
+    Reasons:
+        no_span: no span, or an empty one.
+        text_outside: something stands outside the spans.
+
+    Example:
+        >>> Delimited(into="quotes").parse("##begin_quote## Rain fell. ##end_quote##", {})
+        {'quotes': ['Rain fell.']}
+    """
+
+    begin: str = "##begin_quote##"
+    end: str = "##end_quote##"
+
+    main: ClassVar[str] = "spans"
+    fields: ClassVar[dict[str, str]] = {"spans": "list"}
+    reasons: ClassVar[dict[str, str]] = {"no_span": "no span", "text_outside": "text outside the spans"}
+
+    def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
+        """The spans."""
+        pattern = re.compile(rf"{re.escape(self.begin)}(.*?){re.escape(self.end)}", re.DOTALL)
+        spans = [span.strip() for span in pattern.findall(text)]
+        if not spans or not all(spans):
+            raise Unreadable("no_span", text[-80:])
+        if rest := pattern.sub("", text).strip():
+            raise Unreadable("text_outside", rest[:80])
+        return {"spans": spans}

@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+import pytest
+
+from synth import registry
+from synth.errors import WrongUse
+from synth.filters.wording import Wording
+
+
+def test_each_rule_names_what_broke_it():
+    assert Wording(field="t", banned=("not", "never"), most_banned=1).judge({"t": "It is not never so"}).marks == {"what": "never"}
+    assert Wording(field="t", once=("concept",)).judge({"t": "a dog barks", "concept": "Dog"}).marks == {"what": "dog"}
+    assert Wording(field="t", characters="a-z ").judge({"t": "a [b]"}).marks == {"what": "["}
+
+
+def test_a_broken_class_is_refused():
+    with pytest.raises(WrongUse, match="class of characters"):
+        registry.build("synth.filters", {"name": "wording", "characters": "z-a"})
