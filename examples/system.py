@@ -40,7 +40,7 @@ def main() -> None:
             if export in pack.exports or (export == "labelled" and run.counts["dropped"]):
                 made = list(registry.build("synth.datasets", export).rows(rows, pack_of(rows)))
                 print(f"\n{export}: {len(made)} rows, the first one:")
-                for key, value in made[0].items():
+                for key, value in (made or [{}])[0].items():
                     print(f"  {key}: {str(value)[:300]!r}")
     roles = " ".join(f"--teacher {role}=openai/MODEL" for role in sorted(pack.roles))
     print(f"\nsynth run {name} --input ROWS.jsonl {roles} --output runs/{name}")

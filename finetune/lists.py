@@ -72,7 +72,7 @@ def _labels(label: Any, count: int, where: str) -> tuple[float, ...] | None:
         return None
     listed = label if isinstance(label, list) else [label]
     if len(listed) == count - 1:
-        listed = [0.0, *(-float(margin) for margin in listed)]
+        return (0.0, *(-margin for margin in _scores(listed, count - 1, where) or ()))
     return _scores(listed, count, where)
 
 

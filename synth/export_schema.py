@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 # Text, or a number that stands for its text.
 Text = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value)]
+
+
+# A list field, or a list in the elements of one: `steps`, `relations.facts`.
+Path = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}(\.[a-z][a-z0-9_]{0,63})?$")]
 
 
 class Strict(BaseModel):
@@ -44,15 +48,21 @@ class DocumentSpec(Strict):
 
     text: str
     grade: Annotated[list[Text], BeforeValidator(_listed), Field(min_length=1)] = ["1"]
-    each: Name | None = None
+    each: Path | None = None
     when: Text = "yes"
     how: Text = ""
 
 
 class RetrievalSpec(Strict):
-    """A query and its texts by kind, for retrievers and rankers: a document's name says how it was found unless `how` does."""
+    """A query and its texts by kind, for retrievers and rankers: a document's name says how it was found unless `how` does.
+
+    A text that comes several times has its best grade, or their mean (the Copeland count of wins, where each row compares two texts).
+    `group` names queries that stand in the same relation.
+    """
 
     query: str
+    group: str = ""
+    combine: Literal["best", "mean"] = "best"
     documents: Annotated[dict[Name, DocumentSpec], Field(min_length=1)]
 
 
@@ -62,23 +72,24 @@ class TriplesSpec(Strict):
     head: str
     relation: str
     tail: str
-    each: Name | None = None
+    each: Path | None = None
     when: Text = "yes"
 
 
 class ConversationSpec(Strict):
     """Turns of a conversation: an opening pair, where there is one, then one pair an element of the list `each`, told apart by `name`.
 
-    `nothing` is the assistant's text where a name of other rows is asked for.
+    `nothing` is the assistant's text where a name of other rows is asked for. `ordered` turns stay as they are, as in a dialogue.
     """
 
     user: str
     assistant: str
-    each: Name
+    each: Path
     name: Name
     opening: str = ""
     reply: str = ""
     nothing: str = ""
+    ordered: bool = False
 
 
 class ExportSpec(Strict):
@@ -105,7 +116,7 @@ class ExportSpec(Strict):
             yield "conversation", "opening", None, self.conversation.model_dump(include={"opening", "reply"})
             yield "conversation", "turn", self.conversation.each, self.conversation.model_dump(include={"user", "assistant", "nothing"})
         if self.retrieval:
-            yield "retrieval", "query", None, {"text": self.retrieval.query}
+            yield "retrieval", "query", None, {"text": self.retrieval.query, "group": self.retrieval.group}
             for kind, spec in self.retrieval.documents.items():
                 grades = {f"grade {place}": grade for place, grade in enumerate(spec.grade)}
                 yield "retrieval", kind, spec.each, {"text": spec.text, "when": spec.when, "how": spec.how or kind, **grades}

@@ -84,6 +84,7 @@ class StepSpec(Strict):
     filters: Parts = Field(default_factory=list)
     response_format: dict[str, Any] | None = None
     rescues: Name | None = None
+    until: str = ""
     set: dict[Name, str] = Field(default_factory=dict)
 
 

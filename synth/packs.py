@@ -167,6 +167,7 @@ class _Builder:
             spread=spec.spread,
             sets=tuple(sets),
             retrieves=retrieves,
+            until=self.check(self.templates.compile(spec.until, self.where("steps", index, "until")), extra) if spec.until else None,
         )
         self.known.update(step.produces())
         for part in step.filters:
@@ -238,8 +239,10 @@ class _Builder:
         """The templates of one training row, or of one element of a list."""
         extra: set[str] = set()
         if each:
-            self.must_know(each, set(), where)
-            found = self.known[each]
+            head, _, inner = each.partition(".")
+            self.must_know(head, set(), where)
+            found = self.known[head]
+            found = found.get(inner) if inner and isinstance(found, Mapping) else found
             extra = {"index", "item", *(found if isinstance(found, Mapping) else ())}
         return {side: self.check(self.templates.compile(text, where), extra) for side, text in texts.items()}
 

@@ -130,18 +130,24 @@ class Walker:
         whole = self.pack.values(sample.fields)
         elements = list(whole.get(each[0]) or [])
 
-        def ask(index: int, history: list[dict[str, Any]]) -> Any:
-            values = {**whole, each[1]: elements[index], "history": history, "index": index}
+        def seen(index: int, history: list[dict[str, Any]]) -> dict[str, Any]:
+            return {**whole, each[1]: elements[index], "history": history, "index": index}
+
+        def ask(values: dict[str, Any]) -> Any:
             return ask_once(step, values, self.doors, draw=draw, seed_id=sample.seed.id)
 
-        readings: list[Reading] = [] if step.looks_back else await _all([ask(index, []) for index in range(len(elements))])
+        readings: list[Reading] = [] if step.looks_back else await _all([ask(seen(index, [])) for index in range(len(elements))])
         history: list[dict[str, Any]] = []
         reading = Reading({}, Completion(""), {"step": step.name, "draw": draw})
         for index, element in enumerate(elements):
-            reading = await ask(index, list(history)) if step.looks_back else readings[index]
+            values = seen(index, list(history))
+            if step.ends(values):
+                break
+            reading = await ask(values) if step.looks_back else readings[index]
             if reading.unreadable:
                 break
-            history.append({each[1]: element, **reading.fields})
+            # What is a record of its own stands at the same place of the list that is walked.
+            history.append({**({} if isinstance(element, dict | list) else {each[1]: str(element)}), **reading.fields})
         return _arrive(sample, reading, {step.name: history})
 
     async def _filter(self, step: Step, samples: Sequence[Sample]) -> tuple[list[Sample], list[Exit]]:

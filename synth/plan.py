@@ -103,8 +103,8 @@ def _questions(pack: Pack, rows: int) -> Iterator[tuple[Step, Pack, float]]:
     for step in pack.steps:
         # A rescue asks about one lost sample a seed; those that were kept walk on beside it.
         walking = rows if step.rescues else samples
-        walking *= step.draws * (LIST_LENGTH if step.spread else 1)
-        yield step, pack, walking * (LIST_LENGTH if step.each else 1)
+        walking *= step.draws * _length(pack, step.spread)
+        yield step, pack, walking * _length(pack, step.each)
         samples = max(samples, walking) if step.rescues else walking
         for part in step.filters:
             asked = part.questions(round(samples / max(1, rows)))
@@ -114,15 +114,15 @@ def _questions(pack: Pack, rows: int) -> Iterator[tuple[Step, Pack, float]]:
 
 def _requests(prepared: Prepared, pack: Pack, step: Step, filled: Row) -> Iterator[Request]:
     """The question to the first seeds, fields that only a run can bring filled with text of about their length."""
-    item: dict[str, Any] = {step.each[1]: "word", "history": [], "index": 0} if step.each else {}
-    if step.spread:
-        item[step.spread[1]] = "word"
+    item: dict[str, Any] = {"history": [], "index": 0} if step.each else {}
     if step.rescues:
         item["attempt"] = {"reason": "wrong_answer", "reply": filled.get("reply", "word"), **filled}
     for seed in islice(prepared.seeds, SAMPLE):
         row = {**filled, **seed.fields}
         inputs = row if pack is prepared.pack else {name: row.get(name, "word") for name in pack.spec.inputs}
-        values = {**pack.values(inputs), **item}
+        whole = pack.values(inputs)
+        elements = {name: (whole.get(field) or ["word"])[0] for field, name in filter(None, (step.each, step.spread))}
+        values = {**whole, **item, **elements}
         yield step.request({**values, **step.with_sets(values)}, model="", family="")
 
 
@@ -130,8 +130,21 @@ def _filler(step: Step, tokens: float) -> dict[str, Any]:
     """What a step's fields may look like: its text fields share the reply's length."""
     produced = step.produces()
     words = "word " * max(1, int(tokens / max(1, len(produced))))
-    made: dict[str, Any] = {"text": words, "any": words, "number": 1.0, "bool": True, "list": ["word word"] * LIST_LENGTH}
-    return {name: made.get(kind, []) if isinstance(kind, str) else [] for name, kind in produced.items()}
+    return {name: _like(kind, words) for name, kind in produced.items()}
+
+
+def _like(kind: Any, words: str) -> Any:
+    """A value of a kind."""
+    if isinstance(kind, Mapping):
+        return [{name: _like(inner, "word word") for name, inner in kind.items()}] * LIST_LENGTH
+    many = {"list": ["word word"] * LIST_LENGTH, "numbers": [1.0] * LIST_LENGTH}
+    return {"number": 1.0, "bool": True, **many}.get(kind, words)
+
+
+def _length(pack: Pack, walked: tuple[str, str] | None) -> float:
+    """Elements of the list that a step spreads or walks: of a constant they are known."""
+    constant = pack.spec.constants.get(walked[0]) if walked else None
+    return (len(constant) if isinstance(constant, list) else LIST_LENGTH) if walked else 1
 
 
 def _tokens(request: Request, counter: TokenCounter) -> float:

@@ -10,6 +10,9 @@ from synth.parsers.base import Parser
 from synth.records import Request, Row, Sampling, seed_id
 from synth.templates import Template
 
+# What a template renders where it says no.
+NOTHING = ("", "False", "None")
+
 
 @dataclass(frozen=True)
 class Step:
@@ -20,6 +23,7 @@ class Step:
         spread: (list field, item name) where each element of a list becomes a sample of its own.
         rescues: the step whose lost samples this one asks about again; they see what was lost as `attempt`.
         sets: (field, template) of fields that are written before the question is asked.
+        until: of a step that walks a list: where it renders to something, the walk ends before that element.
         retrieves: whether the pack's rows are looked up before this step.
         parsers: (field that must be present or "", parser); the first that applies reads the reply.
     """
@@ -38,6 +42,7 @@ class Step:
     spread: tuple[str, str] | None = None
     sets: tuple[tuple[str, Template], ...] = ()
     retrieves: bool = False
+    until: Template | None = None
 
     def request(self, values: Row, *, model: str, family: str, draw: int = 0, seed_id: str = "") -> Request:
         """The rendered question; draw k of a seeded step asks with seed + k."""
@@ -69,7 +74,7 @@ class Step:
         found = {name: kind for _, parser in reversed(self.parsers) for name, kind in parser.produces().items()}
         made: dict[str, Any] = dict.fromkeys((name for name, _ in self.sets), "text")
         if self.spread:
-            made[self.spread[1]] = "text"
+            made[self.spread[1]] = "any"
         return {**made, **({self.name: {self.each[1]: "text", **found}} if self.each else found)}
 
     def with_sets(self, values: Row) -> dict[str, str]:
@@ -90,10 +95,14 @@ class Step:
         """Whether the templates fence foreign text with `fence`: a hash over all values, which no text inside can contain."""
         return "fence" in self.variables()
 
+    def ends(self, values: Row) -> bool:
+        """Whether the walk of a list ends before this element."""
+        return self.until is not None and self.until.render(values).strip() not in NOTHING
+
     @cached_property
     def looks_back(self) -> bool:
         """Whether the questions about a list read the answers before them."""
-        return "history" in self.variables()
+        return "history" in self.variables() or self.until is not None
 
     def variables(self) -> frozenset[str]:
         """Names that the templates read."""

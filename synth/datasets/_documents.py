@@ -12,6 +12,7 @@ from synth.datasets._folder import RunFolder
 from synth.errors import WrongUse
 from synth.packs import Pack
 from synth.records import Row
+from synth.step import NOTHING
 from synth.templates import Template
 
 # Of reciprocal rank fusion, as Cormack, Clarke and Buettcher 2009 have it.
@@ -36,6 +37,7 @@ class Listing:
     query: str
     documents: tuple[Document, ...]
     fused: bool
+    group: str = ""
 
     def sides(self) -> tuple[list[Document], list[Document]]:
         """(what answers, what does not, the worst first). Of fused ranks the best text answers, the others do not."""
@@ -46,7 +48,7 @@ class Listing:
 
 
 def listings(run: RunFolder, pack: Pack, where: str) -> Iterator[Listing]:
-    """The texts of each query of a run: kept rows of one seed with the same query stand together, a text counts once, with its best grade.
+    """The texts of each query of a run: kept rows with the same query that stand together are one list, in which a text counts once.
 
     Raises:
         WrongUse: the pack has no `retrieval` export, or a grade is not a number.
@@ -56,12 +58,14 @@ def listings(run: RunFolder, pack: Pack, where: str) -> Iterator[Listing]:
         raise WrongUse(where, f"pack {pack.name} without a retrieval export", "a pack with one", "See `synth show`.")
     specs = {kind: sides for kind, sides in found.items() if kind != "query"}
     eaches = {kind: spec.each for kind, spec in pack.spec.exports.retrieval.documents.items()} if pack.spec.exports.retrieval else {}
-    valued = ((str(row["id"]), pack.values(row)) for row in run.rows())
-    for (seed, query), group in groupby(valued, key=lambda pair: (pair[0], found["query"]["text"].render(pair[1]))):
-        rows = [values for _, values in group]
+    spec = pack.spec.exports.retrieval
+    valued = (pack.values(row) for row in run.rows())
+    for query, group in groupby(valued, key=found["query"]["text"].render):
+        rows = list(group)
         graded = [one for values in rows for kind, sides in specs.items() for one in _graded(values, eaches[kind], sides, where)]
         fused = any(len(grades) > 1 for _, grades, _ in graded)
-        yield Listing(seed, query, tuple(_once(_fuse(graded) if fused else graded)), fused)
+        documents = tuple(_once(_fuse(graded) if fused else graded, mean=spec is not None and spec.combine == "mean"))
+        yield Listing(str(rows[0]["id"]), query, documents, fused, found["query"]["group"].render(rows[0]).strip())
 
 
 def _graded(values: Row, each: str | None, sides: Mapping[str, Template], where: str) -> Iterator[tuple[str, list[float], str]]:
@@ -69,17 +73,25 @@ def _graded(values: Row, each: str | None, sides: Mapping[str, Template], where:
     for element in elements(values, each):
         seen = {**values, **element}
         text = sides["text"].render(seen).strip()
-        if text and sides["when"].render(seen).strip() not in ("", "False", "None"):
+        if text and sides["when"].render(seen).strip() not in NOTHING:
             grades = [template.render(seen) for side, template in sides.items() if side.startswith("grade ")]
             yield text, [_number(grade, where) for grade in grades], sides["how"].render(seen).strip()
 
 
 def elements(values: Row, each: str | None) -> Iterator[dict[str, Any]]:
     """What templates see of each element of a list: its fields where it has some, else `item`; and `index`."""
-    listed = values.get(each) if each else [{}]
-    listed = json.loads(listed) if isinstance(listed, str) else listed  # nested columns of seeds are text in a run's folder
-    for index, element in enumerate(listed if listed is not None else []):
+    head, _, inner = (each or "").partition(".")
+    listed = _list(values.get(head)) if each else [{}]
+    if inner:
+        listed = [deep for element in listed for deep in _list(element.get(inner))]
+    for index, element in enumerate(listed):
         yield {"index": index, "item": element, **(element if isinstance(element, Mapping) else {})}
+
+
+def _list(value: Any) -> list[Any]:
+    """A list; nested columns of seeds are text in a run's folder."""
+    found = json.loads(value) if isinstance(value, str) else value
+    return list(found) if found is not None else []
 
 
 def _number(text: str, where: str) -> float:
@@ -110,11 +122,12 @@ def _rank(scores: Sequence[float], score: float) -> float:
     return sum(other > score for other in scores) + (sum(other == score for other in scores) + 1) / 2
 
 
-def _once(graded: list[tuple[str, list[float], str]]) -> Iterator[Document]:
-    """Each text once, where it first stands, with the best grade that it got."""
-    best: dict[str, Document] = {}
+def _once(graded: list[tuple[str, list[float], str]], *, mean: bool) -> Iterator[Document]:
+    """Each text once, where it first stands, with its best grade (and how that came) or their mean."""
+    found: dict[str, list[Document]] = {}
     for text, grades, how in graded:
-        key = " ".join(text.casefold().split())
-        if key not in best or grades[0] > best[key].grade:
-            best[key] = Document(best[key].text if key in best else text, grades[0], how)
-    yield from best.values()
+        found.setdefault(" ".join(text.casefold().split()), []).append(Document(text, grades[0], how))
+    for same in found.values():
+        best = max(same, key=lambda document: document.grade)
+        grade = sum(document.grade for document in same) / len(same) if mean else best.grade
+        yield Document(same[0].text, grade, best.how)

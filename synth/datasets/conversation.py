@@ -43,11 +43,13 @@ class Conversation(Export):
         counts = Counter(str(e.get(spec.name)) for row in run.rows() for e in elements(row, spec.each)) if self.absent else Counter[str]()
         for row in run.rows():
             values, rng = pack.values(row), random.Random(f"{self.seed} {row['id']}")
-            asked = [({**values, **element}, "assistant") for element in elements(row, spec.each)]
-            names = {str(element.get(spec.name)) for element, _ in asked}
-            missing = _draw({name: n for name, n in counts.items() if name not in names}, self.absent, rng)
-            asked += [({**values, spec.name: name, "index": -1, "item": None}, "nothing") for name in missing]
-            rng.shuffle(asked)
+            listed = list(elements(row, spec.each))
+            named = {str(element.get(spec.name)): element for element in listed}
+            asked = [({**values, **element}, "assistant") for element in (listed if spec.ordered else named.values())]
+            if not spec.ordered:
+                missing = _draw({name: n for name, n in counts.items() if name not in named}, self.absent, rng)
+                asked += [({**values, spec.name: name, "index": -1, "item": None}, "nothing") for name in missing]
+                rng.shuffle(asked)
             first = [(opening["opening"].render(values), opening["reply"].render(values))] if spec.opening else []
             pairs = [*first, *((turn["user"].render(seen), turn[side].render(seen)) for seen, side in asked)]
             messages = [{"role": role, "content": text} for pair in pairs for role, text in zip(("user", "assistant"), pair, strict=True)]

@@ -28,4 +28,4 @@ class Ranked(Export):
             order = sorted(listing.documents, key=lambda document: -document.grade)
             if len(order) >= self.least:
                 columns = {"documents": [d.text for d in order], "scores": [d.grade for d in order], "how": [d.how for d in order]}
-                yield {"id": listing.id, "query": listing.query, **columns}
+                yield {"id": listing.id, "query": listing.query, **({"group": listing.group} if listing.group else {}), **columns}

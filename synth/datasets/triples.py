@@ -12,6 +12,7 @@ from synth.datasets._folder import RunFolder
 from synth.datasets.base import Export
 from synth.errors import WrongUse
 from synth.packs import Pack
+from synth.step import NOTHING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class Triples(Export):
             for element in elements(values, spec.each):
                 rendered = {side: template.render({**values, **element}).strip() for side, template in sides.items()}
                 triple = (rendered["head"], rendered["relation"], rendered["tail"])
-                if all(triple) and rendered["when"] not in ("", "False", "None") and triple not in seen:
+                if all(triple) and rendered["when"] not in NOTHING and triple not in seen:
                     seen.add(triple)
                     named = dict(zip(("head", "relation", "tail"), triple, strict=True))
                     yield {"id": row["id"], **named, "split": self.split(triple[0]), "source": row["meta"]["teacher"]}

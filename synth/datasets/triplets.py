@@ -20,6 +20,7 @@ class Triplets(Export):
         negatives: most texts that do not answer; 0 for pairs alone.
         pick: which of them: `bottom`, the worst graded (Gecko, arXiv:2403.20327, section 4.2), or `top`, those that come nearest.
         flat: writes `negative_1`, `negative_2`, ... in the place of the list; rows with fewer than the most are left out.
+        turned: the text is the anchor and the query its positive, without negatives.
 
     `how` says of the positive and of each negative how it was found.
     """
@@ -27,6 +28,7 @@ class Triplets(Export):
     negatives: int = 8
     pick: Literal["bottom", "top"] = "bottom"
     flat: bool = False
+    turned: bool = False
 
     def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:
         """Training rows, in the order of the run."""
@@ -34,7 +36,11 @@ class Triplets(Export):
             right, wrong = listing.sides()
             chosen = (wrong if self.pick == "bottom" else wrong[::-1])[: self.negatives]
             for positive in right:
-                row = {"id": listing.id, "anchor": listing.query, "positive": positive.text}
+                row: dict[str, Any] = {"id": listing.id, "anchor": listing.query, "positive": positive.text}
+                row |= {"group": listing.group} if listing.group else {}
+                if self.turned:
+                    yield {**row, "anchor": positive.text, "positive": listing.query, "how": [positive.how]}
+                    continue
                 how = [document.how for document in (positive, *chosen)]
                 texts = [document.text for document in chosen]
                 if not self.flat:

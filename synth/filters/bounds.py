@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import ClassVar
 
+from synth.filters._paths import heads, values_at
 from synth.filters.base import RowFilter
 from synth.records import Row, Verdict
 
@@ -17,7 +18,7 @@ class Bounds(RowFilter):
     Sees: one row. Costs: nothing.
 
     Args:
-        fields: names of the fields.
+        fields: names of the fields; `list.name` for a field of every element of a list.
         least: smallest number that is kept.
         most: largest.
 
@@ -41,12 +42,11 @@ class Bounds(RowFilter):
 
     def needs(self) -> tuple[str, ...]:
         """The fields."""
-        return self.fields
+        return heads(self.fields)
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""
-        for name in self.fields:
-            value = row.get(name)
+        for name, value in ((path, value) for path in self.fields for value in (list(values_at(row, path)) or [None])):
             if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 - NaN differs from itself
                 return Verdict(None, "no_number", {"field": name})
             if not self.least <= value <= self.most:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from synth.filters._paths import heads, values_at
 from synth.filters.base import RowFilter, field_text
 from synth.records import Row, Verdict
 from synth.verifiers.spans import Spans
@@ -42,7 +43,7 @@ class Mentions(RowFilter):
 
     def needs(self) -> tuple[str, ...]:
         """The fields whose values are looked for."""
-        return tuple(name.partition(".")[0] for name in (*self.must, *self.never))
+        return heads((*self.must, *self.never))
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""
@@ -55,10 +56,4 @@ class Mentions(RowFilter):
 
 
 def _values(row: Row, names: tuple[str, ...]) -> Iterator[str]:
-    for name in names:
-        head, _, inner = name.partition(".")
-        value = row.get(head)
-        for element in value if isinstance(value, list | tuple) else [value]:
-            found = element.get(inner) if inner and isinstance(element, dict) else element
-            if found is not None and str(found).strip():
-                yield str(found)
+    return (str(value) for name in names for value in values_at(row, name) if str(value).strip())

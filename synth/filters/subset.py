@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from synth.filters._paths import values_at
 from synth.filters.base import RowFilter
 from synth.records import Row, Verdict
 
@@ -18,7 +18,8 @@ class Subset(RowFilter):
 
     Args:
         field: a value or a list of them; `list.name` for a field of a list's elements, which may be lists too.
-        of: the field with the list.
+        of: the field with the list; "" where `values` are given.
+        values: the list itself.
         least: fewest values.
 
     Reasons:
@@ -34,35 +35,30 @@ class Subset(RowFilter):
     """
 
     field: str
-    of: str
+    of: str = ""
+    values: tuple[str, ...] = ()
     least: int = 1
 
     reasons: ClassVar[dict[str, str]] = {"unknown_value": "not in the list", "too_few": "too few", "no_list": "no list"}
 
+    def __post_init__(self) -> None:
+        if bool(self.of) == bool(self.values):
+            raise ValueError(f"of={self.of!r}, values={self.values}; give one of the two")
+
     def needs(self) -> tuple[str, ...]:
         """The list."""
-        return (self.of,)
+        return (self.of,) if self.of else ()
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""
-        known = row.get(self.of)
+        known = row.get(self.of) if self.of else self.values
         if not isinstance(known, list | tuple):
             return Verdict(None, "no_list")
-        allowed, head, inner = {_folded(value) for value in known}, *self.field.partition(".")[::2]
-        values = list(_flat(row.get(head), inner))
+        allowed, values = {_folded(value) for value in known}, list(values_at(row, self.field))
         if len(values) < self.least:
             return Verdict(False, "too_few")
         wrong = next((value for value in values if _folded(value) not in allowed), None)
         return Verdict(wrong is None, "" if wrong is None else "unknown_value", {} if wrong is None else {"what": str(wrong)[:200]})
-
-
-def _flat(value: Any, inner: str) -> Iterator[Any]:
-    for element in value if isinstance(value, list | tuple) else [value]:
-        found = element.get(inner) if inner and isinstance(element, dict) else element
-        if isinstance(found, list | tuple):
-            yield from found
-        elif found is not None:
-            yield found
 
 
 def _folded(value: Any) -> str:
