@@ -12,6 +12,7 @@ from synth.datasets.base import pack_of
 from synth.errors import WrongUse
 from synth.packs import Pack
 from synth.strict_yaml import read_yaml
+from tests.conftest import chat, serving
 
 
 def rehearsed(name, tmp_path):
@@ -34,10 +35,8 @@ def test_a_passage_that_fails_its_own_check_is_a_negative_and_its_own_positives_
     assert all(row["negatives"] == ["The light of Harrow is white and 20 m high."] for row in held)
     failed = [row for row in rows if "quay" in row["anchor"]]
     assert [row["how"][0] for row in failed] == ["gold", "steps"]
-    assert (
-        failed[0]["negatives"] == ["The bell of Quay was cast in 1820.", "The bell of Quay is old."]
-        or "written, demoted" in failed[0]["how"]
-    )
+    assert "written, demoted" in failed[0]["how"]
+    assert "The bell of Quay is old." in failed[0]["negatives"]
     positives = {row["positive"] for row in rows}
     assert not positives & {text for row in rows for text in row["negatives"]}
 
@@ -66,11 +65,8 @@ def test_graded_lists_come_best_first_and_margins_are_differences(tmp_path):
 
 
 def test_wins_are_counted_over_rows_of_one_query(tmp_path):
-    pack = Pack.load("compare_passages")
     texts = {"a": "A is best.", "b": "B is middling.", "c": "C is worst."}
     rows = [{"query": "q", "first": texts[x], "second": texts[y]} for x, y in ("ab", "bc", "ca")]
-    replies = [{**row, "completion": f"<better>{k}</better>", "step": "judge"} for row, k in zip(rows, "kkm", strict=True)]
-    from tests.conftest import chat, serving
 
     def answer(body, count):
         text = body["messages"][-1]["content"]
@@ -78,7 +74,6 @@ def test_wins_are_counted_over_rows_of_one_query(tmp_path):
         first, second = (text.split(f"PASSAGE {side} =====\n")[1].split("\n")[0] for side in "KM")
         return chat(f"<{tag}>{'K' if first < second else 'M'}</{tag}>")
 
-    assert pack.name and replies
     with serving(answer) as server:
         run = synth.run("compare_passages", rows, teacher="openai/m", api_base=server.url, output=tmp_path / "run")
     (row,) = made(RunFolder(run.folder), "ranked")
