@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: setup demo test lint check-types study study-demo study-kd study-filters bench bench-kd bench-mining clean
+.PHONY: setup demo demo-retriever test lint check-types study study-demo study-kd study-filters bench bench-kd bench-mining clean
 
 setup: $(VENV)/.ready
 
@@ -19,6 +19,9 @@ $(VENV)/.ready: pyproject.toml constraints-cpu.txt
 
 demo: setup           ## teacher -> rows -> students -> one table and one plot, under runs/demo
 	$(BIN)/python -m examples.demo --output runs/demo
+
+demo-retriever: setup ## passages -> queries and hard negatives -> retrievers on MiniLM -> one table, under runs/demo-retriever (5 minutes)
+	$(BIN)/python -m examples.demo_retriever --output runs/demo-retriever
 
 study-demo: setup     ## the demo's table over three seeds
 	$(BIN)/python -m examples.demo --output runs/study-demo --seeds 0 1 2

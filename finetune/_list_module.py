@@ -30,6 +30,7 @@ class ListModule(torch.nn.Module):  # type: ignore[misc]
         self.mask = torch.arange(width)[None] < counts[:, None]
         self.targets = _targets(listed, width)
         self.groups = _groups(listed)
+        self.keys = _keys(listed, width)
         self.taught = _vectors(teacher, listed, width) if teacher is not None else None
         if hasattr(loss, "open") and self.taught is not None:
             self.learned = loss.open(model.get_embedding_dimension(), self.taught.shape[-1]).module.to(model.device)
@@ -46,7 +47,7 @@ class ListModule(torch.nn.Module):  # type: ignore[misc]
 
         mask, taught = of(self.mask), of(self.taught)
         before = None if taught is None else Lists(queries=taught[:, 0], documents=taught[:, 1:], mask=mask, scale=self.scale)
-        side = {"targets": of(self.targets), "groups": of(self.groups), "teacher": before, "scale": self.scale}
+        side = {"keys": of(self.keys), "targets": of(self.targets), "groups": of(self.groups), "teacher": before, "scale": self.scale}
         return self.loss(Lists(queries=columns[0], documents=torch.stack(columns[1:], dim=1), mask=mask, **side))
 
 
@@ -55,6 +56,13 @@ def _targets(listed: Sequence[Listed], width: int) -> Any:
     if any(row.scores is None for row in listed):
         return None
     return torch.tensor([[*(row.scores or ())[:width], *[0.0] * (width - len(row.documents))] for row in listed])
+
+
+def _keys(listed: Sequence[Listed], width: int) -> Any:
+    """[N, width] a number for each text, equal for equal ones."""
+    known: dict[str, int] = {}
+    rows = [[known.setdefault(text, len(known)) for text in row.documents[:width]] for row in listed]
+    return torch.tensor([row + [-1] * (width - len(row)) for row in rows])
 
 
 def _groups(listed: Sequence[Listed]) -> Any:

@@ -55,7 +55,8 @@ def run(config: TrainConfig, *, retriever: RetrieverConfig | None = None) -> dic
     if wanted.kind not in ("bi", "cross", "multi"):
         raise WrongUse("--kind", repr(wanted.kind), "bi, cross or multi", did_you_mean(wanted.kind, ("bi", "cross", "multi")))
     _, trainer_class, args_class = _classes(wanted.kind)
-    given = {"batch_sampler": "no_duplicates", **config.trainer} if wanted.kind != "cross" else dict(config.trainer)
+    # Losses of this project know equal texts themselves; those of the library must not meet any in a batch.
+    given = dict(config.trainer) if own or wanted.kind == "cross" else {"batch_sampler": "no_duplicates", **config.trainer}
     args = trainer_config(args_class, TrainConfig(**{**vars(config), "trainer": given}))
     model = open_encoder(wanted.kind, config.model)
     width = _width(listed, wanted)

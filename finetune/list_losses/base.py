@@ -23,6 +23,7 @@ class Lists:
         targets: [B, n] what a teacher thinks of the texts, higher is better; None without a teacher.
         scale: 1 / temperature: scores are cosines times it.
         groups: [B] which queries belong together; None where none do.
+        keys: [B, n] equal for equal texts: one that answers a query is no negative of it, wherever it stands; None not to look.
         teacher: the same texts as vectors of a frozen teacher (or of the student as it was before); None without one.
     """
 
@@ -32,6 +33,7 @@ class Lists:
     targets: Any = None
     scale: float = 20.0
     groups: Any = None
+    keys: Any = None
     teacher: Lists | None = None
 
     def own(self) -> Any:
@@ -42,7 +44,15 @@ class Lists:
     def all(self) -> Any:
         """[B, B, n] scores of every query with every query's texts; ABSENT where there is none."""
         scores = self.scale * torch.einsum("bd,cnd->bcn", self.queries, self.documents)
-        return scores.masked_fill(~self.mask[None], ABSENT)
+        return scores.masked_fill(~self.mask[None] | self.twins(), ABSENT)
+
+    def twins(self) -> Any:
+        """[B, B, n], True where a text of another query is one that answers this one."""
+        if self.keys is None:
+            return torch.zeros(len(self.mask), *self.mask.shape, dtype=torch.bool, device=self.mask.device)
+        right = self.keys.masked_fill(~self.positives(), -1)
+        alike = (self.keys[None, :, :, None] == right[:, None, None, :]).any(dim=-1)
+        return alike & ~torch.eye(len(alike), dtype=torch.bool, device=alike.device)[:, :, None]
 
     def others(self) -> Any:
         """[B, B * n] scores of each query with the texts of all other queries; ABSENT for its own."""

@@ -37,7 +37,7 @@ class SameTower(ListLoss):
 
     def __call__(self, lists: Lists) -> Any:
         """The loss, a scalar."""
-        first = lists.scale * lists.queries @ lists.documents[:, 0].T
+        first = lists.all()[:, :, 0]
         between = lists.scale * lists.queries @ lists.queries.T
         itself = torch.eye(len(first), dtype=torch.bool, device=first.device)
         every = torch.cat([first, lists.own()[:, 1:], between.masked_fill(itself, ABSENT)], dim=1)

@@ -1,4 +1,4 @@
-"""A simulation of a teacher, for demos and tests: it answers the sample problems, rightly or plausibly wrongly.
+"""A simulation of a teacher, for demos and tests: it answers sample problems and writes queries, rightly or plausibly wrongly.
 
 No model is involved. Each kind of fault comes at a stated rate; the same request with the same seed brings
 the same reply, in process and over HTTP. As a critic it judges such chains with stated error rates.
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from synth import registry
 from synth.errors import TeacherRefused, WrongUse, did_you_mean
 from synth.records import Request
+from synth.teachers import _library
 from synth.teachers._problems import Problem, chain, read_problem
 from synth.teachers.base import Reply, Settings, Teacher, chat_reply
 from synth.verifiers.arithmetic_steps import ArithmeticSteps
@@ -26,13 +27,13 @@ class Rates:
 
     Args:
         systematic: forgets the carry or the borrow of a step that needs one (8 + 5 = 3, 12 - 7 = 15).
-        slip: any other step is off by one or two.
+        slip: any other step is off by one or two; a query is about another thing than its passage.
         lucky: a right answer with a wrong step: one step is wrong and the next makes up for it.
         no_marker: the answer is not announced.
         cut_off: the reply ends in the middle, with finish_reason length.
         off_format: the answer is announced in other words than asked for, without a number.
-        miss: as a critic: accepts a wrong chain.
-        false_alarm: as a critic: rejects a right chain.
+        miss: as a critic: accepts a wrong chain, or a passage that does not answer.
+        false_alarm: as a critic: rejects a right one.
         seed: another seed, another teacher.
     """
 
@@ -92,14 +93,18 @@ class Simulated(Teacher):
         prompt = "\n".join(messages)
         rng = random.Random(hashlib.sha256(f"{self.seed} {draw} {prompt}".encode("utf-8", "replace")).digest())
         judged = _JUDGED.search(messages[-1])
-        text, finish = self.judge(judged, rng) if judged else self._solve_prompt(messages[-1], rng)
+        faults = {"slip": self.rates.slip, "miss": self.rates.miss, "false_alarm": self.rates.false_alarm}
+        if (said := _library.reply(messages[-1], rng, **faults)) is not None:
+            text, finish = said, "stop"
+        else:
+            text, finish = self.judge(judged, rng) if judged else self._solve_prompt(messages[-1], rng)
         counts = {"prompt_tokens": len(prompt.split()), "completion_tokens": len(text.split())}
         return chat_reply(text, finish_reason=finish, model=f"simulated/{self.model}", **counts)
 
     def _solve_prompt(self, prompt: str, rng: random.Random) -> tuple[str, str]:
         problem = read_problem(prompt[max(0, prompt.rfind("Q: ")) :])
         if problem is None:
-            raise TeacherRefused("not_simulated", "the simulation only answers the demo's sample problems")
+            raise TeacherRefused("not_simulated", "the simulation only answers the demos' prompts")
         return self.solve(problem, rng)
 
     def solve(self, problem: Problem, rng: random.Random) -> tuple[str, str]:

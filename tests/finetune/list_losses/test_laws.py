@@ -46,6 +46,23 @@ def test_absent_texts_are_irrelevant_and_get_no_gradient(name, case):
     assert gradient is None or gradient[~case.mask].abs().sum() == 0
 
 
+@pytest.mark.parametrize("name", ["soft_nearest_neighbour", "partial_plackett_luce", "stable_list", "same_tower", "pair_kl"])
+@given(case=cases())
+@settings(max_examples=5)
+def test_a_text_that_answers_a_query_is_no_negative_of_it_elsewhere(name, case):
+    keys = torch.arange(case.mask.numel()).reshape(case.mask.shape)
+    twin, alone = keys.clone(), replace(case, targets=case.targets if name in {"stable_list", "pair_kl"} else None, keys=keys)
+    twin[1, 0] = keys[0, 0]
+    first = case.documents.clone()
+    first[1, 0] = case.documents[0, 0]
+    same = replace(alone, documents=first)
+    guarded = replace(same, keys=twin)
+    assert float(made(name)(guarded)) < float(made(name)(same))
+    assert not alone.twins().any()
+    assert guarded.twins()[0, 1, 0]
+    assert guarded.twins()[1, 0, 0]
+
+
 @pytest.mark.parametrize("name", NAMES)
 @given(case=cases())
 @settings(max_examples=5)
