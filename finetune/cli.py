@@ -116,11 +116,36 @@ def curriculum(ctx: click.Context, /, order: str, **options: Any) -> None:
 @click.option("--label", default="is_correct", show_default=True, help="Column that says whether a row is right.")
 @click.option("--group", default="question", show_default=True, help="Column that draws of one seed share: whole groups are held out.")
 @click.option("--held-out", type=click.FloatRange(0, 0.9), default=0.2, show_default=True, help="Share of the groups to measure on.")
+@click.option("--frozen", is_flag=True, help="Logistic regression on the vectors of --model, an encoder, instead.")
+@click.option(
+    "--calibration", "kind", type=click.Choice(["isotonic", "platt"]), default="isotonic", show_default=True, help="For --frozen."
+)
+@click.option("--passes", type=click.IntRange(1), default=1, show_default=True, help="For --frozen: times that PersonX gets another name.")
 @click.pass_context
-def critic(ctx: click.Context, /, **options: Any) -> None:
-    """A cross-encoder that says whether a row is right, from labelled rows; for the filter `cross_encoder`."""
+def critic(ctx: click.Context, /, *, frozen: bool, kind: str, passes: int, **options: Any) -> None:
+    """A critic that says whether a row is right, from labelled rows; for the filter `cross_encoder`."""
     names = ("first", "second", "label", "group", "held_out")
-    train("critic", ctx, more={name: options.pop(name) for name in names}, **options)
+    own = {name: options.pop(name) for name in names}
+    if not frozen:
+        train("critic", ctx, more=own, **options)
+        return
+    need("sklearn", "retrieval")
+    from finetune.frozen_critic import Columns, run  # noqa: PLC0415
+    from finetune.settings import TrainConfig  # noqa: PLC0415
+
+    config = TrainConfig(data=options["data"], model=options["model"], output=options["output"])
+    info = run(config, columns=Columns(**own, passes=passes), kind=kind)
+    held = info["held_out"]
+    say(
+        f"critic: {info['trained']:,} of {info['rows']:,} rows, {held['rows']:,} held out, {held['right']:.3f} of them right; "
+        f"area under the ROC curve {held['auc']:.3f}"
+    )
+    for row in info["recalls"]:
+        interval = f"(95 %: {row['low']:.3f} to {row['high']:.3f})"
+        say(
+            f"recall {row['recall']}: least={row['least']:.4f} keeps {row['kept']:.3f} of the rows, "
+            f"precision {row['precision']:.3f} {interval}"
+        )
 
 
 @main.command(context_settings=EXTRA)

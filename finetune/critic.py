@@ -32,16 +32,16 @@ def run(
     Raises:
         WrongUse: missing columns, labels that are all alike, a model or a trainer field that cannot be used.
     """
-    table = _table(config.data, first, second, label, group)
-    train, rest = split([row["group"] for row in table], held_out)
-    if len({table[n]["labels"] for n in train}) < 2:
+    read = table(config.data, first, second, label, group)
+    train, rest = split([row["group"] for row in read], held_out)
+    if len({read[n]["labels"] for n in train}) < 2:
         raise WrongUse(f"--data {config.data}", f"labels in {label!r} that are all alike", "right rows and wrong ones", "Label more rows.")
     from transformers import DataCollatorWithPadding, Trainer, TrainingArguments  # noqa: PLC0415 - seconds of imports
 
     args = trainer_config(TrainingArguments, config)
-    model, tokenizer = _open(config.model, [text for row in table for text in (row["first"], row["second"])], args.seed)
+    model, tokenizer = _open(config.model, [text for row in read for text in (row["first"], row["second"])], args.seed)
     limit = min(_MOST_TOKENS, tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", _MOST_TOKENS))
-    encoded = [{**tokenizer(row["first"], row["second"], truncation=True, max_length=limit), "labels": row["labels"]} for row in table]
+    encoded = [{**tokenizer(row["first"], row["second"], truncation=True, max_length=limit), "labels": row["labels"]} for row in read]
     trainer = Trainer(
         model=model,
         args=args,
@@ -63,7 +63,12 @@ def split(groups: list[str], share: float) -> tuple[list[int], list[int]]:
     return [n for n, group in enumerate(groups) if group not in held], [n for n, group in enumerate(groups) if group in held]
 
 
-def _table(source: str, first: str, second: str, label: str, group: str) -> list[dict[str, Any]]:
+def table(source: str, first: str, second: str, label: str, group: str) -> list[dict[str, Any]]:
+    """Rows as the two texts that a critic reads, the label (0 or 1) and the group.
+
+    Raises:
+        WrongUse: a column is missing.
+    """
     seconds = second.split(",")
     data = rows.columns(rows.load(source), tuple(dict.fromkeys([first, *seconds, label, group])), source)
     return [

@@ -60,8 +60,17 @@ def _setting(path: str, file: str, name: str) -> Any:
 
 
 def embed(model: Model, message: dict[str, Any]) -> dict[str, Any]:
-    """Unit vectors: the mean over tokens, or the first token where the model's own pooling file says so."""
-    torch, texts = model.torch, message["texts"]
+    """Unit vectors, as a message."""
+    table = embedded(model, message["texts"]) if message["texts"] else None
+    return {
+        "vectors": base64.b64encode(table.tobytes()).decode() if table is not None else "",
+        "dim": int(table.shape[1]) if table is not None else 0,
+    }
+
+
+def embedded(model: Model, texts: Sequence[str]) -> Any:
+    """[N, D] float32 unit vectors: the mean over tokens, or the first token where the model's own pooling file says so."""
+    torch = model.torch
     first = bool(_setting(model.path, "1_Pooling/config.json", "pooling_mode_cls_token"))
     found: list[Any] = [None] * len(texts)
     for places in model.batches([len(text) for text in texts]):
@@ -72,11 +81,7 @@ def embed(model: Model, message: dict[str, Any]) -> dict[str, Any]:
         pooled = states[:, 0] if first else (states * mask).sum(1) / mask.sum(1).clamp(min=1)
         for place, vector in zip(places, torch.nn.functional.normalize(pooled, dim=-1).cpu(), strict=True):
             found[place] = vector
-    table = torch.stack(found).numpy() if found else None
-    return {
-        "vectors": base64.b64encode(table.tobytes()).decode() if table is not None else "",
-        "dim": int(table.shape[1]) if table is not None else 0,
-    }
+    return torch.stack(found).numpy()
 
 
 def classify(model: Model, message: dict[str, Any]) -> dict[str, Any]:
@@ -127,6 +132,12 @@ KINDS: dict[str, Callable[[Model, dict[str, Any]], dict[str, Any]]] = {"embed": 
 def main(kind: str, path: str) -> None:
     """Answers until the input ends."""
     try:
+        if kind == "classify" and (Path(path) / "critic.json").is_file():
+            from finetune.frozen_critic import FrozenCritic  # noqa: PLC0415 - it reads this file
+
+            critic = FrozenCritic(path)
+            serve(lambda message: critic.classify(message["pairs"]))
+            return
         model = Model(kind, path)
     except Exception as error:  # noqa: BLE001 - the parent says it to the user
         why, todo = f"{type(error).__name__}: {error}"[:300], "Give a folder with a saved model, or a name of the hub."

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from synth.command_group import CommandGroup, say
+from synth.knowledge_commands import lexicon, mine, taxonomy
 from synth.options import run_options, sets, with_teacher
 
 
@@ -244,33 +245,6 @@ def probe(ctx: click.Context, /, source: str, **options: Any) -> None:
 
 
 @main.command()
-@click.option("--input", "source", required=True, metavar="FILE", help="Rows with a query and a text (or texts) that answers it.")
-@click.option("--corpus", required=True, metavar="FILE", help="Rows whose text is searched.")
-@click.option("--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The rows with `negatives` (.jsonl).")
-@click.option(
-    "--by", multiple=True, default=("bm25",), show_default=True, metavar="bm25|M", help="A search: by words, or an encoder; several."
-)
-@click.option("--count", type=click.IntRange(1), default=4, show_default=True, help="Most negatives a row.")
-@click.option("--window", type=(int, int), default=(0, 30), show_default=True, metavar="FIRST LAST", help="Ranks to take them from.")
-@click.option("--pick", type=click.Choice(["top", "random", "bottom"]), default="top", show_default=True, help="Which of the window.")
-@click.option(
-    "--margin", type=click.FloatRange(0), default=0.95, show_default=True, help="Largest share of the positive's score; 0 for any."
-)
-@click.option("--query", default="query", show_default=True, help="Column of the query.")
-@click.option("--positive", default="positive", show_default=True, help="Column of what answers it.")
-@click.option("--field", default="text", show_default=True, help="The corpus's column.")
-def mine(source: str, corpus: str, output: Path, *, query: str, positive: str, field: str, **options: Any) -> None:
-    """Find hard negatives in a corpus; each says which search found it, at what rank and score."""
-    from synth.mining import Miner, Mining, report  # noqa: PLC0415
-    from synth.seeds import read_rows, write_jsonl  # noqa: PLC0415
-
-    margin = options.pop("margin") or None
-    miner = Miner([str(row[field]) for row in read_rows(corpus) if row.get(field)], Mining(margin=margin, **options))
-    write_jsonl(output, miner.rows(read_rows(source), query, positive))
-    say(f"{report(miner.counts)} -> {output}")
-
-
-@main.command()
 @click.argument("folder", metavar="DIR")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Also write every raw reply to this .jsonl file.")
 def journal(folder: str, output: Path | None) -> None:
@@ -287,6 +261,10 @@ def report(folder: str) -> None:
     from synth.report.page import write_report  # noqa: PLC0415
 
     say(str(write_report(folder)))
+
+
+for _command in (mine, lexicon, taxonomy):
+    main.add_command(_command)
 
 
 if __name__ == "__main__":

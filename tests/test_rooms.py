@@ -16,12 +16,13 @@ from tests.conftest import ROOT
 
 HALLWAY = ("errors", "records", "registry")
 ARROW = (
-    *HALLWAY, "command_group", "worker", "models", "overlap", "measures", "search", "strict_json", "strict_yaml", "templates", "seeds", "tokens", "tables", "export_schema", "pack_schema", "verifiers", "pairs", "parsers", "step", "packs", "teachers", "calls", "walk",
-    "mining", "filters", "datasets", "retrieval", "pipeline", "prepare", "annotate", "plan", "opening", "runner", "probe", "progress", "show", "sieve", "report", "options", "cli",
+    *HALLWAY, "command_group", "worker", "names", "models", "overlap", "measures", "search", "strict_json", "strict_yaml", "templates", "seeds", "tokens", "tables", "export_schema", "pack_schema", "verifiers", "pairs", "parsers", "step", "packs", "teachers", "calls", "walk",
+    "mining", "knowledge", "lexicon", "taxonomy", "filters", "datasets", "retrieval", "pipeline", "prepare", "annotate", "plan", "opening", "runner", "probe", "progress", "show", "sieve", "report", "options", "knowledge_commands", "cli",
 )  # fmt: skip
 FINETUNE_MAY = {
     *HALLWAY,
     "tables",
+    "names",
     "models",
     "search",
     "command_group",
