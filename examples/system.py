@@ -36,8 +36,9 @@ def main() -> None:
         run = rehearse(name, Path(folder))
         pack, rows = Pack.load(name), RunFolder(run.folder)
         print(f"{pack.spec.about}\nAfter {pack.spec.paper}\n\n{tally_table(run.counts)}")
-        for export in ("sft", "messages", "multitask", "labelled"):
-            if export in pack.exports or (export == "labelled" and run.counts["dropped"]):
+        retrieval = ("triplets", "ranked") if "retrieval" in pack.exports else ()
+        for export in ("sft", "messages", "multitask", "triples", "conversation", *retrieval, "labelled"):
+            if export in (*pack.exports, *retrieval) or (export == "labelled" and run.counts["dropped"]):
                 made = list(registry.build("synth.datasets", export).rows(rows, pack_of(rows)))
                 print(f"\n{export}: {len(made)} rows, the first one:")
                 for key, value in (made or [{}])[0].items():

@@ -115,19 +115,26 @@ def _own_texts(config: SearchConfig, listed: Sequence[Listed], texts: list[str])
         own[row.query] = list(dict.fromkeys([*own.get(row.query, []), *row.documents]))
     pairs = [(query, text) for query, documents in own.items() for text in documents]
     made: dict[str, dict[str, float]] = {query: {} for query in own}
-    for (query, text), score in zip(pairs, _pair_scores(config, pairs, texts), strict=True):
+    for (query, text), score in zip(pairs, pair_scores(config.kind, config.model, pairs), strict=True):
         made[query][places[text]] = float(score)
     return made
 
 
-def _pair_scores(config: SearchConfig, pairs: list[tuple[str, str]], texts: list[str]) -> list[float]:
-    if config.model == "bm25":
-        queries = list(dict.fromkeys(query for query, _ in pairs))
+def pair_scores(kind: str, model: str, pairs: Sequence[tuple[str, str]]) -> list[float]:
+    """The score of each (query, text), higher is better.
+
+    Args:
+        kind: bi or cross.
+        model: an encoder, or bm25 (statistics of these texts).
+        pairs: what to score.
+    """
+    if model == "bm25":
+        queries, texts = (list(dict.fromkeys(pair[side] for pair in pairs)) for side in (0, 1))
         found = {query: dict(hits) for query, hits in zip(queries, Bm25(tuple(texts)).best(queries, len(texts)), strict=True)}
         places = {text: place for place, text in enumerate(texts)}
         return [found[query].get(places[text], 0.0) for query, text in pairs]
-    model = open_encoder(config.kind, config.model)
-    if config.kind == "cross":
-        return [float(score) for score in model.predict(pairs, show_progress_bar=False)]
-    left, right = (_embedded(model, [pair[side] for pair in pairs]) for side in (0, 1))
+    opened = open_encoder(kind, model)
+    if kind == "cross":
+        return [float(score) for score in opened.predict(list(pairs), show_progress_bar=False)]
+    left, right = (_embedded(opened, [pair[side] for pair in pairs]) for side in (0, 1))
     return [float(value) for value in (left * right).sum(axis=1)]

@@ -1,4 +1,4 @@
-"""Commands of retrieval: `retriever` and `evaluate-retriever`."""
+"""Commands of retrieval: `retriever`, `score-lists` and `evaluate-retriever`."""
 
 from __future__ import annotations
 
@@ -36,6 +36,24 @@ def retriever(ctx: click.Context, /, **options: Any) -> None:
 
     own = {name: options.pop(name) for name in ("kind", "loss", "negatives", "scale", "teacher")}
     train("retriever", ctx, more={"retriever": RetrieverConfig(**own)}, **options)
+
+
+@click.command("score-lists")
+@click.option("--data", required=True, metavar="FILE", help="Queries with lists of texts.")
+@click.option("--model", "models", multiple=True, required=True, metavar="M", help="A teacher; several are averaged.")
+@click.option("--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The lists with scores (.jsonl).")
+@click.option("--kind", type=click.Choice(["bi", "cross"]), default="cross", show_default=True)
+@click.option("--student", metavar="M", help="Keep queries that the teachers get right and this encoder nearly.")
+@click.option(
+    "--band", type=(int, int), default=(2, 15), show_default=True, metavar="FIRST LAST", help="The student's rank of the right text."
+)
+def score_lists(**options: Any) -> None:
+    """Score lists of texts by rankers, for losses that learn from scores."""
+    need("sentence_transformers", "retrieval")
+    from finetune.score_lists import ScoreConfig, run  # noqa: PLC0415
+
+    info = run(ScoreConfig(**options))
+    say(f"score-lists: {info['written']:,} of {info['rows']:,} lists -> {options['output']}")
 
 
 @click.command("evaluate-retriever")

@@ -135,6 +135,25 @@ def test_training_on_hard_negatives_learns_them_and_search_finds_them(rows, tmp_
     assert first["found"][0]["text"] == TEXTS["light", "Harrow"]
 
 
+def test_scores_of_teachers_make_lists_for_the_next_stage(rows, tmp_path):
+    out = tmp_path / "scored.jsonl"
+    code, said = finetune(
+        "score-lists", "--data", rows / "triplets.jsonl", "--model", MINILM, "--model", "bm25", "--kind", "bi", "--output", out
+    )
+    assert code == 0, said
+    scored = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(scored) == 9
+    assert all(len(row["scores"]) == len(row["documents"]) for row in scored)
+    code, said = trained(rows, tmp_path, "without_forgetting", data=out)
+    assert code == 0, said
+    code, said = finetune(
+        "score-lists", "--data", rows / "ranked.jsonl", "--model", "bm25", "--kind", "bi", "--student", MINILM, "--output", out
+    )
+    assert code == 0, said
+    assert "of 9 lists" in said
+    assert len(out.read_text().splitlines()) < 9
+
+
 def test_a_cross_encoder_orders_each_querys_own_texts(rows, tmp_path):
     code, said = trained(rows, tmp_path, "list_net", kind="cross")
     assert code == 0, said
