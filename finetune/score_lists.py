@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 from finetune import lists
 from finetune.evaluate_retriever import pair_scores
 from finetune.lists import Listed
-from synth.seeds import write_jsonl
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +47,10 @@ def run(config: ScoreConfig) -> dict[str, int]:
     found = [_scored(config.kind, model, listed) for model in config.models]
     means = [[sum(each) / len(each) for each in zip(*rows, strict=True)] for rows in zip(*found, strict=True)]
     student = _scored("bi", config.student, listed) if config.student else None
-    written = write_jsonl(config.output, _rows(listed, means, student, config.band))
-    return {"rows": len(listed), "written": written}
+    made = list(_rows(listed, means, student, config.band))
+    config.output.parent.mkdir(parents=True, exist_ok=True)
+    config.output.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in made), encoding="utf-8", errors="replace")
+    return {"rows": len(listed), "written": len(made)}
 
 
 def _scored(kind: str, model: str, listed: list[Listed]) -> list[list[float]]:

@@ -51,6 +51,14 @@ def test_the_page_of_losses_names_every_loss_and_its_example_runs():
     assert len(registry.names("finetune.losses")) == 27
 
 
+def test_the_page_of_retrieval_names_every_loss_of_lists():
+    page = (ROOT / "docs" / "retrieval.md").read_text()
+    names = registry.names("finetune.list_losses")
+    assert [name for name in names if f"| `{name}` |" not in page] == []
+    assert len(names) == 15
+    assert "fifteen more" in README
+
+
 @pytest.mark.slow
 def test_readme_commands_run(tmp_path):
     bin_ = str(Path(sys.executable).parent)
