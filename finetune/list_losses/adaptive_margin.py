@@ -34,12 +34,8 @@ class AdaptiveMargin(ListLoss):
     Source: Gienapp et al., Self-distillation with adaptive relevance margins, arXiv:2407.21515.
 
     Example:
-        >>> import torch
-        >>> from finetune.list_losses.base import Lists
-        >>> unit = torch.nn.functional.normalize
-        >>> mask = torch.ones(2, 2, dtype=torch.bool)
-        >>> vectors = {"queries": torch.eye(2), "documents": unit(torch.tensor([[[1.0, 0], [1, 1]], [[0, 1.0], [1, 1]]]), dim=-1)}
-        >>> round(float(AdaptiveMargin()(Lists(**vectors, mask=mask, scale=1.0))), 4)
+        >>> from finetune.list_losses.base import example
+        >>> round(float(AdaptiveMargin()(example())), 4)
         0.3143
     """
 

@@ -88,6 +88,14 @@ class Lists:
         return self.teacher
 
 
+def example(**more: Any) -> Lists:
+    """Two queries with two texts each, for examples: vectors of two numbers, targets that turn the second list around, scale 1."""
+    documents = torch.nn.functional.normalize(torch.tensor([[[1.0, 0.0], [1.0, 1.0]], [[0.0, 1.0], [1.0, 1.0]]]), dim=-1)
+    targets = torch.tensor([[2.0, 1.0], [1.0, 2.0]])
+    held = {"queries": torch.eye(2), "documents": documents, "mask": torch.ones(2, 2, dtype=torch.bool), "targets": targets, "scale": 1.0}
+    return Lists(**{**held, **more})
+
+
 class ListLoss(ABC):
     """A scalar of a batch of lists, in nats where nothing else is said; the mean over queries.
 

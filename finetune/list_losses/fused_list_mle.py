@@ -31,12 +31,8 @@ class FusedListMle(ListLoss):
     Source: He et al., Ranking sentences generation, arXiv:2502.13656, section 3.
 
     Example:
-        >>> import torch
-        >>> from finetune.list_losses.base import Lists
-        >>> unit = torch.nn.functional.normalize
-        >>> mask = torch.ones(2, 2, dtype=torch.bool)
-        >>> vectors = {"queries": torch.eye(2), "documents": unit(torch.tensor([[[1.0, 0], [1, 1]], [[0, 1.0], [1, 1]]]), dim=-1)}
-        >>> round(float(FusedListMle()(Lists(**vectors, mask=mask, scale=1.0, teacher=Lists(**vectors, mask=mask, scale=1.0)))), 4)
+        >>> from finetune.list_losses.base import example
+        >>> round(float(FusedListMle()(example(teacher=example()))), 4)
         0.2787
     """
 

@@ -26,12 +26,8 @@ class ListKl(ListLoss):
     Source: Ren et al., RocketQAv2, arXiv:2110.07367, section 3.2; Yang et al., Translate-Distill, arXiv:2401.04810.
 
     Example:
-        >>> import torch
-        >>> from finetune.list_losses.base import Lists
-        >>> unit = torch.nn.functional.normalize
-        >>> mask = torch.ones(2, 2, dtype=torch.bool)
-        >>> vectors = {"queries": torch.eye(2), "documents": unit(torch.tensor([[[1.0, 0], [1, 1]], [[0, 1.0], [1, 1]]]), dim=-1)}
-        >>> round(float(ListKl()(Lists(**vectors, mask=mask, targets=torch.tensor([[2.0, 1.0], [1.0, 2.0]]), scale=1.0))), 4)
+        >>> from finetune.list_losses.base import example
+        >>> round(float(ListKl()(example())), 4)
         0.1216
     """
 

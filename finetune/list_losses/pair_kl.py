@@ -31,12 +31,8 @@ class PairKl(ListLoss):
     Source: Huang and Chen, PairDistill, arXiv:2410.01383, section 3.
 
     Example:
-        >>> import torch
-        >>> from finetune.list_losses.base import Lists
-        >>> unit = torch.nn.functional.normalize
-        >>> mask = torch.ones(2, 2, dtype=torch.bool)
-        >>> vectors = {"queries": torch.eye(2), "documents": unit(torch.tensor([[[1.0, 0], [1, 1]], [[0, 1.0], [1, 1]]]), dim=-1)}
-        >>> round(float(PairKl()(Lists(**vectors, mask=mask, targets=torch.tensor([[2.0, 1.0], [1.0, 2.0]]), scale=1.0))), 4)
+        >>> from finetune.list_losses.base import example
+        >>> round(float(PairKl()(example())), 4)
         1.2941
     """
 

@@ -29,12 +29,8 @@ class PartialPlackettLuce(ListLoss):
     Source: Kim and Baek, Syntriever, arXiv:2502.03824, section 3.3; Plackett 1975.
 
     Example:
-        >>> import torch
-        >>> from finetune.list_losses.base import Lists
-        >>> unit = torch.nn.functional.normalize
-        >>> mask = torch.ones(2, 2, dtype=torch.bool)
-        >>> vectors = {"queries": torch.eye(2), "documents": unit(torch.tensor([[[1.0, 0], [1, 1]], [[0, 1.0], [1, 1]]]), dim=-1)}
-        >>> round(float(PartialPlackettLuce()(Lists(**vectors, mask=mask, scale=1.0))), 4)
+        >>> from finetune.list_losses.base import example
+        >>> round(float(PartialPlackettLuce()(example(targets=None))), 4)
         0.9822
     """
 

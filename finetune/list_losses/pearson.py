@@ -24,12 +24,8 @@ class Pearson(ListLoss):
     Source: Liao et al., D2LLM, arXiv:2406.17262, section 3 (rank imitation).
 
     Example:
-        >>> import torch
-        >>> from finetune.list_losses.base import Lists
-        >>> unit = torch.nn.functional.normalize
-        >>> mask = torch.ones(2, 2, dtype=torch.bool)
-        >>> vectors = {"queries": torch.eye(2), "documents": unit(torch.tensor([[[1.0, 0], [1, 1]], [[0, 1.0], [1, 1]]]), dim=-1)}
-        >>> round(float(Pearson()(Lists(**vectors, mask=mask, targets=torch.tensor([[2.0, 1.0], [1.0, 2.0]]), scale=1.0))), 4)
+        >>> from finetune.list_losses.base import example
+        >>> round(float(Pearson()(example())), 4)
         1.0
     """
 

@@ -27,12 +27,8 @@ class RankNet(ListLoss):
     Source: Burges et al. 2005; Sun et al., arXiv:2304.09542, section 4.2.
 
     Example:
-        >>> import torch
-        >>> from finetune.list_losses.base import Lists
-        >>> unit = torch.nn.functional.normalize
-        >>> mask = torch.ones(2, 2, dtype=torch.bool)
-        >>> vectors = {"queries": torch.eye(2), "documents": unit(torch.tensor([[[1.0, 0], [1, 1]], [[0, 1.0], [1, 1]]]), dim=-1)}
-        >>> round(float(RankNet()(Lists(**vectors, mask=mask, targets=torch.tensor([[2.0, 1.0], [1.0, 2.0]]), scale=1.0))), 4)
+        >>> from finetune.list_losses.base import example
+        >>> round(float(RankNet()(example())), 4)
         0.7038
     """
 

@@ -29,11 +29,8 @@ class RelationNce(ListLoss):
 
     Example:
         >>> import torch
-        >>> from finetune.list_losses.base import Lists
-        >>> unit = torch.nn.functional.normalize
-        >>> mask = torch.ones(2, 2, dtype=torch.bool)
-        >>> vectors = {"queries": torch.eye(2), "documents": unit(torch.tensor([[[1.0, 0], [1, 1]], [[0, 1.0], [1, 1]]]), dim=-1)}
-        >>> round(float(RelationNce()(Lists(**vectors, mask=mask, groups=torch.tensor([0, 1]), scale=1.0))), 4)
+        >>> from finetune.list_losses.base import example
+        >>> round(float(RelationNce()(example(groups=torch.tensor([0, 1])))), 4)
         0.909
     """
 

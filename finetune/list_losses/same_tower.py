@@ -26,12 +26,8 @@ class SameTower(ListLoss):
     Source: Lee et al., Gecko, arXiv:2403.20327, section 3.3.
 
     Example:
-        >>> import torch
-        >>> from finetune.list_losses.base import Lists
-        >>> unit = torch.nn.functional.normalize
-        >>> mask = torch.ones(2, 2, dtype=torch.bool)
-        >>> vectors = {"queries": torch.eye(2), "documents": unit(torch.tensor([[[1.0, 0], [1, 1]], [[0, 1.0], [1, 1]]]), dim=-1)}
-        >>> round(float(SameTower()(Lists(**vectors, mask=mask, scale=1.0))), 4)
+        >>> from finetune.list_losses.base import example
+        >>> round(float(SameTower()(example())), 4)
         0.909
     """
 

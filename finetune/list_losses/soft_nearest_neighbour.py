@@ -28,12 +28,8 @@ class SoftNearestNeighbour(ListLoss):
     Source: Frosst et al., arXiv:1902.01889; Kim and Baek, Syntriever, arXiv:2502.03824, section 3.2.
 
     Example:
-        >>> import torch
-        >>> from finetune.list_losses.base import Lists
-        >>> unit = torch.nn.functional.normalize
-        >>> mask = torch.ones(2, 2, dtype=torch.bool)
-        >>> vectors = {"queries": torch.eye(2), "documents": unit(torch.tensor([[[1.0, 0], [1, 1]], [[0, 1.0], [1, 1]]]), dim=-1)}
-        >>> round(float(SoftNearestNeighbour()(Lists(**vectors, mask=mask, scale=1.0))), 4)
+        >>> from finetune.list_losses.base import example
+        >>> round(float(SoftNearestNeighbour()(example(targets=None))), 4)
         1.0509
     """
 

@@ -27,12 +27,8 @@ class StableList(ListLoss):
     Source: Zhang et al., LLM-Embedder, arXiv:2310.07554, section 3.2; Chen et al., BGE-M3, arXiv:2402.03216.
 
     Example:
-        >>> import torch
-        >>> from finetune.list_losses.base import Lists
-        >>> unit = torch.nn.functional.normalize
-        >>> mask = torch.ones(2, 2, dtype=torch.bool)
-        >>> vectors = {"queries": torch.eye(2), "documents": unit(torch.tensor([[[1.0, 0], [1, 1]], [[0, 1.0], [1, 1]]]), dim=-1)}
-        >>> round(float(StableList()(Lists(**vectors, mask=mask, targets=torch.tensor([[2.0, 1.0], [1.0, 2.0]]), scale=1.0))), 4)
+        >>> from finetune.list_losses.base import example
+        >>> round(float(StableList()(example())), 4)
         1.0988
     """
 

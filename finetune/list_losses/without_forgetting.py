@@ -32,14 +32,8 @@ class WithoutForgetting(ListLoss):
     Source: Lin et al., PROD, arXiv:2209.13335, section 3.
 
     Example:
-        >>> import torch
-        >>> from finetune.list_losses.base import Lists
-        >>> unit = torch.nn.functional.normalize
-        >>> mask = torch.ones(2, 2, dtype=torch.bool)
-        >>> vectors = {"queries": torch.eye(2), "documents": unit(torch.tensor([[[1.0, 0], [1, 1]], [[0, 1.0], [1, 1]]]), dim=-1)}
-        >>> before = Lists(**vectors, mask=mask, scale=1.0)
-        >>> lists = Lists(**vectors, mask=mask, targets=torch.tensor([[2.0, 1.0], [1.0, 2.0]]), scale=1.0, teacher=before)
-        >>> round(float(WithoutForgetting()(lists)), 4)
+        >>> from finetune.list_losses.base import example
+        >>> round(float(WithoutForgetting()(example(teacher=example()))), 4)
         0.177
     """
 

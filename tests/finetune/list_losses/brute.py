@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from math import exp, log
 
+import pytest
 import torch
 from hypothesis import strategies as st
 
 from finetune.list_losses.base import Lists
+from synth import registry
 
 
 @st.composite
@@ -72,6 +74,12 @@ def luce(scores, ranked, rest=()):
     """Mean negative log-likelihood of an order, `rest` behind it."""
     terms = [log(sum(exp(scores[m]) for m in ranked[k:]) + sum(map(exp, rest))) - scores[n] for k, n in enumerate(ranked)]
     return sum(terms) / len(terms)
+
+
+def agrees(spec, case, term):
+    """The loss is the mean over queries of a term, where there is one."""
+    wanted = [value for b in range(len(case.mask)) if (value := term(b)) is not None]
+    assert float(registry.build("finetune.list_losses", spec)(case)) == pytest.approx(mean(wanted), abs=1e-9)
 
 
 def mean(values):
