@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from finetune.options import EXTRA, flags, need, pair, train, train_options
-from finetune.retriever_commands import evaluate_retriever, retriever, score_lists
+from finetune.retriever_commands import evaluate_retriever, retriever, score_lists, score_spans
 from finetune.whitebox_commands import codistill, distill, teach
 from synth.command_group import CommandGroup, say
 from synth.errors import WrongUse
@@ -243,7 +243,7 @@ def evaluate(**options: Any) -> None:
     say(f"{info['unreadable']:,} of {info['rows']:,} replies unreadable")
 
 
-for _command in (distill, codistill, teach, retriever, score_lists, evaluate_retriever):
+for _command in (distill, codistill, teach, retriever, score_lists, evaluate_retriever, score_spans):
     main.add_command(_command)
 
 

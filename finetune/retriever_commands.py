@@ -1,4 +1,4 @@
-"""Commands of retrieval: `retriever`, `score-lists` and `evaluate-retriever`."""
+"""Commands of retrieval and of entities: `retriever`, `score-lists`, `evaluate-retriever` and `score-spans`."""
 
 from __future__ import annotations
 
@@ -72,3 +72,17 @@ def evaluate_retriever(**options: Any) -> None:
     for name, found in run(SearchConfig(**options)).items():
         if isinstance(found, dict):
             say(f"{name}: {found['mean']:.3f} (95 %: {found['low']:.3f} to {found['high']:.3f}, {found['queries']:,} queries)")
+
+
+@click.command("score-spans")
+@click.option("--data", required=True, metavar="FILE", help="Replies and right answers, each a JSON list of texts.")
+@click.option("--reply", "said", default="reply", show_default=True, help="Column of the replies; `finetune evaluate` writes it.")
+@click.option("--target", "wanted", default="target", show_default=True, help="Column of the right answers.")
+def score_spans(data: str, said: str, wanted: str) -> None:
+    """Micro precision, recall and F1 of listed entities; replies that are no list are counted apart."""
+    from finetune import rows  # noqa: PLC0415
+    from finetune.span_scores import score  # noqa: PLC0415
+
+    found = score(rows.columns(rows.load(data), (said, wanted), data), said, wanted)
+    shares = f"precision {found['precision']:.3f}, recall {found['recall']:.3f}, F1 {found['f1']:.3f}"
+    say(f"{shares}; no list: {found['format_errors']:.3f} of the rows")

@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from synth.datasets._folder import RunFolder
+from synth.datasets.base import spec_of
 from synth.errors import WrongUse
 from synth.packs import Pack
 from synth.records import Row
@@ -53,18 +54,15 @@ def listings(run: RunFolder, pack: Pack, where: str) -> Iterator[Listing]:
     Raises:
         WrongUse: the pack has no `retrieval` export, or a grade is not a number.
     """
-    found = pack.exports.get("retrieval")
-    if not found:
-        raise WrongUse(where, f"pack {pack.name} without a retrieval export", "a pack with one", "See `synth show`.")
+    spec, found = spec_of(pack, "retrieval", where), pack.exports["retrieval"]
     specs = {kind: sides for kind, sides in found.items() if kind != "query"}
-    eaches = {kind: spec.each for kind, spec in pack.spec.exports.retrieval.documents.items()} if pack.spec.exports.retrieval else {}
-    spec = pack.spec.exports.retrieval
+    eaches = {kind: document.each for kind, document in spec.documents.items()}
     valued = (pack.values(row) for row in run.rows())
     for query, group in groupby(valued, key=found["query"]["text"].render):
         rows = list(group)
         graded = [one for values in rows for kind, sides in specs.items() for one in _graded(values, eaches[kind], sides, where)]
         fused = any(len(grades) > 1 for _, grades, _ in graded)
-        documents = tuple(_once(_fuse(graded) if fused else graded, mean=spec is not None and spec.combine == "mean"))
+        documents = tuple(_once(_fuse(graded) if fused else graded, mean=spec.combine == "mean"))
         yield Listing(str(rows[0]["id"]), query, documents, fused, found["query"]["group"].render(rows[0]).strip())
 
 

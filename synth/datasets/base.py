@@ -34,6 +34,18 @@ def pack_of(run: RunFolder) -> Pack:
     return Pack.load(run.folder / "pack", run.run["settings"]["set"])
 
 
+def spec_of(pack: Pack, name: str, where: str) -> Any:
+    """What a pack says of an export.
+
+    Raises:
+        WrongUse: nothing.
+    """
+    found = getattr(pack.spec.exports, name)
+    if found is None:
+        raise WrongUse(where, f"pack {pack.name} without a {name} export", "a pack with one", "See `synth show`.")
+    return found
+
+
 def export_pair(pack: Pack, where: str, prompt: str | None, completion: str | None) -> dict[str, Template]:
     """The SFT templates of a pack, with the user's texts in their place where given.
 

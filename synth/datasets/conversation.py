@@ -10,8 +10,7 @@ from typing import Any
 
 from synth.datasets._documents import elements
 from synth.datasets._folder import RunFolder
-from synth.datasets.base import Export
-from synth.errors import WrongUse
+from synth.datasets.base import Export, spec_of
 from synth.packs import Pack
 
 
@@ -36,9 +35,7 @@ class Conversation(Export):
         Raises:
             WrongUse: the pack has no `conversation` export.
         """
-        spec = pack.spec.exports.conversation
-        if spec is None:
-            raise WrongUse("--to conversation", f"pack {pack.name} without a conversation export", "a pack with one", "See `synth show`.")
+        spec = spec_of(pack, "conversation", "--to conversation")
         opening, turn = pack.exports["conversation"]["opening"], pack.exports["conversation"]["turn"]
         counts = Counter(str(e.get(spec.name)) for row in run.rows() for e in elements(row, spec.each)) if self.absent else Counter[str]()
         for row in run.rows():

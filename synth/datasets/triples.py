@@ -9,8 +9,7 @@ from typing import Any
 
 from synth.datasets._documents import elements
 from synth.datasets._folder import RunFolder
-from synth.datasets.base import Export
-from synth.errors import WrongUse
+from synth.datasets.base import Export, spec_of
 from synth.packs import Pack
 from synth.step import NOTHING
 
@@ -32,9 +31,7 @@ class Triples(Export):
         Raises:
             WrongUse: the pack has no `triples` export.
         """
-        spec = pack.spec.exports.triples
-        if spec is None:
-            raise WrongUse("--to triples", f"pack {pack.name} without a triples export", "a pack with one", "See `synth show`.")
+        spec = spec_of(pack, "triples", "--to triples")
         sides, seen = pack.exports["triples"]["triples"], set[tuple[str, ...]]()
         for row in run.rows():
             values = pack.values(row)
