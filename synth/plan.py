@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -78,9 +78,10 @@ class Plan:
 def make_plan(prepared: Prepared, count: Callable[[str], TokenCounter] = lambda _: BY_BYTES) -> Plan:
     """A plan from a sample of rendered prompts and from what earlier runs measured (`--reuse`, or the run's own folder)."""
     measured = _measured([prepared.output, *map(Path, prepared.config.reuse)])
-    filled: dict[str, Any] = {}
+    shelf = prepared.shelf
+    filled: dict[str, Any] = {shelf.spec.into: [*shelf.texts[: shelf.spec.most]]} if shelf else {}
     steps = []
-    for step, pack, calls in _questions(prepared.pack, prepared.scan.rows):
+    for step, pack, calls in _questions(prepared):
         known = measured.get(step.name, {})
         teacher = prepared.teachers()[step.role]
         tokens = [_tokens(r, count(teacher)) for r in _requests(prepared, pack, step, filled)]
@@ -97,14 +98,16 @@ def make_plan(prepared: Prepared, count: Callable[[str], TokenCounter] = lambda 
     return Plan(prepared.pack.name, prepared.scan.rows, tuple(steps))
 
 
-def _questions(pack: Pack, rows: int) -> Iterator[tuple[Step, Pack, float]]:
+def _questions(prepared: Prepared) -> Iterator[tuple[Step, Pack, float]]:
     """(step, its pack, calls at most) of every step and of the critics behind it."""
+    pack, rows = prepared.pack, prepared.scan.rows
+    sample = [seed.fields for seed in islice(prepared.seeds, SAMPLE)]
     samples = float(rows)
     for step in pack.steps:
         # A rescue asks about one lost sample a seed; those that were kept walk on beside it.
         walking = rows if step.rescues else samples
-        walking *= step.draws * _length(pack, step.spread)
-        yield step, pack, walking * _length(pack, step.each)
+        walking *= step.draws * _length(pack, step.spread, sample)
+        yield step, pack, walking * _length(pack, step.each, sample)
         samples = max(samples, walking) if step.rescues else walking
         for part in step.filters:
             asked = part.questions(round(samples / max(1, rows)))
@@ -141,10 +144,14 @@ def _like(kind: Any, words: str) -> Any:
     return {"number": 1.0, "bool": True, **many}.get(kind, words)
 
 
-def _length(pack: Pack, walked: tuple[str, str] | None) -> float:
-    """Elements of the list that a step spreads or walks: of a constant they are known."""
-    constant = pack.spec.constants.get(walked[0]) if walked else None
-    return (len(constant) if isinstance(constant, list) else LIST_LENGTH) if walked else 1
+def _length(pack: Pack, walked: tuple[str, str] | None, sample: Sequence[Row]) -> float:
+    """Elements of the list that a step spreads or walks: known of what is retrieved, of constants and of seeds, else a guess."""
+    if walked is None:
+        return 1
+    if pack.spec.retrieve and walked[0] == pack.spec.retrieve.into:
+        return pack.spec.retrieve.most
+    listed = [found for found in (pack.spec.constants.get(walked[0]), *(row.get(walked[0]) for row in sample)) if isinstance(found, list)]
+    return statistics.fmean(map(len, listed)) if listed else LIST_LENGTH
 
 
 def _tokens(request: Request, counter: TokenCounter) -> float:

@@ -11,7 +11,7 @@ import synth
 from synth.plan import describe_plan, make_plan
 from synth.prepare import RunConfig, prepare
 from synth.tokens import BY_BYTES, counter
-from tests.conftest import chat, serving
+from tests.conftest import chat, serving, write
 from tests.test_pipeline import make_pack
 
 ROWS = [{"question": f"What is {n} + {n % 7} ? Think of apples.", "target": "3"} for n in range(50)]
@@ -110,3 +110,16 @@ def test_critics_lists_and_rescues_do_not_multiply_what_follows(tmp_path):
     plan = make_plan(prepare(pack, [{"question": f"{n}", "target": "1"} for n in range(10)], tmp_path / "out", config))
     # 10 seeds of 3 draws; 2 votes a draw; 4 elements a list; 3 attempts, 2 orders and at most 1 rescue a seed.
     assert [step.calls for step in plan.steps] == [30, 60, 120, 30, 20, 10]
+
+
+def test_lists_are_as_long_as_they_are_where_that_can_be_known(tmp_path):
+    corpus = write(tmp_path / "corpus.jsonl", [{"text": f"The light {n} is white."} for n in range(30)])
+    rows = [{"passage": f"The light {n} is white."} for n in range(5)]
+    config = RunConfig(teachers={"teacher": "openai/m"}, overrides={"retrieve.file": str(corpus), "retrieve.most": 7})
+    found = {step.name: step.calls for step in make_plan(prepare("gecko", rows, tmp_path / "out", config)).steps}
+    assert found == {"write": 5, "likelihood": 35, "relevance": 35}
+    lists = [{"query": "q", "positive": "p", "negatives": ["a"] * n} for n in (1, 2, 6)]
+    config = RunConfig(teachers={"teacher": "openai/m"})
+    assert [step.calls for step in make_plan(prepare("negative_check", lists, tmp_path / "out", config)).steps] == [9]
+    tails = make_plan(prepare("symbolic_tails", [{"head": "PersonX runs"}], tmp_path / "out", config))
+    assert [step.calls for step in tails.steps] == [70]
