@@ -91,9 +91,10 @@ def test_flat_columns_turned_anchors_and_groups(tmp_path):
 
 
 def test_mined_negatives_keep_where_they_came_from(tmp_path):
-    (row, other) = made(rehearsed("negative_check", tmp_path), "triplets")
+    row, other, plain = made(rehearsed("negative_check", tmp_path), "triplets")
     assert row["how"] == ["positive", "bm25, rank 1"]
     assert other["positive"] == "The keeper was Ann."
+    assert plain["how"] == ["positive", "given"]
 
 
 def test_a_pack_without_the_export_is_refused(tmp_path):
