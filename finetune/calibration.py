@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp
+from pathlib import Path
 from typing import Any, Literal
 
 from finetune.intervals import wilson
 
+# Beside a cross-encoder that `finetune critic` trained: the map from the margin of its logits to a probability.
+FILE = "calibration.json"
 RECALLS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
@@ -52,6 +56,12 @@ class Calibration:
     def load(cls, record: Mapping[str, Any]) -> Calibration:
         """What `record` wrote."""
         return cls(record["kind"], tuple(record["x"]), tuple(record["y"]))
+
+
+def beside(folder: str | Path) -> Calibration | None:
+    """The calibration that was left beside a model; None where there is none."""
+    path = Path(folder) / FILE
+    return Calibration.load(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
 
 def fit(scores: Sequence[float], labels: Sequence[bool], kind: str = "isotonic") -> Calibration:

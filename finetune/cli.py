@@ -126,26 +126,21 @@ def critic(ctx: click.Context, /, *, frozen: bool, kind: str, passes: int, **opt
     """A critic that says whether a row is right, from labelled rows; for the filter `cross_encoder`."""
     names = ("first", "second", "label", "group", "held_out")
     own = {name: options.pop(name) for name in names}
-    if not frozen:
-        train("critic", ctx, more=own, **options)
-        return
-    need("sklearn", "retrieval")
-    from finetune.frozen_critic import Columns, run  # noqa: PLC0415
-    from finetune.settings import TrainConfig  # noqa: PLC0415
+    if frozen:
+        need("sklearn", "retrieval")
+        from finetune.frozen_critic import Columns, run  # noqa: PLC0415
+        from finetune.settings import TrainConfig  # noqa: PLC0415
 
-    config = TrainConfig(data=options["data"], model=options["model"], output=options["output"])
-    info = run(config, columns=Columns(**own, passes=passes), kind=kind)
-    held = info["held_out"]
-    say(
-        f"critic: {info['trained']:,} of {info['rows']:,} rows, {held['rows']:,} held out, {held['right']:.3f} of them right; "
-        f"area under the ROC curve {held['auc']:.3f}"
-    )
-    for row in info["recalls"]:
+        config = TrainConfig(data=options["data"], model=options["model"], output=options["output"])
+        info = run(config, columns=Columns(**own, passes=passes), kind=kind)
+        say(f"critic: trained on {info['trained']:,} of {info['rows']:,} rows")
+    else:
+        info = train("critic", ctx, more={**own, "kind": kind}, **options)
+    say(f"{info['held_out']['rows']:,} rows held out, area under the ROC curve {info['held_out']['auc']}")
+    for row in info.get("recalls", []):
         interval = f"(95 %: {row['low']:.3f} to {row['high']:.3f})"
-        say(
-            f"recall {row['recall']}: least={row['least']:.4f} keeps {row['kept']:.3f} of the rows, "
-            f"precision {row['precision']:.3f} {interval}"
-        )
+        kept = f"least={row['least']:.4f} keeps {row['kept']:.3f} of the rows"
+        say(f"recall {row['recall']}: {kept}, precision {row['precision']:.3f} {interval}")
 
 
 @main.command(context_settings=EXTRA)

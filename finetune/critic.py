@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+from importlib.util import find_spec
 from typing import Any
 
-from finetune import rows, scratch, student
+from finetune import calibration, rows, scratch, student
 from finetune.intervals import auc
 from finetune.settings import TrainConfig, trainer_config
 from synth.errors import WrongUse
+from synth.models import folder_of
 
 LABELS = ("rejected", "accepted")
 _MOST_TOKENS = 512
@@ -23,11 +25,13 @@ def run(
     label: str = "is_correct",
     group: str = "question",
     held_out: float = 0.2,
+    kind: str = "isotonic",
 ) -> dict[str, Any]:
-    """Trains on part of the groups and measures on the others.
+    """Trains on part of the groups; half of the others calibrates and sets thresholds, the other half measures.
 
     Returns:
-        The content of OUTPUT/train.json: rows, steps, loss (nats a row), and `held_out`: rows and area under the ROC curve (0 to 1).
+        The content of OUTPUT/train.json: rows, steps, loss (nats a row), `held_out`: rows and area under the ROC curve (0 to 1), and where
+        both halves hold both kinds of rows `recalls` (see `calibration.recall_table`).
 
     Raises:
         WrongUse: missing columns, labels that are all alike, a model or a trainer field that cannot be used.
@@ -50,7 +54,13 @@ def run(
         data_collator=DataCollatorWithPadding(tokenizer),
     )
     info = student.train_and_keep(trainer, tokenizer, config, len(train))
-    info["held_out"] = {"rows": len(rest), "auc": _measure(trainer, [encoded[n] for n in rest])}
+    info["held_out"] = {"rows": len(rest), "auc": None}
+    if rest:
+        margins = _margins(trainer, [encoded[n] for n in rest])
+        labels = [bool(read[n]["labels"]) for n in rest]
+        found = auc(margins, labels)
+        info["held_out"]["auc"] = round(found, 4) if found == found else None  # noqa: PLR0124 - NaN differs from itself: labels all alike
+        info["recalls"] = _calibrated(config, margins, labels, [read[n]["group"] for n in rest], kind)
     (config.output / "train.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
     return info
 
@@ -88,9 +98,9 @@ def _open(model: str, texts: list[str], seed: int) -> tuple[Any, Any]:
 
     names = dict(enumerate(LABELS))
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model)
+        tokenizer = AutoTokenizer.from_pretrained(folder_of(model))
         found = AutoModelForSequenceClassification.from_pretrained(
-            model, id2label=names, label2id={name: n for n, name in names.items()}, num_labels=2
+            folder_of(model), id2label=names, label2id={name: n for n, name in names.items()}, num_labels=2
         )
     except (OSError, ValueError) as error:
         todo = "Give a folder, a name of the hub (an encoder does best), or scratch:tiny."
@@ -101,9 +111,17 @@ def _open(model: str, texts: list[str], seed: int) -> tuple[Any, Any]:
     return found, tokenizer
 
 
-def _measure(trainer: Any, rest: list[dict[str, Any]]) -> float | None:
-    if not rest:
-        return None
+def _margins(trainer: Any, rest: list[dict[str, Any]]) -> list[float]:
+    """How far the logit of an accepted row stands above the other."""
     logits = trainer.predict(rest).predictions
-    found = auc((logits[:, 1] - logits[:, 0]).tolist(), [bool(row["labels"]) for row in rest])
-    return round(found, 4) if found == found else None  # noqa: PLR0124 - NaN differs from itself: labels all alike
+    return [float(value) for value in logits[:, 1] - logits[:, 0]]
+
+
+def _calibrated(config: TrainConfig, margins: list[float], labels: list[bool], groups: list[str], kind: str) -> list[dict[str, float]]:
+    """Fits a calibration on half of the groups, leaves it beside the model, and measures thresholds on the other half."""
+    tune, test = (([margins[n] for n in part], [labels[n] for n in part]) for part in split(groups, 0.5))
+    if min(len(set(kinds)) for _, kinds in (tune, test)) < 2 or find_spec("sklearn") is None:
+        return []
+    curve = calibration.fit(*tune, kind=kind)
+    (config.output / calibration.FILE).write_text(json.dumps(curve.record()) + "\n", encoding="utf-8")
+    return calibration.recall_table(*(([curve(margin) for margin in found], kinds) for found, kinds in (tune, test)))

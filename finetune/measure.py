@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from finetune import student
+from finetune import calibration, student
 from synth.worker import serve
 
 # Texts side by side; they are sorted by length first, so that little of a batch is padding.
@@ -37,6 +37,7 @@ class Model:
             loader = transformers.AutoModel if kind == "embed" else transformers.AutoModelForSequenceClassification
             self.tokenizer = transformers.AutoTokenizer.from_pretrained(path)
             model = loader.from_pretrained(path)
+        self.calibration = calibration.beside(path) if kind == "classify" else None
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = model.to(self.device).eval()
         limit = getattr(model.config, "max_position_embeddings", 512)
@@ -85,16 +86,21 @@ def embedded(model: Model, texts: Sequence[str]) -> Any:
 
 
 def classify(model: Model, message: dict[str, Any]) -> dict[str, Any]:
-    """Probabilities of the labels that the model itself names."""
+    """Probabilities of the labels that the model itself names, calibrated where `finetune critic` left a calibration."""
     torch, pairs = model.torch, message["pairs"]
     labels = [str(model.model.config.id2label[place]).casefold() for place in range(model.model.config.num_labels)]
     found: list[list[float]] = [[]] * len(pairs)
     for places in model.batches([len(left) + len(right) for left, right in pairs]):
         tokens = model.encoded([pairs[p][0] for p in places], [pairs[p][1] for p in places])
         with torch.no_grad():
-            shares = model.model(**tokens).logits.float().softmax(-1).cpu()
+            logits = model.model(**tokens).logits.float().cpu()
+        if model.calibration:
+            accepted = [model.calibration(float(margin)) for margin in logits[:, 1] - logits[:, 0]]
+            shares = [[1 - share, share] for share in accepted]
+        else:
+            shares = logits.softmax(-1).tolist()
         for place, share in zip(places, shares, strict=True):
-            found[place] = share.tolist()
+            found[place] = share
     return {"labels": labels, "shares": found}
 
 

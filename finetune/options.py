@@ -38,18 +38,19 @@ def train_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def train(
     recipe: str, ctx: click.Context, config: str | None, lora: str | None, more: dict[str, Any] | None = None, **options: Any
-) -> None:
-    """Runs a recipe with the settings of a command line and says what came of it."""
+) -> dict[str, Any]:
+    """Runs a recipe with the settings of a command line, says what came of it and returns it."""
     need("trl")
     from finetune.settings import TrainConfig, read_config  # noqa: PLC0415
 
     adapters = None if lora is None else dict(pair(text, "--lora") for text in filter(None, lora.split(",")))
     trainer = read_config(config, flags(ctx.args))
-    info = import_module(f"finetune.{recipe}").run(TrainConfig(trainer=trainer, lora=adapters, **options), **(more or {}))
+    info: dict[str, Any] = import_module(f"finetune.{recipe}").run(TrainConfig(trainer=trainer, lora=adapters, **options), **(more or {}))
     say(
         f"{recipe}: {info['rows']:,} rows, {info['steps']:,} steps, loss {info['loss']:.4f}, {info['trainable']:,} of "
         f"{info['parameters']:,} weights trained, {info['seconds']:.0f} s -> {options['output']}"
     )
+    return info
 
 
 def flags(args: list[str]) -> dict[str, Any]:

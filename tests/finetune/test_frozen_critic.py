@@ -7,6 +7,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from finetune import calibration
 from finetune.cli import main
 from synth.filters.cross_encoder import CrossEncoder
 from synth.models import MINILM
@@ -40,6 +41,46 @@ def test_it_learns_measures_itself_and_loads_as_a_filter(tmp_path, kind):
     assert kept
     assert {row["reason"] for row in dropped} == {"low_score"}
     assert sum(row["ok"] for row in kept) / len(kept) > sum(row["ok"] for row in ROWS[:20]) / 20
+
+
+def test_a_cross_encoder_is_calibrated_too_and_the_filter_reads_it(tmp_path):
+    data = write(tmp_path / "rows.jsonl", ROWS)
+    words = [
+        "critic",
+        "--first",
+        "head",
+        "--second",
+        "tail",
+        "--label",
+        "ok",
+        "--group",
+        "head",
+        "--held-out",
+        "0.5",
+        "--calibration",
+        "platt",
+    ]
+    fast = ["--max-steps", "4", "--per-device-train-batch-size", "8", "--disable-tqdm", "--logging-strategy", "no"]
+    result = CliRunner().invoke(main, [*words, "--data", str(data), "--model", "scratch:tiny", "--output", str(tmp_path / "critic"), *fast])
+    assert result.exit_code == 0, result.output
+    assert "recall 0.9: least=" in result.output
+    info = json.loads((tmp_path / "critic" / "train.json").read_text())
+    curve = calibration.beside(tmp_path / "critic")
+    assert curve is not None
+    assert curve.kind == "platt"
+    least = info["recalls"][-1]["least"]
+    kept, dropped = CrossEncoder(model=str(tmp_path / "critic"), first="head", second=("tail",), least=least).split(ROWS)
+    assert len(kept) + len(dropped) == len(ROWS)
+    scores = [row["marks"]["cross_encoder"]["score"] for row in kept + dropped]
+    (tmp_path / "critic" / calibration.FILE).unlink()
+    fresh = tmp_path / "plain"
+    (tmp_path / "critic").rename(fresh)
+    plain = [
+        row["marks"]["cross_encoder"]["score"]
+        for part in CrossEncoder(model=str(fresh), first="head", second=("tail",)).split(ROWS)
+        for row in part
+    ]
+    assert sorted(scores) != sorted(plain)
 
 
 def test_labels_that_are_all_alike_are_refused(tmp_path):
