@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from synth.command_group import CommandGroup, say
-from synth.knowledge_commands import lexicon, mine, taxonomy
+from synth.knowledge_commands import lexicon, mine, pair_up, taxonomy
 from synth.options import run_options, sets, with_teacher
 
 
@@ -263,7 +263,7 @@ def report(folder: str) -> None:
     say(str(write_report(folder)))
 
 
-for _command in (mine, lexicon, taxonomy):
+for _command in (mine, pair_up, lexicon, taxonomy):
     main.add_command(_command)
 
 

@@ -1,4 +1,4 @@
-"""Commands that make rows without a teacher: `mine`, `lexicon` and `taxonomy`."""
+"""Commands that make rows without a teacher: `mine`, `pair-up`, `lexicon` and `taxonomy`."""
 
 from __future__ import annotations
 
@@ -36,6 +36,19 @@ def mine(source: str, corpus: str, output: Path, *, query: str, positive: str, f
     miner = Miner([str(row[field]) for row in read_rows(corpus) if row.get(field)], Mining(margin=margin, **options))
     write_jsonl(output, miner.rows(read_rows(source), query, positive))
     say(f"{report(miner.counts)} -> {output}")
+
+
+@click.command("pair-up")
+@click.option("--input", "source", required=True, metavar="FILE", help="Queries with documents (and scores).")
+@click.option("--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Pairs for `compare_passages` (.jsonl).")
+@click.option("--reach", type=click.IntRange(1), default=5, show_default=True, help="Largest difference of ranks.")
+@click.option("--most", type=click.IntRange(1), default=16, show_default=True, help="Pairs of one query.")
+def pair_up(source: str, output: Path, **options: int) -> None:
+    """Write pairs of texts that stand near each other in a list, to be judged."""
+    from synth.mining import near_pairs  # noqa: PLC0415
+    from synth.seeds import read_rows, write_jsonl  # noqa: PLC0415
+
+    say(f"{write_jsonl(output, near_pairs(read_rows(source), **options)):,} pairs -> {output}")
 
 
 @click.command()

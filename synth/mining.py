@@ -134,6 +134,38 @@ class Miner:
         return list(taken.values())
 
 
+def near_pairs(rows: Iterable[Row], *, reach: int = 5, most: int = 16, seed: int = 0) -> Iterator[dict[str, Any]]:
+    """Pairs of texts that stand at most `reach` places apart in a list, for a judge of pairs (PairDistill, arXiv:2410.01383, section 3.2).
+
+    Args:
+        rows: with `query` and `documents`, the best first, or `scores` that say so.
+        reach: largest difference of ranks.
+        most: pairs of one query, drawn where there are more; those of a query come one after the other.
+        seed: of the draw.
+
+    Yields:
+        {query, first, second, ranks}.
+
+    Raises:
+        WrongUse: a row without query or documents.
+
+    >>> [pair["ranks"] for pair in near_pairs([{"query": "q", "documents": ["a", "b", "c"]}], reach=1)]
+    [[0, 1], [1, 2]]
+    """
+    for number, row in enumerate(rows, 1):
+        documents = row.get("documents")
+        if not row.get("query") or not isinstance(documents, list | tuple):
+            raise WrongUse(
+                f"row {number}", f"columns {', '.join(row)}", "query and documents", "Write them with `synth export DIR --to ranked`."
+            )
+        scores = row.get("scores") or [-place for place in range(len(documents))]
+        order = sorted(range(len(documents)), key=lambda place: -scores[place])
+        near = [(i, j) for i in range(len(order)) for j in range(i + 1, min(i + reach + 1, len(order)))]
+        drawn = random.Random(f"{seed} {row['query']}").sample(near, min(most, len(near)))
+        for i, j in sorted(drawn):
+            yield {"query": row["query"], "first": documents[order[i]], "second": documents[order[j]], "ranks": [i, j]}
+
+
 def _folded(text: str) -> str:
     return " ".join(str(text).casefold().split())
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from synth.cli import main
 from synth.errors import WrongUse
-from synth.mining import Miner, Mining
+from synth.mining import Miner, Mining, near_pairs
 from tests.conftest import write
 
 CORPUS = [
@@ -68,3 +68,23 @@ def test_the_command_writes_rows_and_says_what_it_found(tmp_path):
     (row,) = map(json.loads, out.read_text().splitlines())
     assert len(row["negatives"]) == 4
     assert {n["by"] for n in row["negatives"]} == {"bm25", "hashing"}
+
+
+@given(st.integers(2, 12), st.integers(1, 6), st.integers(1, 20))
+@settings(max_examples=30)
+def test_pairs_are_near_in_rank_and_no_more_than_asked_for(count, reach, most):
+    row = {"query": "q", "documents": [f"d{n}" for n in range(count)], "scores": [float(-((n * 7) % count)) for n in range(count)]}
+    made = list(near_pairs([row], reach=reach, most=most))
+    assert len(made) == min(most, sum(min(reach, count - 1 - i) for i in range(count)))
+    assert all(0 < pair["ranks"][1] - pair["ranks"][0] <= reach for pair in made)
+    assert len({tuple(pair["ranks"]) for pair in made}) == len(made)
+    assert made == list(near_pairs([row], reach=reach, most=most))
+
+
+def test_the_better_text_of_a_pair_comes_first(tmp_path):
+    rows = write(tmp_path / "ranked.jsonl", [{"query": "q", "documents": ["a", "b"], "scores": [0.1, 0.9]}])
+    out = tmp_path / "pairs.jsonl"
+    assert CliRunner().invoke(main, ["pair-up", "--input", str(rows), "--output", str(out)]).exit_code == 0
+    assert json.loads(out.read_text()) == {"query": "q", "first": "b", "second": "a", "ranks": [0, 1]}
+    broken = write(tmp_path / "broken.jsonl", [{"query": "q"}])
+    assert CliRunner().invoke(main, ["pair-up", "--input", str(broken), "--output", str(out)]).exit_code == 2
