@@ -128,6 +128,9 @@ def critic(ctx: click.Context, /, *, frozen: bool, kind: str, passes: int, **opt
     own = {name: options.pop(name) for name in names}
     if frozen:
         need("sklearn", "retrieval")
+        if ctx.args or options["config"] or options["lora"] is not None:
+            given = " ".join(ctx.args) or "--config or --lora"
+            raise WrongUse("critic --frozen", given, "no trainer fields", "A logistic regression has none: leave them out.")
         from finetune.frozen_critic import Columns, run  # noqa: PLC0415
         from finetune.settings import TrainConfig  # noqa: PLC0415
 

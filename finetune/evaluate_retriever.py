@@ -25,7 +25,7 @@ class SearchConfig:
         output: where evaluation.json and run.jsonl go.
         corpus: rows whose `field` is searched, besides the queries' own texts; None orders each query's own texts alone.
         field: the corpus's column.
-        kind: bi, or cross, which orders a query's own texts.
+        kind: bi; cross and multi order a query's own texts.
         k: how many texts count.
     """
 
@@ -124,7 +124,7 @@ def pair_scores(kind: str, model: str, pairs: Sequence[tuple[str, str]]) -> list
     """The score of each (query, text), higher is better.
 
     Args:
-        kind: bi or cross.
+        kind: bi, cross or multi.
         model: an encoder, or bm25 (statistics of these texts).
         pairs: what to score.
     """
@@ -136,5 +136,15 @@ def pair_scores(kind: str, model: str, pairs: Sequence[tuple[str, str]]) -> list
     opened = open_encoder(kind, model)
     if kind == "cross":
         return [float(score) for score in opened.predict(list(pairs), show_progress_bar=False)]
+    if kind == "multi":
+        return _late(opened, pairs)
     left, right = (_embedded(opened, [pair[side] for pair in pairs]) for side in (0, 1))
     return [float(value) for value in (left * right).sum(axis=1)]
+
+
+def _late(model: Any, pairs: Sequence[tuple[str, str]]) -> list[float]:
+    """For each token of the query its best token of the text, summed (MaxSim, ColBERT, arXiv:2004.12832)."""
+    queries, texts = (list(dict.fromkeys(pair[side] for pair in pairs)) for side in (0, 1))
+    asked = dict(zip(queries, model.encode_query(queries, show_progress_bar=False, convert_to_numpy=True), strict=True))
+    held = dict(zip(texts, model.encode_document(texts, show_progress_bar=False, convert_to_numpy=True), strict=True))
+    return [float((asked[query] @ held[text].T).max(axis=1).sum()) for query, text in pairs]

@@ -9,7 +9,7 @@ from typing import Any
 
 from finetune import lists, student
 from finetune.lists import Listed
-from finetune.settings import TrainConfig, trainer_config
+from finetune.settings import TrainConfig, peft_config, trainer_config
 from synth import registry
 from synth.errors import WrongUse, did_you_mean
 from synth.models import folder_of
@@ -59,6 +59,8 @@ def run(config: TrainConfig, *, retriever: RetrieverConfig | None = None) -> dic
     given = dict(config.trainer) if own or wanted.kind == "cross" else {"batch_sampler": "no_duplicates", **config.trainer}
     args = trainer_config(args_class, TrainConfig(**{**vars(config), "trainer": given}))
     model = open_encoder(wanted.kind, config.model)
+    if config.lora is not None:
+        model.add_adapter(peft_config(config, "SEQ_CLS" if wanted.kind == "cross" else "FEATURE_EXTRACTION"))
     width = _width(listed, wanted)
     if own:
         loss, data = _own(model, listed, spec, wanted, config.model)

@@ -62,7 +62,7 @@ def score_lists(**options: Any) -> None:
 @click.option("--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="For evaluation.json and run.jsonl.")
 @click.option("--corpus", metavar="FILE", help="Search these rows; without it each query's own texts are ordered.")
 @click.option("--field", default="text", show_default=True, help="The corpus's column.")
-@click.option("--kind", type=click.Choice(["bi", "cross"]), default="bi", show_default=True)
+@click.option("--kind", type=_KIND, default="bi", show_default=True, help="cross and multi order each query's own texts.")
 @click.option("--k", type=click.IntRange(1), default=10, show_default=True, help="How many texts count.")
 def evaluate_retriever(**options: Any) -> None:
     """nDCG@k, MRR@k, recall@k and MAP with 95 % intervals over queries."""

@@ -90,6 +90,14 @@ def test_labels_that_are_all_alike_are_refused(tmp_path):
     assert "all alike" in result.output
 
 
+def test_trainer_fields_are_refused(tmp_path):
+    data = write(tmp_path / "rows.jsonl", ROWS)
+    for more in (["--max-steps", "3"], ["--lora"]):
+        result = critic("--data", data, "--model", MINILM, "--output", tmp_path / "critic", *more)
+        assert result.exit_code == 2
+        assert "no trainer fields" in result.output
+
+
 def test_no_such_encoder_is_said(tmp_path):
     data = write(tmp_path / "rows.jsonl", ROWS)
     result = critic("--data", data, "--model", tmp_path / "none", "--output", tmp_path / "critic")

@@ -135,6 +135,29 @@ def test_training_on_hard_negatives_learns_them_and_search_finds_them(rows, tmp_
     assert first["found"][0]["text"] == TEXTS["light", "Harrow"]
 
 
+@pytest.mark.parametrize("kind", ["bi", "cross"])
+def test_adapters_train_few_weights_and_load_again(rows, tmp_path, kind):
+    loss = {"bi": "same_tower", "cross": "rank_net"}[kind]
+    code, said = trained(rows, tmp_path, loss, "--lora", "r=2", kind=kind)
+    assert code == 0, said
+    info = json.loads((tmp_path / "out" / "train.json").read_text())
+    assert info["trainable"] < info["parameters"] / 50
+    code, said = finetune(
+        "evaluate-retriever", "--data", rows / "ranked.jsonl", "--model", tmp_path / "out", "--kind", kind, "--output", tmp_path / "e"
+    )
+    assert code == 0, said
+
+
+def test_a_multi_vector_encoder_is_measured_token_by_token(rows, tmp_path):
+    code, said = trained(rows, tmp_path, "multiple_negatives_ranking", kind="multi")
+    assert code == 0, said
+    code, said = finetune(
+        "evaluate-retriever", "--data", rows / "ranked.jsonl", "--model", tmp_path / "out", "--kind", "multi", "--output", tmp_path / "e"
+    )
+    assert code == 0, said
+    assert json.loads((tmp_path / "e" / "evaluation.json").read_text())["ndcg@10"]["mean"] > 0.7
+
+
 def test_scores_of_teachers_make_lists_for_the_next_stage(rows, tmp_path):
     out = tmp_path / "scored.jsonl"
     code, said = finetune(
