@@ -15,13 +15,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from finetune import student
+from finetune import _sampling, student
 
 # Requests generated side by side at most.
 BATCH = 32
 # Seconds to wait for company before a batch starts.
 GATHER = 0.02
-MOST_TOKENS = 512
 
 
 class Answerer:
@@ -60,24 +59,11 @@ class Answerer:
         if (seed := bodies[0].get("seed")) is not None:
             self.torch.manual_seed(seed)
         with self.torch.no_grad():
-            out = self.model.generate(**tokens, **self._options(bodies[0]))
+            start = 1 if self.model.config.is_encoder_decoder else tokens["input_ids"].shape[1]
+            out = self.model.generate(**tokens, **_sampling.options(bodies[0], self.tokenizer, start))
         said = student.written(self.model, out, tokens["input_ids"].shape[1])
         prompts = [ids[mask.bool()] for ids, mask in zip(tokens["input_ids"], tokens["attention_mask"], strict=True)]
         return [self._completion(body, prompts[n], said[n]) for n, body in enumerate(bodies)]
-
-    def _options(self, body: dict[str, Any]) -> dict[str, Any]:
-        """generate()'s words for OpenAI's."""
-        temperature = body.get("temperature", 1.0)
-        options: dict[str, Any] = {
-            "max_new_tokens": body.get("max_tokens") or MOST_TOKENS,
-            "pad_token_id": self.tokenizer.pad_token_id,
-            "do_sample": temperature > 0,
-        }
-        if temperature > 0:
-            options.update(temperature=temperature, top_p=body.get("top_p", 1.0), top_k=0)
-        if body.get("stop"):
-            options.update(stop_strings=list(body["stop"]), tokenizer=self.tokenizer)
-        return options
 
     def _completion(self, body: dict[str, Any], prompt: Any, generated: Any) -> dict[str, Any]:
         """A chat completion of one row of token ids; the padding behind its end is cut off."""
@@ -122,10 +108,9 @@ class Answerer:
         return {"token": text, "token_id": token, "logprob": round(logprob, 6)}
 
 
-def _sampling(request: dict[str, Any]) -> str:
+def _shared(request: dict[str, Any]) -> str:
     """What requests of one batch must share."""
-    body = request["body"]
-    return json.dumps([body.get(name) for name in ("temperature", "top_p", "max_tokens", "stop", "seed")])
+    return json.dumps([request["body"].get(name) for name in _sampling.FIELDS])
 
 
 def batches(waiting: queue.Queue[dict[str, Any] | None]) -> Iterator[list[dict[str, Any]]]:
@@ -141,8 +126,8 @@ def batches(waiting: queue.Queue[dict[str, Any] | None]) -> Iterator[list[dict[s
             ended = request is None
             held += [request] if request else []
         if held:
-            first = _sampling(held[0])
-            together = [r for r in held if _sampling(r) == first][:BATCH]
+            first = _shared(held[0])
+            together = [r for r in held if _shared(r) == first][:BATCH]
             held = [r for r in held if r not in together]
             yield together
 

@@ -77,6 +77,10 @@ class Lists:
             raise ValueError("no targets; this loss learns a teacher's scores: give rows with documents and scores")
         return self.targets
 
+    def shares(self, temperature: float) -> Any:
+        """[B, n] the teacher's distribution over each list: softmax of targets / temperature, 0 where there is no text."""
+        return torch.softmax((self.wanted() / temperature).masked_fill(~self.mask, ABSENT), dim=-1).masked_fill(~self.mask, 0.0)
+
     def taught(self) -> Lists:
         """The teacher's side.
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from finetune.list_losses.base import ABSENT, ListLoss, Lists
+from finetune.list_losses.base import ListLoss, Lists
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,4 @@ class ListNet(ListLoss):
 
     def __call__(self, lists: Lists) -> Any:
         """The loss, a scalar."""
-        wanted = torch.softmax((lists.wanted() / self.target_temperature).masked_fill(~lists.mask, ABSENT), dim=-1)
-        said = torch.log_softmax(lists.own(), dim=-1)
-        return -(wanted * said).masked_fill(~lists.mask, 0.0).sum(dim=-1).mean()
+        return -(lists.shares(self.target_temperature) * torch.log_softmax(lists.own(), dim=-1)).sum(dim=-1).mean()

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from finetune.list_losses.base import ABSENT, ListLoss, Lists, by_target
+from finetune.list_losses.base import ListLoss, Lists, by_target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,8 @@ class StableList(ListLoss):
     def __call__(self, lists: Lists) -> Any:
         """The loss, a scalar."""
         scores, order = lists.own(), by_target(lists.wanted(), lists.mask)
-        weights = torch.softmax((lists.wanted() / self.target_temperature).masked_fill(~lists.mask, ABSENT), dim=-1).gather(1, order)
+        weights = lists.shares(self.target_temperature).gather(1, order)
         ranked = scores.gather(1, order)
         tail = torch.flip(torch.logcumsumexp(torch.flip(ranked, [1]), dim=1), [1])
         tail = torch.logaddexp(tail, torch.logsumexp(lists.others(), dim=1, keepdim=True))
-        return (weights * (tail - ranked)).masked_fill(~lists.mask.gather(1, order), 0.0).sum(dim=1).mean()
+        return (weights * (tail - ranked)).sum(dim=1).mean()
