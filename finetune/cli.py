@@ -205,6 +205,28 @@ def star(ctx: click.Context, /, **options: Any) -> None:
         say(f"round {found['round']}: {facts}, exact match {match['share']:.3f} {interval}")
 
 
+@main.command("self-imitation", context_settings=EXTRA)
+@click.option("--seeds", required=True, metavar="FILE", help="Rows for the pack.")
+@click.option("--model", required=True, metavar="M", help="Who writes first, and learns.")
+@click.option("--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="For all rounds; the same again resumes.")
+@click.option("--pack", default="generics_plain", show_default=True, help="A pack whose question is the student's own prompt.")
+@click.option("--teacher", metavar="T", help="Who writes in the first round instead.")
+@click.option("--critic", "critics", multiple=True, metavar="ROLE=T", help="Who plays the pack's other roles.")
+@click.option("--rounds", type=click.IntRange(1), default=2, show_default=True, help="At most.")
+@click.option("--patience", type=click.IntRange(1), default=1, show_default=True, help="Rounds without a better share before it ends.")
+@click.pass_context
+def self_imitation(ctx: click.Context, /, critics: tuple[str, ...], **options: Any) -> None:
+    """I2D2: a model writes, a critic keeps what is good, the model learns it and writes again."""
+    need("trl")
+    from finetune.loops.self_imitation import ImitationConfig, run  # noqa: PLC0415
+
+    roles = dict(pair(text, "--critic") for text in critics)
+    for found in run(ImitationConfig(trainer=flags(ctx.args), critics=roles, **options)):
+        share = found["share"]
+        interval = f"({share['share']:.3f}, 95 %: {share['low']:.3f} to {share['high']:.3f})"
+        say(f"round {found['round']}: {found['kept']:,} of {found['asked']:,} draws kept {interval}, {found['steps']:,} steps")
+
+
 @main.command()
 @click.option("--data", required=True, metavar="DIR", help="Rows with `target` (or `answer`) and `prompt` (or `question`).")
 @click.option("--model", required=True, metavar="M", help="A path or a hub name.")

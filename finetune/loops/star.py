@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from finetune import evaluate, sft
+from finetune.loops._rounds import play
 from finetune.settings import TrainConfig
 from synth import run as synth_run
 from synth.errors import WrongUse
@@ -60,18 +60,11 @@ def run(config: StarConfig) -> list[dict[str, Any]]:
         raise WrongUse(
             "star", f"max_steps={steps}, growth={config.growth}", "steps of the first round, growth of at least 1", "Give --max-steps."
         )
-    path = config.output / "rounds.json"
-    done: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    while len(done) < config.rounds and not _settled(done, config.patience):
-        done.append(_round(config, len(done), round(steps * config.growth ** len(done))))
-        path.write_text(json.dumps(done, indent=2) + "\n", encoding="utf-8")
-    return done
-
-
-def _settled(done: list[dict[str, Any]], patience: int) -> bool:
-    """Whether the last `patience` rounds brought nothing better than what was before them."""
-    shares = [found["exact_match"]["share"] for found in done]
-    return len(shares) > patience and max(shares[-patience:]) <= max(shares[:-patience])
+    config.output.mkdir(parents=True, exist_ok=True)
+    return play(
+        config.output / "rounds.json", lambda number: _round(config, number, round(steps * config.growth**number)),
+        lambda found: float(found["exact_match"]["share"]), rounds=config.rounds, patience=config.patience,
+    )  # fmt: skip
 
 
 def _round(config: StarConfig, number: int, steps: int) -> dict[str, Any]:

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from finetune.loops import star
-from finetune.loops.star import StarConfig, _settled, run
+from finetune.loops._rounds import settled
+from finetune.loops.star import StarConfig, run
 from synth.errors import WrongUse
 from synth.teachers._problems import make_problems
 from tests.conftest import write
@@ -33,10 +34,6 @@ exports:
 }
 
 
-def rounds(*shares):
-    return [{"exact_match": {"share": share}} for share in shares]
-
-
 @pytest.mark.parametrize(
     ("shares", "patience", "ends"),
     [
@@ -49,7 +46,7 @@ def rounds(*shares):
     ],
 )
 def test_it_ends_where_nothing_gets_better(shares, patience, ends):
-    assert _settled(rounds(*shares), patience) is ends
+    assert settled(shares, patience) is ends
 
 
 def test_steps_must_be_given(tmp_path):
