@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -42,7 +43,7 @@ def run(
         raise WrongUse(f"--data {config.data}", f"labels in {label!r} that are all alike", "right rows and wrong ones", "Label more rows.")
     from transformers import DataCollatorWithPadding, Trainer, TrainingArguments  # noqa: PLC0415 - seconds of imports
 
-    args = trainer_config(TrainingArguments, config)
+    args = trainer_config(TrainingArguments, replace(config, trainer={"per_device_eval_batch_size": 64, **config.trainer}))
     model, tokenizer = _open(config.model, [text for row in read for text in (row["first"], row["second"])], args.seed)
     limit = min(_MOST_TOKENS, tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", _MOST_TOKENS))
     encoded = [{**tokenizer(row["first"], row["second"], truncation=True, max_length=limit), "labels": row["labels"]} for row in read]
@@ -113,8 +114,10 @@ def _open(model: str, texts: list[str], seed: int) -> tuple[Any, Any]:
 
 def _margins(trainer: Any, rest: list[dict[str, Any]]) -> list[float]:
     """How far the logit of an accepted row stands above the other."""
-    logits = trainer.predict(rest).predictions
-    return [float(value) for value in logits[:, 1] - logits[:, 0]]
+    order = sorted(range(len(rest)), key=lambda n: len(rest[n]["input_ids"]))  # rows of like length need little padding
+    logits = trainer.predict([rest[n] for n in order]).predictions
+    found = dict(zip(order, logits[:, 1] - logits[:, 0], strict=True))
+    return [float(found[n]) for n in range(len(rest))]
 
 
 def _calibrated(config: TrainConfig, margins: list[float], labels: list[bool], groups: list[str], kind: str) -> list[dict[str, float]]:
