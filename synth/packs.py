@@ -102,7 +102,10 @@ class Pack:
     def rename(self, columns: Mapping[str, Any]) -> dict[str, str]:
         """What the rows' columns are called on the line: inputs by their aliases, and `seed_NAME` where a step writes NAME."""
         aliases = self.aliases(columns)
-        taken = {*RENDERED, *(name for step in self.steps for name in step.produces())} - {"id"}
+        free = (
+            set() if "sft" in self.exports else {"prompt", "completion"} & self.spec.inputs.keys()
+        )  # nothing is rendered under these names
+        taken = {*RENDERED, *(name for step in self.steps for name in step.produces())} - {"id"} - free
         return {**{name: f"seed_{name}" for name in columns if name in taken}, **aliases}
 
     def check_row(self, row: Row, place: str) -> None:

@@ -117,16 +117,11 @@ def _questions(prepared: Prepared) -> Iterator[tuple[Step, Pack, float]]:
 
 def _requests(prepared: Prepared, pack: Pack, step: Step, filled: Row) -> Iterator[Request]:
     """The question to the first seeds, fields that only a run can bring filled with text of about their length."""
-    item: dict[str, Any] = {"history": [], "index": 0} if step.each else {}
-    if step.rescues:
-        item["attempt"] = {"reason": "wrong_answer", "reply": filled.get("reply", "word"), **filled}
+    lost = {"attempt": {"reason": "wrong_answer", "reply": filled.get("reply", "word"), **filled}} if step.rescues else {}
     for seed in islice(prepared.seeds, SAMPLE):
         row = {**filled, **seed.fields}
         inputs = row if pack is prepared.pack else {name: row.get(name, "word") for name in pack.spec.inputs}
-        whole = pack.values(inputs)
-        elements = {name: (whole.get(field) or ["word"])[0] for field, name in filter(None, (step.each, step.spread))}
-        values = {**whole, **item, **elements}
-        yield step.request({**values, **step.with_sets(values)}, model="", family="")
+        yield step.request(step.first_of({**pack.values(inputs), **lost}), model="", family="")
 
 
 def _filler(step: Step, tokens: float) -> dict[str, Any]:

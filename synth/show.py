@@ -13,6 +13,7 @@ from synth.datasets._card import tally_table
 from synth.datasets._folder import RunFolder
 from synth.errors import Unreadable, WrongUse
 from synth.packs import Pack
+from synth.retrieval import Shelf
 from synth.seeds import read_rows, write_jsonl
 from synth.step import Step
 from synth.strict_yaml import read_yaml
@@ -49,12 +50,15 @@ def _step(step: Step) -> str:
 
 
 def render_first(name: str, source: str, overrides: Mapping[str, Any]) -> str:
-    """The first step's messages for the first seed of a file."""
+    """The first step's messages for the first seed of a file (and the first element, where the step walks or spreads a list)."""
     from synth.prepare import RunConfig, check  # noqa: PLC0415 - only with --input
 
     pack, seeds, _ = check(name, source, RunConfig(teachers={}, limit=1, overrides=overrides))
     seed = next(iter(seeds))
-    request = pack.steps[0].request(pack.values(seed.fields), model="MODEL", family="openai", seed_id=seed.id)
+    spec, step = pack.spec.retrieve, pack.steps[0]
+    near = {spec.into: Shelf(spec, pack.folder).near(seed.fields)} if spec and step.retrieves else {}
+    values = step.first_of(pack.values({**seed.fields, **near}))
+    request = step.request(values, model="MODEL", family="openai", seed_id=seed.id)
     return "\n".join(f"--- {m['role']} ---\n{m['content']}" for m in request.messages)
 
 

@@ -95,6 +95,12 @@ class Step:
         """Whether the templates fence foreign text with `fence`: a hash over all values, which no text inside can contain."""
         return "fence" in self.variables()
 
+    def first_of(self, whole: Row) -> dict[str, Any]:
+        """What the first question sees of a seed's values: the first element of a list that is walked or spread, and what the step sets."""
+        elements = {name: (whole.get(field) or ["word"])[0] for field, name in filter(None, (self.each, self.spread))}
+        values = {**whole, **({"history": [], "index": 0} if self.each else {}), **elements}
+        return {**values, **self.with_sets(values)}
+
     def ends(self, values: Row) -> bool:
         """Whether the walk of a list ends before this element."""
         return self.until is not None and self.until.render(values).strip() not in NOTHING

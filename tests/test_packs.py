@@ -7,8 +7,10 @@ import pytest
 import synth
 from synth.errors import WrongUse
 from synth.packs import Pack, pack_names
-from synth.show import check_cases, describe
+from synth.show import check_cases, describe, render_first
+from synth.strict_yaml import read_yaml
 from synth.templates import Templates
+from tests.conftest import write
 from tests.test_pipeline import STEPS_PACK, make_pack
 
 GOOD = {
@@ -125,3 +127,11 @@ def test_steps_see_only_earlier_fields(tmp_path):
     files = {**STEPS_PACK, "split.user.j2": "SPLIT {{ question }} {{ answer }}"}
     with pytest.raises(WrongUse, match=r"split\.user\.j2:1.*variable 'answer'"):
         Pack.load(make_pack(tmp_path, files))
+
+
+@pytest.mark.parametrize("name", pack_names())
+def test_the_first_question_of_every_pack_can_be_shown(name, tmp_path):
+    pack = Pack.load(name)
+    case = read_yaml(pack.folder / "cases.yaml")[0]["cases"][0]
+    shown = render_first(name, str(write(tmp_path / "rows.jsonl", [case["inputs"]])), case.get("set", {}))
+    assert "--- user ---" in shown
