@@ -62,7 +62,12 @@ def test_a_local_models_log_probabilities_teach_as_the_model_does(tmp_path):
     )
     assert code == 0, said
     seeds = [{"question": p["question"], "target": "7"} for p in make_problems(6, seed=2)]
-    overrides = {"rationale.sampling.logprobs": True, "rationale.sampling.top_logprobs": 20, "rationale.sampling.max_tokens": 12}
+    overrides = {
+        "rationale.sampling.temperature": 0.0,
+        "rationale.sampling.logprobs": True,
+        "rationale.sampling.top_logprobs": 20,
+        "rationale.sampling.max_tokens": 12,
+    }
     pack = tmp_path / "pack"
     pack.mkdir()
     (pack / "pack.yaml").write_text(
