@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from finetune.options import EXTRA, flags, need, pair, train, train_options
+from finetune.options import EXTRA, flags, interval, need, pair, train, train_options
 from finetune.retriever_commands import evaluate_retriever, retriever, score_lists, score_spans
 from finetune.whitebox_commands import codistill, distill, teach
 from synth.command_group import CommandGroup, say
@@ -141,9 +141,8 @@ def critic(ctx: click.Context, /, *, frozen: bool, kind: str, passes: int, **opt
         info = train("critic", ctx, more={**own, "kind": kind}, **options)
     say(f"{info['held_out']['rows']:,} rows held out, area under the ROC curve {info['held_out']['auc']}")
     for row in info.get("recalls", []):
-        interval = f"(95 %: {row['low']:.3f} to {row['high']:.3f})"
         kept = f"least={row['least']:.4f} keeps {row['kept']:.3f} of the rows"
-        say(f"recall {row['recall']}: {kept}, precision {row['precision']:.3f} {interval}")
+        say(f"recall {row['recall']}: {kept}, precision {row['precision']:.3f} {interval(row)}")
 
 
 @main.command(context_settings=EXTRA)
@@ -177,8 +176,7 @@ def mix(ctx: click.Context, /, *, sources: tuple[str, ...], output: Path, key: s
     config = TrainConfig(data="", model=model, output=output, trainer=flags(ctx.args))
     for found in recipe.search(sources, [float(share) for share in shares.split(",")], config, held_out, key=key):
         match = found["exact_match"]
-        interval = f"(95 %: {match['low']:.3f} to {match['high']:.3f})"
-        say(f"share {found['share']:g}: {found['rows']:,} rows, exact match {match['share']:.3f} {interval}")
+        say(f"share {found['share']:g}: {found['rows']:,} rows, exact match {match['share']:.3f} {interval(match)}")
 
 
 @main.command(context_settings=EXTRA)
@@ -200,9 +198,8 @@ def star(ctx: click.Context, /, **options: Any) -> None:
 
     for found in run(StarConfig(trainer=flags(ctx.args), **options)):
         match = found["exact_match"]
-        interval = f"(95 %: {match['low']:.3f} to {match['high']:.3f})"
         facts = f"{found['kept']:,} right rationales, {found['steps']:,} steps"
-        say(f"round {found['round']}: {facts}, exact match {match['share']:.3f} {interval}")
+        say(f"round {found['round']}: {facts}, exact match {match['share']:.3f} {interval(match)}")
 
 
 @main.command("self-imitation", context_settings=EXTRA)
@@ -223,8 +220,8 @@ def self_imitation(ctx: click.Context, /, critics: tuple[str, ...], **options: A
     roles = dict(pair(text, "--critic") for text in critics)
     for found in run(ImitationConfig(trainer=flags(ctx.args), critics=roles, **options)):
         share = found["share"]
-        interval = f"({share['share']:.3f}, 95 %: {share['low']:.3f} to {share['high']:.3f})"
-        say(f"round {found['round']}: {found['kept']:,} of {found['asked']:,} draws kept {interval}, {found['steps']:,} steps")
+        sure = f"({share['share']:.3f}, 95 %: {share['low']:.3f} to {share['high']:.3f})"
+        say(f"round {found['round']}: {found['kept']:,} of {found['asked']:,} draws kept {sure}, {found['steps']:,} steps")
 
 
 @main.command()
@@ -257,7 +254,7 @@ def evaluate(**options: Any) -> None:
     info = run(EvaluateConfig(**options))
     for name in ("exact_match", "steps_right", *(name for name in ("vote", "fallback", "any_right") if name in info)):
         share = info[name]
-        say(f"{name}: {share['share']:.3f} (95 %: {share['low']:.3f} to {share['high']:.3f})")
+        say(f"{name}: {share['share']:.3f} {interval(share)}")
     if info["tainted"]:
         say(f"tainted: the teacher of this student may have seen {', '.join(info['tainted'])}; measure on other data too", err=True)
     say(f"{info['unreadable']:,} of {info['rows']:,} replies unreadable")

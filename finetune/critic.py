@@ -62,8 +62,7 @@ def run(
         found = auc(margins, labels)
         info["held_out"]["auc"] = round(found, 4) if found == found else None  # noqa: PLR0124 - NaN differs from itself: labels all alike
         info["recalls"] = _calibrated(config, margins, labels, [read[n]["group"] for n in rest], kind)
-    (config.output / "train.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
-    return info
+    return student.write_info(config, info)
 
 
 def split(groups: list[str], share: float) -> tuple[list[int], list[int]]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from finetune import rows, sft
+from finetune import rows, sft, student
 from finetune.settings import TrainConfig
 from synth.errors import WrongUse
 
@@ -92,5 +92,4 @@ def in_stages(config: TrainConfig, stages: Sequence[Iterable[dict[str, Any]]], f
         losses.append(done["loss"])
         model = str(place)
     info = {**done, **facts, "losses": losses}
-    (config.output / "train.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
-    return info
+    return student.write_info(config, info)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -94,8 +93,7 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> dict[str, Any]:
     )
     info = student.train_and_keep(trainer, tokenizer, config, len(data))
     info = {**info, "loss_function": distill.loss, "teachers": list(distill.teachers) or [distill.offline]}
-    (config.output / "train.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
-    return info
+    return student.write_info(config, info)
 
 
 def _seq2seq(config: TrainConfig, distill: DistillConfig, data: Any, loss: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from finetune import calibration
+from finetune import calibration, student
 from finetune.calibration import Calibration
 from finetune.critic import LABELS, split, table
 from finetune.intervals import auc
@@ -84,8 +84,7 @@ def run(config: TrainConfig, *, columns: Columns | None = None, kind: str = "iso
     config.output.mkdir(parents=True, exist_ok=True)
     content = {"encoder": config.model, "weights": weights.tolist(), "calibration": curve.record(), "passes": wanted.passes, **info}
     (config.output / FILE).write_text(json.dumps(content) + "\n", encoding="utf-8")
-    (config.output / "train.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
-    return info
+    return student.write_info(config, info)
 
 
 class _Encoder:

@@ -71,8 +71,7 @@ def run(config: TrainConfig, *, nat: NatConfig | None = None) -> dict[str, Any]:
     info = student.train_and_keep(trainers[1], tokenizer, config, len(parts["right"]), keep=lambda: keep(config, nat, model))
     _write_weights(config.output, model, tokenizer, parts["right"])
     info = {**info, "losses": [first, info["loss"]], "layers": count}
-    (config.output / "train.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
-    return info
+    return student.write_info(config, info)
 
 
 def _parts(source: str) -> dict[str, Any]:

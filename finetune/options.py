@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,15 @@ def flags(args: list[str]) -> dict[str, Any]:
             value = queue.pop(0) if queue and not queue[0].startswith("--") else "true"
         found[flag.removeprefix("--").replace("-", "_")] = scalar(value)
     return found
+
+
+def interval(found: Mapping[str, float]) -> str:
+    """How sure a share is, in words.
+
+    >>> interval({"low": 0.1, "high": 0.25})
+    '(95 %: 0.100 to 0.250)'
+    """
+    return f"(95 %: {found['low']:.3f} to {found['high']:.3f})"
 
 
 def pair(text: str, where: str) -> tuple[str, Any]:

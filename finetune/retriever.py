@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,21 +60,15 @@ def run(config: TrainConfig, *, retriever: RetrieverConfig | None = None) -> dic
     model = open_encoder(wanted.kind, config.model)
     if config.lora is not None:
         model.add_adapter(peft_config(config, "SEQ_CLS" if wanted.kind == "cross" else "FEATURE_EXTRACTION"))
-    width = _width(listed, wanted)
+    width = 1 + min(wanted.negatives, max(len(row.documents) for row in listed) - 1)
     if own:
-        loss, data = _own(model, listed, spec, wanted, config.model)
+        loss, data = _own(model, listed, spec, wanted, width=width, start=config.model)
     else:
         loss, data = _library(model, listed, width, spec, wanted.kind)
     trainer = trainer_class(model=model, args=args, train_dataset=data, loss=loss)
     info = student.train_and_keep(trainer, model.tokenizer, config, len(listed), keep=lambda: model.save_pretrained(str(config.output)))
     info |= {"kind": wanted.kind, "retriever_loss": wanted.loss, "texts": width}
-    (config.output / "train.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
-    return info
-
-
-def _width(listed: Sequence[Listed], wanted: RetrieverConfig) -> int:
-    """Texts a row."""
-    return 1 + min(wanted.negatives, max(len(row.documents) for row in listed) - 1)
+    return student.write_info(config, info)
 
 
 def _classes(kind: str) -> tuple[Any, Any, Any]:
@@ -103,7 +96,7 @@ def open_encoder(kind: str, model: str, where: str = "--model") -> Any:
         raise WrongUse(f"{where} {model}", f"no model ({str(error).splitlines()[0]})", "an encoder", todo) from error
 
 
-def _own(model: Any, listed: Sequence[Listed], spec: dict[str, Any], wanted: RetrieverConfig, start: str) -> tuple[Any, Any]:
+def _own(model: Any, listed: Sequence[Listed], spec: dict[str, Any], wanted: RetrieverConfig, *, width: int, start: str) -> tuple[Any, Any]:
     """A loss of this project, over texts in columns and the number of each row as its label."""
     import datasets  # noqa: PLC0415
 
@@ -114,7 +107,6 @@ def _own(model: Any, listed: Sequence[Listed], spec: dict[str, Any], wanted: Ret
     teacher = None
     if "teacher" in loss.needs:
         teacher = open_encoder("bi", start if loss.previous else str(wanted.teacher), "--teacher").eval()
-    width = _width(listed, wanted)
     module = ListModule(model, loss, listed, width=width, scale=wanted.scale, teacher=teacher)
     columns: dict[str, list[Any]] = {"anchor": [row.query for row in listed]}
     for place in range(width):

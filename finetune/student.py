@@ -138,5 +138,10 @@ def train_and_keep(trainer: Any, tokenizer: Any, config: TrainConfig, count: int
         "seconds": round(time.time() - started, 2),
         "cpu_seconds": round(time.process_time() - cpu, 2),
     }
+    return write_info(config, info)
+
+
+def write_info(config: TrainConfig, info: dict[str, Any]) -> dict[str, Any]:
+    """Writes OUTPUT/train.json and returns its content."""
     (config.output / "train.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
     return info

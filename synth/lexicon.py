@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from synth.errors import WrongUse
+from synth.records import hash_share
 
 _UP = ("@", "@i")
 
@@ -57,7 +57,7 @@ def rows(synsets: dict[str, Synset], held_out: float = 0.1) -> Iterator[dict[str
         held_out: share of the synsets that go to `test`, by a hash of their place: no training row is about such a term or names it as a
             parent, so that what is tested was never an answer (Moskvoretskii et al., TaxoLLaMA, arXiv:2403.09207, has it "clean").
     """
-    test = {place for place in synsets if int.from_bytes(hashlib.sha256(place.encode()).digest()[:8]) / 2**64 < held_out}
+    test = {place for place in synsets if hash_share(place) < held_out}
     for place, synset in synsets.items():
         parents = [parent for parent in synset.parents if parent in synsets]
         if place not in test:

@@ -6,7 +6,6 @@ The models need `pip install 'potstill[finetune]'`; vectors by hashing need nump
 from __future__ import annotations
 
 import base64
-import re
 import zlib
 from collections.abc import Sequence
 from functools import lru_cache
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from synth.errors import WrongUse
 from synth.models import MINILM, folder_of
+from synth.overlap import words
 from synth.worker import Worker
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ HASHING = "hashing"
 # Texts or pairs in one message: some seconds of work on two cores.
 PART = 256
 _WAIT, _DIM = 600.0, 512
-_WORD = re.compile(r"\w+")
 
 
 @lru_cache(maxsize=4)
@@ -68,9 +67,9 @@ def _hashed(text: str) -> Vectors:
     """Words and pairs of words, each a signed place of 512, damped by the logarithm of how often they stand."""
     import numpy as np  # noqa: PLC0415 - for those who need it
 
-    words = _WORD.findall(text.casefold())
+    said = words(text)
     found = np.zeros(_DIM, np.float32)
-    for gram in (*words, *map(" ".join, pairwise(words))):
+    for gram in (*said, *map(" ".join, pairwise(said))):
         number = zlib.crc32(gram.encode("utf-8", "replace"))
         found[number % _DIM] += 1.0 if number >> 16 & 1 else -1.0
     found = np.sign(found) * np.log1p(np.abs(found))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from synth.errors import WrongUse, did_you_mean
+from synth.overlap import plain
 from synth.records import Row
 from synth.search import Hit, Index, open_index
 
@@ -89,7 +90,7 @@ class Miner:
         most = min(len(self.corpus), self.mining.window[1] + 20)
         found = {by: index.best(queries, most) for by, index in self.indexes.items()}
         for place, row in enumerate(rows):
-            right = {_folded(text) for text in ([row[positive]] if isinstance(row[positive], str) else row[positive])}
+            right = {plain(text) for text in ([row[positive]] if isinstance(row[positive], str) else row[positive])}
             each = [self._chosen(by, hits[place], right, queries[place]) for by, hits in found.items()]
             self.counts["rows"] += 1
             negatives = self._in_turns(each)
@@ -99,11 +100,11 @@ class Miner:
 
     def _chosen(self, by: str, hits: list[Hit], right: set[str], query: str) -> list[dict[str, Any]]:
         """What one search offers for one query."""
-        own = [score for place, score in hits if _folded(self.corpus[place]) in right]
+        own = [score for place, score in hits if plain(self.corpus[place]) in right]
         limit = self._limit(by, own, query, right)
         offered: list[dict[str, Any]] = []
         for place, score in hits:
-            if _folded(self.corpus[place]) in right:
+            if plain(self.corpus[place]) in right:
                 self.counts["positive"] += 1
             elif limit is not None and score > limit:
                 self.counts["too_near"] += 1
@@ -130,7 +131,7 @@ class Miner:
         for turn in range(max(map(len, each), default=0)):
             for offered in each:
                 if turn < len(offered) and len(taken) < self.mining.count:
-                    taken.setdefault(_folded(offered[turn]["text"]), offered[turn])
+                    taken.setdefault(plain(offered[turn]["text"]), offered[turn])
         return list(taken.values())
 
 
@@ -164,10 +165,6 @@ def near_pairs(rows: Iterable[Row], *, reach: int = 5, most: int = 16, seed: int
         drawn = random.Random(f"{seed} {row['query']}").sample(near, min(most, len(near)))
         for i, j in sorted(drawn):
             yield {"query": row["query"], "first": documents[order[i]], "second": documents[order[j]], "ranks": [i, j]}
-
-
-def _folded(text: str) -> str:
-    return " ".join(str(text).casefold().split())
 
 
 def report(counts: Mapping[str, int]) -> str:

@@ -1,9 +1,31 @@
-"""How much two texts share: ROUGE over lower-case words (Lin 2004)."""
+"""Words of texts, and how much two texts share: ROUGE over lower-case words (Lin 2004)."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
+
+_WORD = re.compile(r"\w+")
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words and numbers, in order.
+
+    >>> words("A train, 270 miles!")
+    ['a', 'train', '270', 'miles']
+    """
+    return _WORD.findall(text.casefold())
+
+
+def plain(value: Any) -> str:
+    """One form for texts that differ in case and white space only.
+
+    >>> plain(" The  Light ")
+    'the light'
+    """
+    return " ".join(str(value).casefold().split())
 
 
 def rouge_1(one: str, two: str) -> float:

@@ -140,10 +140,13 @@ class Walker:
         history: list[dict[str, Any]] = []
         reading = Reading({}, Completion(""), {"step": step.name, "draw": draw})
         for index, element in enumerate(elements):
-            values = seen(index, list(history))
-            if step.ends(values):
-                break
-            reading = await ask(values) if step.looks_back else readings[index]
+            if step.looks_back:
+                values = seen(index, list(history))
+                if step.ends(values):
+                    break
+                reading = await ask(values)
+            else:
+                reading = readings[index]
             if reading.unreadable:
                 break
             # What is a record of its own stands at the same place of the list that is walked.

@@ -175,6 +175,11 @@ class Exit(NamedTuple):
     detail: str = ""
 
 
+def hash_share(text: str) -> float:
+    """Where a text falls between 0 and 1 by its hash: the same for the same text, whatever stands around it."""
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8]) / 2**64
+
+
 def group_by(rows: Sequence[Any], key: Any) -> dict[Any, list[int]]:
     """Positions of rows that share a key, in order of first appearance.
 

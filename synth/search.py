@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,13 +11,13 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 from synth.measures import vectors
+from synth.overlap import words
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
 
-_WORD = re.compile(r"\w+")
 K1, B = 1.2, 0.75
 # Queries and texts of one tile of scores: 256 x 16,384 float32 are 16 MiB, which stays near the processor.
 _ROWS, _TILE = 256, 16_384
@@ -28,11 +27,6 @@ _SPARE = 8
 _MANY = 20_000_000
 
 Hit = tuple[int, float]
-
-
-def words(text: str) -> list[str]:
-    """Words of a text without case, in order."""
-    return _WORD.findall(text.casefold())
 
 
 class Index(Protocol):

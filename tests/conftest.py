@@ -16,6 +16,8 @@ import hypothesis
 import pytest
 from aiohttp import web
 
+from synth import registry
+
 # Two processes share two cores: how long an example takes says nothing.
 hypothesis.settings.register_profile("potstill", deadline=None)
 hypothesis.settings.load_profile("potstill")
@@ -113,3 +115,10 @@ def problems(tmp_path: Path) -> Path:
     from synth.teachers._problems import make_problems
 
     return write(tmp_path / "problems.jsonl", make_problems(60, seed=3))
+
+
+def assert_documented(room: str, name: str) -> None:
+    """A loss says what a reader needs to choose."""
+    doc = registry.find(room, name).__doc__ or ""
+    for heading in ("Args:", "Shapes:", "Returns:", "Raises:", "Source:", "Example:"):
+        assert heading in doc, f"{name} lacks {heading}"

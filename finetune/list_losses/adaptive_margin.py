@@ -47,8 +47,7 @@ class AdaptiveMargin(ListLoss):
     def __call__(self, lists: Lists) -> Any:
         """The loss, a scalar."""
         positive = lists.documents[:, 0]
-        first = torch.zeros_like(lists.mask)
-        first[:, 0] = True
+        first = lists.first()
         if self.over == "own":
             cosines, alike = lists.own() / lists.scale, torch.einsum("bd,bnd->bn", positive, lists.documents)
             counted = lists.mask & ~first

@@ -61,11 +61,13 @@ class Lists:
 
     def positives(self) -> Any:
         """[B, n], True for texts that answer: targets of at least 0.5, else the first."""
-        if self.targets is not None:
-            return self.mask & (self.targets >= 0.5)
-        first = torch.zeros_like(self.mask)
-        first[:, 0] = True
-        return first
+        return self.first() if self.targets is None else self.mask & (self.targets >= 0.5)
+
+    def first(self) -> Any:
+        """[B, n], True for each query's first text."""
+        found = torch.zeros_like(self.mask)
+        found[:, 0] = True
+        return found
 
     def wanted(self) -> Any:
         """[B, n] targets.
@@ -144,10 +146,13 @@ def plackett_luce(scores: Any, order: Any, mask: Any, rest: Any = None) -> Any:
     """
     ranked, there = scores.gather(1, order), mask.gather(1, order)
     ranked = ranked.masked_fill(~there, ABSENT)
+    return ((tails(ranked, rest) - ranked) * there).sum(dim=1) / there.sum(dim=1)
+
+
+def tails(ranked: Any, rest: Any = None) -> Any:
+    """[B, n] log of the sum of exponentials of each score, those behind it, and `rest` [B, m]."""
     tail = torch.flip(torch.logcumsumexp(torch.flip(ranked, [1]), dim=1), [1])
-    if rest is not None:
-        tail = torch.logaddexp(tail, torch.logsumexp(rest, dim=1, keepdim=True))
-    return ((tail - ranked) * there).sum(dim=1) / there.sum(dim=1)
+    return tail if rest is None else torch.logaddexp(tail, torch.logsumexp(rest, dim=1, keepdim=True))
 
 
 def by_target(targets: Any, mask: Any) -> Any:

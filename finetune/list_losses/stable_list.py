@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
-
-from finetune.list_losses.base import ListLoss, Lists, by_target
+from finetune.list_losses.base import ListLoss, Lists, by_target, tails
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +39,5 @@ class StableList(ListLoss):
         scores, order = lists.own(), by_target(lists.wanted(), lists.mask)
         weights = lists.shares(self.target_temperature).gather(1, order)
         ranked = scores.gather(1, order)
-        tail = torch.flip(torch.logcumsumexp(torch.flip(ranked, [1]), dim=1), [1])
-        tail = torch.logaddexp(tail, torch.logsumexp(lists.others(), dim=1, keepdim=True))
+        tail = tails(ranked, lists.others())
         return (weights * (tail - ranked)).sum(dim=1).mean()

@@ -11,6 +11,7 @@ from typing import Any
 from synth.datasets._folder import RunFolder
 from synth.datasets.base import spec_of
 from synth.errors import WrongUse
+from synth.overlap import plain
 from synth.packs import Pack
 from synth.records import Row
 from synth.step import NOTHING
@@ -124,7 +125,7 @@ def _once(graded: list[tuple[str, list[float], str]], *, mean: bool) -> Iterator
     """Each text once, where it first stands, with its best grade (and how that came) or their mean."""
     found: dict[str, list[Document]] = {}
     for text, grades, how in graded:
-        found.setdefault(" ".join(text.casefold().split()), []).append(Document(text, grades[0], how))
+        found.setdefault(plain(text), []).append(Document(text, grades[0], how))
     for same in found.values():
         best = max(same, key=lambda document: document.grade)
         grade = sum(document.grade for document in same) / len(same) if mean else best.grade

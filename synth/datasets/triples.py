@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from synth.datasets._documents import elements
 from synth.datasets._folder import RunFolder
 from synth.datasets.base import Export, spec_of
 from synth.packs import Pack
+from synth.records import hash_share
 from synth.step import NOTHING
 
 
@@ -45,7 +45,7 @@ class Triples(Export):
 
     def split(self, head: str) -> str:
         """The split of a head."""
-        place = int.from_bytes(hashlib.sha256(head.casefold().encode("utf-8", "replace")).digest()[:8]) / 2**64
+        place = hash_share(head.casefold())
         validation, test = self.held_out
         if place < validation:
             return "validation"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,9 +41,8 @@ class Model:
 
     def scores(self, rows: Sequence[Row], *, group: str = "question") -> list[float]:
         """The probability of each row to be right, as the model sees it (0 to 1); rows with the same `group` are draws of one question."""
-        table = (_table(rows, group, self.columns, self.embedding) - np.array(self.mean)) / np.array(self.scale)
-        raw = np.concatenate([np.ones((len(rows), 1)), table], axis=1) @ np.array(self.weights)
-        return [float(p) for p in 1 / (1 + np.exp(-np.clip(raw, -500, 500)))]
+        fitted = Logistic(np.array(self.mean), np.array(self.scale), np.array(self.weights))
+        return [float(p) for p in fitted.chances(_table(rows, group, self.columns, self.embedding))]
 
     def calibrated(
         self, rows: Sequence[Row], *, label: str = "is_correct", group: str = "question", target_precision: float, confidence: float = 0.9
@@ -107,23 +106,36 @@ def fit(
     if not 0 < labels.mean() < 1:
         raise WrongUse(f"labels in {label!r}", "labels that are all alike", "right rows and wrong ones", "Label more rows.")
     known = {name: sorted({str(row.get(name)) for row in rows}) for name in columns}
-    table = _table(rows, group, known, embedding)
-    mean, scale = table.mean(axis=0), table.std(axis=0) + 1e-9
-    weights = _newton(
-        np.concatenate([np.ones((len(rows), 1)), (table - mean) / scale], axis=1), labels, ridge or (100.0 if embedding else 3.0)
-    )
-    return Model(columns=known, mean=mean.tolist(), scale=scale.tolist(), weights=weights.tolist(), rows=len(rows), embedding=embedding)
+    made = Logistic.fit(_table(rows, group, known, embedding), labels, ridge or (100.0 if embedding else 3.0))
+    mean, scale, weights = (part.tolist() for part in (made.mean, made.scale, made.weights))
+    return Model(columns=known, mean=mean, scale=scale, weights=weights, rows=len(rows), embedding=embedding)
 
 
-def logistic(table: Array, labels: Array, ridge: float) -> Callable[[Array], Array]:
-    """The probabilities of a penalised logistic regression over standardised columns [N, D], as a function of further rows."""
-    mean, scale = table.mean(axis=0), table.std(axis=0) + 1e-9
+@dataclass(frozen=True)
+class Logistic:
+    """A penalised logistic regression over standardised columns; the first weight is the intercept."""
 
-    def design(rows: Array) -> Array:
-        return np.concatenate([np.ones((len(rows), 1)), (rows - mean) / scale], axis=1)
+    mean: Array
+    scale: Array
+    weights: Array
 
-    weights = _newton(design(table), labels, ridge)
-    return lambda rows: 1 / (1 + np.exp(-np.clip(design(rows) @ weights, -500, 500)))
+    @classmethod
+    def fit(cls, table: Array, labels: Array, ridge: float) -> Logistic:
+        """Of columns [N, D] and labels [N] of 0 and 1."""
+        mean, scale = table.mean(axis=0), table.std(axis=0) + 1e-9
+        return cls(mean, scale, _newton(_design(table, mean, scale), labels, ridge))
+
+    def chances(self, table: Array) -> Array:
+        """[N] probabilities of rows [N, D]."""
+        return _sigmoid(_design(table, self.mean, self.scale) @ self.weights)
+
+
+def _design(table: Array, mean: Array, scale: Array) -> Array:
+    return np.concatenate([np.ones((len(table), 1)), (table - mean) / scale], axis=1)
+
+
+def _sigmoid(raw: Array) -> Array:
+    return np.asarray(1 / (1 + np.exp(-np.clip(raw, -500, 500))))
 
 
 def _newton(table: Array, labels: Array, ridge: float) -> Array:
@@ -132,7 +144,7 @@ def _newton(table: Array, labels: Array, ridge: float) -> Array:
     penalty = np.eye(table.shape[1]) * ridge
     penalty[0, 0] = 0.0
     for _ in range(_NEWTON_STEPS):
-        chance = 1 / (1 + np.exp(-np.clip(table @ weights, -500, 500)))
+        chance = _sigmoid(table @ weights)
         curvature = (table * (chance * (1 - chance))[:, None]).T @ table + penalty + 1e-9 * np.eye(len(weights))
         step = np.linalg.solve(curvature, table.T @ (labels - chance) - penalty @ weights)
         weights += step

@@ -7,7 +7,6 @@ ordered from rare to frequent, two sets of Jaccard similarity t share a token am
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from synth.overlap import words
+
 Array = np.ndarray[Any, Any]
-_WORD = re.compile(r"\w+")
 # Odd 64-bit constants: one multiplication a place in the n-gram, one to mix.
 _FACTOR, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
 
@@ -35,15 +35,6 @@ class Shingles:
     def of(self, text: int) -> Array:
         """The tokens of one text."""
         return self.tokens[self.starts[text] : self.starts[text + 1]]
-
-
-def words(text: str) -> list[str]:
-    """Lower-case words and numbers.
-
-    >>> words("A train, 270 miles!")
-    ['a', 'train', '270', 'miles']
-    """
-    return _WORD.findall(text.casefold())
 
 
 class Vocabulary:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from synth.errors import require_share
 from synth.filters.base import GroupFilter, field_text, row_digest
+from synth.overlap import plain
 from synth.records import Row, Verdict
 
 
@@ -86,7 +87,7 @@ def _walk(path: str, value: Any) -> Iterator[str]:
         for inner in value:
             yield from _walk(f"{path}[]", inner)
     else:
-        yield f"{path}={' '.join(str(value).casefold().split())}"
+        yield f"{path}={plain(value)}"
 
 
 def _jaccard(one: set[str], two: set[str]) -> float:

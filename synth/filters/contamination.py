@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from synth.errors import WrongUse
 from synth.filters.base import CorpusFilter
+from synth.overlap import words
 from synth.records import Row, Verdict
 
 # Share or similarity, minus the item's number, the words that tell.
@@ -179,8 +180,6 @@ def _meet(grams: Any, rows: Any, wanted: Any, items: Any) -> list[tuple[int, int
 def _span(text: str, item: str) -> list[str]:
     """The longest run of words that both share."""
     from difflib import SequenceMatcher  # noqa: PLC0415 - only for what is suspected
-
-    from synth.filters._shingles import words  # noqa: PLC0415
 
     mine, theirs = words(text), words(item)
     match = SequenceMatcher(None, mine, theirs, autojunk=False).find_longest_match()

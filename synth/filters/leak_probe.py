@@ -75,7 +75,7 @@ class LeakProbe(CorpusFilter):
         """The probability that each row's own value gets from a probe that did not see the row."""
         import numpy as np  # noqa: PLC0415 - for those who need it
 
-        from synth.filters._model import logistic  # noqa: PLC0415
+        from synth.filters._model import Logistic  # noqa: PLC0415
         from synth.measures import vectors  # noqa: PLC0415
 
         table = vectors([field_text(row, self.field) for row in rows], self.embedding).astype(float)
@@ -87,5 +87,5 @@ class LeakProbe(CorpusFilter):
             for part in range(self.folds):
                 train, test = fold != part, (fold == part) & (mine == 1)
                 if test.any():
-                    found[test] = logistic(table[train], mine[train], self.ridge)(table[test])
+                    found[test] = Logistic.fit(table[train], mine[train], self.ridge).chances(table[test])
         return [float(chance) for chance in found]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from synth.filters._paths import values_at
 from synth.filters.base import RowFilter
+from synth.overlap import plain
 from synth.records import Row, Verdict
 
 
@@ -54,12 +55,8 @@ class Subset(RowFilter):
         known = row.get(self.of) if self.of else self.values
         if not isinstance(known, list | tuple):
             return Verdict(None, "no_list")
-        allowed, values = {_folded(value) for value in known}, list(values_at(row, self.field))
+        allowed, values = {plain(value) for value in known}, list(values_at(row, self.field))
         if len(values) < self.least:
             return Verdict(False, "too_few")
-        wrong = next((value for value in values if _folded(value) not in allowed), None)
+        wrong = next((value for value in values if plain(value) not in allowed), None)
         return Verdict(wrong is None, "" if wrong is None else "unknown_value", {} if wrong is None else {"what": str(wrong)[:200]})
-
-
-def _folded(value: Any) -> str:
-    return " ".join(str(value).casefold().split())

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from synth.errors import WrongUse
 from synth.filters.base import RowFilter, field_text
+from synth.overlap import words
 from synth.records import Row, Verdict
-from synth.search import words
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,6 +53,11 @@ def trained(rows, tmp_path, loss, *more, data="ranked.jsonl", kind="bi"):
     )
 
 
+def measured(rows, tmp_path, kind, *more):
+    words = ("--data", rows / "ranked.jsonl", "--model", tmp_path / "out", "--kind", kind, "--output", tmp_path / "e")
+    return finetune("evaluate-retriever", *words, *more)
+
+
 @pytest.mark.parametrize(
     "loss", ["pair_kl", "teacher_queue", "without_forgetting", "relation_nce", "multiple_negatives_ranking", "distill_kl_div"]
 )
@@ -78,7 +83,9 @@ def test_what_a_loss_learns_besides_the_student_moves_too(rows, tmp_path):
 
     listed = lists.load(str(rows / "ranked.jsonl"))
     model = open_encoder("bi", MINILM)
-    module, data = retriever._own(model, listed, {"name": "teacher_queue"}, RetrieverConfig(loss="teacher_queue", teacher=MINILM), MINILM)
+    module, data = retriever._own(
+        model, listed, {"name": "teacher_queue"}, RetrieverConfig(loss="teacher_queue", teacher=MINILM), width=3, start=MINILM
+    )
     assert len(data) == len(listed)
     names = [name for name, _ in module.named_parameters() if name.startswith("learned.")]
     assert names == ["learned.log_scale", "learned.map.weight"]
@@ -142,18 +149,14 @@ def test_adapters_train_few_weights_and_load_again(rows, tmp_path, kind):
     assert code == 0, said
     info = json.loads((tmp_path / "out" / "train.json").read_text())
     assert info["trainable"] < info["parameters"] / 50
-    code, said = finetune(
-        "evaluate-retriever", "--data", rows / "ranked.jsonl", "--model", tmp_path / "out", "--kind", kind, "--output", tmp_path / "e"
-    )
+    code, said = measured(rows, tmp_path, kind)
     assert code == 0, said
 
 
 def test_a_multi_vector_encoder_is_measured_token_by_token(rows, tmp_path):
     code, said = trained(rows, tmp_path, "multiple_negatives_ranking", kind="multi")
     assert code == 0, said
-    code, said = finetune(
-        "evaluate-retriever", "--data", rows / "ranked.jsonl", "--model", tmp_path / "out", "--kind", "multi", "--output", tmp_path / "e"
-    )
+    code, said = measured(rows, tmp_path, "multi")
     assert code == 0, said
     assert json.loads((tmp_path / "e" / "evaluation.json").read_text())["ndcg@10"]["mean"] > 0.7
 
@@ -180,21 +183,7 @@ def test_scores_of_teachers_make_lists_for_the_next_stage(rows, tmp_path):
 def test_a_cross_encoder_orders_each_querys_own_texts(rows, tmp_path):
     code, said = trained(rows, tmp_path, "list_net", kind="cross")
     assert code == 0, said
-    code, said = finetune(
-        "evaluate-retriever", "--data", rows / "ranked.jsonl", "--model", tmp_path / "out", "--kind", "cross", "--output", tmp_path / "e"
-    )
+    code, said = measured(rows, tmp_path, "cross")
     assert code == 0, said
-    code, said = finetune(
-        "evaluate-retriever",
-        "--data",
-        rows / "ranked.jsonl",
-        "--corpus",
-        rows / "corpus.jsonl",
-        "--model",
-        tmp_path / "out",
-        "--kind",
-        "cross",
-        "--output",
-        tmp_path / "e",
-    )
+    code, said = measured(rows, tmp_path, "cross", "--corpus", rows / "corpus.jsonl")
     assert code == 2

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 
 from synth import registry
+from tests.conftest import assert_documented
 from tests.finetune.list_losses.brute import cases
 
 NAMES = registry.names("finetune.list_losses")
-HEADINGS = ("Args:", "Shapes:", "Returns:", "Raises:", "Source:", "Example:")
 
 
 def made(name):
@@ -29,9 +29,7 @@ def test_the_laws_saw_the_room():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_loss_says_what_a_reader_needs_to_choose(name):
-    doc = registry.find("finetune.list_losses", name).__doc__ or ""
-    for heading in HEADINGS:
-        assert heading in doc, f"{name} lacks {heading}"
+    assert_documented("finetune.list_losses", name)
 
 
 @pytest.mark.parametrize("name", NAMES)

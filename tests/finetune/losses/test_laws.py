@@ -8,11 +8,11 @@ from hypothesis import given
 
 from finetune.losses.base import TokenLoss
 from synth import registry
+from tests.conftest import assert_documented
 from tests.finetune.losses.brute import cases, same
 
 NAMES = registry.names("finetune.losses")
 TOKEN = [name for name in NAMES if issubclass(registry.find("finetune.losses", name), TokenLoss)]
-HEADINGS = ("Args:", "Shapes:", "Returns:", "Raises:", "Source:", "Example:")
 
 
 def made(name):
@@ -30,9 +30,7 @@ def test_the_laws_saw_the_room():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_loss_says_what_a_reader_needs_to_choose(name):
-    doc = registry.find("finetune.losses", name).__doc__ or ""
-    for heading in HEADINGS:
-        assert heading in doc, f"{name} lacks {heading}"
+    assert_documented("finetune.losses", name)
 
 
 @pytest.mark.parametrize("name", TOKEN)
