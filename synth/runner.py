@@ -9,7 +9,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from math import ceil, inf
 from pathlib import Path
@@ -197,7 +197,7 @@ class _Live:
         if window.stop:
             code = getattr(window.stop, "exit_code", EXIT_INTERRUPTED)
         info = self._info(journal, window.stop)
-        self.publisher.publish(info, make_card(info))
+        self.publisher.publish(info, partial(make_card, info))
         return Run(self.p.output, code, info["stopped"], info)
 
     def _info(self, journal: Journal, stop: Any) -> dict[str, Any]:

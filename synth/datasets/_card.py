@@ -6,22 +6,26 @@ from typing import Any
 
 from synth.filters._promise import card_lines
 
+# `datasets` keeps what it has loaded under a hash of these configs and the folder's last name, and looks
+# at no file again. The description names the rows, so that no folder is ever taken for another.
 _HEAD = """---
 configs:
 - config_name: default
   data_files: data/*.parquet
+  description: rows {content}
 - config_name: dropped
   data_files: dropped/*.parquet
+  description: rows {content}
 tags: [distillation, synthetic]
 ---
 """
 
 
-def make_card(run: dict[str, Any]) -> str:
-    """README.md of a run folder, from its run.json."""
+def make_card(run: dict[str, Any], content: str) -> str:
+    """README.md of a run folder, from its run.json and the hash of its rows."""
     pack, counts, cost = run["pack"], run["counts"], run["cost"]
     lines = [
-        _HEAD + f"# {pack['name']}: {counts['kept']:,} kept of {counts['asked']:,} asked",
+        _HEAD.format(content=content) + f"# {pack['name']}: {counts['kept']:,} kept of {counts['asked']:,} asked",
         "",
         pack["about"],
         *([f"After {pack['paper']}."] if pack["paper"] else []),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,19 +107,38 @@ class Publisher:
         shutil.rmtree(before)
         return left
 
-    def publish(self, run: dict[str, Any], card: str) -> None:
-        """Closes the files and moves them under their names; run.json comes last."""
+    def publish(self, run: dict[str, Any], card: Callable[[str], str]) -> None:
+        """Closes the files and moves them under their names; run.json comes last.
+
+        Args:
+            run: run.json.
+            card: README.md, made from the hash of the rows.
+        """
         try:
             self._kept.close()
             self._dropped.close()
             self._failed.close()
-            (self.hidden / "README.md").write_text(card, encoding="utf-8")
+            content = _content(self.hidden)
+            card_file = self.hidden / "README.md"
+            # Who loads the folder while its parts move, or after a crash in between, finds a card that no other load has seen.
+            card_file.write_text(card(f"{content} moved at {time.time_ns()}"), encoding="utf-8")
+            _replace(card_file, self.folder / "README.md")
+            card_file.write_text(card(content), encoding="utf-8")
             (self.hidden / "run.json").write_bytes(orjson.dumps(run, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
             for name in self.PARTS:
                 _replace(self.hidden / name, self.folder / name)
             shutil.rmtree(self.hidden)
         except OSError as error:
             raise Stopped("disk", f"{error.strerror or error} while publishing; free space and run again") from error
+
+
+def _content(folder: Path) -> str:
+    """16 hex digits of the sha256 of all published rows."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("d*/*.parquet")):
+        with file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()[:16]
 
 
 def _judge_all(filters: Sequence[Filter], folder: Path) -> list[list[Verdict]]:
