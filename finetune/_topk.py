@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-# Cube roots are multiples of 1 / 255; code 0 stands for 16.6 nats and more below the largest.
+# Cube roots are multiples of 1 / 255; code 0 stands for 18.7 nats and more below the largest, and is read as not known.
 _STEPS = 255.0
 
 
@@ -61,7 +61,7 @@ def pack(layout: Layout, ids: Any, logs: Any) -> bytes:
 
 
 def unpack(layout: Layout, count: int, data: Any) -> tuple[Any, Any]:
-    """(ids [N, k] int64, log-probabilities [N, k] fp32), ids ascending, of so many tokens."""
+    """(ids [N, k] int64, log-probabilities [N, k] fp32), ids ascending, of so many tokens; -inf for what is not known."""
     view = memoryview(data)
     size = int.from_bytes(view[:4], "little")
     packed, at = view[4 : 4 + size], 4 + size
@@ -69,11 +69,13 @@ def unpack(layout: Layout, count: int, data: Any) -> tuple[Any, Any]:
     codes = np.frombuffer(raw, np.uint8).reshape(count, layout.k)
     mass = np.frombuffer(view[at : at + 4 * count], "<f4")[:, None]
     finer = np.frombuffer(view[at + 4 * count : at + 5 * count], np.int8)[:, None].astype(np.float32) / 254
-    roots = np.maximum(codes, 1).astype(np.float32)
+    roots = codes.astype(np.float32)
     second = _second(codes)
     np.put_along_axis(roots, second, np.take_along_axis(roots, second, 1) + finer, 1)
     shares = (roots / _STEPS) ** 3
-    logs = np.log(shares) + (mass - np.log(shares.sum(axis=1, keepdims=True)))
+    with np.errstate(divide="ignore", invalid="ignore"):  # a token of which nothing is known has the mass 0
+        logs = np.log(shares) + (mass - np.log(shares.sum(axis=1, keepdims=True)))
+    logs[shares <= 0] = -np.inf
     return _ids(layout, count, view[at + 5 * count :]), logs
 
 

@@ -10,7 +10,7 @@ import torch
 from finetune import student
 from finetune._hidden import expose_hidden, head_of
 from finetune._selection import Selection
-from finetune.losses.top_k import Sparse
+from finetune.losses._parts import Sparse
 from finetune.offline import Cache, rows_of
 from finetune.tokens import vocabulary_digest
 from synth.errors import WrongUse

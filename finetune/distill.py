@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,15 @@ from finetune.settings import TrainConfig, peft_config, trainer_config
 from finetune.tokens import tokenised, vocabulary_digest
 from synth import registry
 from synth.errors import WrongUse
+
+# Settings of the student's own texts, which do nothing where there are none.
+_OF_TEXTS = {
+    "--new-tokens": "new_tokens",
+    "--sampling-temperature": "temperature",
+    "--schedule": "schedule",
+    "--replay": "replay",
+    "--correct": "correct",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +86,8 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> dict[str, Any]:
     model, tokenizer = open_student(config, distill, data, args.seed)
     made = tokenised(data, tokenizer, args.max_length)
     teacher = _teacher(distill, tokenizer, args.device)
+    if distill.offline:
+        teacher.cache.require(made)
     trainer = DistillTrainer(
         model=model,
         args=args,
@@ -160,14 +171,51 @@ def _checked(distill: DistillConfig) -> Any:
             f"--loss {distill.loss}", f"{len(distill.teachers)} teachers", "one --teacher", "Distil from them one after the other."
         )
     own = distill.on_policy
-    if distill.offline and (own.share or own.corrupt or loss.reweighs):
-        todo = "Give a --teacher that can be asked about new texts."
-        raise WrongUse("--offline", f"--on-policy {own.share}, --corrupt {own.corrupt}, {distill.loss}", "the rows that were taught", todo)
+    if distill.offline:
+        _check_offline(distill, loss)
+    for flag, beside, needs in _unused(distill):
+        raise WrongUse(flag, beside, needs, "Give that too, or leave the setting out: it would change nothing.")
     if isinstance(loss, CrossLoss) and (own.correct or own.corrupt):
         raise WrongUse("--correct, --corrupt", f"with {distill.loss}", "a teacher of the student's tokenizer", "Leave them out.")
     if loss.reweighs and distill.likelihood:
         raise WrongUse("--likelihood", f"with {distill.loss}, which weighs tokens itself", "0", "Leave it out.")
     return loss
+
+
+def _check_offline(distill: DistillConfig, loss: Any) -> None:
+    """Refuses what a teacher cannot do of whom the likeliest tokens of the rows are known, and nothing else."""
+    own = distill.on_policy
+    if own.share or own.corrupt:
+        todo = "Give a --teacher that can be asked about new texts."
+        raise WrongUse("--offline", f"--on-policy {own.share}, --corrupt {own.corrupt}", "the rows that were taught", todo)
+    where = f"--offline with --loss {distill.loss}"
+    if not getattr(loss, "parts", False):
+        able = ", ".join(name for name in registry.names("finetune.losses") if _learns_from_parts(name))
+        todo = f"Take one of {able}, whose tail stands for all other tokens; or give a --teacher in the place of --offline."
+        raise WrongUse(where, "a loss of all that a teacher says", "one of its likeliest tokens and of the rest", todo)
+    if loss.temperature != 1:
+        todo = "Leave the temperature out, or give a --teacher."
+        raise WrongUse(where, f"temperature={loss.temperature:g}", "1, at which the words were written", todo)
+
+
+def _learns_from_parts(name: str) -> bool:
+    return bool(getattr(registry.build("finetune.losses", name), "parts", False))
+
+
+def _unused(distill: DistillConfig) -> Iterator[tuple[str, str, str]]:
+    """(setting, beside what, what it needs) of each that would change nothing as the others stand."""
+    own, many = distill.on_policy, len(distill.teachers) > 1
+    if not own.share:
+        for flag, name in _OF_TEXTS.items():
+            if getattr(own, name) != getattr(OnPolicy(), name):
+                yield f"{flag} {getattr(own, name)}", "no --on-policy", "a share of steps on the student's own texts"
+    if distill.weights and not many:
+        yield "--teacher-weights", f"{len(distill.teachers)} --teacher", "several teachers"
+    if distill.weigh != "fixed" and not many:
+        yield f"--weigh {distill.weigh}", f"{len(distill.teachers)} --teacher", "several teachers"
+    for flag, value in (("dtype", distill.teacher_dtype), ("device", distill.teacher_device)):
+        if value and distill.offline:
+            yield f"--teacher-{flag} {value}", "--offline", "a model as teacher, by --teacher"
 
 
 def _trust(source: str, made: Sequence[dict[str, Any]]) -> dict[bytes, float]:

@@ -21,9 +21,14 @@ from synth.errors import WrongUse
 _RECORD = struct.Struct("<IIi16s")
 _DATA, _INDEX, _ABOUT = "teacher.bin", "teacher.idx", "teacher.json"
 
+_TEACH = "Run `finetune teach` over these rows with this student's tokenizer and --max-length."
+
 
 class Known(NamedTuple):
-    """What a teacher says about the learnt tokens of a row: ids and natural log-probabilities, [N, k] each, ids ascending."""
+    """What a teacher says about the learnt tokens of a row: ids and natural log-probabilities, [N, k] each, ids ascending.
+
+    An id with -inf is not known.
+    """
 
     ids: Any
     logs: Any
@@ -125,6 +130,24 @@ class Cache:
     def __len__(self) -> int:
         return len(self.index)
 
+    def __contains__(self, key: bytes) -> bool:
+        return self._place(key) is not None
+
+    def require(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Refuses training rows of which one is not there, before any step.
+
+        Raises:
+            WrongUse: with how many are missing, and the first of them.
+        """
+        keys = [fingerprint(row["input_ids"], row["labels"]) for row in rows]
+        missing = [number for number, key in enumerate(keys) if key not in self]
+        if missing:
+            first = rows[missing[0]]
+            found = (
+                f"no row of these {len(first['input_ids'])} tokens (row {missing[0] + 1} of --data; {len(missing):,} of {len(rows):,} rows)"
+            )
+            raise WrongUse(f"--offline {self.folder}", found, "every training row", _TEACH)
+
     def read(self, ids: Sequence[int], labels: Sequence[int]) -> Known:
         """What the teacher said about a row.
 
@@ -134,8 +157,7 @@ class Cache:
         key = fingerprint(ids, labels)
         place = self._place(key)
         if place is None:
-            todo = "Run `finetune teach` over these rows with this student's tokenizer and --max-length."
-            raise WrongUse(f"--offline {self.folder}", f"no row of these {len(ids)} tokens", "every training row", todo)
+            raise WrongUse(f"--offline {self.folder}", f"no row of these {len(ids)} tokens", "every training row", _TEACH)
         count, size, checksum, stored = _RECORD.unpack_from(self.data, place)
         data = self.data[place + _RECORD.size : place + _RECORD.size + size]
         if stored != key or checksum != _checksum(key, data):

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
+from finetune.losses._parts import Sparse, rows_of_parts
 from finetune.losses.base import TokenLoss, precise, reused_buffers, spare
-from finetune.losses.top_k import Sparse, TopK
+from finetune.losses.top_k import TopK
 
 # Numbers in a buffer of logits, of which three to five are in work: 64 rows of a vocabulary of 151,936, 39 MB in fp32.
 NUMBERS = 64 * 151_936
@@ -128,13 +129,12 @@ class _Fused(torch.autograd.Function):  # type: ignore[misc]
                 tile, scales = flat[part], weights[part] / divisor
                 answers = None if labels is None else labels.reshape(-1)[part]
                 logits = head.logits(tile)
-                size = logits.shape[1]
                 curb = None if head.softcap is None else 1 - (logits / head.softcap).square_()
                 nll = _cross_entropy(spare("likelihood", logits).copy_(logits), answers) if likelihood else None
                 if teacher is None:
                     values, slope = torch.zeros_like(scales), logits.zero_()
                 else:
-                    values, slope = loss.rows(logits.div_(loss.temperature), _taught(loss, teacher(part), size), answers)
+                    values, slope = _taught(loss, logits, teacher(part), answers)
                 shares = strength if trust is None else strength * trust.reshape(-1)[part].to(dtype)
                 slope.mul_((shares / loss.temperature * scales)[:, None])
                 both = shares * values
@@ -157,17 +157,21 @@ class _Fused(torch.autograd.Function):  # type: ignore[misc]
         return (None if found[0] is None else found[0].reshape(ctx.shape), *found[1:], *[None] * 10)
 
 
-def _taught(loss: TokenLoss, said: Any, size: int) -> Any:
-    """The teacher's logits at the loss's temperature; the few that a sparse teacher knows as they are, for the loss that takes them.
+def _taught(loss: TokenLoss, logits: Any, said: Any, answers: Any) -> tuple[Any, Any]:
+    """Value and gradient of each row; of a teacher who is known in part, over the parts that are known.
 
     Raises:
-        ValueError: a temperature for probabilities of which most are unknown.
+        ValueError: a loss that a teacher who is known in part cannot teach by.
     """
     if not isinstance(said, Sparse):
-        return said.div_(loss.temperature)
+        return loss.rows(logits.div_(loss.temperature), said.div_(loss.temperature), answers)
     if loss.temperature != 1:
         raise ValueError(f"temperature={loss.temperature}; what a teacher wrote down is known at temperature 1 alone")
-    return said if isinstance(loss, TopK) else said.dense(size)
+    if isinstance(loss, TopK):
+        return loss.rows(logits, said)
+    if not loss.parts:
+        raise ValueError(f"{type(loss).__name__}: it needs all that a teacher says, and of this one a part is known")
+    return rows_of_parts(loss, logits, said)
 
 
 class Gradients:

@@ -43,9 +43,15 @@ class TokenLoss(Loss):
 
     Args:
         temperature: above 0; both logits are divided by it. There is no factor of its square.
+
+    Attributes:
+        parts: it is defined over any partition of the vocabulary, so that a teacher who is known in part can teach by it: what is not
+            known is one part. It then depends on probabilities alone, not on labels or on how many tokens there are.
     """
 
     temperature: float = 1.0
+
+    parts: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -93,6 +99,8 @@ class TokenLoss(Loss):
 @dataclass(frozen=True, kw_only=True)
 class Divergence(TokenLoss):
     """A token loss over probabilities."""
+
+    parts: ClassVar[bool] = True
 
     @abstractmethod
     def diverge(self, ls: Any, ps: Any, lt: Any, pt: Any) -> tuple[Any, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import exp
-from typing import Any
+from typing import Any, ClassVar
 
 from finetune.losses.base import TokenLoss, finite_
 from finetune.losses.forward_kl import ForwardKl
@@ -39,6 +39,8 @@ class Taid(TokenLoss):
     """
 
     t: float = 0.4
+
+    parts: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 
+from finetune.losses._parts import Sparse, rows_of_parts
 from finetune.losses.base import TokenLoss, dot, log_softmax_
-
-# A bucket of less mass is as good as empty.
-_LEAST = 1e-12
-
-
-class Sparse(NamedTuple):
-    """What a sparse teacher says: token ids [N, k], distinct in a row, and their natural log-probabilities; -inf fills a short row."""
-
-    ids: Any
-    logs: Any
-
-    def dense(self, size: int) -> Any:
-        """[N, V] logits of the stored tokens alone; all others are -inf."""
-        return self.logs.new_full((len(self.ids), size), -torch.inf).scatter(1, self.ids, self.logs)
+from finetune.losses.forward_kl import ForwardKl
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +47,18 @@ class TopK(TokenLoss):
         if self.k < 1:
             raise ValueError(f"k={self.k}; use 1 or more")
 
+    @property
+    def parts(self) -> bool:  # type: ignore[override]
+        """Only a tail says all that there is to say of a teacher who is known in part."""
+        return self.missing == "tail"
+
     def rows(self, student: Any, teacher: Any, labels: Any = None) -> tuple[Any, Any]:  # noqa: ARG002
         """From a dense teacher, or a `Sparse` one."""
+        known = teacher if isinstance(teacher, Sparse) else self._best(teacher)
+        if self.missing == "tail":
+            return rows_of_parts(ForwardKl(), student, known)
         probabilities = torch.empty_like(student)
         logs = log_softmax_(student, probabilities)
-        known = teacher if isinstance(teacher, Sparse) else self._best(teacher)
         target = known.logs.to(logs.dtype)
         silent = (target == -torch.inf).all(dim=-1)
         if self.missing == "renormalise":
@@ -71,26 +66,10 @@ class TopK(TokenLoss):
         target = target.clamp(min=-1e4)
         mass, own = target.exp(), logs.gather(1, known.ids)
         value = dot(mass, target - own)
-        if self.missing == "tail":
-            value, slope = self._with_tail(value, probabilities, mass, known.ids)
-        else:
-            slope = probabilities.mul_(mass.sum(dim=-1, keepdim=True)).scatter_add_(1, known.ids, -mass)
+        slope = probabilities.mul_(mass.sum(dim=-1, keepdim=True)).scatter_add_(1, known.ids, -mass)
         return value.masked_fill(silent, 0.0), slope.masked_fill_(silent[:, None], 0.0)
 
     def _best(self, teacher: Any) -> Sparse:
         logs = log_softmax_(teacher, torch.empty_like(teacher))
         best = logs.topk(min(self.k, logs.shape[-1]), dim=-1)
         return Sparse(best.indices, best.values)
-
-    def _with_tail(self, value: Any, probabilities: Any, mass: Any, ids: Any) -> tuple[Any, Any]:
-        """With r = (tail of the teacher) / (tail of the student): gradient ps - pt on the k tokens, ps (1 - r) + ... elsewhere."""
-        rest = 1 - mass.sum(dim=-1)
-        rest = rest.where(rest > 8 * torch.finfo(rest.dtype).eps, 0.0)  # less is what rounding leaves of nothing
-        own = probabilities.gather(1, ids)
-        # The student's tail is summed, not subtracted from 1: it may be smaller than 1 can show.
-        tail = probabilities.scatter(1, ids, 0.0).sum(dim=-1).clamp(min=_LEAST)
-        value = value + rest * (rest.clamp(min=_LEAST) / tail).log()
-        known = mass.sum(dim=-1)
-        factor = (known - rest * (1 - tail) / tail)[:, None]
-        slope = probabilities.mul_(factor)
-        return value, slope.scatter_(1, ids, own * (known + rest)[:, None] - mass)

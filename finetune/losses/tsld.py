@@ -38,6 +38,7 @@ class Tsld(ForwardKl):
 
     needs: ClassVar[tuple[str, ...]] = ("labels",)
     reweighs: ClassVar[bool] = True
+    parts: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

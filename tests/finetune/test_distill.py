@@ -322,12 +322,32 @@ def test_a_row_says_how_much_its_teacher_counts(made, tmp_path):
         (["--teacher", "a", "--loss", "forward_kll"], "Did you mean forward_kl"),
         (["--offline", "nowhere"], "no finished cache"),
         (["--offline", "b", "--on-policy", "1"], "--teacher"),
+        (["--offline", "b", "--loss", "logit_mse"], "Take one of adaptive_kl, forward_kl"),
+        (["--offline", "b", "--loss", "dpkd"], "Take one of adaptive_kl"),
+        (["--offline", "b", "--loss", "tsld"], "Take one of adaptive_kl"),
+        (["--offline", "b", "--loss", "uld"], "one --teacher"),
+        (["--offline", "b", "--loss", "top_k:missing=drop"], "Take one of adaptive_kl"),
+        (["--offline", "b", "--loss", "jsd:temperature=2"], "temperature=2"),
+        (["--offline", "b", "--teacher-dtype", "bfloat16"], "--teacher-dtype bfloat16"),
+        (["--teacher", "a", "--replay", "3"], "--replay 3: found no --on-policy"),
+        (["--teacher", "a", "--correct"], "--correct True: found no --on-policy"),
+        (["--teacher", "a", "--teacher-weights", "1"], "several teachers"),
+        (["--teacher", "a", "--weigh", "agreement"], "several teachers"),
     ],
 )
 def test_wrong_use_is_refused(made, tmp_path, more, says):
     code, said = finetune("distill", "--data", made / "run", "--model", made / "student", "--output", tmp_path / "s", *more)
     assert code == 2, said
     assert says in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["top_k", "reverse_kl", "jsd", "skew_reverse_kl", "adaptive_kl", "taid", "total_variation"])
+def test_a_student_who_is_the_teacher_learns_nothing_from_its_own_words(made, tmp_path, loss):
+    code, said = finetune("teach", "--data", made / "run", "--teacher", made / "teacher", "--output", tmp_path / "few", "--k", 5)
+    assert code == 0, said
+    found = loss_of(made, tmp_path / "s", "--offline", tmp_path / "few", "--loss", loss, student="teacher")
+    assert abs(found) < (5e-3 if loss == "total_variation" else 1e-4)  # what 8 bits a token leave
 
 
 def test_a_smoothed_teacher_at_a_high_temperature_is_warned_of():
