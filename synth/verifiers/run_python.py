@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import re
-import secrets
-import selectors
-import subprocess
-import sys
-import time
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
 from synth.errors import WrongUse
 from synth.verifiers import _jail
+from synth.verifiers._talk import Talk
 
-# Output beyond this is a flood: the program is ended.
-MOST_OUTPUT = 1 << 20
 _FENCE = re.compile(r"```(?:python|py|sql|sqlite)?[ \t]*\n(.*?)(?:\n```|\Z)", re.DOTALL)
 
-# Runs behind the program: what `solution()` returns, or the variable that holds the answer, or what was printed last.
+# Runs behind the program: what `solution()` returns, or the variable that holds the answer, or
+# what was printed last.
 _SAY = """
 try:
     _said = solution()
 except NameError:
-    _said = next((globals()[_name] for _name in ("ans", "answer", "result") if _name in globals()), None)
+    _names = [_name for _name in ("ans", "answer", "result") if _name in globals()]
+    _said = globals()[_names[0]] if _names else None
 if _said is not None:
     print(_said)
 """
@@ -31,7 +28,10 @@ if _said is not None:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a confined program ended: `passed`, `failed`, `timeout`, `memory` or `flood`; its output and last error line."""
+    """How a confined program ended; its output and last error line.
+
+    `passed`, `failed`, `timeout`, `memory`, `flood` (of output) or `threads` (too many).
+    """
 
     status: str
     output: str = ""
@@ -40,26 +40,36 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class RunPython:
-    r"""Runs a program and its tests in a process without files, network, other processes or signals.
+    r"""Runs a program and its tests without files, network, other processes or signals.
 
-    Landlock, seccomp and rlimits confine it (Linux on x86_64, also inside containers); where they do not hold nothing is run.
-    A program passes when the last line behind its tests has run, not when it ends early with status 0. Tests and program share
-    a process: this stops programs that are wrong or destructive, not ones written to forge their own result.
+    Landlock, seccomp and rlimits confine it (Linux on x86_64 and aarch64, also inside containers);
+    where they do not hold nothing is run. A program passes when the last line behind its tests has
+    run, not when it ends early with status 0, and not when it prints that it passed. Tests and
+    program share a process: a program written to take this very harness apart can still forge its
+    own result, though reach nothing outside.
 
     Args:
-        seconds: of CPU time; on the clock twice as many.
+        seconds: of CPU time; on the clock twice as many. At most an hour.
         megabytes: of address space.
-        unsafe_exec: run without confinement where none is to be had. The limits stay; everything else is open.
+        unsafe_exec: run without confinement where none is to be had. The limits stay; everything
+            else is open.
+
+    Raises:
+        WrongUse: a limit that is none.
 
     Example:
         >>> code = "def double(x):\n    return 2 * x"
-        >>> RunPython().verify(code, "assert double(3) == 6"), RunPython().verify(code, "assert double(3) == 7")
-        (True, False)
+        >>> [RunPython().verify(code, f"assert double(3) == {n}") for n in (6, 7)]
+        [True, False]
     """
 
-    seconds: int = 5
-    megabytes: int = 512
+    seconds: int = _jail.SECONDS
+    megabytes: int = _jail.MEGABYTES
     unsafe_exec: bool = False
+
+    def __post_init__(self) -> None:
+        check_limit("seconds", self.seconds, _jail.MOST_SECONDS)
+        check_limit("megabytes", self.megabytes, _jail.MOST_MEGABYTES)
 
     def verify(self, code: str, tests: str) -> bool | None:
         """True where the tests pass, False where they do not, None where they did not end in time.
@@ -73,73 +83,42 @@ class RunPython:
     def answer(self, code: str) -> tuple[str, Outcome]:
         """What a program comes to ("" where it breaks or says nothing), and its outcome."""
         found = self.run(code, _SAY)
-        return (found.output.strip().rpartition("\n")[2][:200] if found.status == "passed" else ""), found
+        said = found.output.strip().rpartition("\n")[2][:200]
+        return (said if found.status == "passed" else ""), found
 
     def run(self, code: str, tests: str = "") -> Outcome:
         """The outcome of a program followed by its tests."""
-        word = secrets.token_hex(16)
-        program = f"{code}\n{tests}\nprint({word!r}, flush=True)\n"
-        words = [sys.executable, "-I", "-S", _jail.__file__, str(self.seconds), str(self.megabytes)]
-        process = subprocess.Popen(  # noqa: S603 - confined by what it runs
-            [*words, *(["--unsafe-exec"] if self.unsafe_exec else [])],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={}, start_new_session=True, cwd="/",
-        )  # fmt: skip
-        try:
-            output, error, ended = _converse(process, program.encode("utf-8", "replace"), 2.0 * self.seconds)
-        finally:
-            process.kill()
-            process.wait()
-        if process.returncode == _jail.REFUSED:
-            todo = "Run it on Linux with Landlock (5.13 or newer), or say unsafe_exec=true (--unsafe-exec) at your own risk."
-            raise WrongUse("run_python", error.strip(), "a machine that can confine a program", todo)
-        return _judge(output, error, ended, process.returncode, word)
+        talk = Talk(self.seconds, self.megabytes, unsafe=self.unsafe_exec)
+        talk.hold(code, tests)
+        output = talk.output.decode("utf-8", "replace")
+        error = talk.error.decode("utf-8", "replace")
+        last = error.strip().rpartition("\n")[2][:300]
+        if not talk.confined and talk.status > 0:  # it ended before the program began
+            wanted = "a machine that can confine a program"
+            todo = "Run it on Linux with Landlock (5.13 or newer) on x86_64 or aarch64, "
+            todo += "or say unsafe_exec=true at your own risk."
+            raise WrongUse("run_python", last or f"exit status {talk.status}", wanted, todo)
+        if talk.passed:
+            return Outcome("passed", output.rstrip("\n"))
+        return Outcome(talk.why or self._ending(talk, last), output, last)
+
+    def _ending(self, talk: Talk, last: str) -> str:
+        """Why a program ended by itself: the kernel kills what has used up its CPU time."""
+        if talk.status == -signal.SIGKILL and talk.cpu >= self.seconds:
+            return "timeout"
+        return "memory" if last.startswith("MemoryError") else "failed"
 
 
-def _converse(process: subprocess.Popen[bytes], program: bytes, seconds: float) -> tuple[str, str, str]:
-    """(output, errors, why it was ended or "") of a process that is fed the program and read until its end, the deadline or a flood."""
-    assert process.stdin and process.stdout and process.stderr  # noqa: S101, PT018 - asked for as pipes
-    try:
-        process.stdin.write(program)
-        process.stdin.close()
-    except BrokenPipeError:
-        pass
-    deadline, parts = time.monotonic() + seconds, {process.stdout: bytearray(), process.stderr: bytearray()}
-    ended = ""
-    with selectors.DefaultSelector() as selector:
-        for pipe in parts:
-            selector.register(pipe, selectors.EVENT_READ)
-        while selector.get_map() and not ended:
-            ready = selector.select(max(0.0, deadline - time.monotonic()))
-            ended = "" if ready else "timeout"
-            for key, _ in ready:
-                pipe = process.stdout if key.fileobj is process.stdout else process.stderr
-                part = pipe.read1(65536)  # type: ignore[attr-defined]
-                parts[pipe] += part
-                if not part:
-                    selector.unregister(pipe)
-                elif len(parts[pipe]) > MOST_OUTPUT:
-                    ended = "flood"
-    if not ended:
-        try:
-            process.wait(max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            ended = "timeout"
-    return (*(bytes(parts[pipe]).decode("utf-8", "replace") for pipe in (process.stdout, process.stderr)), ended)  # type: ignore[return-value]
-
-
-def _judge(output: str, error: str, ended: str, status: int, word: str) -> Outcome:
-    last = error.strip().rpartition("\n")[2][:300]
-    if ended:
-        return Outcome(ended, output, last)
-    if output.rstrip("\n").rpartition("\n")[2] == word and status == 0:
-        return Outcome("passed", output.rstrip("\n").rpartition("\n")[0])
-    if status == -9:  # the kernel ends what has used up its CPU time
-        return Outcome("timeout", output, last)
-    return Outcome("memory" if last.startswith("MemoryError") else "failed", output, last)
+def check_limit(name: str, value: object, most: float) -> None:
+    """Raises WrongUse for a limit that is no number above 0, or beyond what can be meant."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 < value <= most:  # type: ignore[operator]
+        wanted = f"a number above 0, at most {most:,}"
+        raise WrongUse(name, repr(value), wanted, "Give a limit in that range.")
 
 
 def code_in(text: str) -> str:
-    r"""The program in a reply: its fenced blocks, one after the other, or the whole text where nothing is fenced.
+    r"""The program in a reply: its fenced blocks one after the other, else the whole text.
 
     >>> code_in("Here:\n```python\nx = 1\n```\nDone."), code_in("x = 2")
     ('x = 1', 'x = 2')
@@ -152,8 +131,12 @@ def can_confine() -> bool:
     """Whether a confined program runs here and is refused a file, a socket and a process."""
     probe = (
         "import os, socket\n"
-        "for attempt in (lambda: open('/etc/hostname'), lambda: socket.socket(), os.fork, lambda: os.listdir('/')):\n"
-        "    try:\n        attempt()\n    except OSError:\n        continue\n    raise SystemExit(3)\n"
+        "def file(): open('/etc/hostname')\n"
+        "def folder(): os.listdir('/')\n"
+        "for attempt in (file, folder, socket.socket, os.fork):\n"
+        "    try: attempt()\n"
+        "    except OSError: continue\n"
+        "    raise SystemExit(3)\n"
     )
     try:
         return Path("/etc/hostname").exists() and RunPython().run(probe).status == "passed"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from synth.errors import WrongUse
-from synth.verifiers import _jail, run_python
+from synth.verifiers import _jail, _talk
 from synth.verifiers.run_python import RunPython, can_confine, code_in
 
 pytestmark = pytest.mark.skipif(not can_confine(), reason="this machine cannot confine a program; then nothing is run")
@@ -152,9 +152,12 @@ def _alive(pid):
 
 
 def test_where_it_cannot_confine_it_runs_nothing(monkeypatch, tmp_path):
-    broken = tmp_path / "_jail.py"
-    broken.write_text(Path(_jail.__file__).read_text().replace("version < 1", "True"))
-    monkeypatch.setattr(run_python._jail, "__file__", str(broken))
+    folder = Path(_jail.__file__).parent
+    for name in ("_calls.py", "_inside.py", "_jail.py"):
+        text = (folder / name).read_text()
+        assert name != "_jail.py" or "version < 1" in text
+        (tmp_path / name).write_text(text.replace("version < 1", "True"))
+    monkeypatch.setattr(_talk, "_START", _talk._START.replace(str(folder), str(tmp_path)))
     with pytest.raises(WrongUse, match="no sandbox"):
         RunPython().run(f"open({str(tmp_path / 'ran')!r}, 'w')")
     assert not (tmp_path / "ran").exists()
