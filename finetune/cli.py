@@ -164,6 +164,8 @@ def mix(ctx: click.Context, /, *, sources: tuple[str, ...], output: Path, key: s
     from finetune.settings import TrainConfig  # noqa: PLC0415
 
     if not shares:
+        if idle := [*ctx.args, *(f"--{name.replace('_', '-')}" for name in ("held_out", "model") if options[name])]:
+            raise WrongUse("mix", f"{' '.join(idle)} without --search", "what mixing needs", "Give --search too, or leave it out.")
         pairs = [pair(text, "--data") for text in sources]
         for (name, share), rows in zip(
             pairs, recipe.run([(n, float(s)) for n, s in pairs], output, count=options["count"], key=key), strict=True

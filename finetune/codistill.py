@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from finetune import rows, student
-from finetune.settings import TrainConfig, trainer_config
+from finetune.settings import TrainConfig, model_options, trainer_config
 from finetune.tokens import IGNORED, tokenised
 from synth.errors import WrongUse
 
@@ -32,8 +32,8 @@ def run(config: TrainConfig, *, teacher: str, to_student: float = 1.0, to_teache
 
     from finetune._whitebox import same_tokens  # noqa: PLC0415 - torch
 
-    args = trainer_config(TrainingArguments, config)
-    small, tokenizer = student.load_student(config.model)
+    args = trainer_config(TrainingArguments, config, "codistill")
+    small, tokenizer = student.load_student(config.model, model_options(config))
     large, own = student.load_student(teacher)
     same_tokens(teacher, own, tokenizer)
     both = _pair(small, large, len(tokenizer), (to_student, to_teacher))

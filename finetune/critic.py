@@ -37,13 +37,15 @@ def run(
     Raises:
         WrongUse: missing columns, labels that are all alike, a model or a trainer field that cannot be used.
     """
+    if config.lora is not None:
+        raise WrongUse("--lora", "adapters", "a whole model", "Leave --lora out: a critic is loaded without adapters.")
     read = table(config.data, first, second, label, group)
     train, rest = split([row["group"] for row in read], held_out)
     if len({read[n]["labels"] for n in train}) < 2:
         raise WrongUse(f"--data {config.data}", f"labels in {label!r} that are all alike", "right rows and wrong ones", "Label more rows.")
     from transformers import DataCollatorWithPadding, Trainer, TrainingArguments  # noqa: PLC0415 - seconds of imports
 
-    args = trainer_config(TrainingArguments, replace(config, trainer={"per_device_eval_batch_size": 64, **config.trainer}))
+    args = trainer_config(TrainingArguments, replace(config, trainer={"per_device_eval_batch_size": 64, **config.trainer}), "critic")
     model, tokenizer = _open(config.model, [text for row in read for text in (row["first"], row["second"])], args.seed)
     limit = min(_MOST_TOKENS, tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", _MOST_TOKENS))
     encoded = [{**tokenizer(row["first"], row["second"], truncation=True, max_length=limit), "labels": row["labels"]} for row in read]

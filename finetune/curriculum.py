@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from finetune import rows, sft, student
-from finetune.settings import TrainConfig
+from finetune.settings import TrainConfig, refuse_of_stages
 from synth.errors import WrongUse
 
 
@@ -82,6 +82,7 @@ def in_stages(config: TrainConfig, stages: Sequence[Iterable[dict[str, Any]]], f
 
     Adapters are made in the first stage and trained on in the others.
     """
+    refuse_of_stages(config.trainer)
     config.output.mkdir(parents=True, exist_ok=True)
     losses, model = [], config.model
     for number, stage in enumerate(stages):

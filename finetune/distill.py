@@ -3,58 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from finetune import rows, scratch, student
+from finetune._distill_settings import DistillConfig, check_offline, unused
 from finetune._on_policy_settings import OnPolicy
-from finetune.settings import TrainConfig, peft_config, trainer_config
+from finetune.settings import TrainConfig, built, model_options, peft_config, trainer_config
 from finetune.tokens import tokenised, vocabulary_digest
 from synth import registry
 from synth.errors import WrongUse
-
-# Settings of the student's own texts, which do nothing where there are none.
-_OF_TEXTS = {
-    "--new-tokens": "new_tokens",
-    "--sampling-temperature": "temperature",
-    "--schedule": "schedule",
-    "--replay": "replay",
-    "--correct": "correct",
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class DistillConfig:
-    """What `finetune distill` is told besides a training's own settings.
-
-    Attributes:
-        teachers: folders or hub names of open models with the student's tokenizer.
-        offline: a folder of `finetune teach`, instead of teachers.
-        loss: of finetune.losses, NAME[:key=value,...].
-        likelihood: weight of the cross-entropy to the rows' own tokens.
-        strength: weight of the loss.
-        on_policy: the student's own texts in training; see `_on_policy.OnPolicy`.
-        weights: of several teachers.
-        weigh: `fixed`; `agreement`: each teacher weighs, row by row, as much as it believes the row; `reinforced`: drawn by a policy that
-            learns which of them help the student.
-        teacher_smoothing: label smoothing (0 to 1) that the teacher was trained with, if any: it is warned of where it does harm.
-        teacher_dtype: of the teachers' weights, such as bfloat16.
-        teacher_device: where they live; None for the student's.
-    """
-
-    teachers: tuple[str, ...] = ()
-    offline: str | None = None
-    loss: str = "forward_kl"
-    likelihood: float = 0.0
-    strength: float = 1.0
-    on_policy: OnPolicy = field(default_factory=OnPolicy)
-    weights: tuple[float, ...] = ()
-    weigh: str = "fixed"
-    teacher_smoothing: float = 0.0
-    teacher_dtype: str | None = None
-    teacher_device: str | None = None
 
 
 def run(config: TrainConfig, *, distill: DistillConfig) -> dict[str, Any]:
@@ -80,7 +40,7 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> dict[str, Any]:
 
     from finetune._distill_trainer import DistillTrainer  # noqa: PLC0415
 
-    args = trainer_config(SFTConfig, config)
+    args = trainer_config(SFTConfig, config, "distill")
     if args.packing and (distill.on_policy.share or distill.on_policy.corrupt):
         raise WrongUse("--packing", "with --on-policy or --corrupt", "rows one by one", "Leave one of them out.")
     model, tokenizer = open_student(config, distill, data, args.seed)
@@ -88,7 +48,8 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> dict[str, Any]:
     teacher = _teacher(distill, tokenizer, args.device)
     if distill.offline:
         teacher.cache.require(made)
-    trainer = DistillTrainer(
+    trainer = built(
+        DistillTrainer,
         model=model,
         args=args,
         train_dataset=_dataset(made),
@@ -119,9 +80,10 @@ def _seq2seq(config: TrainConfig, distill: DistillConfig, data: Any, loss: Any) 
         todo = "Give one --teacher with the student's tokenizer and another loss, without on-policy options and --lora."
         raise WrongUse(f"--model {config.model}", "an encoder-decoder with options that it does not take", "one decoder as teacher", todo)
     rows.columns(data, ("prompt", "completion"), config.data)
-    args = trainer_config(Seq2SeqTrainingArguments, config)
+    args = trainer_config(Seq2SeqTrainingArguments, config, "distill, encoder-decoder")
     model, tokenizer = open_student(config, distill, data, args.seed)
-    trainer = Seq2SeqDistillTrainer(
+    trainer = built(
+        Seq2SeqDistillTrainer,
         model=model,
         args=args,
         train_dataset=student.sides(data, tokenizer),
@@ -139,7 +101,7 @@ def _seq2seq(config: TrainConfig, distill: DistillConfig, data: Any, loss: Any) 
 def open_student(config: TrainConfig, distill: DistillConfig, data: Any, seed: int) -> tuple[Any, Any]:
     """The student; one from scratch gets the tokenizer of the teacher that it will learn from."""
     if not scratch.is_scratch(config.model):
-        return student.load_student(config.model)
+        return student.load_student(config.model, model_options(config))
     from transformers import AutoTokenizer  # noqa: PLC0415
 
     source = distill.teachers[0] if distill.teachers else str(distill.offline)
@@ -172,50 +134,14 @@ def _checked(distill: DistillConfig) -> Any:
         )
     own = distill.on_policy
     if distill.offline:
-        _check_offline(distill, loss)
-    for flag, beside, needs in _unused(distill):
+        check_offline(distill, loss)
+    for flag, beside, needs in unused(distill):
         raise WrongUse(flag, beside, needs, "Give that too, or leave the setting out: it would change nothing.")
     if isinstance(loss, CrossLoss) and (own.correct or own.corrupt):
         raise WrongUse("--correct, --corrupt", f"with {distill.loss}", "a teacher of the student's tokenizer", "Leave them out.")
     if loss.reweighs and distill.likelihood:
         raise WrongUse("--likelihood", f"with {distill.loss}, which weighs tokens itself", "0", "Leave it out.")
     return loss
-
-
-def _check_offline(distill: DistillConfig, loss: Any) -> None:
-    """Refuses what a teacher cannot do of whom the likeliest tokens of the rows are known, and nothing else."""
-    own = distill.on_policy
-    if own.share or own.corrupt:
-        todo = "Give a --teacher that can be asked about new texts."
-        raise WrongUse("--offline", f"--on-policy {own.share}, --corrupt {own.corrupt}", "the rows that were taught", todo)
-    where = f"--offline with --loss {distill.loss}"
-    if not getattr(loss, "parts", False):
-        able = ", ".join(name for name in registry.names("finetune.losses") if _learns_from_parts(name))
-        todo = f"Take one of {able}, whose tail stands for all other tokens; or give a --teacher in the place of --offline."
-        raise WrongUse(where, "a loss of all that a teacher says", "one of its likeliest tokens and of the rest", todo)
-    if loss.temperature != 1:
-        todo = "Leave the temperature out, or give a --teacher."
-        raise WrongUse(where, f"temperature={loss.temperature:g}", "1, at which the words were written", todo)
-
-
-def _learns_from_parts(name: str) -> bool:
-    return bool(getattr(registry.build("finetune.losses", name), "parts", False))
-
-
-def _unused(distill: DistillConfig) -> Iterator[tuple[str, str, str]]:
-    """(setting, beside what, what it needs) of each that would change nothing as the others stand."""
-    own, many = distill.on_policy, len(distill.teachers) > 1
-    if not own.share:
-        for flag, name in _OF_TEXTS.items():
-            if getattr(own, name) != getattr(OnPolicy(), name):
-                yield f"{flag} {getattr(own, name)}", "no --on-policy", "a share of steps on the student's own texts"
-    if distill.weights and not many:
-        yield "--teacher-weights", f"{len(distill.teachers)} --teacher", "several teachers"
-    if distill.weigh != "fixed" and not many:
-        yield f"--weigh {distill.weigh}", f"{len(distill.teachers)} --teacher", "several teachers"
-    for flag, value in (("dtype", distill.teacher_dtype), ("device", distill.teacher_device)):
-        if value and distill.offline:
-            yield f"--teacher-{flag} {value}", "--offline", "a model as teacher, by --teacher"
 
 
 def _trust(source: str, made: Sequence[dict[str, Any]]) -> dict[bytes, float]:

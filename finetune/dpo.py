@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from finetune import rows, scratch, student
-from finetune.settings import TrainConfig, peft_config, trainer_config
+from finetune.settings import TrainConfig, built, model_options, peft_config, trainer_config
 from synth.errors import WrongUse
 
 # Method -> module, configuration, trainer. CPO with --loss-type simpo --cpo-alpha 0 is SimPO; with hinge and a length-normalised
@@ -17,6 +19,7 @@ METHODS = {
     "cpo": ("trl.experimental.cpo", "CPOConfig", "CPOTrainer"),
     "orpo": ("trl.experimental.orpo", "ORPOConfig", "ORPOTrainer"),
 }
+_WITH_REFERENCE = ("dpo", "kto")
 
 
 def run(config: TrainConfig, *, method: str = "dpo") -> dict[str, Any]:
@@ -39,9 +42,11 @@ def run(config: TrainConfig, *, method: str = "dpo") -> dict[str, Any]:
     data = rows.labelled_rows(config.data) if method == "kto" else rows.preference_rows(config.data)
     module, settings, trainer_name = METHODS[method]
     found = import_module(module)  # 8 s of imports
-    args = trainer_config(getattr(found, settings), config)
-    model, tokenizer = student.load_student(config.model)
-    trainer = getattr(found, trainer_name)(
-        model=model, args=args, train_dataset=data, processing_class=tokenizer, peft_config=peft_config(config)
-    )
+    args = trainer_config(getattr(found, settings), config, method)
+    model, tokenizer = student.load_student(config.model, model_options(config))
+    options = {"model": model, "args": args, "train_dataset": data, "processing_class": tokenizer, "peft_config": peft_config(config)}
+    if method in _WITH_REFERENCE and config.lora is None and not Path(config.model, "adapter_config.json").is_file():
+        # TRL would open the reference anew by the name of the weights, which need not be this student: it may be a part of them.
+        options["ref_model"] = None if args.precompute_ref_log_probs else deepcopy(model)
+    trainer = built(getattr(found, trainer_name), **options)
     return student.train_and_keep(trainer, tokenizer, config, len(data))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune import rows
-from finetune.settings import TrainConfig
+from finetune.settings import TrainConfig, refuse_of_stages
 from synth.errors import WrongUse
 
 
@@ -99,6 +99,7 @@ def search(
     """
     from finetune import evaluate, sft  # noqa: PLC0415 - trainers
 
+    refuse_of_stages(config.trainer)
     if len(sources) != 2:
         raise WrongUse("mix --search", f"{len(sources)} sources", "two", "Write --data FIRST --data SECOND.")
     loaded = [[dict(row) for row in rows.with_columns(name, (key, "prompt", "completion"))] for name in sources]

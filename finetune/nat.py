@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune import rows, scratch, student
-from finetune.settings import TrainConfig, trainer_config
+from finetune.settings import TrainConfig, model_options, trainer_config
 from synth.errors import WrongUse
 
 
@@ -58,8 +58,8 @@ def run(config: TrainConfig, *, nat: NatConfig | None = None) -> dict[str, Any]:
 
     from finetune import _gated  # noqa: PLC0415 - torch
 
-    args = trainer_config(SFTConfig, config)
-    model, tokenizer = student.load_student(config.model)
+    args = trainer_config(SFTConfig, config, "nat")
+    model, tokenizer = student.load_student(config.model, model_options(config))
     if not (count := _gated.adapt(model, **asdict(nat))):
         raise WrongUse("--targets", ", ".join(nat.targets), "ends of the names of linear layers", "Look at the model's modules.")
     trainers = []

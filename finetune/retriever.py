@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from finetune import lists, student
@@ -56,7 +56,7 @@ def run(config: TrainConfig, *, retriever: RetrieverConfig | None = None) -> dic
     _, trainer_class, args_class = _classes(wanted.kind)
     # Losses of this project know equal texts themselves; those of the library must not meet any in a batch.
     given = dict(config.trainer) if own or wanted.kind == "cross" else {"batch_sampler": "no_duplicates", **config.trainer}
-    args = trainer_config(args_class, TrainConfig(**{**vars(config), "trainer": given}))
+    args = trainer_config(args_class, replace(config, trainer=given), "retriever")
     model = open_encoder(wanted.kind, config.model)
     if config.lora is not None:
         model.add_adapter(peft_config(config, "SEQ_CLS" if wanted.kind == "cross" else "FEATURE_EXTRACTION"))

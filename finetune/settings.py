@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from finetune.trainer_fields import OF_COMMANDS, refuse
 from synth.errors import WrongUse, did_you_mean
 from synth.registry import scalar
 from synth.strict_yaml import read_yaml
+
+# The one field of TRL's configs that says how a model is opened, which the commands do themselves.
+_OPENING = "model_init_kwargs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,21 +42,72 @@ def read_config(path: str | Path | None, flags: Mapping[str, Any]) -> dict[str, 
     return {name: scalar(value) if isinstance(value, str) else value for name, value in {**from_file, **flags}.items()}
 
 
-def trainer_config(kind: type[Any], config: TrainConfig) -> Any:
+def trainer_config(kind: type[Any], config: TrainConfig, command: str) -> Any:
     """The TRL config of a run.
 
+    Args:
+        kind: its class.
+        config: with fields of it; `model_init_kwargs` are not among those that it gets (see `model_options`).
+        command: of `trainer_fields`.
+
     Raises:
-        WrongUse: a field that the TRL config does not have, or a value that it refuses.
+        WrongUse: a field that the TRL config does not have or the command does not obey, or a value that it refuses.
     """
+    given = {name: value for name, value in config.trainer.items() if name != _OPENING}
     known = {f.name for f in fields(kind) if f.init}
-    for name in config.trainer:
+    for name in given:
         if name not in known:
             raise WrongUse(f"trainer field {name!r}", "no such field", f"a field of TRL's {kind.__name__}", _hint(name, known))
-    values = {**_machine_defaults(), "output_dir": str(config.output / "checkpoints"), **config.trainer}
+    defaults = _machine_defaults()
+    refuse({**defaults, **given}, command, kind)
     try:
-        return kind(**values)
+        return kind(**{**defaults, "output_dir": str(config.output / "checkpoints"), **given})
     except (TypeError, ValueError) as error:
         raise WrongUse(f"TRL's {kind.__name__}", f"{error}", "values that it takes", "Correct the field.") from error
+
+
+def refuse_of_stages(trainer: Mapping[str, Any]) -> None:
+    """Refuses what a recipe of several trainings cannot do, before the first of them.
+
+    Raises:
+        WrongUse: which field, and what to do instead.
+    """
+    for name, todo in OF_COMMANDS["stages"].items():
+        if trainer.get(name):
+            raise WrongUse(f"trainer field {name!r}", f"{trainer[name]!r}", "a field of a single training", todo)
+
+
+def built(kind: type[Any], **options: Any) -> Any:
+    """A trainer; what its class says against its settings is said as a mistake of the call.
+
+    Raises:
+        WrongUse: settings that do not go together, or a package that is not there.
+    """
+    try:
+        return kind(**options)
+    except (ImportError, ValueError) as error:
+        raise WrongUse("the trainer", str(error), "settings that go together", "Correct the field.") from error
+
+
+def model_options(config: TrainConfig) -> dict[str, Any]:
+    """How the student's weights are opened: `model_init_kwargs`, as `from_pretrained` takes them (`{"dtype": "float32"}`).
+
+    Raises:
+        WrongUse: no mapping, code of the model's own, or a student that is not opened but made.
+    """
+    given = config.trainer.get(_OPENING)
+    if given is None:
+        return {}
+    where = "--model-init-kwargs"
+    try:
+        found = json.loads(given) if isinstance(given, str) else dict(given)
+    except (TypeError, ValueError) as error:
+        raise WrongUse(where, repr(given), "a mapping", 'For example \'{"dtype": "float32"}\'.') from error
+    if not isinstance(found, dict) or found.get("trust_remote_code"):
+        raise WrongUse(where, repr(given), "fields of from_pretrained, without code of the model's own", "Correct it.")
+    if config.model.startswith("scratch:"):
+        raise WrongUse(where, f"--model {config.model}", "a model that is opened", "Leave it out: this one is made.")
+    return found
 
 
 def _hint(name: str, known: set[str]) -> str:

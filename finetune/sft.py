@@ -7,7 +7,7 @@ from typing import Any
 
 from finetune import rows, student
 from finetune.objectives import MinMax, Objective, Weighted
-from finetune.settings import TrainConfig, peft_config, trainer_config
+from finetune.settings import TrainConfig, built, peft_config, trainer_config
 from finetune.weighting import read_coefficients
 from synth.errors import WrongUse, did_you_mean
 
@@ -79,24 +79,24 @@ def fit(config: TrainConfig, data: Any, weighing: Weighing | None = None) -> dic
 def _decoder(config: TrainConfig, data: Any, weighing: Weighing | None) -> tuple[Any, Any]:
     from trl import SFTConfig, SFTTrainer  # noqa: PLC0415 - 8 s of imports
 
-    args = trainer_config(SFTConfig, config)
+    args = trainer_config(SFTConfig, config, "sft" if weighing is None else "sft, weighted")
     if weighing is not None and (args.packing or args.loss_type != "nll"):
         todo = "Leave them out, or take the columns `weight` and `task` out of the rows."
         raise WrongUse("--packing, --loss-type", "one of them", "rows one by one under plain likelihood", todo)
     model, tokenizer = student.open_student(config, data, args.seed)
     options = {"model": model, "args": args, "train_dataset": data, "processing_class": tokenizer, "peft_config": peft_config(config)}
     if weighing is None:
-        return SFTTrainer(**options), tokenizer
+        return built(SFTTrainer, **options), tokenizer
     from finetune._weighted_trainer import WeightedTrainer  # noqa: PLC0415 - as above
 
-    return WeightedTrainer(given=weighing[0], objective=weighing[1], **options), tokenizer
+    return built(WeightedTrainer, given=weighing[0], objective=weighing[1], **options), tokenizer
 
 
 def _seq2seq(config: TrainConfig, data: Any, weighing: Weighing | None) -> tuple[Any, Any]:
     from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments  # noqa: PLC0415 - as above
 
     rows.columns(data, ("prompt", "completion"), config.data)
-    args = trainer_config(Seq2SeqTrainingArguments, config)
+    args = trainer_config(Seq2SeqTrainingArguments, config, "sft, encoder-decoder" + ("" if weighing is None else ", weighted"))
     model, tokenizer = student.open_student(config, data, args.seed)
     if (adapters := peft_config(config, task_type="SEQ_2_SEQ_LM")) is not None:
         from peft import get_peft_model  # noqa: PLC0415 - as above
@@ -105,7 +105,7 @@ def _seq2seq(config: TrainConfig, data: Any, weighing: Weighing | None) -> tuple
     options = {"model": model, "args": args, "processing_class": tokenizer, "train_dataset": student.sides(data, tokenizer)}
     options["data_collator"] = DataCollatorForSeq2Seq(tokenizer, model=model)
     if weighing is None:
-        return Seq2SeqTrainer(**options), tokenizer
+        return built(Seq2SeqTrainer, **options), tokenizer
     from finetune._weighted_trainer import WeightedSeq2SeqTrainer  # noqa: PLC0415 - as above
 
-    return WeightedSeq2SeqTrainer(given=weighing[0], objective=weighing[1], **options), tokenizer
+    return built(WeightedSeq2SeqTrainer, given=weighing[0], objective=weighing[1], **options), tokenizer

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from finetune import rows, scratch, truncate
-from finetune.settings import TrainConfig
+from finetune.settings import TrainConfig, model_options
 from synth.errors import WrongUse
 
 # What a student with gated adapters is known by.
@@ -26,20 +26,28 @@ def open_student(config: TrainConfig, data: Any, seed: int) -> tuple[Any, Any]:
     """
     if scratch.is_scratch(config.model):
         return scratch.build(config.model, rows.texts(data), seed)
-    return load_student(config.model)
+    return load_student(config.model, model_options(config))
 
 
-def load_student(model: str) -> tuple[Any, Any]:
-    """(model, tokenizer) from a path or the hub, LoRA adapters included, or from part of one (`truncate:PATH:layers=N`)."""
+def load_student(model: str, options: Mapping[str, Any] | None = None) -> tuple[Any, Any]:
+    """(model, tokenizer) from a path or the hub, LoRA adapters included, or from part of one (`truncate:PATH:layers=N`).
+
+    Args:
+        model: what to open.
+        options: of `from_pretrained`, such as `dtype`.
+
+    Raises:
+        WrongUse: nothing to open there, or not so.
+    """
     from transformers import AutoTokenizer  # noqa: PLC0415
 
     if truncate.is_truncated(model):
-        whole, tokenizer = load_student(truncate.source_of(model))
+        whole, tokenizer = load_student(truncate.source_of(model), options)
         return truncate.cut(whole, model), tokenizer
     try:
         tokenizer = AutoTokenizer.from_pretrained(model)
-        found = _model(model)
-    except (OSError, ValueError) as error:
+        found = _model(model, options or {})
+    except (OSError, ValueError, TypeError) as error:
         todo = "Give a folder that a trainer saved, a name of the hub, or scratch:tiny."
         raise WrongUse(f"--model {model}", f"no model ({str(error).splitlines()[0]})", "a language model", todo) from error
     if tokenizer.pad_token is None:
@@ -47,27 +55,28 @@ def load_student(model: str) -> tuple[Any, Any]:
     return found, tokenizer
 
 
-def _model(model: str) -> Any:
+def _model(model: str, options: Mapping[str, Any]) -> Any:
+    opened = {"dtype": "auto", **options}
     if (Path(model) / NAT).is_file():
-        return _with_gates(Path(model))
+        return _with_gates(Path(model), options)
     kind = "Seq2SeqLM" if is_seq2seq(model) else "CausalLM"
     if (Path(model) / "adapter_config.json").is_file():
         import peft  # noqa: PLC0415
 
-        return getattr(peft, f"AutoPeftModelFor{kind}").from_pretrained(model, dtype="auto")
+        return getattr(peft, f"AutoPeftModelFor{kind}").from_pretrained(model, **opened)
     import transformers  # noqa: PLC0415
 
-    return getattr(transformers, f"AutoModelFor{kind}").from_pretrained(model, dtype="auto")
+    return getattr(transformers, f"AutoModelFor{kind}").from_pretrained(model, **opened)
 
 
-def _with_gates(folder: Path) -> Any:
+def _with_gates(folder: Path, options: Mapping[str, Any]) -> Any:
     """A student of `finetune nat`: its base, with two adapters and a gate on some layers."""
     from safetensors.torch import load_file  # noqa: PLC0415
 
     from finetune._gated import adapt, set_mode  # noqa: PLC0415 - torch
 
     settings = json.loads((folder / NAT).read_text(encoding="utf-8"))
-    model = _model(settings.pop("base"))
+    model = _model(settings.pop("base"), options)
     adapt(model, **{**settings, "targets": tuple(settings["targets"])})
     model.load_state_dict(load_file(str(folder / "nat.safetensors")), strict=False)
     set_mode(model, "both")

@@ -10,7 +10,7 @@ from typing import Any
 from finetune import sft
 from finetune.intervals import wilson
 from finetune.loops._rounds import play
-from finetune.settings import TrainConfig
+from finetune.settings import TrainConfig, refuse_of_stages
 from synth import run as synth_run
 from synth.errors import WrongUse
 
@@ -50,6 +50,7 @@ def run(config: ImitationConfig) -> list[dict[str, Any]]:
     Raises:
         WrongUse: a round that keeps nothing.
     """
+    refuse_of_stages(config.trainer)
     config.output.mkdir(parents=True, exist_ok=True)
     return play(
         config.output / "rounds.json", lambda number: _round(config, number), lambda found: float(found["share"]["share"]),

@@ -9,7 +9,7 @@ from typing import Any
 
 from finetune import evaluate, sft
 from finetune.loops._rounds import play
-from finetune.settings import TrainConfig
+from finetune.settings import TrainConfig, refuse_of_stages
 from synth import run as synth_run
 from synth.errors import WrongUse
 
@@ -55,6 +55,7 @@ def run(config: StarConfig) -> list[dict[str, Any]]:
     Raises:
         WrongUse: no `max_steps`, or a first round that keeps nothing.
     """
+    refuse_of_stages(config.trainer)
     steps = config.trainer.get("max_steps")
     if not isinstance(steps, int) or steps < 1 or config.growth < 1:
         raise WrongUse(
