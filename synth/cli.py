@@ -79,10 +79,12 @@ def plan(pack: str, source: str, output: Path, **options: Any) -> None:
     people or rows by the teacher, which brings the better student for the budget, and where that changes.
     """
     from synth.plan import describe_choice, describe_plan  # noqa: PLC0415
-    from synth.prepare import RunConfig, prepare  # noqa: PLC0415
+    from synth.prepare import RunConfig, prepare, price_notes  # noqa: PLC0415
 
     ledger = {name: options.pop(name) for name in ("annotate", "pilot", "budget", "fixed")}
     prepared = prepare(pack, source, output, RunConfig(**with_teacher(options)))
+    for note in price_notes(prepared):
+        say(f"synth: note: {note}", err=True)
     say(describe_plan(prepared))
     if ledger["annotate"]:
         say(describe_choice(prepared, **ledger))
@@ -115,7 +117,7 @@ def plan(pack: str, source: str, output: Path, **options: Any) -> None:
 @click.pass_context
 def run(ctx: click.Context, /, pack: str, source: str, output: Path, *, quiet: bool, serial: bool, **options: Any) -> None:
     """Make a dataset: every seed through every step of PACK into DIR."""
-    from synth.prepare import RunConfig, prepare  # noqa: PLC0415
+    from synth.prepare import RunConfig, prepare, price_notes  # noqa: PLC0415
     from synth.progress import progress  # noqa: PLC0415
     from synth.runner import start  # noqa: PLC0415
 
@@ -124,6 +126,8 @@ def run(ctx: click.Context, /, pack: str, source: str, output: Path, *, quiet: b
     # Rows make no reference cycles: looking for them after every 700 new objects costs a sixth of the CPU.
     gc.set_threshold(100_000, 50, 50)
     prepared = prepare(pack, source, output, RunConfig(**with_teacher(options)))
+    for note in price_notes(prepared):
+        say(f"synth: note: {note}", err=True)
     with progress(prepared, quiet=quiet):
         done = start(prepared)
     from synth.show import tally  # noqa: PLC0415

@@ -20,8 +20,25 @@ if TYPE_CHECKING:
 
 
 # Control signs that move a cursor, set a title or hide text (C0, DEL, C1), and signs that turn or hide what follows.
-_ACTING = {*range(0x20), *range(0x7F, 0xA0), *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF} - {0x09, 0x0A}
-_VISIBLE = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _ACTING}
+# Besides the ranges: soft hyphen, Arabic and Mongolian marks, Hangul fillers, line and paragraph separators,
+# annotations, and tags, which spell whole texts that nobody sees.
+_CONTROLS = {*range(0x20), *range(0x7F, 0xA0), 0xAD} - {0x09, 0x0A}
+_MARKS = {*range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2070), 0xFEFF, 0x061C, 0x180E, 0x034F}
+_FILLERS = {0x115F, 0x1160, 0x3164, 0xFFA0, *range(0xFFF9, 0xFFFC), *range(0xE0000, 0xE0080)}
+_ACTING = _CONTROLS | _MARKS | _FILLERS
+
+
+def _spelt(code: int) -> str:
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+_VISIBLE = {code: _spelt(code) for code in _ACTING}
+
+
+# Characters of each part of a message: a stranger's text may be quoted in it.
+_MOST_QUOTED = 4000
 
 
 def printable(text: str) -> str:
@@ -48,8 +65,8 @@ class WrongUse(PotstillError, ValueError):
         super().__init__(where, got, wanted, todo)
 
     def __str__(self) -> str:
-        where, got, wanted, todo = self.args
-        return f"{where}: found {got}; wanted {wanted}. {todo}"
+        where, got, wanted, todo = (str(part)[:_MOST_QUOTED] for part in self.args)
+        return printable(f"{where}: found {got}; wanted {wanted}. {todo}")
 
 
 class BudgetReached(PotstillError):

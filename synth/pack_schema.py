@@ -7,10 +7,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from synth.errors import WrongUse, did_you_mean
+from synth.errors import WrongUse, did_you_mean, printable
 from synth.export_schema import ExportSpec, Name, Strict
 from synth.records import Sampling
 
+
+def _line(value: Any) -> Any:
+    """A text on one line, once nothing in it acts on a terminal or hides."""
+    if not isinstance(value, str):
+        return value
+    if printable(value) != value:
+        raise ValueError(f"has signs that act or hide: {printable(value)[:200]}")
+    return " ".join(value.split())
+
+
+Line = Annotated[str, BeforeValidator(_line), Field(max_length=2000)]
 Dollars = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(,\d+(\.\d+)?){1,2}$")]
 Kind = Literal["text", "number", "list", "any"]
 _PYTHON: dict[str, tuple[type, ...]] = {
@@ -109,8 +120,8 @@ class PackSpec(Strict):
 
     name: Name
     version: int
-    about: str
-    paper: str = ""
+    about: Line
+    paper: Line = ""
     inputs: dict[Name, Annotated[InputSpec, BeforeValidator(_input)]]
     prices: dict[str, Dollars] = Field(default_factory=dict)
     constants: dict[Name, Any] = Field(default_factory=dict)
@@ -121,25 +132,59 @@ class PackSpec(Strict):
 
 
 def apply_overrides(raw: dict[str, Any], overrides: Mapping[str, Any], where: str) -> None:
-    """Writes `step.key[.key] = value` into a pack as read, before it is validated.
+    """Writes `step.key[.key] = value` into a pack as read, before it is validated; `step.filters.NAME.key` reaches one filter.
 
     Raises:
         WrongUse: a step or block that the pack does not have.
     """
-    steps = {s.get("name"): s for s in raw.get("steps", []) if isinstance(s, dict)}
-    blocks: dict[Any, Any] = {
-        **{k: raw.setdefault(k, {}) for k in ("constants", "exports")},
-        **({"retrieve": raw["retrieve"]} if "retrieve" in raw else {}),
-        **steps,
-    }
+    listed = raw.get("steps")
+    steps = {str(s.get("name")): s for s in listed if isinstance(s, dict)} if isinstance(listed, list) else {}
+    blocks: dict[str, Any] = {key: raw[key] for key in ("constants", "exports", "retrieve") if key in raw}
     for path, value in overrides.items():
         head, *rest = path.split(".")
-        if head not in blocks or not rest:
-            raise WrongUse(f"--set {path}", f"{head!r}", f"STEP.key of pack {where}", did_you_mean(head, map(str, blocks)))
-        spot = blocks[head]
+        if head in ("constants", "exports") and head not in steps:
+            blocks.setdefault(head, raw.setdefault(head, {}))
+        found = {**blocks, **steps}
+        if head not in found or not rest:
+            raise WrongUse(f"--set {path}", f"{head!r}", f"STEP.key of pack {where}", did_you_mean(head, found))
+        spot = found[head]
         for key in rest[:-1]:
-            spot = spot.setdefault(key, {})
-        spot[rest[-1]] = value
+            spot = _inside(spot, key, f"--set {path}")
+        _set(spot, rest[-1], value, f"--set {path}")
+
+
+def _inside(spot: Any, key: str, where: str) -> Any:
+    """What stands under a key of a mapping, or under the number or the name of a part in a list."""
+    if isinstance(spot, list):
+        return spot[_place(spot, key, where)]
+    if not isinstance(spot, dict):
+        raise WrongUse(where, f"{type(spot).__name__} before {key!r}", "a mapping or a list of parts", "Set the whole key.")
+    found = spot.setdefault(key, {})
+    if isinstance(found, str) and key in ("filters", "parser"):
+        found = spot[key] = [found]
+    return found
+
+
+def _set(spot: Any, key: str, value: Any, where: str) -> None:
+    if isinstance(spot, list):
+        spot[_place(spot, key, where)] = value
+    elif isinstance(spot, dict):
+        spot[key] = value
+    else:
+        raise WrongUse(where, f"{type(spot).__name__} before {key!r}", "a mapping or a list of parts", "Set the whole key.")
+
+
+def _place(parts: list[Any], key: str, where: str) -> int:
+    """The place of a part in a list, by its number or its name; a part that is only named can then be given parameters."""
+    for place, part in enumerate(parts):
+        if isinstance(part, str):
+            parts[place] = {"name": part}
+    known = [str(part.get("name")) if isinstance(part, dict) else "" for part in parts]
+    if key.isdecimal() and int(key) < len(parts):
+        return int(key)
+    if key not in known:
+        raise WrongUse(where, repr(key), "the name or the number of one of them", did_you_mean(key, known))
+    return known.index(key)
 
 
 def set_draws(raw_steps: list[StepSpec], draws: int) -> dict[str, Any]:

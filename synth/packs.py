@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +13,19 @@ from typing import Any
 
 import pydantic
 
-from synth import registry
-from synth.errors import WrongUse, did_you_mean
+from synth import pack_files, registry, rights
+from synth.errors import WrongUse, did_you_mean, printable
+from synth.pack_files import read_text_inside
 from synth.pack_schema import PackSpec, StepSpec, apply_overrides
 from synth.parsers.base import Parser
 from synth.records import Row
 from synth.step import Step
-from synth.strict_yaml import line_of, read_text, read_yaml
+from synth.strict_yaml import line_of, parse_yaml
 from synth.templates import Template, Templates
 
+# What a row has of its own: a step that wrote one of these would say who or what the row is.
+RESERVED = ("id", "meta", "reply", "reason", "detail")
+MOST_NAME = 128
 RENDERED = ("reply", "prompt", "completion", "meta", "id", "reason", "detail")
 
 
@@ -38,13 +42,19 @@ def pack_names() -> list[str]:
 
 @dataclass(frozen=True)
 class Pack:
-    """A checked pack. `hash` names its content (files and overrides)."""
+    """A checked pack. `hash` names its content (files and overrides); `file_named`: the user named `retrieve.file`."""
 
     spec: PackSpec
     folder: Path
     steps: tuple[Step, ...]
     exports: Mapping[str, Mapping[str, Mapping[str, Template]]]
     hash: str
+    file_named: bool = False
+
+    @property
+    def shelf_folder(self) -> Path | None:
+        """The folder that `retrieve.file` stands in; None where the user named the file."""
+        return None if self.file_named else self.folder
 
     @property
     def name(self) -> str:
@@ -72,16 +82,39 @@ class Pack:
             WrongUse: with file, line, what was found, what was wanted, what to do.
         """
         folder = _folder(name)
-        raw, lines = read_yaml(folder / "pack.yaml")
+        path = folder / "pack.yaml"
+        raw, lines = parse_yaml(read_text_inside(folder, "pack.yaml"), path)
+        rights.check(raw, lambda *at: f"{path}:{line_of(lines, at)}", pack_names())
         apply_overrides(raw, overrides or {}, str(name))
         try:
             spec = PackSpec.model_validate(raw)
         except pydantic.ValidationError as error:
-            raise _spell(error, folder / "pack.yaml", lines) from error
+            raise _spell(error, path, lines) from error
         builder = _Builder(folder, spec, lines)
         steps = tuple(builder.step(i, s) for i, s in enumerate(spec.steps))
+        hashed = pack_files.digest(folder, repr(sorted((overrides or {}).items())).encode())
+        named = "retrieve.file" in (overrides or {})
         builder.retrieved(steps)
-        return cls(spec, folder, steps, builder.exports(whole=not overrides), _hash(folder, overrides or {}))
+        return cls(spec, folder, steps, builder.exports(whole=not overrides), hashed, named)
+
+    def cases(self) -> list[dict[str, Any]]:
+        """The cases of cases.yaml, each with `about`, `inputs` and `replies`; none where the pack has no such file.
+
+        Raises:
+            WrongUse: no regular file inside the pack, or cases of another shape.
+        """
+        path = self.folder / "cases.yaml"
+        if not os.path.lexists(path):
+            return []
+        found = parse_yaml(read_text_inside(self.folder, "cases.yaml"), path)[0].get("cases")
+        listed = found if isinstance(found, list) else []
+        for case in listed:
+            replies = case.get("replies", []) if isinstance(case, dict) else None
+            sound = isinstance(replies, list) and all(isinstance(said, dict) and "text" in said for said in replies)
+            if not sound or not isinstance(case.get("inputs"), dict):
+                wanted = "cases with `about`, `inputs` and `replies`, each reply with `text`"
+                raise WrongUse(str(path), repr(case)[:200], wanted, "See `cases.yaml` of the pack cot.")
+        return [{"about": "", "replies": [], **case} for case in listed]
 
     def values(self, row: Row) -> dict[str, Any]:
         """What templates see of a seed: every declared input (None where optional and absent), constants, examples."""
@@ -172,10 +205,22 @@ class _Builder:
             retrieves=retrieves,
             until=self.check(self.templates.compile(spec.until, self.where("steps", index, "until")), extra) if spec.until else None,
         )
-        self.known.update(step.produces())
+        self.known.update(self.fields(index, step))
         for part in step.filters:
             self.used.update(part.needs())
         return step
+
+    def fields(self, index: int, step: Step) -> dict[str, Any]:
+        """What a step adds to a row, once its names are free and can be seen for what they are."""
+        found = step.produces()
+        for name in found:
+            visible = printable(name) == name and not {"\n", "\t"} & {*name} and 0 < len(name) <= MOST_NAME
+            if name in RESERVED or not visible:
+                todo = "Give the field another name."
+                raise WrongUse(
+                    self.where("steps", index, "parser"), f"field {name!r}"[:200], "a visible name that no row has by itself", todo
+                )
+        return found
 
     def retrieved(self, steps: tuple[Step, ...]) -> None:
         """Raises WrongUse where rows are to be looked up before a step that the pack does not have."""
@@ -210,9 +255,9 @@ class _Builder:
     def file(self, name: str, extra: set[str], *, needed: bool = False) -> Template | None:
         """A template of the folder, its variables checked; None where it is optional and absent."""
         path = self.folder / name
-        if not path.exists() and not needed:
+        if not needed and not os.path.lexists(path):
             return None
-        return self.check(self.templates.compile(read_text(path), str(path)), extra)
+        return self.check(self.templates.compile(read_text_inside(self.folder, name), str(path)), extra)
 
     def check(self, template: Template, extra: set[str]) -> Template:
         """The template, once every variable in it is declared."""
@@ -251,18 +296,17 @@ class _Builder:
 
 
 def _folder(name: str | Path) -> Path:
+    """A bare name is a built-in pack's, whatever folders lie around; a folder of that name is `./NAME`."""
     path = Path(name)
+    bare = isinstance(name, str) and path.name == name
+    if bare and name in pack_names():
+        return built_in() / name
     if (path / "pack.yaml").is_file():
         return path
-    shipped = built_in() / str(name)
     if str(name) in pack_names():
-        return shipped
-    raise WrongUse(
-        f"pack {str(name)!r}",
-        "no such pack",
-        "a built-in name or a folder with pack.yaml",
-        did_you_mean(str(name), pack_names()),
-    )
+        return built_in() / str(name)
+    wanted = "a built-in name or a folder with pack.yaml"
+    raise WrongUse(f"pack {str(name)!r}", "no such pack", wanted, did_you_mean(str(name), pack_names()))
 
 
 def _spell(error: pydantic.ValidationError, path: Path, lines: dict[tuple[Any, ...], int]) -> WrongUse:
@@ -275,12 +319,3 @@ def _spell(error: pydantic.ValidationError, path: Path, lines: dict[tuple[Any, .
         model = StepSpec if at[0] == "steps" and len(at) == 3 else PackSpec
         return WrongUse(where, f"key {spot}", "a key that packs have", did_you_mean(str(at[-1]), model.model_fields))
     return WrongUse(where, f"{spot} = {first.get('input')!r}"[:200], str(first["msg"]), "Correct that line.")
-
-
-def _hash(folder: Path, overrides: Mapping[str, Any]) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    digest.update(repr(sorted(overrides.items())).encode())
-    return digest.hexdigest()[:16]

@@ -90,7 +90,7 @@ class Prepared:
 
     def price(self, name: str) -> Price | None:
         """Dollars a token of a teacher; None where unknown and no budget needs it."""
-        price = price_of(name, self.config.price, own=self.pack.spec.prices, batch=self.config.batch)
+        price = price_of(name, self.config.price, batch=self.config.batch)
         if price is None and self.config.budget is not None:
             todo = "Give --price IN,OUT in dollars per million tokens."
             raise WrongUse("--budget", f"no known price for {name}", "a price, to keep the cap", todo)
@@ -100,6 +100,16 @@ class Prepared:
                     todo = f"Add --set {step.name}.sampling.max_tokens=N."
                     raise WrongUse("--budget", f"step {step.name} without max_tokens", "a bound for each reply", todo)
         return price
+
+
+def price_notes(prepared: Prepared) -> list[str]:
+    """What a pack says of prices, which nobody counts: a stranger's word is a reason to look, no price."""
+    own = prepared.pack.spec.prices
+    said = {name: own[name] for name in prepared.teachers().values() if name in own}
+    return [
+        f"pack {prepared.pack.name} says that {name} costs {price}; that is not counted: --price and the price table are"
+        for name, price in said.items()
+    ]
 
 
 def prepare(pack: str | Path, seeds: str | Path | Iterable[Row], output: Path, config: RunConfig) -> Prepared:
@@ -117,7 +127,7 @@ def prepare(pack: str | Path, seeds: str | Path | Iterable[Row], output: Path, c
         got = ", ".join(config.teachers.values())
         raise WrongUse("--batch", f"teachers {got}", "a teacher openai/MODEL", "Only OpenAI-compatible endpoints take batches here.")
     _check_corpus(loaded, config)
-    shelf = Shelf(loaded.spec.retrieve, loaded.folder) if loaded.spec.retrieve else None
+    shelf = Shelf(loaded.spec.retrieve, loaded.shelf_folder) if loaded.spec.retrieve else None
     prepared = Prepared(loaded, stream, scan, output, config, shelf)
     for name in prepared.teachers().values():
         prepared.price(name)

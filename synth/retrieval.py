@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synth.errors import WrongUse, did_you_mean
+from synth.pack_files import read_inside
 from synth.records import Row
 from synth.search import Index, open_index
 from synth.seeds import read_rows
@@ -16,19 +17,36 @@ if TYPE_CHECKING:
     from synth.pack_schema import RetrieveSpec
 
 
+def _own_file(folder: Path, name: str) -> Path:
+    """The sample of rows that a pack brings, once it is known to be a regular file of it.
+
+    Raises:
+        WrongUse: it leads out of the pack, is no regular file or is missing.
+    """
+    try:
+        read_inside(folder, name)
+    except WrongUse as error:
+        where, got, wanted, _ = error.args
+        raise WrongUse(f"retrieve.file: {where}", got, wanted, "Name a file of yours: --set retrieve.file=FILE.") from error
+    return folder / name
+
+
 class Shelf:
     """The rows that a pack retrieves from.
 
+    Args:
+        spec: what is looked up, and where.
+        folder: the pack's, where the pack itself names the file; None where the user does, who may name any.
+
     Raises:
-        WrongUse: no file, or rows without the field.
+        WrongUse: no file, a file of the pack that leads out of its folder, or rows without the field.
     """
 
-    def __init__(self, spec: RetrieveSpec, folder: Path) -> None:
+    def __init__(self, spec: RetrieveSpec, folder: Path | None) -> None:
         self.spec = spec
         if not spec.file:
             raise WrongUse("retrieve.file", "none", "a file to retrieve from", "Give it: --set retrieve.file=FILE.")
-        beside = folder / spec.file  # a pack may bring a sample of its own
-        self.rows = list(read_rows(beside if beside.is_file() else spec.file))
+        self.rows = list(read_rows(spec.file if folder is None else _own_file(folder, spec.file)))
         for place, row in enumerate(self.rows, 1):
             if not isinstance(row.get(spec.field), str):
                 raise WrongUse(

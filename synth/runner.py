@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import platform
-import shutil
 import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +14,7 @@ from math import ceil, inf
 from pathlib import Path
 from typing import Any
 
+from synth import pack_files
 from synth.calls.door import Stats
 from synth.calls.journal import Journal
 from synth.datasets._card import make_card
@@ -142,8 +142,7 @@ class _Live:
         """The pack as it was, so that exports stay possible when it has moved on."""
         target = self.p.output / "pack"
         if target.resolve() != self.pack.folder.resolve():
-            shutil.rmtree(target, ignore_errors=True)
-            shutil.copytree(self.pack.folder, target)
+            pack_files.copy(self.pack.folder, target)
 
     def _wanted(self) -> float:
         """Seeds to hold in flight: all that fit, or as many as the rows that are missing should take."""

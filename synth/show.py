@@ -16,7 +16,6 @@ from synth.packs import Pack
 from synth.retrieval import Shelf
 from synth.seeds import read_rows, write_jsonl
 from synth.step import Step
-from synth.strict_yaml import read_yaml
 from synth.teachers.base import load_reply, read_chat
 
 
@@ -56,7 +55,7 @@ def render_first(name: str, source: str, overrides: Mapping[str, Any]) -> str:
     pack, seeds, _ = check(name, source, RunConfig(teachers={}, limit=1, overrides=overrides))
     seed = next(iter(seeds))
     spec, step = pack.spec.retrieve, pack.steps[0]
-    near = {spec.into: Shelf(spec, pack.folder).near(seed.fields)} if spec and step.retrieves else {}
+    near = {spec.into: Shelf(spec, pack.shelf_folder).near(seed.fields)} if spec and step.retrieves else {}
     values = step.first_of(pack.values({**seed.fields, **near}))
     request = step.request(values, model="MODEL", family="openai", seed_id=seed.id)
     return "\n".join(f"--- {m['role']} ---\n{m['content']}" for m in request.messages)
@@ -69,11 +68,8 @@ def check_cases(name: str, overrides: Mapping[str, Any]) -> tuple[int, int]:
         WrongUse: a case that does not, or cases of which no reply fails to be read.
     """
     pack = Pack.load(name, overrides)
-    path = pack.folder / "cases.yaml"
-    if not path.is_file():
-        return 0, 0
-    cases = read_yaml(path)[0].get("cases", [])
-    replies = [_reply(pack, case, reply, path) for case in cases for reply in case.get("replies", [])]
+    path, cases = pack.folder / "cases.yaml", pack.cases()
+    replies = [_reply(pack, case, reply, path) for case in cases for reply in case["replies"]]
     for case in cases:
         _rendering(pack, case, path)
     if replies and all(replies):
@@ -88,7 +84,7 @@ def _rehearse(pack: Pack, case: Mapping[str, Any], path: Path) -> None:
     """Walks a case through all steps, answered by the replies that the pack records; its exits must be those that it declares."""
     from synth.runner import run  # noqa: PLC0415 - only for cases that say how they end
 
-    teachers = dict.fromkeys(pack.roles, f"rehearsed/{pack.folder}")
+    teachers = dict.fromkeys(pack.roles, f"rehearsed/{pack.folder.absolute()}")
     with tempfile.TemporaryDirectory() as folder:
         counts = run(pack.folder, [case["inputs"]], teacher=teachers, output=folder, overrides=case.get("set", {})).counts
     found = {kind: n for kind, n in {"kept": counts["kept"], **counts["dropped"], **counts["failed"]}.items() if n}

@@ -10,10 +10,11 @@ import yaml
 from synth.errors import WrongUse
 
 MOST_BYTES = 256 * 1024
+_MERGE = "tag:yaml.org,2002:merge"
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses doubled keys and anchors."""
+    """SafeLoader that refuses doubled keys, anchors and merged mappings."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -24,6 +25,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen: dict[Any, int] = {}
         for key_node, _ in node.value:
+            if key_node.tag == _MERGE:
+                raise yaml.constructor.ConstructorError(None, None, "a merge (<<)", key_node.start_mark)
             key = self.construct_object(key_node, deep=True)
             if key in seen:
                 problem = f"key {key!r} twice (first on line {seen[key]})"
@@ -38,7 +41,15 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[tuple[Any, ...], int]]:
     Raises:
         WrongUse: missing, too large (256 KiB), not UTF-8, not YAML, not a mapping, a doubled key or an alias.
     """
-    text = read_text(path)
+    return parse_yaml(read_text(path), path)
+
+
+def parse_yaml(text: str, path: Path) -> tuple[dict[str, Any], dict[tuple[Any, ...], int]]:
+    """The same of a text that was read from `path`.
+
+    Raises:
+        WrongUse: not YAML, not a mapping, a doubled key or an alias.
+    """
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -56,7 +67,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[tuple[Any, ...], int]]:
 
 
 def read_text(path: Path) -> str:
-    """A text file of at most 256 KiB, links not followed out of their folder."""
+    """A text file of the user's, of at most 256 KiB."""
     try:
         if path.stat().st_size > MOST_BYTES:
             raise WrongUse(str(path), f"{path.stat().st_size} bytes", f"at most {MOST_BYTES}", "Split the file.")

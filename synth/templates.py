@@ -15,7 +15,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from synth.errors import WrongUse
-from synth.strict_yaml import read_text
+from synth.pack_files import read_text_inside
 
 # A prompt beyond this is a runaway loop: 2 MiB is some 500,000 tokens.
 MOST_CHARS = 2 * 1024 * 1024
@@ -83,16 +83,16 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 
 class _FolderLoader(BaseLoader):
-    """Templates of one folder; `..`, absolute paths and links that lead out of it do not exist."""
+    """Templates of one folder; `..`, absolute paths and links do not exist."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder.resolve()
+        self.folder = folder
 
     def get_source(self, environment: Any, template: str) -> tuple[str, str, Callable[[], bool]]:  # noqa: ARG002
-        path = (self.folder / template).resolve()
-        if not path.is_relative_to(self.folder) or not path.is_file():
-            raise TemplateNotFound(template)
-        return read_text(path), str(path), lambda: True
+        try:
+            return read_text_inside(self.folder, template), str(self.folder / template), lambda: True
+        except WrongUse as error:
+            raise TemplateNotFound(template) from error
 
 
 class Templates:

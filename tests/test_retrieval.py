@@ -17,7 +17,7 @@ def shelf(tmp_path, **more):
     path = write(
         tmp_path / "rows.jsonl", [{"q": "red pens of Ann", "a": "3"}, {"q": "blue sky", "a": "x"}, {"q": "red sky at night", "a": "y"}]
     )
-    return Shelf(RetrieveSpec(file=str(path), query="question", field="q", **more), tmp_path)
+    return Shelf(RetrieveSpec(file=str(path), query="question", field="q", **more), None)
 
 
 def test_the_nearest_come_first_and_the_seed_itself_never(tmp_path):

@@ -137,9 +137,9 @@ class AskingFilter(Filter):
         doors: dict[str, Any] = {}
         for role in self.roles():
             teacher = open_teacher(role, Settings(api_base=self.api_base))
-            price = FREE if self.budget is None else price_of(role, own=self.loaded.spec.prices)
+            price = FREE if self.budget is None else price_of(role)
             if price is None:
-                todo = "Leave the budget out, or copy the pack's folder and add `prices: {MODEL: IN,OUT}` to it."
+                todo = "Leave the budget out, or ask a model of the price table."
                 raise WrongUse(f"{self.name}:budget={self.budget}", f"no price of {role}", "a price", todo)
             doors[role] = Door(teacher, journal, gate=Gate(self.concurrency), budget=budget, price=price)
         return Doors(doors, journal)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from synth.errors import TeacherRefused, WrongUse
 from synth.packs import Pack
 from synth.records import Request
-from synth.strict_yaml import read_yaml
 from synth.teachers.base import Reply, Settings, Teacher, chat_reply
 
 
@@ -28,11 +26,10 @@ class Rehearsed(Teacher):
     def __init__(self, model: str, settings: Settings) -> None:  # noqa: ARG002
         self.model = Path(model).name
         pack = Pack.load(model)
-        path = pack.folder / "cases.yaml"
-        if not path.is_file():
+        self._cases = pack.cases()
+        if not self._cases:
             raise WrongUse(f"--teacher rehearsed/{model}", "a pack without cases.yaml", "one with recorded replies", "Record some.")
         self._first = pack.steps[0].name
-        self._cases: list[dict[str, Any]] = read_yaml(path)[0].get("cases", [])
 
     async def ask(self, request: Request) -> Reply:
         """The next recorded reply.

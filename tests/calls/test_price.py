@@ -11,6 +11,7 @@ import synth
 from synth.calls.price import Price, price_of
 from synth.errors import WrongUse
 from synth.packs import Pack, built_in
+from synth.prepare import RunConfig, prepare, price_notes
 from synth.records import Completion
 from tests.conftest import chat, serving
 
@@ -40,17 +41,23 @@ def test_a_batch_costs_what_the_table_says_or_half():
     assert (half.input, half.output) == pytest.approx((full.input / 2, full.output / 2))
 
 
-def test_a_pack_brings_prices_and_the_ledger_counts_cached_tokens(tmp_path):
+def test_a_packs_price_is_a_word_and_the_ledger_counts_cached_tokens(tmp_path):
     pack = shutil.copytree(built_in() / "cot", tmp_path / "pack")
     text = (pack / "pack.yaml").read_text()
-    (pack / "pack.yaml").write_text(text + 'prices: {openai/mine: "10,20,1"}\n')
+    (pack / "pack.yaml").write_text(text + 'prices: {openai/mine: "0,0"}\n')
     usage = {"prompt_tokens": 1000, "completion_tokens": 50, "prompt_tokens_details": {"cached_tokens": 900}}
+    rows, options = [{"question": "a"}], {"teacher": "openai/mine", "output": tmp_path / "out", "budget": 1.0}
     with serving(lambda body, count: chat("so\n#### 4", usage=usage)) as server:
-        done = synth.run(pack, [{"question": "a"}], teacher="openai/mine", output=tmp_path / "out", api_base=server.url, budget=1.0)
+        with pytest.raises(WrongUse, match="no known price for openai/mine"):
+            synth.run(pack, rows, api_base=server.url, **options)
+        assert not server.bodies
+        done = synth.run(pack, rows, api_base=server.url, price="10,20,1", **options)
     cost = done.info["cost"]
     assert cost["cached_tokens"] == 900
     assert cost["usd"] == pytest.approx((100 * 10 + 900 * 1 + 50 * 20) / 1e6)
     assert json.loads((tmp_path / "out" / "run.json").read_text())["cost"] == cost
+    prepared = prepare(pack, rows, tmp_path / "new", RunConfig(teachers={"teacher": "openai/mine"}))
+    assert ["0,0" in note and "not counted" in note for note in price_notes(prepared)] == [True]
     (pack / "pack.yaml").write_text(text + "prices: {openai/mine: cheap}\n")
     with pytest.raises(WrongUse, match=r"pack\.yaml:"):
         Pack.load(pack)
