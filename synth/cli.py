@@ -100,6 +100,7 @@ def plan(pack: str, source: str, output: Path, **options: Any) -> None:
     metavar="DIR",
     help="The run's folder; the same again resumes.",
 )
+@click.option("--replace", is_flag=True, help="Replace the rows of another pack or of other inputs in DIR; replies stay.")
 @click.option("--budget", type=click.FloatRange(min=0), metavar="USD", help="Dollars at most, earlier runs into DIR included.")
 @click.option(
     "--timeout",
@@ -230,6 +231,7 @@ def calibrate(filter_: str, source: str, output: Path, plot: Path | None, **opti
 @click.option("--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A run folder; the same again resumes.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N items.")
 @click.option("--api-base", metavar="URL", help="Another OpenAI-compatible endpoint.")
+@click.option("--api-key-env", metavar="NAME", help="The environment variable that holds the key; OPENAI_API_KEY unless said.")
 @click.option("--budget", type=click.FloatRange(min=0), metavar="USD", help="Dollars at most.")
 @click.pass_context
 def probe(ctx: click.Context, /, source: str, **options: Any) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from synth.calls.admission import Gate
 from synth.calls.budget import Budget
 from synth.calls.door import Door, Doors, Stats
 from synth.calls.journal import Journal
-from synth.calls.price import FREE, Price
+from synth.calls.price import FREE
 from synth.prepare import Prepared, RunConfig
-from synth.teachers._batch_log import BatchLog
-from synth.teachers.base import Settings, open_teacher
+from synth.teachers._batch_log import BatchLog, Pending
+from synth.teachers.base import Settings, Teacher, open_teacher
 from synth.teachers.batch import MOST_REQUESTS, Batch
 
 
@@ -22,31 +24,55 @@ async def open_doors(prepared: Prepared, stats: Stats) -> Doors:
         WrongUse: a teacher cannot be opened, or another run holds the folder.
     """
     config, folder = prepared.config, prepared.output / "journal"
-    settings = Settings(
-        api_base=config.api_base, timeout=config.timeout, seed=config.seed or 0, batch=config.batch, folder=folder
-    )  # fmt: skip
-    prices = {role: prepared.price(name) or FREE for role, name in prepared.teachers().items()}
-    opened = {role: open_teacher(name, settings) for role, name in prepared.teachers().items()}
+    settings = {role: settings_of(prepared, role) for role in prepared.teachers()}
+    prices = {role: prepared.price(role) or FREE for role in settings}
+    opened = {role: open_teacher(name, settings[role]) for role, name in prepared.teachers().items()}
     others = [Journal(Path(other) / "journal", writable=False) for other in config.reuse]
     log = BatchLog(folder)
     journal = Journal(folder, under_way={key for batch in log.pending().values() for key in batch.keys})
     journal.others = others
     _tick_off(log, journal)
     budget = Budget(config.budget, journal.totals.usd)
+    gates = _gates(config, opened, settings)
     doors = {
-        role: Door(teacher, journal, gate=_gate(config, teacher), budget=budget, price=prices[role], stats=stats)
-        for role, teacher in opened.items()
+        role: Door(teacher, journal, gate=gates[role], budget=budget, price=prices[role], stats=stats) for role, teacher in opened.items()
     }
     found = Doors(doors, journal)
-    for teacher in opened.values():
+    owners = _owners(log, prepared.teachers())
+    for role, teacher in opened.items():
         if isinstance(teacher, Batch):
-            teacher.recover()
-    if log.pending() and not config.batch:
+            teacher.recover(owners.get(role, []))
+    if owners and not config.batch:
         try:
-            await _end_batches(found, settings, next(iter(prices.values())))
+            for role, batches in owners.items():
+                await _end_batches(found, prepared, role, batches)
         except BaseException:
             await found.close()
             raise
+    return found
+
+
+def settings_of(prepared: Prepared, role: str) -> Settings:
+    """How the teacher of a role is reached."""
+    config = prepared.config
+    return Settings(
+        **config.access.reach(role, prepared.teachers()[role]),
+        timeout=config.timeout,
+        seed=config.seed or 0,
+        batch=config.batch,
+        folder=prepared.output / "journal",
+        role=role,
+    )
+
+
+def _owners(log: BatchLog, teachers: Mapping[str, str]) -> dict[str, list[Pending]]:
+    """Role -> the batches under way that it collects: its own, and those of roles that are gone or were not noted."""
+    able = [role for role, name in teachers.items() if name.startswith("openai/")]
+    found: dict[str, list[Pending]] = {}
+    for batch in log.pending().values():
+        role = batch.role if batch.role in able else next(iter(able), None)
+        if role is not None:
+            found.setdefault(role, []).append(batch)
     return found
 
 
@@ -55,11 +81,22 @@ def width(config: RunConfig) -> int:
     return MOST_REQUESTS if config.batch else 2 * config.concurrency
 
 
-def _gate(config: RunConfig, teacher: object) -> Gate:
-    """Batches wait at the provider, not at the gate."""
-    if isinstance(teacher, Batch):
-        return Gate(MOST_REQUESTS, start=MOST_REQUESTS)
-    return Gate(config.concurrency, config.rpm, config.tpm)
+def _gates(config: RunConfig, opened: Mapping[str, Teacher], settings: Mapping[str, Settings]) -> dict[str, Gate]:
+    """Role -> gate. Roles that ask one model at one endpoint under the same limits share a gate: a limit is the endpoint's."""
+    shared: dict[Any, Gate] = {}
+    found = {}
+    for role, teacher in opened.items():
+        if isinstance(teacher, Batch):
+            # Batches wait at the provider, not at the gate.
+            found[role] = Gate(MOST_REQUESTS, start=MOST_REQUESTS)
+            continue
+        how = settings[role]
+        limits = config.limits(role)
+        same = (teacher.family, teacher.model, how.api_base, how.api_key_env, limits)
+        if same not in shared:
+            shared[same] = Gate(config.concurrency, *limits)
+        found[role] = shared[same]
+    return found
 
 
 def _tick_off(log: BatchLog, journal: Journal) -> None:
@@ -69,9 +106,9 @@ def _tick_off(log: BatchLog, journal: Journal) -> None:
             log.done(batch.name)
 
 
-async def _end_batches(doors: Doors, settings: Settings, price: Price) -> None:
+async def _end_batches(doors: Doors, prepared: Prepared, role: str, batches: Sequence[Pending]) -> None:
     """Batches that an earlier run left under way are ended, so that nothing in them is paid for a second time online."""
-    batch = Batch("", settings)
-    await batch.drain()
-    await doors.keep(batch, price)
+    batch = Batch("", settings_of(prepared, role))
+    await batch.drain(batches)
+    await doors.keep(batch, prepared.price(role, batch=True) or FREE)
     await batch.close()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import re
+from collections.abc import Callable, Iterable, Sequence
+from math import inf
+from typing import Any, TypeVar
 
 import click
 
 from synth.errors import WrongUse
+
+T = TypeVar("T")
 
 
 def sets(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, Any]:  # noqa: ARG001
@@ -24,15 +28,99 @@ def sets(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> d
         raise WrongUse("--set", f"a value that is no YAML ({error})", "STEP.key=value", "Quote the value.") from error
 
 
+# What stands before `=` where a value is for one role: a URL or a model's name has signs that no role has.
+_ROLE = re.compile(r"([A-Za-z_][\w.-]*)=")
+
+
+def _split_role(text: str) -> tuple[str, str]:
+    """(role, value) of [ROLE=]VALUE; the role is "" where none is named."""
+    named = _ROLE.match(text)
+    return (named[1], text[named.end() :]) if named else ("", text)
+
+
+def _collect(option: str, pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
+    """Role -> value.
+
+    Raises:
+        WrongUse: one role twice.
+    """
+    found: dict[str, T] = {}
+    for role, value in pairs:
+        if role in found:
+            got = f"two values for {f'role {role!r}' if role else 'all roles'}"
+            raise WrongUse(option, got, "one value for each role", f"Take one out, or name the role of each: {option} ROLE=...")
+        found[role] = value
+    return found
+
+
 def roles(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, str]:  # noqa: ARG001
     """Role -> teacher of [ROLE=]T."""
-    pairs = [value.partition("=") if "/" not in value.partition("=")[0] else ("", "", value) for value in values]
-    return {(role if equals else "teacher"): (name if equals else (name or role)) for role, equals, name in pairs}
+    return _collect("--teacher", ((role or "teacher", name) for role, name in map(_split_role, values)))
+
+
+def for_roles(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, str]:  # noqa: ARG001
+    """Role -> text of [ROLE=]TEXT."""
+    return _collect(f"--{(param.name or '').replace('_', '-')}", map(_split_role, values))
+
+
+def rates(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, float]:
+    """Role -> number above 0 of [ROLE=]N."""
+    found = for_roles(ctx, param, values)
+    try:
+        numbers = {role: float(text) for role, text in found.items()}
+    except ValueError:
+        numbers = {"": -1.0}
+    if not all(0 < number < inf for number in numbers.values()):
+        raise WrongUse(f"--{param.name}", ", ".join(values), "[ROLE=]N, a number above 0", f"For example --{param.name} critic=60.")
+    return numbers
+
+
+def headers(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, dict[str, str]]:  # noqa: ARG001
+    """Role -> {header: environment variable} of [ROLE:]NAME=ENVVAR."""
+    found: dict[str, dict[str, str]] = {}
+    for text in values:
+        head, equals, variable = text.partition("=")
+        role, colon, name = head.rpartition(":")
+        if not equals or not name or (colon and not role):
+            # The text itself may be a secret: it is not repeated.
+            todo = "Put the value into a variable and name it: --header X-Team=TEAM_VARIABLE."
+            raise WrongUse("--header", "another text", "[ROLE:]NAME=ENVVAR", todo)
+        if name in found.setdefault(role, {}):
+            raise WrongUse("--header", f"{name} twice", "each header once", "Take one out.")
+        found[role][name] = variable
+    return found
+
+
+def endpoint_options() -> list[Callable[[Callable[..., Any]], Callable[..., Any]]]:
+    """How teachers are reached."""
+    return [
+        click.option(
+            "--api-base",
+            multiple=True,
+            callback=for_roles,
+            metavar="[ROLE=]URL",
+            help="Another endpoint of OpenAI's protocol; with a role, the endpoint of any provider.",
+        ),
+        click.option(
+            "--api-key-env",
+            multiple=True,
+            callback=for_roles,
+            metavar="[ROLE=]NAME",
+            help="The environment variable that holds the key; OPENAI_API_KEY unless said.",
+        ),
+        click.option(
+            "--header",
+            multiple=True,
+            callback=headers,
+            metavar="[ROLE:]NAME=ENVVAR",
+            help="A header that a gateway wants; its value is read from the variable.",
+        ),
+    ]
 
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What `plan` and `run` share."""
-    options = [
+    options: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
         click.option(
             "--input",
             "source",
@@ -60,14 +148,20 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Change the pack for this run.",
         ),
         click.option("--id-column", default="id", show_default=True, help="Column with your own ids."),
-        click.option("--api-base", metavar="URL", help="Another OpenAI-compatible endpoint."),
-        click.option("--price", metavar="IN,OUT", help="Dollars per million tokens; IN,OUT,CACHED where cached input is cheaper."),
+        *endpoint_options(),
+        click.option(
+            "--price",
+            multiple=True,
+            callback=for_roles,
+            metavar="[ROLE=]IN,OUT",
+            help="Dollars per million tokens; IN,OUT,CACHED where cached input is cheaper.",
+        ),
         click.option("--concurrency", type=click.IntRange(1), default=64, show_default=True, help="Calls in flight at most."),
-        click.option("--rpm", type=click.FloatRange(min=0, min_open=True), help="Requests a minute at most."),
+        click.option("--rpm", multiple=True, callback=rates, metavar="[ROLE=]N", help="Requests a minute at most."),
         click.option("--reuse", multiple=True, metavar="DIR", help="Another run's folder, whose replies serve this one too."),
         click.option("--batch", is_flag=True, help="Ask OpenAI's Batch API: about half the price, up to a day of waiting."),
         click.option("--taint", multiple=True, metavar="NAME", help="What the teacher was trained on: it stands in every row."),
-        click.option("--tpm", type=click.FloatRange(min=0, min_open=True), help="Tokens a minute at most, in and out."),
+        click.option("--tpm", multiple=True, callback=rates, metavar="[ROLE=]N", help="Tokens a minute at most, in and out."),
     ]
     for option in reversed(options):
         command = option(command)

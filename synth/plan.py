@@ -9,10 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from synth.annotate import Prices, advise, describe, read_pilot
 from synth.calls.price import FREE, Price
+from synth.datasets._ownership import read_run
 from synth.errors import WrongUse
 from synth.filters._canaries import calls_of
 from synth.packs import Pack
@@ -40,6 +39,7 @@ class StepPlan:
     """
 
     name: str
+    role: str
     teacher: str
     calls: float
     sent: float
@@ -89,9 +89,9 @@ def make_plan(prepared: Prepared, count: Callable[[str], TokenCounter] = lambda 
         error = statistics.stdev(tokens) / len(tokens) ** 0.5 / mean if len(tokens) > 1 else 0.0
         steps.append(
             StepPlan(
-                name=step.name, teacher=teacher, calls=known["calls"] * prepared.scan.rows if known else calls, sent=mean,
+                name=step.name, role=step.role, teacher=teacher, calls=known["calls"] * prepared.scan.rows if known else calls, sent=mean,
                 error=2 * error + count(teacher).error, said=known.get("completion_tokens"), most=step.sampling.max_tokens,
-                price=prepared.price(teacher), sure=not (step.variables() & filled.keys()),
+                price=prepared.price(step.role), sure=not (step.variables() & filled.keys()),
             )
         )  # fmt: skip
         filled.update(_filler(step, known.get("completion_tokens") or step.sampling.max_tokens or REPLY_TOKENS))
@@ -157,13 +157,14 @@ def _measured(folders: list[Path]) -> dict[str, Mapping[str, float]]:
     """Per step, from the last of the runs that know it: calls a seed, mean tokens of a reply."""
     found: dict[str, Mapping[str, float]] = {}
     for folder in folders:
-        path = folder / "run.json"
-        if not path.is_file():
-            continue
-        info = orjson.loads(path.read_bytes())
-        seeds = max(1, info.get("seeds", 0))
-        for name, step in info.get("steps", {}).items():
-            found[name] = {"calls": step["calls"] / seeds, "completion_tokens": step["completion_tokens"] / max(1, step["calls"])}
+        info = read_run(folder)
+        try:
+            seeds = max(1, info.get("seeds", 0))
+            for name, step in info.get("steps", {}).items():
+                calls, tokens = step["calls"], step["completion_tokens"]
+                found[name] = {"calls": calls / seeds, "completion_tokens": tokens / max(1, calls)}
+        except (TypeError, KeyError, AttributeError):
+            continue  # a run.json that somebody changed measures nothing
     return found
 
 
@@ -199,10 +200,10 @@ def describe_choice(prepared: Prepared, *, annotate: float, pilot: str | None, b
 def _kept_share(folders: list[Path]) -> float:
     """Kept rows a seed in the last run that says so; 1 where none does."""
     share = 1.0
-    for path in (folder / "run.json" for folder in folders):
-        if path.is_file():
-            info = orjson.loads(path.read_bytes())
-            share = max(1e-6, info["counts"]["kept"] / max(1, info.get("seeds", 1)))
+    for info in map(read_run, folders):
+        counts, seeds = info.get("counts"), info.get("seeds")
+        if isinstance(counts, dict) and isinstance(counts.get("kept"), int) and isinstance(seeds, int):
+            share = max(1e-6, counts["kept"] / max(1, seeds))
     return share
 
 
@@ -230,10 +231,17 @@ def _money(plan: Plan) -> str:
 
 def _time(plan: Plan, prepared: Prepared) -> list[str]:
     """What the limits a minute leave as the shortest time."""
-    config = prepared.config
-    calls, tokens = sum(s.calls for s in plan.steps), sum(s.calls * (s.sent + (s.said or s.most or 0)) for s in plan.steps)
-    ways = [(config.rpm, calls, "requests"), (config.tpm, tokens, "tokens")]
-    return [f"  time: at least {_clock(60 * amount / limit)} at {limit:g} {what} a minute" for limit, amount, what in ways if limit]
+    lines = []
+    for role in sorted({step.role for step in plan.steps}):
+        steps = [step for step in plan.steps if step.role == role]
+        calls = sum(step.calls for step in steps)
+        tokens = sum(step.calls * (step.sent + (step.said or step.most or 0)) for step in steps)
+        rpm, tpm = prepared.config.limits(role)
+        whose = f", {role}" if len(plan.steps) > len(steps) else ""
+        for limit, amount, what in ((rpm, calls, "requests"), (tpm, tokens, "tokens")):
+            if limit:
+                lines.append(f"  time{whose}: at least {_clock(60 * amount / limit)} at {limit:g} {what} a minute")
+    return lines
 
 
 def _clock(seconds: float) -> str:

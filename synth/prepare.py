@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from synth.calls.door import Stats
-from synth.calls.price import Price, price_of
+from synth.calls.price import Price, price_of, require_bound
+from synth.datasets._ownership import check_output
 from synth.errors import WrongUse
 from synth.pack_schema import set_draws
 from synth.packs import Pack
@@ -16,6 +18,7 @@ from synth.pipeline import Tally
 from synth.records import Row
 from synth.retrieval import Shelf
 from synth.seeds import Scan, Seeds
+from synth.teachers._access import Access, by_role, check_known_role, for_role
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,16 +30,20 @@ class RunConfig:
         draws: completions per sample, at the step that draws several (else the last); None leaves the pack's.
         seed: sampling seed; draw k asks with seed + k.
         concurrency: calls in flight at most; the gate starts lower and grows while it is used.
-        rpm: requests a minute at most.
-        tpm: tokens a minute at most, in and out.
+        rpm: requests a minute at most; alone for every teacher, or by role.
+        tpm: tokens a minute at most, in and out; alone for every teacher, or by role.
+        api_base: another endpoint's URL. Alone it is for teachers `openai/MODEL`; by role it serves any provider.
+        api_key_env: the environment variable that holds the key, alone or by role in the same sense.
+        header: role -> {header name: environment variable that holds its value}; the role "" stands for all `openai/MODEL`.
         target: exactly so many kept rows: seeds are walked until they are there, then drawn from again.
         max_draws: completions per sample at most, where a target asks for more.
         budget: dollars at most, earlier runs into the same folder included.
-        price: `IN,OUT[,CACHED]` dollars per million tokens; goes before the pack's prices and the price table.
+        price: `IN,OUT[,CACHED]` dollars per million tokens, alone or by role; goes before the price table.
         taint: what the teachers are known or feared to have been trained on, such as the names of evaluation files; it stands in
             every row and in the card, and comes along when the rows are seeds of another run.
         batch: ask OpenAI's Batch API: about half the price, up to a day of waiting.
         timeout: seconds for one request.
+        replace: a run of another pack or of other inputs may stand in the folder: its rows are replaced, its replies stay.
         reuse: folders of other runs, whose replies serve this one too.
         overrides: `step.key` -> value, written into the pack before it is checked.
     """
@@ -46,19 +53,31 @@ class RunConfig:
     draws: int | None = None
     seed: int | None = None
     concurrency: int = 64
-    rpm: float | None = None
-    tpm: float | None = None
+    rpm: float | Mapping[str, float] | None = None
+    tpm: float | Mapping[str, float] | None = None
     target: int | None = None
     max_draws: int = 64
     budget: float | None = None
-    price: str | None = None
+    price: str | Mapping[str, str] | None = None
     batch: bool = False
     taint: tuple[str, ...] = ()
     timeout: float = 120.0
-    api_base: str | None = None
+    api_base: str | Mapping[str, str] | None = None
+    api_key_env: str | Mapping[str, str] | None = None
+    header: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     id_column: str = "id"
+    replace: bool = False
     reuse: Sequence[str] = ()
     overrides: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def access(self) -> Access:
+        """How teachers are reached, by role."""
+        return Access(api_base=by_role(self.api_base), api_key_env=by_role(self.api_key_env), header=self.header)
+
+    def limits(self, role: str) -> tuple[float | None, float | None]:
+        """(requests, tokens) a minute at most for a role."""
+        return for_role(by_role(self.rpm), role), for_role(by_role(self.tpm), role)
 
 
 @dataclass
@@ -88,18 +107,38 @@ class Prepared:
             raise WrongUse("--teacher", f"none for the role {missing[0]!r}", "one teacher per role of the pack", todo)
         return {**direct, **self.config.teachers}
 
-    def price(self, name: str) -> Price | None:
-        """Dollars a token of a teacher; None where unknown and no budget needs it."""
-        price = price_of(name, self.config.price, batch=self.config.batch)
+    def price(self, role: str, *, batch: bool | None = None) -> Price | None:
+        """Dollars of a role's tokens; None where unknown and no budget needs them.
+
+        Raises:
+            WrongUse: a budget, and nobody says what the teacher costs. A pack's own figures are a stranger's: they set no price.
+        """
+        name = self.teachers()[role]
+        by_batch = self.config.batch if batch is None else batch
+        price = price_of(name, for_role(by_role(self.config.price), role), batch=by_batch)
         if price is None and self.config.budget is not None:
-            todo = "Give --price IN,OUT in dollars per million tokens."
+            said = self.pack.spec.prices.get(name)
+            hint = f" The pack says {said}: check it." if said else ""
+            todo = f"Give --price {role}=IN,OUT in dollars per million tokens.{hint}"
             raise WrongUse("--budget", f"no known price for {name}", "a price, to keep the cap", todo)
-        if self.config.budget is not None:
-            for step in self.pack.steps:
-                if step.sampling.max_tokens is None:
-                    todo = f"Add --set {step.name}.sampling.max_tokens=N."
-                    raise WrongUse("--budget", f"step {step.name} without max_tokens", "a bound for each reply", todo)
         return price
+
+    def check_bounds(self) -> None:
+        """Every question of the pack and of its filters' packs has a bound, where a budget must hold.
+
+        Raises:
+            WrongUse: the first question of which nobody can say what it costs at most.
+        """
+        if self.config.budget is None:
+            return
+        for step in self.pack.steps:
+            todo = f"Add --set {step.name}.sampling.max_tokens=N."
+            require_bound(step.sampling.body(), f"step {step.name}", todo)
+            for part in step.filters:
+                for question, pack, _ in part.questions(1):
+                    where = f"filter {part.name} of step {step.name}, pack {pack.name}, step {question.name}"
+                    todo = f"Copy the pack, add max_tokens to its sampling, and name it: --set {step.name}.filters=..."
+                    require_bound(question.sampling.body(), where, todo)
 
 
 def price_notes(prepared: Prepared) -> list[str]:
@@ -119,8 +158,7 @@ def prepare(pack: str | Path, seeds: str | Path | Iterable[Row], output: Path, c
         WrongUse: the first thing that is wrong.
     """
     loaded, stream, scan = check(pack, seeds, config)
-    if output.is_file():
-        raise WrongUse(str(output), "a file", "a folder to write the run into", "Give another --output.")
+    check_output(output, loaded.spec.name, loaded.folder, stream.where, stream, replace=config.replace)
     for role in config.teachers.keys() - loaded.roles:
         raise WrongUse("--teacher", f"role {role!r}", f"a role of pack {loaded.name}", f"It has: {', '.join(sorted(loaded.roles))}.")
     if config.batch and not any(name.startswith("openai/") for name in config.teachers.values()):
@@ -129,8 +167,14 @@ def prepare(pack: str | Path, seeds: str | Path | Iterable[Row], output: Path, c
     _check_corpus(loaded, config)
     shelf = Shelf(loaded.spec.retrieve, loaded.shelf_folder) if loaded.spec.retrieve else None
     prepared = Prepared(loaded, stream, scan, output, config, shelf)
-    for name in prepared.teachers().values():
-        prepared.price(name)
+    teachers = prepared.teachers()
+    config.access.check(teachers)
+    for option, values in (("--rpm", config.rpm), ("--tpm", config.tpm), ("--price", config.price)):
+        for role in by_role(values):
+            check_known_role(option, role, teachers)
+    for role in teachers:
+        prepared.price(role)
+    prepared.check_bounds()
     return prepared
 
 

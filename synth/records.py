@@ -121,6 +121,7 @@ class Completion(NamedTuple):
     reasoning: str = ""
     refusal: str = ""
     logprobs: Any = None
+    cache_write_tokens: int = 0
 
 
 class Verdict(NamedTuple):

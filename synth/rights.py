@@ -129,6 +129,8 @@ GUARDED: Mapping[str, tuple[Callable[[Any, Any], bool], str]] = {
     "schema": (_schema, "a schema without outer references, or a column"),
     "journal": (_same, "a folder that the user names"),
     "api_base": (_same, "an endpoint that the user names"),
+    "api_key_env": (_same, "a key that the user names"),
+    "price": (_same, "a price that the user names"),
     "budget": (_same, "dollars that the user names"),
     "promise": (_same, "a promise that `synth calibrate` gave to this user"),
 }

@@ -8,6 +8,7 @@ import platform
 import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
 from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from math import ceil, inf
@@ -20,6 +21,7 @@ from synth.calls.journal import Journal
 from synth.datasets._card import make_card
 from synth.datasets._columns import Columns
 from synth.datasets._folder import Publisher
+from synth.datasets._ownership import FORMAT, make_folder, note
 from synth.errors import PotstillError
 from synth.filters._canaries import try_critics
 from synth.filters._promise import promises_of
@@ -122,9 +124,11 @@ class _Live:
     async def go(self) -> Run:
         """The whole life of a run."""
         self._plan = make_plan(self.p)
+        make_folder(self.p.output)
         doors = await open_doors(self.p, self.stats)
         try:
             self._copy_pack()
+            note(self.p.output, self.pack.spec.name, self.p.seeds.where, self.p.seeds)
             columns = Columns(self.p.scan, self.p.seeds.rename, self._produced, rendered=bool(self._templates))
             self.publisher = Publisher(self.p.output, columns)
             window = Window(Walker(self.pack, doors, self.config.taint, self.p.shelf).walk, self._leave, width=width(self.config))
@@ -202,28 +206,14 @@ class _Live:
     def _info(self, journal: Journal, stop: Any) -> dict[str, Any]:
         """run.json."""
         spec, totals, config = self.pack.spec, journal.totals, self.config
-        priced = all(self.p.price(name) is not None for name in self.p.teachers().values())
-        names = (
-            "limit",
-            "draws",
-            "seed",
-            "concurrency",
-            "rpm",
-            "tpm",
-            "target",
-            "budget",
-            "price",
-            "timeout",
-            "api_base",
-            "batch",
-            "taint",
-        )
+        priced = all(self.p.price(role) is not None for role in self.p.teachers())
         return {
+            "format": FORMAT,
             "pack": {"name": spec.name, "version": spec.version, "hash": self.pack.hash, "about": spec.about, "paper": spec.paper},
             "versions": {"potstill": _version("potstill"), "python": platform.python_version()},
             "settings": {
-                "input": self.p.seeds.where, "rows": self.p.scan.rows, "teachers": dict(config.teachers), "set": dict(config.overrides),
-                **{name: getattr(config, name) for name in names},
+                "input": self.p.seeds.where, "rows": self.p.scan.rows, "set": dict(config.overrides),
+                **{item.name: getattr(config, item.name) for item in fields(config) if item.name != "overrides"},
             },
             "complete": stop is None,
             "stopped": str(stop) if stop else None,

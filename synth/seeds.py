@@ -7,14 +7,16 @@ FILE is .jsonl, .json, .csv or .parquet, `-` for standard input, a run folder, o
 from __future__ import annotations
 
 import csv
+import io
 import json
+import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -22,6 +24,8 @@ from synth.errors import WrongUse
 from synth.records import Row, Seed, seed_id
 
 Check = Callable[[Row, str], None]
+# Bytes that are read at once.
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -101,8 +105,8 @@ def _reader(source: str | Path | Iterable[Row]) -> tuple[str, Callable[[], Itera
         rows = source if isinstance(source, list) else list(source)
         return "rows", lambda: ((f"row {n}", dict(row)) for n, row in enumerate(rows, 1))
     if str(source) == "-":
-        path = _spool()
-        return "standard input", lambda: _jsonl(path, "standard input")
+        spool = _Spool(sys.stdin.buffer)
+        return "standard input", lambda: _json_lines(spool.lines(), "standard input")
     path = Path(source)
     if path.is_dir() or path.suffix in _READERS:
         read = _READERS.get(path.suffix, _folder) if not path.is_dir() else _folder
@@ -116,23 +120,52 @@ def _reader(source: str | Path | Iterable[Row]) -> tuple[str, Callable[[], Itera
     return str(source), lambda: _hub(str(source))
 
 
-def _spool() -> Path:
-    """Standard input in a temporary file: it is read twice, once to check and once to run."""
-    with tempfile.NamedTemporaryFile(prefix="synth-stdin-", suffix=".jsonl", delete=False) as out:
-        shutil.copyfileobj(sys.stdin.buffer, out)
-    return Path(out.name)
+class _Spool:
+    """Standard input in a file without a name: it is read more than once, and nothing of it stays however the process ends."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._file = tempfile.TemporaryFile("w+b", prefix="synth-")  # noqa: SIM115 - it lives as long as its reader
+        shutil.copyfileobj(source, self._file)
+        self._file.flush()
+
+    def lines(self) -> Iterator[bytes]:
+        """Every line from the first; several readers do not disturb each other."""
+        with os.fdopen(os.dup(self._file.fileno()), "rb", buffering=0) as shared:
+            yield from io.BufferedReader(_At(shared.fileno()), _CHUNK)
+
+
+class _At(io.RawIOBase):
+    """Reads a file descriptor from its start, whatever others read of it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._place = descriptor, 0
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fills a buffer with what follows."""
+        part = os.pread(self._descriptor, len(buffer), self._place)
+        buffer[: len(part)] = part
+        self._place += len(part)
+        return len(part)
 
 
 def _jsonl(path: Path, where: str) -> Iterator[tuple[str, Any]]:
     with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.isspace():
-                continue
-            try:
-                yield f"{where}:{number}", orjson.loads(line)
-            except ValueError as error:
-                got = f"broken JSON ({error}) in {line[:60]!r}"
-                raise WrongUse(f"{where}:{number}", got, "one JSON object per line", "Correct that line.") from error
+        yield from _json_lines(lines, where)
+
+
+def _json_lines(lines: Iterable[bytes], where: str) -> Iterator[tuple[str, Any]]:
+    for number, line in enumerate(lines, 1):
+        if line.isspace():
+            continue
+        try:
+            yield f"{where}:{number}", orjson.loads(line)
+        except ValueError as error:
+            got = f"broken JSON ({error}) in {line[:60]!r}"
+            raise WrongUse(f"{where}:{number}", got, "one JSON object per line", "Correct that line.") from error
 
 
 def _json(path: Path, where: str) -> Iterator[tuple[str, Any]]:

@@ -85,8 +85,8 @@ def test_the_hallway_is_the_standard_library_and_orjson():
         assert heads <= {*sys.stdlib_module_names, "synth", "orjson"}, name
 
 
-def test_files_stay_under_300_lines():
-    long = {str(p.relative_to(ROOT)): n for p in FILES if (n := len(p.read_text().splitlines())) > 300}
+def test_files_stay_under_400_lines():
+    long = {str(p.relative_to(ROOT)): n for p in FILES if (n := len(p.read_text().splitlines())) > 400}
     assert not long
 
 

@@ -194,7 +194,7 @@ class Door:
         try:
             reply, said = await self._unbilled(request)
             # A reply without usage may have cost anything up to the worst case.
-            cost = said if reply.completion.prompt_tokens else worst
+            cost = said if _has_usage(reply.completion) else worst
         except BaseException as error:
             known = isinstance(error, TeacherError | Stopped) and error.kind not in UNKNOWN_FATE
             cost = 0.0 if known else worst
@@ -209,6 +209,12 @@ class Door:
         failed = sum(self.stats.failed.values())
         if failed >= HOPELESS and not self.closing and not self.journal.totals.replies and error.kind != "not_recorded":
             raise Stopped(error.kind, f"the first {failed} requests all failed; the last one: {error}") from error
+
+
+def _has_usage(completion: Completion) -> bool:
+    """Whether a reply says how many tokens it took, in and out."""
+    silent = completion.text and not completion.completion_tokens
+    return completion.prompt_tokens > 0 and not silent
 
 
 _SLOW, _SOON = tenacity.wait_random_exponential(multiplier=0.5, max=30), tenacity.wait_random(0.05, 0.3)

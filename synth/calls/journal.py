@@ -257,7 +257,7 @@ def _record(key: str, completion: Completion, usd: float, raw: bytes) -> bytes:
 
 def _lock(folder: Path) -> BinaryIO:
     folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / "lock").open("a+b")
+    lock = os.fdopen(os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "a+b")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -16,11 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from synth.datasets._columns import Columns
+from synth.datasets._ownership import digest, discard, free_name, make_folder, make_private, read_run
 from synth.errors import Stopped, WrongUse
 from synth.filters.base import Filter
 from synth.records import Exit, Row, Verdict
 from synth.seeds import json_line
 
+# What a card says while the parts of the folder move.
+_MOVING = " moved at "
 # Rows that wait for a row group: some 2 MB.
 GROUP = 2000
 # Rows of one file: what a writer remembers of its row groups stays small, and readers can share the files out.
@@ -37,7 +41,9 @@ class _Table:
         self._next()
 
     def _next(self) -> None:
-        self.writer = pq.ParquetWriter(self.folder / f"train-{self.files:05d}.parquet", self.schema, compression="zstd")
+        path = self.folder / f"train-{self.files:05d}.parquet"
+        make_private(path)
+        self.writer = pq.ParquetWriter(path, self.schema, compression="zstd")
         self.files, self.rows = self.files + 1, 0
 
     def add(self, row: Row) -> None:
@@ -74,9 +80,11 @@ class Publisher:
         self.folder, self.columns = folder, columns
         self.hidden = folder / ".unpublished"
         shutil.rmtree(self.hidden, ignore_errors=True)
-        self.hidden.mkdir(parents=True)
+        make_folder(folder)
+        self.hidden.mkdir(mode=0o700)
         self._kept = _Table(self.hidden / "data", columns.kept)
         self._dropped = _Table(self.hidden / "dropped", columns.dropped)
+        make_private(self.hidden / "failed.jsonl")
         self._failed = (self.hidden / "failed.jsonl").open("wb")
 
     def add(self, exit_: Exit, row: dict[str, Any]) -> None:
@@ -119,12 +127,17 @@ class Publisher:
             self._dropped.close()
             self._failed.close()
             content = _content(self.hidden)
+            _set_aside_card(self.folder)
             card_file = self.hidden / "README.md"
+            make_private(card_file)
             # Who loads the folder while its parts move, or after a crash in between, finds a card that no other load has seen.
-            card_file.write_text(card(f"{content} moved at {time.time_ns()}"), encoding="utf-8")
+            card_file.write_text(card(f"{content}{_MOVING}{time.time_ns()}"), encoding="utf-8")
             _replace(card_file, self.folder / "README.md")
+            make_private(card_file)
             card_file.write_text(card(content), encoding="utf-8")
-            (self.hidden / "run.json").write_bytes(orjson.dumps(run, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+            run["card_sha256"] = digest(card_file)
+            make_private(self.hidden / "run.json")
+            (self.hidden / "run.json").write_bytes(orjson.dumps(run, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
             for name in self.PARTS:
                 _replace(self.hidden / name, self.folder / name)
             shutil.rmtree(self.hidden)
@@ -163,13 +176,24 @@ def _read(folder: Path, columns: Sequence[str] | None = None) -> Iterator[dict[s
 
 
 def _replace(new: Path, old: Path) -> None:
-    """Puts `new` where `old` stands; a folder steps aside first, as no folder can be replaced in one move."""
+    """Puts `new` where `old` stands, with its rights; a folder steps aside first, as no folder can be replaced in one move."""
     aside = old.with_name(f".old-{old.name}")
+    if aside.is_dir():
+        discard(aside)
+    if old.exists():
+        new.chmod(stat.S_IMODE(old.stat().st_mode))
     if old.is_dir():
-        shutil.rmtree(aside, ignore_errors=True)
         old.rename(aside)
     os.replace(new, old)  # noqa: PTH105 - the atomic one
-    shutil.rmtree(aside, ignore_errors=True)
+    if aside.is_dir():
+        discard(aside)
+
+
+def _set_aside_card(folder: Path) -> None:
+    """A card that somebody changed since it was written stays, as README.yours.md."""
+    card, told = folder / "README.md", read_run(folder).get("card_sha256")
+    if told and card.is_file() and digest(card) != told and _MOVING not in card.read_text(errors="replace"):
+        card.rename(free_name(folder / "README.yours.md"))
 
 
 class RunFolder:

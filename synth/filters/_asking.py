@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,17 +30,21 @@ class AskingFilter(Filter):
         pack: name or folder of the pack with the words of the question: one step.
         journal: folder for the replies when used as a library, so that nothing is paid for twice; None
             keeps them in memory for the length of one `split`.
-        api_base: endpoint when used as a library.
+        api_base: endpoint when used as a library: alone for teachers `openai/MODEL`, or teacher -> URL for any provider.
+        api_key_env: environment variable that holds the key when used as a library, alone or by teacher in the same sense.
         concurrency: most calls in flight when used as a library.
         budget: dollars that may be spent by one `split` when used as a library; None for no bound.
+        price: `IN,OUT` dollars per million tokens when used as a library, where the price table knows none.
     """
 
     teacher: str = "critic"
     pack: str = ""
     journal: str | None = None
-    api_base: str | None = None
+    api_base: str | Mapping[str, str] | None = None
+    api_key_env: str | Mapping[str, str] | None = None
     concurrency: int = 64
     budget: float | None = None
+    price: str | None = None
     unknown: Literal["keep", "drop"] = "drop"
 
     asks: ClassVar[bool] = True
@@ -130,16 +134,22 @@ class AskingFilter(Filter):
         from synth.calls.budget import Budget  # noqa: PLC0415
         from synth.calls.door import Door, Doors  # noqa: PLC0415
         from synth.calls.journal import Journal  # noqa: PLC0415
-        from synth.calls.price import FREE, price_of  # noqa: PLC0415
+        from synth.calls.price import FREE, price_of, require_bound  # noqa: PLC0415
+        from synth.teachers._access import Access, by_role  # noqa: PLC0415
         from synth.teachers.base import Settings, open_teacher  # noqa: PLC0415
 
         journal, budget = Journal(Path(self.journal) if self.journal else None), Budget(self.budget)
+        access = Access(api_base=by_role(self.api_base), api_key_env=by_role(self.api_key_env))
+        access.check({role: role for role in self.roles()})
         doors: dict[str, Any] = {}
         for role in self.roles():
-            teacher = open_teacher(role, Settings(api_base=self.api_base))
-            price = FREE if self.budget is None else price_of(role)
+            teacher = open_teacher(role, Settings(**access.reach(role, role)))
+            price = FREE if self.budget is None else price_of(role, self.price)
             if price is None:
-                todo = "Leave the budget out, or ask a model of the price table."
+                todo = 'Leave the budget out, or say the price: price="IN,OUT" in dollars per million tokens.'
                 raise WrongUse(f"{self.name}:budget={self.budget}", f"no price of {role}", "a price", todo)
+            if self.budget is not None:
+                todo = "Copy the critic's pack and add max_tokens to its sampling."
+                require_bound(self.step(role).sampling.body(), f"{self.name} with pack {self.pack}", todo)
             doors[role] = Door(teacher, journal, gate=Gate(self.concurrency), budget=budget, price=price)
         return Doors(doors, journal)

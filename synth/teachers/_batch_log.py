@@ -13,11 +13,12 @@ import orjson
 
 @dataclass
 class Pending:
-    """A batch that may be under way: our name for it, the keys in it, the provider's id where it is known."""
+    """A batch that may be under way: our name for it, its keys, the provider's id where it is known, whose teacher it asks."""
 
     name: str
     keys: Sequence[str]
     id: str | None = None
+    role: str = ""
 
 
 class BatchLog:
@@ -32,7 +33,7 @@ class BatchLog:
         for record in self._records():
             name = record["batch"]
             if "keys" in record:
-                found[name] = Pending(name, record["keys"])
+                found[name] = Pending(name, record["keys"], role=str(record.get("role") or ""))
             elif name in found and "id" in record:
                 found[name].id = record["id"]
             elif name in found:
@@ -50,9 +51,9 @@ class BatchLog:
                 continue
         return out
 
-    def intent(self, name: str, keys: Sequence[str]) -> None:
+    def intent(self, batch: Pending) -> None:
         """These keys are about to be uploaded under this name."""
-        self._append({"batch": name, "keys": list(keys)})
+        self._append({"batch": batch.name, "keys": list(batch.keys), "role": batch.role})
 
     def created(self, name: str, id_: str) -> None:
         """The provider knows the batch as `id_`."""
@@ -66,7 +67,8 @@ class BatchLog:
         if self._path is None:
             return
         # A newline first: a line that a crash tore must not swallow this one.
-        with self._path.open("ab") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        with os.fdopen(os.open(self._path, flags, 0o600), "ab") as file:
             file.write(b"\n" + orjson.dumps(record) + b"\n")
             file.flush()
             os.fsync(file.fileno())

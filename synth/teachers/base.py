@@ -12,7 +12,7 @@ import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,13 +44,24 @@ class Reply(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the command line says about reaching a teacher; `folder` is the journal's."""
+    """What the command line says about reaching a teacher.
+
+    Attributes:
+        api_base: the endpoint's URL; None for the provider's own.
+        api_key_env: the variable that holds the key; None for the provider's usual one, empty for no key.
+        headers: header name -> variable that holds its value.
+        folder: the journal's.
+        role: whose teacher it is; batches under way are noted with it.
+    """
 
     api_base: str | None = None
+    api_key_env: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 120.0
     seed: int = 0
     batch: bool = False
     folder: Path | None = None
+    role: str = ""
 
 
 class Teacher(ABC):
@@ -170,6 +181,7 @@ def read_chat(value: Mapping[str, Any]) -> Completion:
         reasoning=_text(message.get("reasoning_content") or message.get("reasoning")),
         refusal=_text(message.get("refusal")),
         logprobs=(choice.get("logprobs") or {}).get("content") if isinstance(choice.get("logprobs"), dict) else None,
+        cache_write_tokens=_written(usage),
     )
 
 
@@ -189,6 +201,13 @@ def _count(tokens: Any) -> int:
 
 def _detail(details: Any, name: str) -> int:
     return _count(details.get(name)) if isinstance(details, dict) else 0
+
+
+def _written(usage: Mapping[str, Any]) -> int:
+    """Tokens that the provider wrote to its cache, in the two places where providers say so."""
+    details = usage.get("prompt_tokens_details")
+    named = [_detail(details, name) for name in ("cache_creation_tokens", "cache_write_tokens")]
+    return max(_count(usage.get("cache_creation_input_tokens")), *named)
 
 
 def chat_reply(text: str, *, finish_reason: str = "stop", model: str = "", prompt_tokens: int = 0, completion_tokens: int = 0) -> Reply:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
+from urllib.parse import parse_qsl
 
 from synth.errors import Stopped, TeacherBusy, TeacherError, TeacherRefused
 from synth.records import Request, canonical_json
 from synth.teachers._batch_log import BatchLog, Pending
 from synth.teachers.base import Reply, Settings, Teacher, load_reply, read_chat
-from synth.teachers.openai_chat import endpoint, error_of
+from synth.teachers.openai_chat import error_of, target
 
 # What the provider takes in one file: 50,000 requests, 200 MB (some room left).
 MOST_REQUESTS = 50_000
@@ -46,8 +47,9 @@ class Batch(Teacher):
 
     def __init__(self, model: str, settings: Settings) -> None:
         self.model, self._settings = model, settings
-        self._base, self._key = endpoint(model, settings)
+        self._target = target(model, settings)
         self._log = BatchLog(settings.folder)
+        self._inherited: Sequence[Pending] = ()
         self._futures: dict[str, asyncio.Future[Reply]] = {}
         self._asked: set[str] = set()
         self._unclaimed: dict[str, Reply] = {}
@@ -60,17 +62,23 @@ class Batch(Teacher):
         self._client: Any = None
 
     def __repr__(self) -> str:
-        return f"Batch({self.model!r}, {self._base!r})"
+        return f"Batch({self.model!r}, {self._target.base!r})"
 
     def _open(self) -> Any:
         """The SDK's client; with the first one, every batch that an earlier run left behind is followed."""
         if self._client is None:
             import openai  # noqa: PLC0415 - 2 s of CPU
 
+            goal = self._target
             self._client = openai.AsyncOpenAI(
-                api_key=self._key or "none", base_url=self._base, max_retries=5, timeout=self._settings.timeout
+                api_key=goal.key or "none",
+                base_url=goal.base,
+                default_headers=dict(goal.headers),
+                default_query=dict(parse_qsl(goal.query)),
+                max_retries=5,
+                timeout=self._settings.timeout,
             )
-            for batch in self._log.pending().values():
+            for batch in self._inherited:
                 self._expect(batch)
         return self._client
 
@@ -102,7 +110,7 @@ class Batch(Teacher):
         """Everything that waits goes out as one batch."""
         if self._queue:
             lines, self._queue, self._bytes = self._queue, {}, 0
-            batch = Pending(uuid.uuid4().hex, list(lines))
+            batch = Pending(uuid.uuid4().hex, list(lines), role=self._settings.role)
             self._start(batch, self._upload(batch, b"\n".join(lines.values())))
 
     def _expect(self, batch: Pending) -> None:
@@ -148,7 +156,7 @@ class Batch(Teacher):
     async def _upload(self, batch: Pending, content: bytes) -> str:
         """Notes the intent, sends the file, creates the batch; returns the provider's id."""
         client = self._open()
-        self._log.intent(batch.name, batch.keys)
+        self._log.intent(batch)
         file = await client.files.create(file=(f"{batch.name}.jsonl", content), purpose="batch")
         id_ = await self._create(batch.name, file.id)
         self._log.created(batch.name, id_)
@@ -220,7 +228,7 @@ class Batch(Teacher):
         body = response.get("body")
         try:
             if response.get("status_code") == 200:
-                value, raw = load_reply(canonical_json(body))
+                value, raw = load_reply(self._target.redact.raw(canonical_json(body)))
                 return key, Reply(raw, read_chat(value))
         except TeacherError as error:
             return key, error
@@ -230,7 +238,7 @@ class Batch(Teacher):
         return key, _expired() if code in ("batch_expired", "batch_cancelled") else TeacherBusy(code)
 
     def _scrub(self, text: str) -> str:
-        return (text.replace(self._key, "[key]") if self._key else text)[:300]
+        return self._target.redact(text)[:300]
 
     def _translate(self, error: Exception) -> Stopped:
         """The SDK has tried again already: what remains ends the run, which can be resumed."""
@@ -250,15 +258,16 @@ class Batch(Teacher):
         """Replies of earlier runs' batches that this run did not ask for."""
         return self._unclaimed
 
-    def recover(self) -> None:
-        """Follows the batches of earlier runs, whether or not this run asks for their replies."""
-        if self._log.pending():
+    def recover(self, batches: Sequence[Pending]) -> None:
+        """Follows batches of earlier runs, whether or not this run asks for their replies."""
+        self._inherited = batches
+        if batches:
             self._open()
 
-    async def drain(self) -> None:
-        """Ends the batches of earlier runs; their finished replies become leftovers, the rest can be asked online."""
+    async def drain(self, batches: Sequence[Pending]) -> None:
+        """Ends batches of earlier runs; their finished replies become leftovers, the rest can be asked online."""
         self._cancels = True
-        self._open()
+        self.recover(batches)
         await asyncio.gather(*self._tasks)
 
     async def close(self) -> None:
