@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: setup demo demo-retriever test lint check-types study study-demo study-kd study-filters study-knowledge bench bench-kd bench-mining clean
+.PHONY: setup demo demo-retriever test test-slow lint check-types study study-demo study-kd study-filters study-knowledge bench bench-kd bench-mining clean
 
 setup: $(VENV)/.ready
 
@@ -56,6 +56,9 @@ check-types: setup
 
 test: lint check-types
 	$(BIN)/python -m pytest -n 2
+
+test-slow: setup      ## the parts of property tests that `make test` leaves out
+	$(BIN)/python -m pytest -n 2 -m long
 
 clean:
 	rm -rf $(VENV) runs dist build
