@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -17,7 +18,7 @@ import synth
 from synth.errors import WrongUse
 from synth.filters.critic import Critic
 from synth.teachers._access import Redactor, check_url, redacted_url
-from tests.conftest import chat, serving
+from tests.conftest import ROOT, chat, serving
 
 ROWS = [{"question": "What is 2 + 2 ?", "target": "4"}]
 KEYS = {"OPENAI_API_KEY": "sk-openai-0123456789abcdef", "MY_KEY": "key-of-mine-0123456789", "GROQ_API_KEY": "gsk-groq-0123456789abc"}
@@ -272,6 +273,21 @@ def test_the_command_line_says_all_of_it_by_role(two, tmp_path):
     )
     assert twice.returncode == 2
     assert "two values for role 'critic'" in twice.stderr
+
+
+def test_the_readmes_local_teacher_with_a_hosted_critic(two, tmp_path):
+    """OpenAI's place is taken by a second server: the command is the README's, to the letter but for the port."""
+    main, judge = two
+    block = next(block for block in re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL) if "--api-key-env" in block)
+    (tmp_path / "problems.jsonl").write_text(json.dumps(ROWS[0]) + "\n")
+    assert "127.0.0.1:8000" in block
+    env = {**os.environ, **KEYS, "OPENAI_BASE_URL": judge.url, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = block.replace("127.0.0.1:8000", f"127.0.0.1:{main.port}")
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, env=env, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(main.bodies) == len(judge.bodies) == 1
+    assert "authorization" not in sent(main)
+    assert sent(judge)["authorization"] == f"Bearer {KEYS['OPENAI_API_KEY']}"
 
 
 def test_errors_of_every_provider_say_its_words_and_never_the_key(two, tmp_path):
