@@ -119,6 +119,7 @@ def logged(place: Path) -> Any:
 def train(arm: Arm, out: Path, seed: int) -> dict[str, Any]:
     """Trains and measures one student; one that is there already is measured alone."""
     from finetune import distill, evaluate, sft
+    from finetune._distill_settings import DistillConfig
     from finetune._on_policy_settings import OnPolicy
     from finetune.settings import TrainConfig
 
@@ -133,7 +134,7 @@ def train(arm: Arm, out: Path, seed: int) -> dict[str, Any]:
                 known = {"offline": str(out / f"cache-{arm.rows}")} if arm.loss == "top_k" else {"teachers": (str(out / "teacher"),)}
                 own = OnPolicy(share=arm.on_policy, new_tokens=40)
                 weights: dict[str, Any] = {"likelihood": arm.likelihood, "strength": arm.strength}
-                distill.run(config, distill=distill.DistillConfig(loss=arm.loss, on_policy=own, **weights, **known))
+                distill.run(config, distill=DistillConfig(loss=arm.loss, on_policy=own, **weights, **known))
         test = evaluate.EvaluateConfig(data=str(out / "test.jsonl"), model=str(place), output=place, max_new_tokens=64, batch=150)
         found = evaluate.run(test)
     rows = sum(1 for _ in (out / f"{arm.rows}.jsonl").open())

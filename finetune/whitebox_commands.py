@@ -45,8 +45,8 @@ from synth.errors import WrongUse
 def distill(ctx: click.Context, /, teachers: tuple[str, ...], loss: str | None, weights: str, **options: Any) -> None:
     """A student learns an open teacher's probabilities; the logits of neither are ever held."""
     need("trl")
+    from finetune._distill_settings import DistillConfig  # noqa: PLC0415
     from finetune._on_policy_settings import OnPolicy  # noqa: PLC0415
-    from finetune.distill import DistillConfig  # noqa: PLC0415
 
     own = {name: options.pop(name) for name in ("schedule", "replay", "new_tokens", "correct", "corrupt")}
     own |= {"share": options.pop("on_policy"), "temperature": options.pop("sampling_temperature")}

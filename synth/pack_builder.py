@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,15 +144,24 @@ class Builder:
         """Compiled export templates; afterwards every declared input of an unchanged (`whole`) pack must have been used."""
         out: dict[str, dict[str, dict[str, Template]]] = {}
         for name, task, each, sides in self.spec.exports.tasks():
-            out.setdefault(name, {})[task] = self.sides(sides, each, self.where("exports", name))
+            # A prompt that a student reads ends as its author wrote it; in a message the chat template ends it.
+            kept = () if name == "messages" else ("prompt",)
+            out.setdefault(name, {})[task] = self.sides(sides, each, self.where("exports", name), kept)
         for name in self.spec.inputs:
             if whole and name not in self.used:
                 todo = "Use it in a template or a filter, or take it out."
                 raise WrongUse(self.where("inputs", name), f"input {name!r}, unused", "inputs that something reads", todo)
         return out
 
-    def sides(self, texts: Mapping[str, str], each: str | None, where: str) -> dict[str, Template]:
-        """The templates of one training row, or of one element of a list."""
+    def sides(self, texts: Mapping[str, str], each: str | None, where: str, kept: Sequence[str]) -> dict[str, Template]:
+        """The templates of one training row, or of one element of a list.
+
+        Args:
+            texts: by side.
+            each: the list whose elements they see.
+            where: their place in the pack.
+            kept: sides whose last blanks and line ends stay.
+        """
         extra: set[str] = set()
         if each:
             head, _, inner = each.partition(".")
@@ -160,4 +169,4 @@ class Builder:
             found = self.known[head]
             found = found.get(inner) if inner and isinstance(found, Mapping) else found
             extra = {"index", "item", *(found if isinstance(found, Mapping) else ())}
-        return {side: self.check(self.templates.compile(text, where), extra) for side, text in texts.items()}
+        return {side: self.check(self.templates.compile(text, where, keep_tail=side in kept), extra) for side, text in texts.items()}

@@ -114,9 +114,9 @@ class Templates:
         env.filters.update(pick=_pick, turned=_turned)
         self.env = env
 
-    def compile(self, source: str, where: str) -> Template:
-        """A template from its text; `where` names it in errors (path or pack.yaml path)."""
-        return Template(self.env, source, where)
+    def compile(self, source: str, where: str, *, keep_tail: bool = False) -> Template:
+        """A template from its text; `where` names it in errors (path or pack.yaml path), `keep_tail` is that of `Template`."""
+        return Template(self.env, source, where, keep_tail=keep_tail)
 
 
 def _with_includes(env: ImmutableSandboxedEnvironment, tree: nodes.Template, where: str) -> nodes.Template:
@@ -141,12 +141,22 @@ def _replace(tree: nodes.Node, old: nodes.Node, new: nodes.Node) -> None:
 
 
 class Template:
-    """One compiled template: `variables` it needs, `render(values)` to text."""
+    """One compiled template: `variables` it needs, `render(values)` to text.
 
-    def __init__(self, env: ImmutableSandboxedEnvironment, source: str, where: str) -> None:
+    Args:
+        env: that it is compiled in.
+        source: its text.
+        where: its name in errors.
+        keep_tail: the blanks and line ends behind the text stay as they are written, unless it ends in `-}}` or `-%}`. Else one line
+            end goes, and the one behind a block.
+    """
+
+    def __init__(self, env: ImmutableSandboxedEnvironment, source: str, where: str, *, keep_tail: bool = False) -> None:
         self.where, self.source, self._env = where, source, env
+        body = source.rstrip() if keep_tail else source
+        self._tail = "" if body.endswith(("-}}", "-%}", "-#}")) else source[len(body) :]
         try:
-            self._tree = _with_includes(env, env.parse(source), where)
+            self._tree = _with_includes(env, env.parse(body), where)
             self._compiled = env.template_class.from_code(env, env.compile(self._tree), env.make_globals(None))
             self._globals = dict(env.globals)
         except TemplateSyntaxError as error:
@@ -191,7 +201,7 @@ class Template:
                 parts = list(_capped(chain(parts, stream)))
         except (TemplateError, SecurityError, TypeError, ValueError, LookupError, ArithmeticError, RecursionError, MemoryError) as error:
             raise WrongUse(self.where, f"{type(error).__name__}: {error}", "a text", "Correct the template or the row.") from error
-        return "".join(parts)
+        return "".join(parts) + self._tail
 
 
 def _capped(parts: Iterable[str]) -> Iterator[str]:

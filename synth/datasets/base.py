@@ -54,7 +54,11 @@ def export_pair(pack: Pack, where: str, prompt: str | None, completion: str | No
     """
     found = pack.exports.get("sft", {}).get("sft", {})
     given = {"prompt": prompt, "completion": completion}
-    made = {side: pack_templates(pack).compile(text, f"{where}:{side}") for side, text in given.items() if text is not None}
+    made = {
+        side: pack_templates(pack).compile(text, f"{where}:{side}", keep_tail=side == "prompt")
+        for side, text in given.items()
+        if text is not None
+    }
     pair = {**found, **made}
     if len(pair) < 2:
         todo = "Give both: --to 'sft:prompt={{ question }},completion={{ answer }}'."
