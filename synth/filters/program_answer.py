@@ -9,8 +9,9 @@ from typing import ClassVar, Literal
 
 from synth.filters.base import WorkFilter, field_text
 from synth.records import Row, Verdict
+from synth.verifiers import _jail
 from synth.verifiers.math_equal import same_answer
-from synth.verifiers.run_python import RunPython, code_in
+from synth.verifiers.run_python import RunPython, check_limit, code_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,7 @@ class ProgramAnswer(WorkFilter):
 
     The answer is what `solution()` returns, else the variable `ans`, `answer` or `result`, else the last line that it prints.
 
-    Sees: one row. Costs: a process of some 60 ms a row, `workers` at a time.
+    Sees: one row. Costs: a process of some 30 ms a row, `workers` at a time.
 
     Args:
         field: the field with the program, fenced or bare; the raw reply where a row lacks it.
@@ -44,14 +45,18 @@ class ProgramAnswer(WorkFilter):
 
     field: str = "code"
     target: str = "target"
-    seconds: int = 5
-    workers: int = 2
+    seconds: int = _jail.SECONDS
+    workers: int = _jail.WORKERS
     unsafe_exec: bool = False
     unknown: Literal["keep", "drop"] = "drop"
 
     reasons: ClassVar[dict[str, str]] = {
         "wrong_answer": "it comes to something else", "program_fails": "it breaks or says nothing", "no_target": "no right answer is known",
     }  # fmt: skip
+
+    def __post_init__(self) -> None:
+        check_limit("program_answer, workers", self.workers, _jail.MOST_WORKERS)
+        check_limit("program_answer, seconds", self.seconds, _jail.MOST_SECONDS)
 
     def needs(self) -> tuple[str, ...]:
         """The right answer."""

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from synth.filters.base import WorkFilter, field_text
 from synth.records import Row, Verdict
+from synth.verifiers import _jail
 from synth.verifiers import run_python as verifier
 
 
@@ -16,7 +17,7 @@ from synth.verifiers import run_python as verifier
 class RunPython(WorkFilter):
     r"""Runs each row's program with its tests in a confined process; a machine that cannot confine it runs nothing.
 
-    Sees: one row. Costs: a process of some 60 ms a row, `workers` at a time, and the program's own time.
+    Sees: one row. Costs: a process of some 30 ms a row, `workers` at a time, and the program's own time.
 
     Args:
         field: the field that holds the program, fenced or bare; the raw reply where a row lacks it.
@@ -28,7 +29,7 @@ class RunPython(WorkFilter):
 
     Reasons:
         tests_fail: an assertion fails or the program breaks.
-        runs_wild: it ran out of memory or flooded its output.
+        runs_wild: it ran out of memory, flooded its output or made too many threads.
         timeout: it did not end in time (unknown).
         no_tests: the row has none (unknown).
 
@@ -43,16 +44,22 @@ class RunPython(WorkFilter):
 
     field: str = "code"
     tests: str = "tests"
-    seconds: int = 5
-    megabytes: int = 512
-    workers: int = 2
+    seconds: int = _jail.SECONDS
+    megabytes: int = _jail.MEGABYTES
+    workers: int = _jail.WORKERS
     unsafe_exec: bool = False
     unknown: Literal["keep", "drop"] = "drop"
 
     reasons: ClassVar[dict[str, str]] = {
-        "tests_fail": "an assertion fails or the program breaks", "runs_wild": "out of memory, or a flood", "timeout": "no end in time",
+        "tests_fail": "an assertion fails or the program breaks",
+        "runs_wild": "out of memory, a flood, or too many threads",
+        "timeout": "no end in time",
         "no_tests": "no tests",
     }  # fmt: skip
+
+    def __post_init__(self) -> None:
+        verifier.check_limit("run_python, workers", self.workers, _jail.MOST_WORKERS)
+        self._runner()  # a limit that is none is refused before anything is asked
 
     def needs(self) -> tuple[str, ...]:
         """The tests."""
@@ -60,9 +67,13 @@ class RunPython(WorkFilter):
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict a row, several programs at a time."""
-        runner = verifier.RunPython(seconds=self.seconds, megabytes=self.megabytes, unsafe_exec=self.unsafe_exec)
+        runner = self._runner()
         with ThreadPoolExecutor(self.workers) as threads:
             return list(threads.map(lambda row: self._one(runner, row), rows))
+
+    def _runner(self) -> verifier.RunPython:
+        limits = {"seconds": self.seconds, "megabytes": self.megabytes}
+        return verifier.RunPython(**limits, unsafe_exec=self.unsafe_exec)
 
     def _one(self, runner: verifier.RunPython, row: Row) -> Verdict:
         tests = row.get(self.tests)
@@ -72,5 +83,6 @@ class RunPython(WorkFilter):
         found = runner.run(code, "\n".join(tests) if isinstance(tests, list) else str(tests))
         marks = {"status": found.status, "error": found.error}
         if found.status in ("passed", "timeout"):
-            return Verdict(True if found.status == "passed" else None, "" if found.status == "passed" else "timeout", marks)
+            passed = found.status == "passed"
+            return Verdict(True if passed else None, "" if passed else "timeout", marks)
         return Verdict(False, "tests_fail" if found.status == "failed" else "runs_wild", marks)

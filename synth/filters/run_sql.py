@@ -8,15 +8,16 @@ from typing import Any, ClassVar, Literal
 
 from synth.filters.base import WorkFilter, field_text
 from synth.records import Row, Verdict
+from synth.verifiers import _jail
 from synth.verifiers import run_sql as verifier
-from synth.verifiers.run_python import code_in
+from synth.verifiers.run_python import check_limit, code_in
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSql(WorkFilter):
     """Runs each row's query, read only, on a copy in memory of its SQLite database, in a confined process.
 
-    Sees: one row. Costs: some 2,000 short queries a CPU-second; 60 ms for the process, which up to 200 rows share.
+    Sees: one row. Costs: some 2,000 short queries a CPU-second; 30 ms for the process, which up to 200 rows share.
 
     Args:
         field: the field that holds the query, fenced or bare; the raw reply where a row lacks it.
@@ -55,6 +56,9 @@ class RunSql(WorkFilter):
         "timeout": "no end in time", "no_gold": "nothing to compare with",
     }  # fmt: skip
 
+    def __post_init__(self) -> None:
+        check_limit("run_sql, seconds", self.seconds, _jail.MOST_SECONDS)
+
     def needs(self) -> tuple[str, ...]:
         """The gold query."""
         return (self.gold,)
@@ -74,7 +78,8 @@ class RunSql(WorkFilter):
 def _verdict(found: dict[str, Any]) -> Verdict:
     marks = {"status": found["status"], "error": found.get("error", "")}
     if found["status"] in ("same", "timeout"):
-        return Verdict(True if found["status"] == "same" else None, "" if found["status"] == "same" else "timeout", marks)
+        same = found["status"] == "same"
+        return Verdict(True if same else None, "" if same else "timeout", marks)
     if found["status"] in ("no_gold", "gold_error"):
         return Verdict(None, "no_gold", marks)
     return Verdict(False, "other_rows" if found["status"] == "other" else "query_fails", marks)

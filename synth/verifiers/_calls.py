@@ -14,8 +14,8 @@ import sys
 
 TYPE_CHECKING = False  # as in `typing`, whose import each program would pay for
 _PR_SET_NAME, _PR_GET_NAME, _EPERM, _EAGAIN, _ENOSYS = 15, 16, 1, 11, 38
-# What `seccomp` is told: to give a descriptor for what is asked, to filter every thread.
-LISTEN, EVERY_THREAD = 8, 1
+# What `seccomp` is told to have a descriptor through which calls are asked for.
+LISTEN = 8
 
 
 class Machine:

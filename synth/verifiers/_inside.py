@@ -1,8 +1,9 @@
 """The inner side of `run_python`: confines itself, runs a program, then its tests.
 
 `main(SECONDS, MEGABYTES, PARENT, UNSAFE)` talks with the outer side over its standard input, a
-socket: program in; `L` with the right to allow threads out, or `N` where there is none; `C` when
-confined; `R` when the program has run; tests in; at the end the word out, read only then.
+socket: half a word and the program in; `L` with the right to allow threads out, or `N` where there
+is none; `C` when confined; `R` when the program has run; the tests in; when they have run the other
+half in, and both halves added out.
 
 Standard library only; nothing of this product is imported into the confined process.
 """
@@ -52,15 +53,14 @@ def confine(control: int, seconds: int, megabytes: int, parent: int, *, unsafe: 
 
     `unsafe` leaves it at the limits.
     """
-    libc = _jail.library()
-    machine = None if unsafe else _calls.this_machine()
+    libc, machine = _jail.library(), _calls.this_machine()
     if machine is None and not unsafe:
         known = " and ".join(_calls.MACHINES)
-        _jail.refuse(f"no list of system calls for {os.uname().machine}, only for {known}")
+        raise _jail.Refused(f"no list of system calls for {os.uname().machine}, only for {known}")
     _jail.die_with(libc, parent)
-    _jail.gain_nothing(libc)
     listener = -1
     if not unsafe:
+        _jail.gain_nothing(libc)
         listener = _jail.install(libc, machine, _calls.ask_program(machine), _calls.LISTEN)
     if listener >= 0:
         _hand_over(control, listener)
@@ -68,34 +68,10 @@ def confine(control: int, seconds: int, megabytes: int, parent: int, *, unsafe: 
         os.write(control, b"N")
     _jail.limit(seconds, megabytes)
     if not unsafe:
-        _jail.hide_files(libc, _jail.readable_folders())
-        _jail.drop_privileges(libc)
         program = _calls.filter_program(machine, os.getpid(), threads=listener >= 0)
-        if _jail.install(libc, machine, program, _calls.EVERY_THREAD):
-            _jail.refuse("seccomp takes no filter")
-        look_by_opening()
+        _jail.close(libc, machine, program, _jail.readable_folders())
         sys.meta_path.insert(0, LoopsWithoutSockets)
     os.write(control, b"C")
-
-
-def look_by_opening() -> None:
-    """`os.stat` opens what it looks at, so that what cannot be read cannot be looked at either."""
-    import posix  # noqa: PLC0415 - the import system looks at files through this module
-
-    opened, looked, closed = os.open, os.fstat, os.close
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-
-    def stat(path: Any, *, dir_fd: Any = None, follow_symlinks: bool = True) -> os.stat_result:
-        if isinstance(path, int):
-            return looked(path)
-        place = opened(path, flags if follow_symlinks else flags | os.O_NOFOLLOW, dir_fd=dir_fd)
-        try:
-            return looked(place)
-        finally:
-            closed(place)
-
-    for module in (os, posix):
-        setattr(module, "stat", stat)  # noqa: B010 - mypy knows no such attribute to set
 
 
 class _End:
@@ -147,9 +123,9 @@ class LoopsWithoutSockets:
 def main() -> None:
     """Reads the program, confines itself, runs it as `__main__`, then its tests beside it.
 
-    Neither the tests nor the word are in this process before the program has run, and the word
-    not before the tests have: a program cannot print what it does not have. What runs the tests
-    is bound to names that a program does not share.
+    The tests are not in this process before the program has run, and the second half of the word
+    not in its memory before the tests have: a program cannot print what it does not have. What
+    runs the tests is bound to names that a program does not share.
     """
     seconds, megabytes, parent = map(int, sys.argv[1:4])
     unsafe = sys.argv[4:] == ["--unsafe-exec"]
@@ -158,23 +134,30 @@ def main() -> None:
     os.dup2(null, 0)
     os.close(null)
     os.chdir("/")
-    program = received(control)
-    confine(control, seconds, megabytes, parent, unsafe=unsafe)
+    half, program = received(control), received(control)
+    try:
+        confine(control, seconds, megabytes, parent, unsafe=unsafe)
+    except _jail.Refused as why:
+        os.write(2, f"no sandbox: {why}\n".encode())
+        os._exit(1)
     sys.argv[:] = ["program.py"]
     sys.modules["__main__"] = module = type(sys)("__main__")
     for own in ("_inside", "_jail", "_calls"):
         del sys.modules[own]
-    _run(control, module.__dict__, program)
+    _run(control, half, module.__dict__, program)
 
 
-def _run(control: int, names: dict[str, Any], program: bytes) -> None:
+def _run(control: int, half: bytes, names: dict[str, Any], program: bytes) -> None:
     read, write, leave, out = os.read, os.write, os._exit, sys.stdout
     run, built, take, flush = exec, compile, received, type(out).flush
+    no_trace, no_profile = sys.settrace, sys.setprofile
     run(built(program, "program.py", "exec"), names)
+    no_trace(None)  # a trace could step over the tests
+    no_profile(None)
     write(control, b"R")
     run(built(take(control), "tests.py", "exec"), names)
     if sys.stdout is not out and hasattr(sys.stdout, "flush"):
         sys.stdout.flush()
     flush(out)
-    write(control, read(control, 16))
+    write(control, bytes([a ^ b for a, b in zip(half, read(control, len(half)), strict=True)]))
     leave(0)

@@ -2,7 +2,7 @@
 
 Landlock takes away every file but Python's own library (read only), seccomp every system call
 that a computation does not need, rlimits bound the rest. No namespace and no privilege is needed,
-so it also holds inside containers. Where a lock does not hold the process ends: exit status 97.
+so it also holds inside containers. Where a lock does not hold `Refused` is raised.
 
 Standard library only; nothing of this product is imported into the confined process.
 """
@@ -18,10 +18,10 @@ import sys
 TYPE_CHECKING = False  # as in `typing`, whose import each program would pay for
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     from synth.verifiers._calls import Machine, Statement
 
-REFUSED = 97
 # The limits of a program, all of them in one place; the first three are what a caller may change.
 SECONDS, MEGABYTES, WORKERS = 5, 512, 2
 MOST_SECONDS, MOST_MEGABYTES, MOST_WORKERS = 3600, 1 << 20, 256
@@ -36,10 +36,8 @@ _FILE_RIGHTS = ((1, (1 << 13) - 1), (2, 1 << 13), (3, 1 << 14), (5, 1 << 15))
 _TCP, _SCOPES = 0b11, 0b11  # bind and connect (version 4); abstract sockets and signals (6)
 
 
-def refuse(why: str) -> None:
-    """Ends the process: an unconfined program must not run."""
-    os.write(2, f"no sandbox: {why}\n".encode())
-    os._exit(REFUSED)
+class Refused(Exception):
+    """A lock does not hold: an unconfined program must not run."""
 
 
 def limit(seconds: int, megabytes: int) -> None:
@@ -66,23 +64,23 @@ def hide_files(libc: ctypes.CDLL, folders: Iterable[str]) -> None:
     """
     version = libc.syscall(_RULESET, None, 0, 1)
     if version < 1:
-        refuse("this kernel has no Landlock (5.13 or newer, switched on)")
+        raise Refused("this kernel has no Landlock (5.13 or newer, switched on)")
     files = sum(rights for since, rights in _FILE_RIGHTS if since <= version)
     fields = [files, *([_TCP] if version >= 4 else []), *([_SCOPES] if version >= 6 else [])]
     handled = ctypes.create_string_buffer(struct.pack(f"={len(fields)}Q", *fields), 8 * len(fields))
     ruleset = libc.syscall(_RULESET, handled, ctypes.sizeof(handled), 0)
     if ruleset < 0:
-        refuse("Landlock takes no rules")
+        raise Refused("Landlock takes no rules")
     for folder in folders:
         if os.path.isdir(folder):  # noqa: PTH112 - nothing more than os is loaded here
             place = os.open(folder, os.O_PATH | os.O_CLOEXEC)
             below = struct.pack("=Qi", _READ_FILE | _READ_DIR, place)
             rule = ctypes.create_string_buffer(below, 12)
             if libc.syscall(_RULE, ruleset, 1, rule, 0):
-                refuse(f"Landlock refuses {folder}")
+                raise Refused(f"Landlock refuses {folder}")
             os.close(place)
     if libc.syscall(_RESTRICT, ruleset, 0):
-        refuse("Landlock does not hold")
+        raise Refused("Landlock does not hold")
     os.close(ruleset)
 
 
@@ -105,26 +103,26 @@ def drop_privileges(libc: ctypes.CDLL) -> None:
     libc.capget(header, held)
     kept = struct.unpack("=6I", held.raw)[1] & 1 << 2  # CAP_DAC_READ_SEARCH
     if libc.capset(header, struct.pack("=6I", kept, kept, 0, 0, 0, 0)):
-        refuse("privileges cannot be given up")
+        raise Refused("privileges cannot be given up")
 
 
 def gain_nothing(libc: ctypes.CDLL) -> None:
     """Nothing that runs here gains a privilege, and no process of the same user traces it."""
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
-        refuse("privileges can be gained")
+        raise Refused("privileges can be gained")
 
 
 def die_with(libc: ctypes.CDLL, parent: int) -> None:
     """The kernel ends this process when the one that asked ends."""
     if libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0) or os.getppid() != parent:
-        refuse("whoever asked has gone")
+        raise Refused("whoever asked has gone")
 
 
 def library() -> ctypes.CDLL:
-    """The C library, or the end of this process where there is no Linux."""
+    """The C library; there is no sandbox but on Linux."""
     if sys.platform != "linux":
-        refuse(f"no sandbox for {sys.platform}")
+        raise Refused(f"no sandbox for {sys.platform}")
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
     return libc
@@ -134,3 +132,33 @@ def readable_folders() -> list[str]:
     """Python's library and the shared libraries that its modules load."""
     shared = [f"{sys.base_prefix}/lib", "/usr/lib", "/lib", "/lib64", "/usr/lib64"]
     return [*sys.path, *shared, "/usr/share/zoneinfo"]
+
+
+def close(libc: ctypes.CDLL, machine: Machine, program: list[Statement], folders: Iterable[str]) -> None:
+    """The locks on files, privileges and system calls, in this order; the last one keeps the others."""
+    gain_nothing(libc)
+    hide_files(libc, folders)
+    drop_privileges(libc)
+    if install(libc, machine, program, 1):  # in every thread
+        raise Refused("seccomp takes no filter")
+    look_by_opening()
+
+
+def look_by_opening() -> None:
+    """`os.stat` opens what it looks at, so that what cannot be read cannot be looked at either."""
+    import posix  # noqa: PLC0415 - the import system looks at files through this module
+
+    opened, looked, closed = os.open, os.fstat, os.close
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+
+    def stat(path: Any, *, dir_fd: Any = None, follow_symlinks: bool = True) -> os.stat_result:
+        if isinstance(path, int):
+            return looked(path)
+        place = opened(path, flags if follow_symlinks else flags | os.O_NOFOLLOW, dir_fd=dir_fd)
+        try:
+            return looked(place)
+        finally:
+            closed(place)
+
+    for module in (os, posix):
+        setattr(module, "stat", stat)  # noqa: B010 - mypy knows no such attribute to set

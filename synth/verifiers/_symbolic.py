@@ -1,12 +1,18 @@
-"""Computer algebra behind a guard: `python -m synth.verifiers._symbolic` answers {"gold": ..., "answer": ...} with {"same": ...}."""
+"""Computer algebra behind a guard, as a program that `synth.worker` asks.
+
+It answers {"gold": ..., "answer": ...} with {"same": ...}.
+"""
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from synth.verifiers import _calls, _jail
 from synth.worker import serve
 
 _MEGABYTES = 2048
@@ -31,6 +37,22 @@ def same(message: dict[str, str]) -> dict[str, bool | None]:
     return {"same": bool(verify(gold, answer, timeout_seconds=None) or verify(answer, gold, timeout_seconds=None))}
 
 
+def confine() -> None:
+    """Leaves this process its library to read and nothing else, where the kernel can do that.
+
+    Formulas are no programs: where it cannot, they are still compared.
+    """
+    machine = _calls.this_machine()
+    try:
+        libc = _jail.library()
+        if machine is not None:
+            program = _calls.filter_program(machine, os.getpid(), threads=False)
+            folders = [folder for folder in _jail.readable_folders() if folder != str(Path.cwd())]
+            _jail.close(libc, machine, program, folders)
+    except _jail.Refused as why:
+        sys.stderr.write(f"computer algebra runs without a sandbox: {why}\n")
+
+
 def main() -> None:
     """Answers until the input ends; the deadline is the caller's."""
     size = _MEGABYTES << 20
@@ -40,6 +62,8 @@ def main() -> None:
     except ImportError:
         sys.stdout.write('{"error": "math-verify is not installed", "todo": "pip install \'potstill[math]\'"}\n')
         return
+    same({"gold": "x", "answer": "2x"})  # what is loaded late is loaded now
+    confine()
     serve(same)
 
 

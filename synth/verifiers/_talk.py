@@ -20,6 +20,7 @@ from synth.verifiers import _jail
 
 # What the kernel tells about a call that waits (80 bytes), and the answer to it (24 bytes).
 _RECEIVE, _ANSWER, _QUESTION_SIZE, _GO_ON = 0xC0502100, 0xC0182101, 80, 1
+_WORD = 16  # bytes
 _FOLDER = str(Path(__file__).parent)
 _PATH = f"import sys; sys.path.insert(0, {_FOLDER!r})"
 _START = f"{_PATH}; import _inside; del sys.path[0]; _inside.main()"
@@ -29,8 +30,8 @@ class Talk:
     """One program: `hold` runs it to its end, its deadline or a limit; the fields say how it went.
 
     The inner side says `L` (with the right to allow threads) or `N`, `C` when it is confined, `R`
-    when the program has run, and at last the word, which it has not before the tests have run.
-    Anything else is a program that plays the inner side: it fails.
+    when the program has run, and at last a word of two halves, of which it has the second only
+    when the tests have run. Anything else is a program that plays the inner side: it fails.
 
     Args:
         seconds: of CPU time, twice as many on the clock.
@@ -43,7 +44,9 @@ class Talk:
         self.limits = [str(math.ceil(seconds)), str(megabytes), str(os.getpid())]
         self.why, self.status, self.cpu = "", 0, 0.0
         self.output, self.error = bytearray(), bytearray()
-        self._said, self._word, self._listener = b"", secrets.token_bytes(16), -1
+        self._said, self._listener = b"", -1
+        self._halves = (secrets.token_bytes(_WORD), secrets.token_bytes(_WORD))
+        self._word = bytes(a ^ b for a, b in zip(*self._halves, strict=True))
         self._waiting: dict[int, Callable[[int, int], None]] = {}
 
     @property
@@ -72,7 +75,7 @@ class Talk:
             self._process, self._pipes = process, (process.stdout, process.stderr)
             with process.stdout, process.stderr:
                 try:
-                    self._send(_message(code))
+                    self._send(_message(self._halves[0]) + _message(_data(code)))
                     self._listen()
                 finally:
                     self._end()
@@ -116,7 +119,7 @@ class Talk:
     def _answer(self, place: int, _: int) -> None:
         data, rights = b"", list[int]()
         try:
-            data, rights, _, _ = socket.recv_fds(self._control, 1 + len(self._word), 1)
+            data, rights, _, _ = socket.recv_fds(self._control, 1 + _WORD, 1)
         except OSError:
             self._forget(place)
         for right in rights:
@@ -129,7 +132,7 @@ class Talk:
         if not script.startswith(self._said[1:]):
             self.why = "failed"
         elif self._said[1:] == b"CR" and data:
-            self._send(_message(self._tests) + self._word)
+            self._send(_message(_data(self._tests)) + self._halves[1])
 
     def _allow(self, place: int, event: int) -> None:
         """Lets a new thread be made, or ends a program that has as many as it may have."""
@@ -179,6 +182,9 @@ class Talk:
                 into.extend(part)
 
 
-def _message(text: str) -> bytes:
-    data = text.encode("utf-8", "replace")
+def _data(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
+
+
+def _message(data: bytes) -> bytes:
     return len(data).to_bytes(4, "big") + data

@@ -68,8 +68,8 @@ class RunPython:
     unsafe_exec: bool = False
 
     def __post_init__(self) -> None:
-        check_limit("seconds", self.seconds, _jail.MOST_SECONDS)
-        check_limit("megabytes", self.megabytes, _jail.MOST_MEGABYTES)
+        check_limit("run_python, seconds", self.seconds, _jail.MOST_SECONDS)
+        check_limit("run_python, megabytes", self.megabytes, _jail.MOST_MEGABYTES)
 
     def verify(self, code: str, tests: str) -> bool | None:
         """True where the tests pass, False where they do not, None where they did not end in time.
@@ -104,7 +104,8 @@ class RunPython:
 
     def _ending(self, talk: Talk, last: str) -> str:
         """Why a program ended by itself: the kernel kills what has used up its CPU time."""
-        if talk.status == -signal.SIGKILL and talk.cpu >= self.seconds:
+        # The kernel counts in ticks and may be a few milliseconds ahead of the sum it reports.
+        if talk.status == -signal.SIGKILL and talk.cpu >= 0.9 * self.seconds:
             return "timeout"
         return "memory" if last.startswith("MemoryError") else "failed"
 

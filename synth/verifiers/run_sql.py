@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.errors import WrongUse
-from synth.verifiers import _sql
+from synth.verifiers import _jail, _sql
 from synth.verifiers.run_python import RunPython
 
 MOST_BYTES = 64 << 20
@@ -35,7 +35,7 @@ class RunSql:
     """
 
     seconds: float = 2.0
-    megabytes: int = 512
+    megabytes: int = _jail.MEGABYTES
     unsafe_exec: bool = False
 
     def verify(
@@ -63,7 +63,9 @@ class RunSql:
         done: list[dict[str, Any]] = []
         while len(done) < len(todo):
             part = todo[len(done) : len(done) + 200]
-            runner = RunPython(seconds=max(1, round(self.seconds * len(part))), megabytes=self.megabytes, unsafe_exec=self.unsafe_exec)
+            seconds = min(_jail.MOST_SECONDS, max(1, round(self.seconds * len(part))))
+            limits = {"seconds": seconds, "megabytes": self.megabytes}
+            runner = RunPython(**limits, unsafe_exec=self.unsafe_exec)
             source = Path(_sql.__file__).read_text(encoding="utf-8")
             outcome = runner.run(f"{source}\nCASES = json.loads({json.dumps(json.dumps(part))})\nSECONDS = {self.seconds!r}\nmain()\n")
             said = [json.loads(line) for line in outcome.output.splitlines() if line.startswith("{") and line.endswith("}")][: len(part)]
