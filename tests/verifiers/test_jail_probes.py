@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from synth.verifiers import _calls, _jail
+from synth.errors import WrongUse
+from synth.verifiers import _calls, _jail, _talk
 from synth.verifiers.run_python import RunPython, can_confine
 
 pytestmark = pytest.mark.skipif(not can_confine(), reason="this machine cannot confine a program; then nothing is run")
@@ -201,6 +202,18 @@ def test_asked_for_more_threads_than_allowed_a_program_ends():
     assert RunPython().run(few).status == "passed"
 
 
+def test_threads_that_cannot_be_counted_are_none(monkeypatch, tmp_path):
+    folder = Path(_jail.__file__).parent
+    for name in ("_calls.py", "_inside.py", "_jail.py"):
+        text = (folder / name).read_text()
+        assert name != "_calls.py" or "LISTEN = 8" in text
+        (tmp_path / name).write_text(text.replace("LISTEN = 8", "LISTEN = 1 << 30"))
+    monkeypatch.setattr(_talk, "_START", _talk._START.replace(str(folder), str(tmp_path)))
+    found = RunPython().run("import threading\nthreading.Thread(target=print).start()")
+    assert (found.status, found.error) == ("failed", "RuntimeError: can't start new thread")
+    assert RunPython().run("x = 1", "assert x").status == "passed"
+
+
 # Every call, with nothing and with another process's number as its first argument. Left out are those that end or hang a program.
 WALK = (
     RAW
@@ -358,9 +371,6 @@ def test_the_list_of_each_architecture(name):
 
 
 def test_an_unknown_architecture_is_refused_by_name(monkeypatch, tmp_path):
-    from synth.errors import WrongUse
-    from synth.verifiers import _talk
-
     folder = Path(_jail.__file__).parent
     for name in ("_calls.py", "_inside.py", "_jail.py"):
         text = (folder / name).read_text()
@@ -481,7 +491,6 @@ def test_results_that_lie_cost_at_most_their_own_row():
 
 
 def test_a_limit_that_is_none_is_refused():
-    from synth.errors import WrongUse
     from synth.filters.program_answer import ProgramAnswer
     from synth.filters.run_python import RunPython as Filter
     from synth.filters.run_sql import RunSql
