@@ -2,6 +2,7 @@
 
 PotstillError                exit code
 ├── WrongUse                 2   wrong use, pack or input, found before any call
+│   └── RowFault                 what a part cannot do with one row: in a run that row leaves
 ├── BudgetReached            4   the next call could cross the budget
 ├── Stopped                  5   the provider or the machine ended the run (key, quota, model, disk)
 ├── TeacherError
@@ -67,6 +68,10 @@ class WrongUse(PotstillError, ValueError):
     def __str__(self) -> str:
         where, got, wanted, todo = (str(part)[:_MOST_QUOTED] for part in self.args)
         return printable(f"{where}: found {got}; wanted {wanted}. {todo}")
+
+
+class RowFault(WrongUse):
+    """What a part cannot do with one row (a text that does not render, a gold query that fails): in a run that row leaves."""
 
 
 class BudgetReached(PotstillError):

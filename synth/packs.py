@@ -14,7 +14,7 @@ from typing import Any
 import pydantic
 
 from synth import pack_files, rights
-from synth.errors import WrongUse, did_you_mean
+from synth.errors import RowFault, WrongUse, did_you_mean
 from synth.pack_builder import Builder
 from synth.pack_files import read_text_inside
 from synth.pack_schema import PackSpec, StepSpec, apply_overrides
@@ -145,9 +145,9 @@ class Pack:
             if value is None or (value == "" and not spec.optional):
                 if not spec.optional:
                     got = f"fields {', '.join(row) or '(none)'}" if name not in row else f"an empty {name!r}"
-                    raise WrongUse(place, got, f"field {name!r} ({spec.type})", did_you_mean(name, row))
+                    raise RowFault(place, got, f"field {name!r} ({spec.type})", did_you_mean(name, row))
             elif not spec.fits(value):
-                raise WrongUse(place, f"{name} = {value!r}"[:200], spec.type, "Correct the row.")
+                raise RowFault(place, f"{name} = {value!r}"[:200], spec.type, "Correct the row.")
 
 
 def _folder(name: str | Path) -> Path:

@@ -14,7 +14,7 @@ from math import inf
 from typing import Any
 
 from synth.calls.door import Doors
-from synth.errors import BudgetReached, PotstillError, Stopped, TeacherError, WrongUse
+from synth.errors import BudgetReached, PotstillError, RowFault, Stopped, TeacherError
 from synth.filters.base import Filter
 from synth.packs import Pack
 from synth.records import Completion, Exit, Row, Sample, Seed
@@ -121,7 +121,7 @@ class Walker:
             reading = await ask_once(step, self.pack.values(sample.fields), self.doors, draw=draw, seed_id=sample.seed.id)
         except TeacherError as error:
             return Exit("failed", sample.with_fields({}, {"step": step.name, "draw": draw}), error.kind, str(error))
-        except WrongUse as error:
+        except RowFault as error:
             return Exit("dropped", sample.with_fields({}, {"step": step.name, "draw": draw}), "unrenderable", str(error))
         return _arrive(sample, reading, reading.fields)
 
@@ -165,7 +165,13 @@ class Walker:
 
     async def _one_filter(self, part: Filter, samples: list[Sample]) -> tuple[list[Sample], list[Exit]]:
         rows = [{**s.fields, "meta": s.meta, "id": s.seed.id} for s in samples]
-        verdicts = await part.verdicts(rows, self.doors) if part.asks else [part.named(v) for v in part.judge_group(rows)]
+        try:
+            verdicts = await part.verdicts(rows, self.doors) if part.asks else [part.named(v) for v in part.judge_group(rows)]
+        except Exception as error:  # noqa: BLE001 - what a filter cannot judge leaves, and takes none with it
+            if len(samples) > 1 and part.group is None:
+                parts = [await self._one_filter(part, [sample]) for sample in samples]
+                return [one for kept, _ in parts for one in kept], [one for _, lost in parts for one in lost]
+            return [], [_unjudged(part, sample, error) for sample in samples]
         kept: list[Sample] = []
         lost: list[Exit] = []
         for sample, verdict in zip(samples, verdicts, strict=True):
@@ -175,6 +181,22 @@ class Walker:
             else:
                 lost.append(Exit("dropped", marked, verdict.reason or f"unknown_{part.name}", str(dict(verdict.marks))[:300]))
         return kept, lost
+
+
+def _unjudged(part: Filter, sample: Sample, error: Exception) -> Exit:
+    """The exit of a row over which a filter broke.
+
+    Raises:
+        PotstillError: it is no fault of the row.
+    """
+    detail = f"{part.name}: {error}"[:300]
+    if isinstance(error, TeacherError):
+        return Exit("failed", sample, error.kind, detail)
+    if isinstance(error, RowFault):
+        return Exit("dropped", sample, "unjudged", detail)
+    if isinstance(error, PotstillError):
+        raise error
+    return Exit("failed", sample, f"error_{type(error).__name__}", detail)
 
 
 def _arrive(sample: Sample, reading: Reading, fields: Row) -> Sample | Exit:

@@ -19,10 +19,10 @@ from synth import pack_files
 from synth.calls.door import Stats
 from synth.calls.journal import Journal
 from synth.datasets._card import make_card
-from synth.datasets._columns import Columns
+from synth.datasets._columns import Columns, merged
 from synth.datasets._folder import Publisher
 from synth.datasets._ownership import FORMAT, make_folder, note
-from synth.errors import PotstillError
+from synth.errors import PotstillError, RowFault
 from synth.filters._canaries import try_critics
 from synth.filters._promise import promises_of
 from synth.filters.base import run_async
@@ -30,7 +30,7 @@ from synth.opening import open_doors, width
 from synth.pipeline import Tally, Walker, Window
 from synth.plan import make_plan
 from synth.prepare import Prepared, RunConfig, prepare
-from synth.records import Exit, Row, Sample
+from synth.records import Exit, Row
 from synth.tables import load_parquet
 from synth.templates import Template
 
@@ -119,7 +119,7 @@ class _Live:
         self.tally, self.stats = Tally(), Stats()
         self.started, self._seeds = time.time(), 0
         self._templates: dict[str, Template] = dict(self.pack.exports.get("sft", {}).get("sft", {}))
-        self._produced = {name: kind for step in self.pack.steps for name, kind in step.produces().items()}
+        self._produced = merged(field for step in self.pack.steps for field in step.produces().items())
 
     async def go(self) -> Run:
         """The whole life of a run."""
@@ -166,34 +166,36 @@ class _Live:
         for exit_ in exits:
             if target is not None and exit_.kind == "kept" and self.tally.kept >= target:
                 exit_ = Exit("dropped", exit_.sample, "over_target")  # noqa: PLW2901 - the same draw, another way out
-            row = {**exit_.sample.row(), **self._render(exit_.sample)}
-            self.publisher.add(exit_, row)
+            exit_, rendered = self._render(exit_)  # noqa: PLW2901 - as above
+            self.publisher.add(exit_, {**exit_.sample.row(), **rendered})
             self.tally.count(exit_)
         if self.p.on_row:
             self.p.on_row(self.tally, self.stats)
 
-    def _render(self, sample: Sample) -> dict[str, str]:
-        """The training columns of a row that has every field they need."""
+    def _render(self, exit_: Exit) -> tuple[Exit, dict[str, str]]:
+        """The training columns of a row that has every field they need; a kept row over which they do not render is dropped."""
+        sample = exit_.sample
         if not self._templates or any(name not in sample.fields for name in self._needed):
-            return {}
+            return exit_, {}
         values = self.pack.values(sample.fields)
-        return {side: template.render(values) for side, template in self._templates.items()}
+        try:
+            return exit_, {side: template.render(values) for side, template in self._templates.items()}
+        except RowFault as error:
+            return (Exit("dropped", sample, "unrenderable", str(error)[:300]) if exit_.kind == "kept" else exit_), {}
 
     @cached_property
     def _needed(self) -> list[str]:
         used = {variable for template in self._templates.values() for variable in template.variables}
         return [name for name in self._produced if name in used]
 
-    def _sift(self) -> None:
-        """Filters that see all rows judge those that are kept so far."""
-        filters = [part for part in self.pack.steps[-1].filters if part.group == "corpus"]
-        if filters:
-            left = self.publisher.sift(filters)
-            self.tally.kept -= left.total()
-            self.tally.dropped.update(left)
+    def _settle(self) -> None:
+        """Filters that see all rows judge those that are kept so far; what leaves only now is booked."""
+        left = self.publisher.settle([part for part in self.pack.steps[-1].filters if part.group == "corpus"])
+        self.tally.kept -= left.total()
+        self.tally.dropped.update(left)
 
     def _finish(self, window: Window, journal: Journal) -> Run:
-        self._sift()
+        self._settle()
         if not self.tally.balanced():
             raise PotstillError(f"the tally does not balance: {self.tally.counts()}")
         code = EXIT_FAILED if self.tally.failed else 0

@@ -28,6 +28,22 @@ Check = Callable[[Row, str], None]
 _CHUNK = 1 << 20
 
 
+class BeyondFloat(int):
+    """Stands for whole numbers that a float would round."""
+
+
+class BeyondInt(int):
+    """Stands for whole numbers that 64 bits cannot hold."""
+
+
+def kind_of(value: Any) -> type:
+    """The type of a value; whole numbers that not every column can hold have types of their own."""
+    kind = type(value)
+    if kind is not int or -(1 << 53) <= value <= 1 << 53:
+        return kind
+    return BeyondFloat if -(1 << 63) <= value < 1 << 63 else BeyondInt
+
+
 @dataclass(frozen=True)
 class Scan:
     """What the first pass saw: how many rows, and the kinds of value in every column (`name[]` for a list's elements)."""
@@ -85,9 +101,9 @@ class Seeds:
             if check:
                 check(row, place)
             for name, value in row.items():
-                kinds.setdefault(name, set()).add(type(value))
+                kinds.setdefault(name, set()).add(kind_of(value))
                 if type(value) is list:
-                    kinds.setdefault(f"{name}[]", set()).update(map(type, value))
+                    kinds.setdefault(f"{name}[]", set()).update(map(kind_of, value))
         if not count:
             raise WrongUse(self.where, "no rows", "at least one row", "Check the file and --limit.")
         kinds.pop(self.id_column, None)

@@ -14,7 +14,7 @@ from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from synth.errors import WrongUse
+from synth.errors import RowFault, WrongUse
 from synth.pack_files import read_text_inside
 
 # A prompt beyond this is a runaway loop: 2 MiB is some 500,000 tokens.
@@ -200,7 +200,7 @@ class Template:
             if len(parts) == _FEW or sum(map(len, parts)) > MOST_CHARS:
                 parts = list(_capped(chain(parts, stream)))
         except (TemplateError, SecurityError, TypeError, ValueError, LookupError, ArithmeticError, RecursionError, MemoryError) as error:
-            raise WrongUse(self.where, f"{type(error).__name__}: {error}", "a text", "Correct the template or the row.") from error
+            raise RowFault(self.where, f"{type(error).__name__}: {error}", "a text", "Correct the template or the row.") from error
         return "".join(parts) + self._tail
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import pyarrow as pa
 
+from synth.parsers.base import is_text
 from synth.records import Row
-from synth.seeds import Scan
+from synth.seeds import BeyondFloat, BeyondInt, Scan
 
 META = pa.struct(
     {
@@ -54,7 +55,8 @@ def _atoms() -> dict[frozenset[type], Any]:
 class Columns:
     """The schema of kept and dropped rows, and the one way a row becomes a line of it.
 
-    Columns of one plain kind keep it; lists of one plain kind stay lists; anything mixed or nested is JSON text.
+    Columns of one plain kind keep it; lists of one plain kind stay lists; anything mixed or nested, and whole numbers that
+    64 bits cannot hold, are JSON text.
 
     Args:
         scan: what the seeds hold.
@@ -73,7 +75,8 @@ class Columns:
         types["meta"] = META
         self.kept = pa.schema([(name, arrow or _TEXT) for name, arrow in types.items()])
         self.dropped = pa.schema([*self.kept, ("reason", _TEXT), ("detail", _TEXT)])
-        self._as_text: dict[str, Callable[[Any], str]] = {name: _spell for name, arrow in types.items() if arrow is None}
+        self._as_text: dict[str, Callable[[Any], Any]] = {name: spell for name, arrow in types.items() if arrow is None}
+        self._as_text.update({name: speller for name, kind in produced.items() if (speller := _speller(kind))})
 
     def line(self, row: Row) -> Row:
         """The row with mixed and nested values spelled as text."""
@@ -82,14 +85,77 @@ class Columns:
         spelled = {name: spell(row[name]) for name, spell in self._as_text.items() if row.get(name) is not None}
         return {**row, **spelled}
 
+    def table(self, rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
+        """The rows as columns.
+
+        Raises:
+            Misfit: a value that its column cannot hold.
+        """
+        try:
+            return pa.Table.from_pylist(rows, schema=schema)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError, AttributeError) as error:
+            raise Misfit(str(error)[:200]) from error
+
+    def mend(self, row: Row, schema: pa.Schema) -> tuple[Row, str]:
+        """A row that its columns can hold, and what had to be left out of it; half surrogate pairs become U+FFFD."""
+        fits, left = {**row, **{field.name: None for field in schema}}, []
+        for field in schema:
+            value = _whole(row.get(field.name))
+            try:
+                pa.array([value], field.type)
+            except (pa.ArrowException, TypeError, ValueError, OverflowError, AttributeError):
+                left.append(f"{field.name} = {_whole(spell(value))[:80]} is no {field.type}"[:200])
+            else:
+                fits[field.name] = value
+        return fits, "; ".join(left)
+
+
+class Misfit(ValueError):
+    """A value that its column cannot hold."""
+
+
+def merged(fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Fields with their kinds; what is of several kinds in turn is `any`."""
+    found: dict[str, Any] = {}
+    for name, kind in fields:
+        found[name] = kind if found.get(name, kind) == kind else "any"
+    return found
+
 
 def _arrow(kinds: frozenset[type], inner: frozenset[type]) -> Any:
     """The arrow type of a column, or None where it must be spelled as text."""
-    kinds, inner = kinds - {type(None)}, inner - {type(None)}
+    kinds, inner = (_in_64_bits(seen - {type(None)}) for seen in (kinds, inner))
     if kinds == {list}:
         element = _atoms().get(inner) if inner else _TEXT
         return pa.list_(element) if element is not None else None
     return _TEXT if not kinds else _atoms().get(kinds)
+
+
+def _in_64_bits(kinds: frozenset[type]) -> frozenset[type]:
+    """The kinds, where whole numbers that a float would round stand among whole numbers alone."""
+    return kinds - {BeyondFloat} | {int} if BeyondFloat in kinds and not kinds & {float, BeyondInt} else kinds
+
+
+def _speller(kind: Any) -> Callable[[Any], Any] | None:
+    """What spells the fields of `any` kind inside a list of objects; None where there are none."""
+    if not isinstance(kind, Mapping):
+        return None
+    inside = {name: spell if _produced(k) is None else _speller(k) for name, k in kind.items()}
+    spellers = {name: speller for name, speller in inside.items() if speller}
+    return (lambda listed: [_spelled(element, spellers) for element in listed]) if spellers else None
+
+
+def _spelled(element: Row, spellers: Mapping[str, Callable[[Any], Any]]) -> Row:
+    return {**element, **{name: speller(element[name]) for name, speller in spellers.items() if element.get(name) is not None}}
+
+
+def _whole(value: Any) -> Any:
+    """A value whose texts UTF-8 can hold."""
+    if isinstance(value, str):
+        return value if is_text(value) else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, Mapping):
+        return {name: _whole(inner) for name, inner in value.items()}
+    return [_whole(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _produced(kind: Any) -> Any:
@@ -98,5 +164,9 @@ def _produced(kind: Any) -> Any:
     return {"text": _TEXT, "number": pa.float64(), "bool": pa.bool_(), "list": pa.list_(_TEXT), "numbers": pa.list_(pa.float64())}.get(kind)
 
 
-def _spell(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+def spell(value: Any) -> str:
+    """The JSON of what is no text; what JSON cannot say, as Python says it."""
+    try:
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    except (TypeError, ValueError, RecursionError):
+        return repr(type(value))

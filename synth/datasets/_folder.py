@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -16,27 +17,41 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from synth.datasets._columns import Columns
+from synth.datasets._columns import Columns, Misfit, spell
 from synth.datasets._ownership import digest, discard, free_name, make_folder, make_private, read_run
-from synth.errors import Stopped, WrongUse
+from synth.errors import PotstillError, Stopped, WrongUse
 from synth.filters.base import Filter
 from synth.records import Exit, Row, Verdict
 from synth.seeds import json_line
 
 # What a card says while the parts of the folder move.
 _MOVING = " moved at "
-# Rows that wait for a row group: some 2 MB.
-GROUP = 2000
+# Rows that wait for a row group: some 2 MB; fewer where their texts are long.
+GROUP, MOST_WAITING = 2000, 1 << 25
 # Rows of one file: what a writer remembers of its row groups stays small, and readers can share the files out.
 MOST_ROWS = 50_000
 
 
-class _Table:
-    """Parquet files of at most MOST_ROWS rows each, written in row groups."""
+# Why a row leaves whose values no column can hold.
+MISFIT = "no_column_holds"
+# The columns that may be long.
+_LONG = ("reply", "prompt", "completion")
 
-    def __init__(self, folder: Path, schema: pa.Schema) -> None:
+
+class _Table:
+    """Parquet files of at most MOST_ROWS rows each, written in row groups.
+
+    Args:
+        folder: a new one.
+        columns: what the rows are made of.
+        schema: those of kept or of dropped rows.
+        misfit: takes a row whose values the columns cannot hold, made fit, and what was left out of it.
+    """
+
+    def __init__(self, folder: Path, columns: Columns, schema: pa.Schema, misfit: Callable[[Row, str], None]) -> None:
         folder.mkdir(parents=True)
-        self.folder, self.schema, self.waiting = folder, schema, list[Row]()
+        self.folder, self.columns, self.schema, self.misfit = folder, columns, schema, misfit
+        self.waiting, self.waiting_chars = list[Row](), 0
         self.files = self.rows = 0
         self._next()
 
@@ -48,7 +63,8 @@ class _Table:
 
     def add(self, row: Row) -> None:
         self.waiting.append(row)
-        if len(self.waiting) >= GROUP:
+        self.waiting_chars += sum(len(row.get(name) or "") for name in _LONG)
+        if len(self.waiting) >= GROUP or self.waiting_chars >= MOST_WAITING:
             self.flush()
 
     def flush(self) -> None:
@@ -57,21 +73,41 @@ class _Table:
         if self.rows >= MOST_ROWS:
             self.writer.close()
             self._next()
-        self.writer.write_table(pa.Table.from_pylist(self.waiting, schema=self.schema))
-        self.rows += len(self.waiting)
-        self.waiting = []
+        rows, self.waiting, self.waiting_chars = self.waiting, [], 0
+        try:
+            table = self.columns.table(rows, self.schema)
+        except Misfit:
+            rows = self._fitting(rows)
+            table = self.columns.table(rows, self.schema)
+        self.writer.write_table(table)
+        self.rows += len(rows)
+
+    def _fitting(self, rows: list[Row]) -> list[Row]:
+        """The rows that the columns can hold; each of the others leaves alone."""
+        fitting = []
+        for row in rows:
+            fits, left_out = self.columns.mend(row, self.schema)
+            if left_out:
+                self.misfit(fits, left_out)
+            else:
+                fitting.append(fits)
+        return fitting
 
     def close(self) -> None:
         """Also a second time."""
-        self.flush()
+        while self.waiting:  # a row that does not fit comes back once, made fit
+            self.flush()
         self.writer.close()
 
 
 class Publisher:
     """Takes exits in order; `publish` puts data/, dropped/, failed.jsonl, run.json and README.md in place.
 
+    Attributes:
+        broken: what ended the publication; what stands under the names is then the last whole one.
+
     Raises:
-        Stopped: the disk refused a write; what stands under the names is the last whole publication.
+        Stopped: the disk refused a write, or the machine the memory for it.
     """
 
     PARTS = ("data", "dropped", "failed.jsonl", "README.md", "run.json")
@@ -79,30 +115,70 @@ class Publisher:
     def __init__(self, folder: Path, columns: Columns) -> None:
         self.folder, self.columns = folder, columns
         self.hidden = folder / ".unpublished"
-        shutil.rmtree(self.hidden, ignore_errors=True)
-        make_folder(folder)
-        self.hidden.mkdir(mode=0o700)
-        self._kept = _Table(self.hidden / "data", columns.kept)
-        self._dropped = _Table(self.hidden / "dropped", columns.dropped)
-        make_private(self.hidden / "failed.jsonl")
-        self._failed = (self.hidden / "failed.jsonl").open("wb")
+        self.broken: Stopped | None = None
+        self._misfits: Counter[str] = Counter()
+        with self._writing("opening the rows' files"):
+            shutil.rmtree(self.hidden, ignore_errors=True)
+            make_folder(folder)
+            self.hidden.mkdir(mode=0o700)
+            self._kept = self._open_kept()
+            self._dropped = _Table(self.hidden / "dropped", columns, columns.dropped, self._drop_less)
+            make_private(self.hidden / "failed.jsonl")
+            self._failed = (self.hidden / "failed.jsonl").open("wb")
+
+    def _open_kept(self) -> _Table:
+        return _Table(self.hidden / "data", self.columns, self.columns.kept, self._drop)
+
+    def _drop(self, row: Row, left_out: str) -> None:
+        """A kept row that the columns cannot hold: it leaves as dropped, without what they could not hold."""
+        self._misfits[MISFIT] += 1
+        self._dropped.add({**row, "reason": MISFIT, "detail": left_out[:300]})
+
+    def _drop_less(self, row: Row, left_out: str) -> None:
+        """A dropped row that the columns cannot hold: it keeps its reason."""
+        self._dropped.add({**row, "detail": f"{row['detail']} (left out: {left_out})"[:600]})
+
+    @contextlib.contextmanager
+    def _writing(self, what: str) -> Iterator[None]:
+        """Turns what the machine refuses into the end of the run; nothing more is written then."""
+        if self.broken:
+            raise self.broken
+        try:
+            yield
+        except PotstillError:
+            raise
+        except OSError as error:
+            self.broken = Stopped("disk", f"{error.strerror or error} while {what}; free space and run again")
+            raise self.broken from error
+        except Exception as error:
+            self.broken = Stopped("publishing", f"{type(error).__name__} while {what}: {str(error)[:200]}")
+            raise self.broken from error
 
     def add(self, exit_: Exit, row: dict[str, Any]) -> None:
         """One row, under the name of its exit."""
         row = {**row, "reason": exit_.reason, "detail": exit_.detail} if exit_.kind != "kept" else row
-        try:
+        with self._writing("writing rows"):
             if exit_.kind == "failed":
-                self._failed.write(json_line(row))
+                self._failed.write(_failed_line(row))
             else:
                 (self._kept if exit_.kind == "kept" else self._dropped).add(self.columns.line(row))
-        except OSError as error:
-            raise Stopped("disk", f"{error.strerror or error} while writing rows; free space and run again") from error
 
-    def sift(self, filters: Sequence[Filter]) -> Counter[str]:
+    def settle(self, filters: Sequence[Filter] = ()) -> Counter[str]:
+        """Writes what waits, sifts where there are filters, and returns how many kept rows left for that, by reason."""
+        with self._writing("writing rows"):
+            self._kept.flush()
+            if filters:
+                self._misfits += self._sift(filters)
+            self._kept.close()
+            self._dropped.close()
+            self._failed.close()
+        return self._misfits
+
+    def _sift(self, filters: Sequence[Filter]) -> Counter[str]:
         """Sends the kept rows through filters that see all of them; returns how many left, by reason."""
         self._kept.close()
         before = (self.hidden / "data").rename(self.hidden / "sifted")
-        self._kept = _Table(self.hidden / "data", self.columns.kept)
+        self._kept = self._open_kept()
         verdicts = _judge_all(filters, before)
         left: Counter[str] = Counter()
         for row, words in zip(_read(before), verdicts, strict=True):
@@ -116,16 +192,13 @@ class Publisher:
         return left
 
     def publish(self, run: dict[str, Any], card: Callable[[str], str]) -> None:
-        """Closes the files and moves them under their names; run.json comes last.
+        """Moves the settled files under their names; run.json comes last.
 
         Args:
             run: run.json.
             card: README.md, made from the hash of the rows.
         """
-        try:
-            self._kept.close()
-            self._dropped.close()
-            self._failed.close()
+        with self._writing("publishing"):
             content = _content(self.hidden)
             _set_aside_card(self.folder)
             card_file = self.hidden / "README.md"
@@ -141,8 +214,14 @@ class Publisher:
             for name in self.PARTS:
                 _replace(self.hidden / name, self.folder / name)
             shutil.rmtree(self.hidden)
-        except OSError as error:
-            raise Stopped("disk", f"{error.strerror or error} while publishing; free space and run again") from error
+
+
+def _failed_line(row: Row) -> bytes:
+    """The JSON line of a failed row; what JSON cannot say is spelled as Python says it."""
+    try:
+        return json_line(row)
+    except (TypeError, ValueError, RecursionError):
+        return json_line({name: value if name in {"reason", "detail"} else spell(value) for name, value in row.items()})
 
 
 def _content(folder: Path) -> str:

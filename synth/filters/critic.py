@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from synth.errors import TeacherError, WrongUse
+from synth.errors import RowFault, TeacherError
 from synth.filters._asking import AskingFilter
 from synth.filters._reliability import probability
 from synth.filters.base import run_async
@@ -152,7 +152,7 @@ class Critic(AskingFilter):
             return scale.get(said, 0.0)
         if not reading.completion.logprobs:
             todo = 'Use weigh="said" with several votes, or a teacher that returns log-probabilities.'
-            raise WrongUse(f"{self.name}:weigh=probability", f"no log-probabilities from {reading.meta['teacher']}", "them", todo)
+            raise RowFault(f"{self.name}:weigh=probability", f"no log-probabilities from {reading.meta['teacher']}", "them", todo)
         return expected(reading.completion.logprobs, said, scale)
 
     def calibrate(

@@ -57,7 +57,10 @@ class JsonSchema(RowFilter):
 
     def needs(self) -> tuple[str, ...]:
         """The column of schemas, where there is one."""
-        return () if self.fixed is not None else (str(self.schema),)
+        if self.fixed is None:
+            return (str(self.schema),)
+        verifier.JsonSchema().why("{}", self.fixed)  # a schema that is none is said before the first call
+        return ()
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import ClassVar, Literal
 
-from synth.errors import WrongUse
+from synth.errors import RowFault
 from synth.filters.base import GroupFilter, meta_of
 from synth.records import Row, Verdict
 from synth.verifiers.math_equal import canonical
@@ -90,7 +90,7 @@ class SelfConsistency(GroupFilter):
         found = row.get(str(self.weight))
         if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found < inf:
             todo = "Let a filter or a parser write it, or name another field."
-            raise WrongUse(f"self_consistency:weight={self.weight}", f"{found!r} in row {row.get('id', '')}", "a number from 0 on", todo)
+            raise RowFault(f"self_consistency:weight={self.weight}", f"{found!r} in row {row.get('id', '')}", "a number from 0 on", todo)
         return float(found)
 
 

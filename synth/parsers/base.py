@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from math import isfinite
 from typing import Any, ClassVar
 
 from synth.errors import Unreadable
 from synth.records import Row
 
 # Where a completion-style teacher stops answering and invents the next question of its few-shot prompt.
-INVENTED = re.compile(r"\n\s*(?:Q|Question|Problem|Premise|###\s*(?:Question|Instruction|Problem))\s*:", re.IGNORECASE)
+# A pattern over a reply never tries a run of white space from each of its places, which takes the square of its length.
+INVENTED = re.compile(r"\n[^\S\n]*(?:Q|Question|Problem|Premise|###\s*(?:Question|Instruction|Problem))\s*:", re.IGNORECASE)
+
+# A longer reply is not looked into: no model writes a quarter of a million tokens that train a small one.
+MOST_CHARS = 1 << 20
+# Beyond this a column of 64-bit numbers no longer holds every whole number.
+MOST_WHOLE = 1 << 53
+MOST_DEPTH = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +42,20 @@ class Parser(ABC):
     reasons: ClassVar[Mapping[str, str]] = {}
 
     def parse(self, text: str, row: Row) -> dict[str, Any]:
-        """Fields of one reply.
+        """Fields of one reply, each of the kind that `produces` promises.
 
         Raises:
-            Unreadable: with one of the class's reasons.
+            Unreadable: with one of the class's reasons, or `empty_reply`, `too_long`, `wrong_kind`.
         """
-        if not text.strip():
+        if not text or text.isspace():
             raise Unreadable("empty_reply")
-        return self.rename(self.read(text, row))
+        if len(text) > MOST_CHARS:
+            raise Unreadable("too_long", f"{len(text):,} characters; at most {MOST_CHARS:,}")
+        found = self.rename(self.read(text, row))
+        for name, kind, fits in self._promised:
+            if name not in found or not fits(found[name]):
+                raise Unreadable("wrong_kind", misfit(kind, found[name], name) if name in found else f"no {name}")
+        return found
 
     @abstractmethod
     def read(self, text: str, row: Row) -> dict[str, Any]:
@@ -50,11 +65,121 @@ class Parser(ABC):
         """Names and kinds (text, number, bool, list, any; the kinds of its fields for a list of objects) of what every reading brings."""
         return self.rename(dict(self.fields))
 
+    @cached_property
+    def _promised(self) -> list[tuple[str, Any, Callable[[Any], bool]]]:
+        return [(name, kind, checker(kind)) for name, kind in self.produces().items()]
+
     def rename(self, found: dict[str, Any]) -> dict[str, Any]:
         """The main field under the pack's name for it."""
         if self.into is None or self.main not in found:
             return found
         return {(self.into if name == self.main else name): value for name, value in found.items()}
+
+
+def checker(kind: Any) -> Callable[[Any], bool]:
+    """What tells whether a value is of a kind.
+
+    `text` is what UTF-8 can hold, `number` finite and exact in 64 bits, `list` a list of texts, `any` what JSON can hold, the
+    kinds of its fields a list of objects.
+    """
+    return _CHECKS[kind] if isinstance(kind, str) else lambda value: not misfit(kind, value, "")
+
+
+def misfit(kind: Any, value: Any, name: str) -> str:
+    r"""Where a value is not of its kind, and what stands there; "" where all is as promised.
+
+    >>> misfit("list", ["a", 2], "items"), misfit("number", 10**20, "score"), misfit("text", "fine", "name")
+    ('items[1] = 2', 'score = 100000000000000000000', '')
+    """
+    if isinstance(kind, str) and _CHECKS[kind](value):
+        return ""
+    inner = _ELEMENTS.get(kind) if isinstance(kind, str) else kind
+    if inner is None or not isinstance(value, list):
+        return f"{name} = {_short(value)}"
+    return next(filter(None, (_within(inner, element, f"{name}[{place}]") for place, element in enumerate(value))), "")
+
+
+def _within(kind: Any, value: Any, name: str) -> str:
+    """The misfit of one element of a list: a plain value, or an object with fields of their own kinds."""
+    if not isinstance(kind, Mapping):
+        return misfit(kind, value, name)
+    if not isinstance(value, Mapping):
+        return f"{name} = {_short(value)}"
+    missing = [f"no {name}.{key}" for key in kind if key not in value]
+    return next(filter(None, (*missing, *(misfit(k, value.get(key), f"{name}.{key}") for key, k in kind.items()))), "")
+
+
+def is_text(value: Any) -> bool:
+    """Whether a value is a text that UTF-8 can hold: one without half a surrogate pair."""
+    if not isinstance(value, str):
+        return False
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, float):
+        return isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool) and -MOST_WHOLE <= value <= MOST_WHOLE
+
+
+def _is_json(value: Any, depth: int) -> bool:
+    """Whether other programs can read the JSON of a value; whole numbers may have any number of digits."""
+    if isinstance(value, str):
+        return is_text(value)
+    if isinstance(value, float):
+        return isfinite(value)
+    if isinstance(value, list | dict):
+        inside = [*value, *value.values()] if isinstance(value, dict) else value
+        return depth > 0 and all(_is_json(element, depth - 1) for element in inside)
+    return True
+
+
+def _are_texts(value: Any) -> bool:
+    try:
+        return isinstance(value, list) and is_text("".join(value))
+    except TypeError:
+        return False
+
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "text": is_text,
+    "number": _is_number,
+    "bool": lambda value: isinstance(value, bool),
+    "list": _are_texts,
+    "numbers": lambda value: isinstance(value, list) and all(map(_is_number, value)),
+    "any": lambda value: _is_json(value, MOST_DEPTH),
+}
+_ELEMENTS = {"list": "text", "numbers": "number"}
+KINDS = tuple(_CHECKS)
+
+
+def _short(value: Any) -> str:
+    """The start of what was found, also of what has no short spelling."""
+    if isinstance(value, list | dict):
+        return f"a {type(value).__name__} of {len(value):,}"
+    try:
+        return f"{value!r}"[:80].encode("ascii", "backslashreplace").decode()
+    except ValueError:  # a whole number of thousands of digits
+        return f"{type(value).__name__} beyond all columns"
+
+
+def between(begin: re.Pattern[str], end: re.Pattern[str], text: str) -> list[tuple[int, int]]:
+    """Where the texts between two marks stand, each up to the next end mark; in one pass, however many marks are left open.
+
+    >>> between(re.compile("<a>"), re.compile("</a>"), "<a>one</a> <a>two</a> <a>")
+    [(3, 6), (14, 17)]
+    """
+    found, at = [], 0
+    while (opened := begin.search(text, at)) and (closed := end.search(text, opened.end())):
+        found.append((opened.end(), closed.start()))
+        at = closed.end()
+    return found
 
 
 def cut_invented(text: str) -> str:

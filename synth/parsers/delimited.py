@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from synth.errors import Unreadable
-from synth.parsers.base import Parser
+from synth.parsers.base import Parser, between
 from synth.records import Row
 
 
@@ -37,10 +37,14 @@ class Delimited(Parser):
 
     def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
         """The spans."""
-        pattern = re.compile(rf"{re.escape(self.begin)}(.*?){re.escape(self.end)}", re.DOTALL)
-        spans = [span.strip() for span in pattern.findall(text)]
+        begin, end = re.compile(re.escape(self.begin)), re.compile(re.escape(self.end))
+        places = between(begin, end, text)
+        spans = [text[slice(*place)].strip() for place in places]
         if not spans or not all(spans):
             raise Unreadable("no_span", text[-80:])
-        if rest := pattern.sub("", text).strip():
+        starts = [0, *(stop + len(self.end) for _, stop in places)]
+        stops = [*(start - len(self.begin) for start, _ in places), len(text)]
+        outside = "".join(text[start:stop] for start, stop in zip(starts, stops, strict=True))
+        if rest := outside.strip():
             raise Unreadable("text_outside", rest[:80])
         return {"spans": spans}

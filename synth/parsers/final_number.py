@@ -13,12 +13,15 @@ from synth.verifiers._expression import PLAIN, scan
 from synth.verifiers.math_equal import number
 
 # How answers are announced: "#### 9", "the answer is 9", "Answer: 9", a last line "A: 9", "\boxed{9}".
-ANNOUNCED = r"####|\b(?:final\s+)?answer\s+is\s*:?|\b(?:final\s+)?answer\s*\**\s*:\**|^\s*A\s*:"
+ANNOUNCED = r"####|\b(?:final\s+)?answer\s+is\s*:?|\b(?:final\s+)?answer\s*(?:\*+\s*)?:\**|^[^\S\n]*A\s*:"
 _MARKER = re.compile(rf"\\boxed\s*\{{|{ANNOUNCED}", re.IGNORECASE | re.MULTILINE)
 _LEADING = re.compile(
     r"(?:^|(?<=\s))\**(?:(?:so|thus|therefore|hence)\b,?)?\s*(?:\b(?:the|my)\b)?\s*(?:\bfinal\b)?\s*\**\s*$", re.IGNORECASE
 )
 _LEAD = 40
+# An answer stands close behind its marker, and the last markers decide: no reply makes a parser look long.
+NEAR, LAST_MARKERS = 1000, 50
+_END, _LAST_WORDS = 100_000, 20_000
 _EXPRESSION = {"number", "op", "open", "close", "money", "percent"}
 _STARTS = {"number", "open", "money"}
 
@@ -55,7 +58,10 @@ class FinalNumber(Parser):
         """Fields of one reply."""
         text = cut_invented(text)
         # The last hash marker usually decides; looking at the whole text for all markers costs ten times as much.
-        found = self._announced(text, max(0, text.rfind("####"))) or self._announced(text, 0)
+        last = text.rfind("####")
+        found = self._announced(text, last) if last >= 0 else None
+        if found is None or not found["answer"]:
+            found = self._announced(text, max(0, len(text) - _END))
         if found is None:
             return self._without_marker(text)
         if not found["answer"]:
@@ -66,15 +72,15 @@ class FinalNumber(Parser):
     def _announced(text: str, start: int) -> dict[str, str] | None:
         """The last readable answer behind a marker from `start` on; "" where none is readable, None without a marker."""
         markers = list(_MARKER.finditer(text, start))
-        for marker in reversed(markers):
-            answer = leading_expression(text[marker.end() :])
+        for marker in markers[: -LAST_MARKERS - 1 : -1]:
+            answer = leading_expression(text[marker.end() : marker.end() + NEAR])
             if answer:
                 return {"rationale": before_marker(text[: marker.start()]), "answer": answer}
-        return {"rationale": "", "answer": ""} if markers and not start else None
+        return {"rationale": "", "answer": ""} if markers else None
 
     def _without_marker(self, text: str) -> dict[str, Any]:
-        numbers = [t for t in scan(text) if t.kind == "number"]
-        if self.fallback == "none" or not numbers:
+        numbers = [] if self.fallback == "none" else [t for t in scan(text[-_LAST_WORDS:]) if t.kind == "number"]
+        if not numbers:
             raise Unreadable("no_answer_marker", text[-80:])
         return {"rationale": text.strip(), "answer": numbers[-1].text}
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from synth.errors import Unreadable
-from synth.parsers.base import Parser
+from synth.parsers.base import Parser, between
 from synth.records import Row
 
-_LINE = re.compile(r"^\s*[-*•]\s*(.+?)\s*$", re.MULTILINE)
+_LINE = re.compile(r"^[^\S\n]*+[-*•]\s*+(\S[^\n]*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +40,15 @@ class Groups(Parser):
 
     def read(self, text: str, row: Row) -> dict[str, Any]:
         """The lines of each block, one text a block."""
-        blocks = re.findall(rf"<{re.escape(self.tag)}>(.*?)</{re.escape(self.tag)}>", text, re.DOTALL)
+        blocks = [text[slice(*place)] for place in between(*self._marks, text)]
         count = len(row.get(self.of) or [])
         if len(blocks) != count:
             raise Unreadable("other_count", f"{len(blocks)} blocks for {count}")
-        lines = [_LINE.findall(block) for block in blocks]
+        lines = [[line.rstrip() for line in _LINE.findall(block)] for block in blocks]
         if not all(lines):
             raise Unreadable("empty_group", blocks[lines.index([])][:80])
         return {"groups": ["\n".join(group) for group in lines]}
+
+    @cached_property
+    def _marks(self) -> tuple[re.Pattern[str], re.Pattern[str]]:
+        return re.compile(f"<{re.escape(self.tag)}>"), re.compile(f"</{re.escape(self.tag)}>")

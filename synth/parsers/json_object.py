@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from synth.errors import Unreadable
-from synth.parsers.base import Parser
+from synth.parsers.base import KINDS, Parser
 from synth.records import Row
 from synth.strict_json import MOST_CHARS, NotStrict, decoder
 
 _TRIES = 64
-_KINDS: dict[str, tuple[type, ...]] = {
-    "text": (str,),
-    "number": (int, float),
-    "bool": (bool,),
-    "list": (list,),
-    "any": (object,),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +20,15 @@ class JsonObject(Parser):
     """Reads the last JSON object of a reply that has all the keys asked for.
 
     Args:
-        keys: field name -> kind (text, number, bool, list, any), or for a list of objects their keys and kinds. Other keys are passed over.
+        keys: field name -> kind (text, number, bool, list of texts, numbers, any), or for a list of objects their keys and kinds.
+            Other keys are passed over.
 
     Reasons:
         no_object: no JSON object in the reply.
         doubled_key: a key stands twice (a judge could give two scores).
         missing_key: a key is absent.
-        wrong_kind: a value is of another kind, or a number is not finite.
+        wrong_kind: a value is of another kind: a list holds more than texts, a number is not finite or beyond 2**53, a text
+            is half a surrogate pair.
 
     Example:
         >>> JsonObject(keys={"score": "number"}).parse('So: {"score": 4, "why": "fine"} as asked', {})
@@ -51,8 +47,8 @@ class JsonObject(Parser):
         for key, kind in self.keys.items():
             if isinstance(kind, Mapping):
                 JsonObject(keys=kind)
-            elif kind not in _KINDS:
-                raise ValueError(f"kind {kind!r} of {key}; use one of {', '.join(_KINDS)}")
+            elif kind not in KINDS:
+                raise ValueError(f"kind {kind!r} of {key}; use one of {', '.join(KINDS)}")
 
     def produces(self) -> dict[str, Any]:
         """One field a key."""
@@ -64,23 +60,21 @@ class JsonObject(Parser):
         missing = [key for key in self.keys if key not in found]
         if missing:
             raise Unreadable("missing_key", ", ".join(missing))
-        return {key: self._fit(key, found[key]) for key in self.keys}
+        read = {key: found[key] for key in self.keys}
+        read.update({key: _only(names, read[key]) for key, names in self._objects.items()})
+        return read
 
-    def _fit(self, key: str, value: Any) -> Any:
-        kind = self.keys[key]
-        if isinstance(kind, Mapping):
-            return self._objects(key, value, JsonObject(keys=kind))
-        fits = isinstance(value, _KINDS[kind]) and (kind in {"bool", "any"} or not isinstance(value, bool))
-        if not fits or value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124 - NaN differs from itself
-            raise Unreadable("wrong_kind", f"{key} = {value!r}"[:80])
+    @cached_property
+    def _objects(self) -> dict[str, list[str]]:
+        """The keys of a list of objects, by the field that holds the list."""
+        return {key: list(kind) for key, kind in self.keys.items() if isinstance(kind, Mapping)}
+
+
+def _only(names: list[str], value: Any) -> Any:
+    """A list of objects without the keys that nobody asked for."""
+    if not isinstance(value, list):
         return value
-
-    @staticmethod
-    def _objects(key: str, value: Any, shape: JsonObject) -> list[dict[str, Any]]:
-        """A list of objects of one shape."""
-        if not isinstance(value, list) or not all(isinstance(element, dict) and shape.keys.keys() <= element.keys() for element in value):
-            raise Unreadable("wrong_kind", f"{key} = {value!r}"[:80])
-        return [{name: shape._fit(name, element[name]) for name in shape.keys} for element in value]
+    return [{name: element[name] for name in names if name in element} if isinstance(element, dict) else element for element in value]
 
 
 def last_object(text: str, wanted: set[str]) -> dict[str, Any]:

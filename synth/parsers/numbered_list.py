@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, ClassVar
 
 from synth.errors import Unreadable
 from synth.parsers.base import Parser
 from synth.records import Row
 
-_ITEM = re.compile(r"^\s{0,6}(?:\d{1,3}[.):]|[-*\u2022]|(?:Q|Step)\s*\d{1,3}[.):])\s+(.+?)\s*$", re.MULTILINE)
+_ITEM = re.compile(r"^\s{0,6}(?:\d{1,3}[.):]|[-*\u2022]|(?:Q|Step)\s*\d{1,3}[.):])\s++(\S[^\n]*)$", re.MULTILINE)
 MOST_ITEMS = 200
 
 
@@ -41,7 +42,7 @@ class NumberedList(Parser):
         """The items."""
         if self.none and text.strip(" .!*\"'\n").casefold() == self.none.casefold():
             return {"items": []}
-        items = _ITEM.findall(text)[:MOST_ITEMS]
+        items = [match[1].rstrip() for match in islice(_ITEM.finditer(text), MOST_ITEMS)]
         if len(items) < self.least:
             raise Unreadable("no_list", text[-80:])
         return {"items": items}

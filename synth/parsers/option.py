@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from synth.errors import Unreadable
 from synth.parsers.base import Parser, cut_invented
-from synth.parsers.final_number import ANNOUNCED, before_marker
+from synth.parsers.final_number import ANNOUNCED, LAST_MARKERS, NEAR, before_marker
 from synth.records import Row
 from synth.verifiers.math_equal import canonical
 
@@ -48,8 +48,8 @@ class Option(Parser):
         markers = list(_MARKER.finditer(text))
         if not markers:
             raise Unreadable("no_answer_marker", text[-80:])
-        for marker in reversed(markers):
-            position = pick(text[marker.end() :], choices)
+        for marker in markers[: -LAST_MARKERS - 1 : -1]:
+            position = pick(text[marker.end() : marker.end() + NEAR], choices)
             if position is not None:
                 rationale = before_marker(text[: marker.start()])
                 return {"rationale": rationale, "answer": choices[position], "letter": ascii_lowercase[position % 26]}

@@ -10,8 +10,10 @@ from synth.errors import Unreadable
 from synth.parsers.base import Parser
 from synth.records import Row
 
+# A longer line names no aspect; a name is looked for from each of its signs.
+_MOST_LINE = 1000
 _ASPECT = re.compile(r"^(?P<depth> *)- (?P<name>.+?): *(?P<first>\d{1,5})(?: *- *(?P<last>\d{1,5}))? *$")
-_SCOPE = re.compile(r"^\s*scope: *(.+?) *$", re.MULTILINE | re.IGNORECASE)
+_SCOPE = re.compile(r"^[^\S\n]*scope: *+([^\n]+)$", re.MULTILINE | re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +46,7 @@ class Outline(Parser):
     def read(self, text: str, row: Row) -> dict[str, Any]:
         """The outline."""
         scope = _SCOPE.search(text)
-        found = [match for line in text.splitlines() if (match := _ASPECT.match(line))]
+        found = [match for line in text.splitlines() if len(line) <= _MOST_LINE and (match := _ASPECT.match(line))]
         if not scope or not found:
             raise Unreadable("no_outline", text[-80:])
         aspects = [
@@ -52,7 +54,7 @@ class Outline(Parser):
             for m in found
         ]
         _check(aspects, len(row.get(self.of) or []))
-        return {"scope": scope[1], "aspects": aspects}
+        return {"scope": scope[1].rstrip(" "), "aspects": aspects}
 
 
 def _check(aspects: list[dict[str, Any]], count: int) -> None:

@@ -46,7 +46,8 @@ class Permutation(Parser):
         said = list(dict.fromkeys(n for n in map(int, _NUMBER.findall(text)) if 1 <= n <= count))
         if not said:
             raise Unreadable("no_order", text[-80:])
-        missing = [n for n in range(1, count + 1) if n not in set(said)]
+        named = set(said)
+        missing = [n for n in range(1, count + 1) if n not in named]
         if len(missing) > self.most_repaired * count:
             raise Unreadable("too_much_missing", f"{len(missing)} of {count}")
         place = {n: float(rank) for rank, n in enumerate([*said, *missing], 1)}

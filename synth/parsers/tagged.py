@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from synth.errors import Unreadable
-from synth.parsers.base import Parser
+from synth.parsers.base import Parser, between
 from synth.records import Row
 
 
@@ -45,11 +46,15 @@ class Tagged(Parser):
         """Fields of one reply."""
         return {tag: self._one(tag, text) for tag in self.tags}
 
+    @cached_property
+    def _marks(self) -> dict[str, tuple[re.Pattern[str], re.Pattern[str]]]:
+        return {tag: tag_marks(tag) for tag in self.tags}
+
     def _one(self, tag: str, text: str) -> str:
-        found = re.findall(rf"<{re.escape(tag)}>(.*?)</{re.escape(tag)}>", text, re.DOTALL | re.IGNORECASE)
+        found = between(*self._marks[tag], text)
         if not found:
             raise Unreadable("missing_tag", f"<{tag}> in {text[-80:]!r}")
-        value = str(found[-1]).strip()
+        value = text[slice(*found[-1])].strip()
         allowed = (self.allow or {}).get(tag)
         if allowed is None:
             return value
@@ -57,3 +62,9 @@ class Tagged(Parser):
         if folded not in [str(a).casefold() for a in allowed]:
             raise Unreadable("not_allowed", f"{tag} = {value[:80]!r}")
         return folded
+
+
+def tag_marks(tag: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """What opens and what closes a tag, in any case."""
+    name = re.escape(tag)
+    return re.compile(f"<{name}>", re.IGNORECASE), re.compile(f"</{name}>", re.IGNORECASE)

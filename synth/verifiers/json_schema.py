@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from synth import strict_json
-from synth.errors import WrongUse
+from synth.errors import RowFault
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,5 +56,5 @@ def _checker(schema: str) -> Any:
         kind.check_schema(found)
     except (strict_json.NotStrict, jsonschema.SchemaError) as error:
         why = getattr(error, "message", str(error))
-        raise WrongUse("json_schema", str(why)[:200], "a JSON Schema", "Correct the schema.") from error
+        raise RowFault("json_schema", str(why)[:200], "a JSON Schema", "Correct the schema.") from error
     return kind(found, registry=referencing.Registry())

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synth.errors import WrongUse
+from synth.errors import RowFault
 from synth.verifiers import _jail, _sql
 from synth.verifiers.run_python import RunPython
 
@@ -54,7 +54,7 @@ class RunSql:
         """
         found = self.run([{"query": query, "gold": gold, "setup": setup, "database": database}])[0]
         if found["status"] == "gold_error":
-            raise WrongUse("run_sql", found["error"], "a gold query that runs", "Correct the gold query, the setup or the database.")
+            raise RowFault("run_sql", found["error"], "a gold query that runs", "Correct the gold query, the setup or the database.")
         return {"same": True, "timeout": None}.get(found["status"], False)
 
     def run(self, cases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -84,5 +84,5 @@ def _read(path: str | Path | None) -> str:
     size = file.stat().st_size if file.is_file() else -1
     if not 0 < size <= MOST_BYTES:
         found = "no such file" if size < 0 else f"{size:,} bytes"
-        raise WrongUse(str(path), found, f"a SQLite file of at most {MOST_BYTES >> 20} MiB", "Correct the path in the row.")
+        raise RowFault(str(path), found, f"a SQLite file of at most {MOST_BYTES >> 20} MiB", "Correct the path in the row.")
     return base64.b64encode(file.read_bytes()).decode()
