@@ -80,7 +80,7 @@ class RunPython(WorkFilter):
         if not tests:
             return Verdict(None, "no_tests", {"status": "no tests"})
         code = verifier.code_in(field_text(row, self.field))
-        found = runner.run(code, "\n".join(tests) if isinstance(tests, list) else str(tests))
+        found = runner.run(code, "\n".join(map(str, tests)) if isinstance(tests, list) else str(tests))
         marks = {"status": found.status, "error": found.error}
         if found.status in ("passed", "timeout"):
             passed = found.status == "passed"

@@ -31,7 +31,7 @@ class RunSql(WorkFilter):
         other_rows: it returns other rows.
         query_fails: it is no query that runs here, or wants to do more than read.
         timeout: it did not end in time (unknown).
-        no_gold: the row has no gold, or a gold that fails (unknown).
+        no_gold: the row has no gold, or a gold or a database that fails (unknown).
 
     Marks: `status`, `error`.
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # The limits of a program, all of them in one place; the first three are what a caller may change.
 SECONDS, MEGABYTES, WORKERS = 5, 512, 2
 MOST_SECONDS, MOST_MEGABYTES, MOST_WORKERS = 3600, 1 << 20, 256
-MOST_THREADS, MOST_OUTPUT, MOST_OPEN = 64, 1 << 20, 64
+MOST_THREADS, MOST_OUTPUT, MOST_OPEN, MOST_CODE = 64, 1 << 20, 64, 128 << 20
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS, _SIGKILL = 1, 4, 38, 9
 
@@ -41,13 +41,13 @@ class Refused(Exception):
 
 
 def limit(seconds: int, megabytes: int) -> None:
-    """CPU time, address space and open files; no file, core dump, locked page or queue."""
+    """CPU time, address space, files by number and size; no core dump, locked page or queue."""
     size = megabytes << 20
     most = {
         resource.RLIMIT_CPU: seconds,
         resource.RLIMIT_AS: size,
         resource.RLIMIT_NOFILE: MOST_OPEN,
-        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_FSIZE: 1 << 20,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_MEMLOCK: 0,
         resource.RLIMIT_MSGQUEUE: 0,
@@ -134,8 +134,13 @@ def readable_folders() -> list[str]:
     return [*sys.path, *shared, "/usr/share/zoneinfo"]
 
 
-def close(libc: ctypes.CDLL, machine: Machine, program: list[Statement], folders: Iterable[str]) -> None:
-    """The locks on files, privileges and system calls, in this order; the last one keeps the others."""
+def close(
+    libc: ctypes.CDLL,
+    machine: Machine,
+    program: list[Statement],
+    folders: Iterable[str],
+) -> None:
+    """Locks files, privileges and system calls, in this order: the last lock keeps the others."""
     gain_nothing(libc)
     hide_files(libc, folders)
     drop_privileges(libc)

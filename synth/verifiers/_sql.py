@@ -73,11 +73,11 @@ def judged(case: dict[str, Any]) -> dict[str, Any]:
     try:
         database = opened(case)
         wanted = rows_of(database, case["gold"]) if isinstance(case["gold"], str) else [tuple(row) for row in case["gold"]]
-    except (sqlite3.Error, sqlite3.Warning) as error:
+    except (sqlite3.Error, sqlite3.Warning, TypeError, ValueError, MemoryError) as error:
         return {"status": "gold_error", "error": str(error)[:200]}
     try:
         found = rows_of(database, case["query"])
-    except (sqlite3.Error, sqlite3.Warning, MemoryError) as error:
+    except (sqlite3.Error, sqlite3.Warning, ValueError, MemoryError) as error:
         return {"status": "timeout" if str(error) == "interrupted" else "error", "error": str(error)[:200]}
     if not (isinstance(case["gold"], str) and "order by" in case["gold"].lower()):
         found, wanted = sorted(found, key=repr), sorted(wanted, key=repr)

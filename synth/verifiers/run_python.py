@@ -88,26 +88,30 @@ class RunPython:
 
     def run(self, code: str, tests: str = "") -> Outcome:
         """The outcome of a program followed by its tests."""
+        if len(code) + len(tests) > _jail.MOST_CODE:
+            return Outcome("failed", error=f"more than {_jail.MOST_CODE:,} characters")
         talk = Talk(self.seconds, self.megabytes, unsafe=self.unsafe_exec)
         talk.hold(code, tests)
         output = talk.output.decode("utf-8", "replace")
         error = talk.error.decode("utf-8", "replace")
         last = error.strip().rpartition("\n")[2][:300]
-        if not talk.confined and talk.status > 0:  # it ended before the program began
+        memory = last.startswith("MemoryError")
+        began = talk.confined or memory or talk.status <= 0
+        if not began:
             wanted = "a machine that can confine a program"
             todo = "Run it on Linux with Landlock (5.13 or newer) on x86_64 or aarch64, "
             todo += "or say unsafe_exec=true at your own risk."
             raise WrongUse("run_python", last or f"exit status {talk.status}", wanted, todo)
         if talk.passed:
             return Outcome("passed", output.rstrip("\n"))
-        return Outcome(talk.why or self._ending(talk, last), output, last)
+        return Outcome(talk.why or self._ending(talk, memory=memory), output, last)
 
-    def _ending(self, talk: Talk, last: str) -> str:
+    def _ending(self, talk: Talk, *, memory: bool) -> str:
         """Why a program ended by itself: the kernel kills what has used up its CPU time."""
         # The kernel counts in ticks and may be a few milliseconds ahead of the sum it reports.
         if talk.status == -signal.SIGKILL and talk.cpu >= 0.9 * self.seconds:
             return "timeout"
-        return "memory" if last.startswith("MemoryError") else "failed"
+        return "memory" if memory else "failed"
 
 
 def check_limit(name: str, value: object, most: float) -> None:

@@ -13,12 +13,13 @@ from synth.errors import RowFault
 from synth.verifiers import _jail, _sql
 from synth.verifiers.run_python import RunPython
 
-MOST_BYTES = 64 << 20
+# A database, and the databases of all cases that share a process.
+MOST_BYTES, MOST_CASES = 32 << 20, 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSql:
-    """Runs queries on a copy in memory of a SQLite database, read only, in the confined process of `run_python`.
+    """Runs queries, read only, on a copy in memory of a SQLite database, confined as by `run_python`.
 
     Rows are compared as a bag, in order where the gold query has ORDER BY; numbers to six decimals.
 
@@ -28,10 +29,10 @@ class RunSql:
         unsafe_exec: run without confinement where none is to be had; the limits inside SQLite stay.
 
     Example:
-        >>> setup = "CREATE TABLE pens (colour TEXT, n INT); INSERT INTO pens VALUES ('red', 3), ('blue', 4);"
-        >>> sql = RunSql()
-        >>> sql.verify("SELECT sum(n) FROM pens", "SELECT 7", setup=setup), sql.verify("DROP TABLE pens", "SELECT 7", setup=setup)
-        (True, False)
+        >>> setup = "CREATE TABLE pens (n INT); INSERT INTO pens VALUES (3), (4);"
+        >>> queries = ("SELECT sum(n) FROM pens", "DROP TABLE pens")
+        >>> [RunSql().verify(query, "SELECT 7", setup=setup) for query in queries]
+        [True, False]
     """
 
     seconds: float = 2.0
@@ -39,9 +40,14 @@ class RunSql:
     unsafe_exec: bool = False
 
     def verify(
-        self, query: str, gold: str | Sequence[Sequence[Any]], *, setup: str = "", database: str | Path | None = None
+        self,
+        query: str,
+        gold: str | Sequence[Sequence[Any]],
+        *,
+        setup: str = "",
+        database: str | Path | None = None,
     ) -> bool | None:
-        """True where the rows are the same, False where they are not or the query fails, None where it took too long.
+        """Whether the rows are the same: False where the query fails, None where it took too long.
 
         Args:
             query: one statement.
@@ -52,37 +58,65 @@ class RunSql:
         Raises:
             WrongUse: the gold query fails, the file is no database, or this machine cannot confine.
         """
-        found = self.run([{"query": query, "gold": gold, "setup": setup, "database": database}])[0]
+        case = {"query": query, "gold": gold, "setup": setup, "database": database}
+        found = self.run([case])[0]
         if found["status"] == "gold_error":
-            raise RowFault("run_sql", found["error"], "a gold query that runs", "Correct the gold query, the setup or the database.")
+            todo = "Correct the gold query, the setup or the database."
+            raise RowFault("run_sql", found["error"], "a gold query that runs", todo)
         return {"same": True, "timeout": None}.get(found["status"], False)
 
     def run(self, cases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """{status, error, rows, wanted} of each case: several share a process; one that breaks it is `timeout` or `error` by itself."""
-        todo = [{**case, "database": _read(case.get("database"))} for case in cases]
+        """{status, error, rows, wanted} of each case.
+
+        Several share a process; one that breaks it is `timeout` or `error` by itself. A database
+        that cannot be read is a `gold_error`.
+        """
         done: list[dict[str, Any]] = []
-        while len(done) < len(todo):
-            part = todo[len(done) : len(done) + 200]
+        while len(done) < len(cases):
+            part, fault = _part(cases[len(done) :])
+            if not part:
+                done.append({"status": "gold_error", "error": fault})
+                continue
             seconds = min(_jail.MOST_SECONDS, max(1, round(self.seconds * len(part))))
             limits = {"seconds": seconds, "megabytes": self.megabytes}
             runner = RunPython(**limits, unsafe_exec=self.unsafe_exec)
             source = Path(_sql.__file__).read_text(encoding="utf-8")
-            outcome = runner.run(f"{source}\nCASES = json.loads({json.dumps(json.dumps(part))})\nSECONDS = {self.seconds!r}\nmain()\n")
-            said = [json.loads(line) for line in outcome.output.splitlines() if line.startswith("{") and line.endswith("}")][: len(part)]
-            done += said
-            if len(said) < len(part):
-                kind = "timeout" if outcome.status in ("timeout", "failed") and not outcome.error else "error"
-                done.append({"status": kind, "error": outcome.error or "the process had to be ended"})
+            given = f"CASES = json.loads({json.dumps(json.dumps(part))})"
+            outcome = runner.run(f"{source}\n{given}\nSECONDS = {self.seconds!r}\nmain()\n")
+            whole = [line for line in outcome.output.splitlines() if line[:1] + line[-1:] == "{}"]
+            done += [json.loads(line) for line in whole[: len(part)]]
+            if len(whole) < len(part):
+                silent = outcome.status in ("timeout", "failed") and not outcome.error
+                error = outcome.error or "the process had to be ended"
+                done.append({"status": "timeout" if silent else "error", "error": error})
         return done
 
 
+def _part(cases: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], str]:
+    """The next cases that share a process, with their databases; none, and why, for a bad file."""
+    part: list[dict[str, Any]] = []
+    size, fault = 0, ""
+    for case in cases[:MOST_CASES]:
+        try:
+            database = _read(case.get("database"))
+        except (OSError, TypeError, ValueError) as error:
+            fault = str(error)
+            break
+        size += len(database)
+        if part and size > MOST_BYTES:
+            break
+        part.append({**case, "database": database})
+    return part, fault
+
+
 def _read(path: str | Path | None) -> str:
-    """The bytes of a database file as base64, "" for none."""
+    """The bytes of a database file as base64, "" for none; ValueError for what is none."""
     if not path:
         return ""
     file = Path(path)
-    size = file.stat().st_size if file.is_file() else -1
+    if not file.is_file():
+        raise ValueError(f"{path}: no such file")
+    size = file.stat().st_size
     if not 0 < size <= MOST_BYTES:
-        found = "no such file" if size < 0 else f"{size:,} bytes"
-        raise RowFault(str(path), found, f"a SQLite file of at most {MOST_BYTES >> 20} MiB", "Correct the path in the row.")
+        raise ValueError(f"{path}: {size:,} bytes; wanted 1 to {MOST_BYTES:,}")
     return base64.b64encode(file.read_bytes()).decode()

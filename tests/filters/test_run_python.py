@@ -31,3 +31,13 @@ def test_in_a_run_the_teachers_programs_are_tested(tmp_path):
         how = {"rationale.filters": [{"name": "run_python", "field": "reply"}]}
         run = synth.run("cot", rows, teacher="openai/m", api_base=server.url, output=tmp_path, overrides=how)
     assert run.counts == {"asked": 2, "kept": 1, "dropped": {"tests_fail": 1}, "failed": {}}
+
+
+def test_tests_of_any_kind_and_a_program_of_any_size_are_the_rows_own():
+    code = "def f(): return 1"
+    tests = [["assert f() == 1", 7, None], {"a": 1}, 5, "assert f() == 1\ud800", [["x"]]]
+    rows = [{"code": code, "tests": test} for test in tests]
+    rows += [{"code": "#" * (129 << 20), "tests": "pass"}, {"code": code + "\0", "tests": "pass"}, {"code": "\ud800", "tests": "pass"}]
+    kept, dropped = RunPython().split(rows)
+    assert len(kept) + len(dropped) == len(rows)
+    assert [row["tests"] for row in kept] == [tests[0], tests[1], tests[2], tests[4]]

@@ -522,3 +522,31 @@ def test_computer_algebra_is_confined_too():
     own = [line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("Seccomp_filters")]
     assert int(filters[0]) == int(own[0]) + 1
     worker.close()
+
+
+def test_a_program_cannot_keep_the_outer_side_busy():
+    for code, status in (
+        ("import os\nwhile True: os.write(1, b'x')", ("flood", "timeout")),
+        (
+            "import _thread\nwhile True:\n    try: _thread.start_new_thread(len, ('x',))\n    except RuntimeError: pass",
+            ("memory", "timeout", "threads"),
+        ),
+    ):
+        before = time.process_time()
+        assert RunPython(seconds=2).run(code).status in status
+        assert time.process_time() - before < 0.5
+
+
+def test_without_confinement_what_a_program_started_ends_with_it(tmp_path):
+    code = (
+        "import os, time\nchild = os.fork()\nif child == 0:\n    time.sleep(30)\n    os._exit(0)\n"
+        f"open({str(tmp_path / 'child')!r}, 'w').write(str(child))"
+    )
+    started = time.monotonic()
+    assert RunPython(unsafe_exec=True).run(code).status == "passed"
+    assert time.monotonic() - started < 9
+    child = Path("/proc") / (tmp_path / "child").read_text()
+    deadline = time.monotonic() + 5
+    while child.exists() and child.joinpath("stat").read_text().split()[2] not in "ZX" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not child.exists() or child.joinpath("stat").read_text().split()[2] in "ZX"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 
 import pytest
 
 from synth.errors import WrongUse
-from synth.verifiers.run_python import can_confine
+from synth.verifiers.run_python import RunPython, can_confine
 from synth.verifiers.run_sql import RunSql
 
 needs_jail = pytest.mark.skipif(not can_confine(), reason="this machine cannot confine a program")
@@ -72,3 +73,41 @@ def test_a_file_is_copied_and_never_changed(tmp_path):
 def test_a_gold_that_fails_is_the_users_mistake():
     with pytest.raises(WrongUse, match="no such table"):
         RunSql().verify("SELECT 1", "SELECT n FROM pencils", setup=SETUP)
+
+
+@needs_jail
+def test_a_rows_own_database_or_gold_is_that_rows_fault(tmp_path):
+    good = tmp_path / "pens.db"
+    with sqlite3.connect(good) as database:
+        database.executescript(SETUP)
+    (tmp_path / "text.db").write_text("no database")
+    (tmp_path / "empty.db").touch()
+    os.mkfifo(tmp_path / "pipe.db")
+    odd = ["missing.db", "text.db", "empty.db", "pipe.db", "", "x" * 5000, "\0", 7, ["a"], {"a": 1}, True]
+    cases = [
+        {"query": "SELECT n FROM pens", "gold": "SELECT n FROM pens", "database": str(tmp_path / name) if isinstance(name, str) else name}
+        for name in odd
+    ]
+    cases += [{"query": "SELECT 1", "gold": gold} for gold in (7, [1, 2], "SELECT \ud800", "nonsense")]
+    cases += [{"query": query, "gold": "SELECT 1"} for query in ("SELECT \ud800", "\0", 'SELECT \'{"status": "same"}\'')]
+    cases += [{"query": "SELECT max(n) FROM pens", "gold": "SELECT 4", "database": str(good)}] * 2
+    found = RunSql().run(cases)
+    assert len(found) == len(cases)
+    assert [case["status"] for case in found[-2:]] == ["same", "same"]
+    assert not [case for case in found[:-2] if case["status"] == "same"]
+    assert [case["status"] for case in found[:4]] == ["gold_error"] * 4
+    assert [case["status"] for case in found[11:15]] == ["gold_error"] * 4
+
+
+@needs_jail
+def test_databases_share_a_process_up_to_a_size(monkeypatch, tmp_path):
+    path = tmp_path / "pens.db"
+    with sqlite3.connect(path) as database:
+        database.executescript(SETUP)
+    monkeypatch.setattr("synth.verifiers.run_sql.MOST_BYTES", path.stat().st_size * 3)
+    starts = []
+    run = RunPython.run
+    monkeypatch.setattr(RunPython, "run", lambda self, code, tests="": starts.append(1) or run(self, code, tests))
+    found = RunSql().run([{"query": "SELECT sum(n) FROM pens", "gold": [[11]], "database": path}] * 4)
+    assert [case["status"] for case in found] == ["same"] * 4
+    assert len(starts) == 2
