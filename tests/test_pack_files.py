@@ -79,7 +79,7 @@ def test_only_regular_files_reach_the_output(tmp_path, pack, private):
 
 
 @pytest.mark.parametrize("name", ["pack.yaml", "go.user.j2", "go.system.j2", "cases.yaml", "part.j2", "rows.jsonl"])
-@pytest.mark.parametrize("kind", ["file", "folder", "inside", "self", "pipe", "device", "parent"])
+@pytest.mark.parametrize("kind", ["file", "folder", "inside", "self", "pipe", "device", "directory"])
 def test_no_file_of_a_pack_is_another_one(tmp_path, pack, private, name, kind):
     (pack / "go.user.j2").write_text("{% include 'part.j2' %}{{ question }}{{ hint }}{{ near }}")
     (pack / "part.j2").write_text("part")
@@ -101,7 +101,7 @@ def test_no_file_of_a_pack_is_another_one(tmp_path, pack, private, name, kind):
             os.mkfifo(place)
         case "device":
             place.symlink_to("/dev/zero")
-        case "parent":
+        case "directory":
             place.mkdir()
     seeds = str(write(tmp_path / "seeds.jsonl", [{"question": "a"}]))
     started = time.monotonic()
