@@ -53,7 +53,9 @@ def limit(seconds: int, megabytes: int) -> None:
         resource.RLIMIT_MSGQUEUE: 0,
     }
     for what, value in most.items():
-        resource.setrlimit(what, (value, value))
+        hard = resource.getrlimit(what)[1]  # never raised: only root may, and the user has set it
+        least = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(what, (least, least))
 
 
 def hide_files(libc: ctypes.CDLL, folders: Iterable[str]) -> None:
