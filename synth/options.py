@@ -118,6 +118,23 @@ def endpoint_options() -> list[Callable[[Callable[..., Any]], Callable[..., Any]
     ]
 
 
+def sources(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> str | list[str]:  # noqa: ARG001
+    """One input, or several."""
+    return values[0] if len(values) == 1 else list(values)
+
+
+def columns(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, str]:  # noqa: ARG001
+    """New name -> name in the input, of NEW=OLD."""
+    pairs = [value.partition("=") for value in values]
+    bad = next((new + equals + old for new, equals, old in pairs if not (new and equals and old)), None)
+    if bad is not None:
+        raise WrongUse("--column", repr(bad), "NEW=OLD", "For example --column question=prompt.")
+    twice = next((new for new, _, _ in pairs if [pair[0] for pair in pairs].count(new) > 1), None)
+    if twice is not None:
+        raise WrongUse("--column", f"{twice} twice", "each new name once", "Take one out.")
+    return {new: old for new, _, old in pairs}
+
+
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What `plan` and `run` share."""
     options: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
@@ -125,8 +142,19 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--input",
             "source",
             required=True,
+            multiple=True,
+            callback=sources,
             metavar="FILE",
-            help="Seeds: .jsonl .json .csv .parquet, - or a dataset name.",
+            help="Seeds: .jsonl .json .csv .tsv .parquet .arrow, packed or not, a folder, a pattern, s3://..., - or a dataset name. "
+            "Several join.",
+        ),
+        click.option(
+            "--column",
+            "columns",
+            multiple=True,
+            callback=columns,
+            metavar="NEW=OLD",
+            help="Read the input's column OLD as NEW, for example question=prompt.",
         ),
         click.option(
             "--teacher",

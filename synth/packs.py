@@ -15,6 +15,7 @@ import pydantic
 
 from synth import pack_files, rights
 from synth.errors import RowFault, WrongUse, did_you_mean
+from synth.inputs.columns import column_hint
 from synth.pack_builder import Builder
 from synth.pack_files import read_text_inside
 from synth.pack_schema import PackSpec, StepSpec, apply_overrides
@@ -145,7 +146,8 @@ class Pack:
             if value is None or (value == "" and not spec.optional):
                 if not spec.optional:
                     got = f"fields {', '.join(row) or '(none)'}" if name not in row else f"an empty {name!r}"
-                    raise RowFault(place, got, f"field {name!r} ({spec.type})", did_you_mean(name, row))
+                    hint = column_hint(name, row) or did_you_mean(name, map(str, row))
+                    raise RowFault(place, got, f"field {name!r} ({spec.type})", hint)
             elif not spec.fits(value):
                 raise RowFault(place, f"{name} = {value!r}"[:200], spec.type, "Correct the row.")
 

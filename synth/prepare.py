@@ -44,6 +44,7 @@ class RunConfig:
         batch: ask OpenAI's Batch API: about half the price, up to a day of waiting.
         timeout: seconds for one request.
         replace: a run of another pack or of other inputs may stand in the folder: its rows are replaced, its replies stay.
+        columns: new name -> name of a column in the input.
         reuse: folders of other runs, whose replies serve this one too.
         overrides: `step.key` -> value, written into the pack before it is checked.
     """
@@ -66,6 +67,7 @@ class RunConfig:
     api_key_env: str | Mapping[str, str] | None = None
     header: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     id_column: str = "id"
+    columns: Mapping[str, str] = field(default_factory=dict)
     replace: bool = False
     reuse: Sequence[str] = ()
     overrides: Mapping[str, Any] = field(default_factory=dict)
@@ -203,7 +205,7 @@ def load_pack(pack: str | Path, config: RunConfig) -> Pack:
 def check(pack: str | Path, seeds: str | Path | Iterable[Row], config: RunConfig) -> tuple[Pack, Seeds, Scan]:
     """The pack and the input, both read whole."""
     loaded = load_pack(pack, config)
-    stream = Seeds(seeds, limit=config.limit, id_column=config.id_column)
+    stream = Seeds(seeds, limit=config.limit, id_column=config.id_column, columns=config.columns)
     scan = stream.scan(loaded.check_row)
     stream.rename = loaded.rename({name: 1 for name in scan.kinds if not name.endswith("[]")})
     return loaded, stream, scan

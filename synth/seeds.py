@@ -1,18 +1,19 @@
-"""A file of inputs -> Seed. Streams; ids come from content (or the id column), never from positions.
+"""Inputs -> Seed. Streams; ids come from content (or the id column), never from positions.
 
-FILE is .jsonl, .json, .csv or .parquet, `-` for standard input, a run folder, or a dataset name that
-`datasets.load_dataset` knows. Every row is read and checked once before the first call.
+An input is a path (see `inputs.readers`), several paths, a pattern, `-` for standard input, a dataset's name, a table, or rows.
+Every row is read and checked once before the first call.
 """
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import os
 import shutil
+import stat
 import sys
 import tempfile
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,17 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from synth.errors import WrongUse
-from synth.records import Row, Seed, seed_id
+from synth.errors import WrongUse, did_you_mean
+from synth.inputs.files import ending_of, expand, is_remote, shown
+from synth.inputs.readers import READERS, Rows, check_source, hub_rows, json_lines, rows_of, split_of
+from synth.inputs.tables import is_several, rows_in
+from synth.records import Row, Seed, canonical_json, seed_id
 
 Check = Callable[[Row, str], None]
+Source = Any
 # Bytes that are read at once.
 _CHUNK = 1 << 20
+_MASK = (1 << 64) - 1
 
 
 class BeyondFloat(int):
@@ -53,25 +59,28 @@ class Scan:
 
 
 class Seeds:
-    """Rows from a file or from memory, iterated as often as wanted.
+    """Rows from files or from memory, iterated as often as wanted.
 
     Args:
-        source: path, `-`, dataset name, or an iterable of mappings (kept as a list).
+        source: path or paths, pattern, `-`, dataset name, DataFrame, `datasets.Dataset`, or an iterable of mappings (kept as a list).
         limit: at most this many rows, counted from the first.
         id_column: column that holds the user's own ids; rows without it are known by their content.
+        columns: new name -> name in the input, e.g. {"question": "prompt"}.
         rename: maps input columns to names of the pack, e.g. {"answer": "target"}.
     """
 
     def __init__(
         self,
-        source: str | Path | Iterable[Row],
+        source: Source,
         *,
         limit: int | None = None,
         id_column: str = "id",
+        columns: Mapping[str, str] | None = None,
         rename: Mapping[str, str] | None = None,
     ) -> None:
         self.where, self._read = _reader(source)
         self.limit, self.id_column, self.rename = limit, id_column, dict(rename or {})
+        self._columns = {old: new for new, old in (columns or {}).items()}
 
     def rows(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """(place, row) pairs; the place is `file:line` where there are lines."""
@@ -81,7 +90,21 @@ class Seeds:
             if not isinstance(row, dict):
                 todo = "Write one JSON object per line."
                 raise WrongUse(place, f"{type(row).__name__} {str(row)[:40]!r}", "an object with named fields", todo)
+            if self._columns:
+                row = self._renamed(row, place)  # noqa: PLW2901 - the same row under its new names
             yield place, {str(self.rename.get(k, k)): v for k, v in row.items()} if self.rename else row
+
+    def _renamed(self, row: dict[str, Any], place: str) -> dict[str, Any]:
+        """The row under the names of `--column`."""
+        missing = next((old for old in self._columns if old not in row), None)
+        if missing is not None:
+            got = f"fields {', '.join(map(str, row)) or '(none)'}"
+            raise WrongUse(place, got, f"field {missing!r}, as --column says", did_you_mean(missing, map(str, row)))
+        taken = next((new for old, new in self._columns.items() if new in row and new not in self._columns), None)
+        if taken is not None:
+            got = f"a field {taken!r} beside the one that --column calls so"
+            raise WrongUse(place, got, "each name once", "Give the one that stands there another name, with --column too.")
+        return {self._columns.get(name, name): value for name, value in row.items()}
 
     def __iter__(self) -> Iterator[Seed]:
         for _, row in self.rows():
@@ -92,48 +115,111 @@ class Seeds:
         """Reads everything once; `check` raises WrongUse for a row that the pack cannot use.
 
         Raises:
-            WrongUse: an unreadable row (with its line), or no row at all.
+            WrongUse: an unreadable row (with its line), no row at all, or an id that names two contents.
         """
         kinds: dict[str, set[type]] = {}
+        ids = _Ids()
         count = 0
         for place, row in self.rows():
             count += 1
             if check:
                 check(row, place)
+            if row.get(self.id_column) is not None:
+                ids.add(row, self.id_column)
             for name, value in row.items():
                 kinds.setdefault(name, set()).add(kind_of(value))
                 if type(value) is list:
                     kinds.setdefault(f"{name}[]", set()).update(map(kind_of, value))
         if not count:
             raise WrongUse(self.where, "no rows", "at least one row", "Check the file and --limit.")
+        if ids.clash():
+            self._name_clash()
         kinds.pop(self.id_column, None)
         return Scan(count, {name: frozenset(seen) for name, seen in kinds.items()})
 
+    def _name_clash(self) -> None:
+        """Finds two rows that share an id and nothing else, and says where they stand.
 
-def read_rows(source: str | Path | Iterable[Row]) -> Iterator[dict[str, Any]]:
+        Raises:
+            WrongUse: always.
+        """
+        first: dict[str, tuple[str, bytes]] = {}
+        for place, row in self.rows():
+            given = row.get(self.id_column)
+            content = canonical_json(row)
+            if given is None:
+                continue
+            where, before = first.setdefault(str(given), (place, content))
+            if before != content:
+                got = f"{self.id_column} {str(given)[:40]!r}, which {where} has with other content"
+                todo = "Give every row an id of its own, or name another column with --id-column."
+                raise WrongUse(place, got, "one content for each id", todo)
+
+
+class _Ids:
+    """Whether each id names one content: 16 bytes a row, two rows of a million are taken for one another once in 10**7 inputs."""
+
+    def __init__(self) -> None:
+        self._ids, self._contents = array("Q"), array("Q")
+
+    def add(self, row: Row, column: str) -> None:
+        self._ids.append(hash(str(row[column])) & _MASK)
+        self._contents.append(hash(canonical_json(row)) & _MASK)
+
+    def clash(self) -> bool:
+        import numpy as np  # noqa: PLC0415 - only where there are ids
+
+        ids, contents = np.array(self._ids), np.array(self._contents)
+        order = np.argsort(ids, kind="stable")
+        same = ids[order][1:] == ids[order][:-1]
+        return bool((same & (contents[order][1:] != contents[order][:-1])).any())
+
+
+def read_rows(source: Source) -> Iterator[dict[str, Any]]:
     """Plain rows of any source that Seeds reads."""
     for _, row in Seeds(source).rows():
         yield row
 
 
-def _reader(source: str | Path | Iterable[Row]) -> tuple[str, Callable[[], Iterator[tuple[str, Any]]]]:
+def _reader(source: Source) -> tuple[str, Callable[[], Rows]]:
+    """(what the input is called, what reads it)."""
+    if is_several(source):
+        readers = [_reader(part) for part in source]
+        names = [name for name, _ in readers]
+        where = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1:,} more"
+        return where, lambda: (pair for _, read in readers for pair in read())
     if not isinstance(source, str | Path):
-        rows = source if isinstance(source, list) else list(source)
+        rows = rows_in(source)
         return "rows", lambda: ((f"row {n}", dict(row)) for n, row in enumerate(rows, 1))
     if str(source) == "-":
         spool = _Spool(sys.stdin.buffer)
-        return "standard input", lambda: _json_lines(spool.lines(), "standard input")
-    path = Path(source)
-    if path.is_dir() or path.suffix in _READERS:
-        read = _READERS.get(path.suffix, _folder) if not path.is_dir() else _folder
-        if not path.exists():
-            raise WrongUse(str(path), "no such file", "an input file", "Check the path.")
-        return str(path), lambda: read(path, str(path))
-    if path.exists() or path.suffix:
-        known = ", ".join(_READERS)
-        got = "no such file" if not path.exists() else f"ending {path.suffix!r}"
-        raise WrongUse(str(path), got, f"a file ending in {known}, a folder, `-` or a dataset name", "Check the path.")
-    return str(source), lambda: _hub(str(source))
+        return "standard input", lambda: json_lines(spool.lines(), "standard input")
+    return _named(str(source))
+
+
+def _named(source: str) -> tuple[str, Callable[[], Rows]]:
+    """What reads a path, a pattern, a store's URL or a dataset's name."""
+    path, split = split_of(source)
+    files = expand(path)
+    if len(files) > 1:
+        return _reader(files)
+    file = files[0]
+    if not is_remote(file) and _is_pipe(file):
+        with Path(file).open("rb") as pipe:
+            spool = _Spool(pipe)
+        return source, lambda: json_lines(spool.lines(), source)
+    looks_like_a_file = is_remote(file) or ending_of(file) in READERS or Path(file).suffix or Path(file).exists()
+    if not looks_like_a_file:
+        return source, lambda: hub_rows(source)
+    check_source(file)
+    return shown(source), lambda: rows_of(file, split)
+
+
+def _is_pipe(path: str) -> bool:
+    try:
+        return stat.S_ISFIFO(Path(path).stat().st_mode)
+    except OSError:
+        return False
 
 
 class _Spool:
@@ -166,95 +252,6 @@ class _At(io.RawIOBase):
         buffer[: len(part)] = part
         self._place += len(part)
         return len(part)
-
-
-def _jsonl(path: Path, where: str) -> Iterator[tuple[str, Any]]:
-    with path.open("rb") as lines:
-        yield from _json_lines(lines, where)
-
-
-def _json_lines(lines: Iterable[bytes], where: str) -> Iterator[tuple[str, Any]]:
-    for number, line in enumerate(lines, 1):
-        if line.isspace():
-            continue
-        try:
-            yield f"{where}:{number}", orjson.loads(line)
-        except ValueError as error:
-            got = f"broken JSON ({error}) in {line[:60]!r}"
-            raise WrongUse(f"{where}:{number}", got, "one JSON object per line", "Correct that line.") from error
-
-
-def _json(path: Path, where: str) -> Iterator[tuple[str, Any]]:
-    try:
-        rows = orjson.loads(path.read_bytes())
-    except ValueError as error:
-        line = getattr(error, "lineno", 1)
-        raise WrongUse(f"{where}:{line}", f"broken JSON ({error})", "a list of objects", "Correct the file.") from error
-    if not isinstance(rows, list):
-        raise WrongUse(where, type(rows).__name__, "a list of objects", "Wrap the rows in [...], or write .jsonl.")
-    for number, row in enumerate(rows, 1):
-        yield f"{where} row {number}", row
-
-
-def _csv(path: Path, where: str) -> Iterator[tuple[str, Any]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, strict=True)
-        for row in _sound(reader, where, "a UTF-8 table of cells", lambda: reader.line_num):
-            place = f"{where}:{reader.line_num}"
-            if None in row or None in row.values():
-                wanted = f"{len(reader.fieldnames or [])} cells, as in the header"
-                raise WrongUse(place, "a row of another length", wanted, "Quote cells that hold commas.")
-            yield place, row
-
-
-def _parquet(path: Path, where: str) -> Iterator[tuple[str, Any]]:
-    import pyarrow.parquet as pq  # noqa: PLC0415 - 0.2 s that a JSONL user need not pay
-
-    def rows() -> Iterator[dict[str, Any]]:
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=1024):
-            yield from batch.to_pylist()
-
-    for number, row in enumerate(_sound(rows(), where, "a parquet file"), 1):
-        yield f"{where} row {number}", row
-
-
-def _sound(rows: Iterable[Any], where: str, wanted: str, line: Callable[[], int] | None = None) -> Iterator[Any]:
-    """The same rows; what a reader raises over a broken file becomes one error of ours."""
-    try:
-        yield from rows
-    except (csv.Error, ValueError, OSError) as error:
-        place = f"{where}:{line() + 1}" if line else where
-        raise WrongUse(place, f"{type(error).__name__}: {str(error)[:200]}", wanted, "Correct the file, or write it again.") from error
-
-
-def _folder(path: Path, where: str) -> Iterator[tuple[str, Any]]:
-    """A run folder's kept rows (data/*.parquet), or every readable file of a folder, by name."""
-    files = sorted((path / "data").glob("*.parquet")) or sorted(f for f in path.iterdir() if f.suffix in _READERS)
-    if not files:
-        raise WrongUse(where, "a folder without rows", f"a run folder, or files ending in {', '.join(_READERS)}", "Check the path.")
-    for file in files:
-        yield from _READERS[file.suffix](file, str(file))
-
-
-def _hub(name: str) -> Iterator[tuple[str, Any]]:
-    from datasets import load_dataset  # noqa: PLC0415 - seconds, and only for names
-
-    path, _, split = name.partition(":")
-    try:
-        rows = load_dataset(path, split=split or "train")
-    except Exception as error:
-        todo = "Check the path, or write NAME:SPLIT for a dataset of the hub."
-        raise WrongUse(name, f"neither a file nor a dataset ({type(error).__name__}: {error})", "an input", todo) from error
-    for number, row in enumerate(rows, 1):
-        yield f"{name} row {number}", dict(row)
-
-
-_READERS: dict[str, Callable[[Path, str], Iterator[tuple[str, Any]]]] = {
-    ".jsonl": _jsonl,
-    ".json": _json,
-    ".csv": _csv,
-    ".parquet": _parquet,
-}
 
 
 def write_jsonl(path: Path, rows: Iterable[Row]) -> int:

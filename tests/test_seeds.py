@@ -52,7 +52,7 @@ def test_ids_come_from_content_or_from_the_users_column():
         ("x.jsonl", '"just text"\n', "x.jsonl:1"),
         ("x.jsonl", "", "no rows"),
         ("x.jsonl", "\n\n", "no rows"),
-        ("x.json", '{"question": "a"}', "a list of objects"),
+        ("x.json", '"a"', "a list of objects"),
         ("x.json", '[{"question": "a",]', "broken JSON"),
         ("x.csv", "question,n\na,1,9\n", "x.csv:2"),
         ("x.csv", "question,n\na\n", "x.csv:2"),

@@ -14,8 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
+from synth.inputs.tables import kind_of, like, rows_in
 from synth.records import Row, Verdict, canonical_json, group_by
 
 if TYPE_CHECKING:
@@ -82,22 +83,32 @@ class Filter(ABC):
         """The verdict on a single row."""
         return run_async(self.verdicts([row]))[0] if self.asks else self.named(self.judge_group([row])[0])
 
+    @overload
     def split(
         self, rows: Iterable[Row], *, group: str = "question", progress: bool = False
-    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]: ...
+
+    @overload
+    def split(self, rows: Any, *, group: str = "question", progress: bool = False) -> tuple[Any, Any]: ...
+
+    def split(self, rows: Any, *, group: str = "question", progress: bool = False) -> tuple[Any, Any]:
         """Kept and dropped rows, each in input order.
 
         Args:
-            rows: mappings; a `datasets.Dataset` serves.
+            rows: mappings, or a table: a DataFrame of pandas or polars, a `datasets.Dataset`, a pyarrow table.
             group: the column that draws of one seed share (only group filters look at it).
             progress: whether to show on standard error how many rows are judged; rows then go through in parts.
 
         Returns:
-            Kept rows with their `marks`, dropped rows with `reason` and `marks`.
+            Kept rows with their `marks`, dropped rows with `reason` and `marks`; of a table, two tables of its kind, in which `marks`
+            is JSON text.
         """
+        listed: list[Any] = rows_in(rows) if kind_of(rows) else list(rows)
         if progress and self.group is None:
-            return _shown(self, list(rows))
-        return (run_async if self.asks else run_now)(split_rows([self], list(rows), group=group))
+            kept, dropped = _shown(self, listed)
+        else:
+            kept, dropped = (run_async if self.asks else run_now)(split_rows([self], listed, group=group))
+        return _as_given(rows, kept), _as_given(rows, dropped)
 
     def stream(self, rows: Iterable[Row], *, part: int = 256) -> Iterator[tuple[dict[str, Any], bool]]:
         """(row with its marks, whether it is kept; dropped ones have a `reason`), in order, while the input still comes.
@@ -166,6 +177,13 @@ class CorpusFilter(Filter):
         """The text of a field; the row's raw reply where it lacks the field."""
         found = row.get(field)
         return str(found) if found is not None else text_of(row)
+
+
+def _as_given(given: Any, rows: list[dict[str, Any]]) -> Any:
+    """Rows as the kind of table that was given; there all marks are one column of texts, as every row's differ."""
+    if not kind_of(given):
+        return rows
+    return like(given, [{**row, "marks": canonical_json(row.get("marks", {})).decode()} for row in rows])
 
 
 def _shown(part: Filter, rows: list[Row]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

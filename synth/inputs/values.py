@@ -1,0 +1,137 @@
+"""Values as a row may hold them: JSON's kinds, exact numbers, dates as ISO texts. What has no such meaning is refused."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from synth import strict_json
+from synth.errors import WrongUse
+
+# orjson reads whole numbers beyond 64 bits as the nearest float; every such float is at least this large.
+_BEYOND = 2.0**63
+_SIMPLE = (str, int, float, bool, type(None))
+
+
+def read_json(text: bytes, *, twins: bool = True) -> Any:
+    """A JSON value with whole numbers exact at any size.
+
+    Args:
+        text: UTF-8.
+        twins: whether an object that names one key twice is refused; the search takes as long as reading.
+
+    Raises:
+        ValueError: no JSON, NaN, or a key twice.
+
+    >>> read_json(b'{"n": 36893488147419103233}')
+    {'n': 36893488147419103233}
+    """
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        if b"NaN" in text or b"Infinity" in text:
+            raise ValueError("NaN or Infinity, which JSON does not have; write null") from error
+        raise
+    keys, odd = _look(value)
+    # A key is followed by a colon. Colons in texts count too: then the slow reader decides.
+    if odd or (twins and keys != text.count(b'":') + text.count(b'" :')):
+        return _read_exactly(text, twins=twins)
+    return value
+
+
+def _look(value: Any) -> tuple[int, bool]:
+    """(keys in a value, whether a float stands in it that may have been a whole number)."""
+    kind = type(value)
+    if kind is dict:
+        keys, odd = len(value), False
+        for part in value.values():
+            if type(part) is not str:
+                more, also = _look(part)
+                keys, odd = keys + more, odd or also
+        return keys, odd
+    if kind is list:
+        keys, odd = 0, False
+        for part in value:
+            if type(part) is not str:
+                more, also = _look(part)
+                keys, odd = keys + more, odd or also
+        return keys, odd
+    return 0, kind is float and abs(value) >= _BEYOND
+
+
+def _read_exactly(text: bytes, *, twins: bool) -> Any:
+    """Python's reader: slower, with whole numbers of any size."""
+    reader = strict_json.decoder() if twins else json.JSONDecoder()
+    try:
+        return reader.decode(text.decode())
+    except strict_json.NotStrict as error:
+        raise ValueError(f"the key {error} twice") from error
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def plain(row: Mapping[Any, Any], place: str) -> dict[str, Any]:
+    """A row of a table or of a Python program as JSON's kinds.
+
+    Decimals become texts with all their digits, dates and times ISO texts, NaN becomes None, numpy's and pandas' values become
+    Python's. Texts in bytes are decoded.
+
+    Raises:
+        WrongUse: a value without a meaning as text, such as an image's bytes; with the place and the column.
+    """
+    return {str(name): value if type(value) is str else _plain(value, place, str(name)) for name, value in row.items()}
+
+
+def _plain(value: Any, place: str, column: str) -> Any:
+    kind = type(value)
+    if kind is float:
+        return None if value != value else value  # noqa: PLR0124 - NaN, how tables write a missing value
+    if kind in _SIMPLE:
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part, place, column) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part, place, column) for part in value]
+    if isinstance(value, set | frozenset):
+        return sorted((_plain(part, place, column) for part in value), key=repr)
+    return _special(value, place, column)
+
+
+def _special(value: Any, place: str, column: str) -> Any:
+    if isinstance(value, decimal.Decimal):
+        return format(value, "f") if value.is_finite() else None
+    if isinstance(value, dt.datetime | dt.date | dt.time):
+        # pandas' NaT is a datetime that differs from itself.
+        return value.isoformat() if value == value else None  # noqa: PLR0124
+    if isinstance(value, dt.timedelta):
+        return str(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return _text(bytes(value), place, column)
+    for way in ("tolist", "isoformat", "to_list"):  # numpy's scalars and arrays, pandas' and polars' values
+        if callable(turn := getattr(value, way, None)):
+            turned = turn()
+            return _plain(turned, place, column) if type(turned) is not type(value) else str(turned)
+    if isinstance(value, str | int | float):
+        return value if isinstance(value, str) else type(value).__mro__[-2](value)
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    if type(value).__name__ == "UUID":
+        return str(value)
+    todo = "Turn it into text, a number or a list first, or leave the column out."
+    raise WrongUse(place, f"{column} holds a {type(value).__name__}", "values that JSON has", todo)
+
+
+def _text(value: bytes, place: str, column: str) -> str:
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        todo = "Leave the column out, or write its text."
+        raise WrongUse(place, f"{column} holds {len(value):,} bytes that are no text", "values that JSON has", todo)
+    return text
