@@ -51,6 +51,21 @@ def printable(text: str) -> str:
     return text.translate(_VISIBLE).encode("utf-8", "replace").decode()
 
 
+# What opens a link, an image, HTML, a cell or code in Markdown, and what makes a line more than a paragraph.
+_MARKDOWN = {ord(sign): "\\" + sign for sign in "\\`[]|"} | {ord("<"): "&lt;", ord(">"): "&gt;", ord("&"): "&amp;"}
+_LINE_STARTS = ("#", "-", "+", "=", "*", "~", ":")
+
+
+def markdown(text: str) -> str:
+    r"""A text as one line of Markdown that says just this: no markup of its own, nothing that acts or hides.
+
+    >>> markdown("# see [this](http://x) <b>")
+    '\\# see \\[this\\](http://x) &lt;b&gt;'
+    """
+    line = " ".join(printable(text).split()).translate(_MARKDOWN)
+    return "\\" + line if line.startswith(_LINE_STARTS) else line
+
+
 class PotstillError(Exception):
     """Root of the tree; `exit_code` is what the commands return for it."""
 

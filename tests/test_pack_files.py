@@ -11,11 +11,12 @@ import yaml
 
 import synth
 from synth import pack_files
-from synth.errors import WrongUse, printable
+from synth.errors import WrongUse, markdown, printable
 from synth.packs import Pack, built_in
+from synth.report.page import write_report
 from synth.show import check_cases, describe, render_first
 from synth.teachers.rehearsed import Rehearsed
-from tests.conftest import write
+from tests.conftest import chat, serving, write
 from tests.test_packs import GOOD
 from tests.test_pipeline import make_pack
 
@@ -257,3 +258,37 @@ def test_any_shape_of_a_pack_is_one_error(pack, spec):
         Pack.load(pack)
     with pytest.raises(WrongUse):
         Pack.load(pack, {"go.draws": 2})
+
+
+MARKUP = [
+    "<script>alert(1)</script>", "[click](javascript:alert(1))", "![x](http://127.0.0.1:9/pixel.png)", "# Heading", "--- ", "| a | b |", "`code`",
+    "<img src=x onerror=alert(1)>", "<!-- hidden -->", "* item", "=== ", "[ref]: http://x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", MARKUP, ids=range(len(MARKUP)))
+def test_a_card_says_what_a_pack_says_and_runs_none_of_it(text):
+    line = markdown(text)
+    assert not line.startswith(("#", "-", "=", "*", ">", "<", "|", "+"))
+    assert "<" not in line
+    assert all(line[place - 1] == "\\" for place, sign in enumerate(line) if sign in "[]|`")
+    assert "\n" not in markdown(f"{text}\n---\nlicense: mit\n\u202e\x1b[2J")
+
+
+def test_card_and_report_of_a_hostile_pack(tmp_path, pack):
+    spec = yaml.safe_load(GOOD["pack.yaml"])
+    spec["about"] = "a <script>alert(1)</script> [x](http://h) ---\nconfigs: []"
+    spec["paper"] = "![p](http://h/p.png)"
+    spec["steps"][0]["set"] = {"shown": "\u202eevil\x1b[31m<b>"}
+    (pack / "pack.yaml").write_text(yaml.safe_dump(spec, allow_unicode=True), encoding="utf-8")
+    with serving(lambda body, count: chat("#### 4")) as server:
+        synth.run(pack, [{"question": "a"}], teacher="openai/m", api_base=server.url, output=tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    page = write_report(tmp_path / "out").read_text()
+    for text in (card, page):
+        assert printable(text) == text
+        assert "<script" not in text
+    assert card.count("\n---\n") == 1
+    assert "\\[x\\]" in card
+    assert "!\\[p\\]" in card
+    assert "\\u202eevil\\x1b[31m&lt;b&gt;" in page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from synth.errors import markdown
 from synth.filters._promise import card_lines
 
 # `datasets` keeps what it has loaded under a hash of these configs and the folder's last name, and looks
@@ -27,13 +28,13 @@ def make_card(run: dict[str, Any], content: str) -> str:
     lines = [
         _HEAD.format(content=content) + f"# {pack['name']}: {counts['kept']:,} kept of {counts['asked']:,} asked",
         "",
-        pack["about"],
-        *([f"After {pack['paper']}."] if pack["paper"] else []),
+        markdown(pack["about"]),
+        *([f"After {markdown(pack['paper'])}."] if pack["paper"] else []),
         "",
         tally_table(counts),
         "",
         f"Pack {pack['name']} version {pack['version']}, hash `{pack['hash']}`.",
-        f"Teachers: {', '.join(f'{role} = {name}' for role, name in run['settings']['teachers'].items())}.",
+        f"Teachers: {markdown(', '.join(f'{role} = {name}' for role, name in run['settings']['teachers'].items()))}.",
         f"Calls: {run['calls']['asked']:,} asked, {run['calls']['reused']:,} reused.",
         f"Tokens: {cost['prompt_tokens']:,} in, {cost['completion_tokens']:,} out. Cost: {_dollars(cost['usd'])}.",
         *_taint(run),
@@ -48,7 +49,7 @@ def make_card(run: dict[str, Any], content: str) -> str:
 
 def _taint(run: dict[str, Any]) -> list[str]:
     names = run["settings"].get("taint") or ()
-    return [f"Taint: the teachers may have seen {', '.join(names)}; results on it say little."] if names else []
+    return [f"Taint: the teachers may have seen {markdown(', '.join(names))}; results on it say little."] if names else []
 
 
 def _critics(run: dict[str, Any]) -> list[str]:
@@ -84,7 +85,7 @@ def tally_rows(counts: dict[str, Any]) -> list[tuple[str, str, int]]:
 
 def tally_table(counts: dict[str, Any]) -> str:
     """The tally as a Markdown table; its rows add up to `asked`."""
-    lines = [f"| {kind} | {reason} | {n:,} |".replace("|  |", "| |") for kind, reason, n in tally_rows(counts)]
+    lines = [f"| {kind} | {markdown(reason)} | {n:,} |".replace("|  |", "| |") for kind, reason, n in tally_rows(counts)]
     return "\n".join(["| exit | reason | rows |", "|---|---|---:|", *lines])
 
 

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar
 
 from synth.errors import WrongUse
 from synth.filters.base import RowFilter, field_text
 from synth.overlap import words
 from synth.records import Row, Verdict
+
+
+@cache
+def _class_of(characters: str) -> re.Pattern[str]:
+    """What finds a character outside a class: it looks at one character at a time, so that no text takes it long.
+
+    Raises:
+        re.error: the text is more than the inside of one class.
+    """
+    # A `]` would end the class, and what follows it could repeat.
+    if not re.fullmatch(r"(?:[^\]\\]|\\.)*", characters, re.DOTALL):
+        raise re.error("a ] or \\ that ends the class")
+    return re.compile(f"[^{characters}]" if characters else "(?!)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +70,7 @@ class Wording(RowFilter):
 
     def __post_init__(self) -> None:
         try:
-            re.compile(f"[^{self.characters}]" if self.characters else "")
+            _class_of(self.characters)
         except re.error as error:
             raise WrongUse("wording:characters", f"{self.characters!r} ({error})", "a class of characters", "Escape ] and \\.") from error
 
@@ -71,7 +85,7 @@ class Wording(RowFilter):
             return Verdict(False, "too_short", {"what": text})
         if self.starts and not text.startswith(self.starts):
             return Verdict(False, "other_start", {"what": text[:40]})
-        if self.characters and (odd := re.search(f"[^{self.characters}]", text)):
+        if self.characters and (odd := _class_of(self.characters).search(text)):
             return Verdict(False, "odd_character", {"what": odd[0]})
         said = words(text)
         ban = {word.casefold() for word in self.banned}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import html
 from collections import defaultdict
-from html import escape
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from synth.datasets._card import tally_rows
 from synth.datasets._folder import RunFolder
+from synth.errors import printable
 
 ROWS = 5
 _STYLE = (
@@ -17,6 +18,11 @@ _STYLE = (
     "table{border-collapse:collapse}td,th{padding:.2rem .8rem;border-bottom:1px solid #ddd;text-align:left}"
     "pre{background:#f6f6f4;padding:.6rem;white-space:pre-wrap;overflow-wrap:anywhere}td:last-child{text-align:right}"
 )
+
+
+def _shown(text: str) -> str:
+    """A text as HTML that shows it: no markup, nothing that acts or hides."""
+    return html.escape(printable(text))
 
 
 def write_report(folder: str | Path) -> Path:
@@ -27,9 +33,9 @@ def write_report(folder: str | Path) -> Path:
     for row in run.rows("dropped"):
         if len(dropped[row["reason"]]) < ROWS:
             dropped[row["reason"]].append(row)
-    name = escape(run.run["pack"]["name"])
+    name = _shown(run.run["pack"]["name"])
     parts = [
-        f"<h1>{name}</h1><p>{escape(run.run['pack']['about'])}</p>",
+        f"<h1>{name}</h1><p>{_shown(run.run['pack']['about'])}</p>",
         _tally(run.run["counts"]),
         _section("kept", kept),
     ]
@@ -42,15 +48,15 @@ def write_report(folder: str | Path) -> Path:
 
 
 def _tally(counts: dict[str, Any]) -> str:
-    cells = "".join(f"<tr><td>{kind}<td>{escape(reason)}<td>{n:,}" for kind, reason, n in tally_rows(counts))
+    cells = "".join(f"<tr><td>{kind}<td>{_shown(reason)}<td>{n:,}" for kind, reason, n in tally_rows(counts))
     return f"<table><tr><th>exit<th>reason<th>rows{cells}</table>"
 
 
 def _section(title: str, rows: list[dict[str, Any]]) -> str:
     shown = "".join(_row(row) for row in rows) or "<p>none"
-    return f"<h2>{escape(title)}</h2>{shown}"
+    return f"<h2>{_shown(title)}</h2>{shown}"
 
 
 def _row(row: dict[str, Any]) -> str:
     fields = {k: v for k, v in row.items() if v is not None and k not in ("meta", "prompt", "completion")}
-    return "<pre>" + "\n".join(f"<b>{escape(str(k))}</b> {escape(str(v))}" for k, v in fields.items()) + "</pre>"
+    return "<pre>" + "\n".join(f"<b>{_shown(str(k))}</b> {_shown(str(v))}" for k, v in fields.items()) + "</pre>"

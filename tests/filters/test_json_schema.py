@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
 from synth.errors import WrongUse
 from synth.filters.json_schema import JsonSchema
+from synth.verifiers import json_schema as verifier
 
 SCHEMA = {"type": "object", "required": ["head"], "properties": {"head": {"type": "string"}}, "additionalProperties": False}
 HOSTILE = [
@@ -42,3 +44,45 @@ def test_a_schema_that_is_none_is_the_users_mistake(schema):
 def test_a_reference_reaches_nothing_outside(ref):
     with pytest.raises(Exception, match=r"Unresolvable|resolv"):
         JsonSchema(schema={"$ref": ref}).judge({"json": "{}"})
+
+
+DOUBLED = {"$defs": {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(60)} | {"d60": {}}, "$ref": "#/$defs/d0"}
+ENDLESS = {
+    "pattern": ({"pattern": "^(a+)+$"}, "a" * 40 + "!"),
+    "two stars": ({"pattern": "^(a|a)*$"}, "a" * 60 + "!"),
+    "long text": ({"pattern": "a*a*a*a*b$"}, "a" * 20_000),
+    "names": ({"patternProperties": {"^(a+)+$": {}}}, {"a" * 40 + "!": 1}),
+    "escaped": ('{"\\u0070attern": "^(a+)+$"}', "a" * 40 + "!"),
+    "references that double": (DOUBLED, 1),
+    "all with all": ({"uniqueItems": True}, [[n] for n in range(9000)]),
+    "wide": ({"items": {"allOf": [{"type": "array"}] * 3000}}, [[]] * 4000),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_no_schema_checks_without_end(name, monkeypatch):
+    monkeypatch.setattr(verifier, "SECONDS", 0.3)
+    verifier._process.cache_clear()
+    schema, value = ENDLESS[name]
+    rows = [{"json": json.dumps(value), "own": schema}] * 9
+    started = time.monotonic()
+    try:
+        kept, dropped = JsonSchema(schema=schema if isinstance(schema, dict) else "own").split(rows)
+        assert not kept
+        assert "more than 0.3 s" in dropped[-1]["marks"]["json_schema"]["error"]
+    except WrongUse:
+        assert name == "references that double"
+    assert time.monotonic() - started < 6
+    verifier._process.cache_clear()
+
+
+def test_schemas_with_patterns_still_judge():
+    schema = {"type": "object", "properties": {"day": {"pattern": r"^\d{4}$"}, "next": {"$ref": "#"}}, "required": ["day"]}
+    rows = [
+        {"json": json.dumps(value)}
+        for value in ({"day": "2026"}, {"day": "26"}, {"day": "2026", "next": {"day": "1"}}, {"day": "2026", "next": {"day": "1999"}})
+    ]
+    kept, dropped = JsonSchema(schema=schema).split(rows)
+    assert (len(kept), len(dropped)) == (2, 2)
+    with pytest.raises(WrongUse, match="regex"):
+        JsonSchema(schema={"pattern": "("}).judge({"json": '"a"'})
