@@ -20,8 +20,8 @@ def main() -> None:
     """Make distillation datasets: prompt packs drive a teacher, filters decide what is kept.
 
     Exit codes: 0 finished; 2 wrong use, pack or input, before any call; 3 finished but rows failed or are missing;
-    4 stopped by the budget; 5 stopped by the provider or the machine; 130 interrupted. 3, 4, 5 and 130 resume
-    when the same command runs again.
+    4 stopped by the budget; 5 stopped by the provider or the machine; 6 nothing kept, or stopped since nothing would be;
+    130 interrupted. 3, 4, 5, 6 and 130 resume when the same command runs again.
     """
 
 
@@ -100,6 +100,7 @@ def plan(pack: str, source: str, output: Path, **options: Any) -> None:
     metavar="DIR",
     help="The run's folder; the same again resumes.",
 )
+@click.option("--keep-going", is_flag=True, help="Go on where not one of the first 20 seeds brings a row.")
 @click.option("--replace", is_flag=True, help="Replace the rows of another pack or of other inputs in DIR; replies stay.")
 @click.option("--budget", type=click.FloatRange(min=0), metavar="USD", help="Dollars at most, earlier runs into DIR included.")
 @click.option(
@@ -136,6 +137,8 @@ def run(ctx: click.Context, /, pack: str, source: str, output: Path, *, quiet: b
     say(tally(done.info))
     if done.stopped:
         say(f"synth: stopped: {done.stopped}. Everything so far is kept; the same command resumes.", err=True)
+    elif done.info["nothing_kept"]:
+        say(f"synth: {done.info['nothing_kept']}", err=True)
     ctx.exit(done.exit_code)
 
 

@@ -4,6 +4,7 @@ PotstillError                exit code
 ├── WrongUse                 2   wrong use, pack or input, found before any call
 │   └── RowFault                 what a part cannot do with one row: in a run that row leaves
 ├── BudgetReached            4   the next call could cross the budget
+├── NothingKept              6   not one of the first seeds brought a row
 ├── Stopped                  5   the provider or the machine ended the run (key, quota, model, disk)
 ├── TeacherError
 │   ├── TeacherBusy              temporary: asked again
@@ -93,6 +94,12 @@ class BudgetReached(PotstillError):
     """Raised before the call whose worst case could cross the budget; everything so far is kept."""
 
     exit_code = 4
+
+
+class NothingKept(PotstillError):
+    """Not one of the first seeds brought a row, for one reason that a setting explains; the same command resumes."""
+
+    exit_code = 6
 
 
 class Stopped(PotstillError):

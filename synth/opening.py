@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ from synth.calls.budget import Budget
 from synth.calls.door import Door, Doors, Stats
 from synth.calls.journal import Journal
 from synth.calls.price import FREE
+from synth.datasets._ownership import check_endpoints
+from synth.errors import WrongUse
 from synth.prepare import Prepared, RunConfig
 from synth.teachers._batch_log import BatchLog, Pending
-from synth.teachers.base import Settings, Teacher, open_teacher
+from synth.teachers.base import Settings, Teacher, open_teacher, teacher_name
 from synth.teachers.batch import MOST_REQUESTS, Batch
 
 
@@ -38,6 +40,11 @@ async def open_doors(prepared: Prepared, stats: Stats) -> Doors:
         role: Door(teacher, journal, gate=gates[role], budget=budget, price=prices[role], stats=stats) for role, teacher in opened.items()
     }
     found = Doors(doors, journal)
+    try:
+        _check_endpoints(prepared, opened)
+    except BaseException:
+        await found.close()
+        raise
     owners = _owners(log, prepared.teachers())
     for role, teacher in opened.items():
         if isinstance(teacher, Batch):
@@ -50,6 +57,25 @@ async def open_doors(prepared: Prepared, stats: Stats) -> Doors:
             await found.close()
             raise
     return found
+
+
+def endpoints_of(opened: Iterable[Teacher]) -> dict[str, str]:
+    """Name of a teacher as it stands in keys -> endpoint; "" where the name says all."""
+    return {teacher_name(teacher.family, teacher.model): teacher.endpoint for teacher in opened}
+
+
+def _check_endpoints(prepared: Prepared, opened: Mapping[str, Teacher]) -> None:
+    """Raises WrongUse where one model's name stands for two endpoints, in this run or in the replies that may serve it."""
+    if prepared.config.same_teacher:
+        return
+    endpoints = endpoints_of(opened.values())
+    for role, teacher in opened.items():
+        name = teacher_name(teacher.family, teacher.model)
+        if endpoints[name] != teacher.endpoint:
+            todo = "Give the two models two names where they are served; where both are one teacher, say --same-teacher."
+            got = f"{name} at {teacher.endpoint} and at {endpoints[name]}"
+            raise WrongUse(f"--teacher {role}", got, "one endpoint for each name: keys hold no URL", todo)
+    check_endpoints([prepared.output, *map(Path, prepared.config.reuse)], endpoints)
 
 
 def settings_of(prepared: Prepared, role: str) -> Settings:

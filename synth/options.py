@@ -187,6 +187,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--concurrency", type=click.IntRange(1), default=64, show_default=True, help="Calls in flight at most."),
         click.option("--rpm", multiple=True, callback=rates, metavar="[ROLE=]N", help="Requests a minute at most."),
         click.option("--reuse", multiple=True, metavar="DIR", help="Another run's folder, whose replies serve this one too."),
+        click.option("--same-teacher", is_flag=True, help="One model name at two endpoints is one teacher: replies may serve."),
         click.option("--batch", is_flag=True, help="Ask OpenAI's Batch API: about half the price, up to a day of waiting."),
         click.option("--taint", multiple=True, metavar="NAME", help="What the teacher was trained on: it stands in every row."),
         click.option("--tpm", multiple=True, callback=rates, metavar="[ROLE=]N", help="Tokens a minute at most, in and out."),

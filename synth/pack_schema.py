@@ -126,6 +126,7 @@ class PackSpec(Strict):
     prices: dict[str, Dollars] = Field(default_factory=dict)
     constants: dict[Name, Any] = Field(default_factory=dict)
     examples: list[dict[str, Any]] = Field(default_factory=list)
+    low_yield: bool = False
     retrieve: RetrieveSpec | None = None
     steps: Annotated[list[StepSpec], Field(min_length=1)]
     exports: ExportSpec = ExportSpec()

@@ -273,13 +273,17 @@ class Window:
             self._walking += 1
             await self._one(index, seed)
 
+    def end(self, error: PotstillError) -> None:
+        """No further seed starts; those in flight come in."""
+        self.stop = self.stop or error
+        self.on_stop()
+        self._wake()
+
     async def _one(self, index: int, seed: Seed) -> None:
         try:
             self._finished(index, await self.walk(seed))
         except (Stopped, BudgetReached) as error:
-            self.stop = self.stop or error
-            self.on_stop()
-            self._wake()
+            self.end(error)
         except PotstillError:
             raise
         except Exception as error:  # noqa: BLE001 - a row that breaks a part must stay one row

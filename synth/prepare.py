@@ -44,6 +44,8 @@ class RunConfig:
         batch: ask OpenAI's Batch API: about half the price, up to a day of waiting.
         timeout: seconds for one request.
         replace: a run of another pack or of other inputs may stand in the folder: its rows are replaced, its replies stay.
+        same_teacher: replies of one model's name from another endpoint may serve: both endpoints are one teacher.
+        keep_going: the run goes on where not one of the first 20 seeds brings a row.
         columns: new name -> name of a column in the input.
         reuse: folders of other runs, whose replies serve this one too.
         overrides: `step.key` -> value, written into the pack before it is checked.
@@ -69,6 +71,8 @@ class RunConfig:
     id_column: str = "id"
     columns: Mapping[str, str] = field(default_factory=dict)
     replace: bool = False
+    same_teacher: bool = False
+    keep_going: bool = False
     reuse: Sequence[str] = ()
     overrides: Mapping[str, Any] = field(default_factory=dict)
 

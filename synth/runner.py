@@ -22,17 +22,18 @@ from synth.datasets._card import make_card
 from synth.datasets._columns import Columns, merged
 from synth.datasets._folder import Publisher
 from synth.datasets._ownership import FORMAT, make_folder, note
-from synth.errors import PotstillError, RowFault
+from synth.errors import NothingKept, PotstillError, RowFault
 from synth.filters._canaries import try_critics
 from synth.filters._promise import promises_of
 from synth.filters.base import run_async
-from synth.opening import open_doors, width
+from synth.opening import endpoints_of, open_doors, width
 from synth.pipeline import Tally, Walker, Window
 from synth.plan import make_plan
 from synth.prepare import Prepared, RunConfig, prepare
 from synth.records import Exit, Row
 from synth.tables import load_parquet
 from synth.templates import Template
+from synth.yield_watch import YieldWatch
 
 EXIT_FAILED, EXIT_INTERRUPTED = 3, 130
 
@@ -42,7 +43,7 @@ class Run:
 
     Attributes:
         info: run.json.
-        exit_code: 0 finished, 3 some rows failed, 4 budget, 5 provider or machine, 130 interrupted.
+        exit_code: 0 finished, 3 some rows failed, 4 budget, 5 provider or machine, 6 nothing kept, 130 interrupted.
         stopped: what ended the run early, or None.
     """
 
@@ -118,6 +119,7 @@ class _Live:
         self.p, self.config, self.pack = prepared, prepared.config, prepared.pack
         self.tally, self.stats = Tally(), Stats()
         self.started, self._seeds = time.time(), 0
+        self._watch = YieldWatch(stops=not (self.config.keep_going or self.pack.spec.low_yield))
         self._templates: dict[str, Template] = dict(self.pack.exports.get("sft", {}).get("sft", {}))
         self._produced = merged(field for step in self.pack.steps for field in step.produces().items())
 
@@ -128,11 +130,13 @@ class _Live:
         doors = await open_doors(self.p, self.stats)
         try:
             self._copy_pack()
-            note(self.p.output, self.pack.spec.name, self.p.seeds.where, self.p.seeds)
+            endpoints = endpoints_of(door.teacher for door in doors.doors.values())
+            note(self.p.output, self.pack.spec.name, self.p.seeds.where, self.p.seeds, endpoints)
             columns = Columns(self.p.scan, self.p.seeds.rename, self._produced, rendered=bool(self._templates))
             self.publisher = Publisher(self.p.output, columns)
             window = Window(Walker(self.pack, doors, self.config.taint, self.p.shelf).walk, self._leave, width=width(self.config))
             window.on_stop = doors.hurry
+            self._stop = window.end
             window.wanted = self._wanted
             self._canaries = await try_critics(self.pack.filters(), doors, self.p.scan.rows)
             with _interrupts(window):
@@ -171,6 +175,8 @@ class _Live:
             self.tally.count(exit_)
         if self.p.on_row:
             self.p.on_row(self.tally, self.stats)
+        if (fault := self._watch.saw(exits)) is not None:
+            self._stop(fault)
 
     def _render(self, exit_: Exit) -> tuple[Exit, dict[str, str]]:
         """The training columns of a row that has every field they need; a kept row over which they do not render is dropped."""
@@ -199,6 +205,8 @@ class _Live:
         if not self.tally.balanced():
             raise PotstillError(f"the tally does not balance: {self.tally.counts()}")
         code = EXIT_FAILED if self.tally.failed else 0
+        if self.tally.asked and not self.tally.kept:
+            code = NothingKept.exit_code
         if window.stop:
             code = getattr(window.stop, "exit_code", EXIT_INTERRUPTED)
         info = self._info(journal, window.stop)
@@ -219,6 +227,7 @@ class _Live:
             },
             "complete": stop is None,
             "stopped": str(stop) if stop else None,
+            "nothing_kept": self._watch.why() if self.tally.asked and not self.tally.kept and not stop else None,
             "counts": self.tally.counts(),
             "calls": {"asked": self.stats.asked, "reused": self.stats.reused, "retried": self.stats.retried},
             "cost": {

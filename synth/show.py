@@ -10,7 +10,7 @@ from typing import Any
 
 from synth.calls.journal import Journal, records
 from synth.datasets._card import tally_table
-from synth.datasets._folder import RunFolder
+from synth.datasets._ownership import read_note, read_run
 from synth.errors import Unreadable, WrongUse
 from synth.packs import Pack
 from synth.retrieval import Shelf
@@ -144,8 +144,9 @@ def journal_counts(folder: Path, output: Path | None) -> str:
 
 def _recorded(folder: Path) -> Iterator[dict[str, Any]]:
     """One line per journaled reply: its key, whom the run asked, what came, raw and read."""
-    published = (folder / "run.json").is_file()
-    asked = list(RunFolder(folder).run["settings"]["teachers"].values()) if published else []
+    opened = read_note(folder)
+    teachers = read_run(folder).get("settings", {}).get("teachers", {})
+    asked = list(opened.endpoints if opened and opened.endpoints else teachers.values())
     for key, raw in records(folder / "journal"):
         reply = load_reply(raw)[0]
         said = read_chat(reply)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from synth.errors import markdown
+from synth.errors import markdown, printable
 from synth.filters._promise import card_lines
 
 # `datasets` keeps what it has loaded under a hash of these configs and the folder's last name, and looks
@@ -33,6 +33,7 @@ def make_card(run: dict[str, Any], content: str) -> str:
         "",
         tally_table(counts),
         "",
+        *_nothing_kept(run),
         f"Pack {pack['name']} version {pack['version']}, hash `{pack['hash']}`.",
         f"Teachers: {markdown(', '.join(f'{role} = {name}' for role, name in run['settings']['teachers'].items()))}.",
         f"Calls: {run['calls']['asked']:,} asked, {run['calls']['reused']:,} reused.",
@@ -45,6 +46,15 @@ def make_card(run: dict[str, Any], content: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _nothing_kept(run: dict[str, Any]) -> list[str]:
+    """Why a run has no rows, as the terminal said it."""
+    why = run.get("nothing_kept") or (run["stopped"] if run["stopped"] and not run["counts"]["kept"] else None)
+    if not why:
+        return []
+    quoted = [f"    {line}" for line in printable(str(why)).splitlines()]
+    return ["Why there are no rows:", "", *quoted, ""]
 
 
 def _taint(run: dict[str, Any]) -> list[str]:

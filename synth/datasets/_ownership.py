@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -35,12 +36,43 @@ _HIDDEN = re.compile(r"\.unpublished|\.old-.*")
 
 @dataclass(frozen=True)
 class Opened:
-    """What a folder's run is: its pack, its input, the ids of its first seeds, and the digests of its copy of the pack."""
+    """What a folder's run is.
+
+    Attributes:
+        pack: its pack's name.
+        where: its input.
+        seeds: ids of its first seeds.
+        pack_files: path -> sha256 of its copy of the pack; None where an earlier version did not say.
+        endpoints: teacher's name as it stands in keys -> where it was asked; [""] where the name says all.
+    """
 
     pack: str
     where: str
     seeds: frozenset[str]
     pack_files: Mapping[str, str] | None = None
+    endpoints: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def check_endpoints(folders: Iterable[Path], endpoints: Mapping[str, str]) -> None:
+    """Checks that replies which may be reused came from where the run would ask.
+
+    Keys hold a model's name and no URL: servers come and go. Two servers may give one name to two models.
+
+    Args:
+        folders: the run's own and those of `--reuse`.
+        endpoints: FAMILY/MODEL -> the endpoint that the run asks.
+
+    Raises:
+        WrongUse: a folder with replies of the same model name from another endpoint; names both.
+    """
+    for folder in folders:
+        opened = read_note(folder)
+        for name, endpoint in endpoints.items():
+            known = opened.endpoints.get(name, []) if opened else []
+            if endpoint and known and endpoint not in known:
+                got = f"replies of {name} from {', '.join(known)}"
+                todo = "Give another --output or leave --reuse out; where both are one teacher, say --same-teacher."
+                raise WrongUse(str(folder), got, f"replies from {endpoint}", todo)
 
 
 def check_output(folder: Path, pack: str, pack_folder: Path, where: str, seeds: Iterable[Seed], *, replace: bool = False) -> None:
@@ -83,13 +115,20 @@ def check_output(folder: Path, pack: str, pack_folder: Path, where: str, seeds: 
         raise WrongUse(str(folder), got, "a run over the same inputs, or over inputs that grew", todo)
 
 
-def note(folder: Path, pack: str, where: str, seeds: Iterable[Seed]) -> None:
-    """Says in the folder whose it is, before the first call; what an earlier run noted of its seeds stays."""
+def note(folder: Path, pack: str, where: str, seeds: Iterable[Seed], endpoints: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Says in the folder whose it is, before the first call; what an earlier run noted of its seeds and endpoints stays."""
     before = read_note(folder)
     same = before is not None and before.pack == pack and before.where == where
     known = before.seeds if before is not None and same else frozenset()
     ids = sorted({*islice((seed.id for seed in seeds), NOTED_SEEDS), *islice(sorted(known), NOTED_SEEDS)})
-    value = {"format": FORMAT, "pack": pack, "input": where, "seeds": ids, "pack_files": digests(folder / "pack")}
+    asked = {name: list(known) for name, known in before.endpoints.items()} if before is not None else {}
+    for name, endpoint in endpoints.items():
+        known_ones = asked.setdefault(name, [])
+        if endpoint not in known_ones:
+            known_ones.append(endpoint)
+    value = {
+        "format": FORMAT, "pack": pack, "input": where, "seeds": ids, "pack_files": digests(folder / "pack"), "endpoints": asked,
+    }  # fmt: skip
     path = folder / "journal" / NOTE
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix(".new")
@@ -105,7 +144,9 @@ def read_note(folder: Path) -> Opened | None:
         files = value.get("pack_files")
         noted = value.get("seeds")
         seeds = [str(seed) for seed in noted] if isinstance(noted, list) else []
-        return Opened(value["pack"], str(value.get("input")), frozenset(seeds), files if isinstance(files, dict) else None)
+        asked = value.get("endpoints")
+        endpoints = {str(name): list(map(str, known)) for name, known in asked.items()} if isinstance(asked, dict) else {}
+        return Opened(value["pack"], str(value.get("input")), frozenset(seeds), files if isinstance(files, dict) else None, endpoints)
     # Runs of earlier versions left run.json alone, and before their first end only the journal.
     run = read_run(folder)
     pack, settings = run.get("pack"), run.get("settings")

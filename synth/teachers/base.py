@@ -75,6 +75,11 @@ class Teacher(ABC):
     model: str
     family: str
 
+    @property
+    def endpoint(self) -> str:
+        """Where the model is asked, without secrets; "" where its name says all."""
+        return ""
+
     @abstractmethod
     async def ask(self, request: Request) -> Reply:
         """One reply to one request.
@@ -124,11 +129,22 @@ def address(name: str) -> tuple[str, str]:
     (('openai', 'gpt-4o-mini'), ('litellm', 'anthropic/claude'))
     """
     provider, _, model = name.partition("/")
+    if provider.startswith("replay:"):
+        return provider, model
     return (
         (provider, Path(model).stem if provider == "replay" else Path(model).name if provider == "rehearsed" else model)
         if provider in BACKENDS
         else ("litellm", name)
     )
+
+
+def teacher_name(family: str, model: str) -> str:
+    """The name that `address` reads back.
+
+    >>> teacher_name("litellm", "anthropic/claude"), address(teacher_name("replay:0a1b", "gsm8k"))
+    ('anthropic/claude', ('replay:0a1b', 'gsm8k'))
+    """
+    return model if family == "litellm" else f"{family}/{model}"
 
 
 def load_reply(raw: bytes) -> tuple[dict[str, Any], bytes]:

@@ -64,6 +64,11 @@ class Batch(Teacher):
     def __repr__(self) -> str:
         return f"Batch({self.model!r}, {self._target.base!r})"
 
+    @property
+    def endpoint(self) -> str:
+        """The base URL."""
+        return self._target.base
+
     def _open(self) -> Any:
         """The SDK's client; with the first one, every batch that an earlier run left behind is followed."""
         if self._client is None:

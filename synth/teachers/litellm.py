@@ -42,6 +42,11 @@ class Litellm(Teacher):
     def __repr__(self) -> str:
         return f"Litellm({self.model!r})"
 
+    @property
+    def endpoint(self) -> str:
+        """The base that the user names, else the provider's own."""
+        return self._settings.api_base or "the provider's own endpoint"
+
     def _open(self) -> Any:
         if self._module is None:
             # Without this the import fetches a price table from the network, and waits where there is none.

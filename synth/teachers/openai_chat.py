@@ -91,6 +91,11 @@ class OpenaiChat(Teacher):
     def __repr__(self) -> str:
         return f"OpenaiChat({self.model!r}, {self._url!r})"
 
+    @property
+    def endpoint(self) -> str:
+        """The base URL."""
+        return self._target.base
+
     def _open(self) -> Endpoint:
         if self._endpoint is None:
             headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "potstill"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -26,16 +27,18 @@ class Replay(Teacher):
         model: path of the file (.jsonl, .json, .csv, .parquet).
     """
 
-    family = "replay"
-
     def __init__(self, model: str, settings: Settings) -> None:  # noqa: ARG002
         self.model = Path(model).stem
         self._by_key: dict[str, dict[str, Any]] = {}
         self._by_question: dict[bytes, list[dict[str, Any]]] = defaultdict(list)
         self._names: dict[tuple[str, ...], None] = {}
         self._asked: dict[tuple[str, str], None] = {}
+        digest = hashlib.sha256()
         for number, row in enumerate(read_rows(Path(model)), 1):
+            digest.update(canonical_json(row))
             self._add(row, f"{model} row {number}")
+        # What the file says is part of every key: another file of the same name is another teacher.
+        self.family = f"replay:{digest.hexdigest()[:12]}"
 
     def _add(self, row: dict[str, Any], where: str) -> None:
         if not isinstance(row.get("completion"), str):
