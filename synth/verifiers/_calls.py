@@ -32,7 +32,7 @@ MACHINES = {
         0xC000003E,
         317,
         """
-        read 0 write 1 close 3 fstat 5 poll 7 lseek 8 mmap 9 mprotect 10 munmap 11 brk 12
+        read 0 write 1 open 2 close 3 fstat 5 poll 7 lseek 8 mmap 9 mprotect 10 munmap 11 brk 12
         rt_sigaction 13 rt_sigprocmask 14 rt_sigreturn 15 ioctl 16 pread64 17 readv 19 writev 20
         pipe 22 select 23 sched_yield 24 mremap 25 madvise 28 dup 32 dup2 33 pause 34 nanosleep 35
         getitimer 36 alarm 37 setitimer 38 getpid 39 clone 56 exit 60 kill 62 uname 63 fcntl 72
@@ -118,6 +118,7 @@ def _conditions(own: int) -> dict[str, tuple[list[Statement], ...]]:
     return {
         # To read; never with O_PATH, which Landlock lets through.
         "openat": (_none_of(2, ~_OPEN_FLAGS),),
+        "open": (_none_of(1, ~_OPEN_FLAGS),),  # as libc of Alpine calls it
         "newfstatat": (_one_of(3, _AT_EMPTY_PATH),),  # what is open already: libc's fstat
         "fcntl": (_one_of(1, *_FCNTL), [*_one_of(1, _F_SETFL), *_none_of(2, status_flags)]),
         "ioctl": (_one_of(1, *_IOCTL),),

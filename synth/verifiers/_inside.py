@@ -66,6 +66,7 @@ def confine(control: int, seconds: int, megabytes: int, parent: int, *, unsafe: 
         _hand_over(control, listener)
     else:
         os.write(control, b"N")
+    _jail.share_heap(libc)
     _jail.limit(seconds, megabytes)
     if not unsafe:
         program = _calls.filter_program(machine, os.getpid(), threads=listener >= 0)

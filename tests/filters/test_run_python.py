@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import synth
 from synth.filters.run_python import RunPython
 from tests.conftest import chat, serving
@@ -41,3 +45,22 @@ def test_tests_of_any_kind_and_a_program_of_any_size_are_the_rows_own():
     kept, dropped = RunPython().split(rows)
     assert len(kept) + len(dropped) == len(rows)
     assert [row["tests"] for row in kept] == [tests[0], tests[1], tests[2], tests[4]]
+
+
+def test_the_command_outlives_programs_that_are_after_it(tmp_path):
+    after = (
+        "import fcntl, os\nr, w = os.pipe()\nfcntl.fcntl(r, 10, 9)\nfcntl.fcntl(r, 8, os.getppid())\nfcntl.fcntl(r, 4, os.O_ASYNC)\nos.write(w, b'x')",
+        "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)",
+        "import os, signal\nos.killpg(os.getpgid(os.getppid()), signal.SIGKILL)",
+        "import ctypes, os\nctypes.CDLL(None).syscall(62, os.getppid(), 9)\nos._exit(0)",
+        "import os, resource\nresource.prlimit(os.getppid(), resource.RLIMIT_CPU, (0, 0))",
+        "import os, sys\nsys.stderr.write('no sandbox: none\\n')\nsys.stderr.flush()\nos._exit(97)",
+        "import os\nos.kill(os.getpid(), 9)",
+    )
+    rows = [{"id": str(n), "code": code, "tests": "pass"} for n, code in enumerate((*after, "print(1)"))]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ["filter", "--input", tmp_path / "in.jsonl", "--output", tmp_path / "out.jsonl", "--filter", "run_python"]
+    code = "import sys; from synth.cli import main; sys.exit(main())"
+    found = subprocess.run([sys.executable, "-c", code, *map(str, words)], check=False, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert [json.loads(line)["id"] for line in (tmp_path / "out.jsonl").read_text().splitlines()] == [str(len(after))]
