@@ -18,8 +18,8 @@ from synth.errors import WrongUse
 from synth.template_box import Compiled
 from synth.templates import Templates
 
-# The interpreter and its libraries take some 100 MiB of address space.
-MOST_MEMORY = 512 * 1024 * 1024
+# The interpreter and its libraries take 27 MiB of address space.
+MOST_MEMORY = 96 * 1024 * 1024
 _MOST_TEMPLATES = 256
 _MOST_WORDS = 1000
 

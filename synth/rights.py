@@ -12,7 +12,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from synth import registry
-from synth.errors import WrongUse, did_you_mean
+from synth.errors import WrongUse
 
 Where = Callable[..., str]
 
@@ -189,8 +189,7 @@ class _Step:
             raise WrongUse(self.where(*self.at, *at), f"{name} in extra", f"{name} beside it", todo)
         known = {*SIMPLE, *SCHEMAS, *KEYS, "logit_bias", "tools", "tool_choice", "response_format"}
         if name not in known:
-            hint = did_you_mean(str(name), known).partition("Known:")[0]
-            self.refuse(at, f"sampling.extra field {name!r}", f"a sampling field that a backend documents. {hint}".strip())
+            self.refuse(at, f"sampling.extra field {name!r}", "a sampling field that a backend documents")
         if not _is_json(value):
             self.refuse(at, f"{name} = {value!r}", "plain JSON")
         if name == "response_format":

@@ -259,7 +259,8 @@ class Compiled:
                 _fits(size := size + sum(map(len, block)))
                 parts += block
         except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, RecursionError, MemoryError) as error:
-            got = f"{type(error).__name__.strip('_')}: {str(error)[:_MOST_SAID]}"
+            said = "more memory than a template may take" if isinstance(error, MemoryError) else str(error)
+            got = f"{type(error).__name__.strip('_')}: {said[:_MOST_SAID]}"
             kind = TooLong if isinstance(error, _TooMuchError) else RowFault
             raise kind(self.where, got, "a text", "Correct the template or the row.") from error
         return "".join(parts)
