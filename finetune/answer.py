@@ -15,7 +15,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from finetune import _sampling, student
+from finetune import _sampling, prompts, student
+from finetune.prompts import Template
 
 # Requests generated side by side at most.
 BATCH = 32
@@ -24,7 +25,9 @@ GATHER = 0.02
 
 
 class Answerer:
-    """One model with its tokenizer, on the best device that is there."""
+    """One model with its tokenizer, on the best device that is there; a student is asked as it was trained."""
+
+    template: Template = "auto"
 
     def __init__(self, path: str) -> None:
         import torch  # noqa: PLC0415
@@ -33,13 +36,14 @@ class Answerer:
         model, self.tokenizer = student.load_student(path)
         self.model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
         self.tokenizer.padding_side = "left"
+        self.template = prompts.of_student(path)
 
     def text(self, body: dict[str, Any]) -> str:
-        """The prompt: by the model's chat template, or the messages one after the other where it has none."""
-        messages = [{"role": m["role"], "content": str(m["content"])} for m in body["messages"]]
-        if self.tokenizer.chat_template:
-            return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-        return "\n\n".join(m["content"] for m in messages) + "\n"
+        """The prompt: by the model's chat template, or the messages one after the other where it has none or was trained without."""
+        return self._asked(body)[0]
+
+    def _asked(self, body: dict[str, Any]) -> tuple[str, bool]:
+        return prompts.rendered(body["messages"], self.tokenizer, self.template, body.get("tools"))
 
     def answer(self, bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """One chat completion per body; the bodies share their sampling. Half as many at once where memory runs out."""
@@ -52,9 +56,10 @@ class Answerer:
             return [*self.answer(bodies[:half]), *self.answer(bodies[half:])]
 
     def _generate(self, bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        special = not self.tokenizer.chat_template
+        asked = [self._asked(body) for body in bodies]
+        special = asked[0][1]
         tokens = self.tokenizer(
-            [self.text(b) for b in bodies], return_tensors="pt", padding=True, return_token_type_ids=False, add_special_tokens=special
+            [text for text, _ in asked], return_tensors="pt", padding=True, return_token_type_ids=False, add_special_tokens=special
         ).to(self.model.device)
         if (seed := bodies[0].get("seed")) is not None:
             self.torch.manual_seed(seed)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from finetune.prompts import Template, rendered
 from finetune.votes import vote
 from synth import registry
 from synth.errors import Unreadable, WrongUse
@@ -98,7 +99,9 @@ def combine(forms: Sequence[Form], answers: Sequence[str | None], how: Combine) 
     return next(([(answer, 1.0)] for answer in answers if answer is not None), [])
 
 
-def confidence(model: Any, tokenizer: Any, prompt: str, *, tokens: int = 16, temperature: float = 0.6) -> float:
+def confidence(
+    model: Any, tokenizer: Any, prompt: str, *, tokens: int = 16, temperature: float = 0.6, template: Template = "never"
+) -> float:
     """How sure a student is at a prompt, 0 to 1: the mean gap between the two likeliest tokens over the first tokens that it says.
 
     NesyCD (arXiv:2409.13203) retrieves knowledge only where this is at most 0.68.
@@ -108,11 +111,13 @@ def confidence(model: Any, tokenizer: Any, prompt: str, *, tokens: int = 16, tem
         tokenizer: its own.
         prompt: without the knowledge.
         tokens: so many are drawn.
+        template: whether the prompt goes through the chat template.
         temperature: of the draw; the gap is that of the probabilities at this temperature.
     """
     import torch  # noqa: PLC0415 - for those who gate
 
-    ids = tokenizer([prompt], return_tensors="pt", return_token_type_ids=False).to(model.device)
+    text, special = rendered(prompt, tokenizer, template)
+    ids = tokenizer([text], return_tensors="pt", return_token_type_ids=False, add_special_tokens=special).to(model.device)
     with torch.no_grad():
         out = model.generate(
             **ids, max_new_tokens=tokens, do_sample=True, temperature=temperature, top_k=0, output_scores=True,

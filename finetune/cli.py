@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from finetune.options import EXTRA, flags, interval, need, pair, train, train_options
+from finetune.options import EXTRA, flags, interval, need, pair, template_option, train, train_options
+from finetune.prompts import TEMPLATES
 from finetune.retriever_commands import evaluate_retriever, retriever, score_lists, score_spans
 from finetune.whitebox_commands import codistill, distill, teach
 from synth.command_group import CommandGroup, say
@@ -23,6 +24,7 @@ def main() -> None:
 
 @main.command(context_settings=EXTRA)
 @train_options
+@template_option
 @click.option(
     "--coefficients", default="", metavar="TASK=C,...", help="Of the tasks of multitask rows; equal shares of 1 where none are given."
 )
@@ -45,6 +47,7 @@ def sft(ctx: click.Context, /, coefficients: str, **options: Any) -> None:
 
 @main.command(context_settings=EXTRA)
 @train_options
+@template_option
 @click.option("--r", type=click.IntRange(1), default=8, show_default=True, help="Rank of both adapters.")
 @click.option("--alpha", type=float, default=16.0, show_default=True, help="Their scale is alpha / r.")
 @click.option("--targets", default="q_proj,v_proj", show_default=True, help="Ends of the names of the layers that get them.")
@@ -58,6 +61,7 @@ def nat(ctx: click.Context, /, r: int, alpha: float, targets: str, **options: An
 
 @main.command(context_settings=EXTRA)
 @train_options
+@template_option
 @click.option("--margin", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Nats, times the pair's own `margin`.")
 @click.option("--normalise", is_flag=True, help="Likelihoods a token, not of whole texts.")
 @click.option("--likelihood", type=click.FloatRange(min=0), default=0.1, show_default=True, help="Weight of the better text's own loss.")
@@ -73,6 +77,7 @@ def _preference(method: str, about: str) -> None:
 
     @main.command(name=method, context_settings=EXTRA, help=about)
     @train_options
+    @template_option
     @click.pass_context
     def command(ctx: click.Context, /, **options: Any) -> None:
         train("dpo", ctx, more={"method": method}, **options)
@@ -86,6 +91,7 @@ _preference("orpo", "Likelihood and odds ratio in one loss, without a reference 
 
 @main.command(context_settings=EXTRA)
 @train_options
+@template_option
 @click.option(
     "--stages", default="1,0.667,0.333,0", show_default=True, metavar="S,S,...,0", help="Share of the context that each stage sees."
 )
@@ -97,6 +103,7 @@ def fade(ctx: click.Context, /, stages: str, **options: Any) -> None:
 
 @main.command(context_settings=EXTRA)
 @train_options
+@template_option
 @click.option("--by", required=True, metavar="COLUMN", help="Of numbers (difficulty) or names (teacher); meta.teacher looks inside meta.")
 @click.option("--bins", type=click.IntRange(2), default=3, show_default=True, help="Stages of equal size, for numbers.")
 @click.option("--order", default="", metavar="NAME,...", help="Stages, for names.")
@@ -248,6 +255,7 @@ def self_imitation(ctx: click.Context, /, critics: tuple[str, ...], **options: A
 @click.option("--forms", metavar="FILE", help="YAML of forms of thought (programs, equations, words), each with a cue.")
 @click.option("--combine", type=click.Choice(["fallback", "vote"]), default="fallback", show_default=True, help="Of the forms' answers.")
 @click.option("--gate", type=click.FloatRange(0, 1), help="Leave a row's `knowledge` out where the student is surer than this.")
+@click.option("--template", type=click.Choice(TEMPLATES), help="Of the prompts; else the form in which the student was trained.")
 def evaluate(**options: Any) -> None:
     """Exact match on held-out rows, with a 95 % interval."""
     need("transformers")

@@ -6,7 +6,8 @@ from typing import Any
 
 from finetune import rows, student
 from finetune.settings import TrainConfig, model_options, trainer_config
-from finetune.tokens import IGNORED, tokenised
+from finetune.tokens import IGNORED, MOST_TOKENS, prepared
+from finetune.training_rows import say_lost
 from synth.errors import WrongUse
 
 
@@ -37,7 +38,9 @@ def run(config: TrainConfig, *, teacher: str, to_student: float = 1.0, to_teache
     large, own = student.load_student(teacher)
     same_tokens(teacher, own, tokenizer)
     both = _pair(small, large, len(tokenizer), (to_student, to_teacher))
-    made = tokenised(data, tokenizer)
+    found = prepared(data, tokenizer, template=config.template)
+    say_lost(found, MOST_TOKENS)
+    made = found.rows
     collator = DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED)
     trainer = Trainer(model=both, args=args, train_dataset=made, processing_class=tokenizer, data_collator=collator)
 
@@ -46,7 +49,7 @@ def run(config: TrainConfig, *, teacher: str, to_student: float = 1.0, to_teache
         for what in (large, tokenizer):
             what.save_pretrained(str(config.output / "teacher"))
 
-    return student.train_and_keep(trainer, tokenizer, config, len(made), keep=keep)
+    return student.train_and_keep(trainer, tokenizer, config, len(made), keep=keep, facts=found.record())
 
 
 def _pair(small: Any, large: Any, size: int, weights: tuple[float, float]) -> Any:

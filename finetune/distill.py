@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from finetune import rows, scratch, student
+from finetune import rows, scratch, student, training_rows
 from finetune._distill_settings import DistillConfig, check_offline, unused
 from finetune._on_policy_settings import OnPolicy
+from finetune.prompts import Template
 from finetune.settings import TrainConfig, built, model_options, peft_config, trainer_config
-from finetune.tokens import tokenised, vocabulary_digest
+from finetune.tokens import Prepared, prepared, vocabulary_digest
 from synth import registry
 from synth.errors import WrongUse
 
@@ -41,18 +42,22 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> dict[str, Any]:
     from finetune._distill_trainer import DistillTrainer  # noqa: PLC0415
 
     args = trainer_config(SFTConfig, config, "distill")
+    named = distill.offline or "teacher_weight" in rows.load(config.data).column_names
+    if args.packing and args.packing_strategy != "bfd" and named:
+        found, wanted = f"{args.packing_strategy}, which cuts rows", "whole rows, which a teacher knows by their tokens"
+        raise WrongUse("--packing-strategy", found, wanted, "Leave it out.")
     if args.packing and (distill.on_policy.share or distill.on_policy.corrupt):
         raise WrongUse("--packing", "with --on-policy or --corrupt", "rows one by one", "Leave one of them out.")
     model, tokenizer = open_student(config, distill, data, args.seed)
-    made = tokenised(data, tokenizer, args.max_length)
+    made = training_rows.for_sft(config, args, data, tokenizer)
     teacher = _teacher(distill, tokenizer, args.device)
     if distill.offline:
-        teacher.cache.require(made)
+        teacher.cache.require(made.rows)
     trainer = built(
         DistillTrainer,
         model=model,
         args=args,
-        train_dataset=_dataset(made),
+        train_dataset=training_rows.dataset(made),
         processing_class=tokenizer,
         peft_config=peft_config(config),
         loss=_paired(loss, teacher),
@@ -63,7 +68,7 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> dict[str, Any]:
         trust=_trust(config.data, made),
         size=len(tokenizer),
     )
-    info = student.train_and_keep(trainer, tokenizer, config, len(data))
+    info = student.train_and_keep(trainer, tokenizer, config, len(data), facts=made.record())
     info = {**info, "loss_function": distill.loss, "teachers": list(distill.teachers) or [distill.offline]}
     return student.write_info(config, info)
 
@@ -82,11 +87,12 @@ def _seq2seq(config: TrainConfig, distill: DistillConfig, data: Any, loss: Any) 
     rows.columns(data, ("prompt", "completion"), config.data)
     args = trainer_config(Seq2SeqTrainingArguments, config, "distill, encoder-decoder")
     model, tokenizer = open_student(config, distill, data, args.seed)
+    made, facts = student.read_sides(data, tokenizer, config.template)
     trainer = built(
         Seq2SeqDistillTrainer,
         model=model,
         args=args,
-        train_dataset=student.sides(data, tokenizer),
+        train_dataset=made,
         processing_class=tokenizer,
         data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
         loss=loss,
@@ -95,7 +101,7 @@ def _seq2seq(config: TrainConfig, distill: DistillConfig, data: Any, loss: Any) 
         strength=distill.strength,
         size=len(tokenizer),
     )
-    return student.train_and_keep(trainer, tokenizer, config, len(data))
+    return student.train_and_keep(trainer, tokenizer, config, len(data), facts=facts)
 
 
 def open_student(config: TrainConfig, distill: DistillConfig, data: Any, seed: int) -> tuple[Any, Any]:
@@ -144,7 +150,7 @@ def _checked(distill: DistillConfig) -> Any:
     return loss
 
 
-def _trust(source: str, made: Sequence[dict[str, Any]]) -> dict[bytes, float]:
+def _trust(source: str, made: Prepared) -> dict[bytes, float]:
     """How much the teacher counts on each row, by the row's fingerprint; {} where the rows do not say."""
     from finetune.tokens import fingerprint  # noqa: PLC0415
 
@@ -152,13 +158,7 @@ def _trust(source: str, made: Sequence[dict[str, Any]]) -> dict[bytes, float]:
     if "teacher_weight" not in found.column_names:
         return {}
     weights = [float(value) for value in found["teacher_weight"]]
-    return {fingerprint(row["input_ids"], row["labels"]): weight for row, weight in zip(made, weights, strict=True)}
-
-
-def _dataset(found: list[dict[str, Any]]) -> Any:
-    import datasets  # noqa: PLC0415
-
-    return datasets.Dataset.from_list(found)
+    return {fingerprint(row["input_ids"], row["labels"]): weights[place] for row, place in zip(made.rows, made.places, strict=True)}
 
 
 def _paired(loss: Any, teacher: Any) -> Any:
@@ -184,7 +184,9 @@ def _teacher(distill: DistillConfig, tokenizer: Any, device: Any) -> Any:
     return made[0] if len(made) == 1 else SeveralTeachers(made, weigh=distill.weigh, weights=distill.weights)
 
 
-def teach(data: str, teacher: str, output: Path, *, k: int = 64, most: int = 1024, batch: int = 16) -> dict[str, int]:
+def teach(
+    data: str, teacher: str, output: Path, *, k: int = 64, most: int = 1024, batch: int = 16, template: Template = "auto"
+) -> dict[str, int]:
     """Writes a teacher's k likeliest tokens at every learnt token of the rows; the same again goes on where it stopped.
 
     Args:
@@ -194,6 +196,7 @@ def teach(data: str, teacher: str, output: Path, *, k: int = 64, most: int = 102
         k: entries of a token.
         most: longest row in tokens, the --max-length of the training that will read them.
         batch: rows side by side.
+        template: as the training that will read them has it.
 
     Returns:
         {"rows": all, "taught": of these now, "bytes": of the cache}.
@@ -205,7 +208,9 @@ def teach(data: str, teacher: str, output: Path, *, k: int = 64, most: int = 102
     from finetune.tokens import fingerprint  # noqa: PLC0415
 
     _, tokenizer = student.load_student(teacher)
-    made = tokenised(rows.sft_rows(data), tokenizer, most)
+    found = prepared(rows.sft_rows(data), tokenizer, most, template=template)
+    training_rows.say_lost(found, most)
+    made = found.rows
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = ModelTeacher(teacher, tokenizer, device=device)
     about = About(teacher=teacher, vocabulary=len(tokenizer), k=min(k, len(tokenizer)), tokenizer=vocabulary_digest(tokenizer))

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from finetune import rows, scratch, student
+from finetune import preference_rows, rows, scratch, student
 from finetune.settings import TrainConfig, built, model_options, peft_config, trainer_config
 from synth.errors import WrongUse
 
@@ -44,9 +44,10 @@ def run(config: TrainConfig, *, method: str = "dpo") -> dict[str, Any]:
     found = import_module(module)  # 8 s of imports
     args = trainer_config(getattr(found, settings), config, method)
     model, tokenizer = student.load_student(config.model, model_options(config))
-    options = {"model": model, "args": args, "train_dataset": data, "processing_class": tokenizer, "peft_config": peft_config(config)}
+    made = preference_rows.shaped(data, tokenizer, config.template, args)
+    options = {"model": model, "args": args, "train_dataset": made.data, "processing_class": tokenizer, "peft_config": peft_config(config)}
     if method in _WITH_REFERENCE and config.lora is None and not Path(config.model, "adapter_config.json").is_file():
         # TRL would open the reference anew by the name of the weights, which need not be this student: it may be a part of them.
         options["ref_model"] = None if args.precompute_ref_log_probs else deepcopy(model)
     trainer = built(getattr(found, trainer_name), **options)
-    return student.train_and_keep(trainer, tokenizer, config, len(data))
+    return student.train_and_keep(trainer, tokenizer, config, len(made.data), facts=made.record())

@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from finetune import rows, student
 from finetune.cascade import Combine, Form, answer_of, combine, confidence, read_forms
 from finetune.intervals import wilson
+from finetune.prompts import RECORD, Prompt, Template, ids_of, of_student, rendered, text_of
+from finetune.shapes import cleaned
 from finetune.votes import Ranker, Weigh, vote
 from synth import registry
 from synth.errors import Unreadable, WrongUse
@@ -39,6 +41,7 @@ class EvaluateConfig:
         weigh: what a vote weighs: 1, s, 1+s or 1+2s, s being the ranker's score.
         forms: YAML of forms of thought (`cascade.Form`), each asked for behind every prompt; `parser` is not looked at.
         combine: how the forms' answers become one: `fallback` (the first that comes to an answer) or `vote`.
+        template: whether prompts go through the student's chat template; None for the form in which it was trained.
         gate: 0 to 1: rows hold `knowledge` for `{knowledge}` in their prompt, which is left out where the student is surer than this.
     """
 
@@ -57,6 +60,7 @@ class EvaluateConfig:
     forms: str | None = None
     combine: Combine = "fallback"
     gate: float | None = None
+    template: Template | None = None
 
 
 def run(config: EvaluateConfig) -> dict[str, Any]:
@@ -76,7 +80,8 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
         data = _spoken_before(data, config)
     model, tokenizer = student.load_student(config.model)
     if config.gate is not None:
-        data = [_gated(row, model, tokenizer, config.gate, f"--data {config.data} row {n}") for n, row in enumerate(data, 1)]
+        form = config.template or of_student(config.model)
+        data = [_gated(row, model, tokenizer, config.gate, f"--data {config.data} row {n}", template=form) for n, row in enumerate(data, 1)]
     if forms:
         return _write(config, *_in_forms(config, forms, data, model, tokenizer))
     asked = [row for row in data for _ in range(config.draws)]
@@ -96,17 +101,18 @@ def _spoken_before(data: Sequence[Mapping[str, Any]], config: EvaluateConfig) ->
         todo = "Write what the first model is asked into `before`, and {before} where its reply goes."
         raise WrongUse(f"--data {config.data} row {wrong}", "no `before`, or no {before} in `prompt`", "both", todo)
     model, tokenizer = student.load_student(str(config.before))
-    replies = generate(model, tokenizer, [str(row["before"]) for row in data], replace(config, draws=1))
+    first = replace(config, draws=1, model=str(config.before), template=None)
+    replies = generate(model, tokenizer, [str(row["before"]) for row in data], first)
     return [{**row, "prompt": str(row["prompt"]).replace("{before}", reply.strip())} for row, reply in zip(data, replies, strict=True)]
 
 
-def _gated(row: dict[str, Any], model: Any, tokenizer: Any, gate: float, where: str) -> dict[str, Any]:
+def _gated(row: dict[str, Any], model: Any, tokenizer: Any, gate: float, where: str, *, template: Template) -> dict[str, Any]:
     """The row with its knowledge in the prompt, or without it where the student is sure."""
     prompt, knowledge = str(row.get("prompt")), row.get("knowledge")
     if "{knowledge}" not in prompt or not isinstance(knowledge, str):
         raise WrongUse(where, "no `knowledge`, or no {knowledge} in `prompt`", "both", "Retrieve it with a pack that has `retrieve`.")
     without = prompt.replace("{knowledge}", "").strip() + "\n"
-    sure = confidence(model, tokenizer, without) > gate
+    sure = confidence(model, tokenizer, without, template=template) > gate
     return {**row, "prompt": without if sure else prompt.replace("{knowledge}", knowledge)}
 
 
@@ -116,7 +122,7 @@ def _in_forms(
     """One judged row a question, and how often each form alone is right."""
     answers: list[list[str | None]] = []
     for form in forms:
-        replies = generate(model, tokenizer, [f"{_prompt(row).rstrip()} {form.cue}".rstrip() + "\n" for row in data], config)
+        replies = generate(model, tokenizer, [_cued(row, form.cue) for row in data], config)
         answers.append([answer_of(form, reply, row) for reply, row in zip(replies, data, strict=True)])
     names = [form.name for form in forms]
     judged, credit = [], 0.0
@@ -146,7 +152,7 @@ def _target(row: Mapping[str, Any]) -> str:
 
 def _votes(config: EvaluateConfig, data: Sequence[Mapping[str, Any]], judged: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """How often the vote of a row's draws is right, and how often any of them."""
-    scores = Ranker(config.ranker).scores([(_prompt(row), str(row["reply"])) for row in judged]) if config.ranker else None
+    scores = Ranker(config.ranker).scores([(text_of(_prompt(row)), str(row["reply"])) for row in judged]) if config.ranker else None
     credit, some = 0.0, 0
     for place, row in enumerate(data):
         part = slice(place * config.draws, (place + 1) * config.draws)
@@ -157,6 +163,21 @@ def _votes(config: EvaluateConfig, data: Sequence[Mapping[str, Any]], judged: Se
     return {"vote": _interval(credit, len(data)), "any_right": _interval(some, len(data)), "draws": config.draws}
 
 
+def _cued(row: Mapping[str, Any], cue: str) -> str:
+    """A row's prompt with a cue behind it, as such prompts are exported: the white space that the prompt ends in stays between them.
+
+    A cue that begins with white space brings its own; behind a cue that ends in none stands a line end.
+    """
+    prompt = text_of(_prompt(row))
+    if not cue:
+        return prompt
+    if cue[0].isspace():
+        prompt = prompt.rstrip()
+    elif not prompt[-1:].isspace():
+        prompt += " "
+    return prompt + cue + ("" if cue[-1].isspace() else "\n")
+
+
 def _check(data: Sequence[Mapping[str, Any]], source: str) -> None:
     columns = set(data[0]) if data else set()
     if not columns & {"target", "answer"} or not columns & {"prompt", "question"}:
@@ -164,19 +185,27 @@ def _check(data: Sequence[Mapping[str, Any]], source: str) -> None:
         raise WrongUse(f"--data {source}", f"columns {', '.join(sorted(columns))}", "`target` and `prompt` or `question`", todo)
 
 
-def _prompt(row: Mapping[str, Any]) -> str:
+def _prompt(row: Mapping[str, Any]) -> Prompt:
+    if isinstance(row.get("prompt"), list):
+        return cast("Prompt", cleaned(row["prompt"]))
     return str(row["prompt"]) if row.get("prompt") is not None else f"{row['question']}\n"
 
 
-def generate(model: Any, tokenizer: Any, prompts: Sequence[str], config: EvaluateConfig) -> Iterator[str]:
-    """Greedy completions, in order; batches are padded on the left."""
+def generate(model: Any, tokenizer: Any, prompts: Sequence[Prompt], config: EvaluateConfig) -> Iterator[str]:
+    """Greedy completions, in order; batches are padded on the left. A student is asked as it was trained."""
     import torch  # noqa: PLC0415
 
     tokenizer.padding_side = "left"
     model.eval()
+    template = config.template or of_student(config.model)
     for start in range(0, len(prompts), config.batch):
-        tokens = tokenizer(list(prompts[start : start + config.batch]), return_tensors="pt", padding=True, return_token_type_ids=False)
-        tokens = tokens.to(model.device)
+        part = prompts[start : start + config.batch]
+        if model.config.is_encoder_decoder:
+            asked = [rendered(prompt, tokenizer, template) for prompt in part]
+            ids = [tokenizer(text, add_special_tokens=special)["input_ids"] for text, special in asked]
+        else:
+            ids = [ids_of(prompt, tokenizer, template) for prompt in part]
+        tokens = tokenizer.pad({"input_ids": ids}, padding=True, return_tensors="pt").to(model.device)
         with torch.no_grad():
             out = model.generate(
                 **tokens, max_new_tokens=config.max_new_tokens, pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
@@ -202,6 +231,7 @@ def _write(config: EvaluateConfig, judged: Sequence[Mapping[str, Any]], votes: M
     info = {
         "model": config.model,
         "data": config.data,
+        "template": config.template or of_student(config.model),
         "rows": len(judged),
         "exact_match": _share(judged, "right"),
         "steps_right": _share(judged, "steps_right"),
@@ -217,7 +247,7 @@ def _write(config: EvaluateConfig, judged: Sequence[Mapping[str, Any]], votes: M
 
 def _tainted(config: EvaluateConfig) -> list[str]:
     """Names in the student's training record that the evaluation data's own name holds: the teacher may have seen it."""
-    record = Path(config.model) / "train.json"
+    record = Path(config.model) / RECORD
     names = json.loads(record.read_text(encoding="utf-8")).get("taint", []) if record.is_file() else []
     return [name for name in names if name.casefold() in Path(config.data).name.casefold()]
 

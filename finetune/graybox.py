@@ -14,7 +14,9 @@ from typing import Any
 
 from finetune import rows, student
 from finetune._across import ends_of
-from finetune.tokens import IGNORED, fingerprint, tokenised, vocabulary_digest
+from finetune.prompts import Template
+from finetune.tokens import IGNORED, fingerprint, prepared, vocabulary_digest
+from finetune.training_rows import say_lost
 from synth.errors import WrongUse
 
 # The most that APIs give.
@@ -22,7 +24,7 @@ K = 20
 Token = Mapping[str, Any]
 
 
-def teach(run: str, replies: str, model: str, output: Path, *, most: int = 1024) -> dict[str, int]:
+def teach(run: str, replies: str, model: str, output: Path, *, most: int = 1024, template: Template = "auto") -> dict[str, int]:
     """Writes the cache of a run's kept rows.
 
     Args:
@@ -31,6 +33,7 @@ def teach(run: str, replies: str, model: str, output: Path, *, most: int = 1024)
         model: the student, whose tokenizer counts.
         output: the cache's folder.
         most: longest row in tokens.
+        template: as the training that will read them has it.
 
     Returns:
         {"rows": all, "taught": those whose reply has log-probabilities, "tokens": learnt ones of them, "known": of these by the teacher}.
@@ -52,9 +55,11 @@ def teach(run: str, replies: str, model: str, output: Path, *, most: int = 1024)
     found = {"rows": len(data), "taught": 0, "tokens": 0, "known": 0}
     tokenizer.save_pretrained(str(output))
     with CacheWriter(output, about) as writer:
-        for row in data:
+        read = prepared(data, tokenizer, most, template=template)
+        say_lost(read, most)
+        for made, place in zip(read.rows, read.places, strict=True):
+            row = data[place]
             tokens = spoken.get(str(row["meta"].get("key")))
-            made = tokenised([row], tokenizer, most)[0]
             places = said_by(made, str(row["completion"]), tokens, tokenizer) if tokens else None
             if places is None:
                 continue

@@ -9,8 +9,9 @@ from math import tanh
 from pathlib import Path
 from typing import Any
 
-from finetune import rows, scratch, student
+from finetune import rows, scratch, student, training_rows
 from finetune.settings import TrainConfig, model_options, trainer_config
+from finetune.tokens import Prepared
 from synth.errors import WrongUse
 
 
@@ -62,14 +63,22 @@ def run(config: TrainConfig, *, nat: NatConfig | None = None) -> dict[str, Any]:
     model, tokenizer = student.load_student(config.model, model_options(config))
     if not (count := _gated.adapt(model, **asdict(nat))):
         raise WrongUse("--targets", ", ".join(nat.targets), "ends of the names of linear layers", "Look at the model's modules.")
+    made = {side: training_rows.for_sft(config, args, part, tokenizer) for side, part in parts.items()}
     trainers = []
     for mode, side in (("negative", "wrong"), ("both", "right")):
         _gated.set_mode(model, mode)  # type: ignore[arg-type]
-        trainers.append(SFTTrainer(model=model, args=args, train_dataset=parts[side], processing_class=tokenizer))
+        trainers.append(SFTTrainer(model=model, args=args, train_dataset=training_rows.dataset(made[side]), processing_class=tokenizer))
         if mode == "negative":
             first = trainers[0].train().training_loss
-    info = student.train_and_keep(trainers[1], tokenizer, config, len(parts["right"]), keep=lambda: keep(config, nat, model))
-    _write_weights(config.output, model, tokenizer, parts["right"])
+    info = student.train_and_keep(
+        trainers[1],
+        tokenizer,
+        config,
+        len(parts["right"]),
+        keep=lambda: keep(config, nat, model),
+        facts=made["right"].record(),
+    )
+    _write_weights(config.output, model, parts["right"], made["right"])
     info = {**info, "losses": [first, info["loss"]], "layers": count}
     return student.write_info(config, info)
 
@@ -96,20 +105,17 @@ def keep(config: TrainConfig, nat: NatConfig, model: Any) -> None:
     (config.output / student.NAT).write_text(json.dumps({"base": base, **asdict(nat)}, indent=2) + "\n", encoding="utf-8")
 
 
-def _write_weights(output: Path, model: Any, tokenizer: Any, right: Any) -> None:
+def _write_weights(output: Path, model: Any, right: Any, made: Prepared) -> None:
     model.eval()
     with (output / "weighted.jsonl").open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in _weighted(model, tokenizer, right))
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in _weighted(model, right, made))
 
 
-def _weighted(model: Any, tokenizer: Any, right: Any) -> Iterator[dict[str, Any]]:
+def _weighted(model: Any, right: Any, made: Prepared) -> Iterator[dict[str, Any]]:
     import torch  # noqa: PLC0415
 
     from finetune._gated import divergence  # noqa: PLC0415
 
-    for row in right:
-        before, said = (tokenizer(row[name], add_special_tokens=False)["input_ids"] for name in ("prompt", "completion"))
-        ids = torch.tensor([[*before, *said]], device=model.device)
-        labels = ids.clone()
-        labels[0, : max(1, len(before))] = -100
-        yield {**row, "teacher_weight": round(0.5 + tanh(divergence(model, ids, labels)), 4)}
+    for tokens, place in zip(made.rows, made.places, strict=True):
+        ids, labels = (torch.tensor([tokens[name]], device=model.device) for name in ("input_ids", "labels"))
+        yield {**right[place], "teacher_weight": round(0.5 + tanh(divergence(model, ids, labels)), 4)}

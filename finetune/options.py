@@ -10,12 +10,20 @@ from typing import Any
 
 import click
 
+from finetune.prompts import TEMPLATES
 from synth.command_group import say
 from synth.errors import WrongUse
 from synth.registry import scalar
 
 # Commands that hand unknown flags on to the trainer's configuration.
 EXTRA = {"ignore_unknown_options": True, "allow_extra_args": True}
+
+
+def template_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--template."""
+    about = "Whether rows go through the chat template; auto: messages do."
+    kind = click.Choice(TEMPLATES)
+    return click.option("--template", type=kind, default="auto", show_default=True, help=about)(command)
 
 
 def train_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -31,7 +31,11 @@ def run(config: TrainConfig, *, margin: float = 1.0, normalise: bool = False, li
     pairs = [dict(row) for row in rows.preference_rows(config.data, also=("margin",))]
     for number, pair in enumerate(pairs, 1):
         _check(pair, f"--data {config.data} row {number}")
-    sided = [{"prompt": pair["prompt"], "completion": pair[side]} for pair in pairs for side in ("chosen", "rejected")]
+    sided = [
+        {"prompt": pair["prompt"], "completion": pair[side], **({"tools": pair["tools"]} if pair.get("tools") else {})}
+        for pair in pairs
+        for side in ("chosen", "rejected")
+    ]
     given = {
         "weights": [sign * float(pair.get("margin") or 1.0) for pair in pairs for sign in (1, -1)],
         "task_numbers": [0] * len(sided),

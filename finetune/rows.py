@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator
 from math import isnan
 from pathlib import Path
 from typing import Any
 
+from finetune import shapes
+from finetune.prompts import text_of
+from synth.command_group import say
 from synth.errors import WrongUse
 from synth.pairs import make_pairs
 from synth.tables import load_parquet
@@ -31,12 +35,40 @@ def load(source: str | Path, part: str = "data") -> Any:
     if is_run(path):
         found = load_parquet(path / part)
     elif path.is_file() and path.suffix in _BUILDERS:
-        found = datasets.load_dataset(_BUILDERS[path.suffix], data_files=str(path), split="train")
+        found = _file(path, datasets)
     else:
         found = _named(str(source), datasets)
     if len(found) == 0:
         raise WrongUse(str(source), "no rows", "at least one row", "Look at the run's tally for why rows were dropped.")
     return found
+
+
+def _file(path: Path, datasets: Any) -> Any:
+    try:
+        return datasets.load_dataset(_BUILDERS[path.suffix], data_files=str(path), split="train")
+    except Exception as error:
+        todo = "Give every row the same columns, each of one kind."
+        found = _odd(path) or f"rows that do not fit together ({type(error).__name__}: {str(error)[:200]})"
+        raise WrongUse(f"--data {path}", found, "rows of one shape", todo) from error
+
+
+def _odd(path: Path) -> str:
+    """The first cell of a .jsonl file that is of another kind than those above it; "" where none is found."""
+    if path.suffix != ".jsonl":
+        return ""
+    kinds: dict[str, tuple[str, int]] = {}
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                row = json.loads(line) if line.strip() else {}
+            except ValueError as error:
+                return f"no JSON in line {number} ({error})"
+            for name, value in row.items() if isinstance(row, dict) else ():
+                kind = type(value).__name__
+                before, first = kinds.setdefault(name, (kind, number)) if value is not None else (kind, number)
+                if before != kind and {before, kind} != {"int", "float"}:
+                    return f"{name} = {value!r:.80} in line {number}, a {kind}, and a {before} in line {first}"
+    return ""
 
 
 def _named(source: str, datasets: Any) -> Any:
@@ -58,8 +90,8 @@ def with_columns(source: str | Path, wanted: tuple[str, ...]) -> Any:
     return found
 
 
-def columns(rows: Any, wanted: tuple[str, ...], source: str | Path) -> Any:
-    """The rows with only the wanted columns.
+def columns(rows: Any, wanted: tuple[str, ...], source: str | Path, also: tuple[str, ...] = ()) -> Any:
+    """The rows with only the wanted columns, and of the others that they `also` may have.
 
     Raises:
         WrongUse: a column is missing.
@@ -68,16 +100,24 @@ def columns(rows: Any, wanted: tuple[str, ...], source: str | Path) -> Any:
     if missing:
         todo = "Write them with `synth export DIR --to sft` (or preference)."
         raise WrongUse(f"--data {source}", f"columns {', '.join(rows.column_names)}", f"columns {', '.join(wanted)}", todo)
-    return rows.select_columns(list(wanted))
+    return rows.select_columns([*wanted, *(name for name in also if name in rows.column_names)])
 
 
 def sft_rows(source: str | Path) -> Any:
-    """`prompt` and `completion`, or `messages`, or `text`: what SFTTrainer reads."""
-    rows = load(source)
-    for shape in (("prompt", "completion"), ("messages",), ("text",)):
-        if set(shape) <= set(rows.column_names):
-            return rows.select_columns(list(shape))
-    return columns(rows, ("prompt", "completion"), source)
+    """`prompt` and `completion`, or `messages`, or `text`, and `tools` where there are some: see `shapes.sft`.
+
+    Raises:
+        WrongUse: none of these columns, or a cell that cannot be read, with its row.
+    """
+    found = load(source)
+    shape = next((names for names in shapes.SFT if set(names) <= set(found.column_names)), shapes.SFT[0])
+    return _shaped(columns(found, shape, source, also=("tools",)), source, shapes.sft)
+
+
+def _shaped(found: Any, source: str | Path, shape: Callable[[Iterable[Any], str], list[Any]]) -> Any:
+    import datasets  # noqa: PLC0415
+
+    return datasets.Dataset.from_list(shape((dict(row) for row in found), str(source)))
 
 
 def taint(source: str | Path) -> list[str]:
@@ -110,18 +150,24 @@ def weighting(source: str | Path) -> dict[str, list[Any]] | None:
 
 
 def labelled_rows(source: str | Path) -> Any:
-    """`prompt`, `completion`, `label`: what KTOTrainer reads."""
-    return columns(load(source), ("prompt", "completion", "label"), source)
+    """`prompt`, `completion`, `label` (also as words): what KTOTrainer reads; see `shapes.labelled`."""
+    found = columns(load(source), ("prompt", "completion", "label"), source, also=("tools",))
+    return _shaped(found, source, shapes.labelled)
 
 
 def preference_rows(source: str | Path, also: tuple[str, ...] = ()) -> Any:
-    """`prompt`, `chosen`, `rejected` (and other columns where they are there): as they stand, or paired from a run's rows."""
-    if not is_run(source):
-        found = load(source)
-        more = tuple(name for name in also if name in found.column_names)
-        return columns(found, ("prompt", "chosen", "rejected", *more), source)
+    """`prompt`, `chosen`, `rejected` (and other columns where they are there) of a file, or paired from a run's rows.
+
+    A file may have messages, and prompts that stand in both sides alone: see `shapes.preferences`.
+    """
     import datasets  # noqa: PLC0415
 
+    if not is_run(source):
+        found = columns(load(source), ("chosen", "rejected"), source, also=("prompt", "tools", *also))
+        made, same = shapes.preferences((dict(row) for row in found), str(source), also)
+        if same:
+            say(f"{same:,} of {len(found):,} pairs hold the same text twice and are left out", err=True)
+        return datasets.Dataset.from_list(made)
     pairs = list(make_pairs(load(source), _rows_or_none(source)))
     if not pairs:
         todo = "Run with more --draws, so that one seed has right and wrong ones."
@@ -139,8 +185,8 @@ def _rows_or_none(source: str | Path) -> Iterable[dict[str, Any]]:
 
 def texts(rows: Any) -> list[str]:
     """All text of training rows, for building a tokenizer."""
-    return [_plain(value) for row in rows for value in row.values()]
+    return [_plain(value) for row in rows for value in row.values() if isinstance(value, str | list)]
 
 
 def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else " ".join(str(m.get("content", "")) for m in value)
+    return value if isinstance(value, str) else text_of(value)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from finetune.prompts import Template
 from finetune.trainer_fields import OF_COMMANDS, refuse
 from synth.errors import WrongUse, did_you_mean
 from synth.registry import scalar
@@ -27,6 +28,7 @@ class TrainConfig:
         output: where the student goes.
         trainer: fields of the TRL config, by their own names.
         lora: fields of peft's LoraConfig; None trains all weights.
+        template: whether rows go through the student's chat template: `auto` (messages do), `always` or `never`.
     """
 
     data: str
@@ -34,6 +36,7 @@ class TrainConfig:
     output: Path
     trainer: Mapping[str, Any] = field(default_factory=dict)
     lora: Mapping[str, Any] | None = None
+    template: Template = "auto"
 
 
 def read_config(path: str | Path | None, flags: Mapping[str, Any]) -> dict[str, Any]:

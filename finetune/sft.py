@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from finetune import rows, student
+from finetune import rows, student, training_rows
 from finetune.objectives import MinMax, Objective, Weighted
 from finetune.settings import TrainConfig, built, peft_config, trainer_config
 from finetune.weighting import read_coefficients
@@ -72,11 +72,11 @@ def fit(config: TrainConfig, data: Any, weighing: Weighing | None = None) -> dic
         weighing: for rows with weights: their `weights`, `task_numbers` and `ids`, and the objective.
     """
     build = _seq2seq if student.is_seq2seq(config.model) else _decoder
-    trainer, tokenizer = build(config, data, weighing)
-    return student.train_and_keep(trainer, tokenizer, config, len(data))
+    trainer, tokenizer, facts = build(config, data, weighing)
+    return student.train_and_keep(trainer, tokenizer, config, len(data), facts=facts)
 
 
-def _decoder(config: TrainConfig, data: Any, weighing: Weighing | None) -> tuple[Any, Any]:
+def _decoder(config: TrainConfig, data: Any, weighing: Weighing | None) -> tuple[Any, Any, dict[str, Any]]:
     from trl import SFTConfig, SFTTrainer  # noqa: PLC0415 - 8 s of imports
 
     args = trainer_config(SFTConfig, config, "sft" if weighing is None else "sft, weighted")
@@ -84,28 +84,37 @@ def _decoder(config: TrainConfig, data: Any, weighing: Weighing | None) -> tuple
         todo = "Leave them out, or take the columns `weight` and `task` out of the rows."
         raise WrongUse("--packing, --loss-type", "one of them", "rows one by one under plain likelihood", todo)
     model, tokenizer = student.open_student(config, data, args.seed)
-    options = {"model": model, "args": args, "train_dataset": data, "processing_class": tokenizer, "peft_config": peft_config(config)}
+    made = training_rows.for_sft(config, args, data, tokenizer)
+    options = {
+        "model": model,
+        "args": args,
+        "train_dataset": training_rows.dataset(made),
+        "processing_class": tokenizer,
+        "peft_config": peft_config(config),
+    }
     if weighing is None:
-        return built(SFTTrainer, **options), tokenizer
+        return built(SFTTrainer, **options), tokenizer, made.record()
     from finetune._weighted_trainer import WeightedTrainer  # noqa: PLC0415 - as above
 
-    return built(WeightedTrainer, given=weighing[0], objective=weighing[1], **options), tokenizer
+    given = training_rows.chosen(weighing[0], made)
+    return built(WeightedTrainer, given=given, objective=weighing[1], **options), tokenizer, made.record()
 
 
-def _seq2seq(config: TrainConfig, data: Any, weighing: Weighing | None) -> tuple[Any, Any]:
+def _seq2seq(config: TrainConfig, data: Any, weighing: Weighing | None) -> tuple[Any, Any, dict[str, Any]]:
     from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments  # noqa: PLC0415 - as above
 
     rows.columns(data, ("prompt", "completion"), config.data)
     args = trainer_config(Seq2SeqTrainingArguments, config, "sft, encoder-decoder" + ("" if weighing is None else ", weighted"))
     model, tokenizer = student.open_student(config, data, args.seed)
+    made, facts = student.read_sides(data, tokenizer, config.template)
     if (adapters := peft_config(config, task_type="SEQ_2_SEQ_LM")) is not None:
         from peft import get_peft_model  # noqa: PLC0415 - as above
 
         model = get_peft_model(model, adapters)
-    options = {"model": model, "args": args, "processing_class": tokenizer, "train_dataset": student.sides(data, tokenizer)}
+    options = {"model": model, "args": args, "processing_class": tokenizer, "train_dataset": made}
     options["data_collator"] = DataCollatorForSeq2Seq(tokenizer, model=model)
     if weighing is None:
-        return built(Seq2SeqTrainer, **options), tokenizer
+        return built(Seq2SeqTrainer, **options), tokenizer, facts
     from finetune._weighted_trainer import WeightedSeq2SeqTrainer  # noqa: PLC0415 - as above
 
-    return built(WeightedSeq2SeqTrainer, given=weighing[0], objective=weighing[1], **options), tokenizer
+    return built(WeightedSeq2SeqTrainer, given=weighing[0], objective=weighing[1], **options), tokenizer, facts

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from finetune import rows, scratch, truncate
+from finetune.prompts import RECORD, Template, in_training, rendered
 from finetune.settings import TrainConfig, model_options
+from synth.command_group import say
 from synth.errors import WrongUse
 
 # What a student with gated adapters is known by.
@@ -100,22 +102,35 @@ def is_seq2seq(model: str) -> bool:
         return False
 
 
-def sides(data: Any, tokenizer: Any) -> list[dict[str, Any]]:
+def read_sides(data: Any, tokenizer: Any, template: Template = "auto") -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """`input_ids` of each prompt and `labels` of each completion, which ends with the end token; long ones lose their ends.
+
+    Also how the rows were read, and how many prompts and completions are cut.
 
     From here on the tokenizer pads behind a text: a decoder that reads labels has no mask for padding before them.
     """
     tokenizer.padding_side = "right"
     limit, end = min(tokenizer.model_max_length, MOST_TOKENS), tokenizer.eos_token_id
 
-    def labels(text: str) -> list[int]:
-        ids = tokenizer(text_target=text, add_special_tokens=False)["input_ids"]
-        return [*ids[: limit - 1], end]
+    chat = any(not isinstance(row["prompt"], str) for row in data)
+    form = in_training(template, tokenizer, chat=chat)
+    found, cut = [], 0
+    for row in data:
+        prompt, special = rendered(row["prompt"], tokenizer, form)
+        before = tokenizer(prompt, add_special_tokens=special)["input_ids"]
+        ids = tokenizer(prompt, add_special_tokens=special, truncation=True, max_length=limit)["input_ids"]
+        said = row["completion"] if isinstance(row["completion"], str) else row["completion"][-1]["content"]
+        after = [*tokenizer(text_target=said, add_special_tokens=False)["input_ids"], end]
+        cut += len(before) > limit or len(after) > limit
+        found.append({"input_ids": ids, "labels": after if len(after) <= limit else [*after[: limit - 1], end]})
+    if cut:
+        say(f"{cut:,} of {len(found):,} rows are cut off at {limit} tokens of prompt or completion", err=True)
+    return found, {"template": form, "cut": cut}
 
-    return [
-        {"input_ids": tokenizer(row["prompt"], truncation=True, max_length=limit)["input_ids"], "labels": labels(row["completion"])}
-        for row in data
-    ]
+
+def sides(data: Any, tokenizer: Any) -> list[dict[str, Any]]:
+    """The rows of `read_sides` alone."""
+    return read_sides(data, tokenizer)[0]
 
 
 def written(model: Any, generated: Any, width: int) -> Any:
@@ -123,8 +138,25 @@ def written(model: Any, generated: Any, width: int) -> Any:
     return generated[:, 1 if model.config.is_encoder_decoder else width :]
 
 
-def train_and_keep(trainer: Any, tokenizer: Any, config: TrainConfig, count: int, keep: Callable[[], None] | None = None) -> dict[str, Any]:
-    """Trains, saves the student (by `keep` where it is given) and its tokenizer, and writes `train.json`; returns its content."""
+def train_and_keep(
+    trainer: Any,
+    tokenizer: Any,
+    config: TrainConfig,
+    count: int,
+    *,
+    keep: Callable[[], None] | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Trains, saves the student (by `keep` where it is given) and its tokenizer, and writes `train.json`; returns its content.
+
+    Args:
+        trainer: that trains.
+        tokenizer: saved beside the student.
+        config: where to.
+        count: rows.
+        keep: saves the student in another way.
+        facts: of this training, such as the form in which rows were read.
+    """
     started, cpu = time.time(), time.process_time()
     resume = trainer.args.resume_from_checkpoint
     result = trainer.train(resume_from_checkpoint=resume)
@@ -146,11 +178,12 @@ def train_and_keep(trainer: Any, tokenizer: Any, config: TrainConfig, count: int
         "trainable": sum(trained),
         "seconds": round(time.time() - started, 2),
         "cpu_seconds": round(time.process_time() - cpu, 2),
+        **(facts or {}),
     }
     return write_info(config, info)
 
 
 def write_info(config: TrainConfig, info: dict[str, Any]) -> dict[str, Any]:
     """Writes OUTPUT/train.json and returns its content."""
-    (config.output / "train.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
+    (config.output / RECORD).write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
     return info

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
+from finetune.prompts import Prompt, Template, ids_of, in_training, messages_of
+from finetune.shapes import cleaned, tools_of
 from synth.errors import WrongUse
 
 # Not a label: the loss does not count it.
@@ -13,58 +16,205 @@ IGNORED = -100
 MOST_TOKENS = 1024
 
 
-def tokenised(data: Iterable[Mapping[str, Any]], tokenizer: Any, most: int | None = MOST_TOKENS) -> list[dict[str, Any]]:
-    """{input_ids, labels} of each row: `prompt` and `completion` (texts or messages), `messages`, or `text`.
+class Prepared(NamedTuple):
+    """Rows for a trainer, and what did not go into them.
 
-    Labels are those of the completion (of the last message; of the whole text) and of the end behind it. Long rows lose their ends.
+    Attributes:
+        rows: {input_ids, labels} of each row that has something to learn.
+        places: of these rows among all, from 0.
+        crowded: rows left out, as their prompt leaves no room for an answer.
+        cut: rows whose answer is cut off.
+        template: `always` or `never`: how the student wants to be asked from now on.
+    """
+
+    rows: list[dict[str, Any]]
+    places: list[int]
+    crowded: int
+    cut: int
+    template: Template
+
+    def record(self) -> dict[str, Any]:
+        """What a training writes down of it."""
+        return {"template": self.template, "crowded": self.crowded, "cut": self.cut}
+
+
+def tokenised(
+    data: Iterable[Mapping[str, Any]], tokenizer: Any, most: int | None = MOST_TOKENS, template: Template = "auto"
+) -> list[dict[str, Any]]:
+    """{input_ids, labels} of each row that has room for an answer; see `prepared`."""
+    return prepared(data, tokenizer, most, template=template).rows
+
+
+def prepared(
+    data: Iterable[Mapping[str, Any]],
+    tokenizer: Any,
+    most: int | None = MOST_TOKENS,
+    *,
+    template: Template = "auto",
+    whole: bool = False,
+    keep_end: bool = False,
+) -> Prepared:
+    """Rows of `prompt` and `completion` (texts or messages), `messages`, or `text`, as ids and labels.
+
+    Labels are those of the completion, of all turns of the assistant, or of the whole text, and of the end behind each.
+
+    Args:
+        data: the rows.
+        tokenizer: the student's.
+        most: tokens of a row; longer ones lose their ends.
+        template: whether rows go through the chat template.
+        whole: all tokens are learnt.
+        keep_end: longer rows lose their beginnings instead.
 
     Raises:
-        WrongUse: a row without a completion, or one whose prompt fills all of `most`.
+        WrongUse: no row has room for an answer, or the chat template hides where turns begin.
     """
-    found = []
-    for number, row in enumerate(data, 1):
-        before, said = sides(row, tokenizer)
-        ids = [*before, *said][:most]
-        if len(ids) <= len(before):
-            todo = "Shorten it, or raise --max-length."
-            raise WrongUse(f"row {number}", f"a prompt of {len(before)} tokens and {len(said)} after it", f"room within {most}", todo)
-        found.append({"input_ids": ids, "labels": [IGNORED] * len(before) + ids[len(before) :]})
-    return found
+    listed = list(data)
+    chat = any(not isinstance(row.get("messages", row.get("prompt", "")), str) for row in listed[:1])
+    form = in_training(template, tokenizer, chat=chat)
+    reader = _Reader(tokenizer, form)
+    part = slice(None) if most is None else slice(-most, None) if keep_end else slice(most)
+    found, places, cut, first = [], [], 0, ""
+    for place, row in enumerate(listed):
+        ids, learnt = reader.read(row)
+        if whole:
+            learnt = [True] * len(ids)
+        labels = [token if known else IGNORED for token, known in zip(ids, learnt, strict=True)]
+        if not any(label != IGNORED for label in labels[part][1:]):
+            before = learnt.index(True) if True in learnt else len(learnt)
+            first = first or f"a prompt of {before:,} tokens and {len(ids) - before:,} after it"
+            continue
+        cut += sum(learnt) > sum(learnt[part])
+        found.append({"input_ids": ids[part], "labels": labels[part]})
+        places.append(place)
+    if not found:
+        raise WrongUse("row 1", first or "nothing", f"room within {most}", "Shorten it, or raise --max-length.")
+    return Prepared(found, places, len(listed) - len(found), cut, form)
 
 
-def sides(row: Mapping[str, Any], tokenizer: Any) -> tuple[list[int], list[int]]:
-    """(ids of what stands before, ids of what is learnt, its end included)."""
-    if row.get("messages") is not None:
-        return _chat(list(row["messages"][:-1]), [row["messages"][-1]], tokenizer)
-    if row.get("text") is not None:
-        return [], _ended(_ids(tokenizer, str(row["text"])), tokenizer)
-    prompt, completion = row["prompt"], row["completion"]
-    if not isinstance(prompt, str):
-        return _chat(list(prompt), list(completion), tokenizer)
-    return _ids(tokenizer, prompt, special=True), _ended(_ids(tokenizer, completion), tokenizer)
+class _Reader:
+    """Ids of rows, and which of them are learnt.
+
+    Args:
+        tokenizer: the student's.
+        template: `always` or `never`.
+    """
+
+    def __init__(self, tokenizer: Any, template: Template) -> None:
+        self.tokenizer, self.template = tokenizer, template
+
+    def read(self, row: Mapping[str, Any]) -> tuple[list[int], list[bool]]:
+        """(ids, which of them are learnt)."""
+        if row.get("text") is not None:
+            ids = _ended(_ids(self.tokenizer, str(row["text"])), self.tokenizer)
+            return ids, [True] * len(ids)
+        tools = tools_of(row)
+        if row.get("messages") is not None:
+            return self._conversation([], cleaned(row["messages"]), tools)
+        prompt, completion = row["prompt"], row["completion"]
+        if self.template == "always":
+            return self._conversation(messages_of(cleaned(prompt)), said_of(cleaned(completion)), tools)
+        said = completion if isinstance(completion, str) else _only(completion, completion)["content"]
+        return self._plain(prompt, said)
+
+    def _plain(self, prompt: Prompt, said: str) -> tuple[list[int], list[bool]]:
+        before = ids_of(prompt, self.tokenizer, "never")
+        after = _ended(_ids(self.tokenizer, said), self.tokenizer)
+        return [*before, *after], [False] * len(before) + [True] * len(after)
+
+    def _conversation(self, before: list[Any], said: list[Any], tools: Any) -> tuple[list[int], list[bool]]:
+        """A conversation of which the turns of the assistant in `said` are learnt."""
+        every = [*before, *said]
+        if self.template == "never":
+            last = _only(said, every)
+            return self._plain(every[:-1], last["content"])
+        # A prompt and its answer: what stands behind the prompt as it is asked is learnt, its end included.
+        if [message["role"] for message in said] == ["assistant"]:
+            ids = self._rendered(every, tools)
+            start = _common(ids_of(before, self.tokenizer, "always", tools), ids)
+            return ids, [False] * start + [True] * (len(ids) - start)
+        if self._masking is not None:
+            return self._masked(every, len(before), tools)
+        return self._by_prefixes(every, len(before), tools)
+
+    def _rendered(self, every: list[Any], tools: Any) -> list[int]:
+        found = self.tokenizer.apply_chat_template(every, tools=tools, tokenize=True, return_dict=True)
+        return list(found["input_ids"])
+
+    @cached_property
+    def _masking(self) -> str | None:
+        """A template that marks what the assistant generates: the student's own, or TRL's of the same model."""
+        from trl.chat_template_utils import get_training_chat_template, has_generation_markers  # noqa: PLC0415
+
+        own = self.tokenizer.chat_template
+        if not isinstance(own, str) or has_generation_markers(own):
+            return own if isinstance(own, str) else None
+        try:
+            found: str | None = get_training_chat_template(self.tokenizer)
+        except ValueError:  # TRL does not know this template
+            return None
+        return found
+
+    def _masked(self, every: list[Any], first: int, tools: Any) -> tuple[list[int], list[bool]]:
+        found = self.tokenizer.apply_chat_template(
+            every,
+            tools=tools,
+            chat_template=self._masking,
+            tokenize=True,
+            return_dict=True,
+            return_assistant_tokens_mask=True,
+        )
+        ids, mask = list(found["input_ids"]), [bool(known) for known in found["assistant_masks"]]
+        start = _common(self._rendered(every[:first], tools), ids) if first else 0
+        return ids, [known and place >= start for place, known in enumerate(mask)]
+
+    def _by_prefixes(self, every: list[Any], first: int, tools: Any) -> tuple[list[int], list[bool]]:
+        """A turn's tokens lie between the conversation up to its prompt and the conversation up to its end."""
+        ids = self._rendered(every, tools)
+        learnt = [False] * len(ids)
+        for place, message in enumerate(every):
+            if message["role"] != "assistant" or place < first:
+                continue
+            start = _common(ids_of(every[:place], self.tokenizer, "always", tools), ids)
+            end = _common(self._rendered(every[: place + 1], tools), ids)
+            if end <= start:
+                todo = "Mark the assistant's turns in it by {% generation %}, or train on the last turn: prompt and completion."
+                where = f"chat template, turn {place + 1}"
+                raise WrongUse(where, "a turn that later ones change", "turns that stay as they are", todo)
+            learnt[start:end] = [True] * (end - start)
+        return ids, learnt
 
 
-def _ids(tokenizer: Any, text: str, *, special: bool = False) -> list[int]:
-    """Ids of a text; what a tokenizer puts before a text stays where it is wanted, the end that some put behind it never."""
-    plain = list(tokenizer(text, add_special_tokens=False)["input_ids"])
-    if not special:
-        return plain
-    ids = list(tokenizer(text)["input_ids"])
-    ended = len(ids) > len(plain) and ids[-1] == tokenizer.eos_token_id and plain[-1:] != ids[-1:]
-    return ids[:-1] if ended else ids
+def said_of(completion: str | list[Any]) -> list[Any]:
+    """A completion as turns."""
+    return [{"role": "assistant", "content": completion.strip()}] if isinstance(completion, str) else completion
+
+
+def _only(said: list[Any], every: list[Any]) -> Any:
+    """The one turn of the assistant, which ends the conversation.
+
+    Raises:
+        WrongUse: several, which only a chat template tells apart.
+    """
+    if sum(message["role"] == "assistant" for message in every) != 1 or every[-1]["role"] != "assistant":
+        todo = "Put a chat_template.jinja into the student's folder: texts do not show where a turn ends."
+        raise WrongUse("messages", "several turns, and a student without a chat template", "one", todo)
+    return said[-1]
+
+
+def _common(one: Sequence[int], two: Sequence[int]) -> int:
+    """Tokens of the beginning that both have."""
+    most = min(len(one), len(two))
+    return next((place for place in range(most) if one[place] != two[place]), most)
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def _ended(ids: list[int], tokenizer: Any) -> list[int]:
     end = tokenizer.eos_token_id
     return ids if end is None or ids[-1:] == [end] else [*ids, end]
-
-
-def _chat(before: list[Any], said: list[Any], tokenizer: Any) -> tuple[list[int], list[int]]:
-    """By the chat template: the whole conversation, behind the prompt as it is given when an answer is wanted."""
-    prompt = list(tokenizer.apply_chat_template(before, add_generation_prompt=True, tokenize=True, return_dict=True)["input_ids"])
-    whole = list(tokenizer.apply_chat_template([*before, *said], tokenize=True, return_dict=True)["input_ids"])
-    shared = next((n for n, (a, b) in enumerate(zip(prompt, whole, strict=False)) if a != b), min(len(prompt), len(whole)))
-    return whole[:shared], whole[shared:]
 
 
 def fingerprint(ids: Sequence[int], labels: Sequence[int]) -> bytes:

@@ -106,7 +106,6 @@ _WEIGHTED = {
 _UNCOUNTED = {"include_num_input_tokens_seen": "The batches have no `input_ids` to count: leave it out."}
 _STAGES = {"resume_from_checkpoint": "A checkpoint is of one stage: run the command again without it."}
 _DISTILL = {
-    "chat_template_path": "Put the template into the student's folder, as chat_template.jinja.",
     "label_smoothing_factor": _LOSS,
     "loss_type": "Give --loss of finetune.losses.",
     "router_aux_loss_coef": _LOSS,

@@ -7,13 +7,14 @@ from typing import Any
 
 import click
 
-from finetune.options import EXTRA, need, train, train_options
+from finetune.options import EXTRA, need, template_option, train, train_options
 from synth.command_group import say
 from synth.errors import WrongUse
 
 
 @click.command(context_settings=EXTRA)
 @train_options
+@template_option
 @click.option("--teacher", "teachers", multiple=True, metavar="M", help="An open model with the student's tokenizer; several are averaged.")
 @click.option("--offline", metavar="DIR", help="Instead: what `finetune teach` wrote.")
 @click.option("--loss", metavar="NAME[:key=value,...]", help="Of finetune.losses; forward_kl, and top_k for --offline.")
@@ -50,7 +51,7 @@ def distill(ctx: click.Context, /, teachers: tuple[str, ...], loss: str | None, 
 
     own = {name: options.pop(name) for name in ("schedule", "replay", "new_tokens", "correct", "corrupt")}
     own |= {"share": options.pop("on_policy"), "temperature": options.pop("sampling_temperature")}
-    shared = {name: options.pop(name) for name in ("data", "model", "output", "config", "lora")}
+    shared = {name: options.pop(name) for name in ("data", "model", "output", "config", "lora", "template")}
     chosen = loss or ("top_k" if options["offline"] else "forward_kl")
     made = DistillConfig(
         teachers=teachers, loss=chosen, weights=tuple(float(w) for w in weights.split(",") if w), on_policy=OnPolicy(**own), **options
@@ -60,6 +61,7 @@ def distill(ctx: click.Context, /, teachers: tuple[str, ...], loss: str | None, 
 
 @click.command(context_settings=EXTRA)
 @train_options
+@template_option
 @click.option("--teacher", required=True, metavar="M", help="The larger model, which learns too.")
 @click.option(
     "--to-student", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Weight of what the smaller one learns of it."
@@ -81,6 +83,7 @@ def codistill(ctx: click.Context, /, **options: Any) -> None:
 @click.option("--k", type=click.IntRange(1), default=64, show_default=True, help="Likeliest tokens to keep.")
 @click.option("--max-length", "most", type=click.IntRange(2), default=1024, show_default=True, help="Of a row, as the training has it.")
 @click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Rows side by side.")
+@template_option
 def teach(data: str, teacher: str | None, output: Path, *, replies: str | None, learner: str | None, **options: Any) -> None:
     """Write a teacher's likeliest tokens with their log-probabilities once, for `distill --offline`."""
     need("trl")
@@ -89,7 +92,7 @@ def teach(data: str, teacher: str | None, output: Path, *, replies: str | None, 
     if replies and learner:
         from finetune.graybox import teach as write_replies  # noqa: PLC0415
 
-        facts = write_replies(data, replies, learner, output, most=options["most"])
+        facts = write_replies(data, replies, learner, output, most=options["most"], template=options["template"])
         known = f"{facts['known']:,} of {facts['tokens']:,} tokens known"
         say(f"teach: {facts['taught']:,} of {facts['rows']:,} rows, {known} -> {output}")
         return
