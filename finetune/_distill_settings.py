@@ -12,8 +12,6 @@ from synth.errors import WrongUse
 
 # Settings of the student's own texts, which do nothing where there are none.
 _OF_TEXTS = {
-    "--new-tokens": "new_tokens",
-    "--sampling-temperature": "temperature",
     "--schedule": "schedule",
     "--replay": "replay",
     "--correct": "correct",

@@ -88,8 +88,23 @@ def rendered(prompt: Prompt, tokenizer: Any, template: Template, tools: Any = No
     """
     if not _templated(template, tokenizer):
         return text_of(prompt), True
-    text = tokenizer.apply_chat_template(messages_of(prompt), tools=tools, tokenize=False, add_generation_prompt=True)
-    return str(text), False
+    return str(applied(tokenizer, messages_of(prompt), tools=tools, add_generation_prompt=True)), False
+
+
+def applied(tokenizer: Any, messages: Sequence[Message], *, tokenize: bool = False, **options: Any) -> Any:
+    """The chat template over messages: a text, or with `tokenize` the ids and what else is asked for.
+
+    Raises:
+        WrongUse: the template does not take these messages, in its own words.
+    """
+    from jinja2 import TemplateError  # noqa: PLC0415 - with the tokenizer's own imports
+
+    try:
+        return tokenizer.apply_chat_template(messages, tokenize=tokenize, return_dict=tokenize, **options)
+    except (TemplateError, TypeError) as error:
+        roles = ", ".join(str(message.get("role")) for message in messages)
+        todo = "Correct the messages, or the student's chat_template.jinja."
+        raise WrongUse("chat template", f"{error} (messages of {roles})", "messages that it takes", todo) from error
 
 
 def ids_of(prompt: Prompt, tokenizer: Any, template: Template, tools: Any = None) -> list[int]:

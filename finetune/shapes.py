@@ -28,10 +28,7 @@ def _sft(row: Row, where: str) -> Row:
     name = next((name for name in ("messages", "conversations") if name in row), None)
     if name is None:
         return {"text": _text(row, "text", where)}
-    found = messages(row, name, where)
-    if not any(message["role"] == "assistant" for message in found):
-        raise WrongUse(f"{where} {name}", "no turn of the assistant", "one to learn", "Take the row out.")
-    return {"messages": found, **tools}
+    return {"messages": messages(row, name, where), **tools}
 
 
 def labelled(rows: Iterable[Row], source: str) -> list[Row]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from finetune.prompts import Prompt, Template, ids_of, in_training, messages_of
+from finetune.prompts import Prompt, Template, applied, ids_of, in_training, messages_of
 from finetune.shapes import cleaned, tools_of
 from synth.errors import WrongUse
 
@@ -67,7 +67,7 @@ def prepared(
         keep_end: longer rows lose their beginnings instead.
 
     Raises:
-        WrongUse: no row has room for an answer, or the chat template hides where turns begin.
+        WrongUse: a row without an answer, none that has room for one, or a chat template that hides where turns begin.
     """
     listed = list(data)
     chat = any(not isinstance(row.get("messages", row.get("prompt", "")), str) for row in listed[:1])
@@ -77,6 +77,9 @@ def prepared(
     found, places, cut, first = [], [], 0, ""
     for place, row in enumerate(listed):
         ids, learnt = reader.read(row)
+        if not any(learnt):
+            todo = "Take the row out."
+            raise WrongUse(f"row {place + 1}", "no turn of the assistant", "one to learn", todo)
         if whole:
             learnt = [True] * len(ids)
         labels = [token if known else IGNORED for token, known in zip(ids, learnt, strict=True)]
@@ -138,7 +141,7 @@ class _Reader:
         return self._by_prefixes(every, len(before), tools)
 
     def _rendered(self, every: list[Any], tools: Any) -> list[int]:
-        found = self.tokenizer.apply_chat_template(every, tools=tools, tokenize=True, return_dict=True)
+        found = applied(self.tokenizer, every, tools=tools, tokenize=True)
         return list(found["input_ids"])
 
     @cached_property
@@ -156,12 +159,12 @@ class _Reader:
         return found
 
     def _masked(self, every: list[Any], first: int, tools: Any) -> tuple[list[int], list[bool]]:
-        found = self.tokenizer.apply_chat_template(
+        found = applied(
+            self.tokenizer,
             every,
             tools=tools,
             chat_template=self._masking,
             tokenize=True,
-            return_dict=True,
             return_assistant_tokens_mask=True,
         )
         ids, mask = list(found["input_ids"]), [bool(known) for known in found["assistant_masks"]]

@@ -17,6 +17,7 @@ from tests.finetune.test_train import FAST, finetune
 
 TEXTS = ["user assistant system : what is 3 ? it is 4 again first second reply hello tool <|im_start|> <|im_end|> Oslo 3 C"]
 PLAIN = "{% for m in messages %}{{ m.role }} : {{ m.content }} {{ eos_token }}\n{% endfor %}{% if add_generation_prompt %}assistant : {% endif %}"
+MARKS = ["<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|begin_of_text|>"]
 CHAT = [
     {"role": "user", "content": "hello"},
     {"role": "assistant", "content": "first reply"},
@@ -27,7 +28,8 @@ CHAT = [
 
 def tokenizer_of(template=None):
     found = build_tokenizer(TEXTS, 400)
-    found.add_tokens(["<|im_start|>", "<|im_end|>"], special_tokens=True)
+    found.add_tokens(MARKS, special_tokens=True)
+    found.bos_token = "<|begin_of_text|>"
     found.chat_template = template
     return found
 
@@ -72,7 +74,9 @@ def test_the_masks_are_trls(tmp_path):
 
     model, tokenizer = build("scratch:tiny", TEXTS, 0)
     tokenizer.chat_template = shipped("qwen2_5.jinja")
-    args = SFTConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, gradient_checkpointing=False, report_to="none", assistant_only_loss=True)
+    args = SFTConfig(
+        output_dir=str(tmp_path), use_cpu=True, bf16=False, gradient_checkpointing=False, report_to="none", assistant_only_loss=True
+    )
     trainer = SFTTrainer(model=model, args=args, train_dataset=Dataset.from_list([{"messages": CHAT}]), processing_class=tokenizer)
     wanted = [{"input_ids": row["input_ids"], "labels": row["labels"]} for row in trainer.train_dataset]
     assert tokenised([{"messages": CHAT}], tokenizer) == wanted
@@ -94,8 +98,16 @@ def test_a_template_that_changes_earlier_turns_is_refused_where_nothing_marks_th
         tokenised([{"messages": CHAT}], tokenizer_of(hides))
 
 
+def test_a_template_that_does_not_take_the_messages_says_so():
+    picky = "{% if messages[0].role != 'user' %}{{ raise_exception('the user speaks first') }}{% endif %}" + PLAIN
+    with pytest.raises(WrongUse, match=r"the user speaks first \(messages of system, user"):
+        tokenised([{"messages": [{"role": "system", "content": "it"}, *CHAT[:2]]}], tokenizer_of(picky))
+    with pytest.raises(WrongUse, match="row 1: found no turn of the assistant"):
+        tokenised([{"messages": CHAT[:1]}], tokenizer_of(PLAIN))
+
+
 def test_tools_are_shown():
-    tools = json.dumps([{"type": "function", "function": {"name": "Oslo"}}])
+    tools = json.dumps([{"type": "function", "function": {"name": "w", "description": " Oslo "}}])
     tokenizer = tokenizer_of(shipped("qwen2_5.jinja"))
     (row,) = tokenised([{"messages": CHAT[:2], "tools": tools}], tokenizer)
     (bare,) = tokenised([{"messages": CHAT[:2]}], tokenizer)
@@ -107,7 +119,7 @@ def test_a_student_without_a_template_reads_messages_as_it_is_asked_for_them():
     tokenizer = tokenizer_of()
     (row,) = tokenised([{"messages": CHAT[:2]}], tokenizer)
     assert read(tokenizer, row) == asked(tokenizer, CHAT[:1]) == "hello"
-    assert learnt(tokenizer, row) == "first reply<eos>"
+    assert learnt(tokenizer, row) == "first reply <eos>"
     with pytest.raises(WrongUse, match="several turns"):
         tokenised([{"messages": CHAT}], tokenizer)
     with pytest.raises(WrongUse, match="--template always"):
@@ -157,7 +169,7 @@ def test_prompts_that_leave_no_room_are_counted_and_cut_answers_too():
     assert found.record() == {"template": "never", "crowded": 2, "cut": 2}
     end = prepared(rows, tokenizer, 6, keep_end=True)
     assert (end.crowded, end.cut) == (0, 0)
-    assert all(learnt(tokenizer, row) == "it is 3<eos>" for row in end.rows)
+    assert all(learnt(tokenizer, row) == "it is 3 <eos>" for row in end.rows)
     assert all(-100 not in row["labels"] for row in prepared(rows, tokenizer, 6, whole=True).rows)
 
 
@@ -179,7 +191,9 @@ def test_a_cue_stands_behind_a_prompt_as_exports_write_it(prompt, cue, whole):
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["sft", "distill", "dpo", "kto"])
 def test_commands_write_down_how_the_student_wants_to_be_asked(command, tmp_path):
-    chats = [{"messages": [{"role": "user", "content": f"what is {n} ?"}, {"role": "assistant", "content": f"it is {n}"}]} for n in range(12)]
+    chats = [
+        {"messages": [{"role": "user", "content": f"what is {n} ?"}, {"role": "assistant", "content": f"it is {n}"}]} for n in range(12)
+    ]
     texts = [{"prompt": f"what is {n} ?\n", "completion": f"it is {n}"} for n in range(12)]
     write(tmp_path / "texts.jsonl", [*texts, {"prompt": "what " * 200, "completion": "it"}])
     base = ["--output", tmp_path / "base", *FAST, "--max-steps", 2, "--max-length", 64]
@@ -190,9 +204,14 @@ def test_commands_write_down_how_the_student_wants_to_be_asked(command, tmp_path
     assert (info["template"], info["crowded"], info["cut"]) == ("never", 1, 0)
     (tmp_path / "base" / "chat_template.jinja").write_text(PLAIN)
     if command == "dpo":
-        chats = [{"chosen": row["messages"], "rejected": [row["messages"][0], {"role": "assistant", "content": "it is so"}]} for row in chats]
+        chats = [
+            {"chosen": row["messages"], "rejected": [row["messages"][0], {"role": "assistant", "content": "it is so"}]} for row in chats
+        ]
     if command == "kto":
-        chats = [{"prompt": row["messages"][:1], "completion": row["messages"][1:], "label": "yes" if n % 2 else "no"} for n, row in enumerate(chats)]
+        chats = [
+            {"prompt": row["messages"][:1], "completion": row["messages"][1:], "label": "yes" if n % 2 else "no"}
+            for n, row in enumerate(chats)
+        ]
     write(tmp_path / "chats.jsonl", chats)
     more = ["--teacher", tmp_path / "base"] if command == "distill" else []
     words = ["--data", tmp_path / "chats.jsonl", "--model", tmp_path / "base", "--output", tmp_path / "s", *more]

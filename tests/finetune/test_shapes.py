@@ -40,7 +40,11 @@ def test_rows_of_many_kinds_are_read(row, found):
 
 def test_tools_come_with_the_row_as_lists_or_json_without_what_other_rows_have():
     tool = {"type": "function", "function": {"name": "weather", "parameters": {"properties": {"city": {"type": "string"}, "other": None}}}}
-    call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "weather", "arguments": {"city": "Oslo", "x": None}}}]}
+    call = {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"function": {"name": "weather", "arguments": {"city": "Oslo", "x": None}}}],
+    }
     bare = {"type": "function", "function": {"name": "weather", "parameters": {"properties": {"city": {"type": "string"}}}}}
     for tools in ([tool], json.dumps([tool])):
         found = sft({"messages": [USER, call, {"role": "tool", "content": "3 C"}, SAID], "tools": tools})
@@ -63,7 +67,6 @@ def test_tools_come_with_the_row_as_lists_or_json_without_what_other_rows_have()
         ({"messages": None}, "row 2 messages: found nothing"),
         ({"messages": []}, "row 2 messages"),
         ({"messages": ["hello"]}, "row 2 messages 1"),
-        ({"messages": [USER]}, "no turn of the assistant"),
         ({"messages": [USER, {"role": "assistant", "content": None}]}, "row 2 messages 2: found content = nothing"),
         ({"messages": [USER, {"role": "assistant", "content": 5}]}, "row 2 messages 2: found content = 5"),
         ({"messages": [{"content": "a"}, SAID]}, "row 2 messages 1: found role = nothing"),
@@ -121,9 +124,11 @@ def test_pairs_of_twice_the_same_are_left_out_and_counted():
 def test_labels_in_words_are_read(label):
     row = {"prompt": "a", "completion": "b"}
     assert shapes.labelled([{**row, "label": label}], "x")[0]["label"] is True
-    wrong = {True: False, 1: 0, "true": "false", "True": "False", " yes ": "no", "1": "0", "desirable": "undesirable",
-             "chosen": "rejected", "correct": "incorrect"}[label]  # fmt: skip
-    assert shapes.labelled([{**row, "label": wrong}], "x")[0]["label"] is False
+
+
+@pytest.mark.parametrize("label", [False, 0, 0.0, "false", "False", " no ", "0", "undesirable", "rejected", "incorrect"])
+def test_labels_in_words_that_say_wrong_are_false(label):
+    assert shapes.labelled([{"prompt": "a", "completion": "b", "label": label}], "x")[0]["label"] is False
 
 
 @pytest.mark.parametrize("label", [None, "maybe", 2, 0.5, ""])
@@ -133,9 +138,10 @@ def test_other_labels_are_refused(label):
 
 
 def test_columns_that_change_their_kind_are_named_with_both_lines(tmp_path):
-    path = write(tmp_path / "x.jsonl", [{"prompt": "a", "completion": "b"}, {"prompt": "a", "completion": ["c"]}])
-    with pytest.raises(WrongUse, match="completion = .* in line 2, a list, and a str in line 1"):
-        rows.sft_rows(path)
+    for other in (["c"], {"c": 1}, 3, True):
+        path = write(tmp_path / "x.jsonl", [{"prompt": "a", "completion": "b"}, {"prompt": "a", "completion": other}])
+        with pytest.raises(WrongUse, match=r"row 2 completion|completion = .* in line 2, a .*, and a str in line 1"):
+            rows.sft_rows(path)
 
 
 def test_files_come_in_every_shape(tmp_path):
