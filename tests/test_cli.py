@@ -154,9 +154,8 @@ def test_export_and_filter_refuse_what_they_cannot_use(tmp_path, problems):
 
 
 def test_failed_rows_exit_with_3(tmp_path, problems):
-    replay = write(
-        tmp_path / "r.jsonl", [{"question": json.loads(problems.read_text().splitlines()[0])["question"], "completion": "#### 1"}]
-    )
+    first = json.loads(problems.read_text().splitlines()[0])
+    replay = write(tmp_path / "r.jsonl", [{"question": first["question"], "completion": f"so\n#### {first['target']}"}])
     code, _ = synth("run", "cot", "--input", problems, "--output", tmp_path / "o", "--teacher", f"replay/{replay}")
     assert code == 3
     failed = [json.loads(line) for line in Path(tmp_path / "o" / "failed.jsonl").read_text().splitlines()]
@@ -176,5 +175,5 @@ def test_serial_asks_one_at_a_time(tmp_path, problems):
 
     with serving(answer) as server:
         args = ["--output", tmp_path / "o", "--teacher", "openai/m", "--api-base", server.url, "--limit", 10, "--serial"]
-        assert synth("run", "cot", "--input", problems, *args)[0] == 0
+        assert synth("run", "cot", "--input", problems, *args)[0] == 6  # not one answer is right
     assert flying == [0, 1]

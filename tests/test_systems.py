@@ -70,7 +70,15 @@ def test_star_asks_again_once_for_what_no_draw_got_right(tmp_path):
     assert run.counts == {"asked": 6, "kept": 4, "dropped": {"wrong_answer": 2}, "failed": {}}
     assert [row["meta"]["step"] for row in run.kept] == ["attempt"] * 3 + ["rationalize"]
     assert "7" not in run.kept[3]["prompt"]
-    again = synth.run("star", rows, teacher="openai/m", api_base="http://127.0.0.1:9/v1", output=tmp_path, overrides={"attempt.draws": 3})
+    again = synth.run(
+        "star",
+        rows,
+        teacher="openai/m",
+        api_base="http://127.0.0.1:9/v1",
+        same_teacher=True,
+        output=tmp_path,
+        overrides={"attempt.draws": 3},
+    )
     assert again.counts == run.counts
 
 

@@ -195,7 +195,7 @@ def _unpacked(raw: io.BufferedReader, start: bytes) -> BinaryIO:
 def encoding_of(start: bytes) -> str:
     r"""The encoding of a text by its first four bytes: its mark, or the zeros that UTF-16 puts beside ASCII.
 
-    >>> encoding_of(b"\\xff\\xfe{\\x00"), encoding_of(b'{"a"'), encoding_of(b'{\\x00"\\x00')
+    >>> encoding_of(b"\xff\xfe{\x00"), encoding_of(b'{"a"'), encoding_of(b'{\x00"\x00')
     ('utf-16', 'utf-8', 'utf-16-le')
     """
     for mark, encoding in _MARKS:
