@@ -13,47 +13,10 @@ from typing import Any
 
 from synth import registry
 from synth.errors import WrongUse
+from synth.sampling_fields import KEYS, NAMED, SCHEMAS, SIMPLE
 
 Where = Callable[..., str]
 
-# Sampling that has a name of its own in `sampling`, where its bounds are checked.
-NAMED = frozenset(
-    {
-        "temperature", "top_p", "max_tokens", "stop", "seed", "presence_penalty", "frequency_penalty", "logprobs",
-        "top_logprobs",
-    }
-)  # fmt: skip
-# Fields whose value is a number, a switch, a text or a list of such.
-SIMPLE = frozenset(
-    {
-        # OpenAI's chat completions
-        "max_completion_tokens", "parallel_tool_calls", "reasoning_effort", "verbosity",
-        # vLLM
-        "top_k", "min_p", "repetition_penalty", "length_penalty", "stop_token_ids", "include_stop_str_in_output",
-        "ignore_eos", "min_tokens", "skip_special_tokens", "spaces_between_special_tokens", "truncate_prompt_tokens",
-        "allowed_token_ids", "bad_words", "guided_regex", "guided_choice", "guided_grammar",
-        "guided_whitespace_pattern", "include_reasoning", "thinking_token_budget",
-        # llama.cpp's server
-        "dynatemp_range", "dynatemp_exponent", "typical_p", "repeat_penalty", "repeat_last_n", "dry_multiplier",
-        "dry_base", "dry_allowed_length", "dry_penalty_last_n", "dry_sequence_breakers", "xtc_probability",
-        "xtc_threshold", "top_n_sigma", "mirostat", "mirostat_tau", "mirostat_eta", "grammar", "samplers", "min_keep",
-        # SGLang
-        "regex", "ebnf", "no_stop_trim", "separate_reasoning",
-        # Others that litellm passes on: Mistral, OpenRouter, Qwen
-        "random_seed", "safe_prompt", "top_a", "enable_thinking", "thinking_budget",
-    }
-)  # fmt: skip
-# Fields whose value is a JSON Schema.
-SCHEMAS = frozenset({"guided_json", "json_schema"})
-# Fields with keys of their own; `chat_template` and what else steers a tokenizer is code, no sampling.
-KEYS: Mapping[str, frozenset[str]] = {
-    "thinking": frozenset({"type", "budget_tokens"}),
-    "reasoning": frozenset({"effort", "max_tokens", "exclude", "enabled"}),
-    "structured_outputs": frozenset({"json", "regex", "choice", "grammar", "json_object", "whitespace_pattern"}),
-    "chat_template_kwargs": frozenset(
-        {"enable_thinking", "thinking", "thinking_budget", "reasoning_effort", "preserve_thinking", "clear_thinking"}
-    ),
-}
 _FUNCTION = frozenset({"name", "description", "parameters", "strict"})
 _FORMAT = frozenset({"type", "json_schema", "schema"})
 _FORMATS = ("text", "json_object", "json_schema")
@@ -147,10 +110,25 @@ def check(raw: Mapping[str, Any], where: Where, packs: Collection[str]) -> None:
     Raises:
         WrongUse: with the line, and how the user may say it.
     """
+    _check_lists(raw, where)
     steps = raw.get("steps")
     for index, step in enumerate(steps if isinstance(steps, list) else []):
         if isinstance(step, Mapping):
             _Step(step, ("steps", index), where, packs).check()
+
+
+def _check_lists(raw: Mapping[str, Any], where: Where) -> None:
+    """How rows are looked up, and how many questions a constant can make of one row."""
+    retrieve = raw.get("retrieve")
+    by = retrieve.get("by", "bm25") if isinstance(retrieve, Mapping) else "bm25"
+    if by not in ("bm25", "hashing"):
+        todo = "Take it out; a user who wants it says --set retrieve.by=MODEL."
+        raise WrongUse(where("retrieve", "by"), f"by: {by!r}"[:200], "bm25 or hashing: a pack is data", todo)
+    constants = raw.get("constants")
+    for name, value in constants.items() if isinstance(constants, Mapping) else ():
+        if isinstance(value, list) and len(value) > MOST_DRAWS:
+            todo = "Let the user bring them as an input."
+            raise WrongUse(where("constants", name), f"{len(value):,} elements", f"at most {MOST_DRAWS:,}", todo)
 
 
 class _Step:

@@ -169,6 +169,22 @@ def test_programs_of_a_pack_never_run_unconfined(tmp_path):
     assert not (tmp_path / "owned").exists()
 
 
+@pytest.mark.parametrize("by", ["evil/model", "./model", "/models/x", 5, ["bm25"]])
+def test_a_pack_looks_rows_up_with_no_model(tmp_path, by):
+    folder = pack_with(tmp_path)
+    retrieve = {"file": "rows.jsonl", "query": "question", "field": "text", "by": by}
+    (folder / "pack.yaml").write_text((folder / "pack.yaml").read_text() + yaml.safe_dump({"retrieve": retrieve}))
+    with pytest.raises(WrongUse, match=r"pack\.yaml:\d+: found by"):
+        Pack.load(folder)
+
+
+def test_constants_make_no_flood_of_questions(tmp_path):
+    folder = pack_with(tmp_path)
+    (folder / "pack.yaml").write_text((folder / "pack.yaml").read_text() + yaml.safe_dump({"constants": {"parts": [1] * 2000}}))
+    with pytest.raises(WrongUse, match="2,000 elements"):
+        Pack.load(folder)
+
+
 def test_draws_have_an_end(tmp_path):
     with pytest.raises(WrongUse, match="draws"):
         Pack.load(pack_with(tmp_path, draws=10**9))
@@ -229,7 +245,7 @@ def test_every_parameter_is_data_or_the_users_alone(room):
 def test_every_key_of_a_pack_is_known_to_be_data():
     """A new key of a pack needs a thought, too: these are templates, names, numbers, or checked by `rights`."""
     assert set(PackSpec.model_fields) == {
-        "name", "version", "about", "paper", "inputs", "prices", "constants", "examples", "retrieve", "steps", "exports",
+        "name", "version", "about", "paper", "inputs", "low_yield", "prices", "constants", "examples", "retrieve", "steps", "exports",
     }  # fmt: skip
     assert set(StepSpec.model_fields) == {
         "name", "teacher", "sampling", "draws", "each", "spread", "parser", "filters", "response_format", "rescues", "until", "set",
