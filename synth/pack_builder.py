@@ -81,7 +81,7 @@ class Builder:
     def fields(self, index: int, step: Step) -> dict[str, Any]:
         """What a step adds to a row, once its names are free and can be seen for what they are."""
         found = step.produces()
-        for name in found:
+        for name in (*found, *(step.each[1:] if step.each else ())):
             visible = printable(name) == name and not {"\n", "\t"} & {*name} and 0 < len(name) <= MOST_NAME
             if name in RESERVED or not visible:
                 todo = "Give the field another name."

@@ -10,6 +10,7 @@ import yaml
 from synth.errors import WrongUse
 
 MOST_BYTES = 256 * 1024
+_MOST_BITS = 1024
 _MERGE = "tag:yaml.org,2002:merge"
 
 
@@ -22,6 +23,13 @@ class _Loader(yaml.SafeLoader):
             raise yaml.constructor.ConstructorError(None, None, "an alias (*name)", mark)
         return super().compose_node(parent, index)
 
+    def construct_yaml_int(self, node: Any) -> int:
+        value = super().construct_yaml_int(node)
+        # Numbers of base 60 make integers that not even an error can show.
+        if value.bit_length() > _MOST_BITS:
+            raise yaml.constructor.ConstructorError(None, None, "a whole number without end", node.start_mark)
+        return value
+
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen: dict[Any, int] = {}
         for key_node, _ in node.value:
@@ -33,6 +41,9 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             seen[key] = key_node.start_mark.line + 1
         return super().construct_mapping(node, deep)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
 def read_yaml(path: Path) -> tuple[dict[str, Any], dict[tuple[Any, ...], int]]:
@@ -57,7 +68,7 @@ def parse_yaml(text: str, path: Path) -> tuple[dict[str, Any], dict[tuple[Any, .
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise WrongUse(f"{path}:{line}", str(error.problem), "plain YAML, each key once", "Correct that line.") from error
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
         raise WrongUse(str(path), f"{type(error).__name__}: {str(error)[:200]}", "plain YAML", "Correct the file.") from error
     if not isinstance(value, dict):
         raise WrongUse(str(path), type(value).__name__, "a mapping (name: value)", "See `synth show cot` for a pack.")

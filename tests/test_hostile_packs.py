@@ -42,7 +42,7 @@ FILES = [
 ]  # fmt: skip
 YAML = [
     "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]", "!!python/object/apply:os.system ['id']", "!!python/name:os.system", "a: !!binary x", "? [a]\n: b", "{a: " * 3000, "- " * 5000, "a: b\na: c", "\x00",
-    "a: " + "b" * 400_000, "%YAML 9.9\n---\na: b", "--- a\n--- b", "a: *missing", "<<: {a: b}", "a: 2024-99-99", "[" * 2000, "name: p\nversion: " + "9" * 5000, "\t- a",
+    "a: " + "b" * 400_000, "%YAML 9.9\n---\na: b", "--- a\n--- b", "a: *missing", "<<: {a: b}", "a: 2024-99-99", "[" * 2000, "a: " + ":".join(["59"] * 30_000), "a: " + "1:" * 30_000 + "1.5", "a: " + "9" * 600, "name: p\nversion: " + "9" * 5000, "\t- a",
 ]  # fmt: skip
 
 

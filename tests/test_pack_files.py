@@ -205,6 +205,18 @@ def test_no_step_writes_what_a_row_has_by_itself(pack, field):
         Pack.load(pack)
 
 
+@pytest.mark.parametrize("key", ["each", "spread"])
+def test_no_element_has_a_name_that_hides(pack, key):
+    text = (
+        GOOD["pack.yaml"]
+        .replace("question: text", "question: text, parts: list")
+        .replace("- name: go\n", f'- name: go\n    {key}: {{parts: "a\\u202eb"}}\n')
+    )
+    (pack / "pack.yaml").write_text(text)
+    with pytest.raises(WrongUse, match="visible"):
+        Pack.load(pack)
+
+
 HIDING = ["a\u202eb", "red\x1b[31m", "x\u2066y", "\u200b", "bell\x07", "\u2028", "\U000e0041bc", "\x9b31m", "soft\u00adhyphen", "\ufeff"]
 
 
