@@ -11,9 +11,9 @@ from typing import Any
 from synth.calls.door import Stats
 from synth.calls.price import Price, price_of, require_bound
 from synth.datasets._ownership import check_output
-from synth.errors import WrongUse
+from synth.errors import WrongUse, did_you_mean
 from synth.pack_schema import set_draws
-from synth.packs import Pack
+from synth.packs import RENDERED, Pack
 from synth.pipeline import Tally
 from synth.records import Row
 from synth.retrieval import Shelf
@@ -171,6 +171,7 @@ def prepare(pack: str | Path, seeds: str | Path | Iterable[Row], output: Path, c
         got = ", ".join(config.teachers.values())
         raise WrongUse("--batch", f"teachers {got}", "a teacher openai/MODEL", "Only OpenAI-compatible endpoints take batches here.")
     _check_corpus(loaded, config)
+    _check_fields(loaded, scan)
     shelf = Shelf(loaded.spec.retrieve, loaded.shelf_folder) if loaded.spec.retrieve else None
     prepared = Prepared(loaded, stream, scan, output, config, shelf)
     teachers = prepared.teachers()
@@ -182,6 +183,22 @@ def prepare(pack: str | Path, seeds: str | Path | Iterable[Row], output: Path, c
         prepared.price(role)
     prepared.check_bounds()
     return prepared
+
+
+def _check_fields(pack: Pack, scan: Scan) -> None:
+    """A filter over a field that no row can have would judge something else, or nothing, after the calls are paid."""
+    columns = {name: 1 for name in scan.kinds if not name.endswith("[]")}
+    renamed = pack.rename(columns)
+    known = {*pack.spec.inputs, *(renamed.get(name, name) for name in columns), *RENDERED} - {"reason", "detail"}
+    if pack.spec.retrieve:
+        known.add(pack.spec.retrieve.into)
+    for step in pack.steps:
+        known.update(step.produces())
+        for part in step.filters:
+            for name in part.named_fields():
+                if name not in known:
+                    where = f"pack {pack.name}, step {step.name}, filter {part.name}"
+                    raise WrongUse(where, f"field {name!r}", "a field that the rows have by then", did_you_mean(name, known))
 
 
 def _check_corpus(pack: Pack, config: RunConfig) -> None:

@@ -6,9 +6,11 @@ Every row is read and checked once before the first call.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import select
 import shutil
 import stat
 import sys
@@ -27,6 +29,8 @@ from synth.inputs.readers import READERS, Rows, check_source, hub_rows, json_lin
 from synth.inputs.tables import is_several, rows_in
 from synth.records import Row, Seed, canonical_json, seed_id
 
+# How long a pipe may stay without a word.
+PIPE_SECONDS = 10.0
 Check = Callable[[Row, str], None]
 Source = Any
 # Bytes that are read at once.
@@ -205,7 +209,7 @@ def _named(source: str) -> tuple[str, Callable[[], Rows]]:
         return _reader(files)
     file = files[0]
     if not is_remote(file) and _is_pipe(file):
-        with Path(file).open("rb") as pipe:
+        with _open_pipe(file) as pipe:
             spool = _Spool(pipe)
         return source, lambda: json_lines(spool.lines(), source)
     looks_like_a_file = is_remote(file) or ending_of(file) in READERS or Path(file).suffix or Path(file).exists()
@@ -213,6 +217,16 @@ def _named(source: str) -> tuple[str, Callable[[], Rows]]:
         return source, lambda: hub_rows(source)
     check_source(file)
     return shown(source), lambda: rows_of(file, split)
+
+
+def _open_pipe(path: str) -> BinaryIO:
+    """A pipe that somebody writes into: opening one that nobody does would wait for ever."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not select.select([handle], [], [], PIPE_SECONDS)[0]:
+        os.close(handle)
+        raise WrongUse(path, f"a pipe that nobody wrote into for {PIPE_SECONDS:g} s", "rows", "Start what writes into it first.")
+    os.set_blocking(handle, True)
+    return os.fdopen(handle, "rb")
 
 
 def _is_pipe(path: str) -> bool:
@@ -254,11 +268,30 @@ class _At(io.RawIOBase):
         return len(part)
 
 
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Where to write a file that appears under its name when it is whole; what stood there stays until then.
+
+    What is no regular file (`/dev/stdout`, a pipe) is written as it is.
+    """
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.parent / f".potstill-{os.getpid()}{path.suffix[:16]}"
+    try:
+        yield aside
+        if path.exists():
+            aside.chmod(stat.S_IMODE(path.stat().st_mode))
+        os.replace(aside, path.resolve())  # noqa: PTH105 - the atomic one; a link stays one
+    finally:
+        aside.unlink(missing_ok=True)
+
+
 def write_jsonl(path: Path, rows: Iterable[Row]) -> int:
     """Writes rows, one JSON object a line; returns how many."""
     count = 0
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as out:
+    with whole_file(path) as aside, aside.open("wb") as out:
         for row in rows:
             out.write(json_line(row))
             count += 1

@@ -38,6 +38,7 @@ def sieve(source: str, output: Path, filters: Sequence[str], *, parser: str = "f
     reader: Parser = registry.build("synth.parsers", parser, "--parser")
     rows = list(read_rows(source))
     _check(rows, parts, group, source)
+    _check_fields(rows, parts, reader)
     views = [{**_view(row, reader), _PLACE: place} for place, row in enumerate(rows)]
     kept, dropped = run_async(split_rows(parts, [view for view in views if _UNREAD not in view], group=group))
     leaving = sorted([*dropped, *(_unread(view) for view in views if _UNREAD in view)], key=lambda view: int(view[_PLACE]))
@@ -73,6 +74,14 @@ def calibrate_file(
         f"calibration error {found['error']['before']:.3f}, {found['error']['after']:.3f} with the curve ({found['curve']['kind']})"
     )
     return "\n".join([*card_lines([(part.name, found)]), f"- {error_line}", f"filter -> {output}"])
+
+
+def _check_fields(rows: list[dict[str, Any]], parts: Sequence[Filter], reader: Parser) -> None:
+    known = {name for row in rows for name in row} | {"completion", "reply", "target", *reader.produces()}
+    for part in parts:
+        for name in part.named_fields():
+            if name not in known:
+                raise WrongUse(f"filter {part.name}", f"field {name!r}", "a column of the rows", did_you_mean(name, known))
 
 
 def _check(rows: list[dict[str, Any]], parts: Sequence[Filter], group: str, source: str) -> None:

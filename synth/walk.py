@@ -9,6 +9,9 @@ from synth.errors import Unreadable
 from synth.records import Completion, Row
 from synth.step import Step
 
+# A larger number, an infinite one and NaN say nothing.
+_MOST_LOGPROB = 1e6
+
 
 class Reading(NamedTuple):
     """What came of a question: the parsed fields, or why they could not be read."""
@@ -63,5 +66,6 @@ def mean_logprob(tokens: Any) -> float | None:
     (-1.5, None)
     """
     listed = tokens if isinstance(tokens, list) else []
-    known = [token["logprob"] for token in listed if isinstance(token, dict) and isinstance(token.get("logprob"), int | float)]
+    found = [token.get("logprob") for token in listed if isinstance(token, dict)]
+    known = [float(one) for one in found if isinstance(one, int | float) and -_MOST_LOGPROB <= one <= _MOST_LOGPROB]
     return round(sum(known) / len(known), 6) if known else None

@@ -265,9 +265,12 @@ def _lock(folder: Path) -> BinaryIO:
         holder = lock.read(32).decode() or "unknown"
         todo = "Wait for it, stop it, or give another --output."
         raise WrongUse(str(folder), f"a run in progress (process {holder})", "a folder that no run holds", todo) from error
-    lock.truncate(0)
-    lock.write(str(os.getpid()).encode())
-    lock.flush()
+    try:
+        lock.truncate(0)
+        os.write(lock.fileno(), str(os.getpid()).encode())
+    except OSError:
+        lock.close()
+        raise
     return lock
 
 

@@ -149,6 +149,15 @@ def _spelled(element: Row, spellers: Mapping[str, Callable[[Any], Any]]) -> Row:
     return {**element, **{name: speller(element[name]) for name, speller in spellers.items() if element.get(name) is not None}}
 
 
+def column(values: Sequence[Any]) -> pa.Array:
+    """Values as a column: of the type that they share, else as text."""
+    whole = [_whole(value) for value in values]
+    try:
+        return pa.array(whole)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return pa.array([None if value is None else _whole(spell(value)) for value in whole])
+
+
 def _whole(value: Any) -> Any:
     """A value whose texts UTF-8 can hold."""
     if isinstance(value, str):

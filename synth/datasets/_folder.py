@@ -248,10 +248,15 @@ def _judge_all(filters: Sequence[Filter], folder: Path) -> list[list[Verdict]]:
 def _read(folder: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
     """Rows of a folder's files, in order; columns that they lack are left out."""
     for file in sorted(folder.glob("*.parquet")):
-        table = pq.ParquetFile(file)
-        names = [name for name in columns if name in table.schema_arrow.names] if columns is not None else None
-        for batch in table.iter_batches(batch_size=1024, columns=names):
-            yield from batch.to_pylist()
+        try:
+            table = pq.ParquetFile(file)
+            names = [name for name in columns if name in table.schema_arrow.names] if columns is not None else None
+            for batch in table.iter_batches(batch_size=1024, columns=names):
+                yield from batch.to_pylist()
+        except (pa.ArrowException, ValueError, OSError) as error:
+            if isinstance(error, OSError) and error.errno:
+                raise  # the machine's fault, not the file's
+            raise WrongUse(str(file), f"{type(error).__name__}: {str(error)[:200]}", "a parquet file of a run", _AGAIN) from error
 
 
 def _replace(new: Path, old: Path) -> None:
@@ -275,11 +280,19 @@ def _set_aside_card(folder: Path) -> None:
         card.rename(free_name(folder / "README.yours.md"))
 
 
+_AGAIN = "Run the same `synth run` again: it asks nothing and publishes the folder anew."
+# What readers rely on.
+_RUN: dict[str, type] = {
+    "pack.name": str, "pack.about": str, "pack.hash": str, "settings.set": dict, "settings.teachers": dict, "counts.asked": int,
+    "counts.kept": int, "counts.dropped": dict, "counts.failed": dict,
+}  # fmt: skip
+
+
 class RunFolder:
     """A published run, to read.
 
     Raises:
-        WrongUse: the folder holds no run.
+        WrongUse: the folder holds no run, or one that something broke.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -287,7 +300,24 @@ class RunFolder:
         path = self.folder / "run.json"
         if not path.is_file():
             raise WrongUse(str(folder), "no run.json", "a folder that `synth run` wrote", "Check the path.")
-        self.run: dict[str, Any] = orjson.loads(path.read_bytes())
+        self.run = self._read(path)
+
+    @staticmethod
+    def _read(path: Path) -> dict[str, Any]:
+        """What run.json says; what every reader of a run relies on is there, and of the right kind."""
+        try:
+            found = orjson.loads(path.read_bytes())
+        except ValueError as error:
+            raise WrongUse(str(path), f"broken JSON ({error})", "what `synth run` wrote", _AGAIN) from error
+        for name, kind in _RUN.items():
+            value = found
+            for part in name.split("."):
+                value = value.get(part) if isinstance(value, dict) else None
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise WrongUse(f"{path}: {name}", f"{value!r}"[:80], f"a {kind.__name__}", _AGAIN)
+            if name.startswith("counts.") and isinstance(value, dict) and not all(type(n) is int for n in value.values()):
+                raise WrongUse(f"{path}: {name}", f"{value!r}"[:80], "whole numbers by reason", _AGAIN)
+        return dict(found)
 
     def rows(self, part: str = "data") -> Iterator[dict[str, Any]]:
         """Rows of `data` or `dropped`, in order."""

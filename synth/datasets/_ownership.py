@@ -94,8 +94,8 @@ def check_output(folder: Path, pack: str, pack_folder: Path, where: str, seeds: 
     if not folder.is_dir() or not _contents(folder):
         return
     opened = read_note(folder)
-    if opened is None and (folder / "journal" / "replies.log").is_file():
-        return  # an earlier version's run, ended before it could say more
+    if opened is None and ((folder / "journal" / "replies.log").is_file() or _barely_begun(folder)):
+        return  # an earlier version's run, or one that the machine ended before it could say more
     if opened is None:
         got = f"a folder that is no run's, with {_listed(_contents(folder))}"
         raise WrongUse(str(folder), got, "an empty folder, or one that `synth run` wrote", "Give another --output.")
@@ -113,6 +113,12 @@ def check_output(folder: Path, pack: str, pack_folder: Path, where: str, seeds: 
     if known and not any(seed.id in known for seed in seeds):
         got = f"a run over {opened.where}, of which no row is in {where}"
         raise WrongUse(str(folder), got, "a run over the same inputs, or over inputs that grew", todo)
+
+
+def _barely_begun(folder: Path) -> bool:
+    """Whether all that stands in a folder is what a run makes before its note is whole."""
+    names = {path.name for path in (folder / "journal").iterdir()} if (folder / "journal").is_dir() else {""}
+    return _contents(folder) == ["journal"] and names <= {"lock", f"{Path(NOTE).stem}.new", NOTE}
 
 
 def note(folder: Path, pack: str, where: str, seeds: Iterable[Seed], endpoints: Mapping[str, str] = MappingProxyType({})) -> None:

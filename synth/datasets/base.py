@@ -12,6 +12,7 @@ from synth.datasets._folder import RunFolder
 from synth.errors import WrongUse
 from synth.packs import Pack
 from synth.records import Row, canonical_json
+from synth.seeds import whole_file, write_jsonl
 from synth.templates import Template, Templates
 
 
@@ -77,8 +78,6 @@ def write_rows(rows: Iterator[dict[str, Any]], output: Path) -> int:
     Returns:
         The number of rows.
     """
-    from synth.seeds import write_jsonl  # noqa: PLC0415 - hot only here
-
     if output.suffix == ".jsonl":
         return write_jsonl(output, rows)
     if output.suffix == ".csv":
@@ -91,9 +90,8 @@ def _write_csv(path: Path, rows: Iterator[dict[str, Any]]) -> int:
     """One line a row; lists and mappings as JSON. A cell that a spreadsheet would run as a formula gets an apostrophe in front."""
     import csv  # noqa: PLC0415
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     found = list(rows)
-    with path.open("w", encoding="utf-8", errors="replace", newline="") as file:
+    with whole_file(path) as aside, aside.open("w", encoding="utf-8", errors="replace", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(name for row in found for name in row)))
         writer.writeheader()
         writer.writerows({name: _cell(value) for name, value in row.items()} for row in found)
@@ -109,7 +107,14 @@ def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> int:
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    from synth.datasets._columns import column  # noqa: PLC0415
+
     found = list(rows)
-    pq.write_table(pa.Table.from_pylist(found), path, compression="zstd")
+    try:
+        table = pa.Table.from_pylist(found)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):  # columns of several kinds, or half surrogate pairs
+        names = dict.fromkeys(name for row in found for name in row)
+        table = pa.table({name: column([row.get(name) for row in found]) for name in names})
+    with whole_file(path) as aside:
+        pq.write_table(table, aside, compression="zstd")
     return len(found)

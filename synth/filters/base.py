@@ -11,7 +11,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from synth.step import Step
 
 T = TypeVar("T")
+# Parameters of filters that name fields of a row.
+_NAME_FIELDS = {
+    "answer", "chain", "each", "field", "fields", "first", "gold", "hidden", "must", "never", "of", "other", "premise", "prompt", "second",
+    "sources", "target", "tests",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +59,14 @@ class Filter(ABC):
     def needs(self) -> tuple[str, ...]:
         """Fields that a row should have."""
         return self.reads
+
+    def named_fields(self) -> list[str]:
+        """Names of fields that the user or the pack gave, without what stands behind a dot: each must be a field of the rows."""
+        if each := getattr(self, "each", None):
+            return [str(each).partition(".")[0]]  # the other names are of what stands in its elements
+        given = [getattr(self, f.name) for f in fields(self) if f.name in _NAME_FIELDS and getattr(self, f.name) != f.default]
+        names = [name for value in given for name in ([value] if isinstance(value, str) else value or ())]
+        return [str(name).partition(".")[0] for name in names if name]
 
     def roles(self) -> tuple[str, ...]:
         """Teachers that a run must hold open for this filter."""

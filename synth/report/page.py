@@ -11,6 +11,7 @@ from typing import Any
 from synth.datasets._card import tally_rows
 from synth.datasets._folder import RunFolder
 from synth.errors import printable
+from synth.seeds import whole_file
 
 ROWS = 5
 _STYLE = (
@@ -43,7 +44,8 @@ def write_report(folder: str | Path) -> Path:
     policy = "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'unsafe-inline'\">"
     page = f"<!doctype html><html lang=en><meta charset=utf-8>{policy}<title>{name}</title><style>{_STYLE}</style>{''.join(parts)}</html>\n"
     path = run.folder / "report.html"
-    path.write_text(page, encoding="utf-8", errors="replace")
+    with whole_file(path) as aside:
+        aside.write_text(page, encoding="utf-8", errors="replace")
     return path
 
 
