@@ -119,6 +119,7 @@ def plan(pack: str, source: str, output: Path, **options: Any) -> None:
 @click.pass_context
 def run(ctx: click.Context, /, pack: str, source: str, output: Path, *, quiet: bool, serial: bool, **options: Any) -> None:
     """Make a dataset: every seed through every step of PACK into DIR."""
+    from synth.pack_schema import drawn_step  # noqa: PLC0415
     from synth.prepare import RunConfig, prepare, price_notes  # noqa: PLC0415
     from synth.progress import progress  # noqa: PLC0415
     from synth.runner import start  # noqa: PLC0415
@@ -130,11 +131,14 @@ def run(ctx: click.Context, /, pack: str, source: str, output: Path, *, quiet: b
     prepared = prepare(pack, source, output, RunConfig(**with_teacher(options)))
     for note in price_notes(prepared):
         say(f"synth: note: {note}", err=True)
+    if isinstance(prepared.config.draws, int) and len(prepared.pack.steps) > 1:
+        say(f"--draws {prepared.config.draws}: of step {drawn_step(prepared.pack.steps)}", err=True)
     with progress(prepared, quiet=quiet):
         done = start(prepared)
-    from synth.show import tally  # noqa: PLC0415
+    from synth.show import next_command, tally  # noqa: PLC0415
 
     say(tally(done.info))
+    say(next_command(done.folder, done.info))
     if done.stopped:
         say(f"synth: stopped: {done.stopped}. Everything so far is kept; the same command resumes.", err=True)
     elif done.info["nothing_kept"]:

@@ -63,6 +63,20 @@ def for_roles(ctx: click.Context, param: click.Parameter, values: Sequence[str])
     return _collect(f"--{(param.name or '').replace('_', '-')}", map(_split_role, values))
 
 
+def draws(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> int | dict[str, int] | None:
+    """N, or step -> N, of [STEP=]N."""
+    found = for_roles(ctx, param, values)
+    try:
+        numbers = {step: int(text) for step, text in found.items()}
+    except ValueError:
+        numbers = {"": 0}
+    if not all(number >= 1 for number in numbers.values()):
+        raise WrongUse("--draws", ", ".join(values), "[STEP=]N, a whole number from 1 on", "For example --draws 4.")
+    if "" in numbers and len(numbers) > 1:
+        raise WrongUse("--draws", ", ".join(values), "one number, or one for each named step", "Name the step of each.")
+    return numbers.get("", numbers or None)
+
+
 def rates(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, float]:
     """Role -> number above 0 of [ROLE=]N."""
     found = for_roles(ctx, param, values)
@@ -165,7 +179,13 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="openai/MODEL, PROVIDER/MODEL, simulated/NAME, replay/FILE.",
         ),
         click.option("--limit", type=click.IntRange(1), help="Only the first N seeds."),
-        click.option("--draws", type=click.IntRange(1), help="Completions per sample."),
+        click.option(
+            "--draws",
+            multiple=True,
+            callback=draws,
+            metavar="[STEP=]N",
+            help="Completions per sample, at the named step; else where the pack draws several, else at the last step.",
+        ),
         click.option("--seed", type=int, help="Sampling seed; draw k asks with seed + k."),
         click.option(
             "--set",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -142,16 +142,44 @@ def apply_overrides(raw: dict[str, Any], overrides: Mapping[str, Any], where: st
     steps = {str(s.get("name")): s for s in listed if isinstance(s, dict)} if isinstance(listed, list) else {}
     blocks: dict[str, Any] = {key: raw[key] for key in ("constants", "exports", "retrieve") if key in raw}
     for path, value in overrides.items():
-        head, *rest = path.split(".")
+        head, *rest = place_of(path, steps)
         if head in ("constants", "exports") and head not in steps:
             blocks.setdefault(head, raw.setdefault(head, {}))
         found = {**blocks, **steps}
         if head not in found or not rest:
-            raise WrongUse(f"--set {path}", f"{head!r}", f"STEP.key of pack {where}", did_you_mean(head, found))
+            raise WrongUse(f"--set {path}", f"{head!r}", f"STEP.key of pack {where}", _meant(path, found, steps))
         spot = found[head]
         for key in rest[:-1]:
             spot = _inside(spot, key, f"--set {path}")
         _set(spot, rest[-1], value, f"--set {path}")
+
+
+def place_of(path: str, steps: Collection[str]) -> list[str]:
+    """The keys that `--set PATH` means: `sampling` may be left out, and the step where a pack has only one.
+
+    >>> place_of("solve.temperature", ["plan", "solve"]), place_of("max_tokens", ["solve"])
+    (['solve', 'sampling', 'temperature'], ['solve', 'sampling', 'max_tokens'])
+    """
+    keys = path.split(".")
+    if keys[0] not in steps and len(steps) == 1 and keys[0] in _OF_A_STEP:
+        keys.insert(0, next(iter(steps)))
+    if len(keys) > 1 and keys[0] in steps and keys[1] in SamplingSpec.model_fields:
+        keys.insert(1, "sampling")
+    return keys
+
+
+# What a step may say, and what its sampling may.
+_OF_A_STEP = frozenset({*StepSpec.model_fields, *SamplingSpec.model_fields} - {"name"})
+
+
+def _meant(path: str, found: Collection[str], steps: Collection[str]) -> str:
+    """What to do where the head of an override is no step: the same key of a step, or a name near it."""
+    head = path.partition(".")[0]
+    if head in _OF_A_STEP:
+        return f"Name the step: {', '.join(f'{step}.{path}' for step in steps)}."
+    if path in found:
+        return f"Name what changes: --set {path}.KEY=VALUE."
+    return did_you_mean(head, {*found, *_OF_A_STEP} if len(steps) == 1 else found)
 
 
 def _inside(spot: Any, key: str, where: str) -> Any:
@@ -188,7 +216,24 @@ def _place(parts: list[Any], key: str, where: str) -> int:
     return known.index(key)
 
 
-def set_draws(raw_steps: list[StepSpec], draws: int) -> dict[str, Any]:
-    """The override that `--draws` means: for the step that draws several already, else for the last one."""
-    chosen = next((s for s in raw_steps if s.draws > 1), raw_steps[-1])
-    return {f"{chosen.name}.draws": draws}
+def drawn_step(steps: Sequence[Any]) -> str:
+    """The step that `--draws N` is about: the one that draws several already, else the last one."""
+    return str(next((step for step in steps if step.draws > 1), steps[-1]).name)
+
+
+def set_draws(steps: Sequence[Any], draws: int | Mapping[str, int]) -> dict[str, Any]:
+    """The overrides that `--draws` means.
+
+    Args:
+        steps: the pack's.
+        draws: completions a sample, or step -> completions.
+
+    Raises:
+        WrongUse: a step that the pack does not have.
+    """
+    named = draws if isinstance(draws, Mapping) else {drawn_step(steps): draws}
+    known = [str(step.name) for step in steps]
+    for name in named:
+        if name not in known:
+            raise WrongUse(f"--draws {name}={named[name]}", f"{name!r}", "a step of the pack", did_you_mean(name, known))
+    return {f"{name}.draws": count for name, count in named.items()}

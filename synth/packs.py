@@ -18,7 +18,7 @@ from synth.errors import RowFault, WrongUse, did_you_mean
 from synth.inputs.columns import column_hint
 from synth.pack_builder import Builder
 from synth.pack_files import read_text_inside
-from synth.pack_schema import PackSpec, StepSpec, apply_overrides
+from synth.pack_schema import PackSpec, SamplingSpec, StepSpec, apply_overrides, place_of
 from synth.records import Row
 from synth.step import Step
 from synth.strict_yaml import line_of, parse_yaml
@@ -87,7 +87,7 @@ class Pack:
         try:
             spec = PackSpec.model_validate(raw)
         except pydantic.ValidationError as error:
-            raise _spell(error, path, lines) from error
+            raise _spell(error, path, lines, raw, overrides or {}) from error
         builder = Builder(folder, spec, lines)
         steps = tuple(builder.step(i, s) for i, s in enumerate(spec.steps))
         hashed = pack_files.digest(folder, repr(sorted((overrides or {}).items())).encode())
@@ -166,13 +166,29 @@ def _folder(name: str | Path) -> Path:
     raise WrongUse(f"pack {str(name)!r}", "no such pack", wanted, did_you_mean(str(name), pack_names()))
 
 
-def _spell(error: pydantic.ValidationError, path: Path, lines: dict[tuple[Any, ...], int]) -> WrongUse:
-    """The first fault of a pack.yaml, with its line."""
+def _spell(
+    error: pydantic.ValidationError, path: Path, lines: dict[tuple[Any, ...], int], raw: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> WrongUse:
+    """The first fault of a pack.yaml with its line, or of the override that put it there."""
     first = error.errors()[0]
     at = tuple(first["loc"])
-    where = f"{path}:{line_of(lines, at)}"
+    said = next((key for key in overrides if _stands_at(key, at, raw)), None)
+    where = f"--set {said}" if said else f"{path}:{line_of(lines, at)}"
     spot = ".".join(map(str, at))
     if first["type"] == "extra_forbidden":
-        model = StepSpec if at[0] == "steps" and len(at) == 3 else PackSpec
-        return WrongUse(where, f"key {spot}", "a key that packs have", did_you_mean(str(at[-1]), model.model_fields))
+        fields = PackSpec.model_fields
+        if at[0] == "steps" and len(at) > 2:
+            fields = SamplingSpec.model_fields if at[2] == "sampling" and len(at) > 3 else StepSpec.model_fields
+        return WrongUse(where, f"key {spot}", "a key that packs have", did_you_mean(str(at[-1]), fields))
+    if said:
+        return WrongUse(where, f"{overrides[said]!r}"[:200], str(first["msg"]), "Correct the value.")
     return WrongUse(where, f"{spot} = {first.get('input')!r}"[:200], str(first["msg"]), "Correct that line.")
+
+
+def _stands_at(override: str, at: tuple[Any, ...], raw: Mapping[str, Any]) -> bool:
+    """Whether an override wrote what stands at a place of the pack."""
+    names = [str(step.get("name")) if isinstance(step, dict) else "" for step in raw.get("steps") or []]
+    keys = place_of(override, names)
+    place = ("steps", names.index(keys[0]), *keys[1:]) if keys[0] in names else tuple(keys)
+    shorter = min(len(place), len(at))
+    return shorter > 2 and at[:shorter] == place[:shorter]

@@ -12,7 +12,7 @@ from synth.calls.door import Stats
 from synth.calls.price import Price, price_of, require_bound
 from synth.datasets._ownership import check_output
 from synth.errors import WrongUse, did_you_mean
-from synth.pack_schema import set_draws
+from synth.pack_schema import drawn_step, set_draws
 from synth.packs import RENDERED, Pack
 from synth.pipeline import Tally
 from synth.records import Row
@@ -27,7 +27,7 @@ class RunConfig:
 
     Attributes:
         teachers: role -> PROVIDER/MODEL; the role of the pack's own steps is `teacher`.
-        draws: completions per sample, at the step that draws several (else the last); None leaves the pack's.
+        draws: completions per sample, at the step that draws several (else the last), or step -> completions; None leaves the pack's.
         seed: sampling seed; draw k asks with seed + k.
         concurrency: calls in flight at most; the gate starts lower and grows while it is used.
         rpm: requests a minute at most; alone for every teacher, or by role.
@@ -53,7 +53,7 @@ class RunConfig:
 
     teachers: Mapping[str, str]
     limit: int | None = None
-    draws: int | None = None
+    draws: int | Mapping[str, int] | None = None
     seed: int | None = None
     concurrency: int = 64
     rpm: float | Mapping[str, float] | None = None
@@ -99,8 +99,10 @@ class Prepared:
     on_row: Callable[[Tally, Stats], None] | None = None
 
     def with_draws(self, draws: int) -> Prepared:
-        """The same run with more completions per sample."""
-        config = replace(self.config, draws=draws)
+        """The same run with more completions per sample, at the step that draws them."""
+        before = self.config.draws
+        named = {**before, drawn_step(self.pack.steps): draws} if isinstance(before, Mapping) else draws
+        config = replace(self.config, draws=named)
         return replace(self, pack=load_pack(self.pack.folder, config), config=config)
 
     def teachers(self) -> dict[str, str]:

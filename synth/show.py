@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -165,3 +166,16 @@ def tally(info: Mapping[str, Any]) -> str:
         f"calls: {calls['asked']:,} asked, {calls['reused']:,} reused, {calls['retried']:,} asked again; "
         f"tokens: {cost['prompt_tokens']:,} in, {cost['completion_tokens']:,} out; cost: {usd}; {info['seconds']:.1f} s"
     )
+
+
+def next_command(folder: Path, info: Mapping[str, Any]) -> str:
+    """Where the rows lie and what a user may do with them next."""
+    name = shlex.quote(str(folder))
+    counts = info["counts"]
+    if not info["complete"]:
+        return f"rows so far -> {folder}; the same command goes on"
+    if not counts["kept"]:
+        return f"reasons -> {folder}/dropped; next: synth report {name}"
+    if counts["failed"]:
+        return f"rows -> {folder}; the same command asks again for those that failed"
+    return f"rows -> {folder}; next: synth report {name}, or finetune sft --data {name} --model MODEL --output DIR"

@@ -177,3 +177,53 @@ def test_serial_asks_one_at_a_time(tmp_path, problems):
         args = ["--output", tmp_path / "o", "--teacher", "openai/m", "--api-base", server.url, "--limit", 10, "--serial"]
         assert synth("run", "cot", "--input", problems, *args)[0] == 6  # not one answer is right
     assert flying == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("said", "key"),
+    [
+        ("rationale.temperature=0.25", "temperature"), ("temperature=0.25", "temperature"), ("sampling.temperature=0.25", "temperature"),
+        ("rationale.sampling.temperature=0.25", "temperature"), ("max_tokens=25", "max_tokens"), ("rationale.top_p=0.25", "top_p"),
+    ],
+)  # fmt: skip
+def test_near_misses_of_set_do_what_they_mean(said, key, tmp_path, problems):
+    with serving(lambda body, count: chat("so\n#### 1")) as server:
+        run = ("--input", problems, "--output", tmp_path / "o", "--teacher", "openai/m", "--api-base", server.url, "--limit", 1)
+        synth("run", "cot", *run, "--set", said)
+    assert server.bodies[0][key] in (0.25, 25)
+
+
+@pytest.mark.parametrize(
+    ("pack", "said", "says"),
+    [
+        ("cot", "rationale.max_token=5", "--set rationale.max_token: found key"), ("cot", "max_token=5", "Did you mean max_tokens"),
+        ("cot", "rationale.sampling.temprature=1", "Did you mean temperature"), ("cot", "rationale.filter.x=1", "Did you mean filters"),
+        ("cot", "rationale.filters.answer_matc.tolerance=1", "Did you mean answer_match"), ("cot", "rational.temperature=1", "Did you mean rationale"),
+        ("cot", "rationale=5", "--set rationale.KEY=VALUE"), ("cot", "rationale.temperature=hot", "--set rationale.temperature: found 'hot'"),
+        ("cot", "rationale.sampling=3", "--set rationale.sampling: found 3"), ("cot", "rationale.draws=x", "--set rationale.draws: found 'x'"),
+        ("socratic", "temperature=1", "Name the step: decompose.temperature, solve.temperature"),
+    ],
+)  # fmt: skip
+def test_other_near_misses_of_set_say_what_was_meant(pack, said, says):
+    code, out = synth("check", pack, "--set", said)
+    assert code == 2
+    assert says in out
+
+
+def test_draws_name_their_step(tmp_path):
+    rows = write(tmp_path / "x.jsonl", [{"question": "What is 2 + 3 ?", "target": "5"}])
+    run = ("plan", "socratic", "--input", rows, "--teacher", "simulated/perfect")
+    code, out = synth(*run, "--draws", "solve=2", "--draws", "conclude=3")
+    assert code == 0, out
+    for bad, says in (("solv=2", "Did you mean solve"), ("0", "from 1 on"), ("x=y", "a whole number")):
+        code, out = synth(*run, "--draws", bad)
+        assert code == 2
+        assert says in out
+    code, out = synth(*run, "--draws", "2", "--draws", "solve=2")
+    assert code == 2
+
+
+def test_the_terminal_names_the_folder_and_the_next_command(tmp_path, problems):
+    code, out = synth("run", "cot", "--input", problems, "--output", tmp_path / "o", "--teacher", "simulated/perfect", "--limit", 2)
+    assert code == 0
+    assert f"rows -> {tmp_path / 'o'}; next: synth report" in out
