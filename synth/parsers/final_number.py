@@ -20,8 +20,8 @@ _LEADING = re.compile(
 )
 _LEAD = 40
 # An answer stands close behind its marker, and the last markers decide: no reply makes a parser look long.
-NEAR, LAST_MARKERS = 1000, 50
-_END, _LAST_WORDS = 100_000, 20_000
+NEAR, LAST_MARKERS, END = 1000, 50, 100_000
+_LAST_WORDS = 20_000
 _EXPRESSION = {"number", "op", "open", "close", "money", "percent"}
 _STARTS = {"number", "open", "money"}
 
@@ -61,7 +61,7 @@ class FinalNumber(Parser):
         last = text.rfind("####")
         found = self._announced(text, last) if last >= 0 else None
         if found is None or not found["answer"]:
-            found = self._announced(text, max(0, len(text) - _END))
+            found = self._announced(text, max(0, len(text) - END))
         if found is None:
             return self._without_marker(text)
         if not found["answer"]:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from synth.errors import Unreadable
 from synth.parsers.base import Parser, cut_invented
-from synth.parsers.final_number import ANNOUNCED, LAST_MARKERS, NEAR, before_marker
+from synth.parsers.final_number import ANNOUNCED, END, LAST_MARKERS, NEAR, before_marker
 from synth.records import Row
 from synth.verifiers.math_equal import canonical
 
@@ -45,7 +45,7 @@ class Option(Parser):
         """Fields of one reply."""
         text = cut_invented(text)
         choices = [str(c) for c in row.get("choices") or ()]
-        markers = list(_MARKER.finditer(text))
+        markers = list(_MARKER.finditer(text, max(0, len(text) - END)))
         if not markers:
             raise Unreadable("no_answer_marker", text[-80:])
         for marker in markers[: -LAST_MARKERS - 1 : -1]:
