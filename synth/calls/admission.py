@@ -1,7 +1,7 @@
 """When a call may go out: so many in flight, so many a minute, and never before the time that a server asked to wait for.
 
 Limits are given by the user (--concurrency, --rpm, --tpm), announced by the server (x-ratelimit-limit-*), or learned
-from its refusals.
+from its refusals. Refusals that come at any load teach nothing: a trial at nine tenths of the rate tells the two apart.
 """
 
 from __future__ import annotations
@@ -9,41 +9,79 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from math import inf
 
-from synth.errors import TeacherBusy
+from synth.errors import Stopped, TeacherBusy
 from synth.teachers.base import Limits
 
 START = 16
-SHRINK = 0.7
 # Pacing stays this far below a known rate, so that jitter on the way never adds up to a refusal.
 MARGIN = 0.97
-# A learned rate creeps up with every success, slowly at first and faster the longer nothing is refused: by 6 % after
-# some 200 successes (so that probing is refused once in 200 calls), twofold after some 500.
-CREEP = 1.3e-4
+# A learned rate creeps up by this part with every success, so that probing is refused once or twice in some 200 calls.
+CREEP = 1.5e-4
 # Successes that earn one more call in flight beyond the number that was once refused.
 PROBE = 200
+# After so many calls and seconds without a refusal a learned limit doubles every DOUBLING seconds: it is gone within a
+# minute, and a server that still has it refuses one call in 150. What few calls taught is tried sooner.
+CALM_CALLS, CALM_SECONDS, DOUBLING = (20, 150), (10.0, 25.0), 3.0
+# What is left of a rate that was refused while it doubled.
+OVERSHOT = 0.9
+# The slowest rate that is ever learned (two calls a minute), and the longest pause between two calls to a server that refuses all.
+FLOOR, LONGEST_PAUSE = 1 / 30, 15.0
+# A learned rate that is so many times what comes through holds nothing back any more.
+UNUSED = 4.0
+# Fewer calls than this in flight are not what a server refuses for.
+FEW = 3
+# A closed gate is tried after this pause, then after pauses that grow by a quarter.
+FIRST_PAUSE, PAUSE_GROWTH = 0.05, 1.25
+# Windows of servers are no longer than this; what lasts longer is no rate but an outage.
+LONGEST_WINDOW = 60.0
+# So many refusals, and so large a share of the calls since the first of them, close the gate.
+THICK_REFUSALS, THICK_SHARE = 4, 0.4
+# Fewer calls than this between two refusals of a paced gate are too few for a limit that was passed by creeping.
+EARLY = 150
+# Fewer calls than this say nothing about shares.
+ENOUGH = 50
+# The part of the rate and of the places that a trial keeps, the refusals that prove it, and the calls that each must come within.
+TRIAL_SHARE, TRIAL_PROOF, TRIAL_CALLS = 0.9, 3, 150
+# What a trial found is tried again after so many seconds and calls.
+STALE_SECONDS, STALE_CALLS = 60.0, 5000
 
 
 class Pace:
-    """Spreads an amount (requests, or tokens) evenly: `rate` a second, None for no limit."""
+    """Spreads an amount (requests, or tokens) evenly.
+
+    Args:
+        a_minute: what the user grants, None for no limit.
+
+    Attributes:
+        rate: amount a second, None for no limit.
+        learned: the part of it that refusals taught, None where they taught nothing.
+    """
 
     def __init__(self, a_minute: float | None) -> None:
-        self.rate = a_minute / 60 * MARGIN if a_minute else None
-        self.given, self.learned, self._next = a_minute, False, 0.0
+        self.given = a_minute
+        self.learned: float | None = None
+        self._known = a_minute / 60 * MARGIN if a_minute else None
+        self.rate = self._known
+        self._next = 0.0
 
     def announce(self, a_minute: float) -> None:
-        """What the server says it allows; the user's own limit still holds."""
-        self.rate, self.learned = min(a_minute, self.given or a_minute) / 60 * MARGIN, False
+        """What the server says it allows; the user's own limit still holds, what refusals taught is forgotten."""
+        self._known = min(a_minute, self.given or a_minute) / 60 * MARGIN
+        self.learn(None)
 
-    def learn(self, rate: float) -> None:
-        """What a refusal showed to be too much; announced and given rates are left alone where they are lower."""
-        if self.rate is None or self.learned or rate < self.rate:
-            self.rate, self.learned = max(rate, 0.02), True
+    def learn(self, rate: float | None) -> None:
+        """What refusals showed to be possible; None forgets it."""
+        self.learned = rate if rate is None else max(rate, FLOOR)
+        if self.learned is not None and self._known is not None and self.learned >= self._known:
+            self.learned = None
+        self.rate = self._known if self.learned is None else self.learned
 
-    def creep(self, successes: int) -> None:
-        """A learned rate is tried upwards, the more boldly the more successes stand behind it."""
-        if self.learned and self.rate is not None:
-            self.rate *= 1 + CREEP * (1 + (successes / 100) ** 2)
+    def grow(self, factor: float) -> None:
+        """Tries a learned rate upwards."""
+        if self.learned is not None:
+            self.learn(self.learned * factor)
 
     def wait(self, now: float) -> float:
         """Seconds until the next call may go out."""
@@ -55,12 +93,34 @@ class Pace:
             self._next = max(self._next, now) + amount / self.rate
 
 
+class Epoch:
+    """What came since the last lesson: calls that went out, replies, refusals, and the rate of the replies."""
+
+    def __init__(self, start: float) -> None:
+        self.start, self.calls, self.replies, self.refusals, self.peak = start, 0, 0, 0, 0
+        self._marks = [(start, 0), (start, 0)]
+
+    def replied(self, now: float) -> None:
+        """One reply; the rate is that of the last 100 to 200 of them."""
+        self.replies += 1
+        if self.replies - self._marks[1][1] >= 100 and now - self._marks[1][0] >= 2.0:
+            self._marks = [self._marks[1], (now, self.replies)]
+
+    def rate(self, now: float) -> float | None:
+        """Replies a second of late; None where there are too few to say."""
+        start, before = self._marks[0]
+        count, span = self.replies - before, now - start
+        return count / span if count >= 5 and span > 0.5 else None
+
+
 class Gate:
     """Admits calls to one endpoint and key.
 
     The limit on calls in flight doubles each round of clean successes while it is used, then grows by one a
-    round, up to a ceiling that refusals lower and PROBE successes raise. A refusal after many successes was a probe and
-    costs one call in flight, one after few costs a third of them. A Retry-After closes the gate until then.
+    round, up to a ceiling that refusals lower. A single refusal costs 3 % of the rate and, where all places were taken,
+    one place. Many refusals close the gate: calls go out one by one until one is answered, and what came through
+    meanwhile is the rate. Two refusals that no limit explains start a trial (`_Trial`): where fewer calls are
+    refused as often, refusals have nothing to do with the load, and those are forgiven. A Retry-After closes the gate until then.
 
     Args:
         most: the user's --concurrency; the limit never exceeds it.
@@ -73,25 +133,51 @@ class Gate:
         self.most, self.limit, self.flying = most, float(min(start, most)), 0
         self.requests, self.tokens = Pace(rpm), Pace(tpm)
         self._ceiling, self._slow_start = float(most), True
-        self._open_at = self._shrunk_at = 0.0
-        self._since, self._count = time.monotonic(), 0
+        self._open_at = self._cut_at = self._grown_at = 0.0
+        self._out = 0
+        self._calm, self._safe = CALM_CALLS[0], 0.0
+        self._series: Epoch | None = None
+        self._epoch = Epoch(time.monotonic())
+        self._doubt: _Doubt | None = None
+        self._closed: _Closed | None = None
+        self._trial: _Trial | None = None
+        self._noise: _Noise | None = None
         self._queue: deque[asyncio.Future[None]] = deque()
+        self._sleepers: set[asyncio.Future[None]] = set()
+        self._shut: Stopped | None = None
 
-    async def enter(self, tokens: float = 0.0) -> None:
-        """Waits until a call of about so many tokens may go out."""
+    async def enter(self, tokens: float = 0.0) -> float:
+        """Waits until a call of about so many tokens may go out; returns when it does.
+
+        Raises:
+            Stopped: the gate was shut, before or meanwhile.
+        """
+        if self._shut:
+            raise self._word_of_end()
         if self.flying >= int(self.limit) or self._queue:
             await self._stand_in_line()
         else:
             self.flying += 1
         try:
             while (wait := self._wait(time.monotonic())) > 0:
-                await asyncio.sleep(wait)
-        except asyncio.CancelledError:
+                await self.rest(wait)
+        except BaseException:
             self._leave()
             raise
         now = time.monotonic()
         self.requests.take(now, 1)
         self.tokens.take(now, tokens)
+        self._out += 1
+        self._epoch.calls += 1
+        if self._out > self._epoch.peak:
+            self._epoch.peak = self._out
+        if self._noise:
+            self._noise.calls += 1
+        if self._doubt:
+            self._doubt.calls += 1
+        if self._closed:
+            self._closed.trying = True
+        return now
 
     async def _stand_in_line(self) -> None:
         waiter = asyncio.get_running_loop().create_future()
@@ -99,11 +185,43 @@ class Gate:
         try:
             await waiter
         except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():
+            if waiter.done() and not waiter.cancelled() and not waiter.exception():
                 self._leave()
             raise
 
+    async def rest(self, seconds: float) -> None:
+        """Sleeps so long, or until the gate is shut.
+
+        Raises:
+            Stopped: the gate was shut.
+        """
+        if self._shut:
+            raise self._word_of_end()
+        loop = asyncio.get_running_loop()
+        sleeper: asyncio.Future[None] = loop.create_future()
+        self._sleepers.add(sleeper)
+        timer = loop.call_later(seconds, _wake, sleeper)
+        try:
+            await sleeper
+        finally:
+            timer.cancel()
+            self._sleepers.discard(sleeper)
+
+    def shut(self, reason: Stopped) -> None:
+        """No call goes out any more: whoever waits for one, or for its turn to ask again, leaves with the reason."""
+        self._shut = self._shut or reason
+        for waiter in (*self._queue, *self._sleepers):
+            if not waiter.done():
+                waiter.set_exception(self._word_of_end())
+        self._queue.clear()
+
+    def _word_of_end(self) -> Stopped:
+        assert self._shut is not None  # noqa: S101 - the callers checked
+        return Stopped(*self._shut.args)
+
     def _wait(self, now: float) -> float:
+        if self._closed and self._closed.trying:
+            return self._closed.pause
         return max(self._open_at - now, self.requests.wait(now), self.tokens.wait(now))
 
     def _leave(self) -> None:
@@ -114,18 +232,51 @@ class Gate:
                 self.flying += 1
                 waiter.set_result(None)
 
-    def succeeded(self, limits: Limits | None = None, tokens: float = 0.0, expected: float = 0.0) -> None:
+    def succeeded(self, sent: float, limits: Limits | None = None, tokens: float = 0.0, expected: float = 0.0) -> None:
         """A call came back clean: what it really took is booked, and the limit grows where it was in use."""
         now = time.monotonic()
-        self._count += 1
         self.tokens.take(now, tokens - expected)
         if limits:
             self._announced(limits)
-        self.requests.creep(self._count)
-        self._ceiling = min(self.most, self._ceiling + 1 / PROBE)
-        if self.limit < self._ceiling and self.flying >= int(self.limit):
-            self.limit = min(self._ceiling, self.limit + (1.0 if self._slow_start else 1.0 / self.limit))
+        if self._closed:
+            if sent >= self._closed.since:
+                self._reopen(now)
+        elif self._doubt and sent > self._doubt.sent:
+            doubt, self._doubt = self._doubt, None
+            if not (self._trial or self._slow_start) and doubt.sent > self._cut_at and now - self._cut_at > 1.0:
+                self._cut(now, doubt)
+        elif self._trial and self._trial.failed(self._epoch, now):
+            self._trial = self._series = None
+        self._grow(now)
+        self._out -= 1
         self._leave()
+
+    def _grow(self, now: float) -> None:
+        """Tries what was learned upwards, the more boldly the more successes and time stand behind it."""
+        epoch = self._epoch
+        epoch.replied(now)
+        if not self._trial:
+            if self.requests.learned is not None:
+                self.requests.grow(1 + CREEP)
+                if epoch.replies % 100 == 0 and self.requests.learned > UNUSED * (epoch.rate(now) or inf):
+                    self.requests.learn(None)
+            if self._ceiling < self.most:
+                self._ceiling = min(self.most, self._ceiling + 1 / PROBE)
+            if self._calmed(now):
+                self._safe = self._safe or self.requests.learned or 0.0
+                factor = 2 ** (min(1.0, now - self._grown_at) / DOUBLING)
+                self.requests.grow(factor)
+                self._ceiling = min(self.most, self._ceiling * factor)
+        self._grown_at = now
+        if self.limit >= self._ceiling:
+            self._slow_start = False
+        elif self.flying >= int(self.limit):
+            self.limit = min(self._ceiling, self.limit + (1.0 if self._slow_start else 1.0 / self.limit))
+
+    def _calmed(self, now: float) -> bool:
+        """Whether nothing was refused for so long that the limit may be gone."""
+        seconds = CALM_SECONDS[0] if self._calm < CALM_CALLS[1] / 2 else CALM_SECONDS[1]
+        return self._epoch.replies > self._calm and now - self._epoch.start > seconds
 
     def _announced(self, limits: Limits) -> None:
         if limits.requests:
@@ -133,31 +284,193 @@ class Gate:
         if limits.tokens:
             self.tokens.announce(limits.tokens)
 
-    def failed(self, error: BaseException, expected: float = 0.0) -> None:
+    def failed(self, error: BaseException, sent: float, expected: float = 0.0) -> None:
         """A call came back with an error; refusals for load lower the limits."""
         now = time.monotonic()
         self.tokens.take(now, -expected)
         if isinstance(error, TeacherBusy):
-            if error.retry_after is not None:
+            if error.limited:
+                self._refused(now, sent, error.retry_after or 0.0)
+            elif error.retry_after is not None:
                 self._open_at = max(self._open_at, now + error.retry_after)
-            if error.limited and now - self._shrunk_at > 1.0:
-                self._refused(now, error.retry_after or 0.0)
+        if self._closed and sent >= self._closed.since:
+            self._closed.trying = False
+        self._out -= 1
         self._leave()
 
-    def _refused(self, now: float, retry_after: float) -> None:
-        """Learns from a refusal: where all places in flight were taken they may be too many, else the rate is too high."""
-        full, probing = self.flying >= int(self.limit), self._count >= PROBE / 2
-        blame_places = full and probing and self.requests.learned
-        self._learn(now - self._since + retry_after, 2 - MARGIN if blame_places else MARGIN)
-        if full or not probing:
-            self._ceiling = max(1.0, min(self._ceiling, self.flying) - 1)
-            self.limit = max(1.0, min(self._ceiling, self.limit if probing else self.limit * SHRINK))
-        if not retry_after and self.requests.rate:
-            self._open_at = max(self._open_at, now + min(1.0, 5 / self.requests.rate))
-        self._slow_start, self._shrunk_at = False, now
-        self._since, self._count = now + retry_after, 0
+    def _refused(self, now: float, sent: float, retry_after: float) -> None:
+        """Learns from a refusal."""
+        self._epoch.refusals += 1
+        if self._noise and self._noise.explains(now):
+            return
+        self._noise = None
+        self._open_at = max(self._open_at, now + retry_after)
+        if self._closed:
+            if sent >= self._closed.since:
+                self._closed.refused(now)
+                self._open_at = max(self._open_at, now + self._closed.pause)
+            return
+        if self._trial and self._epoch.refusals >= TRIAL_PROOF and self._epoch.calls >= ENOUGH:
+            self._end_trial(now)
+            return
+        if self._doubt is None:
+            self._doubt = _Doubt(sent, crowded=self._crowded())
+            if self._doubt.crowded and not (self._trial or self._slow_start):
+                self.limit = self._ceiling = self._out - 1.0
+        self._doubt.refusals += 1
+        if self._doubt.thick():
+            self._close(now)
 
-    def _learn(self, span: float, share: float) -> None:
-        """What came through since the last refusal, until the server lets in again, is the rate."""
-        if self._count >= 5 and span > 0.5:
-            self.requests.learn(self._count / span * share)
+    def _close(self, now: float) -> None:
+        """Many refusals: from now on calls go out one by one."""
+        if self._crowded():
+            self.limit = self._ceiling = self._out - 1.0
+        self._trial, self._doubt, self._slow_start = None, None, False
+        self._closed = _Closed(now)
+        self._open_at = max(self._open_at, now + FIRST_PAUSE)
+
+    def _reopen(self, now: float) -> None:
+        """The server answers again: what came through since the last lesson, this pause included, is the rate."""
+        assert self._closed is not None  # noqa: S101 - the caller checked
+        epoch, closed, learned = self._epoch, self._closed, self.requests.learned
+        span = closed.since - epoch.start + min(LONGEST_WINDOW, closed.last_refusal - closed.since)
+        self._closed, self._cut_at = None, now
+        if epoch.replies >= 5 and span > 0:
+            self.requests.learn(epoch.replies / span * MARGIN)
+            self._series = None
+            self._next_epoch(now)
+        elif learned is not None:
+            self.requests.learn(learned * OVERSHOT)
+
+    def _cut(self, now: float, doubt: _Doubt) -> None:
+        """One refusal among many replies: 3 % less, or a trial where the last one was but a few calls ago."""
+        epoch, before, learned = self._epoch, self._series, self.requests.learned
+        rate = epoch.rate(now)
+        if learned is not None:
+            rate = learned if rate is None or epoch.calls < EARLY else min(learned, rate)
+        lower = max(rate * OVERSHOT, min(self._safe, rate)) if rate and self._safe else (rate or 0.0) * MARGIN
+        self._cut_at, self._series = now, epoch
+        self._next_epoch(now)
+        if rate and before and before.calls + epoch.calls >= ENOUGH and epoch.calls < EARLY * epoch.refusals:
+            self._trial = _Trial(before, epoch)
+            self.requests.learn(rate * TRIAL_SHARE)
+            self.limit -= int((1 - TRIAL_SHARE) * self.limit)
+            return
+        if rate and not (doubt.crowded and learned is not None):
+            self.requests.learn(lower)
+
+    def _next_epoch(self, now: float) -> None:
+        """What the next refusal teaches starts here; the more calls taught this one, the longer it is trusted."""
+        self._calm = min(CALM_CALLS[1], max(CALM_CALLS[0], 2 * self._epoch.calls))
+        self._epoch, self._safe = Epoch(now), 0.0
+
+    def _crowded(self) -> bool:
+        """Whether as many calls are out as ever since the last lesson: the server may count them."""
+        return self._out >= FEW and self._out >= self._epoch.peak
+
+    def _end_trial(self, now: float) -> None:
+        """Three refusals in a trial: they have nothing to do with the load, or the rate is lower than thought."""
+        assert self._trial is not None  # noqa: S101 - the caller checked
+        trial, epoch, learned = self._trial, self._epoch, self.requests.learned
+        self._trial, self._series, self._doubt = None, None, None
+        self._next_epoch(now)
+        if trial.proven(epoch):
+            self._noise = _Noise(now, trial.share(epoch))
+            self.requests.learn(None)
+            self._ceiling, self._slow_start = float(self.most), True
+        elif learned is not None:
+            self.requests.learn(learned * OVERSHOT)
+
+    def word(self) -> str:
+        """What holds the calls back, for people; "" where nothing does."""
+        now = time.monotonic()
+        if self._closed:
+            return f"every call is refused (429); one is tried every {self._closed.pause:.1f} s"
+        if self._open_at - now > 1.0:
+            return f"the server asks to wait {self._open_at - now:,.0f} s"
+        if self._noise:
+            return f"{100 * self._noise.share:.1f} % of calls are refused (429) at any load; they are asked again"
+        if self.requests.learned is not None:
+            places = f", {int(self.limit):,} of {self.most:,} in flight" if self._ceiling < self.most else ""
+            return f"{60 * self.requests.learned:,.0f} calls a minute{places}, learned from refusals (429)"
+        if self._ceiling < self.most:
+            return f"{int(self.limit):,} of {self.most:,} in flight, learned from refusals (429)"
+        return ""
+
+
+class _Doubt:
+    """Refusals of which it is not yet known whether they are single ones: no call that went out later has been answered.
+
+    Args:
+        sent: when the first of them went out.
+        crowded: whether as many calls as ever were out when it came back.
+    """
+
+    def __init__(self, sent: float, *, crowded: bool) -> None:
+        self.sent, self.crowded = sent, crowded
+        self.calls = self.refusals = 0
+
+    def thick(self) -> bool:
+        """Whether they are so many of the calls since that nothing gets through."""
+        return self.refusals >= THICK_REFUSALS and self.refusals >= THICK_SHARE * self.calls
+
+
+class _Closed:
+    """A gate that tries one call at a time."""
+
+    def __init__(self, now: float) -> None:
+        self.since = self.last_refusal = now
+        self.pause, self.trying = FIRST_PAUSE, False
+
+    def refused(self, now: float) -> None:
+        """The call that was tried came back refused."""
+        self.last_refusal = now
+        self.pause = min(LONGEST_PAUSE, self.pause * PAUSE_GROWTH)
+
+
+class _Trial:
+    """Fewer calls for a while, to see whether they are refused as often.
+
+    Args:
+        first, second: the two epochs that ended with the refusals that are in doubt.
+    """
+
+    def __init__(self, first: Epoch, second: Epoch) -> None:
+        self.calls, self.refusals = first.calls + second.calls, first.refusals + second.refusals
+
+    def proven(self, epoch: Epoch) -> bool:
+        """Whether refusals have nothing to do with the load."""
+        before = self.refusals / max(1, self.calls)
+        return epoch.refusals >= epoch.calls * before / 3
+
+    def failed(self, epoch: Epoch, now: float) -> bool:
+        """Whether so few are refused that the load explains it."""
+        quiet = not epoch.refusals and now - epoch.start > CALM_SECONDS[1]
+        return quiet or epoch.calls >= TRIAL_CALLS * (1 + epoch.refusals)
+
+    def share(self, epoch: Epoch) -> float:
+        """The share of refusals before and in it."""
+        return (self.refusals + epoch.refusals) / max(1, self.calls + epoch.calls)
+
+
+class _Noise:
+    """A share of refusals that has nothing to do with the load."""
+
+    def __init__(self, since: float, share: float) -> None:
+        self.since, self.share = since, share
+        self.calls = self.refusals = self.all = 0
+
+    def explains(self, now: float) -> bool:
+        """Whether one more refusal is no more than was to be expected of the last few hundred calls."""
+        self.refusals += 1
+        expected = self.share * self.calls
+        if self.calls > 400:
+            self.all += self.calls // 2
+            self.calls, self.refusals = self.calls // 2, self.refusals // 2
+        stale = now - self.since > STALE_SECONDS and self.all + self.calls > STALE_CALLS
+        return self.refusals <= 3 + 2 * expected and not stale
+
+
+def _wake(sleeper: asyncio.Future[None]) -> None:
+    if not sleeper.done():
+        sleeper.set_result(None)

@@ -141,8 +141,9 @@ class Door:
             wait=_pause,
             after=tries.count,
             reraise=True,
+            sleep=self.gate.rest,
         )
-        await asyncio.sleep(random.uniform(0.1, 0.6))
+        await self.gate.rest(random.uniform(0.1, 0.6))
         async for attempt in retrying:
             with attempt:
                 self.stats.retried += 1
@@ -152,16 +153,16 @@ class Door:
     async def _once(self, key: str, request: Request) -> tuple[Reply, float]:
         """One call: its reply and its cost in dollars."""
         expected = self._expected(request) if self.gate.tokens.rate else 0.0
-        await self.gate.enter(expected)
+        sent = await self.gate.enter(expected)
         try:
             answer = await (self._unbilled(request) if self.budget.cap is None else self._billed(key, request))
         except BaseException as error:
-            self.gate.failed(error, expected)
+            self.gate.failed(error, sent, expected)
             if isinstance(error, TeacherBusy) and (error.retry_after or 0) > self.patience:
                 raise Stopped(error.kind, f"the server asks to wait {error.retry_after:,.0f} s; run the same command then") from error
             raise
         reply = answer[0]
-        self.gate.succeeded(reply.limits, reply.completion.prompt_tokens + reply.completion.completion_tokens, expected)
+        self.gate.succeeded(sent, reply.limits, reply.completion.prompt_tokens + reply.completion.completion_tokens, expected)
         return answer
 
     def _expected(self, request: Request) -> float:
