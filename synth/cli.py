@@ -21,7 +21,7 @@ def main() -> None:
 
     Exit codes: 0 finished; 2 wrong use, pack or input, before any call; 3 finished but rows failed or are missing;
     4 stopped by the budget; 5 stopped by the provider or the machine; 6 nothing kept, or stopped since nothing would be;
-    130 interrupted. 3, 4, 5, 6 and 130 resume when the same command runs again.
+    129, 130, 143 ended by SIGHUP, Ctrl-C, SIGTERM. 3 and all behind it resume when the same command runs again.
     """
 
 
@@ -119,6 +119,7 @@ def plan(pack: str, source: str, output: Path, **options: Any) -> None:
 @click.pass_context
 def run(ctx: click.Context, /, pack: str, source: str, output: Path, *, quiet: bool, serial: bool, **options: Any) -> None:
     """Make a dataset: every seed through every step of PACK into DIR."""
+    from synth.interrupts import raised  # noqa: PLC0415
     from synth.pack_schema import drawn_step  # noqa: PLC0415
     from synth.prepare import RunConfig, prepare, price_notes  # noqa: PLC0415
     from synth.progress import progress  # noqa: PLC0415
@@ -128,13 +129,14 @@ def run(ctx: click.Context, /, pack: str, source: str, output: Path, *, quiet: b
         options["concurrency"] = 1
     # Rows make no reference cycles: looking for them after every 700 new objects costs a sixth of the CPU.
     gc.set_threshold(100_000, 50, 50)
-    prepared = prepare(pack, source, output, RunConfig(**with_teacher(options)))
-    for note in price_notes(prepared):
-        say(f"synth: note: {note}", err=True)
-    if isinstance(prepared.config.draws, int) and len(prepared.pack.steps) > 1:
-        say(f"--draws {prepared.config.draws}: of step {drawn_step(prepared.pack.steps)}", err=True)
-    with progress(prepared, quiet=quiet):
-        done = start(prepared)
+    with raised():
+        prepared = prepare(pack, source, output, RunConfig(**with_teacher(options)))
+        for note in price_notes(prepared):
+            say(f"synth: note: {note}", err=True)
+        if isinstance(prepared.config.draws, int) and len(prepared.pack.steps) > 1:
+            say(f"--draws {prepared.config.draws}: of step {drawn_step(prepared.pack.steps)}", err=True)
+        with progress(prepared, quiet=quiet):
+            done = start(prepared, leaves=True)
     from synth.show import next_command, tally  # noqa: PLC0415
 
     say(tally(done.info))

@@ -10,13 +10,13 @@ from typing import Any
 import click
 
 from synth.errors import PotstillError, Stopped, WrongUse, printable
+from synth.interrupts import exit_code
 
 # What a path can have against it that another path would not: the user's to correct (2). Anything else is the machine's (5).
 _OF_PATHS = {
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS,
     errno.EINVAL, errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EXDEV, errno.ETXTBSY,
 }  # fmt: skip
-EXIT_INTERRUPTED = 130
 
 
 def say(text: str, *, err: bool = False) -> None:
@@ -79,9 +79,9 @@ class CommandGroup(click.Group):
         """Runs a command; prints the error and leaves with its code where there is one."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            say(f"{ctx.info_name}: interrupted", err=True)
-            ctx.exit(EXIT_INTERRUPTED)
+        except KeyboardInterrupt as error:
+            say(f"{ctx.info_name}: {error or 'interrupted'}", err=True)
+            ctx.exit(exit_code(error))
         except (PotstillError, OSError, UnicodeError, MemoryError) as error:
             ours = as_ours(error)
             say(f"{ctx.info_name}: {ours}", err=True)

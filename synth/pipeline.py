@@ -253,6 +253,12 @@ class Window:
         self._taken = self._left = 0
         self._moved = asyncio.Event()
 
+    def end(self, reason: PotstillError | KeyboardInterrupt) -> None:
+        """From now on no seed starts and nothing is asked; what is in flight comes in."""
+        self.stop = self.stop or reason
+        self.on_stop()
+        self._wake()
+
     async def run(self, seeds: Iterable[Seed]) -> None:
         """Walks all seeds, or as many as start before `stop` is set."""
         stream = iter(seeds)
@@ -272,12 +278,6 @@ class Window:
             index, self._taken = self._taken, self._taken + 1
             self._walking += 1
             await self._one(index, seed)
-
-    def end(self, error: PotstillError) -> None:
-        """No further seed starts; those in flight come in."""
-        self.stop = self.stop or error
-        self.on_stop()
-        self._wake()
 
     async def _one(self, index: int, seed: Seed) -> None:
         try:

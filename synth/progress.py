@@ -57,6 +57,7 @@ class Board:
             "dropped": dropped,
             "failed": failed,
             "calls": f"{stats.flying:,} in flight, {stats.asked:,} asked, {stats.reused:,} reused{retried}",
+            "limit": "; ".join(sorted({gate.word() for gate in stats.gates} - {""})),
             "tokens": f"{tokens:,.0f} a second",
             "spent": f"${stats.usd:.4f}{f' of ${config.budget:,.2f}' if config.budget is not None else ''}" if stats.usd else "",
             "time left": _clock(self._left(seeds, kept)),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import platform
 import signal
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
@@ -26,6 +25,7 @@ from synth.errors import NothingKept, PotstillError, RowFault
 from synth.filters._canaries import try_critics
 from synth.filters._promise import promises_of
 from synth.filters.base import run_async
+from synth.interrupts import Ending, Interrupted, ending
 from synth.opening import endpoints_of, open_doors, width
 from synth.pipeline import Tally, Walker, Window
 from synth.plan import make_plan
@@ -43,7 +43,8 @@ class Run:
 
     Attributes:
         info: run.json.
-        exit_code: 0 finished, 3 some rows failed, 4 budget, 5 provider or machine, 6 nothing kept, 130 interrupted.
+        exit_code: 0 finished, 3 some rows failed, 4 budget, 5 provider or machine, 6 nothing kept, 130 interrupted
+            (129 by SIGHUP, 143 by SIGTERM).
         stopped: what ended the run early, or None.
     """
 
@@ -98,9 +99,17 @@ def run(
     return start(prepare(pack, seeds, Path(output), config))
 
 
-def start(prepared: Prepared) -> Run:
-    """Asks, filters, publishes; with a target, draws more from the same seeds until it is met or --max-draws is."""
-    done = run_async(_Live(prepared).go())
+def start(prepared: Prepared, *, leaves: bool = False) -> Run:
+    """Asks, filters, publishes; with a target, draws more from the same seeds until it is met or --max-draws is.
+
+    Args:
+        prepared: the run.
+        leaves: whether a second Ctrl-C may end the process itself, where it does not end by itself within a second.
+
+    Raises:
+        Interrupted: before the first seed was walked, or for the second time; the same call resumes.
+    """
+    done = _live(prepared, leaves=leaves)
     target, config = prepared.config.target, prepared.config
     while target and done.exit_code in (0, EXIT_FAILED) and done.counts["kept"] < target:
         draws = max(step.draws for step in prepared.pack.steps)
@@ -108,8 +117,16 @@ def start(prepared: Prepared) -> Run:
             return Run(done.folder, EXIT_FAILED, f"{done.counts['kept']:,} of {target:,} rows with {draws} draws a sample", done.info)
         more = max(draws + 1, ceil(1.1 * draws * target / max(1, done.counts["kept"])))
         prepared = prepared.with_draws(min(more, config.max_draws, 4 * draws))
-        done = run_async(_Live(prepared).go())
+        done = _live(prepared, leaves=leaves)
     return done
+
+
+def _live(prepared: Prepared, *, leaves: bool) -> Run:
+    live = _Live(prepared)
+    try:
+        return run_async(live.go(leaves=leaves))
+    except (asyncio.CancelledError, KeyboardInterrupt) as error:
+        raise Interrupted(live.ended_by) from error
 
 
 class _Live:
@@ -118,13 +135,20 @@ class _Live:
     def __init__(self, prepared: Prepared) -> None:
         self.p, self.config, self.pack = prepared, prepared.config, prepared.pack
         self.tally, self.stats = Tally(), Stats()
-        self.started, self._seeds = time.time(), 0
+        self.started, self._seeds, self.ended_by = time.time(), 0, int(signal.SIGINT)
         self._watch = YieldWatch(stops=not (self.config.keep_going or self.pack.spec.low_yield))
         self._templates: dict[str, Template] = dict(self.pack.exports.get("sft", {}).get("sft", {}))
         self._produced = merged(field for step in self.pack.steps for field in step.produces().items())
 
-    async def go(self) -> Run:
-        """The whole life of a run."""
+    async def go(self, *, leaves: bool) -> Run:
+        """The whole life of a run; a signal, or who cancels it, ends it in order."""
+        with ending(asyncio.current_task(), leaves=leaves) as signals:
+            try:
+                return await self._go(signals)
+            finally:
+                self.ended_by = signals.first
+
+    async def _go(self, signals: Ending) -> Run:
         self._plan = make_plan(self.p)
         make_folder(self.p.output)
         doors = await open_doors(self.p, self.stats)
@@ -139,12 +163,21 @@ class _Live:
             self._stop = window.end
             window.wanted = self._wanted
             self._canaries = await try_critics(self.pack.filters(), doors, self.p.scan.rows)
-            with _interrupts(window):
-                await window.run(self.p.seeds)
+            await self._walk(window, signals)
             await doors.keep_all()
             return self._finish(window, doors.journal)
         finally:
             await doors.close()
+
+    async def _walk(self, window: Window, signals: Ending) -> None:
+        """First Ctrl-C: ask no more, let what is in flight come in. Second: stop now."""
+        walking = asyncio.create_task(window.run(self.p.seeds))
+        try:
+            await asyncio.shield(walking)
+        except asyncio.CancelledError:
+            signals.task.uncancel()
+            window.end(Interrupted(signals.first))
+            await walking
 
     def _copy_pack(self) -> None:
         """The pack as it was, so that exports stay possible when it has moved on."""
@@ -252,25 +285,3 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "unknown"
-
-
-@contextlib.contextmanager
-def _interrupts(window: Window) -> Iterator[None]:
-    """First Ctrl-C: ask no more, finish what is in flight, publish. Second: stop now."""
-    loop, this = asyncio.get_running_loop(), asyncio.current_task()
-
-    def interrupt() -> None:
-        if window.stop is not None and this is not None:
-            this.cancel()
-        window.stop = window.stop or KeyboardInterrupt("interrupted")
-        window.on_stop()
-
-    try:
-        loop.add_signal_handler(signal.SIGINT, interrupt)
-    except (RuntimeError, ValueError, NotImplementedError):  # a thread, or a system without signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)

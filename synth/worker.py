@@ -7,11 +7,13 @@ ends by itself when whoever started it is gone, because its input ends.
 from __future__ import annotations
 
 import json
+import os
 import queue
 import select
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import weakref
 from collections.abc import Iterable
@@ -125,12 +127,19 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def serve(answer: Any) -> None:
     """The worker's side: one line out for each line in, until the input ends; prints of libraries go to standard error."""
-    import os  # noqa: PLC0415 - the worker's side only
-
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     out.write('{"ready": true}\n')
     out.flush()
-    for line in sys.stdin:
-        out.write(json.dumps(answer(json.loads(line))) + "\n")
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(lines,), daemon=True).start()
+    while True:
+        out.write(json.dumps(answer(json.loads(lines.get()))) + "\n")
         out.flush()
+
+
+def _read(lines: queue.SimpleQueue[str]) -> None:
+    """Hands lines over; their end is the starter's, and this process's too, whatever it is computing."""
+    for line in sys.stdin:
+        lines.put(line)
+    os._exit(0)

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -218,6 +219,38 @@ def test_ctrl_c_publishes_what_is_there(tmp_path):
         assert process.returncode == 130
         assert info["counts"]["kept"] == info["counts"]["asked"] == len(server.bodies)
         assert "resumes" in said
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_a_signal_drains_publishes_and_the_same_command_asks_nothing_twice(tmp_path, number, code):
+    with slow_run(tmp_path, 200, 60) as (process, command, server):
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+        info = json.loads((tmp_path / "out" / "run.json").read_text())
+        assert process.returncode == code
+        assert info["counts"]["kept"] == info["counts"]["asked"] == len(server.bodies) < 200
+        assert "resumes" in said
+        assert subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 0
+        assert len(server.bodies) == 200
+
+
+def test_an_interrupt_beside_a_running_loop_stops_asking_and_publishes(tmp_path):
+    """As a notebook does: the cell's thread runs a loop and gets the interrupt while the run has a thread of its own."""
+
+    async def answer(body, count):
+        await asyncio.sleep(0.02)
+        return chat("#### 1")
+
+    async def cell():
+        return synth.run("cot", rows, teacher="openai/m", api_base=server.url, output=tmp_path / "out", concurrency=8)
+
+    rows = [{"question": f"x{n}"} for n in range(5000)]
+    with serving(answer) as server:
+        timer = threading.Timer(2.0, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT))
+        timer.start()
+        run = asyncio.new_event_loop().run_until_complete(cell())
+        assert (run.exit_code, run.stopped) == (130, "interrupted")
+        assert 0 < run.counts["kept"] == len(server.bodies) < 5000
 
 
 def test_a_row_that_breaks_a_part_stays_one_row(tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 """When a call may go out: so many in flight, so many a minute, and never before the time that a server asked to wait for.
 
 Limits are given by the user (--concurrency, --rpm, --tpm), announced by the server (x-ratelimit-limit-*), or learned
-from its refusals. Refusals that come at any load teach nothing: a trial at nine tenths of the rate tells the two apart.
+from its refusals. Refusals that come at any load teach nothing: a trial at three quarters of the rate tells the two apart.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import time
 from collections import deque
 from math import inf
 
+from synth.calls._refusals import FIRST_PAUSE, LONGEST_WINDOW, Closed, Doubt, Epoch, Noise, Trial
 from synth.errors import Stopped, TeacherBusy
 from synth.teachers.base import Limits
 
@@ -18,34 +19,30 @@ START = 16
 # Pacing stays this far below a known rate, so that jitter on the way never adds up to a refusal.
 MARGIN = 0.97
 # A learned rate creeps up by this part with every success, so that probing is refused once or twice in some 200 calls.
-CREEP = 1.5e-4
+CREEP = 1.2e-4
 # Successes that earn one more call in flight beyond the number that was once refused.
 PROBE = 200
 # After so many calls and seconds without a refusal a learned limit doubles every DOUBLING seconds: it is gone within a
-# minute, and a server that still has it refuses one call in 150. What few calls taught is tried sooner.
-CALM_CALLS, CALM_SECONDS, DOUBLING = (20, 150), (10.0, 25.0), 3.0
+# minute, and a server that still has it refuses one call in 180. What few calls taught is tried sooner.
+CALM_CALLS, CALM_SECONDS, DOUBLING = (20, 180), (10.0, 25.0), 2.5
 # What is left of a rate that was refused while it doubled.
 OVERSHOT = 0.9
-# The slowest rate that is ever learned (two calls a minute), and the longest pause between two calls to a server that refuses all.
-FLOOR, LONGEST_PAUSE = 1 / 30, 15.0
+# The slowest rate that is ever learned: two calls a minute.
+FLOOR = 1 / 30
 # A learned rate that is so many times what comes through holds nothing back any more.
 UNUSED = 4.0
 # Fewer calls than this in flight are not what a server refuses for.
 FEW = 3
-# A closed gate is tried after this pause, then after pauses that grow by a quarter.
-FIRST_PAUSE, PAUSE_GROWTH = 0.05, 1.25
-# Windows of servers are no longer than this; what lasts longer is no rate but an outage.
-LONGEST_WINDOW = 60.0
-# So many refusals, and so large a share of the calls since the first of them, close the gate.
-THICK_REFUSALS, THICK_SHARE = 4, 0.4
 # Fewer calls than this between two refusals of a paced gate are too few for a limit that was passed by creeping.
-EARLY = 150
+EARLY = 110
 # Fewer calls than this say nothing about shares.
 ENOUGH = 50
-# The part of the rate and of the places that a trial keeps, the refusals that prove it, and the calls that each must come within.
-TRIAL_SHARE, TRIAL_PROOF, TRIAL_CALLS = 0.9, 3, 150
-# What a trial found is tried again after so many seconds and calls.
-STALE_SECONDS, STALE_CALLS = 60.0, 5000
+# Calls a second from which a pause after a refusal costs little.
+BRISK = 10.0
+# Before so many calls a limit is still being found, and no trial starts.
+SETTLED = 300
+# The part of the rate and of the places of a trial, and the refusals that decide it.
+TRIAL_SHARE, TRIAL_PROOF = 0.75, 3
 
 
 class Pace:
@@ -93,33 +90,13 @@ class Pace:
             self._next = max(self._next, now) + amount / self.rate
 
 
-class Epoch:
-    """What came since the last lesson: calls that went out, replies, refusals, and the rate of the replies."""
-
-    def __init__(self, start: float) -> None:
-        self.start, self.calls, self.replies, self.refusals, self.peak = start, 0, 0, 0, 0
-        self._marks = [(start, 0), (start, 0)]
-
-    def replied(self, now: float) -> None:
-        """One reply; the rate is that of the last 100 to 200 of them."""
-        self.replies += 1
-        if self.replies - self._marks[1][1] >= 100 and now - self._marks[1][0] >= 2.0:
-            self._marks = [self._marks[1], (now, self.replies)]
-
-    def rate(self, now: float) -> float | None:
-        """Replies a second of late; None where there are too few to say."""
-        start, before = self._marks[0]
-        count, span = self.replies - before, now - start
-        return count / span if count >= 5 and span > 0.5 else None
-
-
 class Gate:
     """Admits calls to one endpoint and key.
 
     The limit on calls in flight doubles each round of clean successes while it is used, then grows by one a
     round, up to a ceiling that refusals lower. A single refusal costs 3 % of the rate and, where all places were taken,
     one place. Many refusals close the gate: calls go out one by one until one is answered, and what came through
-    meanwhile is the rate. Two refusals that no limit explains start a trial (`_Trial`): where fewer calls are
+    meanwhile is the rate. Two refusals that no limit explains start a trial (`Trial`): where fewer calls are
     refused as often, refusals have nothing to do with the load, and those are forgiven. A Retry-After closes the gate until then.
 
     Args:
@@ -134,14 +111,14 @@ class Gate:
         self.requests, self.tokens = Pace(rpm), Pace(tpm)
         self._ceiling, self._slow_start = float(most), True
         self._open_at = self._cut_at = self._grown_at = 0.0
-        self._out = 0
+        self._out = self._calls = 0
         self._calm, self._safe = CALM_CALLS[0], 0.0
         self._series: Epoch | None = None
         self._epoch = Epoch(time.monotonic())
-        self._doubt: _Doubt | None = None
-        self._closed: _Closed | None = None
-        self._trial: _Trial | None = None
-        self._noise: _Noise | None = None
+        self._doubt: Doubt | None = None
+        self._closed: Closed | None = None
+        self._trial: Trial | None = None
+        self._noise: Noise | None = None
         self._queue: deque[asyncio.Future[None]] = deque()
         self._sleepers: set[asyncio.Future[None]] = set()
         self._shut: Stopped | None = None
@@ -169,8 +146,7 @@ class Gate:
         self.tokens.take(now, tokens)
         self._out += 1
         self._epoch.calls += 1
-        if self._out > self._epoch.peak:
-            self._epoch.peak = self._out
+        self._epoch.peak = max(self._epoch.peak, self._out)
         if self._noise:
             self._noise.calls += 1
         if self._doubt:
@@ -246,6 +222,7 @@ class Gate:
             if not (self._trial or self._slow_start) and doubt.sent > self._cut_at and now - self._cut_at > 1.0:
                 self._cut(now, doubt)
         elif self._trial and self._trial.failed(self._epoch, now):
+            self.requests.learn(self._trial.rate * OVERSHOT)
             self._trial = self._series = None
         self._grow(now)
         self._out -= 1
@@ -301,10 +278,10 @@ class Gate:
     def _refused(self, now: float, sent: float, retry_after: float) -> None:
         """Learns from a refusal."""
         self._epoch.refusals += 1
+        self._open_at = max(self._open_at, now + retry_after)
         if self._noise and self._noise.explains(now):
             return
         self._noise = None
-        self._open_at = max(self._open_at, now + retry_after)
         if self._closed:
             if sent >= self._closed.since:
                 self._closed.refused(now)
@@ -314,9 +291,12 @@ class Gate:
             self._end_trial(now)
             return
         if self._doubt is None:
-            self._doubt = _Doubt(sent, crowded=self._crowded())
+            self._doubt = Doubt(sent, crowded=self._crowded(), told=retry_after > 0)
             if self._doubt.crowded and not (self._trial or self._slow_start):
                 self.limit = self._ceiling = self._out - 1.0
+            if (self.requests.learned or 0.0) > (0.0 if retry_after else BRISK) and self.requests.learned and not self._trial:
+                # The rest of a server's window would be refused as well.
+                self._open_at = max(self._open_at, now + min(1.0, 5 / self.requests.learned))
         self._doubt.refusals += 1
         if self._doubt.thick():
             self._close(now)
@@ -326,7 +306,7 @@ class Gate:
         if self._crowded():
             self.limit = self._ceiling = self._out - 1.0
         self._trial, self._doubt, self._slow_start = None, None, False
-        self._closed = _Closed(now)
+        self._closed = Closed(now)
         self._open_at = max(self._open_at, now + FIRST_PAUSE)
 
     def _reopen(self, now: float) -> None:
@@ -342,17 +322,17 @@ class Gate:
         elif learned is not None:
             self.requests.learn(learned * OVERSHOT)
 
-    def _cut(self, now: float, doubt: _Doubt) -> None:
+    def _cut(self, now: float, doubt: Doubt) -> None:
         """One refusal among many replies: 3 % less, or a trial where the last one was but a few calls ago."""
-        epoch, before, learned = self._epoch, self._series, self.requests.learned
+        epoch, before, learned, safe = self._epoch, self._series, self.requests.learned, self._safe
         rate = epoch.rate(now)
         if learned is not None:
-            rate = learned if rate is None or epoch.calls < EARLY else min(learned, rate)
-        lower = max(rate * OVERSHOT, min(self._safe, rate)) if rate and self._safe else (rate or 0.0) * MARGIN
+            rate = learned if rate is None or (epoch.calls < EARLY and not doubt.told) else min(learned, rate)
+        lower = max(rate * OVERSHOT, min(safe, rate)) if rate and safe else (rate or 0.0) * MARGIN
         self._cut_at, self._series = now, epoch
         self._next_epoch(now)
-        if rate and before and before.calls + epoch.calls >= ENOUGH and epoch.calls < EARLY * epoch.refusals:
-            self._trial = _Trial(before, epoch)
+        if rate and before and not (doubt.told or safe) and self._calls >= SETTLED and epoch.calls < EARLY * epoch.refusals:
+            self._trial = Trial(epoch, rate)
             self.requests.learn(rate * TRIAL_SHARE)
             self.limit -= int((1 - TRIAL_SHARE) * self.limit)
             return
@@ -362,6 +342,7 @@ class Gate:
     def _next_epoch(self, now: float) -> None:
         """What the next refusal teaches starts here; the more calls taught this one, the longer it is trusted."""
         self._calm = min(CALM_CALLS[1], max(CALM_CALLS[0], 2 * self._epoch.calls))
+        self._calls += self._epoch.calls
         self._epoch, self._safe = Epoch(now), 0.0
 
     def _crowded(self) -> bool:
@@ -375,7 +356,7 @@ class Gate:
         self._trial, self._series, self._doubt = None, None, None
         self._next_epoch(now)
         if trial.proven(epoch):
-            self._noise = _Noise(now, trial.share(epoch))
+            self._noise = Noise(now, trial.share(epoch))
             self.requests.learn(None)
             self._ceiling, self._slow_start = float(self.most), True
         elif learned is not None:
@@ -396,79 +377,6 @@ class Gate:
         if self._ceiling < self.most:
             return f"{int(self.limit):,} of {self.most:,} in flight, learned from refusals (429)"
         return ""
-
-
-class _Doubt:
-    """Refusals of which it is not yet known whether they are single ones: no call that went out later has been answered.
-
-    Args:
-        sent: when the first of them went out.
-        crowded: whether as many calls as ever were out when it came back.
-    """
-
-    def __init__(self, sent: float, *, crowded: bool) -> None:
-        self.sent, self.crowded = sent, crowded
-        self.calls = self.refusals = 0
-
-    def thick(self) -> bool:
-        """Whether they are so many of the calls since that nothing gets through."""
-        return self.refusals >= THICK_REFUSALS and self.refusals >= THICK_SHARE * self.calls
-
-
-class _Closed:
-    """A gate that tries one call at a time."""
-
-    def __init__(self, now: float) -> None:
-        self.since = self.last_refusal = now
-        self.pause, self.trying = FIRST_PAUSE, False
-
-    def refused(self, now: float) -> None:
-        """The call that was tried came back refused."""
-        self.last_refusal = now
-        self.pause = min(LONGEST_PAUSE, self.pause * PAUSE_GROWTH)
-
-
-class _Trial:
-    """Fewer calls for a while, to see whether they are refused as often.
-
-    Args:
-        first, second: the two epochs that ended with the refusals that are in doubt.
-    """
-
-    def __init__(self, first: Epoch, second: Epoch) -> None:
-        self.calls, self.refusals = first.calls + second.calls, first.refusals + second.refusals
-
-    def proven(self, epoch: Epoch) -> bool:
-        """Whether refusals have nothing to do with the load."""
-        before = self.refusals / max(1, self.calls)
-        return epoch.refusals >= epoch.calls * before / 3
-
-    def failed(self, epoch: Epoch, now: float) -> bool:
-        """Whether so few are refused that the load explains it."""
-        quiet = not epoch.refusals and now - epoch.start > CALM_SECONDS[1]
-        return quiet or epoch.calls >= TRIAL_CALLS * (1 + epoch.refusals)
-
-    def share(self, epoch: Epoch) -> float:
-        """The share of refusals before and in it."""
-        return (self.refusals + epoch.refusals) / max(1, self.calls + epoch.calls)
-
-
-class _Noise:
-    """A share of refusals that has nothing to do with the load."""
-
-    def __init__(self, since: float, share: float) -> None:
-        self.since, self.share = since, share
-        self.calls = self.refusals = self.all = 0
-
-    def explains(self, now: float) -> bool:
-        """Whether one more refusal is no more than was to be expected of the last few hundred calls."""
-        self.refusals += 1
-        expected = self.share * self.calls
-        if self.calls > 400:
-            self.all += self.calls // 2
-            self.calls, self.refusals = self.calls // 2, self.refusals // 2
-        stale = now - self.since > STALE_SECONDS and self.all + self.calls > STALE_CALLS
-        return self.refusals <= 3 + 2 * expected and not stale
 
 
 def _wake(sleeper: asyncio.Future[None]) -> None:

@@ -37,6 +37,7 @@ class Stats:
     tokens: int = 0
     usd: float = 0.0
     last_error: str = ""
+    gates: list[Gate] = field(default_factory=list)
 
     def saw(self, step: str, completion: Completion) -> None:
         """Counts a reply, asked or reused, for its step: replies, tokens in, tokens out."""
@@ -69,6 +70,7 @@ class Door:
         self.teacher, self.journal, self.gate, self.budget, self.price = teacher, journal, gate, budget, price
         self.attempts, self.patience = attempts, patience
         self.stats = stats or Stats()
+        self.stats.gates.append(gate)
         self.closing = False
         self._flying: dict[str, asyncio.Future[Completion]] = {}
 
@@ -143,7 +145,7 @@ class Door:
             reraise=True,
             sleep=self.gate.rest,
         )
-        await self.gate.rest(random.uniform(0.1, 0.6))
+        await self.gate.rest(random.uniform(0.1, 0.6) + (busy.retry_after or 0.0))
         async for attempt in retrying:
             with attempt:
                 self.stats.retried += 1
@@ -159,7 +161,9 @@ class Door:
         except BaseException as error:
             self.gate.failed(error, sent, expected)
             if isinstance(error, TeacherBusy) and (error.retry_after or 0) > self.patience:
-                raise Stopped(error.kind, f"the server asks to wait {error.retry_after:,.0f} s; run the same command then") from error
+                end = Stopped(error.kind, f"the server asks to wait {error.retry_after:,.0f} s; run the same command then")
+                self.gate.shut(end)
+                raise end from error
             raise
         reply = answer[0]
         self.gate.succeeded(sent, reply.limits, reply.completion.prompt_tokens + reply.completion.completion_tokens, expected)
@@ -224,7 +228,9 @@ _SLOW, _SOON = tenacity.wait_random_exponential(multiplier=0.5, max=30), tenacit
 def _pause(state: tenacity.RetryCallState) -> float:
     """Seconds before the next try: growing for faults; short after a rate limit, where the gate does the waiting."""
     error = state.outcome.exception() if state.outcome else None
-    return float((_SOON if isinstance(error, TeacherBusy) and error.limited else _SLOW)(state))
+    if not isinstance(error, TeacherBusy) or not error.limited:
+        return float(_SLOW(state))
+    return float(_SOON(state)) + (error.retry_after or 0.0)
 
 
 class _Tries:
@@ -263,9 +269,10 @@ class Doors:
         return await self.door(role).ask(request)
 
     def hurry(self) -> None:
-        """From now on no request is asked again; what is in flight may come back."""
+        """From now on no call goes out, and who waits for one stops waiting; what is in flight may come back."""
         for door in self.doors.values():
             door.closing = True
+            door.gate.shut(Stopped("ended", "the run ends; nothing more is asked"))
             door.teacher.hurry()
 
     async def keep_all(self) -> None:

@@ -257,8 +257,29 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
         asyncio.get_running_loop()
     except RuntimeError:
         return _run(work)
+    return _in_a_thread(work)
+
+
+def _in_a_thread(work: Coroutine[Any, Any, T]) -> T:
+    """Beside a running loop (a notebook's); an interrupt of the thread that waits cancels the work, as one of a command does."""
+    task: asyncio.Task[T] | None = None
+
+    async def known() -> T:
+        nonlocal task
+        task = asyncio.current_task()  # type: ignore[assignment]
+        return await work
+
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(_run, work).result()
+        future = thread.submit(_run, known())
+        while True:
+            try:
+                return future.result()
+            except asyncio.CancelledError as error:
+                raise KeyboardInterrupt from error
+            except KeyboardInterrupt:
+                if future.done() or task is None:
+                    raise
+                task.get_loop().call_soon_threadsafe(task.cancel)
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:

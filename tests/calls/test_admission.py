@@ -146,3 +146,36 @@ def test_without_limits_the_gate_opens_to_the_users_concurrency(loop):
     teacher = Limited(loop)
     drive(loop, teacher, 15, gate)
     assert gate.limit == 64
+
+
+class Noisy(Teacher):
+    """Refuses a share of the calls, whatever the load."""
+
+    model, family = "l", "test"
+
+    def __init__(self, loop, share, until=1e9):
+        self.loop, self.share, self.end, self.log, self.rng = loop, share, loop.time() + until, [], random.Random(1)
+
+    async def ask(self, request):
+        now = self.loop.time()
+        fine = now >= self.end or self.rng.random() >= self.share
+        self.log.append((now, fine))
+        if not fine:
+            raise TeacherBusy("rate_limit", limited=True)
+        await asyncio.sleep(0.11 * self.rng.uniform(0.7, 1.3))
+        return chat_reply("x", prompt_tokens=50, completion_tokens=100)
+
+
+@pytest.mark.parametrize(("share", "most"), [(0.01, 64), (0.02, 64), (0.01, 8)])
+def test_refusals_at_any_load_cost_little(loop, share, most):
+    gate = Gate(most)
+    _, used = drive(loop, Noisy(loop, share), 20 if most > 8 else 100, gate)
+    assert used >= 0.9 * most / 0.11, used
+    assert gate.requests.learned is None or gate.requests.learned > 0.9 * most / 0.11
+
+
+def test_what_an_outage_taught_is_forgotten_within_a_minute(loop):
+    teacher = Noisy(loop, 1.0, until=30)
+    drive(loop, teacher, 95, Gate(16))
+    late = sum(ok for when, ok in teacher.log if when >= teacher.end + 55) / 10
+    assert late >= 0.9 * 16 / 0.11
