@@ -26,7 +26,7 @@ PROBE = 200
 # minute, and a server that still has it refuses one call in 180. What few calls taught is tried sooner.
 CALM_CALLS, CALM_SECONDS, DOUBLING = (20, 180), (10.0, 25.0), 2.5
 # What is left of a rate that was refused while it doubled.
-OVERSHOT = 0.9
+OVERSHOT = 0.93
 # The slowest rate that is ever learned: two calls a minute.
 FLOOR = 1 / 30
 # A learned rate that is so many times what comes through holds nothing back any more.
