@@ -125,7 +125,11 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         if self.on_policy.corrupt and model.training:
             inputs = {**inputs, "input_ids": self._corrupted(model, inputs)}
         kept = {name: value for name, value in inputs.items() if name != "labels"}
-        hidden = model(**kept, hidden_only=True)[:, :-1]
+        if self.aux_loss_enabled:
+            hidden, uneven = model(**kept, hidden_only=True, balance=True)
+        else:
+            hidden, uneven = model(**kept, hidden_only=True), None
+        hidden = hidden[:, :-1]
         divisor = None if num_items_in_batch is None else float(num_items_in_batch)
         if isinstance(self.kd_loss, CrossLoss):
             loss = self._crossed(self.kd_loss, hidden, inputs, divisor)
@@ -133,6 +137,10 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
             loss = self._combined(hidden, inputs, divisor, trust)
         if divisor is not None and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes
+        if uneven is not None:
+            # A mean over a batch, as SFTTrainer adds it: accumulated batches share the step.
+            steps = 1 if divisor is None else self.current_gradient_accumulation_steps
+            loss = loss + self.router_aux_loss_coef * uneven / steps
         return (loss, {"hidden": hidden}) if return_outputs else loss
 
     def _corrupted(self, model: Any, inputs: Mapping[str, Any]) -> Any:

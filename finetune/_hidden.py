@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import types
 from typing import Any
 
@@ -15,16 +16,26 @@ _SCALES = ("logit_scale", "output_multiplier", "lm_head_multiplier")
 def expose_hidden(model: Any) -> None:
     """`model(..., hidden_only=True)` then returns the last hidden states [B, T, H] and leaves the head out.
 
+    With `balance=True` it is a pair: these states, and how unevenly a mixture of experts shares its work (a scalar, by the model's own
+    formula).
+
     The call still goes through the model itself, and so through whatever wraps it (DDP, FSDP, adapters). Call it before they do.
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     original = base.forward
 
     @functools.wraps(type(base).forward)
-    def forward(self: Any, *args: Any, hidden_only: bool = False, **options: Any) -> Any:
+    def forward(self: Any, *args: Any, hidden_only: bool = False, balance: bool = False, **options: Any) -> Any:
         if not hidden_only:
             return original(*args, **options)
-        return self.base_model(*args, **{**options, "use_cache": False}).last_hidden_state
+        options["use_cache"] = False
+        if not balance:
+            return self.base_model(*args, **options).last_hidden_state
+        found = self.base_model(*args, **options, output_router_logits=True)
+        formula = sys.modules[type(self).__module__].load_balancing_loss_func
+        mask = options.get("attention_mask")
+        uneven = formula(found.router_logits, self.num_experts, self.num_experts_per_tok, mask)
+        return found.last_hidden_state, uneven
 
     base.forward = types.MethodType(forward, base)
 

@@ -57,16 +57,24 @@ def trainer_config(kind: type[Any], config: TrainConfig, command: str) -> Any:
         WrongUse: a field that the TRL config does not have or the command does not obey, or a value that it refuses.
     """
     given = {name: value for name, value in config.trainer.items() if name != _OPENING}
-    known = {f.name for f in fields(kind) if f.init}
+    types = {f.name: str(f.type) for f in fields(kind) if f.init}
+    known = set(types)
     for name in given:
         if name not in known:
             raise WrongUse(f"trainer field {name!r}", "no such field", f"a field of TRL's {kind.__name__}", _hint(name, known))
+    given = {name: _as_declared(value, types[name]) for name, value in given.items()}
     defaults = _machine_defaults()
     refuse({**defaults, **given}, command, kind)
     try:
         return kind(**{**defaults, "output_dir": str(config.output / "checkpoints"), **given})
     except (TypeError, ValueError) as error:
         raise WrongUse(f"TRL's {kind.__name__}", f"{error}", "values that it takes", "Correct the field.") from error
+
+
+def _as_declared(value: Any, declared: str) -> Any:
+    """A whole number where a fraction is declared is one: models refuse 2 where they want 2.0."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return float(value) if whole and "float" in declared and "int" not in declared else value
 
 
 def refuse_of_stages(trainer: Mapping[str, Any]) -> None:

@@ -76,7 +76,11 @@ def prepared(
     part = slice(None) if most is None else slice(-most, None) if keep_end else slice(most)
     found, places, cut, first = [], [], 0, ""
     for place, row in enumerate(listed):
-        ids, learnt = reader.read(row)
+        try:
+            ids, learnt = reader.read(row)
+        except WrongUse as error:
+            where, *rest = error.args
+            raise WrongUse(f"row {place + 1}, {where}", *rest) from error
         if not any(learnt):
             todo = "Take the row out."
             raise WrongUse(f"row {place + 1}", "no turn of the assistant", "one to learn", todo)

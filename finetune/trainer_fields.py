@@ -108,7 +108,6 @@ _STAGES = {"resume_from_checkpoint": "A checkpoint is of one stage: run the comm
 _DISTILL = {
     "label_smoothing_factor": _LOSS,
     "loss_type": "Give --loss of finetune.losses.",
-    "router_aux_loss_coef": _LOSS,
 }
 _PAIR = dict.fromkeys(
     _names("""
