@@ -34,8 +34,6 @@ MOST_ROWS = 50_000
 
 # Why a row leaves whose values no column can hold.
 MISFIT = "no_column_holds"
-# The columns that may be long.
-_LONG = ("reply", "prompt", "completion")
 
 
 class _Table:
@@ -61,11 +59,11 @@ class _Table:
         self.writer = pq.ParquetWriter(path, self.schema, compression="zstd")
         self.files, self.rows = self.files + 1, 0
 
-    def add(self, row: Row) -> None:
+    def add(self, row: Row) -> bool:
+        """Whether enough rows wait to be written."""
         self.waiting.append(row)
-        self.waiting_chars += sum(len(row.get(name) or "") for name in _LONG)
-        if len(self.waiting) >= GROUP or self.waiting_chars >= MOST_WAITING:
-            self.flush()
+        self.waiting_chars += len(row.get("reply") or "") + len(row.get("prompt") or "")
+        return len(self.waiting) >= GROUP or self.waiting_chars >= MOST_WAITING
 
     def flush(self) -> None:
         if not self.waiting:
@@ -157,11 +155,14 @@ class Publisher:
     def add(self, exit_: Exit, row: dict[str, Any]) -> None:
         """One row, under the name of its exit."""
         row = {**row, "reason": exit_.reason, "detail": exit_.detail} if exit_.kind != "kept" else row
-        with self._writing("writing rows"):
-            if exit_.kind == "failed":
+        if exit_.kind == "failed":
+            with self._writing("writing rows"):
                 self._failed.write(_failed_line(row))
-            else:
-                (self._kept if exit_.kind == "kept" else self._dropped).add(self.columns.line(row))
+            return
+        table = self._kept if exit_.kind == "kept" else self._dropped
+        if table.add(self.columns.line(row)):
+            with self._writing("writing rows"):
+                table.flush()
 
     def settle(self, filters: Sequence[Filter] = ()) -> Counter[str]:
         """Writes what waits, sifts where there are filters, and returns how many kept rows left for that, by reason."""
@@ -185,9 +186,11 @@ class Publisher:
             row["meta"]["verdicts"] += [word.struct() for word in words]
             if words and (last := words[-1]).keep is False:
                 left[last.reason] += 1
-                self._dropped.add({**row, "reason": last.reason, "detail": str(dict(last.marks))[:300]})
+                table, row = self._dropped, {**row, "reason": last.reason, "detail": str(dict(last.marks))[:300]}  # noqa: PLW2901
             else:
-                self._kept.add(row)
+                table = self._kept
+            if table.add(row):
+                table.flush()
         shutil.rmtree(before)
         return left
 
