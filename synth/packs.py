@@ -16,6 +16,7 @@ import pydantic
 from synth import pack_files, rights
 from synth.errors import RowFault, WrongUse, did_you_mean
 from synth.inputs.columns import column_hint
+from synth.inputs.values import Base64
 from synth.pack_builder import Builder
 from synth.pack_files import read_text_inside
 from synth.pack_schema import PackSpec, SamplingSpec, StepSpec, apply_overrides, place_of
@@ -148,6 +149,9 @@ class Pack:
                     got = f"fields {', '.join(row) or '(none)'}" if name not in row else f"an empty {name!r}"
                     hint = column_hint(name, row) or did_you_mean(name, map(str, row))
                     raise RowFault(place, got, f"field {name!r} ({spec.type})", hint)
+            elif isinstance(value, Base64):
+                todo = "Name another column with --column, or write the file with its text."
+                raise RowFault(place, f"{name}, which holds bytes that are no text", spec.type, todo)
             elif not spec.fits(value):
                 raise RowFault(place, f"{name} = {value!r}"[:200], spec.type, "Correct the row.")
 

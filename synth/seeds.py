@@ -27,6 +27,7 @@ from synth.errors import WrongUse, did_you_mean
 from synth.inputs.files import ending_of, expand, is_remote, shown
 from synth.inputs.readers import READERS, Rows, check_source, hub_rows, json_lines, rows_of, split_of
 from synth.inputs.tables import is_several, rows_in
+from synth.inputs.values import Base64
 from synth.records import Row, Seed, canonical_json, seed_id
 
 # How long a pipe may stay without a word.
@@ -48,7 +49,7 @@ class BeyondInt(int):
 
 def kind_of(value: Any) -> type:
     """The type of a value; whole numbers that not every column can hold have types of their own."""
-    kind = type(value)
+    kind = str if type(value) is Base64 else type(value)
     if kind is not int or -(1 << 53) <= value <= 1 << 53:
         return kind
     return BeyondFloat if -(1 << 63) <= value < 1 << 63 else BeyondInt

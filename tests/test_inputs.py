@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import bz2
 import datetime as dt
 import decimal
@@ -142,9 +143,22 @@ def test_values_of_tables_keep_their_meaning(tmp_path):
         "question": "q", "price": "5.00", "big": "1" + "0" * 30, "day": "2026-11-26", "when": "2026-11-26T03:14:00+00:00", "at": "03:14:00",
         "raw": "plain text", "gap": None, "parts": ["1.50", None], "deep": {"day": "2020-02-29"},
     }  # fmt: skip
-    pq.write_table(pa.Table.from_pylist([{"question": "q", "image": b"\x89PNG\r\n\x1a\n\x00"}]), tmp_path / "image.parquet")
-    with pytest.raises(WrongUse, match=r"row 1: found image holds 9 bytes that are no text"):
-        Seeds(tmp_path / "image.parquet").scan()
+
+
+def test_bytes_that_are_no_text_are_carried_along_and_shown_to_nobody(tmp_path):
+    image = b"\x89PNG\r\n\x1a\n\x00"
+    row = {"question": "What is 2 + 3 ?", "target": "5", "image": image, "deep": {"bytes": image, "path": "x.png"}}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "image.parquet")
+    done = synth.run("cot", tmp_path / "image.parquet", teacher="simulated/perfect", output=tmp_path / "o")
+    kept = done.kept[0]
+    assert base64.b64decode(kept["image"]) == image
+    deep = json.loads(kept["deep"]) if isinstance(kept["deep"], str) else kept["deep"]
+    assert base64.b64decode(deep["bytes"]) == image
+    with pytest.raises(WrongUse, match=r"row 1: found question, which holds bytes that are no text"):
+        synth.run(
+            "cot", tmp_path / "image.parquet", teacher="simulated/perfect", output=tmp_path / "p",
+            columns={"question": "image", "words": "question"},
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(

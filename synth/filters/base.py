@@ -266,7 +266,7 @@ def _in_a_thread(work: Coroutine[Any, Any, T]) -> T:
 
     async def known() -> T:
         nonlocal task
-        task = asyncio.current_task()  # type: ignore[assignment]
+        task = asyncio.current_task()
         return await work
 
     with ThreadPoolExecutor(1) as thread:

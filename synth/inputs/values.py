@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import decimal
 import json
@@ -16,6 +17,12 @@ from synth.errors import WrongUse
 # orjson reads whole numbers beyond 64 bits as the nearest float; every such float is at least this large.
 _BEYOND = 2.0**63
 _SIMPLE = (str, int, float, bool, type(None))
+
+
+class Base64(str):
+    """Bytes that are no text, such as an image's, as base64: rows carry them along, no prompt shows them."""
+
+    __slots__ = ()
 
 
 def read_json(text: bytes, *, twins: bool = True) -> Any:
@@ -79,10 +86,10 @@ def plain(row: Mapping[Any, Any], place: str) -> dict[str, Any]:
     """A row of a table or of a Python program as JSON's kinds.
 
     Decimals become texts with all their digits, dates and times ISO texts, NaN becomes None, numpy's and pandas' values become
-    Python's. Texts in bytes are decoded.
+    Python's. Texts in bytes are decoded, other bytes become `Base64`.
 
     Raises:
-        WrongUse: a value without a meaning as text, such as an image's bytes; with the place and the column.
+        WrongUse: a value without a meaning in JSON, such as an object of a program; with the place and the column.
     """
     return {str(name): value if type(value) is str else _plain(value, place, str(name)) for name, value in row.items()}
 
@@ -111,7 +118,7 @@ def _special(value: Any, place: str, column: str) -> Any:
     if isinstance(value, dt.timedelta):
         return str(value)
     if isinstance(value, bytes | bytearray | memoryview):
-        return _text(bytes(value), place, column)
+        return _text(bytes(value))
     for way in ("tolist", "isoformat", "to_list"):  # numpy's scalars and arrays, pandas' and polars' values
         if callable(turn := getattr(value, way, None)):
             turned = turn()
@@ -126,12 +133,9 @@ def _special(value: Any, place: str, column: str) -> Any:
     raise WrongUse(place, f"{column} holds a {type(value).__name__}", "values that JSON has", todo)
 
 
-def _text(value: bytes, place: str, column: str) -> str:
+def _text(value: bytes) -> str:
     try:
         text = value.decode()
     except UnicodeDecodeError:
         text = "\0"
-    if "\0" in text:
-        todo = "Leave the column out, or write its text."
-        raise WrongUse(place, f"{column} holds {len(value):,} bytes that are no text", "values that JSON has", todo)
-    return text
+    return Base64(base64.b64encode(value).decode()) if "\0" in text else text
