@@ -13,9 +13,12 @@ from finetune import rows
 from finetune.curriculum import in_stages
 from finetune.settings import TrainConfig
 from synth.errors import WrongUse
+from synth.text.words import terms, words
 
-_SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
-_WORD = re.compile(r"\w+")
+# Ends of sentences: a space follows in most scripts, none in Chinese and Japanese.
+_SPACED_ENDS = ".!?;\u061f\u061b\u06d4\u0964\u0965\u1362\u104b"
+_BARE_ENDS = "\u3002\uff01\uff1f\uff1b\uff61"
+_SENTENCE = re.compile(rf"(?<=[{_SPACED_ENDS}])\s+|(?<=[{_BARE_ENDS}])\s*|\n+")
 # Linear from all to nothing in four stages: the paper's best schedule (section 4.5).
 STAGES = (1.0, 2 / 3, 1 / 3, 0.0)
 
@@ -52,7 +55,7 @@ def staged(row: dict[str, Any], share: float, weights: dict[str, float], draw: r
 
 def salience(texts: Sequence[str]) -> dict[str, float]:
     """Inverse document frequency of each word: rare words say more."""
-    counts = Counter(word for text in texts for word in set(_WORD.findall(text.casefold())))
+    counts = Counter(word for text in texts for word in set(terms(words(text))))
     return {word: log((1 + len(texts)) / (1 + count)) + 1 for word, count in counts.items()}
 
 
@@ -66,8 +69,8 @@ def faded(text: str, share: float, weights: dict[str, float]) -> str:
     count = ceil(share * len(parts) - 1e-9)
 
     def telling(place: int) -> float:
-        words = _WORD.findall(parts[place].casefold())
-        return sum(weights.get(word, 1.0) for word in words) / max(1, len(words))
+        said = terms(words(parts[place]))
+        return sum(weights.get(word, 1.0) for word in said) / max(1, len(said))
 
     chosen = sorted(sorted(range(len(parts)), key=lambda place: (-telling(place), place))[:count])
     return "\n".join(parts[place] for place in chosen)

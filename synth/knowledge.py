@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import log2
 
-from synth.overlap import words
+from synth.text.words import words
 
 
 def novelty(texts: Sequence[str], known: Sequence[str]) -> float:

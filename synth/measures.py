@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from synth.errors import WrongUse
 from synth.models import MINILM, folder_of
-from synth.overlap import words
+from synth.text.words import words
 from synth.worker import Worker
 
 if TYPE_CHECKING:

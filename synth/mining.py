@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from synth.errors import WrongUse, did_you_mean
-from synth.overlap import plain
 from synth.records import Row
 from synth.search import Hit, Index, open_index
+from synth.text.words import plain, words
 
 # Rows that are looked up together.
 _PART = 1024
@@ -90,7 +90,8 @@ class Miner:
         most = min(len(self.corpus), self.mining.window[1] + 20)
         found = {by: index.best(queries, most) for by, index in self.indexes.items()}
         for place, row in enumerate(rows):
-            right = {plain(text) for text in ([row[positive]] if isinstance(row[positive], str) else row[positive])}
+            given = [row[positive]] if isinstance(row[positive], str) else row[positive]
+            right = {_said(text): str(text) for text in given}
             each = [self._chosen(by, hits[place], right, queries[place]) for by, hits in found.items()]
             self.counts["rows"] += 1
             negatives = self._in_turns(each)
@@ -98,13 +99,13 @@ class Miner:
                 self.counts[negative["by"]] += 1
             yield {**row, "negatives": negatives}
 
-    def _chosen(self, by: str, hits: list[Hit], right: set[str], query: str) -> list[dict[str, Any]]:
+    def _chosen(self, by: str, hits: list[Hit], right: Mapping[str, str], query: str) -> list[dict[str, Any]]:
         """What one search offers for one query."""
-        own = [score for place, score in hits if plain(self.corpus[place]) in right]
+        own = [score for place, score in hits if _said(self.corpus[place]) in right]
         limit = self._limit(by, own, query, right)
         offered: list[dict[str, Any]] = []
         for place, score in hits:
-            if plain(self.corpus[place]) in right:
+            if _said(self.corpus[place]) in right:
                 self.counts["positive"] += 1
             elif limit is not None and score > limit:
                 self.counts["too_near"] += 1
@@ -116,12 +117,12 @@ class Miner:
             random.Random(f"{self.mining.seed} {by} {query}").shuffle(window)
         return window[::-1] if self.mining.pick == "bottom" else window
 
-    def _limit(self, by: str, own: list[float], query: str, right: set[str]) -> float | None:
+    def _limit(self, by: str, own: list[float], query: str, right: Mapping[str, str]) -> float | None:
         """The score from which on a text may well answer too."""
         if self.mining.margin is None:
             return None
         if not own:  # the positive is not among the nearest, or not in the corpus: it is scored by itself
-            alone = open_index(tuple(right), by) if by != "bm25" else None
+            alone = open_index(tuple(right.values()), by) if by != "bm25" else None
             own = [score for _, score in alone.best([query], 1)[0]] if alone else []
         return self.mining.margin * max(own) if own else None
 
@@ -131,8 +132,13 @@ class Miner:
         for turn in range(max(map(len, each), default=0)):
             for offered in each:
                 if turn < len(offered) and len(taken) < self.mining.count:
-                    taken.setdefault(plain(offered[turn]["text"]), offered[turn])
+                    taken.setdefault(_said(offered[turn]["text"]), offered[turn])
         return list(taken.values())
+
+
+def _said(text: Any) -> str:
+    """What a text says: its words, or all of it where it has none."""
+    return " ".join(words(str(text))) or plain(text)
 
 
 def near_pairs(rows: Iterable[Row], *, reach: int = 5, most: int = 16, seed: int = 0) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ from itertools import islice, product
 from typing import Any
 
 from synth.records import Row
+from synth.text.words import jaccard
 from synth.verifiers.math_equal import same_answer
 
 # Reasons that say "wrong". A reply that no parser read is not wrong: nothing is preferred against it.
@@ -99,16 +100,6 @@ def by_score(rows: Iterable[tuple[Row, float]], *, least: float = 0.1, per_seed:
                 "reason": "lower_score",
                 "margin": margin,
             }
-
-
-def jaccard(one: str, two: str) -> float:
-    """Shared words of two texts as a share of all of them, 0 to 1.
-
-    >>> jaccard("a b c", "b c d"), jaccard("", "")
-    (0.5, 1.0)
-    """
-    left, right = set(one.casefold().split()), set(two.casefold().split())
-    return len(left & right) / len(left | right) if left | right else 1.0
 
 
 def _by_seed(rows: Iterable[Row], names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from math import sqrt
 from pathlib import Path
@@ -12,6 +13,7 @@ from synth.errors import WrongUse
 from synth.records import Row
 from synth.runner import run as run_pack
 from synth.seeds import read_rows
+from synth.text.words import count, first, words
 from synth.verifiers.math_equal import canonical
 
 PACK = "teacher_probe"
@@ -35,9 +37,20 @@ def probes(row: Mapping[str, Any], draw: random.Random) -> Iterator[dict[str, st
     yield {"kind": "turned", "shown": _shown(question, turned), "wanted": target}
     hidden = draw.choice([choice for choice in choices if choice != target])
     yield {"kind": "hidden", "shown": _shown(question, ["[HIDDEN]" if c == hidden else c for c in choices]), "wanted": hidden}
-    words = question.split()
-    if len(words) >= 2 * WORDS:
-        yield {"kind": "continued", "shown": " ".join(words[: len(words) // 2]), "wanted": " ".join(words[len(words) // 2 :])}
+    if count(question) >= 2 * WORDS:
+        shown, wanted = _halves(question)
+        yield {"kind": "continued", "shown": shown, "wanted": wanted}
+
+
+def _halves(question: str) -> tuple[str, str]:
+    """A text cut in the middle: between words, or between characters where no spaces part words."""
+    spaced = question.split()
+    if len(spaced) >= WORDS:
+        return " ".join(spaced[: len(spaced) // 2]), " ".join(spaced[len(spaced) // 2 :])
+    middle = len(question) // 2
+    while middle < len(question) and unicodedata.category(question[middle])[0] == "M":
+        middle += 1
+    return question[:middle], question[middle:]
 
 
 def _shown(question: str, choices: Sequence[str]) -> str:
@@ -51,12 +64,8 @@ def hit(kind: str, said: str, wanted: str) -> bool:
     (True, False)
     """
     if kind == "continued":
-        return _plain(said)[:WORDS] == _plain(wanted)[:WORDS]
-    return canonical(said.strip("-*• \n.")) == canonical(wanted) or _plain(said) == _plain(wanted)
-
-
-def _plain(text: str) -> list[str]:
-    return "".join(letter if letter.isalnum() else " " for letter in text.casefold()).split()
+        return first(words(said), WORDS) == first(words(wanted), WORDS)
+    return canonical(said.strip("-*• \n.")) == canonical(wanted) or words(said) == words(wanted)
 
 
 def run(source: str, *, teacher: str, output: str | Path, limit: int | None = None, seed: int = 0, **options: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from synth.records import Row
 from synth.search import Index, open_index
 from synth.seeds import read_rows
 from synth.templates import Template, Templates
+from synth.text.words import plain
 
 if TYPE_CHECKING:
     from synth.pack_schema import RetrieveSpec
@@ -64,7 +65,7 @@ class Shelf:
         """The nearest rows as texts; a row that says just what the seed says is passed over."""
         text = str(fields.get(self.spec.query) or "")
         hits = self.index.best([text], 2 * self.spec.most + 10)[0]
-        found = [place for place, _ in hits if self.texts[place].strip().casefold() != text.strip().casefold()]
+        found = [place for place, _ in hits if plain(self.texts[place]) != plain(text)]
         return [self._shown(self.rows[place]) for place in found[: self.spec.most]]
 
     def _shown(self, row: Row) -> str:

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 from synth.measures import vectors
-from synth.overlap import words
+from synth.text.words import terms, words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +42,7 @@ class Bm25:
     """Okapi BM25 (Robertson and Zaragoza 2009, equation 3.15) over words without case; scores are above 0, higher is nearer.
 
     The constant factor k1 + 1 is left out, which changes no order. A word of a query counts once.
+    In scripts without spaces characters are the words, or pairs of them where they spell sounds.
 
     >>> [(text, round(score, 3)) for text, score in Bm25(("a red pen", "a blue house", "red red red")).best(["red"], 2)[0]]
     [(2, 0.336), (0, 0.214)]
@@ -55,7 +56,7 @@ class Bm25:
         import bm25s  # noqa: PLC0415 - for those who need it
 
         known: dict[str, int] = {}
-        ids = [[known.setdefault(word, len(known)) for word in words(text)] for text in self.texts]
+        ids = [[known.setdefault(word, len(known)) for word in terms(words(text))] for text in self.texts]
         made = bm25s.BM25(k1=K1, b=B, method="lucene")
         made.index((ids, known or {"": 0}), create_empty_token=False, show_progress=False)
         return made
@@ -64,7 +65,7 @@ class Bm25:
         """(text, score) of the nearest ones that share a word, the nearest first."""
         import numpy as np  # noqa: PLC0415 - for those who need it
 
-        asked = [list(dict.fromkeys(w for w in words(query) if w in self.index.vocab_dict)) for query in queries]
+        asked = [list(dict.fromkeys(w for w in terms(words(query)) if w in self.index.vocab_dict)) for query in queries]
         known = [place for place, query in enumerate(asked) if query]
         found: list[list[Hit]] = [[] for _ in queries]
         if not known:

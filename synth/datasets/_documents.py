@@ -11,11 +11,11 @@ from typing import Any
 from synth.datasets._folder import RunFolder
 from synth.datasets.base import spec_of
 from synth.errors import WrongUse
-from synth.overlap import plain
 from synth.packs import Pack
 from synth.records import Row
 from synth.step import NOTHING
 from synth.templates import Template
+from synth.text.words import plain
 
 # Of reciprocal rank fusion, as Cormack, Clarke and Buettcher 2009 have it.
 RRF_K = 60

@@ -11,8 +11,8 @@ from synth.datasets._folder import RunFolder
 from synth.datasets.base import Export
 from synth.filters.near_duplicate import numbers_of
 from synth.measures import entailment
-from synth.overlap import rouge_l
 from synth.packs import Pack
+from synth.text.words import rouge_l
 
 
 @dataclass(frozen=True, kw_only=True)

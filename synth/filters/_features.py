@@ -10,6 +10,7 @@ from typing import Any
 
 from synth.filters.base import field_text
 from synth.records import Row
+from synth.text.words import count
 from synth.verifiers._expression import scan
 from synth.verifiers.arithmetic_steps import ArithmeticSteps
 from synth.verifiers.math_equal import canonical, number
@@ -51,7 +52,7 @@ def _chain(row: Row) -> tuple[float, ...]:
         float(ends),
         covered,
         known,
-        min(len(text.split()), 200) / 100,
+        min(count(text), 200) / 100,
     )
 
 

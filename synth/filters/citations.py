@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 
 from synth.filters.base import RowFilter, field_text
 from synth.records import Row, Verdict
+from synth.text.words import count
 from synth.verifiers.spans import Spans
 
 _CITED = re.compile(r"\[(\d{1,3}(?:\s*[,;-]\s*\d{1,3})*)\]")
-_QUOTED = re.compile(r"[\"“„]([^\"“”„]{1,2000})[\"”]")
+_QUOTED = re.compile(r"[\"“„«「『]([^\"“”„«»「」『』]{1,2000})[\"”»」』]")
 MOST_CITED = 1000
 
 
@@ -79,7 +80,7 @@ class Citations(RowFilter):
         if self.quotes is not None:
             listed = row.get(self.quotes) or []
             return [str(q) for q in ([listed] if isinstance(listed, str) else listed)]
-        return [q for q in _QUOTED.findall(text) if len(q.split()) >= self.words]
+        return [q for q in _QUOTED.findall(text) if count(q) >= self.words]
 
 
 def _numbers(text: str) -> Iterable[int]:

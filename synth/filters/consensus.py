@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from synth.errors import require_share
 from synth.filters.base import GroupFilter, field_text, row_digest
-from synth.overlap import plain
 from synth.records import Row, Verdict
+from synth.text.words import jaccard_of, plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Consensus(GroupFilter):
         """One verdict a draw."""
         sets = [self._leaves(row) for row in rows]
         known = [place for place, leaves in enumerate(sets) if leaves is not None]
-        agreement = {a: self._mean([_jaccard(sets[a] or set(), sets[b] or set()) for b in known if b != a]) for a in known}
+        agreement = {a: self._mean([jaccard_of(sets[a] or set(), sets[b] or set()) for b in known if b != a]) for a in known}
         digests = [row_digest(row) for row in rows]
         best = max(known, key=lambda place: (agreement[place], digests[place]), default=None)
         made = []
@@ -88,7 +88,3 @@ def _walk(path: str, value: Any) -> Iterator[str]:
             yield from _walk(f"{path}[]", inner)
     else:
         yield f"{path}={plain(value)}"
-
-
-def _jaccard(one: set[str], two: set[str]) -> float:
-    return len(one & two) / len(one | two) if one | two else 1.0

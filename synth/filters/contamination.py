@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 from synth.errors import WrongUse
 from synth.filters.base import CorpusFilter
-from synth.overlap import words
 from synth.records import Row, Verdict
+from synth.text.words import amount, words
 
 # Share or similarity, minus the item's number, the words that tell.
 Hit = tuple[float, int, str]
@@ -103,7 +103,7 @@ class Contamination(CorpusFilter):
             # Words in a row that share `long` of them hold at least so many short n-grams.
             if share >= self.share or count > self.long - self.short:
                 span = _span(texts[row], self.items[item][2])
-                if share >= self.share or len(span) >= self.long:
+                if share >= self.share or amount(span) >= self.long:
                     best[row] = max(best.get(row, (0.0, 0, "")), (share, -item, " ".join(span)))
         verdicts = [self._verdict("contaminated", best.get(place)) for place in range(len(rows))]
         for reason, look in (("fuzzy_match", self._fuzzy), ("near_item", self._near)):
@@ -116,7 +116,7 @@ class Contamination(CorpusFilter):
         """The item of the most similar word 3-grams, for each text that has one."""
         if self.fuzzy is None:
             return [None] * len(texts)
-        from synth.filters._shingles import Neighbours, shingle  # noqa: PLC0415 - numpy, for those who need it
+        from synth.text.shingles import Neighbours, shingle  # noqa: PLC0415 - numpy, for those who need it
 
         found = Neighbours(shingle([*(text for _, _, text in self.items), *texts], 3), self.fuzzy)
         for item in range(len(self.items)):
@@ -144,13 +144,15 @@ class Contamination(CorpusFilter):
         """(row, item) -> how many of the item's distinct short n-grams the row holds, and which share of them that is."""
         import numpy as np  # noqa: PLC0415 - for those who need it
 
-        from synth.filters._shingles import Vocabulary, ngrams  # noqa: PLC0415
+        from synth.text.shingles import Lengths, Vocabulary, ngrams  # noqa: PLC0415
 
-        vocabulary = Vocabulary()
-        wanted, items = ngrams(*vocabulary.ids(text for _, _, text in self.items), self.short)
+        vocabulary, lengths = Vocabulary(), Lengths.long(self.short)
+        theirs, ends = vocabulary.ids(text for _, _, text in self.items)
+        mine, mine_ends = vocabulary.ids(texts)
+        wanted, items = ngrams(theirs, ends, vocabulary.lengths(theirs, lengths))
         items, wanted = np.unique(np.stack([items.astype(np.uint64), wanted]), axis=1)
         sizes = np.bincount(items.astype(np.int64), minlength=len(self.items)).tolist()
-        grams, rows = ngrams(*vocabulary.ids(texts), self.short)
+        grams, rows = ngrams(mine, mine_ends, vocabulary.lengths(mine, lengths))
         counts = Counter(_meet(grams, rows, wanted, items))
         return {(row, item): (count, count / sizes[item]) for (row, item), count in counts.items()}
 

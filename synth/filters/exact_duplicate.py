@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from synth.filters.base import CorpusFilter, row_digest
 from synth.records import Row, Verdict
+from synth.text.words import plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,5 +57,5 @@ class ExactDuplicate(CorpusFilter):
     def _key(self, row: Row) -> bytes:
         texts = [self.text(row, name) for name in self.needs()]
         if self.folded:
-            texts = [" ".join((t if t.isascii() else unicodedata.normalize("NFKC", t)).casefold().split()) for t in texts]
+            texts = [plain(text) for text in texts]
         return hashlib.sha256("\x00".join(texts).encode("utf-8", "replace")).digest()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import ClassVar
 
 from synth.filters.base import RowFilter, field_text
 from synth.records import Row, Verdict
-
-_WORD = re.compile(r"\w+")
+from synth.text.words import folded, runs, words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +52,9 @@ class Leaks(RowFilter):
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""
-        text = field_text(row, self.field).casefold()
-        said = next((phrase for phrase in self.phrases if phrase in text), None) or self._shared(text, row)
+        text = field_text(row, self.field)
+        small = folded(text)
+        said = next((p for p in self.phrases if folded(p) in small), None) or self._shared(text, row)
         return Verdict(False, "leak", {"leak": said}) if said else Verdict(True)
 
     def _shared(self, text: str, row: Row) -> str:
@@ -63,10 +62,5 @@ class Leaks(RowFilter):
         if not hidden:
             return ""
         texts = hidden if isinstance(hidden, (list, tuple)) else [hidden]
-        known = {gram for other in texts for gram in _grams(str(other).casefold(), self.words)}
-        return next((" ".join(gram) for gram in _grams(text, self.words) if gram in known), "")
-
-
-def _grams(text: str, n: int) -> list[tuple[str, ...]]:
-    words = _WORD.findall(text)
-    return [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
+        known = {gram for other in texts for gram in runs(words(str(other)), self.words)}
+        return next((" ".join(gram) for gram in runs(words(text), self.words) if gram in known), "")

@@ -10,8 +10,11 @@ from typing import ClassVar
 
 from synth.filters.base import CorpusFilter
 from synth.records import Row, Verdict
+from synth.text.words import folded
 
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+# Numerals of Chinese and Japanese; a lone 一 is mostly part of another word.
+_NUMERALS = re.compile("[〇零一二三四五六七八九十百千万億亿兆两兩]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +59,7 @@ class NearDuplicate(CorpusFilter):
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict a row."""
-        from synth.filters._shingles import Neighbours, shingle  # noqa: PLC0415 - numpy, for those who need it
+        from synth.text.shingles import Neighbours, shingle  # noqa: PLC0415 - numpy, for those who need it
 
         texts = [self.text(row, self.field) for row in rows]
         kept = Neighbours(shingle(texts, self.words), self.similarity)
@@ -73,7 +76,11 @@ class NearDuplicate(CorpusFilter):
 
 def numbers_of(text: str) -> tuple[str, ...]:
     """The numbers of a text, sorted: what tells apart tasks whose words are alike."""
-    return tuple(sorted(_NUMBER.findall(text)))
+    if text.isascii():
+        return tuple(sorted(_NUMBER.findall(text)))
+    text = folded(text)
+    written = [found for found in _NUMERALS.findall(text) if found.strip("一")]
+    return tuple(sorted([*_NUMBER.findall(text), *written]))
 
 
 def by_length(texts: Sequence[str]) -> list[int]:

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 
 from synth.errors import require_share
 from synth.filters.base import RowFilter
-from synth.overlap import rouge_1, rouge_l
 from synth.records import Row, Verdict
+from synth.text.words import rouge_1, rouge_l
 
 
 @dataclass(frozen=True, kw_only=True)

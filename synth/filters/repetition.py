@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from synth.filters.base import RowFilter, field_text
 from synth.records import Row, Verdict
+from synth.text.words import amount, pieces
 
 # Beyond this a text is looked at from its end: loops stand there.
 MOST_CHARS = 50_000
@@ -59,8 +60,8 @@ class Repetition(RowFilter):
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""
         text = field_text(row, self.field)[-MOST_CHARS:]
-        words = text.casefold().split()
-        share = _repeated(words, self.words)
+        words = pieces(text)
+        share = _repeated(words, self.words if text.isascii() else _reach(words, self.words))
         lines = [line.strip() for line in text.split("\n") if line.strip()]
         reason = "repeated_words" if share > self.most else ""
         if len(lines) >= 4 and 1 - len(set(lines)) / len(lines) > self.lines:
@@ -68,6 +69,11 @@ class Repetition(RowFilter):
         if _loops(words, self.loop) or _letters(text, self.loop):
             reason = "loop"
         return Verdict(not reason, reason, {"repeated": round(share, 4)})
+
+
+def _reach(words: list[str], n: int) -> int:
+    """How many of these words say what n words between spaces do."""
+    return round(n * len(words) / amount(words)) if words else n
 
 
 def _repeated(words: list[str], n: int) -> float:

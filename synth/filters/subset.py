@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from synth.filters._paths import values_at
 from synth.filters.base import RowFilter
-from synth.overlap import plain
 from synth.records import Row, Verdict
+from synth.text.words import plain
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar
 
 from synth.errors import WrongUse
 from synth.filters.base import RowFilter, field_text
-from synth.overlap import words
 from synth.records import Row, Verdict
+from synth.text.words import terms, words
 
 
 @cache
@@ -24,6 +25,14 @@ def _class_of(characters: str) -> re.Pattern[str]:
     if not re.fullmatch(r"(?:[^\]\\]|\\.)*", characters, re.DOTALL):
         raise re.error("a ] or \\ that ends the class")
     return re.compile(f"[^{characters}]" if characters else "(?!)")
+
+
+def _banned(said: list[str], banned: Sequence[str]) -> list[str]:
+    """Where banned words stand, in order: one is several where no spaces part them."""
+    runs = {tuple(words(word)): word.casefold() for word in banned}
+    lengths = sorted({len(run) for run in runs if run})
+    places = [(place, n) for place in range(len(said)) for n in lengths if place + n <= len(said)]
+    return [runs[run] for place, n in places if (run := tuple(said[place : place + n])) in runs]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +97,8 @@ class Wording(RowFilter):
         if self.characters and (odd := _class_of(self.characters).search(text)):
             return Verdict(False, "odd_character", {"what": odd[0]})
         said = words(text)
-        ban = {word.casefold() for word in self.banned}
-        if len(found := [word for word in said if word in ban]) > self.most_banned:
+        if len(found := _banned(said, self.banned)) > self.most_banned:
             return Verdict(False, "banned_word", {"what": found[-1]})
-        again = {word for name in self.once for word in words(str(row.get(name) or ""))}
-        repeated = next((word for word in said if word in again), None)
+        again = {term for name in self.once for term in terms(words(str(row.get(name) or "")))}
+        repeated = next((term for term in terms(said) if term in again), None)
         return Verdict(repeated is None, "" if repeated is None else "repeats", {} if repeated is None else {"what": repeated})

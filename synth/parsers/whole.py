@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from synth.errors import Unreadable
 from synth.parsers.base import Parser, cut_invented
 from synth.records import Row
+from synth.text.words import count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,6 @@ class Whole(Parser):
     def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
         """The text."""
         text = cut_invented(text).strip()
-        if len(text.split()) < self.least:
+        if count(text) < self.least:
             raise Unreadable("too_few_words", text[:80])
         return {"text": text}

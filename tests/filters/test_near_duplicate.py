@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synth.filters._shingles import Neighbours, shingle
 from synth.filters.near_duplicate import NearDuplicate
-from synth.overlap import words
+from synth.text.shingles import Neighbours, shingle
+from synth.text.words import words
 
 TEXTS = st.lists(st.lists(st.sampled_from("abcdefg"), max_size=9).map(" ".join), max_size=25)
 

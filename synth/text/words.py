@@ -1,0 +1,285 @@
+"""Words of texts in any script, and how much two texts share: ROUGE and Jaccard over them.
+
+One form comes first (`folded`): compatibility forms, width, case, decomposition, signs without
+width and digits of other scripts play no part. Then a text is cut:
+
+- Where spaces part words, a word is a run of letters, digits and underscores with their marks.
+- Where they do not (Chinese, Japanese, Thai, Lao, Khmer, Burmese, ...), every character with its
+  marks is a word: a rule that needs no dictionary and is never wrong twice in different ways.
+- An emoji is a word.
+
+`words` leaves signs out; `pieces` keeps them, for texts in which "2 + 3" is not "2 - 3".
+Three characters of Chinese or Japanese say about what two English words do, three of Thai, Lao,
+Khmer or Burmese what one does: `amount` and `reach` count with that, so that a threshold in words
+means much the same in every script.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+_WORD = re.compile(r"\w+")
+# Unicode's Default_Ignorable_Code_Point (nothing is seen of them), and Arabic's stretching sign.
+_UNSEEN = re.compile(
+    "[\u00ad\u034f\u061c\u0640\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
+)
+_OTHER_DIGIT = re.compile(r"(?![0-9])\d")
+# Scripts that part no words. Those of whole syllables: Han, Yi, Tangut, Nushu.
+_DENSE = (
+    (0x3005, 0x3007), (0x3021, 0x3029), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xA000, 0xA48C),
+    (0xF900, 0xFAFF), (0x16FE0, 0x18DFF), (0x1B170, 0x1B2FF), (0x20000, 0x3FFFF),
+)  # fmt: skip
+# Spelt ones: Thai and Lao, Burmese, Khmer, Tai Le, New Tai Lue, Tai Tham, Balinese, Javanese,
+# Cham, Tai Viet, Ahom.
+_SPELT = (
+    (0x0E01, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x1950, 0x19DF), (0x1A20, 0x1AAF),
+    (0x1B00, 0x1B7F), (0xA980, 0xA9FF), (0xAA00, 0xAADF), (0x11700, 0x1174F),
+)  # fmt: skip
+# Kana and bopomofo.
+_KANA = (
+    (0x3031, 0x3035), (0x303B, 0x303C), (0x3041, 0x30FF), (0x3105, 0x312F), (0x31A0, 0x31BF),
+    (0x31F0, 0x31FF), (0x1AFF0, 0x1B16F),
+)  # fmt: skip
+# Tibetan's sign between syllables.
+_TSHEG = "\u0f0b"
+_EMOJI = "\u2600-\u27bf\U0001f000-\U0001faff"
+_TONES = "\U0001f3fb-\U0001f3ff"
+# No letter but Han stands beyond.
+_LAST = 0x20000
+
+
+class _Script(NamedTuple):
+    """What finds words, pieces and kinds of characters beyond ASCII."""
+
+    words: re.Pattern[str]
+    pieces: re.Pattern[str]
+    kinds: tuple[re.Pattern[str], ...]
+
+
+@cache
+def _script() -> _Script:
+    """Made where the first text beyond ASCII is read (some 40 ms), with this Python's Unicode."""
+    signs = [chr(code) for code in range(0x80, _LAST)]
+    marks = _class(sign for sign in signs if unicodedata.category(sign)[0] == "M")
+    kinds = [_ranges(ranges) for ranges in (_DENSE, _SPELT, _KANA)]
+    bare = "".join(kinds)
+    parted = re.compile(f"[{bare}]")
+    letters = _class(sign for sign in signs if sign.isalnum() and not parted.match(sign))
+    alone = rf"(?=\w)[{bare}][{marks}]*"
+    emoji = rf"[{_EMOJI}][{_TONES}{marks}]*"
+    return _Script(
+        words=re.compile(rf"[0-9A-Z_a-z{letters}][0-9A-Z_a-z{letters}{marks}]*|{alone}|{emoji}"),
+        pieces=re.compile(rf"{alone}|{emoji}|[^\s{_TSHEG}{bare}{_EMOJI}]+|[^\s{_TSHEG}]"),
+        kinds=tuple(re.compile(f"[{ranges}]") for ranges in kinds),
+    )
+
+
+def _ranges(pairs: Sequence[tuple[int, int]]) -> str:
+    return "".join(f"{chr(first)}-{chr(last)}" for first, last in pairs)
+
+
+def _class(signs: Iterator[str]) -> str:
+    """The inside of a character class with these signs, which come in order."""
+    runs: list[list[int]] = []
+    for code in map(ord, signs):
+        if runs and code == runs[-1][1] + 1:
+            runs[-1][1] = code
+        else:
+            runs.append([code, code])
+    return _ranges([(first, last) for first, last in runs])
+
+
+def folded(text: str) -> str:
+    r"""One form of texts that look alike but for case.
+
+    NFKC (width, ligatures, presentation forms, decomposed letters), without what has no width of
+    its own (joiners, soft hyphens, variation selectors, tatweel), in small letters, digits of all
+    scripts as ASCII's. Turkish's dotted I is i; its dotless i stays another letter.
+
+    >>> folded("\uff33tra\u00dfe \ufb01nd\u00aden \u0663")
+    'strasse finden 3'
+    """
+    if text.isascii():
+        return text.casefold()
+    text = unicodedata.normalize("NFKC", text)
+    seen = _UNSEEN.sub("", text)
+    if seen != text:
+        # What stood apart may be one letter now.
+        text = unicodedata.normalize("NFKC", seen)
+    text = unicodedata.normalize("NFKC", text.casefold()).replace("i\u0307", "i")
+    if _OTHER_DIGIT.search(text):
+        text = _OTHER_DIGIT.sub(lambda found: str(unicodedata.decimal(found[0])), text)
+    return text
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words and numbers, in order, without signs.
+
+    >>> words("A train, 270 miles!"), words("Go東京 हिन्दी 👍🏽")
+    (['a', 'train', '270', 'miles'], ['go', '東', '京', 'हिन्दी', '👍🏽'])
+    """
+    if text.isascii():
+        return _WORD.findall(text.casefold())
+    return _script().words.findall(folded(text))
+
+
+def pieces(text: str) -> list[str]:
+    """Words with the signs that stand beside them, in order: what white space parts.
+
+    >>> pieces("So 2 + 3 = 5."), pieces("共5个。")
+    (['so', '2', '+', '3', '=', '5.'], ['共', '5', '个', '。'])
+    """
+    if text.isascii():
+        return text.casefold().split()
+    return _script().pieces.findall(folded(text))
+
+
+def plain(value: Any) -> str:
+    """One form for texts that differ in case, Unicode form and white space only.
+
+    >>> plain(" The  Light ")
+    'the light'
+    """
+    return " ".join(folded(str(value)).split())
+
+
+def kind(word: str) -> int:
+    """0 for a word between spaces, 1 for a Chinese character, 2 for one of Thai and kin, 3 for kana.
+
+    >>> [kind(word) for word in ("word", "字", "ก", "か")]
+    [0, 1, 2, 3]
+    """
+    if word.isascii():
+        return 0
+    kinds = enumerate(_script().kinds, 1)
+    return next((number for number, found in kinds if found.match(word)), 0)
+
+
+def worth(n: int) -> tuple[int, int, int, int]:
+    """How many words of each `kind` say what n words between spaces do.
+
+    >>> worth(2), worth(13)
+    ((2, 3, 6, 3), (13, 20, 39, 20))
+    """
+    dense = (3 * n + 1) // 2
+    return n, dense, 3 * n, dense
+
+
+def amount(words: Sequence[str]) -> int:
+    """How many words between spaces say as much, rounded up.
+
+    >>> amount(["two", "words"]), amount(list("東京都"))
+    (2, 2)
+    """
+    kinds = Counter(map(kind, words))
+    # In sixths of a word.
+    return -(-(6 * kinds[0] + 4 * (kinds[1] + kinds[3]) + 2 * kinds[2]) // 6)
+
+
+def count(text: str) -> int:
+    """`amount` of the pieces of a text: its length in words.
+
+    >>> count("It is 4."), count("答案是四。")
+    (3, 3)
+    """
+    return len(text.split()) if text.isascii() else amount([p for p in pieces(text) if _said(p)])
+
+
+def _said(piece: str) -> bool:
+    """Whether a piece is more than a sign that has no space before it in its script."""
+    return piece.isascii() or _script().words.search(piece) is not None
+
+
+def runs(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
+    """All runs of words that are worth n, by the kind of their first one.
+
+    >>> runs(["a", "b", "c"], 2)
+    [('a', 'b'), ('b', 'c')]
+    """
+    lengths = worth(n)
+    ends = (start + lengths[kind(word)] for start, word in enumerate(words))
+    return [tuple(words[start:end]) for start, end in enumerate(ends) if end <= len(words)]
+
+
+def first(words: Sequence[str], n: int) -> list[str]:
+    """The first words that are worth n, or all of them.
+
+    >>> first(["a", "b", "c"], 2)
+    ['a', 'b']
+    """
+    return list(words[: worth(n)[kind(words[0])]]) if words else []
+
+
+def terms(words: Sequence[str]) -> list[str]:
+    """What counts where order does not: words, and pairs of neighbours that are spelt or kana.
+
+    A lone letter of such a script says as little as a letter of ours does.
+
+    >>> terms(["go", "東", "京", "タ", "ワ", "ー"])
+    ['go', '東', '京', 'タワ', 'ワー']
+    """
+    if all(map(str.isascii, words)):
+        return list(words)
+    # 2 and 3 are the kinds that say little alone.
+    little = [False, *(kind(word) > 1 for word in words), False]
+    found: list[str] = []
+    for place, word in enumerate(words, 1):
+        if little[place] and little[place + 1]:
+            found.append(word + words[place])
+        elif not (little[place] and little[place - 1]):
+            found.append(word)
+    return found
+
+
+def jaccard(one: str, two: str) -> float:
+    """Shared words of two texts as a share of all of them, 0 to 1.
+
+    >>> jaccard("a b c", "b c d"), jaccard("", "")
+    (0.5, 1.0)
+    """
+    return jaccard_of(set(terms(pieces(one))), set(terms(pieces(two))))
+
+
+def jaccard_of(one: set[str] | frozenset[str], two: set[str] | frozenset[str]) -> float:
+    """What two sets share of all they hold, 0 to 1; two empty ones are alike."""
+    return len(one & two) / len(one | two) if one | two else 1.0
+
+
+def rouge_1(one: str, two: str) -> float:
+    """F measure of shared words (Lin 2004), 0 to 1.
+
+    >>> rouge_1("the cat sat", "the cat lay"), rouge_1("a b", "c d")
+    (0.6666666666666666, 0.0)
+    """
+    left, right = Counter(terms(pieces(one))), Counter(terms(pieces(two)))
+    total = left.total() + right.total()
+    return 2 * (left & right).total() / total if total else 0.0
+
+
+def rouge_l(one: str, two: str) -> float:
+    """F measure of the longest common subsequence (Lin 2004), 0 to 1.
+
+    >>> rouge_l("the cat sat down", "the cat lay down"), rouge_l("a b", "c d")
+    (0.75, 0.0)
+    """
+    left, right = terms(pieces(one)), terms(pieces(two))
+    if not left or not right:
+        return 0.0
+    return 2 * _common(left, right) / (len(left) + len(right))
+
+
+def _common(left: Sequence[str], right: Sequence[str]) -> int:
+    """Length of the longest common subsequence."""
+    row = [0] * (len(right) + 1)
+    for word in left:
+        above = 0
+        for place, other in enumerate(right, 1):
+            above, row[place] = row[place], above + 1 if word == other else max(row[place], row[place - 1])
+    return row[-1]
