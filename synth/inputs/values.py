@@ -6,6 +6,7 @@ import base64
 import datetime as dt
 import decimal
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ from synth.errors import WrongUse
 
 # orjson reads whole numbers beyond 64 bits as the nearest float; every such float is at least this large.
 _BEYOND = 2.0**63
+# Digits of the shortest such number.
+_LONG = re.compile(rb"\d{19}")
 _SIMPLE = (str, int, float, bool, type(None))
 
 
@@ -44,11 +47,12 @@ def read_json(text: bytes, *, twins: bool = True) -> Any:
         if b"NaN" in text or b"Infinity" in text:
             raise ValueError("NaN or Infinity, which JSON does not have; write null") from error
         raise
+    # A key is followed by a colon. Colons in texts count too: then a slower look decides.
+    colons = text.count(b'":') + text.count(b'" :')
+    if type(value) is dict and len(value) == colons and not _LONG.search(text):
+        return value
     keys, odd = _look(value)
-    # A key is followed by a colon. Colons in texts count too: then the slow reader decides.
-    if odd or (twins and keys != text.count(b'":') + text.count(b'" :')):
-        return _read_exactly(text, twins=twins)
-    return value
+    return _read_exactly(text, twins=twins) if odd or (twins and keys != colons) else value
 
 
 def _look(value: Any) -> tuple[int, bool]:

@@ -222,6 +222,8 @@ def _detail(details: Any, name: str) -> int:
 def _written(usage: Mapping[str, Any]) -> int:
     """Tokens that the provider wrote to its cache, in the two places where providers say so."""
     details = usage.get("prompt_tokens_details")
+    if not details and "cache_creation_input_tokens" not in usage:
+        return 0
     named = [_detail(details, name) for name in ("cache_creation_tokens", "cache_write_tokens")]
     return max(_count(usage.get("cache_creation_input_tokens")), *named)
 
