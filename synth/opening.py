@@ -64,6 +64,11 @@ def endpoints_of(opened: Iterable[Teacher]) -> dict[str, str]:
     return {teacher_name(teacher.family, teacher.model): teacher.endpoint for teacher in opened}
 
 
+def adapted_of(opened: Iterable[Teacher]) -> dict[str, dict[str, str]]:
+    """Name of a teacher -> what it does not take, and why; teachers that take everything are left out."""
+    return {teacher_name(teacher.family, teacher.model): dict(teacher.adapted) for teacher in opened if teacher.adapted}
+
+
 def _check_endpoints(prepared: Prepared, opened: Mapping[str, Teacher]) -> None:
     """Raises WrongUse where one model's name stands for two endpoints, in this run or in the replies that may serve it."""
     if prepared.config.same_teacher:

@@ -26,7 +26,7 @@ from synth.filters._canaries import try_critics
 from synth.filters._promise import promises_of
 from synth.filters.base import run_async
 from synth.interrupts import Ending, Interrupted, ending
-from synth.opening import endpoints_of, open_doors, width
+from synth.opening import adapted_of, endpoints_of, open_doors, width
 from synth.pipeline import Tally, Walker, Window
 from synth.plan import make_plan
 from synth.prepare import Prepared, RunConfig, prepare
@@ -154,7 +154,8 @@ class _Live:
         doors = await open_doors(self.p, self.stats)
         try:
             self._copy_pack()
-            endpoints = endpoints_of(door.teacher for door in doors.doors.values())
+            self._teachers = [door.teacher for door in doors.doors.values()]
+            endpoints = endpoints_of(self._teachers)
             note(self.p.output, self.pack.spec.name, self.p.seeds.where, self.p.seeds, endpoints)
             columns = Columns(self.p.scan, self.p.seeds.rename, self._produced, rendered=bool(self._templates))
             self.publisher = Publisher(self.p.output, columns)
@@ -276,6 +277,7 @@ class _Live:
             "plan": self._plan.summary(),
             "promises": dict(promises_of(self.pack.filters())),
             "canaries": self._canaries,
+            "adapted": adapted_of(self._teachers),
             "seconds": round(time.time() - self.started, 3),
         }  # fmt: skip
 

@@ -22,6 +22,8 @@ from synth.teachers.base import Reply, Teacher, load_reply, read_chat
 HOPELESS = 20
 # Failures after which a provider may still have billed the call.
 UNKNOWN_FATE = {"timeout", "connection", "broken_reply", "invalid_reply", "empty_choices"}
+# Failures that say nothing about a teacher: its recordings end, or the run does.
+EXPECTED = {"not_recorded", "not_rehearsed", "not_sent", "under_way", "interrupted"}
 
 
 @dataclass
@@ -124,6 +126,8 @@ class Door:
             await self.journal.append(key, reply.raw, reply.completion, cost)
         except TeacherError as error:
             self.stats.failed[error.kind] += 1
+            if self.stats.failed[error.kind] == 1 and error.kind not in EXPECTED:
+                self.teacher.say(f"the first request that failed so: {error}")
             self._lose_hope(error)
             raise
         return reply.completion

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any, TypeGuard
-
-import orjson
 
 from synth.errors import WrongUse
 from synth.records import Completion, Request, canonical_json
+from synth.teachers._model_table import model_table
 
 # Roles, separators and reply priming: more than any chat template adds to a message.
 _TOKENS_A_MESSAGE = 16
@@ -168,7 +164,7 @@ def price_of(teacher: str, given: str | None = None, *, batch: bool = False) -> 
     provider, _, model = teacher.partition("/")
     if provider in ("simulated", "replay", "local", "rehearsed"):
         return FREE
-    entry = _table().get(teacher) or _table().get(model) or {}
+    entry = model_table().get(teacher) or model_table().get(model) or {}
     return _listed(entry, batch=batch) if "input_cost_per_token" in entry and "output_cost_per_token" in entry else None
 
 
@@ -214,14 +210,3 @@ def _a_token(entry: Mapping[str, Any], name: str, *, batch: bool) -> float | Non
     if listed is None and full is not None:
         listed = full * BATCH_SHARE
     return None if listed is None else float(listed)
-
-
-@cache
-def _table() -> Mapping[str, Mapping[str, Any]]:
-    """Litellm's price table, read from its files: importing litellm would take seconds."""
-    spec = importlib.util.find_spec("litellm")
-    for place in list(spec.submodule_search_locations or []) if spec else []:
-        path = Path(place) / "model_prices_and_context_window_backup.json"
-        if path.is_file():
-            return dict(orjson.loads(path.read_bytes()))
-    return {}

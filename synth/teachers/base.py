@@ -9,6 +9,7 @@ from __future__ import annotations
 import email.utils
 import json
 import re
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from synth import registry
-from synth.errors import TeacherBusy, WrongUse
+from synth.errors import TeacherBusy, WrongUse, printable
 from synth.records import Completion, Request
 
 # Beyond a day a Retry-After is taken for a mistake of the server and passed over.
@@ -74,6 +75,17 @@ class Teacher(ABC):
 
     model: str
     family: str
+
+    def say(self, text: str) -> None:
+        """Tells the user something about this teacher that is worth a line, once."""
+        if text not in self.__dict__.setdefault("_said", set()):
+            self.__dict__["_said"].add(text)
+            sys.stderr.write(f"synth: note: {printable(' '.join(text.split()))}\n")
+
+    @property
+    def adapted(self) -> Mapping[str, str]:
+        """What the model does not take -> why, where requests are put without it."""
+        return {}
 
     @property
     def endpoint(self) -> str:

@@ -16,8 +16,9 @@ from urllib.parse import parse_qsl
 from synth.errors import Stopped, TeacherBusy, TeacherError, TeacherRefused
 from synth.records import Request, canonical_json
 from synth.teachers._batch_log import BatchLog, Pending
+from synth.teachers._faults import error_of, read_problem
 from synth.teachers.base import Reply, Settings, Teacher, load_reply, read_chat
-from synth.teachers.openai_chat import error_of, target
+from synth.teachers.openai_chat import target
 
 # What the provider takes in one file: 50,000 requests, 200 MB (some room left).
 MOST_REQUESTS = 50_000
@@ -238,7 +239,7 @@ class Batch(Teacher):
         except TeacherError as error:
             return key, error
         if response:
-            return key, error_of(int(response.get("status_code") or 500), {}, canonical_json(body), self._scrub)
+            return key, error_of(read_problem(int(response.get("status_code") or 500), canonical_json(body)), {}, self._scrub)
         code = str((record.get("error") or {}).get("code") or "batch_error")
         return key, _expired() if code in ("batch_expired", "batch_cancelled") else TeacherBusy(code)
 

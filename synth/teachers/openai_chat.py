@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from typing import NamedTuple
-from urllib.parse import urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
-import orjson
-
-from synth.errors import Stopped, TeacherBusy, TeacherError, TeacherRefused, WrongUse
+from synth.errors import TeacherBusy, WrongUse
 from synth.records import Request, canonical_json
 from synth.teachers._access import Redactor, check_url, secret
-from synth.teachers._http import BrokenReply, Endpoint
-from synth.teachers.base import Reply, Settings, Teacher, announced, load_reply, read_chat, retry_after
+from synth.teachers._adapt import MOST_LESSONS, Adapter
+from synth.teachers._faults import error_of, failure_in, read_problem
+from synth.teachers._http import Answer, BrokenReply, Endpoint
+from synth.teachers._stream import is_stream, joined
+from synth.teachers.base import Reply, Settings, Teacher, announced, load_reply, read_chat
 
 PUBLIC = "https://api.openai.com/v1"
 _KEY = "OPENAI_API_KEY"
 _PATH = "/chat/completions"
-# Error codes of providers, and what they mean for the run.
-_STOPS = {
-    "insufficient_quota": "quota", "billing_hard_limit_reached": "quota", "invalid_api_key": "key", "model_not_found": "model",
-}  # fmt: skip
-_REFUSALS = {
-    "context_length_exceeded": "context_length",
-    "content_policy_violation": "policy",
-    "content_filter": "policy",
-}
 
 
 class Target(NamedTuple):
@@ -87,6 +80,15 @@ class OpenaiChat(Teacher):
         self._target = target(model, settings)
         self._url = self._target.url
         self._endpoint: Endpoint | None = None
+        self._adapter = Adapter(model, self._target.base, settings.folder, self._note)
+
+    def _note(self, text: str) -> None:
+        self.say(text)
+
+    @property
+    def adapted(self) -> Mapping[str, str]:
+        """What the model does not take."""
+        return self._adapter.noted
 
     def __repr__(self) -> str:
         return f"OpenaiChat({self.model!r}, {self._url!r})"
@@ -107,20 +109,43 @@ class OpenaiChat(Teacher):
         return self._endpoint
 
     async def ask(self, request: Request) -> Reply:
-        """One reply over HTTP."""
+        """One reply over HTTP; what the model turns out not to take is left out, once and for all."""
+        body = self._adapter.fit(request.body())
+        for _ in range(MOST_LESSONS):
+            status, headers, raw = await self._post(canonical_json(body))
+            if status == 200:
+                return self._read(headers, raw, request)
+            problem = read_problem(status, raw)
+            if not self._adapter.learn(problem, body, request, self._scrub):
+                break
+            body = self._adapter.fit(request.body())
+        raise error_of(problem, headers, self._scrub, f"at {self._url}. {hint(self._target.base)}")
+
+    async def _post(self, body: bytes) -> Answer:
         try:
-            status, headers, raw = await self._open().post(canonical_json(request.body()))
+            return await self._open().post(body)
         except TimeoutError as error:
             raise TeacherBusy("timeout", f"no reply within {self._timeout:g} s") from error
         except OSError as error:
             raise TeacherBusy("connection", self._scrub(str(error))) from error
         except BrokenReply as error:
             raise TeacherBusy("broken_reply", self._scrub(str(error))) from error
-        if status != 200:
-            raise error_of(status, headers, raw, self._scrub)
-        value, line = load_reply(self._target.redact.raw(raw))
-        if "error" in value and not value.get("choices"):
-            raise error_of(200, {}, raw, self._scrub)
+
+    def _read(self, headers: Mapping[str, str], raw: bytes, request: Request) -> Reply:
+        """The reply in a body with status 200.
+
+        Raises:
+            TeacherBusy, TeacherRefused, Stopped: it is a failure all the same.
+        """
+        raw = self._target.redact.raw(raw)
+        if is_stream(headers, raw):
+            raw = canonical_json(joined(raw))
+        value, line = load_reply(raw)
+        failure = failure_in(value)
+        if failure is not None:
+            raise error_of(failure, headers, self._scrub)
+        if self._adapter.rules and self._adapter.mend(value, request):
+            line = canonical_json(value)
         return Reply(line, read_chat(value), announced(headers))
 
     def _scrub(self, text: str) -> str:
@@ -133,34 +158,22 @@ class OpenaiChat(Teacher):
             self._endpoint = None
 
 
-def error_of(status: int, headers: Mapping[str, str], raw: bytes, scrub: Callable[[str], str]) -> TeacherError | Stopped:
-    """Our error for a status and a body; `scrub` takes keys out of texts."""
-    code, message = _explain(raw)
-    # Keys go before the text is cut: half a key is part of a key.
-    text = scrub(f"HTTP {status} {scrub(message)[:200]}".strip())
-    if code in _STOPS:
-        return Stopped(_STOPS[code], text)
-    if status in (401, 403):
-        return Stopped("key", text)
-    if status in (402, 404) or 300 <= status < 400:
-        return Stopped({402: "quota", 404: "model"}.get(status, "redirect"), text)
-    if code in _REFUSALS:
-        return TeacherRefused(_REFUSALS[code], text)
-    if status in (408, 409, 425, 429) or status >= 500 or status == 200:
-        limited = status in {429, 529}
-        kind = "rate_limit" if limited else f"http_{status}"
-        return TeacherBusy(kind, text, retry_after=retry_after(headers), limited=limited)
-    return TeacherRefused("bad_request", text)
+def hint(base: str) -> str:
+    """What may be wrong with a base under which nothing is found.
 
-
-def _explain(raw: bytes) -> tuple[str, str]:
-    """(code, message) of a provider's error body, ("", start of the text) where it is none."""
-    try:
-        value = orjson.loads(raw)
-    except ValueError:
-        return "", raw[:2000].decode("utf-8", "replace")
-    error = value.get("error", value) if isinstance(value, dict) else value
-    if not isinstance(error, dict):
-        return "", str(error)
-    code = str(error.get("code") or error.get("type") or "")
-    return code, str(error.get("message") or error)
+    >>> hint("http://127.0.0.1:8000")
+    'Most servers want /v1 behind it: --api-base http://127.0.0.1:8000/v1'
+    """
+    parts = urlsplit(base)
+    path = parts.path
+    if path.count(_PATH) > 1 or f"{_PATH}/" in path or path.endswith("/v1/v1"):
+        return "A part of the path stands there twice"
+    if path.endswith(("/messages", "/v1/complete")) or (parts.hostname or "").endswith("anthropic.com"):
+        return "Anthropic's own path: say --teacher anthropic/MODEL, or --api-base https://api.anthropic.com/v1"
+    if (parts.hostname or "").endswith(".azure.com") and "/openai" not in path:
+        return "Azure wants --api-base https://NAME.openai.azure.com/openai/v1, or /openai/deployments/DEPLOYMENT?api-version=..."
+    if path.endswith(("/completions", "/models", "/responses", "/embeddings")) and not path.endswith(_PATH):
+        return f"The base ends before /{path.rpartition('/')[2]}: --api-base {base.rpartition('/')[0]}"
+    if not re.search(r"/v\d|/openai|/deployments/", path):
+        return f"Most servers want /v1 behind it: --api-base {base.removesuffix(_PATH)}/v1"
+    return "Is the model's name right, and the base?"
