@@ -141,7 +141,7 @@ def messages(row: Row, name: str, where: str) -> list[Row]:
     Raises:
         WrongUse: an empty list, a message without a role or without a text, unless it calls tools.
     """
-    given, found = row[name], []
+    given, found = _parsed(row[name]), []
     if not isinstance(given, list) or not given:
         raise WrongUse(f"{where} {name}", _shown(given), "a list of messages", "Take the row out.")
     for place, message in enumerate(given, 1):
@@ -187,7 +187,11 @@ def _tools(row: Row, where: str) -> Row:
 
 def tools_of(row: Mapping[str, Any]) -> Any:
     """The tools of a row, from a list or its JSON; None where there are none."""
-    given = row.get("tools")
+    return _parsed(row.get("tools"))
+
+
+def _parsed(given: Any) -> Any:
+    """A value, or what its JSON holds: files of plain cells have lists as text."""
     if not isinstance(given, str):
         return given
     try:

@@ -159,7 +159,10 @@ def train_and_keep(
     """
     started, cpu = time.time(), time.process_time()
     resume = trainer.args.resume_from_checkpoint
-    result = trainer.train(resume_from_checkpoint=resume)
+    try:
+        result = trainer.train(resume_from_checkpoint=resume)
+    except ImportError as error:
+        raise WrongUse("the trainer", str(error), "a package that is there", "Install it, or leave the setting out.") from error
     if keep is None:
         trainer.save_model(str(config.output))
     else:
