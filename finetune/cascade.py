@@ -14,7 +14,8 @@ from synth import registry
 from synth.errors import Unreadable, WrongUse
 from synth.parsers.base import Parser
 from synth.strict_yaml import read_yaml
-from synth.verifiers.run_python import RunPython, code_in
+from synth.verifiers._fences import code_in
+from synth.verifiers.run_python import RunPython
 
 Combine = Literal["fallback", "vote"]
 PYTHON = "python"

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from synth.calls.door import Doors
 from synth.errors import Unreadable
+from synth.parsers.base import Reply
 from synth.records import Completion, Row
 from synth.step import Step
 
@@ -50,9 +51,10 @@ async def ask_once(step: Step, values: Row, doors: Doors, *, draw: int = 0, seed
     try:
         if completion.refusal and not completion.text:
             raise Unreadable("refusal", completion.refusal[:80])
-        parser = step.parser_for(values)
-        apart = completion.reasoning if parser.thinks and "</think>" not in completion.text else ""
-        fields = parser.parse(f"<think>\n{apart}\n</think>\n{completion.text}" if apart else completion.text, values)
+        reply = Reply(completion.text, completion.reasoning or "", whole=completion.finish_reason not in _ENDED)
+        fields = step.parser_for(values).parse_reply(reply, values)
+        if reply.mended:
+            meta["mended"] = f"{step.name}: {', '.join(reply.mended)}"
     except Unreadable as reason:
         ended = _ENDED.get(completion.finish_reason)
         return Reading({}, completion, meta, Unreadable(ended, f"{reason.reason}: {reason.detail}") if ended else reason)

@@ -10,8 +10,9 @@ from typing import ClassVar, Literal
 from synth.filters.base import WorkFilter, field_text
 from synth.records import Row, Verdict
 from synth.verifiers import _jail
+from synth.verifiers._fences import code_in
 from synth.verifiers.math_equal import same_answer
-from synth.verifiers.run_python import RunPython, check_limit, code_in
+from synth.verifiers.run_python import RunPython, check_limit
 
 
 @dataclass(frozen=True, kw_only=True)

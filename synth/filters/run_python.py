@@ -11,6 +11,7 @@ from synth.filters.base import WorkFilter, field_text
 from synth.records import Row, Verdict
 from synth.verifiers import _jail
 from synth.verifiers import run_python as verifier
+from synth.verifiers._fences import code_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ class RunPython(WorkFilter):
         tests = row.get(self.tests)
         if not tests:
             return Verdict(None, "no_tests", {"status": "no tests"})
-        code = verifier.code_in(field_text(row, self.field))
+        code = code_in(field_text(row, self.field))
         found = runner.run(code, "\n".join(map(str, tests)) if isinstance(tests, list) else str(tests))
         marks = {"status": found.status, "error": found.error}
         if found.status in ("passed", "timeout"):

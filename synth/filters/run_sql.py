@@ -10,7 +10,8 @@ from synth.filters.base import WorkFilter, field_text
 from synth.records import Row, Verdict
 from synth.verifiers import _jail
 from synth.verifiers import run_sql as verifier
-from synth.verifiers.run_python import check_limit, code_in
+from synth.verifiers._fences import code_in
+from synth.verifiers.run_python import check_limit
 
 
 @dataclass(frozen=True, kw_only=True)

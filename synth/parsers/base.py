@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import isfinite
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from synth.errors import Unreadable
+from synth.parsers._thoughts import split_thoughts
 from synth.records import Row
 
 # Where a completion-style teacher stops answering and invents the next question of its few-shot prompt.
@@ -24,42 +25,95 @@ MOST_WHOLE = 1 << 53
 MOST_DEPTH = 64
 
 
+@dataclass(slots=True)
+class Reply:
+    """One reply on its way through a parser.
+
+    Args:
+        said: the text without the thoughts; as the teacher sent it before `Parser.parse_reply` has split it.
+        thoughts: what the provider sends apart as reasoning, or what was split off.
+        whole: whether the reply ended by itself; one that was cut off is never completed.
+        mended: what a parser had to change to read it, in words.
+    """
+
+    said: str
+    thoughts: str = ""
+    whole: bool = True
+    mended: list[str] = field(default_factory=list)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parser(ABC):
-    """Base of all parsers.
+    """Base of all parsers. Thoughts (see `_thoughts`) are split off before any of them reads a reply.
 
     Args:
         into: name of the main field, where the pack wants another one than the parser's own.
+        rationale: of a parser that reads one: may it be empty (`any`), must the reply say it (`said`), or do the
+            model's thoughts serve where the reply says none (`thoughts`)?
     """
 
     into: str | None = None
+    rationale: Literal["any", "said", "thoughts"] = "any"
 
     main: ClassVar[str] = ""
     fields: ClassVar[Mapping[str, str]] = {}
     reads: ClassVar[tuple[str, ...]] = ()
-    # Whether the parser also wants what a reasoning model thought, which some providers send apart from the reply.
+    # Whether the parser reads what a model thought.
     thinks: ClassVar[bool] = False
     reasons: ClassVar[Mapping[str, str]] = {}
 
+    def __post_init__(self) -> None:
+        if self.rationale != "any" and "rationale" not in self.produces():
+            raise ValueError(f"rationale: {self.rationale} of a parser that reads none")
+
     def parse(self, text: str, row: Row) -> dict[str, Any]:
-        """Fields of one reply, each of the kind that `produces` promises.
+        """Fields of the text of one whole reply, as `parse_reply` reads it."""
+        return self.parse_reply(Reply(text), row)
+
+    def parse_reply(self, reply: Reply, row: Row) -> dict[str, Any]:
+        """Fields of one reply, each of the kind that `produces` promises; `reply.mended` then says what was changed.
 
         Raises:
-            Unreadable: with one of the class's reasons, or `empty_reply`, `too_long`, `wrong_kind`.
+            Unreadable: with one of the class's reasons, or `empty_reply`, `too_long`, `wrong_kind`, `open_thoughts` (they never
+                end), `only_thoughts` (nothing is said), `no_rationale`.
         """
+        text = reply.said
         if not text or text.isspace():
             raise Unreadable("empty_reply")
         if len(text) > MOST_CHARS:
             raise Unreadable("too_long", f"{len(text):,} characters; at most {MOST_CHARS:,}")
-        found = self.rename(self.read(text, row))
+        thoughts, reply.said, is_open = split_thoughts(text, self.own_tags)
+        reply.thoughts = "" if is_open else thoughts or reply.thoughts
+        if not self.thinks and (is_open or not reply.said):
+            raise Unreadable("open_thoughts" if is_open else "only_thoughts", text[-80:])
+        found = self.read_reply(reply, row)
+        if self.rationale != "any" and not found["rationale"]:
+            found["rationale"] = self._thought(reply)
+        found = self.rename(found)
         for name, kind, fits in self._promised:
             if name not in found or not fits(found[name]):
                 raise Unreadable("wrong_kind", misfit(kind, found[name], name) if name in found else f"no {name}")
         return found
 
+    def _thought(self, reply: Reply) -> str:
+        """The thoughts, in place of a rationale that the reply does not say."""
+        if self.rationale == "said" or not reply.thoughts:
+            raise Unreadable("no_rationale", reply.said[-80:])
+        reply.mended.append("the thoughts are the rationale")
+        return reply.thoughts
+
+    @property
+    def own_tags(self) -> Collection[str]:
+        """Names of tags, without case, that this parser reads itself and that hold no thoughts."""
+        return ()
+
+    def read_reply(self, reply: Reply, row: Row) -> dict[str, Any]:
+        """The fields, by a parser that looks at more than what was said, or that mends."""
+        return self.read(reply.said, row)
+
     @abstractmethod
     def read(self, text: str, row: Row) -> dict[str, Any]:
-        """The fields under the parser's own names; `text` is not blank."""
+        """The fields under the parser's own names; `text` is what was said, and is not blank."""
 
     def produces(self) -> dict[str, Any]:
         """Names and kinds (text, number, bool, list, any; the kinds of its fields for a list of objects) of what every reading brings."""

@@ -8,18 +8,20 @@ from typing import Any, ClassVar
 from synth.errors import Unreadable
 from synth.parsers.base import Parser
 from synth.records import Row
-from synth.verifiers.run_python import code_in
+from synth.verifiers._fences import program_in
 
 
 @dataclass(frozen=True, kw_only=True)
 class CodeBlock(Parser):
-    r"""Reads the fenced blocks of a reply, one after the other, as one text field.
+    r"""Reads the program in the fenced blocks of a reply as one text field.
+
+    `synth.verifiers._fences` says which spellings of a fence are read and which of several blocks count.
 
     Args:
         fenced: whether a reply without a fence is unreadable; else the whole reply is the program.
 
     Reasons:
-        no_code: no fenced block, or an empty one.
+        no_code: no fenced block that holds a program.
 
     Example:
         >>> CodeBlock().parse("So:\n```python\nans = 3 * 4\n```", {})
@@ -34,7 +36,9 @@ class CodeBlock(Parser):
 
     def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
         """The program."""
-        code = code_in(text).strip()
-        if not code.strip("`") or (self.fenced and "```" not in text):
+        code = program_in(text).strip("\n")
+        if not code and not self.fenced and "```" not in text and "~~~" not in text:
+            code = text.strip()
+        if not code:
             raise Unreadable("no_code", text[-80:])
         return {"code": code}

@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from html import unescape
 from typing import Any, ClassVar
 
 from synth.errors import Unreadable
-from synth.parsers.base import Parser, between
+from synth.parsers._labels import label_in
+from synth.parsers._thoughts import NAMED_IN_PROSE
+from synth.parsers.base import Parser, Reply
 from synth.records import Row
+
+# A tag that a stop sequence cut: "5</answ".
+_CUT_TAG = re.compile(r"(?:<|&lt;)/\w{0,30}$")
+_FENCED = re.compile(r"(`{3,})[^\n`]{0,40}\n(.*)\n[^\S\n]*\1", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tagged(Parser):
-    """Reads `<name>...</name>` for every name asked for; the last pair of each counts.
+    """Reads `<name>...</name>` for every name asked for; of each the last, innermost one that is not empty counts.
+
+    | spelling | read |
+    |---|---|
+    | `<answer>5</answer>`, `<Answer type="int"> 5 </ANSWER>`, `&lt;answer&gt;5&lt;/answer&gt;` | 5 |
+    | `I use <answer> tags. <answer>5</answer> <answer></answer>` | 5 |
+    | tags in a fence, a fence in tags | what is in both |
+    | `<answer>5`, `<answer>5</ans`, `<answer>5<answer>` at the end of a whole reply | 5, marked as mended |
+    | with `allow`: `<verdict>**Yes**, because ...</verdict>`, `<better>Passage K</better>`, `<grade>4/5</grade>` | yes, k, 4 |
+    | with `allow`, no tag: a line `Verdict: yes, because ...` | yes, marked as mended |
 
     Args:
         tags: the names, in any order; each becomes a field.
         allow: for a tag, the texts that it may hold (compared without case); anything else is unreadable.
 
     Reasons:
-        missing_tag: a tag is absent or not closed.
-        not_allowed: a tag holds a text that `allow` does not list.
+        missing_tag: a tag is absent, empty, or open in a reply that was cut off.
+        not_allowed: a tag holds a text that `allow` does not list, or two of them.
 
     Example:
         >>> Tagged(tags=("verdict",), allow={"verdict": ["yes", "no"]}).parse("fine <verdict> Yes </verdict>", {})
@@ -42,29 +58,74 @@ class Tagged(Parser):
         """One text field a tag."""
         return dict.fromkeys(self.tags, "text")
 
-    def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
+    @property
+    def own_tags(self) -> Collection[str]:
+        """The tags asked for."""
+        return [tag.casefold() for tag in self.tags]
+
+    def read(self, text: str, row: Row) -> dict[str, Any]:
+        """Fields of what one whole reply says."""
+        return self.read_reply(Reply(text), row)
+
+    def read_reply(self, reply: Reply, row: Row) -> dict[str, Any]:  # noqa: ARG002
         """Fields of one reply."""
-        return {tag: self._one(tag, text) for tag in self.tags}
+        marks = list(self._mark.finditer(reply.said))
+        return {tag: self._one(tag, marks, reply) for tag in self.tags}
 
     @cached_property
-    def _marks(self) -> dict[str, tuple[re.Pattern[str], re.Pattern[str]]]:
-        return {tag: tag_marks(tag) for tag in self.tags}
+    def _mark(self) -> re.Pattern[str]:
+        """What opens (no group `shut`) or closes one of the tags."""
+        names = "|".join(re.escape(tag) for tag in sorted(self.tags, key=len, reverse=True))
+        return re.compile(rf"(?:<|&lt;)\s?(?P<shut>/?)\s?(?P<tag>{names})(?:\s[^<>\n]{{0,200}})?(?:>|&gt;)", re.IGNORECASE)
 
-    def _one(self, tag: str, text: str) -> str:
-        found = between(*self._marks[tag], text)
-        if not found:
-            raise Unreadable("missing_tag", f"<{tag}> in {text[-80:]!r}")
-        value = text[slice(*found[-1])].strip()
-        allowed = (self.allow or {}).get(tag)
-        if allowed is None:
+    def _one(self, tag: str, marks: list[re.Match[str]], reply: Reply) -> str:
+        own = [mark for mark in marks if mark["tag"].casefold() == tag.casefold()]
+        value = _closed(own, reply.said)
+        if not value and reply.whole and (value := _open_at_end(tag, marks, reply.said)):
+            reply.mended.append(f"<{tag}> was left open")
+        allowed = [str(label) for label in (self.allow or {}).get(tag) or ()]
+        if not value and allowed and reply.whole and (value := _announced(tag, reply.said)):
+            reply.mended.append(f"no <{tag}>, but a line of that name")
+        if not value:
+            raise Unreadable("missing_tag", f"<{tag}> in {reply.said[-80:]!r}")
+        if not allowed:
             return value
-        folded = value.casefold().strip(" .!\"'*")
-        if folded not in [str(a).casefold() for a in allowed]:
+        label = label_in(value, allowed)
+        if label is None:
             raise Unreadable("not_allowed", f"{tag} = {value[:80]!r}")
-        return folded
+        return label
 
 
-def tag_marks(tag: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """What opens and what closes a tag, in any case."""
-    name = re.escape(tag)
-    return re.compile(f"<{name}>", re.IGNORECASE), re.compile(f"</{name}>", re.IGNORECASE)
+def _closed(marks: list[re.Match[str]], text: str) -> str:
+    """The last text between a tag and the nearest closing one behind it; "" where none is more than white space."""
+    value = ""
+    opened: re.Match[str] | None = None
+    for mark in marks:
+        if mark["shut"] and opened:
+            value = _content(opened, text[opened.end() : mark.start()]) or value
+        opened = None if mark["shut"] else mark
+    return value
+
+
+def _open_at_end(tag: str, marks: list[re.Match[str]], text: str) -> str:
+    """What stands behind the last tag that nothing closes, up to the next tag that was asked for."""
+    ends = [*(mark.start() for mark in marks[1:]), len(text)]
+    for mark, end in zip(reversed(marks), reversed(ends), strict=False):
+        if mark["shut"] or mark["tag"].casefold() != tag.casefold() or NAMED_IN_PROSE.match(text, mark.end()):
+            continue
+        if value := _content(mark, _CUT_TAG.sub("", text[mark.end() : end].rstrip())):
+            return value
+    return ""
+
+
+def _content(opened: re.Match[str], inside: str) -> str:
+    inside = unescape(inside).strip() if opened[0].startswith("&") else inside.strip()
+    fenced = _FENCED.fullmatch(inside) if inside.startswith("```") else None
+    return fenced[2].strip() if fenced else inside
+
+
+def _announced(tag: str, text: str) -> str:
+    """The rest of the last line that begins with a tag's name and a colon."""
+    name = re.escape(tag).replace("_", r"[_ ]")
+    found = re.findall(rf"^[\s*_#>-]{{0,8}}(?:final\s)?{name}[*_ ]{{0,4}}[:=]([^\n]+)$", text, re.IGNORECASE | re.MULTILINE)
+    return found[-1].strip() if found else ""

@@ -6,21 +6,19 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from synth.errors import Unreadable
-from synth.parsers.base import Parser
+from synth.parsers.base import Parser, Reply
 from synth.parsers.boxed import Boxed
 from synth.parsers.final_number import FinalNumber
 from synth.records import Row
 
-_OPEN, _CLOSE = "<think>", "</think>"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Think(Parser):
-    r"""Reads `thinking` (between the tags, or as the provider sends it apart), `solution` (all behind) and `answer` (boxed, or announced).
+    r"""Reads `thinking` (in any spelling of `_thoughts`, or as the provider sends it apart), `solution` (all else) and `answer`.
 
     Reasons:
         no_thinking: no thinking, or one that does not end (a cut-off reply).
-        no_answer: nothing behind it is boxed or announced.
+        no_answer: nothing said is boxed or announced.
 
     Example:
         >>> Think().parse(r"<think>Half of 8 is 4.</think>It is \boxed{4}.", {})
@@ -33,14 +31,17 @@ class Think(Parser):
     thinks: ClassVar[bool] = True
 
     def read(self, text: str, row: Row) -> dict[str, Any]:
+        """Fields of a reply whose thoughts stand in it."""
+        return self.read_reply(Reply(text), row)
+
+    def read_reply(self, reply: Reply, row: Row) -> dict[str, Any]:
         """Fields of one reply."""
-        head, closed, solution = text.rpartition(_CLOSE)
-        thinking = head.rpartition(_OPEN)[2].strip()
-        if not closed or not thinking:
-            raise Unreadable("no_thinking", text[:80])
+        if not reply.thoughts or not reply.said:
+            raise Unreadable("no_thinking", (reply.thoughts or reply.said)[:80])
         for reader in (Boxed(), FinalNumber()):
             try:
-                return {"thinking": thinking, "solution": solution.strip(), "answer": reader.read(solution, row)["answer"]}
+                answer = reader.read(reply.said, row)["answer"]
             except Unreadable:
                 continue
-        raise Unreadable("no_answer", solution[-80:])
+            return {"thinking": reply.thoughts, "solution": reply.said, "answer": answer}
+        raise Unreadable("no_answer", reply.said[-80:])

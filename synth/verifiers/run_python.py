@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,6 @@ from pathlib import Path
 from synth.errors import WrongUse
 from synth.verifiers import _jail
 from synth.verifiers._talk import Talk
-
-_FENCE = re.compile(r"```(?:python|py|sql|sqlite)?[ \t]*\n(.*?)(?:\n```|\Z)", re.DOTALL)
 
 # Runs behind the program: what `solution()` returns, or the variable that holds the answer, or
 # what was printed last.
@@ -120,16 +117,6 @@ def check_limit(name: str, value: object, most: float) -> None:
     if not number or not 0 < value <= most:  # type: ignore[operator]
         wanted = f"a number above 0, at most {most:,}"
         raise WrongUse(name, repr(value), wanted, "Give a limit in that range.")
-
-
-def code_in(text: str) -> str:
-    r"""The program in a reply: its fenced blocks one after the other, else the whole text.
-
-    >>> code_in("Here:\n```python\nx = 1\n```\nDone."), code_in("x = 2")
-    ('x = 1', 'x = 2')
-    """
-    found = _FENCE.findall(text)
-    return "\n".join(found) if found else text
 
 
 def can_confine() -> bool:

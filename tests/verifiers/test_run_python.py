@@ -13,7 +13,8 @@ import pytest
 
 from synth.errors import WrongUse
 from synth.verifiers import _jail, _talk
-from synth.verifiers.run_python import RunPython, can_confine, code_in
+from synth.verifiers._fences import code_in
+from synth.verifiers.run_python import RunPython, can_confine
 
 pytestmark = pytest.mark.skipif(not can_confine(), reason="this machine cannot confine a program; then nothing is run")
 # Each must end without "leak" in its output: by an exception, a signal, or a refusal.
