@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from finetune import rows, sft, student
+from finetune import rows, sft, shapes, student
 from finetune.settings import TrainConfig, refuse_of_stages
 from synth.errors import WrongUse
 
@@ -33,6 +33,7 @@ def run(
         WrongUse: no such column, fewer than two stages, data or a model that cannot be used.
     """
     data = [dict(row) for row in rows.with_columns(config.data, ("prompt", "completion", by.split(".", maxsplit=1)[0]))]
+    shapes.sft(data, config.data)  # a row that cannot be read is found before the first stage
     stages = named(data, by, order) if order else binned(data, by, bins, descending=descending)
     if cumulative:
         stages = [[row for part in stages[: n + 1] for row in part] for n in range(len(stages))]

@@ -39,6 +39,11 @@ def run(config: TrainConfig, *, stages: Sequence[float] = STAGES) -> dict[str, A
     if not stages or stages[-1] != 0 or any(not 0 <= s <= 1 for s in stages) or list(stages) != sorted(stages, reverse=True):
         raise WrongUse("--stages", f"{list(stages)}", "shares from 1 to 0 that never rise, 0 at the end", "For example 1,0.67,0.33,0.")
     data = [dict(row) for row in rows.with_columns(config.data, ("context", "prompt", "completion"))]
+    for number, row in enumerate(data, 1):
+        for name in ("context", "prompt", "completion"):
+            if not isinstance(row[name], str):
+                found = f"{name} = {row[name]!r}"[:80]
+                raise WrongUse(f"--data {config.data} row {number}", found, "a text", "Write it as text, or take the row out.")
     weights = salience([row["context"] for row in data])
     draw = random.Random(0)
     shown = [[staged(row, share, weights, draw) for row in data] for share in stages]

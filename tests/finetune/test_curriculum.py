@@ -51,3 +51,14 @@ def test_the_command_trains_stage_after_stage(tmp_path, more, counts):
     info = json.loads((tmp_path / "s" / "train.json").read_text())
     assert info["stages"] == counts
     assert info["losses"][-1] < info["losses"][0]
+
+
+@pytest.mark.parametrize(("command", "more"), [("curriculum", ["--by", "d", "--bins", 2]), ("fade", [])])
+def test_a_row_of_a_late_stage_that_cannot_be_read_stops_before_the_first(command, more, tmp_path):
+    rows = [{"d": n, "context": "c.", "prompt": "a ", "completion": None if n == 3 else "b"} for n in range(4)]
+    write(tmp_path / "rows.jsonl", rows)
+    words = ["--data", tmp_path / "rows.jsonl", "--model", "scratch:tiny", "--output", tmp_path / "s", *more]
+    code, said = finetune(command, *words, *FAST)
+    assert code == 2
+    assert "row 4" in said
+    assert not (tmp_path / "s").exists()

