@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.intervals import auc, wilson
+from synth.answers.equal import same_answer
 from synth.errors import Unreadable
 from synth.filters._calibrate import NotEnoughEvidence
 from synth.filters._features import features
@@ -34,7 +35,6 @@ from synth.parsers.option import Option
 from synth.records import group_by
 from synth.seeds import read_rows
 from synth.verifiers import arithmetic_steps as verifier
-from synth.verifiers.math_equal import same_answer
 
 Rows = list[dict[str, Any]]
 

@@ -15,10 +15,10 @@ from finetune.prompts import RECORD, Prompt, Template, ids_of, of_student, rende
 from finetune.shapes import cleaned
 from finetune.votes import Ranker, Weigh, vote
 from synth import registry
+from synth.answers.equal import same_answer
 from synth.errors import Unreadable, WrongUse
 from synth.parsers.base import Parser
 from synth.verifiers.arithmetic_steps import ArithmeticSteps
-from synth.verifiers.math_equal import same_answer
 
 
 @dataclass(frozen=True, kw_only=True)

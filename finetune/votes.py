@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from synth.verifiers.math_equal import canonical
+from synth.answers.equal import canonical
 
 Weigh = Literal["1", "s", "1+s", "1+2s"]
 _WEIGHTS = {"1": (1.0, 0.0), "s": (0.0, 1.0), "1+s": (1.0, 1.0), "1+2s": (1.0, 2.0)}

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, product
 from typing import Any
 
+from synth.answers.equal import same_answer
 from synth.records import Row
 from synth.text.words import jaccard
-from synth.verifiers.math_equal import same_answer
 
 # Reasons that say "wrong". A reply that no parser read is not wrong: nothing is preferred against it.
 WRONG = ("wrong_answer", "wrong_step", "minority_answer", "critic_rejects")

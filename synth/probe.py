@@ -9,12 +9,12 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
+from synth.answers.equal import canonical
 from synth.errors import WrongUse
 from synth.records import Row
 from synth.runner import run as run_pack
 from synth.seeds import read_rows
 from synth.text.words import count, first, words
-from synth.verifiers.math_equal import canonical
 
 PACK = "teacher_probe"
 # Words of a continuation that must be the original's own; eight is what contamination filters count as the same text.

@@ -8,12 +8,12 @@ from fractions import Fraction
 from math import log10
 from typing import Any
 
+from synth.answers.equal import canonical, number
+from synth.answers.expression import scan
 from synth.filters.base import field_text
 from synth.records import Row
 from synth.text.words import count
-from synth.verifiers._expression import scan
 from synth.verifiers.arithmetic_steps import ArithmeticSteps
-from synth.verifiers.math_equal import canonical, number
 
 NAMES = (
     "agreement", "lead", "answered", "steps", "wrong_steps", "has_steps", "ends_in_answer", "question_numbers", "known_operands",

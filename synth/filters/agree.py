@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from synth.answers.equal import same_answer
 from synth.filters.base import RowFilter
 from synth.records import Row, Verdict
-from synth.verifiers.math_equal import same_answer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from synth.answers.equal import same_answer
 from synth.filters.base import GroupFilter
 from synth.records import Row, Verdict
-from synth.verifiers.math_equal import same_answer
 
 
 @dataclass(frozen=True, kw_only=True)

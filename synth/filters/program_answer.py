@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from synth.answers.equal import same_answer
 from synth.filters.base import WorkFilter, field_text
 from synth.records import Row, Verdict
 from synth.verifiers import _jail
 from synth.verifiers._fences import code_in
-from synth.verifiers.math_equal import same_answer
 from synth.verifiers.run_python import RunPython, check_limit
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from math import inf
 from typing import ClassVar, Literal
 
+from synth.answers.equal import canonical
 from synth.errors import RowFault
 from synth.filters.base import GroupFilter, meta_of
 from synth.records import Row, Verdict
-from synth.verifiers.math_equal import canonical
 
 
 @dataclass(frozen=True, kw_only=True)

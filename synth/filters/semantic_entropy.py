@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import exp, log
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from synth.answers.equal import canonical
 from synth.errors import TeacherError
 from synth.filters._asking import AskingFilter
 from synth.filters.base import meta_of, text_of
@@ -15,7 +16,6 @@ from synth.measures import entailment, vectors
 from synth.models import MINILM
 from synth.records import Row, Verdict
 from synth.verifiers.algebra import Algebra
-from synth.verifiers.math_equal import canonical
 
 if TYPE_CHECKING:
     from synth.calls.door import Doors

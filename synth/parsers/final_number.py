@@ -6,11 +6,14 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from synth.answers.expression import PLAIN
+from synth.answers.numerals import HAN, NUMBER_WORD
+from synth.answers.reading import read
+from synth.answers.spelling import boxed
+from synth.answers.units import ALSO_WORDS, SIGNS
 from synth.errors import Unreadable
 from synth.parsers.base import Parser, cut_invented
 from synth.records import Row
-from synth.verifiers._expression import PLAIN, scan
-from synth.verifiers.math_equal import number
 
 # How answers are announced: "#### 9", "the answer is 9", "Answer: 9", a last line "A: 9", "\boxed{9}".
 ANNOUNCED = r"####|\b(?:final\s+)?answer\s+is\s*:?|\b(?:final\s+)?answer\s*(?:\*+\s*)?:\**|^[^\S\n]*A\s*:"
@@ -22,8 +25,28 @@ _LEAD = 40
 # An answer stands close behind its marker, and the last markers decide: no reply makes a parser look long.
 NEAR, LAST_MARKERS, END = 1000, 50, 100_000
 _LAST_WORDS = 20_000
-_EXPRESSION = {"number", "op", "open", "close", "money", "percent"}
-_STARTS = {"number", "open", "money"}
+# How much of a line is looked at, in signs; behind how many signs of words a number may stand that is the answer; how long it may be.
+_MOST_LINE, _MOST_LEAD, _MOST_ANSWER = 300, 30, 200
+_BOLD = re.compile(r"(?<!\d)\*\*(?=\S)|\*\*(?!\s*[\d(])")
+_SIGNED = rf"[-+\u2212\u2013]?\s*[{re.escape(SIGNS)}]?\s*[-+\u2212\u2013]?"
+_HALF = r"\b(?:an?\s+)?(?:half|dozen|quarter|hundred|thousand|million)\b|\b(?:minus|negative)\s+(?=[a-z])"
+_START = re.compile(
+    rf"{_SIGNED}(?:\.?\d|[(\u00bc-\u00be\u2150-\u215e\u221a\u221e]|\\[dtc]?frac|\\sqrt|\\text|\\\$|{HAN.pattern})|\\\(|\$\\"
+    rf"|{_HALF}|{NUMBER_WORD.pattern}|\b[A-Z]{{2,3}}\s?[$\d]",
+    re.IGNORECASE,
+)
+_SENTENCE = re.compile(r"[.!?;](?=\s|$)|,(?=\s+[^\W\d_])|\s\((?=[^\W\d_]{2})")
+_WORD = re.compile(r"\S+")
+# A number anywhere in a text, with its sign where no operand stands before that.
+_LAST = re.compile(rf"(?:(?<![\w)\s])|(?<!\S))[-\u2212]?[{re.escape(SIGNS)}]?\d+(?:[.,'\u2019\u00a0\u202f]\d+)*|\d+(?:[.,'\u2019]\d+)*")
+_DIGIT = re.compile(r"\d")
+_PUNCTUATION = " .,;:!?*"
+# What makes the number before it a part of something longer: an operator with its operand, a second number.
+_GOES_ON = re.compile(
+    r"\s*[-+*/^\u00d7\u00f7\u00b7\u2212\u2013\u2044]\s*(?:[\d($\\]|[a-z](?![a-z]))|\s*[\^_{\u00b1]|\s*\\(?![)\]%])|[(:'\u2019,]\d|\s*=\s*[a-z](?![a-z])"
+    r"|\s*(?:or|and|to|and/or|through|versus|vs\.?)\s+[-$\u20ac\u00a3]?\d|\s*,\s*\d+(?:[.,]\d+)?\s*(?:[,.]|and\b|or\b|$)|[^\W\d_]",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,48 +93,68 @@ class FinalNumber(Parser):
 
     @staticmethod
     def _announced(text: str, start: int) -> dict[str, str] | None:
-        """The last readable answer behind a marker from `start` on; "" where none is readable, None without a marker."""
+        """The answer behind the last marker that a number stands behind; "" where it is none, None without a marker."""
         markers = list(_MARKER.finditer(text, start))
         for marker in markers[: -LAST_MARKERS - 1 : -1]:
-            answer = leading_expression(text[marker.end() : marker.end() + NEAR])
+            behind = announced(text, marker)
+            answer = leading_expression(behind)
             if answer:
                 return {"rationale": before_marker(text[: marker.start()]), "answer": answer}
+            if _DIGIT.search(behind.lstrip().split("\n", 1)[0][:_MOST_LINE]):
+                return {"rationale": "", "answer": ""}
         return {"rationale": "", "answer": ""} if markers else None
 
     def _without_marker(self, text: str) -> dict[str, Any]:
-        numbers = [] if self.fallback == "none" else [t for t in scan(text[-_LAST_WORDS:]) if t.kind == "number"]
-        if not numbers:
+        numbers = list(_LAST.finditer(text[-_LAST_WORDS:])) if self.fallback != "none" else []
+        answer = leading_expression(text[-_LAST_WORDS:][numbers[-1].start() :]) if numbers else ""
+        if not answer:
             raise Unreadable("no_answer_marker", text[-80:])
-        return {"rationale": text.strip(), "answer": numbers[-1].text}
+        return {"rationale": text.strip(), "answer": answer}
+
+
+def announced(text: str, marker: re.Match[str]) -> str:
+    """What stands behind a marker, or in it where it is a box; "" for a box that is empty or open."""
+    if marker[0].startswith("\\"):
+        return boxed(text[marker.start() : marker.end() + NEAR]) or ""
+    return text[marker.end() : marker.end() + NEAR]
 
 
 def leading_expression(text: str) -> str:
-    """The number or expression at the start of a text, behind at most one line of words; "" where there is none.
+    r"""The number, quantity or expression at the start of a text, behind at most one line of words; "" where there is none.
+
+    Its unit and its scale belong to it, what is counted does not. It is never a part of a longer number or expression.
 
     >>> leading_expression(" (102 * 11) - 8. The"), leading_expression(" $18 per day"), leading_expression(" unknown")
     ('(102 * 11) - 8', '$18', '')
+    >>> leading_expression("1.2 million people"), leading_expression("18 eggs"), leading_expression("5 or 6"), leading_expression("2^n")
+    ('1.2 million', '18', '', '')
     """
-    line = text.lstrip(" \t\n:*=").split("\n", 1)[0][:300]
-    if PLAIN.fullmatch(line.rstrip()):
-        return line.rstrip()
-    tokens = scan(line)
-    start = next((i for i, t in enumerate(tokens) if t.kind in _STARTS or (t.kind == "op" and t.text == "-")), None)
-    if start is None or any(t.kind == "other" and t.text in ".;" for t in tokens[:start]):
+    line = text.lstrip(" \t\n:*=").split("\n", 1)[0][:_MOST_LINE].rstrip()
+    if PLAIN.fullmatch(line):
+        return line
+    line = _BOLD.sub("", line)
+    start = _START.search(line)
+    if start is None or start.start() > _MOST_LEAD or any(token in line[: start.start()] for token in ".;"):
         return ""
-    end = start
-    while end < len(tokens) and tokens[end].kind in _EXPRESSION:
-        end += 1
-    hangs = end < len(tokens) and tokens[end].kind == "other" and (tokens[end].text.isalpha() and tokens[end - 1].kind in {"op", "open"})
-    return "" if hangs else _longest_value(line, tokens[start:end])
+    line = line[start.start() :].lstrip()
+    found = _longest_value(line[: end.start()] if (end := _SENTENCE.search(line)) else line)
+    found = found.rstrip(_PUNCTUATION)
+    return "" if _GOES_ON.match(line[len(found) :]) else found
 
 
-def _longest_value(line: str, tokens: list[Any]) -> str:
-    """The longest prefix of tokens that has a value."""
-    for end in range(len(tokens), 0, -1):
-        found = line[tokens[0].start : tokens[end - 1].end]
-        if number(found) is not None:
-            return found.strip()
-    return ""
+def _longest_value(line: str) -> str:
+    """The longest start of a line, whole words, of which each changes the value."""
+    found, value = "", None
+    for word in _WORD.finditer(line[:_MOST_ANSWER]):
+        start = line[: word.end()]
+        if word[0].casefold() in ALSO_WORDS and word.end() < len(line):
+            continue
+        said = read(start)
+        if said.number is None or said.nouns:
+            continue
+        if value is None or _DIGIT.search(word[0]) or (said.number, said.unit) != value:
+            found, value = start, (said.number, said.unit)
+    return found
 
 
 def before_marker(text: str) -> str:

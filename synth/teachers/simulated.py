@@ -12,13 +12,13 @@ import re
 from dataclasses import dataclass, field, fields, replace
 
 from synth import registry
+from synth.answers.equal import number
 from synth.errors import TeacherRefused, WrongUse, did_you_mean
 from synth.records import Request
 from synth.teachers import _library
 from synth.teachers._problems import Problem, chain, read_problem
 from synth.teachers.base import Reply, Settings, Teacher, chat_reply
 from synth.verifiers.arithmetic_steps import ArithmeticSteps
-from synth.verifiers.math_equal import number
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from synth.verifiers._expression import MOST_CHARS, MOST_DEPTH
-from synth.verifiers.math_equal import MathEqual, canonical
+from synth.answers.equal import canonical
+from synth.answers.expression import MOST_CHARS, MOST_DEPTH
+from synth.verifiers.math_equal import MathEqual
 from synth.worker import Pool
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from synth.verifiers._expression import Token, scan, value_of
+from synth.answers.expression import Token, scan, value_of
 
 # The longest text that is read: 100 KB of hostile prose costs some 0.2 s.
 _MARK = re.compile(r"<<([^<>\n]{0,200})>>")

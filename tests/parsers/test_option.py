@@ -17,6 +17,12 @@ ROW = {"choices": ["bus depot", "beach", "train station", "bridge", "bridge"]}
         ("the answer is (e) bridge.", "bridge", "e"),  # twins: the letter tells them apart
         ("#### (b) beach", "beach", "b"),
         ("Answer: B", "beach", "b"),
+        (r"so \boxed{B}", "beach", "b"),
+        (r"so $\boxed{\text{B}}$.", "beach", "b"),
+        ("Answer: [B]", "beach", "b"),
+        (r"\boxed{\text{(C) train station}}", "train station", "c"),
+        ("The answer is **(B)**", "beach", "b"),
+        ("Answer: Option B.", "beach", "b"),
         ("the answer is (b) beach.\n\nQ: What?\nA: the answer is (a) bus depot.", "beach", "b"),
     ],
 )

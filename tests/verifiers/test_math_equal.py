@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth.verifiers._expression import evaluate
-from synth.verifiers.math_equal import MathEqual, canonical, number, same_answer
+from synth.answers.equal import canonical, number, same_answer
+from synth.answers.expression import evaluate
+from synth.verifiers.math_equal import MathEqual
 
 
 @pytest.mark.parametrize(

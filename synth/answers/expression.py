@@ -11,8 +11,10 @@ from fractions import Fraction
 
 MOST_CHARS = 512
 MOST_DEPTH = 50
-MOST_DIGITS = 40
+MOST_DIGITS = 512
 MOST_POWER = 64
+# The longest whole number that a power may come to, in bits.
+_MOST_BITS = 1 << 14
 
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"
 TOKEN = re.compile(
@@ -98,6 +100,8 @@ class _Reader:
         exponent = self.power()
         if exponent.denominator != 1 or abs(exponent) > MOST_POWER or (base == 0 and exponent < 0):
             raise NotArithmetic("a power that is not computed here")
+        if abs(exponent) * max(base.numerator.bit_length(), base.denominator.bit_length()) > _MOST_BITS:
+            raise NotArithmetic("a power too large to compute")
         return Fraction(base**exponent.numerator)
 
     def signed(self) -> Fraction:

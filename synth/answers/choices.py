@@ -1,0 +1,66 @@
+"""The choices of a question, in the shapes that people have, and which of them a text names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from string import ascii_lowercase
+from typing import Any, NamedTuple
+
+from synth.answers.equal import canonical
+from synth.answers.spelling import bare, option
+
+_LETTER = re.compile(
+    r"\s*\**\s*(?:(?:option|choice|answer)\s+)?(?:[(\[{]([a-z])[)\]}]|([a-z])(?=[).:,*]|$))\**[).:,]?\s*(.*)", re.IGNORECASE | re.DOTALL
+)
+
+
+class Choices(NamedTuple):
+    """Texts in order, and the label of each; labels are letters where the row gives none."""
+
+    texts: list[str]
+    labels: list[str]
+
+
+def choices_of(found: Any) -> Choices | None:
+    """Choices as a list of texts, ARC's {text: [...], label: [...]}, a list of {label, text}, or letter -> text; None for none.
+
+    >>> choices_of(["park", "sea"]), choices_of({"text": ["park", "sea"], "label": ["1", "2"]}).labels
+    (Choices(texts=['park', 'sea'], labels=['a', 'b']), ['1', '2'])
+    """
+    if not found:
+        return None
+    if isinstance(found, Mapping):
+        texts, labels = found.get("text"), found.get("label")
+        if isinstance(texts, Sequence) and isinstance(labels, Sequence) and len(texts) == len(labels) and not isinstance(texts, str):
+            return Choices([str(text) for text in texts], [str(label) for label in labels])
+        return Choices([str(text) for text in found.values()], [str(label) for label in found])
+    if isinstance(found, Sequence) and not isinstance(found, str):
+        if all(isinstance(part, Mapping) and {"label", "text"} <= part.keys() for part in found):
+            return Choices([str(part["text"]) for part in found], [str(part["label"]) for part in found])
+        return Choices([str(text) for text in found], [ascii_lowercase[place % 26] for place in range(len(found))])
+    return None
+
+
+def pick(text: str, choices: Sequence[str]) -> int | None:
+    r"""Position of the choice that a text names, or None; where its letter and its words disagree, the words decide if they are a choice.
+
+    >>> pick(" (b) hot dog.", ["cat", "hot dog"]), pick(" the cat.", ["cat", "hot dog"]), pick(r"$\text{B}$", ["cat", "dog"])
+    (1, 0, 1)
+    """
+    line = text.strip().split("\n", 1)[0]
+    if any(sign in line for sign in "\\$*`"):
+        line = bare(line)
+    names = [canonical(choice) for choice in choices]
+    letter = _LETTER.match(line)
+    said = canonical(letter[3] if letter else line)
+    lettered = ascii_lowercase.index((letter[1] or letter[2]).lower()) if letter else None
+    if said in names:
+        twins = [place for place, name in enumerate(names) if name == said]
+        return lettered if lettered in twins else twins[0]
+    whole = canonical(line)
+    if whole in names:
+        return names.index(whole)
+    if lettered is None and (alone := option(line)):
+        lettered = ascii_lowercase.index(alone)
+    return lettered if lettered is not None and lettered < len(choices) else None
