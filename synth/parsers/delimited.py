@@ -10,10 +10,19 @@ from synth.errors import Unreadable
 from synth.parsers.base import Parser, between
 from synth.records import Row
 
+_LEAD = re.compile(r"\A\s*[^\n]{1,200}:[*_]{0,3}[^\S\n]*(?=\n|\Z)")
+_MARKS = re.compile(r"(?:^|\n)\s*(?:\(?\d{1,3}[.):]|[-*+\u2022])[^\S\n]*(?=\n|$)|[\s,;\"'>\u201c\u201d]+|```\w{0,10}|\*\*")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Delimited(Parser):
-    """Reads every span between `begin` and `end`; outside of them only white space may stand.
+    """Reads every span between `begin` and `end`; outside of them only little may stand.
+
+    | outside of the spans | |
+    |---|---|
+    | white space, commas, quotation marks, a fence, the marks of a list (`1.`, `-`) | passed over |
+    | one line before the first span that ends in a colon ("Here are the passages:") | passed over |
+    | any other word | `text_outside`: spans are all that was asked for |
 
     Args:
         begin: the mark before a span.
@@ -44,7 +53,8 @@ class Delimited(Parser):
             raise Unreadable("no_span", text[-80:])
         starts = [0, *(stop + len(self.end) for _, stop in places)]
         stops = [*(start - len(self.begin) for start, _ in places), len(text)]
-        outside = "".join(text[start:stop] for start, stop in zip(starts, stops, strict=True))
-        if rest := outside.strip():
+        parts = [text[start:stop] for start, stop in zip(starts, stops, strict=True)]
+        parts[0] = _LEAD.sub("", parts[0])
+        if rest := "".join(_MARKS.sub("", part) for part in parts).strip():
             raise Unreadable("text_outside", rest[:80])
         return {"spans": spans}

@@ -8,15 +8,20 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from synth.errors import Unreadable
-from synth.parsers.base import Parser, between
+from synth.parsers._lists import items_in
+from synth.parsers.base import Parser
 from synth.records import Row
-
-_LINE = re.compile(r"^[^\S\n]*+[-*•]\s*+(\S[^\n]*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Groups(Parser):
     r"""Reads blocks `<s> ... </s>` with one `- line` each element; there must be as many blocks as texts.
+
+    | spelling | a block's lines |
+    |---|---|
+    | `<s>`, lines, `</s>`; tags in any case, with attributes; `</s>` left out | the lines up to the next block |
+    | `<s> The sentence again. </s>`, lines | the lines behind it |
+    | bullets and numbers of every kind that `_lists` names | without them |
 
     Args:
         of: the field with the list of texts.
@@ -40,15 +45,21 @@ class Groups(Parser):
 
     def read(self, text: str, row: Row) -> dict[str, Any]:
         """The lines of each block, one text a block."""
-        blocks = [text[slice(*place)] for place in between(*self._marks, text)]
+        starts = [mark.end() for mark in self._begin.finditer(text)]
+        ends = [mark.start() for mark in self._begin.finditer(text)]
+        blocks = [text[start:end] for start, end in zip(starts, [*ends[1:], len(text)], strict=True)] if starts else []
         count = len(row.get(self.of) or [])
         if len(blocks) != count:
             raise Unreadable("other_count", f"{len(blocks)} blocks for {count}")
-        lines = [[line.rstrip() for line in _LINE.findall(block)] for block in blocks]
+        lines = [items_in(self._end.sub("\n", block)) for block in blocks]
         if not all(lines):
             raise Unreadable("empty_group", blocks[lines.index([])][:80])
         return {"groups": ["\n".join(group) for group in lines]}
 
     @cached_property
-    def _marks(self) -> tuple[re.Pattern[str], re.Pattern[str]]:
-        return re.compile(f"<{re.escape(self.tag)}>"), re.compile(f"</{re.escape(self.tag)}>")
+    def _begin(self) -> re.Pattern[str]:
+        return re.compile(rf"<{re.escape(self.tag)}(?:\s[^<>\n]{{0,200}})?>", re.IGNORECASE)
+
+    @cached_property
+    def _end(self) -> re.Pattern[str]:
+        return re.compile(rf"</{re.escape(self.tag)}\s?>", re.IGNORECASE)

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import Any, ClassVar, Literal
 
 from synth.errors import Unreadable
+from synth.parsers._lists import items_in
 from synth.parsers.base import Parser
 from synth.records import Row
 
-_ITEM = re.compile(r"^\s{0,6}(?:\d{1,3}[.):]|[-*\u2022]|(?:Q|Step)\s*\d{1,3}[.):])\s++(\S[^\n]*)$", re.MULTILINE)
-MOST_ITEMS = 200
+# What is behind an item's own name: "plants - living things", "plants: ...", "plants (living things)".
+_GLOSS = re.compile(r"\s+[-\u2013\u2014]+\s|\s*[:\uff1a](?=\s)|\s+\(|\s*\uff08|\s+[-\u2013\u2014:(]*$")
 
 
 @dataclass(frozen=True, kw_only=True)
 class NumberedList(Parser):
     r"""Reads one item a line, numbered or bulleted, as a list field; lines around them are passed over.
 
+    `synth.parsers._lists` says which marks, decorations and depths are read.
+
     Args:
         least: fewer items are unreadable.
-        none: a reply that says this word alone (such as `none`) is an empty list; "" for no such word.
+        none: where a reply that says so is an empty list, the word that says it (such as `none`): alone, as the only item,
+            or in "None needed.", "none, as the question is simple", "No parts are required."; "" for no such word.
+        glosses: whether an item is kept with its gloss (`keep`), or cut before it (`cut`): `plants` of
+            `**plants** - living things`, `plants: living things` and `plants (living things)`.
 
     Reasons:
         no_list: fewer items than `least`.
@@ -33,6 +39,7 @@ class NumberedList(Parser):
 
     least: int = 1
     none: str = ""
+    glosses: Literal["keep", "cut"] = "keep"
 
     main: ClassVar[str] = "items"
     fields: ClassVar[dict[str, str]] = {"items": "list"}
@@ -40,9 +47,20 @@ class NumberedList(Parser):
 
     def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
         """The items."""
-        if self.none and text.strip(" .!*\"'\n").casefold() == self.none.casefold():
+        items = items_in(text)
+        if self.none and self._says_none.match(items[0] if len(items) == 1 else "" if items else text.strip()):
             return {"items": []}
-        items = [match[1].rstrip() for match in islice(_ITEM.finditer(text), MOST_ITEMS)]
+        if self.glosses == "cut":
+            items = [name for item in items if (name := _GLOSS.split(item, maxsplit=1)[0].strip(" .,;*"))]
         if len(items) < self.least:
             raise Unreadable("no_list", text[-80:])
         return {"items": items}
+
+    @cached_property
+    def _says_none(self) -> re.Pattern[str]:
+        word = re.escape(self.none)
+        needed = r"(?:\s+(?:is|are))?(?:\s+(?:needed|required|necessary|applicable))?"
+        return re.compile(
+            rf"[*_\"'\s(\[]{{0,6}}(?:{word}{needed}\s*(?:$|[.,;:!)\]\"'*_\n\u2013\u2014-])|no\s[^\n.]{{1,40}}?\s(?:needed|required|necessary)\b)",
+            re.IGNORECASE,
+        )

@@ -12,13 +12,27 @@ from synth.records import Row
 
 # A longer line names no aspect; a name is looked for from each of its signs.
 _MOST_LINE = 1000
-_ASPECT = re.compile(r"^(?P<depth> *)- (?P<name>.+?): *(?P<first>\d{1,5})(?: *- *(?P<last>\d{1,5}))? *$")
-_SCOPE = re.compile(r"^[^\S\n]*scope: *+([^\n]+)$", re.MULTILINE | re.IGNORECASE)
+_NUMBERS = r"\d{1,5}(?:\s?(?:-|,|;|&|to|and|, and)\s?\d{1,5}){0,200}"
+_ASPECT = re.compile(
+    r"^(?P<depth>\s*)(?:[-*+\u2022]|\d{1,2}[.)]) +(?P<name>.+?)(?:: *\(?|\s\()(?:(?:sentences?|lines?|nos?\.?)\s)?"
+    rf"(?P<range>{_NUMBERS})\)?\.? *$",
+    re.IGNORECASE,
+)
+_SCOPE = re.compile(r"^[^\S\n#]*scope: *+([^\n]+)$", re.MULTILINE | re.IGNORECASE)
+_DECORATION = re.compile(r"\*\*|__|`")
+_DASHES = re.compile("[\u2010-\u2015\u2212]")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outline(Parser):
-    r"""Reads `scope: ...` and lines `- aspect: 1-4`, indented by two spaces a level; every sentence must stand in exactly one leaf.
+    r"""Reads `scope: ...` and lines `- aspect: 1-4`, each level indented deeper; every sentence must stand in exactly one leaf.
+
+    | spelling | read |
+    |---|---|
+    | `scope: a`, `**Scope:** a`, `## scope: a` | a |
+    | `- a: 1-2`, `* **a**: 1` U+2013 `2`, `1. a: 1 to 2`, `- a: sentences 1, 2`, `- a (1-2)` | a, 1 to 2 |
+    | two or four blanks or a tab a level | one level |
+    | `- a: 1, 3` | out_of_range: an aspect is a range |
 
     Args:
         of: the field with the list of sentences, numbered from 1.
@@ -45,16 +59,39 @@ class Outline(Parser):
 
     def read(self, text: str, row: Row) -> dict[str, Any]:
         """The outline."""
+        text = _DASHES.sub("-", _DECORATION.sub("", text))
         scope = _SCOPE.search(text)
         found = [match for line in text.splitlines() if len(line) <= _MOST_LINE and (match := _ASPECT.match(line))]
         if not scope or not found:
             raise Unreadable("no_outline", text[-80:])
+        levels = _levels([len(match["depth"].expandtabs(4)) for match in found])
         aspects = [
-            {"level": len(m["depth"]) / 2, "name": m["name"], "first": float(m["first"]), "last": float(m["last"] or m["first"])}
-            for m in found
+            {"level": level, "name": match["name"], **_range(match["name"], match["range"])}
+            for match, level in zip(found, levels, strict=True)
         ]
         _check(aspects, len(row.get(self.of) or []))
         return {"scope": scope[1].rstrip(" "), "aspects": aspects}
+
+
+def _levels(depths: list[int]) -> list[float]:
+    """The level of each line, whatever the blanks a level."""
+    path: list[int] = []
+    levels = []
+    for depth in depths:
+        while path and path[-1] >= depth:
+            path.pop()
+        levels.append(float(len(path)))
+        path.append(depth)
+    return levels
+
+
+def _range(name: str, said: str) -> dict[str, float]:
+    """First and last sentence of "1-4" or "1, 2, 3"."""
+    numbers = [int(number) for number in re.findall(r"\d+", said)]
+    is_span = len(numbers) <= 2 and not re.search(r"[,;&]|and", said)
+    if not is_span and numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+        raise Unreadable("out_of_range", f"{name}: {said[:80]}")
+    return {"first": float(numbers[0]), "last": float(numbers[-1])}
 
 
 def _check(aspects: list[dict[str, Any]], count: int) -> None:

@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from synth.errors import Unreadable
-from synth.parsers.base import Parser, cut_invented
+from synth.parsers._lists import items_in, plain
+from synth.parsers.base import Parser
 from synth.records import Row
 from synth.text.words import count
 
 
 @dataclass(frozen=True, kw_only=True)
 class Whole(Parser):
-    r"""Reads the whole reply as one text field, questions that the teacher invented behind it cut off.
+    r"""Reads the whole reply as one text field.
+
+    | reply | read |
+    |---|---|
+    | any text | as it is, without white space at its ends |
+    | with `turns: ["Q:"]`: a later line that begins with `Q:`, `q :` or `**Q:**` | cut off with all behind it |
+    | with `unmarked`: `21. a`, `- a`, `**a**`, `"a"` on one line | a |
 
     Args:
         least: fewer words are unreadable.
+        turns: what begins a turn that a teacher invents behind its answer, such as the next question of its few-shot prompt.
+        unmarked: whether the reply is one item of a list, whose mark and decoration are left out.
 
     Reasons:
         too_few_words: fewer words than `least`.
 
     Example:
-        >>> Whole(into="reasoning").parse(" 3 + 4 = 7.\n\nQ: And 5?\nA: 12", {})
+        >>> Whole(into="reasoning", turns=("Q:",)).parse(" 3 + 4 = 7.\n\nQ: And 5?\nA: 12", {})
         {'reasoning': '3 + 4 = 7.'}
     """
 
     least: int = 1
+    turns: tuple[str, ...] = ()
+    unmarked: bool = False
 
     main: ClassVar[str] = "text"
     fields: ClassVar[dict[str, str]] = {"text": "text"}
@@ -34,7 +47,17 @@ class Whole(Parser):
 
     def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
         """The text."""
-        text = cut_invented(text).strip()
+        text = text.strip()
+        if self.turns and (turn := self._turn.search(text)):
+            text = text[: turn.start()].rstrip()
+        if self.unmarked and "\n" not in text:
+            text = next(iter(items_in(text)), plain(text))
         if count(text) < self.least:
             raise Unreadable("too_few_words", text[:80])
         return {"text": text}
+
+    @cached_property
+    def _turn(self) -> re.Pattern[str]:
+        """A line, not the first, that begins with one of the marks."""
+        marks = "|".join(r"\s?".join(re.escape(part) for part in re.findall(r"\w+|[^\w\s]", mark)) for mark in self.turns)
+        return re.compile(rf"\n[^\S\n]*+[*_#]{{0,3}}\s?(?:{marks})", re.IGNORECASE)

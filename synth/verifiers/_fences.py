@@ -26,8 +26,9 @@ _WORD = re.compile(r"[a-z+#]+", re.IGNORECASE)
 _PYTHON = {"python", "py", "pycon", "ipython", "python repl", "sage"}
 _SQL = {"sql", "sqlite", "postgresql", "postgres", "mysql", "psql", "tsql", "plsql"}
 _NO_PROGRAM = {
-    "text", "txt", "plaintext", "plain", "output", "out", "stdout", "stderr", "result", "results", "console", "terminal", "bash", "sh",
-    "shell", "zsh", "cmd", "powershell", "json", "yaml", "yml", "toml", "csv", "md", "markdown", "diff", "log", "none", "math", "latex", "tex",
+    "text", "txt", "plaintext", "plain", "output", "out", "stdout", "stderr", "result", "results", "console",
+    "terminal", "bash", "sh", "shell", "zsh", "cmd", "powershell", "json", "yaml", "yml", "toml", "csv", "md",
+    "markdown", "diff", "log", "none", "math", "latex", "tex",
 }  # fmt: skip
 _TELLS_OUTPUT = re.compile(
     r"\b(?:(?:sample|example|expected|program|console)\s+)?(?:outputs?|prints?|printed|results?|returns?|yields?|gives?|shows?|stdout)\b"
