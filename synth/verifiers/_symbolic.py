@@ -63,8 +63,7 @@ def main() -> None:
         sys.stdout.write('{"error": "math-verify is not installed", "todo": "pip install \'potstill[math]\'"}\n')
         return
     same({"gold": "x", "answer": "2x"})  # what is loaded late is loaded now
-    confine()
-    serve(same)
+    serve(same, confine=confine)
 
 
 if __name__ == "__main__":
