@@ -11,7 +11,8 @@ from synth.parsers.base import Parser, between
 from synth.records import Row
 
 _LEAD = re.compile(r"\A\s*[^\n]{1,200}:[*_]{0,3}[^\S\n]*(?=\n|\Z)")
-_MARKS = re.compile(r"(?:^|\n)\s*(?:\(?\d{1,3}[.):]|[-*+\u2022])[^\S\n]*(?=\n|$)|[\s,;\"'>\u201c\u201d]+|```\w{0,10}|\*\*")
+_ITEM = re.compile(r"^[^\S\n]*+(?:\(?\d{1,3}[.):]|[-*+\u2022])[^\S\n]*+$", re.MULTILINE)
+_SIGNS = re.compile(r"[\s,;\"'>*\u201c\u201d]+|```\w{0,10}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,6 @@ class Delimited(Parser):
         stops = [*(start - len(self.begin) for start, _ in places), len(text)]
         parts = [text[start:stop] for start, stop in zip(starts, stops, strict=True)]
         parts[0] = _LEAD.sub("", parts[0])
-        if rest := "".join(_MARKS.sub("", part) for part in parts).strip():
+        if rest := "".join(_SIGNS.sub("", _ITEM.sub("", part)) for part in parts):
             raise Unreadable("text_outside", rest[:80])
         return {"spans": spans}

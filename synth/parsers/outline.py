@@ -18,7 +18,7 @@ _ASPECT = re.compile(
     rf"(?P<range>{_NUMBERS})\)?\.? *$",
     re.IGNORECASE,
 )
-_SCOPE = re.compile(r"^[^\S\n#]*scope: *+([^\n]+)$", re.MULTILINE | re.IGNORECASE)
+_SCOPE = re.compile(r"^(?:[^\S\n]|#)*+scope: *+([^\n]+)$", re.MULTILINE | re.IGNORECASE)
 _DECORATION = re.compile(r"\*\*|__|`")
 _DASHES = re.compile("[\u2010-\u2015\u2212]")
 
