@@ -15,7 +15,7 @@ from finetune.prompts import RECORD, Prompt, Template, ids_of, of_student, rende
 from finetune.shapes import cleaned
 from finetune.votes import Ranker, Weigh, vote
 from synth import registry
-from synth.answers.equal import same_answer
+from synth.answers.golds import Gold, agrees, read_gold
 from synth.errors import Unreadable, WrongUse
 from synth.parsers.base import Parser
 from synth.verifiers.arithmetic_steps import ArithmeticSteps
@@ -129,7 +129,7 @@ def _in_forms(
     for place, row in enumerate(data):
         each, target = [found[place] for found in answers], _target(row)
         led = combine(forms, each, config.combine)
-        credit += sum(share for answer, share in led if same_answer(answer, target))
+        credit += sum(share for answer, share in led if _same(answer, row))
         said = led[0][0] if led else None
         judged.append({
             "prompt": _prompt(row), "target": target, "answers": dict(zip(names, each, strict=True)), "answer": said,
@@ -143,7 +143,11 @@ def _in_forms(
 
 
 def _same(answer: str | None, row: Mapping[str, Any]) -> bool:
-    return answer is not None and bool(same_answer(answer, _target(row)))
+    return answer is not None and agrees(answer, _gold(row), row.get("choices")) is True
+
+
+def _gold(row: Mapping[str, Any]) -> Gold:
+    return read_gold(row["target"] if row.get("target") is not None else row.get("answer"), row.get("choices"))
 
 
 def _target(row: Mapping[str, Any]) -> str:
@@ -158,7 +162,7 @@ def _votes(config: EvaluateConfig, data: Sequence[Mapping[str, Any]], judged: Se
         part = slice(place * config.draws, (place + 1) * config.draws)
         drawn = judged[part]
         led = vote([found["answer"] for found in drawn], scores[part] if scores else None, config.weigh)
-        credit += sum(share for answer, share in led if same_answer(answer, _target(row)))
+        credit += sum(share for answer, share in led if _same(answer, row))
         some += any(found["right"] for found in drawn)
     return {"vote": _interval(credit, len(data)), "any_right": _interval(some, len(data)), "draws": config.draws}
 
@@ -221,7 +225,7 @@ def _judge(row: Mapping[str, Any], reply: str, parser: Parser) -> dict[str, Any]
         fields = parser.parse(reply, row)
     except Unreadable as error:
         return {**base, "answer": None, "right": False, "steps_right": False, "unreadable": error.reason}
-    right = same_answer(str(fields.get("answer")), target)
+    right = _same(str(fields.get("answer")), row)
     steps = ArithmeticSteps().verify(str(fields.get("rationale", reply)))
     return {**base, "answer": str(fields.get("answer")), "right": right, "steps_right": bool(right and steps), "unreadable": None}
 

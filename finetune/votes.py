@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from synth.answers.equal import canonical
+from synth.answers.equal import votes as one_key_a_value
 
 Weigh = Literal["1", "s", "1+s", "1+2s"]
 _WEIGHTS = {"1": (1.0, 0.0), "s": (0.0, 1.0), "1+s": (1.0, 1.0), "1+2s": (1.0, 2.0)}
@@ -30,11 +30,11 @@ def vote(answers: Sequence[str | None], scores: Sequence[float | None] | None = 
     base, slope = _WEIGHTS[weigh]
     sums: dict[str, float] = {}
     first: dict[str, str] = {}
-    for place, answer in enumerate(answers):
-        if answer is None:
+    keys = one_key_a_value(answers)
+    for place, (answer, name) in enumerate(zip(answers, keys, strict=True)):
+        if answer is None or name is None:
             continue
         score = scores[place] if scores is not None else 1.0
-        name = canonical(answer)
         first.setdefault(name, answer)
         sums[name] = sums.get(name, 0.0) + base + slope * (mean if score is None else score)
     best = max(sums.values(), default=0.0)

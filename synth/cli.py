@@ -62,6 +62,8 @@ def check(pack: str, source: str | None, overrides: dict[str, Any]) -> None:
 
         _, seeds, scan = prepare.check(pack, source, prepare.RunConfig(teachers={}, overrides=overrides))
         say(f"{seeds.where}: {scan.rows:,} rows, all usable")
+        if scan.golds:
+            say(scan.golds)
 
 
 @main.command()

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from synth.answers.choices import has_labels
 from synth.errors import WrongUse, did_you_mean, printable
 from synth.export_schema import ExportSpec, Name, Strict
 from synth.records import Sampling
@@ -41,7 +42,7 @@ class InputSpec(Strict):
 
     def fits(self, value: Any) -> bool:
         """Whether a seed's value has the declared type."""
-        return isinstance(value, _PYTHON[self.type])
+        return isinstance(value, _PYTHON[self.type]) or (self.type == "list" and has_labels(value))
 
 
 def _input(value: Any) -> Any:

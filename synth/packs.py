@@ -14,6 +14,7 @@ from typing import Any
 import pydantic
 
 from synth import pack_files, rights
+from synth.answers.choices import has_labels
 from synth.errors import RowFault, WrongUse, did_you_mean
 from synth.inputs.columns import column_hint
 from synth.inputs.values import Base64
@@ -120,7 +121,8 @@ class Pack:
         absent: dict[str, Any] = {name: None for name, spec in self.spec.inputs.items() if spec.optional}
         if self.spec.retrieve:
             absent[self.spec.retrieve.into] = []
-        return {**absent, **row, "examples": self.spec.examples, **self.spec.constants}
+        labelled = {name: list(value["text"]) for name, value in row.items() if type(value) is dict and has_labels(value)}
+        return {**absent, **row, **labelled, "examples": self.spec.examples, **self.spec.constants}
 
     def aliases(self, columns: Mapping[str, Any]) -> dict[str, str]:
         """Input columns that stand for a declared input which the rows do not have under its own name."""

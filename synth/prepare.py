@@ -12,6 +12,7 @@ from synth.calls.door import Stats
 from synth.calls.price import Price, price_of, require_bound
 from synth.datasets._ownership import check_output
 from synth.errors import WrongUse, did_you_mean
+from synth.gold_check import GoldCheck
 from synth.pack_schema import drawn_step, set_draws
 from synth.packs import RENDERED, Pack
 from synth.pipeline import Tally
@@ -150,10 +151,11 @@ class Prepared:
 
 
 def price_notes(prepared: Prepared) -> list[str]:
-    """What a pack says of prices, which nobody counts: a stranger's word is a reason to look, no price."""
+    """Golds that nothing reads, and what a pack says of prices, which nobody counts: a stranger's word is a reason to look, no price."""
+    unread = [prepared.scan.golds] if "nothing reads" in prepared.scan.golds else []
     own = prepared.pack.spec.prices
     said = {name: own[name] for name in prepared.teachers().values() if name in own}
-    return [
+    return unread + [
         f"pack {prepared.pack.name} says that {name} costs {price}; that is not counted: --price and the price table are"
         for name, price in said.items()
     ]
@@ -229,6 +231,13 @@ def check(pack: str | Path, seeds: str | Path | Iterable[Row], config: RunConfig
     """The pack and the input, both read whole."""
     loaded = load_pack(pack, config)
     stream = Seeds(seeds, limit=config.limit, id_column=config.id_column, columns=config.columns)
-    scan = stream.scan(loaded.check_row)
+    golds = GoldCheck(loaded)
+
+    def check_row(row: Row, place: str) -> None:
+        loaded.check_row(row, place)
+        golds.see(row, place)
+
+    scan = replace(stream.scan(check_row), golds=golds.said())
+    golds.ended()
     stream.rename = loaded.rename({name: 1 for name in scan.kinds if not name.endswith("[]")})
     return loaded, stream, scan

@@ -57,10 +57,11 @@ def kind_of(value: Any) -> type:
 
 @dataclass(frozen=True)
 class Scan:
-    """What the first pass saw: how many rows, and the kinds of value in every column (`name[]` for a list's elements)."""
+    """What the first pass saw: how many rows, the kinds of value in every column (`name[]` for a list's elements), the golds in words."""
 
     rows: int
     kinds: Mapping[str, frozenset[type]]
+    golds: str = ""
 
 
 class Seeds:

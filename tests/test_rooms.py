@@ -16,8 +16,8 @@ from tests.conftest import ROOT
 
 HALLWAY = ("errors", "records", "registry")
 ARROW = (
-    *HALLWAY, "interrupts", "command_group", "leash", "worker", "names", "models", "text", "measures", "search", "strict_json", "strict_yaml", "pack_files", "sampling_fields", "rights", "template_cost", "template_box", "templates", "render", "inputs", "seeds", "tokens", "tables", "export_schema", "pack_schema", "answers", "verifiers", "pairs", "parsers", "step", "pack_builder", "packs", "teachers", "calls", "walk",
-    "mining", "knowledge", "lexicon", "taxonomy", "filters", "datasets", "retrieval", "pipeline", "yield_watch", "prepare", "annotate", "plan", "opening", "runner", "probe", "progress", "show", "sieve", "report", "options", "knowledge_commands", "cli",
+    *HALLWAY, "interrupts", "command_group", "leash", "worker", "names", "models", "text", "measures", "search", "strict_json", "strict_yaml", "pack_files", "sampling_fields", "rights", "template_cost", "template_box", "templates", "render", "inputs", "seeds", "tokens", "tables", "answers", "export_schema", "pack_schema", "verifiers", "pairs", "parsers", "step", "pack_builder", "packs", "teachers", "calls", "walk",
+    "mining", "knowledge", "lexicon", "taxonomy", "filters", "datasets", "retrieval", "pipeline", "yield_watch", "gold_check", "prepare", "annotate", "plan", "opening", "runner", "probe", "progress", "show", "sieve", "report", "options", "knowledge_commands", "cli",
 )  # fmt: skip
 FINETUNE_MAY = {
     *HALLWAY,

@@ -42,6 +42,11 @@ def choices_of(found: Any) -> Choices | None:
     return None
 
 
+def has_labels(found: Any) -> bool:
+    """Whether choices come as {text: [...], label: [...]}."""
+    return isinstance(found, Mapping) and isinstance(found.get("text"), list) and isinstance(found.get("label"), list)
+
+
 def pick(text: str, choices: Sequence[str]) -> int | None:
     r"""Position of the choice that a text names, or None; where its letter and its words disagree, the words decide if they are a choice.
 

@@ -59,7 +59,8 @@ def read_gold(gold: Any, choices: Any = None, kind: GoldKind = "any") -> Gold:
     if gold is None or gold == "" or (isinstance(gold, str) and not gold.strip()):
         return MISSING
     if isinstance(gold, Mapping):
-        return _several([gold[name] for name in _NAMES if gold.get(name)], choices, kind) if gold else MISSING
+        named = [gold[name] for name in _NAMES if gold.get(name)]
+        return _several(named, choices, kind) if named or not gold else UNREADABLE
     if isinstance(gold, Sequence) and not isinstance(gold, str | bytes):
         return _several(gold, choices, kind)
     found = choices_of(choices)

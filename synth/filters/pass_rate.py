@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from synth.answers.equal import same_answer
+from synth.answers.golds import agrees, read_gold
 from synth.filters.base import GroupFilter
 from synth.records import Row, Verdict
 
@@ -58,9 +58,13 @@ class PassRate(GroupFilter):
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """The same verdict for all draws of a seed."""
-        if any(row.get(self.target) is None for row in rows):
+        golds = [read_gold(row.get(self.target), row.get("choices")) for row in rows]
+        if not all(gold.known for gold in golds):
             return [Verdict(None, "no_target")] * len(rows)
-        right = [row.get(self.answer) is not None and same_answer(str(row[self.answer]), str(row[self.target])) for row in rows]
+        right = [
+            row.get(self.answer) is not None and agrees(row[self.answer], gold, row.get("choices")) is True
+            for row, gold in zip(rows, golds, strict=True)
+        ]
         rate = sum(right) / len(right)
         reason = "too_hard" if rate < self.least else "too_easy" if rate > self.most else ""
         return [Verdict(not reason, reason, {"pass_rate": round(rate, 4), "draws": len(rows)})] * len(rows)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from synth.answers.equal import same_answer
+from synth.answers.golds import agrees, read_gold, shown
 from synth.filters.base import WorkFilter, field_text
 from synth.records import Row, Verdict
 from synth.verifiers import _jail
@@ -35,7 +35,7 @@ class ProgramAnswer(WorkFilter):
         program_fails: it breaks, says nothing, or does not end.
         no_target: the row has no right answer (unknown).
 
-    Marks: `computed`, `error`.
+    Marks: `computed`, `error`; `gold` where it comes to something else.
 
     Example:
         >>> rows = [{"code": f"ans = 3 * {n}", "target": "12"} for n in (4, 5)]
@@ -76,5 +76,8 @@ class ProgramAnswer(WorkFilter):
         marks = {"computed": said, "error": found.error}
         if not said:
             return Verdict(False, "program_fails", marks)
-        same = same_answer(said, str(row[self.target]))
-        return Verdict(same, "" if same else "wrong_answer", marks)
+        gold = read_gold(row[self.target])
+        if not gold.known:
+            return Verdict(None, "no_target", marks)
+        same = agrees(said, gold) is True
+        return Verdict(same, "" if same else "wrong_answer", marks if same else {**marks, "gold": shown(row[self.target])})

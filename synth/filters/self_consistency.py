@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import ClassVar, Literal
 
-from synth.answers.equal import canonical
+from synth.answers.equal import votes as one_key_a_value
 from synth.errors import RowFault
 from synth.filters.base import GroupFilter, meta_of
 from synth.records import Row, Verdict
@@ -61,7 +61,7 @@ class SelfConsistency(GroupFilter):
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict per draw."""
-        votes = [None if row.get(self.answer) is None else canonical(str(row[self.answer])) for row in rows]
+        votes = one_key_a_value([None if row.get(self.answer) is None else str(row[self.answer]) for row in rows])
         weights = self.weights(rows)
         sums: dict[str, float] = {}
         for vote, weight in zip(votes, weights, strict=True):
