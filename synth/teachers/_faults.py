@@ -133,7 +133,7 @@ def error_of(problem: Problem, headers: Mapping[str, str], scrub: Callable[[str]
     if status in (408, 409, 425, 429) or status >= 500 or status == 200:
         limited = status in {429, 529}
         kind = "rate_limit" if limited else f"http_{status}"
-        return TeacherBusy(kind, text, retry_after=retry_after(headers), limited=limited)
+        return TeacherBusy(kind, text, retry_after=retry_after(headers, status), limited=limited)
     if status in (400, 413, 422) and _TOO_LONG.search(problem.message):
         return TeacherRefused("context_length", text)
     return TeacherRefused("bad_request", text)

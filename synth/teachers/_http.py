@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import select
 import ssl
 import zlib
 from collections.abc import Mapping
@@ -19,8 +20,12 @@ import httptools
 
 from synth.errors import WrongUse
 
-# Replies beyond this are not read: 64 MiB.
+# Replies beyond this are not read: 64 MiB, on the wire (framing included) as well as unpacked.
 MOST_BYTES = 64 * 1024 * 1024
+# Header lines of one reply: those of announcements before it (1xx) and of trailers behind it included.
+MOST_LINES = 256
+# Bytes of all these lines; also what may pass without one byte of a body (a long line, a chunk's extensions).
+MOST_HEAD = 64 * 1024
 CONNECT_SECONDS = 30.0
 _PORTS = {"http": 80, "https": 443}
 _INFLATE = {"gzip": 31, "x-gzip": 31, "deflate": 15}
@@ -51,8 +56,9 @@ class Connection(asyncio.Protocol):
 
     def _clear(self) -> None:
         self._headers: dict[str, str] = {}
-        self._parts: list[bytes] = []
-        self._size, self._in_body = 0, False
+        self._body = bytearray()
+        self._in_body = False
+        self._size = self._lines = self._head = self._barren = 0
 
     def exchange(self, request: bytes, *, tunnels: bool = False) -> asyncio.Future[Answer]:
         """Sends a request; the future brings the reply. A request that `tunnels` (CONNECT) has no body in its reply."""
@@ -67,6 +73,21 @@ class Connection(asyncio.Protocol):
         """Whether another exchange may follow."""
         return self._waiter is None and not self.transport.is_closing()
 
+    def fresh(self) -> bool:
+        """Whether a connection that rested may serve again.
+
+        The server may have closed it, or sent what nobody asked for, since the loop last looked. A request that goes
+        into such a connection is lost, and nobody knows whether it was billed: it is noticed before anything is sent.
+        """
+        if not self.reusable:
+            return False
+        watch = select.poll()
+        watch.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        if watch.poll(0):
+            self.transport.abort()
+            return False
+        return True
+
     def connection_made(self, transport: Any) -> None:
         """Asyncio hands the transport over."""
         self.transport = transport
@@ -76,10 +97,17 @@ class Connection(asyncio.Protocol):
         if self._waiter is None:
             self.transport.abort()
             return
+        self._size += len(data)
+        self._barren += len(data)
+        if self._size > MOST_BYTES:
+            self.fail(BrokenReply(f"more than {MOST_BYTES:,} bytes"))
+            return
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.fail(BrokenReply(f"{type(error).__name__}: {error}"))
+        if self._barren > MOST_HEAD:
+            self.fail(BrokenReply(f"more than {MOST_HEAD:,} bytes without one of a body"))
 
     def on_message_begin(self) -> None:
         """A reply begins, or one that nobody asked for follows another."""
@@ -87,8 +115,20 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header line."""
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        """One header line; lines of one name become a list, and those of a trailer say nothing to us."""
+        self._count(len(name) + len(value))
+        if self._in_body:
+            return
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        before = self._headers.get(key)
+        self._headers[key] = text if before is None else f"{before}, {text}"
+
+    def _count(self, size: int) -> None:
+        """Counts a line beside the body, and gives up a reply that has too many or too long ones."""
+        self._lines += 1
+        self._head += size
+        if self._lines > MOST_LINES or self._head > MOST_HEAD:
+            self.fail(BrokenReply(f"more than {MOST_LINES} header lines or {MOST_HEAD:,} bytes of them"))
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
@@ -98,15 +138,14 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, part: bytes) -> None:
         """A piece of the body."""
-        self._parts.append(part)
-        self._size += len(part)
-        if self._size > MOST_BYTES:
-            self.fail(BrokenReply(f"more than {MOST_BYTES:,} bytes"))
+        self._body += part
+        self._barren = 0
 
     def on_message_complete(self) -> None:
         """The reply is whole; 1xx ones only announce another."""
         if self._parser.get_status_code() < 200:
-            self._clear()
+            self._headers, self._in_body = {}, False
+            self._count(0)
         elif self._waiter is not None:
             self._arrived()
             if not self._parser.should_keep_alive():
@@ -115,8 +154,8 @@ class Connection(asyncio.Protocol):
     def _arrived(self) -> None:
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
-            body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-            waiter.set_result(Answer(self._parser.get_status_code(), self._headers, body))
+            waiter.set_result(Answer(self._parser.get_status_code(), self._headers, bytes(self._body)))
+            self._body = bytearray()
 
     def connection_lost(self, error: Exception | None) -> None:
         """The other side is gone: the end of a body without a length, or of our hopes."""
@@ -188,7 +227,7 @@ class Endpoint:
     def _kept(self) -> Connection | None:
         while self._idle:
             connection = self._idle.pop()
-            if connection.reusable:
+            if connection.fresh():
                 return connection
         return None
 
@@ -245,15 +284,27 @@ def _basic(proxy: SplitResult) -> dict[str, str]:
 
 
 def _inflated(answer: Answer) -> Answer:
-    """The reply with its body unpacked (some servers pack without being asked)."""
-    encoding = answer.headers["content-encoding"].strip().lower()
+    """The reply with its body unpacked (some servers pack without being asked).
+
+    A refusal counts by its status, whatever its body is.
+    """
+    try:
+        return answer._replace(body=_unpacked(answer.body, answer.headers["content-encoding"]))
+    except BrokenReply:
+        if answer.status == 200:
+            raise
+        return answer._replace(body=b"")
+
+
+def _unpacked(body: bytes, encoding: str) -> bytes:
+    encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
-        return answer
+        return body
     try:
         unpack = zlib.decompressobj(_INFLATE[encoding])
-        body = unpack.decompress(answer.body, MOST_BYTES)
+        unpacked = unpack.decompress(body, MOST_BYTES)
     except (KeyError, zlib.error) as error:
-        raise BrokenReply(f"content-encoding {encoding[:20]!r}: {error}") from error
+        raise BrokenReply(f"content-encoding {encoding[:20]!r}: {error!s:.60}") from error
     if not unpack.eof:
         raise BrokenReply(f"a packed body that is cut off or longer than {MOST_BYTES:,} bytes")
-    return answer._replace(body=body)
+    return unpacked

@@ -14,6 +14,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -251,19 +252,98 @@ def chat_reply(text: str, *, finish_reason: str = "stop", model: str = "", promp
     return Reply(json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode(), read_chat(value))
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a server asks to wait: `retry-after-ms`, seconds, or a date; None where it says nothing usable.
+# Statuses that ask for a pause: too many requests, unavailable, overloaded.
+_PAUSING = frozenset({429, 503, 529})
+# Where a server says how long to wait, in the order in which it counts: header, seconds a unit.
+_WAITS = (("retry-after-ms", 0.001), ("x-ms-retry-after-ms", 0.001), ("retry-after", 1.0))
+# Where it says when a limit is whole again; (what remains of it, its reset).
+_RESETS = (
+    ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
+    ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
+    ("x-ratelimit-remaining", "x-ratelimit-reset"),
+    ("ratelimit-remaining", "ratelimit-reset"),
+    ("anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset"),
+    ("anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset"),
+    ("anthropic-ratelimit-input-tokens-remaining", "anthropic-ratelimit-input-tokens-reset"),
+    ("anthropic-ratelimit-output-tokens-remaining", "anthropic-ratelimit-output-tokens-reset"),
+)
+# A header said twice is a list; the comma behind a weekday separates nothing.
+_BETWEEN = re.compile(r"(?<!Mon|Tue|Wed|Thu|Fri|Sat|Sun|day),", re.IGNORECASE)
+# "6m0s", "1h2m3.5s", "120ms".
+_SPANS = re.compile(r"(?:\d{1,9}(?:\.\d{1,9})?(?:ms|us|µs|ns|[dhms]))+", re.ASCII)
+_SPAN = re.compile(r"([\d.]+)(ms|us|µs|ns|[dhms])")
+_UNIT = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+# Numbers from here on are seconds since 1970, and from there on milliseconds since then.
+_EPOCH, _EPOCH_MS = 1e9, 1e11
+_LONGEST_WORD = 100
 
-    >>> retry_after({"retry-after": "2.5"}), retry_after({"retry-after-ms": "80"}), retry_after({"retry-after": "soon"})
-    (2.5, 0.08, None)
+
+def retry_after(headers: Mapping[str, str], status: int = 429) -> float | None:
+    """Seconds that a server asks to wait; None where it says nothing usable.
+
+    Where it names no time to wait, the reset of the limit that is used up counts (of several, the last), or
+    the first reset where no limit is said to be.
+
+    Args:
+        headers: of the reply, names in lower case; a header that came twice is a list.
+        status: of the reply; a pause is asked for by 429, 503 and 529 alone.
+
+    >>> retry_after({"retry-after": "2.5"}), retry_after({"retry-after-ms": "80"})
+    (2.5, 0.08)
+    >>> retry_after({"x-ratelimit-reset-tokens": "6m0s"}), retry_after({"retry-after": "soon"})
+    (360.0, None)
     """
-    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        text = headers.get(name)
-        if text is None:
+    if status not in _PAUSING:
+        return None
+    now = time.time()
+    for name, unit in _WAITS:
+        if (wait := _longest(headers.get(name), now, unit)) is not None:
+            return wait
+    found = [(headers.get(left), _longest(headers.get(reset), now)) for left, reset in _RESETS]
+    resets = [(left, wait) for left, wait in found if wait is not None]
+    used_up = [wait for left, wait in resets if left is not None and _number(left) == 0]
+    return max(used_up) if used_up else min((wait for _, wait in resets), default=None)
+
+
+def _longest(text: str | None, now: float, unit: float = 1.0) -> float | None:
+    """The longest of the waits that a header names, from 0 on; None where it names none."""
+    words = [word.strip() for word in _BETWEEN.split((text or "")[: 4 * _LONGEST_WORD])]
+    waits = [_seconds(word, now, unit) for word in words]
+    usable = [max(0.0, wait) for wait in waits if wait is not None and wait <= ABSURD_WAIT]
+    return max(usable, default=None)
+
+
+def _seconds(word: str, now: float, unit: float) -> float | None:
+    """Seconds from now of a number, a span or a moment."""
+    if not word or len(word) > _LONGEST_WORD:
+        return None
+    number = _number(word)
+    if number is not None:
+        if number >= _EPOCH_MS:
+            return number / 1000 - now
+        return number - now if number >= _EPOCH else number * unit
+    if _SPANS.fullmatch(word):
+        return sum(float(count) * _UNIT[name] for count, name in _SPAN.findall(word))
+    moment = _moment(word)
+    return None if moment is None else moment - now
+
+
+def _number(word: str) -> float | None:
+    """A plain finite number, without the liberties of Python (`1_000`, `inf`)."""
+    return float(word) if _PLAIN.fullmatch(word) else None
+
+
+_PLAIN = re.compile(r"\s*[+-]?(?:\d{1,18}(?:\.\d{0,18})?|\.\d{1,18})\s*", re.ASCII)
+
+
+def _moment(word: str) -> float | None:
+    """Seconds since 1970 of a date as HTTP (three forms) or ISO 8601 has it; without a zone it is UTC."""
+    for read in (email.utils.parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            found = read(word)
+            return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, TypeError, OverflowError, IndexError, AttributeError):
             continue
-        seconds = _seconds(text.strip(), scale)
-        if seconds is not None and seconds <= ABSURD_WAIT:
-            return max(0.0, seconds)
     return None
 
 
@@ -282,14 +362,3 @@ def _limit(text: str | None) -> float | None:
         return float(text) if text and 0 < float(text) < 1e12 else None
     except ValueError:
         return None
-
-
-def _seconds(text: str, scale: float) -> float | None:
-    try:
-        number = float(text) * scale
-    except ValueError:
-        try:
-            return email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-        except (ValueError, TypeError, OverflowError):
-            return None
-    return number if number == number else None  # noqa: PLR0124 - NaN differs from itself
