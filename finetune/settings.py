@@ -16,6 +16,10 @@ from synth.strict_yaml import read_yaml
 
 # The one field of TRL's configs that says how a model is opened, which the commands do themselves.
 _OPENING = "model_init_kwargs"
+# What stands in the folder of every student that was trained here.
+TRAINED = "train.json"
+# What saving a student writes, whatever stood there.
+_OVERWRITTEN = ("README.md", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "adapter_config.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,22 @@ def read_config(path: str | Path | None, flags: Mapping[str, Any]) -> dict[str, 
     return {name: scalar(value) if isinstance(value, str) else value for name, value in {**from_file, **flags}.items()}
 
 
+def check_output(folder: Path) -> None:
+    """Checks that a student may be saved into a folder; writes nothing.
+
+    Raises:
+        WrongUse: a file, or a folder with a model, a tokenizer or a README that no training here wrote: they would be overwritten.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise WrongUse(str(folder), "a file", "a folder to save the student into", "Give another --output.")
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    ours = TRAINED in names or any(name.startswith("checkpoint-") for name in names)
+    theirs = [name for name in names if name in _OVERWRITTEN or name.endswith((".safetensors", ".bin"))]
+    if theirs and not ours:
+        got = f"{', '.join(theirs[:3])}, which no training here wrote"
+        raise WrongUse(str(folder), got, "an empty folder, or one of an earlier training", "Give another --output.")
+
+
 def trainer_config(kind: type[Any], config: TrainConfig, command: str) -> Any:
     """The TRL config of a run.
 
@@ -56,6 +76,7 @@ def trainer_config(kind: type[Any], config: TrainConfig, command: str) -> Any:
     Raises:
         WrongUse: a field that the TRL config does not have or the command does not obey, or a value that it refuses.
     """
+    check_output(config.output)
     given = {name: value for name, value in config.trainer.items() if name != _OPENING}
     types = {f.name: str(f.type) for f in fields(kind) if f.init}
     known = set(types)

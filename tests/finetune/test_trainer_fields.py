@@ -125,3 +125,18 @@ def test_what_a_trainer_says_against_its_settings_is_a_mistake_of_the_call():
 
     with pytest.raises(WrongUse, match="two things at once"):
         built(refuses)
+
+
+@pytest.mark.parametrize("theirs", ["README.md", "model.safetensors", "config.json", "tokenizer.json"])
+def test_a_folder_with_somebody_elses_model_or_readme_is_left_alone(theirs, tmp_path):
+    from finetune.settings import check_output
+
+    check_output(tmp_path / "new")
+    check_output(tmp_path)
+    (tmp_path / theirs).write_text("mine")
+    with pytest.raises(WrongUse, match="no training here wrote"):
+        check_output(tmp_path)
+    (tmp_path / "train.json").write_text("{}")
+    check_output(tmp_path)
+    with pytest.raises(WrongUse, match="a file"):
+        check_output(tmp_path / theirs)
