@@ -12,6 +12,7 @@ from synth.datasets.base import Export, spec_of
 from synth.packs import Pack
 from synth.records import hash_share
 from synth.step import NOTHING
+from synth.text.words import folded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ class Triples(Export):
 
     def split(self, head: str) -> str:
         """The split of a head."""
-        place = hash_share(head.casefold())
+        place = hash_share(folded(head))
         validation, test = self.held_out
         if place < validation:
             return "validation"

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from synth.filters.base import GroupFilter, field_text
 from synth.filters.near_duplicate import by_length
 from synth.records import Row, Verdict
-from synth.text.words import pieces, terms
+from synth.text.words import bag
 from synth.verifiers.arithmetic_steps import ArithmeticSteps
 
 
@@ -61,7 +61,7 @@ class Distinct(GroupFilter):
 
     def _way(self, text: str) -> tuple[str, ...] | frozenset[str]:
         found = tuple("".join(e.text.split()) for e in ArithmeticSteps().equations(text)) if self.by == "equations" else ()
-        return found or frozenset(terms(pieces(text)))
+        return found or frozenset(bag(text))
 
     def _alike(self, one: tuple[str, ...] | frozenset[str], two: tuple[str, ...] | frozenset[str]) -> bool:
         if isinstance(one, tuple) or isinstance(two, tuple):

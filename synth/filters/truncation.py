@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from synth.filters.base import RowFilter, field_text, meta_of
 from synth.records import Row, Verdict
+from synth.text.words import count
 
 _FENCE = re.compile(r"^\s{0,3}(```|~~~)", re.MULTILINE)
 # Words and signs after which something must come. Many whole solutions end without a full stop, so its absence says nothing.
@@ -80,7 +81,27 @@ _HANGING = frozenset(
         "then",
     ]
 )
-_HANGING_SIGNS = (",", "-", "=", "+", "\u00d7", "\u00f7", "/", "(", "[", "{", "&", "\\")
+_HANGING_SIGNS = (
+    "\uff0c",
+    "\u3001",
+    "\uff1a",
+    "\u060c",
+    "\uff08",
+    "\u300c",
+    "\u300e",
+    ",",
+    "-",
+    "=",
+    "+",
+    "\u00d7",
+    "\u00f7",
+    "/",
+    "(",
+    "[",
+    "{",
+    "&",
+    "\\",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +159,6 @@ def _open(text: str) -> bool:
 def _breaks_off(text: str) -> bool:
     """Whether the last line ends where something must come."""
     last = text.rpartition("\n")[2].strip()
-    words = last.split()
-    if len(words) < 4 or last[:1] in "|>":
+    if count(last) < 4 or last[:1] in "|>":
         return False
-    return words[-1].casefold() in _HANGING or (last.endswith(_HANGING_SIGNS) and any(sign.isalpha() for sign in last))
+    return last.split()[-1].casefold() in _HANGING or (last.endswith(_HANGING_SIGNS) and any(sign.isalpha() for sign in last))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar
@@ -27,12 +26,22 @@ def _class_of(characters: str) -> re.Pattern[str]:
     return re.compile(f"[^{characters}]" if characters else "(?!)")
 
 
-def _banned(said: list[str], banned: Sequence[str]) -> list[str]:
-    """Where banned words stand, in order: one is several where no spaces part them."""
+@cache
+def _runs_of(banned: tuple[str, ...]) -> dict[tuple[str, ...], str]:
+    """Banned words by the words they are: several where no spaces part them."""
     runs = {tuple(words(word)): word.casefold() for word in banned}
-    lengths = sorted({len(run) for run in runs if run})
-    places = [(place, n) for place in range(len(said)) for n in lengths if place + n <= len(said)]
-    return [runs[run] for place, n in places if (run := tuple(said[place : place + n])) in runs]
+    runs.pop((), None)
+    return runs
+
+
+def _banned(said: list[str], banned: tuple[str, ...]) -> list[str]:
+    """The banned words that are said, the shorter ones first."""
+    runs = _runs_of(banned)
+    found: list[str] = []
+    for length in sorted({len(run) for run in runs}):
+        grams = zip(*(said[start:] for start in range(length)), strict=False)
+        found += [runs[gram] for gram in grams if gram in runs]
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +106,10 @@ class Wording(RowFilter):
         if self.characters and (odd := _class_of(self.characters).search(text)):
             return Verdict(False, "odd_character", {"what": odd[0]})
         said = words(text)
-        if len(found := _banned(said, self.banned)) > self.most_banned:
+        if len(found := _banned(said, tuple(self.banned))) > self.most_banned:
             return Verdict(False, "banned_word", {"what": found[-1]})
+        if not self.once:
+            return Verdict(True)
         again = {term for name in self.once for term in terms(words(str(row.get(name) or "")))}
         repeated = next((term for term in terms(said) if term in again), None)
         return Verdict(repeated is None, "" if repeated is None else "repeats", {} if repeated is None else {"what": repeated})

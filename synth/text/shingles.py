@@ -47,12 +47,12 @@ class Lengths(NamedTuple):
 
     @classmethod
     def fine(cls, n: int) -> Lengths:
-        """For similarity: a character less where one is most of a word.
+        """For similarity: fewer where a word is one character.
 
         One changed character of 20 then leaves a Jaccard similarity of 17 / 21 for n = 3.
         """
         dense = max(1, 2 * n // 3)
-        return cls(n, dense, n, dense)
+        return cls(n, dense, dense, dense)
 
     @classmethod
     def long(cls, n: int) -> Lengths:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
+
+from synth.text.words import joined, plain
 
 _ELLIPSIS = re.compile(r"\s*(?:\[?\.\.\.\]?|\[?…\]?)\s*")
 _SIGNS = str.maketrans({"“": '"', "”": '"', "„": '"', "\u2019": "'", "\u2018": "'", "\u2013": "-", "\u2014": "-", "\u00ad": None})
@@ -31,13 +32,23 @@ class Spans:
         pieces = _ELLIPSIS.split(span) if self.ellipsis else [span]
         wanted = [found for piece in pieces if (found := folded(piece).strip(" .,;:!?\"'"))]
         for piece in wanted:
-            place = re.compile(rf"(?<!\w){re.escape(piece)}(?!\w)").search(text, at)
-            if place is None:
+            at = _end_of(piece, text, at)
+            if at < 0:
                 return False
-            at = place.end()
         return bool(wanted)
+
+
+def _end_of(piece: str, text: str, at: int) -> int:
+    """Where a piece ends that stands at borders of words, from a place on; -1 where it does not."""
+    start = text.find(piece, at)
+    while start >= 0:
+        end = start + len(piece)
+        if not joined(text, start) and not joined(text, end):
+            return end
+        start = text.find(piece, start + 1)
+    return -1
 
 
 def folded(text: str) -> str:
     """One form for texts that differ in case, white space and typography only."""
-    return " ".join(unicodedata.normalize("NFKC", text).translate(_SIGNS).casefold().split())
+    return plain(text.translate(_SIGNS))
