@@ -67,7 +67,8 @@ class AnswerMatch(RowFilter):
             return Verdict(False, "no_answer")
         choices = row.get(self.choices)
         # What nearly all rows with choices are: both are texts of them, and no letter.
-        if answer == target and self.gold == "any" and type(choices) is list and type(target) is str and len(target) > 1 and target in choices:
+        words = type(target) is str and len(target) > 1 and self.gold == "any"
+        if words and answer == target and type(choices) is list and target in choices:
             return Verdict(True)
         gold = read_gold(target, choices, self.gold)
         if not gold.known:
