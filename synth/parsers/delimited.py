@@ -10,7 +10,7 @@ from synth.errors import Unreadable
 from synth.parsers.base import Parser, between
 from synth.records import Row
 
-_LEAD = re.compile(r"\A\s*[^\n]{1,200}:[*_]{0,3}[^\S\n]*(?=\n|\Z)")
+_LEAD = re.compile(r"\A\s*[^\n]{1,200}:[*_]{0,3}[^\S\n]*\n")
 _ITEM = re.compile(r"^[^\S\n]*+(?:\(?\d{1,3}[.):]|[-*+\u2022])[^\S\n]*+$", re.MULTILINE)
 _SIGNS = re.compile(r"[\s,;\"'>*\u201c\u201d]+|```\w{0,10}")
 
@@ -22,7 +22,7 @@ class Delimited(Parser):
     | outside of the spans | |
     |---|---|
     | white space, commas, quotation marks, a fence, the marks of a list (`1.`, `-`) | passed over |
-    | one line before the first span that ends in a colon ("Here are the passages:") | passed over |
+    | a line of its own before the first span that ends in a colon ("Here are the passages:") | passed over |
     | any other word | `text_outside`: spans are all that was asked for |
 
     Args:

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
 from synth.errors import Unreadable
-from synth.parsers.base import KINDS, Parser
+from synth.parsers._lenient_json import LATEX, keep_backslashes, lenient
+from synth.parsers.base import KINDS, Parser, Reply
 from synth.records import Row
 from synth.strict_json import MOST_CHARS, NotStrict, decoder
 
 _TRIES = 64
+# An object that is no strict JSON is read once more, slowly; few stand in one reply.
+_REPAIRS = 4
+_BEGINS = re.compile(r"""\{\s{0,200}(?:["'\u201c}]|[A-Za-z_]\w{0,80}\s?:|//|/\*|\#)""")
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,30})(?:\.\d{1,30})?")
 
 
 @dataclass(frozen=True, kw_only=True)
 class JsonObject(Parser):
-    """Reads the last JSON object of a reply that has all the keys asked for.
+    r"""Reads the last JSON object of a reply that has all the keys asked for.
+
+    | spelling | read |
+    |---|---|
+    | in a fence, in prose, several objects, keys that nobody asked for | the last object with the keys |
+    | `{"a": "\\frac{1}{2}"}` with one backslash or two, `"\\boxed{3}"`, `"\\times"` | one backslash; marked as mended where it was one |
+    | trailing commas, single quotation marks, Python's words, comments, bare keys, raw line breaks | as meant; marked as mended |
+    | `"0.95"` where a number is asked for | 0.95; marked as mended |
+    | cut off, a value missing, a key twice | unreadable: nothing is closed or invented |
+
+    `synth.parsers._lenient_json` has the whole table.
 
     Args:
         keys: field name -> kind (text, number, bool, list of texts, numbers, any), or for a list of objects their keys and kinds.
@@ -25,6 +42,7 @@ class JsonObject(Parser):
 
     Reasons:
         no_object: no JSON object in the reply.
+        open_object: an object that never ends.
         doubled_key: a key stands twice (a judge could give two scores).
         missing_key: a key is absent.
         wrong_kind: a value is of another kind: a list holds more than texts, a number is not finite or beyond 2**53, a text
@@ -40,10 +58,12 @@ class JsonObject(Parser):
     keys: Mapping[str, Any]
 
     reasons: ClassVar[dict[str, str]] = {
-        "no_object": "no JSON object", "doubled_key": "a key twice", "missing_key": "a key is absent", "wrong_kind": "another kind",
+        "no_object": "no JSON object", "open_object": "an object without end", "doubled_key": "a key twice",
+        "missing_key": "a key is absent", "wrong_kind": "another kind",
     }  # fmt: skip
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for key, kind in self.keys.items():
             if isinstance(kind, Mapping):
                 JsonObject(keys=kind)
@@ -54,13 +74,17 @@ class JsonObject(Parser):
         """One field a key."""
         return dict(self.keys)
 
-    def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
+    def read(self, text: str, row: Row) -> dict[str, Any]:
+        """Fields of what one whole reply says."""
+        return self.read_reply(Reply(text), row)
+
+    def read_reply(self, reply: Reply, row: Row) -> dict[str, Any]:  # noqa: ARG002
         """Fields of one reply."""
-        found = last_object(text[-MOST_CHARS:], set(self.keys))
+        found = last_object(reply, set(self.keys))
         missing = [key for key in self.keys if key not in found]
         if missing:
             raise Unreadable("missing_key", ", ".join(missing))
-        read = {key: found[key] for key in self.keys}
+        read = {key: _unquoted(kind, found[key], reply) for key, kind in self.keys.items()}
         read.update({key: _only(names, read[key]) for key, names in self._objects.items()})
         return read
 
@@ -77,26 +101,59 @@ def _only(names: list[str], value: Any) -> Any:
     return [{name: element[name] for name in names if name in element} if isinstance(element, dict) else element for element in value]
 
 
-def last_object(text: str, wanted: set[str]) -> dict[str, Any]:
-    """The last outermost object with the wanted keys, else the last object at all.
+def _unquoted(kind: Any, value: Any, reply: Reply) -> Any:
+    """A number that stands in quotation marks where a number was asked for."""
+    if kind != "number" or not isinstance(value, str) or not _NUMBER.fullmatch(value.strip()):
+        return value
+    reply.mended.append(f"{value[:20]} in quotation marks is a number")
+    return json.loads(value)
+
+
+def last_object(reply: Reply, wanted: set[str]) -> dict[str, Any]:
+    """The last outermost object with the wanted keys, else the last object at all; what was changed to read it is marked.
 
     Raises:
-        Unreadable: no object, or a doubled key in the one found.
+        Unreadable: no object, one that never ends, or a doubled key in the one found.
     """
-    read = decoder()
-    found: list[dict[str, Any]] = []
-    at, tries = text.find("{"), 0
+    text = reply.said[-MOST_CHARS:]
+    at = text.find("{")
+    kept = text if at < 0 or "\\" not in text else text[:at] + keep_backslashes(text[at:])
+    found: list[tuple[dict[str, Any], list[str]]] = []
+    tries, repairs = 0, 0
     while at >= 0 and tries < _TRIES:
         tries += 1
-        try:
-            value, end = read.raw_decode(text, at)
-        except NotStrict as error:
-            raise Unreadable(error.reason, str(error)) from error
-        except (ValueError, RecursionError):
-            end = at + 1
-        else:
-            found.append(value)
-        at = text.find("{", end)
+        value, end, changed = _strict(kept, at), at + 1, [LATEX] if kept != text else []
+        if isinstance(value, tuple):
+            found.append((value[0], changed))
+            end = value[1]
+        elif repairs < _REPAIRS and _BEGINS.match(kept, at):
+            repairs += 1
+            mended = lenient(kept, at)
+            if mended is None:
+                _refuse_open(found, wanted, reply, kept[at:])
+                break
+            end = mended[1]
+            if isinstance(value := _strict(mended[0], 0), tuple):
+                found.append((value[0], changed + mended[2]))
+        at = kept.find("{", end)
     if not found:
         raise Unreadable("no_object", text[-80:])
-    return next((o for o in reversed(found) if wanted <= o.keys()), found[-1])
+    chosen, changed = next((one for one in reversed(found) if wanted <= one[0].keys()), found[-1])
+    reply.mended += changed
+    return chosen
+
+
+def _strict(text: str, at: int) -> tuple[dict[str, Any], int] | None:
+    """The object of strict JSON that begins at a place, and where it ends; None where there is none."""
+    try:
+        return decoder().raw_decode(text, at)
+    except NotStrict as error:
+        raise Unreadable(error.reason, str(error)) from error
+    except (ValueError, RecursionError):
+        return None
+
+
+def _refuse_open(found: list[tuple[dict[str, Any], list[str]]], wanted: set[str], reply: Reply, opened: str) -> None:
+    """A whole object may stand before one that never ends; parts of that one are never read."""
+    if not reply.whole or not any(wanted <= one.keys() for one, _ in found):
+        raise Unreadable("open_object", opened[:80])

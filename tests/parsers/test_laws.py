@@ -26,13 +26,13 @@ CASES = {
     "think": {"<think>so</think>#### 4": None, "#### 4": "no_thinking", "<think>so</think>four": "no_answer"},
     "permutation": {"[2] > [1] > [3]": None, "none": "no_order", "[2]": "too_much_missing"},
     "groups": {"<s>\n- a\n</s>\n<s>\n- b\n- c\n</s>": None, "<s>\n- a\n</s>": "other_count", "<s>\n- a\n</s><s> b </s>": "empty_group"},
-    "delimited": {"##begin_quote## a ##end_quote##": None, "a": "no_span", "It rained. ##begin_quote## a ##end_quote##": "text_outside"},
+    "delimited": {"##begin_quote## a ##end_quote##": None, "a": "no_span", "So: ##begin_quote## a ##end_quote##": "text_outside"},
     "outline": {
         "scope: x\n- all: 1-2\n  - one: 1\n  - two: 2": None, "- one: 1-2": "no_outline", "scope: x\n- one: 1-3": "out_of_range",
         "scope: x\n- one: 1": "not_covered",
     },
     "json_object": {
-        '{"a": 1, "b": null}': None, "none": "no_object", '{"a": 1, "a": 2, "b": 0}': "doubled_key", '{"a": 1}': "missing_key",
+        '{"a": 1, "b": null}': None, "none": "no_object", '{"a": 1, "b": 2': "open_object", '{"a": 1, "a": 2, "b": 0}': "doubled_key", '{"a": 1}': "missing_key",
         '{"a": "one", "b": 2}': "wrong_kind",
     },
 }  # fmt: skip
