@@ -1,7 +1,8 @@
 """A local model that answers requests: the worker behind `--teacher local/PATH`.
 
 `python -m finetune.answer PATH` reads one JSON object a line, `{"id": 1, "body": {OpenAI chat body}}`, and writes one a line:
-`{"id": 1, "reply": {chat completion}}` or `{"id": 1, "error": {"kind": ..., "message": ...}}`; the first line says `{"ready": true}`.
+`{"id": 1, "reply": {chat completion}}` or `{"id": 1, "error": {"kind": ..., "message": ...}}`; the first line says `{"ready": true}`,
+and a line `{"begun": [1, 2]}` says which requests are generated next.
 Requests that wait together are generated together.
 """
 
@@ -161,6 +162,7 @@ def main(path: str) -> None:
     waiting: queue.Queue[dict[str, Any] | None] = queue.Queue()
     threading.Thread(target=_read, args=(waiting,), daemon=True).start()
     for together in batches(waiting):
+        say({"begun": [request["id"] for request in together]})
         try:
             replies = [{"reply": r} for r in answerer.answer([r["body"] for r in together])]
         except Exception as error:  # noqa: BLE001 - one bad request must not end the others

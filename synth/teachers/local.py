@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import hashlib
 import importlib.util
-import sys
-import tempfile
+import os
+import signal
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import orjson
 
+from synth import leash
 from synth.errors import Stopped, TeacherBusy, TeacherRefused, WrongUse, did_you_mean
 from synth.records import Request, canonical_json
 from synth.teachers.base import Reply, Settings, Teacher, read_chat
@@ -21,6 +22,165 @@ from synth.teachers.base import Reply, Settings, Teacher, read_chat
 _LINE = 256 * 1024 * 1024
 # Bytes of each file that name the weights: training changes all of them.
 _PIECE = 65_536
+# How much longer than one request loading a model may take, and seconds for it at least.
+_LOAD_TIMES, _LOAD_SECONDS = 5, 60.0
+# A killed process is gone in milliseconds, unless the kernel itself waits for a device.
+_GONE_SECONDS = 5.0
+# Characters of standard error that are kept, and seconds to wait for them when it has ended.
+_MOST_WORDS, _LAST_WORDS_SECONDS = 2000, 1.0
+
+
+class _NotBegun(Exception):
+    """The worker ended while it did something else; the next one is asked."""
+
+
+class _Worker:
+    """One process that loads the model and answers, and those who wait for it.
+
+    Args:
+        path: the model.
+        timeout: seconds that it may be silent while somebody waits: as long as it works on one
+            batch of requests.
+    """
+
+    def __init__(self, path: str, timeout: float) -> None:
+        self._path, self._timeout = path, timeout
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[dict[str, Any]] = self._loop.create_future()
+        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._begun: set[int] = set()
+        self._count = 0
+        self._alarm: asyncio.TimerHandle | None = None
+        self._words = b""
+        self._tasks: list[asyncio.Task[None]] = []
+        self._process: asyncio.subprocess.Process | None = None
+        self.over = False
+
+    async def start(self) -> None:
+        """Returns when the model is loaded.
+
+        Raises:
+            Stopped: it cannot be; every request would meet the same.
+        """
+        pipe = asyncio.subprocess.PIPE
+        command = leash.command("-m", "finetune.answer", self._path)
+        try:
+            process = self._process = await asyncio.create_subprocess_exec(
+                *command, stdin=pipe, stdout=pipe, stderr=pipe, limit=_LINE, start_new_session=True
+            )
+        except OSError as error:
+            self.over = True
+            raise Stopped("model", f"its process cannot be started: {error}") from error
+        assert process.stdin and process.stdout and process.stderr  # noqa: S101, PT018 - pipes
+        self._stdin = process.stdin
+        listener = asyncio.create_task(self._listen(process.stderr))
+        self._tasks = [listener, asyncio.create_task(self._read(process.stdout, listener))]
+        seconds = max(_LOAD_SECONDS, _LOAD_TIMES * self._timeout)
+        try:
+            async with asyncio.timeout(seconds):
+                said = await self._ready
+        except TimeoutError:
+            said = {"message": f"{self._path} is not loaded within {seconds:,.0f} s (--timeout)"}
+        except BaseException:
+            await self.close()
+            raise
+        if said:
+            await self.close()
+            raise Stopped("model", said["message"])
+
+    async def ask(self, body: dict[str, Any]) -> dict[str, Any]:
+        """What it says to a request.
+
+        Raises:
+            TeacherBusy: it ended, or was silent for too long.
+            _NotBegun: the same, for the sake of other requests.
+        """
+        number, self._count = self._count, self._count + 1
+        if self.over:
+            raise _NotBegun
+        future: asyncio.Future[dict[str, Any]] = self._loop.create_future()
+        self._waiting[number] = future
+        if len(self._waiting) == 1:
+            self._heard()
+        try:
+            # One that has just ended cannot be written to: what ends the wait is the future.
+            with contextlib.suppress(ConnectionError, RuntimeError):
+                self._stdin.write(canonical_json({"id": number, "body": body}) + b"\n")
+            return await future
+        finally:
+            self._waiting.pop(number, None)
+
+    def kill(self) -> None:
+        """Ends the process and what it has started."""
+        self.over = True
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    async def close(self) -> None:
+        """Ends the process; nobody waits for it any longer."""
+        self.kill()
+        if self._process is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._process.wait(), _GONE_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _heard(self) -> None:
+        """It may be silent for `timeout` from now on."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_later(self._timeout, self._hangs)
+
+    def _hangs(self) -> None:
+        if self._waiting:
+            self._end(TeacherBusy("timeout", f"not answered within {self._timeout:g} s (--timeout)"))
+
+    def _end(self, why: TeacherBusy) -> None:
+        """Ends the process for what it was doing; where it did nothing, for what it was asked."""
+        self.kill()
+        if self._alarm is not None:
+            self._alarm.cancel()
+        begun = self._begun & self._waiting.keys() or set(self._waiting)
+        for number, future in self._waiting.items():
+            if not future.done():
+                future.set_exception(why if number in begun else _NotBegun())
+        if not self._ready.done():
+            self._ready.set_result({"message": str(why)})
+
+    async def _read(self, output: asyncio.StreamReader, listener: asyncio.Task[None]) -> None:
+        """Hands each line to who waits for it, until the process ends."""
+        with contextlib.suppress(ValueError):  # a line beyond any reply's length
+            while line := await output.readline():
+                with contextlib.suppress(orjson.JSONDecodeError):  # a library's print
+                    self._take(orjson.loads(line))
+        await asyncio.wait([listener], timeout=_LAST_WORDS_SECONDS)
+        said = " ".join(self._words.decode("utf-8", "replace").split())[-300:]
+        self._end(TeacherBusy("worker", f"the worker ended: {said}"))
+
+    def _take(self, said: Any) -> None:
+        """A line of the worker; those who have left are passed over."""
+        match said:
+            case {"begun": [*numbers]}:
+                self._begun = set(numbers)
+            case {"id": int(number)}:
+                future = self._waiting.get(number)
+                if future is not None and not future.done():
+                    future.set_result(said)
+            case {"ready": True} if not self._ready.done():
+                self._ready.set_result({})
+            case {"error": dict(error)} if not self._ready.done():
+                self._ready.set_result(error)
+            case _:
+                return
+        self._heard()
+
+    async def _listen(self, errors: asyncio.StreamReader) -> None:
+        """Keeps the end of what it says on standard error, of which there may be any amount."""
+        while part := await errors.read(1 << 16):
+            self._words = (self._words + part)[-_MOST_WORDS:]
 
 
 class Local(Teacher):
@@ -29,12 +189,14 @@ class Local(Teacher):
     Args:
         model: a folder that `save_pretrained` wrote. Requests name it with a fingerprint of its files, so that other
             weights in the same folder are another teacher.
-        settings: not used; a generation takes as long as it takes, and a worker that ends is started again.
+        settings: `timeout` is how long the worker may work on one batch of requests; loading may
+            take five times as long, and a minute at least. A worker that is slower or ends is
+            started again, and what it did not come to is asked of the next one.
     """
 
     family = "local"
 
-    def __init__(self, model: str, settings: Settings) -> None:  # noqa: ARG002
+    def __init__(self, model: str, settings: Settings) -> None:
         missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
         if missing:
             raise WrongUse(f"--teacher local/{model}", f"no {missing[0]}", "torch and transformers", "pip install 'potstill[finetune]'")
@@ -45,89 +207,39 @@ class Local(Teacher):
             raise WrongUse(f"--teacher local/{model}", "no such folder", "a saved model, or ORG/NAME of the hub", _beside(folder))
         self._path = model
         self.model = f"{folder.resolve().name}@{fingerprint(folder)}" if folder.is_dir() else model
-        self._worker: asyncio.subprocess.Process | None = None
+        self._worker: _Worker | None = None
         self._starting = asyncio.Lock()
-        self._reader: asyncio.Task[None] | None = None
-        self._errors: IO[bytes] | None = None
-        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._count = 0
+        self._timeout = settings.timeout
 
     def __repr__(self) -> str:
         return f"Local({self._path!r})"
 
     async def ask(self, request: Request) -> Reply:
         """One reply of the worker, started (again) where none runs."""
-        worker = await self._running()
-        number, self._count = self._count, self._count + 1
-        future = self._waiting[number] = asyncio.get_running_loop().create_future()
-        assert worker.stdin is not None  # noqa: S101 - asked for above
-        try:
-            worker.stdin.write(canonical_json({"id": number, "body": request.body()}) + b"\n")
-            await worker.stdin.drain()
-            said = await future
-        except ConnectionError as error:
-            raise TeacherBusy("worker", "the worker has ended") from error
-        finally:
-            self._waiting.pop(number, None)
+        said = None
+        while said is None:
+            worker = await self._running()
+            with contextlib.suppress(_NotBegun):
+                said = await worker.ask(request.body())
         if "error" in said:
             raise TeacherRefused(said["error"]["kind"], said["error"]["message"])
         return Reply(canonical_json(said["reply"]), read_chat(said["reply"]))
 
-    async def _running(self) -> asyncio.subprocess.Process:
+    async def _running(self) -> _Worker:
         async with self._starting:
-            if self._worker is None or self._worker.returncode is not None:
-                self._worker = await self._start()
+            if self._worker is not None and self._worker.over:
+                await self._worker.close()
+                self._worker = None
+            if self._worker is None:
+                self._worker = _Worker(self._path, self._timeout)
+                await self._worker.start()
             return self._worker
-
-    async def _start(self) -> asyncio.subprocess.Process:
-        """A worker that has loaded the model.
-
-        Raises:
-            Stopped: it cannot; every request would meet the same.
-        """
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker
-        worker = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "finetune.answer", self._path,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=self._errors, limit=_LINE, start_new_session=True,
-        )  # fmt: skip
-        assert worker.stdout is not None  # noqa: S101 - asked for above
-        line = await worker.stdout.readline()
-        said = orjson.loads(line) if line else {"error": {"message": f"the worker ended: {self._last_words()}"}}
-        if "error" in said:
-            await worker.wait()
-            raise Stopped("model", said["error"]["message"])
-        self._reader = asyncio.create_task(self._read(worker))
-        return worker
-
-    def _last_words(self) -> str:
-        if self._errors is None:
-            return ""
-        self._errors.seek(0, 2)
-        self._errors.seek(max(0, self._errors.tell() - 2000))
-        return " ".join(self._errors.read().decode("utf-8", "replace").split())[-300:]
-
-    async def _read(self, worker: asyncio.subprocess.Process) -> None:
-        """Hands each line to who waits for it; when the worker ends, nobody waits any longer."""
-        assert worker.stdout is not None  # noqa: S101 - asked for above
-        while line := await worker.stdout.readline():
-            said = orjson.loads(line)
-            future = self._waiting.pop(said["id"], None)
-            if future is not None and not future.done():
-                future.set_result(said)
-        await worker.wait()
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(TeacherBusy("worker", f"the worker ended: {self._last_words()}"))
 
     async def close(self) -> None:
         """Ends the worker."""
-        if self._worker is not None and self._worker.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._worker.kill()
-            await self._worker.wait()
-        if self._reader is not None:
-            await self._reader
-        self._worker = self._reader = None
+        if self._worker is not None:
+            await self._worker.close()
+            self._worker = None
 
 
 def fingerprint(folder: Path) -> str:

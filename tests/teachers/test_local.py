@@ -19,6 +19,7 @@ from synth.errors import Stopped, TeacherBusy, WrongUse
 from synth.records import Request, Sampling
 from synth.teachers._problems import make_problems
 from synth.teachers.base import Settings, open_teacher
+from tests.test_leash import alive, gone
 
 QUESTIONS = [row["question"] for row in make_problems(12, seed=5)]
 TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
@@ -120,6 +121,39 @@ def test_a_worker_that_dies_is_started_again(model):
             await teacher.close()
 
     assert asyncio.run(work()).completion.completion_tokens
+
+
+REAL_PARENT = """
+import json, subprocess, sys, time
+from synth import leash
+worker = leash.start("-m", *sys.argv[2:], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+print(worker.pid, flush=True)
+if sys.argv[1] == "generating":
+    assert b"ready" in worker.stdout.readline()
+    body = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 1_000_000, "model": "m"}
+    worker.stdin.write(json.dumps({"id": 1, "body": body}).encode() + b"\\n")
+    worker.stdin.flush()
+    assert b"begun" in worker.stdout.readline()
+print("begun", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(
+    ("doing", "module"),
+    [("generating", ("finetune.answer",)), ("loading", ("finetune.measure", "loss"))],
+)
+def test_a_real_model_is_gone_two_seconds_after_kill_9(model, doing, module):
+    command = [sys.executable, "-c", REAL_PARENT, doing, *module, str(model)]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    with parent.stdout:
+        worker = int(parent.stdout.readline())
+        assert "begun" in parent.stdout.readline()
+    time.sleep(0.5)
+    assert alive(worker)
+    parent.kill()
+    parent.wait()
+    assert gone([worker])
 
 
 def test_what_cannot_be_loaded_says_so(model, tmp_path):
