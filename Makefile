@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: setup demo demo-retriever test test-slow lint check-types study study-demo study-kd study-filters study-knowledge bench bench-kd bench-mining clean
+.PHONY: setup demo demo-retriever test test-slow lint check-types study study-demo study-kd study-filters study-scripts study-knowledge bench bench-kd bench-mining clean
 
 setup: $(VENV)/.ready
 
@@ -34,6 +34,9 @@ study-kd: setup       ## what a teacher's probabilities bring here: runs/study-k
 
 study-filters: setup  ## filters on real labelled rows: make study-filters DATA=folder
 	$(BIN)/python -m examples.study_filters --data $(DATA)
+
+study-scripts: setup  ## near twins in many scripts: make study-scripts DATA=folder with LANGUAGE.txt files
+	$(BIN)/python -m examples.study_scripts --data $(DATA)
 
 study-knowledge: setup ## critics, rankings and agreement on real data: make study-knowledge DATA=folder
 	$(BIN)/python -m examples.study_knowledge --data $(DATA)
