@@ -47,6 +47,12 @@ def has_labels(found: Any) -> bool:
     return isinstance(found, Mapping) and isinstance(found.get("text"), list) and isinstance(found.get("label"), list)
 
 
+def _spelled(words: str, choices: Sequence[str]) -> int | None:
+    """Position of the choice that words spell to the letter: what most replies do, and far quicker than reading what they mean."""
+    folded = words.strip(" .").casefold()
+    return next((place for place, choice in enumerate(choices) if choice.casefold() == folded), None) if folded else None
+
+
 def pick(text: str, choices: Sequence[str]) -> int | None:
     r"""Position of the choice that a text names, or None; where its letter and its words disagree, the words decide if they are a choice.
 
@@ -56,10 +62,14 @@ def pick(text: str, choices: Sequence[str]) -> int | None:
     line = text.strip().split("\n", 1)[0]
     if any(sign in line for sign in "\\$*`"):
         line = bare(line)
-    names = [canonical(choice) for choice in choices]
     letter = _LETTER.match(line)
-    said = canonical(letter[3] if letter else line)
     lettered = ascii_lowercase.index((letter[1] or letter[2]).lower()) if letter else None
+    words = letter[3] if letter else line
+    place = _spelled(words, choices)
+    if place is not None and lettered in (None, place):
+        return place
+    names = [canonical(choice) for choice in choices]
+    said = canonical(words)
     if said in names:
         twins = [place for place, name in enumerate(names) if name == said]
         return lettered if lettered in twins else twins[0]

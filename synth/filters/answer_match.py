@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from synth.answers.equal import TOLERANCE
 from synth.answers.golds import GoldKind, agrees, read_gold, shown
@@ -66,13 +66,17 @@ class AnswerMatch(RowFilter):
         if answer is None:
             return Verdict(False, "no_answer")
         choices = row.get(self.choices)
-        # What nearly all rows with choices are: both are texts of them, and no letter.
-        words = type(target) is str and len(target) > 1 and self.gold == "any"
-        if words and answer == target and type(choices) is list and target in choices:
-            return Verdict(True)
+        # What nearly all rows with choices are: both are texts of them, and no letter or index.
+        words = type(target) is str and len(target) > 3 and self.gold == "any"
+        if words and type(choices) is list and target in choices and answer in choices:
+            return Verdict(True) if answer == target else self._wrong(answer, target)
         gold = read_gold(target, choices, self.gold)
         if not gold.known:
             return Verdict(None, "no_target" if gold.form == "missing" else "unreadable_target")
         if agrees(answer, gold, choices, self.tolerance, self.decimal):
             return Verdict(True)
+        return self._wrong(answer, target)
+
+    @staticmethod
+    def _wrong(answer: Any, target: Any) -> Verdict:
         return Verdict(False, "wrong_answer", {"said": shown(answer), "gold": shown(target)})
