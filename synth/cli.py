@@ -110,7 +110,15 @@ def plan(pack: str, source: str, output: Path, **options: Any) -> None:
     type=click.FloatRange(min=0, min_open=True),
     default=120.0,
     show_default=True,
-    help="Seconds for one request.",
+    help="Seconds for one call.",
+)
+@click.option(
+    "--patience",
+    type=click.FloatRange(min=0),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Seconds for one request at most, asked again and waiting; a Retry-After beyond it stops the run (exit code 5).",
 )
 @click.option(
     "--target", type=click.IntRange(1), metavar="N", help="Exactly N kept rows: more seeds, then more draws, until they are there."

@@ -127,12 +127,18 @@ class TeacherError(PotstillError):
 
 
 class TeacherBusy(TeacherError):
-    """Temporary. `retry_after` in seconds where the provider said so; `limited` marks a rate limit (429)."""
+    """Temporary. `retry_after` in seconds where the provider said so; `limited` marks a rate limit (429).
 
-    def __init__(self, kind: str, message: str = "", *, retry_after: float | None = None, limited: bool = False) -> None:
+    `at_once` marks a call that met a connection which was closed already: asking again needs no pause.
+    """
+
+    def __init__(
+        self, kind: str, message: str = "", *, retry_after: float | None = None, limited: bool = False, at_once: bool = False
+    ) -> None:
         super().__init__(kind, message)
         self.retry_after = retry_after
         self.limited = limited
+        self.at_once = at_once
 
 
 class TeacherRefused(TeacherError):

@@ -37,7 +37,8 @@ async def open_doors(prepared: Prepared, stats: Stats) -> Doors:
     budget = Budget(config.budget, journal.totals.usd)
     gates = _gates(config, opened, settings)
     doors = {
-        role: Door(teacher, journal, gate=gates[role], budget=budget, price=prices[role], stats=stats) for role, teacher in opened.items()
+        role: Door(teacher, journal, gate=gates[role], budget=budget, price=prices[role], patience=config.patience, stats=stats)
+        for role, teacher in opened.items()
     }
     found = Doors(doors, journal)
     try:
@@ -107,9 +108,16 @@ def _owners(log: BatchLog, teachers: Mapping[str, str]) -> dict[str, list[Pendin
     return found
 
 
+# Seeds beyond those that are asked, so that calls go on while some of them pause before they are asked again.
+PAUSING = 64
+
+
 def width(config: RunConfig) -> int:
     """Seeds in flight: enough to keep every call busy, or to fill a batch."""
-    return MOST_REQUESTS if config.batch else 2 * config.concurrency
+    if config.batch:
+        return MOST_REQUESTS
+    calls = config.concurrency
+    return calls + max(calls, min(PAUSING, 8 * calls))
 
 
 def _gates(config: RunConfig, opened: Mapping[str, Teacher], settings: Mapping[str, Settings]) -> dict[str, Gate]:

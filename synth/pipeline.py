@@ -230,17 +230,22 @@ async def _all(works: list[Any]) -> list[Any]:
         raise
 
 
+# Seeds, and characters of their replies, that may be through and wait behind a slow one: some 100 MB in all.
+AHEAD, AHEAD_CHARACTERS = 10_000, 20_000_000
+
+
 class Window:
     """Keeps a bounded number of seeds in flight and lets their exits leave in input order.
 
     Args:
         walk: walks one seed.
         leave: takes the exits of one seed; called in input order.
-        width: seeds in flight at most; four times as many may have finished out of order.
+        width: seeds in flight at most. Many more may be through and wait behind a slow one, once the first have left; until then
+            four times as many.
 
     Attributes:
         stop: what ended the run early; no further seed starts.
-        wanted: how many seeds should be in flight now at most; 0 means that there are enough rows.
+        wanted: how many seeds should have started and not left now at most; 0 means that there are enough rows.
     """
 
     def __init__(self, walk: Callable[[Seed], Any], leave: Callable[[int, list[Exit]], None], width: int) -> None:
@@ -248,9 +253,8 @@ class Window:
         self.stop: PotstillError | KeyboardInterrupt | None = None
         self.on_stop: Callable[[], None] = lambda: None
         self.wanted: Callable[[], float] = lambda: inf
-        self._walking = 0
         self._done: dict[int, tuple[int, list[Exit]]] = {}
-        self._taken = self._left = 0
+        self._taken = self._left = self._waiting_characters = 0
         self._moved = asyncio.Event()
 
     def end(self, reason: PotstillError | KeyboardInterrupt) -> None:
@@ -269,15 +273,21 @@ class Window:
 
     async def _worker(self, stream: Any) -> None:
         while not self.stop and (wanted := self.wanted()) > 0:
-            if self._taken - self._left >= 5 * self.width or self._walking >= wanted:
+            if self._full() or self._taken - self._left >= wanted:
                 await self._moved.wait()
                 continue
             seed = next(stream, None)
             if seed is None:
                 return
             index, self._taken = self._taken, self._taken + 1
-            self._walking += 1
             await self._one(index, seed)
+
+    def _full(self) -> bool:
+        """Whether so much waits behind the seed that leaves next that no other may start."""
+        ahead = self._taken - self._left
+        if ahead < 5 * self.width:
+            return False
+        return self._left < self.width or ahead >= AHEAD or self._waiting_characters >= AHEAD_CHARACTERS
 
     async def _one(self, index: int, seed: Seed) -> None:
         try:
@@ -292,13 +302,20 @@ class Window:
 
     def _finished(self, index: int, exits: tuple[int, list[Exit]]) -> None:
         """One seed is through; it leaves, with those that waited for it, once all before it have left."""
-        self._walking -= 1
         self._done[index] = exits
+        self._waiting_characters += _characters(exits)
         while self._left in self._done:
-            self.leave(*self._done.pop(self._left))
+            leaving = self._done.pop(self._left)
+            self._waiting_characters -= _characters(leaving)
+            self.leave(*leaving)
             self._left += 1
         self._wake()
 
     def _wake(self) -> None:
         self._moved.set()
         self._moved = asyncio.Event()
+
+
+def _characters(exits: tuple[int, list[Exit]]) -> int:
+    """Of the replies with which a seed leaves."""
+    return sum(len(str(exit_.sample.fields.get("reply") or "")) for exit_ in exits[1])

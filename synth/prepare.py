@@ -43,7 +43,9 @@ class RunConfig:
         taint: what the teachers are known or feared to have been trained on, such as the names of evaluation files; it stands in
             every row and in the card, and comes along when the rows are seeds of another run.
         batch: ask OpenAI's Batch API: about half the price, up to a day of waiting.
-        timeout: seconds for one request.
+        timeout: seconds for one call.
+        patience: seconds for one request at most, from its first fault on, waiting included. A server that asks to wait longer
+            stops the run.
         replace: a run of another pack or of other inputs may stand in the folder: its rows are replaced, its replies stay.
         same_teacher: replies of one model's name from another endpoint may serve: both endpoints are one teacher.
         keep_going: the run goes on where not one of the first 20 seeds brings a row.
@@ -66,6 +68,7 @@ class RunConfig:
     batch: bool = False
     taint: tuple[str, ...] = ()
     timeout: float = 120.0
+    patience: float = 300.0
     api_base: str | Mapping[str, str] | None = None
     api_key_env: str | Mapping[str, str] | None = None
     header: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

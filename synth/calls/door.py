@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -54,7 +55,7 @@ class Door:
 
     Args:
         attempts: calls for one request at most; a rate limit (429) uses up none.
-        patience: seconds for one request at most, waiting included.
+        patience: seconds for one request at most, from its first fault on, waiting included.
     """
 
     def __init__(
@@ -140,16 +141,20 @@ class Door:
             return await self._again(key, request, busy)
 
     async def _again(self, key: str, request: Request, busy: TeacherBusy) -> tuple[Reply, float]:
-        tries = _Tries(self.attempts, used=0 if busy.limited else 1)
+        pause = 0.0 if busy.at_once else random.uniform(0.1, 0.6) + (busy.retry_after or 0.0)
+        if pause > self.patience:
+            raise busy
+        tries = _Tries(self.attempts, used=0 if busy.limited or busy.at_once else 1)
+        deadline = time.monotonic() + self.patience
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(TeacherBusy),
-            stop=lambda state: self.closing or tries.spent() or tenacity.stop_after_delay(self.patience)(state),
+            stop=lambda state: self.closing or tries.spent() or time.monotonic() + state.upcoming_sleep > deadline,
             wait=_pause,
             after=tries.count,
             reraise=True,
             sleep=self.gate.rest,
         )
-        await self.gate.rest(random.uniform(0.1, 0.6) + (busy.retry_after or 0.0))
+        await self.gate.rest(pause)
         async for attempt in retrying:
             with attempt:
                 self.stats.retried += 1

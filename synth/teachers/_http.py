@@ -43,6 +43,10 @@ class BrokenReply(Exception):
     """What came back is no whole HTTP reply."""
 
 
+class StaleConnection(ConnectionResetError):
+    """A kept connection that the server closed just when a request went into it, without a byte of a reply."""
+
+
 class Connection(asyncio.Protocol):
     """One connection, one exchange at a time."""
 
@@ -72,6 +76,11 @@ class Connection(asyncio.Protocol):
     def reusable(self) -> bool:
         """Whether another exchange may follow."""
         return self._waiter is None and not self.transport.is_closing()
+
+    @property
+    def silent(self) -> bool:
+        """Whether not one byte of a reply has come."""
+        return self._size == 0
 
     def fresh(self) -> bool:
         """Whether a connection that rested may serve again.
@@ -210,13 +219,18 @@ class Endpoint:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeout
-        connection = self._kept() or await self._connect()
+        kept = self._kept()
+        connection = kept or await self._connect()
         waiter = connection.exchange(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))
         timer = loop.call_at(deadline, connection.fail, TimeoutError())
         try:
             answer = await waiter
         except asyncio.CancelledError:
             connection.transport.abort()
+            raise
+        except ConnectionResetError as error:
+            if kept is not None and kept.silent:
+                raise StaleConnection(str(error)) from error
             raise
         finally:
             timer.cancel()

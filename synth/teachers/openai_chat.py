@@ -13,7 +13,7 @@ from synth.records import Request, canonical_json
 from synth.teachers._access import Redactor, check_url, secret
 from synth.teachers._adapt import MOST_LESSONS, Adapter
 from synth.teachers._faults import error_of, failure_in, read_problem
-from synth.teachers._http import Answer, BrokenReply, Endpoint
+from synth.teachers._http import Answer, BrokenReply, Endpoint, StaleConnection
 from synth.teachers._stream import is_stream, joined
 from synth.teachers.base import Reply, Settings, Teacher, announced, load_reply, read_chat
 
@@ -127,7 +127,8 @@ class OpenaiChat(Teacher):
         except TimeoutError as error:
             raise TeacherBusy("timeout", f"no reply within {self._timeout:g} s") from error
         except OSError as error:
-            raise TeacherBusy("connection", self._scrub(str(error))) from error
+            stale = isinstance(error, StaleConnection)
+            raise TeacherBusy("connection", self._scrub(str(error)), at_once=stale) from error
         except BrokenReply as error:
             raise TeacherBusy("broken_reply", self._scrub(str(error))) from error
 
