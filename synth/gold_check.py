@@ -11,9 +11,11 @@ from synth.errors import WrongUse
 from synth.filters.answer_match import AnswerMatch
 from synth.filters.pass_rate import PassRate
 from synth.filters.program_answer import ProgramAnswer
+from synth.inputs.columns import column_hint
 from synth.packs import Pack
 from synth.parsers.final_number import FinalNumber
 from synth.records import Row
+from synth.step import Step
 
 _COMPARING = (AnswerMatch, PassRate, ProgramAnswer)
 # How much of a gold a message shows, from its end, where the answer of a long one stands.
@@ -32,8 +34,10 @@ class GoldCheck:
         self.forms: Counter[str] = Counter()
         self.unread = 0
         self.first = ""
+        self._columns: list[str] = []
         found = [(step, part) for step in pack.steps for part in step.filters if isinstance(part, _COMPARING)]
-        self._step, self._part = found[0] if found else (None, None)
+        self._step: Step | None = found[0][0] if found else None
+        self._part: AnswerMatch | PassRate | ProgramAnswer | None = found[0][1] if found else None
 
     def see(self, row: Row, place: str) -> None:
         """Reads the gold of one row, where the pack compares with one.
@@ -44,6 +48,7 @@ class GoldCheck:
         if self._step is None or self._part is None:
             return
         name = self._part.target
+        self._columns = self._columns or [str(column) for column in row]
         value = row.get(name)
         if value is None:
             value = next(self._aliased(row, name), None)
@@ -80,10 +85,17 @@ class GoldCheck:
             todo = "Name the column that holds the answer (--column target=NAME), or correct it: none of the golds can be read."
             raise WrongUse(where, got, wanted, todo)
 
+    def _none(self) -> str:
+        """What a user should know where no row has a gold."""
+        name = self._part.target if self._part else ""
+        hint = column_hint(name, self._columns)
+        filter_ = self._part.name if self._part else ""
+        return f"golds: no row has {name!r}: {filter_} compares nothing and keeps every answer. {hint}".strip()
+
     def said(self) -> str:
-        """One line for the user; "" where there is no gold."""
+        """One line for the user; "" where the pack compares with none."""
         if not self.forms:
-            return ""
+            return self._none() if self._columns and not self.unread else ""
         forms = ", ".join(f"{count:,} {form}" for form, count in self.forms.most_common())
         lost = f"; {self.unread:,} that nothing reads, the first at {self.first}" if self.unread else ""
         return f"golds: {self.forms.total():,} read ({forms}){lost}"

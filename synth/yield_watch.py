@@ -73,7 +73,7 @@ class YieldWatch:
         if not self._reasons:
             return ""
         kind, count = self._reasons.most_common(1)[0]
-        todo = _TODO.get(kind[0], "The rows in dropped/ say why each left.")
+        todo = _TODO.get(kind[0], "The rows in dropped/ and failed.jsonl say why each left.")
         head = f"nothing was kept: {count:,} of the first {self._reasons.total():,} exits are {kind[1]}"
         return f"{head}\n{self._table(kind)}\n{todo}"
 

@@ -155,7 +155,7 @@ def test_export_and_filter_refuse_what_they_cannot_use(tmp_path, problems):
 
 def test_failed_rows_exit_with_3(tmp_path, problems):
     first = json.loads(problems.read_text().splitlines()[0])
-    replay = write(tmp_path / "r.jsonl", [{"question": first["question"], "completion": f"so\n#### {first['target']}"}])
+    replay = write(tmp_path / "r.jsonl", [{"question": first["question"], "completion": f"It is so.\n#### {first['target']}"}])
     code, _ = synth("run", "cot", "--input", problems, "--output", tmp_path / "o", "--teacher", f"replay/{replay}")
     assert code == 3
     failed = [json.loads(line) for line in Path(tmp_path / "o" / "failed.jsonl").read_text().splitlines()]

@@ -59,3 +59,16 @@ def test_a_wrong_row_says_what_was_said_and_what_was_right(tmp_path):
     replies.write_text('{"question": "How many?", "completion": "It is so.\\n#### 4"}\n')
     done = synth.run("cot", [{"question": "How many?", "target": "14"}], teacher=f"replay/{replies}", output=tmp_path / "out")
     assert done.dropped[0]["detail"] == "{'said': '4', 'gold': '14'}"
+
+
+def test_an_input_without_golds_says_so_and_names_the_column(tmp_path):
+    from tests.test_cli import synth as command
+
+    rows = tmp_path / "x.jsonl"
+    rows.write_text('{"question": "What is 2 + 3 ?", "ground_truth": "5"}\n')
+    code, out = command("check", "cot", "--input", rows)
+    assert code == 0
+    assert "no row has 'target': answer_match compares nothing" in out
+    assert "--column target=ground_truth" in out
+    rows.write_text('{"question": "What is 2 + 3 ?", "choices": {"text": ["4", "5"], "label": ["A", "B"]}, "answerKey": "B"}\n')
+    assert "golds: 1 read (1 label)" in command("check", "cot", "--input", rows)[1]

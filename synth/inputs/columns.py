@@ -8,7 +8,7 @@ from collections.abc import Iterable
 _SYNONYMS = (
     ("question", "prompt", "instruction", "input", "query", "problem", "text", "task", "user", "human", "premise", "sentence"),
     ("target", "answer", "label", "gold", "output", "completion", "response", "solution", "expected", "ground_truth", "reference",
-     "final_answer", "correct_answer", "answerKey", "answers"),
+     "final_answer", "correct_answer", "gold_answer", "answer_key", "answerKey", "answers"),
     ("rationale", "explanation", "reasoning", "chain_of_thought", "cot", "solution", "thought", "rationales"),
     ("passage", "document", "context", "text", "paragraph", "article", "content", "body", "abstract"),
     ("choices", "options", "candidates", "endings", "answers"),

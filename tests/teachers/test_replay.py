@@ -61,7 +61,7 @@ def test_another_file_of_the_same_name_is_another_teacher(tmp_path):
     rows = [{"question": "What is 2 + 3 ?", "target": "5"}]
     for name, said in (("a", "5"), ("b", "6")):
         (tmp_path / name).mkdir()
-        write(tmp_path / name / "r.jsonl", [{"question": rows[0]["question"], "completion": f"so\n#### {said}"}])
+        write(tmp_path / name / "r.jsonl", [{"question": rows[0]["question"], "completion": f"It is so.\n#### {said}"}])
     first = synth.run("cot", rows, teacher=f"replay/{tmp_path}/a/r.jsonl", output=tmp_path / "o")
     again = synth.run("cot", rows, teacher=f"replay/{tmp_path}/b/r.jsonl", output=tmp_path / "o")
     assert (first.counts["kept"], again.counts["kept"]) == (1, 0)
