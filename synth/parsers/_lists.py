@@ -21,7 +21,7 @@ MOST_ITEMS = 200
 _MOST_LINE = 2000
 _MOST_LINES = 20_000
 _WORDS = (
-    "q|question|sub-?question|step|item|part|point|criterion|criteria|aspect|concept|example|idea|statement|fact|"
+    "equation|q|question|sub-?question|step|item|part|point|criterion|criteria|aspect|concept|example|idea|statement|fact|"
     "event|task|query|no\\.?|number|topic|category"
 )
 _LINE = re.compile(
@@ -73,6 +73,16 @@ def _marks(text: str) -> list[Mark]:
             rest = lines[place + 1].strip()
         found.append(Mark(kind, len(match["indent"].expandtabs(4)), match[kind].strip("().").casefold(), rest))
     return found
+
+
+def without_mark(line: str) -> str:
+    """A line without the mark of a list that it begins with; words before a number belong to the line.
+
+    >>> without_mark("- x = 12"), without_mark("2) x = 12"), without_mark("-x = 12")
+    ('x = 12', 'x = 12', '-x = 12')
+    """
+    match = _LINE.match(line) if len(line) <= _MOST_LINE else None
+    return match["rest"] if match and match["gap"] and not match["letter"] else line
 
 
 def _outermost(marks: list[Mark]) -> list[Mark]:

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from synth.errors import Unreadable
 from synth.parsers.base import Parser
+from synth.parsers.final_number import before_box
 from synth.records import Row
 
-_OPEN = "\\boxed{"
+_OPEN = re.compile(r"\\\\?(?:boxed|fbox|framebox)\s?\{")
+_BRACE = re.compile(r"\\[{}]|[{}]")
+_MOST = 50
 
 
 @dataclass(frozen=True, kw_only=True)
 class Boxed(Parser):
     r"""Reads `rationale` (all before the box) and `answer` (its content, braces balanced).
 
+    | spelling | answer |
+    |---|---|
+    | `\boxed{\frac{1}{2}}`, `$$\boxed{...}$$`, `\[\boxed{...}\]`, `\fbox{...}` | `\frac{1}{2}` |
+    | `\boxed{3}`, or rather `\boxed{4}` | 4: the last |
+    | `\boxed{\boxed{4}}` | 4: the innermost |
+    | `\boxed{4}`, as asked in a `\boxed{}` | 4: one that is not empty |
+    | `\boxed{\{1, 2\}}` | `\{1, 2\}` |
+
     Reasons:
-        no_box: no \boxed{ in the reply.
+        no_box: no box in the reply, or empty ones.
         open_box: the last box is never closed (a cut-off reply).
 
     Example:
@@ -31,14 +43,23 @@ class Boxed(Parser):
 
     def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
         """Fields of one reply."""
-        start = text.rfind(_OPEN)
-        if start < 0:
-            raise Unreadable("no_box", text[-80:])
-        depth, position = 1, start + len(_OPEN)
-        while position < len(text) and depth:
-            depth += {"{": 1, "}": -1}.get(text[position], 0)
-            position += 1
-        if depth:
-            raise Unreadable("open_box", text[start:][:80])
-        before = text[:start].rstrip().removesuffix("$").rstrip()
-        return {"rationale": before, "answer": text[start + len(_OPEN) : position - 1].strip()}
+        starts = list(_OPEN.finditer(text))[-_MOST:]
+        for place, start in enumerate(reversed(starts)):
+            end = _closing(text, start.end())
+            if end < 0 and not place:
+                raise Unreadable("open_box", text[start.start() :][:80])
+            if end < 0:  # all before it stand in a box that never ends
+                break
+            if answer := text[start.end() : end].strip(" \t\n."):
+                return {"rationale": before_box(text[: start.start()]), "answer": answer}
+        raise Unreadable("no_box", text[-80:])
+
+
+def _closing(text: str, at: int) -> int:
+    """Where the brace is that closes a box whose content begins at a place; -1 for none."""
+    depth = 1
+    for brace in _BRACE.finditer(text, at):
+        depth += {"{": 1, "}": -1}.get(brace[0], 0)
+        if not depth:
+            return brace.start()
+    return -1

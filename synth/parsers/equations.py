@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from synth.errors import Unreadable
+from synth.parsers._lists import without_mark
 from synth.parsers.base import Parser
 from synth.records import Row
 from synth.verifiers import equations as verifier
+
+_LATEX = re.compile(r"\\(?:times|cdot|ast)\b|\\div\b|\\[()\[\]]|\$|\\[,;!]")
+_REMARK = re.compile(r"\s+(?:#[^\n]*|\([a-z ]{3,60}\))$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +21,13 @@ class Equations(Parser):
     r"""Reads one equation a line as `equations` and solves them exactly: `answer` is the value of the unknown that is asked for.
 
     Zhu et al., "Distilling Mathematical Reasoning Capabilities into Small Language Models", arXiv:2401.11864 (Equation-of-Thought).
+
+    | line | equation |
+    |---|---|
+    | `1. x = 12`, `- x = 12`, `**x = 12**`, `Equation 1: x = 12` | x = 12 |
+    | `$x = 3 \times 4$`, `\[x = 3 \cdot 4\]`, in a fence | x = 3 * 4 |
+    | `x = 12  # pens`, `x = 12 (the pens)` | x = 12 |
+    | a line without an equation | passed over |
 
     Args:
         asked: the unknown that is the answer; "" for `ans`, `answer` or `result`, else the left side of the last equation.
@@ -40,7 +52,8 @@ class Equations(Parser):
 
     def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
         """The equations and the answer."""
-        lines = [line.strip(" `*") for line in text.splitlines()[: verifier.MOST_LINES] if verifier.equations_in(line)]
+        cleaned = map(_plain, text.splitlines()[: verifier.MOST_LINES])
+        lines = [line for line in cleaned if verifier.equations_in(line)]
         if not lines:
             raise Unreadable("no_equation", text[-80:])
         found = verifier.Equations(asked=self.asked).solve("\n".join(lines))
@@ -50,3 +63,12 @@ class Equations(Parser):
         if value is None:
             raise Unreadable("open_system", found.asked)
         return {"equations": "\n".join(lines), "answer": str(value)}
+
+
+def _plain(line: str) -> str:
+    """A line without the mark of a list, decoration, LaTeX's signs and a remark in words."""
+    if len(line) > verifier.MOST_CHARS:
+        return line
+    line = _REMARK.sub("", without_mark(line).strip(" `*"))
+    signs = {"\\times": "*", "\\cdot": "*", "\\ast": "*", "\\div": "/"}
+    return _LATEX.sub(lambda sign: signs.get(sign[0], ""), line).strip(" `*")

@@ -19,9 +19,12 @@ from synth.records import Row
 ANNOUNCED = r"####|\b(?:final\s+)?answer\s+is\s*:?|\b(?:final\s+)?answer\s*(?:\*+\s*)?:\**|^[^\S\n]*A\s*:"
 _MARKER = re.compile(rf"\\boxed\s*\{{|{ANNOUNCED}", re.IGNORECASE | re.MULTILINE)
 _LEADING = re.compile(
-    r"(?:^|(?<=\s))\**(?:(?:so|thus|therefore|hence)\b,?)?\s*(?:\b(?:the|my)\b)?\s*(?:\bfinal\b)?\s*\**\s*$", re.IGNORECASE
+    r"(?:^|(?<=\s))\**(?:(?:so|thus|therefore|hence)\b,?)?\s*(?:\b(?:the|my)\b(?:\s*(?:correct|right|best)\b)?)?\s*(?:\bfinal\b)?\s*\**\s*$",
+    re.IGNORECASE,
 )
 _LEAD = 40
+_OPENS = ("$", "(", "[", "{")
+_FORMULA = re.compile(r"(?:\$\$?|\\\(|\\\[|\\\\?(?:boxed|fbox|text|mathbf)\s?\{)$")
 # An answer stands close behind its marker, and the last markers decide: no reply makes a parser look long.
 NEAR, LAST_MARKERS, END = 1000, 50, 100_000
 _LAST_WORDS = 20_000
@@ -157,13 +160,25 @@ def _longest_value(line: str) -> str:
     return found
 
 
+def before_box(text: str) -> str:
+    r"""The text before a box, without the signs that open a formula or another box around it.
+
+    >>> before_box(r"So it is 4. $$"), before_box(r"So \[ \boxed{")
+    ('So it is 4.', 'So')
+    """
+    text = text.strip()
+    while text[-1:] in _OPENS and (shorter := _FORMULA.sub("", text[-_LEAD:])) != text[-_LEAD:]:
+        text = (text[:-_LEAD] + shorter).rstrip()
+    return text
+
+
 def before_marker(text: str) -> str:
     """The rationale before an answer marker, without the words that lead to it.
 
     >>> before_marker("She has 26 eggs. So the ")
     'She has 26 eggs.'
     """
-    text = text.strip()
+    text = before_box(text)
     if not text[-1:].isalpha() and not text.endswith(("*", ",")):
         return text
     head, tail = text[:-_LEAD], text[-_LEAD:]

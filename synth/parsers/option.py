@@ -16,13 +16,25 @@ from synth.records import Row
 _MARKER = re.compile(ANNOUNCED, re.IGNORECASE | re.MULTILINE)
 _MARKER_OR_BOX = re.compile(rf"{ANNOUNCED}|\\boxed\s*\{{", re.IGNORECASE | re.MULTILINE)
 
+_MOST_LINE = 300
+_BARE = re.compile(
+    r"[*_`$\[({<\s]{0,6}(?:(?:option|choice)\s)?[*_`(\[]{0,4}([a-z])(?:[*_`)\].}$>\s]{0,6}|[*_`]{0,2}[).:\]][*_`]{0,2}\s+(\S.*?)[*_`]{0,2})",
+    re.IGNORECASE,
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Option(Parser):
-    """Reads `rationale`, `answer` (the choice's text) and `letter` of a multiple-choice reply.
+    r"""Reads `rationale`, `answer` (the choice's text) and `letter` of a multiple-choice reply.
 
     The seed's `choices` are lettered (a), (b), ... in order. Where a reply names a letter and a text that
     disagree, the text decides when it is one of the choices; where it is not, the letter does.
+
+    | spelling | option |
+    |---|---|
+    | `#### (b) ice`, `The correct answer is B.`, `**Answer:** [B]`, `$\boxed{\text{B}}$` | b |
+    | a last line that is `(b)`, `**B**`, `[B]`, `Option B`, `B) ice`, where nothing announces an answer | b |
+    | a last line of other words | no_answer_marker |
 
     Reasons:
         no_answer_marker: nothing announces an answer.
@@ -48,10 +60,20 @@ class Option(Parser):
         choices = found.texts if found else []
         markers = list((_MARKER_OR_BOX if "\\boxed" in text else _MARKER).finditer(text, max(0, len(text) - END)))
         if not markers:
-            raise Unreadable("no_answer_marker", text[-80:])
+            return self._last_line(text, choices)
         for marker in markers[: -LAST_MARKERS - 1 : -1]:
             position = pick(announced(text, marker), choices)
             if position is not None:
                 rationale = before_marker(text[: marker.start()])
                 return {"rationale": rationale, "answer": choices[position], "letter": ascii_lowercase[position % 26]}
         raise Unreadable("no_option", text[markers[-1].start() :][:80])
+
+    @staticmethod
+    def _last_line(text: str, choices: list[str]) -> dict[str, Any]:
+        """The option that is all of the last line: `(b)`, `**B**`, `[B]`, `Option B`, `B) text`."""
+        rationale, _, line = text.strip().rpartition("\n")
+        bare = _BARE.fullmatch(line.strip()) if len(line) <= _MOST_LINE else None
+        position = ascii_lowercase.index(bare[1].lower()) if bare else len(choices)
+        if bare is None or position >= len(choices) or (bare[2] and pick(bare[2], [choices[position]]) is None):
+            raise Unreadable("no_answer_marker", text[-80:])
+        return {"rationale": before_marker(rationale), "answer": choices[position], "letter": bare[1].lower()}
