@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar
 
 from synth.filters.base import RowFilter, field_text
 from synth.records import Row, Verdict
 from synth.text.words import folded, runs, words
+
+
+@cache
+def _small(phrases: tuple[str, ...]) -> tuple[str, ...]:
+    """Phrases in the form in which they are looked for."""
+    return tuple(map(folded, phrases))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +61,7 @@ class Leaks(RowFilter):
         """The verdict on one row."""
         text = field_text(row, self.field)
         small = folded(text)
-        said = next((p for p in self.phrases if folded(p) in small), None) or self._shared(text, row)
+        said = next((p for p in _small(tuple(self.phrases)) if p in small), None) or self._shared(text, row)
         return Verdict(False, "leak", {"leak": said}) if said else Verdict(True)
 
     def _shared(self, text: str, row: Row) -> str:

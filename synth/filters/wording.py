@@ -27,18 +27,24 @@ def _class_of(characters: str) -> re.Pattern[str]:
 
 
 @cache
-def _runs_of(banned: tuple[str, ...]) -> dict[tuple[str, ...], str]:
-    """Banned words by the words they are: several where no spaces part them."""
-    runs = {tuple(words(word)): word.casefold() for word in banned}
-    runs.pop((), None)
-    return runs
+def _runs_of(banned: tuple[str, ...]) -> tuple[dict[str, str], dict[int, dict[tuple[str, ...], str]]]:
+    """(banned words that are one word, by their length those that no spaces part)."""
+    single: dict[str, str] = {}
+    several: dict[int, dict[tuple[str, ...], str]] = {}
+    for word in banned:
+        run = tuple(words(word))
+        if len(run) == 1:
+            single[run[0]] = word.casefold()
+        elif run:
+            several.setdefault(len(run), {})[run] = word.casefold()
+    return single, several
 
 
 def _banned(said: list[str], banned: tuple[str, ...]) -> list[str]:
-    """The banned words that are said, the shorter ones first."""
-    runs = _runs_of(banned)
-    found: list[str] = []
-    for length in sorted({len(run) for run in runs}):
+    """The banned words that are said, single ones first."""
+    single, several = _runs_of(banned)
+    found = [single[word] for word in said if word in single]
+    for length, runs in several.items():
         grams = zip(*(said[start:] for start in range(length)), strict=False)
         found += [runs[gram] for gram in grams if gram in runs]
     return found
