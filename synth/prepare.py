@@ -155,8 +155,8 @@ class Prepared:
 
 def price_notes(prepared: Prepared) -> list[str]:
     """Golds that nothing reads, and what a pack says of prices, which nobody counts: a stranger's word is a reason to look, no price."""
-    said = prepared.scan.golds
-    unread = [said] if "nothing reads" in said or "no row has" in said else []
+    golds = prepared.scan.golds
+    unread = [golds] if "nothing reads" in golds or "no row has" in golds else []
     own = prepared.pack.spec.prices
     said = {name: own[name] for name in prepared.teachers().values() if name in own}
     return unread + [

@@ -40,7 +40,7 @@ def test_a_file_without_replies_is_refused(tmp_path):
 
 
 def test_a_missing_draw_is_a_failed_row_and_exit_3(tmp_path):
-    path = write(tmp_path / "r.jsonl", [{"question": "a", "completion": "#### 1"}])
+    path = write(tmp_path / "r.jsonl", [{"question": "a", "completion": "One it is.\n#### 1"}])
     run = synth.run("cot", [{"question": "a"}, {"question": "b"}], teacher=f"replay/{path}", output=tmp_path / "out")
     assert run.counts == {"asked": 2, "kept": 1, "dropped": {}, "failed": {"not_recorded": 1}}
     assert run.exit_code == 3
