@@ -81,11 +81,11 @@ def plan(pack: str, source: str, output: Path, **options: Any) -> None:
     people or rows by the teacher, which brings the better student for the budget, and where that changes.
     """
     from synth.plan import describe_choice, describe_plan  # noqa: PLC0415
-    from synth.prepare import RunConfig, prepare, price_notes  # noqa: PLC0415
+    from synth.prepare import RunConfig, prepare, notes_before  # noqa: PLC0415
 
     ledger = {name: options.pop(name) for name in ("annotate", "pilot", "budget", "fixed")}
     prepared = prepare(pack, source, output, RunConfig(**with_teacher(options)))
-    for note in price_notes(prepared):
+    for note in notes_before(prepared):
         say(f"synth: note: {note}", err=True)
     say(describe_plan(prepared))
     if ledger["annotate"]:
@@ -131,7 +131,7 @@ def run(ctx: click.Context, /, pack: str, source: str, output: Path, *, quiet: b
     """Make a dataset: every seed through every step of PACK into DIR."""
     from synth.interrupts import raised  # noqa: PLC0415
     from synth.pack_schema import drawn_step  # noqa: PLC0415
-    from synth.prepare import RunConfig, prepare, price_notes  # noqa: PLC0415
+    from synth.prepare import RunConfig, prepare, notes_before  # noqa: PLC0415
     from synth.progress import progress  # noqa: PLC0415
     from synth.runner import start  # noqa: PLC0415
 
@@ -141,7 +141,7 @@ def run(ctx: click.Context, /, pack: str, source: str, output: Path, *, quiet: b
     gc.set_threshold(100_000, 50, 50)
     with raised():
         prepared = prepare(pack, source, output, RunConfig(**with_teacher(options)))
-        for note in price_notes(prepared):
+        for note in notes_before(prepared):
             say(f"synth: note: {note}", err=True)
         if isinstance(prepared.config.draws, int) and len(prepared.pack.steps) > 1:
             say(f"--draws {prepared.config.draws}: of step {drawn_step(prepared.pack.steps)}", err=True)

@@ -153,7 +153,7 @@ class Prepared:
                     require_bound(question.sampling.body(), where, todo)
 
 
-def price_notes(prepared: Prepared) -> list[str]:
+def notes_before(prepared: Prepared) -> list[str]:
     """Golds that nothing reads, and what a pack says of prices, which nobody counts: a stranger's word is a reason to look, no price."""
     golds = prepared.scan.golds
     unread = [golds] if "nothing reads" in golds or "no row has" in golds else []
