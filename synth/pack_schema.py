@@ -25,6 +25,8 @@ def _line(value: Any) -> Any:
 Line = Annotated[str, BeforeValidator(_line), Field(max_length=2000)]
 Dollars = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(,\d+(\.\d+)?){1,2}$")]
 Kind = Literal["text", "number", "list", "any"]
+# How long a model thinks; which of these a model knows, its provider says.
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max", "default"]
 _PYTHON: dict[str, tuple[type, ...]] = {
     "text": (str, int, float),
     "number": (int, float),
@@ -63,6 +65,7 @@ class SamplingSpec(Strict):
     frequency_penalty: float | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
+    reasoning_effort: Effort | None = None
     extra: dict[str, Any] = Field(default_factory=dict)
 
     def record(self) -> Sampling:

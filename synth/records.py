@@ -60,6 +60,7 @@ class Sampling:
     frequency_penalty: float | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
+    reasoning_effort: str | None = None
     extra: Row = field(default_factory=dict)
 
     def body(self) -> dict[str, Any]:
@@ -108,7 +109,8 @@ class Request:
 class Completion(NamedTuple):
     """One reply, read from a raw record. `finish_reason` is stop, length, content_filter, ... or unknown.
 
-    `logprobs` is the list of its tokens as OpenAI writes them, where they were asked for.
+    `logprobs` is the list of its tokens as OpenAI writes them, where they were asked for. `called` names the
+    functions that it calls.
     """
 
     text: str
@@ -122,6 +124,7 @@ class Completion(NamedTuple):
     refusal: str = ""
     logprobs: Any = None
     cache_write_tokens: int = 0
+    called: str = ""
 
 
 class Verdict(NamedTuple):

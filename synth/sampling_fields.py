@@ -8,14 +8,14 @@ from collections.abc import Mapping
 NAMED = frozenset(
     {
         "temperature", "top_p", "max_tokens", "stop", "seed", "presence_penalty", "frequency_penalty", "logprobs",
-        "top_logprobs",
+        "top_logprobs", "reasoning_effort",
     }
 )  # fmt: skip
 # Fields whose value is a number, a switch, a text or a list of such.
 SIMPLE = frozenset(
     {
         # OpenAI's chat completions
-        "max_completion_tokens", "parallel_tool_calls", "reasoning_effort", "verbosity",
+        "max_completion_tokens", "parallel_tool_calls", "verbosity",
         # vLLM
         "top_k", "min_p", "repetition_penalty", "length_penalty", "stop_token_ids", "include_stop_str_in_output",
         "ignore_eos", "min_tokens", "skip_special_tokens", "spaces_between_special_tokens", "truncate_prompt_tokens",

@@ -17,7 +17,7 @@ from synth.packs import Pack
 from synth.retrieval import Shelf
 from synth.seeds import read_rows, write_jsonl
 from synth.step import Step
-from synth.teachers.base import load_reply, read_chat
+from synth.teachers._reading import load_reply, read_chat
 
 
 def describe(name: str, overrides: Mapping[str, Any]) -> str:

@@ -51,6 +51,8 @@ async def ask_once(step: Step, values: Row, doors: Doors, *, draw: int = 0, seed
     try:
         if completion.refusal and not completion.text:
             raise Unreadable("refusal", completion.refusal[:80])
+        if completion.called and not completion.text:
+            raise Unreadable("tool_call", f"it calls {completion.called[:80]} and says nothing")
         reply = Reply(completion.text, completion.reasoning or "", whole=completion.finish_reason not in _ENDED)
         fields = step.parser_for(values).parse_reply(reply, values)
         if reply.mended:

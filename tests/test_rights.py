@@ -87,7 +87,7 @@ def test_a_response_format_is_a_schema_and_no_more(tmp_path, form):
 
 def test_documented_sampling_goes_through(tmp_path):
     said = {
-        "top_k": 5, "min_p": 0.1, "repetition_penalty": 1.1, "guided_json": SCHEMA, "logit_bias": {"50256": -100}, "reasoning_effort": "low",
+        "top_k": 5, "min_p": 0.1, "repetition_penalty": 1.1, "guided_json": SCHEMA, "logit_bias": {"50256": -100},
         "chat_template_kwargs": {"enable_thinking": False}, "thinking": {"type": "enabled", "budget_tokens": 1024}, "stop_token_ids": [1, 2],
         "structured_outputs": {"json": SCHEMA}, "tools": [{"type": "function", "function": {"name": "f", "parameters": SCHEMA}}],
         "tool_choice": {"type": "function", "function": {"name": "f"}}, "dry_multiplier": 0.8, "samplers": ["top_k", "min_p"],

@@ -17,7 +17,8 @@ from synth.calls.journal import Journal
 from synth.calls.price import FREE, Price
 from synth.errors import Stopped, TeacherBusy, TeacherError, WrongUse, did_you_mean
 from synth.records import Completion, Request
-from synth.teachers.base import Reply, Teacher, load_reply, read_chat
+from synth.teachers._reading import load_reply, read_chat
+from synth.teachers.base import Reply, Teacher
 
 # A run whose first calls all end like this is aimed wrong: asking the rest would fail the rest.
 HOPELESS = 20

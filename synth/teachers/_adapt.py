@@ -187,17 +187,19 @@ class Adapter:
         where: the endpoint, without secrets.
         folder: the journal's; None remembers nothing.
         say: tells the user, once for each rule.
+        streams: whether replies may come as streams (in a batch they cannot).
 
     Attributes:
         rules: rule -> why: the provider's words, or the table.
     """
 
-    def __init__(self, model: str, where: str, folder: Path | None, say: Callable[[str], None]) -> None:
+    def __init__(self, model: str, where: str, folder: Path | None, say: Callable[[str], None], *, streams: bool = True) -> None:
         self._name, self._path, self._say = f"{model} at {where}", folder / FILE if folder else None, say
         self._model = model
         self._noted: dict[str, str] = dict(_read(self._path).get(self._name, {}))
         self._ahead = dict.fromkeys(known(model), "litellm's table of models")
-        self.rules = {**self._ahead, **self._noted}
+        self._streams = streams
+        self.rules = {rule: why for rule, why in {**self._ahead, **self._noted}.items() if streams or rule != STREAM}
         self._said: set[str] = set()
 
     @property
@@ -228,7 +230,7 @@ class Adapter:
             Stopped: a field was refused without which the rows would be others.
         """
         rule = refused_by(problem, sent)
-        if not rule:
+        if not rule or (rule == STREAM and not self._streams):
             return False
         words = problem.text(scrub)
         back = _RENAMED.get(rule)

@@ -1,4 +1,4 @@
-"""The contract of a teacher, and the one reader of replies.
+"""The contract of a teacher.
 
 Every backend returns the raw reply as JSON in the shape of an OpenAI chat completion, so that the journal
 holds one dialect and `read_chat` is the only place that knows it.
@@ -16,17 +16,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import orjson
+from typing import NamedTuple
 
 from synth import registry
-from synth.errors import TeacherBusy, WrongUse, printable
+from synth.errors import WrongUse, printable
 from synth.records import Completion, Request
+from synth.teachers._reading import read_chat
 
 # Beyond a day a Retry-After is taken for a mistake of the server and passed over.
 ABSURD_WAIT = 86_400.0
-_LONE = re.compile("[\ud800-\udfff]")
 
 
 class Limits(NamedTuple):
@@ -158,87 +156,6 @@ def teacher_name(family: str, model: str) -> str:
     ('anthropic/claude', ('replay:0a1b', 'gsm8k'))
     """
     return model if family == "litellm" else f"{family}/{model}"
-
-
-def load_reply(raw: bytes) -> tuple[dict[str, Any], bytes]:
-    """A reply's JSON and its one-line spelling for the journal.
-
-    Raises:
-        TeacherBusy: not JSON, or not an object (an HTML page with status 200, a cut-off body).
-    """
-    try:
-        value = orjson.loads(raw)
-        line = raw if b"\n" not in raw and b"\r" not in raw else orjson.dumps(value)
-    except (ValueError, TypeError):
-        value, line = _load_leniently(raw)
-    if not isinstance(value, dict):
-        raise TeacherBusy("invalid_reply", f"a JSON {type(value).__name__} where an object was due")
-    return value, line
-
-
-def _load_leniently(raw: bytes) -> tuple[Any, bytes]:
-    """What strict JSON refuses and providers send: NaN, lone surrogates, invalid UTF-8."""
-    try:
-        value = json.loads(raw.decode("utf-8", "replace"))
-    except (ValueError, RecursionError) as error:
-        raise TeacherBusy("invalid_reply", f"no JSON: {raw[:80]!r}") from error
-    return value, json.dumps(value, ensure_ascii=True).encode()
-
-
-def read_chat(value: Mapping[str, Any]) -> Completion:
-    """The completion in a chat reply.
-
-    Raises:
-        TeacherBusy: no choice in it.
-    """
-    choices = value.get("choices")
-    listed = [c for c in choices if isinstance(c, dict)] if isinstance(choices, list) else []
-    choice = next((c for c in listed if c.get("index") == 0), listed[0] if listed else None)
-    message = choice.get("message") if isinstance(choice, dict) else None
-    if not isinstance(choice, dict) or not isinstance(message, dict):
-        raise TeacherBusy("empty_choices", f"no choice in {str(value)[:120]}")
-    said = value.get("usage")
-    usage: dict[str, Any] = said if isinstance(said, dict) else {}
-    return Completion(
-        text=_text(message.get("content")),
-        finish_reason=str(choice.get("finish_reason") or "unknown"),
-        model=str(value.get("model") or ""),
-        prompt_tokens=_count(usage.get("prompt_tokens")),
-        completion_tokens=_count(usage.get("completion_tokens")),
-        cached_tokens=_detail(usage.get("prompt_tokens_details"), "cached_tokens"),
-        reasoning_tokens=_detail(usage.get("completion_tokens_details"), "reasoning_tokens"),
-        reasoning=_text(message.get("reasoning_content") or message.get("reasoning")),
-        refusal=_text(message.get("refusal")),
-        logprobs=(choice.get("logprobs") or {}).get("content") if isinstance(choice.get("logprobs"), dict) else None,
-        cache_write_tokens=_written(usage),
-    )
-
-
-def _text(content: Any) -> str:
-    """Text of a message: a string, or the text parts of a list; lone surrogates become U+FFFD."""
-    if isinstance(content, list):
-        content = "".join(str(p.get("text") or "") for p in content if isinstance(p, dict))
-    if not isinstance(content, str):
-        return ""
-    return content if content.isascii() else _LONE.sub("\ufffd", content)
-
-
-def _count(tokens: Any) -> int:
-    """A token count; 0 where it is missing, no whole number, negative or absurd (beyond 100 million)."""
-    return tokens if type(tokens) is int and 0 <= tokens <= 100_000_000 else 0
-
-
-def _detail(details: Any, name: str) -> int:
-    return _count(details.get(name)) if isinstance(details, dict) else 0
-
-
-def _written(usage: Mapping[str, Any]) -> int:
-    """Tokens that the provider wrote to its cache, in the two places where providers say so."""
-    details = usage.get("prompt_tokens_details")
-    if not details and "cache_creation_input_tokens" not in usage:
-        return 0
-    named = [_detail(details, name) for name in ("cache_creation_tokens", "cache_write_tokens")]
-    return max(_count(usage.get("cache_creation_input_tokens")), *named)
 
 
 def chat_reply(text: str, *, finish_reason: str = "stop", model: str = "", prompt_tokens: int = 0, completion_tokens: int = 0) -> Reply:

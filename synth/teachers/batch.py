@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
 from synth.errors import Stopped, TeacherBusy, TeacherError, TeacherRefused
 from synth.records import Request, canonical_json
+from synth.teachers._adapt import Adapter
 from synth.teachers._batch_log import BatchLog, Pending
-from synth.teachers._faults import error_of, read_problem
-from synth.teachers.base import Reply, Settings, Teacher, load_reply, read_chat
+from synth.teachers._faults import error_of, failure_in, read_problem
+from synth.teachers._reading import load_reply, read_chat
+from synth.teachers.base import Reply, Settings, Teacher
 from synth.teachers.openai_chat import target
 
 # What the provider takes in one file: 50,000 requests, 200 MB (some room left).
@@ -52,7 +54,11 @@ class Batch(Teacher):
         self._log = BatchLog(settings.folder)
         self._inherited: Sequence[Pending] = ()
         self._futures: dict[str, asyncio.Future[Reply]] = {}
-        self._asked: set[str] = set()
+        self._asked: dict[str, Request] = {}
+        self._sent: dict[str, dict[str, Any]] = {}
+        # Requests that have left their batch for another one.
+        self._moved: set[str] = set()
+        self._adapter = Adapter(model, self._target.base, settings.folder, self.say, streams=False)
         self._unclaimed: dict[str, Reply] = {}
         self._queue: dict[str, bytes] = {}
         self._bytes = 0
@@ -69,6 +75,11 @@ class Batch(Teacher):
     def endpoint(self) -> str:
         """The base URL."""
         return self._target.base
+
+    @property
+    def adapted(self) -> Mapping[str, str]:
+        """What the model does not take."""
+        return self._adapter.noted
 
     def _open(self) -> Any:
         """The SDK's client; with the first one, every batch that an earlier run left behind is followed."""
@@ -98,14 +109,17 @@ class Batch(Teacher):
             raise _under_way()
         if key not in self._futures:
             self._enqueue(key, request)
-        self._asked.add(key)
+        self._asked[key] = request
         return await self._futures[key]
 
     def _enqueue(self, key: str, request: Request) -> None:
-        line = canonical_json({"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": request.body()})
+        body = self._adapter.fit(request.body())
+        if self._adapter.rules:
+            self._sent[key] = body
+        line = canonical_json({"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body})
         if len(self._queue) >= MOST_REQUESTS or self._bytes + len(line) > MOST_BYTES:
             self._send()
-        self._futures[key] = asyncio.get_running_loop().create_future()
+        self._futures.setdefault(key, asyncio.get_running_loop().create_future())
         self._queue[key] = line
         self._bytes += len(line) + 1
         if self._timer:
@@ -143,13 +157,16 @@ class Batch(Teacher):
         except Exception as caught:  # noqa: BLE001 - it is handed on
             error = caught if isinstance(caught, TeacherError | Stopped) else self._translate(caught)
         for key in batch.keys:
-            self._settle(key, error)
+            if key in self._moved:
+                self._moved.discard(key)
+            else:
+                self._settle(key, error)
 
     def _settle(self, key: str, outcome: Reply | Exception) -> None:
         """Hands a request its outcome; a reply that nobody asked for yet is kept for who comes."""
         future = self._futures.pop(key, None)
-        asked = key in self._asked
-        self._asked.discard(key)
+        asked = self._asked.pop(key, None) is not None
+        self._sent.pop(key, None)
         if future is None or future.done():
             return
         if isinstance(outcome, Reply) and not asked:
@@ -225,23 +242,44 @@ class Batch(Teacher):
             content = await self._open().files.content(file_id)
             for line in content.content.splitlines():
                 if line.strip():
-                    self._settle(*self._read(line))
+                    key, outcome = self._read(line)
+                    if outcome is None:
+                        self._moved.add(key)
+                        self._enqueue(key, self._asked[key])
+                    else:
+                        self._settle(key, outcome)
 
-    def _read(self, line: bytes) -> tuple[str, Reply | Exception]:
-        """(key, outcome) of one line of an output or error file."""
+    def _read(self, line: bytes) -> tuple[str, Reply | Exception | None]:
+        """(key, outcome) of one line of an output or error file; None where it is asked again as the model takes it."""
         record, _ = load_reply(line)
         response, key = record.get("response") or {}, str(record.get("custom_id"))
         body = response.get("body")
         try:
             if response.get("status_code") == 200:
-                value, raw = load_reply(self._target.redact.raw(canonical_json(body)))
-                return key, Reply(raw, read_chat(value))
-        except TeacherError as error:
+                return key, self._reply(key, canonical_json(body))
+            if response:
+                return key, self._refusal(key, int(response.get("status_code") or 500), canonical_json(body))
+        except (TeacherError, Stopped) as error:
             return key, error
-        if response:
-            return key, error_of(read_problem(int(response.get("status_code") or 500), canonical_json(body)), {}, self._scrub)
         code = str((record.get("error") or {}).get("code") or "batch_error")
         return key, _expired() if code in ("batch_expired", "batch_cancelled") else TeacherBusy(code)
+
+    def _reply(self, key: str, body: bytes) -> Reply:
+        value, raw = load_reply(self._target.redact.raw(body))
+        failure = failure_in(value)
+        if failure is not None:
+            raise error_of(failure, {}, self._scrub)
+        request = self._asked.get(key)
+        if request and self._adapter.mend(value, request):
+            raw = canonical_json(value)
+        return Reply(raw, read_chat(value))
+
+    def _refusal(self, key: str, status: int, body: bytes) -> TeacherError | Stopped | None:
+        """Our error for a refused line; None where it only has to leave out what the model does not take."""
+        problem, request = read_problem(status, body), self._asked.get(key)
+        if request and self._adapter.learn(problem, self._sent.get(key) or request.body(), request, self._scrub):
+            return _under_way() if self._closing else None
+        return error_of(problem, {}, self._scrub)
 
     def _scrub(self, text: str) -> str:
         return self._target.redact(text)[:300]

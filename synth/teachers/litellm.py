@@ -5,12 +5,17 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from synth.errors import Stopped, TeacherBusy, TeacherError, TeacherRefused, WrongUse
-from synth.records import Request
+from synth.records import Request, canonical_json
 from synth.teachers._access import Redactor, check_url, secret
-from synth.teachers.base import Reply, Settings, Teacher, load_reply, read_chat, retry_after
+from synth.teachers._adapt import MOST_LESSONS, Adapter
+from synth.teachers._faults import SEARCHED, Problem, error_of, failure_in
+from synth.teachers._reading import load_reply, read_chat
+from synth.teachers.base import Reply, Settings, Teacher, retry_after
+from synth.teachers.openai_chat import hint
 
 # Environment variables that may hold a key, by their names, and the length from which a value is one.
 _KEYLIKE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)(_|$)")
@@ -38,6 +43,12 @@ class Litellm(Teacher):
         self._headers = {name: secret(held, f"--header {name}") for name, held in settings.headers.items()}
         self._redact = Redactor([*_keys_at_hand(), *([self._key] if self._key else []), *self._headers.values()])
         self._module: Any = None
+        self._adapter = Adapter(model, self.endpoint, settings.folder, self.say)
+
+    @property
+    def adapted(self) -> Mapping[str, str]:
+        """What the model does not take."""
+        return self._adapter.noted
 
     def __repr__(self) -> str:
         return f"Litellm({self.model!r})"
@@ -62,22 +73,46 @@ class Litellm(Teacher):
         return self._module
 
     async def ask(self, request: Request) -> Reply:
-        """One reply through litellm."""
+        """One reply through litellm; what the model turns out not to take is left out, once and for all."""
         litellm = self._open()
-        try:
-            response = await litellm.acompletion(
-                **request.body(),
-                **self._reach(),
-                timeout=self._settings.timeout,
-                max_retries=0,
-                num_retries=0,
-            )
-        except Exception as error:  # noqa: BLE001 - it becomes one of ours, unchained: litellm's own may quote the key
-            failure = _translate(litellm.exceptions, error, self._redact)
-        else:
-            value, line = load_reply(self._redact.raw(response.model_dump_json().encode()))
-            return Reply(line, read_chat(value))
+        for _ in range(MOST_LESSONS):
+            body = self._adapter.fit(request.body())
+            try:
+                response = await self._answer(litellm, body)
+            except Exception as error:  # noqa: BLE001 - it becomes one of ours, unchained: litellm's own may quote the key
+                failure = _translate(litellm.exceptions, error, self._redact, self._where())
+                problem = _problem(error)
+            else:
+                return self._read(response, request)
+            if not self._adapter.learn(problem, body, request, self._redact):
+                break
         raise failure
+
+    async def _answer(self, litellm: Any, body: dict[str, Any]) -> Any:
+        """Litellm's own reply; of a stream, what it joins."""
+        once = {"timeout": self._settings.timeout, "max_retries": 0, "num_retries": 0}
+        response = await litellm.acompletion(**body, **self._reach(), **once)
+        if not body.get("stream"):
+            return response
+        return litellm.stream_chunk_builder([chunk async for chunk in response], messages=body["messages"])
+
+    def _read(self, response: Any, request: Request) -> Reply:
+        """The reply in the one dialect.
+
+        Raises:
+            TeacherBusy, TeacherRefused, Stopped: it is a failure all the same.
+        """
+        value, line = load_reply(self._redact.raw(response.model_dump_json().encode()))
+        failure = failure_in(value)
+        if failure is not None:
+            raise error_of(failure, {}, self._redact)
+        if self._adapter.rules and self._adapter.mend(value, request):
+            line = canonical_json(value)
+        return Reply(line, read_chat(value))
+
+    def _where(self) -> str:
+        base = self._settings.api_base
+        return f" at {base}. {hint(base)}" if base else ""
 
     def _reach(self) -> dict[str, Any]:
         """What the user said about this provider's host; litellm's own values where nothing was said."""
@@ -90,7 +125,14 @@ def _keys_at_hand() -> list[str]:
     return [value for name, value in os.environ.items() if _KEYLIKE.search(name) and len(value) >= _LEAST_KEY]
 
 
-def _translate(kinds: Any, error: Exception, redact: Redactor) -> TeacherError | Stopped:
+def _problem(error: Exception) -> Problem:
+    """The refusal in one of litellm's errors."""
+    status, code = getattr(error, "status_code", None), getattr(error, "code", None)
+    words = str(getattr(error, "message", None) or error)
+    return Problem(status if isinstance(status, int) else 0, str(code or ""), str(getattr(error, "param", None) or ""), words[:SEARCHED])
+
+
+def _translate(kinds: Any, error: Exception, redact: Redactor, where: str) -> TeacherError | Stopped:
     """Our error for one of litellm's, by its class, most specific first; it says the provider's own words."""
     status = getattr(error, "status_code", None)
     named = f"{type(error).__name__} (HTTP {status})" if status else type(error).__name__
@@ -98,7 +140,7 @@ def _translate(kinds: Any, error: Exception, redact: Redactor) -> TeacherError |
     stops = {kinds.AuthenticationError: "key", kinds.PermissionDeniedError: "key", kinds.NotFoundError: "model"}
     for kind, name in stops.items():
         if isinstance(error, kind):
-            return Stopped(name, message)
+            return Stopped(name, message + where if name == "model" else message)
     for kind, name in {
         kinds.ContextWindowExceededError: "context_length",
         kinds.ContentPolicyViolationError: "policy",

@@ -16,7 +16,8 @@ import orjson
 from synth import leash
 from synth.errors import Stopped, TeacherBusy, TeacherRefused, WrongUse, did_you_mean
 from synth.records import Request, canonical_json
-from synth.teachers.base import Reply, Settings, Teacher, read_chat
+from synth.teachers._reading import read_chat
+from synth.teachers.base import Reply, Settings, Teacher
 
 # One line of the worker: a reply with log-probabilities of thousands of tokens.
 _LINE = 256 * 1024 * 1024
@@ -216,6 +217,8 @@ class Local(Teacher):
 
     async def ask(self, request: Request) -> Reply:
         """One reply of the worker, started (again) where none runs."""
+        if request.sampling.reasoning_effort is not None:
+            self.say(f"local/{self._path}: sampling.reasoning_effort does nothing to a model on this machine")
         said = None
         while said is None:
             worker = await self._running()

@@ -14,8 +14,9 @@ from synth.teachers._access import Redactor, check_url, secret
 from synth.teachers._adapt import MOST_LESSONS, Adapter
 from synth.teachers._faults import error_of, failure_in, read_problem
 from synth.teachers._http import Answer, BrokenReply, Endpoint, StaleConnection
+from synth.teachers._reading import load_reply, read_chat
 from synth.teachers._stream import is_stream, joined
-from synth.teachers.base import Reply, Settings, Teacher, announced, load_reply, read_chat
+from synth.teachers.base import Reply, Settings, Teacher, announced
 
 PUBLIC = "https://api.openai.com/v1"
 _KEY = "OPENAI_API_KEY"
@@ -80,10 +81,7 @@ class OpenaiChat(Teacher):
         self._target = target(model, settings)
         self._url = self._target.url
         self._endpoint: Endpoint | None = None
-        self._adapter = Adapter(model, self._target.base, settings.folder, self._note)
-
-    def _note(self, text: str) -> None:
-        self.say(text)
+        self._adapter = Adapter(model, self._target.base, settings.folder, self.say)
 
     @property
     def adapted(self) -> Mapping[str, str]:

@@ -32,7 +32,7 @@ class Provider:
         self.fate, self.polls, self.port = fate, polls, 0
         self.files, self.batches, self.asked, self.online = {}, {}, Counter(), []
         self.before_create = self.after_create = None
-        self.end, self.reason = "completed", None
+        self.end, self.reason, self.refuses = "completed", None, ""
 
     @property
     def url(self):
@@ -84,7 +84,12 @@ class Provider:
             if status == "failed" or fate == "missing":
                 continue
             record = {"id": f"r{number}", "custom_id": line["custom_id"], "response": None, "error": None}
-            if fate == "ok":
+            if self.refuses in line["body"]:
+                words = f"Unsupported parameter: '{self.refuses}' is not supported with this model."
+                said = {"error": {"message": words, "param": self.refuses, "code": "unsupported_parameter"}}
+                record["response"] = {"status_code": 400, "request_id": "q", "body": said}
+                errors.append(record)
+            elif fate == "ok":
                 question = line["body"]["messages"][-1]["content"].split("\n", 1)[0]
                 record["response"] = {"status_code": 200, "request_id": "q", "body": chat(f"so {question}\n#### {question}")}
                 outputs.append(record)
@@ -205,6 +210,17 @@ def test_errors_and_expiry_fail_their_rows_and_the_rest_is_kept(tmp_path):
         assert later.counts["kept"] == 40
         assert len(server.online) == 3
         assert set(server.asked.values()) == {1, 2}
+
+
+def test_lines_that_say_what_a_model_refuses_go_into_another_batch(tmp_path):
+    with provider() as server:
+        server.refuses = "max_tokens"
+        done = run(tmp_path, server)
+        assert (done.exit_code, done.counts["kept"], len(server.batches)) == (0, 40, 2)
+        assert "max_tokens" in done.info["adapted"]["openai/m"]
+        lines = [json.loads(line) for line in server.files[server.batches["batch-1"]["input_file_id"]].splitlines()]
+        assert all("max_completion_tokens" in line["body"] for line in lines)
+        assert {line["custom_id"] for line in lines} == set(server.asked)
 
 
 @pytest.mark.parametrize(("reason", "kind"), [("invalid_model", "batch"), ("token_limit_exceeded", None)])

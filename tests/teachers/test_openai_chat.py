@@ -9,7 +9,8 @@ from aiohttp import web
 
 from synth.errors import Stopped, TeacherBusy, TeacherRefused, WrongUse
 from synth.records import Request, Sampling
-from synth.teachers.base import Settings, open_teacher, read_chat
+from synth.teachers._reading import read_chat
+from synth.teachers.base import Settings, open_teacher
 from tests.conftest import chat, serving
 
 KEY = "sk-canary-0123456789"

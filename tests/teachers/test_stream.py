@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from synth.errors import TeacherBusy
 from synth.records import Request
+from synth.teachers._reading import read_chat
 from synth.teachers._stream import events, is_stream, joined
-from synth.teachers.base import Settings, open_teacher, read_chat
+from synth.teachers.base import Settings, open_teacher
 from tests.conftest import serving
 
 
