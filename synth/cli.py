@@ -81,7 +81,7 @@ def plan(pack: str, source: str, output: Path, **options: Any) -> None:
     people or rows by the teacher, which brings the better student for the budget, and where that changes.
     """
     from synth.plan import describe_choice, describe_plan  # noqa: PLC0415
-    from synth.prepare import RunConfig, prepare, notes_before  # noqa: PLC0415
+    from synth.prepare import RunConfig, notes_before, prepare  # noqa: PLC0415
 
     ledger = {name: options.pop(name) for name in ("annotate", "pilot", "budget", "fixed")}
     prepared = prepare(pack, source, output, RunConfig(**with_teacher(options)))
@@ -131,7 +131,7 @@ def run(ctx: click.Context, /, pack: str, source: str, output: Path, *, quiet: b
     """Make a dataset: every seed through every step of PACK into DIR."""
     from synth.interrupts import raised  # noqa: PLC0415
     from synth.pack_schema import drawn_step  # noqa: PLC0415
-    from synth.prepare import RunConfig, prepare, notes_before  # noqa: PLC0415
+    from synth.prepare import RunConfig, notes_before, prepare  # noqa: PLC0415
     from synth.progress import progress  # noqa: PLC0415
     from synth.runner import start  # noqa: PLC0415
 

@@ -11,7 +11,7 @@ import synth
 from synth.calls.price import Price, most_tokens, price_of, unbounded
 from synth.errors import WrongUse
 from synth.packs import Pack, built_in
-from synth.prepare import RunConfig, prepare, notes_before
+from synth.prepare import RunConfig, notes_before, prepare
 from synth.records import Completion
 from tests.conftest import chat, serving
 
