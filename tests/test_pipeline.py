@@ -17,6 +17,7 @@ import datasets
 import pytest
 
 import synth
+from synth.calls.journal import records
 from synth.errors import WrongUse
 from synth.teachers._problems import make_problems
 from tests.conftest import chat, serving, write
@@ -232,6 +233,41 @@ def test_a_signal_drains_publishes_and_the_same_command_asks_nothing_twice(tmp_p
         assert "resumes" in said
         assert subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 0
         assert len(server.bodies) == 200
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "code"),
+    [(signal.SIGINT, signal.SIGINT, 130), (signal.SIGTERM, signal.SIGHUP, 143)],
+)
+def test_a_second_signal_leaves_within_a_second_and_the_journal_is_whole(tmp_path, first, second, code):
+    """The last calls never come back, so that the drain would wait for their timeout."""
+    source = write(tmp_path / "in.jsonl", [{"question": f"x{n}"} for n in range(40)])
+    stuck, patient = threading.Event(), [False]
+
+    async def answer(body, count):
+        while count > 20 and not patient[0]:
+            stuck.set()
+            await asyncio.sleep(0.05)
+        return chat("It is one.\n#### 1")
+
+    with serving(answer) as server:
+        command = [sys.executable, "-m", "synth.cli", "run", "cot", "--input", str(source), "--output", str(tmp_path / "out")]
+        command += ["--teacher", "openai/m", "--api-base", server.url, "--concurrency", "4"]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        assert stuck.wait(60)
+        time.sleep(0.3)
+        process.send_signal(first)
+        time.sleep(0.5)
+        assert process.poll() is None
+        process.send_signal(second)
+        sent = time.monotonic()
+        assert process.wait(10) == code
+        assert time.monotonic() - sent < 1.0 + 0.5  # half a second for a busy machine
+        assert len(list(records(tmp_path / "out" / "journal"))) == 20
+        asked, patient[0] = len(server.bodies), True
+        assert subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 0
+        assert len(server.bodies) - asked == 20
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["counts"]["kept"] == 40
 
 
 def test_an_interrupt_beside_a_running_loop_stops_asking_and_publishes(tmp_path):
