@@ -204,3 +204,43 @@ def test_prints_before_it_is_ready_are_passed_over(tmp_path):
 
 def test_a_command_names_its_parent():
     assert leash.command("-m", "x")[-3:] == [str(os.getpid()), "-m", "x"]
+
+
+CONFINED = {
+    "sandbox": "from synth.verifiers._talk import Talk\nTalk(60, 512, unsafe=False).hold('while True: pass', '')",
+    "unsafe": "from synth.verifiers._talk import Talk\nTalk(60, 512, unsafe=True).hold('while True: pass', '')",
+    "algebra": (
+        "import time\nfrom synth.verifiers.algebra import Algebra\nalgebra = Algebra(seconds=60.0)\n"
+        "algebra.pool.ask({'answer': 'x', 'gold': 'x'})\nprint('asked', flush=True)\ntime.sleep(600)"
+    ),
+}
+
+
+def children(pid: int) -> list[int]:
+    """Processes that any thread of a process has started."""
+    found = ""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += " " + (task / "children").read_text()
+    return [int(number) for number in found.split()]
+
+
+@pytest.mark.parametrize("which", sorted(CONFINED))
+def test_confined_processes_end_with_whoever_asked(which):
+    parent = subprocess.Popen([sys.executable, "-c", CONFINED[which]], stdout=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 30
+        if which == "algebra":
+            assert parent.stdout.readline() == b"asked\n"
+        while not (found := children(parent.pid)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.5)  # it is confined and computes
+        assert found
+        assert all(map(alive, found))
+        for worker in found:
+            os.kill(worker, signal.SIGSTOP)  # so that it does not see its input end
+        parent.kill()
+        assert gone(found)
+    finally:
+        parent.kill()
+        parent.wait()
+        parent.stdout.close()
