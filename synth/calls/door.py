@@ -129,7 +129,7 @@ class Door:
         except TeacherError as error:
             self.stats.failed[error.kind] += 1
             if self.stats.failed[error.kind] == 1 and error.kind not in EXPECTED:
-                self.teacher.say(f"the first request that failed so: {error}")
+                self.teacher.say(f"first failure of its class: {error}")
             self._lose_hope(error)
             raise
         return reply.completion

@@ -155,6 +155,8 @@ def failure_in(value: Mapping[str, Any]) -> Problem | None:
     A reply that says something and ends well is one, whatever stands beside it.
     """
     choices = value.get("choices")
+    if choices and "error" not in value and isinstance(choices, list) and len(choices) == 1 and _ended_well(choices[0]):
+        return None
     listed = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
     errors = [value.get("error"), *(choice.get("error") for choice in listed)]
     error = next((found for found in errors if found), None)
@@ -166,6 +168,10 @@ def failure_in(value: Mapping[str, Any]) -> Problem | None:
     if not listed and value.get("object") == "error":
         return _named_failure(value)
     return None
+
+
+def _ended_well(choice: Any) -> bool:
+    return isinstance(choice, dict) and choice.get("finish_reason") in ("stop", "length") and "error" not in choice
 
 
 def _named_failure(error: Any) -> Problem:

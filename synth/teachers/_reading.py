@@ -137,6 +137,8 @@ def _thought(value: Any) -> str:
 def _called(message: Mapping[str, Any]) -> str:
     """Names of the functions that a message calls, with a comma between them."""
     calls = message.get("tool_calls")
+    if not calls and "function_call" not in message:
+        return ""
     functions = [call.get("function") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
     functions.append(message.get("function_call"))
     return ", ".join(str(function.get("name") or "?") for function in functions if isinstance(function, dict))

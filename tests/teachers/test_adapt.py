@@ -260,3 +260,14 @@ def test_a_run_says_it_once_and_keys_are_those_of_the_pack(tmp_path, problems, c
     assert set(again.info["adapted"]["openai/thinker"]) >= {"max_tokens", "temperature"}
     assert whole[1].info["adapted"] == {}
     assert again.counts == whole[0].counts
+
+
+def test_a_budget_bounds_what_is_asked_under_another_name(tmp_path, problems):
+    """The worst case is that of the pack's bound, whatever the field is called on the way."""
+    options = {"limit": 8, "overrides": {"rationale.sampling.max_tokens": 64}, "price": "1,1"}
+    with serving(provider) as server:
+        poor = synth.run("cot", problems, teacher="openai/thinker", output=tmp_path / "a", api_base=server.url, budget=1e-9, **options)
+        assert (poor.exit_code, server.bodies) == (4, [])
+        rich = synth.run("cot", problems, teacher="openai/thinker", output=tmp_path / "b", api_base=server.url, budget=1.0, **options)
+        assert rich.info["cost"]["usd"] == pytest.approx(8 * 18e-6)
+    assert {body.get("max_completion_tokens") for body in server.bodies if "max_tokens" not in body} == {64}
