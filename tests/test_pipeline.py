@@ -160,7 +160,7 @@ def test_refused_key_stops_with_5_and_resumes(tmp_path):
     open_ = [False]
 
     def answer(body, count):
-        return chat("#### 1") if open_[0] or count <= 10 else web.json_response({"error": {"message": "bad key"}}, status=401)
+        return chat("It is one.\n#### 1") if open_[0] or count <= 10 else web.json_response({"error": {"message": "bad key"}}, status=401)
 
     with serving(answer) as server:
         run = synth.run("cot", rows, teacher="openai/m", api_base=server.url, output=tmp_path, concurrency=2)
@@ -191,7 +191,7 @@ def slow_run(tmp_path, rows, beyond):
 
     async def answer(body, count):
         await asyncio.sleep(0.02)
-        return chat("#### 1")
+        return chat("It is one.\n#### 1")
 
     with serving(answer) as server:
         command = [sys.executable, "-m", "synth.cli", "run", "cot", "--input", str(source), "--output", str(tmp_path / "out")]
@@ -275,7 +275,7 @@ def test_an_interrupt_beside_a_running_loop_stops_asking_and_publishes(tmp_path)
 
     async def answer(body, count):
         await asyncio.sleep(0.02)
-        return chat("#### 1")
+        return chat("It is one.\n#### 1")
 
     async def cell():
         return synth.run("cot", rows, teacher="openai/m", api_base=server.url, output=tmp_path / "out", concurrency=8)
@@ -303,7 +303,7 @@ def test_a_row_that_breaks_a_part_stays_one_row(tmp_path, monkeypatch):
 def test_no_key_is_written_anywhere(tmp_path, monkeypatch):
     key = "sk-canary-abcdef0123456789"
     monkeypatch.setenv("OPENAI_API_KEY", key)
-    with serving(lambda b, c: chat("#### 1")) as server:
+    with serving(lambda b, c: chat("It is one.\n#### 1")) as server:
         synth.run("cot", make_problems(5), teacher="openai/m", api_base=server.url, output=tmp_path)
     assert not [p for p in tmp_path.rglob("*") if p.is_file() and key.encode() in p.read_bytes()]
 
@@ -340,7 +340,7 @@ def test_faults_come_and_go_and_nothing_is_lost_or_paid_twice(tmp_path):
         if fate < 0.25:
             return web.Response(text="not json")
         paid.append(body["messages"][-1]["content"])
-        return chat("#### 1")
+        return chat("It is one.\n#### 1")
 
     rows = [{"question": f"x{n}"} for n in range(200)]
     with serving(answer) as server:
