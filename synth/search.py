@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 K1, B = 1.2, 0.75
 # Queries and texts of one tile of scores: 256 x 16,384 float32 are 16 MiB, which stays near the processor.
 _ROWS, _TILE = 256, 16_384
+# Columns that the fastest kernels of a matrix product take at once, and more.
+_LANES = 64
 # Candidates for each of a query's places before they are sorted out.
 _SPARE = 8
 # From here on compiling the search (some 10 s, once a process) is paid back.
@@ -140,8 +142,9 @@ def _block(queries: Array, table: Array, most: int) -> list[list[Hit]]:
     found = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
     parts, waiting = [found], 0
     for start in range(0, len(table), _TILE):
-        scores = queries @ table[start : start + _TILE].T
-        width = scores.shape[1]
+        tile = table[start : start + _TILE]
+        width = len(tile)
+        scores = (queries @ _whole(tile).T)[:, :width]
         if not start and width > most:
             floor = np.partition(scores, width - most, axis=1)[:, width - most]
         rows, columns = np.divmod(np.flatnonzero((scores >= floor[:, None]).ravel()), width)
@@ -154,6 +157,16 @@ def _block(queries: Array, table: Array, most: int) -> list[list[Hit]]:
     cuts = np.searchsorted(rows, np.arange(1, len(queries)))
     each = zip(np.split(places, cuts), np.split(values, cuts), strict=True)
     return [list(zip(p.tolist(), v.tolist(), strict=True)) for p, v in each]
+
+
+def _whole(tile: Array) -> Array:
+    """A tile with rows of zeros up to a multiple of _LANES: a matrix product takes the rest of a tile in another order of sums, so
+    that equal texts would have unequal products.
+    """
+    import numpy as np  # noqa: PLC0415 - for those who need it
+
+    missing = -len(tile) % _LANES
+    return np.concatenate([tile, np.zeros((missing, tile.shape[1]), tile.dtype)]) if missing else tile
 
 
 def _best(parts: list[tuple[Array, Array, Array]], count: int, most: int) -> tuple[tuple[Array, Array, Array], Array]:

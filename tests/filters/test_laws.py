@@ -29,7 +29,10 @@ SUMS = [
 MODEL = str(Path(EVAL).parent / "critic.json")
 fit(SUMS).save(MODEL)
 CASES = {
-    "answer_match": ({}, [Q, WRONG, {**Q, "answer": None}, {k: v for k, v in Q.items() if k != "target"}]),
+    "answer_match": (
+        {"unknown": "drop"},
+        [Q, WRONG, {**Q, "answer": None}, {k: v for k, v in Q.items() if k != "target"}, {**Q, "target": "so it is\n####"}],
+    ),
     "arithmetic_steps": ({}, [Q, WRONG, {**Q, "rationale": "because"}]),
     "finish_reason": ({}, [Q, *({**Q, "finish_reason": r} for r in ("length", "content_filter", "odd", None))]),
     "overlap": ({"field": "rationale", "other": "old", "least": 0.5, "most": 0.9, "unknown": "drop"}, [
