@@ -160,8 +160,9 @@ def _block(queries: Array, table: Array, most: int) -> list[list[Hit]]:
 
 
 def _whole(tile: Array) -> Array:
-    """A tile with rows of zeros up to a multiple of _LANES: a matrix product takes the rest of a tile in another order of sums, so
-    that equal texts would have unequal products.
+    """A tile with rows of zeros up to a multiple of _LANES.
+
+    A matrix product sums the rest of a tile in another order, so that equal texts would have unequal products.
     """
     import numpy as np  # noqa: PLC0415 - for those who need it
 

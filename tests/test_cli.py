@@ -116,7 +116,7 @@ def test_bad_input_exits_with_2_and_makes_no_call(case, tmp_path, problems):
         (tmp_path / f"{name}.jsonl").write_text(text)
     args, says = BAD[case]
     args = [a.replace("{tmp}", str(tmp_path)).replace("{ok}", str(problems)) for a in args]
-    with serving(lambda body, count: chat("#### 1")) as server:
+    with serving(lambda body, count: chat("It is so.\n#### 1")) as server:
         code, said = synth("run", "cot", "--output", tmp_path / "out", "--teacher", "openai/m", "--api-base", server.url, *args)
         assert server.bodies == []
     assert code == 2, said
@@ -171,7 +171,7 @@ def test_serial_asks_one_at_a_time(tmp_path, problems):
         flying[1] = max(flying)
         await asyncio.sleep(0.005)
         flying[0] -= 1
-        return chat("#### 1")
+        return chat("It is so.\n#### 1")
 
     with serving(answer) as server:
         args = ["--output", tmp_path / "o", "--teacher", "openai/m", "--api-base", server.url, "--limit", 10, "--serial"]
@@ -187,7 +187,7 @@ def test_serial_asks_one_at_a_time(tmp_path, problems):
     ],
 )  # fmt: skip
 def test_near_misses_of_set_do_what_they_mean(said, key, tmp_path, problems):
-    with serving(lambda body, count: chat("so\n#### 1")) as server:
+    with serving(lambda body, count: chat("It is so.\n#### 1")) as server:
         run = ("--input", problems, "--output", tmp_path / "o", "--teacher", "openai/m", "--api-base", server.url, "--limit", 1)
         synth("run", "cot", *run, "--set", said)
     assert server.bodies[0][key] in (0.25, 25)

@@ -99,7 +99,7 @@ def test_pages_show_every_text_and_run_none(tmp_path):
 
 def test_cells_are_no_formulas(tmp_path):
     seeds = [{"question": cell, "target": "1"} for cell in CELLS]
-    with serving(lambda body, count: chat("so\n#### 1")) as server:
+    with serving(lambda body, count: chat("It is so.\n#### 1")) as server:
         done = synth.run("cot", seeds, teacher="openai/m", api_base=server.url, output=tmp_path / "run")
     assert (
         CliRunner()

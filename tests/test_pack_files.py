@@ -293,7 +293,7 @@ def test_card_and_report_of_a_hostile_pack(tmp_path, pack):
     spec["paper"] = "![p](http://h/p.png)"
     spec["steps"][0]["set"] = {"shown": "\u202eevil\x1b[31m<b>"}
     (pack / "pack.yaml").write_text(yaml.safe_dump(spec, allow_unicode=True), encoding="utf-8")
-    with serving(lambda body, count: chat("#### 4")) as server:
+    with serving(lambda body, count: chat("It is so.\n#### 4")) as server:
         synth.run(pack, [{"question": "a"}], teacher="openai/m", api_base=server.url, output=tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
     page = write_report(tmp_path / "out").read_text()

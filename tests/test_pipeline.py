@@ -63,8 +63,8 @@ def test_steps_fan_out_and_walk_lists(tmp_path):
         if text.startswith("SPLIT"):
             return chat(json.dumps({"parts": ["a", "b"]}) if "bad" not in text else "no list")
         if text.startswith("SOLVE"):
-            return chat("#### 1" if " a " in text else "#### 2")
-        return chat(f"#### {9 if seen.count(text) == 1 else 3}")
+            return chat("It is so.\n#### 1" if " a " in text else "It is so.\n#### 2")
+        return chat(f"It is so.\n#### {9 if seen.count(text) == 1 else 3}")
 
     pack = make_pack(tmp_path / "pack", STEPS_PACK)
     rows = [{"question": "one", "target": "3"}, {"question": "bad", "target": "3"}]
@@ -72,7 +72,7 @@ def test_steps_fan_out_and_walk_lists(tmp_path):
         run = synth.run(pack, rows, teacher="openai/m", api_base=server.url, output=tmp_path / "out", concurrency=1)
     assert run.counts == {"asked": 4, "kept": 2, "dropped": {"minority_answer": 1, "no_object": 1}, "failed": {}}
     assert "SOLVE b after 1, of one" in seen
-    assert run.kept[0]["solve"] == [{"part": "a", "rationale": "", "so_far": "1"}, {"part": "b", "rationale": "", "so_far": "2"}]
+    assert run.kept[0]["solve"] == [{"part": "a", "rationale": "It is so.", "so_far": "1"}, {"part": "b", "rationale": "It is so.", "so_far": "2"}]
     assert run.kept[0]["completion"] == "a 1;b 2; #### 3"
     assert [row["meta"]["draw"] for row in run.kept] == [1, 2]
 
@@ -82,7 +82,7 @@ def test_rows_leave_in_input_order_whatever_order_calls_finish_in(tmp_path):
 
     async def answer(body, count):
         await asyncio.sleep(rng.random() * 0.05)
-        return chat("#### " + body["messages"][-1]["content"].split("=")[1].split("?")[0])
+        return chat("It is so.\n#### " + body["messages"][-1]["content"].split("=")[1].split("?")[0])
 
     rows = [{"question": f"x={n}?", "target": str(n)} for n in range(150)]
     with serving(answer) as server:
@@ -175,7 +175,7 @@ def test_refused_key_stops_with_5_and_resumes(tmp_path):
 
 def test_budget_stops_with_4_below_the_cap(tmp_path):
     rows = [{"question": f"x{n}"} for n in range(40)]
-    with serving(lambda b, c: chat("#### 1", usage={"prompt_tokens": 100, "completion_tokens": 500})) as server:
+    with serving(lambda b, c: chat("It is so.\n#### 1", usage={"prompt_tokens": 100, "completion_tokens": 500})) as server:
         run = synth.run("cot", rows, teacher="openai/m", api_base=server.url, output=tmp_path, budget=0.01, price="1,1")
         assert run.exit_code == 4
         assert 0.008 < run.info["cost"]["usd"] <= 0.01
@@ -317,7 +317,7 @@ def test_replies_that_are_not_whole_say_so_and_refusals_are_named(tmp_path):
             return chat("", choices=[{"index": 0, "message": {"content": None}, "finish_reason": "content_filter"}])
         if "refuse" in text:
             return chat("", choices=[{"index": 0, "message": {"content": None, "refusal": "I cannot"}, "finish_reason": "stop"}])
-        return chat("") if "empty" in text else chat("#### 1", model="another")
+        return chat("") if "empty" in text else chat("It is so.\n#### 1", model="another")
 
     rows = [{"question": q} for q in ("cut", "held", "refuse", "empty", "fine")]
     with serving(answer) as server:

@@ -66,7 +66,7 @@ def test_critics_are_counted_and_unknown_prices_named(tmp_path):
 
 def test_a_measured_plan_meets_the_facts_and_the_card_shows_both(tmp_path):
     usage = {"prompt_tokens": 90, "completion_tokens": 40}
-    with serving(lambda body, count: chat("so\n#### 3", usage=usage)) as server:
+    with serving(lambda body, count: chat("It is so.\n#### 3", usage=usage)) as server:
         how = {"teacher": "openai/gpt-4o-mini", "api_base": server.url}
         synth.run("cot", ROWS[:10], output=tmp_path / "first", **how)
         plan = make_plan(plan_of(tmp_path, reuse=[str(tmp_path / "first")]), counter)

@@ -32,7 +32,7 @@ async def answer(body, count):
     await asyncio.sleep(0.01)
     if count == 5:
         return web.Response(status=400, text='{"error": {"message": "too [long]"}}')
-    return chat("so\n#### 1")
+    return chat("It is so.\n#### 1")
 
 
 def test_the_board_says_everything_worth_knowing(tmp_path):
@@ -70,7 +70,7 @@ def test_a_terminal_shows_a_panel_and_leaves_the_tally(tmp_path):
 
     async def slow(body, count):
         await asyncio.sleep(0.3)
-        return chat("so\n#### 1")
+        return chat("It is so.\n#### 1")
 
     with serving(slow) as server:
         words = [sys.executable, "-m", "synth.cli", "run", "cot", "--input", source, "--output", tmp_path / "out", "--teacher", "openai/m"]

@@ -73,7 +73,7 @@ def test_replies_that_no_parser_reads_and_refused_requests_stop_it_too(tmp_path)
 
 def test_votes_and_mixed_reasons_do_not_stop_a_run(tmp_path):
     def scattered(body, count):
-        return chat(f"so\n#### {count}")
+        return chat(f"It is so.\n#### {count}")
 
     options = {"draws": 2, "overrides": {"rationale.filters": [{"name": "self_consistency", "min_votes": 2}]}}
     done, asked = run(scattered, tmp_path / "a", **options)

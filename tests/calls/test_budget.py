@@ -124,7 +124,7 @@ def test_a_run_stops_below_its_budget_and_within_one_call_of_it(case, tmp_path):
         billed.append((sent * low + said * high) / 1e6)
         if rng.random() < 0.03:
             return web.Response(text='{"choices": [')  # billed, and nothing to show for it
-        return chat(f"so\n#### {count}", usage={"prompt_tokens": sent, "completion_tokens": said})
+        return chat(f"It is so.\n#### {count}", usage={"prompt_tokens": sent, "completion_tokens": said})
 
     rows = [{"question": f"What is {n} + 1 ?"} for n in range(400)]
     with serving(answer) as server:

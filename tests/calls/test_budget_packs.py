@@ -124,7 +124,9 @@ def one(case: int, folder, server) -> str:
         luck = rng.random()
         if luck < 0.02:
             return web.Response(text='{"choices": [')  # billed, and nothing to show for it
-        text = rng.choice(("so\n#### 4", "<critique>x</critique><verdict>yes</verdict>", "<critique>x</critique><verdict>no</verdict>"))
+        text = rng.choice(
+            ("It is so.\n#### 4", "<critique>x</critique><verdict>yes</verdict>", "<critique>x</critique><verdict>no</verdict>")
+        )
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
         reply = {"model": body["model"], "choices": [choice] * (body.get("n") or 1)}
         return {**reply, "usage": usage} if luck < 0.9 else reply

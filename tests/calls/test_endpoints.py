@@ -14,7 +14,7 @@ ROWS = [{"question": "What is 2 + 3 ?", "target": "5"}]
 
 
 def answer(body, count):
-    return chat("so\n#### 5")
+    return chat("It is so.\n#### 5")
 
 
 def run(server, output, **options):

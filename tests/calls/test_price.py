@@ -46,7 +46,7 @@ def test_a_packs_prices_set_none_and_the_ledger_counts_cached_tokens(tmp_path):
     (pack / "pack.yaml").write_text(text + 'prices: {openai/mine: "0,0"}\n')
     usage = {"prompt_tokens": 1000, "completion_tokens": 50, "prompt_tokens_details": {"cached_tokens": 900}}
     rows, options = [{"question": "a"}], {"teacher": "openai/mine", "output": tmp_path / "out", "budget": 1.0}
-    with serving(lambda body, count: chat("so\n#### 4", usage=usage)) as server:
+    with serving(lambda body, count: chat("It is so.\n#### 4", usage=usage)) as server:
         options["api_base"] = server.url
         with pytest.raises(WrongUse, match=r"no known price for openai/mine.*--price teacher=IN,OUT.*The pack says 0,0: check it"):
             synth.run(pack, rows, **options)

@@ -117,7 +117,7 @@ class Provider:
     async def chat(self, request):
         self.online.append(await request.json())
         question = self.online[-1]["messages"][-1]["content"].split("\n", 1)[0]
-        return web.json_response(chat(f"so\n#### {question}"))
+        return web.json_response(chat(f"It is so.\n#### {question}"))
 
 
 @contextmanager
