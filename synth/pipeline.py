@@ -200,7 +200,9 @@ def _unjudged(part: Filter, sample: Sample, error: Exception) -> Exit:
 
 
 def _arrive(sample: Sample, reading: Reading, fields: Row) -> Sample | Exit:
-    moved = sample.with_fields({**fields, "reply": reading.completion.text}, reading.meta).without("attempt")
+    mended = "; ".join(filter(None, (part.get("mended") for part in (sample.meta, reading.meta))))
+    meta = {**reading.meta, "mended": mended} if mended else reading.meta
+    moved = sample.with_fields({**fields, "reply": reading.completion.text}, meta).without("attempt")
     if reading.unreadable:
         return Exit("dropped", moved, reading.unreadable.reason, reading.unreadable.detail)
     return moved

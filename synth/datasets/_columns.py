@@ -18,7 +18,7 @@ META = pa.struct(
     {
         "pack": pa.string(), "pack_hash": pa.string(), "step": pa.string(), "teacher": pa.string(), "draw": pa.int32(),
         "key": pa.string(), "finish_reason": pa.string(), "prompt_tokens": pa.int64(), "completion_tokens": pa.int64(),
-        "logprob": pa.float64(), "taint": pa.list_(pa.string()),
+        "logprob": pa.float64(), "mended": pa.string(), "taint": pa.list_(pa.string()),
         "verdicts": pa.list_(pa.struct({"filter": pa.string(), "keep": pa.bool_(), "reason": pa.string(), "marks": pa.string()})),
     }
 )  # fmt: skip
