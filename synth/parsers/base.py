@@ -48,8 +48,8 @@ class Parser(ABC):
 
     Args:
         into: name of the main field, where the pack wants another one than the parser's own.
-        rationale: of a parser that reads one: may it be empty (`any`), must the reply say it (`said`), or do the
-            model's thoughts serve where the reply says none (`thoughts`)?
+        rationale: of a parser that reads one, where a model thought and its reply says none: is it empty (`any`), is the
+            reply unreadable (`said`), or do the thoughts serve (`thoughts`)? Without thoughts it is empty.
     """
 
     into: str | None = None
@@ -97,7 +97,9 @@ class Parser(ABC):
 
     def _thought(self, reply: Reply) -> str:
         """The thoughts, in place of a rationale that the reply does not say."""
-        if self.rationale == "said" or not reply.thoughts:
+        if not reply.thoughts:
+            return ""
+        if self.rationale == "said":
             raise Unreadable("no_rationale", reply.said[-80:])
         reply.mended.append("the thoughts are the rationale")
         return reply.thoughts
