@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import fsum
 from typing import Any, ClassVar
 
 from synth.errors import require_share
@@ -68,7 +69,8 @@ class Consensus(GroupFilter):
 
     @staticmethod
     def _mean(values: list[float]) -> float:
-        return sum(values) / len(values) if values else 1.0
+        # The exact sum, whatever the order of the draws: nearly equal ones must not change places.
+        return fsum(values) / len(values) if values else 1.0
 
     def _leaves(self, row: Row) -> set[str] | None:
         value = row.get(self.field)
