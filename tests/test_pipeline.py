@@ -72,7 +72,10 @@ def test_steps_fan_out_and_walk_lists(tmp_path):
         run = synth.run(pack, rows, teacher="openai/m", api_base=server.url, output=tmp_path / "out", concurrency=1)
     assert run.counts == {"asked": 4, "kept": 2, "dropped": {"minority_answer": 1, "no_object": 1}, "failed": {}}
     assert "SOLVE b after 1, of one" in seen
-    assert run.kept[0]["solve"] == [{"part": "a", "rationale": "It is so.", "so_far": "1"}, {"part": "b", "rationale": "It is so.", "so_far": "2"}]
+    assert run.kept[0]["solve"] == [
+        {"part": "a", "rationale": "It is so.", "so_far": "1"},
+        {"part": "b", "rationale": "It is so.", "so_far": "2"},
+    ]
     assert run.kept[0]["completion"] == "a 1;b 2; #### 3"
     assert [row["meta"]["draw"] for row in run.kept] == [1, 2]
 

@@ -43,7 +43,7 @@ def sampling(rng: random.Random) -> dict[str, Any]:
     """Any sampling that a pack may say."""
     found: dict[str, Any] = {"max_tokens": rng.randrange(1, 200)} if rng.random() < 0.85 else {}
     choices = {"temperature": 0.3, "top_p": 0.9, "stop": ["END"], "seed": 3, "presence_penalty": 0.1, "frequency_penalty": 0.1,
-               "logprobs": True, "top_logprobs": 3}  # fmt: skip
+               "logprobs": True, "top_logprobs": 3, "reasoning_effort": "low"}  # fmt: skip
     assert {*choices, "max_tokens"} == NAMED
     found |= {name: value for name, value in choices.items() if rng.random() < 0.2}
     every = sorted({*SIMPLE, *SCHEMAS, *KEYS, "tools", "tool_choice", "logit_bias", "response_format"})
