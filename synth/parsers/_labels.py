@@ -19,6 +19,11 @@ _MOST_LEAD = 5
 
 
 @cache
+def _folded(allowed: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(label.casefold() for label in allowed)
+
+
+@cache
 def _labels(allowed: tuple[str, ...]) -> re.Pattern[str]:
     names = "|".join(re.escape(label) for label in sorted(allowed, key=len, reverse=True))
     return re.compile(rf"(?<![\w'\u2019])(?:{names})(?![\w'\u2019])", re.IGNORECASE)
@@ -34,8 +39,7 @@ def label_in(text: str, allowed: Sequence[str]) -> str | None:
     ['k', 'm', 'tie', None, None]
     """
     line = text.strip(" \t\n.!\"'*_`").casefold()
-    folded = {label.casefold(): label.casefold() for label in allowed}
-    if line in folded:
+    if line in _folded(tuple(allowed)):
         return line
     line = _SCALE.sub("", re.sub(r"[*_`\"\u201c\u201d]", " ", text[:_MOST]).strip())
     found = list(_labels(tuple(allowed)).finditer(line))

@@ -21,15 +21,21 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 _NAMES = r"(?:[a-z]\w{0,19}:)?(?:think(?:ing)?|thoughts?|reasoning|reflections?|scratchpad|inner_?thoughts?|internal_?monologue)"
+# The sign that a mark begins with stands first, so that `re` leaps from one such sign to the next:
+# prose takes a third of the time that it takes to try every way at every letter.
 _MARK = re.compile(
-    rf"(?:<|&lt;)\s{{0,3}}(?P<shut>/?)\s{{0,3}}(?P<name>{_NAMES})(?:\s[^<>\n]{{0,200}})?(?P<shut_itself>/?)(?:>|&gt;)"
-    r"|\[(?P<shut_bracket>/?)(?:THINK(?:ING)?|THOUGHT|REASONING)\]"
-    r"|<\|(?:begin_of_|(?P<end_of>end_of_))(?:thought|thinking|reasoning)\|>"
-    r"|<\|(?:START_|(?P<end_caps>END_))(?:THINKING|REASONING)\|>"
-    r"|<\|(?P<shut_bar>/?)think(?:ing)?\|>"
-    "|\u25c1(?P<shut_kimi>/?)think\u25b7",
+    "[<&\\[\u25c1](?:"
+    rf"(?:(?<=<)|(?<=&)lt;)\s{{0,3}}(?P<shut>/?)\s{{0,3}}(?P<name>{_NAMES})"
+    r"(?:\s[^<>\n]{0,200})?(?P<shut_itself>/?)(?:>|&gt;)"
+    r"|(?<=\[)(?P<shut_bracket>/?)(?:THINK(?:ING)?|THOUGHT|REASONING)\]"
+    r"|(?<=<)\|(?:begin_of_|(?P<end_of>end_of_))(?:thought|thinking|reasoning)\|>"
+    r"|(?<=<)\|(?:START_|(?P<end_caps>END_))(?:THINKING|REASONING)\|>"
+    r"|(?<=<)\|(?P<shut_bar>/?)think(?:ing)?\|>"
+    "|(?<=\u25c1)(?P<shut_kimi>/?)think\u25b7)",
     re.IGNORECASE,
 )
+# Each mark holds one of these words.
+_MARK_WORDS = ("think", "thought", "reasoning", "reflection", "scratchpad", "monologue")
 _CLOSES = ("shut", "shut_itself", "shut_bracket", "end_of", "end_caps", "shut_bar", "shut_kimi")
 _SOLUTION = re.compile(r"<\|(?:(?:begin|end)_of_solution|(?:START|END)_RESPONSE)\|>", re.IGNORECASE)
 _CHANNEL = re.compile(r"<\|channel\|>\s{0,3}(\w{1,20})[^<]{0,80}<\|message\|>")
@@ -61,9 +67,19 @@ def split_thoughts(text: str, own: Collection[str] = ()) -> Split:
         return Split(thought.strip(), said.strip())
     if "<" not in text and "[" not in text and "&lt;" not in text and "\u25c1" not in text:
         return Split("", text)
-    marks = [mark for mark in _MARK.finditer(text) if _is_mark(text, mark, own)]
+    marks = []
+    if _may_hold_marks(text):
+        marks = [mark for mark in _MARK.finditer(text) if _is_mark(text, mark, own)]
     found = _between_marks(text, marks) if marks else Split("", text)
     return found._replace(said=_SOLUTION.sub("", found.said).strip()) if "<|" in found.said else found
+
+
+def _may_hold_marks(text: str) -> bool:
+    """Whether `_MARK` need look for marks, which takes longer than to look for their words.
+
+    Some letters outside ASCII are equal to ASCII letters for a pattern, and not for `lower`.
+    """
+    return not text.isascii() or any(map(text.lower().__contains__, _MARK_WORDS))
 
 
 def _is_mark(text: str, mark: re.Match[str], own: Collection[str]) -> bool:

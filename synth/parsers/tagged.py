@@ -17,6 +17,7 @@ from synth.records import Row
 
 # A tag that a stop sequence cut: "5</answ".
 _CUT_TAG = re.compile(r"(?:<|&lt;)/\w{0,30}$")
+_PLAIN_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _FENCED = re.compile(r"(`{3,})[^\n`]{0,40}\n(.*)\n[^\S\n]*\1", re.DOTALL)
 
 
@@ -58,7 +59,7 @@ class Tagged(Parser):
         """One text field a tag."""
         return dict.fromkeys(self.tags, "text")
 
-    @property
+    @cached_property
     def own_tags(self) -> Collection[str]:
         """The tags asked for."""
         return [tag.casefold() for tag in self.tags]
@@ -69,8 +70,36 @@ class Tagged(Parser):
 
     def read_reply(self, reply: Reply, row: Row) -> dict[str, Any]:  # noqa: ARG002
         """Fields of one reply."""
+        plain = self._plainly(reply.said)
+        if plain is not None:
+            return {tag: self._label(tag, value) for tag, value in plain.items()}
         marks = list(self._mark.finditer(reply.said))
-        return {tag: self._one(tag, marks, reply) for tag in self.tags}
+        return {tag: self._label(tag, self._one(tag, marks, reply)) for tag in self.tags}
+
+    def _plainly(self, text: str) -> dict[str, str] | None:
+        """The text of each tag, where one `<tag>` and one `</tag>` of each are the only marks.
+
+        None for any other reply. It says what `_one` says, sooner.
+        """
+        if "&" in text or not self._pairs or text.count("<") != 2 * len(self._pairs):
+            return None
+        found = {}
+        for tag, opens, shuts in self._pairs:
+            start = text.find(opens)
+            end = text.find(shuts, start)
+            if start < 0 or end < 0:
+                return None
+            value = text[start + len(opens) : end].strip()
+            if not value or value.startswith("```"):
+                return None
+            found[tag] = value
+        return found
+
+    @cached_property
+    def _pairs(self) -> list[tuple[str, str, str]]:
+        """Each tag with the marks around it; none where a name is not plain or asked for twice."""
+        plain = all(map(_PLAIN_NAME.fullmatch, self.tags)) and len({*self.tags}) == len(self.tags)
+        return [(tag, f"<{tag}>", f"</{tag}>") for tag in self.tags] if plain else []
 
     @cached_property
     def _mark(self) -> re.Pattern[str]:
@@ -83,17 +112,28 @@ class Tagged(Parser):
         value = _closed(own, reply.said)
         if not value and reply.whole and (value := _open_at_end(tag, marks, reply.said)):
             reply.mended.append(f"<{tag}> was left open")
-        allowed = [str(label) for label in (self.allow or {}).get(tag) or ()]
-        if not value and allowed and reply.whole and (value := _announced(tag, reply.said)):
-            reply.mended.append(f"no <{tag}>, but a line of that name")
+        if not value and reply.whole and self._allowed[tag]:
+            value = _announced(tag, reply.said)
+            if value:
+                reply.mended.append(f"no <{tag}>, but a line of that name")
         if not value:
             raise Unreadable("missing_tag", f"<{tag}> in {reply.said[-80:]!r}")
+        return value
+
+    def _label(self, tag: str, value: str) -> str:
+        """The label that the text of a tag gives, or the text where any may stand there."""
+        allowed = self._allowed[tag]
         if not allowed:
             return value
         label = label_in(value, allowed)
         if label is None:
             raise Unreadable("not_allowed", f"{tag} = {value[:80]!r}")
         return label
+
+    @cached_property
+    def _allowed(self) -> dict[str, tuple[str, ...]]:
+        listed = self.allow or {}
+        return {tag: tuple(map(str, listed.get(tag) or ())) for tag in self.tags}
 
 
 def _closed(marks: list[re.Match[str]], text: str) -> str:
