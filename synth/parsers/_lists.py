@@ -37,6 +37,9 @@ _BOLD = re.compile(r"(\*{2,3}|__)(?=\S)(.*?\S)\1")
 _WRAPPED = re.compile(r"""([*_`"])([^*_`"]+)\1|\u201c([^\u201c\u201d]+)\u201d|\u300c([^\u300c\u300d]+)\u300d""")
 
 
+_PLAIN_MARKS = [(f"{number}. ", f"{number}) ") for number in range(1, MOST_ITEMS + 1)]
+
+
 class Mark(NamedTuple):
     """A line that begins with the mark of a list: its kind, its depth in blanks, its name, and the text behind it."""
 
@@ -52,10 +55,32 @@ def items_in(text: str) -> list[str]:
     >>> items_in("To solve it:\n\n1. **What do the pens cost?**\n   - 3 pens\n2) What is left?\nGood luck!")
     ['What do the pens cost?', 'What is left?']
     """
+    plainly = _numbered_plainly(text)
+    if plainly is not None:
+        return plainly
     marks = _outermost(_marks(text))
     if len(marks) == 1:
         marks = _on_one_line(marks[0])
     return [item for mark in marks[:MOST_ITEMS] if (item := plain(mark.rest))]
+
+
+def _numbered_plainly(text: str) -> list[str] | None:
+    """The items of a text that is two or more lines "1. a", "2. b", "3) c" and no more; else None.
+
+    It says what `items_in` says of such a text, without a pattern.
+    """
+    if not text.startswith(_PLAIN_MARKS[0]):
+        return None
+    lines = [line for line in text.split("\n") if line and not line.isspace()]
+    if not 1 < len(lines) <= MOST_ITEMS:
+        return None
+    rests = []
+    for line, marks in zip(lines, _PLAIN_MARKS, strict=False):
+        rest = line[len(marks[0]) :]
+        if not line.startswith(marks) or not rest or rest.isspace():
+            return None
+        rests.append(rest)
+    return [item for rest in rests if (item := plain(rest))]
 
 
 def _marks(text: str) -> list[Mark]:

@@ -14,6 +14,7 @@ _NUMBER = re.compile(r"(?<![\d.])\d{1,6}(?![\d]|\.\d)")
 _ONE = r"(?:(?:passage|document|doc|text|id|no\.?)\s{0,2}#?\s?)?[\[(*]{0,3}\d{1,6}[\])*]{0,3}"
 # "[2] > [3] > [1]", "2, 3, 1", "Passage 2 > Passage 3".
 _CHAIN = re.compile(rf"{_ONE}(?:\s{{0,3}}(?:>=?|&gt;|\u227b|\u2192|->|=|,|;)\s{{0,3}}(?:and\s)?{_ONE})+", re.IGNORECASE)
+_PLAIN_CHAIN = re.compile(r"\[[0-9]{1,6}\](?: ?> ?\[[0-9]{1,6}\])*")
 _IN_BRACKETS = re.compile(r"\[\s?(\d{1,6})\s?\]")
 _NAMED = re.compile(r"\b(?:passage|document|doc|text)\s{0,2}#?(\d{1,6})\b", re.IGNORECASE)
 # The rank at the start of a line that names a text behind it: "1. [2]", "1st: passage 2".
@@ -61,7 +62,9 @@ class Permutation(Parser):
     def read(self, text: str, row: Row) -> dict[str, Any]:
         """The ranks."""
         count = len(row.get(self.of) or [])
-        said = [] if _WORSE_FIRST.search(text) else _order(text, count)
+        said = _plain_order(text, count)
+        if said is None:
+            said = [] if _WORSE_FIRST.search(text) else _order(text, count)
         if not said:
             raise Unreadable("no_order", text[-80:])
         named = set(said)
@@ -70,6 +73,17 @@ class Permutation(Parser):
             raise Unreadable("too_much_missing", f"{len(missing)} of {count}")
         place = {n: float(rank) for rank, n in enumerate([*said, *missing], 1)}
         return {"ranks": [place[n] for n in range(1, count + 1)], "repaired": float(len(missing))}
+
+
+def _plain_order(text: str, count: int) -> list[int] | None:
+    """The numbers of a reply that is `[2] > [3] > [1]` and no more; None for any other.
+
+    It says what `_order` says, sooner.
+    """
+    chain = text.strip()
+    if not _PLAIN_CHAIN.fullmatch(chain):
+        return None
+    return _within(chain[1:-1].replace("]", "").replace("[", "").split(">"), count)
 
 
 def _order(text: str, count: int) -> list[int]:
