@@ -39,6 +39,9 @@ _WRAPPED = re.compile(r"""([*_`"])([^*_`"]+)\1|\u201c([^\u201c\u201d]+)\u201d|\u
 
 _PLAIN_MARKS = [(f"{number}. ", f"{number}) ") for number in range(1, MOST_ITEMS + 1)]
 
+# What an item begins with that `_WRAPPED` matches.
+_WRAPS = frozenset('*_`"\u201c\u300c')
+
 
 class Mark(NamedTuple):
     """A line that begins with the mark of a list: its kind, its depth in blanks, its name, and the text behind it."""
@@ -157,6 +160,8 @@ def plain(item: str) -> str:
         item = _BOLD.sub(r"\2", item)
         for mark in ("***", "**", "__"):
             item = item.removeprefix(mark).removesuffix(mark)
-    if wrapped := _WRAPPED.fullmatch(item.strip()):
-        item = next(filter(None, wrapped.groups()[1:]))
-    return item.strip()
+        item = item.strip()
+    if item[:1] not in _WRAPS:
+        return item
+    wrapped = _WRAPPED.fullmatch(item)
+    return next(filter(None, wrapped.groups()[1:])).strip() if wrapped else item

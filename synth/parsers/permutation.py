@@ -97,4 +97,4 @@ def _order(text: str, count: int) -> list[int]:
 
 
 def _within(numbers: list[str], count: int) -> list[int]:
-    return list(dict.fromkeys(number for number in map(int, numbers) if 1 <= number <= count))
+    return [number for number in dict.fromkeys(map(int, numbers)) if 1 <= number <= count]
