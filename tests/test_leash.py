@@ -41,8 +41,11 @@ for line in sys.stdin:
 """
 
 PARENT = """
-import sys, threading, time
+import signal, sys, threading, time
 from synth.worker import Worker
+# Whoever starts the tests in the background has these signals ignored.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 script, notes, doing = sys.argv[1:]
 def work():
     worker = Worker(script, notes, doing, seconds=600, start_seconds=600)

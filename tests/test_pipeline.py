@@ -187,6 +187,12 @@ def test_budget_stops_with_4_below_the_cap(tmp_path):
             synth.run("cot", rows, teacher="openai/m", api_base=server.url, output=tmp_path / "x", budget=0.01)
 
 
+def heeding():
+    """Tests that were started in the background have these signals ignored, and so would what they start."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @contextmanager
 def slow_run(tmp_path, rows, beyond):
     """A run in a process of its own against a server of 20 ms, handed over once `beyond` requests have come."""
@@ -199,7 +205,7 @@ def slow_run(tmp_path, rows, beyond):
     with serving(answer) as server:
         command = [sys.executable, "-m", "synth.cli", "run", "cot", "--input", str(source), "--output", str(tmp_path / "out")]
         command += ["--teacher", "openai/m", "--api-base", server.url, "--concurrency", "8"]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heeding)  # noqa: PLW1509 - no threads are started between
         while len(server.bodies) < beyond:
             time.sleep(0.01)
         yield process, command, server
@@ -256,7 +262,7 @@ def test_a_second_signal_leaves_within_a_second_and_the_journal_is_whole(tmp_pat
     with serving(answer) as server:
         command = [sys.executable, "-m", "synth.cli", "run", "cot", "--input", str(source), "--output", str(tmp_path / "out")]
         command += ["--teacher", "openai/m", "--api-base", server.url, "--concurrency", "4"]
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, preexec_fn=heeding)  # noqa: PLW1509 - no threads are started between
         assert stuck.wait(60)
         time.sleep(0.3)
         process.send_signal(first)

@@ -213,10 +213,14 @@ DATA = {
         semantic_duplicate.similarity semantic_entropy.answer semantic_entropy.estimate semantic_entropy.least semantic_entropy.most
         semantic_entropy.only_largest semantic_entropy.same subset.field subset.least subset.of subset.values trained.least truncation.field
         truncation.sentence universal_self_consistency.field wording.banned wording.characters wording.field wording.least
-        wording.most_banned wording.once wording.starts""",
+        wording.most_banned wording.once wording.starts
+        answer_match.choices answer_match.decimal answer_match.gold""",
     "synth.parsers": """
         code_block.fenced delimited.begin delimited.end equations.asked final_number.fallback groups.of groups.tag json_object.keys
-        numbered_list.least numbered_list.none outline.of permutation.most_repaired permutation.of tagged.allow tagged.tags whole.least""",
+        numbered_list.least numbered_list.none outline.of permutation.most_repaired permutation.of tagged.allow tagged.tags whole.least
+        boxed.rationale code_block.rationale delimited.rationale equations.rationale final_number.rationale groups.rationale
+        json_object.rationale numbered_list.glosses numbered_list.rationale option.rationale outline.rationale
+        permutation.rationale tagged.rationale think.rationale whole.rationale whole.turns whole.unmarked""",
     # Neither is named in a pack: filters make their own verifiers, and the user names the format of an export.
     "synth.verifiers": """
         algebra.tolerance arithmetic_steps.least entailment.direction entailment.least entailment.unsure equations.asked equations.tolerance
