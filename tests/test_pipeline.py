@@ -290,6 +290,7 @@ def test_an_interrupt_beside_a_running_loop_stops_asking_and_publishes(tmp_path)
         return synth.run("cot", rows, teacher="openai/m", api_base=server.url, output=tmp_path / "out", concurrency=8)
 
     rows = [{"question": f"x{n}"} for n in range(5000)]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
     with serving(answer) as server:
         timer = threading.Timer(2.0, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT))
         timer.start()

@@ -28,7 +28,7 @@ def test_every_field_of_a_request_is_classified_and_counts_as_it_says():
 def test_every_sampling_field_is_in_the_key():
     values = {
         "temperature": 0.1, "top_p": 0.5, "max_tokens": 9, "stop": ("x",), "seed": 4, "presence_penalty": 0.1, "frequency_penalty": 0.2,
-        "logprobs": True, "top_logprobs": 3, "extra": {"top_k": 5},
+        "logprobs": True, "top_logprobs": 3, "reasoning_effort": "low", "extra": {"top_k": 5},
     }  # fmt: skip
     assert set(values) == {f.name for f in fields(Sampling)}
     keys = {replace(BASE, sampling=Sampling(**{name: value})).key() for name, value in values.items()}
