@@ -292,8 +292,13 @@ def test_an_interrupt_beside_a_running_loop_stops_asking_and_publishes(tmp_path)
     rows = [{"question": f"x{n}"} for n in range(5000)]
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
     with serving(answer) as server:
-        timer = threading.Timer(2.0, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT))
-        timer.start()
+
+        def interrupt():
+            while len(server.bodies) < 40:
+                time.sleep(0.01)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+        threading.Thread(target=interrupt, daemon=True).start()
         run = asyncio.new_event_loop().run_until_complete(cell())
         assert (run.exit_code, run.stopped) == (130, "interrupted")
         assert 0 < run.counts["kept"] == len(server.bodies) < 5000
