@@ -42,10 +42,10 @@ class Doubt:
     Args:
         sent: when the first of them went out.
         crowded: whether as many calls as ever were out when it came back.
-        told: whether the server said how long to wait: it knows of a limit then.
+        told: seconds that the server asked to wait for: it knows of a limit then.
     """
 
-    def __init__(self, sent: float, *, crowded: bool, told: bool) -> None:
+    def __init__(self, sent: float, *, crowded: bool, told: float) -> None:
         self.sent, self.crowded, self.told = sent, crowded, told
         self.calls = self.refusals = 0
 
@@ -74,6 +74,26 @@ class Trial:
         epoch: the calls before it, between two refusals.
         rate: calls a second before it.
     """
+
+    # Fewer calls than this in flight are not what a server refuses for.
+    FEW = 3
+    # So many are, and fewer only where they are a quarter of the places: a slow rate alone keeps few in flight.
+    MANY = 5
+    # Fewer calls than this between two refusals of a paced gate are too few for a limit that was passed by creeping.
+    EARLY = 110
+    # Fewer calls than this say nothing about shares.
+    ENOUGH = 50
+    # Calls a second from which a pause after a refusal costs little.
+    BRISK = 10.0
+    # Before so many calls a limit is still being found, and no trial starts.
+    SETTLED = 300
+    # The part of the rate and of the places of a trial, and the refusals that decide it.
+    TRIAL_SHARE, TRIAL_PROOF = 0.75, 3
+    # While no limit is known, so many refusals among replies start a trial, of that part; fewer cost nothing, and neither do
+    # those that come once in SELDOM calls: a real limit refuses many calls at once.
+    DOUBTS, FIRST_TRIAL_SHARE, SELDOM = 5, 0.85, 400
+    # Seconds that a server may ask to wait for without knowing of a limit.
+    SHORT = 0.2
 
     def __init__(self, epoch: Epoch, rate: float) -> None:
         self.rate = rate

@@ -31,18 +31,6 @@ OVERSHOT = 0.93
 FLOOR = 1 / 30
 # A learned rate that is so many times what comes through holds nothing back any more.
 UNUSED = 4.0
-# Fewer calls than this in flight are not what a server refuses for.
-FEW = 3
-# Fewer calls than this between two refusals of a paced gate are too few for a limit that was passed by creeping.
-EARLY = 110
-# Fewer calls than this say nothing about shares.
-ENOUGH = 50
-# Calls a second from which a pause after a refusal costs little.
-BRISK = 10.0
-# Before so many calls a limit is still being found, and no trial starts.
-SETTLED = 300
-# The part of the rate and of the places of a trial, and the refusals that decide it.
-TRIAL_SHARE, TRIAL_PROOF = 0.75, 3
 
 
 class Pace:
@@ -278,8 +266,10 @@ class Gate:
     def _refused(self, now: float, sent: float, retry_after: float) -> None:
         """Learns from a refusal."""
         self._epoch.refusals += 1
-        self._open_at = max(self._open_at, now + retry_after)
-        if self._noise and self._noise.explains(now):
+        noisy = self._noise is not None and self._noise.explains(now)
+        if not (noisy and retry_after <= Trial.SHORT):
+            self._open_at = max(self._open_at, now + retry_after)
+        if noisy:
             return
         self._noise = None
         if self._closed:
@@ -287,14 +277,14 @@ class Gate:
                 self._closed.refused(now)
                 self._open_at = max(self._open_at, now + self._closed.pause)
             return
-        if self._trial and self._epoch.refusals >= TRIAL_PROOF and self._epoch.calls >= ENOUGH:
+        if self._trial and self._epoch.refusals >= Trial.TRIAL_PROOF and self._epoch.calls >= Trial.ENOUGH:
             self._end_trial(now)
             return
         if self._doubt is None:
-            self._doubt = Doubt(sent, crowded=self._crowded(), told=retry_after > 0)
-            if self._doubt.crowded and not (self._trial or self._slow_start):
+            self._doubt = Doubt(sent, crowded=self._crowded(), told=retry_after)
+            if self._doubt.crowded and not (self._trial or self._slow_start or self._free(retry_after)):
                 self.limit = self._ceiling = self._out - 1.0
-            if (self.requests.learned or 0.0) > (0.0 if retry_after else BRISK) and self.requests.learned and not self._trial:
+            if (self.requests.learned or 0.0) > (0.0 if retry_after else Trial.BRISK) and self.requests.learned and not self._trial:
                 # The rest of a server's window would be refused as well.
                 self._open_at = max(self._open_at, now + min(1.0, 5 / self.requests.learned))
         self._doubt.refusals += 1
@@ -324,20 +314,41 @@ class Gate:
 
     def _cut(self, now: float, doubt: Doubt) -> None:
         """One refusal among many replies: 3 % less, or a trial where the last one was but a few calls ago."""
+        if self._free(doubt.told):
+            self._suspect(now)
+            return
         epoch, before, learned, safe = self._epoch, self._series, self.requests.learned, self._safe
         rate = epoch.rate(now)
         if learned is not None:
-            rate = learned if rate is None or (epoch.calls < EARLY and not doubt.told) else min(learned, rate)
+            rate = learned if rate is None or (epoch.calls < Trial.EARLY and not doubt.told) else min(learned, rate)
         lower = max(rate * OVERSHOT, min(safe, rate)) if rate and safe else (rate or 0.0) * MARGIN
         self._cut_at, self._series = now, epoch
         self._next_epoch(now)
-        if rate and before and not (doubt.told or safe) and self._calls >= SETTLED and epoch.calls < EARLY * epoch.refusals:
-            self._trial = Trial(epoch, rate)
-            self.requests.learn(rate * TRIAL_SHARE)
-            self.limit -= int((1 - TRIAL_SHARE) * self.limit)
+        if rate and before and not (doubt.told or safe) and self._calls >= Trial.SETTLED and epoch.calls < Trial.EARLY * epoch.refusals:
+            self._try(epoch, rate, Trial.TRIAL_SHARE)
             return
         if rate and not (doubt.crowded and learned is not None):
             self.requests.learn(lower)
+
+    def _free(self, told: float) -> bool:
+        """Whether no limit is known, nor spoken of by the server: what is refused singly costs nothing before a trial."""
+        return self.requests.learned is None and self._ceiling >= self.most and told <= Trial.SHORT
+
+    def _suspect(self, now: float) -> None:
+        """One refusal among many replies while no limit is known."""
+        epoch, rate = self._epoch, self._epoch.rate(now)
+        if epoch.calls > Trial.SELDOM * epoch.refusals:
+            self._next_epoch(now)
+        elif rate and epoch.refusals >= Trial.DOUBTS:
+            self._cut_at = now
+            self._next_epoch(now)
+            self._try(epoch, rate, Trial.FIRST_TRIAL_SHARE)
+
+    def _try(self, epoch: Epoch, rate: float, share: float) -> None:
+        """Starts a trial at a share of the rate and of the places."""
+        self._trial = Trial(epoch, rate)
+        self.requests.learn(rate * share)
+        self.limit -= int((1 - share) * self.limit)
 
     def _next_epoch(self, now: float) -> None:
         """What the next refusal teaches starts here; the more calls taught this one, the longer it is trusted."""
@@ -347,7 +358,7 @@ class Gate:
 
     def _crowded(self) -> bool:
         """Whether as many calls are out as ever since the last lesson: the server may count them."""
-        return self._out >= FEW and self._out >= self._epoch.peak
+        return self._out >= max(Trial.FEW, self._epoch.peak, min(Trial.MANY, self.limit / 4))
 
     def _end_trial(self, now: float) -> None:
         """Three refusals in a trial: they have nothing to do with the load, or the rate is lower than thought."""

@@ -153,15 +153,16 @@ class Noisy(Teacher):
 
     model, family = "l", "test"
 
-    def __init__(self, loop, share, until=1e9):
+    def __init__(self, loop, share, until=1e9, wait=None):
         self.loop, self.share, self.end, self.log, self.rng = loop, share, loop.time() + until, [], random.Random(1)
+        self.wait = wait
 
     async def ask(self, request):
         now = self.loop.time()
         fine = now >= self.end or self.rng.random() >= self.share
         self.log.append((now, fine))
         if not fine:
-            raise TeacherBusy("rate_limit", limited=True)
+            raise TeacherBusy("rate_limit", retry_after=self.wait, limited=True)
         await asyncio.sleep(0.11 * self.rng.uniform(0.7, 1.3))
         return chat_reply("x", prompt_tokens=50, completion_tokens=100)
 
@@ -172,6 +173,23 @@ def test_refusals_at_any_load_cost_little(loop, share, most):
     _, used = drive(loop, Noisy(loop, share), 20 if most > 8 else 100, gate)
     assert used >= 0.9 * most / 0.11, used
     assert gate.requests.learned is None or gate.requests.learned > 0.9 * most / 0.11
+
+
+@pytest.mark.parametrize(("share", "wait"), [(0.01, None), (0.02, None), (0.026, None), (0.02, 0.07)])
+def test_single_refusals_cost_little_from_the_start(loop, share, wait):
+    teacher = Noisy(loop, share, wait=wait)
+    drive(loop, teacher, 40, Gate(8))
+    assert sum(fine for _, fine in teacher.log) / 40 >= 0.9 * 8 / 0.11
+
+
+def test_a_long_wait_holds_all_calls_where_refusals_come_at_any_load(loop):
+    gate, teacher = Gate(8), Noisy(loop, 0.02)
+    drive(loop, teacher, 40, gate)
+    assert "at any load" in gate.word()
+    gate.failed(TeacherBusy("rate_limit", retry_after=0.1, limited=True), loop.time())
+    assert "at any load" in gate.word()
+    gate.failed(TeacherBusy("rate_limit", retry_after=5.0, limited=True), loop.time())
+    assert gate.word() == "the server asks to wait 5 s"
 
 
 def test_what_an_outage_taught_is_forgotten_within_a_minute(loop):
