@@ -118,7 +118,7 @@ def test_programs_that_do_not_end_are_ended_and_unknown():
         "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)",
     ):
         assert RunPython(seconds=1).verify(code, "") is None
-    assert time.monotonic() - started < 9
+    assert time.monotonic() - started < 30  # the programs would take 60
     assert RunPython(seconds=5).run("while True: print('x' * 10000)").status == "flood"
 
 
