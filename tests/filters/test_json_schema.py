@@ -54,7 +54,7 @@ ENDLESS = {
     "names": ({"patternProperties": {"^(a+)+$": {}}}, {"a" * 40 + "!": 1}),
     "escaped": ('{"\\u0070attern": "^(a+)+$"}', "a" * 40 + "!"),
     "references that double": (DOUBLED, 1),
-    "all with all": ({"uniqueItems": True}, [[n] for n in range(9000)]),
+    "all with all": ({"uniqueItems": True}, [{"n": n} for n in range(9000)]),
     "wide": ({"items": {"allOf": [{"type": "array"}] * 3000}}, [[]] * 4000),
 }
 
