@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from finetune.prompts import Template
+from finetune.prompts import RECORD, Template
 from finetune.trainer_fields import OF_COMMANDS, refuse
 from synth.errors import WrongUse, did_you_mean
 from synth.registry import scalar
@@ -16,8 +16,6 @@ from synth.strict_yaml import read_yaml
 
 # The one field of TRL's configs that says how a model is opened, which the commands do themselves.
 _OPENING = "model_init_kwargs"
-# What stands in the folder of every student that was trained here.
-TRAINED = "train.json"
 # What saving a student writes, whatever stood there.
 _OVERWRITTEN = ("README.md", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "adapter_config.json")
 
@@ -58,7 +56,7 @@ def check_output(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise WrongUse(str(folder), "a file", "a folder to save the student into", "Give another --output.")
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    ours = TRAINED in names or any(name.startswith("checkpoint-") for name in names)
+    ours = RECORD in names or any(name.startswith("checkpoint-") for name in names)
     theirs = [name for name in names if name in _OVERWRITTEN or name.endswith((".safetensors", ".bin"))]
     if theirs and not ours:
         got = f"{', '.join(theirs[:3])}, which no training here wrote"

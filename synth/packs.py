@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -118,11 +119,14 @@ class Pack:
 
     def values(self, row: Row) -> dict[str, Any]:
         """What templates see of a seed: every declared input (None where optional and absent), constants, examples."""
-        absent: dict[str, Any] = {name: None for name, spec in self.spec.inputs.items() if spec.optional}
-        if self.spec.retrieve:
-            absent[self.spec.retrieve.into] = []
         labelled = {name: list(value["text"]) for name, value in row.items() if type(value) is dict and has_labels(value)}
-        return {**absent, **row, **labelled, "examples": self.spec.examples, **self.spec.constants}
+        retrieved: dict[str, Any] = {self.spec.retrieve.into: []} if self.spec.retrieve else {}
+        return {**self._absent, **retrieved, **row, **labelled, "examples": self.spec.examples, **self.spec.constants}
+
+    @cached_property
+    def _absent(self) -> dict[str, None]:
+        """The optional inputs, for rows without them."""
+        return {name: None for name, spec in self.spec.inputs.items() if spec.optional}
 
     def aliases(self, columns: Mapping[str, Any]) -> dict[str, str]:
         """Input columns that stand for a declared input which the rows do not have under its own name."""

@@ -200,8 +200,10 @@ def _unjudged(part: Filter, sample: Sample, error: Exception) -> Exit:
 
 
 def _arrive(sample: Sample, reading: Reading, fields: Row) -> Sample | Exit:
-    mended = "; ".join(filter(None, (part.get("mended") for part in (sample.meta, reading.meta))))
-    meta = {**reading.meta, "mended": mended} if mended else reading.meta
+    meta, before = reading.meta, sample.meta.get("mended")
+    if before:
+        now = meta.get("mended")
+        meta = {**meta, "mended": f"{before}; {now}" if now else before}
     moved = sample.with_fields({**fields, "reply": reading.completion.text}, meta).without("attempt")
     if reading.unreadable:
         return Exit("dropped", moved, reading.unreadable.reason, reading.unreadable.detail)

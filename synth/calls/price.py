@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 
 from synth.errors import WrongUse
 from synth.records import Completion, Request, canonical_json
+from synth.teachers._access import WITHOUT_ENDPOINT
 from synth.teachers._model_table import model_table
 
 # Roles, separators and reply priming: more than any chat template adds to a message.
@@ -162,7 +163,7 @@ def price_of(teacher: str, given: str | None = None, *, batch: bool = False) -> 
     if given is not None:
         return read_price(given, "--price")
     provider, _, model = teacher.partition("/")
-    if provider in ("simulated", "replay", "local", "rehearsed"):
+    if provider in WITHOUT_ENDPOINT:
         return FREE
     entry = model_table().get(teacher) or model_table().get(model) or {}
     return _listed(entry, batch=batch) if "input_cost_per_token" in entry and "output_cost_per_token" in entry else None
