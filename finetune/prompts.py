@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -97,10 +98,36 @@ def applied(tokenizer: Any, messages: Sequence[Message], *, tokenize: bool = Fal
     Raises:
         WrongUse: the template does not take these messages, in its own words.
     """
+    with _explained(messages):
+        return tokenizer.apply_chat_template(messages, tokenize=tokenize, return_dict=tokenize, **options)
+
+
+def spans(tokenizer: Any, messages: Sequence[Message], template: str, tools: Any = None) -> tuple[str, list[tuple[int, int]]]:
+    """A conversation as text, and where in it the template marks, by {% generation %}, what the assistant said.
+
+    Raises:
+        WrongUse: the template does not take these messages, in its own words.
+    """
+    from transformers.utils.chat_template_utils import render_jinja_template  # noqa: PLC0415 - heavy
+
+    said = [{name: value for name, value in message.items() if value is not None} for message in messages]
+    with _explained(messages):
+        (text,), (marked,) = render_jinja_template(
+            [said],
+            tools=tools,
+            chat_template=template,
+            return_assistant_tokens_mask=True,
+            **tokenizer.special_tokens_map,
+        )
+    return text, marked
+
+
+@contextmanager
+def _explained(messages: Sequence[Message]) -> Iterator[None]:
     from jinja2 import TemplateError  # noqa: PLC0415 - with the tokenizer's own imports
 
     try:
-        return tokenizer.apply_chat_template(messages, tokenize=tokenize, return_dict=tokenize, **options)
+        yield
     except (TemplateError, TypeError) as error:
         roles = ", ".join(str(message.get("role")) for message in messages)
         todo = "Correct the messages, or the student's chat_template.jinja."

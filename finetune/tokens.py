@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from finetune.prompts import Prompt, Template, applied, ids_of, in_training, messages_of
+from finetune.prompts import Prompt, Template, applied, ids_of, in_training, messages_of, spans
 from finetune.shapes import cleaned, tools_of
 from synth.errors import WrongUse
 
@@ -154,6 +154,8 @@ class _Reader:
         from trl.chat_template_utils import get_training_chat_template, has_generation_markers  # noqa: PLC0415
 
         own = self.tokenizer.chat_template
+        if not self.tokenizer.is_fast:  # it does not say where a token stands in the text
+            return None
         if not isinstance(own, str) or has_generation_markers(own):
             return own if isinstance(own, str) else None
         try:
@@ -163,17 +165,20 @@ class _Reader:
         return found
 
     def _masked(self, every: list[Any], first: int, tools: Any) -> tuple[list[int], list[bool]]:
-        found = applied(
-            self.tokenizer,
-            every,
-            tools=tools,
-            chat_template=self._masking,
-            tokenize=True,
-            return_assistant_tokens_mask=True,
-        )
-        ids, mask = list(found["input_ids"]), [bool(known) for known in found["assistant_masks"]]
+        """Tokens that overlap what the template marks as the assistant's.
+
+        Not by `return_assistant_tokens_mask`: before transformers 5.24 it loses a turn that starts with a
+        character of which the tokenizer makes no token, such as a line end.
+        """
+        text, marked = spans(self.tokenizer, every, str(self._masking), tools)
+        found = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        ids = list(found["input_ids"])
         start = _common(self._rendered(every[:first], tools), ids) if first else 0
-        return ids, [known and place >= start for place, known in enumerate(mask)]
+        learnt = [
+            place >= start and any(left < end and right > begin for begin, end in marked)
+            for place, (left, right) in enumerate(found["offset_mapping"])
+        ]
+        return ids, learnt
 
     def _by_prefixes(self, every: list[Any], first: int, tools: Any) -> tuple[list[int], list[bool]]:
         """A turn's tokens lie between the conversation up to its prompt and the conversation up to its end."""

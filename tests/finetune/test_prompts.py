@@ -68,12 +68,20 @@ def test_every_turn_of_the_assistant_is_learnt_and_nothing_else(template):
 
 def test_the_masks_are_trls(tmp_path):
     from datasets import Dataset
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
     from trl import SFTConfig, SFTTrainer
 
     from finetune.scratch import build
 
-    model, tokenizer = build("scratch:tiny", TEXTS, 0)
-    tokenizer.chat_template = shipped("qwen2_5.jinja")
+    # Every character is a token's, as in Qwen's tokenizer: TRL's mask loses turns that start with another.
+    bare = Tokenizer(models.BPE())
+    bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bare.decoder = decoders.ByteLevel()
+    bare.train_from_iterator(TEXTS, trainers.BpeTrainer(initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    ends = {"eos_token": "<|im_end|>", "pad_token": "<pad>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bare, chat_template=shipped("qwen2_5.jinja"), **ends)
+    model, tokenizer = build("scratch:tiny", TEXTS, 0, tokenizer)
     args = SFTConfig(
         output_dir=str(tmp_path), use_cpu=True, bf16=False, gradient_checkpointing=False, report_to="none", assistant_only_loss=True
     )
