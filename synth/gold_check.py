@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 from synth.answers.golds import AMBIGUOUS, has_number, read_gold
@@ -48,10 +48,13 @@ class GoldCheck:
         if self._step is None or self._part is None:
             return
         name = self._part.target
-        self._columns = self._columns or [str(column) for column in row]
+        if not self._columns:
+            self._columns = [str(column) for column in row]
         value = row.get(name)
         if value is None:
-            value = next(self._aliased(row, name), None)
+            value = self._aliased(row)
+            if value is None:
+                return
         kind = self._part.gold if isinstance(self._part, AnswerMatch) else "any"
         choices = row.get("choices")
         gold = read_gold(value, choices, kind)
@@ -69,9 +72,17 @@ class GoldCheck:
         why = "has no number, which the parser final_number reads" if gold.known else "names no choice" if choices else "is no answer"
         self.first = self.first or f"{place}: {name} {_end(value)} {why}"
 
-    def _aliased(self, row: Row, name: str) -> Iterator[Any]:
-        spec = self.pack.spec.inputs.get(name)
-        return (row[alias] for alias in (spec.aliases if spec else ()) if row.get(alias) is not None)
+    def _aliased(self, row: Row) -> Any:
+        """The gold under another name that the pack takes."""
+        for alias in self._aliases:
+            if row.get(alias) is not None:
+                return row[alias]
+        return None
+
+    @cached_property
+    def _aliases(self) -> list[str]:
+        spec = self.pack.spec.inputs.get(self._part.target) if self._part else None
+        return spec.aliases if spec else []
 
     def ended(self) -> None:
         """All rows have been seen.

@@ -21,7 +21,7 @@ from synth.inputs.columns import column_hint
 from synth.inputs.values import Base64
 from synth.pack_builder import Builder
 from synth.pack_files import read_text_inside
-from synth.pack_schema import PackSpec, SamplingSpec, StepSpec, apply_overrides, place_of
+from synth.pack_schema import InputSpec, PackSpec, SamplingSpec, StepSpec, apply_overrides, place_of
 from synth.records import Row
 from synth.step import Step
 from synth.strict_yaml import line_of, parse_yaml
@@ -119,14 +119,20 @@ class Pack:
 
     def values(self, row: Row) -> dict[str, Any]:
         """What templates see of a seed: every declared input (None where optional and absent), constants, examples."""
-        labelled = {name: list(value["text"]) for name, value in row.items() if type(value) is dict and has_labels(value)}
-        retrieved: dict[str, Any] = {self.spec.retrieve.into: []} if self.spec.retrieve else {}
-        return {**self._absent, **retrieved, **row, **labelled, "examples": self.spec.examples, **self.spec.constants}
+        before, behind = self._around
+        values = {**before, **row, **behind}
+        for name, value in row.items():
+            if type(value) is dict and name not in behind and has_labels(value):
+                values[name] = list(value["text"])
+        return values
 
     @cached_property
-    def _absent(self) -> dict[str, None]:
-        """The optional inputs, for rows without them."""
-        return {name: None for name, spec in self.spec.inputs.items() if spec.optional}
+    def _around(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What templates see where a row says nothing of it, and what they see whatever a row says."""
+        before: dict[str, Any] = {name: None for name, spec in self.spec.inputs.items() if spec.optional}
+        if self.spec.retrieve:
+            before[self.spec.retrieve.into] = []
+        return before, {"examples": self.spec.examples, **self.spec.constants}
 
     def aliases(self, columns: Mapping[str, Any]) -> dict[str, str]:
         """Input columns that stand for a declared input which the rows do not have under its own name."""
@@ -146,10 +152,16 @@ class Pack:
         taken = {*RENDERED, *(name for step in self.steps for name in step.produces())} - {"id"} - free
         return {**{name: f"seed_{name}" for name in columns if name in taken}, **aliases}
 
+    @cached_property
+    def _inputs(self) -> list[tuple[str, InputSpec]]:
+        return list(self.spec.inputs.items())
+
     def check_row(self, row: Row, place: str) -> None:
         """Raises WrongUse where a seed lacks a declared input or has it with another kind."""
-        for name, spec in self.spec.inputs.items():
-            value = next((row[n] for n in (name, *spec.aliases) if row.get(n) is not None), None)
+        for name, spec in self._inputs:
+            value = row.get(name)
+            if value is None:
+                value = next((row[alias] for alias in spec.aliases if row.get(alias) is not None), None)
             if value is None or (value == "" and not spec.optional):
                 if not spec.optional:
                     got = f"fields {', '.join(row) or '(none)'}" if name not in row else f"an empty {name!r}"

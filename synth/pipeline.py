@@ -17,7 +17,7 @@ from synth.calls.door import Doors
 from synth.errors import BudgetReached, PotstillError, RowFault, Stopped, TeacherError
 from synth.filters.base import Filter
 from synth.packs import Pack
-from synth.records import Completion, Exit, Row, Sample, Seed
+from synth.records import Completion, Exit, Row, Sample, Seed, Verdict
 from synth.retrieval import Shelf
 from synth.step import Step
 from synth.walk import Reading, ask_once
@@ -72,7 +72,8 @@ class Walker:
                 walking = [sample.with_fields(self.near(sample.fields), {}) for sample in walking]
             walking, none = _spread(step, walking, self.pack)
             asked += len(walking) * step.draws - before + len(none)
-            outcomes = [o for group in await _all([self._draws(step, sample) for sample in walking]) for o in group]
+            asking = [self._draw(step, sample, draw) for sample in walking for draw in range(step.draws)]
+            outcomes = [await asking[0]] if len(asking) == 1 else await _all(asking)
             survivors, lost = await self._filter(step, [o for o in outcomes if isinstance(o, Sample)])
             lost = [*none, *(o for o in outcomes if isinstance(o, Exit)), *lost]
             if step.name in fallen and not survivors:
@@ -105,10 +106,6 @@ class Walker:
         }
         fallen.append(Exit("dropped", exit_.sample.with_fields({"attempt": attempt}, {}), exit_.reason, exit_.detail))
         return [*lost[:place], *lost[place + 1 :]]
-
-    async def _draws(self, step: Step, sample: Sample) -> list[Sample | Exit]:
-        """All draws of one sample at one step."""
-        return await _all([self._draw(step, sample, draw) for draw in range(step.draws)])
 
     async def _draw(self, step: Step, sample: Sample, draw: int) -> Sample | Exit:
         """One draw: the sample one step on, or its exit."""
@@ -159,28 +156,52 @@ class Walker:
         alive = list(samples)
         for part in step.filters:
             if alive and part.group != "corpus":  # those see all rows, at the end of the run
-                alive, lost = await self._one_filter(part, alive)
+                alive, lost = await self._asked(part, alive) if part.asks else self._judged(part, alive)
                 exits += lost
         return alive, exits
 
-    async def _one_filter(self, part: Filter, samples: list[Sample]) -> tuple[list[Sample], list[Exit]]:
-        rows = [{**s.fields, "meta": s.meta, "id": s.seed.id} for s in samples]
+    async def _asked(self, part: Filter, samples: list[Sample]) -> Sifted:
+        """The samples that a filter keeps which asks a teacher or a process, and the exits of the others."""
         try:
-            verdicts = await part.verdicts(rows, self.doors) if part.asks else [part.named(v) for v in part.judge_group(rows)]
+            return _sifted(part, samples, await part.verdicts(_seen(samples), self.doors))
         except Exception as error:  # noqa: BLE001 - what a filter cannot judge leaves, and takes none with it
             if len(samples) > 1 and part.group is None:
-                parts = [await self._one_filter(part, [sample]) for sample in samples]
-                return [one for kept, _ in parts for one in kept], [one for _, lost in parts for one in lost]
+                return _joined([await self._asked(part, [sample]) for sample in samples])
             return [], [_unjudged(part, sample, error) for sample in samples]
-        kept: list[Sample] = []
-        lost: list[Exit] = []
-        for sample, verdict in zip(samples, verdicts, strict=True):
-            marked = sample.with_verdict(verdict)
-            if part.keeps(verdict):
-                kept.append(marked)
-            else:
-                lost.append(Exit("dropped", marked, verdict.reason or f"unknown_{part.name}", str(dict(verdict.marks))[:300]))
-        return kept, lost
+
+    def _judged(self, part: Filter, samples: list[Sample]) -> Sifted:
+        """The samples that a filter keeps, and the exits of the others."""
+        try:
+            return _sifted(part, samples, [part.named(verdict) for verdict in part.judge_group(_seen(samples))])
+        except Exception as error:  # noqa: BLE001 - as above
+            if len(samples) > 1 and part.group is None:
+                return _joined([self._judged(part, [sample]) for sample in samples])
+            return [], [_unjudged(part, sample, error) for sample in samples]
+
+
+Sifted = tuple[list[Sample], list[Exit]]
+
+
+def _seen(samples: list[Sample]) -> list[Row]:
+    """The samples as a filter sees them."""
+    return [{**sample.fields, "meta": sample.meta, "id": sample.seed.id} for sample in samples]
+
+
+def _joined(parts: list[Sifted]) -> Sifted:
+    return [sample for kept, _ in parts for sample in kept], [exit_ for _, lost in parts for exit_ in lost]
+
+
+def _sifted(part: Filter, samples: list[Sample], verdicts: Sequence[Verdict]) -> Sifted:
+    """The samples that the verdicts keep, and the exits of the others."""
+    kept: list[Sample] = []
+    lost: list[Exit] = []
+    for sample, verdict in zip(samples, verdicts, strict=True):
+        marked = sample.with_verdict(verdict)
+        if part.keeps(verdict):
+            kept.append(marked)
+        else:
+            lost.append(Exit("dropped", marked, verdict.reason or f"unknown_{part.name}", str(dict(verdict.marks))[:300]))
+    return kept, lost
 
 
 def _unjudged(part: Filter, sample: Sample, error: Exception) -> Exit:
@@ -257,9 +278,10 @@ class Window:
         self.stop: PotstillError | KeyboardInterrupt | None = None
         self.on_stop: Callable[[], None] = lambda: None
         self.wanted: Callable[[], float] = lambda: inf
-        self._done: dict[int, tuple[int, list[Exit]]] = {}
+        # By place: samples asked, their exits, characters of their replies.
+        self._done: dict[int, tuple[int, list[Exit], int]] = {}
         self._taken = self._left = self._waiting_characters = 0
-        self._moved = asyncio.Event()
+        self._sleeping: list[asyncio.Future[None]] = []
 
     def end(self, reason: PotstillError | KeyboardInterrupt) -> None:
         """From now on no seed starts and nothing is asked; what is in flight comes in."""
@@ -272,13 +294,16 @@ class Window:
         stream = iter(seeds)
         await asyncio.gather(*(self._worker(stream) for _ in range(self.width)))
         for index in sorted(self._done):
-            self.leave(*self._done[index])
+            asked, exits, _ = self._done[index]
+            self.leave(asked, exits)
         self._done.clear()
 
     async def _worker(self, stream: Any) -> None:
         while not self.stop and (wanted := self.wanted()) > 0:
             if self._full() or self._taken - self._left >= wanted:
-                await self._moved.wait()
+                sleeper = asyncio.get_running_loop().create_future()
+                self._sleeping.append(sleeper)
+                await sleeper
                 continue
             seed = next(stream, None)
             if seed is None:
@@ -295,31 +320,35 @@ class Window:
 
     async def _one(self, index: int, seed: Seed) -> None:
         try:
-            self._finished(index, await self.walk(seed))
+            self._finished(index, *await self.walk(seed))
         except (Stopped, BudgetReached) as error:
             self.end(error)
         except PotstillError:
             raise
         except Exception as error:  # noqa: BLE001 - a row that breaks a part must stay one row
             detail = str(error)[:300]
-            self._finished(index, (1, [Exit("failed", Sample(seed, seed.fields), f"error_{type(error).__name__}", detail)]))
+            self._finished(index, 1, [Exit("failed", Sample(seed, seed.fields), f"error_{type(error).__name__}", detail)])
 
-    def _finished(self, index: int, exits: tuple[int, list[Exit]]) -> None:
+    def _finished(self, index: int, asked: int, exits: list[Exit]) -> None:
         """One seed is through; it leaves, with those that waited for it, once all before it have left."""
-        self._done[index] = exits
-        self._waiting_characters += _characters(exits)
+        characters = _characters(exits)
+        self._done[index] = asked, exits, characters
+        self._waiting_characters += characters
         while self._left in self._done:
-            leaving = self._done.pop(self._left)
-            self._waiting_characters -= _characters(leaving)
-            self.leave(*leaving)
+            asked, exits, characters = self._done.pop(self._left)
+            self._waiting_characters -= characters
+            self.leave(asked, exits)
             self._left += 1
         self._wake()
 
     def _wake(self) -> None:
-        self._moved.set()
-        self._moved = asyncio.Event()
+        """Lets every worker that waited look again."""
+        sleeping, self._sleeping = self._sleeping, []
+        for sleeper in sleeping:
+            if not sleeper.done():
+                sleeper.set_result(None)
 
 
-def _characters(exits: tuple[int, list[Exit]]) -> int:
+def _characters(exits: list[Exit]) -> int:
     """Of the replies with which a seed leaves."""
-    return sum(len(str(exit_.sample.fields.get("reply") or "")) for exit_ in exits[1])
+    return sum([len(str(exit_.sample.fields.get("reply") or "")) for exit_ in exits])

@@ -145,12 +145,12 @@ class Prepared:
             return
         for step in self.pack.steps:
             todo = f"Add --set {step.name}.sampling.max_tokens=N."
-            require_bound(step.sampling.body(), f"step {step.name}", todo)
+            require_bound(step.sampling.body, f"step {step.name}", todo)
             for part in step.filters:
                 for question, pack, _ in part.questions(1):
                     where = f"filter {part.name} of step {step.name}, pack {pack.name}, step {question.name}"
                     todo = f"Copy the pack, add max_tokens to its sampling, and name it: --set {step.name}.filters=..."
-                    require_bound(question.sampling.body(), where, todo)
+                    require_bound(question.sampling.body, where, todo)
 
 
 def notes_before(prepared: Prepared) -> list[str]:

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -47,7 +48,7 @@ def seed_id(row: Row) -> str:
     return hashlib.sha256(canonical_json(row)).hexdigest()[:16]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sampling:
     """How a teacher draws; None means the provider's default. Every field is part of a request's key."""
 
@@ -63,7 +64,8 @@ class Sampling:
     reasoning_effort: str | None = None
     extra: Row = field(default_factory=dict)
 
-    def body(self) -> dict[str, Any]:
+    @cached_property
+    def body(self) -> Mapping[str, Any]:
         """The fields that were set, as a provider's request names them."""
         out = {name: getattr(self, name) for name in _SAMPLING_NAMES if getattr(self, name) is not None}
         if self.stop is not None:
@@ -74,7 +76,7 @@ class Sampling:
 _SAMPLING_NAMES = [f.name for f in fields(Sampling) if f.name != "extra"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Request:
     """One rendered question to one teacher. KEYED fields name the reply; UNKEYED ones only say who asks."""
 
@@ -94,16 +96,26 @@ class Request:
 
     def body(self) -> dict[str, Any]:
         """The OpenAI chat body of this request."""
-        out: dict[str, Any] = {"model": self.model, "messages": list(self.messages), **self.sampling.body()}
+        out: dict[str, Any] = {"model": self.model, "messages": list(self.messages), **self.sampling.body}
         if self.tools:
             out["tools"] = list(self.tools)
         if self.response_format is not None:
             out["response_format"] = self.response_format
         return out
 
+    @property
+    def text(self) -> bytes:
+        """The canonical JSON of the body."""
+        # Python 3.11's `cached_property` takes a lock, which takes as long as the text.
+        known: bytes | None = self.__dict__.get("_text")
+        if known is None:
+            known = self.__dict__["_text"] = canonical_json(self.body())
+        return known
+
     def key(self) -> str:
         """64 hex digits that name the reply: sha256 of the canonical JSON of the KEYED fields."""
-        return hashlib.sha256(canonical_json([self.family, self.draw, self.body()])).hexdigest()
+        head = canonical_json([self.family, self.draw])
+        return hashlib.sha256(b"%b,%b]" % (head[:-1], self.text)).hexdigest()
 
 
 class Completion(NamedTuple):
@@ -141,13 +153,12 @@ class Verdict(NamedTuple):
         return {"filter": self.filter, "keep": self.keep, "reason": self.reason, "marks": marks}
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One draw on its way: the seed's fields and every field so far, who made it, and what the filters said."""
 
     seed: Seed
     fields: Row
-    meta: Row = field(default_factory=dict)
+    meta: Row = MappingProxyType({})
     verdicts: tuple[Verdict, ...] = ()
 
     def with_fields(self, new: Row, meta: Row) -> Sample:

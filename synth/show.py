@@ -40,7 +40,7 @@ def _from(aliases: list[str]) -> str:
 
 
 def _step(step: Step) -> str:
-    sampling = ", ".join(f"{k}={v}" for k, v in step.sampling.body().items()) or "the provider's defaults"
+    sampling = ", ".join(f"{k}={v}" for k, v in step.sampling.body.items()) or "the provider's defaults"
     parsers = " else ".join(repr(parser) + (f" where the row has {when}" if when else "") for when, parser in step.parsers)
     filters = [f"    filter: {part!r}" for part in step.filters]
     ways = [f"    rescues: what {step.rescues} lost"] if step.rescues else []

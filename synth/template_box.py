@@ -38,6 +38,7 @@ _FEW = 64
 # Nodes that the loops of one rendering may evaluate: some seconds. After the first thousand a clock runs, too.
 MOST_STEPS = 5_000_000
 _FREE_STEPS = 1_000
+_CLOCKED = MOST_STEPS - _FREE_STEPS
 # Seconds for one text.
 SECONDS = 5.0
 # What an include counts besides its text: one that includes nothing twice would be free.
@@ -115,10 +116,10 @@ def _walked(context: _Context, values: Any, weight: int) -> Any:
     except TypeError:  # what `map` and its like give
         values = list(islice(values, MOST_STEPS + 1))
         turns = len(values)
-    context.steps -= (turns + 1) * weight
-    if context.steps >= MOST_STEPS - _FREE_STEPS:
+    left = context.steps = context.steps - (turns + 1) * weight
+    if left >= _CLOCKED:
         return values
-    if context.steps < 0:
+    if left < 0:
         raise _TooMuchError(f"loops of more than {MOST_STEPS:,} steps")
     context.deadline = context.deadline or time.monotonic() + SECONDS
     return _timed(values, context.deadline)
@@ -236,7 +237,7 @@ class Compiled:
     """A template compiled in this process."""
 
     def __init__(self, env: ImmutableSandboxedEnvironment, tree: nodes.Template, where: str) -> None:
-        self.where = where
+        self.where, self._env = where, env
         with named(where):
             self._compiled = env.template_class.from_code(env, env.compile(tree), env.make_globals(None))
             self.variables = frozenset(meta.find_undeclared_variables(tree) - set(env.globals))
@@ -250,14 +251,16 @@ class Compiled:
         """
         try:
             # A shared context over one plain dict: Jinja's own copies its globals through a ChainMap for every text.
-            context = self._compiled.new_context({**self._globals, **values}, shared=True)
+            context = _Context(self._env, {**self._globals, **values}, self._compiled.name, self._compiled.blocks)
             stream = self._compiled.root_render_func(context)
             parts = block = list(islice(stream, _FEW))
-            _fits(size := sum(map(len, block)))
-            while len(block) == _FEW:
+            size = sum(map(len, block))
+            while len(block) == _FEW and size <= MOST_CHARS:
                 block = list(islice(stream, _FEW))
-                _fits(size := size + sum(map(len, block)))
+                size += sum(map(len, block))
                 parts += block
+            if size > MOST_CHARS:
+                _fits(size)
         except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, RecursionError, MemoryError) as error:
             said = "more memory than a template may take" if isinstance(error, MemoryError) else str(error)
             got = f"{type(error).__name__.strip('_')}: {said[:_MOST_SAID]}"

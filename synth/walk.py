@@ -34,9 +34,10 @@ async def ask_once(step: Step, values: Row, doors: Doors, *, draw: int = 0, seed
         TeacherError: no reply came.
         Stopped, BudgetReached: the run is over.
     """
-    teacher = doors.door(step.role).teacher
+    door = doors.door(step.role)
+    teacher = door.teacher
     request = step.request(values, model=teacher.model, family=teacher.family, draw=draw, seed_id=seed_id)
-    key, completion = await doors.ask(step.role, request)
+    key, completion = await door.ask(request)
     meta: dict[str, Any] = {
         "step": step.name,
         "teacher": completion.model or teacher.model,
@@ -46,7 +47,7 @@ async def ask_once(step: Step, values: Row, doors: Doors, *, draw: int = 0, seed
         "prompt_tokens": completion.prompt_tokens,
         "completion_tokens": completion.completion_tokens,
     }
-    if (mean := mean_logprob(completion.logprobs)) is not None:
+    if completion.logprobs is not None and (mean := mean_logprob(completion.logprobs)) is not None:
         meta["logprob"] = mean
     try:
         if completion.refusal and not completion.text:

@@ -124,7 +124,10 @@ class Door:
 
     async def _paid(self, key: str, request: Request) -> Completion:
         try:
-            reply, cost = await self._answer(key, request)
+            try:  # the first try goes straight through; only a busy teacher brings in the machinery of retries
+                reply, cost = await self._once(key, request)
+            except TeacherBusy as busy:
+                reply, cost = await self._again(key, request, busy)
             await self.journal.append(key, reply.raw, reply.completion, cost)
         except TeacherError as error:
             self.stats.failed[error.kind] += 1
@@ -133,13 +136,6 @@ class Door:
             self._lose_hope(error)
             raise
         return reply.completion
-
-    async def _answer(self, key: str, request: Request) -> tuple[Reply, float]:
-        """The first try goes straight through; only a busy teacher brings in the machinery of retries."""
-        try:
-            return await self._once(key, request)
-        except TeacherBusy as busy:
-            return await self._again(key, request, busy)
 
     async def _again(self, key: str, request: Request, busy: TeacherBusy) -> tuple[Reply, float]:
         pause = 0.0 if busy.at_once else random.uniform(0.1, 0.6) + (busy.retry_after or 0.0)
@@ -273,10 +269,6 @@ class Doors:
             todo = f"Add --teacher {role}=PROVIDER/MODEL. {did_you_mean(role, self.doors)}"
             raise WrongUse("--teacher", f"none for the role {role!r}", "one teacher per role of the pack", todo)
         return self.doors[role]
-
-    async def ask(self, role: str, request: Request) -> tuple[str, Completion]:
-        """(key, completion) through the role's door."""
-        return await self.door(role).ask(request)
 
     def hurry(self) -> None:
         """From now on no call goes out, and who waits for one stops waiting; what is in flight may come back."""

@@ -154,6 +154,6 @@ class AskingFilter(Filter):
                 raise WrongUse(f"{self.name}:budget={self.budget}", f"no price of {role}", "a price", todo)
             if self.budget is not None:
                 todo = "Copy the critic's pack and add max_tokens to its sampling."
-                require_bound(self.step(role).sampling.body(), f"{self.name} with pack {self.pack}", todo)
+                require_bound(self.step(role).sampling.body, f"{self.name} with pack {self.pack}", todo)
             doors[role] = Door(teacher, journal, gate=Gate(self.concurrency), budget=budget, price=price)
         return Doors(doors, journal)

@@ -6,7 +6,6 @@ import base64
 import datetime as dt
 import decimal
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,8 +16,8 @@ from synth.errors import WrongUse
 
 # orjson reads whole numbers beyond 64 bits as the nearest float; every such float is at least this large.
 _BEYOND = 2.0**63
-# Digits of the shortest such number.
-_LONG = re.compile(rb"\d{19}")
+# Kinds of values that such a number cannot hide in.
+_TEXTS = frozenset({str, int, bool, type(None)})
 _SIMPLE = (str, int, float, bool, type(None))
 
 
@@ -49,7 +48,7 @@ def read_json(text: bytes, *, twins: bool = True) -> Any:
         raise
     # A key is followed by a colon. Colons in texts count too: then a slower look decides.
     colons = text.count(b'":') + text.count(b'" :')
-    if type(value) is dict and len(value) == colons and not _LONG.search(text):
+    if type(value) is dict and len(value) == colons and _TEXTS.issuperset(map(type, value.values())):
         return value
     keys, odd = _look(value)
     return _read_exactly(text, twins=twins) if odd or (twins and keys != colons) else value

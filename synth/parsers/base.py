@@ -89,7 +89,8 @@ class Parser(ABC):
         found = self.read_reply(reply, row)
         if self.rationale != "any" and not found["rationale"]:
             found["rationale"] = self._thought(reply)
-        found = self.rename(found)
+        if self.into is not None:
+            found = self.rename(found)
         for name, kind, fits in self._promised:
             if name not in found or not fits(found[name]):
                 raise Unreadable("wrong_kind", misfit(kind, found[name], name) if name in found else f"no {name}")

@@ -55,6 +55,7 @@ class Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[Answer] | None = None
+        self._watch: select.poll | None = None
         self._tunnels = False
         self._clear()
 
@@ -90,9 +91,10 @@ class Connection(asyncio.Protocol):
         """
         if not self.reusable:
             return False
-        watch = select.poll()
-        watch.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
-        if watch.poll(0):
+        if self._watch is None:
+            self._watch = select.poll()
+            self._watch.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        if self._watch.poll(0):
             self.transport.abort()
             return False
         return True
@@ -125,19 +127,19 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header line; lines of one name become a list, and those of a trailer say nothing to us."""
-        self._count(len(name) + len(value))
+        self._lines += 1
+        self._head += len(name) + len(value)
+        if self._lines > MOST_LINES or self._head > MOST_HEAD:
+            self._too_many()
         if self._in_body:
             return
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         before = self._headers.get(key)
         self._headers[key] = text if before is None else f"{before}, {text}"
 
-    def _count(self, size: int) -> None:
-        """Counts a line beside the body, and gives up a reply that has too many or too long ones."""
-        self._lines += 1
-        self._head += size
-        if self._lines > MOST_LINES or self._head > MOST_HEAD:
-            self.fail(BrokenReply(f"more than {MOST_LINES} header lines or {MOST_HEAD:,} bytes of them"))
+    def _too_many(self) -> None:
+        """Gives up a reply that has too many or too long lines beside its body."""
+        self.fail(BrokenReply(f"more than {MOST_LINES} header lines or {MOST_HEAD:,} bytes of them"))
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
@@ -154,7 +156,9 @@ class Connection(asyncio.Protocol):
         """The reply is whole; 1xx ones only announce another."""
         if self._parser.get_status_code() < 200:
             self._headers, self._in_body = {}, False
-            self._count(0)
+            self._lines += 1
+            if self._lines > MOST_LINES:
+                self._too_many()
         elif self._waiter is not None:
             self._arrived()
             if not self._parser.should_keep_alive():

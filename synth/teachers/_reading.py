@@ -27,6 +27,7 @@ _FINISH = {
 }  # fmt: skip
 # Where providers put what a model thought, most usual first.
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thinking_blocks", "reasoning_details")
+_THOUGHT_NAMES = frozenset(_THOUGHTS)
 _THINKING = ("thinking", "reasoning", "thought")
 
 
@@ -115,7 +116,7 @@ def _part(part: Any) -> str:
 
 def _thoughts(message: Mapping[str, Any]) -> str:
     """What the model thought before it spoke, wherever the provider puts it."""
-    for name in _THOUGHTS:
+    for name in () if _THOUGHT_NAMES.isdisjoint(message) else _THOUGHTS:
         if message.get(name) and (found := _thought(message[name])):
             return _text(found)
     content = message.get("content")

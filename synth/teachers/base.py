@@ -270,7 +270,10 @@ def announced(headers: Mapping[str, str]) -> Limits | None:
     >>> announced({"x-ratelimit-limit-requests": "600"}), announced({})
     (Limits(requests=600.0, tokens=None), None)
     """
-    found = Limits(*(_limit(headers.get(f"x-ratelimit-limit-{name}")) for name in ("requests", "tokens")))
+    requests, tokens = headers.get("x-ratelimit-limit-requests"), headers.get("x-ratelimit-limit-tokens")
+    if requests is None and tokens is None:
+        return None
+    found = Limits(_limit(requests), _limit(tokens))
     return found if any(found) else None
 
 

@@ -108,15 +108,14 @@ class OpenaiChat(Teacher):
 
     async def ask(self, request: Request) -> Reply:
         """One reply over HTTP; what the model turns out not to take is left out, once and for all."""
-        body = self._adapter.fit(request.body())
         for _ in range(MOST_LESSONS):
-            status, headers, raw = await self._post(canonical_json(body))
+            adapted = self._adapter.fit(request.body()) if self._adapter.rules else None
+            status, headers, raw = await self._post(request.text if adapted is None else canonical_json(adapted))
             if status == 200:
                 return self._read(headers, raw, request)
             problem = read_problem(status, raw)
-            if not self._adapter.learn(problem, body, request, self._scrub):
+            if not self._adapter.learn(problem, adapted or request.body(), request, self._scrub):
                 break
-            body = self._adapter.fit(request.body())
         raise error_of(problem, headers, self._scrub, f"at {self._url}. {hint(self._target.base)}")
 
     async def _post(self, body: bytes) -> Answer:
