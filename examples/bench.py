@@ -1,7 +1,8 @@
 """What `synth run cot` costs beside a bare aiohttp loop: `make bench`. One run, ratios.
 
-The bare loop is the one that everybody writes first: it asks the same prompts, as many at a time, and writes each reply
-as a JSON line; nothing is checked, filtered or durable. CPU is user and system time of the whole process, imports included.
+The bare loop is the one that everybody writes first: it asks the same prompts, as many at a time,
+and writes each reply as a JSON line; nothing is checked, filtered or durable. CPU is user and
+system time of the whole process, imports included.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import aiohttp
 
 from examples import bench_crashes
 from examples.bench_server import asked, question, teacher
-from synth.seeds import write_jsonl
+from synth.inputs.seeds import write_jsonl
 
 
 class Cost(NamedTuple):
@@ -36,13 +37,25 @@ class Cost(NamedTuple):
 async def bare(url: str, source: Path, output: Path, most: int) -> None:
     """The loop that everybody writes first."""
     lines = iter(source.read_text().splitlines())
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=most)) as session:
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=most)
+    ) as session:
         with output.open("w") as out:
 
             async def worker() -> None:
                 for line in lines:
-                    body = {"model": "bench", "messages": [{"role": "user", "content": json.loads(line)["question"]}]}
-                    async with session.post(f"{url}/chat/completions", json=body) as response:
+                    body = {
+                        "model": "bench",
+                        "messages": [
+                            {
+                                "role": "user",
+                                "content": json.loads(line)["question"],
+                            }
+                        ],
+                    }
+                    async with session.post(
+                        f"{url}/chat/completions", json=body
+                    ) as response:
                         out.write(json.dumps(await response.json()) + "\n")
 
             await asyncio.gather(*(worker() for _ in range(most)))
@@ -52,17 +65,36 @@ def cost(command: list[str]) -> Cost:
     """Runs a command to its end."""
     started = time.monotonic()
     # Compiling every file anew in each process would be counted, too.
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if name != "PYTHONDONTWRITEBYTECODE"
+    }
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=env)  # noqa: S603 - our own words
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{command} ended with {status}")
-    return Cost(usage.ru_utime + usage.ru_stime, time.monotonic() - started, usage.ru_maxrss / 1024)
+    return Cost(
+        usage.ru_utime + usage.ru_stime,
+        time.monotonic() - started,
+        usage.ru_maxrss / 1024,
+    )
 
 
 def run_words(url: str, source: Path, output: Path, *more: str) -> list[str]:
     """The command line of a run."""
-    words = [sys.executable, "-m", "synth.cli", "run", "cot", "--input", str(source), "--output", str(output), "--quiet"]
+    words = [
+        sys.executable,
+        "-m",
+        "synth.cli",
+        "run",
+        "cot",
+        "--input",
+        str(source),
+        "--output",
+        str(output),
+        "--quiet",
+    ]
     return [*words, "--teacher", "openai/bench", "--api-base", url, *more]
 
 
@@ -73,18 +105,56 @@ def questions(folder: Path, rows: int) -> Path:
     return path
 
 
-def against_the_loop(folder: Path, rows: int, latency: float, most: int, times: int) -> None:
+def against_the_loop(
+    folder: Path, rows: int, latency: float, most: int, times: int
+) -> None:
     """CPU and rate beside the bare loop, taken in turns; medians."""
     source = questions(folder, rows)
     loops, runs = [], []
     with teacher(latency) as url:
         for n in range(times):
-            loops.append(cost([sys.executable, "-m", "examples.bench", "--bare", url, str(source), f"{folder}/bare", str(most)]))
-            runs.append(cost(run_words(url, source, folder / f"run-{latency}-{n}", "--concurrency", str(most))))
-    loop, run = (Cost(*(statistics.median(column) for column in zip(*costs, strict=True))) for costs in (loops, runs))
-    print(f"{rows:,} rows, {1000 * latency:.0f} ms latency, {most} at a time, median of {times}")
-    print(f"  CPU a row: {1000 * run.cpu / rows:.3f} ms, bare loop {1000 * loop.cpu / rows:.3f} ms: {run.cpu / loop.cpu:.2f} times")
-    print(f"  rate: {rows / run.wall:,.0f} rows/s, bare loop {rows / loop.wall:,.0f}: {loop.wall / run.wall:.2f} times (start to end)")
+            loops.append(
+                cost(
+                    [
+                        sys.executable,
+                        "-m",
+                        "examples.bench",
+                        "--bare",
+                        url,
+                        str(source),
+                        f"{folder}/bare",
+                        str(most),
+                    ]
+                )
+            )
+            runs.append(
+                cost(
+                    run_words(
+                        url,
+                        source,
+                        folder / f"run-{latency}-{n}",
+                        "--concurrency",
+                        str(most),
+                    )
+                )
+            )
+    loop, run = (
+        Cost(
+            *(statistics.median(column) for column in zip(*costs, strict=True))
+        )
+        for costs in (loops, runs)
+    )
+    print(
+        f"{rows:,} rows, {1000 * latency:.0f} ms latency, {most} at a time, median of {times}"
+    )
+    print(
+        f"  CPU a row: {1000 * run.cpu / rows:.3f} ms, bare loop {1000 * loop.cpu / rows:.3f} "
+        f"ms: {run.cpu / loop.cpu:.2f} times"
+    )
+    print(
+        f"  rate: {rows / run.wall:,.0f} rows/s, bare loop {rows / loop.wall:,.0f}: "
+        f"{loop.wall / run.wall:.2f} times (start to end)"
+    )
 
 
 def again(folder: Path, rows: int) -> None:
@@ -94,25 +164,56 @@ def again(folder: Path, rows: int) -> None:
         first = cost(run_words(url, source, folder / "again"))
         asked(url, "forget")
         second = cost(run_words(url, source, folder / "again"))
-        changed = cost(run_words(url, source, folder / "again", "--set", "rationale.filters=[{name: length, most: 40}]"))
+        changed = cost(
+            run_words(
+                url,
+                source,
+                folder / "again",
+                "--set",
+                "rationale.filters=[{name: length, most: 40}]",
+            )
+        )
         calls = asked(url).total()
     print(f"{rows:,} rows, finished, run again")
-    print(f"  {second.wall:.1f} s, with another filter {changed.wall:.1f} s ({first.wall:.1f} s at first); {calls} calls")
+    print(
+        f"  {second.wall:.1f} s, with another filter {changed.wall:.1f} s ({first.wall:.1f} s at "
+        f"first); {calls} calls"
+    )
 
 
 def memory(folder: Path, few: int, many: int) -> None:
     """Peak memory of a short and of a long run."""
     with teacher() as url:
-        small, large = (cost(run_words(url, questions(folder, rows), folder / f"memory-{rows}")).memory for rows in (few, many))
-    print(f"peak memory: {small:.0f} MB at {few:,} rows, {large:.0f} MB at {many:,}: {large / small:.2f} times")
+        small, large = (
+            cost(
+                run_words(
+                    url, questions(folder, rows), folder / f"memory-{rows}"
+                )
+            ).memory
+            for rows in (few, many)
+        )
+    print(
+        f"peak memory: {small:.0f} MB at {few:,} rows, {large:.0f} MB at {many:,}: "
+        f"{large / small:.2f} times"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--times", type=int, default=3)
-    parser.add_argument("--again", type=int, default=100_000, help="rows of the finished run that is run again")
-    parser.add_argument("--most", type=int, default=1_000_000, help="rows of the long run whose memory is measured")
+    parser.add_argument(
+        "--again",
+        type=int,
+        default=100_000,
+        help="rows of the finished run that is run again",
+    )
+    parser.add_argument(
+        "--most",
+        type=int,
+        default=1_000_000,
+        help="rows of the long run whose memory is measured",
+    )
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--bare", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -1,4 +1,6 @@
-"""kill -9 at random moments of a run, then the same command: what is lost, what is asked twice, what differs."""
+"""kill -9 at random moments of a run, then the same command: what is lost, what is asked twice,
+what differs.
+"""
 
 from __future__ import annotations
 
@@ -13,23 +15,50 @@ from pathlib import Path
 
 from examples.bench_server import asked, question, teacher
 from synth.calls.journal import records
-from synth.seeds import write_jsonl
+from synth.inputs.seeds import write_jsonl
 
 ROWS, LATENCY, AT_ONCE = 2000, 0.05, 64
 
 
 def words(url: str, source: Path, output: Path) -> list[str]:
     """The command line of the run."""
-    start = [sys.executable, "-m", "synth.cli", "run", "cot", "--input", str(source), "--output", str(output), "--quiet"]
-    return [*start, "--teacher", "openai/bench", "--api-base", url, "--concurrency", str(AT_ONCE)]
+    start = [
+        sys.executable,
+        "-m",
+        "synth.cli",
+        "run",
+        "cot",
+        "--input",
+        str(source),
+        "--output",
+        str(output),
+        "--quiet",
+    ]
+    return [
+        *start,
+        "--teacher",
+        "openai/bench",
+        "--api-base",
+        url,
+        "--concurrency",
+        str(AT_ONCE),
+    ]
 
 
 def published(folder: Path) -> dict[str, bytes]:
     """The bytes of a run's files, times and what tells a rerun from a run left out."""
-    files = {str(p.relative_to(folder)): p.read_bytes() for kind in ("data", "dropped") for p in sorted((folder / kind).glob("*"))}
+    files = {
+        str(p.relative_to(folder)): p.read_bytes()
+        for kind in ("data", "dropped")
+        for p in sorted((folder / kind).glob("*"))
+    }
     info = json.loads((folder / "run.json").read_text())
     kept = {name: info[name] for name in ("pack", "settings", "counts", "cost")}
-    return {**files, "failed.jsonl": (folder / "failed.jsonl").read_bytes(), "run.json": json.dumps(kept).encode()}
+    return {
+        **files,
+        "failed.jsonl": (folder / "failed.jsonl").read_bytes(),
+        "run.json": json.dumps(kept).encode(),
+    }
 
 
 def journaled(folder: Path) -> set[int]:
@@ -50,28 +79,49 @@ def kills(folder: Path, times: int) -> None:
     moments = []
     with teacher(LATENCY) as url:
         started = time.monotonic()
-        subprocess.run(words(url, source, folder / "whole"), check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+        subprocess.run(  # noqa: S603
+            words(url, source, folder / "whole"),
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         seconds, whole = time.monotonic() - started, published(folder / "whole")
         for _ in range(times):
             output = folder / "killed"
             shutil.rmtree(output, ignore_errors=True)
             asked(url, "forget")
-            process = subprocess.Popen(words(url, source, output), stdout=subprocess.DEVNULL)  # noqa: S603
+            process = subprocess.Popen(  # noqa: S603
+                words(url, source, output), stdout=subprocess.DEVNULL
+            )
             time.sleep(rng.uniform(0.25, 1.0) * seconds)
             process.kill()
             process.wait()
             safe, before = journaled(output), asked(url)
             moments.append(len(safe))
-            subprocess.run(words(url, source, output), check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+            subprocess.run(  # noqa: S603
+                words(url, source, output),
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
             after = asked(url)
             repeated = {n for n in before if after[n] > before[n]}
-            lost += len(safe - journaled(output)) + ROWS - len(journaled(output))
+            lost += (
+                len(safe - journaled(output)) + ROWS - len(journaled(output))
+            )
             again += len(repeated & safe)
             most_repeated = max(most_repeated, len(repeated))
             differing += published(output) != whole
-    print(f"{times} runs of {ROWS:,} rows, kill -9 at a random moment ({min(moments)} to {max(moments)} replies journaled), run again")
-    print(f"  {lost} replies lost, {again} journaled ones asked again, {differing} outputs that differ from an undisturbed run's")
-    print(f"  at most {most_repeated} calls repeated, each asked and not yet journaled at the kill ({AT_ONCE} at a time)")
+    print(
+        f"{times} runs of {ROWS:,} rows, kill -9 at a random moment ({min(moments)} to "
+        f"{max(moments)} replies journaled), run again"
+    )
+    print(
+        f"  {lost} replies lost, {again} journaled ones asked again, {differing} outputs that "
+        "differ from an undisturbed run's"
+    )
+    print(
+        f"  at most {most_repeated} calls repeated, each asked and not yet journaled at the kill "
+        f"({AT_ONCE} at a time)"
+    )
 
 
 if __name__ == "__main__":

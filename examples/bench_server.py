@@ -1,4 +1,5 @@
-"""A loopback teacher for the benchmarks: fast, with any latency, and with a memory of what it was asked.
+"""A loopback teacher for the benchmarks: fast, with any latency, and with a memory of what it was
+asked.
 
 `GET /asked` brings how often each question was asked, `GET /forget` clears that.
 """
@@ -17,23 +18,44 @@ from typing import Any, ClassVar
 
 import uvloop
 
-TEXT = "A shop sells 17 pens at 3 cents each, so all of them cost 17 * 3 = 51 cents. " * 3
+TEXT = (
+    "A shop sells 17 pens at 3 cents each, so all of them cost 17 * 3 = 51 cents. "
+    * 3
+)
 _NUMBER = re.compile(rb"\[(\d+)\]")
 
 
 def question(number: int) -> dict[str, str]:
     """The k-th question; its number stands in brackets, and the reply repeats it."""
-    return {"question": f"[{number}] A shop sells {number % 83} pens at 3 cents each. What do all of them cost?"}
+    return {
+        "question": f"[{number}] A shop sells {number % 83} pens at 3 cents each. What do all of "
+        "them cost?"
+    }
 
 
 def _reply(number: int) -> bytes:
     body = json.dumps(
         {
-            "id": "x", "object": "chat.completion", "model": "bench", "usage": {"prompt_tokens": 60, "completion_tokens": 80},
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": f"[{number}] {TEXT}\n#### 51"}, "finish_reason": "stop"}],
+            "id": "x",
+            "object": "chat.completion",
+            "model": "bench",
+            "usage": {"prompt_tokens": 60, "completion_tokens": 80},
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {
+                        "role": "assistant",
+                        "content": f"[{number}] {TEXT}\n#### 51",
+                    },
+                    "finish_reason": "stop",
+                }
+            ],
         }
-    ).encode()  # fmt: skip
-    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    ).encode()
+    return (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+        % (len(body), body)
+    )
 
 
 class Answers(asyncio.Protocol):
@@ -54,14 +76,19 @@ class Answers(asyncio.Protocol):
             self.buffer = b""
             self._tell(head)
             return
-        length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n", 1)[0] or 0)
+        length = int(
+            head.lower().partition(b"content-length: ")[2].split(b"\r\n", 1)[0]
+            or 0
+        )
         if gap and len(rest) >= length:
             self.buffer = rest[length:]
             found = _NUMBER.search(rest)
             number = int(found[1]) if found else -1
             Answers.asked[number] += 1
             if self.latency:
-                asyncio.get_running_loop().call_later(self.latency, self._answer, number)
+                asyncio.get_running_loop().call_later(
+                    self.latency, self._answer, number
+                )
             else:
                 self._answer(number)
 
@@ -73,14 +100,19 @@ class Answers(asyncio.Protocol):
         body = json.dumps(list(Answers.asked.items())).encode()
         if b"/forget" in head:
             Answers.asked.clear()
-        self.transport.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        self.transport.write(
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
+            % (len(body), body)
+        )
         self.transport.close()
 
 
 def _serve(port: Any, latency: float) -> None:
     async def work() -> None:
         Answers.latency = latency
-        server = await asyncio.get_running_loop().create_server(Answers, "127.0.0.1", 0, backlog=4096)
+        server = await asyncio.get_running_loop().create_server(
+            Answers, "127.0.0.1", 0, backlog=4096
+        )
         port.put(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 
@@ -92,7 +124,9 @@ def _serve(port: Any, latency: float) -> None:
 def teacher(latency: float = 0.0) -> Iterator[str]:
     """Serves in a process of its own; the value is the base URL. `latency` in seconds."""
     ports: Any = multiprocessing.Queue()
-    server = multiprocessing.Process(target=_serve, args=(ports, latency), daemon=True)
+    server = multiprocessing.Process(
+        target=_serve, args=(ports, latency), daemon=True
+    )
     server.start()
     try:
         yield f"http://127.0.0.1:{ports.get()}/v1"
@@ -103,5 +137,7 @@ def teacher(latency: float = 0.0) -> Iterator[str]:
 
 def asked(url: str, word: str = "asked") -> Counter[int]:
     """Question number -> how often it was asked; the word `forget` clears the count afterwards."""
-    with urllib.request.urlopen(f"{url.removesuffix('/v1')}/{word}") as response:  # noqa: S310 - our own loopback server
+    with urllib.request.urlopen(  # noqa: S310
+        f"{url.removesuffix('/v1')}/{word}"
+    ) as response:
         return Counter(dict(json.loads(response.read())))

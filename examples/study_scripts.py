@@ -36,9 +36,13 @@ class Found(NamedTuple):
 
 
 def forms(text: str, draw: random.Random) -> str:
-    """The same text as another program writes it: decomposed, wide, with signs that are not seen."""
+    """The same text as another program writes it: decomposed, wide, with signs that are not
+    seen.
+    """
     text = unicodedata.normalize("NFD", text)
-    wide = [chr(ord(sign) + 0xFEE0) if "!" <= sign <= "~" else sign for sign in text]
+    wide = [
+        chr(ord(sign) + 0xFEE0) if "!" <= sign <= "~" else sign for sign in text
+    ]
     for place in draw.sample(range(len(wide)), max(1, len(wide) // 20)):
         wide[place] += draw.choice(UNSEEN)
     return "".join(wide)
@@ -60,15 +64,23 @@ def texts_of(path: Path) -> list[str]:
     """Texts of three sentences."""
     lines = path.read_text(encoding="utf-8").splitlines()
     starts = range(0, len(lines) - SENTENCES + 1, SENTENCES)
-    return [" ".join(lines[start : start + SENTENCES]) for start in starts][:MOST_TEXTS]
+    return [" ".join(lines[start : start + SENTENCES]) for start in starts][
+        :MOST_TEXTS
+    ]
 
 
-def found(texts: Sequence[str], change: Callable[[str, random.Random], str]) -> Found:
+def found(
+    texts: Sequence[str], change: Callable[[str, random.Random], str]
+) -> Found:
     """All pairs that `near_duplicate` would call similar at its defaults."""
     draw = random.Random(0)
     twins = [change(text, draw) for text in texts[::2]]
     every, part = [*texts, *twins], NearDuplicate()
-    index, right, wrong = Neighbours(shingle(every, part.words), part.similarity), 0, 0
+    index, right, wrong = (
+        Neighbours(shingle(every, part.words), part.similarity),
+        0,
+        0,
+    )
     for place in by_length(every):
         for other, _ in index.similar(place):
             low, high = sorted((place, other))
@@ -81,7 +93,9 @@ def found(texts: Sequence[str], change: Callable[[str, random.Random], str]) -> 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    print("| language | texts | forms: recall | precision | edits: recall | precision |")
+    print(
+        "| language | texts | forms: recall | precision | edits: recall | precision |"
+    )
     print("|---|---:|---:|---:|---:|---:|")
     for path in sorted(parser.parse_args().data.glob("*.txt")):
         texts = texts_of(path)

@@ -1,4 +1,6 @@
-"""One place where a YAML file and flags become a TRL config, with defaults that this machine can run."""
+"""One place where a YAML file and flags become a TRL config, with defaults that this machine can
+run.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +10,23 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from finetune.prompts import RECORD, Template
-from finetune.trainer_fields import OF_COMMANDS, refuse
-from synth.errors import WrongUse, did_you_mean
-from synth.registry import scalar
-from synth.strict_yaml import read_yaml
+from finetune.data.prompts import RECORD, Template
+from finetune.data.trainer_fields import OF_COMMANDS, refuse
+from synth.core.errors import WrongUse, did_you_mean
+from synth.core.registry import scalar
+from synth.core.strict_yaml import read_yaml
 
 # The one field of TRL's configs that says how a model is opened, which the commands do themselves.
 _OPENING = "model_init_kwargs"
 # What saving a student writes, whatever stood there.
-_OVERWRITTEN = ("README.md", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "adapter_config.json")
+_OVERWRITTEN = (
+    "README.md",
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "adapter_config.json",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +39,8 @@ class TrainConfig:
         output: where the student goes.
         trainer: fields of the TRL config, by their own names.
         lora: fields of peft's LoraConfig; None trains all weights.
-        template: whether rows go through the student's chat template: `auto` (messages do), `always` or `never`.
+        template: whether rows go through the student's chat template: `auto` (messages do),
+            `always` or `never`.
     """
 
     data: str
@@ -41,26 +51,52 @@ class TrainConfig:
     template: Template = "auto"
 
 
-def read_config(path: str | Path | None, flags: Mapping[str, Any]) -> dict[str, Any]:
+def read_config(
+    path: str | Path | None, flags: Mapping[str, Any]
+) -> dict[str, Any]:
     """Fields of a YAML file, overruled by flags; numbers written as text (5e-3) become numbers."""
     from_file = read_yaml(Path(path))[0] if path else {}
-    return {name: scalar(value) if isinstance(value, str) else value for name, value in {**from_file, **flags}.items()}
+    return {
+        name: scalar(value) if isinstance(value, str) else value
+        for name, value in {**from_file, **flags}.items()
+    }
 
 
 def check_output(folder: Path) -> None:
     """Checks that a student may be saved into a folder; writes nothing.
 
     Raises:
-        WrongUse: a file, or a folder with a model, a tokenizer or a README that no training here wrote: they would be overwritten.
+        WrongUse: a file, or a folder with a model, a tokenizer or a README that no training here
+            wrote: they would be overwritten.
     """
     if folder.exists() and not folder.is_dir():
-        raise WrongUse(str(folder), "a file", "a folder to save the student into", "Give another --output.")
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    ours = RECORD in names or any(name.startswith("checkpoint-") for name in names)
-    theirs = [name for name in names if name in _OVERWRITTEN or name.endswith((".safetensors", ".bin"))]
+        raise WrongUse(
+            str(folder),
+            "a file",
+            "a folder to save the student into",
+            "Give another --output.",
+        )
+    names = (
+        sorted(path.name for path in folder.iterdir())
+        if folder.is_dir()
+        else []
+    )
+    ours = RECORD in names or any(
+        name.startswith("checkpoint-") for name in names
+    )
+    theirs = [
+        name
+        for name in names
+        if name in _OVERWRITTEN or name.endswith((".safetensors", ".bin"))
+    ]
     if theirs and not ours:
         got = f"{', '.join(theirs[:3])}, which no training here wrote"
-        raise WrongUse(str(folder), got, "an empty folder, or one of an earlier training", "Give another --output.")
+        raise WrongUse(
+            str(folder),
+            got,
+            "an empty folder, or one of an earlier training",
+            "Give another --output.",
+        )
 
 
 def trainer_config(kind: type[Any], config: TrainConfig, command: str) -> Any:
@@ -68,32 +104,58 @@ def trainer_config(kind: type[Any], config: TrainConfig, command: str) -> Any:
 
     Args:
         kind: its class.
-        config: with fields of it; `model_init_kwargs` are not among those that it gets (see `model_options`).
+        config: with fields of it; `model_init_kwargs` are not among those that it gets (see
+            `model_options`).
         command: of `trainer_fields`.
 
     Raises:
-        WrongUse: a field that the TRL config does not have or the command does not obey, or a value that it refuses.
+        WrongUse: a field that the TRL config does not have or the command does not obey, or a value
+            that it refuses.
     """
     check_output(config.output)
-    given = {name: value for name, value in config.trainer.items() if name != _OPENING}
+    given = {
+        name: value
+        for name, value in config.trainer.items()
+        if name != _OPENING
+    }
     types = {f.name: str(f.type) for f in fields(kind) if f.init}
     known = set(types)
     for name in given:
         if name not in known:
-            raise WrongUse(f"trainer field {name!r}", "no such field", f"a field of TRL's {kind.__name__}", _hint(name, known))
-    given = {name: _as_declared(value, types[name]) for name, value in given.items()}
+            raise WrongUse(
+                f"trainer field {name!r}",
+                "no such field",
+                f"a field of TRL's {kind.__name__}",
+                _hint(name, known),
+            )
+    given = {
+        name: _as_declared(value, types[name]) for name, value in given.items()
+    }
     defaults = _machine_defaults()
     refuse({**defaults, **given}, command, kind)
     try:
-        return kind(**{**defaults, "output_dir": str(config.output / "checkpoints"), **given})
+        return kind(
+            **{
+                **defaults,
+                "output_dir": str(config.output / "checkpoints"),
+                **given,
+            }
+        )
     except (TypeError, ValueError) as error:
-        raise WrongUse(f"TRL's {kind.__name__}", f"{error}", "values that it takes", "Correct the field.") from error
+        raise WrongUse(
+            f"TRL's {kind.__name__}",
+            f"{error}",
+            "values that it takes",
+            "Correct the field.",
+        ) from error
 
 
 def _as_declared(value: Any, declared: str) -> Any:
     """A whole number where a fraction is declared is one: models refuse 2 where they want 2.0."""
     whole = isinstance(value, int) and not isinstance(value, bool)
-    return float(value) if whole and "float" in declared and "int" not in declared else value
+    if whole and "float" in declared and "int" not in declared:
+        return float(value)
+    return value
 
 
 def refuse_of_stages(trainer: Mapping[str, Any]) -> None:
@@ -104,7 +166,12 @@ def refuse_of_stages(trainer: Mapping[str, Any]) -> None:
     """
     for name, todo in OF_COMMANDS["stages"].items():
         if trainer.get(name):
-            raise WrongUse(f"trainer field {name!r}", f"{trainer[name]!r}", "a field of a single training", todo)
+            raise WrongUse(
+                f"trainer field {name!r}",
+                f"{trainer[name]!r}",
+                "a field of a single training",
+                todo,
+            )
 
 
 def built(kind: type[Any], **options: Any) -> Any:
@@ -116,11 +183,17 @@ def built(kind: type[Any], **options: Any) -> Any:
     try:
         return kind(**options)
     except (ImportError, ValueError) as error:
-        raise WrongUse("the trainer", str(error), "settings that go together", "Correct the field.") from error
+        raise WrongUse(
+            "the trainer",
+            str(error),
+            "settings that go together",
+            "Correct the field.",
+        ) from error
 
 
 def model_options(config: TrainConfig) -> dict[str, Any]:
-    """How the student's weights are opened: `model_init_kwargs`, as `from_pretrained` takes them (`{"dtype": "float32"}`).
+    """How the student's weights are opened: `model_init_kwargs`, as `from_pretrained` takes them
+    (`{"dtype": "float32"}`).
 
     Raises:
         WrongUse: no mapping, code of the model's own, or a student that is not opened but made.
@@ -132,16 +205,34 @@ def model_options(config: TrainConfig) -> dict[str, Any]:
     try:
         found = json.loads(given) if isinstance(given, str) else dict(given)
     except (TypeError, ValueError) as error:
-        raise WrongUse(where, repr(given), "a mapping", 'For example \'{"dtype": "float32"}\'.') from error
+        raise WrongUse(
+            where,
+            repr(given),
+            "a mapping",
+            'For example \'{"dtype": "float32"}\'.',
+        ) from error
     if not isinstance(found, dict) or found.get("trust_remote_code"):
-        raise WrongUse(where, repr(given), "fields of from_pretrained, without code of the model's own", "Correct it.")
+        raise WrongUse(
+            where,
+            repr(given),
+            "fields of from_pretrained, without code of the model's own",
+            "Correct it.",
+        )
     if config.model.startswith("scratch:"):
-        raise WrongUse(where, f"--model {config.model}", "a model that is opened", "Leave it out: this one is made.")
+        raise WrongUse(
+            where,
+            f"--model {config.model}",
+            "a model that is opened",
+            "Leave it out: this one is made.",
+        )
     return found
 
 
 def _hint(name: str, known: set[str]) -> str:
-    return did_you_mean(name, known).split(" Known:")[0] + " See TRL's documentation for all of them."
+    return (
+        did_you_mean(name, known).split(" Known:")[0]
+        + " See TRL's documentation for all of them."
+    )
 
 
 def _machine_defaults() -> dict[str, Any]:
@@ -151,7 +242,13 @@ def _machine_defaults() -> dict[str, Any]:
     quiet = {"report_to": "none", "save_strategy": "no"}
     if torch.cuda.is_available():
         return quiet
-    return {**quiet, "bf16": False, "gradient_checkpointing": False, "use_cpu": True, "dataloader_pin_memory": False}
+    return {
+        **quiet,
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "use_cpu": True,
+        "dataloader_pin_memory": False,
+    }
 
 
 def peft_config(config: TrainConfig, task_type: str = "CAUSAL_LM") -> Any:
@@ -160,9 +257,21 @@ def peft_config(config: TrainConfig, task_type: str = "CAUSAL_LM") -> Any:
         return None
     from peft import LoraConfig  # noqa: PLC0415
 
-    values = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.0, "target_modules": "all-linear", "task_type": task_type, **config.lora}
+    values = {
+        "r": 16,
+        "lora_alpha": 32,
+        "lora_dropout": 0.0,
+        "target_modules": "all-linear",
+        "task_type": task_type,
+        **config.lora,
+    }
     known = {f.name for f in fields(LoraConfig) if f.init}
     for name in values:
         if name not in known:
-            raise WrongUse(f"--lora {name}", "no such field", "a field of peft's LoraConfig", _hint(name, known))
+            raise WrongUse(
+                f"--lora {name}",
+                "no such field",
+                "a field of peft's LoraConfig",
+                _hint(name, known),
+            )
     return LoraConfig(**values)

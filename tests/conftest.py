@@ -16,7 +16,7 @@ import hypothesis
 import pytest
 from aiohttp import web
 
-from synth import registry
+from synth.core import registry
 
 # Two processes share two cores: how long an example takes says nothing.
 hypothesis.settings.register_profile("potstill", deadline=None)
@@ -24,7 +24,12 @@ hypothesis.settings.load_profile("potstill")
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
-os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    OMP_NUM_THREADS="1",
+    TOKENIZERS_PARALLELISM="false",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +38,9 @@ def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     real = socket.socket.connect
 
     def connect(self: socket.socket, address: Any) -> Any:
-        if isinstance(address, tuple) and not str(address[0]).startswith(("127.", "::1", "localhost")):
+        if isinstance(address, tuple) and not str(address[0]).startswith(
+            ("127.", "::1", "localhost")
+        ):
             raise AssertionError(f"a test tried to reach {address}")
         return real(self, address)
 
@@ -59,19 +66,36 @@ class Server:
         answer = self.answer(body, len(self.bodies))
         if asyncio.iscoroutine(answer):
             answer = await answer
-        return answer if isinstance(answer, web.StreamResponse) else web.json_response(answer)
+        return (
+            answer
+            if isinstance(answer, web.StreamResponse)
+            else web.json_response(answer)
+        )
 
 
 def chat(text: str, **more: Any) -> dict[str, Any]:
     """A chat completion that says `text`."""
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-    return {"model": "mock", "choices": [choice], "usage": {"prompt_tokens": 11, "completion_tokens": 7}, **more}
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": text},
+        "finish_reason": "stop",
+    }
+    return {
+        "model": "mock",
+        "choices": [choice],
+        "usage": {"prompt_tokens": 11, "completion_tokens": 7},
+        **more,
+    }
 
 
 @contextmanager
 def serving(answer: Callable[[dict[str, Any], int], Any]) -> Iterator[Server]:
     """Serves in a thread with a loop of its own."""
-    server, ready, loop = Server(answer), threading.Event(), asyncio.new_event_loop()
+    server, ready, loop = (
+        Server(answer),
+        threading.Event(),
+        asyncio.new_event_loop(),
+    )
 
     async def start() -> web.AppRunner:
         app = web.Application(client_max_size=1 << 26)
@@ -112,7 +136,7 @@ def write(path: Path, rows: list[Any]) -> Path:
 @pytest.fixture
 def problems(tmp_path: Path) -> Path:
     """60 sample problems as a JSONL file."""
-    from synth.teachers._problems import make_problems
+    from synth.teachers.simulation.word_problems import make_problems
 
     return write(tmp_path / "problems.jsonl", make_problems(60, seed=3))
 
@@ -120,5 +144,12 @@ def problems(tmp_path: Path) -> Path:
 def assert_documented(room: str, name: str) -> None:
     """A loss says what a reader needs to choose."""
     doc = registry.find(room, name).__doc__ or ""
-    for heading in ("Args:", "Shapes:", "Returns:", "Raises:", "Source:", "Example:"):
+    for heading in (
+        "Args:",
+        "Shapes:",
+        "Returns:",
+        "Raises:",
+        "Source:",
+        "Example:",
+    ):
         assert heading in doc, f"{name} lacks {heading}"

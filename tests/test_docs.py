@@ -13,18 +13,27 @@ from pathlib import Path
 
 import pytest
 
-from synth import registry
-from synth.packs import pack_names
+from synth.core import registry
+from synth.packs.pack import pack_names
 from tests.conftest import ROOT
 from tests.test_rooms import FILES
 
-MODULES = [".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for p in FILES if ">>>" in p.read_text()]
+MODULES = [
+    ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(
+        ".__init__"
+    )
+    for p in FILES
+    if ">>>" in p.read_text()
+]
 README = (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_docstring_examples_run(name):
-    failed, ran = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    failed, ran = doctest.testmod(
+        importlib.import_module(name),
+        optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE,
+    )
     assert ran > 0
     assert failed == 0
 
@@ -62,13 +71,24 @@ def test_the_page_of_retrieval_names_every_loss_of_lists():
 @pytest.mark.slow
 def test_readme_commands_run(tmp_path):
     bin_ = str(Path(sys.executable).parent)
-    commands = [line for block in blocks("console") for line in block.splitlines() if line.startswith("$ ")]
+    commands = [
+        line
+        for block in blocks("console")
+        for line in block.splitlines()
+        if line.startswith("$ ")
+    ]
     assert len(commands) >= 6
     for command in commands:
         done = subprocess.run(
-            ["bash", "-c", f"set -e; PATH={bin_}:$PATH; {command[2:]}"], cwd=tmp_path, capture_output=True, text=True, check=False
+            ["bash", "-c", f"set -e; PATH={bin_}:$PATH; {command[2:]}"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
         )
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr[-2000:]}"
+        assert done.returncode == 0, (
+            f"{command}\n{done.stdout}{done.stderr[-2000:]}"
+        )
 
 
 def test_readme_names_the_two_commands_and_the_plot_exists():
@@ -83,19 +103,31 @@ def test_public_things_have_docstrings():
 
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
-                parents_private = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node) is None
-                overload = any(ast.unparse(mark) == "overload" for mark in node.decorator_list)
-                assert not parents_private or overload or _inside_private(path, node), f"{path}:{node.lineno} {node.name}"
+            if isinstance(
+                node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+            ) and not node.name.startswith("_"):
+                parents_private = (
+                    isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+                    and ast.get_docstring(node) is None
+                )
+                overload = any(
+                    ast.unparse(mark) == "overload"
+                    for mark in node.decorator_list
+                )
+                assert (
+                    not parents_private
+                    or overload
+                    or _inside_private(path, node)
+                ), f"{path}:{node.lineno} {node.name}"
 
 
 def _inside_private(path, wanted):
     import ast
 
     for outer in ast.walk(ast.parse(path.read_text())):
-        private = (isinstance(outer, ast.ClassDef) and outer.name.startswith("_")) or isinstance(
-            outer, ast.FunctionDef | ast.AsyncFunctionDef
-        )
+        private = (
+            isinstance(outer, ast.ClassDef) and outer.name.startswith("_")
+        ) or isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef)
         if private and outer.lineno < wanted.lineno <= (outer.end_lineno or 0):
             return True
     return False
@@ -104,17 +136,35 @@ def _inside_private(path, wanted):
 @pytest.mark.slow
 def test_an_installed_wheel_finds_its_packs(tmp_path):
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)], cwd=ROOT, check=True, capture_output=True
+        [
+            sys.executable,
+            "-m",
+            "hatchling",
+            "build",
+            "-t",
+            "wheel",
+            "-d",
+            str(tmp_path),
+        ],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
     )
     wheel = next(tmp_path.glob("*.whl"))
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
     code = (
-        "import sys, json; sys.path.insert(0, sys.argv[1]); import synth; from synth.packs import pack_names, built_in; "
+        "import sys, json; sys.path.insert(0, sys.argv[1]); import synth; from synth.packs.pack import pack_names, built_in; "
         "print(json.dumps([synth.__file__, str(built_in()), pack_names()]))"
     )
     out = subprocess.run(
-        [sys.executable, "-S", "-c", "import site; " + code, str(tmp_path / "site")],
+        [
+            sys.executable,
+            "-S",
+            "-c",
+            "import site; " + code,
+            str(tmp_path / "site"),
+        ],
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -122,9 +172,15 @@ def test_an_installed_wheel_finds_its_packs(tmp_path):
     )
     if out.returncode:  # -S hides site-packages, where the dependencies are; put them behind the wheel
         packages = next(p for p in sys.path if p.endswith("site-packages"))
-        code = code.replace("import synth;", f"sys.path.append({packages!r}); import synth;")
+        code = code.replace(
+            "import synth;", f"sys.path.append({packages!r}); import synth;"
+        )
         out = subprocess.run(
-            [sys.executable, "-S", "-c", code, str(tmp_path / "site")], capture_output=True, text=True, cwd=tmp_path, check=True
+            [sys.executable, "-S", "-c", code, str(tmp_path / "site")],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            check=True,
         )
     where, packs, names = json.loads(out.stdout)
     assert where.startswith(str(tmp_path))
@@ -132,9 +188,15 @@ def test_an_installed_wheel_finds_its_packs(tmp_path):
     assert {"cot", "critic_faithful", "distill_step_by_step"} <= set(names)
 
 
-@pytest.mark.parametrize(("page", "least"), [("faults.md", 25), ("threats.md", 20)])
+@pytest.mark.parametrize(
+    ("page", "least"), [("faults.md", 25), ("threats.md", 20)]
+)
 def test_every_line_of_a_table_of_dangers_names_tests_that_exist(page, least):
-    rows = [line for line in (ROOT / "docs" / page).read_text().splitlines() if line.startswith("| ") and "---" not in line][1:]
+    rows = [
+        line
+        for line in (ROOT / "docs" / page).read_text().splitlines()
+        if line.startswith("| ") and "---" not in line
+    ][1:]
     tests = "".join(p.read_text() for p in (ROOT / "tests").rglob("test_*.py"))
     assert len(rows) >= least
     for row in rows:
@@ -145,21 +207,53 @@ def test_every_line_of_a_table_of_dangers_names_tests_that_exist(page, least):
 
 def test_the_table_of_systems_names_what_is_there():
     text = (ROOT / "docs" / "systems.md").read_text()
-    rows = [line for line in text.splitlines() if line.startswith("| ") and "---" not in line][1:]
+    rows = [
+        line
+        for line in text.splitlines()
+        if line.startswith("| ") and "---" not in line
+    ][1:]
     assert len(rows) >= 30
     parts = {
         *pack_names(),
-        *(name for room in ("synth.filters", "synth.datasets", "finetune.losses", "finetune.list_losses") for name in registry.names(room)),
+        *(
+            name
+            for room in (
+                "synth.filters",
+                "synth.exports",
+                "finetune.losses",
+                "finetune.list_losses",
+            )
+            for name in registry.names(room)
+        ),
     }
-    words = {"finetune", "draws", "retrieve", "weight", "task", "margin_mse", "turned", "teacher"}
+    words = {
+        "finetune",
+        "draws",
+        "retrieve",
+        "weight",
+        "task",
+        "margin_mse",
+        "turned",
+        "teacher",
+    }
     for name in re.findall(r"`([a-z0-9_]+)`", text):
         assert name in parts | words | {"kto", "orpo", "dpo"}, name
     listed = {name for name in pack_names() if f"`{name}`" in text}
-    assert set(pack_names()) - listed <= {name for name in pack_names() if name.startswith(("critic_", "judge_"))}
+    assert set(pack_names()) - listed <= {
+        name for name in pack_names() if name.startswith(("critic_", "judge_"))
+    }
 
 
-@pytest.mark.parametrize("name", ["star", "many_teachers", "explanation_traces"])
+@pytest.mark.parametrize(
+    "name", ["star", "many_teachers", "explanation_traces"]
+)
 def test_a_system_prints_its_tally(name):
-    out = subprocess.run([sys.executable, "-m", "examples.system", name], capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    out = subprocess.run(
+        [sys.executable, "-m", "examples.system", name],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    ).stdout
     assert "| kept | | 1 |" in out
     assert f"synth run {name}" in out

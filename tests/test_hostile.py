@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 import synth
 from synth.cli import main
-from synth.errors import PotstillError, printable
-from synth.report.page import write_report
+from synth.core.errors import PotstillError, printable
+from synth.runs.report import write_report
 from tests.conftest import chat, serving, write
 
 ESCAPES = [
@@ -56,7 +56,14 @@ def test_there_are_many_of_them():
 @pytest.mark.parametrize("text", ESCAPES)
 def test_nothing_that_acts_on_a_terminal_comes_through(text):
     shown = printable(f"before {text} after")
-    assert all(sign in "\n\t" or (sign.isprintable() and sign not in "\u200b\u202e\u2066\u2069\ufeff\u2060") for sign in shown)
+    assert all(
+        sign in "\n\t"
+        or (
+            sign.isprintable()
+            and sign not in "\u200b\u202e\u2066\u2069\ufeff\u2060"
+        )
+        for sign in shown
+    )
     assert printable(shown) == shown
 
 
@@ -64,7 +71,16 @@ def test_the_commands_show_no_escapes(tmp_path):
     rows = write(tmp_path / "rows.jsonl", [{"question": "".join(ESCAPES)}])
     for words in (
         ["show", "cot", "--input", str(rows)],
-        ["run", "cot\x1b[31m", "--input", "x", "--output", "y", "--teacher", "simulated/perfect"],
+        [
+            "run",
+            "cot\x1b[31m",
+            "--input",
+            "x",
+            "--output",
+            "y",
+            "--teacher",
+            "simulated/perfect",
+        ],
     ):
         output = CliRunner().invoke(main, words).output
         assert output
@@ -80,27 +96,65 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.add(tag)
-        assert not [name for name, _ in attrs if name.startswith("on") or name in ("src", "href")]
+        assert not [
+            name
+            for name, _ in attrs
+            if name.startswith("on") or name in ("src", "href")
+        ]
 
     def handle_data(self, data):
         self.text.append(data)
 
 
 def test_pages_show_every_text_and_run_none(tmp_path):
-    seeds = [{"id": str(n), "question": f"What is {n} + 4 ? {text}", "target": "0"} for n, text in enumerate(PAGES)]
-    with serving(lambda body, count: chat("".join(PAGES) + "\n#### 1")) as server:
-        done = synth.run("cot", seeds, teacher="openai/m", api_base=server.url, output=tmp_path / "run")
+    seeds = [
+        {"id": str(n), "question": f"What is {n} + 4 ? {text}", "target": "0"}
+        for n, text in enumerate(PAGES)
+    ]
+    with serving(
+        lambda body, count: chat("".join(PAGES) + "\n#### 1")
+    ) as server:
+        done = synth.run(
+            "cot",
+            seeds,
+            teacher="openai/m",
+            api_base=server.url,
+            output=tmp_path / "run",
+        )
     page = Tags()
     page.feed(write_report(done.folder).read_text())
-    assert page.tags <= {"html", "meta", "title", "style", "h1", "h2", "p", "table", "tr", "td", "th", "pre", "b"}
+    assert page.tags <= {
+        "html",
+        "meta",
+        "title",
+        "style",
+        "h1",
+        "h2",
+        "p",
+        "table",
+        "tr",
+        "td",
+        "th",
+        "pre",
+        "b",
+    }
     shown = "".join(page.text)
-    assert all(text.replace("\x00", "\ufffd") in shown.replace("\x00", "\ufffd") for text in PAGES[:5])
+    assert all(
+        text.replace("\x00", "\ufffd") in shown.replace("\x00", "\ufffd")
+        for text in PAGES[:5]
+    )
 
 
 def test_cells_are_no_formulas(tmp_path):
     seeds = [{"question": cell, "target": "1"} for cell in CELLS]
     with serving(lambda body, count: chat("It is so.\n#### 1")) as server:
-        done = synth.run("cot", seeds, teacher="openai/m", api_base=server.url, output=tmp_path / "run")
+        done = synth.run(
+            "cot",
+            seeds,
+            teacher="openai/m",
+            api_base=server.url,
+            output=tmp_path / "run",
+        )
     assert (
         CliRunner()
         .invoke(
@@ -109,7 +163,9 @@ def test_cells_are_no_formulas(tmp_path):
                 "export",
                 str(done.folder),
                 "--to",
-                "sft:prompt='{{ question }}',completion='{{ answer }}'".replace("'", ""),
+                "sft:prompt='{{ question }}',completion='{{ answer }}'".replace(
+                    "'", ""
+                ),
                 "--output",
                 str(tmp_path / "x.csv"),
             ],
@@ -120,17 +176,33 @@ def test_cells_are_no_formulas(tmp_path):
     with (tmp_path / "x.csv").open(newline="") as file:
         cells = [row["prompt"] for row in csv.DictReader(file)]
     assert len(cells) == len(CELLS)
-    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+    assert not [
+        cell
+        for cell in cells
+        if cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    ]
     assert sum(cell.startswith("'") for cell in cells) >= 7
 
 
 def test_no_reply_kills_or_slows_a_run(tmp_path):
     seeds = [{"question": f"q{n}", "target": "5"} for n in range(len(BOMBS))]
-    answer = lambda body, count: chat(BOMBS[int(body["messages"][-1]["content"].rpartition("q")[2].split()[0])])  # noqa: E731
+    answer = lambda body, count: chat(  # noqa: E731
+        BOMBS[
+            int(body["messages"][-1]["content"].rpartition("q")[2].split()[0])
+        ]
+    )
     started = time.process_time()
     with serving(answer) as server:
-        done = synth.run("cot", seeds, teacher="openai/m", api_base=server.url, output=tmp_path / "run")
+        done = synth.run(
+            "cot",
+            seeds,
+            teacher="openai/m",
+            api_base=server.url,
+            output=tmp_path / "run",
+        )
     assert time.process_time() - started < 30
     assert done.counts["asked"] == len(BOMBS)
-    assert sum(done.counts["dropped"].values()) + done.counts["kept"] == len(BOMBS)
+    assert sum(done.counts["dropped"].values()) + done.counts["kept"] == len(
+        BOMBS
+    )
     assert json.loads((done.folder / "run.json").read_text())["complete"]

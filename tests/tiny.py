@@ -6,15 +6,28 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-FACTS = ["red pen", "blue pen", "old house", "new house", "tall tree", "small dog", "big dog", "green hat"]
+FACTS = [
+    "red pen",
+    "blue pen",
+    "old house",
+    "new house",
+    "tall tree",
+    "small dog",
+    "big dog",
+    "green hat",
+]
 
 
 @cache
 def causal(seed: int = 0) -> str:
     """A causal model with random weights."""
-    from finetune import scratch
+    from finetune.students import scratch
 
-    model, tokenizer = scratch.build("scratch:tiny", [f"What is {n} + {n} ? it is a {fact}" for n, fact in enumerate(FACTS)], seed)
+    model, tokenizer = scratch.build(
+        "scratch:tiny",
+        [f"What is {n} + {n} ? it is a {fact}" for n, fact in enumerate(FACTS)],
+        seed,
+    )
     return _saved(model, tokenizer)
 
 
@@ -28,15 +41,38 @@ def nli() -> str:
     """A three-way classifier that learned: what begins with "a" follows, with "not" contradicts, all else does neither."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+    from transformers import (
+        BertConfig,
+        BertForSequenceClassification,
+        PreTrainedTokenizerFast,
+    )
 
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "not", "a", *sorted({word for fact in FACTS for word in fact.split()})]
-    raw = Tokenizer(models.WordLevel({word: n for n, word in enumerate(words)}, unk_token="[UNK]"))
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "not",
+        "a",
+        *sorted({word for fact in FACTS for word in fact.split()}),
+    ]
+    raw = Tokenizer(
+        models.WordLevel(
+            {word: n for n, word in enumerate(words)}, unk_token="[UNK]"
+        )
+    )
     raw.pre_tokenizer = pre_tokenizers.Whitespace()
     raw.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="[PAD]", unk_token="[UNK]", model_max_length=32)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        model_max_length=32,
+    )
     torch.manual_seed(0)
     labels = {0: "contradiction", 1: "entailment", 2: "neutral"}
     model = BertForSequenceClassification(
@@ -52,8 +88,16 @@ def nli() -> str:
         for n, word in enumerate(("not ", "a ", ""))
         for other in ("", "a ")
     ]
-    tokens = tokenizer([a for a, _, _ in pairs], [b for _, b, _ in pairs], padding=True, return_tensors="pt")
-    wanted, optimizer = torch.tensor([label for _, _, label in pairs]), torch.optim.AdamW(model.parameters(), 3e-3)
+    tokens = tokenizer(
+        [a for a, _, _ in pairs],
+        [b for _, b, _ in pairs],
+        padding=True,
+        return_tensors="pt",
+    )
+    wanted, optimizer = (
+        torch.tensor([label for _, _, label in pairs]),
+        torch.optim.AdamW(model.parameters(), 3e-3),
+    )
     for _ in range(60):
         loss = torch.nn.functional.cross_entropy(model(**tokens).logits, wanted)
         optimizer.zero_grad()

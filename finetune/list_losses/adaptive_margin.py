@@ -14,9 +14,9 @@ from finetune.list_losses.base import ListLoss, Lists, mean_over
 class AdaptiveMargin(ListLoss):
     r"""Mean squared difference between cos(q, d+) - cos(q, d-) and a target made of cos(d+, d-).
 
-    The paper's code asks the largest margin of the most similar negatives (`similar`: c / 2 + 1 / 2) and lets gradients into the target;
-    here
-    both are settings. A query's margins start from its own positive, also over the batch.
+    The paper's code asks the largest margin of the most similar negatives (`similar`: c / 2 + 1 /
+    2) and lets gradients into the target; here both are settings. A query's margins start from its
+    own positive, also over the batch.
 
     Args:
         target: `similar`, `unlike` (1 / 2 - c / 2), or `constant`.
@@ -49,15 +49,30 @@ class AdaptiveMargin(ListLoss):
         positive = lists.documents[:, 0]
         first = lists.first()
         if self.over == "own":
-            cosines, alike = lists.own() / lists.scale, torch.einsum("bd,bnd->bn", positive, lists.documents)
+            cosines = lists.own() / lists.scale
+            alike = torch.einsum("bd,bnd->bn", positive, lists.documents)
             counted = lists.mask & ~first
         else:
             cosines = lists.all().flatten(1) / lists.scale
-            alike = torch.einsum("bd,cnd->bcn", positive, lists.documents).flatten(1)
-            own = torch.eye(len(first), dtype=torch.bool, device=first.device)[:, :, None] & first[None]
+            alike = torch.einsum(
+                "bd,cnd->bcn", positive, lists.documents
+            ).flatten(1)
+            own = (
+                torch.eye(len(first), dtype=torch.bool, device=first.device)[
+                    :, :, None
+                ]
+                & first[None]
+            )
             counted = (lists.mask[None] & ~own).flatten(1)
-        gap = (lists.queries * positive).sum(dim=-1, keepdim=True) - cosines - self.wanted(alike)
-        return mean_over(gap.masked_fill(~counted, 0.0).square().sum(dim=1), counted.sum(dim=1))
+        gap = (
+            (lists.queries * positive).sum(dim=-1, keepdim=True)
+            - cosines
+            - self.wanted(alike)
+        )
+        return mean_over(
+            gap.masked_fill(~counted, 0.0).square().sum(dim=1),
+            counted.sum(dim=1),
+        )
 
     def wanted(self, alike: Any) -> Any:
         """The margin for texts so alike (cosines)."""

@@ -1,4 +1,6 @@
-"""The contract of a loss over lists: scores of a query's texts, and of the texts of the batch's other queries."""
+"""The contract of a loss over lists: scores of a query's texts, and of the texts of the batch's
+other queries.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +16,21 @@ ABSENT = -1e4
 
 @dataclass(frozen=True, kw_only=True)
 class Lists:
-    """A batch of B queries with n texts each, the first of which answers its query unless targets say otherwise.
+    """A batch of B queries with n texts each, the first of which answers its query unless targets
+    say otherwise.
 
     Attributes:
         queries: [B, D] unit vectors.
         documents: [B, n, D] unit vectors.
         mask: [B, n], True where there is a text; every query has its first.
-        targets: [B, n] what a teacher thinks of the texts, higher is better; None without a teacher.
+        targets: [B, n] what a teacher thinks of the texts, higher is better; None without a
+            teacher.
         scale: 1 / temperature: scores are cosines times it.
         groups: [B] which queries belong together; None where none do.
-        keys: [B, n] equal for equal texts: one that answers a query is no negative of it, wherever it stands; None not to look.
-        teacher: the same texts as vectors of a frozen teacher (or of the student as it was before); None without one.
+        keys: [B, n] equal for equal texts: one that answers a query is no negative of it, wherever
+            it stands; None not to look.
+        teacher: the same texts as vectors of a frozen teacher (or of the student as it was before);
+            None without one.
     """
 
     queries: Any
@@ -38,30 +44,52 @@ class Lists:
 
     def own(self) -> Any:
         """[B, n] scores of each query's texts; ABSENT where there is none."""
-        scores = self.scale * torch.einsum("bd,bnd->bn", self.queries, self.documents)
+        scores = self.scale * torch.einsum(
+            "bd,bnd->bn", self.queries, self.documents
+        )
         return scores.masked_fill(~self.mask, ABSENT)
 
     def all(self) -> Any:
         """[B, B, n] scores of every query with every query's texts; ABSENT where there is none."""
-        scores = self.scale * torch.einsum("bd,cnd->bcn", self.queries, self.documents)
+        scores = self.scale * torch.einsum(
+            "bd,cnd->bcn", self.queries, self.documents
+        )
         return scores.masked_fill(~self.mask[None] | self.twins(), ABSENT)
 
     def twins(self) -> Any:
         """[B, B, n], True where a text of another query is one that answers this one."""
         if self.keys is None:
-            return torch.zeros(len(self.mask), *self.mask.shape, dtype=torch.bool, device=self.mask.device)
+            return torch.zeros(
+                len(self.mask),
+                *self.mask.shape,
+                dtype=torch.bool,
+                device=self.mask.device,
+            )
         right = self.keys.masked_fill(~self.positives(), -1)
-        alike = (self.keys[None, :, :, None] == right[:, None, None, :]).any(dim=-1)
-        return alike & ~torch.eye(len(alike), dtype=torch.bool, device=alike.device)[:, :, None]
+        alike = (self.keys[None, :, :, None] == right[:, None, None, :]).any(
+            dim=-1
+        )
+        return (
+            alike
+            & ~torch.eye(len(alike), dtype=torch.bool, device=alike.device)[
+                :, :, None
+            ]
+        )
 
     def others(self) -> Any:
-        """[B, B * n] scores of each query with the texts of all other queries; ABSENT for its own."""
-        own = torch.eye(len(self.mask), dtype=torch.bool, device=self.mask.device)
+        """[B, B * n] scores of each query with the texts of all other queries; ABSENT for its
+        own.
+        """
+        own = torch.eye(
+            len(self.mask), dtype=torch.bool, device=self.mask.device
+        )
         return self.all().masked_fill(own[:, :, None], ABSENT).flatten(1)
 
     def positives(self) -> Any:
         """[B, n], True for texts that answer: targets of at least 0.5, else the first."""
-        return self.first() if self.targets is None else self.mask & (self.targets >= 0.5)
+        if self.targets is None:
+            return self.first()
+        return self.mask & (self.targets >= 0.5)
 
     def first(self) -> Any:
         """[B, n], True for each query's first text."""
@@ -76,12 +104,20 @@ class Lists:
             ValueError: none were given.
         """
         if self.targets is None:
-            raise ValueError("no targets; this loss learns a teacher's scores: give rows with documents and scores")
+            raise ValueError(
+                "no targets; this loss learns a teacher's scores: give rows with documents and "
+                "scores"
+            )
         return self.targets
 
     def shares(self, temperature: float) -> Any:
-        """[B, n] the teacher's distribution over each list: softmax of targets / temperature, 0 where there is no text."""
-        return torch.softmax((self.wanted() / temperature).masked_fill(~self.mask, ABSENT), dim=-1).masked_fill(~self.mask, 0.0)
+        """[B, n] the teacher's distribution over each list: softmax of targets / temperature, 0
+        where there is no text.
+        """
+        return torch.softmax(
+            (self.wanted() / temperature).masked_fill(~self.mask, ABSENT),
+            dim=-1,
+        ).masked_fill(~self.mask, 0.0)
 
     def taught(self) -> Lists:
         """The teacher's side.
@@ -90,15 +126,28 @@ class Lists:
             ValueError: there is none.
         """
         if self.teacher is None:
-            raise ValueError("no teacher; this loss learns from vectors: give --teacher M")
+            raise ValueError(
+                "no teacher; this loss learns from vectors: give --teacher M"
+            )
         return self.teacher
 
 
 def example(**more: Any) -> Lists:
-    """Two queries with two texts each, for examples: vectors of two numbers, targets that turn the second list around, scale 1."""
-    documents = torch.nn.functional.normalize(torch.tensor([[[1.0, 0.0], [1.0, 1.0]], [[0.0, 1.0], [1.0, 1.0]]]), dim=-1)
+    """Two queries with two texts each, for examples: vectors of two numbers, targets that turn the
+    second list around, scale 1.
+    """
+    documents = torch.nn.functional.normalize(
+        torch.tensor([[[1.0, 0.0], [1.0, 1.0]], [[0.0, 1.0], [1.0, 1.0]]]),
+        dim=-1,
+    )
     targets = torch.tensor([[2.0, 1.0], [1.0, 2.0]])
-    held = {"queries": torch.eye(2), "documents": documents, "mask": torch.ones(2, 2, dtype=torch.bool), "targets": targets, "scale": 1.0}
+    held = {
+        "queries": torch.eye(2),
+        "documents": documents,
+        "mask": torch.ones(2, 2, dtype=torch.bool),
+        "targets": targets,
+        "scale": 1.0,
+    }
     return Lists(**{**held, **more})
 
 
@@ -123,16 +172,26 @@ def kl(targets: Any, scores: Any, mask: Any, temperature: float = 1.0) -> Any:
 
     >>> import torch
     >>> mask = torch.tensor([[True, True, False]])
-    >>> round(float(kl(torch.tensor([[0.0, 0.0, 9.0]]), torch.tensor([[1.0986, 0.0, 0.0]]), mask)), 3)
+    >>> round(
+    ...     float(
+    ...         kl(torch.tensor([[0.0, 0.0, 9.0]]), torch.tensor([[1.0986, 0.0, 0.0]]), mask)
+    ...     ),
+    ...     3,
+    ... )
     0.144
     """
-    wanted = torch.log_softmax((targets / temperature).masked_fill(~mask, ABSENT), dim=-1)
-    said = torch.log_softmax((scores / temperature).masked_fill(~mask, ABSENT), dim=-1)
+    wanted = torch.log_softmax(
+        (targets / temperature).masked_fill(~mask, ABSENT), dim=-1
+    )
+    said = torch.log_softmax(
+        (scores / temperature).masked_fill(~mask, ABSENT), dim=-1
+    )
     return (wanted.exp() * (wanted - said)).masked_fill(~mask, 0.0).sum(dim=-1)
 
 
 def plackett_luce(scores: Any, order: Any, mask: Any, rest: Any = None) -> Any:
-    """[B] mean negative log-likelihood of an order (Plackett 1975): each text is chosen among those that come no earlier and `rest`.
+    """[B] mean negative log-likelihood of an order (Plackett 1975): each text is chosen among those
+    that come no earlier and `rest`.
 
     Args:
         scores: [B, n].
@@ -141,33 +200,60 @@ def plackett_luce(scores: Any, order: Any, mask: Any, rest: Any = None) -> Any:
         rest: [B, m] scores of texts that stand behind all of them; None for none.
 
     >>> import torch
-    >>> round(float(plackett_luce(torch.tensor([[1.0, 0.0]]), torch.tensor([[0, 1]]), torch.ones(1, 2, dtype=torch.bool))), 4)
+    >>> round(
+    ...     float(
+    ...         plackett_luce(
+    ...             torch.tensor([[1.0, 0.0]]),
+    ...             torch.tensor([[0, 1]]),
+    ...             torch.ones(1, 2, dtype=torch.bool),
+    ...         )
+    ...     ),
+    ...     4,
+    ... )
     0.1566
     """
-    ranked, there = scores.gather(1, order), mask.gather(1, order)
+    ranked = scores.gather(1, order)
+    there = mask.gather(1, order)
     ranked = ranked.masked_fill(~there, ABSENT)
-    return ((tails(ranked, rest) - ranked) * there).sum(dim=1) / there.sum(dim=1)
+    return ((tails(ranked, rest) - ranked) * there).sum(dim=1) / there.sum(
+        dim=1
+    )
 
 
 def tails(ranked: Any, rest: Any = None) -> Any:
     """[B, n] log of the sum of exponentials of each score, those behind it, and `rest` [B, m]."""
     tail = torch.flip(torch.logcumsumexp(torch.flip(ranked, [1]), dim=1), [1])
-    return tail if rest is None else torch.logaddexp(tail, torch.logsumexp(rest, dim=1, keepdim=True))
+    if rest is None:
+        return tail
+    return torch.logaddexp(tail, torch.logsumexp(rest, dim=1, keepdim=True))
 
 
 def by_target(targets: Any, mask: Any) -> Any:
     """[B, n] places of the texts by falling target, equal ones in order, absent ones last."""
-    return targets.masked_fill(~mask, -torch.inf).argsort(dim=1, descending=True, stable=True)
+    return targets.masked_fill(~mask, -torch.inf).argsort(
+        dim=1, descending=True, stable=True
+    )
 
 
 def in_batch(lists: Lists) -> Any:
-    """[B] negative log-likelihood of each query's first text among all texts of the batch (InfoNCE, arXiv:1807.03748)."""
+    """[B] negative log-likelihood of each query's first text among all texts of the batch (InfoNCE,
+    arXiv:1807.03748).
+    """
     scores = lists.all().flatten(1)
-    first = torch.arange(len(lists.mask), device=scores.device) * lists.mask.shape[1]
-    return torch.logsumexp(scores, dim=1) - scores.gather(1, first[:, None])[:, 0]
+    first = (
+        torch.arange(len(lists.mask), device=scores.device)
+        * lists.mask.shape[1]
+    )
+    return (
+        torch.logsumexp(scores, dim=1) - scores.gather(1, first[:, None])[:, 0]
+    )
 
 
 def mean_over(values: Any, counts: Any) -> Any:
-    """Sum of [B] sums over their [B] counts each, then the mean over queries that count at all; 0 with a gradient where none does."""
+    """Sum of [B] sums over their [B] counts each, then the mean over queries that count at all; 0
+    with a gradient where none does.
+    """
     some = counts > 0
-    return (values / counts.clamp(min=1)).masked_fill(~some, 0.0).sum() / some.sum().clamp(min=1)
+    return (values / counts.clamp(min=1)).masked_fill(
+        ~some, 0.0
+    ).sum() / some.sum().clamp(min=1)

@@ -14,9 +14,10 @@ from finetune.list_losses.base import ListLoss, Lists, by_target, plackett_luce
 class FusedListMle(ListLoss):
     r"""ListMLE towards a chain's order, fused with a frozen encoder's cosines.
 
-    Targets are A + sign(B) log(1 + omega |B|): A are the frozen encoder's cosines with the first sentence, B how far the sorted ones lie
-    from them. The texts stand in the order of the chain; where encoder and chain agree, B is 0. The paper takes each sentence of a chain
-    as first in turn.
+    Targets are A + sign(B) log(1 + omega |B|): A are the frozen encoder's cosines with the first
+    sentence, B how far the sorted ones lie from them. The texts stand in the order of the chain;
+    where encoder and chain agree, B is 0. The paper takes each sentence of a chain as first in
+    turn.
 
     Args:
         omega: above 0; how much the chain's order counts.
@@ -43,8 +44,19 @@ class FusedListMle(ListLoss):
     def __call__(self, lists: Lists) -> Any:
         """The loss, a scalar."""
         taught = lists.taught()
-        cosines = (taught.own() / taught.scale).detach().masked_fill(~lists.mask, -torch.inf)
-        place = (lists.mask.cumsum(dim=1) - 1).clamp(min=0)  # among the texts that are there
-        apart = (cosines.sort(dim=1, descending=True).values.gather(1, place) - cosines).masked_fill(~lists.mask, 0.0)
+        cosines = (
+            (taught.own() / taught.scale)
+            .detach()
+            .masked_fill(~lists.mask, -torch.inf)
+        )
+        place = (lists.mask.cumsum(dim=1) - 1).clamp(
+            min=0
+        )  # among the texts that are there
+        apart = (
+            cosines.sort(dim=1, descending=True).values.gather(1, place)
+            - cosines
+        ).masked_fill(~lists.mask, 0.0)
         targets = cosines + apart.sign() * torch.log1p(self.omega * apart.abs())
-        return plackett_luce(lists.own(), by_target(targets, lists.mask), lists.mask).mean()
+        return plackett_luce(
+            lists.own(), by_target(targets, lists.mask), lists.mask
+        ).mean()

@@ -23,7 +23,8 @@ class ListKl(ListLoss):
     Raises:
         ValueError: no targets.
 
-    Source: Ren et al., RocketQAv2, arXiv:2110.07367, section 3.2; Yang et al., Translate-Distill, arXiv:2401.04810.
+    Source: Ren et al., RocketQAv2, arXiv:2110.07367, section 3.2; Yang et al., Translate-Distill,
+    arXiv:2401.04810.
 
     Example:
         >>> from finetune.list_losses.base import example
@@ -38,4 +39,12 @@ class ListKl(ListLoss):
 
     def __call__(self, lists: Lists) -> Any:
         """The loss, a scalar."""
-        return self.temperature**2 * kl(self.target_scale * lists.wanted(), lists.own(), lists.mask, self.temperature).mean()
+        return (
+            self.temperature**2
+            * kl(
+                self.target_scale * lists.wanted(),
+                lists.own(),
+                lists.mask,
+                self.temperature,
+            ).mean()
+        )

@@ -10,7 +10,8 @@ from finetune.list_losses.base import ListLoss, Lists, by_target, plackett_luce
 
 @dataclass(frozen=True, kw_only=True)
 class ListMle(ListLoss):
-    r"""Negative log-likelihood a text of the order of the targets (Plackett and Luce), the mean over queries.
+    r"""Negative log-likelihood a text of the order of the targets (Plackett and Luce), the mean
+    over queries.
 
     Args: none.
 
@@ -33,4 +34,6 @@ class ListMle(ListLoss):
 
     def __call__(self, lists: Lists) -> Any:
         """The loss, a scalar."""
-        return plackett_luce(lists.own(), by_target(lists.wanted(), lists.mask), lists.mask).mean()
+        return plackett_luce(
+            lists.own(), by_target(lists.wanted(), lists.mask), lists.mask
+        ).mean()

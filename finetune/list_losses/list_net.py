@@ -38,4 +38,11 @@ class ListNet(ListLoss):
 
     def __call__(self, lists: Lists) -> Any:
         """The loss, a scalar."""
-        return -(lists.shares(self.target_temperature) * torch.log_softmax(lists.own(), dim=-1)).sum(dim=-1).mean()
+        return (
+            -(
+                lists.shares(self.target_temperature)
+                * torch.log_softmax(lists.own(), dim=-1)
+            )
+            .sum(dim=-1)
+            .mean()
+        )

@@ -8,12 +8,20 @@ from typing import Any, ClassVar
 import torch
 from torch.nn.functional import logsigmoid
 
-from finetune.list_losses.base import ListLoss, Lists, by_target, in_batch, kl, mean_over
+from finetune.list_losses.base import (
+    ListLoss,
+    Lists,
+    by_target,
+    in_batch,
+    kl,
+    mean_over,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairKl(ListLoss):
-    r"""KL of lists + alpha times the mean KL([p, 1 - p] || softmax([s_i, s_j])) over pairs + beta times InfoNCE; p = sigmoid(t_i - t_j).
+    r"""KL of lists + alpha times the mean KL([p, 1 - p] || softmax([s_i, s_j])) over pairs + beta
+    times InfoNCE; p = sigmoid(t_i - t_j).
 
     Args:
         alpha: weight of the pairs; the paper has 3 for ColBERT and 1 for single vectors.
@@ -45,12 +53,29 @@ class PairKl(ListLoss):
 
     def __call__(self, lists: Lists) -> Any:
         """The loss, a scalar."""
-        targets, scores, mask = lists.wanted(), lists.own(), lists.mask
+        targets = lists.wanted()
+        scores = lists.own()
+        mask = lists.mask
         rank = by_target(targets, mask).argsort(dim=1)
         apart = rank[:, None, :] - rank[:, :, None]
-        chosen = (apart > 0) & (apart <= self.reach) & mask[:, :, None] & mask[:, None, :]
-        wanted, said = targets[:, :, None] - targets[:, None, :], scores[:, :, None] - scores[:, None, :]
+        chosen = (
+            (apart > 0)
+            & (apart <= self.reach)
+            & mask[:, :, None]
+            & mask[:, None, :]
+        )
+        wanted = targets[:, :, None] - targets[:, None, :]
+        said = scores[:, :, None] - scores[:, None, :]
         share = torch.sigmoid(wanted)
-        each = share * (logsigmoid(wanted) - logsigmoid(said)) + (1 - share) * (logsigmoid(-wanted) - logsigmoid(-said))
-        pairs = mean_over(each.masked_fill(~chosen, 0.0).sum(dim=(1, 2)), chosen.sum(dim=(1, 2)))
-        return self.listwise * kl(targets, scores, mask).mean() + self.alpha * pairs + self.beta * in_batch(lists).mean()
+        each = share * (logsigmoid(wanted) - logsigmoid(said)) + (1 - share) * (
+            logsigmoid(-wanted) - logsigmoid(-said)
+        )
+        pairs = mean_over(
+            each.masked_fill(~chosen, 0.0).sum(dim=(1, 2)),
+            chosen.sum(dim=(1, 2)),
+        )
+        return (
+            self.listwise * kl(targets, scores, mask).mean()
+            + self.alpha * pairs
+            + self.beta * in_batch(lists).mean()
+        )

@@ -14,8 +14,8 @@ from finetune.list_losses.base import ListLoss, Lists, by_target, plackett_luce
 class PartialPlackettLuce(ListLoss):
     r"""Negative log-likelihood a text of a known order, with the batch's other texts behind it.
 
-    The order is that of the texts, or of the targets where there are some. With a winner and a loser it aligns two retrieved passages by a
-    judge's verdict: winner, loser, rest.
+    The order is that of the texts, or of the targets where there are some. With a winner and a
+    loser it aligns two retrieved passages by a judge's verdict: winner, loser, rest.
 
     Args: none.
 
@@ -36,6 +36,13 @@ class PartialPlackettLuce(ListLoss):
 
     def __call__(self, lists: Lists) -> Any:
         """The loss, a scalar."""
-        places = torch.arange(lists.mask.shape[1], device=lists.mask.device).expand_as(lists.mask)
-        order = by_target(-places.float() if lists.targets is None else lists.targets, lists.mask)
-        return plackett_luce(lists.own(), order, lists.mask, lists.others()).mean()
+        places = torch.arange(
+            lists.mask.shape[1], device=lists.mask.device
+        ).expand_as(lists.mask)
+        order = by_target(
+            -places.float() if lists.targets is None else lists.targets,
+            lists.mask,
+        )
+        return plackett_luce(
+            lists.own(), order, lists.mask, lists.others()
+        ).mean()

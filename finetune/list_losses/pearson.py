@@ -10,7 +10,8 @@ from finetune.list_losses.base import ListLoss, Lists, mean_over
 
 @dataclass(frozen=True, kw_only=True)
 class Pearson(ListLoss):
-    r"""1 - Pearson correlation of scores and targets of each list, the mean over queries with two texts or more.
+    r"""1 - Pearson correlation of scores and targets of each list, the mean over queries with two
+    texts or more.
 
     Args: none.
 
@@ -33,12 +34,22 @@ class Pearson(ListLoss):
 
     def __call__(self, lists: Lists) -> Any:
         """The loss, a scalar."""
-        there, count = lists.mask, lists.mask.sum(dim=1, keepdim=True)
+        there = lists.mask
+        count = lists.mask.sum(dim=1, keepdim=True)
 
         def centred(values: Any) -> Any:
             values = values.masked_fill(~there, 0.0)
-            return (values - values.sum(dim=1, keepdim=True) / count).masked_fill(~there, 0.0)
+            return (
+                values - values.sum(dim=1, keepdim=True) / count
+            ).masked_fill(~there, 0.0)
 
-        said, wanted = centred(lists.own()), centred(lists.wanted())
-        norm = (said.square().sum(dim=1) * wanted.square().sum(dim=1)).clamp(min=1e-12).sqrt()
-        return mean_over(1 - (said * wanted).sum(dim=1) / norm, (count[:, 0] > 1).long())
+        said = centred(lists.own())
+        wanted = centred(lists.wanted())
+        norm = (
+            (said.square().sum(dim=1) * wanted.square().sum(dim=1))
+            .clamp(min=1e-12)
+            .sqrt()
+        )
+        return mean_over(
+            1 - (said * wanted).sum(dim=1) / norm, (count[:, 0] > 1).long()
+        )

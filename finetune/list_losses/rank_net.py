@@ -12,7 +12,8 @@ from finetune.list_losses.base import ListLoss, Lists, mean_over
 
 @dataclass(frozen=True, kw_only=True)
 class RankNet(ListLoss):
-    r"""log(1 + e^(s_j - s_i)) over pairs with target i above target j, the mean over a query's pairs.
+    r"""log(1 + e^(s_j - s_i)) over pairs with target i above target j, the mean over a query's
+    pairs.
 
     Args:
         sigma: above 0; multiplies differences of scores.
@@ -38,7 +39,14 @@ class RankNet(ListLoss):
 
     def __call__(self, lists: Lists) -> Any:
         """The loss, a scalar."""
-        targets, scores = lists.wanted(), lists.own()
-        above = (targets[:, :, None] > targets[:, None, :]) & lists.mask[:, :, None] & lists.mask[:, None, :]
+        targets = lists.wanted()
+        scores = lists.own()
+        above = (
+            (targets[:, :, None] > targets[:, None, :])
+            & lists.mask[:, :, None]
+            & lists.mask[:, None, :]
+        )
         gaps = self.sigma * (scores[:, None, :] - scores[:, :, None])
-        return mean_over((softplus(gaps) * above).sum(dim=(1, 2)), above.sum(dim=(1, 2)))
+        return mean_over(
+            (softplus(gaps) * above).sum(dim=(1, 2)), above.sum(dim=(1, 2))
+        )

@@ -12,7 +12,8 @@ from finetune.list_losses.base import ABSENT, ListLoss, Lists, mean_over
 
 @dataclass(frozen=True, kw_only=True)
 class RelationNce(ListLoss):
-    r"""- log e^c(i, j) / (e^c(i, j) + sum over n of e^c(i, n)), the mean over all i and j of one group.
+    r"""- log e^c(i, j) / (e^c(i, j) + sum over n of e^c(i, n)), the mean over all i and j of one
+    group.
 
     Members are queries and first texts; n are members of other groups and i's own further texts.
 
@@ -25,7 +26,8 @@ class RelationNce(ListLoss):
     Raises:
         ValueError: no groups.
 
-    Source: Ushio et al., RelBERT, arXiv:2110.15705, section 3; NCE of the follow-up, arXiv:2310.00299.
+    Source: Ushio et al., RelBERT, arXiv:2110.15705, section 3; NCE of the follow-up,
+    arXiv:2310.00299.
 
     Example:
         >>> import torch
@@ -39,14 +41,36 @@ class RelationNce(ListLoss):
     def __call__(self, lists: Lists) -> Any:
         """The loss, a scalar."""
         if lists.groups is None:
-            raise ValueError("no groups; this loss needs rows with a column `group`, such as the relation of a pair")
+            raise ValueError(
+                "no groups; this loss needs rows with a column `group`, such as the relation of "
+                "a pair"
+            )
         members = torch.cat([lists.queries, lists.documents[:, 0]])
         groups = torch.cat([lists.groups, lists.groups])
         cosines = lists.scale * members @ members.T
         alike = groups[:, None] == groups[None]
-        own = torch.cat([lists.own(), lists.scale * torch.einsum("bd,bnd->bn", lists.documents[:, 0], lists.documents)])
-        own = own.masked_fill(~torch.cat([lists.mask, lists.mask]), ABSENT)[:, 1:]
+        own = torch.cat(
+            [
+                lists.own(),
+                lists.scale
+                * torch.einsum(
+                    "bd,bnd->bn", lists.documents[:, 0], lists.documents
+                ),
+            ]
+        )
+        own = own.masked_fill(~torch.cat([lists.mask, lists.mask]), ABSENT)[
+            :, 1:
+        ]
         against = torch.cat([cosines.masked_fill(alike, ABSENT), own], dim=1)
-        pairs = alike & ~torch.eye(len(members), dtype=torch.bool, device=alike.device)
-        each = torch.logaddexp(cosines, torch.logsumexp(against, dim=1, keepdim=True)) - cosines
-        return mean_over(each.masked_fill(~pairs, 0.0).sum(dim=1), pairs.sum(dim=1))
+        pairs = alike & ~torch.eye(
+            len(members), dtype=torch.bool, device=alike.device
+        )
+        each = (
+            torch.logaddexp(
+                cosines, torch.logsumexp(against, dim=1, keepdim=True)
+            )
+            - cosines
+        )
+        return mean_over(
+            each.masked_fill(~pairs, 0.0).sum(dim=1), pairs.sum(dim=1)
+        )

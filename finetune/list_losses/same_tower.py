@@ -36,5 +36,8 @@ class SameTower(ListLoss):
         first = lists.all()[:, :, 0]
         between = lists.scale * lists.queries @ lists.queries.T
         itself = torch.eye(len(first), dtype=torch.bool, device=first.device)
-        every = torch.cat([first, lists.own()[:, 1:], between.masked_fill(itself, ABSENT)], dim=1)
+        every = torch.cat(
+            [first, lists.own()[:, 1:], between.masked_fill(itself, ABSENT)],
+            dim=1,
+        )
         return (torch.logsumexp(every, dim=1) - first.diagonal()).mean()

@@ -12,7 +12,8 @@ from finetune.list_losses.base import ABSENT, ListLoss, Lists
 
 @dataclass(frozen=True, kw_only=True)
 class SoftNearestNeighbour(ListLoss):
-    r"""- log of the share of e^s that falls on the query's own positives, among all texts of the batch.
+    r"""- log of the share of e^s that falls on the query's own positives, among all texts of the
+    batch.
 
     A query's own positives are never negatives.
 
@@ -25,7 +26,8 @@ class SoftNearestNeighbour(ListLoss):
     Raises:
         ValueError: never.
 
-    Source: Frosst et al., arXiv:1902.01889; Kim and Baek, Syntriever, arXiv:2502.03824, section 3.2.
+    Source: Frosst et al., arXiv:1902.01889; Kim and Baek, Syntriever, arXiv:2502.03824, section
+    3.2.
 
     Example:
         >>> from finetune.list_losses.base import example
@@ -35,5 +37,7 @@ class SoftNearestNeighbour(ListLoss):
 
     def __call__(self, lists: Lists) -> Any:
         """The loss, a scalar."""
-        right = torch.logsumexp(lists.own().masked_fill(~lists.positives(), ABSENT), dim=1)
+        right = torch.logsumexp(
+            lists.own().masked_fill(~lists.positives(), ABSENT), dim=1
+        )
         return (torch.logsumexp(lists.all().flatten(1), dim=1) - right).mean()

@@ -10,7 +10,8 @@ from finetune.list_losses.base import ListLoss, Lists, by_target, tails
 
 @dataclass(frozen=True, kw_only=True)
 class StableList(ListLoss):
-    r"""sum over i of softmax(t / T)_i times the cross-entropy of i among texts of lower rank and all other texts of the batch.
+    r"""sum over i of softmax(t / T)_i times the cross-entropy of i among texts of lower rank and
+    all other texts of the batch.
 
     Args:
         target_temperature: T, above 0.
@@ -22,7 +23,8 @@ class StableList(ListLoss):
     Raises:
         ValueError: no targets.
 
-    Source: Zhang et al., LLM-Embedder, arXiv:2310.07554, section 3.2; Chen et al., BGE-M3, arXiv:2402.03216.
+    Source: Zhang et al., LLM-Embedder, arXiv:2310.07554, section 3.2; Chen et al., BGE-M3,
+    arXiv:2402.03216.
 
     Example:
         >>> from finetune.list_losses.base import example
@@ -36,7 +38,8 @@ class StableList(ListLoss):
 
     def __call__(self, lists: Lists) -> Any:
         """The loss, a scalar."""
-        scores, order = lists.own(), by_target(lists.wanted(), lists.mask)
+        scores = lists.own()
+        order = by_target(lists.wanted(), lists.mask)
         weights = lists.shares(self.target_temperature).gather(1, order)
         ranked = scores.gather(1, order)
         tail = tails(ranked, lists.others())

@@ -12,9 +12,11 @@ from finetune.list_losses.base import ListLoss, Lists, kl
 
 @dataclass(frozen=True, kw_only=True)
 class WithoutForgetting(ListLoss):
-    r"""label NLL + teacher T^2 KL(softmax(t / T) || softmax(s / T)) + before T^2 KL(softmax(s_old / T) || softmax(s / T)).
+    r"""label NLL + teacher T^2 KL(softmax(t / T) || softmax(s / T)) + before T^2 KL(softmax(s_old /
+    T) || softmax(s / T)).
 
-    One rung of a ladder of teachers: each stage starts from the last one's student, with fresh negatives and a stronger teacher's scores.
+    One rung of a ladder of teachers: each stage starts from the last one's student, with fresh
+    negatives and a stronger teacher's scores.
 
     Args:
         label: weight of the first text's likelihood in its list.
@@ -47,8 +49,17 @@ class WithoutForgetting(ListLoss):
 
     def __call__(self, lists: Lists) -> Any:
         """The loss, a scalar."""
-        scores, square = lists.own(), self.temperature**2
+        scores = lists.own()
+        square = self.temperature**2
         likelihood = torch.logsumexp(scores, dim=1) - scores[:, 0]
-        learned = square * kl(lists.wanted(), scores, lists.mask, self.temperature)
-        kept = square * kl(lists.taught().own().detach(), scores, lists.mask, self.temperature)
-        return (self.label * likelihood + self.teacher * learned + self.before * kept).mean()
+        learned = square * kl(
+            lists.wanted(), scores, lists.mask, self.temperature
+        )
+        kept = square * kl(
+            lists.taught().own().detach(), scores, lists.mask, self.temperature
+        )
+        return (
+            self.label * likelihood
+            + self.teacher * learned
+            + self.before * kept
+        ).mean()

@@ -10,15 +10,17 @@ import torch
 from finetune.losses.base import Divergence
 from finetune.losses.forward_kl import ForwardKl
 from finetune.losses.reverse_kl import ReverseKl
-from synth.errors import require_share
+from synth.core.errors import require_share
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptiveKl(Divergence):
-    r"""w KL(teacher || student) + (1 - w) KL(student || teacher): w is the share of |teacher - student| that lies on the teacher's head.
+    r"""w KL(teacher || student) + (1 - w) KL(student || teacher): w is the share of |teacher -
+    student| that lies on the teacher's head.
 
     Args:
-        head: mass of the teacher (0 to 1) that counts as its head: its likeliest tokens, beyond the tail of mass 1 - head.
+        head: mass of the teacher (0 to 1) that counts as its head: its likeliest tokens, beyond the
+            tail of mass 1 - head.
         temperature: see `TokenLoss`.
 
     Shapes: student and teacher logits [B, T, V], mask [B, T].
@@ -28,7 +30,8 @@ class AdaptiveKl(Divergence):
     Raises:
         ValueError: a head outside 0 to 1; shapes that do not fit.
 
-    Source: Wu et al., AKL, arXiv:2404.02657, section 4.2: the tail are the least likely tokens up to a mass of 0.5.
+    Source: Wu et al., AKL, arXiv:2404.02657, section 4.2: the tail are the least likely tokens up
+    to a mass of 0.5.
 
     Example:
         >>> import torch
@@ -51,7 +54,11 @@ class AdaptiveKl(Divergence):
         whole = distance.sum(dim=-1)
         low = (distance * tail).sum(dim=-1)
         # Where both agree there is nothing to weigh.
-        share = ((whole - low) / whole.clamp(min=torch.finfo(ps.dtype).tiny))[:, None]
+        share = ((whole - low) / whole.clamp(min=torch.finfo(ps.dtype).tiny))[
+            :, None
+        ]
         forward, slope = ForwardKl().diverge(ls.clone(), ps, lt.clone(), pt)
         reverse, other = ReverseKl().diverge(ls, ps, lt, pt)
-        return share[:, 0] * forward + (1 - share[:, 0]) * reverse, slope.mul_(share).add_(other.mul_(1 - share))
+        return share[:, 0] * forward + (1 - share[:, 0]) * reverse, slope.mul_(
+            share
+        ).add_(other.mul_(1 - share))

@@ -12,17 +12,18 @@ from finetune.losses.base import Loss, precise
 class AlignToDistill(Loss):
     r"""decay^epoch x mean over queries and teacher heads of KL(teacher map || aligned student map).
 
-    `align` is a learnt pointwise convolution from all student heads of all layers to all teacher heads (`torch.nn.Conv2d(S, R, 1)`).
-    Each row of a map is a distribution over keys: the teacher's own, and the softmax of the aligned student's.
+    `align` is a learnt pointwise convolution from all student heads of all layers to all teacher
+    heads (`torch.nn.Conv2d(S, R, 1)`). Each row of a map is a distribution over keys: the teacher's
+    own, and the softmax of the aligned student's.
 
     Args:
         decay: above 0, at most 1 (the paper: 0.9).
 
-    Shapes: student maps [B, S, T, U] (heads of all layers), teacher maps [B, R, T, U], mask [B, T] of queries; align [B, S, T, U] -> [B, R,
-    T, U]; epoch from 0.
+    Shapes: student maps [B, S, T, U] (heads of all layers), teacher maps [B, R, T, U], mask [B, T]
+    of queries; align [B, S, T, U] -> [B, R, T, U]; epoch from 0.
 
-    Returns: nats, a scalar, never negative. The released code sums over batch and heads, and takes the softmax of a flattened map that is
-    one already; here rows are compared as what they are.
+    Returns: nats, a scalar, never negative. The released code sums over batch and heads, and takes
+    the softmax of a flattened map that is one already; here rows are compared as what they are.
 
     Raises:
         ValueError: no align, shapes that do not fit.
@@ -52,15 +53,32 @@ class AlignToDistill(Loss):
         epoch: int = 0,
     ) -> Any:
         """Maps in the place of logits."""
-        if align is None or student_logits.dim() != 4 or student_logits.shape[2] != mask.shape[1]:
+        if (
+            align is None
+            or student_logits.dim() != 4
+            or student_logits.shape[2] != mask.shape[1]
+        ):
             raise ValueError(
-                f"AlignToDistill: maps {tuple(student_logits.shape)}, mask {tuple(mask.shape)}; use [B, S, T, U], [B, T] and align="
+                f"AlignToDistill: maps {tuple(student_logits.shape)}, mask {tuple(mask.shape)}; "
+                "use [B, S, T, U], [B, T] and align="
             )
-        dtype, counted = precise(student_logits.dtype), mask != 0
+        dtype = precise(student_logits.dtype)
+        counted = mask != 0
         ours = align(student_logits).to(dtype).log_softmax(dim=-1)
         theirs = teacher_logits.detach().to(dtype)
         if ours.shape != theirs.shape:
-            raise ValueError(f"AlignToDistill: aligned {tuple(ours.shape)}, teacher {tuple(theirs.shape)}; they must be the same")
-        each = (theirs * (theirs.clamp(min=1e-30).log() - ours)).sum(dim=-1).masked_fill(~counted[:, None, :], 0.0)
-        queries = denominator if denominator is not None else max(1, int(counted.sum()))
+            raise ValueError(
+                f"AlignToDistill: aligned {tuple(ours.shape)}, teacher {tuple(theirs.shape)}; "
+                "they must be the same"
+            )
+        each = (
+            (theirs * (theirs.clamp(min=1e-30).log() - ours))
+            .sum(dim=-1)
+            .masked_fill(~counted[:, None, :], 0.0)
+        )
+        queries = (
+            denominator
+            if denominator is not None
+            else max(1, int(counted.sum()))
+        )
         return self.decay**epoch * each.sum() / (queries * theirs.shape[1])

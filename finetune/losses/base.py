@@ -1,4 +1,6 @@
-"""The contract of a loss, and the one place where token losses meet masks, weights, temperature and precision."""
+"""The contract of a loss, and the one place where token losses meet masks, weights, temperature and
+precision.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from typing import Any, ClassVar
 
 import torch
 
-# Log-probabilities end here, so that a logit of -inf costs much but not everything: values and gradients stay finite.
+# Log-probabilities end here, so that a logit of -inf costs much but not everything: values and
+# gradients stay finite.
 FLOOR = -1e4
 # Rows of logits in work at a time: 64 x 151,936 x 4 bytes are 39 MB a buffer.
 ROWS = 64
@@ -23,8 +26,10 @@ class Loss(ABC):
     Attributes:
         divergence: zero where both agree and never negative.
         same_tokenizer: row v of both logits is the same token.
-        needs: names of keyword arguments that a call must have besides logits and mask, such as `labels`.
-        reweighs: a mean over sequences of sums over tokens, whose weights (`reweighed`) come from the teacher's own losses on the labels.
+        needs: names of keyword arguments that a call must have besides logits and mask, such as
+            `labels`.
+        reweighs: a mean over sequences of sums over tokens, whose weights (`reweighed`) come from
+            the teacher's own losses on the labels.
     """
 
     divergence: ClassVar[bool] = True
@@ -33,8 +38,18 @@ class Loss(ABC):
     reweighs: ClassVar[bool] = False
 
     @abstractmethod
-    def __call__(self, student_logits: Any, teacher_logits: Any, mask: Any, *, labels: Any = None, denominator: float | None = None) -> Any:
-        """The loss, a scalar; `denominator` are the tokens (or sequences) of a larger batch that this one is a part of."""
+    def __call__(
+        self,
+        student_logits: Any,
+        teacher_logits: Any,
+        mask: Any,
+        *,
+        labels: Any = None,
+        denominator: float | None = None,
+    ) -> Any:
+        """The loss, a scalar; `denominator` are the tokens (or sequences) of a larger batch that
+        this one is a part of.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +60,9 @@ class TokenLoss(Loss):
         temperature: above 0; both logits are divided by it. There is no factor of its square.
 
     Attributes:
-        parts: it is defined over any partition of the vocabulary, so that a teacher who is known in part can teach by it: what is not
-            known is one part. It then depends on probabilities alone, not on labels or on how many tokens there are.
+        parts: it is defined over any partition of the vocabulary, so that a teacher who is known in
+            part can teach by it: what is not known is one part. It then depends on probabilities
+            alone, not on labels or on how many tokens there are.
     """
 
     temperature: float = 1.0
@@ -67,11 +83,14 @@ class TokenLoss(Loss):
         return mask
 
     @abstractmethod
-    def rows(self, student: Any, teacher: Any, labels: Any = None) -> tuple[Any, Any]:
+    def rows(
+        self, student: Any, teacher: Any, labels: Any = None
+    ) -> tuple[Any, Any]:
         """Value of each row in nats, and its gradient with regard to the student's logits.
 
         Args:
-            student: [N, V] logits at the temperature, fp32 or fp64; may be overwritten, and may become the gradient.
+            student: [N, V] logits at the temperature, fp32 or fp64; may be overwritten, and may
+                become the gradient.
             teacher: [N, V], likewise.
             labels: [N] token ids, for losses that need them.
 
@@ -79,21 +98,34 @@ class TokenLoss(Loss):
             (values [N], gradient [N, V]).
         """
 
-    def __call__(self, student_logits: Any, teacher_logits: Any, mask: Any, *, labels: Any = None, denominator: float | None = None) -> Any:
+    def __call__(
+        self,
+        student_logits: Any,
+        teacher_logits: Any,
+        mask: Any,
+        *,
+        labels: Any = None,
+        denominator: float | None = None,
+    ) -> Any:
         """The mean over the counted tokens.
 
         Args:
             student_logits: [B, T, V], already shifted: row k predicts token k.
             teacher_logits: [B, T, V]; no gradient goes there.
-            mask: [B, T]; True where a token counts. Numbers are weights: they multiply values, and a token of weight 0 does not count.
-            labels: [B, T] token ids, for losses that need them; ids where the mask is False are not looked at.
-            denominator: tokens to divide by, where this is part of a larger batch; None for the tokens that count here.
+            mask: [B, T]; True where a token counts. Numbers are weights: they multiply values, and
+                a token of weight 0 does not count.
+            labels: [B, T] token ids, for losses that need them; ids where the mask is False are not
+                looked at.
+            denominator: tokens to divide by, where this is part of a larger batch; None for the
+                tokens that count here.
 
         Raises:
             ValueError: shapes that do not fit, or no labels where they are needed.
         """
         check(self, student_logits, teacher_logits, mask, labels=labels)
-        return _Dense.apply(student_logits, teacher_logits, mask, labels, self, denominator)
+        return _Dense.apply(
+            student_logits, teacher_logits, mask, labels, self, denominator
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,25 +136,45 @@ class Divergence(TokenLoss):
 
     @abstractmethod
     def diverge(self, ls: Any, ps: Any, lt: Any, pt: Any) -> tuple[Any, Any]:
-        """Value of each row and its gradient, as in `rows`, from log-probabilities and probabilities [N, V]; all may be overwritten."""
+        """Value of each row and its gradient, as in `rows`, from log-probabilities and
+        probabilities [N, V]; all may be overwritten.
+        """
 
-    def rows(self, student: Any, teacher: Any, labels: Any = None) -> tuple[Any, Any]:  # noqa: ARG002
+    def rows(
+        self,
+        student: Any,
+        teacher: Any,
+        labels: Any = None,  # noqa: ARG002
+    ) -> tuple[Any, Any]:
         """Normalises both sides once."""
-        ps, pt = spare("ps", student), spare("pt", teacher)
-        return self.diverge(log_softmax_(student, ps), ps, log_softmax_(teacher, pt), pt)
+        ps = spare("ps", student)
+        pt = spare("pt", teacher)
+        return self.diverge(
+            log_softmax_(student, ps), ps, log_softmax_(teacher, pt), pt
+        )
 
 
 def log_softmax_(logits: Any, probabilities: Any) -> Any:
-    """Logits [N, V] become log-probabilities in place, and fill a second buffer with probabilities: one exponential for both."""
-    total = torch.exp(finite_(logits), out=probabilities).sum(dim=-1, keepdim=True)
-    total.clamp_(min=torch.finfo(logits.dtype).tiny)  # 1 or more, but 0 for a row that is -inf throughout
+    """Logits [N, V] become log-probabilities in place, and fill a second buffer with probabilities:
+    one exponential for both.
+    """
+    total = torch.exp(finite_(logits), out=probabilities).sum(
+        dim=-1, keepdim=True
+    )
+    total.clamp_(
+        min=torch.finfo(logits.dtype).tiny
+    )  # 1 or more, but 0 for a row that is -inf throughout
     probabilities.div_(total)
     return logits.sub_(total.log())
 
 
 def finite_(logits: Any) -> Any:
-    """Logits [N, V] in place as distances from each row's largest, none below FLOOR: what softmax sees is the same."""
-    largest = logits.amax(dim=-1, keepdim=True).clamp(min=torch.finfo(logits.dtype).min)
+    """Logits [N, V] in place as distances from each row's largest, none below FLOOR: what softmax
+    sees is the same.
+    """
+    largest = logits.amax(dim=-1, keepdim=True).clamp(
+        min=torch.finfo(logits.dtype).min
+    )
     return logits.sub_(largest).clamp_(min=FLOOR)
 
 
@@ -131,7 +183,9 @@ _workspace = threading.local()
 
 @contextmanager
 def reused_buffers() -> Iterator[None]:
-    """Within it `spare` gives the same memory again: fresh pages for every tile cost a CPU a sixth of a step's time."""
+    """Within it `spare` gives the same memory again: fresh pages for every tile cost a CPU a sixth
+    of a step's time.
+    """
     outer = getattr(_workspace, "buffers", None)
     _workspace.buffers = {}
     try:
@@ -141,18 +195,24 @@ def reused_buffers() -> Iterator[None]:
 
 
 def spare(slot: str, like: Any) -> Any:
-    """An empty tensor like another one; within `reused_buffers` what this slot held before is gone."""
+    """An empty tensor like another one; within `reused_buffers` what this slot held before is
+    gone.
+    """
     buffers = getattr(_workspace, "buffers", None)
     if buffers is None:
         return torch.empty_like(like)
     key = (slot, like.dtype, like.device)
     if key not in buffers or buffers[key].numel() < like.numel():
-        buffers[key] = torch.empty(like.numel(), dtype=like.dtype, device=like.device)
+        buffers[key] = torch.empty(
+            like.numel(), dtype=like.dtype, device=like.device
+        )
     return buffers[key][: like.numel()].view(like.shape)
 
 
 def label_logs(logits: Any, labels: Any) -> Any:
-    """[B, T] log-probability of each label under logits [B, T, V], in fp32 or better; ids below 0 are read as 0 and must be masked."""
+    """[B, T] log-probability of each label under logits [B, T, V], in fp32 or better; ids below 0
+    are read as 0 and must be masked.
+    """
     found = logits.to(precise(logits.dtype)).log_softmax(dim=-1)
     return found.gather(2, labels.long().clamp(min=0)[:, :, None])[:, :, 0]
 
@@ -167,7 +227,9 @@ def precise(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def check(loss: Loss, student: Any, teacher: Any, mask: Any, **more: Any) -> None:
+def check(
+    loss: Loss, student: Any, teacher: Any, mask: Any, **more: Any
+) -> None:
     """Refuses shapes that do not fit, and calls without what a loss needs.
 
     Raises:
@@ -176,11 +238,13 @@ def check(loss: Loss, student: Any, teacher: Any, mask: Any, **more: Any) -> Non
     name = type(loss).__name__
     if student.dim() != 3 or student.shape[:2] != mask.shape:
         raise ValueError(
-            f"{name}: student {tuple(student.shape)} and mask {tuple(mask.shape)}; use [B, T, V] and [B, T] of the same B and T"
+            f"{name}: student {tuple(student.shape)} and mask {tuple(mask.shape)}; use [B, T, V] "
+            "and [B, T] of the same B and T"
         )
     if loss.same_tokenizer and student.shape != teacher.shape:
         raise ValueError(
-            f"{name}: student {tuple(student.shape)}, teacher {tuple(teacher.shape)}; both must be [B, T, V] of one vocabulary. Cut padded "
+            f"{name}: student {tuple(student.shape)}, teacher {tuple(teacher.shape)}; both must "
+            "be [B, T, V] of one vocabulary. Cut padded "
             "vocabularies to the tokenizer's size; for different tokenizers use uld or hybrid"
         )
     for need in loss.needs:
@@ -189,24 +253,38 @@ def check(loss: Loss, student: Any, teacher: Any, mask: Any, **more: Any) -> Non
 
 
 class _Dense(torch.autograd.Function):  # type: ignore[misc]
-    """Value and gradient in one pass over the counted tokens; no graph over [B, T, V] is ever built."""
+    """Value and gradient in one pass over the counted tokens; no graph over [B, T, V] is ever
+    built.
+    """
 
     @staticmethod
     def forward(ctx: Any, *given: Any) -> Any:
         student, teacher, mask, labels, loss, denominator = given
-        dtype, size = precise(student.dtype), student.shape[-1]
-        flat, other = student.reshape(-1, size), teacher.detach().reshape(-1, size)
+        dtype = precise(student.dtype)
+        size = student.shape[-1]
+        flat = student.reshape(-1, size)
+        other = teacher.detach().reshape(-1, size)
         weights = mask.reshape(-1).to(dtype)
         places = weights.nonzero()[:, 0]
-        divisor = float(denominator) if denominator is not None else float(max(1, len(places)))
+        divisor = (
+            float(denominator)
+            if denominator is not None
+            else float(max(1, len(places)))
+        )
         gradient = torch.zeros_like(flat) if ctx.needs_input_grad[0] else None
         total = torch.zeros((), dtype=torch.float64, device=student.device)
         for part in places.split(ROWS):
-            zs, zt = (z[part].to(dtype).div_(loss.temperature) for z in (flat, other))
-            values, slope = loss.rows(zs, zt, None if labels is None else labels.reshape(-1)[part])
+            zs, zt = (
+                z[part].to(dtype).div_(loss.temperature) for z in (flat, other)
+            )
+            values, slope = loss.rows(
+                zs, zt, None if labels is None else labels.reshape(-1)[part]
+            )
             total += (values * weights[part]).sum(dtype=torch.float64)
             if gradient is not None:
-                gradient[part] = slope.mul_(weights[part, None] / (divisor * loss.temperature)).to(gradient.dtype)
+                gradient[part] = slope.mul_(
+                    weights[part, None] / (divisor * loss.temperature)
+                ).to(gradient.dtype)
         ctx.save_for_backward(gradient)
         ctx.shape = student.shape
         return (total / divisor).to(dtype)
@@ -214,4 +292,13 @@ class _Dense(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def backward(ctx: Any, upstream: Any) -> tuple[Any, ...]:
         (gradient,) = ctx.saved_tensors
-        return (None if gradient is None else (gradient * upstream.to(gradient.dtype)).reshape(ctx.shape), None, None, None, None, None)
+        return (
+            None
+            if gradient is None
+            else (gradient * upstream.to(gradient.dtype)).reshape(ctx.shape),
+            None,
+            None,
+            None,
+            None,
+            None,
+        )

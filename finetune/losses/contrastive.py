@@ -1,4 +1,6 @@
-"""Contrastive distillation (DistiLLM-2): up towards what the teacher wrote, down from what the student wrote."""
+"""Contrastive distillation (DistiLLM-2): up towards what the teacher wrote, down from what the
+student wrote.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +16,21 @@ from finetune.losses.skew_reverse_kl import SkewReverseKl
 
 @dataclass(frozen=True, kw_only=True)
 class Contrastive(Loss):
-    r"""(2 - beta) x mean of skewed KL over the teacher's texts + beta x mean of skewed reverse KL over the student's texts.
+    r"""(2 - beta) x mean of skewed KL over the teacher's texts + beta x mean of skewed reverse KL
+    over the student's texts.
 
-    The mixture of the reverse part is held fixed. With `curriculum` each sequence has an alpha of its own, by how far its author is ahead
-    of the other model, as the paper has it (the released trainer leaves it off); no gradient goes through it.
+    The mixture of the reverse part is held fixed. With `curriculum` each sequence has an alpha of
+    its own, by how far its author is ahead of the other model, as the paper has it (the released
+    trainer leaves it off); no gradient goes through it.
 
     Args:
-        alpha: weight of the other side in both mixtures, 0 to below 1; with `curriculum` the largest.
+        alpha: weight of the other side in both mixtures, 0 to below 1; with `curriculum` the
+            largest.
         beta: of the student's texts, 0 to 2; `gradual_beta` raises it over a training.
         curriculum: the paper's alpha for each sequence.
 
-    Shapes: student and teacher logits [B, T, V], mask [B, T], by_teacher [B] bool: who wrote each text.
+    Shapes: student and teacher logits [B, T, V], mask [B, T], by_teacher [B] bool: who wrote each
+    text.
 
     Returns: nats a token, a scalar; means of sequence means. 0 where both agree, never negative.
 
@@ -35,7 +41,14 @@ class Contrastive(Loss):
 
     Example:
         >>> student, teacher = (torch.tensor([[p], [p]]).log() for p in ((0.75, 0.25), (0.5, 0.5)))
-        >>> round(float(Contrastive()(student, teacher, torch.ones(2, 1), by_teacher=torch.tensor([True, False]))), 4)
+        >>> round(
+        ...     float(
+        ...         Contrastive()(
+        ...             student, teacher, torch.ones(2, 1), by_teacher=torch.tensor([True, False])
+        ...         )
+        ...     ),
+        ...     4,
+        ... )
         0.2202
     """
 
@@ -47,7 +60,9 @@ class Contrastive(Loss):
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha < 1 or not 0 <= self.beta <= 2:
-            raise ValueError(f"alpha={self.alpha}, beta={self.beta}; use 0 to below 1, and 0 to 2")
+            raise ValueError(
+                f"alpha={self.alpha}, beta={self.beta}; use 0 to below 1, and 0 to 2"
+            )
 
     def __call__(
         self,
@@ -61,31 +76,70 @@ class Contrastive(Loss):
     ) -> Any:
         """`denominator` counts pairs; `labels` are needed for the curriculum alone."""
         check(self, student_logits, teacher_logits, mask, by_teacher=by_teacher)
-        alphas = self.alphas(student_logits, teacher_logits, mask, labels, by_teacher) if self.curriculum else [self.alpha] * len(mask)
+        alphas = (
+            self.alphas(
+                student_logits, teacher_logits, mask, labels, by_teacher
+            )
+            if self.curriculum
+            else [self.alpha] * len(mask)
+        )
         total = student_logits.sum() * 0.0
-        counts = (max(1, int(by_teacher.sum())), max(1, int((~by_teacher).sum())))
+        counts = (
+            max(1, int(by_teacher.sum())),
+            max(1, int((~by_teacher).sum())),
+        )
         for row, alpha in enumerate(alphas):
             known = bool(by_teacher[row])
-            loss = SkewKl(alpha=alpha) if known else SkewReverseKl(alpha=alpha, detach=True)
-            value = loss(student_logits[row : row + 1], teacher_logits[row : row + 1], mask[row : row + 1])
+            loss = (
+                SkewKl(alpha=alpha)
+                if known
+                else SkewReverseKl(alpha=alpha, detach=True)
+            )
+            value = loss(
+                student_logits[row : row + 1],
+                teacher_logits[row : row + 1],
+                mask[row : row + 1],
+            )
             share = (2 - self.beta) if known else self.beta
-            total = total + share * value / (denominator if denominator is not None else counts[not known])
+            total = total + share * value / (
+                denominator if denominator is not None else counts[not known]
+            )
         return total
 
-    def alphas(self, student_logits: Any, teacher_logits: Any, mask: Any, labels: Any, by_teacher: Any) -> list[float]:
-        """Alpha of each sequence: 1 - (1 - alpha0) M / (P - Q), P and Q the mean token probabilities of its author and of the other model.
+    def alphas(
+        self,
+        student_logits: Any,
+        teacher_logits: Any,
+        mask: Any,
+        labels: Any,
+        by_teacher: Any,
+    ) -> list[float]:
+        """Alpha of each sequence: 1 - (1 - alpha0) M / (P - Q), P and Q the mean token
+        probabilities of its author and of the other model.
 
         M is the mean of P - Q over the batch's texts of that author. Between 0.01 and alpha0.
         """
         if labels is None:
             raise ValueError("Contrastive(curriculum=True) needs labels=")
-        likely = [_likely(logits, labels, mask) for logits in (teacher_logits, student_logits)]
-        gaps = torch.where(by_teacher, likely[0] - likely[1], likely[1] - likely[0])
+        likely = [
+            _likely(logits, labels, mask)
+            for logits in (teacher_logits, student_logits)
+        ]
+        gaps = torch.where(
+            by_teacher, likely[0] - likely[1], likely[1] - likely[0]
+        )
         found = torch.empty_like(gaps)
         for side in (by_teacher, ~by_teacher):
             if side.any():
-                found[side] = 1 - (1 - self.alpha) * gaps[side].mean() / (gaps[side] + 1e-5)
-        return [float(value) for value in found.clamp(0.01, max(0.01, self.alpha)).nan_to_num(self.alpha)]
+                found[side] = 1 - (1 - self.alpha) * gaps[side].mean() / (
+                    gaps[side] + 1e-5
+                )
+        return [
+            float(value)
+            for value in found.clamp(0.01, max(0.01, self.alpha)).nan_to_num(
+                self.alpha
+            )
+        ]
 
 
 def gradual_beta(step: int, steps: int) -> float:
@@ -102,4 +156,7 @@ def _likely(logits: Any, labels: Any, mask: Any) -> Any:
     with torch.no_grad():
         logs = label_logs(logits.detach().double(), labels)
         counted = mask != 0
-        return ((logs.masked_fill(~counted, 0.0)).sum(dim=1) / counted.sum(dim=1).clamp(min=1)).exp()
+        return (
+            (logs.masked_fill(~counted, 0.0)).sum(dim=1)
+            / counted.sum(dim=1).clamp(min=1)
+        ).exp()

@@ -1,4 +1,6 @@
-"""KL over a band of the teacher's tokens, a loss over spans of tokens, and where a text of the student first goes wrong."""
+"""KL over a band of the teacher's tokens, a loss over spans of tokens, and where a text of the
+student first goes wrong.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,11 @@ from finetune.losses.base import TokenLoss, dot, log_softmax_
 
 @dataclass(frozen=True, kw_only=True)
 class DacKl(TokenLoss):
-    r"""Forward KL of both sides renormalised within a band: the tokens between two quantiles of the teacher's ranking, and the label.
+    r"""Forward KL of both sides renormalised within a band: the tokens between two quantiles of the
+    teacher's ranking, and the label.
 
-    The band keeps what the teacher holds likely and leaves out its long tail. In the paper a small network predicts both quantiles; here
-    they are settings.
+    The band keeps what the teacher holds likely and leaves out its long tail. In the paper a small
+    network predicts both quantiles; here they are settings.
 
     Args:
         upper: rank share (0 to 1) where the band begins, 0 at the likeliest token.
@@ -30,11 +33,24 @@ class DacKl(TokenLoss):
     Raises:
         ValueError: quantiles out of order, no labels, shapes that do not fit.
 
-    Source: Multi-Granularity Semantic Revision, arXiv:2407.10068, section 3.3 (distribution adaptive clipping).
+    Source: Multi-Granularity Semantic Revision, arXiv:2407.10068, section 3.3 (distribution
+    adaptive clipping).
 
     Example:
-        >>> student, teacher = (torch.tensor([[p]]).log() for p in ((0.6, 0.2, 0.2), (0.4, 0.4, 0.2)))
-        >>> round(float(DacKl(lower=2 / 3)(student, teacher, torch.ones(1, 1), labels=torch.zeros(1, 1, dtype=torch.long))), 4)
+        >>> student, teacher = (
+        ...     torch.tensor([[p]]).log() for p in ((0.6, 0.2, 0.2), (0.4, 0.4, 0.2))
+        ... )
+        >>> round(
+        ...     float(
+        ...         DacKl(lower=2 / 3)(
+        ...             student,
+        ...             teacher,
+        ...             torch.ones(1, 1),
+        ...             labels=torch.zeros(1, 1, dtype=torch.long),
+        ...         )
+        ...     ),
+        ...     4,
+        ... )
         0.1438
     """
 
@@ -46,27 +62,40 @@ class DacKl(TokenLoss):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.upper < self.lower <= 1:
-            raise ValueError(f"upper={self.upper}, lower={self.lower}; use 0 <= upper < lower <= 1")
+            raise ValueError(
+                f"upper={self.upper}, lower={self.lower}; use 0 <= upper < lower <= 1"
+            )
 
-    def rows(self, student: Any, teacher: Any, labels: Any = None) -> tuple[Any, Any]:
+    def rows(
+        self, student: Any, teacher: Any, labels: Any = None
+    ) -> tuple[Any, Any]:
         """Softmax within the band; tokens outside get no gradient."""
         size = teacher.shape[-1]
         ranks = torch.empty_like(teacher, dtype=torch.long)
         places = torch.arange(size, device=teacher.device).expand_as(ranks)
         ranks.scatter_(1, teacher.argsort(dim=-1, descending=True), places)
-        first, last = round(self.upper * size), max(1, round(self.lower * size))
+        first = round(self.upper * size)
+        last = max(1, round(self.lower * size))
         outside = (ranks < first) | (ranks >= last)
         outside.scatter_(1, labels[:, None], value=False)
-        ps, pt = torch.empty_like(student), torch.empty_like(teacher)
+        ps = torch.empty_like(student)
+        pt = torch.empty_like(teacher)
         ls = log_softmax_(student.masked_fill_(outside, -torch.inf), ps)
         lt = log_softmax_(teacher.masked_fill_(outside, -torch.inf), pt)
         slope = ps - pt
-        value = dot(pt, (lt - ls).masked_fill_(outside, 0.0)) + slope.masked_fill(outside, 0.0).sum(dim=-1)
+        value = dot(
+            pt, (lt - ls).masked_fill_(outside, 0.0)
+        ) + slope.masked_fill(outside, 0.0).sum(dim=-1)
         return value, slope.masked_fill_(outside, 0.0)
 
 
-def span_loss(student_probabilities: Any, teacher_probabilities: Any, spans: Sequence[range]) -> Any:
-    """How far the products of neighbouring tokens' distributions differ within spans: the mean over pairs of the L2 distance.
+def span_loss(
+    student_probabilities: Any,
+    teacher_probabilities: Any,
+    spans: Sequence[range],
+) -> Any:
+    """How far the products of neighbouring tokens' distributions differ within spans: the mean over
+    pairs of the L2 distance.
 
     Args:
         student_probabilities: [T, V].
@@ -80,13 +109,20 @@ def span_loss(student_probabilities: Any, teacher_probabilities: Any, spans: Seq
     pairs = [(place, place + 1) for span in spans for place in span[:-1]]
     if not pairs:
         return student_probabilities.sum() * 0.0
-    one, two = (torch.tensor(side, device=teacher.device) for side in zip(*pairs, strict=True))
-    gap = student_probabilities[one] * student_probabilities[two] - teacher[one] * teacher[two]
+    one, two = (
+        torch.tensor(side, device=teacher.device)
+        for side in zip(*pairs, strict=True)
+    )
+    gap = (
+        student_probabilities[one] * student_probabilities[two]
+        - teacher[one] * teacher[two]
+    )
     return gap.pow(2).sum(dim=-1).clamp(min=1e-24).sqrt().mean()
 
 
 def first_wrong(student_logits: Any, teacher_logits: Any, mask: Any) -> Any:
-    """Where a text of the student goes most wrong: of the places at which both favour different tokens, the one of the largest KL.
+    """Where a text of the student goes most wrong: of the places at which both favour different
+    tokens, the one of the largest KL.
 
     Args:
         student_logits: [B, T, V], shifted, on the student's own text.
@@ -94,11 +130,15 @@ def first_wrong(student_logits: Any, teacher_logits: Any, mask: Any) -> Any:
         mask: [B, T].
 
     Returns:
-        [B] places in T; -1 where both favour the same token everywhere. There the teacher's token is put, and the student writes on
-        (sequence correction and re-generation, arXiv:2407.10068, section 3.2).
+        [B] places in T; -1 where both favour the same token everywhere. There the teacher's token
+        is put, and the student writes on (sequence correction and re-generation, arXiv:2407.10068,
+        section 3.2).
     """
     with torch.no_grad():
-        ls, lt = (x.double().log_softmax(dim=-1) for x in (student_logits, teacher_logits))
+        ls, lt = (
+            x.double().log_softmax(dim=-1)
+            for x in (student_logits, teacher_logits)
+        )
         kl = (lt.exp() * (lt - ls)).sum(dim=-1)
         differs = (ls.argmax(dim=-1) != lt.argmax(dim=-1)) & (mask != 0)
         best = kl.masked_fill(~differs, -torch.inf)

@@ -1,4 +1,6 @@
-"""DistilBERT's triple: probabilities, the model's own task, and the direction of the last hidden states."""
+"""DistilBERT's triple: probabilities, the model's own task, and the direction of the last hidden
+states.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from finetune.losses.forward_kl import ForwardKl
 
 @dataclass(frozen=True, kw_only=True)
 class Distilbert(Loss):
-    r"""soft T^2 KL(teacher || student at T) + hard CE(labels) + cosine (1 - cos(student state, teacher state)).
+    r"""soft T^2 KL(teacher || student at T) + hard CE(labels) + cosine (1 - cos(student state,
+    teacher state)).
 
     Args:
         soft: weight of the probabilities (the paper's code: 5).
@@ -19,8 +22,8 @@ class Distilbert(Loss):
         cosine: weight of the directions (1).
         temperature: T, above 0 (2).
 
-    Shapes: student and teacher logits [B, T, V], mask [B, T]; labels [B, T], those of masked language modelling -100 where there is none;
-    student_states and teacher_states [B, T, H].
+    Shapes: student and teacher logits [B, T, V], mask [B, T]; labels [B, T], those of masked
+    language modelling -100 where there is none; student_states and teacher_states [B, T, H].
 
     Returns: a scalar; each part is a mean over its own tokens.
 
@@ -44,7 +47,11 @@ class Distilbert(Loss):
     temperature: float = 2.0
 
     divergence: ClassVar[bool] = False
-    needs: ClassVar[tuple[str, ...]] = ("labels", "student_states", "teacher_states")
+    needs: ClassVar[tuple[str, ...]] = (
+        "labels",
+        "student_states",
+        "teacher_states",
+    )
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -62,13 +69,36 @@ class Distilbert(Loss):
         teacher_states: Any = None,
     ) -> Any:
         """The three parts."""
-        check(self, student_logits, teacher_logits, mask, labels=labels, student_states=student_states, teacher_states=teacher_states)
+        check(
+            self,
+            student_logits,
+            teacher_logits,
+            mask,
+            labels=labels,
+            student_states=student_states,
+            teacher_states=teacher_states,
+        )
         dtype = precise(student_logits.dtype)
-        soft = ForwardKl(temperature=self.temperature)(student_logits, teacher_logits, mask, denominator=denominator)
+        soft = ForwardKl(temperature=self.temperature)(
+            student_logits, teacher_logits, mask, denominator=denominator
+        )
         counted = (mask != 0).to(dtype)
-        count = denominator if denominator is not None else counted.sum().clamp(min=1)
-        one, two = student_states.to(dtype), teacher_states.detach().to(dtype)
-        cosine = (one * two).sum(dim=-1) / (one.norm(dim=-1) * two.norm(dim=-1)).clamp(min=1e-8)
+        count = (
+            denominator
+            if denominator is not None
+            else counted.sum().clamp(min=1)
+        )
+        one = student_states.to(dtype)
+        two = teacher_states.detach().to(dtype)
+        cosine = (one * two).sum(dim=-1) / (
+            one.norm(dim=-1) * two.norm(dim=-1)
+        ).clamp(min=1e-8)
         known = labels >= 0
-        hard = -(label_logs(student_logits, labels).masked_fill(~known, 0.0)).sum() / known.sum().clamp(min=1)
-        return self.soft * self.temperature**2 * soft + self.hard * hard + self.cosine * ((1 - cosine) * counted).sum() / count
+        hard = -(
+            label_logs(student_logits, labels).masked_fill(~known, 0.0)
+        ).sum() / known.sum().clamp(min=1)
+        return (
+            self.soft * self.temperature**2 * soft
+            + self.hard * hard
+            + self.cosine * ((1 - cosine) * counted).sum() / count
+        )

@@ -12,7 +12,8 @@ from finetune.losses.base import TokenLoss, finite_
 
 @dataclass(frozen=True, kw_only=True)
 class Dpkd(TokenLoss):
-    r"""-ln sigmoid(beta h), h = (ls[a] - ls[b]) - (lt[a] - lt[b]), a the teacher's likeliest token and b the student's.
+    r"""-ln sigmoid(beta h), h = (ls[a] - ls[b]) - (lt[a] - lt[b]), a the teacher's likeliest token
+    and b the student's.
 
     Args:
         beta: sharpness, above 0.
@@ -20,7 +21,8 @@ class Dpkd(TokenLoss):
 
     Shapes: student and teacher logits [B, T, V], mask [B, T].
 
-    Returns: nats a token, a scalar; ln 2 without gradient where both favour the same token; not a divergence.
+    Returns: nats a token, a scalar; ln 2 without gradient where both favour the same token; not a
+    divergence.
 
     Raises:
         ValueError: a beta that is not above 0; shapes that do not fit.
@@ -43,11 +45,26 @@ class Dpkd(TokenLoss):
         if not self.beta > 0:
             raise ValueError(f"beta={self.beta}; use one above 0")
 
-    def rows(self, student: Any, teacher: Any, labels: Any = None) -> tuple[Any, Any]:  # noqa: ARG002
+    def rows(
+        self,
+        student: Any,
+        teacher: Any,
+        labels: Any = None,  # noqa: ARG002
+    ) -> tuple[Any, Any]:
         """Gradient -beta sigmoid(-beta h) at a, and its opposite at b."""
         finite_(student), finite_(teacher)
-        better, own = teacher.argmax(dim=-1, keepdim=True), student.argmax(dim=-1, keepdim=True)
-        gap = (student.gather(1, better) - student.gather(1, own) - teacher.gather(1, better) + teacher.gather(1, own))[:, 0]
+        better = teacher.argmax(dim=-1, keepdim=True)
+        own = student.argmax(dim=-1, keepdim=True)
+        gap = (
+            student.gather(1, better)
+            - student.gather(1, own)
+            - teacher.gather(1, better)
+            + teacher.gather(1, own)
+        )[:, 0]
         push = -self.beta * torch.sigmoid(-self.beta * gap)[:, None]
-        slope = student.zero_().scatter_add_(1, better, push).scatter_add_(1, own, -push)
+        slope = (
+            student.zero_()
+            .scatter_add_(1, better, push)
+            .scatter_add_(1, own, -push)
+        )
         return torch.nn.functional.softplus(-self.beta * gap), slope

@@ -24,7 +24,8 @@ class ForwardKl(Divergence):
     Raises:
         ValueError: shapes that do not fit, a temperature that is not above 0.
 
-    Source: Hinton et al., arXiv:1503.02531, without the squared temperature; the cross-entropy to the teacher has the same gradient.
+    Source: Hinton et al., arXiv:1503.02531, without the squared temperature; the cross-entropy to
+    the teacher has the same gradient.
 
     Example:
         >>> import torch
@@ -34,6 +35,9 @@ class ForwardKl(Divergence):
     """
 
     def diverge(self, ls: Any, ps: Any, lt: Any, pt: Any) -> tuple[Any, Any]:
-        """Sum of pt (lt - ls) + (ps - pt): the second part is zero on paper, and keeps every term from falling below 0 in floats."""
-        gap, slope = lt.sub_(ls), torch.sub(ps, pt, out=ls)
+        """Sum of pt (lt - ls) + (ps - pt): the second part is zero on paper, and keeps every term
+        from falling below 0 in floats.
+        """
+        gap = lt.sub_(ls)
+        slope = torch.sub(ps, pt, out=ls)
         return dot(pt, gap) + slope.sum(dim=-1), slope

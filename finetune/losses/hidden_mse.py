@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from finetune.losses._features import FeatureLoss
+from finetune.losses.base_features import FeatureLoss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +22,16 @@ class HiddenMse(FeatureLoss):
     Raises:
         ValueError: shapes that do not fit, widths that differ.
 
-    Source: Jiao et al., TinyBERT, arXiv:1909.10351, equation 8; Sun et al., patient distillation, arXiv:1908.09355 (normalised).
+    Source: Jiao et al., TinyBERT, arXiv:1909.10351, equation 8; Sun et al., patient distillation,
+    arXiv:1908.09355 (normalised).
 
     Example:
         >>> import torch
-        >>> float(HiddenMse()(torch.tensor([[[1.0, 3.0]]]), torch.tensor([[[1.0, 1.0]]]), torch.ones(1, 1)))
+        >>> float(
+        ...     HiddenMse()(
+        ...         torch.tensor([[[1.0, 3.0]]]), torch.tensor([[[1.0, 1.0]]]), torch.ones(1, 1)
+        ...     )
+        ... )
         2.0
     """
 
@@ -36,7 +41,11 @@ class HiddenMse(FeatureLoss):
 
     def compare(self, student: Any, teacher: Any, mask: Any) -> Any:
         """The mean."""
-        one, two = student[mask], teacher[mask]
+        one = student[mask]
+        two = teacher[mask]
         if self.normalise:
-            one, two = (x / x.norm(dim=-1, keepdim=True).clamp(min=1e-12) for x in (one, two))
+            one, two = (
+                x / x.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+                for x in (one, two)
+            )
         return (one - two).pow(2).mean()

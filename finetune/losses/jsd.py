@@ -10,23 +10,26 @@ import torch
 from finetune.losses.base import Divergence, dot, spare
 from finetune.losses.forward_kl import ForwardKl
 from finetune.losses.reverse_kl import ReverseKl
-from synth.errors import require_share
+from synth.core.errors import require_share
 
 
 @dataclass(frozen=True, kw_only=True)
 class Jsd(Divergence):
     r"""beta KL(teacher || m) + (1 - beta) KL(student || m), m = beta teacher + (1 - beta) student.
 
-    At beta 0 it is KL(teacher || student) and at 1 KL(student || teacher), as in TRL. The divergence itself goes to 0 at both ends:
-    values do not go over into these limits (near 0 it is beta times the first).
+    At beta 0 it is KL(teacher || student) and at 1 KL(student || teacher), as in TRL. The
+    divergence itself goes to 0 at both ends: values do not go over into these limits (near 0 it is
+    beta times the first).
 
     Args:
-        beta: weight of the teacher in the mixture, 0 to 1. Some codes call beta the student's weight.
+        beta: weight of the teacher in the mixture, 0 to 1. Some codes call beta the student's
+            weight.
         temperature: see `TokenLoss`.
 
     Shapes: student and teacher logits [B, T, V], mask [B, T].
 
-    Returns: nats a token, a scalar; 0 where both agree, never negative, at most ln 2 between the ends.
+    Returns: nats a token, a scalar; 0 where both agree, never negative, at most ln 2 between the
+    ends.
 
     Raises:
         ValueError: a beta outside 0 to 1; shapes that do not fit.
@@ -49,9 +52,17 @@ class Jsd(Divergence):
     def diverge(self, ls: Any, ps: Any, lt: Any, pt: Any) -> tuple[Any, Any]:
         """Its own limits are the two KLs."""
         if self.beta in (0, 1):
-            return (ForwardKl() if self.beta == 0 else ReverseKl()).diverge(ls, ps, lt, pt)
-        mixture = torch.lerp(ps, pt, self.beta, out=spare("mixture", ps)).clamp_(min=torch.finfo(ps.dtype).tiny).log_()
+            return (ForwardKl() if self.beta == 0 else ReverseKl()).diverge(
+                ls, ps, lt, pt
+            )
+        mixture = (
+            torch.lerp(ps, pt, self.beta, out=spare("mixture", ps))
+            .clamp_(min=torch.finfo(ps.dtype).tiny)
+            .log_()
+        )
         right = dot(pt, lt.sub_(mixture))
         gap = ls.sub_(mixture)
         left = dot(ps, gap)
-        return self.beta * right + (1 - self.beta) * left, gap.sub_(left[:, None]).mul_(ps).mul_(1 - self.beta)
+        return self.beta * right + (1 - self.beta) * left, gap.sub_(
+            left[:, None]
+        ).mul_(ps).mul_(1 - self.beta)

@@ -20,12 +20,15 @@ class LogitMse(TokenLoss):
 
     Shapes: student and teacher logits [B, T, V], mask [B, T].
 
-    Returns: nats a token, a scalar; 0 where both agree, never negative; not nats but squared logits.
+    Returns: nats a token, a scalar; 0 where both agree, never negative; not nats but squared
+    logits.
 
     Raises:
-        ValueError: shapes that do not fit, a temperature that is not above 0. Logits of -inf count as 10,000 below the largest.
+        ValueError: shapes that do not fit, a temperature that is not above 0. Logits of -inf count
+            as 10,000 below the largest.
 
-    Source: Ba and Caruana, arXiv:1312.6184; the mean over all V as in TextBrewer, arXiv:2002.12620. DistilBERT sums over V.
+    Source: Ba and Caruana, arXiv:1312.6184; the mean over all V as in TextBrewer, arXiv:2002.12620.
+    DistilBERT sums over V.
 
     Example:
         >>> import torch
@@ -36,10 +39,21 @@ class LogitMse(TokenLoss):
 
     centre: bool = False
 
-    def rows(self, student: Any, teacher: Any, labels: Any = None) -> tuple[Any, Any]:  # noqa: ARG002
-        """Gradient 2 (student - teacher) / V; centring takes its mean out too, which the gap's own mean being 0 has done."""
+    def rows(
+        self,
+        student: Any,
+        teacher: Any,
+        labels: Any = None,  # noqa: ARG002
+    ) -> tuple[Any, Any]:
+        """Gradient 2 (student - teacher) / V; centring takes its mean out too, which the gap's own
+        mean being 0 has done.
+        """
         for logits in (student, teacher):
-            torch.maximum(logits, logits.amax(dim=-1, keepdim=True).clamp(min=FLOOR) + FLOOR, out=logits)
+            torch.maximum(
+                logits,
+                logits.amax(dim=-1, keepdim=True).clamp(min=FLOOR) + FLOOR,
+                out=logits,
+            )
         gap = student.sub_(teacher)
         if self.centre:
             gap.sub_(gap.mean(dim=-1, keepdim=True))

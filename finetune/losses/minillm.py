@@ -1,4 +1,6 @@
-"""MiniLLM: reverse KL of whole sequences by policy gradient, on texts drawn from a mixture of student and teacher."""
+"""MiniLLM: reverse KL of whole sequences by policy gradient, on texts drawn from a mixture of
+student and teacher.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,12 @@ from finetune.losses.reverse_kl import ReverseKl
 
 @dataclass(frozen=True, kw_only=True)
 class Minillm(Loss):
-    r"""PPO loss of the advantage of each token + single_step x KL(student || teacher) at each token.
+    r"""PPO loss of the advantage of each token + single_step x KL(student || teacher) at each
+    token.
 
-    The reward of a token is (ln teacher - ln student) / reward_scale, clipped; its return adds the later ones, discounted, divided by
-    the number of tokens left (length normalisation); advantages are the returns, whitened over counted tokens alone. None of these
-    carries a gradient.
+    The reward of a token is (ln teacher - ln student) / reward_scale, clipped; its return adds the
+    later ones, discounted, divided by the number of tokens left (length normalisation); advantages
+    are the returns, whitened over counted tokens alone. None of these carries a gradient.
 
     Args:
         gamma: discount, 0 to 1.
@@ -28,8 +31,9 @@ class Minillm(Loss):
         normalise: returns are divided by the tokens left.
         whiten: advantages get mean 0 and variance 1.
 
-    Shapes: student and teacher logits [B, T, V], mask [B, T], labels [B, T]; old_logs [B, T] ln-probabilities of the labels under the
-    student that drew them, mixed_logs [B, T] those under the mixture that they were drawn from; None for texts of this very student.
+    Shapes: student and teacher logits [B, T, V], mask [B, T], labels [B, T]; old_logs [B, T]
+    ln-probabilities of the labels under the student that drew them, mixed_logs [B, T] those under
+    the mixture that they were drawn from; None for texts of this very student.
 
     Returns: a scalar, the mean over counted tokens; not a divergence.
 
@@ -40,7 +44,11 @@ class Minillm(Loss):
 
     Example:
         >>> student, teacher = (torch.tensor([[p, p]]).log() for p in ((0.5, 0.5), (0.5, 0.5)))
-        >>> float(Minillm()(student, teacher, torch.ones(1, 2), labels=torch.zeros(1, 2, dtype=torch.long)))
+        >>> float(
+        ...     Minillm()(
+        ...         student, teacher, torch.ones(1, 2), labels=torch.zeros(1, 2, dtype=torch.long)
+        ...     )
+        ... )
         0.0
     """
 
@@ -57,7 +65,9 @@ class Minillm(Loss):
 
     def __post_init__(self) -> None:
         if not 0 <= self.gamma <= 1 or not self.reward_scale > 0:
-            raise ValueError(f"gamma={self.gamma}, reward_scale={self.reward_scale}; use 0 to 1, and above 0")
+            raise ValueError(
+                f"gamma={self.gamma}, reward_scale={self.reward_scale}; use 0 to 1, and above 0"
+            )
 
     def __call__(
         self,
@@ -73,37 +83,70 @@ class Minillm(Loss):
         """The policy's loss and the one-step term."""
         check(self, student_logits, teacher_logits, mask, labels=labels)
         counted = mask != 0
-        logs, wanted = label_logs(student_logits, labels), label_logs(teacher_logits.detach(), labels)
+        logs = label_logs(student_logits, labels)
+        wanted = label_logs(teacher_logits.detach(), labels)
         before = logs.detach() if old_logs is None else old_logs
         advantages = self.advantages(wanted - before, counted)
-        divisor = float(denominator) if denominator is not None else float(max(1, int(counted.sum())))
+        divisor = (
+            float(denominator)
+            if denominator is not None
+            else float(max(1, int(counted.sum())))
+        )
         gap = (logs - before).masked_fill(~counted, 0.0)
-        weight = 1.0 if mixed_logs is None else (logs.detach() - mixed_logs).masked_fill(~counted, 0.0).exp()
+        weight = (
+            1.0
+            if mixed_logs is None
+            else (logs.detach() - mixed_logs).masked_fill(~counted, 0.0).exp()
+        )
         ratio = gap.exp() * weight
-        policy = torch.maximum(-advantages * ratio, -advantages * ratio.clamp(1 - self.clip, 1 + self.clip))
+        policy = torch.maximum(
+            -advantages * ratio,
+            -advantages * ratio.clamp(1 - self.clip, 1 + self.clip),
+        )
         loss = policy.masked_fill(~counted, 0.0).sum() / divisor
         if not self.single_step:
             return loss
-        return loss + self.single_step * ReverseKl()(student_logits, teacher_logits, counted, denominator=divisor)
+        return loss + self.single_step * ReverseKl()(
+            student_logits, teacher_logits, counted, denominator=divisor
+        )
 
     def advantages(self, rewards: Any, counted: Any) -> Any:
         """[B, T] from log-ratios teacher / student; 0 where nothing counts."""
-        rewards = (rewards / self.reward_scale).clamp(-self.reward_clip, self.reward_clip).masked_fill(~counted, 0.0)
-        returns, running = torch.zeros_like(rewards), torch.zeros_like(rewards[:, 0])
+        rewards = (
+            (rewards / self.reward_scale)
+            .clamp(-self.reward_clip, self.reward_clip)
+            .masked_fill(~counted, 0.0)
+        )
+        returns = torch.zeros_like(rewards)
+        running = torch.zeros_like(rewards[:, 0])
         left = counted.flip(1).cumsum(dim=1).flip(1).clamp(min=1)
         for at in range(rewards.shape[1] - 1, -1, -1):
             running = rewards[:, at] + self.gamma * running
-            returns[:, at] = running / left[:, at] if self.normalise else running
+            returns[:, at] = (
+                running / left[:, at] if self.normalise else running
+            )
         if not self.whiten:
             return returns.masked_fill(~counted, 0.0)
         chosen = returns[counted]
-        spread = chosen.var(unbiased=True) if chosen.numel() > 1 else chosen.new_ones(())
+        spread = (
+            chosen.var(unbiased=True)
+            if chosen.numel() > 1
+            else chosen.new_ones(())
+        )
         mean = chosen.mean() if chosen.numel() else chosen.new_zeros(())
-        return ((returns - mean) * torch.rsqrt(spread + 1e-8)).masked_fill(~counted, 0.0)
+        return ((returns - mean) * torch.rsqrt(spread + 1e-8)).masked_fill(
+            ~counted, 0.0
+        )
 
 
 def mixed(student_logits: Any, teacher_logits: Any, share: float = 0.2) -> Any:
-    """Ln of (1 - share) student + share teacher, [..., V]: what teacher-mixed sampling draws from (section 2.2)."""
-    logs = torch.stack([student_logits.log_softmax(dim=-1), teacher_logits.log_softmax(dim=-1)])
-    weights = torch.tensor([1 - share, share], dtype=logs.dtype, device=logs.device).log()
+    """Ln of (1 - share) student + share teacher, [..., V]: what teacher-mixed sampling draws from
+    (section 2.2).
+    """
+    logs = torch.stack(
+        [student_logits.log_softmax(dim=-1), teacher_logits.log_softmax(dim=-1)]
+    )
+    weights = torch.tensor(
+        [1 - share, share], dtype=logs.dtype, device=logs.device
+    ).log()
     return (logs + weights.reshape(2, *[1] * (logs.dim() - 1))).logsumexp(dim=0)

@@ -1,4 +1,6 @@
-"""MiniLM (version 2): how a layer's queries, keys and values relate to themselves, whatever the widths and heads."""
+"""MiniLM (version 2): how a layer's queries, keys and values relate to themselves, whatever the
+widths and heads.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,18 @@ from finetune.losses.base import Loss, precise
 
 @dataclass(frozen=True, kw_only=True)
 class Minilm(Loss):
-    r"""Mean over queries, keys and values of KL(teacher || student) of their relations softmax(A A^T / sqrt(d)), in `heads` heads.
+    r"""Mean over queries, keys and values of KL(teacher || student) of their relations softmax(A
+    A^T / sqrt(d)), in `heads` heads.
 
     Args:
-        heads: relation heads, which must divide both widths (the paper: 48 for base models, 64 for large ones).
+        heads: relation heads, which must divide both widths (the paper: 48 for base models, 64 for
+            large ones).
 
-    Shapes: student a tuple of three [B, T, H] (queries, keys, values of its last layer), teacher of three [B, T, G], mask [B, T].
+    Shapes: student a tuple of three [B, T, H] (queries, keys, values of its last layer), teacher of
+    three [B, T, G], mask [B, T].
 
-    Returns: nats, a scalar: the mean over counted tokens and heads; 0 where all relations agree, never negative.
+    Returns: nats, a scalar: the mean over counted tokens and heads; 0 where all relations agree,
+    never negative.
 
     Raises:
         ValueError: heads that do not divide a width, not three of each, shapes that do not fit.
@@ -48,12 +54,22 @@ class Minilm(Loss):
         """Relations in the place of logits; masked tokens neither relate nor are related to."""
         if len(student_logits) != 3 or len(teacher_logits) != 3:
             raise ValueError("Minilm: give queries, keys and values of both")
-        total, counted = student_logits[0].sum() * 0.0, mask != 0
-        tokens = denominator if denominator is not None else max(1, int(counted.sum()))
+        total = student_logits[0].sum() * 0.0
+        counted = mask != 0
+        tokens = (
+            denominator
+            if denominator is not None
+            else max(1, int(counted.sum()))
+        )
         for one, two in zip(student_logits, teacher_logits, strict=True):
-            ours, theirs = self._relations(one, counted), self._relations(two.detach(), counted)
-            gap = (theirs.exp() * (theirs - ours)).masked_fill(~counted[:, None, None, :], 0.0)
-            total = total + gap.sum(dim=-1).masked_fill(~counted[:, None, :], 0.0).sum() / (3 * self.heads * tokens)
+            ours = self._relations(one, counted)
+            theirs = self._relations(two.detach(), counted)
+            gap = (theirs.exp() * (theirs - ours)).masked_fill(
+                ~counted[:, None, None, :], 0.0
+            )
+            total = total + gap.sum(dim=-1).masked_fill(
+                ~counted[:, None, :], 0.0
+            ).sum() / (3 * self.heads * tokens)
         return total
 
     def _relations(self, states: Any, counted: Any) -> Any:
@@ -61,8 +77,15 @@ class Minilm(Loss):
         batch, length, width = states.shape
         if width % self.heads or states.shape[:2] != counted.shape:
             raise ValueError(
-                f"Minilm: states {tuple(states.shape)}, mask {tuple(counted.shape)}, heads={self.heads}; heads must divide the width"
+                f"Minilm: states {tuple(states.shape)}, mask {tuple(counted.shape)}, "
+                f"heads={self.heads}; heads must divide the width"
             )
-        parts = states.to(precise(states.dtype)).reshape(batch, length, self.heads, -1).transpose(1, 2)
+        parts = (
+            states.to(precise(states.dtype))
+            .reshape(batch, length, self.heads, -1)
+            .transpose(1, 2)
+        )
         scores = parts @ parts.transpose(-1, -2) / parts.shape[-1] ** 0.5
-        return scores.masked_fill(~counted[:, None, None, :], -1e4).log_softmax(dim=-1)
+        return scores.masked_fill(~counted[:, None, None, :], -1e4).log_softmax(
+            dim=-1
+        )

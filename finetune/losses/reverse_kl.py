@@ -10,20 +10,22 @@ from finetune.losses.base import Divergence, dot
 
 @dataclass(frozen=True, kw_only=True)
 class ReverseKl(Divergence):
-    r"""KL(student || teacher). Mode seeking: start from a student that is warm, a cold one learns slowly.
+    r"""KL(student || teacher). Mode seeking: start from a student that is warm, a cold one learns
+    slowly.
 
     Args:
         temperature: see `TokenLoss`.
 
     Shapes: student and teacher logits [B, T, V], mask [B, T].
 
-    Returns: nats a token, a scalar; 0 where both agree, never negative. A teacher's logit of -inf costs 10,000 nats times the
-    student's probability there.
+    Returns: nats a token, a scalar; 0 where both agree, never negative. A teacher's logit of -inf
+    costs 10,000 nats times the student's probability there.
 
     Raises:
         ValueError: shapes that do not fit, a temperature that is not above 0.
 
-    Source: Gu et al., MiniLLM, arXiv:2306.08543 (there of whole sequences); Ko et al., DistiLLM, arXiv:2402.03898, section 3.
+    Source: Gu et al., MiniLLM, arXiv:2306.08543 (there of whole sequences); Ko et al., DistiLLM,
+    arXiv:2402.03898, section 3.
 
     Example:
         >>> import torch

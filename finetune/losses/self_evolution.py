@@ -1,4 +1,6 @@
-"""Self-evolution distillation: on hard tokens the student is helped by what it should know before it is compared."""
+"""Self-evolution distillation: on hard tokens the student is helped by what it should know before
+it is compared.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,13 @@ from finetune.losses.forward_kl import ForwardKl
 
 @dataclass(frozen=True, kw_only=True)
 class SelfEvolution(TokenLoss):
-    r"""KL(teacher || student) on easy tokens, KL(teacher || r prior + (1 - r) student) on hard ones.
+    r"""KL(teacher || student) on easy tokens, KL(teacher || r prior + (1 - r) student) on hard
+    ones.
 
-    prior = blend one-hot(label) + (1 - blend) teacher; a token is hard where KL(prior || student) is above `hard`, and then r = 1 -
-    exp(-that KL), at most `most`: the harder, the more help, and the smaller the step. The paper's own coefficients were not to be
-    had: these are settings, not its figures.
+    prior = blend one-hot(label) + (1 - blend) teacher; a token is hard where KL(prior || student)
+    is above `hard`, and then r = 1 - exp(-that KL), at most `most`: the harder, the more help, and
+    the smaller the step. The paper's own coefficients were not to be had: these are settings, not
+    its figures.
 
     Args:
         blend: weight of the label in the prior, 0 to 1.
@@ -27,16 +31,28 @@ class SelfEvolution(TokenLoss):
 
     Shapes: student and teacher logits [B, T, V], mask [B, T], labels [B, T].
 
-    Returns: nats a token, a scalar; 0 where both agree on easy tokens, not a divergence on hard ones.
+    Returns: nats a token, a scalar; 0 where both agree on easy tokens, not a divergence on hard
+    ones.
 
     Raises:
         ValueError: a blend or a most out of range, no labels, shapes that do not fit.
 
-    Source: Self-Evolution Knowledge Distillation, arXiv:2412.15303, section 3, as described there in words.
+    Source: Self-Evolution Knowledge Distillation, arXiv:2412.15303, section 3, as described there
+    in words.
 
     Example:
         >>> student, teacher = (torch.tensor([[p]]).log() for p in ((0.75, 0.25), (0.5, 0.5)))
-        >>> round(float(SelfEvolution(hard=9)(student, teacher, torch.ones(1, 1), labels=torch.zeros(1, 1, dtype=torch.long))), 4)
+        >>> round(
+        ...     float(
+        ...         SelfEvolution(hard=9)(
+        ...             student,
+        ...             teacher,
+        ...             torch.ones(1, 1),
+        ...             labels=torch.zeros(1, 1, dtype=torch.long),
+        ...         )
+        ...     ),
+        ...     4,
+        ... )
         0.1438
     """
 
@@ -50,19 +66,33 @@ class SelfEvolution(TokenLoss):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.blend <= 1 or not 0 <= self.most < 1:
-            raise ValueError(f"blend={self.blend}, most={self.most}; use 0 to 1, and 0 to below 1")
+            raise ValueError(
+                f"blend={self.blend}, most={self.most}; use 0 to 1, and 0 to below 1"
+            )
 
-    def rows(self, student: Any, teacher: Any, labels: Any = None) -> tuple[Any, Any]:
+    def rows(
+        self, student: Any, teacher: Any, labels: Any = None
+    ) -> tuple[Any, Any]:
         """No gradient through the prior or r."""
-        ps, pt = torch.empty_like(student), torch.empty_like(teacher)
-        ls, lt = log_softmax_(student, ps), log_softmax_(teacher, pt)
-        prior = (pt * (1 - self.blend)).scatter_add_(1, labels[:, None], torch.full_like(pt[:, :1], self.blend))
+        ps = torch.empty_like(student)
+        pt = torch.empty_like(teacher)
+        ls = log_softmax_(student, ps)
+        lt = log_softmax_(teacher, pt)
+        prior = (pt * (1 - self.blend)).scatter_add_(
+            1, labels[:, None], torch.full_like(pt[:, :1], self.blend)
+        )
         least = torch.finfo(ps.dtype).tiny
         difficulty = dot(prior, prior.clamp(min=least).log() - ls)
-        share = torch.where(difficulty > self.hard, (1 - torch.exp(-difficulty)).clamp(0, self.most), 0.0)[:, None]
+        share = torch.where(
+            difficulty > self.hard,
+            (1 - torch.exp(-difficulty)).clamp(0, self.most),
+            0.0,
+        )[:, None]
         plain, slope = ForwardKl().diverge(ls, ps, lt.clone(), pt)
         mixture = torch.lerp(ps, prior, share).clamp_(min=least)
         helped = dot(pt, lt - mixture.log())
         pull = (ps * pt / mixture).mul_(1 - share)
         other = ps * pull.sum(dim=-1, keepdim=True) - pull
-        return torch.where(share[:, 0] > 0, helped, plain), torch.where(share > 0, other, slope)
+        return torch.where(share[:, 0] > 0, helped, plain), torch.where(
+            share > 0, other, slope
+        )

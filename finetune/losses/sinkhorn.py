@@ -1,4 +1,6 @@
-"""Sinkhorn distillation: optimal transport between what student and teacher say about a batch of samples."""
+"""Sinkhorn distillation: optimal transport between what student and teacher say about a batch of
+samples.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +14,28 @@ from finetune.losses.base import Loss, check, precise
 
 @dataclass(frozen=True, kw_only=True)
 class Sinkhorn(Loss):
-    r"""scale x sum of P W: W the L1 distances between all student and teacher distributions of the batch, P the transport plan.
+    r"""scale x sum of P W: W the L1 distances between all student and teacher distributions of the
+    batch, P the transport plan.
 
-    P starts as exp(-W / smoothing) and is scaled to rows and columns of sum 1 in turns; the gradient goes through these turns. The
-    counted tokens of the whole batch are the samples: for classifiers T is 1. With one sample it is the plain L1 distance.
+    P starts as exp(-W / smoothing) and is scaled to rows and columns of sum 1 in turns; the
+    gradient goes through these turns. The counted tokens of the whole batch are the samples: for
+    classifiers T is 1. With one sample it is the plain L1 distance.
 
     Args:
         smoothing: above 0; W goes up to 2 (the paper's code: 0.1).
         rounds: of scaling.
         temperature: of both distributions, above 0 (fixed at 2 in the paper's code).
-        scale: times the sum, which grows with the number of samples (the paper's code: 0.001 for BERT, 0.0008 for GPT and T5).
+        scale: times the sum, which grows with the number of samples (the paper's code: 0.001 for
+            BERT, 0.0008 for GPT and T5).
 
     Shapes: student and teacher logits [B, T, V], mask [B, T].
 
-    Returns: a scalar, 0 or more; not 0 where both agree unless the smoothing is small against the distances.
+    Returns: a scalar, 0 or more; not 0 where both agree unless the smoothing is small against the
+    distances.
 
     Raises:
-        ValueError: a smoothing, temperature or number of rounds out of range, shapes that do not fit.
+        ValueError: a smoothing, temperature or number of rounds out of range, shapes that do not
+            fit.
 
     Source: Cui et al., SinKD, arXiv:2402.17110, algorithm 1.
 
@@ -46,19 +53,42 @@ class Sinkhorn(Loss):
     divergence: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if not self.smoothing > 0 or not self.temperature > 0 or self.rounds < 1:
-            raise ValueError(f"smoothing={self.smoothing}, temperature={self.temperature}, rounds={self.rounds}; use numbers above 0")
+        if (
+            not self.smoothing > 0
+            or not self.temperature > 0
+            or self.rounds < 1
+        ):
+            raise ValueError(
+                f"smoothing={self.smoothing}, temperature={self.temperature}, "
+                f"rounds={self.rounds}; use numbers above 0"
+            )
 
-    def __call__(self, student_logits: Any, teacher_logits: Any, mask: Any, *, labels: Any = None, denominator: float | None = None) -> Any:  # noqa: ARG002
+    def __call__(
+        self,
+        student_logits: Any,
+        teacher_logits: Any,
+        mask: Any,
+        *,
+        labels: Any = None,  # noqa: ARG002
+        denominator: float | None = None,  # noqa: ARG002
+    ) -> Any:
         """`denominator` is not used: the plan couples all samples of a batch."""
         check(self, student_logits, teacher_logits, mask)
-        counted, dtype = mask != 0, precise(student_logits.dtype)
+        counted = mask != 0
+        dtype = precise(student_logits.dtype)
         if not counted.any():
             return student_logits.sum() * 0.0
-        one, two = ((x[counted].to(dtype) / self.temperature).softmax(dim=-1) for x in (student_logits, teacher_logits.detach()))
+        one, two = (
+            (x[counted].to(dtype) / self.temperature).softmax(dim=-1)
+            for x in (student_logits, teacher_logits.detach())
+        )
         cost = (one[:, None] - two[None]).abs().sum(dim=-1)
         plan = torch.exp(-cost / self.smoothing)
         for _ in range(self.rounds):
-            plan = plan / plan.sum(dim=1, keepdim=True).clamp(min=torch.finfo(dtype).tiny)
-            plan = plan / plan.sum(dim=0, keepdim=True).clamp(min=torch.finfo(dtype).tiny)
+            plan = plan / plan.sum(dim=1, keepdim=True).clamp(
+                min=torch.finfo(dtype).tiny
+            )
+            plan = plan / plan.sum(dim=0, keepdim=True).clamp(
+                min=torch.finfo(dtype).tiny
+            )
         return self.scale * (plan * cost).sum()

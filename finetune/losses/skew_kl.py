@@ -8,12 +8,13 @@ from typing import Any
 import torch
 
 from finetune.losses.base import Divergence, dot, spare
-from synth.errors import require_share
+from synth.core.errors import require_share
 
 
 @dataclass(frozen=True, kw_only=True)
 class SkewKl(Divergence):
-    r"""KL(teacher || alpha teacher + (1 - alpha) student): bounded by -ln(alpha), so that no token dominates.
+    r"""KL(teacher || alpha teacher + (1 - alpha) student): bounded by -ln(alpha), so that no token
+    dominates.
 
     Args:
         alpha: weight of the teacher in the mixture, 0 (forward KL) to below 1.
@@ -21,7 +22,8 @@ class SkewKl(Divergence):
 
     Shapes: student and teacher logits [B, T, V], mask [B, T].
 
-    Returns: nats a token, a scalar; 0 where both agree, never negative; the KL, not the cross-entropy that DistiLLM's code returns.
+    Returns: nats a token, a scalar; 0 where both agree, never negative; the KL, not the
+    cross-entropy that DistiLLM's code returns.
 
     Raises:
         ValueError: an alpha outside 0 to below 1; shapes that do not fit.
@@ -44,7 +46,9 @@ class SkewKl(Divergence):
     def diverge(self, ls: Any, ps: Any, lt: Any, pt: Any) -> tuple[Any, Any]:
         """With q = (1 - alpha) ps pt / m: sum of pt (lt - log m), and ps sum(q) - q."""
         excess = (1 - self.alpha) * (ps.sum(dim=-1) - pt.sum(dim=-1))
-        mixture = torch.lerp(ps, pt, self.alpha, out=spare("mixture", ps)).clamp_(min=torch.finfo(ps.dtype).tiny)
+        mixture = torch.lerp(
+            ps, pt, self.alpha, out=spare("mixture", ps)
+        ).clamp_(min=torch.finfo(ps.dtype).tiny)
         share = torch.mul(ps, pt, out=ls).div_(mixture).mul_(1 - self.alpha)
         value = dot(pt, lt.sub_(mixture.log_())) + excess
         return value, ps.mul_(share.sum(dim=-1, keepdim=True)).sub_(share)

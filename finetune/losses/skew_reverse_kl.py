@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from finetune.losses.base import Divergence, dot, spare
-from synth.errors import require_share
+from synth.core.errors import require_share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +44,18 @@ class SkewReverseKl(Divergence):
         require_share("alpha", self.alpha, below=True)
 
     def diverge(self, ls: Any, ps: Any, lt: Any, pt: Any) -> tuple[Any, Any]:
-        """With g = ls - log m (+ 1 - alpha ps / m): sum of ps (ls - log m), and ps (g - sum of ps g)."""
+        """With g = ls - log m (+ 1 - alpha ps / m): sum of ps (ls - log m), and ps (g - sum of ps
+        g).
+        """
         excess = (1 - self.alpha) * (pt.sum(dim=-1) - ps.sum(dim=-1))
-        mixture = torch.lerp(pt, ps, self.alpha, out=spare("mixture", ps)).clamp_(min=torch.finfo(ps.dtype).tiny)
-        through = None if self.detach else torch.div(ps, mixture, out=lt).mul_(-self.alpha).add_(1)
+        mixture = torch.lerp(
+            pt, ps, self.alpha, out=spare("mixture", ps)
+        ).clamp_(min=torch.finfo(ps.dtype).tiny)
+        through = (
+            None
+            if self.detach
+            else torch.div(ps, mixture, out=lt).mul_(-self.alpha).add_(1)
+        )
         gap = ls.sub_(mixture.log_())
         value = dot(ps, gap) + excess
         slope = gap if through is None else gap.add_(through)

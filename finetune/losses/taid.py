@@ -1,4 +1,6 @@
-"""Temporally adaptive interpolated distillation: the target moves from the student to the teacher."""
+"""Temporally adaptive interpolated distillation: the target moves from the student to the
+teacher.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +10,13 @@ from typing import Any, ClassVar
 
 from finetune.losses.base import TokenLoss, finite_
 from finetune.losses.forward_kl import ForwardKl
-from synth.errors import require_share
+from synth.core.errors import require_share
 
 
 @dataclass(frozen=True, kw_only=True)
 class Taid(TokenLoss):
-    r"""KL(target || student), target = softmax((1 - t) student + t teacher) with the student's logits held fixed.
+    r"""KL(target || student), target = softmax((1 - t) student + t teacher) with the student's
+    logits held fixed.
 
     `TaidSchedule` moves t; within a step it is constant, however many batches are accumulated.
 
@@ -23,8 +26,8 @@ class Taid(TokenLoss):
 
     Shapes: student and teacher logits [B, T, V], mask [B, T].
 
-    Returns: nats a token, a scalar; 0 where both agree, never negative. The released code returns the cross-entropy, which contains
-    the target's own entropy.
+    Returns: nats a token, a scalar; 0 where both agree, never negative. The released code returns
+    the cross-entropy, which contains the target's own entropy.
 
     Raises:
         ValueError: a t outside 0 to 1; shapes that do not fit.
@@ -46,9 +49,13 @@ class Taid(TokenLoss):
         super().__post_init__()
         require_share("t", self.t)
 
-    def rows(self, student: Any, teacher: Any, labels: Any = None) -> tuple[Any, Any]:
+    def rows(
+        self, student: Any, teacher: Any, labels: Any = None
+    ) -> tuple[Any, Any]:
         """Forward KL to the interpolated logits."""
-        target = finite_(teacher).sub_(finite_(student)).mul_(self.t).add_(student)
+        target = (
+            finite_(teacher).sub_(finite_(student)).mul_(self.t).add_(student)
+        )
         return ForwardKl().rows(student, target, labels)
 
 
@@ -60,7 +67,8 @@ class TaidSchedule:
         steps: optimiser steps in all.
         start: t at first.
         end: t at last.
-        alpha: step size. At the default, t runs ahead of the line only in runs of more than some 4,000 steps.
+        alpha: step size. At the default, t runs ahead of the line only in runs of more than some
+            4,000 steps.
         beta: momentum of the relative change of the loss.
 
     Example:
@@ -80,14 +88,18 @@ class TaidSchedule:
     last: float | None = None
 
     def update(self, loss: float) -> float:
-        """T for the next optimiser step, from the mean loss of the last one over all its batches and processes."""
+        """T for the next optimiser step, from the mean loss of the last one over all its batches
+        and processes.
+        """
         if self.last is None:
             self.t = self.start
         else:
             change = (self.last - loss) / (self.last + 1e-15)
             self.momentum = self.beta * self.momentum + (1 - self.beta) * change
             self.step += 1
-            ahead = self.t + self.alpha * (1 - self.t) / (1 + exp(-self.momentum))
+            ahead = self.t + self.alpha * (1 - self.t) / (
+                1 + exp(-self.momentum)
+            )
             line = self.start + (self.end - self.start) * self.step / self.steps
             self.t = min(self.end, max(line, ahead))
         self.last = loss

@@ -1,4 +1,6 @@
-"""Task-aware layer-wise distillation: filters pick what of a layer matters for the task, and those are matched."""
+"""Task-aware layer-wise distillation: filters pick what of a layer matters for the task, and those
+are matched.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +16,17 @@ from finetune.losses.hidden_mse import HiddenMse
 class Ted(Loss):
     r"""Mean over pairs of layers of the squared difference of filtered states.
 
-    A filter is a linear layer (`torch.nn.Linear`) of each layer of each model; those of the teacher are trained on the task first and held
-    fixed, those of the student train along (section 3). Add it to the task's loss and a KL of `ForwardKl(temperature=2)`.
+    A filter is a linear layer (`torch.nn.Linear`) of each layer of each model; those of the teacher
+    are trained on the task first and held fixed, those of the student train along (section 3). Add
+    it to the task's loss and a KL of `ForwardKl(temperature=2)`.
 
     Args: none.
 
-    Shapes: student a sequence of L [B, T, H], teacher of L [B, T, G], mask [B, T]; student_filters and teacher_filters L callables each, to
-    one width.
+    Shapes: student a sequence of L [B, T, H], teacher of L [B, T, G], mask [B, T]; student_filters
+    and teacher_filters L callables each, to one width.
 
-    Returns: a scalar; 0 where all filtered states agree, never negative. Padding does not count, unlike in the released code.
+    Returns: a scalar; 0 where all filtered states agree, never negative. Padding does not count,
+    unlike in the released code.
 
     Raises:
         ValueError: numbers of layers and filters that differ, shapes that do not fit.
@@ -32,7 +36,9 @@ class Ted(Loss):
     Example:
         >>> import torch
         >>> layers, same = [torch.ones(1, 2, 3)], [torch.nn.Identity()]
-        >>> float(Ted()(layers, layers, torch.ones(1, 2), student_filters=same, teacher_filters=same))
+        >>> float(
+        ...     Ted()(layers, layers, torch.ones(1, 2), student_filters=same, teacher_filters=same)
+        ... )
         0.0
     """
 
@@ -50,8 +56,31 @@ class Ted(Loss):
         teacher_filters: Sequence[Any] = (),
     ) -> Any:
         """Layers in the place of logits."""
-        sizes = [len(part) for part in (student_logits, teacher_logits, student_filters, teacher_filters)]
+        sizes = [
+            len(part)
+            for part in (
+                student_logits,
+                teacher_logits,
+                student_filters,
+                teacher_filters,
+            )
+        ]
         if len(set(sizes)) != 1 or not sizes[0]:
-            raise ValueError(f"Ted: {sizes} student layers, teacher layers, student filters, teacher filters; use as many of each")
-        parts = zip(student_logits, teacher_logits, student_filters, teacher_filters, strict=True)
-        return sum(HiddenMse()(own(one), other(two), mask) for one, two, own, other in parts) / sizes[0]
+            raise ValueError(
+                f"Ted: {sizes} student layers, teacher layers, student filters, teacher filters; "
+                "use as many of each"
+            )
+        parts = zip(
+            student_logits,
+            teacher_logits,
+            student_filters,
+            teacher_filters,
+            strict=True,
+        )
+        return (
+            sum(
+                HiddenMse()(own(one), other(two), mask)
+                for one, two, own, other in parts
+            )
+            / sizes[0]
+        )

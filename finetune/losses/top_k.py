@@ -1,4 +1,6 @@
-"""Forward KL to a teacher of whom only the k likeliest tokens are known, with a named way to treat the mass that is missing."""
+"""Forward KL to a teacher of whom only the k likeliest tokens are known, with a named way to treat
+the mass that is missing.
+"""
 
 from __future__ import annotations
 
@@ -7,34 +9,42 @@ from typing import Any, Literal
 
 import torch
 
-from finetune.losses._parts import Sparse, rows_of_parts
 from finetune.losses.base import TokenLoss, dot, log_softmax_
+from finetune.losses.base_parts import Sparse, rows_of_parts
 from finetune.losses.forward_kl import ForwardKl
 
 
 @dataclass(frozen=True, kw_only=True)
 class TopK(TokenLoss):
-    r"""Sum over the teacher's k likeliest tokens of pt (lt - ls), and what `missing` makes of the others.
+    r"""Sum over the teacher's k likeliest tokens of pt (lt - ls), and what `missing` makes of the
+    others.
 
     Args:
         k: tokens of a dense teacher that count; a stored one brings its own.
-        missing: `tail`: all other tokens are one bucket on both sides, which is exact for that partition and a lower bound of the KL;
-            `renormalise`: the teacher's k tokens are all there is; `drop`: the rest is left out, and pt does not sum to 1.
+        missing: `tail`: all other tokens are one bucket on both sides, which is exact for that
+            partition and a lower bound of the KL;
+            `renormalise`: the teacher's k tokens are all there is; `drop`: the rest is left out,
+                and pt does not sum to 1.
         temperature: see `TokenLoss`; of a stored teacher only 1 is known.
 
     Shapes: student and teacher logits [B, T, V], mask [B, T].
 
-    Returns: nats a token, a scalar; with `tail` 0 where both agree and never negative, with `drop` it may be negative. Tokens of which a
-    stored teacher knows nothing (-inf throughout) add 0 to the sum.
+    Returns: nats a token, a scalar; with `tail` 0 where both agree and never negative, with `drop`
+    it may be negative. Tokens of which a stored teacher knows nothing (-inf throughout) add 0 to
+    the sum.
 
     Raises:
-        ValueError: a k below 1; shapes that do not fit; a temperature that a stored teacher does not know.
+        ValueError: a k below 1; shapes that do not fit; a temperature that a stored teacher does
+            not know.
 
-    Source: the three ways that public code treats the missing mass, here by name instead of by accident.
+    Source: the three ways that public code treats the missing mass, here by name instead of by
+    accident.
 
     Example:
         >>> import torch
-        >>> student, teacher = (torch.tensor([[p]]).log() for p in ((0.75, 0.15, 0.1), (0.5, 0.3, 0.2)))
+        >>> student, teacher = (
+        ...     torch.tensor([[p]]).log() for p in ((0.75, 0.15, 0.1), (0.5, 0.3, 0.2))
+        ... )
         >>> round(float(TopK(k=1)(student, teacher, torch.ones(1, 1))), 4)
         0.1438
     """
@@ -52,7 +62,12 @@ class TopK(TokenLoss):
         """Only a tail says all that there is to say of a teacher who is known in part."""
         return self.missing == "tail"
 
-    def rows(self, student: Any, teacher: Any, labels: Any = None) -> tuple[Any, Any]:  # noqa: ARG002
+    def rows(
+        self,
+        student: Any,
+        teacher: Any,
+        labels: Any = None,  # noqa: ARG002
+    ) -> tuple[Any, Any]:
         """From a dense teacher, or a `Sparse` one."""
         known = teacher if isinstance(teacher, Sparse) else self._best(teacher)
         if self.missing == "tail":
@@ -64,10 +79,15 @@ class TopK(TokenLoss):
         if self.missing == "renormalise":
             target = target.log_softmax(dim=-1).nan_to_num(nan=-1e4)
         target = target.clamp(min=-1e4)
-        mass, own = target.exp(), logs.gather(1, known.ids)
+        mass = target.exp()
+        own = logs.gather(1, known.ids)
         value = dot(mass, target - own)
-        slope = probabilities.mul_(mass.sum(dim=-1, keepdim=True)).scatter_add_(1, known.ids, -mass)
-        return value.masked_fill(silent, 0.0), slope.masked_fill_(silent[:, None], 0.0)
+        slope = probabilities.mul_(mass.sum(dim=-1, keepdim=True)).scatter_add_(
+            1, known.ids, -mass
+        )
+        return value.masked_fill(silent, 0.0), slope.masked_fill_(
+            silent[:, None], 0.0
+        )
 
     def _best(self, teacher: Any) -> Sparse:
         logs = log_softmax_(teacher, torch.empty_like(teacher))

@@ -13,7 +13,8 @@ from finetune.losses.forward_kl import ForwardKl
 
 @dataclass(frozen=True, kw_only=True)
 class Tsld(ForwardKl):
-    r"""Sum over a sequence's tokens of w KL(teacher || student), w = softmax over its counted tokens of CE_teacher(label) / scale.
+    r"""Sum over a sequence's tokens of w KL(teacher || student), w = softmax over its counted
+    tokens of CE_teacher(label) / scale.
 
     Args:
         scale: above 0; large ones make the weights even (the paper: 10).
@@ -21,7 +22,8 @@ class Tsld(ForwardKl):
 
     Shapes: student and teacher logits [B, T, V], mask [B, T], labels [B, T].
 
-    Returns: nats a sequence, a scalar: the mean over sequences. The released code sums over them, and lets masked tokens take weight.
+    Returns: nats a sequence, a scalar: the mean over sequences. The released code sums over them,
+    and lets masked tokens take weight.
 
     Raises:
         ValueError: a scale that is not above 0, no labels, shapes that do not fit.
@@ -30,7 +32,17 @@ class Tsld(ForwardKl):
 
     Example:
         >>> student, teacher = (torch.tensor([[p, p]]).log() for p in ((0.75, 0.25), (0.5, 0.5)))
-        >>> round(float(Tsld()(student, teacher, torch.ones(1, 2), labels=torch.zeros(1, 2, dtype=torch.long))), 4)
+        >>> round(
+        ...     float(
+        ...         Tsld()(
+        ...             student,
+        ...             teacher,
+        ...             torch.ones(1, 2),
+        ...             labels=torch.zeros(1, 2, dtype=torch.long),
+        ...         )
+        ...     ),
+        ...     4,
+        ... )
         0.1438
     """
 
@@ -47,13 +59,29 @@ class Tsld(ForwardKl):
 
     def reweighed(self, teacher_losses: Any, mask: Any) -> Any:
         """Weights that add up to 1 in each sequence that has a counted token."""
-        scores = (teacher_losses.clamp(max=-FLOOR) / self.scale).masked_fill(mask == 0, -torch.inf)
+        scores = (teacher_losses.clamp(max=-FLOOR) / self.scale).masked_fill(
+            mask == 0, -torch.inf
+        )
         return scores.softmax(dim=-1).nan_to_num(0.0)
 
-    def __call__(self, student_logits: Any, teacher_logits: Any, mask: Any, *, labels: Any = None, denominator: float | None = None) -> Any:
+    def __call__(
+        self,
+        student_logits: Any,
+        teacher_logits: Any,
+        mask: Any,
+        *,
+        labels: Any = None,
+        denominator: float | None = None,
+    ) -> Any:
         """`denominator` counts sequences."""
         check(self, student_logits, teacher_logits, mask, labels=labels)
         nll = -label_logs(teacher_logits.detach(), labels)
         weights = self.reweighed(nll.masked_fill(mask == 0, 0.0), mask)
         sequences = len(mask) if denominator is None else denominator
-        return super().__call__(student_logits, teacher_logits, weights, labels=labels, denominator=sequences)
+        return super().__call__(
+            student_logits,
+            teacher_logits,
+            weights,
+            labels=labels,
+            denominator=sequences,
+        )

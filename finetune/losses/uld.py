@@ -7,29 +7,36 @@ from typing import Any
 
 import torch
 
-from finetune.losses._crossing import CrossLoss
+from finetune.losses.base_crossing import CrossLoss
 
 
 @dataclass(frozen=True, kw_only=True)
 class Uld(CrossLoss):
-    r"""Sum over ranks of |student - teacher|, both sorted, the smaller vocabulary padded with zeros: a Wasserstein distance of ranks.
+    r"""Sum over ranks of |student - teacher|, both sorted, the smaller vocabulary padded with
+    zeros: a Wasserstein distance of ranks.
 
-    Without `groups` the k-th token of one text is compared with the k-th of the other, which drifts apart after the first difference;
-    `finetune.losses._crossing.align` gives groups that begin and end at the same bytes.
+    Without `groups` the k-th token of one text is compared with the k-th of the other, which drifts
+    apart after the first difference; `finetune.losses.base_crossing.align` gives groups that begin
+    and end at the same bytes.
 
     Args: none.
 
     Shapes: student logits [B, T, V], teacher logits [B, U, W], mask [B, T], teacher_mask [B, U].
 
-    Returns: 0 to 2, a scalar: the mean over sequences of means over groups; 0 where the sorted probabilities agree.
+    Returns: 0 to 2, a scalar: the mean over sequences of means over groups; 0 where the sorted
+    probabilities agree.
 
     Raises:
         ValueError: shapes that do not fit.
 
-    Source: Boizard et al., arXiv:2402.12030, equation 5; groups and their chain rule as in Patiño et al. (GOLD, 2025), in its shifted form.
+    Source: Boizard et al., arXiv:2402.12030, equation 5; groups and their chain rule as in Patiño
+    et al. (GOLD, 2025), in its shifted form.
 
     Example:
-        >>> student, teacher = torch.tensor([[[0.75, 0.25]]]).log(), torch.tensor([[[0.5, 0.3, 0.2]]]).log()
+        >>> student, teacher = (
+        ...     torch.tensor([[[0.75, 0.25]]]).log(),
+        ...     torch.tensor([[[0.5, 0.3, 0.2]]]).log(),
+        ... )
         >>> round(float(Uld()(student, teacher, torch.ones(1, 1))), 4)
         0.5
     """
@@ -40,7 +47,9 @@ class Uld(CrossLoss):
 
 
 def sorted_distance(student: Any, teacher: Any) -> tuple[Any, Any]:
-    """(sum over ranks of |student - teacher| [N], its derivative [N, V]) of rows [N, V] and [N, W]."""
+    """(sum over ranks of |student - teacher| [N], its derivative [N, V]) of rows [N, V] and [N,
+    W].
+    """
     gap, order = student.sort(dim=-1, descending=True)
     ranked, _ = teacher.sort(dim=-1, descending=True)
     shared = min(gap.shape[-1], ranked.shape[-1])

@@ -11,7 +11,9 @@ from synth.answers.equal import canonical
 from synth.answers.spelling import bare, option
 
 _LETTER = re.compile(
-    r"\s*\**\s*(?:(?:option|choice|answer)\s+)?(?:[(\[{]([a-z])[)\]}]|([a-z])(?=[).:,*]|$))\**[).:,]?\s*(.*)", re.IGNORECASE | re.DOTALL
+    r"\s*\**\s*(?:(?:option|choice|answer)\s+)?(?:[(\[{]([a-z])[)\]}]|([a-z])(?=[).:,*]"
+    r"|$))\**[).:,]?\s*(.*)",
+    re.IGNORECASE | re.DOTALL,
 )
 
 
@@ -23,47 +25,94 @@ class Choices(NamedTuple):
 
 
 def choices_of(found: Any) -> Choices | None:
-    """Choices as a list of texts, ARC's {text: [...], label: [...]}, a list of {label, text}, or letter -> text; None for none.
+    """Choices as a list of texts, ARC's {text: [...], label: [...]}, a list of {label, text}, or
+    letter -> text; None for none.
 
-    >>> choices_of(["park", "sea"]), choices_of({"text": ["park", "sea"], "label": ["1", "2"]}).labels
-    (Choices(texts=['park', 'sea'], labels=['a', 'b']), ['1', '2'])
+    >>> choices_of(["park", "sea"])
+    Choices(texts=['park', 'sea'], labels=['a', 'b'])
+    >>> choices_of({"text": ["park", "sea"], "label": ["1", "2"]}).labels
+    ['1', '2']
     """
     if not found:
         return None
     if isinstance(found, Mapping):
-        texts, labels = found.get("text"), found.get("label")
-        if isinstance(texts, Sequence) and isinstance(labels, Sequence) and len(texts) == len(labels) and not isinstance(texts, str):
-            return Choices([str(text) for text in texts], [str(label) for label in labels])
-        return Choices([str(text) for text in found.values()], [str(label) for label in found])
+        texts = found.get("text")
+        labels = found.get("label")
+        if (
+            isinstance(texts, Sequence)
+            and isinstance(labels, Sequence)
+            and len(texts) == len(labels)
+            and not isinstance(texts, str)
+        ):
+            return Choices(
+                [str(text) for text in texts], [str(label) for label in labels]
+            )
+        return Choices(
+            [str(text) for text in found.values()],
+            [str(label) for label in found],
+        )
     if isinstance(found, Sequence) and not isinstance(found, str):
-        if all(isinstance(part, Mapping) and {"label", "text"} <= part.keys() for part in found):
-            return Choices([str(part["text"]) for part in found], [str(part["label"]) for part in found])
-        return Choices([str(text) for text in found], [ascii_lowercase[place % 26] for place in range(len(found))])
+        if all(
+            isinstance(part, Mapping) and {"label", "text"} <= part.keys()
+            for part in found
+        ):
+            return Choices(
+                [str(part["text"]) for part in found],
+                [str(part["label"]) for part in found],
+            )
+        return Choices(
+            [str(text) for text in found],
+            [ascii_lowercase[place % 26] for place in range(len(found))],
+        )
     return None
 
 
 def has_labels(found: Any) -> bool:
     """Whether choices come as {text: [...], label: [...]}."""
-    return isinstance(found, Mapping) and isinstance(found.get("text"), list) and isinstance(found.get("label"), list)
+    return (
+        isinstance(found, Mapping)
+        and isinstance(found.get("text"), list)
+        and isinstance(found.get("label"), list)
+    )
 
 
 def _spelled(words: str, choices: Sequence[str]) -> int | None:
-    """Position of the choice that words spell to the letter: what most replies do, and far quicker than reading what they mean."""
+    """Position of the choice that words spell to the letter: what most replies do, and far quicker
+    than reading what they mean.
+    """
     folded = words.strip(" .").casefold()
-    return next((place for place, choice in enumerate(choices) if choice.casefold() == folded), None) if folded else None
+    if folded:
+        return next(
+            (
+                place
+                for place, choice in enumerate(choices)
+                if choice.casefold() == folded
+            ),
+            None,
+        )
+    return None
 
 
 def pick(text: str, choices: Sequence[str]) -> int | None:
-    r"""Position of the choice that a text names, or None; where its letter and its words disagree, the words decide if they are a choice.
+    r"""Position of the choice that a text names, or None; where its letter and its words disagree,
+    the words decide if they are a choice.
 
-    >>> pick(" (b) hot dog.", ["cat", "hot dog"]), pick(" the cat.", ["cat", "hot dog"]), pick(r"$\text{B}$", ["cat", "dog"])
-    (1, 0, 1)
+    >>> pick(" (b) hot dog.", ["cat", "hot dog"])
+    1
+    >>> pick(" the cat.", ["cat", "hot dog"])
+    0
+    >>> pick(r"$\text{B}$", ["cat", "dog"])
+    1
     """
     line = text.strip().split("\n", 1)[0]
     if any(sign in line for sign in "\\$*`"):
         line = bare(line)
     letter = _LETTER.match(line)
-    lettered = ascii_lowercase.index((letter[1] or letter[2]).lower()) if letter else None
+    lettered = (
+        ascii_lowercase.index((letter[1] or letter[2]).lower())
+        if letter
+        else None
+    )
     words = letter[3] if letter else line
     place = _spelled(words, choices)
     if place is not None and lettered in (None, place):
@@ -78,4 +127,6 @@ def pick(text: str, choices: Sequence[str]) -> int | None:
         return names.index(whole)
     if lettered is None and (alone := option(line)):
         lettered = ascii_lowercase.index(alone)
-    return lettered if lettered is not None and lettered < len(choices) else None
+    if lettered is not None and lettered < len(choices):
+        return lettered
+    return None

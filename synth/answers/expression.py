@@ -1,6 +1,8 @@
-"""Arithmetic as people write it, read exactly: numbers, money, percent, fractions, + - * / ^ and brackets.
+"""Arithmetic as people write it, read exactly: numbers, money, percent, fractions, + - * / ^ and
+brackets.
 
-Linear scanner and a recursive reader over Fractions; caps on length, depth and digits make hostile text cheap.
+Linear scanner and a recursive reader over Fractions; caps on length, depth and digits make hostile
+text cheap.
 """
 
 from __future__ import annotations
@@ -18,14 +20,26 @@ _MOST_BITS = 1 << 14
 
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"
 TOKEN = re.compile(
-    rf"(?P<space>\s+)|(?P<number>{_NUMBER})|(?P<op>\*\*|[-+*/^×÷·−–⋅∗]|(?<=[\d)\s])[xX](?=[\s(\d.$]))|(?P<open>\()|(?P<close>\))"
+    rf"(?P<space>\s+)|(?P<number>{_NUMBER})|(?P<op>\*\*|[-+*/^×÷·−–⋅∗]"
+    r"|(?<=[\d)\s])[xX](?=[\s(\d.$]))|(?P<open>\()|(?P<close>\))"
     r"|(?P<equals>=)|(?P<money>[$€£¥])|(?P<percent>%)|(?P<other>[^\W\d_]+|.)",
     re.DOTALL,
 )
 # What most answers are: no token has to be looked at.
 PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _PRICE = re.compile(r"-?[$€£]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?")
-_SAME = {"×": "*", "x": "*", "X": "*", "·": "*", "⋅": "*", "∗": "*", "÷": "/", "−": "-", "–": "-", "**": "^"}
+_SAME = {
+    "×": "*",
+    "x": "*",
+    "X": "*",
+    "·": "*",
+    "⋅": "*",
+    "∗": "*",
+    "÷": "/",
+    "−": "-",
+    "–": "-",
+    "**": "^",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +55,21 @@ class Token:
 
 def scan(text: str) -> list[Token]:
     """All tokens of a text, spaces dropped, operators in one spelling."""
-    tokens, glued = [], False
+    tokens = []
+    glued = False
     for match in TOKEN.finditer(text):
         kind = match.lastgroup or "other"
         if kind != "space":
             word = match.group()
-            tokens.append(Token(kind, _SAME.get(word, word) if kind == "op" else word, match.start(), match.end(), glued))
+            tokens.append(
+                Token(
+                    kind,
+                    _SAME.get(word, word) if kind == "op" else word,
+                    match.start(),
+                    match.end(),
+                    glued,
+                )
+            )
         glued = kind != "space"
     return tokens
 
@@ -59,14 +82,20 @@ class _Reader:
     """Precedence climbing over tokens: sum > product > power > sign > number."""
 
     def __init__(self, tokens: list[Token]) -> None:
-        self.tokens, self.at, self.depth = tokens, 0, 0
+        self.tokens = tokens
+        self.at = 0
+        self.depth = 0
 
     def peek(self) -> Token | None:
         return self.tokens[self.at] if self.at < len(self.tokens) else None
 
     def take(self, kind: str, texts: str = "") -> Token | None:
         token = self.peek()
-        if token is None or token.kind != kind or (texts and token.text not in texts):
+        if (
+            token is None
+            or token.kind != kind
+            or (texts and token.text not in texts)
+        ):
             return None
         self.at += 1
         return token
@@ -98,9 +127,17 @@ class _Reader:
         if not self.take("op", "^"):
             return base
         exponent = self.power()
-        if exponent.denominator != 1 or abs(exponent) > MOST_POWER or (base == 0 and exponent < 0):
+        if (
+            exponent.denominator != 1
+            or abs(exponent) > MOST_POWER
+            or (base == 0 and exponent < 0)
+        ):
             raise NotArithmetic("a power that is not computed here")
-        if abs(exponent) * max(base.numerator.bit_length(), base.denominator.bit_length()) > _MOST_BITS:
+        if (
+            abs(exponent)
+            * max(base.numerator.bit_length(), base.denominator.bit_length())
+            > _MOST_BITS
+        ):
             raise NotArithmetic("a power too large to compute")
         return Fraction(base**exponent.numerator)
 
@@ -158,6 +195,11 @@ def evaluate(text: str) -> Fraction | None:
     (Fraction(42, 1), Fraction(2401, 2), Fraction(1, 4), None)
     """
     if len(text) <= MOST_DIGITS and _PRICE.fullmatch(text):
-        digits = text.replace(",", "").replace("$", "").replace("€", "").replace("£", "")
+        digits = (
+            text.replace(",", "")
+            .replace("$", "")
+            .replace("€", "")
+            .replace("£", "")
+        )
         return Fraction(int(digits)) if "." not in digits else Fraction(digits)
     return value_of(scan(text)) if len(text) <= MOST_CHARS else None

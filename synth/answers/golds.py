@@ -1,4 +1,6 @@
-"""Golds as rows have them: bare, `#### 5`, boxed, a letter, an index, a text of the choices, a list of accepted ones."""
+"""Golds as rows have them: bare, `#### 5`, boxed, a letter, an index, a text of the choices, a list
+of accepted ones.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +19,29 @@ from synth.answers.spelling import bare, boxed, option
 
 # What a gold of a question with choices is: whatever fits, or said by the user.
 GoldKind = Literal["any", "text", "letter", "index", "index_from_1"]
-_ANNOUNCED = re.compile(r"(?:^|\n|[.;]\s)[^\n]{0,40}\banswer\s*(?:is|:)\s*:?\s*([^\n]+)\s*\Z", re.IGNORECASE)
+_ANNOUNCED = re.compile(
+    r"(?:^|\n|[.;]\s)[^\n]{0,40}\banswer\s*(?:is|:)\s*:?\s*([^\n]+)\s*\Z",
+    re.IGNORECASE,
+)
 _MOST_SHOWN = 100
 # Under which names a mapping holds accepted answers: TriviaQA's, SQuAD's.
-_NAMES = ("value", "aliases", "normalized_value", "normalized_aliases", "text", "answer", "answers")
+_NAMES = (
+    "value",
+    "aliases",
+    "normalized_value",
+    "normalized_aliases",
+    "text",
+    "answer",
+    "answers",
+)
 
 
 class Gold(NamedTuple):
     """A gold that was read.
 
     Attributes:
-        form: bare, ####, boxed, announced, letter, index, label, choice, or list of ...; missing, unreadable or ambiguous.
+        form: bare, ####, boxed, announced, letter, index, label, choice, or list of ...; missing,
+            unreadable or ambiguous.
         texts: the accepted answers; for a question with choices the texts of the right ones.
     """
 
@@ -40,7 +54,9 @@ class Gold(NamedTuple):
         return bool(self.texts)
 
 
-MISSING, UNREADABLE, AMBIGUOUS = Gold("missing"), Gold("unreadable"), Gold("ambiguous")
+MISSING = Gold("missing")
+UNREADABLE = Gold("unreadable")
+AMBIGUOUS = Gold("ambiguous")
 
 
 def read_gold(gold: Any, choices: Any = None, kind: GoldKind = "any") -> Gold:
@@ -51,16 +67,34 @@ def read_gold(gold: Any, choices: Any = None, kind: GoldKind = "any") -> Gold:
         choices: of the question, in any shape that `choices_of` reads.
         kind: how a gold names its choice, where it could be more than one thing.
 
-    >>> read_gold("2 + 3 = <<2+3=5>>5.\n#### 5"), read_gold(1, ["park", "sea"]), read_gold(1, ["1", "2"])
-    (Gold(form='####', texts=('5',)), Gold(form='index', texts=('sea',)), Gold(form='ambiguous', texts=()))
+    >>> read_gold("2 + 3 = <<2+3=5>>5.\n#### 5")
+    Gold(form='####', texts=('5',))
+    >>> read_gold(1, ["park", "sea"])
+    Gold(form='index', texts=('sea',))
+    >>> read_gold(1, ["1", "2"])
+    Gold(form='ambiguous', texts=())
     """
-    if type(gold) is str and not choices and len(gold) < 40 and "#" not in gold and "\\" not in gold and not gold.isspace() and gold:
+    if (
+        type(gold) is str
+        and not choices
+        and len(gold) < 40
+        and "#" not in gold
+        and "\\" not in gold
+        and not gold.isspace()
+        and gold
+    ):
         return Gold("bare", (gold,))
-    if gold is None or gold == "" or (isinstance(gold, str) and not gold.strip()):
+    if (
+        gold is None
+        or gold == ""
+        or (isinstance(gold, str) and not gold.strip())
+    ):
         return MISSING
     if isinstance(gold, Mapping):
         named = [gold[name] for name in _NAMES if gold.get(name)]
-        return _several(named, choices, kind) if named or not gold else UNREADABLE
+        if named or not gold:
+            return _several(named, choices, kind)
+        return UNREADABLE
     if isinstance(gold, Sequence) and not isinstance(gold, str | bytes):
         return _several(gold, choices, kind)
     found = choices_of(choices)
@@ -86,7 +120,9 @@ def _single(gold: Any) -> Gold:
     if isinstance(gold, int | float | Decimal):
         return Gold("bare", (str(gold),)) if math.isfinite(gold) else UNREADABLE
     if not isinstance(gold, str):
-        return Gold("bare", (str(gold),)) if hasattr(gold, "isoformat") else UNREADABLE
+        if hasattr(gold, "isoformat"):
+            return Gold("bare", (str(gold),))
+        return UNREADABLE
     form, text = unwrapped(gold)
     return Gold(form, (text,)) if text else UNREADABLE
 
@@ -94,11 +130,17 @@ def _single(gold: Any) -> Gold:
 def unwrapped(gold: str) -> tuple[str, str]:
     r"""The form of a gold's text and the answer in it, "" where its form holds none.
 
-    >>> unwrapped(r"Half is $\boxed{\frac{1}{2}}$."), unwrapped("It is 4.\n####"), unwrapped("So the answer is 5.")
-    (('boxed', '\\frac{1}{2}'), ('####', ''), ('announced', '5'))
+    >>> unwrapped(r"Half is $\boxed{\frac{1}{2}}$.")
+    ('boxed', '\\frac{1}{2}')
+    >>> unwrapped("It is 4.\n####")
+    ('####', '')
+    >>> unwrapped("So the answer is 5.")
+    ('announced', '5')
     """
     if "####" in gold:
-        return "####", gold.rpartition("####")[2].strip().split("\n", 1)[0].strip()
+        return "####", gold.rpartition("####")[2].strip().split("\n", 1)[
+            0
+        ].strip()
     if "\\boxed" in gold or "\\fbox" in gold:
         return "boxed", boxed(gold) or ""
     if found := _ANNOUNCED.search(gold):
@@ -111,19 +153,41 @@ def _choice(gold: Any, choices: Choices, kind: GoldKind) -> Gold:
     texts, labels = choices
     if isinstance(gold, float) and gold.is_integer():
         gold = int(gold)
-    number = gold if isinstance(gold, int) and not isinstance(gold, bool) else None
-    text = str(gold) if number is not None or isinstance(gold, bool) else unwrapped(gold)[1] if isinstance(gold, str) else ""
+    number = (
+        gold if isinstance(gold, int) and not isinstance(gold, bool) else None
+    )
+    text = (
+        str(gold)
+        if number is not None or isinstance(gold, bool)
+        else unwrapped(gold)[1]
+        if isinstance(gold, str)
+        else ""
+    )
     if not text:
         return UNREADABLE
-    digits = int(text) if number is None and text.strip().isdecimal() and len(text.strip()) < 4 else number
-    if text.strip() in labels and kind in ("any", "letter") and labels != list(ascii_lowercase[: len(labels)]):
+    digits = (
+        int(text)
+        if number is None and text.strip().isdecimal() and len(text.strip()) < 4
+        else number
+    )
+    if (
+        text.strip() in labels
+        and kind in ("any", "letter")
+        and labels != list(ascii_lowercase[: len(labels)])
+    ):
         return Gold("label", (texts[labels.index(text.strip())],))
-    found: dict[str, int | None] = {"text": _named(text, texts), "letter": _lettered(text, texts), "index": _indexed(digits, 0, texts)}
+    found: dict[str, int | None] = {
+        "text": _named(text, texts),
+        "letter": _lettered(text, texts),
+        "index": _indexed(digits, 0, texts),
+    }
     if kind == "index_from_1":
         found = {"index": _indexed(digits, 1, texts)}
     elif kind != "any":
         found = {kind: found.get(kind)}
-    readings = {form: place for form, place in found.items() if place is not None}
+    readings = {
+        form: place for form, place in found.items() if place is not None
+    }
     if number is None and "text" in readings:
         readings.pop("index", None)
     if len({canonical(texts[place]) for place in readings.values()}) > 1:
@@ -138,20 +202,41 @@ def _choice(gold: Any, choices: Choices, kind: GoldKind) -> Gold:
 def _named(text: str, texts: Sequence[str]) -> int | None:
     """The choice with this text."""
     name = canonical(text)
-    return next((place for place, choice in enumerate(texts) if choice == text or canonical(choice) == name), None)
+    return next(
+        (
+            place
+            for place, choice in enumerate(texts)
+            if choice == text or canonical(choice) == name
+        ),
+        None,
+    )
 
 
 def _lettered(text: str, texts: Sequence[str]) -> int | None:
-    letter = option(bare(text)) or (text.strip().casefold() if len(text.strip()) == 1 and text.strip().isalpha() else None)
+    letter = option(bare(text)) or (
+        text.strip().casefold()
+        if len(text.strip()) == 1 and text.strip().isalpha()
+        else None
+    )
     place = ascii_lowercase.find(letter) if letter else -1
     return place if 0 <= place < len(texts) else None
 
 
-def _indexed(number: int | None, first: int, texts: Sequence[str]) -> int | None:
-    return number - first if number is not None and 0 <= number - first < len(texts) else None
+def _indexed(
+    number: int | None, first: int, texts: Sequence[str]
+) -> int | None:
+    if number is not None and 0 <= number - first < len(texts):
+        return number - first
+    return None
 
 
-def agrees(answer: Any, gold: Gold, choices: Any = None, tolerance: float = TOLERANCE, decimal: DecimalMark = "") -> bool | None:
+def agrees(
+    answer: Any,
+    gold: Gold,
+    choices: Any = None,
+    tolerance: float = TOLERANCE,
+    decimal: DecimalMark = "",
+) -> bool | None:
     """Whether an answer is one of a gold's; None where the gold says nothing that can be compared.
 
     Args:
@@ -161,8 +246,11 @@ def agrees(answer: Any, gold: Gold, choices: Any = None, tolerance: float = TOLE
         tolerance: relative difference of decimals that counts as equal.
         decimal: the mark before decimals, where the language of the answers is known.
 
-    >>> agrees("(b)", read_gold(1, ["park", "sea"]), ["park", "sea"]), agrees("5.0", read_gold("#### 5")), agrees("5", read_gold(None))
-    (True, True, None)
+    >>> agrees("(b)", read_gold(1, ["park", "sea"]), ["park", "sea"])
+    True
+    >>> agrees("5.0", read_gold("#### 5"))
+    True
+    >>> agrees("5", read_gold(None))
     """
     if not gold.known:
         return None
@@ -173,11 +261,16 @@ def agrees(answer: Any, gold: Gold, choices: Any = None, tolerance: float = TOLE
     if found is not None and (place := pick(said, found.texts)) is not None:
         said = found.texts[place]
     value = read(said, decimal)
-    return any(said == text or same(value, read(text, decimal), tolerance) is True for text in gold.texts)
+    return any(
+        said == text or same(value, read(text, decimal), tolerance) is True
+        for text in gold.texts
+    )
 
 
 def shown(found: Any) -> str:
-    """An answer or a gold as a mark shows it: its last 100 signs, where the answer of a long one stands."""
+    """An answer or a gold as a mark shows it: its last 100 signs, where the answer of a long one
+    stands.
+    """
     text = str(found)
     return text if len(text) <= _MOST_SHOWN else f"...{text[-_MOST_SHOWN:]}"
 
@@ -185,4 +278,8 @@ def shown(found: Any) -> str:
 def has_number(gold: Gold) -> bool:
     """Whether any accepted answer has a value, as a parser of numbers brings one."""
     values = [read(text) for text in gold.texts]
-    return any(value.number is not None or any(other.number is not None for other in value.also) for value in values)
+    return any(
+        value.number is not None
+        or any(other.number is not None for other in value.also)
+        for value in values
+    )

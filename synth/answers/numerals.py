@@ -1,4 +1,6 @@
-"""Numbers as people write them: digits of all scripts, marks of several languages, words, Chinese and Japanese numerals."""
+"""Numbers as people write them: digits of all scripts, marks of several languages, words, Chinese
+and Japanese numerals.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,10 @@ from typing import Literal, NamedTuple
 # Which mark a text's decimals have: unknown, as in English, or as in most of Europe.
 DecimalMark = Literal["", ".", ","]
 
-_INVISIBLE = "\u00ad\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
+_INVISIBLE = (
+    "\u00ad\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e"
+    "\u2060\u2066\u2067\u2068\u2069\ufeff"
+)
 _SIGNS = {
     **dict.fromkeys(map(ord, _INVISIBLE)),
     **dict.fromkeys(map(ord, "\u2212\u2010\u2011\u2012\ufe63\uff0d"), "-"),
@@ -26,29 +31,46 @@ _SIGNS = {
     ord("\u223c"): "~",
     ord("\u2243"): "~",
 }
-_RAISED = str.maketrans("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207a\u207b", "0123456789+-")
+_RAISED = str.maketrans(
+    "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207a\u207b",
+    "0123456789+-",
+)
 _RAISED_RUN = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207a\u207b]+")
 _VULGAR = re.compile("[\u00bc-\u00be\u2150-\u215e]")
 
 
 def plain_signs(text: str) -> str:
-    """A text with one sign for each digit, mark, space and minus; raised digits as powers, vulgar fractions with a stroke.
+    """A text with one sign for each digit, mark, space and minus; raised digits as powers, vulgar
+    fractions with a stroke.
 
-    >>> plain_signs("\u0661\u0662\u066b\u0665"), plain_signs("1\u00bd m\u00b2"), plain_signs("\uff11\u202f234")
-    ('12.5', '1 1/2 m^(2)', '1 234')
+    >>> plain_signs("\u0661\u0662\u066b\u0665")
+    '12.5'
+    >>> plain_signs("1\u00bd m\u00b2")
+    '1 1/2 m^(2)'
+    >>> plain_signs("\uff11\u202f234")
+    '1 234'
     """
     if text.isascii():
         return text
     text = _RAISED_RUN.sub(lambda run: f"^({run[0].translate(_RAISED)})", text)
-    text = _VULGAR.sub(lambda sign: " " + unicodedata.normalize("NFKC", sign[0]), text)
-    text = unicodedata.normalize("NFKC", text.translate(_SIGNS)).translate(_SIGNS)
+    text = _VULGAR.sub(
+        lambda sign: " " + unicodedata.normalize("NFKC", sign[0]), text
+    )
+    text = unicodedata.normalize("NFKC", text.translate(_SIGNS)).translate(
+        _SIGNS
+    )
     if text.isascii():
         return text
-    return "".join(str(unicodedata.decimal(sign)) if sign.isdecimal() else sign for sign in text)
+    return "".join(
+        str(unicodedata.decimal(sign)) if sign.isdecimal() else sign
+        for sign in text
+    )
 
 
 class Written(NamedTuple):
-    """A number, and what else it may be: `other` in another language, `listed` where it may also be two numbers."""
+    """A number, and what else it may be: `other` in another language, `listed` where it may also be
+    two numbers.
+    """
 
     value: Fraction
     other: Fraction | None = None
@@ -59,7 +81,12 @@ class Written(NamedTuple):
 _FORMS = (
     ("plain", re.compile(r"\d+(?:\.\d+)?|\.\d+"), "", "."),
     ("english", re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?"), ",", "."),
-    ("european", re.compile(r"[1-9]\d{0,2}(?:\.\d{3}){2,}|[1-9]\d{0,2}(?:\.\d{3})+,\d+"), ".", ","),
+    (
+        "european",
+        re.compile(r"[1-9]\d{0,2}(?:\.\d{3}){2,}|[1-9]\d{0,2}(?:\.\d{3})+,\d+"),
+        ".",
+        ",",
+    ),
     ("spaced", re.compile(r"[1-9]\d{0,2}(?: \d{3})+(?:\.\d+)?"), " ", "."),
     ("spaced", re.compile(r"[1-9]\d{0,2}(?: \d{3})+,\d+"), " ", ","),
     ("swiss", re.compile(r"[1-9]\d{0,2}(?:'\d{3})+(?:\.\d+)?"), "'", "."),
@@ -74,7 +101,8 @@ _EUROPEAN = (
     *_FORMS,
 )
 _LONE = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
-# The longest number that is read, in signs: the longest text that is (int() itself takes 4,300 digits).
+# The longest number that is read, in signs: the longest text that is (int() itself takes 4,300
+# digits).
 _MOST_DIGITS = 512
 
 
@@ -83,8 +111,13 @@ def written(text: str, decimal: DecimalMark = "") -> Written | None:
 
     A lone mark before three digits is read as in English, and `other` is what it is elsewhere.
 
-    >>> written("1.234,56").value, written("12,34,567").value, written("1.234"), written("12 34")
-    (Fraction(30864, 25), Fraction(1234567, 1), Written(value=Fraction(617, 500), other=Fraction(1234, 1), listed=False), None)
+    >>> written("1.234,56").value
+    Fraction(30864, 25)
+    >>> written("12,34,567").value
+    Fraction(1234567, 1)
+    >>> written("1.234")
+    Written(value=Fraction(617, 500), other=Fraction(1234, 1), listed=False)
+    >>> written("12 34")
     """
     if len(text) > _MOST_DIGITS:
         return None
@@ -93,33 +126,74 @@ def written(text: str, decimal: DecimalMark = "") -> Written | None:
             digits = text.replace(thousands, "") if thousands else text
             value = Fraction(digits.replace(point, "."))
             lone = not decimal and _LONE.fullmatch(text) is not None
-            other = (value / 1000 if name == "english" else value * 1000) if lone else None
+            other = (
+                (value / 1000 if name == "english" else value * 1000)
+                if lone
+                else None
+            )
             return Written(value, other, listed=name == "comma" and not decimal)
     return None
 
 
-_ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+_ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+    "fifteen sixteen seventeen eighteen nineteen"
+)
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-_SMALL = {**{word: n for n, word in enumerate(_ONES.split())}, **{word: 10 * n for n, word in enumerate(_TENS.split(), 2)}}
+_SMALL = {
+    **{word: n for n, word in enumerate(_ONES.split())},
+    **{word: 10 * n for n, word in enumerate(_TENS.split(), 2)},
+}
 _LARGE = {
-    "hundred": 100, "dozen": 12, "dozens": 12, "thousand": 10**3, "lakh": 10**5, "lakhs": 10**5, "lac": 10**5, "million": 10**6,
-    "crore": 10**7, "crores": 10**7, "billion": 10**9, "trillion": 10**12,
-}  # fmt: skip
+    "hundred": 100,
+    "dozen": 12,
+    "dozens": 12,
+    "thousand": 10**3,
+    "lakh": 10**5,
+    "lakhs": 10**5,
+    "lac": 10**5,
+    "million": 10**6,
+    "crore": 10**7,
+    "crores": 10**7,
+    "billion": 10**9,
+    "trillion": 10**12,
+}
 _PARTS = {
-    "half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8, "ninth": 9, "tenth": 10,
-    "hundredth": 100, "thousandth": 1000,
-}  # fmt: skip
-_MANY_PARTS = {"halves": 2, **{f"{word}s": n for word, n in _PARTS.items() if word != "half"}}
+    "half": 2,
+    "third": 3,
+    "quarter": 4,
+    "fourth": 4,
+    "fifth": 5,
+    "sixth": 6,
+    "seventh": 7,
+    "eighth": 8,
+    "ninth": 9,
+    "tenth": 10,
+    "hundredth": 100,
+    "thousandth": 1000,
+}
+_MANY_PARTS = {
+    "halves": 2,
+    **{f"{word}s": n for word, n in _PARTS.items() if word != "half"},
+}
 NUMBER_WORDS = {*_SMALL, *_LARGE, *_PARTS, *_MANY_PARTS}
-NUMBER_WORD = re.compile(rf"\b(?:{'|'.join(sorted(NUMBER_WORDS))})\b", re.IGNORECASE)
+NUMBER_WORD = re.compile(
+    rf"\b(?:{'|'.join(sorted(NUMBER_WORDS))})\b", re.IGNORECASE
+)
 _MOST_WORDS = 24
 
 
 def words(text: str) -> tuple[Fraction, str] | None:
-    """The value of the number words at the start of a text and what follows them; None where it starts with none.
+    """The value of the number words at the start of a text and what follows them; None where it
+    starts with none.
 
-    >>> words("twenty-three"), words("one and a half million people"), words("half a dozen"), words("blue")
-    ((Fraction(23, 1), ''), (Fraction(1500000, 1), 'people'), (Fraction(6, 1), ''), None)
+    >>> words("twenty-three")
+    (Fraction(23, 1), '')
+    >>> words("one and a half million people")
+    (Fraction(1500000, 1), 'people')
+    >>> words("half a dozen")
+    (Fraction(6, 1), '')
+    >>> words("blue")
     """
     if NUMBER_WORD.search(text[:60]) is None:
         return None
@@ -137,7 +211,8 @@ class _Words:
     """Reads number words from the left."""
 
     def __init__(self, low: list[str], at: int) -> None:
-        self.low, self.at = low, at
+        self.low = low
+        self.at = at
 
     def word(self, ahead: int = 0) -> str:
         place = self.at + ahead
@@ -168,7 +243,9 @@ class _Words:
     def fraction(self) -> Fraction | None:
         """`half`, `a quarter`: without a number before it."""
         article = self.word() in ("a", "an")
-        if self.word(int(article)) not in _PARTS or (not article and self.word() != "half"):
+        if self.word(int(article)) not in _PARTS or (
+            not article and self.word() != "half"
+        ):
             return None
         self.at += 1 + article
         return Fraction(1, _PARTS[self.word(-1)])
@@ -200,55 +277,119 @@ class _Words:
         return value
 
     def cardinal(self) -> Fraction | None:
-        """`one hundred and five`, `a thousand`; tens take ones behind them, and scales get smaller."""
+        """`one hundred and five`, `a thousand`; tens take ones behind them, and scales get
+        smaller.
+        """
         total = part = 0
-        free, least, start = 100, 10**18, self.at
+        free = 100
+        least = 10**18
+        start = self.at
         if self.word() in ("a", "an") and self.word(1) in _LARGE:
-            part, free = 1, 0
+            part = 1
+            free = 0
             self.at += 1
         while True:
             word = self.word()
-            if word == "and" and self.at > start and self.word(-1) in _LARGE and self.word(1) in _SMALL:
+            if (
+                word == "and"
+                and self.at > start
+                and self.word(-1) in _LARGE
+                and self.word(1) in _SMALL
+            ):
                 free = 100
                 self.at += 1
-            elif word in _SMALL and _SMALL[word] < free and (_SMALL[word] or self.at == start):
+            elif (
+                word in _SMALL
+                and _SMALL[word] < free
+                and (_SMALL[word] or self.at == start)
+            ):
                 part += _SMALL[word]
                 free = 10 if _SMALL[word] >= 20 else 0
                 self.at += 1
             elif word == "hundred" and part < 100 and self.at > start:
-                part, free = max(1, part) * 100, 100
+                part = max(1, part) * 100
+                free = 100
                 self.at += 1
-            elif word in _LARGE and word != "hundred" and _LARGE[word] < least and self.at > start:
-                total, part, free, least = total + max(1, part) * _LARGE[word], 0, 100, _LARGE[word]
+            elif (
+                word in _LARGE
+                and word != "hundred"
+                and _LARGE[word] < least
+                and self.at > start
+            ):
+                total = total + max(1, part) * _LARGE[word]
+                part = 0
+                free = 100
+                least = _LARGE[word]
                 self.at += 1
             elif word in _LARGE and self.at == start:
                 part = 1
                 free = 0
-                total, part, least = (0, 100, least) if word == "hundred" else (_LARGE[word], 0, _LARGE[word])
+                total, part, least = (
+                    (0, 100, least)
+                    if word == "hundred"
+                    else (_LARGE[word], 0, _LARGE[word])
+                )
                 free = 100
                 self.at += 1
             else:
                 return Fraction(total + part) if self.at > start else None
 
 
-_HAN = {sign: n for n, sign in enumerate("\u96f6\u4e00\u4e8c\u4e09\u56db\u4e94\u516d\u4e03\u516b\u4e5d")}
+_HAN = {
+    sign: n
+    for n, sign in enumerate(
+        "\u96f6\u4e00\u4e8c\u4e09\u56db\u4e94\u516d\u4e03\u516b\u4e5d"
+    )
+}
 _HAN |= {"\u3007": 0, "\u4e24": 2, "\u5169": 2}
-_HAN |= {sign: n for n, sign in enumerate("\u58f9\u8d30\u53c1\u8086\u4f0d\u9646\u67d2\u634c\u7396", 1)}
-_HAN_TENS = {"\u5341": 10, "\u767e": 100, "\u5343": 1000, "\u62fe": 10, "\u4f70": 100, "\u4edf": 1000}
+_HAN |= {
+    sign: n
+    for n, sign in enumerate(
+        "\u58f9\u8d30\u53c1\u8086\u4f0d\u9646\u67d2\u634c\u7396", 1
+    )
+}
+_HAN_TENS = {
+    "\u5341": 10,
+    "\u767e": 100,
+    "\u5343": 1000,
+    "\u62fe": 10,
+    "\u4f70": 100,
+    "\u4edf": 1000,
+}
 _HAN_LARGE = {
-    "\u4e07": 10**4, "\u842c": 10**4, "\u4ebf": 10**8, "\u5104": 10**8, "\u5146": 10**12,
-    "\ub9cc": 10**4, "\uc5b5": 10**8, "\uc870": 10**12, "\ucc9c": 10**3, "\ubc31": 10**2,
-}  # fmt: skip
+    "\u4e07": 10**4,
+    "\u842c": 10**4,
+    "\u4ebf": 10**8,
+    "\u5104": 10**8,
+    "\u5146": 10**12,
+    "\ub9cc": 10**4,
+    "\uc5b5": 10**8,
+    "\uc870": 10**12,
+    "\ucc9c": 10**3,
+    "\ubc31": 10**2,
+}
 _HAN_POINT = "\u70b9\u9ede"
 _HAN_SIGNS = "".join([*_HAN, *_HAN_TENS, *_HAN_LARGE])
-HAN = re.compile(rf"(?:[{_HAN_SIGNS}{_HAN_POINT}]|(?<![\d.,])\d[\d,]*(?:\.\d+)?(?=\s*[{_HAN_SIGNS}])\s*|(?<=[{_HAN_SIGNS}])\d+(?:\.\d+)?)+")
+HAN = re.compile(
+    rf"(?:[{_HAN_SIGNS}{_HAN_POINT}]|(?<![\d.,])\d[\d,]*(?:\.\d+)?(?=\s*[{_HAN_SIGNS}])\s*"
+    rf"|(?<=[{_HAN_SIGNS}])\d+(?:\.\d+)?)+"
+)
 
 
 def han(text: str) -> Fraction | None:
-    """The value of Chinese, Japanese and Korean numerals, digits between them allowed; None for anything else.
+    """The value of Chinese, Japanese and Korean numerals, digits between them allowed; None for
+    anything else.
 
-    >>> han("\u4e8c\u5341\u4e09"), han("3\u4e075\u5343"), han("1.2\u5104"), han("\u4e8c\u3007\u4e8c\u56db"), han("\u767e\u4e8c\u70b9\u4e94")
-    (Fraction(23, 1), Fraction(35000, 1), Fraction(120000000, 1), Fraction(2024, 1), Fraction(205, 2))
+    >>> han("\u4e8c\u5341\u4e09")
+    Fraction(23, 1)
+    >>> han("3\u4e075\u5343")
+    Fraction(35000, 1)
+    >>> han("1.2\u5104")
+    Fraction(120000000, 1)
+    >>> han("\u4e8c\u3007\u4e8c\u56db")
+    Fraction(2024, 1)
+    >>> han("\u767e\u4e8c\u70b9\u4e94")
+    Fraction(205, 2)
     """
     tokens = re.findall(r"\d[\d,]*(?:\.\d+)?|\S", text)
     total = section = Fraction(0)
@@ -260,7 +401,9 @@ def han(text: str) -> Fraction | None:
             number = Fraction(token.replace(",", ""))
         elif token in _HAN:
             behind = place > 0 and tokens[place - 1] in _HAN
-            number = (number * 10 if behind and number is not None else Fraction(0)) + _HAN[token]
+            number = (
+                number * 10 if behind and number is not None else Fraction(0)
+            ) + _HAN[token]
         elif token in _HAN_TENS:
             section += (1 if number is None else number) * _HAN_TENS[token]
             number = None
@@ -268,7 +411,9 @@ def han(text: str) -> Fraction | None:
             whole = section + (number or 0)
             if not whole and _HAN_LARGE[token] >= 10**4:
                 return None
-            total, section, number = total + (whole or 1) * _HAN_LARGE[token], Fraction(0), None
+            total = total + (whole or 1) * _HAN_LARGE[token]
+            section = Fraction(0)
+            number = None
         elif token in _HAN_POINT and place:
             digits = [_HAN.get(sign) for sign in tokens[place + 1 :]]
             if not digits or None in digits:

@@ -9,35 +9,87 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from synth.answers.expression import MOST_CHARS, evaluate
-from synth.answers.numerals import HAN, NUMBER_WORD, NUMBER_WORDS, DecimalMark, Written, han, plain_signs, words, written
-from synth.answers.spelling import LETTERED, bare, clock, day, matrix, option, plain
+from synth.answers.numerals import (
+    HAN,
+    NUMBER_WORD,
+    NUMBER_WORDS,
+    DecimalMark,
+    Written,
+    han,
+    plain_signs,
+    words,
+    written,
+)
+from synth.answers.spelling import (
+    LETTERED,
+    bare,
+    clock,
+    day,
+    matrix,
+    option,
+    plain,
+)
 from synth.answers.units import SIGNS, Unit, behind, leading_unit
 
 # What is read without looking further, at most so many signs of it.
 _GLANCE = 200
-_PRICE = re.compile(r"(-?)([$\u20ac\u00a3]?)((?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?)")
-_UNIT_OF_SIGN = {"": None, **{sign: leading_unit(sign)[0] for sign in "$\u20ac\u00a3"}}
+_PRICE = re.compile(
+    r"(-?)([$\u20ac\u00a3]?)((?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?)"
+)
+_UNIT_OF_SIGN = {
+    "": None,
+    **{sign: leading_unit(sign)[0] for sign in "$\u20ac\u00a3"},
+}
 _LONE = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
 _ARITHMETIC = re.compile(r"(?=.*(?:\(| [-+*/] ))[-\d.(][\d\s+*/().-]*")
 _WORDS = re.compile(r"[A-Za-z]{2,}(?:[ '-][A-Za-z]+)*\.?")
-_YES = {"yes": "yes", "y": "yes", "yeah": "yes", "yep": "yes", "no": "no", "n": "no", "nope": "no"}
+_YES = {
+    "yes": "yes",
+    "y": "yes",
+    "yeah": "yes",
+    "yep": "yes",
+    "no": "no",
+    "n": "no",
+    "nope": "no",
+}
 _INFINITE = {
     **dict.fromkeys(("inf", "infinity", "+inf", "+infinity"), "inf"),
-    **dict.fromkeys(("-inf", "-infinity", "minusinfinity", "negativeinfinity"), "-inf"),
+    **dict.fromkeys(
+        ("-inf", "-infinity", "minusinfinity", "negativeinfinity"), "-inf"
+    ),
 }
-_ABOUT = re.compile(r"(?:~|(?:approximately|approx\.?|about|around|roughly|nearly|almost|circa|ca\.)\s)\s*(?=\S)", re.IGNORECASE)
-_COMMENT = re.compile(r"(.*[^\s(])\s*\((?![^()]*\d)([^()]*[^\W\d_]{2}[^()]*)\)", re.DOTALL)
-_MONEY = rf"(?:(?:US|CA|AU|C|A)?[{re.escape(SIGNS)}]|(?:USD|EUR|GBP|JPY|CNY|RMB|INR|CHF|CAD|AUD|Rs\.?)(?=[\s\d]))"
-_AMOUNT = re.compile(rf"([-+]?)\s*({_MONEY})?\s*([-+]?)\s*(\d+(?:[.,'_ ]\d+)*|\.\d+)\s*(.*)", re.DOTALL)
+_ABOUT = re.compile(
+    r"(?:~|(?:approximately|approx\.?|about|around|roughly|nearly|almost|circa|ca\.)\s)\s*(?=\S)",
+    re.IGNORECASE,
+)
+_COMMENT = re.compile(
+    r"(.*[^\s(])\s*\((?![^()]*\d)([^()]*[^\W\d_]{2}[^()]*)\)", re.DOTALL
+)
+_MONEY = (
+    rf"(?:(?:US|CA|AU|C|A)?[{re.escape(SIGNS)}]|(?:USD|EUR|GBP|JPY|CNY|RMB|INR|CHF|CAD|AUD"
+    r"|Rs\.?)(?=[\s\d]))"
+)
+_AMOUNT = re.compile(
+    rf"([-+]?)\s*({_MONEY})?\s*([-+]?)\s*(\d+(?:[.,'_ ]\d+)*|\.\d+)\s*(.*)",
+    re.DOTALL,
+)
 _LETTER = re.compile(r"[^\W\d_]|\u00b0")
 _HAN_AMOUNT = re.compile(rf"({_MONEY})?\s*({HAN.pattern})")
 _HAN_PARTS = re.compile(rf"({HAN.pattern})\u5206\u4e4b([\d.]+|{HAN.pattern})")
 # An x that stands for a number, not for times.
 _UNKNOWN = re.compile(r"\d[xX]\s*(?:[-+=/^*)]|$)")
 _HEX = re.compile(r"(-?)0x([0-9a-f]{1,64})", re.IGNORECASE)
-_PERCENT = re.compile(r"(?:%|per\s?cent\b|pct\b\.?|percentage points?\b)\s*(.*)", re.IGNORECASE | re.DOTALL)
-_RANGE = re.compile(r"(\S*?\d\S*?)\s*(?:\u2013|\u2014|\bto\b|(?<=\d)-(?=\d))\s*(\S*\d\S*)((?:\s+[^\W\d_]+)?)", re.IGNORECASE)
-_NAMED_VALUE = re.compile(r"\\?[a-zA-Z]{1,2}(?:_\w)?(?:\([a-z]\))?\s*=\s*([^=<>]+)")
+_PERCENT = re.compile(
+    r"(?:%|per\s?cent\b|pct\b\.?|percentage points?\b)\s*(.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+_RANGE = re.compile(
+    r"(\S*?\d\S*?)\s*(?:\u2013|\u2014|\bto\b|(?<=\d)-(?=\d))\s*(\S*\d\S*)((?:\s+[^\W\d_]+)?)",
+    re.IGNORECASE,
+)
+_NAMED_VALUE = re.compile(
+    r"\\?[a-zA-Z]{1,2}(?:_\w)?(?:\([a-z]\))?\s*=\s*([^=<>]+)"
+)
 _ORDINAL = re.compile(r"(\d+)(?:st|nd|rd|th)")
 _PLUS_MINUS = re.compile(r"(?:[a-zA-Z]\s*=\s*)?\u00b1\s*(.+)")
 _LIST = re.compile(
@@ -47,15 +99,43 @@ _LIST = re.compile(
 )
 _ONE_IN_BRACKETS = re.compile(r"\[([^\[\],;]+)\]")
 _RATIO = re.compile(r"\d+(?:\.\d+)?(?:\s*:\s*\d+(?:\.\d+)?)+")
-_FORMULA = re.compile(r"[\\^=<>+*/\u221a\u00b1{}|]|(?<=\w)-(?=\d)|(?<![a-z])pi(?![a-z])")
-_NO_SENSE = re.compile('["\u201c\u201d\u201e\u00ab\u00bb\u300c\u300d`*_?!;\u2026\u00bf\u00a1\u3002]')
+_FORMULA = re.compile(
+    r"[\\^=<>+*/\u221a\u00b1{}|]|(?<=\w)-(?=\d)|(?<![a-z])pi(?![a-z])"
+)
+_NO_SENSE = re.compile(
+    '["\u201c\u201d\u201e\u00ab\u00bb\u300c\u300d`*_?!;\u2026\u00bf\u00a1\u3002]'
+)
 # Words that may make a text more than words: the long way then looks.
 _MEANS = frozenset(
     (
-        *NUMBER_WORDS, *_YES, *_INFINITE, "noon", "midday", "midnight", "minus", "negative", "about", "around", "approximately", "roughly",
-        "nearly", "almost", "circa", "answer", "result", "option", "choice", "and", "to", "percent", "pi", "sqrt", "am", "pm",
+        *NUMBER_WORDS,
+        *_YES,
+        *_INFINITE,
+        "noon",
+        "midday",
+        "midnight",
+        "minus",
+        "negative",
+        "about",
+        "around",
+        "approximately",
+        "roughly",
+        "nearly",
+        "almost",
+        "circa",
+        "answer",
+        "result",
+        "option",
+        "choice",
+        "and",
+        "to",
+        "percent",
+        "pi",
+        "sqrt",
+        "am",
+        "pm",
     )
-)  # fmt: skip
+)
 _ARTICLES = ("the", "an", "a")
 _ARTICLE = re.compile(r"^(?:the|an?)\s+(?=\w{3})")
 _MARKS = re.compile(r"(?<!\d)[.,:]|[.,:](?!\d)")
@@ -84,14 +164,21 @@ class Value(NamedTuple):
 
 @lru_cache(maxsize=8192)
 def read(text: str, decimal: DecimalMark = "") -> Value:
-    r"""The value of an answer: number, quantity, expression, day, time, choice, yes or no, set, list, matrix, else folded text.
+    r"""The value of an answer: number, quantity, expression, day, time, choice, yes or no, set,
+    list, matrix, else folded text.
 
     Args:
         text: the answer as it is written.
         decimal: the mark before decimals, where the language of the text is known.
 
-    >>> read("1,200 dollars").number, read(r"\dfrac{3}{4}").number, read("1.2 million").number, read("Paris.").key
-    (Fraction(1200, 1), Fraction(3, 4), Fraction(1200000, 1), 'paris')
+    >>> read("1,200 dollars").number
+    Fraction(1200, 1)
+    >>> read(r"\dfrac{3}{4}").number
+    Fraction(3, 4)
+    >>> read("1.2 million").number
+    Fraction(1200000, 1)
+    >>> read("Paris.").key
+    'paris'
     """
     if (found := _at_a_glance(text)) is not None and not decimal:
         return found
@@ -99,11 +186,15 @@ def read(text: str, decimal: DecimalMark = "") -> Value:
     if len(whole) > MOST_CHARS:
         return Value(_folded(plain_signs(text)))
     answer = bare(whole)
-    return _value(answer, decimal) or Value(_folded(answer) or _folded(whole) or whole.casefold())
+    return _value(answer, decimal) or Value(
+        _folded(answer) or _folded(whole) or whole.casefold()
+    )
 
 
 def _at_a_glance(text: str) -> Value | None:
-    """The value of what most answers are: a plain number or price, arithmetic, words without a meaning of their own."""
+    """The value of what most answers are: a plain number or price, arithmetic, words without a
+    meaning of their own.
+    """
     if len(text) > _GLANCE:
         return None
     if found := _PRICE.fullmatch(text):
@@ -112,13 +203,25 @@ def _at_a_glance(text: str) -> Value | None:
         if digits.isdecimal():
             return number_value(Fraction(int(sign + digits)), unit)
         value = Fraction(sign + digits.replace(",", ""))
-        other = (value / 1000 if "," in digits else value * 1000) if _LONE.fullmatch(digits) else None
+        other = (
+            (value / 1000 if "," in digits else value * 1000)
+            if _LONE.fullmatch(digits)
+            else None
+        )
         return number_value(value, unit, perhaps=other)
     if _WORDS.fullmatch(text):
         said = text.casefold().rstrip(".").replace("-", " ").split()
-        if not _MEANS.isdisjoint(said) or (len(said[-1]) == 1 and len(said) < 3):
+        if not _MEANS.isdisjoint(said) or (
+            len(said[-1]) == 1 and len(said) < 3
+        ):
             return None
-        return Value(" ".join(said[1:] if said[0] in _ARTICLES and len(said) > 1 and len(said[1]) > 2 else said))
+        return Value(
+            " ".join(
+                said[1:]
+                if said[0] in _ARTICLES and len(said) > 1 and len(said[1]) > 2
+                else said
+            )
+        )
     if _ARITHMETIC.fullmatch(text) and (computed := evaluate(text)) is not None:
         return Value(f"={computed}", computed)
     return None
@@ -131,14 +234,26 @@ def _value(text: str, decimal: DecimalMark) -> Value | None:
     if len(text) <= 40 and (found := _word(text)):
         return found
     if (cells := matrix(text)) is not None:
-        return Value("matrix " + "; ".join(", ".join(read(cell, decimal).key for cell in row) for row in cells))
+        return Value(
+            "matrix "
+            + "; ".join(
+                ", ".join(read(cell, decimal).key for cell in row)
+                for row in cells
+            )
+        )
     about = _ABOUT.match(text)
     if about and (found := _numeric(text[about.end() :], decimal)):
         return found
     if found := _numeric(text, decimal):
         return found
-    if (comment := _COMMENT.fullmatch(text)) and (found := _value(comment[1].strip(), decimal)):
-        return found if found.number is not None else Value(_folded(text), also=(found,))
+    if (comment := _COMMENT.fullmatch(text)) and (
+        found := _value(comment[1].strip(), decimal)
+    ):
+        return (
+            found
+            if found.number is not None
+            else Value(_folded(text), also=(found,))
+        )
     return _other(text, decimal)
 
 
@@ -147,14 +262,18 @@ def _word(text: str) -> Value | None:
     low = text.casefold().strip(" .!")
     if low in _YES:
         return Value(_YES[low])
-    if ("inf" in low or "\u221e" in low) and (endless := _INFINITE.get(plain(low).replace(" ", ""))):
+    if ("inf" in low or "\u221e" in low) and (
+        endless := _INFINITE.get(plain(low).replace(" ", ""))
+    ):
         return Value(f"={endless}")
     if letter := option(text):
         return Value(letter)
     if (found := day(text)) is not None:
         return Value(found)
     if (time := clock(text)) is not None:
-        return Value(time[0], also=(Value(time[1]),) if time[0] != time[1] else ())
+        return Value(
+            time[0], also=(Value(time[1]),) if time[0] != time[1] else ()
+        )
     return None
 
 
@@ -176,14 +295,26 @@ def _numeric(text: str, decimal: DecimalMark) -> Value | None:
 
 
 def _may_have_value(text: str) -> bool:
-    return any(map(str.isdigit, text)) or NUMBER_WORD.search(text) is not None or (not text.isascii() and HAN.search(text) is not None)
+    return (
+        any(map(str.isdigit, text))
+        or NUMBER_WORD.search(text) is not None
+        or (not text.isascii() and HAN.search(text) is not None)
+    )
 
 
-def number_value(value: Fraction, unit: Unit | None = None, nouns: frozenset[str] = frozenset(), **more: object) -> Value:
-    """The value of a number; dollars and degrees are what bare numbers mostly mean, so that their key is the number's."""
+def number_value(
+    value: Fraction,
+    unit: Unit | None = None,
+    nouns: frozenset[str] = frozenset(),
+    **more: object,
+) -> Value:
+    """The value of a number; dollars and degrees are what bare numbers mostly mean, so that their
+    key is the number's.
+    """
     if unit is None or (unit.dimension in ("usd", "angle") and unit.size == 1):
         return Value(f"={value}", value, unit, nouns, **more)  # type: ignore[arg-type]
-    return Value(f"={value * unit.size} {unit.dimension}", value, unit, nouns, **more)  # type: ignore[arg-type]
+    key = f"={value * unit.size} {unit.dimension}"
+    return Value(key, value, unit, nouns, **more)  # type: ignore[arg-type]
 
 
 def _quantity(text: str, decimal: DecimalMark) -> Value | None:
@@ -197,19 +328,34 @@ def _quantity(text: str, decimal: DecimalMark) -> Value | None:
         return _two_parts(text, decimal) if number is None or tail else None
     factor = Fraction(-1 if "-" in (sign, second) else 1)
     glued = not text[: found.start(5)].endswith(" ")
-    return _with_tail(number.value * factor, number.other, tail, money or "", glued=glued, listed=number.listed) or (
-        _two_parts(text, decimal) if any(map(str.isdigit, tail)) else None
-    )
+    return _with_tail(
+        number.value * factor,
+        number.other,
+        tail,
+        money or "",
+        glued=glued,
+        listed=number.listed,
+    ) or (_two_parts(text, decimal) if any(map(str.isdigit, tail)) else None)
 
 
-def _with_tail(value: Fraction, other: Fraction | None, tail: str, money: str, *, glued: bool, listed: bool = False) -> Value | None:
+def _with_tail(
+    value: Fraction,
+    other: Fraction | None,
+    tail: str,
+    money: str,
+    *,
+    glued: bool,
+    listed: bool = False,
+) -> Value | None:
     """A number with what stands behind it."""
     unit = leading_unit(money.strip(". "))[0] if money else None
     if listed and not (money or tail):
         return None
     if not tail:
         return number_value(value, unit, perhaps=_signed(other, value))
-    if (percent := _PERCENT.match(tail)) and (not percent[1] or behind(percent[1], glued=False) is not None):
+    if (percent := _PERCENT.match(tail)) and (
+        not percent[1] or behind(percent[1], glued=False) is not None
+    ):
         return number_value(value / 100, perhaps=None)
     if (comment := _COMMENT.fullmatch(f"0 {tail}")) is not None:
         tail = comment[1].removeprefix("0").strip()
@@ -223,7 +369,11 @@ def _with_tail(value: Fraction, other: Fraction | None, tail: str, money: str, *
         also = (number_value(value * said.scale, Unit("gbp", Fraction(1))),)
     perhaps = _signed(other, value)
     return number_value(
-        value * said.scale, unit or said.unit, said.nouns, also=also, perhaps=perhaps * said.scale if perhaps is not None else None
+        value * said.scale,
+        unit or said.unit,
+        said.nouns,
+        also=also,
+        perhaps=perhaps * said.scale if perhaps is not None else None,
     )
 
 
@@ -231,23 +381,36 @@ def _signed(other: Fraction | None, value: Fraction) -> Fraction | None:
     return other if other is None or value >= 0 else -other
 
 
-_PART = re.compile(r"(\d+(?:[.,]\d+)?)\s*([^\W\d_]+\.?)\s*(?:,|and\b)?\s*", re.IGNORECASE)
+_PART = re.compile(
+    r"(\d+(?:[.,]\d+)?)\s*([^\W\d_]+\.?)\s*(?:,|and\b)?\s*", re.IGNORECASE
+)
 
 
 def _two_parts(text: str, decimal: DecimalMark) -> Value | None:
-    """`1 hour 30 minutes`, `5 ft 6 in`: parts of one dimension, each smaller than the one before."""
+    """`1 hour 30 minutes`, `5 ft 6 in`: parts of one dimension, each smaller than the one
+    before.
+    """
     parts = list(_PART.finditer(text))
     if len(parts) < 2 or "".join(part[0] for part in parts) != text:
         return None
     numbers = [written(part[1], decimal) for part in parts]
     units = [leading_unit(part[2])[0] for part in parts]
-    if any(number is None for number in numbers) or any(unit is None for unit in units):
+    if any(number is None for number in numbers) or any(
+        unit is None for unit in units
+    ):
         return None
     known = [unit for unit in units if unit is not None]
     falling = all(left.size > right.size for left, right in pairwise(known))
     if not falling or len({unit.dimension for unit in known}) > 1:
         return None
-    total = sum((number.value * unit.size for number, unit in zip(numbers, known, strict=True) if number), Fraction(0))
+    total = sum(
+        (
+            number.value * unit.size
+            for number, unit in zip(numbers, known, strict=True)
+            if number
+        ),
+        Fraction(0),
+    )
     return number_value(total / known[0].size, known[0])
 
 
@@ -261,12 +424,19 @@ def _expression(text: str, decimal: DecimalMark) -> Value | None:
     letter = _LETTER.search(text)
     if letter is None or not letter.start():
         return None
-    head, tail = text[: letter.start()].rstrip(), text[letter.start() :]
+    head = text[: letter.start()].rstrip()
+    tail = text[letter.start() :]
     money = head.lstrip("-+ (")[:1]
     value = evaluate(head)
     if value is None:
         return None
-    return _with_tail(value, None, tail, money if money in SIGNS else "", glued=text[letter.start() - 1] not in " )")
+    return _with_tail(
+        value,
+        None,
+        tail,
+        money if money in SIGNS else "",
+        glued=text[letter.start() - 1] not in " )",
+    )
 
 
 def _range(text: str, decimal: DecimalMark) -> Value | None:
@@ -274,11 +444,22 @@ def _range(text: str, decimal: DecimalMark) -> Value | None:
     found = _RANGE.fullmatch(text)
     if found is None:
         return None
-    first, last = found[1], found[2] + found[3]
-    low, high = _quantity(first, decimal), _quantity(last, decimal)
-    if low is None or high is None or low.number is None or high.number is None or low.number >= high.number or low.number < 0:
+    first = found[1]
+    last = found[2] + found[3]
+    low = _quantity(first, decimal)
+    high = _quantity(last, decimal)
+    if (
+        low is None
+        or high is None
+        or low.number is None
+        or high.number is None
+        or low.number >= high.number
+        or low.number < 0
+    ):
         return None
-    return Value(f"range {low.key if low.unit else low.key + high.key.partition(' ')[2]} {high.key}")
+    return Value(
+        f"range {low.key if low.unit else low.key + high.key.partition(' ')[2]} {high.key}"
+    )
 
 
 def _in_words(text: str) -> Value | None:
@@ -290,7 +471,11 @@ def _in_words(text: str) -> Value | None:
     if not rest:
         return number_value(value)
     valued = _with_tail(value, None, rest, "", glued=False)
-    if valued is None or valued.unit is not None or rest.casefold().startswith(("percent", "per cent")):
+    if (
+        valued is None
+        or valued.unit is not None
+        or rest.casefold().startswith(("percent", "per cent"))
+    ):
         return valued
     return Value(_folded(text), also=(valued,))
 
@@ -298,9 +483,14 @@ def _in_words(text: str) -> Value | None:
 def _in_han(text: str) -> Value | None:
     """Chinese, Japanese and Korean numerals, a currency before them or a counter behind them."""
     if parts := _HAN_PARTS.fullmatch(text):
-        bottom, top = Fraction(100) if parts[1] == "\u767e" else han(parts[1]), written(parts[2]) or han(parts[2])
+        bottom = Fraction(100) if parts[1] == "\u767e" else han(parts[1])
+        top = written(parts[2]) or han(parts[2])
         value = top.value if isinstance(top, Written) else top
-        return number_value(value / bottom) if value is not None and bottom else None
+        return (
+            number_value(value / bottom)
+            if value is not None and bottom
+            else None
+        )
     found = _HAN_AMOUNT.match(text)
     value = han(found[2].strip()) if found else None
     if found is None or value is None:
@@ -319,34 +509,65 @@ def _other(text: str, decimal: DecimalMark) -> Value | None:
     if plus := _PLUS_MINUS.fullmatch(spelled):
         value = read(plus[1], decimal)
         if value.number is not None:
-            return Value(f"set {'; '.join(sorted({f'={value.number}', f'={-value.number}'}))}")
+            return Value(
+                f"set {'; '.join(sorted({f'={value.number}', f'={-value.number}'}))}"
+            )
     if (found := _collection(spelled, decimal)) is not None:
         return found
     if alone := _ONE_IN_BRACKETS.fullmatch(spelled):
         return Value(_folded(spelled), also=(read(alone[1], decimal),))
     if _RATIO.fullmatch(spelled):
-        return Value("ratio " + ":".join(read(part.strip()).key for part in spelled.split(":")))
+        return Value(
+            "ratio "
+            + ":".join(read(part.strip()).key for part in spelled.split(":"))
+        )
     named = _NAMED_VALUE.fullmatch(spelled)
     if named and (value := read(named[1], decimal)).number is not None:
         return Value(_folded(spelled), also=(value,))
     if lettered := LETTERED.fullmatch(text):
-        return Value(_folded(text), also=(read(lettered[3], decimal), Value((lettered[1] or lettered[2]).casefold())))
+        return Value(
+            _folded(text),
+            also=(
+                read(lettered[3], decimal),
+                Value((lettered[1] or lettered[2]).casefold()),
+            ),
+        )
     if ordinal := _ORDINAL.fullmatch(text):
-        return Value(_folded(text), also=(number_value(Fraction(int(ordinal[1]))),))
-    return Value(_folded(spelled)) if _FORMULA.search(text) or spelled != text else None
+        return Value(
+            _folded(text), also=(number_value(Fraction(int(ordinal[1]))),)
+        )
+    return (
+        Value(_folded(spelled))
+        if _FORMULA.search(text) or spelled != text
+        else None
+    )
 
 
 def _collection(text: str, decimal: DecimalMark) -> Value | None:
-    """Sets (braces, or a bare list of numbers) without order or doubles; tuples, lists and intervals in order, with their brackets."""
+    """Sets (braces, or a bare list of numbers) without order or doubles; tuples, lists and
+    intervals in order, with their brackets.
+    """
     found = _LIST.fullmatch(text)
     if found is None:
         return None
-    inside = next(group for group in (found[2], found[4], found["bare"]) if group is not None)
+    inside = next(
+        group
+        for group in (found[2], found[4], found["bare"])
+        if group is not None
+    )
     if "{" in inside or "}" in inside:
         return None
     pairs = found["bare"] is not None or found["set"] is not None
-    separator = r"\s*;\s*" if ";" in inside else r"\s*,\s*(?:and\s+)?|\s+and\s+" if pairs else r"\s*,\s*"
-    parts = [read(part.strip(), decimal) for part in re.split(separator, inside)]
+    separator = (
+        r"\s*;\s*"
+        if ";" in inside
+        else r"\s*,\s*(?:and\s+)?|\s+and\s+"
+        if pairs
+        else r"\s*,\s*"
+    )
+    parts = [
+        read(part.strip(), decimal) for part in re.split(separator, inside)
+    ]
     as_set = f"set {'; '.join(sorted({part.key for part in parts}))}"
     numbers = all(part.key.startswith("=") for part in parts)
     if found["set"] is not None:
@@ -355,10 +576,21 @@ def _collection(text: str, decimal: DecimalMark) -> Value | None:
         if len(parts) < 2 or not all(part.key for part in parts):
             return None
         if not numbers:
-            return Value(_folded(text), also=(Value(as_set),)) if "," in text or ";" in text else None
-        one = written(text, decimal or ",") if re.fullmatch(r"\d+,\d+", text) else None
+            return (
+                Value(_folded(text), also=(Value(as_set),))
+                if "," in text or ";" in text
+                else None
+            )
+        one = (
+            written(text, decimal or ",")
+            if re.fullmatch(r"\d+,\d+", text)
+            else None
+        )
         return Value(as_set, also=(number_value(one.value),) if one else ())
-    kind = {"()": "tuple", "[]": "list"}.get(found["open"] + found["close"], f"interval {found['open']}{found['close']}")
+    kind = {"()": "tuple", "[]": "list"}.get(
+        found["open"] + found["close"],
+        f"interval {found['open']}{found['close']}",
+    )
     ordered = f"{kind} {'; '.join(part.key for part in parts)}"
     return Value(ordered, also=(Value(as_set),) if kind == "list" else ())
 
@@ -368,9 +600,17 @@ def _folded(text: str) -> str:
     low = text.casefold()
     if low.isascii() and low.replace(" ", "").isalpha():
         folded = " ".join(low.split())
-        return _ARTICLE.sub("", folded, count=1) if folded[0] in "at" else folded
-    if _FORMULA.search(low) and not re.search(r"[^\W\d_]{4}", low.replace("sqrt", "")):
+        return (
+            _ARTICLE.sub("", folded, count=1) if folded[0] in "at" else folded
+        )
+    if _FORMULA.search(low) and not re.search(
+        r"[^\W\d_]{4}", low.replace("sqrt", "")
+    ):
         return re.sub(r"\s+", "", low)
     low = _HYPHENS.sub(" ", _NO_SENSE.sub(" ", low))
     folded = " ".join(_MARKS.sub(" ", low).split()).strip(" '")
-    return _ARTICLE.sub("", folded, count=1) if folded[:1] in ("a", "t") else folded
+    return (
+        _ARTICLE.sub("", folded, count=1)
+        if folded[:1] in ("a", "t")
+        else folded
+    )

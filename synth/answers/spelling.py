@@ -8,36 +8,101 @@ from math import isqrt
 
 _GROUP = r"\{([^{}]*)\}"
 _FRACTION = re.compile(rf"\\[dtc]?frac\s*(?:{_GROUP}|(\d))\s*(?:{_GROUP}|(\d))")
-_WORDS_AROUND = re.compile(rf"\\(?:text|textrm|textbf|textit|mathrm|mathbf|mathit|mathsf|mathbb|boxed|fbox|mbox|operatorname)\s*{_GROUP}")
+_WORDS_AROUND = re.compile(
+    r"\\(?:text|textrm|textbf|textit|mathrm|mathbf|mathit|mathsf|mathbb|boxed|fbox|mbox"
+    rf"|operatorname)\s*{_GROUP}"
+)
 _LEAVE_OUT = re.compile(
     r"\\(?:left|right|bigl|bigr|big|Big|displaystyle|quad|qquad)(?![a-zA-Z])|\\[,;:! ]"
     r"|\\\(|\\\)|\\\[|\\\]|(?<![\\\d])~(?!\d)|(?<=\d)~(?=\d)"
 )
 _SAYS = {
-    r"\times": "*", r"\cdot": "*", r"\div": "/", r"\%": "%", r"\$": "$", r"\lbrace": "{", r"\rbrace": "}", r"\{": "{", r"\}": "}",
+    r"\times": "*",
+    r"\cdot": "*",
+    r"\div": "/",
+    r"\%": "%",
+    r"\$": "$",
+    r"\lbrace": "{",
+    r"\rbrace": "}",
+    r"\{": "{",
+    r"\}": "}",
     r"\_": "_",
-    r"\pi": "pi", r"\infty": "inf", r"\pm": "\u00b1", r"\leq": "<=", r"\le": "<=", r"\geq": ">=", r"\ge": ">=", r"\neq": "!=", r"\ne": "!=",
-    r"\lt": "<", r"\gt": ">", r"\degree": "\u00b0", r"\cup": "\u222a", r"\approx": "~",
-    r"\sim": "~", r"\euro": "\u20ac", r"\pounds": "\u00a3",
-}  # fmt: skip
+    r"\pi": "pi",
+    r"\infty": "inf",
+    r"\pm": "\u00b1",
+    r"\leq": "<=",
+    r"\le": "<=",
+    r"\geq": ">=",
+    r"\ge": ">=",
+    r"\neq": "!=",
+    r"\ne": "!=",
+    r"\lt": "<",
+    r"\gt": ">",
+    r"\degree": "\u00b0",
+    r"\cup": "\u222a",
+    r"\approx": "~",
+    r"\sim": "~",
+    r"\euro": "\u20ac",
+    r"\pounds": "\u00a3",
+}
 _WORD_OF_TEX = re.compile(
-    "|".join(re.escape(w) + (r"(?![a-zA-Z])" if w[-1].isalpha() else "") for w in sorted(_SAYS, key=len, reverse=True))
+    "|".join(
+        re.escape(w) + (r"(?![a-zA-Z])" if w[-1].isalpha() else "")
+        for w in sorted(_SAYS, key=len, reverse=True)
+    )
 )
-_CIRCLE = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z])|\(\s*\\circ\s*\))")
-_SIGNS = str.maketrans({"\u2264": "<=", "\u2265": ">=", "\u2260": "!=", "\u03c0": "pi", "\u221e": "inf"})
+_CIRCLE = re.compile(
+    r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z])|\(\s*\\circ\s*\))"
+)
+_SIGNS = str.maketrans(
+    {
+        "\u2264": "<=",
+        "\u2265": ">=",
+        "\u2260": "!=",
+        "\u03c0": "pi",
+        "\u221e": "inf",
+    }
+)
 _POWER = re.compile(r"\^\s*\{([^{}]*)\}")
-_ROOT = re.compile(rf"\\sqrt\s*(?:{_GROUP}|(\d))|\u221a\s*(?:\(([^()]*)\)|(\d+))")
+_ROOT = re.compile(
+    rf"\\sqrt\s*(?:{_GROUP}|(\d))|\u221a\s*(?:\(([^()]*)\)|(\d+))"
+)
 _SQUARE = re.compile(r"(?<![a-z])sqrt\((\d{1,30})\)")
 _GROUP_COMMA = re.compile(r"(?<=\d)\{,\}(?=\d)")
-_MIXED = re.compile(r"(?<![\d/.,)^])(-?)(\d+)\s+(?:and\s+)?(\d+)\s*/\s*(\d+)(?![\d/.])")
+_MIXED = re.compile(
+    r"(?<![\d/.,)^])(-?)(\d+)\s+(?:and\s+)?(\d+)\s*/\s*(\d+)(?![\d/.])"
+)
 _MIXED_LATEX = re.compile(r"(?<![\d/.)])(-?)(\d+)\s*(\(\(\d+\)/\(\d+\)\))")
 _TIMES_TEN = re.compile(r"(?<=\d)\s*[xX\u00d7]\s*(?=10\s*\^)")
-_SCIENTIFIC = re.compile(r"(?<![\w.])(-?\d+(?:\.\d+)?)[eE]([-+]?\d{1,3})(?![\w.])")
+_SCIENTIFIC = re.compile(
+    r"(?<![\w.])(-?\d+(?:\.\d+)?)[eE]([-+]?\d{1,3})(?![\w.])"
+)
 _ROUNDS = 8
-_MATRIX = re.compile(r"\\begin\{([pbvV]?)matrix\}(.*?)\\end\{\1matrix\}", re.DOTALL)
-_MONTHS = ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"]
-_MONTH = "|".join(f"{month[:3]}(?:{month[3:]})?" if len(month) > 3 else month for month in _MONTHS).replace("sep(?:", "sep(?:t|")
-_YEAR_FIRST = r"(?P<y>\d{4})-(?P<m>\d\d)-(?P<d>\d\d)(?:[T ]00:00(?::00)?(?:\.0+)?Z?)?|(?P<y2>\d{4})[/.](?P<m2>\d{1,2})[/.](?P<d2>\d{1,2})"
+_MATRIX = re.compile(
+    r"\\begin\{([pbvV]?)matrix\}(.*?)\\end\{\1matrix\}", re.DOTALL
+)
+_MONTHS = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+]
+_MONTH = "|".join(
+    f"{month[:3]}(?:{month[3:]})?" if len(month) > 3 else month
+    for month in _MONTHS
+).replace("sep(?:", "sep(?:t|")
+_YEAR_FIRST = (
+    r"(?P<y>\d{4})-(?P<m>\d\d)-(?P<d>\d\d)(?:[T ]00:00(?::00)?(?:\.0+)?Z?)?"
+    r"|(?P<y2>\d{4})[/.](?P<m2>\d{1,2})[/.](?P<d2>\d{1,2})"
+)
 _WEEKDAY = r"(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day,?\s+)?"
 _DAY_OF_MONTH = r"(?:the\s+)?(?P<d>\d{1,2})(?:st|nd|rd|th)?"
 _MAYBE_YEAR = r"(?:,?\s+(?P<y>\d{4}))?"
@@ -46,45 +111,74 @@ _DATES = (
     re.compile(r"(?P<y>\d{4})\u5e74(?P<m>\d{1,2})\u6708(?P<d>\d{1,2})\u65e5"),
     re.compile(r"(?P<d>\d{1,2})\.(?P<m>\d{1,2})\.(?P<y>\d{4})"),
     re.compile(
-        rf"{_WEEKDAY}(?:the\s+)?(?P<d>\d{{1,2}})(?:st|nd|rd|th)?\s+(?:of\s+)?(?P<n>{_MONTH})\.?(?:,?\s+(?P<y>\d{{4}}))?", re.IGNORECASE
+        rf"{_WEEKDAY}(?:the\s+)?(?P<d>\d{{1,2}})(?:st|nd|rd"
+        rf"|th)?\s+(?:of\s+)?(?P<n>{_MONTH})\.?(?:,?\s+(?P<y>\d{{4}}))?",
+        re.IGNORECASE,
     ),
-    re.compile(rf"{_WEEKDAY}(?P<n>{_MONTH})\.?\s+(?:the\s+)?(?P<d>\d{{1,2}})(?:st|nd|rd|th)?(?:,?\s+(?P<y>\d{{4}}))?", re.IGNORECASE),
+    re.compile(
+        rf"{_WEEKDAY}(?P<n>{_MONTH})\.?\s+(?:the\s+)?(?P<d>\d{{1,2}})(?:st|nd|rd"
+        rf"|th)?(?:,?\s+(?P<y>\d{{4}}))?",
+        re.IGNORECASE,
+    ),
 )
 _SLASHES = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})")
 # A year in which every day of every month exists, for days without a year.
 _LEAP_YEAR = 2000
 _LONGEST_DAY = 40
-_CLOCK = re.compile(r"(\d{1,2})(?:[:.h](\d\d)(?::(\d\d))?)?\s*(?:o'?clock)?\s*(?:([ap])\.?\s*m\.?)?(?:\s*hours)?", re.IGNORECASE)
+_CLOCK = re.compile(
+    r"(\d{1,2})(?:[:.h](\d\d)(?::(\d\d))?)?\s*(?:o'?clock)?\s*(?:([ap])\.?\s*m\.?)?(?:\s*hours)?",
+    re.IGNORECASE,
+)
 _HOURS = {"noon": "12:00", "midday": "12:00", "midnight": "00:00"}
 _WRAPPED = (
-    re.compile(r"\\boxed\s*\{(.*)\}", re.DOTALL), re.compile(r"\\\((.*)\\\)", re.DOTALL), re.compile(r"\\\[(.*)\\\]", re.DOTALL),
-    re.compile(r"\$\$?(?=.*[^\d,.\s$])(.*?)(?<!\\)\$\$?", re.DOTALL), re.compile(r"\*\*\*?(.*?)\*\*\*?", re.DOTALL),
-    re.compile(r"__(.*)__", re.DOTALL), re.compile(r"\*([^*]*)\*", re.DOTALL), re.compile(r"_([^_]*)_", re.DOTALL),
+    re.compile(r"\\boxed\s*\{(.*)\}", re.DOTALL),
+    re.compile(r"\\\((.*)\\\)", re.DOTALL),
+    re.compile(r"\\\[(.*)\\\]", re.DOTALL),
+    re.compile(r"\$\$?(?=.*[^\d,.\s$])(.*?)(?<!\\)\$\$?", re.DOTALL),
+    re.compile(r"\*\*\*?(.*?)\*\*\*?", re.DOTALL),
+    re.compile(r"__(.*)__", re.DOTALL),
+    re.compile(r"\*([^*]*)\*", re.DOTALL),
+    re.compile(r"_([^_]*)_", re.DOTALL),
     re.compile(r"`+([^`]*)`+", re.DOTALL),
-    re.compile("[\"\u201c\u201e\u00ab\u300c](.*)[\"\u201d\u201c\u00bb\u300d]", re.DOTALL), re.compile(r"'([^']*)'", re.DOTALL),
+    re.compile(
+        '["\u201c\u201e\u00ab\u300c](.*)["\u201d\u201c\u00bb\u300d]', re.DOTALL
+    ),
+    re.compile(r"'([^']*)'", re.DOTALL),
     re.compile(r"\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}", re.DOTALL),
     re.compile(r"<answer>(.*)</answer>", re.DOTALL | re.IGNORECASE),
     re.compile(r"\$\$?(-?[\d,.]+(?:/\d+)?)\$\$?"),
-)  # fmt: skip
+)
 _ANNOUNCES = re.compile(
-    r"(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+|my\s+)?(?:final\s+)?(?:answer|result)\s*(?:is|:|=)\s*:?\s*(?=\S)", re.IGNORECASE
+    r"(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+|my\s+)?(?:final\s+)?(?:answer"
+    r"|result)\s*(?:is|:|=)\s*:?\s*(?=\S)",
+    re.IGNORECASE,
 )
 LETTERED = re.compile(
-    r"(?:option|choice|answer)?\s*(?:[(\[]([a-z])[)\]][.:,]?|([a-z])(?:[).:](?=\s)|\)))\s*(\S.*)", re.IGNORECASE | re.DOTALL
+    r"(?:option|choice|answer)?\s*(?:[(\[]([a-z])[)\]][.:,]?|([a-z])(?:[).:](?=\s)|\)))\s*(\S.*)",
+    re.IGNORECASE | re.DOTALL,
 )
-_OPTION = re.compile(r"(?:the\s+)?(?:correct\s+)?(?:answer|option|choice)?\s*(?:is\s+)?[(\[]?([a-j])[)\].:]?", re.IGNORECASE)
+_OPTION = re.compile(
+    r"(?:the\s+)?(?:correct\s+)?(?:answer|option|choice)?\s*(?:is\s+)?[(\[]?([a-j])[)\].:]?",
+    re.IGNORECASE,
+)
 
 
 def boxed(text: str) -> str | None:
-    r"""What the last box of a text holds, braces balanced; None without one that is closed and holds something.
+    r"""What the last box of a text holds, braces balanced; None without one that is closed and
+    holds something.
 
     >>> boxed(r"so \boxed{\dfrac{3}{4}}."), boxed(r"\boxed{}"), boxed("3")
     ('\\dfrac{3}{4}', None, None)
     """
     for found in reversed(list(re.finditer(r"\\(?:boxed|fbox)\s*\{", text))):
-        depth, place = 1, found.end()
+        depth = 1
+        place = found.end()
         while place < len(text) and depth:
-            depth += {"{": 1, "}": -1}.get(text[place], 0) if text[place - 1] != "\\" else 0
+            depth += (
+                {"{": 1, "}": -1}.get(text[place], 0)
+                if text[place - 1] != "\\"
+                else 0
+            )
             place += 1
         if not depth and (inside := text[found.end() : place - 1].strip()):
             return inside
@@ -100,7 +194,11 @@ def bare(text: str) -> str:
     for _ in range(_ROUNDS):
         before = text
         text = text.strip().rstrip(";,:?").rstrip()
-        while text.endswith((".", "!")) and not (text.endswith("!") and text[-2:-1].isalnum() and any(map(str.isdigit, text))):
+        while text.endswith((".", "!")) and not (
+            text.endswith("!")
+            and text[-2:-1].isalnum()
+            and any(map(str.isdigit, text))
+        ):
             text = text[:-1].rstrip()
         if text[:1] in "\\$*_`\"'<\u201c\u201e\u00ab\u300c":
             for form in _WRAPPED:
@@ -121,34 +219,65 @@ def _balanced(text: str) -> bool:
         depth += {"{": 1, "}": -1}.get(sign, 0)
         if depth < 0:
             return False
-    return "$" not in text or text.count("$") % 2 == 0 or text.startswith("$") or "\\$" in text
+    return (
+        "$" not in text
+        or text.count("$") % 2 == 0
+        or text.startswith("$")
+        or "\\$" in text
+    )
 
 
 def plain(text: str) -> str:
     r"""The expression behind LaTeX, mixed and scientific numbers.
 
-    >>> plain(r"3\frac12"), plain(r"1.0 \times 10^{2}"), plain("1e3"), plain(r"10{,}000"), plain(r"\sqrt{16} + \sqrt{2}")
-    ('(3+((1)/(2)))', '1.0 * 10^(2)', '(1*10^(3))', '10,000', '(4) + sqrt(2)')
+    >>> plain(r"3\frac12")
+    '(3+((1)/(2)))'
+    >>> plain(r"1.0 \times 10^{2}")
+    '1.0 * 10^(2)'
+    >>> plain("1e3")
+    '(1*10^(3))'
+    >>> plain(r"10{,}000")
+    '10,000'
+    >>> plain(r"\sqrt{16} + \sqrt{2}")
+    '(4) + sqrt(2)'
     """
     text = _GROUP_COMMA.sub(",", text.translate(_SIGNS))
     if "\\" in text or "~" in text:
         text = _CIRCLE.sub("\u00b0", text)
-        text = _WORD_OF_TEX.sub(lambda found: f" {_SAYS[found[0]]} " if found[0] != r"\%" else "%", _LEAVE_OUT.sub(" ", text))
+        text = _WORD_OF_TEX.sub(
+            lambda found: f" {_SAYS[found[0]]} " if found[0] != r"\%" else "%",
+            _LEAVE_OUT.sub(" ", text),
+        )
     for _ in range(_ROUNDS):
         before = text
-        text = _WORDS_AROUND.sub(r" \1 ", _FRACTION.sub(_as_division, _POWER.sub(r"^(\1)", text)))
-        text = _ROOT.sub(lambda found: f"sqrt({next(g for g in found.groups() if g is not None).strip()})", text)
+        text = _WORDS_AROUND.sub(
+            r" \1 ", _FRACTION.sub(_as_division, _POWER.sub(r"^(\1)", text))
+        )
+        text = _ROOT.sub(
+            lambda found: (
+                f"sqrt({next(g for g in found.groups() if g is not None).strip()})"
+            ),
+            text,
+        )
         if text == before:
             break
     text = _SQUARE.sub(_root_of_square, text)
     text = _MIXED.sub(r"\1(\2+\3/\4)", _MIXED_LATEX.sub(r"\1(\2+\3)", text))
     text = _TIMES_TEN.sub("*", text)
-    text = _SCIENTIFIC.sub(lambda found: f"({found[1]}*10^({int(found[2])}))" if abs(int(found[2])) < 60 else found[0], text)
+    text = _SCIENTIFIC.sub(
+        lambda found: (
+            f"({found[1]}*10^({int(found[2])}))"
+            if abs(int(found[2])) < 60
+            else found[0]
+        ),
+        text,
+    )
     return " ".join(text.split())
 
 
 def _as_division(found: re.Match[str]) -> str:
-    top, bottom = found[1] if found[1] is not None else found[2], found[3] if found[3] is not None else found[4]
+    top = found[1] if found[1] is not None else found[2]
+    bottom = found[3] if found[3] is not None else found[4]
     return f"(({top})/({bottom}))"
 
 
@@ -160,7 +289,12 @@ def _root_of_square(found: re.Match[str]) -> str:
 def matrix(text: str) -> list[list[str]] | None:
     """The cells of a matrix of LaTeX, row by row; None for anything else."""
     found = _MATRIX.fullmatch(text.strip())
-    return [[cell.strip() for cell in row.split("&")] for row in found[2].strip().removesuffix("\\\\").split("\\\\")] if found else None
+    if found:
+        return [
+            [cell.strip() for cell in row.split("&")]
+            for row in found[2].strip().removesuffix("\\\\").split("\\\\")
+        ]
+    return None
 
 
 def option(text: str) -> str | None:
@@ -176,8 +310,16 @@ def option(text: str) -> str | None:
 def day(text: str) -> str | None:
     """One text for all spellings of a calendar day, None for anything else.
 
-    >>> day("5th of March 2024"), day("2024-03-05"), day("March 5"), day("31/12/2024"), day("3/5/2024")
-    ('date 2024-03-05', 'date 2024-03-05', 'date 03-05', 'date 2024-12-31', 'date 3/5/2024')
+    >>> day("5th of March 2024")
+    'date 2024-03-05'
+    >>> day("2024-03-05")
+    'date 2024-03-05'
+    >>> day("March 5")
+    'date 03-05'
+    >>> day("31/12/2024")
+    'date 2024-12-31'
+    >>> day("3/5/2024")
+    'date 3/5/2024'
     """
     if not any(map(str.isdigit, text)) or len(text) > _LONGEST_DAY:
         return None
@@ -189,9 +331,22 @@ def day(text: str) -> str | None:
         return f"date {first}/{second}/{year}"
     for pattern in _DATES:
         if found := pattern.fullmatch(text):
-            parts = {name[0]: value for name, value in found.groupdict().items() if value is not None}
-            month = int(parts["m"]) if "m" in parts else [m[:3] for m in _MONTHS].index(parts["n"][:3].casefold()) + 1
-            return _day(int(parts["y"]) if "y" in parts else None, month, int(parts["d"]))
+            parts = {
+                name[0]: value
+                for name, value in found.groupdict().items()
+                if value is not None
+            }
+            month = (
+                int(parts["m"])
+                if "m" in parts
+                else [m[:3] for m in _MONTHS].index(parts["n"][:3].casefold())
+                + 1
+            )
+            return _day(
+                int(parts["y"]) if "y" in parts else None,
+                month,
+                int(parts["d"]),
+            )
     return None
 
 
@@ -204,7 +359,8 @@ def _day(year: int | None, month: int, day_: int) -> str | None:
 
 
 def clock(text: str) -> tuple[str, str] | None:
-    """A time of day as hours from midnight, and as the hands show it; equal texts where nobody says which half of the day.
+    """A time of day as hours from midnight, and as the hands show it; equal texts where nobody says
+    which half of the day.
 
     >>> clock("3:30 PM"), clock("15:30"), clock("3:30"), clock("330")
     (('time 15:30', 'hands 3:30'), ('time 15:30', 'time 15:30'), ('hands 3:30', 'time 03:30'), None)
@@ -213,10 +369,18 @@ def clock(text: str) -> tuple[str, str] | None:
     found = _CLOCK.fullmatch(text) if text[:1].isdigit() else None
     if found is None or not ((found[2] and ":" in text) or found[4]):
         return None
-    hour, minute, seconds, half = int(found[1]), found[2] or "00", f":{found[3]}" if found[3] else "", (found[4] or "").casefold()
+    hour = int(found[1])
+    minute = found[2] or "00"
+    seconds = f":{found[3]}" if found[3] else ""
+    half = (found[4] or "").casefold()
     if hour > (12 if half else 23) or int(minute) > 59:
         return None
     if half:
-        return f"time {hour % 12 + (12 if half == 'p' else 0):02}:{minute}{seconds}", f"hands {hour}:{minute}{seconds}"
+        return (
+            f"time {hour % 12 + (12 if half == 'p' else 0):02}:{minute}{seconds}",
+            f"hands {hour}:{minute}{seconds}",
+        )
     whole = f"time {hour:02}:{minute}{seconds}"
-    return (whole, whole) if hour > 12 or found[1][0] == "0" else (f"hands {hour}:{minute}{seconds}", whole)
+    if hour > 12 or found[1][0] == "0":
+        return (whole, whole)
+    return (f"hands {hour}:{minute}{seconds}", whole)

@@ -1,1 +1,18 @@
 """The only door to a teacher: look up, reserve, admit, ask, journal."""
+
+from synth.core.lazy import public
+
+__getattr__, __dir__ = public(
+    __name__,
+    {
+        "admission": "Pace Gate",
+        "ask": "Reading ask_once mean_logprob",
+        "budget": "Budget",
+        "door": "Stats Door Doors",
+        "journal": "Totals Journal records",
+        "journal_index": "Index",
+        "price": "unbounded require_bound most_tokens Price read_price price_of",
+        "refusals": "Epoch Doubt Closed Trial Noise",
+        "token_counter": "TokenCounter counter",
+    },
+)

@@ -1,7 +1,9 @@
-"""When a call may go out: so many in flight, so many a minute, and never before the time that a server asked to wait for.
+"""When a call may go out: so many in flight, so many a minute, and never before the time that a
+server asked to wait for.
 
-Limits are given by the user (--concurrency, --rpm, --tpm), announced by the server (x-ratelimit-limit-*), or learned
-from its refusals. Refusals that come at any load teach nothing: a trial at three quarters of the rate tells the two apart.
+Limits are given by the user (--concurrency, --rpm, --tpm), announced by the server
+(x-ratelimit-limit-*), or learned from its refusals. Refusals that come at any load teach nothing: a
+trial at three quarters of the rate tells the two apart.
 """
 
 from __future__ import annotations
@@ -11,20 +13,32 @@ import time
 from collections import deque
 from math import inf
 
-from synth.calls._refusals import FIRST_PAUSE, LONGEST_WINDOW, Closed, Doubt, Epoch, Noise, Trial
-from synth.errors import Stopped, TeacherBusy
+from synth.calls.refusals import (
+    FIRST_PAUSE,
+    LONGEST_WINDOW,
+    Closed,
+    Doubt,
+    Epoch,
+    Noise,
+    Trial,
+)
+from synth.core.errors import Stopped, TeacherBusy
 from synth.teachers.base import Limits
 
 START = 16
 # Pacing stays this far below a known rate, so that jitter on the way never adds up to a refusal.
 MARGIN = 0.97
-# A learned rate creeps up by this part with every success, so that probing is refused once or twice in some 200 calls.
+# A learned rate creeps up by this part with every success, so that probing is refused once or twice
+# in some 200 calls.
 CREEP = 1.2e-4
 # Successes that earn one more call in flight beyond the number that was once refused.
 PROBE = 200
-# After so many calls and seconds without a refusal a learned limit doubles every DOUBLING seconds: it is gone within a
-# minute, and a server that still has it refuses one call in 180. What few calls taught is tried sooner.
-CALM_CALLS, CALM_SECONDS, DOUBLING = (20, 180), (10.0, 25.0), 2.5
+# After so many calls and seconds without a refusal a learned limit doubles every DOUBLING seconds:
+# it is gone within a minute, and a server that still has it refuses one call in 180. What few calls
+# taught is tried sooner.
+CALM_CALLS = (20, 180)
+CALM_SECONDS = (10.0, 25.0)
+DOUBLING = 2.5
 # What is left of a rate that was refused while it doubled.
 OVERSHOT = 0.93
 # The slowest rate that is ever learned: two calls a minute.
@@ -52,14 +66,20 @@ class Pace:
         self._next = 0.0
 
     def announce(self, a_minute: float) -> None:
-        """What the server says it allows; the user's own limit still holds, what refusals taught is forgotten."""
+        """What the server says it allows; the user's own limit still holds, what refusals taught is
+        forgotten.
+        """
         self._known = min(a_minute, self.given or a_minute) / 60 * MARGIN
         self.learn(None)
 
     def learn(self, rate: float | None) -> None:
         """What refusals showed to be possible; None forgets it."""
         self.learned = rate if rate is None else max(rate, FLOOR)
-        if self.learned is not None and self._known is not None and self.learned >= self._known:
+        if (
+            self.learned is not None
+            and self._known is not None
+            and self.learned >= self._known
+        ):
             self.learned = None
         self.rate = self._known if self.learned is None else self.learned
 
@@ -81,11 +101,12 @@ class Pace:
 class Gate:
     """Admits calls to one endpoint and key.
 
-    The limit on calls in flight doubles each round of clean successes while it is used, then grows by one a
-    round, up to a ceiling that refusals lower. A single refusal costs 3 % of the rate and, where all places were taken,
-    one place. Many refusals close the gate: calls go out one by one until one is answered, and what came through
-    meanwhile is the rate. Two refusals that no limit explains start a trial (`Trial`): where fewer calls are
-    refused as often, refusals have nothing to do with the load, and those are forgiven. A Retry-After closes the gate until then.
+    The limit on calls in flight doubles each round of clean successes while it is used, then grows
+    by one a round, up to a ceiling that refusals lower. A single refusal costs 3 % of the rate and,
+    where all places were taken, one place. Many refusals close the gate: calls go out one by one
+    until one is answered, and what came through meanwhile is the rate. Two refusals that no limit
+    explains start a trial (`Trial`): where fewer calls are refused as often, refusals have nothing
+    to do with the load, and those are forgiven. A Retry-After closes the gate until then.
 
     Args:
         most: the user's --concurrency; the limit never exceeds it.
@@ -94,13 +115,25 @@ class Gate:
         start: calls in flight at first.
     """
 
-    def __init__(self, most: int, rpm: float | None = None, tpm: float | None = None, *, start: int = START) -> None:
-        self.most, self.limit, self.flying = most, float(min(start, most)), 0
-        self.requests, self.tokens = Pace(rpm), Pace(tpm)
-        self._ceiling, self._slow_start = float(most), True
+    def __init__(
+        self,
+        most: int,
+        rpm: float | None = None,
+        tpm: float | None = None,
+        *,
+        start: int = START,
+    ) -> None:
+        self.most = most
+        self.limit = float(min(start, most))
+        self.flying = 0
+        self.requests = Pace(rpm)
+        self.tokens = Pace(tpm)
+        self._ceiling = float(most)
+        self._slow_start = True
         self._open_at = self._cut_at = self._grown_at = 0.0
         self._out = self._calls = 0
-        self._calm, self._safe = CALM_CALLS[0], 0.0
+        self._calm = CALM_CALLS[0]
+        self._safe = 0.0
         self._series: Epoch | None = None
         self._epoch = Epoch(time.monotonic())
         self._doubt: Doubt | None = None
@@ -149,7 +182,11 @@ class Gate:
         try:
             await waiter
         except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled() and not waiter.exception():
+            if (
+                waiter.done()
+                and not waiter.cancelled()
+                and not waiter.exception()
+            ):
                 self._leave()
             raise
 
@@ -172,7 +209,9 @@ class Gate:
             self._sleepers.discard(sleeper)
 
     def shut(self, reason: Stopped) -> None:
-        """No call goes out any more: whoever waits for one, or for its turn to ask again, leaves with the reason."""
+        """No call goes out any more: whoever waits for one, or for its turn to ask again, leaves
+        with the reason.
+        """
         self._shut = self._shut or reason
         for waiter in (*self._queue, *self._sleepers):
             if not waiter.done():
@@ -186,7 +225,9 @@ class Gate:
     def _wait(self, now: float) -> float:
         if self._closed and self._closed.trying:
             return self._closed.pause
-        return max(self._open_at - now, self.requests.wait(now), self.tokens.wait(now))
+        return max(
+            self._open_at - now, self.requests.wait(now), self.tokens.wait(now)
+        )
 
     def _leave(self) -> None:
         self.flying -= 1
@@ -196,8 +237,16 @@ class Gate:
                 self.flying += 1
                 waiter.set_result(None)
 
-    def succeeded(self, sent: float, limits: Limits | None = None, tokens: float = 0.0, expected: float = 0.0) -> None:
-        """A call came back clean: what it really took is booked, and the limit grows where it was in use."""
+    def succeeded(
+        self,
+        sent: float,
+        limits: Limits | None = None,
+        tokens: float = 0.0,
+        expected: float = 0.0,
+    ) -> None:
+        """A call came back clean: what it really took is booked, and the limit grows where it was
+        in use.
+        """
         now = time.monotonic()
         self.tokens.take(now, tokens - expected)
         if limits:
@@ -206,8 +255,13 @@ class Gate:
             if sent >= self._closed.since:
                 self._reopen(now)
         elif self._doubt and sent > self._doubt.sent:
-            doubt, self._doubt = self._doubt, None
-            if not (self._trial or self._slow_start) and doubt.sent > self._cut_at and now - self._cut_at > 1.0:
+            doubt = self._doubt
+            self._doubt = None
+            if (
+                not (self._trial or self._slow_start)
+                and doubt.sent > self._cut_at
+                and now - self._cut_at > 1.0
+            ):
                 self._cut(now, doubt)
         elif self._trial and self._trial.failed(self._epoch, now):
             self.requests.learn(self._trial.rate * OVERSHOT)
@@ -217,13 +271,19 @@ class Gate:
         self._leave()
 
     def _grow(self, now: float) -> None:
-        """Tries what was learned upwards, the more boldly the more successes and time stand behind it."""
+        """Tries what was learned upwards, the more boldly the more successes and time stand behind
+        it.
+        """
         epoch = self._epoch
         epoch.replied(now)
         if not self._trial:
             if self.requests.learned is not None:
                 self.requests.grow(1 + CREEP)
-                if epoch.replies % 100 == 0 and self.requests.learned > UNUSED * (epoch.rate(now) or inf):
+                if (
+                    epoch.replies % 100 == 0
+                    and self.requests.learned
+                    > UNUSED * (epoch.rate(now) or inf)
+                ):
                     self.requests.learn(None)
             if self._ceiling < self.most:
                 self._ceiling = min(self.most, self._ceiling + 1 / PROBE)
@@ -236,12 +296,22 @@ class Gate:
         if self.limit >= self._ceiling:
             self._slow_start = False
         elif self.flying >= int(self.limit):
-            self.limit = min(self._ceiling, self.limit + (1.0 if self._slow_start else 1.0 / self.limit))
+            self.limit = min(
+                self._ceiling,
+                self.limit + (1.0 if self._slow_start else 1.0 / self.limit),
+            )
 
     def _calmed(self, now: float) -> bool:
         """Whether nothing was refused for so long that the limit may be gone."""
-        seconds = CALM_SECONDS[0] if self._calm < CALM_CALLS[1] / 2 else CALM_SECONDS[1]
-        return self._epoch.replies > self._calm and now - self._epoch.start > seconds
+        seconds = (
+            CALM_SECONDS[0]
+            if self._calm < CALM_CALLS[1] / 2
+            else CALM_SECONDS[1]
+        )
+        return (
+            self._epoch.replies > self._calm
+            and now - self._epoch.start > seconds
+        )
 
     def _announced(self, limits: Limits) -> None:
         if limits.requests:
@@ -249,7 +319,9 @@ class Gate:
         if limits.tokens:
             self.tokens.announce(limits.tokens)
 
-    def failed(self, error: BaseException, sent: float, expected: float = 0.0) -> None:
+    def failed(
+        self, error: BaseException, sent: float, expected: float = 0.0
+    ) -> None:
         """A call came back with an error; refusals for load lower the limits."""
         now = time.monotonic()
         self.tokens.take(now, -expected)
@@ -277,16 +349,29 @@ class Gate:
                 self._closed.refused(now)
                 self._open_at = max(self._open_at, now + self._closed.pause)
             return
-        if self._trial and self._epoch.refusals >= Trial.TRIAL_PROOF and self._epoch.calls >= Trial.ENOUGH:
+        if (
+            self._trial
+            and self._epoch.refusals >= Trial.TRIAL_PROOF
+            and self._epoch.calls >= Trial.ENOUGH
+        ):
             self._end_trial(now)
             return
         if self._doubt is None:
             self._doubt = Doubt(sent, crowded=self._crowded(), told=retry_after)
-            if self._doubt.crowded and not (self._trial or self._slow_start or self._free(retry_after)):
+            if self._doubt.crowded and not (
+                self._trial or self._slow_start or self._free(retry_after)
+            ):
                 self.limit = self._ceiling = self._out - 1.0
-            if (self.requests.learned or 0.0) > (0.0 if retry_after else Trial.BRISK) and self.requests.learned and not self._trial:
+            if (
+                (self.requests.learned or 0.0)
+                > (0.0 if retry_after else Trial.BRISK)
+                and self.requests.learned
+                and not self._trial
+            ):
                 # The rest of a server's window would be refused as well.
-                self._open_at = max(self._open_at, now + min(1.0, 5 / self.requests.learned))
+                self._open_at = max(
+                    self._open_at, now + min(1.0, 5 / self.requests.learned)
+                )
         self._doubt.refusals += 1
         if self._doubt.thick():
             self._close(now)
@@ -295,16 +380,27 @@ class Gate:
         """Many refusals: from now on calls go out one by one."""
         if self._crowded():
             self.limit = self._ceiling = self._out - 1.0
-        self._trial, self._doubt, self._slow_start = None, None, False
+        self._trial = None
+        self._doubt = None
+        self._slow_start = False
         self._closed = Closed(now)
         self._open_at = max(self._open_at, now + FIRST_PAUSE)
 
     def _reopen(self, now: float) -> None:
-        """The server answers again: what came through since the last lesson, this pause included, is the rate."""
+        """The server answers again: what came through since the last lesson, this pause included,
+        is the rate.
+        """
         assert self._closed is not None  # noqa: S101 - the caller checked
-        epoch, closed, learned = self._epoch, self._closed, self.requests.learned
-        span = closed.since - epoch.start + min(LONGEST_WINDOW, closed.last_refusal - closed.since)
-        self._closed, self._cut_at = None, now
+        epoch = self._epoch
+        closed = self._closed
+        learned = self.requests.learned
+        span = (
+            closed.since
+            - epoch.start
+            + min(LONGEST_WINDOW, closed.last_refusal - closed.since)
+        )
+        self._closed = None
+        self._cut_at = now
         if epoch.replies >= 5 and span > 0:
             self.requests.learn(epoch.replies / span * MARGIN)
             self._series = None
@@ -313,30 +409,58 @@ class Gate:
             self.requests.learn(learned * OVERSHOT)
 
     def _cut(self, now: float, doubt: Doubt) -> None:
-        """One refusal among many replies: 3 % less, or a trial where the last one was but a few calls ago."""
+        """One refusal among many replies: 3 % less, or a trial where the last one was but a few
+        calls ago.
+        """
         if self._free(doubt.told):
             self._suspect(now)
             return
-        epoch, before, learned, safe = self._epoch, self._series, self.requests.learned, self._safe
+        epoch = self._epoch
+        before = self._series
+        learned = self.requests.learned
+        safe = self._safe
         rate = epoch.rate(now)
         if learned is not None:
-            rate = learned if rate is None or (epoch.calls < Trial.EARLY and not doubt.told) else min(learned, rate)
-        lower = max(rate * OVERSHOT, min(safe, rate)) if rate and safe else (rate or 0.0) * MARGIN
-        self._cut_at, self._series = now, epoch
+            rate = (
+                learned
+                if rate is None
+                or (epoch.calls < Trial.EARLY and not doubt.told)
+                else min(learned, rate)
+            )
+        lower = (
+            max(rate * OVERSHOT, min(safe, rate))
+            if rate and safe
+            else (rate or 0.0) * MARGIN
+        )
+        self._cut_at = now
+        self._series = epoch
         self._next_epoch(now)
-        if rate and before and not (doubt.told or safe) and self._calls >= Trial.SETTLED and epoch.calls < Trial.EARLY * epoch.refusals:
+        if (
+            rate
+            and before
+            and not (doubt.told or safe)
+            and self._calls >= Trial.SETTLED
+            and epoch.calls < Trial.EARLY * epoch.refusals
+        ):
             self._try(epoch, rate, Trial.TRIAL_SHARE)
             return
         if rate and not (doubt.crowded and learned is not None):
             self.requests.learn(lower)
 
     def _free(self, told: float) -> bool:
-        """Whether no limit is known, nor spoken of by the server: what is refused singly costs nothing before a trial."""
-        return self.requests.learned is None and self._ceiling >= self.most and told <= Trial.SHORT
+        """Whether no limit is known, nor spoken of by the server: what is refused singly costs
+        nothing before a trial.
+        """
+        return (
+            self.requests.learned is None
+            and self._ceiling >= self.most
+            and told <= Trial.SHORT
+        )
 
     def _suspect(self, now: float) -> None:
         """One refusal among many replies while no limit is known."""
-        epoch, rate = self._epoch, self._epoch.rate(now)
+        epoch = self._epoch
+        rate = self._epoch.rate(now)
         if epoch.calls > Trial.SELDOM * epoch.refusals:
             self._next_epoch(now)
         elif rate and epoch.refusals >= Trial.DOUBTS:
@@ -351,25 +475,41 @@ class Gate:
         self.limit -= int((1 - share) * self.limit)
 
     def _next_epoch(self, now: float) -> None:
-        """What the next refusal teaches starts here; the more calls taught this one, the longer it is trusted."""
-        self._calm = min(CALM_CALLS[1], max(CALM_CALLS[0], 2 * self._epoch.calls))
+        """What the next refusal teaches starts here; the more calls taught this one, the longer it
+        is trusted.
+        """
+        self._calm = min(
+            CALM_CALLS[1], max(CALM_CALLS[0], 2 * self._epoch.calls)
+        )
         self._calls += self._epoch.calls
-        self._epoch, self._safe = Epoch(now), 0.0
+        self._epoch = Epoch(now)
+        self._safe = 0.0
 
     def _crowded(self) -> bool:
-        """Whether as many calls are out as ever since the last lesson: the server may count them."""
-        return self._out >= max(Trial.FEW, self._epoch.peak, min(Trial.MANY, self.limit / 4))
+        """Whether as many calls are out as ever since the last lesson: the server may count
+        them.
+        """
+        return self._out >= max(
+            Trial.FEW, self._epoch.peak, min(Trial.MANY, self.limit / 4)
+        )
 
     def _end_trial(self, now: float) -> None:
-        """Three refusals in a trial: they have nothing to do with the load, or the rate is lower than thought."""
+        """Three refusals in a trial: they have nothing to do with the load, or the rate is lower
+        than thought.
+        """
         assert self._trial is not None  # noqa: S101 - the caller checked
-        trial, epoch, learned = self._trial, self._epoch, self.requests.learned
-        self._trial, self._series, self._doubt = None, None, None
+        trial = self._trial
+        epoch = self._epoch
+        learned = self.requests.learned
+        self._trial = None
+        self._series = None
+        self._doubt = None
         self._next_epoch(now)
         if trial.proven(epoch):
             self._noise = Noise(now, trial.share(epoch))
             self.requests.learn(None)
-            self._ceiling, self._slow_start = float(self.most), True
+            self._ceiling = float(self.most)
+            self._slow_start = True
         elif learned is not None:
             self.requests.learn(learned * OVERSHOT)
 
@@ -381,10 +521,20 @@ class Gate:
         if self._open_at - now > 1.0:
             return f"the server asks to wait {self._open_at - now:,.0f} s"
         if self._noise:
-            return f"{100 * self._noise.share:.1f} % of calls are refused (429) at any load; they are asked again"
+            return (
+                f"{100 * self._noise.share:.1f} % of calls are refused (429) at any load; "
+                "they are asked again"
+            )
         if self.requests.learned is not None:
-            places = f", {int(self.limit):,} of {self.most:,} in flight" if self._ceiling < self.most else ""
-            return f"{60 * self.requests.learned:,.0f} calls a minute{places}, learned from refusals (429)"
+            places = (
+                f", {int(self.limit):,} of {self.most:,} in flight"
+                if self._ceiling < self.most
+                else ""
+            )
+            return (
+                f"{60 * self.requests.learned:,.0f} calls a minute{places}, learned from "
+                "refusals (429)"
+            )
         if self._ceiling < self.most:
             return f"{int(self.limit):,} of {self.most:,} in flight, learned from refusals (429)"
         return ""

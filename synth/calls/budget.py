@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from synth.errors import BudgetReached
+from synth.core.errors import BudgetReached
 
 
 class Budget:
     """One ledger for all teachers of a run: spent + reserved never exceeds the cap.
 
-    Near the end calls wait, first come first served, until those in flight give back what they did not need.
+    Near the end calls wait, first come first served, until those in flight give back what they did
+    not need.
 
     Args:
         cap: dollars; None for no cap.
@@ -19,7 +20,9 @@ class Budget:
     """
 
     def __init__(self, cap: float | None, spent: float = 0.0) -> None:
-        self.cap, self.spent, self.reserved = cap, spent, 0.0
+        self.cap = cap
+        self.spent = spent
+        self.reserved = 0.0
         self._flying = 0
         self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
 
@@ -45,8 +48,11 @@ class Budget:
         """Gives a reservation back and books what the call really cost."""
         if self.cap is not None:
             self._flying -= 1
-            # With nothing in flight nothing is reserved, whatever thousands of additions and subtractions have left.
-            self.reserved = max(0.0, self.reserved - reserved) if self._flying else 0.0
+            # With nothing in flight nothing is reserved, whatever thousands of additions and
+            # subtractions have left.
+            self.reserved = (
+                max(0.0, self.reserved - reserved) if self._flying else 0.0
+            )
             self.spent += cost
             self._admit(self.cap)
 
@@ -65,4 +71,9 @@ class Budget:
                 self.reserved += usd
                 turn.set_result(None)
             else:
-                turn.set_exception(BudgetReached(f"${self.spent:.4f} of ${cap:.4f} spent; the next call could cost ${usd:.4f}"))
+                turn.set_exception(
+                    BudgetReached(
+                        f"${self.spent:.4f} of ${cap:.4f} spent; the next call could cost "
+                        f"${usd:.4f}"
+                    )
+                )

@@ -15,22 +15,42 @@ from synth.calls.admission import Gate
 from synth.calls.budget import Budget
 from synth.calls.journal import Journal
 from synth.calls.price import FREE, Price
-from synth.errors import Stopped, TeacherBusy, TeacherError, WrongUse, did_you_mean
-from synth.records import Completion, Request
-from synth.teachers._reading import load_reply, read_chat
+from synth.core.errors import (
+    Stopped,
+    TeacherBusy,
+    TeacherError,
+    WrongUse,
+    did_you_mean,
+)
+from synth.core.records import Completion, Request
 from synth.teachers.base import Reply, Teacher
+from synth.teachers.wire.replies import load_reply, read_chat
 
 # A run whose first calls all end like this is aimed wrong: asking the rest would fail the rest.
 HOPELESS = 20
 # Failures after which a provider may still have billed the call.
-UNKNOWN_FATE = {"timeout", "connection", "broken_reply", "invalid_reply", "empty_choices"}
+UNKNOWN_FATE = {
+    "timeout",
+    "connection",
+    "broken_reply",
+    "invalid_reply",
+    "empty_choices",
+}
 # Failures that say nothing about a teacher: its recordings end, or the run does.
-EXPECTED = {"not_recorded", "not_rehearsed", "not_sent", "under_way", "interrupted"}
+EXPECTED = {
+    "not_recorded",
+    "not_rehearsed",
+    "not_sent",
+    "under_way",
+    "interrupted",
+}
 
 
 @dataclass
 class Stats:
-    """Calls of this run: asked of a teacher, reused from the journal, asked again, failed by class, in flight; their cost."""
+    """Calls of this run: asked of a teacher, reused from the journal, asked again, failed by class,
+    in flight; their cost.
+    """
 
     asked: int = 0
     reused: int = 0
@@ -71,15 +91,21 @@ class Door:
         patience: float = 300.0,
         stats: Stats | None = None,
     ) -> None:
-        self.teacher, self.journal, self.gate, self.budget, self.price = teacher, journal, gate, budget, price
-        self.attempts, self.patience = attempts, patience
+        self.teacher = teacher
+        self.journal = journal
+        self.gate = gate
+        self.budget = budget
+        self.price = price
+        self.attempts = attempts
+        self.patience = patience
         self.stats = stats or Stats()
         self.stats.gates.append(gate)
         self.closing = False
         self._flying: dict[str, asyncio.Future[Completion]] = {}
 
     async def ask(self, request: Request) -> tuple[str, Completion]:
-        """(key, completion) of a request: from the journal, from a twin in flight, or from the teacher.
+        """(key, completion) of a request: from the journal, from a twin in flight, or from the
+        teacher.
 
         Raises:
             TeacherError: the request failed, after retries where they make sense.
@@ -100,12 +126,18 @@ class Door:
 
     async def _lead(self, key: str, request: Request) -> Completion:
         """Asks on behalf of every twin that arrives meanwhile."""
-        future: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Completion] = (
+            asyncio.get_running_loop().create_future()
+        )
         self._flying[key] = future
         try:
             completion = await self._paid(key, request)
         except BaseException as error:
-            future.set_exception(error if isinstance(error, Exception) else TeacherBusy("interrupted"))
+            future.set_exception(
+                error
+                if isinstance(error, Exception)
+                else TeacherBusy("interrupted")
+            )
             future.exception()  # a twin may or may not be there to see it
             raise
         finally:
@@ -124,28 +156,45 @@ class Door:
 
     async def _paid(self, key: str, request: Request) -> Completion:
         try:
-            try:  # the first try goes straight through; only a busy teacher brings in the machinery of retries
+            # the first try goes straight through; only a busy teacher brings in the machinery of
+            # retries
+            try:
                 reply, cost = await self._once(key, request)
             except TeacherBusy as busy:
                 reply, cost = await self._again(key, request, busy)
             await self.journal.append(key, reply.raw, reply.completion, cost)
         except TeacherError as error:
             self.stats.failed[error.kind] += 1
-            if self.stats.failed[error.kind] == 1 and error.kind not in EXPECTED:
+            if (
+                self.stats.failed[error.kind] == 1
+                and error.kind not in EXPECTED
+            ):
                 self.teacher.say(f"first failure of its class: {error}")
             self._lose_hope(error)
             raise
         return reply.completion
 
-    async def _again(self, key: str, request: Request, busy: TeacherBusy) -> tuple[Reply, float]:
-        pause = 0.0 if busy.at_once else random.uniform(0.1, 0.6) + (busy.retry_after or 0.0)
+    async def _again(
+        self, key: str, request: Request, busy: TeacherBusy
+    ) -> tuple[Reply, float]:
+        pause = (
+            0.0
+            if busy.at_once
+            else random.uniform(0.1, 0.6) + (busy.retry_after or 0.0)
+        )
         if pause > self.patience:
             raise busy
-        tries = _Tries(self.attempts, used=0 if busy.limited or busy.at_once else 1)
+        tries = _Tries(
+            self.attempts, used=0 if busy.limited or busy.at_once else 1
+        )
         deadline = time.monotonic() + self.patience
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(TeacherBusy),
-            stop=lambda state: self.closing or tries.spent() or time.monotonic() + state.upcoming_sleep > deadline,
+            stop=lambda state: (
+                self.closing
+                or tries.spent()
+                or time.monotonic() + state.upcoming_sleep > deadline
+            ),
             wait=_pause,
             after=tries.count,
             reraise=True,
@@ -163,22 +212,44 @@ class Door:
         expected = self._expected(request) if self.gate.tokens.rate else 0.0
         sent = await self.gate.enter(expected)
         try:
-            answer = await (self._unbilled(request) if self.budget.cap is None else self._billed(key, request))
+            answer = await (
+                self._unbilled(request)
+                if self.budget.cap is None
+                else self._billed(key, request)
+            )
         except BaseException as error:
             self.gate.failed(error, sent, expected)
-            if isinstance(error, TeacherBusy) and (error.retry_after or 0) > self.patience:
-                end = Stopped(error.kind, f"the server asks to wait {error.retry_after:,.0f} s; run the same command then")
+            if (
+                isinstance(error, TeacherBusy)
+                and (error.retry_after or 0) > self.patience
+            ):
+                end = Stopped(
+                    error.kind,
+                    f"the server asks to wait {error.retry_after:,.0f} s; run the same command "
+                    "then",
+                )
                 self.gate.shut(end)
                 raise end from error
             raise
         reply = answer[0]
-        self.gate.succeeded(sent, reply.limits, reply.completion.prompt_tokens + reply.completion.completion_tokens, expected)
+        self.gate.succeeded(
+            sent,
+            reply.limits,
+            reply.completion.prompt_tokens + reply.completion.completion_tokens,
+            expected,
+        )
         return answer
 
     def _expected(self, request: Request) -> float:
-        """Tokens that a call will take: its text at four bytes a token, and the mean length of replies so far."""
+        """Tokens that a call will take: its text at four bytes a token, and the mean length of
+        replies so far.
+        """
         totals = self.journal.totals
-        said = totals.completion_tokens / totals.replies if totals.replies else (request.sampling.max_tokens or 256)
+        said = (
+            totals.completion_tokens / totals.replies
+            if totals.replies
+            else (request.sampling.max_tokens or 256)
+        )
         return sum(len(str(m["content"])) for m in request.messages) / 4 + said
 
     async def _unbilled(self, request: Request) -> tuple[Reply, float]:
@@ -192,13 +263,16 @@ class Door:
             raise
         finally:
             stats.flying -= 1
-        said, cost = reply.completion, self.price.cost(reply.completion)
+        said = reply.completion
+        cost = self.price.cost(reply.completion)
         stats.tokens += said.prompt_tokens + said.completion_tokens
         stats.usd += cost
         return reply, cost
 
     async def _billed(self, key: str, request: Request) -> tuple[Reply, float]:
-        """A call under a cap: its worst case is set aside before it and settled after it, whatever comes."""
+        """A call under a cap: its worst case is set aside before it and settled after it, whatever
+        comes.
+        """
         worst = cost = self.price.worst(request)
         await self.budget.reserve(worst)
         self.journal.intend(key, worst)
@@ -207,7 +281,10 @@ class Door:
             # A reply without usage may have cost anything up to the worst case.
             cost = said if _has_usage(reply.completion) else worst
         except BaseException as error:
-            known = isinstance(error, TeacherError | Stopped) and error.kind not in UNKNOWN_FATE
+            known = (
+                isinstance(error, TeacherError | Stopped)
+                and error.kind not in UNKNOWN_FATE
+            )
             cost = 0.0 if known else worst
             self.journal.no_reply(key, cost)
             raise
@@ -218,8 +295,16 @@ class Door:
     def _lose_hope(self, error: TeacherError) -> None:
         """Stops a run of which nothing has come back and everything failed."""
         failed = sum(self.stats.failed.values())
-        if failed >= HOPELESS and not self.closing and not self.journal.totals.replies and error.kind != "not_recorded":
-            raise Stopped(error.kind, f"the first {failed} requests all failed; the last one: {error}") from error
+        if (
+            failed >= HOPELESS
+            and not self.closing
+            and not self.journal.totals.replies
+            and error.kind != "not_recorded"
+        ):
+            raise Stopped(
+                error.kind,
+                f"the first {failed} requests all failed; the last one: {error}",
+            ) from error
 
 
 def _has_usage(completion: Completion) -> bool:
@@ -228,11 +313,14 @@ def _has_usage(completion: Completion) -> bool:
     return completion.prompt_tokens > 0 and not silent
 
 
-_SLOW, _SOON = tenacity.wait_random_exponential(multiplier=0.5, max=30), tenacity.wait_random(0.05, 0.3)
+_SLOW = tenacity.wait_random_exponential(multiplier=0.5, max=30)
+_SOON = tenacity.wait_random(0.05, 0.3)
 
 
 def _pause(state: tenacity.RetryCallState) -> float:
-    """Seconds before the next try: growing for faults; short after a rate limit, where the gate does the waiting."""
+    """Seconds before the next try: growing for faults; short after a rate limit, where the gate
+    does the waiting.
+    """
     error = state.outcome.exception() if state.outcome else None
     if not isinstance(error, TeacherBusy) or not error.limited:
         return float(_SLOW(state))
@@ -243,21 +331,25 @@ class _Tries:
     """Counts attempts; a rate limit uses up none."""
 
     def __init__(self, most: int, used: int) -> None:
-        self.most, self.used = most, used
+        self.most = most
+        self.used = used
 
     def spent(self) -> bool:
         return self.used >= self.most
 
     def count(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        self.used += 0 if isinstance(error, TeacherBusy) and error.limited else 1
+        self.used += (
+            0 if isinstance(error, TeacherBusy) and error.limited else 1
+        )
 
 
 class Doors:
     """The doors of a run by role (`teacher`, `critic`, ...)."""
 
     def __init__(self, doors: Mapping[str, Door], journal: Journal) -> None:
-        self.doors, self.journal = dict(doors), journal
+        self.doors = dict(doors)
+        self.journal = journal
 
     def door(self, role: str) -> Door:
         """The door of a role.
@@ -267,14 +359,23 @@ class Doors:
         """
         if role not in self.doors:
             todo = f"Add --teacher {role}=PROVIDER/MODEL. {did_you_mean(role, self.doors)}"
-            raise WrongUse("--teacher", f"none for the role {role!r}", "one teacher per role of the pack", todo)
+            raise WrongUse(
+                "--teacher",
+                f"none for the role {role!r}",
+                "one teacher per role of the pack",
+                todo,
+            )
         return self.doors[role]
 
     def hurry(self) -> None:
-        """From now on no call goes out, and who waits for one stops waiting; what is in flight may come back."""
+        """From now on no call goes out, and who waits for one stops waiting; what is in flight may
+        come back.
+        """
         for door in self.doors.values():
             door.closing = True
-            door.gate.shut(Stopped("ended", "the run ends; nothing more is asked"))
+            door.gate.shut(
+                Stopped("ended", "the run ends; nothing more is asked")
+            )
             door.teacher.hurry()
 
     async def keep_all(self) -> None:
@@ -286,7 +387,12 @@ class Doors:
         """The same for one teacher."""
         for key, reply in teacher.leftovers().items():
             if self.journal.get(key) is None:
-                await self.journal.append(key, reply.raw, reply.completion, price.cost(reply.completion))
+                await self.journal.append(
+                    key,
+                    reply.raw,
+                    reply.completion,
+                    price.cost(reply.completion),
+                )
 
     async def close(self) -> None:
         """Closes every teacher, then the journal; replies that nobody asked for are kept too."""

@@ -2,13 +2,15 @@ r"""Every reply, durable before anything parses it: an append-only file of check
 
 One record is one line of text, readable with `less` while it grows:
 
-    <crc32, 8 hex> <key, 64 hex> <prompt tokens> <completion tokens> <cached> <reasoning> <usd> <raw reply JSON>\n
+    <crc32, 8 hex> <key, 64 hex> <prompt tokens> <completion tokens> <cached> <reasoning> <usd> <raw
+    reply JSON>\n
 
-With a budget, a line whose place of the reply holds `-` says that a call is about to go out, `!` that it came to nothing.
-The checksum covers everything behind it. A line without its newline or with another checksum is torn: at
-the end of the file it is cut off on opening (it was never acknowledged), elsewhere it is passed over and counted.
-Each turn of the event loop makes one `write`, after which kill -9 loses nothing; whatever arrives within 5 ms
-shares one `fdatasync`, made in a thread, after which a power cut loses nothing and the reply is acknowledged.
+With a budget, a line whose place of the reply holds `-` says that a call is about to go out, `!`
+that it came to nothing. The checksum covers everything behind it. A line without its newline or
+with another checksum is torn: at the end of the file it is cut off on opening (it was never
+acknowledged), elsewhere it is passed over and counted. Each turn of the event loop makes one
+`write`, after which kill -9 loses nothing; whatever arrives within 5 ms shares one `fdatasync`,
+made in a thread, after which a power cut loses nothing and the reply is acknowledged.
 """
 
 from __future__ import annotations
@@ -22,22 +24,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from synth.calls.index import Index
-from synth.errors import Stopped, WrongUse
-from synth.records import Completion
+from synth.calls.journal_index import Index
+from synth.core.errors import Stopped, WrongUse
+from synth.core.records import Completion
 
 GROUP_SECONDS = 0.005
 _KEY = slice(9, 73)
 # Records whose mean length foretells how many there are.
 _FIRST = 1000
 # What stands in the place of a reply: "about to be asked", and "came to nothing".
-_INTENT, _NO_REPLY = b"-", b"!"
+_INTENT = b"-"
+_NO_REPLY = b"!"
 _NOTHING = Completion("")
 
 
 @dataclass(slots=True)
 class Totals:
-    """Sums over journaled replies; `unknown` calls were under way when a run died, their worst case is in `usd`."""
+    """Sums over journaled replies; `unknown` calls were under way when a run died, their worst case
+    is in `usd`.
+    """
 
     replies: int = 0
     unknown: int = 0
@@ -63,14 +68,23 @@ class Journal:
     Args:
         folder: where it is, or is to be.
         writable: without it nothing is locked, cut or booked.
-        under_way: keys whose fate the provider knows (they are in a batch): not to be booked as spent.
+        under_way: keys whose fate the provider knows (they are in a batch): not to be booked as
+            spent.
 
     Raises:
         WrongUse: another run holds the folder.
     """
 
-    def __init__(self, folder: Path | None, *, writable: bool = True, under_way: Collection[str] = ()) -> None:
-        self.totals, self.torn, self.others = Totals(), 0, list[Journal]()
+    def __init__(
+        self,
+        folder: Path | None,
+        *,
+        writable: bool = True,
+        under_way: Collection[str] = (),
+    ) -> None:
+        self.totals = Totals()
+        self.torn = 0
+        self.others = list[Journal]()
         self._index = Index()
         self._waiting: list[bytes] = []
         self._batch: asyncio.Event | None = None
@@ -79,19 +93,24 @@ class Journal:
         self._under_way = under_way
         self._commit_task: asyncio.Task[None] | None = None
         self._lock = _lock(folder) if folder and writable else None
-        self._file = _open(folder / "replies.log", writable=writable) if folder else None
+        self._file = (
+            _open(folder / "replies.log", writable=writable) if folder else None
+        )
         self._memory: dict[str, bytes] = {}
         self._end = self._load(writable=writable) if self._file else 0
 
     def _load(self, *, writable: bool) -> int:
-        """Indexes what is there; cuts a torn tail off and books calls of unknown fate. Returns the end of the file."""
+        """Indexes what is there; cuts a torn tail off and books calls of unknown fate. Returns the
+        end of the file.
+        """
         assert self._file is not None  # noqa: S101 - the caller checked
         end = offset = 0
         intents: dict[str, float] = {}
         self._file.seek(0)
         size = os.fstat(self._file.fileno()).st_size
         for number, line in enumerate(self._file, 1):
-            start, offset = offset, offset + len(line)
+            start = offset
+            offset = offset + len(line)
             if number == _FIRST:
                 self._index.expect(size * number // offset)
             if _whole(line):
@@ -102,11 +121,19 @@ class Journal:
         if writable:
             if end < offset:
                 self._file.truncate(end)
-            end += self._book({key: usd for key, usd in intents.items() if key not in self._under_way})
+            end += self._book(
+                {
+                    key: usd
+                    for key, usd in intents.items()
+                    if key not in self._under_way
+                }
+            )
         return end
 
     def _take(self, line: bytes, start: int, intents: dict[str, float]) -> None:
-        """One whole record: a reply, the intent to ask for one, or the end of an intent that brought none."""
+        """One whole record: a reply, the intent to ask for one, or the end of an intent that
+        brought none.
+        """
         key, numbers, usd, raw = _fields(line)
         if raw == _INTENT:
             intents[key] = usd
@@ -120,8 +147,13 @@ class Journal:
             self.totals.add(numbers, usd)
 
     def _book(self, intents: dict[str, float]) -> int:
-        """Calls that were under way when the last run died may have been billed: they count as spent, once and for good."""
-        lines = b"".join(_record(key, _NOTHING, usd, _NO_REPLY) for key, usd in intents.items())
+        """Calls that were under way when the last run died may have been billed: they count as
+        spent, once and for good.
+        """
+        lines = b"".join(
+            _record(key, _NOTHING, usd, _NO_REPLY)
+            for key, usd in intents.items()
+        )
         self.totals.usd += sum(intents.values())
         self.totals.unknown += len(intents)
         if lines and self._file is not None:
@@ -148,7 +180,8 @@ class Journal:
 
     def _line(self, offset: int) -> bytes:
         assert self._file is not None  # noqa: S101 - only called with a file
-        size, parts = 4096, b""
+        size = 4096
+        parts = b""
         while True:
             more = os.pread(self._file.fileno(), size, offset + len(parts))
             parts += more
@@ -157,7 +190,9 @@ class Journal:
                 return parts[: end + 1]
             size *= 4
 
-    async def append(self, key: str, raw: bytes, completion: Completion, usd: float = 0.0) -> None:
+    async def append(
+        self, key: str, raw: bytes, completion: Completion, usd: float = 0.0
+    ) -> None:
         """Returns once the reply is on the disk.
 
         Raises:
@@ -178,7 +213,9 @@ class Journal:
             raise self._broken
 
     def intend(self, key: str, usd: float) -> None:
-        """Notes, before a call, what it may cost; without a reply or `no_reply` behind it, that counts as spent after a crash."""
+        """Notes, before a call, what it may cost; without a reply or `no_reply` behind it, that
+        counts as spent after a crash.
+        """
         if self._file is not None:
             self._queue(_record(key, _NOTHING, usd, _INTENT))
 
@@ -196,9 +233,12 @@ class Journal:
             asyncio.get_running_loop().call_soon(self._write)
 
     def _write(self) -> None:
-        """Hands what this turn of the loop brought to the system: from here on a killed process loses nothing of it."""
+        """Hands what this turn of the loop brought to the system: from here on a killed process
+        loses nothing of it.
+        """
         assert self._file is not None  # noqa: S101 - only called with a file
-        view, self._waiting = memoryview(b"".join(self._waiting)), []
+        view = memoryview(b"".join(self._waiting))
+        self._waiting = []
         try:
             while view and not self._broken:
                 view = view[os.write(self._file.fileno(), view) :]
@@ -211,7 +251,8 @@ class Journal:
         await asyncio.sleep(GROUP_SECONDS)
         if previous is not None:
             await previous.wait()
-        self._batch, self._previous = None, batch
+        self._batch = None
+        self._previous = batch
         try:
             if self._waiting:
                 self._write()
@@ -223,7 +264,10 @@ class Journal:
             batch.set()
 
     def _break(self, error: OSError) -> None:
-        self._broken = Stopped("disk", f"{error.strerror or error} while writing the journal; free space and run again")
+        self._broken = Stopped(
+            "disk",
+            f"{error.strerror or error} while writing the journal; free space and run again",
+        )
 
     async def close(self) -> None:
         """Waits for the last group and lets go of the folder."""
@@ -242,8 +286,17 @@ class Journal:
 
 def _open(path: Path, *, writable: bool) -> BinaryIO:
     if not writable and not path.is_file():
-        raise WrongUse(str(path), "no journal", "the folder of an earlier run", "Check the path.")
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND if writable else os.O_RDONLY, 0o600)
+        raise WrongUse(
+            str(path),
+            "no journal",
+            "the folder of an earlier run",
+            "Check the path.",
+        )
+    fd = os.open(
+        path,
+        os.O_RDWR | os.O_CREAT | os.O_APPEND if writable else os.O_RDONLY,
+        0o600,
+    )
     return os.fdopen(fd, "r+b" if writable else "rb", buffering=1 << 20)
 
 
@@ -257,14 +310,22 @@ def _record(key: str, completion: Completion, usd: float, raw: bytes) -> bytes:
 
 def _lock(folder: Path) -> BinaryIO:
     folder.mkdir(parents=True, exist_ok=True)
-    lock = os.fdopen(os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "a+b")
+    lock = os.fdopen(
+        os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600),
+        "a+b",
+    )
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         lock.seek(0)
         holder = lock.read(32).decode() or "unknown"
         todo = "Wait for it, stop it, or give another --output."
-        raise WrongUse(str(folder), f"a run in progress (process {holder})", "a folder that no run holds", todo) from error
+        raise WrongUse(
+            str(folder),
+            f"a run in progress (process {holder})",
+            "a folder that no run holds",
+            todo,
+        ) from error
     try:
         lock.truncate(0)
         os.write(lock.fileno(), str(os.getpid()).encode())
@@ -277,20 +338,32 @@ def _lock(folder: Path) -> BinaryIO:
 def _whole(line: bytes) -> bool:
     """Whether a line is a complete record with the right checksum."""
     try:
-        return line[-1:] == b"\n" and int(line[:8], 16) == zlib.crc32(memoryview(line)[9:-1])
+        return line[-1:] == b"\n" and int(line[:8], 16) == zlib.crc32(
+            memoryview(line)[9:-1]
+        )
     except ValueError:
         return False
 
 
 def _tokens(completion: Completion) -> tuple[int, int, int, int]:
     c = completion
-    return c.prompt_tokens, c.completion_tokens, c.cached_tokens, c.reasoning_tokens
+    return (
+        c.prompt_tokens,
+        c.completion_tokens,
+        c.cached_tokens,
+        c.reasoning_tokens,
+    )
 
 
 def _fields(line: bytes) -> tuple[str, tuple[int, int, int, int], float, bytes]:
     """(key, tokens in / out / cached / reasoning, dollars, raw reply) of a whole line."""
     key, prompt, reply, cached, reasoning, usd, raw = line[9:-1].split(b" ", 6)
-    return key.decode(), (int(prompt), int(reply), int(cached), int(reasoning)), float(usd), raw
+    return (
+        key.decode(),
+        (int(prompt), int(reply), int(cached), int(reasoning)),
+        float(usd),
+        raw,
+    )
 
 
 def records(folder: Path) -> Iterator[tuple[str, bytes]]:

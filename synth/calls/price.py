@@ -7,16 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from synth.errors import WrongUse
-from synth.records import Completion, Request, canonical_json
-from synth.teachers._access import WITHOUT_ENDPOINT
-from synth.teachers._model_table import model_table
+from synth.core.errors import WrongUse
+from synth.core.records import Completion, Request, canonical_json
+from synth.teachers.wire.access import WITHOUT_ENDPOINT
+from synth.teachers.wire.model_table import model_table
 
 # Roles, separators and reply priming: more than any chat template adds to a message.
 _TOKENS_A_MESSAGE = 16
-# What a server may put before a conversation by itself: a default system message, and words that explain tools or a schema
-# (Anthropic documents up to 530 tokens for tools).
-_TOKENS_A_REQUEST, _TOKENS_OF_TOOLS = 128, 1024
+# What a server may put before a conversation by itself: a default system message, and words that
+# explain tools or a schema (Anthropic documents up to 530 tokens for tools).
+_TOKENS_A_REQUEST = 128
+_TOKENS_OF_TOOLS = 1024
 # What providers take of the full price for a batch, where the table does not say.
 BATCH_SHARE = 0.5
 # Fields that bound a reply's tokens; where several stand, a server may follow any of them.
@@ -25,9 +26,18 @@ _BOUNDS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 _REPLIES = ("n", "best_of", "num_return_sequences")
 # Fields for which providers charge by other units than tokens, or by another list of prices.
 _UNPRICED = frozenset(
-    {"audio", "enable_search", "extra_body", "mcp_servers", "modalities", "plugins", "search_parameters", "service_tier",
-     "web_search_options"}
-)  # fmt: skip
+    {
+        "audio",
+        "enable_search",
+        "extra_body",
+        "mcp_servers",
+        "modalities",
+        "plugins",
+        "search_parameters",
+        "service_tier",
+        "web_search_options",
+    }
+)
 _STANDARD_TIERS = ("default", "flex", "standard")
 
 
@@ -45,35 +55,59 @@ def unbounded(body: Mapping[str, Any]) -> str:
             return f"{name}: {body[name]!r}"[:80]
     if all(body.get(name) is None for name in _BOUNDS):
         return "no max_tokens"
-    if body.get("enable_thinking") and not _is_count(body.get("thinking_budget")):
+    if body.get("enable_thinking") and not _is_count(
+        body.get("thinking_budget")
+    ):
         return "enable_thinking without thinking_budget"
     tools = body.get("tools") or []
-    other = [tool for tool in tools if not (isinstance(tool, Mapping) and tool.get("type") == "function")]
+    other = [
+        tool
+        for tool in tools
+        if not (isinstance(tool, Mapping) and tool.get("type") == "function")
+    ]
     return f"tools: {other[0]!r}"[:80] if other else ""
 
 
 def require_bound(body: Mapping[str, Any], where: str, todo: str) -> None:
     """Raises WrongUse where nobody can say what a request with such fields costs at most."""
     if why := unbounded(body):
-        raise WrongUse("--budget", f"{where} with {why}", "a bound for the cost of each reply", todo)
+        raise WrongUse(
+            "--budget",
+            f"{where} with {why}",
+            "a bound for the cost of each reply",
+            todo,
+        )
 
 
 def most_tokens(body: Mapping[str, Any]) -> int:
-    """Tokens that a request's replies can have at most, reasoning and rejected predictions included; 0 where nothing bounds them.
+    """Tokens that a request's replies can have at most, reasoning and rejected predictions
+    included; 0 where nothing bounds them.
 
     >>> most_tokens({"max_tokens": 5, "max_completion_tokens": 8, "n": 2})
     16
     """
-    bounds = [body[name] for name in (*_BOUNDS, "min_tokens") if _is_count(body.get(name))]
+    bounds = [
+        body[name]
+        for name in (*_BOUNDS, "min_tokens")
+        if _is_count(body.get(name))
+    ]
     replies = [body[name] for name in _REPLIES if _is_count(body.get(name))]
     # A thought's budget is part of the bound at most providers, and comes on top of it at some.
     thoughts = [body.get(name) for name in _THOUGHT_BUDGETS]
-    for spec in (body.get("thinking"), body.get("reasoning"), body.get("chat_template_kwargs")):
+    for spec in (
+        body.get("thinking"),
+        body.get("reasoning"),
+        body.get("chat_template_kwargs"),
+    ):
         if isinstance(spec, Mapping):
             thoughts += [spec.get(name) for name in _THOUGHT]
     thought = sum(count for count in thoughts if _is_count(count))
-    predicted = len(canonical_json(body["prediction"])) if body.get("prediction") else 0
-    return (max(bounds, default=0) + thought + predicted) * max(replies, default=1)
+    predicted = (
+        len(canonical_json(body["prediction"])) if body.get("prediction") else 0
+    )
+    return (max(bounds, default=0) + thought + predicted) * max(
+        replies, default=1
+    )
 
 
 _THOUGHT_BUDGETS = ("thinking_budget", "thinking_token_budget")
@@ -92,7 +126,8 @@ class Price:
         input: in.
         output: out.
         cached: in, read from the provider's cache; None: as any other.
-        written: in, written to the provider's cache, at the longest life that it sells; None: as any other.
+        written: in, written to the provider's cache, at the longest life that it sells; None: as
+            any other.
         reasoning: out, of reasoning; None: as any other.
         long: prices of requests with more than `beyond` tokens in; None: the same.
     """
@@ -106,26 +141,66 @@ class Price:
     long: Price | None = None
 
     def cost(self, completion: Completion) -> float:
-        """Dollars of one reply. Reasoning tokens are part of the tokens out, cached and written ones of the tokens in."""
+        """Dollars of one reply. Reasoning tokens are part of the tokens out, cached and written
+        ones of the tokens in.
+        """
         said = completion
         if self.long and said.prompt_tokens > self.beyond:
             return self.long.cost(said)
-        cached = 0 if self.cached is None else min(said.cached_tokens, said.prompt_tokens)
-        written = 0 if self.written is None else min(said.cache_write_tokens, said.prompt_tokens - cached)
-        thought = 0 if self.reasoning is None else min(said.reasoning_tokens, said.completion_tokens)
-        sent = (said.prompt_tokens - cached - written) * self.input + cached * (self.cached or 0.0) + written * (self.written or 0.0)
-        made = (said.completion_tokens - thought) * self.output + thought * (self.reasoning or 0.0)
+        cached = (
+            0
+            if self.cached is None
+            else min(said.cached_tokens, said.prompt_tokens)
+        )
+        written = (
+            0
+            if self.written is None
+            else min(said.cache_write_tokens, said.prompt_tokens - cached)
+        )
+        thought = (
+            0
+            if self.reasoning is None
+            else min(said.reasoning_tokens, said.completion_tokens)
+        )
+        sent = (
+            (said.prompt_tokens - cached - written) * self.input
+            + cached * (self.cached or 0.0)
+            + written * (self.written or 0.0)
+        )
+        made = (said.completion_tokens - thought) * self.output + thought * (
+            self.reasoning or 0.0
+        )
         return (sent + made) / 1e6
 
     def worst(self, request: Request) -> float:
-        """Dollars that a request can cost at most: a token a byte in, all at the dearest rate, and every token out that it may have."""
+        """Dollars that a request can cost at most: a token a byte in, all at the dearest rate, and
+        every token out that it may have.
+        """
         body = request.body()
-        sent = len(canonical_json(body)) + _TOKENS_A_REQUEST + _TOKENS_A_MESSAGE * len(request.messages)
-        if body.get("tools") or body.get("functions") or body.get("response_format"):
+        sent = (
+            len(canonical_json(body))
+            + _TOKENS_A_REQUEST
+            + _TOKENS_A_MESSAGE * len(request.messages)
+        )
+        if (
+            body.get("tools")
+            or body.get("functions")
+            or body.get("response_format")
+        ):
             sent += _TOKENS_OF_TOOLS
-        prices = [self, self.long] if self.long and sent > self.beyond else [self]
-        sent_price = max(rate for price in prices for rate in (price.input, price.cached or 0.0, price.written or 0.0))
-        made_price = max(rate for price in prices for rate in (price.output, price.reasoning or 0.0))
+        prices = (
+            [self, self.long] if self.long and sent > self.beyond else [self]
+        )
+        sent_price = max(
+            rate
+            for price in prices
+            for rate in (price.input, price.cached or 0.0, price.written or 0.0)
+        )
+        made_price = max(
+            rate
+            for price in prices
+            for rate in (price.output, price.reasoning or 0.0)
+        )
         return (sent * sent_price + most_tokens(body) * made_price) / 1e6
 
 
@@ -147,12 +222,19 @@ def read_price(text: str, where: str) -> Price:
         numbers = []
     if len(numbers) not in (2, 3, 4) or not all(0 <= n < 1e9 for n in numbers):
         wanted = "IN,OUT or IN,OUT,CACHED or IN,OUT,CACHED,WRITTEN"
-        raise WrongUse(where, f"{text!r}", wanted, "Dollars per million tokens, for example 0.15,0.60.")
+        raise WrongUse(
+            where,
+            f"{text!r}",
+            wanted,
+            "Dollars per million tokens, for example 0.15,0.60.",
+        )
     cached, written = [*numbers[2:], None, None][:2]
     return Price(numbers[0], numbers[1], cached, written)
 
 
-def price_of(teacher: str, given: str | None = None, *, batch: bool = False) -> Price | None:
+def price_of(
+    teacher: str, given: str | None = None, *, batch: bool = False
+) -> Price | None:
     """The price of a teacher, or None where nobody knows it.
 
     Args:
@@ -166,16 +248,22 @@ def price_of(teacher: str, given: str | None = None, *, batch: bool = False) -> 
     if provider in WITHOUT_ENDPOINT:
         return FREE
     entry = model_table().get(teacher) or model_table().get(model) or {}
-    return _listed(entry, batch=batch) if "input_cost_per_token" in entry and "output_cost_per_token" in entry else None
+    if "input_cost_per_token" in entry and "output_cost_per_token" in entry:
+        return _listed(entry, batch=batch)
+    return None
 
 
-# An entry's names of prices beyond a length of the request, such as `input_cost_per_token_above_200k_tokens`.
+# An entry's names of prices beyond a length of the request, such as
+# `input_cost_per_token_above_200k_tokens`.
 _LONG = re.compile(r"_above_(\d+)k_tokens$")
 _COLUMNS = {
     "input": ("input_cost_per_token",),
     "output": ("output_cost_per_token",),
     "cached": ("cache_read_input_token_cost",),
-    "written": ("cache_creation_input_token_cost", "cache_creation_input_token_cost_above_1hr"),
+    "written": (
+        "cache_creation_input_token_cost",
+        "cache_creation_input_token_cost_above_1hr",
+    ),
     "reasoning": ("output_cost_per_reasoning_token",),
 }
 
@@ -183,19 +271,27 @@ _COLUMNS = {
 def _listed(entry: Mapping[str, Any], *, batch: bool) -> Price:
     """An entry of litellm's table, whose figures are dollars a token."""
     plain: dict[str, Any] = _columns(entry, "", batch=batch)
-    lengths = sorted({int(found[1]) for name in entry if (found := _LONG.search(name))})
+    lengths = sorted(
+        {int(found[1]) for name in entry if (found := _LONG.search(name))}
+    )
     if not lengths:
         return Price(**plain)
     # Where several lengths have prices, the dearest stands for all beyond the first.
     long = dict(plain)
     for length in lengths:
-        for name, value in _columns(entry, f"_above_{length}k_tokens", batch=batch).items():
+        for name, value in _columns(
+            entry, f"_above_{length}k_tokens", batch=batch
+        ).items():
             long[name] = max(value, long.get(name, 0.0))
     return Price(**plain, beyond=lengths[0] * 1000, long=Price(**long))
 
 
-def _columns(entry: Mapping[str, Any], suffix: str, *, batch: bool) -> dict[str, float]:
-    """The prices of an entry that it lists, per million tokens; of several that fit, the dearest."""
+def _columns(
+    entry: Mapping[str, Any], suffix: str, *, batch: bool
+) -> dict[str, float]:
+    """The prices of an entry that it lists, per million tokens; of several that fit, the
+    dearest.
+    """
     found = {}
     for column, names in _COLUMNS.items():
         prices = [_a_token(entry, name + suffix, batch=batch) for name in names]
@@ -205,7 +301,9 @@ def _columns(entry: Mapping[str, Any], suffix: str, *, batch: bool) -> dict[str,
     return found
 
 
-def _a_token(entry: Mapping[str, Any], name: str, *, batch: bool) -> float | None:
+def _a_token(
+    entry: Mapping[str, Any], name: str, *, batch: bool
+) -> float | None:
     full = entry.get(name)
     listed = entry.get(f"{name}_batches") if batch else full
     if listed is None and full is not None:

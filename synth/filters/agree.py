@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from synth.answers.equal import same_answer
+from synth.core.records import Row, Verdict
 from synth.filters.base import RowFilter
-from synth.records import Row, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,10 @@ class Agree(RowFilter):
     first: str
     second: str
 
-    reasons: ClassVar[dict[str, str]] = {"disagree": "different things", "nothing_said": "one is missing"}
+    reasons: ClassVar[dict[str, str]] = {
+        "disagree": "different things",
+        "nothing_said": "one is missing",
+    }
 
     def needs(self) -> tuple[str, ...]:
         """Both fields."""
@@ -42,8 +45,13 @@ class Agree(RowFilter):
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""
-        first, second = row.get(self.first), row.get(self.second)
+        first = row.get(self.first)
+        second = row.get(self.second)
         if first is None or second is None:
             return Verdict(None, "nothing_said")
         same = same_answer(str(first), str(second))
-        return Verdict(same, "" if same else "disagree", {"first": str(first)[:100], "second": str(second)[:100]})
+        return Verdict(
+            same,
+            "" if same else "disagree",
+            {"first": str(first)[:100], "second": str(second)[:100]},
+        )

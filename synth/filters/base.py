@@ -1,35 +1,51 @@
 """The contract of a filter: one verdict per row, no row edited, every reason declared.
 
-`kept, dropped = SomeFilter(...).split(rows)` works on dicts, lists, streams and datasets, also where an
-event loop already runs (a notebook). Kept rows come back unchanged but for `marks`; dropped ones carry `reason`.
+`kept, dropped = SomeFilter(...).split(rows)` works on dicts, lists, streams and datasets, also
+where an event loop already runs (a notebook). Kept rows come back unchanged but for `marks`;
+dropped ones carry `reason`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
+from synth.core.aio import run_async, run_now
+from synth.core.records import Row, Verdict, canonical_json, group_by
+from synth.core.rows import text_of
 from synth.inputs.tables import kind_of, like, rows_in
-from synth.records import Row, Verdict, canonical_json, group_by
 
 if TYPE_CHECKING:
     from synth.calls.door import Doors
-    from synth.packs import Pack
-    from synth.step import Step
+    from synth.packs.pack import Pack
+    from synth.packs.step import Step
 
-T = TypeVar("T")
 # Parameters of filters that name fields of a row.
 _NAME_FIELDS = {
-    "answer", "chain", "each", "field", "fields", "first", "gold", "hidden", "must", "never", "of", "other", "premise", "prompt", "second",
-    "sources", "target", "tests",
-}  # fmt: skip
+    "answer",
+    "chain",
+    "each",
+    "field",
+    "fields",
+    "first",
+    "gold",
+    "hidden",
+    "must",
+    "never",
+    "of",
+    "other",
+    "premise",
+    "prompt",
+    "second",
+    "sources",
+    "target",
+    "tests",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +77,23 @@ class Filter(ABC):
         return self.reads
 
     def named_fields(self) -> list[str]:
-        """Names of fields that the user or the pack gave, without what stands behind a dot: each must be a field of the rows."""
+        """Names of fields that the user or the pack gave, without what stands behind a dot: each
+        must be a field of the rows.
+        """
         if each := getattr(self, "each", None):
-            return [str(each).partition(".")[0]]  # the other names are of what stands in its elements
-        given = [getattr(self, f.name) for f in fields(self) if f.name in _NAME_FIELDS and getattr(self, f.name) != f.default]
-        names = [name for value in given for name in ([value] if isinstance(value, str) else value or ())]
+            return [
+                str(each).partition(".")[0]
+            ]  # the other names are of what stands in its elements
+        given = [
+            getattr(self, f.name)
+            for f in fields(self)
+            if f.name in _NAME_FIELDS and getattr(self, f.name) != f.default
+        ]
+        names = [
+            name
+            for value in given
+            for name in ([value] if isinstance(value, str) else value or ())
+        ]
         return [str(name).partition(".")[0] for name in names if name]
 
     def roles(self) -> tuple[str, ...]:
@@ -73,18 +101,26 @@ class Filter(ABC):
         return ()
 
     def questions(self, draws: int) -> Sequence[tuple[Step, Pack, float]]:  # noqa: ARG002
-        """What the filter asks about a seed with so many draws: the step, its pack, how many calls."""
+        """What the filter asks about a seed with so many draws: the step, its pack, how many
+        calls.
+        """
         return ()
 
     def keeps(self, verdict: Verdict) -> bool:
         """Whether a row with this verdict stays."""
-        return self.mode == "mark" or (self.unknown == "keep" if verdict.keep is None else verdict.keep)
+        return self.mode == "mark" or (
+            self.unknown == "keep" if verdict.keep is None else verdict.keep
+        )
 
     def named(self, verdict: Verdict) -> Verdict:
         """The verdict under this filter's name."""
         return Verdict(verdict.keep, verdict.reason, verdict.marks, self.name)
 
-    async def verdicts(self, rows: Sequence[Row], doors: Doors | None = None) -> list[Verdict]:  # noqa: ARG002
+    async def verdicts(
+        self,
+        rows: Sequence[Row],
+        doors: Doors | None = None,  # noqa: ARG002
+    ) -> list[Verdict]:
         """One verdict per row of one group (draws of one seed); only critics go through `doors`."""
         return [self.named(v) for v in self.judge_group(rows)]
 
@@ -94,37 +130,54 @@ class Filter(ABC):
 
     def judge(self, row: Row) -> Verdict:
         """The verdict on a single row."""
-        return run_async(self.verdicts([row]))[0] if self.asks else self.named(self.judge_group([row])[0])
+        if self.asks:
+            return run_async(self.verdicts([row]))[0]
+        return self.named(self.judge_group([row])[0])
 
     @overload
     def split(
-        self, rows: Iterable[Row], *, group: str = "question", progress: bool = False
+        self,
+        rows: Iterable[Row],
+        *,
+        group: str = "question",
+        progress: bool = False,
     ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]: ...
 
     @overload
-    def split(self, rows: Any, *, group: str = "question", progress: bool = False) -> tuple[Any, Any]: ...
+    def split(
+        self, rows: Any, *, group: str = "question", progress: bool = False
+    ) -> tuple[Any, Any]: ...
 
-    def split(self, rows: Any, *, group: str = "question", progress: bool = False) -> tuple[Any, Any]:
+    def split(
+        self, rows: Any, *, group: str = "question", progress: bool = False
+    ) -> tuple[Any, Any]:
         """Kept and dropped rows, each in input order.
 
         Args:
-            rows: mappings, or a table: a DataFrame of pandas or polars, a `datasets.Dataset`, a pyarrow table.
+            rows: mappings, or a table: a DataFrame of pandas or polars, a `datasets.Dataset`, a
+                pyarrow table.
             group: the column that draws of one seed share (only group filters look at it).
-            progress: whether to show on standard error how many rows are judged; rows then go through in parts.
+            progress: whether to show on standard error how many rows are judged; rows then go
+                through in parts.
 
         Returns:
-            Kept rows with their `marks`, dropped rows with `reason` and `marks`; of a table, two tables of its kind, in which `marks`
-            is JSON text.
+            Kept rows with their `marks`, dropped rows with `reason` and `marks`; of a table, two
+            tables of its kind, in which `marks` is JSON text.
         """
         listed: list[Any] = rows_in(rows) if kind_of(rows) else list(rows)
         if progress and self.group is None:
             kept, dropped = _shown(self, listed)
         else:
-            kept, dropped = (run_async if self.asks else run_now)(split_rows([self], listed, group=group))
+            kept, dropped = (run_async if self.asks else run_now)(
+                split_rows([self], listed, group=group)
+            )
         return _as_given(rows, kept), _as_given(rows, dropped)
 
-    def stream(self, rows: Iterable[Row], *, part: int = 256) -> Iterator[tuple[dict[str, Any], bool]]:
-        """(row with its marks, whether it is kept; dropped ones have a `reason`), in order, while the input still comes.
+    def stream(
+        self, rows: Iterable[Row], *, part: int = 256
+    ) -> Iterator[tuple[dict[str, Any], bool]]:
+        """(row with its marks, whether it is kept; dropped ones have a `reason`), in order, while
+        the input still comes.
 
         Args:
             rows: mappings, also without end: never more than `part` of them are held.
@@ -136,11 +189,22 @@ class Filter(ABC):
         if self.group is not None:
             raise TypeError(f"{self.name} sees {self.group} at once; use split")
         waiting = iter(rows)
-        while batch := [{**row, "__n__": n} for n, row in enumerate(islice(waiting, part))]:
+        while batch := [
+            {**row, "__n__": n} for n, row in enumerate(islice(waiting, part))
+        ]:
             kept, dropped = self.split(batch)
             names = {row["__n__"] for row in kept}
-            for row in sorted([*kept, *dropped], key=lambda row: int(row["__n__"])):
-                yield {name: value for name, value in row.items() if name != "__n__"}, row["__n__"] in names
+            for row in sorted(
+                [*kept, *dropped], key=lambda row: int(row["__n__"])
+            ):
+                yield (
+                    {
+                        name: value
+                        for name, value in row.items()
+                        if name != "__n__"
+                    },
+                    row["__n__"] in names,
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,9 +226,16 @@ class WorkFilter(Filter):
 
     asks: ClassVar[bool] = True
 
-    async def verdicts(self, rows: Sequence[Row], doors: Doors | None = None) -> list[Verdict]:  # noqa: ARG002
+    async def verdicts(
+        self,
+        rows: Sequence[Row],
+        doors: Doors | None = None,  # noqa: ARG002
+    ) -> list[Verdict]:
         """One verdict a row."""
-        return [self.named(verdict) for verdict in await asyncio.to_thread(self.judge_group, rows)]
+        return [
+            self.named(verdict)
+            for verdict in await asyncio.to_thread(self.judge_group, rows)
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,26 +264,45 @@ class CorpusFilter(Filter):
 
 
 def _as_given(given: Any, rows: list[dict[str, Any]]) -> Any:
-    """Rows as the kind of table that was given; there all marks are one column of texts, as every row's differ."""
+    """Rows as the kind of table that was given; there all marks are one column of texts, as every
+    row's differ.
+    """
     if not kind_of(given):
         return rows
-    return like(given, [{**row, "marks": canonical_json(row.get("marks", {})).decode()} for row in rows])
+    return like(
+        given,
+        [
+            {**row, "marks": canonical_json(row.get("marks", {})).decode()}
+            for row in rows
+        ],
+    )
 
 
-def _shown(part: Filter, rows: list[Row]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _shown(
+    part: Filter, rows: list[Row]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Kept and dropped rows of `part.stream`, with a bar on standard error."""
     from rich.console import Console  # noqa: PLC0415 - only for who wants to see
     from rich.progress import track  # noqa: PLC0415
 
     kept: list[dict[str, Any]] = []
     dropped: list[dict[str, Any]] = []
-    for row, keep in track(part.stream(rows), f"{part.name} ", total=len(rows), console=Console(stderr=True)):
+    for row, keep in track(
+        part.stream(rows),
+        f"{part.name} ",
+        total=len(rows),
+        console=Console(stderr=True),
+    ):
         (kept if keep else dropped).append(row)
     return kept, dropped
 
 
 async def split_rows(
-    filters: Sequence[Filter], rows: Sequence[Row], *, group: str = "question", doors: Doors | None = None
+    filters: Sequence[Filter],
+    rows: Sequence[Row],
+    *,
+    group: str = "question",
+    doors: Doors | None = None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Sends rows through filters in order; what one drops the next does not see."""
     alive = {position: dict(row) for position, row in enumerate(rows)}
@@ -224,88 +314,26 @@ async def split_rows(
                 row = _marked(alive[position], verdict)
                 alive[position] = row
                 if not part.keeps(verdict):
-                    dropped[position] = {**row, "reason": verdict.reason or f"unknown_{part.name}"}
+                    dropped[position] = {
+                        **row,
+                        "reason": verdict.reason or f"unknown_{part.name}",
+                    }
                     del alive[position]
     return list(alive.values()), [dropped[p] for p in sorted(dropped)]
 
 
-def _groups(part: Filter, alive: dict[int, dict[str, Any]], column: str) -> list[list[int]]:
+def _groups(
+    part: Filter, alive: dict[int, dict[str, Any]], column: str
+) -> list[list[int]]:
     positions = list(alive)
     if part.group != "draws":
         return [positions]
-    keys = group_by(positions, lambda p: repr(alive[p].get(column, alive[p].get("id", p))))
+    keys = group_by(
+        positions, lambda p: repr(alive[p].get(column, alive[p].get("id", p)))
+    )
     return [[positions[i] for i in members] for members in keys.values()]
 
 
 def _marked(row: dict[str, Any], verdict: Verdict) -> dict[str, Any]:
     word = {"keep": verdict.keep, "reason": verdict.reason, **verdict.marks}
     return {**row, "marks": {**row.get("marks", {}), verdict.filter: word}}
-
-
-def run_now(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that waits for nothing: no event loop is started for it."""
-    try:
-        work.send(None)
-    except StopIteration as ended:
-        return ended.value  # type: ignore[no-any-return]
-    raise RuntimeError("a filter that waits for something says so with `asks`")
-
-
-def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """Runs a coroutine from plain code, also inside a running loop (then in a thread of its own)."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return _run(work)
-    return _in_a_thread(work)
-
-
-def _in_a_thread(work: Coroutine[Any, Any, T]) -> T:
-    """Beside a running loop (a notebook's); an interrupt of the thread that waits cancels the work, as one of a command does."""
-    task: asyncio.Task[T] | None = None
-
-    async def known() -> T:
-        nonlocal task
-        task = asyncio.current_task()
-        return await work
-
-    with ThreadPoolExecutor(1) as thread:
-        future = thread.submit(_run, known())
-        while True:
-            try:
-                return future.result()
-            except asyncio.CancelledError as error:
-                raise KeyboardInterrupt from error
-            except KeyboardInterrupt:
-                if future.done() or task is None:
-                    raise
-                task.get_loop().call_soon_threadsafe(task.cancel)
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """On a uvloop, which takes a third of the CPU of asyncio's own loop off each call."""
-    import uvloop  # noqa: PLC0415 - filters that ask nobody need none
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work)
-
-
-def text_of(row: Row) -> str:
-    """The raw reply of a row: its `reply`, else its `completion`."""
-    return str(row.get("reply") or row.get("completion") or "")
-
-
-def field_text(row: Row, field: str) -> str:
-    """The text of a field; the raw reply where a row lacks it, or has it empty."""
-    return str(row.get(field) or text_of(row))
-
-
-def row_digest(row: Row) -> bytes:
-    """32 bytes of a row without its marks: an order of rows that their places cannot change."""
-    return hashlib.sha256(canonical_json({name: value for name, value in row.items() if name != "marks"})).digest()
-
-
-def meta_of(row: Row, name: str) -> Any:
-    """A fact about the call: a column of the row, or of its `meta`."""
-    found = row.get(name)
-    return found if found is not None else (row.get("meta") or {}).get(name)

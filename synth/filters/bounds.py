@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from math import inf
 from typing import ClassVar
 
-from synth.filters._paths import heads, values_at
+from synth.core.paths import heads, values_at
+from synth.core.records import Row, Verdict
 from synth.filters.base import RowFilter
-from synth.records import Row, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,11 @@ class Bounds(RowFilter):
     least: float = -inf
     most: float = inf
 
-    reasons: ClassVar[dict[str, str]] = {"too_low": "below least", "too_high": "above most", "no_number": "no number"}
+    reasons: ClassVar[dict[str, str]] = {
+        "too_low": "below least",
+        "too_high": "above most",
+        "no_number": "no number",
+    }
 
     def needs(self) -> tuple[str, ...]:
         """The fields."""
@@ -46,9 +50,21 @@ class Bounds(RowFilter):
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""
-        for name, value in ((path, value) for path in self.fields for value in (list(values_at(row, path)) or [None])):
-            if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 - NaN differs from itself
+        for name, value in (
+            (path, value)
+            for path in self.fields
+            for value in (list(values_at(row, path)) or [None])
+        ):
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, int | float)
+                or value != value  # noqa: PLR0124
+            ):
                 return Verdict(None, "no_number", {"field": name})
             if not self.least <= value <= self.most:
-                return Verdict(False, "too_low" if value < self.least else "too_high", {"field": name, "value": value})
+                return Verdict(
+                    False,
+                    "too_low" if value < self.least else "too_high",
+                    {"field": name, "value": value},
+                )
         return Verdict(True)

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from synth.filters.base import RowFilter, field_text
-from synth.records import Row, Verdict
+from synth.core.records import Row, Verdict
+from synth.core.rows import field_text
+from synth.filters.base import RowFilter
 from synth.text.words import count
 from synth.verifiers.spans import Spans
 
@@ -26,7 +27,8 @@ class Citations(RowFilter):
     Args:
         field: the field with the text; the raw reply where a row lacks it.
         sources: the field with the source text, or a list of them ([1] is the first).
-        quotes: the field with a list of quotations; None takes what stands between quotation marks in the text.
+        quotes: the field with a list of quotations; None takes what stands between quotation marks
+            in the text.
         words: shorter quotations between quotation marks are names and words, not looked for.
         least: fewest quotations and citations together.
 
@@ -39,9 +41,14 @@ class Citations(RowFilter):
     Marks: `quotes`, `cited` (how many), `missing` (the first that is not there).
 
     Example:
-        >>> row = {"sources": ["Rain fell on the old town."], "reply": 'It says "rain fell on the old town" [1].'}
-        >>> Citations().judge(row).keep, Citations().judge({**row, "reply": 'It says "snow fell on the old town" [1].'}).reason
-        (True, 'not_in_source')
+        >>> row = {
+        ...     "sources": ["Rain fell on the old town."],
+        ...     "reply": 'It says "rain fell on the old town" [1].',
+        ... }
+        >>> Citations().judge(row).keep
+        True
+        >>> Citations().judge({**row, "reply": 'It says "snow fell on the old town" [1].'}).reason
+        'not_in_source'
     """
 
     field: str = "text"
@@ -51,9 +58,11 @@ class Citations(RowFilter):
     least: int = 0
 
     reasons: ClassVar[dict[str, str]] = {
-        "not_in_source": "a quotation stands in no source", "no_such_source": "a citation names none", "too_few": "too few",
+        "not_in_source": "a quotation stands in no source",
+        "no_such_source": "a citation names none",
+        "too_few": "too few",
         "no_source": "the row has none",
-    }  # fmt: skip
+    }
 
     def needs(self) -> tuple[str, ...]:
         """The sources."""
@@ -64,22 +73,41 @@ class Citations(RowFilter):
         found = row.get(self.sources)
         if not found:
             return Verdict(None, "no_source")
-        sources = [str(part) for part in found] if isinstance(found, (list, tuple)) else [str(found)]
+        sources = (
+            [str(part) for part in found]
+            if isinstance(found, (list, tuple))
+            else [str(found)]
+        )
         text = field_text(row, self.field)
-        quotes, cited = self._quotes(row, text), sorted(set(_numbers(text)))
+        quotes = self._quotes(row, text)
+        cited = sorted(set(_numbers(text)))
         marks: dict[str, Any] = {"quotes": len(quotes), "cited": len(cited)}
-        if missing := next((q for q in quotes if not any(Spans().verify(q, source) for source in sources)), None):
-            return Verdict(False, "not_in_source", {**marks, "missing": missing[:200]})
+        if missing := next(
+            (
+                q
+                for q in quotes
+                if not any(Spans().verify(q, source) for source in sources)
+            ),
+            None,
+        ):
+            return Verdict(
+                False, "not_in_source", {**marks, "missing": missing[:200]}
+            )
         wrong = next((n for n in cited if not 1 <= n <= len(sources)), None)
         if wrong is not None:
-            return Verdict(False, "no_such_source", {**marks, "missing": f"[{wrong}]"})
+            return Verdict(
+                False, "no_such_source", {**marks, "missing": f"[{wrong}]"}
+            )
         few = len(quotes) + len(cited) < self.least
         return Verdict(not few, "too_few" if few else "", marks)
 
     def _quotes(self, row: Row, text: str) -> list[str]:
         if self.quotes is not None:
             listed = row.get(self.quotes) or []
-            return [str(q) for q in ([listed] if isinstance(listed, str) else listed)]
+            return [
+                str(q)
+                for q in ([listed] if isinstance(listed, str) else listed)
+            ]
         return [q for q in _QUOTED.findall(text) if count(q) >= self.words]
 
 
@@ -87,4 +115,6 @@ def _numbers(text: str) -> Iterable[int]:
     for group in _CITED.findall(text)[:MOST_CITED]:
         for part in re.split(r"\s*[,;]\s*", group):
             first, _, last = part.partition("-")
-            yield from range(int(first), min(int(last or first), int(first) + 100) + 1)
+            yield from range(
+                int(first), min(int(last or first), int(first) + 100) + 1
+            )

@@ -8,17 +8,20 @@ from dataclasses import dataclass
 from math import fsum
 from typing import Any, ClassVar
 
-from synth.errors import require_share
-from synth.filters.base import GroupFilter, field_text, row_digest
-from synth.records import Row, Verdict
+from synth.core.errors import require_share
+from synth.core.records import Row, Verdict
+from synth.core.rows import field_text, row_digest
+from synth.filters.base import GroupFilter
 from synth.text.words import jaccard_of, plain
 
 
 @dataclass(frozen=True, kw_only=True)
 class Consensus(GroupFilter):
-    """Compares the draws' objects by their leaves, keeps the one that shares most with the others, if it shares enough.
+    """Compares the draws' objects by their leaves, keeps the one that shares most with the others,
+    if it shares enough.
 
-    Two objects share a leaf where path and value are equal; places in lists play no part. Similarity is the Jaccard index of leaves.
+    Two objects share a leaf where path and value are equal; places in lists play no part.
+    Similarity is the Jaccard index of leaves.
 
     Sees: all draws of one seed. Costs: nothing.
 
@@ -44,8 +47,10 @@ class Consensus(GroupFilter):
     least: float = 0.5
 
     reasons: ClassVar[dict[str, str]] = {
-        "not_central": "another draw shares more", "no_agreement": "even the best shares too little", "no_object": "no object",
-    }  # fmt: skip
+        "not_central": "another draw shares more",
+        "no_agreement": "even the best shares too little",
+        "no_object": "no object",
+    }
 
     def __post_init__(self) -> None:
         require_share("least", self.least)
@@ -53,18 +58,45 @@ class Consensus(GroupFilter):
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict a draw."""
         sets = [self._leaves(row) for row in rows]
-        known = [place for place, leaves in enumerate(sets) if leaves is not None]
-        agreement = {a: self._mean([jaccard_of(sets[a] or set(), sets[b] or set()) for b in known if b != a]) for a in known}
+        known = [
+            place for place, leaves in enumerate(sets) if leaves is not None
+        ]
+        agreement = {
+            a: self._mean(
+                [
+                    jaccard_of(sets[a] or set(), sets[b] or set())
+                    for b in known
+                    if b != a
+                ]
+            )
+            for a in known
+        }
         digests = [row_digest(row) for row in rows]
-        best = max(known, key=lambda place: (agreement[place], digests[place]), default=None)
+        best = max(
+            known,
+            key=lambda place: (agreement[place], digests[place]),
+            default=None,
+        )
         made = []
         for place in range(len(rows)):
             if place not in agreement:
                 made.append(Verdict(None, "no_object"))
                 continue
             enough = agreement[place] >= self.least
-            reason = "" if place == best and enough else "no_agreement" if place == best else "not_central"
-            made.append(Verdict(not reason, reason, {"agreement": round(agreement[place], 4)}))
+            reason = (
+                ""
+                if place == best and enough
+                else "no_agreement"
+                if place == best
+                else "not_central"
+            )
+            made.append(
+                Verdict(
+                    not reason,
+                    reason,
+                    {"agreement": round(agreement[place], 4)},
+                )
+            )
         return made
 
     @staticmethod
@@ -75,7 +107,11 @@ class Consensus(GroupFilter):
     def _leaves(self, row: Row) -> set[str] | None:
         value = row.get(self.field)
         try:
-            value = json.loads(field_text(row, self.field)) if not isinstance(value, dict | list) else value
+            value = (
+                json.loads(field_text(row, self.field))
+                if not isinstance(value, dict | list)
+                else value
+            )
         except ValueError:
             return None
         return set(_walk("", value)) if isinstance(value, dict | list) else None

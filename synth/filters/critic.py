@@ -7,47 +7,56 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from synth.errors import RowFault, TeacherError
-from synth.filters._asking import AskingFilter
-from synth.filters._reliability import probability
-from synth.filters.base import run_async
-from synth.records import Row, Verdict
+from synth.core.aio import run_async
+from synth.core.errors import RowFault, TeacherError
+from synth.core.records import Row, Verdict
+from synth.filters.base_asking import AskingFilter
+from synth.statistics.curves import probability
 
 if TYPE_CHECKING:
+    from synth.calls.ask import Reading
     from synth.calls.door import Doors
-    from synth.step import Step
-    from synth.walk import Reading
+    from synth.packs.step import Step
 
 
 @dataclass(frozen=True, kw_only=True)
 class Critic(AskingFilter):
     """Asks a teacher, or a panel of them, with a pack's words, whether a row may stay.
 
-    Sees: the pack's inputs in one row. Costs: `votes` calls a row and member, and one more for each unreadable verdict.
-    An unreadable verdict is asked again once and is then unknown, never "no". Packs: `critic_faithful`, `critic_reference`
-    (sees the gold), `critic_rubric` (1 to 5), or your own.
+    Sees: the pack's inputs in one row. Costs: `votes` calls a row and member, and one more for each
+    unreadable verdict. An unreadable verdict is asked again once and is then unknown, never "no".
+    Packs: `critic_faithful`, `critic_reference` (sees the gold), `critic_rubric` (1 to 5), or your
+    own.
 
     Args:
         teacher: PROVIDER/MODEL, or inside a run the role of a `--teacher ROLE=T`.
-        panel: further ones; each has the same weight, whatever share of its votes was readable. Take other families of models: one
-            family is one opinion paid for several times.
+        panel: further ones; each has the same weight, whatever share of its votes was readable.
+            Take other families of models: one family is one opinion paid for several times.
         pack: name or folder of the critic's pack: one step, whose parser brings the verdict.
         votes: verdicts asked of each member for each row (draws of the critic).
         verdict_field: the parsed field that holds the verdict.
         accept: its text that keeps a row.
-        scale: what verdicts are worth (0 to 1), e.g. {"1": 0, "2": 0.25, ...}; None: `accept` is worth 1, all others 0.
-        weigh: `said` takes the verdict as it is said; `probability` weighs all verdicts of the scale with the probabilities of the
-            verdict's token (G-Eval, Liu et al., arXiv:2303.16634), and needs a teacher that returns log-probabilities.
-        least: keep rows whose score, the mean over members and votes, is at least this (0 to 1); None for more than half.
-        promise: what `calibrate` measured: the card of what this critic filters tells it, and rows get a `probability`.
-        fooled: largest share (0 to 1) of forged rows that it may accept: it is tried on some 30 before a run of 300 rows or more, and
-            the run stops where it surely accepts more; 1 tries none.
+        scale: what verdicts are worth (0 to 1), e.g. {"1": 0, "2": 0.25, ...}; None: `accept` is
+            worth 1, all others 0.
+        weigh: `said` takes the verdict as it is said; `probability` weighs all verdicts of the
+            scale with the probabilities of the verdict's token (G-Eval, Liu et al.,
+            arXiv:2303.16634), and needs a teacher that returns log-probabilities.
+        least: keep rows whose score, the mean over members and votes, is at least this (0 to 1);
+            None for more than half.
+        promise: what `calibrate` measured: the card of what this critic filters tells it, and rows
+            get a `probability`.
+        fooled: largest share (0 to 1) of forged rows that it may accept: it is tried on some 30
+            before a run of 300 rows or more, and the run stops where it surely accepts more; 1
+            tries none.
         journal: folder for the replies when used as a library, so that nothing is paid for twice.
-        api_base: endpoint when used as a library: alone for teachers `openai/MODEL`, or teacher -> URL for any provider.
-        api_key_env: environment variable that holds the key when used as a library, alone or by teacher in the same sense.
+        api_base: endpoint when used as a library: alone for teachers `openai/MODEL`, or teacher ->
+            URL for any provider.
+        api_key_env: environment variable that holds the key when used as a library, alone or by
+            teacher in the same sense.
         concurrency: most calls in flight when used as a library.
         budget: dollars for one `split` when used as a library.
-        price: `IN,OUT` dollars per million tokens when used as a library, where the price table knows none.
+        price: `IN,OUT` dollars per million tokens when used as a library, where the price table
+            knows none.
 
     Reasons:
         critic_rejects: the critic said no.
@@ -55,11 +64,15 @@ class Critic(AskingFilter):
         critic_empty: a text that should be judged is empty; nobody is asked.
         critic_failed: no reply came (unknown).
 
-    Marks: every field of the first reply (`verdict`, `critique`), `teacher`, `score`, of a panel `members`, calibrated `probability`.
+    Marks: every field of the first reply (`verdict`, `critique`), `teacher`, `score`, of a panel
+    `members`, calibrated `probability`.
 
     Example:
         >>> critic = Critic(teacher="simulated/critic:miss=0,false_alarm=0")
-        >>> rows = [{"question": "What is 8 + 5 ?", "rationale": f"8 + 5 = {n}", "answer": str(n)} for n in (13, 3)]
+        >>> rows = [
+        ...     {"question": "What is 8 + 5 ?", "rationale": f"8 + 5 = {n}", "answer": str(n)}
+        ...     for n in (13, 3)
+        ... ]
         >>> kept, dropped = critic.split(rows)
         >>> [r["answer"] for r in kept], dropped[0]["reason"]
         (['13'], 'critic_rejects')
@@ -77,9 +90,11 @@ class Critic(AskingFilter):
     fooled: float = 0.05
 
     reasons: ClassVar[dict[str, str]] = {
-        "critic_rejects": "the critic said no", "critic_unreadable": "no verdict that can be read", "critic_failed": "no reply came",
+        "critic_rejects": "the critic said no",
+        "critic_unreadable": "no verdict that can be read",
+        "critic_failed": "no reply came",
         "critic_empty": "there is nothing to judge",
-    }  # fmt: skip
+    }
 
     def roles(self) -> tuple[str, ...]:
         """All members."""
@@ -95,7 +110,10 @@ class Critic(AskingFilter):
         if self.weigh == "said":
             return step
         top = step.sampling.top_logprobs or 20
-        return replace(step, sampling=replace(step.sampling, logprobs=True, top_logprobs=top))
+        return replace(
+            step,
+            sampling=replace(step.sampling, logprobs=True, top_logprobs=top),
+        )
 
     async def about(self, row: Row, doors: Doors) -> Verdict:
         """Asks all members for all votes."""
@@ -104,7 +122,9 @@ class Critic(AskingFilter):
         values = self.values(row)
         said = await asyncio.gather(
             *(
-                self.ask(values, doors, draw=vote, again=self.votes, teacher=member)
+                self.ask(
+                    values, doors, draw=vote, again=self.votes, teacher=member
+                )
                 for member in self.roles()
                 for vote in range(self.votes)
             ),
@@ -112,30 +132,57 @@ class Critic(AskingFilter):
         )
         failed = [found for found in said if isinstance(found, BaseException)]
         if any(not isinstance(error, TeacherError) for error in failed):
-            raise next(error for error in failed if not isinstance(error, TeacherError))
+            raise next(
+                error for error in failed if not isinstance(error, TeacherError)
+            )
         members = [
-            [found for found in said[n * self.votes : (n + 1) * self.votes] if self._readable(found)] for n in range(len(self.roles()))
+            [
+                found
+                for found in said[n * self.votes : (n + 1) * self.votes]
+                if self._readable(found)
+            ]
+            for n in range(len(self.roles()))
         ]
         if any(members):
             return self._read(members)  # type: ignore[arg-type]
         if failed:
-            return Verdict(None, "critic_failed", {"failure": getattr(failed[0], "kind", "")})
-        return Verdict(None, "critic_unreadable", {"reply": said[0].completion.text[:200]})  # type: ignore[union-attr]
+            return Verdict(
+                None,
+                "critic_failed",
+                {"failure": getattr(failed[0], "kind", "")},
+            )
+        reply = said[0].completion.text[:200]  # type: ignore[union-attr]
+        return Verdict(None, "critic_unreadable", {"reply": reply})
 
     @staticmethod
     def _readable(found: Reading | BaseException) -> bool:
         return not isinstance(found, BaseException) and not found.unreadable
 
     def _read(self, members: Sequence[Sequence[Reading]]) -> Verdict:
-        scores = [sum(map(self.worth, readings)) / len(readings) for readings in members if readings]
+        scores = [
+            sum(map(self.worth, readings)) / len(readings)
+            for readings in members
+            if readings
+        ]
         score = sum(scores) / len(scores)
         keep = score > 0.5 if self.least is None else score >= self.least
         first = next(readings[0] for readings in members if readings)
-        marks = {**first.fields, "teacher": first.meta["teacher"], "score": round(score, 4)}
+        marks = {
+            **first.fields,
+            "teacher": first.meta["teacher"],
+            "score": round(score, 4),
+        }
         if self.promise and "curve" in self.promise:
-            marks["probability"] = round(probability(self.promise["curve"], score), 4)
+            marks["probability"] = round(
+                probability(self.promise["curve"], score), 4
+            )
         if self.panel:
-            marks["members"] = {readings[0].meta["teacher"]: round(s, 4) for readings, s in zip(filter(None, members), scores, strict=True)}
+            marks["members"] = {
+                readings[0].meta["teacher"]: round(s, 4)
+                for readings, s in zip(
+                    filter(None, members), scores, strict=True
+                )
+            }
         return Verdict(keep, "" if keep else "critic_rejects", marks)
 
     def worth(self, reading: Reading) -> float:
@@ -144,15 +191,26 @@ class Critic(AskingFilter):
         Raises:
             WrongUse: log-probabilities are to be weighed and the teacher returns none.
         """
-        from synth.filters._weigh import expected  # noqa: PLC0415 - few need it
+        from synth.critics.verdict_odds import expected  # noqa: PLC0415 - few need it
 
-        scale = {str(word).casefold(): float(worth) for word, worth in (self.scale or {self.accept: 1.0}).items()}
+        scale = {
+            str(word).casefold(): float(worth)
+            for word, worth in (self.scale or {self.accept: 1.0}).items()
+        }
         said = str(reading.fields.get(self.verdict_field, "")).casefold()
         if self.weigh == "said":
             return scale.get(said, 0.0)
         if not reading.completion.logprobs:
-            todo = 'Use weigh="said" with several votes, or a teacher that returns log-probabilities.'
-            raise RowFault(f"{self.name}:weigh=probability", f"no log-probabilities from {reading.meta['teacher']}", "them", todo)
+            todo = (
+                'Use weigh="said" with several votes, or a teacher that returns '
+                "log-probabilities."
+            )
+            raise RowFault(
+                f"{self.name}:weigh=probability",
+                f"no log-probabilities from {reading.meta['teacher']}",
+                "them",
+                todo,
+            )
         return expected(reading.completion.logprobs, said, scale)
 
     def calibrate(
@@ -164,30 +222,44 @@ class Critic(AskingFilter):
         target_precision: float,
         confidence: float = 0.9,
     ) -> Critic:
-        """This critic with the loosest `least` whose precision is promised, asked about labelled rows.
+        """This critic with the loosest `least` whose precision is promised, asked about labelled
+        rows.
 
         Args:
             labelled: rows with the pack's inputs and the label.
             label: the column that says whether a row is right.
-            group: the column that draws of one question share; rows of one question count as one cluster.
+            group: the column that draws of one question share; rows of one question count as one
+                cluster.
             target_precision: share of right rows among the kept ones, to be promised.
             confidence: of the promise.
 
         Raises:
             NotEnoughEvidence: no threshold can be promised; says how many labels are missing.
         """
-        from synth.filters._promise import promised  # noqa: PLC0415 - as above
+        from synth.critics.calibration import promised  # noqa: PLC0415 - as above
 
-        found = promised(self, labelled, label=label, group=group, target_precision=target_precision, confidence=confidence)
+        found = promised(
+            self,
+            labelled,
+            label=label,
+            group=group,
+            target_precision=target_precision,
+            confidence=confidence,
+        )
         return replace(self, least=found["least"], promise=found)
 
     def canaries(self, right: Iterable[Row]) -> dict[str, float]:
-        """Share of forged rows that this critic accepts, by kind of forgery; 0 everywhere is what a run deserves.
+        """Share of forged rows that this critic accepts, by kind of forgery; 0 everywhere is what a
+        run deserves.
 
         Args:
             right: a few rows with a right `rationale` and `answer`; each is forged in every way.
         """
-        from synth.filters._canaries import fooled, shares  # noqa: PLC0415 - as above
+        from synth.critics.canaries import fooled, shares  # noqa: PLC0415 - as above
 
         found = run_async(fooled(self, right))
-        return {kind: share for kind, share in shares(found).items() if kind != "right"}
+        return {
+            kind: share
+            for kind, share in shares(found).items()
+            if kind != "right"
+        }

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from synth.errors import WrongUse
-from synth.filters.base import WorkFilter, text_of
-from synth.measures import classes
-from synth.records import Row, Verdict
+from synth.core.errors import WrongUse
+from synth.core.records import Row, Verdict
+from synth.core.rows import text_of
+from synth.filters.base import WorkFilter
+from synth.local_models.scores import classes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,8 @@ class CrossEncoder(WorkFilter):
     Args:
         model: a folder or a name of the hub.
         first: the field with the first text.
-        second: the fields with the second text, joined by a space; the raw reply where a row has none of them.
+        second: the fields with the second text, joined by a space; the raw reply where a row has
+            none of them.
         label: the model's own name of the label that keeps a row.
         least: keep rows with at least this probability (0 to 1).
         promise: what `synth calibrate` measured; for the card.
@@ -32,7 +34,9 @@ class CrossEncoder(WorkFilter):
     Marks: `score` (0 to 1).
 
     Example:
-        >>> CrossEncoder(model="critic").texts({"question": "1 + 1?", "rationale": "1 + 1 = 2", "answer": "2"})
+        >>> CrossEncoder(model="critic").texts(
+        ...     {"question": "1 + 1?", "rationale": "1 + 1 = 2", "answer": "2"}
+        ... )
         ('1 + 1?', '1 + 1 = 2 2')
     """
 
@@ -43,7 +47,9 @@ class CrossEncoder(WorkFilter):
     least: float = 0.5
     promise: Mapping[str, Any] | None = None
 
-    reasons: ClassVar[dict[str, str]] = {"low_score": "the probability is below the threshold"}
+    reasons: ClassVar[dict[str, str]] = {
+        "low_score": "the probability is below the threshold"
+    }
 
     def needs(self) -> tuple[str, ...]:
         """The texts."""
@@ -51,13 +57,27 @@ class CrossEncoder(WorkFilter):
 
     def texts(self, row: Row) -> tuple[str, str]:
         """What the model reads of a row."""
-        second = " ".join(str(row[name]) for name in self.second if row.get(name) is not None)
+        second = " ".join(
+            str(row[name]) for name in self.second if row.get(name) is not None
+        )
         return str(row.get(self.first) or ""), second or text_of(row)
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict a row, the model asked about many at once."""
         found = classes([self.texts(row) for row in rows], self.model)
         if found and self.label.casefold() not in found[0]:
-            raise WrongUse(f"cross_encoder:label={self.label}", f"labels {', '.join(found[0])}", "one of them", "Name it with label=.")
+            raise WrongUse(
+                f"cross_encoder:label={self.label}",
+                f"labels {', '.join(found[0])}",
+                "one of them",
+                "Name it with label=.",
+            )
         scores = [shares[self.label.casefold()] for shares in found]
-        return [Verdict(s >= self.least, "" if s >= self.least else "low_score", {"score": round(s, 4)}) for s in scores]
+        return [
+            Verdict(
+                s >= self.least,
+                "" if s >= self.least else "low_score",
+                {"score": round(s, 4)},
+            )
+            for s in scores
+        ]

@@ -6,19 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from synth.filters.base import GroupFilter, field_text
+from synth.core.records import Row, Verdict
+from synth.core.rows import field_text
+from synth.filters.base import GroupFilter
 from synth.filters.near_duplicate import by_length
-from synth.records import Row, Verdict
 from synth.text.words import bag
 from synth.verifiers.arithmetic_steps import ArithmeticSteps
 
 
 @dataclass(frozen=True, kw_only=True)
 class Distinct(GroupFilter):
-    """Drops a draw that repeats a kept draw of its seed: the same list of equations, or nearly the same words.
+    """Drops a draw that repeats a kept draw of its seed: the same list of equations, or nearly the
+    same words.
 
-    By equations as in rejection sampling fine-tuning (Yuan et al., arXiv:2308.01825), by words as in DPO-ST (Wang et al.,
-    arXiv:2407.18248: Jaccard above 0.7). Of alike draws the longest stays.
+    By equations as in rejection sampling fine-tuning (Yuan et al., arXiv:2308.01825), by words as
+    in DPO-ST (Wang et al., arXiv:2407.18248: Jaccard above 0.7). Of alike draws the longest stays.
 
     Sees: all draws of one seed. Costs: nothing.
 
@@ -33,7 +35,10 @@ class Distinct(GroupFilter):
     Marks: `of` (place of the kept draw among the draws).
 
     Example:
-        >>> rows = [{"question": "q", "rationale": r} for r in ("2 + 3 = 5", "so 2 + 3 = 5", "3 + 2 = 5")]
+        >>> rows = [
+        ...     {"question": "q", "rationale": r}
+        ...     for r in ("2 + 3 = 5", "so 2 + 3 = 5", "3 + 2 = 5")
+        ... ]
         >>> kept, dropped = Distinct(by="equations").split(rows)
         >>> [row["rationale"] for row in kept]
         ['so 2 + 3 = 5', '3 + 2 = 5']
@@ -43,7 +48,9 @@ class Distinct(GroupFilter):
     by: Literal["words", "equations"] = "words"
     similarity: float = 0.7
 
-    reasons: ClassVar[dict[str, str]] = {"same_way": "a kept draw goes the same way"}
+    reasons: ClassVar[dict[str, str]] = {
+        "same_way": "a kept draw goes the same way"
+    }
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict a draw."""
@@ -52,7 +59,14 @@ class Distinct(GroupFilter):
         kept: list[int] = []
         verdicts = [Verdict(True)] * len(rows)
         for place in by_length(texts):
-            of = next((other for other in kept if self._alike(ways[other], ways[place])), None)
+            of = next(
+                (
+                    other
+                    for other in kept
+                    if self._alike(ways[other], ways[place])
+                ),
+                None,
+            )
             if of is None:
                 kept.append(place)
             else:
@@ -60,10 +74,23 @@ class Distinct(GroupFilter):
         return verdicts
 
     def _way(self, text: str) -> tuple[str, ...] | frozenset[str]:
-        found = tuple("".join(e.text.split()) for e in ArithmeticSteps().equations(text)) if self.by == "equations" else ()
+        found = (
+            tuple(
+                "".join(e.text.split())
+                for e in ArithmeticSteps().equations(text)
+            )
+            if self.by == "equations"
+            else ()
+        )
         return found or frozenset(bag(text))
 
-    def _alike(self, one: tuple[str, ...] | frozenset[str], two: tuple[str, ...] | frozenset[str]) -> bool:
+    def _alike(
+        self,
+        one: tuple[str, ...] | frozenset[str],
+        two: tuple[str, ...] | frozenset[str],
+    ) -> bool:
         if isinstance(one, tuple) or isinstance(two, tuple):
             return one == two
-        return len(one & two) > self.similarity * len(one | two) if one | two else True
+        if one | two:
+            return len(one & two) > self.similarity * len(one | two)
+        return True

@@ -6,31 +6,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from synth.core.records import Row, Verdict
 from synth.filters.base import CorpusFilter
 from synth.filters.near_duplicate import by_length
-from synth.measures import vectors
-from synth.models import MINILM
-from synth.records import Row, Verdict
+from synth.local_models.minilm import MINILM
+from synth.local_models.scores import vectors
 
 if TYPE_CHECKING:
-    from synth.measures import Vectors
+    from synth.local_models.scores import Vectors
 
 
 @dataclass(frozen=True, kw_only=True)
 class Diversity(CorpusFilter):
     """Greedy choice over sentence vectors.
 
-    `k_centre` takes, again and again, the row that is farthest from all that are taken (Sener and Savarese, arXiv:1708.00489).
-    `deita` goes through the rows from the best to the worst and takes each whose nearest taken row is farther than `far`
-    (Liu et al., arXiv:2312.15685, section 2.4).
+    `k_centre` takes, again and again, the row that is farthest from all that are taken (Sener and
+    Savarese, arXiv:1708.00489). `deita` goes through the rows from the best to the worst and takes
+    each whose nearest taken row is farther than `far` (Liu et al., arXiv:2312.15685, section 2.4).
 
-    Sees: all rows. Costs: nothing but time: 400 short texts a second on two cores for the vectors, then rows * `most` cosines.
+    Sees: all rows. Costs: nothing but time: 400 short texts a second on two cores for the vectors,
+    then rows * `most` cosines.
 
     Args:
         field: the text; the row's raw reply where it lacks the field.
         most: how many rows are kept.
         method: `k_centre` or `deita`.
-        by: for `deita`, the field with the number (higher is better) that ranks rows, such as complexity times quality; None for length.
+        by: for `deita`, the field with the number (higher is better) that ranks rows, such as
+            complexity times quality; None for length.
         far: for `deita`, least distance (1 - cosine, 0 to 2) to the nearest taken row.
         embedding: a folder or a name of the hub, or `hashing`.
 
@@ -38,10 +40,14 @@ class Diversity(CorpusFilter):
         too_close: a kept row is too near (`deita`), or others lie farther out (`k_centre`).
         enough: `most` rows are kept.
 
-    Marks: `distance` (to the nearest row that was taken before), `rank` (of kept rows; 1 is the first).
+    Marks: `distance` (to the nearest row that was taken before), `rank` (of kept rows; 1 is the
+    first).
 
     Example:
-        >>> rows = [{"question": text} for text in ("red old house", "red old house here", "seven blue birds sing")]
+        >>> rows = [
+        ...     {"question": text}
+        ...     for text in ("red old house", "red old house here", "seven blue birds sing")
+        ... ]
         >>> kept, _ = Diversity(most=2, embedding="hashing").split(rows)
         >>> sorted(row["question"] for row in kept)
         ['red old house here', 'seven blue birds sing']
@@ -53,7 +59,10 @@ class Diversity(CorpusFilter):
     far: float = 0.1
     embedding: str = MINILM
 
-    reasons: ClassVar[dict[str, str]] = {"too_close": "a kept row is too near", "enough": "so many are kept"}
+    reasons: ClassVar[dict[str, str]] = {
+        "too_close": "a kept row is too near",
+        "enough": "so many are kept",
+    }
 
     def __post_init__(self) -> None:
         if self.most < 1:
@@ -68,9 +77,13 @@ class Diversity(CorpusFilter):
         texts = [self.text(row, self.field) for row in rows]
         order = by_length(texts)
         if self.by:
-            order.sort(key=lambda place: -float(rows[place].get(str(self.by)) or 0))
+            order.sort(
+                key=lambda place: -float(rows[place].get(str(self.by)) or 0)
+            )
         table = vectors(texts, self.embedding)
-        return k_centre(table, order, self.most) if self.method == "k_centre" else deita(table, order, self.most, self.far)
+        if self.method == "k_centre":
+            return k_centre(table, order, self.most)
+        return deita(table, order, self.most, self.far)
 
 
 def k_centre(table: Vectors, order: Sequence[int], most: int) -> list[Verdict]:
@@ -82,13 +95,23 @@ def k_centre(table: Vectors, order: Sequence[int], most: int) -> list[Verdict]:
     verdicts: dict[int, Verdict] = {}
     for rank in range(1, min(most, len(order)) + 1):
         at = int(distance.argmax())
-        verdicts[order[at]] = Verdict(True, "", {"distance": round(float(distance[at]), 4), "rank": rank})
+        verdicts[order[at]] = Verdict(
+            True, "", {"distance": round(float(distance[at]), 4), "rank": rank}
+        )
         distance = np.minimum(distance, 1 - table @ table[at])
         distance[at] = -1.0
-    return [verdicts.get(place) or Verdict(False, "too_close", {"distance": round(float(distance[n]), 4)}) for n, place in _places(order)]
+    return [
+        verdicts.get(place)
+        or Verdict(
+            False, "too_close", {"distance": round(float(distance[n]), 4)}
+        )
+        for n, place in _places(order)
+    ]
 
 
-def deita(table: Vectors, order: Sequence[int], most: int, far: float) -> list[Verdict]:
+def deita(
+    table: Vectors, order: Sequence[int], most: int, far: float
+) -> list[Verdict]:
     """Down the order, each that is far enough from all that were taken."""
     import numpy as np  # noqa: PLC0415 - for those who need it
 
@@ -96,14 +119,22 @@ def deita(table: Vectors, order: Sequence[int], most: int, far: float) -> list[V
     verdicts: dict[int, Verdict] = {}
     count = 0
     for place in order:
-        distance = round(float(1 - (taken[:count] @ table[place]).max()), 4) if count else 2.0
+        distance = (
+            round(float(1 - (taken[:count] @ table[place]).max()), 4)
+            if count
+            else 2.0
+        )
         if count == most:
             verdicts[place] = Verdict(False, "enough", {"distance": distance})
         elif distance < far:
-            verdicts[place] = Verdict(False, "too_close", {"distance": distance})
+            verdicts[place] = Verdict(
+                False, "too_close", {"distance": distance}
+            )
         else:
             taken[count], count = table[place], count + 1
-            verdicts[place] = Verdict(True, "", {"distance": distance, "rank": count})
+            verdicts[place] = Verdict(
+                True, "", {"distance": distance, "rank": count}
+            )
     return [verdicts[place] for place in range(len(order))]
 
 

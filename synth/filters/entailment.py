@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from synth.filters.base import WorkFilter, field_text
-from synth.records import Row, Verdict
+from synth.core.records import Row, Verdict
+from synth.core.rows import field_text
+from synth.filters.base import WorkFilter
 from synth.verifiers.entailment import Entailment as Verifier
 
 
@@ -49,8 +50,10 @@ class Entailment(WorkFilter):
 
     score: ClassVar[str] = "entailment"
     reasons: ClassVar[dict[str, str]] = {
-        "not_entailed": "less likely than asked for", "contradicted": "contradiction is likelier", "no_premise": "no premise",
-    }  # fmt: skip
+        "not_entailed": "less likely than asked for",
+        "contradicted": "contradiction is likelier",
+        "no_premise": "no premise",
+    }
 
     def needs(self) -> tuple[str, ...]:
         """The premise."""
@@ -59,11 +62,37 @@ class Entailment(WorkFilter):
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict a row, the model asked about many at once."""
         places = [n for n, row in enumerate(rows) if row.get(self.premise)]
-        pairs = [(str(rows[n][self.premise]), field_text(rows[n], self.field)) for n in places]
-        found = dict(zip(places, Verifier(model=self.model, direction=self.direction).shares(pairs), strict=True))
-        return [self._verdict(found[n]) if n in found else Verdict(None, "no_premise") for n in range(len(rows))]
+        pairs = [
+            (str(rows[n][self.premise]), field_text(rows[n], self.field))
+            for n in places
+        ]
+        found = dict(
+            zip(
+                places,
+                Verifier(model=self.model, direction=self.direction).shares(
+                    pairs
+                ),
+                strict=True,
+            )
+        )
+        return [
+            self._verdict(found[n])
+            if n in found
+            else Verdict(None, "no_premise")
+            for n in range(len(rows))
+        ]
 
     def _verdict(self, share: tuple[float, float]) -> Verdict:
         yes, no = share
-        reason = "" if yes >= self.least else "contradicted" if no > yes else "not_entailed"
-        return Verdict(not reason, reason, {"entailment": round(yes, 4), "contradiction": round(no, 4)})
+        reason = (
+            ""
+            if yes >= self.least
+            else "contradicted"
+            if no > yes
+            else "not_entailed"
+        )
+        return Verdict(
+            not reason,
+            reason,
+            {"entailment": round(yes, 4), "contradiction": round(no, 4)},
+        )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from synth.filters.base import RowFilter, meta_of
-from synth.records import Row, Verdict
+from synth.core.records import Row, Verdict
+from synth.core.rows import meta_of
+from synth.filters.base import RowFilter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +34,10 @@ class FinishReason(RowFilter):
     allowed: tuple[str, ...] = ("stop", "eos", "end_turn", "tool_calls")
 
     reasons: ClassVar[dict[str, str]] = {
-        "cut_off": "the reply hit its token limit", "content_filter": "text was held back", "other_finish": "another reason",
-    }  # fmt: skip
+        "cut_off": "the reply hit its token limit",
+        "content_filter": "text was held back",
+        "other_finish": "another reason",
+    }
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""
@@ -44,4 +47,10 @@ class FinishReason(RowFilter):
             return Verdict(None, "", marks)
         if found in self.allowed:
             return Verdict(True)
-        return Verdict(False, {"length": "cut_off", "content_filter": "content_filter"}.get(str(found), "other_finish"), marks)
+        return Verdict(
+            False,
+            {"length": "cut_off", "content_filter": "content_filter"}.get(
+                str(found), "other_finish"
+            ),
+            marks,
+        )

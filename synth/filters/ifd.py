@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from math import exp
 from typing import ClassVar
 
-from synth.filters.base import WorkFilter, field_text
-from synth.measures import losses
-from synth.records import Row, Verdict
+from synth.core.records import Row, Verdict
+from synth.core.rows import field_text
+from synth.filters.base import WorkFilter
+from synth.local_models.scores import losses
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ifd(WorkFilter):
-    """Instruction-following difficulty: exp(loss of the answer behind its question - loss of the answer alone).
+    """Instruction-following difficulty: exp(loss of the answer behind its question - loss of the
+    answer alone).
 
-    Li et al., "From Quantity to Quality", arXiv:2308.12032, equation 4, as a ratio of perplexities. Above 1 the question
-    makes the answer less
-    likely: the two do not belong together. Near 0 the question says it all. Long answers come out higher: compare with a random choice.
+    Li et al., "From Quantity to Quality", arXiv:2308.12032, equation 4, as a ratio of perplexities.
+    Above 1 the question makes the answer less likely: the two do not belong together. Near 0 the
+    question says it all. Long answers come out higher: compare with a random choice.
 
     Sees: one row. Costs: nothing but time: two passes of the model a row.
 
@@ -38,8 +40,12 @@ class Ifd(WorkFilter):
 
     Example:
         >>> part = Ifd(model="Qwen/Qwen2.5-0.5B", least=0.2)
-        >>> part.verdict_of(1.2, 2.0, 9).marks["ifd"], part.verdict_of(2.2, 2.0, 9).reason, part.verdict_of(0.1, 2.0, 9).reason
-        (0.4493, 'misaligned', 'too_easy')
+        >>> part.verdict_of(1.2, 2.0, 9).marks["ifd"]
+        0.4493
+        >>> part.verdict_of(2.2, 2.0, 9).reason
+        'misaligned'
+        >>> part.verdict_of(0.1, 2.0, 9).reason
+        'too_easy'
     """
 
     model: str
@@ -60,15 +66,33 @@ class Ifd(WorkFilter):
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict a row, the model asked about many at once."""
-        said = [(str(row.get(self.prompt) or ""), field_text(row, self.field)) for row in rows]
+        said = [
+            (str(row.get(self.prompt) or ""), field_text(row, self.field))
+            for row in rows
+        ]
         found = losses([*said, *(("", text) for _, text in said)], self.model)
         pairs = zip(found[: len(said)], found[len(said) :], strict=True)
-        return [self.verdict_of(behind, alone, tokens) for (behind, tokens), (alone, _) in pairs]
+        return [
+            self.verdict_of(behind, alone, tokens)
+            for (behind, tokens), (alone, _) in pairs
+        ]
 
     def verdict_of(self, behind: float, alone: float, tokens: int) -> Verdict:
         """The verdict for the mean losses (nats a token) behind the question and alone."""
         if not tokens:
-            return Verdict(None, "nothing_to_say", {"ifd": None, "nll": 0.0, "tokens": 0})
+            return Verdict(
+                None, "nothing_to_say", {"ifd": None, "nll": 0.0, "tokens": 0}
+            )
         ifd = exp(min(50.0, behind - alone))
-        reason = "misaligned" if ifd > self.most else "too_easy" if ifd < self.least else ""
-        return Verdict(not reason, reason, {"ifd": round(ifd, 4), "nll": round(behind, 4), "tokens": tokens})
+        reason = (
+            "misaligned"
+            if ifd > self.most
+            else "too_easy"
+            if ifd < self.least
+            else ""
+        )
+        return Verdict(
+            not reason,
+            reason,
+            {"ifd": round(ifd, 4), "nll": round(behind, 4), "tokens": tokens},
+        )

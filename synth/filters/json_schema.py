@@ -9,15 +9,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from synth.errors import WrongUse
-from synth.filters.base import RowFilter, text_of
-from synth.records import Row, Verdict
+from synth.core.errors import WrongUse
+from synth.core.records import Row, Verdict
+from synth.core.rows import text_of
+from synth.filters.base import RowFilter
 from synth.verifiers import json_schema as verifier
 
 
 @dataclass(frozen=True, kw_only=True)
 class JsonSchema(RowFilter):
-    """Reads strictly (no key twice, no NaN, at most 256 KiB) and checks against JSON Schema; fenced replies are unwrapped.
+    """Reads strictly (no key twice, no NaN, at most 256 KiB) and checks against JSON Schema; fenced
+    replies are unwrapped.
 
     Sees: one row. Costs: nothing; some 20,000 small rows a CPU-second.
 
@@ -41,7 +43,11 @@ class JsonSchema(RowFilter):
     schema: Any
     field: str = "json"
 
-    reasons: ClassVar[dict[str, str]] = {"no_json": "no JSON", "doubled_key": "a key twice", "misfit": "does not fit the schema"}
+    reasons: ClassVar[dict[str, str]] = {
+        "no_json": "no JSON",
+        "doubled_key": "a key twice",
+        "misfit": "does not fit the schema",
+    }
 
     @cached_property
     def fixed(self) -> str | None:
@@ -53,20 +59,30 @@ class JsonSchema(RowFilter):
         try:
             return Path(self.schema).read_text(encoding="utf-8")
         except OSError as error:
-            raise WrongUse(f"json_schema:schema={self.schema}", "no readable file", "a JSON Schema", "Correct the path.") from error
+            raise WrongUse(
+                f"json_schema:schema={self.schema}",
+                "no readable file",
+                "a JSON Schema",
+                "Correct the path.",
+            ) from error
 
     def needs(self) -> tuple[str, ...]:
         """The column of schemas, where there is one."""
         if self.fixed is None:
             return (str(self.schema),)
-        verifier.JsonSchema().why("{}", self.fixed)  # a schema that is none is said before the first call
+        verifier.JsonSchema().why(
+            "{}", self.fixed
+        )  # a schema that is none is said before the first call
         return ()
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""
         found = row.get(self.field)
         text = _unfenced(found if found is not None else text_of(row))
-        reason, error = verifier.JsonSchema().why(text, self.fixed if self.fixed is not None else row[str(self.schema)])
+        reason, error = verifier.JsonSchema().why(
+            text,
+            self.fixed if self.fixed is not None else row[str(self.schema)],
+        )
         return Verdict(not reason, reason, {"error": error} if reason else {})
 
 

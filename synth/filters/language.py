@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-from synth.errors import WrongUse
-from synth.filters.base import RowFilter, field_text
-from synth.records import Row, Verdict
+from synth.core.errors import WrongUse
+from synth.core.records import Row, Verdict
+from synth.core.rows import field_text
+from synth.filters.base import RowFilter
 
 MOST_CHARS = 4000
 
@@ -33,7 +34,11 @@ class Language(RowFilter):
     Marks: `language`, `probability`.
 
     Example:
-        >>> texts = ("The rain fell on the old town all day long", "Der Regen fiel den ganzen Tag auf die alte Stadt", "2 + 2")
+        >>> texts = (
+        ...     "The rain fell on the old town all day long",
+        ...     "Der Regen fiel den ganzen Tag auf die alte Stadt",
+        ...     "2 + 2",
+        ... )
         >>> [Language(languages="en").judge({"reply": text}).reason for text in texts]
         ['', 'other_language', 'unsure']
     """
@@ -43,7 +48,10 @@ class Language(RowFilter):
     words: int = 5
     least: float = 0.6
 
-    reasons: ClassVar[dict[str, str]] = {"other_language": "another language", "unsure": "too short or not likely enough"}
+    reasons: ClassVar[dict[str, str]] = {
+        "other_language": "another language",
+        "unsure": "too short or not likely enough",
+    }
 
     @cached_property
     def identifier(self) -> Any:
@@ -51,28 +59,54 @@ class Language(RowFilter):
         try:
             from py3langid.langid import MODEL_FILE, LanguageIdentifier  # noqa: PLC0415 - an extra
         except ImportError as error:
-            raise WrongUse("filter language", "py3langid is not installed", "it", "pip install 'potstill[language]'") from error
+            raise WrongUse(
+                "filter language",
+                "py3langid is not installed",
+                "it",
+                "pip install 'potstill[language]'",
+            ) from error
         return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
     @cached_property
     def wanted(self) -> frozenset[str]:
         """Codes that are kept."""
-        given = [self.languages] if isinstance(self.languages, str) else list(self.languages)
+        given = (
+            [self.languages]
+            if isinstance(self.languages, str)
+            else list(self.languages)
+        )
         return frozenset(_known(given, self.identifier.nb_classes))
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""
         text = field_text(row, self.field)[:MOST_CHARS]
-        if sum(word.isalpha() for word in text.split()) < self.words and text.isascii():
-            return Verdict(None, "unsure", {"language": None, "probability": 0.0})
+        if (
+            sum(word.isalpha() for word in text.split()) < self.words
+            and text.isascii()
+        ):
+            return Verdict(
+                None, "unsure", {"language": None, "probability": 0.0}
+            )
         language, probability = self.identifier.classify(text)
-        marks = {"language": str(language), "probability": round(float(probability), 4)}
+        marks = {
+            "language": str(language),
+            "probability": round(float(probability), 4),
+        }
         if probability < self.least:
             return Verdict(None, "unsure", marks)
-        return Verdict(str(language) in self.wanted, "" if str(language) in self.wanted else "other_language", marks)
+        return Verdict(
+            str(language) in self.wanted,
+            "" if str(language) in self.wanted else "other_language",
+            marks,
+        )
 
 
 def _known(given: Sequence[str], known: Sequence[str]) -> Sequence[str]:
     if missing := [code for code in given if code not in known]:
-        raise WrongUse("language:languages", f"{missing[0]!r}", "a code of ISO 639-1", f"Use one of {', '.join(sorted(known))}.")
+        raise WrongUse(
+            "language:languages",
+            f"{missing[0]!r}",
+            "a code of ISO 639-1",
+            f"Use one of {', '.join(sorted(known))}.",
+        )
     return given

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar
 
-from synth.filters.base import RowFilter, field_text
-from synth.records import Row, Verdict
+from synth.core.records import Row, Verdict
+from synth.core.rows import field_text
+from synth.filters.base import RowFilter
 from synth.text.words import folded, runs, words
 
 
@@ -21,13 +22,15 @@ def _small(phrases: tuple[str, ...]) -> tuple[str, ...]:
 class Leaks(RowFilter):
     """Phrases that speak of the hint, and runs of words shared with a hidden text.
 
-    A rationale that was written with the answer or a context in sight must read as if it had been written without.
+    A rationale that was written with the answer or a context in sight must read as if it had been
+    written without.
 
     Sees: one row. Costs: nothing.
 
     Args:
         field: the text that the student learns; the row's raw reply where it lacks the field.
-        hidden: the field with the text that the student will not see, a list of texts too; None for phrases alone.
+        hidden: the field with the text that the student will not see, a list of texts too; None for
+            phrases alone.
         words: so many words in a row that both texts share are a leak.
         phrases: what gives a hint away, in small letters.
 
@@ -46,12 +49,24 @@ class Leaks(RowFilter):
     hidden: str | None = None
     words: int = 8
     phrases: tuple[str, ...] = (
-        "the hint", "given answer", "provided answer", "the correct answer is given", "answer provided",
-        "as stated in the answer", "we are told the answer",
-        "the answer is given", "given that the answer", "known answer", "the reference answer", "since the answer is", "the given solution",
-    )  # fmt: skip
+        "the hint",
+        "given answer",
+        "provided answer",
+        "the correct answer is given",
+        "answer provided",
+        "as stated in the answer",
+        "we are told the answer",
+        "the answer is given",
+        "given that the answer",
+        "known answer",
+        "the reference answer",
+        "since the answer is",
+        "the given solution",
+    )
 
-    reasons: ClassVar[dict[str, str]] = {"leak": "it gives away what the student will not see"}
+    reasons: ClassVar[dict[str, str]] = {
+        "leak": "it gives away what the student will not see"
+    }
 
     def needs(self) -> tuple[str, ...]:
         """The hidden text."""
@@ -61,7 +76,9 @@ class Leaks(RowFilter):
         """The verdict on one row."""
         text = field_text(row, self.field)
         small = folded(text)
-        said = next((p for p in _small(tuple(self.phrases)) if p in small), None) or self._shared(text, row)
+        said = next(
+            (p for p in _small(tuple(self.phrases)) if p in small), None
+        ) or self._shared(text, row)
         return Verdict(False, "leak", {"leak": said}) if said else Verdict(True)
 
     def _shared(self, text: str, row: Row) -> str:
@@ -69,5 +86,16 @@ class Leaks(RowFilter):
         if not hidden:
             return ""
         texts = hidden if isinstance(hidden, (list, tuple)) else [hidden]
-        known = {gram for other in texts for gram in runs(words(str(other)), self.words)}
-        return next((" ".join(gram) for gram in runs(words(text), self.words) if gram in known), "")
+        known = {
+            gram
+            for other in texts
+            for gram in runs(words(str(other)), self.words)
+        }
+        return next(
+            (
+                " ".join(gram)
+                for gram in runs(words(text), self.words)
+                if gram in known
+            ),
+            "",
+        )

@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from synth.filters.base import CorpusFilter, field_text
-from synth.measures import losses
-from synth.records import Row, Verdict
+from synth.core.records import Row, Verdict
+from synth.core.rows import field_text
+from synth.filters.base import CorpusFilter
+from synth.local_models.scores import losses
 
 
 @dataclass(frozen=True, kw_only=True)
 class Learnability(CorpusFilter):
-    """Loss of the student minus loss of a reference model, in nats a token; the rows with the largest difference stay.
+    """Loss of the student minus loss of a reference model, in nats a token; the rows with the
+    largest difference stay.
 
-    The learnability score of ACID (Udandarao et al., arXiv:2411.18674) for texts, one pass of each model over all rows.
+    The learnability score of ACID (Udandarao et al., arXiv:2411.18674) for texts, one pass of each
+    model over all rows.
 
     Sees: all rows. Costs: nothing but time: a pass of each model a row.
 
@@ -32,7 +35,9 @@ class Learnability(CorpusFilter):
     Marks: `learnability`, `nll_student`, `nll_reference`.
 
     Example:
-        >>> Learnability(student="student", reference="teacher", most=1).verdicts_of([2.0, 1.0], [1.0, 0.9])[1].reason
+        >>> Learnability(student="student", reference="teacher", most=1).verdicts_of(
+        ...     [2.0, 1.0], [1.0, 0.9]
+        ... )[1].reason
         'little_to_learn'
     """
 
@@ -49,16 +54,32 @@ class Learnability(CorpusFilter):
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict a row."""
-        pairs = [(str(row.get(self.field) or ""), field_text(row, self.answer)) for row in rows]
-        student, reference = ([nll for nll, _ in losses(pairs, model)] for model in (self.student, self.reference))
+        pairs = [
+            (str(row.get(self.field) or ""), field_text(row, self.answer))
+            for row in rows
+        ]
+        student, reference = (
+            [nll for nll, _ in losses(pairs, model)]
+            for model in (self.student, self.reference)
+        )
         return self.verdicts_of(student, reference)
 
-    def verdicts_of(self, student: Sequence[float], reference: Sequence[float]) -> list[Verdict]:
-        """The verdicts for the losses of both models; rows that tie with the last one that stays all stay."""
-        scores = [round(ours - theirs, 6) for ours, theirs in zip(student, reference, strict=True)]
+    def verdicts_of(
+        self, student: Sequence[float], reference: Sequence[float]
+    ) -> list[Verdict]:
+        """The verdicts for the losses of both models; rows that tie with the last one that stays
+        all stay.
+        """
+        scores = [
+            round(ours - theirs, 6)
+            for ours, theirs in zip(student, reference, strict=True)
+        ]
         least = min(sorted(scores, reverse=True)[: self.most], default=0.0)
         marks = [
             {"learnability": s, "nll_student": ours, "nll_reference": theirs}
             for s, ours, theirs in zip(scores, student, reference, strict=True)
         ]
-        return [Verdict(s >= least, "" if s >= least else "little_to_learn", mark) for s, mark in zip(scores, marks, strict=True)]
+        return [
+            Verdict(s >= least, "" if s >= least else "little_to_learn", mark)
+            for s, mark in zip(scores, marks, strict=True)
+        ]

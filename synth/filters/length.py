@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from synth.filters.base import RowFilter, field_text
-from synth.records import Row, Verdict
+from synth.core.records import Row, Verdict
+from synth.core.rows import field_text
+from synth.filters.base import RowFilter
 from synth.text.words import count
 
 
 @dataclass(frozen=True, kw_only=True)
 class Length(RowFilter):
-    """Counts words or characters of a field; characters that no spaces part count as a share of a word.
+    """Counts words or characters of a field; characters that no spaces part count as a share of a
+    word.
 
     Sees: one row. Costs: nothing.
 
@@ -38,13 +40,18 @@ class Length(RowFilter):
     most: int | None = None
     unit: str = "words"
 
-    reasons: ClassVar[dict[str, str]] = {"too_short": "fewer than least", "too_long": "more than most"}
+    reasons: ClassVar[dict[str, str]] = {
+        "too_short": "fewer than least",
+        "too_long": "more than most",
+    }
 
     def __post_init__(self) -> None:
         if self.unit not in ("words", "chars"):
             raise ValueError(f"unit {self.unit!r}; use words or chars")
         if self.most is not None and self.most < self.least:
-            raise ValueError(f"most={self.most} is below least={self.least}; nothing would be kept")
+            raise ValueError(
+                f"most={self.most} is below least={self.least}; nothing would be kept"
+            )
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""

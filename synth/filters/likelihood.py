@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from synth.errors import require_share
-from synth.filters.base import CorpusFilter, meta_of
-from synth.records import Row, Verdict
+from synth.core.errors import require_share
+from synth.core.records import Row, Verdict
+from synth.core.rows import meta_of
+from synth.filters.base import CorpusFilter
 
 
 @dataclass(frozen=True, kw_only=True)
 class Likelihood(CorpusFilter):
-    """Ranks rows by the sum of their tokens' log-probabilities and drops the worst share (West et al., arXiv:2110.07178).
+    """Ranks rows by the sum of their tokens' log-probabilities and drops the worst share (West et
+    al., arXiv:2110.07178).
 
-    Needs a provider that sends log-probabilities (`sampling: {logprobs: true}`); rows without them are unknown. Where none come, rules of
-    form (`wording`, `length`) stand in.
+    Needs a provider that sends log-probabilities (`sampling: {logprobs: true}`); rows without them
+    are unknown. Where none come, rules of form (`wording`, `length`) stand in.
 
     Sees: all rows. Costs: nothing.
 
@@ -39,7 +41,10 @@ class Likelihood(CorpusFilter):
     worst: float = 0.2
     mean: bool = False
 
-    reasons: ClassVar[dict[str, str]] = {"unlikely": "among the worst share", "no_logprobs": "no log-probabilities"}
+    reasons: ClassVar[dict[str, str]] = {
+        "unlikely": "among the worst share",
+        "no_logprobs": "no log-probabilities",
+    }
 
     def __post_init__(self) -> None:
         require_share("worst", self.worst)
@@ -47,16 +52,30 @@ class Likelihood(CorpusFilter):
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict a row."""
         found = [self._sum(row) for row in rows]
-        order = sorted((value, place) for place, value in enumerate(found) if value is not None)
-        dropped = {place for _, place in order[: int(self.worst * len(order) + 1e-9)]}
-        return [
-            Verdict(None, "no_logprobs") if value is None
-            else Verdict(place not in dropped, "unlikely" if place in dropped else "", {"logprob": round(value, 4)})
+        order = sorted(
+            (value, place)
             for place, value in enumerate(found)
-        ]  # fmt: skip
+            if value is not None
+        )
+        dropped = {
+            place for _, place in order[: int(self.worst * len(order) + 1e-9)]
+        }
+        return [
+            Verdict(None, "no_logprobs")
+            if value is None
+            else Verdict(
+                place not in dropped,
+                "unlikely" if place in dropped else "",
+                {"logprob": round(value, 4)},
+            )
+            for place, value in enumerate(found)
+        ]
 
     def _sum(self, row: Row) -> float | None:
-        mean, tokens = meta_of(row, "logprob"), meta_of(row, "completion_tokens")
-        if not isinstance(mean, int | float) or not (self.mean or isinstance(tokens, int)):
+        mean = meta_of(row, "logprob")
+        tokens = meta_of(row, "completion_tokens")
+        if not isinstance(mean, int | float) or not (
+            self.mean or isinstance(tokens, int)
+        ):
             return None
         return float(mean) if self.mean else float(mean) * tokens

@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from synth.filters.base import CorpusFilter, field_text, row_digest
-from synth.records import Row, Verdict, group_by
+from synth.core.records import Row, Verdict, group_by
+from synth.core.rows import field_text, row_digest
+from synth.filters.base import CorpusFilter
 
 
 @dataclass(frozen=True, kw_only=True)
 class LongFirst(CorpusFilter):
-    """Draws a domain, then a row of it with weight 2^-rank, where rank 0 is the longest chain, until `most` are kept.
+    """Draws a domain, then a row of it with weight 2^-rank, where rank 0 is the longest chain,
+    until `most` are kept.
 
-    The selection of s1 (Muennighoff et al., arXiv:2501.19393, section 2.2), behind the filters of quality and difficulty.
+    The selection of s1 (Muennighoff et al., arXiv:2501.19393, section 2.2), behind the filters of
+    quality and difficulty.
 
     Sees: all rows. Costs: nothing.
 
@@ -31,7 +34,11 @@ class LongFirst(CorpusFilter):
     Marks: `rank` (of the chain in its domain; 0 is the longest).
 
     Example:
-        >>> rows = [{"domain": d, "rationale": "so " * n} for d in ("algebra", "geometry") for n in (1, 50)]
+        >>> rows = [
+        ...     {"domain": d, "rationale": "so " * n}
+        ...     for d in ("algebra", "geometry")
+        ...     for n in (1, 50)
+        ... ]
         >>> kept, dropped = LongFirst(most=2).split(rows)
         >>> len(kept), {row["domain"] for row in kept} <= {"algebra", "geometry"}
         (2, True)
@@ -53,21 +60,50 @@ class LongFirst(CorpusFilter):
         lengths = [len(field_text(row, self.chain)) for row in rows]
         digests = [row_digest(row) for row in rows]
         shelves = {
-            domain: sorted(places, key=lambda place: (-lengths[place], digests[place]))
-            for domain, places in sorted(group_by(range(len(rows)), lambda place: str(rows[place].get(self.field))).items())
+            domain: sorted(
+                places, key=lambda place: (-lengths[place], digests[place])
+            )
+            for domain, places in sorted(
+                group_by(
+                    range(len(rows)),
+                    lambda place: str(rows[place].get(self.field)),
+                ).items()
+            )
         }
-        ranks = {place: rank for places in shelves.values() for rank, place in enumerate(places)}
+        ranks = {
+            place: rank
+            for places in shelves.values()
+            for rank, place in enumerate(places)
+        }
         taken = _draw(shelves, ranks, self.most, random.Random(self.seed))
-        return [Verdict(n in taken, "" if n in taken else "not_drawn", {"rank": ranks[n]}) for n in range(len(rows))]
+        return [
+            Verdict(
+                n in taken,
+                "" if n in taken else "not_drawn",
+                {"rank": ranks[n]},
+            )
+            for n in range(len(rows))
+        ]
 
 
-def _draw(shelves: dict[str, list[int]], ranks: dict[int, int], most: int, rng: random.Random) -> set[int]:
+def _draw(
+    shelves: dict[str, list[int]],
+    ranks: dict[int, int],
+    most: int,
+    rng: random.Random,
+) -> set[int]:
     """Places of rows: a domain that has some left, then one of it by 2^-rank."""
     left = {domain: list(places) for domain, places in shelves.items()}
     taken: set[int] = set()
     while left and len(taken) < most:
         domain = rng.choice(sorted(left))
-        place = rng.choices(left[domain], [2.0 ** -min(ranks[p] - ranks[left[domain][0]], 60) for p in left[domain]])[0]
+        place = rng.choices(
+            left[domain],
+            [
+                2.0 ** -min(ranks[p] - ranks[left[domain][0]], 60)
+                for p in left[domain]
+            ],
+        )[0]
         left[domain].remove(place)
         taken.add(place)
         if not left[domain]:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from synth.filters._paths import heads, values_at
-from synth.filters.base import RowFilter, field_text
-from synth.records import Row, Verdict
+from synth.core.paths import heads, values_at
+from synth.core.records import Row, Verdict
+from synth.core.rows import field_text
+from synth.filters.base import RowFilter
 from synth.verifiers.spans import Spans
 
 
@@ -20,7 +21,8 @@ class Mentions(RowFilter):
 
     Args:
         field: the field with the text; the raw reply where a row lacks it.
-        must: fields whose values (or all elements of their lists) must stand in the text; `list.name` for a field of a list's elements.
+        must: fields whose values (or all elements of their lists) must stand in the text;
+            `list.name` for a field of a list's elements.
         never: fields whose values must not.
 
     Reasons:
@@ -30,16 +32,26 @@ class Mentions(RowFilter):
     Marks: `what` (the first of them).
 
     Example:
-        >>> row = {"text": "Ann lives in Bern.", "head": "Ann", "tail": "Basel", "names": [{"name": "bern"}]}
-        >>> Mentions(must=("head", "names.name")).judge(row).keep, Mentions(must=("tail",)).judge(row).reason
-        (True, 'not_mentioned')
+        >>> row = {
+        ...     "text": "Ann lives in Bern.",
+        ...     "head": "Ann",
+        ...     "tail": "Basel",
+        ...     "names": [{"name": "bern"}],
+        ... }
+        >>> Mentions(must=("head", "names.name")).judge(row).keep
+        True
+        >>> Mentions(must=("tail",)).judge(row).reason
+        'not_mentioned'
     """
 
     field: str = "text"
     must: tuple[str, ...] = ()
     never: tuple[str, ...] = ()
 
-    reasons: ClassVar[dict[str, str]] = {"not_mentioned": "a name is missing", "mentioned": "a name that must not be there"}
+    reasons: ClassVar[dict[str, str]] = {
+        "not_mentioned": "a name is missing",
+        "mentioned": "a name that must not be there",
+    }
 
     def needs(self) -> tuple[str, ...]:
         """The fields whose values are looked for."""
@@ -47,13 +59,37 @@ class Mentions(RowFilter):
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""
-        text, spans = field_text(row, self.field), Spans(ellipsis=False)
-        missing = next((value for value in _values(row, self.must) if not spans.verify(value, text)), None)
+        text = field_text(row, self.field)
+        spans = Spans(ellipsis=False)
+        missing = next(
+            (
+                value
+                for value in _values(row, self.must)
+                if not spans.verify(value, text)
+            ),
+            None,
+        )
         if missing is not None:
             return Verdict(False, "not_mentioned", {"what": missing[:200]})
-        found = next((value for value in _values(row, self.never) if spans.verify(value, text)), None)
-        return Verdict(found is None, "" if found is None else "mentioned", {} if found is None else {"what": found[:200]})
+        found = next(
+            (
+                value
+                for value in _values(row, self.never)
+                if spans.verify(value, text)
+            ),
+            None,
+        )
+        return Verdict(
+            found is None,
+            "" if found is None else "mentioned",
+            {} if found is None else {"what": found[:200]},
+        )
 
 
 def _values(row: Row, names: tuple[str, ...]) -> Iterator[str]:
-    return (str(value) for name in names for value in values_at(row, name) if str(value).strip())
+    return (
+        str(value)
+        for name in names
+        for value in values_at(row, name)
+        if str(value).strip()
+    )

@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from synth.errors import require_share
+from synth.core.errors import require_share
+from synth.core.records import Row, Verdict
 from synth.filters.base import RowFilter
-from synth.records import Row, Verdict
 from synth.text.words import rouge_1, rouge_l
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overlap(RowFilter):
-    """ROUGE between two fields, or between two fields of every element of a list: the lowest and the highest count.
+    """ROUGE between two fields, or between two fields of every element of a list: the lowest and
+    the highest count.
 
-    A rewriting that must not drift has a `least` (Distill-SynthKG, arXiv:2410.16597, has ROUGE-1 of .70), a paraphrase that must not copy
-    a `most`.
+    A rewriting that must not drift has a `least` (Distill-SynthKG, arXiv:2410.16597, has ROUGE-1 of
+    .70), a paraphrase that must not copy a `most`.
 
     Sees: one row. Costs: time in proportion to the product of the lengths for `rouge_l`.
 
@@ -36,7 +37,9 @@ class Overlap(RowFilter):
     Marks: `lowest`, `highest`.
 
     Example:
-        >>> Overlap(field="new", other="old", least=0.7).judge({"new": "a b c", "old": "a b d"}).reason
+        >>> Overlap(field="new", other="old", least=0.7).judge(
+        ...     {"new": "a b c", "old": "a b d"}
+        ... ).reason
         'too_unlike'
     """
 
@@ -47,7 +50,11 @@ class Overlap(RowFilter):
     least: float = 0.0
     most: float = 1.0
 
-    reasons: ClassVar[dict[str, str]] = {"too_unlike": "below least", "too_alike": "above most", "no_text": "a text is missing"}
+    reasons: ClassVar[dict[str, str]] = {
+        "too_unlike": "below least",
+        "too_alike": "above most",
+        "no_text": "a text is missing",
+    }
 
     def __post_init__(self) -> None:
         require_share("least", self.least)
@@ -60,11 +67,21 @@ class Overlap(RowFilter):
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""
         measure = {"rouge_1": rouge_1, "rouge_l": rouge_l}[self.measure]
-        pairs = [(element.get(self.field), element.get(self.other)) for element in (row.get(self.each) or [] if self.each else [row])]
+        pairs = [
+            (element.get(self.field), element.get(self.other))
+            for element in (row.get(self.each) or [] if self.each else [row])
+        ]
         if not pairs or not all(one and two for one, two in pairs):
             return Verdict(None, "no_text")
         found = [measure(str(one), str(two)) for one, two in pairs]
-        marks = {"lowest": round(min(found), 4), "highest": round(max(found), 4)}
+        marks = {
+            "lowest": round(min(found), 4),
+            "highest": round(max(found), 4),
+        }
         if min(found) < self.least:
             return Verdict(False, "too_unlike", marks)
-        return Verdict(max(found) <= self.most, "" if max(found) <= self.most else "too_alike", marks)
+        return Verdict(
+            max(found) <= self.most,
+            "" if max(found) <= self.most else "too_alike",
+            marks,
+        )

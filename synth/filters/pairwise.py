@@ -7,22 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from synth.errors import TeacherError
-from synth.filters._asking import AskingFilter
-from synth.records import Row, Verdict
+from synth.core.errors import TeacherError
+from synth.core.records import Row, Verdict
+from synth.filters.base_asking import AskingFilter
 
 if TYPE_CHECKING:
+    from synth.calls.ask import Reading
     from synth.calls.door import Doors
-    from synth.packs import Pack
-    from synth.step import Step
-    from synth.walk import Reading
+    from synth.packs.pack import Pack
+    from synth.packs.step import Step
 
 _WORTH = {"first": 1.0, "tie": 0.5, "second": 0.0}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pairwise(AskingFilter):
-    """Asks which of two replies is better, in both orders; a win counts only where it holds in both, else it is a tie.
+    """Asks which of two replies is better, in both orders; a win counts only where it holds in
+    both, else it is a tie.
 
     Zheng et al., "Judging LLM-as-a-Judge", arXiv:2306.05685, section 3.4 (conservative swap).
 
@@ -30,17 +31,21 @@ class Pairwise(AskingFilter):
 
     Args:
         teacher: PROVIDER/MODEL, or inside a run the role of a `--teacher ROLE=T`.
-        pack: a pack with the inputs question, first and second, whose verdict is first, second or tie.
+        pack: a pack with the inputs question, first and second, whose verdict is first, second or
+            tie.
         question: the field with the request.
         chosen: the field with the reply that should win.
         rejected: the field with the other one.
         votes: verdicts in each order.
         journal: folder for the replies when used as a library, so that nothing is paid for twice.
-        api_base: endpoint when used as a library: alone for teachers `openai/MODEL`, or teacher -> URL for any provider.
-        api_key_env: environment variable that holds the key when used as a library, alone or by teacher in the same sense.
+        api_base: endpoint when used as a library: alone for teachers `openai/MODEL`, or teacher ->
+            URL for any provider.
+        api_key_env: environment variable that holds the key when used as a library, alone or by
+            teacher in the same sense.
         concurrency: most calls in flight when used as a library.
         budget: dollars for one `split` when used as a library.
-        price: `IN,OUT` dollars per million tokens when used as a library, where the price table knows none.
+        price: `IN,OUT` dollars per million tokens when used as a library, where the price table
+            knows none.
 
     Reasons:
         prefers_rejected: the other reply wins in both orders.
@@ -49,7 +54,8 @@ class Pairwise(AskingFilter):
         critic_unreadable: an order has no verdict that can be read (unknown).
         critic_failed: no reply came (unknown).
 
-    Marks: `score` (0 to 1: mean over both orders, 1 for the chosen), `orders` (the chosen's score as first and as second), `flips`.
+    Marks: `score` (0 to 1: mean over both orders, 1 for the chosen), `orders` (the chosen's score
+    as first and as second), `flips`.
 
     Example:
         >>> part = Pairwise(teacher="openai/gpt-4o")
@@ -64,9 +70,12 @@ class Pairwise(AskingFilter):
     votes: int = 1
 
     reasons: ClassVar[dict[str, str]] = {
-        "prefers_rejected": "the other one wins", "tie": "neither wins in both orders", "same_text": "both are the same",
-        "critic_unreadable": "no verdict that can be read", "critic_failed": "no reply came",
-    }  # fmt: skip
+        "prefers_rejected": "the other one wins",
+        "tie": "neither wins in both orders",
+        "same_text": "both are the same",
+        "critic_unreadable": "no verdict that can be read",
+        "critic_failed": "no reply came",
+    }
 
     def needs(self) -> tuple[str, ...]:
         """The request and both replies."""
@@ -85,27 +94,56 @@ class Pairwise(AskingFilter):
         question, chosen, rejected = (row.get(name) for name in self.needs())
         if chosen == rejected:
             return Verdict(False, "same_text")
-        orders = [{"question": question, "first": chosen, "second": rejected}, {"question": question, "first": rejected, "second": chosen}]
+        orders = [
+            {"question": question, "first": chosen, "second": rejected},
+            {"question": question, "first": rejected, "second": chosen},
+        ]
         try:
             said = await asyncio.gather(
-                *(self.ask(self.values(order), doors, draw=vote, again=self.votes) for order in orders for vote in range(self.votes))
+                *(
+                    self.ask(
+                        self.values(order), doors, draw=vote, again=self.votes
+                    )
+                    for order in orders
+                    for vote in range(self.votes)
+                )
             )
         except TeacherError as error:
             return Verdict(None, "critic_failed", {"failure": error.kind})
-        as_first, as_second = _worth(said[: self.votes]), [1 - worth for worth in _worth(said[self.votes :])]
+        as_first = _worth(said[: self.votes])
+        as_second = [1 - worth for worth in _worth(said[self.votes :])]
         if not as_first or not as_second:
-            return Verdict(None, "critic_unreadable", {"reply": said[0].completion.text[:200]})
+            return Verdict(
+                None,
+                "critic_unreadable",
+                {"reply": said[0].completion.text[:200]},
+            )
         return self.verdict_of(as_first, as_second)
 
     @staticmethod
-    def verdict_of(as_first: Sequence[float], as_second: Sequence[float]) -> Verdict:
-        """The verdict for the chosen reply's scores (0 to 1) where it stood first and where it stood second."""
+    def verdict_of(
+        as_first: Sequence[float], as_second: Sequence[float]
+    ) -> Verdict:
+        """The verdict for the chosen reply's scores (0 to 1) where it stood first and where it
+        stood second.
+        """
         orders = [sum(scores) / len(scores) for scores in (as_first, as_second)]
-        wins, loses = all(score > 0.5 for score in orders), all(score < 0.5 for score in orders)
+        wins = all(score > 0.5 for score in orders)
+        loses = all(score < 0.5 for score in orders)
         flips = min(orders) < 0.5 < max(orders)
-        marks = {"score": round(sum(orders) / 2, 4), "orders": [round(score, 4) for score in orders], "flips": flips}
-        return Verdict(wins, "" if wins else "prefers_rejected" if loses else "tie", marks)
+        marks = {
+            "score": round(sum(orders) / 2, 4),
+            "orders": [round(score, 4) for score in orders],
+            "flips": flips,
+        }
+        return Verdict(
+            wins, "" if wins else "prefers_rejected" if loses else "tie", marks
+        )
 
 
 def _worth(readings: Sequence[Reading]) -> list[float]:
-    return [_WORTH[str(reading.fields["verdict"])] for reading in readings if not reading.unreadable]
+    return [
+        _WORTH[str(reading.fields["verdict"])]
+        for reading in readings
+        if not reading.unreadable
+    ]

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from synth.answers.golds import agrees, read_gold
+from synth.core.records import Row, Verdict
 from synth.filters.base import GroupFilter
-from synth.records import Row, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
 class PassRate(GroupFilter):
-    """Share of a seed's draws with the right answer: draw with the student (`--teacher local/PATH`) to learn what is hard for it.
+    """Share of a seed's draws with the right answer: draw with the student (`--teacher local/PATH`)
+    to learn what is hard for it.
 
     Sees: all draws of one seed. Costs: nothing beyond the draws.
 
@@ -31,7 +32,10 @@ class PassRate(GroupFilter):
     Marks: `pass_rate`, `draws`.
 
     Example:
-        >>> rows = [{"question": q, "answer": a, "target": "4"} for q, a in (("easy", "4"), ("easy", "4"), ("fair", "4"), ("fair", "5"))]
+        >>> rows = [
+        ...     {"question": q, "answer": a, "target": "4"}
+        ...     for q, a in (("easy", "4"), ("easy", "4"), ("fair", "4"), ("fair", "5"))
+        ... ]
         >>> kept, dropped = PassRate(least=0.1, most=0.9).split(rows)
         >>> [row["question"] for row in kept]
         ['fair', 'fair']
@@ -50,7 +54,10 @@ class PassRate(GroupFilter):
 
     def __post_init__(self) -> None:
         if not 0 <= self.least <= self.most <= 1:
-            raise ValueError(f"least={self.least}, most={self.most}; use shares from 0 to 1, the smaller one first")
+            raise ValueError(
+                f"least={self.least}, most={self.most}; use shares from 0 to 1, the smaller one "
+                "first"
+            )
 
     def needs(self) -> tuple[str, ...]:
         """The answer and the right one."""
@@ -58,13 +65,28 @@ class PassRate(GroupFilter):
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """The same verdict for all draws of a seed."""
-        golds = [read_gold(row.get(self.target), row.get("choices")) for row in rows]
+        golds = [
+            read_gold(row.get(self.target), row.get("choices")) for row in rows
+        ]
         if not all(gold.known for gold in golds):
             return [Verdict(None, "no_target")] * len(rows)
         right = [
-            row.get(self.answer) is not None and agrees(row[self.answer], gold, row.get("choices")) is True
+            row.get(self.answer) is not None
+            and agrees(row[self.answer], gold, row.get("choices")) is True
             for row, gold in zip(rows, golds, strict=True)
         ]
         rate = sum(right) / len(right)
-        reason = "too_hard" if rate < self.least else "too_easy" if rate > self.most else ""
-        return [Verdict(not reason, reason, {"pass_rate": round(rate, 4), "draws": len(rows)})] * len(rows)
+        reason = (
+            "too_hard"
+            if rate < self.least
+            else "too_easy"
+            if rate > self.most
+            else ""
+        )
+        return [
+            Verdict(
+                not reason,
+                reason,
+                {"pass_rate": round(rate, 4), "draws": len(rows)},
+            )
+        ] * len(rows)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from synth.core.records import Row, Verdict
 from synth.filters.base import GroupFilter
-from synth.records import Row, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +25,18 @@ class PerSeed(GroupFilter):
     Marks: none.
 
     Example:
-        >>> kept, dropped = PerSeed(most=1).split([{"question": "q", "answer": "1"}, {"question": "q", "answer": "1"}])
+        >>> kept, dropped = PerSeed(most=1).split(
+        ...     [{"question": "q", "answer": "1"}, {"question": "q", "answer": "1"}]
+        ... )
         >>> len(kept), dropped[0]["reason"]
         (1, 'over_quota')
     """
 
     most: int = 1
 
-    reasons: ClassVar[dict[str, str]] = {"over_quota": "the seed has brought enough rows"}
+    reasons: ClassVar[dict[str, str]] = {
+        "over_quota": "the seed has brought enough rows"
+    }
 
     def __post_init__(self) -> None:
         if self.most < 1:
@@ -40,4 +44,7 @@ class PerSeed(GroupFilter):
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict per draw."""
-        return [Verdict(i < self.most, "" if i < self.most else "over_quota") for i in range(len(rows))]
+        return [
+            Verdict(i < self.most, "" if i < self.most else "over_quota")
+            for i in range(len(rows))
+        ]

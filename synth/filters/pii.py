@@ -1,4 +1,6 @@
-"""Finds what should not be learned by heart: keys and passwords, addresses, numbers of accounts, cards and telephones."""
+"""Finds what should not be learned by heart: keys and passwords, addresses, numbers of accounts,
+cards and telephones.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,9 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, ClassVar
 
-from synth.filters.base import RowFilter, text_of
-from synth.records import Row, Verdict
+from synth.core.records import Row, Verdict
+from synth.core.rows import text_of
+from synth.filters.base import RowFilter
 
 MOST_CHARS = 200_000
 
@@ -20,7 +23,10 @@ def luhn(digits: str) -> bool:
     >>> luhn("4111111111111111"), luhn("4111111111111112")
     (True, False)
     """
-    total = sum(d if n % 2 == 0 else sum(divmod(2 * d, 10)) for n, d in enumerate(map(int, reversed(digits))))
+    total = sum(
+        d if n % 2 == 0 else sum(divmod(2 * d, 10))
+        for n, d in enumerate(map(int, reversed(digits)))
+    )
     return total % 10 == 0
 
 
@@ -31,7 +37,10 @@ def iban(text: str) -> bool:
     (True, False)
     """
     plain = text.replace(" ", "")
-    return int("".join(str(int(sign, 36)) for sign in plain[4:] + plain[:4])) % 97 == 1
+    return (
+        int("".join(str(int(sign, 36)) for sign in plain[4:] + plain[:4])) % 97
+        == 1
+    )
 
 
 def _card(text: str) -> bool:
@@ -56,36 +65,85 @@ def _always(_: str) -> bool:
 
 
 _KEYS = (
-    r"sk-(?:proj-|ant-|or-)?[A-Za-z0-9_-]{20,}|AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{40,}|hf_[A-Za-z0-9]{30,}|AIza[0-9A-Za-z_-]{35}"
-    r"|xox[abprs]-[A-Za-z0-9-]{10,}|glpat-[A-Za-z0-9_-]{20,}|(?:sk|rk|pk)_(?:live|test)_[0-9a-zA-Z]{16,}|SG\.[\w-]{16,}\.[\w-]{16,}|npm_[A-Za-z0-9]{36}|pypi-[\w-]{50,}"
+    r"sk-(?:proj-|ant-|or-)?[A-Za-z0-9_-]{20,}|AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36,}"
+    r"|github_pat_[A-Za-z0-9_]{40,}|hf_[A-Za-z0-9]{30,}|AIza[0-9A-Za-z_-]{35}"
+    r"|xox[abprs]-[A-Za-z0-9-]{10,}|glpat-[A-Za-z0-9_-]{20,}|(?:sk|rk|pk)_(?:live"
+    r"|test)_[0-9a-zA-Z]{16,}|SG\.[\w-]{16,}\.[\w-]{16,}|npm_[A-Za-z0-9]{36}|pypi-[\w-]{50,}"
     r"|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}|-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----"
 )
 # Most texts have none of these signs, and then no pattern is tried.
 _SIGNS = {
-    "secret": ("sk-", "AKIA", "gh", "hf_", "AIza", "xox", "glpat-", "k_live_", "k_test_", "SG.", "npm_", "pypi-", "eyJ", "-----BEGIN"),
-    "password": (":", "="), "email": ("@",), "phone": ("+", "("), "us_ssn": ("-",),
-}  # fmt: skip
-_DIGITS = re.compile(r"\d\D{0,2}\d\D{0,2}\d\D{0,3}\d\D{0,2}\d\D{0,2}\d\D{0,2}\d")
+    "secret": (
+        "sk-",
+        "AKIA",
+        "gh",
+        "hf_",
+        "AIza",
+        "xox",
+        "glpat-",
+        "k_live_",
+        "k_test_",
+        "SG.",
+        "npm_",
+        "pypi-",
+        "eyJ",
+        "-----BEGIN",
+    ),
+    "password": (":", "="),
+    "email": ("@",),
+    "phone": ("+", "("),
+    "us_ssn": ("-",),
+}
+_DIGITS = re.compile(
+    r"\d\D{0,2}\d\D{0,2}\d\D{0,3}\d\D{0,2}\d\D{0,2}\d\D{0,2}\d"
+)
 _NUMBERS = {"iban", "card", "phone", "us_ssn"}
 _KINDS: dict[str, tuple[re.Pattern[str], Callable[[str], bool]]] = {
     "secret": (re.compile(rf"(?<![\w-])(?:{_KEYS})"), _always),
     "password": (
         re.compile(
-            r"(?i)\b(?:password|passwd|api[_-]?key|secret[_-]?key|access[_-]?token)\b[\"']?\s*[:=]\s*[\"']?(?=[^\s\"']{0,99}\d)[^\s\"'<>{}]{8,100}"
+            r"(?i)\b(?:password|passwd|api[_-]?key|secret[_-]?key"
+            r"|access[_-]?token)\b[\"']?\s*[:=]\s*[\"']?(?=[^\s\"']{0,99}\d)[^\s\"'<>{}]{8,100}"
         ),
         _always,
     ),
-    "email": (re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?!example\.|test\.)(?:[\w-]{1,63}\.){1,5}[A-Za-z]{2,24}(?![\w-])"), _always),
-    "iban": (re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b"), iban),
-    "card": (re.compile(r"(?<![\d.+-])(?:\d{4}[ -]?){3}\d{1,7}(?![\d.])|(?<![\d.])3[47]\d{2}[ -]?\d{6}[ -]?\d{5}(?![\d.])"), _card),
+    "email": (
+        re.compile(
+            r"(?<![\w.+-])[\w.+-]{1,64}@(?!example\."
+            r"|test\.)(?:[\w-]{1,63}\.){1,5}[A-Za-z]{2,24}(?![\w-])"
+        ),
+        _always,
+    ),
+    "iban": (
+        re.compile(
+            r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b"
+        ),
+        iban,
+    ),
+    "card": (
+        re.compile(
+            r"(?<![\d.+-])(?:\d{4}[ -]?){3}\d{1,7}(?![\d.])"
+            r"|(?<![\d.])3[47]\d{2}[ -]?\d{6}[ -]?\d{5}(?![\d.])"
+        ),
+        _card,
+    ),
     "phone": (
         re.compile(
-            r"(?<![\w.])\+\d{1,3}[ .-]?(?:\(\d{1,5}\)[ .-]?)?\d{1,5}(?:[ .-]\d{2,8}){1,4}(?!\w)|(?<![\w.])\(\d{3}\) ?\d{3}-\d{4}(?!\w)"
+            r"(?<![\w.])\+\d{1,3}[ .-]?(?:\(\d{1,5}\)[ .-]?)?\d{1,5}(?:[ .-]\d{2,8}){1,4}(?!\w)"
+            r"|(?<![\w.])\(\d{3}\) ?\d{3}-\d{4}(?!\w)"
         ),
         _phone,
     ),
-    "address": (re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])"), _address),
-    "us_ssn": (re.compile(r"(?<![\d-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d-])"), _always),
+    "address": (
+        re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])"),
+        _address,
+    ),
+    "us_ssn": (
+        re.compile(
+            r"(?<![\d-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d-])"
+        ),
+        _always,
+    ),
 }
 
 
@@ -97,8 +155,8 @@ class Pii(RowFilter):
 
     Args:
         fields: the fields that are looked at; None for every text in the row and its raw reply.
-        kinds: what is looked for: `secret`, `password`, `email`, `iban`, `card`, `phone`, `address` (of the
-            internet), `us_ssn`; None for all.
+        kinds: what is looked for: `secret`, `password`, `email`, `iban`, `card`, `phone`, `address`
+            (of the internet), `us_ssn`; None for all.
 
     Reasons:
         secret: a key or a password.
@@ -107,7 +165,12 @@ class Pii(RowFilter):
     Marks: `kinds`, `count`. What was found is not written down again.
 
     Example:
-        >>> texts = ("Write to ann@mail.org", "key sk-abcdefghijklmnopqrstuvwx", "card 4111 1111 1111 1111", "4111 1111 1111 1112")
+        >>> texts = (
+        ...     "Write to ann@mail.org",
+        ...     "key sk-abcdefghijklmnopqrstuvwx",
+        ...     "card 4111 1111 1111 1111",
+        ...     "4111 1111 1111 1112",
+        ... )
         >>> [Pii().judge({"reply": text}).reason for text in texts]
         ['personal', 'secret', 'personal', '']
     """
@@ -115,25 +178,46 @@ class Pii(RowFilter):
     fields: Any = None
     kinds: Any = None
 
-    reasons: ClassVar[dict[str, str]] = {"secret": "a key or a password", "personal": "an address or a number of a person"}
+    reasons: ClassVar[dict[str, str]] = {
+        "secret": "a key or a password",
+        "personal": "an address or a number of a person",
+    }
 
     def __post_init__(self) -> None:
         if unknown := [kind for kind in self.kinds or () if kind not in _KINDS]:
-            raise ValueError(f"kind {unknown[0]!r}; use some of {', '.join(_KINDS)}")
+            raise ValueError(
+                f"kind {unknown[0]!r}; use some of {', '.join(_KINDS)}"
+            )
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""
-        found = [kind for text in self._texts(row) for kind in _found(text, self.kinds or _KINDS)]
+        found = [
+            kind
+            for text in self._texts(row)
+            for kind in _found(text, self.kinds or _KINDS)
+        ]
         if not found:
             return Verdict(True)
         reason = "secret" if {"secret", "password"} & set(found) else "personal"
-        return Verdict(False, reason, {"kinds": sorted(set(found)), "count": len(found)})
+        return Verdict(
+            False, reason, {"kinds": sorted(set(found)), "count": len(found)}
+        )
 
     def _texts(self, row: Row) -> Iterator[str]:
         names = (
-            self.fields if self.fields is not None else [name for name in row if name not in ("id", "marks", "meta", "reply", "completion")]
+            self.fields
+            if self.fields is not None
+            else [
+                name
+                for name in row
+                if name not in ("id", "marks", "meta", "reply", "completion")
+            ]
         )
-        yield from (str(row[name])[:MOST_CHARS] for name in names if isinstance(row.get(name), (str, list, tuple)))
+        yield from (
+            str(row[name])[:MOST_CHARS]
+            for name in names
+            if isinstance(row.get(name), (str, list, tuple))
+        )
         if self.fields is None:
             yield text_of(row)[:MOST_CHARS]
 
@@ -141,7 +225,9 @@ class Pii(RowFilter):
 def _found(text: str, kinds: Any) -> Iterator[str]:
     digits = _DIGITS.search(text) is not None
     for kind in kinds:
-        if (kind in _NUMBERS and not digits) or (kind == "address" and text.count(".") < 3):
+        if (kind in _NUMBERS and not digits) or (
+            kind == "address" and text.count(".") < 3
+        ):
             continue
         if kind in _SIGNS and not any(sign in text for sign in _SIGNS[kind]):
             continue

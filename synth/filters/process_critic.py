@@ -9,37 +9,43 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from synth.errors import TeacherError
-from synth.filters._asking import AskingFilter
-from synth.records import Row, Verdict
+from synth.core.errors import TeacherError
+from synth.core.records import Row, Verdict
+from synth.filters.base_asking import AskingFilter
 
 if TYPE_CHECKING:
+    from synth.calls.ask import Reading
     from synth.calls.door import Doors
-    from synth.walk import Reading
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9(\"'$\\])")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessCritic(AskingFilter):
-    """Asks for the first wrong step of a chain; the task of ProcessBench (Zheng et al., arXiv:2412.06559).
+    """Asks for the first wrong step of a chain; the task of ProcessBench (Zheng et al.,
+    arXiv:2412.06559).
 
-    The final answer is not shown apart from the chain, so that a right answer cannot excuse a wrong step.
+    The final answer is not shown apart from the chain, so that a right answer cannot excuse a wrong
+    step.
 
     Sees: one row. Costs: `votes` calls a row, and one more for each unreadable verdict.
 
     Args:
         teacher: PROVIDER/MODEL, or inside a run the role of a `--teacher ROLE=T`.
-        pack: a pack with the inputs question and steps, which says the number of the first wrong step, 0 for none.
+        pack: a pack with the inputs question and steps, which says the number of the first wrong
+            step, 0 for none.
         field: the field with the chain: a text, or a list of steps.
         cut: where a text is cut into steps: `lines`, or `sentences`.
         votes: opinions; the one given most often counts, a tie is unknown.
         journal: folder for the replies when used as a library, so that nothing is paid for twice.
-        api_base: endpoint when used as a library: alone for teachers `openai/MODEL`, or teacher -> URL for any provider.
-        api_key_env: environment variable that holds the key when used as a library, alone or by teacher in the same sense.
+        api_base: endpoint when used as a library: alone for teachers `openai/MODEL`, or teacher ->
+            URL for any provider.
+        api_key_env: environment variable that holds the key when used as a library, alone or by
+            teacher in the same sense.
         concurrency: most calls in flight when used as a library.
         budget: dollars for one `split` when used as a library.
-        price: `IN,OUT` dollars per million tokens when used as a library, where the price table knows none.
+        price: `IN,OUT` dollars per million tokens when used as a library, where the price table
+            knows none.
 
     Reasons:
         wrong_step: a step is wrong.
@@ -47,10 +53,13 @@ class ProcessCritic(AskingFilter):
         critic_failed: no reply came (unknown).
         no_steps: there is no chain.
 
-    Marks: `first_wrong` (1 is the first step; 0 for none), `step` (its text), `steps` (how many), `critique`, `share` (of the votes).
+    Marks: `first_wrong` (1 is the first step; 0 for none), `step` (its text), `steps` (how many),
+    `critique`, `share` (of the votes).
 
     Example:
-        >>> ProcessCritic(teacher="openai/gpt-4o", cut="sentences").steps_of({"rationale": "3 + 4 = 7. Then 7 + 5 = 13."})
+        >>> ProcessCritic(teacher="openai/gpt-4o", cut="sentences").steps_of(
+        ...     {"rationale": "3 + 4 = 7. Then 7 + 5 = 13."}
+        ... )
         ['3 + 4 = 7.', 'Then 7 + 5 = 13.']
     """
 
@@ -60,9 +69,11 @@ class ProcessCritic(AskingFilter):
     votes: int = 1
 
     reasons: ClassVar[dict[str, str]] = {
-        "wrong_step": "a step is wrong", "critic_unreadable": "no number of a step", "critic_failed": "no reply came",
+        "wrong_step": "a step is wrong",
+        "critic_unreadable": "no number of a step",
+        "critic_failed": "no reply came",
         "no_steps": "there is no chain",
-    }  # fmt: skip
+    }
 
     def needs(self) -> tuple[str, ...]:
         """The question and the chain."""
@@ -75,7 +86,13 @@ class ProcessCritic(AskingFilter):
     def steps_of(self, row: Row) -> list[str]:
         """The steps of a row's chain."""
         found = row.get(self.field) or ""
-        parts = found if isinstance(found, (list, tuple)) else found.split("\n") if self.cut == "lines" else _SENTENCE.split(found)
+        parts = (
+            found
+            if isinstance(found, (list, tuple))
+            else found.split("\n")
+            if self.cut == "lines"
+            else _SENTENCE.split(found)
+        )
         return [text for part in parts if (text := str(part).strip())]
 
     async def about(self, row: Row, doors: Doors) -> Verdict:
@@ -85,14 +102,29 @@ class ProcessCritic(AskingFilter):
             return Verdict(False, "no_steps", {"steps": 0})
         values = self.values({"question": row.get("question"), "steps": steps})
         try:
-            said = await asyncio.gather(*(self.ask(values, doors, draw=vote, again=self.votes) for vote in range(self.votes)))
+            said = await asyncio.gather(
+                *(
+                    self.ask(values, doors, draw=vote, again=self.votes)
+                    for vote in range(self.votes)
+                )
+            )
         except TeacherError as error:
             return Verdict(None, "critic_failed", {"failure": error.kind})
-        readings = [reading for reading in said if not self.refused(reading, values)]
-        ranked = Counter(number_of(reading, "first_wrong") for reading in readings).most_common(2)
+        readings = [
+            reading for reading in said if not self.refused(reading, values)
+        ]
+        ranked = Counter(
+            number_of(reading, "first_wrong") for reading in readings
+        ).most_common(2)
         if not ranked or (len(ranked) == 2 and ranked[0][1] == ranked[1][1]):
-            return Verdict(None, "critic_unreadable", {"steps": len(steps), "reply": said[0].completion.text[:200]})
-        return _verdict(ranked[0][0] or 0, steps, readings, ranked[0][1] / len(readings))
+            return Verdict(
+                None,
+                "critic_unreadable",
+                {"steps": len(steps), "reply": said[0].completion.text[:200]},
+            )
+        return _verdict(
+            ranked[0][0] or 0, steps, readings, ranked[0][1] / len(readings)
+        )
 
     def refused(self, reading: Reading, values: Row) -> bool:
         """Whether no step of the chain is named."""
@@ -100,9 +132,20 @@ class ProcessCritic(AskingFilter):
         return found is None or not 0 <= found <= len(values["steps"])
 
 
-def _verdict(wrong: int, steps: Sequence[str], readings: Sequence[Reading], share: float) -> Verdict:
-    critique = next(reading.fields.get("critique", "") for reading in readings if number_of(reading, "first_wrong") == wrong)
-    marks: dict[str, Any] = {"first_wrong": wrong, "steps": len(steps), "critique": critique, "share": round(share, 4)}
+def _verdict(
+    wrong: int, steps: Sequence[str], readings: Sequence[Reading], share: float
+) -> Verdict:
+    critique = next(
+        reading.fields.get("critique", "")
+        for reading in readings
+        if number_of(reading, "first_wrong") == wrong
+    )
+    marks: dict[str, Any] = {
+        "first_wrong": wrong,
+        "steps": len(steps),
+        "critique": critique,
+        "share": round(share, 4),
+    }
     if wrong:
         marks["step"] = steps[wrong - 1]
     return Verdict(not wrong, "wrong_step" if wrong else "", marks)

@@ -8,18 +8,21 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from synth.answers.golds import agrees, read_gold, shown
-from synth.filters.base import WorkFilter, field_text
-from synth.records import Row, Verdict
-from synth.verifiers import _jail
-from synth.verifiers._fences import code_in
+from synth.core.records import Row, Verdict
+from synth.core.rows import field_text
+from synth.filters.base import WorkFilter
+from synth.replies.fences import code_in
+from synth.sandbox import jail
 from synth.verifiers.run_python import RunPython, check_limit
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProgramAnswer(WorkFilter):
-    """Runs a program (Program-of-Thought, Chen et al., arXiv:2211.12588) in a confined process and compares what it comes to.
+    """Runs a program (Program-of-Thought, Chen et al., arXiv:2211.12588) in a confined process and
+    compares what it comes to.
 
-    The answer is what `solution()` returns, else the variable `ans`, `answer` or `result`, else the last line that it prints.
+    The answer is what `solution()` returns, else the variable `ans`, `answer` or `result`, else the
+    last line that it prints.
 
     Sees: one row. Costs: a process of some 30 ms a row, `workers` at a time.
 
@@ -46,18 +49,20 @@ class ProgramAnswer(WorkFilter):
 
     field: str = "code"
     target: str = "target"
-    seconds: int = _jail.SECONDS
-    workers: int = _jail.WORKERS
+    seconds: int = jail.SECONDS
+    workers: int = jail.WORKERS
     unsafe_exec: bool = False
     unknown: Literal["keep", "drop"] = "drop"
 
     reasons: ClassVar[dict[str, str]] = {
-        "wrong_answer": "it comes to something else", "program_fails": "it breaks or says nothing", "no_target": "no right answer is known",
-    }  # fmt: skip
+        "wrong_answer": "it comes to something else",
+        "program_fails": "it breaks or says nothing",
+        "no_target": "no right answer is known",
+    }
 
     def __post_init__(self) -> None:
-        check_limit("program_answer, workers", self.workers, _jail.MOST_WORKERS)
-        check_limit("program_answer, seconds", self.seconds, _jail.MOST_SECONDS)
+        check_limit("program_answer, workers", self.workers, jail.MOST_WORKERS)
+        check_limit("program_answer, seconds", self.seconds, jail.MOST_SECONDS)
 
     def needs(self) -> tuple[str, ...]:
         """The right answer."""
@@ -80,4 +85,8 @@ class ProgramAnswer(WorkFilter):
         if not gold.known:
             return Verdict(None, "no_target", marks)
         same = agrees(said, gold) is True
-        return Verdict(same, "" if same else "wrong_answer", marks if same else {**marks, "gold": shown(row[self.target])})
+        return Verdict(
+            same,
+            "" if same else "wrong_answer",
+            marks if same else {**marks, "gold": shown(row[self.target])},
+        )

@@ -6,20 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from synth.filters.base import CorpusFilter, row_digest
-from synth.records import Row, Verdict, group_by
+from synth.core.records import Row, Verdict, group_by
+from synth.core.rows import row_digest
+from synth.filters.base import CorpusFilter
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quota(CorpusFilter):
-    """At most so many rows of each value of a field; the best where a number ranks them, else a choice that order cannot change.
+    """At most so many rows of each value of a field; the best where a number ranks them, else a
+    choice that order cannot change.
 
     Sees: all rows. Costs: nothing.
 
     Args:
         field: the field whose values are the kinds, such as a topic, a relation or a length class.
         most: rows of each kind.
-        by: the field with the number (higher is better) that ranks rows; None ranks them by their digest.
+        by: the field with the number (higher is better) that ranks rows; None ranks them by their
+            digest.
 
     Reasons:
         over_quota: enough rows of its kind are kept.
@@ -27,7 +30,9 @@ class Quota(CorpusFilter):
     Marks: `kind`, `rank` (1 is the first).
 
     Example:
-        >>> rows = [{"topic": "rain", "score": n} for n in range(3)] + [{"topic": "snow", "score": 0}]
+        >>> rows = [{"topic": "rain", "score": n} for n in range(3)] + [
+        ...     {"topic": "snow", "score": 0}
+        ... ]
         >>> kept, dropped = Quota(field="topic", most=1, by="score").split(rows)
         >>> [(row["topic"], row["score"]) for row in kept]
         [('rain', 2), ('snow', 0)]
@@ -37,11 +42,15 @@ class Quota(CorpusFilter):
     most: int
     by: str | None = None
 
-    reasons: ClassVar[dict[str, str]] = {"over_quota": "enough rows of its kind are kept"}
+    reasons: ClassVar[dict[str, str]] = {
+        "over_quota": "enough rows of its kind are kept"
+    }
 
     def __post_init__(self) -> None:
         if self.most < 1:
-            raise ValueError(f"most={self.most}; keep at least one row of each kind")
+            raise ValueError(
+                f"most={self.most}; keep at least one row of each kind"
+            )
 
     def needs(self) -> tuple[str, ...]:
         """The kind and the rank."""
@@ -50,10 +59,18 @@ class Quota(CorpusFilter):
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict a row."""
         verdicts = [Verdict(True)] * len(rows)
-        for kind, places in group_by(range(len(rows)), lambda p: str(rows[p].get(self.field))).items():
-            for rank, place in enumerate(sorted(places, key=lambda p: (self._rank(rows[p]), p)), 1):
+        for kind, places in group_by(
+            range(len(rows)), lambda p: str(rows[p].get(self.field))
+        ).items():
+            for rank, place in enumerate(
+                sorted(places, key=lambda p: (self._rank(rows[p]), p)), 1
+            ):
                 keep = rank <= self.most
-                verdicts[place] = Verdict(keep, "" if keep else "over_quota", {"kind": kind, "rank": rank})
+                verdicts[place] = Verdict(
+                    keep,
+                    "" if keep else "over_quota",
+                    {"kind": kind, "rank": rank},
+                )
         return verdicts
 
     def _rank(self, row: Row) -> tuple[float, bytes]:

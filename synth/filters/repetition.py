@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from synth.filters.base import RowFilter, field_text
-from synth.records import Row, Verdict
+from synth.core.records import Row, Verdict
+from synth.core.rows import field_text
+from synth.filters.base import RowFilter
 from synth.text.words import amount, pieces
 
 # Beyond this a text is looked at from its end: loops stand there.
@@ -17,7 +18,8 @@ MOST_CHARS = 50_000
 class Repetition(RowFilter):
     """Share of words that stand in repeated n-grams, of repeated lines, and a loop at the end.
 
-    After the repetition rules of Gopher (Rae et al., arXiv:2112.11446, table A1), with a rule for loops.
+    After the repetition rules of Gopher (Rae et al., arXiv:2112.11446, table A1), with a rule for
+    loops.
 
     Sees: one row. Costs: nothing; some 100,000 texts of 20 words a CPU-second.
 
@@ -36,7 +38,11 @@ class Repetition(RowFilter):
     Marks: `repeated` (share of words in repeated n-grams).
 
     Example:
-        >>> texts = ("He walks home and eats.", "He walks home. " * 9, "a b c d e f g h a b c d e f g h")
+        >>> texts = (
+        ...     "He walks home and eats.",
+        ...     "He walks home. " * 9,
+        ...     "a b c d e f g h a b c d e f g h",
+        ... )
         >>> [Repetition(words=3).judge({"reply": text}).reason for text in texts]
         ['', 'loop', 'repeated_words']
     """
@@ -48,20 +54,30 @@ class Repetition(RowFilter):
     loop: int = 4
 
     reasons: ClassVar[dict[str, str]] = {
-        "loop": "the text ends in a circle", "repeated_lines": "lines stand twice", "repeated_words": "n-grams stand twice",
-    }  # fmt: skip
+        "loop": "the text ends in a circle",
+        "repeated_lines": "lines stand twice",
+        "repeated_words": "n-grams stand twice",
+    }
 
     def __post_init__(self) -> None:
-        if not (0 <= self.most <= 1 and 0 <= self.lines <= 1 and self.words >= 2 and self.loop >= 2):
+        if not (
+            0 <= self.most <= 1
+            and 0 <= self.lines <= 1
+            and self.words >= 2
+            and self.loop >= 2
+        ):
             raise ValueError(
-                f"words={self.words}, most={self.most}, lines={self.lines}, loop={self.loop}; use 2 or more, and shares from 0 to 1"
+                f"words={self.words}, most={self.most}, lines={self.lines}, loop={self.loop}; "
+                "use 2 or more, and shares from 0 to 1"
             )
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""
         text = field_text(row, self.field)[-MOST_CHARS:]
         words = pieces(text)
-        share = _repeated(words, self.words if text.isascii() else _reach(words, self.words))
+        share = _repeated(
+            words, self.words if text.isascii() else _reach(words, self.words)
+        )
         lines = [line.strip() for line in text.split("\n") if line.strip()]
         reason = "repeated_words" if share > self.most else ""
         if len(lines) >= 4 and 1 - len(set(lines)) / len(lines) > self.lines:
@@ -91,14 +107,21 @@ def _repeated(words: list[str], n: int) -> float:
 
 
 def _loops(words: list[str], times: int) -> bool:
-    """Whether the last 1 to 40 words, cut anywhere, are said `times` times in a row; single words three times as often."""
+    """Whether the last 1 to 40 words, cut anywhere, are said `times` times in a row; single words
+    three times as often.
+    """
     if not words or words.count(words[-1]) < times:
         return False
     for length in range(1, min(40, len(words) // times) + 1):
         needed = length * (times if length > 2 else 3 * times)
-        if len(words) >= needed + length and all(words[-1 - i] == words[-1 - i - length] for i in range(needed - length)):
+        if len(words) >= needed + length and all(
+            words[-1 - i] == words[-1 - i - length]
+            for i in range(needed - length)
+        ):
             return True
-        if len(words) == needed and words == words[:length] * (needed // length):
+        if len(words) == needed and words == words[:length] * (
+            needed // length
+        ):
             return True
     return False
 
@@ -109,4 +132,8 @@ def _letters(text: str, times: int) -> bool:
     if len(tail) < 80 or tail.count(tail[-1]) < times:
         return False
     circles = (tail[-length:] for length in range(1, 21))
-    return any(tail.endswith(sign * max(3 * times, 60 // len(sign))) and bool(sign.strip("-=_*.# |\n\t")) for sign in circles)
+    return any(
+        tail.endswith(sign * max(3 * times, 60 // len(sign)))
+        and bool(sign.strip("-=_*.# |\n\t"))
+        for sign in circles
+    )

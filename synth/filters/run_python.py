@@ -7,22 +7,26 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from synth.filters.base import WorkFilter, field_text
-from synth.records import Row, Verdict
-from synth.verifiers import _jail
+from synth.core.records import Row, Verdict
+from synth.core.rows import field_text
+from synth.filters.base import WorkFilter
+from synth.replies.fences import code_in
+from synth.sandbox import jail
 from synth.verifiers import run_python as verifier
-from synth.verifiers._fences import code_in
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunPython(WorkFilter):
-    r"""Runs each row's program with its tests in a confined process; a machine that cannot confine it runs nothing.
+    r"""Runs each row's program with its tests in a confined process; a machine that cannot confine
+    it runs nothing.
 
-    Sees: one row. Costs: a process of some 30 ms a row, `workers` at a time, and the program's own time.
+    Sees: one row. Costs: a process of some 30 ms a row, `workers` at a time, and the program's own
+    time.
 
     Args:
         field: the field that holds the program, fenced or bare; the raw reply where a row lacks it.
-        tests: the field that holds the tests: Python statements behind the program, or a list of them.
+        tests: the field that holds the tests: Python statements behind the program, or a list of
+            them.
         seconds: of CPU time a row.
         megabytes: of address space a row.
         workers: programs at a time.
@@ -37,7 +41,10 @@ class RunPython(WorkFilter):
     Marks: `status`, `error` (its last line).
 
     Example:
-        >>> rows = [{"code": f"def double(x):\n    return x * {n}", "tests": "assert double(3) == 6"} for n in (2, 3)]
+        >>> rows = [
+        ...     {"code": f"def double(x):\n    return x * {n}", "tests": "assert double(3) == 6"}
+        ...     for n in (2, 3)
+        ... ]
         >>> kept, dropped = RunPython().split(rows)
         >>> len(kept), dropped[0]["marks"]["run_python"]["error"]
         (1, 'AssertionError')
@@ -45,9 +52,9 @@ class RunPython(WorkFilter):
 
     field: str = "code"
     tests: str = "tests"
-    seconds: int = _jail.SECONDS
-    megabytes: int = _jail.MEGABYTES
-    workers: int = _jail.WORKERS
+    seconds: int = jail.SECONDS
+    megabytes: int = jail.MEGABYTES
+    workers: int = jail.WORKERS
     unsafe_exec: bool = False
     unknown: Literal["keep", "drop"] = "drop"
 
@@ -56,10 +63,12 @@ class RunPython(WorkFilter):
         "runs_wild": "out of memory, a flood, or too many threads",
         "timeout": "no end in time",
         "no_tests": "no tests",
-    }  # fmt: skip
+    }
 
     def __post_init__(self) -> None:
-        verifier.check_limit("run_python, workers", self.workers, _jail.MOST_WORKERS)
+        verifier.check_limit(
+            "run_python, workers", self.workers, jail.MOST_WORKERS
+        )
         self._runner()  # a limit that is none is refused before anything is asked
 
     def needs(self) -> tuple[str, ...]:
@@ -81,9 +90,20 @@ class RunPython(WorkFilter):
         if not tests:
             return Verdict(None, "no_tests", {"status": "no tests"})
         code = code_in(field_text(row, self.field))
-        found = runner.run(code, "\n".join(map(str, tests)) if isinstance(tests, list) else str(tests))
+        found = runner.run(
+            code,
+            "\n".join(map(str, tests))
+            if isinstance(tests, list)
+            else str(tests),
+        )
         marks = {"status": found.status, "error": found.error}
         if found.status in ("passed", "timeout"):
             passed = found.status == "passed"
-            return Verdict(True if passed else None, "" if passed else "timeout", marks)
-        return Verdict(False, "tests_fail" if found.status == "failed" else "runs_wild", marks)
+            return Verdict(
+                True if passed else None, "" if passed else "timeout", marks
+            )
+        return Verdict(
+            False,
+            "tests_fail" if found.status == "failed" else "runs_wild",
+            marks,
+        )

@@ -6,24 +6,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from synth.filters.base import WorkFilter, field_text
-from synth.records import Row, Verdict
-from synth.verifiers import _jail
+from synth.core.records import Row, Verdict
+from synth.core.rows import field_text
+from synth.filters.base import WorkFilter
+from synth.replies.fences import code_in
+from synth.sandbox import jail
 from synth.verifiers import run_sql as verifier
-from synth.verifiers._fences import code_in
 from synth.verifiers.run_python import check_limit
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSql(WorkFilter):
-    """Runs each row's query, read only, on a copy in memory of its SQLite database, in a confined process.
+    """Runs each row's query, read only, on a copy in memory of its SQLite database, in a confined
+    process.
 
-    Sees: one row. Costs: some 2,000 short queries a CPU-second; 30 ms for the process, which up to 200 rows share.
+    Sees: one row. Costs: some 2,000 short queries a CPU-second; 30 ms for the process, which up to
+    200 rows share.
 
     Args:
         field: the field that holds the query, fenced or bare; the raw reply where a row lacks it.
         gold: the field with the right query, or with its rows.
-        setup: the field with statements that make the tables; may be missing where `database` is there.
+        setup: the field with statements that make the tables; may be missing where `database` is
+            there.
         database: the field with the path of a SQLite file; may be missing.
         seconds: for one query.
         unsafe_exec: run without confinement where none is to be had.
@@ -38,7 +42,10 @@ class RunSql(WorkFilter):
 
     Example:
         >>> setup = "CREATE TABLE pens (n INT); INSERT INTO pens VALUES (3), (4);"
-        >>> rows = [{"sql": q, "target_sql": "SELECT 7", "setup": setup} for q in ("SELECT sum(n) FROM pens", "SELECT n FROM pens")]
+        >>> rows = [
+        ...     {"sql": q, "target_sql": "SELECT 7", "setup": setup}
+        ...     for q in ("SELECT sum(n) FROM pens", "SELECT n FROM pens")
+        ... ]
         >>> kept, dropped = RunSql().split(rows)
         >>> len(kept), dropped[0]["reason"]
         (1, 'other_rows')
@@ -53,12 +60,14 @@ class RunSql(WorkFilter):
     unknown: Literal["keep", "drop"] = "drop"
 
     reasons: ClassVar[dict[str, str]] = {
-        "other_rows": "other rows", "query_fails": "it does not run or does more than read",
-        "timeout": "no end in time", "no_gold": "nothing to compare with",
-    }  # fmt: skip
+        "other_rows": "other rows",
+        "query_fails": "it does not run or does more than read",
+        "timeout": "no end in time",
+        "no_gold": "nothing to compare with",
+    }
 
     def __post_init__(self) -> None:
-        check_limit("run_sql, seconds", self.seconds, _jail.MOST_SECONDS)
+        check_limit("run_sql, seconds", self.seconds, jail.MOST_SECONDS)
 
     def needs(self) -> tuple[str, ...]:
         """The gold query."""
@@ -67,13 +76,29 @@ class RunSql(WorkFilter):
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict a row, all in one process."""
         places = [n for n, row in enumerate(rows) if row.get(self.gold)]
-        runner = verifier.RunSql(seconds=self.seconds, unsafe_exec=self.unsafe_exec)
-        found = dict(zip(places, runner.run([self._case(rows[n]) for n in places]), strict=True))
-        return [_verdict(found.get(n, {"status": "no_gold"})) for n in range(len(rows))]
+        runner = verifier.RunSql(
+            seconds=self.seconds, unsafe_exec=self.unsafe_exec
+        )
+        found = dict(
+            zip(
+                places,
+                runner.run([self._case(rows[n]) for n in places]),
+                strict=True,
+            )
+        )
+        return [
+            _verdict(found.get(n, {"status": "no_gold"}))
+            for n in range(len(rows))
+        ]
 
     def _case(self, row: Row) -> dict[str, Any]:
         query = code_in(field_text(row, self.field))
-        return {"query": query, "gold": row[self.gold], "setup": row.get(self.setup) or "", "database": row.get(self.database)}
+        return {
+            "query": query,
+            "gold": row[self.gold],
+            "setup": row.get(self.setup) or "",
+            "database": row.get(self.database),
+        }
 
 
 def _verdict(found: dict[str, Any]) -> Verdict:
@@ -83,4 +108,8 @@ def _verdict(found: dict[str, Any]) -> Verdict:
         return Verdict(True if same else None, "" if same else "timeout", marks)
     if found["status"] in ("no_gold", "gold_error"):
         return Verdict(None, "no_gold", marks)
-    return Verdict(False, "other_rows" if found["status"] == "other" else "query_fails", marks)
+    return Verdict(
+        False,
+        "other_rows" if found["status"] == "other" else "query_fails",
+        marks,
+    )

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from synth.core.records import Row, Verdict
 from synth.filters.base import CorpusFilter
 from synth.filters.near_duplicate import by_length, numbers_of
-from synth.measures import entailment, vectors
-from synth.models import MINILM
-from synth.records import Row, Verdict
+from synth.local_models.minilm import MINILM
+from synth.local_models.scores import entailment, vectors
 
 if TYPE_CHECKING:
-    from synth.measures import Vectors
+    from synth.local_models.scores import Vectors
 
 # Texts compared with all kept ones at once: 2,048 x 100,000 cosines are 800 MB.
 _BLOCK = 1024
@@ -21,18 +21,22 @@ _BLOCK = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class SemanticDuplicate(CorpusFilter):
-    """Cosine of sentence vectors, all pairs exactly; where an NLI model is given, a pair counts only when each entails the other.
+    """Cosine of sentence vectors, all pairs exactly; where an NLI model is given, a pair counts
+    only when each entails the other.
 
-    After SemDeDup (Abbas et al., arXiv:2303.09540) without its clusters, and the entailment graphs of Impossible Distillation
-    (Jung et al., arXiv:2305.16635) without chains: every dropped row is close to a row that is kept, the longest first.
+    After SemDeDup (Abbas et al., arXiv:2303.09540) without its clusters, and the entailment graphs
+    of Impossible Distillation (Jung et al., arXiv:2305.16635) without chains: every dropped row is
+    close to a row that is kept, the longest first.
 
-    Sees: all rows. Costs: nothing but time: 400 short texts a second on two cores for the vectors; n * n / 2 cosines.
+    Sees: all rows. Costs: nothing but time: 400 short texts a second on two cores for the vectors;
+    n * n / 2 cosines.
 
     Args:
         field: the text that is compared; the row's raw reply where it lacks the field.
         similarity: least cosine (-1 to 1) of a duplicate.
         embedding: a folder or a name of the hub, or `hashing`.
-        nli: a natural language inference model that must find each pair mutual; None for cosines alone.
+        nli: a natural language inference model that must find each pair mutual; None for cosines
+            alone.
         least: least probability of entailment in each direction (0 to 1).
         numbers: `apart` keeps texts with other numbers; `alike` does not look.
 
@@ -43,7 +47,9 @@ class SemanticDuplicate(CorpusFilter):
 
     Example:
         >>> starts = ("Who lives", "who lives", "How many rooms are")
-        >>> rows = [{"question": f"{start} in the old red house of my aunt Ann?"} for start in starts]
+        >>> rows = [
+        ...     {"question": f"{start} in the old red house of my aunt Ann?"} for start in starts
+        ... ]
         >>> kept, dropped = SemanticDuplicate(embedding="hashing").split(rows)
         >>> len(kept), dropped[0]["reason"]
         (2, 'semantic_duplicate')
@@ -55,28 +61,55 @@ class SemanticDuplicate(CorpusFilter):
     least: float = 0.75
     numbers: Literal["apart", "alike"] = "apart"
 
-    reasons: ClassVar[dict[str, str]] = {"semantic_duplicate": "a kept row means the same"}
+    reasons: ClassVar[dict[str, str]] = {
+        "semantic_duplicate": "a kept row means the same"
+    }
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict a row."""
         texts = [self.text(row, self.field) for row in rows]
-        keys = [numbers_of(text) if self.numbers == "apart" else () for text in texts]
+        keys = [
+            numbers_of(text) if self.numbers == "apart" else ()
+            for text in texts
+        ]
         kept: set[int] = set()
         verdicts = [Verdict(True)] * len(rows)
-        for place, close in near(vectors(texts, self.embedding), by_length(texts), self.similarity):
-            found = next(((o, s) for o, s in close if o in kept and keys[o] == keys[place] and self._mutual(texts[o], texts[place])), None)
+        for place, close in near(
+            vectors(texts, self.embedding), by_length(texts), self.similarity
+        ):
+            found = next(
+                (
+                    (o, s)
+                    for o, s in close
+                    if o in kept
+                    and keys[o] == keys[place]
+                    and self._mutual(texts[o], texts[place])
+                ),
+                None,
+            )
             if found is None or not texts[place]:
                 kept.add(place)
             else:
-                verdicts[place] = Verdict(False, "semantic_duplicate", {"of": found[0], "similarity": round(found[1], 4)})
+                verdicts[place] = Verdict(
+                    False,
+                    "semantic_duplicate",
+                    {"of": found[0], "similarity": round(found[1], 4)},
+                )
         return verdicts
 
     def _mutual(self, left: str, right: str) -> bool:
-        return self.nli is None or all(yes >= self.least for yes, _ in entailment([(left, right), (right, left)], self.nli))
+        return self.nli is None or all(
+            yes >= self.least
+            for yes, _ in entailment([(left, right), (right, left)], self.nli)
+        )
 
 
-def near(table: Vectors, order: Sequence[int], similarity: float) -> Iterator[tuple[int, list[tuple[int, float]]]]:
-    """(place, [(an earlier place in the order, cosine), ...]) for each place; pairs of at least the similarity, the closest first."""
+def near(
+    table: Vectors, order: Sequence[int], similarity: float
+) -> Iterator[tuple[int, list[tuple[int, float]]]]:
+    """(place, [(an earlier place in the order, cosine), ...]) for each place; pairs of at least the
+    similarity, the closest first.
+    """
     import numpy as np  # noqa: PLC0415 - for those who need it
 
     sorted_table = table[list(order)]
@@ -84,6 +117,11 @@ def near(table: Vectors, order: Sequence[int], similarity: float) -> Iterator[tu
         block = sorted_table[start : start + _BLOCK]
         cosines = block @ sorted_table[: start + len(block)].T
         for row in range(len(block)):
-            found = np.flatnonzero(cosines[row, : start + row] >= similarity - 1e-6)
-            close = sorted(((order[int(n)], float(cosines[row, n])) for n in found), key=lambda pair: (-pair[1], pair[0]))
+            found = np.flatnonzero(
+                cosines[row, : start + row] >= similarity - 1e-6
+            )
+            close = sorted(
+                ((order[int(n)], float(cosines[row, n])) for n in found),
+                key=lambda pair: (-pair[1], pair[0]),
+            )
             yield order[start + row], close

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from synth.filters._paths import values_at
+from synth.core.paths import values_at
+from synth.core.records import Row, Verdict
 from synth.filters.base import RowFilter
-from synth.records import Row, Verdict
 from synth.text.words import plain
 
 
@@ -18,7 +18,8 @@ class Subset(RowFilter):
     Sees: one row. Costs: nothing.
 
     Args:
-        field: a value or a list of them; `list.name` for a field of a list's elements, which may be lists too.
+        field: a value or a list of them; `list.name` for a field of a list's elements, which may be
+            lists too.
         of: the field with the list; "" where `values` are given.
         values: the list itself.
         least: fewest values.
@@ -40,11 +41,17 @@ class Subset(RowFilter):
     values: tuple[str, ...] = ()
     least: int = 1
 
-    reasons: ClassVar[dict[str, str]] = {"unknown_value": "not in the list", "too_few": "too few", "no_list": "no list"}
+    reasons: ClassVar[dict[str, str]] = {
+        "unknown_value": "not in the list",
+        "too_few": "too few",
+        "no_list": "no list",
+    }
 
     def __post_init__(self) -> None:
         if bool(self.of) == bool(self.values):
-            raise ValueError(f"of={self.of!r}, values={self.values}; give one of the two")
+            raise ValueError(
+                f"of={self.of!r}, values={self.values}; give one of the two"
+            )
 
     def needs(self) -> tuple[str, ...]:
         """The list."""
@@ -55,8 +62,15 @@ class Subset(RowFilter):
         known = row.get(self.of) if self.of else self.values
         if not isinstance(known, list | tuple):
             return Verdict(None, "no_list")
-        allowed, values = {plain(value) for value in known}, list(values_at(row, self.field))
+        allowed = {plain(value) for value in known}
+        values = list(values_at(row, self.field))
         if len(values) < self.least:
             return Verdict(False, "too_few")
-        wrong = next((value for value in values if plain(value) not in allowed), None)
-        return Verdict(wrong is None, "" if wrong is None else "unknown_value", {} if wrong is None else {"what": str(wrong)[:200]})
+        wrong = next(
+            (value for value in values if plain(value) not in allowed), None
+        )
+        return Verdict(
+            wrong is None,
+            "" if wrong is None else "unknown_value",
+            {} if wrong is None else {"what": str(wrong)[:200]},
+        )

@@ -6,12 +6,14 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from synth.filters.base import RowFilter, field_text, meta_of
-from synth.records import Row, Verdict
+from synth.core.records import Row, Verdict
+from synth.core.rows import field_text, meta_of
+from synth.filters.base import RowFilter
 from synth.text.words import count
 
 _FENCE = re.compile(r"^\s{0,3}(```|~~~)", re.MULTILINE)
-# Words and signs after which something must come. Many whole solutions end without a full stop, so its absence says nothing.
+# Words and signs after which something must come. Many whole solutions end without a full stop, so
+# its absence says nothing.
 _HANGING = frozenset(
     [
         "a",
@@ -112,7 +114,8 @@ class Truncation(RowFilter):
 
     Args:
         field: the text; the row's raw reply where it lacks the field.
-        sentence: whether a last line that ends in a word such as "the", or in a comma or an operator, counts.
+        sentence: whether a last line that ends in a word such as "the", or in a comma or an
+            operator, counts.
 
     Reasons:
         hit_the_limit: the teacher's own finish_reason says so.
@@ -132,16 +135,24 @@ class Truncation(RowFilter):
     sentence: bool = True
 
     reasons: ClassVar[dict[str, str]] = {
-        "hit_the_limit": "finish_reason is length", "open_fence": "a code block does not end", "open_group": "a group does not end",
+        "hit_the_limit": "finish_reason is length",
+        "open_fence": "a code block does not end",
+        "open_group": "a group does not end",
         "broken_sentence": "the last line breaks off",
-    }  # fmt: skip
+    }
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""
         if meta_of(row, "finish_reason") == "length":
             return Verdict(False, "hit_the_limit")
         text = field_text(row, self.field).rstrip()
-        reason = "open_fence" if len(_FENCE.findall(text)) % 2 else "open_group" if _open(text) else ""
+        reason = (
+            "open_fence"
+            if len(_FENCE.findall(text)) % 2
+            else "open_group"
+            if _open(text)
+            else ""
+        )
         if not reason and self.sentence and _breaks_off(text):
             reason = "broken_sentence"
         return Verdict(not reason, reason)
@@ -153,7 +164,11 @@ def _open(text: str) -> bool:
         return True
     tag = text.rfind("<")
     opened = re.findall(r"<([a-z_]{1,30})>", text[-20_000:])
-    return bool(tag >= 0 and opened and f"</{opened[-1]}>" not in text[text.rfind(f"<{opened[-1]}>") :])
+    return bool(
+        tag >= 0
+        and opened
+        and f"</{opened[-1]}>" not in text[text.rfind(f"<{opened[-1]}>") :]
+    )
 
 
 def _breaks_off(text: str) -> bool:
@@ -161,4 +176,6 @@ def _breaks_off(text: str) -> bool:
     last = text.rpartition("\n")[2].strip()
     if count(last) < 4 or last[:1] in "|>":
         return False
-    return last.split()[-1].casefold() in _HANGING or (last.endswith(_HANGING_SIGNS) and any(sign.isalpha() for sign in last))
+    return last.split()[-1].casefold() in _HANGING or (
+        last.endswith(_HANGING_SIGNS) and any(sign.isalpha() for sign in last)
+    )

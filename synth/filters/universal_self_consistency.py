@@ -9,27 +9,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from synth.errors import TeacherError
-from synth.filters._asking import AskingFilter
-from synth.filters.base import field_text
+from synth.core.errors import TeacherError
+from synth.core.records import Row, Verdict
+from synth.core.rows import field_text
+from synth.filters.base_asking import AskingFilter
 from synth.filters.process_critic import number_of
-from synth.records import Row, Verdict
 
 if TYPE_CHECKING:
+    from synth.calls.ask import Reading
     from synth.calls.door import Doors
-    from synth.packs import Pack
-    from synth.step import Step
-    from synth.walk import Reading
+    from synth.packs.pack import Pack
+    from synth.packs.step import Step
 
 
 @dataclass(frozen=True, kw_only=True)
 class UniversalSelfConsistency(AskingFilter):
-    """Shows a teacher all draws of a seed and asks which agrees best with the rest (Chen et al., arXiv:2311.17311).
+    """Shows a teacher all draws of a seed and asks which agrees best with the rest (Chen et al.,
+    arXiv:2311.17311).
 
-    Models favour places in a list: the draws are shown in several orders, each at another place, and the draw chosen most often is
-    kept, and any of the same words.
+    Models favour places in a list: the draws are shown in several orders, each at another place,
+    and the draw chosen most often is kept, and any of the same words.
 
-    Sees: all draws of one seed. Costs: `orders` calls a seed, and one more for each unreadable choice.
+    Sees: all draws of one seed. Costs: `orders` calls a seed, and one more for each unreadable
+    choice.
 
     Args:
         teacher: PROVIDER/MODEL, or inside a run the role of a `--teacher ROLE=T`.
@@ -37,11 +39,14 @@ class UniversalSelfConsistency(AskingFilter):
         field: the text that is shown; the raw reply where a row lacks it.
         orders: how many orders.
         journal: folder for the replies when used as a library, so that nothing is paid for twice.
-        api_base: endpoint when used as a library: alone for teachers `openai/MODEL`, or teacher -> URL for any provider.
-        api_key_env: environment variable that holds the key when used as a library, alone or by teacher in the same sense.
+        api_base: endpoint when used as a library: alone for teachers `openai/MODEL`, or teacher ->
+            URL for any provider.
+        api_key_env: environment variable that holds the key when used as a library, alone or by
+            teacher in the same sense.
         concurrency: most calls in flight when used as a library.
         budget: dollars for one `split` when used as a library.
-        price: `IN,OUT` dollars per million tokens when used as a library, where the price table knows none.
+        price: `IN,OUT` dollars per million tokens when used as a library, where the price table
+            knows none.
 
     Reasons:
         not_chosen: another draw was chosen.
@@ -88,11 +93,18 @@ class UniversalSelfConsistency(AskingFilter):
         if len(set(texts)) == 1:
             return [Verdict(True, "", {"chosen": 0, "orders": 0})] * len(rows)
         question = rows[0].get("question")
-        values = [self.values({"question": question, "candidates": shown}) for shown in turned(sorted(set(texts)), self.orders)]
+        values = [
+            self.values({"question": question, "candidates": shown})
+            for shown in turned(sorted(set(texts)), self.orders)
+        ]
         try:
-            said = await asyncio.gather(*(self.ask(shown, doors) for shown in values))
+            said = await asyncio.gather(
+                *(self.ask(shown, doors) for shown in values)
+            )
         except TeacherError as error:
-            return [Verdict(None, "critic_failed", {"failure": error.kind})] * len(rows)
+            return [
+                Verdict(None, "critic_failed", {"failure": error.kind})
+            ] * len(rows)
         chosen = Counter(
             shown["candidates"][(number_of(r, "choice") or 0) - 1]
             for shown, r in zip(values, said, strict=True)
@@ -100,14 +112,23 @@ class UniversalSelfConsistency(AskingFilter):
         )
         return self._verdicts(texts, chosen)
 
-    def _verdicts(self, texts: Sequence[str], chosen: Counter[str]) -> list[Verdict]:
+    def _verdicts(
+        self, texts: Sequence[str], chosen: Counter[str]
+    ) -> list[Verdict]:
         ranked = chosen.most_common(2)
-        clear = bool(ranked) and (len(ranked) == 1 or ranked[0][1] > ranked[1][1])
-        marks = [{"chosen": chosen[text], "orders": chosen.total()} for text in texts]
+        clear = bool(ranked) and (
+            len(ranked) == 1 or ranked[0][1] > ranked[1][1]
+        )
+        marks = [
+            {"chosen": chosen[text], "orders": chosen.total()} for text in texts
+        ]
         if not clear:
             return [Verdict(None, "no_choice", mark) for mark in marks]
         won = [text == ranked[0][0] for text in texts]
-        return [Verdict(keep, "" if keep else "not_chosen", mark) for keep, mark in zip(won, marks, strict=True)]
+        return [
+            Verdict(keep, "" if keep else "not_chosen", mark)
+            for keep, mark in zip(won, marks, strict=True)
+        ]
 
     def refused(self, reading: Reading, values: Row) -> bool:
         """Whether no candidate is named."""
@@ -116,7 +137,8 @@ class UniversalSelfConsistency(AskingFilter):
 
 
 def turned(texts: Sequence[str], times: int) -> list[list[str]]:
-    """Several orders of texts, in which each stands at another place: a shuffle that depends on the texts alone, turned on.
+    """Several orders of texts, in which each stands at another place: a shuffle that depends on the
+    texts alone, turned on.
 
     >>> first, second = turned(["a", "b", "c", "d"], 2)
     >>> first == second[2:] + second[:2], sorted(first)

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar
 
-from synth.errors import WrongUse
-from synth.filters.base import RowFilter, field_text
-from synth.records import Row, Verdict
+from synth.core.errors import WrongUse
+from synth.core.records import Row, Verdict
+from synth.core.rows import field_text
+from synth.filters.base import RowFilter
 from synth.text.words import terms, words
 
 
 @cache
 def _class_of(characters: str) -> re.Pattern[str]:
-    """What finds a character outside a class: it looks at one character at a time, so that no text takes it long.
+    """What finds a character outside a class: it looks at one character at a time, so that no text
+    takes it long.
 
     Raises:
         re.error: the text is more than the inside of one class.
@@ -27,7 +29,9 @@ def _class_of(characters: str) -> re.Pattern[str]:
 
 
 @cache
-def _runs_of(banned: tuple[str, ...]) -> tuple[dict[str, str], dict[int, dict[tuple[str, ...], str]]]:
+def _runs_of(
+    banned: tuple[str, ...],
+) -> tuple[dict[str, str], dict[int, dict[tuple[str, ...], str]]]:
     """(banned words that are one word, by their length those that no spaces part)."""
     single: dict[str, str] = {}
     several: dict[int, dict[tuple[str, ...], str]] = {}
@@ -52,14 +56,16 @@ def _banned(said: list[str], banned: tuple[str, ...]) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Wording(RowFilter):
-    r"""Rules of form where no model is at hand: what constrained decoding would have kept a teacher from writing (I2D2, ATOMIC-10x).
+    r"""Rules of form where no model is at hand: what constrained decoding would have kept a teacher
+    from writing (I2D2, ATOMIC-10x).
 
     Sees: one row. Costs: nothing.
 
     Args:
         field: the field with the text; the raw reply where a row lacks it.
         starts: texts of which one must stand at the beginning; none for any.
-        characters: a class of a regular expression, such as `\w ',.$-`, that all characters must be of; "" for any.
+        characters: a class of a regular expression, such as `\w ',.$-`, that all characters must be
+            of; "" for any.
         least: fewest characters.
         banned: words that may not stand there, without case, `most_banned` times excepted.
         most_banned: how often banned words may stand there, all together.
@@ -75,7 +81,9 @@ class Wording(RowFilter):
     Marks: `what` (the word or character).
 
     Example:
-        >>> Wording(field="head", starts=("PersonX",), characters="\w '").judge({"head": "PersonX eats; sleeps"}).marks
+        >>> Wording(field="head", starts=("PersonX",), characters="\w '").judge(
+        ...     {"head": "PersonX eats; sleeps"}
+        ... ).marks
         {'what': ';'}
     """
 
@@ -88,15 +96,23 @@ class Wording(RowFilter):
     once: tuple[str, ...] = ()
 
     reasons: ClassVar[dict[str, str]] = {
-        "other_start": "another beginning", "odd_character": "a character outside the class", "too_short": "too short",
-        "banned_word": "a banned word", "repeats": "a word that may not come again",
-    }  # fmt: skip
+        "other_start": "another beginning",
+        "odd_character": "a character outside the class",
+        "too_short": "too short",
+        "banned_word": "a banned word",
+        "repeats": "a word that may not come again",
+    }
 
     def __post_init__(self) -> None:
         try:
             _class_of(self.characters)
         except re.error as error:
-            raise WrongUse("wording:characters", f"{self.characters!r} ({error})", "a class of characters", "Escape ] and \\.") from error
+            raise WrongUse(
+                "wording:characters",
+                f"{self.characters!r} ({error})",
+                "a class of characters",
+                "Escape ] and \\.",
+            ) from error
 
     def needs(self) -> tuple[str, ...]:
         """Fields whose words may not come again."""
@@ -116,6 +132,14 @@ class Wording(RowFilter):
             return Verdict(False, "banned_word", {"what": found[-1]})
         if not self.once:
             return Verdict(True)
-        again = {term for name in self.once for term in terms(words(str(row.get(name) or "")))}
+        again = {
+            term
+            for name in self.once
+            for term in terms(words(str(row.get(name) or "")))
+        }
         repeated = next((term for term in terms(said) if term in again), None)
-        return Verdict(repeated is None, "" if repeated is None else "repeats", {} if repeated is None else {"what": repeated})
+        return Verdict(
+            repeated is None,
+            "" if repeated is None else "repeats",
+            {} if repeated is None else {"what": repeated},
+        )

@@ -1,4 +1,6 @@
-"""The bytes of a file: here or in a store that fsspec knows, compressed or not, as UTF-8 whatever it was written in."""
+"""The bytes of a file: here or in a store that fsspec knows, compressed or not, as UTF-8 whatever
+it was written in.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +17,23 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
-from synth.errors import WrongUse
+from synth.core.errors import WrongUse
 
 # What stands at the start of a compressed file, and how it is read.
 _ZSTD = b"\x28\xb5\x2f\xfd"
-_PACKED: dict[bytes, Callable[[Any], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+_PACKED: dict[bytes, Callable[[Any], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+}
 # Byte order marks, the longer ones first: UTF-32's begins as UTF-16's does.
 _MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
-)  # fmt: skip
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 PACKED_ENDINGS = (".gz", ".zst", ".zstd", ".bz2", ".xz")
 # Bytes that are read at once.
 _CHUNK = 1 << 20
@@ -38,8 +47,12 @@ def is_remote(source: str) -> bool:
 def ending_of(name: str) -> str:
     """The ending that says what a file holds: compression and a URL's query aside.
 
-    >>> ending_of("s3://b/Train.JSONL.gz"), ending_of("https://host/x.csv?token=1"), ending_of("a/b")
-    ('.jsonl', '.csv', '')
+    >>> ending_of("s3://b/Train.JSONL.gz")
+    '.jsonl'
+    >>> ending_of("https://host/x.csv?token=1")
+    '.csv'
+    >>> ending_of("a/b")
+    ''
     """
     path = urlsplit(name).path if is_remote(name) else name
     lowered = path.rpartition("/")[2].lower()
@@ -50,7 +63,9 @@ def ending_of(name: str) -> str:
 
 
 def shown(source: str) -> str:
-    """A source as it may stand in errors, run.json and cards: a store's URL without passwords and query."""
+    """A source as it may stand in errors, run.json and cards: a store's URL without passwords and
+    query.
+    """
     if not is_remote(source):
         return source
     parts = urlsplit(source)
@@ -58,10 +73,12 @@ def shown(source: str) -> str:
 
 
 def expand(source: str) -> list[str]:
-    """The files or folders that a source names: `~`, and patterns such as `data/*.jsonl`, in the order of their names.
+    """The files or folders that a source names: `~`, and patterns such as `data/*.jsonl`, in the
+    order of their names.
 
     Raises:
-        WrongUse: a pattern that nothing fits, a password in a URL, or a store whose package is missing.
+        WrongUse: a pattern that nothing fits, a password in a URL, or a store whose package is
+            missing.
     """
     if is_remote(source):
         return _expand_remote(source)
@@ -70,22 +87,40 @@ def expand(source: str) -> list[str]:
         return [path]
     found = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - the pattern may be absolute
     if not found:
-        raise WrongUse(source, "no file that fits", "a pattern that fits some", "Check the pattern, and quote it.")
+        raise WrongUse(
+            source,
+            "no file that fits",
+            "a pattern that fits some",
+            "Check the pattern, and quote it.",
+        )
     return found
 
 
 def _expand_remote(source: str) -> list[str]:
     if "@" in urlsplit(source).netloc:
         todo = "Take it out: stores read their keys from their own variables."
-        raise WrongUse(shown(source), "a URL with a password", "a URL without secrets", todo)
-    if not glob.has_magic(source) or urlsplit(source).scheme in ("http", "https"):
+        raise WrongUse(
+            shown(source),
+            "a URL with a password",
+            "a URL without secrets",
+            todo,
+        )
+    if not glob.has_magic(source) or urlsplit(source).scheme in (
+        "http",
+        "https",
+    ):
         return [source]
     fs, path = _store(source)
     scheme = source.partition("://")[0]
     with _named(source):
         found = sorted(fs.glob(path))
     if not found:
-        raise WrongUse(shown(source), "no file that fits", "a pattern that fits some", "Check the pattern.")
+        raise WrongUse(
+            shown(source),
+            "no file that fits",
+            "a pattern that fits some",
+            "Check the pattern.",
+        )
     return [f"{scheme}://{name}" for name in found]
 
 
@@ -106,11 +141,21 @@ def _named(source: str) -> Iterator[None]:
     except WrongUse:
         raise
     except ImportError as error:
-        todo = "Install the package that fsspec names for it (s3:// needs s3fs, gs:// gcsfs, hf:// huggingface_hub)."
-        raise WrongUse(shown(source), str(error)[:200], "a store that is at hand", todo) from error
+        todo = (
+            "Install the package that fsspec names for it (s3:// needs s3fs, gs:// gcsfs, "
+            "hf:// huggingface_hub)."
+        )
+        raise WrongUse(
+            shown(source), str(error)[:200], "a store that is at hand", todo
+        ) from error
     except Exception as error:
         got = f"{type(error).__name__}: {str(error).replace(source, shown(source))[:200]}"
-        raise WrongUse(shown(source), got, "a file that can be read", "Check the path and the store's own keys.") from error
+        raise WrongUse(
+            shown(source),
+            got,
+            "a file that can be read",
+            "Check the path and the store's own keys.",
+        ) from error
 
 
 def exists(source: str) -> bool:
@@ -136,12 +181,24 @@ def is_folder(source: str) -> bool:
 def names_in(folder: str) -> list[str]:
     """Files in a folder that are not hidden, by name, as sources."""
     if not is_remote(folder):
-        return sorted(str(path) for path in Path(folder).iterdir() if path.is_file() and not path.name.startswith("."))
+        return sorted(
+            str(path)
+            for path in Path(folder).iterdir()
+            if path.is_file() and not path.name.startswith(".")
+        )
     fs, path = _store(folder)
     scheme = folder.partition("://")[0]
     with _named(folder):
-        listed = [entry["name"] for entry in fs.ls(path, detail=True) if entry["type"] == "file"]
-    return sorted(f"{scheme}://{name}" for name in listed if not name.rpartition("/")[2].startswith("."))
+        listed = [
+            entry["name"]
+            for entry in fs.ls(path, detail=True)
+            if entry["type"] == "file"
+        ]
+    return sorted(
+        f"{scheme}://{name}"
+        for name in listed
+        if not name.rpartition("/")[2].startswith(".")
+    )
 
 
 @contextmanager
@@ -155,12 +212,18 @@ def opened(source: str) -> Iterator[BinaryIO]:
         start = raw.peek(8)[:8]
         file = _unpacked(raw, start)
         # What decompression raises: gzip's, bz2's and zstd's errors are OSErrors.
-        broken = (EOFError, zlib.error, lzma.LZMAError, OSError) if file is not raw else ()
+        broken = (
+            (EOFError, zlib.error, lzma.LZMAError, OSError)
+            if file is not raw
+            else ()
+        )
         try:
             yield file
         except broken as error:
             got = f"a broken compressed file ({type(error).__name__}: {error})"
-            raise WrongUse(shown(source), got, "a whole file", "Write or copy it again.") from error
+            raise WrongUse(
+                shown(source), got, "a whole file", "Write or copy it again."
+            ) from error
 
 
 @contextmanager
@@ -170,7 +233,12 @@ def _raw(source: str) -> Iterator[io.BufferedReader]:
             file = Path(source).open("rb", buffering=_CHUNK)  # noqa: SIM115 - closed below
         except OSError as error:
             got = f"{error.strerror or error}"
-            raise WrongUse(source, got, "a file that can be read", "Check the path and its rights.") from error
+            raise WrongUse(
+                source,
+                got,
+                "a file that can be read",
+                "Check the path and its rights.",
+            ) from error
         with file:
             yield cast("io.BufferedReader", file)
         return
@@ -188,12 +256,19 @@ def _unpacked(raw: io.BufferedReader, start: bytes) -> BinaryIO:
     if start.startswith(_ZSTD):
         import pyarrow as pa  # noqa: PLC0415 - only for such files
 
-        return cast("BinaryIO", io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd"), _CHUNK))
+        return cast(
+            "BinaryIO",
+            io.BufferedReader(
+                pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd"),
+                _CHUNK,
+            ),
+        )
     return cast("BinaryIO", raw)
 
 
 def encoding_of(start: bytes) -> str:
-    r"""The encoding of a text by its first four bytes: its mark, or the zeros that UTF-16 puts beside ASCII.
+    r"""The encoding of a text by its first four bytes: its mark, or the zeros that UTF-16 puts
+    beside ASCII.
 
     >>> encoding_of(b"\xff\xfe{\x00"), encoding_of(b'{"a"'), encoding_of(b'{\x00"\x00')
     ('utf-16', 'utf-8', 'utf-16-le')
@@ -201,9 +276,21 @@ def encoding_of(start: bytes) -> str:
     for mark, encoding in _MARKS:
         if start.startswith(mark):
             return encoding
-    if len(start) >= 4 and start[0] and not start[1] and start[2] and not start[3]:
+    if (
+        len(start) >= 4
+        and start[0]
+        and not start[1]
+        and start[2]
+        and not start[3]
+    ):
         return "utf-16-le"
-    if len(start) >= 4 and not start[0] and start[1] and not start[2] and start[3]:
+    if (
+        len(start) >= 4
+        and not start[0]
+        and start[1]
+        and not start[2]
+        and start[3]
+    ):
         return "utf-16-be"
     return "utf-8"
 

@@ -1,4 +1,6 @@
-"""Rows of a file, by its ending: (place, row) pairs, where a place is `file:line` as far as there are lines."""
+"""Rows of a file, by its ending: (place, row) pairs, where a place is `file:line` as far as there
+are lines.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,29 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from synth.errors import WrongUse
-from synth.inputs.files import ending_of, exists, is_folder, is_remote, names_in, opened, shown, text_lines
+from synth.core.errors import WrongUse
+from synth.inputs.files import (
+    ending_of,
+    exists,
+    is_folder,
+    is_remote,
+    names_in,
+    opened,
+    shown,
+    text_lines,
+)
 from synth.inputs.values import plain, read_json
 
 Rows = Iterator[tuple[str, Any]]
 # What `datasets` writes beside the rows of a dataset.
-_METADATA = frozenset({"dataset_info.json", "dataset_infos.json", "state.json", "dataset_dict.json"})
+_METADATA = frozenset(
+    {
+        "dataset_info.json",
+        "dataset_infos.json",
+        "state.json",
+        "dataset_dict.json",
+    }
+)
 # `train-00000-of-00002.parquet`, `test.jsonl`: files that a repository of a dataset keeps apart.
 _SPLIT = re.compile(r"(train|test|validation|valid|val|dev|eval)(?:[-_.].*)?$")
 DEFAULT_SPLIT = "train"
@@ -47,14 +65,24 @@ def check_source(source: str) -> None:
     if is_remote(source) and ending_of(source) in READERS:
         return
     if not exists(source):
-        raise WrongUse(shown(source), "no such file", "an input file", "Check the path.")
+        raise WrongUse(
+            shown(source), "no such file", "an input file", "Check the path."
+        )
     if not is_folder(source) and ending_of(source) not in READERS:
         raise _unknown(source)
 
 
 def _unknown(source: str) -> WrongUse:
-    wanted = f"a file ending in {', '.join(READERS)} (or packed: .gz .zst .bz2 .xz), a folder, `-` or a dataset name"
-    return WrongUse(shown(source), f"ending {ending_of(source)!r}", wanted, "Check the path.")
+    wanted = (
+        f"a file ending in {', '.join(READERS)} (or packed: .gz .zst .bz2 .xz), a folder, "
+        "`-` or a dataset name"
+    )
+    return WrongUse(
+        shown(source),
+        f"ending {ending_of(source)!r}",
+        wanted,
+        "Check the path.",
+    )
 
 
 def json_lines(lines: Iterable[bytes], where: str, *, first: int = 1) -> Rows:
@@ -66,7 +94,12 @@ def json_lines(lines: Iterable[bytes], where: str, *, first: int = 1) -> Rows:
             yield f"{where}:{number}", read_json(line)
         except ValueError as error:
             got = f"broken JSON ({error}) in {line[:60]!r}"
-            raise WrongUse(f"{where}:{number}", got, "one JSON object per line", "Correct that line.") from error
+            raise WrongUse(
+                f"{where}:{number}",
+                got,
+                "one JSON object per line",
+                "Correct that line.",
+            ) from error
 
 
 def _json(source: str, where: str) -> Rows:
@@ -88,7 +121,12 @@ def _json(source: str, where: str) -> Rows:
         value = read_json(text)
     except ValueError as error:
         place = f"{where}:{getattr(error, 'lineno', 1)}"
-        raise WrongUse(place, f"broken JSON ({error})", "a list of objects, or one object a line", "Correct the file.") from error
+        raise WrongUse(
+            place,
+            f"broken JSON ({error})",
+            "a list of objects, or one object a line",
+            "Correct the file.",
+        ) from error
     for number, row in enumerate(_listed(value, where), 1):
         yield f"{where} row {number}", row
 
@@ -104,7 +142,13 @@ def _is_object(line: bytes) -> bool:
 
 def _lists_in(value: dict[str, Any]) -> list[str]:
     """Keys whose value is a list of objects."""
-    return [key for key, part in value.items() if isinstance(part, list) and part and all(isinstance(row, dict) for row in part)]
+    return [
+        key
+        for key, part in value.items()
+        if isinstance(part, list)
+        and part
+        and all(isinstance(row, dict) for row in part)
+    ]
 
 
 def _listed(value: Any, where: str) -> list[Any]:
@@ -115,8 +159,17 @@ def _listed(value: Any, where: str) -> list[Any]:
         return list(value[keys[0]])
     if isinstance(value, dict) and not keys:
         return [value]
-    got = f"lists of objects under {', '.join(keys)}" if keys else f"a {type(value).__name__}"
-    raise WrongUse(where, got, "a list of objects", "Write the rows as one list, or one object a line.")
+    got = (
+        f"lists of objects under {', '.join(keys)}"
+        if keys
+        else f"a {type(value).__name__}"
+    )
+    raise WrongUse(
+        where,
+        got,
+        "a list of objects",
+        "Write the rows as one list, or one object a line.",
+    )
 
 
 def _jsonl(source: str, where: str) -> Rows:
@@ -143,7 +196,12 @@ def _decoded(lines: Iterable[bytes], where: str) -> Iterator[str]:
             yield line.decode()
         except UnicodeDecodeError as error:
             got = f"bytes that are no UTF-8 ({error.object[error.start : error.start + 4]!r})"
-            raise WrongUse(f"{where}:{number}", got, "UTF-8 or UTF-16", "Save the file as UTF-8.") from error
+            raise WrongUse(
+                f"{where}:{number}",
+                got,
+                "UTF-8 or UTF-16",
+                "Save the file as UTF-8.",
+            ) from error
 
 
 def _cells(lines: Iterator[str], where: str, delimiter: str) -> Rows:
@@ -151,7 +209,9 @@ def _cells(lines: Iterator[str], where: str, delimiter: str) -> Rows:
     if delimiter == "," and "," not in header:
         # Spreadsheets of many countries write `;`, as their decimals have the comma.
         delimiter = next((mark for mark in ";\t|" if mark in header), ",")
-    reader = csv.reader(chain([header], lines), delimiter=delimiter, strict=True)
+    reader = csv.reader(
+        chain([header], lines), delimiter=delimiter, strict=True
+    )
     try:
         names = next(reader, [])
         _check_header(names, where)
@@ -162,24 +222,40 @@ def _cells(lines: Iterator[str], where: str, delimiter: str) -> Rows:
             if len(cells) != len(names):
                 got = f"{len(cells)} cells"
                 todo = f"Quote cells that hold {delimiter!r} or line ends."
-                raise WrongUse(place, got, f"{len(names)} cells, as in the header", todo)
+                raise WrongUse(
+                    place, got, f"{len(names)} cells, as in the header", todo
+                )
             yield place, dict(zip(names, cells, strict=True))
     except csv.Error as error:
         place = f"{where}:{reader.line_num + 1}"
-        raise WrongUse(place, f"{error}", "a table of cells", "Correct the file, or write it again.") from error
+        raise WrongUse(
+            place,
+            f"{error}",
+            "a table of cells",
+            "Correct the file, or write it again.",
+        ) from error
 
 
 def _check_header(names: list[str], where: str) -> None:
     twins = sorted({name for name in names if names.count(name) > 1})
     if twins:
-        raise WrongUse(f"{where}:1", f"two columns {twins[0]!r}", "each column's name once", "Rename one of them.")
+        raise WrongUse(
+            f"{where}:1",
+            f"two columns {twins[0]!r}",
+            "each column's name once",
+            "Rename one of them.",
+        )
 
 
 def _parquet(source: str, where: str) -> Rows:
     import pyarrow.parquet as pq  # noqa: PLC0415 - 0.2 s that a JSONL user need not pay
 
     with opened(source) as file:
-        yield from _batches(lambda: pq.ParquetFile(file).iter_batches(batch_size=1024), where, "a parquet file")
+        yield from _batches(
+            lambda: pq.ParquetFile(file).iter_batches(batch_size=1024),
+            where,
+            "a parquet file",
+        )
 
 
 def _arrow(source: str, where: str) -> Rows:
@@ -191,13 +267,18 @@ def _arrow(source: str, where: str) -> Rows:
             data = file.read()
         if data.startswith(b"ARROW1"):
             reader = pa.ipc.open_file(data)
-            return (reader.get_batch(number) for number in range(reader.num_record_batches))
+            return (
+                reader.get_batch(number)
+                for number in range(reader.num_record_batches)
+            )
         return iter(pa.ipc.open_stream(data))
 
     yield from _batches(batches, where, "an Arrow file")
 
 
-def _batches(batches: Callable[[], Iterator[Any]], where: str, wanted: str) -> Rows:
+def _batches(
+    batches: Callable[[], Iterator[Any]], where: str, wanted: str
+) -> Rows:
     number = 0
     try:
         for batch in batches():
@@ -210,55 +291,102 @@ def _batches(batches: Callable[[], Iterator[Any]], where: str, wanted: str) -> R
                 yield place, plain(row, place)
     except WrongUse:
         raise
-    except (ValueError, OSError, TypeError, KeyError, NotImplementedError) as error:
+    except (
+        ValueError,
+        OSError,
+        TypeError,
+        KeyError,
+        NotImplementedError,
+    ) as error:
         got = f"{type(error).__name__}: {str(error)[:200]}"
-        raise WrongUse(f"{where} row {number + 1}", got, wanted, "Write the file again.") from error
+        raise WrongUse(
+            f"{where} row {number + 1}", got, wanted, "Write the file again."
+        ) from error
 
 
 def _folder(folder: str, split: str) -> Rows:
-    """A run folder, what `save_to_disk` wrote, a dataset's repository, or every readable file, by name."""
+    """A run folder, what `save_to_disk` wrote, a dataset's repository, or every readable file, by
+    name.
+    """
     names = {Path(name).name for name in names_in(folder)}
     if {"dataset_dict.json", "state.json"} & names:
         yield from _saved(folder, split)
         return
     inner = f"{folder.rstrip('/')}/data"
-    place = inner if is_folder(inner) and any(ending_of(name) in READERS for name in names_in(inner)) else folder
-    files = [name for name in names_in(place) if ending_of(name) in READERS and Path(name).name not in _METADATA]
+    place = (
+        inner
+        if is_folder(inner)
+        and any(ending_of(name) in READERS for name in names_in(inner))
+        else folder
+    )
+    files = [
+        name
+        for name in names_in(place)
+        if ending_of(name) in READERS and Path(name).name not in _METADATA
+    ]
     if not files:
         wanted = f"a run folder, or files ending in {', '.join(READERS)}"
-        raise WrongUse(shown(folder), "a folder without rows", wanted, "Check the path.")
+        raise WrongUse(
+            shown(folder), "a folder without rows", wanted, "Check the path."
+        )
     for file in _of_split(files, split, folder):
         yield from READERS[ending_of(file)](file, shown(file))
 
 
 def _of_split(files: list[str], split: str, folder: str) -> list[str]:
     """The files of one split; all of them where their names tell none apart."""
-    named = {file: found[1] for file in files if (found := _SPLIT.match(Path(file).name.lower()))}
+    named = {
+        file: found[1]
+        for file in files
+        if (found := _SPLIT.match(Path(file).name.lower()))
+    }
     splits = sorted(set(named.values()))
     if split and split not in splits:
-        todo = f"It has: {', '.join(splits)}." if splits else "Its files name no splits."
-        raise WrongUse(shown(folder), f"no split {split!r}", "a split of the folder", todo)
+        todo = (
+            f"It has: {', '.join(splits)}."
+            if splits
+            else "Its files name no splits."
+        )
+        raise WrongUse(
+            shown(folder), f"no split {split!r}", "a split of the folder", todo
+        )
     if split or len(splits) > 1:
         wanted = split or DEFAULT_SPLIT
         if wanted not in splits:
-            raise WrongUse(shown(folder), f"splits {', '.join(splits)}", "one of them", f"Write {shown(folder)}:{splits[0]}.")
+            raise WrongUse(
+                shown(folder),
+                f"splits {', '.join(splits)}",
+                "one of them",
+                f"Write {shown(folder)}:{splits[0]}.",
+            )
         return [file for file in files if named.get(file) == wanted]
     return files
 
 
 def _saved(folder: str, split: str) -> Rows:
     """What `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote."""
-    from datasets import Dataset, load_from_disk  # noqa: PLC0415 - seconds, and only for such folders
+    # Seconds, and only for such folders.
+    from datasets import Dataset, load_from_disk  # noqa: PLC0415
 
     try:
         loaded = load_from_disk(folder)
     except Exception as error:
         got = f"{type(error).__name__}: {str(error)[:200]}"
-        raise WrongUse(shown(folder), got, "a folder that `save_to_disk` wrote", "Write it again.") from error
+        raise WrongUse(
+            shown(folder),
+            got,
+            "a folder that `save_to_disk` wrote",
+            "Write it again.",
+        ) from error
     if not isinstance(loaded, Dataset):
         loaded = loaded[_only(list(loaded), split, shown(folder))]
     elif split:
-        raise WrongUse(shown(folder), f"split {split!r}", "no split: the folder holds one dataset", f"Write {shown(folder)}.")
+        raise WrongUse(
+            shown(folder),
+            f"split {split!r}",
+            "no split: the folder holds one dataset",
+            f"Write {shown(folder)}.",
+        )
     for number, row in enumerate(loaded, 1):
         place = f"{shown(folder)} row {number}"
         yield place, plain(row, place)
@@ -268,7 +396,12 @@ def _only(splits: list[str], split: str, where: str) -> str:
     """The split that is meant: the named one, `train`, or the only one."""
     wanted = split or (splits[0] if len(splits) == 1 else DEFAULT_SPLIT)
     if wanted not in splits:
-        raise WrongUse(where, f"splits {', '.join(map(str, splits))}", "one of them", f"Write {where}:{splits[0] if splits else 'SPLIT'}.")
+        raise WrongUse(
+            where,
+            f"splits {', '.join(map(str, splits))}",
+            "one of them",
+            f"Write {where}:{splits[0] if splits else 'SPLIT'}.",
+        )
     return wanted
 
 
@@ -295,7 +428,13 @@ def split_of(source: str) -> tuple[str, str]:
     ('no/such:thing', '')
     """
     path, colon, split = source.rpartition(":")
-    if colon and split.isidentifier() and not Path(source).exists() and path and (is_remote(path) or Path(path).expanduser().is_dir()):
+    if (
+        colon
+        and split.isidentifier()
+        and not Path(source).exists()
+        and path
+        and (is_remote(path) or Path(path).expanduser().is_dir())
+    ):
         return path, split
     return source, ""
 

@@ -1,18 +1,21 @@
-"""Tables of a Python program: pandas, polars, pyarrow and `datasets` go in as rows and come out as they went in."""
+"""Tables of a Python program: pandas, polars, pyarrow and `datasets` go in as rows and come out as
+they went in.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from synth.errors import WrongUse
+from synth.core.errors import WrongUse
 from synth.inputs.values import plain
 
 Row = Mapping[str, Any]
 
 
 def kind_of(source: Any) -> str:
-    """`pandas`, `polars`, `pyarrow`, `datasets`, or "" for plain rows; nothing is imported to find out.
+    """`pandas`, `polars`, `pyarrow`, `datasets`, or "" for plain rows; nothing is imported to find
+    out.
 
     >>> kind_of([{"a": 1}])
     ''
@@ -31,21 +34,37 @@ def rows_in(source: Any) -> list[dict[str, Any]]:
     try:
         rows = _ROWS[kind](source) if kind else iter(source)
     except TypeError as error:
-        todo = "Give a list of dicts, a DataFrame, a datasets.Dataset, or a path."
-        raise WrongUse("input", f"a {type(source).__name__}", "rows", todo) from error
+        todo = (
+            "Give a list of dicts, a DataFrame, a datasets.Dataset, or a path."
+        )
+        raise WrongUse(
+            "input", f"a {type(source).__name__}", "rows", todo
+        ) from error
     return [_row(row, f"row {number}") for number, row in enumerate(rows, 1)]
 
 
 def _row(row: Any, place: str) -> dict[str, Any]:
     if not isinstance(row, Mapping):
-        todo = "Give a list of dicts, a DataFrame, a datasets.Dataset, or a path."
-        raise WrongUse(place, f"{type(row).__name__} {str(row)[:40]!r}", "an object with named fields", todo)
+        todo = (
+            "Give a list of dicts, a DataFrame, a datasets.Dataset, or a path."
+        )
+        raise WrongUse(
+            place,
+            f"{type(row).__name__} {str(row)[:40]!r}",
+            "an object with named fields",
+            todo,
+        )
     return plain(row, place)
 
 
 def _of_pandas(frame: Any) -> Iterator[Any]:
     if getattr(frame, "ndim", 2) != 2 or not frame.columns.is_unique:
-        raise WrongUse("input", "a frame with two columns of one name, or a single column", "named columns, each once", "Rename them.")
+        raise WrongUse(
+            "input",
+            "a frame with two columns of one name, or a single column",
+            "named columns, each once",
+            "Rename them.",
+        )
     return iter(frame.to_dict(orient="records"))
 
 
@@ -59,7 +78,12 @@ def _of_datasets(source: Any) -> Iterator[Any]:
     if isinstance(source, Mapping):  # DatasetDict
         if len(source) != 1:
             got = f"a DatasetDict with splits {', '.join(map(str, source))}"
-            raise WrongUse("input", got, "one dataset", "Give one of them, for example data['train'].")
+            raise WrongUse(
+                "input",
+                got,
+                "one dataset",
+                "Give one of them, for example data['train'].",
+            )
         return iter(next(iter(source.values())))
     return iter(source)
 
@@ -112,4 +136,8 @@ _MAKE: dict[str, Callable[[list[dict[str, Any]]], Any]] = {
 
 def is_several(source: Any) -> bool:
     """Whether a source is a list of paths rather than of rows."""
-    return isinstance(source, list | tuple) and bool(source) and not isinstance(source[0], Mapping)
+    return (
+        isinstance(source, list | tuple)
+        and bool(source)
+        and not isinstance(source[0], Mapping)
+    )

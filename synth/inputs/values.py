@@ -1,4 +1,6 @@
-"""Values as a row may hold them: JSON's kinds, exact numbers, dates as ISO texts. What has no such meaning is refused."""
+"""Values as a row may hold them: JSON's kinds, exact numbers, dates as ISO texts. What has no such
+meaning is refused.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,11 @@ from typing import Any
 
 import orjson
 
-from synth import strict_json
-from synth.errors import WrongUse
+from synth.core import strict_json
+from synth.core.errors import WrongUse
 
-# orjson reads whole numbers beyond 64 bits as the nearest float; every such float is at least this large.
+# orjson reads whole numbers beyond 64 bits as the nearest float; every such float is at least this
+# large.
 _BEYOND = 2.0**63
 # Kinds of values that such a number cannot hide in.
 _TEXTS = frozenset({str, int, bool, type(None)})
@@ -22,7 +25,9 @@ _SIMPLE = (str, int, float, bool, type(None))
 
 
 class Base64(str):
-    """Bytes that are no text, such as an image's, as base64: rows carry them along, no prompt shows them."""
+    """Bytes that are no text, such as an image's, as base64: rows carry them along, no prompt shows
+    them.
+    """
 
     __slots__ = ()
 
@@ -32,7 +37,8 @@ def read_json(text: bytes, *, twins: bool = True) -> Any:
 
     Args:
         text: UTF-8.
-        twins: whether an object that names one key twice is refused; the search takes as long as reading.
+        twins: whether an object that names one key twice is refused; the search takes as long as
+            reading.
 
     Raises:
         ValueError: no JSON, NaN, or a key twice.
@@ -44,32 +50,46 @@ def read_json(text: bytes, *, twins: bool = True) -> Any:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         if b"NaN" in text or b"Infinity" in text:
-            raise ValueError("NaN or Infinity, which JSON does not have; write null") from error
+            raise ValueError(
+                "NaN or Infinity, which JSON does not have; write null"
+            ) from error
         raise
     # A key is followed by a colon. Colons in texts count too: then a slower look decides.
     colons = text.count(b'":') + text.count(b'" :')
-    if type(value) is dict and len(value) == colons and _TEXTS.issuperset(map(type, value.values())):
+    if (
+        type(value) is dict
+        and len(value) == colons
+        and _TEXTS.issuperset(map(type, value.values()))
+    ):
         return value
     keys, odd = _look(value)
-    return _read_exactly(text, twins=twins) if odd or (twins and keys != colons) else value
+    return (
+        _read_exactly(text, twins=twins)
+        if odd or (twins and keys != colons)
+        else value
+    )
 
 
 def _look(value: Any) -> tuple[int, bool]:
     """(keys in a value, whether a float stands in it that may have been a whole number)."""
     kind = type(value)
     if kind is dict:
-        keys, odd = len(value), False
+        keys = len(value)
+        odd = False
         for part in value.values():
             if type(part) is not str:
                 more, also = _look(part)
-                keys, odd = keys + more, odd or also
+                keys = keys + more
+                odd = odd or also
         return keys, odd
     if kind is list:
-        keys, odd = 0, False
+        keys = 0
+        odd = False
         for part in value:
             if type(part) is not str:
                 more, also = _look(part)
-                keys, odd = keys + more, odd or also
+                keys = keys + more
+                odd = odd or also
         return keys, odd
     return 0, kind is float and abs(value) >= _BEYOND
 
@@ -88,23 +108,34 @@ def _read_exactly(text: bytes, *, twins: bool) -> Any:
 def plain(row: Mapping[Any, Any], place: str) -> dict[str, Any]:
     """A row of a table or of a Python program as JSON's kinds.
 
-    Decimals become texts with all their digits, dates and times ISO texts, NaN becomes None, numpy's and pandas' values become
-    Python's. Texts in bytes are decoded, other bytes become `Base64`.
+    Decimals become texts with all their digits, dates and times ISO texts, NaN becomes None,
+    numpy's and pandas' values become Python's. Texts in bytes are decoded, other bytes become
+    `Base64`.
 
     Raises:
-        WrongUse: a value without a meaning in JSON, such as an object of a program; with the place and the column.
+        WrongUse: a value without a meaning in JSON, such as an object of a program; with the place
+            and the column.
     """
-    return {str(name): value if type(value) is str else _plain(value, place, str(name)) for name, value in row.items()}
+    return {
+        str(name): value
+        if type(value) is str
+        else _plain(value, place, str(name))
+        for name, value in row.items()
+    }
 
 
 def _plain(value: Any, place: str, column: str) -> Any:
     kind = type(value)
     if kind is float:
-        return None if value != value else value  # noqa: PLR0124 - NaN, how tables write a missing value
+        # NaN, how tables write a missing value.
+        return None if value != value else value  # noqa: PLR0124
     if kind in _SIMPLE:
         return value
     if isinstance(value, Mapping):
-        return {str(name): _plain(part, place, column) for name, part in value.items()}
+        return {
+            str(name): _plain(part, place, column)
+            for name, part in value.items()
+        }
     if isinstance(value, list | tuple):
         return [_plain(part, place, column) for part in value]
     if isinstance(value, set | frozenset):
@@ -122,18 +153,35 @@ def _special(value: Any, place: str, column: str) -> Any:
         return str(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return _text(bytes(value))
-    for way in ("tolist", "isoformat", "to_list"):  # numpy's scalars and arrays, pandas' and polars' values
+    for way in (
+        "tolist",
+        "isoformat",
+        "to_list",
+    ):  # numpy's scalars and arrays, pandas' and polars' values
         if callable(turn := getattr(value, way, None)):
             turned = turn()
-            return _plain(turned, place, column) if type(turned) is not type(value) else str(turned)
+            return (
+                _plain(turned, place, column)
+                if type(turned) is not type(value)
+                else str(turned)
+            )
     if isinstance(value, str | int | float):
-        return value if isinstance(value, str) else type(value).__mro__[-2](value)
+        return (
+            value if isinstance(value, str) else type(value).__mro__[-2](value)
+        )
     if type(value).__name__ in ("NAType", "NaTType"):
         return None
     if type(value).__name__ == "UUID":
         return str(value)
-    todo = "Turn it into text, a number or a list first, or leave the column out."
-    raise WrongUse(place, f"{column} holds a {type(value).__name__}", "values that JSON has", todo)
+    todo = (
+        "Turn it into text, a number or a list first, or leave the column out."
+    )
+    raise WrongUse(
+        place,
+        f"{column} holds a {type(value).__name__}",
+        "values that JSON has",
+        todo,
+    )
 
 
 def _text(value: bytes) -> str:

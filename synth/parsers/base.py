@@ -10,15 +10,20 @@ from functools import cached_property
 from math import isfinite
 from typing import Any, ClassVar, Literal
 
-from synth.errors import Unreadable
-from synth.parsers._thoughts import split_thoughts
-from synth.records import Row
+from synth.core.errors import Unreadable
+from synth.core.records import Row
+from synth.replies.thoughts import split_thoughts
 
-# Where a completion-style teacher stops answering and invents the next question of its few-shot prompt.
-# A pattern over a reply never tries a run of white space from each of its places, which takes the square of its length.
-INVENTED = re.compile(r"\n[^\S\n]*(?:Q|Question|Problem|Premise|###\s*(?:Question|Instruction|Problem))\s*:", re.IGNORECASE)
+# Where a completion-style teacher stops answering and invents the next question of its few-shot
+# prompt. A pattern over a reply never tries a run of white space from each of its places, which
+# takes the square of its length.
+INVENTED = re.compile(
+    r"\n[^\S\n]*(?:Q|Question|Problem|Premise|###\s*(?:Question|Instruction|Problem))\s*:",
+    re.IGNORECASE,
+)
 
-# A longer reply is not looked into: no model writes a quarter of a million tokens that train a small one.
+# A longer reply is not looked into: no model writes a quarter of a million tokens that train a
+# small one.
 MOST_CHARS = 1 << 20
 # Beyond this a column of 64-bit numbers no longer holds every whole number.
 MOST_WHOLE = 1 << 53
@@ -30,7 +35,8 @@ class Reply:
     """One reply on its way through a parser.
 
     Args:
-        said: the text without the thoughts; as the teacher sent it before `Parser.parse_reply` has split it.
+        said: the text without the thoughts; as the teacher sent it before `Parser.parse_reply` has
+            split it.
         thoughts: what the provider sends apart as reasoning, or what was split off.
         whole: whether the reply ended by itself; one that was cut off is never completed.
         mended: what a parser had to change to read it, in words.
@@ -44,12 +50,14 @@ class Reply:
 
 @dataclass(frozen=True, kw_only=True)
 class Parser(ABC):
-    """Base of all parsers. Thoughts (see `_thoughts`) are split off before any of them reads a reply.
+    """Base of all parsers. Thoughts (see `synth.replies.thoughts`) are split off before any of them
+    reads a reply.
 
     Args:
         into: name of the main field, where the pack wants another one than the parser's own.
-        rationale: of a parser that reads one, where a model thought and its reply says none: is it empty (`any`), is the
-            reply unreadable (`said`), or do the thoughts serve (`thoughts`)? Without thoughts it is empty.
+        rationale: of a parser that reads one, where a model thought and its reply says none: is it
+            empty (`any`), is the reply unreadable (`said`), or do the thoughts serve (`thoughts`)?
+            Without thoughts it is empty.
     """
 
     into: str | None = None
@@ -64,28 +72,35 @@ class Parser(ABC):
 
     def __post_init__(self) -> None:
         if self.rationale != "any" and "rationale" not in self.produces():
-            raise ValueError(f"rationale: {self.rationale} of a parser that reads none")
+            raise ValueError(
+                f"rationale: {self.rationale} of a parser that reads none"
+            )
 
     def parse(self, text: str, row: Row) -> dict[str, Any]:
         """Fields of the text of one whole reply, as `parse_reply` reads it."""
         return self.parse_reply(Reply(text), row)
 
     def parse_reply(self, reply: Reply, row: Row) -> dict[str, Any]:
-        """Fields of one reply, each of the kind that `produces` promises; `reply.mended` then says what was changed.
+        """Fields of one reply, each of the kind that `produces` promises; `reply.mended` then says
+        what was changed.
 
         Raises:
-            Unreadable: with one of the class's reasons, or `empty_reply`, `too_long`, `wrong_kind`, `open_thoughts` (they never
-                end), `only_thoughts` (nothing is said), `no_rationale`.
+            Unreadable: with one of the class's reasons, or `empty_reply`, `too_long`, `wrong_kind`,
+                `open_thoughts` (they never end), `only_thoughts` (nothing is said), `no_rationale`.
         """
         text = reply.said
         if not text or text.isspace():
             raise Unreadable("empty_reply")
         if len(text) > MOST_CHARS:
-            raise Unreadable("too_long", f"{len(text):,} characters; at most {MOST_CHARS:,}")
+            raise Unreadable(
+                "too_long", f"{len(text):,} characters; at most {MOST_CHARS:,}"
+            )
         thoughts, reply.said, is_open = split_thoughts(text, self.own_tags)
         reply.thoughts = "" if is_open else thoughts or reply.thoughts
         if not self.thinks and (is_open or not reply.said):
-            raise Unreadable("open_thoughts" if is_open else "only_thoughts", text[-80:])
+            raise Unreadable(
+                "open_thoughts" if is_open else "only_thoughts", text[-80:]
+            )
         found = self.read_reply(reply, row)
         if self.rationale != "any" and not found["rationale"]:
             found["rationale"] = self._thought(reply)
@@ -93,7 +108,12 @@ class Parser(ABC):
             found = self.rename(found)
         for name, kind, fits in self._promised:
             if name not in found or not fits(found[name]):
-                raise Unreadable("wrong_kind", misfit(kind, found[name], name) if name in found else f"no {name}")
+                raise Unreadable(
+                    "wrong_kind",
+                    misfit(kind, found[name], name)
+                    if name in found
+                    else f"no {name}",
+                )
         return found
 
     def _thought(self, reply: Reply) -> str:
@@ -119,51 +139,88 @@ class Parser(ABC):
         """The fields under the parser's own names; `text` is what was said, and is not blank."""
 
     def produces(self) -> dict[str, Any]:
-        """Names and kinds (text, number, bool, list, any; the kinds of its fields for a list of objects) of what every reading brings."""
+        """Names and kinds (text, number, bool, list, any; the kinds of its fields for a list of
+        objects) of what every reading brings.
+        """
         return self.rename(dict(self.fields))
 
     @cached_property
     def _promised(self) -> list[tuple[str, Any, Callable[[Any], bool]]]:
-        return [(name, kind, checker(kind)) for name, kind in self.produces().items()]
+        return [
+            (name, kind, checker(kind))
+            for name, kind in self.produces().items()
+        ]
 
     def rename(self, found: dict[str, Any]) -> dict[str, Any]:
         """The main field under the pack's name for it."""
         if self.into is None or self.main not in found:
             return found
-        return {(self.into if name == self.main else name): value for name, value in found.items()}
+        return {
+            (self.into if name == self.main else name): value
+            for name, value in found.items()
+        }
 
 
 def checker(kind: Any) -> Callable[[Any], bool]:
     """What tells whether a value is of a kind.
 
-    `text` is what UTF-8 can hold, `number` finite and exact in 64 bits, `list` a list of texts, `any` what JSON can hold, the
-    kinds of its fields a list of objects.
+    `text` is what UTF-8 can hold, `number` finite and exact in 64 bits, `list` a list of texts,
+    `any` what JSON can hold, the kinds of its fields a list of objects.
     """
-    return _CHECKS[kind] if isinstance(kind, str) else lambda value: not misfit(kind, value, "")
+    if isinstance(kind, str):
+        return _CHECKS[kind]
+    return lambda value: not misfit(kind, value, "")
 
 
 def misfit(kind: Any, value: Any, name: str) -> str:
     r"""Where a value is not of its kind, and what stands there; "" where all is as promised.
 
-    >>> misfit("list", ["a", 2], "items"), misfit("number", 10**20, "score"), misfit("text", "fine", "name")
-    ('items[1] = 2', 'score = 100000000000000000000', '')
+    >>> misfit("list", ["a", 2], "items")
+    'items[1] = 2'
+    >>> misfit("number", 10**20, "score")
+    'score = 100000000000000000000'
+    >>> misfit("text", "fine", "name")
+    ''
     """
     if isinstance(kind, str) and _CHECKS[kind](value):
         return ""
     inner = _ELEMENTS.get(kind) if isinstance(kind, str) else kind
     if inner is None or not isinstance(value, list):
         return f"{name} = {_short(value)}"
-    return next(filter(None, (_within(inner, element, f"{name}[{place}]") for place, element in enumerate(value))), "")
+    return next(
+        filter(
+            None,
+            (
+                _within(inner, element, f"{name}[{place}]")
+                for place, element in enumerate(value)
+            ),
+        ),
+        "",
+    )
 
 
 def _within(kind: Any, value: Any, name: str) -> str:
-    """The misfit of one element of a list: a plain value, or an object with fields of their own kinds."""
+    """The misfit of one element of a list: a plain value, or an object with fields of their own
+    kinds.
+    """
     if not isinstance(kind, Mapping):
         return misfit(kind, value, name)
     if not isinstance(value, Mapping):
         return f"{name} = {_short(value)}"
     missing = [f"no {name}.{key}" for key in kind if key not in value]
-    return next(filter(None, (*missing, *(misfit(k, value.get(key), f"{name}.{key}") for key, k in kind.items()))), "")
+    return next(
+        filter(
+            None,
+            (
+                *missing,
+                *(
+                    misfit(k, value.get(key), f"{name}.{key}")
+                    for key, k in kind.items()
+                ),
+            ),
+        ),
+        "",
+    )
 
 
 def is_text(value: Any) -> bool:
@@ -182,18 +239,26 @@ def is_text(value: Any) -> bool:
 def _is_number(value: Any) -> bool:
     if isinstance(value, float):
         return isfinite(value)
-    return isinstance(value, int) and not isinstance(value, bool) and -MOST_WHOLE <= value <= MOST_WHOLE
+    return (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and -MOST_WHOLE <= value <= MOST_WHOLE
+    )
 
 
 def _is_json(value: Any, depth: int) -> bool:
-    """Whether other programs can read the JSON of a value; whole numbers may have any number of digits."""
+    """Whether other programs can read the JSON of a value; whole numbers may have any number of
+    digits.
+    """
     if isinstance(value, str):
         return is_text(value)
     if isinstance(value, float):
         return isfinite(value)
     if isinstance(value, list | dict):
         inside = [*value, *value.values()] if isinstance(value, dict) else value
-        return depth > 0 and all(_is_json(element, depth - 1) for element in inside)
+        return depth > 0 and all(
+            _is_json(element, depth - 1) for element in inside
+        )
     return True
 
 
@@ -209,7 +274,9 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "number": _is_number,
     "bool": lambda value: isinstance(value, bool),
     "list": _are_texts,
-    "numbers": lambda value: isinstance(value, list) and all(map(_is_number, value)),
+    "numbers": lambda value: (
+        isinstance(value, list) and all(map(_is_number, value))
+    ),
     "any": lambda value: _is_json(value, MOST_DEPTH),
 }
 _ELEMENTS = {"list": "text", "numbers": "number"}
@@ -226,14 +293,20 @@ def _short(value: Any) -> str:
         return f"{type(value).__name__} beyond all columns"
 
 
-def between(begin: re.Pattern[str], end: re.Pattern[str], text: str) -> list[tuple[int, int]]:
-    """Where the texts between two marks stand, each up to the next end mark; in one pass, however many marks are left open.
+def between(
+    begin: re.Pattern[str], end: re.Pattern[str], text: str
+) -> list[tuple[int, int]]:
+    """Where the texts between two marks stand, each up to the next end mark; in one pass, however
+    many marks are left open.
 
     >>> between(re.compile("<a>"), re.compile("</a>"), "<a>one</a> <a>two</a> <a>")
     [(3, 6), (14, 17)]
     """
-    found, at = [], 0
-    while (opened := begin.search(text, at)) and (closed := end.search(text, opened.end())):
+    found = []
+    at = 0
+    while (opened := begin.search(text, at)) and (
+        closed := end.search(text, opened.end())
+    ):
         found.append((opened.end(), closed.start()))
         at = closed.end()
     return found

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from synth.errors import Unreadable
+from synth.core.errors import Unreadable
+from synth.core.records import Row
 from synth.parsers.base import Parser
 from synth.parsers.final_number import before_box
-from synth.records import Row
 
 _OPEN = re.compile(r"\\\\?(?:boxed|fbox|framebox)\s?\{")
 _BRACE = re.compile(r"\\[{}]|[{}]")
@@ -39,7 +39,10 @@ class Boxed(Parser):
 
     main: ClassVar[str] = "answer"
     fields: ClassVar[dict[str, str]] = {"rationale": "text", "answer": "text"}
-    reasons: ClassVar[dict[str, str]] = {"no_box": "no box in the reply", "open_box": "the last box is never closed"}
+    reasons: ClassVar[dict[str, str]] = {
+        "no_box": "no box in the reply",
+        "open_box": "the last box is never closed",
+    }
 
     def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
         """Fields of one reply."""
@@ -51,7 +54,10 @@ class Boxed(Parser):
             if end < 0:  # all before it stand in a box that never ends
                 break
             if answer := text[start.end() : end].strip(" \t\n."):
-                return {"rationale": before_box(text[: start.start()]), "answer": answer}
+                return {
+                    "rationale": before_box(text[: start.start()]),
+                    "answer": answer,
+                }
         raise Unreadable("no_box", text[-80:])
 
 

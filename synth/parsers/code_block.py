@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from synth.errors import Unreadable
+from synth.core.errors import Unreadable
+from synth.core.records import Row
 from synth.parsers.base import Parser
-from synth.records import Row
-from synth.verifiers._fences import program_in
+from synth.replies.fences import program_in
 
 
 @dataclass(frozen=True, kw_only=True)
 class CodeBlock(Parser):
     r"""Reads the program in the fenced blocks of a reply as one text field.
 
-    `synth.verifiers._fences` says which spellings of a fence are read and which of several blocks count.
+    `synth.replies.fences` says which spellings of a fence are read and which of several blocks
+    count.
 
     Args:
         fenced: whether a reply without a fence is unreadable; else the whole reply is the program.
@@ -37,7 +38,12 @@ class CodeBlock(Parser):
     def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
         """The program."""
         code = program_in(text).strip("\n")
-        if not code and not self.fenced and "```" not in text and "~~~" not in text:
+        if (
+            not code
+            and not self.fenced
+            and "```" not in text
+            and "~~~" not in text
+        ):
             code = text.strip()
         if not code:
             raise Unreadable("no_code", text[-80:])

@@ -6,12 +6,14 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from synth.errors import Unreadable
+from synth.core.errors import Unreadable
+from synth.core.records import Row
 from synth.parsers.base import Parser, between
-from synth.records import Row
 
 _LEAD = re.compile(r"\A\s*[^\n]{1,200}:[*_]{0,3}[^\S\n]*\n")
-_ITEM = re.compile(r"^[^\S\n]*+(?:\(?\d{1,3}[.):]|[-*+\u2022])[^\S\n]*+$", re.MULTILINE)
+_ITEM = re.compile(
+    r"^[^\S\n]*+(?:\(?\d{1,3}[.):]|[-*+\u2022])[^\S\n]*+$", re.MULTILINE
+)
 _SIGNS = re.compile(r"[\s,;\"'>*\u201c\u201d]+|```\w{0,10}")
 
 
@@ -36,26 +38,34 @@ class Delimited(Parser):
     Example:
         >>> Delimited(into="quotes").parse("##begin_quote## Rain fell. ##end_quote##", {})
         {'quotes': ['Rain fell.']}
-    """
+    """  # noqa: E501, W505
 
     begin: str = "##begin_quote##"
     end: str = "##end_quote##"
 
     main: ClassVar[str] = "spans"
     fields: ClassVar[dict[str, str]] = {"spans": "list"}
-    reasons: ClassVar[dict[str, str]] = {"no_span": "no span", "text_outside": "text outside the spans"}
+    reasons: ClassVar[dict[str, str]] = {
+        "no_span": "no span",
+        "text_outside": "text outside the spans",
+    }
 
     def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
         """The spans."""
-        begin, end = re.compile(re.escape(self.begin)), re.compile(re.escape(self.end))
+        begin = re.compile(re.escape(self.begin))
+        end = re.compile(re.escape(self.end))
         places = between(begin, end, text)
         spans = [text[slice(*place)].strip() for place in places]
         if not spans or not all(spans):
             raise Unreadable("no_span", text[-80:])
         starts = [0, *(stop + len(self.end) for _, stop in places)]
         stops = [*(start - len(self.begin) for start, _ in places), len(text)]
-        parts = [text[start:stop] for start, stop in zip(starts, stops, strict=True)]
+        parts = [
+            text[start:stop] for start, stop in zip(starts, stops, strict=True)
+        ]
         parts[0] = _LEAD.sub("", parts[0])
-        if rest := "".join(_SIGNS.sub("", _ITEM.sub("", part)) for part in parts):
+        if rest := "".join(
+            _SIGNS.sub("", _ITEM.sub("", part)) for part in parts
+        ):
             raise Unreadable("text_outside", rest[:80])
         return {"spans": spans}

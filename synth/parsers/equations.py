@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from synth.errors import Unreadable
-from synth.parsers._lists import without_mark
+from synth.core.errors import Unreadable
+from synth.core.records import Row
 from synth.parsers.base import Parser
-from synth.records import Row
+from synth.replies.lists import without_mark
 from synth.verifiers import equations as verifier
 
 _LATEX = re.compile(r"\\(?:times|cdot|ast)\b|\\div\b|\\[()\[\]]|\$|\\[,;!]")
@@ -18,9 +18,11 @@ _REMARK = re.compile(r"\s+(?:#[^\n]*|\([a-z ]{3,60}\))$", re.IGNORECASE)
 
 @dataclass(frozen=True, kw_only=True)
 class Equations(Parser):
-    r"""Reads one equation a line as `equations` and solves them exactly: `answer` is the value of the unknown that is asked for.
+    r"""Reads one equation a line as `equations` and solves them exactly: `answer` is the value of
+    the unknown that is asked for.
 
-    Zhu et al., "Distilling Mathematical Reasoning Capabilities into Small Language Models", arXiv:2401.11864 (Equation-of-Thought).
+    Zhu et al., "Distilling Mathematical Reasoning Capabilities into Small Language Models",
+    arXiv:2401.11864 (Equation-of-Thought).
 
     | line | equation |
     |---|---|
@@ -30,7 +32,8 @@ class Equations(Parser):
     | a line without an equation | passed over |
 
     Args:
-        asked: the unknown that is the answer; "" for `ans`, `answer` or `result`, else the left side of the last equation.
+        asked: the unknown that is the answer; "" for `ans`, `answer` or `result`, else the left
+            side of the last equation.
 
     Reasons:
         no_equation: no line is an equation.
@@ -47,8 +50,10 @@ class Equations(Parser):
     main: ClassVar[str] = "answer"
     fields: ClassVar[dict[str, str]] = {"equations": "text", "answer": "text"}
     reasons: ClassVar[dict[str, str]] = {
-        "no_equation": "no line is an equation", "contradiction": "they contradict each other", "open_system": "the answer is open",
-    }  # fmt: skip
+        "no_equation": "no line is an equation",
+        "contradiction": "they contradict each other",
+        "open_system": "the answer is open",
+    }
 
     def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
         """The equations and the answer."""

@@ -7,21 +7,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-from synth.errors import Unreadable
-from synth.parsers._lists import items_in
+from synth.core.errors import Unreadable
+from synth.core.records import Row
 from synth.parsers.base import Parser
-from synth.records import Row
+from synth.replies.lists import items_in
 
 
 @dataclass(frozen=True, kw_only=True)
 class Groups(Parser):
-    r"""Reads blocks `<s> ... </s>` with one `- line` each element; there must be as many blocks as texts.
+    r"""Reads blocks `<s> ... </s>` with one `- line` each element; there must be as many blocks as
+    texts.
 
     | spelling | a block's lines |
     |---|---|
     | `<s>`, lines, `</s>`; tags in any case, with attributes; `</s>` left out | the lines up to the next block |
     | `<s> The sentence again. </s>`, lines | the lines behind it |
-    | bullets and numbers of every kind that `_lists` names | without them |
+    | bullets and numbers of every kind that `synth.replies.lists` names | without them |
 
     Args:
         of: the field with the list of texts.
@@ -32,22 +33,36 @@ class Groups(Parser):
         empty_group: a block without a line.
 
     Example:
-        >>> Groups(of="sentences").parse("<s>\n- a is b.\n- a is c.\n</s><s>\n- d\n</s>", {"sentences": ["x", "y"]})
+        >>> Groups(of="sentences").parse(
+        ...     "<s>\n- a is b.\n- a is c.\n</s><s>\n- d\n</s>", {"sentences": ["x", "y"]}
+        ... )
         {'groups': ['a is b.\na is c.', 'd']}
-    """
+    """  # noqa: E501, W505
 
     of: str = "sentences"
     tag: str = "s"
 
     main: ClassVar[str] = "groups"
     fields: ClassVar[dict[str, str]] = {"groups": "list"}
-    reasons: ClassVar[dict[str, str]] = {"other_count": "another number of blocks", "empty_group": "a block without a line"}
+    reasons: ClassVar[dict[str, str]] = {
+        "other_count": "another number of blocks",
+        "empty_group": "a block without a line",
+    }
 
     def read(self, text: str, row: Row) -> dict[str, Any]:
         """The lines of each block, one text a block."""
         starts = [mark.end() for mark in self._begin.finditer(text)]
         ends = [mark.start() for mark in self._begin.finditer(text)]
-        blocks = [text[start:end] for start, end in zip(starts, [*ends[1:], len(text)], strict=True)] if starts else []
+        blocks = (
+            [
+                text[start:end]
+                for start, end in zip(
+                    starts, [*ends[1:], len(text)], strict=True
+                )
+            ]
+            if starts
+            else []
+        )
         count = len(row.get(self.of) or [])
         if len(blocks) != count:
             raise Unreadable("other_count", f"{len(blocks)} blocks for {count}")
@@ -58,7 +73,9 @@ class Groups(Parser):
 
     @cached_property
     def _begin(self) -> re.Pattern[str]:
-        return re.compile(rf"<{re.escape(self.tag)}(?:\s[^<>\n]{{0,200}})?>", re.IGNORECASE)
+        return re.compile(
+            rf"<{re.escape(self.tag)}(?:\s[^<>\n]{{0,200}})?>", re.IGNORECASE
+        )
 
     @cached_property
     def _end(self) -> re.Pattern[str]:

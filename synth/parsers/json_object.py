@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-from synth.errors import Unreadable
-from synth.parsers._lenient_json import LATEX, keep_backslashes, lenient
+from synth.core.errors import Unreadable
+from synth.core.records import Row
+from synth.core.strict_json import MOST_CHARS, NotStrict, decoder
 from synth.parsers.base import KINDS, Parser, Reply
-from synth.records import Row
-from synth.strict_json import MOST_CHARS, NotStrict, decoder
+from synth.replies.lenient_json import LATEX, keep_backslashes, lenient
 
 _TRIES = 64
 # An object that is no strict JSON is read once more, slowly; few stand in one reply.
 _REPAIRS = 4
-_BEGINS = re.compile(r"""\{\s{0,200}(?:["'\u201c}]|[A-Za-z_]\w{0,80}\s?:|//|/\*|\#)""")
+_BEGINS = re.compile(
+    r"""\{\s{0,200}(?:["'\u201c}]|[A-Za-z_]\w{0,80}\s?:|//|/\*|\#)"""
+)
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,30})(?:\.\d{1,30})?")
 
 
@@ -34,33 +36,40 @@ class JsonObject(Parser):
     | `"0.95"` where a number is asked for | 0.95; marked as mended |
     | cut off, a value missing, a key twice | unreadable: nothing is closed or invented |
 
-    `synth.parsers._lenient_json` has the whole table.
+    `synth.replies.lenient_json` has the whole table.
 
     Args:
-        keys: field name -> kind (text, number, bool, list of texts, numbers, any), or for a list of objects their keys and kinds.
-            Other keys are passed over.
+        keys: field name -> kind (text, number, bool, list of texts, numbers, any), or for a list of
+            objects their keys and kinds. Other keys are passed over.
 
     Reasons:
         no_object: no JSON object in the reply.
         open_object: an object that never ends.
         doubled_key: a key stands twice (a judge could give two scores).
         missing_key: a key is absent.
-        wrong_kind: a value is of another kind: a list holds more than texts, a number is not finite or beyond 2**53, a text
-            is half a surrogate pair.
+        wrong_kind: a value is of another kind: a list holds more than texts, a number is not finite
+            or beyond 2**53, a text is half a surrogate pair.
 
     Example:
-        >>> JsonObject(keys={"score": "number"}).parse('So: {"score": 4, "why": "fine"} as asked', {})
+        >>> JsonObject(keys={"score": "number"}).parse(
+        ...     'So: {"score": 4, "why": "fine"} as asked', {}
+        ... )
         {'score': 4}
-        >>> JsonObject(keys={"names": {"name": "text"}}).parse('{"names": [{"name": "Ann", "age": 9}]}', {})
+        >>> JsonObject(keys={"names": {"name": "text"}}).parse(
+        ...     '{"names": [{"name": "Ann", "age": 9}]}', {}
+        ... )
         {'names': [{'name': 'Ann'}]}
-    """
+    """  # noqa: E501, W505
 
     keys: Mapping[str, Any]
 
     reasons: ClassVar[dict[str, str]] = {
-        "no_object": "no JSON object", "open_object": "an object without end", "doubled_key": "a key twice",
-        "missing_key": "a key is absent", "wrong_kind": "another kind",
-    }  # fmt: skip
+        "no_object": "no JSON object",
+        "open_object": "an object without end",
+        "doubled_key": "a key twice",
+        "missing_key": "a key is absent",
+        "wrong_kind": "another kind",
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -68,7 +77,9 @@ class JsonObject(Parser):
             if isinstance(kind, Mapping):
                 JsonObject(keys=kind)
             elif kind not in KINDS:
-                raise ValueError(f"kind {kind!r} of {key}; use one of {', '.join(KINDS)}")
+                raise ValueError(
+                    f"kind {kind!r} of {key}; use one of {', '.join(KINDS)}"
+                )
 
     def produces(self) -> dict[str, Any]:
         """One field a key."""
@@ -84,45 +95,74 @@ class JsonObject(Parser):
         missing = [key for key in self.keys if key not in found]
         if missing:
             raise Unreadable("missing_key", ", ".join(missing))
-        read = {key: _unquoted(kind, found[key], reply) for key, kind in self.keys.items()}
-        read.update({key: _only(names, read[key]) for key, names in self._objects.items()})
+        read = {
+            key: _unquoted(kind, found[key], reply)
+            for key, kind in self.keys.items()
+        }
+        read.update(
+            {
+                key: _only(names, read[key])
+                for key, names in self._objects.items()
+            }
+        )
         return read
 
     @cached_property
     def _objects(self) -> dict[str, list[str]]:
         """The keys of a list of objects, by the field that holds the list."""
-        return {key: list(kind) for key, kind in self.keys.items() if isinstance(kind, Mapping)}
+        return {
+            key: list(kind)
+            for key, kind in self.keys.items()
+            if isinstance(kind, Mapping)
+        }
 
 
 def _only(names: list[str], value: Any) -> Any:
     """A list of objects without the keys that nobody asked for."""
     if not isinstance(value, list):
         return value
-    return [{name: element[name] for name in names if name in element} if isinstance(element, dict) else element for element in value]
+    return [
+        {name: element[name] for name in names if name in element}
+        if isinstance(element, dict)
+        else element
+        for element in value
+    ]
 
 
 def _unquoted(kind: Any, value: Any, reply: Reply) -> Any:
     """A number that stands in quotation marks where a number was asked for."""
-    if kind != "number" or not isinstance(value, str) or not _NUMBER.fullmatch(value.strip()):
+    if (
+        kind != "number"
+        or not isinstance(value, str)
+        or not _NUMBER.fullmatch(value.strip())
+    ):
         return value
     reply.mended.append(f"{value[:20]} in quotation marks is a number")
     return json.loads(value)
 
 
 def last_object(reply: Reply, wanted: set[str]) -> dict[str, Any]:
-    """The last outermost object with the wanted keys, else the last object at all; what was changed to read it is marked.
+    """The last outermost object with the wanted keys, else the last object at all; what was changed
+    to read it is marked.
 
     Raises:
         Unreadable: no object, one that never ends, or a doubled key in the one found.
     """
     text = reply.said[-MOST_CHARS:]
     at = text.find("{")
-    kept = text if at < 0 or "\\" not in text else text[:at] + keep_backslashes(text[at:])
+    kept = (
+        text
+        if at < 0 or "\\" not in text
+        else text[:at] + keep_backslashes(text[at:])
+    )
     found: list[tuple[dict[str, Any], list[str]]] = []
-    tries, repairs = 0, 0
+    tries = 0
+    repairs = 0
     while at >= 0 and tries < _TRIES:
         tries += 1
-        value, end, changed = _strict(kept, at), at + 1, [LATEX] if kept != text else []
+        value = _strict(kept, at)
+        end = at + 1
+        changed = [LATEX] if kept != text else []
         if isinstance(value, tuple):
             found.append((value[0], changed))
             end = value[1]
@@ -138,13 +178,17 @@ def last_object(reply: Reply, wanted: set[str]) -> dict[str, Any]:
         at = kept.find("{", end)
     if not found:
         raise Unreadable("no_object", text[-80:])
-    chosen, changed = next((one for one in reversed(found) if wanted <= one[0].keys()), found[-1])
+    chosen, changed = next(
+        (one for one in reversed(found) if wanted <= one[0].keys()), found[-1]
+    )
     reply.mended += changed
     return chosen
 
 
 def _strict(text: str, at: int) -> tuple[dict[str, Any], int] | None:
-    """The object of strict JSON that begins at a place, and where it ends; None where there is none."""
+    """The object of strict JSON that begins at a place, and where it ends; None where there is
+    none.
+    """
     try:
         return decoder().raw_decode(text, at)
     except NotStrict as error:
@@ -153,7 +197,12 @@ def _strict(text: str, at: int) -> tuple[dict[str, Any], int] | None:
         return None
 
 
-def _refuse_open(found: list[tuple[dict[str, Any], list[str]]], wanted: set[str], reply: Reply, opened: str) -> None:
+def _refuse_open(
+    found: list[tuple[dict[str, Any], list[str]]],
+    wanted: set[str],
+    reply: Reply,
+    opened: str,
+) -> None:
     """A whole object may stand before one that never ends; parts of that one are never read."""
     if not reply.whole or not any(wanted <= one.keys() for one, _ in found):
         raise Unreadable("open_object", opened[:80])

@@ -7,33 +7,40 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
-from synth.errors import Unreadable
-from synth.parsers._lists import items_in
+from synth.core.errors import Unreadable
+from synth.core.records import Row
 from synth.parsers.base import Parser
-from synth.records import Row
+from synth.replies.lists import items_in
 
-# What is behind an item's own name: "plants - living things", "plants: ...", "plants (living things)".
-_GLOSS = re.compile(r"\s+[-\u2013\u2014]+\s|\s*[:\uff1a](?=\s)|\s+\(|\s*\uff08|\s+[-\u2013\u2014:(]*$")
+# What is behind an item's own name: "plants - living things", "plants: ...", "plants (living
+# things)".
+_GLOSS = re.compile(
+    r"\s+[-\u2013\u2014]+\s|\s*[:\uff1a](?=\s)|\s+\(|\s*\uff08|\s+[-\u2013\u2014:(]*$"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NumberedList(Parser):
-    r"""Reads one item a line, numbered or bulleted, as a list field; lines around them are passed over.
+    r"""Reads one item a line, numbered or bulleted, as a list field; lines around them are passed
+    over.
 
-    `synth.parsers._lists` says which marks, decorations and depths are read.
+    `synth.replies.lists` says which marks, decorations and depths are read.
 
     Args:
         least: fewer items are unreadable.
-        none: where a reply that says so is an empty list, the word that says it (such as `none`): alone, as the only item,
-            or in "None needed.", "none, as the question is simple", "No parts are required."; "" for no such word.
-        glosses: whether an item is kept with its gloss (`keep`), or cut before it (`cut`): `plants` of
-            `**plants** - living things`, `plants: living things` and `plants (living things)`.
+        none: where a reply that says so is an empty list, the word that says it (such as `none`):
+            alone, as the only item, or in "None needed.", "none, as the question is simple", "No
+            parts are required."; "" for no such word.
+        glosses: whether an item is kept with its gloss (`keep`), or cut before it (`cut`): `plants`
+            of `**plants** - living things`, `plants: living things` and `plants (living things)`.
 
     Reasons:
         no_list: fewer items than `least`.
 
     Example:
-        >>> NumberedList(into="subquestions").parse("First:\n1. How many in all?\n2) How many are left?", {})
+        >>> NumberedList(into="subquestions").parse(
+        ...     "First:\n1. How many in all?\n2) How many are left?", {}
+        ... )
         {'subquestions': ['How many in all?', 'How many are left?']}
     """
 
@@ -48,10 +55,16 @@ class NumberedList(Parser):
     def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
         """The items."""
         items = items_in(text)
-        if self.none and self._says_none.match(items[0] if len(items) == 1 else "" if items else text.strip()):
+        if self.none and self._says_none.match(
+            items[0] if len(items) == 1 else "" if items else text.strip()
+        ):
             return {"items": []}
         if self.glosses == "cut":
-            items = [name for item in items if (name := _GLOSS.split(item, maxsplit=1)[0].strip(" .,;*"))]
+            items = [
+                name
+                for item in items
+                if (name := _GLOSS.split(item, maxsplit=1)[0].strip(" .,;*"))
+            ]
         if len(items) < self.least:
             raise Unreadable("no_list", text[-80:])
         return {"items": items}
@@ -61,6 +74,7 @@ class NumberedList(Parser):
         word = re.escape(self.none)
         needed = r"(?:\s+(?:is|are))?(?:\s+(?:needed|required|necessary|applicable))?"
         return re.compile(
-            rf"[*_\"'\s(\[]{{0,6}}(?:{word}{needed}\s*(?:$|[.,;:!)\]\"'*_\n\u2013\u2014-])|no\s[^\n.]{{1,40}}?\s(?:needed|required|necessary)\b)",
+            rf"[*_\"'\s(\[]{{0,6}}(?:{word}{needed}\s*(?:$|[.,;:!)\]\"'*_\n\u2013\u2014-])"
+            rf"|no\s[^\n.]{{1,40}}?\s(?:needed|required|necessary)\b)",
             re.IGNORECASE,
         )

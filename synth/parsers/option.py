@@ -8,17 +8,26 @@ from string import ascii_lowercase
 from typing import Any, ClassVar
 
 from synth.answers.choices import choices_of, pick
-from synth.errors import Unreadable
+from synth.core.errors import Unreadable
+from synth.core.records import Row
 from synth.parsers.base import Parser, cut_invented
-from synth.parsers.final_number import ANNOUNCED, END, LAST_MARKERS, announced, before_marker
-from synth.records import Row
+from synth.parsers.final_number import (
+    ANNOUNCED,
+    END,
+    LAST_MARKERS,
+    announced,
+    before_marker,
+)
 
 _MARKER = re.compile(ANNOUNCED, re.IGNORECASE | re.MULTILINE)
-_MARKER_OR_BOX = re.compile(rf"{ANNOUNCED}|\\boxed\s*\{{", re.IGNORECASE | re.MULTILINE)
+_MARKER_OR_BOX = re.compile(
+    rf"{ANNOUNCED}|\\boxed\s*\{{", re.IGNORECASE | re.MULTILINE
+)
 
 _MOST_LINE = 300
 _BARE = re.compile(
-    r"[*_`$\[({<\s]{0,6}(?:(?:option|choice)\s)?[*_`(\[]{0,4}([a-z])(?:[*_`)\].}$>\s]{0,6}|[*_`]{0,2}[).:\]][*_`]{0,2}\s+(\S.*?)[*_`]{0,2})",
+    r"[*_`$\[({<\s]{0,6}(?:(?:option|choice)\s)?[*_`(\[]{0,4}([a-z])(?:[*_`)\].}$>\s]{0,6}"
+    r"|[*_`]{0,2}[).:\]][*_`]{0,2}\s+(\S.*?)[*_`]{0,2})",
     re.IGNORECASE,
 )
 
@@ -27,8 +36,9 @@ _BARE = re.compile(
 class Option(Parser):
     r"""Reads `rationale`, `answer` (the choice's text) and `letter` of a multiple-choice reply.
 
-    The seed's `choices` are lettered (a), (b), ... in order. Where a reply names a letter and a text that
-    disagree, the text decides when it is one of the choices; where it is not, the letter does.
+    The seed's `choices` are lettered (a), (b), ... in order. Where a reply names a letter and a
+    text that disagree, the text decides when it is one of the choices; where it is not, the letter
+    does.
 
     | spelling | option |
     |---|---|
@@ -41,12 +51,18 @@ class Option(Parser):
         no_option: an answer is announced and names none of the choices.
 
     Example:
-        >>> Option().parse("Trains stop there. So the answer is (b) station.", {"choices": ["park", "station"]})
+        >>> Option().parse(
+        ...     "Trains stop there. So the answer is (b) station.", {"choices": ["park", "station"]}
+        ... )
         {'rationale': 'Trains stop there.', 'answer': 'station', 'letter': 'b'}
-    """
+    """  # noqa: E501, W505
 
     main: ClassVar[str] = "answer"
-    fields: ClassVar[dict[str, str]] = {"rationale": "text", "answer": "text", "letter": "text"}
+    fields: ClassVar[dict[str, str]] = {
+        "rationale": "text",
+        "answer": "text",
+        "letter": "text",
+    }
     reads: ClassVar[tuple[str, ...]] = ("choices",)
     reasons: ClassVar[dict[str, str]] = {
         "no_answer_marker": "no answer is announced",
@@ -58,22 +74,42 @@ class Option(Parser):
         text = cut_invented(text)
         found = choices_of(row.get("choices"))
         choices = found.texts if found else []
-        markers = list((_MARKER_OR_BOX if "\\boxed" in text else _MARKER).finditer(text, max(0, len(text) - END)))
+        markers = list(
+            (_MARKER_OR_BOX if "\\boxed" in text else _MARKER).finditer(
+                text, max(0, len(text) - END)
+            )
+        )
         if not markers:
             return self._last_line(text, choices)
         for marker in markers[: -LAST_MARKERS - 1 : -1]:
             position = pick(announced(text, marker), choices)
             if position is not None:
                 rationale = before_marker(text[: marker.start()])
-                return {"rationale": rationale, "answer": choices[position], "letter": ascii_lowercase[position % 26]}
+                return {
+                    "rationale": rationale,
+                    "answer": choices[position],
+                    "letter": ascii_lowercase[position % 26],
+                }
         raise Unreadable("no_option", text[markers[-1].start() :][:80])
 
     @staticmethod
     def _last_line(text: str, choices: list[str]) -> dict[str, Any]:
         """The option that is all of the last line: `(b)`, `**B**`, `[B]`, `Option B`, `B) text`."""
         rationale, _, line = text.strip().rpartition("\n")
-        bare = _BARE.fullmatch(line.strip()) if len(line) <= _MOST_LINE else None
-        position = ascii_lowercase.index(bare[1].lower()) if bare else len(choices)
-        if bare is None or position >= len(choices) or (bare[2] and pick(bare[2], [choices[position]]) is None):
+        bare = (
+            _BARE.fullmatch(line.strip()) if len(line) <= _MOST_LINE else None
+        )
+        position = (
+            ascii_lowercase.index(bare[1].lower()) if bare else len(choices)
+        )
+        if (
+            bare is None
+            or position >= len(choices)
+            or (bare[2] and pick(bare[2], [choices[position]]) is None)
+        ):
             raise Unreadable("no_answer_marker", text[-80:])
-        return {"rationale": before_marker(rationale), "answer": choices[position], "letter": bare[1].lower()}
+        return {
+            "rationale": before_marker(rationale),
+            "answer": choices[position],
+            "letter": bare[1].lower(),
+        }

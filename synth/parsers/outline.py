@@ -6,26 +6,30 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from synth.errors import Unreadable
+from synth.core.errors import Unreadable
+from synth.core.records import Row
 from synth.parsers.base import Parser
-from synth.records import Row
 
 # A longer line names no aspect; a name is looked for from each of its signs.
 _MOST_LINE = 1000
 _NUMBERS = r"\d{1,5}(?:\s?(?:-|,|;|&|to|and|, and)\s?\d{1,5}){0,200}"
 _ASPECT = re.compile(
-    r"^(?P<depth>\s*)(?:[-*+\u2022]|\d{1,2}[.)]) +(?P<name>.+?)(?:: *\(?|\s\()(?:(?:sentences?|lines?|nos?\.?)\s)?"
+    r"^(?P<depth>\s*)(?:[-*+\u2022]|\d{1,2}[.)]) +(?P<name>.+?)(?:: *\(?|\s\()(?:(?:sentences?"
+    r"|lines?|nos?\.?)\s)?"
     rf"(?P<range>{_NUMBERS})\)?\.? *$",
     re.IGNORECASE,
 )
-_SCOPE = re.compile(r"^(?:[^\S\n]|#)*+scope: *+([^\n]+)$", re.MULTILINE | re.IGNORECASE)
+_SCOPE = re.compile(
+    r"^(?:[^\S\n]|#)*+scope: *+([^\n]+)$", re.MULTILINE | re.IGNORECASE
+)
 _DECORATION = re.compile(r"\*\*|__|`")
 _DASHES = re.compile("[\u2010-\u2015\u2212]")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outline(Parser):
-    r"""Reads `scope: ...` and lines `- aspect: 1-4`, each level indented deeper; every sentence must stand in exactly one leaf.
+    r"""Reads `scope: ...` and lines `- aspect: 1-4`, each level indented deeper; every sentence
+    must stand in exactly one leaf.
 
     | spelling | read |
     |---|---|
@@ -43,30 +47,50 @@ class Outline(Parser):
         not_covered: a sentence in no aspect of the lowest level, or in two.
 
     Example:
-        >>> Outline().parse("scope: a ship\n- past: 1-2\n- now: 3", {"sentences": ["a", "b", "c"]})["aspects"][1]
+        >>> Outline().parse("scope: a ship\n- past: 1-2\n- now: 3", {"sentences": ["a", "b", "c"]})[
+        ...     "aspects"
+        ... ][1]
         {'level': 0.0, 'name': 'now', 'first': 3.0, 'last': 3.0}
-    """
+    """  # noqa: E501, W505
 
     of: str = "sentences"
 
     reasons: ClassVar[dict[str, str]] = {
-        "no_outline": "no scope or no aspect", "out_of_range": "a range that is not there", "not_covered": "a sentence in none, or in two",
-    }  # fmt: skip
+        "no_outline": "no scope or no aspect",
+        "out_of_range": "a range that is not there",
+        "not_covered": "a sentence in none, or in two",
+    }
 
     def produces(self) -> dict[str, Any]:
         """Scope and aspects."""
-        return {"scope": "text", "aspects": {"level": "number", "name": "text", "first": "number", "last": "number"}}
+        return {
+            "scope": "text",
+            "aspects": {
+                "level": "number",
+                "name": "text",
+                "first": "number",
+                "last": "number",
+            },
+        }
 
     def read(self, text: str, row: Row) -> dict[str, Any]:
         """The outline."""
         text = _DASHES.sub("-", _DECORATION.sub("", text))
         scope = _SCOPE.search(text)
-        found = [match for line in text.splitlines() if len(line) <= _MOST_LINE and (match := _ASPECT.match(line))]
+        found = [
+            match
+            for line in text.splitlines()
+            if len(line) <= _MOST_LINE and (match := _ASPECT.match(line))
+        ]
         if not scope or not found:
             raise Unreadable("no_outline", text[-80:])
         levels = _levels([len(match["depth"].expandtabs(4)) for match in found])
         aspects = [
-            {"level": level, "name": match["name"], **_range(match["name"], match["range"])}
+            {
+                "level": level,
+                "name": match["name"],
+                **_range(match["name"], match["range"]),
+            }
             for match, level in zip(found, levels, strict=True)
         ]
         _check(aspects, len(row.get(self.of) or []))
@@ -89,7 +113,9 @@ def _range(name: str, said: str) -> dict[str, float]:
     """First and last sentence of "1-4" or "1, 2, 3"."""
     numbers = [int(number) for number in re.findall(r"\d+", said)]
     is_span = len(numbers) <= 2 and not re.search(r"[,;&]|and", said)
-    if not is_span and numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+    if not is_span and numbers != list(
+        range(numbers[0], numbers[0] + len(numbers))
+    ):
         raise Unreadable("out_of_range", f"{name}: {said[:80]}")
     return {"first": float(numbers[0]), "last": float(numbers[-1])}
 
@@ -100,11 +126,21 @@ def _check(aspects: list[dict[str, Any]], count: int) -> None:
     covered: list[float] = []
     for aspect, after in zip(aspects, [*aspects[1:], None], strict=True):
         path = [parent for parent in path if parent["level"] < aspect["level"]]
-        low, high = (path[-1]["first"], path[-1]["last"]) if path else (1, count)
-        if aspect["level"] != len(path) or not low <= aspect["first"] <= aspect["last"] <= high:
-            raise Unreadable("out_of_range", f"{aspect['name']}: {aspect['first']:.0f}-{aspect['last']:.0f}")
+        low, high = (
+            (path[-1]["first"], path[-1]["last"]) if path else (1, count)
+        )
+        if (
+            aspect["level"] != len(path)
+            or not low <= aspect["first"] <= aspect["last"] <= high
+        ):
+            raise Unreadable(
+                "out_of_range",
+                f"{aspect['name']}: {aspect['first']:.0f}-{aspect['last']:.0f}",
+            )
         if after is None or after["level"] <= aspect["level"]:
             covered += range(int(aspect["first"]), int(aspect["last"]) + 1)
         path.append(aspect)
     if sorted(covered) != list(range(1, count + 1)):
-        raise Unreadable("not_covered", f"{len(set(covered))} of {count} sentences")
+        raise Unreadable(
+            "not_covered", f"{len(set(covered))} of {count} sentences"
+        )

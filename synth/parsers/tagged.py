@@ -9,11 +9,11 @@ from functools import cached_property
 from html import unescape
 from typing import Any, ClassVar
 
-from synth.errors import Unreadable
-from synth.parsers._labels import label_in
-from synth.parsers._thoughts import NAMED_IN_PROSE
+from synth.core.errors import Unreadable
+from synth.core.records import Row
 from synth.parsers.base import Parser, Reply
-from synth.records import Row
+from synth.replies.labels import label_in
+from synth.replies.thoughts import NAMED_IN_PROSE
 
 # A tag that a stop sequence cut: "5</answ".
 _CUT_TAG = re.compile(r"(?:<|&lt;)/\w{0,30}$")
@@ -23,7 +23,8 @@ _FENCED = re.compile(r"(`{3,})[^\n`]{0,40}\n(.*)\n[^\S\n]*\1", re.DOTALL)
 
 @dataclass(frozen=True, kw_only=True)
 class Tagged(Parser):
-    """Reads `<name>...</name>` for every name asked for; of each the last, innermost one that is not empty counts.
+    """Reads `<name>...</name>` for every name asked for; of each the last, innermost one that is
+    not empty counts.
 
     | spelling | read |
     |---|---|
@@ -36,16 +37,19 @@ class Tagged(Parser):
 
     Args:
         tags: the names, in any order; each becomes a field.
-        allow: for a tag, the texts that it may hold (compared without case); anything else is unreadable.
+        allow: for a tag, the texts that it may hold (compared without case); anything else is
+            unreadable.
 
     Reasons:
         missing_tag: a tag is absent, empty, or open in a reply that was cut off.
         not_allowed: a tag holds a text that `allow` does not list, or two of them.
 
     Example:
-        >>> Tagged(tags=("verdict",), allow={"verdict": ["yes", "no"]}).parse("fine <verdict> Yes </verdict>", {})
+        >>> Tagged(tags=("verdict",), allow={"verdict": ["yes", "no"]}).parse(
+        ...     "fine <verdict> Yes </verdict>", {}
+        ... )
         {'verdict': 'yes'}
-    """
+    """  # noqa: E501, W505
 
     tags: tuple[str, ...] = ("rationale", "answer")
     allow: Mapping[str, Any] | None = None
@@ -72,16 +76,25 @@ class Tagged(Parser):
         """Fields of one reply."""
         plain = self._plainly(reply.said)
         if plain is not None:
-            return {tag: self._label(tag, value) for tag, value in plain.items()}
+            return {
+                tag: self._label(tag, value) for tag, value in plain.items()
+            }
         marks = list(self._mark.finditer(reply.said))
-        return {tag: self._label(tag, self._one(tag, marks, reply)) for tag in self.tags}
+        return {
+            tag: self._label(tag, self._one(tag, marks, reply))
+            for tag in self.tags
+        }
 
     def _plainly(self, text: str) -> dict[str, str] | None:
         """The text of each tag, where one `<tag>` and one `</tag>` of each are the only marks.
 
         None for any other reply. It says what `_one` says, sooner.
         """
-        if "&" in text or not self._pairs or text.count("<") != 2 * len(self._pairs):
+        if (
+            "&" in text
+            or not self._pairs
+            or text.count("<") != 2 * len(self._pairs)
+        ):
             return None
         found = {}
         for tag, opens, shuts in self._pairs:
@@ -98,19 +111,34 @@ class Tagged(Parser):
     @cached_property
     def _pairs(self) -> list[tuple[str, str, str]]:
         """Each tag with the marks around it; none where a name is not plain or asked for twice."""
-        plain = all(map(_PLAIN_NAME.fullmatch, self.tags)) and len({*self.tags}) == len(self.tags)
-        return [(tag, f"<{tag}>", f"</{tag}>") for tag in self.tags] if plain else []
+        plain = all(map(_PLAIN_NAME.fullmatch, self.tags)) and len(
+            {*self.tags}
+        ) == len(self.tags)
+        if plain:
+            return [(tag, f"<{tag}>", f"</{tag}>") for tag in self.tags]
+        return []
 
     @cached_property
     def _mark(self) -> re.Pattern[str]:
         """What opens (no group `shut`) or closes one of the tags."""
-        names = "|".join(re.escape(tag) for tag in sorted(self.tags, key=len, reverse=True))
-        return re.compile(rf"(?:<|&lt;)\s?(?P<shut>/?)\s?(?P<tag>{names})(?:\s[^<>\n]{{0,200}})?(?:>|&gt;)", re.IGNORECASE)
+        names = "|".join(
+            re.escape(tag) for tag in sorted(self.tags, key=len, reverse=True)
+        )
+        return re.compile(
+            rf"(?:<|&lt;)\s?(?P<shut>/?)\s?(?P<tag>{names})(?:\s[^<>\n]{{0,200}})?(?:>|&gt;)",
+            re.IGNORECASE,
+        )
 
     def _one(self, tag: str, marks: list[re.Match[str]], reply: Reply) -> str:
-        own = [mark for mark in marks if mark["tag"].casefold() == tag.casefold()]
+        own = [
+            mark for mark in marks if mark["tag"].casefold() == tag.casefold()
+        ]
         value = _closed(own, reply.said)
-        if not value and reply.whole and (value := _open_at_end(tag, marks, reply.said)):
+        if (
+            not value
+            and reply.whole
+            and (value := _open_at_end(tag, marks, reply.said))
+        ):
             reply.mended.append(f"<{tag}> was left open")
         if not value and reply.whole and self._allowed[tag]:
             value = _announced(tag, reply.said)
@@ -133,11 +161,15 @@ class Tagged(Parser):
     @cached_property
     def _allowed(self) -> dict[str, tuple[str, ...]]:
         listed = self.allow or {}
-        return {tag: tuple(map(str, listed.get(tag) or ())) for tag in self.tags}
+        return {
+            tag: tuple(map(str, listed.get(tag) or ())) for tag in self.tags
+        }
 
 
 def _closed(marks: list[re.Match[str]], text: str) -> str:
-    """The last text between a tag and the nearest closing one behind it; "" where none is more than white space."""
+    """The last text between a tag and the nearest closing one behind it; "" where none is more than
+    white space.
+    """
     value = ""
     opened: re.Match[str] | None = None
     for mark in marks:
@@ -148,18 +180,30 @@ def _closed(marks: list[re.Match[str]], text: str) -> str:
 
 
 def _open_at_end(tag: str, marks: list[re.Match[str]], text: str) -> str:
-    """What stands behind the last tag that nothing closes, up to the next tag that was asked for."""
+    """What stands behind the last tag that nothing closes, up to the next tag that was asked
+    for.
+    """
     ends = [*(mark.start() for mark in marks[1:]), len(text)]
     for mark, end in zip(reversed(marks), reversed(ends), strict=False):
-        if mark["shut"] or mark["tag"].casefold() != tag.casefold() or NAMED_IN_PROSE.match(text, mark.end()):
+        if (
+            mark["shut"]
+            or mark["tag"].casefold() != tag.casefold()
+            or NAMED_IN_PROSE.match(text, mark.end())
+        ):
             continue
-        if value := _content(mark, _CUT_TAG.sub("", text[mark.end() : end].rstrip())):
+        if value := _content(
+            mark, _CUT_TAG.sub("", text[mark.end() : end].rstrip())
+        ):
             return value
     return ""
 
 
 def _content(opened: re.Match[str], inside: str) -> str:
-    inside = unescape(inside).strip() if opened[0].startswith("&") else inside.strip()
+    inside = (
+        unescape(inside).strip()
+        if opened[0].startswith("&")
+        else inside.strip()
+    )
     fenced = _FENCED.fullmatch(inside) if inside.startswith("```") else None
     return fenced[2].strip() if fenced else inside
 
@@ -167,5 +211,9 @@ def _content(opened: re.Match[str], inside: str) -> str:
 def _announced(tag: str, text: str) -> str:
     """The rest of the last line that begins with a tag's name and a colon."""
     name = re.escape(tag).replace("_", r"[_ ]")
-    found = re.findall(rf"^[\s*_#>-]{{0,8}}(?:final\s)?{name}[*_ ]{{0,4}}[:=]([^\n]+)$", text, re.IGNORECASE | re.MULTILINE)
+    found = re.findall(
+        rf"^[\s*_#>-]{{0,8}}(?:final\s)?{name}[*_ ]{{0,4}}[:=]([^\n]+)$",
+        text,
+        re.IGNORECASE | re.MULTILINE,
+    )
     return found[-1].strip() if found else ""

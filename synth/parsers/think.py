@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from synth.errors import Unreadable
+from synth.core.errors import Unreadable
+from synth.core.records import Row
 from synth.parsers.base import Parser, Reply
 from synth.parsers.boxed import Boxed
 from synth.parsers.final_number import FinalNumber
-from synth.records import Row
 
 
 @dataclass(frozen=True, kw_only=True)
 class Think(Parser):
-    r"""Reads `thinking` (in any spelling of `_thoughts`, or as the provider sends it apart), `solution` (all else) and `answer`.
+    r"""Reads `thinking` (in any spelling of `synth.replies.thoughts`, or as the provider sends it
+    apart), `solution` (all else) and `answer`.
 
     Reasons:
         no_thinking: no thinking, or one that does not end (a cut-off reply).
@@ -26,8 +27,15 @@ class Think(Parser):
     """
 
     main: ClassVar[str] = "answer"
-    fields: ClassVar[dict[str, str]] = {"thinking": "text", "solution": "text", "answer": "text"}
-    reasons: ClassVar[dict[str, str]] = {"no_thinking": "no thinking that ends", "no_answer": "nothing boxed or announced"}
+    fields: ClassVar[dict[str, str]] = {
+        "thinking": "text",
+        "solution": "text",
+        "answer": "text",
+    }
+    reasons: ClassVar[dict[str, str]] = {
+        "no_thinking": "no thinking that ends",
+        "no_answer": "nothing boxed or announced",
+    }
     thinks: ClassVar[bool] = True
 
     def read(self, text: str, row: Row) -> dict[str, Any]:
@@ -43,5 +51,9 @@ class Think(Parser):
                 answer = reader.read(reply.said, row)["answer"]
             except Unreadable:
                 continue
-            return {"thinking": reply.thoughts, "solution": reply.said, "answer": answer}
+            return {
+                "thinking": reply.thoughts,
+                "solution": reply.said,
+                "answer": answer,
+            }
         raise Unreadable("no_answer", reply.said[-80:])

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-from synth.errors import Unreadable
-from synth.parsers._lists import items_in, plain
+from synth.core.errors import Unreadable
+from synth.core.records import Row
 from synth.parsers.base import Parser
-from synth.records import Row
+from synth.replies.lists import items_in, plain
 from synth.text.words import count
 
 
@@ -26,7 +26,8 @@ class Whole(Parser):
 
     Args:
         least: fewer words are unreadable.
-        turns: what begins a turn that a teacher invents behind its answer, such as the next question of its few-shot prompt.
+        turns: what begins a turn that a teacher invents behind its answer, such as the next
+            question of its few-shot prompt.
         unmarked: whether the reply is one item of a list, whose mark and decoration are left out.
 
     Reasons:
@@ -35,7 +36,7 @@ class Whole(Parser):
     Example:
         >>> Whole(into="reasoning", turns=("Q:",)).parse(" 3 + 4 = 7.\n\nQ: And 5?\nA: 12", {})
         {'reasoning': '3 + 4 = 7.'}
-    """
+    """  # noqa: E501, W505
 
     least: int = 1
     turns: tuple[str, ...] = ()
@@ -59,5 +60,12 @@ class Whole(Parser):
     @cached_property
     def _turn(self) -> re.Pattern[str]:
         """A line, not the first, that begins with one of the marks."""
-        marks = "|".join(r"\s?".join(re.escape(part) for part in re.findall(r"\w+|[^\w\s]", mark)) for mark in self.turns)
-        return re.compile(rf"\n[^\S\n]*+[*_#]{{0,3}}\s?(?:{marks})", re.IGNORECASE)
+        marks = "|".join(
+            r"\s?".join(
+                re.escape(part) for part in re.findall(r"\w+|[^\w\s]", mark)
+            )
+            for mark in self.turns
+        )
+        return re.compile(
+            rf"\n[^\S\n]*+[*_#]{{0,3}}\s?(?:{marks})", re.IGNORECASE
+        )

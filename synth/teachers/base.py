@@ -1,7 +1,7 @@
 """The contract of a teacher.
 
-Every backend returns the raw reply as JSON in the shape of an OpenAI chat completion, so that the journal
-holds one dialect and `read_chat` is the only place that knows it.
+Every backend returns the raw reply as JSON in the shape of an OpenAI chat completion, so that the
+journal holds one dialect and `read_chat` is the only place that knows it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from synth import registry
-from synth.errors import WrongUse, printable
-from synth.records import Completion, Request
-from synth.teachers._reading import read_chat
+from synth.core import registry
+from synth.core.errors import WrongUse, printable
+from synth.core.records import Completion, Request
+from synth.teachers.wire.replies import read_chat
 
 # Beyond a day a Retry-After is taken for a mistake of the server and passed over.
 ABSURD_WAIT = 86_400.0
@@ -35,7 +35,9 @@ class Limits(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """A raw reply, ready for the journal (one line of JSON), what it says, and the limits that came with it."""
+    """A raw reply, ready for the journal (one line of JSON), what it says, and the limits that came
+    with it.
+    """
 
     raw: bytes
     completion: Completion
@@ -48,7 +50,8 @@ class Settings:
 
     Attributes:
         api_base: the endpoint's URL; None for the provider's own.
-        api_key_env: the variable that holds the key; None for the provider's usual one, empty for no key.
+        api_key_env: the variable that holds the key; None for the provider's usual one, empty for
+            no key.
         headers: header name -> variable that holds its value.
         folder: the journal's.
         role: whose teacher it is; batches under way are noted with it.
@@ -79,7 +82,9 @@ class Teacher(ABC):
         """Tells the user something about this teacher that is worth a line, once."""
         if text not in self.__dict__.setdefault("_said", set()):
             self.__dict__["_said"].add(text)
-            sys.stderr.write(f"synth: note: {printable(' '.join(text.split()))}\n")
+            sys.stderr.write(
+                f"synth: note: {printable(' '.join(text.split()))}\n"
+            )
 
     @property
     def adapted(self) -> Mapping[str, str]:
@@ -113,7 +118,13 @@ class Teacher(ABC):
         return
 
 
-BACKENDS = {"openai": "openai_chat", "simulated": "simulated", "replay": "replay", "local": "local", "rehearsed": "rehearsed"}
+BACKENDS = {
+    "openai": "openai_chat",
+    "simulated": "simulated",
+    "replay": "replay",
+    "local": "local",
+    "rehearsed": "rehearsed",
+}
 
 
 def open_teacher(name: str, settings: Settings | None = None) -> Teacher:
@@ -127,9 +138,15 @@ def open_teacher(name: str, settings: Settings | None = None) -> Teacher:
         todo = "For example openai/gpt-4o-mini, replay/FILE.jsonl or simulated/slips."
         raise WrongUse("--teacher", f"{name!r}", "PROVIDER/MODEL", todo)
     settings = settings or Settings()
-    found = "batch" if provider == "openai" and settings.batch else BACKENDS.get(provider, "litellm")
+    found = (
+        "batch"
+        if provider == "openai" and settings.batch
+        else BACKENDS.get(provider, "litellm")
+    )
     backend = registry.find("synth.teachers", found, "--teacher")
-    teacher: Teacher = backend(model if provider in BACKENDS else name, settings)
+    teacher: Teacher = backend(
+        model if provider in BACKENDS else name, settings
+    )
     return teacher
 
 
@@ -142,64 +159,119 @@ def address(name: str) -> tuple[str, str]:
     provider, _, model = name.partition("/")
     if provider.startswith("replay:"):
         return provider, model
-    return (
-        (provider, Path(model).stem if provider == "replay" else Path(model).name if provider == "rehearsed" else model)
-        if provider in BACKENDS
-        else ("litellm", name)
-    )
+    if provider in BACKENDS:
+        return (
+            provider,
+            Path(model).stem
+            if provider == "replay"
+            else Path(model).name
+            if provider == "rehearsed"
+            else model,
+        )
+    return ("litellm", name)
 
 
 def teacher_name(family: str, model: str) -> str:
     """The name that `address` reads back.
 
-    >>> teacher_name("litellm", "anthropic/claude"), address(teacher_name("replay:0a1b", "gsm8k"))
+    >>> (
+    ...     teacher_name("litellm", "anthropic/claude"),
+    ...     address(teacher_name("replay:0a1b", "gsm8k")),
+    ... )
     ('anthropic/claude', ('replay:0a1b', 'gsm8k'))
     """
     return model if family == "litellm" else f"{family}/{model}"
 
 
-def chat_reply(text: str, *, finish_reason: str = "stop", model: str = "", prompt_tokens: int = 0, completion_tokens: int = 0) -> Reply:
+def chat_reply(
+    text: str,
+    *,
+    finish_reason: str = "stop",
+    model: str = "",
+    prompt_tokens: int = 0,
+    completion_tokens: int = 0,
+) -> Reply:
     """A reply in the one dialect, for backends that have no such JSON of their own."""
     value = {
         "object": "chat.completion",
         "model": model,
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish_reason}],
-        "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens},
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": text},
+                "finish_reason": finish_reason,
+            }
+        ],
+        "usage": {
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": completion_tokens,
+        },
     }
-    return Reply(json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode(), read_chat(value))
+    return Reply(
+        json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode(),
+        read_chat(value),
+    )
 
 
 # Statuses that ask for a pause: too many requests, unavailable, overloaded.
 _PAUSING = frozenset({429, 503, 529})
 # Where a server says how long to wait, in the order in which it counts: header, seconds a unit.
-_WAITS = (("retry-after-ms", 0.001), ("x-ms-retry-after-ms", 0.001), ("retry-after", 1.0))
+_WAITS = (
+    ("retry-after-ms", 0.001),
+    ("x-ms-retry-after-ms", 0.001),
+    ("retry-after", 1.0),
+)
 # Where it says when a limit is whole again; (what remains of it, its reset).
 _RESETS = (
     ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
     ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
     ("x-ratelimit-remaining", "x-ratelimit-reset"),
     ("ratelimit-remaining", "ratelimit-reset"),
-    ("anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset"),
-    ("anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset"),
-    ("anthropic-ratelimit-input-tokens-remaining", "anthropic-ratelimit-input-tokens-reset"),
-    ("anthropic-ratelimit-output-tokens-remaining", "anthropic-ratelimit-output-tokens-reset"),
+    (
+        "anthropic-ratelimit-requests-remaining",
+        "anthropic-ratelimit-requests-reset",
+    ),
+    (
+        "anthropic-ratelimit-tokens-remaining",
+        "anthropic-ratelimit-tokens-reset",
+    ),
+    (
+        "anthropic-ratelimit-input-tokens-remaining",
+        "anthropic-ratelimit-input-tokens-reset",
+    ),
+    (
+        "anthropic-ratelimit-output-tokens-remaining",
+        "anthropic-ratelimit-output-tokens-reset",
+    ),
 )
 # A header said twice is a list; the comma behind a weekday separates nothing.
 _BETWEEN = re.compile(r"(?<!Mon|Tue|Wed|Thu|Fri|Sat|Sun|day),", re.IGNORECASE)
 # "6m0s", "1h2m3.5s", "120ms".
-_SPANS = re.compile(r"(?:\d{1,9}(?:\.\d{1,9})?(?:ms|us|µs|ns|[dhms]))+", re.ASCII)
+_SPANS = re.compile(
+    r"(?:\d{1,9}(?:\.\d{1,9})?(?:ms|us|µs|ns|[dhms]))+", re.ASCII
+)
 _SPAN = re.compile(r"([\d.]+)(ms|us|µs|ns|[dhms])")
-_UNIT = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_UNIT = {
+    "d": 86_400.0,
+    "h": 3600.0,
+    "m": 60.0,
+    "s": 1.0,
+    "ms": 1e-3,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "ns": 1e-9,
+}
 # Numbers from here on are seconds since 1970, and from there on milliseconds since then.
-_EPOCH, _EPOCH_MS = 1e9, 1e11
+_EPOCH = 1e9
+_EPOCH_MS = 1e11
 _LONGEST_WORD = 100
 
 
 def retry_after(headers: Mapping[str, str], status: int = 429) -> float | None:
     """Seconds that a server asks to wait; None where it says nothing usable.
 
-    Where it names no time to wait, the reset of the limit that is used up counts (of several, the last), or
-    the first reset where no limit is said to be.
+    Where it names no time to wait, the reset of the limit that is used up counts (of several, the
+    last), or the first reset where no limit is said to be.
 
     Args:
         headers: of the reply, names in lower case; a header that came twice is a list.
@@ -216,17 +288,31 @@ def retry_after(headers: Mapping[str, str], status: int = 429) -> float | None:
     for name, unit in _WAITS:
         if (wait := _longest(headers.get(name), now, unit)) is not None:
             return wait
-    found = [(headers.get(left), _longest(headers.get(reset), now)) for left, reset in _RESETS]
+    found = [
+        (headers.get(left), _longest(headers.get(reset), now))
+        for left, reset in _RESETS
+    ]
     resets = [(left, wait) for left, wait in found if wait is not None]
-    used_up = [wait for left, wait in resets if left is not None and _number(left) == 0]
-    return max(used_up) if used_up else min((wait for _, wait in resets), default=None)
+    used_up = [
+        wait for left, wait in resets if left is not None and _number(left) == 0
+    ]
+    if used_up:
+        return max(used_up)
+    return min((wait for _, wait in resets), default=None)
 
 
 def _longest(text: str | None, now: float, unit: float = 1.0) -> float | None:
     """The longest of the waits that a header names, from 0 on; None where it names none."""
-    words = [word.strip() for word in _BETWEEN.split((text or "")[: 4 * _LONGEST_WORD])]
+    words = [
+        word.strip()
+        for word in _BETWEEN.split((text or "")[: 4 * _LONGEST_WORD])
+    ]
     waits = [_seconds(word, now, unit) for word in words]
-    usable = [max(0.0, wait) for wait in waits if wait is not None and wait <= ABSURD_WAIT]
+    usable = [
+        max(0.0, wait)
+        for wait in waits
+        if wait is not None and wait <= ABSURD_WAIT
+    ]
     return max(usable, default=None)
 
 
@@ -240,7 +326,9 @@ def _seconds(word: str, now: float, unit: float) -> float | None:
             return number / 1000 - now
         return number - now if number >= _EPOCH else number * unit
     if _SPANS.fullmatch(word):
-        return sum(float(count) * _UNIT[name] for count, name in _SPAN.findall(word))
+        return sum(
+            float(count) * _UNIT[name] for count, name in _SPAN.findall(word)
+        )
     moment = _moment(word)
     return None if moment is None else moment - now
 
@@ -250,16 +338,28 @@ def _number(word: str) -> float | None:
     return float(word) if _PLAIN.fullmatch(word) else None
 
 
-_PLAIN = re.compile(r"\s*[+-]?(?:\d{1,18}(?:\.\d{0,18})?|\.\d{1,18})\s*", re.ASCII)
+_PLAIN = re.compile(
+    r"\s*[+-]?(?:\d{1,18}(?:\.\d{0,18})?|\.\d{1,18})\s*", re.ASCII
+)
 
 
 def _moment(word: str) -> float | None:
-    """Seconds since 1970 of a date as HTTP (three forms) or ISO 8601 has it; without a zone it is UTC."""
+    """Seconds since 1970 of a date as HTTP (three forms) or ISO 8601 has it; without a zone it is
+    UTC.
+    """
     for read in (email.utils.parsedate_to_datetime, datetime.fromisoformat):
         try:
             found = read(word)
-            return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
-        except (ValueError, TypeError, OverflowError, IndexError, AttributeError):
+            return (
+                found if found.tzinfo else found.replace(tzinfo=UTC)
+            ).timestamp()
+        except (
+            ValueError,
+            TypeError,
+            OverflowError,
+            IndexError,
+            AttributeError,
+        ):
             continue
     return None
 
@@ -270,7 +370,8 @@ def announced(headers: Mapping[str, str]) -> Limits | None:
     >>> announced({"x-ratelimit-limit-requests": "600"}), announced({})
     (Limits(requests=600.0, tokens=None), None)
     """
-    requests, tokens = headers.get("x-ratelimit-limit-requests"), headers.get("x-ratelimit-limit-tokens")
+    requests = headers.get("x-ratelimit-limit-requests")
+    tokens = headers.get("x-ratelimit-limit-tokens")
     if requests is None and tokens is None:
         return None
     found = Limits(_limit(requests), _limit(tokens))

@@ -1,7 +1,9 @@
-"""OpenAI's Batch API: the same requests, keys and replies as online, for about half the price and up to a day of waiting.
+"""OpenAI's Batch API: the same requests, keys and replies as online, for about half the price and
+up to a day of waiting.
 
-Requests gather while the run renders them and go out as one file. The intent is on the disk before the upload, and
-the provider keeps our name with the batch, so that after a crash at any point the next run finds it again.
+Requests gather while the run renders them and go out as one file. The intent is on the disk before
+the upload, and the provider keeps our name with the batch, so that after a crash at any point the
+next run finds it again.
 """
 
 from __future__ import annotations
@@ -13,14 +15,14 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
-from synth.errors import Stopped, TeacherBusy, TeacherError, TeacherRefused
-from synth.records import Request, canonical_json
-from synth.teachers._adapt import Adapter
-from synth.teachers._batch_log import BatchLog, Pending
-from synth.teachers._faults import error_of, failure_in, read_problem
-from synth.teachers._reading import load_reply, read_chat
+from synth.core.errors import Stopped, TeacherBusy, TeacherError, TeacherRefused
+from synth.core.records import Request, canonical_json
 from synth.teachers.base import Reply, Settings, Teacher
 from synth.teachers.openai_chat import target
+from synth.teachers.wire.adapter import Adapter
+from synth.teachers.wire.batch_log import BatchLog, Pending
+from synth.teachers.wire.faults import error_of, failure_in, read_problem
+from synth.teachers.wire.replies import load_reply, read_chat
 
 # What the provider takes in one file: 50,000 requests, 200 MB (some room left).
 MOST_REQUESTS = 50_000
@@ -30,7 +32,8 @@ QUIET = 0.5
 # Seconds between looks at a batch: at first, and at most.
 POLL = (1.0, 30.0)
 CREATE_ATTEMPTS = 4
-# The metadata field that carries our name of a batch, and how many batches are looked through for it.
+# The metadata field that carries our name of a batch, and how many batches are looked through for
+# it.
 MARK = "potstill"
 MOST_LISTED = 2000
 _ENDED = {"completed", "expired", "cancelled", "failed"}
@@ -49,7 +52,8 @@ class Batch(Teacher):
     family = "openai"
 
     def __init__(self, model: str, settings: Settings) -> None:
-        self.model, self._settings = model, settings
+        self.model = model
+        self._settings = settings
         self._target = target(model, settings)
         self._log = BatchLog(settings.folder)
         self._inherited: Sequence[Pending] = ()
@@ -58,7 +62,9 @@ class Batch(Teacher):
         self._sent: dict[str, dict[str, Any]] = {}
         # Requests that have left their batch for another one.
         self._moved: set[str] = set()
-        self._adapter = Adapter(model, self._target.base, settings.folder, self.say, streams=False)
+        self._adapter = Adapter(
+            model, self._target.base, settings.folder, self.say, streams=False
+        )
         self._unclaimed: dict[str, Reply] = {}
         self._queue: dict[str, bytes] = {}
         self._bytes = 0
@@ -82,7 +88,9 @@ class Batch(Teacher):
         return self._adapter.noted
 
     def _open(self) -> Any:
-        """The SDK's client; with the first one, every batch that an earlier run left behind is followed."""
+        """The SDK's client; with the first one, every batch that an earlier run left behind is
+        followed.
+        """
         if self._client is None:
             import openai  # noqa: PLC0415 - 2 s of CPU
 
@@ -116,10 +124,22 @@ class Batch(Teacher):
         body = self._adapter.fit(request.body())
         if self._adapter.rules:
             self._sent[key] = body
-        line = canonical_json({"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body})
-        if len(self._queue) >= MOST_REQUESTS or self._bytes + len(line) > MOST_BYTES:
+        line = canonical_json(
+            {
+                "custom_id": key,
+                "method": "POST",
+                "url": "/v1/chat/completions",
+                "body": body,
+            }
+        )
+        if (
+            len(self._queue) >= MOST_REQUESTS
+            or self._bytes + len(line) > MOST_BYTES
+        ):
             self._send()
-        self._futures.setdefault(key, asyncio.get_running_loop().create_future())
+        self._futures.setdefault(
+            key, asyncio.get_running_loop().create_future()
+        )
         self._queue[key] = line
         self._bytes += len(line) + 1
         if self._timer:
@@ -129,21 +149,34 @@ class Batch(Teacher):
     def _send(self) -> None:
         """Everything that waits goes out as one batch."""
         if self._queue:
-            lines, self._queue, self._bytes = self._queue, {}, 0
-            batch = Pending(uuid.uuid4().hex, list(lines), role=self._settings.role)
+            lines = self._queue
+            self._queue = {}
+            self._bytes = 0
+            batch = Pending(
+                uuid.uuid4().hex, list(lines), role=self._settings.role
+            )
             self._start(batch, self._upload(batch, b"\n".join(lines.values())))
 
     def _expect(self, batch: Pending) -> None:
         """An earlier run's batch: its keys wait for it instead of being asked again."""
-        self._futures.update({key: asyncio.get_running_loop().create_future() for key in batch.keys})
+        self._futures.update(
+            {
+                key: asyncio.get_running_loop().create_future()
+                for key in batch.keys
+            }
+        )
         self._start(batch, self._adopt(batch))
 
-    def _start(self, batch: Pending, work: Coroutine[Any, Any, str | None]) -> None:
+    def _start(
+        self, batch: Pending, work: Coroutine[Any, Any, str | None]
+    ) -> None:
         task = asyncio.create_task(self._through(batch, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _through(self, batch: Pending, work: Coroutine[Any, Any, str | None]) -> None:
+    async def _through(
+        self, batch: Pending, work: Coroutine[Any, Any, str | None]
+    ) -> None:
         """The life of one batch; whatever goes wrong reaches everyone who waits for it."""
         try:
             id_ = await work
@@ -155,7 +188,11 @@ class Batch(Teacher):
         except asyncio.CancelledError:
             error = _under_way()
         except Exception as caught:  # noqa: BLE001 - it is handed on
-            error = caught if isinstance(caught, TeacherError | Stopped) else self._translate(caught)
+            error = (
+                caught
+                if isinstance(caught, TeacherError | Stopped)
+                else self._translate(caught)
+            )
         for key in batch.keys:
             if key in self._moved:
                 self._moved.discard(key)
@@ -180,22 +217,33 @@ class Batch(Teacher):
         """Notes the intent, sends the file, creates the batch; returns the provider's id."""
         client = self._open()
         self._log.intent(batch)
-        file = await client.files.create(file=(f"{batch.name}.jsonl", content), purpose="batch")
+        file = await client.files.create(
+            file=(f"{batch.name}.jsonl", content), purpose="batch"
+        )
         id_ = await self._create(batch.name, file.id)
         self._log.created(batch.name, id_)
         return id_
 
     async def _create(self, name: str, file_id: str) -> str:
-        """Creates a batch once: where the answer is lost, the provider's list says whether it exists."""
+        """Creates a batch once: where the answer is lost, the provider's list says whether it
+        exists.
+        """
         import openai  # noqa: PLC0415 - as above
 
         client = self._open().with_options(max_retries=0)
         for attempt in range(CREATE_ATTEMPTS):
             try:
                 made = await client.batches.create(
-                    input_file_id=file_id, endpoint="/v1/chat/completions", completion_window="24h", metadata={MARK: name}
+                    input_file_id=file_id,
+                    endpoint="/v1/chat/completions",
+                    completion_window="24h",
+                    metadata={MARK: name},
                 )
-            except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError):
+            except (
+                openai.APIConnectionError,
+                openai.InternalServerError,
+                openai.RateLimitError,
+            ):
                 await asyncio.sleep(POLL[0] * 2**attempt)
                 if (found := await self._find(name)) is not None:
                     return found
@@ -224,21 +272,27 @@ class Batch(Teacher):
         if id_ and not batch.id:
             self._log.created(batch.name, id_)
         if id_ and self._cancels:
-            with contextlib.suppress(openai.BadRequestError, openai.ConflictError):  # it has ended already
+            with contextlib.suppress(
+                openai.BadRequestError, openai.ConflictError
+            ):  # it has ended already
                 await self._open().batches.cancel(id_)
         return id_
 
     async def _wait(self, id_: str) -> Any:
         """The batch, once it has ended."""
         pause = POLL[0]
-        while (batch := await self._open().batches.retrieve(id_)).status not in _ENDED:
+        while (
+            batch := await self._open().batches.retrieve(id_)
+        ).status not in _ENDED:
             await asyncio.sleep(pause)
             pause = min(POLL[1], 1.5 * pause)
         return batch
 
     async def _collect(self, batch: Any) -> None:
         """Every reply and every error in the batch's files."""
-        for file_id in filter(None, (batch.output_file_id, batch.error_file_id)):
+        for file_id in filter(
+            None, (batch.output_file_id, batch.error_file_id)
+        ):
             content = await self._open().files.content(file_id)
             for line in content.content.splitlines():
                 if line.strip():
@@ -250,19 +304,29 @@ class Batch(Teacher):
                         self._settle(key, outcome)
 
     def _read(self, line: bytes) -> tuple[str, Reply | Exception | None]:
-        """(key, outcome) of one line of an output or error file; None where it is asked again as the model takes it."""
+        """(key, outcome) of one line of an output or error file; None where it is asked again as
+        the model takes it.
+        """
         record, _ = load_reply(line)
-        response, key = record.get("response") or {}, str(record.get("custom_id"))
+        response = record.get("response") or {}
+        key = str(record.get("custom_id"))
         body = response.get("body")
         try:
             if response.get("status_code") == 200:
                 return key, self._reply(key, canonical_json(body))
             if response:
-                return key, self._refusal(key, int(response.get("status_code") or 500), canonical_json(body))
+                return key, self._refusal(
+                    key,
+                    int(response.get("status_code") or 500),
+                    canonical_json(body),
+                )
         except (TeacherError, Stopped) as error:
             return key, error
         code = str((record.get("error") or {}).get("code") or "batch_error")
-        return key, _expired() if code in ("batch_expired", "batch_cancelled") else TeacherBusy(code)
+        return key, _expired() if code in (
+            "batch_expired",
+            "batch_cancelled",
+        ) else TeacherBusy(code)
 
     def _reply(self, key: str, body: bytes) -> Reply:
         value, raw = load_reply(self._target.redact.raw(body))
@@ -274,10 +338,17 @@ class Batch(Teacher):
             raw = canonical_json(value)
         return Reply(raw, read_chat(value))
 
-    def _refusal(self, key: str, status: int, body: bytes) -> TeacherError | Stopped | None:
-        """Our error for a refused line; None where it only has to leave out what the model does not take."""
-        problem, request = read_problem(status, body), self._asked.get(key)
-        if request and self._adapter.learn(problem, self._sent.get(key) or request.body(), request, self._scrub):
+    def _refusal(
+        self, key: str, status: int, body: bytes
+    ) -> TeacherError | Stopped | None:
+        """Our error for a refused line; None where it only has to leave out what the model does not
+        take.
+        """
+        problem = read_problem(status, body)
+        request = self._asked.get(key)
+        if request and self._adapter.learn(
+            problem, self._sent.get(key) or request.body(), request, self._scrub
+        ):
             return _under_way() if self._closing else None
         return error_of(problem, {}, self._scrub)
 
@@ -287,7 +358,9 @@ class Batch(Teacher):
     def _translate(self, error: Exception) -> Stopped:
         """The SDK has tried again already: what remains ends the run, which can be resumed."""
         status = getattr(error, "status_code", None)
-        kind = {401: "key", 403: "key", 404: "batch", 429: "rate_limit"}.get(status or 0, "provider")
+        kind = {401: "key", 403: "key", 404: "batch", 429: "rate_limit"}.get(
+            status or 0, "provider"
+        )
         return Stopped(kind, self._scrub(f"{type(error).__name__}: {error}"))
 
     def hurry(self) -> None:
@@ -296,7 +369,12 @@ class Batch(Teacher):
         for task in self._tasks:
             task.cancel()
         for key in unsent:
-            self._settle(key, TeacherRefused("not_sent", "the run ended before its batch was sent"))
+            self._settle(
+                key,
+                TeacherRefused(
+                    "not_sent", "the run ended before its batch was sent"
+                ),
+            )
 
     def leftovers(self) -> dict[str, Reply]:
         """Replies of earlier runs' batches that this run did not ask for."""
@@ -309,7 +387,9 @@ class Batch(Teacher):
             self._open()
 
     async def drain(self, batches: Sequence[Pending]) -> None:
-        """Ends batches of earlier runs; their finished replies become leftovers, the rest can be asked online."""
+        """Ends batches of earlier runs; their finished replies become leftovers, the rest can be
+        asked online.
+        """
         self._cancels = True
         self.recover(batches)
         await asyncio.gather(*self._tasks)
@@ -327,21 +407,32 @@ class Batch(Teacher):
 
 
 def _under_way() -> TeacherRefused:
-    return TeacherRefused("under_way", "its batch is still under way; the same command collects it")
+    return TeacherRefused(
+        "under_way",
+        "its batch is still under way; the same command collects it",
+    )
 
 
 def _expired() -> TeacherRefused:
-    return TeacherRefused("expired", "its batch ended first; the same command asks again, without --batch online")
+    return TeacherRefused(
+        "expired",
+        "its batch ended first; the same command asks again, without --batch online",
+    )
 
 
 def _missing(batch: Any) -> TeacherError | Stopped:
     """What becomes of requests that no file of an ended batch names."""
     if batch is None or batch.status == "completed":
-        return TeacherBusy("not_in_batch", "the batch came back without this request")
+        return TeacherBusy(
+            "not_in_batch", "the batch came back without this request"
+        )
     if batch.status != "failed":
         return _expired()
-    first = next(iter((batch.errors.data if batch.errors else None) or []), None)
-    code, message = getattr(first, "code", None) or "batch_failed", getattr(first, "message", None) or "no reason given"
+    first = next(
+        iter((batch.errors.data if batch.errors else None) or []), None
+    )
+    code = getattr(first, "code", None) or "batch_failed"
+    message = getattr(first, "message", None) or "no reason given"
     if code in _FULL:
         return TeacherBusy(code, message, retry_after=POLL[1], limited=True)
     return Stopped("batch", f"{code}: {message}")

@@ -8,16 +8,23 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from synth.errors import Stopped, TeacherBusy, TeacherError, TeacherRefused, WrongUse
-from synth.records import Request, canonical_json
-from synth.teachers._access import Redactor, check_url, secret
-from synth.teachers._adapt import MOST_LESSONS, Adapter
-from synth.teachers._faults import SEARCHED, Problem, error_of, failure_in
-from synth.teachers._reading import load_reply, read_chat
+from synth.core.errors import (
+    Stopped,
+    TeacherBusy,
+    TeacherError,
+    TeacherRefused,
+    WrongUse,
+)
+from synth.core.records import Request, canonical_json
 from synth.teachers.base import Reply, Settings, Teacher, retry_after
 from synth.teachers.openai_chat import hint
+from synth.teachers.wire.access import Redactor, check_url, secret
+from synth.teachers.wire.adapter import MOST_LESSONS, Adapter
+from synth.teachers.wire.faults import SEARCHED, Problem, error_of, failure_in
+from synth.teachers.wire.replies import load_reply, read_chat
 
-# Environment variables that may hold a key, by their names, and the length from which a value is one.
+# Environment variables that may hold a key, by their names, and the length from which a value is
+# one.
 _KEYLIKE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)(_|$)")
 _LEAST_KEY = 16
 
@@ -25,23 +32,38 @@ _LEAST_KEY = 16
 class Litellm(Teacher):
     """One model under litellm's name for it (`anthropic/...`, `gemini/...`, `groq/...`).
 
-    Keys come from the environment variable that the provider documents, or from the one that the user names for the role.
-    litellm's own retries, caches,
-    budgets and network look-ups stay off: the door does that work, once.
+    Keys come from the environment variable that the provider documents, or from the one that the
+    user names for the role. litellm's own retries, caches, budgets and network look-ups stay off:
+    the door does that work, once.
     """
 
     family = "litellm"
 
     def __init__(self, model: str, settings: Settings) -> None:
         if importlib.util.find_spec("litellm") is None:
-            raise WrongUse(f"--teacher {model}", "no litellm", "the litellm package", "pip install litellm")
-        self.model, self._settings = model, settings
+            raise WrongUse(
+                f"--teacher {model}",
+                "no litellm",
+                "the litellm package",
+                "pip install litellm",
+            )
+        self.model = model
+        self._settings = settings
         if settings.api_base:
             check_url(settings.api_base, "--api-base")
         variable = settings.api_key_env
         self._key = secret(variable, "--api-key-env") if variable else None
-        self._headers = {name: secret(held, f"--header {name}") for name, held in settings.headers.items()}
-        self._redact = Redactor([*_keys_at_hand(), *([self._key] if self._key else []), *self._headers.values()])
+        self._headers = {
+            name: secret(held, f"--header {name}")
+            for name, held in settings.headers.items()
+        }
+        self._redact = Redactor(
+            [
+                *_keys_at_hand(),
+                *([self._key] if self._key else []),
+                *self._headers.values(),
+            ]
+        )
         self._module: Any = None
         self._adapter = Adapter(model, self.endpoint, settings.folder, self.say)
 
@@ -60,10 +82,12 @@ class Litellm(Teacher):
 
     def _open(self) -> Any:
         if self._module is None:
-            # Without this the import fetches a price table from the network, and waits where there is none.
+            # Without this the import fetches a price table from the network, and waits where there
+            # is none.
             os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
             os.environ.setdefault("LITELLM_LOG", "ERROR")
-            # Otherwise older versions read a `.env` of the working folder, which may name hosts and keys.
+            # Otherwise older versions read a `.env` of the working folder, which may name hosts and
+            # keys.
             os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
             import litellm  # noqa: PLC0415 - 5 s of CPU
 
@@ -73,14 +97,19 @@ class Litellm(Teacher):
         return self._module
 
     async def ask(self, request: Request) -> Reply:
-        """One reply through litellm; what the model turns out not to take is left out, once and for all."""
+        """One reply through litellm; what the model turns out not to take is left out, once and for
+        all.
+        """
         litellm = self._open()
         for _ in range(MOST_LESSONS):
             body = self._adapter.fit(request.body())
             try:
                 response = await self._answer(litellm, body)
-            except Exception as error:  # noqa: BLE001 - it becomes one of ours, unchained: litellm's own may quote the key
-                failure = _translate(litellm.exceptions, error, self._redact, self._where())
+            # It becomes one of ours, unchained: litellm's own may quote the key.
+            except Exception as error:  # noqa: BLE001
+                failure = _translate(
+                    litellm.exceptions, error, self._redact, self._where()
+                )
                 problem = _problem(error)
             else:
                 return self._read(response, request)
@@ -90,11 +119,17 @@ class Litellm(Teacher):
 
     async def _answer(self, litellm: Any, body: dict[str, Any]) -> Any:
         """Litellm's own reply; of a stream, what it joins."""
-        once = {"timeout": self._settings.timeout, "max_retries": 0, "num_retries": 0}
+        once = {
+            "timeout": self._settings.timeout,
+            "max_retries": 0,
+            "num_retries": 0,
+        }
         response = await litellm.acompletion(**body, **self._reach(), **once)
         if not body.get("stream"):
             return response
-        return litellm.stream_chunk_builder([chunk async for chunk in response], messages=body["messages"])
+        return litellm.stream_chunk_builder(
+            [chunk async for chunk in response], messages=body["messages"]
+        )
 
     def _read(self, response: Any, request: Request) -> Reply:
         """The reply in the one dialect.
@@ -102,7 +137,9 @@ class Litellm(Teacher):
         Raises:
             TeacherBusy, TeacherRefused, Stopped: it is a failure all the same.
         """
-        value, line = load_reply(self._redact.raw(response.model_dump_json().encode()))
+        value, line = load_reply(
+            self._redact.raw(response.model_dump_json().encode())
+        )
         failure = failure_in(value)
         if failure is not None:
             raise error_of(failure, {}, self._redact)
@@ -115,32 +152,64 @@ class Litellm(Teacher):
         return f" at {base}. {hint(base)}" if base else ""
 
     def _reach(self) -> dict[str, Any]:
-        """What the user said about this provider's host; litellm's own values where nothing was said."""
-        said = {"api_base": self._settings.api_base, "api_key": self._key, "extra_headers": self._headers}
+        """What the user said about this provider's host; litellm's own values where nothing was
+        said.
+        """
+        said = {
+            "api_base": self._settings.api_base,
+            "api_key": self._key,
+            "extra_headers": self._headers,
+        }
         return {name: value for name, value in said.items() if value}
 
 
 def _keys_at_hand() -> list[str]:
-    """Values of variables that are named as keys are: which of them a provider's key is, litellm alone knows."""
-    return [value for name, value in os.environ.items() if _KEYLIKE.search(name) and len(value) >= _LEAST_KEY]
+    """Values of variables that are named as keys are: which of them a provider's key is, litellm
+    alone knows.
+    """
+    return [
+        value
+        for name, value in os.environ.items()
+        if _KEYLIKE.search(name) and len(value) >= _LEAST_KEY
+    ]
 
 
 def _problem(error: Exception) -> Problem:
     """The refusal in one of litellm's errors."""
-    status, code = getattr(error, "status_code", None), getattr(error, "code", None)
-    words = str(getattr(error, "message", None) or error)
-    return Problem(status if isinstance(status, int) else 0, str(code or ""), str(getattr(error, "param", None) or ""), words[:SEARCHED])
-
-
-def _translate(kinds: Any, error: Exception, redact: Redactor, where: str) -> TeacherError | Stopped:
-    """Our error for one of litellm's, by its class, most specific first; it says the provider's own words."""
     status = getattr(error, "status_code", None)
-    named = f"{type(error).__name__} (HTTP {status})" if status else type(error).__name__
+    code = getattr(error, "code", None)
+    words = str(getattr(error, "message", None) or error)
+    return Problem(
+        status if isinstance(status, int) else 0,
+        str(code or ""),
+        str(getattr(error, "param", None) or ""),
+        words[:SEARCHED],
+    )
+
+
+def _translate(
+    kinds: Any, error: Exception, redact: Redactor, where: str
+) -> TeacherError | Stopped:
+    """Our error for one of litellm's, by its class, most specific first; it says the provider's own
+    words.
+    """
+    status = getattr(error, "status_code", None)
+    named = (
+        f"{type(error).__name__} (HTTP {status})"
+        if status
+        else type(error).__name__
+    )
     message = f"{named}: {redact(str(error))}"[:300]
-    stops = {kinds.AuthenticationError: "key", kinds.PermissionDeniedError: "key", kinds.NotFoundError: "model"}
+    stops = {
+        kinds.AuthenticationError: "key",
+        kinds.PermissionDeniedError: "key",
+        kinds.NotFoundError: "model",
+    }
     for kind, name in stops.items():
         if isinstance(error, kind):
-            return Stopped(name, message + where if name == "model" else message)
+            return Stopped(
+                name, message + where if name == "model" else message
+            )
     for kind, name in {
         kinds.ContextWindowExceededError: "context_length",
         kinds.ContentPolicyViolationError: "policy",
@@ -148,12 +217,21 @@ def _translate(kinds: Any, error: Exception, redact: Redactor, where: str) -> Te
         if isinstance(error, kind):
             return TeacherRefused(name, message)
     if isinstance(error, kinds.RateLimitError):
-        headers = getattr(getattr(error, "response", None), "headers", None) or {}
+        headers = (
+            getattr(getattr(error, "response", None), "headers", None) or {}
+        )
         if "insufficient_quota" in str(getattr(error, "code", "")):
             return Stopped("quota", message)
-        return TeacherBusy("rate_limit", message, retry_after=retry_after(headers), limited=True)
+        return TeacherBusy(
+            "rate_limit",
+            message,
+            retry_after=retry_after(headers),
+            limited=True,
+        )
     if isinstance(error, kinds.Timeout | TimeoutError):
         return TeacherBusy("timeout", message)
-    if isinstance(error, kinds.BadRequestError | kinds.UnprocessableEntityError):
+    if isinstance(
+        error, kinds.BadRequestError | kinds.UnprocessableEntityError
+    ):
         return TeacherRefused("bad_request", message)
     return TeacherBusy("provider", message)

@@ -13,22 +13,30 @@ from typing import Any
 
 import orjson
 
-from synth import leash
-from synth.errors import Stopped, TeacherBusy, TeacherRefused, WrongUse, did_you_mean
-from synth.records import Request, canonical_json
-from synth.teachers._reading import read_chat
+from synth.core.errors import (
+    Stopped,
+    TeacherBusy,
+    TeacherRefused,
+    WrongUse,
+    did_you_mean,
+)
+from synth.core.records import Request, canonical_json
+from synth.processes import leash
 from synth.teachers.base import Reply, Settings, Teacher
+from synth.teachers.wire.replies import read_chat
 
 # One line of the worker: a reply with log-probabilities of thousands of tokens.
 _LINE = 256 * 1024 * 1024
 # Bytes of each file that name the weights: training changes all of them.
 _PIECE = 65_536
 # How much longer than one request loading a model may take, and seconds for it at least.
-_LOAD_TIMES, _LOAD_SECONDS = 5, 60.0
+_LOAD_TIMES = 5
+_LOAD_SECONDS = 60.0
 # A killed process is gone in milliseconds, unless the kernel itself waits for a device.
 _GONE_SECONDS = 5.0
 # Characters of standard error that are kept, and seconds to wait for them when it has ended.
-_MOST_WORDS, _LAST_WORDS_SECONDS = 2000, 1.0
+_MOST_WORDS = 2000
+_LAST_WORDS_SECONDS = 1.0
 
 
 class _NotBegun(Exception):
@@ -45,7 +53,8 @@ class _Worker:
     """
 
     def __init__(self, path: str, timeout: float) -> None:
-        self._path, self._timeout = path, timeout
+        self._path = path
+        self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[dict[str, Any]] = self._loop.create_future()
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
@@ -64,24 +73,38 @@ class _Worker:
             Stopped: it cannot be; every request would meet the same.
         """
         pipe = asyncio.subprocess.PIPE
-        command = leash.command("-m", "finetune.answer", self._path)
+        command = leash.command(
+            "-m", "finetune.generation.chat_worker", self._path
+        )
         try:
             process = self._process = await asyncio.create_subprocess_exec(
-                *command, stdin=pipe, stdout=pipe, stderr=pipe, limit=_LINE, start_new_session=True
+                *command,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
+                limit=_LINE,
+                start_new_session=True,
             )
         except OSError as error:
             self.over = True
-            raise Stopped("model", f"its process cannot be started: {error}") from error
+            raise Stopped(
+                "model", f"its process cannot be started: {error}"
+            ) from error
         assert process.stdin and process.stdout and process.stderr  # noqa: S101, PT018 - pipes
         self._stdin = process.stdin
         listener = asyncio.create_task(self._listen(process.stderr))
-        self._tasks = [listener, asyncio.create_task(self._read(process.stdout, listener))]
+        self._tasks = [
+            listener,
+            asyncio.create_task(self._read(process.stdout, listener)),
+        ]
         seconds = max(_LOAD_SECONDS, _LOAD_TIMES * self._timeout)
         try:
             async with asyncio.timeout(seconds):
                 said = await self._ready
         except TimeoutError:
-            said = {"message": f"{self._path} is not loaded within {seconds:,.0f} s (--timeout)"}
+            said = {
+                "message": f"{self._path} is not loaded within {seconds:,.0f} s (--timeout)"
+            }
         except BaseException:
             await self.close()
             raise
@@ -96,7 +119,8 @@ class _Worker:
             TeacherBusy: it ended, or was silent for too long.
             _NotBegun: the same, for the sake of other requests.
         """
-        number, self._count = self._count, self._count + 1
+        number = self._count
+        self._count = self._count + 1
         if self.over:
             raise _NotBegun
         future: asyncio.Future[dict[str, Any]] = self._loop.create_future()
@@ -106,7 +130,9 @@ class _Worker:
         try:
             # One that has just ended cannot be written to: what ends the wait is the future.
             with contextlib.suppress(ConnectionError, RuntimeError):
-                self._stdin.write(canonical_json({"id": number, "body": body}) + b"\n")
+                self._stdin.write(
+                    canonical_json({"id": number, "body": body}) + b"\n"
+                )
             return await future
         finally:
             self._waiting.pop(number, None)
@@ -137,7 +163,12 @@ class _Worker:
 
     def _hangs(self) -> None:
         if self._waiting:
-            self._end(TeacherBusy("timeout", f"not answered within {self._timeout:g} s (--timeout)"))
+            self._end(
+                TeacherBusy(
+                    "timeout",
+                    f"not answered within {self._timeout:g} s (--timeout)",
+                )
+            )
 
     def _end(self, why: TeacherBusy) -> None:
         """Ends the process for what it was doing; where it did nothing, for what it was asked."""
@@ -151,11 +182,17 @@ class _Worker:
         if not self._ready.done():
             self._ready.set_result({"message": str(why)})
 
-    async def _read(self, output: asyncio.StreamReader, listener: asyncio.Task[None]) -> None:
+    async def _read(
+        self, output: asyncio.StreamReader, listener: asyncio.Task[None]
+    ) -> None:
         """Hands each line to who waits for it, until the process ends."""
-        with contextlib.suppress(ValueError):  # a line beyond any reply's length
+        with contextlib.suppress(
+            ValueError
+        ):  # a line beyond any reply's length
             while line := await output.readline():
-                with contextlib.suppress(orjson.JSONDecodeError):  # a library's print
+                with contextlib.suppress(
+                    orjson.JSONDecodeError
+                ):  # a library's print
                     self._take(orjson.loads(line))
         await asyncio.wait([listener], timeout=_LAST_WORDS_SECONDS)
         said = " ".join(self._words.decode("utf-8", "replace").split())[-300:]
@@ -185,11 +222,12 @@ class _Worker:
 
 
 class Local(Teacher):
-    """Weights in a folder (or a name of the hub), asked in batches; token log-probabilities where `logprobs` is set.
+    """Weights in a folder (or a name of the hub), asked in batches; token log-probabilities where
+    `logprobs` is set.
 
     Args:
-        model: a folder that `save_pretrained` wrote. Requests name it with a fingerprint of its files, so that other
-            weights in the same folder are another teacher.
+        model: a folder that `save_pretrained` wrote. Requests name it with a fingerprint of its
+            files, so that other weights in the same folder are another teacher.
         settings: `timeout` is how long the worker may work on one batch of requests; loading may
             take five times as long, and a minute at least. A worker that is slower or ends is
             started again, and what it did not come to is asked of the next one.
@@ -198,16 +236,41 @@ class Local(Teacher):
     family = "local"
 
     def __init__(self, model: str, settings: Settings) -> None:
-        missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
+        missing = [
+            name
+            for name in ("torch", "transformers")
+            if importlib.util.find_spec(name) is None
+        ]
         if missing:
-            raise WrongUse(f"--teacher local/{model}", f"no {missing[0]}", "torch and transformers", "pip install 'potstill[finetune]'")
+            raise WrongUse(
+                f"--teacher local/{model}",
+                f"no {missing[0]}",
+                "torch and transformers",
+                "pip install 'potstill[finetune]'",
+            )
         folder = Path(model)
         if folder.is_dir() and not (folder / "config.json").is_file():
-            raise WrongUse(f"--teacher local/{model}", "a folder without config.json", "a saved model", _beside(folder))
-        if not folder.exists() and (model.startswith((".", "/")) or model.count("/") != 1):
-            raise WrongUse(f"--teacher local/{model}", "no such folder", "a saved model, or ORG/NAME of the hub", _beside(folder))
+            raise WrongUse(
+                f"--teacher local/{model}",
+                "a folder without config.json",
+                "a saved model",
+                _beside(folder),
+            )
+        if not folder.exists() and (
+            model.startswith((".", "/")) or model.count("/") != 1
+        ):
+            raise WrongUse(
+                f"--teacher local/{model}",
+                "no such folder",
+                "a saved model, or ORG/NAME of the hub",
+                _beside(folder),
+            )
         self._path = model
-        self.model = f"{folder.resolve().name}@{fingerprint(folder)}" if folder.is_dir() else model
+        self.model = (
+            f"{folder.resolve().name}@{fingerprint(folder)}"
+            if folder.is_dir()
+            else model
+        )
         self._worker: _Worker | None = None
         self._starting = asyncio.Lock()
         self._timeout = settings.timeout
@@ -218,14 +281,19 @@ class Local(Teacher):
     async def ask(self, request: Request) -> Reply:
         """One reply of the worker, started (again) where none runs."""
         if request.sampling.reasoning_effort is not None:
-            self.say(f"local/{self._path}: sampling.reasoning_effort does nothing to a model on this machine")
+            self.say(
+                f"local/{self._path}: sampling.reasoning_effort does nothing to a model on this "
+                "machine"
+            )
         said = None
         while said is None:
             worker = await self._running()
             with contextlib.suppress(_NotBegun):
                 said = await worker.ask(request.body())
         if "error" in said:
-            raise TeacherRefused(said["error"]["kind"], said["error"]["message"])
+            raise TeacherRefused(
+                said["error"]["kind"], said["error"]["message"]
+            )
         return Reply(canonical_json(said["reply"]), read_chat(said["reply"]))
 
     async def _running(self) -> _Worker:
@@ -246,9 +314,15 @@ class Local(Teacher):
 
 
 def fingerprint(folder: Path) -> str:
-    """12 hex digits of the sizes and of three pieces of every weights, tokenizer and configuration file."""
+    """12 hex digits of the sizes and of three pieces of every weights, tokenizer and configuration
+    file.
+    """
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".bin", ".json", ".model", ".jinja")):
+    for path in sorted(
+        p
+        for p in folder.iterdir()
+        if p.suffix in (".safetensors", ".bin", ".json", ".model", ".jinja")
+    ):
         size = path.stat().st_size
         digest.update(f"{path.name} {size} ".encode())
         with path.open("rb") as file:
@@ -261,5 +335,9 @@ def fingerprint(folder: Path) -> str:
 def _beside(folder: Path) -> str:
     """A hint at the folders that stand where the missing one was looked for."""
     parent = folder.parent
-    names = [p.name for p in parent.iterdir() if (p / "config.json").is_file()] if parent.is_dir() else []
+    names = (
+        [p.name for p in parent.iterdir() if (p / "config.json").is_file()]
+        if parent.is_dir()
+        else []
+    )
     return did_you_mean(folder.name, names)

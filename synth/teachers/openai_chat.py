@@ -1,4 +1,6 @@
-"""Any endpoint that speaks OpenAI's chat completions, over a client of our own (a fiftieth of the SDK's CPU a call)."""
+"""Any endpoint that speaks OpenAI's chat completions, over a client of our own (a fiftieth of the
+SDK's CPU a call).
+"""
 
 from __future__ import annotations
 
@@ -8,15 +10,20 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
-from synth.errors import TeacherBusy, WrongUse
-from synth.records import Request, canonical_json
-from synth.teachers._access import Redactor, check_url, secret
-from synth.teachers._adapt import MOST_LESSONS, Adapter
-from synth.teachers._faults import error_of, failure_in, read_problem
-from synth.teachers._http import Answer, BrokenReply, Endpoint, StaleConnection
-from synth.teachers._reading import load_reply, read_chat
-from synth.teachers._stream import is_stream, joined
+from synth.core.errors import TeacherBusy, WrongUse
+from synth.core.records import Request, canonical_json
 from synth.teachers.base import Reply, Settings, Teacher, announced
+from synth.teachers.wire.access import Redactor, check_url, secret
+from synth.teachers.wire.adapter import MOST_LESSONS, Adapter
+from synth.teachers.wire.faults import error_of, failure_in, read_problem
+from synth.teachers.wire.http_client import (
+    Answer,
+    BrokenReply,
+    Endpoint,
+    StaleConnection,
+)
+from synth.teachers.wire.replies import load_reply, read_chat
+from synth.teachers.wire.streams import is_stream, joined
 
 PUBLIC = "https://api.openai.com/v1"
 _KEY = "OPENAI_API_KEY"
@@ -24,7 +31,9 @@ _PATH = "/chat/completions"
 
 
 class Target(NamedTuple):
-    """Where requests go: URL parts, the headers of the user's, and what takes their secrets out of texts."""
+    """Where requests go: URL parts, the headers of the user's, and what takes their secrets out of
+    texts.
+    """
 
     base: str
     query: str
@@ -34,7 +43,9 @@ class Target(NamedTuple):
 
     @property
     def url(self) -> str:
-        """The URL that chat completions are asked at; a base that names it already stays as it is."""
+        """The URL that chat completions are asked at; a base that names it already stays as it
+        is.
+        """
         path = self.base if self.base.endswith(_PATH) else self.base + _PATH
         return f"{path}?{self.query}" if self.query else path
 
@@ -46,14 +57,27 @@ def target(model: str, settings: Settings) -> Target:
         WrongUse: OpenAI's own endpoint without a key, no URL, or a variable that is not set.
     """
     given = settings.api_base or os.environ.get("OPENAI_BASE_URL") or ""
-    parts = check_url(given or PUBLIC, "--api-base" if settings.api_base else "OPENAI_BASE_URL")
+    parts = check_url(
+        given or PUBLIC,
+        "--api-base" if settings.api_base else "OPENAI_BASE_URL",
+    )
     base = urlunsplit(parts._replace(query="", fragment="")).rstrip("/")
-    headers = {name: secret(variable, f"--header {name}") for name, variable in settings.headers.items()}
+    headers = {
+        name: secret(variable, f"--header {name}")
+        for name, variable in settings.headers.items()
+    }
     key = _key(settings.api_key_env)
     if not key and not given and not headers:
         todo = "Set it: export OPENAI_API_KEY=...; or name another endpoint with --api-base URL."
-        raise WrongUse(f"--teacher openai/{model}", "no key", "OPENAI_API_KEY in the environment", todo)
-    return Target(base, parts.query, key, headers, Redactor([key, *headers.values()]))
+        raise WrongUse(
+            f"--teacher openai/{model}",
+            "no key",
+            "OPENAI_API_KEY in the environment",
+            todo,
+        )
+    return Target(
+        base, parts.query, key, headers, Redactor([key, *headers.values()])
+    )
 
 
 def _key(variable: str | None) -> str:
@@ -68,20 +92,24 @@ class OpenaiChat(Teacher):
 
     Args:
         model: the provider's name of the model.
-        settings: `api_base` (else OPENAI_BASE_URL, else OpenAI's own), `api_key_env` (else OPENAI_API_KEY), `headers`, and
-            `timeout` of one request in seconds.
+        settings: `api_base` (else OPENAI_BASE_URL, else OpenAI's own), `api_key_env` (else
+            OPENAI_API_KEY), `headers`, and `timeout` of one request in seconds.
 
-    The key is read from its variable and never written anywhere. An endpoint that the user names may need none.
+    The key is read from its variable and never written anywhere. An endpoint that the user names
+    may need none.
     """
 
     family = "openai"
 
     def __init__(self, model: str, settings: Settings) -> None:
-        self.model, self._timeout = model, settings.timeout
+        self.model = model
+        self._timeout = settings.timeout
         self._target = target(model, settings)
         self._url = self._target.url
         self._endpoint: Endpoint | None = None
-        self._adapter = Adapter(model, self._target.base, settings.folder, self.say)
+        self._adapter = Adapter(
+            model, self._target.base, settings.folder, self.say
+        )
 
     @property
     def adapted(self) -> Mapping[str, str]:
@@ -98,38 +126,71 @@ class OpenaiChat(Teacher):
 
     def _open(self) -> Endpoint:
         if self._endpoint is None:
-            headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "potstill"}
+            headers = {
+                "Content-Type": "application/json",
+                "Accept": "application/json",
+                "User-Agent": "potstill",
+            }
             if self._target.key:
                 headers["Authorization"] = f"Bearer {self._target.key}"
             given = {name.lower() for name in self._target.headers}
-            own = {name: value for name, value in headers.items() if name.lower() not in given}
-            self._endpoint = Endpoint(self._url, {**own, **self._target.headers}, self._timeout)
+            own = {
+                name: value
+                for name, value in headers.items()
+                if name.lower() not in given
+            }
+            self._endpoint = Endpoint(
+                self._url, {**own, **self._target.headers}, self._timeout
+            )
         return self._endpoint
 
     async def ask(self, request: Request) -> Reply:
-        """One reply over HTTP; what the model turns out not to take is left out, once and for all."""
+        """One reply over HTTP; what the model turns out not to take is left out, once and for
+        all.
+        """
         for _ in range(MOST_LESSONS):
-            adapted = self._adapter.fit(request.body()) if self._adapter.rules else None
-            status, headers, raw = await self._post(request.text if adapted is None else canonical_json(adapted))
+            adapted = (
+                self._adapter.fit(request.body())
+                if self._adapter.rules
+                else None
+            )
+            status, headers, raw = await self._post(
+                request.text if adapted is None else canonical_json(adapted)
+            )
             if status == 200:
                 return self._read(headers, raw, request)
             problem = read_problem(status, raw)
-            if not self._adapter.learn(problem, adapted or request.body(), request, self._scrub):
+            if not self._adapter.learn(
+                problem, adapted or request.body(), request, self._scrub
+            ):
                 break
-        raise error_of(problem, headers, self._scrub, f"at {self._url}. {hint(self._target.base)}")
+        raise error_of(
+            problem,
+            headers,
+            self._scrub,
+            f"at {self._url}. {hint(self._target.base)}",
+        )
 
     async def _post(self, body: bytes) -> Answer:
         try:
             return await self._open().post(body)
         except TimeoutError as error:
-            raise TeacherBusy("timeout", f"no reply within {self._timeout:g} s") from error
+            raise TeacherBusy(
+                "timeout", f"no reply within {self._timeout:g} s"
+            ) from error
         except OSError as error:
             stale = isinstance(error, StaleConnection)
-            raise TeacherBusy("connection", self._scrub(str(error)), at_once=stale) from error
+            raise TeacherBusy(
+                "connection", self._scrub(str(error)), at_once=stale
+            ) from error
         except BrokenReply as error:
-            raise TeacherBusy("broken_reply", self._scrub(str(error))) from error
+            raise TeacherBusy(
+                "broken_reply", self._scrub(str(error))
+            ) from error
 
-    def _read(self, headers: Mapping[str, str], raw: bytes, request: Request) -> Reply:
+    def _read(
+        self, headers: Mapping[str, str], raw: bytes, request: Request
+    ) -> Reply:
         """The reply in a body with status 200.
 
         Raises:
@@ -166,12 +227,25 @@ def hint(base: str) -> str:
     path = parts.path
     if path.count(_PATH) > 1 or f"{_PATH}/" in path or path.endswith("/v1/v1"):
         return "A part of the path stands there twice"
-    if path.endswith(("/messages", "/v1/complete")) or (parts.hostname or "").endswith("anthropic.com"):
-        return "Anthropic's own path: say --teacher anthropic/MODEL, or --api-base https://api.anthropic.com/v1"
+    if path.endswith(("/messages", "/v1/complete")) or (
+        parts.hostname or ""
+    ).endswith("anthropic.com"):
+        return (
+            "Anthropic's own path: say --teacher anthropic/MODEL, or --api-base "
+            "https://api.anthropic.com/v1"
+        )
     if (parts.hostname or "").endswith(".azure.com") and "/openai" not in path:
-        return "Azure wants --api-base https://NAME.openai.azure.com/openai/v1, or /openai/deployments/DEPLOYMENT?api-version=..."
-    if path.endswith(("/completions", "/models", "/responses", "/embeddings")) and not path.endswith(_PATH):
-        return f"The base ends before /{path.rpartition('/')[2]}: --api-base {base.rpartition('/')[0]}"
+        return (
+            "Azure wants --api-base https://NAME.openai.azure.com/openai/v1, or "
+            "/openai/deployments/DEPLOYMENT?api-version=..."
+        )
+    if path.endswith(
+        ("/completions", "/models", "/responses", "/embeddings")
+    ) and not path.endswith(_PATH):
+        return (
+            f"The base ends before /{path.rpartition('/')[2]}: --api-base "
+            f"{base.rpartition('/')[0]}"
+        )
     if not re.search(r"/v\d|/openai|/deployments/", path):
         return f"Most servers want /v1 behind it: --api-base {base.removesuffix(_PATH)}/v1"
     return "Is the model's name right, and the base?"

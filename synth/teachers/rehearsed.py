@@ -1,24 +1,28 @@
-"""A pack's own recorded replies (cases.yaml) as a teacher: every step can be walked before a call is paid."""
+"""A pack's own recorded replies (cases.yaml) as a teacher: every step can be walked before a call
+is paid.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from synth.errors import TeacherRefused, WrongUse
-from synth.packs import Pack
-from synth.records import Request
+from synth.core.errors import TeacherRefused, WrongUse
+from synth.core.records import Request
+from synth.packs.pack import Pack
 from synth.teachers.base import Reply, Settings, Teacher, chat_reply
 
 
 class Rehearsed(Teacher):
-    """Answers each question of a case with the replies that the case records for that step, in order of draws (or of list elements).
+    """Answers each question of a case with the replies that the case records for that step, in
+    order of draws (or of list elements).
 
     No model is asked: what comes out shows the shape of the rows, not their quality.
 
     Args:
         model: name or folder of the pack.
 
-    A reply with `where: {field: value}` is for questions that have that value, such as one element of a list that a step spreads.
+    A reply with `where: {field: value}` is for questions that have that value, such as one element
+    of a list that a step spreads.
     """
 
     family = "rehearsed"
@@ -28,22 +32,54 @@ class Rehearsed(Teacher):
         pack = Pack.load(model)
         self._cases = pack.cases()
         if not self._cases:
-            raise WrongUse(f"--teacher rehearsed/{model}", "a pack without cases.yaml", "one with recorded replies", "Record some.")
+            raise WrongUse(
+                f"--teacher rehearsed/{model}",
+                "a pack without cases.yaml",
+                "one with recorded replies",
+                "Record some.",
+            )
         self._first = pack.steps[0].name
 
     async def ask(self, request: Request) -> Reply:
         """The next recorded reply.
 
         Raises:
-            TeacherRefused: `not_rehearsed`, where no case has these inputs, or no reply for the step.
+            TeacherRefused: `not_rehearsed`, where no case has these inputs, or no reply for the
+                step.
         """
-        case = next((c for c in self._cases if all(request.inputs.get(k) == v for k, v in c["inputs"].items())), None)
-        replies = [r for r in (case or {}).get("replies", []) if r.get("step", self._first) == request.step]
-        replies = [r for r in replies if r.get("where", {}).items() <= request.inputs.items()]
+        case = next(
+            (
+                c
+                for c in self._cases
+                if all(
+                    request.inputs.get(k) == v for k, v in c["inputs"].items()
+                )
+            ),
+            None,
+        )
+        replies = [
+            r
+            for r in (case or {}).get("replies", [])
+            if r.get("step", self._first) == request.step
+        ]
+        replies = [
+            r
+            for r in replies
+            if r.get("where", {}).items() <= request.inputs.items()
+        ]
         if not replies:
-            raise TeacherRefused("not_rehearsed", f"no recorded reply for step {request.step} of seed {request.seed_id}")
+            raise TeacherRefused(
+                "not_rehearsed",
+                f"no recorded reply for step {request.step} of seed {request.seed_id}",
+            )
         turn = request.draw + int(request.inputs.get("index") or 0)
         said = replies[turn % len(replies)]
         text = str(said["text"])
         finish = str(said.get("finish_reason", "stop"))
-        return chat_reply(text, finish_reason=finish, model=f"rehearsed/{self.model}", prompt_tokens=0, completion_tokens=len(text.split()))
+        return chat_reply(
+            text,
+            finish_reason=finish,
+            model=f"rehearsed/{self.model}",
+            prompt_tokens=0,
+            completion_tokens=len(text.split()),
+        )

@@ -8,20 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from synth.errors import TeacherRefused, WrongUse
-from synth.records import Request, canonical_json
-from synth.seeds import read_rows
+from synth.core.errors import TeacherRefused, WrongUse
+from synth.core.records import Request, canonical_json
+from synth.inputs.seeds import read_rows
 from synth.teachers.base import Reply, Settings, Teacher, address, chat_reply
 
 
 class Replay(Teacher):
-    """Answers from a file of rows with `completion` and either `question` (or the pack's inputs) or a request `key`.
+    """Answers from a file of rows with `completion` and either `question` (or the pack's inputs) or
+    a request `key`.
 
-    A key names model and endpoint too, so a line with a `key` says in `asked` which teachers it was asked of
-    (`openai/gpt-4o-mini`, or a list); `synth journal DIR --output FILE` writes such files.
+    A key names model and endpoint too, so a line with a `key` says in `asked` which teachers it was
+    asked of (`openai/gpt-4o-mini`, or a list); `synth journal DIR --output FILE` writes such files.
 
-    Several lines for one question are its draws, in order. `teacher`, `finish_reason`, `prompt_tokens` and
-    `completion_tokens` are passed on where a line has them.
+    Several lines for one question are its draws, in order. `teacher`, `finish_reason`,
+    `prompt_tokens` and `completion_tokens` are passed on where a line has them.
 
     Args:
         model: path of the file (.jsonl, .json, .csv, .parquet).
@@ -42,15 +43,32 @@ class Replay(Teacher):
 
     def _add(self, row: dict[str, Any], where: str) -> None:
         if not isinstance(row.get("completion"), str):
-            raise WrongUse(where, f"fields {', '.join(row)}", "a text field `completion`", "Name the recorded reply so.")
+            raise WrongUse(
+                where,
+                f"fields {', '.join(row)}",
+                "a text field `completion`",
+                "Name the recorded reply so.",
+            )
         if row.get("key"):
             self._by_key[str(row["key"])] = row
             asked = row.get("asked") or []
-            self._asked.update((address(name), None) for name in ([asked] if isinstance(asked, str) else asked))
+            self._asked.update(
+                (address(name), None)
+                for name in ([asked] if isinstance(asked, str) else asked)
+            )
             return
-        names = ("question",) if "question" in row else tuple(sorted(k for k in row if k not in _ABOUT))
+        names = (
+            ("question",)
+            if "question" in row
+            else tuple(sorted(k for k in row if k not in _ABOUT))
+        )
         if not names:
-            raise WrongUse(where, f"fields {', '.join(row)}", "`question`, the pack's inputs, or `key`", "Say what was asked.")
+            raise WrongUse(
+                where,
+                f"fields {', '.join(row)}",
+                "`question`, the pack's inputs, or `key`",
+                "Say what was asked.",
+            )
         self._names[names] = None
         self._by_question[_spot(names, row)].append(row)
 
@@ -58,11 +76,15 @@ class Replay(Teacher):
         """The recorded reply.
 
         Raises:
-            TeacherRefused: `not_recorded`, where the file has no such question or not so many draws.
+            TeacherRefused: `not_recorded`, where the file has no such question or not so many
+                draws.
         """
         row = self._find_key(request) or self._find(request)
         if row is None:
-            raise TeacherRefused("not_recorded", f"no recorded reply for draw {request.draw} of seed {request.seed_id}")
+            raise TeacherRefused(
+                "not_recorded",
+                f"no recorded reply for draw {request.draw} of seed {request.seed_id}",
+            )
         return chat_reply(
             row["completion"],
             finish_reason=str(row.get("finish_reason") or "unknown"),
@@ -72,12 +94,19 @@ class Replay(Teacher):
         )
 
     def _find_key(self, request: Request) -> dict[str, Any] | None:
-        """The line under the key that the request has at one of the teachers that the file names."""
+        """The line under the key that the request has at one of the teachers that the file
+        names.
+        """
         if not self._by_key:
             return None
         addresses = {(request.family, request.model): None, **self._asked}
-        keys = (replace(request, family=family, model=model).key() for family, model in addresses)
-        return next((self._by_key[key] for key in keys if key in self._by_key), None)
+        keys = (
+            replace(request, family=family, model=model).key()
+            for family, model in addresses
+        )
+        return next(
+            (self._by_key[key] for key in keys if key in self._by_key), None
+        )
 
     def _find(self, request: Request) -> dict[str, Any] | None:
         for names in self._names:
@@ -87,7 +116,18 @@ class Replay(Teacher):
         return None
 
 
-_ABOUT = {"completion", "teacher", "key", "asked", "finish_reason", "prompt_tokens", "completion_tokens", "id", "draw", "step"}
+_ABOUT = {
+    "completion",
+    "teacher",
+    "key",
+    "asked",
+    "finish_reason",
+    "prompt_tokens",
+    "completion_tokens",
+    "id",
+    "draw",
+    "step",
+}
 
 
 def _spot(names: tuple[str, ...], row: Any) -> bytes:

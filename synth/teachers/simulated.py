@@ -1,7 +1,9 @@
-"""A simulation of a teacher, for demos and tests: it answers sample problems and writes queries, rightly or plausibly wrongly.
+"""A simulation of a teacher, for demos and tests: it answers sample problems and writes queries,
+rightly or plausibly wrongly.
 
-No model is involved. Each kind of fault comes at a stated rate; the same request with the same seed brings
-the same reply, in process and over HTTP. As a critic it judges such chains with stated error rates.
+No model is involved. Each kind of fault comes at a stated rate; the same request with the same seed
+brings the same reply, in process and over HTTP. As a critic it judges such chains with stated error
+rates.
 """
 
 from __future__ import annotations
@@ -11,13 +13,13 @@ import random
 import re
 from dataclasses import dataclass, field, fields, replace
 
-from synth import registry
 from synth.answers.equal import number
-from synth.errors import TeacherRefused, WrongUse, did_you_mean
-from synth.records import Request
-from synth.teachers import _library
-from synth.teachers._problems import Problem, chain, read_problem
+from synth.core import registry
+from synth.core.errors import TeacherRefused, WrongUse, did_you_mean
+from synth.core.records import Request
 from synth.teachers.base import Reply, Settings, Teacher, chat_reply
+from synth.teachers.simulation import harbours
+from synth.teachers.simulation.word_problems import Problem, chain, read_problem
 from synth.verifiers.arithmetic_steps import ArithmeticSteps
 
 
@@ -26,7 +28,8 @@ class Rates:
     """Probabilities (0 to 1) of each fault of the simulated teacher.
 
     Args:
-        systematic: forgets the carry or the borrow of a step that needs one (8 + 5 = 3, 12 - 7 = 15).
+        systematic: forgets the carry or the borrow of a step that needs one (8 + 5 = 3, 12 - 7 =
+            15).
         slip: any other step is off by one or two; a query is about another thing than its passage.
         lucky: a right answer with a wrong step: one step is wrong and the next makes up for it.
         no_marker: the answer is not announced.
@@ -53,7 +56,9 @@ PRESETS = {
     "slips": Rates(slip=0.3),
     "mixed": Rates(systematic=0.1, slip=0.1, lucky=0.05, off_format=0.03),
     "critic": Rates(),
-    "perfect": Rates(slip=0.0, no_marker=0.0, cut_off=0.0, miss=0.0, false_alarm=0.0),
+    "perfect": Rates(
+        slip=0.0, no_marker=0.0, cut_off=0.0, miss=0.0, false_alarm=0.0
+    ),
 }
 
 
@@ -61,7 +66,8 @@ class Simulated(Teacher):
     r"""The simulation under a preset's name: carry, slips, mixed, critic, perfect.
 
     Args:
-        model: PRESET, or PRESET:rate=value,... to change rates, e.g. `carry:systematic=0.45,seed=7`.
+        model: PRESET, or PRESET:rate=value,... to change rates, e.g.
+            `carry:systematic=0.45,seed=7`.
         settings: its seed is added to the preset's.
 
     Example:
@@ -76,40 +82,84 @@ class Simulated(Teacher):
         spec = registry.parse_spec(model, "--teacher")
         name = spec.pop("name")
         if name not in PRESETS:
-            raise WrongUse("--teacher", f"simulated/{name}", "a preset of the simulation", did_you_mean(name, PRESETS))
+            raise WrongUse(
+                "--teacher",
+                f"simulated/{name}",
+                "a preset of the simulation",
+                did_you_mean(name, PRESETS),
+            )
         known = [f.name for f in fields(Rates)]
         for key, value in spec.items():
-            if key not in known or isinstance(value, bool | str) or not (key == "seed" or 0 <= value <= 1):
-                raise WrongUse("--teacher", f"{key}={value!r}", "a rate from 0 to 1", did_you_mean(key, known))
+            if (
+                key not in known
+                or isinstance(value, bool | str)
+                or not (key == "seed" or 0 <= value <= 1)
+            ):
+                raise WrongUse(
+                    "--teacher",
+                    f"{key}={value!r}",
+                    "a rate from 0 to 1",
+                    did_you_mean(key, known),
+                )
         self.rates = replace(PRESETS[name], **spec)
         self.seed = self.rates.seed + settings.seed
 
     async def ask(self, request: Request) -> Reply:
         """The reply; the draw index counts as part of the question."""
-        return self.answer([str(m["content"]) for m in request.messages], request.draw)
+        return self.answer(
+            [str(m["content"]) for m in request.messages], request.draw
+        )
 
     def answer(self, messages: list[str], draw: int) -> Reply:
         """The reply to a prompt, as solver or, where an explanation is to be judged, as critic."""
         prompt = "\n".join(messages)
-        rng = random.Random(hashlib.sha256(f"{self.seed} {draw} {prompt}".encode("utf-8", "replace")).digest())
+        rng = random.Random(
+            hashlib.sha256(
+                f"{self.seed} {draw} {prompt}".encode("utf-8", "replace")
+            ).digest()
+        )
         judged = _JUDGED.search(messages[-1])
-        faults = {"slip": self.rates.slip, "miss": self.rates.miss, "false_alarm": self.rates.false_alarm}
-        if (said := _library.reply(messages[-1], rng, **faults)) is not None:
-            text, finish = said, "stop"
+        faults = {
+            "slip": self.rates.slip,
+            "miss": self.rates.miss,
+            "false_alarm": self.rates.false_alarm,
+        }
+        if (said := harbours.reply(messages[-1], rng, **faults)) is not None:
+            text = said
+            finish = "stop"
         else:
-            text, finish = self.judge(judged, rng) if judged else self._solve_prompt(messages[-1], rng)
-        counts = {"prompt_tokens": len(prompt.split()), "completion_tokens": len(text.split())}
-        return chat_reply(text, finish_reason=finish, model=f"simulated/{self.model}", **counts)
+            text, finish = (
+                self.judge(judged, rng)
+                if judged
+                else self._solve_prompt(messages[-1], rng)
+            )
+        counts = {
+            "prompt_tokens": len(prompt.split()),
+            "completion_tokens": len(text.split()),
+        }
+        return chat_reply(
+            text,
+            finish_reason=finish,
+            model=f"simulated/{self.model}",
+            **counts,
+        )
 
     def _solve_prompt(self, prompt: str, rng: random.Random) -> tuple[str, str]:
         problem = read_problem(prompt[max(0, prompt.rfind("Q: ")) :])
         if problem is None:
-            raise TeacherRefused("not_simulated", "the simulation only answers the demos' prompts")
+            raise TeacherRefused(
+                "not_simulated",
+                "the simulation only answers the demos' prompts",
+            )
         return self.solve(problem, rng)
 
     def solve(self, problem: Problem, rng: random.Random) -> tuple[str, str]:
         """(text, finish_reason) of one attempt at a problem."""
-        results = self._lucky(problem, rng) if rng.random() < self.rates.lucky else self._results(problem, rng)
+        results = (
+            self._lucky(problem, rng)
+            if rng.random() < self.rates.lucky
+            else self._results(problem, rng)
+        )
         text = chain(problem, results)
         fate = rng.random()
         for rate, ending in (
@@ -124,16 +174,23 @@ class Simulated(Teacher):
 
     def _results(self, problem: Problem, rng: random.Random) -> list[int]:
         """What the teacher computes at each step, from its own previous result."""
-        out, value = [], problem.start
+        out = []
+        value = problem.start
         for sign, step in problem.steps:
             value = self._compute(value, sign, step, rng)
             out.append(value)
         return out
 
-    def _compute(self, value: int, sign: str, step: int, rng: random.Random) -> int:
+    def _compute(
+        self, value: int, sign: str, step: int, rng: random.Random
+    ) -> int:
         right = value + step if sign == "+" else value - step
         tens = value // 10 * 10
-        forgets = tens + (value % 10 + step) % 10 if sign == "+" else tens + (value % 10 - step) % 10
+        forgets = (
+            tens + (value % 10 + step) % 10
+            if sign == "+"
+            else tens + (value % 10 - step) % 10
+        )
         if forgets != right and rng.random() < self.rates.systematic:
             return forgets
         if rng.random() < self.rates.slip:
@@ -143,25 +200,48 @@ class Simulated(Teacher):
     def _lucky(self, problem: Problem, rng: random.Random) -> list[int]:
         """A wrong step somewhere before the end, and the right result at the end."""
         results = problem.values()
-        results[rng.randrange(len(results) - 1) if len(results) > 1 else 0] += rng.choice((1, 2))
+        results[rng.randrange(len(results) - 1) if len(results) > 1 else 0] += (
+            rng.choice((1, 2))
+        )
         results[-1] = problem.values()[-1]
         return results
 
-    def judge(self, judged: re.Match[str], rng: random.Random) -> tuple[str, str]:
+    def judge(
+        self, judged: re.Match[str], rng: random.Random
+    ) -> tuple[str, str]:
         """(text, finish_reason) of one verdict; the truth first, then the critic's errors."""
-        rationale, answer = judged.group("rationale"), judged.group("answer").strip()
-        wrong = [e.text for e in ArithmeticSteps().equations(rationale) if not e.right]
+        rationale = judged.group("rationale")
+        answer = judged.group("answer").strip()
+        wrong = [
+            e.text
+            for e in ArithmeticSteps().equations(rationale)
+            if not e.right
+        ]
         ends = re.findall(r"=\s*(-?\d+)", rationale)
         right = not wrong and bool(ends) and number(ends[-1]) == number(answer)
-        said = right ^ (rng.random() < (self.rates.false_alarm if right else self.rates.miss))
+        said = right ^ (
+            rng.random()
+            < (self.rates.false_alarm if right else self.rates.miss)
+        )
         if rng.random() < self.rates.no_marker:
-            return "It seems fine to me." if said else "Something is off here.", "stop"
-        why = "Every step holds." if said else f"The step {wrong[0] if wrong else rationale[-40:].strip()} does not hold."
-        return f"<critique>{why}</critique>\n<verdict>{'yes' if said else 'no'}</verdict>", "stop"
+            return (
+                "It seems fine to me." if said else "Something is off here.",
+                "stop",
+            )
+        why = (
+            "Every step holds."
+            if said
+            else f"The step {wrong[0] if wrong else rationale[-40:].strip()} does not hold."
+        )
+        return (
+            f"<critique>{why}</critique>\n<verdict>{'yes' if said else 'no'}</verdict>",
+            "stop",
+        )
 
 
 _JUDGED = re.compile(
-    r"===== (?P<fence>\w+) EXPLANATION =====\n(?P<rationale>.*?)\n===== (?P=fence) STATED ANSWER =====\n"
+    r"===== (?P<fence>\w+) EXPLANATION =====\n(?P<rationale>.*?)\n"
+    r"===== (?P=fence) STATED ANSWER =====\n"
     r"(?P<answer>.*?)\n===== (?P=fence) END =====",
     re.DOTALL,
 )
@@ -170,5 +250,9 @@ _JUDGED = re.compile(
 def _spoilt(text: str, ending: str, rng: random.Random) -> tuple[str, str]:
     if ending == "cut":
         words = text.split(" ")
-        return " ".join(words[: rng.randint(2, max(2, len(words) - 2))]), "length"
-    return (text, "stop") if ending == "none" else (f"{text}\nSo the answer is what the last step says.", "stop")
+        return " ".join(
+            words[: rng.randint(2, max(2, len(words) - 2))]
+        ), "length"
+    if ending == "none":
+        return (text, "stop")
+    return (f"{text}\nSo the answer is what the last step says.", "stop")

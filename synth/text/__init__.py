@@ -1,1 +1,12 @@
 """What a word is, in any script, and how alike two texts are."""
+
+from synth.core.lazy import public
+
+__getattr__, __dir__ = public(
+    __name__,
+    {
+        "shingles": "Shingles Lengths Vocabulary ngrams shingle Neighbours",
+        "words": "folded joined words pieces plain kind worth amount count runs first terms bag "
+        "jaccard jaccard_of rouge_1 rouge_l",
+    },
+)

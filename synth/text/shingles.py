@@ -1,7 +1,9 @@
-"""Texts as sets of hashed word n-grams, and an index that finds all sets of a given Jaccard similarity, exactly.
+"""Texts as sets of hashed word n-grams, and an index that finds all sets of a given Jaccard
+similarity, exactly.
 
-The join is the prefix filter of Bayardo, Ma and Srikant ("Scaling Up All Pairs Similarity Search", WWW 2007): with tokens
-ordered from rare to frequent, two sets of Jaccard similarity t share a token among the first
+The join is the prefix filter of Bayardo, Ma and Srikant ("Scaling Up All Pairs Similarity Search",
+WWW 2007): with tokens ordered from rare to frequent, two sets of Jaccard similarity t share a token
+among the first
 |x| - ceil(t |x|) + 1 of each. Candidates are verified, so recall and precision are 1.
 """
 
@@ -19,12 +21,15 @@ from synth.text.words import kind, words, worth
 
 Array = np.ndarray[Any, Any]
 # Odd 64-bit constants: one multiplication a place in the n-gram, one to mix.
-_FACTOR, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+_MIX = np.uint64(0xD6E8FEB86659FD93)
 
 
 @dataclass(frozen=True)
 class Shingles:
-    """Sets of all texts in one array: the set of text i is `tokens[starts[i]:starts[i + 1]]`, sorted, without doubles."""
+    """Sets of all texts in one array: the set of text i is `tokens[starts[i]:starts[i + 1]]`,
+    sorted, without doubles.
+    """
 
     tokens: Array
     starts: Array
@@ -68,20 +73,34 @@ class Vocabulary:
 
     def lengths(self, ids: Array, lengths: Lengths) -> Array | int:
         """Words of the n-gram that begins at each word: one number where all words are spaced."""
-        kinds = np.fromiter(map(kind, self._numbers), np.int8, len(self._numbers))
-        return np.array(lengths, np.int64)[kinds[ids - np.uint64(1)]] if kinds.any() else lengths.spaced
+        kinds = np.fromiter(
+            map(kind, self._numbers), np.int8, len(self._numbers)
+        )
+        if kinds.any():
+            return np.array(lengths, np.int64)[kinds[ids - np.uint64(1)]]
+        return lengths.spaced
 
     def ids(self, texts: Iterable[str]) -> tuple[Array, Array]:
         """(all word numbers one after the other, where each text starts and the last ends)."""
-        numbers, flat, starts = self._numbers, array("Q"), array("q", [0])
+        numbers = self._numbers
+        flat = array("Q")
+        starts = array("q", [0])
         for text in texts:
-            flat.extend([numbers.setdefault(word, len(numbers) + 1) for word in words(text)])
+            flat.extend(
+                [
+                    numbers.setdefault(word, len(numbers) + 1)
+                    for word in words(text)
+                ]
+            )
             starts.append(len(flat))
-        return np.frombuffer(flat, dtype=np.uint64) if flat else np.zeros(0, np.uint64), np.frombuffer(starts, dtype=np.int64)
+        return np.frombuffer(flat, dtype=np.uint64) if flat else np.zeros(
+            0, np.uint64
+        ), np.frombuffer(starts, dtype=np.int64)
 
 
 def ngrams(ids: Array, starts: Array, n: int | Array) -> tuple[Array, Array]:
-    """(hash of every n-gram, text it stands in), in order; a text of 1 to n - 1 words is one n-gram.
+    """(hash of every n-gram, text it stands in), in order; a text of 1 to n - 1 words is one
+    n-gram.
 
     Args:
         ids: of the words of all texts.
@@ -91,21 +110,37 @@ def ngrams(ids: Array, starts: Array, n: int | Array) -> tuple[Array, Array]:
     if not isinstance(n, int):
         return _uneven(ids, starts, n)
     lengths = np.diff(starts)
-    owners = np.repeat(np.arange(len(lengths), dtype=np.int32), np.maximum(lengths - n + 1, 0))
+    owners = np.repeat(
+        np.arange(len(lengths), dtype=np.int32), np.maximum(lengths - n + 1, 0)
+    )
     hashes = _hash(ids, n)
     if len(hashes):
-        inside = np.repeat(starts[1:] - n, lengths)[: len(hashes)] >= np.arange(len(hashes), dtype=np.int64)
+        inside = np.repeat(starts[1:] - n, lengths)[: len(hashes)] >= np.arange(
+            len(hashes), dtype=np.int64
+        )
         hashes = hashes[inside]
     short = np.flatnonzero((lengths > 0) & (lengths < n))
     if not len(short):
         return hashes, owners
-    more = np.array([_hash(ids[starts[text] : starts[text + 1]], int(lengths[text]))[0] for text in short], dtype=np.uint64)
-    order = np.argsort(np.concatenate([owners, short.astype(np.int32)]), kind="stable")
-    return np.concatenate([hashes, more])[order], np.concatenate([owners, short.astype(np.int32)])[order]
+    more = np.array(
+        [
+            _hash(ids[starts[text] : starts[text + 1]], int(lengths[text]))[0]
+            for text in short
+        ],
+        dtype=np.uint64,
+    )
+    order = np.argsort(
+        np.concatenate([owners, short.astype(np.int32)]), kind="stable"
+    )
+    return np.concatenate([hashes, more])[order], np.concatenate(
+        [owners, short.astype(np.int32)]
+    )[order]
 
 
 def _uneven(ids: Array, starts: Array, lengths: Array) -> tuple[Array, Array]:
-    """N-grams whose lengths differ; what they leave at a text's end is in one more, back to front."""
+    """N-grams whose lengths differ; what they leave at a text's end is in one more, back to
+    front.
+    """
     sizes = np.diff(starts)
     owners = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
     firsts = np.arange(len(ids), dtype=np.int64)
@@ -115,7 +150,9 @@ def _uneven(ids: Array, starts: Array, lengths: Array) -> tuple[Array, Array]:
     np.maximum.at(covered, owners[inside], ends[inside])
     short = np.flatnonzero(covered < starts[1:])
     # The last n-gram of such a text: as long as its last word's kind has it, or the whole text.
-    last = np.maximum(starts[1:][short] - lengths[starts[1:][short] - 1], starts[:-1][short])
+    last = np.maximum(
+        starts[1:][short] - lengths[starts[1:][short] - 1], starts[:-1][short]
+    )
     firsts = np.concatenate([firsts[inside], last])
     spans = np.concatenate([lengths[inside], starts[1:][short] - last])
     owners = np.concatenate([owners[inside], short.astype(np.int32)])
@@ -144,7 +181,9 @@ def shingle(texts: Sequence[str], n: int) -> Shingles:
     """The sets of word n-grams of texts, tokens numbered from the rarest to the most frequent."""
     vocabulary = Vocabulary()
     ids, places = vocabulary.ids(texts)
-    hashes, owners = ngrams(ids, places, vocabulary.lengths(ids, Lengths.fine(n)))
+    hashes, owners = ngrams(
+        ids, places, vocabulary.lengths(ids, Lengths.fine(n))
+    )
     order = np.argsort(hashes)
     ranks = _ranks(hashes[order])
     # One sortable number a token: text in the high half, rank in the low one.
@@ -153,7 +192,9 @@ def shingle(texts: Sequence[str], n: int) -> Shingles:
     first = np.ones(len(packed), bool)
     np.not_equal(packed[1:], packed[:-1], out=first[1:])
     packed = packed[first]
-    starts = np.searchsorted(packed, np.arange(len(texts) + 1, dtype=np.int64) << 32)
+    starts = np.searchsorted(
+        packed, np.arange(len(texts) + 1, dtype=np.int64) << 32
+    )
     return Shingles((packed & 0xFFFFFFFF).astype(np.int32), starts)
 
 
@@ -163,7 +204,9 @@ def _ranks(sorted_hashes: Array) -> Array:
     np.not_equal(sorted_hashes[1:], sorted_hashes[:-1], out=first[1:])
     counts = np.diff(np.append(np.flatnonzero(first), len(first)))
     ranks = np.empty(len(counts), np.int32)
-    ranks[np.argsort(counts, kind="stable")] = np.arange(len(counts), dtype=np.int32)
+    ranks[np.argsort(counts, kind="stable")] = np.arange(
+        len(counts), dtype=np.int32
+    )
     return np.repeat(ranks, counts)
 
 
@@ -171,19 +214,29 @@ class Neighbours:
     """Sets that were added, asked for those of at least a Jaccard similarity."""
 
     def __init__(self, sets: Shingles, similarity: float) -> None:
-        self.sets, self.similarity = sets, similarity
+        self.sets = sets
+        self.similarity = similarity
         self._lists: dict[int, list[int]] = {}
         self._sizes = np.diff(sets.starts).tolist()
-        shared = np.bincount(sets.tokens) > 1 if len(sets.tokens) else np.zeros(0, bool)
+        shared = (
+            np.bincount(sets.tokens) > 1
+            if len(sets.tokens)
+            else np.zeros(0, bool)
+        )
         self._shared = shared[sets.tokens]
 
     def _prefix(self, text: int) -> list[int]:
-        """Rare tokens one of which any similar set shares; those that stand in no other text are left out."""
-        start, size = self.sets.starts[text], self._sizes[text]
+        """Rare tokens one of which any similar set shares; those that stand in no other text are
+        left out.
+        """
+        start = self.sets.starts[text]
+        size = self._sizes[text]
         if not size:
             return []
         end = start + size - ceil(self.similarity * size - 1e-9) + 1
-        return list(self.sets.tokens[start:end][self._shared[start:end]].tolist())
+        return list(
+            self.sets.tokens[start:end][self._shared[start:end]].tolist()
+        )
 
     def add(self, text: int) -> None:
         """From now on this text is found."""
@@ -192,12 +245,18 @@ class Neighbours:
 
     def similar(self, text: int) -> Iterator[tuple[int, float]]:
         """(text, similarity) of every added text that is similar enough."""
-        size, least, seen = self._sizes[text], self.similarity, set[int]()
+        size = self._sizes[text]
+        least = self.similarity
+        seen = set[int]()
         for token in self._prefix(text):
             seen.update(self._lists.get(token, ()))
         mine: set[int] | None = None
         for other in sorted(seen):
-            if not least * size - 1e-9 <= self._sizes[other] <= size / least + 1e-9:
+            if (
+                not least * size - 1e-9
+                <= self._sizes[other]
+                <= size / least + 1e-9
+            ):
                 continue
             mine = set(self.sets.of(text).tolist()) if mine is None else mine
             common = len(mine.intersection(self.sets.of(other).tolist()))

@@ -33,20 +33,39 @@ _UNSEEN = re.compile(
 _OTHER_DIGIT = re.compile(r"(?![0-9])\d")
 # Scripts that part no words. Those of whole syllables: Han, Yi, Tangut, Nushu.
 _DENSE = (
-    (0x3005, 0x3007), (0x3021, 0x3029), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xA000, 0xA48C),
-    (0xF900, 0xFAFF), (0x16FE0, 0x18DFF), (0x1B170, 0x1B2FF), (0x20000, 0x3FFFF),
-)  # fmt: skip
+    (0x3005, 0x3007),
+    (0x3021, 0x3029),
+    (0x3400, 0x4DBF),
+    (0x4E00, 0x9FFF),
+    (0xA000, 0xA48C),
+    (0xF900, 0xFAFF),
+    (0x16FE0, 0x18DFF),
+    (0x1B170, 0x1B2FF),
+    (0x20000, 0x3FFFF),
+)
 # Spelt ones: Thai and Lao, Burmese, Khmer, Tai Le, New Tai Lue, Tai Tham, Balinese, Javanese,
 # Cham, Tai Viet, Ahom.
 _SPELT = (
-    (0x0E01, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x1950, 0x19DF), (0x1A20, 0x1AAF),
-    (0x1B00, 0x1B7F), (0xA980, 0xA9FF), (0xAA00, 0xAADF), (0x11700, 0x1174F),
-)  # fmt: skip
+    (0x0E01, 0x0EFF),
+    (0x1000, 0x109F),
+    (0x1780, 0x17FF),
+    (0x1950, 0x19DF),
+    (0x1A20, 0x1AAF),
+    (0x1B00, 0x1B7F),
+    (0xA980, 0xA9FF),
+    (0xAA00, 0xAADF),
+    (0x11700, 0x1174F),
+)
 # Kana and bopomofo.
 _KANA = (
-    (0x3031, 0x3035), (0x303B, 0x303C), (0x3041, 0x30FF), (0x3105, 0x312F), (0x31A0, 0x31BF),
-    (0x31F0, 0x31FF), (0x1AFF0, 0x1B16F),
-)  # fmt: skip
+    (0x3031, 0x3035),
+    (0x303B, 0x303C),
+    (0x3041, 0x30FF),
+    (0x3105, 0x312F),
+    (0x31A0, 0x31BF),
+    (0x31F0, 0x31FF),
+    (0x1AFF0, 0x1B16F),
+)
 # Tibetan's sign between syllables.
 _TSHEG = "\u0f0b"
 _EMOJI = "\u2600-\u27bf\U0001f000-\U0001faff"
@@ -72,15 +91,22 @@ def _script() -> _Script:
     parted = re.compile(f"[{bare}]")
     signs = [chr(code) for code in range(_LAST)]
     marks = [sign for sign in signs if unicodedata.category(sign)[0] == "M"]
-    letters = [sign for sign in signs if sign == "_" or (sign.isalnum() and not parted.match(sign))]
-    mark, tone = _one_of(marks), f"[{_TONES}]"
+    letters = [
+        sign
+        for sign in signs
+        if sign == "_" or (sign.isalnum() and not parted.match(sign))
+    ]
+    mark = _one_of(marks)
+    tone = f"[{_TONES}]"
     # No mark is a letter, so that none begins a word.
     alone = rf"(?=\w)[{bare}]{mark}*"
     word = rf"{_one_of(letters)}{_one_of(sorted(letters + marks), '+')}*"
     emoji = rf"[{_EMOJI}](?:{tone}|{mark})*"
     return _Script(
         words=re.compile(rf"{alone}|{word}|{emoji}"),
-        pieces=re.compile(rf"{alone}|{emoji}|[^\s{_TSHEG}{bare}{_EMOJI}]+|[^\s{_TSHEG}]"),
+        pieces=re.compile(
+            rf"{alone}|{emoji}|[^\s{_TSHEG}{bare}{_EMOJI}]+|[^\s{_TSHEG}]"
+        ),
         kinds=tuple(re.compile(f"[{ranges}]") for ranges in kinds),
     )
 
@@ -128,9 +154,13 @@ def folded(text: str) -> str:
     if seen != text:
         # What stood apart may be one letter now.
         text = unicodedata.normalize("NFKC", seen)
-    text = unicodedata.normalize("NFKC", text.casefold()).replace("i\u0307", "i")
+    text = unicodedata.normalize("NFKC", text.casefold()).replace(
+        "i\u0307", "i"
+    )
     if _OTHER_DIGIT.search(text):
-        text = _OTHER_DIGIT.sub(lambda found: str(unicodedata.decimal(found[0])), text)
+        text = _OTHER_DIGIT.sub(
+            lambda found: str(unicodedata.decimal(found[0])), text
+        )
     return text
 
 
@@ -150,7 +180,9 @@ def joined(text: str, at: int) -> bool:
     start = at - 1
     while start and unicodedata.category(text[start])[0] == "M":
         start -= 1
-    return all(_WORD.match(sign) and not kind(sign) for sign in (text[start], text[at]))
+    return all(
+        _WORD.match(sign) and not kind(sign) for sign in (text[start], text[at])
+    )
 
 
 def words(text: str) -> list[str]:
@@ -185,7 +217,8 @@ def plain(value: Any) -> str:
 
 
 def kind(word: str) -> int:
-    """0 for a word between spaces, 1 for a Chinese character, 2 for one of Thai and kin, 3 for kana.
+    """0 for a word between spaces, 1 for a Chinese character, 2 for one of Thai and kin, 3 for
+    kana.
 
     >>> [kind(word) for word in ("word", "字", "ก", "か")]
     [0, 1, 2, 3]
@@ -223,7 +256,9 @@ def count(text: str) -> int:
     >>> count("It is 4."), count("答案是四。")
     (3, 3)
     """
-    return len(text.split()) if text.isascii() else amount([p for p in pieces(text) if _said(p)])
+    if text.isascii():
+        return len(text.split())
+    return amount([p for p in pieces(text) if _said(p)])
 
 
 def _said(piece: str) -> bool:
@@ -238,10 +273,17 @@ def runs(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
     [('a', 'b'), ('b', 'c')]
     """
     if all(map(str.isascii, words)):
-        return [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
+        return [
+            tuple(words[start : start + n])
+            for start in range(len(words) - n + 1)
+        ]
     lengths = worth(n)
     ends = (start + lengths[kind(word)] for start, word in enumerate(words))
-    return [tuple(words[start:end]) for start, end in enumerate(ends) if end <= len(words)]
+    return [
+        tuple(words[start:end])
+        for start, end in enumerate(ends)
+        if end <= len(words)
+    ]
 
 
 def first(words: Sequence[str], n: int) -> list[str]:
@@ -292,7 +334,9 @@ def jaccard(one: str, two: str) -> float:
     return jaccard_of(set(bag(one)), set(bag(two)))
 
 
-def jaccard_of(one: set[str] | frozenset[str], two: set[str] | frozenset[str]) -> float:
+def jaccard_of(
+    one: set[str] | frozenset[str], two: set[str] | frozenset[str]
+) -> float:
     """What two sets share of all they hold, 0 to 1; two empty ones are alike."""
     return len(one & two) / len(one | two) if one | two else 1.0
 
@@ -303,7 +347,8 @@ def rouge_1(one: str, two: str) -> float:
     >>> rouge_1("the cat sat", "the cat lay"), rouge_1("a b", "c d")
     (0.6666666666666666, 0.0)
     """
-    left, right = Counter(bag(one)), Counter(bag(two))
+    left = Counter(bag(one))
+    right = Counter(bag(two))
     total = left.total() + right.total()
     return 2 * (left & right).total() / total if total else 0.0
 
@@ -314,7 +359,8 @@ def rouge_l(one: str, two: str) -> float:
     >>> rouge_l("the cat sat down", "the cat lay down"), rouge_l("a b", "c d")
     (0.75, 0.0)
     """
-    left, right = bag(one), bag(two)
+    left = bag(one)
+    right = bag(two)
     if not left or not right:
         return 0.0
     return 2 * _common(left, right) / (len(left) + len(right))
@@ -326,5 +372,8 @@ def _common(left: Sequence[str], right: Sequence[str]) -> int:
     for word in left:
         above = 0
         for place, other in enumerate(right, 1):
-            above, row[place] = row[place], above + 1 if word == other else max(row[place], row[place - 1])
+            above, row[place] = (
+                row[place],
+                above + 1 if word == other else max(row[place], row[place - 1]),
+            )
     return row[-1]

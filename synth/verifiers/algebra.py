@@ -7,15 +7,17 @@ from functools import cached_property
 
 from synth.answers.equal import canonical
 from synth.answers.expression import MOST_CHARS, MOST_DEPTH
+from synth.processes.worker import Pool
 from synth.verifiers.math_equal import MathEqual
-from synth.worker import Pool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Algebra:
-    r"""Compares answers by value, then by spelling, then by math-verify in warm processes that are ended when they take too long.
+    r"""Compares answers by value, then by spelling, then by math-verify in warm processes that are
+    ended when they take too long.
 
-    Needs `pip install 'potstill[math]'` for the third; 100,000 pairs a CPU-second where it is not needed, 50 to 150 where it is.
+    Needs `pip install 'potstill[math]'` for the third; 100,000 pairs a CPU-second where it is not
+    needed, 50 to 150 where it is.
 
     Args:
         tolerance: relative difference of values that still counts as equal.
@@ -23,8 +25,12 @@ class Algebra:
         workers: processes.
 
     Example:
-        >>> Algebra().verify("2(x+1)", "2x + 2"), Algebra().verify(r"\frac{\sqrt{8}}{2}", r"\sqrt{2}"), Algebra().verify("x", "y")
-        (True, True, False)
+        >>> Algebra().verify("2(x+1)", "2x + 2")
+        True
+        >>> Algebra().verify(r"\frac{\sqrt{8}}{2}", r"\sqrt{2}")
+        True
+        >>> Algebra().verify("x", "y")
+        False
     """
 
     tolerance: float = 1e-6
@@ -34,10 +40,16 @@ class Algebra:
     @cached_property
     def pool(self) -> Pool:
         """The processes, started at the first pair that needs them."""
-        return Pool(self.workers, "-m", "synth.verifiers._symbolic", seconds=self.seconds)
+        return Pool(
+            self.workers,
+            "-m",
+            "synth.sandbox.algebra_inside",
+            seconds=self.seconds,
+        )
 
     def verify(self, answer: str, gold: str) -> bool | None:
-        """True or False where it can be told, None where a formula cannot be read or takes too long.
+        """True or False where it can be told, None where a formula cannot be read or takes too
+        long.
 
         Raises:
             WrongUse: math-verify is needed and not installed.
@@ -46,21 +58,38 @@ class Algebra:
 
     def verify_all(self, pairs: list[tuple[str, str]]) -> list[bool | None]:
         """One verdict a pair, those that need the processes side by side."""
-        found = [self._by_value(str(answer), str(gold)) for answer, gold in pairs]
-        open_ = [n for n, verdict in enumerate(found) if verdict is None and readable(*map(str, pairs[n]))]
-        said = self.pool.map({"answer": str(pairs[n][0]), "gold": str(pairs[n][1])} for n in open_) if open_ else []
+        found = [
+            self._by_value(str(answer), str(gold)) for answer, gold in pairs
+        ]
+        open_ = [
+            n
+            for n, verdict in enumerate(found)
+            if verdict is None and readable(*map(str, pairs[n]))
+        ]
+        said = (
+            self.pool.map(
+                {"answer": str(pairs[n][0]), "gold": str(pairs[n][1])}
+                for n in open_
+            )
+            if open_
+            else []
+        )
         for n, reply in zip(open_, said, strict=True):
             found[n] = None if reply is None else reply["same"]
         return found
 
     def _by_value(self, answer: str, gold: str) -> bool | None:
         by_value = MathEqual(tolerance=self.tolerance).verify(answer, gold)
-        return True if by_value is None and canonical(answer) == canonical(gold) else by_value
+        if by_value is None and canonical(answer) == canonical(gold):
+            return True
+        return by_value
 
 
 def readable(*texts: str) -> bool:
     """Whether texts are short and shallow enough for computer algebra."""
-    return all(len(text) <= MOST_CHARS and _depth(text) <= MOST_DEPTH for text in texts)
+    return all(
+        len(text) <= MOST_CHARS and _depth(text) <= MOST_DEPTH for text in texts
+    )
 
 
 def _depth(text: str) -> int:

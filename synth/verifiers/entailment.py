@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from synth.measures import entailment
+from synth.local_models.scores import entailment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +36,31 @@ class Entailment:
             WrongUse: no such model, or one without a label "entailment".
         """
         yes, _ = self.shares([(source, text)])[0]
-        return True if yes >= self.least else None if yes >= self.unsure else False
+        if yes >= self.least:
+            return True
+        return None if yes >= self.unsure else False
 
-    def shares(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[float, float]]:
-        """(probability of entailment, of contradiction) of each (source, text); of the worse direction where both are asked for."""
+    def shares(
+        self, pairs: Sequence[tuple[str, str]]
+    ) -> list[tuple[float, float]]:
+        """(probability of entailment, of contradiction) of each (source, text); of the worse
+        direction where both are asked for.
+        """
         if not pairs:
             return []
-        forward = entailment(pairs, self.model) if self.direction != "backward" else []
-        backward = entailment([(text, source) for source, text in pairs], self.model) if self.direction != "forward" else []
+        forward = (
+            entailment(pairs, self.model)
+            if self.direction != "backward"
+            else []
+        )
+        backward = (
+            entailment([(text, source) for source, text in pairs], self.model)
+            if self.direction != "forward"
+            else []
+        )
         if forward and backward:
-            return [min(ways, key=lambda way: way[0]) for ways in zip(forward, backward, strict=True)]
+            return [
+                min(ways, key=lambda way: way[0])
+                for ways in zip(forward, backward, strict=True)
+            ]
         return forward or backward

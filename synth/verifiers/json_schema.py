@@ -7,30 +7,44 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
-from synth import strict_json
-from synth.errors import RowFault
-from synth.worker import Pool
+from synth.core import strict_json
+from synth.core.errors import RowFault
+from synth.processes.worker import Pool
+from synth.sandbox.schema_inside import misfit
 
 # Seconds for one check of a schema whose work has no bound.
 SECONDS = 2.0
 _MOST_STRIKES = 3
-# Characters of a schema times characters of a value: a keyword takes some ten of the first and a microsecond.
+# Characters of a schema times characters of a value: a keyword takes some ten of the first and a
+# microsecond.
 _MOST_WORK = 20_000_000
 # An escape may spell any of the keywords.
-_UNBOUNDED = re.compile(r'"(?:pattern|patternProperties|uniqueItems|\$\w*[rR]ef|contains|unevaluated\w*|dependentSchemas)"|\\u')
+_UNBOUNDED = re.compile(
+    r'"(?:pattern|patternProperties|uniqueItems|\$\w*[rR]ef|contains|unevaluated\w*'
+    r'|dependentSchemas)"|\\u'
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class JsonSchema:
-    """Checks against JSON Schema (draft 2020-12 unless the schema names another), read strictly: no key twice, no NaN.
+    """Checks against JSON Schema (draft 2020-12 unless the schema names another), read strictly: no
+    key twice, no NaN.
 
     Example:
-        >>> schema = {"type": "object", "required": ["head"], "properties": {"head": {"type": "string"}}}
-        >>> JsonSchema().verify('{"head": "rain"}', schema), JsonSchema().verify('{"head": 3}', schema), JsonSchema().why("{", schema)[0]
-        (True, False, 'no_json')
+        >>> schema = {
+        ...     "type": "object",
+        ...     "required": ["head"],
+        ...     "properties": {"head": {"type": "string"}},
+        ... }
+        >>> JsonSchema().verify('{"head": "rain"}', schema)
+        True
+        >>> JsonSchema().verify('{"head": 3}', schema)
+        False
+        >>> JsonSchema().why("{", schema)[0]
+        'no_json'
     """
 
     def verify(self, text: str, schema: str | Mapping[str, Any]) -> bool:
@@ -41,39 +55,38 @@ class JsonSchema:
         """
         return not self.why(text, schema)[0]
 
-    def why(self, text: Any, schema: str | Mapping[str, Any]) -> tuple[str, str]:
-        """("", "") where the text (or a value already read) fits, else (`no_json`, `doubled_key` or `misfit`, where and what)."""
+    def why(
+        self, text: Any, schema: str | Mapping[str, Any]
+    ) -> tuple[str, str]:
+        """("", "") where the text (or a value already read) fits, else (`no_json`, `doubled_key` or
+        `misfit`, where and what).
+        """
         try:
             value = strict_json.loads(text) if isinstance(text, str) else text
         except strict_json.NotStrict as error:
             return error.reason, str(error)
-        text = schema if isinstance(schema, str) else json.dumps(dict(schema), sort_keys=True)
-        found = misfit(text, value) if _is_bounded(text, value) else _elsewhere(text, value)
+        text = (
+            schema
+            if isinstance(schema, str)
+            else json.dumps(dict(schema), sort_keys=True)
+        )
+        found = (
+            misfit(text, value)
+            if _is_bounded(text, value)
+            else _elsewhere(text, value)
+        )
         return ("misfit", found) if found else ("", "")
-
-
-def misfit(schema: str, value: Any) -> str:
-    """Where a value does not fit and why, "" where it fits.
-
-    Raises:
-        RowFault: the schema is none, or refers to what it does not hold.
-    """
-    from referencing.exceptions import Unresolvable  # noqa: PLC0415 - for those who need it
-
-    checker = _checker(schema)
-    try:
-        found = next(checker.iter_errors(value), None)
-    except RecursionError:
-        return "nested too deep"
-    except Unresolvable as error:
-        todo = "Write what it refers to into the schema."
-        raise RowFault("json_schema", f"an unresolvable reference: {error}"[:200], "references inside the schema", todo) from error
-    return f"{found.json_path}: {found.message}"[:200] if found else ""
 
 
 @cache
 def _process() -> Pool:
-    return Pool(1, "-m", "synth.verifiers._schema", str(SECONDS), seconds=SECONDS + 1)
+    return Pool(
+        1,
+        "-m",
+        "synth.sandbox.schema_inside",
+        str(SECONDS),
+        seconds=SECONDS + 1,
+    )
 
 
 # How often a schema took too long; from `_MOST_STRIKES` on, no row waits for it.
@@ -84,7 +97,9 @@ def _elsewhere(schema: str, value: Any) -> str:
     """The same in a process that is ended where it takes too long."""
     found = None
     if _strikes[schema] < _MOST_STRIKES:
-        found = _process().ask({"schema": schema, "value": json.dumps(value, default=str)})
+        found = _process().ask(
+            {"schema": schema, "value": json.dumps(value, default=str)}
+        )
     if found is None:
         _strikes[schema] += 1
         return f"checking it takes more than {SECONDS:g} s"
@@ -94,21 +109,10 @@ def _elsewhere(schema: str, value: Any) -> str:
 
 
 def _is_bounded(schema: str, value: Any) -> bool:
-    """Whether checking takes a second at most: no pattern, reference or comparison of all with all, and not too much of both."""
-    return not _UNBOUNDED.search(schema) and len(schema) * len(repr(value)) <= _MOST_WORK
-
-
-@lru_cache(maxsize=64)
-def _checker(schema: str) -> Any:
-    """A validator; `$ref` reaches inside the schema only, never a file or the network."""
-    import jsonschema  # noqa: PLC0415 - for those who need it
-    import referencing  # noqa: PLC0415
-
-    try:
-        found = strict_json.loads(schema)
-        kind = jsonschema.validators.validator_for(found, default=jsonschema.Draft202012Validator)
-        kind.check_schema(found)
-    except (strict_json.NotStrict, jsonschema.SchemaError, RecursionError) as error:
-        why = getattr(error, "message", str(error))
-        raise RowFault("json_schema", str(why)[:200], "a JSON Schema", "Correct the schema.") from error
-    return kind(found, registry=referencing.Registry())
+    """Whether checking takes a second at most: no pattern, reference or comparison of all with all,
+    and not too much of both.
+    """
+    return (
+        not _UNBOUNDED.search(schema)
+        and len(schema) * len(repr(value)) <= _MOST_WORK
+    )

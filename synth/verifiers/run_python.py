@@ -6,9 +6,9 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from synth.errors import WrongUse
-from synth.verifiers import _jail
-from synth.verifiers._talk import Talk
+from synth.core.errors import WrongUse
+from synth.sandbox import jail
+from synth.sandbox.conversation import Talk
 
 # Runs behind the program: what `solution()` returns, or the variable that holds the answer, or
 # what was printed last.
@@ -60,13 +60,15 @@ class RunPython:
         [True, False]
     """
 
-    seconds: int = _jail.SECONDS
-    megabytes: int = _jail.MEGABYTES
+    seconds: int = jail.SECONDS
+    megabytes: int = jail.MEGABYTES
     unsafe_exec: bool = False
 
     def __post_init__(self) -> None:
-        check_limit("run_python, seconds", self.seconds, _jail.MOST_SECONDS)
-        check_limit("run_python, megabytes", self.megabytes, _jail.MOST_MEGABYTES)
+        check_limit("run_python, seconds", self.seconds, jail.MOST_SECONDS)
+        check_limit(
+            "run_python, megabytes", self.megabytes, jail.MOST_MEGABYTES
+        )
 
     def verify(self, code: str, tests: str) -> bool | None:
         """True where the tests pass, False where they do not, None where they did not end in time.
@@ -85,8 +87,10 @@ class RunPython:
 
     def run(self, code: str, tests: str = "") -> Outcome:
         """The outcome of a program followed by its tests."""
-        if len(code) + len(tests) > _jail.MOST_CODE:
-            return Outcome("failed", error=f"more than {_jail.MOST_CODE:,} characters")
+        if len(code) + len(tests) > jail.MOST_CODE:
+            return Outcome(
+                "failed", error=f"more than {jail.MOST_CODE:,} characters"
+            )
         talk = Talk(self.seconds, self.megabytes, unsafe=self.unsafe_exec)
         talk.hold(code, tests)
         output = talk.output.decode("utf-8", "replace")
@@ -98,10 +102,14 @@ class RunPython:
             wanted = "a machine that can confine a program"
             todo = "Run it on Linux with Landlock (5.13 or newer) on x86_64 or aarch64, "
             todo += "or say unsafe_exec=true at your own risk."
-            raise WrongUse("run_python", last or f"exit status {talk.status}", wanted, todo)
+            raise WrongUse(
+                "run_python", last or f"exit status {talk.status}", wanted, todo
+            )
         if talk.passed:
             return Outcome("passed", output.rstrip("\n"))
-        return Outcome(talk.why or self._ending(talk, memory=memory), output, last)
+        return Outcome(
+            talk.why or self._ending(talk, memory=memory), output, last
+        )
 
     def _ending(self, talk: Talk, *, memory: bool) -> str:
         """Why a program ended by itself: the kernel kills what has used up its CPU time."""
@@ -131,6 +139,9 @@ def can_confine() -> bool:
         "    raise SystemExit(3)\n"
     )
     try:
-        return Path("/etc/hostname").exists() and RunPython().run(probe).status == "passed"
+        return (
+            Path("/etc/hostname").exists()
+            and RunPython().run(probe).status == "passed"
+        )
     except WrongUse:
         return False

@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synth.errors import RowFault
-from synth.verifiers import _jail, _sql
+from synth.core.errors import RowFault
+from synth.sandbox import jail, sqlite_inside
 from synth.verifiers.run_python import RunPython
 
 # A database, and the databases of all cases that share a process.
-MOST_BYTES, MOST_CASES = 32 << 20, 200
+MOST_BYTES = 32 << 20
+MOST_CASES = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSql:
-    """Runs queries, read only, on a copy in memory of a SQLite database, confined as by `run_python`.
+    """Runs queries, read only, on a copy in memory of a SQLite database, confined as by
+    `run_python`.
 
     Rows are compared as a bag, in order where the gold query has ORDER BY; numbers to six decimals.
 
@@ -36,7 +38,7 @@ class RunSql:
     """
 
     seconds: float = 2.0
-    megabytes: int = _jail.MEGABYTES
+    megabytes: int = jail.MEGABYTES
     unsafe_exec: bool = False
 
     def verify(
@@ -58,11 +60,18 @@ class RunSql:
         Raises:
             WrongUse: the gold query fails, the file is no database, or this machine cannot confine.
         """
-        case = {"query": query, "gold": gold, "setup": setup, "database": database}
+        case = {
+            "query": query,
+            "gold": gold,
+            "setup": setup,
+            "database": database,
+        }
         found = self.run([case])[0]
         if found["status"] == "gold_error":
             todo = "Correct the gold query, the setup or the database."
-            raise RowFault("run_sql", found["error"], "a gold query that runs", todo)
+            raise RowFault(
+                "run_sql", found["error"], "a gold query that runs", todo
+            )
         return {"same": True, "timeout": None}.get(found["status"], False)
 
     def run(self, cases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -77,25 +86,39 @@ class RunSql:
             if not part:
                 done.append({"status": "gold_error", "error": fault})
                 continue
-            seconds = min(_jail.MOST_SECONDS, max(1, round(self.seconds * len(part))))
+            seconds = min(
+                jail.MOST_SECONDS, max(1, round(self.seconds * len(part)))
+            )
             limits = {"seconds": seconds, "megabytes": self.megabytes}
             runner = RunPython(**limits, unsafe_exec=self.unsafe_exec)
-            source = Path(_sql.__file__).read_text(encoding="utf-8")
+            source = Path(sqlite_inside.__file__).read_text(encoding="utf-8")
             given = f"CASES = json.loads({json.dumps(json.dumps(part))})"
-            outcome = runner.run(f"{source}\n{given}\nSECONDS = {self.seconds!r}\nmain()\n")
-            whole = [line for line in outcome.output.splitlines() if line[:1] + line[-1:] == "{}"]
+            outcome = runner.run(
+                f"{source}\n{given}\nSECONDS = {self.seconds!r}\nmain()\n"
+            )
+            whole = [
+                line
+                for line in outcome.output.splitlines()
+                if line[:1] + line[-1:] == "{}"
+            ]
             done += [json.loads(line) for line in whole[: len(part)]]
             if len(whole) < len(part):
-                silent = outcome.status in ("timeout", "failed") and not outcome.error
+                silent = (
+                    outcome.status in ("timeout", "failed")
+                    and not outcome.error
+                )
                 error = outcome.error or "the process had to be ended"
-                done.append({"status": "timeout" if silent else "error", "error": error})
+                done.append(
+                    {"status": "timeout" if silent else "error", "error": error}
+                )
         return done
 
 
 def _part(cases: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], str]:
     """The next cases that share a process, with their databases; none, and why, for a bad file."""
     part: list[dict[str, Any]] = []
-    size, fault = 0, ""
+    size = 0
+    fault = ""
     for case in cases[:MOST_CASES]:
         try:
             database = _read(case.get("database"))

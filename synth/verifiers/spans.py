@@ -8,29 +8,51 @@ from dataclasses import dataclass
 from synth.text.words import joined, plain
 
 _ELLIPSIS = re.compile(r"\s*(?:\[?\.\.\.\]?|\[?…\]?)\s*")
-_SIGNS = str.maketrans({"“": '"', "”": '"', "„": '"', "\u2019": "'", "\u2018": "'", "\u2013": "-", "\u2014": "-", "\u00ad": None})
+_SIGNS = str.maketrans(
+    {
+        "“": '"',
+        "”": '"',
+        "„": '"',
+        "\u2019": "'",
+        "\u2018": "'",
+        "\u2013": "-",
+        "\u2014": "-",
+        "\u00ad": None,
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spans:
-    """Looks for a quotation word by word; case, white space, kinds of quotation marks and dashes play no part.
+    """Looks for a quotation word by word; case, white space, kinds of quotation marks and dashes
+    play no part.
 
     Args:
-        ellipsis: whether "..." may stand for words that were left out; the pieces must come in order.
+        ellipsis: whether "..." may stand for words that were left out; the pieces must come in
+            order.
 
     Example:
         >>> source = "The lamp, which Ann had bought, was never lit."
-        >>> Spans().verify("the lamp ... was never lit", source), Spans().verify("the lamp was lit", source), Spans().verify("amp", source)
-        (True, False, False)
+        >>> Spans().verify("the lamp ... was never lit", source)
+        True
+        >>> Spans().verify("the lamp was lit", source)
+        False
+        >>> Spans().verify("amp", source)
+        False
     """
 
     ellipsis: bool = True
 
     def verify(self, span: str, source: str) -> bool:
         """Whether the source has the span, at borders of words."""
-        text, at = folded(source), 0
+        text = folded(source)
+        at = 0
         pieces = _ELLIPSIS.split(span) if self.ellipsis else [span]
-        wanted = [found for piece in pieces if (found := folded(piece).strip(" .,;:!?\"'"))]
+        wanted = [
+            found
+            for piece in pieces
+            if (found := folded(piece).strip(" .,;:!?\"'"))
+        ]
         for piece in wanted:
             at = _end_of(piece, text, at)
             if at < 0:

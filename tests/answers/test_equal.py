@@ -240,7 +240,12 @@ x^2|x_2
 
 
 def pairs(table: str) -> list[tuple[str, str]]:
-    return [(left, right) for left, _, right in (line.partition("|") for line in table.strip().splitlines())]
+    return [
+        (left, right)
+        for left, _, right in (
+            line.partition("|") for line in table.strip().splitlines()
+        )
+    ]
 
 
 @pytest.mark.parametrize("pair", pairs(SAME), ids=" = ".join)
@@ -256,7 +261,13 @@ def test_other_answers(pair):
 
 
 def test_what_is_unknown():
-    for pair in (("5 km", "5 kg"), ("1.234", "1234"), ("$5", "\u20ac5"), ("5 apples", "5 oranges"), ("bus", "26")):
+    for pair in (
+        ("5 km", "5 kg"),
+        ("1.234", "1234"),
+        ("$5", "\u20ac5"),
+        ("5 apples", "5 oranges"),
+        ("bus", "26"),
+    ):
         assert same(read(pair[0]), read(pair[1])) is None
     assert same(read("1.234", ","), read("1234")) is True
     assert same(read("1,234", "."), read("1.234", ".")) is False
@@ -270,7 +281,9 @@ def test_whole_numbers_compare_exactly_at_any_size():
 
 
 def test_a_bare_number_votes_for_the_only_unit():
-    assert votes(["5 km", "5", "5000 m"])[0] == votes(["5 km", "5", "5000 m"])[2]
+    assert (
+        votes(["5 km", "5", "5000 m"])[0] == votes(["5 km", "5", "5000 m"])[2]
+    )
     assert len(set(votes(["5 km", "5", "5 km"]))) == 1
     assert len(set(votes(["5 hours", "5 minutes"]))) == 2
 

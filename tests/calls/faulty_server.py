@@ -17,16 +17,26 @@ _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 
 
 def reply(status, body, *headers, reason=b"X"):
-    lines = [b"HTTP/1.1 %d %b" % (status, reason), *headers, b"Content-Length: %d" % len(body)]
+    lines = [
+        b"HTTP/1.1 %d %b" % (status, reason),
+        *headers,
+        b"Content-Length: %d" % len(body),
+    ]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
 def error(status, *headers, code=""):
-    return reply(status, json.dumps({"error": {"message": "no", "code": code}}).encode(), *headers)
+    return reply(
+        status,
+        json.dumps({"error": {"message": "no", "code": code}}).encode(),
+        *headers,
+    )
 
 
 def good(text="8 + 5 = 13\n#### 13"):
-    return reply(200, json.dumps(chat(text)).encode(), b"Content-Type: application/json")
+    return reply(
+        200, json.dumps(chat(text)).encode(), b"Content-Type: application/json"
+    )
 
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -64,7 +74,11 @@ TEMPORARY = {
     "an error with 200": reply(200, b'{"error": {"message": "overloaded"}}'),
 }
 # Faults that take the client's timeout.
-HANGING = {"hangs": b"", "hangs in the head": HEAD, "hangs in the body": HEAD + b"Content-Length: 9\r\n\r\n{"}
+HANGING = {
+    "hangs": b"",
+    "hangs in the head": HEAD,
+    "hangs in the body": HEAD + b"Content-Length: 9\r\n\r\n{",
+}
 # Faults that are the request's own.
 FINAL = {
     "400": error(400),
@@ -87,10 +101,14 @@ class FaultyServer:
         self.asked, self.sent, self.url = Counter(), Counter(), ""
 
     async def handle(self, reader, writer):
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+        with contextlib.suppress(
+            asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError
+        ):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
-                body = json.loads(await reader.readexactly(int(_LENGTH.search(head)[1])))
+                body = json.loads(
+                    await reader.readexactly(int(_LENGTH.search(head)[1]))
+                )
                 if not await self.answer(writer, str(body["messages"])):
                     break
         writer.close()
@@ -101,7 +119,9 @@ class FaultyServer:
         self.asked[question] += 1
         self.sent[kind] += 1
         await asyncio.sleep(self.latency)
-        writer.write({**TEMPORARY, **HANGING, **FINAL}.get(kind) if kind else good())
+        writer.write(
+            {**TEMPORARY, **HANGING, **FINAL}.get(kind) if kind else good()
+        )
         await writer.drain()
         if kind in HANGING:
             await asyncio.sleep(30)
@@ -111,10 +131,16 @@ class FaultyServer:
 @contextmanager
 def faulty(kind, latency=0.0):
     """Serves in a thread."""
-    server, loop, ready = FaultyServer(kind, latency), asyncio.new_event_loop(), threading.Event()
+    server, loop, ready = (
+        FaultyServer(kind, latency),
+        asyncio.new_event_loop(),
+        threading.Event(),
+    )
 
     async def serve():
-        there = await asyncio.start_server(server.handle, "127.0.0.1", 0, backlog=1024)
+        there = await asyncio.start_server(
+            server.handle, "127.0.0.1", 0, backlog=1024
+        )
         server.url = f"http://127.0.0.1:{there.sockets[0].getsockname()[1]}/v1"
         ready.set()
         await stop.wait()
@@ -125,7 +151,9 @@ def faulty(kind, latency=0.0):
         await asyncio.gather(*tasks, return_exceptions=True)
 
     stop = asyncio.Event()
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
+    thread = threading.Thread(
+        target=lambda: loop.run_until_complete(serve()), daemon=True
+    )
     thread.start()
     assert ready.wait(10)
     try:

@@ -10,8 +10,8 @@ from synth.calls.admission import Gate
 from synth.calls.budget import Budget
 from synth.calls.door import Door
 from synth.calls.journal import Journal
-from synth.errors import Stopped, TeacherBusy, TeacherRefused
-from synth.records import Request, Sampling
+from synth.core.errors import Stopped, TeacherBusy, TeacherRefused
+from synth.core.records import Request, Sampling
 from synth.teachers.base import Teacher, chat_reply
 
 
@@ -32,16 +32,31 @@ class Scripted(Teacher):
 
 
 def make_door(teacher, **options):
-    return Door(teacher, Journal(None), gate=options.pop("gate", Gate(8)), budget=options.pop("budget", Budget(None)), **options)
+    return Door(
+        teacher,
+        Journal(None),
+        gate=options.pop("gate", Gate(8)),
+        budget=options.pop("budget", Budget(None)),
+        **options,
+    )
 
 
 def request(n=0):
-    return Request(model="s", messages=({"role": "user", "content": str(n)},), sampling=Sampling(max_tokens=10))
+    return Request(
+        model="s",
+        messages=({"role": "user", "content": str(n)},),
+        sampling=Sampling(max_tokens=10),
+    )
 
 
 def test_temporary_errors_are_asked_again_and_limits_use_up_no_attempt():
-    limited = [TeacherBusy("rate_limit", retry_after=0.01, limited=True) for _ in range(8)]
-    teacher = Scripted(TeacherBusy("http_500"), *limited, TeacherBusy("http_500"))
+    limited = [
+        TeacherBusy("rate_limit", retry_after=0.01, limited=True)
+        for _ in range(8)
+    ]
+    teacher = Scripted(
+        TeacherBusy("http_500"), *limited, TeacherBusy("http_500")
+    )
     door = make_door(teacher, attempts=3)
     door.patience = 60
 
@@ -59,12 +74,8 @@ def test_temporary_errors_are_asked_again_and_limits_use_up_no_attempt():
 
 async def _quick(door, one):
     """Asks with waits cut to nothing."""
-    real = asyncio.sleep
-    asyncio.sleep = lambda seconds, result=None: real(0, result)
-    try:
-        return await door.ask(one)
-    finally:
-        asyncio.sleep = real
+    door.gate.rest = lambda _seconds: asyncio.sleep(0)
+    return await door.ask(one)
 
 
 def test_final_errors_are_not_asked_again():
@@ -77,18 +88,24 @@ def test_final_errors_are_not_asked_again():
 def test_twins_in_flight_are_asked_once_and_share_errors():
     async def twins(teacher):
         door = make_door(teacher)
-        return door, await asyncio.gather(*(door.ask(request()) for _ in range(5)), return_exceptions=True)
+        return door, await asyncio.gather(
+            *(door.ask(request()) for _ in range(5)), return_exceptions=True
+        )
 
     door, answers = asyncio.run(twins(Scripted(seconds=0.01)))
     assert (door.teacher.calls, len(answers), door.stats.reused) == (1, 5, 4)
-    door, answers = asyncio.run(twins(Scripted(TeacherRefused("policy"), seconds=0.01)))
+    door, answers = asyncio.run(
+        twins(Scripted(TeacherRefused("policy"), seconds=0.01))
+    )
     assert door.teacher.calls == 1
     assert all(isinstance(a, TeacherRefused) for a in answers)
 
 
 def test_a_run_of_which_nothing_comes_back_is_stopped():
     async def many():
-        door = make_door(Scripted(*[TeacherRefused("bad_request") for _ in range(100)]))
+        door = make_door(
+            Scripted(*[TeacherRefused("bad_request") for _ in range(100)])
+        )
         errors = [await _outcome(door, n) for n in range(30)]
         return errors.index(Stopped)
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 import synth
-from synth.errors import WrongUse
+from synth.core.errors import WrongUse
 from tests.conftest import chat, serving
 
 ROWS = [{"question": "What is 2 + 3 ?", "target": "5"}]
@@ -18,10 +18,19 @@ def answer(body, count):
 
 
 def run(server, output, **options):
-    return synth.run("cot", ROWS, teacher="openai/which", api_base=server.url, output=output, **options)
+    return synth.run(
+        "cot",
+        ROWS,
+        teacher="openai/which",
+        api_base=server.url,
+        output=output,
+        **options,
+    )
 
 
-def test_another_endpoint_stops_with_both_named_unless_it_is_one_teacher(tmp_path):
+def test_another_endpoint_stops_with_both_named_unless_it_is_one_teacher(
+    tmp_path,
+):
     with serving(answer) as one, serving(answer) as two:
         run(one, tmp_path / "o")
         with pytest.raises(WrongUse) as caught:
@@ -32,17 +41,36 @@ def test_another_endpoint_stops_with_both_named_unless_it_is_one_teacher(tmp_pat
         with pytest.raises(WrongUse, match="--same-teacher"):
             run(two, tmp_path / "p", reuse=[str(tmp_path / "o")])
         assert not two.bodies
-        assert run(two, tmp_path / "o", same_teacher=True).info["calls"]["asked"] == 0
-        assert run(two, tmp_path / "o").info["calls"]["asked"] == 0  # it has been said
-        assert run(two, tmp_path / "p", reuse=[str(tmp_path / "o")]).info["calls"]["reused"] == 1
+        assert (
+            run(two, tmp_path / "o", same_teacher=True).info["calls"]["asked"]
+            == 0
+        )
+        assert (
+            run(two, tmp_path / "o").info["calls"]["asked"] == 0
+        )  # it has been said
+        assert (
+            run(two, tmp_path / "p", reuse=[str(tmp_path / "o")]).info["calls"][
+                "reused"
+            ]
+            == 1
+        )
 
 
 def test_one_name_at_two_endpoints_of_one_run_is_refused(tmp_path):
-    options = {"overrides": {"rationale.filters": ["critic"]}, "output": tmp_path / "o"}
+    options = {
+        "overrides": {"rationale.filters": ["critic"]},
+        "output": tmp_path / "o",
+    }
     with serving(answer) as one, serving(answer) as two:
         bases = {"teacher": one.url, "critic": two.url}
         with pytest.raises(WrongUse, match="one endpoint for each name"):
-            synth.run("cot", ROWS, teacher={"teacher": "openai/m", "critic": "openai/m"}, api_base=bases, **options)
+            synth.run(
+                "cot",
+                ROWS,
+                teacher={"teacher": "openai/m", "critic": "openai/m"},
+                api_base=bases,
+                **options,
+            )
         assert not one.bodies
 
 

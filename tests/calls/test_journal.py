@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synth.calls.index import Index
 from synth.calls.journal import Journal, records
-from synth.errors import Stopped, WrongUse
-from synth.records import Completion
+from synth.calls.journal_index import Index
+from synth.core.errors import Stopped, WrongUse
+from synth.core.records import Completion
 
 KEYS = [f"{random.Random(n).getrandbits(256):064x}" for n in range(200)]
 SOME = Completion("", prompt_tokens=3, completion_tokens=2)
@@ -26,7 +26,14 @@ def fill(folder: Path, keys: list[str]) -> None:
     async def work() -> None:
         journal = Journal(folder)
         try:
-            await asyncio.gather(*(journal.append(key, b'{"n":"%s"}' % key[-8:].encode(), SOME, 0.5) for key in keys))
+            await asyncio.gather(
+                *(
+                    journal.append(
+                        key, b'{"n":"%s"}' % key[-8:].encode(), SOME, 0.5
+                    )
+                    for key in keys
+                )
+            )
         finally:
             await journal.close()
 
@@ -38,16 +45,24 @@ def test_what_was_written_is_there_again(tmp_path):
     fill(tmp_path, KEYS[100:])
     journal = Journal(tmp_path)
     assert len(journal) == 200
-    assert all(journal.get(key) == b'{"n":"%s"}' % key[-8:].encode() for key in KEYS)
+    assert all(
+        journal.get(key) == b'{"n":"%s"}' % key[-8:].encode() for key in KEYS
+    )
     assert journal.get("0" * 64) is None
-    assert (journal.totals.replies, journal.totals.usd, journal.totals.prompt_tokens) == (200, 100.0, 600)
+    assert (
+        journal.totals.replies,
+        journal.totals.usd,
+        journal.totals.prompt_tokens,
+    ) == (200, 100.0, 600)
     assert [key for key, _ in records(tmp_path)] == KEYS
     journal.release()
 
 
 @settings(max_examples=60, deadline=None)
 @given(cut=st.integers(0, 4000), tail=st.binary(max_size=20))
-def test_any_torn_tail_is_cut_off_and_nothing_before_it(tmp_path_factory, cut, tail):
+def test_any_torn_tail_is_cut_off_and_nothing_before_it(
+    tmp_path_factory, cut, tail
+):
     folder = tmp_path_factory.mktemp("torn")
     fill(folder, KEYS[:30])
     path = folder / "replies.log"
@@ -107,7 +122,7 @@ def test_kill_9_loses_nothing_acknowledged(tmp_path):
 import asyncio, sys
 from pathlib import Path
 from synth.calls.journal import Journal
-from synth.records import Completion
+from synth.core.records import Completion
 async def work():
     journal = Journal(Path({str(tmp_path)!r}))
     for n in range(10**6):
@@ -116,7 +131,9 @@ async def work():
         print(n, flush=True)
 asyncio.run(work())
 """
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+    )
     acknowledged = [int(process.stdout.readline()) for _ in range(20)][-1]
     process.kill()
     process.wait()
@@ -135,7 +152,11 @@ def test_the_index_confirms_twins():
     big = Index()
     for n in range(20_000):
         big.add(f"{n * 7919 + 1:016x}{0:048x}", n)
-    assert all(big.get(f"{n * 7919 + 1:016x}{0:048x}", lambda offset, n=n: offset == n) == n for n in range(0, 20_000, 97))
+    assert all(
+        big.get(f"{n * 7919 + 1:016x}{0:048x}", lambda offset, n=n: offset == n)
+        == n
+        for n in range(0, 20_000, 97)
+    )
 
 
 def test_calls_of_unknown_fate_count_as_spent_once_and_for_good(tmp_path):

@@ -7,4 +7,7 @@ from synth.filters.agree import Agree
 
 def test_spellings_agree():
     assert Agree(first="a", second="b").judge({"a": "(B)", "b": "b."}).keep
-    assert Agree(first="a", second="b").judge({"a": "k", "b": "m"}).reason == "disagree"
+    assert (
+        Agree(first="a", second="b").judge({"a": "k", "b": "m"}).reason
+        == "disagree"
+    )

@@ -7,14 +7,25 @@ import pytest
 
 from synth.filters.answer_match import AnswerMatch
 
-ROWS = [{"answer": "(84 / 2)", "target": 42}, {"answer": "Beach", "target": "beach"}, {"answer": "41", "target": "42"}]
+ROWS = [
+    {"answer": "(84 / 2)", "target": 42},
+    {"answer": "Beach", "target": "beach"},
+    {"answer": "41", "target": "42"},
+]
 
 
 def test_expressions_texts_and_numbers():
     kept, dropped = AnswerMatch().split(ROWS)
     assert [row["answer"] for row in kept] == ["(84 / 2)", "Beach"]
     word = {"keep": False, "reason": "wrong_answer", "said": "41", "gold": "42"}
-    assert dropped == [{"answer": "41", "target": "42", "marks": {"answer_match": word}, "reason": "wrong_answer"}]
+    assert dropped == [
+        {
+            "answer": "41",
+            "target": "42",
+            "marks": {"answer_match": word},
+            "reason": "wrong_answer",
+        }
+    ]
 
 
 @pytest.mark.parametrize(
@@ -43,14 +54,22 @@ def test_a_user_says_what_a_gold_is():
     row = {"answer": "2", "target": 1, "choices": ["1", "2", "3"]}
     assert AnswerMatch(gold="index").judge(row).keep is True
     assert AnswerMatch(gold="text").judge(row).keep is False
-    assert AnswerMatch(gold="index_from_1").judge({**row, "target": 2}).keep is True
-    assert AnswerMatch(decimal=",").judge({"answer": "1.234", "target": 1234}).keep is True
+    assert (
+        AnswerMatch(gold="index_from_1").judge({**row, "target": 2}).keep
+        is True
+    )
+    assert (
+        AnswerMatch(decimal=",").judge({"answer": "1.234", "target": 1234}).keep
+        is True
+    )
 
 
 def test_other_columns_unknown_rows_streams_and_datasets():
     rows = [{"a": "4", "gold": "4"}, {"a": "4"}]
     assert len(AnswerMatch(answer="a", target="gold").split(iter(rows))[0]) == 2
-    kept, dropped = AnswerMatch(answer="a", target="gold", unknown="drop").split(datasets.Dataset.from_list(rows))
+    kept, dropped = AnswerMatch(
+        answer="a", target="gold", unknown="drop"
+    ).split(datasets.Dataset.from_list(rows))
     assert (len(kept), dropped[0]["reason"]) == (1, "no_target")
 
 

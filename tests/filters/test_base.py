@@ -12,7 +12,10 @@ from synth.filters.critic import Critic
 from synth.filters.near_duplicate import NearDuplicate
 from synth.filters.self_consistency import SelfConsistency
 
-ROWS = [{"question": str(n), "answer": str(n % 3), "target": "1"} for n in range(700)]
+ROWS = [
+    {"question": str(n), "answer": str(n % 3), "target": "1"}
+    for n in range(700)
+]
 
 
 def test_a_stream_without_end_is_judged_as_it_comes():
@@ -49,10 +52,23 @@ def test_it_works_on_datasets_and_inside_a_running_loop():
     import datasets
 
     table = datasets.Dataset.from_list(ROWS[:9])
-    assert [row["question"] for row in AnswerMatch().split(table)[0]] == ["1", "4", "7"]
-    sums = [{"question": "q", "rationale": f"1 + {n} = {n + 1}", "answer": str(n + 1)} for n in range(3)]
+    assert [row["question"] for row in AnswerMatch().split(table)[0]] == [
+        "1",
+        "4",
+        "7",
+    ]
+    sums = [
+        {
+            "question": "q",
+            "rationale": f"1 + {n} = {n + 1}",
+            "answer": str(n + 1),
+        }
+        for n in range(3)
+    ]
 
     async def notebook():
-        return Critic(teacher="simulated/critic:miss=0,false_alarm=0,no_marker=0").split(sums)
+        return Critic(
+            teacher="simulated/critic:miss=0,false_alarm=0,no_marker=0"
+        ).split(sums)
 
     assert len(asyncio.run(notebook())[0]) == 3

@@ -25,11 +25,17 @@ def test_what_is_there_stays(text):
 
 @pytest.mark.parametrize(("text", "reason"), BAD)
 def test_what_is_not_there_goes(text, reason):
-    assert Citations().judge({"sources": SOURCES, "text": text}).reason == reason
+    assert (
+        Citations().judge({"sources": SOURCES, "text": text}).reason == reason
+    )
 
 
 def test_a_list_of_quotations_is_looked_for_whole():
-    row = {"sources": SOURCES[0], "quotes": ["rain fell", "said ann"], "text": ""}
+    row = {
+        "sources": SOURCES[0],
+        "quotes": ["rain fell", "said ann"],
+        "text": "",
+    }
     assert Citations(quotes="quotes", least=2).judge(row).keep
     assert Citations(quotes="quotes", least=3).judge(row).reason == "too_few"
 

@@ -18,4 +18,6 @@ def test_equations_and_words_tell_ways_apart():
     ]
     assert len(Distinct(by="equations").split(rows)[0]) == 3
     assert len(Distinct(similarity=0.0).split(rows)[0]) == 2
-    assert [row["rationale"] for row in Distinct(by="equations").split(rows)[1]] == ["2 + 3 = 5; 5 * 2 = 10", "no equation"]
+    assert [
+        row["rationale"] for row in Distinct(by="equations").split(rows)[1]
+    ] == ["2 + 3 = 5; 5 * 2 = 10", "no equation"]

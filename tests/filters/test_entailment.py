@@ -10,5 +10,12 @@ def test_directions():
     row = {"source": "a red pen", "answer": "red pen"}
     assert Entailment(model=tiny.nli()).judge(row).reason == "not_entailed"
     assert Entailment(model=tiny.nli(), direction="backward").judge(row).keep
-    assert Entailment(model=tiny.nli(), direction="both").judge(row).reason == "not_entailed"
-    assert Entailment(model=tiny.nli(), direction="both").judge({"source": "a red pen", "answer": "a red pen"}).keep
+    assert (
+        Entailment(model=tiny.nli(), direction="both").judge(row).reason
+        == "not_entailed"
+    )
+    assert (
+        Entailment(model=tiny.nli(), direction="both")
+        .judge({"source": "a red pen", "answer": "a red pen"})
+        .keep
+    )

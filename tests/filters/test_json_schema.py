@@ -7,11 +7,16 @@ import time
 
 import pytest
 
-from synth.errors import WrongUse
+from synth.core.errors import WrongUse
 from synth.filters.json_schema import JsonSchema
 from synth.verifiers import json_schema as verifier
 
-SCHEMA = {"type": "object", "required": ["head"], "properties": {"head": {"type": "string"}}, "additionalProperties": False}
+SCHEMA = {
+    "type": "object",
+    "required": ["head"],
+    "properties": {"head": {"type": "string"}},
+    "additionalProperties": False,
+}
 HOSTILE = [
     "[" * 100_000, "{" * 100_000, '{"a":' * 50_000, "1" * 300_000, "9" * 5000, '{"head": "\\ud800"}', '{"head": NaN}', '{"head": 1e999}', '{"head": "a", "head": "b"}', "\x00",
     '{"__proto__": 1}', '{"head": Infinity}', "nul", '"' + "a" * 200_000, '{"head": "a"} {"head": "b"}', "[" + "0," * 100_000 + "0]", '{"head": -Infinity}', "'head'", "",
@@ -23,10 +28,19 @@ def test_a_file_and_a_column_serve(tmp_path):
     path.write_text(json.dumps(SCHEMA))
     rows = [
         {"json": '{"head": "rain"}', "own": json.dumps(SCHEMA)},
-        {"json": '```json\n{"tail": 1}\n```', "own": json.dumps({"type": "object"})},
+        {
+            "json": '```json\n{"tail": 1}\n```',
+            "own": json.dumps({"type": "object"}),
+        },
     ]
-    assert [len(part) for part in JsonSchema(schema=str(path)).split(rows)] == [1, 1]
-    assert [len(part) for part in JsonSchema(schema="own").split(rows)] == [2, 0]
+    assert [len(part) for part in JsonSchema(schema=str(path)).split(rows)] == [
+        1,
+        1,
+    ]
+    assert [len(part) for part in JsonSchema(schema="own").split(rows)] == [
+        2,
+        0,
+    ]
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
@@ -40,13 +54,22 @@ def test_a_schema_that_is_none_is_the_users_mistake(schema):
         JsonSchema(schema=schema).judge({"json": "{}"})
 
 
-@pytest.mark.parametrize("ref", ["file:///etc/passwd", "http://127.0.0.1:9/x.json"])
+@pytest.mark.parametrize(
+    "ref", ["file:///etc/passwd", "http://127.0.0.1:9/x.json"]
+)
 def test_a_reference_reaches_nothing_outside(ref):
     with pytest.raises(Exception, match=r"Unresolvable|resolv"):
         JsonSchema(schema={"$ref": ref}).judge({"json": "{}"})
 
 
-DOUBLED = {"$defs": {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(60)} | {"d60": {}}, "$ref": "#/$defs/d0"}
+DOUBLED = {
+    "$defs": {
+        f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2}
+        for n in range(60)
+    }
+    | {"d60": {}},
+    "$ref": "#/$defs/d0",
+}
 ENDLESS = {
     "pattern": ({"pattern": "^(a+)+$"}, "a" * 40 + "!"),
     "two stars": ({"pattern": "^(a|a)*$"}, "a" * 60 + "!"),
@@ -67,7 +90,9 @@ def test_no_schema_checks_without_end(name, monkeypatch):
     rows = [{"json": json.dumps(value), "own": schema}] * 9
     started = time.monotonic()
     try:
-        kept, dropped = JsonSchema(schema=schema if isinstance(schema, dict) else "own").split(rows)
+        kept, dropped = JsonSchema(
+            schema=schema if isinstance(schema, dict) else "own"
+        ).split(rows)
         assert not kept
         assert "more than 0.3 s" in dropped[-1]["marks"]["json_schema"]["error"]
     except WrongUse:
@@ -77,10 +102,19 @@ def test_no_schema_checks_without_end(name, monkeypatch):
 
 
 def test_schemas_with_patterns_still_judge():
-    schema = {"type": "object", "properties": {"day": {"pattern": r"^\d{4}$"}, "next": {"$ref": "#"}}, "required": ["day"]}
+    schema = {
+        "type": "object",
+        "properties": {"day": {"pattern": r"^\d{4}$"}, "next": {"$ref": "#"}},
+        "required": ["day"],
+    }
     rows = [
         {"json": json.dumps(value)}
-        for value in ({"day": "2026"}, {"day": "26"}, {"day": "2026", "next": {"day": "1"}}, {"day": "2026", "next": {"day": "1999"}})
+        for value in (
+            {"day": "2026"},
+            {"day": "26"},
+            {"day": "2026", "next": {"day": "1"}},
+            {"day": "2026", "next": {"day": "1999"}},
+        )
     ]
     kept, dropped = JsonSchema(schema=schema).split(rows)
     assert (len(kept), len(dropped)) == (2, 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from synth.errors import WrongUse
+from synth.core.errors import WrongUse
 from synth.filters.language import Language
 
 SENTENCES = {
@@ -19,7 +19,10 @@ def test_a_sentence_is_in_its_language(code):
     verdict = Language(languages=[code]).judge({"rationale": SENTENCES[code]})
     assert verdict.keep
     assert verdict.marks["language"] == code
-    assert Language(languages=["sw"]).judge({"rationale": SENTENCES[code]}).reason == "other_language"
+    assert (
+        Language(languages=["sw"]).judge({"rationale": SENTENCES[code]}).reason
+        == "other_language"
+    )
 
 
 @pytest.mark.parametrize("text", ["", "2 + 2 = 4", "Yes.", "x = y"])

@@ -11,18 +11,30 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from synth import registry
-from synth.filters._model import fit
-from synth.filters.base import run_async
+from synth.core import registry
+from synth.core.aio import run_async
+from synth.critics.trained_model import fit
 from tests import tiny
 from tests.conftest import write
 
-Q = {"question": "q", "answer": "4", "target": "4", "rationale": "2 + 2 = 4", "completion": "2 + 2 = 4 #### 4", "finish_reason": "stop"}
+Q = {
+    "question": "q",
+    "answer": "4",
+    "target": "4",
+    "rationale": "2 + 2 = 4",
+    "completion": "2 + 2 = 4 #### 4",
+    "finish_reason": "stop",
+}
 WRONG = {**Q, "answer": "5", "rationale": "2 + 2 = 5"}
 LONG = "Ann has three red pens and four blue pens in the old bag that her aunt brought from the market"
 EVAL = str(write(Path(tempfile.mkdtemp()) / "eval.jsonl", [{"question": LONG}]))
 SUMS = [
-    {"question": f"What is {n} + 4 ?", "rationale": f"{n} + 4 = {n + said}", "answer": str(n + said), "is_correct": said == 4}
+    {
+        "question": f"What is {n} + 4 ?",
+        "rationale": f"{n} + 4 = {n + said}",
+        "answer": str(n + said),
+        "is_correct": said == 4,
+    }
     for n in range(30)
     for said in (4, 4, 3)
 ]
@@ -127,7 +139,10 @@ NONE_KEPT = {"pairwise", "process_critic"}
 
 
 def build(name, **more):
-    given = {key: value() if callable(value) else value for key, value in CASES[name][0].items()}
+    given = {
+        key: value() if callable(value) else value
+        for key, value in CASES[name][0].items()
+    }
     return registry.build("synth.filters", {"name": name, **given, **more})
 
 
@@ -151,7 +166,9 @@ def test_kept_and_dropped_are_all_and_reasons_are_declared(name):
     rows, part = CASES[name][1], build(name)
     kept, dropped = part.split(rows)
     assert len(kept) + len(dropped) == len(rows)
-    assert {row["reason"] for row in dropped} == set(part.reasons) - ELSEWHERE.get(name, set())
+    assert {row["reason"] for row in dropped} == set(
+        part.reasons
+    ) - ELSEWHERE.get(name, set())
     assert all(row["marks"][name]["keep"] is not True for row in dropped)
     assert kept or name in NONE_KEPT
 
@@ -159,16 +176,25 @@ def test_kept_and_dropped_are_all_and_reasons_are_declared(name):
 @pytest.mark.parametrize("name", CASES)
 def test_twice_changes_nothing(name):
     kept, _ = build(name).split(CASES[name][1])
-    again, dropped = build(name).split([{k: v for k, v in row.items() if k != "marks"} for row in kept])
-    assert [{**row, "marks": 0} for row in again] == [{**row, "marks": 0} for row in kept]
+    again, dropped = build(name).split(
+        [{k: v for k, v in row.items() if k != "marks"} for row in kept]
+    )
+    assert [{**row, "marks": 0} for row in again] == [
+        {**row, "marks": 0} for row in kept
+    ]
     assert not dropped
 
 
-@pytest.mark.parametrize("name", sorted(set(CASES) - {"per_seed"}))  # per_seed keeps the first ones: order is its rule
+@pytest.mark.parametrize(
+    "name", sorted(set(CASES) - {"per_seed"})
+)  # per_seed keeps the first ones: order is its rule
 def test_order_changes_no_verdict(name):
     rows = [{**row, "place": i} for i, row in enumerate(CASES[name][1])]
     shuffled = random.Random(5).sample(rows, len(rows))
-    kept, other = (sorted(row["place"] for row in build(name).split(r)[0]) for r in (rows, shuffled))
+    kept, other = (
+        sorted(row["place"] for row in build(name).split(r)[0])
+        for r in (rows, shuffled)
+    )
     assert kept == other
 
 
@@ -176,12 +202,27 @@ def test_order_changes_no_verdict(name):
 RELATIVE = {"likelihood", "leak_probe"}
 CHEAP = sorted(
     set(CASES)
-    - {"program_answer", "per_seed", "run_python", "run_sql", "critic", "entailment", "cross_encoder", "ifd", "learnability", "language"}
+    - {
+        "program_answer",
+        "per_seed",
+        "run_python",
+        "run_sql",
+        "critic",
+        "entailment",
+        "cross_encoder",
+        "ifd",
+        "learnability",
+        "language",
+    }
 )
 
 
 @pytest.mark.parametrize("name", CHEAP)
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=15,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
+)
 @given(data=st.data())
 def test_any_rows_in_any_order_twice(name, data):
     rows = data.draw(st.lists(st.sampled_from(CASES[name][1]), max_size=10))
@@ -190,11 +231,17 @@ def test_any_rows_in_any_order_twice(name, data):
     kept, again = (part.split(some)[0] for some in (rows, other))
     assert plain(kept) == plain(again)
     if name not in RELATIVE:
-        assert plain(part.split([{k: v for k, v in row.items() if k != "marks"} for row in kept])[0]) == plain(kept)
+        assert plain(
+            part.split(
+                [{k: v for k, v in row.items() if k != "marks"} for row in kept]
+            )[0]
+        ) == plain(kept)
 
 
 def plain(rows):
-    return sorted(repr({k: v for k, v in row.items() if k != "marks"}) for row in rows)
+    return sorted(
+        repr({k: v for k, v in row.items() if k != "marks"}) for row in rows
+    )
 
 
 @pytest.mark.parametrize("name", CASES)

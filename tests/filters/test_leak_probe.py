@@ -4,7 +4,18 @@ import random
 
 from synth.filters.leak_probe import LeakProbe
 
-WORDS = ["film", "story", "actor", "scene", "music", "plot", "camera", "light", "street", "night"]
+WORDS = [
+    "film",
+    "story",
+    "actor",
+    "scene",
+    "music",
+    "plot",
+    "camera",
+    "light",
+    "street",
+    "night",
+]
 
 
 def rows(leak):
@@ -13,7 +24,9 @@ def rows(leak):
     for n in range(120):
         label = ("good", "bad")[n % 2]
         told = f"{label}ly " if rng.random() < leak else ""
-        made.append({"text": told + " ".join(rng.choices(WORDS, k=8)), "label": label})
+        made.append(
+            {"text": told + " ".join(rng.choices(WORDS, k=8)), "label": label}
+        )
     return made
 
 

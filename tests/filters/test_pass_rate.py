@@ -8,7 +8,10 @@ from synth.filters.pass_rate import PassRate
 
 
 def test_answers_count_by_value_and_missing_ones_as_wrong():
-    rows = [{"question": "q", "answer": a, "target": "1/2"} for a in ("0.5", "$0.50", None, "2")]
+    rows = [
+        {"question": "q", "answer": a, "target": "1/2"}
+        for a in ("0.5", "$0.50", None, "2")
+    ]
     kept, dropped = PassRate(least=0.4, most=0.6).split(rows)
     assert not dropped
     assert kept[0]["marks"]["pass_rate"]["pass_rate"] == 0.5

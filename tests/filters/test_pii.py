@@ -28,12 +28,17 @@ CLEAN = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in FOUND.items() for text in texts])
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [(kind, text) for kind, texts in FOUND.items() for text in texts],
+)
 def test_each_kind_is_found(kind, text):
     verdict = Pii().judge({"rationale": f"So we use {text} here."})
     assert kind in verdict.marks["kinds"]
     assert text not in str(verdict)
-    assert verdict.reason == ("secret" if kind in ("secret", "password") else "personal")
+    assert verdict.reason == (
+        "secret" if kind in ("secret", "password") else "personal"
+    )
 
 
 @pytest.mark.parametrize("text", CLEAN)

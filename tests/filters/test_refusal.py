@@ -31,4 +31,8 @@ def test_an_answer_stays(text):
 
 
 def test_only_the_start_counts():
-    assert Refusal().judge({"reply": "Step 1. " * 40 + "I'm sorry, but I can't help."}).keep
+    assert (
+        Refusal()
+        .judge({"reply": "Step 1. " * 40 + "I'm sorry, but I can't help."})
+        .keep
+    )

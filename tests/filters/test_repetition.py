@@ -19,7 +19,10 @@ HONEST = [
 
 @pytest.mark.parametrize("text", CIRCLES)
 def test_circles_are_found(text):
-    assert Repetition().judge({"rationale": text}).reason in ("loop", "repeated_lines")
+    assert Repetition().judge({"rationale": text}).reason in (
+        "loop",
+        "repeated_lines",
+    )
 
 
 @pytest.mark.parametrize("text", HONEST)
@@ -29,6 +32,11 @@ def test_honest_texts_stay(text):
 
 def test_long_texts_cost_little():
     started = time.process_time()
-    for text in ("a " * 200_000, "ab" * 500_000, "x y z " * 100_000, "\n" * 500_000):
+    for text in (
+        "a " * 200_000,
+        "ab" * 500_000,
+        "x y z " * 100_000,
+        "\n" * 500_000,
+    ):
         Repetition().judge({"reply": text})
     assert time.process_time() - started < 2

@@ -7,14 +7,20 @@ from statistics import fmean
 
 import pytest
 
-from finetune.intervals import auc
-from synth.errors import Unreadable, WrongUse
-from synth.filters._calibrate import NotEnoughEvidence, beta_cdf, calibrate, design_effect, lower_bound
-from synth.filters._features import NAMES, features
-from synth.filters._model import Model, fit
+from synth.core.errors import Unreadable, WrongUse
+from synth.critics.features import NAMES, features
+from synth.critics.trained_model import Model, fit
 from synth.filters.trained import Trained
+from synth.inputs.seeds import read_rows
 from synth.parsers.final_number import FinalNumber
-from synth.seeds import read_rows
+from synth.statistics.intervals import auc
+from synth.statistics.thresholds import (
+    NotEnoughEvidence,
+    beta_cdf,
+    calibrate,
+    design_effect,
+    lower_bound,
+)
 from tests.conftest import SHARED
 
 DEV = SHARED / "gsm8k" / "solutions_dev.jsonl"
@@ -29,7 +35,9 @@ def test_the_bound_is_that_of_clopper_and_pearson():
     for k, n, p in ((3, 10, 0.2), (85, 100, 0.8), (990, 1000, 0.985)):
         from math import comb
 
-        tail = sum(comb(n, i) * p**i * (1 - p) ** (n - i) for i in range(k, n + 1))
+        tail = sum(
+            comb(n, i) * p**i * (1 - p) ** (n - i) for i in range(k, n + 1)
+        )
         assert beta_cdf(p, k, n - k + 1) == pytest.approx(tail, rel=1e-9)
 
 
@@ -67,7 +75,12 @@ def test_a_refusal_says_how_many_labels_are_missing():
         calibrate(scores, labels, target_precision=0.9)
     missing = caught.value.missing
     more = [rng.random() for _ in range(60 + 2 * missing)]
-    assert calibrate(more, [rng.random() < 0.95 for _ in more], target_precision=0.9).kept >= 30
+    assert (
+        calibrate(
+            more, [rng.random() < 0.95 for _ in more], target_precision=0.9
+        ).kept
+        >= 30
+    )
     with pytest.raises(NotEnoughEvidence, match="will not help"):
         calibrate(scores, [False] * 60, target_precision=0.85)
     with pytest.raises(NotEnoughEvidence):
@@ -95,10 +108,16 @@ def made(count, seed=0):
 
 
 def test_a_model_is_saved_loaded_and_tells_right_from_wrong(tmp_path):
-    model = fit(made(60), columns=("teacher",)).calibrated(made(150, seed=1), target_precision=0.9)
+    model = fit(made(60), columns=("teacher",)).calibrated(
+        made(150, seed=1), target_precision=0.9
+    )
     model.save(tmp_path / "critic.json")
-    assert Model.load(tmp_path / "critic.json").scores(made(5, 2)) == pytest.approx(model.scores(made(5, 2)))
-    kept, dropped = Trained(model=str(tmp_path / "critic.json")).split(made(20, seed=3))
+    assert Model.load(tmp_path / "critic.json").scores(
+        made(5, 2)
+    ) == pytest.approx(model.scores(made(5, 2)))
+    kept, dropped = Trained(model=str(tmp_path / "critic.json")).split(
+        made(20, seed=3)
+    )
     assert sum(row["is_correct"] for row in kept) >= 0.8 * len(kept) > 20
     assert dropped
     assert {row["reason"] for row in dropped} == {"low_score"}
@@ -111,49 +130,81 @@ def test_what_cannot_serve_says_so(tmp_path):
     with pytest.raises(WrongUse, match="all alike"):
         fit([{"question": "q", "is_correct": True}])
     with pytest.raises(WrongUse, match="save"):
-        Trained(model=str(tmp_path / "none.json")).split([{"question": "q", "answer": "1"}])
+        Trained(model=str(tmp_path / "none.json")).split(
+            [{"question": "q", "answer": "1"}]
+        )
     fit(made(20)).save(tmp_path / "raw.json")
     with pytest.raises(WrongUse, match="Calibrate it"):
-        Trained(model=str(tmp_path / "raw.json")).split([{"question": "q", "answer": "1"}])
+        Trained(model=str(tmp_path / "raw.json")).split(
+            [{"question": "q", "answer": "1"}]
+        )
 
 
 @pytest.mark.skipif(not DEV.is_file(), reason="real data is elsewhere")
-def test_the_promise_holds_on_real_rows_over_12_splits():
+@pytest.mark.parametrize(
+    "splits", [3, pytest.param(12, marks=pytest.mark.long)]
+)
+def test_the_promise_holds_on_real_rows_over_splits(splits):
     rows = []
     for row in read_rows(DEV):
-        view = {name: row[name] for name in ("question", "teacher", "is_correct")}
+        view = {
+            name: row[name] for name in ("question", "teacher", "is_correct")
+        }
         try:
-            rows.append({**view, **FinalNumber().parse(row["completion"], view)})
+            rows.append(
+                {**view, **FinalNumber().parse(row["completion"], view)}
+            )
         except Unreadable:
-            rows.append({**view, "answer": None, "rationale": row["completion"]})
+            rows.append(
+                {**view, "answer": None, "rationale": row["completion"]}
+            )
     questions = sorted({row["question"] for row in rows})
     broken = abstained = 0
-    for split in range(12):
+    for split in range(splits):
         order = random.Random(split).sample(questions, len(questions))
         first, second = int(0.4 * len(order)), int(0.7 * len(order))
-        parts = [set(order[:first]), set(order[first:second]), set(order[second:])]
-        train, held, test = ([row for row in rows if row["question"] in part] for part in parts)
+        parts = [
+            set(order[:first]),
+            set(order[first:second]),
+            set(order[second:]),
+        ]
+        train, held, test = (
+            [row for row in rows if row["question"] in part] for part in parts
+        )
         try:
-            model = fit(train, columns=("teacher",)).calibrated(held, target_precision=0.85)
+            model = fit(train, columns=("teacher",)).calibrated(
+                held, target_precision=0.85
+            )
         except NotEnoughEvidence as missing:
             abstained += 1
             assert missing.missing is None or missing.missing > 0
             continue
-        kept = [row for row, score in zip(test, model.scores(test), strict=True) if score >= model.threshold["least"]]
+        kept = [
+            row
+            for row, score in zip(test, model.scores(test), strict=True)
+            if score >= model.threshold["least"]
+        ]
         broken += sum(row["is_correct"] for row in kept) < 0.85 * len(kept)
-    assert broken <= 2
-    assert abstained < 12
+    assert broken <= max(1, splits // 6)
+    assert abstained < splits
 
 
 def test_vectors_of_the_rationale_can_count(tmp_path):
     rows = [
-        {"question": f"q{n}", "rationale": "so it is" if n % 2 else "who knows", "answer": "1", "is_correct": bool(n % 2)}
+        {
+            "question": f"q{n}",
+            "rationale": "so it is" if n % 2 else "who knows",
+            "answer": "1",
+            "is_correct": bool(n % 2),
+        }
         for n in range(80)
     ]
     model = fit(rows, embedding="hashing")
     assert auc_of(model, rows) == 1.0
     model.save(tmp_path / "critic.json")
-    assert Model.load(tmp_path / "critic.json").scores(rows[:5]) == pytest.approx(model.scores(rows[:5]))
+    assert Model.load(tmp_path / "critic.json").scores(
+        rows[:5]
+    ) == pytest.approx(model.scores(rows[:5]))
 
 
 def auc_of(model, rows):

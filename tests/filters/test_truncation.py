@@ -27,5 +27,10 @@ def test_broken_texts_go(text, reason):
 
 
 def test_the_teachers_own_word_counts_wherever_it_stands():
-    assert Truncation().judge({"reply": "Done.", "meta": {"finish_reason": "length"}}).reason == "hit_the_limit"
+    assert (
+        Truncation()
+        .judge({"reply": "Done.", "meta": {"finish_reason": "length"}})
+        .reason
+        == "hit_the_limit"
+    )
     assert Truncation(sentence=False).judge({"reply": "We add 3 and 4 to"}).keep

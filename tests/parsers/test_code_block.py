@@ -6,13 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth import registry
-from synth.errors import Unreadable
+from synth.core import registry
+from synth.core.errors import Unreadable
 
 CODE = "x = 1\nif x:\n    print(x)"
 INDENTED = "\n".join("   " + line for line in CODE.split("\n"))
 QUOTED = "\n".join("> " + line for line in CODE.split("\n"))
-INFOS = ["", "python", "Python3", "{python}", "{.python .numberLines}", 'py title="a.py"', "PYTHON ", "python:a.py"]
+INFOS = [
+    "",
+    "python",
+    "Python3",
+    "{python}",
+    "{.python .numberLines}",
+    'py title="a.py"',
+    "PYTHON ",
+    "python:a.py",
+]
 BEHIND = [
     "",
     "\n\nDone.",
@@ -25,13 +34,23 @@ BEHIND = [
 
 
 def read(text, **parameters):
-    return registry.build("synth.parsers", {"name": "code_block", **parameters}).parse(text, {})
+    return registry.build(
+        "synth.parsers", {"name": "code_block", **parameters}
+    ).parse(text, {})
 
 
 def test_several_blocks_are_one_program_and_a_bare_one_can_be_allowed():
-    assert read("```python\na = 1\n```\nthen\n```\nb = 2\n```")["code"] == "a = 1\nb = 2"
+    assert (
+        read("```python\na = 1\n```\nthen\n```\nb = 2\n```")["code"]
+        == "a = 1\nb = 2"
+    )
     assert read("a = 1", fenced=False)["code"] == "a = 1"
-    for nothing in ("```python\n```", "```text\nx = 1\n```", "a = 1", "Output:\n```\n1\n```"):
+    for nothing in (
+        "```python\n```",
+        "```text\nx = 1\n```",
+        "a = 1",
+        "Output:\n```\n1\n```",
+    ):
         with pytest.raises(Unreadable, match="no_code"):
             read(nothing)
 
@@ -40,9 +59,13 @@ def test_several_blocks_are_one_program_and_a_bare_one_can_be_allowed():
     info=st.sampled_from(INFOS), fence=st.sampled_from(["```", "````", "~~~"]), before=st.sampled_from(["", "So:\n", "1. So:\n\n", "It is `x`.\n"]),
     behind=st.sampled_from(BEHIND), is_dos=st.booleans(),
 )  # fmt: skip
-def test_every_spelling_of_a_fence_is_read_back(info, fence, before, behind, is_dos):
+def test_every_spelling_of_a_fence_is_read_back(
+    info, fence, before, behind, is_dos
+):
     text = f"{before}{fence}{info}\n{CODE}\n{fence}{behind}"
-    assert read(text.replace("\n", "\r\n") if is_dos else text) == {"code": CODE}
+    assert read(text.replace("\n", "\r\n") if is_dos else text) == {
+        "code": CODE
+    }
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from synth.errors import Unreadable
+from synth.core.errors import Unreadable
 from synth.parsers.delimited import Delimited
 
 
 def test_other_marks_and_empty_spans():
-    assert Delimited(begin="[[", end="]]").parse("[[a]]\n[[b]]", {}) == {"spans": ["a", "b"]}
+    assert Delimited(begin="[[", end="]]").parse("[[a]]\n[[b]]", {}) == {
+        "spans": ["a", "b"]
+    }
     with pytest.raises(Unreadable, match="no_span"):
         Delimited(begin="[[", end="]]").parse("[[ ]]", {})
 
@@ -19,11 +21,20 @@ def test_other_marks_and_empty_spans():
     ],
 )  # fmt: skip
 def test_marks_of_a_list_and_a_line_that_leads_to_it_are_passed_over(text):
-    assert Delimited(begin="<q>", end="</q>").parse(text, {}) == {"spans": ["a", "b"]}
+    assert Delimited(begin="<q>", end="</q>").parse(text, {}) == {
+        "spans": ["a", "b"]
+    }
 
 
 @pytest.mark.parametrize(
-    "text", ["It rained. <q>a</q>", "<q>a</q> That is all.", "<q>a</q> 5 <q>b</q>", "Here:\nmore\n<q>a</q>", "<q>a</q>\nSo:\n"]
+    "text",
+    [
+        "It rained. <q>a</q>",
+        "<q>a</q> That is all.",
+        "<q>a</q> 5 <q>b</q>",
+        "Here:\nmore\n<q>a</q>",
+        "<q>a</q>\nSo:\n",
+    ],
 )
 def test_other_words_are_not(text):
     with pytest.raises(Unreadable, match="text_outside"):

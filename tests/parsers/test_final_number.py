@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from synth.errors import Unreadable
+from synth.core.errors import Unreadable
 from synth.parsers.final_number import FinalNumber
 
 
@@ -68,4 +68,7 @@ def test_fallback_is_asked_for():
 
 
 def test_the_rationale_loses_the_words_before_the_marker():
-    assert FinalNumber().parse("7 * 2 = 14. So the answer is 14.", {})["rationale"] == "7 * 2 = 14."
+    assert (
+        FinalNumber().parse("7 * 2 = 14. So the answer is 14.", {})["rationale"]
+        == "7 * 2 = 14."
+    )

@@ -6,7 +6,9 @@ from synth.parsers.groups import Groups
 
 
 def test_lines_of_a_block_stand_together():
-    assert Groups().parse("<s>\n* a\n\n- b\n</s>", {"sentences": ["x"]}) == {"groups": ["a\nb"]}
+    assert Groups().parse("<s>\n* a\n\n- b\n</s>", {"sentences": ["x"]}) == {
+        "groups": ["a\nb"]
+    }
 
 
 @pytest.mark.parametrize(
@@ -17,4 +19,6 @@ def test_lines_of_a_block_stand_together():
     ],
 )  # fmt: skip
 def test_spellings_of_groups(text):
-    assert Groups().parse(text, {"sentences": ["x", "y"]}) == {"groups": ["a.\nb.", "c."]}
+    assert Groups().parse(text, {"sentences": ["x", "y"]}) == {
+        "groups": ["a.\nb.", "c."]
+    }

@@ -7,15 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth import registry
-from synth.errors import Unreadable, WrongUse
+from synth.core import registry
+from synth.core.errors import Unreadable, WrongUse
 from synth.parsers.base import Reply
 from synth.parsers.json_object import JsonObject
 
 
 def test_the_last_object_with_the_keys_counts():
     parser = JsonObject(keys={"score": "number"})
-    assert parser.parse('{"score": 1} then ```json\n{"score": 4, "x": {}}\n``` and {"other": 2}', {}) == {"score": 4}
+    assert parser.parse(
+        '{"score": 1} then ```json\n{"score": 4, "x": {}}\n``` and {"other": 2}',
+        {},
+    ) == {"score": 4}
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999", "true"])
@@ -24,7 +27,9 @@ def test_numbers_are_finite(value):
         JsonObject(keys={"score": "number"}).parse('{"score": %s}' % value, {})  # noqa: UP031
 
 
-@pytest.mark.parametrize("bomb", ["[" * 100_000, "{" * 200_000, '{"a":' * 50_000, "9" * 100_000])
+@pytest.mark.parametrize(
+    "bomb", ["[" * 100_000, "{" * 200_000, '{"a":' * 50_000, "9" * 100_000]
+)
 def test_bombs_are_unreadable_and_cheap(bomb):
     started = time.process_time()
     with pytest.raises(Unreadable):
@@ -34,24 +39,44 @@ def test_bombs_are_unreadable_and_cheap(bomb):
 
 def test_kinds_are_checked():
     with pytest.raises(WrongUse, match="kind 'float'"):
-        registry.build("synth.parsers", {"name": "json_object", "keys": {"a": "float"}})
+        registry.build(
+            "synth.parsers", {"name": "json_object", "keys": {"a": "float"}}
+        )
 
 
 LATEX = [r"\frac{1}{2}", r"\boxed{3}", r"3 \times 10^8", r"\nu", r"\theta", r"\sqrt{2}", r"\beta", r"\(x\)", r"where \nu is the frequency", r"\text{cm}", r"\rightarrow", r"\neq 0", r"\underline{a}", r"50\%"]  # fmt: skip
-TEXTS = st.text(alphabet="ab 'é,:{}[]#/\n", max_size=12).filter(lambda text: not text.endswith("'"))
-VALUES = st.one_of(st.booleans(), st.none(), st.integers(-9, 9), TEXTS, st.lists(st.integers(0, 9), max_size=3))
+TEXTS = st.text(alphabet="ab 'é,:{}[]#/\n", max_size=12).filter(
+    lambda text: not text.endswith("'")
+)
+VALUES = st.one_of(
+    st.booleans(),
+    st.none(),
+    st.integers(-9, 9),
+    TEXTS,
+    st.lists(st.integers(0, 9), max_size=3),
+)
 
 
 def read(text, whole=True, **kinds):
     reply = Reply(text, whole=whole)
-    return JsonObject(keys=kinds or {"a": "any"}).parse_reply(reply, {}), reply.mended
+    return JsonObject(keys=kinds or {"a": "any"}).parse_reply(
+        reply, {}
+    ), reply.mended
 
 
 @pytest.mark.parametrize("said", LATEX)
-@pytest.mark.parametrize("around", ["{}", "```json\n{}\n```", "So \\(x\\): {}, as asked."])
+@pytest.mark.parametrize(
+    "around", ["{}", "```json\n{}\n```", "So \\(x\\): {}, as asked."]
+)
 def test_a_backslash_of_latex_stays_one(said, around):
-    assert read(around.replace("{}", '{"a": "%s"}' % said)) == ({"a": said}, ["LaTeX's backslashes"])  # noqa: UP031
-    assert read(around.replace("{}", json.dumps({"a": said}))) == ({"a": said}, [])
+    assert read(around.replace("{}", '{"a": "%s"}' % said)) == (  # noqa: UP031
+        {"a": said},
+        ["LaTeX's backslashes"],
+    )
+    assert read(around.replace("{}", json.dumps({"a": said}))) == (
+        {"a": said},
+        [],
+    )
 
 
 def test_escapes_that_json_means_stay():
@@ -73,7 +98,12 @@ def test_what_is_mended_is_said(text, value, mended):
         assert read(around.replace("{}", text)) == ({"a": value}, [mended])
 
 
-@given(value=VALUES, wrong=st.sampled_from(["python", "comma", "comment", "bare", "fence", "prose"]))
+@given(
+    value=VALUES,
+    wrong=st.sampled_from(
+        ["python", "comma", "comment", "bare", "fence", "prose"]
+    ),
+)
 def test_other_spellings_of_an_object_are_read_back(value, wrong):
     spelt = json.dumps({"a": value, "b": 1})
     text = {
@@ -83,7 +113,16 @@ def test_other_spellings_of_an_object_are_read_back(value, wrong):
     assert read(text)[0] == {"a": value}
 
 
-@pytest.mark.parametrize("text", ['{"b": {"a": 1}, "c": ', '{"a": "cut o', '{"a": [1, 2', "{'a': 'cut", '{"a": 1, "b": {"a": 2}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"b": {"a": 1}, "c": ',
+        '{"a": "cut o',
+        '{"a": [1, 2',
+        "{'a': 'cut",
+        '{"a": 1, "b": {"a": 2}',
+    ],
+)
 @pytest.mark.parametrize("whole", [True, False])
 def test_nothing_is_closed_and_nothing_read_out_of_an_open_object(text, whole):
     with pytest.raises(Unreadable, match="open_object"):
@@ -92,14 +131,27 @@ def test_nothing_is_closed_and_nothing_read_out_of_an_open_object(text, whole):
         read('{"a": 0} no: ' + text, whole=False)
 
 
-@pytest.mark.parametrize("text", ['{"a": }', '{"a" 1}', '{"a": 1 "b": 2}', '{"a": tru}', '{"b": {"a": 1}, oops}', '{"a": "say "hi" now"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": }',
+        '{"a" 1}',
+        '{"a": 1 "b": 2}',
+        '{"a": tru}',
+        '{"b": {"a": 1}, oops}',
+        '{"a": "say "hi" now"}',
+    ],
+)
 def test_nothing_is_invented(text):
     with pytest.raises(Unreadable, match="no_object"):
         read(text)
 
 
 def test_numbers_in_quotation_marks():
-    assert read('```json\n{"score": "0.95"}\n```', score="number") == ({"score": 0.95}, ["0.95 in quotation marks is a number"])
+    assert read('```json\n{"score": "0.95"}\n```', score="number") == (
+        {"score": 0.95},
+        ["0.95 in quotation marks is a number"],
+    )
     for said in ("4/5", "high", "1e999", "٣", "12 %"):
         with pytest.raises(Unreadable, match="wrong_kind"):
             read(json.dumps({"score": said}), score="number")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth import registry
-from synth.errors import Unreadable
+from synth.core import registry
+from synth.core.errors import Unreadable
 
 SPECS = {
     "whole": {"least": 2},
@@ -36,11 +36,17 @@ CASES = {
         '{"a": "one", "b": 2}': "wrong_kind",
     },
 }  # fmt: skip
-ROW = {"choices": ["fire", "ice"], "documents": ["a", "b", "c"], "sentences": ["x y", "z"]}
+ROW = {
+    "choices": ["fire", "ice"],
+    "documents": ["a", "b", "c"],
+    "sentences": ["x y", "z"],
+}
 
 
 def build(name):
-    return registry.build("synth.parsers", {"name": name, **SPECS.get(name, {})})
+    return registry.build(
+        "synth.parsers", {"name": name, **SPECS.get(name, {})}
+    )
 
 
 def test_all_parsers_have_cases():
@@ -64,7 +70,11 @@ def test_cases_read_as_declared(name):
 
 
 @pytest.mark.parametrize("name", CASES)
-@given(text=st.text(alphabet=st.sampled_from('ab1 2.=+-*/(){}[]<>"\\:#,\n$%AQ'), max_size=80))
+@given(
+    text=st.text(
+        alphabet=st.sampled_from('ab1 2.=+-*/(){}[]<>"\\:#,\n$%AQ'), max_size=80
+    )
+)
 def test_any_text_is_read_or_unreadable(name, text):
     try:
         assert set(build(name).parse(text, ROW)) == set(build(name).produces())

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth import registry
-from synth.errors import Unreadable
+from synth.core import registry
+from synth.core.errors import Unreadable
 
 STYLES = {
     "dots": "{n}. {x}", "brackets": "{n}) {x}", "round": "({n}) {x}", "square": "[{n}] {x}", "colons": "{n}: {x}", "q": "Q{n}: {x}", "step": "Step {n}: {x}",
@@ -16,12 +16,24 @@ STYLES = {
     "headings": "### {n}. {x}", "bold heads": "**Step {n}:** {x}", "quoted": '{n}. "{x}"', "quotation": "> {n}. {x}", "no blank": "{n}.{x}", "next line": "**Question {n}:**\n{x}",
     "italic": "{n}. *{x}*", "code": "- `{x}`", "fullwidth": "{n}\u3001{x}",
 }  # fmt: skip
-ITEMS = ["How many in all?", "What is 3 - 2?", "Who left, and why?", "A pen: 2 euros", "plants"]
-BEHIND = ["", "\n\nThat is all. Good luck!", "\n\nLet me know if you need more (or less)."]
+ITEMS = [
+    "How many in all?",
+    "What is 3 - 2?",
+    "Who left, and why?",
+    "A pen: 2 euros",
+    "plants",
+]
+BEHIND = [
+    "",
+    "\n\nThat is all. Good luck!",
+    "\n\nLet me know if you need more (or less).",
+]
 
 
 def read(text, **parameters):
-    return registry.build("synth.parsers", {"name": "numbered_list", **parameters}).parse(text, {})["items"]
+    return registry.build(
+        "synth.parsers", {"name": "numbered_list", **parameters}
+    ).parse(text, {})["items"]
 
 
 @given(
@@ -30,10 +42,19 @@ def read(text, **parameters):
 )  # fmt: skip
 def test_every_style_is_read_back(style, items, gap, around, indent):
     places = [
-        {"n": n, "a": "abcde"[n - 1], "A": "ABCDE"[n - 1], "i": ["i", "ii", "iii", "iv", "v"][n - 1], "c": chr(0x245F + n)}
+        {
+            "n": n,
+            "a": "abcde"[n - 1],
+            "A": "ABCDE"[n - 1],
+            "i": ["i", "ii", "iii", "iv", "v"][n - 1],
+            "c": chr(0x245F + n),
+        }
         for n in range(1, 6)
     ]
-    lines = [indent + STYLES[style].format(x=x, **place) for x, place in zip(items, places, strict=False)]
+    lines = [
+        indent + STYLES[style].format(x=x, **place)
+        for x, place in zip(items, places, strict=False)
+    ]
     assert read(around[0] + gap.join(lines) + around[1]) == items
 
 
@@ -81,7 +102,14 @@ def test_forms_of_none(text):
         read(text.replace("1.", "").replace("- ", ""))
 
 
-@pytest.mark.parametrize("text", ["Nonetheless it is hard.", "None of the pens is red, so how many are blue?", "I do not know."])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Nonetheless it is hard.",
+        "None of the pens is red, so how many are blue?",
+        "I do not know.",
+    ],
+)
 def test_other_words_are_no_empty_list(text):
     with pytest.raises(Unreadable, match="no_list"):
         read(text, none="none")

@@ -11,10 +11,22 @@ ROW = {"choices": ["bus depot", "beach", "train station", "bridge", "bridge"]}
     ("text", "answer", "letter"),
     [
         ("So the answer is (c) train station.", "train station", "c"),
-        ("the answer is (a) train station.", "train station", "c"),  # the text decides
-        ("the answer is (b) sand.", "beach", "b"),  # no choice is called so: the letter does
+        (
+            "the answer is (a) train station.",
+            "train station",
+            "c",
+        ),  # the text decides
+        (
+            "the answer is (b) sand.",
+            "beach",
+            "b",
+        ),  # no choice is called so: the letter does
         ("the answer is the beach.", "beach", "b"),
-        ("the answer is (e) bridge.", "bridge", "e"),  # twins: the letter tells them apart
+        (
+            "the answer is (e) bridge.",
+            "bridge",
+            "e",
+        ),  # twins: the letter tells them apart
         ("#### (b) beach", "beach", "b"),
         ("Answer: B", "beach", "b"),
         (r"so \boxed{B}", "beach", "b"),
@@ -23,7 +35,11 @@ ROW = {"choices": ["bus depot", "beach", "train station", "bridge", "bridge"]}
         (r"\boxed{\text{(C) train station}}", "train station", "c"),
         ("The answer is **(B)**", "beach", "b"),
         ("Answer: Option B.", "beach", "b"),
-        ("the answer is (b) beach.\n\nQ: What?\nA: the answer is (a) bus depot.", "beach", "b"),
+        (
+            "the answer is (b) beach.\n\nQ: What?\nA: the answer is (a) bus depot.",
+            "beach",
+            "b",
+        ),
     ],
 )
 def test_letters_and_texts(text, answer, letter):

@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import pytest
 
-from synth import registry
-from synth.errors import Unreadable
+from synth.core import registry
+from synth.core.errors import Unreadable
 from synth.parsers.permutation import Permutation
 
 ROW = {"documents": list("abcd")}
 
 
 def test_repairs_are_made_and_counted():
-    assert Permutation().parse("[3] > [3] > [9] > [1] > [2]", ROW) == {"ranks": [2.0, 3.0, 1.0, 4.0], "repaired": 1.0}
+    assert Permutation().parse("[3] > [3] > [9] > [1] > [2]", ROW) == {
+        "ranks": [2.0, 3.0, 1.0, 4.0],
+        "repaired": 1.0,
+    }
 
 
 def test_broken_lists_are_not_hidden():
@@ -29,20 +32,37 @@ SPELLINGS = [
 
 @pytest.mark.parametrize("text", SPELLINGS)
 def test_orders_are_not_read_out_of_what_is_around_them(text):
-    assert registry.build("synth.parsers", "permutation").parse(text, {"documents": ["a", "b", "c"]})["ranks"] == [3, 1, 2]
-
-
-@pytest.mark.parametrize("text", ["[1] < [3] < [2]", "1 &lt; 3", "none of them", "[7] > [9]"])
-def test_an_order_from_the_worst_on_is_none(text):
-    with pytest.raises(Unreadable, match="no_order"):
-        registry.build("synth.parsers", "permutation").parse(text, {"documents": ["a", "b", "c"]})
+    assert registry.build("synth.parsers", "permutation").parse(
+        text, {"documents": ["a", "b", "c"]}
+    )["ranks"] == [3, 1, 2]
 
 
 @pytest.mark.parametrize(
-    "text", ["[1] > " * 50_000, "1" * 200_000, "1," * 100_000, "1. " * 100_000, "[" * 200_000, "passage " * 50_000, "1" + " " * 200_000]
+    "text", ["[1] < [3] < [2]", "1 &lt; 3", "none of them", "[7] > [9]"]
+)
+def test_an_order_from_the_worst_on_is_none(text):
+    with pytest.raises(Unreadable, match="no_order"):
+        registry.build("synth.parsers", "permutation").parse(
+            text, {"documents": ["a", "b", "c"]}
+        )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1] > " * 50_000,
+        "1" * 200_000,
+        "1," * 100_000,
+        "1. " * 100_000,
+        "[" * 200_000,
+        "passage " * 50_000,
+        "1" + " " * 200_000,
+    ],
 )
 def test_orders_without_end_cost_little(text):
     try:
-        registry.build("synth.parsers", "permutation").parse(text, {"documents": ["a", "b", "c"]})
+        registry.build("synth.parsers", "permutation").parse(
+            text, {"documents": ["a", "b", "c"]}
+        )
     except Unreadable as error:
         assert error.reason in ("no_order", "too_much_missing")

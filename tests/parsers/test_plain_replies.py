@@ -7,26 +7,50 @@ from unittest.mock import patch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from synth.errors import Unreadable
-from synth.parsers import _lists, _thoughts, permutation
+from synth.core.errors import Unreadable
+from synth.parsers import permutation
 from synth.parsers.base import Reply
 from synth.parsers.numbered_list import NumberedList
 from synth.parsers.permutation import Permutation
 from synth.parsers.tagged import Tagged
+from synth.replies import lists as _lists
+from synth.replies import thoughts as _thoughts
 
-VERDICTS = Tagged(tags=("why", "verdict"), allow={"verdict": ["yes", "no", "not sure"]})
-LABELS = ["It holds.", "yes", " No. ", "not sure", "yes or no", "perhaps", "\u2460"]
+VERDICTS = Tagged(
+    tags=("why", "verdict"), allow={"verdict": ["yes", "no", "not sure"]}
+)
+LABELS = [
+    "It holds.",
+    "yes",
+    " No. ",
+    "not sure",
+    "yes or no",
+    "perhaps",
+    "\u2460",
+]
 ODD = ["", "\n", "```\nyes\n```", "a < b", "R&D", "&lt;", "&lt;why&gt;"]
 ODD += ["<why>", "</verdict>", "the <why> tag", "Verdict: yes"]
 TEXTS = st.one_of(st.sampled_from(LABELS), st.sampled_from(ODD))
-AROUND = ["{}", "{}", "\n{}\n", "So: {}", "<think>Hm.</think>{}", "Hm.</think>{}"]
+AROUND = [
+    "{}",
+    "{}",
+    "\n{}\n",
+    "So: {}",
+    "<think>Hm.</think>{}",
+    "Hm.</think>{}",
+]
 
 
 def outcome(parser, text, row, *, whole=True):
     """Fields and marks of a reading, or the reason and the detail of none."""
     reply = Reply(text, whole=whole)
     try:
-        return parser.parse_reply(reply, row), reply.thoughts, reply.said, reply.mended
+        return (
+            parser.parse_reply(reply, row),
+            reply.thoughts,
+            reply.said,
+            reply.mended,
+        )
     except Unreadable as error:
         return error.reason, str(error)
 
@@ -34,12 +58,22 @@ def outcome(parser, text, row, *, whole=True):
 @st.composite
 def tagged_replies(draw):
     """Pairs of tags, many as they should be; one piece may be lost, doubled or other."""
-    pieces = ["<why>", draw(TEXTS), "</why>", draw(TEXTS), "<verdict>", draw(TEXTS), "</verdict>"]
+    pieces = [
+        "<why>",
+        draw(TEXTS),
+        "</why>",
+        draw(TEXTS),
+        "<verdict>",
+        draw(TEXTS),
+        "</verdict>",
+    ]
     place = draw(st.integers(0, 20))
     if place < len(pieces):
         piece = pieces[place]
         others = ["", piece * 2, piece.upper(), piece.replace("<", "&lt;")]
-        pieces[place] = draw(st.sampled_from([*others, piece.replace(">", " a='b'>")]))
+        pieces[place] = draw(
+            st.sampled_from([*others, piece.replace(">", " a='b'>")])
+        )
     pieces = draw(st.permutations(pieces)) if place == 20 else pieces
     return draw(st.sampled_from(AROUND)).format("".join(pieces))
 
@@ -55,12 +89,26 @@ def test_tags(text, whole):
 
 def test_plain_tags_take_the_short_way():
     with patch.object(Tagged, "_mark", None):
-        found = VERDICTS.parse("<why>It\nholds.</why> So: <verdict>Yes</verdict>", {})
+        found = VERDICTS.parse(
+            "<why>It\nholds.</why> So: <verdict>Yes</verdict>", {}
+        )
     assert found == {"why": "It\nholds.", "verdict": "yes"}
 
 
-MARKS = ["<think>", "</think>", "<TH\u0131NK>", "[THINK]", "[/reasoning]", "&lt;thought&gt;"]
-MARKS += ["<reflection>", "<a:inner_thoughts/>", "\u25c1think\u25b7", "<\u017fcratchpad>"]
+MARKS = [
+    "<think>",
+    "</think>",
+    "<TH\u0131NK>",
+    "[THINK]",
+    "[/reasoning]",
+    "&lt;thought&gt;",
+]
+MARKS += [
+    "<reflection>",
+    "<a:inner_thoughts/>",
+    "\u25c1think\u25b7",
+    "<\u017fcratchpad>",
+]
 MARKS += ["<internal_monologue>", "<|end_of_solution|>"]
 
 
@@ -76,22 +124,31 @@ def test_thoughts(pieces):
 
 
 ODD_NUMBERS = ["0", "7", "02", "\u0663", "1234567"]
-NUMBERS = st.one_of(st.sampled_from(["1", "2", "3"]), st.sampled_from(ODD_NUMBERS))
+NUMBERS = st.one_of(
+    st.sampled_from(["1", "2", "3"]), st.sampled_from(ODD_NUMBERS)
+)
 ODD_SHAPES = ["{}", "([{}])", "[ {} ]", "{}.", "[{}", "**[{}]**"]
 SHAPES = st.one_of(st.just("[{}]"), st.sampled_from(ODD_SHAPES))
 AROUND_ORDERS = ["{}", "{}", " \n{}\n", "1. {}", "Final: {}", "{} of 3"]
-SIGNS = st.sampled_from([" > ", " > ", ">", "> ", " >= ", " < ", ", ", "\n", "  >  ", " "])
+SIGNS = st.sampled_from(
+    [" > ", " > ", ">", "> ", " >= ", " < ", ", ", "\n", "  >  ", " "]
+)
 
 
 @st.composite
 def orders(draw):
     """Chains of numbers, of which some have one link of another shape or sign."""
     shape, sign = draw(SHAPES), draw(SIGNS)
-    links = [shape.format(number) for number in draw(st.lists(NUMBERS, min_size=1, max_size=5))]
+    links = [
+        shape.format(number)
+        for number in draw(st.lists(NUMBERS, min_size=1, max_size=5))
+    ]
     if draw(st.booleans()):
         links[-1] = draw(SHAPES).format(draw(NUMBERS))
     last_sign = draw(SIGNS) if draw(st.booleans()) else sign
-    text = last_sign.join([sign.join(links[:-1]), links[-1]] if links[1:] else links)
+    text = last_sign.join(
+        [sign.join(links[:-1]), links[-1]] if links[1:] else links
+    )
     return draw(st.sampled_from(AROUND_ORDERS)).format(text)
 
 
@@ -109,13 +166,39 @@ def test_orders(text):
 
 def test_plain_orders_take_the_short_way():
     with patch.object(permutation, "_order", None):
-        found = Permutation().parse("[2] > [3]>[1]\n", {"documents": ["a", "b", "c"]})
+        found = Permutation().parse(
+            "[2] > [3]>[1]\n", {"documents": ["a", "b", "c"]}
+        )
     assert found == {"ranks": [3.0, 1.0, 2.0], "repaired": 0.0}
 
 
-LISTS = [NumberedList(), NumberedList(none="none"), NumberedList(least=3, glosses="cut")]
-ITEMS = ["How many?", "plants: green", "**Costs:** a", "a - b", "2. b", "none", "a  \r", "\x1ca"]
-ITEMS += ['"a"', "`a`", "\u201ca\u201d", "**", "", " ", "\u2028", "- a", "a" * 2001, "*a* b __c__"]
+LISTS = [
+    NumberedList(),
+    NumberedList(none="none"),
+    NumberedList(least=3, glosses="cut"),
+]
+ITEMS = [
+    "How many?",
+    "plants: green",
+    "**Costs:** a",
+    "a - b",
+    "2. b",
+    "none",
+    "a  \r",
+    "\x1ca",
+]
+ITEMS += [
+    '"a"',
+    "`a`",
+    "\u201ca\u201d",
+    "**",
+    "",
+    " ",
+    "\u2028",
+    "- a",
+    "a" * 2001,
+    "*a* b __c__",
+]
 OTHER_LINES = ["   {}", "- {}", "{}\n   - b", "\n{}", "{}\n \nb", "0{}", "> {}"]
 LEADS = ["", "", "", "\n", " ", "So:\n", "- a\n", "**"]
 
@@ -136,7 +219,9 @@ def lists(draw):
 @settings(max_examples=300)
 @given(text=lists(), parser=st.sampled_from(LISTS))
 @example(text="1. a\n\n2) b", parser=LISTS[0])
-@example(text="\n".join(f"{number}. a" for number in range(1, 203)), parser=LISTS[0])
+@example(
+    text="\n".join(f"{number}. a" for number in range(1, 203)), parser=LISTS[0]
+)
 def test_lists(text, parser):
     found = outcome(parser, text, {})
     with patch.object(_lists, "_numbered_plainly", return_value=None):
@@ -145,5 +230,7 @@ def test_lists(text, parser):
 
 def test_plain_lists_take_the_short_way():
     with patch.object(_lists, "_marks", None):
-        found = NumberedList().parse("1. How many?\n2) **Why** so?\n\n3. What?", {})
+        found = NumberedList().parse(
+            "1. How many?\n2) **Why** so?\n\n3. What?", {}
+        )
     assert found == {"items": ["How many?", "Why so?", "What?"]}

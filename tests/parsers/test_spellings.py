@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synth import registry
-from synth.errors import Unreadable
+from synth.core import registry
+from synth.core.errors import Unreadable
 from synth.parsers.boxed import Boxed
 from synth.parsers.delimited import Delimited
 from synth.parsers.equations import Equations
@@ -25,9 +25,16 @@ from synth.parsers.whole import Whole
 from tests.parsers.test_laws import CASES, ROW, build
 
 AROUND = st.sampled_from(
-    ["{}", "<think>Perhaps <answer>0</answer>, or \\boxed{{0}}.\n#### 0</think>\n{}", "Or 0?</think>{}", "[THINK]0 = 0[/THINK]{}"]
+    [
+        "{}",
+        "<think>Perhaps <answer>0</answer>, or \\boxed{{0}}.\n#### 0</think>\n{}",
+        "Or 0?</think>{}",
+        "[THINK]0 = 0[/THINK]{}",
+    ]
 )
-WORDS = st.sampled_from(["So it is.", "First this.\n\nThen that.", "I think of 2 things."])
+WORDS = st.sampled_from(
+    ["So it is.", "First this.\n\nThen that.", "I think of 2 things."]
+)
 INSIDE = st.sampled_from(["4", "\\frac{1}{2}", "x = 3", "a, b", "a < b"])
 
 
@@ -39,7 +46,9 @@ def test_boxes(around, words, said, box):
 
 @given(around=AROUND, words=WORDS, mark=st.sampled_from(["\n#### {}", " So the answer is {}.", "\n**Answer:** {}", "\n\n$$\\boxed{{{}}}$$", " The correct answer is {}."]), said=st.sampled_from(["4", "1,200", "-3.5"]))  # fmt: skip
 def test_numbers(around, words, mark, said):
-    assert FinalNumber().parse(around.format("") + words + mark.format(said), {}) == {"rationale": words, "answer": said}
+    assert FinalNumber().parse(
+        around.format("") + words + mark.format(said), {}
+    ) == {"rationale": words, "answer": said}
 
 
 @given(
@@ -48,11 +57,17 @@ def test_numbers(around, words, mark, said):
 )  # fmt: skip
 def test_options(around, words, mark, option):
     mark = mark.replace("**{}**", "{}") if "**" in option else mark
-    found = Option().parse(around.format("") + words + mark.format(option), {"choices": ["fire", "ice"]})
+    found = Option().parse(
+        around.format("") + words + mark.format(option),
+        {"choices": ["fire", "ice"]},
+    )
     assert found == {"rationale": words, "answer": "ice", "letter": "b"}
 
 
-@pytest.mark.parametrize("text", ["It is cold.\nIce is it.", "A cold thing.", "(e)", "B) fire", "Option C"])
+@pytest.mark.parametrize(
+    "text",
+    ["It is cold.\nIce is it.", "A cold thing.", "(e)", "B) fire", "Option C"],
+)
 def test_other_last_lines_are_no_option(text):
     with pytest.raises(Unreadable, match="no_answer_marker"):
         Option().parse(text, {"choices": ["fire", "ice"]})
@@ -63,9 +78,17 @@ def test_other_last_lines_are_no_option(text):
     times=st.sampled_from(["*", "\\times", "\\cdot"]), fence=st.booleans(),
 )  # fmt: skip
 def test_equations(around, mark, times, fence):
-    lines = [mark.replace("{n}", str(n)).replace("{}", line) for n, line in enumerate([f"x = 3 {times} 4", "ans = x - 2"], 1)]
-    text = "\n".join(["```", *lines, "```"] if fence else ["Let x be the pens.", *lines])
-    assert Equations().parse(around.format("") + text, {}) == {"equations": "x = 3 * 4\nans = x - 2", "answer": "10"}
+    lines = [
+        mark.replace("{n}", str(n)).replace("{}", line)
+        for n, line in enumerate([f"x = 3 {times} 4", "ans = x - 2"], 1)
+    ]
+    text = "\n".join(
+        ["```", *lines, "```"] if fence else ["Let x be the pens.", *lines]
+    )
+    assert Equations().parse(around.format("") + text, {}) == {
+        "equations": "x = 3 * 4\nans = x - 2",
+        "answer": "10",
+    }
 
 
 def test_a_sign_is_no_mark_of_a_list():
@@ -74,13 +97,19 @@ def test_a_sign_is_no_mark_of_a_list():
 
 @given(around=AROUND, said=INSIDE, words=WORDS, spelling=st.sampled_from(["<answer>{}</answer>", "<Answer id='1'>\n{}\n</ANSWER>", "In <answer> tags: <answer>{}</answer>.", "<answer>{}", "<answer>```\n{}\n```</answer>"]))  # fmt: skip
 def test_tags(around, said, words, spelling):
-    assert Tagged(tags=("answer",)).parse(around.format("") + words + spelling.format(said), {}) == {"answer": said}
+    assert Tagged(tags=("answer",)).parse(
+        around.format("") + words + spelling.format(said), {}
+    ) == {"answer": said}
 
 
 @given(thought=WORDS, words=WORDS, spelling=st.sampled_from(["<think>{}</think>", "<Thinking>\n{}\n</thinking>\n", "{}</think>", "[THINK]{}[/THINK]", "<|begin_of_thought|>{}<|end_of_thought|>"]))  # fmt: skip
 def test_thinking(thought, words, spelling):
     text = spelling.format(thought) + words + "\n#### 4"
-    assert Think().parse(text, {}) == {"thinking": thought, "solution": words + "\n#### 4", "answer": "4"}
+    assert Think().parse(text, {}) == {
+        "thinking": thought,
+        "solution": words + "\n#### 4",
+        "answer": "4",
+    }
     assert Whole().parse(text, {}) == {"text": words + "\n#### 4"}
 
 
@@ -89,8 +118,14 @@ def test_thinking(thought, words, spelling):
     lead=st.sampled_from(["", "Ranking the 3 passages: ", "Of 3 passages [1] comes close.\n\n", "The order of all 3:\n"]),
 )  # fmt: skip
 def test_orders(around, order, spelling, between, lead):
-    text = around.format("") + lead + between.join(spelling.format(n) for n in order)
-    assert Permutation().parse(text, {"documents": ["a", "b", "c"]})["ranks"] == [order.index(n) + 1 for n in (1, 2, 3)]
+    text = (
+        around.format("")
+        + lead
+        + between.join(spelling.format(n) for n in order)
+    )
+    assert Permutation().parse(text, {"documents": ["a", "b", "c"]})[
+        "ranks"
+    ] == [order.index(n) + 1 for n in (1, 2, 3)]
 
 
 @given(
@@ -101,16 +136,27 @@ def test_orders(around, order, spelling, between, lead):
     lead=st.sampled_from(["", "Here:\n"]),
 )
 def test_groups(around, bullet, echo, close, lead):
-    blocks = [f"<s>{' Both. </s>' if echo else ''}\n{bullet}{x}.\n{bullet}{x}{x}.\n{'</s>' if close and not echo else ''}\n" for x in "ab"]
-    assert Groups().parse(around.format("") + lead + "".join(blocks), {"sentences": ["x", "y"]}) == {"groups": ["a.\naa.", "b.\nbb."]}
+    blocks = [
+        f"<s>{' Both. </s>' if echo else ''}\n{bullet}{x}.\n{bullet}{x}{x}.\n{'</s>' if close and not echo else ''}\n"
+        for x in "ab"
+    ]
+    assert Groups().parse(
+        around.format("") + lead + "".join(blocks), {"sentences": ["x", "y"]}
+    ) == {"groups": ["a.\naa.", "b.\nbb."]}
 
 
 @given(around=AROUND, bullet=st.sampled_from(["- ", "* ", "1. "]), dash=st.sampled_from(["-", " - ", "\u2013", " to ", ", "]), bold=st.booleans(), lead=st.sampled_from(["scope: ", "**Scope:** ", "## scope: "]))  # fmt: skip
 def test_outlines(around, bullet, dash, bold, lead):
     name = "**past**" if bold else "past"
-    found = Outline().parse(around.format("") + f"{lead}a ship\n{bullet}{name}: 1{dash}2\n{bullet}now: 3", {"sentences": ["a", "b", "c"]})
+    found = Outline().parse(
+        around.format("")
+        + f"{lead}a ship\n{bullet}{name}: 1{dash}2\n{bullet}now: 3",
+        {"sentences": ["a", "b", "c"]},
+    )
     assert found["scope"] == "a ship"
-    assert [(one["name"], one["first"], one["last"]) for one in found["aspects"]] == [("past", 1, 2), ("now", 3, 3)]
+    assert [
+        (one["name"], one["first"], one["last"]) for one in found["aspects"]
+    ] == [("past", 1, 2), ("now", 3, 3)]
 
 
 @given(
@@ -120,8 +166,14 @@ def test_outlines(around, bullet, dash, bold, lead):
     behind=st.sampled_from(["", ","]),
 )
 def test_quotes(around, lead, mark, behind):
-    lines = [mark.replace("{n}", str(n)) + f"##begin_quote## {x} ##end_quote##{behind}" for n, x in enumerate("ab", 1)]
-    assert Delimited().parse(around.format("") + lead + "\n".join(lines), {}) == {"spans": ["a", "b"]}
+    lines = [
+        mark.replace("{n}", str(n))
+        + f"##begin_quote## {x} ##end_quote##{behind}"
+        for n, x in enumerate("ab", 1)
+    ]
+    assert Delimited().parse(
+        around.format("") + lead + "\n".join(lines), {}
+    ) == {"spans": ["a", "b"]}
 
 
 PIECES = [
@@ -132,11 +184,24 @@ PIECES = [
 
 @pytest.mark.parametrize("name", CASES)
 @settings(max_examples=40)
-@given(pieces=st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=4)), max_size=25))
+@given(
+    pieces=st.lists(
+        st.one_of(st.sampled_from(PIECES), st.text(max_size=4)), max_size=25
+    )
+)
 def test_any_pieces_are_read_or_unreadable(name, pieces):
-    general = {"empty_reply", "too_long", "wrong_kind", "open_thoughts", "only_thoughts", "no_rationale"}
+    general = {
+        "empty_reply",
+        "too_long",
+        "wrong_kind",
+        "open_thoughts",
+        "only_thoughts",
+        "no_rationale",
+    }
     try:
-        assert set(build(name).parse("".join(pieces), ROW)) == set(build(name).produces())
+        assert set(build(name).parse("".join(pieces), ROW)) == set(
+            build(name).produces()
+        )
     except Unreadable as error:
         assert error.reason in {*build(name).reasons, *general}
 
@@ -144,7 +209,20 @@ def test_any_pieces_are_read_or_unreadable(name, pieces):
 @pytest.mark.parametrize("name", CASES)
 def test_pieces_without_end_cost_little(name):
     parser, most = build(name), (0.0, "")
-    for piece in [*PIECES, "<a ", "a\n", "- a\n", "1. a\n", "x = 1\n", "[1] > [2] ", "<s>\n- a\n", "`", "\\boxed{}", "{'a': '", "**a **"]:
+    for piece in [
+        *PIECES,
+        "<a ",
+        "a\n",
+        "- a\n",
+        "1. a\n",
+        "x = 1\n",
+        "[1] > [2] ",
+        "<s>\n- a\n",
+        "`",
+        "\\boxed{}",
+        "{'a': '",
+        "**a **",
+    ]:
         text = "a" + piece * (40_000 // len(piece)) + "a"
         started = time.process_time()
         with suppress(Unreadable):

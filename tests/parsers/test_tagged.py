@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from synth.errors import Unreadable
+from synth.core.errors import Unreadable
 from synth.parsers.base import Reply
 from synth.parsers.tagged import Tagged
 
@@ -15,7 +15,9 @@ GRADE = Tagged(tags=("grade",), allow={"grade": ["1", "2", "3", "4", "5"]})
 
 
 def test_the_last_pair_counts():
-    assert Tagged(tags=("v",)).parse("<v>one</v> no, <V> two </V>", {}) == {"v": "two"}
+    assert Tagged(tags=("v",)).parse("<v>one</v> no, <V> two </V>", {}) == {
+        "v": "two"
+    }
 
 
 @pytest.mark.parametrize(
@@ -32,7 +34,15 @@ def test_the_innermost_pair_that_holds_something_counts(text):
     assert not reply.mended
 
 
-@pytest.mark.parametrize("text", ["So <answer>5", "<answer>5</ans", "<answer> 5 <answer>", "I use <answer> tags.\n<answer>5\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "So <answer>5",
+        "<answer>5</ans",
+        "<answer> 5 <answer>",
+        "I use <answer> tags.\n<answer>5\n",
+    ],
+)
 def test_a_tag_left_open_by_a_whole_reply_is_marked(text):
     reply = Reply(text)
     assert ANSWER.parse_reply(reply, {}) == {"answer": "5"}
@@ -43,7 +53,10 @@ def test_a_tag_left_open_by_a_whole_reply_is_marked(text):
 
 def test_an_open_tag_ends_where_the_next_one_begins():
     text = "<critique>It holds.\n<verdict>yes</verdict>"
-    assert Tagged(tags=("critique", "verdict")).parse(text, {}) == {"critique": "It holds.", "verdict": "yes"}
+    assert Tagged(tags=("critique", "verdict")).parse(text, {}) == {
+        "critique": "It holds.",
+        "verdict": "yes",
+    }
 
 
 def test_a_tag_in_prose_alone_holds_nothing():
@@ -79,7 +92,13 @@ def test_two_labels_and_denied_ones_are_none(parser, said):
 
 @pytest.mark.parametrize(
     "text",
-    ["<answer>" * 30_000, "</answer>" * 30_000, "<answer>x" * 20_000, "<answer " * 30_000, "<verdict>" + "yes " * 50_000 + "</verdict>"],
+    [
+        "<answer>" * 30_000,
+        "</answer>" * 30_000,
+        "<answer>x" * 20_000,
+        "<answer " * 30_000,
+        "<verdict>" + "yes " * 50_000 + "</verdict>",
+    ],
 )
 def test_tags_without_number_cost_little(text):
     for parser in (ANSWER, VERDICT):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from synth import registry
-from synth.errors import Unreadable
+from synth.core import registry
+from synth.core.errors import Unreadable
 
 
 def read(text, **parameters):
-    return registry.build("synth.parsers", {"name": "think", **parameters}).parse(text, {})
+    return registry.build(
+        "synth.parsers", {"name": "think", **parameters}
+    ).parse(text, {})
 
 
 def test_boxes_and_markers_behind_the_thinking_alone_count():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from synth import registry
-from synth.errors import Unreadable
+from synth.core import registry
+from synth.core.errors import Unreadable
 
 TEXTS = [
     "I will restate the request.\n\nQuestion: how many pens are left?\n\nAnswer: 7 pens.",
@@ -15,7 +15,9 @@ TEXTS = [
 
 
 def read(text, **parameters):
-    return registry.build("synth.parsers", {"name": "whole", "into": "answer", **parameters}).parse(text, {})["answer"]
+    return registry.build(
+        "synth.parsers", {"name": "whole", "into": "answer", **parameters}
+    ).parse(text, {})["answer"]
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -25,13 +27,28 @@ def test_nothing_is_cut_where_no_mark_is_declared(text):
         read("no", least=2)
 
 
-@pytest.mark.parametrize("turn", ["Q: And 5?", "\n  q : And 5?", "**Q:** And 5?", "### Q: And 5?"])
+@pytest.mark.parametrize(
+    "turn", ["Q: And 5?", "\n  q : And 5?", "**Q:** And 5?", "### Q: And 5?"]
+)
 def test_turns_are_cut_at_the_marks_that_a_pack_declares(turn):
-    assert read(f"Q: how?\nIt is 4.\n{turn}\nA: 5", turns=["Q:", "Problem:"]) == "Q: how?\nIt is 4."
+    assert (
+        read(f"Q: how?\nIt is 4.\n{turn}\nA: 5", turns=["Q:", "Problem:"])
+        == "Q: how?\nIt is 4."
+    )
     assert read("So.\nQuestion: 5", turns=["Q:"]) == "So.\nQuestion: 5"
 
 
-@pytest.mark.parametrize("text", ["21. Ann sings", "- Ann sings", "**Ann sings**", '"Ann sings"', "22) **Ann sings**", "Ann sings"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "21. Ann sings",
+        "- Ann sings",
+        "**Ann sings**",
+        '"Ann sings"',
+        "22) **Ann sings**",
+        "Ann sings",
+    ],
+)
 def test_one_item_of_a_list_without_its_mark(text):
     assert read(text, unmarked=True) == "Ann sings"
     assert read(text) == text

@@ -15,13 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import synth
-from synth.errors import WrongUse
+from synth.core.errors import WrongUse
 from synth.filters.critic import Critic
-from synth.teachers._access import Redactor, check_url, redacted_url
+from synth.teachers.wire.access import Redactor, check_url, redacted_url
 from tests.conftest import ROOT, chat, serving
 
 ROWS = [{"question": "What is 2 + 2 ?", "target": "4"}]
-KEYS = {"OPENAI_API_KEY": "sk-openai-0123456789abcdef", "MY_KEY": "key-of-mine-0123456789", "GROQ_API_KEY": "gsk-groq-0123456789abc"}
+KEYS = {
+    "OPENAI_API_KEY": "sk-openai-0123456789abcdef",
+    "MY_KEY": "key-of-mine-0123456789",
+    "GROQ_API_KEY": "gsk-groq-0123456789abc",
+}
 
 
 def verdict(body, count):
@@ -37,7 +41,10 @@ def two(monkeypatch):
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     with ExitStack() as stack:
-        yield stack.enter_context(serving(answer)), stack.enter_context(serving(verdict))
+        yield (
+            stack.enter_context(serving(answer)),
+            stack.enter_context(serving(verdict)),
+        )
 
 
 def run(tmp_path, teachers, **options):
@@ -48,7 +55,9 @@ def run(tmp_path, teachers, **options):
         "  - name: go\n    parser: final_number\n    filters: [answer_match, critic]\n"
     )
     (pack / "go.user.j2").write_text("{{ question }}\n")
-    return synth.run(pack, ROWS, teacher=teachers, output=tmp_path / "out", **options)
+    return synth.run(
+        pack, ROWS, teacher=teachers, output=tmp_path / "out", **options
+    )
 
 
 def sent(server):
@@ -69,13 +78,19 @@ def test_each_role_has_its_endpoint_key_and_headers(two, tmp_path, monkeypatch):
     assert sent(judge)["x-team"] == "team-value-123"
     secrets = [*KEYS.values(), "team-value-123"]
     for path in (tmp_path / "out").rglob("*"):
-        assert not path.is_file() or not any(key.encode() in path.read_bytes() for key in secrets), path
-    settings = json.loads((tmp_path / "out" / "run.json").read_text())["settings"]
+        assert not path.is_file() or not any(
+            key.encode() in path.read_bytes() for key in secrets
+        ), path
+    settings = json.loads((tmp_path / "out" / "run.json").read_text())[
+        "settings"
+    ]
     assert settings["api_key_env"] == {"critic": "MY_KEY"}
     assert settings["header"] == {"critic": {"X-Team": "TEAM"}}
 
 
-def test_what_has_no_role_reaches_teachers_of_the_openai_protocol_alone(two, tmp_path, monkeypatch):
+def test_what_has_no_role_reaches_teachers_of_the_openai_protocol_alone(
+    two, tmp_path, monkeypatch
+):
     main, judge = two
     monkeypatch.setenv("HOSTED_VLLM_API_BASE", judge.url)
     done = run(
@@ -99,15 +114,24 @@ def test_a_named_role_gives_another_provider_its_host_and_key(two, tmp_path):
     assert sent(judge)["x-gate"] == KEYS["GROQ_API_KEY"]
 
 
-def test_an_empty_name_sends_no_key_and_the_environment_may_name_the_base(two, tmp_path, monkeypatch):
+def test_an_empty_name_sends_no_key_and_the_environment_may_name_the_base(
+    two, tmp_path, monkeypatch
+):
     main, judge = two
     monkeypatch.setenv("OPENAI_BASE_URL", judge.url)
-    run(tmp_path, {"teacher": "openai/a", "critic": "openai/b"}, api_base={"teacher": main.url}, api_key_env={"teacher": ""})
+    run(
+        tmp_path,
+        {"teacher": "openai/a", "critic": "openai/b"},
+        api_base={"teacher": main.url},
+        api_key_env={"teacher": ""},
+    )
     assert "authorization" not in sent(main)
     assert sent(judge)["authorization"] == f"Bearer {KEYS['OPENAI_API_KEY']}"
 
 
-def test_an_authorization_of_the_users_goes_before_the_key(two, tmp_path, monkeypatch):
+def test_an_authorization_of_the_users_goes_before_the_key(
+    two, tmp_path, monkeypatch
+):
     main, judge = two
     monkeypatch.setenv("GATE", "Basic dXNlcjpwYXNzd29yZA==")
     run(
@@ -135,9 +159,15 @@ def test_an_authorization_of_the_users_goes_before_the_key(two, tmp_path, monkey
         ({"rpm": {"critik": 5.0}}, "Did you mean critic"), ({"tpm": {"x": 5.0}}, "role 'x'"), ({"price": {"x": "1,2"}}, "role 'x'"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_refused_before_a_call_and_without_the_secret(options, message, two, tmp_path):
+def test_what_cannot_be_is_refused_before_a_call_and_without_the_secret(
+    options, message, two, tmp_path
+):
     with pytest.raises(WrongUse) as caught:
-        run(tmp_path, {"teacher": "simulated/perfect", "critic": "openai/b"}, **options)
+        run(
+            tmp_path,
+            {"teacher": "simulated/perfect", "critic": "openai/b"},
+            **options,
+        )
     assert message in str(caught.value)
     assert "hunter22" not in str(caught.value)
     assert "sk-live" not in str(caught.value)
@@ -147,16 +177,38 @@ def test_what_cannot_be_is_refused_before_a_call_and_without_the_secret(options,
 
 def test_a_base_for_nobody_is_refused(tmp_path):
     with pytest.raises(WrongUse, match="--api-base teacher="):
-        synth.run("cot", ROWS, teacher="simulated/perfect", output=tmp_path / "out", api_base="http://127.0.0.1:1/v1")
+        synth.run(
+            "cot",
+            ROWS,
+            teacher="simulated/perfect",
+            output=tmp_path / "out",
+            api_base="http://127.0.0.1:1/v1",
+        )
 
 
 @pytest.mark.parametrize(
-    "value", ["“sk-12345678”", '"sk-12345678"', "sk-1234\n5678", "sk-1234\u200b5678", "'sk-12345678'", "sk\u00a012345678"]
+    "value",
+    [
+        "“sk-12345678”",
+        '"sk-12345678"',
+        "sk-1234\n5678",
+        "sk-1234\u200b5678",
+        "'sk-12345678'",
+        "sk\u00a012345678",
+    ],
 )
-def test_a_key_that_was_copied_with_more_than_itself_is_refused(value, monkeypatch, tmp_path):
+def test_a_key_that_was_copied_with_more_than_itself_is_refused(
+    value, monkeypatch, tmp_path
+):
     monkeypatch.setenv("OPENAI_API_KEY", value)
     with pytest.raises(WrongUse, match="Copy the value again") as caught:
-        synth.run("cot", ROWS, teacher="openai/m", output=tmp_path / "out", api_base="http://127.0.0.1:1/v1")
+        synth.run(
+            "cot",
+            ROWS,
+            teacher="openai/m",
+            output=tmp_path / "out",
+            api_base="http://127.0.0.1:1/v1",
+        )
     assert "12345678" not in str(caught.value)
 
 
@@ -180,13 +232,22 @@ def test_the_query_of_a_base_stays_behind_the_path(two, tmp_path):
         return runner, site._server.sockets[0].getsockname()[1]
 
     async def work():
-        from synth.records import Request
+        from synth.core.records import Request
         from synth.teachers.base import Settings, open_teacher
 
         runner, port = await start()
-        for base in ("/openai/deployments/d?api-version=2024-10-21", "/v1/", "/v1/chat/completions", "/v1/chat/completions?a=b%2F"):
-            teacher = open_teacher("openai/m", Settings(api_base=f"http://127.0.0.1:{port}{base}"))
-            await teacher.ask(Request(model="m", messages=({"role": "user", "content": "x"},)))
+        for base in (
+            "/openai/deployments/d?api-version=2024-10-21",
+            "/v1/",
+            "/v1/chat/completions",
+            "/v1/chat/completions?a=b%2F",
+        ):
+            teacher = open_teacher(
+                "openai/m", Settings(api_base=f"http://127.0.0.1:{port}{base}")
+            )
+            await teacher.ask(
+                Request(model="m", messages=({"role": "user", "content": "x"},))
+            )
             await teacher.close()
         await runner.cleanup()
 
@@ -199,12 +260,19 @@ def test_the_query_of_a_base_stays_behind_the_path(two, tmp_path):
     ]  # fmt: skip
 
 
-@given(st.text(st.characters(codec="utf-8"), max_size=40), st.text(st.characters(codec="utf-8"), max_size=40))
+@given(
+    st.text(st.characters(codec="utf-8"), max_size=40),
+    st.text(st.characters(codec="utf-8"), max_size=40),
+)
 def test_words_survive_redaction_and_keys_do_not(before, behind):
-    redact = Redactor(["sk-live-0123456789abcdef", "EMPTY", "x", "ollama", "s3cr3t7"])
+    redact = Redactor(
+        ["sk-live-0123456789abcdef", "EMPTY", "x", "ollama", "s3cr3t7"]
+    )
     text = f"{before} EMPTY xylophone ollama max {behind}"
     assert redact(text) == text or "s3cr3t7" in text
-    assert "0123456789abcdef" not in redact(f"{before}sk-live-0123456789abcdef{behind}")
+    assert "0123456789abcdef" not in redact(
+        f"{before}sk-live-0123456789abcdef{behind}"
+    )
     assert redact("is s3cr3t7 or s3cr3t77") == "is [key] or s3cr3t77"
 
 
@@ -215,10 +283,17 @@ def test_a_server_that_echoes_the_key_gets_it_into_no_file(two, tmp_path):
         return chat(f"your key is {KEYS['OPENAI_API_KEY']}\n#### 4")
 
     main.answer = echo
-    done = run(tmp_path, {"teacher": "openai/a", "critic": "openai/b"}, api_base={"teacher": main.url, "critic": judge.url})
+    done = run(
+        tmp_path,
+        {"teacher": "openai/a", "critic": "openai/b"},
+        api_base={"teacher": main.url, "critic": judge.url},
+    )
     assert "[key]" in done.kept[0]["reply"]
     for path in (tmp_path / "out").rglob("*"):
-        assert not path.is_file() or KEYS["OPENAI_API_KEY"].encode() not in path.read_bytes(), path
+        assert (
+            not path.is_file()
+            or KEYS["OPENAI_API_KEY"].encode() not in path.read_bytes()
+        ), path
 
 
 @pytest.mark.parametrize(
@@ -244,32 +319,50 @@ def test_any_text_is_a_url_or_a_wrong_use(text):
 
 def test_a_critic_as_a_library_says_endpoints_by_teacher(two):
     _, judge = two
-    critic = Critic(teacher="openai/a", panel=("hosted_vllm/b",), api_base={"hosted_vllm/b": judge.url, "openai/a": judge.url})
+    critic = Critic(
+        teacher="openai/a",
+        panel=("hosted_vllm/b",),
+        api_base={"hosted_vllm/b": judge.url, "openai/a": judge.url},
+    )
     kept, _ = critic.split([{"question": "q", "rationale": "r", "answer": "4"}])
     assert len(kept) == 1
     assert len(judge.bodies) == 2
     with pytest.raises(WrongUse, match="a role of the run"):
-        Critic(teacher="openai/a", api_base={"openai/z": judge.url}).split([{"question": "q", "rationale": "r", "answer": "4"}])
+        Critic(teacher="openai/a", api_base={"openai/z": judge.url}).split(
+            [{"question": "q", "rationale": "r", "answer": "4"}]
+        )
 
 
 def test_the_command_line_says_all_of_it_by_role(two, tmp_path):
     main, judge = two
     (tmp_path / "rows.jsonl").write_text(json.dumps(ROWS[0]) + "\n")
-    run(tmp_path, {"teacher": "simulated/perfect", "critic": "simulated/critic"})  # writes the pack
+    run(
+        tmp_path, {"teacher": "simulated/perfect", "critic": "simulated/critic"}
+    )  # writes the pack
     words = [
         str(Path(sys.executable).parent / "synth"), "run", str(tmp_path / "judged"), "--input", str(tmp_path / "rows.jsonl"), "--output",
         str(tmp_path / "o"), "--teacher", "openai/a", "--teacher", "critic=openai/b", "--api-base", f"{main.url}?api-version=1",
         "--api-base", f"critic={judge.url}", "--api-key-env", "critic=MY_KEY", "--header", "critic:X-T=GROQ_API_KEY", "--rpm", "600",
         "--rpm", "critic=300", "--tpm", "critic=1e6", "--price", "critic=1,2", "--price", "0.1,0.2", "--set", "go.sampling.max_tokens=9",
     ]  # fmt: skip
-    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, **KEYS}, check=False)
+    done = subprocess.run(
+        words,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **KEYS},
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert sent(judge)["x-t"] == KEYS["GROQ_API_KEY"]
     settings = json.loads((tmp_path / "o" / "run.json").read_text())["settings"]
     assert settings["rpm"] == {"": 600.0, "critic": 300.0}
     assert settings["price"] == {"": "0.1,0.2", "critic": "1,2"}
     twice = subprocess.run(
-        [*words, "--teacher", "critic=openai/c"], capture_output=True, text=True, env={**os.environ, **KEYS}, check=False
+        [*words, "--teacher", "critic=openai/c"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **KEYS},
+        check=False,
     )
     assert twice.returncode == 2
     assert "two values for role 'critic'" in twice.stderr
@@ -278,27 +371,56 @@ def test_the_command_line_says_all_of_it_by_role(two, tmp_path):
 def test_the_readmes_local_teacher_with_a_hosted_critic(two, tmp_path):
     """OpenAI's place is taken by a second server: the command is the README's, to the letter but for the port."""
     main, judge = two
-    block = next(block for block in re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL) if "--api-key-env" in block)
+    block = next(
+        block
+        for block in re.findall(
+            r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
+        )
+        if "--api-key-env" in block
+    )
     (tmp_path / "problems.jsonl").write_text(json.dumps(ROWS[0]) + "\n")
     assert "127.0.0.1:8000" in block
-    env = {**os.environ, **KEYS, "OPENAI_BASE_URL": judge.url, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    env = {
+        **os.environ,
+        **KEYS,
+        "OPENAI_BASE_URL": judge.url,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
     command = block.replace("127.0.0.1:8000", f"127.0.0.1:{main.port}")
-    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, env=env, check=False)
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=env,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert len(main.bodies) == len(judge.bodies) == 1
     assert "authorization" not in sent(main)
     assert sent(judge)["authorization"] == f"Bearer {KEYS['OPENAI_API_KEY']}"
 
 
-def test_errors_of_every_provider_say_its_words_and_never_the_key(two, tmp_path):
+def test_errors_of_every_provider_say_its_words_and_never_the_key(
+    two, tmp_path
+):
     from aiohttp import web
 
     main, _ = two
     message = f"bad words for {KEYS['MY_KEY']} at max"
-    main.answer = lambda body, count: web.json_response({"error": {"message": message}}, status=400)
+    main.answer = lambda body, count: web.json_response(
+        {"error": {"message": message}}, status=400
+    )
     for name in ("openai/a", "hosted_vllm/a"):
         out = tmp_path / name.partition("/")[0]
-        done = synth.run("cot", ROWS, teacher=name, output=out, api_base={"teacher": main.url}, api_key_env={"teacher": "MY_KEY"})
+        done = synth.run(
+            "cot",
+            ROWS,
+            teacher=name,
+            output=out,
+            api_base={"teacher": main.url},
+            api_key_env={"teacher": "MY_KEY"},
+        )
         failed = (out / "failed.jsonl").read_text()
         assert done.counts["failed"] == {"bad_request": 1}
         assert "bad words for [key] at max" in failed

@@ -19,9 +19,9 @@ from aiohttp import web
 import synth
 from synth.calls.journal import records
 from synth.calls.price import price_of
-from synth.errors import WrongUse
+from synth.core.errors import WrongUse
 from synth.teachers import batch as batch_module
-from synth.teachers._batch_log import BatchLog
+from synth.teachers.wire.batch_log import BatchLog
 from tests.conftest import chat, write
 
 
@@ -30,7 +30,12 @@ class Provider:
 
     def __init__(self, fate=lambda line: "ok", polls=1):
         self.fate, self.polls, self.port = fate, polls, 0
-        self.files, self.batches, self.asked, self.online = {}, {}, Counter(), []
+        self.files, self.batches, self.asked, self.online = (
+            {},
+            {},
+            Counter(),
+            [],
+        )
         self.before_create = self.after_create = None
         self.end, self.reason, self.refuses = "completed", None, ""
 
@@ -44,7 +49,15 @@ class Provider:
         self.files[name] = form["file"].file.read()
         assert form["purpose"] == "batch"
         return web.json_response(
-            {"id": name, "object": "file", "bytes": 1, "created_at": 1, "filename": "x", "purpose": "batch", "status": "processed"}
+            {
+                "id": name,
+                "object": "file",
+                "bytes": 1,
+                "created_at": 1,
+                "filename": "x",
+                "purpose": "batch",
+                "status": "processed",
+            }
         )
 
     async def create(self, request):
@@ -78,38 +91,85 @@ class Provider:
 
     def finish(self, batch, status):
         outputs, errors = [], []
-        for number, raw in enumerate(self.files[batch["input_file_id"]].splitlines()):
+        for number, raw in enumerate(
+            self.files[batch["input_file_id"]].splitlines()
+        ):
             line = json.loads(raw)
             fate = self.fate(number)
             if status == "failed" or fate == "missing":
                 continue
-            record = {"id": f"r{number}", "custom_id": line["custom_id"], "response": None, "error": None}
+            record = {
+                "id": f"r{number}",
+                "custom_id": line["custom_id"],
+                "response": None,
+                "error": None,
+            }
             if self.refuses in line["body"]:
                 words = f"Unsupported parameter: '{self.refuses}' is not supported with this model."
-                said = {"error": {"message": words, "param": self.refuses, "code": "unsupported_parameter"}}
-                record["response"] = {"status_code": 400, "request_id": "q", "body": said}
+                said = {
+                    "error": {
+                        "message": words,
+                        "param": self.refuses,
+                        "code": "unsupported_parameter",
+                    }
+                }
+                record["response"] = {
+                    "status_code": 400,
+                    "request_id": "q",
+                    "body": said,
+                }
                 errors.append(record)
             elif fate == "ok":
-                question = line["body"]["messages"][-1]["content"].split("\n", 1)[0]
-                record["response"] = {"status_code": 200, "request_id": "q", "body": chat(f"so {question}\n#### {question}")}
+                question = line["body"]["messages"][-1]["content"].split(
+                    "\n", 1
+                )[0]
+                record["response"] = {
+                    "status_code": 200,
+                    "request_id": "q",
+                    "body": chat(f"so {question}\n#### {question}"),
+                }
                 outputs.append(record)
             elif isinstance(fate, int):
-                record["response"] = {"status_code": fate, "request_id": "q", "body": {"error": {"message": "no", "code": "x"}}}
+                record["response"] = {
+                    "status_code": fate,
+                    "request_id": "q",
+                    "body": {"error": {"message": "no", "code": "x"}},
+                }
                 errors.append(record)
             else:
                 record["error"] = {"code": fate, "message": "too late"}
                 errors.append(record)
         batch["status"] = status
-        for kind, found in (("output_file_id", outputs), ("error_file_id", errors)):
+        for kind, found in (
+            ("output_file_id", outputs),
+            ("error_file_id", errors),
+        ):
             if found:
                 batch[kind] = f"file-{len(self.files)}"
-                self.files[batch[kind]] = b"\n".join(json.dumps(r).encode() for r in reversed(found)) + b"\n"
+                self.files[batch[kind]] = (
+                    b"\n".join(json.dumps(r).encode() for r in reversed(found))
+                    + b"\n"
+                )
         if status == "failed":
-            batch["errors"] = {"object": "list", "data": [{"code": self.reason, "message": "why", "line": None, "param": None}]}
+            batch["errors"] = {
+                "object": "list",
+                "data": [
+                    {
+                        "code": self.reason,
+                        "message": "why",
+                        "line": None,
+                        "param": None,
+                    }
+                ],
+            }
 
     async def listing(self, request):
-        found = sorted(self.batches.values(), key=lambda b: b["id"], reverse=True)
-        return web.json_response({"object": "list", "data": found, "has_more": False})
+        found = sorted(
+            self.batches.values(), key=lambda b: b["id"], reverse=True
+        )
+        return web.json_response(
+            {"object": "list", "data": found, "has_more": False}
+        )
 
     async def content(self, request):
         return web.Response(body=self.files[request.match_info["id"]])
@@ -122,7 +182,11 @@ class Provider:
 
 @contextmanager
 def provider(**how):
-    found, ready, loop = Provider(**how), threading.Event(), asyncio.new_event_loop()
+    found, ready, loop = (
+        Provider(**how),
+        threading.Event(),
+        asyncio.new_event_loop(),
+    )
 
     async def start():
         app = web.Application(client_max_size=1 << 28)
@@ -161,7 +225,14 @@ ROWS = [{"question": str(n)} for n in range(40)]
 
 
 def run(output, server, rows=ROWS, **options):
-    return synth.run("cot", rows, teacher="openai/m", output=output, api_base=server.url, **{"batch": True, **options})
+    return synth.run(
+        "cot",
+        rows,
+        teacher="openai/m",
+        output=output,
+        api_base=server.url,
+        **{"batch": True, **options},
+    )
 
 
 def test_a_batch_brings_what_the_same_requests_bring_online(tmp_path):
@@ -173,7 +244,9 @@ def test_a_batch_brings_what_the_same_requests_bring_online(tmp_path):
     assert [r["answer"] for r in done.kept] == [r["question"] for r in ROWS]
     assert len(server.batches) == 1
     assert again.info["calls"] == {"asked": 0, "reused": 40, "retried": 0}
-    assert [r["meta"]["key"] for r in online.kept] == [r["meta"]["key"] for r in done.kept]
+    assert [r["meta"]["key"] for r in online.kept] == [
+        r["meta"]["key"] for r in done.kept
+    ]
     assert not BatchLog(tmp_path / "a" / "journal").pending()
 
 
@@ -181,13 +254,19 @@ def test_files_keep_to_the_providers_limits(tmp_path, monkeypatch):
     monkeypatch.setattr(batch_module, "MOST_REQUESTS", 15)
     with provider() as server:
         assert run(tmp_path, server).counts["kept"] == 40
-        sizes = [len(server.files[b["input_file_id"]].splitlines()) for b in server.batches.values()]
+        sizes = [
+            len(server.files[b["input_file_id"]].splitlines())
+            for b in server.batches.values()
+        ]
     assert max(sizes) <= 15
     assert sum(sizes) == 40
     monkeypatch.setattr(batch_module, "MOST_BYTES", 2000)
     with provider() as server:
         assert run(tmp_path / "bytes", server).counts["kept"] == 40
-        assert all(len(server.files[b["input_file_id"]]) <= 2000 for b in server.batches.values())
+        assert all(
+            len(server.files[b["input_file_id"]]) <= 2000
+            for b in server.batches.values()
+        )
 
 
 def test_errors_and_expiry_fail_their_rows_and_the_rest_is_kept(tmp_path):
@@ -205,7 +284,9 @@ def test_errors_and_expiry_fail_their_rows_and_the_rest_is_kept(tmp_path):
         assert done.exit_code == 3
         assert done.counts["kept"] == 37
         assert done.counts["failed"] == {"bad_request": 1, "expired": 2}
-        assert len(server.batches) == 2  # what the provider could not do for a moment went into a second batch
+        assert (
+            len(server.batches) == 2
+        )  # what the provider could not do for a moment went into a second batch
         later = run(tmp_path, server, batch=False)
         assert later.counts["kept"] == 40
         assert len(server.online) == 3
@@ -216,14 +297,26 @@ def test_lines_that_say_what_a_model_refuses_go_into_another_batch(tmp_path):
     with provider() as server:
         server.refuses = "max_tokens"
         done = run(tmp_path, server)
-        assert (done.exit_code, done.counts["kept"], len(server.batches)) == (0, 40, 2)
+        assert (done.exit_code, done.counts["kept"], len(server.batches)) == (
+            0,
+            40,
+            2,
+        )
         assert "max_tokens" in done.info["adapted"]["openai/m"]
-        lines = [json.loads(line) for line in server.files[server.batches["batch-1"]["input_file_id"]].splitlines()]
+        lines = [
+            json.loads(line)
+            for line in server.files[
+                server.batches["batch-1"]["input_file_id"]
+            ].splitlines()
+        ]
         assert all("max_completion_tokens" in line["body"] for line in lines)
         assert {line["custom_id"] for line in lines} == set(server.asked)
 
 
-@pytest.mark.parametrize(("reason", "kind"), [("invalid_model", "batch"), ("token_limit_exceeded", None)])
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [("invalid_model", "batch"), ("token_limit_exceeded", None)],
+)
 def test_a_batch_that_is_turned_down(tmp_path, reason, kind):
     with provider() as server:
         server.end, server.reason = "failed", reason
@@ -247,48 +340,87 @@ def test_a_lost_answer_to_create_makes_no_second_batch(tmp_path):
 
 CHILD = """
 import os, sys, synth
-from synth.teachers import batch, _batch_log
+from synth.teachers import batch
+from synth.teachers.wire import batch_log
 batch.POLL, batch.QUIET = (0.02, 0.05), 0.05
 stage, url, output = sys.argv[1:]
 def die(*_): os.kill(os.getpid(), 9)
 if stage == "before upload":
-    real = _batch_log.BatchLog.intent
-    _batch_log.BatchLog.intent = lambda *a: (real(*a), die())
+    real = batch_log.BatchLog.intent
+    batch_log.BatchLog.intent = lambda *a: (real(*a), die())
 if stage == "before created":
-    _batch_log.BatchLog.created = die
+    batch_log.BatchLog.created = die
 if stage == "before collecting":
     batch.Batch._collect = die
 if stage == "before done":
-    _batch_log.BatchLog.done = die
+    batch_log.BatchLog.done = die
 rows = [{"question": str(n)} for n in range(40)]
 synth.run("cot", rows, teacher="openai/m", output=output, api_base=url, batch=True, budget=1.0, price="1,1")
 """
 
 
-@pytest.mark.parametrize("stage", ["before upload", "before created", "before collecting", "before done"])
+@pytest.mark.parametrize(
+    "stage",
+    ["before upload", "before created", "before collecting", "before done"],
+)
 @pytest.mark.parametrize("then", ["batch", "online", "fewer rows"])
 def test_a_crash_neither_orphans_nor_doubles_a_batch(tmp_path, stage, then):
     with provider() as server:
-        words = [sys.executable, "-c", CHILD, stage, server.url, str(tmp_path / "out")]
-        assert subprocess.run(words, env={**os.environ, "OPENAI_API_KEY": "k"}, check=False).returncode == -signal.SIGKILL
+        words = [
+            sys.executable,
+            "-c",
+            CHILD,
+            stage,
+            server.url,
+            str(tmp_path / "out"),
+        ]
+        assert (
+            subprocess.run(
+                words, env={**os.environ, "OPENAI_API_KEY": "k"}, check=False
+            ).returncode
+            == -signal.SIGKILL
+        )
         rows = ROWS[:10] if then == "fewer rows" else ROWS
-        done = run(tmp_path / "out", server, rows, batch=then != "online", budget=1.0, price="1,1")
+        done = run(
+            tmp_path / "out",
+            server,
+            rows,
+            batch=then != "online",
+            budget=1.0,
+            price="1,1",
+        )
         assert done.counts["kept"] == len(rows)
         assert set(server.asked.values()) <= {1}
-        assert len(server.asked) + len(server.online) == (40 if then != "fewer rows" or stage != "before upload" else 10)
+        assert len(server.asked) + len(server.online) == (
+            40 if then != "fewer rows" or stage != "before upload" else 10
+        )
         held = Counter(key for key, _ in records(tmp_path / "out" / "journal"))
         assert set(held.values()) == {1}
         assert set(server.asked) <= set(held)
         assert not BatchLog(tmp_path / "out" / "journal").pending()
         cost = price_of("x/y", "1,1").cost
-        assert done.info["cost"]["usd"] == pytest.approx(len(held) * (11 + 7) / 1e6)
+        assert done.info["cost"]["usd"] == pytest.approx(
+            len(held) * (11 + 7) / 1e6
+        )
         assert cost
 
 
 def test_ctrl_c_leaves_the_batch_to_the_next_run(tmp_path):
     source = write(tmp_path / "in.jsonl", ROWS)
     with provider(polls=10**9) as server:
-        words = [sys.executable, "-m", "synth.cli", "run", "cot", "--input", source, "--output", tmp_path / "out", "--teacher", "openai/m"]
+        words = [
+            sys.executable,
+            "-m",
+            "synth.cli",
+            "run",
+            "cot",
+            "--input",
+            source,
+            "--output",
+            tmp_path / "out",
+            "--teacher",
+            "openai/m",
+        ]
         words += ["--api-base", server.url, "--batch"]
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
         while not server.batches:
@@ -304,4 +436,10 @@ def test_ctrl_c_leaves_the_batch_to_the_next_run(tmp_path):
 
 def test_only_openai_endpoints_take_batches(tmp_path):
     with pytest.raises(WrongUse, match="openai/MODEL"):
-        synth.run("cot", ROWS, teacher="simulated/perfect", output=tmp_path, batch=True)
+        synth.run(
+            "cot",
+            ROWS,
+            teacher="simulated/perfect",
+            output=tmp_path,
+            batch=True,
+        )

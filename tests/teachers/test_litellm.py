@@ -8,33 +8,57 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 
-from synth.errors import Stopped, TeacherBusy, TeacherRefused, WrongUse
-from synth.records import Request, Sampling
+from synth.core.errors import Stopped, TeacherBusy, TeacherRefused, WrongUse
+from synth.core.records import Request, Sampling
 from synth.teachers.base import Settings, open_teacher
 from tests.conftest import chat, serving
 
-REQUEST = Request(model="hosted_vllm/m", messages=({"role": "user", "content": "hi"},), family="litellm")
+REQUEST = Request(
+    model="hosted_vllm/m",
+    messages=({"role": "user", "content": "hi"},),
+    family="litellm",
+)
 
 
 def ask(answer):
     with serving(answer) as server:
-        return asyncio.run(open_teacher("hosted_vllm/m", Settings(api_base=server.url, timeout=20)).ask(REQUEST))
+        return asyncio.run(
+            open_teacher(
+                "hosted_vllm/m", Settings(api_base=server.url, timeout=20)
+            ).ask(REQUEST)
+        )
 
 
 def test_a_reply_and_its_errors():
     assert ask(lambda b, c: chat("four")).completion.text == "four"
-    for status, kind in ((401, Stopped), (400, TeacherRefused), (429, TeacherBusy), (500, TeacherBusy)):
+    for status, kind in (
+        (401, Stopped),
+        (400, TeacherRefused),
+        (429, TeacherBusy),
+        (500, TeacherBusy),
+    ):
         with pytest.raises(kind):
-            ask(lambda b, c, status=status: web.json_response({"error": {"message": "no"}}, status=status))
+            ask(
+                lambda b, c, status=status: web.json_response(
+                    {"error": {"message": "no"}}, status=status
+                )
+            )
 
 
 def refused(words, **more):
-    return web.json_response({"error": {"message": words, "type": "invalid_request_error", **more}}, status=400)
+    return web.json_response(
+        {"error": {"message": words, "type": "invalid_request_error", **more}},
+        status=400,
+    )
 
 
 def picky(body, count):
     if body.get("temperature", 1) != 1:
-        return refused("Only the default (1) value is supported.", param="temperature", code="unsupported_value")
+        return refused(
+            "Only the default (1) value is supported.",
+            param="temperature",
+            code="unsupported_value",
+        )
     if "seed" in body:
         return refused("Unknown parameter: 'seed'")
     if any(message["role"] == "system" for message in body["messages"]):
@@ -44,11 +68,18 @@ def picky(body, count):
 
 def test_what_a_model_refuses_is_left_out(tmp_path, capsys):
     messages = ({"role": "system", "content": "Be brief."}, *REQUEST.messages)
-    request = replace(REQUEST, messages=messages, sampling=Sampling(temperature=0.7, seed=1, max_tokens=9))
+    request = replace(
+        REQUEST,
+        messages=messages,
+        sampling=Sampling(temperature=0.7, seed=1, max_tokens=9),
+    )
     with serving(picky) as server:
 
         async def both():
-            teacher = open_teacher("hosted_vllm/m", Settings(api_base=server.url, timeout=20, folder=tmp_path))
+            teacher = open_teacher(
+                "hosted_vllm/m",
+                Settings(api_base=server.url, timeout=20, folder=tmp_path),
+            )
             replies = [await teacher.ask(request), await teacher.ask(request)]
             return replies, dict(teacher.adapted)
 
@@ -56,14 +87,18 @@ def test_what_a_model_refuses_is_left_out(tmp_path, capsys):
     assert [reply.completion.text for reply in replies] == ["four", "four"]
     assert set(noted) == {"temperature", "seed", "system messages"}
     assert len(server.bodies) == 5
-    assert server.bodies[-1]["messages"] == [{"role": "user", "content": "Be brief.\n\nhi"}]
+    assert server.bodies[-1]["messages"] == [
+        {"role": "user", "content": "Be brief.\n\nhi"}
+    ]
     assert capsys.readouterr().err.count("synth: note:") == 3
 
 
 def test_an_address_without_v1_is_named():
     with serving(lambda b, c: chat("four")) as server:
         base = server.url.removesuffix("/v1")
-        teacher = open_teacher("hosted_vllm/m", Settings(api_base=base, timeout=20))
+        teacher = open_teacher(
+            "hosted_vllm/m", Settings(api_base=base, timeout=20)
+        )
         with pytest.raises(Stopped, match=r"--api-base .*/v1"):
             asyncio.run(teacher.ask(REQUEST))
 

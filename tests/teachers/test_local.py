@@ -15,11 +15,11 @@ import pytest
 
 import synth
 from synth.calls.journal import records
-from synth.errors import Stopped, TeacherBusy, WrongUse
-from synth.records import Request, Sampling
-from synth.teachers._problems import make_problems
+from synth.core.errors import Stopped, TeacherBusy, WrongUse
+from synth.core.records import Request, Sampling
 from synth.teachers.base import Settings, open_teacher
-from tests.test_leash import alive, gone
+from synth.teachers.simulation.word_problems import make_problems
+from tests.processes.test_leash import alive, gone
 
 QUESTIONS = [row["question"] for row in make_problems(12, seed=5)]
 TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
@@ -28,7 +28,7 @@ TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfo
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A tiny model with random weights: what it says is nonsense, and always the same."""
-    from finetune import scratch
+    from finetune.students import scratch
 
     found, tokenizer = scratch.build("scratch:tiny", QUESTIONS, 0)
     folder = tmp_path_factory.mktemp("models") / "tiny"
@@ -39,7 +39,12 @@ def model(tmp_path_factory):
 
 def request(teacher, question, **sampling):
     sampling = {"temperature": 0.0, "max_tokens": 12, **sampling}
-    return Request(model=teacher.model, messages=({"role": "user", "content": question},), family="local", sampling=Sampling(**sampling))
+    return Request(
+        model=teacher.model,
+        messages=({"role": "user", "content": question},),
+        family="local",
+        sampling=Sampling(**sampling),
+    )
 
 
 def ask_all(model, *requests):
@@ -48,7 +53,9 @@ def ask_all(model, *requests):
     async def work():
         teacher = open_teacher(f"local/{model}", Settings())
         try:
-            return await asyncio.gather(*(teacher.ask(request(teacher, q, **s)) for q, s in requests))
+            return await asyncio.gather(
+                *(teacher.ask(request(teacher, q, **s)) for q, s in requests)
+            )
         finally:
             await teacher.close()
 
@@ -58,15 +65,21 @@ def ask_all(model, *requests):
 def test_batched_greedy_replies_are_those_of_plain_generation(model):
     import torch
 
-    from finetune.student import load_student
+    from finetune.students.load import load_student
 
     replies = ask_all(model, *((q, {}) for q in QUESTIONS))
     found, tokenizer = load_student(str(model))
     for question, reply in zip(QUESTIONS, replies, strict=True):
-        tokens = tokenizer(question + "\n", return_tensors="pt", return_token_type_ids=False)
+        tokens = tokenizer(
+            question + "\n", return_tensors="pt", return_token_type_ids=False
+        )
         with torch.no_grad():
-            out = found.generate(**tokens, max_new_tokens=12, do_sample=False)[0, tokens["input_ids"].shape[1] :]
-        assert reply.completion.text == tokenizer.decode(out, skip_special_tokens=True)
+            out = found.generate(**tokens, max_new_tokens=12, do_sample=False)[
+                0, tokens["input_ids"].shape[1] :
+            ]
+        assert reply.completion.text == tokenizer.decode(
+            out, skip_special_tokens=True
+        )
         assert reply.completion.prompt_tokens == tokens["input_ids"].shape[1]
         assert reply.completion.completion_tokens == len(out)
 
@@ -74,17 +87,25 @@ def test_batched_greedy_replies_are_those_of_plain_generation(model):
 def test_logprobs_are_those_of_the_model(model):
     import torch
 
-    from finetune.student import load_student
+    from finetune.students.load import load_student
 
-    (reply,) = ask_all(model, (QUESTIONS[0], {"logprobs": True, "top_logprobs": 3}))
+    (reply,) = ask_all(
+        model, (QUESTIONS[0], {"logprobs": True, "top_logprobs": 3})
+    )
     listed = json.loads(reply.raw)["choices"][0]["logprobs"]["content"]
     found, tokenizer = load_student(str(model))
-    ids = tokenizer(QUESTIONS[0] + "\n", return_tensors="pt", return_token_type_ids=False)["input_ids"]
+    ids = tokenizer(
+        QUESTIONS[0] + "\n", return_tensors="pt", return_token_type_ids=False
+    )["input_ids"]
     for entry in listed:
         with torch.no_grad():
             table = found(input_ids=ids).logits[0, -1].float().log_softmax(-1)
-        assert entry["logprob"] == pytest.approx(table[entry["token_id"]].item(), abs=1e-4)
-        assert [t["token_id"] for t in entry["top_logprobs"]] == table.topk(3).indices.tolist()
+        assert entry["logprob"] == pytest.approx(
+            table[entry["token_id"]].item(), abs=1e-4
+        )
+        assert [t["token_id"] for t in entry["top_logprobs"]] == table.topk(
+            3
+        ).indices.tolist()
         assert entry["token_id"] == entry["top_logprobs"][0]["token_id"]
         ids = torch.cat([ids, torch.tensor([[entry["token_id"]]])], dim=1)
     assert len(listed) == reply.completion.completion_tokens
@@ -92,18 +113,31 @@ def test_logprobs_are_those_of_the_model(model):
 
 def test_sampling_stop_and_seed(model):
     warm = {"temperature": 1.0, "max_tokens": 8}
-    replies = ask_all(model, *((QUESTIONS[0], {**warm, "seed": s}) for s in (1, 2, 3)))
+    replies = ask_all(
+        model, *((QUESTIONS[0], {**warm, "seed": s}) for s in (1, 2, 3))
+    )
     assert len({r.completion.text for r in replies}) > 1
     (again,) = ask_all(model, (QUESTIONS[0], {**warm, "seed": 2}))
     assert again.completion.text == replies[1].completion.text
     question, whole = max(
-        zip(QUESTIONS, ask_all(model, *((q, {}) for q in QUESTIONS)), strict=True), key=lambda p: len(p[1].completion.text)
+        zip(
+            QUESTIONS,
+            ask_all(model, *((q, {}) for q in QUESTIONS)),
+            strict=True,
+        ),
+        key=lambda p: len(p[1].completion.text),
     )
     stop = whole.completion.text[3:5]
     assert len(stop) == 2
     (cut,) = ask_all(model, (question, {"stop": (stop,)}))
-    assert cut.completion.text == whole.completion.text[: whole.completion.text.find(stop)]
-    assert (cut.completion.finish_reason, whole.completion.finish_reason) == ("stop", "length")
+    assert (
+        cut.completion.text
+        == whole.completion.text[: whole.completion.text.find(stop)]
+    )
+    assert (cut.completion.finish_reason, whole.completion.finish_reason) == (
+        "stop",
+        "length",
+    )
 
 
 def test_a_worker_that_dies_is_started_again(model):
@@ -111,7 +145,9 @@ def test_a_worker_that_dies_is_started_again(model):
         teacher = open_teacher(f"local/{model}", Settings())
         try:
             await teacher.ask(request(teacher, "a"))
-            late = asyncio.create_task(teacher.ask(request(teacher, "b", max_tokens=400)))
+            late = asyncio.create_task(
+                teacher.ask(request(teacher, "b", max_tokens=400))
+            )
             await asyncio.sleep(0.05)
             teacher._worker.kill()
             with pytest.raises(TeacherBusy, match="worker"):
@@ -141,7 +177,10 @@ time.sleep(600)
 
 @pytest.mark.parametrize(
     ("doing", "module"),
-    [("generating", ("finetune.answer",)), ("loading", ("finetune.measure", "loss"))],
+    [
+        ("generating", ("finetune.generation.chat_worker",)),
+        ("loading", ("finetune.scoring.worker", "loss")),
+    ],
 )
 def test_a_real_model_is_gone_two_seconds_after_kill_9(model, doing, module):
     command = [sys.executable, "-c", REAL_PARENT, doing, *module, str(model)]
@@ -166,22 +205,46 @@ def test_what_cannot_be_loaded_says_so(model, tmp_path):
         ask_all(broken, ("a", {}))
 
 
-def test_a_run_with_a_local_teacher_keeps_logprobs_and_knows_other_weights(model, tmp_path):
+def test_a_run_with_a_local_teacher_keeps_logprobs_and_knows_other_weights(
+    model, tmp_path
+):
     from transformers import AutoModelForCausalLM
 
     rows = [{"question": q} for q in QUESTIONS[:4]]
-    how = {"rationale.sampling.logprobs": True, "rationale.sampling.max_tokens": 8, "rationale.sampling.temperature": 0.0}
-    done = synth.run("cot", rows, teacher=f"local/{model}", output=tmp_path / "out", overrides=how)
+    how = {
+        "rationale.sampling.logprobs": True,
+        "rationale.sampling.max_tokens": 8,
+        "rationale.sampling.temperature": 0.0,
+    }
+    done = synth.run(
+        "cot",
+        rows,
+        teacher=f"local/{model}",
+        output=tmp_path / "out",
+        overrides=how,
+    )
     assert done.info["calls"]["asked"] == 4
     assert done.info["cost"]["usd"] == 0
     for _, raw in records(tmp_path / "out" / "journal"):
         assert len(json.loads(raw)["choices"][0]["logprobs"]["content"]) == 8
-    again = synth.run("cot", rows, teacher=f"local/{model}", output=tmp_path / "out", overrides=how)
+    again = synth.run(
+        "cot",
+        rows,
+        teacher=f"local/{model}",
+        output=tmp_path / "out",
+        overrides=how,
+    )
     assert again.info["calls"]["asked"] == 0
     found = AutoModelForCausalLM.from_pretrained(model)
     found.model.embed_tokens.weight.data += 0.1
     found.save_pretrained(model)
-    other = synth.run("cot", rows, teacher=f"local/{model}", output=tmp_path / "out", overrides=how)
+    other = synth.run(
+        "cot",
+        rows,
+        teacher=f"local/{model}",
+        output=tmp_path / "out",
+        overrides=how,
+    )
     assert other.info["calls"]["asked"] == 4
 
 
@@ -195,23 +258,57 @@ def test_transformers_serve_is_asked_through_the_openai_path(model, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [sys.executable, "-m", "transformers.cli.transformers", "serve", "--port", str(port), "--host", "127.0.0.1"]
-    server = subprocess.Popen(words, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    words = [
+        sys.executable,
+        "-m",
+        "transformers.cli.transformers",
+        "serve",
+        "--port",
+        str(port),
+        "--host",
+        "127.0.0.1",
+    ]
+    server = subprocess.Popen(
+        words,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         _wait_for(port, server)
         rows = [{"question": q} for q in QUESTIONS[:3]]
-        how = {"rationale.sampling.max_tokens": 10, "rationale.sampling.temperature": 0.0}
+        how = {
+            "rationale.sampling.max_tokens": 10,
+            "rationale.sampling.temperature": 0.0,
+        }
         done = synth.run(
-            "cot", rows, teacher=f"openai/{model}", api_base=f"http://127.0.0.1:{port}/v1", output=tmp_path / "served", overrides=how
+            "cot",
+            rows,
+            teacher=f"openai/{model}",
+            api_base=f"http://127.0.0.1:{port}/v1",
+            output=tmp_path / "served",
+            overrides=how,
         )
         assert done.counts["failed"] == {}
         assert done.info["calls"]["asked"] == 3
-        served = [json.loads(raw)["choices"][0]["message"]["content"] for _, raw in records(tmp_path / "served" / "journal")]
+        served = [
+            json.loads(raw)["choices"][0]["message"]["content"]
+            for _, raw in records(tmp_path / "served" / "journal")
+        ]
     finally:
         server.terminate()
         server.wait(20)
-    local = synth.run("cot", rows, teacher=f"local/{model}", output=tmp_path / "local", overrides=how)
-    said = [json.loads(raw)["choices"][0]["message"]["content"] for _, raw in records(tmp_path / "local" / "journal")]
+    local = synth.run(
+        "cot",
+        rows,
+        teacher=f"local/{model}",
+        output=tmp_path / "local",
+        overrides=how,
+    )
+    said = [
+        json.loads(raw)["choices"][0]["message"]["content"]
+        for _, raw in records(tmp_path / "local" / "journal")
+    ]
     assert local.info["calls"]["asked"] == 3
     assert sorted(said) == sorted(served)
 

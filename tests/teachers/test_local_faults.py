@@ -10,11 +10,11 @@ import time
 import pytest
 
 import synth
-from synth.errors import Stopped, TeacherBusy
+from synth.core.errors import Stopped, TeacherBusy
 from synth.teachers import local
 from synth.teachers.base import Settings, open_teacher
+from tests.processes.test_leash import alive, gone, numbers
 from tests.teachers.test_local import request
-from tests.test_leash import alive, gone, numbers
 
 # It answers one request after the other; a word that does harm does it once.
 WORKER = """
@@ -54,7 +54,11 @@ def place(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text("{}")
     real = local.leash.command
-    monkeypatch.setattr(local.leash, "command", lambda *words: real(str(script), str(tmp_path / "notes"), words[-1]))
+    monkeypatch.setattr(
+        local.leash,
+        "command",
+        lambda *words: real(str(script), str(tmp_path / "notes"), words[-1]),
+    )
     return tmp_path
 
 
@@ -62,18 +66,28 @@ def ask(place, *questions, timeout=1.0):
     """What each question brought: text or error."""
 
     async def work():
-        teacher = open_teacher(f"local/{place / 'well'}", Settings(timeout=timeout))
+        teacher = open_teacher(
+            f"local/{place / 'well'}", Settings(timeout=timeout)
+        )
         try:
-            return await asyncio.gather(*(teacher.ask(request(teacher, q)) for q in questions), return_exceptions=True)
+            return await asyncio.gather(
+                *(teacher.ask(request(teacher, q)) for q in questions),
+                return_exceptions=True,
+            )
         finally:
             await teacher.close()
 
     found = asyncio.run(work())
-    return [f"{each}" if isinstance(each, TeacherBusy) else each.completion.text for each in found]
+    return [
+        f"{each}" if isinstance(each, TeacherBusy) else each.completion.text
+        for each in found
+    ]
 
 
 @pytest.mark.parametrize("harm", ["hang", "compute", "forever"])
-def test_a_request_that_hangs_is_a_timeout_and_the_others_are_answered(place, harm):
+def test_a_request_that_hangs_is_a_timeout_and_the_others_are_answered(
+    place, harm
+):
     started = time.monotonic()
     said = ask(place, "a", harm, "b", "c" * 3_000_000)
     assert said[0] == "a"
@@ -87,13 +101,23 @@ def test_a_request_that_hangs_is_a_timeout_and_the_others_are_answered(place, ha
 
 
 def test_floods_and_babble_block_nobody(place):
-    assert ask(place, "errors", "babble", "errors babble", timeout=20) == ["errors", "babble", "errors babble"]
+    assert ask(place, "errors", "babble", "errors babble", timeout=20) == [
+        "errors",
+        "babble",
+        "errors babble",
+    ]
     assert len(numbers(place / "notes", 1)) == 1
 
 
 def test_a_model_that_never_loads_stops_the_run(place, monkeypatch):
     monkeypatch.setattr(local, "_LOAD_SECONDS", 0.5)
-    run = synth.run("cot", [{"question": "x"}], teacher=f"local/{place / 'loading'}", output=place / "out", timeout=0.1)
+    run = synth.run(
+        "cot",
+        [{"question": "x"}],
+        teacher=f"local/{place / 'loading'}",
+        output=place / "out",
+        timeout=0.1,
+    )
     assert run.exit_code == 5
     assert "not loaded within" in run.stopped
     assert gone(numbers(place / "notes", 1))
@@ -101,7 +125,13 @@ def test_a_model_that_never_loads_stops_the_run(place, monkeypatch):
 
 def test_a_run_goes_on_after_a_request_that_hung(place):
     rows = [{"question": word} for word in ("a", "hang", "b")]
-    run = synth.run("cot", rows, teacher=f"local/{place / 'well'}", output=place / "out", timeout=1.0)
+    run = synth.run(
+        "cot",
+        rows,
+        teacher=f"local/{place / 'well'}",
+        output=place / "out",
+        timeout=1.0,
+    )
     assert (run.counts["asked"], run.stopped) == (3, None)
     assert run.counts["failed"] == {}
     assert gone(numbers(place / "notes", 2))
@@ -132,7 +162,12 @@ def test_a_run_that_is_killed_takes_its_local_model_along(place):
         "local.leash.command = lambda *words: real(*sys.argv[1:3], words[-1])\n"
         "synth.run('cot', [{'question': 'hang'}], teacher=f'local/{sys.argv[3]}', output=sys.argv[4])\n"
     )
-    words = [str(place / "worker.py"), str(place / "notes"), str(place / "well"), str(place / "out")]
+    words = [
+        str(place / "worker.py"),
+        str(place / "notes"),
+        str(place / "well"),
+        str(place / "out"),
+    ]
     parent = subprocess.Popen([sys.executable, "-c", code, *words])
     workers = numbers(place / "notes", 1)
     time.sleep(0.3)

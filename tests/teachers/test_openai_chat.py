@@ -7,14 +7,18 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from synth.errors import Stopped, TeacherBusy, TeacherRefused, WrongUse
-from synth.records import Request, Sampling
-from synth.teachers._reading import read_chat
+from synth.core.errors import Stopped, TeacherBusy, TeacherRefused, WrongUse
+from synth.core.records import Request, Sampling
 from synth.teachers.base import Settings, open_teacher
+from synth.teachers.wire.replies import read_chat
 from tests.conftest import chat, serving
 
 KEY = "sk-canary-0123456789"
-REQUEST = Request(model="m", messages=({"role": "user", "content": "hi"},), sampling=Sampling(temperature=0.5, stop=("x",)))
+REQUEST = Request(
+    model="m",
+    messages=({"role": "user", "content": "hi"},),
+    sampling=Sampling(temperature=0.5, stop=("x",)),
+)
 
 
 def ask(answer, monkeypatch, timeout=5.0, request=REQUEST):
@@ -22,7 +26,9 @@ def ask(answer, monkeypatch, timeout=5.0, request=REQUEST):
     with serving(answer) as server:
 
         async def once():
-            teacher = open_teacher("openai/m", Settings(api_base=server.url, timeout=timeout))
+            teacher = open_teacher(
+                "openai/m", Settings(api_base=server.url, timeout=timeout)
+            )
             assert KEY not in repr(teacher)
             try:
                 return await teacher.ask(request)
@@ -33,13 +39,28 @@ def ask(answer, monkeypatch, timeout=5.0, request=REQUEST):
 
 
 def error(status, code="", headers=None):
-    return lambda body, count: web.json_response({"error": {"message": f"no, {KEY}", "code": code}}, status=status, headers=headers)
+    return lambda body, count: web.json_response(
+        {"error": {"message": f"no, {KEY}", "code": code}},
+        status=status,
+        headers=headers,
+    )
 
 
 def test_a_clean_reply(monkeypatch):
     reply, server = ask(lambda body, count: chat("four"), monkeypatch)
-    assert (reply.completion.text, reply.completion.prompt_tokens, reply.completion.finish_reason) == ("four", 11, "stop")
-    assert server.bodies == [{"model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": 0.5, "stop": ["x"]}]
+    assert (
+        reply.completion.text,
+        reply.completion.prompt_tokens,
+        reply.completion.finish_reason,
+    ) == ("four", 11, "stop")
+    assert server.bodies == [
+        {
+            "model": "m",
+            "messages": [{"role": "user", "content": "hi"}],
+            "temperature": 0.5,
+            "stop": ["x"],
+        }
+    ]
     assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
 
 
@@ -57,11 +78,16 @@ def test_a_clean_reply(monkeypatch):
         (lambda b, c: asyncio.sleep(3), TeacherBusy, "timeout"),
     ],
 )  # fmt: skip
-def test_faults_are_classed_and_never_show_the_key(answer, kind, name, monkeypatch):
+def test_faults_are_classed_and_never_show_the_key(
+    answer, kind, name, monkeypatch
+):
     with pytest.raises(kind) as caught:
         ask(answer, monkeypatch, timeout=0.5)
     assert caught.value.kind == name
-    assert KEY not in f"{caught.value!s} {caught.value!r} {caught.value.__cause__!r}"
+    assert (
+        KEY
+        not in f"{caught.value!s} {caught.value!r} {caught.value.__cause__!r}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -87,14 +113,35 @@ def test_retry_after_in_its_forms(headers, seconds, monkeypatch):
 RAW = {
     "reset before the reply": (b"", "connection"),
     "reset in the head": (b"HTTP/1.1 200 OK\r\nContent-Le", "connection"),
-    "reset in the body": (b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"choices": [', "broken_reply"),
+    "reset in the body": (
+        b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"choices": [',
+        "broken_reply",
+    ),
     "no HTTP at all": (b"220 smtp ready\r\n\r\n", "broken_reply"),
-    "broken chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}", "broken_reply"),
-    "not the encoding it says": (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", "broken_reply"),
-    "cut-off JSON": (b'HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{"choices": [{', "invalid_reply"),
-    "100,000 nested lists": (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"[" * 100_000, "invalid_reply"),
-    "hangs after the head": (b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n", "timeout"),
-    "hangs in the body": (b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"choices"', "timeout"),
+    "broken chunks": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}",
+        "broken_reply",
+    ),
+    "not the encoding it says": (
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+        "broken_reply",
+    ),
+    "cut-off JSON": (
+        b'HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{"choices": [{',
+        "invalid_reply",
+    ),
+    "100,000 nested lists": (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"[" * 100_000,
+        "invalid_reply",
+    ),
+    "hangs after the head": (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n",
+        "timeout",
+    ),
+    "hangs in the body": (
+        b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"choices"',
+        "timeout",
+    ),
     "hangs before the head": (b"", "timeout"),
 }
 
@@ -135,7 +182,9 @@ def test_a_reply_of_5_mb_and_shuffled_choices(monkeypatch):
 
 def test_connection_refused_is_temporary():
     async def once():
-        teacher = open_teacher("openai/m", Settings(api_base="http://127.0.0.1:1/v1"))
+        teacher = open_teacher(
+            "openai/m", Settings(api_base="http://127.0.0.1:1/v1")
+        )
         try:
             await teacher.ask(REQUEST)
         finally:
@@ -150,15 +199,28 @@ def test_no_key_is_found_before_any_call():
         open_teacher("openai/m")
 
 
-@pytest.mark.parametrize("content", [[{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "ab"])
+@pytest.mark.parametrize(
+    "content",
+    [[{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "ab"],
+)
 def test_content_as_parts(content):
-    assert read_chat({"choices": [{"message": {"content": content}}]}).text == "ab"
+    assert (
+        read_chat({"choices": [{"message": {"content": content}}]}).text == "ab"
+    )
 
 
 def test_odd_usage_counts_as_nothing_and_odd_text_is_cleaned():
-    value = {"choices": [{"message": {"content": "a\ud800\x00"}}], "usage": {"prompt_tokens": "7", "completion_tokens": float("nan")}}
+    value = {
+        "choices": [{"message": {"content": "a\ud800\x00"}}],
+        "usage": {"prompt_tokens": "7", "completion_tokens": float("nan")},
+    }
     found = read_chat(value)
-    assert (found.text, found.prompt_tokens, found.completion_tokens, found.finish_reason) == ("a\ufffd\x00", 0, 0, "unknown")
+    assert (
+        found.text,
+        found.prompt_tokens,
+        found.completion_tokens,
+        found.finish_reason,
+    ) == ("a\ufffd\x00", 0, 0, "unknown")
 
 
 def test_lone_surrogates_and_nan_in_a_body_are_read(monkeypatch):

@@ -8,19 +8,29 @@ import pytest
 from aiohttp import web
 
 import synth
-from synth.errors import Stopped, TeacherBusy, TeacherRefused
-from synth.pack_schema import SamplingSpec
-from synth.records import Request, Sampling
-from synth.teachers._reading import read_chat
+from synth.core.errors import Stopped, TeacherBusy, TeacherRefused
+from synth.core.records import Request, Sampling
+from synth.packs.schema import SamplingSpec
 from synth.teachers.base import Settings, open_teacher
 from synth.teachers.openai_chat import hint
+from synth.teachers.wire.replies import read_chat
 from tests.conftest import chat, serving, write
 
 THOUGHT = "2 + 3 makes 5"
 
 
 def reply(message, finish="stop", **more):
-    return {"model": "m", "choices": [{"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish}], **more}
+    return {
+        "model": "m",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", **message},
+                "finish_reason": finish,
+            }
+        ],
+        **more,
+    }
 
 
 @pytest.mark.parametrize(
@@ -43,13 +53,25 @@ def test_thoughts_wherever_they_stand(message):
     assert (found.text, found.reasoning) == ("5", THOUGHT)
 
 
-@pytest.mark.parametrize("content", [["The answer", " is 5."], [{"type": "output_text", "text": "The answer is 5."}], "The answer is 5."])
+@pytest.mark.parametrize(
+    "content",
+    [
+        ["The answer", " is 5."],
+        [{"type": "output_text", "text": "The answer is 5."}],
+        "The answer is 5.",
+    ],
+)
 def test_texts_in_parts(content):
     assert read_chat(reply({"content": content})).text == "The answer is 5."
 
 
 def test_legacy_completions():
-    assert read_chat({"choices": [{"index": 0, "text": "5", "finish_reason": "stop"}]}).text == "5"
+    assert (
+        read_chat(
+            {"choices": [{"index": 0, "text": "5", "finish_reason": "stop"}]}
+        ).text
+        == "5"
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,10 +86,25 @@ def test_ends_of_replies(said, read):
 
 
 def test_thoughts_that_a_provider_counts_beside_the_reply_count_as_tokens_out():
-    beside = {"prompt_tokens": 32, "completion_tokens": 9, "total_tokens": 135, "completion_tokens_details": {"reasoning_tokens": 94}}
-    inside = {"prompt_tokens": 32, "completion_tokens": 103, "total_tokens": 135, "completion_tokens_details": {"reasoning_tokens": 94}}
-    found = [read_chat(reply({"content": "5"}, usage=usage)) for usage in (beside, inside, {**inside, "total_tokens": None})]
-    assert [(f.completion_tokens, f.reasoning_tokens) for f in found] == [(103, 94)] * 3
+    beside = {
+        "prompt_tokens": 32,
+        "completion_tokens": 9,
+        "total_tokens": 135,
+        "completion_tokens_details": {"reasoning_tokens": 94},
+    }
+    inside = {
+        "prompt_tokens": 32,
+        "completion_tokens": 103,
+        "total_tokens": 135,
+        "completion_tokens_details": {"reasoning_tokens": 94},
+    }
+    found = [
+        read_chat(reply({"content": "5"}, usage=usage))
+        for usage in (beside, inside, {**inside, "total_tokens": None})
+    ]
+    assert [(f.completion_tokens, f.reasoning_tokens) for f in found] == [
+        (103, 94)
+    ] * 3
 
 
 def ask(answer, sampling=None):
@@ -77,7 +114,11 @@ def ask(answer, sampling=None):
             teacher = open_teacher("openai/m", Settings(api_base=server.url))
             try:
                 return await teacher.ask(
-                    Request(model="m", messages=({"role": "user", "content": "2 + 3?"},), sampling=sampling or Sampling())
+                    Request(
+                        model="m",
+                        messages=({"role": "user", "content": "2 + 3?"},),
+                        sampling=sampling or Sampling(),
+                    )
                 )
             finally:
                 await teacher.close()
@@ -113,8 +154,19 @@ def test_a_failure_with_status_200_is_no_reply(answer, kind, name):
 def test_a_login_page_is_named_and_a_reply_beside_a_warning_is_read():
     page = "<!doctype html><html><title>Sign in - Corp</title>"
     with pytest.raises(TeacherBusy, match=r"web page .'Sign in - Corp'"):
-        ask(lambda body, count: web.Response(text=page, content_type="text/html"))
-    assert ask(lambda body, count: reply({"content": "5"}, error=None, warning="old"))[0].completion.text == "5"
+        ask(
+            lambda body, count: web.Response(
+                text=page, content_type="text/html"
+            )
+        )
+    assert (
+        ask(
+            lambda body, count: reply(
+                {"content": "5"}, error=None, warning="old"
+            )
+        )[0].completion.text
+        == "5"
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,7 +179,10 @@ def test_a_login_page_is_named_and_a_reply_beside_a_warning_is_read():
 )  # fmt: skip
 def test_refusals_in_words(body, name):
     with pytest.raises(TeacherRefused) as caught:
-        ask(lambda _, count: web.json_response(body, status=400), Sampling(max_tokens=9))
+        ask(
+            lambda _, count: web.json_response(body, status=400),
+            Sampling(max_tokens=9),
+        )
     assert caught.value.kind == name
 
 
@@ -150,9 +205,20 @@ def azure():
     async def handle(request):
         seen.append(request)
         if request.headers.get("api-key") != "secret-of-azure":
-            return web.json_response({"error": {"code": "401", "message": "Access denied due to invalid subscription key"}}, status=401)
+            return web.json_response(
+                {
+                    "error": {
+                        "code": "401",
+                        "message": "Access denied due to invalid subscription key",
+                    }
+                },
+                status=401,
+            )
         if not request.query.get("api-version"):
-            return web.json_response({"error": {"code": "404", "message": "Resource not found"}}, status=404)
+            return web.json_response(
+                {"error": {"code": "404", "message": "Resource not found"}},
+                status=404,
+            )
         return web.json_response(chat("5"))
 
     async def start():
@@ -166,67 +232,132 @@ def azure():
     return start, seen
 
 
-def test_azure_takes_its_key_in_a_header_and_its_version_in_the_query(monkeypatch):
+def test_azure_takes_its_key_in_a_header_and_its_version_in_the_query(
+    monkeypatch,
+):
     monkeypatch.setenv("AZURE_KEY", "secret-of-azure")
     start, seen = azure()
 
     async def once(query, headers):
         runner = await start()
         base = f"http://127.0.0.1:{runner.addresses[0][1]}/openai/deployments/dep{query}"
-        teacher = open_teacher("openai/dep", Settings(api_base=base, api_key_env="", headers=headers))
+        teacher = open_teacher(
+            "openai/dep",
+            Settings(api_base=base, api_key_env="", headers=headers),
+        )
         try:
-            return await teacher.ask(Request(model="dep", messages=({"role": "user", "content": "2 + 3?"},)))
+            return await teacher.ask(
+                Request(
+                    model="dep",
+                    messages=({"role": "user", "content": "2 + 3?"},),
+                )
+            )
         finally:
             await teacher.close()
             await runner.cleanup()
 
-    found = asyncio.run(once("?api-version=2024-10-21", {"api-key": "AZURE_KEY"}))
+    found = asyncio.run(
+        once("?api-version=2024-10-21", {"api-key": "AZURE_KEY"})
+    )
     assert found.completion.text == "5"
     assert "Authorization" not in seen[-1].headers
     with pytest.raises(Stopped, match="key: HTTP 401"):
         asyncio.run(once("?api-version=2024-10-21", {}))
-    with pytest.raises(Stopped, match=r"model: HTTP 404 .*deployments/dep/chat/completions"):
+    with pytest.raises(
+        Stopped, match=r"model: HTTP 404 .*deployments/dep/chat/completions"
+    ):
         asyncio.run(once("", {"api-key": "AZURE_KEY"}))
 
 
 def test_a_404_names_the_address_and_what_is_missing(tmp_path, capsys):
-    rows = write(tmp_path / "q.jsonl", [{"question": "What is 2 + 3 ?", "target": "5"}])
+    rows = write(
+        tmp_path / "q.jsonl", [{"question": "What is 2 + 3 ?", "target": "5"}]
+    )
     with serving(lambda body, count: chat("5")) as server:
         base = server.url.removesuffix("/v1")
-        done = synth.run("cot", rows, teacher="openai/m", output=tmp_path / "o", api_base=base)
+        done = synth.run(
+            "cot",
+            rows,
+            teacher="openai/m",
+            output=tmp_path / "o",
+            api_base=base,
+        )
     assert done.exit_code == 5
     assert f"{base}/chat/completions" in done.stopped
     assert f"{base}/v1" in done.stopped
 
 
-def test_the_first_refusal_of_each_kind_is_shown_once_and_without_keys(tmp_path, capsys, monkeypatch, problems):
+def test_the_first_refusal_of_each_kind_is_shown_once_and_without_keys(
+    tmp_path, capsys, monkeypatch, problems
+):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-canary-0123456789")
-    said = {"error": {"message": "bad \x1b[31mthing, sk-canary-0123456789", "code": "x"}}
+    said = {
+        "error": {
+            "message": "bad \x1b[31mthing, sk-canary-0123456789",
+            "code": "x",
+        }
+    }
 
     def answer(body, count):
         return web.json_response(said, status=400) if count > 1 else chat("5")
 
     with serving(answer) as server:
-        synth.run("cot", problems, teacher="openai/m", output=tmp_path / "o", api_base=server.url, limit=6, keep_going=True)
+        synth.run(
+            "cot",
+            problems,
+            teacher="openai/m",
+            output=tmp_path / "o",
+            api_base=server.url,
+            limit=6,
+            keep_going=True,
+        )
     err = capsys.readouterr().err
     assert err.count("synth: note:") == 1
     assert r"bad_request: HTTP 400 bad \x1b[31mthing, [key]" in err
 
 
 def test_calls_of_functions_are_named_as_such(tmp_path):
-    calls = [{"id": "c", "type": "function", "function": {"name": "add", "arguments": "{}"}}]
-    rows = write(tmp_path / "q.jsonl", [{"question": "What is 2 + 3 ?", "target": "5"}])
-    with serving(lambda body, count: reply({"content": None, "tool_calls": calls}, "tool_calls")) as server:
-        done = synth.run("cot", rows, teacher="openai/m", output=tmp_path / "o", api_base=server.url)
+    calls = [
+        {
+            "id": "c",
+            "type": "function",
+            "function": {"name": "add", "arguments": "{}"},
+        }
+    ]
+    rows = write(
+        tmp_path / "q.jsonl", [{"question": "What is 2 + 3 ?", "target": "5"}]
+    )
+    with serving(
+        lambda body, count: reply(
+            {"content": None, "tool_calls": calls}, "tool_calls"
+        )
+    ) as server:
+        done = synth.run(
+            "cot",
+            rows,
+            teacher="openai/m",
+            output=tmp_path / "o",
+            api_base=server.url,
+        )
     assert done.counts["dropped"] == {"tool_call": 1}
 
 
 def test_reasoning_effort_is_asked_for_and_changes_no_other_key():
     plain = Request(model="m", messages=({"role": "user", "content": "hi"},))
-    assert plain.key() == "7e16965a98200d33cc35b9ab9f79c06eab2ab7bbebd05248a5a82dd692f0b16b"
-    assert SamplingSpec(reasoning_effort="low").record().body() == {"reasoning_effort": "low"}
-    assert Sampling(reasoning_effort="low").body() == Sampling(extra={"reasoning_effort": "low"}).body()
-    _, bodies = ask(lambda body, count: chat("5"), Sampling(reasoning_effort="high"))
+    assert (
+        plain.key()
+        == "7e16965a98200d33cc35b9ab9f79c06eab2ab7bbebd05248a5a82dd692f0b16b"
+    )
+    assert SamplingSpec(reasoning_effort="low").record().body == {
+        "reasoning_effort": "low"
+    }
+    assert (
+        Sampling(reasoning_effort="low").body
+        == Sampling(extra={"reasoning_effort": "low"}).body
+    )
+    _, bodies = ask(
+        lambda body, count: chat("5"), Sampling(reasoning_effort="high")
+    )
     assert bodies[0]["reasoning_effort"] == "high"
     with pytest.raises(ValueError, match="reasoning_effort"):
         SamplingSpec(reasoning_effort="lots")
@@ -234,12 +365,31 @@ def test_reasoning_effort_is_asked_for_and_changes_no_other_key():
 
 def test_an_effort_that_a_model_does_not_know_fails_the_row_and_one_that_does_not_think_is_asked_without():
     value = "Unsupported value: 'reasoning_effort' does not support 'minimal' with this model. Supported values are: 'low', 'high'."
-    said = {"error": {"message": value, "param": "reasoning_effort", "code": "unsupported_value"}}
+    said = {
+        "error": {
+            "message": value,
+            "param": "reasoning_effort",
+            "code": "unsupported_value",
+        }
+    }
     with pytest.raises(TeacherRefused, match="Supported values"):
-        ask(lambda body, count: web.json_response(said, status=400), Sampling(reasoning_effort="minimal"))
+        ask(
+            lambda body, count: web.json_response(said, status=400),
+            Sampling(reasoning_effort="minimal"),
+        )
 
     def plain(body, count):
-        words = {"error": {"message": "Unrecognized request argument supplied: reasoning_effort"}}
-        return web.json_response(words, status=400) if "reasoning_effort" in body else chat("5")
+        words = {
+            "error": {
+                "message": "Unrecognized request argument supplied: reasoning_effort"
+            }
+        }
+        return (
+            web.json_response(words, status=400)
+            if "reasoning_effort" in body
+            else chat("5")
+        )
 
-    assert ask(plain, Sampling(reasoning_effort="low"))[0].completion.text == "5"
+    assert (
+        ask(plain, Sampling(reasoning_effort="low"))[0].completion.text == "5"
+    )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import synth
-from synth.errors import WrongUse
-from tests.test_pipeline import STEPS_PACK, make_pack
+from synth.core.errors import WrongUse
+from tests.pipeline.test_run import STEPS_PACK, make_pack
 
 CASES = """
 cases:
@@ -23,8 +23,15 @@ cases:
 def test_every_step_is_answered_and_other_seeds_are_not(tmp_path):
     pack = make_pack(tmp_path / "pack", {**STEPS_PACK, "cases.yaml": CASES})
     rows = [{"question": "one"}, {"question": "two"}]
-    run = synth.run(pack, rows, teacher=f"rehearsed/{pack}", output=tmp_path / "out")
-    assert run.counts == {"asked": 4, "kept": 3, "dropped": {}, "failed": {"not_rehearsed": 1}}
+    run = synth.run(
+        pack, rows, teacher=f"rehearsed/{pack}", output=tmp_path / "out"
+    )
+    assert run.counts == {
+        "asked": 4,
+        "kept": 3,
+        "dropped": {},
+        "failed": {"not_rehearsed": 1},
+    }
     assert [s["so_far"] for s in run.kept[0]["solve"]] == ["1", "2"]
     assert "no model was asked" in (tmp_path / "out" / "README.md").read_text()
 
@@ -32,4 +39,9 @@ def test_every_step_is_answered_and_other_seeds_are_not(tmp_path):
 def test_a_pack_without_cases_cannot_be_rehearsed(tmp_path):
     pack = make_pack(tmp_path / "pack", STEPS_PACK)
     with pytest.raises(WrongUse, match=r"without cases\.yaml"):
-        synth.run(pack, [{"question": "one"}], teacher=f"rehearsed/{pack}", output=tmp_path / "out")
+        synth.run(
+            pack,
+            [{"question": "one"}],
+            teacher=f"rehearsed/{pack}",
+            output=tmp_path / "out",
+        )

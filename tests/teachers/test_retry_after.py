@@ -17,12 +17,31 @@ PLAIN = {
     "5": 5, "5.5": 5.5, " 7 ": 7, "007": 7, "0": 0, "-5": 0, "+3": 3, "1, 2": 2, "9,junk": 9, "2s": 2, "120ms": 0.12,
     "1m": 60, "6m0s": 360, "1h2m3.5s": 3723.5, "1d": 86_400,
 }  # fmt: skip
-GARBAGE = ["", " ", "nan", "inf", "-inf", "1e400", "9" * 400, "99999999", "soon", "1_000", "٥", "0x10", "5 apples", "\0", "ms", ","]
+GARBAGE = [
+    "",
+    " ",
+    "nan",
+    "inf",
+    "-inf",
+    "1e400",
+    "9" * 400,
+    "99999999",
+    "soon",
+    "1_000",
+    "٥",
+    "0x10",
+    "5 apples",
+    "\0",
+    "ms",
+    ",",
+]
 MOMENTS = {
     "RFC 1123": SOON.strftime(HTTP_DATE),
     "RFC 850": SOON.strftime("%A, %d-%b-%y %H:%M:%S GMT"),
     "asctime": SOON.strftime("%a %b %d %H:%M:%S %Y"),
-    "with an offset": (SOON + timedelta(hours=2)).strftime("%a, %d %b %Y %H:%M:%S +0200"),
+    "with an offset": (SOON + timedelta(hours=2)).strftime(
+        "%a, %d %b %Y %H:%M:%S +0200"
+    ),
     "ISO": SOON.isoformat(),
     "ISO with Z": SOON.strftime("%Y-%m-%dT%H:%M:%SZ"),
     "ISO without a zone": SOON.strftime("%Y-%m-%dT%H:%M:%S"),
@@ -42,11 +61,16 @@ def test_every_spelling_is_read_in_every_header(name):
     for text, seconds in PLAIN.items():
         assert retry_after({name: text}) == pytest.approx(seconds), text
     for text in MOMENTS.values():
-        assert retry_after({name: text}) == pytest.approx((SOON - datetime.now(UTC)).total_seconds(), abs=3), text
+        assert retry_after({name: text}) == pytest.approx(
+            (SOON - datetime.now(UTC)).total_seconds(), abs=3
+        ), text
     for text in GARBAGE:
         assert retry_after({name: text}) is None, text
     for year in ("1999", "2016"):
-        assert retry_after({name: f"Wed, 21 Oct {year} 07:28:00 GMT"}) in (0, None)
+        assert retry_after({name: f"Wed, 21 Oct {year} 07:28:00 GMT"}) in (
+            0,
+            None,
+        )
 
 
 @pytest.mark.parametrize("name", ["retry-after-ms", "x-ms-retry-after-ms"])
@@ -57,14 +81,23 @@ def test_milliseconds(name):
 
 
 def test_what_a_server_asks_goes_before_its_resets():
-    resets = {"x-ratelimit-reset-requests": "2s", "x-ratelimit-reset-tokens": "50s"}
+    resets = {
+        "x-ratelimit-reset-requests": "2s",
+        "x-ratelimit-reset-tokens": "50s",
+    }
     assert retry_after({**resets, "retry-after": "7"}) == 7
     assert retry_after({**resets, "retry-after": "soon"}) == 2
 
 
 def test_the_reset_of_what_is_used_up_counts():
-    resets = {"x-ratelimit-reset-requests": "2s", "x-ratelimit-reset-tokens": "50s"}
-    requests, tokens = "x-ratelimit-remaining-requests", "x-ratelimit-remaining-tokens"
+    resets = {
+        "x-ratelimit-reset-requests": "2s",
+        "x-ratelimit-reset-tokens": "50s",
+    }
+    requests, tokens = (
+        "x-ratelimit-remaining-requests",
+        "x-ratelimit-remaining-tokens",
+    )
     assert retry_after(resets) == 2
     assert retry_after({**resets, requests: "3", tokens: "0"}) == 50
     assert retry_after({**resets, requests: "0", tokens: "3"}) == 2
@@ -73,8 +106,15 @@ def test_the_reset_of_what_is_used_up_counts():
 
 @pytest.mark.parametrize("status", [200, 400, 408, 409, 425, 500, 502, 504])
 def test_other_statuses_ask_for_no_pause(status):
-    assert retry_after({"retry-after": "9", "x-ratelimit-reset-requests": "2s"}, status) is None
-    assert [retry_after({"retry-after": "9"}, asking) for asking in (429, 503, 529)] == [9, 9, 9]
+    assert (
+        retry_after(
+            {"retry-after": "9", "x-ratelimit-reset-requests": "2s"}, status
+        )
+        is None
+    )
+    assert [
+        retry_after({"retry-after": "9"}, asking) for asking in (429, 503, 529)
+    ] == [9, 9, 9]
 
 
 ANYTHING = st.one_of(
@@ -84,10 +124,19 @@ ANYTHING = st.one_of(
     st.integers().map(str),
     st.datetimes().map(lambda moment: moment.strftime(HTTP_DATE)),
     st.datetimes().map(datetime.isoformat),
-    st.lists(st.sampled_from([*PLAIN, *GARBAGE, *MOMENTS.values()])).map(",".join),
+    st.lists(st.sampled_from([*PLAIN, *GARBAGE, *MOMENTS.values()])).map(
+        ",".join
+    ),
 )
 HEADERS = st.dictionaries(
-    st.sampled_from([*NAMES, "retry-after-ms", "x-ms-retry-after-ms", "x-ratelimit-remaining-requests"]),
+    st.sampled_from(
+        [
+            *NAMES,
+            "retry-after-ms",
+            "x-ms-retry-after-ms",
+            "x-ratelimit-remaining-requests",
+        ]
+    ),
     ANYTHING,
 )
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synth.text.words import (
+from synth.text.words import (  # fmt: skip
     amount,
     count,
     folded,
@@ -23,7 +23,7 @@ from synth.text.words import (
     rouge_l,
     terms,
     words,
-)  # fmt: skip
+)
 
 # A few letters, marks, digits and signs of every script that has its own troubles.
 SAMPLES = (
@@ -35,7 +35,9 @@ SAMPLES = (
 )  # fmt: skip
 SCRIPTS = st.text(st.sampled_from(sorted(set("".join(SAMPLES)))), max_size=30)
 TEXTS = SCRIPTS | st.text(max_size=20)
-UNSEEN = st.sampled_from("\u200b\u200c\u200d\u2060\ufeff\u00ad\ufe0f\u0640\U000e0100")
+UNSEEN = st.sampled_from(
+    "\u200b\u200c\u200d\u2060\ufeff\u00ad\ufe0f\u0640\U000e0100"
+)
 
 
 @settings(max_examples=300, deadline=None)
@@ -53,7 +55,9 @@ def test_what_has_no_width_changes_nothing(text, unseen, place):
     assert words(text[:place] + unseen + text[place:]) == words(text)
 
 
-@given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=20))
+@given(
+    st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=20)
+)
 def test_full_width_is_half_width(text):
     wide = "".join(chr(ord(sign) + 0xFEE0) for sign in text)
     assert words(wide) == words(text)
@@ -64,7 +68,11 @@ def test_full_width_is_half_width(text):
 @given(TEXTS)
 def test_no_mark_behind_a_letter_is_lost(text):
     form = folded(text)
-    letters = [a + b for a, b in pairwise(form) if unicodedata.category(b)[0] == "M" and a.isalnum()]
+    letters = [
+        a + b
+        for a, b in pairwise(form)
+        if unicodedata.category(b)[0] == "M" and a.isalnum()
+    ]
     said = "".join(words(text))
     assert all(pair in said for pair in letters)
     assert all(sign in said for sign in form if sign.isalnum())
@@ -89,7 +97,9 @@ def test_words_of_ascii_are_those_of_a_regular_expression(text):
 def test_measures_are_shares_and_symmetric(one, two):
     for measure in (jaccard, rouge_1, rouge_l):
         assert 0 <= measure(one, two) == measure(two, one) <= 1
-        assert measure(one, one) == (1.0 if pieces(one) or measure is jaccard else 0.0)
+        assert measure(one, one) == (
+            1.0 if pieces(one) or measure is jaccard else 0.0
+        )
 
 
 SAME = {
@@ -154,7 +164,11 @@ def test_a_mark_stays_with_its_letter_and_scripts_part_themselves():
 
 @pytest.mark.parametrize("sample", SAMPLES)
 def test_a_megabyte_takes_seconds_at_most_and_time_grows_with_length(sample):
-    text = (sample * (1_000_000 // len(sample.encode()) + 1)).encode()[:1_000_000].decode(errors="ignore")
+    text = (
+        (sample * (1_000_000 // len(sample.encode()) + 1))
+        .encode()[:1_000_000]
+        .decode(errors="ignore")
+    )
     start = time.process_time()
     words(text)
     assert time.process_time() - start < 4

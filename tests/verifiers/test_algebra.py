@@ -6,16 +6,21 @@ import time
 
 import pytest
 
-from synth.errors import WrongUse
+from synth.core.errors import WrongUse
+from synth.processes.worker import Pool, Worker
 from synth.verifiers import algebra as module
 from synth.verifiers.algebra import Algebra
-from synth.worker import Pool, Worker
 
 SAME = [
     (r"\frac{1}{\sqrt{2}}", r"\frac{\sqrt{2}}{2}"), ("(x+1)^2", "x^2+2x+1"), (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix}1\\2\end{pmatrix}"),
     (r"(-\infty, 3]", r"(-\infty,3]"), ("26 apples", "26"), ("1,2", r"\{2,1\}"), ("3 1/2", r"\frac{7}{2}"), (r"\sin^2 x + \cos^2 x", "1"),
 ]  # fmt: skip
-OTHER = [("x+1", "x-1"), (r"\sqrt{2}", r"\sqrt{3}"), ("25", "26"), (r"\frac{x}{2}", "2x")]
+OTHER = [
+    ("x+1", "x-1"),
+    (r"\sqrt{2}", r"\sqrt{3}"),
+    ("25", "26"),
+    (r"\frac{x}{2}", "2x"),
+]
 # Each was seen to hang, or to be called wrong after a timeout, where it ran in the caller's own process.
 PATHOLOGICAL = [
     r"\binom{1000000}{500000}", "(" * 300 + "1" + ")" * 300, r"\sin(" * 40 + "x" + ")" * 40, "9^9^9^9", "100000!", "10^{10^{10}}",
@@ -46,12 +51,16 @@ def test_pathological_formulas_are_unknown_at_worst(text):
     started = time.monotonic()
     assert quick.verify(text, r"\sqrt{7}") in (None, False)
     assert time.monotonic() - started < 30
-    assert quick.verify("x+x", "2x")  # the next pair is answered as if nothing had been
+    assert quick.verify(
+        "x+x", "2x"
+    )  # the next pair is answered as if nothing had been
 
 
 def test_values_start_no_process(monkeypatch):
     monkeypatch.setattr(module, "Pool", None)
-    assert Algebra().verify_all([("26", "$26.00"), ("bus", "Bus."), ("1", "2")]) == [True, True, False]
+    assert Algebra().verify_all(
+        [("26", "$26.00"), ("bus", "Bus."), ("1", "2")]
+    ) == [True, True, False]
 
 
 def test_a_worker_that_takes_too_long_or_dies_is_replaced(tmp_path):
@@ -69,7 +78,9 @@ def test_a_worker_that_takes_too_long_or_dies_is_replaced(tmp_path):
     assert second != first
     assert worker.ask("die") is None
     assert worker.ask(4)[1] not in (first, second)
-    assert [said for said, _ in Pool(2, str(script), seconds=5).map(range(20))] == list(range(20))
+    assert [
+        said for said, _ in Pool(2, str(script), seconds=5).map(range(20))
+    ] == list(range(20))
 
 
 def test_a_worker_that_cannot_start_says_why(tmp_path):

@@ -8,5 +8,10 @@ from tests import tiny
 
 def test_the_verifier_knows_that_it_does_not_know():
     assert Entailment(model=tiny.nli()).verify("a red pen", "red pen") is True
-    assert Entailment(model=tiny.nli()).verify("not red pen", "red pen") is False
-    assert Entailment(model=tiny.nli(), least=1.1).verify("a red pen", "red pen") is None
+    assert (
+        Entailment(model=tiny.nli()).verify("not red pen", "red pen") is False
+    )
+    assert (
+        Entailment(model=tiny.nli(), least=1.1).verify("a red pen", "red pen")
+        is None
+    )

@@ -55,14 +55,24 @@ def test_random_systems_have_their_solution(values, rng):
     names = [f"v{n}" for n in range(len(values))]
     lines, rows = [], []
     for n in range(len(values)):
-        row = [rng.randint(-4, 4) if other != n else rng.choice((-30, 30)) for other in range(len(values))]  # diagonally dominant
+        row = [
+            rng.randint(-4, 4) if other != n else rng.choice((-30, 30))
+            for other in range(len(values))
+        ]  # diagonally dominant
         rows.append(row)
-        terms = " + ".join(f"{c}*{name}" if c >= 0 else f"({c})*{name}" for c, name in zip(row, names, strict=True))
-        lines.append(f"{terms} = {sum(c * v for c, v in zip(row, values, strict=True))}")
+        terms = " + ".join(
+            f"{c}*{name}" if c >= 0 else f"({c})*{name}"
+            for c, name in zip(row, names, strict=True)
+        )
+        lines.append(
+            f"{terms} = {sum(c * v for c, v in zip(row, values, strict=True))}"
+        )
     rng.shuffle(lines)
     found = Equations().solve("\n".join(lines))
     assert found.status == "solved"
-    assert found.values == {name: Fraction(v) for name, v in zip(names, values, strict=True)}
+    assert found.values == {
+        name: Fraction(v) for name, v in zip(names, values, strict=True)
+    }
 
 
 def test_hostile_text_costs_little():

@@ -18,11 +18,15 @@ from pathlib import Path
 
 import pytest
 
-from synth.errors import WrongUse
-from synth.verifiers import _calls, _jail, _talk
+from synth.core.errors import WrongUse
+from synth.sandbox import conversation as _talk
+from synth.sandbox import jail, system_calls
 from synth.verifiers.run_python import RunPython, can_confine
 
-pytestmark = pytest.mark.skipif(not can_confine(), reason="this machine cannot confine a program; then nothing is run")
+pytestmark = pytest.mark.skipif(
+    not can_confine(),
+    reason="this machine cannot confine a program; then nothing is run",
+)
 RAW = "import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\nlibc.syscall.restype = ctypes.c_long\n"
 X86 = os.uname().machine == "x86_64"
 # What each wants; it must end without "leak" in its output. {victim} is another process, {file} a file, {folder} its folder,
@@ -140,16 +144,32 @@ def outside(tmp_path_factory):
     folder = tmp_path_factory.mktemp("outside")
     (folder / "file").write_text("leak")
     (folder / "file").chmod(0o600)
-    victim = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    victim = subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE
+    )
     listener = socket.create_server(("127.0.0.1", 0))
-    named, nameless = (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2))
-    place, abstract = os.path.relpath(folder / "socket"), f"potstill-test-{os.getpid()}"
+    named, nameless = (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2)
+    )
+    place, abstract = (
+        os.path.relpath(folder / "socket"),
+        f"potstill-test-{os.getpid()}",
+    )
     named.bind(place)
     nameless.bind(b"\0" + abstract.encode())
     for end in (listener, named, nameless):
         end.setblocking(False)
-    names = {"victim": victim.pid, "file": str(folder / "file"), "folder": str(folder), "port": listener.getsockname()[1]}
-    yield {**names, "socket": str(folder / "socket"), "abstract": abstract}, victim, (listener, named, nameless)
+    names = {
+        "victim": victim.pid,
+        "file": str(folder / "file"),
+        "folder": str(folder),
+        "port": listener.getsockname()[1],
+    }
+    yield (
+        {**names, "socket": str(folder / "socket"), "abstract": abstract},
+        victim,
+        (listener, named, nameless),
+    )
     victim.kill()
     victim.wait()
     for end in (listener, named, nameless):
@@ -161,16 +181,36 @@ def state(names):
     file, library = Path(names["file"]).stat(), Path(os.__file__).stat()
     return {
         "folder": sorted(path.name for path in Path(names["folder"]).iterdir()),
-        "file": (file.st_size, file.st_mode, file.st_mtime_ns, file.st_uid, file.st_nlink),
-        "library": (library.st_mode, library.st_mtime_ns, library.st_uid, os.listxattr(os.__file__)),
+        "file": (
+            file.st_size,
+            file.st_mode,
+            file.st_mtime_ns,
+            file.st_uid,
+            file.st_nlink,
+        ),
+        "library": (
+            library.st_mode,
+            library.st_mtime_ns,
+            library.st_uid,
+            os.listxattr(os.__file__),
+        ),
         "victim": (
-            Path(f"/proc/{names['victim']}/stat").read_text().rpartition(")")[2].split()[0] in "SR",
+            Path(f"/proc/{names['victim']}/stat")
+            .read_text()
+            .rpartition(")")[2]
+            .split()[0]
+            in "SR",
             os.getpriority(os.PRIO_PROCESS, names["victim"]),
             os.sched_getaffinity(names["victim"]),
             resource.prlimit(names["victim"], resource.RLIMIT_CPU),
             Path(f"/proc/{names['victim']}/limits").read_text(),
         ),
-        "own": (Path("/proc/self/limits").read_text(), os.sched_getaffinity(0), socket.gethostname(), os.getpgid(0)),
+        "own": (
+            Path("/proc/self/limits").read_text(),
+            os.sched_getaffinity(0),
+            socket.gethostname(),
+            os.getpgid(0),
+        ),
     }
 
 
@@ -178,7 +218,10 @@ def state(names):
 def test_no_probe_reaches_out(probe, outside, capfd):
     names, victim, sockets = outside
     before = state(names)
-    found = RunPython(seconds=2).run(PROBES[probe].format(**names), "assert x == 3" if "x" in probe else "raise AssertionError")
+    found = RunPython(seconds=2).run(
+        PROBES[probe].format(**names),
+        "assert x == 3" if "x" in probe else "raise AssertionError",
+    )
     assert "leak" not in found.output
     assert found.status != "passed"
     assert victim.poll() is None
@@ -194,22 +237,32 @@ def test_there_are_enough_probes():
 
 
 def test_asked_for_more_threads_than_allowed_a_program_ends():
-    assert RunPython().run(PROBES["small threads"].replace("{{", "{")).status == "threads"
-    few = (
-        "import threading\nt = [threading.Thread(target=len, args=('x',)) for _ in range(300)]\nfor x in t: x.start()\nfor x in t: x.join()"
+    assert (
+        RunPython().run(PROBES["small threads"].replace("{{", "{")).status
+        == "threads"
     )
+    few = "import threading\nt = [threading.Thread(target=len, args=('x',)) for _ in range(300)]\nfor x in t: x.start()\nfor x in t: x.join()"
     assert RunPython().run(few).status == "passed"
 
 
 def test_threads_that_cannot_be_counted_are_none(monkeypatch, tmp_path):
-    folder = Path(_jail.__file__).parent
-    for name in ("_calls.py", "_inside.py", "_jail.py"):
+    folder = Path(jail.__file__).parent
+    for name in ("system_calls.py", "python_inside.py", "jail.py"):
         text = (folder / name).read_text()
-        assert name != "_calls.py" or "LISTEN = 8" in text
-        (tmp_path / name).write_text(text.replace("LISTEN = 8", "LISTEN = 1 << 30"))
-    monkeypatch.setattr(_talk, "_START", _talk._START.replace(str(folder), str(tmp_path)))
-    found = RunPython().run("import threading\nthreading.Thread(target=print).start()")
-    assert (found.status, found.error) == ("failed", "RuntimeError: can't start new thread")
+        assert name != "system_calls.py" or "LISTEN = 8" in text
+        (tmp_path / name).write_text(
+            text.replace("LISTEN = 8", "LISTEN = 1 << 30")
+        )
+    monkeypatch.setattr(
+        _talk, "_START", _talk._START.replace(str(folder), str(tmp_path))
+    )
+    found = RunPython().run(
+        "import threading\nthreading.Thread(target=print).start()"
+    )
+    assert (found.status, found.error) == (
+        "failed",
+        "RuntimeError: can't start new thread",
+    )
     assert RunPython().run("x = 1", "assert x").status == "passed"
 
 
@@ -247,41 +300,74 @@ ENDS_OR_HANGS = (
 
 def test_every_system_call_by_its_number(outside):
     names, victim, _ = outside
-    machine = _calls.this_machine()
-    without = [*UNFILTERED, *(machine.numbers[name] for name in ENDS_OR_HANGS if name in machine.numbers)]
+    machine = system_calls.this_machine()
+    without = [
+        *UNFILTERED,
+        *(
+            machine.numbers[name]
+            for name in ENDS_OR_HANGS
+            if name in machine.numbers
+        ),
+    ]
     before = state(names)
     program = WALK.format(most=512, without=without, victim=victim.pid)
     found = RunPython().run(program)
     assert found.status == "passed", found
-    answers = {int(number): tuple(errors) for number, errors in json.loads(found.output.splitlines()[-1]).items()}
+    answers = {
+        int(number): tuple(errors)
+        for number, errors in json.loads(found.output.splitlines()[-1]).items()
+    }
     assert len(answers) == 512 - len(without)
     listed = set(machine.numbers.values())
     refused = {(errno.EPERM, errno.EPERM), (errno.ENOSYS, errno.ENOSYS)}
-    assert not {number: errors for number, errors in answers.items() if number not in listed and errors not in refused}
-    assert not [name for name in ("kill", "tgkill", "prlimit64") if answers[machine.numbers[name]][1] != errno.EPERM]
+    assert not {
+        number: errors
+        for number, errors in answers.items()
+        if number not in listed and errors not in refused
+    }
+    assert not [
+        name
+        for name in ("kill", "tgkill", "prlimit64")
+        if answers[machine.numbers[name]][1] != errno.EPERM
+    ]
     for number in UNFILTERED:
-        assert RunPython().run(RAW + f"print('leak' if libc.syscall({number}, 0, 0, 0, 0, 0, 0) >= 0 else '')").output.strip() == ""
+        assert (
+            RunPython()
+            .run(
+                RAW
+                + f"print('leak' if libc.syscall({number}, 0, 0, 0, 0, 0, 0) >= 0 else '')"
+            )
+            .output.strip()
+            == ""
+        )
     assert victim.poll() is None
     assert state(names) == before
 
 
-@pytest.mark.skipif(not X86, reason="only there two kinds of numbers lead to one kernel")
+@pytest.mark.skipif(
+    not X86, reason="only there two kinds of numbers lead to one kernel"
+)
 def test_every_x32_number_ends_the_program():
     walk = (
-        f"import os, sys\nsys.path.insert(0, {str(Path(_jail.__file__).parent)!r})\nimport _calls, _jail\n"
-        "libc, machine, ends = _jail.library(), _calls.this_machine(), {}\n_jail.gain_nothing(libc)\n"
-        "program = _calls.filter_program(machine, 1, threads=False)\n"
+        f"import os, sys\nsys.path.insert(0, {str(Path(jail.__file__).parent)!r})\nimport system_calls, jail\n"
+        "libc, machine, ends = jail.library(), system_calls.this_machine(), {}\njail.gain_nothing(libc)\n"
+        "program = system_calls.filter_program(machine, 1, threads=False)\n"
         "for number in range(512):\n"
         "    child = os.fork()\n"
         "    if not child:\n"
-        "        if _jail.install(libc, machine, program, 1): os._exit(3)\n"
+        "        if jail.install(libc, machine, program, 1): os._exit(3)\n"
         "        libc.syscall(0x40000000 + number, 0, 0, 0, 0, 0, 0)\n"
         "        os._exit(0)\n"
         "    end = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])\n"
         "    ends[end] = ends.get(end, 0) + 1\n"
         "print(ends)"
     )
-    found = subprocess.run([sys.executable, "-I", "-S", "-c", walk], capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", walk],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert found.stdout.strip() == str({-signal.SIGSYS: 512})
 
 
@@ -299,7 +385,9 @@ def test_the_door_of_32_bit_programs_is_shut():
 
 def verdict(program, machine, number, *arguments):
     """What the kernel would do: the filter run over one call."""
-    words = {0: number, 4: machine.audit} | {16 + 8 * n: a & 0xFFFFFFFF for n, a in enumerate(arguments)}
+    words = {0: number, 4: machine.audit} | {
+        16 + 8 * n: a & 0xFFFFFFFF for n, a in enumerate(arguments)
+    }
     words |= {20 + 8 * n: a >> 32 & 0xFFFFFFFF for n, a in enumerate(arguments)}
     place, held = 0, 0
     while True:
@@ -313,7 +401,11 @@ def verdict(program, machine, number, *arguments):
         elif code == 0x54:
             held &= value
         else:
-            holds = {0x15: held == value, 0x35: held >= value, 0x45: bool(held & value)}[code]
+            holds = {
+                0x15: held == value,
+                0x35: held >= value,
+                0x45: bool(held & value),
+            }[code]
             place += yes if holds else no
         place += 1
 
@@ -323,36 +415,80 @@ KNOWN = {
     "x86_64": {"read": 0, "write": 1, "openat": 257, "futex": 202, "clone": 56, "mmap": 9, "execve": 59, "socket": 41, "kill": 62, "ptrace": 101, "memfd_create": 319, "io_uring_setup": 425, "fchmodat": 268, "setxattr": 188, "sendmsg": 46},
     "aarch64": {"read": 63, "write": 64, "openat": 56, "futex": 98, "clone": 220, "mmap": 222, "execve": 221, "socket": 198, "kill": 129, "ptrace": 117, "memfd_create": 279, "io_uring_setup": 425, "fchmodat": 53, "setxattr": 5, "sendmsg": 211},
 }  # fmt: skip
-NEVER = ("execve", "socket", "ptrace", "memfd_create", "io_uring_setup", "fchmodat", "setxattr", "sendmsg")
+NEVER = (
+    "execve",
+    "socket",
+    "ptrace",
+    "memfd_create",
+    "io_uring_setup",
+    "fchmodat",
+    "setxattr",
+    "sendmsg",
+)
 ALLOW, KILL, ERROR = 0x7FFF0000, 0x80000000, 0x00050000
 
 
-@pytest.mark.parametrize("name", sorted(_calls.MACHINES))
+@pytest.mark.parametrize("name", sorted(system_calls.MACHINES))
 def test_the_list_of_each_architecture(name):
-    machine, own = _calls.MACHINES[name], 4711
-    program = _calls.filter_program(machine, own, threads=True)
+    machine, own = system_calls.MACHINES[name], 4711
+    program = system_calls.filter_program(machine, own, threads=True)
     numbers = KNOWN[name]
     for call in NEVER:
-        assert verdict(program, machine, numbers[call], 0, 0, 0) == ERROR | 1, call
+        assert verdict(program, machine, numbers[call], 0, 0, 0) == ERROR | 1, (
+            call
+        )
     assert verdict(program, machine, numbers["read"], 0, 0, 0) == ALLOW
     assert verdict(program, machine, numbers["write"], 0, 0, 0) == ALLOW
     assert verdict(program, machine, numbers["kill"], own, 9) == ALLOW
     assert verdict(program, machine, numbers["kill"], own + 1, 9) == ERROR | 1
     assert verdict(program, machine, numbers["kill"], -own, 9) == ERROR | 1
     assert verdict(program, machine, numbers["clone"], 0x3D0F00) == ALLOW
-    assert verdict(program, machine, numbers["clone"], 0x3D0F00 | 0x20000) == ERROR | 1
+    assert (
+        verdict(program, machine, numbers["clone"], 0x3D0F00 | 0x20000)
+        == ERROR | 1
+    )
     assert verdict(program, machine, numbers["clone"], 17) == ERROR | 1
-    without = _calls.filter_program(machine, own, threads=False)
-    assert verdict(without, machine, numbers["clone"], 0x3D0F00) == ERROR | errno.EAGAIN
-    assert verdict(program, machine, numbers["openat"], 0, 0, os.O_RDONLY | os.O_CLOEXEC) == ALLOW
-    for flags in (os.O_WRONLY, os.O_RDWR, os.O_CREAT, os.O_TRUNC, os.O_APPEND, os.O_PATH):
-        assert verdict(program, machine, numbers["openat"], 0, 0, flags) == ERROR | 1, flags
+    without = system_calls.filter_program(machine, own, threads=False)
+    assert (
+        verdict(without, machine, numbers["clone"], 0x3D0F00)
+        == ERROR | errno.EAGAIN
+    )
+    assert (
+        verdict(
+            program,
+            machine,
+            numbers["openat"],
+            0,
+            0,
+            os.O_RDONLY | os.O_CLOEXEC,
+        )
+        == ALLOW
+    )
+    for flags in (
+        os.O_WRONLY,
+        os.O_RDWR,
+        os.O_CREAT,
+        os.O_TRUNC,
+        os.O_APPEND,
+        os.O_PATH,
+    ):
+        assert (
+            verdict(program, machine, numbers["openat"], 0, 0, flags)
+            == ERROR | 1
+        ), flags
         if name == "x86_64":
             assert verdict(program, machine, 2, 0, flags) == ERROR | 1, flags
     assert verdict(program, machine, numbers["mmap"], 0, 0, 0, 0x22) == ALLOW
-    assert verdict(program, machine, numbers["mmap"], 0, 0, 0, 0x40022) == ERROR | 1
-    assert verdict(program, machine, numbers["futex"], 0, 9 | 128 | 256) == ALLOW
-    assert verdict(program, machine, numbers["futex"], 0, 12) == ERROR | 1  # one that inherits a priority
+    assert (
+        verdict(program, machine, numbers["mmap"], 0, 0, 0, 0x40022)
+        == ERROR | 1
+    )
+    assert (
+        verdict(program, machine, numbers["futex"], 0, 9 | 128 | 256) == ALLOW
+    )
+    assert (
+        verdict(program, machine, numbers["futex"], 0, 12) == ERROR | 1
+    )  # one that inherits a priority
     limits = machine.numbers["prlimit64"]
     assert verdict(program, machine, limits, 0, 7, 0, 0) == ALLOW
     assert verdict(program, machine, limits, own, 7, 0, 0) == ALLOW
@@ -361,24 +497,40 @@ def test_the_list_of_each_architecture(name):
     control = machine.numbers["fcntl"]
     for number in range(1100):
         allowed = number in (0, 1, 2, 3, 4, 1030)
-        assert (verdict(program, machine, control, 0, number, 0) == ALLOW) is allowed, number
+        assert (
+            verdict(program, machine, control, 0, number, 0) == ALLOW
+        ) is allowed, number
     assert verdict(program, machine, control, 0, 4, os.O_NONBLOCK) == ALLOW
-    assert verdict(program, machine, control, 0, 4, os.O_NONBLOCK | 0x2000) == ERROR | 1
+    assert (
+        verdict(program, machine, control, 0, 4, os.O_NONBLOCK | 0x2000)
+        == ERROR | 1
+    )
     listed = set(machine.numbers.values())
-    assert all(verdict(program, machine, n) in (ERROR | 1, ERROR | 38) for n in range(2048) if n not in listed)
+    assert all(
+        verdict(program, machine, n) in (ERROR | 1, ERROR | 38)
+        for n in range(2048)
+        if n not in listed
+    )
     assert verdict(program, machine, 0x40000000 + 39) == KILL
-    other = next(m for m in _calls.MACHINES.values() if m is not machine)
+    other = next(m for m in system_calls.MACHINES.values() if m is not machine)
     assert verdict(program, other, 0) == KILL
 
 
 def test_an_unknown_architecture_is_refused_by_name(monkeypatch, tmp_path):
-    folder = Path(_jail.__file__).parent
-    for name in ("_calls.py", "_inside.py", "_jail.py"):
+    folder = Path(jail.__file__).parent
+    for name in ("system_calls.py", "python_inside.py", "jail.py"):
         text = (folder / name).read_text()
-        assert name == "_jail.py" or "os.uname().machine" in text
-        (tmp_path / name).write_text(text.replace("os.uname().machine", "'riscv64'"))
-    monkeypatch.setattr(_talk, "_START", _talk._START.replace(str(folder), str(tmp_path)))
-    with pytest.raises(WrongUse, match="no list of system calls for riscv64, only for x86_64 and aarch64"):
+        assert name == "jail.py" or "os.uname().machine" in text
+        (tmp_path / name).write_text(
+            text.replace("os.uname().machine", "'riscv64'")
+        )
+    monkeypatch.setattr(
+        _talk, "_START", _talk._START.replace(str(folder), str(tmp_path))
+    )
+    with pytest.raises(
+        WrongUse,
+        match="no list of system calls for riscv64, only for x86_64 and aarch64",
+    ):
         RunPython().run("print(1)")
 
 
@@ -395,10 +547,17 @@ def test_landlock_is_asked_for_what_its_version_has(version, monkeypatch):
         return 0
 
     libc = type("Libc", (), {"syscall": staticmethod(syscall)})
-    _jail.hide_files(libc, ["/usr/lib"])
-    files = [int.from_bytes(asked[0][n : n + 8], sys.byteorder) for n in range(0, len(asked[0]), 8)]
-    assert files[0].bit_length() == {1: 13, 2: 14, 3: 15, 4: 15}.get(version, 16)
-    assert files[1:] == {4: [3], 5: [3]}.get(version, [] if version < 4 else [3, 3])
+    jail.hide_files(libc, ["/usr/lib"])
+    files = [
+        int.from_bytes(asked[0][n : n + 8], sys.byteorder)
+        for n in range(0, len(asked[0]), 8)
+    ]
+    assert files[0].bit_length() == {1: 13, 2: 14, 3: 15, 4: 15}.get(
+        version, 16
+    )
+    assert files[1:] == {4: [3], 5: [3]}.get(
+        version, [] if version < 4 else [3, 3]
+    )
 
 
 def test_this_kernel_keeps_signals_and_sockets_inside_where_it_can():
@@ -413,9 +572,14 @@ def test_this_kernel_keeps_signals_and_sockets_inside_where_it_can():
         child = os.fork()
         if not child:
             done = 0
-            _jail.gain_nothing(libc)
-            _jail.hide_files(libc, ["/usr/lib"])
-            for attempt in (lambda: os.kill(os.getppid(), 0), lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"x", name)):
+            jail.gain_nothing(libc)
+            jail.hide_files(libc, ["/usr/lib"])
+            for attempt in (
+                lambda: os.kill(os.getppid(), 0),
+                lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(
+                    b"x", name
+                ),
+            ):
                 try:
                     attempt()
                 except PermissionError:
@@ -454,7 +618,11 @@ def test_nothing_is_left_when_a_program_outlives_its_time():
         return len(list(Path("/proc/self/fd").iterdir()))
 
     def children():
-        return Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
+        return (
+            Path(f"/proc/self/task/{threading.get_native_id()}/children")
+            .read_text()
+            .split()
+        )
 
     RunPython().run("pass")
     descriptors, processes = open_descriptors(), children()
@@ -473,7 +641,11 @@ def test_nothing_is_left_when_a_program_outlives_its_time():
         assert time.monotonic() - started < 10
     assert open_descriptors() <= descriptors
     assert set(children()) <= set(processes)
-    assert not [path for path in Path(tempfile.gettempdir()).iterdir() if path not in files and "potstill" in path.name]
+    assert not [
+        path
+        for path in Path(tempfile.gettempdir()).iterdir()
+        if path not in files and "potstill" in path.name
+    ]
 
 
 def test_results_that_lie_cost_at_most_their_own_row():
@@ -491,7 +663,7 @@ def test_results_that_lie_cost_at_most_their_own_row():
         assert found.status == status, (code, found.status, found.error)
         assert len(said) <= 200
         assert len(found.error) <= 300
-        assert len(found.output) <= _jail.MOST_OUTPUT + (1 << 17)
+        assert len(found.output) <= jail.MOST_OUTPUT + (1 << 17)
 
 
 def test_a_limit_that_is_none_is_refused():
@@ -520,10 +692,16 @@ def test_computer_algebra_is_confined_too():
     worker = algebra.pool._idle.get()
     filters = [
         line.split()[1]
-        for line in Path(f"/proc/{worker._process.pid}/status").read_text().splitlines()
+        for line in Path(f"/proc/{worker._process.pid}/status")
+        .read_text()
+        .splitlines()
         if line.startswith("Seccomp_filters")
     ]
-    own = [line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("Seccomp_filters")]
+    own = [
+        line.split()[1]
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("Seccomp_filters")
+    ]
     assert int(filters[0]) == int(own[0]) + 1
     worker.close()
 
@@ -551,16 +729,31 @@ def test_without_confinement_what_a_program_started_ends_with_it(tmp_path):
     assert time.monotonic() - started < 9
     child = Path("/proc") / (tmp_path / "child").read_text()
     deadline = time.monotonic() + 5
-    while child.exists() and child.joinpath("stat").read_text().split()[2] not in "ZX" and time.monotonic() < deadline:
+    while (
+        child.exists()
+        and child.joinpath("stat").read_text().split()[2] not in "ZX"
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.01)
-    assert not child.exists() or child.joinpath("stat").read_text().split()[2] in "ZX"
+    assert (
+        not child.exists()
+        or child.joinpath("stat").read_text().split()[2] in "ZX"
+    )
 
 
 def test_limits_that_the_user_has_set_are_never_raised(monkeypatch):
     set_to = {}
-    monkeypatch.setattr(_jail.resource, "getrlimit", lambda what: (20, 20) if what == resource.RLIMIT_NOFILE else (-1, -1))
-    monkeypatch.setattr(_jail.resource, "setrlimit", lambda what, limits: set_to.update({what: limits}))
-    _jail.limit(7, 64)
+    monkeypatch.setattr(
+        jail.resource,
+        "getrlimit",
+        lambda what: (20, 20) if what == resource.RLIMIT_NOFILE else (-1, -1),
+    )
+    monkeypatch.setattr(
+        jail.resource,
+        "setrlimit",
+        lambda what, limits: set_to.update({what: limits}),
+    )
+    jail.limit(7, 64)
     assert set_to[resource.RLIMIT_NOFILE] == (20, 20)
     assert set_to[resource.RLIMIT_CPU] == (7, 7)
     assert set_to[resource.RLIMIT_AS] == (64 << 20, 64 << 20)
@@ -569,5 +762,10 @@ def test_limits_that_the_user_has_set_are_never_raised(monkeypatch):
 def test_few_descriptors_are_enough():
     code = "from synth.verifiers.run_python import RunPython\nprint([RunPython().run('print(1)').status for _ in range(20)])"
     words = f'ulimit -n 24; exec {sys.executable} -c "$1"'
-    found = subprocess.run(["/bin/sh", "-c", words, "sh", code], capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        ["/bin/sh", "-c", words, "sh", code],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert found.stdout.strip() == str(["passed"] * 20)

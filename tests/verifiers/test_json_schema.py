@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from synth.verifiers.json_schema import JsonSchema
 
-SCHEMA = {"type": "array", "items": {"type": "integer", "minimum": 0}, "maxItems": 3}
+SCHEMA = {
+    "type": "array",
+    "items": {"type": "integer", "minimum": 0},
+    "maxItems": 3,
+}
 
 
 def test_it_says_where_and_what():
     assert JsonSchema().verify("[1, 2]", SCHEMA)
-    assert JsonSchema().why("[1, -2]", SCHEMA) == ("misfit", "$[1]: -2 is less than the minimum of 0")
+    assert JsonSchema().why("[1, -2]", SCHEMA) == (
+        "misfit",
+        "$[1]: -2 is less than the minimum of 0",
+    )
     assert JsonSchema().why([1, 2, 3, 4], SCHEMA)[0] == "misfit"
-    assert JsonSchema().why('[{"a": 1, "a": 2}]', "true") == ("doubled_key", "a")
+    assert JsonSchema().why('[{"a": 1, "a": 2}]', "true") == (
+        "doubled_key",
+        "a",
+    )

@@ -40,7 +40,9 @@ def test_every_text_equals_itself_and_nothing_hangs(text):
 @given(
     st.recursive(
         st.integers(0, 99).map(str),
-        lambda c: st.tuples(c, st.sampled_from("+-*"), c).map(lambda t: f"({t[0]} {t[1]} {t[2]})"),
+        lambda c: st.tuples(c, st.sampled_from("+-*"), c).map(
+            lambda t: f"({t[0]} {t[1]} {t[2]})"
+        ),
         max_leaves=8,
     )
 )

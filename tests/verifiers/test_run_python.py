@@ -11,12 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from synth.errors import WrongUse
-from synth.verifiers import _jail, _talk
-from synth.verifiers._fences import code_in
+from synth.core.errors import WrongUse
+from synth.replies.fences import code_in
+from synth.sandbox import conversation as _talk
+from synth.sandbox import jail
 from synth.verifiers.run_python import RunPython, can_confine
 
-pytestmark = pytest.mark.skipif(not can_confine(), reason="this machine cannot confine a program; then nothing is run")
+pytestmark = pytest.mark.skipif(
+    not can_confine(),
+    reason="this machine cannot confine a program; then nothing is run",
+)
 # Each must end without "leak" in its output: by an exception, a signal, or a refusal.
 ATTACKS = {
     "read a secret": "print('leak', open({secret!r}).read())",
@@ -80,7 +84,11 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("secrets")
     (folder / "secret").write_text("leak")
     listener = socket.create_server(("127.0.0.1", 0))
-    yield {"secret": str(folder / "secret"), "folder": str(folder), "port": listener.getsockname()[1]}
+    yield {
+        "secret": str(folder / "secret"),
+        "folder": str(folder),
+        "port": listener.getsockname()[1],
+    }
     listener.close()
 
 
@@ -91,7 +99,12 @@ def test_no_attack_gets_through(attack, place, monkeypatch):
     found = RunPython(seconds=2).run(ATTACKS[attack].format(**place))
     after = Path(place["secret"]).stat()
     assert "leak" not in found.output
-    assert (before.st_size, before.st_mode, before.st_mtime, before.st_uid) == (after.st_size, after.st_mode, after.st_mtime, after.st_uid)
+    assert (before.st_size, before.st_mode, before.st_mtime, before.st_uid) == (
+        after.st_size,
+        after.st_mode,
+        after.st_mtime,
+        after.st_uid,
+    )
     assert [path.name for path in Path(place["folder"]).iterdir()] == ["secret"]
     if attack.startswith("leave"):
         assert found.status == "failed"
@@ -103,7 +116,12 @@ def test_honest_programs_run():
         "import threading\nout = []\nt = threading.Thread(target=lambda: out.append(1)); t.start(); t.join()\n"
         "async def f():\n    await asyncio.sleep(0)\n    return 2\nout.append(asyncio.run(f()))\n"
     )
-    assert RunPython().run(code, "assert out == [1, 2] and math.comb(5, 2) == 10").status == "passed"
+    assert (
+        RunPython()
+        .run(code, "assert out == [1, 2] and math.comb(5, 2) == 10")
+        .status
+        == "passed"
+    )
     assert RunPython().run("print('hello')").output == "hello"
     assert RunPython().verify("def f(x): return x", "assert f(1) == 2") is False
     assert RunPython().run("def f(:").error.startswith("SyntaxError")
@@ -119,7 +137,10 @@ def test_programs_that_do_not_end_are_ended_and_unknown():
     ):
         assert RunPython(seconds=1).verify(code, "") is None
     assert time.monotonic() - started < 30  # the programs would take 60
-    assert RunPython(seconds=5).run("while True: print('x' * 10000)").status == "flood"
+    assert (
+        RunPython(seconds=5).run("while True: print('x' * 10000)").status
+        == "flood"
+    )
 
 
 def test_nothing_survives_its_parent(tmp_path):
@@ -130,7 +151,9 @@ def test_nothing_survives_its_parent(tmp_path):
     ]
     parent = subprocess.Popen(words)
     deadline = time.monotonic() + 10
-    while not (children := _children(parent.pid)) and time.monotonic() < deadline:
+    while (
+        not (children := _children(parent.pid)) and time.monotonic() < deadline
+    ):
         time.sleep(0.05)
     time.sleep(0.5)  # the child confines itself
     parent.kill()
@@ -142,34 +165,55 @@ def test_nothing_survives_its_parent(tmp_path):
 
 def _children(pid):
     path = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(word) for word in path.read_text().split()] if path.exists() else []
+    return (
+        [int(word) for word in path.read_text().split()]
+        if path.exists()
+        else []
+    )
 
 
 def _alive(pid):
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        return (
+            Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            not in "ZX"
+        )
     except OSError:
         return False
 
 
 def test_where_it_cannot_confine_it_runs_nothing(monkeypatch, tmp_path):
-    folder = Path(_jail.__file__).parent
-    for name in ("_calls.py", "_inside.py", "_jail.py"):
+    folder = Path(jail.__file__).parent
+    for name in ("system_calls.py", "python_inside.py", "jail.py"):
         text = (folder / name).read_text()
-        assert name != "_jail.py" or "version < 1" in text
+        assert name != "jail.py" or "version < 1" in text
         (tmp_path / name).write_text(text.replace("version < 1", "True"))
-    monkeypatch.setattr(_talk, "_START", _talk._START.replace(str(folder), str(tmp_path)))
+    monkeypatch.setattr(
+        _talk, "_START", _talk._START.replace(str(folder), str(tmp_path))
+    )
     with pytest.raises(WrongUse, match="no sandbox"):
         RunPython().run(f"open({str(tmp_path / 'ran')!r}, 'w')")
     assert not (tmp_path / "ran").exists()
     assert not can_confine()
-    assert RunPython(unsafe_exec=True).run(f"open({str(tmp_path / 'ran')!r}, 'w')").status == "passed"
+    assert (
+        RunPython(unsafe_exec=True)
+        .run(f"open({str(tmp_path / 'ran')!r}, 'w')")
+        .status
+        == "passed"
+    )
     assert (tmp_path / "ran").exists()
 
 
 def test_many_at_a_time():
     results = []
-    threads = [threading.Thread(target=lambda n=n: results.append(RunPython().verify(f"x = {n}", f"assert x == {n}"))) for n in range(8)]
+    threads = [
+        threading.Thread(
+            target=lambda n=n: results.append(
+                RunPython().verify(f"x = {n}", f"assert x == {n}")
+            )
+        )
+        for n in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

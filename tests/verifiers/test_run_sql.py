@@ -8,11 +8,13 @@ import time
 
 import pytest
 
-from synth.errors import WrongUse
+from synth.core.errors import WrongUse
 from synth.verifiers.run_python import RunPython, can_confine
 from synth.verifiers.run_sql import RunSql
 
-needs_jail = pytest.mark.skipif(not can_confine(), reason="this machine cannot confine a program")
+needs_jail = pytest.mark.skipif(
+    not can_confine(), reason="this machine cannot confine a program"
+)
 SETUP = "CREATE TABLE pens (colour TEXT, n INT); INSERT INTO pens VALUES ('red', 3), ('blue', 4), ('green', 4);"
 SAME = [
     ("SELECT colour FROM pens WHERE n = 4", "SELECT colour FROM pens WHERE n > 3 ORDER BY colour DESC", False),
@@ -44,16 +46,32 @@ def test_rows_decide(query, gold, same):
 @needs_jail
 def test_no_hostile_query_gets_anywhere():
     assert len(HOSTILE) >= 40
-    cases = [{"query": query, "gold": "SELECT 'never'", "setup": SETUP} for query in HOSTILE]
+    cases = [
+        {"query": query, "gold": "SELECT 'never'", "setup": SETUP}
+        for query in HOSTILE
+    ]
     started = time.monotonic()
-    found = RunSql(seconds=1.0).run([*cases, {"query": "SELECT sum(n) FROM pens", "gold": [[11]], "setup": SETUP}])
+    found = RunSql(seconds=1.0).run(
+        [
+            *cases,
+            {
+                "query": "SELECT sum(n) FROM pens",
+                "gold": [[11]],
+                "setup": SETUP,
+            },
+        ]
+    )
     assert time.monotonic() - started < 60
     wrong = [
-        (query[:40], f["status"]) for query, f in zip(HOSTILE, found, strict=False) if f["status"] not in ("error", "timeout", "other")
+        (query[:40], f["status"])
+        for query, f in zip(HOSTILE, found, strict=False)
+        if f["status"] not in ("error", "timeout", "other")
     ]
     assert not wrong
     assert sum(f["status"] == "error" for f in found) >= 35
-    assert found[-1]["status"] == "same"  # what hangs or breaks the process takes no other row with it
+    assert (
+        found[-1]["status"] == "same"
+    )  # what hangs or breaks the process takes no other row with it
 
 
 @needs_jail
@@ -63,10 +81,14 @@ def test_a_file_is_copied_and_never_changed(tmp_path):
         database.executescript(SETUP)
     before = path.read_bytes()
     assert RunSql().verify("SELECT max(n) FROM pens", "SELECT 4", database=path)
-    assert RunSql().verify("DELETE FROM pens", "SELECT 4", database=path) is False
+    assert (
+        RunSql().verify("DELETE FROM pens", "SELECT 4", database=path) is False
+    )
     assert path.read_bytes() == before
     with pytest.raises(WrongUse, match="no such file"):
-        RunSql().verify("SELECT 1", "SELECT 1", database=tmp_path / "missing.db")
+        RunSql().verify(
+            "SELECT 1", "SELECT 1", database=tmp_path / "missing.db"
+        )
 
 
 @needs_jail
@@ -83,14 +105,42 @@ def test_a_rows_own_database_or_gold_is_that_rows_fault(tmp_path):
     (tmp_path / "text.db").write_text("no database")
     (tmp_path / "empty.db").touch()
     os.mkfifo(tmp_path / "pipe.db")
-    odd = ["missing.db", "text.db", "empty.db", "pipe.db", "", "x" * 5000, "\0", 7, ["a"], {"a": 1}, True]
+    odd = [
+        "missing.db",
+        "text.db",
+        "empty.db",
+        "pipe.db",
+        "",
+        "x" * 5000,
+        "\0",
+        7,
+        ["a"],
+        {"a": 1},
+        True,
+    ]
     cases = [
-        {"query": "SELECT n FROM pens", "gold": "SELECT n FROM pens", "database": str(tmp_path / name) if isinstance(name, str) else name}
+        {
+            "query": "SELECT n FROM pens",
+            "gold": "SELECT n FROM pens",
+            "database": str(tmp_path / name) if isinstance(name, str) else name,
+        }
         for name in odd
     ]
-    cases += [{"query": "SELECT 1", "gold": gold} for gold in (7, [1, 2], "SELECT \ud800", "nonsense")]
-    cases += [{"query": query, "gold": "SELECT 1"} for query in ("SELECT \ud800", "\0", 'SELECT \'{"status": "same"}\'')]
-    cases += [{"query": "SELECT max(n) FROM pens", "gold": "SELECT 4", "database": str(good)}] * 2
+    cases += [
+        {"query": "SELECT 1", "gold": gold}
+        for gold in (7, [1, 2], "SELECT \ud800", "nonsense")
+    ]
+    cases += [
+        {"query": query, "gold": "SELECT 1"}
+        for query in ("SELECT \ud800", "\0", 'SELECT \'{"status": "same"}\'')
+    ]
+    cases += [
+        {
+            "query": "SELECT max(n) FROM pens",
+            "gold": "SELECT 4",
+            "database": str(good),
+        }
+    ] * 2
     found = RunSql().run(cases)
     assert len(found) == len(cases)
     assert [case["status"] for case in found[-2:]] == ["same", "same"]
@@ -104,10 +154,19 @@ def test_databases_share_a_process_up_to_a_size(monkeypatch, tmp_path):
     path = tmp_path / "pens.db"
     with sqlite3.connect(path) as database:
         database.executescript(SETUP)
-    monkeypatch.setattr("synth.verifiers.run_sql.MOST_BYTES", path.stat().st_size * 3)
+    monkeypatch.setattr(
+        "synth.verifiers.run_sql.MOST_BYTES", path.stat().st_size * 3
+    )
     starts = []
     run = RunPython.run
-    monkeypatch.setattr(RunPython, "run", lambda self, code, tests="": starts.append(1) or run(self, code, tests))
-    found = RunSql().run([{"query": "SELECT sum(n) FROM pens", "gold": [[11]], "database": path}] * 4)
+    monkeypatch.setattr(
+        RunPython,
+        "run",
+        lambda self, code, tests="": starts.append(1) or run(self, code, tests),
+    )
+    found = RunSql().run(
+        [{"query": "SELECT sum(n) FROM pens", "gold": [[11]], "database": path}]
+        * 4
+    )
     assert [case["status"] for case in found] == ["same"] * 4
     assert len(starts) == 2

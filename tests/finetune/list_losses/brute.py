@@ -9,7 +9,7 @@ import torch
 from hypothesis import strategies as st
 
 from finetune.list_losses.base import Lists
-from synth import registry
+from synth.core import registry
 
 
 @st.composite
@@ -19,11 +19,16 @@ def cases(draw):
     count, width = draw(st.integers(2, 4)), draw(st.integers(2, 4))
 
     def unit(*shape):
-        return torch.nn.functional.normalize(torch.randn(*shape, generator=generator, dtype=torch.float64), dim=-1)
+        return torch.nn.functional.normalize(
+            torch.randn(*shape, generator=generator, dtype=torch.float64),
+            dim=-1,
+        )
 
     mask = torch.rand(count, width, generator=generator) > 0.25
     mask[:, :2] = True
-    targets = torch.randint(0, 5, (count, width), generator=generator).double() / 2
+    targets = (
+        torch.randint(0, 5, (count, width), generator=generator).double() / 2
+    )
     targets[:, 0] = targets[:, 0].clamp(min=0.5)
     return Lists(
         queries=unit(count, 3), documents=unit(count, width, 3), mask=mask, targets=targets, scale=draw(st.sampled_from([1.0, 5.0])),
@@ -49,7 +54,12 @@ def own(lists, b):
 
 def others(lists, b):
     """Scores with the texts of all other queries."""
-    return [score(lists, b, c, n) for c in range(len(lists.mask)) if c != b for n in there(lists, c)]
+    return [
+        score(lists, b, c, n)
+        for c in range(len(lists.mask))
+        if c != b
+        for n in there(lists, c)
+    ]
 
 
 def target(lists, b):
@@ -62,7 +72,9 @@ def softmax(values):
 
 
 def kl(wanted, said):
-    return sum(wanted[n] * log(wanted[n] / said[n]) for n in wanted if wanted[n] > 0)
+    return sum(
+        wanted[n] * log(wanted[n] / said[n]) for n in wanted if wanted[n] > 0
+    )
 
 
 def order(values):
@@ -72,14 +84,22 @@ def order(values):
 
 def luce(scores, ranked, rest=()):
     """Mean negative log-likelihood of an order, `rest` behind it."""
-    terms = [log(sum(exp(scores[m]) for m in ranked[k:]) + sum(map(exp, rest))) - scores[n] for k, n in enumerate(ranked)]
+    terms = [
+        log(sum(exp(scores[m]) for m in ranked[k:]) + sum(map(exp, rest)))
+        - scores[n]
+        for k, n in enumerate(ranked)
+    ]
     return sum(terms) / len(terms)
 
 
 def agrees(spec, case, term):
     """The loss is the mean over queries of a term, where there is one."""
-    wanted = [value for b in range(len(case.mask)) if (value := term(b)) is not None]
-    assert float(registry.build("finetune.list_losses", spec)(case)) == pytest.approx(mean(wanted), abs=1e-9)
+    wanted = [
+        value for b in range(len(case.mask)) if (value := term(b)) is not None
+    ]
+    assert float(
+        registry.build("finetune.list_losses", spec)(case)
+    ) == pytest.approx(mean(wanted), abs=1e-9)
 
 
 def mean(values):

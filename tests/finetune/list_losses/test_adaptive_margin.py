@@ -20,15 +20,29 @@ def test_it_is_the_formula(over, target, case):
     wanted = []
     for b in range(len(case.mask)):
         positive, terms = case.documents[b, 0], []
-        pairs = [(c, n) for c in range(len(case.mask)) for n in there(case, c) if (c, n) != (b, 0) and (over == "batch" or c == b)]
+        pairs = [
+            (c, n)
+            for c in range(len(case.mask))
+            for n in there(case, c)
+            if (c, n) != (b, 0) and (over == "batch" or c == b)
+        ]
         for c, n in pairs:
             alike = float(positive @ case.documents[c, n])
-            goal = {"similar": 0.5 + alike / 2, "unlike": 0.5 - alike / 2, "constant": 0.3}[target]
-            gap = float(case.queries[b] @ positive - case.queries[b] @ case.documents[c, n])
+            goal = {
+                "similar": 0.5 + alike / 2,
+                "unlike": 0.5 - alike / 2,
+                "constant": 0.3,
+            }[target]
+            gap = float(
+                case.queries[b] @ positive
+                - case.queries[b] @ case.documents[c, n]
+            )
             terms.append((gap - goal) ** 2)
         if terms:
             wanted.append(mean(terms))
-    assert float(AdaptiveMargin(over=over, target=target)(case)) == pytest.approx(mean(wanted), abs=1e-9)
+    assert float(
+        AdaptiveMargin(over=over, target=target)(case)
+    ) == pytest.approx(mean(wanted), abs=1e-9)
 
 
 @given(case=cases())
@@ -37,6 +51,8 @@ def test_the_target_is_out_of_the_gradient_unless_asked(case):
     found = {}
     for detach in (True, False):
         documents = case.documents.clone().requires_grad_()
-        AdaptiveMargin(detach=detach)(replace(case, documents=documents)).backward()
+        AdaptiveMargin(detach=detach)(
+            replace(case, documents=documents)
+        ).backward()
         found[detach] = documents.grad
     assert not torch.allclose(found[True], found[False])

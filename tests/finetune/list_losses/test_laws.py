@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from synth import registry
+from synth.core import registry
 from tests.conftest import assert_documented
 from tests.finetune.list_losses.brute import cases
 
@@ -16,7 +16,10 @@ NAMES = registry.names("finetune.list_losses")
 
 
 def made(name):
-    loss = registry.build("finetune.list_losses", {"adaptive_margin": "adaptive_margin:detach=false"}.get(name, name))
+    loss = registry.build(
+        "finetune.list_losses",
+        {"adaptive_margin": "adaptive_margin:detach=false"}.get(name, name),
+    )
     if hasattr(loss, "open"):
         torch.manual_seed(0)
         loss.open(3, 5).module.double()
@@ -36,20 +39,44 @@ def test_every_loss_says_what_a_reader_needs_to_choose(name):
 @given(case=cases())
 @settings(max_examples=15)
 def test_absent_texts_are_irrelevant_and_get_no_gradient(name, case):
-    changed = torch.where(case.mask[..., None], case.documents, torch.full_like(case.documents, 0.6)).requires_grad_()
+    changed = torch.where(
+        case.mask[..., None],
+        case.documents,
+        torch.full_like(case.documents, 0.6),
+    ).requires_grad_()
     targets = torch.where(case.mask, case.targets, 99.0)
     loss = made(name)(replace(case, documents=changed, targets=targets))
-    assert float(loss.detach()) == pytest.approx(float(made(name)(case).detach()), abs=1e-9)
+    assert float(loss.detach()) == pytest.approx(
+        float(made(name)(case).detach()), abs=1e-9
+    )
     (gradient,) = torch.autograd.grad(loss, changed, allow_unused=True)
     assert gradient is None or gradient[~case.mask].abs().sum() == 0
 
 
-@pytest.mark.parametrize("name", ["soft_nearest_neighbour", "partial_plackett_luce", "stable_list", "same_tower", "pair_kl"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "soft_nearest_neighbour",
+        "partial_plackett_luce",
+        "stable_list",
+        "same_tower",
+        "pair_kl",
+    ],
+)
 @given(case=cases())
 @settings(max_examples=5)
 def test_a_text_that_answers_a_query_is_no_negative_of_it_elsewhere(name, case):
     keys = torch.arange(case.mask.numel()).reshape(case.mask.shape)
-    twin, alone = keys.clone(), replace(case, targets=case.targets if name in {"stable_list", "pair_kl"} else None, keys=keys)
+    twin, alone = (
+        keys.clone(),
+        replace(
+            case,
+            targets=case.targets
+            if name in {"stable_list", "pair_kl"}
+            else None,
+            keys=keys,
+        ),
+    )
     twin[1, 0] = keys[0, 0]
     first = case.documents.clone()
     first[1, 0] = case.documents[0, 0]
@@ -72,8 +99,13 @@ def test_gradients_are_those_of_finite_differences(name, case):
             loss.queue = None
         return loss(replace(case, queries=queries, documents=documents))
 
-    queries, documents = case.queries.clone().requires_grad_(), case.documents.clone().requires_grad_()
-    assert torch.autograd.gradcheck(value, (queries, documents), atol=1e-5, rtol=1e-4)
+    queries, documents = (
+        case.queries.clone().requires_grad_(),
+        case.documents.clone().requires_grad_(),
+    )
+    assert torch.autograd.gradcheck(
+        value, (queries, documents), atol=1e-5, rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -93,7 +125,9 @@ def test_finite_in_low_precision(name, case):
     assert torch.isfinite(low.queries.grad).all()
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if registry.find("finetune.list_losses", n).needs])
+@pytest.mark.parametrize(
+    "name", [n for n in NAMES if registry.find("finetune.list_losses", n).needs]
+)
 @given(case=cases())
 @settings(max_examples=1)
 def test_what_is_missing_is_said(name, case):

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 
-from tests.finetune.list_losses.brute import agrees, cases, luce, order, own, target
+from tests.finetune.list_losses.brute import (
+    agrees,
+    cases,
+    luce,
+    order,
+    own,
+    target,
+)
 
 
 @given(cases())

@@ -14,7 +14,10 @@ from tests.finetune.list_losses.brute import agrees, cases, own, softmax, target
 def test_it_is_the_formula(case):
     def term(b):
         t = target(case, b)
-        said, share = softmax(own(case, b)), softmax({n: v / 0.5 for n, v in t.items()})
+        said, share = (
+            softmax(own(case, b)),
+            softmax({n: v / 0.5 for n, v in t.items()}),
+        )
         return -sum(share[n] * log(said[n]) for n in t)
 
     agrees("list_net:target_temperature=0.5", case, term)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 
-from tests.finetune.list_losses.brute import agrees, cases, luce, order, others, own, target
+from tests.finetune.list_losses.brute import (
+    agrees,
+    cases,
+    luce,
+    order,
+    others,
+    own,
+    target,
+)
 
 
 @given(cases())

@@ -18,7 +18,12 @@ def softplus(x):
 def test_it_is_the_formula(case):
     def term(b):
         t = target(case, b)
-        gaps = [softplus(own(case, b)[j] - own(case, b)[i]) for i in t for j in t if t[i] > t[j]]
+        gaps = [
+            softplus(own(case, b)[j] - own(case, b)[i])
+            for i in t
+            for j in t
+            if t[i] > t[j]
+        ]
         return mean(gaps) if gaps else None
 
     agrees("rank_net", case, term)

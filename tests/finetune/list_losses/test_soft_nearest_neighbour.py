@@ -16,6 +16,9 @@ def test_it_is_the_formula(case):
         t = target(case, b)
         s = own(case, b)
         right = [s[n] for n in s if t[n] >= 0.5]
-        return log(sum(map(exp, [*s.values(), *others(case, b)])) / sum(map(exp, right)))
+        return log(
+            sum(map(exp, [*s.values(), *others(case, b)]))
+            / sum(map(exp, right))
+        )
 
     agrees("soft_nearest_neighbour", case, term)

@@ -31,10 +31,18 @@ def test_it_is_the_formula_over_batch_and_queue(before, case):
         unit = mapped / mapped.norm()
         scores = [
             2.6592,
-            *[float(unit @ t) * exp(2.6592) for n, t in enumerate([*wanted, *queue]) if n == place or (wanted[place] @ t) < 1 - 1e-6],
+            *[
+                float(unit @ t) * exp(2.6592)
+                for n, t in enumerate([*wanted, *queue])
+                if n == place or (wanted[place] @ t) < 1 - 1e-6
+            ],
         ]
         itself = float(unit @ wanted[place]) * exp(2.6592)
-        rows.append(log(sum(map(exp, scores[1:]))) - itself + 0.5 * float((mapped - wanted[place]).square().sum()))
+        rows.append(
+            log(sum(map(exp, scores[1:])))
+            - itself
+            + 0.5 * float((mapped - wanted[place]).square().sum())
+        )
     assert float(loss(case).detach()) == pytest.approx(mean(rows), abs=1e-5)
 
 

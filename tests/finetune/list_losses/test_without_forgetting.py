@@ -7,7 +7,14 @@ from math import log
 
 from hypothesis import given, settings
 
-from tests.finetune.list_losses.brute import agrees, cases, kl, own, softmax, target
+from tests.finetune.list_losses.brute import (
+    agrees,
+    cases,
+    kl,
+    own,
+    softmax,
+    target,
+)
 
 
 @given(cases())
@@ -15,10 +22,16 @@ from tests.finetune.list_losses.brute import agrees, cases, kl, own, softmax, ta
 def test_it_is_the_formula(case):
     def term(b):
         t = target(case, b)
-        s, old = own(case, b), own(replace(case.teacher, targets=case.targets), b)
+        s, old = (
+            own(case, b),
+            own(replace(case.teacher, targets=case.targets), b),
+        )
         said = softmax({n: v / 4 for n, v in s.items()})
         label = -log(softmax(s)[0])
-        terms = (kl(softmax({n: v / 4 for n, v in part.items()}), said) for part in (t, old))
+        terms = (
+            kl(softmax({n: v / 4 for n, v in part.items()}), said)
+            for part in (t, old)
+        )
         learned, kept = terms
         return 0.1 * label + 16 * (0.9 * learned + kept)
 

@@ -14,9 +14,19 @@ from hypothesis import strategies as st
 def cases(draw: Any, most: int = 12) -> dict[str, Any]:
     """Logits, a mask with at least one counted token, and labels."""
     generator = torch.Generator().manual_seed(draw(st.integers(0, 10**6)))
-    batch, length, size = draw(st.integers(1, 3)), draw(st.integers(1, 5)), draw(st.integers(2, most))
+    batch, length, size = (
+        draw(st.integers(1, 3)),
+        draw(st.integers(1, 5)),
+        draw(st.integers(2, most)),
+    )
     spread = draw(st.sampled_from([0.1, 1.0, 4.0]))
-    student, teacher = (spread * torch.randn(batch, length, size, dtype=torch.float64, generator=generator) for _ in range(2))
+    student, teacher = (
+        spread
+        * torch.randn(
+            batch, length, size, dtype=torch.float64, generator=generator
+        )
+        for _ in range(2)
+    )
     mask = torch.rand(batch, length, generator=generator) < 0.7
     mask[0, 0] = True
     return {
@@ -27,7 +37,9 @@ def cases(draw: Any, most: int = 12) -> dict[str, Any]:
     }
 
 
-def agree(loss: Any, each: Callable[..., Any], case: dict[str, Any], **more: Any) -> None:
+def agree(
+    loss: Any, each: Callable[..., Any], case: dict[str, Any], **more: Any
+) -> None:
     """The loss's value and gradient are those of the mean of a formula over counted tokens.
 
     Args:
@@ -45,9 +57,19 @@ def agree(loss: Any, each: Callable[..., Any], case: dict[str, Any], **more: Any
 
 def same(found: Any, wanted: Any, *leaves: Any, rel: float = 1e-9) -> None:
     """Two scalars agree in value and in their gradients."""
-    assert float(found.detach()) == pytest.approx(float(wanted.detach()), rel=rel, abs=1e-10)
-    have = torch.autograd.grad(found, leaves, allow_unused=True, retain_graph=True)
-    want = torch.autograd.grad(wanted, leaves, allow_unused=True, retain_graph=True)
+    assert float(found.detach()) == pytest.approx(
+        float(wanted.detach()), rel=rel, abs=1e-10
+    )
+    have = torch.autograd.grad(
+        found, leaves, allow_unused=True, retain_graph=True
+    )
+    want = torch.autograd.grad(
+        wanted, leaves, allow_unused=True, retain_graph=True
+    )
     for one, two, leaf in zip(have, want, leaves, strict=True):
-        one, two = (torch.zeros_like(leaf) if x is None else x for x in (one, two))  # noqa: PLW2901
-        assert torch.allclose(one, two, rtol=1e-6, atol=1e-9), (one - two).abs().max()
+        one, two = (  # noqa: PLW2901
+            torch.zeros_like(leaf) if x is None else x for x in (one, two)
+        )
+        assert torch.allclose(one, two, rtol=1e-6, atol=1e-9), (
+            (one - two).abs().max()
+        )

@@ -18,7 +18,9 @@ def test_it_is_the_formula(head, case):
         tail = (ordered.cumsum(-1) <= 1 - head).double()
         high, low = (gaps * (1 - tail)).sum(-1), (gaps * tail).sum(-1)
         share = high / (high + low)
-        return share * (pt * (lt - ls)).sum(-1) + (1 - share) * (ps * (ls - lt)).sum(-1)
+        return share * (pt * (lt - ls)).sum(-1) + (1 - share) * (
+            ps * (ls - lt)
+        ).sum(-1)
 
     agree(AdaptiveKl(head=head), each, case)
 

@@ -10,16 +10,24 @@ from finetune.losses.dac_kl import DacKl, first_wrong, span_loss
 from tests.finetune.losses.brute import agree, cases
 
 
-@pytest.mark.parametrize(("upper", "lower"), [(0.0, 0.5), (0.2, 0.9), (0.0, 1.0)])
+@pytest.mark.parametrize(
+    ("upper", "lower"), [(0.0, 0.5), (0.2, 0.9), (0.0, 1.0)]
+)
 @given(cases())
 def test_it_is_the_formula(upper, lower, case):
     def each(ls, ps, lt, pt, case):
         size = ls.shape[-1]
         order = lt.argsort(dim=-1, descending=True)
-        ranks = torch.empty_like(order).scatter_(-1, order, torch.arange(size).expand_as(order))
-        band = (ranks >= round(upper * size)) & (ranks < max(1, round(lower * size)))
+        ranks = torch.empty_like(order).scatter_(
+            -1, order, torch.arange(size).expand_as(order)
+        )
+        band = (ranks >= round(upper * size)) & (
+            ranks < max(1, round(lower * size))
+        )
         band = band | torch.nn.functional.one_hot(case["labels"], size).bool()
-        one, two = (x.masked_fill(~band, -1e9).log_softmax(-1) for x in (ls, lt))
+        one, two = (
+            x.masked_fill(~band, -1e9).log_softmax(-1) for x in (ls, lt)
+        )
         return (two.exp() * (two - one)).sum(-1)
 
     agree(DacKl(upper=upper, lower=lower), each, case, labels=case["labels"])
@@ -27,19 +35,37 @@ def test_it_is_the_formula(upper, lower, case):
 
 def test_spans_compare_products_of_neighbours():
     torch.manual_seed(0)
-    student, teacher = (torch.randn(5, 4, dtype=torch.float64).softmax(-1).requires_grad_() for _ in range(2))
+    student, teacher = (
+        torch.randn(5, 4, dtype=torch.float64).softmax(-1).requires_grad_()
+        for _ in range(2)
+    )
     pairs = [(0, 1), (1, 2), (3, 4)]
-    wanted = sum((student[a] * student[b] - teacher[a] * teacher[b]).norm() for a, b in pairs) / 3
+    wanted = (
+        sum(
+            (student[a] * student[b] - teacher[a] * teacher[b]).norm()
+            for a, b in pairs
+        )
+        / 3
+    )
     found = span_loss(student, teacher, [range(3), range(3, 5)])
     assert float(found.detach()) == pytest.approx(float(wanted.detach()))
     found.backward()
     assert teacher.grad is None
-    assert float(span_loss(student, student, [range(3)]).detach()) == pytest.approx(0.0, abs=1e-9)
+    assert float(
+        span_loss(student, student, [range(3)]).detach()
+    ) == pytest.approx(0.0, abs=1e-9)
     assert float(span_loss(student, teacher, [range(1)]).detach()) == 0.0
 
 
 def test_the_worst_place_is_where_both_favour_different_tokens_and_differ_most():
     student = torch.tensor([[[2.0, 0.0], [0.0, 3.0], [5.0, 0.0]]] * 2)
-    teacher = torch.tensor([[[0.0, 2.0], [3.0, 0.0], [9.0, 0.0]], [[2.0, 0.0], [0.0, 1.0], [1.0, 0.0]]])
+    teacher = torch.tensor(
+        [
+            [[0.0, 2.0], [3.0, 0.0], [9.0, 0.0]],
+            [[2.0, 0.0], [0.0, 1.0], [1.0, 0.0]],
+        ]
+    )
     assert first_wrong(student, teacher, torch.ones(2, 3)).tolist() == [1, -1]
-    assert first_wrong(student, teacher, torch.tensor([[1, 0, 1], [1, 1, 1]])).tolist() == [0, -1]
+    assert first_wrong(
+        student, teacher, torch.tensor([[1, 0, 1], [1, 1, 1]])
+    ).tolist() == [0, -1]

@@ -12,4 +12,8 @@ from tests.finetune.losses.brute import agree, cases
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
 @given(cases())
 def test_it_is_the_formula(temperature, case):
-    agree(ForwardKl(temperature=temperature), lambda ls, ps, lt, pt, _: (pt * (lt - ls)).sum(-1), case)
+    agree(
+        ForwardKl(temperature=temperature),
+        lambda ls, ps, lt, pt, _: (pt * (lt - ls)).sum(-1),
+        case,
+    )

@@ -14,7 +14,9 @@ from tests.finetune.losses.brute import agree, cases
 def test_it_is_the_formula(beta, case):
     def each(ls, ps, lt, pt, _):
         middle = (beta * pt + (1 - beta) * ps).log()
-        return (beta * pt * (lt - middle) + (1 - beta) * ps * (ls - middle)).sum(-1)
+        return (
+            beta * pt * (lt - middle) + (1 - beta) * ps * (ls - middle)
+        ).sum(-1)
 
     agree(Jsd(beta=beta, temperature=0.7), each, case)
 

@@ -7,12 +7,16 @@ import torch
 from hypothesis import given
 
 from finetune.losses.base import TokenLoss
-from synth import registry
+from synth.core import registry
 from tests.conftest import assert_documented
 from tests.finetune.losses.brute import cases, same
 
 NAMES = registry.names("finetune.losses")
-TOKEN = [name for name in NAMES if issubclass(registry.find("finetune.losses", name), TokenLoss)]
+TOKEN = [
+    name
+    for name in NAMES
+    if issubclass(registry.find("finetune.losses", name), TokenLoss)
+]
 
 
 def made(name):
@@ -21,7 +25,12 @@ def made(name):
 
 def called(loss, case, **change):
     case = {**case, **change}
-    return loss(case["student"], case["teacher"], case["mask"], **{need: case[need] for need in loss.needs})
+    return loss(
+        case["student"],
+        case["teacher"],
+        case["mask"],
+        **{need: case[need] for need in loss.needs},
+    )
 
 
 def test_the_laws_saw_the_room():
@@ -49,10 +58,14 @@ def test_zero_where_both_agree_and_never_negative(name, case):
 @given(cases())
 def test_masked_tokens_are_irrelevant_and_get_no_gradient(name, case):
     loss, mask = made(name), case["mask"]
-    changed = torch.where(mask[:, :, None], case["student"].detach(), 7.0).requires_grad_()
+    changed = torch.where(
+        mask[:, :, None], case["student"].detach(), 7.0
+    ).requires_grad_()
     other = torch.where(mask[:, :, None], case["teacher"], -torch.inf)
     found = called(loss, case, student=changed, teacher=other)
-    assert float(found.detach()) == pytest.approx(float(called(loss, case).detach()), abs=1e-12)
+    assert float(found.detach()) == pytest.approx(
+        float(called(loss, case).detach()), abs=1e-12
+    )
     (gradient,) = torch.autograd.grad(found, changed)
     assert gradient[~mask].abs().sum() == 0
 
@@ -67,10 +80,16 @@ def test_an_empty_mask_is_0_with_a_gradient_of_0(name, case):
 
 
 @pytest.mark.parametrize("name", TOKEN)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.bfloat16, torch.float16]
+)
 @given(cases())
-def test_finite_in_short_floats_and_with_logits_of_minus_infinity(name, dtype, case):
-    student, teacher = (case[side].detach().to(dtype) for side in ("student", "teacher"))
+def test_finite_in_short_floats_and_with_logits_of_minus_infinity(
+    name, dtype, case
+):
+    student, teacher = (
+        case[side].detach().to(dtype) for side in ("student", "teacher")
+    )
     for hidden in ("neither", "teacher", "student", "both", "all"):
         one, two = student.clone(), teacher.clone()
         if hidden in ("student", "both"):
@@ -79,7 +98,9 @@ def test_finite_in_short_floats_and_with_logits_of_minus_infinity(name, dtype, c
             two[..., 0] = -torch.inf
         if hidden == "all":
             one[:], two[:] = -torch.inf, -torch.inf
-        found = called(made(name), case, student=one.requires_grad_(), teacher=two)
+        found = called(
+            made(name), case, student=one.requires_grad_(), teacher=two
+        )
         assert torch.isfinite(found)
         assert torch.isfinite(torch.autograd.grad(found, one)[0]).all()
 
@@ -87,7 +108,12 @@ def test_finite_in_short_floats_and_with_logits_of_minus_infinity(name, dtype, c
 @pytest.mark.parametrize("name", TOKEN)
 def test_one_token_of_one_class(name):
     logits = torch.zeros(1, 1, 1, requires_grad=True)
-    case = {"student": logits, "teacher": torch.ones(1, 1, 1), "mask": torch.ones(1, 1), "labels": torch.zeros(1, 1, dtype=torch.long)}
+    case = {
+        "student": logits,
+        "teacher": torch.ones(1, 1, 1),
+        "mask": torch.ones(1, 1),
+        "labels": torch.zeros(1, 1, dtype=torch.long),
+    }
     found = called(made(name), case)
     assert torch.isfinite(found)
     assert torch.isfinite(torch.autograd.grad(found, logits)[0]).all()
@@ -100,7 +126,12 @@ def test_weights_multiply_and_a_denominator_divides(name, case):
     if loss.needs == () and type(loss).__call__ is TokenLoss.__call__:
         whole = called(loss, case)
         doubled = loss(case["student"], case["teacher"], 2.0 * case["mask"])
-        parted = loss(case["student"], case["teacher"], case["mask"], denominator=float(case["mask"].sum()) * 4)
+        parted = loss(
+            case["student"],
+            case["teacher"],
+            case["mask"],
+            denominator=float(case["mask"].sum()) * 4,
+        )
         same(doubled / 2, whole, case["student"])
         same(parted * 4, whole, case["student"])
 
@@ -109,14 +140,28 @@ def test_weights_multiply_and_a_denominator_divides(name, case):
 @given(cases())
 def test_bf16_is_computed_in_fp32(name, case):
     loss = made(name)
-    short = {side: case[side].detach().to(torch.bfloat16) for side in ("student", "teacher")}
+    short = {
+        side: case[side].detach().to(torch.bfloat16)
+        for side in ("student", "teacher")
+    }
     exact = {side: value.double() for side, value in short.items()}
-    one, two = short["student"].requires_grad_(), exact["student"].requires_grad_()
-    found, wanted = called(loss, {**case, **short}, student=one), called(loss, {**case, **exact}, student=two)
-    assert float(found.detach()) == pytest.approx(float(wanted.detach()), rel=1e-4, abs=1e-6)
+    one, two = (
+        short["student"].requires_grad_(),
+        exact["student"].requires_grad_(),
+    )
+    found, wanted = (
+        called(loss, {**case, **short}, student=one),
+        called(loss, {**case, **exact}, student=two),
+    )
+    assert float(found.detach()) == pytest.approx(
+        float(wanted.detach()), rel=1e-4, abs=1e-6
+    )
     if loss.divergence:
         assert float(found.detach()) >= -1e-6
-    mine, true = torch.autograd.grad(found, one)[0].double(), torch.autograd.grad(wanted, two)[0]
+    mine, true = (
+        torch.autograd.grad(found, one)[0].double(),
+        torch.autograd.grad(wanted, two)[0],
+    )
     # The gradient is computed in fp32 and rounded once, to the 8 bits that the logits have.
     assert (mine - true).norm() <= 4e-3 * true.norm() + 1e-6
 

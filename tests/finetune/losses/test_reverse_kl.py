@@ -12,4 +12,8 @@ from tests.finetune.losses.brute import agree, cases
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
 @given(cases())
 def test_it_is_the_formula(temperature, case):
-    agree(ReverseKl(temperature=temperature), lambda ls, ps, lt, pt, _: (ps * (ls - lt)).sum(-1), case)
+    agree(
+        ReverseKl(temperature=temperature),
+        lambda ls, ps, lt, pt, _: (ps * (ls - lt)).sum(-1),
+        case,
+    )

@@ -18,7 +18,9 @@ def huber(a, b):
 @given(st.integers(0, 10**6), st.integers(2, 5))
 def test_it_is_the_formula(seed, batch):
     generator = torch.Generator().manual_seed(seed)
-    student = torch.randn(batch, 3, 4, dtype=torch.float64, generator=generator).requires_grad_()
+    student = torch.randn(
+        batch, 3, 4, dtype=torch.float64, generator=generator
+    ).requires_grad_()
     teacher = torch.randn(batch, 3, 6, dtype=torch.float64, generator=generator)
     mask = torch.tensor([[1, 1, 0]] * batch)
     parts = []
@@ -26,10 +28,25 @@ def test_it_is_the_formula(seed, batch):
         vectors = states[:, :2].mean(1)
         distances = torch.stack([torch.stack([(a - b).norm() if i != j else (a * 0).sum() for j, b in enumerate(vectors)])
                                  for i, a in enumerate(vectors)])  # fmt: skip
-        unit = [[(b - a) / (b - a).norm() if i != j else a * 0 for j, b in enumerate(vectors)] for i, a in enumerate(vectors)]
-        angles = torch.stack([torch.stack([torch.stack([x @ y for y in row]) for x in row]) for row in unit])
-        parts.append((distances / (distances.sum() / (batch * (batch - 1))), angles))
-    wanted = 1.5 * huber(parts[0][0], parts[1][0]) + 2.0 * huber(parts[0][1], parts[1][1])
+        unit = [
+            [
+                (b - a) / (b - a).norm() if i != j else a * 0
+                for j, b in enumerate(vectors)
+            ]
+            for i, a in enumerate(vectors)
+        ]
+        angles = torch.stack(
+            [
+                torch.stack([torch.stack([x @ y for y in row]) for x in row])
+                for row in unit
+            ]
+        )
+        parts.append(
+            (distances / (distances.sum() / (batch * (batch - 1))), angles)
+        )
+    wanted = 1.5 * huber(parts[0][0], parts[1][0]) + 2.0 * huber(
+        parts[0][1], parts[1][1]
+    )
     same(Rkd(distance=1.5)(student, teacher, mask), wanted, student, rel=1e-6)
 
 

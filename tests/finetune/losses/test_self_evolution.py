@@ -14,13 +14,19 @@ from tests.finetune.losses.brute import agree, cases
 @given(cases())
 def test_it_is_the_formula(hard, case):
     def each(ls, ps, lt, pt, case):
-        label = torch.nn.functional.one_hot(case["labels"], ls.shape[-1]).double()
+        label = torch.nn.functional.one_hot(
+            case["labels"], ls.shape[-1]
+        ).double()
         prior = 0.3 * label + 0.7 * pt
         difficulty = (prior * (prior.log() - ls)).sum(-1).detach()
-        share = torch.where(difficulty > hard, (1 - (-difficulty).exp()).clamp(max=0.5), 0.0)[..., None]
+        share = torch.where(
+            difficulty > hard, (1 - (-difficulty).exp()).clamp(max=0.5), 0.0
+        )[..., None]
         return (pt * (lt - (share * prior + (1 - share) * ps).log())).sum(-1)
 
-    agree(SelfEvolution(blend=0.3, hard=hard), each, case, labels=case["labels"])
+    agree(
+        SelfEvolution(blend=0.3, hard=hard), each, case, labels=case["labels"]
+    )
 
 
 def test_a_most_of_1_is_refused():

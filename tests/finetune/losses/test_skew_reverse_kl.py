@@ -15,6 +15,8 @@ from tests.finetune.losses.brute import agree, cases
 def test_it_is_the_formula(detach, alpha, case):
     def each(ls, ps, lt, pt, _):
         mixture = alpha * ps + (1 - alpha) * pt
-        return (ps * (ls - (mixture.detach() if detach else mixture).log())).sum(-1)
+        return (
+            ps * (ls - (mixture.detach() if detach else mixture).log())
+        ).sum(-1)
 
     agree(SkewReverseKl(alpha=alpha, detach=detach), each, case)

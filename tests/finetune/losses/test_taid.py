@@ -14,7 +14,9 @@ from tests.finetune.losses.brute import agree, cases
 @given(cases())
 def test_it_is_the_formula(t, case):
     def each(ls, ps, lt, pt, case):
-        target = ((1 - t) * case["student"].detach() + t * case["teacher"]).log_softmax(-1)
+        target = (
+            (1 - t) * case["student"].detach() + t * case["teacher"]
+        ).log_softmax(-1)
         return (target.exp() * (target - ls)).sum(-1)
 
     agree(Taid(t=t), each, case)
@@ -31,4 +33,8 @@ def test_t_goes_from_start_to_end_and_never_back(losses):
 
 def test_it_is_the_algorithm_of_the_paper():
     schedule = TaidSchedule(steps=10**6, alpha=0.1, beta=0.5)
-    assert [round(schedule.update(loss), 4) for loss in (2.0, 1.0, 1.0)] == [0.4, 0.4337, 0.4638]
+    assert [round(schedule.update(loss), 4) for loss in (2.0, 1.0, 1.0)] == [
+        0.4,
+        0.4337,
+        0.4638,
+    ]

@@ -1,0 +1,66 @@
+"""The command `finetune`: each command is a few lines over a recipe."""
+
+from __future__ import annotations
+
+import click
+
+from finetune.cli.distilling import codistill, distill, teach
+from finetune.cli.loops import mix, self_imitation, star
+from finetune.cli.measuring import evaluate
+from finetune.cli.retrieving import (
+    evaluate_retriever,
+    retriever,
+    score_lists,
+    score_spans,
+)
+from finetune.cli.training import (
+    cpo,
+    critic,
+    curriculum,
+    dpo,
+    fade,
+    kto,
+    nat,
+    orpo,
+    rank,
+    sft,
+)
+from synth.cli.command_group import CommandGroup
+
+COMMANDS = {
+    "Train on rows": (
+        sft,
+        dpo,
+        kto,
+        cpo,
+        orpo,
+        rank,
+        nat,
+        curriculum,
+        fade,
+        critic,
+    ),
+    "Distil an open teacher": (distill, codistill, teach),
+    "Retrievers and rankers": (
+        retriever,
+        score_lists,
+        evaluate_retriever,
+        score_spans,
+    ),
+    "Loops and mixtures": (mix, star, self_imitation),
+    "Measure": (evaluate,),
+}
+
+
+@click.group(
+    cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.version_option(package_name="potstill", prog_name="finetune")
+def main() -> None:
+    """Train and evaluate small students on rows that synth writes. Any field of the TRL config is a
+    flag.
+    """
+
+
+for _title, _commands in COMMANDS.items():
+    main.add_section(_title, _commands)

@@ -1,0 +1,206 @@
+"""Commands of retrieval and of entities: `retriever`, `score-lists`, `evaluate-retriever` and
+`score-spans`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from finetune.cli.shared import EXTRA, need, train, train_options
+from synth.cli.command_group import say
+
+_KIND = click.Choice(["bi", "cross", "multi"])
+
+
+@click.command(context_settings=EXTRA)
+@train_options
+@click.option(
+    "--kind",
+    type=_KIND,
+    default="bi",
+    show_default=True,
+    help="One vector a text, both texts read together, or a vector a token.",
+)
+@click.option(
+    "--loss",
+    default="multiple_negatives_ranking",
+    show_default=True,
+    metavar="NAME[:key=value,...]",
+    help="Of finetune.list_losses, else of sentence-transformers.",
+)
+@click.option(
+    "--negatives",
+    type=click.IntRange(0),
+    default=4,
+    show_default=True,
+    help="Most texts a query besides the first.",
+)
+@click.option(
+    "--scale",
+    type=click.FloatRange(min=0, min_open=True),
+    default=20.0,
+    show_default=True,
+    help="1 / temperature.",
+)
+@click.option(
+    "--teacher",
+    metavar="M",
+    help="A frozen encoder, for losses that learn from vectors.",
+)
+@click.pass_context
+def retriever(ctx: click.Context, /, **options: Any) -> None:
+    """A retriever or a ranker from `synth export --to triplets`, `ranked` or `margins`, or from
+    `synth mine`.
+    """
+    need("sentence_transformers", "retrieval")
+    from finetune.recipes.retriever import RetrieverConfig  # noqa: PLC0415
+
+    own = {
+        name: options.pop(name)
+        for name in ("kind", "loss", "negatives", "scale", "teacher")
+    }
+    train(
+        "retriever", ctx, more={"retriever": RetrieverConfig(**own)}, **options
+    )
+
+
+@click.command("score-lists")
+@click.option(
+    "--data", required=True, metavar="FILE", help="Queries with lists of texts."
+)
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    required=True,
+    metavar="M",
+    help="A teacher; several are averaged.",
+)
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The lists with scores (.jsonl).",
+)
+@click.option(
+    "--kind",
+    type=click.Choice(["bi", "cross"]),
+    default="cross",
+    show_default=True,
+)
+@click.option(
+    "--student",
+    metavar="M",
+    help="Keep queries that the teachers get right and this encoder nearly.",
+)
+@click.option(
+    "--band",
+    type=(int, int),
+    default=(2, 15),
+    show_default=True,
+    metavar="FIRST LAST",
+    help="The student's rank of the right text.",
+)
+def score_lists(**options: Any) -> None:
+    """Score lists of texts by rankers, for losses that learn from scores."""
+    need("sentence_transformers", "retrieval")
+    from finetune.measuring.score_lists import ScoreConfig, run  # noqa: PLC0415
+
+    info = run(ScoreConfig(**options))
+    say(
+        f"score-lists: {info['written']:,} of {info['rows']:,} lists -> {options['output']}"
+    )
+
+
+@click.command("evaluate-retriever")
+@click.option(
+    "--data",
+    required=True,
+    metavar="FILE",
+    help="Queries with texts that answer them.",
+)
+@click.option(
+    "--model", required=True, metavar="M", help="An encoder, or bm25."
+)
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="For evaluation.json and run.jsonl.",
+)
+@click.option(
+    "--corpus",
+    metavar="FILE",
+    help="Search these rows; without it each query's own texts are ordered.",
+)
+@click.option(
+    "--field", default="text", show_default=True, help="The corpus's column."
+)
+@click.option(
+    "--kind",
+    type=_KIND,
+    default="bi",
+    show_default=True,
+    help="cross and multi order each query's own texts.",
+)
+@click.option(
+    "--k",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="How many texts count.",
+)
+def evaluate_retriever(**options: Any) -> None:
+    """nDCG@k, MRR@k, recall@k and MAP with 95 % intervals over queries."""
+    need("sentence_transformers", "retrieval")
+    from finetune.measuring.evaluate_retriever import SearchConfig, run  # noqa: PLC0415
+
+    for name, found in run(SearchConfig(**options)).items():
+        if isinstance(found, dict):
+            say(
+                f"{name}: {found['mean']:.3f} (95 %: {found['low']:.3f} to {found['high']:.3f}, "
+                f"{found['queries']:,} queries)"
+            )
+
+
+@click.command("score-spans")
+@click.option(
+    "--data",
+    required=True,
+    metavar="FILE",
+    help="Replies and right answers, each a JSON list of texts.",
+)
+@click.option(
+    "--reply",
+    "said",
+    default="reply",
+    show_default=True,
+    help="Column of the replies; `finetune evaluate` writes it.",
+)
+@click.option(
+    "--target",
+    "wanted",
+    default="target",
+    show_default=True,
+    help="Column of the right answers.",
+)
+def score_spans(data: str, said: str, wanted: str) -> None:
+    """Micro precision, recall and F1 of listed entities; replies that are no list are counted
+    apart.
+    """
+    from finetune.data import rows  # noqa: PLC0415
+    from finetune.measuring.span_f1 import score  # noqa: PLC0415
+
+    found = score(
+        rows.columns(rows.load(data), (said, wanted), data), said, wanted
+    )
+    shares = (
+        f"precision {found['precision']:.3f}, recall {found['recall']:.3f}, F1 "
+        f"{found['f1']:.3f}"
+    )
+    say(f"{shares}; no list: {found['format_errors']:.3f} of the rows")

@@ -1,0 +1,158 @@
+"""What the commands of `finetune` share: their options, and the way from a command line to
+`run(config)`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+from finetune.data.prompts import TEMPLATES
+from synth.cli.command_group import say
+from synth.core.errors import WrongUse
+from synth.core.registry import scalar
+
+# Commands that hand unknown flags on to the trainer's configuration.
+EXTRA = {"ignore_unknown_options": True, "allow_extra_args": True}
+
+
+def template_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--template."""
+    about = "Whether rows go through the chat template; auto: messages do."
+    kind = click.Choice(TEMPLATES)
+    return click.option(
+        "--template", type=kind, default="auto", show_default=True, help=about
+    )(command)
+
+
+def train_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--data, --model, --output, --config and --lora."""
+    options = [
+        click.option(
+            "--data",
+            required=True,
+            metavar="DIR",
+            help="A run folder, an exported folder or file, or a dataset name.",
+        ),
+        click.option(
+            "--model",
+            required=True,
+            metavar="M",
+            help="A path, a hub name, scratch:[t5-]tiny|mini|small, or truncate:PATH:layers=N.",
+        ),
+        click.option(
+            "--output",
+            required=True,
+            type=click.Path(path_type=Path),
+            metavar="DIR",
+            help="Where the student goes.",
+        ),
+        click.option(
+            "--config",
+            metavar="FILE",
+            help="YAML with fields of the TRL config; flags overrule it.",
+        ),
+        click.option(
+            "--lora",
+            is_flag=False,
+            flag_value="",
+            default=None,
+            metavar="[key=value,...]",
+            help="Train LoRA adapters; r, lora_alpha, ...",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def train(
+    recipe: str,
+    ctx: click.Context,
+    config: str | None,
+    lora: str | None,
+    more: dict[str, Any] | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Runs a recipe with the settings of a command line, says what came of it and returns it."""
+    need("trl")
+    from finetune.settings import TrainConfig, read_config  # noqa: PLC0415
+
+    adapters = (
+        None
+        if lora is None
+        else dict(
+            pair(text, "--lora") for text in filter(None, lora.split(","))
+        )
+    )
+    trainer = read_config(config, flags(ctx.args))
+    info: dict[str, Any] = import_module(f"finetune.recipes.{recipe}").run(
+        TrainConfig(trainer=trainer, lora=adapters, **options), **(more or {})
+    )
+    say(
+        f"{recipe}: {info['rows']:,} rows, {info['steps']:,} steps, loss {info['loss']:.4f}, "
+        f"{info['trainable']:,} of "
+        f"{info['parameters']:,} weights trained, {info['seconds']:.0f} s -> {options['output']}"
+    )
+    return info
+
+
+def flags(args: list[str]) -> dict[str, Any]:
+    """`--learning-rate 1e-3`, `--packing` or `--learning_rate=1e-3` as TRL's field names."""
+    found: dict[str, Any] = {}
+    queue = list(args)
+    while queue:
+        flag, equals, value = queue.pop(0).partition("=")
+        if not flag.startswith("--"):
+            raise WrongUse(
+                "finetune",
+                f"{flag!r}",
+                "--field value",
+                "Trainer fields are given as --field value.",
+            )
+        if not equals:
+            value = (
+                queue.pop(0)
+                if queue and not queue[0].startswith("--")
+                else "true"
+            )
+        found[flag.removeprefix("--").replace("-", "_")] = scalar(value)
+    return found
+
+
+def interval(found: Mapping[str, float]) -> str:
+    """How sure a share is, in words.
+
+    >>> interval({"low": 0.1, "high": 0.25})
+    '(95 %: 0.100 to 0.250)'
+    """
+    return f"(95 %: {found['low']:.3f} to {found['high']:.3f})"
+
+
+def pair(text: str, where: str) -> tuple[str, Any]:
+    """(key, value) of key=value."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise WrongUse(
+            where,
+            repr(text),
+            "key=value",
+            "For example --lora r=8,lora_alpha=16.",
+        )
+    return key.strip(), scalar(value.strip())
+
+
+def need(package: str, extra: str = "finetune") -> None:
+    """Refuses where a package is missing, and says how to get it."""
+    if importlib.util.find_spec(package) is None:
+        raise WrongUse(
+            "finetune",
+            f"no {package}",
+            f"the {extra} extra",
+            f"pip install 'potstill[{extra}]'",
+        )

@@ -1,0 +1,337 @@
+"""`finetune sft`, `dpo` and their kin: commands that train a student on rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from finetune.cli.shared import (
+    EXTRA,
+    interval,
+    need,
+    pair,
+    template_option,
+    train,
+    train_options,
+)
+from synth.cli.command_group import say
+from synth.core.errors import WrongUse
+
+
+@click.command(context_settings=EXTRA)
+@train_options
+@template_option
+@click.option(
+    "--coefficients",
+    default="",
+    metavar="TASK=C,...",
+    help="Of the tasks of multitask rows; equal shares of 1 where none are given.",
+)
+@click.option(
+    "--negative-margin",
+    type=click.FloatRange(min=0, min_open=True),
+    default=3.0,
+    show_default=True,
+    help="Nats a token.",
+)
+@click.option(
+    "--objective",
+    type=click.Choice(["weighted", "unlikelihood", "min-max"]),
+    default="weighted",
+    show_default=True,
+    help="What rows of negative weight do.",
+)
+@click.option(
+    "--push",
+    type=click.FloatRange(min=0),
+    default=0.2,
+    show_default=True,
+    help="Strength of min-max's push.",
+)
+@click.pass_context
+def sft(ctx: click.Context, /, coefficients: str, **options: Any) -> None:
+    """Supervised fine-tuning on kept rows; rows with a weight (also a negative one) or a task are
+    weighed by it.
+    """
+    given = dict(
+        pair(text, "--coefficients")
+        for text in filter(None, coefficients.split(","))
+    )
+    more = {
+        name: options.pop(name)
+        for name in ("negative_margin", "objective", "push")
+    }
+    train("sft", ctx, more={"coefficients": given, **more}, **options)
+
+
+@click.command(context_settings=EXTRA)
+@train_options
+@template_option
+@click.option(
+    "--r",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    help="Rank of both adapters.",
+)
+@click.option(
+    "--alpha",
+    type=float,
+    default=16.0,
+    show_default=True,
+    help="Their scale is alpha / r.",
+)
+@click.option(
+    "--targets",
+    default="q_proj,v_proj",
+    show_default=True,
+    help="Ends of the names of the layers that get them.",
+)
+@click.pass_context
+def nat(
+    ctx: click.Context, /, r: int, alpha: float, targets: str, **options: Any
+) -> None:
+    """Wrong rows in an adapter of their own, then right rows in another and a gate between them;
+    steps are those of one stage.
+    """
+    from finetune.recipes.nat import NatConfig  # noqa: PLC0415
+
+    train(
+        "nat",
+        ctx,
+        more={
+            "nat": NatConfig(
+                r=r, alpha=alpha, targets=tuple(targets.split(","))
+            )
+        },
+        **options,
+    )
+
+
+@click.command(context_settings=EXTRA)
+@train_options
+@template_option
+@click.option(
+    "--margin",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    help="Nats, times the pair's own `margin`.",
+)
+@click.option(
+    "--normalise", is_flag=True, help="Likelihoods a token, not of whole texts."
+)
+@click.option(
+    "--likelihood",
+    type=click.FloatRange(min=0),
+    default=0.1,
+    show_default=True,
+    help="Weight of the better text's own loss.",
+)
+@click.pass_context
+def rank(ctx: click.Context, /, **options: Any) -> None:
+    """PLaD: the better text of a pair becomes likelier than the worse one by a margin; no reference
+    model.
+    """
+    more = {
+        name: options.pop(name)
+        for name in ("margin", "normalise", "likelihood")
+    }
+    train("plad", ctx, more=more, **options)
+
+
+def _preference(method: str, about: str) -> click.Command:
+    """One command a method, all of them `finetune.recipes.dpo`."""
+
+    @click.command(name=method, context_settings=EXTRA, help=about)
+    @train_options
+    @template_option
+    @click.pass_context
+    def command(ctx: click.Context, /, **options: Any) -> None:
+        train("dpo", ctx, more={"method": method}, **options)
+
+    return command
+
+
+dpo = _preference(
+    "dpo",
+    "Preference optimisation on chosen and rejected rows; start from a trained student.",
+)
+kto = _preference(
+    "kto",
+    "Right and wrong rows with a label (`synth export --to labelled`), without pairs.",
+)
+cpo = _preference(
+    "cpo",
+    "Without a reference model; --loss-type simpo --cpo-alpha 0 is SimPO, hinge ranks.",
+)
+orpo = _preference(
+    "orpo", "Likelihood and odds ratio in one loss, without a reference model."
+)
+
+
+@click.command(context_settings=EXTRA)
+@train_options
+@template_option
+@click.option(
+    "--stages",
+    default="1,0.667,0.333,0",
+    show_default=True,
+    metavar="S,S,...,0",
+    help="Share of the context that each stage sees.",
+)
+@click.pass_context
+def fade(ctx: click.Context, /, stages: str, **options: Any) -> None:
+    """Supervised fine-tuning while a context is taken away (`synth export --to faded`); steps are
+    those of one stage.
+    """
+    train(
+        "fade",
+        ctx,
+        more={"stages": [float(share) for share in stages.split(",")]},
+        **options,
+    )
+
+
+@click.command(context_settings=EXTRA)
+@train_options
+@template_option
+@click.option(
+    "--by",
+    required=True,
+    metavar="COLUMN",
+    help="Of numbers (difficulty) or names (teacher); meta.teacher looks inside meta.",
+)
+@click.option(
+    "--bins",
+    type=click.IntRange(2),
+    default=3,
+    show_default=True,
+    help="Stages of equal size, for numbers.",
+)
+@click.option(
+    "--order", default="", metavar="NAME,...", help="Stages, for names."
+)
+@click.option("--descending", is_flag=True, help="The largest numbers first.")
+@click.option(
+    "--cumulative",
+    is_flag=True,
+    help="Each stage keeps the rows of those before it.",
+)
+@click.pass_context
+def curriculum(ctx: click.Context, /, order: str, **options: Any) -> None:
+    """Supervised fine-tuning in stages: by difficulty, or teacher after teacher; steps are those of
+    one stage.
+    """
+    more = {
+        name: options.pop(name)
+        for name in ("by", "bins", "descending", "cumulative")
+    }
+    train(
+        "curriculum",
+        ctx,
+        more={**more, "order": [name for name in order.split(",") if name]},
+        **options,
+    )
+
+
+@click.command(context_settings=EXTRA)
+@train_options
+@click.option(
+    "--first",
+    default="question",
+    show_default=True,
+    help="Column of the first text.",
+)
+@click.option(
+    "--second",
+    default="rationale,answer",
+    show_default=True,
+    help="Columns of the second text, joined by a space.",
+)
+@click.option(
+    "--label",
+    default="is_correct",
+    show_default=True,
+    help="Column that says whether a row is right.",
+)
+@click.option(
+    "--group",
+    default="question",
+    show_default=True,
+    help="Column that draws of one seed share: whole groups are held out.",
+)
+@click.option(
+    "--held-out",
+    type=click.FloatRange(0, 0.9),
+    default=0.2,
+    show_default=True,
+    help="Share of the groups to measure on.",
+)
+@click.option(
+    "--frozen",
+    is_flag=True,
+    help="Logistic regression on the vectors of --model, an encoder, instead.",
+)
+@click.option(
+    "--calibration",
+    "kind",
+    type=click.Choice(["isotonic", "platt"]),
+    default="isotonic",
+    show_default=True,
+    help="For --frozen.",
+)
+@click.option(
+    "--passes",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="For --frozen: times that PersonX gets another name.",
+)
+@click.pass_context
+def critic(
+    ctx: click.Context,
+    /,
+    *,
+    frozen: bool,
+    kind: str,
+    passes: int,
+    **options: Any,
+) -> None:
+    """A critic that says whether a row is right, from labelled rows; for the filter
+    `cross_encoder`.
+    """
+    names = ("first", "second", "label", "group", "held_out")
+    own = {name: options.pop(name) for name in names}
+    if frozen:
+        need("sklearn", "retrieval")
+        if ctx.args or options["config"] or options["lora"] is not None:
+            given = " ".join(ctx.args) or "--config or --lora"
+            raise WrongUse(
+                "critic --frozen",
+                given,
+                "no trainer fields",
+                "A logistic regression has none: leave them out.",
+            )
+        from finetune.recipes.frozen_critic import Columns, run  # noqa: PLC0415
+        from finetune.settings import TrainConfig  # noqa: PLC0415
+
+        config = TrainConfig(
+            data=options["data"],
+            model=options["model"],
+            output=options["output"],
+        )
+        info = run(config, columns=Columns(**own, passes=passes), kind=kind)
+        say(f"critic: trained on {info['trained']:,} of {info['rows']:,} rows")
+    else:
+        info = train("critic", ctx, more={**own, "kind": kind}, **options)
+    say(
+        f"{info['held_out']['rows']:,} rows held out, area under the ROC curve "
+        f"{info['held_out']['auc']}"
+    )
+    for row in info.get("recalls", []):
+        kept = f"least={row['least']:.4f} keeps {row['kept']:.3f} of the rows"
+        say(
+            f"recall {row['recall']}: {kept}, precision {row['precision']:.3f} {interval(row)}"
+        )

@@ -1,0 +1,319 @@
+"""Rows on disk -> the columns that a trainer reads. A run folder, an exported folder or file, or a
+dataset name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+from finetune.data import shapes
+from finetune.data.prompts import text_of
+from synth.cli.command_group import say
+from synth.core.errors import WrongUse
+from synth.runs.folder import load_parquet
+from synth.runs.pairing import make_pairs
+
+_BUILDERS = {
+    ".jsonl": "json",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".csv": "csv",
+}
+
+
+def is_run(path: str | Path) -> bool:
+    """Whether a path is a folder that `synth run` wrote."""
+    return (Path(path) / "run.json").is_file()
+
+
+def load(source: str | Path, part: str = "data") -> Any:
+    """A `datasets.Dataset` of a run folder's part, a file, a folder of files, or a dataset of the
+    hub.
+
+    Raises:
+        WrongUse: nothing readable there, or no rows.
+    """
+    import datasets  # noqa: PLC0415 - a second of imports
+
+    path = Path(source)
+    if is_run(path):
+        found = load_parquet(path / part)
+    elif path.is_file() and path.suffix in _BUILDERS:
+        found = _file(path, datasets)
+    else:
+        found = _named(str(source), datasets)
+    if len(found) == 0:
+        raise WrongUse(
+            str(source),
+            "no rows",
+            "at least one row",
+            "Look at the run's tally for why rows were dropped.",
+        )
+    return found
+
+
+def _file(path: Path, datasets: Any) -> Any:
+    try:
+        return datasets.load_dataset(
+            _BUILDERS[path.suffix], data_files=str(path), split="train"
+        )
+    except Exception as error:
+        todo = "Give every row the same columns, each of one kind."
+        found = (
+            _odd(path)
+            or f"rows that do not fit together ({type(error).__name__}: {str(error)[:200]})"
+        )
+        raise WrongUse(
+            f"--data {path}", found, "rows of one shape", todo
+        ) from error
+
+
+def _odd(path: Path) -> str:
+    """The first cell of a .jsonl file that is of another kind than those above it; "" where none is
+    found.
+    """
+    if path.suffix != ".jsonl":
+        return ""
+    kinds: dict[str, tuple[str, int]] = {}
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                row = json.loads(line) if line.strip() else {}
+            except ValueError as error:
+                return f"no JSON in line {number} ({error})"
+            for name, value in row.items() if isinstance(row, dict) else ():
+                kind = type(value).__name__
+                before, first = (
+                    kinds.setdefault(name, (kind, number))
+                    if value is not None
+                    else (kind, number)
+                )
+                if before != kind and {before, kind} != {"int", "float"}:
+                    return (
+                        f"{name} = {value!r:.80} in line {number}, a {kind}, and a {before} "
+                        f"in line {first}"
+                    )
+    return ""
+
+
+def _named(source: str, datasets: Any) -> Any:
+    try:
+        return datasets.load_dataset(source, split="train")
+    except Exception as error:
+        todo = (
+            "Give a folder of `synth run` or `synth export`, a .jsonl or .parquet file, or a "
+            "dataset name."
+        )
+        raise WrongUse(
+            f"--data {source}",
+            f"nothing to read ({type(error).__name__}: {error})",
+            "rows",
+            todo,
+        ) from error
+
+
+def with_columns(source: str | Path, wanted: tuple[str, ...]) -> Any:
+    """The rows of a source, once it has the wanted columns; others stay.
+
+    Raises:
+        WrongUse: a column is missing.
+    """
+    found = load(source)
+    columns(found, wanted, source)
+    return found
+
+
+def columns(
+    rows: Any,
+    wanted: tuple[str, ...],
+    source: str | Path,
+    also: tuple[str, ...] = (),
+) -> Any:
+    """The rows with only the wanted columns, and of the others that they `also` may have.
+
+    Raises:
+        WrongUse: a column is missing.
+    """
+    missing = [name for name in wanted if name not in rows.column_names]
+    if missing:
+        todo = "Write them with `synth export DIR --to sft` (or preference)."
+        raise WrongUse(
+            f"--data {source}",
+            f"columns {', '.join(rows.column_names)}",
+            f"columns {', '.join(wanted)}",
+            todo,
+        )
+    return rows.select_columns(
+        [*wanted, *(name for name in also if name in rows.column_names)]
+    )
+
+
+def sft_rows(source: str | Path) -> Any:
+    """`prompt` and `completion`, or `messages`, or `text`, and `tools` where there are some: see
+    `shapes.sft`.
+
+    Raises:
+        WrongUse: none of these columns, or a cell that cannot be read, with its row.
+    """
+    found = load(source)
+    shape = next(
+        (
+            names
+            for names in shapes.SFT
+            if set(names) <= set(found.column_names)
+        ),
+        shapes.SFT[0],
+    )
+    return _shaped(
+        columns(found, shape, source, also=("tools",)), source, shapes.sft
+    )
+
+
+def _shaped(
+    found: Any,
+    source: str | Path,
+    shape: Callable[[Iterable[Any], str], list[Any]],
+) -> Any:
+    import datasets  # noqa: PLC0415
+
+    return datasets.Dataset.from_list(
+        shape((dict(row) for row in found), str(source))
+    )
+
+
+def taint(source: str | Path) -> list[str]:
+    """What the teachers of these rows may have been trained on, as the rows say; [] where they say
+    nothing.
+    """
+    found = load(source)
+    if "meta" not in found.column_names:
+        return []
+    return sorted(
+        {
+            name
+            for meta in found["meta"]
+            for name in ((meta or {}).get("taint") or ())
+        }
+    )
+
+
+def weighting(source: str | Path) -> dict[str, list[Any]] | None:
+    """`weight`, `task` and `id` of each row, where a file has a weight or a task; None where all
+    rows count alike.
+
+    Raises:
+        WrongUse: a weight that is no number.
+    """
+    rows = load(source)
+    if is_run(source) or not {"weight", "task"} & set(rows.column_names):
+        return None
+    count = len(rows)
+    weights = (
+        [1.0] * count
+        if "weight" not in rows.column_names
+        else list(rows["weight"])
+    )
+    wrong = next(
+        (
+            n
+            for n, weight in enumerate(weights)
+            if isinstance(weight, bool)
+            or not isinstance(weight, int | float)
+            or isnan(weight)
+        ),
+        None,
+    )
+    if wrong is not None:
+        raise WrongUse(
+            f"--data {source} row {wrong + 1}",
+            f"weight = {weights[wrong]!r}",
+            "a number",
+            "Correct the row.",
+        )
+    tasks = (
+        ["" if name is None else str(name) for name in rows["task"]]
+        if "task" in rows.column_names
+        else [""] * count
+    )
+    ids = (
+        [str(value) for value in rows["id"]]
+        if "id" in rows.column_names
+        else [str(n) for n in range(count)]
+    )
+    return {"weights": weights, "tasks": tasks, "ids": ids}
+
+
+def labelled_rows(source: str | Path) -> Any:
+    """`prompt`, `completion`, `label` (also as words): what KTOTrainer reads; see
+    `shapes.labelled`.
+    """
+    found = columns(
+        load(source), ("prompt", "completion", "label"), source, also=("tools",)
+    )
+    return _shaped(found, source, shapes.labelled)
+
+
+def preference_rows(source: str | Path, also: tuple[str, ...] = ()) -> Any:
+    """`prompt`, `chosen`, `rejected` (and other columns where they are there) of a file, or paired
+    from a run's rows.
+
+    A file may have messages, and prompts that stand in both sides alone: see `shapes.preferences`.
+    """
+    import datasets  # noqa: PLC0415
+
+    if not is_run(source):
+        found = columns(
+            load(source),
+            ("chosen", "rejected"),
+            source,
+            also=("prompt", "tools", *also),
+        )
+        made, same = shapes.preferences(
+            (dict(row) for row in found), str(source), also
+        )
+        if same:
+            say(
+                f"{same:,} of {len(found):,} pairs hold the same text twice and are left out",
+                err=True,
+            )
+        return datasets.Dataset.from_list(made)
+    pairs = list(make_pairs(load(source), _rows_or_none(source)))
+    if not pairs:
+        todo = (
+            "Run with more --draws, so that one seed has right and wrong ones."
+        )
+        raise WrongUse(
+            f"--data {source}",
+            "no seed with a kept and a wrong draw",
+            "at least one pair",
+            todo,
+        )
+    return datasets.Dataset.from_list(pairs).select_columns(
+        ["prompt", "chosen", "rejected"]
+    )
+
+
+def _rows_or_none(source: str | Path) -> Iterable[dict[str, Any]]:
+    try:
+        found: Iterator[dict[str, Any]] = iter(load(source, "dropped"))
+    except WrongUse:
+        return []
+    return found
+
+
+def texts(rows: Any) -> list[str]:
+    """All text of training rows, for building a tokenizer."""
+    return [
+        _plain(value)
+        for row in rows
+        for value in row.values()
+        if isinstance(value, str | list)
+    ]
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else text_of(value)

@@ -1,0 +1,355 @@
+"""Training rows as people have them -> the few shapes that the trainers read; what cannot be read
+is refused with row and column.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from synth.core.errors import WrongUse
+
+Row = dict[str, Any]
+# Names of who speaks, as other data sets spell them.
+_ROLES = {
+    "human": "user",
+    "gpt": "assistant",
+    "bot": "assistant",
+    "model": "assistant",
+}
+_RIGHT = (
+    "true",
+    "yes",
+    "1",
+    "right",
+    "correct",
+    "good",
+    "desirable",
+    "chosen",
+    "accepted",
+    "thumbs_up",
+)
+_WRONG = (
+    "false",
+    "no",
+    "0",
+    "wrong",
+    "incorrect",
+    "bad",
+    "undesirable",
+    "rejected",
+    "thumbs_down",
+)
+SFT = (("prompt", "completion"), ("messages",), ("conversations",), ("text",))
+
+
+def sft(rows: Iterable[Row], source: str) -> list[Row]:
+    """Rows of `prompt` and `completion` (texts or messages), of `messages` or of `text`, with
+    `tools` where there are any.
+    """
+    return [
+        _sft(row, f"--data {source} row {number}")
+        for number, row in enumerate(rows, 1)
+    ]
+
+
+def _sft(row: Row, where: str) -> Row:
+    tools = _tools(row, where)
+    if "completion" in row:
+        return {**_pair(row, "completion", where), **tools}
+    name = next(
+        (name for name in ("messages", "conversations") if name in row), None
+    )
+    if name is None:
+        return {"text": _text(row, "text", where)}
+    return {"messages": messages(row, name, where), **tools}
+
+
+def labelled(rows: Iterable[Row], source: str) -> list[Row]:
+    """Rows of `prompt`, `completion` and `label`, true or false."""
+    found = []
+    for number, row in enumerate(rows, 1):
+        where = f"--data {source} row {number}"
+        label = _label(row.get("label"), f"{where} label")
+        found.append(
+            {
+                **_pair(row, "completion", where),
+                **_tools(row, where),
+                "label": label,
+            }
+        )
+    return found
+
+
+def preferences(
+    rows: Iterable[Row], source: str, also: Sequence[str] = ()
+) -> tuple[list[Row], int]:
+    """Rows of `prompt`, `chosen` and `rejected`, and how many were left out as both sides are the
+    same.
+
+    A prompt that stands in both sides, with or without a column of its own, stands once in the rows
+    that come out.
+    """
+    found = []
+    same = 0
+    for number, row in enumerate(rows, 1):
+        where = f"--data {source} row {number}"
+        made = _preference(row, where)
+        if made is None:
+            same += 1
+        else:
+            more = {name: row[name] for name in also if name in row}
+            found.append({**made, **_tools(row, where), **more})
+    if not found:
+        todo = "Give pairs of which one is better."
+        raise WrongUse(
+            f"--data {source}",
+            f"{same:,} pairs of twice the same",
+            "a pair that differs",
+            todo,
+        )
+    return found, same
+
+
+def _preference(row: Row, where: str) -> Row | None:
+    chosen, rejected = (
+        _side(row, name, where) for name in ("chosen", "rejected")
+    )
+    if isinstance(chosen, str) != isinstance(rejected, str):
+        chosen, rejected = (_said(side) for side in (chosen, rejected))
+    if chosen == rejected:
+        return None
+    prompt = row.get("prompt")
+    if isinstance(chosen, str) and isinstance(rejected, str):
+        return _of_texts(prompt, chosen, rejected, row, where)
+    shared = _shared(chosen, rejected)
+    before = (
+        [] if prompt is None else _said(_side(row, "prompt", where), "user")
+    )
+    # A prompt that both sides repeat, perhaps behind a system message, is not said twice.
+    repeated = _bare(before) == _bare(shared[len(shared) - len(before) :])
+    context = shared if repeated else [*before, *shared]
+    sides = [side[len(shared) :] for side in (chosen, rejected)]
+    if not context or not all(sides):
+        raise WrongUse(
+            f"{where} prompt",
+            "no prompt, or nothing behind it",
+            "both",
+            "Write the prompt into a column.",
+        )
+    return {"prompt": context, "chosen": sides[0], "rejected": sides[1]}
+
+
+def _of_texts(
+    prompt: Any, chosen: str, rejected: str, row: Row, where: str
+) -> Row:
+    if prompt is not None:
+        found = _side(row, "prompt", where)
+        if isinstance(found, str):
+            return {"prompt": found, "chosen": chosen, "rejected": rejected}
+        return {
+            "prompt": found,
+            "chosen": _said(chosen),
+            "rejected": _said(rejected),
+        }
+    length = len(_shared(chosen, rejected))
+    # The border is the last white space that both have: half a word is no prompt.
+    while length and not chosen[length - 1].isspace():
+        length -= 1
+    if not length:
+        raise WrongUse(
+            f"{where} prompt",
+            "no such column, and no common beginning",
+            "a prompt",
+            "Write one.",
+        )
+    return {
+        "prompt": chosen[:length],
+        "chosen": chosen[length:],
+        "rejected": rejected[length:],
+    }
+
+
+def _shared(one: Sequence[Any], two: Sequence[Any]) -> Any:
+    """The beginning that both have; a side that is a beginning of the other keeps its last
+    element.
+    """
+    most = min(len(one), len(two)) - 1
+    length = next(
+        (place for place in range(most) if one[place] != two[place]),
+        max(0, most),
+    )
+    return one[:length]
+
+
+def _bare(found: Sequence[Mapping[str, Any]]) -> list[tuple[Any, Any]]:
+    return [
+        (message["role"], str(message.get("content") or "").strip())
+        for message in found
+    ]
+
+
+def _pair(row: Row, side: str, where: str) -> Row:
+    """Prompt and completion, both texts or both messages."""
+    prompt = _side(row, "prompt", where)
+    said = _side(row, side, where)
+    if isinstance(prompt, str) and isinstance(said, str):
+        return {"prompt": prompt, side: said}
+    return {"prompt": _said(prompt, "user"), side: _said(said)}
+
+
+def _said(value: str | list[Row], role: str = "assistant") -> list[Row]:
+    if isinstance(value, str):
+        return [{"role": role, "content": value.strip()}]
+    return value
+
+
+def _side(row: Row, name: str, where: str) -> str | list[Row]:
+    if isinstance(row.get(name), list):
+        return messages(row, name, where)
+    return _text(row, name, where)
+
+
+def _text(row: Row, name: str, where: str) -> str:
+    found = row.get(name)
+    if not isinstance(found, str):
+        todo = "Write it as text, or take the row out."
+        raise WrongUse(
+            f"{where} {name}",
+            _shown(found),
+            "a text, or a list of messages",
+            todo,
+        )
+    return found
+
+
+def _shown(value: Any) -> str:
+    return "nothing (null)" if value is None else repr(value)[:80]
+
+
+def messages(row: Row, name: str, where: str) -> list[Row]:
+    """A list of messages, each with `role` and `content`; nulls that the columns of other rows left
+    in them are gone.
+
+    Raises:
+        WrongUse: an empty list, a message without a role or without a text, unless it calls tools.
+    """
+    given = _parsed(row[name])
+    found = []
+    if not isinstance(given, list) or not given:
+        raise WrongUse(
+            f"{where} {name}",
+            _shown(given),
+            "a list of messages",
+            "Take the row out.",
+        )
+    for place, message in enumerate(given, 1):
+        there = f"{where} {name} {place}"
+        if not isinstance(message, Mapping):
+            raise WrongUse(
+                there,
+                _shown(message),
+                "{role, content}",
+                "Write messages as mappings.",
+            )
+        found.append(_message(cleaned(message), there))
+    return found
+
+
+def _message(message: Row, where: str) -> Row:
+    role = (
+        message.pop("from", None) if "role" not in message else message["role"]
+    )
+    content = (
+        message.pop("value", None)
+        if "content" not in message
+        else message["content"]
+    )
+    role = _ROLES.get(str(role), role)
+    if not isinstance(role, str):
+        raise WrongUse(
+            where,
+            f"role = {_shown(role)}",
+            "user, assistant, system or tool",
+            "Name who speaks.",
+        )
+    if content is None and message.get("tool_calls"):
+        content = ""
+    if isinstance(content, list) and all(
+        isinstance(p, Mapping) and p.get("type") == "text" for p in content
+    ):
+        content = "".join(str(part.get("text", "")) for part in content)
+    if not isinstance(content, str):
+        raise WrongUse(
+            where,
+            f"content = {_shown(content)}",
+            "a text",
+            "Write it as text, or take the row out.",
+        )
+    return {**message, "role": role, "content": content}
+
+
+def cleaned(value: Any) -> Any:
+    """A value without the nulls in its mappings: a file's columns give each of them the keys of all
+    rows.
+    """
+    if isinstance(value, Mapping):
+        return {
+            name: cleaned(part)
+            for name, part in value.items()
+            if part is not None
+        }
+    if isinstance(value, list):
+        return [cleaned(part) for part in value]
+    return value
+
+
+def _tools(row: Row, where: str) -> Row:
+    """{"tools": JSON text}, so that no column mixes the tools of two rows; {} where there are
+    none.
+    """
+    given = row.get("tools")
+    if given is None or given in ("", "[]", []):
+        return {}
+    found = tools_of(row)
+    if not isinstance(found, list) or not all(
+        isinstance(tool, Mapping) for tool in found
+    ):
+        raise WrongUse(
+            f"{where} tools",
+            _shown(given),
+            "a list of JSON Schemas",
+            "Write it as a list, or as its JSON.",
+        )
+    return {"tools": json.dumps(cleaned(found), ensure_ascii=False)}
+
+
+def tools_of(row: Mapping[str, Any]) -> Any:
+    """The tools of a row, from a list or its JSON; None where there are none."""
+    return _parsed(row.get("tools"))
+
+
+def _parsed(given: Any) -> Any:
+    """A value, or what its JSON holds: files of plain cells have lists as text."""
+    if not isinstance(given, str):
+        return given
+    try:
+        return json.loads(given)
+    except ValueError:
+        return given
+
+
+def _label(value: Any, where: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    text = str(value).strip().casefold().removesuffix(".0")
+    if text in _RIGHT or text in _WRONG:
+        return text in _RIGHT
+    todo = "Write true or false."
+    raise WrongUse(
+        where,
+        _shown(value),
+        f"one of {', '.join((*_RIGHT[:4], *_WRONG[:4]))}",
+        todo,
+    )

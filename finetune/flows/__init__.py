@@ -1,0 +1,12 @@
+"""Loops with the student in them: generate, filter, train, look, generate again."""
+
+from synth.core.lazy import public
+
+__getattr__, __dir__ = public(
+    __name__,
+    {
+        "rounds": "play settled",
+        "self_imitation": "ImitationConfig",
+        "star": "StarConfig",
+    },
+)

@@ -1,0 +1,111 @@
+"""Self-imitation: a model writes, a critic and rules keep what is good, the model learns it and
+writes again (I2D2, arXiv:2212.09246).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from finetune.flows.rounds import play
+from finetune.recipes import sft
+from finetune.settings import TrainConfig, refuse_of_stages
+from synth import run as synth_run
+from synth.core.errors import WrongUse
+from synth.statistics.intervals import wilson
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImitationConfig:
+    """What `finetune self-imitation` is told.
+
+    Attributes:
+        seeds: rows for the pack.
+        model: who writes first, and learns; each round goes on from the student of the round
+            before.
+        output: a folder for all rounds; a round that is finished there is not done again.
+        pack: its prompt should be the question itself, so that the model is asked as it is trained.
+        teacher: who writes in the first round; None for the model itself.
+        critics: other roles of the pack and who plays them, the same in all rounds.
+        rounds: at most; the paper has 2.
+        patience: rounds without a better share of kept draws before the loop ends.
+        trainer: fields of the TRL config.
+        run: fields of a run, such as `draws`, `concurrency` or `api_base`.
+    """
+
+    seeds: str
+    model: str
+    output: Path
+    pack: str = "generics_plain"
+    teacher: str | None = None
+    critics: Mapping[str, str] = field(default_factory=dict)
+    rounds: int = 2
+    patience: int = 1
+    trainer: Mapping[str, Any] = field(default_factory=dict)
+    run: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run(config: ImitationConfig) -> list[dict[str, Any]]:
+    """The rounds: {round, teacher, asked, kept, share: {share, low, high}, steps}, as
+    OUTPUT/rounds.json holds them too.
+
+    Raises:
+        WrongUse: a round that keeps nothing.
+    """
+    refuse_of_stages(config.trainer)
+    config.output.mkdir(parents=True, exist_ok=True)
+    return play(
+        config.output / "rounds.json",
+        lambda number: _round(config, number),
+        lambda found: float(found["share"]["share"]),
+        rounds=config.rounds,
+        patience=config.patience,
+    )
+
+
+def _round(config: ImitationConfig, number: int) -> dict[str, Any]:
+    place = config.output / f"round{number}"
+    writer = (
+        str(config.output / f"round{number - 1}" / "student")
+        if number
+        else config.model
+    )
+    teacher = (
+        f"local/{writer}" if number else config.teacher or f"local/{writer}"
+    )
+    made = synth_run(
+        config.pack,
+        config.seeds,
+        teacher={"teacher": teacher, **config.critics},
+        output=place / "run",
+        **config.run,
+    )
+    asked = made.counts["asked"]
+    kept = made.counts["kept"]
+    if not kept:
+        raise WrongUse(
+            f"round {number}",
+            f"nothing of {teacher} was kept",
+            "a row to learn from",
+            "Begin with a --teacher that can do it.",
+        )
+    trained = sft.run(
+        TrainConfig(
+            data=str(made.folder),
+            model=writer,
+            output=place / "student",
+            trainer=config.trainer,
+        )
+    )
+    low, high = wilson(kept, asked)
+    share = {"share": kept / asked, "low": low, "high": high}
+    return {
+        "round": number,
+        "teacher": teacher,
+        "asked": asked,
+        "kept": kept,
+        "share": share,
+        "steps": trained["steps"],
+    }

@@ -1,0 +1,12 @@
+"""What a student says: sampling, decoding, a worker that answers."""
+
+from synth.core.lazy import public
+
+__getattr__, __dir__ = public(
+    __name__,
+    {
+        "chat_worker": "Answerer batches main",
+        "decoding": "ThinkBudget contrastive_generate",
+        "sampling": "Penalties options banned_ids",
+    },
+)

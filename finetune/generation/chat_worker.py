@@ -1,0 +1,282 @@
+"""A local model that answers requests: the worker behind `--teacher local/PATH`.
+
+`python -m finetune.generation.chat_worker PATH` reads one JSON object a line, `{"id": 1, "body":
+{OpenAI chat body}}`, and writes one a line: `{"id": 1, "reply": {chat completion}}` or `{"id": 1,
+"error": {"kind": ..., "message": ...}}`; the first line says `{"ready": true}`, and a line
+`{"begun": [1, 2]}` says which requests are generated next. Requests that wait together are
+generated together.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from finetune.data import prompts
+from finetune.data.prompts import Template
+from finetune.generation import sampling
+from finetune.students import load as student
+
+# Requests generated side by side at most.
+BATCH = 32
+# Seconds to wait for company before a batch starts.
+GATHER = 0.02
+
+
+class Answerer:
+    """One model with its tokenizer, on the best device that is there; a student is asked as it was
+    trained.
+    """
+
+    template: Template = "auto"
+
+    def __init__(self, path: str) -> None:
+        import torch  # noqa: PLC0415
+
+        self.torch = torch
+        model, self.tokenizer = student.load_student(path)
+        self.model = model.to(
+            "cuda" if torch.cuda.is_available() else "cpu"
+        ).eval()
+        self.tokenizer.padding_side = "left"
+        self.template = prompts.of_student(path)
+
+    def text(self, body: dict[str, Any]) -> str:
+        """The prompt: by the model's chat template, or the messages one after the other where it
+        has none or was trained without.
+        """
+        return self._asked(body)[0]
+
+    def _asked(self, body: dict[str, Any]) -> tuple[str, bool]:
+        return prompts.rendered(
+            body["messages"], self.tokenizer, self.template, body.get("tools")
+        )
+
+    def answer(self, bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """One chat completion per body; the bodies share their sampling. Half as many at once where
+        memory runs out.
+        """
+        try:
+            return self._generate(bodies)
+        except self.torch.OutOfMemoryError:
+            if len(bodies) == 1:
+                raise
+            half = len(bodies) // 2
+            return [*self.answer(bodies[:half]), *self.answer(bodies[half:])]
+
+    def _generate(
+        self, bodies: Sequence[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        asked = [self._asked(body) for body in bodies]
+        special = asked[0][1]
+        tokens = self.tokenizer(
+            [text for text, _ in asked],
+            return_tensors="pt",
+            padding=True,
+            return_token_type_ids=False,
+            add_special_tokens=special,
+        ).to(self.model.device)
+        if (seed := bodies[0].get("seed")) is not None:
+            self.torch.manual_seed(seed)
+        with self.torch.no_grad():
+            start = (
+                1
+                if self.model.config.is_encoder_decoder
+                else tokens["input_ids"].shape[1]
+            )
+            out = self.model.generate(
+                **tokens, **sampling.options(bodies[0], self.tokenizer, start)
+            )
+        said = student.written(self.model, out, tokens["input_ids"].shape[1])
+        prompts = [
+            ids[mask.bool()]
+            for ids, mask in zip(
+                tokens["input_ids"], tokens["attention_mask"], strict=True
+            )
+        ]
+        return [
+            self._completion(body, prompts[n], said[n])
+            for n, body in enumerate(bodies)
+        ]
+
+    def _completion(
+        self, body: dict[str, Any], prompt: Any, generated: Any
+    ) -> dict[str, Any]:
+        """A chat completion of one row of token ids; the padding behind its end is cut off."""
+        ends = self._ends()
+        length = next(
+            (n for n, token in enumerate(generated.tolist()) if token in ends),
+            None,
+        )
+        said = generated if length is None else generated[:length]
+        text = self.tokenizer.decode(said, skip_special_tokens=True)
+        cut = min(
+            (
+                at
+                for stop in body.get("stop") or []
+                if (at := text.find(stop)) >= 0
+            ),
+            default=None,
+        )
+        finish = "stop" if length is not None or cut is not None else "length"
+        choice: dict[str, Any] = {
+            "index": 0,
+            "message": {"role": "assistant", "content": text[:cut]},
+            "finish_reason": finish,
+        }
+        if body.get("logprobs"):
+            choice["logprobs"] = {
+                "content": self._logprobs(
+                    prompt, said, body.get("top_logprobs") or 0
+                )
+            }
+        count = {
+            "prompt_tokens": len(prompt),
+            "completion_tokens": len(said) + (length is not None),
+        }
+        return {
+            "object": "chat.completion",
+            "model": body["model"],
+            "choices": [choice],
+            "usage": count,
+        }
+
+    def _ends(self) -> set[int]:
+        found = self.model.generation_config.eos_token_id
+        return {
+            *(found if isinstance(found, list) else [found]),
+            self.tokenizer.eos_token_id,
+            self.tokenizer.pad_token_id,
+        } - {None}
+
+    def _logits(self, prompt: Any, said: Any) -> Any:
+        """[tokens said, V], each row before its token."""
+        with self.torch.no_grad():
+            if not self.model.config.is_encoder_decoder:
+                return self.model(
+                    input_ids=self.torch.cat([prompt, said])[None]
+                ).logits[0, len(prompt) - 1 : -1]
+            return self.model(input_ids=prompt[None], labels=said[None]).logits[
+                0
+            ]
+
+    def _logprobs(
+        self, prompt: Any, said: Any, top: int
+    ) -> list[dict[str, Any]]:
+        """Natural log-probabilities of the tokens as the model gives them (temperature 1), by one
+        pass over the whole text.
+        """
+        if not len(said):
+            return []
+        table = self._logits(prompt, said).float().log_softmax(-1)
+        chosen = table.gather(1, said[:, None])[:, 0].tolist()
+        best = table.topk(min(top, table.shape[1]), dim=-1) if top else None
+        out = []
+        for n, (token, logprob) in enumerate(
+            zip(said.tolist(), chosen, strict=True)
+        ):
+            pairs = (
+                zip(
+                    best.indices[n].tolist(),
+                    best.values[n].tolist(),
+                    strict=True,
+                )
+                if best
+                else ()
+            )
+            out.append(
+                {
+                    **self._token(token, logprob),
+                    "top_logprobs": [self._token(*pair) for pair in pairs],
+                }
+            )
+        return out
+
+    def _token(self, token: int, logprob: float) -> dict[str, Any]:
+        text = self.tokenizer.convert_ids_to_tokens(token)
+        return {"token": text, "token_id": token, "logprob": round(logprob, 6)}
+
+
+def _shared(request: dict[str, Any]) -> str:
+    """What requests of one batch must share."""
+    return json.dumps([request["body"].get(name) for name in sampling.FIELDS])
+
+
+def batches(
+    waiting: queue.Queue[dict[str, Any] | None],
+) -> Iterator[list[dict[str, Any]]]:
+    """Requests that wait together and share their sampling, until the input ends."""
+    held: list[dict[str, Any]] = []
+    ended = False
+    while held or not ended:
+        while not ended and len(held) < BATCH:
+            try:
+                request = waiting.get(timeout=GATHER) if held else waiting.get()
+            except queue.Empty:
+                break
+            ended = request is None
+            held += [request] if request else []
+        if held:
+            first = _shared(held[0])
+            together = [r for r in held if _shared(r) == first][:BATCH]
+            held = [r for r in held if r not in together]
+            yield together
+
+
+def _read(waiting: queue.Queue[dict[str, Any] | None]) -> None:
+    for line in sys.stdin:
+        waiting.put(json.loads(line))
+    waiting.put(None)
+
+
+def main(path: str) -> None:
+    """Answers until the input ends."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever libraries print must not get between the replies
+
+    def say(value: dict[str, Any]) -> None:
+        out.write(json.dumps(value) + "\n")
+        out.flush()
+
+    try:
+        answerer = Answerer(path)
+    except Exception as error:  # noqa: BLE001 - the parent says it to the user
+        say(
+            {
+                "error": {
+                    "kind": "model",
+                    "message": f"{type(error).__name__}: {error}",
+                }
+            }
+        )
+        return
+    say({"ready": True})
+    waiting: queue.Queue[dict[str, Any] | None] = queue.Queue()
+    threading.Thread(target=_read, args=(waiting,), daemon=True).start()
+    for together in batches(waiting):
+        say({"begun": [request["id"] for request in together]})
+        try:
+            replies = [
+                {"reply": r}
+                for r in answerer.answer([r["body"] for r in together])
+            ]
+        except Exception as error:  # noqa: BLE001 - one bad request must not end the others
+            replies = [
+                {
+                    "error": {
+                        "kind": "generation",
+                        "message": f"{type(error).__name__}: {error}"[:300],
+                    }
+                }
+            ] * len(together)
+        for request, reply in zip(together, replies, strict=True):
+            say({"id": request["id"], **reply})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

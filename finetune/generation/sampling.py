@@ -1,0 +1,104 @@
+"""OpenAI's sampling fields, and those that local models have besides, as generate() takes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import LogitsProcessor, LogitsProcessorList
+
+MOST_TOKENS = 512
+# Taken over as they are; a pack gives them under `sampling: {extra: {...}}`.
+_SAME = ("top_k", "no_repeat_ngram_size", "repetition_penalty")
+# What requests of one batch must share.
+FIELDS = (
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "stop",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "bad_words",
+    *_SAME,
+)
+
+
+class Penalties(LogitsProcessor):  # type: ignore[misc]
+    """Lowers logits of tokens that were generated already: by `presence` once, and by `frequency`
+    each time, as OpenAI documents it.
+
+    Args:
+        presence: nats.
+        frequency: nats a time.
+        start: tokens of the prompt, which do not count.
+    """
+
+    def __init__(self, presence: float, frequency: float, start: int) -> None:
+        self.presence = presence
+        self.frequency = frequency
+        self.start = start
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        """[B, V] scores of the next token."""
+        said = input_ids[:, self.start :]
+        counts = scores.new_zeros(scores.shape).scatter_add_(
+            1, said, scores.new_ones(said.shape)
+        )
+        return scores - self.frequency * counts - self.presence * (counts > 0)
+
+
+def options(body: dict[str, Any], tokenizer: Any, start: int) -> dict[str, Any]:
+    """Keyword arguments of generate().
+
+    Args:
+        body: an OpenAI chat body.
+        tokenizer: of the model.
+        start: tokens before the first generated one: the prompt's, or the start token of an
+            encoder-decoder.
+    """
+    temperature = body.get("temperature", 1.0)
+    made: dict[str, Any] = {
+        "max_new_tokens": body.get("max_tokens") or MOST_TOKENS,
+        "pad_token_id": tokenizer.pad_token_id,
+        "do_sample": temperature > 0,
+    }
+    if temperature > 0:
+        made.update(
+            temperature=temperature, top_p=body.get("top_p", 1.0), top_k=0
+        )
+    if body.get("stop"):
+        made.update(stop_strings=list(body["stop"]), tokenizer=tokenizer)
+    if banned := banned_ids(body.get("bad_words") or [], tokenizer):
+        made["bad_words_ids"] = banned
+    presence = body.get("presence_penalty") or 0.0
+    frequency = body.get("frequency_penalty") or 0.0
+    if presence or frequency:
+        made["logits_processor"] = LogitsProcessorList(
+            [Penalties(presence, frequency, start)]
+        )
+    return {
+        **made,
+        **{name: body[name] for name in _SAME if body.get(name) is not None},
+    }
+
+
+def banned_ids(words: list[str], tokenizer: Any) -> list[list[int]]:
+    """Token ids of words as they stand at the beginning of a text and behind a space, small and
+    with a capital.
+    """
+    spelled = dict.fromkeys(
+        form
+        for word in words
+        for base in (word, word.capitalize())
+        for form in (base, f" {base}")
+    )
+    ids = [
+        tokenizer(form, add_special_tokens=False)["input_ids"]
+        for form in spelled
+    ]
+    return [
+        list(found)
+        for found in dict.fromkeys(
+            tuple(i) for i in ids if i and i != [tokenizer.unk_token_id]
+        )
+    ]

@@ -1,1 +1,0 @@
-"""Loops with the student in them: generate, filter, train, look, generate again."""

@@ -1,0 +1,259 @@
+"""How well a retriever or a ranker orders texts for held-out queries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from finetune.data import query_lists as lists
+from finetune.data import rows
+from finetune.data.query_lists import ANSWERS, Listed
+from finetune.measuring import ranking_metrics as ranking
+from finetune.students.encoders import open_encoder
+from synth.core.errors import WrongUse
+from synth.search.index import Bm25, nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """What to measure.
+
+    Attributes:
+        data: queries with texts that answer them (see `finetune.data.query_lists`).
+        model: an encoder, or `bm25`.
+        output: where evaluation.json and run.jsonl go.
+        corpus: rows whose `field` is searched, besides the queries' own texts; None orders each
+            query's own texts alone.
+        field: the corpus's column.
+        kind: bi; cross and multi order a query's own texts.
+        k: how many texts count.
+    """
+
+    data: str
+    model: str
+    output: Path
+    corpus: str | None = None
+    field: str = "text"
+    kind: str = "bi"
+    k: int = 10
+
+
+def run(config: SearchConfig) -> dict[str, Any]:
+    """nDCG@k, MRR@k, recall@k and MAP with bootstrap intervals over queries.
+
+    Returns:
+        The content of OUTPUT/evaluation.json.
+
+    Raises:
+        WrongUse: data or a model that cannot be used.
+    """
+    listed = lists.load(config.data)
+    texts, qrels = _judged(listed, _corpus(config))
+    found = (
+        _own_texts(config, listed, texts)
+        if config.corpus is None
+        else _searched(config, list(qrels), texts)
+    )
+    # What a query lists counts by text: ids are the places of the texts, which keeps trec_eval's
+    # rule for equal scores.
+    metrics = ranking.evaluate(
+        found,
+        {
+            query: {_name(place): grade for place, grade in graded.items()}
+            for query, graded in qrels.items()
+        },
+        config.k,
+    )
+    info = {
+        "model": config.model,
+        "data": config.data,
+        "corpus": len(texts),
+        **{name: ranking.summary(v) for name, v in metrics.items()},
+    }
+    config.output.mkdir(parents=True, exist_ok=True)
+    (config.output / "evaluation.json").write_text(
+        json.dumps(info, indent=2) + "\n", encoding="utf-8"
+    )
+    with (config.output / "run.jsonl").open("w", encoding="utf-8") as file:
+        for query, scores in found.items():
+            best = [
+                {"text": texts[int(name)], "score": scores[name]}
+                for name in ranking.ranked(scores)[: max(config.k, 10)]
+            ]
+            file.write(
+                json.dumps({"query": query, "found": best}, ensure_ascii=False)
+                + "\n"
+            )
+    return info
+
+
+def _name(place: int) -> str:
+    return f"{place:09d}"
+
+
+def _corpus(config: SearchConfig) -> list[str]:
+    if config.corpus is None:
+        return []
+    return [
+        str(row[config.field])
+        for row in rows.columns(
+            rows.load(config.corpus), (config.field,), config.corpus
+        )
+    ]
+
+
+def _judged(
+    listed: Sequence[Listed], corpus: Sequence[str]
+) -> tuple[list[str], dict[str, dict[int, float]]]:
+    """All texts, each once, and the grades of each query's: its scores, else 1 for the first and 0
+    for the others.
+    """
+    texts = list(
+        dict.fromkeys(
+            [*corpus, *(text for row in listed for text in row.documents)]
+        )
+    )
+    places = {text: place for place, text in enumerate(texts)}
+    qrels = dict[str, dict[int, float]]()
+    for row in listed:
+        grades = row.scores or (1.0, *[0.0] * (len(row.documents) - 1))
+        held = qrels.setdefault(row.query, {})
+        for text, grade in zip(row.documents, grades, strict=True):
+            held[places[text]] = max(grade, held.get(places[text], 0.0))
+    if not any(
+        grade >= ANSWERS for held in qrels.values() for grade in held.values()
+    ):
+        raise WrongUse(
+            "--data",
+            "no text that answers its query",
+            "grades of at least 0.5",
+            "Look at the rows' scores.",
+        )
+    return texts, qrels
+
+
+def _searched(
+    config: SearchConfig, queries: list[str], texts: list[str]
+) -> dict[str, dict[str, float]]:
+    """The best texts of the whole corpus."""
+    most = min(len(texts), max(100, config.k))
+    if config.model == "bm25":
+        found = Bm25(tuple(texts)).best(queries, most)
+    elif config.kind == "bi":
+        model = open_encoder("bi", config.model)
+        found = nearest(
+            _embedded(model, queries), _embedded(model, texts), most
+        )
+    else:
+        raise WrongUse(
+            f"--kind {config.kind}",
+            "a corpus",
+            "kind bi or model bm25 to search",
+            "Leave --corpus out: it orders each row's texts.",
+        )
+    return {
+        query: {_name(place): score for place, score in hits}
+        for query, hits in zip(queries, found, strict=True)
+    }
+
+
+def _embedded(model: Any, texts: Sequence[str]) -> Any:
+    return model.encode(
+        list(texts),
+        normalize_embeddings=True,
+        show_progress_bar=False,
+        convert_to_numpy=True,
+    )
+
+
+def _own_texts(
+    config: SearchConfig, listed: Sequence[Listed], texts: list[str]
+) -> dict[str, dict[str, float]]:
+    """Each query's own texts, scored."""
+    places = {text: _name(place) for place, text in enumerate(texts)}
+    own: dict[str, list[str]] = {}
+    for row in listed:
+        own[row.query] = list(
+            dict.fromkeys([*own.get(row.query, []), *row.documents])
+        )
+    pairs = [
+        (query, text) for query, documents in own.items() for text in documents
+    ]
+    made: dict[str, dict[str, float]] = {query: {} for query in own}
+    for (query, text), score in zip(
+        pairs, pair_scores(config.kind, config.model, pairs), strict=True
+    ):
+        made[query][places[text]] = float(score)
+    return made
+
+
+def pair_scores(
+    kind: str, model: str, pairs: Sequence[tuple[str, str]]
+) -> list[float]:
+    """The score of each (query, text), higher is better.
+
+    Args:
+        kind: bi, cross or multi.
+        model: an encoder, or bm25 (statistics of these texts).
+        pairs: what to score.
+    """
+    if model == "bm25":
+        queries, texts = (
+            list(dict.fromkeys(pair[side] for pair in pairs)) for side in (0, 1)
+        )
+        found = {
+            query: dict(hits)
+            for query, hits in zip(
+                queries,
+                Bm25(tuple(texts)).best(queries, len(texts)),
+                strict=True,
+            )
+        }
+        places = {text: place for place, text in enumerate(texts)}
+        return [found[query].get(places[text], 0.0) for query, text in pairs]
+    opened = open_encoder(kind, model)
+    if kind == "cross":
+        return [
+            float(score)
+            for score in opened.predict(list(pairs), show_progress_bar=False)
+        ]
+    if kind == "multi":
+        return _late(opened, pairs)
+    left, right = (
+        _embedded(opened, [pair[side] for pair in pairs]) for side in (0, 1)
+    )
+    return [float(value) for value in (left * right).sum(axis=1)]
+
+
+def _late(model: Any, pairs: Sequence[tuple[str, str]]) -> list[float]:
+    """For each token of the query its best token of the text, summed (MaxSim, ColBERT,
+    arXiv:2004.12832).
+    """
+    queries, texts = (
+        list(dict.fromkeys(pair[side] for pair in pairs)) for side in (0, 1)
+    )
+    asked = dict(
+        zip(
+            queries,
+            model.encode_query(
+                queries, show_progress_bar=False, convert_to_numpy=True
+            ),
+            strict=True,
+        )
+    )
+    held = dict(
+        zip(
+            texts,
+            model.encode_document(
+                texts, show_progress_bar=False, convert_to_numpy=True
+            ),
+            strict=True,
+        )
+    )
+    return [
+        float((asked[query] @ held[text].T).max(axis=1).sum())
+        for query, text in pairs
+    ]

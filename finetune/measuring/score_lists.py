@@ -1,0 +1,97 @@
+"""A teacher's scores for lists of texts, and the queries on which a student can still learn from
+it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from finetune.data import query_lists as lists
+from finetune.data.query_lists import Listed
+from finetune.measuring.evaluate_retriever import pair_scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig:
+    """What scores what.
+
+    Attributes:
+        data: lists (see `finetune.data.query_lists`).
+        models: teachers; several are averaged (Hofstaetter et al., arXiv:2010.02666), so they
+            should be of one kind and range.
+        output: the lists with scores (.jsonl).
+        kind: cross, or bi.
+        student: with it, only queries whose right text the teachers rank first and this student at
+            `band` stay.
+        band: first and last such rank; PROD (arXiv:2209.13335) has 2 to 15.
+    """
+
+    data: str
+    models: tuple[str, ...]
+    output: Path
+    kind: str = "cross"
+    student: str | None = None
+    band: tuple[int, int] = (2, 15)
+
+
+def run(config: ScoreConfig) -> dict[str, int]:
+    """Writes `{query, documents, scores, group}`, the right text first where no score says
+    otherwise.
+
+    Returns:
+        rows read and rows written.
+
+    Raises:
+        WrongUse: data or a model that cannot be used.
+    """
+    listed = lists.load(config.data)
+    found = [_scored(config.kind, model, listed) for model in config.models]
+    means = [
+        [sum(each) / len(each) for each in zip(*rows, strict=True)]
+        for rows in zip(*found, strict=True)
+    ]
+    student = _scored("bi", config.student, listed) if config.student else None
+    made = list(_rows(listed, means, student, config.band))
+    config.output.parent.mkdir(parents=True, exist_ok=True)
+    config.output.write_text(
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in made),
+        encoding="utf-8",
+        errors="replace",
+    )
+    return {"rows": len(listed), "written": len(made)}
+
+
+def _scored(kind: str, model: str, listed: list[Listed]) -> list[list[float]]:
+    """Scores of each list's texts."""
+    pairs = [(row.query, text) for row in listed for text in row.documents]
+    flat = iter(pair_scores(kind, model, pairs))
+    return [[next(flat) for _ in row.documents] for row in listed]
+
+
+def _rows(
+    listed: list[Listed],
+    means: list[list[float]],
+    student: list[list[float]] | None,
+    band: tuple[int, int],
+) -> Iterator[dict[str, Any]]:
+    for place, (row, scores) in enumerate(zip(listed, means, strict=True)):
+        if student is not None and not (
+            _rank(scores) == 1 and band[0] <= _rank(student[place]) <= band[1]
+        ):
+            continue
+        more = {"group": row.group} if row.group else {}
+        yield {
+            "query": row.query,
+            "documents": list(row.documents),
+            "scores": [round(score, 6) for score in scores],
+            **more,
+        }
+
+
+def _rank(scores: list[float]) -> int:
+    """Of the first text, 1 for the best."""
+    return 1 + sum(score > scores[0] for score in scores)

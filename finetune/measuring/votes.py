@@ -1,0 +1,84 @@
+"""Which of several answers counts: self-consistency, and adaptive self-consistency with a
+ranker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from synth.answers.equal import votes as one_key_a_value
+
+Weigh = Literal["1", "s", "1+s", "1+2s"]
+_WEIGHTS = {
+    "1": (1.0, 0.0),
+    "s": (0.0, 1.0),
+    "1+s": (1.0, 1.0),
+    "1+2s": (1.0, 2.0),
+}
+
+
+def vote(
+    answers: Sequence[str | None],
+    scores: Sequence[float | None] | None = None,
+    weigh: Weigh = "1+s",
+) -> list[tuple[str, float]]:
+    """The answers that lead, each with its share of the credit: 1 for a clear winner, 1/k for each
+    of k that tie.
+
+    All spellings of an answer are one. With constant scores this is self-consistency (Wang et al.,
+    arXiv:2203.11171).
+
+    Args:
+        answers: of the draws; None where a draw could not be read.
+        scores: of a ranker, 0 to 1; None for no ranker, a missing one counts as their mean (Turning
+            Dust into Gold, arXiv:2312.12832, section 3.4).
+        weigh: what a vote weighs, s being the score.
+
+    >>> vote(["4", "5", "4.0"]), vote(["4", "5"], [0.9, 0.1]), vote(["4", "5"]), vote([None])
+    ([('4', 1.0)], [('4', 1.0)], [('4', 0.5), ('5', 0.5)], [])
+    """
+    known = [score for score in scores or () if score is not None]
+    mean = sum(known) / len(known) if known else 1.0
+    base, slope = _WEIGHTS[weigh]
+    sums: dict[str, float] = {}
+    first: dict[str, str] = {}
+    keys = one_key_a_value(answers)
+    for place, (answer, name) in enumerate(zip(answers, keys, strict=True)):
+        if answer is None or name is None:
+            continue
+        score = scores[place] if scores is not None else 1.0
+        first.setdefault(name, answer)
+        sums[name] = (
+            sums.get(name, 0.0)
+            + base
+            + slope * (mean if score is None else score)
+        )
+    best = max(sums.values(), default=0.0)
+    leading = [name for name, votes in sums.items() if abs(votes - best) < 1e-9]
+    return [(first[name], 1 / len(leading)) for name in leading]
+
+
+class Ranker:
+    """A cross-encoder of `finetune critic` on this machine: how likely each reply is right.
+
+    Args:
+        model: its folder.
+    """
+
+    def __init__(self, model: str) -> None:
+        from finetune.scoring.models import Model  # noqa: PLC0415 - torch, for those who rank
+
+        self.model = Model("classify", model)
+
+    def scores(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """Probability (0 to 1) that each (question, reply) is right."""
+        from finetune.scoring.models import classify  # noqa: PLC0415 - as above
+
+        found = classify(self.model, {"pairs": pairs})
+        right = (
+            found["labels"].index("accepted")
+            if "accepted" in found["labels"]
+            else -1
+        )
+        return [shares[right] for shares in found["shares"]]

@@ -1,0 +1,18 @@
+"""One file a command: `run(config)`."""
+
+from synth.core.lazy import public
+
+__getattr__, __dir__ = public(
+    __name__,
+    {
+        "critic": "split table",
+        "curriculum": "binned named in_stages",
+        "distill": "open_student teach best",
+        "fade": "staged salience faded",
+        "frozen_critic": "Columns features FrozenCritic",
+        "mix": "mixed search domain_shares",
+        "nat": "NatConfig keep",
+        "retriever": "RetrieverConfig open_encoder",
+        "sft": "fit",
+    },
+)

@@ -1,0 +1,220 @@
+"""A cross-encoder trained on labelled rows: it reads question and reply together and says how
+likely the reply is right.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import Any
+
+from finetune.data import rows
+from finetune.scoring import calibration
+from finetune.scoring.frozen_critic import LABELS
+from finetune.settings import TrainConfig, trainer_config
+from finetune.students import load as student
+from finetune.students import scratch
+from synth.core.errors import WrongUse
+from synth.local_models.minilm import folder_of
+from synth.statistics.intervals import auc
+
+_MOST_TOKENS = 512
+
+
+def run(
+    config: TrainConfig,
+    *,
+    first: str = "question",
+    second: str = "rationale,answer",
+    label: str = "is_correct",
+    group: str = "question",
+    held_out: float = 0.2,
+    kind: str = "isotonic",
+) -> dict[str, Any]:
+    """Trains on part of the groups; half of the others calibrates and sets thresholds, the other
+    half measures.
+
+    Returns:
+        The content of OUTPUT/train.json: rows, steps, loss (nats a row), `held_out`: rows and area
+        under the ROC curve (0 to 1), and where both halves hold both kinds of rows `recalls` (see
+        `calibration.recall_table`).
+
+    Raises:
+        WrongUse: missing columns, labels that are all alike, a model or a trainer field that cannot
+            be used.
+    """
+    if config.lora is not None:
+        raise WrongUse(
+            "--lora",
+            "adapters",
+            "a whole model",
+            "Leave --lora out: a critic is loaded without adapters.",
+        )
+    read = table(config.data, first, second, label, group)
+    train, rest = split([row["group"] for row in read], held_out)
+    if len({read[n]["labels"] for n in train}) < 2:
+        raise WrongUse(
+            f"--data {config.data}",
+            f"labels in {label!r} that are all alike",
+            "right rows and wrong ones",
+            "Label more rows.",
+        )
+    # Seconds of imports.
+    from transformers import DataCollatorWithPadding, Trainer, TrainingArguments  # noqa: PLC0415
+
+    args = trainer_config(
+        TrainingArguments,
+        replace(
+            config, trainer={"per_device_eval_batch_size": 64, **config.trainer}
+        ),
+        "critic",
+    )
+    model, tokenizer = _open(
+        config.model,
+        [text for row in read for text in (row["first"], row["second"])],
+        args.seed,
+    )
+    limit = min(
+        _MOST_TOKENS,
+        tokenizer.model_max_length,
+        getattr(model.config, "max_position_embeddings", _MOST_TOKENS),
+    )
+    encoded = [
+        {
+            **tokenizer(
+                row["first"], row["second"], truncation=True, max_length=limit
+            ),
+            "labels": row["labels"],
+        }
+        for row in read
+    ]
+    trainer = Trainer(
+        model=model,
+        args=args,
+        train_dataset=[encoded[n] for n in train],
+        processing_class=tokenizer,
+        data_collator=DataCollatorWithPadding(tokenizer),
+    )
+    info = student.train_and_keep(trainer, tokenizer, config, len(train))
+    info["held_out"] = {"rows": len(rest), "auc": None}
+    if rest:
+        margins = _margins(trainer, [encoded[n] for n in rest])
+        labels = [bool(read[n]["labels"]) for n in rest]
+        found = auc(margins, labels)
+        # NaN differs from itself: labels all alike.
+        info["held_out"]["auc"] = round(found, 4) if found == found else None  # noqa: PLR0124
+        info["recalls"] = _calibrated(
+            config, margins, labels, [read[n]["group"] for n in rest], kind
+        )
+    return student.write_info(config, info)
+
+
+def split(groups: list[str], share: float) -> tuple[list[int], list[int]]:
+    """Places of the rows to train on and of those of the held-out groups; the same groups give the
+    same split.
+    """
+    names = sorted(set(groups))
+    random.Random(len(names)).shuffle(names)
+    held = set(names[: round(share * len(names))])
+    return [n for n, group in enumerate(groups) if group not in held], [
+        n for n, group in enumerate(groups) if group in held
+    ]
+
+
+def table(
+    source: str, first: str, second: str, label: str, group: str
+) -> list[dict[str, Any]]:
+    """Rows as the two texts that a critic reads, the label (0 or 1) and the group.
+
+    Raises:
+        WrongUse: a column is missing.
+    """
+    seconds = second.split(",")
+    data = rows.columns(
+        rows.load(source),
+        tuple(dict.fromkeys([first, *seconds, label, group])),
+        source,
+    )
+    return [
+        {
+            "first": str(row[first]),
+            "second": " ".join(
+                str(row[name]) for name in seconds if row[name] is not None
+            ),
+            "labels": int(bool(row[label])),
+            "group": str(row[group]),
+        }
+        for row in data
+        if row[label] is not None
+    ]
+
+
+def _open(model: str, texts: list[str], seed: int) -> tuple[Any, Any]:
+    if scratch.is_scratch(model):
+        return scratch.build_classifier(model, texts, seed, LABELS)
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer  # noqa: PLC0415
+
+    names = dict(enumerate(LABELS))
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder_of(model))
+        found = AutoModelForSequenceClassification.from_pretrained(
+            folder_of(model),
+            id2label=names,
+            label2id={name: n for n, name in names.items()},
+            num_labels=2,
+        )
+    except (OSError, ValueError) as error:
+        todo = "Give a folder, a name of the hub (an encoder does best), or scratch:tiny."
+        raise WrongUse(
+            f"--model {model}",
+            f"no model ({str(error).splitlines()[0]})",
+            "a model to classify with",
+            todo,
+        ) from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    found.config.pad_token_id = tokenizer.pad_token_id
+    return found, tokenizer
+
+
+def _margins(trainer: Any, rest: list[dict[str, Any]]) -> list[float]:
+    """How far the logit of an accepted row stands above the other."""
+    order = sorted(
+        range(len(rest)), key=lambda n: len(rest[n]["input_ids"])
+    )  # rows of like length need little padding
+    logits = trainer.predict([rest[n] for n in order]).predictions
+    found = dict(zip(order, logits[:, 1] - logits[:, 0], strict=True))
+    return [float(found[n]) for n in range(len(rest))]
+
+
+def _calibrated(
+    config: TrainConfig,
+    margins: list[float],
+    labels: list[bool],
+    groups: list[str],
+    kind: str,
+) -> list[dict[str, float]]:
+    """Fits a calibration on half of the groups, leaves it beside the model, and measures thresholds
+    on the other half.
+    """
+    tune, test = (
+        ([margins[n] for n in part], [labels[n] for n in part])
+        for part in split(groups, 0.5)
+    )
+    if (
+        min(len(set(kinds)) for _, kinds in (tune, test)) < 2
+        or find_spec("sklearn") is None
+    ):
+        return []
+    curve = calibration.fit(*tune, kind=kind)
+    (config.output / calibration.FILE).write_text(
+        json.dumps(curve.record()) + "\n", encoding="utf-8"
+    )
+    return calibration.recall_table(
+        *(
+            ([curve(margin) for margin in found], kinds)
+            for found, kinds in (tune, test)
+        )
+    )

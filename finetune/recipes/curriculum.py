@@ -1,0 +1,195 @@
+"""Training in stages, each from the weights of the one before: by difficulty, by teacher, by what a
+context still says.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+from finetune.data import rows, shapes
+from finetune.recipes import sft
+from finetune.settings import TrainConfig, refuse_of_stages
+from finetune.students import load as student
+from synth.core.errors import WrongUse
+
+
+def run(
+    config: TrainConfig,
+    *,
+    by: str,
+    bins: int = 3,
+    order: Sequence[str] = (),
+    descending: bool = False,
+    cumulative: bool = False,
+) -> dict[str, Any]:
+    """Trains stage after stage on `prompt`, `completion` and a column that says which stage a row
+    belongs to.
+
+    Args:
+        config: data, model, output, fields of the TRL config; steps or epochs are those of one
+            stage.
+        by: a column of numbers (such as a difficulty) or of names (such as a teacher);
+            `meta.teacher` looks inside a run's meta.
+        bins: stages of about equally many rows, where the column holds numbers.
+        order: names, first stage first, where it holds names; rows of other names are left out.
+        descending: the largest numbers first.
+        cumulative: each stage keeps the rows of those before it.
+
+    Returns:
+        The content of OUTPUT/train.json of the last stage, with `stages` (rows of each) and
+        `losses`.
+
+    Raises:
+        WrongUse: no such column, fewer than two stages, data or a model that cannot be used.
+    """
+    data = [
+        dict(row)
+        for row in rows.with_columns(
+            config.data, ("prompt", "completion", by.split(".", maxsplit=1)[0])
+        )
+    ]
+    shapes.sft(
+        data, config.data
+    )  # a row that cannot be read is found before the first stage
+    stages = (
+        named(data, by, order)
+        if order
+        else binned(data, by, bins, descending=descending)
+    )
+    if cumulative:
+        stages = [
+            [row for part in stages[: n + 1] for row in part]
+            for n in range(len(stages))
+        ]
+    pairs = [
+        [
+            {"prompt": row["prompt"], "completion": row["completion"]}
+            for row in stage
+        ]
+        for stage in stages
+    ]
+    return in_stages(
+        config, pairs, {"stages": [len(stage) for stage in stages]}
+    )
+
+
+def _value(row: dict[str, Any], by: str) -> Any:
+    found: Any = row
+    for name in by.split("."):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found
+
+
+def binned(
+    data: Sequence[dict[str, Any]],
+    by: str,
+    bins: int,
+    *,
+    descending: bool = False,
+) -> list[list[dict[str, Any]]]:
+    """Rows in stages of about equal size by a number, the smallest first; equal numbers keep their
+    order.
+
+    >>> [
+    ...     [row["d"] for row in part]
+    ...     for part in binned([{"d": 3}, {"d": 1}, {"d": 2}, {"d": 2}], "d", 2)
+    ... ]
+    [[1, 2], [2, 3]]
+    """
+    values = [_value(row, by) for row in data]
+    wrong = next(
+        (
+            n
+            for n, value in enumerate(values, 1)
+            if isinstance(value, bool) or not isinstance(value, int | float)
+        ),
+        None,
+    )
+    if wrong is not None or not 2 <= bins <= len(data):
+        found = (
+            f"{values[wrong - 1]!r} in row {wrong}"
+            if wrong
+            else f"{bins} stages of {len(data)} rows"
+        )
+        raise WrongUse(
+            f"--by {by}",
+            found,
+            "numbers, and two stages or more",
+            "Name the stages with --order where they are names.",
+        )
+    ranked = sorted(
+        range(len(data)), key=lambda n: -values[n] if descending else values[n]
+    )
+    edges = [round(len(data) * n / bins) for n in range(bins + 1)]
+    return [
+        [data[n] for n in ranked[low:high]] for low, high in pairwise(edges)
+    ]
+
+
+def named(
+    data: Sequence[dict[str, Any]], by: str, order: Sequence[str]
+) -> list[list[dict[str, Any]]]:
+    """Rows in stages by a name.
+
+    >>> [len(part) for part in named([{"t": "a"}, {"t": "b"}, {"t": "a"}], "t", ["b", "a"])]
+    [1, 2]
+    """
+    stages = [
+        [row for row in data if str(_value(row, by)) == name] for name in order
+    ]
+    empty = next(
+        (name for name, stage in zip(order, stages, strict=True) if not stage),
+        None,
+    )
+    if empty is not None or len(stages) < 2:
+        known = ", ".join(sorted({str(_value(row, by)) for row in data})[:9])
+        raise WrongUse(
+            "--order",
+            f"no row of {empty!r}" if empty else f"{list(order)}",
+            "two names or more",
+            f"The rows have: {known}.",
+        )
+    return stages
+
+
+def in_stages(
+    config: TrainConfig,
+    stages: Sequence[Iterable[dict[str, Any]]],
+    facts: dict[str, Any],
+) -> dict[str, Any]:
+    """Trains on one set of rows after the other; the student of the last one is OUTPUT, the others
+    stand in OUTPUT/stageN.
+
+    Adapters are made in the first stage and trained on in the others.
+    """
+    refuse_of_stages(config.trainer)
+    config.output.mkdir(parents=True, exist_ok=True)
+    losses = []
+    model = config.model
+    for number, stage in enumerate(stages):
+        path = config.output / f"stage{number}.jsonl"
+        path.write_text(
+            "".join(json.dumps(row) + "\n" for row in stage), encoding="utf-8"
+        )
+        place = (
+            config.output
+            if number == len(stages) - 1
+            else config.output / f"stage{number}"
+        )
+        done = sft.run(
+            replace(
+                config,
+                data=str(path),
+                model=model,
+                output=place,
+                lora=config.lora if number == 0 else None,
+            )
+        )
+        losses.append(done["loss"])
+        model = str(place)
+    info = {**done, **facts, "losses": losses}
+    return student.write_info(config, info)

@@ -1,0 +1,414 @@
+"""White-box distillation: a student learns a teacher's probabilities, from a model in this process
+or from what one wrote to disk.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from finetune.data import rows
+from finetune.data.prompts import Template
+from finetune.data.tokens import Prepared, prepared, vocabulary_digest
+from finetune.settings import (
+    TrainConfig,
+    built,
+    model_options,
+    peft_config,
+    trainer_config,
+)
+from finetune.students import load as student
+from finetune.students import scratch, training_rows
+from finetune.trainers.distill_settings import (
+    DistillConfig,
+    check_offline,
+    unused,
+)
+from finetune.trainers.on_policy_settings import OnPolicy
+from synth.core import registry
+from synth.core.errors import WrongUse
+
+
+def run(config: TrainConfig, *, distill: DistillConfig) -> dict[str, Any]:
+    """Trains on rows as `finetune sft` reads them; the loss counts completions alone.
+
+    A column `teacher_weight` says how much the teacher counts on a row (its likelihood term is not
+    touched), as `finetune nat` writes it.
+
+    Args:
+        config: data, model, output, fields of TRL's SFTConfig.
+        distill: teachers and loss.
+
+    Returns:
+        The content of OUTPUT/train.json.
+
+    Raises:
+        WrongUse: data, model, teacher, loss or a trainer field that cannot be used; nothing was
+            trained.
+    """
+    loss = _checked(distill)
+    data = rows.sft_rows(config.data)
+    if student.is_seq2seq(config.model):
+        return _seq2seq(config, distill, data, loss)
+    from trl import SFTConfig  # noqa: PLC0415 - 8 s of imports
+
+    from finetune.trainers.distill import DistillTrainer  # noqa: PLC0415
+
+    args = trainer_config(SFTConfig, config, "distill")
+    named = (
+        distill.offline
+        or "teacher_weight" in rows.load(config.data).column_names
+    )
+    if args.packing and args.packing_strategy != "bfd" and named:
+        found = f"{args.packing_strategy}, which cuts rows"
+        wanted = "whole rows, which a teacher knows by their tokens"
+        raise WrongUse("--packing-strategy", found, wanted, "Leave it out.")
+    if args.packing and (distill.on_policy.share or distill.on_policy.corrupt):
+        raise WrongUse(
+            "--packing",
+            "with --on-policy or --corrupt",
+            "rows one by one",
+            "Leave one of them out.",
+        )
+    model, tokenizer = open_student(config, distill, data, args.seed)
+    made = training_rows.for_sft(config, args, data, tokenizer)
+    teacher = _teacher(distill, tokenizer, args.device)
+    if distill.offline:
+        teacher.cache.require(made.rows)
+    trainer = built(
+        DistillTrainer,
+        model=model,
+        args=args,
+        train_dataset=training_rows.dataset(made),
+        processing_class=tokenizer,
+        peft_config=peft_config(config),
+        loss=_paired(loss, teacher),
+        teacher=teacher,
+        likelihood=distill.likelihood,
+        strength=distill.strength,
+        on_policy=distill.on_policy,
+        trust=_trust(config.data, made),
+        size=len(tokenizer),
+    )
+    info = student.train_and_keep(
+        trainer, tokenizer, config, len(data), facts=made.record()
+    )
+    info = {
+        **info,
+        "loss_function": distill.loss,
+        "teachers": list(distill.teachers) or [distill.offline],
+    }
+    return student.write_info(config, info)
+
+
+def _seq2seq(
+    config: TrainConfig, distill: DistillConfig, data: Any, loss: Any
+) -> dict[str, Any]:
+    """The same for an encoder-decoder, which learns of one decoder and of nothing else."""
+    # 8 s of imports.
+    from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainingArguments  # noqa: PLC0415
+
+    from finetune.teachers.in_process import ModelTeacher  # noqa: PLC0415
+    from finetune.trainers.distill_seq2seq import Seq2SeqDistillTrainer  # noqa: PLC0415
+
+    plain = (
+        len(distill.teachers) == 1
+        and distill.on_policy == OnPolicy()
+        and loss.same_tokenizer
+        and not loss.reweighs
+        and not config.lora
+    )
+    if not plain or type(loss).__name__ == "Taid":
+        todo = (
+            "Give one --teacher with the student's tokenizer and another loss, without "
+            "on-policy options and --lora."
+        )
+        raise WrongUse(
+            f"--model {config.model}",
+            "an encoder-decoder with options that it does not take",
+            "one decoder as teacher",
+            todo,
+        )
+    rows.columns(data, ("prompt", "completion"), config.data)
+    args = trainer_config(
+        Seq2SeqTrainingArguments, config, "distill, encoder-decoder"
+    )
+    model, tokenizer = open_student(config, distill, data, args.seed)
+    made, facts = student.read_sides(data, tokenizer, config.template)
+    trainer = built(
+        Seq2SeqDistillTrainer,
+        model=model,
+        args=args,
+        train_dataset=made,
+        processing_class=tokenizer,
+        data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
+        loss=loss,
+        teacher=ModelTeacher(
+            distill.teachers[0],
+            tokenizer,
+            device=distill.teacher_device or args.device,
+            dtype=distill.teacher_dtype,
+        ),
+        likelihood=distill.likelihood,
+        strength=distill.strength,
+        size=len(tokenizer),
+    )
+    return student.train_and_keep(
+        trainer, tokenizer, config, len(data), facts=facts
+    )
+
+
+def open_student(
+    config: TrainConfig, distill: DistillConfig, data: Any, seed: int
+) -> tuple[Any, Any]:
+    """The student; one from scratch gets the tokenizer of the teacher that it will learn from."""
+    if not scratch.is_scratch(config.model):
+        return student.load_student(config.model, model_options(config))
+    from transformers import AutoTokenizer  # noqa: PLC0415
+
+    source = distill.teachers[0] if distill.teachers else str(distill.offline)
+    shares = (
+        registry.build("finetune.losses", distill.loss).same_tokenizer
+        and Path(source, "tokenizer.json").is_file()
+    )
+    tokenizer = AutoTokenizer.from_pretrained(source) if shares else None
+    return scratch.build(
+        config.model, rows.texts(data), seed, tokenizer=tokenizer
+    )
+
+
+def _checked(distill: DistillConfig) -> Any:
+    from finetune.losses.base import TokenLoss  # noqa: PLC0415
+    from finetune.losses.base_crossing import CrossLoss  # noqa: PLC0415 - torch
+
+    loss = registry.build("finetune.losses", distill.loss, "--loss")
+    if distill.teacher_smoothing > 0 and getattr(loss, "temperature", 1.0) > 1:
+        # What smoothing leaves of the likeness of classes is spread further by a high temperature
+        # (Chandrasegaran et al., 2022).
+        warnings.warn(
+            f"{distill.loss}: a teacher trained with label smoothing "
+            f"{distill.teacher_smoothing:g} teaches badly above temperature 1",
+            stacklevel=2,
+        )
+    if bool(distill.teachers) == bool(distill.offline):
+        raise WrongUse(
+            "distill",
+            f"{len(distill.teachers)} teachers, --offline {distill.offline}",
+            "one kind",
+            "Give --teacher, or --offline.",
+        )
+    if not isinstance(loss, TokenLoss | CrossLoss):
+        todo = (
+            "Such losses are for training loops of your own; docs/losses.md says which are "
+            "for this command."
+        )
+        raise WrongUse(
+            f"--loss {distill.loss}",
+            "a loss that is no mean over tokens",
+            "one that is",
+            todo,
+        )
+    if isinstance(loss, CrossLoss) and len(distill.teachers) != 1:
+        raise WrongUse(
+            f"--loss {distill.loss}",
+            f"{len(distill.teachers)} teachers",
+            "one --teacher",
+            "Distil from them one after the other.",
+        )
+    own = distill.on_policy
+    if distill.offline:
+        check_offline(distill, loss)
+    for flag, beside, needs in unused(distill):
+        raise WrongUse(
+            flag,
+            beside,
+            needs,
+            "Give that too, or leave the setting out: it would change nothing.",
+        )
+    if isinstance(loss, CrossLoss) and (own.correct or own.corrupt):
+        raise WrongUse(
+            "--correct, --corrupt",
+            f"with {distill.loss}",
+            "a teacher of the student's tokenizer",
+            "Leave them out.",
+        )
+    if loss.reweighs and distill.likelihood:
+        raise WrongUse(
+            "--likelihood",
+            f"with {distill.loss}, which weighs tokens itself",
+            "0",
+            "Leave it out.",
+        )
+    return loss
+
+
+def _trust(source: str, made: Prepared) -> dict[bytes, float]:
+    """How much the teacher counts on each row, by the row's fingerprint; {} where the rows do not
+    say.
+    """
+    from finetune.data.tokens import fingerprint  # noqa: PLC0415
+
+    found = rows.load(source)
+    if "teacher_weight" not in found.column_names:
+        return {}
+    weights = [float(value) for value in found["teacher_weight"]]
+    return {
+        fingerprint(row["input_ids"], row["labels"]): weights[place]
+        for row, place in zip(made.rows, made.places, strict=True)
+    }
+
+
+def _paired(loss: Any, teacher: Any) -> Any:
+    """The loss, with the tokens that both vocabularies have where it wants them and was not told
+    them.
+    """
+    from finetune.losses.hybrid import Hybrid, matched  # noqa: PLC0415 - torch
+
+    if not isinstance(loss, Hybrid) or loss.pairs:
+        return loss
+    names = [
+        tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+        for tokenizer in (teacher.tokenizer, teacher.own)
+    ]
+    return replace(loss, pairs=matched(*names))
+
+
+def _teacher(distill: DistillConfig, tokenizer: Any, device: Any) -> Any:
+    from finetune.teachers.across_tokenizers import AcrossTeacher  # noqa: PLC0415 - torch
+    from finetune.teachers.in_process import (  # noqa: PLC0415
+        CacheTeacher,
+        ModelTeacher,
+        SeveralTeachers,
+    )
+
+    if distill.offline:
+        return CacheTeacher(distill.offline, tokenizer)
+    where = distill.teacher_device or device
+    if not registry.build("finetune.losses", distill.loss).same_tokenizer:
+        return AcrossTeacher(
+            distill.teachers[0],
+            tokenizer,
+            device=where,
+            dtype=distill.teacher_dtype,
+        )
+    made = [
+        ModelTeacher(path, tokenizer, device=where, dtype=distill.teacher_dtype)
+        for path in distill.teachers
+    ]
+    if len(made) == 1:
+        return made[0]
+    return SeveralTeachers(made, weigh=distill.weigh, weights=distill.weights)
+
+
+def teach(
+    data: str,
+    teacher: str,
+    output: Path,
+    *,
+    k: int = 64,
+    most: int = 1024,
+    batch: int = 16,
+    template: Template = "auto",
+) -> dict[str, int]:
+    """Writes a teacher's k likeliest tokens at every learnt token of the rows; the same again goes
+    on where it stopped.
+
+    Args:
+        data: rows as of `run`.
+        teacher: a folder or a hub name.
+        output: the cache's folder; the tokenizer is saved beside it.
+        k: entries of a token.
+        most: longest row in tokens, the --max-length of the training that will read them.
+        batch: rows side by side.
+        template: as the training that will read them has it.
+
+    Returns:
+        {"rows": all, "taught": of these now, "bytes": of the cache}.
+    """
+    import torch  # noqa: PLC0415
+
+    from finetune.data.tokens import fingerprint  # noqa: PLC0415
+    from finetune.teachers.cache import About, CacheWriter, Known  # noqa: PLC0415
+    from finetune.teachers.in_process import ModelTeacher  # noqa: PLC0415
+
+    _, tokenizer = student.load_student(teacher)
+    found = prepared(rows.sft_rows(data), tokenizer, most, template=template)
+    training_rows.say_lost(found, most)
+    made = found.rows
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = ModelTeacher(teacher, tokenizer, device=device)
+    about = About(
+        teacher=teacher,
+        vocabulary=len(tokenizer),
+        k=min(k, len(tokenizer)),
+        tokenizer=vocabulary_digest(tokenizer),
+    )
+    tokenizer.save_pretrained(str(output))
+    with CacheWriter(output, about) as writer:
+        keyed = {
+            fingerprint(row["input_ids"], row["labels"]): row for row in made
+        }
+        waiting = sorted(
+            ((key, row) for key, row in keyed.items() if key not in writer),
+            key=lambda pair: len(pair[1]["input_ids"]),
+        )
+        for start in range(0, len(waiting), batch):
+            part = waiting[start : start + batch]
+            for (key, _), (ids, logs) in zip(
+                part,
+                best(
+                    model,
+                    [row for _, row in part],
+                    about.k,
+                    tokenizer.pad_token_id,
+                ),
+                strict=True,
+            ):
+                writer.add(key, Known(ids, logs))
+    return {
+        "rows": len(made),
+        "taught": len(waiting),
+        "bytes": (output / "teacher.bin").stat().st_size,
+    }
+
+
+def best(
+    model: Any, made: Sequence[dict[str, Any]], k: int, pad: int
+) -> list[tuple[Any, Any]]:
+    """(ids, log-probabilities), [N, k] each, of a teacher at the learnt tokens of each row."""
+    import torch  # noqa: PLC0415
+
+    width = max(len(row["input_ids"]) for row in made)
+    ids = torch.tensor(
+        [
+            row["input_ids"] + [pad] * (width - len(row["input_ids"]))
+            for row in made
+        ]
+    )
+    labels = torch.tensor(
+        [row["labels"] + [-100] * (width - len(row["labels"])) for row in made]
+    )
+    mask = torch.tensor(
+        [
+            [1] * len(row["input_ids"]) + [0] * (width - len(row["input_ids"]))
+            for row in made
+        ]
+    )
+    say = model.says({"input_ids": ids, "attention_mask": mask})
+    found = []
+    for number, row in enumerate(labels[:, 1:] != -100):
+        places = row.nonzero()[:, 0] + number * (width - 1)
+        tops = [
+            say(part).log_softmax(dim=-1).topk(k, dim=-1)
+            for part in places.split(64)
+        ]
+        found.append(
+            (
+                torch.cat([t.indices for t in tops]).cpu().numpy(),
+                torch.cat([t.values for t in tops]).float().cpu().numpy(),
+            )
+        )
+    return found

@@ -1,0 +1,167 @@
+"""A critic in seconds: logistic regression on a frozen encoder's vectors of two texts, calibrated,
+with thresholds at recalls.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from finetune.data.person_names import named
+from finetune.recipes.critic import split, table
+from finetune.scoring import calibration
+from finetune.scoring.frozen_critic import (
+    FILE,
+    Encoder,
+    accepted_shares,
+    features,
+)
+from finetune.settings import TrainConfig
+from finetune.students import load as student
+from synth.core.errors import WrongUse
+from synth.statistics.intervals import auc
+
+# Strengths of the penalty (1 / C) that are tried on the rows for calibration.
+STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Which columns are read, and how rows are shared out.
+
+    Attributes:
+        first: of the first text.
+        second: of the second text, several joined by a space.
+        label: whether a row is right.
+        group: what draws of one seed, or statements about one head, share: whole groups are held
+            out.
+        held_out: share of the groups to measure on; as many more calibrate.
+        passes: how often PersonX, PersonY and PersonZ are given names, each time others; scores are
+            averaged.
+    """
+
+    first: str = "question"
+    second: str = "rationale,answer"
+    label: str = "is_correct"
+    group: str = "question"
+    held_out: float = 0.2
+    passes: int = 1
+
+
+def run(
+    config: TrainConfig,
+    *,
+    columns: Columns | None = None,
+    kind: str = "isotonic",
+) -> dict[str, Any]:
+    """Trains on part of the groups, calibrates on another, measures on the rest; writes
+    OUTPUT/critic.json for the filter `cross_encoder`.
+
+    Returns:
+        rows, seconds, auc, Brier score and `recalls` (see `calibration.recall_table`) of the
+        held-out rows.
+
+    Raises:
+        WrongUse: missing columns, labels that are all alike in a part, no such encoder.
+    """
+    started = time.time()
+    wanted = columns or Columns()
+    rows = table(
+        config.data, wanted.first, wanted.second, wanted.label, wanted.group
+    )
+    rest, held = split([row["group"] for row in rows], wanted.held_out)
+    inner = split(
+        [rows[n]["group"] for n in rest],
+        wanted.held_out / (1 - wanted.held_out),
+    )
+    train, tune = ([rest[n] for n in part] for part in inner)
+    labels = np.array([row["labels"] for row in rows], dtype=bool)
+    for part, name in (
+        (train, "train"),
+        (tune, "calibrate"),
+        (held, "measure"),
+    ):
+        if len(set(labels[part])) < 2:
+            raise WrongUse(
+                f"--data {config.data}",
+                f"labels that are all alike in the part to {name} with",
+                "both kinds",
+                "Label more rows.",
+            )
+    encoder = Encoder(config.model)
+    views = [
+        features(
+            encoder,
+            [named((row["first"], row["second"]), turn) for row in rows],
+        )
+        for turn in range(wanted.passes)
+    ]
+    weights = _fit(views, labels, train, tune)
+    raw = np.mean([accepted_shares(view, weights) for view in views], axis=0)
+    curve = calibration.fit(raw[tune].tolist(), labels[tune].tolist(), kind)
+    scores = np.array([curve(float(value)) for value in raw])
+    info = {
+        "model": config.model,
+        "data": config.data,
+        "rows": len(rows),
+        "trained": len(train),
+        "seconds": round(time.time() - started, 2),
+        "held_out": {
+            "rows": len(held),
+            "right": round(float(labels[held].mean()), 4),
+            "auc": round(auc(raw[held].tolist(), labels[held].tolist()), 4),
+            "brier": round(
+                float(((scores[held] - labels[held]) ** 2).mean()), 4
+            ),
+        },
+        "recalls": calibration.recall_table(
+            *(
+                (scores[part].tolist(), labels[part].tolist())
+                for part in (tune, held)
+            )
+        ),
+    }
+    config.output.mkdir(parents=True, exist_ok=True)
+    content = {
+        "encoder": config.model,
+        "weights": weights.tolist(),
+        "calibration": curve.record(),
+        "passes": wanted.passes,
+        **info,
+    }
+    (config.output / FILE).write_text(
+        json.dumps(content) + "\n", encoding="utf-8"
+    )
+    return student.write_info(config, info)
+
+
+def _fit(
+    views: Sequence[Any], labels: Any, train: Sequence[int], tune: Sequence[int]
+) -> Any:
+    """Weights of the penalty that orders the rows for calibration best; every view of a row
+    counts.
+    """
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - a second of imports
+
+    stacked = np.concatenate([view[list(train)] for view in views])
+    repeated = np.tile(labels[list(train)], len(views))
+    best: tuple[float, Any] = (-1.0, None)
+    for strength in STRENGTHS:
+        found = LogisticRegression(
+            C=1 / (strength * len(views)), max_iter=400, fit_intercept=False
+        ).fit(stacked, repeated)
+        weights = found.coef_[0]
+        area = auc(
+            np.mean(
+                [accepted_shares(view[list(tune)], weights) for view in views],
+                axis=0,
+            ).tolist(),
+            labels[list(tune)].tolist(),
+        )
+        best = max(best, (area, weights), key=lambda pair: pair[0])
+    return best[1]

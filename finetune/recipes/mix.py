@@ -1,0 +1,271 @@
+"""Several row files become one in given shares: long and short chains, large and small teachers
+(Mix Distillation, arXiv:2502.12143).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from math import exp
+from pathlib import Path
+from typing import Any
+
+from finetune.data import rows
+from finetune.settings import TrainConfig, refuse_of_stages
+from synth.core.errors import WrongUse
+
+
+def mixed(
+    sources: Sequence[Sequence[Mapping[str, Any]]],
+    shares: Sequence[float],
+    *,
+    count: int | None = None,
+    key: str = "prompt",
+) -> list[dict[str, Any]]:
+    """Rows of several sources in given shares, each item (rows of one `key`) from one source alone.
+
+    An item that several sources have goes to the one that is farthest behind its share, in an order
+    that its hash gives: the same sources give the same rows, and no item is seen in two styles.
+
+    Args:
+        sources: rows, each with `key`.
+        shares: of the rows of the result; they need not add up to 1.
+        count: rows in all; None for as many as the shares allow.
+        key: the column that says what an item is.
+
+    Raises:
+        WrongUse: a share that is no number from 0 on, or sources that cannot give so many rows.
+    """
+    total = sum(shares)
+    if (
+        len(shares) != len(sources)
+        or any(not 0 <= share < float("inf") for share in shares)
+        or not total
+    ):
+        raise WrongUse(
+            "mix",
+            f"{len(sources)} sources, shares {list(shares)}",
+            "a share from 0 on for each, not all 0",
+            "Write --data FILE=SHARE.",
+        )
+    shelves = [_by_item(source, key) for source in sources]
+    order = sorted(
+        {item for shelf in shelves for item in shelf},
+        key=lambda item: hashlib.sha256(
+            item.encode("utf-8", "replace")
+        ).digest(),
+    )
+    taken: list[list[dict[str, Any]]] = [[] for _ in sources]
+    for item in order:
+        able = [
+            n
+            for n, shelf in enumerate(shelves)
+            if item in shelf and shares[n] > 0
+        ]
+        if able:
+            chosen = min(able, key=lambda n: (len(taken[n]) / shares[n], n))
+            taken[chosen] += shelves[chosen][item]
+    most = min(
+        len(part) * total / share
+        for part, share in zip(taken, shares, strict=True)
+        if share > 0
+    )
+    wanted = int(most + 1e-9) if count is None else count
+    if wanted > most + 1e-9:
+        raise WrongUse(
+            "mix --rows",
+            f"{wanted:,}",
+            f"at most {int(most):,} at these shares",
+            "Ask for fewer, or bring more rows.",
+        )
+    parts = [
+        part[: round(wanted * share / total)]
+        for part, share in zip(taken, shares, strict=True)
+    ]
+    return list(_woven(parts))
+
+
+def _by_item(
+    source: Sequence[Mapping[str, Any]], key: str
+) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in source:
+        found.setdefault(str(row[key]), []).append(dict(row))
+    return found
+
+
+def _woven(
+    parts: Sequence[Sequence[dict[str, Any]]],
+) -> Iterator[dict[str, Any]]:
+    """All rows, so that every stretch of them has about the shares of the whole."""
+    places = sorted(
+        ((at + 0.5) / len(part), n, at)
+        for n, part in enumerate(parts)
+        for at in range(len(part))
+    )
+    for _, n, at in places:
+        yield {**parts[n][at], "source": n}
+
+
+def run(
+    sources: Sequence[tuple[str, float]],
+    output: Path,
+    *,
+    count: int | None = None,
+    key: str = "prompt",
+) -> list[int]:
+    """Writes the mixture of files to OUTPUT (.jsonl); returns how many rows came of each.
+
+    Raises:
+        WrongUse: see `mixed`; a file without the columns.
+    """
+    loaded = [
+        [
+            dict(row)
+            for row in rows.with_columns(name, (key, "prompt", "completion"))
+        ]
+        for name, _ in sources
+    ]
+    found = mixed(loaded, [share for _, share in sources], count=count, key=key)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with output.open("w", encoding="utf-8") as file:
+        file.writelines(
+            json.dumps(row, ensure_ascii=False) + "\n" for row in found
+        )
+    return [
+        sum(row["source"] == n for row in found) for n in range(len(sources))
+    ]
+
+
+def search(
+    sources: Sequence[str],
+    shares: Sequence[float],
+    config: TrainConfig,
+    held_out: str,
+    *,
+    key: str = "prompt",
+    new_tokens: int = 256,
+) -> list[dict[str, Any]]:
+    """Trains a student for each share of the first of two sources and measures it; the same number
+    of rows each time.
+
+    Args:
+        sources: two row files.
+        shares: of the first one, 0 to 1.
+        config: model, output folder and trainer fields; `data` is not looked at.
+        held_out: rows with `target` and `prompt` that neither source has.
+        key: the column that says what an item is.
+        new_tokens: of an answer at most.
+
+    Returns:
+        {share, rows, exact_match: {share, low, high}} of each, in order.
+    """
+    from finetune.measuring import evaluate  # noqa: PLC0415 - trainers
+    from finetune.recipes import sft  # noqa: PLC0415 - trainers
+
+    refuse_of_stages(config.trainer)
+    if len(sources) != 2:
+        raise WrongUse(
+            "mix --search",
+            f"{len(sources)} sources",
+            "two",
+            "Write --data FIRST --data SECOND.",
+        )
+    loaded = [
+        [
+            dict(row)
+            for row in rows.with_columns(name, (key, "prompt", "completion"))
+        ]
+        for name in sources
+    ]
+    most = min(
+        len(mixed(loaded, [share, 1 - share], key=key)) for share in shares
+    )
+    found = []
+    for share in shares:
+        place = config.output / f"share-{share:g}"
+        place.mkdir(parents=True, exist_ok=True)
+        both = mixed(loaded, [share, 1 - share], count=most, key=key)
+        data = place / "rows.jsonl"
+        data.write_text(
+            "".join(
+                json.dumps({k: row[k] for k in ("prompt", "completion")}) + "\n"
+                for row in both
+            ),
+            encoding="utf-8",
+        )
+        sft.run(replace(config, data=str(data), output=place / "student"))
+        measured = evaluate.run(
+            evaluate.EvaluateConfig(
+                data=held_out,
+                model=str(place / "student"),
+                output=place / "student",
+                max_new_tokens=new_tokens,
+            )
+        )
+        found.append(
+            {
+                "share": share,
+                "rows": len(both),
+                "exact_match": measured["exact_match"],
+            }
+        )
+    (config.output / "search.json").write_text(
+        json.dumps(found, indent=2) + "\n", encoding="utf-8"
+    )
+    return found
+
+
+def domain_shares(
+    students: Mapping[str, float],
+    teachers: Mapping[str, float],
+    before: Mapping[str, float] | None = None,
+    *,
+    smoothing: float = 0.5,
+) -> dict[str, float]:
+    """Sampling shares of domains by how far the student lags behind (DDK, arXiv:2407.16154,
+    equations 2 to 4).
+
+    With losses (perplexities, or error rates) of student and teacher: a domain's factor is
+    exp(student / teacher); shares follow the former ones times the factor, smoothed with the
+    uniform share, which no domain falls below.
+
+    Args:
+        students: loss of the student on each domain, 0 or more.
+        teachers: loss of the teacher on each, above 0.
+        before: shares so far; None for the softmax of the ratios, as at the start.
+        smoothing: weight of the new shares (0 to 1); the rest is uniform.
+
+    Returns:
+        Shares that add up to 1, each at least (1 - smoothing) / domains.
+
+    >>> found = domain_shares(
+    ...     {"algebra": 0.6, "geometry": 0.3}, {"algebra": 0.3, "geometry": 0.3}, smoothing=1.0
+    ... )
+    >>> {name: round(share, 3) for name, share in found.items()}
+    {'algebra': 0.731, 'geometry': 0.269}
+    """
+    if (
+        set(students) != set(teachers)
+        or not students
+        or any(teacher <= 0 for teacher in teachers.values())
+    ):
+        raise WrongUse(
+            "domains",
+            f"{sorted(students)} and {sorted(teachers)}",
+            "the same domains, teachers' losses above 0",
+            "Measure both.",
+        )
+    ratios = {name: students[name] / teachers[name] for name in students}
+    largest = max(ratios.values())
+    factors = {
+        name: exp(ratio - largest) * (before[name] if before else 1.0)
+        for name, ratio in ratios.items()
+    }
+    total = sum(factors.values())
+    return {
+        name: smoothing * factor / total + (1 - smoothing) / len(factors)
+        for name, factor in factors.items()
+    }

@@ -1,0 +1,192 @@
+"""Supervised fine-tuning of a student on kept rows: TRL's SFTTrainer for decoders, transformers'
+Seq2SeqTrainer for encoder-decoders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from finetune.data import rows
+from finetune.objectives.objectives import MinMax, Objective, Weighted
+from finetune.objectives.weighting import read_coefficients
+from finetune.settings import TrainConfig, built, peft_config, trainer_config
+from finetune.students import load as student
+from finetune.students import training_rows
+from synth.core.errors import WrongUse, did_you_mean
+
+Weighing = tuple[Mapping[str, Any], Objective]
+OBJECTIVES = ("weighted", "unlikelihood", "min-max")
+
+
+def run(
+    config: TrainConfig,
+    *,
+    coefficients: Mapping[str, float] | None = None,
+    negative_margin: float = 3.0,
+    objective: str = "weighted",
+    push: float = 0.2,
+) -> dict[str, Any]:
+    """Trains on `prompt` and `completion` (or messages, or text); the loss counts completions
+    alone.
+
+    Rows with a `weight` or a `task` (exports labelled and multitask) are trained with an objective
+    of `finetune.objectives.objectives`: means of rows, task by task, the tasks of an item in one
+    step. A batch then counts items, not rows. An encoder-decoder (T5) reads `prompt` and writes
+    `completion`.
+
+    Args:
+        config: data, model, output, fields of the TRL config (of Seq2SeqTrainingArguments for an
+            encoder-decoder).
+        coefficients: of each task; None for equal shares of 1.
+        negative_margin: nats a token from which on a row of negative weight pushes no longer.
+        objective: what rows of negative weight do: `weighted`, `unlikelihood` or `min-max`.
+        push: strength of the push of `min-max`.
+
+    Returns:
+        The content of OUTPUT/train.json: rows, steps, loss (mean nats a token), parameters,
+        seconds.
+
+    Raises:
+        WrongUse: data, model or a trainer field that cannot be used; nothing was trained.
+    """
+    data = rows.sft_rows(config.data)
+    given = rows.weighting(config.data)
+    if given is None:
+        if coefficients or objective != "weighted":
+            todo = "Write them with `synth export DIR --to multitask`, or `labelled`."
+            raise WrongUse(
+                "--coefficients, --objective",
+                "rows without a task or a weight",
+                "rows with `task` or `weight`",
+                todo,
+            )
+        return fit(config, data)
+    tasks = sorted(set(given["tasks"]))
+    shares = read_coefficients(coefficients or {}, tasks)
+    numbered = {
+        **given,
+        "task_numbers": [tasks.index(task) for task in given["tasks"]],
+    }
+    info = fit(
+        config,
+        data,
+        (numbered, _objective(objective, shares, negative_margin, push)),
+    )
+    return {**info, "coefficients": dict(zip(tasks, shares, strict=True))}
+
+
+def _objective(
+    name: str, shares: Sequence[float], margin: float, push: float
+) -> Objective:
+    if name not in OBJECTIVES:
+        raise WrongUse(
+            "--objective",
+            repr(name),
+            f"one of {', '.join(OBJECTIVES)}",
+            did_you_mean(name, OBJECTIVES),
+        )
+    if name == "min-max":
+        return MinMax(coefficients=shares, margin=margin, beta=push)
+    return Weighted(
+        coefficients=shares, margin=margin, unlikelihood=name == "unlikelihood"
+    )
+
+
+def fit(
+    config: TrainConfig, data: Any, weighing: Weighing | None = None
+) -> dict[str, Any]:
+    """Opens the student, trains it (with the objective, where rows come with weights) and keeps it.
+
+    Args:
+        config: as of `run`.
+        data: rows of `prompt` and `completion`, `messages` or `text`.
+        weighing: for rows with weights: their `weights`, `task_numbers` and `ids`, and the
+            objective.
+    """
+    build = _seq2seq if student.is_seq2seq(config.model) else _decoder
+    trainer, tokenizer, facts = build(config, data, weighing)
+    return student.train_and_keep(
+        trainer, tokenizer, config, len(data), facts=facts
+    )
+
+
+def _decoder(
+    config: TrainConfig, data: Any, weighing: Weighing | None
+) -> tuple[Any, Any, dict[str, Any]]:
+    from trl import SFTConfig, SFTTrainer  # noqa: PLC0415 - 8 s of imports
+
+    args = trainer_config(
+        SFTConfig, config, "sft" if weighing is None else "sft, weighted"
+    )
+    if weighing is not None and (args.packing or args.loss_type != "nll"):
+        todo = "Leave them out, or take the columns `weight` and `task` out of the rows."
+        raise WrongUse(
+            "--packing, --loss-type",
+            "one of them",
+            "rows one by one under plain likelihood",
+            todo,
+        )
+    model, tokenizer = student.open_student(config, data, args.seed)
+    made = training_rows.for_sft(config, args, data, tokenizer)
+    options = {
+        "model": model,
+        "args": args,
+        "train_dataset": training_rows.dataset(made),
+        "processing_class": tokenizer,
+        "peft_config": peft_config(config),
+    }
+    if weighing is None:
+        return built(SFTTrainer, **options), tokenizer, made.record()
+    from finetune.trainers.weighted import WeightedTrainer  # noqa: PLC0415 - as above
+
+    given = training_rows.chosen(weighing[0], made)
+    return (
+        built(WeightedTrainer, given=given, objective=weighing[1], **options),
+        tokenizer,
+        made.record(),
+    )
+
+
+def _seq2seq(
+    config: TrainConfig, data: Any, weighing: Weighing | None
+) -> tuple[Any, Any, dict[str, Any]]:
+    from transformers import (  # noqa: PLC0415
+        DataCollatorForSeq2Seq,
+        Seq2SeqTrainer,
+        Seq2SeqTrainingArguments,
+    )
+
+    rows.columns(data, ("prompt", "completion"), config.data)
+    args = trainer_config(
+        Seq2SeqTrainingArguments,
+        config,
+        "sft, encoder-decoder" + ("" if weighing is None else ", weighted"),
+    )
+    model, tokenizer = student.open_student(config, data, args.seed)
+    made, facts = student.read_sides(data, tokenizer, config.template)
+    if (adapters := peft_config(config, task_type="SEQ_2_SEQ_LM")) is not None:
+        from peft import get_peft_model  # noqa: PLC0415 - as above
+
+        model = get_peft_model(model, adapters)
+    options = {
+        "model": model,
+        "args": args,
+        "processing_class": tokenizer,
+        "train_dataset": made,
+    }
+    options["data_collator"] = DataCollatorForSeq2Seq(tokenizer, model=model)
+    if weighing is None:
+        return built(Seq2SeqTrainer, **options), tokenizer, facts
+    from finetune.trainers.weighted import WeightedSeq2SeqTrainer  # noqa: PLC0415 - as above
+
+    return (
+        built(
+            WeightedSeq2SeqTrainer,
+            given=weighing[0],
+            objective=weighing[1],
+            **options,
+        ),
+        tokenizer,
+        facts,
+    )

@@ -1,0 +1,173 @@
+"""What a critic's scores are worth: probabilities by isotonic regression or Platt's, thresholds at
+recalls, precision with intervals.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import exp
+from pathlib import Path
+from typing import Any, Literal
+
+from synth.statistics.intervals import wilson
+
+# Beside a cross-encoder that `finetune critic` trained: the map from the margin of its logits to a
+# probability.
+FILE = "calibration.json"
+RECALLS = (0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A rising map from a raw score to a probability.
+
+    Attributes:
+        kind: `isotonic`: straight lines between (x, y) points; `platt`: 1 / (1 + e^-(a x + b));
+            `none`: as it is.
+        x: points, or [a].
+        y: their probabilities, or [b].
+    """
+
+    kind: Literal["isotonic", "platt", "none"] = "none"
+    x: tuple[float, ...] = ()
+    y: tuple[float, ...] = ()
+
+    def __call__(self, score: float) -> float:
+        """The probability, 0 to 1.
+
+        >>> Calibration("isotonic", (0.0, 1.0), (0.2, 0.6))(0.5)
+        0.4
+        >>> Calibration("isotonic", (0.0, 1.0), (0.2, 0.6))(7.0)
+        0.6
+        """
+        if self.kind == "platt":
+            return 1 / (
+                1 + exp(-max(-500.0, min(500.0, self.x[0] * score + self.y[0])))
+            )
+        if self.kind == "none":
+            return score
+        place = bisect_right(self.x, score)
+        if place in (0, len(self.x)):
+            return self.y[0] if place == 0 else self.y[-1]
+        left = self.x[place - 1]
+        right = self.x[place]
+        share = (score - left) / (right - left)
+        return self.y[place - 1] + share * (self.y[place] - self.y[place - 1])
+
+    def record(self) -> dict[str, Any]:
+        """As a critic's file holds it."""
+        return {"kind": self.kind, "x": list(self.x), "y": list(self.y)}
+
+    @classmethod
+    def load(cls, record: Mapping[str, Any]) -> Calibration:
+        """What `record` wrote."""
+        return cls(record["kind"], tuple(record["x"]), tuple(record["y"]))
+
+
+def beside(folder: str | Path) -> Calibration | None:
+    """The calibration that was left beside a model; None where there is none."""
+    path = Path(folder) / FILE
+    if path.is_file():
+        return Calibration.load(json.loads(path.read_text(encoding="utf-8")))
+    return None
+
+
+def fit(
+    scores: Sequence[float], labels: Sequence[bool], kind: str = "isotonic"
+) -> Calibration:
+    """Fits a calibration on labelled rows that the critic was not trained on (Zadrozny and Elkan
+    2002; `platt`, 1999).
+    """
+    if kind == "platt":
+        from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - a second of imports
+
+        found = LogisticRegression(C=1e6).fit(
+            [[score] for score in scores], list(labels)
+        )
+        return Calibration(
+            "platt", (float(found.coef_[0][0]),), (float(found.intercept_[0]),)
+        )
+    from sklearn.isotonic import IsotonicRegression  # noqa: PLC0415
+
+    curve = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(
+        list(scores), [float(label) for label in labels]
+    )
+    return Calibration(
+        "isotonic",
+        tuple(map(float, curve.X_thresholds_)),
+        tuple(map(float, curve.y_thresholds_)),
+    )
+
+
+def threshold_at(
+    scores: Sequence[float], labels: Sequence[bool], recall: float
+) -> float:
+    """The largest score that at least this share of the right rows reach.
+
+    >>> threshold_at([0.1, 0.4, 0.6, 0.9], [False, True, True, True], 0.6)
+    0.6
+    """
+    right = sorted(
+        (score for score, label in zip(scores, labels, strict=True) if label),
+        reverse=True,
+    )
+    return right[max(0, -int(-recall * len(right) // 1) - 1)]
+
+
+def recall_table(
+    calibrated: tuple[Sequence[float], Sequence[bool]],
+    held_out: tuple[Sequence[float], Sequence[bool]],
+) -> list[dict[str, float]]:
+    """For each of RECALLS: the threshold found on one set of (scores, labels), and what it gives on
+    another.
+
+    Returns:
+        Rows of recall (wanted), least (the threshold), kept (share of all rows), found (recall on
+        the other set), precision with its 95 % Wilson interval `low` to `high`.
+    """
+    table = []
+    scores, labels = held_out
+    for recall in RECALLS:
+        least = threshold_at(*calibrated, recall)
+        kept = [
+            label
+            for score, label in zip(scores, labels, strict=True)
+            if score >= least
+        ]
+        low, high = wilson(sum(kept), len(kept))
+        precision = sum(kept) / max(1, len(kept))
+        found = sum(kept) / max(1, sum(labels))
+        row = {
+            "recall": recall,
+            "least": least,
+            "kept": len(kept) / max(1, len(labels)),
+            "found": found,
+            "precision": precision,
+        }
+        table.append(
+            {
+                name: round(value, 4)
+                for name, value in {**row, "low": low, "high": high}.items()
+            }
+        )
+    return table
+
+
+def precision_at_recall(
+    scores: Sequence[float], labels: Sequence[bool], recall: float
+) -> float:
+    """Precision of the rows that score as high as it takes to find this share of the right ones.
+
+    >>> precision_at_recall([0.9, 0.8, 0.7, 0.1], [True, False, True, True], 0.6)
+    0.6666666666666666
+    """
+    least = threshold_at(scores, labels, recall)
+    kept = [
+        label
+        for score, label in zip(scores, labels, strict=True)
+        if score >= least
+    ]
+    return sum(kept) / len(kept)

@@ -1,0 +1,95 @@
+"""A critic over a frozen encoder: its vectors, a linear layer, a calibration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from finetune.data.person_names import named
+from finetune.scoring.calibration import Calibration
+from synth.core.errors import WrongUse
+from synth.local_models.minilm import folder_of
+
+FILE = "critic.json"
+LABELS = ("rejected", "accepted")
+
+
+class Encoder:
+    """A frozen encoder that embeds each text once."""
+
+    def __init__(self, model: str) -> None:
+        from finetune.scoring.models import Model  # noqa: PLC0415 - torch
+
+        try:
+            self.model = Model("embed", folder_of(model))
+        except (OSError, ValueError) as error:
+            raise WrongUse(
+                f"--model {model}",
+                f"no model ({str(error).splitlines()[0]})",
+                "an encoder",
+                "Give a folder or a hub name.",
+            ) from error
+
+    def vectors(self, texts: Sequence[str]) -> Any:
+        """[N, D] unit vectors."""
+        from finetune.scoring.models import embedded  # noqa: PLC0415
+
+        known = list(dict.fromkeys(texts))
+        places = {text: place for place, text in enumerate(known)}
+        return embedded(self.model, known)[[places[text] for text in texts]]
+
+
+def features(encoder: Any, pairs: Sequence[tuple[str, ...]]) -> Any:
+    """[N, 4 D + 1]: both vectors, their distance and product by dimension, and a one (InferSent,
+    arXiv:1705.02364).
+    """
+    u, v = (encoder.vectors([pair[side] for pair in pairs]) for side in (0, 1))
+    return np.concatenate(
+        [u, v, np.abs(u - v), u * v, np.ones((len(pairs), 1), np.float32)],
+        axis=1,
+    )
+
+
+def accepted_shares(table_: Any, weights: Any) -> Any:
+    """[N] raw shares of rows by their features and the weights."""
+    return 1 / (1 + np.exp(-np.clip(table_ @ weights, -500, 500)))
+
+
+class FrozenCritic:
+    """A critic that `finetune critic --frozen` wrote; what `finetune.scoring.worker` answers with.
+
+    Args:
+        folder: where it was written.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        found = json.loads((Path(folder) / FILE).read_text(encoding="utf-8"))
+        self.encoder = Encoder(found["encoder"])
+        self.weights = np.array(found["weights"])
+        self.passes = found["passes"]
+        self.calibration = Calibration.load(found["calibration"])
+
+    def classify(self, pairs: Sequence[Sequence[str]]) -> dict[str, Any]:
+        """Labels and the probability of each, for every pair of texts."""
+        views = [
+            features(
+                self.encoder, [named((str(a), str(b)), turn) for a, b in pairs]
+            )
+            for turn in range(self.passes)
+        ]
+        raw = (
+            np.mean(
+                [accepted_shares(view, self.weights) for view in views], axis=0
+            )
+            if pairs
+            else []
+        )
+        accepted = [self.calibration(float(value)) for value in raw]
+        return {
+            "labels": list(LABELS),
+            "shares": [[1 - share, share] for share in accepted],
+        }

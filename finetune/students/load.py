@@ -1,0 +1,254 @@
+"""Loading a student and keeping it: the part that all trainers share."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from finetune.data import rows
+from finetune.data.prompts import RECORD, Template, in_training, rendered
+from finetune.settings import TrainConfig, model_options
+from finetune.students import scratch, truncate
+from synth.cli.command_group import say
+from synth.core.errors import WrongUse
+
+# What a student with gated adapters is known by.
+NAT = "nat.json"
+# Of a side of an encoder-decoder's row, as TRL has it for decoders.
+MOST_TOKENS = 1024
+
+
+def open_student(config: TrainConfig, data: Any, seed: int) -> tuple[Any, Any]:
+    """(model, tokenizer): built from scratch over the data's texts, or loaded from a path or the
+    hub.
+
+    Raises:
+        WrongUse: nothing to load.
+    """
+    if scratch.is_scratch(config.model):
+        return scratch.build(config.model, rows.texts(data), seed)
+    return load_student(config.model, model_options(config))
+
+
+def load_student(
+    model: str, options: Mapping[str, Any] | None = None
+) -> tuple[Any, Any]:
+    """(model, tokenizer) from a path or the hub, LoRA adapters included, or from part of one
+    (`truncate:PATH:layers=N`).
+
+    Args:
+        model: what to open.
+        options: of `from_pretrained`, such as `dtype`.
+
+    Raises:
+        WrongUse: nothing to open there, or not so.
+    """
+    from transformers import AutoTokenizer  # noqa: PLC0415
+
+    if truncate.is_truncated(model):
+        whole, tokenizer = load_student(truncate.source_of(model), options)
+        return truncate.cut(whole, model), tokenizer
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model)
+        found = _model(model, options or {})
+    except (OSError, ValueError, TypeError) as error:
+        todo = "Give a folder that a trainer saved, a name of the hub, or scratch:tiny."
+        raise WrongUse(
+            f"--model {model}",
+            f"no model ({str(error).splitlines()[0]})",
+            "a language model",
+            todo,
+        ) from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return found, tokenizer
+
+
+def _model(model: str, options: Mapping[str, Any]) -> Any:
+    opened = {"dtype": "auto", **options}
+    if (Path(model) / NAT).is_file():
+        return _with_gates(Path(model), options)
+    kind = "Seq2SeqLM" if is_seq2seq(model) else "CausalLM"
+    if (Path(model) / "adapter_config.json").is_file():
+        import peft  # noqa: PLC0415
+
+        return getattr(peft, f"AutoPeftModelFor{kind}").from_pretrained(
+            model, **opened
+        )
+    import transformers  # noqa: PLC0415
+
+    return getattr(transformers, f"AutoModelFor{kind}").from_pretrained(
+        model, **opened
+    )
+
+
+def _with_gates(folder: Path, options: Mapping[str, Any]) -> Any:
+    """A student of `finetune nat`: its base, with two adapters and a gate on some layers."""
+    from safetensors.torch import load_file  # noqa: PLC0415
+
+    from finetune.students.gated import adapt, set_mode  # noqa: PLC0415 - torch
+
+    settings = json.loads((folder / NAT).read_text(encoding="utf-8"))
+    model = _model(settings.pop("base"), options)
+    adapt(model, **{**settings, "targets": tuple(settings["targets"])})
+    model.load_state_dict(
+        load_file(str(folder / "nat.safetensors")), strict=False
+    )
+    set_mode(model, "both")
+    return model
+
+
+def is_seq2seq(model: str) -> bool:
+    """Whether a model reads with an encoder and writes with a decoder, as T5 does; False where
+    nothing can be read there.
+    """
+    if scratch.is_scratch(model):
+        return scratch.is_seq2seq(model)
+    if truncate.is_truncated(model):
+        return is_seq2seq(truncate.source_of(model))
+    adapter = Path(model) / "adapter_config.json"
+    if adapter.is_file():
+        return (
+            str(
+                json.loads(adapter.read_text(encoding="utf-8")).get("task_type")
+            )
+            == "SEQ_2_SEQ_LM"
+        )
+    from transformers import AutoConfig  # noqa: PLC0415
+
+    try:
+        return bool(AutoConfig.from_pretrained(model).is_encoder_decoder)
+    except (OSError, ValueError):
+        return False
+
+
+def read_sides(
+    data: Any, tokenizer: Any, template: Template = "auto"
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """`input_ids` of each prompt and `labels` of each completion, which ends with the end token;
+    long ones lose their ends.
+
+    Also how the rows were read, and how many prompts and completions are cut.
+
+    From here on the tokenizer pads behind a text: a decoder that reads labels has no mask for
+    padding before them.
+    """
+    tokenizer.padding_side = "right"
+    limit = min(tokenizer.model_max_length, MOST_TOKENS)
+    end = tokenizer.eos_token_id
+
+    chat = any(not isinstance(row["prompt"], str) for row in data)
+    form = in_training(template, tokenizer, chat=chat)
+    found = []
+    cut = 0
+    for row in data:
+        prompt, special = rendered(row["prompt"], tokenizer, form)
+        before = tokenizer(prompt, add_special_tokens=special)["input_ids"]
+        ids = tokenizer(
+            prompt,
+            add_special_tokens=special,
+            truncation=True,
+            max_length=limit,
+        )["input_ids"]
+        said = (
+            row["completion"]
+            if isinstance(row["completion"], str)
+            else row["completion"][-1]["content"]
+        )
+        after = [
+            *tokenizer(text_target=said, add_special_tokens=False)["input_ids"],
+            end,
+        ]
+        cut += len(before) > limit or len(after) > limit
+        found.append(
+            {
+                "input_ids": ids,
+                "labels": after
+                if len(after) <= limit
+                else [*after[: limit - 1], end],
+            }
+        )
+    if cut:
+        say(
+            f"{cut:,} of {len(found):,} rows are cut off at {limit} tokens of prompt or completion",
+            err=True,
+        )
+    return found, {"template": form, "cut": cut}
+
+
+def sides(data: Any, tokenizer: Any) -> list[dict[str, Any]]:
+    """The rows of `read_sides` alone."""
+    return read_sides(data, tokenizer)[0]
+
+
+def written(model: Any, generated: Any, width: int) -> Any:
+    """What a model generated, without the prompt of so many tokens (a decoder repeats it) or the
+    start token (an encoder-decoder).
+    """
+    return generated[:, 1 if model.config.is_encoder_decoder else width :]
+
+
+def train_and_keep(
+    trainer: Any,
+    tokenizer: Any,
+    config: TrainConfig,
+    count: int,
+    *,
+    keep: Callable[[], None] | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Trains, saves the student (by `keep` where it is given) and its tokenizer, and writes
+    `train.json`; returns its content.
+
+    Args:
+        trainer: that trains.
+        tokenizer: saved beside the student.
+        config: where to.
+        count: rows.
+        keep: saves the student in another way.
+        facts: of this training, such as the form in which rows were read.
+    """
+    started = time.time()
+    cpu = time.process_time()
+    resume = trainer.args.resume_from_checkpoint
+    try:
+        result = trainer.train(resume_from_checkpoint=resume)
+    except ImportError as error:
+        raise WrongUse(
+            "the trainer",
+            str(error),
+            "a package that is there",
+            "Install it, or leave the setting out.",
+        ) from error
+    if keep is None:
+        trainer.save_model(str(config.output))
+    else:
+        keep()
+    tokenizer.save_pretrained(str(config.output))
+    weights = [p.numel() for p in trainer.model.parameters()]
+    trained = [p.numel() for p in trainer.model.parameters() if p.requires_grad]
+    info = {
+        "model": config.model,
+        "data": config.data,
+        "rows": count,
+        "taint": rows.taint(config.data) if config.data else [],
+        "steps": result.global_step,
+        "loss": result.training_loss,
+        "parameters": sum(weights),
+        "trainable": sum(trained),
+        "seconds": round(time.time() - started, 2),
+        "cpu_seconds": round(time.process_time() - cpu, 2),
+        **(facts or {}),
+    }
+    return write_info(config, info)
+
+
+def write_info(config: TrainConfig, info: dict[str, Any]) -> dict[str, Any]:
+    """Writes OUTPUT/train.json and returns its content."""
+    (config.output / RECORD).write_text(
+        json.dumps(info, indent=2) + "\n", encoding="utf-8"
+    )
+    return info

@@ -1,0 +1,121 @@
+"""Rows for a trainer of TRL: read here, by the one way that all commands share, so that the trainer
+has ids and labels to take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from finetune.data.tokens import Prepared, prepared
+from finetune.settings import TrainConfig
+from synth.cli.command_group import say
+from synth.core.errors import WrongUse
+
+
+def for_sft(
+    config: TrainConfig, args: Any, data: Any, tokenizer: Any
+) -> Prepared:
+    """The rows as the fields of an SFTConfig say; fields that are thereby obeyed are taken out of
+    it.
+
+    Rows that have no room for an answer are left out, which is said, as is how many answers are cut
+    off.
+
+    Args:
+        config: of the training.
+        args: its SFTConfig; changed.
+        data: rows of `rows.sft_rows`.
+        tokenizer: the student's; its end token or chat template may be changed, as the fields say.
+
+    Raises:
+        WrongUse: fields that these rows or this tokenizer do not fit.
+    """
+    set_tokens(args, tokenizer)
+    whole = _learns_all(config.trainer, data.column_names)
+    args.completion_only_loss = None
+    args.assistant_only_loss = False
+    # Packing that splits long rows over several sequences gets them as they are.
+    splits = args.packing and args.packing_strategy != "bfd"
+    found = prepared(
+        data,
+        tokenizer,
+        None if splits else args.max_length,
+        template=config.template,
+        whole=whole,
+        keep_end=args.truncation_mode == "keep_end",
+    )
+    say_lost(found, args.max_length)
+    return found
+
+
+def set_tokens(args: Any, tokenizer: Any) -> None:
+    """End token and chat template that the fields name; a template is a file."""
+    if args.eos_token is not None:
+        if args.eos_token not in tokenizer.get_vocab():
+            raise WrongUse(
+                "--eos-token",
+                repr(args.eos_token),
+                "a token of the student",
+                "Name one that it has.",
+            )
+        tokenizer.eos_token = args.eos_token
+    if args.chat_template_path is not None:
+        path = Path(args.chat_template_path)
+        if not path.is_file():
+            todo = "Save the template of the other model into a file, chat_template.jinja."
+            raise WrongUse("--chat-template-path", str(path), "a file", todo)
+        tokenizer.chat_template = path.read_text(encoding="utf-8")
+        args.chat_template_path = None
+
+
+def _learns_all(fields: Mapping[str, Any], columns: list[str]) -> bool:
+    """Whether prompts are learnt too."""
+    completions = fields.get("completion_only_loss")
+    turns = fields.get("assistant_only_loss")
+    if "text" in columns and (completions or turns):
+        name = (
+            "--completion-only-loss" if completions else "--assistant-only-loss"
+        )
+        raise WrongUse(
+            name,
+            "rows of `text`",
+            "rows of `prompt` and `completion`, or of `messages`",
+            "Leave it out.",
+        )
+    if turns and completions is False:
+        both = "--assistant-only-loss true, --completion-only-loss false"
+        raise WrongUse("loss", both, "one of them", "Leave one out.")
+    return completions is False or (turns is False and "messages" in columns)
+
+
+def say_lost(found: Prepared, most: int | None) -> None:
+    """Says which rows lose what, if any do."""
+    if found.crowded:
+        count = found.crowded + len(found.rows)
+        text = (
+            f"{found.crowded:,} of {count:,} rows: the prompt leaves no room for an answer "
+            f"within {most} tokens"
+        )
+        say(f"{text}; they are left out (--max-length)", err=True)
+    if found.cut:
+        text = f"{found.cut:,} of {len(found.rows):,} rows: the answer is cut off at {most} tokens"
+        say(f"{text} (--max-length)", err=True)
+
+
+def dataset(found: Prepared) -> Any:
+    """Ids and labels as a trainer takes them."""
+    import datasets  # noqa: PLC0415 - a second of imports
+
+    return datasets.Dataset.from_list(found.rows)
+
+
+def chosen(
+    given: Mapping[str, list[Any]], found: Prepared
+) -> dict[str, list[Any]]:
+    """What is said of all rows, for those that are left."""
+    return {
+        name: [values[place] for place in found.places]
+        for name, values in given.items()
+    }

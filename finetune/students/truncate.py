@@ -1,0 +1,124 @@
+"""Students cut out of a larger model: its embeddings, its head and some of its layers (`--model
+truncate:PATH:layers=0,2,4`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from synth.core.errors import WrongUse
+
+_PREFIX = "truncate:"
+_TODO = (
+    "Write truncate:PATH:layers=0,2,4, truncate:PATH:layers=6 (the lowest six), or "
+    "truncate:PATH:even=6 (evenly spaced, the last included)."
+)
+
+
+def is_truncated(model: str) -> bool:
+    """Whether a model's name asks for part of another one."""
+    return model.startswith(_PREFIX)
+
+
+def source_of(model: str) -> str:
+    """The model that is cut.
+
+    >>> source_of("truncate:models/big:layers=4")
+    'models/big'
+    """
+    return _parts(model)[0]
+
+
+def cut(model: Any, name: str) -> Any:
+    """The model with the named layers alone, renumbered; nothing is trained.
+
+    The lowest layers are the best start for plain distillation (arXiv:2305.15032).
+
+    Raises:
+        WrongUse: layers that the model does not have, or a model whose layers cannot be found.
+    """
+    _, kind, wanted = _parts(name)
+    layers = _layers(model, name)
+    places = chosen(kind, wanted, len(layers), name)
+    kept = [layers[place] for place in places]
+    del layers[:]
+    for number, layer in enumerate(kept):
+        for part in layer.modules():
+            if hasattr(part, "layer_idx"):
+                part.layer_idx = number
+        layers.append(layer)
+    config = model.config.get_text_config()
+    if getattr(config, "layer_types", None):
+        config.layer_types = [config.layer_types[place] for place in places]
+    config.num_hidden_layers = len(places)
+    return model
+
+
+def chosen(kind: str, wanted: str, count: int, name: str) -> list[int]:
+    """Places of layers, ascending.
+
+    >>> chosen("layers", "0,2", 6, ""), chosen("layers", "2", 6, ""), chosen("even", "3", 6, "")
+    ([0, 2], [0, 1], [0, 2, 5])
+    """
+    try:
+        numbers = [int(part) for part in wanted.split(",")]
+    except ValueError:
+        raise WrongUse(
+            f"--model {name}", repr(wanted), "numbers", _TODO
+        ) from None
+    if kind == "layers" and len(numbers) > 1:
+        found = numbers
+    elif kind == "layers":
+        found = list(range(numbers[0]))
+    else:
+        found = (
+            [
+                round(n * (count - 1) / max(1, numbers[0] - 1))
+                for n in range(numbers[0])
+            ]
+            if len(numbers) == 1
+            else []
+        )
+    if (
+        not found
+        or found != sorted(set(found))
+        or found[0] < 0
+        or found[-1] >= count
+    ):
+        raise WrongUse(
+            f"--model {name}",
+            f"{kind}={wanted}",
+            f"layers of 0 to {count - 1}, ascending",
+            _TODO,
+        )
+    return found
+
+
+def _parts(name: str) -> tuple[str, str, str]:
+    source, colon, rest = name.removeprefix(_PREFIX).rpartition(":")
+    kind, equals, wanted = rest.partition("=")
+    if not (colon and equals and source) or kind not in ("layers", "even"):
+        raise WrongUse(
+            f"--model {name}", "no layers", "truncate:PATH:layers=N", _TODO
+        )
+    return source, kind, wanted
+
+
+def _layers(model: Any, name: str) -> Any:
+    body = model.base_model
+    found = next(
+        (
+            getattr(body, part)
+            for part in ("layers", "h", "blocks")
+            if hasattr(body, part)
+        ),
+        None,
+    )
+    if found is None:
+        raise WrongUse(
+            f"--model {name}",
+            f"a {type(model).__name__}",
+            "a decoder with a list of layers",
+            "Cut it by hand.",
+        )
+    return found

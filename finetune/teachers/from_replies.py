@@ -1,0 +1,282 @@
+"""Gray-box distillation: an API teacher's `top_logprobs`, as a run's journal holds them, become a
+cache that `distill --offline` reads.
+
+The student's tokenizer may be any. A teacher's candidate counts for the student's first token of
+its text; where a student's token spans several of the teacher's, their probabilities multiply;
+inside a teacher's token nothing is known, and such places are not learnt.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from math import exp, inf, log
+from pathlib import Path
+from typing import Any
+
+from finetune.data import rows
+from finetune.data.prompts import Template
+from finetune.data.tokens import (
+    IGNORED,
+    fingerprint,
+    prepared,
+    vocabulary_digest,
+)
+from finetune.students import load as student
+from finetune.students.training_rows import say_lost
+from finetune.teachers.across_tokenizers import ends_of
+from synth.core.errors import WrongUse
+
+# The most that APIs give.
+K = 20
+Token = Mapping[str, Any]
+
+
+def teach(
+    run: str,
+    replies: str,
+    model: str,
+    output: Path,
+    *,
+    most: int = 1024,
+    template: Template = "auto",
+) -> dict[str, int]:
+    """Writes the cache of a run's kept rows.
+
+    Args:
+        run: folder of a run whose pack set `logprobs` and `top_logprobs`.
+        replies: what `synth journal RUN --output FILE` wrote.
+        model: the student, whose tokenizer counts.
+        output: the cache's folder.
+        most: longest row in tokens.
+        template: as the training that will read them has it.
+
+    Returns:
+        {"rows": all, "taught": those whose reply has log-probabilities, "tokens": learnt ones of
+        them, "known": of these by the teacher}.
+
+    Raises:
+        WrongUse: no run, no replies with log-probabilities.
+    """
+    import numpy as np  # noqa: PLC0415
+
+    from finetune.teachers.cache import About, CacheWriter, Known  # noqa: PLC0415
+
+    _, tokenizer = student.load_student(model)
+    data = [
+        dict(row)
+        for row in rows.with_columns(run, ("prompt", "completion", "meta"))
+    ]
+    spoken = _spoken(replies)
+    if not spoken:
+        todo = (
+            "Run with --set STEP.sampling.logprobs=true --set STEP.sampling.top_logprobs=20, "
+            "then `synth journal RUN --output FILE`."
+        )
+        raise WrongUse(
+            f"--replies {replies}",
+            "no reply with top_logprobs",
+            "log-probabilities",
+            todo,
+        )
+    about = About(
+        teacher=f"replies of {run}",
+        vocabulary=len(tokenizer),
+        k=min(K, len(tokenizer)),
+        tokenizer=vocabulary_digest(tokenizer),
+    )
+    found = {"rows": len(data), "taught": 0, "tokens": 0, "known": 0}
+    tokenizer.save_pretrained(str(output))
+    with CacheWriter(output, about) as writer:
+        read = prepared(data, tokenizer, most, template=template)
+        say_lost(read, most)
+        for made, place in zip(read.rows, read.places, strict=True):
+            row = data[place]
+            tokens = spoken.get(str(row["meta"].get("key")))
+            places = (
+                said_by(made, str(row["completion"]), tokens, tokenizer)
+                if tokens
+                else None
+            )
+            if places is None:
+                continue
+            filled = [
+                _filled(place, about.k, len(tokenizer)) for place in places
+            ]
+            logs = Known(
+                np.array([ids for ids, _ in filled]),
+                np.array([values for _, values in filled]),
+            )
+            writer.add(fingerprint(made["input_ids"], made["labels"]), logs)
+            found["taught"] += 1
+            found["tokens"] += len(places)
+            found["known"] += sum(bool(place) for place in places)
+    return found
+
+
+def _spoken(path: str) -> dict[str, list[Token]]:
+    """Key of a call -> its tokens with candidates."""
+    found = {}
+    with Path(path).open(encoding="utf-8") as file:
+        for line in file:
+            row = json.loads(line)
+            choice = (row.get("reply") or {}).get("choices", [{}])[0]
+            tokens = (choice.get("logprobs") or {}).get("content") or []
+            if tokens and all(
+                isinstance(token.get("top_logprobs"), list) for token in tokens
+            ):
+                found[str(row["key"])] = tokens
+    return found
+
+
+def said_by(
+    made: Mapping[str, Any],
+    completion: str,
+    tokens: Sequence[Token],
+    tokenizer: Any,
+) -> list[dict[int, float]] | None:
+    """For each learnt token of a row {token id: log-probability}, {} where nothing is known; None
+    where the reply is not in the row.
+
+    Args:
+        made: the row's `input_ids` and `labels`.
+        completion: its text, of which the reply is a part.
+        tokens: of the reply, with `token`, `logprob` and `top_logprobs`.
+        tokenizer: the student's.
+    """
+    starts = _starts(tokens, completion)
+    if starts is None:
+        return None
+    learnt = [
+        token
+        for token, label in zip(
+            made["input_ids"][1:], made["labels"][1:], strict=True
+        )
+        if label != IGNORED
+    ]
+    body = (
+        learnt[:-1]
+        if learnt and learnt[-1] == tokenizer.eos_token_id
+        else learnt
+    )
+    ends = ends_of(tokenizer, body, completion)
+    firsts = _Firsts(tokenizer)
+    found = []
+    for number, token in enumerate(learnt):
+        start = _skip(completion, ends[number - 1] if number else 0)
+        end = ends[number] if number < len(ends) else start
+        found.append(
+            _candidates(
+                tokens, starts.get(start), completion[start:end], token, firsts
+            )
+        )
+    return found
+
+
+def _starts(tokens: Sequence[Token], completion: str) -> dict[int, int] | None:
+    """Where each token's text begins in the completion; None where they are not all there, one
+    after the other.
+
+    White space is not compared: some tokenizers write it into their tokens, others between them.
+    """
+    words = [str(token["token"]).strip() for token in tokens]
+    first = next((word for word in words if word), None)
+    at = completion.find(first) if first else -1
+    while at >= 0:
+        found = {}
+        place = at
+        for number, word in enumerate(words):
+            place = _skip(completion, place) if word else place
+            if not completion.startswith(word, place):
+                break
+            if word:
+                found[place] = number
+            place += len(word)
+        else:
+            return found
+        at = completion.find(str(first), at + 1)
+    return None
+
+
+def _skip(text: str, at: int) -> int:
+    """Past white space, which belongs to the token behind it for some tokenizers and to none for
+    others.
+    """
+    while at < len(text) and text[at].isspace():
+        at += 1
+    return at
+
+
+class _Firsts:
+    """The student's first token of a candidate's text."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self.known = dict[str, int | None]()
+
+    def __getitem__(self, text: str) -> int | None:
+        if text not in self.known:
+            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            self.known[text] = int(ids[0]) if ids else None
+        return self.known[text]
+
+
+def _candidates(
+    tokens: Sequence[Token],
+    at: int | None,
+    text: str,
+    actual: int,
+    firsts: _Firsts,
+) -> dict[int, float]:
+    """What the teacher says at a place where one of its tokens begins."""
+    if at is None or not text:
+        return {}
+    own = _spanned(tokens, at, text)
+    found: dict[int, float] = {}
+    for candidate in tokens[at]["top_logprobs"]:
+        word = str(candidate["token"])
+        value = float(candidate["logprob"])
+        place = firsts[word]
+        if place is None or word == tokens[at]["token"] or value == -inf:
+            continue
+        found[place] = (
+            log(exp(found[place]) + exp(value)) if place in found else value
+        )
+    if own is not None:
+        found[actual] = (
+            log(exp(found[actual]) + exp(own)) if actual in found else own
+        )
+    return found if own is not None else {}
+
+
+def _spanned(tokens: Sequence[Token], at: int, text: str) -> float | None:
+    """Ln of the probability of the teacher's tokens that make up (or begin) a student's token; None
+    where they end in its middle.
+    """
+    total = 0.0
+    said = ""
+    for token in tokens[at:]:
+        total += float(token["logprob"])
+        said += str(token["token"]).strip()
+        if said.startswith(text.strip()):
+            return total
+        if not text.startswith(said):
+            return None
+    return None
+
+
+def _filled(
+    place: Mapping[int, float], k: int, size: int
+) -> tuple[list[int], list[float]]:
+    """K different ids with their logs; unused ids of -inf fill up."""
+    best = sorted(place.items(), key=lambda pair: -pair[1])[:k]
+    ids = [token for token, _ in best]
+    spare = _unused(ids, size)
+    while len(ids) < k:
+        ids.append(next(spare))
+    return ids, [value for _, value in best] + [-inf] * (k - len(best))
+
+
+def _unused(ids: Sequence[int], size: int) -> Iterator[int]:
+    taken = set(ids)
+    return (token for token in range(size) if token not in taken)

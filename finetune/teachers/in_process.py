@@ -1,0 +1,237 @@
+"""Teachers whose probabilities can be seen: models in this process, or words that one wrote to disk
+earlier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from finetune.data.tokens import vocabulary_digest
+from finetune.kernels.hidden_states import expose_hidden, head_of
+from finetune.losses.base_parts import Sparse
+from finetune.students import load as student
+from finetune.teachers.cache import Cache, rows_of
+from finetune.teachers.selection import Selection
+from synth.core.errors import WrongUse
+
+# What a teacher says about places [n] of the flat batch of shifted tokens: logits [n, V] in fp32,
+# or the few that it wrote down.
+Says = Callable[[Any], Any]
+_INPUTS = ("input_ids", "attention_mask", "position_ids")
+
+
+class ModelTeacher:
+    """A model in this process, without gradients or dropout.
+
+    Args:
+        path: folder or name of the hub.
+        tokenizer: the student's; the teacher's must be the same.
+        device: where it lives.
+        dtype: of its weights; None for what its files hold.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        tokenizer: Any,
+        *,
+        device: Any,
+        dtype: str | None = None,
+    ) -> None:
+        self.model, own = student.load_student(path)
+        same_tokens(path, own, tokenizer)
+        if dtype is not None:
+            self.model = self.model.to(getattr(torch, dtype))
+        self.model = self.model.to(device).eval().requires_grad_(False)
+        expose_hidden(self.model)
+        self.head = head_of(self.model, len(tokenizer))
+
+    def says(self, inputs: Mapping[str, Any]) -> Says:
+        """Runs the body once; the head is applied tile by tile."""
+        device = self.model.device
+        with torch.no_grad():
+            hidden = self.model(
+                **{
+                    n: inputs[n].to(device)
+                    for n in _INPUTS
+                    if inputs.get(n) is not None
+                },
+                hidden_only=True,
+            )[:, :-1]
+        flat = hidden.reshape(-1, hidden.shape[-1])
+        return lambda places: self.head.logits(flat[places.to(device)]).to(
+            places.device
+        )
+
+
+class CacheTeacher:
+    """What `finetune teach` wrote.
+
+    Args:
+        folder: of the cache.
+        tokenizer: the student's; the cache must be of the same.
+    """
+
+    def __init__(self, folder: str, tokenizer: Any) -> None:
+        self.cache = Cache(folder)
+        if self.cache.about.tokenizer != vocabulary_digest(tokenizer):
+            todo = (
+                "Teach with this student's tokenizer, or distil into a student of the "
+                "teacher's family."
+            )
+            raise WrongUse(
+                f"--offline {folder}",
+                "words in another tokenizer",
+                "the student's",
+                todo,
+            )
+
+    def says(self, inputs: Mapping[str, Any]) -> Says:
+        """Looks each sequence of the batch up by its tokens."""
+        length = inputs["input_ids"].shape[1] - 1
+        table = torch.full((len(inputs["input_ids"]) * length,), -1)
+        ids = []
+        logs = []
+        count = 0
+        for row, start, tokens, labels in rows_of(inputs):
+            known = self.cache.read(tokens, labels)
+            learnt = (torch.tensor(labels[1:]) != -100).nonzero()[:, 0]
+            table[row * length + start + learnt] = torch.arange(
+                count, count + len(learnt)
+            )
+            count += len(learnt)
+            ids.append(torch.from_numpy(known.ids))
+            logs.append(torch.from_numpy(known.logs))
+        every = (
+            Sparse(torch.cat(ids), torch.cat(logs))
+            if ids
+            else Sparse(torch.zeros(0, 1, dtype=torch.long), torch.zeros(0, 1))
+        )
+
+        def say(places: Any) -> Sparse:
+            at = table[places.cpu()]
+            return Sparse(
+                every.ids[at].to(places.device),
+                every.logs[at].to(places.device),
+            )
+
+        return say
+
+
+class SeveralTeachers:
+    """One distribution of several teachers: the mean of their probabilities, with weights a row.
+
+    Args:
+        teachers: models.
+        weigh: `fixed` takes `weights`; `agreement` gives each teacher, row by row, its likelihood
+            of the row's labels as weight, so that who disagrees with what is learnt says less;
+            `reinforced` draws teachers by a policy that learns (see `Selection`).
+        weights: one a teacher, 0 or more.
+    """
+
+    def __init__(
+        self,
+        teachers: list[ModelTeacher],
+        *,
+        weigh: str = "fixed",
+        weights: tuple[float, ...] = (),
+    ) -> None:
+        self.teachers = teachers
+        self.weigh = weigh
+        self.selection = (
+            Selection(len(teachers)) if weigh == "reinforced" else None
+        )
+        self.weights = torch.tensor(weights or (1.0,) * len(teachers))
+        if (
+            len(self.weights) != len(teachers)
+            or self.weights.min() < 0
+            or not self.weights.sum() > 0
+        ):
+            raise WrongUse(
+                "--teacher-weights",
+                f"{list(weights)}",
+                f"{len(teachers)} numbers from 0 on, not all 0",
+                "One a teacher.",
+            )
+
+    def says(self, inputs: Mapping[str, Any]) -> Says:
+        """Ln of the weighted mean of their probabilities."""
+        said = [teacher.says(inputs) for teacher in self.teachers]
+        rows = inputs["labels"].shape[0]
+        length = inputs["labels"].shape[1] - 1
+        shares = self._shares(said, inputs["labels"][:, 1:], rows).to(
+            inputs["labels"].device
+        )
+
+        def mean(places: Any) -> Any:
+            logs = torch.stack(
+                [say(places).log_softmax(dim=-1) for say in said]
+            )
+            return (logs + shares[places // length].T[:, :, None]).logsumexp(
+                dim=0
+            )
+
+        return mean
+
+    def learn(self, loss: float) -> None:
+        """Tells what came of the last batch: the student's mean loss."""
+        if self.selection is not None:
+            self.selection.learn(-loss)
+
+    def _shares(self, said: list[Says], labels: Any, rows: int) -> Any:
+        """[rows, teachers] ln of each teacher's share in each row, up to a constant of the row."""
+        fixed = self.weights.log().to(labels.device)
+        if self.weigh == "fixed":
+            return fixed.expand(rows, -1)
+        mask = labels != -100
+        tables = [label_losses(say, labels) for say in said]
+        losses = torch.stack(
+            [
+                (table * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+                for table in tables
+            ],
+            dim=1,
+        )
+        if self.selection is None:
+            return fixed - losses
+        spread = torch.stack(
+            [table.masked_fill(~mask, 0.0).std(dim=1) for table in tables],
+            dim=1,
+        )
+        return fixed + self.selection.choose(losses, spread).log().to(
+            labels.device
+        )
+
+
+def label_losses(say: Says, labels: Any, rows: int = 64) -> Any:
+    """[B, T] negative log-likelihood that a teacher gives to each label, 0 where there is none; a
+    tile at a time.
+    """
+    flat = labels.reshape(-1)
+    found = torch.zeros(flat.shape, dtype=torch.float32, device=labels.device)
+    for part in (flat != -100).nonzero()[:, 0].split(rows):
+        logs = say(part).log_softmax(dim=-1)
+        found[part] = -logs.gather(1, flat[part][:, None])[:, 0].float()
+    return found.reshape(labels.shape)
+
+
+def same_tokens(path: str, own: Any, tokenizer: Any) -> None:
+    """Refuses a teacher of another tokenizer; names that pad a vocabulary do not matter, since both
+    heads are cut to the tokenizer.
+
+    Raises:
+        WrongUse: the tokens differ; the message names the losses that do not need them to be the
+            same.
+    """
+    if vocabulary_digest(own) == vocabulary_digest(tokenizer):
+        return
+    todo = "Use --loss uld or --loss hybrid, which align the two texts by their bytes."
+    raise WrongUse(
+        f"--teacher {path}",
+        f"a tokenizer of {len(own):,} other tokens",
+        f"the student's {len(tokenizer):,}",
+        todo,
+    )

@@ -1,0 +1,165 @@
+"""A loss of lists behind sentence-transformers' trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from finetune.data.query_lists import Listed
+from finetune.list_losses.base import Lists
+
+
+class ListModule(torch.nn.Module):  # type: ignore[misc]
+    """Embeds the columns of a batch and hands them to a loss; what else it needs of the rows stands
+    in tables, looked up by row.
+
+    Args:
+        model: the student, a SentenceTransformer.
+        loss: of `finetune.list_losses`.
+        listed: the training rows.
+        width: texts a row; rows with fewer are filled up, which the mask leaves out.
+        scale: 1 / temperature.
+        teacher: a frozen SentenceTransformer (or the student before the training), for losses that
+            need one.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        loss: Any,
+        listed: Sequence[Listed],
+        *,
+        width: int,
+        scale: float,
+        teacher: Any = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss
+        self.scale = scale
+        self.width = width
+        counts = torch.tensor(
+            [min(width, len(row.documents)) for row in listed]
+        )
+        self.mask = torch.arange(width)[None] < counts[:, None]
+        self.targets = _targets(listed, width)
+        self.groups = _groups(listed)
+        self.keys = _keys(listed, width)
+        self.taught = (
+            _vectors(teacher, listed, width) if teacher is not None else None
+        )
+        if hasattr(loss, "open") and self.taught is not None:
+            self.learned = loss.open(
+                model.get_embedding_dimension(), self.taught.shape[-1]
+            ).module.to(model.device)
+
+    def forward(self, sentence_features: Any, labels: Any) -> Any:
+        """The loss of a batch whose labels are the numbers of its rows."""
+        from sentence_transformers.base.losses.merged_forward import (  # noqa: PLC0415
+            embed_columns,
+        )
+
+        columns = [
+            torch.nn.functional.normalize(column.float(), dim=-1)
+            for column in embed_columns(self.model, list(sentence_features))
+        ]
+        rows = labels.long().cpu()
+        device = columns[0].device
+
+        def of(table: Any) -> Any:
+            return None if table is None else table[rows].to(device)
+
+        mask = of(self.mask)
+        taught = of(self.taught)
+        before = (
+            None
+            if taught is None
+            else Lists(
+                queries=taught[:, 0],
+                documents=taught[:, 1:],
+                mask=mask,
+                scale=self.scale,
+            )
+        )
+        side = {
+            "keys": of(self.keys),
+            "targets": of(self.targets),
+            "groups": of(self.groups),
+            "teacher": before,
+            "scale": self.scale,
+        }
+        return self.loss(
+            Lists(
+                queries=columns[0],
+                documents=torch.stack(columns[1:], dim=1),
+                mask=mask,
+                **side,
+            )
+        )
+
+
+def _targets(listed: Sequence[Listed], width: int) -> Any:
+    """[N, width] scores, 0 for absent texts; None where a row has none."""
+    if any(row.scores is None for row in listed):
+        return None
+    return torch.tensor(
+        [
+            [*(row.scores or ())[:width], *[0.0] * (width - len(row.documents))]
+            for row in listed
+        ]
+    )
+
+
+def _keys(listed: Sequence[Listed], width: int) -> Any:
+    """[N, width] a number for each text, equal for equal ones."""
+    known: dict[str, int] = {}
+    rows = [
+        [known.setdefault(text, len(known)) for text in row.documents[:width]]
+        for row in listed
+    ]
+    return torch.tensor([row + [-1] * (width - len(row)) for row in rows])
+
+
+def _groups(listed: Sequence[Listed]) -> Any:
+    if not all(row.group for row in listed):
+        return None
+    known = {
+        name: number
+        for number, name in enumerate(
+            dict.fromkeys(row.group for row in listed)
+        )
+    }
+    return torch.tensor([known[row.group] for row in listed])
+
+
+def _vectors(teacher: Any, listed: Sequence[Listed], width: int) -> Any:
+    """[N, 1 + width, D] unit vectors of a frozen model, each text embedded once."""
+    texts = list(
+        dict.fromkeys(
+            text
+            for row in listed
+            for text in (row.query, *row.documents[:width])
+        )
+    )
+    table = (
+        teacher.encode(
+            texts,
+            convert_to_tensor=True,
+            normalize_embeddings=True,
+            show_progress_bar=False,
+        )
+        .detach()
+        .float()
+        .cpu()
+    )
+    places = {text: place for place, text in enumerate(texts)}
+    table = torch.cat([table, torch.zeros(1, table.shape[1])])
+    absent = len(texts)
+    index = [
+        [places[row.query], *(places[t] for t in row.documents[:width])]
+        + [absent] * (width - len(row.documents))
+        for row in listed
+    ]
+    return table[torch.tensor(index)]

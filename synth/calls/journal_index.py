@@ -1,0 +1,89 @@
+"""Where in the journal a key's record stands: some 10 bytes a key, whatever the keys."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+
+# A slot holds 26 bits of the key and 38 of the offset: journals up to 256 GB, 50 million replies at
+# full speed.
+_OFFSET_BITS = 38
+_PRINT_BITS = 64 - _OFFSET_BITS
+_OFFSET = (1 << _OFFSET_BITS) - 1
+# Tables that grow one by one, so that no moment holds the whole index twice.
+_SHARDS = 64
+
+
+class Index:
+    """Open-addressing tables of fingerprints and offsets.
+
+    A dict of 64-character keys takes some 200 bytes each. Two keys can share a fingerprint (one
+    lookup in some 4,000 at a million keys), so `get` lets the caller confirm a candidate against
+    the record itself.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._shards = [_Shard() for _ in range(_SHARDS)]
+
+    def add(self, key: str, offset: int) -> None:
+        """Notes that a key's record starts at a byte offset."""
+        number = int(key[:16], 16)
+        self._shards[number % _SHARDS].add(number >> _OFFSET_BITS, offset + 1)
+        self.count += 1
+
+    def expect(self, keys: int) -> None:
+        """Makes room for so many keys at once."""
+        for shard in self._shards:
+            shard.resize(int(1.3 * keys / _SHARDS) + 16)
+
+    def get(self, key: str, confirm: Callable[[int], bool]) -> int | None:
+        """The offset of a key's record, or None; `confirm(offset)` says whether the record is
+        really the key's.
+        """
+        number = int(key[:16], 16)
+        return self._shards[number % _SHARDS].get(
+            number >> _OFFSET_BITS, confirm
+        )
+
+
+class _Shard:
+    """One table. A slot's place grows with its fingerprint, so that a resize is one pass from left
+    to right.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.slots = array("Q", bytes(8 * 16))
+
+    def add(self, print_: int, stored: int) -> None:
+        if 20 * (self.count + 1) > 17 * len(self.slots):
+            self.resize(len(self.slots) * 5 // 4)
+        self._put(self.slots, print_ << _OFFSET_BITS | stored)
+        self.count += 1
+
+    @staticmethod
+    def _put(slots: array[int], slot: int) -> None:
+        size = len(slots)
+        spot = (slot >> _OFFSET_BITS) * size >> _PRINT_BITS
+        while slots[spot]:
+            spot = spot + 1 if spot + 1 < size else 0
+        slots[spot] = slot
+
+    def resize(self, size: int) -> None:
+        """The same slots in a table of another size, which must hold them."""
+        fresh = array("Q", bytes(8 * max(size, self.count * 20 // 17 + 1)))
+        for slot in self.slots:
+            if slot:
+                self._put(fresh, slot)
+        self.slots = fresh
+
+    def get(self, print_: int, confirm: Callable[[int], bool]) -> int | None:
+        slots = self.slots
+        size = len(self.slots)
+        spot = print_ * size >> _PRINT_BITS
+        while slot := slots[spot]:
+            if slot >> _OFFSET_BITS == print_ and confirm((slot & _OFFSET) - 1):
+                return (slot & _OFFSET) - 1
+            spot = spot + 1 if spot + 1 < size else 0
+        return None

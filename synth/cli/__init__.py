@@ -1,0 +1,512 @@
+"""The `synth` command: thin wrappers over the library; everything heavy is imported by the command
+that needs it.
+"""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from typing import Any
+
+import click
+
+from synth.cli.command_group import CommandGroup, say
+from synth.cli.knowledge import lexicon, mine, pair_up, taxonomy
+from synth.cli.shared import run_options, sets, with_teacher
+
+
+@click.group(
+    cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.version_option(package_name="potstill", prog_name="synth")
+def main() -> None:
+    """Make distillation datasets: prompt packs drive a teacher, filters decide what is kept.
+
+    Exit codes: 0 finished; 2 wrong use, pack or input, before any call; 3 finished but rows failed
+    or are missing; 4 stopped by the budget; 5 stopped by the provider or the machine; 6 nothing
+    kept, or stopped since nothing would be; 129, 130, 143 ended by SIGHUP, Ctrl-C, SIGTERM. 3 and
+    all behind it resume when the same command runs again.
+    """
+
+
+@main.command()
+def packs() -> None:
+    """List the built-in packs."""
+    from synth.packs.pack import Pack, pack_names  # noqa: PLC0415
+
+    for name in pack_names():
+        say(f"{name:24} {Pack.load(name).spec.about}")
+
+
+@main.command()
+@click.argument("pack")
+@click.option(
+    "--input",
+    "source",
+    metavar="FILE",
+    help="Render the first seed of this file.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    callback=sets,
+    metavar="STEP.key=value",
+    help="Change the pack first.",
+)
+def show(pack: str, source: str | None, overrides: dict[str, Any]) -> None:
+    """Show a pack: inputs, steps, filters, exports, and the first seed rendered."""
+    from synth.pipeline.preview import describe, render_first  # noqa: PLC0415
+
+    say(describe(pack, overrides))
+    if source:
+        say(render_first(pack, source, overrides))
+
+
+@main.command()
+@click.argument("pack")
+@click.option(
+    "--input",
+    "source",
+    metavar="FILE",
+    help="Also check every row of this file.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    callback=sets,
+    metavar="STEP.key=value",
+    help="Change the pack first.",
+)
+def check(pack: str, source: str | None, overrides: dict[str, Any]) -> None:
+    """Check a pack, its cases and an input, without a call."""
+    from synth.pipeline.preview import check_cases  # noqa: PLC0415
+
+    cases, replies = check_cases(pack, overrides)
+    say(
+        f"{pack}: pack is sound; {cases} cases render, {replies} recorded replies read as declared"
+    )
+    if source:
+        from synth.pipeline import prepare  # noqa: PLC0415
+
+        _, seeds, scan = prepare.check(
+            pack, source, prepare.RunConfig(teachers={}, overrides=overrides)
+        )
+        say(f"{seeds.where}: {scan.rows:,} rows, all usable")
+        if scan.golds:
+            say(scan.golds)
+
+
+@main.command()
+@click.argument("pack")
+@run_options
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("nowhere"),
+    metavar="DIR",
+    help="A run's folder, to plan its rest.",
+)
+@click.option(
+    "--annotate",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="USD",
+    help="Price of a label by people: which is better?",
+)
+@click.option(
+    "--pilot",
+    metavar="FILE",
+    help="For --annotate: measured students, {strategy, rows, wrong, tested}.",
+)
+@click.option(
+    "--budget",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="USD",
+    help="For --annotate: dollars in all.",
+)
+@click.option(
+    "--fixed",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="USD",
+    help="For --annotate: what training costs either way.",
+)
+def plan(pack: str, source: str, output: Path, **options: Any) -> None:
+    """Say what a run would take: calls, tokens, dollars, time. No call is made.
+
+    Lengths and shares that earlier runs measured count where --output or --reuse names their
+    folders. With --annotate also: labels by people or rows by the teacher, which brings the better
+    student for the budget, and where that changes.
+    """
+    from synth.pipeline.plan import describe_choice, describe_plan  # noqa: PLC0415
+    from synth.pipeline.prepare import RunConfig, notes_before, prepare  # noqa: PLC0415
+
+    ledger = {
+        name: options.pop(name)
+        for name in ("annotate", "pilot", "budget", "fixed")
+    }
+    prepared = prepare(pack, source, output, RunConfig(**with_teacher(options)))
+    for note in notes_before(prepared):
+        say(f"synth: note: {note}", err=True)
+    say(describe_plan(prepared))
+    if ledger["annotate"]:
+        say(describe_choice(prepared, **ledger))
+
+
+@main.command()
+@click.argument("pack")
+@run_options
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The run's folder; the same again resumes.",
+)
+@click.option(
+    "--keep-going",
+    is_flag=True,
+    help="Go on where not one of the first 20 seeds brings a row.",
+)
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Replace the rows of another pack or of other inputs in DIR; replies stay.",
+)
+@click.option(
+    "--budget",
+    type=click.FloatRange(min=0),
+    metavar="USD",
+    help="Dollars at most, earlier runs into DIR included.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=120.0,
+    show_default=True,
+    help="Seconds for one call.",
+)
+@click.option(
+    "--patience",
+    type=click.FloatRange(min=0),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Seconds for one request at most, asked again and waiting; a Retry-After beyond it "
+    "stops the run (exit code 5).",
+)
+@click.option(
+    "--target",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Exactly N kept rows: more seeds, then more draws, until they are there.",
+)
+@click.option(
+    "--max-draws",
+    type=click.IntRange(1),
+    default=64,
+    show_default=True,
+    help="Completions per sample at most, for --target.",
+)
+@click.option(
+    "--serial", is_flag=True, help="One call at a time, to see what happens."
+)
+@click.option("--quiet", is_flag=True, help="No progress.")
+@click.pass_context
+def run(
+    ctx: click.Context,
+    /,
+    pack: str,
+    source: str,
+    output: Path,
+    *,
+    quiet: bool,
+    serial: bool,
+    **options: Any,
+) -> None:
+    """Make a dataset: every seed through every step of PACK into DIR."""
+    from synth.packs.schema import drawn_step  # noqa: PLC0415
+    from synth.pipeline.prepare import RunConfig, notes_before, prepare  # noqa: PLC0415
+    from synth.pipeline.progress import progress  # noqa: PLC0415
+    from synth.pipeline.run import start  # noqa: PLC0415
+    from synth.processes.interrupts import raised  # noqa: PLC0415
+
+    if serial:
+        options["concurrency"] = 1
+    # Rows make no reference cycles: looking for them after every 700 new objects costs a sixth of
+    # the CPU.
+    gc.set_threshold(100_000, 50, 50)
+    with raised():
+        prepared = prepare(
+            pack, source, output, RunConfig(**with_teacher(options))
+        )
+        for note in notes_before(prepared):
+            say(f"synth: note: {note}", err=True)
+        if (
+            isinstance(prepared.config.draws, int)
+            and len(prepared.pack.steps) > 1
+        ):
+            say(
+                f"--draws {prepared.config.draws}: of step {drawn_step(prepared.pack.steps)}",
+                err=True,
+            )
+        with progress(prepared, quiet=quiet):
+            done = start(prepared, leaves=True)
+    from synth.pipeline.preview import next_command, tally  # noqa: PLC0415
+
+    say(tally(done.info))
+    say(next_command(done.folder, done.info))
+    if done.stopped:
+        say(
+            f"synth: stopped: {done.stopped}. Everything so far is kept; the same command resumes.",
+            err=True,
+        )
+    elif done.info["nothing_kept"]:
+        say(f"synth: {done.info['nothing_kept']}", err=True)
+    ctx.exit(done.exit_code)
+
+
+@main.command()
+@click.argument("folder", metavar="DIR")
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    metavar="FORMAT",
+    help="sft, preference or multitask, with parameters as NAME:key=value,...",
+)
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE_OR_DIR",
+    help=".jsonl, .parquet or a folder.",
+)
+@click.option(
+    "--pack", help="Use this pack's templates instead of the run's own copy."
+)
+def export(folder: str, target: str, output: Path, pack: str | None) -> None:
+    """Write training rows from a run; costs no call."""
+    from synth.core import registry  # noqa: PLC0415
+    from synth.exports.base import pack_of, write_rows  # noqa: PLC0415
+    from synth.packs.pack import Pack  # noqa: PLC0415
+    from synth.runs.publisher import RunFolder  # noqa: PLC0415
+
+    maker = registry.build("synth.exports", target, "--to")
+    run_folder = RunFolder(folder)
+    count = write_rows(
+        maker.rows(
+            run_folder, Pack.load(pack) if pack else pack_of(run_folder)
+        ),
+        output,
+    )
+    say(f"{count:,} rows -> {output}")
+
+
+@main.command(name="filter")
+@click.option(
+    "--input",
+    "source",
+    required=True,
+    metavar="FILE",
+    help="Rows with `completion`, or with ready fields such as `answer`.",
+)
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Kept rows (.jsonl); dropped ones beside it.",
+)
+@click.option(
+    "--filter",
+    "filters",
+    multiple=True,
+    required=True,
+    metavar="NAME[:key=value,...]",
+    help="A filter; several run in order.",
+)
+@click.option(
+    "--parser",
+    default="final_number",
+    show_default=True,
+    help="Reads rows that have no `answer` yet.",
+)
+@click.option(
+    "--group",
+    default="question",
+    show_default=True,
+    help="Column that draws of one seed share.",
+)
+def filter_(
+    source: str, output: Path, filters: tuple[str, ...], parser: str, group: str
+) -> None:
+    """Filter any rows by file: kept unchanged plus their marks, dropped with reasons beside
+    them.
+    """
+    from synth.pipeline.filter_file import sieve  # noqa: PLC0415
+
+    counts = sieve(source, output, filters, parser=parser, group=group)
+    from synth.runs.card import tally_table  # noqa: PLC0415
+
+    say(tally_table(counts))
+    say(f"kept -> {output}")
+
+
+@main.command()
+@click.argument("filter_", metavar="NAME[:key=value,...]")
+@click.option(
+    "--input",
+    "source",
+    required=True,
+    metavar="FILE",
+    help="Labelled rows that the filter was not made from.",
+)
+@click.option(
+    "--target-precision",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    required=True,
+    help="To be promised.",
+)
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.9,
+    show_default=True,
+    help="Of the promise.",
+)
+@click.option(
+    "--label",
+    default="is_correct",
+    show_default=True,
+    help="Column that says whether a row is right.",
+)
+@click.option(
+    "--group",
+    default="question",
+    show_default=True,
+    help="Column that draws of one seed share.",
+)
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The filter with its threshold (.json), for --filter.",
+)
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A reliability diagram (.svg).",
+)
+def calibrate(
+    filter_: str, source: str, output: Path, plot: Path | None, **options: Any
+) -> None:
+    """Find the threshold of a critic whose precision can be promised, or say how many labels are
+    missing.
+    """
+    from synth.pipeline.filter_file import calibrate_file  # noqa: PLC0415
+
+    say(calibrate_file(filter_, source, output, plot, **options))
+
+
+@main.command()
+@click.option(
+    "--input",
+    "source",
+    required=True,
+    metavar="FILE",
+    help="An evaluation: question, choices (a list), target (the right one).",
+)
+@click.option(
+    "--teacher", required=True, metavar="T", help="Who may have seen it."
+)
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A run folder; the same again resumes.",
+)
+@click.option("--limit", type=click.IntRange(1), help="Only the first N items.")
+@click.option(
+    "--api-base", metavar="URL", help="Another OpenAI-compatible endpoint."
+)
+@click.option(
+    "--api-key-env",
+    metavar="NAME",
+    help="The environment variable that holds the key; OPENAI_API_KEY unless said.",
+)
+@click.option(
+    "--budget",
+    type=click.FloatRange(min=0),
+    metavar="USD",
+    help="Dollars at most.",
+)
+@click.pass_context
+def probe(ctx: click.Context, /, source: str, **options: Any) -> None:
+    """Ask whether a teacher knows an evaluation by heart: turned and hidden options, halves of
+    questions.
+    """
+    from synth.tools.teacher_probe import run as run_probe  # noqa: PLC0415
+
+    found = run_probe(source, **options)
+    for kind in ("asked", "turned", "hidden", "continued"):
+        say(
+            f"{kind}: {found[kind]['hits']:,} of {found[kind]['asked']:,} "
+            f"({found[kind]['share']:.3f})"
+        )
+    gap = found["gap"]
+    say(
+        f"right as printed minus right when turned: {gap['share']:.3f} (95 %: {gap['low']:.3f} "
+        f"to {gap['high']:.3f})"
+    )
+    for alarm in found["alarms"]:
+        say(
+            f"alarm: it {alarm}; say --taint NAME in runs with this teacher",
+            err=True,
+        )
+    if found["stopped"]:
+        say(
+            f"synth: stopped: {found['stopped']}. The figures are of what came; the same command "
+            "resumes.",
+            err=True,
+        )
+    ctx.exit(found["exit_code"])
+
+
+@main.command()
+@click.argument("folder", metavar="DIR")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also write every raw reply to this .jsonl file.",
+)
+def journal(folder: str, output: Path | None) -> None:
+    """Count what a run's journal holds, also while the run goes on."""
+    from synth.pipeline.preview import journal_counts  # noqa: PLC0415
+
+    say(journal_counts(Path(folder), output))
+
+
+@main.command()
+@click.argument("folder", metavar="DIR")
+def report(folder: str) -> None:
+    """Write DIR/report.html, a page about a run that a person can read."""
+    from synth.runs.report import write_report  # noqa: PLC0415
+
+    say(str(write_report(folder)))
+
+
+COMMANDS = {
+    "Prompt packs": (packs, show, check),
+    "Runs": (plan, run, report, journal),
+    "Rows": (export, filter_, mine, pair_up),
+    "Critics and teachers": (calibrate, probe),
+    "Knowledge": (lexicon, taxonomy),
+}
+for _title, _commands in COMMANDS.items():
+    main.add_section(_title, _commands)

@@ -1,0 +1,154 @@
+"""The wall of both commands: whatever ends a command becomes one message and a documented exit
+code.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from synth.core.errors import PotstillError, Stopped, WrongUse, printable
+from synth.processes.interrupts import exit_code
+
+# What a path can have against it that another path would not: the user's to correct (2). Anything
+# else is the machine's (5).
+_OF_PATHS = {
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENOTEMPTY,
+    errno.ENAMETOOLONG,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EINVAL,
+    errno.ELOOP,
+    errno.ENXIO,
+    errno.ENODEV,
+    errno.EXDEV,
+    errno.ETXTBSY,
+}
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Prints a text that may hold a model's or a stranger's words; a reader who has left misses it,
+    and nothing else happens.
+
+    Raises:
+        Stopped: standard output goes to a file that takes no more.
+    """
+    try:
+        click.echo(printable(text), err=err)
+    except OSError as error:
+        _mute(sys.stderr if err else sys.stdout)
+        if error.errno != errno.EPIPE and not err:
+            raise Stopped(
+                "output",
+                f"{error.strerror} while printing; what was written to files is whole",
+            ) from error
+
+
+def _mute(stream: Any) -> None:
+    """Sends the rest of a stream nowhere, so that Python can close it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def _hold_standard_files() -> None:
+    """Opens what the caller closed of files 0, 1 and 2: else a journal would get its number, and
+    words of a library its lines.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(
+                os.devnull, os.O_RDWR
+            )  # the lowest number that is free: this one
+    # As long as the process.
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
+def as_ours(error: Exception) -> PotstillError:
+    """What the system said, as an error with an exit code; anything else is raised again."""
+    if isinstance(error, PotstillError):
+        return error
+    if (
+        isinstance(error, OSError)
+        and error.errno in _OF_PATHS
+        and error.filename is not None
+    ):
+        todo = "Check the path and its rights."
+        return WrongUse(
+            os.fsdecode(error.filename)[:200],
+            str(error.strerror),
+            "a path that can be used so",
+            todo,
+        )
+    if isinstance(error, OSError):
+        return Stopped(
+            "machine",
+            f"{error.strerror or error}; what was written before is whole, and the same command "
+            "goes on",
+        )
+    if isinstance(error, UnicodeError):
+        return WrongUse(
+            "a file", f"{error}"[:200], "UTF-8", "Save it as UTF-8."
+        )
+    if isinstance(error, MemoryError):
+        return Stopped(
+            "machine", "no memory left; what was written before is whole"
+        )
+    raise error
+
+
+class CommandGroup(click.Group):
+    """A click group whose commands may raise any PotstillError; its help lists them by task."""
+
+    def add_section(
+        self, title: str, commands: Iterable[click.Command]
+    ) -> None:
+        """Adds commands that its help shows under a title."""
+        listed = list(commands)
+        for command in listed:
+            self.add_command(command)
+        self._sections = {**getattr(self, "_sections", {}), title: listed}
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """Writes a list of commands for each section."""
+        for title, commands in getattr(self, "_sections", {}).items():
+            rows = [
+                (str(command.name), command.get_short_help_str(200))
+                for command in commands
+            ]
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+    def main(self, *args: Any, **more: Any) -> Any:
+        """Runs the command line."""
+        _hold_standard_files()
+        return super().main(*args, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs a command; prints the error and leaves with its code where there is one."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            say(f"{ctx.info_name}: {error or 'interrupted'}", err=True)
+            ctx.exit(exit_code(error))
+        except (PotstillError, OSError, UnicodeError, MemoryError) as error:
+            ours = as_ours(error)
+            say(f"{ctx.info_name}: {ours}", err=True)
+            ctx.exit(ours.exit_code)

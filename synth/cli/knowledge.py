@@ -1,0 +1,259 @@
+"""Commands that make rows without a teacher: `mine`, `pair-up`, `lexicon` and `taxonomy`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from synth.cli.command_group import say
+from synth.core.errors import WrongUse
+
+
+@click.command()
+@click.option(
+    "--input",
+    "source",
+    required=True,
+    metavar="FILE",
+    help="Rows with a query and a text (or texts) that answers it.",
+)
+@click.option(
+    "--corpus",
+    required=True,
+    metavar="FILE",
+    help="Rows whose text is searched.",
+)
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The rows with `negatives` (.jsonl).",
+)
+@click.option(
+    "--by",
+    multiple=True,
+    default=("bm25",),
+    show_default=True,
+    metavar="bm25|M",
+    help="A search: by words, or an encoder; several.",
+)
+@click.option(
+    "--count",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    help="Most negatives a row.",
+)
+@click.option(
+    "--window",
+    type=(int, int),
+    default=(0, 30),
+    show_default=True,
+    metavar="FIRST LAST",
+    help="Ranks to take them from.",
+)
+@click.option(
+    "--pick",
+    type=click.Choice(["top", "random", "bottom"]),
+    default="top",
+    show_default=True,
+    help="Which of the window.",
+)
+@click.option(
+    "--margin",
+    type=click.FloatRange(0),
+    default=0.95,
+    show_default=True,
+    help="Largest share of the positive's score; 0 for any.",
+)
+@click.option(
+    "--query", default="query", show_default=True, help="Column of the query."
+)
+@click.option(
+    "--positive",
+    default="positive",
+    show_default=True,
+    help="Column of what answers it.",
+)
+@click.option(
+    "--field", default="text", show_default=True, help="The corpus's column."
+)
+def mine(
+    source: str,
+    corpus: str,
+    output: Path,
+    *,
+    query: str,
+    positive: str,
+    field: str,
+    **options: Any,
+) -> None:
+    """Find hard negatives in a corpus; each says which search found it, at what rank and score."""
+    from synth.inputs.seeds import read_rows, write_jsonl  # noqa: PLC0415
+    from synth.search.mining import Miner, Mining, report  # noqa: PLC0415
+
+    margin = options.pop("margin") or None
+    miner = Miner(
+        [str(row[field]) for row in read_rows(corpus) if row.get(field)],
+        Mining(margin=margin, **options),
+    )
+    write_jsonl(output, miner.rows(read_rows(source), query, positive))
+    say(f"{report(miner.counts)} -> {output}")
+
+
+@click.command("pair-up")
+@click.option(
+    "--input",
+    "source",
+    required=True,
+    metavar="FILE",
+    help="Queries with documents (and scores).",
+)
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Pairs for `compare_passages` (.jsonl).",
+)
+@click.option(
+    "--reach",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Largest difference of ranks.",
+)
+@click.option(
+    "--most",
+    type=click.IntRange(1),
+    default=16,
+    show_default=True,
+    help="Pairs of one query.",
+)
+def pair_up(source: str, output: Path, **options: int) -> None:
+    """Write pairs of texts that stand near each other in a list, to be judged."""
+    from synth.inputs.seeds import read_rows, write_jsonl  # noqa: PLC0415
+    from synth.search.mining import near_pairs  # noqa: PLC0415
+
+    say(
+        f"{write_jsonl(output, near_pairs(read_rows(source), **options)):,} pairs -> {output}"
+    )
+
+
+@click.command()
+@click.option(
+    "--dict",
+    "folder",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="With WordNet's data.noun.",
+)
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Terms, glosses and parents (.jsonl).",
+)
+@click.option(
+    "--part",
+    type=click.Choice(["noun", "verb"]),
+    default="noun",
+    show_default=True,
+)
+@click.option(
+    "--held-out",
+    type=click.FloatRange(0, 0.9),
+    default=0.1,
+    show_default=True,
+    help="Share of the synsets to test on.",
+)
+def lexicon(folder: Path, output: Path, part: str, held_out: float) -> None:
+    """Write WordNet's terms with their definitions and what they are a kind of, as rows to train
+    on.
+    """
+    from synth.inputs.seeds import write_jsonl  # noqa: PLC0415
+    from synth.tools.wordnet import read_synsets, rows  # noqa: PLC0415
+
+    say(
+        f"{write_jsonl(output, rows(read_synsets(folder / f'data.{part}'), held_out)):,} rows -> "
+        f"{output}"
+    )
+
+
+@click.command()
+@click.option(
+    "--input",
+    "source",
+    required=True,
+    metavar="FILE",
+    help="Edges: child, parent, and perplexity or prompt.",
+)
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Edges of the taxonomy (.jsonl).",
+)
+@click.option(
+    "--model",
+    metavar="M",
+    help="A causal model that scores edges without a perplexity, behind their prompt.",
+)
+@click.option(
+    "--most",
+    type=click.FloatRange(1),
+    default=1000.0,
+    show_default=True,
+    help="Largest perplexity.",
+)
+@click.option(
+    "--parents",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Most parents a term.",
+)
+def taxonomy(
+    source: str, output: Path, model: str | None, most: float, parents: int
+) -> None:
+    """Make a graph without cycles from scored edges, the least perplexing first."""
+    from synth.inputs.seeds import read_rows, write_jsonl  # noqa: PLC0415
+    from synth.tools.taxonomy import clean, score  # noqa: PLC0415
+
+    rows = list(read_rows(source))
+    for number, row in enumerate(rows, 1):
+        if not {"child", "parent"} <= row.keys() or not (
+            "perplexity" in row or (model and "prompt" in row)
+        ):
+            wanted = "child, parent and perplexity, or with --model prompt"
+            raise WrongUse(
+                f"{source} row {number}",
+                f"columns {', '.join(row)}",
+                wanted,
+                "Correct the row.",
+            )
+    pairs = [(str(row["child"]), str(row["parent"])) for row in rows]
+    prompts = [str(row.get("prompt")) for row in rows]
+    edges = (
+        score(pairs, prompts, model)
+        if model
+        else [
+            (c, p, float(row["perplexity"]))
+            for (c, p), row in zip(pairs, rows, strict=True)
+        ]
+    )
+    kept = clean(edges, most=most, parents=parents)
+    write_jsonl(
+        output,
+        (
+            {"child": child, "parent": parent, "perplexity": value}
+            for child, parent, value in kept
+        ),
+    )
+    say(f"{len(kept):,} of {len(edges):,} edges -> {output}")

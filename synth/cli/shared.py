@@ -1,0 +1,367 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from math import inf
+from typing import Any, TypeVar
+
+import click
+
+from synth.core.errors import WrongUse
+
+T = TypeVar("T")
+
+
+def sets(
+    ctx: click.Context,  # noqa: ARG001
+    param: click.Parameter,  # noqa: ARG001
+    values: Sequence[str],
+) -> dict[str, Any]:
+    """STEP.key=value pairs, values read as YAML."""
+    import yaml  # noqa: PLC0415
+
+    pairs = [value.partition("=") for value in values]
+    bad = next((p for p in pairs if not p[1]), None)
+    if bad:
+        raise WrongUse(
+            "--set",
+            repr(bad[0]),
+            "STEP.key=value",
+            "For example --set rationale.sampling.temperature=0.2.",
+        )
+    try:
+        return {key: yaml.safe_load(value) for key, _, value in pairs}
+    except yaml.YAMLError as error:
+        raise WrongUse(
+            "--set",
+            f"a value that is no YAML ({error})",
+            "STEP.key=value",
+            "Quote the value.",
+        ) from error
+
+
+# What stands before `=` where a value is for one role: a URL or a model's name has signs that no
+# role has.
+_ROLE = re.compile(r"([A-Za-z_][\w.-]*)=")
+
+
+def _split_role(text: str) -> tuple[str, str]:
+    """(role, value) of [ROLE=]VALUE; the role is "" where none is named."""
+    named = _ROLE.match(text)
+    return (named[1], text[named.end() :]) if named else ("", text)
+
+
+def _collect(option: str, pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
+    """Role -> value.
+
+    Raises:
+        WrongUse: one role twice.
+    """
+    found: dict[str, T] = {}
+    for role, value in pairs:
+        if role in found:
+            got = f"two values for {f'role {role!r}' if role else 'all roles'}"
+            raise WrongUse(
+                option,
+                got,
+                "one value for each role",
+                f"Take one out, or name the role of each: {option} ROLE=...",
+            )
+        found[role] = value
+    return found
+
+
+def roles(
+    ctx: click.Context,  # noqa: ARG001
+    param: click.Parameter,  # noqa: ARG001
+    values: Sequence[str],
+) -> dict[str, str]:
+    """Role -> teacher of [ROLE=]T."""
+    return _collect(
+        "--teacher",
+        ((role or "teacher", name) for role, name in map(_split_role, values)),
+    )
+
+
+def for_roles(
+    ctx: click.Context,  # noqa: ARG001
+    param: click.Parameter,
+    values: Sequence[str],
+) -> dict[str, str]:
+    """Role -> text of [ROLE=]TEXT."""
+    return _collect(
+        f"--{(param.name or '').replace('_', '-')}", map(_split_role, values)
+    )
+
+
+def draws(
+    ctx: click.Context, param: click.Parameter, values: Sequence[str]
+) -> int | dict[str, int] | None:
+    """N, or step -> N, of [STEP=]N."""
+    found = for_roles(ctx, param, values)
+    try:
+        numbers = {step: int(text) for step, text in found.items()}
+    except ValueError:
+        numbers = {"": 0}
+    if not all(number >= 1 for number in numbers.values()):
+        raise WrongUse(
+            "--draws",
+            ", ".join(values),
+            "[STEP=]N, a whole number from 1 on",
+            "For example --draws 4.",
+        )
+    if "" in numbers and len(numbers) > 1:
+        raise WrongUse(
+            "--draws",
+            ", ".join(values),
+            "one number, or one for each named step",
+            "Name the step of each.",
+        )
+    return numbers.get("", numbers or None)
+
+
+def rates(
+    ctx: click.Context, param: click.Parameter, values: Sequence[str]
+) -> dict[str, float]:
+    """Role -> number above 0 of [ROLE=]N."""
+    found = for_roles(ctx, param, values)
+    try:
+        numbers = {role: float(text) for role, text in found.items()}
+    except ValueError:
+        numbers = {"": -1.0}
+    if not all(0 < number < inf for number in numbers.values()):
+        raise WrongUse(
+            f"--{param.name}",
+            ", ".join(values),
+            "[ROLE=]N, a number above 0",
+            f"For example --{param.name} critic=60.",
+        )
+    return numbers
+
+
+def headers(
+    ctx: click.Context,  # noqa: ARG001
+    param: click.Parameter,  # noqa: ARG001
+    values: Sequence[str],
+) -> dict[str, dict[str, str]]:
+    """Role -> {header: environment variable} of [ROLE:]NAME=ENVVAR."""
+    found: dict[str, dict[str, str]] = {}
+    for text in values:
+        head, equals, variable = text.partition("=")
+        role, colon, name = head.rpartition(":")
+        if not equals or not name or (colon and not role):
+            # The text itself may be a secret: it is not repeated.
+            todo = "Put the value into a variable and name it: --header X-Team=TEAM_VARIABLE."
+            raise WrongUse(
+                "--header", "another text", "[ROLE:]NAME=ENVVAR", todo
+            )
+        if name in found.setdefault(role, {}):
+            raise WrongUse(
+                "--header", f"{name} twice", "each header once", "Take one out."
+            )
+        found[role][name] = variable
+    return found
+
+
+def endpoint_options() -> list[
+    Callable[[Callable[..., Any]], Callable[..., Any]]
+]:
+    """How teachers are reached."""
+    return [
+        click.option(
+            "--api-base",
+            multiple=True,
+            callback=for_roles,
+            metavar="[ROLE=]URL",
+            help="Another endpoint of OpenAI's protocol; with a role, the endpoint of any "
+            "provider.",
+        ),
+        click.option(
+            "--api-key-env",
+            multiple=True,
+            callback=for_roles,
+            metavar="[ROLE=]NAME",
+            help="The environment variable that holds the key; OPENAI_API_KEY unless said.",
+        ),
+        click.option(
+            "--header",
+            multiple=True,
+            callback=headers,
+            metavar="[ROLE:]NAME=ENVVAR",
+            help="A header that a gateway wants; its value is read from the variable.",
+        ),
+    ]
+
+
+def sources(
+    ctx: click.Context,  # noqa: ARG001
+    param: click.Parameter,  # noqa: ARG001
+    values: Sequence[str],
+) -> str | list[str]:
+    """One input, or several."""
+    return values[0] if len(values) == 1 else list(values)
+
+
+def columns(
+    ctx: click.Context,  # noqa: ARG001
+    param: click.Parameter,  # noqa: ARG001
+    values: Sequence[str],
+) -> dict[str, str]:
+    """New name -> name in the input, of NEW=OLD."""
+    pairs = [value.partition("=") for value in values]
+    bad = next(
+        (
+            new + equals + old
+            for new, equals, old in pairs
+            if not (new and equals and old)
+        ),
+        None,
+    )
+    if bad is not None:
+        raise WrongUse(
+            "--column",
+            repr(bad),
+            "NEW=OLD",
+            "For example --column question=prompt.",
+        )
+    twice = next(
+        (
+            new
+            for new, _, _ in pairs
+            if [pair[0] for pair in pairs].count(new) > 1
+        ),
+        None,
+    )
+    if twice is not None:
+        raise WrongUse(
+            "--column", f"{twice} twice", "each new name once", "Take one out."
+        )
+    return {new: old for new, _, old in pairs}
+
+
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What `plan` and `run` share."""
+    options: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
+        click.option(
+            "--input",
+            "source",
+            required=True,
+            multiple=True,
+            callback=sources,
+            metavar="FILE",
+            help="Seeds: .jsonl .json .csv .tsv .parquet .arrow, packed or not, a folder, a "
+            "pattern, s3://..., - or a dataset name. "
+            "Several join.",
+        ),
+        click.option(
+            "--column",
+            "columns",
+            multiple=True,
+            callback=columns,
+            metavar="NEW=OLD",
+            help="Read the input's column OLD as NEW, for example question=prompt.",
+        ),
+        click.option(
+            "--teacher",
+            "teachers",
+            multiple=True,
+            callback=roles,
+            metavar="[ROLE=]T",
+            help="openai/MODEL, PROVIDER/MODEL, simulated/NAME, replay/FILE.",
+        ),
+        click.option(
+            "--limit", type=click.IntRange(1), help="Only the first N seeds."
+        ),
+        click.option(
+            "--draws",
+            multiple=True,
+            callback=draws,
+            metavar="[STEP=]N",
+            help="Completions per sample, at the named step; else where the pack draws several, "
+            "else at the last step.",
+        ),
+        click.option(
+            "--seed", type=int, help="Sampling seed; draw k asks with seed + k."
+        ),
+        click.option(
+            "--set",
+            "overrides",
+            multiple=True,
+            callback=sets,
+            metavar="STEP.key=value",
+            help="Change the pack for this run.",
+        ),
+        click.option(
+            "--id-column",
+            default="id",
+            show_default=True,
+            help="Column with your own ids.",
+        ),
+        *endpoint_options(),
+        click.option(
+            "--price",
+            multiple=True,
+            callback=for_roles,
+            metavar="[ROLE=]IN,OUT",
+            help="Dollars per million tokens; IN,OUT,CACHED where cached input is cheaper.",
+        ),
+        click.option(
+            "--concurrency",
+            type=click.IntRange(1),
+            default=64,
+            show_default=True,
+            help="Calls in flight at most.",
+        ),
+        click.option(
+            "--rpm",
+            multiple=True,
+            callback=rates,
+            metavar="[ROLE=]N",
+            help="Requests a minute at most.",
+        ),
+        click.option(
+            "--reuse",
+            multiple=True,
+            metavar="DIR",
+            help="Another run's folder, whose replies serve this one too.",
+        ),
+        click.option(
+            "--same-teacher",
+            is_flag=True,
+            help="One model name at two endpoints is one teacher: replies may serve.",
+        ),
+        click.option(
+            "--batch",
+            is_flag=True,
+            help="Ask OpenAI's Batch API: about half the price, up to a day of waiting.",
+        ),
+        click.option(
+            "--taint",
+            multiple=True,
+            metavar="NAME",
+            help="What the teacher was trained on: it stands in every row.",
+        ),
+        click.option(
+            "--tpm",
+            multiple=True,
+            callback=rates,
+            metavar="[ROLE=]N",
+            help="Tokens a minute at most, in and out.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def with_teacher(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a run, which needs a teacher."""
+    if not options["teachers"]:
+        todo = (
+            "For example --teacher openai/gpt-4o-mini, or --teacher simulated/slips to try "
+            "without one."
+        )
+        raise WrongUse("--teacher", "none", "at least one teacher", todo)
+    return options

@@ -1,0 +1,265 @@
+"""The records that walk the line, one per door: Seed, Request, Completion, Sample, Verdict.
+
+All frozen: a stage never edits a record, it returns a new one. Those made for every row are tuples,
+which take half the time of a frozen dataclass.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import orjson
+
+Row = Mapping[str, Any]
+Marks = Mapping[str, Any]
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one JSON text of a value: sorted keys, no spaces; ASCII where UTF-8 or 64 bits cannot
+    hold it.
+
+    >>> canonical_json({"b": 1, "a": [0.5, None]})
+    b'{"a":[0.5,null],"b":1}'
+    """
+    try:
+        return orjson.dumps(value, default=str, option=_CANONICAL)
+    except TypeError:
+        return json.dumps(
+            value, sort_keys=True, separators=(",", ":"), default=str
+        ).encode()
+
+
+# A tenth of the time of `json`; a run makes three such texts a row.
+_CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+
+
+class Seed(NamedTuple):
+    """One input row; `id` is the user's id column or a hash of the content, never a position."""
+
+    id: str
+    fields: Row
+
+
+def seed_id(row: Row) -> str:
+    """16 hex digits of the content's sha256 (2**-64 chance that two given rows meet)."""
+    return hashlib.sha256(canonical_json(row)).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a teacher draws; None means the provider's default. Every field is part of a request's
+    key.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] | None = None
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    reasoning_effort: str | None = None
+    extra: Row = field(default_factory=dict)
+
+    @cached_property
+    def body(self) -> Mapping[str, Any]:
+        """The fields that were set, as a provider's request names them."""
+        out = {
+            name: getattr(self, name)
+            for name in _SAMPLING_NAMES
+            if getattr(self, name) is not None
+        }
+        if self.stop is not None:
+            out["stop"] = list(self.stop)
+        return {**out, **self.extra}
+
+
+_SAMPLING_NAMES = [f.name for f in fields(Sampling) if f.name != "extra"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One rendered question to one teacher. KEYED fields name the reply; UNKEYED ones only say who
+    asks.
+    """
+
+    model: str
+    messages: tuple[Mapping[str, Any], ...]
+    family: str = "openai"
+    sampling: Sampling = Sampling()
+    tools: tuple[Mapping[str, Any], ...] = ()
+    response_format: Row | None = None
+    draw: int = 0
+    seed_id: str = ""
+    step: str = ""
+    inputs: Row = field(default_factory=dict)
+
+    KEYED = (
+        "model",
+        "messages",
+        "family",
+        "sampling",
+        "tools",
+        "response_format",
+        "draw",
+    )
+    UNKEYED = ("seed_id", "step", "inputs")
+
+    def body(self) -> dict[str, Any]:
+        """The OpenAI chat body of this request."""
+        out: dict[str, Any] = {
+            "model": self.model,
+            "messages": list(self.messages),
+            **self.sampling.body,
+        }
+        if self.tools:
+            out["tools"] = list(self.tools)
+        if self.response_format is not None:
+            out["response_format"] = self.response_format
+        return out
+
+    @property
+    def text(self) -> bytes:
+        """The canonical JSON of the body."""
+        # Python 3.11's `cached_property` takes a lock, which takes as long as the text.
+        known: bytes | None = self.__dict__.get("_text")
+        if known is None:
+            known = self.__dict__["_text"] = canonical_json(self.body())
+        return known
+
+    def key(self) -> str:
+        """64 hex digits that name the reply: sha256 of the canonical JSON of the KEYED fields."""
+        head = canonical_json([self.family, self.draw])
+        return hashlib.sha256(b"%b,%b]" % (head[:-1], self.text)).hexdigest()
+
+
+class Completion(NamedTuple):
+    """One reply, read from a raw record. `finish_reason` is stop, length, content_filter, ... or
+    unknown.
+
+    `logprobs` is the list of its tokens as OpenAI writes them, where they were asked for. `called`
+    names the functions that it calls.
+    """
+
+    text: str
+    finish_reason: str = "unknown"
+    model: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    reasoning: str = ""
+    refusal: str = ""
+    logprobs: Any = None
+    cache_write_tokens: int = 0
+    called: str = ""
+
+
+class Verdict(NamedTuple):
+    """One filter's word on one row: keep True, False, or None where it could not judge. Marks are
+    its evidence.
+    """
+
+    keep: bool | None
+    reason: str = ""
+    marks: Marks = MappingProxyType({})
+    filter: str = ""
+
+    def struct(self) -> dict[str, Any]:
+        """The verdict as a row's `meta.verdicts` holds it; marks as JSON text."""
+        marks = canonical_json(dict(self.marks)).decode() if self.marks else ""
+        return {
+            "filter": self.filter,
+            "keep": self.keep,
+            "reason": self.reason,
+            "marks": marks,
+        }
+
+
+class Sample(NamedTuple):
+    """One draw on its way: the seed's fields and every field so far, who made it, and what the
+    filters said.
+    """
+
+    seed: Seed
+    fields: Row
+    meta: Row = MappingProxyType({})
+    verdicts: tuple[Verdict, ...] = ()
+
+    def with_fields(self, new: Row, meta: Row) -> Sample:
+        """The sample one step on."""
+        return Sample(
+            self.seed,
+            {**self.fields, **new},
+            {**self.meta, **meta},
+            self.verdicts,
+        )
+
+    def without(self, name: str) -> Sample:
+        """The sample without a field."""
+        if name not in self.fields:
+            return self
+        return Sample(
+            self.seed,
+            {key: value for key, value in self.fields.items() if key != name},
+            self.meta,
+            self.verdicts,
+        )
+
+    def with_verdict(self, verdict: Verdict) -> Sample:
+        """The sample with one more verdict."""
+        return Sample(
+            self.seed, self.fields, self.meta, (*self.verdicts, verdict)
+        )
+
+    def row(self) -> dict[str, Any]:
+        """What a filter, an export or a reader of the published files sees."""
+        verdicts = [v.struct() for v in self.verdicts]
+        return {
+            "id": self.seed.id,
+            **self.fields,
+            "meta": {**self.meta, "verdicts": verdicts},
+        }
+
+
+class Exit(NamedTuple):
+    """How a sample left the line: kept, dropped or failed, with its reason code and a detail to
+    read.
+    """
+
+    kind: str
+    sample: Sample
+    reason: str = ""
+    detail: str = ""
+
+
+def hash_share(text: str) -> float:
+    """Where a text falls between 0 and 1 by its hash: the same for the same text, whatever stands
+    around it.
+    """
+    return (
+        int.from_bytes(
+            hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8]
+        )
+        / 2**64
+    )
+
+
+def group_by(rows: Sequence[Any], key: Any) -> dict[Any, list[int]]:
+    """Positions of rows that share a key, in order of first appearance.
+
+    >>> group_by(["a", "b", "A"], str.lower)
+    {'a': [0, 2], 'b': [1]}
+    """
+    groups: dict[Any, list[int]] = {}
+    for position, row in enumerate(rows):
+        groups.setdefault(key(row), []).append(position)
+    return groups

@@ -1,0 +1,158 @@
+"""The contract of an export: a published run in, training rows out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from synth.core.errors import WrongUse
+from synth.core.records import Row, canonical_json
+from synth.inputs.seeds import whole_file, write_jsonl
+from synth.packs.pack import Pack
+from synth.packs.templates import Template, Templates
+from synth.runs.publisher import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export(ABC):
+    """Base of all export formats."""
+
+    @abstractmethod
+    def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:
+        """Training rows, in the order of the run."""
+
+
+def render(pair: Mapping[str, Template], values: Row) -> dict[str, str]:
+    """One training row from its two templates."""
+    return {side: template.render(values) for side, template in pair.items()}
+
+
+def pack_of(run: RunFolder) -> Pack:
+    """The pack that a run used: from its own copy in the run folder."""
+    return Pack.load(run.folder / "pack", run.run["settings"]["set"])
+
+
+def spec_of(pack: Pack, name: str, where: str) -> Any:
+    """What a pack says of an export.
+
+    Raises:
+        WrongUse: nothing.
+    """
+    found = getattr(pack.spec.exports, name)
+    if found is None:
+        raise WrongUse(
+            where,
+            f"pack {pack.name} without a {name} export",
+            "a pack with one",
+            "See `synth show`.",
+        )
+    return found
+
+
+def export_pair(
+    pack: Pack, where: str, prompt: str | None, completion: str | None
+) -> dict[str, Template]:
+    """The SFT templates of a pack, with the user's texts in their place where given.
+
+    Raises:
+        WrongUse: the pack has no such templates and the user gave none.
+    """
+    found = pack.exports.get("sft", {}).get("sft", {})
+    given = {"prompt": prompt, "completion": completion}
+    made = {
+        side: pack_templates(pack).compile(
+            text, f"{where}:{side}", keep_tail=side == "prompt"
+        )
+        for side, text in given.items()
+        if text is not None
+    }
+    pair = {**found, **made}
+    if len(pair) < 2:
+        todo = "Give both: --to 'sft:prompt={{ question }},completion={{ answer }}'."
+        raise WrongUse(
+            where,
+            f"pack {pack.name} without sft templates",
+            "a prompt and a completion",
+            todo,
+        )
+    return pair
+
+
+def pack_templates(pack: Pack) -> Templates:
+    """Templates that may include the pack's files."""
+    return Templates(pack.folder)
+
+
+def write_rows(rows: Iterator[dict[str, Any]], output: Path) -> int:
+    """Writes training rows to FILE.jsonl / .parquet / .csv, or to a folder that `load_dataset` and
+    TRL read.
+
+    Returns:
+        The number of rows.
+    """
+    if output.suffix == ".jsonl":
+        return write_jsonl(output, rows)
+    if output.suffix == ".csv":
+        return _write_csv(output, rows)
+    path = output if output.suffix == ".parquet" else output / "train.parquet"
+    return _write_parquet(path, rows)
+
+
+def _write_csv(path: Path, rows: Iterator[dict[str, Any]]) -> int:
+    """One line a row; lists and mappings as JSON. A cell that a spreadsheet would run as a formula
+    gets an apostrophe in front.
+    """
+    import csv  # noqa: PLC0415
+
+    found = list(rows)
+    with (
+        whole_file(path) as aside,
+        aside.open("w", encoding="utf-8", errors="replace", newline="") as file,
+    ):
+        writer = csv.DictWriter(
+            file,
+            fieldnames=list(
+                dict.fromkeys(name for row in found for name in row)
+            ),
+        )
+        writer.writeheader()
+        writer.writerows(
+            {name: _cell(value) for name, value in row.items()} for row in found
+        )
+    return len(found)
+
+
+def _cell(value: Any) -> str:
+    text = value if isinstance(value, str) else canonical_json(value).decode()
+    if isinstance(value, str) and text.startswith(
+        ("=", "+", "-", "@", "\t", "\r")
+    ):
+        return f"'{text}"
+    return text
+
+
+def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> int:
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    from synth.runs.columns import column  # noqa: PLC0415
+
+    found = list(rows)
+    try:
+        table = pa.Table.from_pylist(found)
+    except (
+        pa.ArrowException,
+        TypeError,
+        ValueError,
+        OverflowError,
+    ):  # columns of several kinds, or half surrogate pairs
+        names = dict.fromkeys(name for row in found for name in row)
+        table = pa.table(
+            {name: column([row.get(name) for row in found]) for name in names}
+        )
+    with whole_file(path) as aside:
+        pq.write_table(table, aside, compression="zstd")
+    return len(found)

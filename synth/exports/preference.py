@@ -1,0 +1,77 @@
+"""Chosen and rejected, for DPO."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Literal
+
+from synth.exports.base import Export
+from synth.packs.pack import Pack
+from synth.runs.marks import mark, split_name
+from synth.runs.pairing import WRONG, by_score, make_pairs, over
+from synth.runs.publisher import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preference(Export):
+    """Pairs a kept draw of a seed with a dropped draw of the same seed, or with a draw of another
+    run (see `synth.runs.pairing`).
+
+    Args:
+        reasons: reason codes of dropped rows that may be rejected.
+        per_seed: most pairs of one seed.
+        order: which pairs of a seed come first: `diagonal`, or `unlike` (the least shared words).
+        other: folder of a run of the same seeds by another teacher, such as the student: its rows
+            are rejected instead, where their answer is another one.
+        by: FILTER.MARK, such as `critic.score`: pairs all draws, kept or dropped, by that number
+            instead; its difference is the `margin`.
+        least: smallest margin of such a pair, above 0.
+
+    Example row: `{id, prompt, chosen, rejected, reason}`, with `by` also `margin`.
+    """
+
+    reasons: tuple[str, ...] = WRONG
+    per_seed: int = 1
+    order: Literal["diagonal", "unlike"] = "diagonal"
+    other: str | None = None
+    by: str | None = None
+    least: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.by is not None:
+            split_name(self.by)
+            if self.other is not None or not self.least > 0:
+                raise ValueError(
+                    f"by={self.by!r}, other={self.other!r}, least={self.least}; use by without "
+                    "other, and least above 0"
+                )
+
+    def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:  # noqa: ARG002
+        """Training rows, in the order of the kept rows."""
+        if self.by is not None:
+            name = split_name(self.by)
+            scored = (
+                (row, mark(row, name))
+                for row in chain(run.rows(), run.rows("dropped"))
+            )
+            return by_score(
+                ((row, score) for row, score in scored if score is not None),
+                least=self.least,
+                per_seed=self.per_seed,
+            )
+        if self.other is None:
+            return make_pairs(
+                run.rows(),
+                run.rows("dropped"),
+                reasons=self.reasons,
+                per_seed=self.per_seed,
+                order=self.order,
+            )
+        worse = RunFolder(self.other)
+        return over(
+            run.rows(),
+            chain(worse.rows(), worse.rows("dropped")),
+            per_seed=self.per_seed,
+        )

@@ -1,0 +1,49 @@
+"""Prompt and completion, for supervised fine-tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from synth.exports.base import Export, export_pair, render
+from synth.packs.pack import Pack
+from synth.runs.publisher import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sft(Export):
+    """One row `{id, prompt, completion}` per kept row, as TRL's SFTTrainer reads it.
+
+    Args:
+        prompt: Jinja text in the place of the pack's own.
+        completion: Jinja text in the place of the pack's own, e.g. `#### {{ answer }}` for answers
+            alone.
+        part: `data` (kept rows) or `dropped` (those that have the fields, with their `reason`).
+    """
+
+    prompt: str | None = None
+    completion: str | None = None
+    part: str = "data"
+
+    def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:
+        """Training rows, in the order of the run."""
+        rewrite = self.prompt is not None or self.completion is not None
+        pair = export_pair(pack, "--to sft", self.prompt, self.completion)
+        for row in run.rows(self.part):
+            ready = row.get("completion") is not None
+            texts = (
+                render(pair, pack.values(row))
+                if rewrite and ready
+                else {side: row.get(side) for side in pair}
+            )
+            if ready:
+                yield {
+                    "id": row["id"],
+                    **texts,
+                    **(
+                        {"reason": row["reason"]}
+                        if self.part == "dropped"
+                        else {}
+                    ),
+                }

@@ -1,0 +1,222 @@
+"""What all filters share that ask a teacher: a pack, a door, a second question where a reply cannot
+be read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from synth.core.errors import WrongUse
+from synth.core.records import Row, Verdict, seed_id
+from synth.filters.base import Filter
+
+if TYPE_CHECKING:
+    from synth.calls.ask import Reading
+    from synth.calls.door import Doors
+    from synth.packs.pack import Pack
+    from synth.packs.step import Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskingFilter(Filter):
+    """A filter with a teacher. Inside a run its calls pass the run's doors; used as a library it
+    opens its own.
+
+    Args:
+        teacher: PROVIDER/MODEL, or inside a run the role of a `--teacher ROLE=T`.
+        pack: name or folder of the pack with the words of the question: one step.
+        journal: folder for the replies when used as a library, so that nothing is paid for twice;
+            None keeps them in memory for the length of one `split`.
+        api_base: endpoint when used as a library: alone for teachers `openai/MODEL`, or teacher ->
+            URL for any provider.
+        api_key_env: environment variable that holds the key when used as a library, alone or by
+            teacher in the same sense.
+        concurrency: most calls in flight when used as a library.
+        budget: dollars that may be spent by one `split` when used as a library; None for no bound.
+        price: `IN,OUT` dollars per million tokens when used as a library, where the price table
+            knows none.
+    """
+
+    teacher: str = "critic"
+    pack: str = ""
+    journal: str | None = None
+    api_base: str | Mapping[str, str] | None = None
+    api_key_env: str | Mapping[str, str] | None = None
+    concurrency: int = 64
+    budget: float | None = None
+    price: str | None = None
+    unknown: Literal["keep", "drop"] = "drop"
+
+    asks: ClassVar[bool] = True
+
+    @cached_property
+    def loaded(self) -> Pack:
+        """The pack, checked."""
+        # Filters that ask nobody need no templates.
+        from synth.packs.pack import Pack  # noqa: PLC0415
+
+        return Pack.load(self.pack)
+
+    def step(self, teacher: str | None = None) -> Step:
+        """The one question of the pack, put to a teacher."""
+        return replace(self.loaded.steps[0], role=teacher or self.teacher)
+
+    def needs(self) -> tuple[str, ...]:
+        """The fields that the pack asks for."""
+        return tuple(self.loaded.spec.inputs)
+
+    def calls(self, draws: int) -> float:
+        """Calls for a seed with so many draws."""
+        return draws
+
+    def questions(self, draws: int) -> Sequence[tuple[Step, Pack, float]]:
+        """The pack's question to each teacher."""
+        roles = self.roles()
+        return [
+            (self.step(role), self.loaded, self.calls(draws) / len(roles))
+            for role in roles
+        ]
+
+    def roles(self) -> tuple[str, ...]:
+        """The teachers that a run must hold open."""
+        return (self.teacher,)
+
+    async def verdicts(
+        self, rows: Sequence[Row], doors: Doors | None = None
+    ) -> list[Verdict]:
+        """One verdict per row, asked side by side."""
+        if doors is not None:
+            return [self.named(v) for v in await self.judged(rows, doors)]
+        own = self._open()
+        try:
+            return [self.named(v) for v in await self.judged(rows, own)]
+        finally:
+            await own.close()
+
+    async def judged(self, rows: Sequence[Row], doors: Doors) -> list[Verdict]:
+        """The plain verdicts, rows asked about side by side."""
+        found = await asyncio.gather(
+            *(self.about(row, doors) for row in rows), return_exceptions=True
+        )
+        for verdict in found:
+            if isinstance(verdict, BaseException):
+                raise verdict  # only now: what was under way has arrived, and is not asked twice
+        return found  # type: ignore[return-value]
+
+    @abstractmethod
+    async def about(self, row: Row, doors: Doors) -> Verdict:
+        """The verdict on one row."""
+
+    def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
+        """Not for filters that wait for a teacher."""
+        raise TypeError(
+            f"{self.name} is asked with `await part.verdicts(rows)` or `part.split(rows)`; "
+            f"{len(rows)} rows given"
+        )
+
+    def values(self, row: Row) -> Row:
+        """What the pack's templates see of a row.
+
+        Raises:
+            WrongUse: an input is missing.
+        """
+        self.loaded.check_row(row, f"row {row.get('id', '')}".strip())
+        return self.loaded.values(
+            {name: row.get(name) for name in self.loaded.spec.inputs}
+        )
+
+    def empty_input(self, row: Row) -> str:
+        """The first required input that is an empty text; "" where there is none."""
+        return next(
+            (
+                name
+                for name, spec in self.loaded.spec.inputs.items()
+                if row.get(name) == "" and not spec.optional
+            ),
+            "",
+        )
+
+    async def ask(
+        self,
+        values: Row,
+        doors: Doors,
+        *,
+        draw: int = 0,
+        again: int = 1,
+        teacher: str | None = None,
+    ) -> Reading:
+        """One reading; where it cannot be read, one more, under the draw number `draw + again`.
+
+        Raises:
+            TeacherError: no reply came.
+        """
+        from synth.calls.ask import ask_once  # noqa: PLC0415 - as above
+
+        step = self.step(teacher)
+        seed = seed_id({k: str(v) for k, v in values.items()})
+        reading = await ask_once(step, values, doors, draw=draw, seed_id=seed)
+        if self.refused(reading, values):
+            return await ask_once(
+                step, values, doors, draw=draw + again, seed_id=seed
+            )
+        return reading
+
+    def refused(self, reading: Reading, values: Row) -> bool:  # noqa: ARG002
+        """Whether a reading says nothing."""
+        return reading.unreadable is not None
+
+    def _open(self) -> Doors:
+        """Doors of its own, for use as a library."""
+        from synth.calls.admission import Gate  # noqa: PLC0415 - as above
+        from synth.calls.budget import Budget  # noqa: PLC0415
+        from synth.calls.door import Door, Doors  # noqa: PLC0415
+        from synth.calls.journal import Journal  # noqa: PLC0415
+        from synth.calls.price import FREE, price_of, require_bound  # noqa: PLC0415
+        from synth.teachers.base import Settings, open_teacher  # noqa: PLC0415
+        from synth.teachers.wire.access import Access, by_role  # noqa: PLC0415
+
+        journal = Journal(Path(self.journal) if self.journal else None)
+        budget = Budget(self.budget)
+        access = Access(
+            api_base=by_role(self.api_base),
+            api_key_env=by_role(self.api_key_env),
+        )
+        access.check({role: role for role in self.roles()})
+        doors: dict[str, Any] = {}
+        for role in self.roles():
+            teacher = open_teacher(role, Settings(**access.reach(role, role)))
+            price = FREE if self.budget is None else price_of(role, self.price)
+            if price is None:
+                todo = (
+                    'Leave the budget out, or say the price: price="IN,OUT" in dollars per '
+                    "million tokens."
+                )
+                raise WrongUse(
+                    f"{self.name}:budget={self.budget}",
+                    f"no price of {role}",
+                    "a price",
+                    todo,
+                )
+            if self.budget is not None:
+                todo = (
+                    "Copy the critic's pack and add max_tokens to its sampling."
+                )
+                require_bound(
+                    self.step(role).sampling.body,
+                    f"{self.name} with pack {self.pack}",
+                    todo,
+                )
+            doors[role] = Door(
+                teacher,
+                journal,
+                gate=Gate(self.concurrency),
+                budget=budget,
+                price=price,
+            )
+        return Doors(doors, journal)

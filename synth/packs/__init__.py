@@ -1,0 +1,23 @@
+"""A folder of prompts, checked whole before anything is asked: pack.yaml, templates, rights."""
+
+from synth.core.lazy import public
+
+__getattr__, __dir__ = public(
+    __name__,
+    {
+        "builder": "Builder",
+        "export_schema": "Strict TemplatePair TemplateTrio DocumentSpec RetrievalSpec "
+        "TriplesSpec ConversationSpec ExportSpec",
+        "files": "read_inside read_text_inside regular_files digest copy",
+        "pack": "built_in pack_names Pack",
+        "render": "limit Renderer",
+        "rights": "check",
+        "schema": "InputSpec SamplingSpec StepSpec RetrieveSpec PackSpec apply_overrides "
+        "place_of drawn_step set_draws",
+        "shelf": "Shelf",
+        "step": "Step",
+        "template_box": "short_range TooLong Sandbox FolderLoader named with_includes Compiled",
+        "template_cost": "is_plain count_loops",
+        "templates": "Templates Template",
+    },
+)

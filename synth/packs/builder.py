@@ -1,0 +1,279 @@
+"""A validated pack.yaml into compiled steps and exports; every variable must be declared where it
+is used.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from synth.core import registry
+from synth.core.errors import WrongUse, did_you_mean, printable
+from synth.core.strict_yaml import line_of
+from synth.packs.files import read_text_inside
+from synth.packs.schema import PackSpec, StepSpec
+from synth.packs.step import Step
+from synth.packs.templates import Template, Templates
+from synth.parsers.base import Parser
+
+# What a row has of its own: a step that wrote one of these would say who or what the row is.
+RESERVED = ("id", "meta", "reply", "reason", "detail")
+MOST_NAME = 128
+
+
+class Builder:
+    """Turns a validated spec into compiled steps, checking that every variable is declared where it
+    is used.
+    """
+
+    def __init__(
+        self, folder: Path, spec: PackSpec, lines: dict[tuple[Any, ...], int]
+    ) -> None:
+        self.folder = folder
+        self.spec = spec
+        self.lines = lines
+        self.templates = Templates(folder)
+        retrieved = (spec.retrieve.into,) if spec.retrieve else ()
+        self.known: dict[str, Any] = dict.fromkeys(
+            (*spec.inputs, "examples", "fence", *retrieved, *spec.constants),
+            "text",
+        )
+        self.used: set[str] = set()
+
+    def where(self, *at: Any) -> str:
+        """pack.yaml:LINE of a path in it."""
+        return f"{self.folder / 'pack.yaml'}:{line_of(self.lines, at)}"
+
+    def step(self, index: int, spec: StepSpec) -> Step:
+        """One compiled step; afterwards its fields are known to later ones."""
+        extra = {spec.each[1], "history", "index"} if spec.each else set()
+        if spec.spread:
+            self.must_know(
+                spec.spread[0], set(), self.where("steps", index, "spread")
+            )
+            extra.add(spec.spread[1])
+        if spec.rescues:
+            self.rescued(index, spec.rescues)
+            extra.add("attempt")
+        sets = []
+        for name, text in spec.set.items():
+            sets.append(
+                (
+                    name,
+                    self.check(
+                        self.templates.compile(
+                            text, self.where("steps", index, "set", name)
+                        ),
+                        extra,
+                    ),
+                )
+            )
+            self.known[name] = "text"
+        if spec.each:
+            self.must_know(
+                spec.each[0], set(), self.where("steps", index, "each")
+            )
+        found = self.spec.retrieve
+        retrieves = found is not None and (
+            found.before == spec.name if found.before else index == 0
+        )
+        if found and retrieves:
+            self.must_know(found.query, set(), self.where("retrieve", "query"))
+        user = self.file(f"{spec.name}.user.j2", extra, needed=True)
+        assert user is not None  # noqa: S101 - needed=True raises
+        step = Step(
+            name=spec.name,
+            role=spec.teacher,
+            user=user,
+            system=self.file(f"{spec.name}.system.j2", extra),
+            sampling=spec.sampling.record(),
+            draws=spec.draws,
+            each=spec.each,
+            parsers=tuple(self.parser(index, p) for p in spec.parser),
+            filters=tuple(
+                registry.build(
+                    "synth.filters", f, self.where("steps", index, "filters")
+                )
+                for f in spec.filters
+            ),
+            response_format=spec.response_format,
+            rescues=spec.rescues,
+            spread=spec.spread,
+            sets=tuple(sets),
+            retrieves=retrieves,
+            until=self.check(
+                self.templates.compile(
+                    spec.until, self.where("steps", index, "until")
+                ),
+                extra,
+            )
+            if spec.until
+            else None,
+        )
+        self.known.update(self.fields(index, step))
+        for part in step.filters:
+            self.used.update(part.needs())
+        return step
+
+    def fields(self, index: int, step: Step) -> dict[str, Any]:
+        """What a step adds to a row, once its names are free and can be seen for what they are."""
+        found = step.produces()
+        for name in (*found, *(step.each[1:] if step.each else ())):
+            visible = (
+                printable(name) == name
+                and not {"\n", "\t"} & {*name}
+                and 0 < len(name) <= MOST_NAME
+            )
+            if name in RESERVED or not visible:
+                todo = "Give the field another name."
+                raise WrongUse(
+                    self.where("steps", index, "parser"),
+                    f"field {name!r}"[:200],
+                    "a visible name that no row has by itself",
+                    todo,
+                )
+        return found
+
+    def retrieved(self, steps: tuple[Step, ...]) -> None:
+        """Raises WrongUse where rows are to be looked up before a step that the pack does not
+        have.
+        """
+        if self.spec.retrieve and not any(step.retrieves for step in steps):
+            where = self.where("retrieve", "before")
+            raise WrongUse(
+                where,
+                f"before: {self.spec.retrieve.before}",
+                "a step",
+                did_you_mean(
+                    str(self.spec.retrieve.before), (s.name for s in steps)
+                ),
+            )
+
+    def rescued(self, index: int, name: str) -> None:
+        """Raises WrongUse where a step rescues none that stands before it, or one that another
+        rescues already.
+        """
+        earlier = [step.name for step in self.spec.steps[:index]]
+        taken = [step.rescues for step in self.spec.steps[:index]]
+        if name not in earlier or name in taken:
+            got = f"rescues: {name}" + (
+                ", which another step rescues" if name in taken else ""
+            )
+            raise WrongUse(
+                self.where("steps", index, "rescues"),
+                got,
+                "an earlier step, each once",
+                did_you_mean(name, earlier),
+            )
+
+    def parser(self, index: int, spec: Mapping[str, Any]) -> tuple[str, Parser]:
+        """(when, parser) of one parser entry."""
+        where = self.where("steps", index, "parser")
+        spec = dict(spec)
+        when = str(spec.pop("when", ""))
+        parser: Parser = registry.build("synth.parsers", spec, where)
+        self.used.update(parser.reads, {when})
+        if when:
+            self.must_know(when, set(), where)
+        return when, parser
+
+    def file(
+        self, name: str, extra: set[str], *, needed: bool = False
+    ) -> Template | None:
+        """A template of the folder, its variables checked; None where it is optional and absent."""
+        path = self.folder / name
+        if not needed and not os.path.lexists(path):
+            return None
+        return self.check(
+            self.templates.compile(
+                read_text_inside(self.folder, name), str(path)
+            ),
+            extra,
+        )
+
+    def check(self, template: Template, extra: set[str]) -> Template:
+        """The template, once every variable in it is declared."""
+        for variable in sorted(template.variables):
+            self.must_know(
+                variable,
+                extra,
+                f"{template.where}:{template.line_of(variable)}",
+            )
+        return template
+
+    def must_know(self, variable: str, extra: set[str], where: str) -> None:
+        """Raises WrongUse where no input or earlier step declares a name."""
+        self.used.add(variable)
+        if variable not in self.known and variable not in extra:
+            wanted = "a declared input, or a field of an earlier step"
+            raise WrongUse(
+                where,
+                f"variable {variable!r}",
+                wanted,
+                did_you_mean(variable, {*self.known, *extra}),
+            )
+
+    def exports(
+        self, *, whole: bool
+    ) -> dict[str, dict[str, dict[str, Template]]]:
+        """Compiled export templates; afterwards every declared input of an unchanged (`whole`) pack
+        must have been used.
+        """
+        out: dict[str, dict[str, dict[str, Template]]] = {}
+        for name, task, each, sides in self.spec.exports.tasks():
+            # A prompt that a student reads ends as its author wrote it; in a message the chat
+            # template ends it.
+            kept = () if name == "messages" else ("prompt",)
+            out.setdefault(name, {})[task] = self.sides(
+                sides, each, self.where("exports", name), kept
+            )
+        for name in self.spec.inputs:
+            if whole and name not in self.used:
+                todo = "Use it in a template or a filter, or take it out."
+                raise WrongUse(
+                    self.where("inputs", name),
+                    f"input {name!r}, unused",
+                    "inputs that something reads",
+                    todo,
+                )
+        return out
+
+    def sides(
+        self,
+        texts: Mapping[str, str],
+        each: str | None,
+        where: str,
+        kept: Sequence[str],
+    ) -> dict[str, Template]:
+        """The templates of one training row, or of one element of a list.
+
+        Args:
+            texts: by side.
+            each: the list whose elements they see.
+            where: their place in the pack.
+            kept: sides whose last blanks and line ends stay.
+        """
+        extra: set[str] = set()
+        if each:
+            head, _, inner = each.partition(".")
+            self.must_know(head, set(), where)
+            found = self.known[head]
+            found = (
+                found.get(inner)
+                if inner and isinstance(found, Mapping)
+                else found
+            )
+            extra = {
+                "index",
+                "item",
+                *(found if isinstance(found, Mapping) else ()),
+            }
+        return {
+            side: self.check(
+                self.templates.compile(text, where, keep_tail=side in kept),
+                extra,
+            )
+            for side, text in texts.items()
+        }

@@ -1,0 +1,345 @@
+"""A prompt pack: a folder with pack.yaml, templates and cases, checked whole before any call.
+
+`Pack.load` turns it into steps that render Requests. Data only: no code is read from a pack.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from synth.answers.choices import has_labels
+from synth.core.errors import RowFault, WrongUse, did_you_mean
+from synth.core.records import Row
+from synth.core.strict_yaml import line_of, parse_yaml
+from synth.inputs.columns import column_hint
+from synth.inputs.values import Base64
+from synth.packs import files as pack_files
+from synth.packs import rights
+from synth.packs.builder import Builder
+from synth.packs.files import read_text_inside
+from synth.packs.schema import (
+    InputSpec,
+    PackSpec,
+    SamplingSpec,
+    StepSpec,
+    apply_overrides,
+    place_of,
+)
+from synth.packs.step import Step
+from synth.packs.templates import Template
+
+RENDERED = ("reply", "prompt", "completion", "meta", "id", "reason", "detail")
+
+
+def built_in() -> Path:
+    """The folder of the packs that ship with the product (inside the wheel, or beside the
+    source).
+    """
+    inside = Path(__file__).parent.parent / "prompts"
+    if inside.is_dir():
+        return inside
+    return Path(__file__).parent.parent.parent / "prompts"
+
+
+def pack_names() -> list[str]:
+    """Names of the built-in packs, sorted."""
+    return sorted(p.parent.name for p in built_in().glob("*/pack.yaml"))
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A checked pack. `hash` names its content (files and overrides); `file_named`: the user named
+    `retrieve.file`.
+    """
+
+    spec: PackSpec
+    folder: Path
+    steps: tuple[Step, ...]
+    exports: Mapping[str, Mapping[str, Mapping[str, Template]]]
+    hash: str
+    file_named: bool = False
+
+    @property
+    def shelf_folder(self) -> Path | None:
+        """The folder that `retrieve.file` stands in; None where the user named the file."""
+        return None if self.file_named else self.folder
+
+    @property
+    def name(self) -> str:
+        """The pack's name."""
+        return self.spec.name
+
+    @property
+    def roles(self) -> set[str]:
+        """Teachers that a run must hold open: those of the steps and of the filters that ask."""
+        return {step.role for step in self.steps} | {
+            role for part in self.filters() for role in part.roles()
+        }
+
+    def filters(self) -> list[Any]:
+        """The filters of all steps."""
+        return [part for step in self.steps for part in step.filters]
+
+    @classmethod
+    def load(
+        cls, name: str | Path, overrides: Mapping[str, Any] | None = None
+    ) -> Pack:
+        """A built-in pack by name, or a folder.
+
+        Args:
+            name: a built-in name or a path.
+            overrides: `step.key` -> value, as `--set` gives them.
+
+        Raises:
+            WrongUse: with file, line, what was found, what was wanted, what to do.
+        """
+        folder = _folder(name)
+        path = folder / "pack.yaml"
+        raw, lines = parse_yaml(read_text_inside(folder, "pack.yaml"), path)
+        rights.check(
+            raw, lambda *at: f"{path}:{line_of(lines, at)}", pack_names()
+        )
+        apply_overrides(raw, overrides or {}, str(name))
+        try:
+            spec = PackSpec.model_validate(raw)
+        except pydantic.ValidationError as error:
+            raise _spell(error, path, lines, raw, overrides or {}) from error
+        builder = Builder(folder, spec, lines)
+        steps = tuple(builder.step(i, s) for i, s in enumerate(spec.steps))
+        hashed = pack_files.digest(
+            folder, repr(sorted((overrides or {}).items())).encode()
+        )
+        named = "retrieve.file" in (overrides or {})
+        builder.retrieved(steps)
+        return cls(
+            spec,
+            folder,
+            steps,
+            builder.exports(whole=not overrides),
+            hashed,
+            named,
+        )
+
+    def cases(self) -> list[dict[str, Any]]:
+        """The cases of cases.yaml, each with `about`, `inputs` and `replies`; none where the pack
+        has no such file.
+
+        Raises:
+            WrongUse: no regular file inside the pack, or cases of another shape.
+        """
+        path = self.folder / "cases.yaml"
+        if not os.path.lexists(path):
+            return []
+        found = parse_yaml(read_text_inside(self.folder, "cases.yaml"), path)[
+            0
+        ].get("cases")
+        listed = found if isinstance(found, list) else []
+        for case in listed:
+            replies = (
+                case.get("replies", []) if isinstance(case, dict) else None
+            )
+            sound = isinstance(replies, list) and all(
+                isinstance(said, dict) and "text" in said for said in replies
+            )
+            if not sound or not isinstance(case.get("inputs"), dict):
+                wanted = "cases with `about`, `inputs` and `replies`, each reply with `text`"
+                raise WrongUse(
+                    str(path),
+                    repr(case)[:200],
+                    wanted,
+                    "See `cases.yaml` of the pack cot.",
+                )
+        return [{"about": "", "replies": [], **case} for case in listed]
+
+    def values(self, row: Row) -> dict[str, Any]:
+        """What templates see of a seed: every declared input (None where optional and absent),
+        constants, examples.
+        """
+        before, behind = self._around
+        values = {**before, **row, **behind}
+        for name, value in row.items():
+            if type(value) is dict and name not in behind and has_labels(value):
+                values[name] = list(value["text"])
+        return values
+
+    @cached_property
+    def _around(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What templates see where a row says nothing of it, and what they see whatever a row
+        says.
+        """
+        before: dict[str, Any] = {
+            name: None
+            for name, spec in self.spec.inputs.items()
+            if spec.optional
+        }
+        if self.spec.retrieve:
+            before[self.spec.retrieve.into] = []
+        return before, {"examples": self.spec.examples, **self.spec.constants}
+
+    def aliases(self, columns: Mapping[str, Any]) -> dict[str, str]:
+        """Input columns that stand for a declared input which the rows do not have under its own
+        name.
+        """
+        out: dict[str, str] = {}
+        for name, spec in self.spec.inputs.items():
+            alias = next((a for a in spec.aliases if a in columns), None)
+            if name not in columns and alias:
+                out[alias] = name
+        return out
+
+    def rename(self, columns: Mapping[str, Any]) -> dict[str, str]:
+        """What the rows' columns are called on the line: inputs by their aliases, and `seed_NAME`
+        where a step writes NAME.
+        """
+        aliases = self.aliases(columns)
+        free = (
+            set()
+            if "sft" in self.exports
+            else {"prompt", "completion"} & self.spec.inputs.keys()
+        )  # nothing is rendered under these names
+        taken = (
+            {
+                *RENDERED,
+                *(name for step in self.steps for name in step.produces()),
+            }
+            - {"id"}
+            - free
+        )
+        return {
+            **{name: f"seed_{name}" for name in columns if name in taken},
+            **aliases,
+        }
+
+    @cached_property
+    def _inputs(self) -> list[tuple[str, InputSpec]]:
+        return list(self.spec.inputs.items())
+
+    def check_row(self, row: Row, place: str) -> None:
+        """Raises WrongUse where a seed lacks a declared input or has it with another kind."""
+        for name, spec in self._inputs:
+            value = row.get(name)
+            if value is None:
+                value = next(
+                    (
+                        row[alias]
+                        for alias in spec.aliases
+                        if row.get(alias) is not None
+                    ),
+                    None,
+                )
+            if value is None or (value == "" and not spec.optional):
+                if not spec.optional:
+                    got = (
+                        f"fields {', '.join(row) or '(none)'}"
+                        if name not in row
+                        else f"an empty {name!r}"
+                    )
+                    hint = column_hint(name, row) or did_you_mean(
+                        name, map(str, row)
+                    )
+                    raise RowFault(
+                        place, got, f"field {name!r} ({spec.type})", hint
+                    )
+            elif isinstance(value, Base64):
+                todo = "Name another column with --column, or write the file with its text."
+                raise RowFault(
+                    place,
+                    f"{name}, which holds bytes that are no text",
+                    spec.type,
+                    todo,
+                )
+            elif not spec.fits(value):
+                raise RowFault(
+                    place,
+                    f"{name} = {value!r}"[:200],
+                    spec.type,
+                    "Correct the row.",
+                )
+
+
+def _folder(name: str | Path) -> Path:
+    """A bare name is a built-in pack's, whatever folders lie around; a folder of that name is
+    `./NAME`.
+    """
+    path = Path(name)
+    bare = isinstance(name, str) and path.name == name
+    if bare and name in pack_names():
+        return built_in() / name
+    if (path / "pack.yaml").is_file():
+        return path
+    if str(name) in pack_names():
+        return built_in() / str(name)
+    wanted = "a built-in name or a folder with pack.yaml"
+    raise WrongUse(
+        f"pack {str(name)!r}",
+        "no such pack",
+        wanted,
+        did_you_mean(str(name), pack_names()),
+    )
+
+
+def _spell(
+    error: pydantic.ValidationError,
+    path: Path,
+    lines: dict[tuple[Any, ...], int],
+    raw: Mapping[str, Any],
+    overrides: Mapping[str, Any],
+) -> WrongUse:
+    """The first fault of a pack.yaml with its line, or of the override that put it there."""
+    first = error.errors()[0]
+    at = tuple(first["loc"])
+    said = next((key for key in overrides if _stands_at(key, at, raw)), None)
+    where = f"--set {said}" if said else f"{path}:{line_of(lines, at)}"
+    spot = ".".join(map(str, at))
+    if first["type"] == "extra_forbidden":
+        fields = PackSpec.model_fields
+        if at[0] == "steps" and len(at) > 2:
+            fields = (
+                SamplingSpec.model_fields
+                if at[2] == "sampling" and len(at) > 3
+                else StepSpec.model_fields
+            )
+        return WrongUse(
+            where,
+            f"key {spot}",
+            "a key that packs have",
+            did_you_mean(str(at[-1]), fields),
+        )
+    if said:
+        return WrongUse(
+            where,
+            f"{overrides[said]!r}"[:200],
+            str(first["msg"]),
+            "Correct the value.",
+        )
+    return WrongUse(
+        where,
+        f"{spot} = {first.get('input')!r}"[:200],
+        str(first["msg"]),
+        "Correct that line.",
+    )
+
+
+def _stands_at(
+    override: str, at: tuple[Any, ...], raw: Mapping[str, Any]
+) -> bool:
+    """Whether an override wrote what stands at a place of the pack."""
+    names = [
+        str(step.get("name")) if isinstance(step, dict) else ""
+        for step in raw.get("steps") or []
+    ]
+    keys = place_of(override, names)
+    place = (
+        ("steps", names.index(keys[0]), *keys[1:])
+        if keys[0] in names
+        else tuple(keys)
+    )
+    shorter = min(len(place), len(at))
+    return shorter > 2 and at[:shorter] == place[:shorter]

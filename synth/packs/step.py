@@ -1,0 +1,166 @@
+"""One question of a pack, ready to be put to a teacher: Sample + step -> Request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from synth.core.records import Request, Row, Sampling, seed_id
+from synth.packs.templates import Template
+from synth.parsers.base import Parser
+
+# What a template renders where it says no.
+NOTHING = ("", "False", "None")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One question of a pack: its templates, sampling, parsers and filters.
+
+    Attributes:
+        each: (list field, item name) where the step walks a list; earlier answers are in `history`.
+        spread: (list field, item name) where each element of a list becomes a sample of its own.
+        rescues: the step whose lost samples this one asks about again; they see what was lost as
+            `attempt`.
+        sets: (field, template) of fields that are written before the question is asked.
+        until: of a step that walks a list: where it renders to something, the walk ends before that
+            element.
+        retrieves: whether the pack's rows are looked up before this step.
+        parsers: (field that must be present or "", parser); the first that applies reads the reply.
+    """
+
+    name: str
+    role: str
+    user: Template
+    system: Template | None
+    sampling: Sampling
+    draws: int
+    each: tuple[str, str] | None
+    parsers: tuple[tuple[str, Parser], ...]
+    filters: tuple[Any, ...]
+    response_format: Row | None = None
+    rescues: str | None = None
+    spread: tuple[str, str] | None = None
+    sets: tuple[tuple[str, Template], ...] = ()
+    retrieves: bool = False
+    until: Template | None = None
+
+    def request(
+        self,
+        values: Row,
+        *,
+        model: str,
+        family: str,
+        draw: int = 0,
+        seed_id: str = "",
+    ) -> Request:
+        """The rendered question; draw k of a seeded step asks with seed + k."""
+        values = self.fill(values)
+        messages = [{"role": "user", "content": self.user.render(values)}]
+        if self.system:
+            messages.insert(
+                0, {"role": "system", "content": self.system.render(values)}
+            )
+        sampling = self.sampling
+        if draw and sampling.seed is not None:
+            sampling = replace(sampling, seed=sampling.seed + draw)
+        return Request(
+            model=model,
+            messages=tuple(messages),
+            family=family,
+            sampling=sampling,
+            response_format=self.response_format,
+            draw=draw,
+            seed_id=seed_id,
+            step=self.name,
+            inputs=values,
+        )
+
+    def parser_for(self, row: Row) -> Parser:
+        """The first parser whose `when` field the row has."""
+        return next(
+            (p for when, p in self.parsers if not when or row.get(when)),
+            self.parsers[-1][1],
+        )
+
+    def produces(self) -> dict[str, Any]:
+        """Fields that this step adds to the sample, with their kinds; a step that walks a list adds
+        a list of readings.
+        """
+        found = {
+            name: kind
+            for _, parser in reversed(self.parsers)
+            for name, kind in parser.produces().items()
+        }
+        made: dict[str, Any] = dict.fromkeys(
+            (name for name, _ in self.sets), "text"
+        )
+        if self.spread:
+            made[self.spread[1]] = "any"
+        return {
+            **made,
+            **(
+                {self.name: {self.each[1]: "text", **found}}
+                if self.each
+                else found
+            ),
+        }
+
+    def with_sets(self, values: Row) -> dict[str, str]:
+        """The fields that the step writes before it asks."""
+        made: dict[str, str] = {}
+        for name, template in self.sets:
+            made[name] = template.render({**values, **made})
+        return made
+
+    def fill(self, values: Row) -> Row:
+        """The values, with a fence where the templates use one."""
+        if not self.fenced:
+            return values
+        return {
+            **values,
+            "fence": seed_id(
+                {name: str(value) for name, value in values.items()}
+            ),
+        }
+
+    @cached_property
+    def fenced(self) -> bool:
+        """Whether the templates fence foreign text with `fence`: a hash over all values, which no
+        text inside can contain.
+        """
+        return "fence" in self.variables()
+
+    def first_of(self, whole: Row) -> dict[str, Any]:
+        """What the first question sees of a seed's values: the first element of a list that is
+        walked or spread, and what the step sets.
+        """
+        elements = {
+            name: (whole.get(field) or ["word"])[0]
+            for field, name in filter(None, (self.each, self.spread))
+        }
+        values = {
+            **whole,
+            **({"history": [], "index": 0} if self.each else {}),
+            **elements,
+        }
+        return {**values, **self.with_sets(values)}
+
+    def ends(self, values: Row) -> bool:
+        """Whether the walk of a list ends before this element."""
+        return (
+            self.until is not None
+            and self.until.render(values).strip() not in NOTHING
+        )
+
+    @cached_property
+    def looks_back(self) -> bool:
+        """Whether the questions about a list read the answers before them."""
+        return "history" in self.variables() or self.until is not None
+
+    def variables(self) -> frozenset[str]:
+        """Names that the templates read."""
+        return self.user.variables | (
+            self.system.variables if self.system else frozenset()
+        )

@@ -1,0 +1,241 @@
+"""The templates of a pack: plain ones render here, with their loops counted, all others in a
+process with limits.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import orjson
+from jinja2 import StrictUndefined, nodes
+
+from synth.core.errors import RowFault, WrongUse
+from synth.packs import template_box
+from synth.packs.template_box import (
+    OWN_FILTERS,
+    REMOVED_FILTERS,
+    REMOVED_GLOBALS,
+    Compiled,
+    FolderLoader,
+    Sandbox,
+    TooLong,
+    named,
+    short_range,
+    with_includes,
+)
+from synth.packs.template_cost import count_loops, is_plain
+from synth.processes.worker import Pool
+
+# A template that took too long so often is not tried again.
+_MOST_STRIKES = 2
+# Characters of a template, includes and all, that is read here; a process with limits reads longer
+# ones.
+_MOST_HERE = 64 * 1024
+_MOST_IN_ALL = 1024 * 1024
+
+
+class Templates:
+    """Compiles and renders the templates of one folder (or of none, for inline text)."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        env = Sandbox(
+            loader=FolderLoader(folder) if folder else None,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=False,
+        )
+        for name in REMOVED_FILTERS:
+            env.filters.pop(name, None)
+        for name in REMOVED_GLOBALS:
+            env.globals.pop(name, None)
+        env.globals["range"] = short_range
+        env.filters.update(OWN_FILTERS)
+        self.env = env
+        self.folder = folder
+
+    def compile(
+        self, source: str, where: str, *, keep_tail: bool = False
+    ) -> Template:
+        """A template from its text.
+
+        Args:
+            source: the text.
+            where: its name in errors (path or pack.yaml path).
+            keep_tail: the blanks and line ends behind the text stay as they are written, unless it
+                ends in `-}}` or `-%}`. Else one line end goes, and the one behind a block.
+
+        Raises:
+            WrongUse: it is none, or compiling it takes too long.
+        """
+        body = source.rstrip() if keep_tail else source
+        tail = (
+            "" if body.endswith(("-}}", "-%}", "-#}")) else source[len(body) :]
+        )
+        return Template(source, where, self._made(body, where), tail)
+
+    def _made(self, source: str, where: str) -> Compiled | _Elsewhere:
+        """Compiled here where it is plain."""
+        room = [_MOST_HERE]
+        if len(source) <= _MOST_HERE:
+            tree = self.tree(source, where, room)
+            if room[0] >= 0 and is_plain(tree):
+                count_loops(tree, self.env)
+                return Compiled(self.env, tree, where)
+        return _Elsewhere(self.folder, source, where)
+
+    def compiled(self, source: str, where: str) -> Compiled:
+        """Any template, compiled in this process: for one that has limits of its own."""
+        room = [_MOST_IN_ALL]
+        tree = self.tree(source, where, room)
+        if room[0] < 0:
+            raise WrongUse(
+                where,
+                f"more than {_MOST_IN_ALL:,} characters with its includes",
+                "less",
+                "Take some out.",
+            )
+        return Compiled(self.env, tree, where)
+
+    def tree(self, source: str, where: str, room: list[int]) -> nodes.Template:
+        """The tree of a text, with the trees of its includes in their places.
+
+        Args:
+            source: the text.
+            where: its name in errors.
+            room: characters that the text and its includes may have; below 0 the tree is not whole.
+        """
+        room[0] -= len(source)
+        with named(where):
+            return with_includes(self.env, self.env.parse(source), where, room)
+
+
+@cache
+def _process() -> Pool:
+    """The process that renders what is more than plain."""
+    # The process ends itself after `template_box.SECONDS`; should it not, it is ended two seconds
+    # later.
+    return Pool(
+        1,
+        "-m",
+        "synth.packs.render",
+        str(template_box.SECONDS),
+        seconds=template_box.SECONDS + 2,
+    )
+
+
+class _Elsewhere:
+    """A template that a process with limits compiles and renders."""
+
+    def __init__(self, folder: Path | None, source: str, where: str) -> None:
+        self.where = where
+        place = str(folder.absolute()) if folder else None
+        self._message = {
+            "id": uuid.uuid4().hex,
+            "folder": place,
+            "source": source,
+            "where": where,
+        }
+        self.variables = frozenset(self._ask(None)["variables"])
+
+    def text(self, values: Mapping[str, Any]) -> str:
+        """As `Compiled.text`, but that values are handed over as JSON."""
+        return str(
+            self._ask(
+                {
+                    name: values[name]
+                    for name in self.variables
+                    if name in values
+                }
+            )["text"]
+        )
+
+    def _ask(self, values: Mapping[str, Any] | None) -> Any:
+        found = _process().ask(
+            {
+                **self._message,
+                "values": None if values is None else _json(values),
+            }
+        )
+        if found is None:
+            got = f"a template that takes more than {template_box.SECONDS:g} s or too much memory"
+            raise TooLong(self.where, got, "a text", "Correct the template.")
+        if "error" in found:
+            raise (WrongUse if values is None else RowFault)(*found["error"])
+        return found
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    try:
+        return orjson.dumps(
+            values, default=str, option=orjson.OPT_NON_STR_KEYS
+        ).decode()
+    except TypeError:  # lone surrogates, whole numbers beyond 64 bits
+        return json.dumps(values, default=str)
+
+
+class _GivenUp:
+    """A template that took too long so often that no row waits for it again."""
+
+    def __init__(self, error: TooLong, variables: frozenset[str]) -> None:
+        self.error = error
+        self.variables = variables
+
+    def text(self, values: Mapping[str, Any]) -> str:  # noqa: ARG002
+        raise TooLong(*self.error.args)
+
+
+class Template:
+    """One compiled template: `variables` it needs, `render(values)` to text."""
+
+    def __init__(
+        self,
+        source: str,
+        where: str,
+        compiled: Compiled | _Elsewhere | _GivenUp,
+        tail: str,
+    ) -> None:
+        self.source = source
+        self.where = where
+        self._compiled = compiled
+        self._tail = tail
+        self._strikes = 0
+        self.variables = compiled.variables
+
+    def line_of(self, variable: str) -> int:
+        """The first line that mentions a variable."""
+        return next(
+            (
+                n
+                for n, line in enumerate(self.source.splitlines(), 1)
+                if variable in line
+            ),
+            1,
+        )
+
+    def render(self, values: Mapping[str, Any]) -> str:
+        """The text.
+
+        Raises:
+            WrongUse: a value that the template needs is missing, or the text grows beyond 2 MiB, or
+                it takes too long.
+        """
+        if self._constant is not None:
+            return self._constant
+        try:
+            return self._compiled.text(values) + self._tail
+        except TooLong as error:
+            self._strikes += 1
+            if self._strikes >= _MOST_STRIKES:
+                self._compiled = _GivenUp(error, self.variables)
+            raise
+
+    @cached_property
+    def _constant(self) -> str | None:
+        """The text of a template that reads nothing: rendered once."""
+        return None if self.variables else self._compiled.text({}) + self._tail

@@ -1,0 +1,19 @@
+"""The order of the line: prepare, plan, open the doors, walk, publish."""
+
+from synth.core.lazy import public
+
+__getattr__, __dir__ = public(
+    __name__,
+    {
+        "filter_file": "sieve calibrate_file",
+        "gold_check": "GoldCheck",
+        "open_doors": "open_doors endpoints_of adapted_of settings_of width",
+        "plan": "StepPlan Plan make_plan describe_plan describe_choice",
+        "prepare": "RunConfig Prepared notes_before prepare load_pack check",
+        "preview": "describe render_first check_cases journal_counts tally next_command",
+        "progress": "Board progress",
+        "run": "Run run start",
+        "walker": "Tally Walker Window",
+        "yield_watch": "YieldWatch",
+    },
+)

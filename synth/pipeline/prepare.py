@@ -1,0 +1,379 @@
+"""Everything that can be known before the first call: the pack, the input, the teachers' names, the
+budget's terms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from synth.calls.door import Stats
+from synth.calls.price import Price, price_of, require_bound
+from synth.core.errors import WrongUse, did_you_mean
+from synth.core.records import Row
+from synth.inputs.seeds import Scan, Seeds
+from synth.packs.pack import RENDERED, Pack
+from synth.packs.schema import drawn_step, set_draws
+from synth.packs.shelf import Shelf
+from synth.pipeline.gold_check import GoldCheck
+from synth.pipeline.walker import Tally
+from synth.runs.ownership import check_output
+from synth.teachers.wire.access import (
+    Access,
+    by_role,
+    check_known_role,
+    for_role,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that a run is told; the fields are `synth run`'s options.
+
+    Attributes:
+        teachers: role -> PROVIDER/MODEL; the role of the pack's own steps is `teacher`.
+        draws: completions per sample, at the step that draws several (else the last), or step ->
+            completions; None leaves the pack's.
+        seed: sampling seed; draw k asks with seed + k.
+        concurrency: calls in flight at most; the gate starts lower and grows while it is used.
+        rpm: requests a minute at most; alone for every teacher, or by role.
+        tpm: tokens a minute at most, in and out; alone for every teacher, or by role.
+        api_base: another endpoint's URL. Alone it is for teachers `openai/MODEL`; by role it serves
+            any provider.
+        api_key_env: the environment variable that holds the key, alone or by role in the same
+            sense.
+        header: role -> {header name: environment variable that holds its value}; the role "" stands
+            for all `openai/MODEL`.
+        target: exactly so many kept rows: seeds are walked until they are there, then drawn from
+            again.
+        max_draws: completions per sample at most, where a target asks for more.
+        budget: dollars at most, earlier runs into the same folder included.
+        price: `IN,OUT[,CACHED]` dollars per million tokens, alone or by role; goes before the price
+            table.
+        taint: what the teachers are known or feared to have been trained on, such as the names of
+            evaluation files; it stands in every row and in the card, and comes along when the rows
+            are seeds of another run.
+        batch: ask OpenAI's Batch API: about half the price, up to a day of waiting.
+        timeout: seconds for one call.
+        patience: seconds for one request at most, from its first fault on, waiting included. A
+            server that asks to wait longer stops the run.
+        replace: a run of another pack or of other inputs may stand in the folder: its rows are
+            replaced, its replies stay.
+        same_teacher: replies of one model's name from another endpoint may serve: both endpoints
+            are one teacher.
+        keep_going: the run goes on where not one of the first 20 seeds brings a row.
+        columns: new name -> name of a column in the input.
+        reuse: folders of other runs, whose replies serve this one too.
+        overrides: `step.key` -> value, written into the pack before it is checked.
+    """
+
+    teachers: Mapping[str, str]
+    limit: int | None = None
+    draws: int | Mapping[str, int] | None = None
+    seed: int | None = None
+    concurrency: int = 64
+    rpm: float | Mapping[str, float] | None = None
+    tpm: float | Mapping[str, float] | None = None
+    target: int | None = None
+    max_draws: int = 64
+    budget: float | None = None
+    price: str | Mapping[str, str] | None = None
+    batch: bool = False
+    taint: tuple[str, ...] = ()
+    timeout: float = 120.0
+    patience: float = 300.0
+    api_base: str | Mapping[str, str] | None = None
+    api_key_env: str | Mapping[str, str] | None = None
+    header: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    id_column: str = "id"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    replace: bool = False
+    same_teacher: bool = False
+    keep_going: bool = False
+    reuse: Sequence[str] = ()
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def access(self) -> Access:
+        """How teachers are reached, by role."""
+        return Access(
+            api_base=by_role(self.api_base),
+            api_key_env=by_role(self.api_key_env),
+            header=self.header,
+        )
+
+    def limits(self, role: str) -> tuple[float | None, float | None]:
+        """(requests, tokens) a minute at most for a role."""
+        return for_role(by_role(self.rpm), role), for_role(
+            by_role(self.tpm), role
+        )
+
+
+@dataclass
+class Prepared:
+    """A run of which everything is checked and nothing is asked yet."""
+
+    pack: Pack
+    seeds: Seeds
+    scan: Scan
+    output: Path
+    config: RunConfig
+    shelf: Shelf | None = None
+    on_row: Callable[[Tally, Stats], None] | None = None
+
+    def with_draws(self, draws: int) -> Prepared:
+        """The same run with more completions per sample, at the step that draws them."""
+        before = self.config.draws
+        named = (
+            {**before, drawn_step(self.pack.steps): draws}
+            if isinstance(before, Mapping)
+            else draws
+        )
+        config = replace(self.config, draws=named)
+        return replace(
+            self, pack=load_pack(self.pack.folder, config), config=config
+        )
+
+    def teachers(self) -> dict[str, str]:
+        """Role -> teacher, for every role that the pack needs; a filter may name its teacher
+        outright.
+        """
+        needed = self.pack.roles
+        direct = {role: role for role in needed if "/" in role}
+        missing = sorted(needed - self.config.teachers.keys() - direct.keys())
+        if missing:
+            todo = f"Add --teacher {missing[0]}=PROVIDER/MODEL."
+            raise WrongUse(
+                "--teacher",
+                f"none for the role {missing[0]!r}",
+                "one teacher per role of the pack",
+                todo,
+            )
+        return {**direct, **self.config.teachers}
+
+    def price(self, role: str, *, batch: bool | None = None) -> Price | None:
+        """Dollars of a role's tokens; None where unknown and no budget needs them.
+
+        Raises:
+            WrongUse: a budget, and nobody says what the teacher costs. A pack's own figures are a
+                stranger's: they set no price.
+        """
+        name = self.teachers()[role]
+        by_batch = self.config.batch if batch is None else batch
+        price = price_of(
+            name, for_role(by_role(self.config.price), role), batch=by_batch
+        )
+        if price is None and self.config.budget is not None:
+            said = self.pack.spec.prices.get(name)
+            hint = f" The pack says {said}: check it." if said else ""
+            todo = f"Give --price {role}=IN,OUT in dollars per million tokens.{hint}"
+            raise WrongUse(
+                "--budget",
+                f"no known price for {name}",
+                "a price, to keep the cap",
+                todo,
+            )
+        return price
+
+    def check_bounds(self) -> None:
+        """Every question of the pack and of its filters' packs has a bound, where a budget must
+        hold.
+
+        Raises:
+            WrongUse: the first question of which nobody can say what it costs at most.
+        """
+        if self.config.budget is None:
+            return
+        for step in self.pack.steps:
+            todo = f"Add --set {step.name}.sampling.max_tokens=N."
+            require_bound(step.sampling.body, f"step {step.name}", todo)
+            for part in step.filters:
+                for question, pack, _ in part.questions(1):
+                    where = (
+                        f"filter {part.name} of step {step.name}, pack {pack.name}, step "
+                        f"{question.name}"
+                    )
+                    todo = (
+                        "Copy the pack, add max_tokens to its sampling, and name it: --set "
+                        f"{step.name}.filters=..."
+                    )
+                    require_bound(question.sampling.body, where, todo)
+
+
+def notes_before(prepared: Prepared) -> list[str]:
+    """Golds that nothing reads, and what a pack says of prices, which nobody counts: a stranger's
+    word is a reason to look, no price.
+    """
+    golds = prepared.scan.golds
+    unread = (
+        [golds] if "nothing reads" in golds or "no row has" in golds else []
+    )
+    own = prepared.pack.spec.prices
+    said = {
+        name: own[name] for name in prepared.teachers().values() if name in own
+    }
+    return unread + [
+        f"pack {prepared.pack.name} says that {name} costs {price}; that is not counted: --price "
+        "and the price table are"
+        for name, price in said.items()
+    ]
+
+
+def prepare(
+    pack: str | Path,
+    seeds: str | Path | Iterable[Row],
+    output: Path,
+    config: RunConfig,
+) -> Prepared:
+    """Checks pack, input and teachers' names; makes no call.
+
+    Raises:
+        WrongUse: the first thing that is wrong.
+    """
+    loaded, stream, scan = check(pack, seeds, config)
+    check_output(
+        output,
+        loaded.spec.name,
+        loaded.folder,
+        stream.where,
+        stream,
+        replace=config.replace,
+    )
+    for role in config.teachers.keys() - loaded.roles:
+        raise WrongUse(
+            "--teacher",
+            f"role {role!r}",
+            f"a role of pack {loaded.name}",
+            f"It has: {', '.join(sorted(loaded.roles))}.",
+        )
+    if config.batch and not any(
+        name.startswith("openai/") for name in config.teachers.values()
+    ):
+        got = ", ".join(config.teachers.values())
+        raise WrongUse(
+            "--batch",
+            f"teachers {got}",
+            "a teacher openai/MODEL",
+            "Only OpenAI-compatible endpoints take batches here.",
+        )
+    _check_corpus(loaded, config)
+    _check_fields(loaded, scan)
+    shelf = (
+        Shelf(loaded.spec.retrieve, loaded.shelf_folder)
+        if loaded.spec.retrieve
+        else None
+    )
+    prepared = Prepared(loaded, stream, scan, output, config, shelf)
+    teachers = prepared.teachers()
+    config.access.check(teachers)
+    for option, values in (
+        ("--rpm", config.rpm),
+        ("--tpm", config.tpm),
+        ("--price", config.price),
+    ):
+        for role in by_role(values):
+            check_known_role(option, role, teachers)
+    for role in teachers:
+        prepared.price(role)
+    prepared.check_bounds()
+    return prepared
+
+
+def _check_fields(pack: Pack, scan: Scan) -> None:
+    """A filter over a field that no row can have would judge something else, or nothing, after the
+    calls are paid.
+    """
+    columns = {name: 1 for name in scan.kinds if not name.endswith("[]")}
+    renamed = pack.rename(columns)
+    known = {
+        *pack.spec.inputs,
+        *(renamed.get(name, name) for name in columns),
+        *RENDERED,
+    } - {"reason", "detail"}
+    if pack.spec.retrieve:
+        known.add(pack.spec.retrieve.into)
+    for step in pack.steps:
+        known.update(step.produces())
+        for part in step.filters:
+            for name in part.named_fields():
+                if name not in known:
+                    where = f"pack {pack.name}, step {step.name}, filter {part.name}"
+                    raise WrongUse(
+                        where,
+                        f"field {name!r}",
+                        "a field that the rows have by then",
+                        did_you_mean(name, known),
+                    )
+
+
+def _check_corpus(pack: Pack, config: RunConfig) -> None:
+    """Filters that see all rows run once, at the end: behind the last step, and without a target
+    that they would undo.
+    """
+    for step in pack.steps[:-1]:
+        if any(part.group == "corpus" for part in step.filters):
+            todo = f"Move it to {pack.steps[-1].name}."
+            raise WrongUse(
+                f"pack {pack.name}, step {step.name}",
+                "a filter that sees all rows",
+                "such filters behind the last step",
+                todo,
+            )
+    if config.target is not None and any(
+        part.group == "corpus" for part in pack.steps[-1].filters
+    ):
+        todo = "Take one of the two out, or run the filter afterwards with `synth filter`."
+        raise WrongUse(
+            "--target",
+            "a pack with a filter that sees all rows",
+            "filters that judge as rows arrive",
+            todo,
+        )
+
+
+def load_pack(pack: str | Path, config: RunConfig) -> Pack:
+    """The pack with everything that the configuration changes in it."""
+    loaded = Pack.load(pack, config.overrides)
+    more: dict[str, Any] = (
+        set_draws(list(loaded.spec.steps), config.draws)
+        if config.draws is not None
+        else {}
+    )
+    if config.seed is not None:
+        more.update(
+            {
+                f"{step.name}.sampling.seed": config.seed
+                for step in loaded.spec.steps
+            }
+        )
+    if more:
+        loaded = Pack.load(pack, {**config.overrides, **more})
+    return loaded
+
+
+def check(
+    pack: str | Path, seeds: str | Path | Iterable[Row], config: RunConfig
+) -> tuple[Pack, Seeds, Scan]:
+    """The pack and the input, both read whole."""
+    loaded = load_pack(pack, config)
+    stream = Seeds(
+        seeds,
+        limit=config.limit,
+        id_column=config.id_column,
+        columns=config.columns,
+    )
+    golds = GoldCheck(loaded)
+
+    def check_row(row: Row, place: str) -> None:
+        loaded.check_row(row, place)
+        golds.see(row, place)
+
+    scan = replace(stream.scan(check_row), golds=golds.said())
+    golds.ended()
+    stream.rename = loaded.rename(
+        {name: 1 for name in scan.kinds if not name.endswith("[]")}
+    )
+    return loaded, stream, scan

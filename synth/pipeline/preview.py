@@ -1,0 +1,305 @@
+"""What the commands print about packs and runs."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from synth.calls.journal import Journal, records
+from synth.core.errors import Unreadable, WrongUse
+from synth.inputs.seeds import read_rows, write_jsonl
+from synth.packs.pack import Pack
+from synth.packs.shelf import Shelf
+from synth.packs.step import Step
+from synth.runs.card import tally_table
+from synth.runs.ownership import read_note, read_run
+from synth.teachers.wire.replies import load_reply, read_chat
+
+
+def describe(name: str, overrides: Mapping[str, Any]) -> str:
+    """Inputs, steps, filters and exports of a pack."""
+    pack = Pack.load(name, overrides)
+    spec = pack.spec
+    inputs = [
+        f"  {n}: {s.type}{', optional' if s.optional else ''}{_from(s.aliases)}"
+        for n, s in spec.inputs.items()
+    ]
+    exports = [
+        f"  {kind}: {', '.join(tasks)}" for kind, tasks in pack.exports.items()
+    ]
+    lines = [
+        f"{spec.name} {spec.version}: {spec.about}",
+        *([f"paper: {spec.paper}"] if spec.paper else []),
+        "inputs:",
+        *inputs,
+    ]
+    return "\n".join(
+        [
+            *lines,
+            "steps:",
+            *(_step(s) for s in pack.steps),
+            "exports:",
+            *(exports or ["  none"]),
+        ]
+    )
+
+
+def _from(aliases: list[str]) -> str:
+    return f" (or column {', '.join(aliases)})" if aliases else ""
+
+
+def _step(step: Step) -> str:
+    sampling = (
+        ", ".join(f"{k}={v}" for k, v in step.sampling.body.items())
+        or "the provider's defaults"
+    )
+    parsers = " else ".join(
+        repr(parser) + (f" where the row has {when}" if when else "")
+        for when, parser in step.parsers
+    )
+    filters = [f"    filter: {part!r}" for part in step.filters]
+    ways = [f"    rescues: what {step.rescues} lost"] if step.rescues else []
+    ways += [
+        f"    {word}: each {pair[1]} of {pair[0]}"
+        for word, pair in (("each", step.each), ("spread", step.spread))
+        if pair
+    ]
+    ways += (
+        [f"    sets: {', '.join(name for name, _ in step.sets)}"]
+        if step.sets
+        else []
+    )
+    return "\n".join(
+        [
+            f"  {step.name}: {step.draws} draw(s) of role {step.role}, {sampling}",
+            *ways,
+            f"    parser: {parsers}",
+            *filters,
+        ]
+    )
+
+
+def render_first(name: str, source: str, overrides: Mapping[str, Any]) -> str:
+    """The first step's messages for the first seed of a file (and the first element, where the step
+    walks or spreads a list).
+    """
+    from synth.pipeline.prepare import RunConfig, check  # noqa: PLC0415 - only with --input
+
+    pack, seeds, _ = check(
+        name, source, RunConfig(teachers={}, limit=1, overrides=overrides)
+    )
+    seed = next(iter(seeds))
+    spec = pack.spec.retrieve
+    step = pack.steps[0]
+    near = (
+        {spec.into: Shelf(spec, pack.shelf_folder).near(seed.fields)}
+        if spec and step.retrieves
+        else {}
+    )
+    values = step.first_of(pack.values({**seed.fields, **near}))
+    request = step.request(
+        values, model="MODEL", family="openai", seed_id=seed.id
+    )
+    return "\n".join(
+        f"--- {m['role']} ---\n{m['content']}" for m in request.messages
+    )
+
+
+def check_cases(name: str, overrides: Mapping[str, Any]) -> tuple[int, int]:
+    """(cases, replies) of a pack's cases.yaml, once all of them do as they declare.
+
+    Raises:
+        WrongUse: a case that does not, or cases of which no reply fails to be read.
+    """
+    pack = Pack.load(name, overrides)
+    path = pack.folder / "cases.yaml"
+    cases = pack.cases()
+    replies = [
+        _reply(pack, case, reply, path)
+        for case in cases
+        for reply in case["replies"]
+    ]
+    for case in cases:
+        _rendering(pack, case, path)
+    if replies and all(replies):
+        raise WrongUse(
+            str(path),
+            "only replies that are read",
+            "at least one that fails",
+            "Record a reply with `reason`.",
+        )
+    for case in cases:
+        if "ends" in case:
+            _rehearse(pack, case, path)
+    return len(cases), len(replies)
+
+
+def _rehearse(pack: Pack, case: Mapping[str, Any], path: Path) -> None:
+    """Walks a case through all steps, answered by the replies that the pack records; its exits must
+    be those that it declares.
+    """
+    from synth.pipeline.run import run  # noqa: PLC0415 - only for cases that say how they end
+
+    teachers = dict.fromkeys(pack.roles, f"rehearsed/{pack.folder.absolute()}")
+    with tempfile.TemporaryDirectory() as folder:
+        counts = run(
+            pack.folder,
+            [case["inputs"]],
+            teacher=teachers,
+            output=folder,
+            overrides=case.get("set", {}),
+        ).counts
+    found = {
+        kind: n
+        for kind, n in {
+            "kept": counts["kept"],
+            **counts["dropped"],
+            **counts["failed"],
+        }.items()
+        if n
+    }
+    if found != case["ends"]:
+        raise WrongUse(
+            f"{path}: {case['about']}",
+            f"exits {found}",
+            f"exits {case['ends']}",
+            "Correct the replies, the filters or `ends`.",
+        )
+
+
+def _rendering(pack: Pack, case: Mapping[str, Any], path: Path) -> None:
+    values = pack.values(case["inputs"])
+    pack.check_row(case["inputs"], f"{path}: {case['about']}")
+    for step in pack.steps:
+        wanted = case.get("renders", {}).get(step.name)
+        if wanted is not None:
+            text = step.user.render(
+                step.fill({**values, **case.get("fields", {})})
+            )
+            if wanted not in text:
+                raise WrongUse(
+                    f"{path}: {case['about']}",
+                    f"a prompt without {wanted!r}",
+                    "what the case declares",
+                    "Correct one of the two.",
+                )
+
+
+def _reply(
+    pack: Pack, case: Mapping[str, Any], reply: Mapping[str, Any], path: Path
+) -> bool:
+    """Whether a recorded reply was read; raises where that is not what the case declares."""
+    step = next(
+        (s for s in pack.steps if s.name == reply.get("step")), pack.steps[0]
+    )
+    where = f"{path}: {case['about']}: {str(reply['text'])[:40]!r}"
+    try:
+        fields = step.parser_for(case["inputs"]).parse(
+            reply["text"], case["inputs"]
+        )
+    except Unreadable as error:
+        if error.reason != reply.get("reason"):
+            raise WrongUse(
+                where,
+                f"reason {error.reason}",
+                str(reply.get("reason", "fields")),
+                "Correct one of the two.",
+            ) from error
+        return False
+    wanted = reply.get("fields")
+    if wanted is None or any(fields.get(k) != v for k, v in wanted.items()):
+        raise WrongUse(
+            where,
+            f"{fields}",
+            f"{wanted or reply.get('reason')}",
+            "Correct one of the two.",
+        )
+    return True
+
+
+def journal_counts(folder: Path, output: Path | None) -> str:
+    """Replies, tokens, dollars and failures of a run; optionally its replies as JSONL that `replay`
+    reads.
+    """
+    journal = Journal(folder / "journal", writable=False)
+    totals = journal.totals
+    lines = [
+        (
+            f"replies: {totals.replies:,}; torn or damaged records: {journal.torn:,}; calls of "
+            f"unknown fate: {totals.unknown:,}"
+        ),
+        f"tokens: {totals.prompt_tokens:,} in ({totals.cached_tokens:,} cached)",
+        (
+            f"tokens: {totals.completion_tokens:,} out ({totals.reasoning_tokens:,} reasoning); "
+            f"spent: ${totals.usd:.4f}"
+        ),
+    ]
+    failed = folder / "failed.jsonl"
+    reasons = (
+        Counter(str(row["reason"]) for row in read_rows(failed))
+        if failed.is_file() and failed.stat().st_size
+        else Counter[str]()
+    )
+    lines += [
+        f"failed, {kind}: {count:,}" for kind, count in sorted(reasons.items())
+    ]
+    if output:
+        count = write_jsonl(output, _recorded(folder))
+        lines.append(f"{count:,} replies -> {output}")
+    return "\n".join(lines)
+
+
+def _recorded(folder: Path) -> Iterator[dict[str, Any]]:
+    """One line per journaled reply: its key, whom the run asked, what came, raw and read."""
+    opened = read_note(folder)
+    teachers = read_run(folder).get("settings", {}).get("teachers", {})
+    asked = list(
+        opened.endpoints if opened and opened.endpoints else teachers.values()
+    )
+    for key, raw in records(folder / "journal"):
+        reply = load_reply(raw)[0]
+        said = read_chat(reply)
+        yield {
+            "key": key,
+            "asked": asked,
+            "completion": said.text,
+            "teacher": said.model,
+            "finish_reason": said.finish_reason,
+            "prompt_tokens": said.prompt_tokens,
+            "completion_tokens": said.completion_tokens,
+            "reply": reply,
+        }
+
+
+def tally(info: Mapping[str, Any]) -> str:
+    """What a run ended with: the tally, the calls, the cost."""
+    calls = info["calls"]
+    cost = info["cost"]
+    usd = "price unknown" if cost["usd"] is None else f"${cost['usd']:.4f}"
+    return (
+        f"{tally_table(info['counts'])}\n"
+        f"calls: {calls['asked']:,} asked, {calls['reused']:,} reused, {calls['retried']:,} "
+        "asked again; "
+        f"tokens: {cost['prompt_tokens']:,} in, {cost['completion_tokens']:,} out; cost: {usd}; "
+        f"{info['seconds']:.1f} s"
+    )
+
+
+def next_command(folder: Path, info: Mapping[str, Any]) -> str:
+    """Where the rows lie and what a user may do with them next."""
+    name = shlex.quote(str(folder))
+    counts = info["counts"]
+    if not info["complete"]:
+        return f"rows so far -> {folder}; the same command goes on"
+    if not counts["kept"]:
+        return f"reasons -> {folder}/dropped; next: synth report {name}"
+    if counts["failed"]:
+        return f"rows -> {folder}; the same command asks again for those that failed"
+    return (
+        f"rows -> {folder}; next: synth report {name}, or finetune sft --data {name} --model "
+        "MODEL --output DIR"
+    )

@@ -1,0 +1,164 @@
+"""What a person sees while a run goes on: a live panel on a terminal, a plain line a minute
+elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TextIO
+
+from synth.calls.door import Stats
+from synth.core.errors import printable
+from synth.pipeline.prepare import Prepared
+from synth.pipeline.walker import Tally
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+# Seconds between plain lines, and the span over which rates are taken.
+PLAIN_EVERY = 60.0
+SPAN = 10.0
+
+
+class Board:
+    """The state of a run in words; rates are those of the last ten seconds."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.prepared = prepared
+        self.tally = Tally()
+        self.stats = Stats()
+        self.started = time.monotonic()
+        self.seeds = 0
+        self._past: deque[tuple[float, int, int, int]] = deque()
+
+    def on_row(self, tally: Tally, stats: Stats) -> None:
+        """One more seed is through."""
+        self.tally = tally
+        self.stats = stats
+        self.seeds = self.seeds + 1
+
+    def rates(self) -> tuple[float, float, float]:
+        """(seeds, kept rows, tokens) a second."""
+        now = time.monotonic()
+        self._past.append((now, self.seeds, self.tally.kept, self.stats.tokens))
+        while self._past[0][0] < now - SPAN and len(self._past) > 2:
+            self._past.popleft()
+        first = self._past[0]
+        span = max(1e-9, now - first[0])
+        return (
+            (self.seeds - first[1]) / span,
+            (self.tally.kept - first[2]) / span,
+            (self.stats.tokens - first[3]) / span,
+        )
+
+    def facts(self) -> dict[str, str]:
+        """What is worth knowing, by name; what does not apply is left out."""
+        tally = self.tally
+        stats = self.stats
+        config = self.prepared.config
+        seeds, kept, tokens = self.rates()
+        share = (
+            f" ({100 * tally.kept / tally.asked:.1f} %)" if tally.asked else ""
+        )
+        failed = ", ".join(
+            f"{kind} {n:,}" for kind, n in tally.failed.most_common(4)
+        )
+        dropped = ", ".join(
+            f"{reason} {n:,}" for reason, n in tally.dropped.most_common(4)
+        )
+        retried = f", {stats.retried:,} asked again" if stats.retried else ""
+        facts = {
+            "seeds": f"{self.seeds:,} of {self.prepared.scan.rows:,}",
+            "kept": f"{tally.kept:,}{f' of {config.target:,}' if config.target else ''}{share}",
+            "dropped": dropped,
+            "failed": failed,
+            "calls": f"{stats.flying:,} in flight, {stats.asked:,} asked, {stats.reused:,} "
+            f"reused{retried}",
+            "limit": "; ".join(
+                sorted({gate.word() for gate in stats.gates} - {""})
+            ),
+            "tokens": f"{tokens:,.0f} a second",
+            "spent": _spent(stats.usd, config.budget),
+            "time left": _clock(self._left(seeds, kept)),
+            "last error": printable(stats.last_error[:160]).replace("\n", " "),
+        }
+        return {name: text for name, text in facts.items() if text}
+
+    def _left(self, seeds: float, kept: float) -> float | None:
+        target = self.prepared.config.target
+        missing, rate = (
+            (target - self.tally.kept, kept)
+            if target
+            else (self.prepared.scan.rows - self.seeds, seeds)
+        )
+        return missing / rate if rate > 0 else None
+
+    def table(self) -> Table:
+        """The facts as a grid for a terminal."""
+        from rich.table import Table  # noqa: PLC0415 - only for terminals
+
+        grid = Table.grid(padding=(0, 2))
+        for name, text in self.facts().items():
+            grid.add_row(f"[dim]{name}[/dim]", text.replace("[", r"\["))
+        return grid
+
+    def line(self) -> str:
+        """The facts as one plain line."""
+        return "; ".join(
+            f"{name}: {text}" for name, text in self.facts().items()
+        )
+
+
+def _spent(usd: float, budget: float | None) -> str:
+    if not usd:
+        return ""
+    return f"${usd:.4f}" if budget is None else f"${usd:.4f} of ${budget:,.2f}"
+
+
+def _clock(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    hours = int(seconds // 3600)
+    minutes = int(seconds // 60 % 60)
+    rest = int(seconds % 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"
+
+
+@contextlib.contextmanager
+def progress(
+    prepared: Prepared, *, quiet: bool, stream: TextIO | None = None
+) -> Iterator[None]:
+    """Shows a run as it goes, on standard error unless another stream is given."""
+    stream = stream or sys.stderr
+    if quiet:
+        yield
+        return
+    board = Board(prepared)
+    if stream.isatty():
+        from rich.console import Console  # noqa: PLC0415 - only for terminals
+        from rich.live import Live  # noqa: PLC0415
+
+        prepared.on_row = board.on_row
+        with Live(
+            get_renderable=board.table,
+            console=Console(file=stream),
+            refresh_per_second=4,
+            transient=True,
+        ):
+            yield
+        return
+    said = board.started
+
+    def on_row(tally: Tally, stats: Stats) -> None:
+        nonlocal said
+        board.on_row(tally, stats)
+        if (now := time.monotonic()) - said >= PLAIN_EVERY:
+            said = now
+            print(board.line(), file=stream, flush=True)
+
+    prepared.on_row = on_row
+    yield

@@ -1,0 +1,422 @@
+"""`synth.run`: opens what a run needs, sends the seeds down the line, publishes what came of
+them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import signal
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from functools import cached_property, partial
+from importlib.metadata import PackageNotFoundError, version
+from math import ceil, inf
+from pathlib import Path
+from typing import Any
+
+from synth.calls.door import Stats
+from synth.calls.journal import Journal
+from synth.core.aio import run_async
+from synth.core.errors import NothingKept, PotstillError, RowFault
+from synth.core.records import Exit, Row
+from synth.critics.calibration import promises_of
+from synth.critics.canaries import try_critics
+from synth.packs import files as pack_files
+from synth.packs.templates import Template
+from synth.pipeline.open_doors import (
+    adapted_of,
+    endpoints_of,
+    open_doors,
+    width,
+)
+from synth.pipeline.plan import make_plan
+from synth.pipeline.prepare import Prepared, RunConfig, prepare
+from synth.pipeline.walker import Tally, Walker, Window
+from synth.pipeline.yield_watch import YieldWatch
+from synth.processes.interrupts import Ending, Interrupted, ending
+from synth.runs.card import make_card
+from synth.runs.columns import Columns, merged
+from synth.runs.folder import load_parquet
+from synth.runs.ownership import FORMAT, make_folder, note
+from synth.runs.publisher import Publisher
+
+EXIT_FAILED = 3
+EXIT_INTERRUPTED = 130
+
+
+class Run:
+    """A finished (or stopped) run: its folder, counts, and rows.
+
+    Attributes:
+        info: run.json.
+        exit_code: 0 finished, 3 some rows failed, 4 budget, 5 provider or machine, 6 nothing kept,
+            130 interrupted (129 by SIGHUP, 143 by SIGTERM).
+        stopped: what ended the run early, or None.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        exit_code: int,
+        stopped: str | None,
+        info: dict[str, Any],
+    ) -> None:
+        self.folder = folder
+        self.exit_code = exit_code
+        self.stopped = stopped
+        self.info = info
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """asked, kept, dropped by reason, failed by class."""
+        return dict(self.info["counts"])
+
+    @cached_property
+    def kept(self) -> Any:
+        """The kept rows, a `datasets.Dataset`."""
+        return load_parquet(self.folder / "data")
+
+    @cached_property
+    def dropped(self) -> Any:
+        """The dropped rows with their `reason`, a `datasets.Dataset`."""
+        return load_parquet(self.folder / "dropped")
+
+
+def run(
+    pack: str | Path,
+    seeds: str | Path | Iterable[Row],
+    *,
+    teacher: str | Mapping[str, str],
+    output: str | Path,
+    **options: Any,
+) -> Run:
+    """Makes a dataset: every seed through every step of a pack. The same call again resumes;
+    finished, it asks nothing.
+
+    Args:
+        pack: a built-in name or a folder.
+        seeds: path, `-`, dataset name, or rows.
+        teacher: PROVIDER/MODEL, or role -> PROVIDER/MODEL.
+        output: the run's folder.
+        **options: the fields of RunConfig.
+
+    Raises:
+        WrongUse: before any call, with where, what was found, what was wanted and what to do.
+
+    Example:
+        >>> import synth, tempfile
+        >>> rows = [{"question": "What is 8 + 5 ?", "target": "13"}]
+        >>> run = synth.run("cot", rows, teacher="simulated/perfect", output=tempfile.mkdtemp())
+        >>> run.counts
+        {'asked': 1, 'kept': 1, 'dropped': {}, 'failed': {}}
+    """
+    teachers = (
+        {"teacher": teacher} if isinstance(teacher, str) else dict(teacher)
+    )
+    config = RunConfig(teachers=teachers, **options)
+    return start(prepare(pack, seeds, Path(output), config))
+
+
+def start(prepared: Prepared, *, leaves: bool = False) -> Run:
+    """Asks, filters, publishes; with a target, draws more from the same seeds until it is met or
+    --max-draws is.
+
+    Args:
+        prepared: the run.
+        leaves: whether a second Ctrl-C may end the process itself, where it does not end by itself
+            within a second.
+
+    Raises:
+        Interrupted: before the first seed was walked, or for the second time; the same call
+            resumes.
+    """
+    done = _live(prepared, leaves=leaves)
+    target = prepared.config.target
+    config = prepared.config
+    while (
+        target
+        and done.exit_code in (0, EXIT_FAILED)
+        and done.counts["kept"] < target
+    ):
+        draws = max(step.draws for step in prepared.pack.steps)
+        if draws >= config.max_draws:
+            return Run(
+                done.folder,
+                EXIT_FAILED,
+                f"{done.counts['kept']:,} of {target:,} rows with {draws} draws a sample",
+                done.info,
+            )
+        more = max(
+            draws + 1, ceil(1.1 * draws * target / max(1, done.counts["kept"]))
+        )
+        prepared = prepared.with_draws(min(more, config.max_draws, 4 * draws))
+        done = _live(prepared, leaves=leaves)
+    return done
+
+
+def _live(prepared: Prepared, *, leaves: bool) -> Run:
+    live = _Live(prepared)
+    try:
+        return run_async(live.go(leaves=leaves))
+    except (asyncio.CancelledError, KeyboardInterrupt) as error:
+        raise Interrupted(live.ended_by) from error
+
+
+class _Live:
+    """One run in progress."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.p = prepared
+        self.config = prepared.config
+        self.pack = prepared.pack
+        self.tally = Tally()
+        self.stats = Stats()
+        self.started = time.time()
+        self._seeds = 0
+        self.ended_by = int(signal.SIGINT)
+        self._watch = YieldWatch(
+            stops=not (self.config.keep_going or self.pack.spec.low_yield)
+        )
+        self._templates: dict[str, Template] = dict(
+            self.pack.exports.get("sft", {}).get("sft", {})
+        )
+        self._produced = merged(
+            field
+            for step in self.pack.steps
+            for field in step.produces().items()
+        )
+
+    async def go(self, *, leaves: bool) -> Run:
+        """The whole life of a run; a signal, or who cancels it, ends it in order."""
+        with ending(asyncio.current_task(), leaves=leaves) as signals:
+            try:
+                return await self._go(signals)
+            finally:
+                self.ended_by = signals.first
+
+    async def _go(self, signals: Ending) -> Run:
+        self._plan = make_plan(self.p)
+        make_folder(self.p.output)
+        doors = await open_doors(self.p, self.stats)
+        try:
+            self._copy_pack()
+            self._teachers = [door.teacher for door in doors.doors.values()]
+            endpoints = endpoints_of(self._teachers)
+            note(
+                self.p.output,
+                self.pack.spec.name,
+                self.p.seeds.where,
+                self.p.seeds,
+                endpoints,
+            )
+            columns = Columns(
+                self.p.scan,
+                self.p.seeds.rename,
+                self._produced,
+                rendered=bool(self._templates),
+            )
+            self.publisher = Publisher(self.p.output, columns)
+            window = Window(
+                Walker(self.pack, doors, self.config.taint, self.p.shelf).walk,
+                self._leave,
+                width=width(self.config),
+            )
+            window.on_stop = doors.hurry
+            self._stop = window.end
+            window.wanted = self._wanted
+            self._canaries = await try_critics(
+                self.pack.filters(), doors, self.p.scan.rows
+            )
+            await self._walk(window, signals)
+            await doors.keep_all()
+            return self._finish(window, doors.journal)
+        finally:
+            await doors.close()
+
+    async def _walk(self, window: Window, signals: Ending) -> None:
+        """First Ctrl-C: ask no more, let what is in flight come in. Second: stop now."""
+        walking = asyncio.create_task(window.run(self.p.seeds))
+        try:
+            await asyncio.shield(walking)
+        except asyncio.CancelledError:
+            signals.task.uncancel()
+            window.end(Interrupted(signals.first))
+            await walking
+
+    def _copy_pack(self) -> None:
+        """The pack as it was, so that exports stay possible when it has moved on."""
+        target = self.p.output / "pack"
+        if target.resolve() != self.pack.folder.resolve():
+            pack_files.copy(self.pack.folder, target)
+
+    def _wanted(self) -> float:
+        """Seeds to hold in flight: all that fit, or as many as the rows that are missing should
+        take.
+        """
+        target = self.config.target
+        tally = self.tally
+        if target is None:
+            return inf
+        rows_a_seed = (tally.kept + 1) / (self._seeds + 1)
+        return ceil((target - tally.kept) / rows_a_seed)
+
+    def _leave(self, asked: int, exits: list[Exit]) -> None:
+        """Takes the exits of one seed, in input order; once a target is met, later seeds count as
+        never asked.
+        """
+        target = self.config.target
+        if target is not None and self.tally.kept >= target:
+            return
+        self._seeds += 1
+        self.tally.asked += asked
+        for exit_ in exits:
+            if (
+                target is not None
+                and exit_.kind == "kept"
+                and self.tally.kept >= target
+            ):
+                # The same draw, another way out.
+                exit_ = Exit("dropped", exit_.sample, "over_target")  # noqa: PLW2901
+            exit_, rendered = self._render(exit_)  # noqa: PLW2901 - as above
+            self.publisher.add(exit_, {**exit_.sample.row(), **rendered})
+            self.tally.count(exit_)
+        if self.p.on_row:
+            self.p.on_row(self.tally, self.stats)
+        if (fault := self._watch.saw(exits)) is not None:
+            self._stop(fault)
+
+    def _render(self, exit_: Exit) -> tuple[Exit, dict[str, str]]:
+        """The training columns of a row that has every field they need; a kept row over which they
+        do not render is dropped.
+        """
+        sample = exit_.sample
+        if not self._templates or any(
+            name not in sample.fields for name in self._needed
+        ):
+            return exit_, {}
+        values = self.pack.values(sample.fields)
+        try:
+            return exit_, {
+                side: template.render(values)
+                for side, template in self._templates.items()
+            }
+        except RowFault as error:
+            return (
+                Exit("dropped", sample, "unrenderable", str(error)[:300])
+                if exit_.kind == "kept"
+                else exit_
+            ), {}
+
+    @cached_property
+    def _needed(self) -> list[str]:
+        used = {
+            variable
+            for template in self._templates.values()
+            for variable in template.variables
+        }
+        return [name for name in self._produced if name in used]
+
+    def _settle(self) -> None:
+        """Filters that see all rows judge those that are kept so far; what leaves only now is
+        booked.
+        """
+        left = self.publisher.settle(
+            [
+                part
+                for part in self.pack.steps[-1].filters
+                if part.group == "corpus"
+            ]
+        )
+        self.tally.kept -= left.total()
+        self.tally.dropped.update(left)
+
+    def _finish(self, window: Window, journal: Journal) -> Run:
+        self._settle()
+        if not self.tally.balanced():
+            raise PotstillError(
+                f"the tally does not balance: {self.tally.counts()}"
+            )
+        code = EXIT_FAILED if self.tally.failed else 0
+        if self.tally.asked and not self.tally.kept:
+            code = NothingKept.exit_code
+        if window.stop:
+            code = getattr(window.stop, "exit_code", EXIT_INTERRUPTED)
+        info = self._info(journal, window.stop)
+        self.publisher.publish(info, partial(make_card, info))
+        return Run(self.p.output, code, info["stopped"], info)
+
+    def _info(self, journal: Journal, stop: Any) -> dict[str, Any]:
+        """run.json."""
+        spec = self.pack.spec
+        totals = journal.totals
+        config = self.config
+        priced = all(
+            self.p.price(role) is not None for role in self.p.teachers()
+        )
+        return {
+            "format": FORMAT,
+            "pack": {
+                "name": spec.name,
+                "version": spec.version,
+                "hash": self.pack.hash,
+                "about": spec.about,
+                "paper": spec.paper,
+            },
+            "versions": {
+                "potstill": _version("potstill"),
+                "python": platform.python_version(),
+            },
+            "settings": {
+                "input": self.p.seeds.where,
+                "rows": self.p.scan.rows,
+                "set": dict(config.overrides),
+                **{
+                    item.name: getattr(config, item.name)
+                    for item in fields(config)
+                    if item.name != "overrides"
+                },
+            },
+            "complete": stop is None,
+            "stopped": str(stop) if stop else None,
+            "nothing_kept": self._watch.why()
+            if self.tally.asked and not self.tally.kept and not stop
+            else None,
+            "counts": self.tally.counts(),
+            "calls": {
+                "asked": self.stats.asked,
+                "reused": self.stats.reused,
+                "retried": self.stats.retried,
+            },
+            "cost": {
+                "usd": round(totals.usd, 6) if priced else None,
+                "prompt_tokens": totals.prompt_tokens,
+                "completion_tokens": totals.completion_tokens,
+                "cached_tokens": totals.cached_tokens,
+                "reasoning_tokens": totals.reasoning_tokens,
+            },
+            "seeds": self._seeds,
+            "steps": {
+                name: {
+                    "calls": calls,
+                    "prompt_tokens": sent,
+                    "completion_tokens": said,
+                }
+                for name, (calls, sent, said) in sorted(
+                    self.stats.steps.items()
+                )
+            },
+            "plan": self._plan.summary(),
+            "promises": dict(promises_of(self.pack.filters())),
+            "canaries": self._canaries,
+            "adapted": adapted_of(self._teachers),
+            "seconds": round(time.time() - self.started, 3),
+        }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"

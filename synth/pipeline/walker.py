@@ -1,0 +1,553 @@
+"""The order of the line, and nothing else: seeds -> render -> ask -> parse -> filter -> rows.
+
+Each seed walks alone through all steps. A bounded window of seeds is in flight; rows leave in input
+order whatever order the calls finish in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any
+
+from synth.calls.ask import Reading, ask_once
+from synth.calls.door import Doors
+from synth.core.errors import (
+    BudgetReached,
+    PotstillError,
+    RowFault,
+    Stopped,
+    TeacherError,
+)
+from synth.core.records import Completion, Exit, Row, Sample, Seed, Verdict
+from synth.filters.base import Filter
+from synth.packs.pack import Pack
+from synth.packs.shelf import Shelf
+from synth.packs.step import Step
+
+
+@dataclass
+class Tally:
+    """asked = kept + dropped + failed, counted where each happens."""
+
+    asked: int = 0
+    kept: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+
+    def count(self, exit_: Exit) -> None:
+        """Books one exit."""
+        if exit_.kind == "kept":
+            self.kept += 1
+        else:
+            (self.dropped if exit_.kind == "dropped" else self.failed)[
+                exit_.reason
+            ] += 1
+
+    def balanced(self) -> bool:
+        """Whether every sample that started has left."""
+        return (
+            self.asked == self.kept + self.dropped.total() + self.failed.total()
+        )
+
+    def counts(self) -> dict[str, Any]:
+        """As run.json holds it."""
+        return {
+            "asked": self.asked,
+            "kept": self.kept,
+            "dropped": dict(self.dropped),
+            "failed": dict(self.failed),
+        }
+
+
+class Walker:
+    """Walks one seed through a pack's steps."""
+
+    def __init__(
+        self,
+        pack: Pack,
+        doors: Doors,
+        taint: Sequence[str] = (),
+        shelf: Shelf | None = None,
+    ) -> None:
+        self.pack = pack
+        self.doors = doors
+        self.taint = tuple(taint)
+        self.shelf = shelf
+        self._meta = {"pack": pack.name, "pack_hash": pack.hash}
+
+    async def walk(self, seed: Seed) -> tuple[int, list[Exit]]:
+        """(samples asked, their exits) of one seed.
+
+        Raises:
+            Stopped, BudgetReached: the run is over; the seed has not left.
+        """
+        exits: list[Exit] = []
+        alive = [Sample(seed, seed.fields, self._about(seed.fields))]
+        asked = 1
+        fallen: dict[str, list[Exit]] = {
+            step.rescues: [] for step in self.pack.steps if step.rescues
+        }
+        for step in self.pack.steps:
+            bystanders: list[Sample] = alive if step.rescues else []
+            walking = (
+                [exit_.sample for exit_ in fallen.pop(step.rescues)]
+                if step.rescues
+                else alive
+            )
+            before = len(walking)
+            if step.retrieves and self.shelf:
+                walking = [
+                    sample.with_fields(self.near(sample.fields), {})
+                    for sample in walking
+                ]
+            walking, none = _spread(step, walking, self.pack)
+            asked += len(walking) * step.draws - before + len(none)
+            asking = [
+                self._draw(step, sample, draw)
+                for sample in walking
+                for draw in range(step.draws)
+            ]
+            outcomes = (
+                [await asking[0]] if len(asking) == 1 else await _all(asking)
+            )
+            survivors, lost = await self._filter(
+                step, [o for o in outcomes if isinstance(o, Sample)]
+            )
+            lost = [*none, *(o for o in outcomes if isinstance(o, Exit)), *lost]
+            if step.name in fallen and not survivors:
+                lost = self._fall(lost, fallen[step.name])
+            alive = [*bystanders, *survivors]
+            exits += lost
+        return asked, [*(Exit("kept", sample) for sample in alive), *exits]
+
+    def _about(self, fields: Row) -> Row:
+        """What is known of a row before its first step: the pack, and the taint of the run and of
+        the run that the seed comes from.
+        """
+        from_run = fields.get(
+            "seed_meta"
+        )  # where the seeds are the rows of another run
+        before = from_run.get("taint") if isinstance(from_run, dict) else None
+        taint = sorted({*self.taint, *(before or ())})
+        return {**self._meta, "taint": taint} if taint else self._meta
+
+    def near(self, fields: Row) -> Row:
+        """What the pack retrieves for a seed."""
+        if self.shelf:
+            return {self.shelf.spec.into: self.shelf.near(fields)}
+        return {}
+
+    @staticmethod
+    def _fall(lost: list[Exit], fallen: list[Exit]) -> list[Exit]:
+        """Hands the first dropped sample of a group to the step that rescues; the others leave.
+        Failed calls are asked again instead.
+        """
+        place = next(
+            (n for n, exit_ in enumerate(lost) if exit_.kind == "dropped"), None
+        )
+        if place is None:
+            return lost
+        exit_ = lost[place]
+        attempt = {
+            "reason": exit_.reason,
+            **{
+                name: value
+                for name, value in exit_.sample.fields.items()
+                if name not in exit_.sample.seed.fields
+            },
+        }
+        fallen.append(
+            Exit(
+                "dropped",
+                exit_.sample.with_fields({"attempt": attempt}, {}),
+                exit_.reason,
+                exit_.detail,
+            )
+        )
+        return [*lost[:place], *lost[place + 1 :]]
+
+    async def _draw(
+        self, step: Step, sample: Sample, draw: int
+    ) -> Sample | Exit:
+        """One draw: the sample one step on, or its exit."""
+        draw = draw if step.draws > 1 else int(sample.meta.get("draw", 0))
+        try:
+            if step.sets:
+                sample = sample.with_fields(
+                    step.with_sets(self.pack.values(sample.fields)), {}
+                )
+            if step.each:
+                return await self._each(step, step.each, sample, draw)
+            reading = await ask_once(
+                step,
+                self.pack.values(sample.fields),
+                self.doors,
+                draw=draw,
+                seed_id=sample.seed.id,
+            )
+        except TeacherError as error:
+            return Exit(
+                "failed",
+                sample.with_fields({}, {"step": step.name, "draw": draw}),
+                error.kind,
+                str(error),
+            )
+        except RowFault as error:
+            return Exit(
+                "dropped",
+                sample.with_fields({}, {"step": step.name, "draw": draw}),
+                "unrenderable",
+                str(error),
+            )
+        return _arrive(sample, reading, reading.fields)
+
+    async def _each(
+        self, step: Step, each: tuple[str, str], sample: Sample, draw: int
+    ) -> Sample | Exit:
+        """Walks a list: in order where every question sees the answers before it as `history`, else
+        all of it at once.
+        """
+        whole = self.pack.values(sample.fields)
+        elements = list(whole.get(each[0]) or [])
+
+        def seen(index: int, history: list[dict[str, Any]]) -> dict[str, Any]:
+            return {
+                **whole,
+                each[1]: elements[index],
+                "history": history,
+                "index": index,
+            }
+
+        def ask(values: dict[str, Any]) -> Any:
+            return ask_once(
+                step, values, self.doors, draw=draw, seed_id=sample.seed.id
+            )
+
+        readings: list[Reading] = (
+            []
+            if step.looks_back
+            else await _all(
+                [ask(seen(index, [])) for index in range(len(elements))]
+            )
+        )
+        history: list[dict[str, Any]] = []
+        reading = Reading({}, Completion(""), {"step": step.name, "draw": draw})
+        for index, element in enumerate(elements):
+            if step.looks_back:
+                values = seen(index, list(history))
+                if step.ends(values):
+                    break
+                reading = await ask(values)
+            else:
+                reading = readings[index]
+            if reading.unreadable:
+                break
+            # What is a record of its own stands at the same place of the list that is walked.
+            history.append(
+                {
+                    **(
+                        {}
+                        if isinstance(element, dict | list)
+                        else {each[1]: str(element)}
+                    ),
+                    **reading.fields,
+                }
+            )
+        return _arrive(sample, reading, {step.name: history})
+
+    async def _filter(
+        self, step: Step, samples: Sequence[Sample]
+    ) -> tuple[list[Sample], list[Exit]]:
+        """Sends the draws of one sample through the step's filters."""
+        exits: list[Exit] = []
+        alive = list(samples)
+        for part in step.filters:
+            if (
+                alive and part.group != "corpus"
+            ):  # those see all rows, at the end of the run
+                alive, lost = (
+                    await self._asked(part, alive)
+                    if part.asks
+                    else self._judged(part, alive)
+                )
+                exits += lost
+        return alive, exits
+
+    async def _asked(self, part: Filter, samples: list[Sample]) -> Sifted:
+        """The samples that a filter keeps which asks a teacher or a process, and the exits of the
+        others.
+        """
+        try:
+            return _sifted(
+                part, samples, await part.verdicts(_seen(samples), self.doors)
+            )
+        # What a filter cannot judge leaves, and takes none with it.
+        except Exception as error:  # noqa: BLE001
+            if len(samples) > 1 and part.group is None:
+                return _joined(
+                    [await self._asked(part, [sample]) for sample in samples]
+                )
+            return [], [_unjudged(part, sample, error) for sample in samples]
+
+    def _judged(self, part: Filter, samples: list[Sample]) -> Sifted:
+        """The samples that a filter keeps, and the exits of the others."""
+        try:
+            return _sifted(
+                part,
+                samples,
+                [
+                    part.named(verdict)
+                    for verdict in part.judge_group(_seen(samples))
+                ],
+            )
+        except Exception as error:  # noqa: BLE001 - as above
+            if len(samples) > 1 and part.group is None:
+                return _joined(
+                    [self._judged(part, [sample]) for sample in samples]
+                )
+            return [], [_unjudged(part, sample, error) for sample in samples]
+
+
+Sifted = tuple[list[Sample], list[Exit]]
+
+
+def _seen(samples: list[Sample]) -> list[Row]:
+    """The samples as a filter sees them."""
+    return [
+        {**sample.fields, "meta": sample.meta, "id": sample.seed.id}
+        for sample in samples
+    ]
+
+
+def _joined(parts: list[Sifted]) -> Sifted:
+    return [sample for kept, _ in parts for sample in kept], [
+        exit_ for _, lost in parts for exit_ in lost
+    ]
+
+
+def _sifted(
+    part: Filter, samples: list[Sample], verdicts: Sequence[Verdict]
+) -> Sifted:
+    """The samples that the verdicts keep, and the exits of the others."""
+    kept: list[Sample] = []
+    lost: list[Exit] = []
+    for sample, verdict in zip(samples, verdicts, strict=True):
+        marked = sample.with_verdict(verdict)
+        if part.keeps(verdict):
+            kept.append(marked)
+        else:
+            lost.append(
+                Exit(
+                    "dropped",
+                    marked,
+                    verdict.reason or f"unknown_{part.name}",
+                    str(dict(verdict.marks))[:300],
+                )
+            )
+    return kept, lost
+
+
+def _unjudged(part: Filter, sample: Sample, error: Exception) -> Exit:
+    """The exit of a row over which a filter broke.
+
+    Raises:
+        PotstillError: it is no fault of the row.
+    """
+    detail = f"{part.name}: {error}"[:300]
+    if isinstance(error, TeacherError):
+        return Exit("failed", sample, error.kind, detail)
+    if isinstance(error, RowFault):
+        return Exit("dropped", sample, "unjudged", detail)
+    if isinstance(error, PotstillError):
+        raise error
+    return Exit("failed", sample, f"error_{type(error).__name__}", detail)
+
+
+def _arrive(sample: Sample, reading: Reading, fields: Row) -> Sample | Exit:
+    meta = reading.meta
+    before = sample.meta.get("mended")
+    if before:
+        now = meta.get("mended")
+        meta = {**meta, "mended": f"{before}; {now}" if now else before}
+    moved = sample.with_fields(
+        {**fields, "reply": reading.completion.text}, meta
+    ).without("attempt")
+    if reading.unreadable:
+        return Exit(
+            "dropped",
+            moved,
+            reading.unreadable.reason,
+            reading.unreadable.detail,
+        )
+    return moved
+
+
+def _spread(
+    step: Step, samples: list[Sample], pack: Pack
+) -> tuple[list[Sample], list[Exit]]:
+    """One sample an element of the list that a step spreads; samples whose list is empty leave."""
+    if not step.spread:
+        return samples, []
+    field, item = step.spread
+    lists = [
+        (sample, list(pack.values(sample.fields).get(field) or []))
+        for sample in samples
+    ]
+    none = [
+        Exit("dropped", sample, "empty_list", field)
+        for sample, elements in lists
+        if not elements
+    ]
+    return [
+        sample.with_fields({item: element}, {})
+        for sample, elements in lists
+        for element in elements
+    ], none
+
+
+async def _all(works: list[Any]) -> list[Any]:
+    """All results; a single coroutine is awaited without the cost of a task."""
+    if len(works) == 1:
+        return [await works[0]]
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
+# Seeds, and characters of their replies, that may be through and wait behind a slow one: some 100
+# MB in all.
+AHEAD = 10_000
+AHEAD_CHARACTERS = 20_000_000
+
+
+class Window:
+    """Keeps a bounded number of seeds in flight and lets their exits leave in input order.
+
+    Args:
+        walk: walks one seed.
+        leave: takes the exits of one seed; called in input order.
+        width: seeds in flight at most. Many more may be through and wait behind a slow one, once
+            the first have left; until then four times as many.
+
+    Attributes:
+        stop: what ended the run early; no further seed starts.
+        wanted: how many seeds should have started and not left now at most; 0 means that there are
+            enough rows.
+    """
+
+    def __init__(
+        self,
+        walk: Callable[[Seed], Any],
+        leave: Callable[[int, list[Exit]], None],
+        width: int,
+    ) -> None:
+        self.walk = walk
+        self.leave = leave
+        self.width = width
+        self.stop: PotstillError | KeyboardInterrupt | None = None
+        self.on_stop: Callable[[], None] = lambda: None
+        self.wanted: Callable[[], float] = lambda: inf
+        # By place: samples asked, their exits, characters of their replies.
+        self._done: dict[int, tuple[int, list[Exit], int]] = {}
+        self._taken = self._left = self._waiting_characters = 0
+        self._sleeping: list[asyncio.Future[None]] = []
+
+    def end(self, reason: PotstillError | KeyboardInterrupt) -> None:
+        """From now on no seed starts and nothing is asked; what is in flight comes in."""
+        self.stop = self.stop or reason
+        self.on_stop()
+        self._wake()
+
+    async def run(self, seeds: Iterable[Seed]) -> None:
+        """Walks all seeds, or as many as start before `stop` is set."""
+        stream = iter(seeds)
+        await asyncio.gather(*(self._worker(stream) for _ in range(self.width)))
+        for index in sorted(self._done):
+            asked, exits, _ = self._done[index]
+            self.leave(asked, exits)
+        self._done.clear()
+
+    async def _worker(self, stream: Any) -> None:
+        while not self.stop and (wanted := self.wanted()) > 0:
+            if self._full() or self._taken - self._left >= wanted:
+                sleeper = asyncio.get_running_loop().create_future()
+                self._sleeping.append(sleeper)
+                await sleeper
+                continue
+            seed = next(stream, None)
+            if seed is None:
+                return
+            index = self._taken
+            self._taken = self._taken + 1
+            await self._one(index, seed)
+
+    def _full(self) -> bool:
+        """Whether so much waits behind the seed that leaves next that no other may start."""
+        ahead = self._taken - self._left
+        if ahead < 5 * self.width:
+            return False
+        return (
+            self._left < self.width
+            or ahead >= AHEAD
+            or self._waiting_characters >= AHEAD_CHARACTERS
+        )
+
+    async def _one(self, index: int, seed: Seed) -> None:
+        try:
+            self._finished(index, *await self.walk(seed))
+        except (Stopped, BudgetReached) as error:
+            self.end(error)
+        except PotstillError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a row that breaks a part must stay one row
+            detail = str(error)[:300]
+            self._finished(
+                index,
+                1,
+                [
+                    Exit(
+                        "failed",
+                        Sample(seed, seed.fields),
+                        f"error_{type(error).__name__}",
+                        detail,
+                    )
+                ],
+            )
+
+    def _finished(self, index: int, asked: int, exits: list[Exit]) -> None:
+        """One seed is through; it leaves, with those that waited for it, once all before it have
+        left.
+        """
+        characters = _characters(exits)
+        self._done[index] = asked, exits, characters
+        self._waiting_characters += characters
+        while self._left in self._done:
+            asked, exits, characters = self._done.pop(self._left)
+            self._waiting_characters -= characters
+            self.leave(asked, exits)
+            self._left += 1
+        self._wake()
+
+    def _wake(self) -> None:
+        """Lets every worker that waited look again."""
+        sleeping = self._sleeping
+        self._sleeping = []
+        for sleeper in sleeping:
+            if not sleeper.done():
+                sleeper.set_result(None)
+
+
+def _characters(exits: list[Exit]) -> int:
+    """Of the replies with which a seed leaves."""
+    return sum(
+        [len(str(exit_.sample.fields.get("reply") or "")) for exit_ in exits]
+    )

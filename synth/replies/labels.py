@@ -1,0 +1,95 @@
+"""One of a few labels, in the words that models put around it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+
+_MOST = 300
+_DENIES = re.compile(
+    r"[.;!?]\s|\b(?:not|never|neither|nor|cannot|without|hardly|unsure|unclear)\b|n['\u2019]t\b",
+    re.IGNORECASE,
+)
+# "4/5", "4 out of 5": the scale is no second label.
+_SCALE = re.compile(r"(?<=\d)\s?(?:/|out\s+of)\s?\d+\b", re.IGNORECASE)
+_ENDS = re.compile(
+    r"\s*(?:$|[.,;:!()\[\]\u2013\u2014-]|(?:because|since|as|for|but)\b)",
+    re.IGNORECASE,
+)
+_ENDS_NAME = re.compile(
+    r"\s*(?:one|answer|reply|response|passage|option|candidate|text|document|is|are|was|wins?"
+    r"|answers)\b",
+    re.IGNORECASE,
+)
+_JOINED = re.compile(r"[\s,/|()\u2013-]*(?:(?:or|and|to)\b)?\s*", re.IGNORECASE)
+_MOST_LEAD = 5
+
+
+@cache
+def _folded(allowed: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(label.casefold() for label in allowed)
+
+
+@cache
+def _labels(allowed: tuple[str, ...]) -> re.Pattern[str]:
+    names = "|".join(
+        re.escape(label) for label in sorted(allowed, key=len, reverse=True)
+    )
+    return re.compile(
+        rf"(?<![\w'\u2019])(?:{names})(?![\w'\u2019])", re.IGNORECASE
+    )
+
+
+def label_in(text: str, allowed: Sequence[str]) -> str | None:
+    """The one label that a text gives, in small letters; None where it gives none or is in two
+    minds.
+
+    The first label counts at the start of a text, behind at most five words that deny nothing,
+    where it ends a thought. A label of other words than yes and no may also go on with a noun or a
+    verb ("the first one", "K is better").
+
+    >>> [
+    ...     label_in(text, ["k", "m", "tie"])
+    ...     for text in (
+    ...         "Reply K",
+    ...         "**M**, because K is wrong",
+    ...         "It is a tie.",
+    ...         "K or M",
+    ...         "not K",
+    ...     )
+    ... ]
+    ['k', 'm', 'tie', None, None]
+    """
+    line = text.strip(" \t\n.!\"'*_`").casefold()
+    if line in _folded(tuple(allowed)):
+        return line
+    line = _SCALE.sub(
+        "", re.sub(r"[*_`\"\u201c\u201d]", " ", text[:_MOST]).strip()
+    )
+    found = list(_labels(tuple(allowed)).finditer(line))
+    if not found:
+        return None
+    label = found[0][0].casefold()
+    lead = line[: found[0].start()]
+    if (
+        len(lead.split()) > _MOST_LEAD
+        or _DENIES.search(lead)
+        or not _ends(line, found[0], label)
+    ):
+        return None
+    rival = next(
+        (other for other in found if other[0].casefold() != label), None
+    )
+    if rival and _JOINED.fullmatch(line, found[0].end(), rival.start()):
+        return None
+    return label
+
+
+def _ends(line: str, match: re.Match[str], label: str) -> bool:
+    if _ENDS.match(line, match.end()):
+        return True
+    return (
+        label not in ("yes", "no")
+        and _ENDS_NAME.match(line, match.end()) is not None
+    )

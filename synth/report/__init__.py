@@ -1,1 +1,0 @@
-"""A run folder -> a page that a person can read."""

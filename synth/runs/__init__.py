@@ -1,0 +1,18 @@
+"""A run's folder, written and read: columns, publisher, card, report, ownership."""
+
+from synth.core.lazy import public
+
+__getattr__, __dir__ = public(
+    __name__,
+    {
+        "card": "make_card plan_table tally_rows tally_table",
+        "columns": "Columns Misfit merged column spell",
+        "folder": "load_parquet",
+        "marks": "split_name mark",
+        "ownership": "Opened check_endpoints check_output note read_note read_run private "
+        "make_private make_folder discard free_name digest digests",
+        "pairing": "make_pairs over by_score",
+        "publisher": "Publisher RunFolder",
+        "report": "write_report",
+    },
+)

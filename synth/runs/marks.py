@@ -1,0 +1,35 @@
+"""A number among the marks that a filter left on a row."""
+
+from __future__ import annotations
+
+from synth.core.errors import WrongUse
+from synth.core.records import Row
+from synth.core.strict_json import loads
+
+
+def split_name(by: str) -> tuple[str, str]:
+    """("critic", "score") of "critic.score".
+
+    Raises:
+        WrongUse: no filter or no mark.
+    """
+    part, dot, name = by.rpartition(".")
+    if not (part and dot and name):
+        raise WrongUse(
+            "by", repr(by), "FILTER.MARK", "For example by=critic.score."
+        )
+    return part, name
+
+
+def mark(row: Row, by: tuple[str, str]) -> float | None:
+    """What the last verdict of a filter says under a mark's name; None where it says no number
+    there.
+    """
+    part, name = by
+    for verdict in reversed((row.get("meta") or {}).get("verdicts") or []):
+        if verdict["filter"] == part and verdict["marks"]:
+            found = loads(verdict["marks"]).get(name)
+            if isinstance(found, int | float) and not isinstance(found, bool):
+                return float(found)
+            return None
+    return None

@@ -1,0 +1,197 @@
+"""Preference pairs from kept and dropped draws: one rule, for the export and for `finetune dpo` on
+a run folder.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, product
+from typing import Any
+
+from synth.answers.equal import same_answer
+from synth.core.records import Row
+from synth.text.words import jaccard
+
+# Reasons that say "wrong". A reply that no parser read is not wrong: nothing is preferred against
+# it.
+WRONG = ("wrong_answer", "wrong_step", "minority_answer", "critic_rejects")
+_FOR_THEIR_ANSWER = ("wrong_answer", "minority_answer", "worse")
+
+
+def make_pairs(
+    kept: Iterable[Row],
+    dropped: Iterable[Row],
+    *,
+    reasons: Sequence[str] = WRONG,
+    per_seed: int = 1,
+    order: str = "diagonal",
+) -> Iterator[dict[str, Any]]:
+    """Pairs `{id, prompt, chosen, rejected, reason}` of draws of one seed, in the order of the kept
+    rows.
+
+    Equal texts never make a pair, nor do draws whose answers agree though one was dropped for its
+    answer.
+
+    Args:
+        kept: rows that may be chosen.
+        dropped: rows with a `reason`.
+        reasons: of rows that may be rejected.
+        per_seed: most pairs of one seed.
+        order: which pairs of a seed come first: `diagonal` (different draws), or `unlike` (the
+            least shared words, as in DPO-ST, arXiv:2407.18248).
+
+    >>> kept = [{"id": "a", "prompt": "2 + 2?", "completion": "4", "answer": "4"}]
+    >>> dropped = [{"id": "a", "completion": "5", "answer": "5", "reason": "wrong_answer"}]
+    >>> [(p["chosen"], p["rejected"]) for p in make_pairs(kept, dropped)]
+    [('4', '5')]
+    """
+    rejected = _by_seed(
+        (row for row in dropped if row["reason"] in reasons),
+        ("completion", "reason", "answer"),
+    )
+    chosen = _by_seed(
+        (row for row in kept if row["id"] in rejected),
+        ("prompt", "completion", "answer"),
+    )
+    for seed, good in chosen.items():
+        fitting = _fitting(good, rejected[seed])
+        if order == "unlike":
+            fitting = iter(
+                sorted(
+                    fitting,
+                    key=lambda pair: jaccard(
+                        pair[0]["completion"], pair[1]["completion"]
+                    ),
+                )
+            )
+        for a, b in islice(fitting, per_seed):
+            yield {
+                "id": seed,
+                "prompt": a["prompt"],
+                "chosen": a["completion"],
+                "rejected": b["completion"],
+                "reason": b["reason"],
+            }
+
+
+def over(
+    better: Iterable[Row],
+    worse: Iterable[Row],
+    *,
+    per_seed: int = 1,
+    most_alike: float = 0.9,
+) -> Iterator[dict[str, Any]]:
+    """Pairs of one run's kept rows over any rows of another run of the same seeds: teacher over
+    student (PLaD, arXiv:2406.02886).
+
+    Where both answers agree neither is better: such draws make no pair, nor do texts of nearly the
+    same words.
+
+    Args:
+        better: rows of the teacher.
+        worse: rows of the student, kept or dropped.
+        per_seed: most pairs of one seed.
+        most_alike: largest Jaccard similarity of the words (0 to 1).
+
+    >>> teacher = [{"id": "a", "prompt": "2 + 2?", "completion": "2 + 2 = 4", "answer": "4"}]
+    >>> student = [{"id": "a", "completion": f"so {n}", "answer": n} for n in ("5", "4")]
+    >>> [p["rejected"] for p in over(teacher, student)]
+    ['so 5']
+    """
+    rejected = _by_seed(
+        ({**row, "reason": "worse"} for row in worse),
+        ("completion", "reason", "answer"),
+    )
+    chosen = _by_seed(
+        (row for row in better if row["id"] in rejected),
+        ("prompt", "completion", "answer"),
+    )
+    for seed, good in chosen.items():
+        found = (
+            (a, b)
+            for a, b in _fitting(good, rejected[seed])
+            if jaccard(a["completion"], b["completion"]) <= most_alike
+        )
+        for a, b in islice(found, per_seed):
+            yield {
+                "id": seed,
+                "prompt": a["prompt"],
+                "chosen": a["completion"],
+                "rejected": b["completion"],
+                "reason": "worse",
+            }
+
+
+def by_score(
+    rows: Iterable[tuple[Row, float]], *, least: float = 0.1, per_seed: int = 1
+) -> Iterator[dict[str, Any]]:
+    """Pairs of a seed's draws of which one scores clearly higher: `{id, prompt, chosen, rejected,
+    reason, margin}`, widest margins first.
+
+    Args:
+        rows: with their scores, of a critic for example.
+        least: smallest margin, above 0: draws that score alike are no preference, whatever a
+            tie-break says.
+        per_seed: most pairs of one seed.
+
+    >>> drawn = [
+    ...     ({"id": "a", "prompt": "Why?", "completion": text}, score)
+    ...     for text, score in (("So.", 0.2), ("As ice floats.", 0.9))
+    ... ]
+    >>> [(p["chosen"], p["margin"]) for p in by_score(drawn)]
+    [('As ice floats.', 0.7)]
+    """
+    if not least > 0:
+        raise ValueError(f"least={least}; use a margin above 0")
+    seeds: dict[str, list[tuple[Row, float]]] = defaultdict(list)
+    for row, score in rows:
+        if row.get("completion"):
+            seeds[row["id"]].append((row, score))
+    for seed, drawn in seeds.items():
+        gaps = [
+            (round(one - two, 6), a, b)
+            for a, one in drawn
+            for b, two in drawn
+            if a["completion"] != b["completion"]
+        ]
+        clear = sorted(
+            (gap for gap in gaps if gap[0] >= least), key=lambda gap: -gap[0]
+        )
+        for margin, a, b in clear[:per_seed]:
+            yield {
+                "id": seed,
+                "prompt": a["prompt"],
+                "chosen": a["completion"],
+                "rejected": b["completion"],
+                "reason": "lower_score",
+                "margin": margin,
+            }
+
+
+def _by_seed(
+    rows: Iterable[Row], names: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        if row.get("completion"):
+            found[row["id"]].append({name: row.get(name) for name in names})
+    return found
+
+
+def _fitting(
+    good: list[dict[str, Any]], bad: list[dict[str, Any]]
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Pairs along the diagonals, so that the first ones use different draws."""
+    for offset, place in product(range(len(bad)), range(len(good))):
+        a = good[place]
+        b = bad[(place + offset) % len(bad)]
+        agree = (
+            a["answer"] is not None
+            and b["answer"] is not None
+            and same_answer(str(a["answer"]), str(b["answer"]))
+        )
+        if a["completion"] != b["completion"] and not (
+            agree and b["reason"] in _FOR_THEIR_ANSWER
+        ):
+            yield a, b

@@ -1,0 +1,1 @@
+"""Code of strangers, run where it can harm nobody."""

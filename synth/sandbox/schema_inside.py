@@ -1,0 +1,101 @@
+"""Checks JSON against schemas whose work has no bound, in a process that its caller ends: patterns,
+references, comparisons.
+
+`python -m synth.sandbox.schema_inside SECONDS` answers one line with one line, as
+`synth.processes.worker` asks.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import sys
+from functools import lru_cache
+from typing import Any
+
+from synth.core import strict_json
+from synth.core.errors import RowFault, WrongUse
+from synth.processes import worker
+
+MOST_MEMORY = 1024 * 1024 * 1024
+
+
+def misfit(schema: str, value: Any) -> str:
+    """Where a value does not fit and why, "" where it fits.
+
+    Raises:
+        RowFault: the schema is none, or refers to what it does not hold.
+    """
+    from referencing.exceptions import Unresolvable  # noqa: PLC0415 - for those who need it
+
+    checker = _checker(schema)
+    try:
+        found = next(checker.iter_errors(value), None)
+    except RecursionError:
+        return "nested too deep"
+    except Unresolvable as error:
+        todo = "Write what it refers to into the schema."
+        raise RowFault(
+            "json_schema",
+            f"an unresolvable reference: {error}"[:200],
+            "references inside the schema",
+            todo,
+        ) from error
+    return f"{found.json_path}: {found.message}"[:200] if found else ""
+
+
+@lru_cache(maxsize=64)
+def _checker(schema: str) -> Any:
+    """A validator; `$ref` reaches inside the schema only, never a file or the network."""
+    import jsonschema  # noqa: PLC0415 - for those who need it
+    import referencing  # noqa: PLC0415
+
+    try:
+        found = strict_json.loads(schema)
+        kind = jsonschema.validators.validator_for(
+            found, default=jsonschema.Draft202012Validator
+        )
+        kind.check_schema(found)
+    except (
+        strict_json.NotStrict,
+        jsonschema.SchemaError,
+        RecursionError,
+    ) as error:
+        why = getattr(error, "message", str(error))
+        raise RowFault(
+            "json_schema",
+            str(why)[:200],
+            "a JSON Schema",
+            "Correct the schema.",
+        ) from error
+    return kind(found, registry=referencing.Registry())
+
+
+class Checker:
+    """Answers within `seconds`, or is ended by the alarm."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def answer(self, message: dict[str, str]) -> dict[str, Any]:
+        """{"misfit"}: where and what, "" where it fits; or {"error"}: the four parts of a
+        WrongUse.
+        """
+        signal.setitimer(signal.ITIMER_REAL, self.seconds)
+        try:
+            return {
+                "misfit": misfit(
+                    message["schema"], json.loads(message["value"])
+                )
+            }
+        except WrongUse as error:
+            return {"error": [str(part) for part in error.args]}
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    worker.serve(Checker(float(sys.argv[1])).answer)

@@ -1,0 +1,265 @@
+"""Texts that are near a text: by words (BM25) and by unit vectors, exact, for many queries at
+once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Protocol
+
+from synth.local_models.scores import vectors
+from synth.text.words import terms, words
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+K1 = 1.2
+B = 0.75
+# Queries and texts of one tile of scores: 256 x 16,384 float32 are 16 MiB, which stays near the
+# processor.
+_ROWS = 256
+_TILE = 16_384
+# Columns that the fastest kernels of a matrix product take at once, and more.
+_LANES = 64
+# Candidates for each of a query's places before they are sorted out.
+_SPARE = 8
+# From here on compiling the search (some 10 s, once a process) is paid back.
+_MANY = 20_000_000
+
+Hit = tuple[int, float]
+
+
+class Index(Protocol):
+    """Finds the nearest of its texts."""
+
+    def best(self, queries: Sequence[str], most: int) -> list[list[Hit]]:
+        """(text, score) of at most `most` texts a query, the nearest first; equal ones in the order
+        of the texts.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Bm25:
+    """Okapi BM25 (Robertson and Zaragoza 2009, equation 3.15) over words without case; scores are
+    above 0, higher is nearer.
+
+    The constant factor k1 + 1 is left out, which changes no order. A word of a query counts once.
+    In scripts without spaces characters are the words, or pairs of them where they spell sounds.
+
+    >>> [
+    ...     (text, round(score, 3))
+    ...     for text, score in Bm25(("a red pen", "a blue house", "red red red")).best(
+    ...         ["red"], 2
+    ...     )[0]
+    ... ]
+    [(2, 0.336), (0, 0.214)]
+    """
+
+    texts: tuple[str, ...]
+
+    @cached_property
+    def index(self) -> Any:
+        """The inverted index, made once."""
+        import bm25s  # noqa: PLC0415 - for those who need it
+
+        known: dict[str, int] = {}
+        ids = [
+            [known.setdefault(word, len(known)) for word in terms(words(text))]
+            for text in self.texts
+        ]
+        made = bm25s.BM25(k1=K1, b=B, method="lucene")
+        made.index(
+            (ids, known or {"": 0}),
+            create_empty_token=False,
+            show_progress=False,
+        )
+        return made
+
+    def best(self, queries: Sequence[str], most: int) -> list[list[Hit]]:
+        """(text, score) of the nearest ones that share a word, the nearest first."""
+        import numpy as np  # noqa: PLC0415 - for those who need it
+
+        asked = [
+            list(
+                dict.fromkeys(
+                    w for w in terms(words(query)) if w in self.index.vocab_dict
+                )
+            )
+            for query in queries
+        ]
+        known = [place for place, query in enumerate(asked) if query]
+        found: list[list[Hit]] = [[] for _ in queries]
+        if not known:
+            return found
+        if len(known) * len(self.texts) > _MANY and find_spec("numba"):
+            self.index.activate_numba_scorer()
+            self.index.backend = "numba"
+        places, scores = self.index.retrieve(
+            [asked[n] for n in known],
+            k=min(most, len(self.texts)),
+            show_progress=False,
+            n_threads=os.cpu_count(),
+        )
+        order = np.lexsort((places, -scores), axis=-1)
+        places = np.take_along_axis(places, order, 1).tolist()
+        scores = np.take_along_axis(scores, order, 1)
+        shared = (scores > 0).sum(axis=1).tolist()
+        for place, row, values, count in zip(
+            known, places, scores.tolist(), shared, strict=True
+        ):
+            found[place] = list(zip(row[:count], values[:count], strict=True))
+        return found
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Cosine of sentence vectors, -1 to 1; exact.
+
+    Args:
+        texts: what is searched.
+        model: see `synth.local_models.scores.vectors`.
+    """
+
+    texts: tuple[str, ...]
+    model: str
+
+    @cached_property
+    def table(self) -> Array:
+        """[N, D] unit vectors of the texts."""
+        return vectors(self.texts, self.model)
+
+    def best(self, queries: Sequence[str], most: int) -> list[list[Hit]]:
+        """(text, cosine) of the nearest ones, the nearest first."""
+        if self.texts and queries:
+            return nearest(vectors(queries, self.model), self.table, most)
+        return [[] for _ in queries]
+
+
+def open_index(texts: Sequence[str], by: str) -> Index:
+    """The index that `by` names: bm25, or a model for vectors (`hashing`, a folder, a name of the
+    hub).
+    """
+    return Bm25(tuple(texts)) if by == "bm25" else Dense(tuple(texts), by)
+
+
+def nearest(queries: Array, table: Array, most: int) -> list[list[Hit]]:
+    """Exact search by inner product.
+
+    Args:
+        queries: [Q, D].
+        table: [N, D].
+        most: how many a query.
+
+    Returns:
+        (row of the table, product) per query, the largest first, equal ones in the table's order.
+
+    >>> import numpy as np
+    >>> nearest(np.array([[1.0, 0.0]]), np.array([[0.5, 0.1], [2.0, 0.0], [0.5, 0.9]]), 2)
+    [[(1, 2.0), (0, 0.5)]]
+    """
+    starts = range(0, len(queries), _ROWS)
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool
+    ):  # numpy leaves the interpreter alone while it multiplies and sorts
+        blocks = pool.map(
+            lambda start: _block(queries[start : start + _ROWS], table, most),
+            starts,
+        )
+        return [hits for block in blocks for hits in block]
+
+
+def _block(queries: Array, table: Array, most: int) -> list[list[Hit]]:
+    """Tile after tile; what cannot be among a query's best is left out at once, the rest is sorted
+    out when there is much of it.
+    """
+    import numpy as np  # noqa: PLC0415 - for those who need it
+
+    floor = np.full(len(queries), -np.inf, np.float32)
+    found = (
+        np.zeros(0, np.int64),
+        np.zeros(0, np.int64),
+        np.zeros(0, np.float32),
+    )
+    parts = [found]
+    waiting = 0
+    for start in range(0, len(table), _TILE):
+        tile = table[start : start + _TILE]
+        width = len(tile)
+        scores = (queries @ _whole(tile).T)[:, :width]
+        if not start and width > most:
+            floor = np.partition(scores, width - most, axis=1)[:, width - most]
+        rows, columns = np.divmod(
+            np.flatnonzero((scores >= floor[:, None]).ravel()), width
+        )
+        parts.append((rows, columns + start, scores[rows, columns]))
+        waiting += len(rows)
+        if waiting > _SPARE * most * len(queries):
+            found, floor = _best(parts, len(queries), most)
+            parts = [found]
+            waiting = len(found[0])
+    rows, places, values = _best(parts, len(queries), most)[0]
+    cuts = np.searchsorted(rows, np.arange(1, len(queries)))
+    each = zip(np.split(places, cuts), np.split(values, cuts), strict=True)
+    return [list(zip(p.tolist(), v.tolist(), strict=True)) for p, v in each]
+
+
+def _whole(tile: Array) -> Array:
+    """A tile with rows of zeros up to a multiple of _LANES.
+
+    A matrix product sums the rest of a tile in another order, so that equal texts would have
+    unequal products.
+    """
+    import numpy as np  # noqa: PLC0415 - for those who need it
+
+    missing = -len(tile) % _LANES
+    if missing:
+        return np.concatenate(
+            [tile, np.zeros((missing, tile.shape[1]), tile.dtype)]
+        )
+    return tile
+
+
+def _best(
+    parts: list[tuple[Array, Array, Array]], count: int, most: int
+) -> tuple[tuple[Array, Array, Array], Array]:
+    """(query, text, product) of the `most` best of each query, in order; and each query's least of
+    them, -inf where it has fewer.
+    """
+    import numpy as np  # noqa: PLC0415 - for those who need it
+
+    rows, places, values = (
+        np.concatenate(column) for column in zip(*parts, strict=True)
+    )
+    order = _order(rows, values)
+    rows = rows[order]
+    places = places[order]
+    values = values[order]
+    rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    floor = np.full(count, -np.inf, np.float32)
+    floor[rows[rank == most - 1]] = values[rank == most - 1]
+    chosen = rank < most
+    return (rows[chosen], places[chosen], values[chosen]), floor
+
+
+def _order(rows: Array, values: Array) -> Array:
+    """Places by row (below 2 ** 8), then value, the largest first, then place (below 2 ** 24): one
+    sort of 64-bit keys.
+    """
+    import numpy as np  # noqa: PLC0415 - for those who need it
+
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    falling = np.where(bits >> 31, bits, ~bits & np.uint32(0x7FFFFFFF))
+    keys = (
+        rows.astype(np.uint64) << np.uint64(56)
+        | falling.astype(np.uint64) << np.uint64(24)
+        | np.arange(len(rows), dtype=np.uint64)
+    )
+    return (np.sort(keys) & np.uint64(0xFFFFFF)).astype(np.int64)

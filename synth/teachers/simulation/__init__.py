@@ -1,0 +1,1 @@
+"""A teacher that is simulated, and says so."""

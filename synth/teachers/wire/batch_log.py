@@ -1,0 +1,84 @@
+"""What a run has handed to a Batch API: `batches.jsonl` beside the journal, on the disk before
+anything is uploaded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+
+@dataclass
+class Pending:
+    """A batch that may be under way: our name for it, its keys, the provider's id where it is
+    known, whose teacher it asks.
+    """
+
+    name: str
+    keys: Sequence[str]
+    id: str | None = None
+    role: str = ""
+
+
+class BatchLog:
+    """An append-only file of three words a batch: intent (with its keys), created (with the
+    provider's id), done.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._path = folder / "batches.jsonl" if folder else None
+
+    def pending(self) -> dict[str, Pending]:
+        """Batches that are not done, by name; a torn last line says nothing."""
+        found: dict[str, Pending] = {}
+        for record in self._records():
+            name = record["batch"]
+            if "keys" in record:
+                found[name] = Pending(
+                    name, record["keys"], role=str(record.get("role") or "")
+                )
+            elif name in found and "id" in record:
+                found[name].id = record["id"]
+            elif name in found:
+                del found[name]
+        return found
+
+    def _records(self) -> list[dict[str, Any]]:
+        if self._path is None or not self._path.exists():
+            return []
+        out = []
+        for line in self._path.read_bytes().splitlines():
+            try:
+                out.append(orjson.loads(line))
+            except ValueError:
+                continue
+        return out
+
+    def intent(self, batch: Pending) -> None:
+        """These keys are about to be uploaded under this name."""
+        self._append(
+            {"batch": batch.name, "keys": list(batch.keys), "role": batch.role}
+        )
+
+    def created(self, name: str, id_: str) -> None:
+        """The provider knows the batch as `id_`."""
+        self._append({"batch": name, "id": id_})
+
+    def done(self, name: str) -> None:
+        """Every reply of the batch is journaled, or there never was such a batch."""
+        self._append({"batch": name, "done": True})
+
+    def _append(self, record: dict[str, Any]) -> None:
+        if self._path is None:
+            return
+        # A newline first: a line that a crash tore must not swallow this one.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        with os.fdopen(os.open(self._path, flags, 0o600), "ab") as file:
+            file.write(b"\n" + orjson.dumps(record) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())

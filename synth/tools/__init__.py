@@ -1,0 +1,13 @@
+"""Used beside runs: probes of teachers, lexicon, taxonomy, metrics of statements."""
+
+from synth.core.lazy import public
+
+__getattr__, __dir__ = public(
+    __name__,
+    {
+        "statement_metrics": "novelty diversity nli_precision_recall coverage",
+        "taxonomy": "clean score",
+        "teacher_probe": "probes hit run judged",
+        "wordnet": "Synset read_synsets rows",
+    },
+)

@@ -1,0 +1,103 @@
+"""Terms with their definitions and what they are a kind of, from the files of WordNet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from synth.core.errors import WrongUse
+from synth.core.records import hash_share
+
+_UP = ("@", "@i")
+
+
+@dataclass(frozen=True)
+class Synset:
+    """Words that mean the same, their definition, and the places of what they are a kind of."""
+
+    words: tuple[str, ...]
+    gloss: str
+    parents: tuple[str, ...]
+
+
+def read_synsets(path: Path) -> dict[str, Synset]:
+    """The synsets of a `data.noun` (or data.verb) file by their place, in the format of WordNet 3
+    (wndb(5WN)).
+
+    Raises:
+        WrongUse: no such file, or lines of another format.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        todo = (
+            "Give the folder with data.noun; Debian's wordnet-base puts it into "
+            "/usr/share/wordnet."
+        )
+        raise WrongUse(
+            f"--dict {path.parent}", str(error), "WordNet's data.noun", todo
+        ) from error
+    try:
+        return dict(
+            _synset(line) for line in lines if line and not line.startswith(" ")
+        )
+    except (ValueError, IndexError) as error:
+        raise WrongUse(
+            str(path),
+            f"a line of another format ({error})",
+            "lines of WordNet 3",
+            "Take data.noun as it ships.",
+        ) from error
+
+
+def _synset(line: str) -> tuple[str, Synset]:
+    facts, _, gloss = line.partition("|")
+    parts = facts.split()
+    count = int(parts[3], 16)
+    words = tuple(
+        dict.fromkeys(
+            word.replace("_", " ") for word in parts[4 : 4 + 2 * count : 2]
+        )
+    )
+    start = 5 + 2 * count
+    pointers = [
+        parts[start + 4 * n : start + 4 * n + 4]
+        for n in range(int(parts[start - 1]))
+    ]
+    return parts[0], Synset(
+        words,
+        gloss.split('; "')[0].strip(),
+        tuple(p[1] for p in pointers if p[0] in _UP and p[2] == parts[2]),
+    )
+
+
+def rows(
+    synsets: dict[str, Synset], held_out: float = 0.1
+) -> Iterator[dict[str, Any]]:
+    """One row a synset with parents: `term`, `gloss`, `parents`, `split`, `prompt`, `completion`.
+
+    Args:
+        synsets: of `read_synsets`.
+        held_out: share of the synsets that go to `test`, by a hash of their place: no training row
+            is about such a term or names it as a parent, so that what is tested was never an answer
+            (Moskvoretskii et al., TaxoLLaMA, arXiv:2403.09207, has it "clean").
+    """
+    test = {place for place in synsets if hash_share(place) < held_out}
+    for place, synset in synsets.items():
+        parents = [parent for parent in synset.parents if parent in synsets]
+        if place not in test:
+            parents = [parent for parent in parents if parent not in test]
+        if parents and synset.gloss:
+            term = synset.words[0]
+            names = [synsets[parent].words[0] for parent in parents]
+            yield {
+                "id": place,
+                "term": term,
+                "gloss": synset.gloss,
+                "parents": names,
+                "split": "test" if place in test else "train",
+                "prompt": f"{term} ({synset.gloss}) is a kind of:\n",
+                "completion": ", ".join(names),
+            }
