@@ -26,7 +26,7 @@ class Contrastive(Loss):
     Args:
         alpha: weight of the other side in both mixtures, 0 to below 1; with `curriculum` the
             largest.
-        beta: of the student's texts, 0 to 2; `gradual_beta` raises it over a training.
+        beta: of the student's texts, 0 to 2.
         curriculum: the paper's alpha for each sequence.
 
     Shapes: student and teacher logits [B, T, V], mask [B, T], by_teacher [B] bool: who wrote each
@@ -140,15 +140,6 @@ class Contrastive(Loss):
                 self.alpha
             )
         ]
-
-
-def gradual_beta(step: int, steps: int) -> float:
-    """Beta over a training: from 1 to 1.5 at half of its steps.
-
-    >>> gradual_beta(0, 100), gradual_beta(25, 100), gradual_beta(90, 100)
-    (1.0, 1.25, 1.5)
-    """
-    return 1 + 0.5 * min(1.0, 2 * step / steps)
 
 
 def _likely(logits: Any, labels: Any, mask: Any) -> Any:

@@ -4,7 +4,6 @@ student first goes wrong.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -87,37 +86,6 @@ class DacKl(TokenLoss):
             pt, (lt - ls).masked_fill_(outside, 0.0)
         ) + slope.masked_fill(outside, 0.0).sum(dim=-1)
         return value, slope.masked_fill_(outside, 0.0)
-
-
-def span_loss(
-    student_probabilities: Any,
-    teacher_probabilities: Any,
-    spans: Sequence[range],
-) -> Any:
-    """How far the products of neighbouring tokens' distributions differ within spans: the mean over
-    pairs of the L2 distance.
-
-    Args:
-        student_probabilities: [T, V].
-        teacher_probabilities: [T, V]; no gradient goes there.
-        spans: places of tokens that belong together, such as noun phrases.
-
-    Returns:
-        A scalar, 0 where both agree or no span has two tokens (arXiv:2407.10068, section 3.4).
-    """
-    teacher = teacher_probabilities.detach()
-    pairs = [(place, place + 1) for span in spans for place in span[:-1]]
-    if not pairs:
-        return student_probabilities.sum() * 0.0
-    one, two = (
-        torch.tensor(side, device=teacher.device)
-        for side in zip(*pairs, strict=True)
-    )
-    gap = (
-        student_probabilities[one] * student_probabilities[two]
-        - teacher[one] * teacher[two]
-    )
-    return gap.pow(2).sum(dim=-1).clamp(min=1e-24).sqrt().mean()
 
 
 def first_wrong(student_logits: Any, teacher_logits: Any, mask: Any) -> Any:

@@ -137,16 +137,3 @@ class Minillm(Loss):
         return ((returns - mean) * torch.rsqrt(spread + 1e-8)).masked_fill(
             ~counted, 0.0
         )
-
-
-def mixed(student_logits: Any, teacher_logits: Any, share: float = 0.2) -> Any:
-    """Ln of (1 - share) student + share teacher, [..., V]: what teacher-mixed sampling draws from
-    (section 2.2).
-    """
-    logs = torch.stack(
-        [student_logits.log_softmax(dim=-1), teacher_logits.log_softmax(dim=-1)]
-    )
-    weights = torch.tensor(
-        [1 - share, share], dtype=logs.dtype, device=logs.device
-    ).log()
-    return (logs + weights.reshape(2, *[1] * (logs.dim() - 1))).logsumexp(dim=0)

@@ -12,7 +12,7 @@ from typing import Any
 
 from finetune.data import rows
 from finetune.data.prompts import Template
-from finetune.data.tokens import Prepared, prepared, vocabulary_digest
+from finetune.data.tokens import IGNORED, Prepared, prepared, vocabulary_digest
 from finetune.settings import (
     TrainConfig,
     built,
@@ -389,7 +389,10 @@ def best(
         ]
     )
     labels = torch.tensor(
-        [row["labels"] + [-100] * (width - len(row["labels"])) for row in made]
+        [
+            row["labels"] + [IGNORED] * (width - len(row["labels"]))
+            for row in made
+        ]
     )
     mask = torch.tensor(
         [
@@ -399,7 +402,7 @@ def best(
     )
     say = model.says({"input_ids": ids, "attention_mask": mask})
     found = []
-    for number, row in enumerate(labels[:, 1:] != -100):
+    for number, row in enumerate(labels[:, 1:] != IGNORED):
         places = row.nonzero()[:, 0] + number * (width - 1)
         tops = [
             say(part).log_softmax(dim=-1).topk(k, dim=-1)

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from finetune.data.tokens import IGNORED
+
 Mode = Literal["negative", "both", "base"]
 # Width of the gate's queries and keys; the paper does not say.
 _GATE = 64
@@ -169,5 +171,5 @@ def divergence(model: nn.Module, ids: Any, labels: Any) -> float:
             )
     wrong, right = logs
     each = (wrong.exp() * (wrong - right)).sum(dim=-1)
-    mask = labels[0, 1:] != -100
+    mask = labels[0, 1:] != IGNORED
     return float(each[mask].mean()) if mask.any() else 0.0

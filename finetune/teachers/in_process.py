@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from finetune.data.tokens import vocabulary_digest
+from finetune.data.tokens import IGNORED, vocabulary_digest
 from finetune.kernels.hidden_states import expose_hidden, head_of
 from finetune.losses.base_parts import Sparse
 from finetune.students import load as student
@@ -98,7 +98,7 @@ class CacheTeacher:
         count = 0
         for row, start, tokens, labels in rows_of(inputs):
             known = self.cache.read(tokens, labels)
-            learnt = (torch.tensor(labels[1:]) != -100).nonzero()[:, 0]
+            learnt = (torch.tensor(labels[1:]) != IGNORED).nonzero()[:, 0]
             table[row * length + start + learnt] = torch.arange(
                 count, count + len(learnt)
             )
@@ -186,7 +186,7 @@ class SeveralTeachers:
         fixed = self.weights.log().to(labels.device)
         if self.weigh == "fixed":
             return fixed.expand(rows, -1)
-        mask = labels != -100
+        mask = labels != IGNORED
         tables = [label_losses(say, labels) for say in said]
         losses = torch.stack(
             [
@@ -212,7 +212,7 @@ def label_losses(say: Says, labels: Any, rows: int = 64) -> Any:
     """
     flat = labels.reshape(-1)
     found = torch.zeros(flat.shape, dtype=torch.float32, device=labels.device)
-    for part in (flat != -100).nonzero()[:, 0].split(rows):
+    for part in (flat != IGNORED).nonzero()[:, 0].split(rows):
         logs = say(part).log_softmax(dim=-1)
         found[part] = -logs.gather(1, flat[part][:, None])[:, 0].float()
     return found.reshape(labels.shape)

@@ -12,6 +12,7 @@ from datasets import Dataset
 from transformers import Seq2SeqTrainer
 from trl import SFTTrainer
 
+from finetune.data.tokens import IGNORED
 from finetune.objectives.objectives import Batch, Objective
 from finetune.objectives.weighting import bundles, wholes
 
@@ -171,7 +172,7 @@ class WeightedSeq2SeqTrainer(_Weighing, Seq2SeqTrainer):  # type: ignore[misc]
     ) -> tuple[Any, Any, Any]:
         outputs = model(**inputs)
         labels = inputs["labels"]
-        mask = labels != -100
+        mask = labels != IGNORED
         logs = (
             outputs.logits.float()
             .log_softmax(dim=-1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass
-from pathlib import Path
 
 from synth.core.errors import WrongUse
 from synth.sandbox import jail
@@ -125,23 +124,3 @@ def check_limit(name: str, value: object, most: float) -> None:
     if not number or not 0 < value <= most:  # type: ignore[operator]
         wanted = f"a number above 0, at most {most:,}"
         raise WrongUse(name, repr(value), wanted, "Give a limit in that range.")
-
-
-def can_confine() -> bool:
-    """Whether a confined program runs here and is refused a file, a socket and a process."""
-    probe = (
-        "import os, socket\n"
-        "def file(): open('/etc/hostname')\n"
-        "def folder(): os.listdir('/')\n"
-        "for attempt in (file, folder, socket.socket, os.fork):\n"
-        "    try: attempt()\n"
-        "    except OSError: continue\n"
-        "    raise SystemExit(3)\n"
-    )
-    try:
-        return (
-            Path("/etc/hostname").exists()
-            and RunPython().run(probe).status == "passed"
-        )
-    except WrongUse:
-        return False

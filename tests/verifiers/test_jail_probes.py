@@ -21,7 +21,8 @@ import pytest
 from synth.core.errors import WrongUse
 from synth.sandbox import conversation as _talk
 from synth.sandbox import jail, system_calls
-from synth.verifiers.run_python import RunPython, can_confine
+from synth.verifiers.run_python import RunPython
+from tests.verifiers.confinement import can_confine
 
 pytestmark = pytest.mark.skipif(
     not can_confine(),

@@ -15,7 +15,8 @@ from synth.core.errors import WrongUse
 from synth.replies.fences import code_in
 from synth.sandbox import conversation as _talk
 from synth.sandbox import jail
-from synth.verifiers.run_python import RunPython, can_confine
+from synth.verifiers.run_python import RunPython
+from tests.verifiers.confinement import can_confine
 
 pytestmark = pytest.mark.skipif(
     not can_confine(),

@@ -9,8 +9,9 @@ import time
 import pytest
 
 from synth.core.errors import WrongUse
-from synth.verifiers.run_python import RunPython, can_confine
+from synth.verifiers.run_python import RunPython
 from synth.verifiers.run_sql import RunSql
+from tests.verifiers.confinement import can_confine
 
 needs_jail = pytest.mark.skipif(
     not can_confine(), reason="this machine cannot confine a program"

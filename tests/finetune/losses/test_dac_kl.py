@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from finetune.losses.dac_kl import DacKl, first_wrong, span_loss
+from finetune.losses.dac_kl import DacKl, first_wrong
 from tests.finetune.losses.brute import agree, cases
 
 
@@ -31,30 +31,6 @@ def test_it_is_the_formula(upper, lower, case):
         return (two.exp() * (two - one)).sum(-1)
 
     agree(DacKl(upper=upper, lower=lower), each, case, labels=case["labels"])
-
-
-def test_spans_compare_products_of_neighbours():
-    torch.manual_seed(0)
-    student, teacher = (
-        torch.randn(5, 4, dtype=torch.float64).softmax(-1).requires_grad_()
-        for _ in range(2)
-    )
-    pairs = [(0, 1), (1, 2), (3, 4)]
-    wanted = (
-        sum(
-            (student[a] * student[b] - teacher[a] * teacher[b]).norm()
-            for a, b in pairs
-        )
-        / 3
-    )
-    found = span_loss(student, teacher, [range(3), range(3, 5)])
-    assert float(found.detach()) == pytest.approx(float(wanted.detach()))
-    found.backward()
-    assert teacher.grad is None
-    assert float(
-        span_loss(student, student, [range(3)]).detach()
-    ) == pytest.approx(0.0, abs=1e-9)
-    assert float(span_loss(student, teacher, [range(1)]).detach()) == 0.0
 
 
 def test_the_worst_place_is_where_both_favour_different_tokens_and_differ_most():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from finetune.losses.minillm import Minillm, mixed
+from finetune.losses.minillm import Minillm
 from finetune.losses.reverse_kl import ReverseKl
 from tests.finetune.losses.brute import cases, same
 
@@ -95,8 +95,3 @@ def test_ratios_are_clipped_and_weighed_by_the_mixture(case):
         (clipped * mask).sum() / mask.sum(),
         student,
     )
-
-
-def test_the_mixture_is_of_probabilities():
-    one, two = torch.tensor([0.5, 0.5]).log(), torch.tensor([0.9, 0.1]).log()
-    assert mixed(one, two).exp().tolist() == pytest.approx([0.58, 0.42])
