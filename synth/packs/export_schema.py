@@ -32,14 +32,26 @@ class Strict(BaseModel):
 class TemplatePair(Strict):
     """One training row as two templates."""
 
-    prompt: str
-    completion: str
+    prompt: str = Field(
+        description="Template of the prompt; its last line ends stay.",
+        examples=["{{ question }}\n"],
+    )
+    completion: str = Field(
+        description="Template of what the student learns to say.",
+        examples=["{{ rationale }}\n#### {{ answer }}"],
+    )
 
 
 class TemplateTrio(TemplatePair):
     """One training conversation as three templates: a system message stands before the prompt."""
 
-    system: str
+    system: str = Field(
+        description="Template of the system message.",
+        examples=["Think step by step."],
+    )
+
+
+_TextOrTexts = str | float | list[str | float]
 
 
 def _listed(value: Any) -> Any:
@@ -54,13 +66,37 @@ class DocumentSpec(Strict):
     rankings, fused by reciprocal ranks. `when` leaves the text out where it renders to nothing.
     """
 
-    text: str
+    text: str = Field(
+        description="Template of the text.",
+        examples=["{{ passage }}"],
+    )
     grade: Annotated[
-        list[Text], BeforeValidator(_listed), Field(min_length=1)
-    ] = ["1"]
-    each: Path | None = None
-    when: Text = "yes"
-    how: Text = ""
+        list[Text],
+        BeforeValidator(_listed, json_schema_input_type=_TextOrTexts),
+        Field(min_length=1),
+    ] = Field(
+        default=["1"],
+        description="Template of a number: from 0.5 on the text answers the query. Several "
+        "grades are rankings, which are fused.",
+        examples=["{{ likelihood }}"],
+    )
+    each: Path | None = Field(
+        default=None,
+        description="List whose elements are one text each; templates see an element's fields, "
+        "or `item`, and its `index`.",
+        examples=["retrieved"],
+    )
+    when: Text = Field(
+        default="yes",
+        description="Template; where it renders to nothing, `False` or `None`, the text is left "
+        "out.",
+        examples=["{{ is_wrong }}"],
+    )
+    how: Text = Field(
+        default="",
+        description="Template of how the text was found; without one it is the document's name.",
+        examples=["written"],
+    )
 
 
 class RetrievalSpec(Strict):
@@ -71,20 +107,53 @@ class RetrievalSpec(Strict):
     where each row compares two texts). `group` names queries that stand in the same relation.
     """
 
-    query: str
-    group: str = ""
-    combine: Literal["best", "mean"] = "best"
-    documents: Annotated[dict[Name, DocumentSpec], Field(min_length=1)]
+    query: str = Field(
+        description="Template of the query.",
+        examples=["{{ query }}"],
+    )
+    group: str = Field(
+        default="",
+        description="Template of a name that queries share which stand in the same relation.",
+        examples=["{{ relation }}"],
+    )
+    combine: Literal["best", "mean"] = Field(
+        default="best",
+        description="Grade of a text that comes several times: the best of its grades or their "
+        "mean.",
+        examples=["mean"],
+    )
+    documents: Annotated[dict[Name, DocumentSpec], Field(min_length=1)] = Field(
+        description="Texts of the query, by kind.",
+        examples=[{"written": {"text": "{{ passage }}"}}],
+    )
 
 
 class TriplesSpec(Strict):
     """Knowledge as (head, relation, tail); with `each` one an element of a list."""
 
-    head: str
-    relation: str
-    tail: str
-    each: Path | None = None
-    when: Text = "yes"
+    head: str = Field(
+        description="Template of the head.",
+        examples=["{{ city }}"],
+    )
+    relation: str = Field(
+        description="Template of the relation.",
+        examples=["capital_of"],
+    )
+    tail: str = Field(
+        description="Template of the tail.",
+        examples=["{{ country }}"],
+    )
+    each: Path | None = Field(
+        default=None,
+        description="List whose elements are one triple each.",
+        examples=["facts"],
+    )
+    when: Text = Field(
+        default="yes",
+        description="Template; where it renders to nothing, `False` or `None`, the triple is left "
+        "out.",
+        examples=["{{ is_true }}"],
+    )
 
 
 class ConversationSpec(Strict):
@@ -95,25 +164,112 @@ class ConversationSpec(Strict):
     as they are, as in a dialogue.
     """
 
-    user: str
-    assistant: str
-    each: Path
-    name: Name
-    opening: str = ""
-    reply: str = ""
-    nothing: str = ""
-    ordered: bool = False
+    user: str = Field(
+        description="Template of what the user says in a turn.",
+        examples=["What describes {{ type }} in the text?"],
+    )
+    assistant: str = Field(
+        description="Template of what the assistant answers.",
+        examples=["{{ entities | tojson }}"],
+    )
+    each: Path = Field(
+        description="List whose elements are one turn each.",
+        examples=["types"],
+    )
+    name: Name = Field(
+        description="Field of an element that tells turns apart.",
+        examples=["type"],
+    )
+    opening: str = Field(
+        default="",
+        description="Template of what the user says before all turns.",
+        examples=["Text: {{ passage }}"],
+    )
+    reply: str = Field(
+        default="",
+        description="Template of the answer to the opening.",
+        examples=["I have read this text."],
+    )
+    nothing: str = Field(
+        default="",
+        description="What the assistant answers where a turn asks for a name that only other "
+        "rows have.",
+        examples=["[]"],
+    )
+    ordered: bool = Field(
+        default=False,
+        description="Whether turns stay in their order, as those of a dialogue do.",
+        examples=[True],
+    )
 
 
 class ExportSpec(Strict):
     """Templates of the formats that a pack can write."""
 
-    sft: TemplatePair | None = None
-    messages: TemplateTrio | None = None
-    multitask: dict[Name, TemplatePair] = Field(default_factory=dict)
-    retrieval: RetrievalSpec | None = None
-    triples: TriplesSpec | None = None
-    conversation: ConversationSpec | None = None
+    sft: TemplatePair | None = Field(
+        default=None,
+        description="Prompt and completion of a row; they also stand in the run's own rows.",
+        examples=[
+            {"prompt": "{{ question }}\n", "completion": "{{ answer }}"},
+        ],
+    )
+    messages: TemplateTrio | None = Field(
+        default=None,
+        description="A conversation of a system message, a prompt and a completion.",
+        examples=[
+            {
+                "system": "Think step by step.",
+                "prompt": "{{ question }}",
+                "completion": "{{ rationale }}",
+            }
+        ],
+    )
+    multitask: dict[Name, TemplatePair] = Field(
+        default_factory=dict,
+        description="Several training rows of one row, by task.",
+        examples=[
+            {
+                "label": {
+                    "prompt": "predict: {{ question }}\n",
+                    "completion": "{{ answer }}",
+                }
+            }
+        ],
+    )
+    retrieval: RetrievalSpec | None = Field(
+        default=None,
+        description="A query and its texts, for retrievers and rankers.",
+        examples=[
+            {
+                "query": "{{ query }}",
+                "documents": {"written": {"text": "{{ passage }}"}},
+            }
+        ],
+    )
+    triples: TriplesSpec | None = Field(
+        default=None,
+        description="Knowledge as head, relation and tail.",
+        examples=[
+            {
+                "head": "{{ city }}",
+                "relation": "capital_of",
+                "tail": "{{ country }}",
+            }
+        ],
+    )
+    conversation: ConversationSpec | None = Field(
+        default=None,
+        description="A conversation with one turn for each element of a list.",
+        examples=[
+            {
+                "each": "turns",
+                "name": "turn",
+                "user": "{{ question }}",
+                "assistant": "{{ answer }}",
+                "ordered": True,
+            }
+        ],
+    )
 
     def tasks(self) -> Iterator[tuple[str, str, str | None, dict[str, str]]]:
         """(format, task, list whose elements it sees, templates by side); a format with one task

@@ -44,9 +44,24 @@ class InputSpec(Strict):
     serve (`from`).
     """
 
-    type: Kind = "text"
-    optional: bool = False
-    aliases: list[str] = Field(default_factory=list, alias="from")
+    type: Kind = Field(
+        default="text",
+        description="What a seed's value must be: `text` (a string or a number), `number`, `list` "
+        "or `any`.",
+        examples=["list"],
+    )
+    optional: bool = Field(
+        default=False,
+        description="Whether a seed may lack the value; templates then see None.",
+        examples=[True],
+    )
+    aliases: list[str] = Field(
+        default_factory=list,
+        alias="from",
+        description="Names of columns that serve where the rows have no column of the input's "
+        "name; the first that the rows have is read.",
+        examples=[["answer", "gold"]],
+    )
 
     def fits(self, value: Any) -> bool:
         """Whether a seed's value has the declared type."""
@@ -61,20 +76,69 @@ def _input(value: Any) -> Any:
     return {"type": value} if isinstance(value, str) else value
 
 
+_AnInput = BeforeValidator(
+    _input, json_schema_input_type=Kind | Literal["optional"] | InputSpec
+)
+
+
 class SamplingSpec(Strict):
     """Sampling of a step; `extra` passes provider fields that have no name here."""
 
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    stop: list[str] | None = None
-    seed: int | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    logprobs: bool | None = None
-    top_logprobs: int | None = None
-    reasoning_effort: Effort | None = None
-    extra: dict[str, Any] = Field(default_factory=dict)
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
+        default=None,
+        description="How random a draw is, from 0 to 2.",
+        examples=[0.7],
+    )
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None,
+        description="Tokens are drawn from the likeliest ones that together have this probability.",
+        examples=[0.9],
+    )
+    max_tokens: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="Most tokens of a reply; `--budget` needs it.",
+        examples=[512],
+    )
+    stop: list[str] | None = Field(
+        default=None,
+        description="Texts at which the reply ends.",
+        examples=[["\n", "."]],
+    )
+    seed: int | None = Field(
+        default=None,
+        description="Seed of the teacher's draws; draw k of a step asks with seed + k.",
+        examples=[17],
+    )
+    presence_penalty: float | None = Field(
+        default=None,
+        description="What a token that already stands in the reply loses, once.",
+        examples=[0.5],
+    )
+    frequency_penalty: float | None = Field(
+        default=None,
+        description="What a token loses for each time that it already stands in the reply.",
+        examples=[0.5],
+    )
+    logprobs: bool | None = Field(
+        default=None,
+        description="Whether the reply comes with the log-probability of each token.",
+        examples=[True],
+    )
+    top_logprobs: int | None = Field(
+        default=None,
+        description="How many likely tokens come with their log-probabilities at each place.",
+        examples=[5],
+    )
+    reasoning_effort: Effort | None = Field(
+        default=None,
+        description="How long a model thinks; the provider says which of these words it knows.",
+        examples=["low"],
+    )
+    extra: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Sampling fields that have no name here and that a backend documents.",
+        examples=[{"top_k": 20}],
+    )
 
     def record(self) -> Sampling:
         """The frozen record of the line."""
@@ -98,24 +162,93 @@ def _each(value: Any) -> Any:
     return value
 
 
-Parts = Annotated[list[dict[str, Any]], BeforeValidator(_one_or_many)]
+Part = str | dict[str, Any]
+Parts = Annotated[
+    list[dict[str, Any]],
+    BeforeValidator(_one_or_many, json_schema_input_type=Part | list[Part]),
+]
+# A list and what its elements are called: `{choices: choice}`.
+ListAndItem = Annotated[
+    tuple[str, str],
+    BeforeValidator(_each, json_schema_input_type=dict[str, str]),
+]
 
 
 class StepSpec(Strict):
     """One step: a question with its sampling, draws, parser and filters."""
 
-    name: Name
-    teacher: Name = "teacher"
-    sampling: SamplingSpec = SamplingSpec()
-    draws: Annotated[int, Field(ge=1)] = 1
-    each: Annotated[tuple[str, str], BeforeValidator(_each)] | None = None
-    spread: Annotated[tuple[str, str], BeforeValidator(_each)] | None = None
-    parser: Annotated[Parts, Field(min_length=1)]
-    filters: Parts = Field(default_factory=list)
-    response_format: dict[str, Any] | None = None
-    rescues: Name | None = None
-    until: str = ""
-    set: dict[Name, str] = Field(default_factory=dict)
+    name: Name = Field(
+        description="Name of the step: its templates are `NAME.user.j2` and, where there is one, "
+        "`NAME.system.j2`.",
+        examples=["rationale"],
+    )
+    teacher: Name = Field(
+        default="teacher",
+        description="Role that answers; the user names its model with `--teacher ROLE=MODEL`.",
+        examples=["critic"],
+    )
+    sampling: SamplingSpec = Field(
+        default_factory=SamplingSpec,
+        description="How replies are drawn; what it does not say is left to the provider.",
+        examples=[{"temperature": 0.7, "max_tokens": 512}],
+    )
+    draws: Annotated[int, Field(ge=1)] = Field(
+        default=1,
+        description="How many replies are drawn for each row, at most 1,024.",
+        examples=[8],
+    )
+    each: ListAndItem | None = Field(
+        default=None,
+        description="`{LIST: ITEM}` asks once for each element of a list. Templates see the "
+        "element as ITEM, its place as `index` and the answers so far as `history`; the answers "
+        "become a list with the step's name.",
+        examples=[{"choices": "choice"}],
+    )
+    spread: ListAndItem | None = Field(
+        default=None,
+        description="`{LIST: ITEM}` makes each element of a list a row of its own, which has the "
+        "element as ITEM.",
+        examples=[{"concepts": "concept"}],
+    )
+    parser: Annotated[Parts, Field(min_length=1)] = Field(
+        description="What reads the reply: one parser or a list of them. The first whose field "
+        "`when` the row has is used, else the last.",
+        examples=[
+            [
+                {"name": "option", "when": "choices"},
+                {"name": "final_number"},
+            ]
+        ],
+    )
+    filters: Parts = Field(
+        default_factory=list,
+        description="What decides, in this order, whether a row goes on: names, or names with "
+        "parameters.",
+        examples=[["finish_reason", {"name": "length", "most": 300}]],
+    )
+    response_format: dict[str, Any] | None = Field(
+        default=None,
+        description="The form that the provider holds the reply to; a JSON Schema in it refers to "
+        "nothing outside.",
+        examples=[{"type": "json_object"}],
+    )
+    rescues: Name | None = Field(
+        default=None,
+        description="An earlier step. Where it keeps no draw of a row, this step asks about the "
+        "first one that was dropped, which templates see as `attempt`.",
+        examples=["attempt"],
+    )
+    until: str = Field(
+        default="",
+        description="A template of a step with `each`: the walk ends before the first element for "
+        "which it renders to something else than nothing, `False` or `None`.",
+        examples=["{{ index >= 3 }}"],
+    )
+    set: dict[Name, str] = Field(
+        default_factory=dict,
+        description="Fields that templates write into the row before the step asks.",
+        examples=[{"subject": "{{ question | upper }}"}],
+    )
 
 
 class RetrieveSpec(Strict):
@@ -126,31 +259,117 @@ class RetrieveSpec(Strict):
     writes.
     """
 
-    file: str = ""
-    query: Name
-    field: str
-    show: str = ""
-    most: Annotated[int, Field(ge=1)] = 3
-    by: str = "bm25"
-    into: Name = "retrieved"
-    before: Name | None = None
+    file: str = Field(
+        default="",
+        description="File of rows in the pack's folder; the user names another with "
+        "`--set retrieve.file=FILE`.",
+        examples=["shelf.jsonl"],
+    )
+    query: Name = Field(
+        description="Input or field whose text is looked up.",
+        examples=["question"],
+    )
+    field: str = Field(
+        description="Column of the file that is searched.",
+        examples=["text"],
+    )
+    show: str = Field(
+        default="",
+        description="Template of what is shown of a row of the file; without one it is the "
+        "searched column.",
+        examples=["{{ title }}: {{ text }}"],
+    )
+    most: Annotated[int, Field(ge=1)] = Field(
+        default=3,
+        description="Most rows that are retrieved for a seed.",
+        examples=[20],
+    )
+    by: str = Field(
+        default="bm25",
+        description="How nearness is measured: `bm25` or `hashing`; the user may name a sentence "
+        "model with `--set retrieve.by=MODEL`.",
+        examples=["hashing"],
+    )
+    into: Name = Field(
+        default="retrieved",
+        description="Name of the list of texts that templates see.",
+        examples=["passages"],
+    )
+    before: Name | None = Field(
+        default=None,
+        description="Step before which the rows are looked up; without it, the first one.",
+        examples=["likelihood"],
+    )
 
 
 class PackSpec(Strict):
     """A whole pack.yaml."""
 
-    name: Name
-    version: int
-    about: Line
-    paper: Line = ""
-    inputs: dict[Name, Annotated[InputSpec, BeforeValidator(_input)]]
-    prices: dict[str, Dollars] = Field(default_factory=dict)
-    constants: dict[Name, Any] = Field(default_factory=dict)
-    examples: list[dict[str, Any]] = Field(default_factory=list)
-    low_yield: bool = False
-    retrieve: RetrieveSpec | None = None
-    steps: Annotated[list[StepSpec], Field(min_length=1)]
-    exports: ExportSpec = ExportSpec()
+    name: Name = Field(
+        description="Name of the pack, in small letters, digits and `_`.",
+        examples=["capitals"],
+    )
+    version: int = Field(
+        description="Version of the pack, for its readers.",
+        examples=[1],
+    )
+    about: Line = Field(
+        description="What the rows are, in a sentence; `synth packs` prints it.",
+        examples=["A question about each country, with its answer."],
+    )
+    paper: Line = Field(
+        default="",
+        description="The paper that the pack follows.",
+        examples=["STaR, arXiv:2203.14465"],
+    )
+    inputs: dict[Name, Annotated[InputSpec, _AnInput]] = Field(
+        description="What each seed has: a name with its type, with `optional`, or with the keys "
+        "below.",
+        examples=[{"question": "text", "choices": {"type": "list"}}],
+    )
+    prices: dict[str, Dollars] = Field(
+        default_factory=dict,
+        description="Dollars per million tokens in and out, by teacher, as the author knows them. "
+        "They are shown and never counted.",
+        examples=[{"openai/gpt-4o-mini": "0.15,0.60"}],
+    )
+    constants: dict[Name, Any] = Field(
+        default_factory=dict,
+        description="Values that every template sees; a list has at most 1,024 elements.",
+        examples=[{"styles": ["plain", "formal"]}],
+    )
+    examples: list[dict[str, Any]] = Field(
+        default_factory=list,
+        description="Solved examples, which templates see as `examples`.",
+        examples=[[{"question": "What is 2 + 2 ?", "answer": "4"}]],
+    )
+    low_yield: bool = Field(
+        default=False,
+        description="Whether few rows are kept by design: a run then goes on where its first "
+        "seeds bring no row.",
+        examples=[True],
+    )
+    retrieve: RetrieveSpec | None = Field(
+        default=None,
+        description="Rows of a file that are looked up for each seed.",
+        examples=[{"query": "question", "field": "text"}],
+    )
+    steps: Annotated[list[StepSpec], Field(min_length=1)] = Field(
+        description="The questions, in the order in which they are asked.",
+        examples=[[{"name": "write", "parser": "whole"}]],
+    )
+    exports: ExportSpec = Field(
+        default_factory=ExportSpec,
+        description="What rows become for training; a key is a format of `synth export --to`.",
+        examples=[
+            {
+                "sft": {
+                    "prompt": "{{ question }}\n",
+                    "completion": "{{ answer }}",
+                }
+            }
+        ],
+    )
 
 
 def apply_overrides(

@@ -1,0 +1,196 @@
+"""Writes what the pages of docs/ say of the code: the keys of pack.yaml and its JSON Schema.
+
+`python -m examples.write_docs` brings docs/packs.md and docs/pack.schema.json up to date;
+`tests/test_pages.py` fails where they are not.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+
+from synth.core import registry
+from synth.packs.schema import PackSpec
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = DOCS / "packs.md"
+# Parameters of every parser or filter, which the page explains once.
+OF_ALL = {"into", "rationale", "unknown", "mode"}
+SCHEMA = DOCS / "pack.schema.json"
+# Where the page holds a generated part: `<!-- keys of StepSpec -->` up to `<!-- end -->`.
+GENERATED = re.compile(
+    r"(<!-- (keys|parts) of (\w+) -->\n).*?(<!-- end -->)", re.DOTALL
+)
+
+
+class InOrder(GenerateJsonSchema):
+    """A JSON Schema whose keys stand in the order of the classes."""
+
+    def sort(
+        self, value: JsonSchemaValue, parent_key: str | None = None
+    ) -> JsonSchemaValue:
+        """The schema as it is."""
+        del parent_key
+        return value
+
+
+class FlowDumper(yaml.SafeDumper):
+    """YAML on one line: a text with line ends keeps them as signs."""
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """A text, in double quotation marks where plain ones cannot hold it."""
+        style = '"' if {"\n", "{", "'"} & {*text} else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+FlowDumper.add_representer(str, FlowDumper.represent_text)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of pack.yaml, which says what its classes say."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **PackSpec.model_json_schema(schema_generator=InOrder),
+    }
+
+
+def keys(model: str) -> str:
+    """A table of the keys of one model of the schema."""
+    whole = json_schema()
+    spec = whole if model == "PackSpec" else whole["$defs"][model]
+    lines = [
+        "| key | type | default | what it is | example |",
+        "|---|---|---|---|---|",
+    ]
+    for name, field in spec["properties"].items():
+        cells = (
+            f"`{name}`",
+            kind(field),
+            default(field, needed=name in spec.get("required", ())),
+            escaped(field["description"]),
+            f"`{escaped(example(name, field))}`",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def kind(field: dict[str, Any]) -> str:
+    """The type of a key in words; a list or a mapping names what it holds."""
+    if "$ref" in field:
+        return linked(field["$ref"])
+    if "enum" in field:
+        return " or ".join(f"`{value}`" for value in field["enum"])
+    if "const" in field:
+        return f"`{field['const']}`"
+    if "anyOf" in field:
+        kinds = [
+            kind(one) for one in field["anyOf"] if one.get("type") != "null"
+        ]
+        return " or ".join(dict.fromkeys(kinds))
+    if field.get("type") == "array":
+        items = kind(field["items"])
+        return f"list of ({items})" if " or " in items else f"list of {items}"
+    if field.get("type") == "object":
+        values = held(field)
+        return f"mapping to {kind(values)}" if values else "mapping"
+    words = {"string": "text", "boolean": "true or false"}
+    name = str(field.get("type", "anything"))
+    return words.get(name, name)
+
+
+def held(field: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a mapping's values; {} where they may be anything."""
+    named = field.get("patternProperties", {})
+    values = field.get("additionalProperties", {})
+    found = next(iter(named.values()), values)
+    return found if isinstance(found, dict) else {}
+
+
+def linked(reference: str) -> str:
+    """A link to the table of a model, which stands under its name in small letters."""
+    name = reference.rsplit("/", 1)[-1]
+    return f"[{name}](#{name.lower()})"
+
+
+def default(field: dict[str, Any], *, needed: bool) -> str:
+    """What holds where the key is absent."""
+    value = field.get("default")
+    if needed:
+        return "(needed)"
+    if value in (None, "", [], {}):
+        return ""
+    return (
+        f"`{json.dumps(value)}`" if not isinstance(value, str) else f"`{value}`"
+    )
+
+
+def example(name: str, field: dict[str, Any]) -> str:
+    """The key's example as one line of YAML."""
+    pair = {name: field["examples"][0]}
+    text: str = yaml.dump(
+        pair,
+        Dumper=FlowDumper,
+        default_flow_style=True,
+        width=10_000,
+        sort_keys=False,
+        allow_unicode=True,
+    )
+    return text.strip().removeprefix("{").removesuffix("}")
+
+
+def escaped(text: str) -> str:
+    """A text in a cell of a table."""
+    return text.replace("|", "\\|")
+
+
+def parts(kind_of_part: str) -> str:
+    """A table of the built-in parsers or filters: name, first paragraph, own parameters."""
+    room = f"synth.{kind_of_part}"
+    lines = ["| name | what it does | parameters |", "|---|---|---|"]
+    for name in registry.names(room):
+        part = registry.find(room, name)
+        own = [key for key in registry.parameters(part) if key not in OF_ALL]
+        named = ", ".join(f"`{key}`" for key in own)
+        lines.append(
+            f"| `{name}` | {escaped(first_sentence(part))} | {named} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def first_sentence(part: type[Any]) -> str:
+    """The first paragraph of a docstring on one line."""
+    return " ".join((part.__doc__ or "").split("\n\n")[0].split())
+
+
+def page(text: str) -> str:
+    """The page with its generated parts as they are now."""
+
+    def now(match: re.Match[str]) -> str:
+        head, what, name, end = match.groups()
+        return head + (keys(name) if what == "keys" else parts(name)) + end
+
+    return GENERATED.sub(now, text)
+
+
+def written() -> Iterator[tuple[Path, str]]:
+    """(file, its text as it should be) of everything that this module writes."""
+    yield PAGE, page(PAGE.read_text())
+    yield SCHEMA, json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    """Writes the files that are not up to date and names them."""
+    for path, text in written():
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+            print(path)
+
+
+if __name__ == "__main__":
+    main()

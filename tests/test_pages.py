@@ -1,0 +1,142 @@
+"""The pages of docs/: what is generated is up to date, what they show runs, what they name exists."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from pydantic import TypeAdapter
+
+from examples import write_docs
+from synth.packs import export_schema, schema
+from synth.packs.pack import Pack, built_in, pack_names
+from tests.conftest import ROOT, chat
+
+DOCS = ROOT / "docs"
+PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+MODELS = [
+    model
+    for module in (schema, export_schema)
+    for model in vars(module).values()
+    if isinstance(model, type)
+    and issubclass(model, export_schema.Strict)
+    and model is not export_schema.Strict
+    and model.__module__ == module.__name__
+]
+
+
+def blocks(language, text):
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def shell(command, folder, **env):
+    return subprocess.run(
+        ["bash", "-ec", command],
+        cwd=folder,
+        env={**os.environ, "PATH": PATH, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_what_is_written_from_the_code_is_up_to_date():
+    for path, text in write_docs.written():
+        assert path.read_text() == text, (
+            f"{path}: run python -m examples.write_docs"
+        )
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_every_key_of_a_pack_has_a_sentence_and_an_example_that_holds(model):
+    page = write_docs.PAGE.read_text()
+    assert f"<!-- keys of {model.__name__} -->" in page
+    checker = jsonschema.Draft202012Validator(
+        {**write_docs.json_schema(), "required": []}
+    )
+    for name, field in model.model_fields.items():
+        assert (field.description or "").endswith("."), name
+        assert f"| `{field.alias or name}` |" in page
+        assert field.examples, name
+        for example in field.examples:
+            TypeAdapter(field.rebuild_annotation()).validate_python(example)
+        if model is schema.PackSpec:
+            checker.validate({name: field.examples[0]})
+
+
+def test_the_schema_file_takes_every_pack_that_is_built_in():
+    checker = jsonschema.Draft202012Validator(
+        json.loads(write_docs.SCHEMA.read_text())
+    )
+    for name in pack_names():
+        checker.validate(
+            yaml.safe_load((built_in() / name / "pack.yaml").read_text())
+        )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"colour": "red"},
+        {"steps": []},
+        {"name": "Has Capitals"},
+        {"inputs": {"question": "txet"}},
+        {"steps": [{"name": "a", "parser": "whole", "samplng": {}}]},
+        {"steps": [{"name": "a", "parser": "whole", "each": "choices"}]},
+        {"steps": [{"name": "a", "parser": "whole", "draws": 0}]},
+        {"exports": {"sft": {"prompt": "only"}}},
+    ],
+)
+def test_the_schema_file_marks_what_the_loader_refuses(change):
+    checker = jsonschema.Draft202012Validator(
+        json.loads(write_docs.SCHEMA.read_text())
+    )
+    raw = yaml.safe_load((built_in() / "cot" / "pack.yaml").read_text())
+    assert checker.is_valid(raw)
+    assert not checker.is_valid({**raw, **change})
+
+
+def written_pack(folder):
+    """The pack of packs.md, as its reader writes it."""
+    page = write_docs.PAGE.read_text()
+    name = re.search(r"<!-- pack: (\w+) -->", page)[1]
+    pack = folder / name
+    pack.mkdir()
+    (pack / "pack.yaml").write_text(blocks("yaml", page)[0])
+    (pack / "write.user.j2").write_text(blocks("jinja", page)[0])
+    return pack
+
+
+def test_the_pack_of_the_page_of_packs_loads_and_its_commands_run(
+    tmp_path, serve
+):
+    pack = written_pack(tmp_path)
+    assert Pack.load(pack).name == pack.name
+    (tmp_path / "countries.csv").write_text("country,target\nFrance,Paris\n")
+    reply = "<question>Where is it?</question><answer>In Paris.</answer>"
+    with serve(lambda body, count: chat(reply)) as server:
+        for command in blocks("sh", write_docs.PAGE.read_text())[
+            0
+        ].splitlines():
+            done = shell(
+                command,
+                tmp_path,
+                OPENAI_BASE_URL=server.url,
+                OPENAI_API_KEY="sk-none",
+            )
+            assert done.returncode == 0, done.stderr
+    assert len(server.bodies) == 2
+    counts = json.loads((tmp_path / "runs/capitals/run.json").read_text())
+    assert counts["counts"]["kept"] == 2
+    changed = Pack.load(pack, {"write.filters.mentions.mode": "mark"})
+    assert changed.filters()[1].mode == "mark"
+    assert (
+        Pack.load(pack, {"temperature": 0}).steps[0].sampling.temperature == 0
+    )
