@@ -1,7 +1,8 @@
-"""Writes what the pages of docs/ say of the code: the keys of pack.yaml and its JSON Schema.
+"""Writes what the pages of docs/ say of the code: the keys of pack.yaml, its JSON Schema,
+parsers, filters and rooms.
 
-`python -m examples.write_docs` brings docs/packs.md and docs/pack.schema.json up to date;
-`tests/test_pages.py` fails where they are not.
+`python -m examples.write_docs` brings docs/packs.md, docs/architecture.md and
+docs/pack.schema.json up to date; `tests/test_pages.py` fails where they are not.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +21,13 @@ from synth.core import registry
 from synth.packs.schema import PackSpec
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGE = DOCS / "packs.md"
+PAGES = (DOCS / "packs.md", DOCS / "architecture.md")
 # Parameters of every parser or filter, which the page explains once.
 OF_ALL = {"into", "rationale", "unknown", "mode"}
 SCHEMA = DOCS / "pack.schema.json"
 # Where the page holds a generated part: `<!-- keys of StepSpec -->` up to `<!-- end -->`.
 GENERATED = re.compile(
-    r"(<!-- (keys|parts) of (\w+) -->\n).*?(<!-- end -->)", re.DOTALL
+    r"(<!-- (keys|parts|rooms) of (\w+) -->\n).*?(<!-- end -->)", re.DOTALL
 )
 
 
@@ -168,19 +170,34 @@ def first_sentence(part: type[Any]) -> str:
     return " ".join((part.__doc__ or "").split("\n\n")[0].split())
 
 
+def rooms(package: str) -> str:
+    """A table of the rooms of a package, as its docstring numbers them."""
+    doc = import_module(package).__doc__ or ""
+    lines = ["| number | room | what it holds |", "|---:|---|---|"]
+    for name, number, words in re.findall(
+        r"^(\w+) +(\d+)  (\S.*)$", doc, re.MULTILINE
+    ):
+        lines.append(f"| {number} | `{package}/{name}` | {escaped(words)} |")
+    return "\n".join(lines) + "\n"
+
+
+MAKERS = {"keys": keys, "parts": parts, "rooms": rooms}
+
+
 def page(text: str) -> str:
     """The page with its generated parts as they are now."""
 
     def now(match: re.Match[str]) -> str:
         head, what, name, end = match.groups()
-        return head + (keys(name) if what == "keys" else parts(name)) + end
+        return head + MAKERS[what](name) + end
 
     return GENERATED.sub(now, text)
 
 
 def written() -> Iterator[tuple[Path, str]]:
     """(file, its text as it should be) of everything that this module writes."""
-    yield PAGE, page(PAGE.read_text())
+    for path in PAGES:
+        yield path, page(path.read_text())
     yield SCHEMA, json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n"
 
 

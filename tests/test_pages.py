@@ -14,10 +14,12 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
+import synth
 from examples import write_docs
 from synth.packs import export_schema, schema
 from synth.packs.pack import Pack, built_in, pack_names
 from tests.conftest import ROOT, chat
+from tests.test_rooms import ROOMS_OF
 
 DOCS = ROOT / "docs"
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -56,7 +58,7 @@ def test_what_is_written_from_the_code_is_up_to_date():
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 def test_every_key_of_a_pack_has_a_sentence_and_an_example_that_holds(model):
-    page = write_docs.PAGE.read_text()
+    page = (DOCS / "packs.md").read_text()
     assert f"<!-- keys of {model.__name__} -->" in page
     checker = jsonschema.Draft202012Validator(
         {**write_docs.json_schema(), "required": []}
@@ -105,7 +107,7 @@ def test_the_schema_file_marks_what_the_loader_refuses(change):
 
 def written_pack(folder):
     """The pack of packs.md, as its reader writes it."""
-    page = write_docs.PAGE.read_text()
+    page = (DOCS / "packs.md").read_text()
     name = re.search(r"<!-- pack: (\w+) -->", page)[1]
     pack = folder / name
     pack.mkdir()
@@ -122,7 +124,7 @@ def test_the_pack_of_the_page_of_packs_loads_and_its_commands_run(
     (tmp_path / "countries.csv").write_text("country,target\nFrance,Paris\n")
     reply = "<question>Where is it?</question><answer>In Paris.</answer>"
     with serve(lambda body, count: chat(reply)) as server:
-        for command in blocks("sh", write_docs.PAGE.read_text())[
+        for command in blocks("sh", (DOCS / "packs.md").read_text())[
             0
         ].splitlines():
             done = shell(
@@ -140,3 +142,42 @@ def test_the_pack_of_the_page_of_packs_loads_and_its_commands_run(
     assert (
         Pack.load(pack, {"temperature": 0}).steps[0].sampling.temperature == 0
     )
+
+
+def test_every_room_and_file_that_the_page_of_architecture_names_is_there():
+    page = (DOCS / "architecture.md").read_text()
+    places = re.findall(r"`((?:synth|finetune|tests)/[\w/.]+)`", page)
+    assert len(places) > 60
+    for place in places:
+        path = ROOT / place
+        assert path.exists() or path.with_suffix(".py").exists(), place
+    for package, numbers in ROOMS_OF.items():
+        for room, number in numbers.items():
+            assert f"| {number} | `{package}/{room}` |" in page
+
+
+def test_every_word_of_the_glossary_stands_in_the_file_that_it_names():
+    page = (DOCS / "architecture.md").read_text()
+    words = re.findall(
+        r"^\| (\w+) \| .+ \| `(\S+)` \|$",
+        page.partition("## Glossary")[2],
+        re.MULTILINE,
+    )
+    assert [word for word, _ in words] == sorted({word for word, _ in words})
+    assert len(words) >= 40
+    for word, place in words:
+        text = place + (ROOT / place).read_text()
+        assert re.search(word.rstrip("y"), text, re.IGNORECASE), word
+
+
+def test_a_run_leaves_the_files_that_the_page_of_architecture_names(
+    tmp_path, problems
+):
+    page = (DOCS / "architecture.md").read_text()
+    table = page.partition("What a run leaves:")[2].partition("## Rooms")[0]
+    named = re.findall(r"^\| `([\w/.-]+)` \|", table, re.MULTILINE)
+    run = synth.run(
+        "cot", problems, teacher="simulated/mixed", output=tmp_path / "run"
+    )
+    assert len(named) == 8
+    assert [n for n in named if not (run.folder / n).exists()] == []
