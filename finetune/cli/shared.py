@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +14,7 @@ import click
 from finetune.data.prompts import TEMPLATES
 from synth.cli.command_group import say
 from synth.core.errors import WrongUse
+from synth.core.optional import require
 from synth.core.registry import scalar
 
 # Commands that hand unknown flags on to the trainer's configuration.
@@ -149,10 +149,4 @@ def pair(text: str, where: str) -> tuple[str, Any]:
 
 def need(package: str, extra: str = "finetune") -> None:
     """Refuses where a package is missing, and says how to get it."""
-    if importlib.util.find_spec(package) is None:
-        raise WrongUse(
-            "finetune",
-            f"no {package}",
-            f"the {extra} extra",
-            f"pip install 'potstill[{extra}]'",
-        )
+    require(package, extra, "finetune")

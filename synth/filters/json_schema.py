@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from synth.core.errors import WrongUse
+from synth.core.optional import require
 from synth.core.records import Row, Verdict
 from synth.core.rows import text_of
 from synth.filters.base import RowFilter
@@ -68,6 +69,7 @@ class JsonSchema(RowFilter):
 
     def needs(self) -> tuple[str, ...]:
         """The column of schemas, where there is one."""
+        require("jsonschema", "schema", "json_schema")
         if self.fixed is None:
             return (str(self.schema),)
         verifier.JsonSchema().why(

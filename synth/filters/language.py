@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from synth.core.errors import WrongUse
+from synth.core.optional import optional
 from synth.core.records import Row, Verdict
 from synth.core.rows import field_text
 from synth.filters.base import RowFilter
@@ -56,16 +57,10 @@ class Language(RowFilter):
     @cached_property
     def identifier(self) -> Any:
         """The model, with probabilities."""
-        try:
-            from py3langid.langid import MODEL_FILE, LanguageIdentifier  # noqa: PLC0415 - an extra
-        except ImportError as error:
-            raise WrongUse(
-                "filter language",
-                "py3langid is not installed",
-                "it",
-                "pip install 'potstill[language]'",
-            ) from error
-        return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+        langid = optional("py3langid.langid", "language", "filter language")
+        return langid.LanguageIdentifier.from_model_file(
+            langid.MODEL_FILE, norm_probs=True
+        )
 
     @cached_property
     def wanted(self) -> frozenset[str]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from synth.core import strict_json
 from synth.core.errors import RowFault, WrongUse
+from synth.core.optional import optional
 from synth.processes import worker
 
 MOST_MEMORY = 1024 * 1024 * 1024
@@ -48,9 +49,8 @@ def misfit(schema: str, value: Any) -> str:
 @lru_cache(maxsize=64)
 def _checker(schema: str) -> Any:
     """A validator; `$ref` reaches inside the schema only, never a file or the network."""
-    import jsonschema  # noqa: PLC0415 - for those who need it
-    import referencing  # noqa: PLC0415
-
+    jsonschema = optional("jsonschema", "schema", "json_schema")
+    referencing = optional("referencing", "schema", "json_schema")
     try:
         found = strict_json.loads(schema)
         kind = jsonschema.validators.validator_for(

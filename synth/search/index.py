@@ -12,6 +12,7 @@ from functools import cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
+from synth.core.optional import optional, require
 from synth.local_models.scores import vectors
 from synth.text.words import terms, words
 
@@ -68,8 +69,7 @@ class Bm25:
     @cached_property
     def index(self) -> Any:
         """The inverted index, made once."""
-        import bm25s  # noqa: PLC0415 - for those who need it
-
+        bm25s = optional("bm25s", "search", "search by words (bm25)")
         known: dict[str, int] = {}
         ids = [
             [known.setdefault(word, len(known)) for word in terms(words(text))]
@@ -147,7 +147,10 @@ def open_index(texts: Sequence[str], by: str) -> Index:
     """The index that `by` names: bm25, or a model for vectors (`hashing`, a folder, a name of the
     hub).
     """
-    return Bm25(tuple(texts)) if by == "bm25" else Dense(tuple(texts), by)
+    if by != "bm25":
+        return Dense(tuple(texts), by)
+    require("bm25s", "search", "search by words (bm25)")
+    return Bm25(tuple(texts))
 
 
 def nearest(queries: Array, table: Array, most: int) -> list[list[Hit]]:
