@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: setup demo demo-retriever test test-slow lint check-types study study-demo study-kd study-filters study-scripts study-knowledge bench bench-kd bench-mining clean
+.PHONY: setup demo demo-retriever test test-slow lint check-types study study-demo study-kd study-filters study-scripts study-knowledge bench bench-http bench-kd bench-mining clean
 
 setup: $(VENV)/.ready
 
@@ -43,6 +43,9 @@ study-knowledge: setup ## critics, rankings and agreement on real data: make stu
 
 bench: setup          ## speed, reruns, crashes and memory, as ratios of one run (15 minutes)
 	$(BIN)/python -m examples.bench
+
+bench-http: setup     ## CPU of one call beside aiohttp (2 minutes)
+	$(BIN)/python -m examples.bench_http
 
 bench-kd: setup       ## memory and time of distillation losses at a real vocabulary, beside TRL's (15 minutes)
 	OMP_NUM_THREADS=2 $(BIN)/python -m examples.bench_kd
