@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import tokenize
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,15 +61,17 @@ def code_lines(text: str, tree: ast.Module) -> int:
     return len(lines - docs)
 
 
-def nested(tree: ast.Module, kinds: tuple[type[ast.AST], ...]) -> int:
-    """How many nodes of a kind hold another of it."""
-    found = 0
-    for node in ast.walk(tree):
-        inner = (part for part in ast.walk(node) if part is not node)
-        found += isinstance(node, kinds) and any(
-            isinstance(part, kinds) for part in inner
-        )
-    return found
+def nested(
+    node: ast.AST, kinds: tuple[type[ast.AST], ...], *, inside: bool = False
+) -> int:
+    """How many nodes of a kind stand inside another of it."""
+    same = isinstance(node, kinds)
+    within = inside or same
+    children = sum(
+        nested(child, kinds, inside=within)
+        for child in ast.iter_child_nodes(node)
+    )
+    return children + (same and inside)
 
 
 def measure(path: Path) -> Measured:
@@ -89,16 +92,17 @@ def measure(path: Path) -> Measured:
     )
 
 
-MEASURED = {
-    package: [measure(path) for path in sorted((ROOT / package).rglob("*.py"))]
-    for package in ("synth", "finetune")
-}
+@cache
+def measured(package: str) -> list[Measured]:
+    return [measure(path) for path in sorted((ROOT / package).rglob("*.py"))]
+
+
 # Nodes a line of code in a package; of nine functions in ten; files have 620 lines at most.
 MOST_A_LINE = {"synth": 5.35, "finetune": 5.25}
 MOST_A_FUNCTION = {"synth": 230, "finetune": 280}
 MOST_LINES = 620
 # Comprehensions in comprehensions and ternaries in ternaries that are left: none may come.
-LEFT = {"synth": (31, 22), "finetune": (45, 3)}
+LEFT = {"synth": (33, 22), "finetune": (47, 3)}
 
 
 def worst(files: list[Measured]) -> str:
@@ -111,9 +115,9 @@ def worst(files: list[Measured]) -> str:
     )
 
 
-@pytest.mark.parametrize("package", MEASURED)
+@pytest.mark.parametrize("package", MOST_A_LINE)
 def test_lines_can_be_read(package):
-    files = MEASURED[package]
+    files = measured(package)
     print(worst(files))  # noqa: T201 - shown where the test fails
     assert sum(file.nodes for file in files) <= MOST_A_LINE[package] * sum(
         file.code for file in files
@@ -125,11 +129,11 @@ def test_lines_can_be_read(package):
     assert sum(file.ternaries for file in files) <= LEFT[package][1]
 
 
-@pytest.mark.parametrize("package", MEASURED)
+@pytest.mark.parametrize("package", MOST_A_LINE)
 def test_files_stay_short(package):
     lengths = {
         file.path: len(file.path.read_text().splitlines())
-        for file in MEASURED[package]
+        for file in measured(package)
     }
     assert [
         path for path, length in lengths.items() if length > MOST_LINES

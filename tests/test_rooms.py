@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from dataclasses import is_dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ NOT_FOR_FINETUNE = {"pipeline", "tools"}
 MAY_RUN_PACKS = {"teachers", "flows", "cli"}
 
 
+@cache
 def imports(path: Path) -> list[str]:
     """Modules that a file imports, wherever in it, also those only for type checkers."""
     found = []
