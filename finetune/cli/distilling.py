@@ -26,90 +26,92 @@ from synth.core.errors import WrongUse
     "teachers",
     multiple=True,
     metavar="M",
-    help="An open model with the student's tokenizer; several are averaged.",
+    help="Open model whose probabilities are learnt; repeat it to average several.",
 )
 @click.option(
-    "--offline", metavar="DIR", help="Instead: what `finetune teach` wrote."
+    "--offline",
+    metavar="DIR",
+    help="Folder that `finetune teach` wrote, in the place of --teacher.",
 )
 @click.option(
     "--loss",
     metavar="NAME[:key=value,...]",
-    help="Of finetune.losses; forward_kl, and top_k for --offline.",
+    help="Loss over tokens. Default: forward_kl; top_k with --offline.",
 )
 @click.option(
     "--likelihood",
     type=click.FloatRange(min=0),
     default=0.0,
     show_default=True,
-    help="Weight of the rows' own tokens.",
+    help="Weight of the cross-entropy on the rows' own tokens, beside --loss.",
 )
 @click.option(
     "--strength",
     type=click.FloatRange(min=0),
     default=1.0,
     show_default=True,
-    help="Weight of the loss.",
+    help="Weight of --loss.",
 )
 @click.option(
     "--on-policy",
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help="Share of steps on the student's own texts.",
+    help="Share of the steps that train on texts which the student writes.",
 )
 @click.option(
     "--new-tokens",
     type=click.IntRange(1),
     default=128,
     show_default=True,
-    help="Longest such text.",
+    help="Tokens of a text that the student writes (--on-policy), at most.",
 )
 @click.option(
     "--sampling-temperature",
     type=click.FloatRange(min=0, min_open=True),
     default=1.0,
     show_default=True,
-    help="Of such texts.",
+    help="Temperature at which the student writes (--on-policy).",
 )
 @click.option(
     "--schedule",
     type=click.Choice(["constant", "decreasing", "increasing"]),
     default="constant",
     show_default=True,
-    help="Of the share.",
+    help="How --on-policy changes over the training.",
 )
 @click.option(
     "--replay",
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="Batches of such texts kept, and trained on again.",
+    help="Batches of texts by the student that are kept and trained on again.",
 )
 @click.option(
     "--correct",
     is_flag=True,
-    help="The teacher corrects the worst token of such a text, and the student writes on.",
+    help="The teacher corrects the worst token of a text by the student, who writes on.",
 )
 @click.option(
     "--corrupt",
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help="Share of tokens read as the student would write them.",
+    help="Share of the rows' tokens that are replaced by tokens of the student.",
 )
 @click.option(
     "--teacher-weights",
     "weights",
     default="",
     metavar="W,W,...",
-    help="Of several teachers.",
+    help="Weights of several teachers, in the order of --teacher.",
 )
 @click.option(
     "--weigh",
     type=click.Choice(["fixed", "agreement", "reinforced"]),
     default="fixed",
     show_default=True,
-    help="Several teachers, row by row.",
+    help="How several teachers are weighed, row by row.",
 )
 @click.option(
     "--teacher-smoothing",
@@ -117,8 +119,16 @@ from synth.core.errors import WrongUse
     default=0.0,
     help="Label smoothing that the teacher was trained with.",
 )
-@click.option("--teacher-dtype", metavar="DTYPE", help="Such as bfloat16.")
-@click.option("--teacher-device", metavar="DEVICE", help="Such as cuda:1.")
+@click.option(
+    "--teacher-dtype",
+    metavar="DTYPE",
+    help="Number type of the teacher: bfloat16, float16, float32.",
+)
+@click.option(
+    "--teacher-device",
+    metavar="DEVICE",
+    help="Device of the teacher: cpu, cuda:1.",
+)
 @click.pass_context
 def distill(
     ctx: click.Context,
@@ -170,14 +180,14 @@ def distill(
     type=click.FloatRange(min=0),
     default=1.0,
     show_default=True,
-    help="Weight of what the smaller one learns of it.",
+    help="Weight of what the smaller model learns from the larger one.",
 )
 @click.option(
     "--to-teacher",
     type=click.FloatRange(min=0),
     default=1.0,
     show_default=True,
-    help="Weight of the other way.",
+    help="Weight of what the larger model learns from the smaller one.",
 )
 @click.pass_context
 def codistill(ctx: click.Context, /, **options: Any) -> None:
@@ -196,31 +206,31 @@ def codistill(ctx: click.Context, /, **options: Any) -> None:
     metavar="DIR",
     help="Rows, as for sft; with --replies a run folder.",
 )
-@click.option("--teacher", metavar="M", help="An open model.")
+@click.option("--teacher", metavar="M", help="Open model to ask.")
 @click.option(
     "--replies",
     metavar="FILE",
-    help="Instead: what `synth journal RUN --output FILE` wrote, with top_logprobs.",
+    help="File of `synth journal RUN --output FILE` with top_logprobs, for --teacher.",
 )
 @click.option(
     "--student",
     "learner",
     metavar="M",
-    help="For --replies: whose tokenizer counts.",
+    help="Student whose tokenizer cuts the replies (with --replies).",
 )
 @click.option(
     "--output",
     required=True,
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="The cache; the same again goes on.",
+    help="Folder to write; the same command again goes on where it stopped.",
 )
 @click.option(
     "--k",
     type=click.IntRange(1),
     default=64,
     show_default=True,
-    help="Likeliest tokens to keep.",
+    help="Likeliest tokens that are kept at each place.",
 )
 @click.option(
     "--max-length",
@@ -228,14 +238,14 @@ def codistill(ctx: click.Context, /, **options: Any) -> None:
     type=click.IntRange(2),
     default=1024,
     show_default=True,
-    help="Of a row, as the training has it.",
+    help="Tokens of a row at most; give the training the same.",
 )
 @click.option(
     "--batch",
     type=click.IntRange(1),
     default=16,
     show_default=True,
-    help="Rows side by side.",
+    help="Rows that the teacher reads at once.",
 )
 @template_option
 def teach(
@@ -255,8 +265,8 @@ def teach(
         raise WrongUse(
             "teach",
             f"--teacher {teacher}, --replies {replies}, --student {learner}",
-            "a teacher, or replies and a student",
-            "",
+            "one source: a teacher, or replies and the student who reads them",
+            "Give --teacher MODEL, or --replies FILE with --student MODEL.",
         )
     if replies and learner:
         from finetune.teachers.from_replies import teach as write_replies  # noqa: PLC0415

@@ -197,8 +197,8 @@ def _checked(distill: DistillConfig) -> Any:
         raise WrongUse(
             "distill",
             f"{len(distill.teachers)} teachers, --offline {distill.offline}",
-            "one kind",
-            "Give --teacher, or --offline.",
+            "one source of the teacher's probabilities",
+            "Give --teacher MODEL (several times for several), or --offline DIR.",
         )
     if not isinstance(loss, TokenLoss | CrossLoss):
         todo = (

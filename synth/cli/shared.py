@@ -283,7 +283,9 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "else at the last step.",
         ),
         click.option(
-            "--seed", type=int, help="Sampling seed; draw k asks with seed + k."
+            "--seed",
+            type=int,
+            help="Random seed that the provider gets; completion k of a row uses seed + k.",
         ),
         click.option(
             "--set",
@@ -297,7 +299,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--id-column",
             default="id",
             show_default=True,
-            help="Column with your own ids.",
+            help="Column of the input that holds your own ids.",
         ),
         *endpoint_options(),
         click.option(
@@ -341,7 +343,8 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--taint",
             multiple=True,
             metavar="NAME",
-            help="What the teacher was trained on: it stands in every row.",
+            help="Evaluation set that the teacher may have seen: it stands in meta.taint of "
+            "every row, so that results on it carry a warning.",
         ),
         click.option(
             "--tpm",
