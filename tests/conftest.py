@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,12 @@ def serving(answer: Callable[[dict[str, Any], int], Any]) -> Iterator[Server]:
 @pytest.fixture
 def serve() -> Any:
     return serving
+
+
+def of_part(room: str, name: str, what: str, default: Any) -> Any:
+    """What the test file of a part says of it for the laws, such as its CASE; `default` where it says nothing."""
+    tests = room.replace("synth", "tests")
+    return getattr(import_module(f"{tests}.test_{name}"), what, default)
 
 
 def write(path: Path, rows: list[Any]) -> Path:

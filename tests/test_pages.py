@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import textwrap
+import tomllib
 from pathlib import Path
 
 import jsonschema
@@ -18,7 +21,7 @@ import synth
 from examples import write_docs
 from synth.packs import export_schema, schema
 from synth.packs.pack import Pack, built_in, pack_names
-from tests.conftest import ROOT, chat
+from tests.conftest import ROOT, chat, write
 from tests.test_rooms import ROOMS_OF
 
 DOCS = ROOT / "docs"
@@ -181,3 +184,65 @@ def test_a_run_leaves_the_files_that_the_page_of_architecture_names(
     )
     assert len(named) == 8
     assert [n for n in named if not (run.folder / n).exists()] == []
+
+
+def steps(page, heading):
+    """The text under a heading, without the indentation of numbered steps."""
+    part = page.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    return textwrap.dedent(re.sub(r"^ {3}", "", part, flags=re.MULTILINE))
+
+
+def test_a_filter_is_added_by_following_the_steps(tmp_path):
+    text = steps((ROOT / "CONTRIBUTING.md").read_text(), "Add a filter")
+    for name in ("synth", "tests", "examples", "prompts", "docs"):
+        shutil.copytree(
+            ROOT / name,
+            tmp_path / name,
+            ignore=shutil.ignore_patterns("__pycache__", "finetune"),
+        )
+    for name in ("pyproject.toml", "CONTRIBUTING.md"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "finetune").symlink_to(ROOT / "finetune")
+    files = re.findall(r"^\d\. Write `(\S+\.py)`", text, re.MULTILINE)
+    assert len(files) == 2
+    for name, block in zip(files, blocks("python", text), strict=True):
+        assert not (tmp_path / name).exists()
+        (tmp_path / name).write_text(block)
+    here = {"PYTHONPATH": str(tmp_path)}
+    tested, paged = blocks("sh", text)
+    done = shell(f"{tested.strip()} -q -n 0", tmp_path, **here)
+    assert done.returncode == 0, done.stdout
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 8
+    done = shell(paged, tmp_path, **here)
+    assert done.returncode == 0, done.stderr
+    assert "| `shouting` |" in (tmp_path / "docs" / "packs.md").read_text()
+    write(
+        tmp_path / "rows.jsonl", [{"rationale": "YES"}, {"rationale": "It is."}]
+    )
+    use = re.search(r"`(synth filter .*?)`", text)[1]
+    use = use.replace("ROWS", "rows.jsonl").replace("FILE", "kept.jsonl")
+    use = use.replace("synth", "python -m synth.cli", 1)
+    done = shell(use, tmp_path, **here)
+    assert done.returncode == 0, done.stderr
+    kept = (tmp_path / "kept.jsonl").read_text().splitlines()
+    assert [json.loads(row)["rationale"] for row in kept] == ["It is."]
+
+
+def test_what_contributing_names_is_there():
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    for place in re.findall(r"`((?:\w+/)+\w+\.\w+)`", page):
+        if "NAME" not in place and "shouting" not in place:
+            assert (ROOT / place).exists(), place
+    for name, place in re.findall(
+        r"`(\w+)`[^`]*? of\s+`((?:\w+/)+\w+\.py)`", page
+    ):
+        assert re.search(rf"\b{name}\b", (ROOT / place).read_text()), name
+
+
+def test_the_citation_is_valid_and_of_this_version():
+    found = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert found["cff-version"] == "1.2.0"
+    assert found["version"] == project["version"]
+    assert found["license"] == project["license"]
+    assert {"message", "title", "authors"} <= found.keys()

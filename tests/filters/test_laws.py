@@ -15,7 +15,7 @@ from synth.core import registry
 from synth.core.aio import run_async
 from synth.critics.trained_model import fit
 from tests import tiny
-from tests.conftest import write
+from tests.conftest import of_part, write
 
 Q = {
     "question": "q",
@@ -128,6 +128,12 @@ CASES = {
     "process_critic": ({"teacher": "simulated/critic"}, [{"question": "q", "rationale": ""}]),
     "universal_self_consistency": ({"teacher": "simulated/critic"}, [{"question": "q", "rationale": "a"}] * 2),
     "critic": ({"teacher": "simulated/critic:miss=0,false_alarm=0,no_marker=0"}, [Q, WRONG, {**Q, "rationale": ""}]),
+}  # fmt: skip
+# A filter's own test file may hold its case: (parameters, rows that meet every reason).
+CASES |= {
+    name: case
+    for name in registry.names("synth.filters")
+    if name not in CASES and (case := of_part("synth.filters", name, "CASE", None))
 }  # fmt: skip
 # Reasons that the named files' own tests produce, with a server that says so.
 _ASKED = {"critic_unreadable", "critic_failed"}
