@@ -156,20 +156,12 @@ def _choice(gold: Any, choices: Choices, kind: GoldKind) -> Gold:
     number = (
         gold if isinstance(gold, int) and not isinstance(gold, bool) else None
     )
-    text = (
-        str(gold)
-        if number is not None or isinstance(gold, bool)
-        else unwrapped(gold)[1]
-        if isinstance(gold, str)
-        else ""
-    )
+    text = _spelled(gold)
     if not text:
         return UNREADABLE
-    digits = (
-        int(text)
-        if number is None and text.strip().isdecimal() and len(text.strip()) < 4
-        else number
-    )
+    digits = number
+    if number is None and text.strip().isdecimal() and len(text.strip()) < 4:
+        digits = int(text)
     if (
         text.strip() in labels
         and kind in ("any", "letter")
@@ -197,6 +189,13 @@ def _choice(gold: Any, choices: Choices, kind: GoldKind) -> Gold:
         return Gold({"text": "choice"}.get(form, form), (texts[position],))
     place = pick(text, texts) if kind == "any" and number is None else None
     return Gold("choice", (texts[place],)) if place is not None else UNREADABLE
+
+
+def _spelled(gold: Any) -> str:
+    """A gold as text; empty where it is neither text nor a whole number nor true or false."""
+    if isinstance(gold, str):
+        return unwrapped(gold)[1]
+    return str(gold) if isinstance(gold, int) else ""
 
 
 def _named(text: str, texts: Sequence[str]) -> int | None:
@@ -278,8 +277,5 @@ def shown(found: Any) -> str:
 def has_number(gold: Gold) -> bool:
     """Whether any accepted answer has a value, as a parser of numbers brings one."""
     values = [read(text) for text in gold.texts]
-    return any(
-        value.number is not None
-        or any(other.number is not None for other in value.also)
-        for value in values
-    )
+    every = [value for own in values for value in (own, *own.also)]
+    return any(value.number is not None for value in every)

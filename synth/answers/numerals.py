@@ -126,11 +126,9 @@ def written(text: str, decimal: DecimalMark = "") -> Written | None:
             digits = text.replace(thousands, "") if thousands else text
             value = Fraction(digits.replace(point, "."))
             lone = not decimal and _LONE.fullmatch(text) is not None
-            other = (
-                (value / 1000 if name == "english" else value * 1000)
-                if lone
-                else None
-            )
+            other = None
+            if lone:
+                other = value / 1000 if name == "english" else value * 1000
             return Written(value, other, listed=name == "comma" and not decimal)
     return None
 

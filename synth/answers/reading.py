@@ -203,11 +203,9 @@ def _at_a_glance(text: str) -> Value | None:
         if digits.isdecimal():
             return number_value(Fraction(int(sign + digits)), unit)
         value = Fraction(sign + digits.replace(",", ""))
-        other = (
-            (value / 1000 if "," in digits else value * 1000)
-            if _LONE.fullmatch(digits)
-            else None
-        )
+        other = None
+        if _LONE.fullmatch(digits):
+            other = value / 1000 if "," in digits else value * 1000
         return number_value(value, unit, perhaps=other)
     if _WORDS.fullmatch(text):
         said = text.casefold().rstrip(".").replace("-", " ").split()
@@ -227,6 +225,11 @@ def _at_a_glance(text: str) -> Value | None:
     return None
 
 
+def _joined(cells: list[str], decimal: DecimalMark) -> str:
+    """The values of one row of a matrix."""
+    return ", ".join(read(cell, decimal).key for cell in cells)
+
+
 def _value(text: str, decimal: DecimalMark) -> Value | None:
     """The value of a bare text that is more than words, or None."""
     if not text:
@@ -234,13 +237,8 @@ def _value(text: str, decimal: DecimalMark) -> Value | None:
     if len(text) <= 40 and (found := _word(text)):
         return found
     if (cells := matrix(text)) is not None:
-        return Value(
-            "matrix "
-            + "; ".join(
-                ", ".join(read(cell, decimal).key for cell in row)
-                for row in cells
-            )
-        )
+        rows = [_joined(row, decimal) for row in cells]
+        return Value(f"matrix {'; '.join(rows)}")
     about = _ABOUT.match(text)
     if about and (found := _numeric(text[about.end() :], decimal)):
         return found
@@ -558,13 +556,11 @@ def _collection(text: str, decimal: DecimalMark) -> Value | None:
     if "{" in inside or "}" in inside:
         return None
     pairs = found["bare"] is not None or found["set"] is not None
-    separator = (
-        r"\s*;\s*"
-        if ";" in inside
-        else r"\s*,\s*(?:and\s+)?|\s+and\s+"
-        if pairs
-        else r"\s*,\s*"
-    )
+    separator = r"\s*,\s*"
+    if ";" in inside:
+        separator = r"\s*;\s*"
+    elif pairs:
+        separator = r"\s*,\s*(?:and\s+)?|\s+and\s+"
     parts = [
         read(part.strip(), decimal) for part in re.split(separator, inside)
     ]

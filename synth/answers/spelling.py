@@ -288,13 +288,15 @@ def _root_of_square(found: re.Match[str]) -> str:
 
 def matrix(text: str) -> list[list[str]] | None:
     """The cells of a matrix of LaTeX, row by row; None for anything else."""
-    found = _MATRIX.fullmatch(text.strip())
-    if found:
-        return [
-            [cell.strip() for cell in row.split("&")]
-            for row in found[2].strip().removesuffix("\\\\").split("\\\\")
-        ]
-    return None
+    block = _MATRIX.fullmatch(text.strip())
+    if block is None:
+        return None
+    rows = block[2].strip().removesuffix("\\\\").split("\\\\")
+    return [_cells(row) for row in rows]
+
+
+def _cells(row: str) -> list[str]:
+    return [cell.strip() for cell in row.split("&")]
 
 
 def option(text: str) -> str | None:

@@ -44,13 +44,11 @@ BY_BYTES = TokenCounter(
 def counter(teacher: str) -> TokenCounter:
     """The best counter at hand for PROVIDER/MODEL; nothing is fetched from the network."""
     provider, _, model = teacher.partition("/")
-    own = (
-        _local(Path(model))
-        if provider == "local"
-        else _openai(model)
-        if provider == "openai"
-        else None
-    )
+    own = None
+    if provider == "local":
+        own = _local(Path(model))
+    elif provider == "openai":
+        own = _openai(model)
     return own or _encoding("o200k_base", 0.15) or BY_BYTES
 
 

@@ -155,9 +155,9 @@ def fit(
             "right rows and wrong ones",
             "Label more rows.",
         )
-    known = {
-        name: sorted({str(row.get(name)) for row in rows}) for name in columns
-    }
+    known = {}
+    for name in columns:
+        known[name] = sorted({str(row.get(name)) for row in rows})
     made = Logistic.fit(
         _table(rows, group, known, embedding),
         labels,
@@ -246,11 +246,9 @@ def _table(
     for members in group_by(rows, lambda row: str(row.get(group))).values():
         table[members] = features([rows[n] for n in members])
     for name, values in columns.items():
-        is_value = np.array(
-            [
-                [float(str(row.get(name)) == value) for value in values]
-                for row in rows
-            ]
+        present = np.array([str(row.get(name)) for row in rows], dtype=object)
+        is_value = (present[:, None] == np.array(values, dtype=object)).astype(
+            float
         )
         table = np.concatenate(
             [

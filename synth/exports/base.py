@@ -107,22 +107,17 @@ def _write_csv(path: Path, rows: Iterator[dict[str, Any]]) -> int:
     """
     import csv  # noqa: PLC0415
 
-    found = list(rows)
+    listed = list(rows)
+    names = dict.fromkeys(name for row in listed for name in row)
     with (
         whole_file(path) as aside,
         aside.open("w", encoding="utf-8", errors="replace", newline="") as file,
     ):
-        writer = csv.DictWriter(
-            file,
-            fieldnames=list(
-                dict.fromkeys(name for row in found for name in row)
-            ),
-        )
+        writer = csv.DictWriter(file, fieldnames=list(names))
         writer.writeheader()
-        writer.writerows(
-            {name: _cell(value) for name, value in row.items()} for row in found
-        )
-    return len(found)
+        for row in listed:
+            writer.writerow({name: _cell(value) for name, value in row.items()})
+    return len(listed)
 
 
 def _cell(value: Any) -> str:
@@ -140,19 +135,19 @@ def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> int:
 
     from synth.runs.columns import column  # noqa: PLC0415
 
-    found = list(rows)
+    listed = list(rows)
     try:
-        table = pa.Table.from_pylist(found)
+        table = pa.Table.from_pylist(listed)
     except (
         pa.ArrowException,
         TypeError,
         ValueError,
         OverflowError,
     ):  # columns of several kinds, or half surrogate pairs
-        names = dict.fromkeys(name for row in found for name in row)
-        table = pa.table(
-            {name: column([row.get(name) for row in found]) for name in names}
-        )
+        columns = {}
+        for name in dict.fromkeys(name for row in listed for name in row):
+            columns[name] = column([row.get(name) for row in listed])
+        table = pa.table(columns)
     with whole_file(path) as aside:
         pq.write_table(table, aside, compression="zstd")
-    return len(found)
+    return len(listed)

@@ -154,12 +154,8 @@ def _fuse(
     graded: list[tuple[str, list[float], str]],
 ) -> list[tuple[str, list[float], str]]:
     """One grade each, the sum of reciprocal ranks over all rankings."""
-    fused = rrf(
-        [
-            [grades[place] for _, grades, _ in graded]
-            for place in range(max(len(g) for _, g, _ in graded))
-        ]
-    )
+    rankings = zip(*(grades for _, grades, _ in graded), strict=True)
+    fused = rrf(list(rankings))
     return [
         (text, [grade], how)
         for (text, _, how), grade in zip(graded, fused, strict=True)
@@ -175,10 +171,11 @@ def rrf(rankings: Sequence[Sequence[float]], k: int = RRF_K) -> list[float]:
     >>> [round(value, 5) for value in rrf([[3.0, 1.0, 2.0], [5.0, 5.0, 1.0]])]
     [0.03265, 0.03213, 0.032]
     """
-    return [
-        sum(1 / (k + _rank(scores, scores[place])) for scores in rankings)
-        for place in range(len(rankings[0]))
-    ]
+    fused = [0.0] * len(rankings[0])
+    for scores in rankings:
+        for item in range(len(fused)):
+            fused[item] += 1 / (k + _rank(scores, scores[item]))
+    return fused
 
 
 def _rank(scores: Sequence[float], score: float) -> float:

@@ -48,11 +48,10 @@ class Labelled(Export):
         for row, right in marked:
             if row.get("prompt") is not None and row.get("completion"):
                 score = mark(row, name) if name else None
-                weight = (
-                    (1.0 if right else float(self.wrong))
-                    if score is None
-                    else score - (not right)
-                )
+                if score is not None:
+                    weight = score - (not right)
+                else:
+                    weight = 1.0 if right else float(self.wrong)
                 yield {
                     "id": row["id"],
                     "prompt": row["prompt"],

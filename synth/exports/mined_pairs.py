@@ -82,14 +82,9 @@ class MinedPairs(Export):
         """
         if not self.dedup or self.nli is None or len(pairs) < 2:
             return pairs
-        sure = {
-            pair: yes
-            for pair, (yes, _) in zip(
-                pairs,
-                entailment([(a, b) for _, a, b in pairs], self.nli),
-                strict=True,
-            )
-        }
+        both_texts = [(source, target) for _, source, target in pairs]
+        shares = entailment(both_texts, self.nli)
+        sure = {pair: yes for pair, (yes, _) in zip(pairs, shares, strict=True)}
         for side in (0, 1):
             sides = {pair: (pair[1], pair[2])[side] for pair in pairs}
             texts = list(dict.fromkeys(sides.values()))

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 from synth.core.aio import run_async, run_now
-from synth.core.records import Row, Verdict, canonical_json, group_by
+from synth.core.records import Row, Verdict, canonical_json
 from synth.core.rows import text_of
 from synth.inputs.tables import kind_of, like, rows_in
 
@@ -328,10 +328,11 @@ def _groups(
     positions = list(alive)
     if part.group != "draws":
         return [positions]
-    keys = group_by(
-        positions, lambda p: repr(alive[p].get(column, alive[p].get("id", p)))
-    )
-    return [[positions[i] for i in members] for members in keys.values()]
+    by_key: dict[str, list[int]] = {}
+    for position, row in alive.items():
+        key = repr(row.get(column, row.get("id", position)))
+        by_key.setdefault(key, []).append(position)
+    return list(by_key.values())
 
 
 def _marked(row: dict[str, Any], verdict: Verdict) -> dict[str, Any]:

@@ -82,14 +82,8 @@ class Citations(RowFilter):
         quotes = self._quotes(row, text)
         cited = sorted(set(_numbers(text)))
         marks: dict[str, Any] = {"quotes": len(quotes), "cited": len(cited)}
-        if missing := next(
-            (
-                q
-                for q in quotes
-                if not any(Spans().verify(q, source) for source in sources)
-            ),
-            None,
-        ):
+        missing = self._not_in(sources, quotes)
+        if missing is not None:
             return Verdict(
                 False, "not_in_source", {**marks, "missing": missing[:200]}
             )
@@ -100,6 +94,14 @@ class Citations(RowFilter):
             )
         few = len(quotes) + len(cited) < self.least
         return Verdict(not few, "too_few" if few else "", marks)
+
+    def _not_in(self, sources: list[str], quotes: list[str]) -> str | None:
+        """The first quotation that stands in no source."""
+        spans = Spans()
+        for quote in quotes:
+            if not any(spans.verify(quote, source) for source in sources):
+                return quote
+        return None
 
     def _quotes(self, row: Row, text: str) -> list[str]:
         if self.quotes is not None:

@@ -61,16 +61,14 @@ class Consensus(GroupFilter):
         known = [
             place for place, leaves in enumerate(sets) if leaves is not None
         ]
-        agreement = {
-            a: self._mean(
-                [
-                    jaccard_of(sets[a] or set(), sets[b] or set())
-                    for b in known
-                    if b != a
-                ]
-            )
-            for a in known
-        }
+        agreement = {}
+        for draw in known:
+            others = [
+                jaccard_of(sets[draw] or set(), sets[other] or set())
+                for other in known
+                if other != draw
+            ]
+            agreement[draw] = self._mean(others)
         digests = [row_digest(row) for row in rows]
         best = max(
             known,
@@ -82,14 +80,10 @@ class Consensus(GroupFilter):
             if place not in agreement:
                 made.append(Verdict(None, "no_object"))
                 continue
-            enough = agreement[place] >= self.least
-            reason = (
-                ""
-                if place == best and enough
-                else "no_agreement"
-                if place == best
-                else "not_central"
-            )
+            reason = "not_central"
+            if place == best:
+                enough = agreement[place] >= self.least
+                reason = "" if enough else "no_agreement"
             made.append(
                 Verdict(
                     not reason,

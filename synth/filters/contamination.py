@@ -152,23 +152,21 @@ class Contamination(CorpusFilter):
         # Numpy, for those who need it.
         from synth.text.shingles import Neighbours, shingle  # noqa: PLC0415
 
-        found = Neighbours(
-            shingle([*(text for _, _, text in self.items), *texts], 3),
-            self.fuzzy,
-        )
-        for item in range(len(self.items)):
-            found.add(item)
-        near = (
-            max(
-                ((s, -o) for o, s in found.similar(len(self.items) + n)),
-                default=None,
-            )
-            for n in range(len(texts))
-        )
-        return [
-            None if hit is None else (hit[0], hit[1], self.items[-hit[1]][2])
-            for hit in near
-        ]
+        known = [item for _, _, item in self.items]
+        index = Neighbours(shingle([*known, *texts], 3), self.fuzzy)
+        for item in range(len(known)):
+            index.add(item)
+        hits: list[Hit | None] = []
+        for place in range(len(known), len(known) + len(texts)):
+            # Of equally similar items the first.
+            similar = ((s, -item) for item, s in index.similar(place))
+            nearest = max(similar, default=None)
+            if nearest is None:
+                hits.append(None)
+            else:
+                similarity, negative = nearest
+                hits.append((similarity, negative, known[-negative]))
+        return hits
 
     def _near(self, texts: Sequence[str]) -> list[Hit | None]:
         """The item of the nearest vector, for each text that has one near enough."""

@@ -135,14 +135,10 @@ class Critic(AskingFilter):
             raise next(
                 error for error in failed if not isinstance(error, TeacherError)
             )
-        members = [
-            [
-                found
-                for found in said[n * self.votes : (n + 1) * self.votes]
-                if self._readable(found)
-            ]
-            for n in range(len(self.roles()))
-        ]
+        members = []
+        for start in range(0, len(said), self.votes):
+            votes = said[start : start + self.votes]
+            members.append([vote for vote in votes if self._readable(vote)])
         if any(members):
             return self._read(members)  # type: ignore[arg-type]
         if failed:

@@ -84,13 +84,9 @@ class Entailment(WorkFilter):
 
     def _verdict(self, share: tuple[float, float]) -> Verdict:
         yes, no = share
-        reason = (
-            ""
-            if yes >= self.least
-            else "contradicted"
-            if no > yes
-            else "not_entailed"
-        )
+        reason = ""
+        if yes < self.least:
+            reason = "contradicted" if no > yes else "not_entailed"
         return Verdict(
             not reason,
             reason,

@@ -84,13 +84,11 @@ class Ifd(WorkFilter):
                 None, "nothing_to_say", {"ifd": None, "nll": 0.0, "tokens": 0}
             )
         ifd = exp(min(50.0, behind - alone))
-        reason = (
-            "misaligned"
-            if ifd > self.most
-            else "too_easy"
-            if ifd < self.least
-            else ""
-        )
+        reason = ""
+        if ifd > self.most:
+            reason = "misaligned"
+        elif ifd < self.least:
+            reason = "too_easy"
         return Verdict(
             not reason,
             reason,

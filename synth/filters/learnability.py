@@ -58,11 +58,10 @@ class Learnability(CorpusFilter):
             (str(row.get(self.field) or ""), field_text(row, self.answer))
             for row in rows
         ]
-        student, reference = (
-            [nll for nll, _ in losses(pairs, model)]
-            for model in (self.student, self.reference)
+        return self.verdicts_of(
+            [nll for nll, _ in losses(pairs, self.student)],
+            [nll for nll, _ in losses(pairs, self.reference)],
         )
-        return self.verdicts_of(student, reference)
 
     def verdicts_of(
         self, student: Sequence[float], reference: Sequence[float]

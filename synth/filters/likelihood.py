@@ -51,25 +51,23 @@ class Likelihood(CorpusFilter):
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict a row."""
-        found = [self._sum(row) for row in rows]
+        sums = [self._sum(row) for row in rows]
         order = sorted(
             (value, place)
-            for place, value in enumerate(found)
+            for place, value in enumerate(sums)
             if value is not None
         )
-        dropped = {
-            place for _, place in order[: int(self.worst * len(order) + 1e-9)]
-        }
-        return [
-            Verdict(None, "no_logprobs")
-            if value is None
-            else Verdict(
-                place not in dropped,
-                "unlikely" if place in dropped else "",
-                {"logprob": round(value, 4)},
-            )
-            for place, value in enumerate(found)
-        ]
+        few = int(self.worst * len(order) + 1e-9)
+        dropped = {place for _, place in order[:few]}
+        verdicts = []
+        for place, value in enumerate(sums):
+            if value is None:
+                verdicts.append(Verdict(None, "no_logprobs"))
+                continue
+            reason = "unlikely" if place in dropped else ""
+            marks = {"logprob": round(value, 4)}
+            verdicts.append(Verdict(not reason, reason, marks))
+        return verdicts
 
     def _sum(self, row: Row) -> float | None:
         mean = meta_of(row, "logprob")

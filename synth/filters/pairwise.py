@@ -136,9 +136,10 @@ class Pairwise(AskingFilter):
             "orders": [round(score, 4) for score in orders],
             "flips": flips,
         }
-        return Verdict(
-            wins, "" if wins else "prefers_rejected" if loses else "tie", marks
-        )
+        reason = ""
+        if not wins:
+            reason = "prefers_rejected" if loses else "tie"
+        return Verdict(wins, reason, marks)
 
 
 def _worth(readings: Sequence[Reading]) -> list[float]:

@@ -76,13 +76,11 @@ class PassRate(GroupFilter):
             for row, gold in zip(rows, golds, strict=True)
         ]
         rate = sum(right) / len(right)
-        reason = (
-            "too_hard"
-            if rate < self.least
-            else "too_easy"
-            if rate > self.most
-            else ""
-        )
+        reason = ""
+        if rate < self.least:
+            reason = "too_hard"
+        elif rate > self.most:
+            reason = "too_easy"
         return [
             Verdict(
                 not reason,

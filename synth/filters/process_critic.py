@@ -85,14 +85,13 @@ class ProcessCritic(AskingFilter):
 
     def steps_of(self, row: Row) -> list[str]:
         """The steps of a row's chain."""
-        found = row.get(self.field) or ""
-        parts = (
-            found
-            if isinstance(found, (list, tuple))
-            else found.split("\n")
-            if self.cut == "lines"
-            else _SENTENCE.split(found)
-        )
+        chain = row.get(self.field) or ""
+        if isinstance(chain, (list, tuple)):
+            parts = chain
+        elif self.cut == "lines":
+            parts = chain.split("\n")
+        else:
+            parts = _SENTENCE.split(chain)
         return [text for part in parts if (text := str(part).strip())]
 
     async def about(self, row: Row, doors: Doors) -> Verdict:

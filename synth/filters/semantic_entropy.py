@@ -178,15 +178,14 @@ class SemanticEntropy(AskingFilter):
             return float(left @ right) >= self.least
         if self.same == "entailment":
             ways = entailment([(first, second), (second, first)], self.model)
-            kinds = [
-                "yes"
-                if yes >= self.least
-                else "no"
-                if no > max(yes, 1 - yes - no)
-                else ""
-                for yes, no in ways
-            ]
-            return "no" not in kinds and "yes" in kinds
+            contradicted = False
+            entailed = False
+            for yes, no in ways:
+                if yes >= self.least:
+                    entailed = True
+                elif no > max(yes, 1 - yes - no):
+                    contradicted = True
+            return entailed and not contradicted
         return False
 
     def _weight(self, row: Row) -> float:

@@ -146,13 +146,11 @@ class Truncation(RowFilter):
         if meta_of(row, "finish_reason") == "length":
             return Verdict(False, "hit_the_limit")
         text = field_text(row, self.field).rstrip()
-        reason = (
-            "open_fence"
-            if len(_FENCE.findall(text)) % 2
-            else "open_group"
-            if _open(text)
-            else ""
-        )
+        reason = ""
+        if len(_FENCE.findall(text)) % 2:
+            reason = "open_fence"
+        elif _open(text):
+            reason = "open_group"
         if not reason and self.sentence and _breaks_off(text):
             reason = "broken_sentence"
         return Verdict(not reason, reason)

@@ -142,13 +142,14 @@ def _is_object(line: bytes) -> bool:
 
 def _lists_in(value: dict[str, Any]) -> list[str]:
     """Keys whose value is a list of objects."""
-    return [
-        key
-        for key, part in value.items()
-        if isinstance(part, list)
-        and part
-        and all(isinstance(row, dict) for row in part)
-    ]
+    return [key for key, part in value.items() if _is_table(part)]
+
+
+def _is_table(part: Any) -> bool:
+    """Whether a value is a list of objects, one at least."""
+    if not isinstance(part, list) or not part:
+        return False
+    return all(isinstance(row, dict) for row in part)
 
 
 def _listed(value: Any, where: str) -> list[Any]:

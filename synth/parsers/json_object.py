@@ -121,12 +121,13 @@ def _only(names: list[str], value: Any) -> Any:
     """A list of objects without the keys that nobody asked for."""
     if not isinstance(value, list):
         return value
-    return [
-        {name: element[name] for name in names if name in element}
-        if isinstance(element, dict)
-        else element
-        for element in value
-    ]
+    return [_keys_of(names, element) for element in value]
+
+
+def _keys_of(names: list[str], element: Any) -> Any:
+    if not isinstance(element, dict):
+        return element
+    return {name: element[name] for name in names if name in element}
 
 
 def _unquoted(kind: Any, value: Any, reply: Reply) -> Any:

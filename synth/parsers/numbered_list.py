@@ -55,9 +55,11 @@ class NumberedList(Parser):
     def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
         """The items."""
         items = items_in(text)
-        if self.none and self._says_none.match(
-            items[0] if len(items) == 1 else "" if items else text.strip()
-        ):
+        # The word for "none" stands alone: as the one item, or as the whole reply.
+        alone = "" if items else text.strip()
+        if len(items) == 1:
+            alone = items[0]
+        if self.none and self._says_none.match(alone):
             return {"items": []}
         if self.glosses == "cut":
             items = [

@@ -14,6 +14,12 @@ from synth.replies.lists import items_in, plain
 from synth.text.words import count
 
 
+def _spaced(mark: str) -> str:
+    """A mark as a pattern that allows a blank between its words and signs."""
+    parts = re.findall(r"\w+|[^\w\s]", mark)
+    return r"\s?".join(map(re.escape, parts))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Whole(Parser):
     r"""Reads the whole reply as one text field.
@@ -60,12 +66,7 @@ class Whole(Parser):
     @cached_property
     def _turn(self) -> re.Pattern[str]:
         """A line, not the first, that begins with one of the marks."""
-        marks = "|".join(
-            r"\s?".join(
-                re.escape(part) for part in re.findall(r"\w+|[^\w\s]", mark)
-            )
-            for mark in self.turns
-        )
+        marks = "|".join(map(_spaced, self.turns))
         return re.compile(
             rf"\n[^\S\n]*+[*_#]{{0,3}}\s?(?:{marks})", re.IGNORECASE
         )

@@ -87,13 +87,9 @@ class GoldCheck:
             self.forms[gold.form] += 1
             return
         self.unread += 1
-        why = (
-            "has no number, which the parser final_number reads"
-            if gold.known
-            else "names no choice"
-            if choices
-            else "is no answer"
-        )
+        why = "names no choice" if choices else "is no answer"
+        if gold.known:
+            why = "has no number, which the parser final_number reads"
         self.first = self.first or f"{place}: {name} {_end(value)} {why}"
 
     def _aliased(self, row: Row) -> Any:

@@ -227,15 +227,10 @@ def _length(
         return 1
     if pack.spec.retrieve and walked[0] == pack.spec.retrieve.into:
         return pack.spec.retrieve.most
-    listed = [
-        found
-        for found in (
-            pack.spec.constants.get(walked[0]),
-            *(row.get(walked[0]) for row in sample),
-        )
-        if isinstance(found, list)
-    ]
-    return statistics.fmean(map(len, listed)) if listed else LIST_LENGTH
+    values = [pack.spec.constants.get(walked[0])]
+    values.extend(row.get(walked[0]) for row in sample)
+    lengths = [len(value) for value in values if isinstance(value, list)]
+    return statistics.fmean(lengths) if lengths else LIST_LENGTH
 
 
 def _tokens(request: Request, counter: TokenCounter) -> float:

@@ -166,13 +166,14 @@ def _requoted(said: str, kind: str) -> str:
     inside = said[1:-1]
     if kind == "curly":
         return '"' + inside.replace('"', '\\"') + '"'
-    return (
-        '"'
-        + _IN_SINGLE.sub(
-            lambda m: '\\"' if m[2] else m[1] if m[1] == "'" else m[0], inside
-        )
-        + '"'
-    )
+    return '"' + _IN_SINGLE.sub(_double_quoted, inside) + '"'
+
+
+def _double_quoted(found: re.Match[str]) -> str:
+    """One mark of a text in single quotation marks, as it stands between double ones."""
+    if found[2]:
+        return '\\"'
+    return "'" if found[1] == "'" else found[0]
 
 
 def _word(said: str, last: str, text: str, end: int, changed: set[str]) -> str:

@@ -156,10 +156,9 @@ def _outermost(marks: list[Mark]) -> list[Mark]:
     """The marks of one kind that are least deep: numbers before letters before bullets, unless
     bullets hold the others.
     """
-    of = {
-        kind: [mark for mark in marks if mark.kind == kind]
-        for kind in ("number", "letter", "bullet")
-    }
+    of: dict[str, list[Mark]] = {"number": [], "letter": [], "bullet": []}
+    for mark in marks:
+        of[mark.kind].append(mark)
     names = [mark.name for mark in of["letter"]]
     if names[:2] not in (["a", "b"], ["i", "ii"]):
         of["letter"] = []

@@ -342,13 +342,11 @@ def _odd_rows(folder: Path) -> Iterator[str]:
     """Files that stand where a run replaces all rows and that no run wrote."""
     for part in ("data", "dropped"):
         place = folder / part
-        files = (
-            place.iterdir()
-            if place.is_dir() and not place.is_symlink()
-            else [place]
-            if place.is_symlink()
-            else []
-        )
+        files: list[Path] = []
+        if place.is_symlink():
+            files = [place]
+        elif place.is_dir():
+            files = list(place.iterdir())
         yield from (
             f"{part}/{file.name}"
             for file in files

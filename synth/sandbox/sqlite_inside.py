@@ -70,13 +70,14 @@ def opened(case: dict[str, Any]) -> sqlite3.Connection:
 
 def rows_of(database: sqlite3.Connection, query: str) -> list[tuple[Any, ...]]:
     """All rows of one statement."""
-    found = database.execute(query.strip().rstrip(";")).fetchmany(MOST_ROWS + 1)
-    if len(found) > MOST_ROWS:
+    rows = database.execute(query.strip().rstrip(";")).fetchmany(MOST_ROWS + 1)
+    if len(rows) > MOST_ROWS:
         raise sqlite3.OperationalError(f"more than {MOST_ROWS} rows")
-    return [
-        tuple(round(v, 6) if isinstance(v, float) else v for v in row)
-        for row in found
-    ]
+    return [tuple(map(_rounded, row)) for row in rows]
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 6) if isinstance(value, float) else value
 
 
 def judged(case: dict[str, Any]) -> dict[str, Any]:

@@ -70,14 +70,14 @@ class Bm25:
     def index(self) -> Any:
         """The inverted index, made once."""
         bm25s = optional("bm25s", "search", "search by words (bm25)")
-        known: dict[str, int] = {}
-        ids = [
-            [known.setdefault(word, len(known)) for word in terms(words(text))]
-            for text in self.texts
-        ]
+        numbers: dict[str, int] = {}
+        ids = []
+        for text in self.texts:
+            found = terms(words(text))
+            ids.append([numbers.setdefault(w, len(numbers)) for w in found])
         made = bm25s.BM25(k1=K1, b=B, method="lucene")
         made.index(
-            (ids, known or {"": 0}),
+            (ids, numbers or {"": 0}),
             create_empty_token=False,
             show_progress=False,
         )
@@ -87,14 +87,11 @@ class Bm25:
         """(text, score) of the nearest ones that share a word, the nearest first."""
         import numpy as np  # noqa: PLC0415 - for those who need it
 
-        asked = [
-            list(
-                dict.fromkeys(
-                    w for w in terms(words(query)) if w in self.index.vocab_dict
-                )
-            )
-            for query in queries
-        ]
+        vocabulary = self.index.vocab_dict
+        asked = []
+        for query in queries:
+            held = (word for word in terms(words(query)) if word in vocabulary)
+            asked.append(list(dict.fromkeys(held)))
         known = [place for place, query in enumerate(asked) if query]
         found: list[list[Hit]] = [[] for _ in queries]
         if not known:

@@ -55,10 +55,11 @@ def _cross_entropy(
     """Sum of -wanted * ln(p) - (1 - wanted) * ln(1 - p), in a form that no large exponent
     breaks.
     """
-    return sum(
-        max(z, 0.0) - wanted * z + log1p(exp(-abs(z)))
-        for z, wanted in ((a * x + b, wanted) for x, wanted in points)
-    )
+    total = 0.0
+    for x, wanted in points:
+        z = a * x + b
+        total += max(z, 0.0) - wanted * z + log1p(exp(-abs(z)))
+    return total
 
 
 def _newton(
@@ -170,19 +171,19 @@ def bins(
     """{rows, said (mean probability), right (share)} of each tenth of the probabilities that holds
     rows.
     """
-    found: dict[int, list[tuple[float, bool]]] = {}
+    tenths: dict[int, list[tuple[float, bool]]] = {}
     for chance, label in zip(chances, labels, strict=True):
-        found.setdefault(min(BINS - 1, int(chance * BINS)), []).append(
-            (chance, label)
+        tenth = min(BINS - 1, int(chance * BINS))
+        tenths.setdefault(tenth, []).append((chance, label))
+    listed = []
+    for _, members in sorted(tenths.items()):
+        count = len(members)
+        mean = sum(chance for chance, _ in members) / count
+        share = sum(label for _, label in members) / count
+        listed.append(
+            {"rows": count, "said": round(mean, 4), "right": round(share, 4)}
         )
-    return [
-        {
-            "rows": len(rows),
-            "said": round(sum(c for c, _ in rows) / len(rows), 4),
-            "right": round(sum(y for _, y in rows) / len(rows), 4),
-        }
-        for _, rows in sorted(found.items())
-    ]
+    return listed
 
 
 def calibration_error(

@@ -142,47 +142,27 @@ def advise(
         that agree), `crossover` dollars or None, `crossover_between` (low, high) or None.
     """
     rng = random.Random(seed)
-    base = _compare(
-        {
-            name: fit([(n, wrong / tested) for n, wrong, tested in points])
-            for name, points in pilot.items()
-        },
-        prices,
-        budget,
-    )
+    fitted = {name: _fitted(points) for name, points in pilot.items()}
+    base = _compare(fitted, prices, budget)
     again = []
     for _ in range(RESAMPLES):
-        drawn = {
-            name: fit(
-                [
-                    (n, _redraw(wrong, tested, rng) / tested)
-                    for n, wrong, tested in points
-                ]
-            )
-            for name, points in pilot.items()
-        }
+        drawn = {name: _fitted(points, rng) for name, points in pilot.items()}
         again.append(_compare(drawn, prices, budget))
     crossings = sorted(
-        found["crossover"] for found in again if found["crossover"] is not None
+        sample["crossover"]
+        for sample in again
+        if sample["crossover"] is not None
     )
-    between = (
-        (_quantile(crossings, 0.05), _quantile(crossings, 0.95))
-        if len(crossings) >= RESAMPLES / 2
-        else None
+    between = None
+    if len(crossings) >= RESAMPLES / 2:
+        between = _interval(crossings)
+    errors = {}
+    for name in STRATEGIES:
+        spread = sorted(sample["errors"][name] for sample in again)
+        errors[name] = (base["errors"][name], *_interval(spread))
+    sure = (
+        sum(sample["better"] == base["better"] for sample in again) / RESAMPLES
     )
-    spread = {
-        name: sorted(found["errors"][name] for found in again)
-        for name in STRATEGIES
-    }
-    errors = {
-        name: (
-            base["errors"][name],
-            _quantile(spread[name], 0.05),
-            _quantile(spread[name], 0.95),
-        )
-        for name in STRATEGIES
-    }
-    sure = sum(found["better"] == base["better"] for found in again) / RESAMPLES
     return {
         **base,
         "errors": errors,
@@ -223,6 +203,22 @@ def _compare(
         "better": better(budget),
         "crossover": nearest,
     }
+
+
+def _fitted(
+    points: Sequence[tuple[int, int, int]], rng: random.Random | None = None
+) -> Curve:
+    """The curve of a pilot's errors; with `rng`, of errors drawn anew."""
+    shares = []
+    for rows, wrong, tested in points:
+        errors = wrong if rng is None else _redraw(wrong, tested, rng)
+        shares.append((rows, errors / tested))
+    return fit(shares)
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float]:
+    """The middle 90 % of sorted values."""
+    return _quantile(values, 0.05), _quantile(values, 0.95)
 
 
 def _redraw(wrong: int, tested: int, rng: random.Random) -> int:

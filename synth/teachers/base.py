@@ -159,15 +159,12 @@ def address(name: str) -> tuple[str, str]:
     provider, _, model = name.partition("/")
     if provider.startswith("replay:"):
         return provider, model
+    if provider == "replay":
+        return provider, Path(model).stem
+    if provider == "rehearsed":
+        return provider, Path(model).name
     if provider in BACKENDS:
-        return (
-            provider,
-            Path(model).stem
-            if provider == "replay"
-            else Path(model).name
-            if provider == "rehearsed"
-            else model,
-        )
+        return provider, model
     return ("litellm", name)
 
 

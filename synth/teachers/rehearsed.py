@@ -5,11 +5,18 @@ is paid.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from synth.core.errors import TeacherRefused, WrongUse
 from synth.core.records import Request
 from synth.packs.pack import Pack
 from synth.teachers.base import Reply, Settings, Teacher, chat_reply
+
+
+def _fits(case: dict[str, Any], request: Request) -> bool:
+    """Whether a case has the inputs of a request."""
+    inputs = request.inputs
+    return all(inputs.get(k) == value for k, value in case["inputs"].items())
 
 
 class Rehearsed(Teacher):
@@ -48,14 +55,7 @@ class Rehearsed(Teacher):
                 step.
         """
         case = next(
-            (
-                c
-                for c in self._cases
-                if all(
-                    request.inputs.get(k) == v for k, v in c["inputs"].items()
-                )
-            ),
-            None,
+            (case for case in self._cases if _fits(case, request)), None
         )
         replies = [
             r

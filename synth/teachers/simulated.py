@@ -228,11 +228,10 @@ class Simulated(Teacher):
                 "It seems fine to me." if said else "Something is off here.",
                 "stop",
             )
-        why = (
-            "Every step holds."
-            if said
-            else f"The step {wrong[0] if wrong else rationale[-40:].strip()} does not hold."
-        )
+        why = "Every step holds."
+        if not said:
+            step = wrong[0] if wrong else rationale[-40:].strip()
+            why = f"The step {step} does not hold."
         return (
             f"<critique>{why}</critique>\n<verdict>{'yes' if said else 'no'}</verdict>",
             "stop",

@@ -180,7 +180,9 @@ def reply(
     answers = all(same) ^ (rng.random() < (false_alarm if all(same) else miss))
     if "<answers>" in prompt:
         return f"<answers>{'yes' if answers else 'no'}</answers>"
-    grade = 9 if answers else 4 if any(same) else 1
+    grade = 4 if any(same) else 1
+    if answers:
+        grade = 9
     return json.dumps(
         {
             "would_ask" if "would_ask" in prompt else "answers": max(
