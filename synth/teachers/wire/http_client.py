@@ -1,7 +1,7 @@
 """A lean HTTP/1.1 client for one URL: kept connections, httptools as the parser, proxies by
 CONNECT.
 
-Why not aiohttp: its sessions, cookies, redirects and streams, which a teacher never needs, take some
+Why not aiohttp: its sessions, cookies, redirects and streams, which a teacher never needs, take
 four times the CPU of a call (0.06 and 0.27 ms with no latency, `make bench-http`), and would make a
 row half as dear again. At 10,000 calls a minute that is 1 and 5 % of a core.
 """

@@ -695,8 +695,8 @@ def test_a_row_says_how_much_its_teacher_counts(made, tmp_path):
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        ([], "one kind"),
-        (["--teacher", "a", "--offline", "b"], "one kind"),
+        ([], "one source"),
+        (["--teacher", "a", "--offline", "b"], "one source"),
         (
             ["--teacher", "a", "--loss", "forward_kll"],
             "Did you mean forward_kl",
