@@ -202,6 +202,8 @@ def codistill(ctx: click.Context, /, **options: Any) -> None:
 @click.command()
 @click.option(
     "--data",
+    "--input",
+    "data",
     required=True,
     metavar="DIR",
     help="Rows, as for sft; with --replies a run folder.",

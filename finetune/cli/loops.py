@@ -21,6 +21,7 @@ from synth.core.errors import WrongUse
 @click.command(context_settings=EXTRA)
 @click.option(
     "--data",
+    "--input",
     "sources",
     multiple=True,
     required=True,

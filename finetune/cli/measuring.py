@@ -18,6 +18,8 @@ from synth.cli.command_group import say
 @click.command()
 @click.option(
     "--data",
+    "--input",
+    "data",
     required=True,
     metavar="DIR",
     help="Rows with `target` (or `answer`) and `prompt` (or `question`).",

@@ -69,7 +69,12 @@ def retriever(ctx: click.Context, /, **options: Any) -> None:
 
 @click.command("score-lists")
 @click.option(
-    "--data", required=True, metavar="FILE", help="Queries with lists of texts."
+    "--data",
+    "--input",
+    "data",
+    required=True,
+    metavar="FILE",
+    help="Queries with lists of texts.",
 )
 @click.option(
     "--model",
@@ -119,6 +124,8 @@ def score_lists(**options: Any) -> None:
 @click.command("evaluate-retriever")
 @click.option(
     "--data",
+    "--input",
+    "data",
     required=True,
     metavar="FILE",
     help="Queries with texts that answer them.",
@@ -171,6 +178,8 @@ def evaluate_retriever(**options: Any) -> None:
 @click.command("score-spans")
 @click.option(
     "--data",
+    "--input",
+    "data",
     required=True,
     metavar="FILE",
     help="Replies and right answers, each a JSON list of texts.",

@@ -35,6 +35,8 @@ def train_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         click.option(
             "--data",
+            "--input",
+            "data",
             required=True,
             metavar="DIR",
             help="A run folder, an exported folder or file, or a dataset name.",

@@ -132,14 +132,24 @@ def check(pack: str, source: str | None, overrides: dict[str, Any]) -> None:
     metavar="USD",
     help="For --annotate: what training costs either way.",
 )
-def plan(pack: str, source: str, output: Path, **options: Any) -> None:
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the sums as JSON, for scripts.",
+)
+def plan(
+    pack: str, source: str, output: Path, *, as_json: bool, **options: Any
+) -> None:
     """Say what a run would take: calls, tokens, dollars, time. No call is made.
 
     Lengths and shares that earlier runs measured count where --output or --reuse names their
     folders. With --annotate also: labels by people or rows by the teacher, which brings the better
     student for the budget, and where that changes.
     """
-    from synth.pipeline.plan import describe_choice, describe_plan  # noqa: PLC0415
+    from synth.calls.token_counter import counter  # noqa: PLC0415
+    from synth.core.records import canonical_json  # noqa: PLC0415
+    from synth.pipeline.plan import describe_choice, describe_plan, make_plan  # noqa: PLC0415
     from synth.pipeline.prepare import RunConfig, notes_before, prepare  # noqa: PLC0415
 
     ledger = {
@@ -149,6 +159,9 @@ def plan(pack: str, source: str, output: Path, **options: Any) -> None:
     prepared = prepare(pack, source, output, RunConfig(**with_teacher(options)))
     for note in notes_before(prepared):
         say(f"synth: note: {note}", err=True)
+    if as_json:
+        say(canonical_json(make_plan(prepared, counter).summary()).decode())
+        return
     say(describe_plan(prepared))
     if ledger["annotate"]:
         say(describe_choice(prepared, **ledger))

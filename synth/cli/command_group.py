@@ -111,7 +111,15 @@ def as_ours(error: Exception) -> PotstillError:
 
 
 class CommandGroup(click.Group):
-    """A click group whose commands may raise any PotstillError; its help lists them by task."""
+    """A click group whose commands may raise any PotstillError; its help lists them by task.
+
+    Attributes:
+        sections: commands by the title that they stand under.
+    """
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.sections: dict[str, list[click.Command]] = {}
 
     def add_section(
         self, title: str, commands: Iterable[click.Command]
@@ -120,7 +128,7 @@ class CommandGroup(click.Group):
         listed = list(commands)
         for command in listed:
             self.add_command(command)
-        self._sections = {**getattr(self, "_sections", {}), title: listed}
+        self.sections[title] = listed
 
     def format_commands(
         self,
@@ -128,7 +136,7 @@ class CommandGroup(click.Group):
         formatter: click.HelpFormatter,
     ) -> None:
         """Writes a list of commands for each section."""
-        for title, commands in getattr(self, "_sections", {}).items():
+        for title, commands in self.sections.items():
             rows = [
                 (str(command.name), command.get_short_help_str(200))
                 for command in commands

@@ -49,6 +49,52 @@ def test_help_is_quick_and_names_the_commands():
         assert command in out
 
 
+def test_every_command_stands_in_one_section_of_the_help():
+    from finetune.cli import main as finetune_main
+
+    for group in (main, finetune_main):
+        out = CliRunner().invoke(group, ["--help"]).output
+        assert "..." not in out.partition("\n")[2]
+        listed = [
+            command.name
+            for commands in group.sections.values()
+            for command in commands
+        ]
+        assert sorted(listed) == sorted(group.commands)
+
+
+def test_a_plan_for_scripts_is_json(problems):
+    words = [
+        "--input",
+        problems,
+        "--teacher",
+        "openai/gpt-4o-mini",
+        "--draws",
+        "4",
+    ]
+    code, out = synth("plan", "cot", *words, "--json")
+    assert code == 0
+    assert json.loads(out) | {
+        "calls": 240,
+        "completion_tokens": 122_880,
+    } == json.loads(out)
+
+
+def test_rows_come_in_by_one_name_in_both_commands():
+    from finetune.cli import main as finetune_main
+
+    for name in (
+        "sft",
+        "evaluate",
+        "teach",
+        "mix",
+        "score-lists",
+        "evaluate-retriever",
+    ):
+        out = CliRunner().invoke(finetune_main, [name, "--help"]).output
+        assert "--data, --input" in out, name
+
+
 def test_packs_show_check_plan(problems):
     assert "distill_step_by_step" in synth("packs")[1]
     code, out = synth("show", "cot", "--input", problems)
