@@ -36,7 +36,8 @@ from synth.core.errors import WrongUse
 @click.option(
     "--loss",
     metavar="NAME[:key=value,...]",
-    help="Loss over tokens. Default: forward_kl; top_k with --offline.",
+    help="A name of `synth list losses`, or module:Class. Default: forward_kl; top_k with "
+    "--offline.",
 )
 @click.option(
     "--likelihood",

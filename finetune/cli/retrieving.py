@@ -29,7 +29,7 @@ _KIND = click.Choice(["bi", "cross", "multi"])
     default="multiple_negatives_ranking",
     show_default=True,
     metavar="NAME[:key=value,...]",
-    help="Of finetune.list_losses, else of sentence-transformers.",
+    help="A name of `synth list list_losses`, module:Class, or one of sentence-transformers.",
 )
 @click.option(
     "--negatives",

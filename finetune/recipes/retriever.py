@@ -15,6 +15,7 @@ from finetune.students import load as student
 from finetune.students.encoders import encoder_classes, open_encoder
 from synth.core import registry
 from synth.core.errors import WrongUse, did_you_mean
+from synth.core.plugins import is_import
 
 # What a loss of sentence-transformers reads of a row, by kind of model.
 _LISTWISE = (
@@ -65,8 +66,9 @@ def run(
     wanted = retriever or RetrieverConfig()
     listed = lists.load(config.data)
     spec = registry.parse_spec(wanted.loss, "--loss")
-    own = wanted.kind == "bi" and spec["name"] in registry.names(
-        "finetune.list_losses"
+    own = wanted.kind == "bi" and (
+        is_import(spec["name"])
+        or spec["name"] in registry.names("finetune.list_losses")
     )
     if wanted.kind not in ("bi", "cross", "multi"):
         raise WrongUse(

@@ -70,7 +70,7 @@ def check_offline(distill: DistillConfig, loss: Any) -> None:
     if not getattr(loss, "parts", False):
         able = ", ".join(
             name
-            for name in registry.names("finetune.losses")
+            for name in registry.built_in("finetune.losses")
             if _learns_from_parts(name)
         )
         todo = (

@@ -12,7 +12,8 @@ import click
 
 from synth.cli.command_group import CommandGroup, say
 from synth.cli.knowledge import lexicon, mine, pair_up, taxonomy
-from synth.cli.shared import run_options, sets, with_teacher
+from synth.cli.parts import init, list_
+from synth.cli.shared import plugin_option, run_options, sets, with_teacher
 
 
 @click.group(
@@ -54,13 +55,19 @@ def packs() -> None:
     metavar="STEP.key=value",
     help="Change the pack first.",
 )
-def show(pack: str, source: str | None, overrides: dict[str, Any]) -> None:
+@plugin_option
+def show(
+    pack: str,
+    source: str | None,
+    overrides: dict[str, Any],
+    plugins: tuple[str, ...],
+) -> None:
     """Show a pack: inputs, steps, filters, exports, and the first seed rendered."""
     from synth.pipeline.preview import describe, render_first  # noqa: PLC0415
 
-    say(describe(pack, overrides))
+    say(describe(pack, overrides, plugins))
     if source:
-        say(render_first(pack, source, overrides))
+        say(render_first(pack, source, overrides, plugins))
 
 
 @main.command()
@@ -79,20 +86,27 @@ def show(pack: str, source: str | None, overrides: dict[str, Any]) -> None:
     metavar="STEP.key=value",
     help="Change the pack first.",
 )
-def check(pack: str, source: str | None, overrides: dict[str, Any]) -> None:
+@plugin_option
+def check(
+    pack: str,
+    source: str | None,
+    overrides: dict[str, Any],
+    plugins: tuple[str, ...],
+) -> None:
     """Check a pack, its cases and an input, without a call."""
     from synth.pipeline.preview import check_cases  # noqa: PLC0415
 
-    cases, replies = check_cases(pack, overrides)
+    cases, replies = check_cases(pack, overrides, plugins)
     say(
         f"{pack}: pack is sound; {cases} cases render, {replies} recorded replies read as declared"
     )
     if source:
         from synth.pipeline import prepare  # noqa: PLC0415
 
-        _, seeds, scan = prepare.check(
-            pack, source, prepare.RunConfig(teachers={}, overrides=overrides)
+        config = prepare.RunConfig(
+            teachers={}, overrides=overrides, plugins=plugins
         )
+        _, seeds, scan = prepare.check(pack, source, config)
         say(f"{seeds.where}: {scan.rows:,} rows, all usable")
         if scan.golds:
             say(scan.golds)
@@ -287,7 +301,7 @@ def run(
     "target",
     required=True,
     metavar="FORMAT",
-    help="sft, preference or multitask, with parameters as NAME:key=value,...",
+    help="A name of `synth list exports`, or module:Class, with :key=value,... for parameters.",
 )
 @click.option(
     "--output",
@@ -299,21 +313,28 @@ def run(
 @click.option(
     "--pack", help="Use this pack's templates instead of the run's own copy."
 )
-def export(folder: str, target: str, output: Path, pack: str | None) -> None:
+@plugin_option
+def export(
+    folder: str,
+    target: str,
+    output: Path,
+    pack: str | None,
+    plugins: tuple[str, ...],
+) -> None:
     """Write training rows from a run; costs no call."""
     from synth.core import registry  # noqa: PLC0415
     from synth.exports.base import pack_of, write_rows  # noqa: PLC0415
     from synth.packs.pack import Pack  # noqa: PLC0415
     from synth.runs.publisher import RunFolder  # noqa: PLC0415
 
-    maker = registry.build("synth.exports", target, "--to")
+    maker = registry.build("synth.exports", target, "--to", plugins)
     run_folder = RunFolder(folder)
-    count = write_rows(
-        maker.rows(
-            run_folder, Pack.load(pack) if pack else pack_of(run_folder)
-        ),
-        output,
+    used = (
+        Pack.load(pack, plugins=plugins)
+        if pack
+        else pack_of(run_folder, plugins)
     )
+    count = write_rows(maker.rows(run_folder, used), output)
     say(f"{count:,} rows -> {output}")
 
 
@@ -338,7 +359,7 @@ def export(folder: str, target: str, output: Path, pack: str | None) -> None:
     multiple=True,
     required=True,
     metavar="NAME[:key=value,...]",
-    help="A filter; several run in order.",
+    help="A name of `synth list filters`, or module:Class; several run in order.",
 )
 @click.option(
     "--parser",
@@ -352,15 +373,16 @@ def export(folder: str, target: str, output: Path, pack: str | None) -> None:
     show_default=True,
     help="Column that draws of one seed share.",
 )
+@plugin_option
 def filter_(
-    source: str, output: Path, filters: tuple[str, ...], parser: str, group: str
+    source: str, output: Path, filters: tuple[str, ...], **options: Any
 ) -> None:
     """Filter any rows by file: kept unchanged plus their marks, dropped with reasons beside
     them.
     """
     from synth.pipeline.filter_file import sieve  # noqa: PLC0415
 
-    counts = sieve(source, output, filters, parser=parser, group=group)
+    counts = sieve(source, output, filters, **options)
     from synth.runs.card import tally_table  # noqa: PLC0415
 
     say(tally_table(counts))
@@ -515,7 +537,8 @@ def report(folder: str) -> None:
 
 
 COMMANDS = {
-    "Prompt packs": (packs, show, check),
+    "Prompt packs": (packs, show, check, init),
+    "Parts": (list_,),
     "Runs": (plan, run, report, journal),
     "Rows": (export, filter_, mine, pair_up),
     "Critics and teachers": (calibrate, probe),

@@ -165,6 +165,17 @@ def headers(
     return found
 
 
+def plugin_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Modules whose parts a pack may name."""
+    return click.option(
+        "--plugin",
+        "plugins",
+        multiple=True,
+        metavar="MODULE",
+        help="A module of your own whose parts a file may name as MODULE:Class.",
+    )(command)
+
+
 def endpoint_options() -> list[
     Callable[[Callable[..., Any]], Callable[..., Any]]
 ]:
@@ -354,7 +365,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Tokens a minute at most, in and out.",
         ),
     ]
-    for option in reversed(options):
+    for option in reversed([*options, plugin_option]):
         command = option(command)
     return command
 

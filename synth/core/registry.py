@@ -1,28 +1,31 @@
 """A part is a file in a room: file name = name in YAML and on the command line = class name in
 CamelCase.
 
-A class's dataclass fields are its legal parameters. No decorator, no central list. Standard library
-only.
+A class's dataclass fields are its legal parameters. No decorator, no central list. Parts of the
+user's own come by entry point or import string (`synth.core.plugins`); what is built in keeps its
+name. Standard library only.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import fields
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from synth.core import plugins
 from synth.core.errors import WrongUse, did_you_mean
 
 
 @cache
-def names(room: str) -> tuple[str, ...]:
-    """The parts of a room (a dotted package), sorted; files that start with `base` and `__init__`
-    are none.
+def built_in(room: str) -> tuple[str, ...]:
+    """The parts that a room (a dotted package) holds itself, sorted; files that start with `base`
+    and `__init__` are none.
     """
     folder = Path(import_module(room).__path__[0])
     return tuple(
@@ -34,46 +37,126 @@ def names(room: str) -> tuple[str, ...]:
     )
 
 
+def names(room: str) -> tuple[str, ...]:
+    """The parts of a room and those that installed packages add to it, sorted."""
+    return tuple(sorted({*built_in(room), *plugins.installed(_group(room))}))
+
+
 def class_name(name: str) -> str:
     """The class of a part: `answer_match` is AnswerMatch."""
     return "".join(word.capitalize() for word in name.split("_"))
 
 
-def find(room: str, name: str, where: str = "") -> type[Any]:
+def part_name(part: type[Any]) -> str:
+    """What a class is called in rows and messages: its file where that has its name, else its own
+    name in lower case.
+
+    >>> part_name(type("MyFilter", (), {"__module__": "my_module"}))
+    'my_filter'
+    """
+    file = part.__module__.rsplit(".", 1)[-1]
+    if class_name(file) == part.__name__:
+        return file
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", part.__name__).lower()
+
+
+def find(
+    room: str,
+    name: str,
+    where: str = "",
+    allowed: Collection[str] | None = None,
+) -> type[Any]:
     """The class of a part.
 
+    Args:
+        room: a dotted package.
+        name: of a part of the room, else of a part that an installed package announces, or
+            `module:Class`.
+        where: what names the part, for messages.
+        allowed: modules that an import string may name; None where the user wrote it himself.
+
     Raises:
-        WrongUse: no such file in the room; the message suggests the nearest name.
+        WrongUse: no such part, with the nearest name; a module that is not allowed; or no part of
+            this room.
     """
-    kind = room.rsplit(".", 1)[-1].removesuffix("s")
-    if name not in names(room):
-        raise WrongUse(
-            where or room,
-            f"{kind} {name!r}",
-            f"a {kind} of this version",
-            did_you_mean(name, names(room)),
-        )
-    part = getattr(import_module(f"{room}.{name}"), class_name(name))
-    assert isinstance(part, type)  # noqa: S101 - a law test proves it for every file
-    return part
+    if plugins.is_import(name):
+        if allowed is not None:
+            plugins.require_allowed(name, allowed, where or room)
+        return _sound(room, plugins.imported(name, where or room), name, where)
+    if name in built_in(room):
+        part = getattr(import_module(f"{room}.{name}"), class_name(name))
+        assert isinstance(part, type)  # noqa: S101 - a law test proves it for every file
+        return part
+    group = _group(room)
+    if name in plugins.installed(group):
+        part = plugins.announced(group, name, where or room)
+        return _sound(room, part, name, where)
+    kind = _kind(room)
+    raise WrongUse(
+        where or room,
+        f"{kind} {name!r}",
+        f"a {kind} of this version",
+        did_you_mean(name, names(room)),
+    )
+
+
+def _group(room: str) -> str:
+    return room.rsplit(".", 1)[-1]
+
+
+def _kind(room: str) -> str:
+    """What a part of a room is called: `finetune.list_losses` has list losses."""
+    word = _group(room).replace("_", " ")
+    return word.removesuffix("es" if word.endswith("sses") else "s")
+
+
+def _sound(room: str, part: Any, name: str, where: str) -> type[Any]:
+    """The part of somebody else's, once it is what the room holds."""
+    wanted = class_name(_kind(room).replace(" ", "_"))
+    base = getattr(import_module(f"{room}.base"), wanted)
+    if isinstance(part, type) and part is not base and issubclass(part, base):
+        return part
+    raise WrongUse(
+        where or room,
+        f"{name!r}, which is {part!r}"[:200],
+        f"a class that extends {room}.base.{wanted}",
+        f"Write: class {getattr(part, '__name__', 'Mine')}({wanted}).",
+    )
 
 
 def parameters(part: type[Any]) -> tuple[str, ...]:
     """Names of the legal parameters of a part, in order."""
+    if not is_dataclass(part):
+        return ()
     return tuple(
         f.name for f in fields(part) if f.init and not f.name.startswith("_")
     )
 
 
-def build(room: str, spec: Mapping[str, Any] | str, where: str = "") -> Any:
+def build(
+    room: str,
+    spec: Mapping[str, Any] | str,
+    where: str = "",
+    allowed: Collection[str] | None = None,
+) -> Any:
     """A part from `{"name": ..., parameter: value}` or `"name:parameter=value,..."`.
+
+    Args:
+        room: a dotted package.
+        spec: the part; its name as `find` takes it.
+        where: what names the part, for messages.
+        allowed: modules that a file may name, a .json file of `spec` too; None where the user wrote
+            the mapping himself.
 
     Raises:
         WrongUse: unknown name, unknown parameter, or a value of the wrong type.
     """
-    spec = parse_spec(spec, where) if isinstance(spec, str) else spec
+    if isinstance(spec, str):
+        # What is typed is the user's own word; what a file says is not.
+        allowed = (allowed or ()) if _is_file(spec) else None
+        spec = parse_spec(spec, where)
     name = str(spec.get("name", ""))
-    part = find(room, name, where)
+    part = find(room, name, where, allowed)
     given = {key: value for key, value in spec.items() if key != "name"}
     hints = get_type_hints(part)
     for key, value in given.items():
@@ -101,14 +184,17 @@ def build(room: str, spec: Mapping[str, Any] | str, where: str = "") -> Any:
 
 def parse_spec(text: str, where: str = "") -> dict[str, Any]:
     """`name:key=value,key=value`, or a .json file with such a mapping; values are JSON where they
-    parse, text where not.
+    parse, text where not. A name may be an import string.
 
-    >>> parse_spec("length:least=10,most=200")
-    {'name': 'length', 'least': 10, 'most': 200}
+    >>> parse_spec("length:least=10,most=200"), parse_spec("my_module:MyFilter:least=10")
+    ({'name': 'length', 'least': 10, 'most': 200}, {'name': 'my_module:MyFilter', 'least': 10})
     """
-    if text.endswith(".json") and ":" not in text:
+    if _is_file(text):
         return _read_spec(Path(text), where)
+    head = _IMPORTED.fullmatch(text)
     name, _, rest = text.partition(":")
+    if head:
+        name, rest = head[1], head[2] or ""
     spec: dict[str, Any] = {"name": name.strip()}
     for pair in filter(None, _split_commas(rest)):
         key, equals, value = pair.partition("=")
@@ -121,6 +207,14 @@ def parse_spec(text: str, where: str = "") -> dict[str, Any]:
             )
         spec[key.strip()] = scalar(value.strip())
     return spec
+
+
+# `module:Class`, then nothing or its parameters.
+_IMPORTED = re.compile(r"\s*([\w.]+:[A-Za-z_]\w*)\s*(?::(.*))?", re.DOTALL)
+
+
+def _is_file(text: str) -> bool:
+    return text.endswith(".json") and ":" not in text
 
 
 def _read_spec(path: Path, where: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,16 @@ def render(pair: Mapping[str, Template], values: Row) -> dict[str, str]:
     return {side: template.render(values) for side, template in pair.items()}
 
 
-def pack_of(run: RunFolder) -> Pack:
-    """The pack that a run used: from its own copy in the run folder."""
-    return Pack.load(run.folder / "pack", run.run["settings"]["set"])
+def pack_of(run: RunFolder, plugins: Sequence[str] = ()) -> Pack:
+    """The pack that a run used: from its own copy in the run folder.
+
+    Args:
+        run: the folder.
+        plugins: modules of the user's that the pack may name. Those that run.json names are not
+            taken: the folder may come from a stranger.
+    """
+    overrides = run.run["settings"]["set"]
+    return Pack.load(run.folder / "pack", overrides, plugins)
 
 
 def spec_of(pack: Pack, name: str, where: str) -> Any:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 from synth.core.aio import run_async, run_now
 from synth.core.records import Row, Verdict, canonical_json
+from synth.core.registry import part_name
 from synth.core.rows import text_of
 from synth.inputs.tables import kind_of, like, rows_in
 
@@ -69,8 +70,8 @@ class Filter(ABC):
 
     @cached_property
     def name(self) -> str:
-        """The filter's name in YAML and on the command line: its file's."""
-        return type(self).__module__.rsplit(".", 1)[-1]
+        """The filter's name in marks, reasons and messages: its file's, else its class's."""
+        return part_name(type(self))
 
     def needs(self) -> tuple[str, ...]:
         """Fields that a row should have."""

@@ -29,9 +29,16 @@ class Builder:
     """
 
     def __init__(
-        self, folder: Path, spec: PackSpec, lines: dict[tuple[Any, ...], int]
+        self,
+        folder: Path,
+        spec: PackSpec,
+        lines: dict[tuple[Any, ...], int],
+        allowed: Sequence[str] = (),
     ) -> None:
         self.folder = folder
+        # A run's folder says what `--set` wrote, and may come from a stranger: an import string
+        # needs leave wherever it stands.
+        self.allowed = allowed
         self.spec = spec
         self.lines = lines
         self.templates = Templates(folder)
@@ -94,7 +101,10 @@ class Builder:
             parsers=tuple(self.parser(index, p) for p in spec.parser),
             filters=tuple(
                 registry.build(
-                    "synth.filters", f, self.where("steps", index, "filters")
+                    "synth.filters",
+                    f,
+                    self.where("steps", index, "filters"),
+                    self.allowed,
                 )
                 for f in spec.filters
             ),
@@ -173,7 +183,9 @@ class Builder:
         where = self.where("steps", index, "parser")
         spec = dict(spec)
         when = str(spec.pop("when", ""))
-        parser: Parser = registry.build("synth.parsers", spec, where)
+        parser: Parser = registry.build(
+            "synth.parsers", spec, where, self.allowed
+        )
         self.used.update(parser.reads, {when})
         if when:
             self.must_know(when, set(), where)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ import pydantic
 
 from synth.answers.choices import has_labels
 from synth.core.errors import RowFault, WrongUse, did_you_mean
+from synth.core.plugins import announced, check_allowed, installed
 from synth.core.records import Row
 from synth.core.strict_yaml import line_of, parse_yaml
 from synth.inputs.columns import column_hint
@@ -89,29 +90,37 @@ class Pack:
 
     @classmethod
     def load(
-        cls, name: str | Path, overrides: Mapping[str, Any] | None = None
+        cls,
+        name: str | Path,
+        overrides: Mapping[str, Any] | None = None,
+        plugins: Sequence[str] = (),
     ) -> Pack:
-        """A built-in pack by name, or a folder.
+        """A built-in or installed pack by name, or a folder.
 
         Args:
-            name: a built-in name or a path.
+            name: a built-in name, one that an installed package announces, or a path.
             overrides: `step.key` -> value, as `--set` gives them.
+            plugins: modules of the user's whose parts it may name as `module:Class`.
 
         Raises:
             WrongUse: with file, line, what was found, what was wanted, what to do.
         """
+        allowed = check_allowed(plugins)
         folder = _folder(name)
         path = folder / "pack.yaml"
         raw, lines = parse_yaml(read_text_inside(folder, "pack.yaml"), path)
         rights.check(
-            raw, lambda *at: f"{path}:{line_of(lines, at)}", pack_names()
+            raw,
+            lambda *at: f"{path}:{line_of(lines, at)}",
+            pack_names(),
+            allowed,
         )
         apply_overrides(raw, overrides or {}, str(name))
         try:
             spec = PackSpec.model_validate(raw)
         except pydantic.ValidationError as error:
             raise _spell(error, path, lines, raw, overrides or {}) from error
-        builder = Builder(folder, spec, lines)
+        builder = Builder(folder, spec, lines, allowed)
         steps = tuple(builder.step(i, s) for i, s in enumerate(spec.steps))
         hashed = pack_files.digest(
             folder, repr(sorted((overrides or {}).items())).encode()
@@ -266,7 +275,7 @@ class Pack:
 
 def _folder(name: str | Path) -> Path:
     """A bare name is a built-in pack's, whatever folders lie around; a folder of that name is
-    `./NAME`.
+    `./NAME`. A name that is neither is an installed pack's.
     """
     path = Path(name)
     bare = isinstance(name, str) and path.name == name
@@ -276,12 +285,36 @@ def _folder(name: str | Path) -> Path:
         return path
     if str(name) in pack_names():
         return built_in() / str(name)
+    if name in installed("packs"):
+        return installed_folder(str(name))
     wanted = "a built-in name or a folder with pack.yaml"
     raise WrongUse(
         f"pack {str(name)!r}",
         "no such pack",
         wanted,
-        did_you_mean(str(name), pack_names()),
+        did_you_mean(str(name), {*pack_names(), *installed("packs")}),
+    )
+
+
+def installed_folder(name: str) -> Path:
+    """The folder of a pack that an installed package announces: a package whose folder it is, or
+    the path of one.
+
+    Raises:
+        WrongUse: it is neither.
+    """
+    where = f"pack {name!r}"
+    found = announced("packs", name, where)
+    places = getattr(found, "__path__", None)
+    if places:
+        found = next(iter(places))
+    if isinstance(found, str | Path) and (Path(found) / "pack.yaml").is_file():
+        return Path(found)
+    raise WrongUse(
+        where,
+        f"{found!r}, as its package announces it"[:200],
+        "a package that holds pack.yaml, or the path of such a folder",
+        "Mend or uninstall that package.",
     )
 
 

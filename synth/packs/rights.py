@@ -3,6 +3,13 @@ say.
 
 A pack is checked as it was read, before anything that the user says changes it: `--set
 STEP.key=value` stays free.
+
+A pack may name a part of the user's own: one that an installed package announces (the user
+installed it), or by an import string of a module that the user allows (`--plugin`). A class of
+somebody else's was not read when the list below was made, so what a pack may give it is a list,
+too: the parameters that the class names in `data`. Where it names none, a pack gives what reaches
+nothing by itself: numbers, switches, and single words such as names of columns. Paths, URLs,
+commands and patterns are texts of more than a word. Names in GUARDED are guarded in every class.
 """
 
 from __future__ import annotations
@@ -10,7 +17,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, Field, fields
 from typing import Any
 
 from synth.core import registry
@@ -29,6 +36,8 @@ _MOST_DEPTH = 32
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 # Fields of a row that a column name may be: what JSON replies call their keys, too.
 _COLUMN = re.compile(r"[A-Za-z_][\w.-]{0,127}", re.ASCII)
+# What a class of somebody else's may be given: no path, host, command or pattern is one.
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 # A question that is asked more often than this of one row is a mistake, or a way to spend.
 MOST_VOTES = 64
 MOST_DRAWS = 1024
@@ -114,13 +123,19 @@ GUARDED: Mapping[str, tuple[Callable[[Any, Any], bool], str]] = {
 }
 
 
-def check(raw: Mapping[str, Any], where: Where, packs: Collection[str]) -> None:
+def check(
+    raw: Mapping[str, Any],
+    where: Where,
+    packs: Collection[str],
+    allowed: Collection[str] = (),
+) -> None:
     """Refuses what a pack, as it was read, has no right to say.
 
     Args:
         raw: pack.yaml; other mistakes in its shape are left to who reads it next.
         where: `pack.yaml:LINE` of a path in it.
         packs: names of the built-in packs, which filters may ask with.
+        allowed: modules of the user's whose parts it may name by import string.
 
     Raises:
         WrongUse: with the line, and how the user may say it.
@@ -129,7 +144,7 @@ def check(raw: Mapping[str, Any], where: Where, packs: Collection[str]) -> None:
     steps = raw.get("steps")
     for index, step in enumerate(steps if isinstance(steps, list) else []):
         if isinstance(step, Mapping):
-            _Step(step, ("steps", index), where, packs).check()
+            _Step(step, ("steps", index), where, packs, allowed).check()
 
 
 def _check_lists(raw: Mapping[str, Any], where: Where) -> None:
@@ -167,11 +182,13 @@ class _Step:
         at: tuple[Any, ...],
         where: Where,
         packs: Collection[str],
+        allowed: Collection[str],
     ) -> None:
         self.step = step
         self.at = at
         self.where = where
         self.packs = packs
+        self.allowed = allowed
         self.name = str(step.get("name"))
 
     def check(self) -> None:
@@ -189,8 +206,9 @@ class _Step:
             for place, part in enumerate(
                 listed if isinstance(listed, list) else [listed]
             ):
-                if isinstance(part, Mapping):
-                    self.part(key, place, part)
+                spec = {"name": part} if isinstance(part, str) else part
+                if isinstance(spec, Mapping):
+                    self.part(key, place, spec)
 
     def refuse(self, at: tuple[Any, ...], got: str, wanted: str) -> None:
         key = ".".join(str(part) for part in at if not isinstance(part, int))
@@ -341,33 +359,83 @@ class _Step:
         """The parameters of a filter or a parser."""
         room = "synth.filters" if key == "filters" else "synth.parsers"
         name = part.get("name")
-        if not isinstance(name, str) or name not in registry.names(room):
+        if not isinstance(name, str):
             return  # whoever builds it says so
-        defaults = {
-            f.name: f.default for f in fields(registry.find(room, name))
-        }
+        at = (key, place)
+        kind = registry.find(
+            room, name, self.where(*self.at, *at), self.allowed
+        )
+        known = {field.name: field for field in fields(kind)}
         for parameter, value in part.items():
-            at = (key, place, parameter)
             if parameter == "pack":
                 self.require(
                     value in self.packs,
-                    at,
+                    (*at, parameter),
                     value,
                     "the name of a built-in pack",
                 )
-            elif parameter in GUARDED and parameter in defaults:
-                fits, wanted = GUARDED[parameter]
-                default = defaults[parameter]
-                given = fits(value, None if default is MISSING else default)
-                if not given:
-                    spot = f"{key}.{name}.{parameter}"
-                    todo = f"Take it out; a user who wants it says --set {self.name}.{spot}=VALUE."
-                    raise WrongUse(
-                        self.where(*self.at, *at),
-                        f"{name}: {parameter} = {value!r}"[:200],
-                        f"{wanted}: a pack is data",
-                        todo,
-                    )
+            elif parameter in known:
+                self.parameter(at, name, kind, known[parameter], value)
+
+    def parameter(
+        self,
+        at: tuple[Any, ...],
+        name: str,
+        kind: type[Any],
+        field: Field[Any],
+        value: Any,
+    ) -> None:
+        """One parameter of a filter or a parser."""
+        default = None if field.default is MISSING else field.default
+        if field.name in GUARDED:
+            fits, wanted = GUARDED[field.name]
+            given = fits(value, default)
+        elif _is_ours(kind, field.name):
+            return
+        else:
+            given = _is_data(kind, field.name, value, default)
+            wanted = (
+                f"a number, a switch or a word, or a parameter in `data` of "
+                f"{kind.__name__}"
+            )
+        if given:
+            return
+        key, place = at
+        spot = place if ":" in name or "." in name else name
+        todo = (
+            "Take it out; a user who wants it says --set "
+            f"{self.name}.{key}.{spot}.{field.name}=VALUE."
+        )
+        raise WrongUse(
+            self.where(*self.at, *at, field.name),
+            f"{name}: {field.name} = {value!r}"[:200],
+            f"{wanted}: a pack is data",
+            todo,
+        )
+
+
+def _is_ours(kind: type[Any], parameter: str) -> bool:
+    """Whether this package defines a parameter, so that the law test of all parameters holds it."""
+    for parent in kind.__mro__:
+        if parameter in vars(parent).get("__annotations__", {}):
+            return parent.__module__.startswith("synth.")
+    return False
+
+
+def _is_data(kind: type[Any], parameter: str, value: Any, default: Any) -> bool:
+    """Whether a pack may give a value to a parameter of a class that is not of this package."""
+    declared = getattr(kind, "data", None)
+    if declared is not None:
+        allowed = parameter in declared and _is_json(value)
+        return allowed or _same(value, default)
+    listed = value if isinstance(value, list) else [value]
+    return all(map(_is_plain_word, listed)) or _same(value, default)
+
+
+def _is_plain_word(value: Any) -> bool:
+    if value is None or isinstance(value, bool) or _number(value):
+        return True
+    return isinstance(value, str) and _WORD.fullmatch(value) is not None
 
 
 def _is_function(tool: Any, keys: Collection[str]) -> bool:

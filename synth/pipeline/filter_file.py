@@ -13,6 +13,7 @@ from typing import Any
 from synth.core import registry
 from synth.core.aio import run_async
 from synth.core.errors import Unreadable, WrongUse, did_you_mean
+from synth.core.plugins import check_allowed
 from synth.critics.calibration import card_lines, promised, promises_of
 from synth.filters.base import Filter, split_rows
 from synth.inputs.seeds import read_rows, write_jsonl
@@ -32,6 +33,7 @@ def sieve(
     *,
     parser: str = "final_number",
     group: str = "question",
+    plugins: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Sends the rows of a file through filters; returns the counts.
 
@@ -42,7 +44,9 @@ def sieve(
         filters: NAME[:key=value,...] in order.
         parser: reads `completion` (or `reply`) of rows that have no `answer`.
         group: the column that draws of one seed share.
+        plugins: modules of the user's that a .json file of a filter may name.
     """
+    allowed = check_allowed(plugins)
     if output.suffix != ".jsonl":
         raise WrongUse(
             "--output",
@@ -51,9 +55,12 @@ def sieve(
             "Name the file so.",
         )
     parts: Sequence[Filter] = [
-        registry.build("synth.filters", spec, "--filter") for spec in filters
+        registry.build("synth.filters", spec, "--filter", allowed)
+        for spec in filters
     ]
-    reader: Parser = registry.build("synth.parsers", parser, "--parser")
+    reader: Parser = registry.build(
+        "synth.parsers", parser, "--parser", allowed
+    )
     rows = list(read_rows(source))
     _check(rows, parts, group, source)
     _check_fields(rows, parts, reader)

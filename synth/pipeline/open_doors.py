@@ -137,6 +137,7 @@ def settings_of(prepared: Prepared, role: str) -> Settings:
         batch=config.batch,
         folder=prepared.output / "journal",
         role=role,
+        plugins=tuple(config.plugins),
     )
 
 

@@ -68,6 +68,7 @@ class RunConfig:
         columns: new name -> name of a column in the input.
         reuse: folders of other runs, whose replies serve this one too.
         overrides: `step.key` -> value, written into the pack before it is checked.
+        plugins: modules of the user's whose parts the pack may name as `module:Class`.
     """
 
     teachers: Mapping[str, str]
@@ -95,6 +96,7 @@ class RunConfig:
     keep_going: bool = False
     reuse: Sequence[str] = ()
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    plugins: Sequence[str] = ()
 
     @cached_property
     def access(self) -> Access:
@@ -336,7 +338,7 @@ def _check_corpus(pack: Pack, config: RunConfig) -> None:
 
 def load_pack(pack: str | Path, config: RunConfig) -> Pack:
     """The pack with everything that the configuration changes in it."""
-    loaded = Pack.load(pack, config.overrides)
+    loaded = Pack.load(pack, config.overrides, config.plugins)
     more: dict[str, Any] = (
         set_draws(list(loaded.spec.steps), config.draws)
         if config.draws is not None
@@ -350,7 +352,8 @@ def load_pack(pack: str | Path, config: RunConfig) -> Pack:
             }
         )
     if more:
-        loaded = Pack.load(pack, {**config.overrides, **more})
+        changed = {**config.overrides, **more}
+        loaded = Pack.load(pack, changed, config.plugins)
     return loaded
 
 

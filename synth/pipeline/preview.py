@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,11 @@ from synth.runs.ownership import read_note, read_run
 from synth.teachers.wire.replies import load_reply, read_chat
 
 
-def describe(name: str, overrides: Mapping[str, Any]) -> str:
+def describe(
+    name: str, overrides: Mapping[str, Any], plugins: Sequence[str] = ()
+) -> str:
     """Inputs, steps, filters and exports of a pack."""
-    pack = Pack.load(name, overrides)
+    pack = Pack.load(name, overrides, plugins)
     spec = pack.spec
     inputs = [
         f"  {n}: {s.type}{', optional' if s.optional else ''}{_from(s.aliases)}"
@@ -83,15 +85,21 @@ def _step(step: Step) -> str:
     )
 
 
-def render_first(name: str, source: str, overrides: Mapping[str, Any]) -> str:
+def render_first(
+    name: str,
+    source: str,
+    overrides: Mapping[str, Any],
+    plugins: Sequence[str] = (),
+) -> str:
     """The first step's messages for the first seed of a file (and the first element, where the step
     walks or spreads a list).
     """
     from synth.pipeline.prepare import RunConfig, check  # noqa: PLC0415 - only with --input
 
-    pack, seeds, _ = check(
-        name, source, RunConfig(teachers={}, limit=1, overrides=overrides)
+    config = RunConfig(
+        teachers={}, limit=1, overrides=overrides, plugins=plugins
     )
+    pack, seeds, _ = check(name, source, config)
     seed = next(iter(seeds))
     spec = pack.spec.retrieve
     step = pack.steps[0]
@@ -109,13 +117,15 @@ def render_first(name: str, source: str, overrides: Mapping[str, Any]) -> str:
     )
 
 
-def check_cases(name: str, overrides: Mapping[str, Any]) -> tuple[int, int]:
+def check_cases(
+    name: str, overrides: Mapping[str, Any], plugins: Sequence[str] = ()
+) -> tuple[int, int]:
     """(cases, replies) of a pack's cases.yaml, once all of them do as they declare.
 
     Raises:
         WrongUse: a case that does not, or cases of which no reply fails to be read.
     """
-    pack = Pack.load(name, overrides)
+    pack = Pack.load(name, overrides, plugins)
     path = pack.folder / "cases.yaml"
     cases = pack.cases()
     replies = [
@@ -134,11 +144,13 @@ def check_cases(name: str, overrides: Mapping[str, Any]) -> tuple[int, int]:
         )
     for case in cases:
         if "ends" in case:
-            _rehearse(pack, case, path)
+            _rehearse(pack, case, path, plugins)
     return len(cases), len(replies)
 
 
-def _rehearse(pack: Pack, case: Mapping[str, Any], path: Path) -> None:
+def _rehearse(
+    pack: Pack, case: Mapping[str, Any], path: Path, plugins: Sequence[str]
+) -> None:
     """Walks a case through all steps, answered by the replies that the pack records; its exits must
     be those that it declares.
     """
@@ -152,6 +164,7 @@ def _rehearse(pack: Pack, case: Mapping[str, Any], path: Path) -> None:
             teacher=teachers,
             output=folder,
             overrides=case.get("set", {}),
+            plugins=plugins,
         ).counts
     found = {
         kind: n

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from synth.core import registry
 from synth.core.errors import WrongUse, printable
+from synth.core.plugins import installed, is_import
 from synth.core.records import Completion, Request
 from synth.teachers.wire.replies import read_chat
 
@@ -55,6 +56,7 @@ class Settings:
         headers: header name -> variable that holds its value.
         folder: the journal's.
         role: whose teacher it is; batches under way are noted with it.
+        plugins: modules of the user's whose parts a pack may name.
     """
 
     api_base: str | None = None
@@ -65,6 +67,7 @@ class Settings:
     batch: bool = False
     folder: Path | None = None
     role: str = ""
+    plugins: tuple[str, ...] = ()
 
 
 class Teacher(ABC):
@@ -77,6 +80,9 @@ class Teacher(ABC):
 
     model: str
     family: str
+
+    def __init__(self, model: str, settings: Settings) -> None:  # noqa: ARG002
+        self.model = model
 
     def say(self, text: str) -> None:
         """Tells the user something about this teacher that is worth a line, once."""
@@ -128,7 +134,8 @@ BACKENDS = {
 
 
 def open_teacher(name: str, settings: Settings | None = None) -> Teacher:
-    """The teacher that `PROVIDER/MODEL` names; providers that are not ours go through litellm.
+    """The teacher that `PROVIDER/MODEL` names: a provider of ours, one that an installed package
+    announces, or `module:Class`; all others go through litellm.
 
     Raises:
         WrongUse: no such backend, file, or key in the environment; nothing was asked.
@@ -138,6 +145,8 @@ def open_teacher(name: str, settings: Settings | None = None) -> Teacher:
         todo = "For example openai/gpt-4o-mini, replay/FILE.jsonl or simulated/slips."
         raise WrongUse("--teacher", f"{name!r}", "PROVIDER/MODEL", todo)
     settings = settings or Settings()
+    if provider not in BACKENDS and _is_the_users(provider):
+        return _open_the_users(provider, model, settings)
     found = (
         "batch"
         if provider == "openai" and settings.batch
@@ -147,6 +156,32 @@ def open_teacher(name: str, settings: Settings | None = None) -> Teacher:
     teacher: Teacher = backend(
         model if provider in BACKENDS else name, settings
     )
+    return teacher
+
+
+def _is_the_users(provider: str) -> bool:
+    """Whether a provider is a class of the user's: one that is named or announced."""
+    return is_import(provider) or (
+        provider not in registry.built_in("synth.teachers")
+        and provider in installed("teachers")
+    )
+
+
+def _open_the_users(provider: str, model: str, settings: Settings) -> Teacher:
+    """A teacher of the user's; its family is its provider's name, so that its keys are no other
+    teacher's.
+    """
+    backend = registry.find("synth.teachers", provider, "--teacher")
+    try:
+        teacher: Teacher = backend(model, settings)
+    except TypeError as error:
+        raise WrongUse(
+            "--teacher",
+            f"{provider}/{model}: {error}",
+            f"{backend.__name__}(model, settings)",
+            "See docs/plugins.md for a teacher that works.",
+        ) from error
+    teacher.family = provider
     return teacher
 
 
@@ -163,7 +198,7 @@ def address(name: str) -> tuple[str, str]:
         return provider, Path(model).stem
     if provider == "rehearsed":
         return provider, Path(model).name
-    if provider in BACKENDS:
+    if provider in BACKENDS or _is_the_users(provider):
         return provider, model
     return ("litellm", name)
 

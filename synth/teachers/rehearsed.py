@@ -34,9 +34,9 @@ class Rehearsed(Teacher):
 
     family = "rehearsed"
 
-    def __init__(self, model: str, settings: Settings) -> None:  # noqa: ARG002
+    def __init__(self, model: str, settings: Settings) -> None:
         self.model = Path(model).name
-        pack = Pack.load(model)
+        pack = Pack.load(model, plugins=settings.plugins)
         self._cases = pack.cases()
         if not self._cases:
             raise WrongUse(

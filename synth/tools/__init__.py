@@ -1,10 +1,14 @@
-"""Used beside runs: probes of teachers, lexicon, taxonomy, metrics of statements."""
+"""Used beside runs: the list of parts, a first pack, probes of teachers, lexicon, taxonomy, metrics
+of statements.
+"""
 
 from synth.core.lazy import public
 
 __getattr__, __dir__ = public(
     __name__,
     {
+        "catalogue": "KINDS listed described",
+        "starter": "write_pack",
         "statement_metrics": "novelty diversity nli_precision_recall coverage",
         "taxonomy": "clean score",
         "teacher_probe": "probes hit run judged",
