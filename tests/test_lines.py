@@ -102,7 +102,7 @@ MOST_A_LINE = {"synth": 5.35, "finetune": 5.25}
 MOST_A_FUNCTION = {"synth": 230, "finetune": 280}
 MOST_LINES = 620
 # Comprehensions in comprehensions and ternaries in ternaries that are left: none may come.
-LEFT = {"synth": (3, 0), "finetune": (47, 3)}
+LEFT = {"synth": (3, 0), "finetune": (0, 0)}
 
 
 def worst(files: list[Measured]) -> str:

@@ -136,6 +136,10 @@ def applied(
         )
 
 
+def _without_none(message: Message) -> dict[str, Any]:
+    return {name: part for name, part in message.items() if part is not None}
+
+
 def spans(
     tokenizer: Any,
     messages: Sequence[Message],
@@ -151,13 +155,10 @@ def spans(
     # Heavy.
     from transformers.utils.chat_template_utils import render_jinja_template  # noqa: PLC0415
 
-    said = [
-        {name: value for name, value in message.items() if value is not None}
-        for message in messages
-    ]
+    given = [_without_none(message) for message in messages]
     with _explained(messages):
         (text,), (marked,) = render_jinja_template(
-            [said],
+            [given],
             tools=tools,
             chat_template=template,
             return_assistant_tokens_mask=True,

@@ -212,39 +212,30 @@ def weighting(source: str | Path) -> dict[str, list[Any]] | None:
     if is_run(source) or not {"weight", "task"} & set(rows.column_names):
         return None
     count = len(rows)
-    weights = (
-        [1.0] * count
-        if "weight" not in rows.column_names
-        else list(rows["weight"])
-    )
-    wrong = next(
-        (
-            n
-            for n, weight in enumerate(weights)
-            if isinstance(weight, bool)
-            or not isinstance(weight, int | float)
-            or isnan(weight)
-        ),
-        None,
-    )
-    if wrong is not None:
-        raise WrongUse(
-            f"--data {source} row {wrong + 1}",
-            f"weight = {weights[wrong]!r}",
-            "a number",
-            "Correct the row.",
-        )
-    tasks = (
-        ["" if name is None else str(name) for name in rows["task"]]
-        if "task" in rows.column_names
-        else [""] * count
-    )
-    ids = (
-        [str(value) for value in rows["id"]]
-        if "id" in rows.column_names
-        else [str(n) for n in range(count)]
-    )
+    weights = [1.0] * count
+    if "weight" in rows.column_names:
+        weights = list(rows["weight"])
+    for number, weight in enumerate(weights, 1):
+        if not _is_number(weight):
+            raise WrongUse(
+                f"--data {source} row {number}",
+                f"weight = {weight!r}",
+                "a number",
+                "Correct the row.",
+            )
+    tasks = [""] * count
+    if "task" in rows.column_names:
+        tasks = ["" if name is None else str(name) for name in rows["task"]]
+    ids = [str(place) for place in range(count)]
+    if "id" in rows.column_names:
+        ids = [str(value) for value in rows["id"]]
     return {"weights": weights, "tasks": tasks, "ids": ids}
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return not isnan(value)
 
 
 def labelled_rows(source: str | Path) -> Any:

@@ -96,13 +96,9 @@ def prepared(
     )
     form = in_training(template, tokenizer, chat=chat)
     reader = _Reader(tokenizer, form)
-    part = (
-        slice(None)
-        if most is None
-        else slice(-most, None)
-        if keep_end
-        else slice(most)
-    )
+    part = slice(most)
+    if keep_end and most is not None:
+        part = slice(-most, None)
     found = []
     places = []
     cut = 0
@@ -243,18 +239,15 @@ class _Reader:
         with a character of which the tokenizer makes no token, such as a line end.
         """
         text, marked = spans(self.tokenizer, every, str(self._masking), tools)
-        found = self.tokenizer(
+        encoded = self.tokenizer(
             text, add_special_tokens=False, return_offsets_mapping=True
         )
-        ids = list(found["input_ids"])
+        ids = list(encoded["input_ids"])
         start = (
             _common(self._rendered(every[:first], tools), ids) if first else 0
         )
-        learnt = [
-            place >= start
-            and any(left < end and right > begin for begin, end in marked)
-            for place, (left, right) in enumerate(found["offset_mapping"])
-        ]
+        behind = encoded["offset_mapping"][start:]
+        learnt = [False] * start + [_overlaps(span, marked) for span in behind]
         return ids, learnt
 
     def _by_prefixes(
@@ -316,6 +309,14 @@ def _only(said: list[Any], every: list[Any]) -> Any:
             todo,
         )
     return said[-1]
+
+
+def _overlaps(
+    token: tuple[int, int], marked: Sequence[tuple[int, int]]
+) -> bool:
+    """Whether the characters of a token lie, at least in part, in a marked span."""
+    left, right = token
+    return any(left < end and right > begin for begin, end in marked)
 
 
 def _common(one: Sequence[int], two: Sequence[int]) -> int:

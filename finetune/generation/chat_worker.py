@@ -261,10 +261,8 @@ def main(path: str) -> None:
     for together in batches(waiting):
         say({"begun": [request["id"] for request in together]})
         try:
-            replies = [
-                {"reply": r}
-                for r in answerer.answer([r["body"] for r in together])
-            ]
+            bodies = [request["body"] for request in together]
+            replies = [{"reply": reply} for reply in answerer.answer(bodies)]
         except Exception as error:  # noqa: BLE001 - one bad request must not end the others
             replies = [
                 {

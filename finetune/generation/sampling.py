@@ -92,13 +92,9 @@ def banned_ids(words: list[str], tokenizer: Any) -> list[list[int]]:
         for base in (word, word.capitalize())
         for form in (base, f" {base}")
     )
-    ids = [
-        tokenizer(form, add_special_tokens=False)["input_ids"]
+    ids = dict.fromkeys(
+        tuple(tokenizer(form, add_special_tokens=False)["input_ids"])
         for form in spelled
-    ]
-    return [
-        list(found)
-        for found in dict.fromkeys(
-            tuple(i) for i in ids if i and i != [tokenizer.unk_token_id]
-        )
-    ]
+    )
+    unknown = (tokenizer.unk_token_id,)
+    return [list(tokens) for tokens in ids if tokens and tokens != unknown]

@@ -16,6 +16,7 @@ from finetune.losses.base_crossing import (
     Group,
     crossing,
     side,
+    sides_of,
     weights_of,
 )
 
@@ -69,8 +70,7 @@ class _Fused(torch.autograd.Function):  # type: ignore[misc]
         flat = hidden.detach().reshape(-1, hidden.shape[-1])
         dtype = precise(hidden.dtype)
         grads = Gradients((flat, weight, bias), ctx.needs_input_grad, dtype)
-        ours = [[group[0] for group in row] for row in groups]
-        theirs = [[group[1] for group in row] for row in groups]
+        ours, theirs = sides_of(groups)
         one = side(
             lambda at: head.logits(flat[at]),
             ours,

@@ -122,33 +122,40 @@ class CrossLoss(Loss):
                 f"{tuple(mask.shape)}, teacher "
                 f"{tuple(teacher_logits.shape)}; use [B, T, V], [B, T] and [B, U, W]"
             )
-        found = (
-            groups
-            if groups is not None
-            else positional(
-                mask, mask if teacher_mask is None else teacher_mask
-            )
-        )
+        if groups is None:
+            other = mask if teacher_mask is None else teacher_mask
+            groups = positional(mask, other)
         return _Dense.apply(
             student_logits,
             teacher_logits,
-            (self, found, labels, teacher_labels, denominator),
+            (self, groups, labels, teacher_labels, denominator),
         )
 
 
 def positional(mask: Any, other: Any) -> list[list[Group]]:
     """The k-th counted token of one side with the k-th of the other, as long as both last."""
-    return [
-        [
-            ([one], [two])
-            for one, two in zip(
-                a.nonzero()[:, 0].tolist(),
-                b.nonzero()[:, 0].tolist(),
-                strict=False,
-            )
-        ]
-        for a, b in zip(mask.bool(), other.bool(), strict=True)
-    ]
+    groups: list[list[Group]] = []
+    for row, other_row in zip(mask.bool(), other.bool(), strict=True):
+        ours = row.nonzero()[:, 0].tolist()
+        theirs = other_row.nonzero()[:, 0].tolist()
+        groups.append([([a], [b]) for a, b in zip(ours, theirs, strict=False)])
+    return groups
+
+
+def sides_of(
+    groups: Sequence[Sequence[Group]],
+) -> tuple[list[list[Sequence[int]]], list[list[Sequence[int]]]]:
+    """The student's token places of each group of each sequence, and the teacher's."""
+    ours: list[list[Sequence[int]]] = []
+    theirs: list[list[Sequence[int]]] = []
+    for row in groups:
+        ours.append([group[0] for group in row])
+        theirs.append([group[1] for group in row])
+    return ours, theirs
+
+
+def _moved(places: Sequence[int], by: int) -> list[int]:
+    return [place + by for place in places]
 
 
 def side(
@@ -161,11 +168,9 @@ def side(
     """The part of one model: its token places of each group of each sequence, in sequences of so
     many tokens.
     """
-    flat = [
-        [row * length + place for place in places]
-        for row, groups in enumerate(rows)
-        for places in groups
-    ]
+    flat: list[list[int]] = []
+    for row, groups in enumerate(rows):
+        flat.extend(_moved(places, row * length) for places in groups)
     earlier = [
         (number, place)
         for number, places in enumerate(flat)
@@ -291,16 +296,17 @@ class _Dense(torch.autograd.Function):  # type: ignore[misc]
         flat, other = (
             x.detach().reshape(-1, x.shape[-1]) for x in (student, teacher)
         )
+        ours, theirs = sides_of(groups)
         one = side(
             lambda at: flat[at].to(dtype),
-            [[g[0] for g in row] for row in groups],
+            ours,
             student.shape[1],
             labels,
             flat.device,
         )
         two = side(
             lambda at: other[at].to(dtype),
-            [[g[1] for g in row] for row in groups],
+            theirs,
             teacher.shape[1],
             teacher_labels,
             flat.device,

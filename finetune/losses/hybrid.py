@@ -54,7 +54,8 @@ class Hybrid(CrossLoss):
     weight: float | None = None
 
     def __post_init__(self) -> None:
-        ours, theirs = ([pair[side] for pair in self.pairs] for side in (0, 1))
+        ours = [one for one, _ in self.pairs]
+        theirs = [two for _, two in self.pairs]
         if not 0 <= self.beta <= 1 or not (
             self.weight is None or 0 <= self.weight <= 1
         ):

@@ -240,16 +240,10 @@ def _in_forms(
                 "unreadable": None if led else "no_form",
             }
         )
-    alone = {
-        form.name: _interval(
-            sum(
-                _same(answer, row)
-                for answer, row in zip(found, data, strict=True)
-            ),
-            len(data),
-        )
-        for form, found in zip(forms, answers, strict=True)
-    }
+    alone = {}
+    for form, found in zip(forms, answers, strict=True):
+        right = sum(map(_same, found, data))
+        alone[form.name] = _interval(right, len(data))
     return judged, {
         "forms": alone,
         config.combine: _interval(credit, len(data)),

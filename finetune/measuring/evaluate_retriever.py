@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,14 +59,8 @@ def run(config: SearchConfig) -> dict[str, Any]:
     )
     # What a query lists counts by text: ids are the places of the texts, which keeps trec_eval's
     # rule for equal scores.
-    metrics = ranking.evaluate(
-        found,
-        {
-            query: {_name(place): grade for place, grade in graded.items()}
-            for query, graded in qrels.items()
-        },
-        config.k,
-    )
+    grades = {query: _by_name(graded) for query, graded in qrels.items()}
+    metrics = ranking.evaluate(found, grades, config.k)
     info = {
         "model": config.model,
         "data": config.data,
@@ -155,9 +149,14 @@ def _searched(
             "Leave --corpus out: it orders each row's texts.",
         )
     return {
-        query: {_name(place): score for place, score in hits}
+        query: _by_name(dict(hits))
         for query, hits in zip(queries, found, strict=True)
     }
+
+
+def _by_name(values: Mapping[int, float]) -> dict[str, float]:
+    """Scores or grades by the ids of their texts."""
+    return {_name(place): value for place, value in values.items()}
 
 
 def _embedded(model: Any, texts: Sequence[str]) -> Any:
@@ -201,9 +200,7 @@ def pair_scores(
         pairs: what to score.
     """
     if model == "bm25":
-        queries, texts = (
-            list(dict.fromkeys(pair[side] for pair in pairs)) for side in (0, 1)
-        )
+        queries, texts = _each_once(pairs)
         found = {
             query: dict(hits)
             for query, hits in zip(
@@ -222,37 +219,33 @@ def pair_scores(
         ]
     if kind == "multi":
         return _late(opened, pairs)
-    left, right = (
-        _embedded(opened, [pair[side] for pair in pairs]) for side in (0, 1)
-    )
+    left = _embedded(opened, [query for query, _ in pairs])
+    right = _embedded(opened, [text for _, text in pairs])
     return [float(value) for value in (left * right).sum(axis=1)]
+
+
+def _each_once(
+    pairs: Sequence[tuple[str, str]],
+) -> tuple[list[str], list[str]]:
+    """The queries and the texts of pairs, each once."""
+    queries = dict.fromkeys(query for query, _ in pairs)
+    texts = dict.fromkeys(text for _, text in pairs)
+    return list(queries), list(texts)
 
 
 def _late(model: Any, pairs: Sequence[tuple[str, str]]) -> list[float]:
     """For each token of the query its best token of the text, summed (MaxSim, ColBERT,
     arXiv:2004.12832).
     """
-    queries, texts = (
-        list(dict.fromkeys(pair[side] for pair in pairs)) for side in (0, 1)
+    queries, texts = _each_once(pairs)
+    of_queries = model.encode_query(
+        queries, show_progress_bar=False, convert_to_numpy=True
     )
-    asked = dict(
-        zip(
-            queries,
-            model.encode_query(
-                queries, show_progress_bar=False, convert_to_numpy=True
-            ),
-            strict=True,
-        )
+    of_texts = model.encode_document(
+        texts, show_progress_bar=False, convert_to_numpy=True
     )
-    held = dict(
-        zip(
-            texts,
-            model.encode_document(
-                texts, show_progress_bar=False, convert_to_numpy=True
-            ),
-            strict=True,
-        )
-    )
+    asked = dict(zip(queries, of_queries, strict=True))
+    held = dict(zip(texts, of_texts, strict=True))
     return [
         float((asked[query] @ held[text].T).max(axis=1).sum())
         for query, text in pairs

@@ -19,12 +19,7 @@ Qrels = Mapping[str, Mapping[str, float]]
 
 def ranked(scores: Mapping[str, float]) -> list[str]:
     """Ids by falling score, then by falling id."""
-    return [
-        name
-        for _, name in sorted(
-            ((score, name) for name, score in scores.items()), reverse=True
-        )
-    ]
+    return sorted(scores, key=lambda name: (scores[name], name), reverse=True)
 
 
 def ndcg(order: Sequence[str], grades: Mapping[str, float], k: int) -> float:

@@ -5,7 +5,7 @@ it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,11 +49,8 @@ def run(config: ScoreConfig) -> dict[str, int]:
         WrongUse: data or a model that cannot be used.
     """
     listed = lists.load(config.data)
-    found = [_scored(config.kind, model, listed) for model in config.models]
-    means = [
-        [sum(each) / len(each) for each in zip(*rows, strict=True)]
-        for rows in zip(*found, strict=True)
-    ]
+    judged = [_scored(config.kind, model, listed) for model in config.models]
+    means = [_mean(each) for each in zip(*judged, strict=True)]
     student = _scored("bi", config.student, listed) if config.student else None
     made = list(_rows(listed, means, student, config.band))
     config.output.parent.mkdir(parents=True, exist_ok=True)
@@ -68,8 +65,19 @@ def run(config: ScoreConfig) -> dict[str, int]:
 def _scored(kind: str, model: str, listed: list[Listed]) -> list[list[float]]:
     """Scores of each list's texts."""
     pairs = [(row.query, text) for row in listed for text in row.documents]
-    flat = iter(pair_scores(kind, model, pairs))
-    return [[next(flat) for _ in row.documents] for row in listed]
+    scores = pair_scores(kind, model, pairs)
+    by_list = []
+    start = 0
+    for row in listed:
+        end = start + len(row.documents)
+        by_list.append(scores[start:end])
+        start = end
+    return by_list
+
+
+def _mean(judged: Sequence[Sequence[float]]) -> list[float]:
+    """The mean of several models' scores of each text of a list."""
+    return [sum(each) / len(each) for each in zip(*judged, strict=True)]
 
 
 def _rows(

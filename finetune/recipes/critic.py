@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
@@ -137,18 +138,20 @@ def table(
         tuple(dict.fromkeys([first, *seconds, label, group])),
         source,
     )
-    return [
-        {
-            "first": str(row[first]),
-            "second": " ".join(
-                str(row[name]) for name in seconds if row[name] is not None
-            ),
-            "labels": int(bool(row[label])),
-            "group": str(row[group]),
-        }
-        for row in data
-        if row[label] is not None
-    ]
+    listed = []
+    for row in data:
+        if row[label] is None:
+            continue
+        parts = [str(row[name]) for name in seconds if row[name] is not None]
+        listed.append(
+            {
+                "first": str(row[first]),
+                "second": " ".join(parts),
+                "labels": int(bool(row[label])),
+                "group": str(row[group]),
+            }
+        )
+    return listed
 
 
 def _open(model: str, texts: list[str], seed: int) -> tuple[Any, Any]:
@@ -189,6 +192,10 @@ def _margins(trainer: Any, rest: list[dict[str, Any]]) -> list[float]:
     return [float(found[n]) for n in range(len(rest))]
 
 
+def _chosen(values: Sequence[Any], places: Sequence[int]) -> list[Any]:
+    return [values[place] for place in places]
+
+
 def _calibrated(
     config: TrainConfig,
     margins: list[float],
@@ -199,22 +206,16 @@ def _calibrated(
     """Fits a calibration on half of the groups, leaves it beside the model, and measures thresholds
     on the other half.
     """
-    tune, test = (
-        ([margins[n] for n in part], [labels[n] for n in part])
+    halves = [
+        (_chosen(margins, part), _chosen(labels, part))
         for part in split(groups, 0.5)
-    )
-    if (
-        min(len(set(kinds)) for _, kinds in (tune, test)) < 2
-        or find_spec("sklearn") is None
-    ):
+    ]
+    one_kind = any(len(set(kinds)) < 2 for _, kinds in halves)
+    if one_kind or find_spec("sklearn") is None:
         return []
-    curve = calibration.fit(*tune, kind=kind)
+    curve = calibration.fit(*halves[0], kind=kind)
     (config.output / calibration.FILE).write_text(
         json.dumps(curve.record()) + "\n", encoding="utf-8"
     )
-    return calibration.recall_table(
-        *(
-            ([curve(margin) for margin in found], kinds)
-            for found, kinds in (tune, test)
-        )
-    )
+    tune, test = ((list(map(curve, scores)), kinds) for scores, kinds in halves)
+    return calibration.recall_table(tune, test)

@@ -5,9 +5,9 @@ context still says.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 from finetune.data import rows, shapes
@@ -62,19 +62,16 @@ def run(
     )
     if cumulative:
         stages = [
-            [row for part in stages[: n + 1] for row in part]
-            for n in range(len(stages))
+            list(chain.from_iterable(stages[:end]))
+            for end in range(1, len(stages) + 1)
         ]
-    pairs = [
-        [
-            {"prompt": row["prompt"], "completion": row["completion"]}
-            for row in stage
-        ]
-        for stage in stages
-    ]
-    return in_stages(
-        config, pairs, {"stages": [len(stage) for stage in stages]}
-    )
+    pairs = [list(map(_pair, stage)) for stage in stages]
+    sizes = [len(stage) for stage in stages]
+    return in_stages(config, pairs, {"stages": sizes})
+
+
+def _pair(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {"prompt": row["prompt"], "completion": row["completion"]}
 
 
 def _value(row: dict[str, Any], by: str) -> Any:
@@ -124,10 +121,9 @@ def binned(
     ranked = sorted(
         range(len(data)), key=lambda n: -values[n] if descending else values[n]
     )
+    sorted_rows = [data[n] for n in ranked]
     edges = [round(len(data) * n / bins) for n in range(bins + 1)]
-    return [
-        [data[n] for n in ranked[low:high]] for low, high in pairwise(edges)
-    ]
+    return [sorted_rows[low:high] for low, high in pairwise(edges)]
 
 
 def named(
@@ -138,9 +134,12 @@ def named(
     >>> [len(part) for part in named([{"t": "a"}, {"t": "b"}, {"t": "a"}], "t", ["b", "a"])]
     [1, 2]
     """
-    stages = [
-        [row for row in data if str(_value(row, by)) == name] for name in order
-    ]
+    by_name: dict[str, list[dict[str, Any]]] = {name: [] for name in order}
+    for row in data:
+        name = str(_value(row, by))
+        if name in by_name:
+            by_name[name].append(row)
+    stages = [by_name[name] for name in order]
     empty = next(
         (name for name, stage in zip(order, stages, strict=True) if not stage),
         None,

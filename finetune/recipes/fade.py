@@ -73,9 +73,11 @@ def run(
                 )
     weights = salience([row["context"] for row in data])
     draw = random.Random(0)
-    shown = [
-        [staged(row, share, weights, draw) for row in data] for share in stages
-    ]
+
+    def stage(share: float) -> list[dict[str, Any]]:
+        return [staged(row, share, weights, draw) for row in data]
+
+    shown = [stage(share) for share in stages]
     return in_stages(config, shown, {"stages": list(stages)})
 
 

@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from finetune.data.person_names import named
 from finetune.recipes.critic import split, table
 from finetune.scoring import calibration
 from finetune.scoring.frozen_critic import (
     FILE,
     Encoder,
     accepted_shares,
-    features,
+    seen_by,
 )
 from finetune.settings import TrainConfig
 from finetune.students import load as student
@@ -75,11 +74,12 @@ def run(
         config.data, wanted.first, wanted.second, wanted.label, wanted.group
     )
     rest, held = split([row["group"] for row in rows], wanted.held_out)
-    inner = split(
+    inner_train, inner_tune = split(
         [rows[n]["group"] for n in rest],
         wanted.held_out / (1 - wanted.held_out),
     )
-    train, tune = ([rest[n] for n in part] for part in inner)
+    train = [rest[n] for n in inner_train]
+    tune = [rest[n] for n in inner_tune]
     labels = np.array([row["labels"] for row in rows], dtype=bool)
     for part, name in (
         (train, "train"),
@@ -94,13 +94,8 @@ def run(
                 "Label more rows.",
             )
     encoder = Encoder(config.model)
-    views = [
-        features(
-            encoder,
-            [named((row["first"], row["second"]), turn) for row in rows],
-        )
-        for turn in range(wanted.passes)
-    ]
+    texts = [(row["first"], row["second"]) for row in rows]
+    views = seen_by(encoder, texts, wanted.passes)
     weights = _fit(views, labels, train, tune)
     raw = np.mean([accepted_shares(view, weights) for view in views], axis=0)
     curve = calibration.fit(raw[tune].tolist(), labels[tune].tolist(), kind)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import exp
@@ -121,22 +122,20 @@ def run(
     Raises:
         WrongUse: see `mixed`; a file without the columns.
     """
-    loaded = [
-        [
-            dict(row)
-            for row in rows.with_columns(name, (key, "prompt", "completion"))
-        ]
-        for name, _ in sources
-    ]
+    loaded = [_loaded(name, key) for name, _ in sources]
     found = mixed(loaded, [share for _, share in sources], count=count, key=key)
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("w", encoding="utf-8") as file:
         file.writelines(
             json.dumps(row, ensure_ascii=False) + "\n" for row in found
         )
-    return [
-        sum(row["source"] == n for row in found) for n in range(len(sources))
-    ]
+    counts = Counter(row["source"] for row in found)
+    return [counts[source] for source in range(len(sources))]
+
+
+def _loaded(source: str, key: str) -> list[dict[str, Any]]:
+    columns = (key, "prompt", "completion")
+    return [dict(row) for row in rows.with_columns(source, columns)]
 
 
 def search(
@@ -173,13 +172,7 @@ def search(
             "two",
             "Write --data FIRST --data SECOND.",
         )
-    loaded = [
-        [
-            dict(row)
-            for row in rows.with_columns(name, (key, "prompt", "completion"))
-        ]
-        for name in sources
-    ]
+    loaded = [_loaded(name, key) for name in sources]
     most = min(
         len(mixed(loaded, [share, 1 - share], key=key)) for share in shares
     )
@@ -189,13 +182,10 @@ def search(
         place.mkdir(parents=True, exist_ok=True)
         both = mixed(loaded, [share, 1 - share], count=most, key=key)
         data = place / "rows.jsonl"
-        data.write_text(
-            "".join(
-                json.dumps({k: row[k] for k in ("prompt", "completion")}) + "\n"
-                for row in both
-            ),
-            encoding="utf-8",
-        )
+        with data.open("w", encoding="utf-8") as file:
+            for row in both:
+                pair = {name: row[name] for name in ("prompt", "completion")}
+                file.write(json.dumps(pair) + "\n")
         sft.run(replace(config, data=str(data), output=place / "student"))
         measured = evaluate.run(
             evaluate.EvaluateConfig(

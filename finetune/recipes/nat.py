@@ -121,10 +121,9 @@ def run(config: TrainConfig, *, nat: NatConfig | None = None) -> dict[str, Any]:
 def _parts(source: str) -> dict[str, Any]:
     data = rows.labelled_rows(source)
     labels = [bool(label) for label in data["label"]]
-    parts = {
-        name: [n for n, label in enumerate(labels) if label is right]
-        for name, right in (("right", True), ("wrong", False))
-    }
+    parts: dict[str, list[int]] = {"right": [], "wrong": []}
+    for place, label in enumerate(labels):
+        parts["right" if label else "wrong"].append(place)
     for name, places in parts.items():
         if not places:
             raise WrongUse(

@@ -284,10 +284,9 @@ def _columns(
         "anchor": [row.query for row in listed],
         "positive": [row.documents[0] for row in filled],
     }
-    columns |= {
-        f"negative_{place}": [row.documents[place] for row in filled]
-        for place in range(1, width)
-    }
+    for place in range(1, width):
+        negatives = [row.documents[place] for row in filled]
+        columns[f"negative_{place}"] = negatives
     if name in _SCORED:
         return {**columns, "label": [list(row.scores or ()) for row in filled]}
     return columns

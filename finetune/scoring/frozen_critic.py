@@ -47,11 +47,23 @@ def features(encoder: Any, pairs: Sequence[tuple[str, ...]]) -> Any:
     """[N, 4 D + 1]: both vectors, their distance and product by dimension, and a one (InferSent,
     arXiv:1705.02364).
     """
-    u, v = (encoder.vectors([pair[side] for pair in pairs]) for side in (0, 1))
+    u = encoder.vectors([first for first, _ in pairs])
+    v = encoder.vectors([second for _, second in pairs])
     return np.concatenate(
         [u, v, np.abs(u - v), u * v, np.ones((len(pairs), 1), np.float32)],
         axis=1,
     )
+
+
+def seen_by(
+    encoder: Any, pairs: Sequence[tuple[str, str]], passes: int
+) -> list[Any]:
+    """Features of all pairs, once for each pass with other names of persons."""
+
+    def renamed(turn: int) -> list[tuple[str, ...]]:
+        return [named(pair, turn) for pair in pairs]
+
+    return [features(encoder, renamed(turn)) for turn in range(passes)]
 
 
 def accepted_shares(table_: Any, weights: Any) -> Any:
@@ -75,19 +87,12 @@ class FrozenCritic:
 
     def classify(self, pairs: Sequence[Sequence[str]]) -> dict[str, Any]:
         """Labels and the probability of each, for every pair of texts."""
-        views = [
-            features(
-                self.encoder, [named((str(a), str(b)), turn) for a, b in pairs]
-            )
-            for turn in range(self.passes)
-        ]
-        raw = (
-            np.mean(
-                [accepted_shares(view, self.weights) for view in views], axis=0
-            )
-            if pairs
-            else []
-        )
+        texts = [(str(first), str(second)) for first, second in pairs]
+        raw = []
+        if texts:
+            views = seen_by(self.encoder, texts, self.passes)
+            shares = [accepted_shares(view, self.weights) for view in views]
+            raw = np.mean(shares, axis=0)
         accepted = [self.calibration(float(value)) for value in raw]
         return {
             "labels": list(LABELS),

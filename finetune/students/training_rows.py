@@ -115,7 +115,7 @@ def chosen(
     given: Mapping[str, list[Any]], found: Prepared
 ) -> dict[str, list[Any]]:
     """What is said of all rows, for those that are left."""
-    return {
-        name: [values[place] for place in found.places]
-        for name, values in given.items()
-    }
+    left = {}
+    for name, values in given.items():
+        left[name] = [values[place] for place in found.places]
+    return left

@@ -36,6 +36,11 @@ class Across(NamedTuple):
     rows: list[int]
 
 
+def _shifted(tokens: range, first: int) -> list[int]:
+    """The places that predict these tokens, whose first one has the number `first`."""
+    return [first + token - 1 for token in tokens]
+
+
 class AcrossTeacher:
     """A model in this process with a tokenizer of its own.
 
@@ -86,13 +91,16 @@ class AcrossTeacher:
         home = inputs["input_ids"].device
         # Token n is predicted by place n - 1; the student's places begin where its sequence stands
         # in the batch.
-        groups: list[list[Group]] = [
-            [
-                ([start + a + n - 1 for n in ours], [b + n - 1 for n in theirs])
-                for ours, theirs in found
-            ]
-            for (_, start), (_, a, b, found) in zip(places, parts, strict=True)
-        ]
+        groups: list[list[Group]] = []
+        for (_, start), (_, ours, theirs, aligned) in zip(
+            places, parts, strict=True
+        ):
+            groups.append(
+                [
+                    (_shifted(own, start + ours), _shifted(other, theirs))
+                    for own, other in aligned
+                ]
+            )
         return Across(
             lambda at: self.head.logits(flat[at.to(flat.device)]).to(at.device),
             width - 1,

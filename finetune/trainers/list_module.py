@@ -114,24 +114,22 @@ def _targets(listed: Sequence[Listed], width: int) -> Any:
 
 def _keys(listed: Sequence[Listed], width: int) -> Any:
     """[N, width] a number for each text, equal for equal ones."""
-    known: dict[str, int] = {}
-    rows = [
-        [known.setdefault(text, len(known)) for text in row.documents[:width]]
-        for row in listed
-    ]
-    return torch.tensor([row + [-1] * (width - len(row)) for row in rows])
+    numbers: dict[str, int] = {}
+    rows = []
+    for row in listed:
+        texts = row.documents[:width]
+        keys = [numbers.setdefault(text, len(numbers)) for text in texts]
+        rows.append(keys + [-1] * (width - len(keys)))
+    return torch.tensor(rows)
 
 
 def _groups(listed: Sequence[Listed]) -> Any:
     if not all(row.group for row in listed):
         return None
-    known = {
-        name: number
-        for number, name in enumerate(
-            dict.fromkeys(row.group for row in listed)
-        )
-    }
-    return torch.tensor([known[row.group] for row in listed])
+    numbers: dict[Any, int] = {}
+    return torch.tensor(
+        [numbers.setdefault(row.group, len(numbers)) for row in listed]
+    )
 
 
 def _vectors(teacher: Any, listed: Sequence[Listed], width: int) -> Any:
@@ -157,9 +155,8 @@ def _vectors(teacher: Any, listed: Sequence[Listed], width: int) -> Any:
     places = {text: place for place, text in enumerate(texts)}
     table = torch.cat([table, torch.zeros(1, table.shape[1])])
     absent = len(texts)
-    index = [
-        [places[row.query], *(places[t] for t in row.documents[:width])]
-        + [absent] * (width - len(row.documents))
-        for row in listed
-    ]
+    index = []
+    for row in listed:
+        own = [places[text] for text in (row.query, *row.documents[:width])]
+        index.append(own + [absent] * (1 + width - len(own)))
     return table[torch.tensor(index)]

@@ -72,7 +72,7 @@ def bundled(
         else bundles(given["ids"], given["task_numbers"])
     )
     return Dataset.from_list(
-        [{"rows": [made[n] for n in part]} for part in places]
+        [{"rows": list(map(made.__getitem__, bundle))} for bundle in places]
     )
 
 
