@@ -86,28 +86,3 @@ class DacKl(TokenLoss):
             pt, (lt - ls).masked_fill_(outside, 0.0)
         ) + slope.masked_fill(outside, 0.0).sum(dim=-1)
         return value, slope.masked_fill_(outside, 0.0)
-
-
-def first_wrong(student_logits: Any, teacher_logits: Any, mask: Any) -> Any:
-    """Where a text of the student goes most wrong: of the places at which both favour different
-    tokens, the one of the largest KL.
-
-    Args:
-        student_logits: [B, T, V], shifted, on the student's own text.
-        teacher_logits: [B, T, V].
-        mask: [B, T].
-
-    Returns:
-        [B] places in T; -1 where both favour the same token everywhere. There the teacher's token
-        is put, and the student writes on (sequence correction and re-generation, arXiv:2407.10068,
-        section 3.2).
-    """
-    with torch.no_grad():
-        ls, lt = (
-            x.double().log_softmax(dim=-1)
-            for x in (student_logits, teacher_logits)
-        )
-        kl = (lt.exp() * (lt - ls)).sum(dim=-1)
-        differs = (ls.argmax(dim=-1) != lt.argmax(dim=-1)) & (mask != 0)
-        best = kl.masked_fill(~differs, -torch.inf)
-        return torch.where(differs.any(dim=1), best.argmax(dim=1), -1)

@@ -8,7 +8,6 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 from typing import Any
 
 from finetune.data import rows
@@ -210,8 +209,7 @@ def _calibrated(
         (_chosen(margins, part), _chosen(labels, part))
         for part in split(groups, 0.5)
     ]
-    one_kind = any(len(set(kinds)) < 2 for _, kinds in halves)
-    if one_kind or find_spec("sklearn") is None:
+    if any(len(set(kinds)) < 2 for _, kinds in halves):
         return []
     curve = calibration.fit(*halves[0], kind=kind)
     (config.output / calibration.FILE).write_text(

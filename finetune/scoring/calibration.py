@@ -8,10 +8,10 @@ import json
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import exp
 from pathlib import Path
 from typing import Any, Literal
 
+from synth.statistics.curves import line, rising, sigmoid
 from synth.statistics.intervals import wilson
 
 # Beside a cross-encoder that `finetune critic` trained: the map from the margin of its logits to a
@@ -44,9 +44,7 @@ class Calibration:
         0.6
         """
         if self.kind == "platt":
-            return 1 / (
-                1 + exp(-max(-500.0, min(500.0, self.x[0] * score + self.y[0])))
-            )
+            return sigmoid(self.x[0] * score + self.y[0])
         if self.kind == "none":
             return score
         place = bisect_right(self.x, score)
@@ -82,24 +80,13 @@ def fit(
     2002; `platt`, 1999).
     """
     if kind == "platt":
-        from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - a second of imports
-
-        found = LogisticRegression(C=1e6).fit(
-            [[score] for score in scores], list(labels)
-        )
-        return Calibration(
-            "platt", (float(found.coef_[0][0]),), (float(found.intercept_[0]),)
-        )
-    from sklearn.isotonic import IsotonicRegression  # noqa: PLC0415
-
-    curve = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(
-        list(scores), [float(label) for label in labels]
-    )
-    return Calibration(
-        "isotonic",
-        tuple(map(float, curve.X_thresholds_)),
-        tuple(map(float, curve.y_thresholds_)),
-    )
+        slope, offset = line(scores, labels)
+        return Calibration("platt", (slope,), (offset,))
+    # A step is flat between its smallest and its largest score; between steps runs a line.
+    points: dict[float, float] = {}
+    for first, last, share in rising(scores, labels):
+        points |= {float(first): share, float(last): share}
+    return Calibration("isotonic", tuple(points), tuple(points.values()))
 
 
 def threshold_at(

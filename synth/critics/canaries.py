@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from synth.core.errors import Stopped
 from synth.core.records import Row
-from synth.statistics.thresholds import lower_bound
+from synth.statistics.intervals import lower_bound
 
 if TYPE_CHECKING:
     from synth.calls.door import Doors

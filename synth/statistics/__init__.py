@@ -5,9 +5,9 @@ from synth.core.lazy import public
 __getattr__, __dir__ = public(
     __name__,
     {
-        "curves": "platt isotonic probability choose bins calibration_error plot",
-        "intervals": "auc wilson",
+        "curves": "platt line isotonic rising probability choose bins calibration_error plot",
+        "intervals": "auc wilson lower_bound beta_cdf",
         "label_budget": "Curve Prices fit read_pilot advise describe",
-        "thresholds": "Threshold NotEnoughEvidence calibrate design_effect lower_bound beta_cdf",
+        "thresholds": "Threshold NotEnoughEvidence calibrate design_effect",
     },
 )

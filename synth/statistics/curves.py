@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from math import exp, log, log1p
-from typing import Any
+from typing import Any, NamedTuple
 
 BINS = 10
 _FOLDS = 5
@@ -19,16 +19,26 @@ Curve = Mapping[str, Any]
 
 
 def platt(scores: Sequence[float], labels: Sequence[bool]) -> Curve:
-    """1 / (1 + exp(-(a * logit(score) + b))) of maximum likelihood, by Newton's method, with
-    Platt's own smoothed labels (1999).
+    """1 / (1 + exp(-(a * logit(score) + b))) of maximum likelihood (Platt 1999), of scores from 0
+    to 1.
+    """
+    a, b = line([_logit(score) for score in scores], labels)
+    return {"kind": "platt", "a": a, "b": b}
+
+
+def line(
+    values: Sequence[float], labels: Sequence[bool]
+) -> tuple[float, float]:
+    """Slope a and offset b of the likeliest sigmoid(a * value + b), by Newton's method, with
+    Platt's smoothed labels; values may be any finite numbers, such as margins of logits.
     """
     right = sum(labels)
     wrong = len(labels) - sum(labels)
     high = (right + 1) / (right + 2)
     low = 1 / (wrong + 2)
     points = [
-        (_logit(score), high if label else low)
-        for score, label in zip(scores, labels, strict=True)
+        (value, high if label else low)
+        for value, label in zip(values, labels, strict=True)
     ]
     a = 0.0
     b = log((right + 1) / (wrong + 1))
@@ -46,7 +56,7 @@ def platt(scores: Sequence[float], labels: Sequence[bool]) -> Curve:
         if error - after < _TINY * len(points):
             break
         error = after
-    return {"kind": "platt", "a": a, "b": b}
+    return a, b
 
 
 def _cross_entropy(
@@ -69,7 +79,7 @@ def _newton(
     g0 = g1 = c01 = 0.0
     c00 = c11 = _TINY
     for x, wanted in points:
-        chance = _sigmoid(a * x + b)
+        chance = sigmoid(a * x + b)
         off = chance - wanted
         weight = chance * (1 - chance)
         g0 = g0 + off * x
@@ -84,29 +94,52 @@ def _newton(
 
 
 def isotonic(scores: Sequence[float], labels: Sequence[bool]) -> Curve:
-    """The rising step function of least squares, by pooling neighbours that fall (Ayer et al.
-    1955).
-    """
-    blocks: list[list[float]] = []
-    for score, label in sorted(zip(scores, map(float, labels), strict=True)):
-        blocks.append([label, 1.0, score])
-        if len(blocks) > 1 and blocks[-2][2] == score:
-            _pool(blocks)
-        while (
-            len(blocks) > 1
-            and blocks[-2][0] / blocks[-2][1] >= blocks[-1][0] / blocks[-1][1]
-        ):
-            _pool(blocks)
+    """The rising step function of least squares; a step ends at its largest score."""
+    steps = rising(scores, labels)
     return {
         "kind": "isotonic",
-        "to": [end for *_, end in blocks],
-        "share": [right / count for right, count, _ in blocks],
+        "to": [last for _, last, _ in steps],
+        "share": [share for _, _, share in steps],
     }
 
 
-def _pool(blocks: list[list[float]]) -> None:
-    right, count, end = blocks.pop()
-    blocks[-1] = [blocks[-1][0] + right, blocks[-1][1] + count, end]
+def rising(
+    scores: Sequence[float], labels: Sequence[bool]
+) -> list[tuple[float, float, float]]:
+    """(smallest score, largest score, share of right ones) of each step of the rising function of
+    least squares, by pooling neighbours that fall (Ayer et al. 1955).
+
+    >>> rising([0.1, 0.2, 0.3, 0.4], [False, True, False, True])
+    [(0.1, 0.1, 0.0), (0.2, 0.3, 0.5), (0.4, 0.4, 1.0)]
+    """
+    blocks: list[_Block] = []
+    for score, label in sorted(zip(scores, map(float, labels), strict=True)):
+        block = _Block(label, 1, score, score)
+        # Equal scores are one step, whatever their labels.
+        if blocks and blocks[-1].last == score:
+            block = blocks.pop().with_(block)
+        while blocks and blocks[-1].share >= block.share:
+            block = blocks.pop().with_(block)
+        blocks.append(block)
+    return [(block.first, block.last, block.share) for block in blocks]
+
+
+class _Block(NamedTuple):
+    """Neighbours that share a step: how many are right, of how many, from which score to which."""
+
+    right: float
+    rows: int
+    first: float
+    last: float
+
+    @property
+    def share(self) -> float:
+        return self.right / self.rows
+
+    def with_(self, later: _Block) -> _Block:
+        """This one and the block behind it as one."""
+        right = self.right + later.right
+        return _Block(right, self.rows + later.rows, self.first, later.last)
 
 
 def probability(curve: Curve, score: float) -> float:
@@ -118,7 +151,7 @@ def probability(curve: Curve, score: float) -> float:
     0.8
     """
     if curve["kind"] == "platt":
-        return _sigmoid(curve["a"] * _logit(score) + curve["b"])
+        return sigmoid(curve["a"] * _logit(score) + curve["b"])
     if curve["kind"] == "isotonic":
         return float(
             next(
@@ -258,5 +291,6 @@ def _logit(score: float) -> float:
     return log(score / (1 - score))
 
 
-def _sigmoid(x: float) -> float:
+def sigmoid(x: float) -> float:
+    """1 / (1 + e^-x), whatever the size of x."""
     return 1 / (1 + exp(-x)) if x >= 0 else exp(x) / (1 + exp(x))

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
-from math import exp, lgamma, log, log1p
+from math import log
 from typing import Any
+
+from synth.statistics.intervals import lower_bound
 
 # Thresholds that are tried: the strictest keeps this share of the rows, and each adds as much as
 # STEP of them.
@@ -214,56 +216,3 @@ def design_effect(pairs: Sequence[tuple[bool, Hashable]]) -> float:
         sum(r * r for r in residuals.values())
         / (len(pairs) * mean * (1 - mean)),
     )
-
-
-def lower_bound(right: float, count: float, alpha: float) -> float:
-    """Clopper and Pearson's lower bound of a share, one-sided, also for counts that are no whole
-    numbers.
-
-    >>> round(lower_bound(22, 22, 0.1), 3), round(lower_bound(85, 100, 0.1), 3)
-    (0.901, 0.794)
-    """
-    if right <= 0:
-        return 0.0
-    low = 0.0
-    high = 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (
-            (middle, high)
-            if beta_cdf(middle, right, count - right + 1) < alpha
-            else (low, middle)
-        )
-    return low
-
-
-def beta_cdf(x: float, a: float, b: float) -> float:
-    """Regularised incomplete beta function, by its continued fraction (Lentz's method; Numerical
-    Recipes, 6.4).
-    """
-    if x <= 0 or x >= 1:
-        return float(x >= 1)
-    front = exp(
-        lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log1p(-x)
-    )
-    if x > (a + 1) / (a + b + 2):
-        return 1 - front * _fraction(1 - x, b, a) / b
-    return front * _fraction(x, a, b) / a
-
-
-def _fraction(x: float, a: float, b: float) -> float:
-    tiny = 1e-300
-    c = 1.0
-    d = 1 / ((1 - (a + b) * x / (a + 1)) or tiny)
-    total = d
-    for m in range(1, 500):
-        for term in (
-            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
-            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
-        ):
-            d = 1 / ((1 + term * d) or tiny)
-            c = (1 + term / c) or tiny
-            total *= c * d
-        if abs(c * d - 1) < 1e-13:
-            break
-    return total

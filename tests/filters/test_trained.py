@@ -13,13 +13,11 @@ from synth.critics.trained_model import Model, fit
 from synth.filters.trained import Trained
 from synth.inputs.seeds import read_rows
 from synth.parsers.final_number import FinalNumber
-from synth.statistics.intervals import auc
+from synth.statistics.intervals import auc, beta_cdf, lower_bound
 from synth.statistics.thresholds import (
     NotEnoughEvidence,
-    beta_cdf,
     calibrate,
     design_effect,
-    lower_bound,
 )
 from tests.conftest import SHARED
 

@@ -75,3 +75,33 @@ def test_the_table_measures_on_the_other_set():
     assert precision_at_recall(
         [0.9, 0.8, 0.7], [True, False, True], 1.0
     ) == pytest.approx(2 / 3)
+
+
+@given(PAIRS, st.lists(st.floats(-0.5, 1.5), min_size=1, max_size=9))
+def test_isotonic_lines_are_those_of_scikit_learn(pairs, asked):
+    reference = pytest.importorskip("sklearn.isotonic").IsotonicRegression(
+        y_min=0.0, y_max=1.0, out_of_bounds="clip"
+    )
+    # Scikit-learn takes scores that differ by less than 1e-15 for equal.
+    scores = [round(score, 6) for score, _ in pairs]
+    labels = [label for _, label in pairs]
+    reference.fit(scores, [float(label) for label in labels])
+    curve = fit(scores, labels)
+    assert [curve(score) for score in asked] == pytest.approx(
+        reference.predict(asked).tolist(), abs=1e-9
+    )
+
+
+def test_platt_takes_margins_far_from_0_and_1_and_is_not_surer_than_its_rows():
+    scores = [-40.0, -12.0, -3.0, 2.0, 9.0, 55.0]
+    curve = fit(scores, [False, False, False, True, True, True], "platt")
+    # Labels are smoothed to 4 / 5 and 1 / 5 of a row of each kind (Platt 1999).
+    assert 0.5 < curve(2.0) < curve(55.0) <= 1.0
+    assert 0.0 <= curve(-40.0) < curve(-3.0) < 0.5
+
+
+def test_files_that_were_written_before_still_load():
+    lines = {"kind": "isotonic", "x": [0.0, 1.0], "y": [0.2, 0.6]}
+    assert Calibration.load(lines)(0.5) == pytest.approx(0.4)
+    platt = {"kind": "platt", "x": [2.0], "y": [-1.0]}
+    assert Calibration.load(platt)(0.5) == pytest.approx(0.5)

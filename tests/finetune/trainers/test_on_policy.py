@@ -9,7 +9,6 @@ import torch
 
 from finetune.data.tokens import tokenised
 from finetune.kernels.hidden_states import expose_hidden, head_of
-from finetune.losses.dac_kl import first_wrong
 from finetune.students.scratch import build
 from finetune.trainers.on_policy import Writer, corrupted, worst
 from finetune.trainers.on_policy_settings import OnPolicy
@@ -99,6 +98,17 @@ def test_written_batches_keep_their_prompts_and_label_what_was_written(pair):
             learnt | (torch.arange(len(learnt)) < prompt),
             found["attention_mask"][row].bool(),
         )
+
+
+def first_wrong(student_logits, teacher_logits, mask):
+    """The definition over whole logits: the largest KL where both favour different tokens."""
+    ls, lt = (
+        x.double().log_softmax(dim=-1) for x in (student_logits, teacher_logits)
+    )
+    kl = (lt.exp() * (lt - ls)).sum(dim=-1)
+    differs = (ls.argmax(dim=-1) != lt.argmax(dim=-1)) & mask
+    best = kl.masked_fill(~differs, -torch.inf)
+    return torch.where(differs.any(dim=1), best.argmax(dim=1), -1)
 
 
 def test_the_worst_place_is_that_of_whole_logits(pair):
