@@ -66,7 +66,7 @@ def test_a_good_pack_loads_and_renders(tmp_path):
             "pack.yaml:8",
             "Did you mean least",
         ),
-        ("- length", "- lenght", "pack.yaml:8", "Did you mean length"),
+        ("- length", "- lenght", "pack.yaml:9", "Did you mean length"),
         (
             "    parser",
             "    parsr: x\n    parser",
