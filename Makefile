@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: setup demo demo-retriever test test-slow lint check-types study study-demo study-kd study-filters study-scripts study-knowledge bench bench-http bench-kd bench-mining clean
+.PHONY: setup demo demo-retriever test test-slow lint check-types study study-demo study-kd study-filters study-scripts study-knowledge bench bench-http bench-kd bench-mining docs clean
 
 setup: $(VENV)/.ready
 
@@ -65,6 +65,10 @@ test: lint check-types
 
 test-slow: setup      ## the parts of property tests that `make test` leaves out
 	$(BIN)/python -m pytest -n 2 -m long
+
+docs: setup           ## the pages as a site: build/site/index.html; fails where a link leads nowhere
+	$(BIN)/python -m examples.write_docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 clean:
 	rm -rf $(VENV) runs dist build

@@ -1,14 +1,16 @@
-"""Everything that the documents show is run: docstring examples, README blocks, figures that must agree with files."""
+"""Everything that the documents show is run: docstring examples, blocks of the pages, figures that must agree with files."""
 
 from __future__ import annotations
 
 import doctest
 import importlib
 import json
+import os
 import re
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,11 @@ MODULES = [
     if ">>>" in p.read_text()
 ]
 README = (ROOT / "README.md").read_text()
+# In the order in which a reader meets them: what one page makes, the next one uses.
+SHOWN = {
+    name: (ROOT / name).read_text()
+    for name in ("README.md", "docs/quickstart.md", "docs/recipes.md")
+}
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -38,16 +45,8 @@ def test_docstring_examples_run(name):
     assert failed == 0
 
 
-def blocks(language, text=README):
+def blocks(language, text):
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
-
-
-def test_readme_python_blocks_run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    found = blocks("python")
-    assert len(found) >= 2
-    for block in found:
-        exec(compile(block, "README.md", "exec"), {"__name__": "readme"})  # noqa: S102 - our own words
 
 
 def test_the_page_of_losses_names_every_loss_and_its_example_runs():
@@ -56,7 +55,7 @@ def test_the_page_of_losses_names_every_loss_and_its_example_runs():
         assert f"`{name}`" in page, name
     for block in blocks("python", page):
         exec(compile(block, "docs/losses.md", "exec"), {"__name__": "losses"})  # noqa: S102 - our own words
-    assert re.search(r"Twenty-seven losses", README)
+    assert "Twenty-seven losses" in SHOWN["docs/recipes.md"]
     assert len(registry.names("finetune.losses")) == 27
 
 
@@ -65,37 +64,84 @@ def test_the_page_of_retrieval_names_every_loss_of_lists():
     names = registry.names("finetune.list_losses")
     assert [name for name in names if f"| `{name}` |" not in page] == []
     assert len(names) == 15
-    assert "fifteen more" in README
+    assert "fifteen more" in SHOWN["docs/recipes.md"]
 
 
 @pytest.mark.slow
-def test_readme_commands_run(tmp_path):
-    bin_ = str(Path(sys.executable).parent)
-    commands = [
-        line
-        for block in blocks("console")
-        for line in block.splitlines()
-        if line.startswith("$ ")
-    ]
-    assert len(commands) >= 6
-    for command in commands:
-        done = subprocess.run(
-            ["bash", "-c", f"set -e; PATH={bin_}:$PATH; {command[2:]}"],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, (
-            f"{command}\n{done.stdout}{done.stderr[-2000:]}"
-        )
+def test_what_the_pages_show_runs_from_top_to_bottom(tmp_path):
+    """Commands and programs in their order, in one folder; printed lines under a command are its own."""
+    env = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    ran = Counter()
+    for name, page in SHOWN.items():
+        for language, block in re.findall(
+            r"```(console|python)\n(.*?)```", page, re.DOTALL
+        ):
+            ran[name, language] += 1
+            if language == "python":
+                words = [[sys.executable, "-c", block]]
+            else:
+                words = [
+                    ["bash", "-ec", command]
+                    for command in re.findall(r"^\$ (.*)", block, re.MULTILINE)
+                ]
+            said = ""
+            for word in words:
+                done = subprocess.run(
+                    word,
+                    cwd=tmp_path,
+                    env=env,
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
+                said += done.stdout + done.stderr
+                assert done.returncode == 0, (
+                    f"{name}: {word[-1]}\n{said[-2000:]}"
+                )
+            if language == "console":
+                shown = re.sub(r"^\$ .*\n", "", block, flags=re.MULTILINE)
+                assert all(
+                    line in said.splitlines() for line in shown.splitlines()
+                ), f"{name}: {shown}"
+    assert ran["README.md", "console"] == 1
+    assert ran["docs/quickstart.md", "console"] == 2
+    assert ran["docs/recipes.md", "console"] >= 6
+    assert ran["docs/recipes.md", "python"] == 2
 
 
-def test_readme_names_the_two_commands_and_the_plot_exists():
+def test_readme_names_the_two_commands_and_its_figures_are_those_of_the_demo():
     assert "make demo" in README
     assert "make test" in README
-    for image in re.findall(r"!\[[^]]*\]\(([^)]+)\)", README):
-        assert (ROOT / image).is_file()
+    assert len(README.splitlines()) < 90
+    rows = re.findall(
+        r"^\| (?:un|rows).* \| ([\d,]+) \| (\S+ \(.*\)) \|$",
+        README,
+        re.MULTILINE,
+    )
+    assert len(rows) == 3
+    for count, match in rows:
+        assert f"| {count} | {match} |" in SHOWN["docs/quickstart.md"]
+
+
+def test_the_commands_that_no_test_can_run_as_they_are_name_options_that_exist():
+    """Blocks `sh` ask endpoints; tests/teachers/test_access.py runs them against servers of its own."""
+    import click
+
+    from synth.cli import main
+
+    for page in SHOWN.values():
+        for block in blocks("sh", page):
+            command = main.commands[block.split()[1]]
+            known = {
+                name
+                for option in command.params
+                if isinstance(option, click.Option)
+                for name in option.opts
+            }
+            assert set(re.findall(r"--[a-z-]+", block)) <= known
 
 
 def test_public_things_have_docstrings():

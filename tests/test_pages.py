@@ -246,3 +246,58 @@ def test_the_citation_is_valid_and_of_this_version():
     assert found["version"] == project["version"]
     assert found["license"] == project["license"]
     assert {"message", "title", "authors"} <= found.keys()
+
+
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
+
+
+def anchors(page):
+    """What a link behind `#` may name: headings as GitHub and the site spell them."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    heads = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {
+        re.sub(r"[^\w -]", "", head.lower()).strip().replace(" ", "-")
+        for head in heads
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page):
+    text = re.sub(r"```.*?```|`[^`]*`", "", page.read_text(), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        path = (page.parent / name).resolve() if name else page
+        assert path.is_file(), link
+        # The site holds docs/ alone.
+        assert page.parent != DOCS or path.is_relative_to(DOCS), link
+        assert not anchor or anchor in anchors(path), link
+
+
+def test_every_page_stands_in_the_site_and_can_be_found_from_the_readme():
+    site = (ROOT / "mkdocs.yml").read_text()
+    start = (DOCS / "index.md").read_text()
+    readme = (ROOT / "README.md").read_text()
+    for page in DOCS.glob("*.md"):
+        if page.name != "index.md":
+            assert f"- {page.name}\n" in site
+            assert f"]({page.name})" in start
+            assert f"](docs/{page.name})" in readme
+        else:
+            assert "index.md" in site
+
+
+def test_the_site_builds_and_every_link_in_it_leads_somewhere(tmp_path):
+    pytest.importorskip("mkdocs")
+    pytest.importorskip("material")
+    done = shell(
+        f"{sys.executable} -m mkdocs build --strict --site-dir {tmp_path}/site",
+        ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    pages = sorted(path.stem for path in (tmp_path / "site").glob("*.html"))
+    assert pages == sorted(["404", *(page.stem for page in DOCS.glob("*.md"))])
+    text = (tmp_path / "site" / "packs.html").read_text()
+    assert 'id="stepspec"' in text
+    assert "fonts.googleapis.com" not in text

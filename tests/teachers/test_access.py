@@ -368,15 +368,17 @@ def test_the_command_line_says_all_of_it_by_role(two, tmp_path):
     assert "two values for role 'critic'" in twice.stderr
 
 
-def test_the_readmes_local_teacher_with_a_hosted_critic(two, tmp_path):
-    """OpenAI's place is taken by a second server: the command is the README's, to the letter but for the port."""
+def test_the_recipe_of_a_local_teacher_with_a_hosted_critic(two, tmp_path):
+    """OpenAI's place is taken by a second server: the command is that of the recipes, to the letter but for the port."""
     main, judge = two
     block = next(
         block
         for block in re.findall(
-            r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
+            r"```sh\n(.*?)```",
+            (ROOT / "docs" / "recipes.md").read_text(),
+            re.DOTALL,
         )
-        if "--api-key-env" in block
+        if "--api-key-env teacher=" in block
     )
     (tmp_path / "problems.jsonl").write_text(json.dumps(ROWS[0]) + "\n")
     assert "127.0.0.1:8000" in block
@@ -399,6 +401,38 @@ def test_the_readmes_local_teacher_with_a_hosted_critic(two, tmp_path):
     assert len(main.bodies) == len(judge.bodies) == 1
     assert "authorization" not in sent(main)
     assert sent(judge)["authorization"] == f"Bearer {KEYS['OPENAI_API_KEY']}"
+
+
+def test_the_recipe_of_an_endpoint_of_your_own(two, tmp_path):
+    main, _ = two
+    page = (ROOT / "docs" / "recipes.md").read_text()
+    block = re.search(
+        r"```sh\n(.*?--header X-Team=TEAM\n)```", page, re.DOTALL
+    )[1]
+    (tmp_path / "problems.jsonl").write_text(json.dumps(ROWS[0]) + "\n")
+    env = {
+        **os.environ,
+        **KEYS,
+        "TEAM": "blue",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    done = subprocess.run(
+        [
+            "bash",
+            "-c",
+            block.replace("127.0.0.1:8000", f"127.0.0.1:{main.port}"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=env,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert sent(main)["authorization"] == f"Bearer {KEYS['MY_KEY']}"
+    assert sent(main)["x-team"] == "blue"
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [p for p in written if KEYS["MY_KEY"].encode() in p.read_bytes()]
 
 
 def test_errors_of_every_provider_say_its_words_and_never_the_key(
