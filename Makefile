@@ -68,7 +68,7 @@ test-slow: setup      ## the parts of property tests that `make test` leaves out
 
 docs: setup           ## the pages as a site: build/site/index.html; fails where a link leads nowhere
 	$(BIN)/python -m examples.write_docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 clean:
 	rm -rf $(VENV) runs dist build

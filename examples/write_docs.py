@@ -7,6 +7,7 @@ docs/pack.schema.json up to date; `tests/test_pages.py` fails where they are not
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Iterator
@@ -20,14 +21,23 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from synth.core import registry
 from synth.packs.schema import PackSpec
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
 PAGES = (DOCS / "packs.md", DOCS / "architecture.md")
 # Parameters of every parser or filter, which the page explains once.
 OF_ALL = {"into", "rationale", "unknown", "mode"}
 SCHEMA = DOCS / "pack.schema.json"
+REFERENCE = """# Reference
+
+The public classes and functions of each room, with the first words of their docstrings:
+`help(NAME)` shows the rest. A name is imported from its room, `from synth.filters import
+AnswerMatch`; `synth` itself has `run`, `Run`, `RunConfig`, `Pack` and `Critic`. `synth COMMAND
+--help` and `finetune COMMAND --help` describe the commands.
+"""
 # Where the page holds a generated part: `<!-- keys of StepSpec -->` up to `<!-- end -->`.
 GENERATED = re.compile(
-    r"(<!-- (keys|parts|rooms) of (\w+) -->\n).*?(<!-- end -->)", re.DOTALL
+    r"(<!-- (keys|parts|rooms) of (\w+) -->\n).*?(<!-- end -->)",
+    re.DOTALL,
 )
 
 
@@ -160,14 +170,9 @@ def parts(kind_of_part: str) -> str:
         own = [key for key in registry.parameters(part) if key not in OF_ALL]
         named = ", ".join(f"`{key}`" for key in own)
         lines.append(
-            f"| `{name}` | {escaped(first_sentence(part))} | {named} |"
+            f"| `{name}` | {escaped(paragraph(part.__doc__ or ''))} | {named} |"
         )
     return "\n".join(lines) + "\n"
-
-
-def first_sentence(part: type[Any]) -> str:
-    """The first paragraph of a docstring on one line."""
-    return " ".join((part.__doc__ or "").split("\n\n")[0].split())
 
 
 def rooms(package: str) -> str:
@@ -179,6 +184,45 @@ def rooms(package: str) -> str:
     ):
         lines.append(f"| {number} | `{package}/{name}` | {escaped(words)} |")
     return "\n".join(lines) + "\n"
+
+
+def names(package: str) -> str:
+    """A table for each room of a package: its public classes and functions, by file."""
+    tables = []
+    for folder in sorted(
+        path.parent for path in ROOT.glob(f"{package}/*/__init__.py")
+    ):
+        room = f"{package}.{folder.name}"
+        public = set(dir(import_module(room)))
+        lines = [
+            f"| `{name}` | `{file.name}` | {escaped(words)} |"
+            for file in sorted(folder.glob("*.py"))
+            if file.name != "__init__.py"
+            for name, words in defined(file)
+            if name in public
+        ]
+        if lines:
+            head = ["| name | file | what it is |", "|---|---|---|"]
+            tables.append("\n".join([f"### {room}", "", *head, *lines, ""]))
+    return "\n" + "\n".join(tables) + "\n"
+
+
+def defined(file: Path) -> Iterator[tuple[str, str]]:
+    """(name, first paragraph of its docstring) of classes and functions of a file."""
+    kinds = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, kinds):
+            yield node.name, paragraph(ast.get_docstring(node) or "")
+
+
+def paragraph(doc: str) -> str:
+    """The first paragraph of a docstring on one line."""
+    return " ".join(doc.partition("\n\n")[0].split())
+
+
+def reference() -> str:
+    """The page of all public names, which stands in the site alone (`examples/site_pages.py`)."""
+    return f"{REFERENCE}\n## synth\n{names('synth')}\n## finetune\n{names('finetune')}"
 
 
 MAKERS = {"keys": keys, "parts": parts, "rooms": rooms}

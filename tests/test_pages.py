@@ -297,7 +297,12 @@ def test_the_site_builds_and_every_link_in_it_leads_somewhere(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     pages = sorted(path.stem for path in (tmp_path / "site").glob("*.html"))
-    assert pages == sorted(["404", *(page.stem for page in DOCS.glob("*.md"))])
+    assert pages == sorted(
+        ["404", "reference", *(page.stem for page in DOCS.glob("*.md"))]
+    )
     text = (tmp_path / "site" / "packs.html").read_text()
     assert 'id="stepspec"' in text
     assert "fonts.googleapis.com" not in text
+    reference = (tmp_path / "site" / "reference.html").read_text()
+    for name in ("AnswerMatch", "ForwardKl", "PackSpec"):
+        assert f"<code>{name}</code>" in reference
