@@ -81,18 +81,9 @@ def run(
     train = [rest[n] for n in inner_train]
     tune = [rest[n] for n in inner_tune]
     labels = np.array([row["labels"] for row in rows], dtype=bool)
-    for part, name in (
-        (train, "train"),
-        (tune, "calibrate"),
-        (held, "measure"),
-    ):
-        if len(set(labels[part])) < 2:
-            raise WrongUse(
-                f"--data {config.data}",
-                f"labels that are all alike in the part to {name} with",
-                "both kinds",
-                "Label more rows.",
-            )
+    parts = {"train": train, "calibrate": tune, "measure": held}
+    for name, part in parts.items():
+        _check_both_kinds(labels[part], name, config.data)
     encoder = Encoder(config.model)
     texts = [(row["first"], row["second"]) for row in rows]
     views = seen_by(encoder, texts, wanted.passes)
@@ -106,19 +97,10 @@ def run(
         "rows": len(rows),
         "trained": len(train),
         "seconds": round(time.time() - started, 2),
-        "held_out": {
-            "rows": len(held),
-            "right": round(float(labels[held].mean()), 4),
-            "auc": round(auc(raw[held].tolist(), labels[held].tolist()), 4),
-            "brier": round(
-                float(((scores[held] - labels[held]) ** 2).mean()), 4
-            ),
-        },
+        "held_out": _measured(raw[held], scores[held], labels[held]),
         "recalls": calibration.recall_table(
-            *(
-                (scores[part].tolist(), labels[part].tolist())
-                for part in (tune, held)
-            )
+            (scores[tune].tolist(), labels[tune].tolist()),
+            (scores[held].tolist(), labels[held].tolist()),
         ),
     }
     config.output.mkdir(parents=True, exist_ok=True)
@@ -133,6 +115,28 @@ def run(
         json.dumps(content) + "\n", encoding="utf-8"
     )
     return student.write_info(config, info)
+
+
+def _check_both_kinds(labels: Any, part: str, data: str) -> None:
+    """Raises WrongUse where the labels of a part are all alike."""
+    if len(set(labels)) < 2:
+        raise WrongUse(
+            f"--data {data}",
+            f"labels that are all alike in the part to {part} with",
+            "both kinds",
+            "Label more rows.",
+        )
+
+
+def _measured(raw: Any, scores: Any, labels: Any) -> dict[str, Any]:
+    """Rows, share of right ones, area under the ROC curve and Brier score of held-out rows."""
+    squares = (scores - labels) ** 2
+    return {
+        "rows": len(labels),
+        "right": round(float(labels.mean()), 4),
+        "auc": round(auc(raw.tolist(), labels.tolist()), 4),
+        "brier": round(float(squares.mean()), 4),
+    }
 
 
 def _fit(

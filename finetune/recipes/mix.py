@@ -51,23 +51,7 @@ def mixed(
             "a share from 0 on for each, not all 0",
             "Write --data FILE=SHARE.",
         )
-    shelves = [_by_item(source, key) for source in sources]
-    order = sorted(
-        {item for shelf in shelves for item in shelf},
-        key=lambda item: hashlib.sha256(
-            item.encode("utf-8", "replace")
-        ).digest(),
-    )
-    taken: list[list[dict[str, Any]]] = [[] for _ in sources]
-    for item in order:
-        able = [
-            n
-            for n, shelf in enumerate(shelves)
-            if item in shelf and shares[n] > 0
-        ]
-        if able:
-            chosen = min(able, key=lambda n: (len(taken[n]) / shares[n], n))
-            taken[chosen] += shelves[chosen][item]
+    taken = _dealt([_by_item(source, key) for source in sources], shares)
     most = min(
         len(part) * total / share
         for part, share in zip(taken, shares, strict=True)
@@ -86,6 +70,32 @@ def mixed(
         for part, share in zip(taken, shares, strict=True)
     ]
     return list(_woven(parts))
+
+
+def _dealt(
+    shelves: Sequence[Mapping[str, list[dict[str, Any]]]],
+    shares: Sequence[float],
+) -> list[list[dict[str, Any]]]:
+    """Each item's rows to the source that has it and is farthest behind its share, item by item in
+    the order of their hashes.
+    """
+    taken: list[list[dict[str, Any]]] = [[] for _ in shelves]
+    for item in sorted(
+        {item for shelf in shelves for item in shelf}, key=_hash
+    ):
+        able = [
+            n
+            for n, shelf in enumerate(shelves)
+            if item in shelf and shares[n] > 0
+        ]
+        if able:
+            chosen = min(able, key=lambda n: (len(taken[n]) / shares[n], n))
+            taken[chosen] += shelves[chosen][item]
+    return taken
+
+
+def _hash(item: str) -> bytes:
+    return hashlib.sha256(item.encode("utf-8", "replace")).digest()
 
 
 def _by_item(
