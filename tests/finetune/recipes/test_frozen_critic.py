@@ -60,7 +60,8 @@ def test_it_learns_measures_itself_and_loads_as_a_filter(tmp_path, kind):
     info = json.loads((tmp_path / "critic" / "train.json").read_text())
     assert info["held_out"]["auc"] > 0.8
     assert info["trained"] < info["rows"]
-    least = info["recalls"][0]["least"]
+    # Smoothed labels keep Platt's curve off 1, so half a recall leaves out all of some heads.
+    least = info["recalls"][-1]["least"]
     kept, dropped = CrossEncoder(
         model=str(tmp_path / "critic"),
         first="head",
