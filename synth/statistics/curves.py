@@ -111,13 +111,16 @@ def rising(
 
     >>> rising([0.1, 0.2, 0.3, 0.4], [False, True, False, True])
     [(0.1, 0.1, 0.0), (0.2, 0.3, 0.5), (0.4, 0.4, 1.0)]
+    >>> rising([0.0, 1.0, 1.0], [False, False, True])
+    [(0.0, 0.0, 0.0), (1.0, 1.0, 0.5)]
     """
+    # Equal scores are one step, whatever their labels.
+    rights: dict[float, list[float]] = {}
+    for score, label in zip(scores, labels, strict=True):
+        rights.setdefault(float(score), []).append(float(label))
     blocks: list[_Block] = []
-    for score, label in sorted(zip(scores, map(float, labels), strict=True)):
-        block = _Block(label, 1, score, score)
-        # Equal scores are one step, whatever their labels.
-        if blocks and blocks[-1].last == score:
-            block = blocks.pop().with_(block)
+    for score in sorted(rights):
+        block = _Block(sum(rights[score]), len(rights[score]), score, score)
         while blocks and blocks[-1].share >= block.share:
             block = blocks.pop().with_(block)
         blocks.append(block)

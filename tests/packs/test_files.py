@@ -15,6 +15,7 @@ from synth.packs import files as pack_files
 from synth.packs.pack import Pack, built_in
 from synth.pipeline.preview import check_cases, describe, render_first
 from synth.runs.report import write_report
+from synth.teachers.base import Settings
 from synth.teachers.rehearsed import Rehearsed
 from tests.conftest import chat, serving, write
 from tests.packs.test_pack import GOOD
@@ -256,7 +257,10 @@ def test_no_folder_shadows_a_built_in_pack(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     assert Pack.load(name).folder == built_in() / name
     assert describe(name, {}).startswith(name)
-    assert Rehearsed(name, None)._cases != Rehearsed(f"./{name}", None)._cases
+    assert (
+        Rehearsed(name, Settings())._cases
+        != Rehearsed(f"./{name}", Settings())._cases
+    )
     for own in (f"./{name}", f"{name}/", str(tmp_path / name), tmp_path / name):
         assert Pack.load(own).name == "p"
     folder = make_pack(

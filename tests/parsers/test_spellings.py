@@ -228,7 +228,8 @@ def test_pieces_without_end_cost_little(name):
         with suppress(Unreadable):
             parser.parse(text, ROW)
         most = max(most, (time.process_time() - started, piece))
-    assert most[0] < 1, most
+    # A quadratic one takes minutes; a busy machine takes a second.
+    assert most[0] < 5, most
 
 
 def test_all_parsers_are_tried():
