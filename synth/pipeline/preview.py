@@ -313,6 +313,6 @@ def next_command(folder: Path, info: Mapping[str, Any]) -> str:
     if counts["failed"]:
         return f"rows -> {folder}; the same command asks again for those that failed"
     return (
-        f"rows -> {folder}; next: synth report {name}, or finetune sft --data {name} --model "
+        f"rows -> {folder}; next: synth report {name}, or finetune sft --input {name} --model "
         "MODEL --output DIR"
     )

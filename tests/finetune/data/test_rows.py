@@ -82,7 +82,7 @@ def test_what_cannot_be_read_is_refused(tmp_path):
     [
         ("sft", None),
         pytest.param("sft", "multitask", marks=pytest.mark.long),
-        ("dpo", "preference"),
+        pytest.param("dpo", "preference", marks=pytest.mark.long),
     ],
 )
 def test_trls_own_commands_train_on_the_folders_unchanged(
