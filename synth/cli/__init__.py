@@ -13,7 +13,12 @@ import click
 from synth.cli.command_group import CommandGroup, say
 from synth.cli.knowledge import lexicon, mine, pair_up, taxonomy
 from synth.cli.parts import init, list_
-from synth.cli.shared import plugin_option, run_options, sets, with_teacher
+from synth.cli.shared import (
+    plugin_option,
+    preview_options,
+    run_options,
+    with_teacher,
+)
 
 
 @click.group(
@@ -40,22 +45,7 @@ def packs() -> None:
 
 
 @main.command()
-@click.argument("pack")
-@click.option(
-    "--input",
-    "source",
-    metavar="FILE",
-    help="Render the first seed of this file.",
-)
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    callback=sets,
-    metavar="STEP.key=value",
-    help="Change the pack first.",
-)
-@plugin_option
+@preview_options("Render the first seed of this file.")
 def show(
     pack: str,
     source: str | None,
@@ -71,22 +61,7 @@ def show(
 
 
 @main.command()
-@click.argument("pack")
-@click.option(
-    "--input",
-    "source",
-    metavar="FILE",
-    help="Also check every row of this file.",
-)
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    callback=sets,
-    metavar="STEP.key=value",
-    help="Change the pack first.",
-)
-@plugin_option
+@preview_options("Also check every row of this file.")
 def check(
     pack: str,
     source: str | None,

@@ -176,6 +176,32 @@ def plugin_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def preview_options(
+    about: str,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A pack, a file of seeds (`about` says what for), --set and --plugin: what asks nobody."""
+    options: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
+        click.argument("pack"),
+        click.option("--input", "source", metavar="FILE", help=about),
+        click.option(
+            "--set",
+            "overrides",
+            multiple=True,
+            callback=sets,
+            metavar="STEP.key=value",
+            help="Change the pack first.",
+        ),
+        plugin_option,
+    ]
+
+    def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return with_options
+
+
 def endpoint_options() -> list[
     Callable[[Callable[..., Any]], Callable[..., Any]]
 ]:

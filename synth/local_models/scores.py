@@ -10,11 +10,11 @@ import base64
 import zlib
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib.util import find_spec
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from synth.core.errors import WrongUse
+from synth.core.optional import require
 from synth.local_models.minilm import MINILM, folder_of
 from synth.processes.worker import Worker
 from synth.text.words import words
@@ -34,15 +34,8 @@ _DIM = 512
 @lru_cache(maxsize=4)
 def _worker(kind: str, model: str) -> Worker:
     """One process a model, shared by all that ask for it."""
-    if missing := [
-        name for name in ("torch", "transformers") if find_spec(name) is None
-    ]:
-        raise WrongUse(
-            f"model {model}",
-            f"no {missing[0]}",
-            "torch and transformers",
-            "pip install 'potstill[finetune]'",
-        )
+    for package in ("torch", "transformers"):
+        require(package, "finetune", f"model {model}")
     return Worker(
         "-m",
         "finetune.scoring.worker",

@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+# What packs, steps, fields and roles may be called.
+NAME = r"[a-z][a-z0-9_]{0,63}"
+Name = Annotated[str, Field(pattern=rf"^{NAME}$")]
 # Text, or a number that stands for its text.
 Text = Annotated[
     str,
@@ -18,9 +20,7 @@ Text = Annotated[
 
 
 # A list field, or a list in the elements of one: `steps`, `relations.facts`.
-Path = Annotated[
-    str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}(\.[a-z][a-z0-9_]{0,63})?$")
-]
+Path = Annotated[str, Field(pattern=rf"^{NAME}(\.{NAME})?$")]
 
 
 class Strict(BaseModel):

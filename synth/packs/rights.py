@@ -22,6 +22,7 @@ from typing import Any
 
 from synth.core import registry
 from synth.core.errors import WrongUse
+from synth.packs.export_schema import NAME
 from synth.packs.sampling_fields import KEYS, NAMED, SCHEMAS, SIMPLE
 
 Where = Callable[..., str]
@@ -33,7 +34,7 @@ _NAMED_SCHEMA = frozenset({"name", "description", "schema", "strict"})
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 _MOST_DEPTH = 32
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_NAME = re.compile(NAME)
 # Fields of a row that a column name may be: what JSON replies call their keys, too.
 _COLUMN = re.compile(r"[A-Za-z_][\w.-]{0,127}", re.ASCII)
 # What a class of somebody else's may be given: no path, host, command or pattern is one.

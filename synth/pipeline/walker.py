@@ -266,67 +266,35 @@ class Walker:
         exits: list[Exit] = []
         alive = list(samples)
         for part in step.filters:
-            if (
-                alive and part.group != "corpus"
-            ):  # those see all rows, at the end of the run
-                alive, lost = (
-                    await self._asked(part, alive)
-                    if part.asks
-                    else self._judged(part, alive)
-                )
+            # Those of the corpus see all rows, at the end of the run.
+            if alive and part.group != "corpus":
+                alive, lost = await self._sift(part, alive)
                 exits += lost
         return alive, exits
 
-    async def _asked(self, part: Filter, samples: list[Sample]) -> Sifted:
-        """The samples that a filter keeps which asks a teacher or a process, and the exits of the
-        others.
-        """
-        try:
-            return _sifted(
-                part, samples, await part.verdicts(_seen(samples), self.doors)
-            )
-        # What a filter cannot judge leaves, and takes none with it.
-        except Exception as error:  # noqa: BLE001
-            if len(samples) > 1 and part.group is None:
-                return _joined(
-                    [await self._asked(part, [sample]) for sample in samples]
-                )
-            return [], [_unjudged(part, sample, error) for sample in samples]
-
-    def _judged(self, part: Filter, samples: list[Sample]) -> Sifted:
+    async def _sift(self, part: Filter, samples: list[Sample]) -> Sifted:
         """The samples that a filter keeps, and the exits of the others."""
+        rows = [
+            {**sample.fields, "meta": sample.meta, "id": sample.seed.id}
+            for sample in samples
+        ]
         try:
-            return _sifted(
-                part,
-                samples,
-                [
-                    part.named(verdict)
-                    for verdict in part.judge_group(_seen(samples))
-                ],
-            )
-        except Exception as error:  # noqa: BLE001 - as above
+            if part.asks:
+                verdicts = await part.verdicts(rows, self.doors)
+            else:
+                verdicts = [
+                    part.named(verdict) for verdict in part.judge_group(rows)
+                ]
+            return _sifted(part, samples, verdicts)
+        except Exception as error:  # noqa: BLE001 - what a filter cannot judge leaves alone
             if len(samples) > 1 and part.group is None:
-                return _joined(
-                    [self._judged(part, [sample]) for sample in samples]
-                )
+                parts = [await self._sift(part, [sample]) for sample in samples]
+                kept = [sample for some, _ in parts for sample in some]
+                return kept, [exit_ for _, lost in parts for exit_ in lost]
             return [], [_unjudged(part, sample, error) for sample in samples]
 
 
 Sifted = tuple[list[Sample], list[Exit]]
-
-
-def _seen(samples: list[Sample]) -> list[Row]:
-    """The samples as a filter sees them."""
-    return [
-        {**sample.fields, "meta": sample.meta, "id": sample.seed.id}
-        for sample in samples
-    ]
-
-
-def _joined(parts: list[Sifted]) -> Sifted:
-    return [sample for kept, _ in parts for sample in kept], [
-        exit_ for _, lost in parts for exit_ in lost
-    ]
 
 
 def _sifted(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import importlib.util
 import os
 import signal
 from pathlib import Path
@@ -20,6 +19,7 @@ from synth.core.errors import (
     WrongUse,
     did_you_mean,
 )
+from synth.core.optional import require
 from synth.core.records import Request, canonical_json
 from synth.processes import leash
 from synth.teachers.base import Reply, Settings, Teacher
@@ -236,18 +236,8 @@ class Local(Teacher):
     family = "local"
 
     def __init__(self, model: str, settings: Settings) -> None:
-        missing = [
-            name
-            for name in ("torch", "transformers")
-            if importlib.util.find_spec(name) is None
-        ]
-        if missing:
-            raise WrongUse(
-                f"--teacher local/{model}",
-                f"no {missing[0]}",
-                "torch and transformers",
-                "pip install 'potstill[finetune]'",
-            )
+        for package in ("torch", "transformers"):
+            require(package, "finetune", f"--teacher local/{model}")
         folder = Path(model)
         if folder.is_dir() and not (folder / "config.json").is_file():
             raise WrongUse(

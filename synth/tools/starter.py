@@ -7,9 +7,10 @@ import shlex
 from pathlib import Path
 
 from synth.core.errors import WrongUse
+from synth.packs.export_schema import NAME
 from synth.packs.pack import pack_names
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_NAME = re.compile(NAME)
 _PLACE = "NAME"
 
 

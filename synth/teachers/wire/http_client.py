@@ -316,7 +316,7 @@ class Endpoint:
     def _kept(self) -> Connection | None:
         while self._idle:
             connection = self._idle.pop()
-            if connection.fresh() and connection.rested() < IDLE_SECONDS:
+            if connection.rested() < IDLE_SECONDS and connection.fresh():
                 return connection
             connection.transport.abort()
         return None
