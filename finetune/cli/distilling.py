@@ -14,7 +14,7 @@ from finetune.cli.shared import (
     train,
     train_options,
 )
-from synth.cli.command_group import say
+from synth.cli.command_group import output_option, say
 from synth.core.errors import WrongUse
 
 
@@ -221,12 +221,8 @@ def codistill(ctx: click.Context, /, **options: Any) -> None:
     metavar="M",
     help="Student whose tokenizer cuts the replies (with --replies).",
 )
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder to write; the same command again goes on where it stopped.",
+@output_option(
+    "Folder to write; the same command again goes on where it stopped."
 )
 @click.option(
     "--k",

@@ -14,7 +14,7 @@ from finetune.cli.shared import (
     need,
     pair,
 )
-from synth.cli.command_group import say
+from synth.cli.command_group import output_option, say
 from synth.core.errors import WrongUse
 
 
@@ -28,13 +28,7 @@ from synth.core.errors import WrongUse
     metavar="FILE=SHARE",
     help="Rows and their share; with --search files alone.",
 )
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE_OR_DIR",
-    help="A .jsonl file; with --search a folder.",
-)
+@output_option("A .jsonl file; with --search a folder.", "FILE_OR_DIR")
 @click.option(
     "--rows",
     "count",
@@ -153,13 +147,7 @@ def mix(
     metavar="M",
     help="The base that every round trains anew.",
 )
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="For all rounds; the same again resumes.",
-)
+@output_option("For all rounds; the same again resumes.")
 @click.option(
     "--teacher",
     metavar="T",
@@ -222,13 +210,7 @@ def star(ctx: click.Context, /, **options: Any) -> None:
 @click.option(
     "--model", required=True, metavar="M", help="Who writes first, and learns."
 )
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="For all rounds; the same again resumes.",
-)
+@output_option("For all rounds; the same again resumes.")
 @click.option(
     "--pack",
     default="generics_plain",

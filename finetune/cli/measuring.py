@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -12,7 +11,7 @@ from finetune.cli.shared import (
     need,
 )
 from finetune.data.prompts import TEMPLATES
-from synth.cli.command_group import say
+from synth.cli.command_group import output_option, say
 
 
 @click.command()
@@ -27,13 +26,7 @@ from synth.cli.command_group import say
 @click.option(
     "--model", required=True, metavar="M", help="A path or a hub name."
 )
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="For evaluation.json and predictions.jsonl.",
-)
+@output_option("For evaluation.json and predictions.jsonl.")
 @click.option(
     "--parser",
     default="final_number",

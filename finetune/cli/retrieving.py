@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from finetune.cli.shared import EXTRA, need, train, train_options
-from synth.cli.command_group import say
+from synth.cli.command_group import output_option, say
 
 _KIND = click.Choice(["bi", "cross", "multi"])
 
@@ -84,13 +83,7 @@ def retriever(ctx: click.Context, /, **options: Any) -> None:
     metavar="M",
     help="A teacher; several are averaged.",
 )
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The lists with scores (.jsonl).",
-)
+@output_option("The lists with scores (.jsonl).", "FILE")
 @click.option(
     "--kind",
     type=click.Choice(["bi", "cross"]),
@@ -133,13 +126,7 @@ def score_lists(**options: Any) -> None:
 @click.option(
     "--model", required=True, metavar="M", help="An encoder, or bm25."
 )
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="For evaluation.json and run.jsonl.",
-)
+@output_option("For evaluation.json and run.jsonl.")
 @click.option(
     "--corpus",
     metavar="FILE",

@@ -6,13 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import click
 
 from finetune.data.prompts import TEMPLATES
-from synth.cli.command_group import say
+from synth.cli.command_group import output_option, say, together
 from synth.core.errors import WrongUse
 from synth.core.optional import require
 from synth.core.registry import scalar
@@ -32,7 +31,7 @@ def template_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def train_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--data, --model, --output, --config and --lora."""
-    options = [
+    return together(
         click.option(
             "--data",
             "--input",
@@ -47,13 +46,7 @@ def train_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="M",
             help="A path, a hub name, scratch:[t5-]tiny|mini|small, or truncate:PATH:layers=N.",
         ),
-        click.option(
-            "--output",
-            required=True,
-            type=click.Path(path_type=Path),
-            metavar="DIR",
-            help="Where the student goes.",
-        ),
+        output_option("Where the student goes."),
         click.option(
             "--config",
             metavar="FILE",
@@ -67,10 +60,7 @@ def train_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="[key=value,...]",
             help="Train LoRA adapters; r, lora_alpha, ...",
         ),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+    )(command)
 
 
 def train(

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from synth.cli.command_group import CommandGroup, say
+from synth.cli.command_group import CommandGroup, output_option, say
 from synth.cli.knowledge import lexicon, mine, pair_up, taxonomy
 from synth.cli.parts import init, list_
 from synth.cli.shared import (
@@ -159,13 +159,7 @@ def plan(
 @main.command()
 @click.argument("pack")
 @run_options
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="The run's folder; the same again resumes.",
-)
+@output_option("The run's folder; the same again resumes.")
 @click.option(
     "--keep-going",
     is_flag=True,
@@ -278,13 +272,7 @@ def run(
     metavar="FORMAT",
     help="A name of `synth list exports`, or module:Class, with :key=value,... for parameters.",
 )
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE_OR_DIR",
-    help=".jsonl, .parquet or a folder.",
-)
+@output_option(".jsonl, .parquet or a folder.", "FILE_OR_DIR")
 @click.option(
     "--pack", help="Use this pack's templates instead of the run's own copy."
 )
@@ -321,13 +309,7 @@ def export(
     metavar="FILE",
     help="Rows with `completion`, or with ready fields such as `answer`.",
 )
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Kept rows (.jsonl); dropped ones beside it.",
-)
+@output_option("Kept rows (.jsonl); dropped ones beside it.", "FILE")
 @click.option(
     "--filter",
     "filters",
@@ -398,13 +380,7 @@ def filter_(
     show_default=True,
     help="Column that draws of one seed share.",
 )
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The filter with its threshold (.json), for --filter.",
-)
+@output_option("The filter with its threshold (.json), for --filter.", "FILE")
 @click.option(
     "--plot",
     type=click.Path(path_type=Path),
@@ -433,13 +409,7 @@ def calibrate(
 @click.option(
     "--teacher", required=True, metavar="T", help="Who may have seen it."
 )
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="A run folder; the same again resumes.",
-)
+@output_option("A run folder; the same again resumes.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N items.")
 @click.option(
     "--api-base", metavar="URL", help="Another OpenAI-compatible endpoint."

@@ -7,7 +7,8 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -108,6 +109,28 @@ def as_ours(error: Exception) -> PotstillError:
             "machine", "no memory left; what was written before is whole"
         )
     raise error
+
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def together(*options: Decorator) -> Decorator:
+    """Several options of a command as one, shown in this order."""
+
+    def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return with_options
+
+
+def output_option(about: str, metavar: str = "DIR") -> Decorator:
+    """--output, which must be given."""
+    place = click.Path(path_type=Path)
+    return click.option(
+        "--output", required=True, type=place, metavar=metavar, help=about
+    )
 
 
 class CommandGroup(click.Group):

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from synth.cli.command_group import say
+from synth.cli.command_group import output_option, say
 from synth.core.errors import WrongUse
 
 
@@ -25,13 +25,7 @@ from synth.core.errors import WrongUse
     metavar="FILE",
     help="Rows whose text is searched.",
 )
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The rows with `negatives` (.jsonl).",
-)
+@output_option("The rows with `negatives` (.jsonl).", "FILE")
 @click.option(
     "--by",
     multiple=True,
@@ -112,13 +106,7 @@ def mine(
     metavar="FILE",
     help="Queries with documents (and scores).",
 )
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Pairs for `compare_passages` (.jsonl).",
-)
+@output_option("Pairs for `compare_passages` (.jsonl).", "FILE")
 @click.option(
     "--reach",
     type=click.IntRange(1),
@@ -152,13 +140,7 @@ def pair_up(source: str, output: Path, **options: int) -> None:
     metavar="DIR",
     help="With WordNet's data.noun.",
 )
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Terms, glosses and parents (.jsonl).",
-)
+@output_option("Terms, glosses and parents (.jsonl).", "FILE")
 @click.option(
     "--part",
     type=click.Choice(["noun", "verb"]),
@@ -193,13 +175,7 @@ def lexicon(folder: Path, output: Path, part: str, held_out: float) -> None:
     metavar="FILE",
     help="Edges: child, parent, and perplexity or prompt.",
 )
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Edges of the taxonomy (.jsonl).",
-)
+@output_option("Edges of the taxonomy (.jsonl).", "FILE")
 @click.option(
     "--model",
     metavar="M",

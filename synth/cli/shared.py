@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from synth.cli.command_group import Decorator, together
 from synth.core.errors import WrongUse
 
 T = TypeVar("T")
@@ -176,11 +177,9 @@ def plugin_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def preview_options(
-    about: str,
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def preview_options(about: str) -> Decorator:
     """A pack, a file of seeds (`about` says what for), --set and --plugin: what asks nobody."""
-    options: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
+    return together(
         click.argument("pack"),
         click.option("--input", "source", metavar="FILE", help=about),
         click.option(
@@ -192,19 +191,10 @@ def preview_options(
             help="Change the pack first.",
         ),
         plugin_option,
-    ]
-
-    def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return with_options
+    )
 
 
-def endpoint_options() -> list[
-    Callable[[Callable[..., Any]], Callable[..., Any]]
-]:
+def endpoint_options() -> list[Decorator]:
     """How teachers are reached."""
     return [
         click.option(
@@ -280,7 +270,7 @@ def columns(
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What `plan` and `run` share."""
-    options: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
+    return together(
         click.option(
             "--input",
             "source",
@@ -390,10 +380,8 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="[ROLE=]N",
             help="Tokens a minute at most, in and out.",
         ),
-    ]
-    for option in reversed([*options, plugin_option]):
-        command = option(command)
-    return command
+        plugin_option,
+    )(command)
 
 
 def with_teacher(options: dict[str, Any]) -> dict[str, Any]:
