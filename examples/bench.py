@@ -22,7 +22,7 @@ from typing import NamedTuple
 import aiohttp
 
 from examples import bench_crashes
-from examples.bench_server import asked, question, teacher
+from examples.bench_server import asked, question, run_words, teacher
 from synth.inputs.seeds import write_jsonl
 
 
@@ -79,23 +79,6 @@ def cost(command: list[str]) -> Cost:
         time.monotonic() - started,
         usage.ru_maxrss / 1024,
     )
-
-
-def run_words(url: str, source: Path, output: Path, *more: str) -> list[str]:
-    """The command line of a run."""
-    words = [
-        sys.executable,
-        "-m",
-        "synth.cli",
-        "run",
-        "cot",
-        "--input",
-        str(source),
-        "--output",
-        str(output),
-        "--quiet",
-    ]
-    return [*words, "--teacher", "openai/bench", "--api-base", url, *more]
 
 
 def questions(folder: Path, rows: int) -> Path:

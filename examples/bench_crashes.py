@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from examples.bench_server import asked, question, teacher
+from examples.bench_server import asked, question, run_words, teacher
 from synth.calls.journal import records
 from synth.inputs.seeds import write_jsonl
 
@@ -22,27 +22,7 @@ ROWS, LATENCY, AT_ONCE = 2000, 0.05, 64
 
 def words(url: str, source: Path, output: Path) -> list[str]:
     """The command line of the run."""
-    start = [
-        sys.executable,
-        "-m",
-        "synth.cli",
-        "run",
-        "cot",
-        "--input",
-        str(source),
-        "--output",
-        str(output),
-        "--quiet",
-    ]
-    return [
-        *start,
-        "--teacher",
-        "openai/bench",
-        "--api-base",
-        url,
-        "--concurrency",
-        str(AT_ONCE),
-    ]
+    return run_words(url, source, output, "--concurrency", str(AT_ONCE))
 
 
 def published(folder: Path) -> dict[str, bytes]:

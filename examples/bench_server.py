@@ -10,10 +10,12 @@ import asyncio
 import json
 import multiprocessing
 import re
+import sys
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar
 
 import uvloop
@@ -31,6 +33,23 @@ def question(number: int) -> dict[str, str]:
         "question": f"[{number}] A shop sells {number % 83} pens at 3 cents each. What do all of "
         "them cost?"
     }
+
+
+def run_words(url: str, source: Path, output: Path, *more: str) -> list[str]:
+    """The command line of a run."""
+    words = [
+        sys.executable,
+        "-m",
+        "synth.cli",
+        "run",
+        "cot",
+        "--input",
+        str(source),
+        "--output",
+        str(output),
+        "--quiet",
+    ]
+    return [*words, "--teacher", "openai/bench", "--api-base", url, *more]
 
 
 def _reply(number: int) -> bytes:

@@ -14,7 +14,7 @@ from finetune.kernels.hidden_states import expose_hidden, head_of
 from finetune.losses.base_crossing import Group, align
 from finetune.students import load as student
 from finetune.teachers.cache import rows_of
-from finetune.teachers.in_process import Says
+from finetune.teachers.in_process import Says, frozen
 
 
 class Across(NamedTuple):
@@ -61,9 +61,7 @@ class AcrossTeacher:
     ) -> None:
         self.model, self.own = student.load_student(path)
         self.tokenizer = tokenizer
-        if dtype is not None:
-            self.model = self.model.to(getattr(torch, dtype))
-        self.model = self.model.to(device).eval().requires_grad_(False)
+        self.model = frozen(self.model, device, dtype)
         expose_hidden(self.model)
         self.head = head_of(self.model, len(self.own))
 

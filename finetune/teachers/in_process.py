@@ -23,6 +23,15 @@ Says = Callable[[Any], Any]
 _INPUTS = ("input_ids", "attention_mask", "position_ids")
 
 
+def frozen(model: Any, device: Any, dtype: str | None = None) -> Any:
+    """A model on a device, without gradients or dropout; its weights as `dtype` where one is
+    named.
+    """
+    if dtype is not None:
+        model = model.to(getattr(torch, dtype))
+    return model.to(device).eval().requires_grad_(False)
+
+
 class ModelTeacher:
     """A model in this process, without gradients or dropout.
 
@@ -43,9 +52,7 @@ class ModelTeacher:
     ) -> None:
         self.model, own = student.load_student(path)
         same_tokens(path, own, tokenizer)
-        if dtype is not None:
-            self.model = self.model.to(getattr(torch, dtype))
-        self.model = self.model.to(device).eval().requires_grad_(False)
+        self.model = frozen(self.model, device, dtype)
         expose_hidden(self.model)
         self.head = head_of(self.model, len(tokenizer))
 
