@@ -98,10 +98,6 @@ class Connection(asyncio.Protocol):
         """Whether not one byte of a reply has come."""
         return self._size == 0
 
-    def rested(self) -> float:
-        """Seconds since its last exchange."""
-        return asyncio.get_running_loop().time() - self.rests_since
-
     def fresh(self) -> bool:
         """Whether a connection that rested may serve again.
 
@@ -288,13 +284,15 @@ class Endpoint:
             BrokenReply: lost inside the reply, or no HTTP.
         """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._timeout
-        kept = self._kept()
+        now = loop.time()
+        kept = self._kept(now)
         connection = kept or await self._connect()
         waiter = connection.exchange(
             b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
         )
-        timer = loop.call_at(deadline, connection.fail, TimeoutError())
+        timer = loop.call_at(
+            now + self._timeout, connection.fail, TimeoutError()
+        )
         try:
             answer = await waiter
         except asyncio.CancelledError:
@@ -313,10 +311,12 @@ class Endpoint:
             return answer
         return _inflated(answer)
 
-    def _kept(self) -> Connection | None:
+    def _kept(self, now: float) -> Connection | None:
+        """A connection that may serve again; those that rested too long are closed."""
         while self._idle:
             connection = self._idle.pop()
-            if connection.rested() < IDLE_SECONDS and connection.fresh():
+            young = now - connection.rests_since < IDLE_SECONDS
+            if young and connection.fresh():
                 return connection
             connection.transport.abort()
         return None
