@@ -168,7 +168,8 @@ def build(
                 "one that it has",
                 hint,
             )
-        given[key] = _cast(value, hints[key], f"{where or room}: {name}.{key}")
+        spot = f"{where or room}: {name}.{key}"
+        given[key] = _inner_part(value, hints[key], spot, allowed)
     try:
         return part(**given)
     except (TypeError, ValueError) as error:
@@ -180,6 +181,33 @@ def build(
             f"{name}({', '.join(parameters(part))})",
             f"{error}.",
         ) from error
+
+
+def room_within(hint: Any) -> str:
+    """The room of the part that a parameter takes, as its class says in `room`; "" where it takes a
+    plain value.
+    """
+    return str(getattr(hint, "room", ""))
+
+
+def _inner_part(
+    value: Any, hint: Any, where: str, allowed: Collection[str] | None
+) -> Any:
+    """The value of a parameter, which may be a part itself."""
+    inner_room = room_within(hint)
+    if not inner_room or isinstance(value, hint):
+        return _cast(value, hint, where)
+    if isinstance(value, str):
+        # A file's text is a name and no more: it opens no file.
+        value = {"name": value} if allowed is not None else parse_spec(value)
+    if not isinstance(value, Mapping):
+        kind = _kind(inner_room)
+        raise WrongUse(
+            where, f"{value!r}", f"a {kind}", f"Write the name of a {kind}."
+        )
+    part = build(inner_room, value, where, allowed)
+    _sound(inner_room, type(part), str(value.get("name")), where)
+    return part
 
 
 def parse_spec(text: str, where: str = "") -> dict[str, Any]:

@@ -17,8 +17,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import MISSING, Field, fields
-from typing import Any
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Any, get_type_hints
 
 from synth.core import registry
 from synth.core.errors import WrongUse
@@ -27,6 +27,7 @@ from synth.packs.sampling_fields import KEYS, NAMED, SCHEMAS, SIMPLE
 
 Where = Callable[..., str]
 
+_ROOMS = {"filters": "synth.filters", "parser": "synth.parsers"}
 _FUNCTION = frozenset({"name", "description", "parameters", "strict"})
 _FORMAT = frozenset({"type", "json_schema", "schema"})
 _FORMATS = ("text", "json_object", "json_schema")
@@ -202,14 +203,14 @@ class _Step:
             self.sampling(name, value)
         if "response_format" in self.step:
             self.format(self.step["response_format"], ("response_format",))
-        for key in ("filters", "parser"):
+        for key, room in _ROOMS.items():
             listed = self.step.get(key)
             for place, part in enumerate(
                 listed if isinstance(listed, list) else [listed]
             ):
                 spec = {"name": part} if isinstance(part, str) else part
                 if isinstance(spec, Mapping):
-                    self.part(key, place, spec)
+                    self.part(room, (key, place), spec)
 
     def refuse(self, at: tuple[Any, ...], got: str, wanted: str) -> None:
         key = ".".join(str(part) for part in at if not isinstance(part, int))
@@ -356,17 +357,20 @@ class _Step:
             "parameters without outer references",
         )
 
-    def part(self, key: str, place: int, part: Mapping[str, Any]) -> None:
-        """The parameters of a filter or a parser."""
-        room = "synth.filters" if key == "filters" else "synth.parsers"
+    def part(
+        self, room: str, at: tuple[Any, ...], part: Mapping[str, Any]
+    ) -> None:
+        """The parameters of a filter or a parser, or of a part that one of them takes."""
         name = part.get("name")
         if not isinstance(name, str):
             return  # whoever builds it says so
-        at = (key, place)
         kind = registry.find(
             room, name, self.where(*self.at, *at), self.allowed
         )
-        known = {field.name: field for field in fields(kind)}
+        legal = {
+            field.name: field
+            for field in (fields(kind) if is_dataclass(kind) else ())
+        }
         for parameter, value in part.items():
             if parameter == "pack":
                 self.require(
@@ -375,8 +379,8 @@ class _Step:
                     value,
                     "the name of a built-in pack",
                 )
-            elif parameter in known:
-                self.parameter(at, name, kind, known[parameter], value)
+            elif parameter in legal:
+                self.parameter(at, name, kind, legal[parameter], value)
 
     def parameter(
         self,
@@ -388,6 +392,12 @@ class _Step:
     ) -> None:
         """One parameter of a filter or a parser."""
         default = None if field.default is MISSING else field.default
+        inner_room = registry.room_within(get_type_hints(kind)[field.name])
+        if inner_room:
+            inner = {"name": value} if isinstance(value, str) else value
+            if isinstance(inner, Mapping):
+                self.part(inner_room, (*at, field.name), inner)
+            return
         if field.name in GUARDED:
             fits, wanted = GUARDED[field.name]
             given = fits(value, default)
@@ -401,12 +411,10 @@ class _Step:
             )
         if given:
             return
-        key, place = at
-        spot = place if ":" in name or "." in name else name
-        todo = (
-            "Take it out; a user who wants it says --set "
-            f"{self.name}.{key}.{spot}.{field.name}=VALUE."
-        )
+        key, place, *inner_keys = at
+        spot = place if ":" in name or "." in name or inner_keys else name
+        path = ".".join(map(str, (key, spot, *inner_keys, field.name)))
+        todo = f"Take it out; a user who wants it says --set {self.name}.{path}=VALUE."
         raise WrongUse(
             self.where(*self.at, *at, field.name),
             f"{name}: {field.name} = {value!r}"[:200],

@@ -8,11 +8,12 @@ from functools import cached_property
 from synth.answers.equal import canonical
 from synth.answers.expression import MOST_CHARS, MOST_DEPTH
 from synth.processes.worker import Pool
+from synth.verifiers.base import Verifier
 from synth.verifiers.math_equal import MathEqual
 
 
 @dataclass(frozen=True, kw_only=True)
-class Algebra:
+class Algebra(Verifier):
     r"""Compares answers by value, then by spelling, then by math-verify in warm processes that are
     ended when they take too long.
 

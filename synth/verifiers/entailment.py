@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from synth.local_models.scores import entailment
+from synth.verifiers.base import Verifier
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entailment:
+class Entailment(Verifier):
     """Asks a sequence classification model whose labels say "entailment" (and "contradiction").
 
     Args:

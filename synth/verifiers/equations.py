@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import ClassVar
 
+from synth.verifiers.base import Verifier
 from synth.verifiers.math_equal import MathEqual
 
 MOST_LINES = 100
@@ -56,7 +57,7 @@ class NotLinear(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Equations:
+class Equations(Verifier):
     r"""Solves the equations of a text, one a line (`2x + y = 10`, `cost = 3 * n`).
 
     By elimination over fractions; what is known is put into the others until nothing moves: linear

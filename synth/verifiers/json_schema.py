@@ -14,6 +14,7 @@ from synth.core import strict_json
 from synth.core.errors import RowFault
 from synth.processes.worker import Pool
 from synth.sandbox.schema_inside import misfit
+from synth.verifiers.base import Verifier
 
 # Seconds for one check of a schema whose work has no bound.
 SECONDS = 2.0
@@ -29,7 +30,7 @@ _UNBOUNDED = re.compile(
 
 
 @dataclass(frozen=True, kw_only=True)
-class JsonSchema:
+class JsonSchema(Verifier):
     """Checks against JSON Schema (draft 2020-12 unless the schema names another), read strictly: no
     key twice, no NaN.
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from synth.answers.equal import TOLERANCE, canonical, number, same, same_answer
 from synth.answers.reading import read
+from synth.verifiers.base import Verifier
 
 __all__ = ["MathEqual", "canonical", "number", "same_answer"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MathEqual:
+class MathEqual(Verifier):
     """Compares two answers by value.
 
     Args:

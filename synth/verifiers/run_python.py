@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from synth.core.errors import WrongUse
 from synth.sandbox import jail
 from synth.sandbox.conversation import Talk
+from synth.verifiers.base import Verifier
 
 # Runs behind the program: what `solution()` returns, or the variable that holds the answer, or
 # what was printed last.
@@ -35,7 +36,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunPython:
+class RunPython(Verifier):
     r"""Runs a program and its tests without files, network, other processes or signals.
 
     Landlock, seccomp and rlimits confine it (Linux on x86_64 and aarch64, also inside containers);

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from synth.text.words import joined, plain
+from synth.verifiers.base import Verifier
 
 _ELLIPSIS = re.compile(r"\s*(?:\[?\.\.\.\]?|\[?…\]?)\s*")
 _SIGNS = str.maketrans(
@@ -23,7 +24,7 @@ _SIGNS = str.maketrans(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spans:
+class Spans(Verifier):
     """Looks for a quotation word by word; case, white space, kinds of quotation marks and dashes
     play no part.
 
