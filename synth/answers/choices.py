@@ -24,7 +24,7 @@ class Choices(NamedTuple):
     labels: list[str]
 
 
-def choices_of(found: Any) -> Choices | None:
+def choices_of(value: Any) -> Choices | None:
     """Choices as a list of texts, ARC's {text: [...], label: [...]}, a list of {label, text}, or
     letter -> text; None for none.
 
@@ -33,11 +33,11 @@ def choices_of(found: Any) -> Choices | None:
     >>> choices_of({"text": ["park", "sea"], "label": ["1", "2"]}).labels
     ['1', '2']
     """
-    if not found:
+    if not value:
         return None
-    if isinstance(found, Mapping):
-        texts = found.get("text")
-        labels = found.get("label")
+    if isinstance(value, Mapping):
+        texts = value.get("text")
+        labels = value.get("label")
         if (
             isinstance(texts, Sequence)
             and isinstance(labels, Sequence)
@@ -48,31 +48,31 @@ def choices_of(found: Any) -> Choices | None:
                 [str(text) for text in texts], [str(label) for label in labels]
             )
         return Choices(
-            [str(text) for text in found.values()],
-            [str(label) for label in found],
+            [str(text) for text in value.values()],
+            [str(label) for label in value],
         )
-    if isinstance(found, Sequence) and not isinstance(found, str):
+    if isinstance(value, Sequence) and not isinstance(value, str):
         if all(
             isinstance(part, Mapping) and {"label", "text"} <= part.keys()
-            for part in found
+            for part in value
         ):
             return Choices(
-                [str(part["text"]) for part in found],
-                [str(part["label"]) for part in found],
+                [str(part["text"]) for part in value],
+                [str(part["label"]) for part in value],
             )
         return Choices(
-            [str(text) for text in found],
-            [ascii_lowercase[place % 26] for place in range(len(found))],
+            [str(text) for text in value],
+            [ascii_lowercase[index % 26] for index in range(len(value))],
         )
     return None
 
 
-def has_labels(found: Any) -> bool:
+def has_labels(value: Any) -> bool:
     """Whether choices come as {text: [...], label: [...]}."""
     return (
-        isinstance(found, Mapping)
-        and isinstance(found.get("text"), list)
-        and isinstance(found.get("label"), list)
+        isinstance(value, Mapping)
+        and isinstance(value.get("text"), list)
+        and isinstance(value.get("label"), list)
     )
 
 
@@ -84,8 +84,8 @@ def _spelled(words: str, choices: Sequence[str]) -> int | None:
     if folded:
         return next(
             (
-                place
-                for place, choice in enumerate(choices)
+                index
+                for index, choice in enumerate(choices)
                 if choice.casefold() == folded
             ),
             None,
@@ -114,13 +114,15 @@ def pick(text: str, choices: Sequence[str]) -> int | None:
         else None
     )
     words = letter[3] if letter else line
-    place = _spelled(words, choices)
-    if place is not None and lettered in (None, place):
-        return place
+    index = _spelled(words, choices)
+    if index is not None and lettered in (None, index):
+        return index
     names = [canonical(choice) for choice in choices]
-    said = canonical(words)
-    if said in names:
-        twins = [place for place, name in enumerate(names) if name == said]
+    chosen_name = canonical(words)
+    if chosen_name in names:
+        twins = [
+            index for index, name in enumerate(names) if name == chosen_name
+        ]
         return lettered if lettered in twins else twins[0]
     whole = canonical(line)
     if whole in names:

@@ -112,7 +112,7 @@ def _rounding(*numbers: Fraction) -> Fraction:
     exact.
     """
     places = [
-        found for number in numbers if (found := _places(number)) is not None
+        digits for number in numbers if (digits := _places(number)) is not None
     ]
     return Fraction(1, 2 * 10 ** min(places)) if places else Fraction(0)
 

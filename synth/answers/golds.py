@@ -49,7 +49,7 @@ class Gold(NamedTuple):
     texts: tuple[str, ...] = ()
 
     @property
-    def known(self) -> bool:
+    def comparable(self) -> bool:
         """Whether there is something to compare with."""
         return bool(self.texts)
 
@@ -97,19 +97,23 @@ def read_gold(gold: Any, choices: Any = None, kind: GoldKind = "any") -> Gold:
         return UNREADABLE
     if isinstance(gold, Sequence) and not isinstance(gold, str | bytes):
         return _several(gold, choices, kind)
-    found = choices_of(choices)
-    if found is not None:
-        return _choice(gold, found, kind)
+    listed_choices = choices_of(choices)
+    if listed_choices is not None:
+        return _choice(gold, listed_choices, kind)
     return _single(gold)
 
 
 def _several(golds: Sequence[Any], choices: Any, kind: GoldKind) -> Gold:
-    found = [read_gold(gold, choices, kind) for gold in golds]
-    known = [gold for gold in found if gold.known]
-    if not known:
-        return next((gold for gold in found if gold.form != "missing"), MISSING)
-    form = known[0].form.removeprefix("list of ")
-    texts = tuple(dict.fromkeys(text for gold in known for text in gold.texts))
+    alternatives = [read_gold(gold, choices, kind) for gold in golds]
+    comparable = [gold for gold in alternatives if gold.comparable]
+    if not comparable:
+        return next(
+            (gold for gold in alternatives if gold.form != "missing"), MISSING
+        )
+    form = comparable[0].form.removeprefix("list of ")
+    texts = tuple(
+        dict.fromkeys(text for gold in comparable for text in gold.texts)
+    )
     return Gold(form if len(golds) == 1 else f"list of {form}", texts)
 
 
@@ -143,8 +147,8 @@ def unwrapped(gold: str) -> tuple[str, str]:
         ].strip()
     if "\\boxed" in gold or "\\fbox" in gold:
         return "boxed", boxed(gold) or ""
-    if found := _ANNOUNCED.search(gold):
-        return "announced", bare(found[1])
+    if match := _ANNOUNCED.search(gold):
+        return "announced", bare(match[1])
     return "bare", gold.strip()
 
 
@@ -168,27 +172,27 @@ def _choice(gold: Any, choices: Choices, kind: GoldKind) -> Gold:
         and labels != list(ascii_lowercase[: len(labels)])
     ):
         return Gold("label", (texts[labels.index(text.strip())],))
-    found: dict[str, int | None] = {
+    positions: dict[str, int | None] = {
         "text": _named(text, texts),
         "letter": _lettered(text, texts),
         "index": _indexed(digits, 0, texts),
     }
     if kind == "index_from_1":
-        found = {"index": _indexed(digits, 1, texts)}
+        positions = {"index": _indexed(digits, 1, texts)}
     elif kind != "any":
-        found = {kind: found.get(kind)}
+        positions = {kind: positions.get(kind)}
     readings = {
-        form: place for form, place in found.items() if place is not None
+        form: index for form, index in positions.items() if index is not None
     }
     if number is None and "text" in readings:
         readings.pop("index", None)
-    if len({canonical(texts[place]) for place in readings.values()}) > 1:
+    if len({canonical(texts[index]) for index in readings.values()}) > 1:
         return AMBIGUOUS
     if readings:
         form, position = next(iter(readings.items()))
         return Gold({"text": "choice"}.get(form, form), (texts[position],))
-    place = pick(text, texts) if kind == "any" and number is None else None
-    return Gold("choice", (texts[place],)) if place is not None else UNREADABLE
+    index = pick(text, texts) if kind == "any" and number is None else None
+    return Gold("choice", (texts[index],)) if index is not None else UNREADABLE
 
 
 def _spelled(gold: Any) -> str:
@@ -203,8 +207,8 @@ def _named(text: str, texts: Sequence[str]) -> int | None:
     name = canonical(text)
     return next(
         (
-            place
-            for place, choice in enumerate(texts)
+            index
+            for index, choice in enumerate(texts)
             if choice == text or canonical(choice) == name
         ),
         None,
@@ -217,8 +221,8 @@ def _lettered(text: str, texts: Sequence[str]) -> int | None:
         if len(text.strip()) == 1 and text.strip().isalpha()
         else None
     )
-    place = ascii_lowercase.find(letter) if letter else -1
-    return place if 0 <= place < len(texts) else None
+    index = ascii_lowercase.find(letter) if letter else -1
+    return index if 0 <= index < len(texts) else None
 
 
 def _indexed(
@@ -251,26 +255,30 @@ def agrees(
     True
     >>> agrees("5", read_gold(None))
     """
-    if not gold.known:
+    if not gold.comparable:
         return None
-    said = str(answer)
-    if not choices and len(gold.texts) == 1 and said == gold.texts[0]:
+    answer_text = str(answer)
+    if not choices and len(gold.texts) == 1 and answer_text == gold.texts[0]:
         return True
-    found = choices_of(choices)
-    if found is not None and (place := pick(said, found.texts)) is not None:
-        said = found.texts[place]
-    value = read(said, decimal)
+    listed_choices = choices_of(choices)
+    if (
+        listed_choices is not None
+        and (index := pick(answer_text, listed_choices.texts)) is not None
+    ):
+        answer_text = listed_choices.texts[index]
+    value = read(answer_text, decimal)
     return any(
-        said == text or same(value, read(text, decimal), tolerance) is True
+        answer_text == text
+        or same(value, read(text, decimal), tolerance) is True
         for text in gold.texts
     )
 
 
-def shown(found: Any) -> str:
+def shown(answer: Any) -> str:
     """An answer or a gold as a mark shows it: its last 100 signs, where the answer of a long one
     stands.
     """
-    text = str(found)
+    text = str(answer)
     return text if len(text) <= _MOST_SHOWN else f"...{text[-_MOST_SHOWN:]}"
 
 

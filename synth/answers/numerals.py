@@ -195,14 +195,14 @@ def words(text: str) -> tuple[Fraction, str] | None:
     """
     if NUMBER_WORD.search(text[:60]) is None:
         return None
-    said = re.split(r"(?<=[a-zA-Z])-(?=[a-zA-Z])|\s+", text.strip())
-    low = [word.casefold() for word in said[:_MOST_WORDS]]
+    tokens = re.split(r"(?<=[a-zA-Z])-(?=[a-zA-Z])|\s+", text.strip())
+    low = [word.casefold() for word in tokens[:_MOST_WORDS]]
     negative = low[:1] in (["minus"], ["negative"])
     reader = _Words(low, int(negative))
     value = reader.number()
     if value is None:
         return None
-    return (-value if negative else value), " ".join(said[reader.at :])
+    return (-value if negative else value), " ".join(tokens[reader.at :])
 
 
 class _Words:
@@ -213,8 +213,8 @@ class _Words:
         self.at = at
 
     def word(self, ahead: int = 0) -> str:
-        place = self.at + ahead
-        return self.low[place] if place < len(self.low) else ""
+        index = self.at + ahead
+        return self.low[index] if index < len(self.low) else ""
 
     def number(self) -> Fraction | None:
         """A cardinal, a fraction, or both; then scales (`half a million`)."""
@@ -252,16 +252,16 @@ class _Words:
         """The fraction behind `and`, 0 where none stands there."""
         start = self.at
         self.at += 1
-        found = self.fraction()
-        if found is None and (many := self.cardinal()) is not None:
+        fraction = self.fraction()
+        if fraction is None and (many := self.cardinal()) is not None:
             parts = {**_MANY_PARTS, **(_PARTS if many == 1 else {})}
             if self.word() in parts:
-                found = many / parts[self.word()]
+                fraction = many / parts[self.word()]
                 self.at += 1
-        if found is None or found >= 1:
+        if fraction is None or fraction >= 1:
             self.at = start
             return Fraction(0)
-        return found
+        return fraction
 
     def with_decimals(self, value: Fraction) -> Fraction:
         if self.word() != "point" or _SMALL.get(self.word(1), 10) > 9:
@@ -392,13 +392,13 @@ def han(text: str) -> Fraction | None:
     tokens = re.findall(r"\d[\d,]*(?:\.\d+)?|\S", text)
     total = section = Fraction(0)
     number: Fraction | None = None
-    for place, token in enumerate(tokens):
+    for index, token in enumerate(tokens):
         if token[0].isdecimal():
             if number is not None:
                 return None
             number = Fraction(token.replace(",", ""))
         elif token in _HAN:
-            behind = place > 0 and tokens[place - 1] in _HAN
+            behind = index > 0 and tokens[index - 1] in _HAN
             number = (
                 number * 10 if behind and number is not None else Fraction(0)
             ) + _HAN[token]
@@ -412,8 +412,8 @@ def han(text: str) -> Fraction | None:
             total = total + (whole or 1) * _HAN_LARGE[token]
             section = Fraction(0)
             number = None
-        elif token in _HAN_POINT and place:
-            digits = [_HAN.get(sign) for sign in tokens[place + 1 :]]
+        elif token in _HAN_POINT and index:
+            digits = [_HAN.get(sign) for sign in tokens[index + 1 :]]
             if not digits or None in digits:
                 return None
             behind_point = Fraction("0." + "".join(map(str, digits)))

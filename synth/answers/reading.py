@@ -180,8 +180,8 @@ def read(text: str, decimal: DecimalMark = "") -> Value:
     >>> read("Paris.").key
     'paris'
     """
-    if (found := _at_a_glance(text)) is not None and not decimal:
-        return found
+    if (value := _at_a_glance(text)) is not None and not decimal:
+        return value
     whole = plain_signs(text[: MOST_CHARS + 1]).strip()
     if len(whole) > MOST_CHARS:
         return Value(_folded(plain_signs(text)))
@@ -197,8 +197,8 @@ def _at_a_glance(text: str) -> Value | None:
     """
     if len(text) > _GLANCE:
         return None
-    if found := _PRICE.fullmatch(text):
-        sign, money, digits = found.groups()
+    if match := _PRICE.fullmatch(text):
+        sign, money, digits = match.groups()
         unit = _UNIT_OF_SIGN[money]
         if digits.isdecimal():
             return number_value(Fraction(int(sign + digits)), unit)
@@ -208,16 +208,18 @@ def _at_a_glance(text: str) -> Value | None:
             other = value / 1000 if "," in digits else value * 1000
         return number_value(value, unit, perhaps=other)
     if _WORDS.fullmatch(text):
-        said = text.casefold().rstrip(".").replace("-", " ").split()
-        if not _MEANS.isdisjoint(said) or (
-            len(said[-1]) == 1 and len(said) < 3
+        tokens = text.casefold().rstrip(".").replace("-", " ").split()
+        if not _MEANS.isdisjoint(tokens) or (
+            len(tokens[-1]) == 1 and len(tokens) < 3
         ):
             return None
         return Value(
             " ".join(
-                said[1:]
-                if said[0] in _ARTICLES and len(said) > 1 and len(said[1]) > 2
-                else said
+                tokens[1:]
+                if tokens[0] in _ARTICLES
+                and len(tokens) > 1
+                and len(tokens[1]) > 2
+                else tokens
             )
         )
     if _ARITHMETIC.fullmatch(text) and (computed := evaluate(text)) is not None:
@@ -234,23 +236,23 @@ def _value(text: str, decimal: DecimalMark) -> Value | None:
     """The value of a bare text that is more than words, or None."""
     if not text:
         return None
-    if len(text) <= 40 and (found := _word(text)):
-        return found
+    if len(text) <= 40 and (value := _word(text)):
+        return value
     if (cells := matrix(text)) is not None:
         rows = [_joined(row, decimal) for row in cells]
         return Value(f"matrix {'; '.join(rows)}")
     about = _ABOUT.match(text)
-    if about and (found := _numeric(text[about.end() :], decimal)):
-        return found
-    if found := _numeric(text, decimal):
-        return found
+    if about and (value := _numeric(text[about.end() :], decimal)):
+        return value
+    if value := _numeric(text, decimal):
+        return value
     if (comment := _COMMENT.fullmatch(text)) and (
-        found := _value(comment[1].strip(), decimal)
+        value := _value(comment[1].strip(), decimal)
     ):
         return (
-            found
-            if found.number is not None
-            else Value(_folded(text), also=(found,))
+            value
+            if value.number is not None
+            else Value(_folded(text), also=(value,))
         )
     return _other(text, decimal)
 
@@ -266,8 +268,8 @@ def _word(text: str) -> Value | None:
         return Value(f"={endless}")
     if letter := option(text):
         return Value(letter)
-    if (found := day(text)) is not None:
-        return Value(found)
+    if (value := day(text)) is not None:
+        return Value(value)
     if (time := clock(text)) is not None:
         return Value(
             time[0], also=(Value(time[1]),) if time[0] != time[1] else ()
@@ -281,14 +283,14 @@ def _numeric(text: str, decimal: DecimalMark) -> Value | None:
         return None
     if hexadecimal := _HEX.fullmatch(text):
         return number_value(Fraction(int(hexadecimal[1] + hexadecimal[2], 16)))
-    if (found := _range(text, decimal)) is not None:
-        return found
-    if not text.isascii() and (found := _in_han(text)):
-        return found
+    if (value := _range(text, decimal)) is not None:
+        return value
+    if not text.isascii() and (value := _in_han(text)):
+        return value
     for spelled in dict.fromkeys((text, plain(text))):
-        found = _quantity(spelled, decimal) or _expression(spelled, decimal)
-        if found is not None:
-            return found
+        value = _quantity(spelled, decimal) or _expression(spelled, decimal)
+        if value is not None:
+            return value
     return _in_words(text)
 
 
@@ -317,15 +319,15 @@ def number_value(
 
 def _quantity(text: str, decimal: DecimalMark) -> Value | None:
     """Sign, currency, digits with marks, scale, unit."""
-    found = _AMOUNT.fullmatch(text)
-    if found is None:
+    match = _AMOUNT.fullmatch(text)
+    if match is None:
         return None
-    sign, money, second, digits, tail = found.groups()
+    sign, money, second, digits, tail = match.groups()
     number = written(digits, decimal)
     if number is None or (sign and second):
         return _two_parts(text, decimal) if number is None or tail else None
     factor = Fraction(-1 if "-" in (sign, second) else 1)
-    glued = not text[: found.start(5)].endswith(" ")
+    glued = not text[: match.start(5)].endswith(" ")
     return _with_tail(
         number.value * factor,
         number.other,
@@ -357,21 +359,21 @@ def _with_tail(
         return number_value(value / 100, perhaps=None)
     if (comment := _COMMENT.fullmatch(f"0 {tail}")) is not None:
         tail = comment[1].removeprefix("0").strip()
-    said = behind(tail, glued=glued, money=bool(money)) if tail else None
-    if said is None:
+    suffix = behind(tail, glued=glued, money=bool(money)) if tail else None
+    if suffix is None:
         return number_value(value, unit) if not tail else None
-    if unit and said.unit and said.unit != unit:
+    if unit and suffix.unit and suffix.unit != unit:
         return None
     also: tuple[Value, ...] = ()
-    if said.unit is not None and said.unit == leading_unit("pound")[0]:
-        also = (number_value(value * said.scale, Unit("gbp", Fraction(1))),)
+    if suffix.unit is not None and suffix.unit == leading_unit("pound")[0]:
+        also = (number_value(value * suffix.scale, Unit("gbp", Fraction(1))),)
     perhaps = _signed(other, value)
     return number_value(
-        value * said.scale,
-        unit or said.unit,
-        said.nouns,
+        value * suffix.scale,
+        unit or suffix.unit,
+        suffix.nouns,
         also=also,
-        perhaps=perhaps * said.scale if perhaps is not None else None,
+        perhaps=perhaps * suffix.scale if perhaps is not None else None,
     )
 
 
@@ -397,19 +399,19 @@ def _two_parts(text: str, decimal: DecimalMark) -> Value | None:
         unit is None for unit in units
     ):
         return None
-    known = [unit for unit in units if unit is not None]
-    falling = all(left.size > right.size for left, right in pairwise(known))
-    if not falling or len({unit.dimension for unit in known}) > 1:
+    sizes = [unit for unit in units if unit is not None]
+    falling = all(left.size > right.size for left, right in pairwise(sizes))
+    if not falling or len({unit.dimension for unit in sizes}) > 1:
         return None
     total = sum(
         (
             number.value * unit.size
-            for number, unit in zip(numbers, known, strict=True)
+            for number, unit in zip(numbers, sizes, strict=True)
             if number
         ),
         Fraction(0),
     )
-    return number_value(total / known[0].size, known[0])
+    return number_value(total / sizes[0].size, sizes[0])
 
 
 def _expression(text: str, decimal: DecimalMark) -> Value | None:
@@ -439,11 +441,11 @@ def _expression(text: str, decimal: DecimalMark) -> Value | None:
 
 def _range(text: str, decimal: DecimalMark) -> Value | None:
     """`5-6`, `5 to 6`: two numbers, the smaller one first; a hyphen between spaces is a minus."""
-    found = _RANGE.fullmatch(text)
-    if found is None:
+    match = _RANGE.fullmatch(text)
+    if match is None:
         return None
-    first = found[1]
-    last = found[2] + found[3]
+    first = match[1]
+    last = match[2] + match[3]
     low = _quantity(first, decimal)
     high = _quantity(last, decimal)
     if (
@@ -462,10 +464,10 @@ def _range(text: str, decimal: DecimalMark) -> Value | None:
 
 def _in_words(text: str) -> Value | None:
     """Number words; with nouns behind them the text stays a text that is also a number."""
-    found = words(text)
-    if found is None:
+    number_words = words(text)
+    if number_words is None:
         return None
-    value, rest = found
+    value, rest = number_words
     if not rest:
         return number_value(value)
     valued = _with_tail(value, None, rest, "", glued=False)
@@ -489,13 +491,13 @@ def _in_han(text: str) -> Value | None:
             if value is not None and bottom
             else None
         )
-    found = _HAN_AMOUNT.match(text)
-    value = han(found[2].strip()) if found else None
-    if found is None or value is None:
+    match = _HAN_AMOUNT.match(text)
+    value = han(match[2].strip()) if match else None
+    if match is None or value is None:
         return None
-    rest = text[found.end() :].strip()
-    with_digits = bool(rest) and any(map(str.isdigit, found[2]))
-    valued = _with_tail(value, None, rest, found[1] or "", glued=False)
+    rest = text[match.end() :].strip()
+    with_digits = bool(rest) and any(map(str.isdigit, match[2]))
+    valued = _with_tail(value, None, rest, match[1] or "", glued=False)
     if valued is None or not rest or valued.unit or with_digits:
         return valued
     return Value(_folded(text), also=(valued,))
@@ -510,8 +512,8 @@ def _other(text: str, decimal: DecimalMark) -> Value | None:
             return Value(
                 f"set {'; '.join(sorted({f'={value.number}', f'={-value.number}'}))}"
             )
-    if (found := _collection(spelled, decimal)) is not None:
-        return found
+    if (several := _collection(spelled, decimal)) is not None:
+        return several
     if alone := _ONE_IN_BRACKETS.fullmatch(spelled):
         return Value(_folded(spelled), also=(read(alone[1], decimal),))
     if _RATIO.fullmatch(spelled):
@@ -545,17 +547,17 @@ def _collection(text: str, decimal: DecimalMark) -> Value | None:
     """Sets (braces, or a bare list of numbers) without order or doubles; tuples, lists and
     intervals in order, with their brackets.
     """
-    found = _LIST.fullmatch(text)
-    if found is None:
+    match = _LIST.fullmatch(text)
+    if match is None:
         return None
     inside = next(
         group
-        for group in (found[2], found[4], found["bare"])
+        for group in (match[2], match[4], match["bare"])
         if group is not None
     )
     if "{" in inside or "}" in inside:
         return None
-    pairs = found["bare"] is not None or found["set"] is not None
+    pairs = match["bare"] is not None or match["set"] is not None
     separator = r"\s*,\s*"
     if ";" in inside:
         separator = r"\s*;\s*"
@@ -566,9 +568,9 @@ def _collection(text: str, decimal: DecimalMark) -> Value | None:
     ]
     as_set = f"set {'; '.join(sorted({part.key for part in parts}))}"
     numbers = all(part.key.startswith("=") for part in parts)
-    if found["set"] is not None:
+    if match["set"] is not None:
         return Value(as_set, also=(parts[0],) if len(parts) == 1 else ())
-    if found["bare"] is not None:
+    if match["bare"] is not None:
         if len(parts) < 2 or not all(part.key for part in parts):
             return None
         if not numbers:
@@ -584,8 +586,8 @@ def _collection(text: str, decimal: DecimalMark) -> Value | None:
         )
         return Value(as_set, also=(number_value(one.value),) if one else ())
     kind = {"()": "tuple", "[]": "list"}.get(
-        found["open"] + found["close"],
-        f"interval {found['open']}{found['close']}",
+        match["open"] + match["close"],
+        f"interval {match['open']}{match['close']}",
     )
     ordered = f"{kind} {'; '.join(part.key for part in parts)}"
     return Value(ordered, also=(Value(as_set),) if kind == "list" else ())

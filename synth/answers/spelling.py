@@ -170,17 +170,17 @@ def boxed(text: str) -> str | None:
     >>> boxed(r"so \boxed{\dfrac{3}{4}}."), boxed(r"\boxed{}"), boxed("3")
     ('\\dfrac{3}{4}', None, None)
     """
-    for found in reversed(list(re.finditer(r"\\(?:boxed|fbox)\s*\{", text))):
+    for opening in reversed(list(re.finditer(r"\\(?:boxed|fbox)\s*\{", text))):
         depth = 1
-        place = found.end()
-        while place < len(text) and depth:
+        position = opening.end()
+        while position < len(text) and depth:
             depth += (
-                {"{": 1, "}": -1}.get(text[place], 0)
-                if text[place - 1] != "\\"
+                {"{": 1, "}": -1}.get(text[position], 0)
+                if text[position - 1] != "\\"
                 else 0
             )
-            place += 1
-        if not depth and (inside := text[found.end() : place - 1].strip()):
+            position += 1
+        if not depth and (inside := text[opening.end() : position - 1].strip()):
             return inside
     return None
 
@@ -202,8 +202,8 @@ def bare(text: str) -> str:
             text = text[:-1].rstrip()
         if text[:1] in "\\$*_`\"'<\u201c\u201e\u00ab\u300c":
             for form in _WRAPPED:
-                if (found := form.fullmatch(text)) and _balanced(found[1]):
-                    text = found[1]
+                if (match := form.fullmatch(text)) and _balanced(match[1]):
+                    text = match[1]
                     break
         elif announced := _ANNOUNCES.match(text):
             text = text[announced.end() :]
@@ -245,7 +245,7 @@ def plain(text: str) -> str:
     if "\\" in text or "~" in text:
         text = _CIRCLE.sub("\u00b0", text)
         text = _WORD_OF_TEX.sub(
-            lambda found: f" {_SAYS[found[0]]} " if found[0] != r"\%" else "%",
+            lambda match: f" {_SAYS[match[0]]} " if match[0] != r"\%" else "%",
             _LEAVE_OUT.sub(" ", text),
         )
     for _ in range(_ROUNDS):
@@ -254,8 +254,8 @@ def plain(text: str) -> str:
             r" \1 ", _FRACTION.sub(_as_division, _POWER.sub(r"^(\1)", text))
         )
         text = _ROOT.sub(
-            lambda found: (
-                f"sqrt({next(g for g in found.groups() if g is not None).strip()})"
+            lambda match: (
+                f"sqrt({next(g for g in match.groups() if g is not None).strip()})"
             ),
             text,
         )
@@ -265,25 +265,25 @@ def plain(text: str) -> str:
     text = _MIXED.sub(r"\1(\2+\3/\4)", _MIXED_LATEX.sub(r"\1(\2+\3)", text))
     text = _TIMES_TEN.sub("*", text)
     text = _SCIENTIFIC.sub(
-        lambda found: (
-            f"({found[1]}*10^({int(found[2])}))"
-            if abs(int(found[2])) < 60
-            else found[0]
+        lambda match: (
+            f"({match[1]}*10^({int(match[2])}))"
+            if abs(int(match[2])) < 60
+            else match[0]
         ),
         text,
     )
     return " ".join(text.split())
 
 
-def _as_division(found: re.Match[str]) -> str:
-    top = found[1] if found[1] is not None else found[2]
-    bottom = found[3] if found[3] is not None else found[4]
+def _as_division(match: re.Match[str]) -> str:
+    top = match[1] if match[1] is not None else match[2]
+    bottom = match[3] if match[3] is not None else match[4]
     return f"(({top})/({bottom}))"
 
 
-def _root_of_square(found: re.Match[str]) -> str:
-    root = isqrt(int(found[1]))
-    return f"({root})" if root * root == int(found[1]) else found[0]
+def _root_of_square(match: re.Match[str]) -> str:
+    root = isqrt(int(match[1]))
+    return f"({root})" if root * root == int(match[1]) else match[0]
 
 
 def matrix(text: str) -> list[list[str]] | None:
@@ -305,8 +305,8 @@ def option(text: str) -> str | None:
     >>> option("(B)"), option("Option b."), option("Bus")
     ('b', 'b', None)
     """
-    found = _OPTION.fullmatch(text.strip(" .!*")) if len(text) < 40 else None
-    return found[1].casefold() if found else None
+    match = _OPTION.fullmatch(text.strip(" .!*")) if len(text) < 40 else None
+    return match[1].casefold() if match else None
 
 
 def day(text: str) -> str | None:
@@ -332,10 +332,10 @@ def day(text: str) -> str | None:
         # Which of the two is the month is not known: it is the same day as its own spelling alone.
         return f"date {first}/{second}/{year}"
     for pattern in _DATES:
-        if found := pattern.fullmatch(text):
+        if match := pattern.fullmatch(text):
             parts = {
                 name[0]: value
-                for name, value in found.groupdict().items()
+                for name, value in match.groupdict().items()
                 if value is not None
             }
             month = (
@@ -354,10 +354,10 @@ def day(text: str) -> str | None:
 
 def _day(year: int | None, month: int, day_: int) -> str | None:
     try:
-        found = date(year or _LEAP_YEAR, month, day_).isoformat()
+        iso = date(year or _LEAP_YEAR, month, day_).isoformat()
     except ValueError:
         return None
-    return f"date {found if year is not None else found[5:]}"
+    return f"date {iso if year is not None else iso[5:]}"
 
 
 def clock(text: str) -> tuple[str, str] | None:
@@ -368,13 +368,13 @@ def clock(text: str) -> tuple[str, str] | None:
     (('time 15:30', 'hands 3:30'), ('time 15:30', 'time 15:30'), ('hands 3:30', 'time 03:30'), None)
     """
     text = _HOURS.get(text.casefold(), text)
-    found = _CLOCK.fullmatch(text) if text[:1].isdigit() else None
-    if found is None or not ((found[2] and ":" in text) or found[4]):
+    match = _CLOCK.fullmatch(text) if text[:1].isdigit() else None
+    if match is None or not ((match[2] and ":" in text) or match[4]):
         return None
-    hour = int(found[1])
-    minute = found[2] or "00"
-    seconds = f":{found[3]}" if found[3] else ""
-    half = (found[4] or "").casefold()
+    hour = int(match[1])
+    minute = match[2] or "00"
+    seconds = f":{match[3]}" if match[3] else ""
+    half = (match[4] or "").casefold()
     if hour > (12 if half else 23) or int(minute) > 59:
         return None
     if half:
@@ -383,6 +383,6 @@ def clock(text: str) -> tuple[str, str] | None:
             f"hands {hour}:{minute}{seconds}",
         )
     whole = f"time {hour:02}:{minute}{seconds}"
-    if hour > 12 or found[1][0] == "0":
+    if hour > 12 or match[1][0] == "0":
         return (whole, whole)
     return (f"hands {hour}:{minute}{seconds}", whole)

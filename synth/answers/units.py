@@ -271,8 +271,8 @@ _FUNCTIONS = frozenset(
 
 def scale_of(word: str, *, glued: bool, money: bool) -> int:
     """What a word behind a number multiplies it by; 0 where it is no scale."""
-    if glued and (found := (_GLUED_MONEY if money else _GLUED).get(word, 0)):
-        return found if word != "mm" or money else 0
+    if glued and (factor := (_GLUED_MONEY if money else _GLUED).get(word, 0)):
+        return factor if word != "mm" or money else 0
     low = word.casefold().rstrip(".")
     return (
         _LONG.get(low, 0)
@@ -304,10 +304,10 @@ def behind(text: str, *, glued: bool, money: bool = False) -> Behind | None:
     rest = rest.strip(" ,.")
     if not rest:
         return Behind(scale, unit, frozenset())
-    said = rest.split()
-    if len(said) > _MOST_NOUNS or not all(map(_is_noun, said)):
+    words = rest.split()
+    if len(words) > _MOST_NOUNS or not all(map(_is_noun, words)):
         return None
-    nouns = frozenset() if unit else frozenset(map(_singular, said)) - _GLOSS
+    nouns = frozenset() if unit else frozenset(map(_singular, words)) - _GLOSS
     return Behind(scale, unit, nouns)
 
 
@@ -358,12 +358,12 @@ _ATOM = re.compile(
 
 def leading_unit(text: str) -> tuple[Unit | None, str]:
     """The unit at the start of a text, the longest that can be read, and what follows it."""
-    said = text.split()
-    for count in range(min(len(said), 6), 0, -1):
-        unit = _whole_unit(" ".join(said[:count]))
-        rest = " ".join(said[count:])
+    words = text.split()
+    for count in range(min(len(words), 6), 0, -1):
+        unit = _whole_unit(" ".join(words[:count]))
+        rest = " ".join(words[count:])
         if unit is not None and not (
-            rest and said[count - 1].casefold() in ALSO_WORDS and count == 1
+            rest and words[count - 1].casefold() in ALSO_WORDS and count == 1
         ):
             return unit, rest
     return None, text
@@ -386,12 +386,12 @@ def _whole_unit(text: str) -> Unit | None:
 
 
 def _power_of_unit(text: str) -> Unit | None:
-    said = text.split()
-    power = _POWERS.get(said[0].casefold(), 1) if len(said) > 1 else 1
-    name = "-".join(said[1:] if power > 1 else said)
-    if power == 1 and (found := _ATOM.fullmatch(name)) and found[2]:
-        name = found[1]
-        power = int(found[2])
+    words = text.split()
+    power = _POWERS.get(words[0].casefold(), 1) if len(words) > 1 else 1
+    name = "-".join(words[1:] if power > 1 else words)
+    if power == 1 and (match := _ATOM.fullmatch(name)) and match[2]:
+        name = match[1]
+        power = int(match[2])
     unit = _named(name)
     if unit is None or (power > 1 and unit.dimension != "length"):
         return None

@@ -61,15 +61,17 @@ class Pace:
     def __init__(self, a_minute: float | None) -> None:
         self.given = a_minute
         self.learned: float | None = None
-        self._known = a_minute / 60 * MARGIN if a_minute else None
-        self.rate = self._known
+        self._announced_rate = a_minute / 60 * MARGIN if a_minute else None
+        self.rate = self._announced_rate
         self._next = 0.0
 
     def announce(self, a_minute: float) -> None:
         """What the server says it allows; the user's own limit still holds, what refusals taught is
         forgotten.
         """
-        self._known = min(a_minute, self.given or a_minute) / 60 * MARGIN
+        self._announced_rate = (
+            min(a_minute, self.given or a_minute) / 60 * MARGIN
+        )
         self.learn(None)
 
     def learn(self, rate: float | None) -> None:
@@ -77,11 +79,13 @@ class Pace:
         self.learned = rate if rate is None else max(rate, FLOOR)
         if (
             self.learned is not None
-            and self._known is not None
-            and self.learned >= self._known
+            and self._announced_rate is not None
+            and self.learned >= self._announced_rate
         ):
             self.learned = None
-        self.rate = self._known if self.learned is None else self.learned
+        self.rate = (
+            self._announced_rate if self.learned is None else self.learned
+        )
 
     def grow(self, factor: float) -> None:
         """Tries a learned rate upwards."""
@@ -357,7 +361,9 @@ class Gate:
             self._end_trial(now)
             return
         if self._doubt is None:
-            self._doubt = Doubt(sent, crowded=self._crowded(), told=retry_after)
+            self._doubt = Doubt(
+                sent, crowded=self._crowded(), retry_after=retry_after
+            )
             if self._doubt.crowded and not (
                 self._trial or self._slow_start or self._free(retry_after)
             ):
@@ -412,7 +418,7 @@ class Gate:
         """One refusal among many replies: 3 % less, or a trial where the last one was but a few
         calls ago.
         """
-        if self._free(doubt.told):
+        if self._free(doubt.retry_after):
             self._suspect(now)
             return
         epoch = self._epoch
@@ -424,7 +430,7 @@ class Gate:
             rate = (
                 learned
                 if rate is None
-                or (epoch.calls < Trial.EARLY and not doubt.told)
+                or (epoch.calls < Trial.EARLY and not doubt.retry_after)
                 else min(learned, rate)
             )
         lower = (
@@ -438,7 +444,7 @@ class Gate:
         if (
             rate
             and before
-            and not (doubt.told or safe)
+            and not (doubt.retry_after or safe)
             and self._calls >= Trial.SETTLED
             and epoch.calls < Trial.EARLY * epoch.refusals
         ):
@@ -447,14 +453,14 @@ class Gate:
         if rate and not (doubt.crowded and learned is not None):
             self.requests.learn(lower)
 
-    def _free(self, told: float) -> bool:
+    def _free(self, seconds: float) -> bool:
         """Whether no limit is known, nor spoken of by the server: what is refused singly costs
         nothing before a trial.
         """
         return (
             self.requests.learned is None
             and self._ceiling >= self.most
-            and told <= Trial.SHORT
+            and seconds <= Trial.SHORT
         )
 
     def _suspect(self, now: float) -> None:

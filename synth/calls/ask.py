@@ -99,13 +99,13 @@ def mean_logprob(tokens: Any) -> float | None:
     >>> mean_logprob("x")
     """
     listed = tokens if isinstance(tokens, list) else []
-    found = [
+    logprobs = [
         token.get("logprob") for token in listed if isinstance(token, dict)
     ]
-    known = [
+    numbers = [
         float(one)
-        for one in found
+        for one in logprobs
         if isinstance(one, int | float)
         and -_MOST_LOGPROB <= one <= _MOST_LOGPROB
     ]
-    return round(sum(known) / len(known), 6) if known else None
+    return round(sum(numbers) / len(numbers), 6) if numbers else None

@@ -63,7 +63,7 @@ class Stats:
     last_error: str = ""
     gates: list[Gate] = field(default_factory=list)
 
-    def saw(self, step: str, completion: Completion) -> None:
+    def count(self, step: str, completion: Completion) -> None:
         """Counts a reply, asked or reused, for its step: replies, tokens in, tokens out."""
         sums = self.steps.setdefault(step, [0, 0, 0])
         sums[0] += 1
@@ -121,7 +121,7 @@ class Door:
             completion = await asyncio.shield(twin)
         else:
             completion = await self._lead(key, request)
-        self.stats.saw(request.step, completion)
+        self.stats.count(request.step, completion)
         return key, completion
 
     async def _lead(self, key: str, request: Request) -> Completion:
@@ -245,12 +245,15 @@ class Door:
         replies so far.
         """
         totals = self.journal.totals
-        said = (
+        reply_tokens = (
             totals.completion_tokens / totals.replies
             if totals.replies
             else (request.sampling.max_tokens or 256)
         )
-        return sum(len(str(m["content"])) for m in request.messages) / 4 + said
+        return (
+            sum(len(str(m["content"])) for m in request.messages) / 4
+            + reply_tokens
+        )
 
     async def _unbilled(self, request: Request) -> tuple[Reply, float]:
         stats = self.stats
@@ -263,9 +266,9 @@ class Door:
             raise
         finally:
             stats.flying -= 1
-        said = reply.completion
+        completion = reply.completion
         cost = self.price.cost(reply.completion)
-        stats.tokens += said.prompt_tokens + said.completion_tokens
+        stats.tokens += completion.prompt_tokens + completion.completion_tokens
         stats.usd += cost
         return reply, cost
 
@@ -277,15 +280,15 @@ class Door:
         await self.budget.reserve(worst)
         self.journal.intend(key, worst)
         try:
-            reply, said = await self._unbilled(request)
+            reply, billed = await self._unbilled(request)
             # A reply without usage may have cost anything up to the worst case.
-            cost = said if _has_usage(reply.completion) else worst
+            cost = billed if _has_usage(reply.completion) else worst
         except BaseException as error:
-            known = (
+            is_unbilled = (
                 isinstance(error, TeacherError | Stopped)
                 and error.kind not in UNKNOWN_FATE
             )
-            cost = 0.0 if known else worst
+            cost = 0.0 if is_unbilled else worst
             self.journal.no_reply(key, cost)
             raise
         finally:

@@ -167,15 +167,15 @@ class Journal:
         """The raw reply of a key, or None."""
         if self._file is None:
             return self._memory.get(key)
-        found: list[bytes] = []
-        self._index.get(key, lambda offset: self._is(key, offset, found))
-        return found[0] if found else None
+        replies: list[bytes] = []
+        self._index.get(key, lambda offset: self._is(key, offset, replies))
+        return replies[0] if replies else None
 
-    def _is(self, key: str, offset: int, found: list[bytes]) -> bool:
+    def _is(self, key: str, offset: int, replies: list[bytes]) -> bool:
         line = self._line(offset)
         if line[_KEY] != key.encode():
             return False
-        found.append(line[9:-1].split(b" ", 6)[6])
+        replies.append(line[9:-1].split(b" ", 6)[6])
         return True
 
     def _line(self, offset: int) -> bytes:

@@ -272,7 +272,7 @@ def _listed(entry: Mapping[str, Any], *, batch: bool) -> Price:
     """An entry of litellm's table, whose figures are dollars a token."""
     plain: dict[str, Any] = _columns(entry, "", batch=batch)
     lengths = sorted(
-        {int(found[1]) for name in entry if (found := _LONG.search(name))}
+        {int(match[1]) for name in entry if (match := _LONG.search(name))}
     )
     if not lengths:
         return Price(**plain)
@@ -292,13 +292,13 @@ def _columns(
     """The prices of an entry that it lists, per million tokens; of several that fit, the
     dearest.
     """
-    found = {}
+    dearest = {}
     for column, names in _COLUMNS.items():
         prices = [_a_token(entry, name + suffix, batch=batch) for name in names]
-        known = [price * 1e6 for price in prices if price is not None]
-        if known:
-            found[column] = max(known)
-    return found
+        listed = [price * 1e6 for price in prices if price is not None]
+        if listed:
+            dearest[column] = max(listed)
+    return dearest
 
 
 def _a_token(

@@ -58,13 +58,15 @@ class Doubt:
     Args:
         sent: when the first of them went out.
         crowded: whether as many calls as ever were out when it came back.
-        told: seconds that the server asked to wait for: it knows of a limit then.
+        retry_after: seconds that the server asked to wait for: it knows of a limit then.
     """
 
-    def __init__(self, sent: float, *, crowded: bool, told: float) -> None:
+    def __init__(
+        self, sent: float, *, crowded: bool, retry_after: float
+    ) -> None:
         self.sent = sent
         self.crowded = crowded
-        self.told = told
+        self.retry_after = retry_after
         self.calls = self.refusals = 0
 
     def thick(self) -> bool:

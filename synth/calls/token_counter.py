@@ -83,8 +83,8 @@ def _encoding(name: str, error: float) -> TokenCounter | None:
     spec = importlib.util.find_spec("litellm")
     shipped = (
         [
-            Path(place) / "litellm_core_utils" / "tokenizers"
-            for place in (spec.submodule_search_locations or [])
+            Path(location) / "litellm_core_utils" / "tokenizers"
+            for location in (spec.submodule_search_locations or [])
         ]
         if spec
         else []

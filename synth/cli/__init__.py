@@ -432,29 +432,29 @@ def probe(ctx: click.Context, /, source: str, **options: Any) -> None:
     """
     from synth.tools.teacher_probe import run as run_probe  # noqa: PLC0415
 
-    found = run_probe(source, **options)
+    figures = run_probe(source, **options)
     for kind in ("asked", "turned", "hidden", "continued"):
         say(
-            f"{kind}: {found[kind]['hits']:,} of {found[kind]['asked']:,} "
-            f"({found[kind]['share']:.3f})"
+            f"{kind}: {figures[kind]['hits']:,} of {figures[kind]['asked']:,} "
+            f"({figures[kind]['share']:.3f})"
         )
-    gap = found["gap"]
+    gap = figures["gap"]
     say(
         f"right as printed minus right when turned: {gap['share']:.3f} (95 %: {gap['low']:.3f} "
         f"to {gap['high']:.3f})"
     )
-    for alarm in found["alarms"]:
+    for alarm in figures["alarms"]:
         say(
             f"alarm: it {alarm}; say --taint NAME in runs with this teacher",
             err=True,
         )
-    if found["stopped"]:
+    if figures["stopped"]:
         say(
-            f"synth: stopped: {found['stopped']}. The figures are of what came; the same command "
+            f"synth: stopped: {figures['stopped']}. The figures are of what came; the same command "
             "resumes.",
             err=True,
         )
-    ctx.exit(found["exit_code"])
+    ctx.exit(figures["exit_code"])
 
 
 @main.command()

@@ -127,9 +127,9 @@ def together(*options: Decorator) -> Decorator:
 
 def output_option(about: str, metavar: str = "DIR") -> Decorator:
     """--output, which must be given."""
-    place = click.Path(path_type=Path)
+    path_type = click.Path(path_type=Path)
     return click.option(
-        "--output", required=True, type=place, metavar=metavar, help=about
+        "--output", required=True, type=path_type, metavar=metavar, help=about
     )
 
 

@@ -224,12 +224,12 @@ def taxonomy(
             for (c, p), row in zip(pairs, rows, strict=True)
         ]
     )
-    kept = clean(edges, most=most, parents=parents)
+    edges_kept = clean(edges, most=most, parents=parents)
     write_jsonl(
         output,
         (
             {"child": child, "parent": parent, "perplexity": value}
-            for child, parent, value in kept
+            for child, parent, value in edges_kept
         ),
     )
-    say(f"{len(kept):,} of {len(edges):,} edges -> {output}")
+    say(f"{len(edges_kept):,} of {len(edges):,} edges -> {output}")

@@ -42,13 +42,13 @@ def list_(kind: str, name: str | None, as_json: bool) -> None:
     """
     from synth.tools.catalogue import described, listed  # noqa: PLC0415
 
-    found: Any = described(kind, name) if name else listed(kind)
+    listing: Any = described(kind, name) if name else listed(kind)
     if as_json:
-        say(json.dumps(found, ensure_ascii=False, default=str, indent=2))
+        say(json.dumps(listing, ensure_ascii=False, default=str, indent=2))
     elif name:
-        say(_spelt(found))
+        say(_spelt(listing))
     else:
-        for row in found:
+        for row in listing:
             own = row["from"] == "built in"
             origin = "" if own else f" [{row['from']}]"
             say(f"{row['name']:28} {row['about']}{origin}")

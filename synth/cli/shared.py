@@ -60,9 +60,9 @@ def _collect(option: str, pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
     Raises:
         WrongUse: one role twice.
     """
-    found: dict[str, T] = {}
+    by_role: dict[str, T] = {}
     for role, value in pairs:
-        if role in found:
+        if role in by_role:
             got = f"two values for {f'role {role!r}' if role else 'all roles'}"
             raise WrongUse(
                 option,
@@ -70,8 +70,8 @@ def _collect(option: str, pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
                 "one value for each role",
                 f"Take one out, or name the role of each: {option} ROLE=...",
             )
-        found[role] = value
-    return found
+        by_role[role] = value
+    return by_role
 
 
 def roles(
@@ -101,9 +101,9 @@ def draws(
     ctx: click.Context, param: click.Parameter, values: Sequence[str]
 ) -> int | dict[str, int] | None:
     """N, or step -> N, of [STEP=]N."""
-    found = for_roles(ctx, param, values)
+    by_role = for_roles(ctx, param, values)
     try:
-        numbers = {step: int(text) for step, text in found.items()}
+        numbers = {step: int(text) for step, text in by_role.items()}
     except ValueError:
         numbers = {"": 0}
     if not all(number >= 1 for number in numbers.values()):
@@ -127,9 +127,9 @@ def rates(
     ctx: click.Context, param: click.Parameter, values: Sequence[str]
 ) -> dict[str, float]:
     """Role -> number above 0 of [ROLE=]N."""
-    found = for_roles(ctx, param, values)
+    by_role = for_roles(ctx, param, values)
     try:
-        numbers = {role: float(text) for role, text in found.items()}
+        numbers = {role: float(text) for role, text in by_role.items()}
     except ValueError:
         numbers = {"": -1.0}
     if not all(0 < number < inf for number in numbers.values()):
@@ -148,7 +148,7 @@ def headers(
     values: Sequence[str],
 ) -> dict[str, dict[str, str]]:
     """Role -> {header: environment variable} of [ROLE:]NAME=ENVVAR."""
-    found: dict[str, dict[str, str]] = {}
+    by_role: dict[str, dict[str, str]] = {}
     for text in values:
         head, equals, variable = text.partition("=")
         role, colon, name = head.rpartition(":")
@@ -158,12 +158,12 @@ def headers(
             raise WrongUse(
                 "--header", "another text", "[ROLE:]NAME=ENVVAR", todo
             )
-        if name in found.setdefault(role, {}):
+        if name in by_role.setdefault(role, {}):
             raise WrongUse(
                 "--header", f"{name} twice", "each header once", "Take one out."
             )
-        found[role][name] = variable
-    return found
+        by_role[role][name] = variable
+    return by_role
 
 
 def plugin_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -36,13 +36,13 @@ def _in_a_thread(work: Coroutine[Any, Any, T]) -> T:
     """
     task: asyncio.Task[T] | None = None
 
-    async def known() -> T:
+    async def watched() -> T:
         nonlocal task
         task = asyncio.current_task()
         return await work
 
     with ThreadPoolExecutor(1) as thread:
-        future = thread.submit(_run, known())
+        future = thread.submit(_run, watched())
         while True:
             try:
                 return future.result()

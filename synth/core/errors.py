@@ -197,13 +197,13 @@ class Unreadable(PotstillError):
         self.detail = detail
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, names: Iterable[str]) -> str:
     """A hint for a misspelt name, with the full list behind it.
 
     >>> did_you_mean("answer_macth", ["answer_match", "length"])
     'Did you mean answer_match? Known: answer_match, length.'
     """
-    options = sorted(known)
+    options = sorted(names)
     close = get_close_matches(name, options, n=1)
     start = f"Did you mean {close[0]}? " if close else ""
     return f"{start}Known: {', '.join(options) or 'none'}."

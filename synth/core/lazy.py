@@ -37,5 +37,5 @@ def parts_of(room: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """The same for a room of parts: each file holds the class of its name in CamelCase."""
     from synth.core.registry import built_in, class_name  # noqa: PLC0415 - it reads a folder
 
-    found = {name: class_name(name) for name in built_in(room)}
-    return public(room, found)
+    classes = {name: class_name(name) for name in built_in(room)}
+    return public(room, classes)

@@ -17,15 +17,15 @@ def values_at(row: Row, path: str) -> Iterator[Any]:
     head, _, inner = path.partition(".")
     value = row.get(head)
     for element in value if isinstance(value, list | tuple) else [value]:
-        found = (
+        inner_value = (
             element.get(inner)
             if inner and isinstance(element, dict)
             else element
         )
-        if isinstance(found, list | tuple):
-            yield from found
-        elif found is not None:
-            yield found
+        if isinstance(inner_value, list | tuple):
+            yield from inner_value
+        elif inner_value is not None:
+            yield inner_value
 
 
 def heads(paths: tuple[str, ...]) -> tuple[str, ...]:

@@ -130,10 +130,10 @@ class Request:
     def text(self) -> bytes:
         """The canonical JSON of the body."""
         # Python 3.11's `cached_property` takes a lock, which takes as long as the text.
-        known: bytes | None = self.__dict__.get("_text")
-        if known is None:
-            known = self.__dict__["_text"] = canonical_json(self.body())
-        return known
+        cached: bytes | None = self.__dict__.get("_text")
+        if cached is None:
+            cached = self.__dict__["_text"] = canonical_json(self.body())
+        return cached
 
     def key(self) -> str:
         """64 hex digits that name the reply: sha256 of the canonical JSON of the KEYED fields."""

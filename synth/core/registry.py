@@ -247,7 +247,7 @@ def _is_file(text: str) -> bool:
 
 def _read_spec(path: Path, where: str) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        spec = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise WrongUse(
             where or str(path),
@@ -255,14 +255,14 @@ def _read_spec(path: Path, where: str) -> dict[str, Any]:
             "a file with {name: ..., parameter: value}",
             "Check the path.",
         ) from error
-    if not isinstance(found, dict) or "name" not in found:
+    if not isinstance(spec, dict) or "name" not in spec:
         raise WrongUse(
             where or str(path),
             f"no `name` in {path}",
             "{name: ..., parameter: value}",
             "`synth calibrate` writes such files.",
         )
-    return found
+    return spec
 
 
 def scalar(text: str) -> Any:

@@ -29,5 +29,5 @@ def row_digest(row: Row) -> bytes:
 
 def meta_of(row: Row, name: str) -> Any:
     """A fact about the call: a column of the row, or of its `meta`."""
-    found = row.get(name)
-    return found if found is not None else (row.get("meta") or {}).get(name)
+    value = row.get(name)
+    return value if value is not None else (row.get("meta") or {}).get(name)

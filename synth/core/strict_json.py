@@ -14,8 +14,8 @@ MOST_CHARS = 256 * 1024
 class NotStrict(ValueError):
     """`reason` says what is wrong in one word, the text what was found."""
 
-    def __init__(self, reason: str, found: str) -> None:
-        super().__init__(found)
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
         self.reason = reason
 
 

@@ -37,7 +37,7 @@ def promised(
     scores = scores_of(part, rows, group)
     labels = labels_of(rows, label)
     groups = [str(row.get(group)) for row in rows]
-    found = calibrate(
+    promise = calibrate(
         scores,
         labels,
         groups,
@@ -45,20 +45,23 @@ def promised(
         confidence=confidence,
     ).record()
     judged = [n for n, score in enumerate(scores) if score >= 0]
-    said = [scores[n] for n in judged]
+    judged_scores = [scores[n] for n in judged]
     right = [labels[n] for n in judged]
-    curve = choose(said, right, [groups[n] for n in judged])
-    chances = [probability(curve, score) for score in said]
+    curve = choose(judged_scores, right, [groups[n] for n in judged])
+    chances = [probability(curve, score) for score in judged_scores]
     error = {
-        "before": round(calibration_error(said, right), 4),
+        "before": round(calibration_error(judged_scores, right), 4),
         "after": round(calibration_error(chances, right), 4),
     }
     return {
-        **found,
+        **promise,
         "unknown": len(rows) - len(judged),
         "curve": dict(curve),
         "error": error,
-        "bins": {"before": bins(said, right), "after": bins(chances, right)},
+        "bins": {
+            "before": bins(judged_scores, right),
+            "after": bins(chances, right),
+        },
     }
 
 
@@ -102,25 +105,25 @@ def labels_of(rows: Iterable[Row], label: str) -> list[bool]:
     Raises:
         WrongUse: a row without one.
     """
-    found = []
-    for place, row in enumerate(rows, 1):
+    labels = []
+    for number, row in enumerate(rows, 1):
         if not isinstance(row.get(label), bool | int):
             raise WrongUse(
-                f"row {place}",
+                f"row {number}",
                 f"{label} = {row.get(label)!r}",
                 "true or false",
                 "Label it, or name the column with label=.",
             )
-        found.append(bool(row[label]))
-    return found
+        labels.append(bool(row[label]))
+    return labels
 
 
 def promises_of(parts: Iterable[Judge]) -> list[tuple[str, dict[str, Any]]]:
     """(name, promise) of the filters that were calibrated."""
     return [
-        (part.name, dict(found))
+        (part.name, dict(promise))
         for part in parts
-        if (found := getattr(part, "promise", None))
+        if (promise := getattr(part, "promise", None))
     ]
 
 

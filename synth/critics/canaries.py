@@ -61,7 +61,7 @@ def forge(row: Row) -> Iterator[tuple[str, dict[str, object]]]:
     rationale = str(row["rationale"])
     answer = str(row["answer"])
     wrong = _other(answer)
-    for kind, text, said in (
+    for kind, text, claimed in (
         ("empty", "", wrong),
         ("colon", ":", wrong),
         (
@@ -91,7 +91,7 @@ def forge(row: Row) -> Iterator[tuple[str, dict[str, object]]]:
         (
             "wrong steps",
             _NUMBER.sub(
-                lambda found: str(int(found[0]) + 1), rationale, count=1
+                lambda match: str(int(match[0]) + 1), rationale, count=1
             ),
             answer,
         ),
@@ -99,14 +99,14 @@ def forge(row: Row) -> Iterator[tuple[str, dict[str, object]]]:
         whole = (
             text
             if kind in ("empty", "colon")
-            else f"{text} So the answer is {said}."
+            else f"{text} So the answer is {claimed}."
         )
         yield (
             kind,
             {
                 **row,
                 "rationale": text,
-                "answer": said,
+                "answer": claimed,
                 **({"completion": whole} if "completion" in row else {}),
             },
         )
@@ -116,7 +116,7 @@ def _other(answer: str) -> str:
     """An answer with another value."""
     if _NUMBER.search(answer):
         return _NUMBER.sub(
-            lambda found: str(int(found[0]) + 1), answer, count=1
+            lambda match: str(int(match[0]) + 1), answer, count=1
         )
     return f"not {answer}"
 
@@ -144,16 +144,17 @@ async def fooled(
         ("right", dict(row)) for row in rows
     ]
     verdicts = await critic.verdicts([row for _, row in forged], doors)
-    found: dict[str, list[bool]] = {}
+    accepted: dict[str, list[bool]] = {}
     for (kind, _), verdict in zip(forged, verdicts, strict=True):
-        found.setdefault(kind, []).append(verdict.keep is True)
-    return found
+        accepted.setdefault(kind, []).append(verdict.keep is True)
+    return accepted
 
 
-def shares(found: Mapping[str, Sequence[bool]]) -> dict[str, float]:
+def shares(accepted_by_kind: Mapping[str, Sequence[bool]]) -> dict[str, float]:
     """The share of accepted rows by kind."""
     return {
-        kind: sum(accepted) / len(accepted) for kind, accepted in found.items()
+        kind: sum(accepted) / len(accepted)
+        for kind, accepted in accepted_by_kind.items()
     }
 
 
@@ -188,17 +189,17 @@ async def try_critics(
     tried = await asyncio.gather(
         *(fooled(critic, RIGHT, doors) for critic in critics)
     )
-    for critic, found in zip(critics, tried, strict=True):
+    for critic, accepted_by_kind in zip(critics, tried, strict=True):
         accepted = [
-            said
-            for kind, words in found.items()
+            is_accepted
+            for kind, words in accepted_by_kind.items()
             if kind != "right"
-            for said in words
+            for is_accepted in words
         ]
         if lower_bound(sum(accepted), len(accepted), 0.05) > critic.fooled:
             worst = ", ".join(
                 kind
-                for kind, share in shares(found).items()
+                for kind, share in shares(accepted_by_kind).items()
                 if share > 0.5 and kind != "right"
             )
             todo = (
@@ -211,6 +212,6 @@ async def try_critics(
                 f"({worst}). {todo}",
             )
     return {
-        f"{critic.pack} by {critic.teacher}": shares(found)
-        for critic, found in zip(critics, tried, strict=True)
+        f"{critic.pack} by {critic.teacher}": shares(accepted_by_kind)
+        for critic, accepted_by_kind in zip(critics, tried, strict=True)
     }

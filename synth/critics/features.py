@@ -70,7 +70,9 @@ def _chain(row: Row) -> tuple[float, ...]:
         and _last(equations[-1].text) == answer
     )
     results = {_last(e.text) for e in equations}
-    known = sum(n in asked or n in results for n in used) / max(1, len(used))
+    share_explained = sum(n in asked or n in results for n in used) / max(
+        1, len(used)
+    )
     covered = sum(n in set(used) for n in asked) / max(1, len(asked))
     return (
         min(len(equations), 10) / 10,
@@ -78,7 +80,7 @@ def _chain(row: Row) -> tuple[float, ...]:
         float(bool(equations)),
         float(ends),
         covered,
-        known,
+        share_explained,
         min(count(text), 200) / 100,
     )
 
@@ -96,9 +98,9 @@ def _answer(row: Row) -> tuple[float, float]:
 
 def numbers(text: str) -> list[Fraction]:
     """Values of the numbers in a text, in order."""
-    found: list[Any] = [
+    values: list[Any] = [
         number(token.text)
         for token in scan(text[:20_000])
         if token.kind == "number"
     ]
-    return [value for value in found if value is not None]
+    return [value for value in values if value is not None]

@@ -73,14 +73,14 @@ class Model:
         Raises:
             NotEnoughEvidence: no threshold can be promised; says how many labels are missing.
         """
-        found = calibrate(
+        calibration = calibrate(
             self.scores(rows, group=group),
             labels_of(rows, label),
             [str(row.get(group)) for row in rows],
             target_precision=target_precision,
             confidence=confidence,
         )
-        return replace(self, threshold=found.record())
+        return replace(self, threshold=calibration.record())
 
     def save(self, path: str | Path) -> None:
         """Writes the model as JSON."""
@@ -97,15 +97,15 @@ class Model:
             WrongUse: no such file, or a model over other features.
         """
         try:
-            found = json.loads(Path(path).read_text(encoding="utf-8"))
-            if tuple(found.pop("features")) != NAMES:
+            fields = json.loads(Path(path).read_text(encoding="utf-8"))
+            if tuple(fields.pop("features")) != NAMES:
                 raise WrongUse(
                     str(path),
                     "a model over other features",
                     "a model of this version",
                     "Train it again.",
                 )
-            return cls(**found)
+            return cls(**fields)
         except (
             OSError,
             ValueError,
@@ -155,11 +155,11 @@ def fit(
             "right rows and wrong ones",
             "Label more rows.",
         )
-    known = {}
+    values_of_column = {}
     for name in columns:
-        known[name] = sorted({str(row.get(name)) for row in rows})
+        values_of_column[name] = sorted({str(row.get(name)) for row in rows})
     made = Logistic.fit(
-        _table(rows, group, known, embedding),
+        _table(rows, group, values_of_column, embedding),
         labels,
         ridge or (100.0 if embedding else 3.0),
     )
@@ -167,7 +167,7 @@ def fit(
         part.tolist() for part in (made.mean, made.scale, made.weights)
     )
     return Model(
-        columns=known,
+        columns=values_of_column,
         mean=mean,
         scale=scale,
         weights=weights,

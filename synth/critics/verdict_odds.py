@@ -8,9 +8,11 @@ from typing import Any
 
 
 def expected(
-    tokens: Sequence[Mapping[str, Any]], said: str, scale: Mapping[str, float]
+    tokens: Sequence[Mapping[str, Any]],
+    verdict: str,
+    scale: Mapping[str, float],
 ) -> float:
-    """The mean worth of the verdicts that could have stood at the last place of the verdict that
+    """The mean worth of the verdicts that could have stood at the last token of the verdict that
     was said.
 
     Only the last place counts: the same word or digit in the critique says nothing (it may quote).
@@ -20,7 +22,7 @@ def expected(
     Args:
         tokens: `logprobs.content` of an OpenAI reply: {"token", "logprob", "top_logprobs":
             [{"token", "logprob"}]}, natural logarithms.
-        said: the verdict as it was read, folded.
+        verdict: as it was read, folded.
         scale: folded verdict -> worth (0 to 1).
 
     >>> top = [
@@ -43,40 +45,44 @@ def expected(
         for t in tokens
         if isinstance(t, Mapping) and isinstance(t.get("logprob"), int | float)
     ]
-    place = next(
+    verdict_token = next(
         (
             token
             for token in reversed(sound)
-            if _word(token) and said.startswith(_word(token))
+            if _word(token) and verdict.startswith(_word(token))
         ),
         None,
     )
-    if place is None:
-        return scale.get(said, 0.0)
+    if verdict_token is None:
+        return scale.get(verdict, 0.0)
     shares: dict[str, float] = {}
     for option in {
         str(o.get("token", "")): o
-        for o in (*(place.get("top_logprobs") or ()), place)
+        for o in (*(verdict_token.get("top_logprobs") or ()), verdict_token)
     }.values():
         word = _word(option)
         name = (
-            said
-            if word and said.startswith(word)
+            verdict
+            if word and verdict.startswith(word)
             else next(
-                (known for known in scale if word and known.startswith(word)),
+                (
+                    shares_in_scale
+                    for shares_in_scale in scale
+                    if word and shares_in_scale.startswith(word)
+                ),
                 word,
             )
         )
         if word:
             shares[name] = shares.get(name, 0.0) + exp(float(option["logprob"]))
-    known = {
+    shares_in_scale = {
         name: share
         for name, share in shares.items()
-        if name in scale or name == said
+        if name in scale or name == verdict
     }
     return sum(
-        share * scale.get(name, 0.0) for name, share in known.items()
-    ) / sum(known.values())
+        share * scale.get(name, 0.0) for name, share in shares_in_scale.items()
+    ) / sum(shares_in_scale.values())
 
 
 def _word(token: Mapping[str, Any]) -> str:

@@ -48,15 +48,15 @@ def spec_of(pack: Pack, name: str, where: str) -> Any:
     Raises:
         WrongUse: nothing.
     """
-    found = getattr(pack.spec.exports, name)
-    if found is None:
+    spec = getattr(pack.spec.exports, name)
+    if spec is None:
         raise WrongUse(
             where,
             f"pack {pack.name} without a {name} export",
             "a pack with one",
             "See `synth show`.",
         )
-    return found
+    return spec
 
 
 def export_pair(
@@ -67,7 +67,7 @@ def export_pair(
     Raises:
         WrongUse: the pack has no such templates and the user gave none.
     """
-    found = pack.exports.get("sft", {}).get("sft", {})
+    declared = pack.exports.get("sft", {}).get("sft", {})
     given = {"prompt": prompt, "completion": completion}
     made = {
         side: pack_templates(pack).compile(
@@ -76,7 +76,7 @@ def export_pair(
         for side, text in given.items()
         if text is not None
     }
-    pair = {**found, **made}
+    pair = {**declared, **made}
     if len(pair) < 2:
         todo = "Give both: --to 'sft:prompt={{ question }},completion={{ answer }}'."
         raise WrongUse(

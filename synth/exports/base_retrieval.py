@@ -67,11 +67,15 @@ def listings(run: RunFolder, pack: Pack, where: str) -> Iterator[Listing]:
         WrongUse: the pack has no `retrieval` export, or a grade is not a number.
     """
     spec = spec_of(pack, "retrieval", where)
-    found = pack.exports["retrieval"]
-    specs = {kind: sides for kind, sides in found.items() if kind != "query"}
+    sides_by_kind = pack.exports["retrieval"]
+    specs = {
+        kind: sides for kind, sides in sides_by_kind.items() if kind != "query"
+    }
     eaches = {kind: document.each for kind, document in spec.documents.items()}
     valued = (pack.values(row) for row in run.rows())
-    for query, group in groupby(valued, key=found["query"]["text"].render):
+    for query, group in groupby(
+        valued, key=sides_by_kind["query"]["text"].render
+    ):
         rows = list(group)
         graded = [
             one
@@ -90,7 +94,7 @@ def listings(run: RunFolder, pack: Pack, where: str) -> Iterator[Listing]:
             query,
             documents,
             fused,
-            found["query"]["group"].render(rows[0]).strip(),
+            sides_by_kind["query"]["group"].render(rows[0]).strip(),
         )
 
 
@@ -134,8 +138,8 @@ def elements(values: Row, each: str | None) -> Iterator[dict[str, Any]]:
 
 def _list(value: Any) -> list[Any]:
     """A list; nested columns of seeds are text in a run's folder."""
-    found = json.loads(value) if isinstance(value, str) else value
-    return list(found) if found is not None else []
+    elements = json.loads(value) if isinstance(value, str) else value
+    return list(elements) if elements is not None else []
 
 
 def _number(text: str, where: str) -> float:
@@ -191,10 +195,12 @@ def _once(
     """Each text once, where it first stands, with its best grade (and how that came) or their
     mean.
     """
-    found: dict[str, list[Document]] = {}
+    documents: dict[str, list[Document]] = {}
     for text, grades, how in graded:
-        found.setdefault(plain(text), []).append(Document(text, grades[0], how))
-    for same in found.values():
+        documents.setdefault(plain(text), []).append(
+            Document(text, grades[0], how)
+        )
+    for same in documents.values():
         best = max(same, key=lambda document: document.grade)
         grade = (
             sum(document.grade for document in same) / len(same)

@@ -30,8 +30,8 @@ class Messages(Export):
         Raises:
             WrongUse: the pack has no `messages` export.
         """
-        found = pack.exports.get("messages", {}).get("messages")
-        if found is None or self.system not in ("keep", "erase"):
+        templates = pack.exports.get("messages", {}).get("messages")
+        if templates is None or self.system not in ("keep", "erase"):
             raise WrongUse(
                 "--to messages",
                 f"pack {pack.name}, system={self.system}",
@@ -39,7 +39,7 @@ class Messages(Export):
                 "See `synth show`.",
             )
         for row in run.rows():
-            texts = render(found, pack.values(row))
+            texts = render(templates, pack.values(row))
             roles = (
                 [("system", "system")]
                 if self.system == "keep" and texts["system"]

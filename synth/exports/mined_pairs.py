@@ -137,10 +137,10 @@ def components(
     >>> components("abcd", [("a", "c"), ("c", "d")])
     {'a': 'a', 'b': 'b', 'c': 'a', 'd': 'a'}
     """
-    found = {text: text for text in texts}
+    roots = {text: text for text in texts}
     for one, two in edges:
-        low, high = sorted((found[one], found[two]), key=list(texts).index)
-        found = {
-            text: low if root == high else root for text, root in found.items()
+        low, high = sorted((roots[one], roots[two]), key=list(texts).index)
+        roots = {
+            text: low if root == high else root for text, root in roots.items()
         }
-    return found
+    return roots

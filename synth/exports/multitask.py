@@ -25,9 +25,9 @@ class Multitask(Export):
 
     def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:
         """Training rows: the tasks of a row stand together, in the pack's order."""
-        known = pack.exports.get("multitask", {})
-        unknown = [task for task in self.tasks if task not in known]
-        if not known or unknown:
+        tasks = pack.exports.get("multitask", {})
+        unknown = [task for task in self.tasks if task not in tasks]
+        if not tasks or unknown:
             got = (
                 f"task {unknown[0]!r}"
                 if unknown
@@ -37,12 +37,12 @@ class Multitask(Export):
                 "--to multitask",
                 got,
                 "tasks of the pack",
-                f"It has: {', '.join(known) or 'none'}.",
+                f"It has: {', '.join(tasks) or 'none'}.",
             )
         for row in run.rows():
-            for task in self.tasks or known:
+            for task in self.tasks or tasks:
                 yield {
                     "id": row["id"],
                     "task": task,
-                    **render(known[task], pack.values(row)),
+                    **render(tasks[task], pack.values(row)),
                 }

@@ -66,8 +66,8 @@ class Triples(Export):
 
     def split(self, head: str) -> str:
         """The split of a head."""
-        place = hash_share(folded(head))
+        share = hash_share(folded(head))
         validation, test = self.held_out
-        if place < validation:
+        if share < validation:
             return "validation"
-        return "test" if place < validation + test else "train"
+        return "test" if share < validation + test else "train"

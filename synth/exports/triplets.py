@@ -63,8 +63,8 @@ class Triplets(Export):
                     yield {
                         **row,
                         **{
-                            f"negative_{place}": text
-                            for place, text in enumerate(texts, 1)
+                            f"negative_{number}": text
+                            for number, text in enumerate(texts, 1)
                         },
                         "how": how,
                     }

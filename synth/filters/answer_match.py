@@ -85,7 +85,7 @@ class AnswerMatch(RowFilter):
                 return Verdict(True)
             return self._wrong(answer, target)
         gold = read_gold(target, choices, self.gold)
-        if not gold.known:
+        if not gold.comparable:
             return Verdict(
                 None,
                 "no_target" if gold.form == "missing" else "unreadable_target",

@@ -260,8 +260,8 @@ class CorpusFilter(Filter):
     @staticmethod
     def text(row: Row, field: str) -> str:
         """The text of a field; the row's raw reply where it lacks the field."""
-        found = row.get(field)
-        return str(found) if found is not None else text_of(row)
+        value = row.get(field)
+        return str(value) if value is not None else text_of(row)
 
 
 def _as_given(given: Any, rows: list[dict[str, Any]]) -> Any:
@@ -310,8 +310,8 @@ async def split_rows(
     dropped: dict[int, dict[str, Any]] = {}
     for part in filters:
         for positions in _groups(part, alive, group):
-            found = await part.verdicts([alive[p] for p in positions], doors)
-            for position, verdict in zip(positions, found, strict=True):
+            verdicts = await part.verdicts([alive[p] for p in positions], doors)
+            for position, verdict in zip(positions, verdicts, strict=True):
                 row = _marked(alive[position], verdict)
                 alive[position] = row
                 if not part.keeps(verdict):

@@ -101,13 +101,13 @@ class AskingFilter(Filter):
 
     async def judged(self, rows: Sequence[Row], doors: Doors) -> list[Verdict]:
         """The plain verdicts, rows asked about side by side."""
-        found = await asyncio.gather(
+        verdicts = await asyncio.gather(
             *(self.about(row, doors) for row in rows), return_exceptions=True
         )
-        for verdict in found:
+        for verdict in verdicts:
             if isinstance(verdict, BaseException):
                 raise verdict  # only now: what was under way has arrived, and is not asked twice
-        return found  # type: ignore[return-value]
+        return verdicts  # type: ignore[return-value]
 
     @abstractmethod
     async def about(self, row: Row, doors: Doors) -> Verdict:

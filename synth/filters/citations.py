@@ -70,13 +70,13 @@ class Citations(RowFilter):
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""
-        found = row.get(self.sources)
-        if not found:
+        passages = row.get(self.sources)
+        if not passages:
             return Verdict(None, "no_source")
         sources = (
-            [str(part) for part in found]
-            if isinstance(found, (list, tuple))
-            else [str(found)]
+            [str(part) for part in passages]
+            if isinstance(passages, (list, tuple))
+            else [str(passages)]
         )
         text = field_text(row, self.field)
         quotes = self._quotes(row, text)

@@ -58,37 +58,37 @@ class Consensus(GroupFilter):
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict a draw."""
         sets = [self._leaves(row) for row in rows]
-        known = [
-            place for place, leaves in enumerate(sets) if leaves is not None
+        readable = [
+            index for index, leaves in enumerate(sets) if leaves is not None
         ]
         agreement = {}
-        for draw in known:
+        for draw in readable:
             others = [
                 jaccard_of(sets[draw] or set(), sets[other] or set())
-                for other in known
+                for other in readable
                 if other != draw
             ]
             agreement[draw] = self._mean(others)
         digests = [row_digest(row) for row in rows]
         best = max(
-            known,
-            key=lambda place: (agreement[place], digests[place]),
+            readable,
+            key=lambda index: (agreement[index], digests[index]),
             default=None,
         )
         made = []
-        for place in range(len(rows)):
-            if place not in agreement:
+        for index in range(len(rows)):
+            if index not in agreement:
                 made.append(Verdict(None, "no_object"))
                 continue
             reason = "not_central"
-            if place == best:
-                enough = agreement[place] >= self.least
+            if index == best:
+                enough = agreement[index] >= self.least
                 reason = "" if enough else "no_agreement"
             made.append(
                 Verdict(
                     not reason,
                     reason,
-                    {"agreement": round(agreement[place], 4)},
+                    {"agreement": round(agreement[index], 4)},
                 )
             )
         return made

@@ -101,19 +101,19 @@ class Contamination(CorpusFilter):
         """
         from synth.inputs.seeds import read_rows  # noqa: PLC0415 - only this filter reads files
 
-        found = []
+        items = []
         for path in self.against.split("+"):
-            for place, row in enumerate(read_rows(path)):
+            for index, row in enumerate(read_rows(path)):
                 if not isinstance(row.get(self.column), str):
                     todo = f"Name it: contamination:column={next(iter(row), 'NAME')}."
                     raise WrongUse(
-                        f"{path} row {place + 1}",
+                        f"{path} row {index + 1}",
                         f"columns {', '.join(row)}",
                         f"text in {self.column!r}",
                         todo,
                     )
-                found.append((Path(path).name, place, row[self.column]))
-        return found
+                items.append((Path(path).name, index, row[self.column]))
+        return items
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict a row."""
@@ -129,20 +129,20 @@ class Contamination(CorpusFilter):
                         (share, -item, " ".join(span)),
                     )
         verdicts = [
-            self._verdict("contaminated", best.get(place))
-            for place in range(len(rows))
+            self._verdict("contaminated", best.get(index))
+            for index in range(len(rows))
         ]
         for reason, look in (
             ("fuzzy_match", self._fuzzy),
             ("near_item", self._near),
         ):
             left = [
-                place for place, verdict in enumerate(verdicts) if verdict.keep
+                index for index, verdict in enumerate(verdicts) if verdict.keep
             ]
-            for place, hit in zip(
-                left, look([texts[place] for place in left]), strict=True
+            for index, hit in zip(
+                left, look([texts[index] for index in left]), strict=True
             ):
-                verdicts[place] = self._verdict(reason, hit)
+                verdicts[index] = self._verdict(reason, hit)
         return verdicts
 
     def _fuzzy(self, texts: Sequence[str]) -> list[Hit | None]:
@@ -152,20 +152,22 @@ class Contamination(CorpusFilter):
         # Numpy, for those who need it.
         from synth.text.shingles import Neighbours, shingle  # noqa: PLC0415
 
-        known = [item for _, _, item in self.items]
-        index = Neighbours(shingle([*known, *texts], 3), self.fuzzy)
-        for item in range(len(known)):
+        item_texts = [item for _, _, item in self.items]
+        index = Neighbours(shingle([*item_texts, *texts], 3), self.fuzzy)
+        for item in range(len(item_texts)):
             index.add(item)
         hits: list[Hit | None] = []
-        for place in range(len(known), len(known) + len(texts)):
+        for index_of_text in range(
+            len(item_texts), len(item_texts) + len(texts)
+        ):
             # Of equally similar items the first.
-            similar = ((s, -item) for item, s in index.similar(place))
+            similar = ((s, -item) for item, s in index.similar(index_of_text))
             nearest = max(similar, default=None)
             if nearest is None:
                 hits.append(None)
             else:
                 similarity, negative = nearest
-                hits.append((similarity, negative, known[-negative]))
+                hits.append((similarity, negative, item_texts[-negative]))
         return hits
 
     def _near(self, texts: Sequence[str]) -> list[Hit | None]:
@@ -176,17 +178,17 @@ class Contamination(CorpusFilter):
 
         items = vectors([text for _, _, text in self.items], self.embedding)
         mine = vectors(texts, self.embedding)
-        found: list[Hit | None] = []
+        nearest: list[Hit | None] = []
         for start in range(0, len(mine), 1024):
             cosines = mine[start : start + 1024] @ items.T
             best = cosines.argmax(axis=1).tolist()
-            found += [
+            nearest += [
                 (float(cosines[n, i]), -i, self.items[i][2])
                 if cosines[n, i] >= self.similarity
                 else None
                 for n, i in enumerate(best)
             ]
-        return found
+        return nearest
 
     def _shared(
         self, texts: Sequence[str]
@@ -221,13 +223,13 @@ class Contamination(CorpusFilter):
     def _verdict(self, reason: str, hit: Hit | None) -> Verdict:
         if hit is None:
             return Verdict(True)
-        file, place, _ = self.items[-hit[1]]
+        file, item, _ = self.items[-hit[1]]
         return Verdict(
             False,
             reason,
             {
                 "file": file,
-                "item": place,
+                "item": item,
                 "span": hit[2][:300],
                 "share": round(hit[0], 4),
             },
@@ -245,12 +247,14 @@ def _meet(
     items = items[order]
     inside = np.isin(grams, wanted)
     rows = rows[inside]
-    found = grams[inside]
-    if not len(found):
+    grams_of_row = grams[inside]
+    if not len(grams_of_row):
         return []
-    rows, found = np.unique(np.stack([rows.astype(np.uint64), found]), axis=1)
-    low = np.searchsorted(wanted, found, "left")
-    high = np.searchsorted(wanted, found, "right")
+    rows, grams_of_row = np.unique(
+        np.stack([rows.astype(np.uint64), grams_of_row]), axis=1
+    )
+    low = np.searchsorted(wanted, grams_of_row, "left")
+    high = np.searchsorted(wanted, grams_of_row, "right")
     pairs = zip(rows.tolist(), low.tolist(), high.tolist(), strict=True)
     return [
         (int(row), int(item))

@@ -120,7 +120,7 @@ class Critic(AskingFilter):
         if empty := self.empty_input(row):
             return Verdict(False, "critic_empty", {"empty": empty})
         values = self.values(row)
-        said = await asyncio.gather(
+        outcomes = await asyncio.gather(
             *(
                 self.ask(
                     values, doors, draw=vote, again=self.votes, teacher=member
@@ -130,14 +130,18 @@ class Critic(AskingFilter):
             ),
             return_exceptions=True,
         )
-        failed = [found for found in said if isinstance(found, BaseException)]
+        failed = [
+            outcome
+            for outcome in outcomes
+            if isinstance(outcome, BaseException)
+        ]
         if any(not isinstance(error, TeacherError) for error in failed):
             raise next(
                 error for error in failed if not isinstance(error, TeacherError)
             )
         members = []
-        for start in range(0, len(said), self.votes):
-            votes = said[start : start + self.votes]
+        for start in range(0, len(outcomes), self.votes):
+            votes = outcomes[start : start + self.votes]
             members.append([vote for vote in votes if self._readable(vote)])
         if any(members):
             return self._read(members)  # type: ignore[arg-type]
@@ -147,12 +151,12 @@ class Critic(AskingFilter):
                 "critic_failed",
                 {"failure": getattr(failed[0], "kind", "")},
             )
-        reply = said[0].completion.text[:200]  # type: ignore[union-attr]
+        reply = outcomes[0].completion.text[:200]  # type: ignore[union-attr]
         return Verdict(None, "critic_unreadable", {"reply": reply})
 
     @staticmethod
-    def _readable(found: Reading | BaseException) -> bool:
-        return not isinstance(found, BaseException) and not found.unreadable
+    def _readable(reading: Reading | BaseException) -> bool:
+        return not isinstance(reading, BaseException) and not reading.unreadable
 
     def _read(self, members: Sequence[Sequence[Reading]]) -> Verdict:
         scores = [
@@ -193,9 +197,9 @@ class Critic(AskingFilter):
             str(word).casefold(): float(worth)
             for word, worth in (self.scale or {self.accept: 1.0}).items()
         }
-        said = str(reading.fields.get(self.verdict_field, "")).casefold()
+        verdict = str(reading.fields.get(self.verdict_field, "")).casefold()
         if self.weigh == "said":
-            return scale.get(said, 0.0)
+            return scale.get(verdict, 0.0)
         if not reading.completion.logprobs:
             todo = (
                 'Use weigh="said" with several votes, or a teacher that returns '
@@ -207,7 +211,7 @@ class Critic(AskingFilter):
                 "them",
                 todo,
             )
-        return expected(reading.completion.logprobs, said, scale)
+        return expected(reading.completion.logprobs, verdict, scale)
 
     def calibrate(
         self,
@@ -234,7 +238,7 @@ class Critic(AskingFilter):
         """
         from synth.critics.calibration import promised  # noqa: PLC0415 - as above
 
-        found = promised(
+        promise = promised(
             self,
             labelled,
             label=label,
@@ -242,7 +246,7 @@ class Critic(AskingFilter):
             target_precision=target_precision,
             confidence=confidence,
         )
-        return replace(self, least=found["least"], promise=found)
+        return replace(self, least=promise["least"], promise=promise)
 
     def canaries(self, right: Iterable[Row]) -> dict[str, float]:
         """Share of forged rows that this critic accepts, by kind of forgery; 0 everywhere is what a
@@ -253,9 +257,9 @@ class Critic(AskingFilter):
         """
         from synth.critics.canaries import fooled, shares  # noqa: PLC0415 - as above
 
-        found = run_async(fooled(self, right))
+        accepted = run_async(fooled(self, right))
         return {
             kind: share
-            for kind, share in shares(found).items()
+            for kind, share in shares(accepted).items()
             if kind != "right"
         }

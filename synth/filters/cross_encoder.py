@@ -64,15 +64,15 @@ class CrossEncoder(WorkFilter):
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict a row, the model asked about many at once."""
-        found = classes([self.texts(row) for row in rows], self.model)
-        if found and self.label.casefold() not in found[0]:
+        shares_by_row = classes([self.texts(row) for row in rows], self.model)
+        if shares_by_row and self.label.casefold() not in shares_by_row[0]:
             raise WrongUse(
                 f"cross_encoder:label={self.label}",
-                f"labels {', '.join(found[0])}",
+                f"labels {', '.join(shares_by_row[0])}",
                 "one of them",
                 "Name it with label=.",
             )
-        scores = [shares[self.label.casefold()] for shares in found]
+        scores = [shares[self.label.casefold()] for shares in shares_by_row]
         return [
             Verdict(
                 s >= self.least,

@@ -56,25 +56,25 @@ class Distinct(GroupFilter):
         """One verdict a draw."""
         texts = [field_text(row, self.field) for row in rows]
         ways = [self._way(text) for text in texts]
-        kept: list[int] = []
+        different: list[int] = []
         verdicts = [Verdict(True)] * len(rows)
-        for place in by_length(texts):
+        for index in by_length(texts):
             of = next(
                 (
                     other
-                    for other in kept
-                    if self._alike(ways[other], ways[place])
+                    for other in different
+                    if self._alike(ways[other], ways[index])
                 ),
                 None,
             )
             if of is None:
-                kept.append(place)
+                different.append(index)
             else:
-                verdicts[place] = Verdict(False, "same_way", {"of": of})
+                verdicts[index] = Verdict(False, "same_way", {"of": of})
         return verdicts
 
     def _way(self, text: str) -> tuple[str, ...] | frozenset[str]:
-        found = (
+        equations = (
             tuple(
                 "".join(e.text.split())
                 for e in ArithmeticSteps().equations(text)
@@ -82,7 +82,7 @@ class Distinct(GroupFilter):
             if self.by == "equations"
             else ()
         )
-        return found or frozenset(bag(text))
+        return equations or frozenset(bag(text))
 
     def _alike(
         self,

@@ -78,7 +78,7 @@ class Diversity(CorpusFilter):
         order = by_length(texts)
         if self.by:
             order.sort(
-                key=lambda place: -float(rows[place].get(str(self.by)) or 0)
+                key=lambda index: -float(rows[index].get(str(self.by)) or 0)
             )
         table = vectors(texts, self.embedding)
         if self.method == "k_centre":
@@ -101,11 +101,11 @@ def k_centre(table: Vectors, order: Sequence[int], most: int) -> list[Verdict]:
         distance = np.minimum(distance, 1 - table @ table[at])
         distance[at] = -1.0
     return [
-        verdicts.get(place)
+        verdicts.get(index)
         or Verdict(
             False, "too_close", {"distance": round(float(distance[n]), 4)}
         )
-        for n, place in _places(order)
+        for n, index in _places(order)
     ]
 
 
@@ -118,24 +118,24 @@ def deita(
     taken = np.zeros((min(most, len(order)), table.shape[1]), np.float32)
     verdicts: dict[int, Verdict] = {}
     count = 0
-    for place in order:
+    for index in order:
         distance = (
-            round(float(1 - (taken[:count] @ table[place]).max()), 4)
+            round(float(1 - (taken[:count] @ table[index]).max()), 4)
             if count
             else 2.0
         )
         if count == most:
-            verdicts[place] = Verdict(False, "enough", {"distance": distance})
+            verdicts[index] = Verdict(False, "enough", {"distance": distance})
         elif distance < far:
-            verdicts[place] = Verdict(
+            verdicts[index] = Verdict(
                 False, "too_close", {"distance": distance}
             )
         else:
-            taken[count], count = table[place], count + 1
-            verdicts[place] = Verdict(
+            taken[count], count = table[index], count + 1
+            verdicts[index] = Verdict(
                 True, "", {"distance": distance, "rank": count}
             )
-    return [verdicts[place] for place in range(len(order))]
+    return [verdicts[index] for index in range(len(order))]
 
 
 def _places(order: Sequence[int]) -> list[tuple[int, int]]:

@@ -66,7 +66,7 @@ class Entailment(WorkFilter):
             (str(rows[n][self.premise]), field_text(rows[n], self.field))
             for n in places
         ]
-        found = dict(
+        probabilities = dict(
             zip(
                 places,
                 Verifier(model=self.model, direction=self.direction).shares(
@@ -76,8 +76,8 @@ class Entailment(WorkFilter):
             )
         )
         return [
-            self._verdict(found[n])
-            if n in found
+            self._verdict(probabilities[n])
+            if n in probabilities
             else Verdict(None, "no_premise")
             for n in range(len(rows))
         ]

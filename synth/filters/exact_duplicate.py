@@ -52,15 +52,15 @@ class ExactDuplicate(CorpusFilter):
         """One verdict a row."""
         first: dict[bytes, tuple[bytes, int]] = {}
         keys = [self._key(row) for row in rows]
-        for place, row in enumerate(rows):
-            rank = (row_digest(row), place)
-            first[keys[place]] = min(first.get(keys[place], rank), rank)
-        kept = [first[key][1] for key in keys]
+        for index, row in enumerate(rows):
+            rank = (row_digest(row), index)
+            first[keys[index]] = min(first.get(keys[index], rank), rank)
+        first_of_row = [first[key][1] for key in keys]
         return [
             Verdict(True)
-            if of == place
+            if of == index
             else Verdict(False, "exact_duplicate", {"of": of})
-            for place, of in enumerate(kept)
+            for index, of in enumerate(first_of_row)
         ]
 
     def _key(self, row: Row) -> bytes:

@@ -41,16 +41,16 @@ class FinishReason(RowFilter):
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""
-        found = meta_of(row, "finish_reason")
-        marks = {"finish_reason": found}
-        if found in (None, "", "unknown"):
+        finish_reason = meta_of(row, "finish_reason")
+        marks = {"finish_reason": finish_reason}
+        if finish_reason in (None, "", "unknown"):
             return Verdict(None, "", marks)
-        if found in self.allowed:
+        if finish_reason in self.allowed:
             return Verdict(True)
         return Verdict(
             False,
             {"length": "cut_off", "content_filter": "content_filter"}.get(
-                str(found), "other_finish"
+                str(finish_reason), "other_finish"
             ),
             marks,
         )

@@ -66,12 +66,18 @@ class Ifd(WorkFilter):
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict a row, the model asked about many at once."""
-        said = [
+        sides = [
             (str(row.get(self.prompt) or ""), field_text(row, self.field))
             for row in rows
         ]
-        found = losses([*said, *(("", text) for _, text in said)], self.model)
-        pairs = zip(found[: len(said)], found[len(said) :], strict=True)
+        losses_of_sides = losses(
+            [*sides, *(("", text) for _, text in sides)], self.model
+        )
+        pairs = zip(
+            losses_of_sides[: len(sides)],
+            losses_of_sides[len(sides) :],
+            strict=True,
+        )
         return [
             self.verdict_of(behind, alone, tokens)
             for (behind, tokens), (alone, _) in pairs

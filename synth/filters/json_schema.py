@@ -79,8 +79,8 @@ class JsonSchema(RowFilter):
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""
-        found = row.get(self.field)
-        text = _unfenced(found if found is not None else text_of(row))
+        value = row.get(self.field)
+        text = _unfenced(value if value is not None else text_of(row))
         reason, error = verifier.JsonSchema().why(
             text,
             self.fixed if self.fixed is not None else row[str(self.schema)],

@@ -70,7 +70,7 @@ class Language(RowFilter):
             if isinstance(self.languages, str)
             else list(self.languages)
         )
-        return frozenset(_known(given, self.identifier.nb_classes))
+        return frozenset(_checked(given, self.identifier.nb_classes))
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""
@@ -96,12 +96,12 @@ class Language(RowFilter):
         )
 
 
-def _known(given: Sequence[str], known: Sequence[str]) -> Sequence[str]:
-    if missing := [code for code in given if code not in known]:
+def _checked(given: Sequence[str], codes: Sequence[str]) -> Sequence[str]:
+    if missing := [code for code in given if code not in codes]:
         raise WrongUse(
             "language:languages",
             f"{missing[0]!r}",
             "a code of ISO 639-1",
-            f"Use one of {', '.join(sorted(known))}.",
+            f"Use one of {', '.join(sorted(codes))}.",
         )
     return given

@@ -105,19 +105,19 @@ class LeakProbe(CorpusFilter):
         fold = (
             np.argsort(
                 np.array(
-                    sorted(range(len(rows)), key=lambda place: digests[place])
+                    sorted(range(len(rows)), key=lambda index: digests[index])
                 )
             )
             % self.folds
         )
-        found = np.zeros(len(rows))
+        chances = np.zeros(len(rows))
         for value in sorted(set(labels)):
             mine = np.array([label == value for label in labels], dtype=float)
             for part in range(self.folds):
                 train = fold != part
                 test = (fold == part) & (mine == 1)
                 if test.any():
-                    found[test] = Logistic.fit(
+                    chances[test] = Logistic.fit(
                         table[train], mine[train], self.ridge
                     ).chances(table[test])
-        return [float(chance) for chance in found]
+        return [float(chance) for chance in chances]

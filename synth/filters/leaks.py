@@ -76,17 +76,17 @@ class Leaks(RowFilter):
         """The verdict on one row."""
         text = field_text(row, self.field)
         small = folded(text)
-        said = next(
+        leak = next(
             (p for p in _small(tuple(self.phrases)) if p in small), None
         ) or self._shared(text, row)
-        return Verdict(False, "leak", {"leak": said}) if said else Verdict(True)
+        return Verdict(False, "leak", {"leak": leak}) if leak else Verdict(True)
 
     def _shared(self, text: str, row: Row) -> str:
         hidden = row.get(self.hidden) if self.hidden else None
         if not hidden:
             return ""
         texts = hidden if isinstance(hidden, (list, tuple)) else [hidden]
-        known = {
+        source_grams = {
             gram
             for other in texts
             for gram in runs(words(str(other)), self.words)
@@ -95,7 +95,7 @@ class Leaks(RowFilter):
             (
                 " ".join(gram)
                 for gram in runs(words(text), self.words)
-                if gram in known
+                if gram in source_grams
             ),
             "",
         )

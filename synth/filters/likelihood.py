@@ -53,18 +53,18 @@ class Likelihood(CorpusFilter):
         """One verdict a row."""
         sums = [self._sum(row) for row in rows]
         order = sorted(
-            (value, place)
-            for place, value in enumerate(sums)
+            (value, index)
+            for index, value in enumerate(sums)
             if value is not None
         )
         few = int(self.worst * len(order) + 1e-9)
-        dropped = {place for _, place in order[:few]}
+        dropped = {index for _, index in order[:few]}
         verdicts = []
-        for place, value in enumerate(sums):
+        for index, value in enumerate(sums):
             if value is None:
                 verdicts.append(Verdict(None, "no_logprobs"))
                 continue
-            reason = "unlikely" if place in dropped else ""
+            reason = "unlikely" if index in dropped else ""
             marks = {"logprob": round(value, 4)}
             verdicts.append(Verdict(not reason, reason, marks))
         return verdicts

@@ -61,19 +61,19 @@ class LongFirst(CorpusFilter):
         digests = [row_digest(row) for row in rows]
         shelves = {
             domain: sorted(
-                places, key=lambda place: (-lengths[place], digests[place])
+                places, key=lambda index: (-lengths[index], digests[index])
             )
             for domain, places in sorted(
                 group_by(
                     range(len(rows)),
-                    lambda place: str(rows[place].get(self.field)),
+                    lambda index: str(rows[index].get(self.field)),
                 ).items()
             )
         }
         ranks = {
-            place: rank
+            index: rank
             for places in shelves.values()
-            for rank, place in enumerate(places)
+            for rank, index in enumerate(places)
         }
         taken = _draw(shelves, ranks, self.most, random.Random(self.seed))
         return [
@@ -97,15 +97,15 @@ def _draw(
     taken: set[int] = set()
     while left and len(taken) < most:
         domain = rng.choice(sorted(left))
-        place = rng.choices(
+        index = rng.choices(
             left[domain],
             [
                 2.0 ** -min(ranks[p] - ranks[left[domain][0]], 60)
                 for p in left[domain]
             ],
         )[0]
-        left[domain].remove(place)
-        taken.add(place)
+        left[domain].remove(index)
+        taken.add(index)
         if not left[domain]:
             del left[domain]
     return taken

@@ -71,7 +71,7 @@ class Mentions(RowFilter):
         )
         if missing is not None:
             return Verdict(False, "not_mentioned", {"what": missing[:200]})
-        found = next(
+        mention = next(
             (
                 value
                 for value in _values(row, self.never)
@@ -80,9 +80,9 @@ class Mentions(RowFilter):
             None,
         )
         return Verdict(
-            found is None,
-            "" if found is None else "mentioned",
-            {} if found is None else {"what": found[:200]},
+            mention is None,
+            "" if mention is None else "mentioned",
+            {} if mention is None else {"what": mention[:200]},
         )
 
 

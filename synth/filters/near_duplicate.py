@@ -76,32 +76,32 @@ class NearDuplicate(CorpusFilter):
         from synth.text.shingles import Neighbours, shingle  # noqa: PLC0415
 
         texts = [self.text(row, self.field) for row in rows]
-        kept = Neighbours(shingle(texts, self.words), self.similarity)
+        neighbours = Neighbours(shingle(texts, self.words), self.similarity)
         keys = [
             numbers_of(text) if self.numbers == "apart" else ()
             for text in texts
         ]
         verdicts = [Verdict(True)] * len(rows)
-        for place in by_length(texts):
-            found = (
+        for index in by_length(texts):
+            twin = (
                 next(
                     (
                         (o, s)
-                        for o, s in kept.similar(place)
-                        if keys[o] == keys[place]
+                        for o, s in neighbours.similar(index)
+                        if keys[o] == keys[index]
                     ),
                     None,
                 )
-                if texts[place]
+                if texts[index]
                 else None
             )
-            if found is None:
-                kept.add(place)
+            if twin is None:
+                neighbours.add(index)
             else:
-                verdicts[place] = Verdict(
+                verdicts[index] = Verdict(
                     False,
                     "near_duplicate",
-                    {"of": found[0], "similarity": round(found[1], 4)},
+                    {"of": twin[0], "similarity": round(twin[1], 4)},
                 )
         return verdicts
 
@@ -111,7 +111,9 @@ def numbers_of(text: str) -> tuple[str, ...]:
     if text.isascii():
         return tuple(sorted(_NUMBER.findall(text)))
     text = folded(text)
-    written = [found for found in _NUMERALS.findall(text) if found.strip("一")]
+    written = [
+        numeral for numeral in _NUMERALS.findall(text) if numeral.strip("一")
+    ]
     return tuple(sorted([*_NUMBER.findall(text), *written]))
 
 

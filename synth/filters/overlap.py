@@ -73,15 +73,15 @@ class Overlap(RowFilter):
         ]
         if not pairs or not all(one and two for one, two in pairs):
             return Verdict(None, "no_text")
-        found = [measure(str(one), str(two)) for one, two in pairs]
+        shares = [measure(str(one), str(two)) for one, two in pairs]
         marks = {
-            "lowest": round(min(found), 4),
-            "highest": round(max(found), 4),
+            "lowest": round(min(shares), 4),
+            "highest": round(max(shares), 4),
         }
-        if min(found) < self.least:
+        if min(shares) < self.least:
             return Verdict(False, "too_unlike", marks)
         return Verdict(
-            max(found) <= self.most,
-            "" if max(found) <= self.most else "too_alike",
+            max(shares) <= self.most,
+            "" if max(shares) <= self.most else "too_alike",
             marks,
         )

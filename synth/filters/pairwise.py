@@ -99,7 +99,7 @@ class Pairwise(AskingFilter):
             {"question": question, "first": rejected, "second": chosen},
         ]
         try:
-            said = await asyncio.gather(
+            readings = await asyncio.gather(
                 *(
                     self.ask(
                         self.values(order), doors, draw=vote, again=self.votes
@@ -110,13 +110,13 @@ class Pairwise(AskingFilter):
             )
         except TeacherError as error:
             return Verdict(None, "critic_failed", {"failure": error.kind})
-        as_first = _worth(said[: self.votes])
-        as_second = [1 - worth for worth in _worth(said[self.votes :])]
+        as_first = _worth(readings[: self.votes])
+        as_second = [1 - worth for worth in _worth(readings[self.votes :])]
         if not as_first or not as_second:
             return Verdict(
                 None,
                 "critic_unreadable",
-                {"reply": said[0].completion.text[:200]},
+                {"reply": readings[0].completion.text[:200]},
             )
         return self.verdict_of(as_first, as_second)
 

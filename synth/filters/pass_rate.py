@@ -68,7 +68,7 @@ class PassRate(GroupFilter):
         golds = [
             read_gold(row.get(self.target), row.get("choices")) for row in rows
         ]
-        if not all(gold.known for gold in golds):
+        if not all(gold.comparable for gold in golds):
             return [Verdict(None, "no_target")] * len(rows)
         right = [
             row.get(self.answer) is not None

@@ -50,10 +50,10 @@ def _card(text: str) -> bool:
 
 def _address(text: str) -> bool:
     try:
-        found = ip_address(text)
+        address = ip_address(text)
     except ValueError:
         return False
-    return found.is_global
+    return address.is_global
 
 
 def _phone(text: str) -> bool:
@@ -191,16 +191,16 @@ class Pii(RowFilter):
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""
-        found = [
+        kinds = [
             kind
             for text in self._texts(row)
-            for kind in _found(text, self.kinds or _KINDS)
+            for kind in _kinds_in(text, self.kinds or _KINDS)
         ]
-        if not found:
+        if not kinds:
             return Verdict(True)
-        reason = "secret" if {"secret", "password"} & set(found) else "personal"
+        reason = "secret" if {"secret", "password"} & set(kinds) else "personal"
         return Verdict(
-            False, reason, {"kinds": sorted(set(found)), "count": len(found)}
+            False, reason, {"kinds": sorted(set(kinds)), "count": len(kinds)}
         )
 
     def _texts(self, row: Row) -> Iterator[str]:
@@ -222,7 +222,7 @@ class Pii(RowFilter):
             yield text_of(row)[:MOST_CHARS]
 
 
-def _found(text: str, kinds: Any) -> Iterator[str]:
+def _kinds_in(text: str, kinds: Any) -> Iterator[str]:
     digits = _DIGITS.search(text) is not None
     for kind in kinds:
         if (kind in _NUMBERS and not digits) or (

@@ -101,7 +101,7 @@ class ProcessCritic(AskingFilter):
             return Verdict(False, "no_steps", {"steps": 0})
         values = self.values({"question": row.get("question"), "steps": steps})
         try:
-            said = await asyncio.gather(
+            outcomes = await asyncio.gather(
                 *(
                     self.ask(values, doors, draw=vote, again=self.votes)
                     for vote in range(self.votes)
@@ -110,7 +110,7 @@ class ProcessCritic(AskingFilter):
         except TeacherError as error:
             return Verdict(None, "critic_failed", {"failure": error.kind})
         readings = [
-            reading for reading in said if not self.refused(reading, values)
+            reading for reading in outcomes if not self.refused(reading, values)
         ]
         ranked = Counter(
             number_of(reading, "first_wrong") for reading in readings
@@ -119,7 +119,10 @@ class ProcessCritic(AskingFilter):
             return Verdict(
                 None,
                 "critic_unreadable",
-                {"steps": len(steps), "reply": said[0].completion.text[:200]},
+                {
+                    "steps": len(steps),
+                    "reply": outcomes[0].completion.text[:200],
+                },
             )
         return _verdict(
             ranked[0][0] or 0, steps, readings, ranked[0][1] / len(readings)
@@ -127,8 +130,10 @@ class ProcessCritic(AskingFilter):
 
     def refused(self, reading: Reading, values: Row) -> bool:
         """Whether no step of the chain is named."""
-        found = number_of(reading, "first_wrong")
-        return found is None or not 0 <= found <= len(values["steps"])
+        first_wrong = number_of(reading, "first_wrong")
+        return first_wrong is None or not 0 <= first_wrong <= len(
+            values["steps"]
+        )
 
 
 def _verdict(
@@ -152,5 +157,5 @@ def _verdict(
 
 def number_of(reading: Reading, field: str) -> int | None:
     """The whole number that a field of a reading holds, None where it holds something else."""
-    said = str(reading.fields.get(field, "")).strip(" .#*")
-    return int(said) if said.isdecimal() and len(said) < 7 else None
+    digits = str(reading.fields.get(field, "")).strip(" .#*")
+    return int(digits) if digits.isdecimal() and len(digits) < 7 else None

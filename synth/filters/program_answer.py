@@ -77,14 +77,14 @@ class ProgramAnswer(WorkFilter):
     def _one(self, runner: RunPython, row: Row) -> Verdict:
         if row.get(self.target) is None:
             return Verdict(None, "no_target")
-        said, found = runner.answer(code_in(field_text(row, self.field)))
-        marks = {"computed": said, "error": found.error}
-        if not said:
+        answer, outcome = runner.answer(code_in(field_text(row, self.field)))
+        marks = {"computed": answer, "error": outcome.error}
+        if not answer:
             return Verdict(False, "program_fails", marks)
         gold = read_gold(row[self.target])
-        if not gold.known:
+        if not gold.comparable:
             return Verdict(None, "no_target", marks)
-        same = agrees(said, gold) is True
+        same = agrees(answer, gold) is True
         return Verdict(
             same,
             "" if same else "wrong_answer",

@@ -62,11 +62,11 @@ class Quota(CorpusFilter):
         for kind, places in group_by(
             range(len(rows)), lambda p: str(rows[p].get(self.field))
         ).items():
-            for rank, place in enumerate(
+            for rank, index in enumerate(
                 sorted(places, key=lambda p: (self._rank(rows[p]), p)), 1
             ):
                 keep = rank <= self.most
-                verdicts[place] = Verdict(
+                verdicts[index] = Verdict(
                     keep,
                     "" if keep else "over_quota",
                     {"kind": kind, "rank": rank},

@@ -86,9 +86,9 @@ class Refusal(RowFilter):
             .casefold()
             .replace("\u2019", "'")
         )
-        found = next(
+        match = next(
             (m for pattern in _PATTERNS if (m := pattern.search(head))), None
         )
-        if found:
-            return Verdict(False, "refusal", {"said": found[0][:100]})
+        if match:
+            return Verdict(False, "refusal", {"said": match[0][:100]})
         return Verdict(True)

@@ -90,20 +90,20 @@ class RunPython(WorkFilter):
         if not tests:
             return Verdict(None, "no_tests", {"status": "no tests"})
         code = code_in(field_text(row, self.field))
-        found = runner.run(
+        outcome = runner.run(
             code,
             "\n".join(map(str, tests))
             if isinstance(tests, list)
             else str(tests),
         )
-        marks = {"status": found.status, "error": found.error}
-        if found.status in ("passed", "timeout"):
-            passed = found.status == "passed"
+        marks = {"status": outcome.status, "error": outcome.error}
+        if outcome.status in ("passed", "timeout"):
+            passed = outcome.status == "passed"
             return Verdict(
                 True if passed else None, "" if passed else "timeout", marks
             )
         return Verdict(
             False,
-            "tests_fail" if found.status == "failed" else "runs_wild",
+            "tests_fail" if outcome.status == "failed" else "runs_wild",
             marks,
         )

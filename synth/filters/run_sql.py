@@ -79,7 +79,7 @@ class RunSql(WorkFilter):
         runner = verifier.RunSql(
             seconds=self.seconds, unsafe_exec=self.unsafe_exec
         )
-        found = dict(
+        outcomes = dict(
             zip(
                 places,
                 runner.run([self._case(rows[n]) for n in places]),
@@ -87,7 +87,7 @@ class RunSql(WorkFilter):
             )
         )
         return [
-            _verdict(found.get(n, {"status": "no_gold"}))
+            _verdict(outcomes.get(n, {"status": "no_gold"}))
             for n in range(len(rows))
         ]
 
@@ -101,15 +101,15 @@ class RunSql(WorkFilter):
         }
 
 
-def _verdict(found: dict[str, Any]) -> Verdict:
-    marks = {"status": found["status"], "error": found.get("error", "")}
-    if found["status"] in ("same", "timeout"):
-        same = found["status"] == "same"
+def _verdict(outcome: dict[str, Any]) -> Verdict:
+    marks = {"status": outcome["status"], "error": outcome.get("error", "")}
+    if outcome["status"] in ("same", "timeout"):
+        same = outcome["status"] == "same"
         return Verdict(True if same else None, "" if same else "timeout", marks)
-    if found["status"] in ("no_gold", "gold_error"):
+    if outcome["status"] in ("no_gold", "gold_error"):
         return Verdict(None, "no_gold", marks)
     return Verdict(
         False,
-        "other_rows" if found["status"] == "other" else "query_fails",
+        "other_rows" if outcome["status"] == "other" else "query_fails",
         marks,
     )

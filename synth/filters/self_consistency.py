@@ -122,20 +122,20 @@ class SelfConsistency(GroupFilter):
         ]
 
     def _weight(self, row: Row) -> float:
-        found = row.get(str(self.weight))
+        weight = row.get(str(self.weight))
         if (
-            isinstance(found, bool)
-            or not isinstance(found, int | float)
-            or not 0 <= found < inf
+            isinstance(weight, bool)
+            or not isinstance(weight, int | float)
+            or not 0 <= weight < inf
         ):
             todo = "Let a filter or a parser write it, or name another field."
             raise RowFault(
                 f"self_consistency:weight={self.weight}",
-                f"{found!r} in row {row.get('id', '')}",
+                f"{weight!r} in row {row.get('id', '')}",
                 "a number from 0 on",
                 todo,
             )
-        return float(found)
+        return float(weight)
 
 
 def _reason(vote: str | None, leading: set[str], *, clear: bool) -> str:

@@ -72,28 +72,28 @@ class SemanticDuplicate(CorpusFilter):
             numbers_of(text) if self.numbers == "apart" else ()
             for text in texts
         ]
-        kept: set[int] = set()
+        kept_indices: set[int] = set()
         verdicts = [Verdict(True)] * len(rows)
-        for place, close in near(
+        for index, close in near(
             vectors(texts, self.embedding), by_length(texts), self.similarity
         ):
-            found = next(
+            twin = next(
                 (
                     (o, s)
                     for o, s in close
-                    if o in kept
-                    and keys[o] == keys[place]
-                    and self._mutual(texts[o], texts[place])
+                    if o in kept_indices
+                    and keys[o] == keys[index]
+                    and self._mutual(texts[o], texts[index])
                 ),
                 None,
             )
-            if found is None or not texts[place]:
-                kept.add(place)
+            if twin is None or not texts[index]:
+                kept_indices.add(index)
             else:
-                verdicts[place] = Verdict(
+                verdicts[index] = Verdict(
                     False,
                     "semantic_duplicate",
-                    {"of": found[0], "similarity": round(found[1], 4)},
+                    {"of": twin[0], "similarity": round(twin[1], 4)},
                 )
         return verdicts
 
@@ -117,11 +117,11 @@ def near(
         block = sorted_table[start : start + _BLOCK]
         cosines = block @ sorted_table[: start + len(block)].T
         for row in range(len(block)):
-            found = np.flatnonzero(
+            similar = np.flatnonzero(
                 cosines[row, : start + row] >= similarity - 1e-6
             )
             close = sorted(
-                ((order[int(n)], float(cosines[row, n])) for n in found),
+                ((order[int(n)], float(cosines[row, n])) for n in similar),
                 key=lambda pair: (-pair[1], pair[0]),
             )
             yield order[start + row], close

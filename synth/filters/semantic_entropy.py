@@ -136,21 +136,21 @@ class SemanticEntropy(AskingFilter):
         """The number of each draw's cluster, None without an answer."""
         keys = [canonical(text) for text in texts]
         firsts: list[int] = []
-        found: dict[str, int] = {}
-        for place, key in enumerate(keys):
-            if not texts[place].strip() or key in found:
+        cluster_of_key: dict[str, int] = {}
+        for index, key in enumerate(keys):
+            if not texts[index].strip() or key in cluster_of_key:
                 continue
             for number, first in enumerate(firsts):
                 if await self._alike(
-                    texts[first], texts[place], rows[place], doors
+                    texts[first], texts[index], rows[index], doors
                 ):
-                    found[key] = number
+                    cluster_of_key[key] = number
                     break
             else:
-                found[key] = len(firsts)
-                firsts.append(place)
+                cluster_of_key[key] = len(firsts)
+                firsts.append(index)
         return [
-            found[key] if text.strip() else None
+            cluster_of_key[key] if text.strip() else None
             for key, text in zip(keys, texts, strict=True)
         ]
 

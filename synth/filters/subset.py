@@ -59,10 +59,10 @@ class Subset(RowFilter):
 
     def verdict(self, row: Row) -> Verdict:
         """The verdict on one row."""
-        known = row.get(self.of) if self.of else self.values
-        if not isinstance(known, list | tuple):
+        allowed_values = row.get(self.of) if self.of else self.values
+        if not isinstance(allowed_values, list | tuple):
             return Verdict(None, "no_list")
-        allowed = {plain(value) for value in known}
+        allowed = {plain(value) for value in allowed_values}
         values = list(values_at(row, self.field))
         if len(values) < self.least:
             return Verdict(False, "too_few")

@@ -132,8 +132,8 @@ class Trained(GroupFilter):
             {"score": round(score, 4), "least": round(self.threshold, 4)}
             for score in scores
         ]
-        kept = [score >= self.threshold for score in scores]
+        accepted = [score >= self.threshold for score in scores]
         return [
             Verdict(keep, "" if keep else "low_score", mark)
-            for keep, mark in zip(kept, marks, strict=True)
+            for keep, mark in zip(accepted, marks, strict=True)
         ]

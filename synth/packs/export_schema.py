@@ -312,8 +312,8 @@ class ExportSpec(Strict):
             )
             for kind, spec in self.retrieval.documents.items():
                 grades = {
-                    f"grade {place}": grade
-                    for place, grade in enumerate(spec.grade)
+                    f"grade {number}": grade
+                    for number, grade in enumerate(spec.grade)
                 }
                 yield (
                     "retrieval",

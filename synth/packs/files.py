@@ -113,8 +113,8 @@ def regular_files(folder: Path) -> list[Path]:
     Raises:
         WrongUse: too many, too large, too deep, or a name that would hide what it is.
     """
-    found = sorted(_walk(folder, PurePosixPath(), [0, 0]))
-    return [Path(name) for name in found]
+    names = sorted(_walk(folder, PurePosixPath(), [0, 0]))
+    return [Path(name) for name in names]
 
 
 def _walk(
@@ -190,16 +190,16 @@ def digest(folder: Path, more: bytes) -> str:
     Raises:
         WrongUse: as `regular_files`.
     """
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for name in regular_files(folder):
-        found.update(
+        sha256.update(
             name.as_posix().encode()
             + b"\0"
             + read_inside(folder, name.as_posix())
             + b"\0"
         )
-    found.update(more)
-    return found.hexdigest()[:16]
+    sha256.update(more)
+    return sha256.hexdigest()[:16]
 
 
 def copy(folder: Path, target: Path) -> None:
@@ -217,6 +217,6 @@ def copy(folder: Path, target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for name, content in contents.items():
-        place = target / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content)
+        path = target / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)

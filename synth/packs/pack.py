@@ -146,10 +146,10 @@ class Pack:
         path = self.folder / "cases.yaml"
         if not os.path.lexists(path):
             return []
-        found = parse_yaml(read_text_inside(self.folder, "cases.yaml"), path)[
+        content = parse_yaml(read_text_inside(self.folder, "cases.yaml"), path)[
             0
         ].get("cases")
-        listed = found if isinstance(found, list) else []
+        listed = content if isinstance(content, list) else []
         for case in listed:
             replies = (
                 case.get("replies", []) if isinstance(case, dict) else None
@@ -230,7 +230,7 @@ class Pack:
     def _inputs(self) -> list[tuple[str, InputSpec]]:
         return list(self.spec.inputs.items())
 
-    def check_row(self, row: Row, place: str) -> None:
+    def check_row(self, row: Row, location: str) -> None:
         """Raises WrongUse where a seed lacks a declared input or has it with another kind."""
         for name, spec in self._inputs:
             value = row.get(name)
@@ -254,19 +254,19 @@ class Pack:
                         name, map(str, row)
                     )
                     raise RowFault(
-                        place, got, f"field {name!r} ({spec.type})", hint
+                        location, got, f"field {name!r} ({spec.type})", hint
                     )
             elif isinstance(value, Base64):
                 todo = "Name another column with --column, or write the file with its text."
                 raise RowFault(
-                    place,
+                    location,
                     f"{name}, which holds bytes that are no text",
                     spec.type,
                     todo,
                 )
             elif not spec.fits(value):
                 raise RowFault(
-                    place,
+                    location,
                     f"{name} = {value!r}"[:200],
                     spec.type,
                     "Correct the row.",
@@ -304,15 +304,18 @@ def installed_folder(name: str) -> Path:
         WrongUse: it is neither.
     """
     where = f"pack {name!r}"
-    found = announced("packs", name, where)
-    places = getattr(found, "__path__", None)
+    target = announced("packs", name, where)
+    places = getattr(target, "__path__", None)
     if places:
-        found = next(iter(places))
-    if isinstance(found, str | Path) and (Path(found) / "pack.yaml").is_file():
-        return Path(found)
+        target = next(iter(places))
+    if (
+        isinstance(target, str | Path)
+        and (Path(target) / "pack.yaml").is_file()
+    ):
+        return Path(target)
     raise WrongUse(
         where,
-        f"{found!r}, as its package announces it"[:200],
+        f"{target!r}, as its package announces it"[:200],
         "a package that holds pack.yaml, or the path of such a folder",
         "Mend or uninstall that package.",
     )
@@ -328,8 +331,10 @@ def _spell(
     """The first fault of a pack.yaml with its line, or of the override that put it there."""
     first = error.errors()[0]
     at = tuple(first["loc"])
-    said = next((key for key in overrides if _stands_at(key, at, raw)), None)
-    where = f"--set {said}" if said else f"{path}:{line_of(lines, at)}"
+    override = next(
+        (key for key in overrides if _stands_at(key, at, raw)), None
+    )
+    where = f"--set {override}" if override else f"{path}:{line_of(lines, at)}"
     spot = ".".join(map(str, at))
     if first["type"] == "extra_forbidden":
         fields = PackSpec.model_fields
@@ -345,10 +350,10 @@ def _spell(
             "a key that packs have",
             did_you_mean(str(at[-1]), fields),
         )
-    if said:
+    if override:
         return WrongUse(
             where,
-            f"{overrides[said]!r}"[:200],
+            f"{overrides[override]!r}"[:200],
             str(first["msg"]),
             "Correct the value.",
         )
@@ -369,10 +374,10 @@ def _stands_at(
         for step in raw.get("steps") or []
     ]
     keys = place_of(override, names)
-    place = (
+    keys_of_override = (
         ("steps", names.index(keys[0]), *keys[1:])
         if keys[0] in names
         else tuple(keys)
     )
-    shorter = min(len(place), len(at))
-    return shorter > 2 and at[:shorter] == place[:shorter]
+    shorter = min(len(keys_of_override), len(at))
+    return shorter > 2 and at[:shorter] == keys_of_override[:shorter]

@@ -80,10 +80,10 @@ class Renderer:
             self.compiled[message["id"]] = templates.compiled(
                 message["source"], message["where"]
             )
-        found = self.compiled[message["id"]]
+        template = self.compiled[message["id"]]
         if message["values"] is None:
-            return {"variables": sorted(found.variables)}
-        return {"text": found.text(json.loads(message["values"]))}
+            return {"variables": sorted(template.variables)}
+        return {"text": template.text(json.loads(message["values"]))}
 
 
 if __name__ == "__main__":

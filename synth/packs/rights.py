@@ -205,12 +205,12 @@ class _Step:
             self.format(self.step["response_format"], ("response_format",))
         for key, room in _ROOMS.items():
             listed = self.step.get(key)
-            for place, part in enumerate(
+            for number, part in enumerate(
                 listed if isinstance(listed, list) else [listed]
             ):
                 spec = {"name": part} if isinstance(part, str) else part
                 if isinstance(spec, Mapping):
-                    self.part(room, (key, place), spec)
+                    self.part(room, (key, number), spec)
 
     def refuse(self, at: tuple[Any, ...], got: str, wanted: str) -> None:
         key = ".".join(str(part) for part in at if not isinstance(part, int))
@@ -233,7 +233,7 @@ class _Step:
                 f"{name} beside it",
                 todo,
             )
-        known = {
+        declared = {
             *SIMPLE,
             *SCHEMAS,
             *KEYS,
@@ -242,7 +242,7 @@ class _Step:
             "tool_choice",
             "response_format",
         }
-        if name not in known:
+        if name not in declared:
             self.refuse(
                 at,
                 f"sampling.extra field {name!r}",
@@ -411,8 +411,8 @@ class _Step:
             )
         if given:
             return
-        key, place, *inner_keys = at
-        spot = place if ":" in name or "." in name or inner_keys else name
+        key, number, *inner_keys = at
+        spot = number if ":" in name or "." in name or inner_keys else name
         path = ".".join(map(str, (key, spot, *inner_keys, field.name)))
         todo = f"Take it out; a user who wants it says --set {self.name}.{path}=VALUE."
         raise WrongUse(

@@ -396,15 +396,15 @@ def apply_overrides(
         head, *rest = place_of(path, steps)
         if head in ("constants", "exports") and head not in steps:
             blocks.setdefault(head, raw.setdefault(head, {}))
-        found = {**blocks, **steps}
-        if head not in found or not rest:
+        targets = {**blocks, **steps}
+        if head not in targets or not rest:
             raise WrongUse(
                 f"--set {path}",
                 f"{head!r}",
                 f"STEP.key of pack {where}",
-                _meant(path, found, steps),
+                _meant(path, targets, steps),
             )
-        spot = found[head]
+        spot = targets[head]
         for key in rest[:-1]:
             spot = _inside(spot, key, f"--set {path}")
         _set(spot, rest[-1], value, f"--set {path}")
@@ -435,7 +435,7 @@ _OF_A_STEP = frozenset(
 )
 
 
-def _meant(path: str, found: Collection[str], steps: Collection[str]) -> str:
+def _meant(path: str, targets: Collection[str], steps: Collection[str]) -> str:
     """What to do where the head of an override is no step: the same key of a step, or a name near
     it.
     """
@@ -444,17 +444,17 @@ def _meant(path: str, found: Collection[str], steps: Collection[str]) -> str:
         return (
             f"Name the step: {', '.join(f'{step}.{path}' for step in steps)}."
         )
-    if path in found:
+    if path in targets:
         return f"Name what changes: --set {path}.KEY=VALUE."
     return did_you_mean(
-        head, {*found, *_OF_A_STEP} if len(steps) == 1 else found
+        head, {*targets, *_OF_A_STEP} if len(steps) == 1 else targets
     )
 
 
 def _inside(spot: Any, key: str, where: str) -> Any:
     """What stands under a key of a mapping, or under the number or the name of a part in a list."""
     if isinstance(spot, list):
-        return spot[_place(spot, key, where)]
+        return spot[_number_of(spot, key, where)]
     if not isinstance(spot, dict):
         raise WrongUse(
             where,
@@ -462,15 +462,15 @@ def _inside(spot: Any, key: str, where: str) -> Any:
             "a mapping or a list of parts",
             "Set the whole key.",
         )
-    found = spot.setdefault(key, {})
-    if isinstance(found, str) and key in ("filters", "parser"):
-        found = spot[key] = [found]
-    return found
+    inner = spot.setdefault(key, {})
+    if isinstance(inner, str) and key in ("filters", "parser"):
+        inner = spot[key] = [inner]
+    return inner
 
 
 def _set(spot: Any, key: str, value: Any, where: str) -> None:
     if isinstance(spot, list):
-        spot[_place(spot, key, where)] = value
+        spot[_number_of(spot, key, where)] = value
     elif isinstance(spot, dict):
         spot[key] = value
     else:
@@ -482,27 +482,27 @@ def _set(spot: Any, key: str, value: Any, where: str) -> None:
         )
 
 
-def _place(parts: list[Any], key: str, where: str) -> int:
+def _number_of(parts: list[Any], key: str, where: str) -> int:
     """The place of a part in a list, by its number or its name; a part that is only named can then
     be given parameters.
     """
-    for place, part in enumerate(parts):
+    for number, part in enumerate(parts):
         if isinstance(part, str):
-            parts[place] = {"name": part}
-    known = [
+            parts[number] = {"name": part}
+    names = [
         str(part.get("name")) if isinstance(part, dict) else ""
         for part in parts
     ]
     if key.isdecimal() and int(key) < len(parts):
         return int(key)
-    if key not in known:
+    if key not in names:
         raise WrongUse(
             where,
             repr(key),
             "the name or the number of one of them",
-            did_you_mean(key, known),
+            did_you_mean(key, names),
         )
-    return known.index(key)
+    return names.index(key)
 
 
 def drawn_step(steps: Sequence[Any]) -> str:
@@ -523,13 +523,13 @@ def set_draws(
         WrongUse: a step that the pack does not have.
     """
     named = draws if isinstance(draws, Mapping) else {drawn_step(steps): draws}
-    known = [str(step.name) for step in steps]
+    names = [str(step.name) for step in steps]
     for name in named:
-        if name not in known:
+        if name not in names:
             raise WrongUse(
                 f"--draws {name}={named[name]}",
                 f"{name!r}",
                 "a step of the pack",
-                did_you_mean(name, known),
+                did_you_mean(name, names),
             )
     return {f"{name}.draws": count for name, count in named.items()}

@@ -64,10 +64,10 @@ class Shelf:
                 spec.file if folder is None else _own_file(folder, spec.file)
             )
         )
-        for place, row in enumerate(self.rows, 1):
+        for number, row in enumerate(self.rows, 1):
             if not isinstance(row.get(spec.field), str):
                 raise WrongUse(
-                    f"{spec.file} row {place}",
+                    f"{spec.file} row {number}",
                     f"columns {', '.join(row)}",
                     f"text in {spec.field!r}",
                     did_you_mean(spec.field, row),
@@ -88,13 +88,13 @@ class Shelf:
         """The nearest rows as texts; a row that says just what the seed says is passed over."""
         text = str(fields.get(self.spec.query) or "")
         hits = self.index.best([text], 2 * self.spec.most + 10)[0]
-        found = [
-            place
-            for place, _ in hits
-            if plain(self.texts[place]) != plain(text)
+        places = [
+            index
+            for index, _ in hits
+            if plain(self.texts[index]) != plain(text)
         ]
         return [
-            self._shown(self.rows[place]) for place in found[: self.spec.most]
+            self._shown(self.rows[index]) for index in places[: self.spec.most]
         ]
 
     def _shown(self, row: Row) -> str:

@@ -88,7 +88,7 @@ class Step:
         """Fields that this step adds to the sample, with their kinds; a step that walks a list adds
         a list of readings.
         """
-        found = {
+        kinds = {
             name: kind
             for _, parser in reversed(self.parsers)
             for name, kind in parser.produces().items()
@@ -101,9 +101,9 @@ class Step:
         return {
             **made,
             **(
-                {self.name: {self.each[1]: "text", **found}}
+                {self.name: {self.each[1]: "text", **kinds}}
                 if self.each
-                else found
+                else kinds
             ),
         }
 

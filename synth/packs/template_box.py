@@ -387,12 +387,12 @@ class Compiled:
             RecursionError,
             MemoryError,
         ) as error:
-            said = (
+            message = (
                 "more memory than a template may take"
                 if isinstance(error, MemoryError)
                 else str(error)
             )
-            got = f"{type(error).__name__.strip('_')}: {said[:_MOST_SAID]}"
+            got = f"{type(error).__name__.strip('_')}: {message[:_MOST_SAID]}"
             kind = TooLong if isinstance(error, _TooMuchError) else RowFault
             raise kind(
                 self.where, got, "a text", "Correct the template or the row."

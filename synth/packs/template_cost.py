@@ -158,15 +158,15 @@ _METHODS = frozenset(
 
 def is_plain(tree: nodes.Template) -> bool:
     """Whether a template's work is bounded by its size and the length of its loops."""
-    found = list(tree.find_all(nodes.Node))
+    all_nodes = list(tree.find_all(nodes.Node))
     return (
-        len(found) <= MOST_NODES
+        len(all_nodes) <= MOST_NODES
         and all(
-            isinstance(node, _NODES) and _is_bounded(node) for node in found
+            isinstance(node, _NODES) and _is_bounded(node) for node in all_nodes
         )
         and all(
             _is_small(expression)
-            for node in found
+            for node in all_nodes
             for expression in _expressions(node)
         )
     )
@@ -230,10 +230,10 @@ def _is_bounded(node: nodes.Node) -> bool:
             return not (node.dyn_args or node.dyn_kwargs)
         case nodes.Call():
             called = node.node
-            known = (
+            is_known = (
                 isinstance(called, nodes.Getattr) and called.attr in _METHODS
             ) or (isinstance(called, nodes.Name) and called.name == "range")
-            return known and not (node.dyn_args or node.dyn_kwargs)
+            return is_known and not (node.dyn_args or node.dyn_kwargs)
     return True
 
 

@@ -134,10 +134,10 @@ class _Elsewhere:
 
     def __init__(self, folder: Path | None, source: str, where: str) -> None:
         self.where = where
-        place = str(folder.absolute()) if folder else None
+        folder_name = str(folder.absolute()) if folder else None
         self._message = {
             "id": uuid.uuid4().hex,
-            "folder": place,
+            "folder": folder_name,
             "source": source,
             "where": where,
         }
@@ -156,18 +156,18 @@ class _Elsewhere:
         )
 
     def _ask(self, values: Mapping[str, Any] | None) -> Any:
-        found = _process().ask(
+        answer = _process().ask(
             {
                 **self._message,
                 "values": None if values is None else _json(values),
             }
         )
-        if found is None:
+        if answer is None:
             got = f"a template that takes more than {template_box.SECONDS:g} s or too much memory"
             raise TooLong(self.where, got, "a text", "Correct the template.")
-        if "error" in found:
-            raise (WrongUse if values is None else RowFault)(*found["error"])
-        return found
+        if "error" in answer:
+            raise (WrongUse if values is None else RowFault)(*answer["error"])
+        return answer
 
 
 def _json(values: Mapping[str, Any]) -> str:

@@ -101,20 +101,20 @@ class Parser(ABC):
             raise Unreadable(
                 "open_thoughts" if is_open else "only_thoughts", text[-80:]
             )
-        found = self.read_reply(reply, row)
-        if self.rationale != "any" and not found["rationale"]:
-            found["rationale"] = self._thought(reply)
+        fields = self.read_reply(reply, row)
+        if self.rationale != "any" and not fields["rationale"]:
+            fields["rationale"] = self._thought(reply)
         if self.into is not None:
-            found = self.rename(found)
+            fields = self.rename(fields)
         for name, kind, fits in self._promised:
-            if name not in found or not fits(found[name]):
+            if name not in fields or not fits(fields[name]):
                 raise Unreadable(
                     "wrong_kind",
-                    misfit(kind, found[name], name)
-                    if name in found
+                    misfit(kind, fields[name], name)
+                    if name in fields
                     else f"no {name}",
                 )
-        return found
+        return fields
 
     def _thought(self, reply: Reply) -> str:
         """The thoughts, in place of a rationale that the reply does not say."""
@@ -151,13 +151,13 @@ class Parser(ABC):
             for name, kind in self.produces().items()
         ]
 
-    def rename(self, found: dict[str, Any]) -> dict[str, Any]:
+    def rename(self, fields: dict[str, Any]) -> dict[str, Any]:
         """The main field under the pack's name for it."""
-        if self.into is None or self.main not in found:
-            return found
+        if self.into is None or self.main not in fields:
+            return fields
         return {
             (self.into if name == self.main else name): value
-            for name, value in found.items()
+            for name, value in fields.items()
         }
 
 
@@ -191,8 +191,8 @@ def misfit(kind: Any, value: Any, name: str) -> str:
         filter(
             None,
             (
-                _within(inner, element, f"{name}[{place}]")
-                for place, element in enumerate(value)
+                _within(inner, element, f"{name}[{number}]")
+                for number, element in enumerate(value)
             ),
         ),
         "",
@@ -302,14 +302,14 @@ def between(
     >>> between(re.compile("<a>"), re.compile("</a>"), "<a>one</a> <a>two</a> <a>")
     [(3, 6), (14, 17)]
     """
-    found = []
+    spans = []
     at = 0
     while (opened := begin.search(text, at)) and (
         closed := end.search(text, opened.end())
     ):
-        found.append((opened.end(), closed.start()))
+        spans.append((opened.end(), closed.start()))
         at = closed.end()
-    return found
+    return spans
 
 
 def cut_invented(text: str) -> str:
@@ -318,5 +318,5 @@ def cut_invented(text: str) -> str:
     >>> cut_invented("3 + 4 = 7. The answer is 7.\n\nQ: Ann has 2 pens.\nA: The answer is 2.")
     '3 + 4 = 7. The answer is 7.'
     """
-    found = INVENTED.search(text, len(text) - len(text.lstrip()))
-    return text[: found.start()].rstrip() if found else text.rstrip()
+    match = INVENTED.search(text, len(text) - len(text.lstrip()))
+    return text[: match.start()].rstrip() if match else text.rstrip()

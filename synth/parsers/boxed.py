@@ -47,9 +47,9 @@ class Boxed(Parser):
     def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
         """Fields of one reply."""
         starts = list(_OPEN.finditer(text))[-_MOST:]
-        for place, start in enumerate(reversed(starts)):
+        for number, start in enumerate(reversed(starts)):
             end = _closing(text, start.end())
-            if end < 0 and not place:
+            if end < 0 and not number:
                 raise Unreadable("open_box", text[start.start() :][:80])
             if end < 0:  # all before it stand in a box that never ends
                 break

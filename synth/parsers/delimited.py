@@ -55,7 +55,7 @@ class Delimited(Parser):
         begin = re.compile(re.escape(self.begin))
         end = re.compile(re.escape(self.end))
         places = between(begin, end, text)
-        spans = [text[slice(*place)].strip() for place in places]
+        spans = [text[slice(*borders)].strip() for borders in places]
         if not spans or not all(spans):
             raise Unreadable("no_span", text[-80:])
         starts = [0, *(stop + len(self.end) for _, stop in places)]

@@ -61,12 +61,12 @@ class Equations(Parser):
         lines = [line for line in cleaned if verifier.equations_in(line)]
         if not lines:
             raise Unreadable("no_equation", text[-80:])
-        found = verifier.Equations(asked=self.asked).solve("\n".join(lines))
-        if found.status == "contradiction":
+        solution = verifier.Equations(asked=self.asked).solve("\n".join(lines))
+        if solution.status == "contradiction":
             raise Unreadable("contradiction", lines[-1][:80])
-        value = found.values.get(found.asked)
+        value = solution.values.get(solution.asked)
         if value is None:
-            raise Unreadable("open_system", found.asked)
+            raise Unreadable("open_system", solution.asked)
         return {"equations": "\n".join(lines), "answer": str(value)}
 
 

@@ -114,14 +114,14 @@ class FinalNumber(Parser):
         # The last hash marker usually decides; looking at the whole text for all markers costs ten
         # times as much.
         last = text.rfind("####")
-        found = self._announced(text, last) if last >= 0 else None
-        if found is None or not found["answer"]:
-            found = self._announced(text, max(0, len(text) - END))
-        if found is None:
+        fields = self._announced(text, last) if last >= 0 else None
+        if fields is None or not fields["answer"]:
+            fields = self._announced(text, max(0, len(text) - END))
+        if fields is None:
             return self._without_marker(text)
-        if not found["answer"]:
+        if not fields["answer"]:
             raise Unreadable("no_number", text[-80:])
-        return found
+        return fields
 
     @staticmethod
     def _announced(text: str, start: int) -> dict[str, str] | None:
@@ -200,32 +200,32 @@ def leading_expression(text: str) -> str:
     ):
         return ""
     line = line[start.start() :].lstrip()
-    found = _longest_value(
+    expression = _longest_value(
         line[: end.start()] if (end := _SENTENCE.search(line)) else line
     )
-    found = found.rstrip(_PUNCTUATION)
-    return "" if _GOES_ON.match(line[len(found) :]) else found
+    expression = expression.rstrip(_PUNCTUATION)
+    return "" if _GOES_ON.match(line[len(expression) :]) else expression
 
 
 def _longest_value(line: str) -> str:
     """The longest start of a line, whole words, of which each changes the value."""
-    found = ""
+    longest = ""
     value = None
     for word in _WORD.finditer(line[:_MOST_ANSWER]):
         start = line[: word.end()]
         if word[0].casefold() in ALSO_WORDS and word.end() < len(line):
             continue
-        said = read(start)
-        if said.number is None or said.nouns:
+        reading = read(start)
+        if reading.number is None or reading.nouns:
             continue
         if (
             value is None
             or _DIGIT.search(word[0])
-            or (said.number, said.unit) != value
+            or (reading.number, reading.unit) != value
         ):
-            found = start
-            value = (said.number, said.unit)
-    return found
+            longest = start
+            value = (reading.number, reading.unit)
+    return longest
 
 
 def before_box(text: str) -> str:

@@ -91,12 +91,12 @@ class JsonObject(Parser):
 
     def read_reply(self, reply: Reply, row: Row) -> dict[str, Any]:  # noqa: ARG002
         """Fields of one reply."""
-        found = last_object(reply, set(self.keys))
-        missing = [key for key in self.keys if key not in found]
+        fields = last_object(reply, set(self.keys))
+        missing = [key for key in self.keys if key not in fields]
         if missing:
             raise Unreadable("missing_key", ", ".join(missing))
         read = {
-            key: _unquoted(kind, found[key], reply)
+            key: _unquoted(kind, fields[key], reply)
             for key, kind in self.keys.items()
         }
         read.update(
@@ -151,36 +151,37 @@ def last_object(reply: Reply, wanted: set[str]) -> dict[str, Any]:
     """
     text = reply.said[-MOST_CHARS:]
     at = text.find("{")
-    kept = (
+    without_latex = (
         text
         if at < 0 or "\\" not in text
         else text[:at] + keep_backslashes(text[at:])
     )
-    found: list[tuple[dict[str, Any], list[str]]] = []
+    candidates: list[tuple[dict[str, Any], list[str]]] = []
     tries = 0
     repairs = 0
     while at >= 0 and tries < _TRIES:
         tries += 1
-        value = _strict(kept, at)
+        value = _strict(without_latex, at)
         end = at + 1
-        changed = [LATEX] if kept != text else []
+        changed = [LATEX] if without_latex != text else []
         if isinstance(value, tuple):
-            found.append((value[0], changed))
+            candidates.append((value[0], changed))
             end = value[1]
-        elif repairs < _REPAIRS and _BEGINS.match(kept, at):
+        elif repairs < _REPAIRS and _BEGINS.match(without_latex, at):
             repairs += 1
-            mended = lenient(kept, at)
+            mended = lenient(without_latex, at)
             if mended is None:
-                _refuse_open(found, wanted, reply, kept[at:])
+                _refuse_open(candidates, wanted, reply, without_latex[at:])
                 break
             end = mended[1]
             if isinstance(value := _strict(mended[0], 0), tuple):
-                found.append((value[0], changed + mended[2]))
-        at = kept.find("{", end)
-    if not found:
+                candidates.append((value[0], changed + mended[2]))
+        at = without_latex.find("{", end)
+    if not candidates:
         raise Unreadable("no_object", text[-80:])
     chosen, changed = next(
-        (one for one in reversed(found) if wanted <= one[0].keys()), found[-1]
+        (one for one in reversed(candidates) if wanted <= one[0].keys()),
+        candidates[-1],
     )
     reply.mended += changed
     return chosen
@@ -199,11 +200,13 @@ def _strict(text: str, at: int) -> tuple[dict[str, Any], int] | None:
 
 
 def _refuse_open(
-    found: list[tuple[dict[str, Any], list[str]]],
+    candidates: list[tuple[dict[str, Any], list[str]]],
     wanted: set[str],
     reply: Reply,
     opened: str,
 ) -> None:
     """A whole object may stand before one that never ends; parts of that one are never read."""
-    if not reply.whole or not any(wanted <= one.keys() for one, _ in found):
+    if not reply.whole or not any(
+        wanted <= one.keys() for one, _ in candidates
+    ):
         raise Unreadable("open_object", opened[:80])

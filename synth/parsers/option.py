@@ -72,8 +72,8 @@ class Option(Parser):
     def read(self, text: str, row: Row) -> dict[str, Any]:
         """Fields of one reply."""
         text = cut_invented(text)
-        found = choices_of(row.get("choices"))
-        choices = found.texts if found else []
+        row_choices = choices_of(row.get("choices"))
+        choices = row_choices.texts if row_choices else []
         markers = list(
             (_MARKER_OR_BOX if "\\boxed" in text else _MARKER).finditer(
                 text, max(0, len(text) - END)

@@ -77,21 +77,23 @@ class Outline(Parser):
         """The outline."""
         text = _DASHES.sub("-", _DECORATION.sub("", text))
         scope = _SCOPE.search(text)
-        found = [
+        matches = [
             match
             for line in text.splitlines()
             if len(line) <= _MOST_LINE and (match := _ASPECT.match(line))
         ]
-        if not scope or not found:
+        if not scope or not matches:
             raise Unreadable("no_outline", text[-80:])
-        levels = _levels([len(match["depth"].expandtabs(4)) for match in found])
+        levels = _levels(
+            [len(match["depth"].expandtabs(4)) for match in matches]
+        )
         aspects = [
             {
                 "level": level,
                 "name": match["name"],
                 **_range(match["name"], match["range"]),
             }
-            for match, level in zip(found, levels, strict=True)
+            for match, level in zip(matches, levels, strict=True)
         ]
         _check(aspects, len(row.get(self.of) or []))
         return {"scope": scope[1].rstrip(" "), "aspects": aspects}
@@ -109,14 +111,14 @@ def _levels(depths: list[int]) -> list[float]:
     return levels
 
 
-def _range(name: str, said: str) -> dict[str, float]:
+def _range(name: str, text: str) -> dict[str, float]:
     """First and last sentence of "1-4" or "1, 2, 3"."""
-    numbers = [int(number) for number in re.findall(r"\d+", said)]
-    is_span = len(numbers) <= 2 and not re.search(r"[,;&]|and", said)
+    numbers = [int(number) for number in re.findall(r"\d+", text)]
+    is_span = len(numbers) <= 2 and not re.search(r"[,;&]|and", text)
     if not is_span and numbers != list(
         range(numbers[0], numbers[0] + len(numbers))
     ):
-        raise Unreadable("out_of_range", f"{name}: {said[:80]}")
+        raise Unreadable("out_of_range", f"{name}: {text[:80]}")
     return {"first": float(numbers[0]), "last": float(numbers[-1])}
 
 

@@ -76,18 +76,20 @@ class Permutation(Parser):
     def read(self, text: str, row: Row) -> dict[str, Any]:
         """The ranks."""
         count = len(row.get(self.of) or [])
-        said = _plain_order(text, count)
-        if said is None:
-            said = [] if _WORSE_FIRST.search(text) else _order(text, count)
-        if not said:
+        order = _plain_order(text, count)
+        if order is None:
+            order = [] if _WORSE_FIRST.search(text) else _order(text, count)
+        if not order:
             raise Unreadable("no_order", text[-80:])
-        named = set(said)
+        named = set(order)
         missing = [n for n in range(1, count + 1) if n not in named]
         if len(missing) > self.most_repaired * count:
             raise Unreadable("too_much_missing", f"{len(missing)} of {count}")
-        place = {n: float(rank) for rank, n in enumerate([*said, *missing], 1)}
+        rank_of = {
+            n: float(rank) for rank, n in enumerate([*order, *missing], 1)
+        }
         return {
-            "ranks": [place[n] for n in range(1, count + 1)],
+            "ranks": [rank_of[n] for n in range(1, count + 1)],
             "repaired": float(len(missing)),
         }
 

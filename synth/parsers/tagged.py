@@ -96,7 +96,7 @@ class Tagged(Parser):
             or text.count("<") != 2 * len(self._pairs)
         ):
             return None
-        found = {}
+        texts = {}
         for tag, opens, shuts in self._pairs:
             start = text.find(opens)
             end = text.find(shuts, start)
@@ -105,8 +105,8 @@ class Tagged(Parser):
             value = text[start + len(opens) : end].strip()
             if not value or value.startswith("```"):
                 return None
-            found[tag] = value
-        return found
+            texts[tag] = value
+        return texts
 
     @cached_property
     def _pairs(self) -> list[tuple[str, str, str]]:
@@ -211,9 +211,9 @@ def _content(opened: re.Match[str], inside: str) -> str:
 def _announced(tag: str, text: str) -> str:
     """The rest of the last line that begins with a tag's name and a colon."""
     name = re.escape(tag).replace("_", r"[_ ]")
-    found = re.findall(
+    lines = re.findall(
         rf"^[\s*_#>-]{{0,8}}(?:final\s)?{name}[*_ ]{{0,4}}[:=]([^\n]+)$",
         text,
         re.IGNORECASE | re.MULTILINE,
     )
-    return found[-1].strip() if found else ""
+    return lines[-1].strip() if lines else ""

@@ -65,7 +65,7 @@ def sieve(
     _check(rows, parts, group, source)
     _check_fields(rows, parts, reader)
     views = [
-        {**_view(row, reader), _PLACE: place} for place, row in enumerate(rows)
+        {**_view(row, reader), _PLACE: index} for index, row in enumerate(rows)
     ]
     kept, dropped = run_async(
         split_rows(
@@ -120,7 +120,7 @@ def calibrate_file(
     rows = list(read_rows(source))
     _check(rows, [part], group, source)
     try:
-        found = promised(
+        promise = promised(
             part,
             rows,
             label=label,
@@ -138,7 +138,7 @@ def calibrate_file(
     given = registry.parse_spec(spec)
     output.write_text(
         json.dumps(
-            {**given, "least": found["least"], "promise": found}, indent=2
+            {**given, "least": promise["least"], "promise": promise}, indent=2
         )
         + "\n",
         encoding="utf-8",
@@ -146,17 +146,19 @@ def calibrate_file(
     if plot:
         plot.write_text(
             picture(
-                found["bins"]["before"], found["bins"]["after"], found["least"]
+                promise["bins"]["before"],
+                promise["bins"]["after"],
+                promise["least"],
             ),
             encoding="utf-8",
         )
     error_line = (
-        f"calibration error {found['error']['before']:.3f}, "
-        f"{found['error']['after']:.3f} with the curve ({found['curve']['kind']})"
+        f"calibration error {promise['error']['before']:.3f}, "
+        f"{promise['error']['after']:.3f} with the curve ({promise['curve']['kind']})"
     )
     return "\n".join(
         [
-            *card_lines([(part.name, found)]),
+            *card_lines([(part.name, promise)]),
             f"- {error_line}",
             f"filter -> {output}",
         ]
@@ -166,7 +168,7 @@ def calibrate_file(
 def _check_fields(
     rows: list[dict[str, Any]], parts: Sequence[Filter], reader: Parser
 ) -> None:
-    known = {name for row in rows for name in row} | {
+    names = {name for row in rows for name in row} | {
         "completion",
         "reply",
         "target",
@@ -174,12 +176,12 @@ def _check_fields(
     }
     for part in parts:
         for name in part.named_fields():
-            if name not in known:
+            if name not in names:
                 raise WrongUse(
                     f"filter {part.name}",
                     f"field {name!r}",
                     "a column of the rows",
-                    did_you_mean(name, known),
+                    did_you_mean(name, names),
                 )
 
 

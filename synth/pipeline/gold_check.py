@@ -37,18 +37,18 @@ class GoldCheck:
         self.unread = 0
         self.first = ""
         self._columns: list[str] = []
-        found = [
+        comparisons = [
             (step, part)
             for step in pack.steps
             for part in step.filters
             if isinstance(part, _COMPARING)
         ]
-        self._step: Step | None = found[0][0] if found else None
+        self._step: Step | None = comparisons[0][0] if comparisons else None
         self._part: AnswerMatch | PassRate | ProgramAnswer | None = (
-            found[0][1] if found else None
+            comparisons[0][1] if comparisons else None
         )
 
-    def see(self, row: Row, place: str) -> None:
+    def see(self, row: Row, location: str) -> None:
         """Reads the gold of one row, where the pack compares with one.
 
         Raises:
@@ -77,20 +77,20 @@ class GoldCheck:
                 "text or letter."
             )
             raise WrongUse(
-                place,
+                location,
                 f"{name} = {value!r} of choices {choices!r}"[:200],
                 wanted,
                 todo,
             )
         numbers = isinstance(self._step.parser_for(row), FinalNumber)
-        if gold.known and (not numbers or has_number(gold)):
+        if gold.comparable and (not numbers or has_number(gold)):
             self.forms[gold.form] += 1
             return
         self.unread += 1
         why = "names no choice" if choices else "is no answer"
-        if gold.known:
+        if gold.comparable:
             why = "has no number, which the parser final_number reads"
-        self.first = self.first or f"{place}: {name} {_end(value)} {why}"
+        self.first = self.first or f"{location}: {name} {_end(value)} {why}"
 
     def _aliased(self, row: Row) -> Any:
         """The gold under another name that the pack takes."""
@@ -129,10 +129,10 @@ class GoldCheck:
         name = self._part.target if self._part else ""
         hint = column_hint(name, self._columns)
         filter_ = self._part.name if self._part else ""
-        found = f"golds: no row has {name!r}: {filter_} compares nothing and keeps every answer."
-        return f"{found} {hint}".strip()
+        problem = f"golds: no row has {name!r}: {filter_} compares nothing and keeps every answer."
+        return f"{problem} {hint}".strip()
 
-    def said(self) -> str:
+    def summary(self) -> str:
         """One line for the user; "" where the pack compares with none."""
         if not self.forms:
             return self._none() if self._columns and not self.unread else ""

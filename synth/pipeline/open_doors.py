@@ -62,11 +62,11 @@ async def open_doors(prepared: Prepared, stats: Stats) -> Doors:
         )
         for role, teacher in opened.items()
     }
-    found = Doors(doors, journal)
+    doors_of_run = Doors(doors, journal)
     try:
         _check_endpoints(prepared, opened)
     except BaseException:
-        await found.close()
+        await doors_of_run.close()
         raise
     owners = _owners(log, prepared.teachers())
     for role, teacher in opened.items():
@@ -75,11 +75,11 @@ async def open_doors(prepared: Prepared, stats: Stats) -> Doors:
     if owners and not config.batch:
         try:
             for role, batches in owners.items():
-                await _end_batches(found, prepared, role, batches)
+                await _end_batches(doors_of_run, prepared, role, batches)
         except BaseException:
-            await found.close()
+            await doors_of_run.close()
             raise
-    return found
+    return doors_of_run
 
 
 def endpoints_of(opened: Iterable[Teacher]) -> dict[str, str]:
@@ -150,12 +150,12 @@ def _owners(
     able = [
         role for role, name in teachers.items() if name.startswith("openai/")
     ]
-    found: dict[str, list[Pending]] = {}
+    batches_by_role: dict[str, list[Pending]] = {}
     for batch in log.pending().values():
         role = batch.role if batch.role in able else next(iter(able), None)
         if role is not None:
-            found.setdefault(role, []).append(batch)
-    return found
+            batches_by_role.setdefault(role, []).append(batch)
+    return batches_by_role
 
 
 # Seeds beyond those that are asked, so that calls go on while some of them pause before they are
@@ -180,11 +180,11 @@ def _gates(
     limit is the endpoint's.
     """
     shared: dict[Any, Gate] = {}
-    found = {}
+    gates = {}
     for role, teacher in opened.items():
         if isinstance(teacher, Batch):
             # Batches wait at the provider, not at the gate.
-            found[role] = Gate(MOST_REQUESTS, start=MOST_REQUESTS)
+            gates[role] = Gate(MOST_REQUESTS, start=MOST_REQUESTS)
             continue
         how = settings[role]
         limits = config.limits(role)
@@ -197,8 +197,8 @@ def _gates(
         )
         if same not in shared:
             shared[same] = Gate(config.concurrency, *limits)
-        found[role] = shared[same]
-    return found
+        gates[role] = shared[same]
+    return gates
 
 
 def _tick_off(log: BatchLog, journal: Journal) -> None:

@@ -42,8 +42,9 @@ class StepPlan:
     """One question of a pack or of a critic: calls at most, mean tokens a call.
 
     Attributes:
-        error: standard error of `sent` over the sample, as a share, with the tokenizer's own.
-        said: tokens of a reply as measured in earlier runs, None where none was.
+        prompt_tokens: mean tokens of a prompt, over a sample of the seeds.
+        error: standard error of `prompt_tokens`, as a share of it, with the tokenizer's own.
+        completion_tokens: tokens of a reply as measured in earlier runs, None where none was.
         most: `max_tokens`, None where unbounded.
         sure: whether the prompt was rendered from real fields alone.
     """
@@ -52,18 +53,23 @@ class StepPlan:
     role: str
     teacher: str
     calls: float
-    sent: float
+    prompt_tokens: float
     error: float
-    said: float | None
+    completion_tokens: float | None
     most: int | None
     price: Price | None
     sure: bool
 
-    def usd(self, said: float) -> float:
+    def usd(self, completion_tokens: float) -> float:
         """Dollars where every reply has so many tokens."""
         price = self.price or FREE
         return (
-            self.calls * (self.sent * price.input + said * price.output) / 1e6
+            self.calls
+            * (
+                self.prompt_tokens * price.input
+                + completion_tokens * price.output
+            )
+            / 1e6
         )
 
 
@@ -84,7 +90,9 @@ class Plan:
         most = [s.most or 0 for s in self.steps]
         return {
             "calls": round(sum(s.calls for s in self.steps)),
-            "prompt_tokens": round(sum(s.calls * s.sent for s in self.steps)),
+            "prompt_tokens": round(
+                sum(s.calls * s.prompt_tokens for s in self.steps)
+            ),
             "completion_tokens": round(
                 sum(s.calls * m for s, m in zip(self.steps, most, strict=True))
             )
@@ -112,7 +120,7 @@ def make_plan(
     )
     steps = []
     for step, pack, calls in _questions(prepared):
-        known = measured.get(step.name, {})
+        means = measured.get(step.name, {})
         teacher = prepared.teachers()[step.role]
         tokens = [
             _tokens(r, count(teacher))
@@ -129,10 +137,10 @@ def make_plan(
                 name=step.name,
                 role=step.role,
                 teacher=teacher,
-                calls=known["calls"] * prepared.scan.rows if known else calls,
-                sent=mean,
+                calls=means["calls"] * prepared.scan.rows if means else calls,
+                prompt_tokens=mean,
                 error=2 * error + count(teacher).error,
-                said=known.get("completion_tokens"),
+                completion_tokens=means.get("completion_tokens"),
                 most=step.sampling.max_tokens,
                 price=prepared.price(step.role),
                 sure=not (step.variables() & filled.keys()),
@@ -141,7 +149,7 @@ def make_plan(
         filled.update(
             _filler(
                 step,
-                known.get("completion_tokens")
+                means.get("completion_tokens")
                 or step.sampling.max_tokens
                 or REPLY_TOKENS,
             )
@@ -241,7 +249,7 @@ def _tokens(request: Request, counter: TokenCounter) -> float:
 
 def _measured(folders: list[Path]) -> dict[str, Mapping[str, float]]:
     """Per step, from the last of the runs that know it: calls a seed, mean tokens of a reply."""
-    found: dict[str, Mapping[str, float]] = {}
+    measures: dict[str, Mapping[str, float]] = {}
     for folder in folders:
         info = read_run(folder)
         try:
@@ -249,13 +257,13 @@ def _measured(folders: list[Path]) -> dict[str, Mapping[str, float]]:
             for name, step in info.get("steps", {}).items():
                 calls = step["calls"]
                 tokens = step["completion_tokens"]
-                found[name] = {
+                measures[name] = {
                     "calls": calls / seeds,
                     "completion_tokens": tokens / max(1, calls),
                 }
         except (TypeError, KeyError, AttributeError):
             continue  # a run.json that somebody changed measures nothing
-    return found
+    return measures
 
 
 def describe_plan(prepared: Prepared) -> str:
@@ -311,9 +319,11 @@ def describe_choice(
             "teachers with a price and steps with max_tokens",
             "Give --price IN,OUT.",
         )
-    kept = _kept_share([prepared.output, *map(Path, prepared.config.reuse)])
+    share_kept = _kept_share(
+        [prepared.output, *map(Path, prepared.config.reuse)]
+    )
     prices = Prices(
-        label=annotate, row=usd / max(1, plan.rows) / kept, fixed=fixed
+        label=annotate, row=usd / max(1, plan.rows) / share_kept, fixed=fixed
     )
     return describe(
         advise(read_pilot(list(read_rows(pilot))), prices, budget),
@@ -345,8 +355,8 @@ def _line(step: StepPlan) -> str:
     )
     likely = (
         ""
-        if step.said is None
-        else f", likely {step.calls * step.said:,.0f} as measured"
+        if step.completion_tokens is None
+        else f", likely {step.calls * step.completion_tokens:,.0f} as measured"
     )
     price = (
         ""
@@ -355,8 +365,8 @@ def _line(step: StepPlan) -> str:
     )
     return (
         f"  {step.name} ({step.teacher}): "
-        f"{'at most ' if step.said is None else 'about '}{step.calls:,.0f} calls, "
-        f"{step.calls * step.sent:,.0f} tokens in (± {100 * step.error:.0f} %), {out} "
+        f"{'at most ' if step.completion_tokens is None else 'about '}{step.calls:,.0f} calls, "
+        f"{step.calls * step.prompt_tokens:,.0f} tokens in (± {100 * step.error:.0f} %), {out} "
         f"out{likely}{price}"
     )
 
@@ -369,16 +379,16 @@ def _money(plan: Plan) -> str:
         return f"  cost: from ${low:,.4f} (input alone), without a bound: a step has no max_tokens"
     high = sum(step.usd(step.most or 0) for step in plan.steps)
     likely = (
-        sum(step.usd(step.said or 0) for step in plan.steps)
-        if all(step.said is not None for step in plan.steps)
+        sum(step.usd(step.completion_tokens or 0) for step in plan.steps)
+        if all(step.completion_tokens is not None for step in plan.steps)
         else None
     )
-    said = (
+    likely_cost = (
         "" if likely is None else f"; likely ${likely:,.4f} at measured lengths"
     )
     return (
         f"  cost: from ${low:,.4f} (input alone) to ${high:,.4f} (every reply at "
-        f"max_tokens){said}"
+        f"max_tokens){likely_cost}"
     )
 
 
@@ -389,7 +399,8 @@ def _time(plan: Plan, prepared: Prepared) -> list[str]:
         steps = [step for step in plan.steps if step.role == role]
         calls = sum(step.calls for step in steps)
         tokens = sum(
-            step.calls * (step.sent + (step.said or step.most or 0))
+            step.calls
+            * (step.prompt_tokens + (step.completion_tokens or step.most or 0))
             for step in steps
         )
         rpm, tpm = prepared.config.limits(role)

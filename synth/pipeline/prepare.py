@@ -290,24 +290,24 @@ def _check_fields(pack: Pack, scan: Scan) -> None:
     """
     columns = {name: 1 for name in scan.kinds if not name.endswith("[]")}
     renamed = pack.rename(columns)
-    known = {
+    names = {
         *pack.spec.inputs,
         *(renamed.get(name, name) for name in columns),
         *RENDERED,
     } - {"reason", "detail"}
     if pack.spec.retrieve:
-        known.add(pack.spec.retrieve.into)
+        names.add(pack.spec.retrieve.into)
     for step in pack.steps:
-        known.update(step.produces())
+        names.update(step.produces())
         for part in step.filters:
             for name in part.named_fields():
-                if name not in known:
+                if name not in names:
                     where = f"pack {pack.name}, step {step.name}, filter {part.name}"
                     raise WrongUse(
                         where,
                         f"field {name!r}",
                         "a field that the rows have by then",
-                        did_you_mean(name, known),
+                        did_you_mean(name, names),
                     )
 
 
@@ -370,11 +370,11 @@ def check(
     )
     golds = GoldCheck(loaded)
 
-    def check_row(row: Row, place: str) -> None:
-        loaded.check_row(row, place)
-        golds.see(row, place)
+    def check_row(row: Row, location: str) -> None:
+        loaded.check_row(row, location)
+        golds.see(row, location)
 
-    scan = replace(stream.scan(check_row), golds=golds.said())
+    scan = replace(stream.scan(check_row), golds=golds.summary())
     golds.ended()
     stream.rename = loaded.rename(
         {name: 1 for name in scan.kinds if not name.endswith("[]")}

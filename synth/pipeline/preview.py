@@ -166,7 +166,7 @@ def _rehearse(
             overrides=case.get("set", {}),
             plugins=plugins,
         ).counts
-    found = {
+    exits = {
         kind: n
         for kind, n in {
             "kept": counts["kept"],
@@ -175,10 +175,10 @@ def _rehearse(
         }.items()
         if n
     }
-    if found != case["ends"]:
+    if exits != case["ends"]:
         raise WrongUse(
             f"{path}: {case['about']}",
-            f"exits {found}",
+            f"exits {exits}",
             f"exits {case['ends']}",
             "Correct the replies, the filters or `ends`.",
         )
@@ -275,15 +275,15 @@ def _recorded(folder: Path) -> Iterator[dict[str, Any]]:
     )
     for key, raw in records(folder / "journal"):
         reply = load_reply(raw)[0]
-        said = read_chat(reply)
+        completion = read_chat(reply)
         yield {
             "key": key,
             "asked": asked,
-            "completion": said.text,
-            "teacher": said.model,
-            "finish_reason": said.finish_reason,
-            "prompt_tokens": said.prompt_tokens,
-            "completion_tokens": said.completion_tokens,
+            "completion": completion.text,
+            "teacher": completion.model,
+            "finish_reason": completion.finish_reason,
+            "prompt_tokens": completion.prompt_tokens,
+            "completion_tokens": completion.completion_tokens,
             "reply": reply,
         }
 

@@ -151,13 +151,13 @@ def progress(
         ):
             yield
         return
-    said = board.started
+    last_line = board.started
 
     def on_row(tally: Tally, stats: Stats) -> None:
-        nonlocal said
+        nonlocal last_line
         board.on_row(tally, stats)
-        if (now := time.monotonic()) - said >= PLAIN_EVERY:
-            said = now
+        if (now := time.monotonic()) - last_line >= PLAIN_EVERY:
+            last_line = now
             print(board.line(), file=stream, flush=True)
 
     prepared.on_row = on_row

@@ -284,7 +284,7 @@ class _Live:
             self.tally.count(exit_)
         if self.p.on_row:
             self.p.on_row(self.tally, self.stats)
-        if (fault := self._watch.saw(exits)) is not None:
+        if (fault := self._watch.book(exits)) is not None:
             self._stop(fault)
 
     def _render(self, exit_: Exit) -> tuple[Exit, dict[str, str]]:
@@ -401,9 +401,9 @@ class _Live:
                 name: {
                     "calls": calls,
                     "prompt_tokens": sent,
-                    "completion_tokens": said,
+                    "completion_tokens": completion_tokens,
                 }
-                for name, (calls, sent, said) in sorted(
+                for name, (calls, sent, completion_tokens) in sorted(
                     self.stats.steps.items()
                 )
             },

@@ -146,12 +146,12 @@ class Walker:
         """Hands the first dropped sample of a group to the step that rescues; the others leave.
         Failed calls are asked again instead.
         """
-        place = next(
+        index = next(
             (n for n, exit_ in enumerate(lost) if exit_.kind == "dropped"), None
         )
-        if place is None:
+        if index is None:
             return lost
-        exit_ = lost[place]
+        exit_ = lost[index]
         attempt = {
             "reason": exit_.reason,
             **{
@@ -168,7 +168,7 @@ class Walker:
                 exit_.detail,
             )
         )
-        return [*lost[:place], *lost[place + 1 :]]
+        return [*lost[:index], *lost[index + 1 :]]
 
     async def _draw(
         self, step: Step, sample: Sample, draw: int
@@ -289,8 +289,8 @@ class Walker:
         except Exception as error:  # noqa: BLE001 - what a filter cannot judge leaves alone
             if len(samples) > 1 and part.group is None:
                 parts = [await self._sift(part, [sample]) for sample in samples]
-                kept = [sample for some, _ in parts for sample in some]
-                return kept, [exit_ for _, lost in parts for exit_ in lost]
+                survivors = [sample for some, _ in parts for sample in some]
+                return survivors, [exit_ for _, lost in parts for exit_ in lost]
             return [], [_unjudged(part, sample, error) for sample in samples]
 
 
@@ -301,12 +301,12 @@ def _sifted(
     part: Filter, samples: list[Sample], verdicts: Sequence[Verdict]
 ) -> Sifted:
     """The samples that the verdicts keep, and the exits of the others."""
-    kept: list[Sample] = []
+    survivors: list[Sample] = []
     lost: list[Exit] = []
     for sample, verdict in zip(samples, verdicts, strict=True):
         marked = sample.with_verdict(verdict)
         if part.keeps(verdict):
-            kept.append(marked)
+            survivors.append(marked)
         else:
             lost.append(
                 Exit(
@@ -316,7 +316,7 @@ def _sifted(
                     str(dict(verdict.marks))[:300],
                 )
             )
-    return kept, lost
+    return survivors, lost
 
 
 def _unjudged(part: Filter, sample: Sample, error: Exception) -> Exit:

@@ -49,7 +49,7 @@ class YieldWatch:
         self._reasons: Counter[tuple[str, str]] = Counter()
         self._examples: dict[tuple[str, str], list[Exit]] = {}
 
-    def saw(self, exits: Sequence[Exit]) -> NothingKept | None:
+    def book(self, exits: Sequence[Exit]) -> NothingKept | None:
         """Books the exits of one seed; what ends the run, once the first seeds have shown it."""
         if self._kept and self._seeds >= FIRST_SEEDS:
             return None
@@ -127,9 +127,9 @@ def _example(exit_: Exit) -> str:
     if exit_.kind == "failed":
         parts = []
     reply = _end(exit_.sample)
-    said = [f"reply ends {_short(reply, end=True)}"] if reply else []
+    reply_end = [f"reply ends {_short(reply, end=True)}"] if reply else []
     detail = [exit_.detail[:200]] if exit_.detail else []
-    return "  " + " | ".join([*parts, *said, *detail])
+    return "  " + " | ".join([*parts, *reply_end, *detail])
 
 
 _GOLDS = ("target", "gold", "label")

@@ -82,9 +82,9 @@ def ending(task: asyncio.Task[Any] | None, *, leaves: bool) -> Iterator[Ending]:
     own way.
     """
     assert task is not None  # noqa: S101 - called inside one
-    found = Ending(task, leaves=leaves)
-    with _handled(found):
-        yield found
+    handler = Ending(task, leaves=leaves)
+    with _handled(handler):
+        yield handler
 
 
 @contextlib.contextmanager

@@ -60,7 +60,7 @@ class Worker:
         answer = None
         try:
             if _sent(process, json.dumps(message).encode() + b"\n", deadline):
-                answer = _said(_line(process, deadline))
+                answer = _decoded(_line(process, deadline))
         finally:
             # Also when Ctrl-C comes in between: the late answer would be taken for the next one.
             if answer is None:
@@ -75,13 +75,13 @@ class Worker:
             )
             self._process = process
             weakref.finalize(self, _end, process)
-            said = self._first_words(process)
-            if "ready" in said:
+            greeting = self._first_words(process)
+            if "ready" in greeting:
                 return process
             self.close()
-            last = str(said.get("error") or _last_line(errors))
+            last = str(greeting.get("error") or _last_line(errors))
             todo = str(
-                said.get("todo") or "Run that command by hand to see why."
+                greeting.get("todo") or "Run that command by hand to see why."
             )
             where = f"python {' '.join(self.words)}"
             raise WrongUse(where, last, "a process that is ready", todo)
@@ -91,9 +91,12 @@ class Worker:
         deadline = time.monotonic() + self.start_seconds
         try:
             while (line := _line(process, deadline)) is not None:
-                said = _said(line)
-                if isinstance(said, dict) and said.keys() & {"ready", "error"}:
-                    return said
+                message = _decoded(line)
+                if isinstance(message, dict) and message.keys() & {
+                    "ready",
+                    "error",
+                }:
+                    return message
         except BaseException:
             self.close()
             raise
@@ -178,7 +181,7 @@ def _line(process: subprocess.Popen[bytes], deadline: float) -> bytes | None:
     return bytes(parts)
 
 
-def _said(lines: bytes | None) -> Any:
+def _decoded(lines: bytes | None) -> Any:
     """The value of the last line; None where there is none or it is no JSON."""
     with contextlib.suppress(ValueError):
         return json.loads(lines.splitlines()[-1]) if lines else None

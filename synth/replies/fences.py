@@ -97,13 +97,13 @@ def blocks_in(text: str) -> list[Block]:
     [Block(language='python', lead='So:\n', code='x = 1'), Block(language='', lead='\nOutput:\n', code='1')]
     """  # noqa: E501, W505
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    found: list[Block] = []
+    blocks: list[Block] = []
     opened: re.Match[str] | None = None
     behind = 0
     for line in _LINE.finditer(text):
         if opened is None:
             if one := _on_one_line(line):
-                found.append(
+                blocks.append(
                     Block(
                         "",
                         text[max(behind, line.start() - _LEAD) : line.start()],
@@ -119,12 +119,12 @@ def blocks_in(text: str) -> list[Block]:
                 if line["before"].strip(" \t>")
                 else line.start()
             )
-            found.append(_block(text, opened, behind, end))
+            blocks.append(_block(text, opened, behind, end))
             opened = None
             behind = line.end()
     if opened is not None:
-        found.append(_block(text, opened, behind, len(text)))
-    return found
+        blocks.append(_block(text, opened, behind, len(text)))
+    return blocks
 
 
 def _on_one_line(line: re.Match[str]) -> str:

@@ -67,21 +67,21 @@ def label_in(text: str, allowed: Sequence[str]) -> str | None:
     line = _SCALE.sub(
         "", re.sub(r"[*_`\"\u201c\u201d]", " ", text[:_MOST]).strip()
     )
-    found = list(_labels(tuple(allowed)).finditer(line))
-    if not found:
+    matches = list(_labels(tuple(allowed)).finditer(line))
+    if not matches:
         return None
-    label = found[0][0].casefold()
-    lead = line[: found[0].start()]
+    label = matches[0][0].casefold()
+    lead = line[: matches[0].start()]
     if (
         len(lead.split()) > _MOST_LEAD
         or _DENIES.search(lead)
-        or not _ends(line, found[0], label)
+        or not _ends(line, matches[0], label)
     ):
         return None
     rival = next(
-        (other for other in found if other[0].casefold() != label), None
+        (other for other in matches if other[0].casefold() != label), None
     )
-    if rival and _JOINED.fullmatch(line, found[0].end(), rival.start()):
+    if rival and _JOINED.fullmatch(line, matches[0].end(), rival.start()):
         return None
     return label
 

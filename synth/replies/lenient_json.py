@@ -112,21 +112,23 @@ def lenient(text: str, at: int) -> tuple[str, int, list[str]] | None:
     depth, last = 0, ""  # the last token that is no white space
     for token in _TOKEN.finditer(text, at):
         kind = token.lastgroup
-        said = token[0]
+        token_text = token[0]
         begins_value = last in ("{", "[", ",", ":")
         if kind == "space" or (
-            kind == "comment" and (said[0] != "#" or last != ":")
+            kind == "comment" and (token_text[0] != "#" or last != ":")
         ):
-            made.append(said if kind == "space" else " ")
+            made.append(token_text if kind == "space" else " ")
             changed.update(["comments"] if kind == "comment" else [])
             continue
-        if begins_value and said in _OPEN_QUOTES:
+        if begins_value and token_text in _OPEN_QUOTES:
             return None  # a text that never ends
         if kind in ("text", "single", "curly"):
-            said = _text(said, kind, changed) if begins_value else said
+            token_text = (
+                _text(token_text, kind, changed) if begins_value else token_text
+            )
         elif kind == "word":
-            said = _word(said, last, text, token.end(), changed)
-        elif last == "," and said in ("}", "]"):
+            token_text = _word(token_text, last, text, token.end(), changed)
+        elif last == "," and token_text in ("}", "]"):
             changed.add("a trailing comma")
             made[
                 len(made)
@@ -135,53 +137,53 @@ def lenient(text: str, at: int) -> tuple[str, int, list[str]] | None:
                     n for n, part in enumerate(reversed(made)) if part == ","
                 )
             ] = ""
-        depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(said, 0)
-        made.append(said)
-        last = said
+        depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(token_text, 0)
+        made.append(token_text)
+        last = token_text
         if depth == 0:
             return "".join(made), token.end(), sorted(changed)
     return None
 
 
-def _text(said: str, kind: str, changed: set[str]) -> str:
+def _text(literal: str, kind: str, changed: set[str]) -> str:
     """A text between any quotation marks, as JSON writes it."""
     if kind != "text":
         changed.add(_QUOTES)
-        said = _requoted(said, kind)
-    if "\\'" in said:
-        said = re.sub(
+        literal = _requoted(literal, kind)
+    if "\\'" in literal:
+        literal = re.sub(
             r"\\(.)",
             lambda m: "'" if m[1] == "'" else m[0],
-            said,
+            literal,
             flags=re.DOTALL,
         )
         changed.add(_QUOTES)
-    if _CONTROL.search(said):
+    if _CONTROL.search(literal):
         changed.add("line breaks in a text")
-        said = _CONTROL.sub(lambda sign: f"\\u{ord(sign[0]):04x}", said)
-    return said
+        literal = _CONTROL.sub(lambda sign: f"\\u{ord(sign[0]):04x}", literal)
+    return literal
 
 
-def _requoted(said: str, kind: str) -> str:
-    inside = said[1:-1]
+def _requoted(literal: str, kind: str) -> str:
+    inside = literal[1:-1]
     if kind == "curly":
         return '"' + inside.replace('"', '\\"') + '"'
     return '"' + _IN_SINGLE.sub(_double_quoted, inside) + '"'
 
 
-def _double_quoted(found: re.Match[str]) -> str:
+def _double_quoted(match: re.Match[str]) -> str:
     """One mark of a text in single quotation marks, as it stands between double ones."""
-    if found[2]:
+    if match[2]:
         return '\\"'
-    return "'" if found[1] == "'" else found[0]
+    return "'" if match[1] == "'" else match[0]
 
 
-def _word(said: str, last: str, text: str, end: int, changed: set[str]) -> str:
+def _word(word: str, last: str, text: str, end: int, changed: set[str]) -> str:
     """A key without quotation marks, or one of Python's words."""
     if last in ("{", ",") and re.compile(r"\s{0,20}:").match(text, end):
         changed.add("keys without quotation marks")
-        return f'"{said}"'
-    if said in _PYTHON:
+        return f'"{word}"'
+    if word in _PYTHON:
         changed.add("Python's words")
-        return _PYTHON[said]
-    return said
+        return _PYTHON[word]
+    return word

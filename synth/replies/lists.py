@@ -108,8 +108,8 @@ def _marks(text: str) -> list[Mark]:
         else None
         for line in lines
     ]
-    found = []
-    for place, match in enumerate(matches):
+    marks = []
+    for index, match in enumerate(matches):
         if match is None:
             continue
         kind = next(
@@ -124,11 +124,11 @@ def _marks(text: str) -> list[Mark]:
         )
         if (
             not rest.strip("*_ ")
-            and place + 1 < len(lines)
-            and matches[place + 1] is None
+            and index + 1 < len(lines)
+            and matches[index + 1] is None
         ):
-            rest = lines[place + 1].strip()
-        found.append(
+            rest = lines[index + 1].strip()
+        marks.append(
             Mark(
                 kind,
                 len(match["indent"].expandtabs(4)),
@@ -136,7 +136,7 @@ def _marks(text: str) -> list[Mark]:
                 rest,
             )
         )
-    return found
+    return marks
 
 
 def without_mark(line: str) -> str:
@@ -183,15 +183,15 @@ def _on_one_line(mark: Mark) -> list[Mark]:
     """The items of "1. a 2. b 3. c"."""
     if mark.kind != "number" or mark.name != "1" or len(mark.rest) > _MOST_LINE:
         return [mark]
-    found = []
+    items = []
     rest = mark.rest
     for number in range(2, MOST_ITEMS):
         following = re.search(rf"(?<=\S)\s+\(?{number}[.)]\s+(?=\S)", rest)
         if not following:
             break
-        found.append(mark._replace(rest=rest[: following.start()]))
+        items.append(mark._replace(rest=rest[: following.start()]))
         rest = rest[following.end() :]
-    return [*found, mark._replace(rest=rest)]
+    return [*items, mark._replace(rest=rest)]
 
 
 def plain(item: str) -> str:

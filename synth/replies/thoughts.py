@@ -74,7 +74,7 @@ class Split(NamedTuple):
     """What was thought and what was said; `is_open` where the last thought has no end."""
 
     thoughts: str
-    said: str
+    answer: str
     is_open: bool = False
 
 
@@ -82,16 +82,19 @@ def split_thoughts(text: str, own: Collection[str] = ()) -> Split:
     r"""What a model thought, and what it said around that; `own` names tags that are no thoughts
     here.
 
-    >>> split_thoughts("<think>4, or 5?</think>It is 5."), split_thoughts("Hm.</think>\n5").said
-    (Split(thoughts='4, or 5?', said='It is 5.', is_open=False), '5')
+    >>> (
+    ...     split_thoughts("<think>4, or 5?</think>It is 5."),
+    ...     split_thoughts("Hm.</think>\n5").answer,
+    ... )
+    (Split(thoughts='4, or 5?', answer='It is 5.', is_open=False), '5')
     """
     if "<|channel|>" in text and (channels := list(_CHANNEL.finditer(text))):
         return _of_channels(text, channels)
     if text.startswith(_NO_TOKENS[0]) and _NO_TOKENS[1] in text:
-        thought, _, said = text.removeprefix(_NO_TOKENS[0]).rpartition(
+        thought, _, answer = text.removeprefix(_NO_TOKENS[0]).rpartition(
             _NO_TOKENS[1]
         )
-        return Split(thought.strip(), said.strip())
+        return Split(thought.strip(), answer.strip())
     if (
         "<" not in text
         and "[" not in text
@@ -104,10 +107,10 @@ def split_thoughts(text: str, own: Collection[str] = ()) -> Split:
         marks = [
             mark for mark in _MARK.finditer(text) if _is_mark(text, mark, own)
         ]
-    found = _between_marks(text, marks) if marks else Split("", text)
-    if "<|" in found.said:
-        return found._replace(said=_SOLUTION.sub("", found.said).strip())
-    return found
+    split = _between_marks(text, marks) if marks else Split("", text)
+    if "<|" in split.answer:
+        return split._replace(answer=_SOLUTION.sub("", split.answer).strip())
+    return split
 
 
 def _may_hold_marks(text: str) -> bool:
@@ -137,7 +140,7 @@ def _between_marks(text: str, marks: list[re.Match[str]]) -> Split:
     began with the reply.
     """
     thoughts: list[str] = []
-    said: list[str] = []
+    outside: list[str] = []
     # `at` is where the present part begins, be it thought or said; `closing` the last mark that
     # closes within an open thought.
     depth = 0
@@ -146,13 +149,13 @@ def _between_marks(text: str, marks: list[re.Match[str]]) -> Split:
     for mark in marks:
         closes = any(mark[name] for name in _CLOSES)
         if not closes and depth == 0:
-            said.append(text[at : mark.start()])
+            outside.append(text[at : mark.start()])
             at = mark.end()
             closing = None
         elif closes and depth <= 1:
             if depth == 0:  # nothing before a lone closing mark was said
-                thoughts += said
-                said = []
+                thoughts += outside
+                outside = []
             thoughts.append(text[at : mark.start()])
             at = mark.end()
         elif closes:
@@ -165,20 +168,20 @@ def _between_marks(text: str, marks: list[re.Match[str]]) -> Split:
         at = closing.end()
         depth = 0
     elif depth == 1 and NAMED_IN_PROSE.match(text, marks[-1].end()):
-        said[-1] += marks[-1][0] + text[at:]
+        outside[-1] += marks[-1][0] + text[at:]
         at = len(text)
         depth = 0
-    (thoughts if depth else said).append(text[at:])
+    (thoughts if depth else outside).append(text[at:])
     return Split(
         "\n".join(filter(None, map(str.strip, thoughts))),
-        _joined(said),
+        _joined(outside),
         depth > 0,
     )
 
 
-def _joined(said: list[str]) -> str:
+def _joined(parts: list[str]) -> str:
     """The parts around thoughts, each on lines of its own."""
-    return "\n".join(filter(None, map(str.strip, said)))
+    return "\n".join(filter(None, map(str.strip, parts)))
 
 
 def _of_channels(text: str, channels: list[re.Match[str]]) -> Split:

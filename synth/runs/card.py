@@ -90,7 +90,7 @@ def _critics(run: dict[str, Any]) -> list[str]:
     lines = card_lines(run.get("promises", {}).items())
     for critic, shares in run.get("canaries", {}).items():
         forged = [share for kind, share in shares.items() if kind != "right"]
-        said = (
+        forgeries = (
             ", ".join(
                 f"{kind} {share:.2f}"
                 for kind, share in shares.items()
@@ -99,7 +99,8 @@ def _critics(run: dict[str, Any]) -> list[str]:
             or "none"
         )
         lines.append(
-            f"- `{critic}` accepted {sum(forged) / len(forged):.2f} of forged rows ({said}) and "
+            f"- `{critic}` accepted {sum(forged) / len(forged):.2f} of forged rows "
+            f"({forgeries}) and "
             f"{shares['right']:.2f} of right ones."
         )
     return ["", "## Critics", "", *lines] if lines else []
@@ -119,8 +120,8 @@ def plan_table(run: dict[str, Any]) -> str:
         "usd": "dollars, at most",
     }
     lines = [
-        f"| {said} | {_number(plan[name])} | {_number(facts[name])} |"
-        for name, said in names.items()
+        f"| {label} | {_number(plan[name])} | {_number(facts[name])} |"
+        for name, label in names.items()
     ]
     return "\n".join(["| | plan | fact |", "|---|---:|---:|", *lines])
 

@@ -190,10 +190,10 @@ class Misfit(ValueError):
 
 def merged(fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """Fields with their kinds; what is of several kinds in turn is `any`."""
-    found: dict[str, Any] = {}
+    kinds: dict[str, Any] = {}
     for name, kind in fields:
-        found[name] = kind if found.get(name, kind) == kind else "any"
-    return found
+        kinds[name] = kind if kinds.get(name, kind) == kind else "any"
+    return kinds
 
 
 def _arrow(kinds: frozenset[type], inner: frozenset[type]) -> Any:

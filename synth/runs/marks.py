@@ -28,8 +28,8 @@ def mark(row: Row, by: tuple[str, str]) -> float | None:
     part, name = by
     for verdict in reversed((row.get("meta") or {}).get("verdicts") or []):
         if verdict["filter"] == part and verdict["marks"]:
-            found = loads(verdict["marks"]).get(name)
-            if isinstance(found, int | float) and not isinstance(found, bool):
-                return float(found)
+            number = loads(verdict["marks"]).get(name)
+            if isinstance(number, int | float) and not isinstance(number, bool):
+                return float(number)
             return None
     return None

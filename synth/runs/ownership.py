@@ -73,9 +73,9 @@ def check_endpoints(
     for folder in folders:
         opened = read_note(folder)
         for name, endpoint in endpoints.items():
-            known = opened.endpoints.get(name, []) if opened else []
-            if endpoint and known and endpoint not in known:
-                got = f"replies of {name} from {', '.join(known)}"
+            earlier = opened.endpoints.get(name, []) if opened else []
+            if endpoint and earlier and endpoint not in earlier:
+                got = f"replies of {name} from {', '.join(earlier)}"
                 todo = (
                     "Give another --output or leave --reuse out; where both are one teacher, "
                     "say --same-teacher."
@@ -156,8 +156,8 @@ def check_output(
             f"a run of pack {pack!r}",
             todo,
         )
-    known = opened.seeds | _published(folder)
-    if known and not any(seed.id in known for seed in seeds):
+    earlier_ids = opened.seeds | _published(folder)
+    if earlier_ids and not any(seed.id in earlier_ids for seed in seeds):
         got = f"a run over {opened.where}, of which no row is in {where}"
         raise WrongUse(
             str(folder),
@@ -193,22 +193,22 @@ def note(
     """
     before = read_note(folder)
     same = before is not None and before.pack == pack and before.where == where
-    known = before.seeds if before is not None and same else frozenset()
+    earlier_ids = before.seeds if before is not None and same else frozenset()
     ids = sorted(
         {
             *islice((seed.id for seed in seeds), NOTED_SEEDS),
-            *islice(sorted(known), NOTED_SEEDS),
+            *islice(sorted(earlier_ids), NOTED_SEEDS),
         }
     )
     asked = (
-        {name: list(known) for name, known in before.endpoints.items()}
+        {name: list(addresses) for name, addresses in before.endpoints.items()}
         if before is not None
         else {}
     )
     for name, endpoint in endpoints.items():
-        known_ones = asked.setdefault(name, [])
-        if endpoint not in known_ones:
-            known_ones.append(endpoint)
+        addresses = asked.setdefault(name, [])
+        if endpoint not in addresses:
+            addresses.append(endpoint)
     value = {
         "format": FORMAT,
         "pack": pack,
@@ -240,7 +240,10 @@ def read_note(folder: Path) -> Opened | None:
         seeds = [str(seed) for seed in noted] if isinstance(noted, list) else []
         asked = value.get("endpoints")
         endpoints = (
-            {str(name): list(map(str, known)) for name, known in asked.items()}
+            {
+                str(name): list(map(str, addresses))
+                for name, addresses in asked.items()
+            }
             if isinstance(asked, dict)
             else {}
         )
@@ -341,12 +344,12 @@ def _listed(names: list[str]) -> str:
 def _odd_rows(folder: Path) -> Iterator[str]:
     """Files that stand where a run replaces all rows and that no run wrote."""
     for part in ("data", "dropped"):
-        place = folder / part
+        path = folder / part
         files: list[Path] = []
-        if place.is_symlink():
-            files = [place]
-        elif place.is_dir():
-            files = list(place.iterdir())
+        if path.is_symlink():
+            files = [path]
+        elif path.is_dir():
+            files = list(path.iterdir())
         yield from (
             f"{part}/{file.name}"
             for file in files
@@ -366,10 +369,10 @@ def _changed_pack(pack: Path, opened: Opened) -> Iterator[str]:
 
 def _published(folder: Path) -> frozenset[str]:
     """Ids of all seeds in the published rows."""
-    found: set[str] = set()
+    seed_ids: set[str] = set()
     for file in sorted(folder.glob("d*/*.parquet")):
         try:
-            found.update(
+            seed_ids.update(
                 map(str, pq.read_table(file, columns=["id"])["id"].to_pylist())
             )
         except (pa.ArrowException, OSError, KeyError):
@@ -381,8 +384,8 @@ def _published(folder: Path) -> frozenset[str]:
         except ValueError:
             continue
         if isinstance(row, dict) and "id" in row:
-            found.add(str(row["id"]))
-    return frozenset(found)
+            seed_ids.add(str(row["id"]))
+    return frozenset(seed_ids)
 
 
 def _object(path: Path) -> dict[str, Any] | None:

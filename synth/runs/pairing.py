@@ -108,12 +108,12 @@ def over(
         ("prompt", "completion", "answer"),
     )
     for seed, good in chosen.items():
-        found = (
+        pairs = (
             (a, b)
             for a, b in _fitting(good, rejected[seed])
             if jaccard(a["completion"], b["completion"]) <= most_alike
         )
-        for a, b in islice(found, per_seed):
+        for a, b in islice(pairs, per_seed):
             yield {
                 "id": seed,
                 "prompt": a["prompt"],
@@ -172,20 +172,22 @@ def by_score(
 def _by_seed(
     rows: Iterable[Row], names: Sequence[str]
 ) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    rows_by_seed: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         if row.get("completion"):
-            found[row["id"]].append({name: row.get(name) for name in names})
-    return found
+            rows_by_seed[row["id"]].append(
+                {name: row.get(name) for name in names}
+            )
+    return rows_by_seed
 
 
 def _fitting(
     good: list[dict[str, Any]], bad: list[dict[str, Any]]
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Pairs along the diagonals, so that the first ones use different draws."""
-    for offset, place in product(range(len(bad)), range(len(good))):
-        a = good[place]
-        b = bad[(place + offset) % len(bad)]
+    for offset, index in product(range(len(bad)), range(len(good))):
+        a = good[index]
+        b = bad[(index + offset) % len(bad)]
         agree = (
             a["answer"] is not None
             and b["answer"] is not None

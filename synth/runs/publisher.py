@@ -321,8 +321,8 @@ def _judge_all(filters: Sequence[Filter], folder: Path) -> list[list[Verdict]]:
         words = words or [[] for _ in rows]
         alive = [
             n
-            for n, said in enumerate(words)
-            if not said or said[-1].keep is not False
+            for n, verdicts_so_far in enumerate(words)
+            if not verdicts_so_far or verdicts_so_far[-1].keep is not False
         ]
         for n, verdict in zip(
             alive, part.judge_group([rows[n] for n in alive]), strict=True
@@ -379,11 +379,11 @@ def _replace(new: Path, old: Path) -> None:
 def _set_aside_card(folder: Path) -> None:
     """A card that somebody changed since it was written stays, as README.yours.md."""
     card = folder / "README.md"
-    told = read_run(folder).get("card_sha256")
+    digest_of_ours = read_run(folder).get("card_sha256")
     if (
-        told
+        digest_of_ours
         and card.is_file()
-        and digest(card) != told
+        and digest(card) != digest_of_ours
         and _MOVING not in card.read_text(errors="replace")
     ):
         card.rename(free_name(folder / "README.yours.md"))
@@ -429,7 +429,7 @@ class RunFolder:
         kind.
         """
         try:
-            found = orjson.loads(path.read_bytes())
+            record = orjson.loads(path.read_bytes())
         except ValueError as error:
             raise WrongUse(
                 str(path),
@@ -438,7 +438,7 @@ class RunFolder:
                 _AGAIN,
             ) from error
         for name, kind in _RUN.items():
-            value = found
+            value = record
             for part in name.split("."):
                 value = value.get(part) if isinstance(value, dict) else None
             if not isinstance(value, kind) or isinstance(value, bool):
@@ -459,7 +459,7 @@ class RunFolder:
                     "whole numbers by reason",
                     _AGAIN,
                 )
-        return dict(found)
+        return dict(record)
 
     def rows(self, part: str = "data") -> Iterator[dict[str, Any]]:
         """Rows of `data` or `dropped`, in order."""

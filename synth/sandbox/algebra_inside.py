@@ -25,12 +25,14 @@ def parsed(text: str) -> Any:
     """
     from math_verify import parse  # noqa: PLC0415 - three seconds to import, in this process only
 
-    found = parse(
+    expressions = parse(
         f"${text}$" if "$" not in text and "\\boxed" not in text else text,
         parsing_timeout=None,
         raise_on_error=False,
     )
-    return found or parse(text, parsing_timeout=None, raise_on_error=False)
+    return expressions or parse(
+        text, parsing_timeout=None, raise_on_error=False
+    )
 
 
 def same(message: dict[str, str]) -> dict[str, bool | None]:

@@ -56,7 +56,7 @@ class Talk:
         self.cpu = 0.0
         self.output = bytearray()
         self.error = bytearray()
-        self._said = b""
+        self._received = b""
         self._listener = -1
         self._halves = (secrets.token_bytes(_WORD), secrets.token_bytes(_WORD))
         self._word = bytes(a ^ b for a, b in zip(*self._halves, strict=True))
@@ -65,12 +65,12 @@ class Talk:
     @property
     def confined(self) -> bool:
         """Whether the locks held and the program was run."""
-        return self._said[1:2] == b"C"
+        return self._received[1:2] == b"C"
 
     @property
     def passed(self) -> bool:
         """Whether the word came back."""
-        return self._said[1:] == b"CR" + self._word
+        return self._received[1:] == b"CR" + self._word
 
     def hold(self, code: str, tests: str) -> None:
         """Runs a program and its tests; nothing of it is left when this returns."""
@@ -119,66 +119,64 @@ class Talk:
             left = math.ceil(1000 * (self._deadline - time.monotonic()))
             ready = self._poll.poll(max(0, left))
             self.why = self.why if ready else "timeout"
-            for place, event in ready:
-                if place in self._waiting and not self.passed:
-                    self._waiting[place](place, event)
+            for fd, event in ready:
+                if fd in self._waiting and not self.passed:
+                    self._waiting[fd](fd, event)
 
-    def _wait_for(self, place: int, then: Callable[[int, int], None]) -> None:
-        self._waiting[place] = then
-        self._poll.register(place, select.POLLIN)
+    def _wait_for(self, fd: int, then: Callable[[int, int], None]) -> None:
+        self._waiting[fd] = then
+        self._poll.register(fd, select.POLLIN)
 
-    def _forget(self, place: int) -> None:
-        if self._waiting.pop(place, None):
-            self._poll.unregister(place)
+    def _forget(self, fd: int) -> None:
+        if self._waiting.pop(fd, None):
+            self._poll.unregister(fd)
 
-    def _read_output(self, place: int, _: int) -> None:
-        self._read(place, self.output)
+    def _read_output(self, fd: int, _: int) -> None:
+        self._read(fd, self.output)
 
-    def _read_error(self, place: int, _: int) -> None:
-        self._read(place, self.error)
+    def _read_error(self, fd: int, _: int) -> None:
+        self._read(fd, self.error)
 
-    def _read(self, place: int, into: bytearray) -> None:
-        part = os.read(place, 1 << 16)
+    def _read(self, fd: int, into: bytearray) -> None:
+        part = os.read(fd, 1 << 16)
         into += part
         if not part:
-            self._forget(place)
+            self._forget(fd)
         elif len(into) > jail.MOST_OUTPUT:
             self.why = "flood"
 
-    def _answer(self, place: int, _: int) -> None:
+    def _answer(self, fd: int, _: int) -> None:
         data = b""
         rights = list[int]()
         try:
             data, rights, _, _ = socket.recv_fds(self._control, 1 + _WORD, 1)
         except OSError:
-            self._forget(place)
+            self._forget(fd)
         for right in rights:
             self._listener = right
             self._wait_for(right, self._allow)
         if not data:
-            self._forget(place)
-        self._said += data
+            self._forget(fd)
+        self._received += data
         script = b"CR" + self._word
-        if not script.startswith(self._said[1:]):
+        if not script.startswith(self._received[1:]):
             self.why = "failed"
-        elif self._said[1:] == b"CR" and data:
+        elif self._received[1:] == b"CR" and data:
             self._send(_message(_data(self._tests)) + self._halves[1])
 
-    def _allow(self, place: int, event: int) -> None:
+    def _allow(self, fd: int, event: int) -> None:
         """Lets a new thread be made, or ends a program that has as many as it may have."""
         if not event & select.POLLIN:
-            self._forget(place)
+            self._forget(fd)
             return
         if self._threads() >= jail.MOST_THREADS:
             self.why = "threads"
             return
         question = bytearray(_QUESTION_SIZE)
         try:
-            fcntl.ioctl(place, _RECEIVE, question)
+            fcntl.ioctl(fd, _RECEIVE, question)
             number = struct.unpack_from("=Q", question)[0]
-            fcntl.ioctl(
-                place, _ANSWER, struct.pack("=QqiI", number, 0, 0, _GO_ON)
-            )
+            fcntl.ioctl(fd, _ANSWER, struct.pack("=QqiI", number, 0, 0, _GO_ON))
         except OSError:  # whoever asked is gone
             return
 

@@ -107,12 +107,12 @@ def hide_files(libc: ctypes.CDLL, folders: Iterable[str]) -> None:
         raise Refused("Landlock takes no rules")
     for folder in folders:
         if os.path.isdir(folder):  # noqa: PTH112 - nothing more than os is loaded here
-            place = os.open(folder, os.O_PATH | os.O_CLOEXEC)
-            below = struct.pack("=Qi", _READ_FILE | _READ_DIR, place)
+            fd = os.open(folder, os.O_PATH | os.O_CLOEXEC)
+            below = struct.pack("=Qi", _READ_FILE | _READ_DIR, fd)
             rule = ctypes.create_string_buffer(below, 12)
             if libc.syscall(_RULE, ruleset, 1, rule, 0):
                 raise Refused(f"Landlock refuses {folder}")
-            os.close(place)
+            os.close(fd)
     if libc.syscall(_RESTRICT, ruleset, 0):
         raise Refused("Landlock does not hold")
     os.close(ruleset)
@@ -143,8 +143,12 @@ def drop_privileges(libc: ctypes.CDLL) -> None:
     header = struct.pack("=Ii", 0x20080522, 0)
     held = ctypes.create_string_buffer(24)
     libc.capget(header, held)
-    kept = struct.unpack("=6I", held.raw)[1] & 1 << 2  # CAP_DAC_READ_SEARCH
-    if libc.capset(header, struct.pack("=6I", kept, kept, 0, 0, 0, 0)):
+    capability = (
+        struct.unpack("=6I", held.raw)[1] & 1 << 2
+    )  # CAP_DAC_READ_SEARCH
+    if libc.capset(
+        header, struct.pack("=6I", capability, capability, 0, 0, 0, 0)
+    ):
         raise Refused("privileges cannot be given up")
 
 
@@ -214,15 +218,15 @@ def look_by_opening() -> None:
     ) -> os.stat_result:
         if isinstance(path, int):
             return looked(path)
-        place = opened(
+        fd = opened(
             path,
             flags if follow_symlinks else flags | os.O_NOFOLLOW,
             dir_fd=dir_fd,
         )
         try:
-            return looked(place)
+            return looked(fd)
         finally:
-            closed(place)
+            closed(fd)
 
     for module in (os, posix):
         setattr(module, "stat", stat)  # noqa: B010 - mypy knows no such attribute to set

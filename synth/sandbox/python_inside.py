@@ -63,9 +63,9 @@ def confine(
     libc = jail.library()
     machine = system_calls.this_machine()
     if machine is None and not unsafe:
-        known = " and ".join(system_calls.MACHINES)
+        machines = " and ".join(system_calls.MACHINES)
         raise jail.Refused(
-            f"no list of system calls for {os.uname().machine}, only for {known}"
+            f"no list of system calls for {os.uname().machine}, only for {machines}"
         )
     jail.die_with(libc, parent)
     listener = -1
@@ -95,9 +95,9 @@ def confine(
 class _End:
     """One end of a pipe with the four methods of a socket that an event loop calls."""
 
-    def __init__(self, place: int) -> None:
-        os.set_blocking(place, False)
-        self.place = place
+    def __init__(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        self.place = fd
 
     def fileno(self) -> int:
         return self.place

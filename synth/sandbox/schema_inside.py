@@ -32,7 +32,7 @@ def misfit(schema: str, value: Any) -> str:
 
     checker = _checker(schema)
     try:
-        found = next(checker.iter_errors(value), None)
+        problem = next(checker.iter_errors(value), None)
     except RecursionError:
         return "nested too deep"
     except Unresolvable as error:
@@ -43,7 +43,7 @@ def misfit(schema: str, value: Any) -> str:
             "references inside the schema",
             todo,
         ) from error
-    return f"{found.json_path}: {found.message}"[:200] if found else ""
+    return f"{problem.json_path}: {problem.message}"[:200] if problem else ""
 
 
 @lru_cache(maxsize=64)
@@ -52,11 +52,11 @@ def _checker(schema: str) -> Any:
     jsonschema = optional("jsonschema", "schema", "json_schema")
     referencing = optional("referencing", "schema", "json_schema")
     try:
-        found = strict_json.loads(schema)
+        document = strict_json.loads(schema)
         kind = jsonschema.validators.validator_for(
-            found, default=jsonschema.Draft202012Validator
+            document, default=jsonschema.Draft202012Validator
         )
-        kind.check_schema(found)
+        kind.check_schema(document)
     except (
         strict_json.NotStrict,
         jsonschema.SchemaError,
@@ -69,7 +69,7 @@ def _checker(schema: str) -> Any:
             "a JSON Schema",
             "Correct the schema.",
         ) from error
-    return kind(found, registry=referencing.Registry())
+    return kind(document, registry=referencing.Registry())
 
 
 class Checker:

@@ -98,7 +98,7 @@ def judged(case: dict[str, Any]) -> dict[str, Any]:
     ) as error:
         return {"status": "gold_error", "error": str(error)[:200]}
     try:
-        found = rows_of(database, case["query"])
+        result = rows_of(database, case["query"])
     except (sqlite3.Error, sqlite3.Warning, ValueError, MemoryError) as error:
         return {
             "status": "timeout" if str(error) == "interrupted" else "error",
@@ -107,11 +107,11 @@ def judged(case: dict[str, Any]) -> dict[str, Any]:
     if not (
         isinstance(case["gold"], str) and "order by" in case["gold"].lower()
     ):
-        found = sorted(found, key=repr)
+        result = sorted(result, key=repr)
         wanted = sorted(wanted, key=repr)
     return {
-        "status": "same" if found == wanted else "other",
-        "rows": len(found),
+        "status": "same" if result == wanted else "other",
+        "rows": len(result),
         "wanted": len(wanted),
     }
 

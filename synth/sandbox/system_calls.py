@@ -124,10 +124,10 @@ _ARCHITECTURE = 4
 _ARGUMENTS = 16
 
 
-def _one_of(place: int, *values: int, besides: int = 0) -> list[Statement]:
+def _one_of(argument: int, *values: int, besides: int = 0) -> list[Statement]:
     """The lower half of an argument, without the bits `besides`, is one of the values."""
     load = [
-        (_LOAD, _ARGUMENTS + 8 * place, 0, 0),
+        (_LOAD, _ARGUMENTS + 8 * argument, 0, 0),
         (_AND, 0xFFFFFFFF & ~besides, 0, 0),
     ]
     last = len(values) - 1
@@ -138,18 +138,18 @@ def _one_of(place: int, *values: int, besides: int = 0) -> list[Statement]:
     return [*load, *tests]
 
 
-def _none_of(place: int, bits: int) -> list[Statement]:
+def _none_of(argument: int, bits: int) -> list[Statement]:
     """None of these bits is set in the lower half of an argument."""
     return [
-        (_LOAD, _ARGUMENTS + 8 * place, 0, 0),
+        (_LOAD, _ARGUMENTS + 8 * argument, 0, 0),
         (_SET, 0xFFFFFFFF & bits, _OUT, 0),
     ]
 
 
-def _zero(place: int) -> list[Statement]:
+def _zero(argument: int) -> list[Statement]:
     """An argument is null, both of its halves."""
-    lower = _ARGUMENTS + 8 * place
-    upper = _ARGUMENTS + 8 * place + 4
+    lower = _ARGUMENTS + 8 * argument
+    upper = _ARGUMENTS + 8 * argument + 4
     nothing = (_EQUAL, 0, 0, _OUT)
     return [(_LOAD, lower, 0, 0), nothing, (_LOAD, upper, 0, 0), nothing]
 
@@ -243,5 +243,5 @@ def ask_program(machine: Machine) -> list[Statement]:
 
 def this_machine() -> Machine | None:
     """The architecture of this process, None where its calls are not known."""
-    known = sys.maxsize > 1 << 32 and sys.byteorder == "little"
-    return MACHINES.get(os.uname().machine) if known else None
+    is_supported = sys.maxsize > 1 << 32 and sys.byteorder == "little"
+    return MACHINES.get(os.uname().machine) if is_supported else None

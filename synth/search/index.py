@@ -73,8 +73,10 @@ class Bm25:
         numbers: dict[str, int] = {}
         ids = []
         for text in self.texts:
-            found = terms(words(text))
-            ids.append([numbers.setdefault(w, len(numbers)) for w in found])
+            terms_of_text = terms(words(text))
+            ids.append(
+                [numbers.setdefault(w, len(numbers)) for w in terms_of_text]
+            )
         made = bm25s.BM25(k1=K1, b=B, method="lucene")
         made.index(
             (ids, numbers or {"": 0}),
@@ -92,15 +94,15 @@ class Bm25:
         for query in queries:
             held = (word for word in terms(words(query)) if word in vocabulary)
             asked.append(list(dict.fromkeys(held)))
-        known = [place for place, query in enumerate(asked) if query]
-        found: list[list[Hit]] = [[] for _ in queries]
-        if not known:
-            return found
-        if len(known) * len(self.texts) > _MANY and find_spec("numba"):
+        searchable = [index for index, query in enumerate(asked) if query]
+        hits: list[list[Hit]] = [[] for _ in queries]
+        if not searchable:
+            return hits
+        if len(searchable) * len(self.texts) > _MANY and find_spec("numba"):
             self.index.activate_numba_scorer()
             self.index.backend = "numba"
         places, scores = self.index.retrieve(
-            [asked[n] for n in known],
+            [asked[n] for n in searchable],
             k=min(most, len(self.texts)),
             show_progress=False,
             n_threads=os.cpu_count(),
@@ -109,11 +111,11 @@ class Bm25:
         places = np.take_along_axis(places, order, 1).tolist()
         scores = np.take_along_axis(scores, order, 1)
         shared = (scores > 0).sum(axis=1).tolist()
-        for place, row, values, count in zip(
-            known, places, scores.tolist(), shared, strict=True
+        for index, row, values, count in zip(
+            searchable, places, scores.tolist(), shared, strict=True
         ):
-            found[place] = list(zip(row[:count], values[:count], strict=True))
-        return found
+            hits[index] = list(zip(row[:count], values[:count], strict=True))
+        return hits
 
 
 @dataclass(frozen=True)
@@ -183,12 +185,12 @@ def _block(queries: Array, table: Array, most: int) -> list[list[Hit]]:
     import numpy as np  # noqa: PLC0415 - for those who need it
 
     floor = np.full(len(queries), -np.inf, np.float32)
-    found = (
+    best = (
         np.zeros(0, np.int64),
         np.zeros(0, np.int64),
         np.zeros(0, np.float32),
     )
-    parts = [found]
+    parts = [best]
     waiting = 0
     for start in range(0, len(table), _TILE):
         tile = table[start : start + _TILE]
@@ -202,9 +204,9 @@ def _block(queries: Array, table: Array, most: int) -> list[list[Hit]]:
         parts.append((rows, columns + start, scores[rows, columns]))
         waiting += len(rows)
         if waiting > _SPARE * most * len(queries):
-            found, floor = _best(parts, len(queries), most)
-            parts = [found]
-            waiting = len(found[0])
+            best, floor = _best(parts, len(queries), most)
+            parts = [best]
+            waiting = len(best[0])
     rows, places, values = _best(parts, len(queries), most)[0]
     cuts = np.searchsorted(rows, np.arange(1, len(queries)))
     each = zip(np.split(places, cuts), np.split(values, cuts), strict=True)

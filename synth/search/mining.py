@@ -73,7 +73,7 @@ class Miner:
         self.indexes: dict[str, Index] = {
             by: open_index(self.corpus, by) for by in mining.by
         }
-        self.places = {text: place for place, text in enumerate(self.corpus)}
+        self.places = {text: index for index, text in enumerate(self.corpus)}
         self.counts: dict[str, int] = {
             "rows": 0,
             **dict.fromkeys(mining.by, 0),
@@ -119,19 +119,19 @@ class Miner:
     ) -> Iterator[dict[str, Any]]:
         queries = [str(row[query]) for row in rows]
         most = min(len(self.corpus), self.mining.window[1] + 20)
-        found = {
+        hits_by_index = {
             by: index.best(queries, most) for by, index in self.indexes.items()
         }
-        for place, row in enumerate(rows):
+        for number, row in enumerate(rows):
             given = (
                 [row[positive]]
                 if isinstance(row[positive], str)
                 else row[positive]
             )
-            right = {_said(text): str(text) for text in given}
+            right = {_content_of(text): str(text) for text in given}
             each = [
-                self._chosen(by, hits[place], right, queries[place])
-                for by, hits in found.items()
+                self._chosen(by, hits[number], right, queries[number])
+                for by, hits in hits_by_index.items()
             ]
             self.counts["rows"] += 1
             negatives = self._in_turns(each)
@@ -144,19 +144,21 @@ class Miner:
     ) -> list[dict[str, Any]]:
         """What one search offers for one query."""
         own = [
-            score for place, score in hits if _said(self.corpus[place]) in right
+            score
+            for index, score in hits
+            if _content_of(self.corpus[index]) in right
         ]
         limit = self._limit(by, own, query, right)
         offered: list[dict[str, Any]] = []
-        for place, score in hits:
-            if _said(self.corpus[place]) in right:
+        for index, score in hits:
+            if _content_of(self.corpus[index]) in right:
                 self.counts["positive"] += 1
             elif limit is not None and score > limit:
                 self.counts["too_near"] += 1
             else:
                 offered.append(
                     {
-                        "text": self.corpus[place],
+                        "text": self.corpus[index],
                         "by": by,
                         "rank": len(offered),
                         "score": round(score, 4),
@@ -195,12 +197,12 @@ class Miner:
             for offered in each:
                 if turn < len(offered) and len(taken) < self.mining.count:
                     taken.setdefault(
-                        _said(offered[turn]["text"]), offered[turn]
+                        _content_of(offered[turn]["text"]), offered[turn]
                     )
         return list(taken.values())
 
 
-def _said(text: Any) -> str:
+def _content_of(text: Any) -> str:
     """What a text says: its words, or all of it where it has none."""
     return " ".join(words(str(text))) or plain(text)
 
@@ -240,9 +242,9 @@ def near_pairs(
                 "Write them with `synth export DIR --to ranked`.",
             )
         scores = row.get("scores") or [
-            -place for place in range(len(documents))
+            -index for index in range(len(documents))
         ]
-        order = sorted(range(len(documents)), key=lambda place: -scores[place])
+        order = sorted(range(len(documents)), key=lambda index: -scores[index])
         near = [
             (i, j)
             for i in range(len(order))
@@ -262,10 +264,12 @@ def near_pairs(
 
 def report(counts: Mapping[str, int]) -> str:
     """What was found, in a line."""
-    found = ", ".join(
+    negatives = ", ".join(
         f"{count:,} by {by}"
         for by, count in counts.items()
         if by not in ("rows", "too_near", "positive")
     )
     over = f"{counts['too_near']:,} too near the positive, {counts['positive']:,} right ones"
-    return f"{counts['rows']:,} rows, negatives: {found}; passed over: {over}"
+    return (
+        f"{counts['rows']:,} rows, negatives: {negatives}; passed over: {over}"
+    )

@@ -99,23 +99,23 @@ def read_pilot(rows: Sequence[Row]) -> dict[str, list[tuple[int, int, int]]]:
     Raises:
         WrongUse: other columns, or fewer than three sizes of a strategy.
     """
-    found: dict[str, list[tuple[int, int, int]]] = {
+    points_by_strategy: dict[str, list[tuple[int, int, int]]] = {
         name: [] for name in STRATEGIES
     }
-    for place, row in enumerate(rows, 1):
+    for number, row in enumerate(rows, 1):
         try:
-            found[str(row["strategy"])].append(
+            points_by_strategy[str(row["strategy"])].append(
                 (int(row["rows"]), int(row["wrong"]), int(row["tested"]))
             )
         except (KeyError, TypeError, ValueError) as error:
             wanted = 'rows such as {"strategy": "distil", "rows": 500, "wrong": 61, "tested": 300}'
             raise WrongUse(
-                f"--pilot row {place}",
+                f"--pilot row {number}",
                 f"{dict(row)}"[:120],
                 wanted,
                 "strategy is annotate or distil.",
             ) from error
-    for name, points in found.items():
+    for name, points in points_by_strategy.items():
         if len({rows for rows, _, _ in points}) < 3:
             raise WrongUse(
                 "--pilot",
@@ -123,7 +123,7 @@ def read_pilot(rows: Sequence[Row]) -> dict[str, list[tuple[int, int, int]]]:
                 "students of three sizes of each strategy at least",
                 "Train and measure more.",
             )
-    return found
+    return points_by_strategy
 
 
 def advise(
@@ -182,8 +182,8 @@ def _compare(
         }
 
     def better(dollars: float) -> str:
-        found = errors(dollars)
-        return min(STRATEGIES, key=lambda name: found[name])
+        error_by_strategy = errors(dollars)
+        return min(STRATEGIES, key=lambda name: error_by_strategy[name])
 
     winners = [
         (budget * factor, better(budget * factor)) for factor in _BUDGETS
@@ -229,32 +229,32 @@ def _quantile(values: Sequence[float], share: float) -> float:
     return values[min(len(values) - 1, int(share * len(values)))]
 
 
-def describe(found: Mapping[str, Any], budget: float, prices: Prices) -> str:
+def describe(advice: Mapping[str, Any], budget: float, prices: Prices) -> str:
     """The advice as text."""
     lines = [
         f"with ${budget:,.2f}: a label costs ${prices.label:.4f}, a kept row ${prices.row:.6f}"
     ]
     for name in STRATEGIES:
-        expected, low, high = found["errors"][name]
+        expected, low, high = advice["errors"][name]
         lines.append(
-            f"  {name}: {found['rows'][name]:,} rows, expected error {expected:.3f} (90 %: "
+            f"  {name}: {advice['rows'][name]:,} rows, expected error {expected:.3f} (90 %: "
             f"{low:.3f} to {high:.3f})"
         )
     lines.append(
-        f"  better: {found['better']}, in {found['sure']:.0%} of resampled pilots"
+        f"  better: {advice['better']}, in {advice['sure']:.0%} of resampled pilots"
     )
-    if found["crossover"] is None:
+    if advice["crossover"] is None:
         lines.append(
             "  no other budget from a tenth to ten times of this one changes that"
         )
     else:
-        between = found["crossover_between"]
+        between = advice["crossover_between"]
         interval = (
             f" (90 %: ${between[0]:,.2f} to ${between[1]:,.2f})"
             if between
             else " (uncertain: half of the resampled pilots show none)"
         )
         lines.append(
-            f"  the nearest budget at which that changes: ${found['crossover']:,.2f}{interval}"
+            f"  the nearest budget at which that changes: ${advice['crossover']:,.2f}{interval}"
         )
     return "\n".join(lines)

@@ -113,10 +113,10 @@ def calibrate(
     ]
     best: Threshold | None = None
     for kept in _steps(ranked, _needed(target_precision, 1 - confidence)):
-        found = _threshold(ranked, kept, target_precision, confidence)
-        if found.low < target_precision:
-            return best or _refuse(found)
-        best = found
+        threshold = _threshold(ranked, kept, target_precision, confidence)
+        if threshold.low < target_precision:
+            return best or _refuse(threshold)
+        best = threshold
     assert best is not None  # noqa: S101 - there is at least one step
     return best
 
@@ -161,10 +161,10 @@ def _steps(
     step = max(1, round(STEP * len(ranked)))
     seen = set[Hashable]()
     first = len(ranked)
-    for place, (_, _, group) in enumerate(ranked, 1):
+    for count, (_, _, group) in enumerate(ranked, 1):
         seen.add(group)
-        if len(seen) >= 2 * needed and place >= FIRST * len(ranked):
-            first = place
+        if len(seen) >= 2 * needed and count >= FIRST * len(ranked):
+            first = count
             break
     kept = first
     while True:

@@ -147,12 +147,12 @@ def open_teacher(name: str, settings: Settings | None = None) -> Teacher:
     settings = settings or Settings()
     if provider not in BACKENDS and _is_the_users(provider):
         return _open_the_users(provider, model, settings)
-    found = (
+    backend_name = (
         "batch"
         if provider == "openai" and settings.batch
         else BACKENDS.get(provider, "litellm")
     )
-    backend = registry.find("synth.teachers", found, "--teacher")
+    backend = registry.find("synth.teachers", backend_name, "--teacher")
     teacher: Teacher = backend(
         model if provider in BACKENDS else name, settings
     )
@@ -320,11 +320,11 @@ def retry_after(headers: Mapping[str, str], status: int = 429) -> float | None:
     for name, unit in _WAITS:
         if (wait := _longest(headers.get(name), now, unit)) is not None:
             return wait
-    found = [
+    waits = [
         (headers.get(left), _longest(headers.get(reset), now))
         for left, reset in _RESETS
     ]
-    resets = [(left, wait) for left, wait in found if wait is not None]
+    resets = [(left, wait) for left, wait in waits if wait is not None]
     used_up = [
         wait for left, wait in resets if left is not None and _number(left) == 0
     ]
@@ -381,9 +381,9 @@ def _moment(word: str) -> float | None:
     """
     for read in (email.utils.parsedate_to_datetime, datetime.fromisoformat):
         try:
-            found = read(word)
+            moment = read(word)
             return (
-                found if found.tzinfo else found.replace(tzinfo=UTC)
+                moment if moment.tzinfo else moment.replace(tzinfo=UTC)
             ).timestamp()
         except (
             ValueError,
@@ -406,8 +406,8 @@ def announced(headers: Mapping[str, str]) -> Limits | None:
     tokens = headers.get("x-ratelimit-limit-tokens")
     if requests is None and tokens is None:
         return None
-    found = Limits(_limit(requests), _limit(tokens))
-    return found if any(found) else None
+    limits = Limits(_limit(requests), _limit(tokens))
+    return limits if any(limits) else None
 
 
 def _limit(text: str | None) -> float | None:

@@ -245,8 +245,8 @@ class Batch(Teacher):
                 openai.RateLimitError,
             ):
                 await asyncio.sleep(POLL[0] * 2**attempt)
-                if (found := await self._find(name)) is not None:
-                    return found
+                if (batch_id := await self._find(name)) is not None:
+                    return batch_id
                 if attempt == CREATE_ATTEMPTS - 1:
                     raise
             else:

@@ -155,12 +155,12 @@ class Litellm(Teacher):
         """What the user said about this provider's host; litellm's own values where nothing was
         said.
         """
-        said = {
+        settings = {
             "api_base": self._settings.api_base,
             "api_key": self._key,
             "extra_headers": self._headers,
         }
-        return {name: value for name, value in said.items() if value}
+        return {name: value for name, value in settings.items() if value}
 
 
 def _keys_at_hand() -> list[str]:

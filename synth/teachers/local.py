@@ -100,17 +100,17 @@ class _Worker:
         seconds = max(_LOAD_SECONDS, _LOAD_TIMES * self._timeout)
         try:
             async with asyncio.timeout(seconds):
-                said = await self._ready
+                failure = await self._ready
         except TimeoutError:
-            said = {
+            failure = {
                 "message": f"{self._path} is not loaded within {seconds:,.0f} s (--timeout)"
             }
         except BaseException:
             await self.close()
             raise
-        if said:
+        if failure:
             await self.close()
-            raise Stopped("model", said["message"])
+            raise Stopped("model", failure["message"])
 
     async def ask(self, body: dict[str, Any]) -> dict[str, Any]:
         """What it says to a request.
@@ -195,18 +195,20 @@ class _Worker:
                 ):  # a library's print
                     self._take(orjson.loads(line))
         await asyncio.wait([listener], timeout=_LAST_WORDS_SECONDS)
-        said = " ".join(self._words.decode("utf-8", "replace").split())[-300:]
-        self._end(TeacherBusy("worker", f"the worker ended: {said}"))
+        last_words = " ".join(self._words.decode("utf-8", "replace").split())[
+            -300:
+        ]
+        self._end(TeacherBusy("worker", f"the worker ended: {last_words}"))
 
-    def _take(self, said: Any) -> None:
+    def _take(self, message: Any) -> None:
         """A line of the worker; those who have left are passed over."""
-        match said:
+        match message:
             case {"begun": [*numbers]}:
                 self._begun = set(numbers)
             case {"id": int(number)}:
                 future = self._waiting.get(number)
                 if future is not None and not future.done():
-                    future.set_result(said)
+                    future.set_result(message)
             case {"ready": True} if not self._ready.done():
                 self._ready.set_result({})
             case {"error": dict(error)} if not self._ready.done():
@@ -275,16 +277,18 @@ class Local(Teacher):
                 f"local/{self._path}: sampling.reasoning_effort does nothing to a model on this "
                 "machine"
             )
-        said = None
-        while said is None:
+        answer = None
+        while answer is None:
             worker = await self._running()
             with contextlib.suppress(_NotBegun):
-                said = await worker.ask(request.body())
-        if "error" in said:
+                answer = await worker.ask(request.body())
+        if "error" in answer:
             raise TeacherRefused(
-                said["error"]["kind"], said["error"]["message"]
+                answer["error"]["kind"], answer["error"]["message"]
             )
-        return Reply(canonical_json(said["reply"]), read_chat(said["reply"]))
+        return Reply(
+            canonical_json(answer["reply"]), read_chat(answer["reply"])
+        )
 
     async def _running(self) -> _Worker:
         async with self._starting:

@@ -73,9 +73,9 @@ class Rehearsed(Teacher):
                 f"no recorded reply for step {request.step} of seed {request.seed_id}",
             )
         turn = request.draw + int(request.inputs.get("index") or 0)
-        said = replies[turn % len(replies)]
-        text = str(said["text"])
-        finish = str(said.get("finish_reason", "stop"))
+        recorded = replies[turn % len(replies)]
+        text = str(recorded["text"])
+        finish = str(recorded.get("finish_reason", "stop"))
         return chat_reply(
             text,
             finish_reason=finish,

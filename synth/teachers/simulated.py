@@ -88,10 +88,10 @@ class Simulated(Teacher):
                 "a preset of the simulation",
                 did_you_mean(name, PRESETS),
             )
-        known = [f.name for f in fields(Rates)]
+        names = [f.name for f in fields(Rates)]
         for key, value in spec.items():
             if (
-                key not in known
+                key not in names
                 or isinstance(value, bool | str)
                 or not (key == "seed" or 0 <= value <= 1)
             ):
@@ -99,7 +99,7 @@ class Simulated(Teacher):
                     "--teacher",
                     f"{key}={value!r}",
                     "a rate from 0 to 1",
-                    did_you_mean(key, known),
+                    did_you_mean(key, names),
                 )
         self.rates = replace(PRESETS[name], **spec)
         self.seed = self.rates.seed + settings.seed
@@ -124,8 +124,10 @@ class Simulated(Teacher):
             "miss": self.rates.miss,
             "false_alarm": self.rates.false_alarm,
         }
-        if (said := harbours.reply(messages[-1], rng, **faults)) is not None:
-            text = said
+        if (
+            text_of_library := harbours.reply(messages[-1], rng, **faults)
+        ) is not None:
+            text = text_of_library
             finish = "stop"
         else:
             text, finish = (
@@ -219,21 +221,21 @@ class Simulated(Teacher):
         ]
         ends = re.findall(r"=\s*(-?\d+)", rationale)
         right = not wrong and bool(ends) and number(ends[-1]) == number(answer)
-        said = right ^ (
+        accepts = right ^ (
             rng.random()
             < (self.rates.false_alarm if right else self.rates.miss)
         )
         if rng.random() < self.rates.no_marker:
             return (
-                "It seems fine to me." if said else "Something is off here.",
+                "It seems fine to me." if accepts else "Something is off here.",
                 "stop",
             )
         why = "Every step holds."
-        if not said:
+        if not accepts:
             step = wrong[0] if wrong else rationale[-40:].strip()
             why = f"The step {step} does not hold."
         return (
-            f"<critique>{why}</critique>\n<verdict>{'yes' if said else 'no'}</verdict>",
+            f"<critique>{why}</critique>\n<verdict>{'yes' if accepts else 'no'}</verdict>",
             "stop",
         )
 

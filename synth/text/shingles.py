@@ -169,8 +169,8 @@ def _hash(ids: Array, n: int) -> Array:
     count = max(0, len(ids) - n + 1)
     hashes = np.full(count, n * int(_MIX) % 2**64, dtype=np.uint64)
     with np.errstate(over="ignore"):
-        for place in range(n):
-            hashes ^= ids[place : place + count]
+        for offset in range(n):
+            hashes ^= ids[offset : offset + count]
             hashes *= _FACTOR
             hashes ^= hashes >> np.uint64(29)
         hashes *= _MIX
@@ -260,6 +260,6 @@ class Neighbours:
                 continue
             mine = set(self.sets.of(text).tolist()) if mine is None else mine
             common = len(mine.intersection(self.sets.of(other).tolist()))
-            found = common / (size + self._sizes[other] - common)
-            if found >= least - 1e-9:
-                yield other, found
+            similarity = common / (size + self._sizes[other] - common)
+            if similarity >= least - 1e-9:
+                yield other, similarity

@@ -159,7 +159,7 @@ def folded(text: str) -> str:
     )
     if _OTHER_DIGIT.search(text):
         text = _OTHER_DIGIT.sub(
-            lambda found: str(unicodedata.decimal(found[0])), text
+            lambda match: str(unicodedata.decimal(match[0])), text
         )
     return text
 
@@ -226,7 +226,7 @@ def kind(word: str) -> int:
     if word.isascii():
         return 0
     kinds = enumerate(_script().kinds, 1)
-    return next((number for number, found in kinds if found.match(word)), 0)
+    return next((number for number, pattern in kinds if pattern.match(word)), 0)
 
 
 def worth(n: int) -> tuple[int, int, int, int]:
@@ -258,10 +258,10 @@ def count(text: str) -> int:
     """
     if text.isascii():
         return len(text.split())
-    return amount([p for p in pieces(text) if _said(p)])
+    return amount([p for p in pieces(text) if _counts_as_word(p)])
 
 
-def _said(piece: str) -> bool:
+def _counts_as_word(piece: str) -> bool:
     """Whether a piece is more than a sign that has no space before it in its script."""
     return piece.isascii() or _script().words.search(piece) is not None
 
@@ -307,13 +307,13 @@ def terms(words: Sequence[str]) -> list[str]:
         return list(words)
     # 2 and 3 are the kinds that say little alone.
     little = [False, *(kind(word) > 1 for word in words), False]
-    found: list[str] = []
-    for place, word in enumerate(words, 1):
-        if little[place] and little[place + 1]:
-            found.append(word + words[place])
-        elif not (little[place] and little[place - 1]):
-            found.append(word)
-    return found
+    index_terms: list[str] = []
+    for number, word in enumerate(words, 1):
+        if little[number] and little[number + 1]:
+            index_terms.append(word + words[number])
+        elif not (little[number] and little[number - 1]):
+            index_terms.append(word)
+    return index_terms
 
 
 def bag(text: str) -> list[str]:
@@ -371,9 +371,11 @@ def _common(left: Sequence[str], right: Sequence[str]) -> int:
     row = [0] * (len(right) + 1)
     for word in left:
         above = 0
-        for place, other in enumerate(right, 1):
-            above, row[place] = (
-                row[place],
-                above + 1 if word == other else max(row[place], row[place - 1]),
+        for column, other in enumerate(right, 1):
+            above, row[column] = (
+                row[column],
+                above + 1
+                if word == other
+                else max(row[column], row[column - 1]),
             )
     return row[-1]

@@ -162,13 +162,13 @@ def _origin(kind: str, name: str) -> str:
 
 def _pack(name: str) -> dict[str, Any]:
     """A pack: its inputs stand where a part's parameters do."""
-    known = {*pack_names(), *installed(PACKS)}
-    if name not in known:
+    names = {*pack_names(), *installed(PACKS)}
+    if name not in names:
         raise WrongUse(
             f"pack {name!r}",
             "no such pack",
             "a built-in or installed one",
-            f"{did_you_mean(name, known)} `synth show ./FOLDER` shows a folder.",
+            f"{did_you_mean(name, names)} `synth show ./FOLDER` shows a folder.",
         )
     pack = Pack.load(name)
     calls = ", ".join(
@@ -249,8 +249,8 @@ def _first_sentence(doc: str) -> str:
 
 
 def _costs(doc: str) -> str:
-    found = re.search(r"\bCosts:\s*(.*?)(?:\n\s*\n|\Z)", doc, re.DOTALL)
-    return " ".join(found[1].split()) if found else ""
+    match = re.search(r"\bCosts:\s*(.*?)(?:\n\s*\n|\Z)", doc, re.DOTALL)
+    return " ".join(match[1].split()) if match else ""
 
 
 def _section(doc: str, title: str) -> Mapping[str, str]:
@@ -259,12 +259,12 @@ def _section(doc: str, title: str) -> Mapping[str, str]:
     >>> _section("It is.\n\nArgs:\n    least: fewest\n        words.\n    most: more.", "Args")
     {'least': 'fewest words.', 'most': 'more.'}
     """
-    found = re.search(rf"^{title}:[ ]*\n((?:[ ]+.*\n?|\n)*)", doc, re.MULTILINE)
-    if found is None:
+    match = re.search(rf"^{title}:[ ]*\n((?:[ ]+.*\n?|\n)*)", doc, re.MULTILINE)
+    if match is None:
         return {}
     out: dict[str, str] = {}
     name = ""
-    for line in inspect.cleandoc(found[1]).splitlines():
+    for line in inspect.cleandoc(match[1]).splitlines():
         head = re.match(r"(\w+):\s*(.*)", line)
         if head:
             name = head[1]

@@ -33,13 +33,13 @@ def diversity(texts: Sequence[str]) -> dict[str, float]:
     singles = [word for text in split for word in text]
     pairs = [pair for text in split for pair in pairwise(text)]
     shares = [count / len(singles) for count in Counter(singles).values()]
-    found = {
+    measures = {
         "different": len(set(map(tuple, split))) / max(1, len(split)),
         "distinct_1": len(shares) / max(1, len(singles)),
         "distinct_2": len(set(pairs)) / max(1, len(pairs)),
         "word_entropy": -sum(share * log2(share) for share in shares),
     }
-    return {name: round(value, 4) for name, value in found.items()}
+    return {name: round(value, 4) for name, value in measures.items()}
 
 
 def nli_precision_recall(
@@ -89,7 +89,7 @@ def coverage(
         )
     )
     table = vectors(texts, model)
-    places = {text: place for place, text in enumerate(texts)}
+    places = {text: index for index, text in enumerate(texts)}
     hits = total = 0
     for made, wanted in pairs:
         total += len(wanted)

@@ -48,17 +48,17 @@ def clean(
 
 def _above(term: str, up: dict[str, list[str]]) -> set[str]:
     """A term and all that it is a kind of."""
-    found = {term}
+    ancestors = {term}
     waiting = [term]
     while waiting:
         new = [
             parent
             for parent in up.get(waiting.pop(), [])
-            if parent not in found
+            if parent not in ancestors
         ]
-        found.update(new)
+        ancestors.update(new)
         waiting += new
-    return found
+    return ancestors
 
 
 def score(
@@ -76,7 +76,7 @@ def score(
 
     from synth.local_models.scores import losses  # noqa: PLC0415 - a process of its own
 
-    found = losses(
+    losses_of_pairs = losses(
         [
             (prompt, parent)
             for prompt, (_, parent) in zip(prompts, pairs, strict=True)
@@ -85,5 +85,7 @@ def score(
     )
     return [
         (child, parent, exp(min(nll, 700.0)))
-        for (child, parent), (nll, _) in zip(pairs, found, strict=True)
+        for (child, parent), (nll, _) in zip(
+            pairs, losses_of_pairs, strict=True
+        )
     ]

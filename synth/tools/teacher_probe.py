@@ -88,7 +88,7 @@ def _shown(question: str, choices: Sequence[str]) -> str:
     return "\n".join([question, *(f"- {choice}" for choice in choices)])
 
 
-def hit(kind: str, said: str, wanted: str) -> bool:
+def hit(kind: str, reply: str, wanted: str) -> bool:
     """Whether a reply is what the item's author wrote.
 
     >>> hit("asked", "- Iron.", "iron")
@@ -97,9 +97,9 @@ def hit(kind: str, said: str, wanted: str) -> bool:
     False
     """
     if kind == "continued":
-        return first(words(said), WORDS) == first(words(wanted), WORDS)
-    return canonical(said.strip("-*• \n.")) == canonical(wanted) or words(
-        said
+        return first(words(reply), WORDS) == first(words(wanted), WORDS)
+    return canonical(reply.strip("-*• \n.")) == canonical(wanted) or words(
+        reply
     ) == words(wanted)
 
 
@@ -153,10 +153,10 @@ def run(
 
 def judged(hits: Mapping[tuple[str, int], bool]) -> dict[str, Any]:
     """The figures of `run` from {(kind, item): whether it was a hit}."""
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for kind in ("asked", "turned", "hidden", "continued"):
         each = [value for (name, _), value in hits.items() if name == kind]
-        found[kind] = {
+        figures[kind] = {
             "hits": sum(each),
             "asked": len(each),
             "share": round(sum(each) / len(each), 4) if each else 0.0,
@@ -172,21 +172,21 @@ def judged(hits: Mapping[tuple[str, int], bool]) -> dict[str, Any]:
         / max(1, len(both) - 1)
         / max(1, len(both))
     )
-    found["gap"] = {
+    figures["gap"] = {
         "share": round(mean, 4),
         "low": round(mean - spread, 4),
         "high": round(mean + spread, 4),
     }
-    found["alarms"] = list(_alarms(found))
-    return found
+    figures["alarms"] = list(_alarms(figures))
+    return figures
 
 
-def _alarms(found: Row) -> Iterator[str]:
-    if found["gap"]["low"] > 0:
+def _alarms(figures: Row) -> Iterator[str]:
+    if figures["gap"]["low"] > 0:
         yield "finds answers by the order in which the evaluation prints the options"
-    if found["hidden"]["hits"] >= 3:
+    if figures["hidden"]["hits"] >= 3:
         yield "fills in options that it was not shown"
-    if found["continued"]["hits"] >= 3:
+    if figures["continued"]["hits"] >= 3:
         yield "continues questions word for word"
 
 

@@ -84,20 +84,22 @@ def rows(
             is about such a term or names it as a parent, so that what is tested was never an answer
             (Moskvoretskii et al., TaxoLLaMA, arXiv:2403.09207, has it "clean").
     """
-    test = {place for place in synsets if hash_share(place) < held_out}
-    for place, synset in synsets.items():
+    test = {
+        synset_id for synset_id in synsets if hash_share(synset_id) < held_out
+    }
+    for synset_id, synset in synsets.items():
         parents = [parent for parent in synset.parents if parent in synsets]
-        if place not in test:
+        if synset_id not in test:
             parents = [parent for parent in parents if parent not in test]
         if parents and synset.gloss:
             term = synset.words[0]
             names = [synsets[parent].words[0] for parent in parents]
             yield {
-                "id": place,
+                "id": synset_id,
                 "term": term,
                 "gloss": synset.gloss,
                 "parents": names,
-                "split": "test" if place in test else "train",
+                "split": "test" if synset_id in test else "train",
                 "prompt": f"{term} ({synset.gloss}) is a kind of:\n",
                 "completion": ", ".join(names),
             }

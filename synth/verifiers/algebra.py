@@ -59,15 +59,15 @@ class Algebra(Verifier):
 
     def verify_all(self, pairs: list[tuple[str, str]]) -> list[bool | None]:
         """One verdict a pair, those that need the processes side by side."""
-        found = [
+        verdicts = [
             self._by_value(str(answer), str(gold)) for answer, gold in pairs
         ]
         open_ = [
             n
-            for n, verdict in enumerate(found)
+            for n, verdict in enumerate(verdicts)
             if verdict is None and readable(*map(str, pairs[n]))
         ]
-        said = (
+        replies = (
             self.pool.map(
                 {"answer": str(pairs[n][0]), "gold": str(pairs[n][1])}
                 for n in open_
@@ -75,9 +75,9 @@ class Algebra(Verifier):
             if open_
             else []
         )
-        for n, reply in zip(open_, said, strict=True):
-            found[n] = None if reply is None else reply["same"]
-        return found
+        for n, reply in zip(open_, replies, strict=True):
+            verdicts[n] = None if reply is None else reply["same"]
+        return verdicts
 
     def _by_value(self, answer: str, gold: str) -> bool | None:
         by_value = MathEqual(tolerance=self.tolerance).verify(answer, gold)

@@ -46,10 +46,10 @@ class ArithmeticSteps:
         """True where all steps hold, False where one does not, None with fewer than `least`
         steps.
         """
-        found = self.equations(text)
-        if any(not e.right for e in found):
+        equations = self.equations(text)
+        if any(not e.right for e in equations):
             return False
-        return True if len(found) >= self.least else None
+        return True if len(equations) >= self.least else None
 
     def equations(self, text: str) -> list[Equation]:
         """Every readable equation, in order."""
@@ -57,12 +57,12 @@ class ArithmeticSteps:
         if "<<" in text:
             text = " ; ".join([_MARK.sub("", text), *_MARK.findall(text)])
         tokens = scan(text) if "=" in text else []
-        found = (
+        equations = (
             _equation(text, tokens, at)
             for at, token in enumerate(tokens)
             if token.kind == "equals"
         )
-        return [e for e in found if e is not None]
+        return [e for e in equations if e is not None]
 
 
 def _equation(text: str, tokens: list[Token], at: int) -> Equation | None:

@@ -91,10 +91,10 @@ class Equations(Verifier):
         """True or False where the system determines the answer, False where it contradicts itself,
         None where it is open or unreadable.
         """
-        found = self.solve(text)
-        if found.status == "contradiction":
+        solution = self.solve(text)
+        if solution.status == "contradiction":
             return False
-        value = found.values.get(found.asked)
+        value = solution.values.get(solution.asked)
         if value is None:
             return None
         return MathEqual(tolerance=self.tolerance).verify(str(value), gold)
@@ -109,7 +109,7 @@ class Equations(Verifier):
         if not sides:
             return Solution("unreadable")
         try:
-            known = _settle(sides)
+            values = _settle(sides)
         except ArithmeticError:
             return Solution("contradiction", asked=self._asked(sides))
         asked = self._asked(sides)
@@ -121,7 +121,7 @@ class Equations(Verifier):
             if isinstance(node, ast.Name)
         }
         return Solution(
-            "solved" if names <= known.keys() else "open", known, asked
+            "solved" if names <= values.keys() else "open", values, asked
         )
 
     def _asked(self, sides: list[tuple[ast.expr, ast.expr]]) -> str:
@@ -170,40 +170,40 @@ def _settle(sides: list[tuple[ast.expr, ast.expr]]) -> dict[str, Fraction]:
     Raises:
         ArithmeticError: the equations contradict each other.
     """
-    known: dict[str, Fraction] = {}
+    settled: dict[str, Fraction] = {}
     while True:
         forms = []
         for left, right in sides:
             try:
                 forms.append(
-                    _minus(_linear(left, known), _linear(right, known))
+                    _minus(_linear(left, settled), _linear(right, settled))
                 )
             except (NotLinear, RecursionError):
                 continue
-        found = _eliminate(forms)
-        if found.keys() <= known.keys():
-            return known
-        known.update(found)
+        values = _eliminate(forms)
+        if values.keys() <= settled.keys():
+            return settled
+        settled.update(values)
 
 
-def _linear(node: ast.expr, known: dict[str, Fraction]) -> Form:
+def _linear(node: ast.expr, values: dict[str, Fraction]) -> Form:
     """The linear form of an expression, known unknowns put in."""
     if isinstance(node, ast.Constant) and type(node.value) in (int, float):
         return {"": Fraction(str(node.value))}
     if isinstance(node, ast.Name):
-        if node.id in known:
-            return {"": known[node.id]}
+        if node.id in values:
+            return {"": values[node.id]}
         return {node.id: Fraction(1)}
     if isinstance(node, ast.UnaryOp) and isinstance(
         node.op, ast.USub | ast.UAdd
     ):
-        form = _linear(node.operand, known)
+        form = _linear(node.operand, values)
         if isinstance(node.op, ast.UAdd):
             return form
         return _times(form, Fraction(-1))
     if isinstance(node, ast.BinOp):
         return _combined(
-            node.op, _linear(node.left, known), _linear(node.right, known)
+            node.op, _linear(node.left, values), _linear(node.right, values)
         )
     raise NotLinear(type(node).__name__)
 

@@ -71,12 +71,12 @@ class JsonSchema(Verifier):
             if isinstance(schema, str)
             else json.dumps(dict(schema), sort_keys=True)
         )
-        found = (
+        problem = (
             misfit(text, value)
             if _is_bounded(text, value)
             else _elsewhere(text, value)
         )
-        return ("misfit", found) if found else ("", "")
+        return ("misfit", problem) if problem else ("", "")
 
 
 @cache
@@ -96,17 +96,17 @@ _strikes: Counter[str] = Counter()
 
 def _elsewhere(schema: str, value: Any) -> str:
     """The same in a process that is ended where it takes too long."""
-    found = None
+    reply = None
     if _strikes[schema] < _MOST_STRIKES:
-        found = _process().ask(
+        reply = _process().ask(
             {"schema": schema, "value": json.dumps(value, default=str)}
         )
-    if found is None:
+    if reply is None:
         _strikes[schema] += 1
         return f"checking it takes more than {SECONDS:g} s"
-    if "error" in found:
-        raise RowFault(*found["error"])
-    return str(found["misfit"])
+    if "error" in reply:
+        raise RowFault(*reply["error"])
+    return str(reply["misfit"])
 
 
 def _is_bounded(schema: str, value: Any) -> bool:

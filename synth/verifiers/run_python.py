@@ -81,9 +81,9 @@ class RunPython(Verifier):
 
     def answer(self, code: str) -> tuple[str, Outcome]:
         """What a program comes to ("" where it breaks or says nothing), and its outcome."""
-        found = self.run(code, _SAY)
-        said = found.output.strip().rpartition("\n")[2][:200]
-        return (said if found.status == "passed" else ""), found
+        outcome = self.run(code, _SAY)
+        answer = outcome.output.strip().rpartition("\n")[2][:200]
+        return (answer if outcome.status == "passed" else ""), outcome
 
     def run(self, code: str, tests: str = "") -> Outcome:
         """The outcome of a program followed by its tests."""

@@ -66,13 +66,13 @@ class RunSql:
             "setup": setup,
             "database": database,
         }
-        found = self.run([case])[0]
-        if found["status"] == "gold_error":
+        outcome = self.run([case])[0]
+        if outcome["status"] == "gold_error":
             todo = "Correct the gold query, the setup or the database."
             raise RowFault(
-                "run_sql", found["error"], "a gold query that runs", todo
+                "run_sql", outcome["error"], "a gold query that runs", todo
             )
-        return {"same": True, "timeout": None}.get(found["status"], False)
+        return {"same": True, "timeout": None}.get(outcome["status"], False)
 
     def run(self, cases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """{status, error, rows, wanted} of each case.

@@ -50,9 +50,9 @@ class Spans(Verifier):
         at = 0
         pieces = _ELLIPSIS.split(span) if self.ellipsis else [span]
         wanted = [
-            found
+            words
             for piece in pieces
-            if (found := folded(piece).strip(" .,;:!?\"'"))
+            if (words := folded(piece).strip(" .,;:!?\"'"))
         ]
         for piece in wanted:
             at = _end_of(piece, text, at)

@@ -55,14 +55,14 @@ def test_the_tokenizer_beside_local_weights_counts(tmp_path):
 def test_bounds_without_a_measure(tmp_path):
     plan = make_plan(plan_of(tmp_path, draws=4), counter)
     (step,) = plan.steps
-    assert (step.calls, step.most, step.said, step.sure) == (
+    assert (step.calls, step.most, step.completion_tokens, step.sure) == (
         200,
         512,
         None,
         True,
     )
     assert plan.summary()["usd"] == pytest.approx(
-        (200 * step.sent * 0.15 + 200 * 512 * 0.6) / 1e6, abs=1e-6
+        (200 * step.prompt_tokens * 0.15 + 200 * 512 * 0.6) / 1e6, abs=1e-6
     )
     said = describe_plan(plan_of(tmp_path, draws=4, rpm=100, tpm=1000))
     assert "at most 200 calls" in said
@@ -100,8 +100,11 @@ def test_a_measured_plan_meets_the_facts_and_the_card_shows_both(tmp_path):
         )
         done = synth.run("cot", ROWS, output=tmp_path / "second", **how)
     (step,) = plan.steps
-    assert (step.calls, step.said) == (50, 40)
-    assert step.calls * step.said == done.info["cost"]["completion_tokens"]
+    assert (step.calls, step.completion_tokens) == (50, 40)
+    assert (
+        step.calls * step.completion_tokens
+        == done.info["cost"]["completion_tokens"]
+    )
     assert done.info["steps"] == {
         "rationale": {
             "calls": 50,

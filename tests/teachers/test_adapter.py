@@ -17,8 +17,8 @@ from synth.teachers.wire.adapter import (
     FILE,
     STREAM,
     SYSTEM,
-    known,
     refused_by,
+    unsupported_fields,
 )
 from synth.teachers.wire.faults import Problem, read_problem
 from tests.conftest import chat, serving
@@ -338,10 +338,10 @@ def test_a_problem_in_the_shapes_of_servers():
 
 def test_the_table_of_models_says_so_ahead_of_time():
     pytest.importorskip("litellm")
-    assert {"max_tokens", "temperature"} <= set(known("o3-mini"))
-    assert "temperature" not in known("gpt-5.1")
-    assert known("gpt-4o-mini") == known("no-such-model") == []
-    assert SYSTEM in known("gemini/gemma-3-27b-it")
+    assert {"max_tokens", "temperature"} <= set(unsupported_fields("o3-mini"))
+    assert "temperature" not in unsupported_fields("gpt-5.1")
+    assert unsupported_fields("gpt-4o-mini") == unsupported_fields("no-such-model") == []
+    assert SYSTEM in unsupported_fields("gemini/gemma-3-27b-it")
 
 
 def test_a_run_says_it_once_and_keys_are_those_of_the_pack(

@@ -223,8 +223,8 @@ def redacted_url(url: str) -> str:
     start, slashes, rest = url.partition("://")
     rest = re.split(r"[?#]", rest if slashes else start)[0]
     authority, slash, path = rest.partition("/")
-    kept = f"{authority.rpartition('@')[2]}{slash}{path}"
-    return f"{start}://{kept}" if slashes else kept.rpartition("@")[2]
+    stripped = f"{authority.rpartition('@')[2]}{slash}{path}"
+    return f"{start}://{stripped}" if slashes else stripped.rpartition("@")[2]
 
 
 def check_header(name: str) -> None:

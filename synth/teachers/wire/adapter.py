@@ -186,8 +186,8 @@ def _named_as_field(problem: Problem, body: Mapping[str, Any]) -> str:
 def _named_in_words(words: str, body: Mapping[str, Any]) -> str:
     """The field that a sentence of a refusal names and refuses."""
     for sentence in _SENTENCE.split(words):
-        if _says_no(sentence) and (found := _first_named(sentence, body)):
-            return found
+        if _says_no(sentence) and (field := _first_named(sentence, body)):
+            return field
     return ""
 
 
@@ -217,9 +217,9 @@ def _first_named(sentence: str, body: Mapping[str, Any]) -> str:
     """The field of the request that a sentence names first."""
     places = {}
     for name in body:
-        found = _named(name).search(sentence)
-        if found and name not in ("model", "messages"):
-            places[name] = found.start()
+        match = _named(name).search(sentence)
+        if match and name not in ("model", "messages"):
+            places[name] = match.start()
     return min(places, key=lambda name: places[name], default="")
 
 
@@ -265,19 +265,21 @@ class Adapter:
     ) -> None:
         self._name = f"{model} at {where}"
         self._path = folder / FILE if folder else None
-        self._say = say
+        self._notify = say
         self._model = model
         self._noted: dict[str, str] = dict(
             _read(self._path).get(self._name, {})
         )
-        self._ahead = dict.fromkeys(known(model), "litellm's table of models")
+        self._ahead = dict.fromkeys(
+            unsupported_fields(model), "litellm's table of models"
+        )
         self._streams = streams
         self.rules = {
             rule: why
             for rule, why in {**self._ahead, **self._noted}.items()
             if streams or rule != STREAM
         }
-        self._said: set[str] = set()
+        self._announced: set[str] = set()
 
     @property
     def noted(self) -> Mapping[str, str]:
@@ -290,7 +292,7 @@ class Adapter:
             return body
         out = dict(body)
         for rule in self.rules:
-            if _apply(rule, out) and rule not in self._said:
+            if _apply(rule, out) and rule not in self._announced:
                 self._note(rule)
         return out
 
@@ -343,9 +345,9 @@ class Adapter:
 
     def _note(self, rule: str) -> None:
         """Says and writes down that a rule applies."""
-        self._said.add(rule)
+        self._announced.add(rule)
         why = self.rules[rule]
-        self._say(
+        self._notify(
             f"{self._model}: {_HOW.get(rule) or f'asked without {rule}'} ({why})"
         )
         if self._noted.get(rule) == why:
@@ -439,7 +441,7 @@ def cut(value: dict[str, Any], stops: Any) -> bool:
     """Cuts the texts of a chat reply before the first of the stop texts; whether anything was
     cut.
     """
-    found = False
+    changed = False
     for choice in value.get("choices") or []:
         message = choice.get("message") if isinstance(choice, dict) else None
         if not isinstance(message, dict) or not isinstance(
@@ -453,11 +455,11 @@ def cut(value: dict[str, Any], stops: Any) -> bool:
         )
         if at is not None:
             message["content"], choice["finish_reason"] = text[:at], "stop"
-            found = True
-    return found
+            changed = True
+    return changed
 
 
-def known(model: str) -> list[str]:
+def unsupported_fields(model: str) -> list[str]:
     """What litellm's table of models says that a model does not take.
 
     OpenAI's thinking models take `max_completion_tokens` alone; where their thinking cannot be
@@ -467,21 +469,21 @@ def known(model: str) -> list[str]:
     if name.startswith("ft:"):
         name = ":".join(name.split(":")[:2])
     entry = model_table().get(name) or {}
-    found = []
+    fields = []
     if entry.get("litellm_provider") in ("openai", "azure") and entry.get(
         "supports_reasoning"
     ):
-        found.append("max_tokens")
+        fields.append("max_tokens")
         if (
             not entry.get("supports_none_reasoning_effort")
             and "chat" not in name
         ):
-            found.append("temperature")
+            fields.append("temperature")
     if entry.get("supports_sampling_params") is False:
-        found += ["temperature", "top_p", "top_k"]
+        fields += ["temperature", "top_p", "top_k"]
     if entry.get("supports_system_messages") is False:
-        found.append(SYSTEM)
-    return found
+        fields.append(SYSTEM)
+    return fields
 
 
 def _read(path: Path | None) -> dict[str, dict[str, str]]:

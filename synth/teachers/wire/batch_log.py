@@ -35,18 +35,18 @@ class BatchLog:
 
     def pending(self) -> dict[str, Pending]:
         """Batches that are not done, by name; a torn last line says nothing."""
-        found: dict[str, Pending] = {}
+        batches: dict[str, Pending] = {}
         for record in self._records():
             name = record["batch"]
             if "keys" in record:
-                found[name] = Pending(
+                batches[name] = Pending(
                     name, record["keys"], role=str(record.get("role") or "")
                 )
-            elif name in found and "id" in record:
-                found[name].id = record["id"]
-            elif name in found:
-                del found[name]
-        return found
+            elif name in batches and "id" in record:
+                batches[name].id = record["id"]
+            elif name in batches:
+                del batches[name]
+        return batches
 
     def _records(self) -> list[dict[str, Any]]:
         if self._path is None or not self._path.exists():

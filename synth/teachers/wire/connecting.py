@@ -32,8 +32,8 @@ async def open_socket(host: str, port: int) -> socket.socket:
         OSError: the name is unknown, or no address of it answers; the first one's error.
     """
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = interleaved(Address(*line) for line in found)
+    infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = interleaved(Address(*line) for line in infos)
     if not addresses:
         raise OSError(f"no address of {host}")
     if len(addresses) == 1:

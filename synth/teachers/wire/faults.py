@@ -76,9 +76,9 @@ def read_problem(status: int, raw: bytes) -> Problem:
         return Problem(status, "", "", str(error)[:SEARCHED])
     inner = _passed_on(error)
     if inner is not None:
-        found = read_problem(status, inner)
-        if found.message:
-            return found
+        problem = read_problem(status, inner)
+        if problem.message:
+            return problem
     if (
         isinstance(detail := _detail_of(error), list)
         and detail
@@ -125,15 +125,15 @@ def _validation(status: int, faults: list[dict[str, Any]]) -> Problem:
     """The first fault names the field, all of them are the message."""
     named = []
     for fault in faults[:5]:
-        place = fault.get("loc") or []
+        location = fault.get("loc") or []
         parts = (
-            [str(part) for part in place if part != "body"]
-            if isinstance(place, list)
+            [str(part) for part in location if part != "body"]
+            if isinstance(location, list)
             else []
         )
         named.append((".".join(parts), str(fault.get("msg") or fault)))
     words = "; ".join(
-        f"{field}: {said}" if field else said for field, said in named
+        f"{field}: {message}" if field else message for field, message in named
     )
     return Problem(
         status, str(faults[0].get("type") or ""), named[0][0], words[:SEARCHED]
@@ -230,7 +230,7 @@ def failure_in(value: Mapping[str, Any]) -> Problem | None:
         else []
     )
     errors = [value.get("error"), *(choice.get("error") for choice in listed)]
-    error = next((found for found in errors if found), None)
+    error = next((candidate for candidate in errors if candidate), None)
     ended = str(listed[0].get("finish_reason") or "").lower() if listed else ""
     if ended in _FAILED:
         return _named_failure(error or f"finish_reason {ended}")
@@ -260,11 +260,11 @@ def _named_failure(error: Any) -> Problem:
 
 def _says_something(choice: Mapping[str, Any]) -> bool:
     message = choice.get("message")
-    said = message if isinstance(message, dict) else {}
+    message_ = message if isinstance(message, dict) else {}
     return bool(
         choice.get("text")
         or any(
-            said.get(name)
+            message_.get(name)
             for name in ("content", "tool_calls", "function_call", "refusal")
         )
     )

@@ -285,8 +285,8 @@ class Endpoint:
         """
         loop = asyncio.get_running_loop()
         now = loop.time()
-        kept = self._kept(now)
-        connection = kept or await self._connect()
+        reusable = self._reusable(now)
+        connection = reusable or await self._connect()
         waiter = connection.exchange(
             b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
         )
@@ -299,7 +299,7 @@ class Endpoint:
             connection.transport.abort()
             raise
         except ConnectionResetError as error:
-            if kept is not None and kept.silent:
+            if reusable is not None and reusable.silent:
                 raise StaleConnection(str(error)) from error
             raise
         finally:
@@ -311,7 +311,7 @@ class Endpoint:
             return answer
         return _inflated(answer)
 
-    def _kept(self, now: float) -> Connection | None:
+    def _reusable(self, now: float) -> Connection | None:
         """A connection that may serve again; those that rested too long are closed."""
         while self._idle:
             connection = self._idle.pop()
@@ -382,14 +382,14 @@ def _host_header(url: SplitResult) -> str:
 
 def _proxy(url: SplitResult) -> SplitResult | None:
     """The proxy that the environment names for a URL."""
-    found = (
+    address = (
         None
         if proxy_bypass(url.hostname or "")
         else getproxies().get(url.scheme)
     )
-    if not found:
+    if not address:
         return None
-    proxy = urlsplit(found if "://" in found else f"http://{found}")
+    proxy = urlsplit(address if "://" in address else f"http://{address}")
     if proxy.scheme != "http":
         todo = f"Name an HTTP proxy, or take {url.hostname} out with NO_PROXY."
         raise WrongUse(

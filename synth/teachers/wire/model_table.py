@@ -15,8 +15,8 @@ import orjson
 def model_table() -> Mapping[str, Mapping[str, Any]]:
     """Model -> its prices and abilities; empty where litellm is not installed."""
     spec = importlib.util.find_spec("litellm")
-    for place in list(spec.submodule_search_locations or []) if spec else []:
-        path = Path(place) / "model_prices_and_context_window_backup.json"
+    for folder in list(spec.submodule_search_locations or []) if spec else []:
+        path = Path(folder) / "model_prices_and_context_window_backup.json"
         if path.is_file():
             return dict(orjson.loads(path.read_bytes()))
     return {}

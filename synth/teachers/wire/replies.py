@@ -118,8 +118,8 @@ def read_chat(value: Mapping[str, Any]) -> Completion:
     message = _message(choice) if choice else None
     if choice is None or message is None:
         raise TeacherBusy("empty_choices", f"no choice in {str(value)[:120]}")
-    said = value.get("usage")
-    usage: dict[str, Any] = said if isinstance(said, dict) else {}
+    reported = value.get("usage")
+    usage: dict[str, Any] = reported if isinstance(reported, dict) else {}
     thought = _detail(
         usage.get("completion_tokens_details"), "reasoning_tokens"
     ) or _count(usage.get("reasoning_tokens"))
@@ -176,8 +176,8 @@ def _part(part: Any) -> str:
 def _thoughts(message: Mapping[str, Any]) -> str:
     """What the model thought before it spoke, wherever the provider puts it."""
     for name in () if _THOUGHT_NAMES.isdisjoint(message) else _THOUGHTS:
-        if message.get(name) and (found := _thought(message[name])):
-            return _text(found)
+        if message.get(name) and (thought := _thought(message[name])):
+            return _text(thought)
     content = message.get("content")
     if not isinstance(content, list):
         return ""
@@ -195,11 +195,11 @@ def _thought(value: Any) -> str:
     if isinstance(value, list):
         return "".join(map(_thought, value))
     if isinstance(value, dict):
-        found = (
+        parts = (
             value.get(name)
             for name in ("thinking", "text", "summary", "content", "reasoning")
         )
-        return next(filter(None, map(_thought, found)), "")
+        return next(filter(None, map(_thought, parts)), "")
     return value if isinstance(value, str) else ""
 
 

@@ -113,14 +113,16 @@ class _Whole:
         if chunk.get("object") == "error":
             self._error = self._error or chunk
         choices = chunk.get("choices")
-        for place, said in enumerate(
+        for position, piece in enumerate(
             choices if isinstance(choices, list) else []
         ):
-            if isinstance(said, dict):
-                index = said.get("index")
-                self._choice(index if isinstance(index, int) else place, said)
+            if isinstance(piece, dict):
+                index = piece.get("index")
+                self._choice(
+                    index if isinstance(index, int) else position, piece
+                )
 
-    def _choice(self, index: int, said: dict[str, Any]) -> None:
+    def _choice(self, index: int, piece: dict[str, Any]) -> None:
         choice = self._choices.setdefault(
             index,
             {
@@ -130,21 +132,21 @@ class _Whole:
             },
         )
         message = choice["message"]
-        if isinstance(said.get("message"), dict) and not isinstance(
-            said.get("delta"), dict
+        if isinstance(piece.get("message"), dict) and not isinstance(
+            piece.get("delta"), dict
         ):
             # A server that sends the whole message, at the end or at once.
-            choice["message"] = said["message"]
-        delta = said.get("delta")
+            choice["message"] = piece["message"]
+        delta = piece.get("delta")
         if isinstance(delta, dict):
             _grow(message, delta)
-        if isinstance(said.get("text"), str):
-            _grow(message, {"content": said["text"]})
-        if said.get("finish_reason"):
-            choice["finish_reason"] = said["finish_reason"]
-        if said.get("error"):
-            choice["error"] = said["error"]
-        tokens = said.get("logprobs")
+        if isinstance(piece.get("text"), str):
+            _grow(message, {"content": piece["text"]})
+        if piece.get("finish_reason"):
+            choice["finish_reason"] = piece["finish_reason"]
+        if piece.get("error"):
+            choice["error"] = piece["error"]
+        tokens = piece.get("logprobs")
         if isinstance(tokens, dict) and isinstance(tokens.get("content"), list):
             choice.setdefault("logprobs", {"content": []})["content"] += tokens[
                 "content"
@@ -173,16 +175,16 @@ class _Whole:
                 ]
             choice["message"].setdefault("content", None)
         choices = [self._choices[index] for index in sorted(self._choices)]
-        found: dict[str, Any] = {
+        whole: dict[str, Any] = {
             **self._head,
             "object": "chat.completion",
             "choices": choices,
         }
         if self._usage:
-            found["usage"] = self._usage
+            whole["usage"] = self._usage
         if self._error:
-            found["error"] = self._error
-        return found
+            whole["error"] = self._error
+        return whole
 
 
 def _usage_in(chunk: Mapping[str, Any]) -> Any:
@@ -211,9 +213,9 @@ def _grow(message: dict[str, Any], delta: Mapping[str, Any]) -> None:
     if isinstance(details, list):
         message.setdefault("reasoning_details", []).extend(details)
     calls = delta.get("tool_calls")
-    for place, call in enumerate(calls if isinstance(calls, list) else []):
+    for position, call in enumerate(calls if isinstance(calls, list) else []):
         if isinstance(call, dict):
-            _call(message.setdefault("tool_calls", {}), place, call)
+            _call(message.setdefault("tool_calls", {}), position, call)
     if isinstance(delta.get("function_call"), dict):
         _add_function(
             message.setdefault("function_call", {}), delta["function_call"]
@@ -233,24 +235,24 @@ def _longer(text: Any, piece: Any) -> Any:
 
 
 def _call(
-    calls: dict[int, dict[str, Any]], place: int, said: Mapping[str, Any]
+    calls: dict[int, dict[str, Any]], position: int, piece: Mapping[str, Any]
 ) -> None:
-    index = said.get("index")
+    index = piece.get("index")
     call = calls.setdefault(
-        index if isinstance(index, int) else place,
+        index if isinstance(index, int) else position,
         {"type": "function", "function": {}},
     )
-    if said.get("id"):
-        call["id"] = said["id"]
-    if isinstance(said.get("function"), dict):
-        _add_function(call["function"], said["function"])
+    if piece.get("id"):
+        call["id"] = piece["id"]
+    if isinstance(piece.get("function"), dict):
+        _add_function(call["function"], piece["function"])
 
 
-def _add_function(function: dict[str, Any], said: Mapping[str, Any]) -> None:
+def _add_function(function: dict[str, Any], piece: Mapping[str, Any]) -> None:
     """The name comes whole, the arguments in pieces."""
-    if said.get("name"):
-        function["name"] = said["name"]
-    if isinstance(said.get("arguments"), str):
+    if piece.get("name"):
+        function["name"] = piece["name"]
+    if isinstance(piece.get("arguments"), str):
         function["arguments"] = (
-            function.get("arguments", "") + said["arguments"]
+            function.get("arguments", "") + piece["arguments"]
         )
