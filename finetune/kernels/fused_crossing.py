@@ -5,15 +5,29 @@ a time.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
+from finetune.core.libraries import GradientContext
+from finetune.core.tensors import (
+    HeadBias,
+    HeadWeight,
+    HiddenStates,
+    Labels,
+    Positions,
+    RowLogits,
+    RowSlopes,
+    RowValues,
+    Scalar,
+)
 from finetune.kernels.fused import Gradients, Head
 from finetune.losses.base import precise
 from finetune.losses.base_crossing import (
     CrossLoss,
     Group,
+    LogitsAt,
     crossing,
     side,
     sides_of,
@@ -21,91 +35,95 @@ from finetune.losses.base_crossing import (
 )
 
 
+class TeacherSide(NamedTuple):
+    """What a teacher of another tokenizer gives to a batch.
+
+    Attributes:
+        logits_at: flat positions of its shifted tokens -> [n, W] logits.
+        length: its shifted tokens a sequence.
+        labels: [B, U] its tokens.
+    """
+
+    logits_at: LogitsAt
+    length: int
+    labels: Labels
+
+
 def fused_crossing(
     loss: CrossLoss,
-    hidden: Any,
+    hidden: HiddenStates,
     head: Head,
-    teacher: tuple[Callable[[Any], Any], int, Any],
+    teacher: TeacherSide,
     groups: Sequence[Sequence[Group]],
     *,
-    labels: Any,
+    labels: Labels,
     strength: float = 1.0,
     denominator: float | None = None,
-) -> Any:
+) -> Scalar:
     """Strength x loss, with exact gradients for the hidden states, the head's weight and its bias.
 
     Args:
         loss: across tokenizers.
         hidden: [B, T, H] states of the student, already shifted.
         head: the student's.
-        teacher: (flat places -> [n, W] logits, its tokens a sequence, [B, U] its labels), already
-            shifted.
-        groups: of each sequence, as places in T and U.
+        teacher: its logits, already shifted.
+        groups: of each sequence, as positions in T and U.
         labels: [B, T] the student's.
         strength: weight of the loss.
         denominator: sequences of the larger batch.
     """
-    return _Fused.apply(
-        hidden,
-        head.weight,
-        head.bias,
-        (head, loss, teacher, groups, labels, strength, denominator),
+    run: Callable[..., Scalar] = _Fused.apply
+    weights = weights_of(
+        groups, denominator, precise(hidden.dtype), hidden.device
     )
+    terms = _Terms(head, loss, teacher, groups, labels, weights * strength)
+    return run(hidden, head.weight, head.bias, terms)
 
 
-class _Fused(torch.autograd.Function):  # type: ignore[misc]
+class _Terms(NamedTuple):
+    head: Head
+    loss: CrossLoss
+    teacher: TeacherSide
+    groups: Sequence[Sequence[Group]]
+    labels: Labels
+    weights: RowValues
+
+
+class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Any, weight: Any, bias: Any, given: Any
-    ) -> Any:
-        (
-            head,
-            loss,
-            (say, length, teacher_labels),
-            groups,
-            labels,
-            strength,
-            denominator,
-        ) = given
-        flat = hidden.detach().reshape(-1, hidden.shape[-1])
-        dtype = precise(hidden.dtype)
-        grads = Gradients((flat, weight, bias), ctx.needs_input_grad, dtype)
-        ours, theirs = sides_of(groups)
-        one = side(
-            lambda at: head.logits(flat[at]),
-            ours,
-            hidden.shape[1],
-            labels,
-            flat.device,
-        )
-        two = side(say, theirs, length, teacher_labels, flat.device)
-        weights = weights_of(groups, denominator, flat, dtype) * strength
+        ctx: GradientContext,
+        hidden: HiddenStates,
+        weight: HeadWeight,
+        bias: HeadBias | None,
+        terms: _Terms,
+    ) -> Scalar:
+        head, loss, teacher, groups, labels, weights = terms
+        states = hidden.detach().reshape(-1, hidden.shape[-1])
+        inputs = (states, weight, bias)
+        gradients = Gradients(inputs, ctx.needs_input_grad, weights.dtype)
 
-        def sink(places: Any, slope: Any) -> None:
+        def logits_at(positions: Positions) -> RowLogits:
+            return head.logits(states[positions])
+
+        def sink(positions: Positions, slope: RowSlopes) -> None:
             if head.softcap is not None:
-                slope.mul_(
-                    1 - (head.logits(flat[places]) / head.softcap).square_()
-                )
-            grads.add(places, flat[places], slope, head)
+                capped = logits_at(positions) / head.softcap
+                slope.mul_(1 - capped.square_())
+            gradients.add(positions, states[positions], slope, head)
 
-        total = crossing(loss, one, two, weights, sink)
-        ctx.save_for_backward(grads.hidden, grads.weight, grads.bias)
-        ctx.shape = hidden.shape
-        ctx.types = (
-            hidden.dtype,
-            weight.dtype,
-            None if bias is None else bias.dtype,
+        ours, theirs = sides_of(groups)
+        device = states.device
+        student_side = side(logits_at, ours, hidden.shape[1], labels, device)
+        teacher_side = side(
+            teacher.logits_at, theirs, teacher.length, teacher.labels, device
         )
-        return total.to(dtype)
+        total = crossing(loss, student_side, teacher_side, weights, sink)
+        gradients.save(ctx, (hidden, weight, bias))
+        return total.to(weights.dtype)
 
     @staticmethod
-    def backward(ctx: Any, upstream: Any) -> tuple[Any, ...]:
-        found = [
-            None if g is None else g.mul_(upstream).to(t)
-            for g, t in zip(ctx.saved_tensors, ctx.types, strict=True)
-        ]
-        return (
-            None if found[0] is None else found[0].reshape(ctx.shape),
-            *found[1:],
-            None,
-        )
+    def backward(
+        ctx: GradientContext, upstream: Scalar
+    ) -> tuple[Tensor | None, ...]:
+        return (*Gradients.scaled(ctx, upstream), None)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
+from finetune.core.tensors import (
+    RowLogProbs,
+    RowProbabilities,
+    RowValues,
+    ValuesAndSlopes,
+)
 from finetune.losses.base import Divergence
 from finetune.losses.forward_kl import ForwardKl
 from finetune.losses.reverse_kl import ReverseKl
@@ -46,19 +51,34 @@ class AdaptiveKl(Divergence):
         super().__post_init__()
         require_share("head", self.head)
 
-    def diverge(self, ls: Any, ps: Any, lt: Any, pt: Any) -> tuple[Any, Any]:
+    def diverge(
+        self,
+        ls: RowLogProbs,
+        ps: RowProbabilities,
+        lt: RowLogProbs,
+        pt: RowProbabilities,
+    ) -> ValuesAndSlopes:
         """Both KLs, each with its weight."""
-        ordered, order = pt.sort(dim=-1)
+        share = self._head_share(ps, pt)
+        rest = 1 - share
+        forward, forward_slope = ForwardKl().diverge(
+            ls.clone(), ps, lt.clone(), pt
+        )
+        reverse, reverse_slope = ReverseKl().diverge(ls, ps, lt, pt)
+        value = share * forward + rest * reverse
+        slope = forward_slope.mul_(share[:, None])
+        slope.add_(reverse_slope.mul_(rest[:, None]))
+        return value, slope
+
+    def _head_share(
+        self, ps: RowProbabilities, pt: RowProbabilities
+    ) -> RowValues:
+        """The share of |teacher - student| that lies on the teacher's head."""
+        ascending, order = pt.sort(dim=-1)
         distance = (ps - pt).abs().gather(1, order)
-        tail = ordered.cumsum(dim=-1) <= 1 - self.head
+        tail = ascending.cumsum(dim=-1) <= 1 - self.head
         whole = distance.sum(dim=-1)
         low = (distance * tail).sum(dim=-1)
-        # Where both agree there is nothing to weigh.
-        share = ((whole - low) / whole.clamp(min=torch.finfo(ps.dtype).tiny))[
-            :, None
-        ]
-        forward, slope = ForwardKl().diverge(ls.clone(), ps, lt.clone(), pt)
-        reverse, other = ReverseKl().diverge(ls, ps, lt, pt)
-        return share[:, 0] * forward + (1 - share[:, 0]) * reverse, slope.mul_(
-            share
-        ).add_(other.mul_(1 - share))
+        # Where both agree there is nothing to weigh: 0 / tiny is 0.
+        tiny = torch.finfo(ps.dtype).tiny
+        return (whole - low) / whole.clamp(min=tiny)

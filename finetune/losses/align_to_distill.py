@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from finetune.losses.base import Loss, precise
+from finetune.core.tensors import AttentionMaps, Labels, Mask, Scalar
+from finetune.losses.base import Loss, divisor_of, precise
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlignToDistill(Loss):
+class AlignToDistill(Loss[AttentionMaps]):
     r"""decay^epoch x mean over queries and teacher heads of KL(teacher map || aligned student map).
 
     `align` is a learnt pointwise convolution from all student heads of all layers to all teacher
@@ -43,15 +45,15 @@ class AlignToDistill(Loss):
 
     def __call__(
         self,
-        student_logits: Any,
-        teacher_logits: Any,
-        mask: Any,
+        student_logits: AttentionMaps,
+        teacher_logits: AttentionMaps,
+        mask: Mask,
         *,
-        labels: Any = None,  # noqa: ARG002
+        labels: Labels | None = None,  # noqa: ARG002
         denominator: float | None = None,
-        align: Any = None,
+        align: Callable[[AttentionMaps], AttentionMaps] | None = None,
         epoch: int = 0,
-    ) -> Any:
+    ) -> Scalar:
         """Maps in the place of logits."""
         if (
             align is None
@@ -71,14 +73,9 @@ class AlignToDistill(Loss):
                 f"AlignToDistill: aligned {tuple(ours.shape)}, teacher {tuple(theirs.shape)}; "
                 "they must be the same"
             )
-        each = (
-            (theirs * (theirs.clamp(min=1e-30).log() - ours))
-            .sum(dim=-1)
-            .masked_fill(~counted[:, None, :], 0.0)
-        )
-        queries = (
-            denominator
-            if denominator is not None
-            else max(1, int(counted.sum()))
-        )
-        return self.decay**epoch * each.sum() / (queries * theirs.shape[1])
+        # Zeros of the teacher's map add 0: 1e-30 keeps their logarithm finite.
+        gap = theirs.clamp(min=1e-30).log() - ours
+        each = (theirs * gap).sum(dim=-1)
+        total = each.masked_fill(~counted[:, None, :], 0.0).sum()
+        queries = divisor_of(denominator, counted.sum())
+        return self.decay**epoch * total / (queries * theirs.shape[1])

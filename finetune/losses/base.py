@@ -6,12 +6,28 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 import torch
+from torch import Tensor
+
+from finetune.core.libraries import GradientContext
+from finetune.core.tensors import (
+    LabelLogProbs,
+    Labels,
+    Logits,
+    Mask,
+    RowLabels,
+    RowLogits,
+    RowLogProbs,
+    RowProbabilities,
+    RowValues,
+    Scalar,
+    ValuesAndSlopes,
+)
 
 # Log-probabilities end here, so that a logit of -inf costs much but not everything: values and
 # gradients stay finite.
@@ -20,7 +36,11 @@ FLOOR = -1e4
 ROWS = 64
 
 
-class Loss(ABC):
+# What a loss compares: logits, or a sequence of layers, exits or relations.
+Compared_contra = TypeVar("Compared_contra", contravariant=True)
+
+
+class Loss(ABC, Generic[Compared_contra]):
     """A scalar of what student and teacher say about the same tokens.
 
     Attributes:
@@ -40,20 +60,20 @@ class Loss(ABC):
     @abstractmethod
     def __call__(
         self,
-        student_logits: Any,
-        teacher_logits: Any,
-        mask: Any,
+        student_logits: Compared_contra,
+        teacher_logits: Compared_contra,
+        mask: Mask,
         *,
-        labels: Any = None,
+        labels: Labels | None = None,
         denominator: float | None = None,
-    ) -> Any:
+    ) -> Scalar:
         """The loss, a scalar; `denominator` are the tokens (or sequences) of a larger batch that
         this one is a part of.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenLoss(Loss):
+class TokenLoss(Loss[Logits]):
     """A loss that is a mean over tokens, each with a value and a gradient of its own.
 
     Args:
@@ -73,7 +93,11 @@ class TokenLoss(Loss):
         if not self.temperature > 0:
             raise ValueError(f"temperature={self.temperature}; use one above 0")
 
-    def reweighed(self, teacher_losses: Any, mask: Any) -> Any:  # noqa: ARG002
+    def reweighed(
+        self,
+        teacher_losses: LabelLogProbs,  # noqa: ARG002
+        mask: Mask,
+    ) -> Mask:
         """[B, T] weights of the tokens, where the loss reweighs them.
 
         Args:
@@ -84,8 +108,11 @@ class TokenLoss(Loss):
 
     @abstractmethod
     def rows(
-        self, student: Any, teacher: Any, labels: Any = None
-    ) -> tuple[Any, Any]:
+        self,
+        student: RowLogits,
+        teacher: RowLogits,
+        labels: RowLabels | None = None,
+    ) -> ValuesAndSlopes:
         """Value of each row in nats, and its gradient with regard to the student's logits.
 
         Args:
@@ -100,13 +127,13 @@ class TokenLoss(Loss):
 
     def __call__(
         self,
-        student_logits: Any,
-        teacher_logits: Any,
-        mask: Any,
+        student_logits: Logits,
+        teacher_logits: Logits,
+        mask: Mask,
         *,
-        labels: Any = None,
+        labels: Labels | None = None,
         denominator: float | None = None,
-    ) -> Any:
+    ) -> Scalar:
         """The mean over the counted tokens.
 
         Args:
@@ -123,9 +150,9 @@ class TokenLoss(Loss):
             ValueError: shapes that do not fit, or no labels where they are needed.
         """
         check(self, student_logits, teacher_logits, mask, labels=labels)
-        return _Dense.apply(
-            student_logits, teacher_logits, mask, labels, self, denominator
-        )
+        dense: Callable[..., Scalar] = _Dense.apply
+        counted = _Counted(self, mask, labels, denominator)
+        return dense(student_logits, teacher_logits, counted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,17 +162,23 @@ class Divergence(TokenLoss):
     parts: ClassVar[bool] = True
 
     @abstractmethod
-    def diverge(self, ls: Any, ps: Any, lt: Any, pt: Any) -> tuple[Any, Any]:
+    def diverge(
+        self,
+        ls: RowLogProbs,
+        ps: RowProbabilities,
+        lt: RowLogProbs,
+        pt: RowProbabilities,
+    ) -> ValuesAndSlopes:
         """Value of each row and its gradient, as in `rows`, from log-probabilities and
         probabilities [N, V]; all may be overwritten.
         """
 
     def rows(
         self,
-        student: Any,
-        teacher: Any,
-        labels: Any = None,  # noqa: ARG002
-    ) -> tuple[Any, Any]:
+        student: RowLogits,
+        teacher: RowLogits,
+        labels: RowLabels | None = None,  # noqa: ARG002
+    ) -> ValuesAndSlopes:
         """Normalises both sides once."""
         ps = spare("ps", student)
         pt = spare("pt", teacher)
@@ -154,7 +187,9 @@ class Divergence(TokenLoss):
         )
 
 
-def log_softmax_(logits: Any, probabilities: Any) -> Any:
+def log_softmax_(
+    logits: RowLogits, probabilities: RowProbabilities
+) -> RowLogProbs:
     """Logits [N, V] become log-probabilities in place, and fill a second buffer with probabilities:
     one exponential for both.
     """
@@ -168,7 +203,7 @@ def log_softmax_(logits: Any, probabilities: Any) -> Any:
     return logits.sub_(total.log())
 
 
-def finite_(logits: Any) -> Any:
+def finite_(logits: RowLogits) -> RowLogits:
     """Logits [N, V] in place as distances from each row's largest, none below FLOOR: what softmax
     sees is the same.
     """
@@ -179,6 +214,8 @@ def finite_(logits: Any) -> Any:
 
 
 _workspace = threading.local()
+# A buffer's name, type and device.
+Slot = tuple[str, torch.dtype, torch.device]
 
 
 @contextmanager
@@ -194,11 +231,11 @@ def reused_buffers() -> Iterator[None]:
         _workspace.buffers = outer
 
 
-def spare(slot: str, like: Any) -> Any:
+def spare(slot: str, like: Tensor) -> Tensor:
     """An empty tensor like another one; within `reused_buffers` what this slot held before is
     gone.
     """
-    buffers = getattr(_workspace, "buffers", None)
+    buffers: dict[Slot, Tensor] | None = getattr(_workspace, "buffers", None)
     if buffers is None:
         return torch.empty_like(like)
     key = (slot, like.dtype, like.device)
@@ -209,15 +246,36 @@ def spare(slot: str, like: Any) -> Any:
     return buffers[key][: like.numel()].view(like.shape)
 
 
-def label_logs(logits: Any, labels: Any) -> Any:
+def label_logs(logits: Logits, labels: Labels | None) -> LabelLogProbs:
     """[B, T] log-probability of each label under logits [B, T, V], in fp32 or better; ids below 0
     are read as 0 and must be masked.
     """
-    found = logits.to(precise(logits.dtype)).log_softmax(dim=-1)
-    return found.gather(2, labels.long().clamp(min=0)[:, :, None])[:, :, 0]
+    log_probs = logits.to(precise(logits.dtype)).log_softmax(dim=-1)
+    ids = required("labels", labels).long().clamp(min=0)
+    return log_probs.gather(2, ids[:, :, None])[:, :, 0]
 
 
-def dot(one: Any, two: Any) -> Any:
+def required(name: str, value: Tensor | None) -> Tensor:
+    """What a loss cannot do without.
+
+    Raises:
+        ValueError: it was not given.
+    """
+    if value is None:
+        raise ValueError(f"this loss needs {name}=")
+    return value
+
+
+def divisor_of(denominator: float | None, count: int | Tensor) -> float:
+    """What a sum over so many is divided by: the denominator of a larger batch where there is one,
+    else the count, at least 1.
+    """
+    if denominator is not None:
+        return float(denominator)
+    return float(max(1, int(count)))
+
+
+def dot(one: Tensor, two: Tensor) -> RowValues:
     """[N] inner products of rows."""
     return torch.mul(one, two, out=spare("dot", one)).sum(dim=-1)
 
@@ -228,7 +286,11 @@ def precise(dtype: torch.dtype) -> torch.dtype:
 
 
 def check(
-    loss: Loss, student: Any, teacher: Any, mask: Any, **more: Any
+    loss: Loss[Logits] | Loss[Sequence[Logits]],
+    student: Logits,
+    teacher: Logits,
+    mask: Mask,
+    **more: Tensor | None,
 ) -> None:
     """Refuses shapes that do not fit, and calls without what a loss needs.
 
@@ -252,53 +314,61 @@ def check(
             raise ValueError(f"{name} needs {need}=")
 
 
-class _Dense(torch.autograd.Function):  # type: ignore[misc]
+class _Counted(NamedTuple):
+    """What counts in a batch, and how: none of it gets a gradient."""
+
+    loss: TokenLoss
+    mask: Mask
+    labels: Labels | None
+    denominator: float | None
+
+
+class _Dense(torch.autograd.Function):
     """Value and gradient in one pass over the counted tokens; no graph over [B, T, V] is ever
     built.
     """
 
     @staticmethod
-    def forward(ctx: Any, *given: Any) -> Any:
-        student, teacher, mask, labels, loss, denominator = given
+    def forward(
+        ctx: GradientContext,
+        student: Logits,
+        teacher: Logits,
+        counted: _Counted,
+    ) -> Scalar:
+        loss, mask, labels, denominator = counted
         dtype = precise(student.dtype)
         size = student.shape[-1]
-        flat = student.reshape(-1, size)
-        other = teacher.detach().reshape(-1, size)
+        student_rows = student.reshape(-1, size)
+        teacher_rows = teacher.detach().reshape(-1, size)
+        row_labels = None if labels is None else labels.reshape(-1)
         weights = mask.reshape(-1).to(dtype)
-        places = weights.nonzero()[:, 0]
-        divisor = (
-            float(denominator)
-            if denominator is not None
-            else float(max(1, len(places)))
+        positions = weights.nonzero()[:, 0]
+        divisor = divisor_of(denominator, len(positions))
+        gradient = (
+            torch.zeros_like(student_rows) if ctx.needs_input_grad[0] else None
         )
-        gradient = torch.zeros_like(flat) if ctx.needs_input_grad[0] else None
         total = torch.zeros((), dtype=torch.float64, device=student.device)
-        for part in places.split(ROWS):
-            zs, zt = (
-                z[part].to(dtype).div_(loss.temperature) for z in (flat, other)
-            )
+        for part in torch.split(positions, ROWS):
             values, slope = loss.rows(
-                zs, zt, None if labels is None else labels.reshape(-1)[part]
+                student_rows[part].to(dtype).div_(loss.temperature),
+                teacher_rows[part].to(dtype).div_(loss.temperature),
+                None if row_labels is None else row_labels[part],
             )
             total += (values * weights[part]).sum(dtype=torch.float64)
             if gradient is not None:
-                gradient[part] = slope.mul_(
-                    weights[part, None] / (divisor * loss.temperature)
-                ).to(gradient.dtype)
+                # The logits were divided by the temperature, so their gradient is too.
+                scale = weights[part, None] / (divisor * loss.temperature)
+                gradient[part] = slope.mul_(scale).to(gradient.dtype)
         ctx.save_for_backward(gradient)
         ctx.shape = student.shape
         return (total / divisor).to(dtype)
 
     @staticmethod
-    def backward(ctx: Any, upstream: Any) -> tuple[Any, ...]:
+    def backward(
+        ctx: GradientContext, upstream: Scalar
+    ) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return (
-            None
-            if gradient is None
-            else (gradient * upstream.to(gradient.dtype)).reshape(ctx.shape),
-            None,
-            None,
-            None,
-            None,
-            None,
-        )
+        if gradient is None:
+            return None, None, None
+        of_logits = gradient * upstream.to(gradient.dtype)
+        return of_logits.reshape(ctx.shape), None, None

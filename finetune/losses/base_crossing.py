@@ -4,20 +4,42 @@ rule, a tile of groups at a time.
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
+from torch import Tensor
 
-from finetune.losses.base import Loss, log_softmax_, precise
+from finetune.core.libraries import GradientContext
+from finetune.core.tensors import (
+    Labels,
+    Logits,
+    Mask,
+    Positions,
+    RowLabels,
+    RowLogits,
+    RowProbabilities,
+    RowSlopes,
+    RowValues,
+    Scalar,
+    ValuesAndSlopes,
+)
+from finetune.losses.base import Loss, divisor_of, log_softmax_, precise
 
 # Groups in work at a time; each needs some six rows of the vocabularies for sorting.
 ROWS = 16
-# (student's tokens, teacher's tokens) of a stretch of text where both end: places in the row, the
-# last of each predicts the end.
+# (student's tokens, teacher's tokens) of a stretch of text where both end: positions in the row,
+# the last of each predicts the end.
 Group = tuple[Sequence[int], Sequence[int]]
+# Positions in the flat batch -> their logits.
+LogitsAt = Callable[[Positions], RowLogits]
+# Takes the slopes of some positions; a position may come more than once.
+Sink = Callable[[Positions, RowSlopes], object]
+# Both sides' token positions of each group of each sequence.
+TokenPositions = list[list[Sequence[int]]]
 
 
 def align(
@@ -36,17 +58,18 @@ def align(
     >>> align([2, 5, 9], [5, 7, 9])
     [(range(0, 2), range(0, 1)), (range(2, 3), range(1, 3))]
     """
-    found = []
-    before = (0, 0)
-    after = {end: number + 1 for number, end in enumerate(teacher_ends)}
-    last = {end: number + 1 for number, end in enumerate(student_ends)}
-    for end, number in last.items():
-        if end in after and number > before[0] and after[end] > before[1]:
-            found.append(
-                (range(before[0], number), range(before[1], after[end]))
-            )
-            before = (number, after[end])
-    return found
+    groups = []
+    # Tokens of either side that stand in groups already.
+    ours, theirs = 0, 0
+    # How many tokens end by an offset.
+    teacher_counts = {end: n for n, end in enumerate(teacher_ends, 1)}
+    student_counts = {end: n for n, end in enumerate(student_ends, 1)}
+    for end, own in student_counts.items():
+        other = teacher_counts.get(end, 0)
+        if own > ours and other > theirs:
+            groups.append((range(ours, own), range(theirs, other)))
+            ours, theirs = own, other
+    return groups
 
 
 @dataclass(frozen=True)
@@ -54,17 +77,17 @@ class Side:
     """One model's part in the groups of a batch.
 
     Attributes:
-        say: flat places [n] -> logits [n, V].
-        ends: [G] flat place that predicts each group's last token.
-        earlier: (group, flat place, token id) of the tokens of groups before their last.
+        logits_at: flat positions [n] -> logits [n, V].
+        ends: [G] flat position that predicts each group's last token.
+        earlier: (group, flat position, token id) of the tokens of groups before their last.
     """
 
-    say: Callable[[Any], Any]
-    ends: Any
+    logits_at: LogitsAt
+    ends: Positions
     earlier: Sequence[tuple[int, int, int]]
 
 
-class CrossLoss(Loss):
+class CrossLoss(Loss[Logits]):
     """A mean over sequences of means over groups of a value of two merged distributions, which need
     not be of one vocabulary.
 
@@ -76,7 +99,9 @@ class CrossLoss(Loss):
     same_tokenizer: ClassVar[bool] = False
 
     @abstractmethod
-    def merged(self, student: Any, teacher: Any) -> tuple[Any, Any]:
+    def merged(
+        self, student: RowProbabilities, teacher: RowProbabilities
+    ) -> ValuesAndSlopes:
         """Value of each row and its derivative with regard to the student's probabilities.
 
         Args:
@@ -86,16 +111,16 @@ class CrossLoss(Loss):
 
     def __call__(
         self,
-        student_logits: Any,
-        teacher_logits: Any,
-        mask: Any,
+        student_logits: Logits,
+        teacher_logits: Logits,
+        mask: Mask,
         *,
-        labels: Any = None,
+        labels: Labels | None = None,
         denominator: float | None = None,
-        teacher_mask: Any = None,
-        teacher_labels: Any = None,
+        teacher_mask: Mask | None = None,
+        teacher_labels: Labels | None = None,
         groups: Sequence[Sequence[Group]] | None = None,
-    ) -> Any:
+    ) -> Scalar:
         """The loss.
 
         Args:
@@ -106,8 +131,8 @@ class CrossLoss(Loss):
             denominator: sequences of the larger batch; None for B.
             teacher_mask: [B, U]; None for `mask`.
             teacher_labels: [B, U], like `labels`.
-            groups: of each sequence, as places in T and U; None pairs the k-th counted token of one
-                with the k-th of the other.
+            groups: of each sequence, as positions in T and U; None pairs the k-th counted token of
+                one with the k-th of the other.
 
         Raises:
             ValueError: shapes that do not fit, groups of several tokens without labels.
@@ -125,68 +150,72 @@ class CrossLoss(Loss):
         if groups is None:
             other = mask if teacher_mask is None else teacher_mask
             groups = positional(mask, other)
-        return _Dense.apply(
+        dense: Callable[..., Scalar] = _Dense.apply
+        return dense(
             student_logits,
             teacher_logits,
-            (self, groups, labels, teacher_labels, denominator),
+            _Crossed(self, groups, labels, teacher_labels, denominator),
         )
 
 
-def positional(mask: Any, other: Any) -> list[list[Group]]:
+def positional(mask: Mask, other: Mask) -> list[list[Group]]:
     """The k-th counted token of one side with the k-th of the other, as long as both last."""
     groups: list[list[Group]] = []
     for row, other_row in zip(mask.bool(), other.bool(), strict=True):
         ours = row.nonzero()[:, 0].tolist()
         theirs = other_row.nonzero()[:, 0].tolist()
-        groups.append([([a], [b]) for a, b in zip(ours, theirs, strict=False)])
+        pairs = zip(ours, theirs, strict=False)
+        groups.append([([own], [other]) for own, other in pairs])
     return groups
 
 
 def sides_of(
     groups: Sequence[Sequence[Group]],
-) -> tuple[list[list[Sequence[int]]], list[list[Sequence[int]]]]:
-    """The student's token places of each group of each sequence, and the teacher's."""
-    ours: list[list[Sequence[int]]] = []
-    theirs: list[list[Sequence[int]]] = []
+) -> tuple[TokenPositions, TokenPositions]:
+    """The student's token positions of each group of each sequence, and the teacher's."""
+    ours: TokenPositions = []
+    theirs: TokenPositions = []
     for row in groups:
         ours.append([group[0] for group in row])
         theirs.append([group[1] for group in row])
     return ours, theirs
 
 
-def _moved(places: Sequence[int], by: int) -> list[int]:
-    return [place + by for place in places]
+def _moved(positions: Sequence[int], by: int) -> list[int]:
+    return [position + by for position in positions]
 
 
 def side(
-    say: Callable[[Any], Any],
+    logits_at: LogitsAt,
     rows: Sequence[Sequence[Sequence[int]]],
     length: int,
-    labels: Any,
-    device: Any,
+    labels: Labels | None,
+    device: torch.device,
 ) -> Side:
-    """The part of one model: its token places of each group of each sequence, in sequences of so
+    """The part of one model: its token positions of each group of each sequence, in sequences of so
     many tokens.
     """
-    flat: list[list[int]] = []
-    for row, groups in enumerate(rows):
-        flat.extend(_moved(places, row * length) for places in groups)
-    earlier = [
-        (number, place)
-        for number, places in enumerate(flat)
-        for place in places[:-1]
-    ]
+    groups: list[list[int]] = []
+    for row, of_row in enumerate(rows):
+        groups.extend(_moved(group, row * length) for group in of_row)
+    earlier: list[tuple[int, int]] = []
+    for number, group in enumerate(groups):
+        earlier.extend((number, position) for position in group[:-1])
     if earlier and labels is None:
         raise ValueError(
             "groups of several tokens need labels= and teacher_labels="
         )
-    named = [] if labels is None else labels.reshape(-1)
+    ends = [group[-1] for group in groups]
+    ids: Sequence[int] | RowLabels = ()
+    if labels is not None:
+        ids = labels.reshape(-1)
     return Side(
-        say,
-        torch.tensor(
-            [places[-1] for places in flat], dtype=torch.long, device=device
-        ),
-        [(number, place, int(named[place])) for number, place in earlier],
+        logits_at,
+        torch.tensor(ends, dtype=torch.long, device=device),
+        [
+            (number, position, int(ids[position]))
+            for number, position in earlier
+        ],
     )
 
 
@@ -194,31 +223,31 @@ def crossing(
     loss: CrossLoss,
     student: Side,
     teacher: Side,
-    weights: Any,
-    sink: Callable[[Any, Any], None] | None,
-) -> Any:
-    """Sum of weight times value over the groups, their gradients handed to `sink(flat places [n],
-    slopes [n, V])`.
+    weights: RowValues,
+    sink: Sink | None,
+) -> Scalar:
+    """Sum of weight times value over the groups, their gradients handed to `sink(flat positions
+    [n], slopes [n, V])`.
 
     Args:
         loss: gives values of merged distributions.
         student: its part.
         teacher: its part.
         weights: [G].
-        sink: adds gradients; a place may come more than once. None where no gradient is wanted.
+        sink: adds gradients; a position may come more than once. None where no gradient is wanted.
     """
-    before, other = (_before(part, len(weights)) for part in (student, teacher))
-    total = torch.zeros((), dtype=torch.float64, device=weights.device)
-    upstream = torch.zeros(
-        len(weights), dtype=weights.dtype, device=weights.device
-    )
-    for part in torch.arange(len(weights), device=weights.device).split(ROWS):
-        ps, pt = (
-            _probabilities(p.say(p.ends[part])) for p in (student, teacher)
-        )
-        ours, theirs = (
-            known[part, None].exp().to(ps.dtype) for known in (before, other)
-        )
+    count = len(weights)
+    device = weights.device
+    student_before = _before(student, count)
+    teacher_before = _before(teacher, count)
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    upstream = torch.zeros(count, dtype=weights.dtype, device=device)
+    for part in torch.split(torch.arange(count, device=device), ROWS):
+        ps = _probabilities(student.logits_at(student.ends[part]))
+        pt = _probabilities(teacher.logits_at(teacher.ends[part]))
+        # The chain rule: what stood before the last token multiplies its whole distribution.
+        ours = student_before[part, None].exp().to(ps.dtype)
+        theirs = teacher_before[part, None].exp().to(ps.dtype)
         values, slope = loss.merged(ps * ours, pt * theirs)
         total += (values * weights[part]).sum(dtype=torch.float64)
         if sink is not None:
@@ -231,111 +260,120 @@ def crossing(
     return total
 
 
-def _probabilities(logits: Any) -> Any:
+def _probabilities(logits: RowLogits) -> RowProbabilities:
     logits = logits.clone()
-    found = torch.empty_like(logits)
-    log_softmax_(logits, found)
-    return found
+    probabilities = torch.empty_like(logits)
+    log_softmax_(logits, probabilities)
+    return probabilities
 
 
-def _before(part: Side, count: int) -> Any:
+def _earlier_parts(side: Side) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """(groups [n], flat positions [n], token ids [n]) of the tokens before the last, a tile at a
+    time.
+    """
+    device = side.ends.device
+    for start in range(0, len(side.earlier), ROWS):
+        columns = zip(*side.earlier[start : start + ROWS], strict=True)
+        groups, positions, tokens = (
+            torch.tensor(column, device=device) for column in columns
+        )
+        yield groups, positions, tokens
+
+
+def _before(side: Side, count: int) -> RowValues:
     """[G] ln of the probability of the tokens before each group's last."""
-    found = torch.zeros(count, dtype=torch.float64, device=part.ends.device)
-    for at in range(0, len(part.earlier), ROWS):
-        groups, places, tokens = (
-            torch.tensor(column, device=part.ends.device)
-            for column in zip(*part.earlier[at : at + ROWS], strict=True)
-        )
-        logs = (
-            part.say(places)
-            .log_softmax(dim=-1)
-            .gather(1, tokens[:, None])[:, 0]
-        )
-        found.index_add_(0, groups, logs.double())
-    return found
+    logs = torch.zeros(count, dtype=torch.float64, device=side.ends.device)
+    for groups, positions, tokens in _earlier_parts(side):
+        log_probs = side.logits_at(positions).log_softmax(dim=-1)
+        chosen = log_probs.gather(1, tokens[:, None])[:, 0]
+        logs.index_add_(0, groups, chosen.double())
+    return logs
 
 
-def _back(part: Side, upstream: Any, sink: Callable[[Any, Any], None]) -> None:
+def _back(side: Side, upstream: RowValues, sink: Sink) -> None:
     """What the tokens before the last get: each multiplies its group's probabilities."""
-    for at in range(0, len(part.earlier), ROWS):
-        groups, places, tokens = (
-            torch.tensor(column, device=part.ends.device)
-            for column in zip(*part.earlier[at : at + ROWS], strict=True)
-        )
-        slope = -_probabilities(part.say(places))
+    for groups, positions, tokens in _earlier_parts(side):
+        slope = -_probabilities(side.logits_at(positions))
         slope.scatter_add_(1, tokens[:, None], torch.ones_like(slope[:, :1]))
-        sink(places, slope.mul_(upstream[groups, None].to(slope.dtype)))
+        sink(positions, slope.mul_(upstream[groups, None].to(slope.dtype)))
 
 
 def weights_of(
     groups: Sequence[Sequence[Group]],
     denominator: float | None,
-    like: Any,
-    dtype: Any,
-) -> Any:
+    dtype: torch.dtype,
+    device: torch.device,
+) -> RowValues:
     """[G] 1 / (groups of the sequence x sequences)."""
-    sequences = (
-        float(denominator)
-        if denominator is not None
-        else float(max(1, len(groups)))
-    )
-    return torch.tensor(
-        [1 / (len(row) * sequences) for row in groups for _ in row],
-        dtype=dtype,
-        device=like.device,
-    )
+    sequences = divisor_of(denominator, len(groups))
+    weights: list[float] = []
+    for row in groups:
+        weights.extend(1 / (len(row) * sequences) for _ in row)
+    return torch.tensor(weights, dtype=dtype, device=device)
 
 
-class _Dense(torch.autograd.Function):  # type: ignore[misc]
+class _Crossed(NamedTuple):
+    """What is crossed in a batch: none of it gets a gradient."""
+
+    loss: CrossLoss
+    groups: Sequence[Sequence[Group]]
+    labels: Labels | None
+    teacher_labels: Labels | None
+    denominator: float | None
+
+
+class _Dense(torch.autograd.Function):
     """Value and gradient of whole logits in one pass."""
 
     @staticmethod
-    def forward(ctx: Any, student: Any, teacher: Any, given: Any) -> Any:
-        loss, groups, labels, teacher_labels, denominator = given
+    def forward(
+        ctx: GradientContext,
+        student: Logits,
+        teacher: Logits,
+        crossed: _Crossed,
+    ) -> Scalar:
+        loss, groups, labels, teacher_labels, denominator = crossed
         dtype = precise(student.dtype)
-        flat, other = (
-            x.detach().reshape(-1, x.shape[-1]) for x in (student, teacher)
-        )
+        student_rows = student.detach().reshape(-1, student.shape[-1])
+        teacher_rows = teacher.detach().reshape(-1, teacher.shape[-1])
+        device = student_rows.device
         ours, theirs = sides_of(groups)
-        one = side(
-            lambda at: flat[at].to(dtype),
-            ours,
-            student.shape[1],
-            labels,
-            flat.device,
+        sides = (
+            side(
+                lambda positions: student_rows[positions].to(dtype),
+                ours,
+                student.shape[1],
+                labels,
+                device,
+            ),
+            side(
+                lambda positions: teacher_rows[positions].to(dtype),
+                theirs,
+                teacher.shape[1],
+                teacher_labels,
+                device,
+            ),
         )
-        two = side(
-            lambda at: other[at].to(dtype),
-            theirs,
-            teacher.shape[1],
-            teacher_labels,
-            flat.device,
-        )
-        gradient = (
-            torch.zeros(flat.shape, dtype=dtype, device=flat.device)
-            if ctx.needs_input_grad[0]
-            else None
-        )
-        sink = (
-            None
-            if gradient is None
-            else lambda at, slope: gradient.index_add_(0, at, slope)
-        )
-        total = crossing(
-            loss, one, two, weights_of(groups, denominator, flat, dtype), sink
-        )
+        gradient = None
+        sink: Sink | None = None
+        if ctx.needs_input_grad[0]:
+            gradient = torch.zeros(
+                student_rows.shape, dtype=dtype, device=device
+            )
+            sink = functools.partial(gradient.index_add_, 0)
+        weights = weights_of(groups, denominator, dtype, device)
+        total = crossing(loss, *sides, weights, sink)
         ctx.save_for_backward(gradient)
         ctx.shape = student.shape
-        ctx.dtype = student.dtype
+        ctx.dtypes = (student.dtype,)
         return total.to(dtype)
 
     @staticmethod
-    def backward(ctx: Any, upstream: Any) -> tuple[Any, ...]:
+    def backward(
+        ctx: GradientContext, upstream: Scalar
+    ) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return (
-            None
-            if gradient is None
-            else (gradient * upstream).to(ctx.dtype).reshape(ctx.shape),
-            None,
-            None,
-        )
+        if gradient is None:
+            return None, None, None
+        of_logits = (gradient * upstream).to(ctx.dtypes[0])
+        return of_logits.reshape(ctx.shape), None, None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from finetune.core.tensors import HiddenStates, Labels, Mask, Scalar, Vectors
 from finetune.losses.base import Loss, precise
 
 
-class FeatureLoss(Loss):
+class FeatureLoss(Loss[HiddenStates]):
     """A loss that compares hidden states, by autograd, in fp32 or better; an empty mask gives 0
     with a gradient of 0.
 
@@ -20,20 +21,22 @@ class FeatureLoss(Loss):
     same_width: ClassVar[bool] = False
 
     @abstractmethod
-    def compare(self, student: Any, teacher: Any, mask: Any) -> Any:
+    def compare(
+        self, student: HiddenStates, teacher: HiddenStates, mask: Mask
+    ) -> Scalar:
         """The loss of states [B, T, H] and [B, T, G] under a mask [B, T] bool, which counts
         something.
         """
 
     def __call__(
         self,
-        student_logits: Any,
-        teacher_logits: Any,
-        mask: Any,
+        student_logits: HiddenStates,
+        teacher_logits: HiddenStates,
+        mask: Mask,
         *,
-        labels: Any = None,  # noqa: ARG002
+        labels: Labels | None = None,  # noqa: ARG002
         denominator: float | None = None,  # noqa: ARG002
-    ) -> Any:
+    ) -> Scalar:
         """The loss of states in the place of logits.
 
         Raises:
@@ -66,7 +69,7 @@ class FeatureLoss(Loss):
         )
 
 
-def pooled(states: Any, mask: Any) -> Any:
+def pooled(states: HiddenStates, mask: Mask) -> Vectors:
     """[B, H] means of counted states; sequences without any are left out."""
     weights = mask[:, :, None].to(states.dtype)
     counts = weights.sum(dim=1)

@@ -5,17 +5,18 @@ student wrote.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
-from finetune.losses.base import Loss, check, label_logs
+from finetune.core.tensors import Labels, Logits, Mask, PerSequence, Scalar
+from finetune.losses.base import Loss, check, divisor_of, label_logs, required
 from finetune.losses.skew_kl import SkewKl
 from finetune.losses.skew_reverse_kl import SkewReverseKl
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contrastive(Loss):
+class Contrastive(Loss[Logits]):
     r"""(2 - beta) x mean of skewed KL over the teacher's texts + beta x mean of skewed reverse KL
     over the student's texts.
 
@@ -66,53 +67,43 @@ class Contrastive(Loss):
 
     def __call__(
         self,
-        student_logits: Any,
-        teacher_logits: Any,
-        mask: Any,
+        student_logits: Logits,
+        teacher_logits: Logits,
+        mask: Mask,
         *,
-        labels: Any = None,
+        labels: Labels | None = None,
         denominator: float | None = None,
-        by_teacher: Any = None,
-    ) -> Any:
+        by_teacher: PerSequence | None = None,
+    ) -> Scalar:
         """`denominator` counts pairs; `labels` are needed for the curriculum alone."""
         check(self, student_logits, teacher_logits, mask, by_teacher=by_teacher)
-        alphas = (
-            self.alphas(
+        by_teacher = required("by_teacher", by_teacher)
+        alphas = [self.alpha] * len(mask)
+        if self.curriculum:
+            alphas = self.alphas(
                 student_logits, teacher_logits, mask, labels, by_teacher
             )
-            if self.curriculum
-            else [self.alpha] * len(mask)
-        )
+        of_teacher = divisor_of(denominator, by_teacher.sum())
+        of_student = divisor_of(denominator, (~by_teacher).sum())
         total = student_logits.sum() * 0.0
-        counts = (
-            max(1, int(by_teacher.sum())),
-            max(1, int((~by_teacher).sum())),
-        )
-        for row, alpha in enumerate(alphas):
-            known = bool(by_teacher[row])
-            loss = (
-                SkewKl(alpha=alpha)
-                if known
-                else SkewReverseKl(alpha=alpha, detach=True)
-            )
-            value = loss(
-                student_logits[row : row + 1],
-                teacher_logits[row : row + 1],
-                mask[row : row + 1],
-            )
-            share = (2 - self.beta) if known else self.beta
-            total = total + share * value / (
-                denominator if denominator is not None else counts[not known]
-            )
+        for number, alpha in enumerate(alphas):
+            row = slice(number, number + 1)
+            sides = (student_logits[row], teacher_logits[row], mask[row])
+            if by_teacher[number]:
+                value = SkewKl(alpha=alpha)(*sides)
+                total = total + (2 - self.beta) * value / of_teacher
+            else:
+                value = SkewReverseKl(alpha=alpha, detach=True)(*sides)
+                total = total + self.beta * value / of_student
         return total
 
     def alphas(
         self,
-        student_logits: Any,
-        teacher_logits: Any,
-        mask: Any,
-        labels: Any,
-        by_teacher: Any,
+        student_logits: Logits,
+        teacher_logits: Logits,
+        mask: Mask,
+        labels: Labels | None,
+        by_teacher: PerSequence,
     ) -> list[float]:
         """Alpha of each sequence: 1 - (1 - alpha0) M / (P - Q), P and Q the mean token
         probabilities of its author and of the other model.
@@ -121,33 +112,22 @@ class Contrastive(Loss):
         """
         if labels is None:
             raise ValueError("Contrastive(curriculum=True) needs labels=")
-        likely = [
-            _likely(logits, labels, mask)
-            for logits in (teacher_logits, student_logits)
-        ]
-        gaps = torch.where(
-            by_teacher, likely[0] - likely[1], likely[1] - likely[0]
-        )
-        found = torch.empty_like(gaps)
+        teacher = _likely(teacher_logits, labels, mask)
+        student = _likely(student_logits, labels, mask)
+        gaps = torch.where(by_teacher, teacher - student, student - teacher)
+        alphas = torch.empty_like(gaps)
         for side in (by_teacher, ~by_teacher):
             if side.any():
-                found[side] = 1 - (1 - self.alpha) * gaps[side].mean() / (
-                    gaps[side] + 1e-5
-                )
-        return [
-            float(value)
-            for value in found.clamp(0.01, max(0.01, self.alpha)).nan_to_num(
-                self.alpha
-            )
-        ]
+                mean = (1 - self.alpha) * gaps[side].mean()
+                alphas[side] = 1 - mean / (gaps[side] + 1e-5)
+        bounded = alphas.clamp(0.01, max(0.01, self.alpha))
+        return [float(alpha) for alpha in bounded.nan_to_num(self.alpha)]
 
 
-def _likely(logits: Any, labels: Any, mask: Any) -> Any:
+def _likely(logits: Logits, labels: Labels, mask: Mask) -> PerSequence:
     """[B] exp of the mean log-probability of the counted labels."""
     with torch.no_grad():
         logs = label_logs(logits.detach().double(), labels)
         counted = mask != 0
-        return (
-            (logs.masked_fill(~counted, 0.0)).sum(dim=1)
-            / counted.sum(dim=1).clamp(min=1)
-        ).exp()
+        total = logs.masked_fill(~counted, 0.0).sum(dim=1)
+        return (total / counted.sum(dim=1).clamp(min=1)).exp()

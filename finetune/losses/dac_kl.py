@@ -5,11 +5,13 @@ student first goes wrong.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
+from torch import Tensor
 
-from finetune.losses.base import TokenLoss, dot, log_softmax_
+from finetune.core.tensors import RowLabels, RowLogits, ValuesAndSlopes
+from finetune.losses.base import TokenLoss, dot, log_softmax_, required
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,23 +68,30 @@ class DacKl(TokenLoss):
             )
 
     def rows(
-        self, student: Any, teacher: Any, labels: Any = None
-    ) -> tuple[Any, Any]:
+        self,
+        student: RowLogits,
+        teacher: RowLogits,
+        labels: RowLabels | None = None,
+    ) -> ValuesAndSlopes:
         """Softmax within the band; tokens outside get no gradient."""
-        size = teacher.shape[-1]
-        ranks = torch.empty_like(teacher, dtype=torch.long)
-        places = torch.arange(size, device=teacher.device).expand_as(ranks)
-        ranks.scatter_(1, teacher.argsort(dim=-1, descending=True), places)
-        first = round(self.upper * size)
-        last = max(1, round(self.lower * size))
-        outside = (ranks < first) | (ranks >= last)
-        outside.scatter_(1, labels[:, None], value=False)
+        outside = self._outside(teacher, required("labels", labels))
         ps = torch.empty_like(student)
         pt = torch.empty_like(teacher)
         ls = log_softmax_(student.masked_fill_(outside, -torch.inf), ps)
         lt = log_softmax_(teacher.masked_fill_(outside, -torch.inf), pt)
-        slope = ps - pt
-        value = dot(
-            pt, (lt - ls).masked_fill_(outside, 0.0)
-        ) + slope.masked_fill(outside, 0.0).sum(dim=-1)
-        return value, slope.masked_fill_(outside, 0.0)
+        gap = (lt - ls).masked_fill_(outside, 0.0)
+        slope = (ps - pt).masked_fill_(outside, 0.0)
+        # The slopes sum to 0 on paper; with them no term falls below 0 in floats.
+        return dot(pt, gap) + slope.sum(dim=-1), slope
+
+    def _outside(self, teacher: RowLogits, labels: RowLabels) -> Tensor:
+        """[N, V] True beyond the band of each row."""
+        size = teacher.shape[-1]
+        order = teacher.argsort(dim=-1, descending=True)
+        ranks = torch.empty_like(order)
+        in_order = torch.arange(size, device=teacher.device)
+        ranks.scatter_(1, order, in_order.expand_as(ranks))
+        first = round(self.upper * size)
+        last = max(1, round(self.lower * size))
+        outside = (ranks < first) | (ranks >= last)
+        return outside.scatter_(1, labels[:, None], value=False)

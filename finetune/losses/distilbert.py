@@ -5,14 +5,15 @@ states.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from finetune.losses.base import Loss, check, label_logs, precise
+from finetune.core.tensors import HiddenStates, Labels, Logits, Mask, Scalar
+from finetune.losses.base import Loss, check, label_logs, precise, required
 from finetune.losses.forward_kl import ForwardKl
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distilbert(Loss):
+class Distilbert(Loss[Logits]):
     r"""soft T^2 KL(teacher || student at T) + hard CE(labels) + cosine (1 - cos(student state,
     teacher state)).
 
@@ -59,15 +60,15 @@ class Distilbert(Loss):
 
     def __call__(
         self,
-        student_logits: Any,
-        teacher_logits: Any,
-        mask: Any,
+        student_logits: Logits,
+        teacher_logits: Logits,
+        mask: Mask,
         *,
-        labels: Any = None,
+        labels: Labels | None = None,
         denominator: float | None = None,
-        student_states: Any = None,
-        teacher_states: Any = None,
-    ) -> Any:
+        student_states: HiddenStates | None = None,
+        teacher_states: HiddenStates | None = None,
+    ) -> Scalar:
         """The three parts."""
         check(
             self,
@@ -78,27 +79,35 @@ class Distilbert(Loss):
             student_states=student_states,
             teacher_states=teacher_states,
         )
-        dtype = precise(student_logits.dtype)
         soft = ForwardKl(temperature=self.temperature)(
             student_logits, teacher_logits, mask, denominator=denominator
         )
-        counted = (mask != 0).to(dtype)
-        count = (
-            denominator
-            if denominator is not None
-            else counted.sum().clamp(min=1)
+        counted = (mask != 0).to(precise(student_logits.dtype))
+        tokens = counted.sum().clamp(min=1)
+        distances = 1 - _cosines(
+            required("student_states", student_states).to(counted.dtype),
+            required("teacher_states", teacher_states)
+            .detach()
+            .to(counted.dtype),
         )
-        one = student_states.to(dtype)
-        two = teacher_states.detach().to(dtype)
-        cosine = (one * two).sum(dim=-1) / (
-            one.norm(dim=-1) * two.norm(dim=-1)
-        ).clamp(min=1e-8)
-        known = labels >= 0
-        hard = -(
-            label_logs(student_logits, labels).masked_fill(~known, 0.0)
-        ).sum() / known.sum().clamp(min=1)
+        cosine = self.cosine * (distances * counted).sum()
         return (
             self.soft * self.temperature**2 * soft
-            + self.hard * hard
-            + self.cosine * ((1 - cosine) * counted).sum() / count
+            + self.hard
+            * _likelihood(student_logits, required("labels", labels))
+            + cosine / (tokens if denominator is None else denominator)
         )
+
+
+def _likelihood(logits: Logits, labels: Labels) -> Scalar:
+    """Mean cross-entropy over the labels that are there."""
+    there = labels >= 0
+    logs = label_logs(logits, labels).masked_fill(~there, 0.0)
+    return -logs.sum() / there.sum().clamp(min=1)
+
+
+def _cosines(student: HiddenStates, teacher: HiddenStates) -> Mask:
+    """[B, T] between the states of each token."""
+    products = (student * teacher).sum(dim=-1)
+    lengths: Mask = student.norm(dim=-1) * teacher.norm(dim=-1)
+    return products / lengths.clamp(min=1e-8)

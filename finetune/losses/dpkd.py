@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
+from finetune.core.tensors import RowLabels, RowLogits, ValuesAndSlopes
 from finetune.losses.base import TokenLoss, finite_
 
 
@@ -47,12 +48,13 @@ class Dpkd(TokenLoss):
 
     def rows(
         self,
-        student: Any,
-        teacher: Any,
-        labels: Any = None,  # noqa: ARG002
-    ) -> tuple[Any, Any]:
+        student: RowLogits,
+        teacher: RowLogits,
+        labels: RowLabels | None = None,  # noqa: ARG002
+    ) -> ValuesAndSlopes:
         """Gradient -beta sigmoid(-beta h) at a, and its opposite at b."""
-        finite_(student), finite_(teacher)
+        finite_(student)
+        finite_(teacher)
         better = teacher.argmax(dim=-1, keepdim=True)
         own = student.argmax(dim=-1, keepdim=True)
         gap = (

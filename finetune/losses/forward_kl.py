@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
+from finetune.core.tensors import RowLogProbs, RowProbabilities, ValuesAndSlopes
 from finetune.losses.base import Divergence, dot
 
 
@@ -34,7 +34,13 @@ class ForwardKl(Divergence):
         0.1438
     """
 
-    def diverge(self, ls: Any, ps: Any, lt: Any, pt: Any) -> tuple[Any, Any]:
+    def diverge(
+        self,
+        ls: RowLogProbs,
+        ps: RowProbabilities,
+        lt: RowLogProbs,
+        pt: RowProbabilities,
+    ) -> ValuesAndSlopes:
         """Sum of pt (lt - ls) + (ps - pt): the second part is zero on paper, and keeps every term
         from falling below 0 in floats.
         """

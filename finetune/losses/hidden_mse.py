@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from finetune.core.tensors import HiddenStates, Mask, RowStates, Scalar
 from finetune.losses.base_features import FeatureLoss
 
 
@@ -39,13 +40,18 @@ class HiddenMse(FeatureLoss):
 
     same_width: ClassVar[bool] = True
 
-    def compare(self, student: Any, teacher: Any, mask: Any) -> Any:
+    def compare(
+        self, student: HiddenStates, teacher: HiddenStates, mask: Mask
+    ) -> Scalar:
         """The mean."""
-        one = student[mask]
-        two = teacher[mask]
+        ours = student[mask]
+        theirs = teacher[mask]
         if self.normalise:
-            one, two = (
-                x / x.norm(dim=-1, keepdim=True).clamp(min=1e-12)
-                for x in (one, two)
-            )
-        return (one - two).pow(2).mean()
+            ours = _unit(ours)
+            theirs = _unit(theirs)
+        return (ours - theirs).pow(2).mean()
+
+
+def _unit(states: RowStates) -> RowStates:
+    lengths: RowStates = states.norm(dim=-1, keepdim=True)
+    return states / lengths.clamp(min=1e-12)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
+from torch import Tensor
 
+from finetune.core.tensors import RowProbabilities, ValuesAndSlopes
 from finetune.losses.base_crossing import CrossLoss
 from finetune.losses.uld import sorted_distance
 
@@ -54,54 +55,73 @@ class Hybrid(CrossLoss):
     weight: float | None = None
 
     def __post_init__(self) -> None:
-        ours = [one for one, _ in self.pairs]
-        theirs = [two for _, two in self.pairs]
-        if not 0 <= self.beta <= 1 or not (
-            self.weight is None or 0 <= self.weight <= 1
-        ):
+        weight = 0.0 if self.weight is None else self.weight
+        if not 0 <= self.beta <= 1 or not 0 <= weight <= 1:
             raise ValueError(
                 f"beta={self.beta}, weight={self.weight}; use 0 to 1"
             )
-        if len(set(ours)) < len(ours) or len(set(theirs)) < len(theirs):
+        ours = {own for own, _ in self.pairs}
+        theirs = {other for _, other in self.pairs}
+        if len(ours) < len(self.pairs) or len(theirs) < len(self.pairs):
             raise ValueError(
                 "pairs: a token is matched twice; match each at most once"
             )
 
-    def merged(self, student: Any, teacher: Any) -> tuple[Any, Any]:
+    def merged(
+        self, student: RowProbabilities, teacher: RowProbabilities
+    ) -> ValuesAndSlopes:
         """Both parts."""
-        table = torch.tensor(
-            self.pairs, dtype=torch.long, device=student.device
-        ).reshape(-1, 2)
-        ours = table[:, 0]
-        theirs = table[:, 1]
-        share = (
-            len(ours) / teacher.shape[-1]
-            if self.weight is None
-            else self.weight
-        )
-        known, slope = self._divergence(student[:, ours], teacher[:, theirs])
-        left, right = (
-            torch.ones(x.shape[-1], dtype=torch.bool, device=x.device)
-            for x in (student, teacher)
-        )
-        left[ours], right[theirs] = False, False
-        rest, other = sorted_distance(student[:, left], teacher[:, right])
-        whole = torch.empty_like(student)
-        whole[:, ours], whole[:, left] = share * slope, (1 - share) * other
-        return share * known + (1 - share) * rest, whole
+        ours, theirs = self._matched_ids(student.device)
+        share = self.weight
+        if share is None:
+            share = len(ours) / teacher.shape[-1]
+        # Tokens of each vocabulary that the other lacks.
+        ours_alone = _all_but(ours, student.shape[-1])
+        theirs_alone = _all_but(theirs, teacher.shape[-1])
 
-    def _divergence(self, ps: Any, pt: Any) -> tuple[Any, Any]:
+        divergence, matched_slope = self._divergence(
+            student[:, ours], teacher[:, theirs]
+        )
+        distance, ranked_slope = sorted_distance(
+            student[:, ours_alone], teacher[:, theirs_alone]
+        )
+        slope = torch.empty_like(student)
+        slope[:, ours] = share * matched_slope
+        slope[:, ours_alone] = (1 - share) * ranked_slope
+        return share * divergence + (1 - share) * distance, slope
+
+    def _matched_ids(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """[pairs] ids of the student, and of the teacher."""
+        pairs = torch.tensor(self.pairs, dtype=torch.long, device=device)
+        ours, theirs = pairs.reshape(-1, 2).unbind(dim=1)
+        return ours, theirs
+
+    def _divergence(
+        self, ps: RowProbabilities, pt: RowProbabilities
+    ) -> ValuesAndSlopes:
+        """Generalised Jensen-Shannon, and its derivative by ps."""
         least = torch.finfo(ps.dtype).tiny
-        ls, lt = (p.clamp(min=least).log() for p in (ps, pt))
+        ls = ps.clamp(min=least).log()
+        lt = pt.clamp(min=least).log()
         if self.beta == 0:
-            return (pt * (lt - ls)).sum(dim=-1), -pt / ps.clamp(min=least)
+            forward = (pt * (lt - ls)).sum(dim=-1)
+            return forward, -pt / ps.clamp(min=least)
         if self.beta == 1:
-            return (ps * (ls - lt)).sum(dim=-1), ls - lt + 1
-        middle = torch.lerp(ps, pt, self.beta).clamp(min=least).log()
-        value = self.beta * (pt * (lt - middle)).sum(dim=-1) + (
-            1 - self.beta
-        ) * (ps * (ls - middle)).sum(dim=-1)
+            reverse = (ps * (ls - lt)).sum(dim=-1)
+            return reverse, ls - lt + 1
+        mixture = torch.lerp(ps, pt, self.beta)
+        middle = mixture.clamp(min=least).log()
+        of_teacher = (pt * (lt - middle)).sum(dim=-1)
+        of_student = (ps * (ls - middle)).sum(dim=-1)
+        value = self.beta * of_teacher + (1 - self.beta) * of_student
         return value, (1 - self.beta) * (ls - middle)
+
+
+def _all_but(ids: Tensor, size: int) -> Tensor:
+    """[size] True for the ids of a vocabulary that are not among these."""
+    others = torch.ones(size, dtype=torch.bool, device=ids.device)
+    others[ids] = False
+    return others
 
 
 def matched(
@@ -113,12 +133,13 @@ def matched(
     >>> matched(["\u2581the", "x"], ["x", "\u0120the", "y"])
     ((0, 1), (1, 0))
     """
-    places: dict[str, int] = {}
+    teacher_ids: dict[str, int] = {}
     for number, token in enumerate(teacher):
-        places.setdefault(token.translate(_SPACES), number)
-    found: dict[int, int] = {}
+        teacher_ids.setdefault(token.translate(_SPACES), number)
+    student_ids: dict[int, int] = {}
     for number, token in enumerate(student):
-        other = places.get(token.translate(_SPACES))
-        if other is not None:
-            found.setdefault(other, number)
-    return tuple(sorted((own, other) for other, own in found.items()))
+        teacher_id = teacher_ids.get(token.translate(_SPACES))
+        if teacher_id is not None:
+            student_ids.setdefault(teacher_id, number)
+    pairs = [(own, other) for other, own in student_ids.items()]
+    return tuple(sorted(pairs))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
+from finetune.core.tensors import RowLogProbs, RowProbabilities, ValuesAndSlopes
 from finetune.losses.base import Divergence, dot, spare
 from finetune.losses.forward_kl import ForwardKl
 from finetune.losses.reverse_kl import ReverseKl
@@ -49,20 +49,23 @@ class Jsd(Divergence):
         super().__post_init__()
         require_share("beta", self.beta)
 
-    def diverge(self, ls: Any, ps: Any, lt: Any, pt: Any) -> tuple[Any, Any]:
+    def diverge(
+        self,
+        ls: RowLogProbs,
+        ps: RowProbabilities,
+        lt: RowLogProbs,
+        pt: RowProbabilities,
+    ) -> ValuesAndSlopes:
         """Its own limits are the two KLs."""
-        if self.beta in (0, 1):
-            return (ForwardKl() if self.beta == 0 else ReverseKl()).diverge(
-                ls, ps, lt, pt
-            )
-        mixture = (
-            torch.lerp(ps, pt, self.beta, out=spare("mixture", ps))
-            .clamp_(min=torch.finfo(ps.dtype).tiny)
-            .log_()
-        )
-        right = dot(pt, lt.sub_(mixture))
-        gap = ls.sub_(mixture)
-        left = dot(ps, gap)
-        return self.beta * right + (1 - self.beta) * left, gap.sub_(
-            left[:, None]
-        ).mul_(ps).mul_(1 - self.beta)
+        if self.beta == 0:
+            return ForwardKl().diverge(ls, ps, lt, pt)
+        if self.beta == 1:
+            return ReverseKl().diverge(ls, ps, lt, pt)
+        mixture = torch.lerp(ps, pt, self.beta, out=spare("mixture", ps))
+        middle = mixture.clamp_(min=torch.finfo(ps.dtype).tiny).log_()
+        of_teacher = dot(pt, lt.sub_(middle))
+        gap = ls.sub_(middle)
+        of_student = dot(ps, gap)
+        value = self.beta * of_teacher + (1 - self.beta) * of_student
+        slope = gap.sub_(of_student[:, None]).mul_(ps).mul_(1 - self.beta)
+        return value, slope

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
+from finetune.core.tensors import RowLabels, RowLogits, ValuesAndSlopes
 from finetune.losses.base import FLOOR, TokenLoss, dot
 
 
@@ -41,19 +41,16 @@ class LogitMse(TokenLoss):
 
     def rows(
         self,
-        student: Any,
-        teacher: Any,
-        labels: Any = None,  # noqa: ARG002
-    ) -> tuple[Any, Any]:
+        student: RowLogits,
+        teacher: RowLogits,
+        labels: RowLabels | None = None,  # noqa: ARG002
+    ) -> ValuesAndSlopes:
         """Gradient 2 (student - teacher) / V; centring takes its mean out too, which the gap's own
         mean being 0 has done.
         """
         for logits in (student, teacher):
-            torch.maximum(
-                logits,
-                logits.amax(dim=-1, keepdim=True).clamp(min=FLOOR) + FLOOR,
-                out=logits,
-            )
+            largest = logits.amax(dim=-1, keepdim=True).clamp(min=FLOOR)
+            torch.maximum(logits, largest + FLOOR, out=logits)
         gap = student.sub_(teacher)
         if self.centre:
             gap.sub_(gap.mean(dim=-1, keepdim=True))

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import log
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
+from finetune.core.tensors import HiddenStates, Mask, PerSequence, Scalar
 from finetune.losses.base_features import FeatureLoss, pooled
 
 
@@ -56,18 +57,17 @@ class MiAlpha(FeatureLoss):
                 f"alpha={self.alpha}, scale={self.scale}; use 0 to 1, and above 0"
             )
 
-    def compare(self, student: Any, teacher: Any, mask: Any) -> Any:
+    def compare(
+        self, student: HiddenStates, teacher: HiddenStates, mask: Mask
+    ) -> Scalar:
         """In logarithms throughout."""
-        one, two = (
-            torch.nn.functional.normalize(pooled(x, mask), dim=-1)
-            for x in (student, teacher)
-        )
-        scores = self.scale * one @ two.T  # [student, teacher]
+        normalize = torch.nn.functional.normalize
+        ours = normalize(pooled(student, mask), dim=-1)
+        theirs = normalize(pooled(teacher, mask), dim=-1)
+        scores = self.scale * ours @ theirs.T  # [student, teacher]
         count = len(scores)
-        paired = (
-            scores.diagonal()
-            - self._bottom(scores.logsumexp(dim=0) - log(count))
-        ).mean()
+        all_means = scores.logsumexp(dim=0) - log(count)
+        paired = (scores.diagonal() - self._bottom(all_means)).mean()
         if count == 1:
             return -paired
         # A teacher's vector and the others' student vectors are independent: their own mean stands
@@ -75,9 +75,10 @@ class MiAlpha(FeatureLoss):
         same = torch.eye(count, dtype=torch.bool, device=scores.device)
         apart = scores.masked_fill(same, -torch.inf)
         mean = apart.logsumexp(dim=0) - log(count - 1)
-        return -(1 + paired - (mean - self._bottom(mean)).exp().mean())
+        unpaired = (mean - self._bottom(mean)).exp().mean()
+        return -(1 + paired - unpaired)
 
-    def _bottom(self, mean: Any) -> Any:
+    def _bottom(self, mean: PerSequence) -> PerSequence:
         """Ln (alpha m + 1 - alpha)."""
         if self.alpha == 1:
             return mean

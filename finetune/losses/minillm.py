@@ -5,16 +5,17 @@ student and teacher.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
-from finetune.losses.base import Loss, check, label_logs
+from finetune.core.tensors import LabelLogProbs, Labels, Logits, Mask, Scalar
+from finetune.losses.base import Loss, check, divisor_of, label_logs
 from finetune.losses.reverse_kl import ReverseKl
 
 
 @dataclass(frozen=True, kw_only=True)
-class Minillm(Loss):
+class Minillm(Loss[Logits]):
     r"""PPO loss of the advantage of each token + single_step x KL(student || teacher) at each
     token.
 
@@ -71,15 +72,15 @@ class Minillm(Loss):
 
     def __call__(
         self,
-        student_logits: Any,
-        teacher_logits: Any,
-        mask: Any,
+        student_logits: Logits,
+        teacher_logits: Logits,
+        mask: Mask,
         *,
-        labels: Any = None,
+        labels: Labels | None = None,
         denominator: float | None = None,
-        old_logs: Any = None,
-        mixed_logs: Any = None,
-    ) -> Any:
+        old_logs: LabelLogProbs | None = None,
+        mixed_logs: LabelLogProbs | None = None,
+    ) -> Scalar:
         """The policy's loss and the one-step term."""
         check(self, student_logits, teacher_logits, mask, labels=labels)
         counted = mask != 0
@@ -87,53 +88,46 @@ class Minillm(Loss):
         wanted = label_logs(teacher_logits.detach(), labels)
         before = logs.detach() if old_logs is None else old_logs
         advantages = self.advantages(wanted - before, counted)
-        divisor = (
-            float(denominator)
-            if denominator is not None
-            else float(max(1, int(counted.sum())))
-        )
-        gap = (logs - before).masked_fill(~counted, 0.0)
-        weight = (
-            1.0
-            if mixed_logs is None
-            else (logs.detach() - mixed_logs).masked_fill(~counted, 0.0).exp()
-        )
-        ratio = gap.exp() * weight
-        policy = torch.maximum(
-            -advantages * ratio,
-            -advantages * ratio.clamp(1 - self.clip, 1 + self.clip),
-        )
+        divisor = divisor_of(denominator, counted.sum())
+        ratio = (logs - before).masked_fill(~counted, 0.0).exp()
+        if mixed_logs is not None:
+            # What was drawn from a mixture weighs by how much likelier the student alone had it.
+            gap = (logs.detach() - mixed_logs).masked_fill(~counted, 0.0)
+            ratio = ratio * gap.exp()
+        clipped = ratio.clamp(1 - self.clip, 1 + self.clip)
+        policy = torch.maximum(-advantages * ratio, -advantages * clipped)
         loss = policy.masked_fill(~counted, 0.0).sum() / divisor
         if not self.single_step:
             return loss
-        return loss + self.single_step * ReverseKl()(
+        one_step = ReverseKl()(
             student_logits, teacher_logits, counted, denominator=divisor
         )
+        return loss + self.single_step * one_step
 
-    def advantages(self, rewards: Any, counted: Any) -> Any:
+    def advantages(self, rewards: LabelLogProbs, counted: Mask) -> Mask:
         """[B, T] from log-ratios teacher / student; 0 where nothing counts."""
-        rewards = (
-            (rewards / self.reward_scale)
-            .clamp(-self.reward_clip, self.reward_clip)
-            .masked_fill(~counted, 0.0)
-        )
-        returns = torch.zeros_like(rewards)
-        running = torch.zeros_like(rewards[:, 0])
-        left = counted.flip(1).cumsum(dim=1).flip(1).clamp(min=1)
-        for at in range(rewards.shape[1] - 1, -1, -1):
-            running = rewards[:, at] + self.gamma * running
-            returns[:, at] = (
-                running / left[:, at] if self.normalise else running
-            )
+        returns = self._returns(rewards, counted)
         if not self.whiten:
             return returns.masked_fill(~counted, 0.0)
         chosen = returns[counted]
-        spread = (
-            chosen.var(unbiased=True)
-            if chosen.numel() > 1
-            else chosen.new_ones(())
-        )
+        spread = chosen.new_ones(())
+        if chosen.numel() > 1:
+            spread = chosen.var(unbiased=True)
         mean = chosen.mean() if chosen.numel() else chosen.new_zeros(())
-        return ((returns - mean) * torch.rsqrt(spread + 1e-8)).masked_fill(
-            ~counted, 0.0
-        )
+        white = (returns - mean) * torch.rsqrt(spread + 1e-8)
+        return white.masked_fill(~counted, 0.0)
+
+    def _returns(self, rewards: LabelLogProbs, counted: Mask) -> Mask:
+        """[B, T] each token's clipped reward and the discounted ones behind it."""
+        scaled = rewards / self.reward_scale
+        clipped = scaled.clamp(-self.reward_clip, self.reward_clip)
+        rewards = clipped.masked_fill(~counted, 0.0)
+        returns = torch.zeros_like(rewards)
+        running = torch.zeros_like(rewards[:, 0])
+        for position in range(rewards.shape[1] - 1, -1, -1):
+            running = rewards[:, position] + self.gamma * running
+            returns[:, position] = running
+        if not self.normalise:
+            return returns
+        tokens_left = counted.flip(1).cumsum(dim=1).flip(1).clamp(min=1)
+        return returns / tokens_left

@@ -6,13 +6,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from math import sqrt
+from typing import ClassVar
 
-from finetune.losses.base import Loss, precise
+from finetune.core.tensors import (
+    AttentionMaps,
+    HiddenStates,
+    Labels,
+    Mask,
+    Scalar,
+)
+from finetune.losses.base import Loss, divisor_of, precise
 
 
 @dataclass(frozen=True, kw_only=True)
-class Minilm(Loss):
+class Minilm(Loss[Sequence[HiddenStates]]):
     r"""Mean over queries, keys and values of KL(teacher || student) of their relations softmax(A
     A^T / sqrt(d)), in `heads` heads.
 
@@ -44,35 +52,31 @@ class Minilm(Loss):
 
     def __call__(
         self,
-        student_logits: Sequence[Any],
-        teacher_logits: Sequence[Any],
-        mask: Any,
+        student_logits: Sequence[HiddenStates],
+        teacher_logits: Sequence[HiddenStates],
+        mask: Mask,
         *,
-        labels: Any = None,  # noqa: ARG002
+        labels: Labels | None = None,  # noqa: ARG002
         denominator: float | None = None,
-    ) -> Any:
+    ) -> Scalar:
         """Relations in the place of logits; masked tokens neither relate nor are related to."""
         if len(student_logits) != 3 or len(teacher_logits) != 3:
             raise ValueError("Minilm: give queries, keys and values of both")
         total = student_logits[0].sum() * 0.0
         counted = mask != 0
-        tokens = (
-            denominator
-            if denominator is not None
-            else max(1, int(counted.sum()))
-        )
-        for one, two in zip(student_logits, teacher_logits, strict=True):
-            ours = self._relations(one, counted)
-            theirs = self._relations(two.detach(), counted)
-            gap = (theirs.exp() * (theirs - ours)).masked_fill(
-                ~counted[:, None, None, :], 0.0
-            )
-            total = total + gap.sum(dim=-1).masked_fill(
-                ~counted[:, None, :], 0.0
-            ).sum() / (3 * self.heads * tokens)
+        tokens = divisor_of(denominator, counted.sum())
+        for student, teacher in zip(
+            student_logits, teacher_logits, strict=True
+        ):
+            ours = self._relations(student, counted)
+            theirs = self._relations(teacher.detach(), counted)
+            gap = theirs.exp() * (theirs - ours)
+            each = gap.masked_fill(~counted[:, None, None, :], 0.0).sum(dim=-1)
+            kl = each.masked_fill(~counted[:, None, :], 0.0).sum()
+            total = total + kl / (3 * self.heads * tokens)
         return total
 
-    def _relations(self, states: Any, counted: Any) -> Any:
+    def _relations(self, states: HiddenStates, counted: Mask) -> AttentionMaps:
         """[B, heads, T, T] log-probabilities; masked columns are far below all others."""
         batch, length, width = states.shape
         if width % self.heads or states.shape[:2] != counted.shape:
@@ -85,7 +89,7 @@ class Minilm(Loss):
             .reshape(batch, length, self.heads, -1)
             .transpose(1, 2)
         )
-        scores = parts @ parts.transpose(-1, -2) / parts.shape[-1] ** 0.5
-        return scores.masked_fill(~counted[:, None, None, :], -1e4).log_softmax(
-            dim=-1
-        )
+        products: AttentionMaps = parts @ parts.transpose(-1, -2)
+        scores = products / sqrt(parts.shape[-1])
+        related = scores.masked_fill(~counted[:, None, None, :], -1e4)
+        return related.log_softmax(dim=-1)

@@ -6,14 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from finetune.losses.base import Loss, check, label_logs
+from finetune.core.tensors import Labels, Logits, Mask, Scalar
+from finetune.losses.base import Loss, check, divisor_of, label_logs
 from finetune.losses.forward_kl import ForwardKl
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultiExit(Loss):
+class MultiExit(Loss[Sequence[Logits]]):
     r"""Likelihoods of all exits, and T^2 KL from one exit, held fixed, to the others.
 
     `weighted`: sum of k CE_k / sum of k (PABEE). `deepest`: CE_K + sum over k < K of (1 - share)
@@ -66,49 +67,57 @@ class MultiExit(Loss):
 
     def __call__(
         self,
-        student_logits: Sequence[Any],
-        teacher_logits: Any,  # noqa: ARG002
-        mask: Any,
+        student_logits: Sequence[Logits],
+        teacher_logits: object,  # noqa: ARG002
+        mask: Mask,
         *,
-        labels: Any = None,
+        labels: Labels | None = None,
         denominator: float | None = None,
-    ) -> Any:
+    ) -> Scalar:
         """A list of exits in the place of logits."""
         if len(student_logits) < 2:
             raise ValueError(
                 f"MultiExit: {len(student_logits)} exits; use two or more"
             )
-        for one in student_logits:
-            check(self, one, one, mask, labels=labels)
+        for logits in student_logits:
+            check(self, logits, logits, mask, labels=labels)
         counted = mask != 0
-        tokens = (
-            float(denominator)
-            if denominator is not None
-            else float(max(1, int(counted.sum())))
-        )
-        nll = [
-            -label_logs(logits, labels).masked_fill(~counted, 0.0).sum()
-            / tokens
-            for logits in student_logits
-        ]
+        tokens = divisor_of(denominator, counted.sum())
+        nll = []
+        for logits in student_logits:
+            logs = label_logs(logits, labels).masked_fill(~counted, 0.0)
+            nll.append(-logs.sum() / tokens)
         if self.teacher == "weighted":
-            return sum(k * loss for k, loss in enumerate(nll, 1)) / sum(
-                range(1, len(nll) + 1)
-            )
-        place = len(nll) - 1 if self.teacher == "deepest" else 0
+            total = nll[0].new_zeros(())
+            for depth, loss in enumerate(nll, 1):
+                total = total + depth * loss
+            return total / sum(range(1, len(nll) + 1))
+        deepest = len(nll) - 1
+        return self._self_distilled(
+            student_logits,
+            nll,
+            deepest if self.teacher == "deepest" else 0,
+            counted,
+            tokens,
+        )
+
+    def _self_distilled(
+        self,
+        exits: Sequence[Logits],
+        nll: Sequence[Scalar],
+        teacher: int,
+        counted: Mask,
+        tokens: float,
+    ) -> Scalar:
+        """The teaching exit's likelihood, and likelihood and KL of each other one."""
         kl = ForwardKl(temperature=self.temperature)
-        total = nll[place]
-        for k, loss in enumerate(nll):
-            if k != place:
-                soft = kl(
-                    student_logits[k],
-                    student_logits[place].detach(),
-                    counted,
-                    denominator=tokens,
-                )
-                total = (
-                    total
-                    + (1 - self.share) * loss
-                    + self.share * self.temperature**2 * soft
-                )
+        fixed = exits[teacher].detach()
+        total = nll[teacher]
+        for depth, loss in enumerate(nll):
+            if depth == teacher:
+                continue
+            soft = kl(exits[depth], fixed, counted, denominator=tokens)
+            hard_part = (1 - self.share) * loss
+            soft_part = self.share * self.temperature**2 * soft
+            total = total + hard_part + soft_part
         return total

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from finetune.core.tensors import RowLogProbs, RowProbabilities, ValuesAndSlopes
 from finetune.losses.base import Divergence, dot
 
 
@@ -34,7 +34,13 @@ class ReverseKl(Divergence):
         0.1308
     """
 
-    def diverge(self, ls: Any, ps: Any, lt: Any, pt: Any) -> tuple[Any, Any]:
+    def diverge(
+        self,
+        ls: RowLogProbs,
+        ps: RowProbabilities,
+        lt: RowLogProbs,
+        pt: RowProbabilities,
+    ) -> ValuesAndSlopes:
         """Sum of ps (ls - lt), and ps (ls - lt - that sum)."""
         excess = pt.sum(dim=-1) - ps.sum(dim=-1)
         gap = ls.sub_(lt)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
+from torch import Tensor
 
+from finetune.core.tensors import HiddenStates, Mask, Scalar, Vectors
 from finetune.losses.base_features import FeatureLoss, pooled
 
 
@@ -46,29 +48,36 @@ class Rkd(FeatureLoss):
 
     divergence: ClassVar[bool] = True
 
-    def compare(self, student: Any, teacher: Any, mask: Any) -> Any:
+    def compare(
+        self, student: HiddenStates, teacher: HiddenStates, mask: Mask
+    ) -> Scalar:
         """Both Huber losses."""
-        one = pooled(student, mask)
-        two = pooled(teacher, mask)
+        ours = pooled(student, mask)
+        theirs = pooled(teacher, mask)
         huber = torch.nn.functional.smooth_l1_loss
-        total = self.distance * huber(_distances(one), _distances(two))
-        if self.angle:
-            return total + self.angle * huber(_angles(one), _angles(two))
-        return total
+        distance = huber(_distances(ours), _distances(theirs))
+        total = self.distance * distance
+        if not self.angle:
+            return total
+        angle = huber(_angles(ours), _angles(theirs))
+        return total + self.angle * angle
 
 
-def _distances(vectors: Any) -> Any:
-    squared = (vectors[:, None] - vectors[None]).pow(2).sum(dim=-1)
+def _distances(vectors: Vectors) -> Tensor:
+    """[B, B] distances, in units of their mean."""
+    gaps = vectors[:, None] - vectors[None]
+    squared = gaps.pow(2).sum(dim=-1)
     same = torch.eye(len(vectors), dtype=torch.bool, device=vectors.device)
-    found = squared.clamp(min=1e-12).sqrt().masked_fill(same, 0.0)
-    positive = found > 1e-6
-    mean = found[positive].mean() if positive.any() else found.new_ones(())
-    return found / mean
+    # The root of 0 has no slope: 1e-12 stands below every square.
+    distances = squared.clamp(min=1e-12).sqrt().masked_fill(same, 0.0)
+    positive = distances > 1e-6
+    if not positive.any():
+        return distances
+    return distances / distances[positive].mean()
 
 
-def _angles(vectors: Any) -> Any:
+def _angles(vectors: Vectors) -> Tensor:
     """[B, B, B] cosines at each vector between two others."""
-    unit = torch.nn.functional.normalize(
-        vectors[None] - vectors[:, None], dim=-1, eps=1e-6
-    )
+    gaps = vectors[None] - vectors[:, None]
+    unit = torch.nn.functional.normalize(gaps, dim=-1, eps=1e-6)
     return unit @ unit.transpose(1, 2)

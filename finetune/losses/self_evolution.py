@@ -5,11 +5,17 @@ it is compared.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
-from finetune.losses.base import TokenLoss, dot, log_softmax_
+from finetune.core.tensors import (
+    RowLabels,
+    RowLogits,
+    RowProbabilities,
+    ValuesAndSlopes,
+)
+from finetune.losses.base import TokenLoss, dot, log_softmax_, required
 from finetune.losses.forward_kl import ForwardKl
 
 
@@ -71,28 +77,37 @@ class SelfEvolution(TokenLoss):
             )
 
     def rows(
-        self, student: Any, teacher: Any, labels: Any = None
-    ) -> tuple[Any, Any]:
+        self,
+        student: RowLogits,
+        teacher: RowLogits,
+        labels: RowLabels | None = None,
+    ) -> ValuesAndSlopes:
         """No gradient through the prior or r."""
         ps = torch.empty_like(student)
         pt = torch.empty_like(teacher)
         ls = log_softmax_(student, ps)
         lt = log_softmax_(teacher, pt)
-        prior = (pt * (1 - self.blend)).scatter_add_(
-            1, labels[:, None], torch.full_like(pt[:, :1], self.blend)
-        )
+        prior = self._prior(pt, required("labels", labels))
         least = torch.finfo(ps.dtype).tiny
         difficulty = dot(prior, prior.clamp(min=least).log() - ls)
-        share = torch.where(
-            difficulty > self.hard,
-            (1 - torch.exp(-difficulty)).clamp(0, self.most),
-            0.0,
-        )[:, None]
-        plain, slope = ForwardKl().diverge(ls, ps, lt.clone(), pt)
+        # r of each row: 0 on easy tokens.
+        helping = (1 - torch.exp(-difficulty)).clamp(0, self.most)
+        share = torch.where(difficulty > self.hard, helping, 0.0)[:, None]
+
+        plain, plain_slope = ForwardKl().diverge(ls, ps, lt.clone(), pt)
         mixture = torch.lerp(ps, prior, share).clamp_(min=least)
         helped = dot(pt, lt - mixture.log())
+        # The derivative by ln ps, of which softmax takes the part that sums to 0.
         pull = (ps * pt / mixture).mul_(1 - share)
-        other = ps * pull.sum(dim=-1, keepdim=True) - pull
-        return torch.where(share[:, 0] > 0, helped, plain), torch.where(
-            share > 0, other, slope
+        helped_slope = ps * pull.sum(dim=-1, keepdim=True) - pull
+        return (
+            torch.where(share[:, 0] > 0, helped, plain),
+            torch.where(share > 0, helped_slope, plain_slope),
         )
+
+    def _prior(
+        self, pt: RowProbabilities, labels: RowLabels
+    ) -> RowProbabilities:
+        """What the student should know before: the label, blended into the teacher."""
+        weight = torch.full_like(pt[:, :1], self.blend)
+        return (pt * (1 - self.blend)).scatter_add_(1, labels[:, None], weight)

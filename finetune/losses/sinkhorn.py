@@ -5,15 +5,16 @@ samples.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
+from finetune.core.tensors import Labels, Logits, Mask, Scalar
 from finetune.losses.base import Loss, check, precise
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sinkhorn(Loss):
+class Sinkhorn(Loss[Logits]):
     r"""scale x sum of P W: W the L1 distances between all student and teacher distributions of the
     batch, P the transport plan.
 
@@ -65,30 +66,27 @@ class Sinkhorn(Loss):
 
     def __call__(
         self,
-        student_logits: Any,
-        teacher_logits: Any,
-        mask: Any,
+        student_logits: Logits,
+        teacher_logits: Logits,
+        mask: Mask,
         *,
-        labels: Any = None,  # noqa: ARG002
+        labels: Labels | None = None,  # noqa: ARG002
         denominator: float | None = None,  # noqa: ARG002
-    ) -> Any:
+    ) -> Scalar:
         """`denominator` is not used: the plan couples all samples of a batch."""
         check(self, student_logits, teacher_logits, mask)
         counted = mask != 0
         dtype = precise(student_logits.dtype)
         if not counted.any():
             return student_logits.sum() * 0.0
-        one, two = (
-            (x[counted].to(dtype) / self.temperature).softmax(dim=-1)
-            for x in (student_logits, teacher_logits.detach())
-        )
-        cost = (one[:, None] - two[None]).abs().sum(dim=-1)
+        student = student_logits[counted].to(dtype) / self.temperature
+        teacher = teacher_logits.detach()[counted].to(dtype) / self.temperature
+        ours = student.softmax(dim=-1)
+        theirs = teacher.softmax(dim=-1)
+        cost = (ours[:, None] - theirs[None]).abs().sum(dim=-1)
         plan = torch.exp(-cost / self.smoothing)
+        tiny = torch.finfo(dtype).tiny
         for _ in range(self.rounds):
-            plan = plan / plan.sum(dim=1, keepdim=True).clamp(
-                min=torch.finfo(dtype).tiny
-            )
-            plan = plan / plan.sum(dim=0, keepdim=True).clamp(
-                min=torch.finfo(dtype).tiny
-            )
+            plan = plan / plan.sum(dim=1, keepdim=True).clamp(min=tiny)
+            plan = plan / plan.sum(dim=0, keepdim=True).clamp(min=tiny)
         return self.scale * (plan * cost).sum()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
+from finetune.core.tensors import RowLogProbs, RowProbabilities, ValuesAndSlopes
 from finetune.losses.base import Divergence, dot, spare
 from synth.core.errors import require_share
 
@@ -43,12 +43,22 @@ class SkewKl(Divergence):
         super().__post_init__()
         require_share("alpha", self.alpha, below=True)
 
-    def diverge(self, ls: Any, ps: Any, lt: Any, pt: Any) -> tuple[Any, Any]:
+    def diverge(
+        self,
+        ls: RowLogProbs,
+        ps: RowProbabilities,
+        lt: RowLogProbs,
+        pt: RowProbabilities,
+    ) -> ValuesAndSlopes:
         """With q = (1 - alpha) ps pt / m: sum of pt (lt - log m), and ps sum(q) - q."""
-        excess = (1 - self.alpha) * (ps.sum(dim=-1) - pt.sum(dim=-1))
-        mixture = torch.lerp(
-            ps, pt, self.alpha, out=spare("mixture", ps)
-        ).clamp_(min=torch.finfo(ps.dtype).tiny)
-        share = torch.mul(ps, pt, out=ls).div_(mixture).mul_(1 - self.alpha)
-        value = dot(pt, lt.sub_(mixture.log_())) + excess
-        return value, ps.mul_(share.sum(dim=-1, keepdim=True)).sub_(share)
+        rest = 1 - self.alpha
+        # 0 on paper; with it no term falls below 0 in floats.
+        excess = rest * (ps.sum(dim=-1) - pt.sum(dim=-1))
+        mixture = torch.lerp(ps, pt, self.alpha, out=spare("mixture", ps))
+        mixture.clamp_(min=torch.finfo(ps.dtype).tiny)
+        share = torch.mul(ps, pt, out=ls).div_(mixture).mul_(rest)
+        gap = lt.sub_(mixture.log_())
+        value = dot(pt, gap) + excess
+        total = share.sum(dim=-1, keepdim=True)
+        slope = ps.mul_(total).sub_(share)
+        return value, slope

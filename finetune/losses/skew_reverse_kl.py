@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
+from finetune.core.tensors import RowLogProbs, RowProbabilities, ValuesAndSlopes
 from finetune.losses.base import Divergence, dot, spare
 from synth.core.errors import require_share
 
@@ -43,20 +43,26 @@ class SkewReverseKl(Divergence):
         super().__post_init__()
         require_share("alpha", self.alpha, below=True)
 
-    def diverge(self, ls: Any, ps: Any, lt: Any, pt: Any) -> tuple[Any, Any]:
+    def diverge(
+        self,
+        ls: RowLogProbs,
+        ps: RowProbabilities,
+        lt: RowLogProbs,
+        pt: RowProbabilities,
+    ) -> ValuesAndSlopes:
         """With g = ls - log m (+ 1 - alpha ps / m): sum of ps (ls - log m), and ps (g - sum of ps
         g).
         """
+        # 0 on paper; with it no term falls below 0 in floats.
         excess = (1 - self.alpha) * (pt.sum(dim=-1) - ps.sum(dim=-1))
-        mixture = torch.lerp(
-            pt, ps, self.alpha, out=spare("mixture", ps)
-        ).clamp_(min=torch.finfo(ps.dtype).tiny)
-        through = (
-            None
-            if self.detach
-            else torch.div(ps, mixture, out=lt).mul_(-self.alpha).add_(1)
-        )
+        mixture = torch.lerp(pt, ps, self.alpha, out=spare("mixture", ps))
+        mixture.clamp_(min=torch.finfo(ps.dtype).tiny)
+        through = None
+        if not self.detach:
+            # Before the mixture's buffer becomes its logarithm.
+            through = torch.div(ps, mixture, out=lt).mul_(-self.alpha).add_(1)
         gap = ls.sub_(mixture.log_())
         value = dot(ps, gap) + excess
         slope = gap if through is None else gap.add_(through)
-        return value, slope.sub_(dot(ps, slope)[:, None]).mul_(ps)
+        mean = dot(ps, slope)
+        return value, slope.sub_(mean[:, None]).mul_(ps)

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import exp
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from finetune.core.tensors import RowLabels, RowLogits, ValuesAndSlopes
 from finetune.losses.base import TokenLoss, finite_
 from finetune.losses.forward_kl import ForwardKl
 from synth.core.errors import require_share
@@ -50,12 +51,14 @@ class Taid(TokenLoss):
         require_share("t", self.t)
 
     def rows(
-        self, student: Any, teacher: Any, labels: Any = None
-    ) -> tuple[Any, Any]:
+        self,
+        student: RowLogits,
+        teacher: RowLogits,
+        labels: RowLabels | None = None,
+    ) -> ValuesAndSlopes:
         """Forward KL to the interpolated logits."""
-        target = (
-            finite_(teacher).sub_(finite_(student)).mul_(self.t).add_(student)
-        )
+        gap = finite_(teacher).sub_(finite_(student))
+        target = gap.mul_(self.t).add_(student)
         return ForwardKl().rows(student, target, labels)
 
 

@@ -4,16 +4,20 @@ are matched.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from finetune.core.tensors import HiddenStates, Labels, Mask, Scalar
 from finetune.losses.base import Loss
 from finetune.losses.hidden_mse import HiddenMse
 
+# A projection of a layer's states, of models of any width to one.
+LayerFilter = Callable[[HiddenStates], HiddenStates]
+
 
 @dataclass(frozen=True, kw_only=True)
-class Ted(Loss):
+class Ted(Loss[Sequence[HiddenStates]]):
     r"""Mean over pairs of layers of the squared difference of filtered states.
 
     A filter is a linear layer (`torch.nn.Linear`) of each layer of each model; those of the teacher
@@ -46,25 +50,18 @@ class Ted(Loss):
 
     def __call__(
         self,
-        student_logits: Sequence[Any],
-        teacher_logits: Sequence[Any],
-        mask: Any,
+        student_logits: Sequence[HiddenStates],
+        teacher_logits: Sequence[HiddenStates],
+        mask: Mask,
         *,
-        labels: Any = None,  # noqa: ARG002
+        labels: Labels | None = None,  # noqa: ARG002
         denominator: float | None = None,  # noqa: ARG002
-        student_filters: Sequence[Any] = (),
-        teacher_filters: Sequence[Any] = (),
-    ) -> Any:
+        student_filters: Sequence[LayerFilter] = (),
+        teacher_filters: Sequence[LayerFilter] = (),
+    ) -> Scalar:
         """Layers in the place of logits."""
-        sizes = [
-            len(part)
-            for part in (
-                student_logits,
-                teacher_logits,
-                student_filters,
-                teacher_filters,
-            )
-        ]
+        sizes = [len(student_logits), len(teacher_logits)]
+        sizes += [len(student_filters), len(teacher_filters)]
         if len(set(sizes)) != 1 or not sizes[0]:
             raise ValueError(
                 f"Ted: {sizes} student layers, teacher layers, student filters, teacher filters; "
@@ -77,10 +74,8 @@ class Ted(Loss):
             teacher_filters,
             strict=True,
         )
-        return (
-            sum(
-                HiddenMse()(own(one), other(two), mask)
-                for one, two, own, other in parts
-            )
-            / sizes[0]
-        )
+        mse = HiddenMse()
+        total = student_logits[0].new_zeros(())
+        for student, teacher, of_student, of_teacher in parts:
+            total = total + mse(of_student(student), of_teacher(teacher), mask)
+        return total / sizes[0]

@@ -5,11 +5,12 @@ the mass that is missing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
-from finetune.losses.base import TokenLoss, dot, log_softmax_
+from finetune.core.tensors import RowLabels, RowLogits, ValuesAndSlopes
+from finetune.losses.base import FLOOR, TokenLoss, dot, log_softmax_
 from finetune.losses.base_parts import Sparse, rows_of_parts
 from finetune.losses.forward_kl import ForwardKl
 
@@ -64,10 +65,10 @@ class TopK(TokenLoss):
 
     def rows(
         self,
-        student: Any,
-        teacher: Any,
-        labels: Any = None,  # noqa: ARG002
-    ) -> tuple[Any, Any]:
+        student: RowLogits,
+        teacher: RowLogits | Sparse,
+        labels: RowLabels | None = None,  # noqa: ARG002
+    ) -> ValuesAndSlopes:
         """From a dense teacher, or a `Sparse` one."""
         known = teacher if isinstance(teacher, Sparse) else self._best(teacher)
         if self.missing == "tail":
@@ -77,19 +78,19 @@ class TopK(TokenLoss):
         target = known.logs.to(logs.dtype)
         silent = (target == -torch.inf).all(dim=-1)
         if self.missing == "renormalise":
-            target = target.log_softmax(dim=-1).nan_to_num(nan=-1e4)
-        target = target.clamp(min=-1e4)
+            target = target.log_softmax(dim=-1).nan_to_num(nan=FLOOR)
+        target = target.clamp(min=FLOOR)
         mass = target.exp()
         own = logs.gather(1, known.ids)
         value = dot(mass, target - own)
-        slope = probabilities.mul_(mass.sum(dim=-1, keepdim=True)).scatter_add_(
-            1, known.ids, -mass
-        )
-        return value.masked_fill(silent, 0.0), slope.masked_fill_(
-            silent[:, None], 0.0
+        slope = probabilities.mul_(mass.sum(dim=-1, keepdim=True))
+        slope.scatter_add_(1, known.ids, -mass)
+        return (
+            value.masked_fill(silent, 0.0),
+            slope.masked_fill_(silent[:, None], 0.0),
         )
 
-    def _best(self, teacher: Any) -> Sparse:
+    def _best(self, teacher: RowLogits) -> Sparse:
         logs = log_softmax_(teacher, torch.empty_like(teacher))
         best = logs.topk(min(self.k, logs.shape[-1]), dim=-1)
         return Sparse(best.indices, best.values)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
+from finetune.core.tensors import RowLogProbs, RowProbabilities, ValuesAndSlopes
 from finetune.losses.base import Divergence, dot
 
 
@@ -33,7 +33,13 @@ class TotalVariation(Divergence):
         0.25
     """
 
-    def diverge(self, ls: Any, ps: Any, lt: Any, pt: Any) -> tuple[Any, Any]:  # noqa: ARG002
+    def diverge(
+        self,
+        ls: RowLogProbs,
+        ps: RowProbabilities,
+        lt: RowLogProbs,  # noqa: ARG002
+        pt: RowProbabilities,
+    ) -> ValuesAndSlopes:
         """Gradient ps (s - sum of ps s) / 2, s the sign of ps - pt."""
         gap = torch.sub(ps, pt, out=ls)
         value = 0.5 * gap.abs().sum(dim=-1)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
+from finetune.core.tensors import LabelLogProbs, Labels, Logits, Mask, Scalar
 from finetune.losses.base import FLOOR, check, label_logs
 from finetune.losses.forward_kl import ForwardKl
 
@@ -57,22 +58,21 @@ class Tsld(ForwardKl):
         if not self.scale > 0:
             raise ValueError(f"scale={self.scale}; use one above 0")
 
-    def reweighed(self, teacher_losses: Any, mask: Any) -> Any:
+    def reweighed(self, teacher_losses: LabelLogProbs, mask: Mask) -> Mask:
         """Weights that add up to 1 in each sequence that has a counted token."""
-        scores = (teacher_losses.clamp(max=-FLOOR) / self.scale).masked_fill(
-            mask == 0, -torch.inf
-        )
-        return scores.softmax(dim=-1).nan_to_num(0.0)
+        scores = teacher_losses.clamp(max=-FLOOR) / self.scale
+        counted = scores.masked_fill(mask == 0, -torch.inf)
+        return counted.softmax(dim=-1).nan_to_num(0.0)
 
     def __call__(
         self,
-        student_logits: Any,
-        teacher_logits: Any,
-        mask: Any,
+        student_logits: Logits,
+        teacher_logits: Logits,
+        mask: Mask,
         *,
-        labels: Any = None,
+        labels: Labels | None = None,
         denominator: float | None = None,
-    ) -> Any:
+    ) -> Scalar:
         """`denominator` counts sequences."""
         check(self, student_logits, teacher_logits, mask, labels=labels)
         nll = -label_logs(teacher_logits.detach(), labels)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
+from finetune.core.tensors import RowProbabilities, ValuesAndSlopes
 from finetune.losses.base_crossing import CrossLoss
 
 
@@ -41,12 +41,16 @@ class Uld(CrossLoss):
         0.5
     """
 
-    def merged(self, student: Any, teacher: Any) -> tuple[Any, Any]:
+    def merged(
+        self, student: RowProbabilities, teacher: RowProbabilities
+    ) -> ValuesAndSlopes:
         """The derivative is the sign of each rank's difference, at the token of that rank."""
         return sorted_distance(student, teacher)
 
 
-def sorted_distance(student: Any, teacher: Any) -> tuple[Any, Any]:
+def sorted_distance(
+    student: RowProbabilities, teacher: RowProbabilities
+) -> ValuesAndSlopes:
     """(sum over ranks of |student - teacher| [N], its derivative [N, V]) of rows [N, V] and [N,
     W].
     """
@@ -54,5 +58,9 @@ def sorted_distance(student: Any, teacher: Any) -> tuple[Any, Any]:
     ranked, _ = teacher.sort(dim=-1, descending=True)
     shared = min(gap.shape[-1], ranked.shape[-1])
     gap[:, :shared] -= ranked[:, :shared]
-    value = gap.abs().sum(dim=-1) + ranked[:, shared:].sum(dim=-1)
-    return value, torch.empty_like(gap).scatter_(1, order, gap.sign_())
+    # Ranks that the student lacks are compared with 0.
+    beyond = ranked[:, shared:].sum(dim=-1)
+    value = gap.abs().sum(dim=-1) + beyond
+    slope = torch.empty_like(gap)
+    slope.scatter_(1, order, gap.sign_())
+    return value, slope

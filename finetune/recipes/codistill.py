@@ -4,7 +4,8 @@ co-distillation, arXiv:2311.02849).
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import TYPE_CHECKING, Any
 
 from finetune.data import rows
 from finetune.data.tokens import IGNORED, MOST_TOKENS, prepared
@@ -12,6 +13,10 @@ from finetune.settings import TrainConfig, model_options, trainer_config
 from finetune.students import load as student
 from finetune.students.training_rows import say_lost
 from synth.core.errors import WrongUse
+
+if TYPE_CHECKING:
+    from finetune.core.tensors import Positions, RowLogits, RowStates
+    from finetune.kernels.fused import Head
 
 
 def run(
@@ -85,7 +90,7 @@ def _pair(
     from finetune.kernels.hidden_states import expose_hidden, head_of  # noqa: PLC0415
     from finetune.losses.forward_kl import ForwardKl  # noqa: PLC0415
 
-    class Pair(torch.nn.Module):  # type: ignore[misc]
+    class Pair(torch.nn.Module):
         """Smaller and larger model."""
 
         def __init__(self) -> None:
@@ -108,15 +113,13 @@ def _pair(
             ]
             heads = [head_of(part, size) for part in self.parts]
             shifted = labels[:, 1:]
-            total = 0.0
+            total = torch.zeros((), device=labels.device)
             for learner, strength in enumerate(weights):
-                flat = (
-                    hidden[1 - learner]
-                    .detach()
-                    .reshape(-1, hidden[1 - learner].shape[-1])
-                )
-                say = lambda places, head=heads[1 - learner], flat=flat: (  # noqa: E731
-                    head.logits(flat[places]).detach()
+                teacher = hidden[1 - learner].detach()
+                say = functools.partial(
+                    _logits,
+                    heads[1 - learner],
+                    teacher.reshape(-1, teacher.shape[-1]),
                 )
                 loss, _ = fused(
                     ForwardKl(),
@@ -132,3 +135,7 @@ def _pair(
             return {"loss": total}
 
     return Pair()
+
+
+def _logits(head: Head, states: RowStates, positions: Positions) -> RowLogits:
+    return head.logits(states[positions]).detach()

@@ -4,10 +4,11 @@ section 3.2).
 
 from __future__ import annotations
 
+from math import sqrt
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from finetune.data.tokens import IGNORED
 
@@ -16,7 +17,7 @@ Mode = Literal["negative", "both", "base"]
 _GATE = 64
 
 
-class Gated(nn.Module):  # type: ignore[misc]
+class Gated(nn.Module):
     """base(x) + sum over both adapters of a V(h): a in [0.5, 1.5] for the positive one, in [-0.5,
     0.5] for the negative one.
 
@@ -47,45 +48,43 @@ class Gated(nn.Module):  # type: ignore[misc]
         self.base = base
         self.scale = alpha / r
         self.mode = "both"
-        self.negative, self.positive = (
-            nn.Sequential(
-                nn.Linear(wide, r, bias=False), nn.Linear(r, out, bias=False)
-            )
-            for _ in range(2)
-        )
+        self.negative, negative_up = _low_rank(wide, r, out)
+        self.positive, positive_up = _low_rank(wide, r, out)
         self.query = nn.Linear(wide, _GATE, bias=False)
         self.key = nn.Linear(out, _GATE, bias=False)
-        self.value = nn.Sequential(
-            nn.Linear(out, bottleneck), nn.GELU(), nn.Linear(bottleneck, out)
-        )
+        value_down = nn.Linear(out, bottleneck)
+        value_up = nn.Linear(bottleneck, out)
+        self.value = nn.Sequential(value_down, nn.GELU(), value_up)
         self.dropout = nn.Dropout(dropout)
-        for layer in (
-            self.negative[1],
-            self.positive[1],
-            self.value[2],
-            self.key,
-        ):
+        for layer in (negative_up, positive_up, value_up, self.key):
             nn.init.zeros_(layer.weight)
-        nn.init.zeros_(self.value[2].bias)
+        nn.init.zeros_(value_up.bias)
         self.to(device=base.weight.device, dtype=base.weight.dtype)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         """[..., in] -> [..., out]."""
-        plain = self.base(x)
+        plain: Tensor = self.base(x)
         if self.mode == "base":
             return plain
         kept = self.dropout(x)
-        wrong = self.scale * self.negative(kept)
+        wrong: Tensor = self.scale * self.negative(kept)
         if self.mode == "negative":
             return plain + wrong
         sides = torch.stack([self.scale * self.positive(kept), wrong], dim=-2)
-        affinity = (self.key(sides) @ self.query(x)[..., None])[
-            ..., 0
-        ] / _GATE**0.5
+        # [..., 2]: how well each side's keys meet the input's query.
+        products: Tensor = self.key(sides) @ self.query(x)[..., None]
+        affinity = products[..., 0] / sqrt(_GATE)
         share = affinity.softmax(dim=-1) + affinity.new_tensor([0.5, -0.5])
-        return plain + (share[..., None] * (sides + self.value(sides))).sum(
-            dim=-2
-        )
+        values: Tensor = sides + self.value(sides)
+        gated: Tensor = share[..., None] * values
+        return plain + gated.sum(dim=-2)
+
+
+def _low_rank(wide: int, r: int, out: int) -> tuple[nn.Sequential, nn.Linear]:
+    """An adapter, and its second layer."""
+    down = nn.Linear(wide, r, bias=False)
+    up = nn.Linear(r, out, bias=False)
+    return nn.Sequential(down, up), up
 
 
 def adapt(

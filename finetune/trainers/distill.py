@@ -15,9 +15,9 @@ from trl import SFTTrainer
 
 from finetune.data.tokens import IGNORED, fingerprint
 from finetune.kernels.fused import fused
-from finetune.kernels.fused_crossing import fused_crossing
+from finetune.kernels.fused_crossing import TeacherSide, fused_crossing
 from finetune.kernels.hidden_states import expose_hidden, head_of
-from finetune.losses.base import Loss, TokenLoss
+from finetune.losses.base import TokenLoss
 from finetune.losses.base_crossing import CrossLoss
 from finetune.losses.forward_kl import ForwardKl
 from finetune.losses.taid import Taid, TaidSchedule
@@ -65,7 +65,7 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        loss: Loss,
+        loss: TokenLoss | CrossLoss,
         teacher: Any,
         likelihood: float = 0.0,
         strength: float = 1.0,
@@ -280,7 +280,7 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
             kd,
             hidden[rows],
             head,
-            (said.say, said.length, said.labels),
+            TeacherSide(said.say, said.length, said.labels),
             said.groups,
             labels=labels[rows].clamp(min=0),
             strength=self.strength,

@@ -11,7 +11,7 @@ from finetune.data.query_lists import Listed
 from finetune.list_losses.base import Lists
 
 
-class ListModule(torch.nn.Module):  # type: ignore[misc]
+class ListModule(torch.nn.Module):
     """Embeds the columns of a batch and hands them to a loss; what else it needs of the rows stands
     in tables, looked up by row.
 

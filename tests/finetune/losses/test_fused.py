@@ -248,7 +248,7 @@ def test_an_empty_mask_is_0_with_gradients_of_0():
     st.sampled_from(["uld", "hybrid"]),
 )
 def test_across_tokenizers_fused_is_dense(seed, how, name):
-    from finetune.kernels.fused_crossing import fused_crossing
+    from finetune.kernels.fused_crossing import TeacherSide, fused_crossing
     from synth.core import registry
 
     hidden, head, _, _, labels = setting(seed, **how)
@@ -270,7 +270,7 @@ def test_across_tokenizers_fused_is_dense(seed, how, name):
         loss,
         hidden,
         head,
-        (given_logits(teacher), 5, teacher_labels),
+        TeacherSide(given_logits(teacher), 5, teacher_labels),
         groups,
         labels=labels,
         strength=0.5,

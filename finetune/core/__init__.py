@@ -1,0 +1,1 @@
+"""What tensors are called by their dimensions, and what is asked of the libraries."""
