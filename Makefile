@@ -63,8 +63,8 @@ check-types: setup
 test: lint check-types
 	$(BIN)/python -m pytest -n 2
 
-test-slow: setup      ## the parts of property tests that `make test` leaves out
-	$(BIN)/python -m pytest -n 2 -m long
+test-slow: setup      ## every test, property tests with seven times the examples, and what `make test` leaves out (an hour)
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 -m "long or not long"
 
 docs: setup           ## the pages as a site: build/site/index.html; fails where a link leads nowhere
 	$(BIN)/python -m examples.write_docs

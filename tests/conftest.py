@@ -20,8 +20,11 @@ from aiohttp import web
 from synth.core import registry
 
 # Two processes share two cores: how long an example takes says nothing.
-hypothesis.settings.register_profile("potstill", deadline=None)
-hypothesis.settings.load_profile("potstill")
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=30)
+hypothesis.settings.register_profile(
+    "thorough", deadline=None, max_examples=200
+)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
