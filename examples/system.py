@@ -21,10 +21,13 @@ from synth.runs.publisher import RunFolder
 
 
 def rehearse(name: str, output: Path) -> synth.Run:
-    """Runs the first case that is kept, with the settings that the case names."""
+    """Runs the first case whose end is recorded as kept, else the first one, with the settings that
+    the case names.
+    """
     pack = Pack.load(name)
     cases = read_yaml(pack.folder / "cases.yaml")[0]["cases"]
-    case = next(c for c in cases if c.get("ends", {}).get("kept"))
+    whole = (case for case in cases if case.get("ends", {}).get("kept"))
+    case = next(whole, cases[0])
     teachers = dict.fromkeys(pack.roles, f"rehearsed/{name}")
     return synth.run(
         name,

@@ -192,27 +192,63 @@ def steps(page, heading):
     return textwrap.dedent(re.sub(r"^ {3}", "", part, flags=re.MULTILINE))
 
 
-def test_a_filter_is_added_by_following_the_steps(tmp_path):
-    text = steps((ROOT / "CONTRIBUTING.md").read_text(), "Add a filter")
-    for name in ("synth", "tests", "examples", "prompts", "docs"):
+def project_with(folder, text):
+    """A copy of the project with the files that numbered steps write."""
+    for name in ("synth", "finetune", "tests", "examples", "prompts", "docs"):
         shutil.copytree(
             ROOT / name,
-            tmp_path / name,
-            ignore=shutil.ignore_patterns("__pycache__", "finetune"),
+            folder / name,
+            ignore=shutil.ignore_patterns("__pycache__"),
         )
     for name in ("pyproject.toml", "CONTRIBUTING.md"):
-        shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / "finetune").symlink_to(ROOT / "finetune")
+        shutil.copy(ROOT / name, folder)
     files = re.findall(r"^\d\. Write `(\S+\.py)`", text, re.MULTILINE)
-    assert len(files) == 2
     for name, block in zip(files, blocks("python", text), strict=True):
-        assert not (tmp_path / name).exists()
-        (tmp_path / name).write_text(block)
+        assert not (folder / name).exists()
+        (folder / name).write_text(block)
+    return files
+
+
+def tests_that_pass(command, folder):
+    """How many tests a command of a page runs in a copy of the project; all must pass."""
+    done = shell(f"{command.strip()} -q -n 0", folder, PYTHONPATH=str(folder))
+    assert done.returncode == 0, done.stdout
+    return int(re.search(r"(\d+) passed", done.stdout)[1])
+
+
+def test_a_backend_is_added_by_following_the_steps(tmp_path):
+    text = steps((ROOT / "CONTRIBUTING.md").read_text(), "Add a backend")
+    assert len(project_with(tmp_path, text)) == 2
+    base = tmp_path / "synth/teachers/base.py"
+    (entry,) = re.findall(r'`("backwards": .*?,)`', text)
+    head, table = "BACKENDS = {\n", base.read_text()
+    assert head in table
+    base.write_text(table.replace(head, f"{head}    {entry}\n"))
+    (tested,) = blocks("sh", text)
+    assert tests_that_pass(tested, tmp_path) > 1
+
+
+def test_a_pack_is_added_by_following_the_steps(tmp_path):
+    text = steps((ROOT / "CONTRIBUTING.md").read_text(), "Add a pack")
+    project_with(tmp_path, "")
+    for block in blocks("sh", text):
+        done = shell(block, tmp_path, PYTHONPATH=str(tmp_path))
+        assert done.returncode == 0, done.stderr
+    assert "short_steps" in done.stdout
+    done = shell(
+        "python -m pytest tests/packs -k short_steps -q -n 0",
+        tmp_path,
+        PYTHONPATH=str(tmp_path),
+    )
+    assert done.returncode in (0, 5), done.stdout
+
+
+def test_a_filter_is_added_by_following_the_steps(tmp_path):
+    text = steps((ROOT / "CONTRIBUTING.md").read_text(), "Add a filter")
+    assert len(project_with(tmp_path, text)) == 2
     here = {"PYTHONPATH": str(tmp_path)}
     tested, paged = blocks("sh", text)
-    done = shell(f"{tested.strip()} -q -n 0", tmp_path, **here)
-    assert done.returncode == 0, done.stdout
-    assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 8
+    assert tests_that_pass(tested, tmp_path) > 8
     done = shell(paged, tmp_path, **here)
     assert done.returncode == 0, done.stderr
     assert "| `shouting` |" in (tmp_path / "docs" / "packs.md").read_text()
@@ -231,7 +267,7 @@ def test_a_filter_is_added_by_following_the_steps(tmp_path):
 def test_what_contributing_names_is_there():
     page = (ROOT / "CONTRIBUTING.md").read_text()
     for place in re.findall(r"`((?:\w+/)+\w+\.\w+)`", page):
-        if "NAME" not in place and "shouting" not in place:
+        if not any(word in place for word in ("NAME", "shouting", "backwards")):
             assert (ROOT / place).exists(), place
     for name, place in re.findall(
         r"`(\w+)`[^`]*? of\s+`((?:\w+/)+\w+\.py)`", page
