@@ -216,6 +216,13 @@ def tests_that_pass(command, folder):
     return int(re.search(r"(\d+) passed", done.stdout)[1])
 
 
+def test_a_loss_is_added_by_following_the_steps(tmp_path):
+    text = steps((ROOT / "CONTRIBUTING.md").read_text(), "Add a loss")
+    assert len(project_with(tmp_path, text)) == 2
+    (tested,) = blocks("sh", text)
+    assert tests_that_pass(tested, tmp_path) > 8
+
+
 def test_a_backend_is_added_by_following_the_steps(tmp_path):
     text = steps((ROOT / "CONTRIBUTING.md").read_text(), "Add a backend")
     assert len(project_with(tmp_path, text)) == 2
@@ -267,7 +274,9 @@ def test_a_filter_is_added_by_following_the_steps(tmp_path):
 def test_what_contributing_names_is_there():
     page = (ROOT / "CONTRIBUTING.md").read_text()
     for place in re.findall(r"`((?:\w+/)+\w+\.\w+)`", page):
-        if not any(word in place for word in ("NAME", "shouting", "backwards")):
+        if not any(
+            word in place for word in ("shouting", "backwards", "hellinger")
+        ):
             assert (ROOT / place).exists(), place
     for name, place in re.findall(
         r"`(\w+)`[^`]*? of\s+`((?:\w+/)+\w+\.py)`", page

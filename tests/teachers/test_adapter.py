@@ -340,7 +340,11 @@ def test_the_table_of_models_says_so_ahead_of_time():
     pytest.importorskip("litellm")
     assert {"max_tokens", "temperature"} <= set(unsupported_fields("o3-mini"))
     assert "temperature" not in unsupported_fields("gpt-5.1")
-    assert unsupported_fields("gpt-4o-mini") == unsupported_fields("no-such-model") == []
+    assert (
+        unsupported_fields("gpt-4o-mini")
+        == unsupported_fields("no-such-model")
+        == []
+    )
     assert SYSTEM in unsupported_fields("gemini/gemma-3-27b-it")
 
 
