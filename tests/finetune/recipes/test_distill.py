@@ -17,6 +17,7 @@ from finetune.students import scratch
 from synth.teachers.simulation.word_problems import make_problems
 from tests.conftest import ROOT, write
 from tests.finetune.test_train import finetune
+from tests.plugins.site_of_the_user import LOSSES
 
 QUIET = [
     "--disable-tqdm",
@@ -259,6 +260,18 @@ def test_the_likelihood_is_added(made, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_loss_of_the_users_own_trains_as_any_other(
+    made, tmp_path, monkeypatch
+):
+    (tmp_path / "losses_of_theirs.py").write_text(LOSSES)
+    monkeypatch.chdir(tmp_path)
+    teacher = ("--teacher", made / "teacher", "--loss")
+    once = loss_of(made, tmp_path / "once", *teacher, "reverse_kl")
+    own = "losses_of_theirs:TwiceKl:factor=3"
+    thrice = loss_of(made, tmp_path / "thrice", *teacher, own)
+    assert thrice == pytest.approx(3 * once, rel=1e-5)
+
+
 def test_words_on_disk_teach_what_the_teacher_teaches(made, tmp_path):
     more = ["--gradient-accumulation-steps", 4]
     wanted = by_hand(made, forward_kl)
