@@ -9,11 +9,15 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections import Counter
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from synth.core import registry
 from synth.packs.pack import pack_names
@@ -186,6 +190,44 @@ def _inside_private(path, wanted):
     return False
 
 
+def installed_bytes(package):
+    """Package -> bytes, of a package and all that it needs without extras."""
+    sizes = {}
+    waiting = [package]
+    while waiting:
+        name = canonicalize_name(waiting.pop())
+        if name in sizes:
+            continue
+        found = distribution(name)
+        paths = [file.locate() for file in found.files or ()]
+        sizes[name] = sum(
+            path.stat().st_size
+            for path in paths
+            if path.is_file() and path.suffix != ".pyc"
+        )
+        for line in found.requires or ():
+            needed = Requirement(line)
+            marker = needed.marker
+            if marker is None or marker.evaluate({"extra": ""}):
+                waiting.append(needed.name)
+    return sizes
+
+
+def test_the_page_says_how_large_the_base_install_is():
+    sizes = installed_bytes("potstill")
+    total = sum(sizes.values()) / 1e6
+    heaviest = sorted(sizes, key=lambda name: -sizes[name])[:5]
+    print(f"{len(sizes)} packages, {total:.0f} MB: {heaviest}")  # noqa: T201
+    page = (ROOT / "docs" / "quickstart.md").read_text()
+    packages, megabytes = re.search(
+        r"(\d+) packages of (\d+) MB", page
+    ).groups()
+    assert len(sizes) == pytest.approx(int(packages), rel=0.15)
+    assert total == pytest.approx(int(megabytes), rel=0.25)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert len(project["dependencies"]) <= 14
+
+
 @pytest.mark.slow
 def test_an_installed_wheel_finds_its_packs(tmp_path):
     subprocess.run(
@@ -235,6 +277,8 @@ def test_an_installed_wheel_finds_its_packs(tmp_path):
             cwd=tmp_path,
             check=True,
         )
+    print(f"the wheel: {wheel.stat().st_size / 1e6:.1f} MB")  # noqa: T201
+    assert wheel.stat().st_size < 1.5e6
     where, packs, names = json.loads(out.stdout)
     assert where.startswith(str(tmp_path))
     assert packs.startswith(str(tmp_path))
