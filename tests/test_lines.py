@@ -98,11 +98,11 @@ def measured(package: str) -> list[Measured]:
 
 
 # Nodes a line of code in a package; of nine functions in ten; files have 620 lines at most.
-MOST_A_LINE = {"synth": 5.35, "finetune": 5.25}
+MOST_A_LINE = {"synth": 5.25, "finetune": 5.25}
 MOST_A_FUNCTION = {"synth": 230, "finetune": 275}
 MOST_LINES = 620
 # Comprehensions in comprehensions and ternaries in ternaries that are left: none may come.
-LEFT = {"synth": (3, 0), "finetune": (0, 0)}
+LEFT = {"synth": (0, 0), "finetune": (0, 0)}
 
 
 def worst(files: list[Measured]) -> str:

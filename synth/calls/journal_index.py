@@ -29,22 +29,25 @@ class Index:
     def add(self, key: str, offset: int) -> None:
         """Notes that a key's record starts at a byte offset."""
         number = int(key[:16], 16)
-        self._shards[number % _SHARDS].add(number >> _OFFSET_BITS, offset + 1)
+        shard = self._shards[number % _SHARDS]
+        # 0 is an empty slot: offsets are stored from 1 on.
+        shard.add(number >> _OFFSET_BITS, offset + 1)
         self.count += 1
 
     def expect(self, keys: int) -> None:
         """Makes room for so many keys at once."""
+        # A third more slots than keys, so that no shard has to grow.
+        size = int(1.3 * keys / _SHARDS) + 16
         for shard in self._shards:
-            shard.resize(int(1.3 * keys / _SHARDS) + 16)
+            shard.resize(size)
 
     def get(self, key: str, confirm: Callable[[int], bool]) -> int | None:
         """The offset of a key's record, or None; `confirm(offset)` says whether the record is
         really the key's.
         """
         number = int(key[:16], 16)
-        return self._shards[number % _SHARDS].get(
-            number >> _OFFSET_BITS, confirm
-        )
+        shard = self._shards[number % _SHARDS]
+        return shard.get(number >> _OFFSET_BITS, confirm)
 
 
 class _Shard:
@@ -57,8 +60,10 @@ class _Shard:
         self.slots = array("Q", bytes(8 * 16))
 
     def add(self, print_: int, stored: int) -> None:
-        if 20 * (self.count + 1) > 17 * len(self.slots):
-            self.resize(len(self.slots) * 5 // 4)
+        # At most 17 of 20 slots are taken, then the table grows by a quarter.
+        size = len(self.slots)
+        if 20 * (self.count + 1) > 17 * size:
+            self.resize(size * 5 // 4)
         self._put(self.slots, print_ << _OFFSET_BITS | stored)
         self.count += 1
 
@@ -67,12 +72,15 @@ class _Shard:
         size = len(slots)
         spot = (slot >> _OFFSET_BITS) * size >> _PRINT_BITS
         while slots[spot]:
-            spot = spot + 1 if spot + 1 < size else 0
+            spot += 1
+            if spot == size:
+                spot = 0
         slots[spot] = slot
 
     def resize(self, size: int) -> None:
         """The same slots in a table of another size, which must hold them."""
-        fresh = array("Q", bytes(8 * max(size, self.count * 20 // 17 + 1)))
+        least = self.count * 20 // 17 + 1
+        fresh = array("Q", bytes(8 * max(size, least)))
         for slot in self.slots:
             if slot:
                 self._put(fresh, slot)
@@ -80,10 +88,14 @@ class _Shard:
 
     def get(self, print_: int, confirm: Callable[[int], bool]) -> int | None:
         slots = self.slots
-        size = len(self.slots)
+        size = len(slots)
         spot = print_ * size >> _PRINT_BITS
         while slot := slots[spot]:
-            if slot >> _OFFSET_BITS == print_ and confirm((slot & _OFFSET) - 1):
-                return (slot & _OFFSET) - 1
-            spot = spot + 1 if spot + 1 < size else 0
+            if slot >> _OFFSET_BITS == print_:
+                offset = (slot & _OFFSET) - 1
+                if confirm(offset):
+                    return offset
+            spot += 1
+            if spot == size:
+                spot = 0
         return None

@@ -253,14 +253,8 @@ def columns(
             "NEW=OLD",
             "For example --column question=prompt.",
         )
-    twice = next(
-        (
-            new
-            for new, _, _ in pairs
-            if [pair[0] for pair in pairs].count(new) > 1
-        ),
-        None,
-    )
+    names = [new for new, _, _ in pairs]
+    twice = next((new for new in names if names.count(new) > 1), None)
     if twice is not None:
         raise WrongUse(
             "--column", f"{twice} twice", "each new name once", "Take one out."

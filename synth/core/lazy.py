@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
+# `__getattr__` and `__dir__` of a module.
+Face = tuple[Callable[[str], Any], Callable[[], list[str]]]
 
-def public(
-    room: str, names: Mapping[str, str]
-) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+
+def public(room: str, names: Mapping[str, str]) -> Face:
     """`__getattr__` and `__dir__` of a room.
 
     Args:
@@ -28,12 +29,13 @@ def public(
     def getattr_(name: str) -> Any:
         if name not in files:
             raise AttributeError(f"module {room!r} has no attribute {name!r}")
-        return getattr(import_module(f"{room}.{files[name]}"), name)
+        module = import_module(f"{room}.{files[name]}")
+        return getattr(module, name)
 
     return getattr_, lambda: sorted(files)
 
 
-def parts_of(room: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+def parts_of(room: str) -> Face:
     """The same for a room of parts: each file holds the class of its name in CamelCase."""
     from synth.core.registry import built_in, class_name  # noqa: PLC0415 - it reads a folder
 

@@ -20,14 +20,17 @@ def field_text(row: Row, field: str) -> str:
 
 def row_digest(row: Row) -> bytes:
     """32 bytes of a row without its marks: an order of rows that their places cannot change."""
-    return hashlib.sha256(
-        canonical_json(
-            {name: value for name, value in row.items() if name != "marks"}
-        )
-    ).digest()
+    unmarked = dict(row)
+    unmarked.pop("marks", None)
+    content = canonical_json(unmarked)
+    digest = hashlib.sha256(content)
+    return digest.digest()
 
 
 def meta_of(row: Row, name: str) -> Any:
     """A fact about the call: a column of the row, or of its `meta`."""
     value = row.get(name)
-    return value if value is not None else (row.get("meta") or {}).get(name)
+    if value is None:
+        meta = row.get("meta") or {}
+        value = meta.get(name)
+    return value

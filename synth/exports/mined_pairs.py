@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, groupby, permutations
+from operator import itemgetter
 from typing import Any
 
 from synth.exports.base import Export
@@ -13,6 +14,9 @@ from synth.local_models.scores import entailment
 from synth.packs.pack import Pack
 from synth.runs.publisher import RunFolder
 from synth.text.words import rouge_l
+
+# ROUGE-L, source, target.
+Pair = tuple[float, str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,87 +50,80 @@ class MinedPairs(Export):
 
     def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:  # noqa: ARG002
         """Training rows, in the order of the run: at most one a text."""
-        for seed, rows in groupby(run.rows(), key=lambda row: row["id"]):
-            for score, text, other in self.distinct(
-                list(
-                    self.pairs(
-                        list(
-                            dict.fromkeys(str(row[self.field]) for row in rows)
-                        )
-                    )
-                )
-            ):
+        for seed, rows in groupby(run.rows(), key=itemgetter("id")):
+            texts = [str(row[self.field]) for row in rows]
+            different = list(dict.fromkeys(texts))
+            pairs = list(self.pairs(different))
+            for score, source, target in self.distinct(pairs):
                 yield {
                     "id": seed,
-                    "prompt": text,
-                    "completion": other,
+                    "prompt": source,
+                    "completion": target,
                     "rouge_l": round(score, 4),
                 }
 
-    def pairs(self, texts: list[str]) -> Iterator[tuple[float, str, str]]:
+    def pairs(self, texts: list[str]) -> Iterator[Pair]:
         """(ROUGE-L, text, its least similar partner) of each text that has one."""
         for text in texts:
             partners = [
-                (rouge_l(a, b), b)
+                (rouge_l(a, b), a, b)
                 for a, b in permutations(texts, 2)
                 if a == text and self.fits(a, b)
             ]
             if partners:
-                yield min(partners)[0], text, min(partners)[1]
+                yield min(partners)
 
-    def distinct(
-        self, pairs: list[tuple[float, str, str]]
-    ) -> list[tuple[float, str, str]]:
+    def distinct(self, pairs: list[Pair]) -> list[Pair]:
         """One pair a component of the graph of mutual entailment, of sources first, then of
         targets.
         """
         if not self.dedup or self.nli is None or len(pairs) < 2:
             return pairs
-        both_texts = [(source, target) for _, source, target in pairs]
-        shares = entailment(both_texts, self.nli)
-        sure = {pair: yes for pair, (yes, _) in zip(pairs, shares, strict=True)}
+        texts_of_pairs = [pair[1:] for pair in pairs]
+        results = entailment(texts_of_pairs, self.nli)
+        chances = [yes for yes, _ in results]
+        sure = dict(zip(pairs, chances, strict=True))
         for side in (0, 1):
-            sides = {pair: (pair[1], pair[2])[side] for pair in pairs}
-            texts = list(dict.fromkeys(sides.values()))
+            text_of = {pair: pair[1:][side] for pair in pairs}
+            texts = list(dict.fromkeys(text_of.values()))
             component = components(texts, self._same(texts))
-            best = {
-                component[sides[pair]]: pair
-                for pair in sorted(pairs, key=lambda pair: sure[pair])
-            }
-            pairs = [pair for pair in pairs if pair in best.values()]
+            # The surest pair of a component comes last and stays.
+            best = {}
+            for pair in sorted(pairs, key=sure.__getitem__):
+                text = text_of[pair]
+                best[component[text]] = pair
+            chosen = set(best.values())
+            pairs = [pair for pair in pairs if pair in chosen]
         return pairs
 
     def _same(self, texts: list[str]) -> list[tuple[str, str]]:
         """Pairs of texts that entail each other."""
-        asked = list(combinations(texts, 2))
-        both = (
-            entailment(
-                [pair for a, b in asked for pair in ((a, b), (b, a))],
-                str(self.nli),
-            )
-            if asked
-            else []
-        )
-        return [
-            pair
-            for n, pair in enumerate(asked)
-            if min(both[2 * n][0], both[2 * n + 1][0]) >= self.least
-        ]
+        same = []
+        pairs = list(combinations(texts, 2))
+        both_ways = [pair for a, b in pairs for pair in ((a, b), (b, a))]
+        results = entailment(both_ways, str(self.nli)) if pairs else []
+        chances = [yes for yes, _ in results]
+        for n, pair in enumerate(pairs):
+            first = 2 * n
+            there, back = chances[first : first + 2]
+            if min(there, back) >= self.least:
+                same.append(pair)
+        return same
 
     def fits(self, source: str, target: str) -> bool:
         """Whether two texts may be a pair."""
         ratio = len(target) / max(1, len(source))
-        alike = self.shortest <= ratio <= self.longest and numbers_of(
-            source
-        ) == numbers_of(target)
-        if not alike or rouge_l(source, target) > self.most_alike:
+        if not self.shortest <= ratio <= self.longest:
             return False
-        return self.nli is None or all(
-            yes >= self.least
-            for yes, _ in entailment(
-                [(source, target), (target, source)], self.nli
-            )
-        )
+        if numbers_of(source) != numbers_of(target):
+            return False
+        if rouge_l(source, target) > self.most_alike:
+            return False
+        if self.nli is None:
+            return True
+        both_ways = [(source, target), (target, source)]
+        results = entailment(both_ways, self.nli)
+        return all(yes >= self.least for yes, _ in results)
 
 
 def components(
@@ -137,10 +134,12 @@ def components(
     >>> components("abcd", [("a", "c"), ("c", "d")])
     {'a': 'a', 'b': 'b', 'c': 'a', 'd': 'a'}
     """
-    roots = {text: text for text in texts}
+    order = list(texts)
+    root_of = {text: text for text in texts}
     for one, two in edges:
-        low, high = sorted((roots[one], roots[two]), key=list(texts).index)
-        roots = {
-            text: low if root == high else root for text, root in roots.items()
-        }
-    return roots
+        roots = (root_of[one], root_of[two])
+        low, high = sorted(roots, key=order.index)
+        for text, root in root_of.items():
+            if root == high:
+                root_of[text] = low
+    return root_of

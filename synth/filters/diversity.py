@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from synth.core.records import Row, Verdict
 from synth.filters.base import CorpusFilter
@@ -77,9 +77,8 @@ class Diversity(CorpusFilter):
         texts = [self.text(row, self.field) for row in rows]
         order = by_length(texts)
         if self.by:
-            order.sort(
-                key=lambda index: -float(rows[index].get(str(self.by)) or 0)
-            )
+            worth = [float(row.get(self.by) or 0) for row in rows]
+            order.sort(key=lambda index: -worth[index])
         table = vectors(texts, self.embedding)
         if self.method == "k_centre":
             return k_centre(table, order, self.most)
@@ -91,22 +90,25 @@ def k_centre(table: Vectors, order: Sequence[int], most: int) -> list[Verdict]:
     import numpy as np  # noqa: PLC0415 - for those who need it
 
     table = table[list(order)]
+    count = min(most, len(order))
+    # The largest distance (1 - cosine) that there is.
     distance = np.full(len(order), 2.0, np.float32)
     verdicts: dict[int, Verdict] = {}
-    for rank in range(1, min(most, len(order)) + 1):
+    for rank in range(1, count + 1):
         at = int(distance.argmax())
-        verdicts[order[at]] = Verdict(
-            True, "", {"distance": round(float(distance[at]), 4), "rank": rank}
-        )
+        marks = {"distance": _rounded(distance[at]), "rank": rank}
+        verdicts[order[at]] = Verdict(True, "", marks)
         distance = np.minimum(distance, 1 - table @ table[at])
         distance[at] = -1.0
-    return [
-        verdicts.get(index)
-        or Verdict(
-            False, "too_close", {"distance": round(float(distance[n]), 4)}
-        )
-        for n, index in _places(order)
-    ]
+    for at, index in enumerate(order):
+        if index not in verdicts:
+            marks = {"distance": _rounded(distance[at])}
+            verdicts[index] = Verdict(False, "too_close", marks)
+    return [verdicts[index] for index in range(len(order))]
+
+
+def _rounded(distance: Any) -> float:
+    return round(float(distance), 4)
 
 
 def deita(
@@ -115,29 +117,24 @@ def deita(
     """Down the order, each that is far enough from all that were taken."""
     import numpy as np  # noqa: PLC0415 - for those who need it
 
-    taken = np.zeros((min(most, len(order)), table.shape[1]), np.float32)
+    width = table.shape[1]
+    size = min(most, len(order))
+    taken = np.zeros((size, width), np.float32)
     verdicts: dict[int, Verdict] = {}
     count = 0
     for index in order:
-        distance = (
-            round(float(1 - (taken[:count] @ table[index]).max()), 4)
-            if count
-            else 2.0
-        )
+        distance = 2.0
+        if count:
+            cosines = taken[:count] @ table[index]
+            distance = _rounded(1 - cosines.max())
+        marks = {"distance": distance}
         if count == most:
-            verdicts[index] = Verdict(False, "enough", {"distance": distance})
+            verdicts[index] = Verdict(False, "enough", marks)
         elif distance < far:
-            verdicts[index] = Verdict(
-                False, "too_close", {"distance": distance}
-            )
+            verdicts[index] = Verdict(False, "too_close", marks)
         else:
-            taken[count], count = table[index], count + 1
-            verdicts[index] = Verdict(
-                True, "", {"distance": distance, "rank": count}
-            )
+            taken[count] = table[index]
+            count += 1
+            marks["rank"] = count
+            verdicts[index] = Verdict(True, "", marks)
     return [verdicts[index] for index in range(len(order))]
-
-
-def _places(order: Sequence[int]) -> list[tuple[int, int]]:
-    """(position in the order, place) of all places, by place."""
-    return sorted(enumerate(order), key=lambda pair: pair[1])

@@ -12,6 +12,8 @@ from synth.text.words import amount, pieces
 
 # Beyond this a text is looked at from its end: loops stand there.
 MOST_CHARS = 50_000
+# Rules and the frames of tables are long rows of one sign.
+_RULES = "-=_*.# |\n\t"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,26 +77,32 @@ class Repetition(RowFilter):
         """The verdict on one row."""
         text = field_text(row, self.field)[-MOST_CHARS:]
         words = pieces(text)
-        share = _repeated(
-            words, self.words if text.isascii() else _reach(words, self.words)
-        )
-        lines = [line.strip() for line in text.split("\n") if line.strip()]
+        length = self.words if text.isascii() else _reach(words, self.words)
+        share = _repeated(words, length)
         reason = "repeated_words" if share > self.most else ""
-        if len(lines) >= 4 and 1 - len(set(lines)) / len(lines) > self.lines:
-            reason = "repeated_lines"
+        stripped = (line.strip() for line in text.split("\n"))
+        lines = [line for line in stripped if line]
+        if len(lines) >= 4:
+            different = len(set(lines))
+            if 1 - different / len(lines) > self.lines:
+                reason = "repeated_lines"
         if _loops(words, self.loop) or _letters(text, self.loop):
             reason = "loop"
-        return Verdict(not reason, reason, {"repeated": round(share, 4)})
+        marks = {"repeated": round(share, 4)}
+        return Verdict(not reason, reason, marks)
 
 
 def _reach(words: list[str], n: int) -> int:
     """How many of these words say what n words between spaces do."""
-    return round(n * len(words) / amount(words)) if words else n
+    if not words:
+        return n
+    return round(n * len(words) / amount(words))
 
 
 def _repeated(words: list[str], n: int) -> float:
     """Share of words that are covered by n-grams that stood before."""
-    grams = list(zip(*(words[start:] for start in range(n)), strict=False))
+    shifted = (words[start:] for start in range(n))
+    grams = list(zip(*shifted, strict=False))
     if len(set(grams)) == len(grams):
         return 0.0
     seen: set[tuple[str, ...]] = set()
@@ -112,16 +120,17 @@ def _loops(words: list[str], times: int) -> bool:
     """
     if not words or words.count(words[-1]) < times:
         return False
-    for length in range(1, min(40, len(words) // times) + 1):
-        needed = length * (times if length > 2 else 3 * times)
+    longest = min(40, len(words) // times)
+    for length in range(1, longest + 1):
+        repeats = times if length > 2 else 3 * times
+        needed = length * repeats
         if len(words) >= needed + length and all(
             words[-1 - i] == words[-1 - i - length]
             for i in range(needed - length)
         ):
             return True
-        if len(words) == needed and words == words[:length] * (
-            needed // length
-        ):
+        # The whole text is the circle.
+        if len(words) == needed and words == words[:length] * repeats:
             return True
     return False
 
@@ -131,9 +140,10 @@ def _letters(text: str, times: int) -> bool:
     tail = text.rstrip()[-400:]
     if len(tail) < 80 or tail.count(tail[-1]) < times:
         return False
-    circles = (tail[-length:] for length in range(1, 21))
-    return any(
-        tail.endswith(sign * max(3 * times, 60 // len(sign)))
-        and bool(sign.strip("-=_*.# |\n\t"))
-        for sign in circles
-    )
+    for length in range(1, 21):
+        circle = tail[-length:]
+        # 60 signs at least: a row of three letters is no circle yet.
+        repeats = max(3 * times, 60 // length)
+        if tail.endswith(circle * repeats) and circle.strip(_RULES):
+            return True
+    return False

@@ -90,45 +90,48 @@ class UniversalSelfConsistency(AskingFilter):
     async def judged(self, rows: Sequence[Row], doors: Doors) -> list[Verdict]:
         """One verdict a draw of one seed."""
         texts = [field_text(row, self.field) for row in rows]
-        if len(set(texts)) == 1:
-            return [Verdict(True, "", {"chosen": 0, "orders": 0})] * len(rows)
+        different = sorted(set(texts))
+        if len(different) == 1:
+            alone = Verdict(True, "", {"chosen": 0, "orders": 0})
+            return [alone] * len(rows)
         question = rows[0].get("question")
         values = [
-            self.values({"question": question, "candidates": shown})
-            for shown in turned(sorted(set(texts)), self.orders)
+            self.values({"question": question, "candidates": candidates})
+            for candidates in turned(different, self.orders)
         ]
         try:
             readings = await asyncio.gather(
                 *(self.ask(shown, doors) for shown in values)
             )
         except TeacherError as error:
-            return [
-                Verdict(None, "critic_failed", {"failure": error.kind})
-            ] * len(rows)
-        chosen = Counter(
-            shown["candidates"][(number_of(r, "choice") or 0) - 1]
-            for shown, r in zip(values, readings, strict=True)
-            if not self.refused(r, shown)
-        )
+            failed = Verdict(None, "critic_failed", {"failure": error.kind})
+            return [failed] * len(rows)
+        chosen: Counter[str] = Counter()
+        for shown, reading in zip(values, readings, strict=True):
+            if not self.refused(reading, shown):
+                # Candidates are numbered from 1.
+                number = number_of(reading, "choice") or 0
+                chosen[shown["candidates"][number - 1]] += 1
         return self._verdicts(texts, chosen)
 
     def _verdicts(
         self, texts: Sequence[str], chosen: Counter[str]
     ) -> list[Verdict]:
-        ranked = chosen.most_common(2)
-        clear = bool(ranked) and (
-            len(ranked) == 1 or ranked[0][1] > ranked[1][1]
-        )
-        marks = [
-            {"chosen": chosen[text], "orders": chosen.total()} for text in texts
-        ]
-        if not clear:
-            return [Verdict(None, "no_choice", mark) for mark in marks]
-        won = [text == ranked[0][0] for text in texts]
-        return [
-            Verdict(keep, "" if keep else "not_chosen", mark)
-            for keep, mark in zip(won, marks, strict=True)
-        ]
+        ranked = [*chosen.most_common(2), ("", 0), ("", 0)]
+        best, most = ranked[0]
+        _, second_most = ranked[1]
+        orders = chosen.total()
+        verdicts = []
+        for text in texts:
+            marks = {"chosen": chosen[text], "orders": orders}
+            if most == second_most:
+                verdict = Verdict(None, "no_choice", marks)
+            elif text == best:
+                verdict = Verdict(True, "", marks)
+            else:
+                verdict = Verdict(False, "not_chosen", marks)
+            verdicts.append(verdict)
+        return verdicts
 
     def refused(self, reading: Reading, values: Row) -> bool:
         """Whether no candidate is named."""
@@ -144,6 +147,7 @@ def turned(texts: Sequence[str], times: int) -> list[list[str]]:
     >>> first == second[2:] + second[:2], sorted(first)
     (True, ['a', 'b', 'c', 'd'])
     """
-    base = random.Random("\n".join(texts)).sample(list(texts), len(texts))
+    rng = random.Random("\n".join(texts))
+    base = rng.sample(list(texts), len(texts))
     cuts = [order * len(base) // times for order in range(times)]
     return [base[cut:] + base[:cut] for cut in cuts]

@@ -55,17 +55,23 @@ class Delimited(Parser):
         begin = re.compile(re.escape(self.begin))
         end = re.compile(re.escape(self.end))
         places = between(begin, end, text)
-        spans = [text[slice(*borders)].strip() for borders in places]
+        spans = [text[first:last].strip() for first, last in places]
         if not spans or not all(spans):
             raise Unreadable("no_span", text[-80:])
-        starts = [0, *(stop + len(self.end) for _, stop in places)]
-        stops = [*(start - len(self.begin) for start, _ in places), len(text)]
-        parts = [
-            text[start:stop] for start, stop in zip(starts, stops, strict=True)
-        ]
-        parts[0] = _LEAD.sub("", parts[0])
-        if rest := "".join(
-            _SIGNS.sub("", _ITEM.sub("", part)) for part in parts
-        ):
+        outside = []
+        start = 0
+        for first, last in places:
+            outside.append(text[start : first - len(self.begin)])
+            start = last + len(self.end)
+        outside.append(text[start:])
+        # A line that announces the spans stands before the first one alone.
+        outside[0] = _LEAD.sub("", outside[0])
+        rest = "".join(map(_words_in, outside))
+        if rest:
             raise Unreadable("text_outside", rest[:80])
         return {"spans": spans}
+
+
+def _words_in(part: str) -> str:
+    """A text between spans without the marks of a list, commas and quotation marks."""
+    return _SIGNS.sub("", _ITEM.sub("", part))

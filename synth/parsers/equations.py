@@ -61,13 +61,15 @@ class Equations(Parser):
         lines = [line for line in cleaned if verifier.equations_in(line)]
         if not lines:
             raise Unreadable("no_equation", text[-80:])
-        solution = verifier.Equations(asked=self.asked).solve("\n".join(lines))
+        system = "\n".join(lines)
+        solver = verifier.Equations(asked=self.asked)
+        solution = solver.solve(system)
         if solution.status == "contradiction":
             raise Unreadable("contradiction", lines[-1][:80])
         value = solution.values.get(solution.asked)
         if value is None:
             raise Unreadable("open_system", solution.asked)
-        return {"equations": "\n".join(lines), "answer": str(value)}
+        return {"equations": system, "answer": str(value)}
 
 
 def _plain(line: str) -> str:

@@ -84,18 +84,17 @@ class Outline(Parser):
         ]
         if not scope or not matches:
             raise Unreadable("no_outline", text[-80:])
-        levels = _levels(
-            [len(match["depth"].expandtabs(4)) for match in matches]
-        )
-        aspects = [
-            {
-                "level": level,
-                "name": match["name"],
-                **_range(match["name"], match["range"]),
-            }
-            for match, level in zip(matches, levels, strict=True)
-        ]
-        _check(aspects, len(row.get(self.of) or []))
+        depths = [len(match["depth"].expandtabs(4)) for match in matches]
+        aspects = []
+        levels = _levels(depths)
+        for match, level in zip(matches, levels, strict=True):
+            name = match["name"]
+            first, last = _range(name, match["range"])
+            aspects.append(
+                {"level": level, "name": name, "first": first, "last": last}
+            )
+        sentences = row.get(self.of) or []
+        _check(aspects, len(sentences))
         return {"scope": scope[1].rstrip(" "), "aspects": aspects}
 
 
@@ -111,38 +110,39 @@ def _levels(depths: list[int]) -> list[float]:
     return levels
 
 
-def _range(name: str, text: str) -> dict[str, float]:
+def _range(name: str, text: str) -> tuple[float, float]:
     """First and last sentence of "1-4" or "1, 2, 3"."""
     numbers = [int(number) for number in re.findall(r"\d+", text)]
-    is_span = len(numbers) <= 2 and not re.search(r"[,;&]|and", text)
-    if not is_span and numbers != list(
-        range(numbers[0], numbers[0] + len(numbers))
-    ):
-        raise Unreadable("out_of_range", f"{name}: {text[:80]}")
-    return {"first": float(numbers[0]), "last": float(numbers[-1])}
+    first = numbers[0]
+    if len(numbers) > 2 or re.search(r"[,;&]|and", text):
+        # A list of numbers is a range where none is left out.
+        in_a_row = list(range(first, first + len(numbers)))
+        if numbers != in_a_row:
+            raise Unreadable("out_of_range", f"{name}: {text[:80]}")
+    return float(first), float(numbers[-1])
 
 
 def _check(aspects: list[dict[str, Any]], count: int) -> None:
     """Raises Unreadable where ranges do not fit the sentences, or each other."""
     path: list[dict[str, Any]] = []
-    covered: list[float] = []
+    covered: list[int] = []
     for aspect, after in zip(aspects, [*aspects[1:], None], strict=True):
-        path = [parent for parent in path if parent["level"] < aspect["level"]]
-        low, high = (
-            (path[-1]["first"], path[-1]["last"]) if path else (1, count)
-        )
-        if (
-            aspect["level"] != len(path)
-            or not low <= aspect["first"] <= aspect["last"] <= high
-        ):
-            raise Unreadable(
-                "out_of_range",
-                f"{aspect['name']}: {aspect['first']:.0f}-{aspect['last']:.0f}",
-            )
-        if after is None or after["level"] <= aspect["level"]:
-            covered += range(int(aspect["first"]), int(aspect["last"]) + 1)
+        level = aspect["level"]
+        first = aspect["first"]
+        last = aspect["last"]
+        path = [parent for parent in path if parent["level"] < level]
+        low = 1
+        high = count
+        if path:
+            low = path[-1]["first"]
+            high = path[-1]["last"]
+        if level != len(path) or not low <= first <= last <= high:
+            span = f"{first:.0f}-{last:.0f}"
+            raise Unreadable("out_of_range", f"{aspect['name']}: {span}")
+        # An aspect without a deeper one behind it is a leaf.
+        if after is None or after["level"] <= level:
+            covered += range(int(first), int(last) + 1)
         path.append(aspect)
     if sorted(covered) != list(range(1, count + 1)):
-        raise Unreadable(
-            "not_covered", f"{len(set(covered))} of {count} sentences"
-        )
+        different = len(set(covered))
+        raise Unreadable("not_covered", f"{different} of {count} sentences")

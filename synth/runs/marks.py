@@ -26,7 +26,8 @@ def mark(row: Row, by: tuple[str, str]) -> float | None:
     there.
     """
     part, name = by
-    for verdict in reversed((row.get("meta") or {}).get("verdicts") or []):
+    meta = row.get("meta") or {}
+    for verdict in reversed(meta.get("verdicts") or []):
         if verdict["filter"] == part and verdict["marks"]:
             number = loads(verdict["marks"]).get(name)
             if isinstance(number, int | float) and not isinstance(number, bool):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
+    # (query, text, product) of each.
+    Candidates = tuple[Array, Array, Array]
 
 K1 = 1.2
 B = 0.75
@@ -92,13 +94,16 @@ class Bm25:
         vocabulary = self.index.vocab_dict
         asked = []
         for query in queries:
-            held = (word for word in terms(words(query)) if word in vocabulary)
-            asked.append(list(dict.fromkeys(held)))
+            terms_of_query = dict.fromkeys(terms(words(query)))
+            asked.append(
+                [word for word in terms_of_query if word in vocabulary]
+            )
         searchable = [index for index, query in enumerate(asked) if query]
         hits: list[list[Hit]] = [[] for _ in queries]
         if not searchable:
             return hits
-        if len(searchable) * len(self.texts) > _MANY and find_spec("numba"):
+        products = len(searchable) * len(self.texts)
+        if products > _MANY and find_spec("numba"):
             self.index.activate_numba_scorer()
             self.index.backend = "numba"
         places, scores = self.index.retrieve(
@@ -107,14 +112,15 @@ class Bm25:
             show_progress=False,
             n_threads=os.cpu_count(),
         )
+        # The highest score first, equal ones in the order of the texts.
         order = np.lexsort((places, -scores), axis=-1)
-        places = np.take_along_axis(places, order, 1).tolist()
+        places = np.take_along_axis(places, order, 1)
         scores = np.take_along_axis(scores, order, 1)
-        shared = (scores > 0).sum(axis=1).tolist()
+        counts = (scores > 0).sum(axis=1)
         for index, row, values, count in zip(
-            searchable, places, scores.tolist(), shared, strict=True
+            searchable, places, scores, counts.tolist(), strict=True
         ):
-            hits[index] = list(zip(row[:count], values[:count], strict=True))
+            hits[index] = _hits(row[:count], values[:count])
         return hits
 
 
@@ -167,14 +173,14 @@ def nearest(queries: Array, table: Array, most: int) -> list[list[Hit]]:
     >>> nearest(np.array([[1.0, 0.0]]), np.array([[0.5, 0.1], [2.0, 0.0], [0.5, 0.9]]), 2)
     [[(1, 2.0), (0, 0.5)]]
     """
+
+    def block(start: int) -> list[list[Hit]]:
+        return _block(queries[start : start + _ROWS], table, most)
+
     starts = range(0, len(queries), _ROWS)
-    with (
-        ThreadPoolExecutor(os.cpu_count()) as pool
-    ):  # numpy leaves the interpreter alone while it multiplies and sorts
-        blocks = pool.map(
-            lambda start: _block(queries[start : start + _ROWS], table, most),
-            starts,
-        )
+    # Numpy leaves the interpreter alone while it multiplies and sorts.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        blocks = pool.map(block, starts)
         return [hits for block in blocks for hits in block]
 
 
@@ -184,7 +190,8 @@ def _block(queries: Array, table: Array, most: int) -> list[list[Hit]]:
     """
     import numpy as np  # noqa: PLC0415 - for those who need it
 
-    floor = np.full(len(queries), -np.inf, np.float32)
+    count = len(queries)
+    floor = np.full(count, -np.inf, np.float32)
     best = (
         np.zeros(0, np.int64),
         np.zeros(0, np.int64),
@@ -195,22 +202,31 @@ def _block(queries: Array, table: Array, most: int) -> list[list[Hit]]:
     for start in range(0, len(table), _TILE):
         tile = table[start : start + _TILE]
         width = len(tile)
-        scores = (queries @ _whole(tile).T)[:, :width]
+        products = queries @ _whole(tile).T
+        scores = products[:, :width]
         if not start and width > most:
-            floor = np.partition(scores, width - most, axis=1)[:, width - most]
-        rows, columns = np.divmod(
-            np.flatnonzero((scores >= floor[:, None]).ravel()), width
-        )
-        parts.append((rows, columns + start, scores[rows, columns]))
+            # The `most`-th best of the first tile: no text below it can be among the best.
+            place = width - most
+            floor = np.partition(scores, place, axis=1)[:, place]
+        candidates = scores >= floor[:, None]
+        flat = np.flatnonzero(candidates.ravel())
+        rows, columns = np.divmod(flat, width)
+        values = scores[rows, columns]
+        parts.append((rows, columns + start, values))
         waiting += len(rows)
-        if waiting > _SPARE * most * len(queries):
-            best, floor = _best(parts, len(queries), most)
+        if waiting > _SPARE * most * count:
+            best, floor = _best(parts, count, most)
             parts = [best]
             waiting = len(best[0])
-    rows, places, values = _best(parts, len(queries), most)[0]
-    cuts = np.searchsorted(rows, np.arange(1, len(queries)))
-    each = zip(np.split(places, cuts), np.split(values, cuts), strict=True)
-    return [list(zip(p.tolist(), v.tolist(), strict=True)) for p, v in each]
+    (rows, places, values), _ = _best(parts, count, most)
+    cuts = np.searchsorted(rows, np.arange(1, count))
+    places_of = np.split(places, cuts)
+    values_of = np.split(values, cuts)
+    return [_hits(*pair) for pair in zip(places_of, values_of, strict=True)]
+
+
+def _hits(places: Array, values: Array) -> list[Hit]:
+    return list(zip(places.tolist(), values.tolist(), strict=True))
 
 
 def _whole(tile: Array) -> Array:
@@ -221,17 +237,17 @@ def _whole(tile: Array) -> Array:
     """
     import numpy as np  # noqa: PLC0415 - for those who need it
 
-    missing = -len(tile) % _LANES
-    if missing:
-        return np.concatenate(
-            [tile, np.zeros((missing, tile.shape[1]), tile.dtype)]
-        )
-    return tile
+    rows, width = tile.shape
+    missing = -rows % _LANES
+    if not missing:
+        return tile
+    zeros = np.zeros((missing, width), tile.dtype)
+    return np.concatenate([tile, zeros])
 
 
 def _best(
-    parts: list[tuple[Array, Array, Array]], count: int, most: int
-) -> tuple[tuple[Array, Array, Array], Array]:
+    parts: list[Candidates], count: int, most: int
+) -> tuple[Candidates, Array]:
     """(query, text, product) of the `most` best of each query, in order; and each query's least of
     them, -inf where it has fewer.
     """
@@ -244,11 +260,15 @@ def _best(
     rows = rows[order]
     places = places[order]
     values = values[order]
-    rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    # The rank of each candidate among those of its query.
+    firsts = np.searchsorted(rows, rows)
+    ranks = np.arange(len(rows)) - firsts
+    is_last = ranks == most - 1
     floor = np.full(count, -np.inf, np.float32)
-    floor[rows[rank == most - 1]] = values[rank == most - 1]
-    chosen = rank < most
-    return (rows[chosen], places[chosen], values[chosen]), floor
+    floor[rows[is_last]] = values[is_last]
+    chosen = ranks < most
+    best = (rows[chosen], places[chosen], values[chosen])
+    return best, floor
 
 
 def _order(rows: Array, values: Array) -> Array:
@@ -257,11 +277,16 @@ def _order(rows: Array, values: Array) -> Array:
     """
     import numpy as np  # noqa: PLC0415 - for those who need it
 
+    # The bits of a float as a number that falls where the float rises.
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
-    falling = np.where(bits >> 31, bits, ~bits & np.uint32(0x7FFFFFFF))
+    positive = ~bits & np.uint32(0x7FFFFFFF)
+    falling = np.where(bits >> 31, bits, positive)
+    places = np.arange(len(rows), dtype=np.uint64)
     keys = (
         rows.astype(np.uint64) << np.uint64(56)
         | falling.astype(np.uint64) << np.uint64(24)
-        | np.arange(len(rows), dtype=np.uint64)
+        | places
     )
-    return (np.sort(keys) & np.uint64(0xFFFFFF)).astype(np.int64)
+    keys.sort()
+    keys &= np.uint64(0xFFFFFF)
+    return keys.astype(np.int64)

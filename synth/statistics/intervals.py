@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from math import exp, lgamma, log, log1p, sqrt
 
 Z95 = 1.959963984540054
@@ -15,24 +16,26 @@ def auc(scores: Sequence[float], labels: Sequence[bool]) -> float:
     >>> auc([0.1, 0.4, 0.4, 0.9], [False, False, True, True])
     0.875
     """
-    order = sorted(range(len(scores)), key=lambda n: scores[n])
+    order = sorted(range(len(scores)), key=scores.__getitem__)
     ranks = [0.0] * len(scores)
-    at = 0
-    while at < len(order):
-        end = at
-        while end < len(order) and scores[order[end]] == scores[order[at]]:
-            end += 1
-        for n in order[at:end]:
-            ranks[n] = (at + end + 1) / 2
-        at = end
+    start = 0
+    for _, equal in groupby(order, key=scores.__getitem__):
+        rows = list(equal)
+        end = start + len(rows)
+        # Ranks begin at 1; equal scores share the mean of theirs.
+        mean_rank = (start + end + 1) / 2
+        for row in rows:
+            ranks[row] = mean_rank
+        start = end
     right = sum(map(bool, labels))
     wrong = len(labels) - right
     if not right or not wrong:
         return float("nan")
-    return (
-        sum(rank for rank, label in zip(ranks, labels, strict=True) if label)
-        - right * (right + 1) / 2
-    ) / (right * wrong)
+    ranked = zip(ranks, labels, strict=True)
+    rank_sum = sum(rank for rank, label in ranked if label)
+    # The sum where every right row stands below every wrong one.
+    least_sum = right * (right + 1) / 2
+    return (rank_sum - least_sum) / (right * wrong)
 
 
 def wilson(hits: float, count: int, z: float = Z95) -> tuple[float, float]:
@@ -46,13 +49,15 @@ def wilson(hits: float, count: int, z: float = Z95) -> tuple[float, float]:
         return 0.0, 1.0
     share = hits / count
     square = z * z
-    centre = (share + square / (2 * count)) / (1 + square / count)
-    half = (
-        z
-        * sqrt(share * (1 - share) / count + square / (4 * count * count))
-        / (1 + square / count)
-    )
-    return max(0.0, centre - half), min(1.0, centre + half)
+    scale = 1 + square / count
+    centre = share + square / (2 * count)
+    centre /= scale
+    variance = share * (1 - share) / count
+    variance += square / (4 * count * count)
+    half = z * sqrt(variance) / scale
+    low = max(0.0, centre - half)
+    high = min(1.0, centre + half)
+    return low, high
 
 
 def lower_bound(right: float, count: float, alpha: float) -> float:
@@ -64,15 +69,16 @@ def lower_bound(right: float, count: float, alpha: float) -> float:
     """
     if right <= 0:
         return 0.0
+    wrong = count - right
     low = 0.0
     high = 1.0
+    # 60 halvings reach the last bit of a float.
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (
-            (middle, high)
-            if beta_cdf(middle, right, count - right + 1) < alpha
-            else (low, middle)
-        )
+        if beta_cdf(middle, right, wrong + 1) < alpha:
+            low = middle
+        else:
+            high = middle
     return low
 
 
@@ -82,26 +88,39 @@ def beta_cdf(x: float, a: float, b: float) -> float:
     """
     if x <= 0 or x >= 1:
         return float(x >= 1)
-    front = exp(
-        lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log1p(-x)
-    )
-    if x > (a + 1) / (a + b + 2):
-        return 1 - front * _fraction(1 - x, b, a) / b
+    # x^a (1 - x)^b / B(a, b), in logarithms: the gamma function overflows from 172 on.
+    log_front = lgamma(a + b)
+    log_front -= lgamma(a)
+    log_front -= lgamma(b)
+    log_front += a * log(x)
+    log_front += b * log1p(-x)
+    front = exp(log_front)
+    # The fraction converges fast below this point; beyond it the other tail is taken.
+    turning_point = (a + 1) / (a + b + 2)
+    if x > turning_point:
+        other_tail = front * _fraction(1 - x, b, a) / b
+        return 1 - other_tail
     return front * _fraction(x, a, b) / a
 
 
 def _fraction(x: float, a: float, b: float) -> float:
+    """The continued fraction of the incomplete beta function, to 13 digits."""
     tiny = 1e-300
     c = 1.0
-    d = 1 / ((1 - (a + b) * x / (a + 1)) or tiny)
+    d = 1 - (a + b) * x / (a + 1)
+    d = 1 / (d or tiny)
     total = d
     for m in range(1, 500):
-        for term in (
-            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
-            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
-        ):
-            d = 1 / ((1 + term * d) or tiny)
-            c = (1 + term / c) or tiny
+        pole = a + 2 * m
+        even = m * (b - m) * x
+        even /= (pole - 1) * pole
+        odd = -(a + m) * (a + b + m) * x
+        odd /= pole * (pole + 1)
+        for term in (even, odd):
+            d = 1 + term * d
+            d = 1 / (d or tiny)
+            c = 1 + term / c
+            c = c or tiny
             total *= c * d
         if abs(c * d - 1) < 1e-13:
             break

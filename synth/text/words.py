@@ -100,13 +100,16 @@ def _script() -> _Script:
     tone = f"[{_TONES}]"
     # No mark is a letter, so that none begins a word.
     alone = rf"(?=\w)[{bare}]{mark}*"
-    word = rf"{_one_of(letters)}{_one_of(sorted(letters + marks), '+')}*"
+    begin = _one_of(letters)
+    inside = _one_of(sorted(letters + marks), "+")
+    word = rf"{begin}{inside}*"
     emoji = rf"[{_EMOJI}](?:{tone}|{mark})*"
+    # Of pieces: what white space parts, and a sign beside a character that is a word by itself.
+    run = rf"[^\s{_TSHEG}{bare}{_EMOJI}]+"
+    sign = rf"[^\s{_TSHEG}]"
     return _Script(
         words=re.compile(rf"{alone}|{word}|{emoji}"),
-        pieces=re.compile(
-            rf"{alone}|{emoji}|[^\s{_TSHEG}{bare}{_EMOJI}]+|[^\s{_TSHEG}]"
-        ),
+        pieces=re.compile(rf"{alone}|{emoji}|{run}|{sign}"),
         kinds=tuple(re.compile(f"[{ranges}]") for ranges in kinds),
     )
 
@@ -123,7 +126,8 @@ def _one_of(signs: Sequence[str], times: str = "") -> str:
     """
     low = _class(sign for sign in signs if sign < _BEYOND)
     high = _class(sign for sign in signs if sign >= _BEYOND)
-    return rf"(?:[{low}]{times}|(?=[{_BEYOND}-\U0010ffff])[{high}])"
+    beyond = rf"(?=[{_BEYOND}-\U0010ffff])[{high}]"
+    return rf"(?:[{low}]{times}|{beyond})"
 
 
 def _class(signs: Iterable[str]) -> str:
@@ -154,14 +158,15 @@ def folded(text: str) -> str:
     if seen != text:
         # What stood apart may be one letter now.
         text = unicodedata.normalize("NFKC", seen)
-    text = unicodedata.normalize("NFKC", text.casefold()).replace(
-        "i\u0307", "i"
-    )
+    text = unicodedata.normalize("NFKC", text.casefold())
+    text = text.replace("i\u0307", "i")
     if _OTHER_DIGIT.search(text):
-        text = _OTHER_DIGIT.sub(
-            lambda match: str(unicodedata.decimal(match[0])), text
-        )
+        text = _OTHER_DIGIT.sub(_ascii_digit, text)
     return text
+
+
+def _ascii_digit(match: re.Match[str]) -> str:
+    return str(unicodedata.decimal(match[0]))
 
 
 def joined(text: str, at: int) -> bool:
@@ -180,9 +185,8 @@ def joined(text: str, at: int) -> bool:
     start = at - 1
     while start and unicodedata.category(text[start])[0] == "M":
         start -= 1
-    return all(
-        _WORD.match(sign) and not kind(sign) for sign in (text[start], text[at])
-    )
+    sides = (text[start], text[at])
+    return all(_WORD.match(sign) and not kind(sign) for sign in sides)
 
 
 def words(text: str) -> list[str]:
@@ -225,8 +229,10 @@ def kind(word: str) -> int:
     """
     if word.isascii():
         return 0
-    kinds = enumerate(_script().kinds, 1)
-    return next((number for number, pattern in kinds if pattern.match(word)), 0)
+    for number, pattern in enumerate(_script().kinds, 1):
+        if pattern.match(word):
+            return number
+    return 0
 
 
 def worth(n: int) -> tuple[int, int, int, int]:
@@ -246,8 +252,11 @@ def amount(words: Sequence[str]) -> int:
     (2, 2)
     """
     kinds = Counter(map(kind, words))
-    # In sixths of a word.
-    return -(-(6 * kinds[0] + 4 * (kinds[1] + kinds[3]) + 2 * kinds[2]) // 6)
+    # In sixths of a word: 6 for a word, 4 for a character or kana, 2 for a spelt one.
+    sixths = 6 * kinds[0]
+    sixths += 4 * (kinds[1] + kinds[3])
+    sixths += 2 * kinds[2]
+    return -(-sixths // 6)
 
 
 def count(text: str) -> int:
@@ -258,12 +267,15 @@ def count(text: str) -> int:
     """
     if text.isascii():
         return len(text.split())
-    return amount([p for p in pieces(text) if _counts_as_word(p)])
+    counted = [piece for piece in pieces(text) if _counts_as_word(piece)]
+    return amount(counted)
 
 
 def _counts_as_word(piece: str) -> bool:
     """Whether a piece is more than a sign that has no space before it in its script."""
-    return piece.isascii() or _script().words.search(piece) is not None
+    if piece.isascii():
+        return True
+    return _script().words.search(piece) is not None
 
 
 def runs(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
@@ -292,7 +304,10 @@ def first(words: Sequence[str], n: int) -> list[str]:
     >>> first(["a", "b", "c"], 2)
     ['a', 'b']
     """
-    return list(words[: worth(n)[kind(words[0])]]) if words else []
+    if not words:
+        return []
+    length = worth(n)[kind(words[0])]
+    return list(words[:length])
 
 
 def terms(words: Sequence[str]) -> list[str]:
@@ -322,7 +337,9 @@ def bag(text: str) -> list[str]:
     >>> bag("So it is."), bag("タワー")
     (['so', 'it', 'is.'], ['タワ', 'ワー'])
     """
-    return text.casefold().split() if text.isascii() else terms(pieces(text))
+    if text.isascii():
+        return text.casefold().split()
+    return terms(pieces(text))
 
 
 def jaccard(one: str, two: str) -> float:
@@ -331,14 +348,19 @@ def jaccard(one: str, two: str) -> float:
     >>> jaccard("a b c", "b c d"), jaccard("", "")
     (0.5, 1.0)
     """
-    return jaccard_of(set(bag(one)), set(bag(two)))
+    left = set(bag(one))
+    right = set(bag(two))
+    return jaccard_of(left, right)
 
 
 def jaccard_of(
     one: set[str] | frozenset[str], two: set[str] | frozenset[str]
 ) -> float:
     """What two sets share of all they hold, 0 to 1; two empty ones are alike."""
-    return len(one & two) / len(one | two) if one | two else 1.0
+    union = one | two
+    if not union:
+        return 1.0
+    return len(one & two) / len(union)
 
 
 def rouge_1(one: str, two: str) -> float:
@@ -350,7 +372,10 @@ def rouge_1(one: str, two: str) -> float:
     left = Counter(bag(one))
     right = Counter(bag(two))
     total = left.total() + right.total()
-    return 2 * (left & right).total() / total if total else 0.0
+    if not total:
+        return 0.0
+    shared = (left & right).total()
+    return 2 * shared / total
 
 
 def rouge_l(one: str, two: str) -> float:
@@ -363,19 +388,23 @@ def rouge_l(one: str, two: str) -> float:
     right = bag(two)
     if not left or not right:
         return 0.0
-    return 2 * _common(left, right) / (len(left) + len(right))
+    shared = _common(left, right)
+    return 2 * shared / (len(left) + len(right))
 
 
 def _common(left: Sequence[str], right: Sequence[str]) -> int:
     """Length of the longest common subsequence."""
+    # Of the words so far and the first `column` ones of `right`: one row of the table at a time.
     row = [0] * (len(right) + 1)
     for word in left:
-        above = 0
+        diagonal = 0
+        longest = 0
         for column, other in enumerate(right, 1):
-            above, row[column] = (
-                row[column],
-                above + 1
-                if word == other
-                else max(row[column], row[column - 1]),
-            )
+            above = row[column]
+            if word == other:
+                longest = diagonal + 1
+            elif above > longest:
+                longest = above
+            row[column] = longest
+            diagonal = above
     return row[-1]

@@ -17,9 +17,12 @@ def novelty(texts: Sequence[str], known: Sequence[str]) -> float:
     >>> novelty(["to eat.", "to sleep"], ["To eat"])
     0.5
     """
-    held = {tuple(words(text)) for text in known}
-    made = {tuple(words(text)) for text in texts}
-    return len(made - held) / len(made) if made else 0.0
+    old = {tuple(words(text)) for text in known}
+    different = {tuple(words(text)) for text in texts}
+    if not different:
+        return 0.0
+    new = different - old
+    return len(new) / len(different)
 
 
 def diversity(texts: Sequence[str]) -> dict[str, float]:
@@ -30,16 +33,26 @@ def diversity(texts: Sequence[str]) -> dict[str, float]:
     0.6667
     """
     split = [words(text) for text in texts]
+    different = set(map(tuple, split))
     singles = [word for text in split for word in text]
     pairs = [pair for text in split for pair in pairwise(text)]
-    shares = [count / len(singles) for count in Counter(singles).values()]
+    counts = Counter(singles)
+    entropy = 0.0
+    for count in counts.values():
+        share = count / len(singles)
+        entropy -= share * log2(share)
     measures = {
-        "different": len(set(map(tuple, split))) / max(1, len(split)),
-        "distinct_1": len(shares) / max(1, len(singles)),
-        "distinct_2": len(set(pairs)) / max(1, len(pairs)),
-        "word_entropy": -sum(share * log2(share) for share in shares),
+        "different": _ratio(len(different), len(texts)),
+        "distinct_1": _ratio(len(counts), len(singles)),
+        "distinct_2": _ratio(len(set(pairs)), len(pairs)),
+        "word_entropy": entropy,
     }
     return {name: round(value, 4) for name, value in measures.items()}
+
+
+def _ratio(part: float, whole: int) -> float:
+    """A share, 0 of nothing."""
+    return part / max(1, whole)
 
 
 def nli_precision_recall(
@@ -56,17 +69,25 @@ def nli_precision_recall(
         (mean probability that the sentence entails a proposition, mean probability that all
         propositions entail the sentence).
     """
+    down = [
+        (sentence, proposition)
+        for sentence, propositions in pairs
+        for proposition in propositions
+    ]
+    up = [
+        (" ".join(propositions), sentence) for sentence, propositions in pairs
+    ]
+    precision = _mean_entailment(down, model)
+    recall = _mean_entailment(up, model)
+    return precision, recall
+
+
+def _mean_entailment(pairs: Sequence[tuple[str, str]], model: str) -> float:
+    """The mean probability that the first text of a pair entails the second."""
     from synth.local_models.scores import entailment  # noqa: PLC0415 - a process of its own
 
-    down = entailment(
-        [(sentence, one) for sentence, made in pairs for one in made], model
-    )
-    up = entailment(
-        [(" ".join(made), sentence) for sentence, made in pairs], model
-    )
-    return sum(yes for yes, _ in down) / max(1, len(down)), sum(
-        yes for yes, _ in up
-    ) / max(1, len(up))
+    chances = [yes for yes, _ in entailment(pairs, model)]
+    return _ratio(sum(chances), len(chances))
 
 
 def coverage(
@@ -83,20 +104,21 @@ def coverage(
     """
     from synth.local_models.scores import vectors  # noqa: PLC0415 - numpy, for those who need it
 
-    texts = list(
-        dict.fromkeys(
-            text for made, wanted in pairs for text in (*made, *wanted)
-        )
-    )
+    every: dict[str, None] = {}
+    for made, wanted in pairs:
+        every.update(dict.fromkeys(made))
+        every.update(dict.fromkeys(wanted))
+    texts = list(every)
     table = vectors(texts, model)
-    places = {text: index for index, text in enumerate(texts)}
+    row_of = {text: row for row, text in enumerate(texts)}
     hits = total = 0
     for made, wanted in pairs:
         total += len(wanted)
-        if made and wanted:
-            cosines = (
-                table[[places[t] for t in wanted]]
-                @ table[[places[t] for t in made]].T
-            )
-            hits += int((cosines.max(axis=1) >= least).sum())
-    return hits / max(1, total)
+        if not made or not wanted:
+            continue
+        made_rows = [row_of[text] for text in made]
+        wanted_rows = [row_of[text] for text in wanted]
+        cosines = table[wanted_rows] @ table[made_rows].T
+        nearest = cosines.max(axis=1)
+        hits += int((nearest >= least).sum())
+    return _ratio(hits, total)

@@ -12,6 +12,11 @@ from synth.answers.expression import Token, scan, value_of
 _MARK = re.compile(r"<<([^<>\n]{0,200})>>")
 MOST_TEXT = 100_000
 _PARTS = {"number", "op", "open", "close", "money", "percent"}
+# What ends a sentence or begins the next one, and what announces more of a sum.
+_TRAILING = {"op", "open", "money"}
+_GOING_ON = {"op", "open"}
+# Tokens of one side at most.
+_REACH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +60,11 @@ class ArithmeticSteps:
         """Every readable equation, in order."""
         text = text[:MOST_TEXT]
         if "<<" in text:
-            text = " ; ".join([_MARK.sub("", text), *_MARK.findall(text)])
-        tokens = scan(text) if "=" in text else []
+            prose = _MARK.sub("", text)
+            text = " ; ".join([prose, *_MARK.findall(text)])
+        if "=" not in text:
+            return []
+        tokens = scan(text)
         equations = (
             _equation(text, tokens, at)
             for at, token in enumerate(tokens)
@@ -80,7 +88,7 @@ def _equation(text: str, tokens: list[Token], at: int) -> Equation | None:
     b = value_of(right)
     if a is None or b is None:
         return None
-    spelled = text[tokens[start].start : tokens[end - 1].end]
+    spelled = text[left[0].start : right[-1].end]
     return Equation(spelled, _agree(a, b, left, right))
 
 
@@ -89,25 +97,25 @@ def _left(tokens: list[Token], at: int) -> int:
     =`).
     """
     start = at
-    while start > 0 and tokens[start - 1].kind in _PARTS and at - start < 64:
+    first = max(0, at - _REACH)
+    while start > first and tokens[start - 1].kind in _PARTS:
         start -= 1
     if start < at and tokens[start].kind == "op":
-        sign = (
-            tokens[start].text == "-"
+        # `-3 + 5 =` begins with a sign; `2 pens + 3 =` goes on from a word.
+        operator = tokens[start]
+        is_sign = (
+            operator.text == "-"
+            and not operator.glued
             and start + 1 < at
             and tokens[start + 1].glued
-            and not tokens[start].glued
         )
-        start = start if sign else at
+        if not is_sign:
+            start = at
     start = _open(tokens, start, at)
-    if (
-        start > 0
-        and tokens[start - 1].kind == "other"
-        and start < at
-        and tokens[start].glued
-        and tokens[start - 1].text.isalpha()
-    ):
-        return at
+    if 0 < start < at and tokens[start].glued:
+        before = tokens[start - 1]
+        if before.kind == "other" and before.text.isalpha():
+            return at
     return start
 
 
@@ -115,9 +123,8 @@ def _open(tokens: list[Token], start: int, at: int) -> int:
     """Starts behind a bracket that only closes after the equation."""
     depth = 0
     for position in range(at - 1, start - 1, -1):
-        depth += (tokens[position].kind == "close") - (
-            tokens[position].kind == "open"
-        )
+        kind = tokens[position].kind
+        depth += (kind == "close") - (kind == "open")
         if depth < 0:
             return position + 1
     return start
@@ -127,23 +134,23 @@ def _right(tokens: list[Token], at: int) -> int:
     """Where the expression behind `=` ends; trailing operators and what hangs on a word do not
     count.
     """
-    end = at + 1
-    while end < len(tokens) and tokens[end].kind in _PARTS and end - at < 64:
+    start = at + 1
+    end = start
+    last = min(len(tokens), at + _REACH)
+    while end < last and tokens[end].kind in _PARTS:
         end += 1
     open_end = end
-    while end > at + 1 and tokens[end - 1].kind in {"op", "open", "money"}:
+    while end > start and tokens[end - 1].kind in _TRAILING:
         end -= 1
-    hangs = end < open_end < len(tokens) and tokens[open_end - 1].kind in {
-        "op",
-        "open",
-    }
-    glued = (
-        end < len(tokens)
-        and tokens[end].kind == "other"
-        and tokens[end].glued
-        and tokens[end].text.isalnum()
-    )
-    return at + 1 if hangs or glued else _close(tokens, at + 1, end)
+    if end < open_end < len(tokens):
+        # `= 3 + x`: the operator goes on with what cannot be read.
+        if tokens[open_end - 1].kind in _GOING_ON:
+            return start
+    elif end < len(tokens):
+        behind = tokens[end]
+        if behind.kind == "other" and behind.glued and behind.text.isalnum():
+            return start
+    return _close(tokens, start, end)
 
 
 def _close(tokens: list[Token], start: int, end: int) -> int:
@@ -152,9 +159,8 @@ def _close(tokens: list[Token], start: int, end: int) -> int:
     """
     depth = 0
     for position in range(start, end):
-        depth += (tokens[position].kind == "open") - (
-            tokens[position].kind == "close"
-        )
+        kind = tokens[position].kind
+        depth += (kind == "open") - (kind == "close")
         if depth < 0:
             return position
     return end
@@ -167,25 +173,31 @@ def _agree(
     meant.
     """
     unit = _unit(right)
-    percent = any(t.kind == "percent" for t in (*left, *right))
-    return any(
-        _shows(x, b, unit) for x in ((a, a / 100, a * 100) if percent else (a,))
-    )
+    if _shows(a, b, unit):
+        return True
+    if not any(t.kind == "percent" for t in (*left, *right)):
+        return False
+    # `20 % of 50 = 10`, `1 / 4 = 25 %`.
+    return _shows(a / 100, b, unit) or _shows(a * 100, b, unit)
 
 
 def _shows(exact: Fraction, shown: Fraction, unit: Fraction) -> bool:
     """Whether a result is the exact value, rounded or cut off to its last decimal."""
     off = abs(exact - shown)
-    return (
-        off == 0 or off <= unit / 2 or (off < unit and abs(shown) < abs(exact))
-    )
+    if off == 0:
+        return True
+    if off >= unit:
+        return False
+    return off <= unit / 2 or abs(shown) < abs(exact)
 
 
 def _unit(tokens: list[Token]) -> Fraction:
     """One unit of the last decimal shown; 0 for integers, which must be exact."""
-    shown = max(
-        (len(t.text.partition(".")[2]) for t in tokens if t.kind == "number"),
-        default=0,
-    )
-    scale = 100 if any(t.kind == "percent" for t in tokens) else 1
-    return Fraction(1, 10**shown * scale) if shown else Fraction(0)
+    numbers = [t.text for t in tokens if t.kind == "number"]
+    decimals = [len(number.partition(".")[2]) for number in numbers]
+    shown = max(decimals, default=0)
+    if not shown:
+        return Fraction(0)
+    is_percent = any(t.kind == "percent" for t in tokens)
+    scale = 100 if is_percent else 1
+    return Fraction(1, 10**shown * scale)

@@ -17,15 +17,15 @@ from synth.teachers.simulated import Simulated
 
 def make_app(teacher: Simulated) -> web.Application:
     """An OpenAI-compatible app; the k-th time that a body comes, it is draw k."""
-    seen: Counter[bytes] = Counter()
+    asked: Counter[bytes] = Counter()
 
     async def chat(request: web.Request) -> web.Response:
         raw = await request.read()
         body: dict[str, Any] = await request.json()
-        draw, seen[raw] = seen[raw], seen[raw] + 1
-        reply = teacher.answer(
-            [str(m["content"]) for m in body["messages"]], draw
-        )
+        draw = asked[raw]
+        asked[raw] += 1
+        texts = [str(message["content"]) for message in body["messages"]]
+        reply = teacher.answer(texts, draw)
         return web.Response(body=reply.raw, content_type="application/json")
 
     app = web.Application(client_max_size=64 * 1024 * 1024)
@@ -39,13 +39,14 @@ async def serve(teacher: Simulated, port: int) -> tuple[web.AppRunner, int]:
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
-    return runner, int(runner.addresses[0][1])
+    _, served_port = runner.addresses[0]
+    return runner, int(served_port)
 
 
 async def _forever(name: str, port: int) -> None:
-    _, port = await serve(
-        Simulated(name.removeprefix("simulated/"), Settings()), port
-    )
+    model = name.removeprefix("simulated/")
+    teacher = Simulated(model, Settings())
+    _, port = await serve(teacher, port)
     # The address is this command's output.
     print(f"http://127.0.0.1:{port}/v1", flush=True)  # noqa: T201
     await asyncio.Event().wait()

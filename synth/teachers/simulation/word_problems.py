@@ -14,9 +14,17 @@ from dataclasses import dataclass
 CUES = ("first", "then", "next")
 NAMES = ("Sam", "Ann", "Tom", "Lea", "Max", "Ida", "Ben", "Eva")
 THINGS = ("coins", "pens", "cards", "nuts", "keys", "cups")
-VERBS = {"+": ("finds", "buys"), "-": ("loses", "sells")}
+VERBS = {
+    "+": ("finds", "buys"),
+    "-": ("loses", "sells"),
+}
 MOST = 19
-_SIGN = {verb: sign for sign, verbs in VERBS.items() for verb in verbs}
+_SIGN = {
+    "finds": "+",
+    "buys": "+",
+    "loses": "-",
+    "sells": "-",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +36,12 @@ class Problem:
 
     def values(self) -> list[int]:
         """The value after each step."""
-        out = []
+        values = []
         value = self.start
         for sign, number in self.steps:
-            value += number if sign == "+" else -number
-            out.append(value)
-        return out
+            value += _change(sign, number)
+            values.append(value)
+        return values
 
 
 def chain(problem: Problem, results: Sequence[int]) -> str:
@@ -45,9 +53,9 @@ def chain(problem: Problem, results: Sequence[int]) -> str:
     """
     parts = []
     value = problem.start
-    for cue, (sign, number), result in zip(
-        CUES, problem.steps, results, strict=False
-    ):
+    worked = zip(CUES, problem.steps, results, strict=False)
+    for cue, step, result in worked:
+        sign, number = step
         parts.append(f"{cue} {value} {sign} {number} = {result} .")
         value = result
     return " ".join(parts)
@@ -57,24 +65,35 @@ def make_problem(rng: random.Random) -> tuple[str, Problem]:
     """One question and its figures; every value on the way lies between 0 and 19."""
     name = rng.choice(NAMES)
     thing = rng.choice(THINGS)
-    value = start = rng.randint(0, MOST)
+    start = rng.randint(0, MOST)
+    value = start
     steps = []
-    words = []
-    for cue in CUES[: rng.choice((2, 3))]:
-        options = [
-            (s, n)
-            for s in "+-"
-            for n in range(1, 10)
-            if 0 <= value + (n if s == "+" else -n) <= MOST
-        ]
-        sign, number = rng.choice(options)
-        value += number if sign == "+" else -number
+    sentences = []
+    count = rng.choice((2, 3))
+    for cue in CUES[:count]:
+        sign, number = _draw_step(rng, value)
+        value += _change(sign, number)
         steps.append((sign, number))
-        words.append(f"{cue} {name} {rng.choice(VERBS[sign])} {number} .")
-    question = (
-        f"{name} has {start} {thing} . {' '.join(words)} how many {thing} now ?"
-    )
+        verb = rng.choice(VERBS[sign])
+        sentences.append(f"{cue} {name} {verb} {number} .")
+    story = " ".join(sentences)
+    question = f"{name} has {start} {thing} . {story} how many {thing} now ?"
     return question, Problem(start, tuple(steps))
+
+
+def _draw_step(rng: random.Random, value: int) -> tuple[str, int]:
+    """A step that leads to a value from 0 to 19."""
+    options = []
+    for sign in VERBS:
+        for number in range(1, 10):
+            after = value + _change(sign, number)
+            if 0 <= after <= MOST:
+                options.append((sign, number))
+    return rng.choice(options)
+
+
+def _change(sign: str, number: int) -> int:
+    return number if sign == "+" else -number
 
 
 def make_problems(
@@ -90,14 +109,17 @@ def make_problems(
         question, problem = make_problem(rng)
         if question not in seen:
             seen.add(question)
-            rows.append(
-                {"question": question, "target": str(problem.values()[-1])}
-            )
+            last = problem.values()[-1]
+            target = str(last)
+            rows.append({"question": question, "target": target})
     return rows
 
 
-_STEP = re.compile(rf"(?:{'|'.join(CUES)}) \w+ ({'|'.join(_SIGN)}) (\d+) \.")
+_CUE = "|".join(CUES)
+_VERB = "|".join(_SIGN)
+_STEP = re.compile(rf"(?:{_CUE}) \w+ ({_VERB}) (\d+) \.")
 _START = re.compile(r"\w+ has (\d+) \w+ \.")
+_SIGNED = re.compile(r"([+-]) (\d+)")
 _SUM = re.compile(r"What is (\d+) ((?:[+-] \d+ ?)+)\?")
 
 
@@ -109,21 +131,16 @@ def read_problem(text: str) -> Problem | None:
     ... )
     Problem(start=7, steps=(('+', 5), ('-', 3)))
     """
-    start = _START.search(text)
-    if start:
-        return Problem(
-            int(start.group(1)),
-            tuple(
-                (_SIGN[verb], int(number))
-                for verb, number in _STEP.findall(text, start.end())
-            ),
-        )
-    plain = _SUM.search(text)
-    if plain is None:
-        return None
-    return Problem(
-        int(plain.group(1)),
-        tuple(
-            (s, int(n)) for s, n in re.findall(r"([+-]) (\d+)", plain.group(2))
-        ),
-    )
+    if start := _START.search(text):
+        cues = _STEP.findall(text, start.end())
+        steps = [(_SIGN[verb], number) for verb, number in cues]
+        return _problem(start[1], steps)
+    if plain := _SUM.search(text):
+        steps = _SIGNED.findall(plain[2])
+        return _problem(plain[1], steps)
+    return None
+
+
+def _problem(start: str, steps: Sequence[tuple[str, str]]) -> Problem:
+    signed = tuple((sign, int(number)) for sign, number in steps)
+    return Problem(int(start), signed)
