@@ -6,9 +6,12 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
 
 MOVED = {
     "finetune.answer": "finetune.generation.chat_worker",
@@ -120,8 +123,8 @@ MOVED = {
 }
 
 
-class _Finder(MetaPathFinder):
-    """Finds a module under its old name."""
+class _Finder:
+    """Finds a module under its old name; `importlib.abc` and its 20 ms are not needed for that."""
 
     def find_spec(
         self,
@@ -138,10 +141,10 @@ class _Finder(MetaPathFinder):
             DeprecationWarning,
             stacklevel=2,
         )
-        return ModuleSpec(name, _Loader(now))
+        return ModuleSpec(name, cast("Loader", _Loader(now)))
 
 
-class _Loader(Loader):
+class _Loader:
     """Hands out the module of the new name."""
 
     def __init__(self, now: str) -> None:

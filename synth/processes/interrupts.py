@@ -6,14 +6,16 @@ main thread is, also while it writes files and no loop runs.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # 50 ms that `--help` does not need
+    import asyncio
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Seconds that a command has to leave after the second signal, before it is made to.
