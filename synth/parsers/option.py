@@ -31,6 +31,10 @@ _BARE = re.compile(
     re.IGNORECASE,
 )
 
+_AROUND = " \t*_`\"'.!\u201c\u201d"
+# "Sentiment: positive", "**Final color**: red"; no sentence before a colon.
+_TITLE = re.compile(r"[^\W\d_]+(?: [^\W\d_]+){0,2}[*_`]{0,2}:[*_`]{0,2}\s+")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Option(Parser):
@@ -44,6 +48,7 @@ class Option(Parser):
     |---|---|
     | `#### (b) ice`, `The correct answer is B.`, `**Answer:** [B]`, `$\boxed{\text{B}}$` | b |
     | a last line that is `(b)`, `**B**`, `[B]`, `Option B`, `B) ice`, where nothing announces an answer | b |
+    | then also a last line that is a choice, `Ice.`, or a title and a choice, `Color: ice` | b |
     | a last line of other words | no_answer_marker |
 
     Reasons:
@@ -82,7 +87,10 @@ class Option(Parser):
         if not markers:
             return self._last_line(text, choices)
         for marker in markers[: -LAST_MARKERS - 1 : -1]:
-            position = pick(announced(text, marker), choices)
+            answer = announced(text, marker)
+            position = pick(answer, choices)
+            if position is None:
+                position = _named(answer, choices)
             if position is not None:
                 rationale = before_marker(text[: marker.start()])
                 return {
@@ -94,8 +102,17 @@ class Option(Parser):
 
     @staticmethod
     def _last_line(text: str, choices: list[str]) -> dict[str, Any]:
-        """The option that is all of the last line: `(b)`, `**B**`, `[B]`, `Option B`, `B) text`."""
+        """The option that is all of the last line: `(b)`, `**B**`, `[B]`, `Option B`, `B) text`,
+        `text`, `Color: text`.
+        """
         rationale, _, line = text.strip().rpartition("\n")
+        named = _named(line, choices)
+        if named is not None:
+            return {
+                "rationale": before_marker(rationale),
+                "answer": choices[named],
+                "letter": ascii_lowercase[named % 26],
+            }
         bare = (
             _BARE.fullmatch(line.strip()) if len(line) <= _MOST_LINE else None
         )
@@ -113,3 +130,16 @@ class Option(Parser):
             "answer": choices[position],
             "letter": bare[1].lower(),
         }
+
+
+def _named(line: str, choices: list[str]) -> int | None:
+    """Position of the one choice whose text is all of a line, or all behind a title."""
+    if len(line) > _MOST_LINE:
+        return None
+    text = _TITLE.sub("", line.strip(_AROUND)).strip(_AROUND).casefold()
+    positions = [
+        position
+        for position, choice in enumerate(choices)
+        if choice.strip(_AROUND).casefold() == text
+    ]
+    return positions[0] if text and len(positions) == 1 else None

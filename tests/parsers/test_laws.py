@@ -16,7 +16,7 @@ SPECS = {
 }
 CASES = {
     "final_number": {"7 + 5 = 12\n#### 12": None, "I do not know": "no_answer_marker", "#### unknown": "no_number"},
-    "option": {"Cold. The answer is (b) ice.": None, "ice": "no_answer_marker", "#### a boat": "no_option"},
+    "option": {"Cold. The answer is (b) ice.": None, "so cold": "no_answer_marker", "#### a boat": "no_option"},
     "boxed": {r"so \boxed{3}": None, "three": "no_box", r"so \boxed{3": "open_box"},
     "tagged": {"<a>Yes</a><b>x</b>": None, "<a>yes</a>": "missing_tag", "<a>perhaps</a><b>x</b>": "not_allowed"},
     "numbered_list": {"1. one\n2) two": None, "one, two": "no_list"},

@@ -52,7 +52,7 @@ def test_numbers(around, words, mark, said):
 
 
 @given(
-    around=AROUND, words=WORDS, option=st.sampled_from(["(b)", "B", "(B) ice", "**B**", "[B]", "Option B", "B) ice", "b. ice"]),
+    around=AROUND, words=WORDS, option=st.sampled_from(["(b)", "B", "(B) ice", "**B**", "[B]", "Option B", "B) ice", "b. ice", "ice", "Ice.", "*ice*", "Choice: ice", "**Final choice:** Ice"]),
     mark=st.sampled_from(["\n#### {}", " The answer is {}.", "\n**Answer:** {}", "\n{}", "\n\n**{}**"]),
 )  # fmt: skip
 def test_options(around, words, mark, option):
@@ -66,7 +66,17 @@ def test_options(around, words, mark, option):
 
 @pytest.mark.parametrize(
     "text",
-    ["It is cold.\nIce is it.", "A cold thing.", "(e)", "B) fire", "Option C"],
+    [
+        "It is cold.\nIce is it.",
+        "A cold thing.",
+        "(e)",
+        "B) fire",
+        "Option C",
+        "not ice",
+        "ice or fire",
+        "It cannot be: ice cream",
+        "I would not say so: never ice",
+    ],
 )
 def test_other_last_lines_are_no_option(text):
     with pytest.raises(Unreadable, match="no_answer_marker"):
