@@ -155,6 +155,14 @@ def test_the_commands_that_no_test_can_run_as_they_are_name_options_that_exist()
             assert set(re.findall(r"--[a-z-]+", block)) <= known
 
 
+# What a part of these rooms overrides and its base class documents.
+OVERRIDDEN = {
+    "filters": {"verdict", "judge_group"},
+    "parsers": {"read", "read_reply"},
+    "exports": {"rows"},
+}
+
+
 def test_public_things_have_docstrings():
     import ast
 
@@ -171,9 +179,13 @@ def test_public_things_have_docstrings():
                     ast.unparse(mark) == "overload"
                     for mark in node.decorator_list
                 )
+                overrides = node.name in OVERRIDDEN.get(
+                    path.parent.name, set()
+                ) and not path.name.startswith("base")
                 assert (
                     not parents_private
                     or overload
+                    or overrides
                     or _inside_private(path, node)
                 ), f"{path}:{node.lineno} {node.name}"
 

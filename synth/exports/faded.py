@@ -30,7 +30,6 @@ class Faded(Export):
     examples: str = ""
 
     def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:
-        """Training rows, in the order of the run."""
         pair = export_pair(pack, "--to faded", self.prompt, self.completion)
         template = pack_templates(pack).compile(
             self.context, "--to faded:context"

@@ -26,7 +26,6 @@ class Margins(Export):
     most: int = 16
 
     def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:
-        """Training rows, in the order of the run."""
         for listing in listings(run, pack, "--to margins"):
             pairs = [
                 (a.grade - b.grade, a.text, b.text)

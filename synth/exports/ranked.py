@@ -24,7 +24,6 @@ class Ranked(Export):
     least: int = 2
 
     def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:
-        """Training rows, in the order of the run."""
         for listing in listings(run, pack, "--to ranked"):
             order = sorted(
                 listing.documents, key=lambda document: -document.grade

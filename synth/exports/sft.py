@@ -27,7 +27,6 @@ class Sft(Export):
     part: str = "data"
 
     def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:
-        """Training rows, in the order of the run."""
         rewrite = self.prompt is not None or self.completion is not None
         pair = export_pair(pack, "--to sft", self.prompt, self.completion)
         for row in run.rows(self.part):

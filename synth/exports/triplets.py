@@ -34,7 +34,6 @@ class Triplets(Export):
     turned: bool = False
 
     def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:
-        """Training rows, in the order of the run."""
         for listing in listings(run, pack, "--to triplets"):
             right, wrong = listing.sides()
             chosen = (wrong if self.pick == "bottom" else wrong[::-1])[

@@ -44,7 +44,6 @@ class Agree(RowFilter):
         return (self.first, self.second)
 
     def verdict(self, row: Row) -> Verdict:
-        """The verdict on one row."""
         first = row.get(self.first)
         second = row.get(self.second)
         if first is None or second is None:

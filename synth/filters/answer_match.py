@@ -65,7 +65,6 @@ class AnswerMatch(RowFilter):
     }
 
     def verdict(self, row: Row) -> Verdict:
-        """The verdict on one row."""
         answer = row.get(self.answer)
         target = row.get(self.target)
         if target is None:

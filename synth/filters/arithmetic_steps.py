@@ -44,7 +44,6 @@ class ArithmeticSteps(RowFilter):
     }
 
     def verdict(self, row: Row) -> Verdict:
-        """The verdict on one row."""
         equations = verifier.ArithmeticSteps().equations(
             field_text(row, self.field)
         )

@@ -127,7 +127,9 @@ class Filter(ABC):
 
     @abstractmethod
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
-        """The plain verdicts of one group."""
+        """One verdict a row, in their order: rows of one seed where `group` is "draws", all rows
+        where it is "corpus", any rows where it is None.
+        """
 
     def judge(self, row: Row) -> Verdict:
         """The verdict on a single row."""
@@ -214,7 +216,12 @@ class RowFilter(Filter):
 
     @abstractmethod
     def verdict(self, row: Row) -> Verdict:
-        """The verdict on one row."""
+        """Judges one row.
+
+        Returns:
+            Whether the row stays (None: unknown, which `unknown` decides), one of `reasons` where
+            it is not True, and marks for the verdicts in the row's `meta`.
+        """
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """Each row's own verdict."""

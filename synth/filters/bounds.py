@@ -49,7 +49,6 @@ class Bounds(RowFilter):
         return heads(self.fields)
 
     def verdict(self, row: Row) -> Verdict:
-        """The verdict on one row."""
         for name, value in (
             (path, value)
             for path in self.fields

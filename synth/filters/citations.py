@@ -69,7 +69,6 @@ class Citations(RowFilter):
         return (self.sources,)
 
     def verdict(self, row: Row) -> Verdict:
-        """The verdict on one row."""
         passages = row.get(self.sources)
         if not passages:
             return Verdict(None, "no_source")

@@ -56,7 +56,6 @@ class Consensus(GroupFilter):
         require_share("least", self.least)
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
-        """One verdict a draw."""
         sets = [self._leaves(row) for row in rows]
         readable = [
             index for index, leaves in enumerate(sets) if leaves is not None

@@ -116,7 +116,6 @@ class Contamination(CorpusFilter):
         return items
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
-        """One verdict a row."""
         texts = [self.text(row, self.field) for row in rows]
         best: dict[int, Hit] = {}
         for (row, item), (count, share) in self._shared(texts).items():

@@ -53,7 +53,6 @@ class Distinct(GroupFilter):
     }
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
-        """One verdict a draw."""
         texts = [field_text(row, self.field) for row in rows]
         ways = [self._way(text) for text in texts]
         different: list[int] = []

@@ -73,7 +73,6 @@ class Diversity(CorpusFilter):
         return (self.field, self.by) if self.by else (self.field,)
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
-        """One verdict a row."""
         texts = [self.text(row, self.field) for row in rows]
         order = by_length(texts)
         if self.by:

@@ -49,7 +49,6 @@ class ExactDuplicate(CorpusFilter):
         return tuple(self.fields) if self.fields else (self.field,)
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
-        """One verdict a row."""
         first: dict[bytes, tuple[bytes, int]] = {}
         keys = [self._key(row) for row in rows]
         for index, row in enumerate(rows):

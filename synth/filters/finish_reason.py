@@ -40,7 +40,6 @@ class FinishReason(RowFilter):
     }
 
     def verdict(self, row: Row) -> Verdict:
-        """The verdict on one row."""
         finish_reason = meta_of(row, "finish_reason")
         marks = {"finish_reason": finish_reason}
         if finish_reason in (None, "", "unknown"):

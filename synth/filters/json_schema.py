@@ -78,7 +78,6 @@ class JsonSchema(RowFilter):
         return ()
 
     def verdict(self, row: Row) -> Verdict:
-        """The verdict on one row."""
         value = row.get(self.field)
         text = _unfenced(value if value is not None else text_of(row))
         reason, error = verifier.JsonSchema().why(

@@ -73,7 +73,6 @@ class Language(RowFilter):
         return frozenset(_checked(given, self.identifier.nb_classes))
 
     def verdict(self, row: Row) -> Verdict:
-        """The verdict on one row."""
         text = field_text(row, self.field)[:MOST_CHARS]
         if (
             sum(word.isalpha() for word in text.split()) < self.words

@@ -70,7 +70,6 @@ class LeakProbe(CorpusFilter):
         return (self.variable,)
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
-        """One verdict a row."""
         labels = [str(row.get(self.variable)) for row in rows]
         if len(rows) < max(_FEWEST, self.folds) or len(set(labels)) < 2:
             return [Verdict(None, "too_few_rows") for _ in rows]

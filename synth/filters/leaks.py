@@ -73,7 +73,6 @@ class Leaks(RowFilter):
         return (self.hidden,) if self.hidden else ()
 
     def verdict(self, row: Row) -> Verdict:
-        """The verdict on one row."""
         text = field_text(row, self.field)
         small = folded(text)
         leak = next(

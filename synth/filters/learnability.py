@@ -53,7 +53,6 @@ class Learnability(CorpusFilter):
             raise ValueError(f"most={self.most}; keep at least one row")
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
-        """One verdict a row."""
         pairs = [
             (str(row.get(self.field) or ""), field_text(row, self.answer))
             for row in rows

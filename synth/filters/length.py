@@ -54,7 +54,6 @@ class Length(RowFilter):
             )
 
     def verdict(self, row: Row) -> Verdict:
-        """The verdict on one row."""
         text = field_text(row, self.field)
         length = count(text) if self.unit == "words" else len(text)
         if length < self.least:

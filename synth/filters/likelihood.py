@@ -50,7 +50,6 @@ class Likelihood(CorpusFilter):
         require_share("worst", self.worst)
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
-        """One verdict a row."""
         sums = [self._sum(row) for row in rows]
         order = sorted(
             (value, index)

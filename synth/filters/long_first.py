@@ -56,7 +56,6 @@ class LongFirst(CorpusFilter):
             raise ValueError(f"most={self.most}; keep at least one row")
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
-        """One verdict a row."""
         lengths = [len(field_text(row, self.chain)) for row in rows]
         digests = [row_digest(row) for row in rows]
         shelves = {

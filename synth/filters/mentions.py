@@ -58,7 +58,6 @@ class Mentions(RowFilter):
         return heads((*self.must, *self.never))
 
     def verdict(self, row: Row) -> Verdict:
-        """The verdict on one row."""
         text = field_text(row, self.field)
         spans = Spans(ellipsis=False)
         missing = next(

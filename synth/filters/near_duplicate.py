@@ -71,7 +71,6 @@ class NearDuplicate(CorpusFilter):
             )
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
-        """One verdict a row."""
         # Numpy, for those who need it.
         from synth.text.shingles import Neighbours, shingle  # noqa: PLC0415
 

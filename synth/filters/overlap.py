@@ -65,7 +65,6 @@ class Overlap(RowFilter):
         return (self.each,) if self.each else (self.field, self.other)
 
     def verdict(self, row: Row) -> Verdict:
-        """The verdict on one row."""
         measure = {"rouge_1": rouge_1, "rouge_l": rouge_l}[self.measure]
         pairs = [
             (element.get(self.field), element.get(self.other))

@@ -43,7 +43,6 @@ class PerSeed(GroupFilter):
             raise ValueError(f"most={self.most}; use at least 1")
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
-        """One verdict per draw."""
         return [
             Verdict(i < self.most, "" if i < self.most else "over_quota")
             for i in range(len(rows))

@@ -190,7 +190,6 @@ class Pii(RowFilter):
             )
 
     def verdict(self, row: Row) -> Verdict:
-        """The verdict on one row."""
         kinds = [
             kind
             for text in self._texts(row)

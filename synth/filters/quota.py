@@ -57,7 +57,6 @@ class Quota(CorpusFilter):
         return (self.field, self.by) if self.by else (self.field,)
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
-        """One verdict a row."""
         verdicts = [Verdict(True)] * len(rows)
         for kind, places in group_by(
             range(len(rows)), lambda p: str(rows[p].get(self.field))

@@ -79,7 +79,6 @@ class Refusal(RowFilter):
     reasons: ClassVar[dict[str, str]] = {"refusal": "the model declines"}
 
     def verdict(self, row: Row) -> Verdict:
-        """The verdict on one row."""
         head = (
             field_text(row, self.field)
             .lstrip(" \t\n*#>\"'")[: self.chars]

@@ -74,7 +74,6 @@ class Repetition(RowFilter):
             )
 
     def verdict(self, row: Row) -> Verdict:
-        """The verdict on one row."""
         text = field_text(row, self.field)[-MOST_CHARS:]
         words = pieces(text)
         length = self.words if text.isascii() else _reach(words, self.words)

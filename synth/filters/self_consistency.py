@@ -68,7 +68,6 @@ class SelfConsistency(GroupFilter):
             )
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
-        """One verdict per draw."""
         votes = one_key_a_value(
             [
                 None if row.get(self.answer) is None else str(row[self.answer])

@@ -66,7 +66,6 @@ class SemanticDuplicate(CorpusFilter):
     }
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
-        """One verdict a row."""
         texts = [self.text(row, self.field) for row in rows]
         keys = [
             numbers_of(text) if self.numbers == "apart" else ()

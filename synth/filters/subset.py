@@ -58,7 +58,6 @@ class Subset(RowFilter):
         return (self.of,) if self.of else ()
 
     def verdict(self, row: Row) -> Verdict:
-        """The verdict on one row."""
         allowed_values = row.get(self.of) if self.of else self.values
         if not isinstance(allowed_values, list | tuple):
             return Verdict(None, "no_list")

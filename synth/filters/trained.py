@@ -124,7 +124,6 @@ class Trained(GroupFilter):
         return float((self.loaded.threshold or {})["least"])
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
-        """One verdict per draw."""
         scores = self.loaded.scores(
             [{**row, "_group": 0} for row in rows], group="_group"
         )

@@ -142,7 +142,6 @@ class Truncation(RowFilter):
     }
 
     def verdict(self, row: Row) -> Verdict:
-        """The verdict on one row."""
         if meta_of(row, "finish_reason") == "length":
             return Verdict(False, "hit_the_limit")
         text = field_text(row, self.field).rstrip()

@@ -59,7 +59,6 @@ class Verified(WorkFilter):
         return (self.target,)
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
-        """Each row's own verdict."""
         return [self._verdict(row) for row in rows]
 
     def _verdict(self, row: Row) -> Verdict:

@@ -119,7 +119,6 @@ class Wording(RowFilter):
         return self.once
 
     def verdict(self, row: Row) -> Verdict:
-        """The verdict on one row."""
         text = field_text(row, self.field).strip()
         if len(text) < self.least:
             return Verdict(False, "too_short", {"what": text})

@@ -115,7 +115,7 @@ class Seeds:
                     todo,
                 )
             if self._columns:
-                row = self._renamed(row, location)  # noqa: PLW2901 - the same row under its new names
+                row = self._renamed(row, location)  # noqa: PLW2901 - under its new names
             yield (
                 location,
                 {str(self.rename.get(k, k)): v for k, v in row.items()}
@@ -343,7 +343,7 @@ class _At(io.RawIOBase):
         self._offset = 0
 
     def readable(self) -> bool:
-        """Yes."""
+        """True: `io.RawIOBase` asks before it reads."""
         return True
 
     def readinto(self, buffer: Any) -> int:

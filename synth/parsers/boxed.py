@@ -45,7 +45,6 @@ class Boxed(Parser):
     }
 
     def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
-        """Fields of one reply."""
         starts = list(_OPEN.finditer(text))[-_MOST:]
         for number, start in enumerate(reversed(starts)):
             end = _closing(text, start.end())

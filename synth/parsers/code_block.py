@@ -36,7 +36,6 @@ class CodeBlock(Parser):
     reasons: ClassVar[dict[str, str]] = {"no_code": "no fenced block"}
 
     def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
-        """The program."""
         code = program_in(text).strip("\n")
         if (
             not code

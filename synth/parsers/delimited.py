@@ -24,7 +24,7 @@ class Delimited(Parser):
     | outside of the spans | |
     |---|---|
     | white space, commas, quotation marks, a fence, the marks of a list (`1.`, `-`) | passed over |
-    | a line of its own before the first span that ends in a colon ("Here are the passages:") | passed over |
+    | before the first span: a line that ends in a colon ("Here are the passages:") | passed over |
     | any other word | `text_outside`: spans are all that was asked for |
 
     Args:
@@ -38,7 +38,7 @@ class Delimited(Parser):
     Example:
         >>> Delimited(into="quotes").parse("##begin_quote## Rain fell. ##end_quote##", {})
         {'quotes': ['Rain fell.']}
-    """  # noqa: E501, W505
+    """
 
     begin: str = "##begin_quote##"
     end: str = "##end_quote##"
@@ -51,7 +51,6 @@ class Delimited(Parser):
     }
 
     def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
-        """The spans."""
         begin = re.compile(re.escape(self.begin))
         end = re.compile(re.escape(self.end))
         places = between(begin, end, text)

@@ -109,7 +109,6 @@ class FinalNumber(Parser):
     }
 
     def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
-        """Fields of one reply."""
         text = cut_invented(text)
         # The last hash marker usually decides; looking at the whole text for all markers costs ten
         # times as much.

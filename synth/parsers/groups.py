@@ -20,7 +20,8 @@ class Groups(Parser):
 
     | spelling | a block's lines |
     |---|---|
-    | `<s>`, lines, `</s>`; tags in any case, with attributes; `</s>` left out | the lines up to the next block |
+    | `<s>`, lines, `</s>`; tags in any case, with attributes | the lines between the tags |
+    | `<s>` and lines without `</s>` | the lines up to the next block |
     | `<s> The sentence again. </s>`, lines | the lines behind it |
     | bullets and numbers of every kind that `synth.replies.lists` names | without them |
 
@@ -37,7 +38,7 @@ class Groups(Parser):
         ...     "<s>\n- a is b.\n- a is c.\n</s><s>\n- d\n</s>", {"sentences": ["x", "y"]}
         ... )
         {'groups': ['a is b.\na is c.', 'd']}
-    """  # noqa: E501, W505
+    """
 
     of: str = "sentences"
     tag: str = "s"

@@ -30,9 +30,12 @@ class JsonObject(Parser):
 
     | spelling | read |
     |---|---|
-    | in a fence, in prose, several objects, keys that nobody asked for | the last object with the keys |
-    | `{"a": "\\frac{1}{2}"}` with one backslash or two, `"\\boxed{3}"`, `"\\times"` | one backslash; marked as mended where it was one |
-    | trailing commas, single quotation marks, Python's words, comments, bare keys, raw line breaks | as meant; marked as mended |
+    | in a fence, in prose, several objects | the last object with the keys |
+    | keys that nobody asked for | left out |
+    | `{"a": "\\frac{1}{2}"}`, `"\\boxed{3}"`, `"\\times"` with two backslashes | one backslash |
+    | the same with one backslash | one backslash; marked as mended |
+    | trailing commas, comments, bare keys, raw line breaks | as meant; marked as mended |
+    | single quotation marks, Python's words | as meant; marked as mended |
     | `"0.95"` where a number is asked for | 0.95; marked as mended |
     | cut off, a value missing, a key twice | unreadable: nothing is closed or invented |
 
@@ -59,7 +62,7 @@ class JsonObject(Parser):
         ...     '{"names": [{"name": "Ann", "age": 9}]}', {}
         ... )
         {'names': [{'name': 'Ann'}]}
-    """  # noqa: E501, W505
+    """
 
     keys: Mapping[str, Any]
 
@@ -86,11 +89,9 @@ class JsonObject(Parser):
         return dict(self.keys)
 
     def read(self, text: str, row: Row) -> dict[str, Any]:
-        """Fields of what one whole reply says."""
         return self.read_reply(Reply(text), row)
 
     def read_reply(self, reply: Reply, row: Row) -> dict[str, Any]:  # noqa: ARG002
-        """Fields of one reply."""
         fields = last_object(reply, set(self.keys))
         missing = [key for key in self.keys if key not in fields]
         if missing:

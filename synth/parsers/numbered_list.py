@@ -53,7 +53,6 @@ class NumberedList(Parser):
     reasons: ClassVar[dict[str, str]] = {"no_list": "too few items"}
 
     def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
-        """The items."""
         items = items_in(text)
         # The word for "none" stands alone: as the one item, or as the whole reply.
         alone = "" if items else text.strip()

@@ -47,7 +47,7 @@ class Option(Parser):
     | spelling | option |
     |---|---|
     | `#### (b) ice`, `The correct answer is B.`, `**Answer:** [B]`, `$\boxed{\text{B}}$` | b |
-    | a last line that is `(b)`, `**B**`, `[B]`, `Option B`, `B) ice`, where nothing announces an answer | b |
+    | without an announced answer, a last line `(b)`, `**B**`, `[B]`, `Option B`, `B) ice` | b |
     | then also a last line that is a choice, `Ice.`, or a title and a choice, `Color: ice` | b |
     | a last line of other words | no_answer_marker |
 
@@ -60,7 +60,7 @@ class Option(Parser):
         ...     "Trains stop there. So the answer is (b) station.", {"choices": ["park", "station"]}
         ... )
         {'rationale': 'Trains stop there.', 'answer': 'station', 'letter': 'b'}
-    """  # noqa: E501, W505
+    """
 
     main: ClassVar[str] = "answer"
     fields: ClassVar[dict[str, str]] = {
@@ -75,7 +75,6 @@ class Option(Parser):
     }
 
     def read(self, text: str, row: Row) -> dict[str, Any]:
-        """Fields of one reply."""
         text = cut_invented(text)
         row_choices = choices_of(row.get("choices"))
         choices = row_choices.texts if row_choices else []

@@ -34,7 +34,8 @@ class Outline(Parser):
     | spelling | read |
     |---|---|
     | `scope: a`, `**Scope:** a`, `## scope: a` | a |
-    | `- a: 1-2`, `* **a**: 1` U+2013 `2`, `1. a: 1 to 2`, `- a: sentences 1, 2`, `- a (1-2)` | a, 1 to 2 |
+    | `- a: 1-2`, `* **a**: 1` U+2013 `2`, `1. a: 1 to 2` | a, 1 to 2 |
+    | `- a: sentences 1, 2`, `- a (1-2)` | a, 1 to 2 |
     | two or four blanks or a tab a level | one level |
     | `- a: 1, 3` | out_of_range: an aspect is a range |
 
@@ -51,7 +52,7 @@ class Outline(Parser):
         ...     "aspects"
         ... ][1]
         {'level': 0.0, 'name': 'now', 'first': 3.0, 'last': 3.0}
-    """  # noqa: E501, W505
+    """
 
     of: str = "sentences"
 
@@ -74,7 +75,6 @@ class Outline(Parser):
         }
 
     def read(self, text: str, row: Row) -> dict[str, Any]:
-        """The outline."""
         text = _DASHES.sub("-", _DECORATION.sub("", text))
         scope = _SCOPE.search(text)
         matches = [

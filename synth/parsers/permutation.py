@@ -38,7 +38,8 @@ class Permutation(Parser):
 
     | reply | order |
     |---|---|
-    | `[2] > [3] > [1]`, `2 > 3 > 1`, `2, 3, 1`, `Passage 2 > Passage 3 > Passage 1`, bold, in a fence | 2 3 1 |
+    | `[2] > [3] > [1]`, `2 > 3 > 1`, `2, 3, 1`, bold, in a fence | 2 3 1 |
+    | `Passage 2 > Passage 3 > Passage 1` | 2 3 1 |
     | `Ranking the 3 passages: [2] > [3] > [1]`, `[1] is short. Final: [2] > [3] > [1]` | 2 3 1 |
     | `1. [2]`, `2. [3]`, `3. [1]` on lines; `1st: passage 2` ...; bare numbers on lines | 2 3 1 |
     | `[1] < [3] < [2]` | none: no order was asked for that begins with the worst |
@@ -58,7 +59,7 @@ class Permutation(Parser):
     Example:
         >>> Permutation(of="texts").parse("[3] > [1]", {"texts": ["a", "b", "c"]})
         {'ranks': [2.0, 3.0, 1.0], 'repaired': 1.0}
-    """  # noqa: E501, W505
+    """
 
     of: str = "documents"
     most_repaired: float = 0.34
@@ -74,7 +75,6 @@ class Permutation(Parser):
     }
 
     def read(self, text: str, row: Row) -> dict[str, Any]:
-        """The ranks."""
         count = len(row.get(self.of) or [])
         order = _plain_order(text, count)
         if order is None:

@@ -28,11 +28,14 @@ class Tagged(Parser):
 
     | spelling | read |
     |---|---|
-    | `<answer>5</answer>`, `<Answer type="int"> 5 </ANSWER>`, `&lt;answer&gt;5&lt;/answer&gt;` | 5 |
+    | `<answer>5</answer>`, `<Answer type="int"> 5 </ANSWER>` | 5 |
+    | `&lt;answer&gt;5&lt;/answer&gt;` | 5 |
     | `I use <answer> tags. <answer>5</answer> <answer></answer>` | 5 |
     | tags in a fence, a fence in tags | what is in both |
-    | `<answer>5`, `<answer>5</ans`, `<answer>5<answer>` at the end of a whole reply | 5, marked as mended |
-    | with `allow`: `<verdict>**Yes**, because ...</verdict>`, `<better>Passage K</better>`, `<grade>4/5</grade>` | yes, k, 4 |
+    | at the end of a whole reply: `<answer>5`, `<answer>5</ans` | 5, marked as mended |
+    | at the end of a whole reply: `<answer>5<answer>` | 5, marked as mended |
+    | with `allow`: `<verdict>**Yes**, because ...</verdict>` | yes |
+    | with `allow`: `<better>Passage K</better>`, `<grade>4/5</grade>` | k, 4 |
     | with `allow`, no tag: a line `Verdict: yes, because ...` | yes, marked as mended |
 
     Args:
@@ -49,7 +52,7 @@ class Tagged(Parser):
         ...     "fine <verdict> Yes </verdict>", {}
         ... )
         {'verdict': 'yes'}
-    """  # noqa: E501, W505
+    """
 
     tags: tuple[str, ...] = ("rationale", "answer")
     allow: Mapping[str, Any] | None = None
@@ -69,11 +72,9 @@ class Tagged(Parser):
         return [tag.casefold() for tag in self.tags]
 
     def read(self, text: str, row: Row) -> dict[str, Any]:
-        """Fields of what one whole reply says."""
         return self.read_reply(Reply(text), row)
 
     def read_reply(self, reply: Reply, row: Row) -> dict[str, Any]:  # noqa: ARG002
-        """Fields of one reply."""
         plain = self._plainly(reply.said)
         if plain is not None:
             return {

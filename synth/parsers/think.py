@@ -43,7 +43,6 @@ class Think(Parser):
         return self.read_reply(Reply(text), row)
 
     def read_reply(self, reply: Reply, row: Row) -> dict[str, Any]:
-        """Fields of one reply."""
         if not reply.thoughts or not reply.said:
             raise Unreadable("no_thinking", (reply.thoughts or reply.said)[:80])
         for reader in (Boxed(), FinalNumber()):

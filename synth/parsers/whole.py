@@ -27,7 +27,7 @@ class Whole(Parser):
     | reply | read |
     |---|---|
     | any text | as it is, without white space at its ends |
-    | with `turns: ["Q:"]`: a later line that begins with `Q:`, `q :` or `**Q:**` | cut off with all behind it |
+    | with `turns: ["Q:"]`: from a line with `Q:`, `q :` or `**Q:**` on | cut off |
     | with `unmarked`: `21. a`, `- a`, `**a**`, `"a"` on one line | a |
 
     Args:
@@ -42,7 +42,7 @@ class Whole(Parser):
     Example:
         >>> Whole(into="reasoning", turns=("Q:",)).parse(" 3 + 4 = 7.\n\nQ: And 5?\nA: 12", {})
         {'reasoning': '3 + 4 = 7.'}
-    """  # noqa: E501, W505
+    """
 
     least: int = 1
     turns: tuple[str, ...] = ()
@@ -53,7 +53,6 @@ class Whole(Parser):
     reasons: ClassVar[dict[str, str]] = {"too_few_words": "too few words"}
 
     def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
-        """The text."""
         text = text.strip()
         if self.turns and (turn := self._turn.search(text)):
             text = text[: turn.start()].rstrip()

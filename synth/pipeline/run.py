@@ -348,7 +348,7 @@ class _Live:
         return Run(self.p.output, code, info["stopped"], info)
 
     def _info(self, journal: Journal, stop: Any) -> dict[str, Any]:
-        """run.json."""
+        """What run.json holds: settings, counts by exit, calls, tokens and dollars."""
         spec = self.pack.spec
         totals = journal.totals
         config = self.config

@@ -7,10 +7,11 @@ r"""The program among the fenced blocks of a reply.
 | `sql`, `SQLite`, `postgresql` | a program, where no block is Python |
 | `text`, `output`, `console`, `bash`, `json`, and blocks behind "Output:" | no program |
 | another language | a program, where nothing else is one |
-| a fence in a list or quotation, Windows' line ends, `>>> ` prompts | without what is before each line |
+| a fence in a list or quotation, `>>> ` prompts | without what is before each line |
+| Windows' line ends | as others |
 | several programs | one after the other, as later lines build on earlier ones |
 | a block without a name beside named ones | a program where it is Python that does something |
-"""  # noqa: E501, W505
+"""
 
 from __future__ import annotations
 
@@ -93,9 +94,12 @@ class Block(NamedTuple):
 def blocks_in(text: str) -> list[Block]:
     r"""The fenced blocks of a text.
 
-    >>> blocks_in("So:\n```Python3\nx = 1\n```\nOutput:\n~~~\n1\n~~~")
-    [Block(language='python', lead='So:\n', code='x = 1'), Block(language='', lead='\nOutput:\n', code='1')]
-    """  # noqa: E501, W505
+    >>> first, second = blocks_in("So:\n```Python3\nx = 1\n```\nOutput:\n~~~\n1\n~~~")
+    >>> first
+    Block(language='python', lead='So:\n', code='x = 1')
+    >>> second
+    Block(language='', lead='\nOutput:\n', code='1')
+    """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     blocks: list[Block] = []
     opened: re.Match[str] | None = None

@@ -3,7 +3,7 @@ invented, closed or left out.
 
 | written | read | said |
 |---|---|---|
-| `"\frac{1}{2}"`, `"\times"`, `"\nu"`, `"\(x\)"`, `"\sqrt 2"` | the backslash stays one | LaTeX's backslashes |
+| `"\frac{1}{2}"`, `"\times"`, `"\(x\)"` | the backslash stays one | LaTeX's backslashes |
 | `[1, 2,]`, `{"a": 1,}` | without the last comma | a trailing comma |
 | `'it''s'` written with an apostrophe, U+201C quotes | text | other quotation marks |
 | `True`, `False`, `None` | true, false, null | Python's words |
@@ -11,7 +11,7 @@ invented, closed or left out.
 | `{a: 1}` | `{"a": 1}` | keys without quotation marks |
 | a line break or tab in a text | itself | line breaks in a text |
 | an object or text that never ends, a missing value, comma or colon, a key twice | unreadable | |
-"""  # noqa: E501, W505
+"""
 
 from __future__ import annotations
 
@@ -104,9 +104,12 @@ def lenient(text: str, at: int) -> tuple[str, int, list[str]] | None:
     r"""The object that begins at a place as strict JSON, where it ends, and what was changed; None
     where it never ends.
 
-    >>> lenient("{'a': True, 'b': [1, 2,],} so", 0)
-    ('{"a": true, "b": [1, 2]}', 26, ["Python's words", 'a trailing comma', 'other quotation marks'])
-    """  # noqa: E501, W505
+    >>> json, end, changed = lenient("{'a': True, 'b': [1, 2,],} so", 0)
+    >>> json, end
+    ('{"a": true, "b": [1, 2]}', 26)
+    >>> changed
+    ["Python's words", 'a trailing comma', 'other quotation marks']
+    """
     made: list[str] = []
     changed: set[str] = set()
     depth, last = 0, ""  # the last token that is no white space

@@ -2,14 +2,17 @@ r"""The items of a list, as models mark and decorate them.
 
 | spelling | read |
 |---|---|
-| `1. a`, `1) a`, `(1) a`, `[1] a`, `1: a`, `Q1: a`, `Step 1: a`, `Question #1. a`, U+2460 `a`, `1` U+3001 `a` | a |
+| `1. a`, `1) a`, `(1) a`, `[1] a`, `1: a`, U+2460 `a`, `1` U+3001 `a` | a |
+| `Q1: a`, `Step 1: a`, `Question #1. a` | a |
 | `a. a`, `(b) a`, `i. a`, `II) a`, where the first is a or i and there are two | a |
 | `- a`, `* a`, `+ a`, U+2022 and its kin, `- [ ] a` | a |
-| `**1.** a`, `**1. a**`, `### Step 1: a`, `> 1. a`, `**1. Costs:** a`, `"a"` | without the marks; `Costs: a` |
+| `**1.** a`, `**1. a**`, `### Step 1: a`, `> 1. a`, `"a"` | a |
+| `**1. Costs:** a` | `Costs: a` |
 | `**Step 1:**` and the item on the next line | that line |
 | a line without a mark, before, between and behind | passed over |
-| marks that are deeper, and bullets between numbers at the same depth | passed over: they belong to an item |
-"""  # noqa: E501, W505
+| marks that are deeper | passed over: they belong to an item |
+| bullets between numbers at the same depth | passed over: they belong to an item |
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,8 @@ MOST_ITEMS = 200
 _MOST_LINE = 2000
 _MOST_LINES = 20_000
 _WORDS = (
-    "equation|q|question|sub-?question|step|item|part|point|criterion|criteria|aspect|concept|example|idea|statement|fact|"
-    "event|task|query|no\\.?|number|topic|category"
+    "equation|q|question|sub-?question|step|item|part|point|criterion|criteria|aspect|concept|"
+    "example|idea|statement|fact|event|task|query|no\\.?|number|topic|category"
 )
 _LINE = re.compile(
     r"^(?P<indent>[^\S\n]{0,40})(?:>[^\S\n]?)?(?:\#{1,6}[^\S\n]{1,4})?(?P<bold>\*{2,3}|__)?(?:"

@@ -2,18 +2,21 @@ r"""What a model thought, apart from what it said.
 
 | spelling | whose |
 |---|---|
-| `<think>...</think>`, `<thinking>`, `<thought>`, `<reasoning>`, `<reflection>`, `<scratchpad>`, `<seed:think>` | most |
+| `<think>...</think>`, `<thinking>`, `<thought>`, `<reasoning>` | most |
+| `<reflection>`, `<scratchpad>`, `<seed:think>` | most |
 | the same in other case, with attributes, or as `&lt;think&gt;` | gateways |
 | `... </think> said`, without the opening that the prompt's template wrote | DeepSeek, Qwen |
 | `[THINK]...[/THINK]`, U+25C1 `think` U+25B7 | Magistral, Kimi |
-| `<\|begin_of_thought\|>...<\|end_of_thought\|><\|begin_of_solution\|>said<\|end_of_solution\|>` | Sky-T1, OpenThinker |
-| `<\|START_THINKING\|>...<\|END_THINKING\|><\|START_RESPONSE\|>said<\|END_RESPONSE\|>` | Command A |
+| `<\|begin_of_thought\|>...<\|end_of_thought\|>` | Sky-T1, OpenThinker |
+| the answer between `<\|begin_of_solution\|>` and `<\|end_of_solution\|>` | Sky-T1, OpenThinker |
+| `<\|START_THINKING\|>...<\|END_THINKING\|>` | Command A |
+| the answer between `<\|START_RESPONSE\|>` and `<\|END_RESPONSE\|>` | Command A |
 | `<\|channel\|>analysis<\|message\|>...<\|end\|>...<\|channel\|>final<\|message\|>said` | gpt-oss |
 | `analysis...assistantfinalsaid`, the same without its special tokens | gpt-oss |
 
 A mark between backticks or quotes is a word of the text, and so is an opening that prose names
 ("the <think> tag").
-"""  # noqa: E501, W505
+"""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ class _Table:
         return fitting
 
     def close(self) -> None:
-        """Also a second time."""
+        """Closes the files; a second call does nothing."""
         while self.waiting:  # a row that does not fit comes back once, made fit
             self.flush()
         self.writer.close()

@@ -21,7 +21,8 @@ _STYLE = (
     "1rem;color:#222}"
     "table{border-collapse:collapse}td,th{padding:.2rem .8rem;border-bottom:1px solid "
     "#ddd;text-align:left}"
-    "pre{background:#f6f6f4;padding:.6rem;white-space:pre-wrap;overflow-wrap:anywhere}td:last-child{text-align:right}"
+    "pre{background:#f6f6f4;padding:.6rem;white-space:pre-wrap;overflow-wrap:anywhere}"
+    "td:last-child{text-align:right}"
 )
 
 
@@ -53,8 +54,8 @@ def write_report(folder: str | Path) -> Path:
         "'unsafe-inline'\">"
     )
     page = (
-        "<!doctype html><html lang=en><meta "
-        f"charset=utf-8>{policy}<title>{name}</title><style>{_STYLE}</style>{''.join(parts)}</html>\n"
+        f"<!doctype html><html lang=en><meta charset=utf-8>{policy}"
+        f"<title>{name}</title><style>{_STYLE}</style>{''.join(parts)}</html>\n"
     )
     path = run.folder / "report.html"
     with whole_file(path) as aside:

@@ -104,7 +104,7 @@ class _Whole:
         self._error: Any = None
 
     def add(self, chunk: dict[str, Any]) -> None:
-        """One chunk."""
+        """Merges a chunk: deltas grow the message of their choice, the last usage counts."""
         for name in ("id", "model", "created", "system_fingerprint"):
             if chunk.get(name) and name not in self._head:
                 self._head[name] = chunk[name]
@@ -153,7 +153,7 @@ class _Whole:
             ]
 
     def reply(self) -> dict[str, Any]:
-        """The whole."""
+        """The reply as one `chat.completion` object."""
         ended = [
             choice
             for choice in self._choices.values()
