@@ -8,8 +8,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from finetune.core.rows import JsonObject
 from finetune.data.prompts import RECORD, Template
 from finetune.data.trainer_fields import OF_COMMANDS, refuse
 from synth.core.errors import WrongUse, did_you_mean
@@ -46,14 +47,14 @@ class TrainConfig:
     data: str
     model: str
     output: Path
-    trainer: Mapping[str, Any] = field(default_factory=dict)
-    lora: Mapping[str, Any] | None = None
+    trainer: Mapping[str, object] = field(default_factory=dict)
+    lora: Mapping[str, object] | None = None
     template: Template = "auto"
 
 
 def read_config(
-    path: str | Path | None, flags: Mapping[str, Any]
-) -> dict[str, Any]:
+    path: str | Path | None, flags: Mapping[str, object]
+) -> JsonObject:
     """Fields of a YAML file, overruled by flags; numbers written as text (5e-3) become numbers."""
     from_file = read_yaml(Path(path))[0] if path else {}
     return {
@@ -158,7 +159,7 @@ def _as_declared(value: Any, declared: str) -> Any:
     return value
 
 
-def refuse_of_stages(trainer: Mapping[str, Any]) -> None:
+def refuse_of_stages(trainer: Mapping[str, object]) -> None:
     """Refuses what a recipe of several trainings cannot do, before the first of them.
 
     Raises:
@@ -174,7 +175,7 @@ def refuse_of_stages(trainer: Mapping[str, Any]) -> None:
             )
 
 
-def built(kind: type[Any], **options: Any) -> Any:
+def built(kind: type[Any], **options: object) -> Any:
     """A trainer; what its class says against its settings is said as a mistake of the call.
 
     Raises:
@@ -191,7 +192,7 @@ def built(kind: type[Any], **options: Any) -> Any:
         ) from error
 
 
-def model_options(config: TrainConfig) -> dict[str, Any]:
+def model_options(config: TrainConfig) -> JsonObject:
     """How the student's weights are opened: `model_init_kwargs`, as `from_pretrained` takes them
     (`{"dtype": "float32"}`).
 
@@ -203,7 +204,11 @@ def model_options(config: TrainConfig) -> dict[str, Any]:
         return {}
     where = "--model-init-kwargs"
     try:
-        found = json.loads(given) if isinstance(given, str) else dict(given)
+        found = (
+            json.loads(given)
+            if isinstance(given, str)
+            else dict(cast("Mapping[str, object]", given))
+        )
     except (TypeError, ValueError) as error:
         raise WrongUse(
             where,
@@ -235,7 +240,7 @@ def _hint(name: str, known: set[str]) -> str:
     )
 
 
-def _machine_defaults() -> dict[str, Any]:
+def _machine_defaults() -> JsonObject:
     """TRL assumes a GPU: bf16 and recomputed activations, both slower than plain fp32 on a CPU."""
     import torch  # noqa: PLC0415
 

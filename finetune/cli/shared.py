@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from finetune.core.rows import JsonObject
 from finetune.data.prompts import TEMPLATES
 from synth.cli.command_group import output_option, say, together
 from synth.core.errors import WrongUse
@@ -68,9 +69,9 @@ def train(
     ctx: click.Context,
     config: str | None,
     lora: str | None,
-    more: dict[str, Any] | None = None,
+    more: JsonObject | None = None,
     **options: Any,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Runs a recipe with the settings of a command line, says what came of it and returns it."""
     need("trl")
     from finetune.settings import TrainConfig, read_config  # noqa: PLC0415
@@ -83,7 +84,7 @@ def train(
         )
     )
     trainer = read_config(config, flags(ctx.args))
-    info: dict[str, Any] = import_module(f"finetune.recipes.{recipe}").run(
+    info: JsonObject = import_module(f"finetune.recipes.{recipe}").run(
         TrainConfig(trainer=trainer, lora=adapters, **options), **(more or {})
     )
     say(
@@ -94,9 +95,9 @@ def train(
     return info
 
 
-def flags(args: list[str]) -> dict[str, Any]:
+def flags(args: list[str]) -> JsonObject:
     """`--learning-rate 1e-3`, `--packing` or `--learning_rate=1e-3` as TRL's field names."""
-    found: dict[str, Any] = {}
+    found: JsonObject = {}
     queue = list(args)
     while queue:
         flag, equals, value = queue.pop(0).partition("=")

@@ -11,6 +11,7 @@ in order.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from torch import Tensor
@@ -61,3 +62,8 @@ TextMask = Annotated[Tensor, "query text"]
 TextOrder = Annotated[Tensor, "query text"]
 BatchScores = Annotated[Tensor, "query list text"]
 PerQuery = Annotated[Tensor, "query"]
+
+# What a model reads, by the names of its inputs.
+Inputs = Mapping[str, Tensor]
+# Of the next token of each sequence.
+NextScores = Annotated[Tensor, "batch vocabulary"]

@@ -4,10 +4,11 @@ for trainers that read rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from finetune.core.rows import JsonObject
 from finetune.data.prompts import (
+    Prompt,
     Template,
     ids_of,
     in_training,
@@ -18,6 +19,11 @@ from finetune.data.shapes import cleaned, tools_of
 from finetune.data.tokens import said_of
 from synth.cli.command_group import say
 from synth.core.errors import WrongUse
+from synth.core.records import Row
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase, TrainingArguments
 
 _ANSWERS = ("completion", "chosen", "rejected")
 
@@ -31,16 +37,21 @@ class Shaped(NamedTuple):
         template: `always` or `never`.
     """
 
-    data: Any
+    data: Dataset
     crowded: int
     template: Template
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         """What a training writes down of it."""
         return {"template": self.template, "crowded": self.crowded}
 
 
-def shaped(data: Any, tokenizer: Any, template: Template, args: Any) -> Shaped:
+def shaped(
+    data: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    template: Template,
+    args: TrainingArguments,
+) -> Shaped:
     """The rows as texts or as messages, without those whose prompt fills all of `max_length`; how
     many these are is said.
 
@@ -85,18 +96,20 @@ def shaped(data: Any, tokenizer: Any, template: Template, args: Any) -> Shaped:
     return Shaped(datasets.Dataset.from_list(kept), crowded, form)
 
 
-def _read(row: Mapping[str, Any], tokenizer: Any, form: Template) -> list[int]:
+def _read(
+    row: Row, tokenizer: PreTrainedTokenizerBase, form: Template
+) -> list[int]:
     return ids_of(row["prompt"], tokenizer, form, tools_of(row))
 
 
-def _as_messages(row: Mapping[str, Any]) -> dict[str, Any]:
+def _as_messages(row: Row) -> JsonObject:
     sides = {
         name: said_of(cleaned(row[name])) for name in _ANSWERS if name in row
     }
     return {**row, "prompt": messages_of(cleaned(row["prompt"])), **sides}
 
 
-def _as_text(row: Mapping[str, Any]) -> dict[str, Any]:
+def _as_text(row: Row) -> JsonObject:
     sides = {name: _answer(row[name]) for name in _ANSWERS if name in row}
     return {
         **{name: value for name, value in row.items() if name != "tools"},
@@ -105,7 +118,7 @@ def _as_text(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _answer(value: Any) -> str:
+def _answer(value: Prompt) -> str:
     if isinstance(value, str):
         return value
     if len(value) != 1:

@@ -5,12 +5,17 @@ and behind `local/`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from finetune.core.rows import JsonObject, Tools
 from synth.core.errors import WrongUse, did_you_mean
+from synth.core.records import Row
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 # Whether a prompt goes through the student's chat template. `auto` trains texts as texts and
 # messages by the template, and asks a model of which no training is known by its template, if it
@@ -20,7 +25,7 @@ TEMPLATES: tuple[str, ...] = get_args(Template)
 # What a training leaves beside the student; its `template` is `always` or `never`.
 RECORD = "train.json"
 
-Message = Mapping[str, Any]
+Message = Row
 Prompt = str | Sequence[Message]
 
 
@@ -51,7 +56,9 @@ def of_student(model: str) -> Template:
     return checked(str(known))
 
 
-def in_training(template: Template, tokenizer: Any, *, chat: bool) -> Template:
+def in_training(
+    template: Template, tokenizer: PreTrainedTokenizerBase, *, chat: bool
+) -> Template:
     """`always` or `never`, for rows that are conversations or texts.
 
     Raises:
@@ -62,7 +69,7 @@ def in_training(template: Template, tokenizer: Any, *, chat: bool) -> Template:
     return "always" if _templated(template, tokenizer) else "never"
 
 
-def _templated(template: Template, tokenizer: Any) -> bool:
+def _templated(template: Template, tokenizer: PreTrainedTokenizerBase) -> bool:
     has = bool(tokenizer.chat_template)
     if template == "always" and not has:
         todo = "Put a chat_template.jinja into the student's folder, or give --template never."
@@ -75,7 +82,7 @@ def _templated(template: Template, tokenizer: Any) -> bool:
     return has and template != "never"
 
 
-def messages_of(prompt: Prompt) -> list[dict[str, Any]]:
+def messages_of(prompt: Prompt) -> list[JsonObject]:
     """A prompt as messages; a text is the user's, without the blanks around it, which the template
     sets.
     """
@@ -95,7 +102,10 @@ def text_of(prompt: Prompt) -> str:
 
 
 def rendered(
-    prompt: Prompt, tokenizer: Any, template: Template, tools: Any = None
+    prompt: Prompt,
+    tokenizer: PreTrainedTokenizerBase,
+    template: Template,
+    tools: Tools = None,
 ) -> tuple[str, bool]:
     """The text that a student reads, and whether the tokenizer is to put its own tokens around it.
 
@@ -118,11 +128,11 @@ def rendered(
 
 
 def applied(
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     messages: Sequence[Message],
     *,
     tokenize: bool = False,
-    **options: Any,
+    **options: object,
 ) -> Any:
     """The chat template over messages: a text, or with `tokenize` the ids and what else is asked
     for.
@@ -136,15 +146,15 @@ def applied(
         )
 
 
-def _without_none(message: Message) -> dict[str, Any]:
+def _without_none(message: Message) -> JsonObject:
     return {name: part for name, part in message.items() if part is not None}
 
 
 def spans(
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     messages: Sequence[Message],
     template: str,
-    tools: Any = None,
+    tools: Tools = None,
 ) -> tuple[str, list[tuple[int, int]]]:
     """A conversation as text, and where in it the template marks, by {% generation %}, what the
     assistant said.
@@ -185,7 +195,10 @@ def _explained(messages: Sequence[Message]) -> Iterator[None]:
 
 
 def ids_of(
-    prompt: Prompt, tokenizer: Any, template: Template, tools: Any = None
+    prompt: Prompt,
+    tokenizer: PreTrainedTokenizerBase,
+    template: Template,
+    tools: Tools = None,
 ) -> list[int]:
     """Token ids of `rendered`, as a decoder reads them: an end that some tokenizers put behind a
     text is not there.

@@ -4,13 +4,13 @@ come.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
 
 from finetune.data import rows
 from synth.core.errors import WrongUse
+from synth.core.records import Row
 
 _SHAPES = (
     "anchor and positive (and negatives, or negative_1, ...), or query and documents (and "
@@ -56,7 +56,7 @@ def load(source: str) -> list[Listed]:
     return found
 
 
-def read(row: Mapping[str, Any], where: str) -> Iterator[Listed]:
+def read(row: Row, where: str) -> Iterator[Listed]:
     """The lists of one row: one for each of its positives."""
     query = row.get("anchor") or row.get("query")
     group = str(row.get("group") or row.get("relation") or "")
@@ -70,19 +70,7 @@ def read(row: Mapping[str, Any], where: str) -> Iterator[Listed]:
             "Write them with `synth export DIR --to triplets` (or ranked).",
         )
     if row.get("documents"):
-        documents = tuple(map(str, row["documents"]))
-        scores = _scores(row.get("scores"), len(row["documents"]), where)
-        order = (
-            sorted(range(len(documents)), key=lambda n: -scores[n])
-            if scores
-            else range(len(documents))
-        )
-        yield Listed(
-            query,
-            tuple(documents[n] for n in order),
-            tuple(scores[n] for n in order) if scores else None,
-            group,
-        )
+        yield _by_score(row, query, group, where)
         return
     positives = (
         [row["positive"]]
@@ -103,7 +91,22 @@ def read(row: Mapping[str, Any], where: str) -> Iterator[Listed]:
         )
 
 
-def _negatives(row: Mapping[str, Any]) -> Iterator[str]:
+def _by_score(row: Row, query: str, group: str, where: str) -> Listed:
+    """A list of `documents`, the best scored first where there are scores."""
+    documents = tuple(map(str, row["documents"]))
+    scores = _scores(row.get("scores"), len(documents), where)
+    if not scores:
+        return Listed(query, documents, None, group)
+    order = sorted(range(len(documents)), key=lambda n: -scores[n])
+    return Listed(
+        query,
+        tuple(documents[n] for n in order),
+        tuple(scores[n] for n in order),
+        group,
+    )
+
+
+def _negatives(row: Row) -> Iterator[str]:
     listed = row.get("negatives") or []
     columns = [
         value
@@ -114,13 +117,15 @@ def _negatives(row: Mapping[str, Any]) -> Iterator[str]:
         yield str(value["text"] if isinstance(value, Mapping) else value)
 
 
-def _labels(label: Any, count: int, where: str) -> tuple[float, ...] | None:
+def _labels(
+    label: float | list[float] | None, count: int, where: str
+) -> tuple[float, ...] | None:
     """Scores of a row's texts from `label`: one a text, or how far the positive stands above each
     negative.
     """
     if label is None:
         return None
-    listed = label if isinstance(label, list) else [label]
+    listed: list[float] = label if isinstance(label, list) else [label]
     if len(listed) == count - 1:
         return (
             0.0,
@@ -129,7 +134,9 @@ def _labels(label: Any, count: int, where: str) -> tuple[float, ...] | None:
     return _scores(listed, count, where)
 
 
-def _scores(listed: Any, count: int, where: str) -> tuple[float, ...] | None:
+def _scores(
+    listed: Sequence[float] | None, count: int, where: str
+) -> tuple[float, ...] | None:
     if listed is None:
         return None
     fits = len(listed) == count and all(

@@ -8,14 +8,21 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from math import isnan
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from finetune.core.rows import JsonObject, RowFacts
 from finetune.data import shapes
-from finetune.data.prompts import text_of
+from finetune.data.prompts import Prompt, text_of
 from synth.cli.command_group import say
 from synth.core.errors import WrongUse
+from synth.core.records import Row
 from synth.runs.folder import load_parquet
 from synth.runs.pairing import make_pairs
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from datasets import Dataset
 
 _BUILDERS = {
     ".jsonl": "json",
@@ -30,7 +37,7 @@ def is_run(path: str | Path) -> bool:
     return (Path(path) / "run.json").is_file()
 
 
-def load(source: str | Path, part: str = "data") -> Any:
+def load(source: str | Path, part: str = "data") -> Dataset:
     """A `datasets.Dataset` of a run folder's part, a file, a folder of files, or a dataset of the
     hub.
 
@@ -56,7 +63,7 @@ def load(source: str | Path, part: str = "data") -> Any:
     return found
 
 
-def _file(path: Path, datasets: Any) -> Any:
+def _file(path: Path, datasets: ModuleType) -> Dataset:
     try:
         return datasets.load_dataset(
             _BUILDERS[path.suffix], data_files=str(path), split="train"
@@ -100,7 +107,7 @@ def _odd(path: Path) -> str:
     return ""
 
 
-def _named(source: str, datasets: Any) -> Any:
+def _named(source: str, datasets: ModuleType) -> Dataset:
     try:
         return datasets.load_dataset(source, split="train")
     except Exception as error:
@@ -116,7 +123,7 @@ def _named(source: str, datasets: Any) -> Any:
         ) from error
 
 
-def with_columns(source: str | Path, wanted: tuple[str, ...]) -> Any:
+def with_columns(source: str | Path, wanted: tuple[str, ...]) -> Dataset:
     """The rows of a source, once it has the wanted columns; others stay.
 
     Raises:
@@ -128,7 +135,7 @@ def with_columns(source: str | Path, wanted: tuple[str, ...]) -> Any:
 
 
 def columns(
-    rows: Any,
+    rows: Dataset,
     wanted: tuple[str, ...],
     source: str | Path,
     also: tuple[str, ...] = (),
@@ -152,7 +159,7 @@ def columns(
     )
 
 
-def sft_rows(source: str | Path) -> Any:
+def sft_rows(source: str | Path) -> Dataset:
     """`prompt` and `completion`, or `messages`, or `text`, and `tools` where there are some: see
     `shapes.sft`.
 
@@ -174,10 +181,10 @@ def sft_rows(source: str | Path) -> Any:
 
 
 def _shaped(
-    found: Any,
+    found: Dataset,
     source: str | Path,
-    shape: Callable[[Iterable[Any], str], list[Any]],
-) -> Any:
+    shape: Callable[[Iterable[JsonObject], str], list[JsonObject]],
+) -> Dataset:
     import datasets  # noqa: PLC0415
 
     return datasets.Dataset.from_list(
@@ -201,7 +208,7 @@ def taint(source: str | Path) -> list[str]:
     )
 
 
-def weighting(source: str | Path) -> dict[str, list[Any]] | None:
+def weighting(source: str | Path) -> RowFacts | None:
     """`weight`, `task` and `id` of each row, where a file has a weight or a task; None where all
     rows count alike.
 
@@ -232,13 +239,13 @@ def weighting(source: str | Path) -> dict[str, list[Any]] | None:
     return {"weights": weights, "tasks": tasks, "ids": ids}
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return not isnan(value)
 
 
-def labelled_rows(source: str | Path) -> Any:
+def labelled_rows(source: str | Path) -> Dataset:
     """`prompt`, `completion`, `label` (also as words): what KTOTrainer reads; see
     `shapes.labelled`.
     """
@@ -288,15 +295,15 @@ def preference_rows(source: str | Path, also: tuple[str, ...] = ()) -> Any:
     )
 
 
-def _rows_or_none(source: str | Path) -> Iterable[dict[str, Any]]:
+def _rows_or_none(source: str | Path) -> Iterable[JsonObject]:
     try:
-        found: Iterator[dict[str, Any]] = iter(load(source, "dropped"))
+        found: Iterator[JsonObject] = iter(load(source, "dropped"))
     except WrongUse:
         return []
     return found
 
 
-def texts(rows: Any) -> list[str]:
+def texts(rows: Iterable[Row]) -> list[str]:
     """All text of training rows, for building a tokenizer."""
     return [
         _plain(value)
@@ -306,5 +313,5 @@ def texts(rows: Any) -> list[str]:
     ]
 
 
-def _plain(value: Any) -> str:
+def _plain(value: Prompt) -> str:
     return value if isinstance(value, str) else text_of(value)

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
+from finetune.core.rows import JsonObject
 from synth.core.errors import WrongUse
+from synth.core.records import Row
 
-Row = dict[str, Any]
+# A text, or a list of messages.
+Side = TypeVar("Side", str, list[JsonObject])
 # Names of who speaks, as other data sets spell them.
 _ROLES = {
     "human": "user",
@@ -44,7 +47,7 @@ _WRONG = (
 SFT = (("prompt", "completion"), ("messages",), ("conversations",), ("text",))
 
 
-def sft(rows: Iterable[Row], source: str) -> list[Row]:
+def sft(rows: Iterable[JsonObject], source: str) -> list[JsonObject]:
     """Rows of `prompt` and `completion` (texts or messages), of `messages` or of `text`, with
     `tools` where there are any.
     """
@@ -54,7 +57,7 @@ def sft(rows: Iterable[Row], source: str) -> list[Row]:
     ]
 
 
-def _sft(row: Row, where: str) -> Row:
+def _sft(row: JsonObject, where: str) -> JsonObject:
     tools = _tools(row, where)
     if "completion" in row:
         return {**_pair(row, "completion", where), **tools}
@@ -66,7 +69,7 @@ def _sft(row: Row, where: str) -> Row:
     return {"messages": messages(row, name, where), **tools}
 
 
-def labelled(rows: Iterable[Row], source: str) -> list[Row]:
+def labelled(rows: Iterable[JsonObject], source: str) -> list[JsonObject]:
     """Rows of `prompt`, `completion` and `label`, true or false."""
     found = []
     for number, row in enumerate(rows, 1):
@@ -83,8 +86,8 @@ def labelled(rows: Iterable[Row], source: str) -> list[Row]:
 
 
 def preferences(
-    rows: Iterable[Row], source: str, also: Sequence[str] = ()
-) -> tuple[list[Row], int]:
+    rows: Iterable[JsonObject], source: str, also: Sequence[str] = ()
+) -> tuple[list[JsonObject], int]:
     """Rows of `prompt`, `chosen` and `rejected`, and how many were left out as both sides are the
     same.
 
@@ -112,17 +115,18 @@ def preferences(
     return found, same
 
 
-def _preference(row: Row, where: str) -> Row | None:
+def _preference(row: JsonObject, where: str) -> JsonObject | None:
     chosen, rejected = (
         _side(row, name, where) for name in ("chosen", "rejected")
     )
-    if isinstance(chosen, str) != isinstance(rejected, str):
-        chosen, rejected = (_said(side) for side in (chosen, rejected))
-    if chosen == rejected:
-        return None
     prompt = row.get("prompt")
     if isinstance(chosen, str) and isinstance(rejected, str):
+        if chosen == rejected:
+            return None
         return _of_texts(prompt, chosen, rejected, row, where)
+    chosen, rejected = _said(chosen), _said(rejected)
+    if chosen == rejected:
+        return None
     shared = _shared(chosen, rejected)
     before = (
         [] if prompt is None else _said(_side(row, "prompt", where), "user")
@@ -142,8 +146,8 @@ def _preference(row: Row, where: str) -> Row | None:
 
 
 def _of_texts(
-    prompt: Any, chosen: str, rejected: str, row: Row, where: str
-) -> Row:
+    prompt: object, chosen: str, rejected: str, row: JsonObject, where: str
+) -> JsonObject:
     if prompt is not None:
         found = _side(row, "prompt", where)
         if isinstance(found, str):
@@ -171,7 +175,7 @@ def _of_texts(
     }
 
 
-def _shared(one: Sequence[Any], two: Sequence[Any]) -> Any:
+def _shared(one: Side, two: Side) -> Side:
     """The beginning that both have; a side that is a beginning of the other keeps its last
     element.
     """
@@ -183,14 +187,14 @@ def _shared(one: Sequence[Any], two: Sequence[Any]) -> Any:
     return one[:length]
 
 
-def _bare(found: Sequence[Mapping[str, Any]]) -> list[tuple[Any, Any]]:
+def _bare(found: Sequence[Row]) -> list[tuple[str, str]]:
     return [
         (message["role"], str(message.get("content") or "").strip())
         for message in found
     ]
 
 
-def _pair(row: Row, side: str, where: str) -> Row:
+def _pair(row: JsonObject, side: str, where: str) -> JsonObject:
     """Prompt and completion, both texts or both messages."""
     prompt = _side(row, "prompt", where)
     said = _side(row, side, where)
@@ -199,19 +203,21 @@ def _pair(row: Row, side: str, where: str) -> Row:
     return {"prompt": _said(prompt, "user"), side: _said(said)}
 
 
-def _said(value: str | list[Row], role: str = "assistant") -> list[Row]:
+def _said(
+    value: str | list[JsonObject], role: str = "assistant"
+) -> list[JsonObject]:
     if isinstance(value, str):
         return [{"role": role, "content": value.strip()}]
     return value
 
 
-def _side(row: Row, name: str, where: str) -> str | list[Row]:
+def _side(row: JsonObject, name: str, where: str) -> str | list[JsonObject]:
     if isinstance(row.get(name), list):
         return messages(row, name, where)
     return _text(row, name, where)
 
 
-def _text(row: Row, name: str, where: str) -> str:
+def _text(row: JsonObject, name: str, where: str) -> str:
     found = row.get(name)
     if not isinstance(found, str):
         todo = "Write it as text, or take the row out."
@@ -224,11 +230,11 @@ def _text(row: Row, name: str, where: str) -> str:
     return found
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return "nothing (null)" if value is None else repr(value)[:80]
 
 
-def messages(row: Row, name: str, where: str) -> list[Row]:
+def messages(row: JsonObject, name: str, where: str) -> list[JsonObject]:
     """A list of messages, each with `role` and `content`; nulls that the columns of other rows left
     in them are gone.
 
@@ -257,7 +263,7 @@ def messages(row: Row, name: str, where: str) -> list[Row]:
     return found
 
 
-def _message(message: Row, where: str) -> Row:
+def _message(message: JsonObject, where: str) -> JsonObject:
     role = (
         message.pop("from", None) if "role" not in message else message["role"]
     )
@@ -305,7 +311,7 @@ def cleaned(value: Any) -> Any:
     return value
 
 
-def _tools(row: Row, where: str) -> Row:
+def _tools(row: JsonObject, where: str) -> JsonObject:
     """{"tools": JSON text}, so that no column mixes the tools of two rows; {} where there are
     none.
     """
@@ -325,7 +331,7 @@ def _tools(row: Row, where: str) -> Row:
     return {"tools": json.dumps(cleaned(found), ensure_ascii=False)}
 
 
-def tools_of(row: Mapping[str, Any]) -> Any:
+def tools_of(row: Row) -> Any:
     """The tools of a row, from a list or its JSON; None where there are none."""
     return _parsed(row.get("tools"))
 
@@ -340,7 +346,7 @@ def _parsed(given: Any) -> Any:
         return given
 
 
-def _label(value: Any, where: str) -> bool:
+def _label(value: object, where: str) -> bool:
     if isinstance(value, bool):
         return value
     text = str(value).strip().casefold().removesuffix(".0")

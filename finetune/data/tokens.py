@@ -5,10 +5,11 @@ divergences share.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from finetune.core.rows import JsonObject, Tools
 from finetune.data.prompts import (
     Prompt,
     Template,
@@ -20,6 +21,10 @@ from finetune.data.prompts import (
 )
 from finetune.data.shapes import cleaned, tools_of
 from synth.core.errors import WrongUse
+from synth.core.records import Row
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 # Not a label: the loss does not count it.
 IGNORED = -100
@@ -37,13 +42,13 @@ class Prepared(NamedTuple):
         template: `always` or `never`: how the student wants to be asked from now on.
     """
 
-    rows: list[dict[str, Any]]
+    rows: list[JsonObject]
     places: list[int]
     crowded: int
     cut: int
     template: Template
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         """What a training writes down of it."""
         return {
             "template": self.template,
@@ -53,18 +58,18 @@ class Prepared(NamedTuple):
 
 
 def tokenised(
-    data: Iterable[Mapping[str, Any]],
-    tokenizer: Any,
+    data: Iterable[Row],
+    tokenizer: PreTrainedTokenizerBase,
     most: int | None = MOST_TOKENS,
     template: Template = "auto",
-) -> list[dict[str, Any]]:
+) -> list[JsonObject]:
     """{input_ids, labels} of each row that has room for an answer; see `prepared`."""
     return prepared(data, tokenizer, most, template=template).rows
 
 
 def prepared(
-    data: Iterable[Mapping[str, Any]],
-    tokenizer: Any,
+    data: Iterable[Row],
+    tokenizer: PreTrainedTokenizerBase,
     most: int | None = MOST_TOKENS,
     *,
     template: Template = "auto",
@@ -99,48 +104,59 @@ def prepared(
     part = slice(most)
     if keep_end and most is not None:
         part = slice(-most, None)
-    found = []
-    places = []
+    kept = []
+    positions = []
     cut = 0
-    first = ""
-    for place, row in enumerate(listed):
-        try:
-            ids, learnt = reader.read(row)
-        except WrongUse as error:
-            where, *rest = error.args
-            raise WrongUse(f"row {place + 1}, {where}", *rest) from error
-        if not any(learnt):
-            todo = "Take the row out."
-            raise WrongUse(
-                f"row {place + 1}",
-                "no turn of the assistant",
-                "one to learn",
-                todo,
-            )
+    first_crowded = ""
+    for position, row in enumerate(listed):
+        ids, learnt = _read_row(reader, row, position + 1)
         if whole:
             learnt = [True] * len(ids)
-        labels = [
-            token if known else IGNORED
-            for token, known in zip(ids, learnt, strict=True)
-        ]
+        labels = [IGNORED] * len(ids)
+        for number, token in enumerate(ids):
+            if learnt[number]:
+                labels[number] = token
+        # The first token of a row has nothing before it that could predict it.
         if not any(label != IGNORED for label in labels[part][1:]):
-            before = learnt.index(True) if True in learnt else len(learnt)
-            first = (
-                first
-                or f"a prompt of {before:,} tokens and {len(ids) - before:,} after it"
-            )
+            first_crowded = first_crowded or _lengths(learnt)
             continue
         cut += sum(learnt) > sum(learnt[part])
-        found.append({"input_ids": ids[part], "labels": labels[part]})
-        places.append(place)
-    if not found:
+        kept.append({"input_ids": ids[part], "labels": labels[part]})
+        positions.append(position)
+    if not kept:
         raise WrongUse(
             "row 1",
-            first or "nothing",
+            first_crowded or "nothing",
             f"room within {most}",
             "Shorten it, or raise --max-length.",
         )
-    return Prepared(found, places, len(listed) - len(found), cut, form)
+    return Prepared(kept, positions, len(listed) - len(kept), cut, form)
+
+
+def _read_row(
+    reader: _Reader, row: Row, number: int
+) -> tuple[list[int], list[bool]]:
+    """(ids, which of them are learnt: some are); errors name the row."""
+    try:
+        ids, learnt = reader.read(row)
+    except WrongUse as error:
+        where, *rest = error.args
+        raise WrongUse(f"row {number}, {where}", *rest) from error
+    if not any(learnt):
+        raise WrongUse(
+            f"row {number}",
+            "no turn of the assistant",
+            "one to learn",
+            "Take the row out.",
+        )
+    return ids, learnt
+
+
+def _lengths(learnt: Sequence[bool]) -> str:
+    """How long a prompt is, and what stands behind it."""
+    prompt = learnt.index(True) if True in learnt else len(learnt)
+    behind = len(learnt) - prompt
+    return f"a prompt of {prompt:,} tokens and {behind:,} after it"
 
 
 class _Reader:
@@ -151,11 +167,13 @@ class _Reader:
         template: `always` or `never`.
     """
 
-    def __init__(self, tokenizer: Any, template: Template) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, template: Template
+    ) -> None:
         self.tokenizer = tokenizer
         self.template = template
 
-    def read(self, row: Mapping[str, Any]) -> tuple[list[int], list[bool]]:
+    def read(self, row: Row) -> tuple[list[int], list[bool]]:
         """(ids, which of them are learnt)."""
         if row.get("text") is not None:
             ids = _ended(_ids(self.tokenizer, str(row["text"])), self.tokenizer)
@@ -184,7 +202,7 @@ class _Reader:
         return [*before, *after], [False] * len(before) + [True] * len(after)
 
     def _conversation(
-        self, before: list[Any], said: list[Any], tools: Any
+        self, before: list[JsonObject], said: list[JsonObject], tools: Tools
     ) -> tuple[list[int], list[bool]]:
         """A conversation of which the turns of the assistant in `said` are learnt."""
         every = [*before, *said]
@@ -203,9 +221,9 @@ class _Reader:
             return self._masked(every, len(before), tools)
         return self._by_prefixes(every, len(before), tools)
 
-    def _rendered(self, every: list[Any], tools: Any) -> list[int]:
-        found = applied(self.tokenizer, every, tools=tools, tokenize=True)
-        return list(found["input_ids"])
+    def _rendered(self, every: list[JsonObject], tools: Tools) -> list[int]:
+        encoded = applied(self.tokenizer, every, tools=tools, tokenize=True)
+        return list(encoded["input_ids"])
 
     @cached_property
     def _masking(self) -> str | None:
@@ -231,7 +249,7 @@ class _Reader:
         return found
 
     def _masked(
-        self, every: list[Any], first: int, tools: Any
+        self, every: list[JsonObject], first: int, tools: Tools
     ) -> tuple[list[int], list[bool]]:
         """Tokens that overlap what the template marks as the assistant's.
 
@@ -251,7 +269,7 @@ class _Reader:
         return ids, learnt
 
     def _by_prefixes(
-        self, every: list[Any], first: int, tools: Any
+        self, every: list[JsonObject], first: int, tools: Tools
     ) -> tuple[list[int], list[bool]]:
         """A turn's tokens lie between the conversation up to its prompt and the conversation up to
         its end.
@@ -281,14 +299,14 @@ class _Reader:
         return ids, learnt
 
 
-def said_of(completion: str | list[Any]) -> list[Any]:
+def said_of(completion: str | list[JsonObject]) -> list[JsonObject]:
     """A completion as turns."""
     if isinstance(completion, str):
         return [{"role": "assistant", "content": completion.strip()}]
     return completion
 
 
-def _only(said: list[Any], every: list[Any]) -> Any:
+def _only(said: list[JsonObject], every: list[JsonObject]) -> JsonObject:
     """The one turn of the assistant, which ends the conversation.
 
     Raises:
@@ -327,11 +345,11 @@ def _common(one: Sequence[int], two: Sequence[int]) -> int:
     )
 
 
-def _ids(tokenizer: Any, text: str) -> list[int]:
+def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def _ended(ids: list[int], tokenizer: Any) -> list[int]:
+def _ended(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> list[int]:
     end = tokenizer.eos_token_id
     return ids if end is None or ids[-1:] == [end] else [*ids, end]
 
@@ -348,7 +366,7 @@ def fingerprint(ids: Sequence[int], labels: Sequence[int]) -> bytes:
     return digest.digest()
 
 
-def vocabulary_digest(tokenizer: Any) -> str:
+def vocabulary_digest(tokenizer: PreTrainedTokenizerBase) -> str:
     """16 hex digits of a tokenizer's tokens and their ids: two models of one family have the
     same.
     """

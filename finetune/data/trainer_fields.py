@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
-from typing import Any
+from typing import TYPE_CHECKING
 
 from synth.core.errors import WrongUse
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 def _names(text: str) -> list[str]:
@@ -175,7 +178,7 @@ _NO_LENGTHS = (
 )
 
 # Field -> (the field that it belongs to, values of that with which it does nothing).
-_NEEDS: dict[str, tuple[str, tuple[Any, ...]]] = {
+_NEEDS: dict[str, tuple[str, tuple[object, ...]]] = {
     **dict.fromkeys(
         (
             "enable_jit_checkpoint",
@@ -235,7 +238,9 @@ def refused(command: str) -> dict[str, str]:
     }
 
 
-def refuse(given: Mapping[str, Any], command: str, kind: type[Any]) -> None:
+def refuse(
+    given: Mapping[str, object], command: str, kind: type[DataclassInstance]
+) -> None:
     """Refuses fields that the command would not obey. A field at its default asks for nothing, and
     passes.
 
@@ -273,7 +278,7 @@ def refuse(given: Mapping[str, Any], command: str, kind: type[Any]) -> None:
             )
 
 
-def _default(field: Field[Any]) -> Any:
+def _default(field: Field[object]) -> object:
     found = (
         field.default
         if field.default_factory is MISSING
@@ -282,7 +287,7 @@ def _default(field: Field[Any]) -> Any:
     return getattr(found, "value", found)
 
 
-def _is_default(value: Any, field: Field[Any]) -> bool:
+def _is_default(value: object, field: Field[object]) -> bool:
     found = _default(field)
     # A flag that is off asks for nothing, however the default spells it.
     return value == found or (value is False and found in ("no", None))

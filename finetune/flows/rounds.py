@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-Round = dict[str, Any]
+from finetune.core.rows import JsonObject
+
+Round = JsonObject
 
 
 def play(

@@ -7,13 +7,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from finetune.core.rows import JsonObject
 from finetune.flows.rounds import play
 from finetune.recipes import sft
 from finetune.settings import TrainConfig, refuse_of_stages
 from synth import run as synth_run
 from synth.core.errors import WrongUse
+from synth.core.records import Row
 from synth.statistics.intervals import wilson
 
 
@@ -43,11 +44,11 @@ class ImitationConfig:
     critics: Mapping[str, str] = field(default_factory=dict)
     rounds: int = 2
     patience: int = 1
-    trainer: Mapping[str, Any] = field(default_factory=dict)
-    run: Mapping[str, Any] = field(default_factory=dict)
+    trainer: Row = field(default_factory=dict)
+    run: Row = field(default_factory=dict)
 
 
-def run(config: ImitationConfig) -> list[dict[str, Any]]:
+def run(config: ImitationConfig) -> list[JsonObject]:
     """The rounds: {round, teacher, asked, kept, share: {share, low, high}, steps}, as
     OUTPUT/rounds.json holds them too.
 
@@ -65,7 +66,7 @@ def run(config: ImitationConfig) -> list[dict[str, Any]]:
     )
 
 
-def _round(config: ImitationConfig, number: int) -> dict[str, Any]:
+def _round(config: ImitationConfig, number: int) -> JsonObject:
     place = config.output / f"round{number}"
     writer = (
         str(config.output / f"round{number - 1}" / "student")

@@ -4,17 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from finetune.core.rows import JsonObject
 from finetune.flows.rounds import play
 from finetune.measuring import evaluate
 from finetune.recipes import sft
 from finetune.settings import TrainConfig, refuse_of_stages
 from synth import run as synth_run
 from synth.core.errors import WrongUse
+from synth.core.records import Row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +48,11 @@ class StarConfig:
     growth: float = 1.2
     patience: int = 1
     max_new_tokens: int = 256
-    trainer: Mapping[str, Any] = field(default_factory=dict)
-    run: Mapping[str, Any] = field(default_factory=dict)
+    trainer: Row = field(default_factory=dict)
+    run: Row = field(default_factory=dict)
 
 
-def run(config: StarConfig) -> list[dict[str, Any]]:
+def run(config: StarConfig) -> list[JsonObject]:
     """The rounds: {round, teacher, kept, steps, exact_match: {share, low, high}}, as
     OUTPUT/rounds.json holds them too.
 
@@ -83,7 +83,7 @@ def run(config: StarConfig) -> list[dict[str, Any]]:
     )
 
 
-def _round(config: StarConfig, number: int, steps: int) -> dict[str, Any]:
+def _round(config: StarConfig, number: int, steps: int) -> JsonObject:
     place = config.output / f"round{number}"
     student = config.output / f"round{number - 1}" / "student"
     teacher = (

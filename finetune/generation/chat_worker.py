@@ -15,12 +15,16 @@ import queue
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
+from finetune.core.rows import JsonObject
 from finetune.data import prompts
 from finetune.data.prompts import Template
 from finetune.generation import sampling
 from finetune.students import load as student
+
+if TYPE_CHECKING:
+    from finetune.core.tensors import Logits, RowLabels, RowLogits
 
 # Requests generated side by side at most.
 BATCH = 32
@@ -46,18 +50,18 @@ class Answerer:
         self.tokenizer.padding_side = "left"
         self.template = prompts.of_student(path)
 
-    def text(self, body: dict[str, Any]) -> str:
+    def text(self, body: JsonObject) -> str:
         """The prompt: by the model's chat template, or the messages one after the other where it
         has none or was trained without.
         """
         return self._asked(body)[0]
 
-    def _asked(self, body: dict[str, Any]) -> tuple[str, bool]:
+    def _asked(self, body: JsonObject) -> tuple[str, bool]:
         return prompts.rendered(
             body["messages"], self.tokenizer, self.template, body.get("tools")
         )
 
-    def answer(self, bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    def answer(self, bodies: Sequence[JsonObject]) -> list[JsonObject]:
         """One chat completion per body; the bodies share their sampling. Half as many at once where
         memory runs out.
         """
@@ -69,9 +73,7 @@ class Answerer:
             half = len(bodies) // 2
             return [*self.answer(bodies[:half]), *self.answer(bodies[half:])]
 
-    def _generate(
-        self, bodies: Sequence[dict[str, Any]]
-    ) -> list[dict[str, Any]]:
+    def _generate(self, bodies: Sequence[JsonObject]) -> list[JsonObject]:
         asked = [self._asked(body) for body in bodies]
         special = asked[0][1]
         tokens = self.tokenizer(
@@ -105,8 +107,8 @@ class Answerer:
         ]
 
     def _completion(
-        self, body: dict[str, Any], prompt: Any, generated: Any
-    ) -> dict[str, Any]:
+        self, body: JsonObject, prompt: RowLabels, generated: RowLabels
+    ) -> JsonObject:
         """A chat completion of one row of token ids; the padding behind its end is cut off."""
         ends = self._ends()
         length = next(
@@ -124,7 +126,7 @@ class Answerer:
             default=None,
         )
         finish = "stop" if length is not None or cut is not None else "length"
-        choice: dict[str, Any] = {
+        choice: JsonObject = {
             "index": 0,
             "message": {"role": "assistant", "content": text[:cut]},
             "finish_reason": finish,
@@ -154,20 +156,22 @@ class Answerer:
             self.tokenizer.pad_token_id,
         } - {None}
 
-    def _logits(self, prompt: Any, said: Any) -> Any:
+    def _logits(self, prompt: RowLabels, said: RowLabels) -> RowLogits:
         """[tokens said, V], each row before its token."""
+        logits: Logits
         with self.torch.no_grad():
-            if not self.model.config.is_encoder_decoder:
-                return self.model(
-                    input_ids=self.torch.cat([prompt, said])[None]
-                ).logits[0, len(prompt) - 1 : -1]
-            return self.model(input_ids=prompt[None], labels=said[None]).logits[
-                0
-            ]
+            if self.model.config.is_encoder_decoder:
+                logits = self.model(
+                    input_ids=prompt[None], labels=said[None]
+                ).logits
+                return logits[0]
+            whole = self.torch.cat([prompt, said])
+            logits = self.model(input_ids=whole[None]).logits
+            return logits[0, len(prompt) - 1 : -1]
 
     def _logprobs(
-        self, prompt: Any, said: Any, top: int
-    ) -> list[dict[str, Any]]:
+        self, prompt: RowLabels, said: RowLabels, top: int
+    ) -> list[JsonObject]:
         """Natural log-probabilities of the tokens as the model gives them (temperature 1), by one
         pass over the whole text.
         """
@@ -197,21 +201,21 @@ class Answerer:
             )
         return out
 
-    def _token(self, token: int, logprob: float) -> dict[str, Any]:
+    def _token(self, token: int, logprob: float) -> JsonObject:
         text = self.tokenizer.convert_ids_to_tokens(token)
         return {"token": text, "token_id": token, "logprob": round(logprob, 6)}
 
 
-def _shared(request: dict[str, Any]) -> str:
+def _shared(request: JsonObject) -> str:
     """What requests of one batch must share."""
     return json.dumps([request["body"].get(name) for name in sampling.FIELDS])
 
 
 def batches(
-    waiting: queue.Queue[dict[str, Any] | None],
-) -> Iterator[list[dict[str, Any]]]:
+    waiting: queue.Queue[JsonObject | None],
+) -> Iterator[list[JsonObject]]:
     """Requests that wait together and share their sampling, until the input ends."""
-    held: list[dict[str, Any]] = []
+    held: list[JsonObject] = []
     ended = False
     while held or not ended:
         while not ended and len(held) < BATCH:
@@ -228,7 +232,7 @@ def batches(
             yield together
 
 
-def _read(waiting: queue.Queue[dict[str, Any] | None]) -> None:
+def _read(waiting: queue.Queue[JsonObject | None]) -> None:
     for line in sys.stdin:
         waiting.put(json.loads(line))
     waiting.put(None)
@@ -239,7 +243,7 @@ def main(path: str) -> None:
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever libraries print must not get between the replies
 
-    def say(value: dict[str, Any]) -> None:
+    def say(value: JsonObject) -> None:
         out.write(json.dumps(value) + "\n")
         out.flush()
 
@@ -256,7 +260,7 @@ def main(path: str) -> None:
         )
         return
     say({"ready": True})
-    waiting: queue.Queue[dict[str, Any] | None] = queue.Queue()
+    waiting: queue.Queue[JsonObject | None] = queue.Queue()
     threading.Thread(target=_read, args=(waiting,), daemon=True).start()
     for together in batches(waiting):
         say({"begun": [request["id"] for request in together]})

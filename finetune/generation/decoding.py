@@ -5,10 +5,15 @@ of the same model.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from transformers import LogitsProcessor
+
+from finetune.core.tensors import NextScores, TokenIds
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class ThinkBudget(LogitsProcessor):  # type: ignore[misc]
@@ -44,7 +49,7 @@ class ThinkBudget(LogitsProcessor):  # type: ignore[misc]
         self.least = least
         self.most = most
 
-    def __call__(self, input_ids: Any, scores: Any) -> Any:
+    def __call__(self, input_ids: TokenIds, scores: NextScores) -> NextScores:
         """Scores [B, V] with the one allowed token, or without a forbidden one, where the budget
         says so.
         """
@@ -85,9 +90,9 @@ def _holds(tokens: list[int], part: list[int]) -> bool:
 
 
 def contrastive_generate(
-    model: Any,
-    expert: Any,
-    amateur: Any,
+    model: PreTrainedModel,
+    expert: TokenIds,
+    amateur: TokenIds,
     *,
     beta: float = 0.7,
     alpha: float = 0.1,
@@ -150,7 +155,7 @@ def contrastive_generate(
 class _Dropped:
     """The model with attention dropout on, for one pass."""
 
-    def __init__(self, model: Any, share: float) -> None:
+    def __init__(self, model: PreTrainedModel, share: float) -> None:
         self.model = model
         self.share = share
         self.parts = (

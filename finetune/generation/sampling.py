@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from transformers import LogitsProcessor, LogitsProcessorList
+
+from finetune.core.rows import JsonObject
+from finetune.core.tensors import NextScores, TokenIds
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 MOST_TOKENS = 512
 # Taken over as they are; a pack gives them under `sampling: {extra: {...}}`.
@@ -38,7 +44,7 @@ class Penalties(LogitsProcessor):  # type: ignore[misc]
         self.frequency = frequency
         self.start = start
 
-    def __call__(self, input_ids: Any, scores: Any) -> Any:
+    def __call__(self, input_ids: TokenIds, scores: NextScores) -> NextScores:
         """[B, V] scores of the next token."""
         said = input_ids[:, self.start :]
         counts = scores.new_zeros(scores.shape).scatter_add_(
@@ -47,7 +53,9 @@ class Penalties(LogitsProcessor):  # type: ignore[misc]
         return scores - self.frequency * counts - self.presence * (counts > 0)
 
 
-def options(body: dict[str, Any], tokenizer: Any, start: int) -> dict[str, Any]:
+def options(
+    body: JsonObject, tokenizer: PreTrainedTokenizerBase, start: int
+) -> JsonObject:
     """Keyword arguments of generate().
 
     Args:
@@ -57,7 +65,7 @@ def options(body: dict[str, Any], tokenizer: Any, start: int) -> dict[str, Any]:
             encoder-decoder.
     """
     temperature = body.get("temperature", 1.0)
-    made: dict[str, Any] = {
+    made: JsonObject = {
         "max_new_tokens": body.get("max_tokens") or MOST_TOKENS,
         "pad_token_id": tokenizer.pad_token_id,
         "do_sample": temperature > 0,
@@ -82,7 +90,9 @@ def options(body: dict[str, Any], tokenizer: Any, start: int) -> dict[str, Any]:
     }
 
 
-def banned_ids(words: list[str], tokenizer: Any) -> list[list[int]]:
+def banned_ids(
+    words: list[str], tokenizer: PreTrainedTokenizerBase
+) -> list[list[int]]:
     """Token ids of words as they stand at the beginning of a text and behind a space, small and
     with a capital.
     """

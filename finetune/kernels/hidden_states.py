@@ -5,15 +5,22 @@ from __future__ import annotations
 import functools
 import sys
 import types
-from typing import Any
+from typing import TYPE_CHECKING
 
 from finetune.kernels.fused import Head
+
+if TYPE_CHECKING:
+    from transformers import (
+        PretrainedConfig,
+        PreTrainedModel,
+        TrainingArguments,
+    )
 
 # Names under which model families scale their logits; those of `_DIVIDES` divide by it.
 _SCALES = ("logit_scale", "output_multiplier", "lm_head_multiplier")
 
 
-def expose_hidden(model: Any) -> None:
+def expose_hidden(model: PreTrainedModel) -> None:
     """`model(..., hidden_only=True)` then returns the last hidden states [B, T, H] and leaves the
     head out.
 
@@ -28,12 +35,12 @@ def expose_hidden(model: Any) -> None:
 
     @functools.wraps(type(base).forward)
     def forward(
-        self: Any,
-        *args: Any,
+        self: PreTrainedModel,
+        *args: TrainingArguments,
         hidden_only: bool = False,
         balance: bool = False,
-        **options: Any,
-    ) -> Any:
+        **options: object,
+    ) -> object:
         if not hidden_only:
             return original(*args, **options)
         options["use_cache"] = False
@@ -53,7 +60,7 @@ def expose_hidden(model: Any) -> None:
     base.forward = types.MethodType(forward, base)
 
 
-def head_of(model: Any, size: int) -> Head:
+def head_of(model: PreTrainedModel, size: int) -> Head:
     """The head as it is now, cut to the first `size` tokens; adapters on it are added to its
     weight, so that gradients reach them.
     """
@@ -82,7 +89,7 @@ def head_of(model: Any, size: int) -> Head:
     )
 
 
-def _scale(config: Any) -> float:
+def _scale(config: PretrainedConfig) -> float:
     found = next(
         (
             value

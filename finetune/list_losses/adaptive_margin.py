@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
+from torch import Tensor
 
+from finetune.core.tensors import Scalar
 from finetune.list_losses.base import ListLoss, Lists, mean_over
 
 
@@ -44,7 +46,7 @@ class AdaptiveMargin(ListLoss):
     detach: bool = True
     over: Literal["own", "batch"] = "own"
 
-    def __call__(self, lists: Lists) -> Any:
+    def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar."""
         positive = lists.documents[:, 0]
         first = lists.first()
@@ -74,7 +76,7 @@ class AdaptiveMargin(ListLoss):
             counted.sum(dim=1),
         )
 
-    def wanted(self, alike: Any) -> Any:
+    def wanted(self, alike: Tensor) -> Tensor:
         """The margin for texts so alike (cosines)."""
         alike = alike.detach() if self.detach else alike
         if self.target == "constant":

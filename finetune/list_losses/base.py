@@ -5,10 +5,21 @@ other queries.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, TypedDict, Unpack
 
 import torch
+
+from finetune.core.tensors import (
+    BatchScores,
+    PerQuery,
+    QueryVectors,
+    Scalar,
+    Scores,
+    TextMask,
+    TextOrder,
+    TextVectors,
+)
 
 # What an absent text scores: its exponential is 0 in every precision, and no gradient comes of it.
 ABSENT = -1e4
@@ -33,30 +44,30 @@ class Lists:
             None without one.
     """
 
-    queries: Any
-    documents: Any
-    mask: Any
-    targets: Any = None
+    queries: QueryVectors
+    documents: TextVectors
+    mask: TextMask
+    targets: Scores | None = None
     scale: float = 20.0
-    groups: Any = None
-    keys: Any = None
+    groups: PerQuery | None = None
+    keys: TextOrder | None = None
     teacher: Lists | None = None
 
-    def own(self) -> Any:
+    def own(self) -> Scores:
         """[B, n] scores of each query's texts; ABSENT where there is none."""
         scores = self.scale * torch.einsum(
             "bd,bnd->bn", self.queries, self.documents
         )
         return scores.masked_fill(~self.mask, ABSENT)
 
-    def all(self) -> Any:
+    def all(self) -> BatchScores:
         """[B, B, n] scores of every query with every query's texts; ABSENT where there is none."""
         scores = self.scale * torch.einsum(
             "bd,cnd->bcn", self.queries, self.documents
         )
         return scores.masked_fill(~self.mask[None] | self.twins(), ABSENT)
 
-    def twins(self) -> Any:
+    def twins(self) -> BatchScores:
         """[B, B, n], True where a text of another query is one that answers this one."""
         if self.keys is None:
             return torch.zeros(
@@ -76,7 +87,7 @@ class Lists:
             ]
         )
 
-    def others(self) -> Any:
+    def others(self) -> Scores:
         """[B, B * n] scores of each query with the texts of all other queries; ABSENT for its
         own.
         """
@@ -85,19 +96,19 @@ class Lists:
         )
         return self.all().masked_fill(own[:, :, None], ABSENT).flatten(1)
 
-    def positives(self) -> Any:
+    def positives(self) -> TextMask:
         """[B, n], True for texts that answer: targets of at least 0.5, else the first."""
         if self.targets is None:
             return self.first()
         return self.mask & (self.targets >= 0.5)
 
-    def first(self) -> Any:
+    def first(self) -> TextMask:
         """[B, n], True for each query's first text."""
         found = torch.zeros_like(self.mask)
         found[:, 0] = True
         return found
 
-    def wanted(self) -> Any:
+    def wanted(self) -> Scores:
         """[B, n] targets.
 
         Raises:
@@ -110,7 +121,7 @@ class Lists:
             )
         return self.targets
 
-    def shares(self, temperature: float) -> Any:
+    def shares(self, temperature: float) -> Scores:
         """[B, n] the teacher's distribution over each list: softmax of targets / temperature, 0
         where there is no text.
         """
@@ -132,7 +143,18 @@ class Lists:
         return self.teacher
 
 
-def example(**more: Any) -> Lists:
+class ExampleFields(TypedDict, total=False):
+    """Fields of an example that are not as ever."""
+
+    targets: Scores | None
+    groups: PerQuery | None
+    keys: TextOrder | None
+    teacher: Lists | None
+    mask: TextMask
+    scale: float
+
+
+def example(**more: Unpack[ExampleFields]) -> Lists:
     """Two queries with two texts each, for examples: vectors of two numbers, targets that turn the
     second list around, scale 1.
     """
@@ -141,14 +163,14 @@ def example(**more: Any) -> Lists:
         dim=-1,
     )
     targets = torch.tensor([[2.0, 1.0], [1.0, 2.0]])
-    held = {
-        "queries": torch.eye(2),
-        "documents": documents,
-        "mask": torch.ones(2, 2, dtype=torch.bool),
-        "targets": targets,
-        "scale": 1.0,
-    }
-    return Lists(**{**held, **more})
+    lists = Lists(
+        queries=torch.eye(2),
+        documents=documents,
+        mask=torch.ones(2, 2, dtype=torch.bool),
+        targets=targets,
+        scale=1.0,
+    )
+    return replace(lists, **more)
 
 
 class ListLoss(ABC):
@@ -163,11 +185,13 @@ class ListLoss(ABC):
     previous: ClassVar[bool] = False
 
     @abstractmethod
-    def __call__(self, lists: Lists) -> Any:
+    def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar."""
 
 
-def kl(targets: Any, scores: Any, mask: Any, temperature: float = 1.0) -> Any:
+def kl(
+    targets: Scores, scores: Scores, mask: TextMask, temperature: float = 1.0
+) -> PerQuery:
     """[B] KL(softmax(targets / T) || softmax(scores / T)) over the texts that are there, nats.
 
     >>> import torch
@@ -189,7 +213,9 @@ def kl(targets: Any, scores: Any, mask: Any, temperature: float = 1.0) -> Any:
     return (wanted.exp() * (wanted - said)).masked_fill(~mask, 0.0).sum(dim=-1)
 
 
-def plackett_luce(scores: Any, order: Any, mask: Any, rest: Any = None) -> Any:
+def plackett_luce(
+    scores: Scores, order: TextOrder, mask: TextMask, rest: Scores | None = None
+) -> PerQuery:
     """[B] mean negative log-likelihood of an order (Plackett 1975): each text is chosen among those
     that come no earlier and `rest`.
 
@@ -220,7 +246,7 @@ def plackett_luce(scores: Any, order: Any, mask: Any, rest: Any = None) -> Any:
     )
 
 
-def tails(ranked: Any, rest: Any = None) -> Any:
+def tails(ranked: Scores, rest: Scores | None = None) -> Scores:
     """[B, n] log of the sum of exponentials of each score, those behind it, and `rest` [B, m]."""
     tail = torch.flip(torch.logcumsumexp(torch.flip(ranked, [1]), dim=1), [1])
     if rest is None:
@@ -228,14 +254,14 @@ def tails(ranked: Any, rest: Any = None) -> Any:
     return torch.logaddexp(tail, torch.logsumexp(rest, dim=1, keepdim=True))
 
 
-def by_target(targets: Any, mask: Any) -> Any:
+def by_target(targets: Scores, mask: TextMask) -> TextOrder:
     """[B, n] places of the texts by falling target, equal ones in order, absent ones last."""
     return targets.masked_fill(~mask, -torch.inf).argsort(
         dim=1, descending=True, stable=True
     )
 
 
-def in_batch(lists: Lists) -> Any:
+def in_batch(lists: Lists) -> PerQuery:
     """[B] negative log-likelihood of each query's first text among all texts of the batch (InfoNCE,
     arXiv:1807.03748).
     """
@@ -249,7 +275,7 @@ def in_batch(lists: Lists) -> Any:
     )
 
 
-def mean_over(values: Any, counts: Any) -> Any:
+def mean_over(values: PerQuery, counts: PerQuery) -> Scalar:
     """Sum of [B] sums over their [B] counts each, then the mean over queries that count at all; 0
     with a gradient where none does.
     """

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from finetune.list_losses.base import ListLoss, Lists, kl
+
+if TYPE_CHECKING:
+    from finetune.core.tensors import Scalar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +40,7 @@ class ListKl(ListLoss):
 
     needs: ClassVar[tuple[str, ...]] = ("targets",)
 
-    def __call__(self, lists: Lists) -> Any:
+    def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar."""
         return (
             self.temperature**2

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
+from finetune.core.tensors import Scalar
 from finetune.list_losses.base import ListLoss, Lists
 
 
@@ -36,7 +37,7 @@ class ListNet(ListLoss):
 
     needs: ClassVar[tuple[str, ...]] = ("targets",)
 
-    def __call__(self, lists: Lists) -> Any:
+    def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar."""
         return (
             -(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch.nn.functional import logsigmoid
 
+from finetune.core.tensors import Scalar
 from finetune.list_losses.base import (
     ListLoss,
     Lists,
@@ -51,7 +52,7 @@ class PairKl(ListLoss):
 
     needs: ClassVar[tuple[str, ...]] = ("targets",)
 
-    def __call__(self, lists: Lists) -> Any:
+    def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar."""
         targets = lists.wanted()
         scores = lists.own()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
+from finetune.core.tensors import Scalar
 from finetune.list_losses.base import ListLoss, Lists, by_target, plackett_luce
 
 
@@ -34,7 +34,7 @@ class PartialPlackettLuce(ListLoss):
         0.9822
     """
 
-    def __call__(self, lists: Lists) -> Any:
+    def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar."""
         places = torch.arange(
             lists.mask.shape[1], device=lists.mask.device

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from finetune.list_losses.base import ListLoss, Lists, mean_over
+
+if TYPE_CHECKING:
+    from finetune.core.tensors import Scalar, Scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +35,12 @@ class Pearson(ListLoss):
 
     needs: ClassVar[tuple[str, ...]] = ("targets",)
 
-    def __call__(self, lists: Lists) -> Any:
+    def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar."""
         there = lists.mask
         count = lists.mask.sum(dim=1, keepdim=True)
 
-        def centred(values: Any) -> Any:
+        def centred(values: Scores) -> Scores:
             values = values.masked_fill(~there, 0.0)
             return (
                 values - values.sum(dim=1, keepdim=True) / count

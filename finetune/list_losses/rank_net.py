@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch.nn.functional import softplus
 
+from finetune.core.tensors import Scalar
 from finetune.list_losses.base import ListLoss, Lists, mean_over
 
 
@@ -37,7 +38,7 @@ class RankNet(ListLoss):
 
     needs: ClassVar[tuple[str, ...]] = ("targets",)
 
-    def __call__(self, lists: Lists) -> Any:
+    def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar."""
         targets = lists.wanted()
         scores = lists.own()

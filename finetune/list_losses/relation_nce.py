@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
+from finetune.core.tensors import Scalar
 from finetune.list_losses.base import ABSENT, ListLoss, Lists, mean_over
 
 
@@ -38,7 +39,7 @@ class RelationNce(ListLoss):
 
     needs: ClassVar[tuple[str, ...]] = ("groups",)
 
-    def __call__(self, lists: Lists) -> Any:
+    def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar."""
         if lists.groups is None:
             raise ValueError(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
+from finetune.core.tensors import Scalar
 from finetune.list_losses.base import ABSENT, ListLoss, Lists
 
 
@@ -31,7 +31,7 @@ class SameTower(ListLoss):
         0.909
     """
 
-    def __call__(self, lists: Lists) -> Any:
+    def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar."""
         first = lists.all()[:, :, 0]
         between = lists.scale * lists.queries @ lists.queries.T

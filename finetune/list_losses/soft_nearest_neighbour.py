@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
+from finetune.core.tensors import Scalar
 from finetune.list_losses.base import ABSENT, ListLoss, Lists
 
 
@@ -35,7 +35,7 @@ class SoftNearestNeighbour(ListLoss):
         1.0509
     """
 
-    def __call__(self, lists: Lists) -> Any:
+    def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar."""
         right = torch.logsumexp(
             lists.own().masked_fill(~lists.positives(), ABSENT), dim=1

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from finetune.list_losses.base import ListLoss, Lists, by_target, tails
+
+if TYPE_CHECKING:
+    from finetune.core.tensors import Scalar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +39,7 @@ class StableList(ListLoss):
 
     needs: ClassVar[tuple[str, ...]] = ("targets",)
 
-    def __call__(self, lists: Lists) -> Any:
+    def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar."""
         scores = lists.own()
         order = by_target(lists.wanted(), lists.mask)

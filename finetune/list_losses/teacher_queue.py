@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
+from torch import Tensor
 
+from finetune.core.tensors import Scalar, Vectors
 from finetune.list_losses.base import ListLoss, Lists
+
+
+class TeacherMap(torch.nn.Module):
+    """What is learned besides the student: a map from its width to the teacher's, and the logarithm
+    of the scale.
+    """
+
+    def __init__(self, width: int, teacher_width: int, start: float) -> None:
+        super().__init__()
+        self.map = torch.nn.Linear(width, teacher_width, bias=False)
+        self.log_scale = torch.nn.Parameter(torch.tensor(start))
+
+    def forward(self, vectors: Vectors) -> Vectors:
+        """Vectors of the teacher's width."""
+        mapped: Vectors = self.map(vectors)
+        return mapped
 
 
 @dataclass(kw_only=True, eq=False)
@@ -48,47 +66,45 @@ class TeacherQueue(ListLoss):
     size: int = 65_536
     start: float = 2.6592
     regression: float = 0.0
-    module: Any = field(default=None, init=False)
-    queue: Any = field(default=None, init=False)
+    module: TeacherMap | None = field(default=None, init=False)
+    queue: Vectors | None = field(default=None, init=False)
 
     def open(self, width: int, teacher_width: int) -> TeacherQueue:
         """Makes what is learned besides the student: the map from its width to the teacher's, and
         the scale.
         """
-        self.module = torch.nn.Module()
-        self.module.map = torch.nn.Linear(width, teacher_width, bias=False)
-        self.module.log_scale = torch.nn.Parameter(torch.tensor(self.start))
+        self.module = TeacherMap(width, teacher_width, self.start)
         return self
 
-    def __call__(self, lists: Lists) -> Any:
+    def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar; afterwards the batch's teacher vectors are in the queue."""
         taught = lists.taught()
         texts = torch.cat([lists.queries, lists.documents[lists.mask]])
         wanted = torch.cat(
             [taught.queries, taught.documents[lists.mask]]
         ).detach()
-        mapped = self.module.map(texts)
-        every = (
-            wanted if self.queue is None else torch.cat([wanted, self.queue])
-        )
-        scores = (
-            self.module.log_scale.exp()
-            * torch.nn.functional.normalize(mapped, dim=-1)
-            @ every.T
-        )
-        same = torch.eye(
-            len(wanted), len(every), dtype=torch.bool, device=every.device
-        )
-        twins = (
-            (wanted @ every.T) > 1 - 1e-6
-        ) & ~same  # the same text elsewhere is no negative
-        scores = scores.masked_fill(twins, -torch.inf)
-        self.queue = every[: self.size]
-        loss = (torch.logsumexp(scores, dim=1) - scores.diagonal()).mean()
-        if self.regression:
-            return (
-                loss
-                + self.regression
-                * (mapped - wanted).square().sum(dim=-1).mean()
+        if self.module is None:
+            raise ValueError(
+                "TeacherQueue: call open(width, teacher_width) first"
             )
-        return loss
+        mapped = self.module.forward(texts)
+        every = wanted
+        if self.queue is not None:
+            every = torch.cat([wanted, self.queue])
+        self.queue = every[: self.size]
+        scale = self.module.log_scale.exp()
+        unit = torch.nn.functional.normalize(mapped, dim=-1)
+        scores = scale * unit @ every.T
+        scores = scores.masked_fill(_twins(wanted, every), -torch.inf)
+        loss = (torch.logsumexp(scores, dim=1) - scores.diagonal()).mean()
+        if not self.regression:
+            return loss
+        squares = (mapped - wanted).square().sum(dim=-1)
+        return loss + self.regression * squares.mean()
+
+
+def _twins(wanted: Vectors, every: Vectors) -> Tensor:
+    """[texts, every], True where the same text stands elsewhere: it is no negative."""
+    count = len(wanted)
+    same = torch.eye(count, len(every), dtype=torch.bool, device=every.device)
+    return ((wanted @ every.T) > 1 - 1e-6) & ~same

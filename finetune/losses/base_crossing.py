@@ -27,7 +27,13 @@ from finetune.core.tensors import (
     Scalar,
     ValuesAndSlopes,
 )
-from finetune.losses.base import Loss, divisor_of, log_softmax_, precise
+from finetune.losses.base import (
+    Loss,
+    TokenLoss,
+    divisor_of,
+    log_softmax_,
+    precise,
+)
 
 # Groups in work at a time; each needs some six rows of the vocabularies for sorting.
 ROWS = 16
@@ -156,6 +162,10 @@ class CrossLoss(Loss[Logits]):
             teacher_logits,
             _Crossed(self, groups, labels, teacher_labels, denominator),
         )
+
+
+# Losses by which a trainer distils.
+TrainingLoss = TokenLoss | CrossLoss
 
 
 def positional(mask: Mask, other: Mask) -> list[list[Group]]:

@@ -39,6 +39,19 @@ class Sparse(NamedTuple):
 TeacherAt = Callable[[Positions], RowLogits | Sparse]
 
 
+def whole(answer: RowLogits | Sparse) -> RowLogits:
+    """The logits of a teacher who gives them all.
+
+    Raises:
+        TypeError: a teacher of whom a part is known.
+    """
+    if isinstance(answer, Sparse):
+        raise TypeError(
+            "this needs all logits of a teacher, and of this one the likeliest are known"
+        )
+    return answer
+
+
 def rows_of_parts(
     loss: TokenLoss, student: RowLogits, known: Sparse
 ) -> ValuesAndSlopes:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, cast
 
+from finetune.core.rows import JsonObject
 from finetune.data import rows
 from finetune.data.prompts import (
     RECORD,
@@ -32,9 +33,13 @@ from finetune.students import load as student
 from synth.answers.golds import Gold, agrees, read_gold
 from synth.core import registry
 from synth.core.errors import Unreadable, WrongUse
+from synth.core.records import Row
 from synth.parsers.base import Parser
 from synth.statistics.intervals import wilson
 from synth.verifiers.arithmetic_steps import ArithmeticSteps
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +90,7 @@ class EvaluateConfig:
     template: Template | None = None
 
 
-def run(config: EvaluateConfig) -> dict[str, Any]:
+def run(config: EvaluateConfig) -> JsonObject:
     """Generates greedily (or draws and votes), reads, compares; unreadable answers count as wrong
     and are reported apart.
 
@@ -109,18 +114,7 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
         data = _spoken_before(data, config)
     model, tokenizer = student.load_student(config.model)
     if config.gate is not None:
-        form = config.template or of_student(config.model)
-        data = [
-            _gated(
-                row,
-                model,
-                tokenizer,
-                config.gate,
-                f"--data {config.data} row {n}",
-                template=form,
-            )
-            for n, row in enumerate(data, 1)
-        ]
+        data = _all_gated(data, config, config.gate, model, tokenizer)
     if forms:
         return _write(config, *_in_forms(config, forms, data, model, tokenizer))
     asked = [row for row in data for _ in range(config.draws)]
@@ -137,8 +131,8 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
 
 
 def _spoken_before(
-    data: Sequence[Mapping[str, Any]], config: EvaluateConfig
-) -> list[dict[str, Any]]:
+    data: Sequence[Row], config: EvaluateConfig
+) -> list[JsonObject]:
     """The rows with what the first model says in their prompts.
 
     Raises:
@@ -174,15 +168,36 @@ def _spoken_before(
     ]
 
 
+def _all_gated(
+    data: Sequence[JsonObject],
+    config: EvaluateConfig,
+    gate: float,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+) -> list[JsonObject]:
+    template = config.template or of_student(config.model)
+    return [
+        _gated(
+            row,
+            model,
+            tokenizer,
+            gate,
+            f"--data {config.data} row {number}",
+            template=template,
+        )
+        for number, row in enumerate(data, 1)
+    ]
+
+
 def _gated(
-    row: dict[str, Any],
-    model: Any,
-    tokenizer: Any,
+    row: JsonObject,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
     gate: float,
     where: str,
     *,
     template: Template,
-) -> dict[str, Any]:
+) -> JsonObject:
     """The row with its knowledge in the prompt, or without it where the student is sure."""
     prompt = str(row.get("prompt"))
     knowledge = row.get("knowledge")
@@ -204,10 +219,10 @@ def _gated(
 def _in_forms(
     config: EvaluateConfig,
     forms: Sequence[Form],
-    data: Sequence[Mapping[str, Any]],
-    model: Any,
-    tokenizer: Any,
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    data: Sequence[Row],
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+) -> tuple[list[JsonObject], JsonObject]:
     """One judged row a question, and how often each form alone is right."""
     answers: list[list[str | None]] = []
     for form in forms:
@@ -220,29 +235,16 @@ def _in_forms(
                 for reply, row in zip(replies, data, strict=True)
             ]
         )
-    names = [form.name for form in forms]
     judged = []
     credit = 0.0
-    for place, row in enumerate(data):
-        each = [found[place] for found in answers]
-        target = _target(row)
-        led = combine(forms, each, config.combine)
-        credit += sum(share for answer, share in led if _same(answer, row))
-        said = led[0][0] if led else None
-        judged.append(
-            {
-                "prompt": _prompt(row),
-                "target": target,
-                "answers": dict(zip(names, each, strict=True)),
-                "answer": said,
-                "right": _same(said, row),
-                "steps_right": False,
-                "unreadable": None if led else "no_form",
-            }
-        )
+    for number, row in enumerate(data):
+        of_row = [of_form[number] for of_form in answers]
+        leading = combine(forms, of_row, config.combine)
+        credit += sum(share for answer, share in leading if _same(answer, row))
+        judged.append(_judged_by_forms(forms, row, of_row, leading))
     alone = {}
-    for form, found in zip(forms, answers, strict=True):
-        right = sum(map(_same, found, data))
+    for form, of_form in zip(forms, answers, strict=True):
+        right = sum(map(_same, of_form, data))
         alone[form.name] = _interval(right, len(data))
     return judged, {
         "forms": alone,
@@ -250,21 +252,41 @@ def _in_forms(
     }
 
 
-def _same(answer: str | None, row: Mapping[str, Any]) -> bool:
+def _judged_by_forms(
+    forms: Sequence[Form],
+    row: Row,
+    answers: Sequence[str | None],
+    leading: Sequence[tuple[str, float]],
+) -> JsonObject:
+    """A question with the answer of each form and the one that leads."""
+    answer = leading[0][0] if leading else None
+    names = [form.name for form in forms]
+    return {
+        "prompt": _prompt(row),
+        "target": _target(row),
+        "answers": dict(zip(names, answers, strict=True)),
+        "answer": answer,
+        "right": _same(answer, row),
+        "steps_right": False,
+        "unreadable": None if leading else "no_form",
+    }
+
+
+def _same(answer: str | None, row: Row) -> bool:
     return (
         answer is not None
         and agrees(answer, _gold(row), row.get("choices")) is True
     )
 
 
-def _gold(row: Mapping[str, Any]) -> Gold:
+def _gold(row: Row) -> Gold:
     return read_gold(
         row["target"] if row.get("target") is not None else row.get("answer"),
         row.get("choices"),
     )
 
 
-def _target(row: Mapping[str, Any]) -> str:
+def _target(row: Row) -> str:
     return str(
         row["target"] if row.get("target") is not None else row.get("answer")
     )
@@ -272,9 +294,9 @@ def _target(row: Mapping[str, Any]) -> str:
 
 def _votes(
     config: EvaluateConfig,
-    data: Sequence[Mapping[str, Any]],
-    judged: Sequence[Mapping[str, Any]],
-) -> dict[str, Any]:
+    data: Sequence[Row],
+    judged: Sequence[Row],
+) -> JsonObject:
     """How often the vote of a row's draws is right, and how often any of them."""
     scores = (
         Ranker(config.ranker).scores(
@@ -302,7 +324,7 @@ def _votes(
     }
 
 
-def _cued(row: Mapping[str, Any], cue: str) -> str:
+def _cued(row: Row, cue: str) -> str:
     """A row's prompt with a cue behind it, as such prompts are exported: the white space that the
     prompt ends in stays between them.
 
@@ -319,7 +341,7 @@ def _cued(row: Mapping[str, Any], cue: str) -> str:
     return prompt + cue + ("" if cue[-1].isspace() else "\n")
 
 
-def _check(data: Sequence[Mapping[str, Any]], source: str) -> None:
+def _check(data: Sequence[Row], source: str) -> None:
     columns = set(data[0]) if data else set()
     if not columns & {"target", "answer"} or not columns & {
         "prompt",
@@ -334,7 +356,7 @@ def _check(data: Sequence[Mapping[str, Any]], source: str) -> None:
         )
 
 
-def _prompt(row: Mapping[str, Any]) -> Prompt:
+def _prompt(row: Row) -> Prompt:
     if isinstance(row.get("prompt"), list):
         return cast("Prompt", cleaned(row["prompt"]))
     if row.get("prompt") is not None:
@@ -343,8 +365,8 @@ def _prompt(row: Mapping[str, Any]) -> Prompt:
 
 
 def generate(
-    model: Any,
-    tokenizer: Any,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Prompt],
     config: EvaluateConfig,
 ) -> Iterator[str]:
@@ -391,9 +413,7 @@ def generate(
         )
 
 
-def _judge(
-    row: Mapping[str, Any], reply: str, parser: Parser
-) -> dict[str, Any]:
+def _judge(row: Row, reply: str, parser: Parser) -> JsonObject:
     target = _target(row)
     base = {"prompt": _prompt(row), "target": target, "reply": reply}
     try:
@@ -419,9 +439,9 @@ def _judge(
 
 def _write(
     config: EvaluateConfig,
-    judged: Sequence[Mapping[str, Any]],
-    votes: Mapping[str, Any],
-) -> dict[str, Any]:
+    judged: Sequence[Row],
+    votes: Row,
+) -> JsonObject:
     config.output.mkdir(parents=True, exist_ok=True)
     info = {
         "model": config.model,
@@ -461,7 +481,7 @@ def _tainted(config: EvaluateConfig) -> list[str]:
     ]
 
 
-def _share(judged: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:
+def _share(judged: Sequence[Row], name: str) -> dict[str, float]:
     return _interval(sum(bool(row[name]) for row in judged), len(judged))
 
 

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from finetune.core.rows import JsonObject
 from finetune.data import query_lists as lists
 from finetune.data import rows
 from finetune.data.query_lists import ANSWERS, Listed
@@ -15,6 +16,11 @@ from finetune.measuring import ranking_metrics as ranking
 from finetune.students.encoders import open_encoder
 from synth.core.errors import WrongUse
 from synth.search.index import Bm25, nearest
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from finetune.core.arrays import VectorArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +47,7 @@ class SearchConfig:
     k: int = 10
 
 
-def run(config: SearchConfig) -> dict[str, Any]:
+def run(config: SearchConfig) -> JsonObject:
     """nDCG@k, MRR@k, recall@k and MAP with bootstrap intervals over queries.
 
     Returns:
@@ -159,13 +165,14 @@ def _by_name(values: Mapping[int, float]) -> dict[str, float]:
     return {_name(place): value for place, value in values.items()}
 
 
-def _embedded(model: Any, texts: Sequence[str]) -> Any:
-    return model.encode(
+def _embedded(model: SentenceTransformer, texts: Sequence[str]) -> VectorArray:
+    vectors: VectorArray = model.encode(
         list(texts),
         normalize_embeddings=True,
         show_progress_bar=False,
         convert_to_numpy=True,
     )
+    return vectors
 
 
 def _own_texts(
@@ -233,7 +240,9 @@ def _each_once(
     return list(queries), list(texts)
 
 
-def _late(model: Any, pairs: Sequence[tuple[str, str]]) -> list[float]:
+def _late(
+    model: SentenceTransformer, pairs: Sequence[tuple[str, str]]
+) -> list[float]:
     """For each token of the query its best token of the text, summed (MaxSim, ColBERT,
     arXiv:2004.12832).
     """

@@ -4,9 +4,9 @@ where a student is unsure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -14,10 +14,14 @@ from finetune.data.prompts import Template, rendered
 from finetune.measuring.votes import vote
 from synth.core import registry
 from synth.core.errors import Unreadable, WrongUse
+from synth.core.records import Row
 from synth.core.strict_yaml import read_yaml
 from synth.parsers.base import Parser
 from synth.replies.fences import code_in
 from synth.verifiers.run_python import RunPython
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Combine = Literal["fallback", "vote"]
 PYTHON = "python"
@@ -88,7 +92,7 @@ def read_forms(path: str | Path) -> list[Form]:
     return found
 
 
-def answer_of(form: Form, reply: str, row: Mapping[str, Any]) -> str | None:
+def answer_of(form: Form, reply: str, row: Row) -> str | None:
     r"""What a reply in this form comes to; None where the program breaks, the equations have no
     solution, or no parser reads it.
 
@@ -129,8 +133,8 @@ def combine(
 
 
 def confidence(
-    model: Any,
-    tokenizer: Any,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
     prompt: str,
     *,
     tokens: int = 16,

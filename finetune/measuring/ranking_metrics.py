@@ -11,7 +11,8 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from math import log2
-from typing import Any
+
+from finetune.core.rows import JsonObject
 
 Run = Mapping[str, Mapping[str, float]]
 Qrels = Mapping[str, Mapping[str, float]]
@@ -29,20 +30,20 @@ def ndcg(order: Sequence[str], grades: Mapping[str, float], k: int) -> float:
     >>> round(ndcg(["a", "b", "c"], {"b": 2, "c": 1}, 3), 4)
     0.6697
     """
-    best = _dcg(
-        sorted((grade for grade in grades.values() if grade > 0), reverse=True)[
-            :k
-        ]
-    )
-    if best:
-        return (
-            _dcg([max(0.0, grades.get(name, 0)) for name in order[:k]]) / best
-        )
-    return 0.0
+    ideal = sorted(grades.values(), reverse=True)[:k]
+    best = _dcg(ideal)
+    if not best:
+        return 0.0
+    gains = [grades.get(name, 0) for name in order[:k]]
+    return _dcg(gains) / best
 
 
 def _dcg(gains: Sequence[float]) -> float:
-    return sum(gain / log2(place + 2) for place, gain in enumerate(gains))
+    """Of grades by rank; those below 0 count as 0."""
+    total = 0.0
+    for rank, gain in enumerate(gains, 1):
+        total += max(0.0, gain) / log2(rank + 1)
+    return total
 
 
 def reciprocal_rank(
@@ -53,14 +54,10 @@ def reciprocal_rank(
     >>> reciprocal_rank(["a", "b"], {"b": 1})
     0.5
     """
-    return next(
-        (
-            1 / place
-            for place, name in enumerate(order[:k], 1)
-            if grades.get(name, 0) > 0
-        ),
-        0.0,
-    )
+    for rank, name in enumerate(order[:k], 1):
+        if grades.get(name, 0) > 0:
+            return 1 / rank
+    return 0.0
 
 
 def recall(order: Sequence[str], grades: Mapping[str, float], k: int) -> float:
@@ -69,8 +66,16 @@ def recall(order: Sequence[str], grades: Mapping[str, float], k: int) -> float:
     >>> recall(["a", "b", "c"], {"b": 1, "c": 2}, 2)
     0.5
     """
-    right = {name for name, grade in grades.items() if grade > 0}
-    return len(right.intersection(order[:k])) / len(right) if right else 0.0
+    right = _right(grades)
+    if not right:
+        return 0.0
+    first = right.intersection(order[:k])
+    return len(first) / len(right)
+
+
+def _right(grades: Mapping[str, float]) -> set[str]:
+    """The texts that answer."""
+    return {name for name, grade in grades.items() if grade > 0}
 
 
 def average_precision(
@@ -81,13 +86,14 @@ def average_precision(
     >>> round(average_precision(["a", "b", "c"], {"b": 1, "c": 2}), 4)
     0.5833
     """
-    right = {name for name, grade in grades.items() if grade > 0}
-    hits = [place for place, name in enumerate(order, 1) if name in right]
-    if right:
-        return sum(found / place for found, place in enumerate(hits, 1)) / len(
-            right
-        )
-    return 0.0
+    right = _right(grades)
+    if not right:
+        return 0.0
+    ranks = [rank for rank, name in enumerate(order, 1) if name in right]
+    total = 0.0
+    for count, rank in enumerate(ranks, 1):
+        total += count / rank
+    return total / len(right)
 
 
 def evaluate(run: Run, qrels: Qrels, k: int = 10) -> dict[str, list[float]]:
@@ -113,7 +119,7 @@ def evaluate(run: Run, qrels: Qrels, k: int = 10) -> dict[str, list[float]]:
 
 def summary(
     values: Sequence[float], *, resamples: int = 2000, seed: int = 0
-) -> dict[str, Any]:
+) -> JsonObject:
     """The mean and its 95 % percentile bootstrap interval over queries (Efron 1979).
 
     >>> summary([1.0, 1.0, 1.0])
@@ -121,13 +127,10 @@ def summary(
     """
     rng = random.Random(seed)
     count = len(values)
-    means = (
-        sorted(
-            sum(rng.choices(values, k=count)) / count for _ in range(resamples)
-        )
-        if count
-        else [0.0]
-    )
+    means = [0.0]
+    if count:
+        samples = (rng.choices(values, k=count) for _ in range(resamples))
+        means = sorted(sum(sample) / count for sample in samples)
     low = means[int(0.025 * (len(means) - 1))]
     high = means[int(0.975 * (len(means) - 1) + 0.5)]
     return {

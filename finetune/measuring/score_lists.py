@@ -8,8 +8,8 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from finetune.core.rows import JsonObject
 from finetune.data import query_lists as lists
 from finetune.data.query_lists import Listed
 from finetune.measuring.evaluate_retriever import pair_scores
@@ -85,12 +85,13 @@ def _rows(
     means: list[list[float]],
     student: list[list[float]] | None,
     band: tuple[int, int],
-) -> Iterator[dict[str, Any]]:
-    for place, (row, scores) in enumerate(zip(listed, means, strict=True)):
-        if student is not None and not (
-            _rank(scores) == 1 and band[0] <= _rank(student[place]) <= band[1]
-        ):
-            continue
+) -> Iterator[JsonObject]:
+    first, last = band
+    for number, (row, scores) in enumerate(zip(listed, means, strict=True)):
+        if student is not None:
+            learnable = first <= _rank(student[number]) <= last
+            if _rank(scores) != 1 or not learnable:
+                continue
         more = {"group": row.group} if row.group else {}
         yield {
             "query": row.query,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import string
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+
+from synth.core.records import Row
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -43,7 +44,7 @@ def spans(reply: str) -> set[str] | None:
 
 
 def score(
-    rows: Iterable[Mapping[str, Any]],
+    rows: Iterable[Row],
     said: str = "reply",
     wanted: str = "target",
 ) -> dict[str, float]:

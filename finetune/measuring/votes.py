@@ -38,25 +38,28 @@ def vote(
     >>> vote(["4", "5", "4.0"]), vote(["4", "5"], [0.9, 0.1]), vote(["4", "5"]), vote([None])
     ([('4', 1.0)], [('4', 1.0)], [('4', 0.5), ('5', 0.5)], [])
     """
-    known = [score for score in scores or () if score is not None]
-    mean = sum(known) / len(known) if known else 1.0
-    base, slope = _WEIGHTS[weigh]
+    weights = _weights(scores or [1.0] * len(answers), weigh)
     sums: dict[str, float] = {}
     first: dict[str, str] = {}
     keys = one_key_a_value(answers)
-    for place, (answer, name) in enumerate(zip(answers, keys, strict=True)):
+    for answer, name, weight in zip(answers, keys, weights, strict=True):
         if answer is None or name is None:
             continue
-        score = scores[place] if scores is not None else 1.0
         first.setdefault(name, answer)
-        sums[name] = (
-            sums.get(name, 0.0)
-            + base
-            + slope * (mean if score is None else score)
-        )
+        sums.setdefault(name, 0.0)
+        sums[name] += weight
     best = max(sums.values(), default=0.0)
     leading = [name for name, votes in sums.items() if abs(votes - best) < 1e-9]
     return [(first[name], 1 / len(leading)) for name in leading]
+
+
+def _weights(scores: Sequence[float | None], weigh: Weigh) -> list[float]:
+    """What the vote of each draw weighs; one without a score has their mean."""
+    given = [score for score in scores if score is not None]
+    mean = sum(given) / len(given) if given else 1.0
+    base, slope = _WEIGHTS[weigh]
+    filled = [mean if score is None else score for score in scores]
+    return [base + slope * score for score in filled]
 
 
 class Ranker:

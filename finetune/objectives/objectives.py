@@ -6,9 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from finetune.objectives.weighting import weighted_loss
+
+if TYPE_CHECKING:
+    from finetune.core.tensors import LabelLogProbs, Mask, PerSequence, Scalar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,14 +26,14 @@ class Batch:
         items: [N] number of each row's item.
     """
 
-    log_probs: Any
-    mask: Any
-    weights: Any
-    tasks: Any
-    items: Any
+    log_probs: LabelLogProbs
+    mask: Mask
+    weights: PerSequence
+    tasks: PerSequence
+    items: PerSequence
 
     @property
-    def losses(self) -> Any:
+    def losses(self) -> PerSequence:
         """[N] mean negative log-likelihood a token."""
         return -self.log_probs.sum(dim=-1) / self.mask.sum(dim=-1).clamp(min=1)
 
@@ -40,7 +43,7 @@ class Objective(Protocol):
 
     whole: bool
 
-    def __call__(self, batch: Batch) -> Any:
+    def __call__(self, batch: Batch) -> Scalar:
         """The loss."""
 
 
@@ -62,7 +65,7 @@ class Weighted:
     unlikelihood: bool = False
     whole = False
 
-    def __call__(self, batch: Batch) -> Any:
+    def __call__(self, batch: Batch) -> Scalar:
         """The sum over tasks of coefficient times mean."""
         losses = batch.losses
         if not self.unlikelihood:
@@ -79,7 +82,7 @@ class Weighted:
         )
 
 
-def unlikelihood(batch: Batch) -> Any:
+def unlikelihood(batch: Batch) -> PerSequence:
     """[N] mean of -ln(1 - p) over the tokens; a token of probability 1 counts as one of 1 - 1e-6,
     whose gradient is finite.
     """
@@ -110,25 +113,27 @@ class MinMax:
     beta: float = 0.2
     whole = True
 
-    def __call__(self, batch: Batch) -> Any:
+    def __call__(self, batch: Batch) -> Scalar:
         """The sum over tasks of coefficient times the mean over items."""
+        import torch  # noqa: PLC0415
+
         losses = batch.losses
         total = losses.sum() * 0.0
         for number, coefficient in enumerate(self.coefficients):
-            found = [
-                self._item(
-                    batch,
-                    losses,
-                    (batch.tasks == number) & (batch.items == item),
-                )
-                for item in batch.items.unique()
-            ]
-            counted = [loss for loss in found if loss is not None]
+            of_task = batch.tasks == number
+            counted = []
+            for item in torch.unique(batch.items):
+                chosen = of_task & (batch.items == item)
+                loss = self._item(batch, losses, chosen)
+                if loss is not None:
+                    counted.append(loss)
             if counted:
                 total = total + coefficient * sum(counted) / len(counted)
         return total
 
-    def _item(self, batch: Batch, losses: Any, chosen: Any) -> Any:
+    def _item(
+        self, batch: Batch, losses: PerSequence, chosen: PerSequence
+    ) -> Scalar | None:
         right = chosen & (batch.weights > 0)
         wrong = chosen & (batch.weights < 0)
         if not right.any():
@@ -164,7 +169,7 @@ class Ranking:
     likelihood: float = 0.0
     whole = True
 
-    def __call__(self, batch: Batch) -> Any:
+    def __call__(self, batch: Batch) -> Scalar:
         """The mean over pairs."""
         order = batch.items.argsort(stable=True)
         better = order[batch.weights[order] > 0]

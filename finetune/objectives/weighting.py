@@ -5,18 +5,21 @@ over plain tensors.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from synth.core.errors import WrongUse, did_you_mean
 
+if TYPE_CHECKING:
+    from finetune.core.tensors import PerSequence, Scalar
+
 
 def weighted_loss(
-    row_losses: Any,
-    weights: Any,
-    tasks: Any,
+    row_losses: PerSequence,
+    weights: PerSequence,
+    tasks: PerSequence,
     coefficients: Sequence[float],
     margin: float,
-) -> Any:
+) -> Scalar:
     """Sum over tasks of coefficient times the mean of weight times row loss.
 
     Task means, not token counts: rationales have many times the tokens of labels and would decide

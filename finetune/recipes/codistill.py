@@ -5,8 +5,9 @@ co-distillation, arXiv:2311.02849).
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from finetune.core.rows import JsonObject
 from finetune.data import rows
 from finetune.data.tokens import IGNORED, MOST_TOKENS, prepared
 from finetune.settings import TrainConfig, model_options, trainer_config
@@ -15,7 +16,17 @@ from finetune.students.training_rows import say_lost
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
-    from finetune.core.tensors import Positions, RowLogits, RowStates
+    from torch import nn
+    from transformers import PreTrainedModel
+
+    from finetune.core.tensors import (
+        Labels,
+        Mask,
+        Positions,
+        RowLogits,
+        RowStates,
+        TokenIds,
+    )
     from finetune.kernels.fused import Head
 
 
@@ -25,7 +36,7 @@ def run(
     teacher: str,
     to_student: float = 1.0,
     to_teacher: float = 1.0,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Minimises CE(student) + CE(teacher) + a KL(teacher || student) + b KL(student || teacher),
     each KL for the one that learns from it.
 
@@ -81,8 +92,11 @@ def run(
 
 
 def _pair(
-    small: Any, large: Any, size: int, weights: tuple[float, float]
-) -> Any:
+    small: PreTrainedModel,
+    large: PreTrainedModel,
+    size: int,
+    weights: tuple[float, float],
+) -> nn.Module:
     """Both models as one, whose loss is the sum."""
     import torch  # noqa: PLC0415
 
@@ -100,8 +114,8 @@ def _pair(
                 expose_hidden(part)
 
         def forward(
-            self, input_ids: Any, attention_mask: Any, labels: Any
-        ) -> dict[str, Any]:
+            self, input_ids: TokenIds, attention_mask: Mask, labels: Labels
+        ) -> JsonObject:
             """{"loss": a mean over the batch's tokens}."""
             hidden = [
                 part(

@@ -8,8 +8,10 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from math import isnan
+from typing import TYPE_CHECKING, TypeVar
 
+from finetune.core.rows import JsonObject
 from finetune.data import rows
 from finetune.scoring import calibration
 from finetune.scoring.frozen_critic import LABELS
@@ -20,7 +22,11 @@ from synth.core.errors import WrongUse
 from synth.local_models.minilm import folder_of
 from synth.statistics.intervals import auc
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
+
 _MOST_TOKENS = 512
+Value = TypeVar("Value")
 
 
 def run(
@@ -32,7 +38,7 @@ def run(
     group: str = "question",
     held_out: float = 0.2,
     kind: str = "isotonic",
-) -> dict[str, Any]:
+) -> JsonObject:
     """Trains on part of the groups; half of the others calibrates and sets thresholds, the other
     half measures.
 
@@ -76,20 +82,7 @@ def run(
         [text for row in read for text in (row["first"], row["second"])],
         args.seed,
     )
-    limit = min(
-        _MOST_TOKENS,
-        tokenizer.model_max_length,
-        getattr(model.config, "max_position_embeddings", _MOST_TOKENS),
-    )
-    encoded = [
-        {
-            **tokenizer(
-                row["first"], row["second"], truncation=True, max_length=limit
-            ),
-            "labels": row["labels"],
-        }
-        for row in read
-    ]
+    encoded = _encoded(read, model, tokenizer)
     trainer = Trainer(
         model=model,
         args=args,
@@ -102,13 +95,33 @@ def run(
     if rest:
         margins = _margins(trainer, [encoded[n] for n in rest])
         labels = [bool(read[n]["labels"]) for n in rest]
-        found = auc(margins, labels)
-        # NaN differs from itself: labels all alike.
-        info["held_out"]["auc"] = round(found, 4) if found == found else None  # noqa: PLR0124
+        area = auc(margins, labels)
+        # NaN: labels all alike.
+        info["held_out"]["auc"] = None if isnan(area) else round(area, 4)
         info["recalls"] = _calibrated(
             config, margins, labels, [read[n]["group"] for n in rest], kind
         )
     return student.write_info(config, info)
+
+
+def _encoded(
+    read: Sequence[JsonObject],
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+) -> list[JsonObject]:
+    """Token ids and label of each row, cut to what the model can read."""
+    limit = min(
+        _MOST_TOKENS,
+        tokenizer.model_max_length,
+        getattr(model.config, "max_position_embeddings", _MOST_TOKENS),
+    )
+    encoded = []
+    for row in read:
+        tokens = tokenizer(
+            row["first"], row["second"], truncation=True, max_length=limit
+        )
+        encoded.append({**tokens, "labels": row["labels"]})
+    return encoded
 
 
 def split(groups: list[str], share: float) -> tuple[list[int], list[int]]:
@@ -125,7 +138,7 @@ def split(groups: list[str], share: float) -> tuple[list[int], list[int]]:
 
 def table(
     source: str, first: str, second: str, label: str, group: str
-) -> list[dict[str, Any]]:
+) -> list[JsonObject]:
     """Rows as the two texts that a critic reads, the label (0 or 1) and the group.
 
     Raises:
@@ -153,7 +166,9 @@ def table(
     return listed
 
 
-def _open(model: str, texts: list[str], seed: int) -> tuple[Any, Any]:
+def _open(
+    model: str, texts: list[str], seed: int
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     if scratch.is_scratch(model):
         return scratch.build_classifier(model, texts, seed, LABELS)
     from transformers import AutoModelForSequenceClassification, AutoTokenizer  # noqa: PLC0415
@@ -181,7 +196,7 @@ def _open(model: str, texts: list[str], seed: int) -> tuple[Any, Any]:
     return found, tokenizer
 
 
-def _margins(trainer: Any, rest: list[dict[str, Any]]) -> list[float]:
+def _margins(trainer: Trainer, rest: list[JsonObject]) -> list[float]:
     """How far the logit of an accepted row stands above the other."""
     order = sorted(
         range(len(rest)), key=lambda n: len(rest[n]["input_ids"])
@@ -191,7 +206,7 @@ def _margins(trainer: Any, rest: list[dict[str, Any]]) -> list[float]:
     return [float(found[n]) for n in range(len(rest))]
 
 
-def _chosen(values: Sequence[Any], places: Sequence[int]) -> list[Any]:
+def _chosen(values: Sequence[Value], places: Sequence[int]) -> list[Value]:
     return [values[place] for place in places]
 
 

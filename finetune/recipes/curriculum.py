@@ -5,16 +5,17 @@ context still says.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain, pairwise
-from typing import Any
 
+from finetune.core.rows import JsonObject
 from finetune.data import rows, shapes
 from finetune.recipes import sft
 from finetune.settings import TrainConfig, refuse_of_stages
 from finetune.students import load as student
 from synth.core.errors import WrongUse
+from synth.core.records import Row
 
 
 def run(
@@ -25,7 +26,7 @@ def run(
     order: Sequence[str] = (),
     descending: bool = False,
     cumulative: bool = False,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Trains stage after stage on `prompt`, `completion` and a column that says which stage a row
     belongs to.
 
@@ -70,24 +71,33 @@ def run(
     return in_stages(config, pairs, {"stages": sizes})
 
 
-def _pair(row: Mapping[str, Any]) -> dict[str, Any]:
+def _pair(row: Row) -> JsonObject:
     return {"prompt": row["prompt"], "completion": row["completion"]}
 
 
-def _value(row: dict[str, Any], by: str) -> Any:
-    found: Any = row
+def _value(row: JsonObject, by: str) -> object:
+    value: object = row
     for name in by.split("."):
-        found = found.get(name) if isinstance(found, dict) else None
-    return found
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _no_stages(by: str, fault: str) -> WrongUse:
+    return WrongUse(
+        f"--by {by}",
+        fault,
+        "numbers, and two stages or more",
+        "Name the stages with --order where they are names.",
+    )
 
 
 def binned(
-    data: Sequence[dict[str, Any]],
+    data: Sequence[JsonObject],
     by: str,
     bins: int,
     *,
     descending: bool = False,
-) -> list[list[dict[str, Any]]]:
+) -> list[list[JsonObject]]:
     """Rows in stages of about equal size by a number, the smallest first; equal numbers keep their
     order.
 
@@ -98,28 +108,16 @@ def binned(
     [[1, 2], [2, 3]]
     """
     values = [_value(row, by) for row in data]
-    wrong = next(
-        (
-            n
-            for n, value in enumerate(values, 1)
-            if isinstance(value, bool) or not isinstance(value, int | float)
-        ),
-        None,
-    )
-    if wrong is not None or not 2 <= bins <= len(data):
-        found = (
-            f"{values[wrong - 1]!r} in row {wrong}"
-            if wrong
-            else f"{bins} stages of {len(data)} rows"
-        )
-        raise WrongUse(
-            f"--by {by}",
-            found,
-            "numbers, and two stages or more",
-            "Name the stages with --order where they are names.",
-        )
+    numbers: list[float] = []
+    for number, value in enumerate(values, 1):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise _no_stages(by, f"{value!r} in row {number}")
+        numbers.append(value)
+    if not 2 <= bins <= len(data):
+        raise _no_stages(by, f"{bins} stages of {len(data)} rows")
     ranked = sorted(
-        range(len(data)), key=lambda n: -values[n] if descending else values[n]
+        range(len(data)),
+        key=lambda n: -numbers[n] if descending else numbers[n],
     )
     sorted_rows = [data[n] for n in ranked]
     edges = [round(len(data) * n / bins) for n in range(bins + 1)]
@@ -127,14 +125,14 @@ def binned(
 
 
 def named(
-    data: Sequence[dict[str, Any]], by: str, order: Sequence[str]
-) -> list[list[dict[str, Any]]]:
+    data: Sequence[JsonObject], by: str, order: Sequence[str]
+) -> list[list[JsonObject]]:
     """Rows in stages by a name.
 
     >>> [len(part) for part in named([{"t": "a"}, {"t": "b"}, {"t": "a"}], "t", ["b", "a"])]
     [1, 2]
     """
-    by_name: dict[str, list[dict[str, Any]]] = {name: [] for name in order}
+    by_name: dict[str, list[JsonObject]] = {name: [] for name in order}
     for row in data:
         name = str(_value(row, by))
         if name in by_name:
@@ -157,9 +155,9 @@ def named(
 
 def in_stages(
     config: TrainConfig,
-    stages: Sequence[Iterable[dict[str, Any]]],
-    facts: dict[str, Any],
-) -> dict[str, Any]:
+    stages: Sequence[Iterable[JsonObject]],
+    facts: JsonObject,
+) -> JsonObject:
     """Trains on one set of rows after the other; the student of the last one is OUTPUT, the others
     stand in OUTPUT/stageN.
 

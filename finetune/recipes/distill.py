@@ -8,8 +8,9 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
+from finetune.core.rows import JsonObject
 from finetune.data import rows
 from finetune.data.prompts import Template
 from finetune.data.tokens import IGNORED, Prepared, prepared, vocabulary_digest
@@ -31,8 +32,18 @@ from finetune.trainers.on_policy_settings import OnPolicy
 from synth.core import registry
 from synth.core.errors import WrongUse
 
+if TYPE_CHECKING:
+    import torch
+    from datasets import Dataset
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-def run(config: TrainConfig, *, distill: DistillConfig) -> dict[str, Any]:
+    from finetune.core.arrays import TopIdArray, TopLogArray
+    from finetune.losses.base_crossing import TrainingLoss
+    from finetune.teachers.across_tokenizers import AcrossTeacher, AnyTeacher
+    from finetune.teachers.in_process import ModelTeacher
+
+
+def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
     """Trains on rows as `finetune sft` reads them; the loss counts completions alone.
 
     A column `teacher_weight` says how much the teacher counts on a row (its likelihood term is not
@@ -55,28 +66,16 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> dict[str, Any]:
         return _seq2seq(config, distill, data, loss)
     from trl import SFTConfig  # noqa: PLC0415 - 8 s of imports
 
+    from finetune.teachers import in_process  # noqa: PLC0415
     from finetune.trainers.distill import DistillTrainer  # noqa: PLC0415
 
     args = trainer_config(SFTConfig, config, "distill")
-    named = (
-        distill.offline
-        or "teacher_weight" in rows.load(config.data).column_names
-    )
-    if args.packing and args.packing_strategy != "bfd" and named:
-        found = f"{args.packing_strategy}, which cuts rows"
-        wanted = "whole rows, which a teacher knows by their tokens"
-        raise WrongUse("--packing-strategy", found, wanted, "Leave it out.")
-    if args.packing and (distill.on_policy.share or distill.on_policy.corrupt):
-        raise WrongUse(
-            "--packing",
-            "with --on-policy or --corrupt",
-            "rows one by one",
-            "Leave one of them out.",
-        )
+    if args.packing:
+        _check_packing(config, distill, args.packing_strategy)
     model, tokenizer = open_student(config, distill, data, args.seed)
     made = training_rows.for_sft(config, args, data, tokenizer)
     teacher = _teacher(distill, tokenizer, args.device)
-    if distill.offline:
+    if isinstance(teacher, in_process.CacheTeacher):
         teacher.cache.require(made.rows)
     trainer = built(
         DistillTrainer,
@@ -104,9 +103,36 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> dict[str, Any]:
     return student.write_info(config, info)
 
 
+def _check_packing(
+    config: TrainConfig, distill: DistillConfig, strategy: str
+) -> None:
+    """Refuses packing where rows must stay whole, or come one by one."""
+    named = (
+        distill.offline
+        or "teacher_weight" in rows.load(config.data).column_names
+    )
+    if strategy != "bfd" and named:
+        raise WrongUse(
+            "--packing-strategy",
+            f"{strategy}, which cuts rows",
+            "whole rows, which a teacher knows by their tokens",
+            "Leave it out.",
+        )
+    if distill.on_policy.share or distill.on_policy.corrupt:
+        raise WrongUse(
+            "--packing",
+            "with --on-policy or --corrupt",
+            "rows one by one",
+            "Leave one of them out.",
+        )
+
+
 def _seq2seq(
-    config: TrainConfig, distill: DistillConfig, data: Any, loss: Any
-) -> dict[str, Any]:
+    config: TrainConfig,
+    distill: DistillConfig,
+    data: Dataset,
+    loss: TrainingLoss,
+) -> JsonObject:
     """The same for an encoder-decoder, which learns of one decoder and of nothing else."""
     # 8 s of imports.
     from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainingArguments  # noqa: PLC0415
@@ -162,8 +188,8 @@ def _seq2seq(
 
 
 def open_student(
-    config: TrainConfig, distill: DistillConfig, data: Any, seed: int
-) -> tuple[Any, Any]:
+    config: TrainConfig, distill: DistillConfig, data: Dataset, seed: int
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The student; one from scratch gets the tokenizer of the teacher that it will learn from."""
     if not scratch.is_scratch(config.model):
         return student.load_student(config.model, model_options(config))
@@ -180,7 +206,7 @@ def open_student(
     )
 
 
-def _checked(distill: DistillConfig) -> Any:
+def _checked(distill: DistillConfig) -> TrainingLoss:
     from finetune.losses.base import TokenLoss  # noqa: PLC0415
     from finetune.losses.base_crossing import CrossLoss  # noqa: PLC0415 - torch
 
@@ -261,7 +287,7 @@ def _trust(source: str, made: Prepared) -> dict[bytes, float]:
     }
 
 
-def _paired(loss: Any, teacher: Any) -> Any:
+def _paired(loss: TrainingLoss, teacher: AnyTeacher) -> TrainingLoss:
     """The loss, with the tokens that both vocabularies have where it wants them and was not told
     them.
     """
@@ -269,14 +295,19 @@ def _paired(loss: Any, teacher: Any) -> Any:
 
     if not isinstance(loss, Hybrid) or loss.pairs:
         return loss
-    names = [
+    across = cast("AcrossTeacher", teacher)
+    ours, theirs = (
         tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-        for tokenizer in (teacher.tokenizer, teacher.own)
-    ]
-    return replace(loss, pairs=matched(*names))
+        for tokenizer in (across.tokenizer, across.own)
+    )
+    return replace(loss, pairs=matched(ours, theirs))
 
 
-def _teacher(distill: DistillConfig, tokenizer: Any, device: Any) -> Any:
+def _teacher(
+    distill: DistillConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    device: torch.device | str,
+) -> AnyTeacher:
     from finetune.teachers.across_tokenizers import AcrossTeacher  # noqa: PLC0415 - torch
     from finetune.teachers.in_process import (  # noqa: PLC0415
         CacheTeacher,
@@ -351,67 +382,50 @@ def teach(
         keyed = {
             fingerprint(row["input_ids"], row["labels"]): row for row in made
         }
-        waiting = sorted(
-            ((key, row) for key, row in keyed.items() if key not in writer),
-            key=lambda pair: len(pair[1]["input_ids"]),
-        )
-        for start in range(0, len(waiting), batch):
-            part = waiting[start : start + batch]
-            for (key, _), (ids, logs) in zip(
-                part,
-                best(
-                    model,
-                    [row for _, row in part],
-                    about.k,
-                    tokenizer.pad_token_id,
-                ),
-                strict=True,
-            ):
+        missing = [key for key in keyed if key not in writer]
+        # Rows of like length stand together: little of a batch is padding.
+        missing.sort(key=lambda key: len(keyed[key]["input_ids"]))
+        for start in range(0, len(missing), batch):
+            keys = missing[start : start + batch]
+            part = [keyed[key] for key in keys]
+            entries = best(model, part, about.k, tokenizer.pad_token_id)
+            for key, (ids, logs) in zip(keys, entries, strict=True):
                 writer.add(key, Known(ids, logs))
     return {
         "rows": len(made),
-        "taught": len(waiting),
+        "taught": len(missing),
         "bytes": (output / "teacher.bin").stat().st_size,
     }
 
 
 def best(
-    model: Any, made: Sequence[dict[str, Any]], k: int, pad: int
-) -> list[tuple[Any, Any]]:
+    model: ModelTeacher, made: Sequence[JsonObject], k: int, pad: int
+) -> list[tuple[TopIdArray, TopLogArray]]:
     """(ids, log-probabilities), [N, k] each, of a teacher at the learnt tokens of each row."""
     import torch  # noqa: PLC0415
 
     width = max(len(row["input_ids"]) for row in made)
-    ids = torch.tensor(
-        [
-            row["input_ids"] + [pad] * (width - len(row["input_ids"]))
-            for row in made
-        ]
+    ids = []
+    labels = []
+    real = []
+    for row in made:
+        count = len(row["input_ids"])
+        missing = width - count
+        ids.append(row["input_ids"] + [pad] * missing)
+        labels.append(row["labels"] + [IGNORED] * missing)
+        real.append([1] * count + [0] * missing)
+    logits_at = model.says(
+        {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(real)}
     )
-    labels = torch.tensor(
-        [
-            row["labels"] + [IGNORED] * (width - len(row["labels"]))
-            for row in made
-        ]
-    )
-    mask = torch.tensor(
-        [
-            [1] * len(row["input_ids"]) + [0] * (width - len(row["input_ids"]))
-            for row in made
-        ]
-    )
-    say = model.says({"input_ids": ids, "attention_mask": mask})
-    found = []
-    for number, row in enumerate(labels[:, 1:] != IGNORED):
-        places = row.nonzero()[:, 0] + number * (width - 1)
+    entries = []
+    learnt = torch.tensor(labels)[:, 1:] != IGNORED
+    for number, row_mask in enumerate(learnt):
+        positions = row_mask.nonzero()[:, 0] + number * (width - 1)
         tops = [
-            say(part).log_softmax(dim=-1).topk(k, dim=-1)
-            for part in places.split(64)
+            logits_at(part).log_softmax(dim=-1).topk(k, dim=-1)
+            for part in torch.split(positions, 64)
         ]
-        found.append(
-            (
-                torch.cat([t.indices for t in tops]).cpu().numpy(),
-                torch.cat([t.values for t in tops]).float().cpu().numpy(),
-            )
-        )
-    return found
+        top_ids = torch.cat([top.indices for top in tops])
+        top_logs = torch.cat([top.values for top in tops]).float()
+        entries.append((top_ids.cpu().numpy(), top_logs.cpu().numpy()))
+    return entries

@@ -7,8 +7,8 @@ from __future__ import annotations
 from copy import deepcopy
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
+from finetune.core.rows import JsonObject
 from finetune.data import preference_rows, rows
 from finetune.settings import (
     TrainConfig,
@@ -32,7 +32,7 @@ METHODS = {
 _WITH_REFERENCE = ("dpo", "kto")
 
 
-def run(config: TrainConfig, *, method: str = "dpo") -> dict[str, Any]:
+def run(config: TrainConfig, *, method: str = "dpo") -> JsonObject:
     """Trains on `prompt`, `chosen`, `rejected`, or on pairs of a run's kept and dropped draws; KTO
     on `prompt`, `completion`, `label`.
 

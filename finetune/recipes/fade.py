@@ -9,8 +9,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from math import ceil, floor, log
-from typing import Any
 
+from finetune.core.rows import JsonObject
 from finetune.data import rows
 from finetune.recipes.curriculum import in_stages
 from finetune.settings import TrainConfig
@@ -25,9 +25,7 @@ _SENTENCE = re.compile(rf"(?<=[{_SPACED_ENDS}])\s+|(?<=[{_BARE_ENDS}])\s*|\n+")
 STAGES = (1.0, 2 / 3, 1 / 3, 0.0)
 
 
-def run(
-    config: TrainConfig, *, stages: Sequence[float] = STAGES
-) -> dict[str, Any]:
+def run(config: TrainConfig, *, stages: Sequence[float] = STAGES) -> JsonObject:
     """Trains stage after stage on `context`, `prompt`, `completion` (and `examples`, a list of
     texts), each from the weights before.
 
@@ -74,7 +72,7 @@ def run(
     weights = salience([row["context"] for row in data])
     draw = random.Random(0)
 
-    def stage(share: float) -> list[dict[str, Any]]:
+    def stage(share: float) -> list[JsonObject]:
         return [staged(row, share, weights, draw) for row in data]
 
     shown = [stage(share) for share in stages]
@@ -82,7 +80,7 @@ def run(
 
 
 def staged(
-    row: dict[str, Any],
+    row: JsonObject,
     share: float,
     weights: dict[str, float],
     draw: random.Random,

@@ -8,10 +8,11 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from finetune.core.rows import JsonObject
 from finetune.recipes.critic import split, table
 from finetune.scoring import calibration
 from finetune.scoring.frozen_critic import (
@@ -24,6 +25,14 @@ from finetune.settings import TrainConfig
 from finetune.students import load as student
 from synth.core.errors import WrongUse
 from synth.statistics.intervals import auc
+
+if TYPE_CHECKING:
+    from finetune.core.arrays import (
+        FeatureArray,
+        LabelArray,
+        ShareArray,
+        WeightArray,
+    )
 
 # Strengths of the penalty (1 / C) that are tried on the rows for calibration.
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
@@ -57,7 +66,7 @@ def run(
     *,
     columns: Columns | None = None,
     kind: str = "isotonic",
-) -> dict[str, Any]:
+) -> JsonObject:
     """Trains on part of the groups, calibrates on another, measures on the rest; writes
     OUTPUT/critic.json for the filter `cross_encoder`.
 
@@ -73,20 +82,13 @@ def run(
     rows = table(
         config.data, wanted.first, wanted.second, wanted.label, wanted.group
     )
-    rest, held = split([row["group"] for row in rows], wanted.held_out)
-    inner_train, inner_tune = split(
-        [rows[n]["group"] for n in rest],
-        wanted.held_out / (1 - wanted.held_out),
-    )
-    train = [rest[n] for n in inner_train]
-    tune = [rest[n] for n in inner_tune]
     labels = np.array([row["labels"] for row in rows], dtype=bool)
+    train, tune, held = _parts([row["group"] for row in rows], wanted.held_out)
     parts = {"train": train, "calibrate": tune, "measure": held}
     for name, part in parts.items():
         _check_both_kinds(labels[part], name, config.data)
-    encoder = Encoder(config.model)
     texts = [(row["first"], row["second"]) for row in rows]
-    views = seen_by(encoder, texts, wanted.passes)
+    views = seen_by(Encoder(config.model), texts, wanted.passes)
     weights = _fit(views, labels, train, tune)
     raw = np.mean([accepted_shares(view, weights) for view in views], axis=0)
     curve = calibration.fit(raw[tune].tolist(), labels[tune].tolist(), kind)
@@ -103,21 +105,35 @@ def run(
             (scores[held].tolist(), labels[held].tolist()),
         ),
     }
-    config.output.mkdir(parents=True, exist_ok=True)
-    content = {
+    critic = {
         "encoder": config.model,
         "weights": weights.tolist(),
         "calibration": curve.record(),
         "passes": wanted.passes,
-        **info,
     }
+    config.output.mkdir(parents=True, exist_ok=True)
     (config.output / FILE).write_text(
-        json.dumps(content) + "\n", encoding="utf-8"
+        json.dumps({**critic, **info}) + "\n", encoding="utf-8"
     )
     return student.write_info(config, info)
 
 
-def _check_both_kinds(labels: Any, part: str, data: str) -> None:
+def _parts(
+    groups: list[str], held_out: float
+) -> tuple[list[int], list[int], list[int]]:
+    """Numbers of the rows to train on, to calibrate on and to measure on; the last two are of about
+    equal size.
+    """
+    rest, held = split(groups, held_out)
+    inner_train, inner_tune = split(
+        [groups[number] for number in rest], held_out / (1 - held_out)
+    )
+    train = [rest[number] for number in inner_train]
+    tune = [rest[number] for number in inner_tune]
+    return train, tune, held
+
+
+def _check_both_kinds(labels: LabelArray, part: str, data: str) -> None:
     """Raises WrongUse where the labels of a part are all alike."""
     if len(set(labels)) < 2:
         raise WrongUse(
@@ -128,7 +144,9 @@ def _check_both_kinds(labels: Any, part: str, data: str) -> None:
         )
 
 
-def _measured(raw: Any, scores: Any, labels: Any) -> dict[str, Any]:
+def _measured(
+    raw: ShareArray, scores: ShareArray, labels: LabelArray
+) -> JsonObject:
     """Rows, share of right ones, area under the ROC curve and Brier score of held-out rows."""
     squares = (scores - labels) ** 2
     return {
@@ -140,8 +158,11 @@ def _measured(raw: Any, scores: Any, labels: Any) -> dict[str, Any]:
 
 
 def _fit(
-    views: Sequence[Any], labels: Any, train: Sequence[int], tune: Sequence[int]
-) -> Any:
+    views: Sequence[FeatureArray],
+    labels: LabelArray,
+    train: Sequence[int],
+    tune: Sequence[int],
+) -> WeightArray:
     """Weights of the penalty that orders the rows for calibration best; every view of a row
     counts.
     """
@@ -149,7 +170,8 @@ def _fit(
 
     stacked = np.concatenate([view[list(train)] for view in views])
     repeated = np.tile(labels[list(train)], len(views))
-    best: tuple[float, Any] = (-1.0, None)
+    best_area = -1.0
+    best = np.zeros(stacked.shape[1])
     for strength in STRENGTHS:
         found = LogisticRegression(
             C=1 / (strength * len(views)), max_iter=400, fit_intercept=False
@@ -162,5 +184,7 @@ def _fit(
             ).tolist(),
             labels[list(tune)].tolist(),
         )
-        best = max(best, (area, weights), key=lambda pair: pair[0])
-    return best[1]
+        if area > best_area:
+            best_area = area
+            best = weights
+    return best

@@ -11,20 +11,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import exp
 from pathlib import Path
-from typing import Any
 
+from finetune.core.rows import JsonObject
 from finetune.data import rows
 from finetune.settings import TrainConfig, refuse_of_stages
 from synth.core.errors import WrongUse
+from synth.core.records import Row
 
 
 def mixed(
-    sources: Sequence[Sequence[Mapping[str, Any]]],
+    sources: Sequence[Sequence[Row]],
     shares: Sequence[float],
     *,
     count: int | None = None,
     key: str = "prompt",
-) -> list[dict[str, Any]]:
+) -> list[JsonObject]:
     """Rows of several sources in given shares, each item (rows of one `key`) from one source alone.
 
     An item that several sources have goes to the one that is farthest behind its share, in an order
@@ -40,11 +41,8 @@ def mixed(
         WrongUse: a share that is no number from 0 on, or sources that cannot give so many rows.
     """
     total = sum(shares)
-    if (
-        len(shares) != len(sources)
-        or any(not 0 <= share < float("inf") for share in shares)
-        or not total
-    ):
+    finite = all(0 <= share < float("inf") for share in shares)
+    if len(shares) != len(sources) or not finite or not total:
         raise WrongUse(
             "mix",
             f"{len(sources)} sources, shares {list(shares)}",
@@ -52,11 +50,8 @@ def mixed(
             "Write --data FILE=SHARE.",
         )
     taken = _dealt([_by_item(source, key) for source in sources], shares)
-    most = min(
-        len(part) * total / share
-        for part, share in zip(taken, shares, strict=True)
-        if share > 0
-    )
+    given = list(zip(taken, shares, strict=True))
+    most = min(len(part) * total / share for part, share in given if share > 0)
     wanted = int(most + 1e-9) if count is None else count
     if wanted > most + 1e-9:
         raise WrongUse(
@@ -65,21 +60,18 @@ def mixed(
             f"at most {int(most):,} at these shares",
             "Ask for fewer, or bring more rows.",
         )
-    parts = [
-        part[: round(wanted * share / total)]
-        for part, share in zip(taken, shares, strict=True)
-    ]
+    parts = [part[: round(wanted * share / total)] for part, share in given]
     return list(_woven(parts))
 
 
 def _dealt(
-    shelves: Sequence[Mapping[str, list[dict[str, Any]]]],
+    shelves: Sequence[Mapping[str, list[JsonObject]]],
     shares: Sequence[float],
-) -> list[list[dict[str, Any]]]:
+) -> list[list[JsonObject]]:
     """Each item's rows to the source that has it and is farthest behind its share, item by item in
     the order of their hashes.
     """
-    taken: list[list[dict[str, Any]]] = [[] for _ in shelves]
+    taken: list[list[JsonObject]] = [[] for _ in shelves]
     for item in sorted(
         {item for shelf in shelves for item in shelf}, key=_hash
     ):
@@ -98,18 +90,16 @@ def _hash(item: str) -> bytes:
     return hashlib.sha256(item.encode("utf-8", "replace")).digest()
 
 
-def _by_item(
-    source: Sequence[Mapping[str, Any]], key: str
-) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
+def _by_item(source: Sequence[Row], key: str) -> dict[str, list[JsonObject]]:
+    found: dict[str, list[JsonObject]] = {}
     for row in source:
         found.setdefault(str(row[key]), []).append(dict(row))
     return found
 
 
 def _woven(
-    parts: Sequence[Sequence[dict[str, Any]]],
-) -> Iterator[dict[str, Any]]:
+    parts: Sequence[Sequence[JsonObject]],
+) -> Iterator[JsonObject]:
     """All rows, so that every stretch of them has about the shares of the whole."""
     places = sorted(
         ((at + 0.5) / len(part), n, at)
@@ -143,7 +133,7 @@ def run(
     return [counts[source] for source in range(len(sources))]
 
 
-def _loaded(source: str, key: str) -> list[dict[str, Any]]:
+def _loaded(source: str, key: str) -> list[JsonObject]:
     columns = (key, "prompt", "completion")
     return [dict(row) for row in rows.with_columns(source, columns)]
 
@@ -156,7 +146,7 @@ def search(
     *,
     key: str = "prompt",
     new_tokens: int = 256,
-) -> list[dict[str, Any]]:
+) -> list[JsonObject]:
     """Trains a student for each share of the first of two sources and measures it; the same number
     of rows each time.
 

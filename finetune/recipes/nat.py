@@ -9,14 +9,19 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from math import tanh
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from finetune.core.rows import JsonObject
 from finetune.data import rows
 from finetune.data.tokens import Prepared
 from finetune.settings import TrainConfig, model_options, trainer_config
 from finetune.students import load as student
 from finetune.students import scratch, training_rows
 from synth.core.errors import WrongUse
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +43,7 @@ class NatConfig:
     bottleneck: int = 128
 
 
-def run(config: TrainConfig, *, nat: NatConfig | None = None) -> dict[str, Any]:
+def run(config: TrainConfig, *, nat: NatConfig | None = None) -> JsonObject:
     """Trains the negative adapter on wrong rows, then the positive one and the gate on right rows,
     the negative one frozen.
 
@@ -118,7 +123,7 @@ def run(config: TrainConfig, *, nat: NatConfig | None = None) -> dict[str, Any]:
     return student.write_info(config, info)
 
 
-def _parts(source: str) -> dict[str, Any]:
+def _parts(source: str) -> dict[str, Dataset]:
     data = rows.labelled_rows(source)
     labels = [bool(label) for label in data["label"]]
     parts: dict[str, list[int]] = {"right": [], "wrong": []}
@@ -138,7 +143,7 @@ def _parts(source: str) -> dict[str, Any]:
     }
 
 
-def keep(config: TrainConfig, nat: NatConfig, model: Any) -> None:
+def keep(config: TrainConfig, nat: NatConfig, model: PreTrainedModel) -> None:
     """Writes the adapters, and the name of the base that they belong to."""
     from safetensors.torch import save_file  # noqa: PLC0415
 
@@ -158,7 +163,7 @@ def keep(config: TrainConfig, nat: NatConfig, model: Any) -> None:
 
 
 def _write_weights(
-    output: Path, model: Any, right: Any, made: Prepared
+    output: Path, model: PreTrainedModel, right: Dataset, made: Prepared
 ) -> None:
     model.eval()
     with (output / "weighted.jsonl").open("w", encoding="utf-8") as file:
@@ -169,8 +174,8 @@ def _write_weights(
 
 
 def _weighted(
-    model: Any, right: Any, made: Prepared
-) -> Iterator[dict[str, Any]]:
+    model: PreTrainedModel, right: Dataset, made: Prepared
+) -> Iterator[JsonObject]:
     import torch  # noqa: PLC0415
 
     from finetune.students.gated import divergence  # noqa: PLC0415

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from math import isfinite
-from typing import Any
 
+from finetune.core.rows import JsonObject
 from finetune.data import rows
 from finetune.objectives.objectives import Ranking
 from finetune.recipes import sft
@@ -18,7 +18,7 @@ def run(
     margin: float = 1.0,
     normalise: bool = False,
     likelihood: float = 0.1,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Trains on `prompt`, `chosen`, `rejected` and, where there is one, `margin`: how much better
     the chosen text is.
 
@@ -70,7 +70,7 @@ def run(
     )
 
 
-def _check(pair: dict[str, Any], where: str) -> None:
+def _check(pair: JsonObject, where: str) -> None:
     gap = pair.get("margin")
     if gap is not None and (
         isinstance(gap, bool)

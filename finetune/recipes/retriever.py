@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
+from finetune.core.rows import JsonObject
 from finetune.data import query_lists as lists
 from finetune.data.query_lists import Listed
 from finetune.settings import TrainConfig, peft_config, trainer_config
@@ -16,6 +17,16 @@ from finetune.students.encoders import encoder_classes, open_encoder
 from synth.core import registry
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.plugins import is_import
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from sentence_transformers import SentenceTransformer
+    from torch import nn
+
+    from finetune.list_losses.base import ListLoss
+
+# Texts, scores or numbers, one a row.
+Columns = dict[str, Sequence[object]]
 
 # What a loss of sentence-transformers reads of a row, by kind of model.
 _LISTWISE = (
@@ -54,7 +65,7 @@ class RetrieverConfig:
 
 def run(
     config: TrainConfig, *, retriever: RetrieverConfig | None = None
-) -> dict[str, Any]:
+) -> JsonObject:
     """Trains a retriever or a ranker and saves it as sentence-transformers does.
 
     Returns:
@@ -120,14 +131,14 @@ def run(
 
 
 def _own(
-    model: Any,
+    model: SentenceTransformer,
     listed: Sequence[Listed],
-    spec: dict[str, Any],
+    spec: JsonObject,
     wanted: RetrieverConfig,
     *,
     width: int,
     start: str,
-) -> tuple[Any, Any]:
+) -> tuple[nn.Module, Dataset]:
     """A loss of this project, over texts in columns and the number of each row as its label."""
     import datasets  # noqa: PLC0415
 
@@ -143,7 +154,7 @@ def _own(
     module = ListModule(
         model, loss, listed, width=width, scale=wanted.scale, teacher=teacher
     )
-    columns: dict[str, list[Any]] = {"anchor": [row.query for row in listed]}
+    columns: Columns = {"anchor": [row.query for row in listed]}
     for place in range(width):
         name = "positive" if place == 0 else f"negative_{place}"
         columns[name] = [
@@ -157,7 +168,9 @@ def _own(
     )
 
 
-def _need(listed: Sequence[Listed], loss: Any, wanted: RetrieverConfig) -> None:
+def _need(
+    listed: Sequence[Listed], loss: ListLoss, wanted: RetrieverConfig
+) -> None:
     """Raises WrongUse where rows or settings lack what a loss needs."""
     lacks = {
         "targets": any(row.scores is None for row in listed),
@@ -180,12 +193,12 @@ def _need(listed: Sequence[Listed], loss: Any, wanted: RetrieverConfig) -> None:
 
 
 def _library(
-    model: Any,
+    model: SentenceTransformer,
     listed: Sequence[Listed],
     width: int,
-    spec: dict[str, Any],
+    spec: JsonObject,
     kind: str,
-) -> tuple[Any, Any]:
+) -> tuple[nn.Module, Dataset]:
     """A loss of sentence-transformers and the columns that it reads."""
     import datasets  # noqa: PLC0415
 
@@ -229,7 +242,7 @@ def _library(
     return loss, datasets.Dataset.from_dict(_columns(listed, width, name, kind))
 
 
-def _losses(kind: str) -> dict[str, Any]:
+def _losses(kind: str) -> JsonObject:
     """The classes of a kind of model by their plain names."""
     from importlib import import_module  # noqa: PLC0415
 
@@ -255,7 +268,7 @@ def _plain(name: str) -> str:
 
 def _columns(
     listed: Sequence[Listed], width: int, name: str, kind: str
-) -> dict[str, list[Any]]:
+) -> Columns:
     """Rows as a loss of the library reads them."""
     if kind == "cross" and name in _LISTWISE:
         scores = [list((row.scores or ())[:width]) for row in listed]
@@ -280,7 +293,7 @@ def _columns(
             "label": labels,
         }
     filled = [_filled(row, width) for row in listed]
-    columns: dict[str, list[Any]] = {
+    columns: Columns = {
         "anchor": [row.query for row in listed],
         "positive": [row.documents[0] for row in filled],
     }

@@ -5,8 +5,9 @@ Seq2SeqTrainer for encoder-decoders.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
+from finetune.core.rows import JsonObject
 from finetune.data import rows
 from finetune.objectives.objectives import MinMax, Objective, Weighted
 from finetune.objectives.weighting import read_coefficients
@@ -14,8 +15,13 @@ from finetune.settings import TrainConfig, built, peft_config, trainer_config
 from finetune.students import load as student
 from finetune.students import training_rows
 from synth.core.errors import WrongUse, did_you_mean
+from synth.core.records import Row
 
-Weighing = tuple[Mapping[str, Any], Objective]
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase, Trainer
+
+Weighing = tuple[Row, Objective]
 OBJECTIVES = ("weighted", "unlikelihood", "min-max")
 
 
@@ -26,7 +32,7 @@ def run(
     negative_margin: float = 3.0,
     objective: str = "weighted",
     push: float = 0.2,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Trains on `prompt` and `completion` (or messages, or text); the loss counts completions
     alone.
 
@@ -94,8 +100,8 @@ def _objective(
 
 
 def fit(
-    config: TrainConfig, data: Any, weighing: Weighing | None = None
-) -> dict[str, Any]:
+    config: TrainConfig, data: Dataset, weighing: Weighing | None = None
+) -> JsonObject:
     """Opens the student, trains it (with the objective, where rows come with weights) and keeps it.
 
     Args:
@@ -112,8 +118,8 @@ def fit(
 
 
 def _decoder(
-    config: TrainConfig, data: Any, weighing: Weighing | None
-) -> tuple[Any, Any, dict[str, Any]]:
+    config: TrainConfig, data: Dataset, weighing: Weighing | None
+) -> tuple[Trainer, PreTrainedTokenizerBase, JsonObject]:
     from trl import SFTConfig, SFTTrainer  # noqa: PLC0415 - 8 s of imports
 
     args = trainer_config(
@@ -149,8 +155,8 @@ def _decoder(
 
 
 def _seq2seq(
-    config: TrainConfig, data: Any, weighing: Weighing | None
-) -> tuple[Any, Any, dict[str, Any]]:
+    config: TrainConfig, data: Dataset, weighing: Weighing | None
+) -> tuple[Trainer, PreTrainedTokenizerBase, JsonObject]:
     from transformers import (  # noqa: PLC0415
         DataCollatorForSeq2Seq,
         Seq2SeqTrainer,

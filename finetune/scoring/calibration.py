@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from finetune.core.rows import JsonObject
+from synth.core.records import Row
 from synth.statistics.curves import line, rising, sigmoid
 from synth.statistics.intervals import wilson
 
@@ -55,12 +57,12 @@ class Calibration:
         share = (score - left) / (right - left)
         return self.y[place - 1] + share * (self.y[place] - self.y[place - 1])
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         """As a critic's file holds it."""
         return {"kind": self.kind, "x": list(self.x), "y": list(self.y)}
 
     @classmethod
-    def load(cls, record: Mapping[str, Any]) -> Calibration:
+    def load(cls, record: Row) -> Calibration:
         """What `record` wrote."""
         return cls(record["kind"], tuple(record["x"]), tuple(record["y"]))
 

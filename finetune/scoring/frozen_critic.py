@@ -5,14 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from finetune.core.rows import JsonObject
 from finetune.data.person_names import named
 from finetune.scoring.calibration import Calibration
 from synth.core.errors import WrongUse
 from synth.local_models.minilm import folder_of
+
+if TYPE_CHECKING:
+    from finetune.core.arrays import (
+        FeatureArray,
+        ShareArray,
+        VectorArray,
+        WeightArray,
+    )
 
 FILE = "critic.json"
 LABELS = ("rejected", "accepted")
@@ -34,7 +43,7 @@ class Encoder:
                 "Give a folder or a hub name.",
             ) from error
 
-    def vectors(self, texts: Sequence[str]) -> Any:
+    def vectors(self, texts: Sequence[str]) -> VectorArray:
         """[N, D] unit vectors."""
         from finetune.scoring.models import embedded  # noqa: PLC0415
 
@@ -43,7 +52,9 @@ class Encoder:
         return embedded(self.model, known)[[places[text] for text in texts]]
 
 
-def features(encoder: Any, pairs: Sequence[tuple[str, ...]]) -> Any:
+def features(
+    encoder: Encoder, pairs: Sequence[tuple[str, ...]]
+) -> FeatureArray:
     """[N, 4 D + 1]: both vectors, their distance and product by dimension, and a one (InferSent,
     arXiv:1705.02364).
     """
@@ -56,8 +67,8 @@ def features(encoder: Any, pairs: Sequence[tuple[str, ...]]) -> Any:
 
 
 def seen_by(
-    encoder: Any, pairs: Sequence[tuple[str, str]], passes: int
-) -> list[Any]:
+    encoder: Encoder, pairs: Sequence[tuple[str, str]], passes: int
+) -> list[FeatureArray]:
     """Features of all pairs, once for each pass with other names of persons."""
 
     def renamed(turn: int) -> list[tuple[str, ...]]:
@@ -66,7 +77,7 @@ def seen_by(
     return [features(encoder, renamed(turn)) for turn in range(passes)]
 
 
-def accepted_shares(table_: Any, weights: Any) -> Any:
+def accepted_shares(table_: FeatureArray, weights: WeightArray) -> ShareArray:
     """[N] raw shares of rows by their features and the weights."""
     return 1 / (1 + np.exp(-np.clip(table_ @ weights, -500, 500)))
 
@@ -85,7 +96,7 @@ class FrozenCritic:
         self.passes = found["passes"]
         self.calibration = Calibration.load(found["calibration"])
 
-    def classify(self, pairs: Sequence[Sequence[str]]) -> dict[str, Any]:
+    def classify(self, pairs: Sequence[Sequence[str]]) -> JsonObject:
         """Labels and the probability of each, for every pair of texts."""
         texts = [(str(first), str(second)) for first, second in pairs]
         raw = []

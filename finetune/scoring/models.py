@@ -14,10 +14,18 @@ import base64
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from finetune.core.rows import JsonObject
 from finetune.scoring import calibration
 from finetune.students import load as student
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import BatchEncoding
+
+    from finetune.core.arrays import VectorArray
+    from finetune.core.tensors import LabelLogProbs
 
 # Texts side by side; they are sorted by length first, so that little of a batch is padding.
 BATCH = 32
@@ -61,7 +69,7 @@ class Model:
         for start in range(0, len(order), BATCH):
             yield order[start : start + BATCH]
 
-    def encoded(self, *texts: list[str]) -> Any:
+    def encoded(self, *texts: list[str]) -> BatchEncoding:
         """A padded batch."""
         return self.tokenizer(
             *texts,
@@ -72,7 +80,7 @@ class Model:
         ).to(self.device)
 
 
-def _setting(path: str, file: str, name: str) -> Any:
+def _setting(path: str, file: str, name: str) -> object:
     """A value of a JSON file beside the model; None where there is none."""
     place = Path(path) / file
     if place.is_file():
@@ -80,7 +88,7 @@ def _setting(path: str, file: str, name: str) -> Any:
     return None
 
 
-def embed(model: Model, message: dict[str, Any]) -> dict[str, Any]:
+def embed(model: Model, message: JsonObject) -> JsonObject:
     """Unit vectors, as a message."""
     table = embedded(model, message["texts"]) if message["texts"] else None
     return {
@@ -91,7 +99,7 @@ def embed(model: Model, message: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def embedded(model: Model, texts: Sequence[str]) -> Any:
+def embedded(model: Model, texts: Sequence[str]) -> VectorArray:
     """[N, D] float32 unit vectors: the mean over tokens, or the first token where the model's own
     pooling file says so.
     """
@@ -99,7 +107,7 @@ def embedded(model: Model, texts: Sequence[str]) -> Any:
     first = bool(
         _setting(model.path, "1_Pooling/config.json", "pooling_mode_cls_token")
     )
-    found: list[Any] = [None] * len(texts)
+    found: list[Tensor | None] = [None] * len(texts)
     for places in model.batches([len(text) for text in texts]):
         tokens = model.encoded([texts[place] for place in places])
         with torch.no_grad():
@@ -116,88 +124,92 @@ def embedded(model: Model, texts: Sequence[str]) -> Any:
             strict=True,
         ):
             found[place] = vector
-    return torch.stack(found).numpy()
+    table: VectorArray = torch.stack(found).numpy()
+    return table
 
 
-def classify(model: Model, message: dict[str, Any]) -> dict[str, Any]:
+def classify(model: Model, message: JsonObject) -> JsonObject:
     """Probabilities of the labels that the model itself names, calibrated where `finetune critic`
     left a calibration.
     """
-    torch = model.torch
     pairs = message["pairs"]
+    config = model.model.config
     labels = [
-        str(model.model.config.id2label[place]).casefold()
-        for place in range(model.model.config.num_labels)
+        str(config.id2label[number]).casefold()
+        for number in range(config.num_labels)
     ]
-    found: list[list[float]] = [[]] * len(pairs)
-    for places in model.batches(
-        [len(left) + len(right) for left, right in pairs]
-    ):
+    shares: list[list[float]] = [[]] * len(pairs)
+    lengths = [len(left) + len(right) for left, right in pairs]
+    for positions in model.batches(lengths):
         tokens = model.encoded(
-            [pairs[p][0] for p in places], [pairs[p][1] for p in places]
+            [pairs[position][0] for position in positions],
+            [pairs[position][1] for position in positions],
         )
-        with torch.no_grad():
+        with model.torch.no_grad():
             logits = model.model(**tokens).logits.float().cpu()
-        if model.calibration:
-            accepted = [
-                model.calibration(float(margin))
-                for margin in logits[:, 1] - logits[:, 0]
-            ]
-            shares = [[1 - share, share] for share in accepted]
-        else:
-            shares = logits.softmax(-1).tolist()
-        for place, share in zip(places, shares, strict=True):
-            found[place] = share
-    return {"labels": labels, "shares": found}
+        batch = _shares(model.calibration, logits)
+        for position, share in zip(positions, batch, strict=True):
+            shares[position] = share
+    return {"labels": labels, "shares": shares}
 
 
-def loss(model: Model, message: dict[str, Any]) -> dict[str, Any]:
+def _shares(
+    curve: calibration.Calibration | None, logits: Tensor
+) -> list[list[float]]:
+    """[N, labels] probabilities."""
+    if curve is None:
+        shares: list[list[float]] = logits.softmax(-1).tolist()
+        return shares
+    margins = (logits[:, 1] - logits[:, 0]).tolist()
+    accepted = [curve(margin) for margin in margins]
+    return [[1 - share, share] for share in accepted]
+
+
+def loss(model: Model, message: JsonObject) -> JsonObject:
     """Mean negative log-likelihood of each text behind its prompt; the prompt's own tokens do not
     count.
     """
-    torch = model.torch
     pairs = message["pairs"]
-    start = (
-        model.tokenizer.bos_token_id
-        if model.tokenizer.bos_token_id is not None
-        else model.tokenizer.eos_token_id
-    )
+    start = model.tokenizer.bos_token_id
+    if start is None:
+        start = model.tokenizer.eos_token_id
     nll = [0.0] * len(pairs)
-    count = [0] * len(pairs)
-    ids = [_ids(model, prompt, text, start) for prompt, text in pairs]
-    for places in model.batches([len(whole) for whole, _ in ids]):
-        width = max(len(ids[place][0]) for place in places)
-        tokens = torch.tensor(
-            [ids[p][0] + [start] * (width - len(ids[p][0])) for p in places],
-            device=model.device,
-        )
-        mask = torch.tensor(
-            [
-                [1] * len(ids[p][0]) + [0] * (width - len(ids[p][0]))
-                for p in places
-            ],
-            device=model.device,
-        )
-        with torch.no_grad():
-            logits = model.model(
-                input_ids=tokens, attention_mask=mask
-            ).logits.float()[:, :-1]
-        each = torch.nn.functional.cross_entropy(
-            logits.transpose(1, 2), tokens[:, 1:], reduction="none"
-        )
-        for row, place in enumerate(places):
-            whole, said = ids[place]
-            count[place] = min(said, len(whole) - 1)
-            nll[place] = (
-                float(
-                    each[
-                        row, len(whole) - 1 - count[place] : len(whole) - 1
-                    ].mean()
-                )
-                if count[place]
-                else 0.0
-            )
-    return {"nll": nll, "tokens": count}
+    counts = [0] * len(pairs)
+    rows = [_ids(model, prompt, text, start) for prompt, text in pairs]
+    for positions in model.batches([len(ids) for ids, _ in rows]):
+        each = _token_losses(model, [rows[n][0] for n in positions], start)
+        for row, position in enumerate(positions):
+            ids, learnt = rows[position]
+            # Column k of a row's losses is of token k + 1; the text stands at the row's end.
+            end = len(ids) - 1
+            count = min(learnt, end)
+            counts[position] = count
+            if count:
+                nll[position] = float(each[row, end - count : end].mean())
+    return {"nll": nll, "tokens": counts}
+
+
+def _token_losses(
+    model: Model, rows: Sequence[list[int]], pad: int
+) -> LabelLogProbs:
+    """[N, T - 1] negative log-likelihood of every token but the first."""
+    torch = model.torch
+    width = max(map(len, rows))
+    padded = []
+    real = []
+    for ids in rows:
+        missing = width - len(ids)
+        padded.append(ids + [pad] * missing)
+        real.append([1] * len(ids) + [0] * missing)
+    tokens = torch.tensor(padded, device=model.device)
+    mask = torch.tensor(real, device=model.device)
+    with torch.no_grad():
+        output = model.model(input_ids=tokens, attention_mask=mask)
+    logits = output.logits.float()[:, :-1]
+    losses: LabelLogProbs = torch.nn.functional.cross_entropy(
+        logits.transpose(1, 2), tokens[:, 1:], reduction="none"
+    )
+    return losses
 
 
 def _ids(
@@ -218,7 +230,7 @@ def _ids(
     return [start, *(before[-room:] if room > 0 else []), *said], len(said)
 
 
-KINDS: dict[str, Callable[[Model, dict[str, Any]], dict[str, Any]]] = {
+KINDS: dict[str, Callable[[Model, JsonObject], JsonObject]] = {
     "embed": embed,
     "classify": classify,
     "loss": loss,

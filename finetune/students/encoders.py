@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from synth.core.errors import WrongUse
 from synth.local_models.minilm import folder_of
 
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+    from transformers import Trainer, TrainingArguments
 
-def encoder_classes(kind: str) -> tuple[Any, Any, Any]:
+
+def encoder_classes(
+    kind: str,
+) -> tuple[type[SentenceTransformer], type[Trainer], type[TrainingArguments]]:
     """(model, trainer, its arguments) of sentence-transformers."""
     import sentence_transformers as st  # noqa: PLC0415 - seconds of imports
     from sentence_transformers import multi_vector_encoder as multi  # noqa: PLC0415
@@ -32,7 +38,9 @@ def encoder_classes(kind: str) -> tuple[Any, Any, Any]:
     }[kind]
 
 
-def open_encoder(kind: str, model: str, where: str = "--model") -> Any:
+def open_encoder(
+    kind: str, model: str, where: str = "--model"
+) -> SentenceTransformer:
     """A model of sentence-transformers.
 
     Raises:

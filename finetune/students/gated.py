@@ -5,11 +5,13 @@ section 3.2).
 from __future__ import annotations
 
 from math import sqrt
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from finetune.core.rows import JsonObject
+from finetune.core.tensors import Labels, TokenIds
 from finetune.data.tokens import IGNORED
 
 Mode = Literal["negative", "both", "base"]
@@ -139,7 +141,7 @@ def set_mode(model: nn.Module, mode: Mode) -> None:
             )
 
 
-def state(model: nn.Module) -> dict[str, Any]:
+def state(model: nn.Module) -> JsonObject:
     """Weights of adapters and gates, by name."""
     parts = (
         (f"{prefix}.{name}", weight)
@@ -153,7 +155,7 @@ def state(model: nn.Module) -> dict[str, Any]:
     }
 
 
-def divergence(model: nn.Module, ids: Any, labels: Any) -> float:
+def divergence(model: nn.Module, ids: TokenIds, labels: Labels) -> float:
     """Mean over the labelled tokens of KL(negative || both), in nats.
 
     Args:

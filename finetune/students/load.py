@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from finetune.core.rows import JsonObject
 from finetune.data import rows
-from finetune.data.prompts import RECORD, Template, in_training, rendered
+from finetune.data.prompts import (
+    RECORD,
+    Prompt,
+    Template,
+    in_training,
+    rendered,
+)
 from finetune.settings import TrainConfig, model_options
 from finetune.students import scratch, truncate
 from synth.cli.command_group import say
 from synth.core.errors import WrongUse
+from synth.core.records import Row
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
+
+    from finetune.core.tensors import TokenIds
 
 # What a student with gated adapters is known by.
 NAT = "nat.json"
@@ -21,7 +35,9 @@ NAT = "nat.json"
 MOST_TOKENS = 1024
 
 
-def open_student(config: TrainConfig, data: Any, seed: int) -> tuple[Any, Any]:
+def open_student(
+    config: TrainConfig, data: Dataset, seed: int
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """(model, tokenizer): built from scratch over the data's texts, or loaded from a path or the
     hub.
 
@@ -34,8 +50,8 @@ def open_student(config: TrainConfig, data: Any, seed: int) -> tuple[Any, Any]:
 
 
 def load_student(
-    model: str, options: Mapping[str, Any] | None = None
-) -> tuple[Any, Any]:
+    model: str, options: Row | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """(model, tokenizer) from a path or the hub, LoRA adapters included, or from part of one
     (`truncate:PATH:layers=N`).
 
@@ -67,7 +83,7 @@ def load_student(
     return found, tokenizer
 
 
-def _model(model: str, options: Mapping[str, Any]) -> Any:
+def _model(model: str, options: Row) -> PreTrainedModel:
     opened = {"dtype": "auto", **options}
     if (Path(model) / NAT).is_file():
         return _with_gates(Path(model), options)
@@ -85,7 +101,7 @@ def _model(model: str, options: Mapping[str, Any]) -> Any:
     )
 
 
-def _with_gates(folder: Path, options: Mapping[str, Any]) -> Any:
+def _with_gates(folder: Path, options: Row) -> PreTrainedModel:
     """A student of `finetune nat`: its base, with two adapters and a gate on some layers."""
     from safetensors.torch import load_file  # noqa: PLC0415
 
@@ -126,8 +142,10 @@ def is_seq2seq(model: str) -> bool:
 
 
 def read_sides(
-    data: Any, tokenizer: Any, template: Template = "auto"
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    data: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    template: Template = "auto",
+) -> tuple[list[JsonObject], JsonObject]:
     """`input_ids` of each prompt and `labels` of each completion, which ends with the end token;
     long ones lose their ends.
 
@@ -138,53 +156,50 @@ def read_sides(
     """
     tokenizer.padding_side = "right"
     limit = min(tokenizer.model_max_length, MOST_TOKENS)
-    end = tokenizer.eos_token_id
-
     chat = any(not isinstance(row["prompt"], str) for row in data)
     form = in_training(template, tokenizer, chat=chat)
-    found = []
+    made = []
     cut = 0
     for row in data:
         prompt, special = rendered(row["prompt"], tokenizer, form)
-        before = tokenizer(prompt, add_special_tokens=special)["input_ids"]
+        whole = tokenizer(prompt, add_special_tokens=special)["input_ids"]
         ids = tokenizer(
             prompt,
             add_special_tokens=special,
             truncation=True,
             max_length=limit,
         )["input_ids"]
-        said = (
-            row["completion"]
-            if isinstance(row["completion"], str)
-            else row["completion"][-1]["content"]
-        )
-        after = [
-            *tokenizer(text_target=said, add_special_tokens=False)["input_ids"],
-            end,
-        ]
-        cut += len(before) > limit or len(after) > limit
-        found.append(
-            {
-                "input_ids": ids,
-                "labels": after
-                if len(after) <= limit
-                else [*after[: limit - 1], end],
-            }
-        )
+        labels = _labels(row["completion"], tokenizer)
+        cut += len(whole) > limit or len(labels) > limit
+        if len(labels) > limit:
+            labels = [*labels[: limit - 1], tokenizer.eos_token_id]
+        made.append({"input_ids": ids, "labels": labels})
     if cut:
-        say(
-            f"{cut:,} of {len(found):,} rows are cut off at {limit} tokens of prompt or completion",
-            err=True,
-        )
-    return found, {"template": form, "cut": cut}
+        lost = f"{cut:,} of {len(made):,} rows are cut off"
+        say(f"{lost} at {limit} tokens of prompt or completion", err=True)
+    return made, {"template": form, "cut": cut}
 
 
-def sides(data: Any, tokenizer: Any) -> list[dict[str, Any]]:
+def _labels(
+    completion: Prompt, tokenizer: PreTrainedTokenizerBase
+) -> list[int]:
+    """A completion's ids (of messages the last one's) and the end token."""
+    if not isinstance(completion, str):
+        completion = str(completion[-1]["content"])
+    ids = tokenizer(text_target=completion, add_special_tokens=False)
+    return [*ids["input_ids"], tokenizer.eos_token_id]
+
+
+def sides(
+    data: Dataset, tokenizer: PreTrainedTokenizerBase
+) -> list[JsonObject]:
     """The rows of `read_sides` alone."""
     return read_sides(data, tokenizer)[0]
 
 
-def written(model: Any, generated: Any, width: int) -> Any:
+def written(
+    model: PreTrainedModel, generated: TokenIds, width: int
+) -> TokenIds:
     """What a model generated, without the prompt of so many tokens (a decoder repeats it) or the
     start token (an encoder-decoder).
     """
@@ -192,14 +207,14 @@ def written(model: Any, generated: Any, width: int) -> Any:
 
 
 def train_and_keep(
-    trainer: Any,
-    tokenizer: Any,
+    trainer: Trainer,
+    tokenizer: PreTrainedTokenizerBase,
     config: TrainConfig,
     count: int,
     *,
     keep: Callable[[], None] | None = None,
-    facts: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+    facts: Row | None = None,
+) -> JsonObject:
     """Trains, saves the student (by `keep` where it is given) and its tokenizer, and writes
     `train.json`; returns its content.
 
@@ -246,7 +261,7 @@ def train_and_keep(
     return write_info(config, info)
 
 
-def write_info(config: TrainConfig, info: dict[str, Any]) -> dict[str, Any]:
+def write_info(config: TrainConfig, info: JsonObject) -> JsonObject:
     """Writes OUTPUT/train.json and returns its content."""
     (config.output / RECORD).write_text(
         json.dumps(info, indent=2) + "\n", encoding="utf-8"

@@ -7,9 +7,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from synth.core.errors import WrongUse, did_you_mean
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,11 @@ def is_scratch(model: str) -> bool:
 
 
 def build(
-    model: str, texts: Sequence[str], seed: int, tokenizer: Any = None
-) -> tuple[Any, Any]:
+    model: str,
+    texts: Sequence[str],
+    seed: int,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """(model, tokenizer) of a named size, the tokenizer fitted to the texts unless one is given.
 
     Raises:
@@ -81,7 +87,7 @@ def build(
 
 def build_classifier(
     model: str, texts: Sequence[str], seed: int, labels: Sequence[str]
-) -> tuple[Any, Any]:
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """(classifier, tokenizer) of a named size: the same Llama, its last token read by a linear
     layer.
     """
@@ -101,7 +107,9 @@ def build_classifier(
     return classifier, tokenizer
 
 
-def build_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
+def build_tokenizer(
+    texts: Sequence[str], vocabulary: int
+) -> PreTrainedTokenizerBase:
     """A tokenizer over white-space words: the most frequent ones and 0 to 99 whole, others in
     pieces.
 
@@ -156,7 +164,9 @@ def _vocabulary(texts: Sequence[str], size: int) -> dict[str, int]:
     }
 
 
-def build_model(size: Size, tokenizer: Any, seed: int) -> Any:
+def build_model(
+    size: Size, tokenizer: PreTrainedTokenizerBase, seed: int
+) -> PreTrainedModel:
     """A Llama with tied embeddings; the same seed gives the same weights."""
     import torch  # noqa: PLC0415
     from transformers import LlamaConfig, LlamaForCausalLM  # noqa: PLC0415
@@ -179,7 +189,9 @@ def build_model(size: Size, tokenizer: Any, seed: int) -> Any:
     return LlamaForCausalLM(config)
 
 
-def build_seq2seq(size: Size, tokenizer: Any, seed: int) -> Any:
+def build_seq2seq(
+    size: Size, tokenizer: PreTrainedTokenizerBase, seed: int
+) -> PreTrainedModel:
     """A T5 (version 1.1) of so many layers on both sides; the same seed gives the same weights."""
     import torch  # noqa: PLC0415
     from transformers import T5Config, T5ForConditionalGeneration  # noqa: PLC0415

@@ -4,18 +4,26 @@ has ids and labels to take.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from finetune.core.rows import RowFacts
 from finetune.data.tokens import Prepared, prepared
 from finetune.settings import TrainConfig
 from synth.cli.command_group import say
 from synth.core.errors import WrongUse
+from synth.core.records import Row
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase, TrainingArguments
 
 
 def for_sft(
-    config: TrainConfig, args: Any, data: Any, tokenizer: Any
+    config: TrainConfig,
+    args: TrainingArguments,
+    data: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
 ) -> Prepared:
     """The rows as the fields of an SFTConfig say; fields that are thereby obeyed are taken out of
     it.
@@ -50,7 +58,9 @@ def for_sft(
     return found
 
 
-def set_tokens(args: Any, tokenizer: Any) -> None:
+def set_tokens(
+    args: TrainingArguments, tokenizer: PreTrainedTokenizerBase
+) -> None:
     """End token and chat template that the fields name; a template is a file."""
     if args.eos_token is not None:
         if args.eos_token not in tokenizer.get_vocab():
@@ -70,7 +80,7 @@ def set_tokens(args: Any, tokenizer: Any) -> None:
         args.chat_template_path = None
 
 
-def _learns_all(fields: Mapping[str, Any], columns: list[str]) -> bool:
+def _learns_all(fields: Row, columns: list[str]) -> bool:
     """Whether prompts are learnt too."""
     completions = fields.get("completion_only_loss")
     turns = fields.get("assistant_only_loss")
@@ -104,16 +114,14 @@ def say_lost(found: Prepared, most: int | None) -> None:
         say(f"{text} (--max-length)", err=True)
 
 
-def dataset(found: Prepared) -> Any:
+def dataset(found: Prepared) -> Dataset:
     """Ids and labels as a trainer takes them."""
     import datasets  # noqa: PLC0415 - a second of imports
 
     return datasets.Dataset.from_list(found.rows)
 
 
-def chosen(
-    given: Mapping[str, list[Any]], found: Prepared
-) -> dict[str, list[Any]]:
+def chosen(given: RowFacts, found: Prepared) -> RowFacts:
     """What is said of all rows, for those that are left."""
     left = {}
     for name, values in given.items():

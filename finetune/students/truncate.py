@@ -4,9 +4,13 @@ truncate:PATH:layers=0,2,4`).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from synth.core.errors import WrongUse
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel
 
 _PREFIX = "truncate:"
 _TODO = (
@@ -29,7 +33,7 @@ def source_of(model: str) -> str:
     return _parts(model)[0]
 
 
-def cut(model: Any, name: str) -> Any:
+def cut(model: PreTrainedModel, name: str) -> PreTrainedModel:
     """The model with the named layers alone, renumbered; nothing is trained.
 
     The lowest layers are the best start for plain distillation (arXiv:2305.15032).
@@ -45,7 +49,8 @@ def cut(model: Any, name: str) -> Any:
     for number, layer in enumerate(kept):
         for part in layer.modules():
             if hasattr(part, "layer_idx"):
-                part.layer_idx = number
+                # By its name: a module's attributes are tensors or modules to a type checker.
+                setattr(part, "layer_idx", number)  # noqa: B010
         layers.append(layer)
     config = model.config.get_text_config()
     if getattr(config, "layer_types", None):
@@ -104,9 +109,9 @@ def _parts(name: str) -> tuple[str, str, str]:
     return source, kind, wanted
 
 
-def _layers(model: Any, name: str) -> Any:
+def _layers(model: PreTrainedModel, name: str) -> nn.ModuleList:
     body = model.base_model
-    found = next(
+    found: nn.ModuleList | None = next(
         (
             getattr(body, part)
             for part in ("layers", "h", "blocks")

@@ -4,17 +4,28 @@ aligned by the characters behind them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 
+from finetune.core.tensors import (
+    Inputs,
+    Labels,
+    Mask,
+    Positions,
+    RowLogits,
+    TokenIds,
+)
 from finetune.data.tokens import IGNORED
 from finetune.kernels.hidden_states import expose_hidden, head_of
-from finetune.losses.base_crossing import Group, align
+from finetune.losses.base_crossing import Group, LogitsAt, align
 from finetune.students import load as student
 from finetune.teachers.cache import rows_of
-from finetune.teachers.in_process import Says, frozen
+from finetune.teachers.in_process import Teacher, frozen
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 class Across(NamedTuple):
@@ -29,11 +40,21 @@ class Across(NamedTuple):
         rows: the row of the batch that each sequence stands in.
     """
 
-    say: Says
+    say: LogitsAt
     length: int
-    labels: Any
+    labels: Labels
     groups: list[list[Group]]
     rows: list[int]
+
+
+class CrossTeacher(Protocol):
+    """Whoever gives probabilities in tokens of its own."""
+
+    def crosses(self, inputs: Inputs) -> Across:
+        """Its logits, aligned with the tokens of a batch."""
+
+
+AnyTeacher = Teacher | CrossTeacher
 
 
 def _shifted(tokens: range, first: int) -> list[int]:
@@ -54,9 +75,9 @@ class AcrossTeacher:
     def __init__(
         self,
         path: str,
-        tokenizer: Any,
+        tokenizer: PreTrainedTokenizerBase,
         *,
-        device: Any,
+        device: torch.device | str,
         dtype: str | None = None,
     ) -> None:
         self.model, self.own = student.load_student(path)
@@ -65,46 +86,52 @@ class AcrossTeacher:
         expose_hidden(self.model)
         self.head = head_of(self.model, len(self.own))
 
-    def crosses(self, inputs: Mapping[str, Any]) -> Across:
+    def crosses(self, inputs: Inputs) -> Across:
         """Tokenises the rows' texts, runs the body once, aligns."""
-        parts = [
-            self._sequence(ids, labels) for _, _, ids, labels in rows_of(inputs)
-        ]
-        places = [(row, start) for row, start, _, _ in rows_of(inputs)]
-        width = max((len(ids) for ids, *_ in parts), default=2)
-        pad = self.own.pad_token_id
-        ids = torch.tensor(
-            [row + [pad] * (width - len(row)) for row, *_ in parts],
-            device=self.model.device,
-        )
-        mask = torch.tensor(
-            [[1] * len(row) + [0] * (width - len(row)) for row, *_ in parts],
-            device=self.model.device,
-        )
+        rows: list[int] = []
+        sequences: list[list[int]] = []
+        groups: list[list[Group]] = []
+        for row, start, ids, labels in rows_of(inputs):
+            own, first, own_first, aligned = self._sequence(ids, labels)
+            rows.append(row)
+            sequences.append(own)
+            # Token n is predicted by position n - 1; the student's positions begin where its
+            # sequence stands in the batch.
+            of_row: list[Group] = []
+            for ours, theirs in aligned:
+                student_part = _shifted(ours, start + first)
+                of_row.append((student_part, _shifted(theirs, own_first)))
+            groups.append(of_row)
+        tokens, mask = self._padded(sequences)
         with torch.no_grad():
             hidden = self.model(
-                input_ids=ids, attention_mask=mask, hidden_only=True
+                input_ids=tokens, attention_mask=mask, hidden_only=True
             )[:, :-1]
-        flat = hidden.reshape(-1, hidden.shape[-1])
-        home = inputs["input_ids"].device
-        # Token n is predicted by place n - 1; the student's places begin where its sequence stands
-        # in the batch.
-        groups: list[list[Group]] = []
-        for (_, start), (_, ours, theirs, aligned) in zip(
-            places, parts, strict=True
-        ):
-            groups.append(
-                [
-                    (_shifted(own, start + ours), _shifted(other, theirs))
-                    for own, other in aligned
-                ]
-            )
+        states = hidden.reshape(-1, hidden.shape[-1])
+
+        def logits_at(positions: Positions) -> RowLogits:
+            logits = self.head.logits(states[positions.to(states.device)])
+            return logits.to(positions.device)
+
+        labels_there = tokens[:, 1:].to(inputs["input_ids"].device)
         return Across(
-            lambda at: self.head.logits(flat[at.to(flat.device)]).to(at.device),
-            width - 1,
-            ids[:, 1:].to(home),
-            groups,
-            [row for row, _ in places],
+            logits_at, labels_there.shape[1], labels_there, groups, rows
+        )
+
+    def _padded(self, sequences: Sequence[list[int]]) -> tuple[TokenIds, Mask]:
+        """Its sequences as one batch, and which of its tokens are real."""
+        width = max(map(len, sequences), default=2)
+        pad = self.own.pad_token_id
+        ids = []
+        real = []
+        for sequence in sequences:
+            missing = width - len(sequence)
+            ids.append(sequence + [pad] * missing)
+            real.append([1] * len(sequence) + [0] * missing)
+        device = self.model.device
+        return (
+            torch.tensor(ids, device=device),
+            torch.tensor(real, device=device),
         )
 
     def _sequence(
@@ -116,38 +143,38 @@ class AcrossTeacher:
         first = next(
             n for n, label in enumerate(labels) if n and label != IGNORED
         )
-        end = self.tokenizer.eos_token_id
-        ended = ids[-1] == end
-        said = list(ids[first : len(ids) - ended])
-        before, text = (
-            self.tokenizer.decode(part, skip_special_tokens=True)
-            for part in (ids[:first], said)
-        )
-        prompt = list(self.own(before)["input_ids"]) or [
-            self.own.bos_token_id or self.own.eos_token_id
-        ]
-        if prompt[-1] == self.own.eos_token_id and len(prompt) > 1:
-            prompt.pop()
-        found = self.own(
+        ended = ids[-1] == self.tokenizer.eos_token_id
+        answer = list(ids[first : len(ids) - ended])
+        decode = self.tokenizer.decode
+        text = decode(answer, skip_special_tokens=True)
+        prompt = self._prompt(decode(ids[:first], skip_special_tokens=True))
+        encoded = self.own(
             text, add_special_tokens=False, return_offsets_mapping=True
         )
-        theirs = list(found["input_ids"])
-        groups = align(
-            ends_of(self.tokenizer, said, text),
-            [stop for _, stop in found["offset_mapping"]],
-        )
+        theirs = list(encoded["input_ids"])
+        their_ends = [stop for _, stop in encoded["offset_mapping"]]
+        groups = align(ends_of(self.tokenizer, answer, text), their_ends)
         if ended and self.own.eos_token_id is not None:
-            groups.append(
-                (
-                    range(len(said), len(said) + 1),
-                    range(len(theirs), len(theirs) + 1),
-                )
-            )
+            # The end tokens of both are one more group.
+            ours_end = range(len(answer), len(answer) + 1)
+            groups.append((ours_end, range(len(theirs), len(theirs) + 1)))
             theirs.append(self.own.eos_token_id)
         return [*prompt, *theirs], first, len(prompt), groups
 
+    def _prompt(self, text: str) -> list[int]:
+        """A prompt in the teacher's tokens, at least one, without an end behind it."""
+        end = self.own.eos_token_id
+        ids = list(self.own(text)["input_ids"])
+        if not ids:
+            return [self.own.bos_token_id or end]
+        if ids[-1] == end and len(ids) > 1:
+            ids.pop()
+        return ids
 
-def ends_of(tokenizer: Any, ids: Sequence[int], text: str) -> list[int]:
+
+def ends_of(
+    tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str
+) -> list[int]:
     """How many characters of the text stand before the end of each token.
 
     By the tokenizer's own offsets where it spells the text with these very tokens; else (a sampled
@@ -155,13 +182,15 @@ def ends_of(tokenizer: Any, ids: Sequence[int], text: str) -> list[int]:
     """
     if not ids:
         return []
-    found = tokenizer(
+    encoded = tokenizer(
         text, add_special_tokens=False, return_offsets_mapping=True
     )
-    if list(found["input_ids"]) == list(ids):
-        return [stop for _, stop in found["offset_mapping"]]
-    lengths = [
-        len(tokenizer.decode(ids[: n + 1], skip_special_tokens=True))
-        for n in range(len(ids))
-    ]
-    return [min(max(lengths[: n + 1]), len(text)) for n in range(len(ids))]
+    if list(encoded["input_ids"]) == list(ids):
+        return [stop for _, stop in encoded["offset_mapping"]]
+    ends = []
+    longest = 0
+    for count in range(1, len(ids) + 1):
+        beginning = tokenizer.decode(ids[:count], skip_special_tokens=True)
+        longest = max(longest, len(beginning))
+        ends.append(min(longest, len(text)))
+    return ends

@@ -8,16 +8,21 @@ import json
 import mmap
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from finetune.data.tokens import IGNORED, fingerprint
 from finetune.teachers.top_k_codec import Layout, pack, unpack
 from synth.core.errors import WrongUse
+from synth.core.records import Row
+
+if TYPE_CHECKING:
+    from finetune.core.arrays import TopIdArray, TopLogArray
+    from finetune.core.tensors import Inputs
 
 # A record: tokens, bytes, checksum of key and bytes, key.
 _RECORD = struct.Struct("<IIi16s")
@@ -35,8 +40,8 @@ class Known(NamedTuple):
     An id with -inf is not known.
     """
 
-    ids: Any
-    logs: Any
+    ids: TopIdArray
+    logs: TopLogArray
 
 
 @dataclass(frozen=True)
@@ -173,7 +178,7 @@ class Cache:
     def __contains__(self, key: bytes) -> bool:
         return self._place(key) is not None
 
-    def require(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def require(self, rows: Sequence[Row]) -> None:
         """Refuses training rows of which one is not there, before any step.
 
         Raises:
@@ -258,7 +263,7 @@ def _records(path: Path) -> Iterator[tuple[int, bytes, int]]:
 
 
 def rows_of(
-    batch: Mapping[str, Any],
+    batch: Inputs,
 ) -> Iterator[tuple[int, int, list[int], list[int]]]:
     """(row, first column, ids, labels) of every sequence of a batch, padded or packed
     (`position_ids` begin anew).

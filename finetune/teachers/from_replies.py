@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from math import exp, inf, log
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from finetune.data import rows
 from finetune.data.prompts import Template
@@ -26,10 +26,16 @@ from finetune.students import load as student
 from finetune.students.training_rows import say_lost
 from finetune.teachers.across_tokenizers import ends_of
 from synth.core.errors import WrongUse
+from synth.core.records import Row
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from finetune.teachers.cache import Known
 
 # The most that APIs give.
 K = 20
-Token = Mapping[str, Any]
+Token = Row
 
 
 def teach(
@@ -58,60 +64,73 @@ def teach(
     Raises:
         WrongUse: no run, no replies with log-probabilities.
     """
-    import numpy as np  # noqa: PLC0415
-
-    from finetune.teachers.cache import About, CacheWriter, Known  # noqa: PLC0415
+    from finetune.teachers.cache import About, CacheWriter  # noqa: PLC0415
 
     _, tokenizer = student.load_student(model)
     data = [
         dict(row)
         for row in rows.with_columns(run, ("prompt", "completion", "meta"))
     ]
-    spoken = _spoken(replies)
-    if not spoken:
-        todo = (
-            "Run with --set STEP.sampling.logprobs=true --set STEP.sampling.top_logprobs=20, "
-            "then `synth journal RUN --output FILE`."
-        )
-        raise WrongUse(
-            f"--replies {replies}",
-            "no reply with top_logprobs",
-            "log-probabilities",
-            todo,
-        )
+    replied = _replied(replies)
     about = About(
         teacher=f"replies of {run}",
         vocabulary=len(tokenizer),
         k=min(K, len(tokenizer)),
         tokenizer=vocabulary_digest(tokenizer),
     )
-    found = {"rows": len(data), "taught": 0, "tokens": 0, "known": 0}
+    counts = {"rows": len(data), "taught": 0, "tokens": 0, "known": 0}
     tokenizer.save_pretrained(str(output))
     with CacheWriter(output, about) as writer:
         read = prepared(data, tokenizer, most, template=template)
         say_lost(read, most)
-        for made, place in zip(read.rows, read.places, strict=True):
-            row = data[place]
-            tokens = spoken.get(str(row["meta"].get("key")))
-            places = (
-                said_by(made, str(row["completion"]), tokens, tokenizer)
-                if tokens
-                else None
-            )
-            if places is None:
+        for made, number in zip(read.rows, read.places, strict=True):
+            row = data[number]
+            tokens = replied.get(str(row["meta"].get("key")))
+            if not tokens:
                 continue
-            filled = [
-                _filled(place, about.k, len(tokenizer)) for place in places
-            ]
-            logs = Known(
-                np.array([ids for ids, _ in filled]),
-                np.array([values for _, values in filled]),
-            )
-            writer.add(fingerprint(made["input_ids"], made["labels"]), logs)
-            found["taught"] += 1
-            found["tokens"] += len(places)
-            found["known"] += sum(bool(place) for place in places)
-    return found
+            entries = said_by(made, str(row["completion"]), tokens, tokenizer)
+            if entries is None:
+                continue
+            key = fingerprint(made["input_ids"], made["labels"])
+            writer.add(key, _entries(entries, about.k, len(tokenizer)))
+            counts["taught"] += 1
+            counts["tokens"] += len(entries)
+            counts["known"] += sum(map(bool, entries))
+    return counts
+
+
+def _entries(
+    candidates: Sequence[Mapping[int, float]], k: int, size: int
+) -> Known:
+    """The candidates of a row's tokens as a cache holds them."""
+    import numpy as np  # noqa: PLC0415
+
+    from finetune.teachers.cache import Known  # noqa: PLC0415
+
+    filled = [_filled(of_token, k, size) for of_token in candidates]
+    ids = np.array([of_token[0] for of_token in filled])
+    return Known(ids, np.array([of_token[1] for of_token in filled]))
+
+
+def _replied(path: str) -> dict[str, list[Token]]:
+    """Key of a call -> its tokens with candidates; refuses a file without any.
+
+    Raises:
+        WrongUse: no reply has log-probabilities.
+    """
+    replied = _spoken(path)
+    if not replied:
+        todo = (
+            "Run with --set STEP.sampling.logprobs=true --set STEP.sampling.top_logprobs=20, "
+            "then `synth journal RUN --output FILE`."
+        )
+        raise WrongUse(
+            f"--replies {path}",
+            "no reply with top_logprobs",
+            "log-probabilities",
+            todo,
+        )
+    return replied
 
 
 def _spoken(path: str) -> dict[str, list[Token]]:
@@ -130,10 +149,10 @@ def _spoken(path: str) -> dict[str, list[Token]]:
 
 
 def said_by(
-    made: Mapping[str, Any],
+    made: Row,
     completion: str,
     tokens: Sequence[Token],
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
 ) -> list[dict[int, float]] | None:
     """For each learnt token of a row {token id: log-probability}, {} where nothing is known; None
     where the reply is not in the row.
@@ -210,7 +229,7 @@ def _skip(text: str, at: int) -> int:
 class _Firsts:
     """The student's first token of a candidate's text."""
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
         self.known = dict[str, int | None]()
 
@@ -232,21 +251,25 @@ def _candidates(
     if at is None or not text:
         return {}
     own = _spanned(tokens, at, text)
-    found: dict[int, float] = {}
+    if own is None:
+        return {}
+    candidates: dict[int, float] = {}
     for candidate in tokens[at]["top_logprobs"]:
         word = str(candidate["token"])
         value = float(candidate["logprob"])
-        place = firsts[word]
-        if place is None or word == tokens[at]["token"] or value == -inf:
+        token = firsts[word]
+        if token is None or word == tokens[at]["token"] or value == -inf:
             continue
-        found[place] = (
-            log(exp(found[place]) + exp(value)) if place in found else value
-        )
-    if own is not None:
-        found[actual] = (
-            log(exp(found[actual]) + exp(own)) if actual in found else own
-        )
-    return found if own is not None else {}
+        _add(candidates, token, value)
+    _add(candidates, actual, own)
+    return candidates
+
+
+def _add(candidates: dict[int, float], token: int, value: float) -> None:
+    """Probabilities of one token add up."""
+    if token in candidates:
+        value = log(exp(candidates[token]) + exp(value))
+    candidates[token] = value
 
 
 def _spanned(tokens: Sequence[Token], at: int, text: str) -> float | None:

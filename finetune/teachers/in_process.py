@@ -4,26 +4,43 @@ earlier.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
 import torch
+from torch import Tensor
 
+from finetune.core.tensors import (
+    Inputs,
+    LabelLogProbs,
+    Labels,
+    Positions,
+    RowLogits,
+)
 from finetune.data.tokens import IGNORED, vocabulary_digest
 from finetune.kernels.hidden_states import expose_hidden, head_of
-from finetune.losses.base_parts import Sparse
+from finetune.losses.base_crossing import LogitsAt
+from finetune.losses.base_parts import Sparse, TeacherAt, whole
 from finetune.students import load as student
 from finetune.teachers.cache import Cache, rows_of
 from finetune.teachers.selection import Selection
 from synth.core.errors import WrongUse
 
-# What a teacher says about places [n] of the flat batch of shifted tokens: logits [n, V] in fp32,
-# or the few that it wrote down.
-Says = Callable[[Any], Any]
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 _INPUTS = ("input_ids", "attention_mask", "position_ids")
 
 
-def frozen(model: Any, device: Any, dtype: str | None = None) -> Any:
+class Teacher(Protocol):
+    """Whoever gives probabilities to the tokens of a batch."""
+
+    def says(self, inputs: Inputs) -> TeacherAt:
+        """Its logits at places of the flat batch of shifted tokens."""
+
+
+def frozen(
+    model: PreTrainedModel, device: torch.device | str, dtype: str | None = None
+) -> PreTrainedModel:
     """A model on a device, without gradients or dropout; its weights as `dtype` where one is
     named.
     """
@@ -45,9 +62,9 @@ class ModelTeacher:
     def __init__(
         self,
         path: str,
-        tokenizer: Any,
+        tokenizer: PreTrainedTokenizerBase,
         *,
-        device: Any,
+        device: torch.device | str,
         dtype: str | None = None,
     ) -> None:
         self.model, own = student.load_student(path)
@@ -56,7 +73,7 @@ class ModelTeacher:
         expose_hidden(self.model)
         self.head = head_of(self.model, len(tokenizer))
 
-    def says(self, inputs: Mapping[str, Any]) -> Says:
+    def says(self, inputs: Inputs) -> LogitsAt:
         """Runs the body once; the head is applied tile by tile."""
         device = self.model.device
         with torch.no_grad():
@@ -82,7 +99,7 @@ class CacheTeacher:
         tokenizer: the student's; the cache must be of the same.
     """
 
-    def __init__(self, folder: str, tokenizer: Any) -> None:
+    def __init__(self, folder: str, tokenizer: PreTrainedTokenizerBase) -> None:
         self.cache = Cache(folder)
         if self.cache.about.tokenizer != vocabulary_digest(tokenizer):
             todo = (
@@ -96,7 +113,7 @@ class CacheTeacher:
                 todo,
             )
 
-    def says(self, inputs: Mapping[str, Any]) -> Says:
+    def says(self, inputs: Inputs) -> TeacherAt:
         """Looks each sequence of the batch up by its tokens."""
         length = inputs["input_ids"].shape[1] - 1
         table = torch.full((len(inputs["input_ids"]) * length,), -1)
@@ -118,7 +135,7 @@ class CacheTeacher:
             else Sparse(torch.zeros(0, 1, dtype=torch.long), torch.zeros(0, 1))
         )
 
-        def say(places: Any) -> Sparse:
+        def say(places: Positions) -> Sparse:
             at = table[places.cpu()]
             return Sparse(
                 every.ids[at].to(places.device),
@@ -164,7 +181,7 @@ class SeveralTeachers:
                 "One a teacher.",
             )
 
-    def says(self, inputs: Mapping[str, Any]) -> Says:
+    def says(self, inputs: Inputs) -> LogitsAt:
         """Ln of the weighted mean of their probabilities."""
         said = [teacher.says(inputs) for teacher in self.teachers]
         rows = inputs["labels"].shape[0]
@@ -173,7 +190,7 @@ class SeveralTeachers:
             inputs["labels"].device
         )
 
-        def mean(places: Any) -> Any:
+        def mean(places: Positions) -> RowLogits:
             logs = torch.stack(
                 [say(places).log_softmax(dim=-1) for say in said]
             )
@@ -188,7 +205,9 @@ class SeveralTeachers:
         if self.selection is not None:
             self.selection.learn(-loss)
 
-    def _shares(self, said: list[Says], labels: Any, rows: int) -> Any:
+    def _shares(
+        self, said: list[LogitsAt], labels: Labels, rows: int
+    ) -> Tensor:
         """[rows, teachers] ln of each teacher's share in each row, up to a constant of the row."""
         fixed = self.weights.log().to(labels.device)
         if self.weigh == "fixed":
@@ -213,19 +232,24 @@ class SeveralTeachers:
         )
 
 
-def label_losses(say: Says, labels: Any, rows: int = 64) -> Any:
+def label_losses(
+    say: TeacherAt, labels: Labels, rows: int = 64
+) -> LabelLogProbs:
     """[B, T] negative log-likelihood that a teacher gives to each label, 0 where there is none; a
     tile at a time.
     """
     flat = labels.reshape(-1)
     found = torch.zeros(flat.shape, dtype=torch.float32, device=labels.device)
-    for part in (flat != IGNORED).nonzero()[:, 0].split(rows):
-        logs = say(part).log_softmax(dim=-1)
+    counted = (flat != IGNORED).nonzero()[:, 0]
+    for part in torch.split(counted, rows):
+        logs = whole(say(part)).log_softmax(dim=-1)
         found[part] = -logs.gather(1, flat[part][:, None])[:, 0].float()
     return found.reshape(labels.shape)
 
 
-def same_tokens(path: str, own: Any, tokenizer: Any) -> None:
+def same_tokens(
+    path: str, own: PreTrainedTokenizerBase, tokenizer: PreTrainedTokenizerBase
+) -> None:
     """Refuses a teacher of another tokenizer; names that pad a vocabulary do not matter, since both
     heads are cut to the tokenizer.
 

@@ -4,9 +4,8 @@ how well the student then does.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
+from torch import Tensor
 
 
 class Selection:
@@ -39,7 +38,7 @@ class Selection:
         self.generator = torch.Generator().manual_seed(seed)
         self.slope = torch.zeros_like(self.weights)
 
-    def choose(self, losses: Any, spreads: Any) -> Any:
+    def choose(self, losses: Tensor, spreads: Tensor) -> Tensor:
         """[B, teachers] shares of each row's teachers, from [B, teachers] losses and their spreads;
         a row without any gets all.
         """

@@ -12,9 +12,14 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 from math import floor, log2
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from finetune.core.arrays import Codes, TopIdArray, TopLogArray
 
 # Cube roots are multiples of 1 / 255; code 0 stands for 18.7 nats and more below the largest, and
 # is read as not known.
@@ -50,16 +55,16 @@ class Layout:
         return self.k + (self.vocabulary - 1 >> self.low)
 
 
-def pack(layout: Layout, ids: Any, logs: Any) -> bytes:
+def pack(layout: Layout, ids: TopIdArray, logs: TopLogArray) -> bytes:
     """[N, k] token ids (distinct in a row, any order) and their natural log-probabilities as bytes;
     -inf throughout says nothing.
     """
     order = np.argsort(ids, axis=1)
     ids = np.take_along_axis(ids, order, 1).astype(np.int64)
     logs = np.take_along_axis(logs, order, 1).astype(np.float64)
-    largest = np.maximum(
-        logs.max(axis=1, keepdims=True), np.finfo(np.float64).min
-    )
+    largest = logs.max(axis=1, keepdims=True)
+    # Rows of which nothing is known are -inf throughout.
+    largest = np.maximum(largest, np.finfo(np.float64).min)
     roots = _STEPS * np.exp((logs - largest) / 3.0)
     codes = np.rint(roots).astype(np.uint8)
     with np.errstate(
@@ -81,50 +86,88 @@ def pack(layout: Layout, ids: Any, logs: Any) -> bytes:
     )
 
 
-def unpack(layout: Layout, count: int, data: Any) -> tuple[Any, Any]:
+def unpack(
+    layout: Layout, count: int, data: bytes
+) -> tuple[TopIdArray, TopLogArray]:
     """(ids [N, k] int64, log-probabilities [N, k] fp32), ids ascending, of so many tokens; -inf for
     what is not known.
     """
-    view = memoryview(data)
-    size = int.from_bytes(view[:4], "little")
-    packed = view[4 : 4 + size]
-    at = 4 + size
+    cursor = _Cursor(memoryview(data))
+    size = int.from_bytes(cursor.take(4), "little")
+    packed = cursor.take(size)
     raw = zlib.decompress(packed) if size < count * layout.k else packed
     codes = np.frombuffer(raw, np.uint8).reshape(count, layout.k)
-    mass = np.frombuffer(view[at : at + 4 * count], "<f4")[:, None]
-    finer = (
-        np.frombuffer(view[at + 4 * count : at + 5 * count], np.int8)[
-            :, None
-        ].astype(np.float32)
-        / 254
+    mass = np.frombuffer(cursor.take(4 * count), "<f4")
+    finer = cursor.small(count).view(np.int8)
+    logs = _logs(
+        codes,
+        mass=mass[:, None],
+        finer=finer[:, None].astype(np.float32) / np.float32(254),
     )
+    return _ids(layout, count, cursor), logs
+
+
+@dataclass
+class _Cursor:
+    """Reads packed parts one after the other."""
+
+    view: memoryview
+    position: int = 0
+
+    def take(self, size: int) -> memoryview:
+        """The next bytes."""
+        start = self.position
+        self.position += size
+        return self.view[start : self.position]
+
+    def small(self, count: int) -> NDArray[np.uint8]:
+        """The next bytes as numbers."""
+        return np.frombuffer(self.take(count), np.uint8)
+
+    def bits(self, count: int) -> NDArray[np.uint8]:
+        """So many bits; the last byte may be filled up."""
+        whole_bytes = -(-count // 8)
+        return np.unpackbits(self.small(whole_bytes), count=count)
+
+
+def _logs(
+    codes: Codes, *, mass: TopLogArray, finer: TopLogArray
+) -> TopLogArray:
+    """[N, k] log-probabilities from codes.
+
+    Args:
+        codes: [N, k].
+        mass: [N, 1] ln of the sum of a token's probabilities.
+        finer: [N, 1] what its second largest root is more than its code.
+    """
     roots = codes.astype(np.float32)
     second = _second(codes)
-    np.put_along_axis(
-        roots, second, np.take_along_axis(roots, second, 1) + finer, 1
-    )
+    exact = np.take_along_axis(roots, second, 1) + finer
+    np.put_along_axis(roots, second, exact, 1)
     shares = (roots / _STEPS) ** 3
-    with np.errstate(
-        divide="ignore", invalid="ignore"
-    ):  # a token of which nothing is known has the mass 0
-        logs = np.log(shares) + (
-            mass - np.log(shares.sum(axis=1, keepdims=True))
-        )
+    # A token of which nothing is known has the mass 0.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        total = np.log(shares.sum(axis=1, keepdims=True))
+        logs: TopLogArray = np.log(shares) + (mass - total)
     logs[shares <= 0] = -np.inf
-    return _ids(layout, count, view[at + 5 * count :]), logs
+    return logs
 
 
-def _second(codes: Any) -> Any:
+def _second(codes: Codes) -> NDArray[np.int32]:
     """[N, 1] places of the second largest code (of the only one, where there is one); of equal ones
     the first counts as larger.
     """
-    places = np.arange(codes.shape[1], dtype=np.int32)
-    ranked = (255 - codes.astype(np.int32)) * codes.shape[1] + places
-    at = min(1, codes.shape[1] - 1)
-    return np.partition(ranked, at, axis=1)[:, at : at + 1] % codes.shape[1]
+    width = codes.shape[1]
+    positions = np.arange(width, dtype=np.int32)
+    # One number a code: the larger codes first, of equal ones the earlier.
+    ranks = (255 - codes.astype(np.int32)) * width + positions
+    rank = min(1, width - 1)
+    ordered: NDArray[np.int32] = np.partition(ranks, rank, axis=1)
+    second: NDArray[np.int32] = ordered[:, rank : rank + 1] % width
+    return second
 
 
-def _small(codes: Any) -> bytes:
+def _small(codes: Codes) -> bytes:
     """Codes with their length before them; compressed where that makes them shorter."""
     raw = codes.tobytes()
     packed = zlib.compress(raw, 6)
@@ -132,7 +175,7 @@ def _small(codes: Any) -> bytes:
     return len(found).to_bytes(4, "little") + found
 
 
-def _low_bits(layout: Layout, ids: Any) -> bytes:
+def _low_bits(layout: Layout, ids: TopIdArray) -> bytes:
     """Whole bytes of the low parts first, then what is left of their bits."""
     low = ids & ((1 << layout.low) - 1)
     parts = [
@@ -146,41 +189,32 @@ def _low_bits(layout: Layout, ids: Any) -> bytes:
     return b"".join(parts)
 
 
-def _high_bits(layout: Layout, ids: Any) -> bytes:
+def _high_bits(layout: Layout, ids: TopIdArray) -> bytes:
     rows = np.zeros((len(ids), layout.high), np.uint8)
     np.put_along_axis(rows, (ids >> layout.low) + np.arange(layout.k), 1, 1)
     return np.packbits(rows).tobytes()
 
 
-def _ids(layout: Layout, count: int, view: Any) -> Any:
+def _ids(layout: Layout, count: int, cursor: _Cursor) -> TopIdArray:
+    """[N, k] token ids, ascending."""
     shape = (count, layout.k)
-    at = 0
-    found = np.zeros(shape, np.int64)
-    for byte in range(layout.low // 8):
-        found |= (
-            np.frombuffer(view[at : at + count * layout.k], np.uint8)
-            .reshape(shape)
-            .astype(np.int64)
-            << 8 * byte
-        )
-        at += count * layout.k
+    entries = count * layout.k
+    ids: TopIdArray = np.zeros(shape, np.int64)
+    # Whole bytes of the low parts.
+    whole_bytes = layout.low // 8
+    for byte in range(whole_bytes):
+        part = cursor.small(entries).reshape(shape)
+        ids |= part.astype(np.int64) << 8 * byte
+    # What is left of their bits.
     rest = layout.low % 8
     if rest:
-        size = -(-count * layout.k * rest // 8)
-        bits = np.unpackbits(
-            np.frombuffer(view[at : at + size], np.uint8),
-            count=count * layout.k * rest,
-        ).reshape(*shape, rest)
-        found |= bits.astype(np.int64) @ (
-            1 << np.arange(rest, dtype=np.int64)
-        ) << 8 * (layout.low // 8)
-        at += size
-    size = -(-count * layout.high // 8)
-    ones = np.flatnonzero(
-        np.unpackbits(
-            np.frombuffer(view[at : at + size], np.uint8),
-            count=count * layout.high,
-        )
-    ).reshape(shape)
-    high = ones - np.arange(count)[:, None] * layout.high - np.arange(layout.k)
-    return found | high << layout.low
+        bits = cursor.bits(entries * rest)
+        powers = 1 << np.arange(rest, dtype=np.int64)
+        low = bits.reshape(*shape, rest).astype(np.int64) @ powers
+        ids |= low << 8 * whole_bytes
+    # The n-th one of a token's row stands at the high part of its n-th id, plus n.
+    ones = cursor.bits(count * layout.high)
+    positions = np.flatnonzero(ones).reshape(shape)
+    row_starts = np.arange(count) * layout.high
+    high = positions - row_starts[:, None] - np.arange(layout.k)
+    return ids | high << layout.low

@@ -5,14 +5,17 @@ the student's own texts where wanted.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import torch
+from torch import Tensor
 from transformers.trainer_callback import ExportableState, TrainerCallback
 from trl import SFTTrainer
 
+from finetune.core.rows import JsonObject
+from finetune.core.tensors import HiddenStates, Inputs, Mask, Scalar, TokenIds
 from finetune.data.tokens import IGNORED, fingerprint
 from finetune.kernels.fused import fused
 from finetune.kernels.fused_crossing import TeacherSide, fused_crossing
@@ -21,10 +24,15 @@ from finetune.losses.base import TokenLoss
 from finetune.losses.base_crossing import CrossLoss
 from finetune.losses.forward_kl import ForwardKl
 from finetune.losses.taid import Taid, TaidSchedule
+from finetune.teachers.across_tokenizers import AnyTeacher, CrossTeacher
 from finetune.teachers.cache import rows_of
-from finetune.teachers.in_process import SeveralTeachers, label_losses
-from finetune.trainers.on_policy import Writer, corrupted, worst
+from finetune.teachers.in_process import SeveralTeachers, Teacher, label_losses
+from finetune.trainers.on_policy import WorstTokens, Writer, corrupted, worst
 from finetune.trainers.on_policy_settings import OnPolicy
+from synth.core.records import Row
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class Interpolation(TrainerCallback, ExportableState):  # type: ignore[misc]
@@ -35,16 +43,20 @@ class Interpolation(TrainerCallback, ExportableState):  # type: ignore[misc]
         schedule: fields of the schedule.
     """
 
-    def __init__(self, schedule: Mapping[str, Any]) -> None:
+    def __init__(self, schedule: Row) -> None:
         self.schedule = TaidSchedule(**schedule)
         self.seen = 0.0
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> JsonObject:
         """What a checkpoint holds."""
         return {
             "args": {"schedule": asdict(self.schedule)},
             "attributes": {"seen": self.seen},
         }
+
+
+def _without_labels(inputs: Inputs) -> dict[str, Tensor]:
+    return {name: value for name, value in inputs.items() if name != "labels"}
 
 
 class DistillTrainer(SFTTrainer):  # type: ignore[misc]
@@ -66,13 +78,13 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         self,
         *,
         loss: TokenLoss | CrossLoss,
-        teacher: Any,
+        teacher: AnyTeacher,
         likelihood: float = 0.0,
         strength: float = 1.0,
         on_policy: OnPolicy | None = None,
         trust: Mapping[bytes, float] | None = None,
         size: int,
-        **options: Any,
+        **options: object,
     ) -> None:
         expose_hidden(options["model"])
         super().__init__(**options)
@@ -83,14 +95,17 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         self.size = size
         self.on_policy = on_policy or OnPolicy()
         self.trust = trust or {}
-        self._kept: list[dict[str, Any]] = []
+        self._kept: list[Inputs] = []
         if isinstance(loss, Taid):
             self.args.restore_callback_states_from_checkpoint = True
             self.add_callback(Interpolation({"steps": 1, "start": loss.t}))
 
     def get_batch_samples(
-        self, epoch_iterator: Any, num_batches: int, device: Any
-    ) -> Any:
+        self,
+        epoch_iterator: Iterator[Inputs],
+        num_batches: int,
+        device: torch.device | str,
+    ) -> tuple[list[Inputs], Tensor | int | None]:
         """The batches of an optimiser step; where it is on-policy, with the student's texts, which
         are then counted too.
         """
@@ -146,7 +161,7 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
             None,
         )
 
-    def _written(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+    def _written(self, batch: Inputs) -> Inputs:
         """The student's texts to the batch's prompts, kept for later where they are replayed."""
         model = self.accelerator.unwrap_model(self.model)
         differs = self._worst if self.on_policy.correct else None
@@ -157,7 +172,7 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
             self._kept = [*self._kept, made][-self.on_policy.replay :]
         return made
 
-    def _worst(self, batch: dict[str, Any]) -> tuple[Any, Any]:
+    def _worst(self, batch: Inputs) -> WorstTokens:
         """Where each text goes most wrong, and what the teacher would have said there."""
         batch = {
             name: value.to(self.args.device) for name, value in batch.items()
@@ -172,26 +187,23 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
             return worst(
                 hidden,
                 head_of(model, self.size),
-                self.teacher.says(batch),
+                cast("Teacher", self.teacher).says(batch),
                 batch["labels"][:, 1:],
             )
 
     def compute_loss(
         self,
-        model: Any,
-        inputs: dict[str, Any],
+        model: PreTrainedModel,
+        inputs: Inputs,
         return_outputs: bool = False,
-        num_items_in_batch: Any = None,
-    ) -> Any:
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Scalar | tuple[Scalar, Inputs]:
         """The sum over this batch's tokens, divided by those of the whole step on all processes."""
-        trust = self._trusted(
-            inputs
-        )  # rows are known by their tokens as they were
+        # Rows are known by their tokens as they were.
+        trust = self._trusted(inputs)
         if self.on_policy.corrupt and model.training:
             inputs = {**inputs, "input_ids": self._corrupted(model, inputs)}
-        kept = {
-            name: value for name, value in inputs.items() if name != "labels"
-        }
+        kept = _without_labels(inputs)
         if self.aux_loss_enabled:
             hidden, uneven = model(**kept, hidden_only=True, balance=True)
         else:
@@ -217,16 +229,9 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
             loss = loss + self.router_aux_loss_coef * uneven / steps
         return (loss, {"hidden": hidden}) if return_outputs else loss
 
-    def _corrupted(self, model: Any, inputs: Mapping[str, Any]) -> Any:
+    def _corrupted(self, model: PreTrainedModel, inputs: Inputs) -> TokenIds:
         with torch.no_grad():
-            hidden = model(
-                **{
-                    name: value
-                    for name, value in inputs.items()
-                    if name != "labels"
-                },
-                hidden_only=True,
-            )[:, :-1]
+            hidden = model(**_without_labels(inputs), hidden_only=True)[:, :-1]
         head = head_of(self.accelerator.unwrap_model(model), self.size)
         return corrupted(
             inputs,
@@ -236,7 +241,7 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
             f"{self.args.seed}/{self.state.global_step}",
         )
 
-    def _trusted(self, inputs: Mapping[str, Any]) -> Any:
+    def _trusted(self, inputs: Inputs) -> Mask | None:
         """[B, T] how much the teacher counts at each shifted token; None where it counts alike
         everywhere.
         """
@@ -265,87 +270,89 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
     def _crossed(
         self,
         kd: CrossLoss,
-        hidden: Any,
-        inputs: Mapping[str, Any],
+        hidden: HiddenStates,
+        inputs: Inputs,
         divisor: float | None,
-    ) -> Any:
+    ) -> Scalar:
         """A mean over sequences; the likelihood, where there is one, is a mean over tokens as
         ever.
         """
         labels = inputs["labels"][:, 1:]
         head = head_of(self.accelerator.unwrap_model(self.model), self.size)
-        said = self.teacher.crosses(inputs)
-        rows = torch.tensor(said.rows, device=hidden.device)
+        teacher = cast("CrossTeacher", self.teacher).crosses(inputs)
+        rows = torch.tensor(teacher.rows, device=hidden.device)
         loss = fused_crossing(
             kd,
             hidden[rows],
             head,
-            TeacherSide(said.say, said.length, said.labels),
-            said.groups,
+            TeacherSide(teacher.say, teacher.length, teacher.labels),
+            teacher.groups,
             labels=labels[rows].clamp(min=0),
             strength=self.strength,
-            denominator=max(1, len(said.rows)) * self._parts(divisor),
+            denominator=max(1, len(teacher.rows)) * self._parts(divisor),
         )
         if not self.likelihood:
             return loss
-        known = labels.clamp(min=0)
-        more, _ = fused(
+        likelihood, _ = fused(
             ForwardKl(),
             hidden,
             head,
             None,
             labels != IGNORED,
-            labels=known,
+            labels=labels.clamp(min=0),
             likelihood=self.likelihood,
             denominator=divisor,
         )
-        return loss + more
+        return loss + likelihood
 
     def _combined(
         self,
-        hidden: Any,
-        inputs: Mapping[str, Any],
+        hidden: HiddenStates,
+        inputs: Inputs,
         divisor: float | None,
-        trust: Any,
-    ) -> Any:
-        labels = inputs["labels"][:, 1:]
-        say = self.teacher.says(inputs)
-        mask = labels != IGNORED
-        known = labels.clamp(min=0)
+        trust: Mask | None,
+    ) -> Scalar:
         loss = self.kd_loss
-        head = head_of(self.accelerator.unwrap_model(self.model), self.size)
         assert isinstance(loss, TokenLoss)  # noqa: S101 - the recipe refuses others
-        if not loss.reweighs:
-            total, alone = fused(
+        labels = inputs["labels"][:, 1:]
+        mask = labels != IGNORED
+        teacher = cast("Teacher", self.teacher).says(inputs)
+        head = head_of(self.accelerator.unwrap_model(self.model), self.size)
+        if loss.reweighs:
+            weights = loss.reweighed(label_losses(teacher, labels), mask)
+            total, _ = fused(
                 loss,
                 hidden,
                 head,
-                say,
-                mask,
-                labels=known,
-                likelihood=self.likelihood,
+                teacher,
+                weights,
+                labels=labels.clamp(min=0),
                 strength=self.strength,
                 trust=trust,
-                denominator=divisor,
+                denominator=len(mask),
             )
-            if (moved := self._interpolation()) is not None:
-                moved.seen += float(alone)
-            if isinstance(self.teacher, SeveralTeachers):
-                counted = float(mask.sum())
-                self.teacher.learn(
-                    float(alone) * (divisor or counted) / max(1.0, counted)
-                )
-            return total
-        weights = loss.reweighed(label_losses(say, labels), mask)
-        total, _ = fused(
+            return total / self._parts(divisor)
+        total, alone = fused(
             loss,
             hidden,
             head,
-            say,
-            weights,
-            labels=known,
+            teacher,
+            mask,
+            labels=labels.clamp(min=0),
+            likelihood=self.likelihood,
             strength=self.strength,
             trust=trust,
-            denominator=len(mask),
+            denominator=divisor,
         )
-        return total / self._parts(divisor)
+        self._observe(float(alone), float(mask.sum()), divisor)
+        return total
+
+    def _observe(
+        self, loss: float, tokens: float, divisor: float | None
+    ) -> None:
+        """Tells what learns from the loss of a batch, without a gradient."""
+        if (moved := self._interpolation()) is not None:
+            moved.seen += loss
+        if isinstance(self.teacher, SeveralTeachers):
+            mean = loss * (divisor or tokens) / max(1.0, tokens)
+            self.teacher.learn(mean)

@@ -6,19 +6,32 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 from transformers import Seq2SeqTrainer
 
+from finetune.core.tensors import (
+    Inputs,
+    Positions,
+    RowLabels,
+    RowLogits,
+    Scalar,
+)
 from finetune.data.tokens import IGNORED
 from finetune.kernels.fused import Head, fused
 from finetune.kernels.hidden_states import head_of
 from finetune.losses.base import TokenLoss
+from finetune.losses.base_parts import Sparse, TeacherAt
+from finetune.teachers.in_process import Teacher
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, TrainingArguments
 
 
-def expose_decoder(model: Any) -> None:
+def expose_decoder(model: PreTrainedModel) -> None:
     """`model(input_ids, attention_mask, labels, hidden_only=True)` returns the decoder's states [B,
     L, H]; state k predicts label k.
     """
@@ -26,8 +39,11 @@ def expose_decoder(model: Any) -> None:
 
     @functools.wraps(type(model).forward)
     def forward(
-        self: Any, *args: Any, hidden_only: bool = False, **options: Any
-    ) -> Any:
+        self: PreTrainedModel,
+        *args: TrainingArguments,
+        hidden_only: bool = False,
+        **options: object,
+    ) -> object:
         if not hidden_only:
             return original(*args, **options)
         read = self.get_encoder()(
@@ -62,11 +78,11 @@ class Seq2SeqDistillTrainer(Seq2SeqTrainer):  # type: ignore[misc]
         self,
         *,
         loss: TokenLoss,
-        teacher: Any,
+        teacher: Teacher,
         likelihood: float,
         strength: float,
         size: int,
-        **options: Any,
+        **options: object,
     ) -> None:
         expose_decoder(options["model"])
         super().__init__(**options)
@@ -81,11 +97,11 @@ class Seq2SeqDistillTrainer(Seq2SeqTrainer):  # type: ignore[misc]
 
     def compute_loss(
         self,
-        model: Any,
-        inputs: dict[str, Any],
+        model: PreTrainedModel,
+        inputs: Inputs,
         return_outputs: bool = False,
-        num_items_in_batch: Any = None,
-    ) -> Any:
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Scalar | tuple[Scalar, Inputs]:
         """The sum over this batch's tokens, divided by those of the whole step on all processes."""
         labels = inputs["labels"]
         known = {
@@ -112,7 +128,7 @@ class Seq2SeqDistillTrainer(Seq2SeqTrainer):  # type: ignore[misc]
             loss = loss * self.accelerator.num_processes
         return (loss, {"hidden": hidden}) if return_outputs else loss
 
-    def _head(self, model: Any) -> Head:
+    def _head(self, model: PreTrainedModel) -> Head:
         head = head_of(model, self.size)
         scaled = getattr(
             model.config, "scale_decoder_outputs", False
@@ -124,39 +140,42 @@ class Seq2SeqDistillTrainer(Seq2SeqTrainer):  # type: ignore[misc]
             softcap=head.softcap,
         )
 
-    def _says(self, inputs: Mapping[str, Any]) -> Any:
+    def _says(self, inputs: Inputs) -> TeacherAt:
         """The teacher over prompt and labels in one text, by the student's flat places."""
         labels = inputs["labels"]
         mask = inputs["attention_mask"].bool()
-        prompts = [
-            ids[real]
-            for ids, real in zip(inputs["input_ids"], mask, strict=True)
-        ]
-        texts = [
-            torch.cat([prompt, row[row != IGNORED]])
-            for prompt, row in zip(prompts, labels, strict=True)
-        ]
+        texts = []
+        # The position that predicts a row's first label.
+        firsts = []
+        rows = zip(inputs["input_ids"], mask, labels, strict=True)
+        for ids, real, row in rows:
+            prompt = ids[real]
+            texts.append(torch.cat([prompt, row[row != IGNORED]]))
+            firsts.append(len(prompt) - 1)
+        read = self._padded(texts)
+        logits_at = self.teacher.says(read)
+        length = labels.shape[1]
+        text_length = read["input_ids"].shape[1] - 1
+        first = torch.tensor(firsts, device=labels.device)
+
+        def at_labels(positions: Positions) -> RowLogits | Sparse:
+            # Label j of a row is token len(prompt) + j of the text.
+            row = positions // length
+            label = positions % length
+            return logits_at(row * text_length + first[row] + label)
+
+        return at_labels
+
+    def _padded(self, texts: Sequence[RowLabels]) -> dict[str, Tensor]:
+        """Texts as one batch that a decoder reads."""
         width = max(map(len, texts))
         pad = self.processing_class.pad_token_id
-        ids = torch.stack(
-            [
-                torch.nn.functional.pad(text, (0, width - len(text)), value=pad)
-                for text in texts
-            ]
-        )
-        real = (
-            torch.stack([torch.arange(width) < len(text) for text in texts])
-            .long()
-            .to(ids.device)
-        )
-        say = self.teacher.says({"input_ids": ids, "attention_mask": real})
-        length = labels.shape[1]
-        # Label j of a row is token len(prompt) + j of the text, which the place before it predicts.
-        first = torch.tensor(
-            [len(prompt) - 1 for prompt in prompts], device=labels.device
-        )
-        return lambda places: say(
-            (places // length) * (width - 1)
-            + first[places // length]
-            + places % length
-        )
+        ids = []
+        real = []
+        for text in texts:
+            missing = width - len(text)
+            ids.append(torch.nn.functional.pad(text, (0, missing), value=pad))
+            real.append(torch.arange(width) < len(text))
+        stacked = torch.stack(ids)
+        mask = torch.stack(real).long().to(stacked.device)
+        return {"input_ids": stacked, "attention_mask": mask}

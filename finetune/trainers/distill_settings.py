@@ -6,11 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from finetune.trainers.on_policy_settings import OnPolicy
 from synth.core import registry
 from synth.core.errors import WrongUse
+
+if TYPE_CHECKING:
+    from finetune.losses.base_crossing import TrainingLoss
 
 # Settings of the student's own texts, which do nothing where there are none.
 _OF_TEXTS = {
@@ -53,7 +56,7 @@ class DistillConfig:
     teacher_device: str | None = None
 
 
-def check_offline(distill: DistillConfig, loss: Any) -> None:
+def check_offline(distill: DistillConfig, loss: TrainingLoss) -> None:
     """Refuses what a teacher cannot do of whom the likeliest tokens of the rows are known, and
     nothing else.
     """
@@ -83,11 +86,12 @@ def check_offline(distill: DistillConfig, loss: Any) -> None:
             "one of its likeliest tokens and of the rest",
             todo,
         )
-    if loss.temperature != 1:
+    temperature = getattr(loss, "temperature", 1.0)
+    if temperature != 1:
         todo = "Leave the temperature out, or give a --teacher."
         raise WrongUse(
             where,
-            f"temperature={loss.temperature:g}",
+            f"temperature={temperature:g}",
             "1, at which the words were written",
             todo,
         )

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
+from finetune.core.tensors import (
+    Inputs,
+    PerQuery,
+    Scalar,
+    Scores,
+    TextOrder,
+    TextVectors,
+)
 from finetune.data.query_lists import Listed
-from finetune.list_losses.base import Lists
+from finetune.list_losses.base import ListLoss, Lists
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 
 class ListModule(torch.nn.Module):
@@ -27,13 +39,13 @@ class ListModule(torch.nn.Module):
 
     def __init__(
         self,
-        model: Any,
-        loss: Any,
+        model: SentenceTransformer,
+        loss: ListLoss,
         listed: Sequence[Listed],
         *,
         width: int,
         scale: float,
-        teacher: Any = None,
+        teacher: SentenceTransformer | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -55,7 +67,9 @@ class ListModule(torch.nn.Module):
                 model.get_embedding_dimension(), self.taught.shape[-1]
             ).module.to(model.device)
 
-    def forward(self, sentence_features: Any, labels: Any) -> Any:
+    def forward(
+        self, sentence_features: Iterable[Inputs], labels: PerQuery
+    ) -> Scalar:
         """The loss of a batch whose labels are the numbers of its rows."""
         from sentence_transformers.base.losses.merged_forward import (  # noqa: PLC0415
             embed_columns,
@@ -68,39 +82,34 @@ class ListModule(torch.nn.Module):
         rows = labels.long().cpu()
         device = columns[0].device
 
-        def of(table: Any) -> Any:
+        def of(table: Tensor | None) -> Tensor | None:
             return None if table is None else table[rows].to(device)
 
-        mask = of(self.mask)
-        taught = of(self.taught)
-        before = (
-            None
-            if taught is None
-            else Lists(
-                queries=taught[:, 0],
-                documents=taught[:, 1:],
+        mask = self.mask[rows].to(device)
+        teacher = None
+        if self.taught is not None:
+            vectors = self.taught[rows].to(device)
+            teacher = Lists(
+                queries=vectors[:, 0],
+                documents=vectors[:, 1:],
                 mask=mask,
                 scale=self.scale,
             )
-        )
-        side = {
-            "keys": of(self.keys),
-            "targets": of(self.targets),
-            "groups": of(self.groups),
-            "teacher": before,
-            "scale": self.scale,
-        }
         return self.loss(
             Lists(
                 queries=columns[0],
                 documents=torch.stack(columns[1:], dim=1),
                 mask=mask,
-                **side,
+                targets=of(self.targets),
+                scale=self.scale,
+                groups=of(self.groups),
+                keys=of(self.keys),
+                teacher=teacher,
             )
         )
 
 
-def _targets(listed: Sequence[Listed], width: int) -> Any:
+def _targets(listed: Sequence[Listed], width: int) -> Scores | None:
     """[N, width] scores, 0 for absent texts; None where a row has none."""
     if any(row.scores is None for row in listed):
         return None
@@ -112,7 +121,7 @@ def _targets(listed: Sequence[Listed], width: int) -> Any:
     )
 
 
-def _keys(listed: Sequence[Listed], width: int) -> Any:
+def _keys(listed: Sequence[Listed], width: int) -> TextOrder:
     """[N, width] a number for each text, equal for equal ones."""
     numbers: dict[str, int] = {}
     rows = []
@@ -123,16 +132,18 @@ def _keys(listed: Sequence[Listed], width: int) -> Any:
     return torch.tensor(rows)
 
 
-def _groups(listed: Sequence[Listed]) -> Any:
+def _groups(listed: Sequence[Listed]) -> PerQuery | None:
     if not all(row.group for row in listed):
         return None
-    numbers: dict[Any, int] = {}
+    numbers: dict[str, int] = {}
     return torch.tensor(
         [numbers.setdefault(row.group, len(numbers)) for row in listed]
     )
 
 
-def _vectors(teacher: Any, listed: Sequence[Listed], width: int) -> Any:
+def _vectors(
+    teacher: SentenceTransformer, listed: Sequence[Listed], width: int
+) -> TextVectors:
     """[N, 1 + width, D] unit vectors of a frozen model, each text embedded once."""
     texts = list(
         dict.fromkeys(

@@ -5,16 +5,31 @@ or imitated by corrupted rows.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
+from finetune.core.tensors import (
+    HiddenStates,
+    Inputs,
+    Labels,
+    PerSequence,
+    RowLabels,
+    TokenIds,
+)
 from finetune.data.tokens import IGNORED
 from finetune.kernels.fused import Head
+from finetune.losses.base_parts import TeacherAt, whole
 from finetune.trainers.on_policy_settings import OnPolicy
 
-Batch = dict[str, Any]
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+# Of each sequence the place of its worst token and the teacher's token there, -1 for none.
+WorstTokens = tuple[PerSequence, PerSequence]
 
 
 class Writer:
@@ -26,7 +41,12 @@ class Writer:
         how: longest texts and their sampling.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, how: OnPolicy) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        how: OnPolicy,
+    ) -> None:
         self.model = model
         self.how = how
         self.pad = tokenizer.pad_token_id
@@ -34,9 +54,9 @@ class Writer:
 
     def write(
         self,
-        batch: Mapping[str, Any],
-        differs: Callable[[Batch], Any] | None = None,
-    ) -> Batch:
+        batch: Inputs,
+        differs: Callable[[Inputs], WorstTokens] | None = None,
+    ) -> Inputs:
         """The batch with what the student writes to each prompt, behind it and labelled; sampled
         without gradient.
 
@@ -50,62 +70,64 @@ class Writer:
             row[: int((learnt != IGNORED).int().argmax())]
             for row, learnt in rows
         ]
-        said = self._continued(prompts)
-        made = self._batch(prompts, said)
+        answers = self._continued(prompts)
+        made = self._batch(prompts, answers)
         if differs is None:
             return made
-        places, tokens = (found.tolist() for found in differs(made))
-        whole = [
-            torch.cat([prompt, text])
-            for prompt, text in zip(prompts, said, strict=True)
-        ]
-        starts = [
-            torch.cat([row[:place], torch.tensor([token])])
-            if place >= 0
-            else row
-            for row, place, token in zip(whole, places, tokens, strict=True)
-        ]
-        wrong = [
-            number
-            for number, place in enumerate(places)
-            if place >= 0 and tokens[number] != self.end
-        ]
-        rest = (
-            self._continued([starts[number] for number in wrong])
-            if wrong
-            else []
+        positions, tokens = (values.tolist() for values in differs(made))
+        wholes = self._corrected(
+            [torch.cat(pair) for pair in zip(prompts, answers, strict=True)],
+            positions,
+            tokens,
         )
-        for number, text in zip(wrong, rest, strict=True):
-            starts[number] = torch.cat([starts[number], text])
-        texts = [
-            start[len(prompt) : len(prompt) + self.how.new_tokens]
-            for start, prompt in zip(starts, prompts, strict=True)
+        corrected = [
+            whole[len(prompt) : len(prompt) + self.how.new_tokens]
+            for whole, prompt in zip(wholes, prompts, strict=True)
         ]
-        return self._batch(prompts, texts)
+        return self._batch(prompts, corrected)
 
-    def _continued(self, prompts: Sequence[Any]) -> list[Any]:
+    def _corrected(
+        self,
+        texts: list[RowLabels],
+        positions: Sequence[int],
+        tokens: Sequence[int],
+    ) -> list[RowLabels]:
+        """Texts that go on otherwise from the teacher's token on, where it has one."""
+        starts = list(texts)
+        open_ended = []
+        for number, position in enumerate(positions):
+            if position < 0:
+                continue
+            token = tokens[number]
+            kept = texts[number][:position]
+            starts[number] = torch.cat([kept, torch.tensor([token])])
+            if token != self.end:
+                open_ended.append(number)
+        if open_ended:
+            rest = self._continued([starts[number] for number in open_ended])
+            for number, text in zip(open_ended, rest, strict=True):
+                starts[number] = torch.cat([starts[number], text])
+        return starts
+
+    def _continued(self, prompts: Sequence[RowLabels]) -> list[RowLabels]:
         """What the student writes behind each, up to and with its end token."""
+        device = self.model.device
         width = max(1, *(len(prompt) for prompt in prompts))
-        ids = torch.stack(
-            [
-                torch.nn.functional.pad(p, (width - len(p), 0), value=self.pad)
-                for p in prompts
-            ]
-        ).to(self.model.device)
-        mask = (
-            torch.stack(
-                [torch.arange(width) >= width - len(p) for p in prompts]
+        ids = []
+        real = []
+        for prompt in prompts:
+            missing = width - len(prompt)
+            ids.append(
+                torch.nn.functional.pad(prompt, (missing, 0), value=self.pad)
             )
-            .long()
-            .to(self.model.device)
-        )
-        was = self.model.training
+            real.append(torch.arange(width) >= missing)
+        training = self.model.training
         cache = self.model.config.use_cache
         self.model.eval()
         with torch.no_grad():
             out = self.model.generate(
-                input_ids=ids,
-                attention_mask=mask,
+                input_ids=torch.stack(ids).to(device),
+                attention_mask=torch.stack(real).long().to(device),
                 max_new_tokens=self.how.new_tokens,
                 do_sample=True,
                 top_k=0,
@@ -113,83 +135,85 @@ class Writer:
                 temperature=self.how.temperature,
                 pad_token_id=self.pad,
                 eos_token_id=self.end,
-            )[:, width:].cpu()
-        self.model.train(was)
-        self.model.config.use_cache = cache
-        return [_until(said, self.end) for said in out]
-
-    def _batch(self, prompts: Sequence[Any], said: Sequence[Any]) -> Batch:
-        rows = [torch.cat(pair) for pair in zip(prompts, said, strict=True)]
-        length = max(map(len, rows))
-        whole = torch.stack(
-            [
-                torch.nn.functional.pad(
-                    row, (0, length - len(row)), value=self.pad
-                )
-                for row in rows
-            ]
-        )
-        real = torch.stack([torch.arange(length) < len(row) for row in rows])
-        learnt = (
-            torch.stack(
-                [torch.arange(length) >= len(prompt) for prompt in prompts]
             )
-            & real
-        )
+        self.model.train(training)
+        self.model.config.use_cache = cache
+        return [_until(answer, self.end) for answer in out[:, width:].cpu()]
+
+    def _batch(
+        self, prompts: Sequence[RowLabels], answers: Sequence[RowLabels]
+    ) -> dict[str, Tensor]:
+        rows = [torch.cat(pair) for pair in zip(prompts, answers, strict=True)]
+        length = max(map(len, rows))
+        ids = []
+        real = []
+        learnt = []
+        positions = torch.arange(length)
+        for prompt, row in zip(prompts, rows, strict=True):
+            missing = length - len(row)
+            ids.append(
+                torch.nn.functional.pad(row, (0, missing), value=self.pad)
+            )
+            real.append(positions < len(row))
+            learnt.append((positions >= len(prompt)) & real[-1])
+        whole = torch.stack(ids)
         return {
             "input_ids": whole,
-            "attention_mask": real.long(),
-            "labels": whole.masked_fill(~learnt, IGNORED),
+            "attention_mask": torch.stack(real).long(),
+            "labels": whole.masked_fill(~torch.stack(learnt), IGNORED),
         }
 
 
-def _until(said: Any, end: int | None) -> Any:
+def _until(answer: RowLabels, end: int | None) -> RowLabels:
     """A text with its end token, without the padding behind it."""
-    found = (said == end).nonzero()
-    return said[: int(found[0, 0]) + 1] if len(found) else said
+    if end is None:
+        return answer
+    ends = torch.nonzero(answer == end)
+    return answer[: int(ends[0, 0]) + 1] if len(ends) else answer
 
 
 def worst(
-    hidden: Any, head: Head, say: Callable[[Any], Any], labels: Any
-) -> tuple[Any, Any]:
-    """([B] places in the unshifted text, [B] the teacher's tokens) where both favour different
+    hidden: HiddenStates, head: Head, say: TeacherAt, labels: Labels
+) -> WorstTokens:
+    """([B] positions in the unshifted text, [B] the teacher's tokens) where both favour different
     tokens and the KL is largest.
 
     Args:
         hidden: [B, T, H] states of the student, shifted.
         head: the student's.
-        say: the teacher, by flat places.
+        say: the teacher, by flat positions.
         labels: [B, T] shifted labels.
 
     Returns:
         -1 where both favour the same token everywhere.
     """
-    flat = hidden.reshape(-1, hidden.shape[-1])
-    known = labels.reshape(-1)
-    kl = torch.full(known.shape, -torch.inf)
-    best = torch.full(known.shape, -1)
-    for part in (known != IGNORED).nonzero()[:, 0].split(64):
-        ls = head.logits(flat[part]).log_softmax(dim=-1)
-        lt = say(part).log_softmax(dim=-1)
+    states = hidden.reshape(-1, hidden.shape[-1])
+    ids = labels.reshape(-1)
+    kl = torch.full(ids.shape, -torch.inf)
+    best = torch.full(ids.shape, -1)
+    for part in torch.split((ids != IGNORED).nonzero()[:, 0], 64):
+        ls = head.logits(states[part]).log_softmax(dim=-1)
+        lt = whole(say(part)).log_softmax(dim=-1)
         gap = (lt.exp() * (lt - ls)).sum(dim=-1)
         favour = lt.argmax(dim=-1)
-        kl[part.cpu()] = (
-            torch.where(favour != ls.argmax(dim=-1), gap, -torch.inf)
-            .float()
-            .cpu()
-        )
-        best[part.cpu()] = favour.cpu()
+        differs = favour != ls.argmax(dim=-1)
+        home = part.cpu()
+        kl[home] = torch.where(differs, gap, -torch.inf).float().cpu()
+        best[home] = favour.cpu()
     kl = kl.reshape(labels.shape)
-    best = best.reshape(labels.shape)
-    place = kl.argmax(dim=1)
+    position = kl.argmax(dim=1)
     some = (kl > -torch.inf).any(dim=1)
-    token = best.gather(1, place[:, None])[:, 0]
-    return torch.where(some, place + 1, -1), torch.where(some, token, -1)
+    token = best.reshape(labels.shape).gather(1, position[:, None])[:, 0]
+    # Shifted position k predicts token k + 1 of the text.
+    return (
+        torch.where(some, position + 1, -1),
+        torch.where(some, token, -1),
+    )
 
 
 def corrupted(
-    inputs: Mapping[str, Any], hidden: Any, head: Head, share: float, seed: str
-) -> Any:
+    inputs: Inputs, hidden: HiddenStates, head: Head, share: float, seed: str
+) -> TokenIds:
     """[B, T] token ids of which a share of the learnt ones are the student's own guesses; the
     labels stay.
 
@@ -212,7 +236,7 @@ def corrupted(
     flat = hidden.reshape(-1, hidden.shape[-1])
     places = chosen.reshape(-1).nonzero()[:, 0]
     guesses = ids[:, 1:].reshape(-1)
-    for part in places.split(64):
+    for part in torch.split(places, 64):
         guesses[part] = head.logits(flat[part]).argmax(dim=-1)
     ids[:, 1:] = guesses.reshape(chosen.shape)
     return ids

@@ -4,26 +4,37 @@ of an objective.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from datasets import Dataset
+from torch import Tensor
 from transformers import Seq2SeqTrainer
 from trl import SFTTrainer
 
+from finetune.core.rows import JsonObject, RowFacts
+from finetune.core.tensors import LabelLogProbs, Mask, Scalar
 from finetune.data.tokens import IGNORED
 from finetune.objectives.objectives import Batch, Objective
 from finetune.objectives.weighting import bundles, wholes
+from synth.core.records import Row
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+# Rows -> a padded batch.
+Collator = Callable[[list[JsonObject]], Mapping[str, Tensor]]
 
 
 class _Collator:
     """Flattens bundles of rows, pads them as TRL does, and adds weights and task numbers."""
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Collator) -> None:
         self.inner = inner
 
-    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+    def __call__(self, examples: list[JsonObject]) -> JsonObject:
         rows = [row for example in examples for row in example["rows"]]
         items = [
             number
@@ -46,9 +57,7 @@ class _Collator:
         return batch
 
 
-def bundled(
-    rows: Any, given: Mapping[str, Sequence[Any]], *, whole: bool
-) -> Dataset:
+def bundled(rows: Iterable[Row], given: RowFacts, *, whole: bool) -> Dataset:
     """A dataset of bundles: {"rows": [{input_ids, labels, weight, task_number}, ...]}.
 
     Args:
@@ -88,18 +97,18 @@ class _Weighing:
         self._signature_columns = ["rows"]
 
     def _scored(
-        self, model: Any, inputs: dict[str, Any]
-    ) -> tuple[Any, Any, Any]:
+        self, model: PreTrainedModel, inputs: dict[str, Tensor]
+    ) -> tuple[object, LabelLogProbs, Mask]:
         """(outputs, log-probabilities [N, L] of the labels, which of them count)."""
         raise NotImplementedError
 
     def compute_loss(
         self,
-        model: Any,
-        inputs: dict[str, Any],
+        model: PreTrainedModel,
+        inputs: dict[str, Tensor],
         return_outputs: bool = False,
-        num_items_in_batch: Any = None,
-    ) -> Any:
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Scalar | tuple[Scalar, object]:
         """The objective's loss of a batch; over accumulated batches, their mean."""
         known = {
             name: inputs.pop(name) for name in ("weights", "tasks", "items")
@@ -121,15 +130,15 @@ class WeightedTrainer(_Weighing, SFTTrainer):  # type: ignore[misc]
         objective: what is minimised.
     """
 
-    train_dataset: Any
-    data_collator: Any
+    train_dataset: Dataset
+    data_collator: Collator
 
     def __init__(
         self,
         *,
-        given: Mapping[str, Sequence[Any]],
+        given: RowFacts,
         objective: Objective,
-        **options: Any,
+        **options: object,
     ) -> None:
         super().__init__(**options)
         self._objective = objective
@@ -139,8 +148,8 @@ class WeightedTrainer(_Weighing, SFTTrainer):  # type: ignore[misc]
         self.data_collator = _Collator(self.data_collator)
 
     def _scored(
-        self, model: Any, inputs: dict[str, Any]
-    ) -> tuple[Any, Any, Any]:
+        self, model: PreTrainedModel, inputs: dict[str, Tensor]
+    ) -> tuple[object, LabelLogProbs, Mask]:
         outputs = model(**{**inputs, "use_cache": False}, fused_lm_head=True)
         return outputs, outputs.log_probs, outputs.label_mask
 
@@ -153,11 +162,11 @@ class WeightedSeq2SeqTrainer(_Weighing, Seq2SeqTrainer):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        given: Mapping[str, Sequence[Any]],
+        given: RowFacts,
         objective: Objective,
-        train_dataset: Any,
-        data_collator: Any,
-        **options: Any,
+        train_dataset: Dataset,
+        data_collator: Collator,
+        **options: object,
     ) -> None:
         found = bundled(train_dataset, given, whole=objective.whole)
         super().__init__(
@@ -168,8 +177,8 @@ class WeightedSeq2SeqTrainer(_Weighing, Seq2SeqTrainer):  # type: ignore[misc]
         self._objective = objective
 
     def _scored(
-        self, model: Any, inputs: dict[str, Any]
-    ) -> tuple[Any, Any, Any]:
+        self, model: PreTrainedModel, inputs: dict[str, Tensor]
+    ) -> tuple[object, LabelLogProbs, Mask]:
         outputs = model(**inputs)
         labels = inputs["labels"]
         mask = labels != IGNORED
