@@ -120,14 +120,14 @@ def trainer_config(kind: type[Any], config: TrainConfig, command: str) -> Any:
         if name != _OPENING
     }
     types = {f.name: str(f.type) for f in fields(kind) if f.init}
-    known = set(types)
+    names = set(types)
     for name in given:
-        if name not in known:
+        if name not in names:
             raise WrongUse(
                 f"trainer field {name!r}",
                 "no such field",
                 f"a field of TRL's {kind.__name__}",
-                _hint(name, known),
+                _hint(name, names),
             )
     given = {
         name: _as_declared(value, types[name]) for name, value in given.items()
@@ -204,7 +204,7 @@ def model_options(config: TrainConfig) -> JsonObject:
         return {}
     where = "--model-init-kwargs"
     try:
-        found = (
+        options = (
             json.loads(given)
             if isinstance(given, str)
             else dict(cast("Mapping[str, object]", given))
@@ -216,7 +216,7 @@ def model_options(config: TrainConfig) -> JsonObject:
             "a mapping",
             'For example \'{"dtype": "float32"}\'.',
         ) from error
-    if not isinstance(found, dict) or found.get("trust_remote_code"):
+    if not isinstance(options, dict) or options.get("trust_remote_code"):
         raise WrongUse(
             where,
             repr(given),
@@ -230,12 +230,12 @@ def model_options(config: TrainConfig) -> JsonObject:
             "a model that is opened",
             "Leave it out: this one is made.",
         )
-    return found
+    return options
 
 
-def _hint(name: str, known: set[str]) -> str:
+def _hint(name: str, names: set[str]) -> str:
     return (
-        did_you_mean(name, known).split(" Known:")[0]
+        did_you_mean(name, names).split(" Known:")[0]
         + " See TRL's documentation for all of them."
     )
 
@@ -270,13 +270,13 @@ def peft_config(config: TrainConfig, task_type: str = "CAUSAL_LM") -> Any:
         "task_type": task_type,
         **config.lora,
     }
-    known = {f.name for f in fields(LoraConfig) if f.init}
+    names = {f.name for f in fields(LoraConfig) if f.init}
     for name in values:
-        if name not in known:
+        if name not in names:
             raise WrongUse(
                 f"--lora {name}",
                 "no such field",
                 "a field of peft's LoraConfig",
-                _hint(name, known),
+                _hint(name, names),
             )
     return LoraConfig(**values)

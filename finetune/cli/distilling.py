@@ -278,15 +278,15 @@ def teach(
             most=options["most"],
             template=options["template"],
         )
-        known = f"{facts['known']:,} of {facts['tokens']:,} tokens known"
+        share = f"{facts['known']:,} of {facts['tokens']:,} tokens known"
         say(
-            f"teach: {facts['taught']:,} of {facts['rows']:,} rows, {known} -> {output}"
+            f"teach: {facts['taught']:,} of {facts['rows']:,} rows, {share} -> {output}"
         )
         return
     from finetune.recipes.distill import teach as write  # noqa: PLC0415
 
-    found = write(data, str(teacher), output, **options)
+    facts = write(data, str(teacher), output, **options)
     say(
-        f"teach: {found['taught']:,} of {found['rows']:,} rows now, {found['bytes']:,} bytes in "
+        f"teach: {facts['taught']:,} of {facts['rows']:,} rows now, {facts['bytes']:,} bytes in "
         f"all -> {output}"
     )

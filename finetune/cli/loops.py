@@ -114,17 +114,17 @@ def mix(
     config = TrainConfig(
         data="", model=model, output=output, trainer=flags(ctx.args)
     )
-    for found in recipe.search(
+    for measured in recipe.search(
         sources,
         [float(share) for share in shares.split(",")],
         config,
         held_out,
         key=key,
     ):
-        match = found["exact_match"]
+        match = measured["exact_match"]
         say(
-            f"share {found['share']:g}: {found['rows']:,} rows, exact match {match['share']:.3f} "
-            f"{interval(match)}"
+            f"share {measured['share']:g}: {measured['rows']:,} rows, exact match "
+            f"{match['share']:.3f} {interval(match)}"
         )
 
 
@@ -195,11 +195,13 @@ def star(ctx: click.Context, /, **options: Any) -> None:
     need("trl")
     from finetune.flows.star import StarConfig, run  # noqa: PLC0415
 
-    for found in run(StarConfig(trainer=flags(ctx.args), **options)):
-        match = found["exact_match"]
-        facts = f"{found['kept']:,} right rationales, {found['steps']:,} steps"
+    for outcome in run(StarConfig(trainer=flags(ctx.args), **options)):
+        match = outcome["exact_match"]
+        facts = (
+            f"{outcome['kept']:,} right rationales, {outcome['steps']:,} steps"
+        )
         say(
-            f"round {found['round']}: {facts}, exact match {match['share']:.3f} {interval(match)}"
+            f"round {outcome['round']}: {facts}, exact match {match['share']:.3f} {interval(match)}"
         )
 
 
@@ -250,12 +252,12 @@ def self_imitation(
     from finetune.flows.self_imitation import ImitationConfig, run  # noqa: PLC0415
 
     roles = dict(pair(text, "--critic") for text in critics)
-    for found in run(
+    for outcome in run(
         ImitationConfig(trainer=flags(ctx.args), critics=roles, **options)
     ):
-        share = found["share"]
+        share = outcome["share"]
         sure = f"({share['share']:.3f}, 95 %: {share['low']:.3f} to {share['high']:.3f})"
         say(
-            f"round {found['round']}: {found['kept']:,} of {found['asked']:,} draws kept {sure}, "
-            f"{found['steps']:,} steps"
+            f"round {outcome['round']}: {outcome['kept']:,} of {outcome['asked']:,} draws kept "
+            f"{sure}, {outcome['steps']:,} steps"
         )

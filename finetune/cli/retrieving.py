@@ -154,11 +154,11 @@ def evaluate_retriever(**options: Any) -> None:
     need("sentence_transformers", "retrieval")
     from finetune.measuring.evaluate_retriever import SearchConfig, run  # noqa: PLC0415
 
-    for name, found in run(SearchConfig(**options)).items():
-        if isinstance(found, dict):
+    for name, metric in run(SearchConfig(**options)).items():
+        if isinstance(metric, dict):
             say(
-                f"{name}: {found['mean']:.3f} (95 %: {found['low']:.3f} to {found['high']:.3f}, "
-                f"{found['queries']:,} queries)"
+                f"{name}: {metric['mean']:.3f} (95 %: {metric['low']:.3f} to {metric['high']:.3f}, "
+                f"{metric['queries']:,} queries)"
             )
 
 
@@ -192,11 +192,11 @@ def score_spans(data: str, said: str, wanted: str) -> None:
     from finetune.data import rows  # noqa: PLC0415
     from finetune.measuring.span_f1 import score  # noqa: PLC0415
 
-    found = score(
+    scores = score(
         rows.columns(rows.load(data), (said, wanted), data), said, wanted
     )
     shares = (
-        f"precision {found['precision']:.3f}, recall {found['recall']:.3f}, F1 "
-        f"{found['f1']:.3f}"
+        f"precision {scores['precision']:.3f}, recall {scores['recall']:.3f}, F1 "
+        f"{scores['f1']:.3f}"
     )
-    say(f"{shares}; no list: {found['format_errors']:.3f} of the rows")
+    say(f"{shares}; no list: {scores['format_errors']:.3f} of the rows")

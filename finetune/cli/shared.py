@@ -97,7 +97,7 @@ def train(
 
 def flags(args: list[str]) -> JsonObject:
     """`--learning-rate 1e-3`, `--packing` or `--learning_rate=1e-3` as TRL's field names."""
-    found: JsonObject = {}
+    fields: JsonObject = {}
     queue = list(args)
     while queue:
         flag, equals, value = queue.pop(0).partition("=")
@@ -114,17 +114,17 @@ def flags(args: list[str]) -> JsonObject:
                 if queue and not queue[0].startswith("--")
                 else "true"
             )
-        found[flag.removeprefix("--").replace("-", "_")] = scalar(value)
-    return found
+        fields[flag.removeprefix("--").replace("-", "_")] = scalar(value)
+    return fields
 
 
-def interval(found: Mapping[str, float]) -> str:
+def interval(share: Mapping[str, float]) -> str:
     """How sure a share is, in words.
 
     >>> interval({"low": 0.1, "high": 0.25})
     '(95 %: 0.100 to 0.250)'
     """
-    return f"(95 %: {found['low']:.3f} to {found['high']:.3f})"
+    return f"(95 %: {share['low']:.3f} to {share['high']:.3f})"
 
 
 def pair(text: str, where: str) -> tuple[str, Any]:

@@ -51,6 +51,6 @@ def named(texts: tuple[str, ...], turn: int) -> tuple[str, ...]:
     """
     chosen = random.Random(f"{turn} {texts[0]}").sample(PEOPLE, 3)
     return tuple(
-        _PERSON.sub(lambda found: chosen["XYZ".index(found[1])], text)
+        _PERSON.sub(lambda match: chosen["XYZ".index(match[1])], text)
         for text in texts
     )

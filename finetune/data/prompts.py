@@ -47,13 +47,15 @@ def of_student(model: str) -> Template:
     """How a student wants to be asked: as it was trained, if that is known."""
     record = Path(model) / RECORD
     try:
-        found = json.loads(record.read_text(encoding="utf-8"))
+        content = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return "auto"
     # A record of an earlier version says nothing; its students were trained on texts or on
     # messages.
-    known = found.get("template", "auto") if isinstance(found, dict) else "auto"
-    return checked(str(known))
+    template = (
+        content.get("template", "auto") if isinstance(content, dict) else "auto"
+    )
+    return checked(str(template))
 
 
 def in_training(

@@ -41,19 +41,19 @@ def load(source: str) -> list[Listed]:
         WrongUse: columns of another shape, a list without a text, scores that are not one finite
             number a text.
     """
-    found = [
+    lists = [
         listed
         for number, row in enumerate(rows.load(source), 1)
         for listed in read(row, f"--data {source} row {number}")
     ]
-    if not found:
+    if not lists:
         raise WrongUse(
             f"--data {source}",
             "no query with a text",
             "rows to train on",
             "Look at the export's rows.",
         )
-    return found
+    return lists
 
 
 def read(row: Row, where: str) -> Iterator[Listed]:

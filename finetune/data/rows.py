@@ -48,19 +48,19 @@ def load(source: str | Path, part: str = "data") -> Dataset:
 
     path = Path(source)
     if is_run(path):
-        found = load_parquet(path / part)
+        dataset = load_parquet(path / part)
     elif path.is_file() and path.suffix in _BUILDERS:
-        found = _file(path, datasets)
+        dataset = _file(path, datasets)
     else:
-        found = _named(str(source), datasets)
-    if len(found) == 0:
+        dataset = _named(str(source), datasets)
+    if len(dataset) == 0:
         raise WrongUse(
             str(source),
             "no rows",
             "at least one row",
             "Look at the run's tally for why rows were dropped.",
         )
-    return found
+    return dataset
 
 
 def _file(path: Path, datasets: ModuleType) -> Dataset:
@@ -70,12 +70,12 @@ def _file(path: Path, datasets: ModuleType) -> Dataset:
         )
     except Exception as error:
         todo = "Give every row the same columns, each of one kind."
-        found = (
+        fault = (
             _odd(path)
             or f"rows that do not fit together ({type(error).__name__}: {str(error)[:200]})"
         )
         raise WrongUse(
-            f"--data {path}", found, "rows of one shape", todo
+            f"--data {path}", fault, "rows of one shape", todo
         ) from error
 
 
@@ -129,9 +129,9 @@ def with_columns(source: str | Path, wanted: tuple[str, ...]) -> Dataset:
     Raises:
         WrongUse: a column is missing.
     """
-    found = load(source)
-    columns(found, wanted, source)
-    return found
+    dataset = load(source)
+    columns(dataset, wanted, source)
+    return dataset
 
 
 def columns(
@@ -166,29 +166,29 @@ def sft_rows(source: str | Path) -> Dataset:
     Raises:
         WrongUse: none of these columns, or a cell that cannot be read, with its row.
     """
-    found = load(source)
+    dataset = load(source)
     shape = next(
         (
             names
             for names in shapes.SFT
-            if set(names) <= set(found.column_names)
+            if set(names) <= set(dataset.column_names)
         ),
         shapes.SFT[0],
     )
     return _shaped(
-        columns(found, shape, source, also=("tools",)), source, shapes.sft
+        columns(dataset, shape, source, also=("tools",)), source, shapes.sft
     )
 
 
 def _shaped(
-    found: Dataset,
+    dataset: Dataset,
     source: str | Path,
     shape: Callable[[Iterable[JsonObject], str], list[JsonObject]],
 ) -> Dataset:
     import datasets  # noqa: PLC0415
 
     return datasets.Dataset.from_list(
-        shape((dict(row) for row in found), str(source))
+        shape((dict(row) for row in dataset), str(source))
     )
 
 
@@ -196,13 +196,13 @@ def taint(source: str | Path) -> list[str]:
     """What the teachers of these rows may have been trained on, as the rows say; [] where they say
     nothing.
     """
-    found = load(source)
-    if "meta" not in found.column_names:
+    dataset = load(source)
+    if "meta" not in dataset.column_names:
         return []
     return sorted(
         {
             name
-            for meta in found["meta"]
+            for meta in dataset["meta"]
             for name in ((meta or {}).get("taint") or ())
         }
     )
@@ -233,7 +233,7 @@ def weighting(source: str | Path) -> RowFacts | None:
     tasks = [""] * count
     if "task" in rows.column_names:
         tasks = ["" if name is None else str(name) for name in rows["task"]]
-    ids = [str(place) for place in range(count)]
+    ids = [str(position) for position in range(count)]
     if "id" in rows.column_names:
         ids = [str(value) for value in rows["id"]]
     return {"weights": weights, "tasks": tasks, "ids": ids}
@@ -249,10 +249,10 @@ def labelled_rows(source: str | Path) -> Dataset:
     """`prompt`, `completion`, `label` (also as words): what KTOTrainer reads; see
     `shapes.labelled`.
     """
-    found = columns(
+    dataset = columns(
         load(source), ("prompt", "completion", "label"), source, also=("tools",)
     )
-    return _shaped(found, source, shapes.labelled)
+    return _shaped(dataset, source, shapes.labelled)
 
 
 def preference_rows(source: str | Path, also: tuple[str, ...] = ()) -> Any:
@@ -264,18 +264,18 @@ def preference_rows(source: str | Path, also: tuple[str, ...] = ()) -> Any:
     import datasets  # noqa: PLC0415
 
     if not is_run(source):
-        found = columns(
+        dataset = columns(
             load(source),
             ("chosen", "rejected"),
             source,
             also=("prompt", "tools", *also),
         )
         made, same = shapes.preferences(
-            (dict(row) for row in found), str(source), also
+            (dict(row) for row in dataset), str(source), also
         )
         if same:
             say(
-                f"{same:,} of {len(found):,} pairs hold the same text twice and are left out",
+                f"{same:,} of {len(dataset):,} pairs hold the same text twice and are left out",
                 err=True,
             )
         return datasets.Dataset.from_list(made)
@@ -297,10 +297,10 @@ def preference_rows(source: str | Path, also: tuple[str, ...] = ()) -> Any:
 
 def _rows_or_none(source: str | Path) -> Iterable[JsonObject]:
     try:
-        found: Iterator[JsonObject] = iter(load(source, "dropped"))
+        dropped: Iterator[JsonObject] = iter(load(source, "dropped"))
     except WrongUse:
         return []
-    return found
+    return dropped
 
 
 def texts(rows: Iterable[Row]) -> list[str]:

@@ -71,18 +71,18 @@ def _sft(row: JsonObject, where: str) -> JsonObject:
 
 def labelled(rows: Iterable[JsonObject], source: str) -> list[JsonObject]:
     """Rows of `prompt`, `completion` and `label`, true or false."""
-    found = []
+    shaped = []
     for number, row in enumerate(rows, 1):
         where = f"--data {source} row {number}"
         label = _label(row.get("label"), f"{where} label")
-        found.append(
+        shaped.append(
             {
                 **_pair(row, "completion", where),
                 **_tools(row, where),
                 "label": label,
             }
         )
-    return found
+    return shaped
 
 
 def preferences(
@@ -94,7 +94,7 @@ def preferences(
     A prompt that stands in both sides, with or without a column of its own, stands once in the rows
     that come out.
     """
-    found = []
+    pairs = []
     same = 0
     for number, row in enumerate(rows, 1):
         where = f"--data {source} row {number}"
@@ -103,8 +103,8 @@ def preferences(
             same += 1
         else:
             more = {name: row[name] for name in also if name in row}
-            found.append({**made, **_tools(row, where), **more})
-    if not found:
+            pairs.append({**made, **_tools(row, where), **more})
+    if not pairs:
         todo = "Give pairs of which one is better."
         raise WrongUse(
             f"--data {source}",
@@ -112,7 +112,7 @@ def preferences(
             "a pair that differs",
             todo,
         )
-    return found, same
+    return pairs, same
 
 
 def _preference(row: JsonObject, where: str) -> JsonObject | None:
@@ -149,11 +149,11 @@ def _of_texts(
     prompt: object, chosen: str, rejected: str, row: JsonObject, where: str
 ) -> JsonObject:
     if prompt is not None:
-        found = _side(row, "prompt", where)
-        if isinstance(found, str):
-            return {"prompt": found, "chosen": chosen, "rejected": rejected}
+        side = _side(row, "prompt", where)
+        if isinstance(side, str):
+            return {"prompt": side, "chosen": chosen, "rejected": rejected}
         return {
-            "prompt": found,
+            "prompt": side,
             "chosen": _said(chosen),
             "rejected": _said(rejected),
         }
@@ -181,26 +181,30 @@ def _shared(one: Side, two: Side) -> Side:
     """
     most = min(len(one), len(two)) - 1
     length = next(
-        (place for place in range(most) if one[place] != two[place]),
+        (
+            position
+            for position in range(most)
+            if one[position] != two[position]
+        ),
         max(0, most),
     )
     return one[:length]
 
 
-def _bare(found: Sequence[Row]) -> list[tuple[str, str]]:
+def _bare(turns: Sequence[Row]) -> list[tuple[str, str]]:
     return [
         (message["role"], str(message.get("content") or "").strip())
-        for message in found
+        for message in turns
     ]
 
 
 def _pair(row: JsonObject, side: str, where: str) -> JsonObject:
     """Prompt and completion, both texts or both messages."""
     prompt = _side(row, "prompt", where)
-    said = _side(row, side, where)
-    if isinstance(prompt, str) and isinstance(said, str):
-        return {"prompt": prompt, side: said}
-    return {"prompt": _said(prompt, "user"), side: _said(said)}
+    answer = _side(row, side, where)
+    if isinstance(prompt, str) and isinstance(answer, str):
+        return {"prompt": prompt, side: answer}
+    return {"prompt": _said(prompt, "user"), side: _said(answer)}
 
 
 def _said(
@@ -218,16 +222,16 @@ def _side(row: JsonObject, name: str, where: str) -> str | list[JsonObject]:
 
 
 def _text(row: JsonObject, name: str, where: str) -> str:
-    found = row.get(name)
-    if not isinstance(found, str):
+    text = row.get(name)
+    if not isinstance(text, str):
         todo = "Write it as text, or take the row out."
         raise WrongUse(
             f"{where} {name}",
-            _shown(found),
+            _shown(text),
             "a text, or a list of messages",
             todo,
         )
-    return found
+    return text
 
 
 def _shown(value: object) -> str:
@@ -242,7 +246,7 @@ def messages(row: JsonObject, name: str, where: str) -> list[JsonObject]:
         WrongUse: an empty list, a message without a role or without a text, unless it calls tools.
     """
     given = _parsed(row[name])
-    found = []
+    turns = []
     if not isinstance(given, list) or not given:
         raise WrongUse(
             f"{where} {name}",
@@ -250,8 +254,8 @@ def messages(row: JsonObject, name: str, where: str) -> list[JsonObject]:
             "a list of messages",
             "Take the row out.",
         )
-    for place, message in enumerate(given, 1):
-        there = f"{where} {name} {place}"
+    for position, message in enumerate(given, 1):
+        there = f"{where} {name} {position}"
         if not isinstance(message, Mapping):
             raise WrongUse(
                 there,
@@ -259,8 +263,8 @@ def messages(row: JsonObject, name: str, where: str) -> list[JsonObject]:
                 "{role, content}",
                 "Write messages as mappings.",
             )
-        found.append(_message(cleaned(message), there))
-    return found
+        turns.append(_message(cleaned(message), there))
+    return turns
 
 
 def _message(message: JsonObject, where: str) -> JsonObject:
@@ -318,9 +322,9 @@ def _tools(row: JsonObject, where: str) -> JsonObject:
     given = row.get("tools")
     if given is None or given in ("", "[]", []):
         return {}
-    found = tools_of(row)
-    if not isinstance(found, list) or not all(
-        isinstance(tool, Mapping) for tool in found
+    schemas = tools_of(row)
+    if not isinstance(schemas, list) or not all(
+        isinstance(tool, Mapping) for tool in schemas
     ):
         raise WrongUse(
             f"{where} tools",
@@ -328,7 +332,7 @@ def _tools(row: JsonObject, where: str) -> JsonObject:
             "a list of JSON Schemas",
             "Write it as a list, or as its JSON.",
         )
-    return {"tools": json.dumps(cleaned(found), ensure_ascii=False)}
+    return {"tools": json.dumps(cleaned(schemas), ensure_ascii=False)}
 
 
 def tools_of(row: Row) -> Any:

@@ -43,7 +43,7 @@ class Prepared(NamedTuple):
     """
 
     rows: list[JsonObject]
-    places: list[int]
+    positions: list[int]
     crowded: int
     cut: int
     template: Template
@@ -189,29 +189,31 @@ class _Reader:
                 said_of(cleaned(completion)),
                 tools,
             )
-        said = (
+        answer = (
             completion
             if isinstance(completion, str)
             else _only(completion, completion)["content"]
         )
-        return self._plain(prompt, said)
+        return self._plain(prompt, answer)
 
-    def _plain(self, prompt: Prompt, said: str) -> tuple[list[int], list[bool]]:
+    def _plain(
+        self, prompt: Prompt, answer: str
+    ) -> tuple[list[int], list[bool]]:
         before = ids_of(prompt, self.tokenizer, "never")
-        after = _ended(_ids(self.tokenizer, said), self.tokenizer)
+        after = _ended(_ids(self.tokenizer, answer), self.tokenizer)
         return [*before, *after], [False] * len(before) + [True] * len(after)
 
     def _conversation(
-        self, before: list[JsonObject], said: list[JsonObject], tools: Tools
+        self, before: list[JsonObject], answer: list[JsonObject], tools: Tools
     ) -> tuple[list[int], list[bool]]:
         """A conversation of which the turns of the assistant in `said` are learnt."""
-        every = [*before, *said]
+        every = [*before, *answer]
         if self.template == "never":
-            last = _only(said, every)
+            last = _only(answer, every)
             return self._plain(every[:-1], last["content"])
         # A prompt and its answer: what stands behind the prompt as it is asked is learnt, its end
         # included.
-        if [message["role"] for message in said] == ["assistant"]:
+        if [message["role"] for message in answer] == ["assistant"]:
             ids = self._rendered(every, tools)
             start = _common(
                 ids_of(before, self.tokenizer, "always", tools), ids
@@ -243,10 +245,10 @@ class _Reader:
         if not isinstance(own, str) or has_generation_markers(own):
             return own if isinstance(own, str) else None
         try:
-            found: str | None = get_training_chat_template(self.tokenizer)
+            template: str | None = get_training_chat_template(self.tokenizer)
         except ValueError:  # TRL does not know this template
             return None
-        return found
+        return template
 
     def _masked(
         self, every: list[JsonObject], first: int, tools: Tools
@@ -276,19 +278,19 @@ class _Reader:
         """
         ids = self._rendered(every, tools)
         learnt = [False] * len(ids)
-        for place, message in enumerate(every):
-            if message["role"] != "assistant" or place < first:
+        for position, message in enumerate(every):
+            if message["role"] != "assistant" or position < first:
                 continue
             start = _common(
-                ids_of(every[:place], self.tokenizer, "always", tools), ids
+                ids_of(every[:position], self.tokenizer, "always", tools), ids
             )
-            end = _common(self._rendered(every[: place + 1], tools), ids)
+            end = _common(self._rendered(every[: position + 1], tools), ids)
             if end <= start:
                 todo = (
                     "Mark the assistant's turns in it by {% generation %}, or train on the "
                     "last turn: prompt and completion."
                 )
-                where = f"chat template, turn {place + 1}"
+                where = f"chat template, turn {position + 1}"
                 raise WrongUse(
                     where,
                     "a turn that later ones change",
@@ -306,7 +308,7 @@ def said_of(completion: str | list[JsonObject]) -> list[JsonObject]:
     return completion
 
 
-def _only(said: list[JsonObject], every: list[JsonObject]) -> JsonObject:
+def _only(answer: list[JsonObject], every: list[JsonObject]) -> JsonObject:
     """The one turn of the assistant, which ends the conversation.
 
     Raises:
@@ -326,7 +328,7 @@ def _only(said: list[JsonObject], every: list[JsonObject]) -> JsonObject:
             "one",
             todo,
         )
-    return said[-1]
+    return answer[-1]
 
 
 def _overlaps(
@@ -341,7 +343,12 @@ def _common(one: Sequence[int], two: Sequence[int]) -> int:
     """Tokens of the beginning that both have."""
     most = min(len(one), len(two))
     return next(
-        (place for place in range(most) if one[place] != two[place]), most
+        (
+            position
+            for position in range(most)
+            if one[position] != two[position]
+        ),
+        most,
     )
 
 

@@ -230,10 +230,10 @@ def refused(command: str) -> dict[str, str]:
     """Field -> what to do instead, of all that a command refuses; names that its config does not
     have may be among them.
     """
-    found = {**_EVERYWHERE, **OF_COMMANDS[command]}
+    todos = {**_EVERYWHERE, **OF_COMMANDS[command]}
     return {
         name: todo
-        for name, todo in found.items()
+        for name, todo in todos.items()
         if command != "critic" or name not in _CRITIC_MAY
     }
 
@@ -253,9 +253,9 @@ def refuse(
         WrongUse: which field, and what to do instead.
     """
     todos = refused(command)
-    known = {field.name: field for field in fields(kind)}
+    declared = {field.name: field for field in fields(kind)}
     for name, value in given.items():
-        if name not in known or _is_default(value, known[name]):
+        if name not in declared or _is_default(value, declared[name]):
             continue
         where = f"trainer field {name!r}"
         if name in todos:
@@ -269,7 +269,10 @@ def refuse(
             todo = "Leave it out: rows go as they stand."
             raise WrongUse(where, value, "another strategy", todo)
         other, idle = _NEEDS.get(name, ("", ()))
-        if other in known and given.get(other, _default(known[other])) in idle:
+        if (
+            other in declared
+            and given.get(other, _default(declared[other])) in idle
+        ):
             raise WrongUse(
                 where,
                 f"{value!r} without {other!r}",
@@ -279,15 +282,15 @@ def refuse(
 
 
 def _default(field: Field[object]) -> object:
-    found = (
+    value = (
         field.default
         if field.default_factory is MISSING
         else field.default_factory()
     )
-    return getattr(found, "value", found)
+    return getattr(value, "value", value)
 
 
 def _is_default(value: object, field: Field[object]) -> bool:
-    found = _default(field)
+    default = _default(field)
     # A flag that is off asks for nothing, however the default spells it.
-    return value == found or (value is False and found in ("no", None))
+    return value == default or (value is False and default in ("no", None))

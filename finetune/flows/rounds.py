@@ -33,7 +33,7 @@ def play(
         json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     )
     while len(done) < rounds and not settled(
-        [score(found) for found in done], patience
+        [score(result) for result in done], patience
     ):
         done.append(one(len(done)))
         path.write_text(json.dumps(done, indent=2) + "\n", encoding="utf-8")

@@ -60,14 +60,14 @@ def run(config: ImitationConfig) -> list[JsonObject]:
     return play(
         config.output / "rounds.json",
         lambda number: _round(config, number),
-        lambda found: float(found["share"]["share"]),
+        lambda result: float(result["share"]["share"]),
         rounds=config.rounds,
         patience=config.patience,
     )
 
 
 def _round(config: ImitationConfig, number: int) -> JsonObject:
-    place = config.output / f"round{number}"
+    folder = config.output / f"round{number}"
     writer = (
         str(config.output / f"round{number - 1}" / "student")
         if number
@@ -80,7 +80,7 @@ def _round(config: ImitationConfig, number: int) -> JsonObject:
         config.pack,
         config.seeds,
         teacher={"teacher": teacher, **config.critics},
-        output=place / "run",
+        output=folder / "run",
         **config.run,
     )
     asked = made.counts["asked"]
@@ -96,7 +96,7 @@ def _round(config: ImitationConfig, number: int) -> JsonObject:
         TrainConfig(
             data=str(made.folder),
             model=writer,
-            output=place / "student",
+            output=folder / "student",
             trainer=config.trainer,
         )
     )

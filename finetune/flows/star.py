@@ -77,14 +77,14 @@ def run(config: StarConfig) -> list[JsonObject]:
         lambda number: _round(
             config, number, round(steps * config.growth**number)
         ),
-        lambda found: float(found["exact_match"]["share"]),
+        lambda result: float(result["exact_match"]["share"]),
         rounds=config.rounds,
         patience=config.patience,
     )
 
 
 def _round(config: StarConfig, number: int, steps: int) -> JsonObject:
-    place = config.output / f"round{number}"
+    folder = config.output / f"round{number}"
     student = config.output / f"round{number - 1}" / "student"
     teacher = (
         f"local/{student}"
@@ -95,7 +95,7 @@ def _round(config: StarConfig, number: int, steps: int) -> JsonObject:
         config.pack,
         config.seeds,
         teacher=teacher,
-        output=place / "run",
+        output=folder / "run",
         **config.run,
     )
     if not made.counts["kept"]:
@@ -111,15 +111,15 @@ def _round(config: StarConfig, number: int, steps: int) -> JsonObject:
         TrainConfig(
             data=str(made.folder),
             model=config.model,
-            output=place / "student",
+            output=folder / "student",
             trainer=fields,
         )
     )
     measured = evaluate.run(
         evaluate.EvaluateConfig(
             data=config.held_out,
-            model=str(place / "student"),
-            output=place / "student",
+            model=str(folder / "student"),
+            output=folder / "student",
             max_new_tokens=config.max_new_tokens,
         )
     )

@@ -94,7 +94,9 @@ class Answerer:
             out = self.model.generate(
                 **tokens, **sampling.options(bodies[0], self.tokenizer, start)
             )
-        said = student.written(self.model, out, tokens["input_ids"].shape[1])
+        completions = student.written(
+            self.model, out, tokens["input_ids"].shape[1]
+        )
         prompts = [
             ids[mask.bool()]
             for ids, mask in zip(
@@ -102,7 +104,7 @@ class Answerer:
             )
         ]
         return [
-            self._completion(body, prompts[n], said[n])
+            self._completion(body, prompts[n], completions[n])
             for n, body in enumerate(bodies)
         ]
 
@@ -115,8 +117,8 @@ class Answerer:
             (n for n, token in enumerate(generated.tolist()) if token in ends),
             None,
         )
-        said = generated if length is None else generated[:length]
-        text = self.tokenizer.decode(said, skip_special_tokens=True)
+        completion = generated if length is None else generated[:length]
+        text = self.tokenizer.decode(completion, skip_special_tokens=True)
         cut = min(
             (
                 at
@@ -134,12 +136,12 @@ class Answerer:
         if body.get("logprobs"):
             choice["logprobs"] = {
                 "content": self._logprobs(
-                    prompt, said, body.get("top_logprobs") or 0
+                    prompt, completion, body.get("top_logprobs") or 0
                 )
             }
         count = {
             "prompt_tokens": len(prompt),
-            "completion_tokens": len(said) + (length is not None),
+            "completion_tokens": len(completion) + (length is not None),
         }
         return {
             "object": "chat.completion",
@@ -149,40 +151,40 @@ class Answerer:
         }
 
     def _ends(self) -> set[int]:
-        found = self.model.generation_config.eos_token_id
+        ends = self.model.generation_config.eos_token_id
         return {
-            *(found if isinstance(found, list) else [found]),
+            *(ends if isinstance(ends, list) else [ends]),
             self.tokenizer.eos_token_id,
             self.tokenizer.pad_token_id,
         } - {None}
 
-    def _logits(self, prompt: RowLabels, said: RowLabels) -> RowLogits:
+    def _logits(self, prompt: RowLabels, completion: RowLabels) -> RowLogits:
         """[tokens said, V], each row before its token."""
         logits: Logits
         with self.torch.no_grad():
             if self.model.config.is_encoder_decoder:
                 logits = self.model(
-                    input_ids=prompt[None], labels=said[None]
+                    input_ids=prompt[None], labels=completion[None]
                 ).logits
                 return logits[0]
-            whole = self.torch.cat([prompt, said])
+            whole = self.torch.cat([prompt, completion])
             logits = self.model(input_ids=whole[None]).logits
             return logits[0, len(prompt) - 1 : -1]
 
     def _logprobs(
-        self, prompt: RowLabels, said: RowLabels, top: int
+        self, prompt: RowLabels, completion: RowLabels, top: int
     ) -> list[JsonObject]:
         """Natural log-probabilities of the tokens as the model gives them (temperature 1), by one
         pass over the whole text.
         """
-        if not len(said):
+        if not len(completion):
             return []
-        table = self._logits(prompt, said).float().log_softmax(-1)
-        chosen = table.gather(1, said[:, None])[:, 0].tolist()
+        table = self._logits(prompt, completion).float().log_softmax(-1)
+        chosen = table.gather(1, completion[:, None])[:, 0].tolist()
         best = table.topk(min(top, table.shape[1]), dim=-1) if top else None
         out = []
         for n, (token, logprob) in enumerate(
-            zip(said.tolist(), chosen, strict=True)
+            zip(completion.tolist(), chosen, strict=True)
         ):
             pairs = (
                 zip(

@@ -53,31 +53,31 @@ class ThinkBudget(LogitsProcessor):  # type: ignore[misc]
         """Scores [B, V] with the one allowed token, or without a forbidden one, where the budget
         says so.
         """
-        said = input_ids.shape[1] - self.prompt
+        length = input_ids.shape[1] - self.prompt
         for row in range(len(scores)):
             thought = input_ids[row, self.prompt :].tolist()
             if _holds(thought, self.end):
                 continue
-            forced = self._forced(thought, said)
+            forced = self._forced(thought, length)
             if forced is not None:
                 scores[row] = torch.full_like(scores[row], float("-inf"))
                 scores[row, forced] = 0.0
             elif (
-                said < self.least
+                length < self.least
                 and thought[len(thought) - len(self.end) + 1 :] == self.end[:-1]
             ):
                 scores[row, self.end[-1]] = float("-inf")
         return scores
 
-    def _forced(self, thought: list[int], said: int) -> int | None:
+    def _forced(self, thought: list[int], length: int) -> int | None:
         """The token that must come next: of the end where the budget is used up, of `wait` where it
         was begun, or none.
         """
         start = self.most - len(self.end)
-        if said >= start:
-            return self.end[said - start]
+        if length >= start:
+            return self.end[length - start]
         for count in range(len(self.wait) - 1, 0, -1):
-            if said <= self.least and thought[-count:] == self.wait[:count]:
+            if length <= self.least and thought[-count:] == self.wait[:count]:
                 return self.wait[count]
         return None
 
@@ -131,13 +131,13 @@ def contrastive_generate(
         logits = []
         for side in (0, 1):
             with torch.no_grad(), _Dropped(model, dropout if side else 0.0):
-                said = model(
+                output = model(
                     input_ids=contexts[side],
                     past_key_values=caches[side],
                     use_cache=True,
                 )
-            caches[side] = said.past_key_values
-            logits.append(said.logits[0, -1].float())
+            caches[side] = output.past_key_values
+            logits.append(output.logits[0, -1].float())
         best, other = logits
         allowed = best >= best.max() + torch.log(torch.tensor(alpha))
         token = int(

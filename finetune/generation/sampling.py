@@ -46,9 +46,9 @@ class Penalties(LogitsProcessor):  # type: ignore[misc]
 
     def __call__(self, input_ids: TokenIds, scores: NextScores) -> NextScores:
         """[B, V] scores of the next token."""
-        said = input_ids[:, self.start :]
+        generated = input_ids[:, self.start :]
         counts = scores.new_zeros(scores.shape).scatter_add_(
-            1, said, scores.new_ones(said.shape)
+            1, generated, scores.new_ones(generated.shape)
         )
         return scores - self.frequency * counts - self.presence * (counts > 0)
 

@@ -46,16 +46,16 @@ def expose_hidden(model: PreTrainedModel) -> None:
         options["use_cache"] = False
         if not balance:
             return self.base_model(*args, **options).last_hidden_state
-        found = self.base_model(*args, **options, output_router_logits=True)
+        output = self.base_model(*args, **options, output_router_logits=True)
         formula = sys.modules[type(self).__module__].load_balancing_loss_func
         mask = options.get("attention_mask")
         uneven = formula(
-            found.router_logits,
+            output.router_logits,
             self.num_experts,
             self.num_experts_per_tok,
             mask,
         )
-        return found.last_hidden_state, uneven
+        return output.last_hidden_state, uneven
 
     base.forward = types.MethodType(forward, base)
 
@@ -90,7 +90,7 @@ def head_of(model: PreTrainedModel, size: int) -> Head:
 
 
 def _scale(config: PretrainedConfig) -> float:
-    found = next(
+    factor = next(
         (
             value
             for name in _SCALES
@@ -98,8 +98,8 @@ def _scale(config: PretrainedConfig) -> float:
         ),
         None,
     )
-    if found is not None:
-        return float(found)
+    if factor is not None:
+        return float(factor)
     divisor = getattr(
         config, "logits_scaling", None
     )  # Granite divides by it, HyperCLOVA X multiplies

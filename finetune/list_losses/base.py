@@ -104,9 +104,9 @@ class Lists:
 
     def first(self) -> TextMask:
         """[B, n], True for each query's first text."""
-        found = torch.zeros_like(self.mask)
-        found[:, 0] = True
-        return found
+        first = torch.zeros_like(self.mask)
+        first[:, 0] = True
+        return first
 
     def wanted(self) -> Scores:
         """[B, n] targets.
@@ -204,13 +204,17 @@ def kl(
     ... )
     0.144
     """
-    wanted = torch.log_softmax(
+    target_log_shares = torch.log_softmax(
         (targets / temperature).masked_fill(~mask, ABSENT), dim=-1
     )
-    said = torch.log_softmax(
+    log_shares = torch.log_softmax(
         (scores / temperature).masked_fill(~mask, ABSENT), dim=-1
     )
-    return (wanted.exp() * (wanted - said)).masked_fill(~mask, 0.0).sum(dim=-1)
+    return (
+        (target_log_shares.exp() * (target_log_shares - log_shares))
+        .masked_fill(~mask, 0.0)
+        .sum(dim=-1)
+    )
 
 
 def plackett_luce(

@@ -50,11 +50,11 @@ class FusedListMle(ListLoss):
             .detach()
             .masked_fill(~lists.mask, -torch.inf)
         )
-        place = (lists.mask.cumsum(dim=1) - 1).clamp(
+        position = (lists.mask.cumsum(dim=1) - 1).clamp(
             min=0
         )  # among the texts that are there
         apart = (
-            cosines.sort(dim=1, descending=True).values.gather(1, place)
+            cosines.sort(dim=1, descending=True).values.gather(1, position)
             - cosines
         ).masked_fill(~lists.mask, 0.0)
         targets = cosines + apart.sign() * torch.log1p(self.omega * apart.abs())

@@ -65,12 +65,12 @@ class PairKl(ListLoss):
             & mask[:, :, None]
             & mask[:, None, :]
         )
-        wanted = targets[:, :, None] - targets[:, None, :]
-        said = scores[:, :, None] - scores[:, None, :]
-        share = torch.sigmoid(wanted)
-        each = share * (logsigmoid(wanted) - logsigmoid(said)) + (1 - share) * (
-            logsigmoid(-wanted) - logsigmoid(-said)
-        )
+        target_gaps = targets[:, :, None] - targets[:, None, :]
+        score_gaps = scores[:, :, None] - scores[:, None, :]
+        share = torch.sigmoid(target_gaps)
+        each = share * (logsigmoid(target_gaps) - logsigmoid(score_gaps)) + (
+            1 - share
+        ) * (logsigmoid(-target_gaps) - logsigmoid(-score_gaps))
         pairs = mean_over(
             each.masked_fill(~chosen, 0.0).sum(dim=(1, 2)),
             chosen.sum(dim=(1, 2)),

@@ -36,11 +36,11 @@ class PartialPlackettLuce(ListLoss):
 
     def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar."""
-        places = torch.arange(
+        positions = torch.arange(
             lists.mask.shape[1], device=lists.mask.device
         ).expand_as(lists.mask)
         order = by_target(
-            -places.float() if lists.targets is None else lists.targets,
+            -positions.float() if lists.targets is None else lists.targets,
             lists.mask,
         )
         return plackett_luce(

@@ -46,13 +46,13 @@ class Pearson(ListLoss):
                 values - values.sum(dim=1, keepdim=True) / count
             ).masked_fill(~there, 0.0)
 
-        said = centred(lists.own())
-        wanted = centred(lists.wanted())
+        scores = centred(lists.own())
+        targets = centred(lists.wanted())
         norm = (
-            (said.square().sum(dim=1) * wanted.square().sum(dim=1))
+            (scores.square().sum(dim=1) * targets.square().sum(dim=1))
             .clamp(min=1e-12)
             .sqrt()
         )
         return mean_over(
-            1 - (said * wanted).sum(dim=1) / norm, (count[:, 0] > 1).long()
+            1 - (scores * targets).sum(dim=1) / norm, (count[:, 0] > 1).long()
         )

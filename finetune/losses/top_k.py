@@ -70,21 +70,21 @@ class TopK(TokenLoss):
         labels: RowLabels | None = None,  # noqa: ARG002
     ) -> ValuesAndSlopes:
         """From a dense teacher, or a `Sparse` one."""
-        known = teacher if isinstance(teacher, Sparse) else self._best(teacher)
+        top = teacher if isinstance(teacher, Sparse) else self._best(teacher)
         if self.missing == "tail":
-            return rows_of_parts(ForwardKl(), student, known)
+            return rows_of_parts(ForwardKl(), student, top)
         probabilities = torch.empty_like(student)
         logs = log_softmax_(student, probabilities)
-        target = known.logs.to(logs.dtype)
+        target = top.logs.to(logs.dtype)
         silent = (target == -torch.inf).all(dim=-1)
         if self.missing == "renormalise":
             target = target.log_softmax(dim=-1).nan_to_num(nan=FLOOR)
         target = target.clamp(min=FLOOR)
         mass = target.exp()
-        own = logs.gather(1, known.ids)
+        own = logs.gather(1, top.ids)
         value = dot(mass, target - own)
         slope = probabilities.mul_(mass.sum(dim=-1, keepdim=True))
-        slope.scatter_add_(1, known.ids, -mass)
+        slope.scatter_add_(1, top.ids, -mass)
         return (
             value.masked_fill(silent, 0.0),
             slope.masked_fill_(silent[:, None], 0.0),

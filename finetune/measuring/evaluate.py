@@ -307,16 +307,16 @@ def _votes(
     )
     credit = 0.0
     some = 0
-    for place, row in enumerate(data):
-        part = slice(place * config.draws, (place + 1) * config.draws)
+    for position, row in enumerate(data):
+        part = slice(position * config.draws, (position + 1) * config.draws)
         drawn = judged[part]
         led = vote(
-            [found["answer"] for found in drawn],
+            [draw["answer"] for draw in drawn],
             scores[part] if scores else None,
             config.weigh,
         )
         credit += sum(share for answer, share in led if _same(answer, row))
-        some += any(found["right"] for found in drawn)
+        some += any(draw["right"] for draw in drawn)
     return {
         "vote": _interval(credit, len(data)),
         "any_right": _interval(some, len(data)),

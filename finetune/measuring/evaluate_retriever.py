@@ -58,7 +58,7 @@ def run(config: SearchConfig) -> JsonObject:
     """
     listed = lists.load(config.data)
     texts, qrels = _judged(listed, _corpus(config))
-    found = (
+    results = (
         _own_texts(config, listed, texts)
         if config.corpus is None
         else _searched(config, list(qrels), texts)
@@ -66,7 +66,7 @@ def run(config: SearchConfig) -> JsonObject:
     # What a query lists counts by text: ids are the places of the texts, which keeps trec_eval's
     # rule for equal scores.
     grades = {query: _by_name(graded) for query, graded in qrels.items()}
-    metrics = ranking.evaluate(found, grades, config.k)
+    metrics = ranking.evaluate(results, grades, config.k)
     info = {
         "model": config.model,
         "data": config.data,
@@ -78,7 +78,7 @@ def run(config: SearchConfig) -> JsonObject:
         json.dumps(info, indent=2) + "\n", encoding="utf-8"
     )
     with (config.output / "run.jsonl").open("w", encoding="utf-8") as file:
-        for query, scores in found.items():
+        for query, scores in results.items():
             best = [
                 {"text": texts[int(name)], "score": scores[name]}
                 for name in ranking.ranked(scores)[: max(config.k, 10)]
@@ -90,8 +90,8 @@ def run(config: SearchConfig) -> JsonObject:
     return info
 
 
-def _name(place: int) -> str:
-    return f"{place:09d}"
+def _name(position: int) -> str:
+    return f"{position:09d}"
 
 
 def _corpus(config: SearchConfig) -> list[str]:
@@ -116,13 +116,13 @@ def _judged(
             [*corpus, *(text for row in listed for text in row.documents)]
         )
     )
-    places = {text: place for place, text in enumerate(texts)}
+    positions = {text: position for position, text in enumerate(texts)}
     qrels = dict[str, dict[int, float]]()
     for row in listed:
         grades = row.scores or (1.0, *[0.0] * (len(row.documents) - 1))
         held = qrels.setdefault(row.query, {})
         for text, grade in zip(row.documents, grades, strict=True):
-            held[places[text]] = max(grade, held.get(places[text], 0.0))
+            held[positions[text]] = max(grade, held.get(positions[text], 0.0))
     if not any(
         grade >= ANSWERS for held in qrels.values() for grade in held.values()
     ):
@@ -141,10 +141,10 @@ def _searched(
     """The best texts of the whole corpus."""
     most = min(len(texts), max(100, config.k))
     if config.model == "bm25":
-        found = Bm25(tuple(texts)).best(queries, most)
+        rankings = Bm25(tuple(texts)).best(queries, most)
     elif config.kind == "bi":
         model = open_encoder("bi", config.model)
-        found = nearest(
+        rankings = nearest(
             _embedded(model, queries), _embedded(model, texts), most
         )
     else:
@@ -156,13 +156,13 @@ def _searched(
         )
     return {
         query: _by_name(dict(hits))
-        for query, hits in zip(queries, found, strict=True)
+        for query, hits in zip(queries, rankings, strict=True)
     }
 
 
 def _by_name(values: Mapping[int, float]) -> dict[str, float]:
     """Scores or grades by the ids of their texts."""
-    return {_name(place): value for place, value in values.items()}
+    return {_name(position): value for position, value in values.items()}
 
 
 def _embedded(model: SentenceTransformer, texts: Sequence[str]) -> VectorArray:
@@ -179,7 +179,7 @@ def _own_texts(
     config: SearchConfig, listed: Sequence[Listed], texts: list[str]
 ) -> dict[str, dict[str, float]]:
     """Each query's own texts, scored."""
-    places = {text: _name(place) for place, text in enumerate(texts)}
+    positions = {text: _name(position) for position, text in enumerate(texts)}
     own: dict[str, list[str]] = {}
     for row in listed:
         own[row.query] = list(
@@ -192,7 +192,7 @@ def _own_texts(
     for (query, text), score in zip(
         pairs, pair_scores(config.kind, config.model, pairs), strict=True
     ):
-        made[query][places[text]] = float(score)
+        made[query][positions[text]] = float(score)
     return made
 
 
@@ -208,7 +208,7 @@ def pair_scores(
     """
     if model == "bm25":
         queries, texts = _each_once(pairs)
-        found = {
+        scores = {
             query: dict(hits)
             for query, hits in zip(
                 queries,
@@ -216,8 +216,10 @@ def pair_scores(
                 strict=True,
             )
         }
-        places = {text: place for place, text in enumerate(texts)}
-        return [found[query].get(places[text], 0.0) for query, text in pairs]
+        positions = {text: position for position, text in enumerate(texts)}
+        return [
+            scores[query].get(positions[text], 0.0) for query, text in pairs
+        ]
     opened = open_encoder(kind, model)
     if kind == "cross":
         return [

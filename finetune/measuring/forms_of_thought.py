@@ -49,10 +49,10 @@ class Form(BaseModel):
         """The parser; None for programs."""
         if self.read == PYTHON:
             return None
-        found: Parser = registry.build(
+        built: Parser = registry.build(
             "synth.parsers", self.read, f"form {self.name}"
         )
-        return found
+        return built
 
 
 class _Forms(BaseModel):
@@ -69,7 +69,7 @@ def read_forms(path: str | Path) -> list[Form]:
         WrongUse: no such file, a field that is wrong, an unknown parser, a name twice.
     """
     try:
-        found = _Forms.model_validate(read_yaml(Path(path))[0]).forms
+        forms = _Forms.model_validate(read_yaml(Path(path))[0]).forms
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -79,7 +79,7 @@ def read_forms(path: str | Path) -> list[Form]:
             "forms: [{name, cue, read, weight}]",
             "Correct the file.",
         ) from error
-    names = [form.name for form in found]
+    names = [form.name for form in forms]
     if len(set(names)) < len(names):
         raise WrongUse(
             f"--forms {path}",
@@ -87,9 +87,9 @@ def read_forms(path: str | Path) -> list[Form]:
             "each name once",
             "Rename one.",
         )
-    for form in found:
+    for form in forms:
         form.parser()
-    return found
+    return forms
 
 
 def answer_of(form: Form, reply: str, row: Row) -> str | None:
@@ -103,10 +103,10 @@ def answer_of(form: Form, reply: str, row: Row) -> str | None:
     if parser is None:
         return RunPython().answer(code_in(reply))[0] or None
     try:
-        found = parser.parse(reply, row).get("answer")
+        answer = parser.parse(reply, row).get("answer")
     except Unreadable:
         return None
-    return None if found is None else str(found)
+    return None if answer is None else str(answer)
 
 
 def combine(

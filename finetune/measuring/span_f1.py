@@ -33,14 +33,14 @@ def spans(reply: str) -> set[str] | None:
     start = reply.find("[")
     end = reply.rfind("]")
     try:
-        found = json.loads(reply[start : end + 1])
+        listed = json.loads(reply[start : end + 1])
     except ValueError:
         return None
-    if not isinstance(found, list) or not all(
-        isinstance(value, str) for value in found
+    if not isinstance(listed, list) or not all(
+        isinstance(value, str) for value in listed
     ):
         return None
-    return {normalised(value) for value in found} - {""}
+    return {normalised(value) for value in listed} - {""}
 
 
 def score(
@@ -65,12 +65,12 @@ def score(
     """
     right = made = gold = broken = count = 0
     for row in rows:
-        found = spans(str(row[said]))
+        predicted = spans(str(row[said]))
         true = spans(str(row[wanted])) or set()
         count = count + 1
-        broken = broken + (found is None)
-        right = right + len((found or set()) & true)
-        made = made + len(found or ())
+        broken = broken + (predicted is None)
+        right = right + len((predicted or set()) & true)
+        made = made + len(predicted or ())
         gold = gold + len(true)
     precision = right / max(1, made)
     recall = right / max(1, gold)

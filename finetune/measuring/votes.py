@@ -78,10 +78,10 @@ class Ranker:
         """Probability (0 to 1) that each (question, reply) is right."""
         from finetune.scoring.models import classify  # noqa: PLC0415 - as above
 
-        found = classify(self.model, {"pairs": pairs})
+        classes = classify(self.model, {"pairs": pairs})
         right = (
-            found["labels"].index("accepted")
-            if "accepted" in found["labels"]
+            classes["labels"].index("accepted")
+            if "accepted" in classes["labels"]
             else -1
         )
-        return [shares[right] for shares in found["shares"]]
+        return [shares[right] for shares in classes["shares"]]

@@ -82,16 +82,16 @@ def bundles(ids: Sequence[str], tasks: Sequence[int]) -> list[list[int]]:
     >>> bundles(["a", "a", "b", "b", "a"], [0, 1, 0, 1, 0])
     [[0, 1], [2, 3], [4]]
     """
-    found: list[list[int]] = []
+    groups: list[list[int]] = []
     latest: dict[str, int] = {}
-    for place, (item, task) in enumerate(zip(ids, tasks, strict=True)):
+    for position, (item, task) in enumerate(zip(ids, tasks, strict=True)):
         at = latest.get(item)
-        if at is None or any(tasks[other] == task for other in found[at]):
-            latest[item] = len(found)
-            found.append([place])
+        if at is None or any(tasks[other] == task for other in groups[at]):
+            latest[item] = len(groups)
+            groups.append([position])
         else:
-            found[at].append(place)
-    return found
+            groups[at].append(position)
+    return groups
 
 
 def wholes(ids: Sequence[str]) -> list[list[int]]:
@@ -100,7 +100,7 @@ def wholes(ids: Sequence[str]) -> list[list[int]]:
     >>> wholes(["a", "b", "a"])
     [[0, 2], [1]]
     """
-    found: dict[str, list[int]] = {}
-    for place, item in enumerate(ids):
-        found.setdefault(item, []).append(place)
-    return list(found.values())
+    groups: dict[str, list[int]] = {}
+    for position, item in enumerate(ids):
+        groups.setdefault(item, []).append(position)
+    return list(groups.values())

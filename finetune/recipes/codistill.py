@@ -69,9 +69,9 @@ def run(
     large, own = student.load_student(teacher)
     same_tokens(teacher, own, tokenizer)
     both = _pair(small, large, len(tokenizer), (to_student, to_teacher))
-    found = prepared(data, tokenizer, template=config.template)
-    say_lost(found, MOST_TOKENS)
-    made = found.rows
+    encoded = prepared(data, tokenizer, template=config.template)
+    say_lost(encoded, MOST_TOKENS)
+    made = encoded.rows
     collator = DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED)
     trainer = Trainer(
         model=both,
@@ -87,7 +87,7 @@ def run(
             what.save_pretrained(str(config.output / "teacher"))
 
     return student.train_and_keep(
-        trainer, tokenizer, config, len(made), keep=keep, facts=found.record()
+        trainer, tokenizer, config, len(made), keep=keep, facts=encoded.record()
     )
 
 

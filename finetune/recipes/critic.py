@@ -176,7 +176,7 @@ def _open(
     names = dict(enumerate(LABELS))
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder_of(model))
-        found = AutoModelForSequenceClassification.from_pretrained(
+        classifier = AutoModelForSequenceClassification.from_pretrained(
             folder_of(model),
             id2label=names,
             label2id={name: n for n, name in names.items()},
@@ -192,8 +192,8 @@ def _open(
         ) from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    found.config.pad_token_id = tokenizer.pad_token_id
-    return found, tokenizer
+    classifier.config.pad_token_id = tokenizer.pad_token_id
+    return classifier, tokenizer
 
 
 def _margins(trainer: Trainer, rest: list[JsonObject]) -> list[float]:
@@ -202,12 +202,12 @@ def _margins(trainer: Trainer, rest: list[JsonObject]) -> list[float]:
         range(len(rest)), key=lambda n: len(rest[n]["input_ids"])
     )  # rows of like length need little padding
     logits = trainer.predict([rest[n] for n in order]).predictions
-    found = dict(zip(order, logits[:, 1] - logits[:, 0], strict=True))
-    return [float(found[n]) for n in range(len(rest))]
+    margins = dict(zip(order, logits[:, 1] - logits[:, 0], strict=True))
+    return [float(margins[n]) for n in range(len(rest))]
 
 
-def _chosen(values: Sequence[Value], places: Sequence[int]) -> list[Value]:
-    return [values[place] for place in places]
+def _chosen(values: Sequence[Value], positions: Sequence[int]) -> list[Value]:
+    return [values[position] for position in positions]
 
 
 def _calibrated(

@@ -143,12 +143,12 @@ def named(
         None,
     )
     if empty is not None or len(stages) < 2:
-        known = ", ".join(sorted({str(_value(row, by)) for row in data})[:9])
+        values = ", ".join(sorted({str(_value(row, by)) for row in data})[:9])
         raise WrongUse(
             "--order",
             f"no row of {empty!r}" if empty else f"{list(order)}",
             "two names or more",
-            f"The rows have: {known}.",
+            f"The rows have: {values}.",
         )
     return stages
 
@@ -172,7 +172,7 @@ def in_stages(
         path.write_text(
             "".join(json.dumps(row) + "\n" for row in stage), encoding="utf-8"
         )
-        place = (
+        folder = (
             config.output
             if number == len(stages) - 1
             else config.output / f"stage{number}"
@@ -182,11 +182,11 @@ def in_stages(
                 config,
                 data=str(path),
                 model=model,
-                output=place,
+                output=folder,
                 lora=config.lora if number == 0 else None,
             )
         )
         losses.append(done["loss"])
-        model = str(place)
+        model = str(folder)
     info = {**done, **facts, "losses": losses}
     return student.write_info(config, info)

@@ -277,13 +277,13 @@ def _trust(source: str, made: Prepared) -> dict[bytes, float]:
     """
     from finetune.data.tokens import fingerprint  # noqa: PLC0415
 
-    found = rows.load(source)
-    if "teacher_weight" not in found.column_names:
+    dataset = rows.load(source)
+    if "teacher_weight" not in dataset.column_names:
         return {}
-    weights = [float(value) for value in found["teacher_weight"]]
+    weights = [float(value) for value in dataset["teacher_weight"]]
     return {
-        fingerprint(row["input_ids"], row["labels"]): weights[place]
-        for row, place in zip(made.rows, made.places, strict=True)
+        fingerprint(row["input_ids"], row["labels"]): weights[position]
+        for row, position in zip(made.rows, made.positions, strict=True)
     }
 
 
@@ -366,9 +366,9 @@ def teach(
     from finetune.teachers.in_process import ModelTeacher  # noqa: PLC0415
 
     _, tokenizer = student.load_student(teacher)
-    found = prepared(rows.sft_rows(data), tokenizer, most, template=template)
-    training_rows.say_lost(found, most)
-    made = found.rows
+    encoded = prepared(rows.sft_rows(data), tokenizer, most, template=template)
+    training_rows.say_lost(encoded, most)
+    made = encoded.rows
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = ModelTeacher(teacher, tokenizer, device=device)
     about = About(

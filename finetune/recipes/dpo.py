@@ -62,8 +62,8 @@ def run(config: TrainConfig, *, method: str = "dpo") -> JsonObject:
         else rows.preference_rows(config.data)
     )
     module, settings, trainer_name = METHODS[method]
-    found = import_module(module)  # 8 s of imports
-    args = trainer_config(getattr(found, settings), config, method)
+    room = import_module(module)  # 8 s of imports
+    args = trainer_config(getattr(room, settings), config, method)
     model, tokenizer = student.load_student(config.model, model_options(config))
     made = preference_rows.shaped(data, tokenizer, config.template, args)
     options = {
@@ -83,7 +83,7 @@ def run(config: TrainConfig, *, method: str = "dpo") -> JsonObject:
         options["ref_model"] = (
             None if args.precompute_ref_log_probs else deepcopy(model)
         )
-    trainer = built(getattr(found, trainer_name), **options)
+    trainer = built(getattr(room, trainer_name), **options)
     return student.train_and_keep(
         trainer, tokenizer, config, len(made.data), facts=made.record()
     )

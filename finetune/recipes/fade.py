@@ -62,10 +62,10 @@ def run(config: TrainConfig, *, stages: Sequence[float] = STAGES) -> JsonObject:
     for number, row in enumerate(data, 1):
         for name in ("context", "prompt", "completion"):
             if not isinstance(row[name], str):
-                found = f"{name} = {row[name]!r}"[:80]
+                fault = f"{name} = {row[name]!r}"[:80]
                 raise WrongUse(
                     f"--data {config.data} row {number}",
-                    found,
+                    fault,
                     "a text",
                     "Write it as text, or take the row out.",
                 )
@@ -120,13 +120,16 @@ def faded(text: str, share: float, weights: dict[str, float]) -> str:
     parts = [part.strip() for part in _SENTENCE.split(text) if part.strip()]
     count = ceil(share * len(parts) - 1e-9)
 
-    def telling(place: int) -> float:
-        said = terms(words(parts[place]))
-        return sum(weights.get(word, 1.0) for word in said) / max(1, len(said))
+    def telling(position: int) -> float:
+        own_terms = terms(words(parts[position]))
+        return sum(weights.get(word, 1.0) for word in own_terms) / max(
+            1, len(own_terms)
+        )
 
     chosen = sorted(
-        sorted(range(len(parts)), key=lambda place: (-telling(place), place))[
-            :count
-        ]
+        sorted(
+            range(len(parts)),
+            key=lambda position: (-telling(position), position),
+        )[:count]
     )
-    return "\n".join(parts[place] for place in chosen)
+    return "\n".join(parts[position] for position in chosen)

@@ -173,10 +173,10 @@ def _fit(
     best_area = -1.0
     best = np.zeros(stacked.shape[1])
     for strength in STRENGTHS:
-        found = LogisticRegression(
+        model = LogisticRegression(
             C=1 / (strength * len(views)), max_iter=400, fit_intercept=False
         ).fit(stacked, repeated)
-        weights = found.coef_[0]
+        weights = model.coef_[0]
         area = auc(
             np.mean(
                 [accepted_shares(view[list(tune)], weights) for view in views],

@@ -91,22 +91,22 @@ def _hash(item: str) -> bytes:
 
 
 def _by_item(source: Sequence[Row], key: str) -> dict[str, list[JsonObject]]:
-    found: dict[str, list[JsonObject]] = {}
+    items: dict[str, list[JsonObject]] = {}
     for row in source:
-        found.setdefault(str(row[key]), []).append(dict(row))
-    return found
+        items.setdefault(str(row[key]), []).append(dict(row))
+    return items
 
 
 def _woven(
     parts: Sequence[Sequence[JsonObject]],
 ) -> Iterator[JsonObject]:
     """All rows, so that every stretch of them has about the shares of the whole."""
-    places = sorted(
+    positions = sorted(
         ((at + 0.5) / len(part), n, at)
         for n, part in enumerate(parts)
         for at in range(len(part))
     )
-    for _, n, at in places:
+    for _, n, at in positions:
         yield {**parts[n][at], "source": n}
 
 
@@ -123,13 +123,15 @@ def run(
         WrongUse: see `mixed`; a file without the columns.
     """
     loaded = [_loaded(name, key) for name, _ in sources]
-    found = mixed(loaded, [share for _, share in sources], count=count, key=key)
+    mixture = mixed(
+        loaded, [share for _, share in sources], count=count, key=key
+    )
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("w", encoding="utf-8") as file:
         file.writelines(
-            json.dumps(row, ensure_ascii=False) + "\n" for row in found
+            json.dumps(row, ensure_ascii=False) + "\n" for row in mixture
         )
-    counts = Counter(row["source"] for row in found)
+    counts = Counter(row["source"] for row in mixture)
     return [counts[source] for source in range(len(sources))]
 
 
@@ -176,26 +178,26 @@ def search(
     most = min(
         len(mixed(loaded, [share, 1 - share], key=key)) for share in shares
     )
-    found = []
+    results = []
     for share in shares:
-        place = config.output / f"share-{share:g}"
-        place.mkdir(parents=True, exist_ok=True)
+        folder = config.output / f"share-{share:g}"
+        folder.mkdir(parents=True, exist_ok=True)
         both = mixed(loaded, [share, 1 - share], count=most, key=key)
-        data = place / "rows.jsonl"
+        data = folder / "rows.jsonl"
         with data.open("w", encoding="utf-8") as file:
             for row in both:
                 pair = {name: row[name] for name in ("prompt", "completion")}
                 file.write(json.dumps(pair) + "\n")
-        sft.run(replace(config, data=str(data), output=place / "student"))
+        sft.run(replace(config, data=str(data), output=folder / "student"))
         measured = evaluate.run(
             evaluate.EvaluateConfig(
                 data=held_out,
-                model=str(place / "student"),
-                output=place / "student",
+                model=str(folder / "student"),
+                output=folder / "student",
                 max_new_tokens=new_tokens,
             )
         )
-        found.append(
+        results.append(
             {
                 "share": share,
                 "rows": len(both),
@@ -203,9 +205,9 @@ def search(
             }
         )
     (config.output / "search.json").write_text(
-        json.dumps(found, indent=2) + "\n", encoding="utf-8"
+        json.dumps(results, indent=2) + "\n", encoding="utf-8"
     )
-    return found
+    return results
 
 
 def domain_shares(

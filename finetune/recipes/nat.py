@@ -127,10 +127,10 @@ def _parts(source: str) -> dict[str, Dataset]:
     data = rows.labelled_rows(source)
     labels = [bool(label) for label in data["label"]]
     parts: dict[str, list[int]] = {"right": [], "wrong": []}
-    for place, label in enumerate(labels):
-        parts["right" if label else "wrong"].append(place)
-    for name, places in parts.items():
-        if not places:
+    for position, label in enumerate(labels):
+        parts["right" if label else "wrong"].append(position)
+    for name, positions in parts.items():
+        if not positions:
             raise WrongUse(
                 f"--data {source}",
                 f"no {name} row",
@@ -138,8 +138,8 @@ def _parts(source: str) -> dict[str, Dataset]:
                 "Export with --to labelled, draw more.",
             )
     return {
-        name: data.select(places).remove_columns("label")
-        for name, places in parts.items()
+        name: data.select(positions).remove_columns("label")
+        for name, positions in parts.items()
     }
 
 
@@ -180,13 +180,13 @@ def _weighted(
 
     from finetune.students.gated import divergence  # noqa: PLC0415
 
-    for tokens, place in zip(made.rows, made.places, strict=True):
+    for tokens, position in zip(made.rows, made.positions, strict=True):
         ids, labels = (
             torch.tensor([tokens[name]], device=model.device)
             for name in ("input_ids", "labels")
         )
         yield {
-            **right[place],
+            **right[position],
             "teacher_weight": round(
                 0.5 + tanh(divergence(model, ids, labels)), 4
             ),

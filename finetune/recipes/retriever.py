@@ -155,11 +155,11 @@ def _own(
         model, loss, listed, width=width, scale=wanted.scale, teacher=teacher
     )
     columns: Columns = {"anchor": [row.query for row in listed]}
-    for place in range(width):
-        name = "positive" if place == 0 else f"negative_{place}"
+    for position in range(width):
+        name = "positive" if position == 0 else f"negative_{position}"
         columns[name] = [
-            row.documents[place]
-            if place < len(row.documents)
+            row.documents[position]
+            if position < len(row.documents)
             else row.documents[0]
             for row in listed
         ]
@@ -207,7 +207,7 @@ def _library(
     room = _losses(kind)
     made = room.get(name.replace("_", ""))
     if made is None:
-        known = (
+        names = (
             *(registry.names("finetune.list_losses") if kind == "bi" else ()),
             *room,
         )
@@ -215,7 +215,7 @@ def _library(
             f"--loss {name}",
             f"no such loss for --kind {kind}",
             "one that is there",
-            did_you_mean(name, known),
+            did_you_mean(name, names),
         )
     if name in (*_LISTWISE, *_SCORED, "mse") and any(
         row.scores is None for row in listed
@@ -251,10 +251,10 @@ def _losses(kind: str) -> JsonObject:
         "cross": "cross_encoder",
         "multi": "multi_vector_encoder",
     }[kind]
-    found = import_module(f"sentence_transformers.{package}.losses")
+    module = import_module(f"sentence_transformers.{package}.losses")
     return {
-        _plain(name): getattr(found, name)
-        for name in dir(found)
+        _plain(name): getattr(module, name)
+        for name in dir(module)
         if name.endswith("Loss")
     }
 
@@ -279,17 +279,17 @@ def _columns(
         }
     if kind == "cross" and name in _POINTWISE:
         pairs = [
-            (row, place)
+            (row, position)
             for row in listed
-            for place in range(min(width, len(row.documents)))
+            for position in range(min(width, len(row.documents)))
         ]
         labels = [
-            float(place == 0) if row.scores is None else row.scores[place]
-            for row, place in pairs
+            float(position == 0) if row.scores is None else row.scores[position]
+            for row, position in pairs
         ]
         return {
             "query": [row.query for row, _ in pairs],
-            "document": [row.documents[place] for row, place in pairs],
+            "document": [row.documents[position] for row, position in pairs],
             "label": labels,
         }
     filled = [_filled(row, width) for row in listed]
@@ -297,9 +297,9 @@ def _columns(
         "anchor": [row.query for row in listed],
         "positive": [row.documents[0] for row in filled],
     }
-    for place in range(1, width):
-        negatives = [row.documents[place] for row in filled]
-        columns[f"negative_{place}"] = negatives
+    for position in range(1, width):
+        negatives = [row.documents[position] for row in filled]
+        columns[f"negative_{position}"] = negatives
     if name in _SCORED:
         return {**columns, "label": [list(row.scores or ()) for row in filled]}
     return columns
@@ -318,23 +318,25 @@ def _filled(row: Listed, width: int) -> Listed:
             "one for every row, or for none",
             "Mine some, or give --negatives 0.",
         )
-    places = (
+    positions = (
         [
             0,
             *(
-                1 + place % (len(row.documents) - 1)
-                for place in range(width - 1)
+                1 + position % (len(row.documents) - 1)
+                for position in range(width - 1)
             ),
         ]
         if width > 1
         else [0]
     )
     scores = (
-        tuple(row.scores[place] for place in places) if row.scores else None
+        tuple(row.scores[position] for position in positions)
+        if row.scores
+        else None
     )
     return Listed(
         row.query,
-        tuple(row.documents[place] for place in places),
+        tuple(row.documents[position] for position in positions),
         scores,
         row.group,
     )

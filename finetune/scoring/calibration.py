@@ -49,13 +49,15 @@ class Calibration:
             return sigmoid(self.x[0] * score + self.y[0])
         if self.kind == "none":
             return score
-        place = bisect_right(self.x, score)
-        if place in (0, len(self.x)):
-            return self.y[0] if place == 0 else self.y[-1]
-        left = self.x[place - 1]
-        right = self.x[place]
+        position = bisect_right(self.x, score)
+        if position in (0, len(self.x)):
+            return self.y[0] if position == 0 else self.y[-1]
+        left = self.x[position - 1]
+        right = self.x[position]
         share = (score - left) / (right - left)
-        return self.y[place - 1] + share * (self.y[place] - self.y[place - 1])
+        return self.y[position - 1] + share * (
+            self.y[position] - self.y[position - 1]
+        )
 
     def record(self) -> JsonObject:
         """As a critic's file holds it."""
@@ -128,12 +130,12 @@ def recall_table(
         ]
         low, high = wilson(sum(kept), len(kept))
         precision = sum(kept) / max(1, len(kept))
-        found = sum(kept) / max(1, sum(labels))
+        recalled = sum(kept) / max(1, sum(labels))
         row = {
             "recall": recall,
             "least": least,
             "kept": len(kept) / max(1, len(labels)),
-            "found": found,
+            "found": recalled,
             "precision": precision,
         }
         table.append(

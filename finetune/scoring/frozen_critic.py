@@ -47,9 +47,11 @@ class Encoder:
         """[N, D] unit vectors."""
         from finetune.scoring.models import embedded  # noqa: PLC0415
 
-        known = list(dict.fromkeys(texts))
-        places = {text: place for place, text in enumerate(known)}
-        return embedded(self.model, known)[[places[text] for text in texts]]
+        distinct = list(dict.fromkeys(texts))
+        positions = {text: position for position, text in enumerate(distinct)}
+        return embedded(self.model, distinct)[
+            [positions[text] for text in texts]
+        ]
 
 
 def features(
@@ -90,11 +92,11 @@ class FrozenCritic:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        found = json.loads((Path(folder) / FILE).read_text(encoding="utf-8"))
-        self.encoder = Encoder(found["encoder"])
-        self.weights = np.array(found["weights"])
-        self.passes = found["passes"]
-        self.calibration = Calibration.load(found["calibration"])
+        content = json.loads((Path(folder) / FILE).read_text(encoding="utf-8"))
+        self.encoder = Encoder(content["encoder"])
+        self.weights = np.array(content["weights"])
+        self.passes = content["passes"]
+        self.calibration = Calibration.load(content["calibration"])
 
     def classify(self, pairs: Sequence[Sequence[str]]) -> JsonObject:
         """Labels and the probability of each, for every pair of texts."""

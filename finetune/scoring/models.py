@@ -65,7 +65,9 @@ class Model:
 
     def batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         """Places of texts of like length."""
-        order = sorted(range(len(lengths)), key=lambda place: lengths[place])
+        order = sorted(
+            range(len(lengths)), key=lambda position: lengths[position]
+        )
         for start in range(0, len(order), BATCH):
             yield order[start : start + BATCH]
 
@@ -82,9 +84,9 @@ class Model:
 
 def _setting(path: str, file: str, name: str) -> object:
     """A value of a JSON file beside the model; None where there is none."""
-    place = Path(path) / file
-    if place.is_file():
-        return json.loads(place.read_text(encoding="utf-8")).get(name)
+    record = Path(path) / file
+    if record.is_file():
+        return json.loads(record.read_text(encoding="utf-8")).get(name)
     return None
 
 
@@ -107,9 +109,9 @@ def embedded(model: Model, texts: Sequence[str]) -> VectorArray:
     first = bool(
         _setting(model.path, "1_Pooling/config.json", "pooling_mode_cls_token")
     )
-    found: list[Tensor | None] = [None] * len(texts)
-    for places in model.batches([len(text) for text in texts]):
-        tokens = model.encoded([texts[place] for place in places])
+    vectors: list[Tensor | None] = [None] * len(texts)
+    for positions in model.batches([len(text) for text in texts]):
+        tokens = model.encoded([texts[position] for position in positions])
         with torch.no_grad():
             states = model.model(**tokens).last_hidden_state.float()
         mask = tokens["attention_mask"][:, :, None].float()
@@ -118,13 +120,13 @@ def embedded(model: Model, texts: Sequence[str]) -> VectorArray:
             if first
             else (states * mask).sum(1) / mask.sum(1).clamp(min=1)
         )
-        for place, vector in zip(
-            places,
+        for position, vector in zip(
+            positions,
             torch.nn.functional.normalize(pooled, dim=-1).cpu(),
             strict=True,
         ):
-            found[place] = vector
-    table: VectorArray = torch.stack(found).numpy()
+            vectors[position] = vector
+    table: VectorArray = torch.stack(vectors).numpy()
     return table
 
 
@@ -218,7 +220,7 @@ def _ids(
     """(start token, prompt and text as ids, how many of the text's); a long prompt loses its
     beginning, never its end.
     """
-    said = model.tokenizer(text, add_special_tokens=False)["input_ids"][
+    text_ids = model.tokenizer(text, add_special_tokens=False)["input_ids"][
         : model.limit - 1
     ]
     before = (
@@ -226,8 +228,10 @@ def _ids(
         if prompt
         else []
     )
-    room = model.limit - 1 - len(said)
-    return [start, *(before[-room:] if room > 0 else []), *said], len(said)
+    room = model.limit - 1 - len(text_ids)
+    return [start, *(before[-room:] if room > 0 else []), *text_ids], len(
+        text_ids
+    )
 
 
 KINDS: dict[str, Callable[[Model, JsonObject], JsonObject]] = {

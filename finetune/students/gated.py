@@ -103,12 +103,12 @@ def adapt(
     """
     for weight in model.parameters():
         weight.requires_grad_(False)
-    found = [
+    layers = [
         (name, layer)
         for name, layer in model.named_modules()
         if isinstance(layer, nn.Linear) and name.endswith(tuple(targets))
     ]
-    for name, layer in found:
+    for name, layer in layers:
         parent, _, last = name.rpartition(".")
         setattr(
             model.get_submodule(parent),
@@ -117,7 +117,7 @@ def adapt(
                 layer, r=r, alpha=alpha, dropout=dropout, bottleneck=bottleneck
             ),
         )
-    return len(found)
+    return len(layers)
 
 
 def _gates(model: nn.Module) -> list[tuple[str, Gated]]:

@@ -69,7 +69,7 @@ def load_student(
         return truncate.cut(whole, model), tokenizer
     try:
         tokenizer = AutoTokenizer.from_pretrained(model)
-        found = _model(model, options or {})
+        student = _model(model, options or {})
     except (OSError, ValueError, TypeError) as error:
         todo = "Give a folder that a trainer saved, a name of the hub, or scratch:tiny."
         raise WrongUse(
@@ -80,7 +80,7 @@ def load_student(
         ) from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return found, tokenizer
+    return student, tokenizer
 
 
 def _model(model: str, options: Row) -> PreTrainedModel:

@@ -46,7 +46,7 @@ def for_sft(
     args.assistant_only_loss = False
     # Packing that splits long rows over several sequences gets them as they are.
     splits = args.packing and args.packing_strategy != "bfd"
-    found = prepared(
+    encoded = prepared(
         data,
         tokenizer,
         None if splits else args.max_length,
@@ -54,8 +54,8 @@ def for_sft(
         whole=whole,
         keep_end=args.truncation_mode == "keep_end",
     )
-    say_lost(found, args.max_length)
-    return found
+    say_lost(encoded, args.max_length)
+    return encoded
 
 
 def set_tokens(
@@ -100,30 +100,31 @@ def _learns_all(fields: Row, columns: list[str]) -> bool:
     return completions is False or (turns is False and "messages" in columns)
 
 
-def say_lost(found: Prepared, most: int | None) -> None:
+def say_lost(encoded: Prepared, most: int | None) -> None:
     """Says which rows lose what, if any do."""
-    if found.crowded:
-        count = found.crowded + len(found.rows)
+    if encoded.crowded:
+        count = encoded.crowded + len(encoded.rows)
         text = (
-            f"{found.crowded:,} of {count:,} rows: the prompt leaves no room for an answer "
+            f"{encoded.crowded:,} of {count:,} rows: the prompt leaves no room for an answer "
             f"within {most} tokens"
         )
         say(f"{text}; they are left out (--max-length)", err=True)
-    if found.cut:
-        text = f"{found.cut:,} of {len(found.rows):,} rows: the answer is cut off at {most} tokens"
+    if encoded.cut:
+        count = len(encoded.rows)
+        text = f"{encoded.cut:,} of {count:,} rows: the answer is cut off at {most} tokens"
         say(f"{text} (--max-length)", err=True)
 
 
-def dataset(found: Prepared) -> Dataset:
+def dataset(encoded: Prepared) -> Dataset:
     """Ids and labels as a trainer takes them."""
     import datasets  # noqa: PLC0415 - a second of imports
 
-    return datasets.Dataset.from_list(found.rows)
+    return datasets.Dataset.from_list(encoded.rows)
 
 
-def chosen(given: RowFacts, found: Prepared) -> RowFacts:
+def chosen(given: RowFacts, encoded: Prepared) -> RowFacts:
     """What is said of all rows, for those that are left."""
     left = {}
     for name, values in given.items():
-        left[name] = [values[place] for place in found.places]
+        left[name] = [values[position] for position in encoded.positions]
     return left

@@ -43,8 +43,8 @@ def cut(model: PreTrainedModel, name: str) -> PreTrainedModel:
     """
     _, kind, wanted = _parts(name)
     layers = _layers(model, name)
-    places = chosen(kind, wanted, len(layers), name)
-    kept = [layers[place] for place in places]
+    positions = chosen(kind, wanted, len(layers), name)
+    kept = [layers[position] for position in positions]
     del layers[:]
     for number, layer in enumerate(kept):
         for part in layer.modules():
@@ -54,8 +54,10 @@ def cut(model: PreTrainedModel, name: str) -> PreTrainedModel:
         layers.append(layer)
     config = model.config.get_text_config()
     if getattr(config, "layer_types", None):
-        config.layer_types = [config.layer_types[place] for place in places]
-    config.num_hidden_layers = len(places)
+        config.layer_types = [
+            config.layer_types[position] for position in positions
+        ]
+    config.num_hidden_layers = len(positions)
     return model
 
 
@@ -72,11 +74,11 @@ def chosen(kind: str, wanted: str, count: int, name: str) -> list[int]:
             f"--model {name}", repr(wanted), "numbers", _TODO
         ) from None
     if kind == "layers" and len(numbers) > 1:
-        found = numbers
+        layers = numbers
     elif kind == "layers":
-        found = list(range(numbers[0]))
+        layers = list(range(numbers[0]))
     else:
-        found = (
+        layers = (
             [
                 round(n * (count - 1) / max(1, numbers[0] - 1))
                 for n in range(numbers[0])
@@ -85,10 +87,10 @@ def chosen(kind: str, wanted: str, count: int, name: str) -> list[int]:
             else []
         )
     if (
-        not found
-        or found != sorted(set(found))
-        or found[0] < 0
-        or found[-1] >= count
+        not layers
+        or layers != sorted(set(layers))
+        or layers[0] < 0
+        or layers[-1] >= count
     ):
         raise WrongUse(
             f"--model {name}",
@@ -96,7 +98,7 @@ def chosen(kind: str, wanted: str, count: int, name: str) -> list[int]:
             f"layers of 0 to {count - 1}, ascending",
             _TODO,
         )
-    return found
+    return layers
 
 
 def _parts(name: str) -> tuple[str, str, str]:
@@ -111,7 +113,7 @@ def _parts(name: str) -> tuple[str, str, str]:
 
 def _layers(model: PreTrainedModel, name: str) -> nn.ModuleList:
     body = model.base_model
-    found: nn.ModuleList | None = next(
+    layers: nn.ModuleList | None = next(
         (
             getattr(body, part)
             for part in ("layers", "h", "blocks")
@@ -119,11 +121,11 @@ def _layers(model: PreTrainedModel, name: str) -> nn.ModuleList:
         ),
         None,
     )
-    if found is None:
+    if layers is None:
         raise WrongUse(
             f"--model {name}",
             f"a {type(model).__name__}",
             "a decoder with a list of layers",
             "Cut it by hand.",
         )
-    return found
+    return layers

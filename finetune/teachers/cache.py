@@ -97,33 +97,33 @@ class CacheWriter:
         )
         path = self.folder / _DATA
         path.touch()
-        self.places, end = _scan(path)
+        self.offsets, end = _scan(path)
         with path.open("r+b") as file:
             file.truncate(end)
         self.file = path.open("ab")
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self.places
+        return key in self.offsets
 
-    def add(self, key: bytes, known: Known) -> None:
+    def add(self, key: bytes, entry: Known) -> None:
         """Appends a row, unless it is there."""
-        if key in self.places:
+        if key in self.offsets:
             return
-        data = pack(self.layout, known.ids, known.logs)
-        self.places[key] = self.file.tell()
+        data = pack(self.layout, entry.ids, entry.logs)
+        self.offsets[key] = self.file.tell()
         self.file.write(
-            _RECORD.pack(len(known.ids), len(data), _checksum(key, data), key)
+            _RECORD.pack(len(entry.ids), len(data), _checksum(key, data), key)
             + data
         )
 
     def close(self) -> None:
         """Makes everything durable and writes the index."""
         self.file.close()
-        keys = sorted(self.places)
+        keys = sorted(self.offsets)
         table = np.zeros(len(keys), [("key", "V16"), ("place", "<u8")])
         table["key"], table["place"] = (
             [np.void(key) for key in keys],
-            [self.places[key] for key in keys],
+            [self.offsets[key] for key in keys],
         )
         temporary = self.folder / (_INDEX + ".part")
         temporary.write_bytes(table.tobytes())
@@ -176,7 +176,7 @@ class Cache:
         return len(self.index)
 
     def __contains__(self, key: bytes) -> bool:
-        return self._place(key) is not None
+        return self._offset(key) is not None
 
     def require(self, rows: Sequence[Row]) -> None:
         """Refuses training rows of which one is not there, before any step.
@@ -188,12 +188,12 @@ class Cache:
         missing = [number for number, key in enumerate(keys) if key not in self]
         if missing:
             first = rows[missing[0]]
-            found = (
+            fault = (
                 f"no row of these {len(first['input_ids'])} tokens (row {missing[0] + 1} of "
                 f"--data; {len(missing):,} of {len(rows):,} rows)"
             )
             raise WrongUse(
-                f"--offline {self.folder}", found, "every training row", _TEACH
+                f"--offline {self.folder}", fault, "every training row", _TEACH
             )
 
     def read(self, ids: Sequence[int], labels: Sequence[int]) -> Known:
@@ -203,26 +203,26 @@ class Cache:
             WrongUse: no such row, or one whose bytes have changed.
         """
         key = fingerprint(ids, labels)
-        place = self._place(key)
-        if place is None:
+        offset = self._offset(key)
+        if offset is None:
             raise WrongUse(
                 f"--offline {self.folder}",
                 f"no row of these {len(ids)} tokens",
                 "every training row",
                 _TEACH,
             )
-        count, size, checksum, stored = _RECORD.unpack_from(self.data, place)
-        data = self.data[place + _RECORD.size : place + _RECORD.size + size]
+        count, size, checksum, stored = _RECORD.unpack_from(self.data, offset)
+        data = self.data[offset + _RECORD.size : offset + _RECORD.size + size]
         if stored != key or checksum != _checksum(key, data):
             raise WrongUse(
                 f"--offline {self.folder}",
-                f"a damaged record at byte {place}",
+                f"a damaged record at byte {offset}",
                 "what was written",
                 "Write the cache anew.",
             )
         return Known(*unpack(self.layout, count, data))
 
-    def _place(self, key: bytes) -> int | None:
+    def _offset(self, key: bytes) -> int | None:
         low = 0
         high = len(self.index)
         while low < high:
@@ -231,11 +231,11 @@ class Cache:
                 low = middle + 1
             else:
                 high = middle
-        found = (
+        present = (
             low < len(self.index)
             and self.index["key"][low].ljust(16, b"\0") == key
         )
-        return int(self.index["place"][low]) if found else None
+        return int(self.index["place"][low]) if present else None
 
 
 def _checksum(key: bytes, data: bytes) -> int:
@@ -244,11 +244,11 @@ def _checksum(key: bytes, data: bytes) -> int:
 
 def _scan(path: Path) -> tuple[dict[bytes, int], int]:
     """Where each whole record begins, and where the last of them ends."""
-    places: dict[bytes, int] = {}
+    offsets: dict[bytes, int] = {}
     end = 0
     for at, key, stop in _records(path):
-        places[key], end = at, stop
-    return places, end
+        offsets[key], end = at, stop
+    return offsets, end
 
 
 def _records(path: Path) -> Iterator[tuple[int, bytes, int]]:

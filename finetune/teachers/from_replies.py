@@ -83,7 +83,7 @@ def teach(
     with CacheWriter(output, about) as writer:
         read = prepared(data, tokenizer, most, template=template)
         say_lost(read, most)
-        for made, number in zip(read.rows, read.places, strict=True):
+        for made, number in zip(read.rows, read.positions, strict=True):
             row = data[number]
             tokens = replied.get(str(row["meta"].get("key")))
             if not tokens:
@@ -135,7 +135,7 @@ def _replied(path: str) -> dict[str, list[Token]]:
 
 def _spoken(path: str) -> dict[str, list[Token]]:
     """Key of a call -> its tokens with candidates."""
-    found = {}
+    replied = {}
     with Path(path).open(encoding="utf-8") as file:
         for line in file:
             row = json.loads(line)
@@ -144,8 +144,8 @@ def _spoken(path: str) -> dict[str, list[Token]]:
             if tokens and all(
                 isinstance(token.get("top_logprobs"), list) for token in tokens
             ):
-                found[str(row["key"])] = tokens
-    return found
+                replied[str(row["key"])] = tokens
+    return replied
 
 
 def said_by(
@@ -180,16 +180,16 @@ def said_by(
     )
     ends = ends_of(tokenizer, body, completion)
     firsts = _Firsts(tokenizer)
-    found = []
+    candidates = []
     for number, token in enumerate(learnt):
         start = _skip(completion, ends[number - 1] if number else 0)
         end = ends[number] if number < len(ends) else start
-        found.append(
+        candidates.append(
             _candidates(
                 tokens, starts.get(start), completion[start:end], token, firsts
             )
         )
-    return found
+    return candidates
 
 
 def _starts(tokens: Sequence[Token], completion: str) -> dict[int, int] | None:
@@ -202,17 +202,17 @@ def _starts(tokens: Sequence[Token], completion: str) -> dict[int, int] | None:
     first = next((word for word in words if word), None)
     at = completion.find(first) if first else -1
     while at >= 0:
-        found = {}
-        place = at
+        starts = {}
+        position = at
         for number, word in enumerate(words):
-            place = _skip(completion, place) if word else place
-            if not completion.startswith(word, place):
+            position = _skip(completion, position) if word else position
+            if not completion.startswith(word, position):
                 break
             if word:
-                found[place] = number
-            place += len(word)
+                starts[position] = number
+            position += len(word)
         else:
-            return found
+            return starts
         at = completion.find(str(first), at + 1)
     return None
 
@@ -277,22 +277,22 @@ def _spanned(tokens: Sequence[Token], at: int, text: str) -> float | None:
     where they end in its middle.
     """
     total = 0.0
-    said = ""
+    span = ""
     for token in tokens[at:]:
         total += float(token["logprob"])
-        said += str(token["token"]).strip()
-        if said.startswith(text.strip()):
+        span += str(token["token"]).strip()
+        if span.startswith(text.strip()):
             return total
-        if not text.startswith(said):
+        if not text.startswith(span):
             return None
     return None
 
 
 def _filled(
-    place: Mapping[int, float], k: int, size: int
+    position: Mapping[int, float], k: int, size: int
 ) -> tuple[list[int], list[float]]:
     """K different ids with their logs; unused ids of -inf fill up."""
-    best = sorted(place.items(), key=lambda pair: -pair[1])[:k]
+    best = sorted(position.items(), key=lambda pair: -pair[1])[:k]
     ids = [token for token, _ in best]
     spare = _unused(ids, size)
     while len(ids) < k:

@@ -86,9 +86,9 @@ class ModelTeacher:
                 hidden_only=True,
             )[:, :-1]
         flat = hidden.reshape(-1, hidden.shape[-1])
-        return lambda places: self.head.logits(flat[places.to(device)]).to(
-            places.device
-        )
+        return lambda positions: self.head.logits(
+            flat[positions.to(device)]
+        ).to(positions.device)
 
 
 class CacheTeacher:
@@ -121,25 +121,25 @@ class CacheTeacher:
         logs = []
         count = 0
         for row, start, tokens, labels in rows_of(inputs):
-            known = self.cache.read(tokens, labels)
+            entry = self.cache.read(tokens, labels)
             learnt = (torch.tensor(labels[1:]) != IGNORED).nonzero()[:, 0]
             table[row * length + start + learnt] = torch.arange(
                 count, count + len(learnt)
             )
             count += len(learnt)
-            ids.append(torch.from_numpy(known.ids))
-            logs.append(torch.from_numpy(known.logs))
+            ids.append(torch.from_numpy(entry.ids))
+            logs.append(torch.from_numpy(entry.logs))
         every = (
             Sparse(torch.cat(ids), torch.cat(logs))
             if ids
             else Sparse(torch.zeros(0, 1, dtype=torch.long), torch.zeros(0, 1))
         )
 
-        def say(places: Positions) -> Sparse:
-            at = table[places.cpu()]
+        def say(positions: Positions) -> Sparse:
+            at = table[positions.cpu()]
             return Sparse(
-                every.ids[at].to(places.device),
-                every.logs[at].to(places.device),
+                every.ids[at].to(positions.device),
+                every.logs[at].to(positions.device),
             )
 
         return say
@@ -183,18 +183,18 @@ class SeveralTeachers:
 
     def says(self, inputs: Inputs) -> LogitsAt:
         """Ln of the weighted mean of their probabilities."""
-        said = [teacher.says(inputs) for teacher in self.teachers]
+        answers = [teacher.says(inputs) for teacher in self.teachers]
         rows = inputs["labels"].shape[0]
         length = inputs["labels"].shape[1] - 1
-        shares = self._shares(said, inputs["labels"][:, 1:], rows).to(
+        shares = self._shares(answers, inputs["labels"][:, 1:], rows).to(
             inputs["labels"].device
         )
 
-        def mean(places: Positions) -> RowLogits:
+        def mean(positions: Positions) -> RowLogits:
             logs = torch.stack(
-                [say(places).log_softmax(dim=-1) for say in said]
+                [say(positions).log_softmax(dim=-1) for say in answers]
             )
-            return (logs + shares[places // length].T[:, :, None]).logsumexp(
+            return (logs + shares[positions // length].T[:, :, None]).logsumexp(
                 dim=0
             )
 
@@ -206,14 +206,14 @@ class SeveralTeachers:
             self.selection.learn(-loss)
 
     def _shares(
-        self, said: list[LogitsAt], labels: Labels, rows: int
+        self, teachers: list[LogitsAt], labels: Labels, rows: int
     ) -> Tensor:
         """[rows, teachers] ln of each teacher's share in each row, up to a constant of the row."""
         fixed = self.weights.log().to(labels.device)
         if self.weigh == "fixed":
             return fixed.expand(rows, -1)
         mask = labels != IGNORED
-        tables = [label_losses(say, labels) for say in said]
+        tables = [label_losses(say, labels) for say in teachers]
         losses = torch.stack(
             [
                 (table * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
@@ -239,12 +239,12 @@ def label_losses(
     tile at a time.
     """
     flat = labels.reshape(-1)
-    found = torch.zeros(flat.shape, dtype=torch.float32, device=labels.device)
+    losses = torch.zeros(flat.shape, dtype=torch.float32, device=labels.device)
     counted = (flat != IGNORED).nonzero()[:, 0]
     for part in torch.split(counted, rows):
         logs = whole(say(part)).log_softmax(dim=-1)
-        found[part] = -logs.gather(1, flat[part][:, None])[:, 0].float()
-    return found.reshape(labels.shape)
+        losses[part] = -logs.gather(1, flat[part][:, None])[:, 0].float()
+    return losses.reshape(labels.shape)
 
 
 def same_tokens(

@@ -171,8 +171,8 @@ def _small(codes: Codes) -> bytes:
     """Codes with their length before them; compressed where that makes them shorter."""
     raw = codes.tobytes()
     packed = zlib.compress(raw, 6)
-    found = packed if len(packed) < len(raw) else raw
-    return len(found).to_bytes(4, "little") + found
+    shorter = packed if len(packed) < len(raw) else raw
+    return len(shorter).to_bytes(4, "little") + shorter
 
 
 def _low_bits(layout: Layout, ids: TopIdArray) -> bytes:

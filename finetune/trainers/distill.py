@@ -247,16 +247,16 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         """
         if not self.trust:
             return None
-        found = torch.ones(
+        weights = torch.ones(
             inputs["labels"].shape[0],
             inputs["labels"].shape[1] - 1,
             device=inputs["labels"].device,
         )
         for row, start, ids, labels in rows_of(inputs):
-            found[row, start : start + len(ids) - 1] = self.trust.get(
+            weights[row, start : start + len(ids) - 1] = self.trust.get(
                 fingerprint(ids, labels), 1.0
             )
-        return found
+        return weights
 
     def _parts(self, divisor: float | None) -> int:
         """Batches of an optimiser step on all processes: what a mean over sequences is divided by,

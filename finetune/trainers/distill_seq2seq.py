@@ -50,12 +50,12 @@ def expose_decoder(model: PreTrainedModel) -> None:
             input_ids=options["input_ids"],
             attention_mask=options["attention_mask"],
         ).last_hidden_state
-        said = self.prepare_decoder_input_ids_from_labels(
+        shifted = self.prepare_decoder_input_ids_from_labels(
             labels=options["labels"]
         )
         mask = options["attention_mask"]
         return self.get_decoder()(
-            input_ids=said,
+            input_ids=shifted,
             encoder_hidden_states=read,
             encoder_attention_mask=mask,
         ).last_hidden_state
@@ -104,11 +104,11 @@ class Seq2SeqDistillTrainer(Seq2SeqTrainer):  # type: ignore[misc]
     ) -> Scalar | tuple[Scalar, Inputs]:
         """The sum over this batch's tokens, divided by those of the whole step on all processes."""
         labels = inputs["labels"]
-        known = {
+        read = {
             name: inputs[name]
             for name in ("input_ids", "attention_mask", "labels")
         }
-        hidden = model(**known, hidden_only=True)
+        hidden = model(**read, hidden_only=True)
         divisor = (
             None if num_items_in_batch is None else float(num_items_in_batch)
         )

@@ -163,11 +163,11 @@ def _vectors(
         .float()
         .cpu()
     )
-    places = {text: place for place, text in enumerate(texts)}
+    positions = {text: position for position, text in enumerate(texts)}
     table = torch.cat([table, torch.zeros(1, table.shape[1])])
     absent = len(texts)
     index = []
     for row in listed:
-        own = [places[text] for text in (row.query, *row.documents[:width])]
+        own = [positions[text] for text in (row.query, *row.documents[:width])]
         index.append(own + [absent] * (1 + width - len(own)))
     return table[torch.tensor(index)]

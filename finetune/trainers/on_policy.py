@@ -234,9 +234,9 @@ def corrupted(
         < share
     ) & (labels[:, 1:] != IGNORED)
     flat = hidden.reshape(-1, hidden.shape[-1])
-    places = chosen.reshape(-1).nonzero()[:, 0]
+    positions = chosen.reshape(-1).nonzero()[:, 0]
     guesses = ids[:, 1:].reshape(-1)
-    for part in torch.split(places, 64):
+    for part in torch.split(positions, 64):
         guesses[part] = head.logits(flat[part]).argmax(dim=-1)
     ids[:, 1:] = guesses.reshape(chosen.shape)
     return ids

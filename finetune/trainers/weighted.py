@@ -75,13 +75,13 @@ def bundled(rows: Iterable[Row], given: RowFacts, *, whole: bool) -> Dataset:
         }
         for row, weight, number in zip(rows, *columns, strict=True)
     ]
-    places = (
+    positions = (
         wholes(given["ids"])
         if whole
         else bundles(given["ids"], given["task_numbers"])
     )
     return Dataset.from_list(
-        [{"rows": list(map(made.__getitem__, bundle))} for bundle in places]
+        [{"rows": list(map(made.__getitem__, bundle))} for bundle in positions]
     )
 
 
@@ -110,11 +110,11 @@ class _Weighing:
         num_items_in_batch: Tensor | int | None = None,
     ) -> Scalar | tuple[Scalar, object]:
         """The objective's loss of a batch; over accumulated batches, their mean."""
-        known = {
+        facts = {
             name: inputs.pop(name) for name in ("weights", "tasks", "items")
         }
         outputs, log_probs, mask = self._scored(model, inputs)
-        loss = self._objective(Batch(log_probs=log_probs, mask=mask, **known))
+        loss = self._objective(Batch(log_probs=log_probs, mask=mask, **facts))
         if num_items_in_batch is not None:
             # The Trainer leaves accumulation to losses that are told how many tokens a step has.
             loss = loss / self.current_gradient_accumulation_steps
@@ -168,9 +168,9 @@ class WeightedSeq2SeqTrainer(_Weighing, Seq2SeqTrainer):  # type: ignore[misc]
         data_collator: Collator,
         **options: object,
     ) -> None:
-        found = bundled(train_dataset, given, whole=objective.whole)
+        bundles_of_rows = bundled(train_dataset, given, whole=objective.whole)
         super().__init__(
-            train_dataset=found,
+            train_dataset=bundles_of_rows,
             data_collator=_Collator(data_collator),
             **options,
         )

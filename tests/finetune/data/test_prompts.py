@@ -259,7 +259,7 @@ def test_prompts_that_leave_no_room_are_counted_and_cut_answers_too():
         for n in (1, 9, 3, 5, 20)
     ]
     found = prepared(rows, tokenizer, 6)
-    assert (found.places, found.crowded, found.cut) == ([0, 2, 3], 2, 2)
+    assert (found.positions, found.crowded, found.cut) == ([0, 2, 3], 2, 2)
     assert found.record() == {"template": "never", "crowded": 2, "cut": 2}
     end = prepared(rows, tokenizer, 6, keep_end=True)
     assert (end.crowded, end.cut) == (0, 0)
