@@ -6,7 +6,6 @@ in order.
     row          tokens of a batch in one line, those that count
     vocabulary   tokens of a tokenizer
     width        numbers of a hidden state
-    query, text  a search's query, and the texts of its list
 """
 
 from __future__ import annotations
@@ -52,16 +51,6 @@ TopLogProbs = Annotated[Tensor, "row k"]
 # What turns states into logits.
 HeadWeight = Annotated[Tensor, "vocabulary width"]
 HeadBias = Annotated[Tensor, "vocabulary"]
-
-# Texts as vectors; a batch of B queries has n texts each.
-Vectors = Annotated[Tensor, "text width"]
-QueryVectors = Annotated[Tensor, "query width"]
-TextVectors = Annotated[Tensor, "query text width"]
-Scores = Annotated[Tensor, "query text"]
-TextMask = Annotated[Tensor, "query text"]
-TextOrder = Annotated[Tensor, "query text"]
-BatchScores = Annotated[Tensor, "query list text"]
-PerQuery = Annotated[Tensor, "query"]
 
 # What a model reads, by the names of its inputs.
 Inputs = Mapping[str, Tensor]

@@ -75,10 +75,9 @@ def shaped(
         for row in listed
     ]
     most = args.max_length
-    fits = [
-        most is None or len(_read(row, tokenizer, form)) < most for row in made
-    ]
-    kept = [row for row, fit in zip(made, fits, strict=True) if fit]
+    kept = made
+    if most is not None:
+        kept = [row for row in made if len(_read(row, tokenizer, form)) < most]
     crowded = len(made) - len(kept)
     lost = (
         f"{crowded:,} of {len(made):,} rows: the prompt leaves no room for an answer within "

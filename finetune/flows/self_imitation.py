@@ -68,14 +68,11 @@ def run(config: ImitationConfig) -> list[JsonObject]:
 
 def _round(config: ImitationConfig, number: int) -> JsonObject:
     folder = config.output / f"round{number}"
-    writer = (
-        str(config.output / f"round{number - 1}" / "student")
-        if number
-        else config.model
-    )
-    teacher = (
-        f"local/{writer}" if number else config.teacher or f"local/{writer}"
-    )
+    writer = config.model
+    teacher = config.teacher or f"local/{writer}"
+    if number:
+        writer = str(config.output / f"round{number - 1}" / "student")
+        teacher = f"local/{writer}"
     made = synth_run(
         config.pack,
         config.seeds,
@@ -100,13 +97,17 @@ def _round(config: ImitationConfig, number: int) -> JsonObject:
             trainer=config.trainer,
         )
     )
-    low, high = wilson(kept, asked)
-    share = {"share": kept / asked, "low": low, "high": high}
     return {
         "round": number,
         "teacher": teacher,
         "asked": asked,
         "kept": kept,
-        "share": share,
+        "share": _share(kept, asked),
         "steps": trained["steps"],
     }
+
+
+def _share(kept: int, asked: int) -> JsonObject:
+    """With its 95 % Wilson interval."""
+    low, high = wilson(kept, asked)
+    return {"share": kept / asked, "low": low, "high": high}

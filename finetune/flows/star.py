@@ -85,12 +85,11 @@ def run(config: StarConfig) -> list[JsonObject]:
 
 def _round(config: StarConfig, number: int, steps: int) -> JsonObject:
     folder = config.output / f"round{number}"
+    learner = folder / "student"
     student = config.output / f"round{number - 1}" / "student"
-    teacher = (
-        f"local/{student}"
-        if number
-        else config.teacher or f"local/{config.model}"
-    )
+    teacher = config.teacher or f"local/{config.model}"
+    if number:
+        teacher = f"local/{student}"
     made = synth_run(
         config.pack,
         config.seeds,
@@ -98,35 +97,34 @@ def _round(config: StarConfig, number: int, steps: int) -> JsonObject:
         output=folder / "run",
         **config.run,
     )
-    if not made.counts["kept"]:
-        todo = "Begin with a --teacher that solves some of them, or with easier seeds."
+    kept = made.counts["kept"]
+    if not kept:
         raise WrongUse(
             f"round {number}",
             f"no right rationale of {teacher}",
             "at least one",
-            todo,
+            "Begin with a --teacher that solves some of them, or with easier seeds.",
         )
-    fields = {**config.trainer, "max_steps": steps}
     trained = sft.run(
         TrainConfig(
             data=str(made.folder),
             model=config.model,
-            output=folder / "student",
-            trainer=fields,
+            output=learner,
+            trainer={**config.trainer, "max_steps": steps},
         )
     )
     measured = evaluate.run(
         evaluate.EvaluateConfig(
             data=config.held_out,
-            model=str(folder / "student"),
-            output=folder / "student",
+            model=str(learner),
+            output=learner,
             max_new_tokens=config.max_new_tokens,
         )
     )
     return {
         "round": number,
         "teacher": teacher,
-        "kept": made.counts["kept"],
+        "kept": kept,
         "steps": trained["steps"],
         "exact_match": measured["exact_match"],
     }

@@ -85,26 +85,16 @@ class Answerer:
         ).to(self.model.device)
         if (seed := bodies[0].get("seed")) is not None:
             self.torch.manual_seed(seed)
+        ids = tokens["input_ids"]
+        width = ids.shape[1]
+        start = 1 if self.model.config.is_encoder_decoder else width
+        options = sampling.options(bodies[0], self.tokenizer, start)
         with self.torch.no_grad():
-            start = (
-                1
-                if self.model.config.is_encoder_decoder
-                else tokens["input_ids"].shape[1]
-            )
-            out = self.model.generate(
-                **tokens, **sampling.options(bodies[0], self.tokenizer, start)
-            )
-        completions = student.written(
-            self.model, out, tokens["input_ids"].shape[1]
-        )
-        prompts = [
-            ids[mask.bool()]
-            for ids, mask in zip(
-                tokens["input_ids"], tokens["attention_mask"], strict=True
-            )
-        ]
+            out = self.model.generate(**tokens, **options)
+        generated = student.written(self.model, out, width)
+        real = tokens["attention_mask"].bool()
         return [
-            self._completion(body, prompts[n], completions[n])
+            self._completion(body, ids[n][real[n]], generated[n])
             for n, body in enumerate(bodies)
         ]
 
@@ -112,21 +102,11 @@ class Answerer:
         self, body: JsonObject, prompt: RowLabels, generated: RowLabels
     ) -> JsonObject:
         """A chat completion of one row of token ids; the padding behind its end is cut off."""
-        ends = self._ends()
-        length = next(
-            (n for n, token in enumerate(generated.tolist()) if token in ends),
-            None,
-        )
-        completion = generated if length is None else generated[:length]
+        length = self._length(generated.tolist())
+        completion = generated[:length]
         text = self.tokenizer.decode(completion, skip_special_tokens=True)
-        cut = min(
-            (
-                at
-                for stop in body.get("stop") or []
-                if (at := text.find(stop)) >= 0
-            ),
-            default=None,
-        )
+        stops = [text.find(stop) for stop in body.get("stop") or []]
+        cut = min((at for at in stops if at >= 0), default=None)
         finish = "stop" if length is not None or cut is not None else "length"
         choice: JsonObject = {
             "index": 0,
@@ -149,6 +129,14 @@ class Answerer:
             "choices": [choice],
             "usage": count,
         }
+
+    def _length(self, generated: list[int]) -> int | None:
+        """Tokens before the first end token; None where there is none."""
+        ends = self._ends()
+        for count, token in enumerate(generated):
+            if token in ends:
+                return count
+        return None
 
     def _ends(self) -> set[int]:
         ends = self.model.generation_config.eos_token_id
@@ -240,6 +228,10 @@ def _read(waiting: queue.Queue[JsonObject | None]) -> None:
     waiting.put(None)
 
 
+def _failed(kind: str, why: str) -> JsonObject:
+    return {"error": {"kind": kind, "message": why}}
+
+
 def main(path: str) -> None:
     """Answers until the input ends."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -252,14 +244,7 @@ def main(path: str) -> None:
     try:
         answerer = Answerer(path)
     except Exception as error:  # noqa: BLE001 - the parent says it to the user
-        say(
-            {
-                "error": {
-                    "kind": "model",
-                    "message": f"{type(error).__name__}: {error}",
-                }
-            }
-        )
+        say(_failed("model", f"{type(error).__name__}: {error}"))
         return
     say({"ready": True})
     waiting: queue.Queue[JsonObject | None] = queue.Queue()
@@ -270,14 +255,8 @@ def main(path: str) -> None:
             bodies = [request["body"] for request in together]
             replies = [{"reply": reply} for reply in answerer.answer(bodies)]
         except Exception as error:  # noqa: BLE001 - one bad request must not end the others
-            replies = [
-                {
-                    "error": {
-                        "kind": "generation",
-                        "message": f"{type(error).__name__}: {error}"[:300],
-                    }
-                }
-            ] * len(together)
+            why = f"{type(error).__name__}: {error}"[:300]
+            replies = [_failed("generation", why)] * len(together)
         for request, reply in zip(together, replies, strict=True):
             say({"id": request["id"], **reply})
 

@@ -8,8 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from finetune.core.list_tensors import Scores, TextMask
 from finetune.core.tensors import Scalar
-from finetune.list_losses.base import ListLoss, Lists, mean_over
+from finetune.list_losses.base import ListLoss, Lists, diagonal, mean_over
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,32 +50,11 @@ class AdaptiveMargin(ListLoss):
     def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar."""
         positive = lists.documents[:, 0]
-        first = lists.first()
-        if self.over == "own":
-            cosines = lists.own() / lists.scale
-            alike = torch.einsum("bd,bnd->bn", positive, lists.documents)
-            counted = lists.mask & ~first
-        else:
-            cosines = lists.all().flatten(1) / lists.scale
-            alike = torch.einsum(
-                "bd,cnd->bcn", positive, lists.documents
-            ).flatten(1)
-            own = (
-                torch.eye(len(first), dtype=torch.bool, device=first.device)[
-                    :, :, None
-                ]
-                & first[None]
-            )
-            counted = (lists.mask[None] & ~own).flatten(1)
-        gap = (
-            (lists.queries * positive).sum(dim=-1, keepdim=True)
-            - cosines
-            - self.wanted(alike)
-        )
-        return mean_over(
-            gap.masked_fill(~counted, 0.0).square().sum(dim=1),
-            counted.sum(dim=1),
-        )
+        cosines, alike, counted = _negatives(lists, over=self.over)
+        to_positive = (lists.queries * positive).sum(dim=-1, keepdim=True)
+        gap = to_positive - cosines - self.wanted(alike)
+        squares = gap.masked_fill(~counted, 0.0).square()
+        return mean_over(squares.sum(dim=1), counted.sum(dim=1))
 
     def wanted(self, alike: Tensor) -> Tensor:
         """The margin for texts so alike (cosines)."""
@@ -82,3 +62,24 @@ class AdaptiveMargin(ListLoss):
         if self.target == "constant":
             return torch.full_like(alike, self.margin)
         return 0.5 + alike / 2 if self.target == "similar" else 0.5 - alike / 2
+
+
+def _negatives(
+    lists: Lists, *, over: Literal["own", "batch"]
+) -> tuple[Scores, Scores, TextMask]:
+    """Of each query: the cosines of texts with it, those with its positive, and which of the texts
+    count.
+    """
+    positive = lists.documents[:, 0]
+    first = lists.first()
+    if over == "own":
+        alike = torch.einsum("bd,bnd->bn", positive, lists.documents)
+        return lists.own() / lists.scale, alike, lists.mask & ~first
+    alike = torch.einsum("bd,cnd->bcn", positive, lists.documents)
+    own = diagonal(len(first), len(first), first)
+    counted = lists.mask & ~(own[:, :, None] & first)
+    return (
+        lists.all().flatten(1) / lists.scale,
+        alike.flatten(1),
+        counted.flatten(1),
+    )

@@ -9,17 +9,18 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, TypedDict, Unpack
 
 import torch
+from torch import Tensor
 
-from finetune.core.tensors import (
+from finetune.core.list_tensors import (
     BatchScores,
     PerQuery,
     QueryVectors,
-    Scalar,
     Scores,
     TextMask,
     TextOrder,
     TextVectors,
 )
+from finetune.core.tensors import Scalar
 
 # What an absent text scores: its exponential is 0 in every precision, and no gradient comes of it.
 ABSENT = -1e4
@@ -80,20 +81,14 @@ class Lists:
         alike = (self.keys[None, :, :, None] == right[:, None, None, :]).any(
             dim=-1
         )
-        return (
-            alike
-            & ~torch.eye(len(alike), dtype=torch.bool, device=alike.device)[
-                :, :, None
-            ]
-        )
+        own = diagonal(len(alike), len(alike), alike)
+        return alike & ~own[:, :, None]
 
     def others(self) -> Scores:
         """[B, B * n] scores of each query with the texts of all other queries; ABSENT for its
         own.
         """
-        own = torch.eye(
-            len(self.mask), dtype=torch.bool, device=self.mask.device
-        )
+        own = diagonal(len(self.mask), len(self.mask), self.mask)
         return self.all().masked_fill(own[:, :, None], ABSENT).flatten(1)
 
     def positives(self) -> TextMask:
@@ -171,6 +166,21 @@ def example(**more: Unpack[ExampleFields]) -> Lists:
         scale=1.0,
     )
     return replace(lists, **more)
+
+
+def diagonal(rows: int, columns: int, like: Tensor) -> Tensor:
+    """[rows, columns] True where row and column have the same number."""
+    return torch.eye(rows, columns, dtype=torch.bool, device=like.device)
+
+
+def differences(values: Scores) -> Tensor:
+    """[B, i, j] of each pair of a list: i's less j's."""
+    return values[:, :, None] - values[:, None, :]
+
+
+def both(mask: TextMask) -> Tensor:
+    """[B, i, j] True where both texts of a pair are there."""
+    return mask[:, :, None] & mask[:, None, :]
 
 
 class ListLoss(ABC):

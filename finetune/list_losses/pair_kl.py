@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from finetune.core.list_tensors import Scores, TextMask
 from finetune.core.tensors import Scalar
 from finetune.list_losses.base import (
     ListLoss,
     Lists,
+    both,
     by_target,
+    differences,
     in_batch,
     kl,
     mean_over,
@@ -57,16 +61,9 @@ class PairKl(ListLoss):
         targets = lists.wanted()
         scores = lists.own()
         mask = lists.mask
-        rank = by_target(targets, mask).argsort(dim=1)
-        apart = rank[:, None, :] - rank[:, :, None]
-        chosen = (
-            (apart > 0)
-            & (apart <= self.reach)
-            & mask[:, :, None]
-            & mask[:, None, :]
-        )
-        target_gaps = targets[:, :, None] - targets[:, None, :]
-        score_gaps = scores[:, :, None] - scores[:, None, :]
+        chosen = self._pairs(targets, mask)
+        target_gaps = differences(targets)
+        score_gaps = differences(scores)
         share = torch.sigmoid(target_gaps)
         each = share * (logsigmoid(target_gaps) - logsigmoid(score_gaps)) + (
             1 - share
@@ -80,3 +77,10 @@ class PairKl(ListLoss):
             + self.alpha * pairs
             + self.beta * in_batch(lists).mean()
         )
+
+    def _pairs(self, targets: Scores, mask: TextMask) -> Tensor:
+        """[B, i, j] True where text j follows text i within reach, by the teacher's order."""
+        rank = by_target(targets, mask).argsort(dim=1)
+        apart = rank[:, None, :] - rank[:, :, None]
+        near = (apart > 0) & (apart <= self.reach)
+        return near & both(mask)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 from finetune.list_losses.base import ListLoss, Lists, mean_over
 
 if TYPE_CHECKING:
-    from finetune.core.tensors import Scalar, Scores
+    from finetune.core.list_tensors import Scores
+    from finetune.core.tensors import Scalar
 
 
 @dataclass(frozen=True, kw_only=True)

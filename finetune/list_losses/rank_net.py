@@ -8,7 +8,13 @@ from typing import ClassVar
 from torch.nn.functional import softplus
 
 from finetune.core.tensors import Scalar
-from finetune.list_losses.base import ListLoss, Lists, mean_over
+from finetune.list_losses.base import (
+    ListLoss,
+    Lists,
+    both,
+    differences,
+    mean_over,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +47,9 @@ class RankNet(ListLoss):
     def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar."""
         targets = lists.wanted()
-        scores = lists.own()
-        above = (
-            (targets[:, :, None] > targets[:, None, :])
-            & lists.mask[:, :, None]
-            & lists.mask[:, None, :]
-        )
-        gaps = self.sigma * (scores[:, None, :] - scores[:, :, None])
-        return mean_over(
-            (softplus(gaps) * above).sum(dim=(1, 2)), above.sum(dim=(1, 2))
-        )
+        higher = targets[:, :, None] > targets[:, None, :]
+        above = both(lists.mask) & higher
+        gaps = differences(lists.own())
+        each = softplus(-self.sigma * gaps) * above
+        pairs = above.sum(dim=(1, 2))
+        return mean_over(each.sum(dim=(1, 2)), pairs)

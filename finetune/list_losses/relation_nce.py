@@ -7,8 +7,15 @@ from typing import ClassVar
 
 import torch
 
+from finetune.core.list_tensors import Scores
 from finetune.core.tensors import Scalar
-from finetune.list_losses.base import ABSENT, ListLoss, Lists, mean_over
+from finetune.list_losses.base import (
+    ABSENT,
+    ListLoss,
+    Lists,
+    diagonal,
+    mean_over,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,28 +57,21 @@ class RelationNce(ListLoss):
         groups = torch.cat([lists.groups, lists.groups])
         cosines = lists.scale * members @ members.T
         alike = groups[:, None] == groups[None]
-        own = torch.cat(
-            [
-                lists.own(),
-                lists.scale
-                * torch.einsum(
-                    "bd,bnd->bn", lists.documents[:, 0], lists.documents
-                ),
-            ]
-        )
-        own = own.masked_fill(~torch.cat([lists.mask, lists.mask]), ABSENT)[
-            :, 1:
-        ]
-        against = torch.cat([cosines.masked_fill(alike, ABSENT), own], dim=1)
-        pairs = alike & ~torch.eye(
-            len(members), dtype=torch.bool, device=alike.device
-        )
-        each = (
-            torch.logaddexp(
-                cosines, torch.logsumexp(against, dim=1, keepdim=True)
-            )
-            - cosines
-        )
-        return mean_over(
-            each.masked_fill(~pairs, 0.0).sum(dim=1), pairs.sum(dim=1)
-        )
+        others = cosines.masked_fill(alike, ABSENT)
+        against = torch.cat([others, _further(lists)], dim=1)
+        pairs = alike & ~diagonal(len(members), len(members), alike)
+        rest = torch.logsumexp(against, dim=1, keepdim=True)
+        each = torch.logaddexp(cosines, rest) - cosines
+        total = each.masked_fill(~pairs, 0.0).sum(dim=1)
+        return mean_over(total, pairs.sum(dim=1))
+
+
+def _further(lists: Lists) -> Scores:
+    """[2 B, n - 1] scores of each member with the further texts of its own list; ABSENT where there
+    is none.
+    """
+    first = lists.documents[:, 0]
+    of_first = torch.einsum("bd,bnd->bn", first, lists.documents)
+    scores = torch.cat([lists.own(), lists.scale * of_first])
+    mask = torch.cat([lists.mask, lists.mask])
+    return scores.masked_fill(~mask, ABSENT)[:, 1:]

@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from finetune.core.tensors import Scalar, Vectors
-from finetune.list_losses.base import ListLoss, Lists
+from finetune.core.list_tensors import TextMask, Vectors
+from finetune.core.tensors import Scalar
+from finetune.list_losses.base import ListLoss, Lists, diagonal
 
 
 class TeacherMap(torch.nn.Module):
@@ -78,11 +79,8 @@ class TeacherQueue(ListLoss):
 
     def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar; afterwards the batch's teacher vectors are in the queue."""
-        taught = lists.taught()
-        texts = torch.cat([lists.queries, lists.documents[lists.mask]])
-        wanted = torch.cat(
-            [taught.queries, taught.documents[lists.mask]]
-        ).detach()
+        texts = _texts(lists, lists.mask)
+        wanted = _texts(lists.taught(), lists.mask).detach()
         if self.module is None:
             raise ValueError(
                 "TeacherQueue: call open(width, teacher_width) first"
@@ -95,16 +93,24 @@ class TeacherQueue(ListLoss):
         scale = self.module.log_scale.exp()
         unit = torch.nn.functional.normalize(mapped, dim=-1)
         scores = scale * unit @ every.T
-        scores = scores.masked_fill(_twins(wanted, every), -torch.inf)
-        loss = (torch.logsumexp(scores, dim=1) - scores.diagonal()).mean()
+        twins = _twins(wanted, every)
+        scores = scores.masked_fill(twins, -torch.inf)
+        total = torch.logsumexp(scores, dim=1)
+        loss = (total - scores.diagonal()).mean()
         if not self.regression:
             return loss
         squares = (mapped - wanted).square().sum(dim=-1)
         return loss + self.regression * squares.mean()
 
 
+def _texts(lists: Lists, mask: TextMask) -> Vectors:
+    """All queries, then all texts that are there."""
+    documents = lists.documents[mask]
+    return torch.cat([lists.queries, documents])
+
+
 def _twins(wanted: Vectors, every: Vectors) -> Tensor:
     """[texts, every], True where the same text stands elsewhere: it is no negative."""
-    count = len(wanted)
-    same = torch.eye(count, len(every), dtype=torch.bool, device=every.device)
-    return ((wanted @ every.T) > 1 - 1e-6) & ~same
+    same = diagonal(len(wanted), len(every), every)
+    cosines = wanted @ every.T
+    return (cosines > 1 - 1e-6) & ~same

@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import ClassVar
 
-from finetune.core.tensors import HiddenStates, Labels, Mask, Scalar, Vectors
+from finetune.core.list_tensors import Vectors
+from finetune.core.tensors import HiddenStates, Labels, Mask, Scalar
 from finetune.losses.base import Loss, precise
 
 
@@ -45,11 +46,8 @@ class FeatureLoss(Loss[HiddenStates]):
         name = type(self).__name__
         student = student_logits
         teacher = teacher_logits
-        if (
-            student.dim() != 3
-            or student.shape[:2] != mask.shape
-            or teacher.shape[:2] != mask.shape
-        ):
+        same = student.shape[:2] == teacher.shape[:2] == mask.shape
+        if student.dim() != 3 or not same:
             raise ValueError(
                 f"{name}: student {tuple(student.shape)}, teacher {tuple(teacher.shape)}, mask "
                 f"{tuple(mask.shape)}; use [B, T, H], "

@@ -8,9 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from finetune.core.tensors import RowProbabilities, ValuesAndSlopes
+from finetune.core.tensors import (
+    RowLogProbs,
+    RowProbabilities,
+    RowValues,
+    ValuesAndSlopes,
+)
 from finetune.losses.base_crossing import CrossLoss
 from finetune.losses.uld import sorted_distance
+from synth.core.errors import require_share
 
 # How the two great families spell a space before a word.
 _SPACES = str.maketrans({"\u0120": " ", "\u2581": " "})
@@ -55,11 +61,9 @@ class Hybrid(CrossLoss):
     weight: float | None = None
 
     def __post_init__(self) -> None:
-        weight = 0.0 if self.weight is None else self.weight
-        if not 0 <= self.beta <= 1 or not 0 <= weight <= 1:
-            raise ValueError(
-                f"beta={self.beta}, weight={self.weight}; use 0 to 1"
-            )
+        require_share("beta", self.beta)
+        if self.weight is not None:
+            require_share("weight", self.weight)
         ours = {own for own, _ in self.pairs}
         theirs = {other for _, other in self.pairs}
         if len(ours) < len(self.pairs) or len(theirs) < len(self.pairs):
@@ -100,21 +104,36 @@ class Hybrid(CrossLoss):
         self, ps: RowProbabilities, pt: RowProbabilities
     ) -> ValuesAndSlopes:
         """Generalised Jensen-Shannon, and its derivative by ps."""
-        least = torch.finfo(ps.dtype).tiny
-        ls = ps.clamp(min=least).log()
-        lt = pt.clamp(min=least).log()
+        ls = _log(ps)
+        lt = _log(pt)
         if self.beta == 0:
-            forward = (pt * (lt - ls)).sum(dim=-1)
-            return forward, -pt / ps.clamp(min=least)
+            return _kl(pt, lt, ls), -pt / _above_zero(ps)
         if self.beta == 1:
-            reverse = (ps * (ls - lt)).sum(dim=-1)
-            return reverse, ls - lt + 1
-        mixture = torch.lerp(ps, pt, self.beta)
-        middle = mixture.clamp(min=least).log()
-        of_teacher = (pt * (lt - middle)).sum(dim=-1)
-        of_student = (ps * (ls - middle)).sum(dim=-1)
-        value = self.beta * of_teacher + (1 - self.beta) * of_student
-        return value, (1 - self.beta) * (ls - middle)
+            return _kl(ps, ls, lt), ls - lt + 1
+        rest = 1 - self.beta
+        middle = _log(torch.lerp(ps, pt, self.beta))
+        of_teacher = self.beta * _kl(pt, lt, middle)
+        of_student = rest * _kl(ps, ls, middle)
+        return of_teacher + of_student, rest * (ls - middle)
+
+
+def _above_zero(probabilities: RowProbabilities) -> RowProbabilities:
+    least = torch.finfo(probabilities.dtype).tiny
+    return probabilities.clamp(min=least)
+
+
+def _log(probabilities: RowProbabilities) -> RowLogProbs:
+    return _above_zero(probabilities).log()
+
+
+def _kl(
+    probabilities: RowProbabilities,
+    log_probs: RowLogProbs,
+    others: RowLogProbs,
+) -> RowValues:
+    """[N] sum of p (ln p - ln q), of probabilities that need not sum to 1."""
+    gap = log_probs - others
+    return (probabilities * gap).sum(dim=-1)
 
 
 def _all_but(ids: Tensor, size: int) -> Tensor:
@@ -133,13 +152,20 @@ def matched(
     >>> matched(["\u2581the", "x"], ["x", "\u0120the", "y"])
     ((0, 1), (1, 0))
     """
-    teacher_ids: dict[str, int] = {}
-    for number, token in enumerate(teacher):
-        teacher_ids.setdefault(token.translate(_SPACES), number)
-    student_ids: dict[int, int] = {}
-    for number, token in enumerate(student):
-        teacher_id = teacher_ids.get(token.translate(_SPACES))
-        if teacher_id is not None:
-            student_ids.setdefault(teacher_id, number)
-    pairs = [(own, other) for other, own in student_ids.items()]
-    return tuple(sorted(pairs))
+    teacher_ids = _first_ids(teacher)
+    student_ids = _first_ids(student)
+    pairs = []
+    for token, own in student_ids.items():
+        other = teacher_ids.get(token)
+        if other is not None:
+            pairs.append((own, other))
+    return tuple(pairs)
+
+
+def _first_ids(tokens: Sequence[str]) -> dict[str, int]:
+    """Text -> the first id that is spelt so, in the order of the ids."""
+    ids: dict[str, int] = {}
+    for number, token in enumerate(tokens):
+        text = token.translate(_SPACES)
+        ids.setdefault(text, number)
+    return ids

@@ -70,9 +70,7 @@ class Minilm(Loss[Sequence[HiddenStates]]):
         ):
             ours = self._relations(student, counted)
             theirs = self._relations(teacher.detach(), counted)
-            gap = theirs.exp() * (theirs - ours)
-            each = gap.masked_fill(~counted[:, None, None, :], 0.0).sum(dim=-1)
-            kl = each.masked_fill(~counted[:, None, :], 0.0).sum()
+            kl = _kl(theirs, ours, counted)
             total = total + kl / (3 * self.heads * tokens)
         return total
 
@@ -93,3 +91,12 @@ class Minilm(Loss[Sequence[HiddenStates]]):
         scores = products / sqrt(parts.shape[-1])
         related = scores.masked_fill(~counted[:, None, None, :], -1e4)
         return related.log_softmax(dim=-1)
+
+
+def _kl(
+    teacher: AttentionMaps, student: AttentionMaps, counted: Mask
+) -> Scalar:
+    """Sum over counted queries and keys, from log-probabilities."""
+    gap = teacher.exp() * (teacher - student)
+    each = gap.masked_fill(~counted[:, None, None, :], 0.0).sum(dim=-1)
+    return each.masked_fill(~counted[:, None, :], 0.0).sum()

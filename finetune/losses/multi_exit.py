@@ -88,17 +88,10 @@ class MultiExit(Loss[Sequence[Logits]]):
             logs = label_logs(logits, labels).masked_fill(~counted, 0.0)
             nll.append(-logs.sum() / tokens)
         if self.teacher == "weighted":
-            total = nll[0].new_zeros(())
-            for depth, loss in enumerate(nll, 1):
-                total = total + depth * loss
-            return total / sum(range(1, len(nll) + 1))
-        deepest = len(nll) - 1
+            return _by_depth(nll)
+        teacher = len(nll) - 1 if self.teacher == "deepest" else 0
         return self._self_distilled(
-            student_logits,
-            nll,
-            deepest if self.teacher == "deepest" else 0,
-            counted,
-            tokens,
+            student_logits, nll, teacher, counted, tokens
         )
 
     def _self_distilled(
@@ -121,3 +114,11 @@ class MultiExit(Loss[Sequence[Logits]]):
             soft_part = self.share * self.temperature**2 * soft
             total = total + hard_part + soft_part
         return total
+
+
+def _by_depth(nll: Sequence[Scalar]) -> Scalar:
+    """The mean of the exits, the k-th counted k times."""
+    total = nll[0].new_zeros(())
+    for depth, loss in enumerate(nll, 1):
+        total = total + depth * loss
+    return total / sum(range(1, len(nll) + 1))

@@ -8,7 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from finetune.core.tensors import HiddenStates, Mask, Scalar, Vectors
+from finetune.core.list_tensors import Vectors
+from finetune.core.tensors import HiddenStates, Mask, Scalar
 from finetune.losses.base_features import FeatureLoss, pooled
 
 

@@ -9,7 +9,12 @@ from typing import Literal
 
 import torch
 
-from finetune.core.tensors import RowLabels, RowLogits, ValuesAndSlopes
+from finetune.core.tensors import (
+    RowLabels,
+    RowLogits,
+    TopLogProbs,
+    ValuesAndSlopes,
+)
 from finetune.losses.base import FLOOR, TokenLoss, dot, log_softmax_
 from finetune.losses.base_parts import Sparse, rows_of_parts
 from finetune.losses.forward_kl import ForwardKl
@@ -75,11 +80,8 @@ class TopK(TokenLoss):
             return rows_of_parts(ForwardKl(), student, top)
         probabilities = torch.empty_like(student)
         logs = log_softmax_(student, probabilities)
-        target = top.logs.to(logs.dtype)
-        silent = (target == -torch.inf).all(dim=-1)
-        if self.missing == "renormalise":
-            target = target.log_softmax(dim=-1).nan_to_num(nan=FLOOR)
-        target = target.clamp(min=FLOOR)
+        target = self._target(top.logs.to(logs.dtype))
+        silent = (top.logs == -torch.inf).all(dim=-1)
         mass = target.exp()
         own = logs.gather(1, top.ids)
         value = dot(mass, target - own)
@@ -89,6 +91,11 @@ class TopK(TokenLoss):
             value.masked_fill(silent, 0.0),
             slope.masked_fill_(silent[:, None], 0.0),
         )
+
+    def _target(self, logs: TopLogProbs) -> TopLogProbs:
+        if self.missing == "renormalise":
+            logs = logs.log_softmax(dim=-1).nan_to_num(nan=FLOOR)
+        return logs.clamp(min=FLOOR)
 
     def _best(self, teacher: RowLogits) -> Sparse:
         logs = log_softmax_(teacher, torch.empty_like(teacher))

@@ -378,6 +378,13 @@ def generate(
     tokenizer.padding_side = "left"
     model.eval()
     template = config.template or of_student(config.model)
+    drawing: JsonObject = {"do_sample": False}
+    if config.draws > 1:
+        drawing = {
+            "do_sample": True,
+            "temperature": config.temperature,
+            "top_k": 0,
+        }
     for start in range(0, len(prompts), config.batch):
         part = prompts[start : start + config.batch]
         if model.config.is_encoder_decoder:
@@ -397,15 +404,7 @@ def generate(
                 max_new_tokens=config.max_new_tokens,
                 pad_token_id=tokenizer.pad_token_id,
                 eos_token_id=tokenizer.eos_token_id,
-                **(
-                    {
-                        "do_sample": True,
-                        "temperature": config.temperature,
-                        "top_k": 0,
-                    }
-                    if config.draws > 1
-                    else {"do_sample": False}
-                ),
+                **drawing,
             )
         yield from tokenizer.batch_decode(
             student.written(model, out, tokens["input_ids"].shape[1]),

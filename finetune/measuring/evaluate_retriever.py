@@ -111,11 +111,8 @@ def _judged(
     """All texts, each once, and the grades of each query's: its scores, else 1 for the first and 0
     for the others.
     """
-    texts = list(
-        dict.fromkeys(
-            [*corpus, *(text for row in listed for text in row.documents)]
-        )
-    )
+    own = [text for row in listed for text in row.documents]
+    texts = list(dict.fromkeys([*corpus, *own]))
     positions = {text: position for position, text in enumerate(texts)}
     qrels = dict[str, dict[int, float]]()
     for row in listed:
@@ -123,9 +120,8 @@ def _judged(
         held = qrels.setdefault(row.query, {})
         for text, grade in zip(row.documents, grades, strict=True):
             held[positions[text]] = max(grade, held.get(positions[text], 0.0))
-    if not any(
-        grade >= ANSWERS for held in qrels.values() for grade in held.values()
-    ):
+    best = [max(grades.values()) for grades in qrels.values() if grades]
+    if max(best, default=0.0) < ANSWERS:
         raise WrongUse(
             "--data",
             "no text that answers its query",
@@ -180,20 +176,19 @@ def _own_texts(
 ) -> dict[str, dict[str, float]]:
     """Each query's own texts, scored."""
     positions = {text: _name(position) for position, text in enumerate(texts)}
-    own: dict[str, list[str]] = {}
+    # The texts of each query, each once, in the order of the rows.
+    own: dict[str, dict[str, None]] = {}
     for row in listed:
-        own[row.query] = list(
-            dict.fromkeys([*own.get(row.query, []), *row.documents])
-        )
+        of_query = own.setdefault(row.query, {})
+        of_query.update(dict.fromkeys(row.documents))
     pairs = [
         (query, text) for query, documents in own.items() for text in documents
     ]
-    made: dict[str, dict[str, float]] = {query: {} for query in own}
-    for (query, text), score in zip(
-        pairs, pair_scores(config.kind, config.model, pairs), strict=True
-    ):
-        made[query][positions[text]] = float(score)
-    return made
+    scores = pair_scores(config.kind, config.model, pairs)
+    run: dict[str, dict[str, float]] = {query: {} for query in own}
+    for (query, text), score in zip(pairs, scores, strict=True):
+        run[query][positions[text]] = score
+    return run
 
 
 def pair_scores(
@@ -207,19 +202,7 @@ def pair_scores(
         pairs: what to score.
     """
     if model == "bm25":
-        queries, texts = _each_once(pairs)
-        scores = {
-            query: dict(hits)
-            for query, hits in zip(
-                queries,
-                Bm25(tuple(texts)).best(queries, len(texts)),
-                strict=True,
-            )
-        }
-        positions = {text: position for position, text in enumerate(texts)}
-        return [
-            scores[query].get(positions[text], 0.0) for query, text in pairs
-        ]
+        return _word_scores(pairs)
     opened = open_encoder(kind, model)
     if kind == "cross":
         return [
@@ -231,6 +214,18 @@ def pair_scores(
     left = _embedded(opened, [query for query, _ in pairs])
     right = _embedded(opened, [text for _, text in pairs])
     return [float(value) for value in (left * right).sum(axis=1)]
+
+
+def _word_scores(pairs: Sequence[tuple[str, str]]) -> list[float]:
+    """BM25 of each pair, over all the texts."""
+    queries, texts = _each_once(pairs)
+    hits = Bm25(tuple(texts)).best(queries, len(texts))
+    scores = {
+        query: dict(of_query)
+        for query, of_query in zip(queries, hits, strict=True)
+    }
+    positions = {text: position for position, text in enumerate(texts)}
+    return [scores[query].get(positions[text], 0.0) for query, text in pairs]
 
 
 def _each_once(

@@ -14,16 +14,20 @@ from math import log2
 
 from finetune.core.rows import JsonObject
 
-Run = Mapping[str, Mapping[str, float]]
-Qrels = Mapping[str, Mapping[str, float]]
+# Ids of texts, the best first.
+Order = Sequence[str]
+# Grades or scores by the id of a text.
+Grades = Mapping[str, float]
+Run = Mapping[str, Grades]
+Qrels = Mapping[str, Grades]
 
 
-def ranked(scores: Mapping[str, float]) -> list[str]:
+def ranked(scores: Grades) -> list[str]:
     """Ids by falling score, then by falling id."""
     return sorted(scores, key=lambda name: (scores[name], name), reverse=True)
 
 
-def ndcg(order: Sequence[str], grades: Mapping[str, float], k: int) -> float:
+def ndcg(order: Order, grades: Grades, k: int) -> float:
     """Discounted cumulative gain of the first k, gain = grade, over that of the best order
     (Järvelin and Kekäläinen 2002), 0 to 1.
 
@@ -47,7 +51,7 @@ def _dcg(gains: Sequence[float]) -> float:
 
 
 def reciprocal_rank(
-    order: Sequence[str], grades: Mapping[str, float], k: int | None = None
+    order: Order, grades: Grades, k: int | None = None
 ) -> float:
     """1 / the place of the first text that answers, among the first k; 0 where none does.
 
@@ -60,7 +64,7 @@ def reciprocal_rank(
     return 0.0
 
 
-def recall(order: Sequence[str], grades: Mapping[str, float], k: int) -> float:
+def recall(order: Order, grades: Grades, k: int) -> float:
     """Share of the texts that answer among the first k.
 
     >>> recall(["a", "b", "c"], {"b": 1, "c": 2}, 2)
@@ -73,14 +77,12 @@ def recall(order: Sequence[str], grades: Mapping[str, float], k: int) -> float:
     return len(first) / len(right)
 
 
-def _right(grades: Mapping[str, float]) -> set[str]:
+def _right(grades: Grades) -> set[str]:
     """The texts that answer."""
     return {name for name, grade in grades.items() if grade > 0}
 
 
-def average_precision(
-    order: Sequence[str], grades: Mapping[str, float]
-) -> float:
+def average_precision(order: Order, grades: Grades) -> float:
     """Mean over the texts that answer of the precision at their places.
 
     >>> round(average_precision(["a", "b", "c"], {"b": 1, "c": 2}), 4)
@@ -100,21 +102,21 @@ def evaluate(run: Run, qrels: Qrels, k: int = 10) -> dict[str, list[float]]:
     """Each metric of each query that has a judged text and stands in the run, in the order of the
     qrels.
     """
-    made: dict[str, list[float]] = {
-        name: [] for name in (f"ndcg@{k}", f"mrr@{k}", f"recall@{k}", "map")
+    metrics: dict[str, list[float]] = {
+        f"ndcg@{k}": [],
+        f"mrr@{k}": [],
+        f"recall@{k}": [],
+        "map": [],
     }
     for query, grades in qrels.items():
-        if query in run:
-            order = ranked(run[query])
-            values = (
-                ndcg(order, grades, k),
-                reciprocal_rank(order, grades, k),
-                recall(order, grades, k),
-                average_precision(order, grades),
-            )
-            for name, value in zip(made, values, strict=True):
-                made[name].append(value)
-    return made
+        if query not in run:
+            continue
+        order = ranked(run[query])
+        metrics[f"ndcg@{k}"].append(ndcg(order, grades, k))
+        metrics[f"mrr@{k}"].append(reciprocal_rank(order, grades, k))
+        metrics[f"recall@{k}"].append(recall(order, grades, k))
+        metrics["map"].append(average_precision(order, grades))
+    return metrics
 
 
 def summary(
@@ -131,8 +133,9 @@ def summary(
     if count:
         samples = (rng.choices(values, k=count) for _ in range(resamples))
         means = sorted(sum(sample) / count for sample in samples)
-    low = means[int(0.025 * (len(means) - 1))]
-    high = means[int(0.975 * (len(means) - 1) + 0.5)]
+    last = len(means) - 1
+    low = means[int(0.025 * last)]
+    high = means[int(0.975 * last + 0.5)]
     return {
         "mean": sum(values) / max(1, count),
         "low": low,

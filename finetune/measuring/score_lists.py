@@ -86,19 +86,27 @@ def _rows(
     student: list[list[float]] | None,
     band: tuple[int, int],
 ) -> Iterator[JsonObject]:
-    first, last = band
     for number, (row, scores) in enumerate(zip(listed, means, strict=True)):
-        if student is not None:
-            learnable = first <= _rank(student[number]) <= last
-            if _rank(scores) != 1 or not learnable:
-                continue
-        more = {"group": row.group} if row.group else {}
-        yield {
+        if student and not _learnable(scores, student[number], band):
+            continue
+        made: JsonObject = {
             "query": row.query,
             "documents": list(row.documents),
             "scores": [round(score, 6) for score in scores],
-            **more,
         }
+        if row.group:
+            made["group"] = row.group
+        yield made
+
+
+def _learnable(
+    teacher: list[float], student: list[float], band: tuple[int, int]
+) -> bool:
+    """Whether the teachers have the right text first, and the student has it in the band."""
+    first, last = band
+    if _rank(teacher) != 1:
+        return False
+    return first <= _rank(student) <= last
 
 
 def _rank(scores: list[float]) -> int:

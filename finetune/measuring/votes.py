@@ -4,6 +4,7 @@ ranker.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal
 
@@ -38,19 +39,19 @@ def vote(
     >>> vote(["4", "5", "4.0"]), vote(["4", "5"], [0.9, 0.1]), vote(["4", "5"]), vote([None])
     ([('4', 1.0)], [('4', 1.0)], [('4', 0.5), ('5', 0.5)], [])
     """
-    weights = _weights(scores or [1.0] * len(answers), weigh)
-    sums: dict[str, float] = {}
+    if scores is None:
+        scores = [1.0] * len(answers)
+    weights = _weights(scores, weigh)
+    sums: dict[str, float] = defaultdict(float)
     first: dict[str, str] = {}
     keys = one_key_a_value(answers)
     for answer, name, weight in zip(answers, keys, weights, strict=True):
-        if answer is None or name is None:
-            continue
-        first.setdefault(name, answer)
-        sums.setdefault(name, 0.0)
-        sums[name] += weight
+        if answer is not None and name is not None:
+            first.setdefault(name, answer)
+            sums[name] += weight
     best = max(sums.values(), default=0.0)
-    leading = [name for name, votes in sums.items() if abs(votes - best) < 1e-9]
-    return [(first[name], 1 / len(leading)) for name in leading]
+    leading = [first[name] for name in sums if best - sums[name] < 1e-9]
+    return [(answer, 1 / len(leading)) for answer in leading]
 
 
 def _weights(scores: Sequence[float | None], weigh: Weigh) -> list[float]:
@@ -79,9 +80,8 @@ class Ranker:
         from finetune.scoring.models import classify  # noqa: PLC0415 - as above
 
         classes = classify(self.model, {"pairs": pairs})
-        right = (
-            classes["labels"].index("accepted")
-            if "accepted" in classes["labels"]
-            else -1
-        )
+        labels = classes["labels"]
+        right = -1
+        if "accepted" in labels:
+            right = labels.index("accepted")
         return [shares[right] for shares in classes["shares"]]

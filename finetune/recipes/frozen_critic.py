@@ -90,7 +90,7 @@ def run(
     texts = [(row["first"], row["second"]) for row in rows]
     views = seen_by(Encoder(config.model), texts, wanted.passes)
     weights = _fit(views, labels, train, tune)
-    raw = np.mean([accepted_shares(view, weights) for view in views], axis=0)
+    raw = _mean_shares(views, weights)
     curve = calibration.fit(raw[tune].tolist(), labels[tune].tolist(), kind)
     scores = np.array([curve(float(value)) for value in raw])
     info = {
@@ -144,6 +144,16 @@ def _check_both_kinds(labels: LabelArray, part: str, data: str) -> None:
         )
 
 
+def _mean_shares(
+    views: Sequence[FeatureArray], weights: WeightArray
+) -> ShareArray:
+    """[N] raw shares, the mean over the views of a row."""
+    shares: ShareArray = np.mean(
+        [accepted_shares(view, weights) for view in views], axis=0
+    )
+    return shares
+
+
 def _measured(
     raw: ShareArray, scores: ShareArray, labels: LabelArray
 ) -> JsonObject:
@@ -177,13 +187,8 @@ def _fit(
             C=1 / (strength * len(views)), max_iter=400, fit_intercept=False
         ).fit(stacked, repeated)
         weights = model.coef_[0]
-        area = auc(
-            np.mean(
-                [accepted_shares(view[list(tune)], weights) for view in views],
-                axis=0,
-            ).tolist(),
-            labels[list(tune)].tolist(),
-        )
+        raw = _mean_shares([view[list(tune)] for view in views], weights)
+        area = auc(raw.tolist(), labels[list(tune)].tolist())
         if area > best_area:
             best_area = area
             best = weights

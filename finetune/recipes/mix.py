@@ -239,11 +239,8 @@ def domain_shares(
     >>> {name: round(share, 3) for name, share in found.items()}
     {'algebra': 0.731, 'geometry': 0.269}
     """
-    if (
-        set(students) != set(teachers)
-        or not students
-        or any(teacher <= 0 for teacher in teachers.values())
-    ):
+    same = set(students) == set(teachers)
+    if not same or not students or min(teachers.values()) <= 0:
         raise WrongUse(
             "domains",
             f"{sorted(students)} and {sorted(teachers)}",

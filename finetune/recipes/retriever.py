@@ -157,15 +157,15 @@ def _own(
     columns: Columns = {"anchor": [row.query for row in listed]}
     for position in range(width):
         name = "positive" if position == 0 else f"negative_{position}"
-        columns[name] = [
-            row.documents[position]
-            if position < len(row.documents)
-            else row.documents[0]
-            for row in listed
-        ]
-    return module, datasets.Dataset.from_dict(
-        {**columns, "label": list(range(len(listed)))}
-    )
+        columns[name] = [_text(row, position) for row in listed]
+    columns["label"] = list(range(len(listed)))
+    return module, datasets.Dataset.from_dict(columns)
+
+
+def _text(row: Listed, position: int) -> str:
+    """A list's text, its first one where there are too few."""
+    there = position < len(row.documents)
+    return row.documents[position if there else 0]
 
 
 def _need(

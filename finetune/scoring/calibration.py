@@ -128,22 +128,19 @@ def recall_table(
             for score, label in zip(scores, labels, strict=True)
             if score >= least
         ]
-        low, high = wilson(sum(kept), len(kept))
-        precision = sum(kept) / max(1, len(kept))
-        recalled = sum(kept) / max(1, sum(labels))
+        right = sum(kept)
+        count = len(kept)
+        low, high = wilson(right, count)
         row = {
             "recall": recall,
             "least": least,
-            "kept": len(kept) / max(1, len(labels)),
-            "found": recalled,
-            "precision": precision,
+            "kept": count / max(1, len(labels)),
+            "found": right / max(1, sum(labels)),
+            "precision": right / max(1, count),
+            "low": low,
+            "high": high,
         }
-        table.append(
-            {
-                name: round(value, 4)
-                for name, value in {**row, "low": low, "high": high}.items()
-            }
-        )
+        table.append({name: round(value, 4) for name, value in row.items()})
     return table
 
 

@@ -22,7 +22,7 @@ from finetune.students import load as student
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import BatchEncoding
+    from transformers import BatchEncoding, PreTrainedTokenizerBase
 
     from finetune.core.arrays import VectorArray
     from finetune.core.tensors import LabelLogProbs
@@ -114,17 +114,12 @@ def embedded(model: Model, texts: Sequence[str]) -> VectorArray:
         tokens = model.encoded([texts[position] for position in positions])
         with torch.no_grad():
             states = model.model(**tokens).last_hidden_state.float()
-        mask = tokens["attention_mask"][:, :, None].float()
-        pooled = (
-            states[:, 0]
-            if first
-            else (states * mask).sum(1) / mask.sum(1).clamp(min=1)
-        )
-        for position, vector in zip(
-            positions,
-            torch.nn.functional.normalize(pooled, dim=-1).cpu(),
-            strict=True,
-        ):
+        pooled = states[:, 0]
+        if not first:
+            mask = tokens["attention_mask"][:, :, None].float()
+            pooled = (states * mask).sum(1) / mask.sum(1).clamp(min=1)
+        unit = torch.nn.functional.normalize(pooled, dim=-1).cpu()
+        for position, vector in zip(positions, unit, strict=True):
             vectors[position] = vector
     table: VectorArray = torch.stack(vectors).numpy()
     return table
@@ -172,9 +167,7 @@ def loss(model: Model, message: JsonObject) -> JsonObject:
     count.
     """
     pairs = message["pairs"]
-    start = model.tokenizer.bos_token_id
-    if start is None:
-        start = model.tokenizer.eos_token_id
+    start = _start(model.tokenizer)
     nll = [0.0] * len(pairs)
     counts = [0] * len(pairs)
     rows = [_ids(model, prompt, text, start) for prompt, text in pairs]
@@ -189,6 +182,12 @@ def loss(model: Model, message: JsonObject) -> JsonObject:
             if count:
                 nll[position] = float(each[row, end - count : end].mean())
     return {"nll": nll, "tokens": counts}
+
+
+def _start(tokenizer: PreTrainedTokenizerBase) -> int:
+    """What stands before a text: its own start token, or the end of the last."""
+    start: int | None = tokenizer.bos_token_id
+    return tokenizer.eos_token_id if start is None else start
 
 
 def _token_losses(

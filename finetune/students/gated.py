@@ -61,7 +61,8 @@ class Gated(nn.Module):
         for layer in (negative_up, positive_up, value_up, self.key):
             nn.init.zeros_(layer.weight)
         nn.init.zeros_(value_up.bias)
-        self.to(device=base.weight.device, dtype=base.weight.dtype)
+        weight = base.weight
+        self.to(device=weight.device, dtype=weight.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] -> [..., out]."""

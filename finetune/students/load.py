@@ -26,6 +26,7 @@ from synth.core.records import Row
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
+    from transformers.trainer_utils import TrainOutput
 
     from finetune.core.tensors import TokenIds
 
@@ -228,23 +229,14 @@ def train_and_keep(
     """
     started = time.time()
     cpu = time.process_time()
-    resume = trainer.args.resume_from_checkpoint
-    try:
-        result = trainer.train(resume_from_checkpoint=resume)
-    except ImportError as error:
-        raise WrongUse(
-            "the trainer",
-            str(error),
-            "a package that is there",
-            "Install it, or leave the setting out.",
-        ) from error
+    result = _trained(trainer)
+    output = str(config.output)
     if keep is None:
-        trainer.save_model(str(config.output))
+        trainer.save_model(output)
     else:
         keep()
-    tokenizer.save_pretrained(str(config.output))
-    weights = [p.numel() for p in trainer.model.parameters()]
-    trained = [p.numel() for p in trainer.model.parameters() if p.requires_grad]
+    tokenizer.save_pretrained(output)
+    weights = list(trainer.model.parameters())
     info = {
         "model": config.model,
         "data": config.data,
@@ -252,13 +244,27 @@ def train_and_keep(
         "taint": rows.taint(config.data) if config.data else [],
         "steps": result.global_step,
         "loss": result.training_loss,
-        "parameters": sum(weights),
-        "trainable": sum(trained),
+        "parameters": sum(p.numel() for p in weights),
+        "trainable": sum(p.numel() for p in weights if p.requires_grad),
         "seconds": round(time.time() - started, 2),
         "cpu_seconds": round(time.process_time() - cpu, 2),
         **(facts or {}),
     }
     return write_info(config, info)
+
+
+def _trained(trainer: Trainer) -> TrainOutput:
+    """Trains, from a checkpoint where the settings name one."""
+    resume = trainer.args.resume_from_checkpoint
+    try:
+        return trainer.train(resume_from_checkpoint=resume)
+    except ImportError as error:
+        raise WrongUse(
+            "the trainer",
+            str(error),
+            "a package that is there",
+            "Install it, or leave the setting out.",
+        ) from error
 
 
 def write_info(config: TrainConfig, info: JsonObject) -> JsonObject:

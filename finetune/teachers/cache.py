@@ -78,20 +78,8 @@ class CacheWriter:
         self.layout = Layout(about.vocabulary, about.k)
         self.folder.mkdir(parents=True, exist_ok=True)
         note = self.folder / _ABOUT
-        if note.is_file() and (
-            there := json.loads(note.read_text(encoding="utf-8"))
-        ) != asdict(about):
-            other = next(
-                name
-                for name, value in asdict(about).items()
-                if there.get(name) != value
-            )
-            raise WrongUse(
-                f"--output {folder}",
-                f"{other} = {there.get(other)!r}",
-                f"{getattr(about, other)!r}",
-                "Take another folder.",
-            )
+        if note.is_file():
+            _check_same(note, about)
         note.write_text(
             json.dumps(asdict(about), indent=2) + "\n", encoding="utf-8"
         )
@@ -134,6 +122,19 @@ class CacheWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _check_same(note: Path, about: About) -> None:
+    """Refuses to add to what another teacher wrote."""
+    earlier = json.loads(note.read_text(encoding="utf-8"))
+    for name, value in asdict(about).items():
+        if earlier.get(name) != value:
+            raise WrongUse(
+                f"--output {note.parent}",
+                f"{name} = {earlier.get(name)!r}",
+                f"{value!r}",
+                "Take another folder.",
+            )
 
 
 class Cache:
@@ -268,23 +269,20 @@ def rows_of(
     """(row, first column, ids, labels) of every sequence of a batch, padded or packed
     (`position_ids` begin anew).
     """
-    for number, (ids, labels) in enumerate(
-        zip(batch["input_ids"], batch["labels"], strict=True)
-    ):
-        if batch.get("position_ids") is not None:
-            starts = np.flatnonzero(
-                np.asarray(batch["position_ids"][number].cpu()) == 0
-            ).tolist()
-            ends = [*starts[1:], len(ids)]
-        else:
-            real = np.flatnonzero(
-                np.asarray(batch["attention_mask"][number].cpu())
-            )
-            starts = [int(real[0])]
-            ends = [int(real[-1]) + 1]
-        for start, end in zip(starts, ends, strict=True):
+    rows = zip(batch["input_ids"], batch["labels"], strict=True)
+    for number, (ids, labels) in enumerate(rows):
+        for start, end in _spans(batch, number, len(ids)):
             part = labels[start:end].tolist()
-            if any(
-                label != IGNORED for label in part[1:]
-            ):  # padding of a packed row begins anew at each token
+            # Padding of a packed row begins anew at each token, and has nothing to learn.
+            if any(label != IGNORED for label in part[1:]):
                 yield number, start, ids[start:end].tolist(), part
+
+
+def _spans(batch: Inputs, row: int, length: int) -> list[tuple[int, int]]:
+    """First column and the one behind the last, of each sequence of a row."""
+    if batch.get("position_ids") is not None:
+        positions = np.asarray(batch["position_ids"][row].cpu())
+        starts = np.flatnonzero(positions == 0).tolist()
+        return list(zip(starts, [*starts[1:], length], strict=True))
+    real = np.flatnonzero(np.asarray(batch["attention_mask"][row].cpu()))
+    return [(int(real[0]), int(real[-1]) + 1)]

@@ -173,11 +173,8 @@ def said_by(
         )
         if label != IGNORED
     ]
-    body = (
-        learnt[:-1]
-        if learnt and learnt[-1] == tokenizer.eos_token_id
-        else learnt
-    )
+    ended = learnt[-1:] == [tokenizer.eos_token_id]
+    body = learnt[: len(learnt) - ended]
     ends = ends_of(tokenizer, body, completion)
     firsts = _Firsts(tokenizer)
     candidates = []

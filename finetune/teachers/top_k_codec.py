@@ -12,7 +12,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 from math import floor, log2
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 # Cube roots are multiples of 1 / 255; code 0 stands for 18.7 nats and more below the largest, and
 # is read as not known.
 _STEPS = 255.0
+
+Number = TypeVar("Number", bound=np.generic)
+Column = TypeVar("Column", np.int32, np.int64)
 
 
 @dataclass(frozen=True)
@@ -55,35 +58,38 @@ class Layout:
         return self.k + (self.vocabulary - 1 >> self.low)
 
 
+def _taken(table: NDArray[Number], columns: NDArray[Column]) -> NDArray[Number]:
+    """Of each row of a table the columns that its row of the other names."""
+    return np.take_along_axis(table, columns, 1)
+
+
 def pack(layout: Layout, ids: TopIdArray, logs: TopLogArray) -> bytes:
     """[N, k] token ids (distinct in a row, any order) and their natural log-probabilities as bytes;
     -inf throughout says nothing.
     """
     order = np.argsort(ids, axis=1)
-    ids = np.take_along_axis(ids, order, 1).astype(np.int64)
-    logs = np.take_along_axis(logs, order, 1).astype(np.float64)
+    ids = _taken(ids, order).astype(np.int64)
+    logs = _taken(logs, order).astype(np.float64)
     largest = logs.max(axis=1, keepdims=True)
     # Rows of which nothing is known are -inf throughout.
     largest = np.maximum(largest, np.finfo(np.float64).min)
     roots = _STEPS * np.exp((logs - largest) / 3.0)
     codes = np.rint(roots).astype(np.uint8)
-    with np.errstate(
-        divide="ignore"
-    ):  # a token of which nothing is known has the mass 0
-        mass = np.log(np.exp(logs).sum(axis=1)).astype("<f4")
+    # A token of which nothing is known has the mass 0.
+    with np.errstate(divide="ignore"):
+        mass = np.log(np.exp(logs).sum(axis=1))
     second = _second(codes)
-    finer = np.rint(
-        np.take_along_axis(roots - codes, second, 1) * 254.0
-    ).astype(np.int8)  # -0.5 to 0.5 of a step
-    return b"".join(
-        [
-            _small(codes),
-            mass.tobytes(),
-            finer.tobytes(),
-            _low_bits(layout, ids),
-            _high_bits(layout, ids),
-        ]
-    )
+    # -0.5 to 0.5 of a step.
+    rests = _taken(roots - codes, second)
+    finer = np.rint(rests * 254.0)
+    parts = [
+        _small(codes),
+        mass.astype("<f4").tobytes(),
+        finer.astype(np.int8).tobytes(),
+        _low_bits(layout, ids),
+        _high_bits(layout, ids),
+    ]
+    return b"".join(parts)
 
 
 def unpack(
@@ -142,7 +148,7 @@ def _logs(
     """
     roots = codes.astype(np.float32)
     second = _second(codes)
-    exact = np.take_along_axis(roots, second, 1) + finer
+    exact = _taken(roots, second) + finer
     np.put_along_axis(roots, second, exact, 1)
     shares = (roots / _STEPS) ** 3
     # A token of which nothing is known has the mass 0.
@@ -178,20 +184,24 @@ def _small(codes: Codes) -> bytes:
 def _low_bits(layout: Layout, ids: TopIdArray) -> bytes:
     """Whole bytes of the low parts first, then what is left of their bits."""
     low = ids & ((1 << layout.low) - 1)
-    parts = [
-        (low >> (8 * n) & 255).astype(np.uint8).tobytes()
-        for n in range(layout.low // 8)
-    ]
-    rest = layout.low % 8
+    whole_bytes, rest = divmod(layout.low, 8)
+    parts = []
+    for byte in range(whole_bytes):
+        part = low >> (8 * byte) & 255
+        parts.append(part.astype(np.uint8).tobytes())
     if rest:
-        bits = low[:, :, None] >> (8 * (layout.low // 8) + np.arange(rest)) & 1
-        parts.append(np.packbits(bits.astype(np.uint8)).tobytes())
+        shifts = 8 * whole_bytes + np.arange(rest)
+        bits = low[:, :, None] >> shifts & 1
+        packed = np.packbits(bits.astype(np.uint8))
+        parts.append(packed.tobytes())
     return b"".join(parts)
 
 
 def _high_bits(layout: Layout, ids: TopIdArray) -> bytes:
+    """A row of ones and zeros a token: the n-th one stands at the n-th id's high part, plus n."""
     rows = np.zeros((len(ids), layout.high), np.uint8)
-    np.put_along_axis(rows, (ids >> layout.low) + np.arange(layout.k), 1, 1)
+    ones = (ids >> layout.low) + np.arange(layout.k)
+    np.put_along_axis(rows, ones, 1, 1)
     return np.packbits(rows).tobytes()
 
 
@@ -201,16 +211,15 @@ def _ids(layout: Layout, count: int, cursor: _Cursor) -> TopIdArray:
     entries = count * layout.k
     ids: TopIdArray = np.zeros(shape, np.int64)
     # Whole bytes of the low parts.
-    whole_bytes = layout.low // 8
+    whole_bytes, rest = divmod(layout.low, 8)
     for byte in range(whole_bytes):
         part = cursor.small(entries).reshape(shape)
         ids |= part.astype(np.int64) << 8 * byte
     # What is left of their bits.
-    rest = layout.low % 8
     if rest:
-        bits = cursor.bits(entries * rest)
+        bits = cursor.bits(entries * rest).reshape(*shape, rest)
         powers = 1 << np.arange(rest, dtype=np.int64)
-        low = bits.reshape(*shape, rest).astype(np.int64) @ powers
+        low = bits.astype(np.int64) @ powers
         ids |= low << 8 * whole_bytes
     # The n-th one of a token's row stands at the high part of its n-th id, plus n.
     ones = cursor.bits(count * layout.high)

@@ -147,8 +147,9 @@ class Seq2SeqDistillTrainer(Seq2SeqTrainer):  # type: ignore[misc]
         texts = []
         # The position that predicts a row's first label.
         firsts = []
-        rows = zip(inputs["input_ids"], mask, labels, strict=True)
-        for ids, real, row in rows:
+        for ids, real, row in zip(
+            inputs["input_ids"], mask, labels, strict=True
+        ):
             prompt = ids[real]
             texts.append(torch.cat([prompt, row[row != IGNORED]]))
             firsts.append(len(prompt) - 1)

@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from finetune.core.tensors import (
-    Inputs,
-    PerQuery,
-    Scalar,
-    Scores,
-    TextOrder,
-    TextVectors,
-)
+from finetune.core.list_tensors import PerQuery, Scores, TextOrder, TextVectors
+from finetune.core.tensors import Inputs, Scalar
 from finetune.data.query_lists import Listed
 from finetune.list_losses.base import ListLoss, Lists
 
