@@ -135,7 +135,8 @@ def _searched(
     config: SearchConfig, queries: list[str], texts: list[str]
 ) -> dict[str, dict[str, float]]:
     """The best texts of the whole corpus."""
-    most = min(len(texts), max(100, config.k))
+    wanted = max(100, config.k)
+    most = min(len(texts), wanted)
     if config.model == "bm25":
         rankings = Bm25(tuple(texts)).best(queries, most)
     elif config.kind == "bi":

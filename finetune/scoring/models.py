@@ -92,13 +92,12 @@ def _setting(path: str, file: str, name: str) -> object:
 
 def embed(model: Model, message: JsonObject) -> JsonObject:
     """Unit vectors, as a message."""
-    table = embedded(model, message["texts"]) if message["texts"] else None
-    return {
-        "vectors": base64.b64encode(table.tobytes()).decode()
-        if table is not None
-        else "",
-        "dim": int(table.shape[1]) if table is not None else 0,
-    }
+    texts = message["texts"]
+    if not texts:
+        return {"vectors": "", "dim": 0}
+    table = embedded(model, texts)
+    vectors = base64.b64encode(table.tobytes()).decode()
+    return {"vectors": vectors, "dim": table.shape[1]}
 
 
 def embedded(model: Model, texts: Sequence[str]) -> VectorArray:
@@ -117,7 +116,9 @@ def embedded(model: Model, texts: Sequence[str]) -> VectorArray:
         pooled = states[:, 0]
         if not first:
             mask = tokens["attention_mask"][:, :, None].float()
-            pooled = (states * mask).sum(1) / mask.sum(1).clamp(min=1)
+            counts = mask.sum(1).clamp(min=1)
+            total = (states * mask).sum(1)
+            pooled = total / counts
         unit = torch.nn.functional.normalize(pooled, dim=-1).cpu()
         for position, vector in zip(positions, unit, strict=True):
             vectors[position] = vector
