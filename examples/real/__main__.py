@@ -1,0 +1,233 @@
+"""A real teacher, real texts, a real student: `python -m examples.real --output runs/real`.
+
+A model of 0.5 billion parameters says of review sentences whether they praise or complain. A model
+of 135 million learns from what it says: once from every sentence, once from those on which three
+draws agree. Both are measured on sentences that twenty people rated. The same command goes on where
+it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import synth
+from examples.real import models, server, texts
+from examples.real.table import Line, write_table
+from synth.core.errors import PotstillError
+from synth.filters.per_seed import PerSeed
+from synth.filters.self_consistency import SelfConsistency
+from synth.inputs.seeds import write_jsonl
+
+Row = Mapping[str, Any]
+PACK = Path(__file__).parent / "reviews"
+CHOICES = ["negative", "positive"]
+SFT = (
+    *("--num-train-epochs", "1", "--per-device-train-batch-size", "8"),
+    *("--learning-rate", "5e-5", "--lr-scheduler-type", "cosine"),
+    *("--warmup-steps", "5", "--max-length", "192"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How much is asked, trained and measured."""
+
+    output: Path
+    teacher: str = "qwen-0.5b"
+    student: str = "smollm2-135m"
+    rows: int = 400
+    tested: int = 300
+    draws: int = 3
+    seed: int = 0
+
+
+def ask(
+    plan: Plan, train: Sequence[Row], held_out: Sequence[Row]
+) -> tuple[synth.Run, synth.Run]:
+    """Every sentence to learn from, some times; and those to be measured on, once, for the
+    teacher's own share.
+    """
+    common: dict[str, Any] = {
+        "teacher": f"openai/{plan.teacher}",
+        "api_key_env": "",
+        "concurrency": 8,
+        "seed": plan.seed,
+    }
+    with server.serving(models.fetch(plan.teacher), slots=8) as url:
+        common["api_base"] = url
+        draws = synth.run(
+            PACK, train, draws=plan.draws, output=plan.output / "run", **common
+        )
+        own = synth.run(
+            PACK,
+            held_out,
+            overrides={"temperature": 0},
+            output=plan.output / "teacher",
+            **common,
+        )
+    return draws, own
+
+
+def arms(plan: Plan, draws: synth.Run, count: int) -> dict[str, list[Row]]:
+    """What students learn from, as many rows each: one draw of every sentence, and one of those
+    whose draws agree.
+    """
+    one = PerSeed(most=1)
+    every, _ = one.split(draws.kept)
+    agreed, _ = SelfConsistency(min_share=1.0, min_votes=plan.draws).split(
+        draws.kept
+    )
+    unanimous, _ = one.split(agreed)
+    rows = min(count, len(every), len(unanimous))
+    return {
+        "every sentence": every[:rows],
+        "sentences whose draws agree": unanimous[:rows],
+    }
+
+
+def example(question: str) -> list[dict[str, str]]:
+    """What a student is asked."""
+    text = f"{question}\nPositive or negative?"
+    return [{"role": "user", "content": text}]
+
+
+def train(plan: Plan, name: str, rows: Sequence[Row]) -> Path:
+    """A student that learnt from rows."""
+    folder = plan.output / name.replace(" ", "_")
+    if not (folder / "train.json").is_file():
+        data = write(
+            folder.with_suffix(".jsonl"),
+            [
+                {
+                    "prompt": example(row["question"]),
+                    "completion": [
+                        {"role": "assistant", "content": row["answer"]}
+                    ],
+                }
+                for row in rows
+            ],
+        )
+        base = models.student(plan.student)
+        finetune(
+            *("sft", "--input", data, "--model", base, "--output", folder),
+            *(*SFT, "--seed", plan.seed),
+        )
+    return folder
+
+
+def measure(plan: Plan, model: Path, name: str, test: Path) -> dict[str, Any]:
+    """The share of held-out sentences that a student judges as people did."""
+    folder = plan.output / f"measured_{name.replace(' ', '_')}"
+    if not (folder / "evaluation.json").is_file():
+        finetune(
+            *("evaluate", "--input", test, "--model", model),
+            *("--output", folder, "--parser", "option"),
+            *("--max-new-tokens", 8, "--batch", 32),
+        )
+    found: dict[str, Any] = json.loads((folder / "evaluation.json").read_text())
+    return found
+
+
+def finetune(*words: object) -> None:
+    """Runs the command, with all cores; its output goes to standard error."""
+    line = [str(word) for word in words]
+    sys.stderr.write(f"finetune {' '.join(line)}\n")
+    subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-m", "finetune.cli", *line],
+        check=True,
+        stdout=sys.stderr,
+        env={**os.environ, "OMP_NUM_THREADS": str(os.cpu_count() or 1)},
+    )
+
+
+def write(path: Path, rows: Sequence[Row]) -> Path:
+    """Rows as a file of JSON lines."""
+    write_jsonl(path, rows)
+    return path
+
+
+def precision(rows: Sequence[Row]) -> float:
+    """Share of rows whose label is the one of people."""
+    hits = sum(int(row["answer"] == row["target"]) for row in rows)
+    return hits / len(rows)
+
+
+def run(plan: Plan) -> str:
+    """The whole line; returns the table."""
+    plan.output.mkdir(parents=True, exist_ok=True)
+    rows = texts.reviews()
+    held_out = rows[-plan.tested :]
+    first = plan.seed * 2 * plan.rows
+    to_learn = rows[first : first + 2 * plan.rows]
+    draws, own = ask(plan, to_learn, held_out)
+    test = write(
+        plan.output / "test.jsonl",
+        [
+            {
+                "prompt": example(row["question"]),
+                "target": row["target"],
+                "choices": CHOICES,
+            }
+            for row in held_out
+        ],
+    )
+    hits = sum(row["answer"] == row["target"] for row in own.kept)
+    lines = [
+        Line(name=f"teacher {plan.teacher}", hits=hits, tested=len(held_out))
+    ]
+    before = measure(plan, models.student(plan.student), "before", test)
+    lines.append(scored(f"{plan.student} before", before))
+    for name, kept in arms(plan, draws, plan.rows).items():
+        found = measure(plan, train(plan, name, kept), name, test)
+        lines.append(
+            scored(name, found, rows=len(kept), precision=precision(kept))
+        )
+    return write_table(lines, plan.output)
+
+
+def scored(
+    name: str,
+    evaluation: Mapping[str, Any],
+    *,
+    rows: int | None = None,
+    precision: float | None = None,
+) -> Line:
+    """A line of the table from what `finetune evaluate` wrote."""
+    tested = int(evaluation["rows"])
+    hits = round(evaluation["exact_match"]["share"] * tested)
+    return Line(
+        name=name, rows=rows, precision=precision, hits=hits, tested=tested
+    )
+
+
+def main() -> None:
+    """Reads the command line; a missing network, compiler or model is one message."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("runs/real"))
+    parser.add_argument(
+        "--teacher", choices=models.MODELS, default=Plan.teacher
+    )
+    parser.add_argument("--rows", type=int, default=Plan.rows)
+    parser.add_argument("--tested", type=int, default=Plan.tested)
+    parser.add_argument("--draws", type=int, default=Plan.draws)
+    parser.add_argument("--seed", type=int, default=Plan.seed)
+    options = parser.parse_args()
+    started = time.monotonic()
+    try:
+        table = run(Plan(**vars(options)))
+    except PotstillError as error:
+        raise SystemExit(f"examples.real: {error}") from error
+    print(f"{table}\n\n{(time.monotonic() - started) / 60:.0f} minutes")
+
+
+if __name__ == "__main__":
+    main()
