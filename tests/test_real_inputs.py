@@ -55,5 +55,6 @@ def test_shared_files_are_named_in_order_and_only_where_a_pack_has_none():
     assert set(SHARED).isdisjoint(FILES)
 
 
-def test_every_file_is_read_by_a_pack():
-    assert set(FILES) == set(READ_BY.values())
+def test_every_pack_reads_a_file_and_every_file_is_read_by_a_pack():
+    assert set(READ_BY) == set(pack_names())
+    assert set(READ_BY.values()) == set(FILES)
