@@ -188,7 +188,7 @@ class Builder:
         parser: Parser = registry.build(
             "synth.parsers", spec, where, self.allowed
         )
-        self.used.update(parser.reads, {when})
+        self.used.update(parser.needs(), {when})
         if when:
             self.require(when, set(), where)
         return when, parser

@@ -138,6 +138,10 @@ class Parser(ABC):
     def read(self, text: str, row: Row) -> dict[str, Any]:
         """The fields under the parser's own names; `text` is what was said, and is not blank."""
 
+    def needs(self) -> tuple[str, ...]:
+        """Fields of the row that the parser looks at."""
+        return self.reads
+
     def produces(self) -> dict[str, Any]:
         """Names and kinds (text, number, bool, list, any; the kinds of its fields for a list of
         objects) of what every reading brings.

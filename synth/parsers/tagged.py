@@ -18,6 +18,8 @@ from synth.replies.thoughts import NAMED_IN_PROSE
 # A tag that a stop sequence cut: "5</answ".
 _CUT_TAG = re.compile(r"(?:<|&lt;)/\w{0,30}$")
 _PLAIN_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+_ANY_TAG = re.compile(r"</?[A-Za-z][\w-]{0,30}>")
+_MOST_LINE = 100
 _FENCED = re.compile(r"(`{3,})[^\n`]{0,40}\n(.*)\n[^\S\n]*\1", re.DOTALL)
 
 
@@ -37,11 +39,16 @@ class Tagged(Parser):
     | with `allow`: `<verdict>**Yes**, because ...</verdict>` | yes |
     | with `allow`: `<better>Passage K</better>`, `<grade>4/5</grade>` | k, 4 |
     | with `allow`, no tag: a line `Verdict: yes, because ...` | yes, marked as mended |
+    | with `allow`, no tag: a last line `Yes.`, `<answer>yes</answer>` | yes, marked as mended |
+    | no tags, lines of their names in order: `Critique: fine`, `**Answer** 5` | fine, 5, marked |
+    | the first tag alone is missing: `It adds up. <answer>5</answer>` | It adds up., marked |
+
+    Only a reply that ended by itself is mended, and `mended` of its row's `meta` says how.
 
     Args:
-        tags: the names, in any order; each becomes a field.
-        allow: for a tag, the texts that it may hold (compared without case); anything else is
-            unreadable.
+        tags: the names, in the order in which they are asked for; each becomes a field.
+        allow: for a tag, the texts that it may hold (compared without case), or the name of the
+            field of the row that lists them; anything else is unreadable.
 
     Reasons:
         missing_tag: a tag is absent, empty, or open in a reply that was cut off.
@@ -74,17 +81,57 @@ class Tagged(Parser):
     def read(self, text: str, row: Row) -> dict[str, Any]:
         return self.read_reply(Reply(text), row)
 
-    def read_reply(self, reply: Reply, row: Row) -> dict[str, Any]:  # noqa: ARG002
-        plain = self._plainly(reply.said)
-        if plain is not None:
-            return {
-                tag: self._label(tag, value) for tag, value in plain.items()
-            }
-        marks = list(self._mark.finditer(reply.said))
+    def read_reply(self, reply: Reply, row: Row) -> dict[str, Any]:
+        texts = self._plainly(reply.said)
+        if texts is None:
+            texts = self._between_marks(reply, row)
         return {
-            tag: self._label(tag, self._one(tag, marks, reply))
-            for tag in self.tags
+            tag: self._label(tag, text, self._labels(tag, row))
+            for tag, text in texts.items()
         }
+
+    def _between_marks(self, reply: Reply, row: Row) -> dict[str, str]:
+        """The text of each tag, mended where a whole reply says plainly what is meant."""
+        marks = list(self._mark.finditer(reply.said))
+        texts = {tag: self._one(tag, marks, reply) for tag in self.tags}
+        if reply.whole and not all(texts.values()):
+            self._mend(texts, marks, reply, row)
+        for tag, text in texts.items():
+            if not text:
+                raise Unreadable(
+                    "missing_tag", f"<{tag}> in {reply.said[-80:]!r}"
+                )
+        return texts
+
+    def _mend(
+        self,
+        texts: dict[str, str],
+        marks: list[re.Match[str]],
+        reply: Reply,
+        row: Row,
+    ) -> None:
+        """Fills in texts that stand in the reply without their tags."""
+        if not marks:
+            named = _under_their_names(self.tags, reply.said)
+            if named:
+                texts.update(named)
+                reply.mended.append("no tags, but lines of their names")
+                return
+        body = reply.said
+        last = self.tags[-1]
+        if not texts[last] and self._labels(last, row):
+            behind = marks[-1].end() if marks else 0
+            start, label = _last_line(body, behind, self._labels(last, row))
+            if label:
+                texts[last] = label
+                reply.mended.append(f"no <{last}>, but a last line like one")
+                body = body[:start]
+        first = self.tags[0]
+        before = body[: marks[0].start()] if marks else body
+        lacking = [tag for tag, text in texts.items() if not text]
+        if lacking == [first] and len(self.tags) > 1 and before.strip():
+            texts[first] = before.strip()
+            reply.mended.append(f"no <{first}>, but a text before the others")
 
     def _plainly(self, text: str) -> dict[str, str] | None:
         """The text of each tag, where one `<tag>` and one `</tag>` of each are the only marks.
@@ -141,30 +188,42 @@ class Tagged(Parser):
             and (value := _open_at_end(tag, marks, reply.said))
         ):
             reply.mended.append(f"<{tag}> was left open")
-        if not value and reply.whole and self._allowed[tag]:
+        if not value and reply.whole and tag in self._allowed:
             value = _announced(tag, reply.said)
             if value:
                 reply.mended.append(f"no <{tag}>, but a line of that name")
-        if not value:
-            raise Unreadable("missing_tag", f"<{tag}> in {reply.said[-80:]!r}")
         return value
 
-    def _label(self, tag: str, value: str) -> str:
+    def _label(self, tag: str, value: str, labels: tuple[str, ...]) -> str:
         """The label that the text of a tag gives, or the text where any may stand there."""
-        allowed = self._allowed[tag]
-        if not allowed:
+        if not labels:
             return value
-        label = label_in(value, allowed)
+        label = label_in(value, labels)
         if label is None:
             raise Unreadable("not_allowed", f"{tag} = {value[:80]!r}")
+        if isinstance(self._allowed[tag], str):
+            # The row's own spelling, as whatever reads the row compares with that.
+            return next(own for own in labels if own.casefold() == label)
         return label
 
+    def needs(self) -> tuple[str, ...]:
+        """Fields of the row that list what a tag may hold."""
+        return tuple(n for n in self._allowed.values() if isinstance(n, str))
+
     @cached_property
-    def _allowed(self) -> dict[str, tuple[str, ...]]:
-        listed = self.allow or {}
+    def _allowed(self) -> dict[str, str | tuple[str, ...]]:
+        """What a tag may hold, or the field of the row that says so."""
         return {
-            tag: tuple(map(str, listed.get(tag) or ())) for tag in self.tags
+            tag: listed if isinstance(listed, str) else tuple(map(str, listed))
+            for tag, listed in (self.allow or {}).items()
         }
+
+    def _labels(self, tag: str, row: Row) -> tuple[str, ...]:
+        """What a tag may hold, as a row sees it; empty where any text may stand there."""
+        listed = self._allowed.get(tag, ())
+        if isinstance(listed, str):
+            return tuple(map(str, row.get(listed) or ()))
+        return listed
 
 
 def _closed(marks: list[re.Match[str]], text: str) -> str:
@@ -218,3 +277,55 @@ def _announced(tag: str, text: str) -> str:
         re.IGNORECASE | re.MULTILINE,
     )
     return lines[-1].strip() if lines else ""
+
+
+def _last_line(
+    text: str, start: int, labels: tuple[str, ...]
+) -> tuple[int, str]:
+    """Where the last line of a text begins, and the label that is all of it; (0, "") where none
+    is.
+
+    Args:
+        text: of the whole reply.
+        start: where what is looked at begins.
+        labels: that are looked for; tags around one play no part.
+    """
+    end = len(text.rstrip())
+    begin = max(start, text.rfind("\n", start, end) + 1)
+    line = _ANY_TAG.sub(" ", text[begin:end]).strip()
+    if len(line) > _MOST_LINE:
+        return 0, ""
+    single = begin == start and not text[:start].strip()
+    label = label_in(line, labels) if single else _exact(line, labels)
+    return (begin, label) if label else (0, "")
+
+
+def _exact(line: str, labels: tuple[str, ...]) -> str:
+    """The label that a line is, signs around it aside."""
+    bare = line.strip(" \t.!:\"'*_`").casefold()
+    return bare if bare in {label.casefold() for label in labels} else ""
+
+
+def _under_their_names(tags: tuple[str, ...], text: str) -> dict[str, str]:
+    """The text behind each tag's name at the beginning of a line; empty unless all names stand
+    there once, in order, the first of them at the beginning of the reply.
+    """
+    names = "|".join(re.escape(tag).replace("_", "[_ ]") for tag in tags)
+    heads = list(
+        re.finditer(
+            rf"^[\s*_#>-]{{0,8}}(?:final\s)?({names})[*_ ]{{0,4}}(?:[:=][*_ ]{{0,4}}|$)",
+            text,
+            re.IGNORECASE | re.MULTILINE,
+        )
+    )
+    order = [re.sub(r"\s", "_", head[1].casefold()) for head in heads]
+    if order != [tag.casefold() for tag in tags]:
+        return {}
+    if text[: heads[0].start()].strip():
+        return {}
+    ends = [*(head.start() for head in heads[1:]), len(text)]
+    texts = [
+        text[head.end() : end].strip()
+        for head, end in zip(heads, ends, strict=True)
+    ]
+    return dict(zip(tags, texts, strict=True)) if all(texts) else {}

@@ -77,6 +77,54 @@ def test_labels_with_words_around_them(parser, text, label):
     assert parser.parse(text, {}) == {parser.tags[0]: label}
 
 
+ASKED = Tagged(tags=("critique", "verdict"), allow={"verdict": ["yes", "no"]})
+SOLVED = Tagged(tags=("solution", "answer"))
+OWN_LABELS = Tagged(tags=("label",), allow={"label": "labels"})
+LABELS = {"labels": ["Travel", "Food and drink"]}
+
+
+@pytest.mark.parametrize(
+    ("parser", "text", "fields"),
+    [
+        (VERDICT, "Yes.", {"verdict": "yes"}),
+        (VERDICT, "The verdict is no.", {"verdict": "no"}),
+        (VERDICT, "<answer>yes</answer>", {"verdict": "yes"}),
+        (ASKED, "They agree.\n\n**Yes**", {"critique": "They agree.", "verdict": "yes"}),
+        (ASKED, "<critique>They agree.</critique>\nno", {"critique": "They agree.", "verdict": "no"}),
+        (ASKED, "They agree. <verdict>yes</verdict>", {"critique": "They agree.", "verdict": "yes"}),
+        (ASKED, "Critique: They agree.\nVerdict: Yes, they do.", {"critique": "They agree.", "verdict": "yes"}),
+        (SOLVED, "## Solution\nAdd 3.\n\n## Answer\n7", {"solution": "Add 3.", "answer": "7"}),
+        (SOLVED, "Add 3 and 4.\n<answer>7</answer>", {"solution": "Add 3 and 4.", "answer": "7"}),
+        (OWN_LABELS, "travel", {"label": "Travel"}),
+        (OWN_LABELS, "<answer>food and drink</answer>", {"label": "Food and drink"}),
+        (OWN_LABELS, "**Label:** Travel", {"label": "Travel"}),
+        (OWN_LABELS, "<label>TRAVEL</label>", {"label": "Travel"}),
+    ],
+)  # fmt: skip
+def test_what_any_reader_understands_without_tags_is_mended(
+    parser, text, fields
+):
+    reply = Reply(text)
+    assert parser.parse_reply(reply, LABELS) == fields
+    assert bool(reply.mended) is (f"<{parser.tags[-1]}>TRAVEL" not in text)
+    if reply.mended:
+        with pytest.raises(Unreadable, match="missing_tag"):
+            parser.parse_reply(Reply(text, whole=False), LABELS)
+
+
+@pytest.mark.parametrize(
+    ("parser", "text"),
+    [
+        (VERDICT, "yes or no"), (VERDICT, "I looked at both.\nThey say yes and no."), (VERDICT, "It depends."), (ASKED, "yes"),
+        (ASKED, "They agree, yes"), (ASKED, "Verdict: perhaps"), (SOLVED, "Answer: 7"), (SOLVED, "Add.\nSolution: 3\nAnswer: 7"),
+        (SOLVED, "Solution: 3\nAnswer: 7\nAnswer: 8"), (SOLVED, "<solution>Add 3. It is 7.</solution>"), (OWN_LABELS, "sport"), (OWN_LABELS, "Travel or food and drink"),
+    ],
+)  # fmt: skip
+def test_what_leaves_it_open_is_not(parser, text):
+    with pytest.raises(Unreadable):
+        parser.parse(text, LABELS)
+
+
 @pytest.mark.parametrize(
     ("parser", "said"),
     [

@@ -1,0 +1,168 @@
+"""Every pack asked of real teachers: `python -m examples.real.study_packs --teacher qwen-1.5b`.
+
+Of each step the study says how many replies its parser reads, of each pack how many rows are kept,
+how long replies are beside their limit, and why rows are dropped, with the first replies of each
+reason. A pack that was asked before and has not changed since is not asked again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import synth
+from examples.real import models, server
+from synth.core.errors import PotstillError
+from synth.packs.pack import Pack, pack_names
+from synth.statistics.intervals import wilson
+
+Row = Mapping[str, Any]
+INPUTS = Path(__file__).parent / "inputs"
+PAGE = Path(__file__).parents[2] / "docs" / "packs_on_real_models.md"
+# What a parser of any kind may find.
+ANY_PARSER = (
+    "empty_reply",
+    "too_long",
+    "wrong_kind",
+    "open_thoughts",
+    "only_thoughts",
+    "no_rationale",
+)
+_SHOWN = 3  # replies of each reason
+_MOST_SHOWN = 600  # characters of each
+
+
+def inputs_of(pack: str) -> list[dict[str, Any]]:
+    """The rows that a pack is asked about."""
+    shared = yaml.safe_load((INPUTS / "shared.yaml").read_text()) or {}
+    path = INPUTS / shared.get(pack, f"{pack}.jsonl")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def ask(
+    name: str, teacher: str, url: str, folder: Path, count: int
+) -> dict[str, Any]:
+    """What became of a pack's rows; read from its folder where it was asked before."""
+    pack = Pack.load(name)
+    output = folder / teacher / f"{name}-{pack.hash[:12]}-{count}"
+    result = output / "study.json"
+    if not result.is_file():
+        run = synth.run(
+            name,
+            inputs_of(name)[:count],
+            teacher=dict.fromkeys(pack.roles, f"openai/{teacher}"),
+            api_base=url,
+            api_key_env="",
+            concurrency=4,
+            timeout=900.0,
+            same_teacher=True,
+            keep_going=True,
+            output=output,
+        )
+        text = json.dumps(summary(pack, run), indent=1, ensure_ascii=False)
+        result.write_text(text + "\n", encoding="utf-8")
+    found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+    return {"pack": name, "teacher": teacher, **found}
+
+
+def summary(pack: Pack, run: synth.Run) -> dict[str, Any]:
+    """Counts of a run: of its rows, and of each step that they came to."""
+    order = [step.name for step in pack.steps]
+    unread = {
+        step.name: {
+            reason
+            for _, part in step.parsers
+            for reason in (*part.reasons, *ANY_PARSER)
+        }
+        for step in pack.steps
+    }
+    reached: Counter[str] = Counter()
+    read: Counter[str] = Counter()
+    lengths: dict[str, list[int]] = defaultdict(list)
+    shown: dict[str, list[str]] = defaultdict(list)
+    for row in (*run.kept, *run.dropped):
+        meta = row["meta"]
+        last = order.index(meta["step"]) if meta["step"] in order else 0
+        reason = row.get("reason", "")
+        for place, step in enumerate(order[: last + 1]):
+            reached[step] += 1
+            failed = place == last and reason in unread[step]
+            read[step] += not failed
+        lengths[meta["step"]].append(int(meta["completion_tokens"] or 0))
+        if reason and len(shown[reason]) < _SHOWN:
+            shown[reason].append(str(row.get("reply"))[-_MOST_SHOWN:])
+    return {
+        "counts": run.counts,
+        "steps": {
+            step.name: {
+                "reached": reached[step.name],
+                "read": read[step.name],
+                "longest": max(lengths[step.name], default=0),
+                "limit": step.sampling.max_tokens,
+            }
+            for step in pack.steps
+        },
+        "dropped": shown,
+    }
+
+
+def share(hits: int, count: int) -> str:
+    """A share with its 95 % interval; "-" where nothing came that far."""
+    if not count:
+        return "-"
+    low, high = wilson(hits, count)
+    return f"{hits / count:.2f} ({low:.2f} to {high:.2f})"
+
+
+def table(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Markdown, a line a step."""
+    yield "| pack | step | teacher | read | rows kept | longest reply of its limit | rows dropped |"
+    yield "|---|---|---|---|---|---:|---|"
+    for result in results:
+        counts = result["counts"]
+        dropped = ", ".join(
+            f"{reason} {number}"
+            for reason, number in sorted(counts["dropped"].items())
+        )
+        for place, (name, step) in enumerate(result["steps"].items()):
+            first = place == 0
+            yield (
+                f"| {result['pack'] if first else ''} | {name} | {result['teacher']} "
+                f"| {share(step['read'], step['reached'])} "
+                f"| {share(counts['kept'], counts['asked']) if first else ''} "
+                f"| {step['longest']} of {step['limit']} "
+                f"| {dropped if first else ''} |"
+            )
+
+
+def main() -> None:
+    """Reads the command line; prints a line a pack as it is done."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("packs", nargs="*", help="all, where none is named")
+    parser.add_argument("--teacher", choices=models.MODELS, default="qwen-0.5b")
+    parser.add_argument("--rows", type=int, default=20)
+    parser.add_argument("--output", type=Path, default=Path("runs/study-packs"))
+    options = parser.parse_args()
+    results = []
+    try:
+        with server.serving(models.fetch(options.teacher), slots=4) as url:
+            for name in options.packs or pack_names():
+                result = ask(
+                    name, options.teacher, url, options.output, options.rows
+                )
+                results.append(result)
+                print(json.dumps({**result, "dropped": None}), flush=True)
+    except PotstillError as error:
+        raise SystemExit(f"study_packs: {error}") from error
+    print("\n".join(table(results)))
+
+
+if __name__ == "__main__":
+    main()
