@@ -41,7 +41,7 @@ _MOST_SHOWN = 600  # characters of each
 def inputs_of(pack: str) -> list[dict[str, Any]]:
     """The rows that a pack is asked about."""
     shared = yaml.safe_load((INPUTS / "shared.yaml").read_text()) or {}
-    path = INPUTS / shared.get(pack, f"{pack}.jsonl")
+    path = INPUTS / f"{shared.get(pack, pack)}.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
@@ -54,9 +54,11 @@ def ask(
     output = folder / teacher / f"{name}-{pack.hash[:12]}-{count}"
     result = output / "study.json"
     if not result.is_file():
+        shelf = INPUTS / "shelves" / f"{name}.jsonl"
         run = synth.run(
             name,
             inputs_of(name)[:count],
+            overrides={"retrieve.file": str(shelf)} if shelf.is_file() else {},
             teacher=dict.fromkeys(pack.roles, f"openai/{teacher}"),
             api_base=url,
             api_key_env="",
