@@ -209,7 +209,7 @@ def project_with(folder, text):
     return files
 
 
-def tests_that_pass(command, folder):
+def passing_tests(command, folder):
     """How many tests a command of a page runs in a copy of the project; all must pass."""
     done = shell(f"{command.strip()} -q -n 0", folder, PYTHONPATH=str(folder))
     assert done.returncode == 0, done.stdout
@@ -220,7 +220,7 @@ def test_a_loss_is_added_by_following_the_steps(tmp_path):
     text = steps((ROOT / "CONTRIBUTING.md").read_text(), "Add a loss")
     assert len(project_with(tmp_path, text)) == 2
     (tested,) = blocks("sh", text)
-    assert tests_that_pass(tested, tmp_path) > 8
+    assert passing_tests(tested, tmp_path) > 8
 
 
 def test_a_backend_is_added_by_following_the_steps(tmp_path):
@@ -232,7 +232,7 @@ def test_a_backend_is_added_by_following_the_steps(tmp_path):
     assert head in table
     base.write_text(table.replace(head, f"{head}    {entry}\n"))
     (tested,) = blocks("sh", text)
-    assert tests_that_pass(tested, tmp_path) > 1
+    assert passing_tests(tested, tmp_path) > 1
 
 
 def test_a_pack_is_added_by_following_the_steps(tmp_path):
@@ -255,7 +255,7 @@ def test_a_filter_is_added_by_following_the_steps(tmp_path):
     assert len(project_with(tmp_path, text)) == 2
     here = {"PYTHONPATH": str(tmp_path)}
     tested, paged = blocks("sh", text)
-    assert tests_that_pass(tested, tmp_path) > 8
+    assert passing_tests(tested, tmp_path) > 8
     done = shell(paged, tmp_path, **here)
     assert done.returncode == 0, done.stderr
     assert "| `shouting` |" in (tmp_path / "docs" / "packs.md").read_text()

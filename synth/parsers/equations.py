@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, ClassVar
 
 from synth.core.errors import Unreadable
@@ -13,6 +14,17 @@ from synth.replies.lists import without_mark
 from synth.verifiers import equations as verifier
 
 _LATEX = re.compile(r"\\(?:times|cdot|ast)\b|\\div\b|\\[()\[\]]|\$|\\[,;!]")
+# "= 12 pens": words behind a number that do not change it.
+_UNIT = re.compile(
+    r"(?<=\d)\s+(?!dozen|hundred|thousand|million|billion|percent|half|times|per\b|of\b)"
+    r"[^\W\d_]+(?: [^\W\d_]+){0,3}$",
+    re.IGNORECASE,
+)
+_LEAD = re.compile(
+    r"(?:let|so|then|thus|now|hence|therefore|and)[, ]+", re.IGNORECASE
+)
+_NAME_OF_WORDS = re.compile(r"[^\W\d]\w*(?: \w+){1,5}(?= *=)")
+_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 _REMARK = re.compile(r"\s+(?:#[^\n]*|\([a-z ]{3,60}\))$", re.IGNORECASE)
 
 
@@ -29,6 +41,8 @@ class Equations(Parser):
     | `1. x = 12`, `- x = 12`, `**x = 12**`, `Equation 1: x = 12` | x = 12 |
     | `$x = 3 \times 4$`, `\[x = 3 \cdot 4\]`, in a fence | x = 3 * 4 |
     | `x = 12  # pens`, `x = 12 (the pens)` | x = 12 |
+    | `x = 3 * 4 = 12` | x = 3 * 4, and 12 must be right |
+    | `x = 12 pens`, `pens in all = 12` | x = 12, pens_in_all = 12 |
     | a line without an equation | passed over |
 
     Args:
@@ -57,13 +71,18 @@ class Equations(Parser):
 
     def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
         """The equations and the answer."""
-        cleaned = map(_plain, text.splitlines()[: verifier.MOST_LINES])
-        lines = [line for line in cleaned if verifier.equations_in(line)]
-        if not lines:
+        lines = [
+            _plain(line) for line in text.splitlines()[: verifier.MOST_LINES]
+        ]
+        split = [_parts(line) for line in _one_word_names(lines)]
+        whole = [parts for parts in split if verifier.equations_in(parts[0])]
+        if not whole:
             raise Unreadable("no_equation", text[-80:])
+        lines = [parts[0] for parts in whole]
         system = "\n".join(lines)
         solver = verifier.Equations(asked=self.asked)
-        solution = solver.solve(system)
+        # What a line adds to its equation ("x = 3 * 4 = 12") is checked, and is no part of it.
+        solution = solver.solve("\n".join(chain.from_iterable(whole)))
         if solution.status == "contradiction":
             raise Unreadable("contradiction", lines[-1][:80])
         value = solution.values.get(solution.asked)
@@ -77,5 +96,31 @@ def _plain(line: str) -> str:
     if len(line) > verifier.MOST_CHARS:
         return line
     line = _REMARK.sub("", without_mark(line).strip(" `*"))
+    if lead := _LEAD.match(line):
+        line = line[lead.end() :]
     signs = {"\\times": "*", "\\cdot": "*", "\\ast": "*", "\\div": "/"}
-    return _LATEX.sub(lambda sign: signs.get(sign[0], ""), line).strip(" `*")
+    line = _LATEX.sub(lambda sign: signs.get(sign[0], ""), line).strip(" `*")
+    return _UNIT.sub("", line) if "=" in line else line
+
+
+def _parts(line: str) -> list[str]:
+    """`x = 3 * 4 = 12` as `x = 3 * 4` and `x = 12`; any other line as it is."""
+    parts = [part.strip() for part in line.split("=")]
+    if len(parts) == 3 and _NUMBER.fullmatch(parts[2]):
+        return [f"{parts[0]} = {parts[1]}", f"{parts[0]} = {parts[2]}"]
+    return [line]
+
+
+def _one_word_names(lines: list[str]) -> list[str]:
+    """Lines in which names of several words ("pens in all = 12") are one word each."""
+    names = {
+        match[0] for line in lines if (match := _NAME_OF_WORDS.match(line))
+    }
+    if not names:
+        return lines
+    listed = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    anywhere = re.compile(rf"(?<!\w)(?:{listed})(?!\w)")
+    return [
+        anywhere.sub(lambda match: match[0].replace(" ", "_"), line)
+        for line in lines
+    ]
