@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: setup demo demo-retriever test test-slow lint check-types study study-demo study-kd study-filters study-scripts study-knowledge bench bench-http bench-kd bench-mining docs clean
+.PHONY: setup demo demo-retriever real study-packs test test-slow lint check-types study study-demo study-kd study-filters study-scripts study-knowledge bench bench-http bench-kd bench-mining docs clean
 
 setup: $(VENV)/.ready
 
@@ -22,6 +22,13 @@ demo: setup           ## teacher -> rows -> students -> one table and one plot, 
 
 demo-retriever: setup ## passages -> queries and hard negatives -> retrievers on MiniLM -> one table, under runs/demo-retriever (5 minutes)
 	$(BIN)/python -m examples.demo_retriever --output runs/demo-retriever
+
+real: setup           ## a real teacher, real sentences, a real student, one table, under runs/real (half an hour; fetches 1.2 GB, builds a server)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[real]'
+	$(BIN)/python -m examples.real --output runs/real
+
+study-packs: setup    ## every pack asked of a real teacher: make study-packs TEACHER=qwen-1.5b PACKS="cot star" (hours; resumes)
+	$(BIN)/python -m examples.real.study_packs --teacher $(or $(TEACHER),qwen-0.5b) $(PACKS)
 
 study-demo: setup     ## the demo's table over three seeds
 	$(BIN)/python -m examples.demo --output runs/study-demo --seeds 0 1 2

@@ -166,6 +166,11 @@ def plan(
     help="Go on where not one of the first 20 seeds brings a row.",
 )
 @click.option(
+    "--upgrade-pack",
+    is_flag=True,
+    help="Take a built-in pack as it is now, where it has changed since DIR was begun.",
+)
+@click.option(
     "--replace",
     is_flag=True,
     help="Replace the rows of another pack or of other inputs in DIR; replies stay.",

@@ -15,12 +15,12 @@ from synth.calls.price import Price, price_of, require_bound
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.records import Row
 from synth.inputs.seeds import Scan, Seeds
-from synth.packs.pack import RENDERED, Pack
+from synth.packs.pack import RENDERED, Pack, built_in, pack_names
 from synth.packs.schema import drawn_step, set_draws
 from synth.packs.shelf import Shelf
 from synth.pipeline.gold_check import GoldCheck
 from synth.pipeline.walker import Tally
-from synth.runs.ownership import check_output
+from synth.runs.ownership import check_output, digests
 from synth.teachers.wire.access import (
     Access,
     by_role,
@@ -65,6 +65,8 @@ class RunConfig:
         same_teacher: replies of one model's name from another endpoint may serve: both endpoints
             are one teacher.
         keep_going: the run goes on where not one of the first 20 seeds brings a row.
+        upgrade_pack: a run of a built-in pack that has changed since takes the new one; else it
+            goes on with the copy in its folder.
         columns: new name -> name of a column in the input.
         reuse: folders of other runs, whose replies serve this one too.
         overrides: `step.key` -> value, written into the pack before it is checked.
@@ -94,6 +96,7 @@ class RunConfig:
     replace: bool = False
     same_teacher: bool = False
     keep_going: bool = False
+    upgrade_pack: bool = False
     reuse: Sequence[str] = ()
     overrides: Mapping[str, Any] = field(default_factory=dict)
     plugins: Sequence[str] = ()
@@ -116,7 +119,11 @@ class RunConfig:
 
 @dataclass
 class Prepared:
-    """A run of which everything is checked and nothing is asked yet."""
+    """A run of which everything is checked and nothing is asked yet.
+
+    Attributes:
+        changed_pack: whether the built-in pack is another one than when the run's folder was begun.
+    """
 
     pack: Pack
     seeds: Seeds
@@ -124,6 +131,7 @@ class Prepared:
     output: Path
     config: RunConfig
     shelf: Shelf | None = None
+    changed_pack: bool = False
     on_row: Callable[[Tally, Stats], None] | None = None
 
     def with_draws(self, draws: int) -> Prepared:
@@ -205,12 +213,39 @@ class Prepared:
                     require_bound(question.sampling.body, where, todo)
 
 
+def has_changed(pack: str | Path, copy: Path) -> bool:
+    """Whether a built-in pack asks other things than the copy of it in a run's folder."""
+    if str(pack) not in pack_names() or not (copy / "pack.yaml").is_file():
+        return False
+    before, now = digests(copy), digests(built_in() / str(pack))
+    for files in (before, now):
+        files.pop("cases.yaml", None)  # asks nothing
+    return before != now
+
+
+def _changed_note(prepared: Prepared) -> list[str]:
+    """What a changed pack means for the calls of a run that was begun with another one."""
+    if not prepared.changed_pack:
+        return []
+    text = f"pack {prepared.pack.name} has changed since this run was begun; "
+    if prepared.config.upgrade_pack:
+        draws = sum(step.draws for step in prepared.pack.steps)
+        text += f"what changed is asked again: {prepared.scan.rows * draws:,} calls where all "
+        text += (
+            "steps did, more where a step asks about every element of a list"
+        )
+    else:
+        text += f"it goes on with the copy in {prepared.output / 'pack'}. --upgrade-pack takes "
+        text += "the new one and asks again what changed"
+    return [text]
+
+
 def notes_before(prepared: Prepared) -> list[str]:
-    """Golds that nothing reads, and what a pack says of prices, which nobody counts: a stranger's
-    word is a reason to look, no price.
+    """A pack that has changed, golds that nothing reads, and what a pack says of prices, which
+    nobody counts: a stranger's word is a reason to look, no price.
     """
     golds = prepared.scan.golds
-    unread = (
+    unread = _changed_note(prepared) + (
         [golds] if "nothing reads" in golds or "no row has" in golds else []
     )
     own = prepared.pack.spec.prices
@@ -235,6 +270,10 @@ def prepare(
     Raises:
         WrongUse: the first thing that is wrong.
     """
+    copy = output / "pack"
+    changed = not config.replace and has_changed(pack, copy)
+    if changed and not config.upgrade_pack:
+        pack = copy
     loaded, stream, scan = check(pack, seeds, config)
     check_output(
         output,
@@ -268,7 +307,9 @@ def prepare(
         if loaded.spec.retrieve
         else None
     )
-    prepared = Prepared(loaded, stream, scan, output, config, shelf)
+    prepared = Prepared(
+        loaded, stream, scan, output, config, shelf, changed_pack=changed
+    )
     teachers = prepared.teachers()
     config.access.check(teachers)
     for option, values in (
