@@ -142,6 +142,7 @@ class Gate:
         self._epoch = Epoch(time.monotonic())
         self._doubt: Doubt | None = None
         self._closed: Closed | None = None
+        self._took = 0.0  # seconds of the last reply
         self._trial: Trial | None = None
         self._noise: Noise | None = None
         self._queue: deque[asyncio.Future[None]] = deque()
@@ -252,6 +253,7 @@ class Gate:
         in use.
         """
         now = time.monotonic()
+        self._took = now - sent
         self.tokens.take(now, tokens - expected)
         if limits:
             self._announced(limits)
@@ -334,10 +336,21 @@ class Gate:
                 self._refused(now, sent, error.retry_after or 0.0)
             elif error.retry_after is not None:
                 self._open_at = max(self._open_at, now + error.retry_after)
+            elif error.kind == "timeout":
+                self._timed_out(now, sent)
         if self._closed and sent >= self._closed.since:
             self._closed.trying = False
         self._out -= 1
         self._leave()
+
+    def _timed_out(self, now: float, sent: float) -> None:
+        """Half as many calls in flight, once for all that were sent before, where the server's
+        replies are slow: it has more to do than it can. Where they are quick a call just hangs.
+        """
+        if self._took >= (now - sent) / 4 and sent > self._cut_at:
+            self._cut_at = now
+            self._slow_start = False
+            self.limit = max(1.0, min(self.limit, self._out) / 2)
 
     def _refused(self, now: float, sent: float, retry_after: float) -> None:
         """Learns from a refusal."""

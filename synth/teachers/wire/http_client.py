@@ -35,6 +35,8 @@ CONNECT_SECONDS = 30.0
 # A connection that rested longer is not used again: what stands between may have forgotten it
 # without a word.
 IDLE_SECONDS = 45.0
+# How many timeouts a request may wait for its first byte while a slow server answers others.
+MOST_TIMEOUTS = 5.0
 _PORTS = {"http": 80, "https": 443}
 _INFLATE = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
@@ -247,7 +249,10 @@ class Endpoint:
     Args:
         url: http or https.
         headers: sent with every request.
-        timeout: seconds for one request, from connecting to the last byte.
+        timeout: seconds for one request, from connecting to the last byte. A server whose last
+            reply took a quarter of it or more is slow, not dead: a request that waits for its
+            first byte there is given up when no reply at all has come for so long, or after
+            MOST_TIMEOUTS of them.
     """
 
     def __init__(
@@ -274,6 +279,8 @@ class Endpoint:
         ]
         self._head = "\r\n".join([*lines, "Content-Length: "]).encode("latin-1")
         self._idle: list[Connection] = []
+        # When the last whole reply came, and how long it took.
+        self._heard = self._took = 0.0
 
     async def post(self, body: bytes) -> Answer:
         """The reply to a body.
@@ -290,9 +297,7 @@ class Endpoint:
         waiter = connection.exchange(
             b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
         )
-        timer = loop.call_at(
-            now + self._timeout, connection.fail, TimeoutError()
-        )
+        timer = Deadline(self, connection, now)
         try:
             answer = await waiter
         except asyncio.CancelledError:
@@ -304,12 +309,24 @@ class Endpoint:
             raise
         finally:
             timer.cancel()
+        self._heard = loop.time()
+        self._took = self._heard - now
         if connection.reusable:
-            connection.rests_since = loop.time()
+            connection.rests_since = self._heard
             self._idle.append(connection)
         if "content-encoding" not in answer.headers:
             return answer
         return _inflated(answer)
+
+    def deadline(self, connection: Connection, began: float) -> float:
+        """When a request that began at a time is given up, as things stand (seconds of the loop's
+        clock).
+        """
+        plain = began + self._timeout
+        if not connection.silent or self._took < self._timeout / 4:
+            return plain
+        latest = began + MOST_TIMEOUTS * self._timeout
+        return min(max(plain, self._heard + self._timeout), latest)
 
     def _reusable(self, now: float) -> Connection | None:
         """A connection that may serve again; those that rested too long are closed."""
@@ -373,6 +390,30 @@ class Endpoint:
             connection.transport.close()
         self._idle = []
         await asyncio.sleep(0)
+
+
+class Deadline:
+    """Gives a request up when its time is over, which is looked at again when it seems so."""
+
+    def __init__(
+        self, endpoint: Endpoint, connection: Connection, began: float
+    ) -> None:
+        self._endpoint = endpoint
+        self._connection = connection
+        self._began = began
+        self._look()
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        ends = self._endpoint.deadline(self._connection, self._began)
+        if ends <= loop.time():
+            self._connection.fail(TimeoutError())
+        else:
+            self._timer = loop.call_at(ends, self._look)
+
+    def cancel(self) -> None:
+        """The request has ended."""
+        self._timer.cancel()
 
 
 def _host_header(url: SplitResult) -> str:
