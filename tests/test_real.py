@@ -158,7 +158,7 @@ def test_the_whole_line_counts_what_students_say(tmp_path, monkeypatch, serve):
     monkeypatch.setattr(real, "finetune", finetune)
     monkeypatch.setattr(models, "fetch", lambda name: tmp_path / name)
     monkeypatch.setattr(models, "student", lambda name: tmp_path / "base")
-    plan = real.Plan(output=tmp_path / "out", rows=8, tested=4)
+    plan = real.Plan(output=tmp_path / "out", rows=8, tested=4, people=True)
     with serve(answer) as teacher:
         monkeypatch.setattr(
             server, "serving", lambda *_, **__: nullcontext(teacher.url)
