@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from synth.core.errors import Unreadable
 from synth.core.records import Row
 from synth.parsers.base import Parser, Reply
+from synth.replies.fences import blocks_in
 from synth.replies.labels import label_in
 from synth.replies.thoughts import NAMED_IN_PROSE
 
@@ -41,6 +42,7 @@ class Tagged(Parser):
     | with `allow`, no tag: a line `Verdict: yes, because ...` | yes, marked as mended |
     | with `allow`, no tag: a last line `Yes.`, `<answer>yes</answer>` | yes, marked as mended |
     | no tags, lines of their names in order: `Critique: fine`, `**Answer** 5` | fine, 5, marked |
+    | one tag is asked for, none is there, and one fence is | what is in the fence, marked |
     | the first tag alone is missing: `It adds up. <answer>5</answer>` | It adds up., marked |
 
     Only a reply that ended by itself is mended, and `mended` of its row's `meta` says how.
@@ -116,6 +118,12 @@ class Tagged(Parser):
             if named:
                 texts.update(named)
                 reply.mended.append("no tags, but lines of their names")
+                return
+            if len(self.tags) == 1 and not self._labels(self.tags[0], row):
+                blocks = blocks_in(reply.said)
+                if len(blocks) == 1 and blocks[0].code.strip():
+                    texts[self.tags[0]] = blocks[0].code.strip()
+                    reply.mended.append(f"no <{self.tags[0]}>, but one fence")
                 return
         body = reply.said
         last = self.tags[-1]
