@@ -105,22 +105,29 @@ def _plain(line: str) -> str:
 
 def _parts(line: str) -> list[str]:
     """`x = 3 * 4 = 12` as `x = 3 * 4` and `x = 12`; any other line as it is."""
-    parts = [part.strip() for part in line.split("=")]
-    if len(parts) == 3 and _NUMBER.fullmatch(parts[2]):
-        return [f"{parts[0]} = {parts[1]}", f"{parts[0]} = {parts[2]}"]
-    return [line]
+    sides = [side.strip() for side in line.split("=")]
+    if len(sides) != 3:
+        return [line]
+    name, formula, value = sides
+    if _NUMBER.fullmatch(value) is None:
+        return [line]
+    return [f"{name} = {formula}", f"{name} = {value}"]
 
 
 def _one_word_names(lines: list[str]) -> list[str]:
     """Lines in which names of several words ("pens in all = 12") are one word each."""
-    names = {
-        match[0] for line in lines if (match := _NAME_OF_WORDS.match(line))
-    }
+    names = set()
+    for line in lines:
+        match = _NAME_OF_WORDS.match(line)
+        if match:
+            names.add(match[0])
     if not names:
         return lines
-    listed = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
-    anywhere = re.compile(rf"(?<!\w)(?:{listed})(?!\w)")
-    return [
-        anywhere.sub(lambda match: match[0].replace(" ", "_"), line)
-        for line in lines
-    ]
+    longest_first = sorted(names, key=len, reverse=True)
+    either = "|".join(map(re.escape, longest_first))
+    anywhere = re.compile(rf"(?<!\w)(?:{either})(?!\w)")
+    return [anywhere.sub(_as_one_word, line) for line in lines]
+
+
+def _as_one_word(name: re.Match[str]) -> str:
+    return name[0].replace(" ", "_")

@@ -12,15 +12,13 @@ from typing import Any, ClassVar
 from synth.core.errors import Unreadable
 from synth.core.records import Row
 from synth.parsers.base import Parser, Reply
-from synth.replies.fences import blocks_in
 from synth.replies.labels import label_in
 from synth.replies.thoughts import NAMED_IN_PROSE
+from synth.replies.untagged import last_label, one_fence, under_names
 
 # A tag that a stop sequence cut: "5</answ".
 _CUT_TAG = re.compile(r"(?:<|&lt;)/\w{0,30}$")
 _PLAIN_NAME = re.compile(r"[a-z][a-z0-9_-]*")
-_ANY_TAG = re.compile(r"</?[A-Za-z][\w-]{0,30}>")
-_MOST_LINE = 100
 _FENCED = re.compile(r"(`{3,})[^\n`]{0,40}\n(.*)\n[^\S\n]*\1", re.DOTALL)
 
 
@@ -113,33 +111,41 @@ class Tagged(Parser):
         row: Row,
     ) -> None:
         """Fills in texts that stand in the reply without their tags."""
+        first = self.tags[0]
+        last = self.tags[-1]
+        labels = self._labels(last, row)
         if not marks:
-            named = _under_their_names(self.tags, reply.said)
-            if named:
-                texts.update(named)
-                reply.mended.append("no tags, but lines of their names")
-                return
-            if len(self.tags) == 1 and not self._labels(self.tags[0], row):
-                blocks = blocks_in(reply.said)
-                if len(blocks) == 1 and blocks[0].code.strip():
-                    texts[self.tags[0]] = blocks[0].code.strip()
-                    reply.mended.append(f"no <{self.tags[0]}>, but one fence")
+            self._mend_bare(texts, reply, labels)
+            if all(texts.values()):
                 return
         body = reply.said
-        last = self.tags[-1]
-        if not texts[last] and self._labels(last, row):
-            behind = marks[-1].end() if marks else 0
-            start, label = _last_line(body, behind, self._labels(last, row))
-            if label:
-                texts[last] = label
+        if labels and not texts[last]:
+            start = marks[-1].end() if marks else 0
+            found = last_label(body, start, labels)
+            texts[last] = found.label
+            if found.label:
                 reply.mended.append(f"no <{last}>, but a last line like one")
-                body = body[:start]
-        first = self.tags[0]
+                body = body[: found.start]
         before = body[: marks[0].start()] if marks else body
+        before = before.strip()
         lacking = [tag for tag, text in texts.items() if not text]
-        if lacking == [first] and len(self.tags) > 1 and before.strip():
-            texts[first] = before.strip()
+        if before and lacking == [first] and first != last:
+            texts[first] = before
             reply.mended.append(f"no <{first}>, but a text before the others")
+
+    def _mend_bare(
+        self, texts: dict[str, str], reply: Reply, labels: tuple[str, ...]
+    ) -> None:
+        """Fills in the texts of a reply without any tag: under their names, or in one fence."""
+        named = under_names(self.tags, reply.said)
+        texts.update(named)
+        if named:
+            reply.mended.append("no tags, but lines of their names")
+        elif len(self.tags) == 1 and not labels:
+            tag = self.tags[0]
+            texts[tag] = one_fence(reply.said)
+            if texts[tag]:
+                reply.mended.append(f"no <{tag}>, but one fence")
 
     def _plainly(self, text: str) -> dict[str, str] | None:
         """The text of each tag, where one `<tag>` and one `</tag>` of each are the only marks.
@@ -285,55 +291,3 @@ def _announced(tag: str, text: str) -> str:
         re.IGNORECASE | re.MULTILINE,
     )
     return lines[-1].strip() if lines else ""
-
-
-def _last_line(
-    text: str, start: int, labels: tuple[str, ...]
-) -> tuple[int, str]:
-    """Where the last line of a text begins, and the label that is all of it; (0, "") where none
-    is.
-
-    Args:
-        text: of the whole reply.
-        start: where what is looked at begins.
-        labels: that are looked for; tags around one play no part.
-    """
-    end = len(text.rstrip())
-    begin = max(start, text.rfind("\n", start, end) + 1)
-    line = _ANY_TAG.sub(" ", text[begin:end]).strip()
-    if len(line) > _MOST_LINE:
-        return 0, ""
-    single = begin == start and not text[:start].strip()
-    label = label_in(line, labels) if single else _exact(line, labels)
-    return (begin, label) if label else (0, "")
-
-
-def _exact(line: str, labels: tuple[str, ...]) -> str:
-    """The label that a line is, signs around it aside."""
-    bare = line.strip(" \t.!:\"'*_`").casefold()
-    return bare if bare in {label.casefold() for label in labels} else ""
-
-
-def _under_their_names(tags: tuple[str, ...], text: str) -> dict[str, str]:
-    """The text behind each tag's name at the beginning of a line; empty unless all names stand
-    there once, in order, the first of them at the beginning of the reply.
-    """
-    names = "|".join(re.escape(tag).replace("_", "[_ ]") for tag in tags)
-    heads = list(
-        re.finditer(
-            rf"^[\s*_#>-]{{0,8}}(?:final\s)?({names})[*_ ]{{0,4}}(?:[:=][*_ ]{{0,4}}|$)",
-            text,
-            re.IGNORECASE | re.MULTILINE,
-        )
-    )
-    order = [re.sub(r"\s", "_", head[1].casefold()) for head in heads]
-    if order != [tag.casefold() for tag in tags]:
-        return {}
-    if text[: heads[0].start()].strip():
-        return {}
-    ends = [*(head.start() for head in heads[1:]), len(text)]
-    texts = [
-        text[head.end() : end].strip()
-        for head, end in zip(heads, ends, strict=True)
-    ]
-    return dict(zip(tags, texts, strict=True)) if all(texts) else {}
