@@ -156,6 +156,7 @@ def test_the_whole_line_counts_what_students_say(tmp_path, monkeypatch, serve):
 
     monkeypatch.setattr(texts, "reviews", lambda: sentences)
     monkeypatch.setattr(real, "finetune", finetune)
+    monkeypatch.setattr(real, "choose", lambda model, test: (3, 4))
     monkeypatch.setattr(models, "fetch", lambda name: tmp_path / name)
     monkeypatch.setattr(models, "student", lambda name: tmp_path / "base")
     plan = real.Plan(output=tmp_path / "out", rows=8, tested=4, people=True)

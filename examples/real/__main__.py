@@ -112,6 +112,34 @@ def measure(plan: Plan, model: Path, name: str, test: Path) -> dict[str, Any]:
     return found
 
 
+def choose(model: Path, test: Path) -> tuple[int, int]:
+    """(sentences judged as people did, all) where a student must choose: the label whose first
+    token it finds likelier counts, whatever else it would rather say.
+    """
+    import torch  # noqa: PLC0415 - seconds
+
+    from finetune.data.prompts import ids_of  # noqa: PLC0415
+    from finetune.students.load import load_student  # noqa: PLC0415
+
+    network, tokenizer = load_student(str(model))
+    network.eval()
+    torch.set_num_threads(os.cpu_count() or 1)
+    first = [
+        tokenizer(label, add_special_tokens=False)["input_ids"][0]
+        for label in CHOICES
+    ]
+    rows = [json.loads(line) for line in test.read_text().splitlines()]
+    hits = 0
+    for row in rows:
+        ids = ids_of(row["prompt"], tokenizer, "always")
+        with torch.inference_mode():
+            heads = network(torch.tensor([ids]), logits_to_keep=1)
+        logits = heads.logits[0, -1]
+        choice = CHOICES[int(logits[first].argmax())]
+        hits += choice == row["target"]
+    return hits, len(rows)
+
+
 def finetune(*words: object) -> None:
     """Runs the command, with all cores; its output goes to standard error."""
     line = [str(word) for word in words]
@@ -160,6 +188,7 @@ def run(plan: Plan) -> str:
     )
     hits = sum(row["answer"] == row["target"] for row in asked.kept)
     base = models.student(plan.student)
+    chosen = choose(base, test)
     lines = [
         Line(
             name=f"{plan.teacher}, the teacher, on the sentences to learn from",
@@ -167,6 +196,11 @@ def run(plan: Plan) -> str:
             tested=len(asked.kept),
         ),
         scored(f"{plan.student} before", measure(plan, base, "before", test)),
+        Line(
+            name=f"{plan.student} before, made to choose one of the two",
+            hits=chosen[0],
+            tested=chosen[1],
+        ),
     ]
     for name, column in list(LABELS.items())[: 1 + plan.people]:
         labelled = [{**row, "answer": row[column]} for row in asked.kept]
