@@ -48,8 +48,8 @@ class Plan:
     output: Path
     teacher: str = "qwen-1.5b"
     student: str = "smollm2-135m"
-    rows: int = 400
-    tested: int = 200
+    rows: int = 480
+    tested: int = 300
     seed: int = 0
     people: bool = False
 
