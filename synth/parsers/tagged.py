@@ -210,9 +210,9 @@ class Tagged(Parser):
 
     def _label(self, tag: str, value: str, labels: tuple[str, ...]) -> str:
         """The label that the text of a tag gives, or the text where any may stand there."""
-        if not labels:
+        if tag not in self._allowed:
             return value
-        label = label_in(value, labels)
+        label = label_in(value, labels) if labels else None
         if label is None:
             raise Unreadable("not_allowed", f"{tag} = {value[:80]!r}")
         if isinstance(self._allowed[tag], str):
@@ -230,6 +230,7 @@ class Tagged(Parser):
         return {
             tag: listed if isinstance(listed, str) else tuple(map(str, listed))
             for tag, listed in (self.allow or {}).items()
+            if listed
         }
 
     def _labels(self, tag: str, row: Row) -> tuple[str, ...]:

@@ -155,3 +155,10 @@ def test_tags_without_number_cost_little(text):
             parser.parse(text, {})
         except Unreadable as error:
             assert error.reason in parser.reasons
+
+
+@pytest.mark.parametrize("row", [{}, {"labels": []}, {"labels": None}])
+def test_a_row_without_labels_allows_none(row):
+    with pytest.raises(Unreadable, match="not_allowed"):
+        OWN_LABELS.parse("<label>travel</label>", row)
+    assert Tagged(tags=("a",), allow={"a": []}).parse("<a>b</a>", {})
