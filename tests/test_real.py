@@ -72,7 +72,8 @@ def test_other_bytes_are_refused_and_not_kept(cache, monkeypatch):
 
 def test_without_a_registry_it_says_so(cache, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     with pytest.raises(WrongUse, match="POTSTILL_MODELS"):
         models.fetch("smollm2-135m")
     with pytest.raises(WrongUse, match=r"qwen-1\.5b"):
