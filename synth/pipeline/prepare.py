@@ -20,7 +20,7 @@ from synth.packs.schema import drawn_step, set_draws
 from synth.packs.shelf import Shelf
 from synth.pipeline.gold_check import GoldCheck
 from synth.pipeline.walker import Tally
-from synth.runs.ownership import check_output, digests
+from synth.runs.ownership import check_output, copied_pack, digests
 from synth.teachers.wire.access import (
     Access,
     by_role,
@@ -213,11 +213,12 @@ class Prepared:
                     require_bound(question.sampling.body, where, todo)
 
 
-def has_changed(pack: str | Path, copy: Path) -> bool:
+def has_changed(pack: str, copy: Path) -> bool:
     """Whether a built-in pack asks other things than the copy of it in a run's folder."""
-    if str(pack) not in pack_names() or not (copy / "pack.yaml").is_file():
+    if pack not in pack_names():
         return False
-    before, now = digests(copy), digests(built_in() / str(pack))
+    before = digests(copy)
+    now = digests(built_in() / pack)
     for files in (before, now):
         files.pop("cases.yaml", None)  # asks nothing
     return before != now
@@ -270,9 +271,9 @@ def prepare(
     Raises:
         WrongUse: the first thing that is wrong.
     """
-    copy = output / "pack"
-    changed = not config.replace and has_changed(pack, copy)
-    if changed and not config.upgrade_pack:
+    copy = None if config.replace else copied_pack(output, str(pack))
+    changed = copy is not None and has_changed(str(pack), copy)
+    if copy is not None and changed and not config.upgrade_pack:
         pack = copy
     loaded, stream, scan = check(pack, seeds, config)
     check_output(

@@ -167,6 +167,19 @@ def check_output(
         )
 
 
+def copied_pack(folder: Path, pack: str) -> Path | None:
+    """The copy of a pack in the folder of a run that was made with it; None where there is none, or
+    where somebody touched it.
+    """
+    opened = read_note(folder)
+    if opened is None or opened.pack != pack or opened.pack_files is None:
+        return None
+    copy = folder / "pack"
+    if copy.is_symlink() or digests(copy) != dict(opened.pack_files):
+        return None
+    return copy
+
+
 def _barely_begun(folder: Path) -> bool:
     """Whether all that stands in a folder is what a run makes before its note is whole."""
     names = (

@@ -88,3 +88,14 @@ def test_a_pack_of_the_users_own_is_taken_as_it_is(tmp_path, shelf, serve):
             template.write("Be brief.\n")
         synth.run(own, ROWS[:2], api_base=server.url, **common)
         assert len(server.bodies) == 4
+
+
+def test_a_copy_that_somebody_touched_is_not_gone_on_with(
+    tmp_path, shelf, serve
+):
+    with serve(lambda body, count: chat("1 + 1 = 2\n#### 2")) as server:
+        ran(tmp_path, server.url, ROWS[:1])
+        change(shelf, "Be brief.\n")
+        (tmp_path / "run" / "pack" / "rationale.user.j2").unlink()
+        again = ran(tmp_path, server.url, ROWS[:1])
+    assert "has changed" not in again.output
