@@ -14,7 +14,12 @@ from synth.core.records import Row
 from synth.parsers.base import Parser, Reply
 from synth.replies.labels import label_in
 from synth.replies.thoughts import NAMED_IN_PROSE
-from synth.replies.untagged import last_label, one_fence, under_names
+from synth.replies.untagged import (
+    last_label,
+    named_line,
+    one_fence,
+    under_names,
+)
 
 # A tag that a stop sequence cut: "5</answ".
 _CUT_TAG = re.compile(r"(?:<|&lt;)/\w{0,30}$")
@@ -203,7 +208,7 @@ class Tagged(Parser):
         ):
             reply.mended.append(f"<{tag}> was left open")
         if not value and reply.whole and tag in self._allowed:
-            value = _announced(tag, reply.said)
+            value = named_line(tag, reply.said)
             if value:
                 reply.mended.append(f"no <{tag}>, but a line of that name")
         return value
@@ -281,14 +286,3 @@ def _content(opened: re.Match[str], inside: str) -> str:
     )
     fenced = _FENCED.fullmatch(inside) if inside.startswith("```") else None
     return fenced[2].strip() if fenced else inside
-
-
-def _announced(tag: str, text: str) -> str:
-    """The rest of the last line that begins with a tag's name and a colon."""
-    name = re.escape(tag).replace("_", r"[_ ]")
-    lines = re.findall(
-        rf"^[\s*_#>-]{{0,8}}(?:final\s)?{name}[*_ ]{{0,4}}[:=]([^\n]+)$",
-        text,
-        re.IGNORECASE | re.MULTILINE,
-    )
-    return lines[-1].strip() if lines else ""

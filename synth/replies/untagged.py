@@ -64,6 +64,18 @@ def _exact(line: str, labels: Sequence[str]) -> str:
     return ""
 
 
+def named_line(name: str, text: str) -> str:
+    r"""The rest of the last line that begins with a name and a colon; "" where none does.
+
+    >>> named_line("verdict", "It adds up.\n**Verdict:** yes")
+    '** yes'
+    """
+    spelled = re.escape(name).replace("_", r"[_ ]")
+    pattern = rf"{_BEFORE_NAME}{spelled}[*_ ]{{0,4}}[:=]([^\n]+)$"
+    lines = re.findall(pattern, text, re.IGNORECASE | re.MULTILINE)
+    return lines[-1].strip() if lines else ""
+
+
 def under_names(names: Sequence[str], text: str) -> dict[str, str]:
     r"""The text behind each name at the beginning of a line; empty unless all names stand there
     once, in order, the first of them at the beginning of the reply.
