@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: setup demo demo-retriever real study-packs test test-slow lint check-types study study-demo study-kd study-filters study-scripts study-knowledge bench bench-http bench-kd bench-mining docs clean
+.PHONY: setup demo demo-retriever real study-packs study-real test test-slow lint check-types study study-demo study-kd study-filters study-scripts study-knowledge bench bench-http bench-kd bench-mining docs clean
 
 setup: $(VENV)/.ready
 
@@ -29,6 +29,10 @@ real: setup           ## a real teacher, real sentences, a real student, one tab
 
 study-packs: setup    ## every pack asked of a real teacher: make study-packs TEACHER=qwen-1.5b PACKS="cot star" (hours; resumes)
 	$(BIN)/python -m examples.real.study_packs --teacher $(or $(TEACHER),qwen-0.5b) $(PACKS)
+
+study-real: setup     ## does filtering pay? a real teacher's labels, five ways to choose, a real student: make study-real TASKS="reviews entities" DATA=folder (hours; resumes)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[real]'
+	$(BIN)/python -m examples.real.study --output runs/study-real --tasks $(or $(TASKS),reviews) $(if $(DATA),--data $(DATA))
 
 study-demo: setup     ## the demo's table over three seeds
 	$(BIN)/python -m examples.demo --output runs/study-demo --seeds 0 1 2

@@ -1,8 +1,8 @@
 """Writes what the pages of docs/ say of the code: the keys of pack.yaml, its JSON Schema,
-parsers, filters and rooms.
+parsers, filters and rooms, and what real teachers made of the packs.
 
-`python -m examples.write_docs` brings docs/packs.md, docs/architecture.md and
-docs/pack.schema.json up to date; `tests/test_pages.py` fails where they are not.
+`python -m examples.write_docs` brings docs/packs.md, docs/architecture.md,
+docs/real.md and docs/pack.schema.json up to date; `tests/test_pages.py` fails where they are not.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from typing import Any
 import yaml
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+from examples.real.results import page as results_page
 from synth.core import registry
 from synth.packs.schema import PackSpec
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = (DOCS / "packs.md", DOCS / "architecture.md")
+PAGES = (DOCS / "packs.md", DOCS / "architecture.md", DOCS / "real.md")
 # Parameters of every parser or filter, which the page explains once.
 OF_ALL = {"into", "rationale", "unknown", "mode"}
 SCHEMA = DOCS / "pack.schema.json"
@@ -36,7 +37,7 @@ AnswerMatch`; `synth` itself has `run`, `Run`, `RunConfig`, `Pack` and `Critic`.
 """
 # Where the page holds a generated part: `<!-- keys of StepSpec -->` up to `<!-- end -->`.
 GENERATED = re.compile(
-    r"(<!-- (keys|parts|rooms) of (\w+) -->\n).*?(<!-- end -->)",
+    r"(<!-- (keys|parts|rooms|results) of (\w+) -->\n).*?(<!-- end -->)",
     re.DOTALL,
 )
 
@@ -225,7 +226,12 @@ def reference() -> str:
     return f"{REFERENCE}\n## synth\n{names('synth')}\n## finetune\n{names('finetune')}"
 
 
-MAKERS = {"keys": keys, "parts": parts, "rooms": rooms}
+def results(of: str) -> str:
+    """What real teachers made of each pack."""
+    return results_page() if of == "packs" else ""
+
+
+MAKERS = {"keys": keys, "parts": parts, "rooms": rooms, "results": results}
 
 
 def page(text: str) -> str:

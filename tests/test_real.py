@@ -13,7 +13,16 @@ import pytest
 
 import synth
 from examples.real import __main__ as real
-from examples.real import models, server, study_packs, texts
+from examples.real import (
+    models,
+    results,
+    server,
+    students,
+    study,
+    study_packs,
+    tasks,
+    texts,
+)
 from examples.real.table import Line, write_table
 from synth.core.errors import WrongUse
 from synth.packs.pack import Pack
@@ -157,7 +166,8 @@ def test_the_whole_line_counts_what_students_say(tmp_path, monkeypatch, serve):
 
     monkeypatch.setattr(texts, "reviews", lambda: sentences)
     monkeypatch.setattr(real, "finetune", finetune)
-    monkeypatch.setattr(real, "choose", lambda model, test: (3, 4))
+    monkeypatch.setattr(students, "finetune", finetune)
+    monkeypatch.setattr(real, "choose", lambda *_: (3, 4))
     monkeypatch.setattr(models, "fetch", lambda name: tmp_path / name)
     monkeypatch.setattr(models, "student", lambda name: tmp_path / "base")
     plan = real.Plan(output=tmp_path / "out", rows=8, tested=4, people=True)
@@ -203,5 +213,191 @@ def test_steps_that_are_read_and_rows_that_are_kept_are_counted(tmp_path):
     assert found["counts"] == run.counts
     first = pack.steps[0].name
     assert found["steps"][first]["reached"] == run.counts["asked"]
-    lines = list(study_packs.table([{"pack": "star", "teacher": "x", **found}]))
-    assert len(lines) == 2 + len(pack.steps)
+    lines = results.table([{"pack": "star", "teacher": "x", **found}])
+    assert len(lines.splitlines()) == 2 + len(pack.steps)
+
+
+def test_a_result_of_a_pack_that_has_changed_is_not_shown(tmp_path):
+    path = tmp_path / "results.jsonl"
+    counts = {"asked": 6, "kept": 5, "dropped": {"no_number": 1}, "failed": {}}
+    step = {"reached": 6, "read": 5, "longest": 80, "limit": 512}
+    result = {
+        "pack": "cot",
+        "teacher": "qwen-1.5b",
+        "hash": Pack.load("cot").hash,
+        "counts": counts,
+        "steps": {"rationale": step},
+    }
+    results.record({**result, "counts": {}}, path)
+    results.record(result, path)
+    line = "| `cot` | qwen-1.5b | rationale | 0.83 (0.44 to 0.97) | 80 of 512 | 5 of 6 | no_number 1 |"
+    assert line in results.page(path).splitlines()
+    assert (
+        "`cot`"
+        not in results.page(path).split("Not run on qwen-1.5b")[1].split(".")[0]
+    )
+    results.record({**result, "hash": "older"}, path)
+    assert line not in results.page(path)
+
+
+def said(count, wrong=(), unclear=(), missing=()):
+    """Labels of made texts: some first draws are wrong, some draws differ, some name no label."""
+    draws = []
+    for place in range(count):
+        target = ("positive", "negative")[place % 2]
+        other = ("negative", "positive")[place % 2]
+        answers = [target] * 3
+        if place in wrong:
+            answers = [other] * 3
+        if place in unclear:
+            answers = [target, other, None]
+        if place in missing:
+            answers[0] = None
+        draws.append(
+            {
+                draw: {
+                    "id": str(place),
+                    "place": place,
+                    "question": f"text {place}",
+                    "answer": answer,
+                    "target": target,
+                }
+                for draw, answer in enumerate(answers)
+                if answer
+            }
+        )
+    scores = [0.1 if place in wrong else 0.9 for place in range(count)]
+    return study.Labels(
+        draws=draws, scores=scores, label_tokens=60.0, critic_tokens=30.0
+    )
+
+
+def test_every_way_of_choosing_spends_the_same_tokens():
+    held = study.CALIBRATION
+    first = range(held, held + 90)
+    wrong = {*first[:9], *range(15)}
+    found = {
+        arm.name: arm
+        for arm in study.arms(
+            said(held + 90, wrong, first[10:13], first[20:22])
+        )
+    }
+    assert len(found["unfiltered"].rows) == 88
+    assert found["unfiltered"].precision == pytest.approx(79 / 88)
+    assert len(found["answer filter"].rows) == 79
+    assert found["answer filter"].precision == 1
+    # 30 texts at three draws each; three had no winner, and systematic errors win their vote.
+    assert len(found["vote of three"].rows) == 27
+    assert found["vote of three"].precision == pytest.approx(18 / 27)
+    # A critic's call costs half of a label's: 60 texts are labelled and judged, of which 9 are
+    # refused; of those that have no label the next ones stand in.
+    assert len(found["critic"].rows) == 51
+    assert found["critic"].precision == 1
+    assert len(found["critic, calibrated"].rows) == 51
+
+
+def test_a_critic_that_knows_nothing_gets_the_strictest_threshold():
+    labels = said(study.CALIBRATION + 50, wrong=range(0, 150, 2))
+    flat = study.Labels(
+        draws=labels.draws,
+        scores=[n / 150 for n in range(150)],
+        label_tokens=1.0,
+        critic_tokens=1.0,
+    )
+    least = study.threshold(flat, range(study.CALIBRATION))
+    assert sum(score >= least for score in flat.scores[:100]) == 10
+
+
+def test_arms_of_equal_size_are_drawn_from_their_own_rows():
+    chosen = list(study.arms(said(study.CALIBRATION + 60, range(100, 110))))
+    equal = list(study.of_equal_size(chosen, seed=1))
+    size = min(len(arm.rows) for arm in chosen)
+    assert {len(arm.rows) for arm in equal} == {size}
+    for arm, smaller in zip(chosen, equal, strict=True):
+        assert all(row in arm.rows for row in smaller.rows)
+
+
+def test_names_are_read_from_tags_with_one_kind_each(tmp_path):
+    tokens = ["Ann", "Lee", "saw", "Rome", "and", "Up", "."]
+    tags = [
+        "B-person",
+        "I-person",
+        "O",
+        "B-location",
+        "O",
+        "B-product,B-group",
+        "O",
+    ]
+    folder = tmp_path / "wnut17"
+    folder.mkdir()
+    for name in ("dev", "test"):
+        row = {"tokens": tokens, "tags": tags}
+        (folder / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
+    found = {row["entity"]: row for row in tasks.entities(tmp_path)}
+    assert {name: row["target"] for name, row in found.items()} == {
+        "Ann Lee": "person",
+        "Rome": "location",
+    }
+    assert found["Rome"]["sentence"] == "Ann Lee saw Rome and Up ."
+    with pytest.raises(WrongUse, match="wnut17"):
+        tasks.entities(tmp_path / "elsewhere")
+
+
+def test_tasks_have_choices_a_rule_and_a_prompt():
+    for task in tasks.TASKS.values():
+        row = {"question": "A.", "sentence": "B.", "entity": "C"}
+        [message] = task.prompt(row)
+        assert message["content"].endswith("?")
+        assert all(choice in task.rule for choice in task.choices)
+
+
+def test_a_student_that_must_choose_is_asked_in_batches(tmp_path):
+    """Batches with padding choose what each prompt chooses alone."""
+    import torch
+
+    from finetune.data.prompts import ids_of
+    from finetune.students import scratch
+
+    task = tasks.TASKS["reviews"]
+    rows = [
+        {"question": "good " * (1 + n % 5) + f"film {n}", "target": "positive"}
+        for n in range(40)
+    ]
+    lines = [row["question"] for row in rows]
+    words = [*lines, "Positive or negative? positive negative"]
+    model, tokenizer = scratch.build("scratch:tiny", words, 0)
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m.content }} {% endfor %}"
+    )
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.mul_(5)  # so that what a prompt says decides
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    model.eval()
+    first = [
+        tokenizer(label, add_special_tokens=False)["input_ids"][0]
+        for label in task.choices
+    ]
+    hits = 0
+    for row in rows:
+        ids = torch.tensor([ids_of(task.prompt(row), tokenizer, "always")])
+        with torch.inference_mode():
+            logits = model(ids).logits[0, -1, first]
+        hits += task.choices[int(logits.argmax())] == row["target"]
+    assert 0 < hits < len(rows)
+    assert students.choose(tmp_path, task, rows) == (hits, len(rows))
+
+
+def test_the_table_of_the_study_names_every_seed():
+    results = [
+        {"rows": 90, "precision": 0.75, "hits": 300, "tested": 400},
+        {"rows": 100, "precision": 0.77, "hits": 320, "tested": 400},
+    ]
+    line = study.table(
+        {("reviews", "equal rows", "critic"): results}
+    ).splitlines()[2]
+    assert (
+        line
+        == "| reviews | equal rows | critic | 95 | 0.76 | 0.750 0.800 | 0.775 |"
+    )

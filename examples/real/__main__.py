@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,21 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import synth
-from examples.real import models, server, texts
+from examples.real import models, server
+from examples.real.students import choose, finetune, lesson, train
 from examples.real.table import Line, write_table
+from examples.real.tasks import TASKS
 from synth.core.errors import PotstillError
 from synth.inputs.seeds import write_jsonl
 
 Row = Mapping[str, Any]
-PACK = Path(__file__).parent / "reviews"
-CHOICES = ["negative", "positive"]
+TASK = TASKS["reviews"]
 # What students learn from -> the column that says it.
 LABELS = {"the teacher's labels": "answer", "people's labels": "target"}
-SFT = (
-    *("--num-train-epochs", "1", "--per-device-train-batch-size", "8"),
-    *("--learning-rate", "5e-5", "--lr-scheduler-type", "cosine"),
-    *("--warmup-steps", "5", "--max-length", "192"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +51,7 @@ def ask(plan: Plan, sentences: Sequence[Row]) -> synth.Run:
     """What the teacher says of every sentence; a reply that names no label is dropped."""
     with server.serving(models.fetch(plan.teacher), slots=8) as url:
         return synth.run(
-            PACK,
+            TASK.folder,
             sentences,
             teacher=f"openai/{plan.teacher}",
             api_base=url,
@@ -69,34 +62,13 @@ def ask(plan: Plan, sentences: Sequence[Row]) -> synth.Run:
         )
 
 
-def example(question: str) -> list[dict[str, str]]:
-    """What a student is asked."""
-    text = f"{question}\nPositive or negative?"
-    return [{"role": "user", "content": text}]
-
-
-def train(plan: Plan, name: str, rows: Sequence[Row]) -> Path:
+def learn(plan: Plan, name: str, rows: Sequence[Row]) -> Path:
     """A student that learnt from rows."""
     folder = plan.output / file_name(name)
-    if not (folder / "train.json").is_file():
-        data = write(
-            folder.with_suffix(".jsonl"),
-            [
-                {
-                    "prompt": example(row["question"]),
-                    "completion": [
-                        {"role": "assistant", "content": row["answer"]}
-                    ],
-                }
-                for row in rows
-            ],
-        )
-        base = models.student(plan.student)
-        finetune(
-            *("sft", "--input", data, "--model", base, "--output", folder),
-            *(*SFT, "--seed", plan.seed),
-        )
-    return folder
+    data = write(
+        folder.with_suffix(".jsonl"), [lesson(TASK, row) for row in rows]
+    )
+    return train(folder, data, models.student(plan.student), plan.seed)
 
 
 def measure(plan: Plan, model: Path, name: str, test: Path) -> dict[str, Any]:
@@ -110,46 +82,6 @@ def measure(plan: Plan, model: Path, name: str, test: Path) -> dict[str, Any]:
         )
     found: dict[str, Any] = json.loads((folder / "evaluation.json").read_text())
     return found
-
-
-def choose(model: Path, test: Path) -> tuple[int, int]:
-    """(sentences judged as people did, all) where a student must choose: the label whose first
-    token it finds likelier counts, whatever else it would rather say.
-    """
-    import torch  # noqa: PLC0415 - seconds
-
-    from finetune.data.prompts import ids_of  # noqa: PLC0415
-    from finetune.students.load import load_student  # noqa: PLC0415
-
-    network, tokenizer = load_student(str(model))
-    network.eval()
-    torch.set_num_threads(os.cpu_count() or 1)
-    first = [
-        tokenizer(label, add_special_tokens=False)["input_ids"][0]
-        for label in CHOICES
-    ]
-    rows = [json.loads(line) for line in test.read_text().splitlines()]
-    hits = 0
-    for row in rows:
-        ids = ids_of(row["prompt"], tokenizer, "always")
-        with torch.inference_mode():
-            heads = network(torch.tensor([ids]), logits_to_keep=1)
-        logits = heads.logits[0, -1]
-        choice = CHOICES[int(logits[first].argmax())]
-        hits += choice == row["target"]
-    return hits, len(rows)
-
-
-def finetune(*words: object) -> None:
-    """Runs the command, with all cores; its output goes to standard error."""
-    line = [str(word) for word in words]
-    sys.stderr.write(f"finetune {' '.join(line)}\n")
-    subprocess.run(  # noqa: S603 - our own command
-        [sys.executable, "-m", "finetune.cli", *line],
-        check=True,
-        stdout=sys.stderr,
-        env={**os.environ, "OMP_NUM_THREADS": str(os.cpu_count() or 1)},
-    )
 
 
 def file_name(name: str) -> str:
@@ -172,23 +104,23 @@ def precision(rows: Sequence[Row]) -> float:
 def run(plan: Plan) -> str:
     """The whole line; returns the table."""
     plan.output.mkdir(parents=True, exist_ok=True)
-    sentences = texts.reviews()
+    sentences = TASK.rows(None)
     held_out = sentences[-plan.tested :]
     asked = ask(plan, sentences[plan.seed * plan.rows :][: plan.rows])
     test = write(
         plan.output / "test.jsonl",
         [
             {
-                "prompt": example(row["question"]),
+                "prompt": TASK.prompt(row),
                 "target": row["target"],
-                "choices": CHOICES,
+                "choices": TASK.choices,
             }
             for row in held_out
         ],
     )
     hits = sum(row["answer"] == row["target"] for row in asked.kept)
     base = models.student(plan.student)
-    chosen = choose(base, test)
+    chosen = choose(base, TASK, held_out)
     lines = [
         Line(
             name=f"{plan.teacher}, the teacher, on the sentences to learn from",
@@ -204,7 +136,7 @@ def run(plan: Plan) -> str:
     ]
     for name, column in list(LABELS.items())[: 1 + plan.people]:
         labelled = [{**row, "answer": row[column]} for row in asked.kept]
-        student = train(plan, name, labelled)
+        student = learn(plan, name, labelled)
         found = measure(plan, student, name, test)
         line = scored(
             f"{plan.student} after {name}",

@@ -2,7 +2,8 @@
 
 Of each step the study says how many replies its parser reads, of each pack how many rows are kept,
 how long replies are beside their limit, and why rows are dropped, with the first replies of each
-reason. A pack that was asked before and has not changed since is not asked again.
+reason. A pack that was asked before and has not changed since is not asked again. Counts go to
+`results.jsonl`, from which `python -m examples.write_docs` makes the table of docs/real.md.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,12 @@ import yaml
 
 import synth
 from examples.real import models, server
-from synth.core.errors import PotstillError
+from examples.real.results import FILE, record, table
+from synth.core.errors import PotstillError, WrongUse
 from synth.packs.pack import Pack, pack_names
-from synth.statistics.intervals import wilson
 
 Row = Mapping[str, Any]
 INPUTS = Path(__file__).parent / "inputs"
-PAGE = Path(__file__).parents[2] / "docs" / "packs_on_real_models.md"
 # What a parser of any kind may find.
 ANY_PARSER = (
     "empty_reply",
@@ -69,9 +69,16 @@ def ask(
             output=output,
         )
         text = json.dumps(summary(pack, run), indent=1, ensure_ascii=False)
+        if run.counts["failed"]:
+            raise WrongUse(
+                str(output / "failed.jsonl"),
+                f"calls that failed: {run.counts['failed']}",
+                "a reply to every call",
+                "See whether the server still runs, then start the study again.",
+            )
         result.write_text(text + "\n", encoding="utf-8")
     found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-    return {"pack": name, "teacher": teacher, **found}
+    return {"pack": name, "teacher": teacher, "hash": pack.hash, **found}
 
 
 def summary(pack: Pack, run: synth.Run) -> dict[str, Any]:
@@ -115,35 +122,6 @@ def summary(pack: Pack, run: synth.Run) -> dict[str, Any]:
     }
 
 
-def share(hits: int, count: int) -> str:
-    """A share with its 95 % interval; "-" where nothing came that far."""
-    if not count:
-        return "-"
-    low, high = wilson(hits, count)
-    return f"{hits / count:.2f} ({low:.2f} to {high:.2f})"
-
-
-def table(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Markdown, a line a step."""
-    yield "| pack | step | teacher | read | rows kept | longest reply of its limit | rows dropped |"
-    yield "|---|---|---|---|---|---:|---|"
-    for result in results:
-        counts = result["counts"]
-        dropped = ", ".join(
-            f"{reason} {number}"
-            for reason, number in sorted(counts["dropped"].items())
-        )
-        for place, (name, step) in enumerate(result["steps"].items()):
-            first = place == 0
-            yield (
-                f"| {result['pack'] if first else ''} | {name} | {result['teacher']} "
-                f"| {share(step['read'], step['reached'])} "
-                f"| {share(counts['kept'], counts['asked']) if first else ''} "
-                f"| {step['longest']} of {step['limit']} "
-                f"| {dropped if first else ''} |"
-            )
-
-
 def main() -> None:
     """Reads the command line; prints a line a pack as it is done."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -151,6 +129,12 @@ def main() -> None:
     parser.add_argument("--teacher", choices=models.MODELS, default="qwen-0.5b")
     parser.add_argument("--rows", type=int, default=20)
     parser.add_argument("--output", type=Path, default=Path("runs/study-packs"))
+    parser.add_argument(
+        "--record",
+        type=Path,
+        default=FILE,
+        help="the file of results that the docs' table is made of",
+    )
     options = parser.parse_args()
     results = []
     try:
@@ -160,10 +144,12 @@ def main() -> None:
                     name, options.teacher, url, options.output, options.rows
                 )
                 results.append(result)
-                print(json.dumps({**result, "dropped": None}), flush=True)
+                counts = {k: v for k, v in result.items() if k != "dropped"}
+                record(counts, options.record)
+                print(json.dumps(counts), flush=True)
     except PotstillError as error:
         raise SystemExit(f"study_packs: {error}") from error
-    print("\n".join(table(results)))
+    print(table(results))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,10 @@ _ASPECT = re.compile(
     rf"(?P<range>{_NUMBERS})\)?\.? *$",
     re.IGNORECASE,
 )
+# A sentence's number and the aspect that it belongs to.
+_SENTENCE = re.compile(
+    r"^\s*(?:[-*+\u2022] +)?(?P<number>\d{1,5})(?:[.):]|\s?-) +(?P<name>\S.*)$"
+)
 _SCOPE = re.compile(
     r"^(?:[^\S\n]|#)*+scope: *+([^\n]+)$", re.MULTILINE | re.IGNORECASE
 )
@@ -36,6 +40,8 @@ class Outline(Parser):
     | `scope: a`, `**Scope:** a`, `## scope: a` | a |
     | `- a: 1-2`, `* **a**: 1` U+2013 `2`, `1. a: 1 to 2` | a, 1 to 2 |
     | `- a: sentences 1, 2`, `- a (1-2)` | a, 1 to 2 |
+    | `1. a`, `2. a`, `3. b`: every sentence with its aspect | a, 1 to 2; b, 3 |
+    | `1. a / x`, `2. a / y` | a, 1 to 2, and in it x, 1 and y, 2 |
     | two or four blanks or a tab a level | one level |
     | `- a: 1, 3` | out_of_range: an aspect is a range |
 
@@ -82,20 +88,68 @@ class Outline(Parser):
             for line in text.splitlines()
             if len(line) <= _MOST_LINE and (match := _ASPECT.match(line))
         ]
-        if not scope or not matches:
+        aspects = _ranges(matches) if matches else _of_each_sentence(text)
+        if not scope or not aspects:
             raise Unreadable("no_outline", text[-80:])
-        depths = [len(match["depth"].expandtabs(4)) for match in matches]
-        aspects = []
-        levels = _levels(depths)
-        for match, level in zip(matches, levels, strict=True):
-            name = match["name"]
-            first, last = _range(name, match["range"])
-            aspects.append(
-                {"level": level, "name": name, "first": first, "last": last}
-            )
         sentences = row.get(self.of) or []
         _check(aspects, len(sentences))
         return {"scope": scope[1].rstrip(" "), "aspects": aspects}
+
+
+def _ranges(matches: list[re.Match[str]]) -> list[dict[str, Any]]:
+    """Aspects of lines that name their first and last sentence."""
+    levels = _levels([len(match["depth"].expandtabs(4)) for match in matches])
+    aspects = []
+    for match, level in zip(matches, levels, strict=True):
+        name = match["name"]
+        first, last = _range(name, match["range"])
+        aspects.append(
+            {"level": level, "name": name, "first": first, "last": last}
+        )
+    return aspects
+
+
+def _of_each_sentence(text: str) -> list[dict[str, Any]]:
+    """Aspects of lines that name a sentence's aspect; sentences in a row with one name are one
+    range, and a name behind a stroke is a part of the one before it.
+    """
+    aspects: list[dict[str, Any]] = []
+    # The aspects that may go on with the next sentence, outermost first.
+    running: list[dict[str, Any]] = []
+    for line in text.splitlines():
+        match = _SENTENCE.match(line[:_MOST_LINE])
+        if not match:
+            continue
+        number = float(match["number"])
+        names = match["name"].rstrip().split(" / ")
+        kept = _going_on(running, names, number)
+        for aspect in running[:kept]:
+            aspect["last"] = number
+        running = running[:kept]
+        for level, name in enumerate(names[kept:], kept):
+            aspect = {
+                "level": float(level),
+                "name": name,
+                "first": number,
+                "last": number,
+            }
+            running.append(aspect)
+            aspects.append(aspect)
+    return aspects
+
+
+def _going_on(
+    running: list[dict[str, Any]], names: list[str], number: float
+) -> int:
+    """How many of the running aspects, from the outermost on, also hold this sentence."""
+    kept = 0
+    for aspect, name in zip(running, names, strict=False):
+        if aspect["last"] != number - 1:
+            break
+        if aspect["name"].casefold() != name.casefold():
+            break
+        kept += 1
+    return kept
 
 
 def _levels(depths: list[int]) -> list[float]:

@@ -71,3 +71,42 @@ def test_levels_by_any_indent(indent):
             "aspects"
         ]
     ] == [0, 1, 2, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("lines", "spans"),
+    [
+        ("1. a\n2. a\n3. b\n4. B\n5. c", [("a", 1, 2), ("b", 3, 4), ("c", 5, 5)]),
+        ("1) a\n2) b\n3) a\n4) a\n5) a", [("a", 1, 1), ("b", 2, 2), ("a", 3, 5)]),
+        ("- 1: a\n- 2: a\n- 3: a\n- 4: a\n- 5: a", [("a", 1, 5)]),
+    ],
+)  # fmt: skip
+def test_the_aspect_of_each_sentence_is_read_as_ranges(lines, spans):
+    found = Outline().parse(f"scope: s\n{lines}", ROW)
+    assert [
+        (a["name"], a["first"], a["last"]) for a in found["aspects"]
+    ] == spans
+
+
+def test_an_aspect_of_a_sentence_may_have_parts():
+    found = Outline().parse(
+        "scope: s\n1. a / x\n2. a / y\n3. a / y\n4. b\n5. c / x", ROW
+    )
+    assert [
+        (a["level"], a["name"], a["first"], a["last"]) for a in found["aspects"]
+    ] == [(0, "a", 1, 3), (1, "x", 1, 1), (1, "y", 2, 3), (0, "b", 4, 4), (0, "c", 5, 5), (1, "x", 5, 5)]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ("1. a\n2. a\n4. b\n5. b", "not_covered"),
+        ("1. a\n2. a\n3. b\n4. b", "not_covered"),
+        ("1. a\n2. a\n3. b\n4. b\n5. b\n6. b", "out_of_range"),
+        ("1. a\n1. a\n2. b\n3. b\n4. b\n5. b", "not_covered"),
+        ("1. a / x\n2. a\n3. a\n4. a\n5. a", "not_covered"),
+    ],
+)
+def test_a_sentence_left_out_or_named_twice_is_refused(lines, reason):
+    with pytest.raises(Unreadable, match=reason):
+        Outline().parse(f"scope: s\n{lines}", ROW)

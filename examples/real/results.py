@@ -1,0 +1,96 @@
+"""What real teachers made of each pack: a line a pack and teacher, kept beside this file, and the
+table of the docs that follows from it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from synth.packs.pack import Pack, pack_names
+from synth.statistics.intervals import wilson
+
+Result = Mapping[str, Any]
+FILE = Path(__file__).parent / "results.jsonl"
+TEACHERS = ("qwen-1.5b", "qwen-0.5b")
+
+
+def recorded(path: Path = FILE) -> dict[tuple[str, str], Result]:
+    """(pack, teacher) -> the last result."""
+    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+    results = [json.loads(line) for line in lines]
+    return {(result["pack"], result["teacher"]): result for result in results}
+
+
+def record(result: Result, path: Path = FILE) -> None:
+    """Keeps a result in place of the one that was there for its pack and teacher."""
+    results = recorded(path)
+    results[result["pack"], result["teacher"]] = result
+    lines = [
+        json.dumps(results[key], ensure_ascii=False) for key in sorted(results)
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def share(hits: int, count: int) -> str:
+    """A share with its 95 % interval; "-" where nothing came that far."""
+    if not count:
+        return "-"
+    low, high = wilson(hits, count)
+    return f"{hits / count:.2f} ({low:.2f} to {high:.2f})"
+
+
+def lines_of(result: Result) -> Iterator[str]:
+    """Markdown, a line a step."""
+    counts = result["counts"]
+    reasons = sorted(counts["dropped"].items())
+    dropped = ", ".join(f"{reason} {number}" for reason, number in reasons)
+    first = [
+        f"`{result['pack']}`",
+        result["teacher"],
+        f"{counts['kept']} of {counts['asked']}",
+        dropped,
+    ]
+    for name, step in result["steps"].items():
+        pack, teacher, kept, dropped = first
+        read = share(step["read"], step["reached"])
+        length = f"{step['longest']} of {step['limit']}"
+        cells = (pack, teacher, name, read, length, kept, dropped)
+        yield f"| {' | '.join(cells)} |"
+        first = [""] * len(first)
+
+
+def table(results: Sequence[Result]) -> str:
+    """Markdown, with a line for each step of each pack."""
+    lines = [
+        "| pack | teacher | step | read (95 % interval) | longest of its limit | kept | dropped |",
+        "|---|---|---|---|---:|---:|---|",
+    ]
+    for result in results:
+        lines += lines_of(result)
+    return "\n".join(lines) + "\n"
+
+
+def page(path: Path = FILE) -> str:
+    """The table of all results that are of the packs as they stand now, and the names of packs
+    that no teacher was asked since they changed.
+    """
+    results = recorded(path)
+    current: list[Result] = []
+    missing: dict[str, list[str]] = {teacher: [] for teacher in TEACHERS}
+    for name in pack_names():
+        pack_hash = Pack.load(name).hash
+        for teacher in TEACHERS:
+            result = results.get((name, teacher))
+            if result and result["hash"] == pack_hash:
+                current.append(result)
+            else:
+                missing[teacher].append(f"`{name}`")
+    lines = [
+        f"Not run on {teacher} as they stand now: {', '.join(names)}."
+        for teacher, names in missing.items()
+        if names
+    ]
+    return "\n\n".join([table(current), *lines]) + "\n"
