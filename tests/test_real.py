@@ -224,7 +224,7 @@ def test_a_result_of_a_pack_that_has_changed_is_not_shown(tmp_path):
     result = {
         "pack": "cot",
         "teacher": "qwen-1.5b",
-        "hash": Pack.load("cot").hash,
+        "hash": results.hash_of("cot"),
         "counts": counts,
         "steps": {"rationale": step},
     }

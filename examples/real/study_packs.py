@@ -19,7 +19,13 @@ import yaml
 
 import synth
 from examples.real import models, server
-from examples.real.results import FILE, record, table
+from examples.real.results import (
+    FILE,
+    WITH_SCHEMAS,
+    hash_of,
+    record,
+    table,
+)
 from synth.core.errors import PotstillError, WrongUse
 from synth.packs.pack import Pack, pack_names
 
@@ -47,11 +53,21 @@ def inputs_of(pack: str) -> list[dict[str, Any]]:
 
 
 def ask(
-    name: str, teacher: str, url: str, folder: Path, count: int
+    name: str,
+    teacher: str,
+    url: str,
+    folder: Path,
+    count: int,
+    *,
+    schemas: bool = False,
 ) -> dict[str, Any]:
     """What became of a pack's rows; read from its folder where it was asked before."""
     pack = Pack.load(name)
-    output = folder / teacher / f"{name}-{pack.hash[:12]}-{count}"
+    pack_hash = hash_of(name)
+    asked = f"{teacher}{WITH_SCHEMAS if schemas else ''}"
+    output = (
+        folder / asked.replace(" ", "-") / f"{name}-{pack_hash[:12]}-{count}"
+    )
     result = output / "study.json"
     if not result.is_file():
         shelf = INPUTS / "shelves" / f"{name}.jsonl"
@@ -62,9 +78,10 @@ def ask(
             teacher=dict.fromkeys(pack.roles, f"openai/{teacher}"),
             api_base=url,
             api_key_env="",
-            concurrency=4,
+            concurrency=8,
             timeout=900.0,
             same_teacher=True,
+            schemas=schemas,
             keep_going=True,
             output=output,
         )
@@ -78,7 +95,7 @@ def ask(
             )
         result.write_text(text + "\n", encoding="utf-8")
     found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-    return {"pack": name, "teacher": teacher, "hash": pack.hash, **found}
+    return {"pack": name, "teacher": asked, "hash": pack_hash, **found}
 
 
 def summary(pack: Pack, run: synth.Run) -> dict[str, Any]:
@@ -130,6 +147,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20)
     parser.add_argument("--output", type=Path, default=Path("runs/study-packs"))
     parser.add_argument(
+        "--schemas",
+        action="store_true",
+        help="hold JSON steps to their schema, as `synth run --schemas` does",
+    )
+    parser.add_argument(
         "--record",
         type=Path,
         default=FILE,
@@ -138,10 +160,15 @@ def main() -> None:
     options = parser.parse_args()
     results = []
     try:
-        with server.serving(models.fetch(options.teacher), slots=4) as url:
+        with server.serving(models.fetch(options.teacher), slots=8) as url:
             for name in options.packs or pack_names():
                 result = ask(
-                    name, options.teacher, url, options.output, options.rows
+                    name,
+                    options.teacher,
+                    url,
+                    options.output,
+                    options.rows,
+                    schemas=options.schemas,
                 )
                 results.append(result)
                 counts = {k: v for k, v in result.items() if k != "dropped"}

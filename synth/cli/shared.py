@@ -317,6 +317,11 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Change the pack for this run.",
         ),
         click.option(
+            "--schemas",
+            is_flag=True,
+            help="Send JSON steps with their JSON Schema; the server must know response_format.",
+        ),
+        click.option(
             "--id-column",
             default="id",
             show_default=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar
@@ -9,7 +10,47 @@ from typing import ClassVar
 from synth.core.records import Row, Verdict
 from synth.core.rows import field_text
 from synth.filters.base import RowFilter
+from synth.replies.lists import without_mark
 from synth.text.words import folded, runs, words
+from synth.verifiers.spans import Spans
+
+_RIGHT = r"(?:final |correct |right |true )?"
+_ANSWER = rf"{_RIGHT}(?:answer|solution|result)"
+_KNOWN = (
+    r"(?:given|provided|known|supplied|stated|expected|reference|target|gold)"
+)
+_TOLD = r"(?:told|given|informed|provided with|shown)"
+_HAVE = r"(?:are|were|was|am|have been|had been) (?:already )?"
+_REACH = r"(?:match|reach|confirm|justify|support|fit|agree with|arrive at|lead to)\w*"
+_SAID = r"(?:given|told|provided|supplied|known)"
+_NO_SPEECH = r"(?:by|in terms|as a|to the nearest|choice)"
+# A value behind "is": a number, a letter in brackets, a quotation.
+_VALUE = (
+    r"(?:is|was|=|:)\s*[*_`$]{0,3}(?:[-+$(\"']{0,2}\d|\([a-z]\)|[\"'\u201c])"
+)
+# What is said only by somebody who knew the answer before the work was done. "Result" and
+# "solution" are words of the work itself ("the known result", "the solution is given by"), so they
+# count in fewer places than "answer".
+_SPEECHES = (
+    r"\bfor you alone\b",
+    r"\b(?:the|a|this|your|our) hint\b",
+    r"\banswer key\b",
+    rf"\b(?:the|this|that|our|your) {_KNOWN} {_RIGHT}answer\b(?! (?:choice|option))",
+    rf"\b{_REACH} (?:the|this) {_KNOWN} {_ANSWER}\b(?! (?:choice|option))",
+    rf"\b(?:we|i|you|us) {_HAVE}{_TOLD} (?:that )?(?:the|its|this|our) {_ANSWER}\b",
+    rf"\banswer (?:(?:is|was|has been|we were|i was) )?(?:already )?{_SAID}\b(?! {_NO_SPEECH})",
+    rf"\b(?:since|because|as|knowing|given) (?:that )?(?:the|our) {_RIGHT}answer {_VALUE}",
+    rf"\b(?:we|i) (?:already )?(?:know|knew) (?:that )?the {_RIGHT}answer {_VALUE}",
+    rf"\b(?:since|because|as) (?:we|i) (?:already )?know (?:that )?the {_ANSWER}\b",
+    rf"\b(?:states?|says?|tells?(?: us)?) that the {_RIGHT}answer {_VALUE}",
+    rf"\bback(?:wards?)? from the (?:{_KNOWN} )?{_RIGHT}answer\b",
+    rf"\bas stated in the {_RIGHT}answer\b",
+    r"\bthe correct (?:answer|choice) is given\b",
+)
+_SPEECH = re.compile("|".join(_SPEECHES))
+# A shorter answer stands in many texts that do not state it.
+_LEAST_GOLD = 2
+_IS = r"(?:[=:]|\b(?:is|are|was|equals?|answer))\s*[*_`$(\"']{0,3}"
 
 
 @cache
@@ -31,11 +72,15 @@ class Leaks(RowFilter):
         field: the text that the student learns; the row's raw reply where it lacks the field.
         hidden: the field with the text that the student will not see, a list of texts too; None for
             phrases alone.
+        gold: the field with the answer that the text must not state; where it is a digit or a short
+            word, only "= 4", "is 4" and the like state it.
         words: so many words in a row that both texts share are a leak.
-        phrases: what gives a hint away, in small letters.
+        phrases: what gives it away, in small letters; None for what is said only by somebody who
+            knew the answer before: "the given answer", "we were told that the answer is", "since
+            the final answer is 60", "to match the known result", "the hint".
 
     Reasons:
-        leak: a phrase or a run of words gives it away.
+        leak: a phrase, a run of words or the answer itself gives it away.
 
     Marks: `leak` (the words).
 
@@ -48,37 +93,31 @@ class Leaks(RowFilter):
     field: str = "rationale"
     hidden: str | None = None
     words: int = 8
-    phrases: tuple[str, ...] = (
-        "the hint",
-        "given answer",
-        "provided answer",
-        "the correct answer is given",
-        "answer provided",
-        "as stated in the answer",
-        "we are told the answer",
-        "the answer is given",
-        "given that the answer",
-        "known answer",
-        "the reference answer",
-        "since the answer is",
-        "the given solution",
-    )
+    phrases: tuple[str, ...] | None = None
+    gold: str | None = None
 
     reasons: ClassVar[dict[str, str]] = {
         "leak": "it gives away what the student will not see"
     }
 
     def needs(self) -> tuple[str, ...]:
-        """The hidden text."""
-        return (self.hidden,) if self.hidden else ()
+        """The hidden text, and the answer."""
+        return tuple(name for name in (self.hidden, self.gold) if name)
 
     def verdict(self, row: Row) -> Verdict:
         text = field_text(row, self.field)
         small = folded(text)
-        leak = next(
-            (p for p in _small(tuple(self.phrases)) if p in small), None
-        ) or self._shared(text, row)
+        leak = self._phrase(small) or self._shared(text, row)
+        if not leak and self.gold and row.get(self.gold) is not None:
+            leak = _stated(str(row[self.gold]), text)
         return Verdict(False, "leak", {"leak": leak}) if leak else Verdict(True)
+
+    def _phrase(self, small: str) -> str:
+        if self.phrases is None:
+            speech = _SPEECH.search(small)
+            return speech[0] if speech else ""
+        phrases = _small(tuple(self.phrases))
+        return next((phrase for phrase in phrases if phrase in small), "")
 
     def _shared(self, text: str, row: Row) -> str:
         hidden = row.get(self.hidden) if self.hidden else None
@@ -98,3 +137,13 @@ class Leaks(RowFilter):
             ),
             "",
         )
+
+
+def _stated(gold: str, text: str) -> str:
+    """The answer, if the text states it; numbers of lists state nothing."""
+    body = "\n".join(without_mark(line) for line in text.splitlines())
+    if len(gold.strip()) >= _LEAST_GOLD:
+        return gold if Spans(ellipsis=False).verify(gold, body) else ""
+    value = re.escape(folded(gold).strip())
+    statement = re.search(rf"{_IS}{value}(?!\w|[.,]\d)", folded(body))
+    return statement[0] if statement else ""

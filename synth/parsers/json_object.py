@@ -21,6 +21,14 @@ _REPAIRS = 4
 _BEGINS = re.compile(
     r"""\{\s{0,200}(?:["'\u201c}]|[A-Za-z_]\w{0,80}\s?:|//|/\*|\#)"""
 )
+_SCHEMAS: dict[str, dict[str, Any]] = {
+    "text": {"type": "string"},
+    "number": {"type": "number"},
+    "bool": {"type": "boolean"},
+    "list": {"type": "array", "items": {"type": "string"}},
+    "numbers": {"type": "array", "items": {"type": "number"}},
+    "any": {},
+}
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,30})(?:\.\d{1,30})?")
 
 
@@ -88,6 +96,18 @@ class JsonObject(Parser):
         """One field a key."""
         return dict(self.keys)
 
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema of the objects that this parser reads: all keys and no others, in their
+        order. Under it a reply cannot be unreadable, but for the limit of tokens.
+        """
+        properties = {key: _schema(kind) for key, kind in self.keys.items()}
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": list(properties),
+            "additionalProperties": False,
+        }
+
     def read(self, text: str, row: Row) -> dict[str, Any]:
         return self.read_reply(Reply(text), row)
 
@@ -116,6 +136,13 @@ class JsonObject(Parser):
             for key, kind in self.keys.items()
             if isinstance(kind, Mapping)
         }
+
+
+def _schema(kind: Any) -> dict[str, Any]:
+    """The JSON Schema of one kind of value."""
+    if isinstance(kind, Mapping):
+        return {"type": "array", "items": JsonObject(keys=kind).schema()}
+    return _SCHEMAS[kind]
 
 
 def _only(names: list[str], value: Any) -> Any:

@@ -18,6 +18,7 @@ from synth.inputs.seeds import Scan, Seeds
 from synth.packs.pack import RENDERED, Pack, built_in, pack_names
 from synth.packs.schema import drawn_step, set_draws
 from synth.packs.shelf import Shelf
+from synth.parsers.json_object import JsonObject
 from synth.pipeline.gold_check import GoldCheck
 from synth.pipeline.walker import Tally
 from synth.runs.ownership import check_output, copied_pack, digests
@@ -67,6 +68,8 @@ class RunConfig:
         keep_going: the run goes on where not one of the first 20 seeds brings a row.
         upgrade_pack: a run of a built-in pack that has changed since takes the new one; else it
             goes on with the copy in its folder.
+        schemas: steps that read JSON objects send the JSON Schema of their keys; the endpoint must
+            know `response_format`.
         columns: new name -> name of a column in the input.
         reuse: folders of other runs, whose replies serve this one too.
         overrides: `step.key` -> value, written into the pack before it is checked.
@@ -97,6 +100,7 @@ class RunConfig:
     same_teacher: bool = False
     keep_going: bool = False
     upgrade_pack: bool = False
+    schemas: bool = False
     reuse: Sequence[str] = ()
     overrides: Mapping[str, Any] = field(default_factory=dict)
     plugins: Sequence[str] = ()
@@ -393,10 +397,27 @@ def load_pack(pack: str | Path, config: RunConfig) -> Pack:
                 for step in loaded.spec.steps
             }
         )
+    if config.schemas:
+        more.update(_schemas(loaded))
     if more:
         changed = {**config.overrides, **more}
         loaded = Pack.load(pack, changed, config.plugins)
     return loaded
+
+
+def _schemas(pack: Pack) -> dict[str, Any]:
+    """A response format for every step whose replies are JSON objects; a pack's own one stays."""
+    formats: dict[str, Any] = {}
+    for step in pack.steps:
+        (_, parser), *others = step.parsers
+        if step.response_format or others or not isinstance(parser, JsonObject):
+            continue
+        schema = {"name": step.name, "schema": parser.schema()}
+        formats[f"{step.name}.response_format"] = {
+            "type": "json_schema",
+            "json_schema": {**schema, "strict": True},
+        }
+    return formats
 
 
 def check(

@@ -286,7 +286,7 @@ DATA = {
         diversity.by diversity.far diversity.field diversity.method diversity.most entailment.direction entailment.field entailment.least
         entailment.premise exact_duplicate.field exact_duplicate.fields exact_duplicate.folded finish_reason.allowed ifd.field ifd.least
         ifd.most ifd.prompt json_schema.field language.field language.languages language.least language.words leak_probe.field
-        leak_probe.folds leak_probe.most leak_probe.ridge leak_probe.variable leaks.field leaks.hidden leaks.phrases leaks.words
+        leak_probe.folds leak_probe.most leak_probe.ridge leak_probe.variable leaks.field leaks.gold leaks.hidden leaks.phrases leaks.words
         learnability.answer learnability.field learnability.most length.field length.least length.most length.unit likelihood.field
         likelihood.mean likelihood.worst long_first.chain long_first.field long_first.most long_first.seed mentions.field mentions.must
         mentions.never near_duplicate.field near_duplicate.numbers near_duplicate.similarity near_duplicate.words overlap.each overlap.field

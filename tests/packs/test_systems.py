@@ -81,8 +81,8 @@ def answer_by_hint(body, count):
     """Wrong without the hint, right with it."""
     text = body["messages"][-1]["content"]
     return chat(
-        f"so it is\n#### {text.split('final answer is ')[1].split('.')[0]}"
-        if "final answer is" in text
+        f"so it is\n#### {text.split('Answer key: ')[1].splitlines()[0]}"
+        if "Answer key: " in text
         else "so it is\n#### 1"
     )
 
