@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from synth.calls.door import Doors
 from synth.core.errors import Unreadable
-from synth.core.records import Completion, Row
+from synth.core.records import Completion, Fields, Row
 from synth.packs.step import Step
 from synth.parsers.base import Reply
 
@@ -46,7 +46,7 @@ async def ask_once(
         seed_id=seed_id,
     )
     key, completion = await door.ask(request)
-    meta: dict[str, Any] = {
+    meta: Fields = {
         "step": step.name,
         "teacher": completion.model or teacher.model,
         "draw": draw,

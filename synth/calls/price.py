@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from synth.core.errors import WrongUse
-from synth.core.records import Completion, Request, canonical_json
+from synth.core.records import Completion, Fields, Request, canonical_json
 from synth.teachers.wire.access import WITHOUT_ENDPOINT
 from synth.teachers.wire.model_table import model_table
 
@@ -270,7 +270,7 @@ _COLUMNS = {
 
 def _listed(entry: Mapping[str, Any], *, batch: bool) -> Price:
     """An entry of litellm's table, whose figures are dollars a token."""
-    plain: dict[str, Any] = _columns(entry, "", batch=batch)
+    plain: Fields = _columns(entry, "", batch=batch)
     lengths = sorted(
         {int(match[1]) for name in entry if (match := _LONG.search(name))}
     )

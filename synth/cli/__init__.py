@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,9 @@ from synth.cli.shared import (
     run_options,
     with_teacher,
 )
+
+if TYPE_CHECKING:
+    from synth.core.records import Fields
 
 
 @click.group(
@@ -49,7 +52,7 @@ def packs() -> None:
 def show(
     pack: str,
     source: str | None,
-    overrides: dict[str, Any],
+    overrides: Fields,
     plugins: tuple[str, ...],
 ) -> None:
     """Show a pack: inputs, steps, filters, exports, and the first seed rendered."""
@@ -65,7 +68,7 @@ def show(
 def check(
     pack: str,
     source: str | None,
-    overrides: dict[str, Any],
+    overrides: Fields,
     plugins: tuple[str, ...],
 ) -> None:
     """Check a pack, its cases and an input, without a call."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from synth.cli.command_group import say
+
+if TYPE_CHECKING:
+    from synth.core.records import Fields
+
 
 # The rooms themselves are imported by the command alone; a test holds this list to theirs.
 KINDS = (
@@ -54,7 +58,7 @@ def list_(kind: str, name: str | None, as_json: bool) -> None:
             say(f"{row['name']:28} {row['about']}{origin}")
 
 
-def _spelt(part: dict[str, Any]) -> str:
+def _spelt(part: Fields) -> str:
     """One part for a reader."""
     lines = [f"{part['name']}: {part['about']}", f"from: {part['from']}"]
     if part["parameters"]:

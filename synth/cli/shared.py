@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from synth.cli.command_group import Decorator, together
 from synth.core.errors import WrongUse
+
+if TYPE_CHECKING:
+    from synth.core.records import Fields
+
 
 T = TypeVar("T")
 
@@ -19,7 +23,7 @@ def sets(
     ctx: click.Context,  # noqa: ARG001
     param: click.Parameter,  # noqa: ARG001
     values: Sequence[str],
-) -> dict[str, Any]:
+) -> Fields:
     """STEP.key=value pairs, values read as YAML."""
     import yaml  # noqa: PLC0415
 
@@ -383,7 +387,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def with_teacher(options: dict[str, Any]) -> dict[str, Any]:
+def with_teacher(options: Fields) -> Fields:
     """The options of a run, which needs a teacher."""
     if not options["teachers"]:
         todo = (

@@ -18,6 +18,8 @@ import orjson
 
 Row = Mapping[str, Any]
 Marks = Mapping[str, Any]
+# Named values that are being gathered: a row, a reply, a request before it is sent.
+Fields = dict[str, Any]
 
 
 def canonical_json(value: Any) -> bytes:
@@ -113,9 +115,9 @@ class Request:
     )
     UNKEYED = ("seed_id", "step", "inputs")
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> Fields:
         """The OpenAI chat body of this request."""
-        out: dict[str, Any] = {
+        out: Fields = {
             "model": self.model,
             "messages": list(self.messages),
             **self.sampling.body,
@@ -173,7 +175,7 @@ class Verdict(NamedTuple):
     marks: Marks = MappingProxyType({})
     filter: str = ""
 
-    def struct(self) -> dict[str, Any]:
+    def struct(self) -> Fields:
         """The verdict as a row's `meta.verdicts` holds it; marks as JSON text."""
         marks = canonical_json(dict(self.marks)).decode() if self.marks else ""
         return {
@@ -220,7 +222,7 @@ class Sample(NamedTuple):
             self.seed, self.fields, self.meta, (*self.verdicts, verdict)
         )
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> Fields:
         """What a filter, an export or a reader of the published files sees."""
         verdicts = [v.struct() for v in self.verdicts]
         return {

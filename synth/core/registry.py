@@ -20,6 +20,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from synth.core import plugins
 from synth.core.errors import WrongUse, did_you_mean
+from synth.core.records import Fields
 
 
 @cache
@@ -210,7 +211,7 @@ def _inner_part(
     return part
 
 
-def parse_spec(text: str, where: str = "") -> dict[str, Any]:
+def parse_spec(text: str, where: str = "") -> Fields:
     """`name:key=value,key=value`, or a .json file with such a mapping; values are JSON where they
     parse, text where not. A name may be an import string.
 
@@ -223,7 +224,7 @@ def parse_spec(text: str, where: str = "") -> dict[str, Any]:
     name, _, rest = text.partition(":")
     if head:
         name, rest = head[1], head[2] or ""
-    spec: dict[str, Any] = {"name": name.strip()}
+    spec: Fields = {"name": name.strip()}
     for pair in filter(None, _split_commas(rest)):
         key, equals, value = pair.partition("=")
         if not equals:
@@ -245,7 +246,7 @@ def _is_file(text: str) -> bool:
     return text.endswith(".json") and ":" not in text
 
 
-def _read_spec(path: Path, where: str) -> dict[str, Any]:
+def _read_spec(path: Path, where: str) -> Fields:
     try:
         spec = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

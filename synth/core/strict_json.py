@@ -7,6 +7,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from synth.core.records import Fields
+
 # Longer texts are not read as JSON: scans for an object in prose are quadratic in hostile braces.
 MOST_CHARS = 256 * 1024
 
@@ -19,7 +21,7 @@ class NotStrict(ValueError):
         self.reason = reason
 
 
-def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _no_twins(pairs: list[tuple[str, Any]]) -> Fields:
     keys = [key for key, _ in pairs]
     if len(set(keys)) < len(keys):
         raise NotStrict(

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from synth.core.errors import WrongUse
+from synth.core.records import Fields
 
 MOST_BYTES = 256 * 1024
 _MOST_BITS = 1024
@@ -58,7 +59,7 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
-def read_yaml(path: Path) -> tuple[dict[str, Any], dict[tuple[Any, ...], int]]:
+def read_yaml(path: Path) -> tuple[Fields, dict[tuple[Any, ...], int]]:
     """A YAML mapping and the line (from 1) of every path in it.
 
     Raises:
@@ -70,7 +71,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[tuple[Any, ...], int]]:
 
 def parse_yaml(
     text: str, path: Path
-) -> tuple[dict[str, Any], dict[tuple[Any, ...], int]]:
+) -> tuple[Fields, dict[tuple[Any, ...], int]]:
     """The same of a text that was read from `path`.
 
     Raises:

@@ -5,11 +5,10 @@ can be believed.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from synth.core.aio import run_async
 from synth.core.errors import WrongUse
-from synth.core.records import Row
+from synth.core.records import Fields, Row
 from synth.critics.judge import Judge
 from synth.statistics.curves import bins, calibration_error, choose, probability
 from synth.statistics.thresholds import calibrate
@@ -23,7 +22,7 @@ def promised(
     group: str = "question",
     target_precision: float,
     confidence: float = 0.9,
-) -> dict[str, Any]:
+) -> Fields:
     """The promise of a filter asked about labelled rows: that of `calibrate`, and `curve`, `error`
     (before and after), `bins`.
 
@@ -65,9 +64,7 @@ def promised(
     }
 
 
-def scores_of(
-    part: Judge, rows: list[dict[str, Any]], group: str
-) -> list[float]:
+def scores_of(part: Judge, rows: list[Fields], group: str) -> list[float]:
     """The score of each row (0 to 1), -1 where the filter could not judge.
 
     Raises:
@@ -118,7 +115,7 @@ def labels_of(rows: Iterable[Row], label: str) -> list[bool]:
     return labels
 
 
-def promises_of(parts: Iterable[Judge]) -> list[tuple[str, dict[str, Any]]]:
+def promises_of(parts: Iterable[Judge]) -> list[tuple[str, Fields]]:
     """(name, promise) of the filters that were calibrated."""
     return [
         (part.name, dict(promise))

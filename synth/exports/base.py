@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.core.errors import WrongUse
-from synth.core.records import Row, canonical_json
+from synth.core.records import Fields, Row, canonical_json
 from synth.inputs.seeds import whole_file, write_jsonl
 from synth.packs.pack import Pack
 from synth.packs.templates import Template, Templates
@@ -21,7 +21,7 @@ class Export(ABC):
     """Base of all export formats."""
 
     @abstractmethod
-    def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:
+    def rows(self, run: RunFolder, pack: Pack) -> Iterator[Fields]:
         """Training rows, in the order of the run."""
 
 
@@ -93,7 +93,7 @@ def pack_templates(pack: Pack) -> Templates:
     return Templates(pack.folder)
 
 
-def write_rows(rows: Iterator[dict[str, Any]], output: Path) -> int:
+def write_rows(rows: Iterator[Fields], output: Path) -> int:
     """Writes training rows to FILE.jsonl / .parquet / .csv, or to a folder that `load_dataset` and
     TRL read.
 
@@ -108,7 +108,7 @@ def write_rows(rows: Iterator[dict[str, Any]], output: Path) -> int:
     return _write_parquet(path, rows)
 
 
-def _write_csv(path: Path, rows: Iterator[dict[str, Any]]) -> int:
+def _write_csv(path: Path, rows: Iterator[Fields]) -> int:
     """One line a row; lists and mappings as JSON. A cell that a spreadsheet would run as a formula
     gets an apostrophe in front.
     """
@@ -136,7 +136,7 @@ def _cell(value: Any) -> str:
     return text
 
 
-def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> int:
+def _write_parquet(path: Path, rows: Iterator[Fields]) -> int:
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 

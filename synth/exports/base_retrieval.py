@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from synth.core.errors import WrongUse
-from synth.core.records import Row
+from synth.core.records import Fields, Row
 from synth.exports.base import spec_of
 from synth.packs.pack import Pack
 from synth.packs.step import NOTHING
@@ -118,7 +118,7 @@ def _graded(
             )
 
 
-def elements(values: Row, each: str | None) -> Iterator[dict[str, Any]]:
+def elements(values: Row, each: str | None) -> Iterator[Fields]:
     """What templates see of each element of a list: its fields where it has some, else `item`; and
     `index`.
     """

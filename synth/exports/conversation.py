@@ -6,8 +6,8 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
+from synth.core.records import Fields
 from synth.exports.base import Export, spec_of
 from synth.exports.base_retrieval import elements
 from synth.packs.pack import Pack
@@ -31,7 +31,7 @@ class Conversation(Export):
     absent: int = 2
     seed: int = 0
 
-    def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:
+    def rows(self, run: RunFolder, pack: Pack) -> Iterator[Fields]:
         """Training rows, in the order of the run.
 
         Raises:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
+from synth.core.records import Fields
 from synth.exports.base import Export, export_pair, pack_templates, render
 from synth.packs.pack import Pack
 from synth.runs.publisher import RunFolder
@@ -29,7 +29,7 @@ class Faded(Export):
     completion: str | None = None
     examples: str = ""
 
-    def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:
+    def rows(self, run: RunFolder, pack: Pack) -> Iterator[Fields]:
         pair = export_pair(pack, "--to faded", self.prompt, self.completion)
         template = pack_templates(pack).compile(
             self.context, "--to faded:context"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
+from synth.core.records import Fields
 from synth.exports.base import Export
 from synth.packs.pack import Pack
 from synth.runs.marks import mark, split_name
@@ -35,7 +35,7 @@ class Labelled(Export):
     wrong: float = -0.05
     by: str | None = None
 
-    def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:  # noqa: ARG002
+    def rows(self, run: RunFolder, pack: Pack) -> Iterator[Fields]:  # noqa: ARG002
         """Training rows: the kept ones, then the wrong ones, each in the order of the run."""
         dropped = (
             row for row in run.rows("dropped") if row["reason"] in self.reasons

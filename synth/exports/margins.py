@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
+from synth.core.records import Fields
 from synth.exports.base import Export
 from synth.exports.base_retrieval import listings
 from synth.packs.pack import Pack
@@ -25,7 +25,7 @@ class Margins(Export):
     least: float = 1e-9
     most: int = 16
 
-    def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:
+    def rows(self, run: RunFolder, pack: Pack) -> Iterator[Fields]:
         for listing in listings(run, pack, "--to margins"):
             pairs = [
                 (a.grade - b.grade, a.text, b.text)

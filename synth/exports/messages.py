@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from synth.core.errors import WrongUse
+from synth.core.records import Fields
 from synth.exports.base import Export, render
 from synth.packs.pack import Pack
 from synth.runs.publisher import RunFolder
@@ -24,7 +24,7 @@ class Messages(Export):
 
     system: str = "keep"
 
-    def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:
+    def rows(self, run: RunFolder, pack: Pack) -> Iterator[Fields]:
         """Training rows, in the order of the run.
 
         Raises:

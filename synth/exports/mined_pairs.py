@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, groupby, permutations
 from operator import itemgetter
-from typing import Any
 
+from synth.core.records import Fields
 from synth.exports.base import Export
 from synth.filters.near_duplicate import numbers_of
 from synth.local_models.scores import entailment
@@ -48,7 +48,7 @@ class MinedPairs(Export):
     least: float = 0.75
     dedup: bool = True
 
-    def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:  # noqa: ARG002
+    def rows(self, run: RunFolder, pack: Pack) -> Iterator[Fields]:  # noqa: ARG002
         """Training rows, in the order of the run: at most one a text."""
         for seed, rows in groupby(run.rows(), key=itemgetter("id")):
             texts = [str(row[self.field]) for row in rows]

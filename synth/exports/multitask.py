@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from synth.core.errors import WrongUse
+from synth.core.records import Fields
 from synth.exports.base import Export, render
 from synth.packs.pack import Pack
 from synth.runs.publisher import RunFolder
@@ -23,7 +23,7 @@ class Multitask(Export):
 
     tasks: tuple[str, ...] = ()
 
-    def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:
+    def rows(self, run: RunFolder, pack: Pack) -> Iterator[Fields]:
         """Training rows: the tasks of a row stand together, in the pack's order."""
         tasks = pack.exports.get("multitask", {})
         unknown = [task for task in self.tasks if task not in tasks]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Literal
+from typing import Literal
 
+from synth.core.records import Fields
 from synth.exports.base import Export
 from synth.packs.pack import Pack
 from synth.runs.marks import mark, split_name
@@ -48,7 +49,7 @@ class Preference(Export):
                     "other, and least above 0"
                 )
 
-    def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:  # noqa: ARG002
+    def rows(self, run: RunFolder, pack: Pack) -> Iterator[Fields]:  # noqa: ARG002
         """Training rows, in the order of the kept rows."""
         if self.by is not None:
             name = split_name(self.by)

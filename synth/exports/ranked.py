@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
+from synth.core.records import Fields
 from synth.exports.base import Export
 from synth.exports.base_retrieval import listings
 from synth.packs.pack import Pack
@@ -23,7 +23,7 @@ class Ranked(Export):
 
     least: int = 2
 
-    def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:
+    def rows(self, run: RunFolder, pack: Pack) -> Iterator[Fields]:
         for listing in listings(run, pack, "--to ranked"):
             order = sorted(
                 listing.documents, key=lambda document: -document.grade

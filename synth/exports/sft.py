@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
+from synth.core.records import Fields
 from synth.exports.base import Export, export_pair, render
 from synth.packs.pack import Pack
 from synth.runs.publisher import RunFolder
@@ -26,7 +26,7 @@ class Sft(Export):
     completion: str | None = None
     part: str = "data"
 
-    def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:
+    def rows(self, run: RunFolder, pack: Pack) -> Iterator[Fields]:
         rewrite = self.prompt is not None or self.completion is not None
         pair = export_pair(pack, "--to sft", self.prompt, self.completion)
         for row in run.rows(self.part):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from synth.core.records import hash_share
+from synth.core.records import Fields, hash_share
 from synth.exports.base import Export, spec_of
 from synth.exports.base_retrieval import elements
 from synth.packs.pack import Pack
@@ -27,7 +26,7 @@ class Triples(Export):
 
     held_out: tuple[float, float] = (0.1, 0.1)
 
-    def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:
+    def rows(self, run: RunFolder, pack: Pack) -> Iterator[Fields]:
         """Training rows, in the order of the run.
 
         Raises:

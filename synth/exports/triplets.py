@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from synth.core.records import Fields
 from synth.exports.base import Export
 from synth.exports.base_retrieval import listings
 from synth.packs.pack import Pack
@@ -33,14 +34,14 @@ class Triplets(Export):
     flat: bool = False
     turned: bool = False
 
-    def rows(self, run: RunFolder, pack: Pack) -> Iterator[dict[str, Any]]:
+    def rows(self, run: RunFolder, pack: Pack) -> Iterator[Fields]:
         for listing in listings(run, pack, "--to triplets"):
             right, wrong = listing.sides()
             chosen = (wrong if self.pick == "bottom" else wrong[::-1])[
                 : self.negatives
             ]
             for positive in right:
-                row: dict[str, Any] = {
+                row: Fields = {
                     "id": listing.id,
                     "anchor": listing.query,
                     "positive": positive.text,

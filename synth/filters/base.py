@@ -16,7 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 from synth.core.aio import run_async, run_now
-from synth.core.records import Row, Verdict, canonical_json
+from synth.core.records import Fields, Row, Verdict, canonical_json
 from synth.core.registry import part_name
 from synth.core.rows import text_of
 from synth.inputs.tables import kind_of, like, rows_in
@@ -144,7 +144,7 @@ class Filter(ABC):
         *,
         group: str = "question",
         progress: bool = False,
-    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]: ...
+    ) -> tuple[list[Fields], list[Fields]]: ...
 
     @overload
     def split(
@@ -178,7 +178,7 @@ class Filter(ABC):
 
     def stream(
         self, rows: Iterable[Row], *, part: int = 256
-    ) -> Iterator[tuple[dict[str, Any], bool]]:
+    ) -> Iterator[tuple[Fields, bool]]:
         """(row with its marks, whether it is kept; dropped ones have a `reason`), in order, while
         the input still comes.
 
@@ -271,7 +271,7 @@ class CorpusFilter(Filter):
         return str(value) if value is not None else text_of(row)
 
 
-def _as_given(given: Any, rows: list[dict[str, Any]]) -> Any:
+def _as_given(given: Any, rows: list[Fields]) -> Any:
     """Rows as the kind of table that was given; there all marks are one column of texts, as every
     row's differ.
     """
@@ -286,15 +286,13 @@ def _as_given(given: Any, rows: list[dict[str, Any]]) -> Any:
     )
 
 
-def _shown(
-    part: Filter, rows: list[Row]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _shown(part: Filter, rows: list[Row]) -> tuple[list[Fields], list[Fields]]:
     """Kept and dropped rows of `part.stream`, with a bar on standard error."""
     from rich.console import Console  # noqa: PLC0415 - only for who wants to see
     from rich.progress import track  # noqa: PLC0415
 
-    kept: list[dict[str, Any]] = []
-    dropped: list[dict[str, Any]] = []
+    kept: list[Fields] = []
+    dropped: list[Fields] = []
     for row, keep in track(
         part.stream(rows),
         f"{part.name} ",
@@ -311,10 +309,10 @@ async def split_rows(
     *,
     group: str = "question",
     doors: Doors | None = None,
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+) -> tuple[list[Fields], list[Fields]]:
     """Sends rows through filters in order; what one drops the next does not see."""
     alive = {position: dict(row) for position, row in enumerate(rows)}
-    dropped: dict[int, dict[str, Any]] = {}
+    dropped: dict[int, Fields] = {}
     for part in filters:
         for positions in _groups(part, alive, group):
             verdicts = await part.verdicts([alive[p] for p in positions], doors)
@@ -331,7 +329,7 @@ async def split_rows(
 
 
 def _groups(
-    part: Filter, alive: dict[int, dict[str, Any]], column: str
+    part: Filter, alive: dict[int, Fields], column: str
 ) -> list[list[int]]:
     positions = list(alive)
     if part.group != "draws":
@@ -343,6 +341,6 @@ def _groups(
     return list(by_key.values())
 
 
-def _marked(row: dict[str, Any], verdict: Verdict) -> dict[str, Any]:
+def _marked(row: Fields, verdict: Verdict) -> Fields:
     word = {"keep": verdict.keep, "reason": verdict.reason, **verdict.marks}
     return {**row, "marks": {**row.get("marks", {}), verdict.filter: word}}

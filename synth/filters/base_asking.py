@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from synth.core.errors import WrongUse
-from synth.core.records import Row, Verdict, seed_id
+from synth.core.records import Fields, Row, Verdict, seed_id
 from synth.filters.base import Filter
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class AskingFilter(Filter):
             api_key_env=by_role(self.api_key_env),
         )
         access.check({role: role for role in self.roles()})
-        doors: dict[str, Any] = {}
+        doors: Fields = {}
         for role in self.roles():
             teacher = open_teacher(role, Settings(**access.reach(role, role)))
             price = FREE if self.budget is None else price_of(role, self.price)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from synth.core.records import Row, Verdict
+from synth.core.records import Fields, Row, Verdict
 from synth.core.rows import field_text
 from synth.filters.base import RowFilter
 from synth.text.words import count
@@ -80,7 +80,7 @@ class Citations(RowFilter):
         text = field_text(row, self.field)
         quotes = self._quotes(row, text)
         cited = sorted(set(_numbers(text)))
-        marks: dict[str, Any] = {"quotes": len(quotes), "cited": len(cited)}
+        marks: Fields = {"quotes": len(quotes), "cited": len(cited)}
         missing = self._not_in(sources, quotes)
         if missing is not None:
             return Verdict(

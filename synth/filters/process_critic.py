@@ -7,10 +7,10 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from synth.core.errors import TeacherError
-from synth.core.records import Row, Verdict
+from synth.core.records import Fields, Row, Verdict
 from synth.filters.base_asking import AskingFilter
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _verdict(
         for reading in readings
         if number_of(reading, "first_wrong") == wrong
     )
-    marks: dict[str, Any] = {
+    marks: Fields = {
         "first_wrong": wrong,
         "steps": len(steps),
         "critique": critique,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from synth.core.records import Row, Verdict
+from synth.core.records import Fields, Row, Verdict
 from synth.core.rows import field_text
 from synth.filters.base import WorkFilter
 from synth.replies.fences import code_in
@@ -91,7 +91,7 @@ class RunSql(WorkFilter):
             for n in range(len(rows))
         ]
 
-    def _case(self, row: Row) -> dict[str, Any]:
+    def _case(self, row: Row) -> Fields:
         query = code_in(field_text(row, self.field))
         return {
             "query": query,
@@ -101,7 +101,7 @@ class RunSql(WorkFilter):
         }
 
 
-def _verdict(outcome: dict[str, Any]) -> Verdict:
+def _verdict(outcome: Fields) -> Verdict:
     marks = {"status": outcome["status"], "error": outcome.get("error", "")}
     if outcome["status"] in ("same", "timeout"):
         same = outcome["status"] == "same"

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, log
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from synth.answers.equal import canonical
 from synth.core.errors import TeacherError
-from synth.core.records import Row, Verdict
+from synth.core.records import Fields, Row, Verdict
 from synth.core.rows import meta_of, text_of
 from synth.filters.base_asking import AskingFilter
 from synth.local_models.minilm import MINILM
@@ -203,7 +203,7 @@ class SemanticEntropy(AskingFilter):
         spread = entropy(list(mass.values()), len(names))
         best = max(mass.values(), default=0.0)
         largest = [name for name, share in mass.items() if share == best]
-        marks: dict[str, Any] = {"entropy": spread, "clusters": len(mass)}
+        marks: Fields = {"entropy": spread, "clusters": len(mass)}
         return [
             self._verdict(name, spread, largest, {**marks, "cluster": name})
             for name in names

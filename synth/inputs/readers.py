@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.core.errors import WrongUse
+from synth.core.records import Fields
 from synth.inputs.files import (
     ending_of,
     exists,
@@ -140,7 +141,7 @@ def _is_object(line: bytes) -> bool:
     return isinstance(value, dict) and not _lists_in(value)
 
 
-def _lists_in(value: dict[str, Any]) -> list[str]:
+def _lists_in(value: Fields) -> list[str]:
     """Keys whose value is a list of objects."""
     return [key for key, part in value.items() if _is_table(part)]
 

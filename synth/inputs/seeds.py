@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from synth.core.errors import WrongUse, did_you_mean
-from synth.core.records import Row, Seed, canonical_json, seed_id
+from synth.core.records import Fields, Row, Seed, canonical_json, seed_id
 from synth.inputs.files import ending_of, expand, is_remote, shown
 from synth.inputs.readers import (
     READERS,
@@ -101,7 +101,7 @@ class Seeds:
         self.rename = dict(rename or {})
         self._columns = {old: new for new, old in (columns or {}).items()}
 
-    def rows(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    def rows(self) -> Iterator[tuple[str, Fields]]:
         """(place, row) pairs; the place is `file:line` where there are lines."""
         for number, (location, row) in enumerate(self._read()):
             if self.limit is not None and number >= self.limit:
@@ -123,7 +123,7 @@ class Seeds:
                 else row,
             )
 
-    def _renamed(self, row: dict[str, Any], location: str) -> dict[str, Any]:
+    def _renamed(self, row: Fields, location: str) -> Fields:
         """The row under the names of `--column`."""
         missing = next((old for old in self._columns if old not in row), None)
         if missing is not None:
@@ -241,7 +241,7 @@ class _Ids:
         )
 
 
-def read_rows(source: Source) -> Iterator[dict[str, Any]]:
+def read_rows(source: Source) -> Iterator[Fields]:
     """Plain rows of any source that Seeds reads."""
     for _, row in Seeds(source).rows():
         yield row

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from synth.core.errors import WrongUse
+from synth.core.records import Fields
 from synth.inputs.values import plain
 
 Row = Mapping[str, Any]
@@ -24,7 +25,7 @@ def kind_of(source: Any) -> str:
     return room if room in _ROWS else ""
 
 
-def rows_in(source: Any) -> list[dict[str, Any]]:
+def rows_in(source: Any) -> list[Fields]:
     """The rows of a table, or of an iterable of mappings, with plain values.
 
     Raises:
@@ -43,7 +44,7 @@ def rows_in(source: Any) -> list[dict[str, Any]]:
     return [_row(row, f"row {number}") for number, row in enumerate(rows, 1)]
 
 
-def _row(row: Any, location: str) -> dict[str, Any]:
+def _row(row: Any, location: str) -> Fields:
     if not isinstance(row, Mapping):
         todo = (
             "Give a list of dicts, a DataFrame, a datasets.Dataset, or a path."
@@ -102,31 +103,31 @@ def like(source: Any, rows: Sequence[Row]) -> Any:
     return make([dict(row) for row in rows]) if make else list(rows)
 
 
-def _pandas(rows: list[dict[str, Any]]) -> Any:
+def _pandas(rows: list[Fields]) -> Any:
     import pandas as pd  # noqa: PLC0415 - the caller has it
 
     return pd.DataFrame(rows)
 
 
-def _polars(rows: list[dict[str, Any]]) -> Any:
+def _polars(rows: list[Fields]) -> Any:
     import polars as pl  # noqa: PLC0415 - the caller has it
 
     return pl.DataFrame(rows, infer_schema_length=None, strict=False)
 
 
-def _pyarrow(rows: list[dict[str, Any]]) -> Any:
+def _pyarrow(rows: list[Fields]) -> Any:
     import pyarrow as pa  # noqa: PLC0415 - the caller has it
 
     return pa.Table.from_pylist(rows)
 
 
-def _datasets(rows: list[dict[str, Any]]) -> Any:
+def _datasets(rows: list[Fields]) -> Any:
     from datasets import Dataset  # noqa: PLC0415 - the caller has it
 
     return Dataset.from_list(rows)
 
 
-_MAKE: dict[str, Callable[[list[dict[str, Any]]], Any]] = {
+_MAKE: dict[str, Callable[[list[Fields]], Any]] = {
     "pandas": _pandas,
     "polars": _polars,
     "pyarrow": _pyarrow,

@@ -15,6 +15,7 @@ import orjson
 
 from synth.core import strict_json
 from synth.core.errors import WrongUse
+from synth.core.records import Fields
 
 # orjson reads whole numbers beyond 64 bits as the nearest float; every such float is at least this
 # large.
@@ -105,7 +106,7 @@ def _read_exactly(text: bytes, *, twins: bool) -> Any:
         raise ValueError("nested too deep") from error
 
 
-def plain(row: Mapping[Any, Any], location: str) -> dict[str, Any]:
+def plain(row: Mapping[Any, Any], location: str) -> Fields:
     """A row of a table or of a Python program as JSON's kinds.
 
     Decimals become texts with all their digits, dates and times ISO texts, NaN becomes None,

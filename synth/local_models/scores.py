@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from synth.core.errors import WrongUse
 from synth.core.optional import require
+from synth.core.records import Fields
 from synth.local_models.minilm import MINILM, folder_of
 from synth.processes.worker import Worker
 from synth.text.words import words
@@ -48,7 +49,7 @@ def _worker(kind: str, model: str) -> Worker:
 
 def _ask(
     kind: str, model: str, name: str, values: Sequence[Any]
-) -> list[dict[str, Any]]:
+) -> list[Fields]:
     """The replies to messages of `PART` values each."""
     replies = [
         _worker(kind, model).ask({name: list(values[start : start + PART])})

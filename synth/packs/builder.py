@@ -11,6 +11,7 @@ from typing import Any
 
 from synth.core import registry
 from synth.core.errors import WrongUse, did_you_mean, printable
+from synth.core.records import Fields
 from synth.core.strict_yaml import line_of
 from synth.packs.files import read_text_inside
 from synth.packs.schema import PackSpec, StepSpec
@@ -43,7 +44,7 @@ class Builder:
         self.lines = lines
         self.templates = Templates(folder)
         retrieved = (spec.retrieve.into,) if spec.retrieve else ()
-        self.kinds: dict[str, Any] = dict.fromkeys(
+        self.kinds: Fields = dict.fromkeys(
             (*spec.inputs, "examples", "fence", *retrieved, *spec.constants),
             "text",
         )
@@ -129,7 +130,7 @@ class Builder:
             self.used.update(part.needs())
         return step
 
-    def fields(self, index: int, step: Step) -> dict[str, Any]:
+    def fields(self, index: int, step: Step) -> Fields:
         """What a step adds to a row, once its names are free and can be seen for what they are."""
         kinds = step.produces()
         for name in (*kinds, *(step.each[1:] if step.each else ())):

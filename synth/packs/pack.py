@@ -17,7 +17,7 @@ import pydantic
 from synth.answers.choices import has_labels
 from synth.core.errors import RowFault, WrongUse, did_you_mean
 from synth.core.plugins import announced, check_allowed, installed
-from synth.core.records import Row
+from synth.core.records import Fields, Row
 from synth.core.strict_yaml import line_of, parse_yaml
 from synth.inputs.columns import column_hint
 from synth.inputs.values import Base64
@@ -136,7 +136,7 @@ class Pack:
             named,
         )
 
-    def cases(self) -> list[dict[str, Any]]:
+    def cases(self) -> list[Fields]:
         """The cases of cases.yaml, each with `about`, `inputs` and `replies`; none where the pack
         has no such file.
 
@@ -167,7 +167,7 @@ class Pack:
                 )
         return [{"about": "", "replies": [], **case} for case in listed]
 
-    def values(self, row: Row) -> dict[str, Any]:
+    def values(self, row: Row) -> Fields:
         """What templates see of a seed: every declared input (None where optional and absent),
         constants, examples.
         """
@@ -179,11 +179,11 @@ class Pack:
         return values
 
     @cached_property
-    def _around(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _around(self) -> tuple[Fields, Fields]:
         """What templates see where a row says nothing of it, and what they see whatever a row
         says.
         """
-        before: dict[str, Any] = {
+        before: Fields = {
             name: None
             for name, spec in self.spec.inputs.items()
             if spec.optional

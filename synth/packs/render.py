@@ -13,9 +13,9 @@ import resource
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 from synth.core.errors import WrongUse
+from synth.core.records import Fields
 from synth.packs.template_box import Compiled
 from synth.packs.templates import Templates
 from synth.processes import worker
@@ -45,7 +45,7 @@ class Renderer:
         self.seconds = seconds
         self.compiled: dict[str, Compiled] = {}
 
-    def answer(self, message: dict[str, Any]) -> dict[str, Any]:
+    def answer(self, message: Fields) -> Fields:
         """{"text"} or {"variables"}, or {"error"}: the four parts of a WrongUse.
 
         Args:
@@ -70,7 +70,7 @@ class Renderer:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
-    def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
+    def _answer(self, message: Fields) -> Fields:
         if message["id"] not in self.compiled:
             if len(self.compiled) >= _MOST_TEMPLATES:
                 self.compiled.clear()

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from synth.answers.choices import has_labels
 from synth.core.errors import WrongUse, did_you_mean, printable
-from synth.core.records import Sampling
+from synth.core.records import Fields, Sampling
 from synth.packs.export_schema import ExportSpec, Name, Strict
 
 
@@ -134,7 +134,7 @@ class SamplingSpec(Strict):
         description="How long a model thinks; the provider says which of these words it knows.",
         examples=["low"],
     )
-    extra: dict[str, Any] = Field(
+    extra: Fields = Field(
         default_factory=dict,
         description="Sampling fields that have no name here and that a backend documents.",
         examples=[{"top_k": 20}],
@@ -162,9 +162,9 @@ def _each(value: Any) -> Any:
     return value
 
 
-Part = str | dict[str, Any]
+Part = str | Fields
 Parts = Annotated[
-    list[dict[str, Any]],
+    list[Fields],
     BeforeValidator(_one_or_many, json_schema_input_type=Part | list[Part]),
 ]
 # A list and what its elements are called: `{choices: choice}`.
@@ -226,7 +226,7 @@ class StepSpec(Strict):
         "parameters.",
         examples=[["finish_reason", {"name": "length", "most": 300}]],
     )
-    response_format: dict[str, Any] | None = Field(
+    response_format: Fields | None = Field(
         default=None,
         description="The form that the provider holds the reply to; a JSON Schema in it refers to "
         "nothing outside.",
@@ -338,7 +338,7 @@ class PackSpec(Strict):
         description="Values that every template sees; a list has at most 1,024 elements.",
         examples=[{"styles": ["plain", "formal"]}],
     )
-    examples: list[dict[str, Any]] = Field(
+    examples: list[Fields] = Field(
         default_factory=list,
         description="Solved examples, which templates see as `examples`.",
         examples=[[{"question": "What is 2 + 2 ?", "answer": "4"}]],
@@ -373,7 +373,7 @@ class PackSpec(Strict):
 
 
 def apply_overrides(
-    raw: dict[str, Any], overrides: Mapping[str, Any], where: str
+    raw: Fields, overrides: Mapping[str, Any], where: str
 ) -> None:
     """Writes `step.key[.key] = value` into a pack as read, before it is validated;
     `step.filters.NAME.key` reaches one filter.
@@ -387,7 +387,7 @@ def apply_overrides(
         if isinstance(listed, list)
         else {}
     )
-    blocks: dict[str, Any] = {
+    blocks: Fields = {
         key: raw[key]
         for key in ("constants", "exports", "retrieve")
         if key in raw
@@ -510,9 +510,7 @@ def drawn_step(steps: Sequence[Any]) -> str:
     return str(next((step for step in steps if step.draws > 1), steps[-1]).name)
 
 
-def set_draws(
-    steps: Sequence[Any], draws: int | Mapping[str, int]
-) -> dict[str, Any]:
+def set_draws(steps: Sequence[Any], draws: int | Mapping[str, int]) -> Fields:
     """The overrides that `--draws` means.
 
     Args:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from synth.core.records import Request, Row, Sampling, seed_id
+from synth.core.records import Fields, Request, Row, Sampling, seed_id
 from synth.packs.templates import Template
 from synth.parsers.base import Parser
 
@@ -84,7 +84,7 @@ class Step:
             self.parsers[-1][1],
         )
 
-    def produces(self) -> dict[str, Any]:
+    def produces(self) -> Fields:
         """Fields that this step adds to the sample, with their kinds; a step that walks a list adds
         a list of readings.
         """
@@ -93,9 +93,7 @@ class Step:
             for _, parser in reversed(self.parsers)
             for name, kind in parser.produces().items()
         }
-        made: dict[str, Any] = dict.fromkeys(
-            (name for name, _ in self.sets), "text"
-        )
+        made: Fields = dict.fromkeys((name for name, _ in self.sets), "text")
         if self.spread:
             made[self.spread[1]] = "any"
         return {
@@ -132,7 +130,7 @@ class Step:
         """
         return "fence" in self.variables()
 
-    def first_of(self, whole: Row) -> dict[str, Any]:
+    def first_of(self, whole: Row) -> Fields:
         """What the first question sees of a seed's values: the first element of a list that is
         walked or spread, and what the step sets.
         """

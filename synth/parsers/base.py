@@ -11,7 +11,7 @@ from math import isfinite
 from typing import Any, ClassVar, Literal
 
 from synth.core.errors import Unreadable
-from synth.core.records import Row
+from synth.core.records import Fields, Row
 from synth.replies.thoughts import split_thoughts
 
 # Where a completion-style teacher stops answering and invents the next question of its few-shot
@@ -76,11 +76,11 @@ class Parser(ABC):
                 f"rationale: {self.rationale} of a parser that reads none"
             )
 
-    def parse(self, text: str, row: Row) -> dict[str, Any]:
+    def parse(self, text: str, row: Row) -> Fields:
         """Fields of the text of one whole reply, as `parse_reply` reads it."""
         return self.parse_reply(Reply(text), row)
 
-    def parse_reply(self, reply: Reply, row: Row) -> dict[str, Any]:
+    def parse_reply(self, reply: Reply, row: Row) -> Fields:
         """Fields of one reply, each of the kind that `produces` promises; `reply.mended` then says
         what was changed.
 
@@ -130,19 +130,19 @@ class Parser(ABC):
         """Names of tags, without case, that this parser reads itself and that hold no thoughts."""
         return ()
 
-    def read_reply(self, reply: Reply, row: Row) -> dict[str, Any]:
+    def read_reply(self, reply: Reply, row: Row) -> Fields:
         """The fields, by a parser that looks at more than what was said, or that mends."""
         return self.read(reply.said, row)
 
     @abstractmethod
-    def read(self, text: str, row: Row) -> dict[str, Any]:
+    def read(self, text: str, row: Row) -> Fields:
         """The fields under the parser's own names; `text` is what was said, and is not blank."""
 
     def needs(self) -> tuple[str, ...]:
         """Fields of the row that the parser looks at."""
         return self.reads
 
-    def produces(self) -> dict[str, Any]:
+    def produces(self) -> Fields:
         """Names and kinds (text, number, bool, list, any; the kinds of its fields for a list of
         objects) of what every reading brings.
         """
@@ -155,7 +155,7 @@ class Parser(ABC):
             for name, kind in self.produces().items()
         ]
 
-    def rename(self, fields: dict[str, Any]) -> dict[str, Any]:
+    def rename(self, fields: Fields) -> Fields:
         """The main field under the pack's name for it."""
         if self.into is None or self.main not in fields:
             return fields

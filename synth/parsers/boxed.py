@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from synth.core.errors import Unreadable
-from synth.core.records import Row
+from synth.core.records import Fields, Row
 from synth.parsers.base import Parser
 from synth.parsers.final_number import before_box
 
@@ -44,7 +44,7 @@ class Boxed(Parser):
         "open_box": "the last box is never closed",
     }
 
-    def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
+    def read(self, text: str, row: Row) -> Fields:  # noqa: ARG002
         starts = list(_OPEN.finditer(text))[-_MOST:]
         for number, start in enumerate(reversed(starts)):
             end = _closing(text, start.end())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from synth.core.errors import Unreadable
-from synth.core.records import Row
+from synth.core.records import Fields, Row
 from synth.parsers.base import Parser
 from synth.replies.fences import program_in
 
@@ -35,7 +35,7 @@ class CodeBlock(Parser):
     fields: ClassVar[dict[str, str]] = {"code": "text"}
     reasons: ClassVar[dict[str, str]] = {"no_code": "no fenced block"}
 
-    def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
+    def read(self, text: str, row: Row) -> Fields:  # noqa: ARG002
         code = program_in(text).strip("\n")
         if (
             not code

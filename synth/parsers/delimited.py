@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from synth.core.errors import Unreadable
-from synth.core.records import Row
+from synth.core.records import Fields, Row
 from synth.parsers.base import Parser, between
 
 _LEAD = re.compile(r"\A\s*[^\n]{1,200}:[*_]{0,3}[^\S\n]*\n")
@@ -50,7 +50,7 @@ class Delimited(Parser):
         "text_outside": "text outside the spans",
     }
 
-    def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
+    def read(self, text: str, row: Row) -> Fields:  # noqa: ARG002
         begin = re.compile(re.escape(self.begin))
         end = re.compile(re.escape(self.end))
         places = between(begin, end, text)

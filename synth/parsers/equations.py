@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from synth.core.errors import Unreadable
-from synth.core.records import Row
+from synth.core.records import Fields, Row
 from synth.parsers.base import Parser
 from synth.replies.lists import without_mark
 from synth.verifiers import equations as verifier
@@ -69,7 +69,7 @@ class Equations(Parser):
         "open_system": "the answer is open",
     }
 
-    def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
+    def read(self, text: str, row: Row) -> Fields:  # noqa: ARG002
         """The equations and the answer."""
         lines = [
             _plain(line) for line in text.splitlines()[: verifier.MOST_LINES]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from synth.answers.expression import PLAIN
 from synth.answers.numerals import HAN, NUMBER_WORD
@@ -12,7 +12,7 @@ from synth.answers.reading import read
 from synth.answers.spelling import boxed
 from synth.answers.units import ALSO_WORDS, SIGNS
 from synth.core.errors import Unreadable
-from synth.core.records import Row
+from synth.core.records import Fields, Row
 from synth.parsers.base import Parser, cut_invented
 
 # How answers are announced: "#### 9", "the answer is 9", "Answer: 9", a last line "A: 9",
@@ -108,7 +108,7 @@ class FinalNumber(Parser):
         "no_number": "the answer is no number",
     }
 
-    def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
+    def read(self, text: str, row: Row) -> Fields:  # noqa: ARG002
         text = cut_invented(text)
         # The last hash marker usually decides; looking at the whole text for all markers costs ten
         # times as much.
@@ -140,7 +140,7 @@ class FinalNumber(Parser):
                 return {"rationale": "", "answer": ""}
         return {"rationale": "", "answer": ""} if markers else None
 
-    def _without_marker(self, text: str) -> dict[str, Any]:
+    def _without_marker(self, text: str) -> Fields:
         numbers = (
             list(_LAST.finditer(text[-_LAST_WORDS:]))
             if self.fallback != "none"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from synth.core.errors import Unreadable
-from synth.core.records import Row
+from synth.core.records import Fields, Row
 from synth.parsers.base import Parser
 from synth.replies.lists import items_in
 
@@ -58,7 +58,7 @@ class Groups(Parser):
         "empty_group": "a block without a line",
     }
 
-    def read(self, text: str, row: Row) -> dict[str, Any]:
+    def read(self, text: str, row: Row) -> Fields:
         """The lines of each block, one text a block."""
         blocks = _between(text, [*self._begin.finditer(text)])
         if not blocks:

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from synth.core.errors import Unreadable
-from synth.core.records import Row
+from synth.core.records import Fields, Row
 from synth.core.strict_json import MOST_CHARS, NotStrict, decoder
 from synth.parsers.base import KINDS, Parser, Reply
 from synth.replies.lenient_json import LATEX, keep_backslashes, lenient
@@ -21,7 +21,7 @@ _REPAIRS = 4
 _BEGINS = re.compile(
     r"""\{\s{0,200}(?:["'\u201c}]|[A-Za-z_]\w{0,80}\s?:|//|/\*|\#)"""
 )
-_SCHEMAS: dict[str, dict[str, Any]] = {
+_SCHEMAS: dict[str, Fields] = {
     "text": {"type": "string"},
     "number": {"type": "number"},
     "bool": {"type": "boolean"},
@@ -92,11 +92,11 @@ class JsonObject(Parser):
                     f"kind {kind!r} of {key}; use one of {', '.join(KINDS)}"
                 )
 
-    def produces(self) -> dict[str, Any]:
+    def produces(self) -> Fields:
         """One field a key."""
         return dict(self.keys)
 
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> Fields:
         """The JSON Schema of the objects that this parser reads: all keys and no others, in their
         order. Under it a reply cannot be unreadable, but for the limit of tokens.
         """
@@ -108,10 +108,10 @@ class JsonObject(Parser):
             "additionalProperties": False,
         }
 
-    def read(self, text: str, row: Row) -> dict[str, Any]:
+    def read(self, text: str, row: Row) -> Fields:
         return self.read_reply(Reply(text), row)
 
-    def read_reply(self, reply: Reply, row: Row) -> dict[str, Any]:  # noqa: ARG002
+    def read_reply(self, reply: Reply, row: Row) -> Fields:  # noqa: ARG002
         fields = last_object(reply, set(self.keys))
         missing = [key for key in self.keys if key not in fields]
         if missing:
@@ -138,7 +138,7 @@ class JsonObject(Parser):
         }
 
 
-def _schema(kind: Any) -> dict[str, Any]:
+def _schema(kind: Any) -> Fields:
     """The JSON Schema of one kind of value."""
     if isinstance(kind, Mapping):
         return {"type": "array", "items": JsonObject(keys=kind).schema()}
@@ -170,7 +170,7 @@ def _unquoted(kind: Any, value: Any, reply: Reply) -> Any:
     return json.loads(value)
 
 
-def last_object(reply: Reply, wanted: set[str]) -> dict[str, Any]:
+def last_object(reply: Reply, wanted: set[str]) -> Fields:
     """The last outermost object with the wanted keys, else the last object at all; what was changed
     to read it is marked.
 
@@ -184,7 +184,7 @@ def last_object(reply: Reply, wanted: set[str]) -> dict[str, Any]:
         if at < 0 or "\\" not in text
         else text[:at] + keep_backslashes(text[at:])
     )
-    candidates: list[tuple[dict[str, Any], list[str]]] = []
+    candidates: list[tuple[Fields, list[str]]] = []
     tries = 0
     repairs = 0
     while at >= 0 and tries < _TRIES:
@@ -215,7 +215,7 @@ def last_object(reply: Reply, wanted: set[str]) -> dict[str, Any]:
     return chosen
 
 
-def _strict(text: str, at: int) -> tuple[dict[str, Any], int] | None:
+def _strict(text: str, at: int) -> tuple[Fields, int] | None:
     """The object of strict JSON that begins at a place, and where it ends; None where there is
     none.
     """
@@ -228,7 +228,7 @@ def _strict(text: str, at: int) -> tuple[dict[str, Any], int] | None:
 
 
 def _refuse_open(
-    candidates: list[tuple[dict[str, Any], list[str]]],
+    candidates: list[tuple[Fields, list[str]]],
     wanted: set[str],
     reply: Reply,
     opened: str,

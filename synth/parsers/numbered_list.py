@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from synth.core.errors import Unreadable
-from synth.core.records import Row
+from synth.core.records import Fields, Row
 from synth.parsers.base import Parser
 from synth.replies.lists import items_in
 
@@ -52,7 +52,7 @@ class NumberedList(Parser):
     fields: ClassVar[dict[str, str]] = {"items": "list"}
     reasons: ClassVar[dict[str, str]] = {"no_list": "too few items"}
 
-    def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
+    def read(self, text: str, row: Row) -> Fields:  # noqa: ARG002
         items = items_in(text)
         # The word for "none" stands alone: as the one item, or as the whole reply.
         alone = "" if items else text.strip()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from string import ascii_lowercase
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from synth.answers.choices import choices_of, pick
 from synth.core.errors import Unreadable
-from synth.core.records import Row
+from synth.core.records import Fields, Row
 from synth.parsers.base import Parser, cut_invented
 from synth.parsers.final_number import (
     ANNOUNCED,
@@ -74,7 +74,7 @@ class Option(Parser):
         "no_option": "none of the choices",
     }
 
-    def read(self, text: str, row: Row) -> dict[str, Any]:
+    def read(self, text: str, row: Row) -> Fields:
         text = cut_invented(text)
         row_choices = choices_of(row.get("choices"))
         choices = row_choices.texts if row_choices else []
@@ -100,7 +100,7 @@ class Option(Parser):
         raise Unreadable("no_option", text[markers[-1].start() :][:80])
 
     @staticmethod
-    def _last_line(text: str, choices: list[str]) -> dict[str, Any]:
+    def _last_line(text: str, choices: list[str]) -> Fields:
         """The option that is all of the last line: `(b)`, `**B**`, `[B]`, `Option B`, `B) text`,
         `text`, `Color: text`.
         """

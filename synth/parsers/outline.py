@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from synth.core.errors import Unreadable
-from synth.core.records import Row
+from synth.core.records import Fields, Row
 from synth.parsers.base import Parser
 
 # A longer line names no aspect; a name is looked for from each of its signs.
@@ -68,7 +68,7 @@ class Outline(Parser):
         "not_covered": "a sentence in none, or in two",
     }
 
-    def produces(self) -> dict[str, Any]:
+    def produces(self) -> Fields:
         """Scope and aspects."""
         return {
             "scope": "text",
@@ -80,7 +80,7 @@ class Outline(Parser):
             },
         }
 
-    def read(self, text: str, row: Row) -> dict[str, Any]:
+    def read(self, text: str, row: Row) -> Fields:
         text = _DASHES.sub("-", _DECORATION.sub("", text))
         scope = _SCOPE.search(text)
         matches = [
@@ -96,7 +96,7 @@ class Outline(Parser):
         return {"scope": scope[1].rstrip(" "), "aspects": aspects}
 
 
-def _ranges(matches: list[re.Match[str]]) -> list[dict[str, Any]]:
+def _ranges(matches: list[re.Match[str]]) -> list[Fields]:
     """Aspects of lines that name their first and last sentence."""
     levels = _levels([len(match["depth"].expandtabs(4)) for match in matches])
     aspects = []
@@ -109,13 +109,13 @@ def _ranges(matches: list[re.Match[str]]) -> list[dict[str, Any]]:
     return aspects
 
 
-def _of_each_sentence(text: str) -> list[dict[str, Any]]:
+def _of_each_sentence(text: str) -> list[Fields]:
     """Aspects of lines that name a sentence's aspect; sentences in a row with one name are one
     range, and a name behind a stroke is a part of the one before it.
     """
-    aspects: list[dict[str, Any]] = []
+    aspects: list[Fields] = []
     # The aspects that may go on with the next sentence, outermost first.
-    running: list[dict[str, Any]] = []
+    running: list[Fields] = []
     for line in text.splitlines():
         match = _SENTENCE.match(line[:_MOST_LINE])
         if not match:
@@ -138,9 +138,7 @@ def _of_each_sentence(text: str) -> list[dict[str, Any]]:
     return aspects
 
 
-def _going_on(
-    running: list[dict[str, Any]], names: list[str], number: float
-) -> int:
+def _going_on(running: list[Fields], names: list[str], number: float) -> int:
     """How many of the running aspects, from the outermost on, also hold this sentence."""
     kept = 0
     for aspect, name in zip(running, names, strict=False):
@@ -176,9 +174,9 @@ def _range(name: str, text: str) -> tuple[float, float]:
     return float(first), float(numbers[-1])
 
 
-def _check(aspects: list[dict[str, Any]], count: int) -> None:
+def _check(aspects: list[Fields], count: int) -> None:
     """Raises Unreadable where ranges do not fit the sentences, or each other."""
-    path: list[dict[str, Any]] = []
+    path: list[Fields] = []
     covered: list[int] = []
     for aspect, after in zip(aspects, [*aspects[1:], None], strict=True):
         level = aspect["level"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from synth.core.errors import Unreadable
-from synth.core.records import Row
+from synth.core.records import Fields, Row
 from synth.parsers.base import Parser
 
 _NUMBER = re.compile(r"(?<![\d.])\d{1,6}(?![\d]|\.\d)")
@@ -74,7 +74,7 @@ class Permutation(Parser):
         "too_much_missing": "too many texts missing",
     }
 
-    def read(self, text: str, row: Row) -> dict[str, Any]:
+    def read(self, text: str, row: Row) -> Fields:
         count = len(row.get(self.of) or [])
         order = _plain_order(text, count)
         if order is None:

@@ -10,7 +10,7 @@ from html import unescape
 from typing import Any, ClassVar
 
 from synth.core.errors import Unreadable
-from synth.core.records import Row
+from synth.core.records import Fields, Row
 from synth.parsers.base import Parser, Reply
 from synth.replies.labels import label_in
 from synth.replies.thoughts import NAMED_IN_PROSE
@@ -83,10 +83,10 @@ class Tagged(Parser):
         """The tags asked for."""
         return [tag.casefold() for tag in self.tags]
 
-    def read(self, text: str, row: Row) -> dict[str, Any]:
+    def read(self, text: str, row: Row) -> Fields:
         return self.read_reply(Reply(text), row)
 
-    def read_reply(self, reply: Reply, row: Row) -> dict[str, Any]:
+    def read_reply(self, reply: Reply, row: Row) -> Fields:
         texts = self._plainly(reply.said)
         if texts is None:
             texts = self._between_marks(reply, row)

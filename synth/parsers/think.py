@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from synth.core.errors import Unreadable
-from synth.core.records import Row
+from synth.core.records import Fields, Row
 from synth.parsers.base import Parser, Reply
 from synth.parsers.boxed import Boxed
 from synth.parsers.final_number import FinalNumber
@@ -38,11 +38,11 @@ class Think(Parser):
     }
     thinks: ClassVar[bool] = True
 
-    def read(self, text: str, row: Row) -> dict[str, Any]:
+    def read(self, text: str, row: Row) -> Fields:
         """Fields of a reply whose thoughts stand in it."""
         return self.read_reply(Reply(text), row)
 
-    def read_reply(self, reply: Reply, row: Row) -> dict[str, Any]:
+    def read_reply(self, reply: Reply, row: Row) -> Fields:
         if not reply.thoughts or not reply.said:
             raise Unreadable("no_thinking", (reply.thoughts or reply.said)[:80])
         for reader in (Boxed(), FinalNumber()):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from synth.core.errors import Unreadable
-from synth.core.records import Row
+from synth.core.records import Fields, Row
 from synth.parsers.base import Parser
 from synth.replies.lists import items_in, plain
 from synth.text.words import count
@@ -52,7 +52,7 @@ class Whole(Parser):
     fields: ClassVar[dict[str, str]] = {"text": "text"}
     reasons: ClassVar[dict[str, str]] = {"too_few_words": "too few words"}
 
-    def read(self, text: str, row: Row) -> dict[str, Any]:  # noqa: ARG002
+    def read(self, text: str, row: Row) -> Fields:  # noqa: ARG002
         text = text.strip()
         if self.turns and (turn := self._turn.search(text)):
             text = text[: turn.start()].rstrip()

@@ -8,12 +8,12 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from synth.core import registry
 from synth.core.aio import run_async
 from synth.core.errors import Unreadable, WrongUse, did_you_mean
 from synth.core.plugins import check_allowed
+from synth.core.records import Fields
 from synth.critics.calibration import card_lines, promised, promises_of
 from synth.filters.base import Filter, split_rows
 from synth.inputs.seeds import read_rows, write_jsonl
@@ -34,7 +34,7 @@ def sieve(
     parser: str = "final_number",
     group: str = "question",
     plugins: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> Fields:
     """Sends the rows of a file through filters; returns the counts.
 
     Args:
@@ -166,7 +166,7 @@ def calibrate_file(
 
 
 def _check_fields(
-    rows: list[dict[str, Any]], parts: Sequence[Filter], reader: Parser
+    rows: list[Fields], parts: Sequence[Filter], reader: Parser
 ) -> None:
     names = {name for row in rows for name in row} | {
         "completion",
@@ -186,7 +186,7 @@ def _check_fields(
 
 
 def _check(
-    rows: list[dict[str, Any]], parts: Sequence[Filter], group: str, source: str
+    rows: list[Fields], parts: Sequence[Filter], group: str, source: str
 ) -> None:
     columns = {name for row in rows for name in row}
     if not rows:
@@ -211,7 +211,7 @@ def _check(
         )
 
 
-def _view(row: dict[str, Any], reader: Parser) -> dict[str, Any]:
+def _view(row: Fields, reader: Parser) -> Fields:
     """What filters see of a row: itself where its answer is ready, else with what the parser read
     of its completion.
 
@@ -236,7 +236,7 @@ def _view(row: dict[str, Any], reader: Parser) -> dict[str, Any]:
     return {**base, **read, "marks": {"read": read}}
 
 
-def _unread(view: dict[str, Any]) -> dict[str, Any]:
+def _unread(view: Fields) -> Fields:
     return {
         **view,
         "reason": view[_UNREAD].reason,
@@ -244,6 +244,6 @@ def _unread(view: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _leave(row: dict[str, Any], view: dict[str, Any]) -> dict[str, Any]:
+def _leave(row: Fields, view: Fields) -> Fields:
     detail = {"detail": view["detail"]} if _UNREAD in view else {}
     return {**row, "marks": view["marks"], "reason": view["reason"], **detail}

@@ -20,7 +20,7 @@ from synth.calls.token_counter import (
     counter,
 )
 from synth.core.errors import WrongUse
-from synth.core.records import Request, Row
+from synth.core.records import Fields, Request, Row
 from synth.critics.canaries import calls_of
 from synth.inputs.seeds import read_rows
 from synth.packs.pack import Pack
@@ -81,7 +81,7 @@ class Plan:
     rows: int
     steps: tuple[StepPlan, ...]
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Fields:
         """Calls, tokens in, tokens out at most, dollars at most: what run.json and the card set
         against the facts.
         """
@@ -115,7 +115,7 @@ def make_plan(
     """
     measured = _measured([prepared.output, *map(Path, prepared.config.reuse)])
     shelf = prepared.shelf
-    filled: dict[str, Any] = (
+    filled: Fields = (
         {shelf.spec.into: [*shelf.texts[: shelf.spec.most]]} if shelf else {}
     )
     steps = []
@@ -208,7 +208,7 @@ def _requests(
         )
 
 
-def _filler(step: Step, tokens: float) -> dict[str, Any]:
+def _filler(step: Step, tokens: float) -> Fields:
     """What a step's fields may look like: its text fields share the reply's length."""
     produced = step.produces()
     words = "word " * max(1, int(tokens / max(1, len(produced))))

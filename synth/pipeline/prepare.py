@@ -13,7 +13,7 @@ from typing import Any
 from synth.calls.door import Stats
 from synth.calls.price import Price, price_of, require_bound
 from synth.core.errors import WrongUse, did_you_mean
-from synth.core.records import Row
+from synth.core.records import Fields, Row
 from synth.inputs.seeds import Scan, Seeds
 from synth.packs.pack import RENDERED, Pack, built_in, pack_names
 from synth.packs.schema import drawn_step, set_draws
@@ -385,7 +385,7 @@ def _check_corpus(pack: Pack, config: RunConfig) -> None:
 def load_pack(pack: str | Path, config: RunConfig) -> Pack:
     """The pack with everything that the configuration changes in it."""
     loaded = Pack.load(pack, config.overrides, config.plugins)
-    more: dict[str, Any] = (
+    more: Fields = (
         set_draws(list(loaded.spec.steps), config.draws)
         if config.draws is not None
         else {}
@@ -405,9 +405,9 @@ def load_pack(pack: str | Path, config: RunConfig) -> Pack:
     return loaded
 
 
-def _schemas(pack: Pack) -> dict[str, Any]:
+def _schemas(pack: Pack) -> Fields:
     """A response format for every step whose replies are JSON objects; a pack's own one stays."""
-    formats: dict[str, Any] = {}
+    formats: Fields = {}
     for step in pack.steps:
         (_, parser), *others = step.parsers
         if step.response_format or others or not isinstance(parser, JsonObject):

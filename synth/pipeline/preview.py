@@ -11,6 +11,7 @@ from typing import Any
 
 from synth.calls.journal import Journal, records
 from synth.core.errors import Unreadable, WrongUse
+from synth.core.records import Fields
 from synth.inputs.seeds import read_rows, write_jsonl
 from synth.packs.pack import Pack
 from synth.packs.shelf import Shelf
@@ -266,7 +267,7 @@ def journal_counts(folder: Path, output: Path | None) -> str:
     return "\n".join(lines)
 
 
-def _recorded(folder: Path) -> Iterator[dict[str, Any]]:
+def _recorded(folder: Path) -> Iterator[Fields]:
     """One line per journaled reply: its key, whom the run asked, what came, raw and read."""
     opened = read_note(folder)
     teachers = read_run(folder).get("settings", {}).get("teachers", {})

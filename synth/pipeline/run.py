@@ -20,7 +20,7 @@ from synth.calls.door import Stats
 from synth.calls.journal import Journal
 from synth.core.aio import run_async
 from synth.core.errors import NothingKept, PotstillError, RowFault
-from synth.core.records import Exit, Row
+from synth.core.records import Exit, Fields, Row
 from synth.critics.calibration import promises_of
 from synth.critics.canaries import try_critics
 from synth.packs import files as pack_files
@@ -61,7 +61,7 @@ class Run:
         folder: Path,
         exit_code: int,
         stopped: str | None,
-        info: dict[str, Any],
+        info: Fields,
     ) -> None:
         self.folder = folder
         self.exit_code = exit_code
@@ -69,7 +69,7 @@ class Run:
         self.info = info
 
     @property
-    def counts(self) -> dict[str, Any]:
+    def counts(self) -> Fields:
         """asked, kept, dropped by reason, failed by class."""
         return dict(self.info["counts"])
 
@@ -347,7 +347,7 @@ class _Live:
         self.publisher.publish(info, partial(make_card, info))
         return Run(self.p.output, code, info["stopped"], info)
 
-    def _info(self, journal: Journal, stop: Any) -> dict[str, Any]:
+    def _info(self, journal: Journal, stop: Any) -> Fields:
         """What run.json holds: settings, counts by exit, calls, tokens and dollars."""
         spec = self.pack.spec
         totals = journal.totals

@@ -22,7 +22,15 @@ from synth.core.errors import (
     Stopped,
     TeacherError,
 )
-from synth.core.records import Completion, Exit, Row, Sample, Seed, Verdict
+from synth.core.records import (
+    Completion,
+    Exit,
+    Fields,
+    Row,
+    Sample,
+    Seed,
+    Verdict,
+)
 from synth.filters.base import Filter
 from synth.packs.pack import Pack
 from synth.packs.shelf import Shelf
@@ -53,7 +61,7 @@ class Tally:
             self.asked == self.kept + self.dropped.total() + self.failed.total()
         )
 
-    def counts(self) -> dict[str, Any]:
+    def counts(self) -> Fields:
         """As run.json holds it."""
         return {
             "asked": self.asked,
@@ -214,7 +222,7 @@ class Walker:
         whole = self.pack.values(sample.fields)
         elements = list(whole.get(each[0]) or [])
 
-        def seen(index: int, history: list[dict[str, Any]]) -> dict[str, Any]:
+        def seen(index: int, history: list[Fields]) -> Fields:
             return {
                 **whole,
                 each[1]: elements[index],
@@ -222,7 +230,7 @@ class Walker:
                 "index": index,
             }
 
-        def ask(values: dict[str, Any]) -> Any:
+        def ask(values: Fields) -> Any:
             return ask_once(
                 step, values, self.doors, draw=draw, seed_id=sample.seed.id
             )
@@ -234,7 +242,7 @@ class Walker:
                 [ask(seen(index, [])) for index in range(len(elements))]
             )
         )
-        history: list[dict[str, Any]] = []
+        history: list[Fields] = []
         reading = Reading({}, Completion(""), {"step": step.name, "draw": draw})
         for index, element in enumerate(elements):
             if step.looks_back:

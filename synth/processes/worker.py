@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
 from synth.core.errors import WrongUse
+from synth.core.records import Fields
 from synth.processes import leash
 
 # A killed process is gone in milliseconds, unless the kernel itself waits for a device.
@@ -86,7 +87,7 @@ class Worker:
             where = f"python {' '.join(self.words)}"
             raise WrongUse(where, last, "a process that is ready", todo)
 
-    def _first_words(self, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    def _first_words(self, process: subprocess.Popen[bytes]) -> Fields:
         """What it says of itself; prints of libraries before that are passed over."""
         deadline = time.monotonic() + self.start_seconds
         try:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from synth.core.errors import markdown, printable
+from synth.core.records import Fields
 from synth.critics.calibration import card_lines
 
 # `datasets` keeps what it has loaded under a hash of these configs and the folder's last name, and
@@ -23,7 +22,7 @@ tags: [distillation, synthetic]
 """
 
 
-def make_card(run: dict[str, Any], content: str) -> str:
+def make_card(run: Fields, content: str) -> str:
     """README.md of a run folder, from its run.json and the hash of its rows."""
     pack = run["pack"]
     counts = run["counts"]
@@ -64,7 +63,7 @@ def make_card(run: dict[str, Any], content: str) -> str:
     return "\n".join(lines)
 
 
-def _nothing_kept(run: dict[str, Any]) -> list[str]:
+def _nothing_kept(run: Fields) -> list[str]:
     """Why a run has no rows, as the terminal said it."""
     why = run.get("nothing_kept") or (
         run["stopped"] if run["stopped"] and not run["counts"]["kept"] else None
@@ -75,7 +74,7 @@ def _nothing_kept(run: dict[str, Any]) -> list[str]:
     return ["Why there are no rows:", "", *quoted, ""]
 
 
-def _taint(run: dict[str, Any]) -> list[str]:
+def _taint(run: Fields) -> list[str]:
     names = run["settings"].get("taint") or ()
     if not names:
         return []
@@ -85,7 +84,7 @@ def _taint(run: dict[str, Any]) -> list[str]:
     ]
 
 
-def _critics(run: dict[str, Any]) -> list[str]:
+def _critics(run: Fields) -> list[str]:
     """What was measured of the critics: on labelled rows, and on forged ones before the run."""
     lines = card_lines(run.get("promises", {}).items())
     for critic, shares in run.get("canaries", {}).items():
@@ -106,7 +105,7 @@ def _critics(run: dict[str, Any]) -> list[str]:
     return ["", "## Critics", "", *lines] if lines else []
 
 
-def plan_table(run: dict[str, Any]) -> str:
+def plan_table(run: Fields) -> str:
     """What was planned beside what came: tokens and dollars of the journal, earlier runs into the
     folder included.
     """
@@ -134,7 +133,7 @@ def _number(value: float | None) -> str:
     return f"{value:,.4f}"
 
 
-def tally_rows(counts: dict[str, Any]) -> list[tuple[str, str, int]]:
+def tally_rows(counts: Fields) -> list[tuple[str, str, int]]:
     """(exit, reason, rows) of every exit, then of what was asked: the sum."""
     rows = [
         (kind, reason, n)
@@ -144,7 +143,7 @@ def tally_rows(counts: dict[str, Any]) -> list[tuple[str, str, int]]:
     return [("kept", "", counts["kept"]), *rows, ("asked", "", counts["asked"])]
 
 
-def tally_table(counts: dict[str, Any]) -> str:
+def tally_table(counts: Fields) -> str:
     """The tally as a Markdown table; its rows add up to `asked`."""
     lines = [
         f"| {kind} | {markdown(reason)} | {n:,} |".replace("|  |", "| |")
@@ -153,7 +152,7 @@ def tally_table(counts: dict[str, Any]) -> str:
     return "\n".join(["| exit | reason | rows |", "|---|---|---:|", *lines])
 
 
-def _simulated(run: dict[str, Any]) -> bool:
+def _simulated(run: Fields) -> bool:
     return any(
         str(name).startswith(("simulated/", "rehearsed/"))
         for name in run["settings"]["teachers"].values()

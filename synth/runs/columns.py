@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from synth.core.records import Row
+from synth.core.records import Fields, Row
 from synth.inputs.seeds import BeyondFloat, BeyondInt, Scan
 from synth.parsers.base import is_text
 
@@ -98,7 +98,7 @@ class Columns:
         *,
         rendered: bool,
     ) -> None:
-        types: dict[str, Any] = {"id": _TEXT}
+        types: Fields = {"id": _TEXT}
         for name, kinds in scan.kinds.items():
             if not name.endswith("[]"):
                 types[rename.get(name, name)] = _arrow(
@@ -188,9 +188,9 @@ class Misfit(ValueError):
     """A value that its column cannot hold."""
 
 
-def merged(fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+def merged(fields: Iterable[tuple[str, Any]]) -> Fields:
     """Fields with their kinds; what is of several kinds in turn is `any`."""
-    kinds: dict[str, Any] = {}
+    kinds: Fields = {}
     for name, kind in fields:
         kinds[name] = kind if kinds.get(name, kind) == kind else "any"
     return kinds

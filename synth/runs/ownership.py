@@ -14,14 +14,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from synth.core.errors import WrongUse
-from synth.core.records import Seed
+from synth.core.records import Fields, Seed
 
 # Version of the folder: of what run.json and the files beside it mean.
 FORMAT = 2
@@ -278,7 +277,7 @@ def read_note(folder: Path) -> Opened | None:
     return None
 
 
-def read_run(folder: Path) -> dict[str, Any]:
+def read_run(folder: Path) -> Fields:
     """A folder's run.json; empty where there is none that can be read."""
     return _object(folder / "run.json") or {}
 
@@ -401,7 +400,7 @@ def _published(folder: Path) -> frozenset[str]:
     return frozenset(seed_ids)
 
 
-def _object(path: Path) -> dict[str, Any] | None:
+def _object(path: Path) -> Fields | None:
     try:
         value = orjson.loads(path.read_bytes())
     except (OSError, ValueError):

@@ -7,10 +7,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, product
-from typing import Any
 
 from synth.answers.equal import same_answer
-from synth.core.records import Row
+from synth.core.records import Fields, Row
 from synth.text.words import jaccard
 
 # Reasons that say "wrong". A reply that no parser read is not wrong: nothing is preferred against
@@ -26,7 +25,7 @@ def make_pairs(
     reasons: Sequence[str] = WRONG,
     per_seed: int = 1,
     order: str = "diagonal",
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Fields]:
     """Pairs `{id, prompt, chosen, rejected, reason}` of draws of one seed, in the order of the kept
     rows.
 
@@ -81,7 +80,7 @@ def over(
     *,
     per_seed: int = 1,
     most_alike: float = 0.9,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Fields]:
     """Pairs of one run's kept rows over any rows of another run of the same seeds: teacher over
     student (PLaD, arXiv:2406.02886).
 
@@ -125,7 +124,7 @@ def over(
 
 def by_score(
     rows: Iterable[tuple[Row, float]], *, least: float = 0.1, per_seed: int = 1
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Fields]:
     """Pairs of a seed's draws of which one scores clearly higher: `{id, prompt, chosen, rejected,
     reason, margin}`, widest margins first.
 
@@ -171,8 +170,8 @@ def by_score(
 
 def _by_seed(
     rows: Iterable[Row], names: Sequence[str]
-) -> dict[str, list[dict[str, Any]]]:
-    rows_by_seed: dict[str, list[dict[str, Any]]] = defaultdict(list)
+) -> dict[str, list[Fields]]:
+    rows_by_seed: dict[str, list[Fields]] = defaultdict(list)
     for row in rows:
         if row.get("completion"):
             rows_by_seed[row["id"]].append(
@@ -182,8 +181,8 @@ def _by_seed(
 
 
 def _fitting(
-    good: list[dict[str, Any]], bad: list[dict[str, Any]]
-) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    good: list[Fields], bad: list[Fields]
+) -> Iterator[tuple[Fields, Fields]]:
     """Pairs along the diagonals, so that the first ones use different draws."""
     for offset, index in product(range(len(bad)), range(len(good))):
         a = good[index]

@@ -13,14 +13,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from synth.core.errors import PotstillError, Stopped, WrongUse
-from synth.core.records import Exit, Row, Verdict
+from synth.core.records import Exit, Fields, Row, Verdict
 from synth.filters.base import Filter
 from synth.inputs.seeds import json_line
 from synth.runs.columns import Columns, Misfit, spell
@@ -198,7 +197,7 @@ class Publisher:
             )
             raise self.broken from error
 
-    def add(self, exit_: Exit, row: dict[str, Any]) -> None:
+    def add(self, exit_: Exit, row: Fields) -> None:
         """One row, under the name of its exit."""
         row = (
             {**row, "reason": exit_.reason, "detail": exit_.detail}
@@ -255,7 +254,7 @@ class Publisher:
         shutil.rmtree(before)
         return left
 
-    def publish(self, run: dict[str, Any], card: Callable[[str], str]) -> None:
+    def publish(self, run: Fields, card: Callable[[str], str]) -> None:
         """Moves the settled files under their names; run.json comes last.
 
         Args:
@@ -337,7 +336,7 @@ def _judge_all(filters: Sequence[Filter], folder: Path) -> list[list[Verdict]]:
 
 def _read(
     folder: Path, columns: Sequence[str] | None = None
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Fields]:
     """Rows of a folder's files, in order; columns that they lack are left out."""
     for file in sorted(folder.glob("*.parquet")):
         try:
@@ -424,7 +423,7 @@ class RunFolder:
         self.run = self._read(path)
 
     @staticmethod
-    def _read(path: Path) -> dict[str, Any]:
+    def _read(path: Path) -> Fields:
         """What run.json says; what every reader of a run relies on is there, and of the right
         kind.
         """
@@ -461,6 +460,6 @@ class RunFolder:
                 )
         return dict(record)
 
-    def rows(self, part: str = "data") -> Iterator[dict[str, Any]]:
+    def rows(self, part: str = "data") -> Iterator[Fields]:
         """Rows of `data` or `dropped`, in order."""
         return _read(self.folder / part)

@@ -8,9 +8,9 @@ import html
 from collections import defaultdict
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from synth.core.errors import printable
+from synth.core.records import Fields
 from synth.inputs.seeds import whole_file
 from synth.runs.card import tally_rows
 from synth.runs.publisher import RunFolder
@@ -35,7 +35,7 @@ def write_report(folder: str | Path) -> Path:
     """Writes DIR/report.html from what the run published; returns its path."""
     run = RunFolder(folder)
     kept = list(islice(run.rows(), ROWS))
-    dropped: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    dropped: dict[str, list[Fields]] = defaultdict(list)
     for row in run.rows("dropped"):
         if len(dropped[row["reason"]]) < ROWS:
             dropped[row["reason"]].append(row)
@@ -63,7 +63,7 @@ def write_report(folder: str | Path) -> Path:
     return path
 
 
-def _tally(counts: dict[str, Any]) -> str:
+def _tally(counts: Fields) -> str:
     cells = "".join(
         f"<tr><td>{kind}<td>{_shown(reason)}<td>{n:,}"
         for kind, reason, n in tally_rows(counts)
@@ -71,12 +71,12 @@ def _tally(counts: dict[str, Any]) -> str:
     return f"<table><tr><th>exit<th>reason<th>rows{cells}</table>"
 
 
-def _section(title: str, rows: list[dict[str, Any]]) -> str:
+def _section(title: str, rows: list[Fields]) -> str:
     shown = "".join(_row(row) for row in rows) or "<p>none"
     return f"<h2>{_shown(title)}</h2>{shown}"
 
 
-def _row(row: dict[str, Any]) -> str:
+def _row(row: Fields) -> str:
     fields = {
         k: v
         for k, v in row.items()

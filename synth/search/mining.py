@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from synth.core.errors import WrongUse, did_you_mean
-from synth.core.records import Row
+from synth.core.records import Fields, Row
 from synth.search.index import Hit, Index, open_index
 from synth.text.words import plain, words
 
@@ -86,7 +86,7 @@ class Miner:
         rows: Iterable[Row],
         query: str = "query",
         positive: str = "positive",
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Iterator[Fields]:
         """Each row with `negatives`: a list of {text, by, rank, score}, the nearest first of each
         search.
 
@@ -116,7 +116,7 @@ class Miner:
 
     def _part(
         self, rows: list[Row], query: str, positive: str
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Iterator[Fields]:
         queries = [str(row[query]) for row in rows]
         most = min(len(self.corpus), self.mining.window[1] + 20)
         hits_by_index = {
@@ -141,7 +141,7 @@ class Miner:
 
     def _chosen(
         self, by: str, hits: list[Hit], right: Mapping[str, str], query: str
-    ) -> list[dict[str, Any]]:
+    ) -> list[Fields]:
         """What one search offers for one query."""
         own = [
             score
@@ -149,7 +149,7 @@ class Miner:
             if _content_of(self.corpus[index]) in right
         ]
         limit = self._limit(by, own, query, right)
-        offered: list[dict[str, Any]] = []
+        offered: list[Fields] = []
         for index, score in hits:
             if _content_of(self.corpus[index]) in right:
                 self.counts["positive"] += 1
@@ -188,11 +188,9 @@ class Miner:
             )
         return self.mining.margin * max(own) if own else None
 
-    def _in_turns(
-        self, each: list[list[dict[str, Any]]]
-    ) -> list[dict[str, Any]]:
+    def _in_turns(self, each: list[list[Fields]]) -> list[Fields]:
         """One of each search after the other, each text once, until there are enough."""
-        taken: dict[str, dict[str, Any]] = {}
+        taken: dict[str, Fields] = {}
         for turn in range(max(map(len, each), default=0)):
             for offered in each:
                 if turn < len(offered) and len(taken) < self.mining.count:
@@ -209,7 +207,7 @@ def _content_of(text: Any) -> str:
 
 def near_pairs(
     rows: Iterable[Row], *, reach: int = 5, most: int = 16, seed: int = 0
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Fields]:
     """Pairs of texts that stand at most `reach` places apart in a list, for a judge of pairs
     (PairDistill, arXiv:2410.01383, section 3.2).
 

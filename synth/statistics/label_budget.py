@@ -14,7 +14,7 @@ from math import exp, log
 from typing import Any
 
 from synth.core.errors import WrongUse
-from synth.core.records import Row
+from synth.core.records import Fields, Row
 
 STRATEGIES = ("annotate", "distil")
 RESAMPLES = 200
@@ -131,7 +131,7 @@ def advise(
     prices: Prices,
     budget: float,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> Fields:
     """What each strategy is expected to reach, which one is better, and from which budget on that
     changes.
 
@@ -173,7 +173,7 @@ def advise(
 
 def _compare(
     curves: Mapping[str, Curve], prices: Prices, budget: float
-) -> dict[str, Any]:
+) -> Fields:
     def errors(dollars: float) -> dict[str, float]:
         bought = {name: prices.rows(name, dollars) for name in STRATEGIES}
         return {

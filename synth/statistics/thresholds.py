@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 from math import log
-from typing import Any
 
+from synth.core.records import Fields
 from synth.statistics.intervals import lower_bound
 
 # Thresholds that are tried: the strictest keeps this share of the rows, and each adds as much as
@@ -45,7 +45,7 @@ class Threshold:
     target: float
     confidence: float
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Fields:
         """As cards and files hold it."""
         return asdict(self)
 

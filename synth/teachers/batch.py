@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from synth.core.errors import Stopped, TeacherBusy, TeacherError, TeacherRefused
-from synth.core.records import Request, canonical_json
+from synth.core.records import Fields, Request, canonical_json
 from synth.teachers.base import Reply, Settings, Teacher
 from synth.teachers.openai_chat import target
 from synth.teachers.wire.adapter import Adapter
@@ -59,7 +59,7 @@ class Batch(Teacher):
         self._inherited: Sequence[Pending] = ()
         self._futures: dict[str, asyncio.Future[Reply]] = {}
         self._asked: dict[str, Request] = {}
-        self._sent: dict[str, dict[str, Any]] = {}
+        self._sent: dict[str, Fields] = {}
         # Requests that have left their batch for another one.
         self._moved: set[str] = set()
         self._adapter = Adapter(

@@ -15,7 +15,7 @@ from synth.core.errors import (
     TeacherRefused,
     WrongUse,
 )
-from synth.core.records import Request, canonical_json
+from synth.core.records import Fields, Request, canonical_json
 from synth.teachers.base import Reply, Settings, Teacher, retry_after
 from synth.teachers.openai_chat import hint
 from synth.teachers.wire.access import Redactor, check_url, secret
@@ -117,7 +117,7 @@ class Litellm(Teacher):
                 break
         raise failure
 
-    async def _answer(self, litellm: Any, body: dict[str, Any]) -> Any:
+    async def _answer(self, litellm: Any, body: Fields) -> Any:
         """Litellm's own reply; of a stream, what it joins."""
         once = {
             "timeout": self._settings.timeout,
@@ -151,7 +151,7 @@ class Litellm(Teacher):
         base = self._settings.api_base
         return f" at {base}. {hint(base)}" if base else ""
 
-    def _reach(self) -> dict[str, Any]:
+    def _reach(self) -> Fields:
         """What the user said about this provider's host; litellm's own values where nothing was
         said.
         """

@@ -20,7 +20,7 @@ from synth.core.errors import (
     did_you_mean,
 )
 from synth.core.optional import require
-from synth.core.records import Request, canonical_json
+from synth.core.records import Fields, Request, canonical_json
 from synth.processes import leash
 from synth.teachers.base import Reply, Settings, Teacher
 from synth.teachers.wire.replies import read_chat
@@ -56,8 +56,8 @@ class _Worker:
         self._path = path
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
-        self._ready: asyncio.Future[dict[str, Any]] = self._loop.create_future()
-        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._ready: asyncio.Future[Fields] = self._loop.create_future()
+        self._waiting: dict[int, asyncio.Future[Fields]] = {}
         self._begun: set[int] = set()
         self._count = 0
         self._alarm: asyncio.TimerHandle | None = None
@@ -112,7 +112,7 @@ class _Worker:
             await self.close()
             raise Stopped("model", failure["message"])
 
-    async def ask(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def ask(self, body: Fields) -> Fields:
         """What it says to a request.
 
         Raises:
@@ -123,7 +123,7 @@ class _Worker:
         self._count = self._count + 1
         if self.over:
             raise _NotBegun
-        future: asyncio.Future[dict[str, Any]] = self._loop.create_future()
+        future: asyncio.Future[Fields] = self._loop.create_future()
         self._waiting[number] = future
         if len(self._waiting) == 1:
             self._heard()

@@ -5,15 +5,14 @@ is paid.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from synth.core.errors import TeacherRefused, WrongUse
-from synth.core.records import Request
+from synth.core.records import Fields, Request
 from synth.packs.pack import Pack
 from synth.teachers.base import Reply, Settings, Teacher, chat_reply
 
 
-def _fits(case: dict[str, Any], request: Request) -> bool:
+def _fits(case: Fields, request: Request) -> bool:
     """Whether a case has the inputs of a request."""
     inputs = request.inputs
     return all(inputs.get(k) == value for k, value in case["inputs"].items())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.core.errors import TeacherRefused, WrongUse
-from synth.core.records import Request, canonical_json
+from synth.core.records import Fields, Request, canonical_json
 from synth.inputs.seeds import read_rows
 from synth.teachers.base import Reply, Settings, Teacher, address, chat_reply
 
@@ -30,8 +30,8 @@ class Replay(Teacher):
 
     def __init__(self, model: str, settings: Settings) -> None:  # noqa: ARG002
         self.model = Path(model).stem
-        self._by_key: dict[str, dict[str, Any]] = {}
-        self._by_question: dict[bytes, list[dict[str, Any]]] = defaultdict(list)
+        self._by_key: dict[str, Fields] = {}
+        self._by_question: dict[bytes, list[Fields]] = defaultdict(list)
         self._names: dict[tuple[str, ...], None] = {}
         self._asked: dict[tuple[str, str], None] = {}
         digest = hashlib.sha256()
@@ -41,7 +41,7 @@ class Replay(Teacher):
         # What the file says is part of every key: another file of the same name is another teacher.
         self.family = f"replay:{digest.hexdigest()[:12]}"
 
-    def _add(self, row: dict[str, Any], where: str) -> None:
+    def _add(self, row: Fields, where: str) -> None:
         if not isinstance(row.get("completion"), str):
             raise WrongUse(
                 where,
@@ -93,7 +93,7 @@ class Replay(Teacher):
             completion_tokens=int(row.get("completion_tokens") or 0),
         )
 
-    def _find_key(self, request: Request) -> dict[str, Any] | None:
+    def _find_key(self, request: Request) -> Fields | None:
         """The line under the key that the request has at one of the teachers that the file
         names.
         """
@@ -108,7 +108,7 @@ class Replay(Teacher):
             (self._by_key[key] for key in keys if key in self._by_key), None
         )
 
-    def _find(self, request: Request) -> dict[str, Any] | None:
+    def _find(self, request: Request) -> Fields | None:
         for names in self._names:
             draws = self._by_question.get(_spot(names, request.inputs), [])
             if request.draw < len(draws):

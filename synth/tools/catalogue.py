@@ -23,6 +23,7 @@ from synth.core.plugins import (
     is_import,
     package_of,
 )
+from synth.core.records import Fields
 from synth.core.strict_yaml import parse_yaml
 from synth.packs.files import read_text_inside
 from synth.packs.pack import Pack, built_in, installed_folder, pack_names
@@ -42,7 +43,7 @@ KINDS = (*ROOMS, PACKS)
 _BUILT_IN = "built in"
 
 
-def listed(kind: str) -> list[dict[str, Any]]:
+def listed(kind: str) -> list[Fields]:
     """`name`, `about` (the first sentence) and `from` of every part of a kind, sorted by name;
     what a built-in part shadows is named in `from` as not used.
     """
@@ -61,7 +62,7 @@ def listed(kind: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: str(row["name"]))
 
 
-def described(kind: str, name: str) -> dict[str, Any]:
+def described(kind: str, name: str) -> Fields:
     """One part: `name`, `about`, `from`, `parameters` (each with `default` and `about`), `costs`,
     `reasons`, and its whole docstring as `text`.
 
@@ -160,7 +161,7 @@ def _origin(kind: str, name: str) -> str:
     return ", ".join(map(package_of, installed(kind)[name]))
 
 
-def _pack(name: str) -> dict[str, Any]:
+def _pack(name: str) -> Fields:
     """A pack: its inputs stand where a part's parameters do."""
     names = {*pack_names(), *installed(PACKS)}
     if name not in names:
@@ -202,7 +203,7 @@ def _input(spec: Any) -> str:
     return f"{spec.type}, optional" if spec.optional else str(spec.type)
 
 
-def _parameters(part: type[Any]) -> list[dict[str, Any]]:
+def _parameters(part: type[Any]) -> list[Fields]:
     """Name, default and meaning of each parameter; one without a default must be given."""
     meanings: dict[str, str] = {}
     for parent in reversed(part.__mro__):
@@ -229,7 +230,7 @@ def _own_doc(part: type[Any]) -> str:
     return inspect.cleandoc(doc) if isinstance(doc, str) else ""
 
 
-def _default(field: Field[Any]) -> dict[str, Any]:
+def _default(field: Field[Any]) -> Fields:
     if field.default is not MISSING:
         return {"default": field.default}
     if field.default_factory is not MISSING:

@@ -13,7 +13,7 @@ from typing import Any
 
 from synth.answers.equal import canonical
 from synth.core.errors import WrongUse
-from synth.core.records import Row
+from synth.core.records import Fields, Row
 from synth.inputs.seeds import read_rows
 from synth.pipeline.run import run as run_pack
 from synth.text.words import count, first, words
@@ -111,7 +111,7 @@ def run(
     limit: int | None = None,
     seed: int = 0,
     **options: Any,
-) -> dict[str, Any]:
+) -> Fields:
     """Asks the probes of each item; the same again resumes.
 
     Args:
@@ -151,9 +151,9 @@ def run(
     }
 
 
-def judged(hits: Mapping[tuple[str, int], bool]) -> dict[str, Any]:
+def judged(hits: Mapping[tuple[str, int], bool]) -> Fields:
     """The figures of `run` from {(kind, item): whether it was a hit}."""
-    figures: dict[str, Any] = {}
+    figures: Fields = {}
     for kind in ("asked", "turned", "hidden", "continued"):
         each = [value for (name, _), value in hits.items() if name == kind]
         figures[kind] = {

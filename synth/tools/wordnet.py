@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from synth.core.errors import WrongUse
-from synth.core.records import hash_share
+from synth.core.records import Fields, hash_share
 
 _UP = ("@", "@i")
 
@@ -73,9 +72,7 @@ def _synset(line: str) -> tuple[str, Synset]:
     )
 
 
-def rows(
-    synsets: dict[str, Synset], held_out: float = 0.1
-) -> Iterator[dict[str, Any]]:
+def rows(synsets: dict[str, Synset], held_out: float = 0.1) -> Iterator[Fields]:
     """One row a synset with parents: `term`, `gloss`, `parents`, `split`, `prompt`, `completion`.
 
     Args:

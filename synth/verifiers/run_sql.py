@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.core.errors import RowFault
+from synth.core.records import Fields
 from synth.sandbox import jail, sqlite_inside
 from synth.verifiers.run_python import RunPython
 
@@ -74,13 +75,13 @@ class RunSql:
             )
         return {"same": True, "timeout": None}.get(outcome["status"], False)
 
-    def run(self, cases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    def run(self, cases: Sequence[Fields]) -> list[Fields]:
         """{status, error, rows, wanted} of each case.
 
         Several share a process; one that breaks it is `timeout` or `error` by itself. A database
         that cannot be read is a `gold_error`.
         """
-        done: list[dict[str, Any]] = []
+        done: list[Fields] = []
         while len(done) < len(cases):
             part, fault = _part(cases[len(done) :])
             if not part:
@@ -114,9 +115,9 @@ class RunSql:
         return done
 
 
-def _part(cases: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], str]:
+def _part(cases: Sequence[Fields]) -> tuple[list[Fields], str]:
     """The next cases that share a process, with their databases; none, and why, for a bad file."""
-    part: list[dict[str, Any]] = []
+    part: list[Fields] = []
     size = 0
     fault = ""
     for case in cases[:MOST_CASES]:

@@ -7,10 +7,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections import Counter
-from typing import Any
 
 from aiohttp import web
 
+from synth.core.records import Fields
 from synth.teachers.base import Settings
 from synth.teachers.simulated import Simulated
 
@@ -21,7 +21,7 @@ def make_app(teacher: Simulated) -> web.Application:
 
     async def chat(request: web.Request) -> web.Response:
         raw = await request.read()
-        body: dict[str, Any] = await request.json()
+        body: Fields = await request.json()
         draw = asked[raw]
         asked[raw] += 1
         texts = [str(message["content"]) for message in body["messages"]]

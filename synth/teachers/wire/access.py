@@ -11,10 +11,11 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from synth.core.errors import WrongUse, did_you_mean
+from synth.core.records import Fields
 
 T = TypeVar("T")
 
@@ -121,7 +122,7 @@ class Access:
                 check_header(header)
                 secret(name, f"--header {header}")
 
-    def reach(self, role: str, teacher: str) -> dict[str, Any]:
+    def reach(self, role: str, teacher: str) -> Fields:
         """The fields of `Settings` for the teacher of a role: `api_base`, `api_key_env`,
         `headers`.
         """

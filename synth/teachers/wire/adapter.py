@@ -28,7 +28,7 @@ from typing import Any
 import orjson
 
 from synth.core.errors import Stopped
-from synth.core.records import Request
+from synth.core.records import Fields, Request
 from synth.teachers.wire.faults import Problem
 from synth.teachers.wire.model_table import model_table
 
@@ -286,7 +286,7 @@ class Adapter:
         """The rules that requests of this journal met, with why."""
         return self._noted
 
-    def fit(self, body: dict[str, Any]) -> dict[str, Any]:
+    def fit(self, body: Fields) -> Fields:
         """A request's body as this model takes it."""
         if not self.rules:
             return body
@@ -336,7 +336,7 @@ class Adapter:
         self.rules.setdefault(rule, words)
         return True
 
-    def mend(self, value: dict[str, Any], request: Request) -> bool:
+    def mend(self, value: Fields, request: Request) -> bool:
         """Does to a reply what the model was not asked to do; whether that changed it."""
         stops = request.body().get("stop") if "stop" in self.rules else None
         return bool(stops) and cut(
@@ -382,7 +382,7 @@ def _todo(rule: str, request: Request) -> str:
     return f"Ask without it, --set {step}.{path}=null, or ask another model"
 
 
-def _apply(rule: str, body: dict[str, Any]) -> bool:
+def _apply(rule: str, body: Fields) -> bool:
     """Applies a rule to a body; whether it changed anything."""
     if rule in _RENAMED:
         if rule not in body:
@@ -437,7 +437,7 @@ def _in_front(texts: list[str], content: Any) -> Any:
     return "\n\n".join([*texts, str(content)])
 
 
-def cut(value: dict[str, Any], stops: Any) -> bool:
+def cut(value: Fields, stops: Any) -> bool:
     """Cuts the texts of a chat reply before the first of the stop texts; whether anything was
     cut.
     """

@@ -8,9 +8,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import orjson
+
+from synth.core.records import Fields
 
 
 @dataclass
@@ -48,7 +49,7 @@ class BatchLog:
                 del batches[name]
         return batches
 
-    def _records(self) -> list[dict[str, Any]]:
+    def _records(self) -> list[Fields]:
         if self._path is None or not self._path.exists():
             return []
         out = []
@@ -73,7 +74,7 @@ class BatchLog:
         """Every reply of the batch is journaled, or there never was such a batch."""
         self._append({"batch": name, "done": True})
 
-    def _append(self, record: dict[str, Any]) -> None:
+    def _append(self, record: Fields) -> None:
         if self._path is None:
             return
         # A newline first: a line that a crash tore must not swallow this one.

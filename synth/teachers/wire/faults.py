@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from synth.core.errors import Stopped, TeacherBusy, TeacherError, TeacherRefused
+from synth.core.records import Fields
 from synth.teachers.base import retry_after
 
 # Error codes of providers, and what they mean for the run.
@@ -121,7 +122,7 @@ def _detail_of(error: Mapping[str, Any]) -> Any:
     )
 
 
-def _validation(status: int, faults: list[dict[str, Any]]) -> Problem:
+def _validation(status: int, faults: list[Fields]) -> Problem:
     """The first fault names the field, all of them are the message."""
     named = []
     for fault in faults[:5]:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from synth.core.errors import TeacherBusy
-from synth.core.records import Completion
+from synth.core.records import Completion, Fields
 
 _LONE = re.compile("[\ud800-\udfff]")
 _PAGE = re.compile(rb"<title[^>]*>([^<]*)</title>", re.IGNORECASE)
@@ -60,7 +60,7 @@ _THOUGHT_NAMES = frozenset(_THOUGHTS)
 _THINKING = ("thinking", "reasoning", "thought")
 
 
-def load_reply(raw: bytes) -> tuple[dict[str, Any], bytes]:
+def load_reply(raw: bytes) -> tuple[Fields, bytes]:
     """A reply's JSON and its one-line spelling for the journal.
 
     Raises:
@@ -119,7 +119,7 @@ def read_chat(value: Mapping[str, Any]) -> Completion:
     if choice is None or message is None:
         raise TeacherBusy("empty_choices", f"no choice in {str(value)[:120]}")
     reported = value.get("usage")
-    usage: dict[str, Any] = reported if isinstance(reported, dict) else {}
+    usage: Fields = reported if isinstance(reported, dict) else {}
     thought = _detail(
         usage.get("completion_tokens_details"), "reasoning_tokens"
     ) or _count(usage.get("reasoning_tokens"))

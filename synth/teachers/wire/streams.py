@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from synth.core.errors import TeacherBusy
+from synth.core.records import Fields
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 # How a body begins that is a stream, whatever its content type says.
@@ -48,7 +49,7 @@ def events(raw: bytes) -> Iterator[bytes]:
         yield b"\n".join(data)
 
 
-def joined(raw: bytes) -> dict[str, Any]:
+def joined(raw: bytes) -> Fields:
     """The chat reply that a stream spells out; an error inside it stands as `error`.
 
     Raises:
@@ -64,7 +65,7 @@ def joined(raw: bytes) -> dict[str, Any]:
     return whole.reply()
 
 
-def _parts(data: bytes) -> list[dict[str, Any]]:
+def _parts(data: bytes) -> list[Fields]:
     """The chunks of one event. Some servers put a blank line between events of one line each only
     now and then.
     """
@@ -84,7 +85,7 @@ def _parts(data: bytes) -> list[dict[str, Any]]:
         ) from error
 
 
-def _object(value: Any) -> dict[str, Any]:
+def _object(value: Any) -> Fields:
     if not isinstance(value, dict):
         raise TeacherBusy(
             "broken_reply",
@@ -98,12 +99,12 @@ class _Whole:
 
     def __init__(self) -> None:
         self.done = False
-        self._head: dict[str, Any] = {}
-        self._choices: dict[int, dict[str, Any]] = {}
+        self._head: Fields = {}
+        self._choices: dict[int, Fields] = {}
         self._usage: Any = None
         self._error: Any = None
 
-    def add(self, chunk: dict[str, Any]) -> None:
+    def add(self, chunk: Fields) -> None:
         """Merges a chunk: deltas grow the message of their choice, the last usage counts."""
         for name in ("id", "model", "created", "system_fingerprint"):
             if chunk.get(name) and name not in self._head:
@@ -122,7 +123,7 @@ class _Whole:
                     index if isinstance(index, int) else position, piece
                 )
 
-    def _choice(self, index: int, piece: dict[str, Any]) -> None:
+    def _choice(self, index: int, piece: Fields) -> None:
         choice = self._choices.setdefault(
             index,
             {
@@ -152,7 +153,7 @@ class _Whole:
                 "content"
             ]
 
-    def reply(self) -> dict[str, Any]:
+    def reply(self) -> Fields:
         """The reply as one `chat.completion` object."""
         ended = [
             choice
@@ -175,7 +176,7 @@ class _Whole:
                 ]
             choice["message"].setdefault("content", None)
         choices = [self._choices[index] for index in sorted(self._choices)]
-        whole: dict[str, Any] = {
+        whole: Fields = {
             **self._head,
             "object": "chat.completion",
             "choices": choices,
@@ -202,7 +203,7 @@ def _usage_in(chunk: Mapping[str, Any]) -> Any:
     )
 
 
-def _grow(message: dict[str, Any], delta: Mapping[str, Any]) -> None:
+def _grow(message: Fields, delta: Mapping[str, Any]) -> None:
     """Adds the pieces of a delta to a message."""
     for name in _TEXTS:
         piece = delta.get(name)
@@ -235,7 +236,7 @@ def _longer(text: Any, piece: Any) -> Any:
 
 
 def _call(
-    calls: dict[int, dict[str, Any]], position: int, piece: Mapping[str, Any]
+    calls: dict[int, Fields], position: int, piece: Mapping[str, Any]
 ) -> None:
     index = piece.get("index")
     call = calls.setdefault(
@@ -248,7 +249,7 @@ def _call(
         _add_function(call["function"], piece["function"])
 
 
-def _add_function(function: dict[str, Any], piece: Mapping[str, Any]) -> None:
+def _add_function(function: Fields, piece: Mapping[str, Any]) -> None:
     """The name comes whole, the arguments in pieces."""
     if piece.get("name"):
         function["name"] = piece["name"]
