@@ -39,7 +39,7 @@ class Model:
     scale: Sequence[float]
     weights: Sequence[float]
     rows: int
-    threshold: Mapping[str, Any] | None = None
+    threshold: Row | None = None
     embedding: str | None = None
 
     def scores(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from synth.core.aio import run_async
 from synth.core.errors import RowFault, TeacherError
@@ -86,7 +86,7 @@ class Critic(AskingFilter):
     scale: Mapping[str, float] | None = None
     weigh: Literal["said", "probability"] = "said"
     least: float | None = None
-    promise: Mapping[str, Any] | None = None
+    promise: Row | None = None
     fooled: float = 0.05
 
     reasons: ClassVar[dict[str, str]] = {

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from synth.core.errors import WrongUse
 from synth.core.records import Row, Verdict
@@ -45,7 +45,7 @@ class CrossEncoder(WorkFilter):
     second: tuple[str, ...] = ("rationale", "answer")
     label: str = "accepted"
     least: float = 0.5
-    promise: Mapping[str, Any] | None = None
+    promise: Row | None = None
 
     reasons: ClassVar[dict[str, str]] = {
         "low_score": "the probability is below the threshold"

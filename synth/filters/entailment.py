@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from synth.core.records import Row, Verdict
 from synth.core.rows import field_text
@@ -46,7 +46,7 @@ class Entailment(WorkFilter):
     field: str = "answer"
     direction: Literal["forward", "backward", "both"] = "forward"
     least: float = 0.75
-    promise: Mapping[str, Any] | None = None
+    promise: Row | None = None
 
     score: ClassVar[str] = "entailment"
     reasons: ClassVar[dict[str, str]] = {

@@ -92,7 +92,7 @@ class Pack:
     def load(
         cls,
         name: str | Path,
-        overrides: Mapping[str, Any] | None = None,
+        overrides: Row | None = None,
         plugins: Sequence[str] = (),
     ) -> Pack:
         """A built-in or installed pack by name, or a folder.
@@ -192,7 +192,7 @@ class Pack:
             before[self.spec.retrieve.into] = []
         return before, {"examples": self.spec.examples, **self.spec.constants}
 
-    def aliases(self, columns: Mapping[str, Any]) -> dict[str, str]:
+    def aliases(self, columns: Row) -> dict[str, str]:
         """Input columns that stand for a declared input which the rows do not have under its own
         name.
         """
@@ -203,7 +203,7 @@ class Pack:
                 out[alias] = name
         return out
 
-    def rename(self, columns: Mapping[str, Any]) -> dict[str, str]:
+    def rename(self, columns: Row) -> dict[str, str]:
         """What the rows' columns are called on the line: inputs by their aliases, and `seed_NAME`
         where a step writes NAME.
         """
@@ -325,8 +325,8 @@ def _spell(
     error: pydantic.ValidationError,
     path: Path,
     lines: dict[tuple[Any, ...], int],
-    raw: Mapping[str, Any],
-    overrides: Mapping[str, Any],
+    raw: Row,
+    overrides: Row,
 ) -> WrongUse:
     """The first fault of a pack.yaml with its line, or of the override that put it there."""
     first = error.errors()[0]
@@ -365,9 +365,7 @@ def _spell(
     )
 
 
-def _stands_at(
-    override: str, at: tuple[Any, ...], raw: Mapping[str, Any]
-) -> bool:
+def _stands_at(override: str, at: tuple[Any, ...], raw: Row) -> bool:
     """Whether an override wrote what stands at a place of the pack."""
     names = [
         str(step.get("name")) if isinstance(step, dict) else ""

@@ -72,7 +72,7 @@ class JsonObject(Parser):
         {'names': [{'name': 'Ann'}]}
     """
 
-    keys: Mapping[str, Any]
+    keys: Row
 
     reasons: ClassVar[dict[str, str]] = {
         "no_object": "no JSON object",

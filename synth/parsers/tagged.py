@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from html import unescape
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from synth.core.errors import Unreadable
 from synth.core.records import Fields, Row
@@ -67,7 +67,7 @@ class Tagged(Parser):
     """
 
     tags: tuple[str, ...] = ("rationale", "answer")
-    allow: Mapping[str, Any] | None = None
+    allow: Row | None = None
 
     reasons: ClassVar[dict[str, str]] = {
         "missing_tag": "a tag is absent or open",

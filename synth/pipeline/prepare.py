@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from synth.calls.door import Stats
 from synth.calls.price import Price, price_of, require_bound
@@ -102,7 +101,7 @@ class RunConfig:
     upgrade_pack: bool = False
     schemas: bool = False
     reuse: Sequence[str] = ()
-    overrides: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Row = field(default_factory=dict)
     plugins: Sequence[str] = ()
 
     @cached_property

@@ -94,7 +94,7 @@ class Columns:
         self,
         scan: Scan,
         rename: Mapping[str, str],
-        produced: Mapping[str, Any],
+        produced: Row,
         *,
         rendered: bool,
     ) -> None:

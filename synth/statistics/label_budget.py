@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import exp, log
-from typing import Any
 
 from synth.core.errors import WrongUse
 from synth.core.records import Fields, Row
@@ -229,7 +228,7 @@ def _quantile(values: Sequence[float], share: float) -> float:
     return values[min(len(values) - 1, int(share * len(values)))]
 
 
-def describe(advice: Mapping[str, Any], budget: float, prices: Prices) -> str:
+def describe(advice: Row, budget: float, prices: Prices) -> str:
     """The advice as text."""
     lines = [
         f"with ${budget:,.2f}: a label costs ${prices.label:.4f}, a kept row ${prices.row:.6f}"

@@ -24,9 +24,7 @@ PACK = "teacher_probe"
 WORDS = 8
 
 
-def probes(
-    row: Mapping[str, Any], draw: random.Random
-) -> Iterator[dict[str, str]]:
+def probes(row: Row, draw: random.Random) -> Iterator[dict[str, str]]:
     """The probes of one item: {kind, shown, wanted}.
 
     `asked` as it stands, `turned` with its options in another order, `hidden` with a wrong option
@@ -190,7 +188,7 @@ def _alarms(figures: Row) -> Iterator[str]:
         yield "continues questions word for word"
 
 
-def _check(item: Mapping[str, Any], where: str) -> None:
+def _check(item: Row, where: str) -> None:
     choices = item.get("choices")
     good = (
         isinstance(choices, list)
