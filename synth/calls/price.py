@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from synth.core.errors import WrongUse
-from synth.core.records import Completion, Fields, Request, canonical_json
+from synth.core.records import (
+    Completion,
+    Fields,
+    Request,
+    Values,
+    canonical_json,
+)
 from synth.teachers.wire.access import WITHOUT_ENDPOINT
 from synth.teachers.wire.model_table import model_table
 
@@ -41,7 +47,7 @@ _UNPRICED = frozenset(
 _STANDARD_TIERS = ("default", "flex", "standard")
 
 
-def unbounded(body: Mapping[str, Any]) -> str:
+def unbounded(body: Values) -> str:
     """Why nobody can say what a request costs at most; "" where its fields bound it.
 
     >>> unbounded({"max_tokens": 5}), unbounded({"max_tokens": 5, "n": "many"}), unbounded({})
@@ -68,7 +74,7 @@ def unbounded(body: Mapping[str, Any]) -> str:
     return f"tools: {other[0]!r}"[:80] if other else ""
 
 
-def require_bound(body: Mapping[str, Any], where: str, todo: str) -> None:
+def require_bound(body: Values, where: str, todo: str) -> None:
     """Raises WrongUse where nobody can say what a request with such fields costs at most."""
     if why := unbounded(body):
         raise WrongUse(
@@ -79,7 +85,7 @@ def require_bound(body: Mapping[str, Any], where: str, todo: str) -> None:
         )
 
 
-def most_tokens(body: Mapping[str, Any]) -> int:
+def most_tokens(body: Values) -> int:
     """Tokens that a request's replies can have at most, reasoning and rejected predictions
     included; 0 where nothing bounds them.
 
@@ -268,7 +274,7 @@ _COLUMNS = {
 }
 
 
-def _listed(entry: Mapping[str, Any], *, batch: bool) -> Price:
+def _listed(entry: Values, *, batch: bool) -> Price:
     """An entry of litellm's table, whose figures are dollars a token."""
     plain: Fields = _columns(entry, "", batch=batch)
     lengths = sorted(
@@ -286,9 +292,7 @@ def _listed(entry: Mapping[str, Any], *, batch: bool) -> Price:
     return Price(**plain, beyond=lengths[0] * 1000, long=Price(**long))
 
 
-def _columns(
-    entry: Mapping[str, Any], suffix: str, *, batch: bool
-) -> dict[str, float]:
+def _columns(entry: Values, suffix: str, *, batch: bool) -> dict[str, float]:
     """The prices of an entry that it lists, per million tokens; of several that fit, the
     dearest.
     """
@@ -301,9 +305,7 @@ def _columns(
     return dearest
 
 
-def _a_token(
-    entry: Mapping[str, Any], name: str, *, batch: bool
-) -> float | None:
+def _a_token(entry: Values, name: str, *, batch: bool) -> float | None:
     full = entry.get(name)
     listed = entry.get(f"{name}_batches") if batch else full
     if listed is None and full is not None:

@@ -18,6 +18,8 @@ import orjson
 
 Row = Mapping[str, Any]
 Marks = Mapping[str, Any]
+# Named values that nobody changes here: the parts of a reply, of a request, of a pack's file.
+Values = Mapping[str, Any]
 # Named values that are being gathered: a row, a reply, a request before it is sent.
 Fields = dict[str, Any]
 

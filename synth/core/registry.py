@@ -20,7 +20,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from synth.core import plugins
 from synth.core.errors import WrongUse, did_you_mean
-from synth.core.records import Fields
+from synth.core.records import Fields, Values
 
 
 @cache
@@ -136,7 +136,7 @@ def parameters(part: type[Any]) -> tuple[str, ...]:
 
 def build(
     room: str,
-    spec: Mapping[str, Any] | str,
+    spec: Values | str,
     where: str = "",
     allowed: Collection[str] | None = None,
 ) -> Any:

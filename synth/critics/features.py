@@ -73,7 +73,9 @@ def _chain(row: Row) -> tuple[float, ...]:
     share_explained = sum(n in asked or n in results for n in used) / max(
         1, len(used)
     )
-    covered = sum(n in set(used) for n in asked) / max(1, len(asked))
+    seen = set(used)
+    hits = sum(number in seen for number in asked)
+    covered = hits / max(1, len(asked))
     return (
         min(len(equations), 10) / 10,
         min(wrong, 3),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import exp
-from typing import Any
+
+from synth.core.records import Values
 
 
 def expected(
-    tokens: Sequence[Mapping[str, Any]],
+    tokens: Sequence[Values],
     verdict: str,
     scale: Mapping[str, float],
 ) -> float:
@@ -85,7 +86,7 @@ def expected(
     ) / sum(shares_in_scale.values())
 
 
-def _word(token: Mapping[str, Any]) -> str:
+def _word(token: Values) -> str:
     """A token without the marks of its tokenizer, folded."""
     return (
         str(token.get("token", ""))

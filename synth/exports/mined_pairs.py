@@ -100,7 +100,11 @@ class MinedPairs(Export):
         """Pairs of texts that entail each other."""
         same = []
         pairs = list(combinations(texts, 2))
-        both_ways = [pair for a, b in pairs for pair in ((a, b), (b, a))]
+        both_ways = []
+
+        for source, target in pairs:
+            both_ways.append((source, target))
+            both_ways.append((target, source))
         results = entailment(both_ways, str(self.nli)) if pairs else []
         chances = [yes for yes, _ in results]
         for n, pair in enumerate(pairs):

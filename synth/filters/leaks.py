@@ -14,40 +14,46 @@ from synth.replies.lists import without_mark
 from synth.text.words import folded, runs, words
 from synth.verifiers.spans import Spans
 
-_RIGHT = r"(?:final |correct |right |true )?"
-_ANSWER = rf"{_RIGHT}(?:answer|solution|result)"
-_KNOWN = (
-    r"(?:given|provided|known|supplied|stated|expected|reference|target|gold)"
-)
-_TOLD = r"(?:told|given|informed|provided with|shown)"
-_HAVE = r"(?:are|were|was|am|have been|had been) (?:already )?"
-_REACH = r"(?:match|reach|confirm|justify|support|fit|agree with|arrive at|lead to)\w*"
-_SAID = r"(?:given|told|provided|supplied|known)"
-_NO_SPEECH = r"(?:by|in terms|as a|to the nearest|choice)"
-# A value behind "is": a number, a letter in brackets, a quotation.
-_VALUE = (
-    r"(?:is|was|=|:)\s*[*_`$]{0,3}(?:[-+$(\"']{0,2}\d|\([a-z]\)|[\"'\u201c])"
-)
-# What is said only by somebody who knew the answer before the work was done. "Result" and
-# "solution" are words of the work itself ("the known result", "the solution is given by"), so they
-# count in fewer places than "answer".
-_SPEECHES = (
-    r"\bfor you alone\b",
-    r"\b(?:the|a|this|your|our) hint\b",
-    r"\banswer key\b",
-    rf"\b(?:the|this|that|our|your) {_KNOWN} {_RIGHT}answer\b(?! (?:choice|option))",
-    rf"\b{_REACH} (?:the|this) {_KNOWN} {_ANSWER}\b(?! (?:choice|option))",
-    rf"\b(?:we|i|you|us) {_HAVE}{_TOLD} (?:that )?(?:the|its|this|our) {_ANSWER}\b",
-    rf"\banswer (?:(?:is|was|has been|we were|i was) )?(?:already )?{_SAID}\b(?! {_NO_SPEECH})",
-    rf"\b(?:since|because|as|knowing|given) (?:that )?(?:the|our) {_RIGHT}answer {_VALUE}",
-    rf"\b(?:we|i) (?:already )?(?:know|knew) (?:that )?the {_RIGHT}answer {_VALUE}",
-    rf"\b(?:since|because|as) (?:we|i) (?:already )?know (?:that )?the {_ANSWER}\b",
-    rf"\b(?:states?|says?|tells?(?: us)?) that the {_RIGHT}answer {_VALUE}",
-    rf"\bback(?:wards?)? from the (?:{_KNOWN} )?{_RIGHT}answer\b",
-    rf"\bas stated in the {_RIGHT}answer\b",
-    r"\bthe correct (?:answer|choice) is given\b",
-)
-_SPEECH = re.compile("|".join(_SPEECHES))
+# What is said only by somebody who knew the answer before the work was done, a pattern a line.
+# "Result" and "solution" are words of the work itself ("the known result", "the solution is given
+# by"), so they count in fewer places than "answer".
+_SPEECHES = r"""
+\bfor you alone\b
+\banswer key\b
+\b(?:the|a|this|your|our) hint\b
+\b(?:the|this|that|our|your) KNOWN RIGHTanswer\b(?! (?:choice|option))
+\bREACH (?:the|this) KNOWN RIGHTNOUN\b(?! (?:choice|option))
+\b(?:we|i|you|us) HAVE TOLD (?:that )?(?:the|its|this|our) RIGHTNOUN\b
+\banswer (?:(?:is|was|has been|we were|i was) )?(?:already )?SAID\b(?! BY)
+\b(?:since|because|as|knowing|given) (?:that )?(?:the|our) RIGHTanswer VALUE
+\b(?:we|i) (?:already )?(?:know|knew) (?:that )?the RIGHTanswer VALUE
+\b(?:since|because|as) (?:we|i) (?:already )?know (?:that )?the RIGHTNOUN\b
+\b(?:states?|says?|tells?(?: us)?) that the RIGHTanswer VALUE
+\bback(?:wards?)? from the (?:KNOWN )?RIGHTanswer\b
+\bas stated in the RIGHTanswer\b
+\bthe correct (?:answer|choice) is given\b
+"""
+_PARTS = {
+    "RIGHT": r"(?:final |correct |right |true )?",
+    "NOUN": r"(?:answer|solution|result)",
+    "KNOWN": r"(?:given|provided|known|supplied|stated|expected|reference|target|gold)",
+    "TOLD": r"(?:told|given|informed|provided with|shown)",
+    "HAVE": r"(?:are|were|was|am|have been|had been)(?: already)?",
+    "REACH": r"(?:match|reach|confirm|justify|support|fit|agree with|arrive at|lead to)\w*",
+    "SAID": r"(?:given|told|provided|supplied|known)",
+    "BY": r"(?:by|in terms|as a|to the nearest|choice)",
+    # A value behind "is": a number, a letter in brackets, a quotation.
+    "VALUE": r"(?:is|was|=|:)\s*[*_`$]{0,3}(?:[-+$(\"']{0,2}\d|\([a-z]\)|[\"'\u201c])",
+}
+
+
+def _pattern(speeches: str) -> re.Pattern[str]:
+    for name, part in _PARTS.items():
+        speeches = speeches.replace(name, part)
+    return re.compile("|".join(speeches.split("\n")[1:-1]))
+
+
+_SPEECH = _pattern(_SPEECHES)
 # A shorter answer stands in many texts that do not state it.
 _LEAST_GOLD = 2
 _IS = r"(?:[=:]|\b(?:is|are|was|equals?|answer))\s*[*_`$(\"']{0,3}"

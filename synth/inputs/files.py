@@ -149,7 +149,8 @@ def _named(source: str) -> Iterator[None]:
             shown(source), str(error)[:200], "a store that is at hand", todo
         ) from error
     except Exception as error:
-        got = f"{type(error).__name__}: {str(error).replace(source, shown(source))[:200]}"
+        message = str(error).replace(source, shown(source))
+        got = f"{type(error).__name__}: {message[:200]}"
         raise WrongUse(
             shown(source),
             got,

@@ -11,7 +11,7 @@ from typing import Any
 
 from synth.core import registry
 from synth.core.errors import WrongUse, did_you_mean, printable
-from synth.core.records import Fields
+from synth.core.records import Fields, Values
 from synth.core.strict_yaml import line_of
 from synth.packs.files import read_text_inside
 from synth.packs.schema import PackSpec, StepSpec
@@ -181,7 +181,7 @@ class Builder:
                 did_you_mean(name, earlier),
             )
 
-    def parser(self, index: int, spec: Mapping[str, Any]) -> tuple[str, Parser]:
+    def parser(self, index: int, spec: Values) -> tuple[str, Parser]:
         """(when, parser) of one parser entry."""
         where = self.where("steps", index, "parser")
         spec = dict(spec)

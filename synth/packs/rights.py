@@ -22,6 +22,7 @@ from typing import Any, get_type_hints
 
 from synth.core import registry
 from synth.core.errors import WrongUse
+from synth.core.records import Values
 from synth.packs.export_schema import NAME
 from synth.packs.sampling_fields import KEYS, NAMED, SCHEMAS, SIMPLE
 
@@ -126,7 +127,7 @@ GUARDED: Mapping[str, tuple[Callable[[Any, Any], bool], str]] = {
 
 
 def check(
-    raw: Mapping[str, Any],
+    raw: Values,
     where: Where,
     packs: Collection[str],
     allowed: Collection[str] = (),
@@ -149,7 +150,7 @@ def check(
             _Step(step, ("steps", index), where, packs, allowed).check()
 
 
-def _check_lists(raw: Mapping[str, Any], where: Where) -> None:
+def _check_lists(raw: Values, where: Where) -> None:
     """How rows are looked up, and how many questions a constant can make of one row."""
     retrieve = raw.get("retrieve")
     by = retrieve.get("by", "bm25") if isinstance(retrieve, Mapping) else "bm25"
@@ -180,7 +181,7 @@ class _Step:
 
     def __init__(
         self,
-        step: Mapping[str, Any],
+        step: Values,
         at: tuple[Any, ...],
         where: Where,
         packs: Collection[str],
@@ -357,9 +358,7 @@ class _Step:
             "parameters without outer references",
         )
 
-    def part(
-        self, room: str, at: tuple[Any, ...], part: Mapping[str, Any]
-    ) -> None:
+    def part(self, room: str, at: tuple[Any, ...], part: Values) -> None:
         """The parameters of a filter or a parser, or of a part that one of them takes."""
         name = part.get("name")
         if not isinstance(name, str):

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from synth.answers.choices import has_labels
 from synth.core.errors import WrongUse, did_you_mean, printable
-from synth.core.records import Fields, Sampling
+from synth.core.records import Fields, Sampling, Values
 from synth.packs.export_schema import ExportSpec, Name, Strict
 
 
@@ -372,9 +372,7 @@ class PackSpec(Strict):
     )
 
 
-def apply_overrides(
-    raw: Fields, overrides: Mapping[str, Any], where: str
-) -> None:
+def apply_overrides(raw: Fields, overrides: Values, where: str) -> None:
     """Writes `step.key[.key] = value` into a pack as read, before it is validated;
     `step.filters.NAME.key` reaches one filter.
 

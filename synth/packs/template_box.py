@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -26,6 +26,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from synth.core.errors import RowFault, WrongUse
+from synth.core.records import Values
 from synth.packs.files import read_text_inside
 from synth.packs.template_cost import WALKED
 
@@ -354,7 +355,7 @@ class Compiled:
             )
         self._globals = dict(env.globals)
 
-    def text(self, values: Mapping[str, Any]) -> str:
+    def text(self, values: Values) -> str:
         """The text.
 
         Raises:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import orjson
 from jinja2 import StrictUndefined, nodes
 
 from synth.core.errors import RowFault, WrongUse
+from synth.core.records import Values
 from synth.packs import template_box
 from synth.packs.template_box import (
     OWN_FILTERS,
@@ -143,7 +143,7 @@ class _Elsewhere:
         }
         self.variables = frozenset(self._ask(None)["variables"])
 
-    def text(self, values: Mapping[str, Any]) -> str:
+    def text(self, values: Values) -> str:
         """As `Compiled.text`, but that values are handed over as JSON."""
         return str(
             self._ask(
@@ -155,7 +155,7 @@ class _Elsewhere:
             )["text"]
         )
 
-    def _ask(self, values: Mapping[str, Any] | None) -> Any:
+    def _ask(self, values: Values | None) -> Any:
         answer = _process().ask(
             {
                 **self._message,
@@ -170,7 +170,7 @@ class _Elsewhere:
         return answer
 
 
-def _json(values: Mapping[str, Any]) -> str:
+def _json(values: Values) -> str:
     try:
         return orjson.dumps(
             values, default=str, option=orjson.OPT_NON_STR_KEYS
@@ -186,7 +186,7 @@ class _GivenUp:
         self.error = error
         self.variables = variables
 
-    def text(self, values: Mapping[str, Any]) -> str:  # noqa: ARG002
+    def text(self, values: Values) -> str:  # noqa: ARG002
         raise TooLong(*self.error.args)
 
 
@@ -218,7 +218,7 @@ class Template:
             1,
         )
 
-    def render(self, values: Mapping[str, Any]) -> str:
+    def render(self, values: Values) -> str:
         """The text.
 
         Raises:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import shlex
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from synth.calls.journal import Journal, records
 from synth.core.errors import Unreadable, WrongUse
-from synth.core.records import Fields
+from synth.core.records import Fields, Values
 from synth.inputs.seeds import read_rows, write_jsonl
 from synth.packs.pack import Pack
 from synth.packs.shelf import Shelf
@@ -21,9 +20,7 @@ from synth.runs.ownership import read_note, read_run
 from synth.teachers.wire.replies import load_reply, read_chat
 
 
-def describe(
-    name: str, overrides: Mapping[str, Any], plugins: Sequence[str] = ()
-) -> str:
+def describe(name: str, overrides: Values, plugins: Sequence[str] = ()) -> str:
     """Inputs, steps, filters and exports of a pack."""
     pack = Pack.load(name, overrides, plugins)
     spec = pack.spec
@@ -89,7 +86,7 @@ def _step(step: Step) -> str:
 def render_first(
     name: str,
     source: str,
-    overrides: Mapping[str, Any],
+    overrides: Values,
     plugins: Sequence[str] = (),
 ) -> str:
     """The first step's messages for the first seed of a file (and the first element, where the step
@@ -119,7 +116,7 @@ def render_first(
 
 
 def check_cases(
-    name: str, overrides: Mapping[str, Any], plugins: Sequence[str] = ()
+    name: str, overrides: Values, plugins: Sequence[str] = ()
 ) -> tuple[int, int]:
     """(cases, replies) of a pack's cases.yaml, once all of them do as they declare.
 
@@ -150,7 +147,7 @@ def check_cases(
 
 
 def _rehearse(
-    pack: Pack, case: Mapping[str, Any], path: Path, plugins: Sequence[str]
+    pack: Pack, case: Values, path: Path, plugins: Sequence[str]
 ) -> None:
     """Walks a case through all steps, answered by the replies that the pack records; its exits must
     be those that it declares.
@@ -185,7 +182,7 @@ def _rehearse(
         )
 
 
-def _rendering(pack: Pack, case: Mapping[str, Any], path: Path) -> None:
+def _rendering(pack: Pack, case: Values, path: Path) -> None:
     values = pack.values(case["inputs"])
     pack.check_row(case["inputs"], f"{path}: {case['about']}")
     for step in pack.steps:
@@ -203,9 +200,7 @@ def _rendering(pack: Pack, case: Mapping[str, Any], path: Path) -> None:
                 )
 
 
-def _reply(
-    pack: Pack, case: Mapping[str, Any], reply: Mapping[str, Any], path: Path
-) -> bool:
+def _reply(pack: Pack, case: Values, reply: Values, path: Path) -> bool:
     """Whether a recorded reply was read; raises where that is not what the case declares."""
     step = next(
         (s for s in pack.steps if s.name == reply.get("step")), pack.steps[0]
@@ -289,7 +284,7 @@ def _recorded(folder: Path) -> Iterator[Fields]:
         }
 
 
-def tally(info: Mapping[str, Any]) -> str:
+def tally(info: Values) -> str:
     """What a run ended with: the tally, the calls, the cost."""
     calls = info["calls"]
     cost = info["cost"]
@@ -303,7 +298,7 @@ def tally(info: Mapping[str, Any]) -> str:
     )
 
 
-def next_command(folder: Path, info: Mapping[str, Any]) -> str:
+def next_command(folder: Path, info: Values) -> str:
     """Where the rows lie and what a user may do with them next."""
     name = shlex.quote(str(folder))
     counts = info["counts"]

@@ -92,7 +92,8 @@ def _is_latex(escape: re.Match[str]) -> bool:
     text = escape.string
     start = escape.start()
     end = escape.end()
-    is_word = text[end : end + 1] == " " and text[end + 1 : end + 2].isalpha()
+    after = text[end : end + 2]
+    is_word = after[:1] == " " and after[1:].isalpha()
     return (
         word not in _SHORT
         or not is_word

@@ -33,7 +33,9 @@ class Curve:
 
     def error(self, rows: float) -> float:
         """The error (0 to 1) with so many rows, at least one."""
-        return min(1.0, float(self.a * max(1.0, rows) ** -self.b + self.floor))
+        labelled = max(1.0, rows)
+        error = self.a * labelled**-self.b + self.floor
+        return min(1.0, float(error))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -220,7 +220,9 @@ class Simulated(Teacher):
             if not e.right
         ]
         ends = re.findall(r"=\s*(-?\d+)", rationale)
-        right = not wrong and bool(ends) and number(ends[-1]) == number(answer)
+        right = not wrong and bool(ends)
+        if right:
+            right = number(ends[-1]) == number(answer)
         accepts = right ^ (
             rng.random()
             < (self.rates.false_alarm if right else self.rates.miss)

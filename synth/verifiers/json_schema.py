@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from synth.core import strict_json
 from synth.core.errors import RowFault
+from synth.core.records import Values
 from synth.processes.worker import Pool
 from synth.sandbox.schema_inside import misfit
 from synth.verifiers.base import Verifier
@@ -48,7 +48,7 @@ class JsonSchema(Verifier):
         'no_json'
     """
 
-    def verify(self, text: str, schema: str | Mapping[str, Any]) -> bool:
+    def verify(self, text: str, schema: str | Values) -> bool:
         """Whether the text is JSON that fits.
 
         Raises:
@@ -56,9 +56,7 @@ class JsonSchema(Verifier):
         """
         return not self.why(text, schema)[0]
 
-    def why(
-        self, text: Any, schema: str | Mapping[str, Any]
-    ) -> tuple[str, str]:
+    def why(self, text: Any, schema: str | Values) -> tuple[str, str]:
         """("", "") where the text (or a value already read) fits, else (`no_json`, `doubled_key` or
         `misfit`, where and what).
         """

@@ -28,7 +28,7 @@ from typing import Any
 import orjson
 
 from synth.core.errors import Stopped
-from synth.core.records import Fields, Request
+from synth.core.records import Fields, Request, Values
 from synth.teachers.wire.faults import Problem
 from synth.teachers.wire.model_table import model_table
 
@@ -146,7 +146,7 @@ _WORDS = frozenset(
 _SENTENCE = re.compile(r"(?<=[.;!?])\s+|\n")
 
 
-def refused_by(problem: Problem, body: Mapping[str, Any]) -> str:
+def refused_by(problem: Problem, body: Values) -> str:
     """What of a request a refusal names: a field, one of the rules above, or "" where it names
     nothing.
 
@@ -174,7 +174,7 @@ def refused_by(problem: Problem, body: Mapping[str, Any]) -> str:
     return _named_as_field(problem, body) or _named_in_words(words, body)
 
 
-def _named_as_field(problem: Problem, body: Mapping[str, Any]) -> str:
+def _named_as_field(problem: Problem, body: Values) -> str:
     """The field that a refusal names as such, where it refuses the field and not its value."""
     named = re.split(r"[.\[]", problem.field)[0]
     if named not in body or named == "messages":
@@ -183,7 +183,7 @@ def _named_as_field(problem: Problem, body: Mapping[str, Any]) -> str:
     return named if sure or _says_no(problem.message) else ""
 
 
-def _named_in_words(words: str, body: Mapping[str, Any]) -> str:
+def _named_in_words(words: str, body: Values) -> str:
     """The field that a sentence of a refusal names and refuses."""
     for sentence in _SENTENCE.split(words):
         if _says_no(sentence) and (field := _first_named(sentence, body)):
@@ -200,7 +200,7 @@ def _says_no(sentence: str) -> bool:
     )
 
 
-def _has_system(body: Mapping[str, Any]) -> bool:
+def _has_system(body: Values) -> bool:
     return any(message.get("role") in _ROLES for message in body["messages"])
 
 
@@ -213,7 +213,7 @@ def _names_system(problem: Problem) -> bool:
     )
 
 
-def _first_named(sentence: str, body: Mapping[str, Any]) -> str:
+def _first_named(sentence: str, body: Values) -> str:
     """The field of the request that a sentence names first."""
     places = {}
     for name in body:
@@ -299,7 +299,7 @@ class Adapter:
     def learn(
         self,
         problem: Problem,
-        sent: Mapping[str, Any],
+        sent: Values,
         request: Request,
         scrub: Callable[[str], str],
     ) -> bool:
@@ -369,7 +369,7 @@ _HOW = {
 }
 
 
-def _adaptable(rule: str, sent: Mapping[str, Any]) -> bool:
+def _adaptable(rule: str, sent: Values) -> bool:
     if rule == "stop":
         # Log-probabilities would go on behind the cut.
         return not sent.get("logprobs")
@@ -403,7 +403,7 @@ def _apply(rule: str, body: Fields) -> bool:
     return body.pop(rule, None) is not None
 
 
-def merged(messages: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def merged(messages: list[Values]) -> list[Values]:
     r"""Messages without system roles: their texts stand in front of the next user message.
 
     >>> merged(
@@ -411,7 +411,7 @@ def merged(messages: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     ... )
     [{'role': 'user', 'content': 'Be brief.\n\nWhy?'}]
     """
-    out: list[Mapping[str, Any]] = []
+    out: list[Values] = []
     waiting: list[str] = []
     for message in messages:
         if message.get("role") in _ROLES:
@@ -505,7 +505,7 @@ def _is_rule(name: str) -> bool:
     return name in _HOW or name in _DROPPED
 
 
-def _write(path: Path, value: Mapping[str, Any]) -> None:
+def _write(path: Path, value: Values) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".tmp")
     draft.write_text(json.dumps(value, indent=1, ensure_ascii=True) + "\n")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from synth.core.errors import Stopped, TeacherBusy, TeacherError, TeacherRefused
-from synth.core.records import Fields
+from synth.core.records import Fields, Values
 from synth.teachers.base import retry_after
 
 # Error codes of providers, and what they mean for the run.
@@ -101,7 +101,7 @@ def _error_in(value: Any) -> Any:
     return value.get("error") or value.get("errors") or value
 
 
-def _passed_on(error: Mapping[str, Any]) -> bytes | None:
+def _passed_on(error: Values) -> bytes | None:
     """The provider's own body, where a gateway hands it on (OpenRouter's `metadata.raw`)."""
     metadata = error.get("metadata")
     raw = metadata.get("raw") if isinstance(metadata, dict) else None
@@ -112,7 +112,7 @@ def _passed_on(error: Mapping[str, Any]) -> bytes | None:
     return None
 
 
-def _detail_of(error: Mapping[str, Any]) -> Any:
+def _detail_of(error: Values) -> Any:
     """The list of faults of a server that validates requests (FastAPI; Mistral puts it into the
     message).
     """
@@ -211,7 +211,7 @@ _FAILED = frozenset(
 )
 
 
-def failure_in(value: Mapping[str, Any]) -> Problem | None:
+def failure_in(value: Values) -> Problem | None:
     """The failure in a reply with status 200; None where it is a reply.
 
     A reply that says something and ends well is one, whatever stands beside it.
@@ -259,7 +259,7 @@ def _named_failure(error: Any) -> Problem:
     )
 
 
-def _says_something(choice: Mapping[str, Any]) -> bool:
+def _says_something(choice: Values) -> bool:
     message = choice.get("message")
     message_ = message if isinstance(message, dict) else {}
     return bool(

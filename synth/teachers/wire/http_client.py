@@ -266,7 +266,9 @@ class Endpoint:
             if self._url.scheme == "https"
             else None
         )
-        path = f"{self._url.path or '/'}{'?' + self._url.query if self._url.query else ''}"
+        path = self._url.path or "/"
+        if self._url.query:
+            path += f"?{self._url.query}"
         absolute = self._proxy is not None and self._tls is None
         more = {
             **headers,

@@ -6,13 +6,14 @@ import importlib.util
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import orjson
 
+from synth.core.records import Values
+
 
 @cache
-def model_table() -> Mapping[str, Mapping[str, Any]]:
+def model_table() -> Mapping[str, Values]:
     """Model -> its prices and abilities; empty where litellm is not installed."""
     spec = importlib.util.find_spec("litellm")
     for folder in list(spec.submodule_search_locations or []) if spec else []:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from synth.core.errors import TeacherBusy
-from synth.core.records import Completion, Fields
+from synth.core.records import Completion, Fields, Values
 
 _LONE = re.compile("[\ud800-\udfff]")
 _PAGE = re.compile(rb"<title[^>]*>([^<]*)</title>", re.IGNORECASE)
@@ -99,7 +98,7 @@ def _load_leniently(raw: bytes) -> tuple[Any, bytes]:
     return value, json.dumps(value, ensure_ascii=True).encode()
 
 
-def read_chat(value: Mapping[str, Any]) -> Completion:
+def read_chat(value: Values) -> Completion:
     """The completion in a chat reply.
 
     Raises:
@@ -146,7 +145,7 @@ def read_chat(value: Mapping[str, Any]) -> Completion:
     )
 
 
-def _message(choice: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _message(choice: Values) -> Values | None:
     """A choice's message; legacy completions have a text in its place."""
     message = choice.get("message")
     if isinstance(message, dict):
@@ -173,7 +172,7 @@ def _part(part: Any) -> str:
     return part if isinstance(part, str) else ""
 
 
-def _thoughts(message: Mapping[str, Any]) -> str:
+def _thoughts(message: Values) -> str:
     """What the model thought before it spoke, wherever the provider puts it."""
     for name in () if _THOUGHT_NAMES.isdisjoint(message) else _THOUGHTS:
         if message.get(name) and (thought := _thought(message[name])):
@@ -203,7 +202,7 @@ def _thought(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _called(message: Mapping[str, Any]) -> str:
+def _called(message: Values) -> str:
     """Names of the functions that a message calls, with a comma between them."""
     calls = message.get("tool_calls")
     if not calls and "function_call" not in message:
@@ -221,7 +220,7 @@ def _called(message: Mapping[str, Any]) -> str:
     )
 
 
-def _made(usage: Mapping[str, Any]) -> int:
+def _made(usage: Values) -> int:
     """Tokens out. Some providers leave thoughts out of them and count them in the total alone."""
     made = _count(usage.get("completion_tokens"))
     beyond = (
@@ -243,7 +242,7 @@ def _detail(details: Any, name: str) -> int:
     return _count(details.get(name)) if isinstance(details, dict) else 0
 
 
-def _written(usage: Mapping[str, Any]) -> int:
+def _written(usage: Values) -> int:
     """Tokens that the provider wrote to its cache, in the two places where providers say so."""
     details = usage.get("prompt_tokens_details")
     if not details and "cache_creation_input_tokens" not in usage:

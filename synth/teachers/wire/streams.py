@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from synth.core.errors import TeacherBusy
-from synth.core.records import Fields
+from synth.core.records import Fields, Values
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 # How a body begins that is a stream, whatever its content type says.
@@ -188,7 +188,7 @@ class _Whole:
         return whole
 
 
-def _usage_in(chunk: Mapping[str, Any]) -> Any:
+def _usage_in(chunk: Values) -> Any:
     """Tokens so far: at the top, in a choice (Moonshot), or in an extension (Groq)."""
     if chunk.get("usage"):
         return chunk["usage"]
@@ -203,7 +203,7 @@ def _usage_in(chunk: Mapping[str, Any]) -> Any:
     )
 
 
-def _grow(message: Fields, delta: Mapping[str, Any]) -> None:
+def _grow(message: Fields, delta: Values) -> None:
     """Adds the pieces of a delta to a message."""
     for name in _TEXTS:
         piece = delta.get(name)
@@ -235,9 +235,7 @@ def _longer(text: Any, piece: Any) -> Any:
     ]
 
 
-def _call(
-    calls: dict[int, Fields], position: int, piece: Mapping[str, Any]
-) -> None:
+def _call(calls: dict[int, Fields], position: int, piece: Values) -> None:
     index = piece.get("index")
     call = calls.setdefault(
         index if isinstance(index, int) else position,
@@ -249,7 +247,7 @@ def _call(
         _add_function(call["function"], piece["function"])
 
 
-def _add_function(function: Fields, piece: Mapping[str, Any]) -> None:
+def _add_function(function: Fields, piece: Values) -> None:
     """The name comes whole, the arguments in pieces."""
     if piece.get("name"):
         function["name"] = piece["name"]
