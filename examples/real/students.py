@@ -7,9 +7,12 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from examples.real.tasks import Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 Row = Mapping[str, Any]
 SFT = (
@@ -59,7 +62,6 @@ def choose(model: Path, task: Task, rows: Sequence[Row]) -> tuple[int, int]:
 
     network, tokenizer = load_student(str(model))
     network.eval()
-    torch.set_num_threads(os.cpu_count() or 1)
     first = [
         tokenizer(label, add_special_tokens=False)["input_ids"][0]
         for label in task.choices
@@ -70,24 +72,43 @@ def choose(model: Path, task: Task, rows: Sequence[Row]) -> tuple[int, int]:
         ((ids_of(task.prompt(row), tokenizer, "always"), row) for row in rows),
         key=lambda pair: len(pair[0]),
     )
-    hits = 0
-    for start in range(0, len(asked), _BATCH):
-        batch = asked[start : start + _BATCH]
-        longest = len(batch[-1][0])
-        # Padding stands to the left, so that every prompt ends at the last place.
-        ids = torch.zeros(len(batch), longest, dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for line, (prompt, _) in enumerate(batch):
-            ids[line, -len(prompt) :] = torch.tensor(prompt)
-            mask[line, -len(prompt) :] = 1
-        with torch.inference_mode():
-            heads = network(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
-                logits_to_keep=1,
-            )
-        chosen = heads.logits[:, -1, first].argmax(-1).tolist()
-        for choice, (_, row) in zip(chosen, batch, strict=True):
-            hits += task.choices[choice] == row["target"]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    try:
+        hits = sum(
+            _hits(network, first, task, asked[start : start + _BATCH])
+            for start in range(0, len(asked), _BATCH)
+        )
+    finally:
+        torch.set_num_threads(threads)
     return hits, len(asked)
+
+
+def _hits(
+    network: PreTrainedModel,
+    first: Sequence[int],
+    task: Task,
+    batch: Sequence[tuple[list[int], Row]],
+) -> int:
+    """How many rows of a batch, the shortest prompt first, are judged as people did."""
+    import torch  # noqa: PLC0415 - as above
+
+    longest = len(batch[-1][0])
+    # Padding stands to the left, so that every prompt ends at the last place.
+    ids = torch.zeros(len(batch), longest, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for line, (prompt, _) in enumerate(batch):
+        ids[line, -len(prompt) :] = torch.tensor(prompt)
+        mask[line, -len(prompt) :] = 1
+    with torch.inference_mode():
+        heads = network(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
+            logits_to_keep=1,
+        )
+    chosen = heads.logits[:, -1, first].argmax(-1).tolist()
+    return sum(
+        task.choices[choice] == row["target"]
+        for choice, (_, row) in zip(chosen, batch, strict=True)
+    )
