@@ -54,10 +54,15 @@ def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest tests stand in files at the root: they begin first, so that of two processes none
-    waits for the other at the end.
+    """The longest tests stand in files at the root and in those with slow ones: they begin first,
+    so that of two processes none waits for the other at the end.
     """
-    items.sort(key=lambda item: item.path.parent != ROOT / "tests")
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+
+    def place(item: pytest.Item) -> tuple[bool, bool]:
+        return item.path.parent != ROOT / "tests", item.path not in slow
+
+    items.sort(key=place)
 
 
 class Server:

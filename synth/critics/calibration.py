@@ -89,7 +89,11 @@ def scores_of(part: Judge, rows: list[Fields], group: str) -> list[float]:
             row["__place__"]: row["marks"][part.name]
             for row in [*kept, *dropped]
         }
-        return [float(marks[n].get(part.score, -1.0)) for n in range(len(rows))]
+        scores = []
+        for place in range(len(rows)):
+            score = marks[place].get(part.score, -1.0)
+            scores.append(float(score))
+        return scores
     return [
         float(verdict.marks.get(part.score, -1.0))
         for verdict in run_async(part.verdicts(rows))

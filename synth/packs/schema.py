@@ -505,7 +505,9 @@ def _number_of(parts: list[Any], key: str, where: str) -> int:
 
 def drawn_step(steps: Sequence[Any]) -> str:
     """The step that `--draws N` is about: the one that draws several already, else the last one."""
-    return str(next((step for step in steps if step.draws > 1), steps[-1]).name)
+    drawn = [step for step in steps if step.draws > 1]
+    step = drawn[0] if drawn else steps[-1]
+    return str(step.name)
 
 
 def set_draws(steps: Sequence[Any], draws: int | Mapping[str, int]) -> Fields:

@@ -18,8 +18,6 @@ import jail  # type: ignore[import-not-found]
 # They lie beside this file, on the path while it is imported.
 import system_calls  # type: ignore[import-not-found]
 
-from synth.core.records import Fields
-
 TYPE_CHECKING = False  # as in `typing`, whose import each program would pay for
 if TYPE_CHECKING:
     from typing import Any
@@ -168,7 +166,9 @@ def main() -> None:
     _run(control, half, module.__dict__, program)
 
 
-def _run(control: int, half: bytes, names: Fields, program: bytes) -> None:
+def _run(
+    control: int, half: bytes, names: dict[str, Any], program: bytes
+) -> None:
     read = os.read
     write = os.write
     leave = os._exit

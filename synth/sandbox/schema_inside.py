@@ -17,7 +17,6 @@ from typing import Any
 from synth.core import strict_json
 from synth.core.errors import RowFault, WrongUse
 from synth.core.optional import optional
-from synth.core.records import Fields
 from synth.processes import worker
 
 MOST_MEMORY = 1024 * 1024 * 1024
@@ -79,7 +78,7 @@ class Checker:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
 
-    def answer(self, message: dict[str, str]) -> Fields:
+    def answer(self, message: dict[str, str]) -> dict[str, Any]:
         """{"misfit"}: where and what, "" where it fits; or {"error"}: the four parts of a
         WrongUse.
         """

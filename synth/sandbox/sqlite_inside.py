@@ -13,9 +13,7 @@ import sqlite3
 import time
 from typing import Any
 
-from synth.core.records import Fields
-
-CASES: list[Fields] = []
+CASES: list[dict[str, Any]] = []
 SECONDS = 2.0
 MOST_ROWS = 10_000
 _READS = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE}
@@ -55,7 +53,7 @@ def allowed(action: int, _: str | None, second: str | None, *__: Any) -> int:
     return sqlite3.SQLITE_OK if action in _READS else sqlite3.SQLITE_DENY
 
 
-def opened(case: Fields) -> sqlite3.Connection:
+def opened(case: dict[str, Any]) -> sqlite3.Connection:
     """A database in memory: a copy of the given one, then its setup."""
     database = sqlite3.connect(":memory:")
     if case.get("database"):
@@ -82,7 +80,7 @@ def _rounded(value: Any) -> Any:
     return round(value, 6) if isinstance(value, float) else value
 
 
-def judged(case: Fields) -> Fields:
+def judged(case: dict[str, Any]) -> dict[str, Any]:
     """`same`, `other`, `error` or `timeout`; `gold_error` where the gold query itself fails."""
     try:
         database = opened(case)
