@@ -15,6 +15,7 @@ from synth.parsers.base import Parser, Reply
 from synth.replies.labels import label_in
 from synth.replies.thoughts import NAMED_IN_PROSE
 from synth.replies.untagged import (
+    announced,
     last_label,
     named_line,
     one_fence,
@@ -46,6 +47,7 @@ class Tagged(Parser):
     | with `allow`, no tag: a last line `Yes.`, `<answer>yes</answer>` | yes, marked as mended |
     | no tags, lines of their names in order: `Critique: fine`, `**Answer** 5` | fine, 5, marked |
     | one tag is asked for, none is there, and one fence is | what is in the fence, marked |
+    | the same, and a last sentence `So the final answer is **6**.` of tag `answer` | 6, marked |
     | the first tag alone is missing: `It adds up. <answer>5</answer>` | It adds up., marked |
 
     Only a reply that ended by itself is mended, and `mended` of its row's `meta` says how.
@@ -151,6 +153,10 @@ class Tagged(Parser):
             texts[tag] = one_fence(reply.said)
             if texts[tag]:
                 reply.mended.append(f"no <{tag}>, but one fence")
+                return
+            texts[tag] = announced(tag, reply.said)
+            if texts[tag]:
+                reply.mended.append(f"no <{tag}>, but a sentence that says it")
 
     def _plainly(self, text: str) -> dict[str, str] | None:
         """The text of each tag, where one `<tag>` and one `</tag>` of each are the only marks.

@@ -76,6 +76,25 @@ def named_line(name: str, text: str) -> str:
     return lines[-1].strip() if lines else ""
 
 
+def announced(name: str, text: str) -> str:
+    r"""What the last sentence of a reply says that a name is; "" where it says no such thing, or
+    more than a few words.
+
+    >>> announced("answer", "Half of 12 is 6.\nSo the final answer is **6**.")
+    '6'
+    """
+    spelled = re.escape(name).replace("_", r"[_ ]")
+    last_line = text.rstrip().rpartition("\n")[2]
+    match = re.search(
+        rf"\bthe (?:final |correct |short )?{spelled} is\b:?(?P<value>[^\n]+)$",
+        last_line[-_MOST_LINE:],
+        re.IGNORECASE,
+    )
+    value = match["value"].strip(_AROUND) if match else ""
+    # A further sentence, or half a tag: who knows which part is meant.
+    return "" if re.search(r"[.!?:;]\s|<", value) else value
+
+
 def under_names(names: Sequence[str], text: str) -> dict[str, str]:
     r"""The text behind each name at the beginning of a line; empty unless all names stand there
     once, in order, the first of them at the beginning of the reply.
