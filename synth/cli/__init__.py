@@ -38,13 +38,11 @@ def main() -> None:
     """
 
 
-@main.command()
-def packs() -> None:
-    """List the built-in packs."""
-    from synth.packs.pack import Pack, pack_names  # noqa: PLC0415
-
-    for name in pack_names():
-        say(f"{name:24} {Pack.load(name).spec.about}")
+@main.command(hidden=True)
+@click.pass_context
+def packs(context: click.Context) -> None:
+    """List the packs, as `synth list packs` does: the name that earlier versions had for it."""
+    context.invoke(list_, kind="packs", name=None, as_json=False)
 
 
 @main.command()
@@ -490,7 +488,7 @@ def report(folder: str) -> None:
 
 
 COMMANDS = {
-    "Prompt packs": (packs, show, check, init),
+    "Prompt packs": (show, check, init),
     "Parts": (list_,),
     "Runs": (plan, run, report, journal),
     "Rows": (export, filter_, mine, pair_up),

@@ -314,7 +314,7 @@ class PackSpec(Strict):
         examples=[1],
     )
     about: Line = Field(
-        description="What the rows are, in a sentence; `synth packs` prints it.",
+        description="What the rows are, in a sentence; `synth list packs` prints it.",
         examples=["A question about each country, with its answer."],
     )
     paper: Line = Field(
