@@ -60,9 +60,7 @@ def test_every_command_stands_in_one_section_of_the_help():
             for commands in group.sections.values()
             for command in commands
         ]
-        shown = [
-            name for name, one in group.commands.items() if not one.hidden
-        ]
+        shown = [name for name, one in group.commands.items() if not one.hidden]
         assert sorted(listed) == sorted(shown)
 
 

@@ -38,7 +38,10 @@ TEXTS = [
     {"text": f"Ada Lovelace met Charles Babbage in London in 18{n}."}
     for n in range(30, 36)
 ]
-PLAIN = {"rationale.sampling.temperature": 0.0}
+PLAIN = {
+    "rationale.sampling.temperature": 0.0,
+    "rationale.sampling.max_tokens": 40,
+}
 
 
 @pytest.fixture(scope="module")
@@ -168,13 +171,19 @@ def test_a_verdict_is_weighed_with_the_probability_of_its_token(url, tmp_path):
 
 
 def test_a_schema_holds_the_smallest_model_to_its_form(url, tmp_path):
-    free = ran(url, tmp_path / "free", "entity_types", TEXTS, overrides={})
+    free = ran(
+        url,
+        tmp_path / "free",
+        "entity_types",
+        TEXTS,
+        overrides={"find.sampling.max_tokens": 200},
+    )
     held = ran(
         url,
         tmp_path / "held",
         "entity_types",
         TEXTS,
-        overrides={},
+        overrides={"find.sampling.max_tokens": 200},
         schemas=True,
     )
     unread = {
