@@ -86,10 +86,10 @@ def ask(
             output=output,
         )
         text = json.dumps(summary(pack, run), indent=1, ensure_ascii=False)
-        if run.counts["failed"]:
+        if run.counts["failed"] or run.stopped:
             raise WrongUse(
-                str(output / "failed.jsonl"),
-                f"calls that failed: {run.counts['failed']}",
+                str(output),
+                f"calls that failed: {run.counts['failed'] or run.stopped}",
                 "a reply to every call",
                 "See whether the server still runs, then start the study again.",
             )

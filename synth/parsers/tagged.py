@@ -16,6 +16,7 @@ from synth.replies.labels import label_in
 from synth.replies.thoughts import NAMED_IN_PROSE
 from synth.replies.untagged import (
     announced,
+    few_words,
     last_label,
     named_line,
     one_fence,
@@ -48,6 +49,7 @@ class Tagged(Parser):
     | no tags, lines of their names in order: `Critique: fine`, `**Answer** 5` | fine, 5, marked |
     | one tag is asked for, none is there, and one fence is | what is in the fence, marked |
     | the same, and a last sentence `So the final answer is **6**.` of tag `answer` | 6, marked |
+    | the same, and a reply of one or two words: `1889`, `Unknown.` | 1889, Unknown, marked |
     | the first tag alone is missing: `It adds up. <answer>5</answer>` | It adds up., marked |
 
     Only a reply that ended by itself is mended, and `mended` of its row's `meta` says how.
@@ -157,6 +159,10 @@ class Tagged(Parser):
             texts[tag] = announced(tag, reply.said)
             if texts[tag]:
                 reply.mended.append(f"no <{tag}>, but a sentence that says it")
+                return
+            texts[tag] = few_words(reply.said)
+            if texts[tag]:
+                reply.mended.append(f"no <{tag}>, but a reply of a few words")
 
     def _plainly(self, text: str) -> dict[str, str] | None:
         """The text of each tag, where one `<tag>` and one `</tag>` of each are the only marks.

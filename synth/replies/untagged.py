@@ -11,6 +11,7 @@ from synth.replies.labels import label_in
 
 _ANY_TAG = re.compile(r"</?[A-Za-z][\w-]{0,30}>")
 _MOST_LINE = 100
+_FEW = 2  # words; a sentence, a refusal or a beginning has more
 _BEFORE_NAME = r"^[\s*_#>-]{0,8}(?:final\s)?"
 _BEHIND_NAME = r"[*_ ]{0,4}(?:[:=][*_ ]{0,4}|$)"
 _AROUND = " \t.!:\"'*_`"
@@ -93,6 +94,17 @@ def announced(name: str, text: str) -> str:
     value = match["value"].strip(_AROUND) if match else ""
     # A further sentence, or half a tag: who knows which part is meant.
     return "" if re.search(r"[.!?:;]\s|<", value) else value
+
+
+def few_words(text: str) -> str:
+    """The whole of a reply that is nothing but a short answer; "" for any other.
+
+    >>> few_words("**1889**"), few_words("I cannot answer that.")
+    ('1889', '')
+    """
+    value = text.strip(_AROUND + "\n")
+    fits = len(value) <= _MOST_LINE and len(value.split()) <= _FEW
+    return value if fits and not re.search(r"[<>\n]", value) else ""
 
 
 def under_names(names: Sequence[str], text: str) -> dict[str, str]:

@@ -96,6 +96,8 @@ LABELS = {"labels": ["Travel", "Food and drink"]}
         (SOLVED, "## Solution\nAdd 3.\n\n## Answer\n7", {"solution": "Add 3.", "answer": "7"}),
         (SOLVED, "Add 3 and 4.\n<answer>7</answer>", {"solution": "Add 3 and 4.", "answer": "7"}),
         (Tagged(tags=("sql",)), "The query:\n```sql\nSELECT 1\n```", {"sql": "SELECT 1"}),
+        (Tagged(tags=("answer",)), "**1889**", {"answer": "1889"}),
+        (Tagged(tags=("answer",)), "So they fly.\nThe final answer is: New York.", {"answer": "New York"}),
         (OWN_LABELS, "travel", {"label": "Travel"}),
         (OWN_LABELS, "<answer>food and drink</answer>", {"label": "Food and drink"}),
         (OWN_LABELS, "**Label:** Travel", {"label": "Travel"}),
@@ -118,7 +120,7 @@ def test_what_any_reader_understands_without_tags_is_mended(
     [
         (VERDICT, "yes or no"), (VERDICT, "I looked at both.\nThey say yes and no."), (VERDICT, "It depends."), (ASKED, "yes"),
         (ASKED, "They agree, yes"), (ASKED, "Verdict: perhaps"), (SOLVED, "Answer: 7"), (SOLVED, "Add.\nSolution: 3\nAnswer: 7"),
-        (SOLVED, "Solution: 3\nAnswer: 7\nAnswer: 8"), (SOLVED, "<solution>Add 3. It is 7.</solution>"), (Tagged(tags=("sql",)), "SELECT 1"), (Tagged(tags=("sql",)), "```\na\n```\nor\n```\nb\n```"), (OWN_LABELS, "sport"), (OWN_LABELS, "Travel or food and drink"),
+        (SOLVED, "Solution: 3\nAnswer: 7\nAnswer: 8"), (SOLVED, "<solution>Add 3. It is 7.</solution>"), (Tagged(tags=("sql",)), "SELECT 1 FROM t"), (Tagged(tags=("answer",)), "I cannot answer."), (Tagged(tags=("answer",)), "<unknown>"), (Tagged(tags=("sql",)), "```\na\n```\nor\n```\nb\n```"), (OWN_LABELS, "sport"), (OWN_LABELS, "Travel or food and drink"),
     ],
 )  # fmt: skip
 def test_what_leaves_it_open_is_not(parser, text):
