@@ -215,12 +215,13 @@ def test_steps_that_are_read_and_rows_that_are_kept_are_counted(tmp_path):
     assert found["steps"][first]["reached"] == run.counts["asked"]
     lines = results.table([{"pack": "star", "teacher": "x", **found}])
     assert len(lines.splitlines()) == 2 + len(pack.steps)
+    assert 0 < found["steps"][first]["tokens"] <= found["steps"][first]["limit"]
 
 
 def test_a_result_of_a_pack_that_has_changed_is_not_shown(tmp_path):
     path = tmp_path / "results.jsonl"
     counts = {"asked": 6, "kept": 5, "dropped": {"no_number": 1}, "failed": {}}
-    step = {"reached": 6, "read": 5, "longest": 80, "limit": 512}
+    step = {"reached": 6, "read": 5, "tokens": 80, "limit": 512}
     result = {
         "pack": "cot",
         "teacher": "qwen-1.5b",

@@ -68,7 +68,7 @@ def lines_of(result: Result) -> Iterator[str]:
     for name, step in result["steps"].items():
         pack, teacher, kept, dropped = first
         read = share(step["read"], step["reached"])
-        length = f"{step['longest']} of {step['limit']}"
+        length = f"{step['tokens']} of {step['limit']}"
         cells = (pack, teacher, name, read, length, kept, dropped)
         yield f"| {' | '.join(cells)} |"
         first = [""] * len(first)
@@ -77,7 +77,7 @@ def lines_of(result: Result) -> Iterator[str]:
 def table(results: Sequence[Result]) -> str:
     """Markdown, with a line for each step of each pack."""
     lines = [
-        "| pack | teacher | step | read (95 % interval) | longest of its limit | kept | dropped |",
+        "| pack | teacher | step | read (95 % interval) | mean tokens of limit | kept | dropped |",
         "|---|---|---|---|---:|---:|---|",
     ]
     for result in results:

@@ -111,7 +111,6 @@ def summary(pack: Pack, run: synth.Run) -> dict[str, Any]:
     }
     reached: Counter[str] = Counter()
     read: Counter[str] = Counter()
-    lengths: dict[str, list[int]] = defaultdict(list)
     shown: dict[str, list[str]] = defaultdict(list)
     for row in (*run.kept, *run.dropped):
         meta = row["meta"]
@@ -121,7 +120,6 @@ def summary(pack: Pack, run: synth.Run) -> dict[str, Any]:
             reached[step] += 1
             failed = place == last and reason in unread[step]
             read[step] += not failed
-        lengths[meta["step"]].append(int(meta["completion_tokens"] or 0))
         if reason and len(shown[reason]) < _SHOWN:
             shown[reason].append(str(row.get("reply"))[-_MOST_SHOWN:])
     return {
@@ -130,13 +128,19 @@ def summary(pack: Pack, run: synth.Run) -> dict[str, Any]:
             step.name: {
                 "reached": reached[step.name],
                 "read": read[step.name],
-                "longest": max(lengths[step.name], default=0),
+                "tokens": mean_tokens(run, step.name),
                 "limit": step.sampling.max_tokens,
             }
             for step in pack.steps
         },
         "dropped": shown,
     }
+
+
+def mean_tokens(run: synth.Run, step: str) -> int:
+    """Of a step's replies."""
+    counts: dict[str, int] = run.info["steps"].get(step, {})
+    return round(counts.get("completion_tokens", 0) / counts.get("calls", 1))
 
 
 def main() -> None:
