@@ -61,40 +61,40 @@ def ask(
     *,
     schemas: bool = False,
 ) -> dict[str, Any]:
-    """What became of a pack's rows; read from its folder where it was asked before."""
+    """What became of a pack's rows. Replies that its folder holds are read anew, not asked again:
+    parsers may have changed.
+    """
     pack = Pack.load(name)
     pack_hash = hash_of(name)
     asked = f"{teacher}{WITH_SCHEMAS if schemas else ''}"
     output = (
         folder / asked.replace(" ", "-") / f"{name}-{pack_hash[:12]}-{count}"
     )
-    result = output / "study.json"
-    if not result.is_file():
-        shelf = INPUTS / "shelves" / f"{name}.jsonl"
-        run = synth.run(
-            name,
-            inputs_of(name)[:count],
-            overrides={"retrieve.file": str(shelf)} if shelf.is_file() else {},
-            teacher=dict.fromkeys(pack.roles, f"openai/{teacher}"),
-            api_base=url,
-            api_key_env="",
-            concurrency=8,
-            timeout=900.0,
-            same_teacher=True,
-            schemas=schemas,
-            keep_going=True,
-            output=output,
+    shelf = INPUTS / "shelves" / f"{name}.jsonl"
+    run = synth.run(
+        name,
+        inputs_of(name)[:count],
+        overrides={"retrieve.file": str(shelf)} if shelf.is_file() else {},
+        teacher=dict.fromkeys(pack.roles, f"openai/{teacher}"),
+        api_base=url,
+        api_key_env="",
+        concurrency=8,
+        timeout=900.0,
+        same_teacher=True,
+        schemas=schemas,
+        keep_going=True,
+        output=output,
+    )
+    if run.counts["failed"] or run.stopped:
+        raise WrongUse(
+            str(output),
+            f"calls that failed: {run.counts['failed'] or run.stopped}",
+            "a reply to every call",
+            "See whether the server still runs, then start the study again.",
         )
-        text = json.dumps(summary(pack, run), indent=1, ensure_ascii=False)
-        if run.counts["failed"] or run.stopped:
-            raise WrongUse(
-                str(output),
-                f"calls that failed: {run.counts['failed'] or run.stopped}",
-                "a reply to every call",
-                "See whether the server still runs, then start the study again.",
-            )
-        result.write_text(text + "\n", encoding="utf-8")
-    found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+    found = summary(pack, run)
+    text = json.dumps(found, indent=1, ensure_ascii=False)
+    (output / "study.json").write_text(text + "\n", encoding="utf-8")
     return {"pack": name, "teacher": asked, "hash": pack_hash, **found}
 
 
