@@ -101,8 +101,10 @@ def page(path: Path = FILE) -> str:
                     current.append(result)
                 elif asked == teacher:
                     missing[teacher].append(f"`{name}`")
+    count = len(pack_names())
     lines = [
-        f"Not run on {teacher} as they stand now: {', '.join(names)}."
+        f"Not run on {teacher} as they stand now: "
+        f"{'all packs' if len(names) == count else ', '.join(names)}."
         for teacher, names in missing.items()
         if names
     ]

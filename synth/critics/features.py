@@ -95,7 +95,9 @@ def _answer(row: Row) -> tuple[float, float]:
     value = number(str(row.get("answer")))
     if value is None:
         return 0.0, 0.0
-    return float(value.denominator == 1), min(6.0, log10(1 + abs(float(value))))
+    whole = float(value.denominator == 1)
+    size = abs(float(value))
+    return whole, min(6.0, log10(1 + size))
 
 
 def numbers(text: str) -> list[Fraction]:

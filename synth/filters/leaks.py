@@ -151,5 +151,6 @@ def _stated(gold: str, text: str) -> str:
     if len(gold.strip()) >= _LEAST_GOLD:
         return gold if Spans(ellipsis=False).verify(gold, body) else ""
     value = re.escape(folded(gold).strip())
-    statement = re.search(rf"{_IS}{value}(?!\w|[.,]\d)", folded(body))
+    pattern = rf"{_IS}{value}(?!\w|[.,]\d)"
+    statement = re.search(pattern, folded(body))
     return statement[0] if statement else ""

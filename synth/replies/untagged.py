@@ -91,9 +91,13 @@ def announced(name: str, text: str) -> str:
         last_line[-_MOST_LINE:],
         re.IGNORECASE,
     )
-    value = match["value"].strip(_AROUND) if match else ""
+    if not match:
+        return ""
+    value = match["value"].strip(_AROUND)
     # A further sentence, or half a tag: who knows which part is meant.
-    return "" if re.search(r"[.!?:;]\s|<", value) else value
+    if re.search(r"[.!?:;]\s|<", value):
+        return ""
+    return value
 
 
 def few_words(text: str) -> str:
@@ -103,8 +107,11 @@ def few_words(text: str) -> str:
     ('1889', '')
     """
     value = text.strip(_AROUND + "\n")
-    fits = len(value) <= _MOST_LINE and len(value.split()) <= _FEW
-    return value if fits and not re.search(r"[<>\n]", value) else ""
+    if len(value) > _MOST_LINE or len(value.split()) > _FEW:
+        return ""
+    if re.search(r"[<>\n]", value):
+        return ""
+    return value
 
 
 def under_names(names: Sequence[str], text: str) -> dict[str, str]:

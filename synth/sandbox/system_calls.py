@@ -29,7 +29,8 @@ class Machine:
         words = calls.split()
         self.audit = audit
         self.seccomp = seccomp
-        self.numbers = dict(zip(words[::2], map(int, words[1::2]), strict=True))
+        numbers = map(int, words[1::2])
+        self.numbers = dict(zip(words[::2], numbers, strict=True))
 
 
 MACHINES = {

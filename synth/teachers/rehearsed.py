@@ -15,7 +15,8 @@ from synth.teachers.base import Reply, Settings, Teacher, chat_reply
 def _fits(case: Fields, request: Request) -> bool:
     """Whether a case has the inputs of a request."""
     inputs = request.inputs
-    return all(inputs.get(k) == value for k, value in case["inputs"].items())
+    wanted = case["inputs"]
+    return all(inputs.get(name) == wanted[name] for name in wanted)
 
 
 class Rehearsed(Teacher):
