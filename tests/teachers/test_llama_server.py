@@ -59,8 +59,7 @@ def ran(url, folder, pack="cot", rows=QUESTIONS, **options):
         api_key_env="",
         output=folder,
         keep_going=True,
-        timeout=300.0,
-        **{"overrides": PLAIN, **options},
+        **{"overrides": PLAIN, "timeout": 300.0, **options},
     )
 
 
