@@ -18,7 +18,13 @@ from typing import Any
 
 import synth
 from examples.real import models, server
-from examples.real.students import choose, finetune, lesson, train
+from examples.real.students import (
+    choose,
+    file_name,
+    finetune,
+    lesson,
+    train,
+)
 from examples.real.table import Line, write_table
 from examples.real.tasks import TASKS
 from synth.core.errors import PotstillError
@@ -82,11 +88,6 @@ def measure(plan: Plan, model: Path, name: str, test: Path) -> dict[str, Any]:
         )
     found: dict[str, Any] = json.loads((folder / "evaluation.json").read_text())
     return found
-
-
-def file_name(name: str) -> str:
-    """A name without blanks and signs."""
-    return "".join(s if s.isalnum() else "_" for s in name)
 
 
 def write(path: Path, rows: Sequence[Row]) -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 
 from synth.core.records import canonical_json
 from synth.packs.pack import built_in, pack_names
-from synth.runs.ownership import digests
+from synth.pipeline.prepare import asking_files
 from synth.statistics.intervals import wilson
 
 Result = Mapping[str, Any]
@@ -24,8 +24,7 @@ WITH_SCHEMAS = " with schemas"
 
 def hash_of(name: str) -> str:
     """16 hex digits of everything in a pack that asks or reads; its recorded cases do neither."""
-    files = digests(built_in() / name)
-    files.pop("cases.yaml", None)
+    files = asking_files(built_in() / name)
     return hashlib.sha256(canonical_json(files)).hexdigest()[:16]
 
 

@@ -35,6 +35,11 @@ def finetune(*words: object) -> None:
     )
 
 
+def file_name(name: str) -> str:
+    """A name without blanks and signs."""
+    return "".join(s if s.isalnum() else "_" for s in name)
+
+
 def lesson(task: Task, row: Row) -> dict[str, Any]:
     """A row that a student learns: the text, and the label that somebody gave."""
     completion = [{"role": "assistant", "content": row["answer"]}]

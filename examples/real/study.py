@@ -23,7 +23,7 @@ from typing import Any
 
 import synth
 from examples.real import models, server
-from examples.real.students import choose, lesson, train
+from examples.real.students import choose, file_name, lesson, train
 from examples.real.tasks import HERE, TASKS, Task
 from synth.calls.journal import records
 from synth.core.errors import PotstillError
@@ -244,9 +244,7 @@ def of_equal_size(chosen: Sequence[Arm], seed: int) -> Iterator[Arm]:
 
 def learnt(plan: Plan, arm: Arm, kind: str) -> dict[str, Any]:
     """What a student of an arm's rows does on held-out texts; once measured, kept in a file."""
-    folder = (
-        plan.folder / f"{kind}-{arm.name.replace(' ', '_').replace(',', '')}"
-    )
+    folder = plan.folder / f"{kind}-{file_name(arm.name)}"
     path = folder.with_suffix(".json")
     if not path.is_file():
         data = folder.with_suffix(".jsonl")

@@ -13,7 +13,6 @@ from examples.real import texts
 from synth.core.errors import WrongUse
 from synth.inputs.seeds import read_rows
 from synth.packs.pack import Pack
-from synth.packs.templates import Template
 
 Row = Mapping[str, Any]
 HERE = Path(__file__).parent
@@ -39,18 +38,20 @@ class Task:
         return HERE / self.name
 
     @cached_property
-    def _templates(self) -> Mapping[str, Template]:
-        return Pack.load(self.folder).exports["sft"]["sft"]
+    def pack(self) -> Pack:
+        """What asks a teacher, and says what a student is asked."""
+        return Pack.load(self.folder)
 
-    @cached_property
+    @property
     def choices(self) -> list[str]:
         """The possible answers, as the pack names them."""
-        choices: list[str] = Pack.load(self.folder).spec.constants["choices"]
+        choices: list[str] = self.pack.spec.constants["choices"]
         return choices
 
     def prompt(self, row: Row) -> list[dict[str, str]]:
         """What a student is asked, as the pack's export has it."""
-        text = self._templates["prompt"].render(row).rstrip("\n")
+        template = self.pack.exports["sft"]["sft"]["prompt"]
+        text = template.render(row).rstrip("\n")
         return [{"role": "user", "content": text}]
 
 

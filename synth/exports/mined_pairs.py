@@ -101,7 +101,6 @@ class MinedPairs(Export):
         same = []
         pairs = list(combinations(texts, 2))
         both_ways = []
-
         for source, target in pairs:
             both_ways.append((source, target))
             both_ways.append((target, source))

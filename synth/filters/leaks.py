@@ -78,8 +78,8 @@ class Leaks(RowFilter):
         field: the text that the student learns; the row's raw reply where it lacks the field.
         hidden: the field with the text that the student will not see, a list of texts too; None for
             phrases alone.
-        gold: the field with the answer that the text must not state; where it is a digit or a short
-            word, only "= 4", "is 4" and the like state it.
+        gold: the field with the answer that the text must not state; where it is one sign, only
+            "= 4", "is 4" and the like state it.
         words: so many words in a row that both texts share are a leak.
         phrases: what gives it away, in small letters; None for what is said only by somebody who
             knew the answer before: "the given answer", "we were told that the answer is", "since

@@ -145,24 +145,25 @@ class Tagged(Parser):
     def _mend_bare(
         self, texts: dict[str, str], reply: Reply, labels: tuple[str, ...]
     ) -> None:
-        """Fills in the texts of a reply without any tag: under their names, or in one fence."""
+        """Fills in the texts of a reply without any tag: under their names, or where one tag alone
+        is asked for, what can only be its text.
+        """
         named = under_names(self.tags, reply.said)
         texts.update(named)
         if named:
             reply.mended.append("no tags, but lines of their names")
         elif len(self.tags) == 1 and not labels:
             tag = self.tags[0]
-            texts[tag] = one_fence(reply.said)
-            if texts[tag]:
-                reply.mended.append(f"no <{tag}>, but one fence")
-                return
-            texts[tag] = announced(tag, reply.said)
-            if texts[tag]:
-                reply.mended.append(f"no <{tag}>, but a sentence that says it")
-                return
-            texts[tag] = few_words(reply.said)
-            if texts[tag]:
-                reply.mended.append(f"no <{tag}>, but a reply of a few words")
+            readings = {
+                "one fence": one_fence(reply.said),
+                "a sentence that says it": announced(tag, reply.said),
+                "a reply of a few words": few_words(reply.said),
+            }
+            for spelling, text in readings.items():
+                if text:
+                    texts[tag] = text
+                    reply.mended.append(f"no <{tag}>, but {spelling}")
+                    break
 
     def _plainly(self, text: str) -> dict[str, str] | None:
         """The text of each tag, where one `<tag>` and one `</tag>` of each are the only marks.
