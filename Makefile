@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: setup demo demo-retriever real study-packs study-real test test-slow lint check-types study study-demo study-kd study-filters study-scripts study-knowledge bench bench-http bench-kd bench-mining docs clean
+.PHONY: setup demo demo-retriever real study-packs study-real test test-slow lint check-types study study-demo study-kd study-filters study-scripts study-knowledge bench bench-http bench-kd bench-kd-gpu bench-mining check-gpu docs clean
 
 setup: $(VENV)/.ready
 
@@ -60,6 +60,13 @@ bench-http: setup     ## CPU of one call beside aiohttp (2 minutes)
 
 bench-kd: setup       ## memory and time of distillation losses at a real vocabulary, beside TRL's (15 minutes)
 	OMP_NUM_THREADS=2 $(BIN)/python -m examples.bench_kd
+
+bench-kd-gpu: setup   ## the same on one GPU (a minute)
+	$(BIN)/python -m examples.bench_kd_gpu
+	$(BIN)/python -m examples.bench_kd_gpu --step
+
+check-gpu: setup      ## commands and compiled losses on a GPU (2 minutes)
+	$(BIN)/python -m examples.check_gpu
 
 bench-mining: setup   ## search of 100,000 passages with 10,000 queries, beside bm25s and faiss (3 minutes)
 	$(BIN)/python -m examples.bench_mining

@@ -66,7 +66,8 @@ def ours(
     hidden: Any, weight: Any, known: tuple[Any, Any], mask: Any, beta: float
 ) -> Any:
     """This project's fused loss."""
-    from finetune.kernels.fused import Head, fused
+    from finetune.kernels.fused import fused
+    from finetune.kernels.heads import Head
     from finetune.losses.jsd import Jsd
 
     flat, head = known[0].reshape(-1, known[0].shape[-1]), Head(weight=known[1])

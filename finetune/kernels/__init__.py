@@ -5,7 +5,10 @@ from synth.core.lazy import public
 __getattr__, __dir__ = public(
     __name__,
     {
-        "fused": "Head project back fused Gradients",
+        "heads": "Head project back",
+        "gradients": "Gradients",
+        "tiles": "Tile evaluate evaluate_compiled tile_rows",
+        "fused": "fused",
         "fused_crossing": "fused_crossing",
         "hidden_states": "expose_hidden head_of",
     },

@@ -22,7 +22,8 @@ from finetune.core.tensors import (
     RowValues,
     Scalar,
 )
-from finetune.kernels.fused import Gradients, Head
+from finetune.kernels.gradients import Gradients
+from finetune.kernels.heads import Head
 from finetune.losses.base import precise
 from finetune.losses.base_crossing import (
     CrossLoss,
@@ -104,13 +105,15 @@ class _Fused(torch.autograd.Function):
         gradients = Gradients(inputs, ctx.needs_input_grad, weights.dtype)
 
         def logits_at(positions: Positions) -> RowLogits:
-            return head.logits(states[positions])
+            logits = head.logits(states[positions])
+            return logits.to(weights.dtype)
 
         def sink(positions: Positions, slope: RowSlopes) -> None:
             if head.softcap is not None:
                 capped = logits_at(positions) / head.softcap
                 slope.mul_(1 - capped.square_())
-            gradients.add(positions, states[positions], slope, head)
+            slope.mul_(head.scale)
+            gradients.add(positions, states[positions], slope, head.weight)
 
         ours, theirs = sides_of(groups)
         device = states.device

@@ -7,7 +7,7 @@ import sys
 import types
 from typing import TYPE_CHECKING
 
-from finetune.kernels.fused import Head
+from finetune.kernels.heads import Head
 
 if TYPE_CHECKING:
     from transformers import (

@@ -193,6 +193,8 @@ def log_softmax_(
     """Logits [N, V] become log-probabilities in place, and fill a second buffer with probabilities:
     one exponential for both.
     """
+    if torch.compiler.is_compiling():
+        return _log_softmax_compiled(logits, probabilities)
     total = torch.exp(finite_(logits), out=probabilities).sum(
         dim=-1, keepdim=True
     )
@@ -201,6 +203,22 @@ def log_softmax_(
     )  # 1 or more, but 0 for a row that is -inf throughout
     probabilities.div_(total)
     return logits.sub_(total.log())
+
+
+def _log_softmax_compiled(
+    logits: RowLogits, probabilities: RowProbabilities
+) -> RowLogProbs:
+    """The same in the form that inductor knows as a softmax, which takes largest and total in one
+    pass; the exponential costs it less than a division.
+    """
+    largest = logits.amax(dim=-1, keepdim=True)
+    total = torch.exp(logits - largest).sum(dim=-1, keepdim=True)
+    # Finite in a row that is -inf throughout, whose total is no number.
+    least = torch.finfo(logits.dtype).min
+    scale = largest.clamp(min=least) + total.nan_to_num(nan=1.0).log()
+    log_probs = (logits - scale).clamp(min=FLOOR)
+    probabilities.copy_(log_probs.exp())
+    return log_probs
 
 
 def finite_(logits: RowLogits) -> RowLogits:
@@ -235,6 +253,9 @@ def spare(slot: str, like: Tensor) -> Tensor:
     """An empty tensor like another one; within `reused_buffers` what this slot held before is
     gone.
     """
+    if torch.compiler.is_compiling():
+        # A compiler plans its own buffers.
+        return torch.empty_like(like)
     buffers: dict[Slot, Tensor] | None = getattr(_workspace, "buffers", None)
     if buffers is None:
         return torch.empty_like(like)

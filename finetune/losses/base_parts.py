@@ -20,7 +20,13 @@ from finetune.core.tensors import (
     TopLogProbs,
     ValuesAndSlopes,
 )
-from finetune.losses.base import FLOOR, TokenLoss, log_softmax_, spare
+from finetune.losses.base import (
+    FLOOR,
+    TokenLoss,
+    log_softmax_,
+    precise,
+    spare,
+)
 
 
 class Sparse(NamedTuple):
@@ -40,7 +46,7 @@ TeacherAt = Callable[[Positions], RowLogits | Sparse]
 
 
 def whole(answer: RowLogits | Sparse) -> RowLogits:
-    """The logits of a teacher who gives them all.
+    """The logits of a teacher who gives them all, in fp32 or better.
 
     Raises:
         TypeError: a teacher of whom a part is known.
@@ -49,7 +55,7 @@ def whole(answer: RowLogits | Sparse) -> RowLogits:
         raise TypeError(
             "this needs all logits of a teacher, and of this one the likeliest are known"
         )
-    return answer
+    return answer.to(precise(answer.dtype))
 
 
 def rows_of_parts(

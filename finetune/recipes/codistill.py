@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         RowStates,
         TokenIds,
     )
-    from finetune.kernels.fused import Head
+    from finetune.kernels.heads import Head
 
 
 def run(

@@ -404,6 +404,8 @@ def best(
     """(ids, log-probabilities), [N, k] each, of a teacher at the learnt tokens of each row."""
     import torch  # noqa: PLC0415
 
+    from finetune.losses.base_parts import whole  # noqa: PLC0415 - torch
+
     width = max(len(row["input_ids"]) for row in made)
     ids = []
     labels = []
@@ -422,7 +424,7 @@ def best(
     for number, row_mask in enumerate(learnt):
         positions = row_mask.nonzero()[:, 0] + number * (width - 1)
         tops = [
-            logits_at(part).log_softmax(dim=-1).topk(k, dim=-1)
+            whole(logits_at(part)).log_softmax(dim=-1).topk(k, dim=-1)
             for part in torch.split(positions, 64)
         ]
         top_ids = torch.cat([top.indices for top in tops])

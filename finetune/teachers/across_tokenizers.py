@@ -20,6 +20,7 @@ from finetune.core.tensors import (
 from finetune.data.tokens import IGNORED
 from finetune.kernels.hidden_states import expose_hidden, head_of
 from finetune.losses.base_crossing import Group, LogitsAt, align
+from finetune.losses.base_parts import whole
 from finetune.students import load as student
 from finetune.teachers.cache import rows_of
 from finetune.teachers.in_process import Teacher, frozen
@@ -111,7 +112,7 @@ class AcrossTeacher:
 
         def logits_at(positions: Positions) -> RowLogits:
             logits = self.head.logits(states[positions.to(states.device)])
-            return logits.to(positions.device)
+            return whole(logits).to(positions.device)
 
         labels_there = tokens[:, 1:].to(inputs["input_ids"].device)
         return Across(

@@ -192,7 +192,7 @@ class SeveralTeachers:
 
         def mean(positions: Positions) -> RowLogits:
             logs = torch.stack(
-                [say(positions).log_softmax(dim=-1) for say in answers]
+                [whole(say(positions)).log_softmax(dim=-1) for say in answers]
             )
             return (logs + shares[positions // length].T[:, :, None]).logsumexp(
                 dim=0

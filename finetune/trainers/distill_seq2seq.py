@@ -21,7 +21,8 @@ from finetune.core.tensors import (
     Scalar,
 )
 from finetune.data.tokens import IGNORED
-from finetune.kernels.fused import Head, fused
+from finetune.kernels.fused import fused
+from finetune.kernels.heads import Head
 from finetune.kernels.hidden_states import head_of
 from finetune.losses.base import TokenLoss
 from finetune.losses.base_parts import Sparse, TeacherAt

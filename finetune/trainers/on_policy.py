@@ -20,7 +20,7 @@ from finetune.core.tensors import (
     TokenIds,
 )
 from finetune.data.tokens import IGNORED
-from finetune.kernels.fused import Head
+from finetune.kernels.heads import Head
 from finetune.losses.base_parts import TeacherAt, whole
 from finetune.trainers.on_policy_settings import OnPolicy
 
@@ -192,7 +192,7 @@ def worst(
     kl = torch.full(ids.shape, -torch.inf)
     best = torch.full(ids.shape, -1)
     for part in torch.split((ids != IGNORED).nonzero()[:, 0], 64):
-        ls = head.logits(states[part]).log_softmax(dim=-1)
+        ls = whole(head.logits(states[part])).log_softmax(dim=-1)
         lt = whole(say(part)).log_softmax(dim=-1)
         gap = (lt.exp() * (lt - ls)).sum(dim=-1)
         favour = lt.argmax(dim=-1)

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.kernels.fused import Head, fused, project
+from finetune.kernels.fused import fused
+from finetune.kernels.heads import Head, project
 from tests.finetune.losses.brute import same
 from tests.finetune.losses.test_laws import TOKEN, made
 

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetune.kernels.fused import Head, fused
+from finetune.kernels.fused import fused
+from finetune.kernels.heads import Head
 from finetune.losses.base import TokenLoss
 from finetune.losses.base_parts import Sparse
 from finetune.losses.forward_kl import ForwardKl
