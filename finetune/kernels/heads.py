@@ -91,8 +91,12 @@ def project(rows: RowStates, table: HeadWeight, slot: str = "") -> RowLogits:
         out = _aligned(rows, table, slot)
         rows = rows.detach().to(table.dtype)
         table = table.detach()
-        for part in _parts(len(table)):
-            torch.mm(rows, table[part].T, out=out[:, part])
+        sizes = _sizes(len(table))
+        columns = torch.split(out, sizes, dim=1)
+        for part, column in zip(
+            torch.split(table, sizes), columns, strict=True
+        ):
+            torch.mm(rows, part.T, out=column)
         return out
     if table.dtype in _WIDE:
         rows = rows.detach().to(table.dtype)
@@ -125,13 +129,14 @@ def aligned(size: int) -> int:
     return size + (-size) % ALIGNED
 
 
-def _parts(size: int) -> list[slice]:
-    """A vocabulary as what matrix units take at once and a rest of fewer than 8 tokens: with the
-    rest in it a product takes four times as long.
+def _sizes(size: int) -> list[int]:
+    """Tokens of a vocabulary that matrix units take at once, and a rest of fewer than 8: with the
+    rest among them a product takes four times as long.
     """
-    whole = size - size % ALIGNED
-    parts = [slice(0, whole), slice(whole, size)]
-    return [part for part in parts if part.stop > part.start]
+    rest = size % ALIGNED
+    if rest == 0:
+        return [size]
+    return [size - rest, rest]
 
 
 def back(slopes: RowSlopes, table: HeadWeight) -> RowStates:
@@ -150,11 +155,15 @@ def back(slopes: RowSlopes, table: HeadWeight) -> RowStates:
 
 
 def _back_short(slopes: RowSlopes, table: HeadWeight) -> RowStates:
-    whole, *rest = _parts(len(table))
-    wide = torch.float32
-    total = torch.mm(slopes[:, whole], table[whole], out_dtype=wide)
-    for part in rest:
-        total += torch.mm(slopes[:, part], table[part], out_dtype=wide)
+    sizes = _sizes(len(table))
+    columns = torch.split(slopes, sizes, dim=1)
+    products = [
+        torch.mm(column, part, out_dtype=torch.float32)
+        for column, part in zip(columns, torch.split(table, sizes), strict=True)
+    ]
+    total = products[0]
+    for rest in products[1:]:
+        total += rest
     return total
 
 
@@ -166,10 +175,11 @@ def add_outer(total: HeadWeight, slopes: RowSlopes, rows: RowStates) -> None:
     if not rows.is_cuda:
         total.addmm_(slopes.T, rows)
         return
-    for part in _parts(len(total)):
-        kept = total[part]
-        columns = slopes[:, part].T
-        if slopes.dtype == total.dtype:
-            kept.addmm_(columns, rows)
+    sizes = _sizes(len(total))
+    wide = total.dtype
+    columns = torch.split(slopes, sizes, dim=1)
+    for kept, column in zip(torch.split(total, sizes), columns, strict=True):
+        if slopes.dtype == wide:
+            kept.addmm_(column.T, rows)
         else:
-            torch.addmm(kept, columns, rows, out_dtype=total.dtype, out=kept)
+            torch.addmm(kept, column.T, rows, out_dtype=wide, out=kept)
