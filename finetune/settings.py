@@ -19,6 +19,7 @@ from synth.core.strict_yaml import read_yaml
 
 # The one field of TRL's configs that says how a model is opened, which the commands do themselves.
 _OPENING = "model_init_kwargs"
+_OPENING_FLAG = "--model-init-kwargs"
 # What saving a student writes, whatever stood there.
 _OVERWRITTEN = (
     "README.md",
@@ -202,7 +203,31 @@ def model_options(config: TrainConfig) -> JsonObject:
     given = config.trainer.get(_OPENING)
     if given is None:
         return {}
-    where = "--model-init-kwargs"
+    options = _opening(given)
+    if config.model.startswith("scratch:"):
+        raise WrongUse(
+            "--dtype, --model-init-kwargs",
+            f"--model {config.model}",
+            "a model that is opened",
+            "Leave it out: this one is made.",
+        )
+    return options
+
+
+def opened_in(dtype: str, given: object = None) -> JsonObject:
+    """`model_init_kwargs` with the type of the weights.
+
+    Args:
+        dtype: "auto" or a type of torch.
+        given: what `model_init_kwargs` says already.
+
+    Raises:
+        WrongUse: see `model_options`.
+    """
+    return {**_opening({} if given is None else given), "dtype": dtype}
+
+
+def _opening(given: object) -> JsonObject:
     try:
         options = (
             json.loads(given)
@@ -211,24 +236,17 @@ def model_options(config: TrainConfig) -> JsonObject:
         )
     except (TypeError, ValueError) as error:
         raise WrongUse(
-            where,
+            _OPENING_FLAG,
             repr(given),
             "a mapping",
             'For example \'{"dtype": "float32"}\'.',
         ) from error
     if not isinstance(options, dict) or options.get("trust_remote_code"):
         raise WrongUse(
-            where,
+            _OPENING_FLAG,
             repr(given),
             "fields of from_pretrained, without code of the model's own",
             "Correct it.",
-        )
-    if config.model.startswith("scratch:"):
-        raise WrongUse(
-            where,
-            f"--model {config.model}",
-            "a model that is opened",
-            "Leave it out: this one is made.",
         )
     return options
 

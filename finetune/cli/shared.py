@@ -31,7 +31,7 @@ def template_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def train_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--data, --model, --output, --config and --lora."""
+    """--data, --model, --output, --config, --lora and --dtype."""
     return together(
         click.option(
             "--data",
@@ -61,6 +61,12 @@ def train_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="[key=value,...]",
             help="Train LoRA adapters; r, lora_alpha, ...",
         ),
+        click.option(
+            "--dtype",
+            type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+            help="Number type of the student's weights; auto: that of its files. Default: auto, "
+            "float32 on a CPU without bf16.",
+        ),
     )(command)
 
 
@@ -69,12 +75,14 @@ def train(
     ctx: click.Context,
     config: str | None,
     lora: str | None,
+    *,
     more: JsonObject | None = None,
+    dtype: str | None = None,
     **options: Any,
 ) -> JsonObject:
     """Runs a recipe with the settings of a command line, says what came of it and returns it."""
     need("trl")
-    from finetune.settings import TrainConfig, read_config  # noqa: PLC0415
+    from finetune.settings import TrainConfig, opened_in, read_config  # noqa: PLC0415
 
     adapters = (
         None
@@ -84,6 +92,10 @@ def train(
         )
     )
     trainer = read_config(config, flags(ctx.args))
+    if dtype is not None:
+        trainer["model_init_kwargs"] = opened_in(
+            dtype, trainer.get("model_init_kwargs")
+        )
     info: JsonObject = import_module(f"finetune.recipes.{recipe}").run(
         TrainConfig(trainer=trainer, lora=adapters, **options), **(more or {})
     )

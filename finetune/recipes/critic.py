@@ -15,9 +15,10 @@ from finetune.core.rows import JsonObject
 from finetune.data import rows
 from finetune.scoring import calibration
 from finetune.scoring.frozen_critic import LABELS
-from finetune.settings import TrainConfig, trainer_config
+from finetune.settings import TrainConfig, model_options, trainer_config
 from finetune.students import load as student
 from finetune.students import scratch
+from finetune.students.number_types import opening_type
 from synth.core.errors import WrongUse
 from synth.local_models.minilm import folder_of
 from synth.statistics.intervals import auc
@@ -78,7 +79,7 @@ def run(
         "critic",
     )
     model, tokenizer = _open(
-        config.model,
+        config,
         [text for row in read for text in (row["first"], row["second"])],
         args.seed,
     )
@@ -167,13 +168,15 @@ def table(
 
 
 def _open(
-    model: str, texts: list[str], seed: int
+    config: TrainConfig, texts: list[str], seed: int
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    model = config.model
     if scratch.is_scratch(model):
         return scratch.build_classifier(model, texts, seed, LABELS)
     from transformers import AutoModelForSequenceClassification, AutoTokenizer  # noqa: PLC0415
 
     names = dict(enumerate(LABELS))
+    opened = {"dtype": opening_type(), **model_options(config)}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder_of(model))
         classifier = AutoModelForSequenceClassification.from_pretrained(
@@ -181,6 +184,7 @@ def _open(
             id2label=names,
             label2id={name: n for n, name in names.items()},
             num_labels=2,
+            **opened,
         )
     except (OSError, ValueError) as error:
         todo = "Give a folder, a name of the hub (an encoder does best), or scratch:tiny."

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from finetune.core.rows import JsonObject
 from finetune.scoring import calibration
 from finetune.students import load as student
+from finetune.students.number_types import opening_type
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +50,7 @@ class Model:
                 else transformers.AutoModelForSequenceClassification
             )
             self.tokenizer = transformers.AutoTokenizer.from_pretrained(path)
-            model = loader.from_pretrained(path)
+            model = loader.from_pretrained(path, dtype=opening_type())
         self.calibration = (
             calibration.beside(path) if kind == "classify" else None
         )

@@ -19,6 +19,7 @@ from finetune.data.prompts import (
 )
 from finetune.settings import TrainConfig, model_options
 from finetune.students import scratch, truncate
+from finetune.students.number_types import opening_type
 from synth.cli.command_group import say
 from synth.core.errors import WrongUse
 from synth.core.records import Row
@@ -45,9 +46,10 @@ def open_student(
     Raises:
         WrongUse: nothing to load.
     """
+    options = model_options(config)
     if scratch.is_scratch(config.model):
         return scratch.build(config.model, rows.texts(data), seed)
-    return load_student(config.model, model_options(config))
+    return load_student(config.model, options)
 
 
 def load_student(
@@ -85,7 +87,7 @@ def load_student(
 
 
 def _model(model: str, options: Row) -> PreTrainedModel:
-    opened = {"dtype": "auto", **options}
+    opened = {"dtype": opening_type(), **options}
     if (Path(model) / NAT).is_file():
         return _with_gates(Path(model), options)
     kind = "Seq2SeqLM" if is_seq2seq(model) else "CausalLM"

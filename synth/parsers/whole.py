@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from synth.core.errors import Unreadable
 from synth.core.records import Fields, Row
-from synth.parsers.base import Parser
+from synth.parsers.base import Parser, Reply
 from synth.replies.lists import items_in, plain
 from synth.text.words import count
 
@@ -29,11 +29,13 @@ class Whole(Parser):
     | any text | as it is, without white space at its ends |
     | with `turns: ["Q:"]`: from a line with `Q:`, `q :` or `**Q:**` on | cut off |
     | with `unmarked`: `21. a`, `- a`, `**a**`, `"a"` on one line | a |
+    | with `opening: line`: what the field `line` says, and then a | a; marked as mended |
 
     Args:
         least: fewer words are unreadable.
         turns: what begins a turn that a teacher invents behind its answer, such as the next
             question of its few-shot prompt.
+        opening: a field of the row whose text a teacher may repeat before it goes on; "" for none.
         unmarked: whether the reply is one item of a list, whose mark and decoration are left out.
 
     Reasons:
@@ -46,11 +48,27 @@ class Whole(Parser):
 
     least: int = 1
     turns: tuple[str, ...] = ()
+    opening: str = ""
     unmarked: bool = False
 
     main: ClassVar[str] = "text"
     fields: ClassVar[dict[str, str]] = {"text": "text"}
     reasons: ClassVar[dict[str, str]] = {"too_few_words": "too few words"}
+
+    def needs(self) -> tuple[str, ...]:
+        """The opening, where there is one."""
+        return (self.opening,) if self.opening else ()
+
+    def read_reply(self, reply: Reply, row: Row) -> Fields:
+        """Without an opening that is repeated."""
+        text = reply.said.strip()
+        opening = str(row.get(self.opening, "")).strip()
+        behind = text[len(opening) :].lstrip(" .\u2026_")
+        repeated = text[: len(opening)].casefold() == opening.casefold()
+        if opening and repeated and behind:
+            reply.mended.append("the opening is repeated")
+            text = behind
+        return self.read(text, row)
 
     def read(self, text: str, row: Row) -> Fields:  # noqa: ARG002
         text = text.strip()

@@ -206,10 +206,9 @@ def _reply(pack: Pack, case: Values, reply: Values, path: Path) -> bool:
         (s for s in pack.steps if s.name == reply.get("step")), pack.steps[0]
     )
     where = f"{path}: {case['about']}: {str(reply['text'])[:40]!r}"
+    row = {**case["inputs"], **case.get("fields", {})}
     try:
-        fields = step.parser_for(case["inputs"]).parse(
-            reply["text"], case["inputs"]
-        )
+        fields = step.parser_for(row).parse(reply["text"], row)
     except Unreadable as error:
         if error.reason != reply.get("reason"):
             raise WrongUse(

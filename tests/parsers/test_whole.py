@@ -6,6 +6,7 @@ import pytest
 
 from synth.core import registry
 from synth.core.errors import Unreadable
+from synth.parsers.base import Reply
 
 TEXTS = [
     "I will restate the request.\n\nQuestion: how many pens are left?\n\nAnswer: 7 pens.",
@@ -52,3 +53,27 @@ def test_turns_are_cut_at_the_marks_that_a_pack_declares(turn):
 def test_one_item_of_a_list_without_its_mark(text):
     assert read(text, unmarked=True) == "Ann sings"
     assert read(text) == text
+
+
+OPENINGS = [
+    ("Kim sings: so one would call Kim brave", "brave"),
+    ("kim sings: So one would call Kim ... brave", "brave"),
+    ("brave", "brave"),
+    # Nothing but the opening, and a beginning of it, are replies as they are.
+    ("Kim sings: so one would call Kim", "Kim sings: so one would call Kim"),
+    ("Kim sings", "Kim sings"),
+]
+
+
+@pytest.mark.parametrize(("text", "tail"), OPENINGS)
+def test_a_repeated_opening_is_left_out(text, tail):
+    parser = registry.build(
+        "synth.parsers", {"name": "whole", "into": "tail", "opening": "line"}
+    )
+    assert parser.needs() == ("line",)
+    reply = Reply(text)
+    line = {"line": "Kim sings: so one would call Kim "}
+    assert parser.parse_reply(reply, line) == {"tail": tail}
+    assert bool(reply.mended) == (
+        text.split(" ")[-1] == "brave" and len(text) > 5
+    )
