@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: setup demo demo-retriever real study-packs study-real test test-slow lint check-types study study-demo study-kd study-filters study-scripts study-knowledge bench bench-http bench-kd bench-kd-gpu bench-mining check-gpu docs clean
+.PHONY: setup demo demo-retriever real study-packs study-real test test-slow lint check-types study study-demo study-kd study-filters study-scripts study-knowledge bench bench-http bench-kd bench-kd-gpu bench-fleet bench-mining check-gpu docs clean
 
 setup: $(VENV)/.ready
 
@@ -67,6 +67,9 @@ bench-kd-gpu: setup   ## the same on one GPU (a minute)
 
 check-gpu: setup      ## commands and compiled losses on a GPU (2 minutes)
 	$(BIN)/python -m examples.check_gpu
+
+bench-fleet: setup    ## one run over 4 and 16 servers that die and come back (4 minutes)
+	$(BIN)/python -m examples.bench_fleet
 
 bench-mining: setup   ## search of 100,000 passages with 10,000 queries, beside bm25s and faiss (3 minutes)
 	$(BIN)/python -m examples.bench_mining

@@ -71,7 +71,7 @@ def test_the_page_of_retrieval_names_every_loss_of_lists():
     assert "fifteen more" in SHOWN["docs/recipes.md"]
 
 
-FIRST = ("README.md", "docs/quickstart.md")
+FIRST = ("README.md",)
 
 
 @pytest.mark.slow
@@ -117,8 +117,8 @@ def test_what_the_pages_show_runs_from_top_to_bottom(tmp_path, pages):
                     line in said.splitlines() for line in shown.splitlines()
                 ), f"{name}: {shown}"
     assert ran["README.md", "console"] == 1
-    assert ran["docs/quickstart.md", "console"] == 2
     if "docs/recipes.md" in pages:
+        assert ran["docs/quickstart.md", "console"] == 2
         assert ran["docs/recipes.md", "console"] >= 6
         assert ran["docs/recipes.md", "python"] == 2
 

@@ -216,6 +216,7 @@ def passing_tests(command, folder):
     return int(re.search(r"(\d+) passed", done.stdout)[1])
 
 
+@pytest.mark.long
 def test_a_loss_is_added_by_following_the_steps(tmp_path):
     text = steps((ROOT / "CONTRIBUTING.md").read_text(), "Add a loss")
     assert len(project_with(tmp_path, text)) == 2
@@ -223,6 +224,7 @@ def test_a_loss_is_added_by_following_the_steps(tmp_path):
     assert passing_tests(tested, tmp_path) > 8
 
 
+@pytest.mark.long
 def test_a_backend_is_added_by_following_the_steps(tmp_path):
     text = steps((ROOT / "CONTRIBUTING.md").read_text(), "Add a backend")
     assert len(project_with(tmp_path, text)) == 2

@@ -9,6 +9,7 @@ __getattr__, __dir__ = public(
         "ask": "Reading ask_once mean_logprob",
         "budget": "Budget",
         "door": "Stats Door Doors",
+        "fleet": "Fleet read_endpoints",
         "journal": "Totals Journal records",
         "journal_index": "Index",
         "price": "unbounded require_bound most_tokens Price read_price price_of",

@@ -181,6 +181,11 @@ class Gate:
             self._closed.trying = True
         return now
 
+    def is_open(self) -> bool:
+        """Whether a call would go out at once."""
+        free = not self._queue and self.flying < int(self.limit)
+        return free and self._wait(time.monotonic()) <= 0
+
     async def _stand_in_line(self) -> None:
         waiter = asyncio.get_running_loop().create_future()
         self._queue.append(waiter)

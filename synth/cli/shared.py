@@ -210,6 +210,14 @@ def endpoint_options() -> list[Decorator]:
             "provider.",
         ),
         click.option(
+            "--endpoints",
+            multiple=True,
+            callback=for_roles,
+            metavar="[ROLE=]URL,URL",
+            help="Many servers of one openai/MODEL: URLs, or a file or folder that lists them and "
+            "may change.",
+        ),
+        click.option(
             "--api-key-env",
             multiple=True,
             callback=for_roles,

@@ -63,8 +63,10 @@ class Whole(Parser):
         """Without an opening that is repeated."""
         text = reply.said.strip()
         opening = str(row.get(self.opening, "")).strip()
-        behind = text[len(opening) :].lstrip(" .\u2026_")
-        repeated = text[: len(opening)].casefold() == opening.casefold()
+        begins = text[: len(opening)]
+        behind = text[len(opening) :]
+        behind = behind.lstrip(" .\u2026_")
+        repeated = begins.casefold() == opening.casefold()
         if opening and repeated and behind:
             reply.mended.append("the opening is repeated")
             text = behind

@@ -9,12 +9,19 @@ from typing import Any
 from synth.calls.admission import Gate
 from synth.calls.budget import Budget
 from synth.calls.door import Door, Doors, Stats
+from synth.calls.fleet import Fleet
 from synth.calls.journal import Journal
 from synth.calls.price import FREE
 from synth.core.errors import WrongUse
 from synth.pipeline.prepare import Prepared, RunConfig
 from synth.runs.ownership import check_endpoints
-from synth.teachers.base import Settings, Teacher, open_teacher, teacher_name
+from synth.teachers.base import (
+    Settings,
+    Teacher,
+    address,
+    open_teacher,
+    teacher_name,
+)
 from synth.teachers.batch import MOST_REQUESTS, Batch
 from synth.teachers.wire.batch_log import BatchLog, Pending
 
@@ -32,7 +39,7 @@ async def open_doors(prepared: Prepared, stats: Stats) -> Doors:
     }
     prices = {role: prepared.price(role) or FREE for role in settings}
     opened = {
-        role: open_teacher(name, settings[role])
+        role: _open(name, settings[role], config)
         for role, name in prepared.teachers().items()
     }
     others = [
@@ -80,6 +87,20 @@ async def open_doors(prepared: Prepared, stats: Stats) -> Doors:
             await doors_of_run.close()
             raise
     return doors_of_run
+
+
+def _open(name: str, settings: Settings, config: RunConfig) -> Teacher:
+    """The teacher of a role: one endpoint, or many."""
+    if settings.endpoints is None:
+        return open_teacher(name, settings)
+    if config.batch:
+        raise WrongUse(
+            "--endpoints, --batch",
+            "both",
+            "one of them",
+            "A batch waits at one provider: leave --endpoints out.",
+        )
+    return Fleet(address(name)[1], settings, config.concurrency)
 
 
 def endpoints_of(opened: Iterable[Teacher]) -> dict[str, str]:
@@ -192,6 +213,7 @@ def _gates(
             teacher.family,
             teacher.model,
             how.api_base,
+            how.endpoints,
             how.api_key_env,
             limits,
         )

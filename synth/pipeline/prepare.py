@@ -43,6 +43,8 @@ class RunConfig:
         tpm: tokens a minute at most, in and out; alone for every teacher, or by role.
         api_base: another endpoint's URL. Alone it is for teachers `openai/MODEL`; by role it serves
             any provider.
+        endpoints: many servers of one model `openai/MODEL`, alone or by role: URLs with commas
+            between them, or a file or folder that names them and is read again while the run goes.
         api_key_env: the environment variable that holds the key, alone or by role in the same
             sense.
         header: role -> {header name: environment variable that holds its value}; the role "" stands
@@ -91,6 +93,7 @@ class RunConfig:
     timeout: float = 120.0
     patience: float = 300.0
     api_base: str | Mapping[str, str] | None = None
+    endpoints: str | Mapping[str, str] | None = None
     api_key_env: str | Mapping[str, str] | None = None
     header: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     id_column: str = "id"
@@ -109,6 +112,7 @@ class RunConfig:
         """How teachers are reached, by role."""
         return Access(
             api_base=by_role(self.api_base),
+            endpoints=by_role(self.endpoints),
             api_key_env=by_role(self.api_key_env),
             header=self.header,
         )

@@ -72,7 +72,9 @@ def check_endpoints(
     for folder in folders:
         opened = read_note(folder)
         for name, endpoint in endpoints.items():
-            earlier = opened.endpoints.get(name, []) if opened else []
+            noted = opened.endpoints.get(name, []) if opened else []
+            # A name that says all, and a fleet of servers, have none.
+            earlier = [url for url in noted if url]
             if endpoint and earlier and endpoint not in earlier:
                 got = f"replies of {name} from {', '.join(earlier)}"
                 todo = (

@@ -53,6 +53,7 @@ class Settings:
         api_base: the endpoint's URL; None for the provider's own.
         api_key_env: the variable that holds the key; None for the provider's usual one, empty for
             no key.
+        endpoints: many endpoints of one model: URLs, or the file or folder that names them.
         headers: header name -> variable that holds its value.
         folder: the journal's.
         role: whose teacher it is; batches under way are noted with it.
@@ -60,6 +61,7 @@ class Settings:
     """
 
     api_base: str | None = None
+    endpoints: str | None = None
     api_key_env: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 120.0

@@ -93,6 +93,7 @@ def test_auc_is_the_share_of_pairs_in_order():
     assert auc(scores, labels) == pytest.approx(sum(pairs) / len(pairs))
 
 
+@pytest.mark.long
 def test_a_label_that_the_model_lacks_is_refused():
     with pytest.raises(
         WrongUse, match="labels contradiction, entailment, neutral"

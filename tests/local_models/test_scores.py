@@ -90,6 +90,7 @@ def test_hashed_vectors_need_no_model():
     assert measures.vectors([]).shape[0] == 0
 
 
+@pytest.mark.long
 def test_a_model_that_is_not_there_is_named(tmp_path):
     with pytest.raises(WrongUse, match="worker embed"):
         measures.vectors(["a"], str(tmp_path / "none"))

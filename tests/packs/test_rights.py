@@ -306,7 +306,7 @@ DATA = {
         numbered_list.least numbered_list.none outline.of permutation.most_repaired permutation.of tagged.allow tagged.tags whole.least
         boxed.rationale code_block.rationale delimited.rationale equations.rationale final_number.rationale groups.rationale
         json_object.rationale numbered_list.glosses numbered_list.rationale option.rationale outline.rationale
-        permutation.rationale tagged.rationale think.rationale whole.rationale whole.turns whole.unmarked""",
+        permutation.rationale tagged.rationale think.rationale whole.opening whole.rationale whole.turns whole.unmarked""",
     # Neither is named in a pack: filters make their own verifiers, and the user names the format of an export.
     "synth.verifiers": """
         algebra.tolerance arithmetic_steps.least entailment.direction entailment.least entailment.unsure equations.asked equations.tolerance

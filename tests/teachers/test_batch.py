@@ -363,7 +363,14 @@ synth.run("cot", rows, teacher="openai/m", output=output, api_base=url, batch=Tr
     "stage",
     ["before upload", "before created", "before collecting", "before done"],
 )
-@pytest.mark.parametrize("then", ["batch", "online", "fewer rows"])
+@pytest.mark.parametrize(
+    "then",
+    [
+        "batch",
+        pytest.param("online", marks=pytest.mark.long),
+        pytest.param("fewer rows", marks=pytest.mark.long),
+    ],
+)
 def test_a_crash_neither_orphans_nor_doubles_a_batch(tmp_path, stage, then):
     with provider() as server:
         words = [

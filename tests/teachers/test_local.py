@@ -111,6 +111,7 @@ def test_logprobs_are_those_of_the_model(model):
     assert len(listed) == reply.completion.completion_tokens
 
 
+@pytest.mark.long
 def test_sampling_stop_and_seed(model):
     warm = {"temperature": 1.0, "max_tokens": 8}
     seeded = [(QUESTIONS[0], {**warm, "seed": seed}) for seed in (1, 2, 3)]

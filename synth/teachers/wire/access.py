@@ -90,11 +90,13 @@ class Access:
 
     Attributes:
         api_base: role -> URL.
+        endpoints: role -> many endpoints of one model; see `synth.calls.fleet`.
         api_key_env: role -> environment variable that holds the key; an empty name sends no key.
         header: role -> {header name: environment variable that holds its value}.
     """
 
     api_base: Mapping[str, str] = field(default_factory=dict)
+    endpoints: Mapping[str, str] = field(default_factory=dict)
     api_key_env: Mapping[str, str] = field(default_factory=dict)
     header: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -107,11 +109,13 @@ class Access:
         """
         for option, values in (
             ("--api-base", self.api_base),
+            ("--endpoints", self.endpoints),
             ("--api-key-env", self.api_key_env),
             ("--header", self.header),
         ):
             for role in values:
                 _check_role(option, role, teachers)
+        self._check_fleets(teachers)
         for url in self.api_base.values():
             check_url(url, "--api-base")
         for name in self.api_key_env.values():
@@ -121,6 +125,24 @@ class Access:
             for header, name in headers.items():
                 check_header(header)
                 secret(name, f"--header {header}")
+
+    def _check_fleets(self, teachers: Mapping[str, str]) -> None:
+        for role, given in self.endpoints.items():
+            name = teachers.get(role, "openai/")
+            if not name.startswith("openai/"):
+                raise WrongUse(
+                    f"--endpoints {role}={given}",
+                    f"teacher {name}",
+                    "a teacher openai/MODEL",
+                    "Say openai/MODEL, with the name that the servers give the model.",
+                )
+            if role in self.api_base:
+                raise WrongUse(
+                    "--endpoints, --api-base",
+                    "both",
+                    "one of them",
+                    "Name every server in --endpoints.",
+                )
 
     def reach(self, role: str, teacher: str) -> Fields:
         """The fields of `Settings` for the teacher of a role: `api_base`, `api_key_env`,
@@ -135,6 +157,7 @@ class Access:
             "api_base": for_role(self.api_base, role)
             if general
             else self.api_base.get(role),
+            "endpoints": for_role(self.endpoints, role) if general else None,
             "api_key_env": for_role(self.api_key_env, role)
             if general
             else self.api_key_env.get(role),

@@ -286,7 +286,14 @@ def test_a_cue_stands_behind_a_prompt_as_exports_write_it(prompt, cue, whole):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["distill", "dpo", "kto"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "distill",
+        pytest.param("dpo", marks=pytest.mark.long),
+        pytest.param("kto", marks=pytest.mark.long),
+    ],
+)
 def test_commands_write_down_how_the_student_wants_to_be_asked(
     command, tmp_path
 ):

@@ -80,7 +80,7 @@ def test_what_cannot_be_read_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("recipe", "target"),
     [
-        ("sft", None),
+        pytest.param("sft", None, marks=pytest.mark.long),
         pytest.param("sft", "multitask", marks=pytest.mark.long),
         pytest.param("dpo", "preference", marks=pytest.mark.long),
     ],

@@ -58,7 +58,7 @@ def test_steps_must_be_given(tmp_path):
         )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_rounds_restart_from_the_base_and_resume(tmp_path, monkeypatch):
     seeds, held = (
         write(tmp_path / "seeds.jsonl", make_problems(60, seed=3)),

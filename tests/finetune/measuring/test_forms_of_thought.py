@@ -85,7 +85,7 @@ def test_confidence_is_the_gap_between_the_two_likeliest_tokens():
     assert confidence(model, tokenizer, "a b") > 0.99
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_evaluate_with_forms_and_with_a_gate(tmp_path):
     rows = [
         {"prompt": f"what is {n} + 1 ? {cue}\n", "completion": f"{lead}{n + 1}"}

@@ -239,7 +239,7 @@ def test_pairs_are_ranked_and_equal_ones_refused(tmp_path):
         assert code == 2, said
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_encoder_decoder_learns_tasks_with_coefficients_and_answers(
     tmp_path,
 ):

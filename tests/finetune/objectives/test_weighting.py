@@ -228,8 +228,12 @@ def test_the_command_weighs_tasks_and_pushes_away_from_wrong_rows(tmp_path):
     ("method", "more"),
     [
         ("kto", []),
-        ("cpo", ["--loss-type", "simpo", "--cpo-alpha", "0"]),
-        ("orpo", []),
+        pytest.param(
+            "cpo",
+            ["--loss-type", "simpo", "--cpo-alpha", "0"],
+            marks=pytest.mark.long,
+        ),
+        pytest.param("orpo", [], marks=pytest.mark.long),
     ],
 )
 def test_other_preference_methods_train(tmp_path, method, more):

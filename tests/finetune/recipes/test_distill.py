@@ -375,7 +375,9 @@ def test_a_teacher_with_a_padded_vocabulary_teaches_the_same_and_another_tokeniz
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss", ["taid", "jsd"])
+@pytest.mark.parametrize(
+    "loss", ["taid", pytest.param("jsd", marks=pytest.mark.long)]
+)
 def test_an_interrupted_training_resumes_to_the_same_losses(
     made, tmp_path, loss
 ):
@@ -422,7 +424,7 @@ def test_an_interrupted_training_resumes_to_the_same_losses(
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_give_the_loss_of_one_on_the_joint_batch(made, tmp_path):
     words = ["distill", "--data", made / "run", "--model", made / "student", "--teacher", made / "teacher", *QUIET, "--learning-rate", "1e-3",
              "--max-steps", 3, "--max-grad-norm", 0, "--optim", "sgd"]  # fmt: skip
@@ -595,7 +597,7 @@ def test_ends_of_tokens_by_offsets_and_by_decoding():
     assert ends_of(tokenizer, [], "") == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_encoder_decoder_learns_of_a_decoder(made, tmp_path):
     from finetune.data import rows
     from finetune.students.load import load_student, sides

@@ -40,7 +40,9 @@ def critic(*args):
     )
 
 
-@pytest.mark.parametrize("kind", ["isotonic", "platt"])
+@pytest.mark.parametrize(
+    "kind", ["platt", pytest.param("isotonic", marks=pytest.mark.long)]
+)
 def test_it_learns_measures_itself_and_loads_as_a_filter(tmp_path, kind):
     data = write(tmp_path / "rows.jsonl", ROWS)
     result = critic(

@@ -69,7 +69,7 @@ def test_inside_a_teachers_token_nothing_is_known():
     assert second == {}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_local_models_log_probabilities_teach_as_the_model_does(tmp_path):
     rows = [
         {"prompt": f"{p['question']} 7\n", "completion": f"#### {p['target']}"}

@@ -1,0 +1,232 @@
+"""One run over many loopback servers of different speeds, which are killed and come back at random:
+`python -m examples.bench_fleet --servers 4 16`.
+
+Each server has four slots; server k of N answers k times as fast as the first. It is killed
+(SIGKILL) after a few seconds, stays away for a moment, and comes back at another port, which it
+writes into the folder that `--endpoints` names. The figures: rows lost, replies asked again by the
+same command, whether the rows are those of one server, replies a second against what the servers
+that were alive could give, and how far the share of each is from its speed over the time that it
+was alive.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import uvloop
+
+from examples.bench_crashes import published
+from examples.bench_server import Answers, question, teacher
+from synth.inputs.seeds import write_jsonl
+
+SLOTS = 4
+# Seconds of a life and of an absence.
+LIFE, ABSENCE = (6.0, 15.0), (0.3, 2.0)
+_PROCESSES = multiprocessing.get_context("spawn")
+
+
+class Slotted(Answers):
+    """A server that works on so many requests at a time; the others wait in line."""
+
+    line: ClassVar[deque[tuple[Any, int]]] = deque()
+    busy: ClassVar[int] = 0
+    answered: ClassVar[Any] = None
+    last: ClassVar[Any] = None
+
+    def _answer(self, number: int) -> None:
+        Slotted.line.append((self, number))
+        Slotted.work()
+
+    @classmethod
+    def work(cls) -> None:
+        """Takes from the line what there are slots for."""
+        loop = asyncio.get_running_loop()
+        while cls.line and cls.busy < SLOTS:
+            cls.busy += 1
+            loop.call_later(cls.seconds, cls.done, *cls.line.popleft())
+
+    seconds: ClassVar[float] = 0.0
+
+    @classmethod
+    def done(cls, client: Slotted, number: int) -> None:
+        """One slot is free."""
+        cls.busy -= 1
+        cls.answered.value += 1
+        cls.last.value = time.monotonic()
+        Answers._answer(client, number)  # noqa: SLF001 - the base's own way to answer
+        cls.work()
+
+
+def _serve(port: Any, seconds: float, answered: Any, last: Any) -> None:
+    async def work() -> None:
+        Slotted.seconds, Slotted.answered, Slotted.last = (
+            seconds,
+            answered,
+            last,
+        )
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(Slotted, "127.0.0.1", 0, backlog=4096)
+        port.put(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work())
+
+
+@dataclass
+class Life:
+    """A server that lives again and again.
+
+    Attributes:
+        rate: replies a second.
+        place: the file that names it.
+        alive: (from, to) of each life, in seconds of `time.monotonic`.
+        answered: its replies.
+        last: when it gave the last one.
+    """
+
+    number: int
+    rate: float
+    place: Path
+    mortal: bool
+    alive: list[tuple[float, float]] = field(default_factory=list)
+    answered: Any = field(default_factory=lambda: _PROCESSES.Value("L", 0))
+    last: Any = field(default_factory=lambda: _PROCESSES.Value("d", 0.0))
+
+    def go(self, stop: threading.Event) -> None:
+        """Lives until it is stopped."""
+        draw = random.Random(self.number)
+        while not stop.is_set():
+            port = _PROCESSES.Queue()
+            process = _PROCESSES.Process(
+                target=_serve,
+                args=(port, SLOTS / self.rate, self.answered, self.last),
+            )
+            process.start()
+            self.place.write_text(f"127.0.0.1:{port.get(timeout=60)}\n")
+            born = time.monotonic()
+            stop.wait(draw.uniform(*LIFE) if self.mortal else None)
+            process.kill()
+            self.alive.append((born, time.monotonic()))
+            process.join()
+            stop.wait(draw.uniform(*ABSENCE))
+
+    def could(self, start: float, end: float) -> float:
+        """Replies that it could give between two moments."""
+        spans = [min(b, end) - max(a, start) for a, b in self.alive]
+        return self.rate * sum(max(0.0, span) for span in spans)
+
+
+def run(
+    source: Path, output: Path, endpoints: str, at_once: int
+) -> dict[str, Any]:
+    """A run as a user starts it; what it says of itself."""
+    words = [sys.executable, "-m", "synth.cli", "run", "cot", "--quiet"]
+    words += ["--input", str(source), "--output", str(output)]
+    words += ["--teacher", "openai/bench", "--endpoints", endpoints]
+    words += ["--concurrency", str(at_once)]
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+    info: dict[str, Any] = json.loads((output / "run.json").read_text())
+    return info
+
+
+def _rows(folder: Path) -> dict[str, bytes]:
+    files = published(folder)
+    # It holds the settings, which differ.
+    files.pop("run.json")
+    return files
+
+
+def measure(
+    count: int, options: argparse.Namespace, folder: Path
+) -> dict[str, Any]:
+    """The figures of a fleet of so many servers."""
+    source = folder / "rows.jsonl"
+    write_jsonl(source, (question(n) for n in range(options.rows)))
+    with teacher(0.0) as url:
+        run(source, folder / "one", url, 64)
+    listed = folder / "servers"
+    listed.mkdir()
+    weights = range(1, count + 1)
+    lives = [
+        Life(
+            n, options.rate * n / sum(weights), listed / str(n), options.mortal
+        )
+        for n in weights
+    ]
+    stop = threading.Event()
+    threads = [threading.Thread(target=life.go, args=(stop,)) for life in lives]
+    for thread in threads:
+        thread.start()
+    while len(list(listed.iterdir())) < count:
+        time.sleep(0.1)
+    output = folder / "many"
+    run_thread = threading.Thread(
+        target=run, args=(source, output, str(listed), options.at_once)
+    )
+    run_thread.start()
+    # The figures count from the first reply on: a process takes seconds to begin.
+    while not any(life.answered.value for life in lives):
+        time.sleep(0.01)
+    start = time.monotonic()
+    run_thread.join()
+    end = max(life.last.value for life in lives)
+    info = json.loads((output / "run.json").read_text())
+    answered = sum(life.answered.value for life in lives)
+    again = run(source, output, str(listed), options.at_once)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    could = [life.could(start, end) for life in lives]
+    shares = [
+        life.answered.value / most
+        for life, most in zip(lives, could, strict=True)
+    ]
+    mean = sum(shares) / len(shares)
+    return {
+        "servers": count,
+        "rows": options.rows,
+        "lives": sum(len(life.alive) for life in lives),
+        "lost": options.rows - info["counts"]["kept"],
+        "asked again": again["calls"]["asked"],
+        "answered twice": answered - options.rows,
+        "as of one server": _rows(output) == _rows(folder / "one"),
+        "seconds": round(end - start, 1),
+        "of what they could": round(options.rows / sum(could), 3),
+        "share by speed, least": round(min(shares) / mean, 3),
+        "share by speed, most": round(max(shares) / mean, 3),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--servers", type=int, nargs="+", default=[4, 16])
+    parser.add_argument("--rows", type=int, default=50_000)
+    parser.add_argument(
+        "--rate", type=float, default=1200.0, help="replies a second of all"
+    )
+    parser.add_argument(
+        "--at-once", type=int, default=256, help="calls in flight"
+    )
+    parser.add_argument("--immortal", dest="mortal", action="store_false")
+    options = parser.parse_args()
+    for count in options.servers:
+        with tempfile.TemporaryDirectory() as folder:
+            print(json.dumps(measure(count, options, Path(folder))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,415 @@
+"""Many servers of one model behind one door.
+
+A call goes to the server with the least outstanding tokens, so that each gets what it works off: a
+server that is twice as fast takes twice as many. All draws of a sample go to one server, which has
+their prompt in its cache. A server that cannot be reached is left alone for a while, and its calls
+are asked elsewhere; to the door they are one call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from synth.calls.admission import Gate
+from synth.core.errors import TeacherBusy, WrongUse
+from synth.core.records import Request
+from synth.teachers.base import Reply, Settings, Teacher
+from synth.teachers.openai_chat import OpenaiChat
+from synth.teachers.wire.access import check_url
+
+OPTION = "--endpoints"
+# Seconds after which a file or folder of endpoints is read again; sooner where a server is gone,
+# which may be back elsewhere.
+READ_AGAIN, READ_SOON = 2.0, 0.25
+# Seconds that a server is left alone after a call could not reach it; twice as long each time.
+FIRST_ABSENCE, LONGEST_ABSENCE = 0.5, 30.0
+# Seconds that calls wait for a server to come back before they fail.
+MOST_ABSENT = 60.0
+# Faults of a server that another one need not have.
+ELSEWHERE = re.compile(r"connection|timeout|broken_reply|http_5\d\d")
+# Samples whose server is remembered.
+SAMPLES = 10_000
+# The server of a sample gets its draws as long as it has at most so many times what the one with
+# the least has, and so many calls on top.
+LOYALTY, DRAWS = 1.5, 16
+# Tokens of a reply until some are known.
+REPLY_TOKENS = 256.0
+# A server whose oldest call takes so many times as long as calls take elsewhere gets no more.
+STUCK = 10.0
+_HOST = re.compile(r"[\w.\-]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
+
+
+def read_endpoints(given: str) -> list[str]:
+    """URLs in order, each once: of `URL,URL`, of a file's lines, or of the files in a folder.
+
+    A line may be `host:port`, which stands for `http://host:port/v1`; empty lines and those that
+    begin with # do not count.
+
+    Raises:
+        WrongUse: what is no URL, or holds a password.
+    """
+    path = Path(given)
+    lines: list[str] = []
+    if path.is_dir():
+        for file in sorted(path.iterdir()):
+            if _is_list(file):
+                lines += _lines(file)
+    elif "://" not in given and path.is_file():
+        lines = _lines(path)
+    else:
+        lines = [part.strip() for part in given.split(",")]
+    urls: dict[str, None] = {}
+    for line in lines:
+        if line and not line.startswith("#"):
+            urls[_url(line)] = None
+    return list(urls)
+
+
+def _is_list(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith(".")
+
+
+def _lines(path: Path) -> list[str]:
+    """Stripped lines; none of a file that has just gone."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError:
+        return []
+    return [line.strip() for line in text.splitlines()]
+
+
+def _url(line: str) -> str:
+    url = f"http://{line}/v1" if _HOST.fullmatch(line) else line
+    check_url(url, OPTION)
+    return url.rstrip("/")
+
+
+class Member:
+    """One server.
+
+    Attributes:
+        outstanding: tokens that it is expected to read and write for the calls it has.
+        calls: when each call began, by number.
+        absent_until: no call goes there before; a moment of `time.monotonic`.
+        asked: replies that came from it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        teacher: Teacher,
+        gate: Gate,
+    ) -> None:
+        self.url = url
+        self.teacher = teacher
+        self.gate = gate
+        self.outstanding = 0.0
+        self.calls: dict[int, float] = {}
+        self.absent_until = 0.0
+        self.asked = 0
+        self._absence = FIRST_ABSENCE
+        self._missed_at = 0.0
+        self._number = 0
+
+    def begin(self, tokens: float) -> int:
+        """Books a call; its number."""
+        self._number += 1
+        self.calls[self._number] = time.monotonic()
+        self.outstanding += tokens
+        return self._number
+
+    def end(self, number: int, tokens: float) -> float:
+        """Takes a call out; the seconds that it took."""
+        left = self.outstanding - tokens
+        self.outstanding = max(0.0, left)
+        began = self.calls.pop(number)
+        return time.monotonic() - began
+
+    def came(self) -> None:
+        """A reply came: the server is there."""
+        self.asked += 1
+        self._absence = FIRST_ABSENCE
+        self.absent_until = 0.0
+
+    def missed(self, sent: float) -> None:
+        """A call that went out then could not reach it; calls that fail together count once."""
+        if sent < self._missed_at:
+            return
+        self._missed_at = time.monotonic()
+        self.absent_until = self._missed_at + self._absence
+        longer = 2 * self._absence
+        self._absence = min(longer, LONGEST_ABSENCE)
+
+    def oldest(self, now: float) -> float:
+        """Seconds of the oldest call; 0 without one."""
+        first = next(iter(self.calls.values()), now)
+        return now - first
+
+
+class Fleet(Teacher):
+    """One model at many endpoints of OpenAI's protocol.
+
+    Args:
+        model: the name that all of them serve it under.
+        settings: `endpoints` says where: see `read_endpoints`. A file or a folder is read again
+            every few seconds, so servers may come and go. The rest holds for each endpoint.
+        most: calls in flight at most at one endpoint.
+
+    Raises:
+        WrongUse: an endpoint that is none; a list in the command line that names none. A file or
+            folder may be empty at first: its servers are waited for.
+    """
+
+    family = "openai"
+
+    def __init__(
+        self,
+        model: str,
+        settings: Settings,
+        most: int,
+    ) -> None:
+        super().__init__(model, settings)
+        self._settings = settings
+        self._given = settings.endpoints or ""
+        self._most = most
+        self._members: dict[str, Member] = {}
+        self._gone: list[Member] = []
+        self._of_sample: OrderedDict[str, str] = OrderedDict()
+        self._read_at = 0.0
+        self._ended = False
+        self._reply_tokens = REPLY_TOKENS
+        self._seconds = 0.0
+        self._is_list = not Path(self._given).exists()
+        urls = read_endpoints(self._given)
+        if self._is_list and not urls:
+            todo = "For example --endpoints http://gpu1:8000/v1,http://gpu2:8000/v1."
+            raise WrongUse(
+                OPTION,
+                repr(self._given),
+                "URLs",
+                todo,
+            )
+        self._take(urls)
+
+    @property
+    def adapted(self) -> Mapping[str, str]:
+        """What the model does not take, at any endpoint."""
+        notes: dict[str, str] = {}
+        for member in (*self._members.values(), *self._gone):
+            notes.update(member.teacher.adapted)
+        return notes
+
+    @property
+    def shares(self) -> dict[str, int]:
+        """Endpoint -> replies that came from it."""
+        shares = {}
+        for member in (*self._gone, *self._members.values()):
+            shares[member.url] = member.asked
+        return shares
+
+    def _take(self, urls: list[str]) -> None:
+        """From now on these are the endpoints; calls under way elsewhere end as they may."""
+        self._read_at = time.monotonic()
+        for url in self._members.keys() - set(urls):
+            self._gone.append(self._members.pop(url))
+        for url in urls:
+            if url not in self._members:
+                self._members[url] = self._member(url)
+
+    def _member(self, url: str) -> Member:
+        for member in self._gone:
+            if member.url == url:
+                self._gone.remove(member)
+                return member
+        own = replace(
+            self._settings,
+            api_base=url,
+            endpoints=None,
+        )
+        teacher = OpenaiChat(self.model, own)
+        gate = Gate(self._most, start=self._most)
+        return Member(url, teacher, gate)
+
+    def _look(self) -> None:
+        """Reads a file or folder again where it is time."""
+        now = time.monotonic()
+        since = now - self._read_at
+        if self._is_list or since < READ_SOON:
+            return
+        if since < READ_AGAIN and not self._misses(now):
+            return
+        try:
+            self._take(read_endpoints(self._given))
+        except (WrongUse, OSError) as error:
+            self._read_at = time.monotonic()
+            self.say(f"{OPTION}: {error}; what was read before stays")
+
+    def _misses(self, now: float) -> bool:
+        """Whether an endpoint could not be reached."""
+        members = self._members.values()
+        return any(member.absent_until > now for member in members)
+
+    async def ask(self, request: Request) -> Reply:
+        """One reply, of whichever endpoint gives it.
+
+        Raises:
+            TeacherBusy: no endpoint is there, or each failed.
+            TeacherRefused, Stopped: what an endpoint says of the request, or of all requests.
+        """
+        tokens = self._expected(request)
+        failed: set[str] = set()
+        while True:
+            member = await self._present(
+                request,
+                tokens,
+                failed,
+            )
+            try:
+                return await self._asked(member, request, tokens)
+            except TeacherBusy as busy:
+                if not (busy.limited or ELSEWHERE.fullmatch(busy.kind)):
+                    raise
+                failed.add(member.url)
+                if self._ended or failed >= self._members.keys():
+                    raise
+
+    async def _asked(
+        self, member: Member, request: Request, tokens: float
+    ) -> Reply:
+        number = member.begin(tokens)
+        try:
+            sent = await member.gate.enter(tokens)
+            try:
+                reply = await member.teacher.ask(request)
+            except BaseException as error:
+                member.gate.failed(
+                    error,
+                    sent,
+                    tokens,
+                )
+                if isinstance(error, TeacherBusy) and _is_away(error):
+                    member.missed(sent)
+                raise
+            completion = reply.completion
+            used = completion.prompt_tokens
+            used += completion.completion_tokens
+            member.gate.succeeded(
+                sent,
+                reply.limits,
+                used,
+                tokens,
+            )
+            member.came()
+        finally:
+            seconds = member.end(number, tokens)
+        self._learn(seconds, completion.completion_tokens)
+        return reply
+
+    def _learn(self, seconds: float, reply_tokens: int) -> None:
+        """What calls take, as means over some hundred of them."""
+        off = seconds - self._seconds
+        self._seconds += off / 100
+        if reply_tokens:
+            too_few = reply_tokens - self._reply_tokens
+            self._reply_tokens += too_few / 100
+
+    def _expected(self, request: Request) -> float:
+        """Tokens of a call: its text at four bytes a token, and the mean of replies so far."""
+        letters = 0
+        for message in request.messages:
+            letters += len(str(message["content"]))
+        return letters / 4 + self._reply_tokens
+
+    async def _present(
+        self, request: Request, tokens: float, failed: set[str]
+    ) -> Member:
+        """The endpoint for a call, which waits until one is there.
+
+        Raises:
+            TeacherBusy: none was for a minute, or the run ends.
+        """
+        latest = time.monotonic() + MOST_ABSENT
+        while True:
+            self._look()
+            member = self._choose(request, tokens, failed)
+            if member is not None:
+                return member
+            if self._ended:
+                raise TeacherBusy("interrupted")
+            if time.monotonic() > latest:
+                said = f"no endpoint of {OPTION} {self._given} answers"
+                raise TeacherBusy("connection", said)
+            await asyncio.sleep(FIRST_ABSENCE / 2)
+
+    def _choose(
+        self, request: Request, tokens: float, failed: set[str]
+    ) -> Member | None:
+        """The endpoint for a call; None where none is there."""
+        quick = self._quick(failed)
+        if not quick:
+            return None
+        best = min(quick, key=_load)
+        sample = f"{request.step}/{request.seed_id}"
+        home = self._home(sample)
+        if home is not None and home in quick:
+            most = LOYALTY * best.outstanding + DRAWS * tokens
+            if home.outstanding <= most:
+                best = home
+        self._remember(sample, best)
+        return best
+
+    def _quick(self, failed: set[str]) -> list[Member]:
+        """Endpoints that are there and take calls; where all are slow or closed, all that are
+        there.
+        """
+        now = time.monotonic()
+        there = []
+        quick = []
+        for url, member in self._members.items():
+            if url in failed or member.absent_until > now:
+                continue
+            there.append(member)
+            if member.gate.is_open() and not self._stuck(member, now):
+                quick.append(member)
+        return quick or there
+
+    def _home(self, sample: str) -> Member | None:
+        """Where a sample was asked before."""
+        url = self._of_sample.get(sample, "")
+        return self._members.get(url)
+
+    def _remember(self, sample: str, member: Member) -> None:
+        self._of_sample[sample] = member.url
+        self._of_sample.move_to_end(sample)
+        if len(self._of_sample) > SAMPLES:
+            self._of_sample.popitem(last=False)
+
+    def _stuck(self, member: Member, now: float) -> bool:
+        """Whether a call waits there beyond all measure."""
+        usual = max(1.0, self._seconds)
+        return member.oldest(now) > STUCK * usual
+
+    def hurry(self) -> None:
+        """Nobody waits for an endpoint any more."""
+        self._ended = True
+
+    async def close(self) -> None:
+        """Closes the connections to all of them."""
+        for member in (*self._members.values(), *self._gone):
+            await member.teacher.close()
+
+
+def _is_away(error: TeacherBusy) -> bool:
+    """Whether a server could not be reached; a connection that it had closed says nothing."""
+    return error.kind == "connection" and not error.at_once
+
+
+def _load(member: Member) -> tuple[float, int]:
+    """What a server has to do; of two that are free the one that did less."""
+    return member.outstanding, member.asked
