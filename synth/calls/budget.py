@@ -7,6 +7,15 @@ from collections import deque
 
 from synth.core.errors import BudgetReached
 
+# Failures after which a provider may still have billed the call.
+UNKNOWN_FATE = {
+    "timeout",
+    "connection",
+    "broken_reply",
+    "invalid_reply",
+    "empty_choices",
+}
+
 
 class Budget:
     """One ledger for all teachers of a run: spent + reserved never exceeds the cap.

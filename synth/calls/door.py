@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import tenacity
 
 from synth.calls.admission import Gate
-from synth.calls.budget import Budget
+from synth.calls.budget import UNKNOWN_FATE, Budget
 from synth.calls.journal import Journal
 from synth.calls.price import FREE, Price
 from synth.core.errors import (
@@ -28,14 +28,6 @@ from synth.teachers.wire.replies import load_reply, read_chat
 
 # A run whose first calls all end like this is aimed wrong: asking the rest would fail the rest.
 HOPELESS = 20
-# Failures after which a provider may still have billed the call.
-UNKNOWN_FATE = {
-    "timeout",
-    "connection",
-    "broken_reply",
-    "invalid_reply",
-    "empty_choices",
-}
 # Failures that say nothing about a teacher: its recordings end, or the run does.
 EXPECTED = {
     "not_recorded",

@@ -12,12 +12,13 @@ import asyncio
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from synth.calls.admission import Gate
-from synth.core.errors import TeacherBusy, WrongUse
+from synth.calls.budget import UNKNOWN_FATE
+from synth.core.errors import Stopped, TeacherBusy, WrongUse
 from synth.core.records import Request
 from synth.teachers.base import Reply, Settings, Teacher
 from synth.teachers.openai_chat import OpenaiChat
@@ -54,38 +55,53 @@ def read_endpoints(given: str) -> list[str]:
     Raises:
         WrongUse: what is no URL, or holds a password.
     """
-    path = Path(given)
-    lines: list[str] = []
-    if path.is_dir():
-        for file in sorted(path.iterdir()):
-            if _is_list(file):
-                lines += _lines(file)
-    elif "://" not in given and path.is_file():
-        lines = _lines(path)
-    else:
-        lines = [part.strip() for part in given.split(",")]
     urls: dict[str, None] = {}
-    for line in lines:
-        if line and not line.startswith("#"):
-            urls[_url(line)] = None
+    for line in _lines_of(given):
+        urls[_url(line)] = None
     return list(urls)
 
 
-def _is_list(path: Path) -> bool:
-    return path.is_file() and not path.name.startswith(".")
+def is_named(given: str) -> bool:
+    """Whether the servers stand in the option itself, in no file or folder."""
+    return "://" in given or not Path(given).exists()
 
 
-def _lines(path: Path) -> list[str]:
-    """Stripped lines; none of a file that has just gone."""
+def _lines_of(given: str) -> Iterator[str]:
+    if is_named(given):
+        lines = given.split(",")
+    else:
+        lines = []
+        for file in _files(Path(given)):
+            lines += _read(file)
+    for line in lines:
+        text = line.strip()
+        if text and not text.startswith("#"):
+            yield text
+
+
+def _files(path: Path) -> list[Path]:
+    """The lists in a folder, or the one that is named."""
+    if path.is_file():
+        return [path]
     try:
-        text = path.read_text(encoding="utf-8")
+        inside = sorted(path.iterdir())
+    except OSError:
+        inside = []
+    return [p for p in inside if p.is_file() and not p.name.startswith(".")]
+
+
+def _read(path: Path) -> list[str]:
+    """Lines; none of a file that has just gone, and one that is no URL of one that is no text."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
-    return [line.strip() for line in text.splitlines()]
 
 
 def _url(line: str) -> str:
-    url = f"http://{line}/v1" if _HOST.fullmatch(line) else line
+    url = line
+    if _HOST.fullmatch(line):
+        url = f"http://{line}/v1"
     check_url(url, OPTION)
     return url.rstrip("/")
 
@@ -160,6 +176,8 @@ class Fleet(Teacher):
         settings: `endpoints` says where: see `read_endpoints`. A file or a folder is read again
             every few seconds, so servers may come and go. The rest holds for each endpoint.
         most: calls in flight at most at one endpoint.
+        counted: calls whose fate is unknown may have been billed: the door counts them, and asks
+            again itself.
 
     Raises:
         WrongUse: an endpoint that is none; a list in the command line that names none. A file or
@@ -173,11 +191,14 @@ class Fleet(Teacher):
         model: str,
         settings: Settings,
         most: int,
+        *,
+        counted: bool = False,
     ) -> None:
         super().__init__(model, settings)
         self._settings = settings
         self._given = settings.endpoints or ""
         self._most = most
+        self._counted = counted
         self._members: dict[str, Member] = {}
         self._gone: list[Member] = []
         self._of_sample: OrderedDict[str, str] = OrderedDict()
@@ -185,7 +206,7 @@ class Fleet(Teacher):
         self._ended = False
         self._reply_tokens = REPLY_TOKENS
         self._seconds = 0.0
-        self._is_list = not Path(self._given).exists()
+        self._is_list = is_named(self._given)
         urls = read_endpoints(self._given)
         if self._is_list and not urls:
             todo = "For example --endpoints http://gpu1:8000/v1,http://gpu2:8000/v1."
@@ -240,15 +261,24 @@ class Fleet(Teacher):
         """Reads a file or folder again where it is time."""
         now = time.monotonic()
         since = now - self._read_at
-        if self._is_list or since < READ_SOON:
+        if self._is_list or self._ended or since < READ_SOON:
             return
         if since < READ_AGAIN and not self._misses(now):
             return
-        try:
-            self._take(read_endpoints(self._given))
-        except (WrongUse, OSError) as error:
-            self._read_at = time.monotonic()
-            self.say(f"{OPTION}: {error}; what was read before stays")
+        self._take(self._readable())
+
+    def _readable(self) -> list[str]:
+        """What is listed now; what is no URL is said once and passed over."""
+        if is_named(self._given):
+            # File or folder is gone: what was read before stays.
+            return list(self._members)
+        urls: dict[str, None] = {}
+        for line in _lines_of(self._given):
+            try:
+                urls[_url(line)] = None
+            except WrongUse as error:
+                self.say(str(error))
+        return list(urls)
 
     def _misses(self, now: float) -> bool:
         """Whether an endpoint could not be reached."""
@@ -273,11 +303,17 @@ class Fleet(Teacher):
             try:
                 return await self._asked(member, request, tokens)
             except TeacherBusy as busy:
-                if not (busy.limited or ELSEWHERE.fullmatch(busy.kind)):
+                if not self._other_may(busy):
                     raise
                 failed.add(member.url)
                 if self._ended or failed >= self._members.keys():
                     raise
+
+    def _other_may(self, busy: TeacherBusy) -> bool:
+        """Whether a call that failed so is asked elsewhere."""
+        if self._counted and busy.kind in UNKNOWN_FATE:
+            return False
+        return busy.limited or bool(ELSEWHERE.fullmatch(busy.kind))
 
     async def _asked(
         self, member: Member, request: Request, tokens: float
@@ -293,8 +329,10 @@ class Fleet(Teacher):
                     sent,
                     tokens,
                 )
-                if isinstance(error, TeacherBusy) and _is_away(error):
-                    member.missed(sent)
+                if isinstance(error, TeacherBusy):
+                    self._of_sample.pop(_sample(request), None)
+                    if _is_away(error):
+                        member.missed(sent)
                 raise
             completion = reply.completion
             used = completion.prompt_tokens
@@ -355,7 +393,7 @@ class Fleet(Teacher):
         if not quick:
             return None
         best = min(quick, key=_load)
-        sample = f"{request.step}/{request.seed_id}"
+        sample = _sample(request)
         home = self._home(sample)
         if home is not None and home in quick:
             most = LOYALTY * best.outstanding + DRAWS * tokens
@@ -396,8 +434,11 @@ class Fleet(Teacher):
         return member.oldest(now) > STUCK * usual
 
     def hurry(self) -> None:
-        """Nobody waits for an endpoint any more."""
+        """Nobody waits for an endpoint any more, nor at its gate."""
         self._ended = True
+        end = Stopped("ended", "the run ends; nothing more is asked")
+        for member in (*self._members.values(), *self._gone):
+            member.gate.shut(end)
 
     async def close(self) -> None:
         """Closes the connections to all of them."""
@@ -406,8 +447,14 @@ class Fleet(Teacher):
 
 
 def _is_away(error: TeacherBusy) -> bool:
-    """Whether a server could not be reached; a connection that it had closed says nothing."""
-    return error.kind == "connection" and not error.at_once
+    """Whether a server could not be reached or hangs; a connection that it had closed says
+    nothing.
+    """
+    return error.kind in {"connection", "timeout"} and not error.at_once
+
+
+def _sample(request: Request) -> str:
+    return f"{request.step}/{request.seed_id}"
 
 
 def _load(member: Member) -> tuple[float, int]:

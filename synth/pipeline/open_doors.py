@@ -100,7 +100,9 @@ def _open(name: str, settings: Settings, config: RunConfig) -> Teacher:
             "one of them",
             "A batch waits at one provider: leave --endpoints out.",
         )
-    return Fleet(address(name)[1], settings, config.concurrency)
+    model = address(name)[1]
+    counted = config.budget is not None
+    return Fleet(model, settings, config.concurrency, counted=counted)
 
 
 def endpoints_of(opened: Iterable[Teacher]) -> dict[str, str]:

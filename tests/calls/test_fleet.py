@@ -243,6 +243,49 @@ def test_absences_grow_and_calls_that_fail_together_count_once():
     assert member.absent_until == 0.0
 
 
+@pytest.mark.parametrize("budget", [None, 5.0])
+def test_under_a_budget_calls_of_unknown_fate_are_counted(tmp_path, budget):
+    def cut(_, __):
+        raise asyncio.CancelledError  # the connection ends without a reply
+
+    with serving(cut) as server, serving(server_of(0.0)) as well:
+        done = ran(
+            tmp_path / "o",
+            f"{server.url},{well.url}",
+            rows=ROWS[:40],
+            budget=budget,
+            price="1,1",
+        )
+    assert done.counts["kept"] == 40
+    lost = len(server.bodies)
+    assert lost > 0
+    retried = done.info["calls"]["retried"]
+    assert retried == 0 if budget is None else retried >= lost
+
+
+def test_what_is_no_list_does_no_harm_while_a_run_goes(tmp_path):
+    folder = tmp_path / "servers"
+    folder.mkdir()
+    (folder / "a").write_text("127.0.0.1:8000")
+    fleet = Fleet("m", Settings(endpoints=str(folder)), 8)
+    (folder / "core").write_bytes(b"\xff\x00\xfe not a list")
+    (folder / "b").write_text("127.0.0.1:8001\nnonsense\n")
+    fleet._read_at = -10.0
+    fleet._look()
+    assert sorted(fleet._members) == [
+        "http://127.0.0.1:8000/v1",
+        "http://127.0.0.1:8001/v1",
+    ]
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
+    fleet._read_at = -10.0
+    fleet._look()
+    assert len(fleet._members) == 2
+    many = ",".join(f"http://gpu{n}:8000/v1" for n in range(400))
+    assert len(read_endpoints(many)) == 400
+
+
 @pytest.mark.parametrize(
     ("options", "found"),
     [
