@@ -226,14 +226,6 @@ class Fleet(Teacher):
             notes.update(member.teacher.adapted)
         return notes
 
-    @property
-    def shares(self) -> dict[str, int]:
-        """Endpoint -> replies that came from it."""
-        shares = {}
-        for member in (*self._gone, *self._members.values()):
-            shares[member.url] = member.asked
-        return shares
-
     def _take(self, urls: list[str]) -> None:
         """From now on these are the endpoints; calls under way elsewhere end as they may."""
         self._read_at = time.monotonic()
