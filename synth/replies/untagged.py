@@ -9,6 +9,7 @@ from typing import NamedTuple
 from synth.replies.fences import blocks_in
 from synth.replies.labels import label_in
 
+_TAG_NAME = re.compile(r"<\s?/?\s?([\w-]{1,40})\s?/?>")
 _ANY_TAG = re.compile(r"</?[A-Za-z][\w-]{0,30}>")
 _MOST_LINE = 100
 _FEW = 2  # words; a sentence, a refusal or a beginning has more
@@ -33,7 +34,7 @@ def last_label(text: str, start: int, labels: Sequence[str]) -> LastLabel:
     Args:
         text: of the whole reply.
         start: where what is looked at begins.
-        labels: that are looked for; tags around one play no part.
+        labels: that are looked for; tags around one play no part, and a tag alone is its name.
 
     >>> last_label("They agree.\n**Yes**", 0, ["yes", "no"])
     LastLabel(start=12, label='yes')
@@ -43,7 +44,7 @@ def last_label(text: str, start: int, labels: Sequence[str]) -> LastLabel:
     line_break = whole.rfind("\n", start)
     begin = max(start, line_break + 1)
     line = _ANY_TAG.sub(" ", text[begin:end])
-    line = line.strip()
+    line = line.strip() or _tag_alone(text[begin:end])
     if len(line) > _MOST_LINE:
         return NO_LABEL
     before = text[:begin]
@@ -53,6 +54,16 @@ def last_label(text: str, start: int, labels: Sequence[str]) -> LastLabel:
     if not label:
         return NO_LABEL
     return LastLabel(begin, label)
+
+
+def _tag_alone(line: str) -> str:
+    """The name of the one tag that a line is, opened, closed or both; "" where it is more.
+
+    >>> _tag_alone("<tie>"), _tag_alone("<a></a>"), _tag_alone("<a><b>")
+    ('tie', 'a', '')
+    """
+    names = set(_TAG_NAME.findall(line))
+    return names.pop() if len(names) == 1 else ""
 
 
 def _exact(line: str, labels: Sequence[str]) -> str:
