@@ -18,6 +18,10 @@ from synth.cli.command_group import output_option, say
 from synth.core.errors import WrongUse
 
 
+# Options of every training, which are not the distillation's own.
+SHARED = ("data", "model", "output", "config", "lora", "dtype", "template")
+
+
 @click.command(context_settings=EXTRA)
 @train_options
 @template_option
@@ -154,7 +158,7 @@ def distill(
     }
     shared = {
         name: options.pop(name)
-        for name in ("data", "model", "output", "config", "lora", "template")
+        for name in SHARED
     }
     chosen = loss or ("top_k" if options["offline"] else "forward_kl")
     made = DistillConfig(
