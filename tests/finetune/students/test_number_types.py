@@ -12,6 +12,7 @@ from finetune.cli import main
 from finetune.recipes import sft
 from finetune.settings import TrainConfig
 from finetune.students import number_types
+from finetune.students.encoders import open_encoder
 from finetune.students.load import load_student
 from tests.conftest import write
 
@@ -82,3 +83,11 @@ def test_a_student_that_is_made_has_no_other_type(short, tmp_path):
     result = CliRunner().invoke(main, line.split())
     assert result.exit_code == 2
     assert "--dtype" in str(result.output) + str(result.exception)
+
+
+def test_a_retriever_is_opened_so_too(monkeypatch):
+    machine(monkeypatch, bf16=False)
+    name = "sentence-transformers/all-MiniLM-L6-v2"
+    assert open_encoder("bi", name).dtype == torch.float32
+    short = open_encoder("bi", name, options={"dtype": "bfloat16"})
+    assert next(short.parameters()).dtype == torch.bfloat16
