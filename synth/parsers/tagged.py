@@ -230,7 +230,9 @@ class Tagged(Parser):
         """The label that the text of a tag gives, or the text where any may stand there."""
         if tag not in self._allowed:
             return value
-        label = label_in(value, labels) if labels else None
+        # Of a tag that was closed by half: <verdict>yes>.
+        bare = value.strip("<>/ ")
+        label = label_in(bare, labels) if labels else None
         if label is None:
             raise Unreadable("not_allowed", f"{tag} = {value[:80]!r}")
         if isinstance(self._allowed[tag], str):
