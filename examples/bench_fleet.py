@@ -17,7 +17,6 @@ import json
 import multiprocessing
 import random
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -29,7 +28,7 @@ from typing import Any, ClassVar
 import uvloop
 
 from examples.bench_crashes import published
-from examples.bench_server import Answers, question, teacher
+from examples.bench_server import Answers, question, run_words, teacher
 from synth.inputs.seeds import write_jsonl
 
 SLOTS = 4
@@ -134,10 +133,8 @@ def run(
     source: Path, output: Path, endpoints: str, at_once: int
 ) -> dict[str, Any]:
     """A run as a user starts it; what it says of itself."""
-    words = [sys.executable, "-m", "synth.cli", "run", "cot", "--quiet"]
-    words += ["--input", str(source), "--output", str(output)]
-    words += ["--teacher", "openai/bench", "--endpoints", endpoints]
-    words += ["--concurrency", str(at_once)]
+    more = ("--concurrency", str(at_once))
+    words = run_words(endpoints, source, output, *more, reach="--endpoints")
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
     info: dict[str, Any] = json.loads((output / "run.json").read_text())
     return info

@@ -35,8 +35,14 @@ def question(number: int) -> dict[str, str]:
     }
 
 
-def run_words(url: str, source: Path, output: Path, *more: str) -> list[str]:
-    """The command line of a run."""
+def run_words(
+    url: str,
+    source: Path,
+    output: Path,
+    *more: str,
+    reach: str = "--api-base",
+) -> list[str]:
+    """The command line of a run; `reach` is the option that takes the URL, or many."""
     words = [
         sys.executable,
         "-m",
@@ -49,7 +55,7 @@ def run_words(url: str, source: Path, output: Path, *more: str) -> list[str]:
         str(output),
         "--quiet",
     ]
-    return [*words, "--teacher", "openai/bench", "--api-base", url, *more]
+    return [*words, "--teacher", "openai/bench", reach, url, *more]
 
 
 def _reply(number: int) -> bytes:

@@ -15,6 +15,7 @@ from synth.calls.admission import Gate
 from synth.calls.budget import UNKNOWN_FATE, Budget
 from synth.calls.journal import Journal
 from synth.calls.price import FREE, Price
+from synth.calls.token_counter import rough_prompt_tokens
 from synth.core.errors import (
     Stopped,
     TeacherBusy,
@@ -242,10 +243,7 @@ class Door:
             if totals.replies
             else (request.sampling.max_tokens or 256)
         )
-        return (
-            sum(len(str(m["content"])) for m in request.messages) / 4
-            + reply_tokens
-        )
+        return rough_prompt_tokens(request) + reply_tokens
 
     async def _unbilled(self, request: Request) -> tuple[Reply, float]:
         stats = self.stats

@@ -12,12 +12,13 @@ import asyncio
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from synth.calls.admission import Gate
 from synth.calls.budget import UNKNOWN_FATE
+from synth.calls.token_counter import rough_prompt_tokens
 from synth.core.errors import Stopped, TeacherBusy, WrongUse
 from synth.core.records import Request
 from synth.teachers.base import Reply, Settings, Teacher
@@ -46,18 +47,29 @@ STUCK = 10.0
 _HOST = re.compile(r"[\w.\-]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 
 
-def read_endpoints(given: str) -> list[str]:
+def read_endpoints(
+    given: str, pass_over: Callable[[str], None] | None = None
+) -> list[str]:
     """URLs in order, each once: of `URL,URL`, of a file's lines, or of the files in a folder.
 
     A line may be `host:port`, which stands for `http://host:port/v1`; empty lines and those that
     begin with # do not count.
+
+    Args:
+        given: what `--endpoints` says.
+        pass_over: is told of a line that is no URL; None to refuse all for it.
 
     Raises:
         WrongUse: what is no URL, or holds a password.
     """
     urls: dict[str, None] = {}
     for line in _lines_of(given):
-        urls[_url(line)] = None
+        try:
+            urls[_url(line)] = None
+        except WrongUse as error:
+            if pass_over is None:
+                raise
+            pass_over(str(error))
     return list(urls)
 
 
@@ -264,13 +276,7 @@ class Fleet(Teacher):
         if is_named(self._given):
             # File or folder is gone: what was read before stays.
             return list(self._members)
-        urls: dict[str, None] = {}
-        for line in _lines_of(self._given):
-            try:
-                urls[_url(line)] = None
-            except WrongUse as error:
-                self.say(str(error))
-        return list(urls)
+        return read_endpoints(self._given, self.say)
 
     def _misses(self, now: float) -> bool:
         """Whether an endpoint could not be reached."""
@@ -351,10 +357,7 @@ class Fleet(Teacher):
 
     def _expected(self, request: Request) -> float:
         """Tokens of a call: its text at four bytes a token, and the mean of replies so far."""
-        letters = 0
-        for message in request.messages:
-            letters += len(str(message["content"]))
-        return letters / 4 + self._reply_tokens
+        return rough_prompt_tokens(request) + self._reply_tokens
 
     async def _present(
         self, request: Request, tokens: float, failed: set[str]

@@ -11,12 +11,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from synth.core.records import Request
+
 # English text through a large vocabulary runs at some four bytes a token.
 BYTES_A_TOKEN = 4.0
 # Tokens that a chat template puts around a message, and around all of them.
 A_MESSAGE = 4
 A_REQUEST = 3
 _ENCODINGS = "https://openaipublic.blob.core.windows.net/encodings/"
+
+
+def rough_prompt_tokens(request: Request) -> float:
+    """Tokens of a request's messages by their length alone, for what only has to be about right."""
+    letters = 0
+    for message in request.messages:
+        letters += len(str(message["content"]))
+    return letters / BYTES_A_TOKEN
 
 
 @dataclass(frozen=True)
