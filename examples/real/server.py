@@ -95,7 +95,7 @@ def _build(target: Path) -> None:
 
 @contextmanager
 def serving(
-    model: Path, *, slots: int = 4, context: int = 2048, threads: int = 2
+    model: Path, *, slots: int = 4, context: int = 2048
 ) -> Iterator[str]:
     """The base URL of a server of one model, while the block runs.
 
@@ -103,7 +103,6 @@ def serving(
         model: a GGUF file.
         slots: requests side by side.
         context: tokens of prompt and reply, for each slot.
-        threads: of the CPU.
 
     Raises:
         WrongUse: it does not come up.
@@ -111,6 +110,8 @@ def serving(
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    # Threads wait for each other actively: one without a core of its own slows all of them.
+    threads = len(os.sched_getaffinity(0))
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(  # noqa: S603 - our own words
             [
