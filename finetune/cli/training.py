@@ -9,7 +9,6 @@ import click
 from finetune.cli.shared import (
     EXTRA,
     interval,
-    need,
     pair,
     template_option,
     train,
@@ -305,7 +304,6 @@ def critic(
     names = ("first", "second", "label", "group", "held_out")
     own = {name: options.pop(name) for name in names}
     if frozen:
-        need("sklearn", "retrieval")
         if ctx.args or options["config"] or options["lora"] is not None:
             given = " ".join(ctx.args) or "--config or --lora"
             raise WrongUse(

@@ -21,6 +21,7 @@ from finetune.core.rows import JsonObject
 from finetune.data import prompts
 from finetune.data.prompts import Template
 from finetune.generation import sampling
+from finetune.generation.continuations import continuations, prompt_length
 from finetune.students import load as student
 
 if TYPE_CHECKING:
@@ -47,7 +48,6 @@ class Answerer:
         self.model = model.to(
             "cuda" if torch.cuda.is_available() else "cpu"
         ).eval()
-        self.tokenizer.padding_side = "left"
         self.template = prompts.of_student(path)
 
     def text(self, body: JsonObject) -> str:
@@ -76,26 +76,23 @@ class Answerer:
     def _generate(self, bodies: Sequence[JsonObject]) -> list[JsonObject]:
         asked = [self._asked(body) for body in bodies]
         special = asked[0][1]
-        tokens = self.tokenizer(
-            [text for text, _ in asked],
-            return_tensors="pt",
-            padding=True,
-            return_token_type_ids=False,
-            add_special_tokens=special,
-        ).to(self.model.device)
+        prompts = self.tokenizer(
+            [text for text, _ in asked], add_special_tokens=special
+        )["input_ids"]
         if (seed := bodies[0].get("seed")) is not None:
             self.torch.manual_seed(seed)
-        ids = tokens["input_ids"]
-        width = ids.shape[1]
-        start = 1 if self.model.config.is_encoder_decoder else width
-        options = sampling.options(bodies[0], self.tokenizer, start)
-        with self.torch.no_grad():
-            out = self.model.generate(**tokens, **options)
-        generated = student.written(self.model, out, width)
-        real = tokens["attention_mask"].bool()
+        start = prompt_length(self.model, prompts)
+        generated = continuations(
+            self.model,
+            prompts,
+            pad=self.tokenizer.pad_token_id,
+            **sampling.options(bodies[0], self.tokenizer, start),
+        )
         return [
-            self._completion(body, ids[n][real[n]], generated[n])
-            for n, body in enumerate(bodies)
+            self._completion(body, self.torch.tensor(prompt).to(ids), ids)
+            for body, prompt, ids in zip(
+                bodies, prompts, generated.ids, strict=True
+            )
         ]
 
     def _completion(

@@ -67,7 +67,6 @@ def options(
     temperature = body.get("temperature", 1.0)
     made: JsonObject = {
         "max_new_tokens": body.get("max_tokens") or MOST_TOKENS,
-        "pad_token_id": tokenizer.pad_token_id,
         "do_sample": temperature > 0,
     }
     if temperature > 0:

@@ -50,18 +50,23 @@ class AdaptiveMargin(ListLoss):
     def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar."""
         positive = lists.documents[:, 0]
+        products = lists.queries * positive
+        to_positive = products.sum(dim=-1, keepdim=True)
         cosines, alike, counted = _negatives(lists, over=self.over)
-        to_positive = (lists.queries * positive).sum(dim=-1, keepdim=True)
-        gap = to_positive - cosines - self.wanted(alike)
-        squares = gap.masked_fill(~counted, 0.0).square()
+        margins = to_positive - cosines
+        errors = margins - self.wanted(alike)
+        squares = errors.masked_fill(~counted, 0.0).square()
         return mean_over(squares.sum(dim=1), counted.sum(dim=1))
 
     def wanted(self, alike: Tensor) -> Tensor:
         """The margin for texts so alike (cosines)."""
-        alike = alike.detach() if self.detach else alike
+        if self.detach:
+            alike = alike.detach()
         if self.target == "constant":
             return torch.full_like(alike, self.margin)
-        return 0.5 + alike / 2 if self.target == "similar" else 0.5 - alike / 2
+        if self.target == "similar":
+            return 0.5 + alike / 2
+        return 0.5 - alike / 2
 
 
 def _negatives(
@@ -73,13 +78,18 @@ def _negatives(
     positive = lists.documents[:, 0]
     first = lists.first()
     if over == "own":
+        cosines = lists.own() / lists.scale
         alike = torch.einsum("bd,bnd->bn", positive, lists.documents)
-        return lists.own() / lists.scale, alike, lists.mask & ~first
+        return cosines, alike, lists.mask & ~first
+    cosines = lists.all() / lists.scale
     alike = torch.einsum("bd,cnd->bcn", positive, lists.documents)
-    own = diagonal(len(first), len(first), first)
-    counted = lists.mask & ~(own[:, :, None] & first)
+    # The first text of a query is its positive; that of another query is a negative.
+    batch = len(first)
+    own = diagonal(batch, batch, first)
+    own_positive = own[:, :, None] & first
+    counted = lists.mask & ~own_positive
     return (
-        lists.all().flatten(1) / lists.scale,
+        cosines.flatten(1),
         alike.flatten(1),
         counted.flatten(1),
     )

@@ -99,7 +99,8 @@ class TeacherQueue(ListLoss):
         loss = (total - scores.diagonal()).mean()
         if not self.regression:
             return loss
-        squares = (mapped - wanted).square().sum(dim=-1)
+        differences = mapped - wanted
+        squares = differences.square().sum(dim=-1)
         return loss + self.regression * squares.mean()
 
 
@@ -113,4 +114,5 @@ def _twins(wanted: Vectors, every: Vectors) -> Tensor:
     """[texts, every], True where the same text stands elsewhere: it is no negative."""
     same = diagonal(len(wanted), len(every), every)
     cosines = wanted @ every.T
-    return (cosines > 1 - 1e-6) & ~same
+    alike = cosines > 1 - 1e-6
+    return alike & ~same

@@ -373,9 +373,10 @@ def generate(
     """Greedy completions, in order; batches are padded on the left. A student is asked as it was
     trained.
     """
-    import torch  # noqa: PLC0415
+    from finetune.generation.continuations import (  # noqa: PLC0415 - torch
+        continuations,
+    )
 
-    tokenizer.padding_side = "left"
     model.eval()
     template = config.template or of_student(config.model)
     drawing: JsonObject = {"do_sample": False}
@@ -395,21 +396,15 @@ def generate(
             ]
         else:
             ids = [ids_of(prompt, tokenizer, template) for prompt in part]
-        tokens = tokenizer.pad(
-            {"input_ids": ids}, padding=True, return_tensors="pt"
-        ).to(model.device)
-        with torch.no_grad():
-            out = model.generate(
-                **tokens,
-                max_new_tokens=config.max_new_tokens,
-                pad_token_id=tokenizer.pad_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-                **drawing,
-            )
-        yield from tokenizer.batch_decode(
-            student.written(model, out, tokens["input_ids"].shape[1]),
-            skip_special_tokens=True,
+        written = continuations(
+            model,
+            ids,
+            pad=tokenizer.pad_token_id,
+            max_new_tokens=config.max_new_tokens,
+            eos_token_id=tokenizer.eos_token_id,
+            **drawing,
         )
+        yield from tokenizer.batch_decode(written.ids, skip_special_tokens=True)
 
 
 def _judge(row: Row, reply: str, parser: Parser) -> JsonObject:

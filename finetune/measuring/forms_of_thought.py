@@ -156,25 +156,22 @@ def confidence(
     """
     import torch  # noqa: PLC0415 - for those who gate
 
+    from finetune.generation.continuations import (  # noqa: PLC0415 - torch
+        continuations,
+    )
+
     text, special = rendered(prompt, tokenizer, template)
-    ids = tokenizer(
-        [text],
-        return_tensors="pt",
-        return_token_type_ids=False,
-        add_special_tokens=special,
-    ).to(model.device)
-    with torch.no_grad():
-        out = model.generate(
-            **ids,
-            max_new_tokens=tokens,
-            do_sample=True,
-            temperature=temperature,
-            top_k=0,
-            output_scores=True,
-            return_dict_in_generate=True,
-            pad_token_id=tokenizer.pad_token_id,
-        )
+    drawn = continuations(
+        model,
+        [tokenizer(text, add_special_tokens=special)["input_ids"]],
+        pad=tokenizer.pad_token_id,
+        max_new_tokens=tokens,
+        do_sample=True,
+        temperature=temperature,
+        top_k=0,
+        output_scores=True,
+    )
     best = [
-        step[0].float().softmax(dim=-1).topk(2).values for step in out.scores
+        step[0].float().softmax(dim=-1).topk(2).values for step in drawn.scores
     ]
     return float(torch.stack([pair[0] - pair[1] for pair in best]).mean())

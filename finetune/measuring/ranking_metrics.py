@@ -102,21 +102,24 @@ def evaluate(run: Run, qrels: Qrels, k: int = 10) -> dict[str, list[float]]:
     """Each metric of each query that has a judged text and stands in the run, in the order of the
     qrels.
     """
-    metrics: dict[str, list[float]] = {
-        f"ndcg@{k}": [],
-        f"mrr@{k}": [],
-        f"recall@{k}": [],
-        "map": [],
-    }
+    ndcgs = []
+    reciprocal_ranks = []
+    recalls = []
+    precisions = []
     for query, grades in qrels.items():
         if query not in run:
             continue
         order = ranked(run[query])
-        metrics[f"ndcg@{k}"].append(ndcg(order, grades, k))
-        metrics[f"mrr@{k}"].append(reciprocal_rank(order, grades, k))
-        metrics[f"recall@{k}"].append(recall(order, grades, k))
-        metrics["map"].append(average_precision(order, grades))
-    return metrics
+        ndcgs.append(ndcg(order, grades, k))
+        reciprocal_ranks.append(reciprocal_rank(order, grades, k))
+        recalls.append(recall(order, grades, k))
+        precisions.append(average_precision(order, grades))
+    return {
+        f"ndcg@{k}": ndcgs,
+        f"mrr@{k}": reciprocal_ranks,
+        f"recall@{k}": recalls,
+        "map": precisions,
+    }
 
 
 def summary(

@@ -43,21 +43,28 @@ def vote(
         scores = [1.0] * len(answers)
     weights = _weights(scores, weigh)
     sums: dict[str, float] = defaultdict(float)
-    first: dict[str, str] = {}
+    spellings: dict[str, str] = {}
     keys = one_key_a_value(answers)
-    for answer, name, weight in zip(answers, keys, weights, strict=True):
-        if answer is not None and name is not None:
-            first.setdefault(name, answer)
-            sums[name] += weight
+    for answer, key, weight in zip(answers, keys, weights, strict=True):
+        if answer is None or key is None:
+            continue
+        spellings.setdefault(key, answer)
+        sums[key] += weight
     best = max(sums.values(), default=0.0)
-    leading = [first[name] for name in sums if best - sums[name] < 1e-9]
-    return [(answer, 1 / len(leading)) for answer in leading]
+    leading = []
+    for key, total in sums.items():
+        if best - total < 1e-9:
+            leading.append(spellings[key])
+    credit = 1 / max(1, len(leading))
+    return [(answer, credit) for answer in leading]
 
 
 def _weights(scores: Sequence[float | None], weigh: Weigh) -> list[float]:
     """What the vote of each draw weighs; one without a score has their mean."""
     given = [score for score in scores if score is not None]
-    mean = sum(given) / len(given) if given else 1.0
+    mean = 1.0
+    if given:
+        mean = sum(given) / len(given)
     base, slope = _WEIGHTS[weigh]
     filled = [mean if score is None else score for score in scores]
     return [base + slope * score for score in filled]
@@ -81,7 +88,5 @@ class Ranker:
 
         classes = classify(self.model, {"pairs": pairs})
         labels = classes["labels"]
-        right = -1
-        if "accepted" in labels:
-            right = labels.index("accepted")
+        right = labels.index("accepted") if "accepted" in labels else -1
         return [shares[right] for shares in classes["shares"]]

@@ -25,6 +25,7 @@ from finetune.settings import TrainConfig
 from finetune.students import load as student
 from synth.core.errors import WrongUse
 from synth.statistics.intervals import auc
+from synth.statistics.logistic import fit_logistic
 
 if TYPE_CHECKING:
     from finetune.core.arrays import (
@@ -176,17 +177,14 @@ def _fit(
     """Weights of the penalty that orders the rows for calibration best; every view of a row
     counts.
     """
-    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - a second of imports
-
     stacked = np.concatenate([view[list(train)] for view in views])
     repeated = np.tile(labels[list(train)], len(views))
+    width = stacked.shape[1]
     best_area = -1.0
-    best = np.zeros(stacked.shape[1])
+    best = np.zeros(width)
     for strength in STRENGTHS:
-        model = LogisticRegression(
-            C=1 / (strength * len(views)), max_iter=400, fit_intercept=False
-        ).fit(stacked, repeated)
-        weights = model.coef_[0]
+        penalty = np.full(width, strength * len(views))
+        weights = fit_logistic(stacked, repeated, penalty)
         raw = _mean_shares([view[list(tune)] for view in views], weights)
         area = auc(raw.tolist(), labels[list(tune)].tolist())
         if area > best_area:

@@ -14,6 +14,7 @@ from finetune.data.person_names import named
 from finetune.scoring.calibration import Calibration
 from synth.core.errors import WrongUse
 from synth.local_models.minilm import folder_of
+from synth.statistics.logistic import sigmoid
 
 if TYPE_CHECKING:
     from finetune.core.arrays import (
@@ -81,7 +82,7 @@ def seen_by(
 
 def accepted_shares(table_: FeatureArray, weights: WeightArray) -> ShareArray:
     """[N] raw shares of rows by their features and the weights."""
-    return 1 / (1 + np.exp(-np.clip(table_ @ weights, -500, 500)))
+    return sigmoid(table_ @ weights)
 
 
 class FrozenCritic:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
     from transformers.trainer_utils import TrainOutput
 
-    from finetune.core.tensors import TokenIds
 
 # What a student with gated adapters is known by.
 NAT = "nat.json"
@@ -198,15 +197,6 @@ def sides(
 ) -> list[JsonObject]:
     """The rows of `read_sides` alone."""
     return read_sides(data, tokenizer)[0]
-
-
-def written(
-    model: PreTrainedModel, generated: TokenIds, width: int
-) -> TokenIds:
-    """What a model generated, without the prompt of so many tokens (a decoder repeats it) or the
-    start token (an encoder-decoder).
-    """
-    return generated[:, 1 if model.config.is_encoder_decoder else width :]
 
 
 def train_and_keep(

@@ -15,18 +15,24 @@ from math import floor, log2
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Iterator
 
     from finetune.core.arrays import Codes, TopIdArray, TopLogArray
 
 # Cube roots are multiples of 1 / 255; code 0 stands for 18.7 nats and more below the largest, and
 # is read as not known.
 _STEPS = 255.0
+# A step of the second largest root, cut finer.
+_FINER = np.float32(254)
+_LEAST = np.finfo(np.float64).min
 
+Nats = NDArray[np.float64]
+Columns = NDArray[np.int64]
+Bytes = NDArray[np.uint8]
 Number = TypeVar("Number", bound=np.generic)
-Column = TypeVar("Column", np.int32, np.int64)
 
 
 @dataclass(frozen=True)
@@ -50,15 +56,17 @@ class Layout:
     @property
     def low(self) -> int:
         """Bits of an id that stand as they are."""
-        return max(0, floor(log2(self.vocabulary / self.k)))
+        share = self.vocabulary / self.k
+        return max(0, floor(log2(share)))
 
     @property
     def high(self) -> int:
         """Bits of the row of ones and zeros that holds the high parts of all ids of a token."""
-        return self.k + (self.vocabulary - 1 >> self.low)
+        largest = self.vocabulary - 1
+        return self.k + (largest >> self.low)
 
 
-def _taken(table: NDArray[Number], columns: NDArray[Column]) -> NDArray[Number]:
+def _taken(table: NDArray[Number], columns: Columns) -> NDArray[Number]:
     """Of each row of a table the columns that its row of the other names."""
     return np.take_along_axis(table, columns, 1)
 
@@ -68,28 +76,41 @@ def pack(layout: Layout, ids: TopIdArray, logs: TopLogArray) -> bytes:
     -inf throughout says nothing.
     """
     order = np.argsort(ids, axis=1)
-    ids = _taken(ids, order).astype(np.int64)
-    logs = _taken(logs, order).astype(np.float64)
+    sorted_ids = _taken(ids, order)
+    sorted_logs = _taken(logs, order)
+    return b"".join(
+        [
+            *_packed_logs(sorted_logs.astype(np.float64)),
+            *_low_bits(layout, sorted_ids),
+            _high_bits(layout, sorted_ids),
+        ]
+    )
+
+
+def _packed_logs(logs: Nats) -> list[bytes]:
+    """Codes, the mass of each token, and what its second largest root is more than its code."""
     largest = logs.max(axis=1, keepdims=True)
     # Rows of which nothing is known are -inf throughout.
-    largest = np.maximum(largest, np.finfo(np.float64).min)
-    roots = _STEPS * np.exp((logs - largest) / 3.0)
-    codes = np.rint(roots).astype(np.uint8)
+    largest = np.maximum(largest, _LEAST)
+    below = logs - largest
+    roots = _STEPS * np.exp(below / 3.0)
+    rounded = np.rint(roots)
+    codes = rounded.astype(np.uint8)
+    probabilities = np.exp(logs)
     # A token of which nothing is known has the mass 0.
     with np.errstate(divide="ignore"):
-        mass = np.log(np.exp(logs).sum(axis=1))
-    second = _second(codes)
+        total = probabilities.sum(axis=1)
+        mass = np.log(total)
     # -0.5 to 0.5 of a step.
-    rests = _taken(roots - codes, second)
-    finer = np.rint(rests * 254.0)
-    parts = [
+    rests = roots - rounded
+    second = _second(codes)
+    rest = _taken(rests, second)
+    finer = np.rint(rest * _FINER)
+    return [
         _small(codes),
         mass.astype("<f4").tobytes(),
         finer.astype(np.int8).tobytes(),
-        _low_bits(layout, ids),
-        _high_bits(layout, ids),
     ]
-    return b"".join(parts)
 
 
 def unpack(
@@ -99,16 +120,18 @@ def unpack(
     what is not known.
     """
     cursor = _Cursor(memoryview(data))
-    size = int.from_bytes(cursor.take(4), "little")
+    head = cursor.take(4)
+    size = int.from_bytes(head, "little")
     packed = cursor.take(size)
-    raw = zlib.decompress(packed) if size < count * layout.k else packed
-    codes = np.frombuffer(raw, np.uint8).reshape(count, layout.k)
-    mass = np.frombuffer(cursor.take(4 * count), "<f4")
+    entries = count * layout.k
+    raw = zlib.decompress(packed) if size < entries else packed
+    codes = np.frombuffer(raw, np.uint8)
+    masses = cursor.take(4 * count)
     finer = cursor.small(count).view(np.int8)
     logs = _logs(
-        codes,
-        mass=mass[:, None],
-        finer=finer[:, None].astype(np.float32) / np.float32(254),
+        codes.reshape(count, layout.k),
+        mass=np.frombuffer(masses, "<f4")[:, None],
+        finer=finer[:, None].astype(np.float32) / _FINER,
     )
     return _ids(layout, count, cursor), logs
 
@@ -126,14 +149,16 @@ class _Cursor:
         self.position += size
         return self.view[start : self.position]
 
-    def small(self, count: int) -> NDArray[np.uint8]:
+    def small(self, count: int) -> Bytes:
         """The next bytes as numbers."""
-        return np.frombuffer(self.take(count), np.uint8)
+        part = self.take(count)
+        return np.frombuffer(part, np.uint8)
 
-    def bits(self, count: int) -> NDArray[np.uint8]:
+    def bits(self, count: int) -> Bytes:
         """So many bits; the last byte may be filled up."""
         whole_bytes = -(-count // 8)
-        return np.unpackbits(self.small(whole_bytes), count=count)
+        filled = self.small(whole_bytes)
+        return np.unpackbits(filled, count=count)
 
 
 def _logs(
@@ -153,24 +178,28 @@ def _logs(
     shares = (roots / _STEPS) ** 3
     # A token of which nothing is known has the mass 0.
     with np.errstate(divide="ignore", invalid="ignore"):
-        total = np.log(shares.sum(axis=1, keepdims=True))
-        logs: TopLogArray = np.log(shares) + (mass - total)
+        sums = shares.sum(axis=1, keepdims=True)
+        scale = mass - np.log(sums)
+        logs: TopLogArray = np.log(shares) + scale
     logs[shares <= 0] = -np.inf
     return logs
 
 
-def _second(codes: Codes) -> NDArray[np.int32]:
+def _second(codes: Codes) -> Columns:
     """[N, 1] places of the second largest code (of the only one, where there is one); of equal ones
     the first counts as larger.
     """
     width = codes.shape[1]
     positions = np.arange(width, dtype=np.int32)
     # One number a code: the larger codes first, of equal ones the earlier.
-    ranks = (255 - codes.astype(np.int32)) * width + positions
+    steps = codes.astype(np.int32)
+    below = 255 - steps
+    ranks = below * width + positions
     rank = min(1, width - 1)
-    ordered: NDArray[np.int32] = np.partition(ranks, rank, axis=1)
-    second: NDArray[np.int32] = ordered[:, rank : rank + 1] % width
-    return second
+    ordered = np.partition(ranks, rank, axis=1)
+    second = ordered[:, [rank]] % width
+    columns: Columns = second.astype(np.int64)
+    return columns
 
 
 def _small(codes: Codes) -> bytes:
@@ -178,31 +207,34 @@ def _small(codes: Codes) -> bytes:
     raw = codes.tobytes()
     packed = zlib.compress(raw, 6)
     shorter = packed if len(packed) < len(raw) else raw
-    return len(shorter).to_bytes(4, "little") + shorter
+    size = len(shorter)
+    return size.to_bytes(4, "little") + shorter
 
 
-def _low_bits(layout: Layout, ids: TopIdArray) -> bytes:
+def _low_bits(layout: Layout, ids: TopIdArray) -> Iterator[bytes]:
     """Whole bytes of the low parts first, then what is left of their bits."""
-    low = ids & ((1 << layout.low) - 1)
+    low = ids % (1 << layout.low)
     whole_bytes, rest = divmod(layout.low, 8)
-    parts = []
-    for byte in range(whole_bytes):
-        part = low >> (8 * byte) & 255
-        parts.append(part.astype(np.uint8).tobytes())
+    for _ in range(whole_bytes):
+        lowest = low % 256
+        yield lowest.astype(np.uint8).tobytes()
+        low = low >> 8
     if rest:
-        shifts = 8 * whole_bytes + np.arange(rest)
-        bits = low[:, :, None] >> shifts & 1
-        packed = np.packbits(bits.astype(np.uint8))
-        parts.append(packed.tobytes())
-    return b"".join(parts)
+        shifted = low[:, :, None] >> np.arange(rest)
+        bits = shifted % 2
+        packed = np.packbits(bits.astype(bool))
+        yield packed.tobytes()
 
 
 def _high_bits(layout: Layout, ids: TopIdArray) -> bytes:
     """A row of ones and zeros a token: the n-th one stands at the n-th id's high part, plus n."""
-    rows = np.zeros((len(ids), layout.high), np.uint8)
-    ones = (ids >> layout.low) + np.arange(layout.k)
+    shape = (len(ids), layout.high)
+    rows = np.zeros(shape, np.uint8)
+    high = ids >> layout.low
+    ones = high + np.arange(layout.k)
     np.put_along_axis(rows, ones, 1, 1)
-    return np.packbits(rows).tobytes()
+    packed = np.packbits(rows)
+    return packed.tobytes()
 
 
 def _ids(layout: Layout, count: int, cursor: _Cursor) -> TopIdArray:
@@ -213,17 +245,20 @@ def _ids(layout: Layout, count: int, cursor: _Cursor) -> TopIdArray:
     # Whole bytes of the low parts.
     whole_bytes, rest = divmod(layout.low, 8)
     for byte in range(whole_bytes):
-        part = cursor.small(entries).reshape(shape)
-        ids |= part.astype(np.int64) << 8 * byte
+        part = cursor.small(entries)
+        table = part.reshape(shape).astype(np.int64)
+        ids |= table << 8 * byte
     # What is left of their bits.
     if rest:
-        bits = cursor.bits(entries * rest).reshape(*shape, rest)
-        powers = 1 << np.arange(rest, dtype=np.int64)
-        low = bits.astype(np.int64) @ powers
-        ids |= low << 8 * whole_bytes
+        bits = cursor.bits(entries * rest)
+        powers = 1 << np.arange(rest)
+        low = bits.reshape(-1, rest) @ powers
+        ids |= low.reshape(shape) << 8 * whole_bytes
     # The n-th one of a token's row stands at the high part of its n-th id, plus n.
     ones = cursor.bits(count * layout.high)
     positions = np.flatnonzero(ones).reshape(shape)
     row_starts = np.arange(count) * layout.high
-    high = positions - row_starts[:, None] - np.arange(layout.k)
-    return ids | high << layout.low
+    in_row = positions - row_starts[:, None]
+    high = in_row - np.arange(layout.k)
+    ids |= high << layout.low
+    return ids

@@ -20,6 +20,7 @@ from finetune.core.tensors import (
     TokenIds,
 )
 from finetune.data.tokens import IGNORED
+from finetune.generation.continuations import continuations
 from finetune.kernels.heads import Head
 from finetune.losses.base_parts import TeacherAt, whole
 from finetune.trainers.on_policy_settings import OnPolicy
@@ -111,34 +112,23 @@ class Writer:
 
     def _continued(self, prompts: Sequence[RowLabels]) -> list[RowLabels]:
         """What the student writes behind each, up to and with its end token."""
-        device = self.model.device
-        width = max(1, *(len(prompt) for prompt in prompts))
-        ids = []
-        real = []
-        for prompt in prompts:
-            missing = width - len(prompt)
-            ids.append(
-                torch.nn.functional.pad(prompt, (missing, 0), value=self.pad)
-            )
-            real.append(torch.arange(width) >= missing)
         training = self.model.training
         cache = self.model.config.use_cache
         self.model.eval()
-        with torch.no_grad():
-            out = self.model.generate(
-                input_ids=torch.stack(ids).to(device),
-                attention_mask=torch.stack(real).long().to(device),
-                max_new_tokens=self.how.new_tokens,
-                do_sample=True,
-                top_k=0,
-                use_cache=True,
-                temperature=self.how.temperature,
-                pad_token_id=self.pad,
-                eos_token_id=self.end,
-            )
+        written = continuations(
+            self.model,
+            prompts,
+            pad=self.pad,
+            max_new_tokens=self.how.new_tokens,
+            do_sample=True,
+            top_k=0,
+            use_cache=True,
+            temperature=self.how.temperature,
+            eos_token_id=self.end,
+        )
         self.model.train(training)
         self.model.config.use_cache = cache
-        return [_until(answer, self.end) for answer in out[:, width:].cpu()]
+        return [_until(answer, self.end) for answer in written.ids.cpu()]
 
     def _batch(
         self, prompts: Sequence[RowLabels], answers: Sequence[RowLabels]

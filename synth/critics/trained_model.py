@@ -18,10 +18,10 @@ from synth.core.rows import field_text
 from synth.critics.calibration import labels_of
 from synth.critics.features import NAMES, features
 from synth.local_models.scores import vectors
+from synth.statistics.logistic import fit_logistic, sigmoid
 from synth.statistics.thresholds import calibrate
 
 Array = np.ndarray[Any, Any]
-_NEWTON_STEPS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,46 +191,20 @@ class Logistic:
         """Of columns [N, D] and labels [N] of 0 and 1."""
         mean = table.mean(axis=0)
         scale = table.std(axis=0) + 1e-9
-        return cls(
-            mean, scale, _newton(_design(table, mean, scale), labels, ridge)
-        )
+        design = _design(table, mean, scale)
+        penalty = np.full(design.shape[1], ridge)
+        penalty[0] = 0.0
+        return cls(mean, scale, fit_logistic(design, labels, penalty))
 
     def chances(self, table: Array) -> Array:
         """[N] probabilities of rows [N, D]."""
-        return _sigmoid(_design(table, self.mean, self.scale) @ self.weights)
+        return sigmoid(_design(table, self.mean, self.scale) @ self.weights)
 
 
 def _design(table: Array, mean: Array, scale: Array) -> Array:
     return np.concatenate(
         [np.ones((len(table), 1)), (table - mean) / scale], axis=1
     )
-
-
-def _sigmoid(raw: Array) -> Array:
-    return np.asarray(1 / (1 + np.exp(-np.clip(raw, -500, 500))))
-
-
-def _newton(table: Array, labels: Array, ridge: float) -> Array:
-    """Weights of the penalised maximum likelihood; the first column is the intercept, which is not
-    penalised.
-    """
-    weights = np.zeros(table.shape[1])
-    penalty = np.eye(table.shape[1]) * ridge
-    penalty[0, 0] = 0.0
-    for _ in range(_NEWTON_STEPS):
-        chance = _sigmoid(table @ weights)
-        curvature = (
-            (table * (chance * (1 - chance))[:, None]).T @ table
-            + penalty
-            + 1e-9 * np.eye(len(weights))
-        )
-        step = np.linalg.solve(
-            curvature, table.T @ (labels - chance) - penalty @ weights
-        )
-        weights += step
-        if np.abs(step).max() < 1e-8:
-            break
-    return weights
 
 
 def _table(
