@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import tenacity
@@ -55,6 +55,13 @@ class Stats:
     usd: float = 0.0
     last_error: str = ""
     gates: list[Gate] = field(default_factory=list)
+    on_fault: Callable[[Request, TeacherError], None] | None = None
+
+    def fault(self, request: Request, error: TeacherError) -> None:
+        """Notes a call that brought no reply, whether or not it is asked again."""
+        self.last_error = str(error)
+        if self.on_fault:
+            self.on_fault(request, error)
 
     def count(self, step: str, completion: Completion) -> None:
         """Counts a reply, asked or reused, for its step: replies, tokens in, tokens out."""
@@ -252,7 +259,7 @@ class Door:
         try:
             reply = await self.teacher.ask(request)
         except TeacherError as error:
-            stats.last_error = str(error)
+            stats.fault(request, error)
             raise
         finally:
             stats.flying -= 1

@@ -215,6 +215,11 @@ def plan(
     "--serial", is_flag=True, help="One call at a time, to see what happens."
 )
 @click.option("--quiet", is_flag=True, help="No progress.")
+@click.option(
+    "--verbose",
+    is_flag=True,
+    help="A line for every row that leaves and every call without a reply.",
+)
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -224,6 +229,7 @@ def run(
     output: Path,
     *,
     quiet: bool,
+    verbose: bool,
     serial: bool,
     **options: Any,
 ) -> None:
@@ -234,6 +240,8 @@ def run(
     from synth.pipeline.run import start  # noqa: PLC0415
     from synth.processes.interrupts import raised  # noqa: PLC0415
 
+    if quiet and verbose:
+        raise click.UsageError("--quiet and --verbose: give one of them.")
     if serial:
         options["concurrency"] = 1
     # Rows make no reference cycles: looking for them after every 700 new objects costs a sixth of
@@ -253,7 +261,7 @@ def run(
                 f"--draws {prepared.config.draws}: of step {drawn_step(prepared.pack.steps)}",
                 err=True,
             )
-        with progress(prepared, quiet=quiet):
+        with progress(prepared, quiet=quiet, verbose=verbose):
             done = start(prepared, leaves=True)
     from synth.pipeline.preview import next_command, tally  # noqa: PLC0415
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from synth.calls.door import Stats
 from synth.calls.price import Price, price_of, require_bound
-from synth.core.errors import WrongUse, did_you_mean
-from synth.core.records import Fields, Row
+from synth.core.errors import TeacherError, WrongUse, did_you_mean
+from synth.core.records import Exit, Fields, Request, Row
 from synth.inputs.seeds import Scan, Seeds
 from synth.packs.pack import RENDERED, Pack, built_in, pack_names
 from synth.packs.schema import drawn_step, set_draws
@@ -140,6 +140,8 @@ class Prepared:
     shelf: Shelf | None = None
     changed_pack: bool = False
     on_row: Callable[[Tally, Stats], None] | None = None
+    on_exit: Callable[[Exit], None] | None = None
+    on_fault: Callable[[Request, TeacherError], None] | None = None
 
     def with_draws(self, draws: int) -> Prepared:
         """The same run with more completions per sample, at the step that draws them."""

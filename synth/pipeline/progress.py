@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO
 
 from synth.calls.door import Stats
-from synth.core.errors import printable
+from synth.core.errors import TeacherError, printable
+from synth.core.records import Exit, Request
 from synth.pipeline.prepare import Prepared
 from synth.pipeline.walker import Tally
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 # Seconds between plain lines, and the span over which rates are taken.
 PLAIN_EVERY = 60.0
 SPAN = 10.0
+# Characters of a reply or an error in a line of --verbose.
+SHOWN = 160
 
 
 class Board:
@@ -128,17 +131,73 @@ def _clock(seconds: float | None) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}"
 
 
+def exit_line(exit_: Exit) -> str:
+    """How a row left, in one line: its seed, step and draw, its reason, the end of its reply."""
+    sample = exit_.sample
+    reason = " ".join(filter(None, [exit_.kind, exit_.reason]))
+    where = [f"seed {sample.seed.id}"]
+    where += [
+        f"{name} {sample.meta[name]}"
+        for name in ("step", "draw")
+        if name in sample.meta
+    ]
+    parts = [f"{', '.join(where)}: {reason}"]
+    if exit_.detail:
+        parts.append(f"({_short(exit_.detail)})")
+    reply = sample.fields.get("reply")
+    if reply and exit_.kind != "failed":
+        parts.append(f"reply: {_short(str(reply))}")
+    return " ".join(parts)
+
+
+def fault_line(request: Request, error: TeacherError) -> str:
+    """A call without a reply, in one line."""
+    return (
+        f"seed {request.seed_id}, step {request.step}, draw {request.draw}: "
+        f"no reply, {error.kind}: {_short(str(error))}"
+    )
+
+
+def _short(text: str) -> str:
+    """In one line; of a long text its end, where answers stand."""
+    line = " ".join(text.split())
+    if len(line) > SHOWN:
+        line = f"...{line[-SHOWN:]}"
+    return printable(line)
+
+
 @contextlib.contextmanager
 def progress(
-    prepared: Prepared, *, quiet: bool, stream: TextIO | None = None
+    prepared: Prepared,
+    *,
+    quiet: bool = False,
+    verbose: bool = False,
+    stream: TextIO | None = None,
 ) -> Iterator[None]:
-    """Shows a run as it goes, on standard error unless another stream is given."""
+    """Shows a run as it goes, on standard error unless another stream is given.
+
+    Args:
+        prepared: the run.
+        quiet: shows nothing.
+        verbose: a line for every row that leaves and every call that brings no reply, in place of
+            the panel.
+        stream: where to.
+    """
     stream = stream or sys.stderr
     if quiet:
         yield
         return
+
+    def say(line: str) -> None:
+        print(line, file=stream, flush=True)
+
+    if verbose:
+        prepared.on_exit = lambda exit_: say(exit_line(exit_))
+        prepared.on_fault = lambda request, error: say(
+            fault_line(request, error)
+        )
     board = Board(prepared)
-    if stream.isatty():
+    if stream.isatty() and not verbose:
         from rich.console import Console  # noqa: PLC0415 - only for terminals
         from rich.live import Live  # noqa: PLC0415
 
@@ -158,7 +217,7 @@ def progress(
         board.on_row(tally, stats)
         if (now := time.monotonic()) - last_line >= PLAIN_EVERY:
             last_line = now
-            print(board.line(), file=stream, flush=True)
+            say(board.line())
 
     prepared.on_row = on_row
     yield

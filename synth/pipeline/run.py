@@ -172,7 +172,7 @@ class _Live:
         self.config = prepared.config
         self.pack = prepared.pack
         self.tally = Tally()
-        self.stats = Stats()
+        self.stats = Stats(on_fault=prepared.on_fault)
         self.started = time.time()
         self._seeds = 0
         self.ended_by = int(signal.SIGINT)
@@ -282,6 +282,8 @@ class _Live:
             exit_, rendered = self._render(exit_)  # noqa: PLW2901 - as above
             self.publisher.add(exit_, {**exit_.sample.row(), **rendered})
             self.tally.count(exit_)
+            if self.p.on_exit:
+                self.p.on_exit(exit_)
         if self.p.on_row:
             self.p.on_row(self.tally, self.stats)
         if (fault := self._watch.book(exits)) is not None:

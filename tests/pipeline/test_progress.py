@@ -10,8 +10,10 @@ import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
 
 import synth.pipeline.progress as progress_module
+from synth.cli import main
 from synth.pipeline.prepare import RunConfig, prepare
 from synth.pipeline.progress import Board, progress
 from synth.pipeline.run import start
@@ -84,6 +86,48 @@ def test_elsewhere_than_on_a_terminal_there_are_plain_lines_now_and_then(
     lines = out.getvalue().splitlines()
     assert len(lines) == (40 if not quiet and not every else 0)
     assert all("\x1b" not in line and "kept: " in line for line in lines)
+
+
+def test_verbose_says_how_each_row_left_and_which_calls_brought_nothing(
+    tmp_path,
+):
+    async def busy_at_first(body, count):
+        from aiohttp import web
+
+        if count == 3:
+            return web.Response(
+                status=503, text='{"error": {"message": "\x1b[31mbusy"}}'
+            )
+        return await answer(body, count)
+
+    out = io.StringIO()
+    with serving(busy_at_first) as server:
+        run = prepared(tmp_path, server)
+        with progress(run, verbose=True, stream=out):
+            done = start(run)
+    lines = out.getvalue().splitlines()
+    left = [line for line in lines if "no reply" not in line]
+    assert len(left) == done.counts["asked"] == 40
+    for kind in ("kept", "dropped wrong_answer", "failed bad_request"):
+        assert any(f", draw 0: {kind}" in line for line in left), kind
+    assert all(
+        "reply: It is so. #### 1" in line
+        for line in left
+        if "failed" not in line
+    )
+    faults = [line for line in lines if "no reply" in line]
+    assert any("step rationale" in line and "busy" in line for line in faults)
+    assert any("too [long]" in line for line in faults)
+    assert "\x1b" not in out.getvalue()
+
+
+def test_quiet_and_verbose_exclude_each_other(tmp_path):
+    source = write(tmp_path / "in.jsonl", [{"question": "1"}])
+    words = ["run", "cot", "--input", str(source), "--output", str(tmp_path)]
+    asked = ["--teacher", "simulated/cot", "--quiet", "--verbose"]
+    result = CliRunner().invoke(main, [*words, *asked])
+    assert result.exit_code == 2
+    assert "give one of them" in result.output
 
 
 def test_a_terminal_shows_a_panel_and_leaves_the_tally(tmp_path):
