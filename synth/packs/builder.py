@@ -6,18 +6,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from synth.core import registry
-from synth.core.errors import WrongUse, did_you_mean, printable
+from synth.core.errors import (
+    RowFault,
+    Unreadable,
+    WrongUse,
+    did_you_mean,
+    printable,
+)
 from synth.core.records import Fields, Values
 from synth.core.strict_yaml import line_of
 from synth.packs.files import read_text_inside
-from synth.packs.schema import PackSpec, StepSpec
-from synth.packs.step import Step
+from synth.packs.schema import DemonstrationSpec, PackSpec, StepSpec
+from synth.packs.step import Demonstration, Step
 from synth.packs.templates import Template, Templates
-from synth.parsers.base import Parser
+from synth.parsers.base import Parser, Reply
 
 # What a row has of its own: a step that wrote one of these would say who or what the row is.
 RESERVED = ("id", "meta", "reply", "reason", "detail")
@@ -67,17 +74,8 @@ class Builder:
             extra.add("attempt")
         sets = []
         for name, text in spec.set.items():
-            sets.append(
-                (
-                    name,
-                    self.check(
-                        self.templates.compile(
-                            text, self.where("steps", index, "set", name)
-                        ),
-                        extra,
-                    ),
-                )
-            )
+            where = self.where("steps", index, "set", name)
+            sets.append((name, self.inline(text, where, extra)))
             self.kinds[name] = "text"
         if spec.each:
             self.require(
@@ -116,18 +114,62 @@ class Builder:
             spread=spec.spread,
             sets=tuple(sets),
             retrieves=retrieves,
-            until=self.check(
-                self.templates.compile(
-                    spec.until, self.where("steps", index, "until")
-                ),
-                extra,
-            )
-            if spec.until
-            else None,
         )
+        if spec.until:
+            where = self.where("steps", index, "until")
+            step = replace(step, until=self.inline(spec.until, where, extra))
+        for place, shown in enumerate(spec.demonstrations):
+            where = self.where("steps", index, "demonstrations", place)
+            for name in shown.given:
+                self.require(name, extra, where)
+            step = self.demonstrated(step, shown, where)
         self.kinds.update(self.fields(index, step))
         for part in step.filters:
             self.used.update(part.needs())
+        return step
+
+    def demonstrated(
+        self, step: Step, shown: DemonstrationSpec, where: str
+    ) -> Step:
+        """The step with one more demonstration.
+
+        Raises:
+            WrongUse: its templates read what is not given, or its parser does not read the reply.
+        """
+        before, behind = self.spec.around
+        values = {**before, **shown.given, **behind}
+        if step.each:
+            values = {"history": [], "index": 0, **values}
+        try:
+            values |= step.with_sets(values)
+            step = replace(
+                step,
+                demonstrations=(
+                    *step.demonstrations,
+                    Demonstration(values, shown.reply),
+                ),
+            )
+            step.turns("")
+        except RowFault as error:
+            raise WrongUse(
+                where,
+                f"`given` over which the step does not render: {error}",
+                "a value for every name that the step's templates read",
+                "Add it to `given`.",
+            ) from error
+        try:
+            reply = Reply(shown.reply)
+            step.parser_for(values).parse_reply(reply, values)
+            fault = ", ".join(reply.mended)
+        except Unreadable as error:
+            fault = f"{error.reason}: {error.detail}"
+        if fault:
+            raise WrongUse(
+                where,
+                f"a reply that the step's parser does not read as it is ({fault})",
+                "one in the form that teachers shall keep to",
+                "Correct `reply`.",
+            )
         return step
 
     def fields(self, index: int, step: Step) -> Fields:
@@ -207,6 +249,10 @@ class Builder:
             ),
             extra,
         )
+
+    def inline(self, text: str, where: str, extra: set[str]) -> Template:
+        """A template of pack.yaml, its variables checked."""
+        return self.check(self.templates.compile(text, where), extra)
 
     def check(self, template: Template, extra: set[str]) -> Template:
         """The template, once every variable in it is declared."""

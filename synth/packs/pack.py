@@ -171,26 +171,12 @@ class Pack:
         """What templates see of a seed: every declared input (None where optional and absent),
         constants, examples.
         """
-        before, behind = self._around
+        before, behind = self.spec.around
         values = {**before, **row, **behind}
         for name, value in row.items():
             if type(value) is dict and name not in behind and has_labels(value):
                 values[name] = list(value["text"])
         return values
-
-    @cached_property
-    def _around(self) -> tuple[Fields, Fields]:
-        """What templates see where a row says nothing of it, and what they see whatever a row
-        says.
-        """
-        before: Fields = {
-            name: None
-            for name, spec in self.spec.inputs.items()
-            if spec.optional
-        }
-        if self.spec.retrieve:
-            before[self.spec.retrieve.into] = []
-        return before, {"examples": self.spec.examples, **self.spec.constants}
 
     def aliases(self, columns: Row) -> dict[str, str]:
         """Input columns that stand for a declared input which the rows do not have under its own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -174,6 +175,19 @@ ListAndItem = Annotated[
 ]
 
 
+class DemonstrationSpec(Strict):
+    """A question as the step asks it, and the reply that is wanted."""
+
+    given: Fields = Field(
+        description="Values of the names that the step's templates read.",
+        examples=[{"question": "What is 2 + 3?"}],
+    )
+    reply: str = Field(
+        description="What a teacher should answer; the step's parser must read it as it is.",
+        examples=["2 and 3 are 5.\n#### 5"],
+    )
+
+
 class StepSpec(Strict):
     """One step: a question with its sampling, draws, parser and filters."""
 
@@ -186,6 +200,14 @@ class StepSpec(Strict):
         default="teacher",
         description="Role that answers; the user names its model with `--teacher ROLE=MODEL`.",
         examples=["critic"],
+    )
+    demonstrations: list[DemonstrationSpec] = Field(
+        default_factory=list,
+        description="Questions and replies that go before the row's own question, each as a turn "
+        "of the user and one of the assistant. Small models keep to a form that is shown so.",
+        examples=[
+            [{"given": {"question": "What is 2 + 3?"}, "reply": "#### 5"}],
+        ],
     )
     sampling: SamplingSpec = Field(
         default_factory=SamplingSpec,
@@ -370,6 +392,18 @@ class PackSpec(Strict):
             }
         ],
     )
+
+    @cached_property
+    def around(self) -> tuple[Fields, Fields]:
+        """What templates see where a row says nothing of it, and what they see whatever a row
+        says.
+        """
+        before: Fields = {
+            name: None for name, spec in self.inputs.items() if spec.optional
+        }
+        if self.retrieve:
+            before[self.retrieve.into] = []
+        return before, {"examples": self.examples, **self.constants}
 
 
 def apply_overrides(raw: Fields, overrides: Values, where: str) -> None:

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from synth.core.records import Fields, Request, Row, Sampling, seed_id
 from synth.packs.templates import Template
 from synth.parsers.base import Parser
 
+# Stands in rendered demonstrations where the fence of a request will be.
+_FENCE = "\0fence\0"
 # What a template renders where it says no.
 NOTHING = ("", "False", "None")
+
+
+class Demonstration(NamedTuple):
+    """A worked turn that goes before the question.
+
+    Attributes:
+        values: what the user's template sees.
+        reply: what the assistant answers.
+    """
+
+    values: Row
+    reply: str
 
 
 @dataclass(frozen=True)
@@ -27,6 +41,7 @@ class Step:
         until: of a step that walks a list: where it renders to something, the walk ends before that
             element.
         retrieves: whether the pack's rows are looked up before this step.
+        demonstrations: turns that go before the question.
         parsers: (field that must be present or "", parser); the first that applies reads the reply.
     """
 
@@ -45,6 +60,7 @@ class Step:
     sets: tuple[tuple[str, Template], ...] = ()
     retrieves: bool = False
     until: Template | None = None
+    demonstrations: tuple[Demonstration, ...] = ()
 
     def request(
         self,
@@ -57,7 +73,8 @@ class Step:
     ) -> Request:
         """The rendered question; draw k of a seeded step asks with seed + k."""
         values = self.fill(values)
-        messages = [{"role": "user", "content": self.user.render(values)}]
+        question = {"role": "user", "content": self.user.render(values)}
+        messages = [*self.turns(values.get("fence", "")), question]
         if self.system:
             messages.insert(
                 0, {"role": "system", "content": self.system.render(values)}
@@ -76,6 +93,22 @@ class Step:
             step=self.name,
             inputs=values,
         )
+
+    def turns(self, fence: str) -> list[dict[str, str]]:
+        """The demonstrations as messages, behind the fence of a request."""
+        return [
+            {"role": role, "content": text.replace(_FENCE, fence)}
+            for pair in self._rendered_turns
+            for role, text in zip(("user", "assistant"), pair, strict=True)
+        ]
+
+    @cached_property
+    def _rendered_turns(self) -> list[tuple[str, str]]:
+        rendered = []
+        for values, reply in self.demonstrations:
+            fenced = {**values, "fence": _FENCE} if self.fenced else values
+            rendered.append((self.user.render(fenced), reply))
+        return rendered
 
     def parser_for(self, row: Row) -> Parser:
         """The first parser whose `when` field the row has."""
