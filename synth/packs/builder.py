@@ -81,14 +81,7 @@ class Builder:
             self.require(
                 spec.each[0], set(), self.where("steps", index, "each")
             )
-        retrieval = self.spec.retrieve
-        retrieves = retrieval is not None and (
-            retrieval.before == spec.name if retrieval.before else index == 0
-        )
-        if retrieval and retrieves:
-            self.require(
-                retrieval.query, set(), self.where("retrieve", "query")
-            )
+        retrieves = self.retrieves(index, spec.name)
         user = self.file(f"{spec.name}.user.j2", extra, needed=True)
         assert user is not None  # noqa: S101 - needed=True raises
         step = Step(
@@ -118,15 +111,34 @@ class Builder:
         if spec.until:
             where = self.where("steps", index, "until")
             step = replace(step, until=self.inline(spec.until, where, extra))
+        step = self.with_demonstrations(step, spec, index, extra)
+        self.kinds.update(self.fields(index, step))
+        for part in step.filters:
+            self.used.update(part.needs())
+        return step
+
+    def with_demonstrations(
+        self, step: Step, spec: StepSpec, index: int, extra: set[str]
+    ) -> Step:
+        """The step with its demonstrations, each checked."""
         for place, shown in enumerate(spec.demonstrations):
             where = self.where("steps", index, "demonstrations", place)
             for name in shown.given:
                 self.require(name, extra, where)
             step = self.demonstrated(step, shown, where)
-        self.kinds.update(self.fields(index, step))
-        for part in step.filters:
-            self.used.update(part.needs())
         return step
+
+    def retrieves(self, index: int, name: str) -> bool:
+        """Whether rows are looked up before a step; what they are looked up by is checked."""
+        retrieval = self.spec.retrieve
+        if retrieval is None:
+            return False
+        here = retrieval.before == name if retrieval.before else index == 0
+        if here:
+            self.require(
+                retrieval.query, set(), self.where("retrieve", "query")
+            )
+        return here
 
     def demonstrated(
         self, step: Step, shown: DemonstrationSpec, where: str
