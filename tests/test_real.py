@@ -26,7 +26,7 @@ from examples.real import (
 from examples.real.table import Line, write_table
 from synth.core.errors import WrongUse
 from synth.packs.pack import Pack
-from tests.conftest import chat
+from tests.conftest import chat, serving
 
 PARTS = [b"GGUF and ", b"the rest"]
 WHOLE = b"".join(PARTS)
@@ -216,6 +216,33 @@ def test_steps_that_are_read_and_rows_that_are_kept_are_counted(tmp_path):
     lines = results.table([{"pack": "star", "teacher": "x", **found}])
     assert len(lines.splitlines()) == 2 + len(pack.steps)
     assert 0 < found["steps"][first]["tokens"] <= found["steps"][first]["limit"]
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [("It follows.", 0), ("#### 4. It follows", 1)],
+)
+def test_a_reply_that_was_cut_off_counts_as_read_where_it_was(
+    tmp_path, text, read
+):
+    def cut_off(body, count):
+        reply = chat(text)
+        reply["choices"][0]["finish_reason"] = "length"
+        return reply
+
+    with serving(cut_off) as teacher:
+        run = synth.run(
+            "cot",
+            [{"question": "2 + 2?", "target": "4"}],
+            teacher="openai/m",
+            api_base=teacher.url,
+            keep_going=True,
+            output=tmp_path / "run",
+        )
+    assert run.counts["dropped"] == {"cut_off": 1}
+    found = study_packs.summary(Pack.load("cot"), run)
+    assert found["steps"]["rationale"]["reached"] == 1
+    assert found["steps"]["rationale"]["read"] == read
 
 
 def test_a_result_of_a_pack_that_has_changed_is_not_shown(tmp_path):

@@ -116,9 +116,11 @@ def summary(pack: Pack, run: synth.Run) -> dict[str, Any]:
         meta = row["meta"]
         last = order.index(meta["step"]) if meta["step"] in order else 0
         reason = row.get("reason", "")
+        # Of a reply that was cut off, the detail says why its parser did not read it.
+        fault = str(row.get("detail") or "").partition(":")[0]
         for place, step in enumerate(order[: last + 1]):
             reached[step] += 1
-            failed = place == last and reason in unread[step]
+            failed = place == last and bool({reason, fault} & unread[step])
             read[step] += not failed
         if reason and len(shown[reason]) < _SHOWN:
             shown[reason].append(str(row.get("reply"))[-_MOST_SHOWN:])
