@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import tokenize
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -39,9 +40,32 @@ class Measured(NamedTuple):
     anys: int
 
 
-def weight(node: ast.AST) -> int:
-    """Syntax nodes without operators and contexts."""
-    return sum(not isinstance(part, _LEAVES) for part in ast.walk(node))
+@dataclass
+class Walk:
+    """One walk over a tree: syntax nodes without operators and contexts, nodes of each function
+    with them, and comprehensions and ternaries inside their like.
+    """
+
+    nodes: int = 0
+    functions: list[int] = field(default_factory=list)
+    comprehensions: int = 0
+    ternaries: int = 0
+    anys: int = 0
+
+    def see(self, node: ast.AST, in_list: bool, in_choice: bool) -> int:
+        """All nodes below, itself included."""
+        self.nodes += not isinstance(node, _LEAVES)
+        is_list = isinstance(node, _COMPREHENSIONS)
+        is_choice = isinstance(node, ast.IfExp)
+        self.comprehensions += is_list and in_list
+        self.ternaries += is_choice and in_choice
+        self.anys += isinstance(node, ast.Name) and node.id == "Any"
+        below = 1
+        for child in ast.iter_child_nodes(node):
+            below += self.see(child, in_list or is_list, in_choice or is_choice)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            self.functions.append(below)
+        return below
 
 
 def code_lines(text: str, tree: ast.Module) -> int:
@@ -62,38 +86,19 @@ def code_lines(text: str, tree: ast.Module) -> int:
     return len(lines - docs)
 
 
-def nested(
-    node: ast.AST, kinds: tuple[type[ast.AST], ...], *, inside: bool = False
-) -> int:
-    """How many nodes of a kind stand inside another of it."""
-    same = isinstance(node, kinds)
-    within = inside or same
-    children = sum(
-        nested(child, kinds, inside=within)
-        for child in ast.iter_child_nodes(node)
-    )
-    return children + (same and inside)
-
-
 def measure(path: Path) -> Measured:
     text = path.read_text()
     tree = ast.parse(text)
-    functions = [
-        sum(1 for _ in ast.walk(node))  # operators and contexts too
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    ]
+    walk = Walk()
+    walk.see(tree, in_list=False, in_choice=False)
     return Measured(
         path,
         code_lines(text, tree),
-        weight(tree),
-        functions,
-        nested(tree, _COMPREHENSIONS),
-        nested(tree, (ast.IfExp,)),
-        sum(
-            isinstance(node, ast.Name) and node.id == "Any"
-            for node in ast.walk(tree)
-        ),
+        walk.nodes,
+        walk.functions,
+        walk.comprehensions,
+        walk.ternaries,
+        walk.anys,
     )
 
 

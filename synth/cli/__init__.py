@@ -50,6 +50,7 @@ def packs(context: click.Context) -> None:
 def show(
     pack: str,
     source: str | None,
+    columns: dict[str, str],
     overrides: Fields,
     plugins: tuple[str, ...],
 ) -> None:
@@ -58,7 +59,7 @@ def show(
 
     say(describe(pack, overrides, plugins))
     if source:
-        say(render_first(pack, source, overrides, plugins))
+        say(render_first(pack, source, overrides, plugins, columns))
 
 
 @main.command()
@@ -66,6 +67,7 @@ def show(
 def check(
     pack: str,
     source: str | None,
+    columns: dict[str, str],
     overrides: Fields,
     plugins: tuple[str, ...],
 ) -> None:
@@ -80,7 +82,7 @@ def check(
         from synth.pipeline import prepare  # noqa: PLC0415
 
         config = prepare.RunConfig(
-            teachers={}, overrides=overrides, plugins=plugins
+            teachers={}, overrides=overrides, plugins=plugins, columns=columns
         )
         _, seeds, scan = prepare.check(pack, source, config)
         say(f"{seeds.where}: {scan.rows:,} rows, all usable")
@@ -321,7 +323,7 @@ def export(
     "source",
     required=True,
     metavar="FILE",
-    help="Rows with `completion`, or with ready fields such as `answer`.",
+    help="Rows of any origin; a reply that is to be read is called `completion`.",
 )
 @output_option("Kept rows (.jsonl); dropped ones beside it.", "FILE")
 @click.option(
@@ -334,9 +336,8 @@ def export(
 )
 @click.option(
     "--parser",
-    default="final_number",
-    show_default=True,
-    help="Reads rows that have no `answer` yet.",
+    metavar="NAME",
+    help="Reads `completion` of rows without `answer`; final_number where a filter needs one.",
 )
 @click.option(
     "--group",
@@ -357,7 +358,11 @@ def filter_(
     from synth.runs.card import tally_table  # noqa: PLC0415
 
     say(tally_table(counts))
+    if counts["parser"]:
+        say(f"completions read by {counts['parser']} (--parser)")
     say(f"kept -> {output}")
+    dropped = output.with_name(f"{output.stem}.dropped.jsonl")
+    say(f"dropped, with reasons -> {dropped}")
 
 
 @main.command()

@@ -181,11 +181,55 @@ def plugin_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def columns(
+    ctx: click.Context,  # noqa: ARG001
+    param: click.Parameter,  # noqa: ARG001
+    values: Sequence[str],
+) -> dict[str, str]:
+    """New name -> name in the input, of NEW=OLD."""
+    pairs = [value.partition("=") for value in values]
+    bad = next(
+        (
+            new + equals + old
+            for new, equals, old in pairs
+            if not (new and equals and old)
+        ),
+        None,
+    )
+    if bad is not None:
+        raise WrongUse(
+            "--column",
+            repr(bad),
+            "NEW=OLD",
+            "For example --column question=prompt.",
+        )
+    names = [new for new, _, _ in pairs]
+    twice = next((new for new in names if names.count(new) > 1), None)
+    if twice is not None:
+        raise WrongUse(
+            "--column", f"{twice} twice", "each new name once", "Take one out."
+        )
+    return {new: old for new, _, old in pairs}
+
+
+column_option = click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    callback=columns,
+    metavar="NEW=OLD",
+    help="Read the input's column OLD as NEW, for example question=prompt.",
+)
+
+
 def preview_options(about: str) -> Decorator:
-    """A pack, a file of seeds (`about` says what for), --set and --plugin: what asks nobody."""
+    """A pack, a file of seeds (`about` says what for), --column, --set and --plugin: what asks
+    nobody.
+    """
     return together(
         click.argument("pack"),
         click.option("--input", "source", metavar="FILE", help=about),
+        column_option,
         click.option(
             "--set",
             "overrides",
@@ -243,37 +287,6 @@ def sources(
     return values[0] if len(values) == 1 else list(values)
 
 
-def columns(
-    ctx: click.Context,  # noqa: ARG001
-    param: click.Parameter,  # noqa: ARG001
-    values: Sequence[str],
-) -> dict[str, str]:
-    """New name -> name in the input, of NEW=OLD."""
-    pairs = [value.partition("=") for value in values]
-    bad = next(
-        (
-            new + equals + old
-            for new, equals, old in pairs
-            if not (new and equals and old)
-        ),
-        None,
-    )
-    if bad is not None:
-        raise WrongUse(
-            "--column",
-            repr(bad),
-            "NEW=OLD",
-            "For example --column question=prompt.",
-        )
-    names = [new for new, _, _ in pairs]
-    twice = next((new for new in names if names.count(new) > 1), None)
-    if twice is not None:
-        raise WrongUse(
-            "--column", f"{twice} twice", "each new name once", "Take one out."
-        )
-    return {new: old for new, _, old in pairs}
-
-
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What `plan` and `run` share."""
     return together(
@@ -288,14 +301,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "pattern, s3://..., - or a dataset name. "
             "Several join.",
         ),
-        click.option(
-            "--column",
-            "columns",
-            multiple=True,
-            callback=columns,
-            metavar="NEW=OLD",
-            help="Read the input's column OLD as NEW, for example question=prompt.",
-        ),
+        column_option,
         click.option(
             "--teacher",
             "teachers",

@@ -15,6 +15,7 @@ PotstillError                exit code
 from __future__ import annotations
 
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -144,6 +145,25 @@ class Stopped(PotstillError):
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.args[1]}"
+
+
+def fault_of(error: BaseException) -> str:
+    """What an error of foreign code is, and the last line of code that it came through.
+
+    >>> try:
+    ...     {}["nofield"]
+    ... except KeyError as error:
+    ...     fault_of(error).rpartition(":")[0]
+    "KeyError: 'nofield', at <doctest synth.core.errors.fault_of[0]>"
+    """
+    kind = f"{type(error).__name__}: {error}"
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return kind
+    path = Path(trace.tb_frame.f_code.co_filename)
+    return f"{kind}, at {path.name}:{trace.tb_lineno}"
 
 
 class TeacherError(PotstillError):

@@ -97,8 +97,20 @@ def find(
         where or room,
         f"{kind} {name!r}",
         f"a {kind} of this version",
-        did_you_mean(name, names(room)),
+        _form(name) or did_you_mean(name, names(room)),
     )
+
+
+def _form(name: str) -> str:
+    """How to write a part whose parameters, or whose module, were written into its name."""
+    head, colon, rest = name.partition(":")
+    if colon and "=" in rest:
+        pairs = rest.replace("=", ": ").replace(",", ", ")
+        return f"Write {{name: {head}, {pairs}}}."
+    if "." in name:
+        module, _, part = name.rpartition(".")
+        return f"A part of your own is MODULE:Class: write {module}:{part}."
+    return ""
 
 
 def _group(room: str) -> str:
@@ -156,6 +168,17 @@ def build(
         # What is typed is the user's own word; what a file says is not.
         allowed = (allowed or ()) if _is_file(spec) else None
         spec = parse_spec(spec, where)
+    if "name" not in spec and len(spec) == 1:
+        # `{length: {field: answer}}`, or the same as an item of a list.
+        ((head, given),) = spec.items()
+        pairs = given.items() if isinstance(given, Mapping) else ()
+        inner = "".join(f", {key}: {value}" for key, value in pairs)
+        raise WrongUse(
+            where or room,
+            f"{dict(spec)!r}"[:200],
+            f"a {_kind(room)} with its `name`",
+            f"Write {{name: {head}{inner}}}.",
+        )
     name = str(spec.get("name", ""))
     part = find(room, name, where, allowed)
     given = {key: value for key, value in spec.items() if key != "name"}
@@ -267,13 +290,19 @@ def _read_spec(path: Path, where: str) -> Fields:
 
 
 def scalar(text: str) -> Any:
-    """A command-line value: JSON where it parses (3, true, [1,2], "x"), the text itself where
-    not.
+    """A command-line value: JSON where it parses (3, true, [1,2], "x"), a list of such values where
+    only its items do not, the text itself where nothing does.
+
+    >>> scalar("[a, b 2, 3]"), scalar("a")
+    (['a', 'b 2', 3], 'a')
     """
     try:
         return json.loads(text)
     except ValueError:
-        return text
+        pass
+    if text.startswith("[") and text.endswith("]"):
+        return [scalar(item.strip()) for item in _split_commas(text[1:-1])]
+    return text
 
 
 def _split_commas(text: str) -> list[str]:

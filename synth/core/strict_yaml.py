@@ -4,6 +4,7 @@ bombs.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,14 @@ class _Loader(yaml.SafeLoader):
                     None, None, "a merge (<<)", key_node.start_mark
                 )
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(
+                    None,
+                    None,
+                    "a mapping or list as a key; a template that begins a value "
+                    'needs quotes: "{{ name }}"',
+                    key_node.start_mark,
+                )
             if key in seen:
                 problem = f"key {key!r} twice (first on line {seen[key]})"
                 raise yaml.constructor.ConstructorError(

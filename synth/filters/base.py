@@ -114,7 +114,16 @@ class Filter(ABC):
         )
 
     def named(self, verdict: Verdict) -> Verdict:
-        """The verdict under this filter's name."""
+        """The verdict under this filter's name.
+
+        Raises:
+            TypeError: it is none.
+        """
+        if not isinstance(verdict, Verdict):
+            raise TypeError(
+                f"{self.name} gives {verdict!r}; wanted a Verdict, as in "
+                "`from synth.core.records import Verdict; Verdict(keep, reason)`"
+            )
         return Verdict(verdict.keep, verdict.reason, verdict.marks, self.name)
 
     async def verdicts(

@@ -97,10 +97,10 @@ class Builder:
                 registry.build(
                     "synth.filters",
                     f,
-                    self.where("steps", index, "filters"),
+                    self.where("steps", index, "filters", place),
                     self.allowed,
                 )
-                for f in spec.filters
+                for place, f in enumerate(spec.filters)
             ),
             response_format=spec.response_format,
             rescues=spec.rescues,
@@ -269,11 +269,14 @@ class Builder:
     def check(self, template: Template, extra: set[str]) -> Template:
         """The template, once every variable in it is declared."""
         for variable in sorted(template.variables):
-            self.require(
-                variable,
-                extra,
-                f"{template.where}:{template.line_of(variable)}",
-            )
+            line = template.line_of(variable)
+            where = f"{template.where}:{line}"
+            # A template of pack.yaml stands at a line of its own.
+            if template.where.rpartition(":")[2].isdigit():
+                where = template.where
+                if line > 1:
+                    where = f"{where}, line {line} of the template"
+            self.require(variable, extra, where)
         return template
 
     def require(self, variable: str, extra: set[str], where: str) -> None:

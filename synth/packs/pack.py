@@ -24,15 +24,15 @@ from synth.inputs.values import Base64
 from synth.packs import files as pack_files
 from synth.packs import rights
 from synth.packs.builder import Builder
+from synth.packs.case_schema import CasesSpec
 from synth.packs.files import read_text_inside
 from synth.packs.schema import (
     InputSpec,
     PackSpec,
-    SamplingSpec,
-    StepSpec,
     apply_overrides,
     place_of,
 )
+from synth.packs.spelling import first_fault, spelt
 from synth.packs.step import Step
 from synth.packs.templates import Template
 
@@ -119,7 +119,10 @@ class Pack:
         try:
             spec = PackSpec.model_validate(raw)
         except pydantic.ValidationError as error:
-            raise _spell(error, path, lines, raw, overrides or {}) from error
+            override = _override_at(error, overrides or {}, raw)
+            raise spelt(
+                error, PackSpec, path, lines, override=override
+            ) from error
         builder = Builder(folder, spec, lines, allowed)
         steps = tuple(builder.step(i, s) for i, s in enumerate(spec.steps))
         hashed = pack_files.digest(
@@ -146,26 +149,24 @@ class Pack:
         path = self.folder / "cases.yaml"
         if not os.path.lexists(path):
             return []
-        content = parse_yaml(read_text_inside(self.folder, "cases.yaml"), path)[
-            0
-        ].get("cases")
-        listed = content if isinstance(content, list) else []
-        for case in listed:
-            replies = (
-                case.get("replies", []) if isinstance(case, dict) else None
-            )
-            sound = isinstance(replies, list) and all(
-                isinstance(said, dict) and "text" in said for said in replies
-            )
-            if not sound or not isinstance(case.get("inputs"), dict):
-                wanted = "cases with `about`, `inputs` and `replies`, each reply with `text`"
-                raise WrongUse(
-                    str(path),
-                    repr(case)[:200],
-                    wanted,
-                    "See `cases.yaml` of the pack cot.",
-                )
-        return [{"about": "", "replies": [], **case} for case in listed]
+        text = read_text_inside(self.folder, "cases.yaml")
+        raw, lines = parse_yaml(text, path)
+        try:
+            spec = CasesSpec.model_validate(raw)
+        except pydantic.ValidationError as error:
+            raise spelt(error, CasesSpec, path, lines) from error
+        known = [step.name for step in self.steps]
+        for index, case in enumerate(spec.cases):
+            for name in case.renders:
+                if name not in known:
+                    at = ("cases", index, "renders", name)
+                    raise WrongUse(
+                        f"{path}:{line_of(lines, at)}",
+                        f"step {name!r}",
+                        "a step of the pack",
+                        did_you_mean(name, known),
+                    )
+        return [case.model_dump(exclude_none=True) for case in spec.cases]
 
     def values(self, row: Row) -> Fields:
         """What templates see of a seed: every declared input (None where optional and absent),
@@ -236,8 +237,11 @@ class Pack:
                         if name not in row
                         else f"an empty {name!r}"
                     )
-                    hint = column_hint(name, row) or did_you_mean(
-                        name, map(str, row)
+                    hint = (
+                        "Fill it in, or take the row out."
+                        if name in row
+                        else column_hint(name, row)
+                        or did_you_mean(name, map(str, row))
                     )
                     raise RowFault(
                         location, got, f"field {name!r} ({spec.type})", hint
@@ -307,48 +311,15 @@ def installed_folder(name: str) -> Path:
     )
 
 
-def _spell(
-    error: pydantic.ValidationError,
-    path: Path,
-    lines: dict[tuple[Any, ...], int],
-    raw: Row,
-    overrides: Row,
-) -> WrongUse:
-    """The first fault of a pack.yaml with its line, or of the override that put it there."""
-    first = error.errors()[0]
-    at = tuple(first["loc"])
-    override = next(
-        (key for key in overrides if _stands_at(key, at, raw)), None
-    )
-    where = f"--set {override}" if override else f"{path}:{line_of(lines, at)}"
-    spot = ".".join(map(str, at))
-    if first["type"] == "extra_forbidden":
-        fields = PackSpec.model_fields
-        if at[0] == "steps" and len(at) > 2:
-            fields = (
-                SamplingSpec.model_fields
-                if at[2] == "sampling" and len(at) > 3
-                else StepSpec.model_fields
-            )
-        return WrongUse(
-            where,
-            f"key {spot}",
-            "a key that packs have",
-            did_you_mean(str(at[-1]), fields),
-        )
-    if override:
-        return WrongUse(
-            where,
-            f"{overrides[override]!r}"[:200],
-            str(first["msg"]),
-            "Correct the value.",
-        )
-    return WrongUse(
-        where,
-        f"{spot} = {first.get('input')!r}"[:200],
-        str(first["msg"]),
-        "Correct that line.",
-    )
+def _override_at(
+    error: pydantic.ValidationError, overrides: Row, raw: Row
+) -> tuple[str, Any] | None:
+    """The override that put a fault there, None where the file did."""
+    at = first_fault(error)["loc"]
+    for key, value in overrides.items():
+        if _stands_at(key, at, raw):
+            return key, value
+    return None
 
 
 def _stands_at(override: str, at: tuple[Any, ...], raw: Row) -> bool:

@@ -9,7 +9,7 @@ from functools import cached_property
 from html import unescape
 from typing import ClassVar
 
-from synth.core.errors import Unreadable
+from synth.core.errors import Unreadable, did_you_mean
 from synth.core.records import Fields, Row
 from synth.parsers.base import Parser, Reply
 from synth.replies.labels import label_in
@@ -77,6 +77,15 @@ class Tagged(Parser):
         "missing_tag": "a tag is absent or open",
         "not_allowed": "a text outside the list",
     }
+
+    def __post_init__(self) -> None:
+        Parser.__post_init__(self)
+        for tag in self.allow or {}:
+            if tag not in self.tags:
+                raise ValueError(
+                    f"allow names {tag!r}, which is no tag; "
+                    f"{did_you_mean(str(tag), self.tags)}"
+                )
 
     def produces(self) -> dict[str, str]:
         """One text field a tag."""

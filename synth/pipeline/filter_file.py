@@ -6,14 +6,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from synth.core import registry
 from synth.core.aio import run_async
-from synth.core.errors import Unreadable, WrongUse, did_you_mean
+from synth.core.errors import (
+    PotstillError,
+    Unreadable,
+    WrongUse,
+    did_you_mean,
+    fault_of,
+)
 from synth.core.plugins import check_allowed
-from synth.core.records import Fields
+from synth.core.records import Fields, Row
 from synth.critics.calibration import card_lines, promised, promises_of
 from synth.filters.base import Filter, split_rows
 from synth.inputs.seeds import read_rows, write_jsonl
@@ -24,6 +30,10 @@ from synth.statistics.thresholds import NotEnoughEvidence
 # Where a row stood in its file, and why no parser read it, while it is among the filters.
 _PLACE = "__place__"
 _UNREAD = "__unread__"
+# Reads what filters need of a completion where no parser is named.
+DEFAULT_PARSER = "final_number"
+# Columns of a reply as it came.
+_TEXTS = {"completion", "reply"}
 
 
 def sieve(
@@ -31,18 +41,20 @@ def sieve(
     output: Path,
     filters: Sequence[str],
     *,
-    parser: str = "final_number",
+    parser: str | None = None,
     group: str = "question",
     plugins: Sequence[str] = (),
 ) -> Fields:
-    """Sends the rows of a file through filters; returns the counts.
+    """Sends the rows of a file through filters; returns the counts, and as `parser` what read the
+    completions, None where nothing did.
 
     Args:
         source: anything that seeds are read from.
         output: a .jsonl file for kept rows, unchanged but for `marks` (what the parser read stands
             in `marks.read`); dropped ones go to `<stem>.dropped.jsonl` beside it.
         filters: NAME[:key=value,...] in order.
-        parser: reads `completion` (or `reply`) of rows that have no `answer`.
+        parser: reads `completion` of rows that have no `answer`; without one `final_number` does,
+            where a filter needs what it finds and the rows lack it.
         group: the column that draws of one seed share.
         plugins: modules of the user's that a .json file of a filter may name.
     """
@@ -58,19 +70,20 @@ def sieve(
         registry.build("synth.filters", spec, "--filter", allowed)
         for spec in filters
     ]
-    reader: Parser = registry.build(
-        "synth.parsers", parser, "--parser", allowed
-    )
     rows = list(read_rows(source))
+    reader: Parser = registry.build(
+        "synth.parsers", parser or DEFAULT_PARSER, "--parser", allowed
+    )
+    reads = parser or _lacking(rows, parts) & {*reader.produces()}
     _check(rows, parts, group, source)
-    _check_fields(rows, parts, reader)
-    views = [
-        {**_view(row, reader), _PLACE: index} for index, row in enumerate(rows)
-    ]
-    kept, dropped = run_async(
-        split_rows(
-            parts, [view for view in views if _UNREAD not in view], group=group
-        )
+    _check_fields(rows, parts, reader if reads else None)
+    _check_columns(rows, parts, source)
+    views = []
+    for index, row in enumerate(rows):
+        view = _view(row, reader) if reads else {**row, "marks": {}}
+        views.append({**view, _PLACE: index})
+    kept, dropped = _split(
+        parts, [view for view in views if _UNREAD not in view], group
     )
     leaving = sorted(
         [*dropped, *(_unread(view) for view in views if _UNREAD in view)],
@@ -96,7 +109,65 @@ def sieve(
         "kept": len(kept),
         "dropped": dict(reasons),
         "failed": {},
+        "parser": (parser or DEFAULT_PARSER) if reads else None,
     }
+
+
+def _split(
+    parts: Sequence[Filter], rows: Sequence[Row], group: str
+) -> tuple[list[Fields], list[Fields]]:
+    """Kept and dropped rows.
+
+    Raises:
+        WrongUse: a filter breaks.
+    """
+    try:
+        return run_async(split_rows(parts, rows, group=group))
+    except PotstillError:
+        raise
+    except Exception as error:
+        raise WrongUse(
+            f"--filter {', '.join(part.name for part in parts)}",
+            fault_of(error),
+            "a verdict on every row",
+            "Mend the filter; nothing was written.",
+        ) from error
+
+
+def _check_columns(
+    rows: list[Fields], parts: Sequence[Filter], source: str
+) -> None:
+    """Raises WrongUse where the rows have nothing that a filter reads."""
+    columns = {name for row in rows for name in row}
+    for part in parts if not columns & _TEXTS else ():
+        # A row with one of these has been read; what else a filter needs may be absent.
+        needed = [] if columns & {"answer", "rationale"} else part.needs()
+        field = getattr(part, "field", None)
+        texts = [field] if isinstance(field, str) else []
+        missing = [n for n in (*needed, *texts) if n not in columns]
+        if missing:
+            raise WrongUse(
+                f"{source}, which filter {part.name} reads",
+                f"columns {', '.join(sorted(columns))}",
+                f"{' and '.join(missing)}, or the text of a reply as `completion`",
+                "Rename the column, or name yours in the filter, as in "
+                f"{part.name}:field=COLUMN.",
+            )
+
+
+def _lacking(rows: list[Fields], parts: Sequence[Filter]) -> set[str]:
+    """Fields that filters need, or that the user named, and that no row has."""
+    columns = {name for row in rows for name in row}
+    wanted = {name for part in parts for name in part.needs()}
+    wanted |= {name for part in parts for name in part.named_fields()}
+    if _answers_are_golds(columns):
+        columns -= {"answer"}
+    return wanted - columns
+
+
+def _answers_are_golds(columns: Collection[str]) -> bool:
+    """Whether a row with these columns, which has a `completion`, has the gold as its `answer`."""
+    return "reply" not in columns and "target" not in columns
 
 
 def calibrate_file(
@@ -119,6 +190,7 @@ def calibrate_file(
     part: Filter = registry.build("synth.filters", spec, "NAME")
     rows = list(read_rows(source))
     _check(rows, [part], group, source)
+    _check_columns(rows, [part], source)
     try:
         promise = promised(
             part,
@@ -166,13 +238,13 @@ def calibrate_file(
 
 
 def _check_fields(
-    rows: list[Fields], parts: Sequence[Filter], reader: Parser
+    rows: list[Fields], parts: Sequence[Filter], reader: Parser | None
 ) -> None:
     names = {name for row in rows for name in row} | {
         "completion",
         "reply",
         "target",
-        *reader.produces(),
+        *(reader.produces() if reader else ()),
     }
     for part in parts:
         for name in part.named_fields():
@@ -191,17 +263,6 @@ def _check(
     columns = {name for row in rows for name in row}
     if not rows:
         raise WrongUse(source, "no rows", "at least one row", "Check the file.")
-    ready = {"completion", "reply", "answer", "rationale"}
-    if not columns & ready and not all(
-        part.needs() and set(part.needs()) <= columns for part in parts
-    ):
-        todo = "Name the text `completion`, or give rows with ready fields such as `answer`."
-        raise WrongUse(
-            source,
-            f"columns {', '.join(sorted(columns))}",
-            "`completion` or ready fields",
-            todo,
-        )
     if any(part.group == "draws" for part in parts) and group not in columns:
         raise WrongUse(
             "--group",
@@ -219,14 +280,9 @@ def _view(row: Fields, reader: Parser) -> Fields:
     the gold.
     """
     text = row.get("completion")
-    gold = (
-        row.get("answer")
-        if "reply" not in row and "target" not in row
-        else None
-    )
-    if not isinstance(text, str) or (
-        row.get("answer") is not None and gold is None
-    ):
+    gold = row.get("answer") if _answers_are_golds(row) else None
+    ready = row.get("answer") is not None and gold is None
+    if not isinstance(text, str) or ready:
         return {**row, "marks": {}}
     base = row if gold is None else {**row, "target": gold, "answer": None}
     try:

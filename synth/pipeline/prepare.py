@@ -314,7 +314,6 @@ def prepare(
             "Only OpenAI-compatible endpoints take batches here.",
         )
     _check_corpus(loaded, config)
-    _check_fields(loaded, scan)
     shelf = (
         Shelf(loaded.spec.retrieve, loaded.shelf_folder)
         if loaded.spec.retrieve
@@ -446,6 +445,7 @@ def check(
         golds.see(row, location)
 
     scan = replace(stream.scan(check_row), golds=golds.summary())
+    _check_fields(loaded, scan)
     golds.ended()
     stream.rename = loaded.rename(
         {name: 1 for name in scan.kinds if not name.endswith("[]")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from synth.calls.journal import Journal, records
@@ -88,6 +88,7 @@ def render_first(
     source: str,
     overrides: Values,
     plugins: Sequence[str] = (),
+    columns: Mapping[str, str] | None = None,
 ) -> str:
     """The first step's messages for the first seed of a file (and the first element, where the step
     walks or spreads a list).
@@ -95,7 +96,11 @@ def render_first(
     from synth.pipeline.prepare import RunConfig, check  # noqa: PLC0415 - only with --input
 
     config = RunConfig(
-        teachers={}, limit=1, overrides=overrides, plugins=plugins
+        teachers={},
+        limit=1,
+        overrides=overrides,
+        plugins=plugins,
+        columns=columns or {},
     )
     pack, seeds, _ = check(name, source, config)
     seed = next(iter(seeds))
@@ -288,12 +293,14 @@ def tally(info: Values) -> str:
     calls = info["calls"]
     cost = info["cost"]
     usd = "price unknown" if cost["usd"] is None else f"${cost['usd']:.4f}"
+    # Calls are those of this command, tokens and dollars those of the folder since it was made.
+    before = ", earlier runs included" if calls["reused"] else ""
     return (
         f"{tally_table(info['counts'])}\n"
         f"calls: {calls['asked']:,} asked, {calls['reused']:,} reused, {calls['retried']:,} "
         "asked again; "
-        f"tokens: {cost['prompt_tokens']:,} in, {cost['completion_tokens']:,} out; cost: {usd}; "
-        f"{info['seconds']:.1f} s"
+        f"tokens{before}: {cost['prompt_tokens']:,} in, {cost['completion_tokens']:,} out; "
+        f"cost{before}: {usd}; {info['seconds']:.1f} s"
     )
 
 
@@ -304,7 +311,8 @@ def next_command(folder: Path, info: Values) -> str:
     if not info["complete"]:
         return f"rows so far -> {folder}; the same command goes on"
     if not counts["kept"]:
-        return f"reasons -> {folder}/dropped; next: synth report {name}"
+        reasons = "dropped" if counts["dropped"] else "failed.jsonl"
+        return f"reasons -> {folder}/{reasons}; next: synth report {name}"
     if counts["failed"]:
         return f"rows -> {folder}; the same command asks again for those that failed"
     return (

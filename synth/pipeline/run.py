@@ -19,7 +19,13 @@ from typing import Any
 from synth.calls.door import Stats
 from synth.calls.journal import Journal
 from synth.core.aio import run_async
-from synth.core.errors import NothingKept, PotstillError, RowFault
+from synth.core.errors import (
+    NothingKept,
+    PotstillError,
+    RowFault,
+    WrongUse,
+    did_you_mean,
+)
 from synth.core.records import Exit, Fields, Row
 from synth.critics.calibration import promises_of
 from synth.critics.canaries import try_critics
@@ -115,6 +121,15 @@ def run(
     teachers = (
         {"teacher": teacher} if isinstance(teacher, str) else dict(teacher)
     )
+    known = {field.name for field in fields(RunConfig)} - {"teachers"}
+    for name in options:
+        if name not in known:
+            raise WrongUse(
+                "synth.run",
+                f"argument {name!r}",
+                "a field of RunConfig",
+                did_you_mean(name, known),
+            )
     config = RunConfig(teachers=teachers, **options)
     return start(prepare(pack, seeds, Path(output), config))
 

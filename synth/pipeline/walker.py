@@ -21,6 +21,7 @@ from synth.core.errors import (
     RowFault,
     Stopped,
     TeacherError,
+    fault_of,
 )
 from synth.core.records import (
     Completion,
@@ -340,6 +341,7 @@ def _unjudged(part: Filter, sample: Sample, error: Exception) -> Exit:
         return Exit("dropped", sample, "unjudged", detail)
     if isinstance(error, PotstillError):
         raise error
+    detail = f"filter {part.name}: {fault_of(error)}"[:300]
     return Exit("failed", sample, f"error_{type(error).__name__}", detail)
 
 
@@ -485,7 +487,7 @@ class Window:
         except PotstillError:
             raise
         except Exception as error:  # noqa: BLE001 - a row that breaks a part must stay one row
-            detail = str(error)[:300]
+            detail = fault_of(error)[:300]
             self._finished(
                 index,
                 1,

@@ -30,8 +30,18 @@ _TODO = {
     "unreadable": "The pack's parser finds no answer in these replies. Does `synth show PACK` "
     "ask for the form that it reads? Another "
     "parser is --set STEP.parser=NAME; a reply that is cut off needs a larger max_tokens.",
-    "failed": "The teacher refuses these requests. Its own words stand above: a field, a model's "
-    "name or a limit is wrong.",
+    "failed": "No reply came. The provider's own words stand above: a field, a model's name or a "
+    "limit may be wrong.",
+    "unreached": "No server answers there. Does it run, and does the URL name its host, port and "
+    "path (most end in /v1)?",
+    "rehearsed": "This teacher only knows the rows that it was made for.",
+    "broken_part": "A part broke over these rows; its name and place stand above. Mend it and run "
+    "the same command: the replies are kept.",
+}
+_FAILED = {
+    "connection": "unreached",
+    "not_simulated": "rehearsed",
+    "not_rehearsed": "rehearsed",
 }
 
 
@@ -103,14 +113,18 @@ class YieldWatch:
 
 
 def _family(exit_: Exit) -> str:
-    """What kind of reason an exit has: `wrong_answer`, `unreadable`, `failed`, or none of them (a
-    vote, a critic, a corpus filter).
+    """What kind of reason an exit has: a key of `_TODO`, or "" (a vote, a critic, a corpus
+    filter).
     """
-    if exit_.kind != "dropped":
-        # A replay file may hold few of the rows: asking it for the others costs nothing.
-        if exit_.kind == "failed" and exit_.reason != "not_recorded":
-            return "failed"
+    if exit_.kind == "kept":
         return ""
+    if exit_.kind == "failed":
+        # A replay file may hold few of the rows: asking it for the others costs nothing.
+        if exit_.reason == "not_recorded":
+            return ""
+        if exit_.reason.startswith("error_"):
+            return "broken_part"
+        return _FAILED.get(exit_.reason, "failed")
     refused = any(verdict.keep is False for verdict in exit_.sample.verdicts)
     if exit_.reason == WRONG:
         return WRONG

@@ -63,7 +63,7 @@ def test_a_good_pack_loads_and_renders(tmp_path):
         (
             "- length",
             "- {name: length, leest: 2}",
-            "pack.yaml:8",
+            "pack.yaml:9",
             "Did you mean least",
         ),
         ("- length", "- lenght", "pack.yaml:9", "Did you mean length"),
@@ -84,7 +84,35 @@ def test_a_good_pack_loads_and_renders(tmp_path):
         ("inputs: {", "inputs: {unused: text, ", "pack.yaml:4", "unused"),
         ("about: x", "about: [x", "pack.yaml", "Correct that line"),
         ("about: x", "about: &a x\npaper: *a", "pack.yaml:4", "alias"),
-        ("name: p", "name: P 1", "pack.yaml:1", "pattern"),
+        ("name: p", "name: P 1", "pack.yaml:1", "small letters"),
+        ("version: 1\n", "", "pack.yaml:1", "no key 'version'"),
+        ("steps:", "step:", "pack.yaml:5", "Did you mean steps"),
+        ("  sft:", "  sfft:", "pack.yaml:11", "Did you mean sft"),
+        ("'{{ answer }}'", "{{ answer }}", "pack.yaml:11", "needs quotes"),
+        (
+            "- length",
+            "- length: {least: 2}",
+            "pack.yaml:9",
+            "Write {name: length, least: 2}.",
+        ),
+        (
+            "- length",
+            "- length:least=2",
+            "pack.yaml:9",
+            "Write {name: length, least: 2}.",
+        ),
+        (
+            "- length",
+            "- my_module.Mine",
+            "pack.yaml:9",
+            "my_module:Mine",
+        ),
+        (
+            "parser: final_number",
+            "parser: {name: tagged, tags: [answer], allow: {anser: [x]}}",
+            "pack.yaml:7",
+            "Did you mean answer",
+        ),
     ],
 )
 def test_mistakes_in_pack_yaml_name_their_line(tmp_path, old, new, where, says):

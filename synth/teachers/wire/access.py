@@ -169,7 +169,10 @@ def _check_role(option: str, role: str, teachers: Mapping[str, str]) -> None:
     if role == EVERY:
         if not any(name.startswith("openai/") for name in teachers.values()):
             got = f"teachers {', '.join(sorted(set(teachers.values())))}"
-            todo = f"Name the role it is for: {option} {next(iter(teachers), 'teacher')}=..."
+            role, teacher = next(iter(teachers.items()), ("teacher", "MODEL"))
+            todo = f"Name the role it is for: {option} {role}=..."
+            if "/" not in teacher:
+                todo = f"A server of OpenAI's protocol is asked as openai/{teacher}."
             raise WrongUse(
                 option, got, "a teacher openai/MODEL, or a role", todo
             )

@@ -1,0 +1,118 @@
+"""What is wrong in a file of a pack, in words of its readers: pydantic's first fault, with its
+line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import pydantic
+
+from synth.core.errors import WrongUse, did_you_mean
+from synth.core.strict_yaml import line_of
+from synth.packs.schema import SamplingSpec, StepSpec
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+    Lines = dict[tuple[Any, ...], int]
+
+_SHOWN = 200
+# What pydantic says before it says what is wanted.
+_OPENINGS = ("Input should be ", "Value error, ", "Input should have ")
+
+
+def first_fault(error: pydantic.ValidationError) -> ErrorDetails:
+    """The fault to speak of: an unknown key before a key that is missing for it."""
+    faults = error.errors()
+    unknown = [fault for fault in faults if fault["type"] == "extra_forbidden"]
+    return (unknown or faults)[0]
+
+
+def spelt(
+    error: pydantic.ValidationError,
+    model: type[pydantic.BaseModel],
+    path: Path,
+    lines: Lines,
+    *,
+    override: tuple[str, Any] | None = None,
+) -> WrongUse:
+    """The first fault of a file.
+
+    Args:
+        error: what pydantic found.
+        model: of the whole file.
+        path: of the file.
+        lines: the line of every place in it.
+        override: (key, value) of the `--set` that put the fault there, None where the file did.
+    """
+    fault = first_fault(error)
+    at = tuple(fault["loc"])
+    where = f"{path}:{line_of(lines, at)}"
+    if override:
+        where = f"--set {override[0]}"
+    spot = ".".join(map(str, at))
+    if fault["type"] == "extra_forbidden":
+        return WrongUse(
+            where,
+            f"key {spot}",
+            "a key that packs have",
+            did_you_mean(str(at[-1]), _keys(model, at)),
+        )
+    if fault["type"] == "missing":
+        parent = ".".join(map(str, at[:-1]))
+        return WrongUse(
+            where,
+            f"no key {str(at[-1])!r}{f' in {parent}' if parent else ''}",
+            "all keys that are needed",
+            "Add it.",
+        )
+    value = override[1] if override else fault.get("input")
+    shown = repr(value)
+    if len(shown) > _SHOWN:
+        shown = f"{shown[:_SHOWN]}..."
+    return WrongUse(
+        where,
+        shown if override else f"{spot} = {shown}",
+        _wanted(fault),
+        "Correct the value." if override else "Correct that line.",
+    )
+
+
+def _wanted(fault: ErrorDetails) -> str:
+    if fault["type"] == "string_pattern_mismatch":
+        return "small letters, digits and _, the first a letter"
+    text = fault["msg"]
+    for opening in _OPENINGS:
+        text = text.removeprefix(opening)
+    return text
+
+
+def _keys(
+    model: type[pydantic.BaseModel], at: tuple[int | str, ...]
+) -> Iterable[str]:
+    """The keys that may stand where an unknown one does."""
+    for key in at[:-1]:
+        field = model.model_fields.get(str(key))
+        if field is not None:
+            model = _model_in(field.annotation) or model
+    if model is StepSpec:
+        # `--set` may leave out `sampling`.
+        return [*StepSpec.model_fields, *SamplingSpec.model_fields]
+    fields = model.model_fields.items()
+    return [field.alias or name for name, field in fields]
+
+
+def _model_in(annotation: Any) -> type[pydantic.BaseModel] | None:
+    """The first model that an annotation names."""
+    if isinstance(annotation, type) and issubclass(
+        annotation, pydantic.BaseModel
+    ):
+        return annotation
+    for part in get_args(annotation):
+        model = _model_in(part)
+        if model is not None:
+            return model
+    return None
