@@ -20,6 +20,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from examples.real.results import page as results_page
 from synth.core import registry
+from synth.packs.case_schema import CasesSpec
 from synth.packs.schema import PackSpec
 
 ROOT = Path(__file__).parent.parent
@@ -76,7 +77,9 @@ def json_schema() -> dict[str, Any]:
 def keys(model: str) -> str:
     """A table of the keys of one model of the schema."""
     whole = json_schema()
-    spec = whole if model == "PackSpec" else whole["$defs"][model]
+    cases = CasesSpec.model_json_schema(schema_generator=InOrder)
+    models = {"PackSpec": whole, **whole["$defs"], **cases["$defs"]}
+    spec = models[model]
     lines = [
         "| key | type | default | what it is | example |",
         "|---|---|---|---|---|",

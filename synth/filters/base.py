@@ -8,6 +8,7 @@ dropped ones carry `reason`.
 from __future__ import annotations
 
 import asyncio
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -16,6 +17,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 from synth.core.aio import run_async, run_now
+from synth.core.errors import did_you_mean
 from synth.core.records import Fields, Row, Verdict, canonical_json
 from synth.core.registry import part_name
 from synth.core.rows import text_of
@@ -176,7 +178,28 @@ class Filter(ABC):
             Kept rows with their `marks`, dropped rows with `reason` and `marks`; of a table, two
             tables of its kind, in which `marks` is JSON text.
         """
+        if isinstance(rows, Mapping):
+            raise TypeError(
+                f"{self.name}: one row; use judge(row), or split([row])"
+            )
         listed: list[Any] = rows_in(rows) if kind_of(rows) else list(rows)
+        self._warn_of_fields(listed)
+        return self._split(rows, listed, group=group, progress=progress)
+
+    def _warn_of_fields(self, rows: Sequence[Row]) -> None:
+        """Warns where no row has a field that the user named."""
+        for name in self.named_fields() if rows else ():
+            if not any(name in row for row in rows):
+                columns = {str(key) for row in rows for key in row}
+                warnings.warn(
+                    f"filter {self.name}: no row has the field {name!r}. "
+                    f"{did_you_mean(name, columns)}",
+                    stacklevel=3,
+                )
+
+    def _split(
+        self, rows: Any, listed: list[Any], *, group: str, progress: bool
+    ) -> tuple[Any, Any]:
         if progress and self.group is None:
             kept, dropped = _shown(self, listed)
         else:
@@ -204,7 +227,7 @@ class Filter(ABC):
         while batch := [
             {**row, "__n__": n} for n, row in enumerate(islice(waiting, part))
         ]:
-            kept, dropped = self.split(batch)
+            kept, dropped = self._split(batch, batch, group="", progress=False)
             names = {row["__n__"] for row in kept}
             for row in sorted(
                 [*kept, *dropped], key=lambda row: int(row["__n__"])

@@ -139,6 +139,11 @@ class Pack:
             named,
         )
 
+    @property
+    def demonstrates(self) -> bool:
+        """Whether any step shows demonstrations."""
+        return any(step.demonstrations for step in self.steps)
+
     def cases(self) -> list[Fields]:
         """The cases of cases.yaml, each with `about`, `inputs` and `replies`; none where the pack
         has no such file.

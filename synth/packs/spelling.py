@@ -27,8 +27,10 @@ _OPENINGS = ("Input should be ", "Value error, ", "Input should have ")
 def first_fault(error: pydantic.ValidationError) -> ErrorDetails:
     """The fault to speak of: an unknown key before a key that is missing for it."""
     faults = error.errors()
-    unknown = [fault for fault in faults if fault["type"] == "extra_forbidden"]
-    return (unknown or faults)[0]
+    for fault in faults:
+        if fault["type"] == "extra_forbidden":
+            return fault
+    return faults[0]
 
 
 def spelt(
@@ -101,8 +103,10 @@ def _keys(
     if model is StepSpec:
         # `--set` may leave out `sampling`.
         return [*StepSpec.model_fields, *SamplingSpec.model_fields]
-    fields = model.model_fields.items()
-    return [field.alias or name for name, field in fields]
+    keys = []
+    for name, field in model.model_fields.items():
+        keys.append(field.alias or name)
+    return keys
 
 
 def _model_in(annotation: Any) -> type[pydantic.BaseModel] | None:

@@ -9,6 +9,7 @@ import pytest
 
 from synth.filters.answer_match import AnswerMatch
 from synth.filters.critic import Critic
+from synth.filters.length import Length
 from synth.filters.near_duplicate import NearDuplicate
 from synth.filters.self_consistency import SelfConsistency
 
@@ -72,3 +73,13 @@ def test_it_works_on_datasets_and_inside_a_running_loop():
         ).split(sums)
 
     assert len(asyncio.run(notebook())[0]) == 3
+
+
+def test_a_field_that_no_row_has_is_warned_of():
+    with pytest.warns(UserWarning, match="'txt'. Did you mean text"):
+        Length(field="txt", least=2).split([{"text": "a b c"}])
+
+
+def test_one_row_is_no_list_of_rows():
+    with pytest.raises(TypeError, match=r"split\(\[row\]\)"):
+        Length(least=2).split({"text": "a"})
