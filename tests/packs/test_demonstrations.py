@@ -176,3 +176,21 @@ def test_no_study_asks_about_what_a_pack_demonstrates(name):
     constants = _texts(Pack.load(name).spec.constants)
     rows = _texts(inputs_of(name)) - constants
     assert set().union(*shown) & rows == set()
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in pack_names() if Pack.load(name).demonstrates]
+)
+def test_no_filter_of_a_step_drops_what_it_demonstrates(name):
+    for step in Pack.load(name).steps:
+        for values, reply in step.demonstrations:
+            fields = step.parser_for(values).parse(reply, values)
+            row = {**values, **fields, "reply": reply}
+            if step.each:
+                row[step.name] = [fields]
+            for part in step.filters:
+                # A judge also shows what it refuses.
+                judges = part.name in ("subset", "bounds")
+                if judges or part.asks or part.group is not None:
+                    continue
+                assert part.judge(row).keep is not False, (step.name, reply)
