@@ -26,7 +26,7 @@ Path = Annotated[str, Field(pattern=rf"^{NAME}(\.{NAME})?$")]
 class Strict(BaseModel):
     """Unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class TemplatePair(Strict):

@@ -16,8 +16,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from synth.core.errors import WrongUse
 from synth.core.records import Fields, Seed
@@ -383,6 +381,10 @@ def _changed_pack(pack: Path, opened: Opened) -> Iterator[str]:
 
 def _published(folder: Path) -> frozenset[str]:
     """Ids of all seeds in the published rows."""
+    # A tenth of a second that a plan does not need.
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
     seed_ids: set[str] = set()
     for file in sorted(folder.glob("d*/*.parquet")):
         try:

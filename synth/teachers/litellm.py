@@ -93,8 +93,23 @@ class Litellm(Teacher):
 
             litellm.suppress_debug_info = True
             litellm.telemetry = False
+            self._check_provider(litellm)
             self._module = litellm
         return self._module
+
+    def _check_provider(self, litellm: Any) -> None:
+        """Raises Stopped where litellm has no provider of that name."""
+        try:
+            litellm.get_llm_provider(
+                self.model, api_base=self._settings.api_base
+            )
+        except litellm.exceptions.BadRequestError:
+            raise Stopped(
+                "model",
+                f"{self.model}: litellm knows no such provider. A server of your own that "
+                f"speaks OpenAI's protocol is openai/{self.model.partition('/')[2]} with "
+                "--api-base URL",
+            ) from None
 
     async def ask(self, request: Request) -> Reply:
         """One reply through litellm; what the model turns out not to take is left out, once and for

@@ -106,3 +106,9 @@ def test_an_address_without_v1_is_named():
 def test_names_need_a_provider():
     with pytest.raises(WrongUse, match="PROVIDER/MODEL"):
         open_teacher("gpt-4o")
+
+
+def test_a_provider_that_litellm_does_not_know_ends_the_run():
+    request = replace(REQUEST, model="nosuch/qwen")
+    with pytest.raises(Stopped, match=r"no such provider.*openai/qwen"):
+        asyncio.run(open_teacher("nosuch/qwen", Settings()).ask(request))
