@@ -30,6 +30,11 @@ class ReplySpec(Strict):
         description="Why the parser does not read the reply.",
         examples=["no_answer_marker"],
     )
+    finish_reason: str | None = Field(
+        default=None,
+        description="For `rehearsed/PACK`: how the reply ended; without it, `stop`.",
+        examples=["length"],
+    )
     where: Fields | None = Field(
         default=None,
         description="For `rehearsed/PACK`: the reply answers questions whose values are these; "
