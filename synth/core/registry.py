@@ -96,7 +96,7 @@ def find(
     raise WrongUse(
         where or room,
         f"{kind} {name!r}",
-        f"a {kind} of this version",
+        f"{_article(kind)} of this version",
         _form(name) or did_you_mean(name, names(room)),
     )
 
@@ -121,6 +121,10 @@ def _kind(room: str) -> str:
     """What a part of a room is called: `finetune.list_losses` has list losses."""
     word = _group(room).replace("_", " ")
     return word.removesuffix("es" if word.endswith("sses") else "s")
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def _sound(room: str, part: Any, name: str, where: str) -> type[Any]:
@@ -176,7 +180,7 @@ def build(
         raise WrongUse(
             where or room,
             f"{dict(spec)!r}"[:200],
-            f"a {_kind(room)} with its `name`",
+            f"{_article(_kind(room))} with its `name`",
             f"Write {{name: {head}{inner}}}.",
         )
     name = str(spec.get("name", ""))
@@ -227,7 +231,10 @@ def _inner_part(
     if not isinstance(value, Mapping):
         kind = _kind(inner_room)
         raise WrongUse(
-            where, f"{value!r}", f"a {kind}", f"Write the name of a {kind}."
+            where,
+            f"{value!r}",
+            _article(kind),
+            f"Write the name of {_article(kind)}.",
         )
     part = build(inner_room, value, where, allowed)
     _sound(inner_room, type(part), str(value.get("name")), where)

@@ -128,11 +128,13 @@ class Seeds:
         missing = next((old for old in self._columns if old not in row), None)
         if missing is not None:
             got = f"fields {', '.join(map(str, row)) or '(none)'}"
+            new = self._columns[missing]
+            turned = f"Turn it round: --column {missing}={new}."
             raise WrongUse(
                 location,
                 got,
                 f"field {missing!r}, as --column says",
-                did_you_mean(missing, map(str, row)),
+                turned if new in row else did_you_mean(missing, map(str, row)),
             )
         taken = next(
             (

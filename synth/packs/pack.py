@@ -283,12 +283,15 @@ def _folder(name: str | Path) -> Path:
     if name in installed("packs"):
         return installed_folder(str(name))
     wanted = "a built-in name or a folder with pack.yaml"
-    raise WrongUse(
-        f"pack {str(name)!r}",
-        "no such pack",
-        wanted,
-        did_you_mean(str(name), {*pack_names(), *installed("packs")}),
-    )
+    got = "no such pack"
+    todo = did_you_mean(str(name), {*pack_names(), *installed("packs")})
+    if path.is_dir():
+        got = "a folder without pack.yaml"
+        todo = "`synth init pack NAME` writes one that runs."
+    elif path.name == "pack.yaml" and path.is_file():
+        got = "a file"
+        todo = f"Name its folder: {path.parent}."
+    raise WrongUse(f"pack {str(name)!r}", got, wanted, todo)
 
 
 def installed_folder(name: str) -> Path:

@@ -84,3 +84,11 @@ def test_missing_inputs(tmp_path):
         Seeds(tmp_path / "none.jsonl").scan()
     with pytest.raises(WrongUse, match="neither a file nor a dataset"):
         Seeds("no/such_dataset_here").scan()
+
+
+def test_a_column_that_is_renamed_the_wrong_way_round_is_said(tmp_path):
+    seeds = Seeds([{"Frage": "q"}], columns={"Frage": "question"})
+    with pytest.raises(
+        WrongUse, match="Turn it round: --column question=Frage"
+    ):
+        list(seeds.rows())

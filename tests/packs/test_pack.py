@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 import synth
@@ -203,3 +205,15 @@ def test_the_first_question_of_every_pack_can_be_shown(name, tmp_path):
         case.get("set", {}),
     )
     assert "--- user ---" in shown
+
+
+def test_what_is_no_pack_is_named_for_what_it_is(tmp_path):
+    folder = make_pack(tmp_path / "p", GOOD)
+    (tmp_path / "empty").mkdir()
+    for path, says in (
+        (folder / "pack.yaml", f"Name its folder: {folder}."),
+        (tmp_path / "empty", "a folder without pack.yaml"),
+        (tmp_path / "gone", "no such pack"),
+    ):
+        with pytest.raises(WrongUse, match=re.escape(says)):
+            Pack.load(path)
