@@ -158,12 +158,13 @@ def fault_of(error: BaseException) -> str:
     """
     kind = f"{type(error).__name__}: {error}"
     trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
     if trace is None:
         return kind
-    path = Path(trace.tb_frame.f_code.co_filename)
-    return f"{kind}, at {path.name}:{trace.tb_lineno}"
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    code = trace.tb_frame.f_code
+    file = Path(code.co_filename).name
+    return f"{kind}, at {file}:{trace.tb_lineno}"
 
 
 class TeacherError(PotstillError):

@@ -175,8 +175,10 @@ def build(
     if "name" not in spec and len(spec) == 1:
         # `{length: {field: answer}}`, or the same as an item of a list.
         ((head, given),) = spec.items()
-        pairs = given.items() if isinstance(given, Mapping) else ()
-        inner = "".join(f", {key}: {value}" for key, value in pairs)
+        inner = ""
+        if isinstance(given, Mapping):
+            for key, value in given.items():
+                inner += f", {key}: {value}"
         raise WrongUse(
             where or room,
             f"{dict(spec)!r}"[:200],

@@ -75,11 +75,13 @@ def spelt(
     shown = repr(value)
     if len(shown) > _SHOWN:
         shown = f"{shown[:_SHOWN]}..."
+    if override:
+        return WrongUse(where, shown, _wanted(fault), "Correct the value.")
     return WrongUse(
         where,
-        shown if override else f"{spot} = {shown}",
+        f"{spot} = {shown}",
         _wanted(fault),
-        "Correct the value." if override else "Correct that line.",
+        "Correct that line.",
     )
 
 

@@ -96,11 +96,12 @@ class Step:
 
     def turns(self, fence: str) -> list[dict[str, str]]:
         """The demonstrations as messages, behind the fence of a request."""
-        return [
-            {"role": role, "content": text.replace(_FENCE, fence)}
-            for pair in self._rendered_turns
-            for role, text in zip(("user", "assistant"), pair, strict=True)
-        ]
+        turns = []
+        for question, reply in self._rendered_turns:
+            content = question.replace(_FENCE, fence)
+            turns.append({"role": "user", "content": content})
+            turns.append({"role": "assistant", "content": reply})
+        return turns
 
     @cached_property
     def _rendered_turns(self) -> list[tuple[str, str]]:

@@ -158,8 +158,10 @@ def _check_columns(
 def _lacking(rows: list[Fields], parts: Sequence[Filter]) -> set[str]:
     """Fields that filters need, or that the user named, and that no row has."""
     columns = {name for row in rows for name in row}
-    wanted = {name for part in parts for name in part.needs()}
-    wanted |= {name for part in parts for name in part.named_fields()}
+    wanted: set[str] = set()
+    for part in parts:
+        wanted.update(part.needs())
+        wanted.update(part.named_fields())
     if _answers_are_golds(columns):
         columns -= {"answer"}
     return wanted - columns

@@ -294,7 +294,9 @@ def tally(info: Values) -> str:
     cost = info["cost"]
     usd = "price unknown" if cost["usd"] is None else f"${cost['usd']:.4f}"
     # Calls are those of this command, tokens and dollars those of the folder since it was made.
-    before = ", earlier runs included" if calls["reused"] else ""
+    before = ""
+    if calls["reused"]:
+        before = ", earlier runs included"
     return (
         f"{tally_table(info['counts'])}\n"
         f"calls: {calls['asked']:,} asked, {calls['reused']:,} reused, {calls['retried']:,} "
@@ -311,7 +313,9 @@ def next_command(folder: Path, info: Values) -> str:
     if not info["complete"]:
         return f"rows so far -> {folder}; the same command goes on"
     if not counts["kept"]:
-        reasons = "dropped" if counts["dropped"] else "failed.jsonl"
+        reasons = "failed.jsonl"
+        if counts["dropped"]:
+            reasons = "dropped"
         return f"reasons -> {folder}/{reasons}; next: synth report {name}"
     if counts["failed"]:
         return f"rows -> {folder}; the same command asks again for those that failed"

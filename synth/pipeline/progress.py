@@ -136,11 +136,10 @@ def exit_line(exit_: Exit) -> str:
     sample = exit_.sample
     reason = " ".join(filter(None, [exit_.kind, exit_.reason]))
     where = [f"seed {sample.seed.id}"]
-    where += [
-        f"{name} {sample.meta[name]}"
-        for name in ("step", "draw")
-        if name in sample.meta
-    ]
+    if "step" in sample.meta:
+        where.append(f"step {sample.meta['step']}")
+    if "draw" in sample.meta:
+        where.append(f"draw {sample.meta['draw']}")
     parts = [f"{', '.join(where)}: {reason}"]
     if exit_.detail:
         parts.append(f"({_short(exit_.detail)})")

@@ -121,7 +121,8 @@ def run(
     teachers = (
         {"teacher": teacher} if isinstance(teacher, str) else dict(teacher)
     )
-    known = {field.name for field in fields(RunConfig)} - {"teachers"}
+    known = {field.name for field in fields(RunConfig)}
+    known -= {"teachers"}
     for name in options:
         if name not in known:
             raise WrongUse(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 from synth.answers.expression import Token, scan, value_of
 
@@ -15,6 +16,7 @@ _PARTS = {"number", "op", "open", "close", "money", "percent"}
 # What ends a sentence or begins the next one, and what announces more of a sum.
 _TRAILING = {"op", "open", "money"}
 _GOING_ON = {"op", "open"}
+_BULLETS = (["op"], ["number", "close"], ["open", "number", "close"])
 # Tokens of one side at most.
 _REACH = 64
 
@@ -77,8 +79,42 @@ def _equation(text: str, tokens: list[Token], at: int) -> Equation | None:
     """The equation around the `=` at a position, or None where one side has no value or nothing was
     computed.
     """
-    start = _left(tokens, at)
-    end = _right(tokens, at)
+    ends = _line_ends(text, tokens, at)
+    equation = _between(text, tokens, at, ends)
+    if not ends:
+        return equation
+    if equation is not None and equation.right:
+        return equation
+    # A line that begins with an operator may be an item of a list, or go on with the line before.
+    longer = _between(text, tokens, at, frozenset())
+    if longer is not None and longer.right:
+        return longer
+    return equation
+
+
+def _line_ends(text: str, tokens: list[Token], at: int) -> frozenset[int]:
+    """Positions of tokens near the `=` that begin a line and may begin an expression: all but those
+    behind an operator or a bracket that is still open.
+    """
+    first = max(0, at - _REACH)
+    near = tokens[first : at + _REACH]
+    ends = set()
+    if first == 0:
+        ends.add(0)
+    for number, (before, token) in enumerate(pairwise(near)):
+        goes_on = before.kind in _TRAILING or before.kind == "equals"
+        gap = text[before.end : token.start]
+        if "\n" in gap and not goes_on:
+            ends.add(first + number + 1)
+    return frozenset(ends)
+
+
+def _between(
+    text: str, tokens: list[Token], at: int, ends: frozenset[int]
+) -> Equation | None:
+    """The equation whose sides go no farther than the given ends."""
+    start = _left(tokens, at, ends)
+    end = _right(tokens, at, ends)
     left = tokens[start:at]
     right = tokens[at + 1 : end]
     computed = any(t.kind == "op" for t in left[1:])
@@ -92,7 +128,7 @@ def _equation(text: str, tokens: list[Token], at: int) -> Equation | None:
     return Equation(spelled, _agree(a, b, left, right))
 
 
-def _left(tokens: list[Token], at: int) -> int:
+def _left(tokens: list[Token], at: int, ends: frozenset[int]) -> int:
     """Where the expression before `=` begins; `at` itself where it hangs on a word (`6p + 30
     =`).
     """
@@ -100,6 +136,10 @@ def _left(tokens: list[Token], at: int) -> int:
     first = max(0, at - _REACH)
     while start > first and tokens[start - 1].kind in _PARTS:
         start -= 1
+        if start in ends:
+            break
+    if start in ends:
+        start += _bullet(tokens[start:at])
     if start < at and tokens[start].kind == "op":
         # `-3 + 5 =` begins with a sign; `2 pens + 3 =` goes on from a word.
         operator = tokens[start]
@@ -119,6 +159,21 @@ def _left(tokens: list[Token], at: int) -> int:
     return start
 
 
+def _bullet(line: list[Token]) -> int:
+    """Tokens of the mark with which an item of a list begins: an operator, `1)` or `(1)` that
+    stands apart.
+    """
+    kinds = [token.kind for token in line]
+    for mark in _BULLETS:
+        count = len(mark)
+        if kinds[:count] != mark or len(kinds) == count:
+            continue
+        behind = line[count]
+        if not behind.glued:
+            return count
+    return 0
+
+
 def _open(tokens: list[Token], start: int, at: int) -> int:
     """Starts behind a bracket that only closes after the equation."""
     depth = 0
@@ -130,7 +185,7 @@ def _open(tokens: list[Token], start: int, at: int) -> int:
     return start
 
 
-def _right(tokens: list[Token], at: int) -> int:
+def _right(tokens: list[Token], at: int, ends: frozenset[int]) -> int:
     """Where the expression behind `=` ends; trailing operators and what hangs on a word do not
     count.
     """
@@ -138,6 +193,8 @@ def _right(tokens: list[Token], at: int) -> int:
     end = start
     last = min(len(tokens), at + _REACH)
     while end < last and tokens[end].kind in _PARTS:
+        if end > start and end in ends:
+            return _close(tokens, start, end)
         end += 1
     open_end = end
     while end > start and tokens[end - 1].kind in _TRAILING:

@@ -56,3 +56,50 @@ def test_hostile_text_is_cheap():
     ):
         ArithmeticSteps().verify(text)
     assert time.process_time() - started < 8
+
+
+BULLETS = ["", "- ", "* ", "+ ", "• ", "1. ", "1) ", "Step 1: ", "(1) ", "> "]
+SUMS = st.tuples(st.integers(0, 99), st.sampled_from("+-*"), st.integers(1, 99))
+
+
+@given(
+    sums=st.lists(SUMS, min_size=1, max_size=5),
+    bullet=st.sampled_from(BULLETS),
+    end=st.sampled_from(["\n", "\r\n", "\n\n", " \n", ".\n"]),
+    wrong=st.booleans(),
+)
+def test_equations_in_lines_are_read_one_by_one(sums, bullet, end, wrong):
+    lines = []
+    for number, (a, op, b) in enumerate(sums, 1):
+        value = {"+": a + b, "-": a - b, "*": a * b}[op]
+        value += wrong and number == 1
+        mark = bullet.replace("1", str(number))
+        lines.append(f"{mark}{a} {op} {b} = {value}")
+    found = ArithmeticSteps().equations(end.join(lines))
+    assert [equation.text for equation in found] == [
+        f"{a} {op} {b} = {line.rpartition(' = ')[2]}"
+        for (a, op, b), line in zip(sums, lines, strict=True)
+    ]
+    assert ArithmeticSteps().verify(end.join(lines)) is not wrong
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        ("2x - 3 = 20", None),
+        ("2 x - 3 = 20", None),
+        ("4.5x + 2 = 29\n4.5x + 2 - 2 = 29 - 2", None),
+        ("3x4 = 12", True),
+        ("3 x 4 = 13", False),
+        ("3 x -4 = -12", True),
+        ("5 x $3 = $15", True),
+        ("20 - 3 = 12\n+ 5", True),
+        ("3 * 4\n+ 5 = 17", True),
+        ("3 +\n4 = 7", True),
+        ("3 + 4\n= 7", True),
+        ("(3 +\n4) * 2 = 14", True),
+        ("10\n-3 + 5 = 2", True),
+    ],
+)
+def test_an_x_and_an_end_of_line_are_what_they_are_in_context(text, verdict):
+    assert ArithmeticSteps().verify(text) is verdict
