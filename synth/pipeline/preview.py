@@ -63,6 +63,8 @@ def _step(step: Step) -> str:
     )
     filters = [f"    filter: {part!r}" for part in step.filters]
     ways = [f"    rescues: what {step.rescues} lost"] if step.rescues else []
+    if step.demonstrations:
+        ways.append(f"    demonstrations: {len(step.demonstrations)}")
     ways += [
         f"    {word}: each {pair[1]} of {pair[0]}"
         for word, pair in (("each", step.each), ("spread", step.spread))

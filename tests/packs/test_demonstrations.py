@@ -14,6 +14,7 @@ import synth
 from examples.real.study_packs import inputs_of
 from synth.core.errors import WrongUse
 from synth.packs.pack import Pack, pack_names
+from synth.pipeline.preview import describe
 from tests.conftest import chat, serving
 from tests.pipeline.test_run import make_pack
 
@@ -43,6 +44,11 @@ def asked(pack: Pack, **row: str) -> list[dict[str, str]]:
     values = pack.values(row)
     request = pack.steps[0].request(values, model="m", family="openai")
     return list(request.messages)
+
+
+def test_show_counts_demonstrations(tmp_path):
+    make_pack(tmp_path, FILES)
+    assert "    demonstrations: 1\n" in describe(str(tmp_path), {})
 
 
 def test_turns_stand_before_the_question_behind_its_fence(tmp_path):
