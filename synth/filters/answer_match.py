@@ -57,6 +57,7 @@ class AnswerMatch(RowFilter):
     decimal: DecimalMark = ""
 
     reads: ClassVar[tuple[str, ...]] = ("answer", "target")
+    no_fields: ClassVar[frozenset[str]] = frozenset({"gold"})
     reasons: ClassVar[dict[str, str]] = {
         "wrong_answer": "the answer is not the gold one",
         "no_answer": "there is no answer",

@@ -67,6 +67,8 @@ class Filter(ABC):
     reasons: ClassVar[Mapping[str, str]] = {}
     group: ClassVar[str | None] = None
     asks: ClassVar[bool] = False
+    # Parameters that are called like others which name fields of a row, and do not.
+    no_fields: ClassVar[frozenset[str]] = frozenset()
     # The mark that `least` and `calibrate` look at.
     score: ClassVar[str] = "score"
 
@@ -90,7 +92,8 @@ class Filter(ABC):
         given = [
             getattr(self, f.name)
             for f in fields(self)
-            if f.name in _NAME_FIELDS and getattr(self, f.name) != f.default
+            if f.name in _NAME_FIELDS - self.no_fields
+            and getattr(self, f.name) != f.default
         ]
         names = [
             name

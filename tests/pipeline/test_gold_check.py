@@ -107,3 +107,18 @@ def test_an_input_without_golds_says_so_and_names_the_column(tmp_path):
     assert (
         "golds: 1 read (1 label)" in command("check", "cot", "--input", rows)[1]
     )
+
+
+def test_a_run_takes_the_kind_of_gold_that_the_user_says(tmp_path):
+    replies = tmp_path / "replies.jsonl"
+    replies.write_text(
+        '{"question": "q", "completion": "The answer is (b)."}\n'
+    )
+    done = synth.run(
+        "cot",
+        [{"question": "q", "choices": ["1", "2", "3"], "target": 1}],
+        teacher=f"replay/{replies}",
+        overrides={"rationale.filters.answer_match.gold": "index"},
+        output=tmp_path / "out",
+    )
+    assert done.counts["kept"] == 1
