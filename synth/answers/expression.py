@@ -19,13 +19,13 @@ MOST_POWER = 64
 _MOST_BITS = 1 << 14
 
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"
+# An x is a sign of multiplication before a value, and else an unknown: `2x - 3 = 20`.
 TOKEN = re.compile(
     rf"(?P<space>\s+)|(?P<number>{_NUMBER})|(?P<op>\*\*|[-+*/^×÷·−–⋅∗]"
     r"|(?<=[\d)\s])[xX](?=\s*[-−]?[(\d.$€£¥]))|(?P<open>\()|(?P<close>\))"
     r"|(?P<equals>=)|(?P<money>[$€£¥])|(?P<percent>%)|(?P<other>[^\W\d_]+|.)",
     re.DOTALL,
 )
-# An x is a sign of multiplication before a value, and else an unknown: `2x - 3 = 20`.
 # What most answers are: no token has to be looked at.
 PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _PRICE = re.compile(r"-?[$€£]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?")

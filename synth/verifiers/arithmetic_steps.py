@@ -67,54 +67,53 @@ class ArithmeticSteps:
         if "=" not in text:
             return []
         tokens = scan(text)
+        starts = _line_starts(text, tokens)
         equations = (
-            _equation(text, tokens, at)
+            _equation(text, tokens, at, starts)
             for at, token in enumerate(tokens)
             if token.kind == "equals"
         )
         return [e for e in equations if e is not None]
 
 
-def _equation(text: str, tokens: list[Token], at: int) -> Equation | None:
+def _line_starts(text: str, tokens: list[Token]) -> frozenset[int]:
+    """Positions of tokens that begin a line and may begin an expression: all but those behind an
+    operator or a bracket that is still open.
+    """
+    starts = {0}
+    for number, (before, token) in enumerate(pairwise(tokens), 1):
+        goes_on = before.kind in _TRAILING or before.kind == "equals"
+        gap = text[before.end : token.start]
+        if "\n" in gap and not goes_on:
+            starts.add(number)
+    return frozenset(starts)
+
+
+def _equation(
+    text: str, tokens: list[Token], at: int, starts: frozenset[int]
+) -> Equation | None:
     """The equation around the `=` at a position, or None where one side has no value or nothing was
     computed.
     """
-    ends = _line_ends(text, tokens, at)
+    ends = _left(tokens, at, starts), _right(tokens, at, starts)
     equation = _between(text, tokens, at, ends)
-    if not ends:
-        return equation
     if equation is not None and equation.right:
         return equation
     # A line that begins with an operator may be an item of a list, or go on with the line before.
-    longer = _between(text, tokens, at, frozenset())
+    farther = _left(tokens, at, frozenset()), _right(tokens, at, frozenset())
+    if farther == ends:
+        return equation
+    longer = _between(text, tokens, at, farther)
     if longer is not None and longer.right:
         return longer
     return equation
 
 
-def _line_ends(text: str, tokens: list[Token], at: int) -> frozenset[int]:
-    """Positions of tokens near the `=` that begin a line and may begin an expression: all but those
-    behind an operator or a bracket that is still open.
-    """
-    first = max(0, at - _REACH)
-    near = tokens[first : at + _REACH]
-    ends = set()
-    if first == 0:
-        ends.add(0)
-    for number, (before, token) in enumerate(pairwise(near)):
-        goes_on = before.kind in _TRAILING or before.kind == "equals"
-        gap = text[before.end : token.start]
-        if "\n" in gap and not goes_on:
-            ends.add(first + number + 1)
-    return frozenset(ends)
-
-
 def _between(
-    text: str, tokens: list[Token], at: int, ends: frozenset[int]
+    text: str, tokens: list[Token], at: int, ends: tuple[int, int]
 ) -> Equation | None:
-    """The equation whose sides go no farther than the given ends."""
-    start = _left(tokens, at, ends)
-    end = _right(tokens, at, ends)
+    """The equation whose sides begin and end at these positions."""
+    start, end = ends
     left = tokens[start:at]
     right = tokens[at + 1 : end]
     computed = any(t.kind == "op" for t in left[1:])
@@ -128,7 +127,7 @@ def _between(
     return Equation(spelled, _agree(a, b, left, right))
 
 
-def _left(tokens: list[Token], at: int, ends: frozenset[int]) -> int:
+def _left(tokens: list[Token], at: int, starts: frozenset[int]) -> int:
     """Where the expression before `=` begins; `at` itself where it hangs on a word (`6p + 30
     =`).
     """
@@ -136,9 +135,9 @@ def _left(tokens: list[Token], at: int, ends: frozenset[int]) -> int:
     first = max(0, at - _REACH)
     while start > first and tokens[start - 1].kind in _PARTS:
         start -= 1
-        if start in ends:
+        if start in starts:
             break
-    if start in ends:
+    if start in starts:
         start += _bullet(tokens[start:at])
     if start < at and tokens[start].kind == "op":
         # `-3 + 5 =` begins with a sign; `2 pens + 3 =` goes on from a word.
@@ -185,7 +184,7 @@ def _open(tokens: list[Token], start: int, at: int) -> int:
     return start
 
 
-def _right(tokens: list[Token], at: int, ends: frozenset[int]) -> int:
+def _right(tokens: list[Token], at: int, starts: frozenset[int]) -> int:
     """Where the expression behind `=` ends; trailing operators and what hangs on a word do not
     count.
     """
@@ -193,7 +192,7 @@ def _right(tokens: list[Token], at: int, ends: frozenset[int]) -> int:
     end = start
     last = min(len(tokens), at + _REACH)
     while end < last and tokens[end].kind in _PARTS:
-        if end > start and end in ends:
+        if end > start and end in starts:
             return _close(tokens, start, end)
         end += 1
     open_end = end
