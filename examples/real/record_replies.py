@@ -20,7 +20,7 @@ import yaml
 import synth
 from examples.real.models import MODELS
 from examples.real.recorded import Recorded
-from examples.real.study_packs import INPUTS, inputs_of
+from examples.real.study_packs import inputs_of, shelf_of
 from synth.calls.journal import Journal
 from synth.core.errors import Unreadable
 from synth.core.records import Fields, canonical_json
@@ -61,7 +61,6 @@ def replies_of(pack: Pack, teacher: str, folder: Path) -> list[Said]:
     """Every reply of a study's run, read by the pack as it is now."""
     steps = {step.name: step for step in pack.steps}
     asked_pack = Pack.load(folder / "pack")
-    shelf = INPUTS / "shelves" / f"{pack.name}.jsonl"
     Recorded.journal = Journal(folder / "journal", writable=False)
     Recorded.asked.clear()
     count = int(folder.name.rpartition("-")[2])
@@ -69,7 +68,7 @@ def replies_of(pack: Pack, teacher: str, folder: Path) -> list[Said]:
         synth.run(
             folder / "pack",
             inputs_of(pack.name)[:count],
-            overrides={"retrieve.file": str(shelf)} if shelf.is_file() else {},
+            overrides=shelf_of(pack.name),
             teacher=dict.fromkeys(
                 asked_pack.roles, f"{Recorded.__module__}:Recorded/{teacher}"
             ),

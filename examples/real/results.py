@@ -28,17 +28,19 @@ def hash_of(name: str) -> str:
     return hashlib.sha256(canonical_json(files)).hexdigest()[:16]
 
 
-def recorded(path: Path = FILE) -> dict[tuple[str, str], Result]:
-    """(pack, teacher) -> the last result."""
+def recorded(
+    path: Path = FILE, of: str = "pack"
+) -> dict[tuple[str, str], Result]:
+    """(pack, teacher) -> the last result; `of` names the column that stands for the pack."""
     lines = path.read_text("utf-8").splitlines() if path.is_file() else []
     results = [json.loads(line) for line in lines]
-    return {(result["pack"], result["teacher"]): result for result in results}
+    return {(result[of], result["teacher"]): result for result in results}
 
 
-def record(result: Result, path: Path = FILE) -> None:
+def record(result: Result, path: Path = FILE, of: str = "pack") -> None:
     """Keeps a result in place of the one that was there for its pack and teacher."""
-    results = recorded(path)
-    results[result["pack"], result["teacher"]] = result
+    results = recorded(path, of)
+    results[result[of], result["teacher"]] = result
     lines = [
         json.dumps(results[key], ensure_ascii=False) for key in sorted(results)
     ]

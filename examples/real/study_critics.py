@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from examples.real import models, server
-from examples.real.results import share
+from examples.real.results import record, recorded, share
 from synth.filters import Critic, Pairwise, ProcessCritic
 from synth.filters.base import Filter
 from synth.inputs.seeds import read_rows
@@ -149,7 +149,7 @@ def _promise(scores: Sequence[float], labels: Sequence[bool]) -> str:
     return f"keeps {promise.kept} of {len(scores)} from {promise.least:.2f} on"
 
 
-def lines(results: Sequence[Row]) -> str:
+def lines(results: Sequence[Mapping[str, Any]]) -> str:
     """Markdown: what is right among kept rows, among dropped ones wrong, and what comes of it."""
     head = (
         "| critic | teacher | rows, half of them right | right among kept (95 % interval) "
@@ -174,14 +174,6 @@ def lines(results: Sequence[Row]) -> str:
         )
         text.append(f"| {' | '.join(cells)} |")
     return "\n".join(text) + "\n"
-
-
-def recorded(path: Path = FILE) -> list[Row]:
-    """All results, by critic and teacher."""
-    if not path.is_file():
-        return []
-    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    return sorted(rows, key=lambda row: (row["critic"], row["teacher"]))
 
 
 def main() -> None:
@@ -213,16 +205,10 @@ def main() -> None:
             rows = drawn(study.rows(options.data), options.rows)
             who = {"critic": name, "teacher": options.teacher}
             result = {**who, **measured(part, rows)}
-            others = [
-                row
-                for row in recorded(options.record)
-                if (row["critic"], row["teacher"]) != (name, options.teacher)
-            ]
-            options.record.write_text(
-                "".join(json.dumps(row) + "\n" for row in [*others, result])
-            )
+            record(result, options.record, of="critic")
             print(json.dumps(result), flush=True)
-    print(lines(recorded(options.record)))
+    results = recorded(options.record, of="critic")
+    print(lines([*results.values()]))
 
 
 if __name__ == "__main__":

@@ -52,6 +52,12 @@ def inputs_of(pack: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
+def shelf_of(pack: str) -> dict[str, str]:
+    """What `--set` says of the rows that a pack looks up; empty where it looks up none."""
+    shelf = INPUTS / "shelves" / f"{pack}.jsonl"
+    return {"retrieve.file": str(shelf)} if shelf.is_file() else {}
+
+
 def ask(
     name: str,
     teacher: str,
@@ -70,11 +76,10 @@ def ask(
     output = (
         folder / asked.replace(" ", "-") / f"{name}-{pack_hash[:12]}-{count}"
     )
-    shelf = INPUTS / "shelves" / f"{name}.jsonl"
     run = synth.run(
         name,
         inputs_of(name)[:count],
-        overrides={"retrieve.file": str(shelf)} if shelf.is_file() else {},
+        overrides=shelf_of(name),
         teacher=dict.fromkeys(pack.roles, f"openai/{teacher}"),
         api_base=url,
         api_key_env="",

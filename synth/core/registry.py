@@ -105,12 +105,20 @@ def _form(name: str) -> str:
     """How to write a part whose parameters, or whose module, were written into its name."""
     head, colon, rest = name.partition(":")
     if colon and "=" in rest:
-        pairs = rest.replace("=", ": ").replace(",", ", ")
-        return f"Write {{name: {head}, {pairs}}}."
+        return _as_mapping(head, parse_spec(name))
     if "." in name:
         module, _, part = name.rpartition(".")
         return f"A part of your own is MODULE:Class: write {module}:{part}."
     return ""
+
+
+def _as_mapping(name: str, parameters: Values) -> str:
+    """A hint that spells a part as packs do."""
+    text = f"name: {name}"
+    for key, value in parameters.items():
+        if key != "name":
+            text += f", {key}: {value}"
+    return f"Write {{{text}}}."
 
 
 def _group(room: str) -> str:
@@ -175,15 +183,12 @@ def build(
     if "name" not in spec and len(spec) == 1:
         # `{length: {field: answer}}`, or the same as an item of a list.
         ((head, given),) = spec.items()
-        inner = ""
-        if isinstance(given, Mapping):
-            for key, value in given.items():
-                inner += f", {key}: {value}"
+        pairs = given if isinstance(given, Mapping) else {}
         raise WrongUse(
             where or room,
             f"{dict(spec)!r}"[:200],
             f"{_article(_kind(room))} with its `name`",
-            f"Write {{name: {head}{inner}}}.",
+            _as_mapping(head, pairs),
         )
     name = str(spec.get("name", ""))
     part = find(room, name, where, allowed)
