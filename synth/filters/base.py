@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import islice
@@ -102,6 +102,13 @@ class Filter(ABC):
         ]
         return [str(name).partition(".")[0] for name in names if name]
 
+    def unknown_field(self, names: Collection[str]) -> tuple[str, str] | None:
+        """(name, hint) of the first field that the user named and that is none of these."""
+        for name in self.named_fields():
+            if name not in names:
+                return name, did_you_mean(name, map(str, names))
+        return None
+
     def roles(self) -> tuple[str, ...]:
         """Teachers that a run must hold open for this filter."""
         return ()
@@ -191,14 +198,15 @@ class Filter(ABC):
 
     def _warn_of_fields(self, rows: Sequence[Row]) -> None:
         """Warns where no row has a field that the user named."""
-        for name in self.named_fields() if rows else ():
-            if not any(name in row for row in rows):
-                columns = {str(key) for row in rows for key in row}
-                warnings.warn(
-                    f"filter {self.name}: no row has the field {name!r}. "
-                    f"{did_you_mean(name, columns)}",
-                    stacklevel=3,
-                )
+        if not rows or not self.named_fields():
+            return
+        unknown = self.unknown_field({key for row in rows for key in row})
+        if unknown:
+            name, hint = unknown
+            warnings.warn(
+                f"filter {self.name}: no row has the field {name!r}. {hint}",
+                stacklevel=3,
+            )
 
     def _split(
         self, rows: Any, listed: list[Any], *, group: str, progress: bool

@@ -74,10 +74,11 @@ def sieve(
     reader: Parser = registry.build(
         "synth.parsers", parser or DEFAULT_PARSER, "--parser", allowed
     )
-    reads = parser or _lacking(rows, parts) & {*reader.produces()}
-    _check(rows, parts, group, source)
-    _check_fields(rows, parts, reader if reads else None)
-    _check_columns(rows, parts, source)
+    columns = _columns(rows, source)
+    reads = parser or _lacking(columns, parts) & {*reader.produces()}
+    _check_group(columns, parts, group)
+    _check_fields(columns, parts, reader if reads else None)
+    _check_columns(columns, parts, source)
     views = []
     for index, row in enumerate(rows):
         view = _view(row, reader) if reads else {**row, "marks": {}}
@@ -134,11 +135,21 @@ def _split(
         ) from error
 
 
+def _columns(rows: list[Fields], source: str) -> set[str]:
+    """Names that any row has.
+
+    Raises:
+        WrongUse: there is no row.
+    """
+    if not rows:
+        raise WrongUse(source, "no rows", "at least one row", "Check the file.")
+    return {name for row in rows for name in row}
+
+
 def _check_columns(
-    rows: list[Fields], parts: Sequence[Filter], source: str
+    columns: set[str], parts: Sequence[Filter], source: str
 ) -> None:
     """Raises WrongUse where the rows have nothing that a filter reads."""
-    columns = {name for row in rows for name in row}
     for part in parts if not columns & _TEXTS else ():
         # A row with one of these has been read; what else a filter needs may be absent.
         needed = [] if columns & {"answer", "rationale"} else part.needs()
@@ -155,16 +166,14 @@ def _check_columns(
             )
 
 
-def _lacking(rows: list[Fields], parts: Sequence[Filter]) -> set[str]:
+def _lacking(columns: set[str], parts: Sequence[Filter]) -> set[str]:
     """Fields that filters need, or that the user named, and that no row has."""
-    columns = {name for row in rows for name in row}
     wanted: set[str] = set()
     for part in parts:
         wanted.update(part.needs())
         wanted.update(part.named_fields())
-    if _answers_are_golds(columns):
-        columns -= {"answer"}
-    return wanted - columns
+    answers = {"answer"} if _answers_are_golds(columns) else set()
+    return wanted - (columns - answers)
 
 
 def _answers_are_golds(columns: Collection[str]) -> bool:
@@ -191,8 +200,9 @@ def calibrate_file(
     """
     part: Filter = registry.build("synth.filters", spec, "NAME")
     rows = list(read_rows(source))
-    _check(rows, [part], group, source)
-    _check_columns(rows, [part], source)
+    columns = _columns(rows, source)
+    _check_group(columns, [part], group)
+    _check_columns(columns, [part], source)
     try:
         promise = promised(
             part,
@@ -240,31 +250,26 @@ def calibrate_file(
 
 
 def _check_fields(
-    rows: list[Fields], parts: Sequence[Filter], reader: Parser | None
+    columns: set[str], parts: Sequence[Filter], reader: Parser | None
 ) -> None:
-    names = {name for row in rows for name in row} | {
-        "completion",
-        "reply",
-        "target",
-        *(reader.produces() if reader else ()),
-    }
+    names = {*columns, "completion", "reply", "target"}
+    if reader:
+        names.update(reader.produces())
     for part in parts:
-        for name in part.named_fields():
-            if name not in names:
-                raise WrongUse(
-                    f"filter {part.name}",
-                    f"field {name!r}",
-                    "a column of the rows",
-                    did_you_mean(name, names),
-                )
+        unknown = part.unknown_field(names)
+        if unknown:
+            name, hint = unknown
+            raise WrongUse(
+                f"filter {part.name}",
+                f"field {name!r}",
+                "a column of the rows",
+                hint,
+            )
 
 
-def _check(
-    rows: list[Fields], parts: Sequence[Filter], group: str, source: str
+def _check_group(
+    columns: set[str], parts: Sequence[Filter], group: str
 ) -> None:
-    columns = {name for row in rows for name in row}
-    if not rows:
-        raise WrongUse(source, "no rows", "at least one row", "Check the file.")
     if any(part.group == "draws" for part in parts) and group not in columns:
         raise WrongUse(
             "--group",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from synth.calls.door import Stats
 from synth.calls.price import Price, price_of, require_bound
-from synth.core.errors import TeacherError, WrongUse, did_you_mean
+from synth.core.errors import TeacherError, WrongUse
 from synth.core.records import Exit, Fields, Request, Row
 from synth.inputs.seeds import Scan, Seeds
 from synth.packs.pack import RENDERED, Pack, built_in, pack_names
@@ -353,15 +353,15 @@ def _check_fields(pack: Pack, scan: Scan) -> None:
     for step in pack.steps:
         names.update(step.produces())
         for part in step.filters:
-            for name in part.named_fields():
-                if name not in names:
-                    where = f"pack {pack.name}, step {step.name}, filter {part.name}"
-                    raise WrongUse(
-                        where,
-                        f"field {name!r}",
-                        "a field that the rows have by then",
-                        did_you_mean(name, names),
-                    )
+            unknown = part.unknown_field(names)
+            if unknown:
+                name, hint = unknown
+                raise WrongUse(
+                    f"pack {pack.name}, step {step.name}, filter {part.name}",
+                    f"field {name!r}",
+                    "a field that the rows have by then",
+                    hint,
+                )
 
 
 def _check_corpus(pack: Pack, config: RunConfig) -> None:
