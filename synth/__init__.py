@@ -34,12 +34,21 @@ from synth.core.lazy import public
 
 moved.install()
 
-__all__ = ["Critic", "Pack", "Run", "RunConfig", "run"]
+__all__ = [
+    "Critic",
+    "Pack",
+    "Run",
+    "RunConfig",
+    "merge",
+    "plan_shards",
+    "run",
+]
 
 __getattr__, __dir__ = public(
     __name__,
     {
-        "pipeline.run": "Run run",
+        "pipeline.run": "Run run plan_shards",
+        "pipeline.merge": "merge",
         "pipeline.prepare": "RunConfig",
         "packs.pack": "Pack",
         "filters.critic": "Critic",

@@ -20,7 +20,7 @@ import fcntl
 import os
 import zlib
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import BinaryIO
 
@@ -60,6 +60,12 @@ class Totals:
         self.completion_tokens += tokens[1]
         self.cached_tokens += tokens[2]
         self.reasoning_tokens += tokens[3]
+
+    def join(self, other: Totals) -> None:
+        """Counts all that another journal holds."""
+        for item in fields(self):
+            both = getattr(self, item.name) + getattr(other, item.name)
+            setattr(self, item.name, both)
 
 
 class Journal:

@@ -13,6 +13,13 @@ import click
 from synth.cli.command_group import CommandGroup, output_option, say
 from synth.cli.knowledge import lexicon, mine, pair_up, taxonomy
 from synth.cli.parts import init, list_
+from synth.cli.shards import (
+    merge,
+    plan_run,
+    prepare_run,
+    shard_options,
+    slurm,
+)
 from synth.cli.shared import (
     plugin_option,
     preview_options,
@@ -213,6 +220,7 @@ def plan(
     show_default=True,
     help="Completions per sample at most, for --target.",
 )
+@shard_options
 @click.option(
     "--serial", is_flag=True, help="One call at a time, to see what happens."
 )
@@ -237,7 +245,7 @@ def run(
 ) -> None:
     """Make a dataset: every seed through every step of PACK into DIR."""
     from synth.packs.schema import drawn_step  # noqa: PLC0415
-    from synth.pipeline.prepare import RunConfig, notes_before, prepare  # noqa: PLC0415
+    from synth.pipeline.prepare import RunConfig, notes_before  # noqa: PLC0415
     from synth.pipeline.progress import progress  # noqa: PLC0415
     from synth.pipeline.run import start  # noqa: PLC0415
     from synth.processes.interrupts import raised  # noqa: PLC0415
@@ -246,13 +254,15 @@ def run(
         raise click.UsageError("--quiet and --verbose: give one of them.")
     if serial:
         options["concurrency"] = 1
+    config = RunConfig(**with_teacher(options))
+    if config.shards and config.shard is None:
+        plan_run(pack, source, output, config)
+        return
     # Rows make no reference cycles: looking for them after every 700 new objects costs a sixth of
     # the CPU.
     gc.set_threshold(100_000, 50, 50)
     with raised():
-        prepared = prepare(
-            pack, source, output, RunConfig(**with_teacher(options))
-        )
+        prepared = prepare_run(pack, source, output, config)
         for note in notes_before(prepared):
             say(f"synth: note: {note}", err=True)
         if (
@@ -503,7 +513,7 @@ def report(folder: str) -> None:
 COMMANDS = {
     "Prompt packs": (show, check, init),
     "Parts": (list_,),
-    "Runs": (plan, run, report, journal),
+    "Runs": (plan, run, merge, report, journal, slurm),
     "Rows": (export, filter_, mine, pair_up),
     "Critics and teachers": (calibrate, probe),
     "Knowledge": (lexicon, taxonomy),

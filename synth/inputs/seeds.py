@@ -36,7 +36,7 @@ from synth.inputs.readers import (
     split_of,
 )
 from synth.inputs.tables import is_several, rows_in
-from synth.inputs.values import Base64
+from synth.inputs.values import Base64, read_json
 
 # How long a pipe may stay without a word.
 PIPE_SECONDS = 10.0
@@ -45,6 +45,8 @@ Source = Any
 # Bytes that are read at once.
 _CHUNK = 1 << 20
 _MASK = (1 << 64) - 1
+# Up to so many rows, a set of their ids takes less time than the import of numpy.
+_FEW_ROWS = 100_000
 
 
 class BeyondFloat(int):
@@ -232,7 +234,10 @@ class _Ids:
         self._contents.append(hash(canonical_json(row)) & _MASK)
 
     def clash(self) -> bool:
-        import numpy as np  # noqa: PLC0415 - only where there are ids
+        few = len(self._ids) <= _FEW_ROWS
+        if few and len(set(self._ids)) == len(self._ids):
+            return False
+        import numpy as np  # noqa: PLC0415 - 0.1 s, and not for a small input without a repeated id
 
         ids = np.array(self._ids)
         contents = np.array(self._contents)
@@ -395,3 +400,15 @@ def json_line(row: Row) -> bytes:
         return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE, default=str)
     except TypeError:
         return json.dumps(row, default=str).encode() + b"\n"
+
+
+def read_line(text: bytes) -> Any:
+    """What `json_line` wrote: every whole number and every lone surrogate as it was.
+
+    Raises:
+        ValueError: no JSON.
+    """
+    try:
+        return read_json(text, twins=False)
+    except ValueError:
+        return json.loads(text)

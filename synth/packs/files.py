@@ -204,11 +204,13 @@ def digest(folder: Path, more: bytes) -> str:
 
 def copy(folder: Path, target: Path) -> None:
     """Copies a pack's files, and nothing else that its folder holds, in place of what stands at
-    `target`.
+    `target`; a pack that lies there already stays.
 
     Raises:
         WrongUse: as `regular_files`.
     """
+    if target.resolve() == folder.resolve():
+        return
     # Read whole before anything is taken away: the target may lie inside the folder.
     contents = {
         name: read_inside(folder, name.as_posix())

@@ -15,6 +15,7 @@ from synth.calls.price import FREE
 from synth.core.errors import WrongUse
 from synth.pipeline.prepare import Prepared, RunConfig
 from synth.runs.ownership import check_endpoints
+from synth.runs.shard_plan import run_folders
 from synth.teachers.base import (
     Settings,
     Teacher,
@@ -43,8 +44,8 @@ async def open_doors(prepared: Prepared, stats: Stats) -> Doors:
         for role, name in prepared.teachers().items()
     }
     others = [
-        Journal(Path(other) / "journal", writable=False)
-        for other in config.reuse
+        Journal(other / "journal", writable=False)
+        for other in reused_folders(config)
     ]
     log = BatchLog(folder)
     journal = Journal(
@@ -87,6 +88,13 @@ async def open_doors(prepared: Prepared, stats: Stats) -> Doors:
             await doors_of_run.close()
             raise
     return doors_of_run
+
+
+def reused_folders(config: RunConfig) -> list[Path]:
+    """Folders of other runs whose replies serve this one; of a run in shards, those of each."""
+    return [
+        folder for other in config.reuse for folder in run_folders(Path(other))
+    ]
 
 
 def _open(name: str, settings: Settings, config: RunConfig) -> Teacher:
@@ -146,7 +154,8 @@ def _check_endpoints(prepared: Prepared, opened: Mapping[str, Teacher]) -> None:
                 todo,
             )
     check_endpoints(
-        [prepared.output, *map(Path, prepared.config.reuse)], endpoints
+        [prepared.output, *reused_folders(prepared.config)],
+        endpoints,
     )
 
 

@@ -113,6 +113,9 @@ def make_plan(
     """A plan from a sample of rendered prompts and from what earlier runs measured (`--reuse`, or
     the run's own folder).
     """
+    if not prepared.scan.rows:
+        # A shard that no seed fell into.
+        return Plan(prepared.pack.name, 0, ())
     measured = _measured([prepared.output, *map(Path, prepared.config.reuse)])
     shelf = prepared.shelf
     filled: Fields = (
@@ -175,7 +178,8 @@ def _questions(prepared: Prepared) -> Iterator[tuple[Step, Pack, float]]:
                 yield (
                     question,
                     its_pack,
-                    rows * calls + calls_of(part, rows) / len(asked),
+                    rows * calls
+                    + calls_of(part, prepared.critic_rows) / len(asked),
                 )
 
 

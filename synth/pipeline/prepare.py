@@ -21,6 +21,7 @@ from synth.parsers.json_object import JsonObject
 from synth.pipeline.gold_check import GoldCheck
 from synth.pipeline.walker import Tally
 from synth.runs.ownership import check_output, copied_pack, digests
+from synth.runs.shard_plan import is_planned
 from synth.teachers.wire.access import (
     Access,
     by_role,
@@ -75,6 +76,8 @@ class RunConfig:
         reuse: folders of other runs, whose replies serve this one too.
         overrides: `step.key` -> value, written into the pack before it is checked.
         plugins: modules of the user's whose parts the pack may name as `module:Class`.
+        shards: the run is planned in so many parts, each of which is a run folder of its own.
+        shard: the part that is run, counted from 0.
     """
 
     teachers: Mapping[str, str]
@@ -106,6 +109,8 @@ class RunConfig:
     reuse: Sequence[str] = ()
     overrides: Row = field(default_factory=dict)
     plugins: Sequence[str] = ()
+    shards: int | None = None
+    shard: int | None = None
 
     @cached_property
     def access(self) -> Access:
@@ -120,7 +125,8 @@ class RunConfig:
     def limits(self, role: str) -> tuple[float | None, float | None]:
         """(requests, tokens) a minute at most for a role."""
         return for_role(by_role(self.rpm), role), for_role(
-            by_role(self.tpm), role
+            by_role(self.tpm),
+            role,
         )
 
 
@@ -130,6 +136,8 @@ class Prepared:
 
     Attributes:
         changed_pack: whether the built-in pack is another one than when the run's folder was begun.
+        critic_rows: rows for which critics are tried beforehand; those of the whole input, in the
+            first shard, and none in the others.
     """
 
     pack: Pack
@@ -142,6 +150,7 @@ class Prepared:
     on_row: Callable[[Tally, Stats], None] | None = None
     on_exit: Callable[[Exit], None] | None = None
     on_fault: Callable[[Request, TeacherError], None] | None = None
+    critic_rows: int = 0
 
     def with_draws(self, draws: int) -> Prepared:
         """The same run with more completions per sample, at the step that draws them."""
@@ -153,7 +162,9 @@ class Prepared:
         )
         config = replace(self.config, draws=named)
         return replace(
-            self, pack=load_pack(self.pack.folder, config), config=config
+            self,
+            pack=load_pack(self.pack.folder, config),
+            config=config,
         )
 
     def teachers(self) -> dict[str, str]:
@@ -183,7 +194,9 @@ class Prepared:
         name = self.teachers()[role]
         by_batch = self.config.batch if batch is None else batch
         price = price_of(
-            name, for_role(by_role(self.config.price), role), batch=by_batch
+            name,
+            for_role(by_role(self.config.price), role),
+            batch=by_batch,
         )
         if price is None and self.config.budget is not None:
             said = self.pack.spec.prices.get(name)
@@ -283,25 +296,49 @@ def prepare(
     Raises:
         WrongUse: the first thing that is wrong.
     """
+    _check_not_planned(output)
     copy = None if config.replace else copied_pack(output, str(pack))
     changed = copy is not None and has_changed(str(pack), copy)
     if copy is not None and changed and not config.upgrade_pack:
         pack = copy
     loaded, stream, scan = check(pack, seeds, config)
+    prepared = checked(loaded, stream, scan, output, config)
+    return replace(prepared, changed_pack=changed)
+
+
+def _check_not_planned(output: Path) -> None:
+    """Raises WrongUse where a folder is planned in shards: as one run it would be paid twice."""
+    if is_planned(output):
+        raise WrongUse(
+            str(output),
+            "a run that is planned in shards",
+            "the number of a shard",
+            f"Add --shard K, or give another --output; `synth merge {output}` joins them.",
+        )
+
+
+def checked(
+    pack: Pack, seeds: Seeds, scan: Scan, output: Path, config: RunConfig
+) -> Prepared:
+    """A run of a pack and an input that are checked: now its folder, its roles and its prices are.
+
+    Raises:
+        WrongUse: the first thing that is wrong.
+    """
     check_output(
         output,
-        loaded.spec.name,
-        loaded.folder,
-        stream.where,
-        stream,
+        pack.spec.name,
+        pack.folder,
+        seeds.where,
+        seeds,
         replace=config.replace,
     )
-    for role in config.teachers.keys() - loaded.roles:
+    for role in config.teachers.keys() - pack.roles:
         raise WrongUse(
             "--teacher",
             f"role {role!r}",
-            f"a role of pack {loaded.name}",
-            f"It has: {', '.join(sorted(loaded.roles))}.",
+            f"a role of pack {pack.name}",
+            f"It has: {', '.join(sorted(pack.roles))}.",
         )
     if config.batch and not any(
         name.startswith("openai/") for name in config.teachers.values()
@@ -313,14 +350,20 @@ def prepare(
             "a teacher openai/MODEL",
             "Only OpenAI-compatible endpoints take batches here.",
         )
-    _check_corpus(loaded, config)
+    _check_corpus(pack, config)
     shelf = (
-        Shelf(loaded.spec.retrieve, loaded.shelf_folder)
-        if loaded.spec.retrieve
+        Shelf(pack.spec.retrieve, pack.shelf_folder)
+        if pack.spec.retrieve
         else None
     )
     prepared = Prepared(
-        loaded, stream, scan, output, config, shelf, changed_pack=changed
+        pack,
+        seeds,
+        scan,
+        output,
+        config,
+        shelf,
+        critic_rows=scan.rows,
     )
     teachers = prepared.teachers()
     config.access.check(teachers)

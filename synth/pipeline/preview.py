@@ -6,9 +6,10 @@ import shlex
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
-from synth.calls.journal import Journal, records
+from synth.calls.journal import Journal, Totals, records
 from synth.core.errors import Unreadable, WrongUse
 from synth.core.records import Fields, Values
 from synth.inputs.seeds import read_rows, write_jsonl
@@ -17,6 +18,7 @@ from synth.packs.shelf import Shelf
 from synth.packs.step import Step
 from synth.runs.card import tally_table
 from synth.runs.ownership import read_note, read_run
+from synth.runs.shard_plan import run_folders
 from synth.teachers.wire.replies import load_reply, read_chat
 
 
@@ -115,7 +117,10 @@ def render_first(
     )
     values = step.first_of(pack.values({**seed.fields, **near}))
     request = step.request(
-        values, model="MODEL", family="openai", seed_id=seed.id
+        values,
+        model="MODEL",
+        family="openai",
+        seed_id=seed.id,
     )
     return "\n".join(
         f"--- {m['role']} ---\n{m['content']}" for m in request.messages
@@ -196,7 +201,7 @@ def _rendering(pack: Pack, case: Values, path: Path) -> None:
         wanted = case.get("renders", {}).get(step.name)
         if wanted is not None:
             text = step.user.render(
-                step.fill({**values, **case.get("fields", {})})
+                step.fill({**values, **case.get("fields", {})}),
             )
             if wanted not in text:
                 raise WrongUse(
@@ -237,14 +242,19 @@ def _reply(pack: Pack, case: Values, reply: Values, path: Path) -> bool:
 
 
 def journal_counts(folder: Path, output: Path | None) -> str:
-    """Replies, tokens, dollars and failures of a run; optionally its replies as JSONL that `replay`
-    reads.
+    """Replies, tokens, dollars and failures of a run, of all its shards together; optionally its
+    replies as JSONL that `replay` reads.
     """
-    journal = Journal(folder / "journal", writable=False)
-    totals = journal.totals
+    folders = run_folders(folder)
+    torn = 0
+    totals = Totals()
+    for one in folders:
+        journal = Journal(one / "journal", writable=False)
+        totals.join(journal.totals)
+        torn += journal.torn
     lines = [
         (
-            f"replies: {totals.replies:,}; torn or damaged records: {journal.torn:,}; calls of "
+            f"replies: {totals.replies:,}; torn or damaged records: {torn:,}; calls of "
             f"unknown fate: {totals.unknown:,}"
         ),
         f"tokens: {totals.prompt_tokens:,} in ({totals.cached_tokens:,} cached)",
@@ -253,17 +263,16 @@ def journal_counts(folder: Path, output: Path | None) -> str:
             f"spent: ${totals.usd:.4f}"
         ),
     ]
-    failed = folder / "failed.jsonl"
-    reasons = (
-        Counter(str(row["reason"]) for row in read_rows(failed))
-        if failed.is_file() and failed.stat().st_size
-        else Counter[str]()
-    )
+    reasons = Counter[str]()
+    for failed in (one / "failed.jsonl" for one in folders):
+        if failed.is_file() and failed.stat().st_size:
+            reasons.update(str(row["reason"]) for row in read_rows(failed))
     lines += [
         f"failed, {kind}: {count:,}" for kind, count in sorted(reasons.items())
     ]
     if output:
-        count = write_jsonl(output, _recorded(folder))
+        recorded = chain.from_iterable(map(_recorded, folders))
+        count = write_jsonl(output, recorded)
         lines.append(f"{count:,} replies -> {output}")
     return "\n".join(lines)
 

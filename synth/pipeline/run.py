@@ -29,7 +29,10 @@ from synth.core.errors import (
 from synth.core.records import Exit, Fields, Row
 from synth.critics.calibration import promises_of
 from synth.critics.canaries import try_critics
+from synth.filters.base import Filter
+from synth.inputs.seeds import Scan
 from synth.packs import files as pack_files
+from synth.packs.pack import Pack
 from synth.packs.templates import Template
 from synth.pipeline.open_doors import (
     adapted_of,
@@ -39,6 +42,7 @@ from synth.pipeline.open_doors import (
 )
 from synth.pipeline.plan import make_plan
 from synth.pipeline.prepare import Prepared, RunConfig, prepare
+from synth.pipeline.shards import prepare_shard, write_plan
 from synth.pipeline.walker import Tally, Walker, Window
 from synth.pipeline.yield_watch import YieldWatch
 from synth.processes.interrupts import Ending, Interrupted, ending
@@ -47,6 +51,7 @@ from synth.runs.columns import Columns, merged
 from synth.runs.folder import load_parquet
 from synth.runs.ownership import FORMAT, make_folder, note
 from synth.runs.publisher import Publisher
+from synth.runs.shard_plan import ShardPlan
 
 EXIT_FAILED = 3
 EXIT_INTERRUPTED = 130
@@ -105,7 +110,7 @@ def run(
         pack: a built-in name or a folder.
         seeds: path, `-`, dataset name, or rows.
         teacher: PROVIDER/MODEL, or role -> PROVIDER/MODEL.
-        output: the run's folder.
+        output: the run's folder; with `shard`, the folder of all shards.
         **options: the fields of RunConfig.
 
     Raises:
@@ -118,6 +123,47 @@ def run(
         >>> run.counts
         {'asked': 1, 'kept': 1, 'dropped': {}, 'failed': {}}
     """
+    config = _config(teacher, options, "synth.run")
+    if config.shard is not None:
+        return start(prepare_shard(pack, Path(output), config))
+    return start(prepare(pack, seeds, Path(output), config))
+
+
+def plan_shards(
+    pack: str | Path,
+    seeds: str | Path | Iterable[Row],
+    *,
+    teacher: str | Mapping[str, str],
+    output: str | Path,
+    shards: int,
+    **options: Any,
+) -> ShardPlan:
+    """Plans a run in shards, each of which `run(..., shard=K)` makes anywhere, and `merge` joins.
+
+    Args:
+        pack: as `run` takes it.
+        seeds: as `run` takes them; each stands in the shard that the hash of its id names.
+        teacher: as `run` takes it.
+        output: the folder of all shards.
+        shards: how many.
+        **options: the fields of RunConfig, the same for every shard.
+
+    Raises:
+        WrongUse: as `run`.
+    """
+    options["shards"] = shards
+    config = _config(teacher, options, "synth.plan_shards")
+    return write_plan(pack, seeds, Path(output), config)
+
+
+def _config(
+    teacher: str | Mapping[str, str], options: Mapping[str, Any], where: str
+) -> RunConfig:
+    """The settings of a run.
+
+    Raises:
+        WrongUse: an option that is none.
+    """
     teachers = (
         {"teacher": teacher} if isinstance(teacher, str) else dict(teacher)
     )
@@ -126,13 +172,12 @@ def run(
     for name in options:
         if name not in known:
             raise WrongUse(
-                "synth.run",
+                where,
                 f"argument {name!r}",
                 "a field of RunConfig",
                 did_you_mean(name, known),
             )
-    config = RunConfig(teachers=teachers, **options)
-    return start(prepare(pack, seeds, Path(output), config))
+    return RunConfig(teachers=teachers, **options)
 
 
 def start(prepared: Prepared, *, leaves: bool = False) -> Run:
@@ -165,11 +210,42 @@ def start(prepared: Prepared, *, leaves: bool = False) -> Run:
                 done.info,
             )
         more = max(
-            draws + 1, ceil(1.1 * draws * target / max(1, done.counts["kept"]))
+            draws + 1,
+            ceil(1.1 * draws * target / max(1, done.counts["kept"])),
         )
         prepared = prepared.with_draws(min(more, config.max_draws, 4 * draws))
         done = _live(prepared, leaves=leaves)
     return done
+
+
+def columns_of(pack: Pack, scan: Scan, rename: Mapping[str, str]) -> Columns:
+    """The columns of a run's rows.
+
+    Args:
+        pack: its pack.
+        scan: what the seeds hold.
+        rename: input columns -> their names in the pack.
+    """
+    rendered = bool(_training_templates(pack))
+    return Columns(scan, rename, _produced(pack), rendered=rendered)
+
+
+def corpus_filters(pack: Pack) -> list[Filter]:
+    """Filters of a pack that see all rows."""
+    filters = pack.steps[-1].filters
+    return [part for part in filters if part.group == "corpus"]
+
+
+def _training_templates(pack: Pack) -> Mapping[str, Template]:
+    """Those that write `prompt` and `completion`."""
+    return dict(pack.exports.get("sft", {}).get("sft", {}))
+
+
+def _produced(pack: Pack) -> Fields:
+    """Fields of the steps, with their kinds."""
+    return merged(
+        field for step in pack.steps for field in step.produces().items()
+    )
 
 
 def _live(prepared: Prepared, *, leaves: bool) -> Run:
@@ -195,14 +271,7 @@ class _Live:
         self._watch = YieldWatch(
             stops=not (self.config.keep_going or self.pack.spec.low_yield)
         )
-        self._templates: dict[str, Template] = dict(
-            self.pack.exports.get("sft", {}).get("sft", {})
-        )
-        self._produced = merged(
-            field
-            for step in self.pack.steps
-            for field in step.produces().items()
-        )
+        self._templates = _training_templates(self.pack)
 
     async def go(self, *, leaves: bool) -> Run:
         """The whole life of a run; a signal, or who cancels it, ends it in order."""
@@ -217,7 +286,8 @@ class _Live:
         make_folder(self.p.output)
         doors = await open_doors(self.p, self.stats)
         try:
-            self._copy_pack()
+            # The pack as it was, so that exports stay possible when it has moved on.
+            pack_files.copy(self.pack.folder, self.p.output / "pack")
             self._teachers = [door.teacher for door in doors.doors.values()]
             endpoints = endpoints_of(self._teachers)
             note(
@@ -227,12 +297,7 @@ class _Live:
                 self.p.seeds,
                 endpoints,
             )
-            columns = Columns(
-                self.p.scan,
-                self.p.seeds.rename,
-                self._produced,
-                rendered=bool(self._templates),
-            )
+            columns = columns_of(self.pack, self.p.scan, self.p.seeds.rename)
             self.publisher = Publisher(self.p.output, columns)
             window = Window(
                 Walker(self.pack, doors, self.config.taint, self.p.shelf).walk,
@@ -243,7 +308,9 @@ class _Live:
             self._stop = window.end
             window.wanted = self._wanted
             self._canaries = await try_critics(
-                self.pack.filters(), doors, self.p.scan.rows
+                self.pack.filters(),
+                doors,
+                self.p.critic_rows,
             )
             await self._walk(window, signals)
             await doors.keep_all()
@@ -260,12 +327,6 @@ class _Live:
             signals.task.uncancel()
             window.end(Interrupted(signals.first))
             await walking
-
-    def _copy_pack(self) -> None:
-        """The pack as it was, so that exports stay possible when it has moved on."""
-        target = self.p.output / "pack"
-        if target.resolve() != self.pack.folder.resolve():
-            pack_files.copy(self.pack.folder, target)
 
     def _wanted(self) -> float:
         """Seeds to hold in flight: all that fit, or as many as the rows that are missing should
@@ -334,19 +395,14 @@ class _Live:
             for template in self._templates.values()
             for variable in template.variables
         }
-        return [name for name in self._produced if name in used]
+        return [name for name in _produced(self.pack) if name in used]
 
     def _settle(self) -> None:
-        """Filters that see all rows judge those that are kept so far; what leaves only now is
-        booked.
+        """Filters that see all rows judge those that are kept so far, in a shard only when all are
+        joined; what leaves only now is booked.
         """
-        left = self.publisher.settle(
-            [
-                part
-                for part in self.pack.steps[-1].filters
-                if part.group == "corpus"
-            ]
-        )
+        whole = self.config.shard is None
+        left = self.publisher.settle(corpus_filters(self.pack) if whole else ())
         self.tally.kept -= left.total()
         self.tally.dropped.update(left)
 

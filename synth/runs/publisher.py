@@ -23,6 +23,7 @@ from synth.core.records import Exit, Fields, Row, Verdict
 from synth.filters.base import Filter
 from synth.inputs.seeds import json_line
 from synth.runs.columns import Columns, Misfit, spell
+from synth.runs.merging import grouped, merged_failures, merged_rows
 from synth.runs.ownership import (
     digest,
     discard,
@@ -55,6 +56,10 @@ class _Table:
         schema: those of kept or of dropped rows.
         misfit: takes a row whose values the columns cannot hold, made fit, and what was left out of
             it.
+
+    Attributes:
+        rows: rows in the file that is open.
+        written: rows in all files.
     """
 
     def __init__(
@@ -71,7 +76,7 @@ class _Table:
         self.misfit = misfit
         self.waiting = list[Row]()
         self.waiting_chars = 0
-        self.files = self.rows = 0
+        self.files = self.rows = self.written = 0
         self._next()
 
     def _next(self) -> None:
@@ -92,19 +97,23 @@ class _Table:
     def flush(self) -> None:
         if not self.waiting:
             return
-        if self.rows >= MOST_ROWS:
-            self.writer.close()
-            self._next()
         rows = self.waiting
         self.waiting = []
         self.waiting_chars = 0
         try:
             table = self.columns.table(rows, self.schema)
         except Misfit:
-            rows = self._fitting(rows)
-            table = self.columns.table(rows, self.schema)
+            table = self.columns.table(self._fitting(rows), self.schema)
+        self.write(table)
+
+    def write(self, table: pa.Table) -> None:
+        """Writes a row group, into the next file where this one has enough rows."""
+        if self.rows >= MOST_ROWS:
+            self.writer.close()
+            self._next()
         self.writer.write_table(table)
-        self.rows += len(rows)
+        self.rows += table.num_rows
+        self.written += table.num_rows
 
     def _fitting(self, rows: list[Row]) -> list[Row]:
         """The rows that the columns can hold; each of the others leaves alone."""
@@ -159,7 +168,10 @@ class Publisher:
 
     def _open_kept(self) -> _Table:
         return _Table(
-            self.hidden / "data", self.columns, self.columns.kept, self._drop
+            self.hidden / "data",
+            self.columns,
+            self.columns.kept,
+            self._drop,
         )
 
     def _drop(self, row: Row, left_out: str) -> None:
@@ -172,7 +184,7 @@ class Publisher:
     def _drop_less(self, row: Row, left_out: str) -> None:
         """A dropped row that the columns cannot hold: it keeps its reason."""
         self._dropped.add(
-            {**row, "detail": f"{row['detail']} (left out: {left_out})"[:600]}
+            {**row, "detail": f"{row['detail']} (left out: {left_out})"[:600]},
         )
 
     @contextlib.contextmanager
@@ -213,6 +225,21 @@ class Publisher:
             with self._writing("writing rows"):
                 table.flush()
 
+    def add_folders(self, folders: Sequence[Path]) -> tuple[int, int]:
+        """Rows of other runs of the same columns, by their place in the input.
+
+        Returns:
+            How many were kept, and how many dropped.
+        """
+        for table, part in ((self._kept, "data"), (self._dropped, "dropped")):
+            with self._writing("writing rows"):
+                rows = merged_rows(folders, part, table.schema)
+                for group in grouped(rows, GROUP, MOST_WAITING):
+                    table.write(group)
+        with self._writing("writing rows"):
+            self._failed.writelines(merged_failures(folders))
+        return self._kept.written, self._dropped.written
+
     def settle(self, filters: Sequence[Filter] = ()) -> Counter[str]:
         """Writes what waits, sifts where there are filters, and returns how many kept rows left for
         that, by reason.
@@ -220,6 +247,8 @@ class Publisher:
         with self._writing("writing rows"):
             self._kept.flush()
             if filters:
+                # Row groups end here, whether the rows came one by one or from shards.
+                self._dropped.flush()
                 self._misfits += self._sift(filters)
             self._kept.close()
             self._dropped.close()
@@ -269,7 +298,8 @@ class Publisher:
             # Who loads the folder while its parts move, or after a crash in between, finds a card
             # that no other load has seen.
             card_file.write_text(
-                card(f"{content}{_MOVING}{time.time_ns()}"), encoding="utf-8"
+                card(f"{content}{_MOVING}{time.time_ns()}"),
+                encoding="utf-8",
             )
             _replace(card_file, self.folder / "README.md")
             make_private(card_file)

@@ -8,6 +8,7 @@ __getattr__, __dir__ = public(
     __name__,
     {
         "catalogue": "KINDS listed described",
+        "slurm_script": "slurm_script",
         "starter": "write_pack",
         "statement_metrics": "novelty diversity nli_precision_recall coverage",
         "taxonomy": "clean score",

@@ -1,0 +1,147 @@
+"""Commands about runs in shards."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from synth.cli.command_group import say, together
+from synth.cli.shared import plugin_option
+
+if TYPE_CHECKING:
+    from synth.pipeline.prepare import Prepared, RunConfig
+
+
+def shard_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How many shards `synth run` plans, or which one it runs."""
+    return together(
+        click.option(
+            "--shards",
+            type=click.IntRange(1),
+            metavar="N",
+            help="Plan the run in N shards, which other processes or machines run; asks nobody "
+            "yet.",
+        ),
+        click.option(
+            "--shard",
+            type=click.IntRange(0),
+            metavar="K",
+            help="Run one planned shard, counted from 0, into DIR/shards; `synth merge DIR` joins "
+            "them.",
+        ),
+    )(command)
+
+
+def plan_run(pack: str, source: str, output: Path, config: RunConfig) -> None:
+    """Plans the shards of `synth run` and says what to do with them."""
+    from synth.pipeline.shards import write_plan  # noqa: PLC0415
+
+    words = command_words(sys.argv[1:])
+    plan = write_plan(pack, source, output, config, words)
+    rows = plan.rows
+    say(
+        f"{sum(rows):,} seeds in {plan.shards:,} shards ({min(rows):,} to {max(rows):,} each) -> "
+        f"{output}/shards"
+    )
+    say(
+        f"next: the same command with --shard K for K = 0 to {plan.shards - 1}, anywhere and in "
+        f"any order; then synth merge {output}"
+    )
+
+
+def prepare_run(
+    pack: str, source: str, output: Path, config: RunConfig
+) -> Prepared:
+    """A run, or one shard of it, checked."""
+    from synth.pipeline.prepare import prepare  # noqa: PLC0415
+    from synth.pipeline.shards import prepare_shard  # noqa: PLC0415
+
+    if config.shard is None:
+        return prepare(pack, source, output, config)
+    return prepare_shard(pack, output, config)
+
+
+def command_words(words: list[str]) -> list[str]:
+    """The words of a command line without those that name shards.
+
+    >>> command_words(["run", "cot", "--shards", "4", "--limit", "9", "--shard=1"])
+    ['run', 'cot', '--limit', '9']
+    """
+    kept = []
+    rest = iter(words)
+    for word in rest:
+        if word in ("--shards", "--shard"):
+            next(rest, None)
+        elif not word.startswith(("--shards=", "--shard=")):
+            kept.append(word)
+    return kept
+
+
+@click.command()
+@click.argument("folder", metavar="DIR")
+@click.option(
+    "--partial",
+    "partial_",
+    is_flag=True,
+    help="Take what is there, although shards are missing or unfinished.",
+)
+@plugin_option
+@click.pass_context
+def merge(
+    ctx: click.Context,
+    /,
+    folder: str,
+    *,
+    partial_: bool,
+    plugins: tuple[str, ...],
+) -> None:
+    """Join the shards of a run into one dataset in DIR."""
+    from synth.pipeline.merge import merge as join  # noqa: PLC0415
+    from synth.pipeline.preview import next_command, tally  # noqa: PLC0415
+
+    done = join(folder, partial_=partial_, plugins=plugins)
+    say(tally(done.info))
+    say(next_command(done.folder, done.info))
+    if done.stopped:
+        say(f"synth: {done.stopped}: their rows are missing.", err=True)
+    ctx.exit(done.exit_code)
+
+
+@click.command()
+@click.argument("folder", metavar="DIR")
+@click.option(
+    "--parallel",
+    type=click.IntRange(1),
+    default=16,
+    show_default=True,
+    help="Shards that run at a time.",
+)
+@click.option(
+    "--time",
+    "hours",
+    default="24:00:00",
+    show_default=True,
+    metavar="HH:MM:SS",
+    help="Limit of one shard; a shard that it ends goes on when it is submitted again.",
+)
+@click.option(
+    "--sbatch",
+    "more",
+    multiple=True,
+    metavar="OPTION",
+    help="Another option of sbatch, for example --sbatch=--partition=cpu.",
+)
+def slurm(
+    folder: str, parallel: int, hours: str, more: tuple[str, ...]
+) -> None:
+    """Print a Slurm script that runs the shards of DIR, one task of an array each."""
+    from synth.runs.shard_plan import ShardPlan  # noqa: PLC0415
+    from synth.tools.slurm_script import slurm_script  # noqa: PLC0415
+
+    plan = ShardPlan.read(Path(folder))
+    options = [f"--time={hours}", *more]
+    say(slurm_script(plan, Path(folder), parallel, options))

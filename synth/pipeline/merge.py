@@ -1,0 +1,235 @@
+"""Joins the shards of a run to what one run would have published: rows in the order of the input,
+judged by the filters that see all of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from synth.core.errors import NothingKept, PotstillError, WrongUse
+from synth.core.records import Fields
+from synth.pipeline.prepare import RunConfig, load_pack
+from synth.pipeline.run import EXIT_FAILED, Run, columns_of, corpus_filters
+from synth.pipeline.walker import Tally
+from synth.runs.card import make_card
+from synth.runs.ownership import check_output, read_run
+from synth.runs.publisher import Publisher
+from synth.runs.shard_plan import ShardPlan, shard_folder
+
+# Parts of run.json that are sums over the shards.
+_SUMS = ("calls", "cost", "steps", "plan", "seeds", "seconds")
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """A shard as it stands.
+
+    Attributes:
+        folder: its run folder.
+        info: its run.json; empty where it has published nothing.
+        lack: what is missing; empty where it is finished.
+    """
+
+    folder: Path
+    info: Fields
+    lack: str
+
+
+def _shards(folder: Path, plan: ShardPlan) -> Iterator[_Shard]:
+    """Every shard that has a seed."""
+    for number, rows in enumerate(plan.rows):
+        if not rows:
+            continue
+        own = shard_folder(folder, number)
+        info = read_run(own)
+        yield _Shard(own, info, _lack(info, plan, rows))
+
+
+def _lack(info: Fields, plan: ShardPlan, rows: int) -> str:
+    if not info:
+        return "not run yet"
+    if info["pack"]["hash"] != plan.pack_hash:
+        return "run with another pack"
+    if info["stopped"]:
+        return f"stopped: {info['stopped']}"
+    if info["seeds"] != rows:
+        return f"{info['seeds']:,} of {rows:,} seeds"
+    return ""
+
+
+def merge(
+    folder: str | Path, *, partial_: bool = False, plugins: Sequence[str] = ()
+) -> Run:
+    """Joins the shards of a run: their rows in the order of the input, judged by the filters that
+    see all rows, published as one run would have.
+
+    Args:
+        folder: the folder of all shards.
+        partial_: takes what is there, although shards are missing or unfinished.
+        plugins: modules of the user's that the pack names.
+
+    Raises:
+        WrongUse: no plan; a shard that is not finished; shards of several settings; rows that are
+            not as many as a shard says.
+
+    Example:
+        >>> import synth, tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> rows = [{"question": f"What is {n} + 5 ?", "target": f"{n + 5}"} for n in range(9)]
+        >>> how = {"teacher": "simulated/perfect", "output": folder}
+        >>> _ = synth.plan_shards("cot", rows, shards=2, **how)
+        >>> _ = [synth.run("cot", rows, shard=k, **how) for k in range(2)]
+        >>> synth.merge(folder).counts
+        {'asked': 9, 'kept': 9, 'dropped': {}, 'failed': {}}
+    """
+    folder = Path(folder)
+    plan = ShardPlan.read(folder)
+    shards = list(_shards(folder, plan))
+    _check_finished(shards, folder, plan, partial_=partial_)
+    ready = [shard for shard in shards if not shard.lack or shard.info]
+    ready = [s for s in ready if s.lack != "run with another pack"]
+    first = ready[0].info
+    _check_settings(ready)
+    config = RunConfig(
+        teachers=first["settings"]["teachers"],
+        overrides=first["settings"]["set"],
+        draws=first["settings"]["draws"],
+        seed=first["settings"]["seed"],
+        schemas=first["settings"]["schemas"],
+        plugins=plugins,
+    )
+    pack = load_pack(folder / "pack", config)
+    check_output(
+        folder,
+        plan.pack,
+        folder / "pack",
+        plan.where,
+        (),
+        replace=True,
+    )
+    columns = columns_of(pack, plan.scan(sum(plan.rows)), plan.rename)
+    publisher = Publisher(folder, columns)
+    written = publisher.add_folders([shard.folder for shard in ready])
+    tally = _tally(ready)
+    if written != (tally.kept, tally.dropped.total()):
+        raise WrongUse(
+            str(folder),
+            f"{written[0]:,} kept and {written[1]:,} dropped rows in the shards' files",
+            f"{tally.kept:,} and {tally.dropped.total():,}, as their run.json say",
+            "Run the shards again: they ask nothing and publish their folders anew.",
+        )
+    left = publisher.settle(corpus_filters(pack))
+    tally.kept -= left.total()
+    tally.dropped.update(left)
+    if not tally.balanced():
+        raise PotstillError(f"the tally does not balance: {tally.counts()}")
+    missing = [shard for shard in shards if shard.lack]
+    info = _info(ready, plan, tally, missing)
+    publisher.publish(info, partial(make_card, info))
+    return Run(folder, _exit_code(tally, missing), info["stopped"], info)
+
+
+def _exit_code(tally: Tally, missing: Sequence[_Shard]) -> int:
+    if tally.asked and not tally.kept:
+        return NothingKept.exit_code
+    return EXIT_FAILED if tally.failed or missing else 0
+
+
+def _check_finished(
+    shards: Sequence[_Shard], folder: Path, plan: ShardPlan, *, partial_: bool
+) -> None:
+    missing = [shard for shard in shards if shard.lack]
+    if missing and not (partial_ and len(missing) < len(shards)):
+        some = "; ".join(
+            f"{shard.folder.name} {shard.lack}" for shard in missing[:5]
+        )
+        more = f" and {len(missing) - 5:,} more" if len(missing) > 5 else ""
+        raise WrongUse(
+            str(folder),
+            f"{len(missing):,} of {plan.shards:,} shards that are not finished ({some}{more})",
+            "every shard finished",
+            "Run them (--shard K), or take what is there with --partial.",
+        )
+
+
+def _check_settings(shards: Sequence[_Shard]) -> None:
+    """Raises WrongUse where two shards were made in two ways."""
+    first = shards[0]
+    for shard in shards[1:]:
+        for name in ("teachers", "set", "draws", "seed", "schemas", "taint"):
+            here = shard.info["settings"].get(name)
+            there = first.info["settings"].get(name)
+            if here != there:
+                raise WrongUse(
+                    str(shard.folder),
+                    f"{name} {here!r}",
+                    f"{there!r}, as {first.folder.name} has it",
+                    "Run the one that is wrong again, with the options of the others.",
+                )
+
+
+def _tally(shards: Sequence[_Shard]) -> Tally:
+    tally = Tally()
+    for shard in shards:
+        counts = shard.info["counts"]
+        tally.asked += counts["asked"]
+        tally.kept += counts["kept"]
+        tally.dropped.update(Counter(counts["dropped"]))
+        tally.failed.update(Counter(counts["failed"]))
+    return tally
+
+
+def _info(
+    shards: Sequence[_Shard],
+    plan: ShardPlan,
+    tally: Tally,
+    missing: Sequence[_Shard],
+) -> Fields:
+    """run.json of the whole: the first shard's settings, the sums of all."""
+    infos = [shard.info for shard in shards]
+    first = infos[0]
+    settings = {
+        **first["settings"],
+        "rows": sum(plan.rows),
+        "shards": plan.shards,
+        "shard": None,
+        "budget": _total([info["settings"]["budget"] for info in infos]),
+    }
+    stopped = None
+    if missing:
+        stopped = f"{len(missing):,} of {plan.shards:,} shards are not finished"
+    adapted: Fields = {}
+    for info in infos:
+        adapted.update(info["adapted"])
+    sums = {}
+    for name in _SUMS:
+        sums[name] = _total([info[name] for info in infos])
+    return {
+        **first,
+        **sums,
+        "settings": settings,
+        "complete": not missing,
+        "stopped": stopped,
+        "nothing_kept": first["nothing_kept"] if not tally.kept else None,
+        "counts": tally.counts(),
+        "canaries": next((i["canaries"] for i in infos if i["canaries"]), {}),
+        "adapted": adapted,
+    }
+
+
+def _total(values: Sequence[Any]) -> Any:
+    """The sum of numbers, or of mappings of numbers; None where one is unknown."""
+    if any(value is None for value in values):
+        return None
+    if not isinstance(values[0], Mapping):
+        return round(sum(values), 6)
+    by_name: dict[str, list[Any]] = {}
+    for value in values:
+        for name, inner in value.items():
+            by_name.setdefault(name, []).append(inner)
+    return {name: _total(inner) for name, inner in by_name.items()}

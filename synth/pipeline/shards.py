@@ -1,0 +1,150 @@
+"""A run in shards: planned once, run in parts by any number of processes.
+
+A shard is an ordinary run folder under `DIR/shards`. Its rows have one column more: the place of
+their seed in the whole input. Filters that see all rows wait until the shards are joined.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from synth.core.errors import WrongUse
+from synth.core.records import Row
+from synth.inputs.parts import POSITION, PartSeeds, part_file, write_parts
+from synth.packs import files as pack_files
+from synth.pipeline.prepare import (
+    Prepared,
+    RunConfig,
+    check,
+    checked,
+    load_pack,
+)
+from synth.runs.ownership import make_folder, note
+from synth.runs.shard_plan import (
+    ShardPlan,
+    is_planned,
+    seeds_folder,
+    shard_folder,
+)
+
+
+def write_plan(
+    pack: str | Path,
+    seeds: str | Path | Iterable[Row],
+    output: Path,
+    config: RunConfig,
+    command: Sequence[str] = (),
+) -> ShardPlan:
+    """Reads and checks the whole input once and writes each seed into its shard; asks nobody.
+
+    Args:
+        pack: a built-in name or a folder; its copy in the folder serves every shard.
+        seeds: as `run` takes them.
+        output: the folder of all shards. Planned again over an input that grew, every seed stays
+            in its shard.
+        config: its `shards` says how many.
+        command: words of the command line, for scripts that start the shards.
+
+    Raises:
+        WrongUse: as `prepare`; a target; another number of shards than before.
+    """
+    shards = config.shards or 1
+    if config.target is not None:
+        raise WrongUse(
+            "--target, --shards",
+            "both",
+            "one of them",
+            "A shard cannot know how many rows the others keep: leave --target out.",
+        )
+    if is_planned(output):
+        before = ShardPlan.read(output).shards
+        if before != shards:
+            raise WrongUse(
+                f"--shards {shards}",
+                f"{output}, which is planned in {before} shards",
+                f"--shards {before}",
+                "Another number moves seeds to shards that have not paid for them.",
+            )
+    loaded, stream, scan = check(pack, seeds, config)
+    checked(loaded, stream, scan, output, config)
+    make_folder(output)
+    pack_files.copy(loaded.folder, output / "pack")
+    note(output, loaded.spec.name, stream.where, stream)
+    fresh = seeds_folder(output).with_suffix(".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    counts = write_parts(stream, fresh, shards)
+    shutil.rmtree(seeds_folder(output), ignore_errors=True)
+    fresh.rename(seeds_folder(output))
+    plan = ShardPlan(
+        pack=loaded.spec.name,
+        pack_hash=loaded.hash,
+        where=stream.where,
+        rows=tuple(counts),
+        kinds=scan.kinds,
+        rename=stream.rename,
+        command=tuple(command),
+        place=str(Path.cwd()),
+    )
+    plan.write(output)
+    return plan
+
+
+def prepare_shard(
+    pack: str | Path, output: Path, config: RunConfig
+) -> Prepared:
+    """One shard of a planned run, checked; makes no call.
+
+    Args:
+        pack: the pack's name or folder, as it was planned.
+        output: the folder of all shards.
+        config: its `shard` says which; its budget is that of all shards, of which this one has the
+            share of its seeds.
+
+    Raises:
+        WrongUse: no plan, no such shard, or options that make another pack than was planned.
+    """
+    plan = ShardPlan.read(output)
+    shard = config.shard or 0
+    if shard >= plan.shards:
+        raise WrongUse(
+            f"--shard {shard}",
+            f"a run in {plan.shards} shards",
+            f"a number from 0 to {plan.shards - 1}",
+            "Shards are counted from 0.",
+        )
+    if config.shards not in (None, plan.shards):
+        raise WrongUse(
+            f"--shards {config.shards}",
+            f"a run in {plan.shards} shards",
+            f"--shards {plan.shards}",
+            "Leave --shards out.",
+        )
+    loaded = load_pack(output / "pack", config)
+    if loaded.hash != plan.pack_hash or _name_of(pack) != _name_of(plan.pack):
+        raise WrongUse(
+            f"--shard {shard}",
+            f"pack {pack} with these options",
+            f"pack {plan.pack} as it was planned",
+            "Give the options of the plan, or plan again: the same command without --shard.",
+        )
+    if config.budget is not None:
+        share = plan.rows[shard] / sum(plan.rows)
+        config = replace(config, budget=config.budget * share)
+    seeds = PartSeeds(
+        part_file(seeds_folder(output), shard),
+        plan.where,
+        plan.rename,
+    )
+    scan = plan.scan(plan.rows[shard])
+    scan = replace(scan, kinds={**scan.kinds, POSITION: frozenset({int})})
+    prepared = checked(loaded, seeds, scan, shard_folder(output, shard), config)
+    first = shard == plan.first
+    return replace(prepared, critic_rows=sum(plan.rows) if first else 0)
+
+
+def _name_of(pack: str | Path) -> str:
+    """A built-in pack's name, or the last part of a folder's path."""
+    return Path(pack).name

@@ -1,0 +1,148 @@
+"""What a folder says of a run in shards: `shards/plan.json`, written before the first shard is
+run, and one run folder for each shard.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import NoneType
+
+import orjson
+
+from synth.core.errors import WrongUse
+from synth.core.records import Fields
+from synth.inputs.seeds import BeyondFloat, BeyondInt, Scan
+from synth.runs.ownership import private
+
+_KINDS: Mapping[str, type] = {
+    kind.__name__: kind
+    for kind in (
+        *(str, int, float, bool, list, dict, NoneType),
+        *(BeyondFloat, BeyondInt),
+    )
+}
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """A run's shards.
+
+    Attributes:
+        pack: the pack's name.
+        pack_hash: the hash of the pack with everything that options change in it.
+        where: what the input is called.
+        rows: seeds of each shard.
+        kinds: column -> kinds of its values in the whole input; every shard has the same columns.
+        rename: input column -> its name in the pack.
+        command: words of the command that planned; empty where Python did.
+        place: the folder in which that command ran.
+    """
+
+    pack: str
+    pack_hash: str
+    where: str
+    rows: tuple[int, ...]
+    kinds: Mapping[str, frozenset[type]]
+    rename: Mapping[str, str]
+    command: Sequence[str] = ()
+    place: str = ""
+
+    @property
+    def shards(self) -> int:
+        """How many there are; some may be empty."""
+        return len(self.rows)
+
+    @property
+    def first(self) -> int:
+        """The first shard that has a seed."""
+        return next(n for n, rows in enumerate(self.rows) if rows)
+
+    def scan(self, rows: int) -> Scan:
+        """What a pass over so many rows of the input would have seen."""
+        return Scan(rows, self.kinds)
+
+    def write(self, folder: Path) -> None:
+        """Puts the plan in place in one move."""
+        kinds = {name: _names(seen) for name, seen in self.kinds.items()}
+        text = orjson.dumps(
+            {**asdict(self), "kinds": kinds},
+            option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
+        )
+        path = plan_file(folder)
+        aside = path.with_suffix(".new")
+        with open(aside, "wb", opener=private) as file:
+            file.write(text)
+        os.replace(aside, path)  # noqa: PTH105 - the atomic one
+
+    @classmethod
+    def read(cls, folder: Path) -> ShardPlan:
+        """The plan of a folder.
+
+        Raises:
+            WrongUse: there is none, or none that can be read.
+        """
+        path = plan_file(folder)
+        todo = "Plan it first: the same `synth run` with --shards N and without --shard."
+        if not path.is_file():
+            raise WrongUse(
+                str(folder),
+                "no shards/plan.json",
+                "a run in shards",
+                todo,
+            )
+        try:
+            value: Fields = orjson.loads(path.read_bytes())
+            names = value.pop("kinds")
+            kinds = {column: _kinds(names[column]) for column in names}
+            rows = tuple(map(int, value.pop("rows")))
+            plan = cls(kinds=kinds, rows=rows, **value)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise WrongUse(
+                str(path),
+                f"{error!r}"[:200],
+                "what `--shards` wrote",
+                todo,
+            ) from error
+        if not any(plan.rows):
+            raise WrongUse(str(path), "no seed in it", "one at least", todo)
+        return plan
+
+
+def _names(kinds: frozenset[type]) -> list[str]:
+    return sorted(kind.__name__ for kind in kinds)
+
+
+def _kinds(names: Sequence[str]) -> frozenset[type]:
+    return frozenset(_KINDS[name] for name in names)
+
+
+def plan_file(folder: Path) -> Path:
+    """Where the plan of a run in shards stands."""
+    return folder / "shards" / "plan.json"
+
+
+def is_planned(folder: Path) -> bool:
+    """Whether a folder's run is one in shards."""
+    return plan_file(folder).is_file()
+
+
+def shard_folder(folder: Path, shard: int) -> Path:
+    """The run folder of one shard."""
+    return folder / "shards" / f"{shard:05d}"
+
+
+def seeds_folder(folder: Path) -> Path:
+    """Where the seeds of all shards lie."""
+    return folder / "shards" / "seeds"
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """The folders that hold a run's replies: its own, or those of the shards that have begun."""
+    if not is_planned(folder):
+        return [folder]
+    shards = range(ShardPlan.read(folder).shards)
+    folders = [shard_folder(folder, shard) for shard in shards]
+    return [shard for shard in folders if (shard / "journal").is_dir()]
