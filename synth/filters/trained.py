@@ -85,7 +85,11 @@ class Trained(GroupFilter):
         from synth.critics.trained_model import fit  # noqa: PLC0415 - numpy, for those who need it
 
         return fit(
-            rows, label=label, group=group, columns=columns, embedding=embedding
+            rows,
+            label=label,
+            group=group,
+            columns=columns,
+            embedding=embedding,
         )
 
     @cached_property

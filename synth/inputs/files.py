@@ -146,7 +146,10 @@ def _named(source: str) -> Iterator[None]:
             "hf:// huggingface_hub)."
         )
         raise WrongUse(
-            shown(source), str(error)[:200], "a store that is at hand", todo
+            shown(source),
+            str(error)[:200],
+            "a store that is at hand",
+            todo,
         ) from error
     except Exception as error:
         message = str(error).replace(source, shown(source))
@@ -223,7 +226,10 @@ def opened(source: str) -> Iterator[BinaryIO]:
         except broken as error:
             got = f"a broken compressed file ({type(error).__name__}: {error})"
             raise WrongUse(
-                shown(source), got, "a whole file", "Write or copy it again."
+                shown(source),
+                got,
+                "a whole file",
+                "Write or copy it again.",
             ) from error
 
 

@@ -96,7 +96,7 @@ class PartSeeds(Seeds):
     ) -> None:
         super().__init__([], rename=rename)
         self.where = where
-        self._file = file
+        self.file = file
 
     def __iter__(self) -> Iterator[Seed]:
         for _, seed in self._seeds():
@@ -108,9 +108,9 @@ class PartSeeds(Seeds):
             yield location, dict(seed.fields)
 
     def _seeds(self) -> Iterator[tuple[str, Seed]]:
-        with self._file.open("rb") as file:
+        with self.file.open("rb") as file:
             for number, text in enumerate(file, 1):
-                location = f"{self._file}:{number}"
+                location = f"{self.file}:{number}"
                 yield location, _seed(text, location)
 
 

@@ -67,7 +67,10 @@ def check_source(source: str) -> None:
         return
     if not exists(source):
         raise WrongUse(
-            shown(source), "no such file", "an input file", "Check the path."
+            shown(source),
+            "no such file",
+            "an input file",
+            "Check the path.",
         )
     if not is_folder(source) and ending_of(source) not in READERS:
         raise _unknown(source)
@@ -225,7 +228,10 @@ def _cells(lines: Iterator[str], where: str, delimiter: str) -> Rows:
                 got = f"{len(cells)} cells"
                 todo = f"Quote cells that hold {delimiter!r} or line ends."
                 raise WrongUse(
-                    location, got, f"{len(names)} cells, as in the header", todo
+                    location,
+                    got,
+                    f"{len(names)} cells, as in the header",
+                    todo,
                 )
             yield location, dict(zip(names, cells, strict=True))
     except csv.Error as error:
@@ -302,7 +308,10 @@ def _batches(
     ) as error:
         got = f"{type(error).__name__}: {str(error)[:200]}"
         raise WrongUse(
-            f"{where} row {number + 1}", got, wanted, "Write the file again."
+            f"{where} row {number + 1}",
+            got,
+            wanted,
+            "Write the file again.",
         ) from error
 
 
@@ -329,7 +338,10 @@ def _folder(folder: str, split: str) -> Rows:
     if not files:
         wanted = f"a run folder, or files ending in {', '.join(READERS)}"
         raise WrongUse(
-            shown(folder), "a folder without rows", wanted, "Check the path."
+            shown(folder),
+            "a folder without rows",
+            wanted,
+            "Check the path.",
         )
     for file in _of_split(files, split, folder):
         yield from READERS[ending_of(file)](file, shown(file))
@@ -350,7 +362,10 @@ def _of_split(files: list[str], split: str, folder: str) -> list[str]:
             else "Its files name no splits."
         )
         raise WrongUse(
-            shown(folder), f"no split {split!r}", "a split of the folder", todo
+            shown(folder),
+            f"no split {split!r}",
+            "a split of the folder",
+            todo,
         )
     if split or len(splits) > 1:
         wanted = split or DEFAULT_SPLIT

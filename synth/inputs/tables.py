@@ -39,7 +39,10 @@ def rows_in(source: Any) -> list[Fields]:
             "Give a list of dicts, a DataFrame, a datasets.Dataset, or a path."
         )
         raise WrongUse(
-            "input", f"a {type(source).__name__}", "rows", todo
+            "input",
+            f"a {type(source).__name__}",
+            "rows",
+            todo,
         ) from error
     return [_row(row, f"row {number}") for number, row in enumerate(rows, 1)]
 

@@ -241,7 +241,10 @@ class Builder:
         spec = dict(spec)
         when = str(spec.pop("when", ""))
         parser: Parser = registry.build(
-            "synth.parsers", spec, where, self.allowed
+            "synth.parsers",
+            spec,
+            where,
+            self.allowed,
         )
         self.used.update(parser.needs(), {when})
         if when:
@@ -303,7 +306,10 @@ class Builder:
             # template ends it.
             kept = () if name == "messages" else ("prompt",)
             out.setdefault(name, {})[task] = self.sides(
-                sides, each, self.where("exports", name), kept
+                sides,
+                each,
+                self.where("exports", name),
+                kept,
             )
         for name in self.spec.inputs:
             if whole and name not in self.used:

@@ -54,7 +54,10 @@ def read_inside(folder: Path, name: str, most: int = MOST_FILE) -> bytes:
             if stat.S_ISLNK(kind):
                 todo = "Copy what it stands for into the folder: cp -rL FOLDER NEW."
                 raise WrongUse(
-                    str(spot), "a link", "a file inside the pack", todo
+                    str(spot),
+                    "a link",
+                    "a file inside the pack",
+                    todo,
                 )
         if not stat.S_ISREG(kind):
             raise WrongUse(

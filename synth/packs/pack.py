@@ -121,7 +121,11 @@ class Pack:
         except pydantic.ValidationError as error:
             override = _override_at(error, overrides or {}, raw)
             raise spelt(
-                error, PackSpec, path, lines, override=override
+                error,
+                PackSpec,
+                path,
+                lines,
+                override=override,
             ) from error
         builder = Builder(folder, spec, lines, allowed)
         steps = tuple(builder.step(i, s) for i, s in enumerate(spec.steps))
@@ -249,7 +253,10 @@ class Pack:
                         or did_you_mean(name, map(str, row))
                     )
                     raise RowFault(
-                        location, got, f"field {name!r} ({spec.type})", hint
+                        location,
+                        got,
+                        f"field {name!r} ({spec.type})",
+                        hint,
                     )
             elif isinstance(value, Base64):
                 todo = "Name another column with --column, or write the file with its text."

@@ -364,7 +364,10 @@ class _Step:
         if not isinstance(name, str):
             return  # whoever builds it says so
         kind = registry.find(
-            room, name, self.where(*self.at, *at), self.allowed
+            room,
+            name,
+            self.where(*self.at, *at),
+            self.allowed,
         )
         legal = {
             field.name: field

@@ -115,7 +115,10 @@ def _join(
     """Jinja's own, but that the size is known before the text is made."""
     if attribute is not None:
         values = context.environment.call_filter(
-            "map", values, kwargs={"attribute": attribute}, context=context
+            "map",
+            values,
+            kwargs={"attribute": attribute},
+            context=context,
         )
     parts = list[str]()
     between = str(d)
@@ -316,13 +319,19 @@ def with_includes(
         except (TemplateNotFound, AttributeError) as error:
             todo = "Put the file beside pack.yaml and name it; links are not followed."
             raise WrongUse(
-                where, f"include of {name!r}", "a file inside the pack", todo
+                where,
+                f"include of {name!r}",
+                "a file inside the pack",
+                todo,
             ) from error
         room[0] -= len(source) + _INCLUDE
         if room[0] < 0:
             break
         body = with_includes(
-            env, env.parse(source, filename=path), str(path), room
+            env,
+            env.parse(source, filename=path),
+            str(path),
+            room,
         ).body
         _replace(tree, node, nodes.Scope(body))
     return tree
@@ -396,6 +405,9 @@ class Compiled:
             got = f"{type(error).__name__.strip('_')}: {message[:_MOST_SAID]}"
             kind = TooLong if isinstance(error, _TooMuchError) else RowFault
             raise kind(
-                self.where, got, "a text", "Correct the template or the row."
+                self.where,
+                got,
+                "a text",
+                "Correct the template or the row.",
             ) from error
         return "".join(parts)

@@ -6,11 +6,12 @@ __getattr__, __dir__ = public(
     __name__,
     {
         "filter_file": "sieve calibrate_file",
+        "finished": "fingerprint is_unchanged",
         "gold_check": "GoldCheck",
         "merge": "merge",
         "open_doors": "open_doors endpoints_of adapted_of settings_of width",
         "plan": "StepPlan Plan make_plan describe_plan describe_choice",
-        "prepare": "RunConfig Prepared notes_before prepare load_pack check",
+        "prepare": "RunConfig Prepared notes_before prepare load_pack check check_rows checked",
         "preview": "describe render_first check_cases journal_counts tally next_command",
         "progress": "Board progress",
         "run": "Run run plan_shards start",

@@ -213,6 +213,7 @@ def _info(
         **first,
         **sums,
         "settings": settings,
+        "fingerprint": None,
         "complete": not missing,
         "stopped": stopped,
         "nothing_kept": first["nothing_kept"] if not tally.kept else None,

@@ -5,7 +5,7 @@ budget's terms.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from synth.packs.pack import RENDERED, Pack, built_in, pack_names
 from synth.packs.schema import drawn_step, set_draws
 from synth.packs.shelf import Shelf
 from synth.parsers.json_object import JsonObject
+from synth.pipeline.finished import fingerprint, is_unchanged
 from synth.pipeline.gold_check import GoldCheck
 from synth.pipeline.walker import Tally
 from synth.runs.ownership import check_output, copied_pack, digests
@@ -122,6 +123,11 @@ class RunConfig:
             header=self.header,
         )
 
+    @property
+    def values(self) -> Fields:
+        """The fields by name."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
     def limits(self, role: str) -> tuple[float | None, float | None]:
         """(requests, tokens) a minute at most for a role."""
         return for_role(by_role(self.rpm), role), for_role(
@@ -138,6 +144,8 @@ class Prepared:
         changed_pack: whether the built-in pack is another one than when the run's folder was begun.
         critic_rows: rows for which critics are tried beforehand; those of the whole input, in the
             first shard, and none in the others.
+        mark: a hash of all that decides the rows; None where some of it cannot be hashed.
+        unchanged: whether the run is finished, and nothing has changed since.
     """
 
     pack: Pack
@@ -151,6 +159,8 @@ class Prepared:
     on_exit: Callable[[Exit], None] | None = None
     on_fault: Callable[[Request, TeacherError], None] | None = None
     critic_rows: int = 0
+    mark: str | None = None
+    unchanged: bool = False
 
     def with_draws(self, draws: int) -> Prepared:
         """The same run with more completions per sample, at the step that draws them."""
@@ -267,9 +277,12 @@ def _changed_note(prepared: Prepared) -> list[str]:
 
 
 def notes_before(prepared: Prepared) -> list[str]:
-    """A pack that has changed, golds that nothing reads, and what a pack says of prices, which
-    nobody counts: a stranger's word is a reason to look, no price.
+    """A finished run that stands as it is; else a pack that has changed, golds that nothing reads,
+    and what a pack says of prices, which nobody counts: a stranger's word is a reason to look, no
+    price.
     """
+    if prepared.unchanged:
+        return [f"nothing has changed since {prepared.output} was finished"]
     golds = prepared.scan.golds
     unread = _changed_note(prepared) + (
         [golds] if "nothing reads" in golds or "no row has" in golds else []
@@ -301,9 +314,24 @@ def prepare(
     changed = copy is not None and has_changed(str(pack), copy)
     if copy is not None and changed and not config.upgrade_pack:
         pack = copy
-    loaded, stream, scan = check(pack, seeds, config)
+    loaded = load_pack(pack, config)
+    mark = fingerprint(loaded, seeds, config.values)
+    if is_unchanged(output, mark):
+        return _unchanged(loaded, seeds, output, config)
+    stream, scan = check_rows(loaded, seeds, config)
     prepared = checked(loaded, stream, scan, output, config)
-    return replace(prepared, changed_pack=changed)
+    return replace(prepared, changed_pack=changed, mark=mark)
+
+
+def _unchanged(
+    pack: Pack,
+    seeds: str | Path | Iterable[Row],
+    output: Path,
+    config: RunConfig,
+) -> Prepared:
+    """A run that is finished and of which nothing has changed: no row is read."""
+    scan = Scan(0, {})
+    return Prepared(pack, Seeds(seeds), scan, output, config, unchanged=True)
 
 
 def _check_not_planned(output: Path) -> None:
@@ -475,6 +503,17 @@ def check(
 ) -> tuple[Pack, Seeds, Scan]:
     """The pack and the input, both read whole."""
     loaded = load_pack(pack, config)
+    return loaded, *check_rows(loaded, seeds, config)
+
+
+def check_rows(
+    loaded: Pack, seeds: str | Path | Iterable[Row], config: RunConfig
+) -> tuple[Seeds, Scan]:
+    """An input, read whole.
+
+    Raises:
+        WrongUse: the first row that the pack cannot use.
+    """
     stream = Seeds(
         seeds,
         limit=config.limit,
@@ -493,4 +532,4 @@ def check(
     stream.rename = loaded.rename(
         {name: 1 for name in scan.kinds if not name.endswith("[]")}
     )
-    return loaded, stream, scan
+    return stream, scan

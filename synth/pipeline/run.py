@@ -49,7 +49,7 @@ from synth.processes.interrupts import Ending, Interrupted, ending
 from synth.runs.card import make_card
 from synth.runs.columns import Columns, merged
 from synth.runs.folder import load_parquet
-from synth.runs.ownership import FORMAT, make_folder, note
+from synth.runs.ownership import FORMAT, make_folder, note, read_run
 from synth.runs.publisher import Publisher
 from synth.runs.shard_plan import ShardPlan
 
@@ -193,6 +193,8 @@ def start(prepared: Prepared, *, leaves: bool = False) -> Run:
         Interrupted: before the first seed was walked, or for the second time; the same call
             resumes.
     """
+    if prepared.unchanged:
+        return _as_it_stands(prepared.output)
     done = _live(prepared, leaves=leaves)
     target = prepared.config.target
     config = prepared.config
@@ -216,6 +218,15 @@ def start(prepared: Prepared, *, leaves: bool = False) -> Run:
         prepared = prepared.with_draws(min(more, config.max_draws, 4 * draws))
         done = _live(prepared, leaves=leaves)
     return done
+
+
+def _as_it_stands(folder: Path) -> Run:
+    """A finished run; what it asked serves again."""
+    info = read_run(folder)
+    calls = info["calls"]
+    reused = calls["asked"] + calls["reused"]
+    info["calls"] = {"asked": 0, "reused": reused, "retried": 0}
+    return Run(folder, 0, None, info)
 
 
 def columns_of(pack: Pack, scan: Scan, rename: Mapping[str, str]) -> Columns:
@@ -426,6 +437,8 @@ class _Live:
         spec = self.pack.spec
         totals = journal.totals
         config = self.config
+        values = config.values
+        overrides = values.pop("overrides")
         priced = all(
             self.p.price(role) is not None for role in self.p.teachers()
         )
@@ -445,13 +458,10 @@ class _Live:
             "settings": {
                 "input": self.p.seeds.where,
                 "rows": self.p.scan.rows,
-                "set": dict(config.overrides),
-                **{
-                    item.name: getattr(config, item.name)
-                    for item in fields(config)
-                    if item.name != "overrides"
-                },
+                "set": dict(overrides),
+                **values,
             },
+            "fingerprint": self.p.mark,
             "complete": stop is None,
             "stopped": str(stop) if stop else None,
             "nothing_kept": self._watch.why()

@@ -15,6 +15,7 @@ from synth.core.errors import WrongUse
 from synth.core.records import Row
 from synth.inputs.parts import POSITION, PartSeeds, part_file, write_parts
 from synth.packs import files as pack_files
+from synth.pipeline.finished import fingerprint, is_unchanged
 from synth.pipeline.prepare import (
     Prepared,
     RunConfig,
@@ -141,8 +142,13 @@ def prepare_shard(
     scan = plan.scan(plan.rows[shard])
     scan = replace(scan, kinds={**scan.kinds, POSITION: frozenset({int})})
     prepared = checked(loaded, seeds, scan, shard_folder(output, shard), config)
-    first = shard == plan.first
-    return replace(prepared, critic_rows=sum(plan.rows) if first else 0)
+    mark = fingerprint(loaded, seeds, config.values)
+    return replace(
+        prepared,
+        critic_rows=sum(plan.rows) if shard == plan.first else 0,
+        mark=mark,
+        unchanged=is_unchanged(prepared.output, mark),
+    )
 
 
 def _name_of(pack: str | Path) -> str:

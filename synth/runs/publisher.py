@@ -291,7 +291,8 @@ class Publisher:
             card: README.md, made from the hash of the rows.
         """
         with self._writing("publishing"):
-            content = _content(self.hidden)
+            content = content_of(self.hidden)
+            run["content"] = content
             _set_aside_card(self.folder)
             card_file = self.hidden / "README.md"
             make_private(card_file)
@@ -331,7 +332,7 @@ def _failed_line(row: Row) -> bytes:
         )
 
 
-def _content(folder: Path) -> str:
+def content_of(folder: Path) -> str:
     """16 hex digits of the sha256 of all published rows."""
     digest = hashlib.sha256()
     for file in sorted(folder.glob("d*/*.parquet")):
