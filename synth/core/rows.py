@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from math import isfinite, nan
 from typing import Any
 
+from synth.core.errors import RowFault
 from synth.core.records import Row, canonical_json
 
 
@@ -16,6 +18,27 @@ def text_of(row: Row) -> str:
 def field_text(row: Row, field: str) -> str:
     """The text of a field; the raw reply where a row lacks it, or has it empty."""
     return str(row.get(field) or text_of(row))
+
+
+def rank_of(row: Row, field: str, where: str) -> float:
+    """The number in a field that ranks rows, also as text; 0 where the field is empty.
+
+    Raises:
+        RowFault: another text, NaN or infinity, which would make the order depend on places.
+    """
+    value = row.get(field)
+    try:
+        number = float(value or 0)
+    except (TypeError, ValueError, OverflowError):
+        number = nan
+    if not isfinite(number):
+        raise RowFault(
+            f"{where}:by={field}",
+            f"{value!r}"[:80],
+            "a number",
+            "Let a filter or a parser write it, or name another field.",
+        )
+    return number
 
 
 def row_digest(row: Row) -> bytes:

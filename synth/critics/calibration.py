@@ -42,6 +42,7 @@ def promised(
         groups,
         target_precision=target_precision,
         confidence=confidence,
+        lowest=0.0,
     ).record()
     judged = [n for n, score in enumerate(scores) if score >= 0]
     judged_scores = [scores[n] for n in judged]
@@ -108,7 +109,8 @@ def labels_of(rows: Iterable[Row], label: str) -> list[bool]:
     """
     labels = []
     for number, row in enumerate(rows, 1):
-        if not isinstance(row.get(label), bool | int):
+        # 1 and 0 are true and false; a grade from 1 to 5 says nothing.
+        if row.get(label) not in (0, 1) or isinstance(row[label], float):
             raise WrongUse(
                 f"row {number}",
                 f"{label} = {row.get(label)!r}",

@@ -96,7 +96,8 @@ def _answer(row: Row) -> tuple[float, float]:
     if value is None:
         return 0.0, 0.0
     whole = float(value.denominator == 1)
-    size = abs(float(value))
+    # Larger ones count alike, and a float may not hold them.
+    size = float(min(abs(value), 10**6))
     return whole, min(6.0, log10(1 + size))
 
 

@@ -29,7 +29,8 @@ def mark(row: Row, by: tuple[str, str]) -> float | None:
     meta = row.get("meta") or {}
     for verdict in reversed(meta.get("verdicts") or []):
         if verdict["filter"] == part and verdict["marks"]:
-            number = loads(verdict["marks"]).get(name)
+            marks = loads(verdict["marks"])
+            number = marks.get(name) if isinstance(marks, dict) else None
             if isinstance(number, int | float) and not isinstance(number, bool):
                 return float(number)
             return None

@@ -1,0 +1,207 @@
+"""Promises of precision: kept, refused with what is missing, and blind to order, scale and names."""
+
+from __future__ import annotations
+
+import random
+import re
+
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synth.statistics.thresholds import (
+    NotEnoughEvidence,
+    calibrate,
+    design_effect,
+)
+
+SCORES = st.integers(0, 8).map(lambda n: n / 8)
+LABELLED = st.lists(
+    st.tuples(SCORES, st.sampled_from([True, True, True, False])),
+    min_size=1,
+    max_size=120,
+)
+
+
+def found_of(pairs, **settings):
+    """The promise, or what is said instead."""
+    scores = [score for score, _ in pairs]
+    labels = [label for _, label in pairs]
+    settings = {"target_precision": 0.7, "confidence": 0.8, **settings}
+    try:
+        return calibrate(scores, labels, **settings)
+    except NotEnoughEvidence as error:
+        return str(error)
+
+
+@given(LABELLED)
+def test_a_promise_says_what_its_threshold_keeps(pairs):
+    found = found_of(pairs)
+    if isinstance(found, str):
+        return
+    kept = [label for score, label in pairs if score >= found.least]
+    assert found.kept == len(kept)
+    assert found.precision == pytest.approx(sum(kept) / len(kept))
+    right = sum(label for _, label in pairs)
+    assert found.recall == pytest.approx(sum(kept) / right)
+    assert found.rows == len(pairs)
+    assert found.low >= found.target
+    assert found.low <= found.precision
+    assert found.least in [score for score, _ in pairs]
+
+
+@given(LABELLED)
+def test_the_bound_is_that_of_scipy_where_every_row_stands_alone(pairs):
+    found = found_of(pairs)
+    if isinstance(found, str) or not 0 < found.precision < 1:
+        return
+    right = round(found.precision * found.kept)
+    test = scipy.stats.binomtest(right, found.kept, alternative="greater")
+    wanted = test.proportion_ci(found.confidence, "exact").low
+    # Rows that stand alone have a design effect of 1.
+    assert found.low == pytest.approx(wanted, abs=1e-6)
+
+
+@given(LABELLED, st.randoms(use_true_random=False))
+def test_the_order_of_rows_changes_no_promise(pairs, rng):
+    assert found_of(pairs) == found_of(rng.sample(pairs, len(pairs)))
+
+
+@given(LABELLED)
+def test_the_scale_of_scores_changes_no_promise(pairs):
+    found = found_of(pairs)
+    scaled = found_of([(100 * score - 300, label) for score, label in pairs])
+    if isinstance(found, str):
+        assert scaled == found
+    else:
+        assert scaled.kept == found.kept
+        assert scaled.least == pytest.approx(100 * found.least - 300)
+
+
+@given(LABELLED, st.sampled_from([0.6, 0.8, 0.9]))
+def test_a_higher_target_keeps_no_more_rows(pairs, target):
+    lax = found_of(pairs, target_precision=0.5)
+    strict = found_of(pairs, target_precision=target)
+    if not isinstance(strict, str) and not isinstance(lax, str):
+        assert strict.kept <= lax.kept
+
+
+def test_a_promise_is_kept_as_often_as_it_says():
+    rng = random.Random(4)
+    broken = promised = 0
+    for _ in range(80):
+        scores = [rng.random() for _ in range(150)]
+        labels = [rng.random() < 0.5 + 0.5 * score for score in scores]
+        pairs = list(zip(scores, labels, strict=True))
+        found = found_of(pairs, confidence=0.9)
+        if isinstance(found, str):
+            continue
+        promised += 1
+        # Of scores from `least` on, evenly spread, the mean of both ends is right.
+        truth = 0.5 + 0.5 * (found.least + 1) / 2
+        broken += truth < found.target
+    assert promised > 50
+    assert broken <= 0.15 * promised
+
+
+def test_copies_of_rows_under_one_question_promise_nothing_more():
+    rng = random.Random(1)
+    pairs = [(rng.random(), rng.random() < 0.9) for _ in range(80)]
+    alone = found_of(pairs)
+    copies = [pair for pair in pairs for _ in range(5)]
+    groups = [n // 5 for n in range(400)]
+    grouped = found_of(copies, groups=groups)
+    blind = found_of(copies)
+    assert grouped.effective == pytest.approx(grouped.kept / 5, rel=0.25)
+    assert grouped.low <= alone.precision
+    assert grouped.kept <= blind.kept
+
+
+@given(
+    st.lists(
+        st.lists(st.booleans(), min_size=1, max_size=5), min_size=2, max_size=12
+    )
+)
+def test_the_design_effect_is_at_least_1_and_of_equal_copies_their_number(
+    clusters,
+):
+    pairs = [
+        (label, n) for n, labels in enumerate(clusters) for label in labels
+    ]
+    effect = design_effect(pairs)
+    assert effect >= 1
+    firsts = [labels[0] for labels in clusters]
+    copies = [(label, n) for n, label in enumerate(firsts) for _ in range(4)]
+    assert design_effect(copies) == pytest.approx(4)
+
+
+def test_rows_of_unlike_questions_are_worth_themselves():
+    halves = [(n % 2 == 0, n // 2) for n in range(40)]
+    assert design_effect(halves) == 1.0
+    assert design_effect([(True, "q")] * 6) == 6.0
+
+
+def missing_of(error):
+    number = re.search(r"label about ([\d,]+) more", str(error))
+    return int(number[1].replace(",", ""))
+
+
+def test_labels_that_are_asked_for_are_enough():
+    pairs = [(0.9, n % 20 != 0) for n in range(40)]
+    pairs += [(0.2, False)] * 40
+    with pytest.raises(NotEnoughEvidence) as error:
+        calibrate(*zip(*pairs, strict=True), target_precision=0.9)
+    missing = missing_of(error.value)
+    assert missing > 40
+    times = -(-(len(pairs) + missing) // len(pairs))
+    found = found_of(pairs * times, target_precision=0.9, confidence=0.9)
+    assert found.least == 0.9
+
+
+@pytest.mark.parametrize("precision", [0.5, 0.89])
+def test_a_critic_below_the_target_is_no_matter_of_labels(precision):
+    labels = [n < 100 * precision for n in range(100)]
+    with pytest.raises(NotEnoughEvidence) as error:
+        calibrate([0.5] * 100, labels, target_precision=0.9)
+    assert error.value.missing is None
+    said = str(error.value)
+    assert "more labels will not help" in said
+    assert "reaches precision 0.9" in said
+    assert f"{precision:.3f}" in said
+
+
+def test_no_rows_say_how_many_it_takes():
+    with pytest.raises(NotEnoughEvidence) as error:
+        calibrate([], [], target_precision=0.9, confidence=0.9)
+    # 22 right rows of 22 promise 0.9 with confidence 0.9.
+    assert error.value.missing == 22
+    assert isinstance(error.value, ValueError)
+
+
+@pytest.mark.parametrize("wrong", [0, 1, -0.1, 1.5, float("nan")])
+@pytest.mark.parametrize("name", ["target_precision", "confidence"])
+def test_what_is_no_share_is_refused_by_its_value(name, wrong):
+    settings = {"target_precision": 0.9, "confidence": 0.9, name: wrong}
+    with pytest.raises(ValueError, match=re.escape(f"{name}={wrong}")):
+        calibrate([0.5], [True], **settings)
+
+
+def test_no_threshold_lies_below_the_lowest_score_that_may_be_kept():
+    scores = [0.9] * 60 + [-1.0] * 60
+    labels = [True] * 120
+    free = calibrate(scores, labels, target_precision=0.9)
+    assert free.least == -1.0
+    bound = calibrate(scores, labels, target_precision=0.9, lowest=0.0)
+    assert (bound.least, bound.kept, bound.rows) == (0.9, 60, 120)
+    assert bound.recall == 0.5
+    with pytest.raises(NotEnoughEvidence):
+        calibrate([-1.0] * 9, [True] * 9, target_precision=0.9, lowest=0.0)
+
+
+def test_a_record_holds_every_figure():
+    found = calibrate([1.0] * 50, [True] * 50, target_precision=0.9)
+    record = found.record()
+    assert record["kept"] == record["rows"] == 50
+    assert (record["target"], record["confidence"]) == (0.9, 0.9)
+    assert set(record) == set(vars(found))
