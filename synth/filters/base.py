@@ -384,9 +384,9 @@ def _groups(
         return [positions]
     by_key: dict[str, list[int]] = {}
     for position, row in alive.items():
+        name = column if column in row else "id"
         # A row without a seed of its own stands alone.
-        alone = ("row", position)
-        key = repr(row.get(column, row.get("id", alone)))
+        key = repr((name, row[name]) if name in row else position)
         by_key.setdefault(key, []).append(position)
     return list(by_key.values())
 

@@ -15,11 +15,8 @@ import synth
 from synth.core.errors import Stopped, WrongUse
 from synth.core.records import Verdict
 from synth.critics.calibration import (
-    card_lines,
     labels_of,
     promised,
-    promises_of,
-    scores_of,
 )
 from synth.filters.critic import Critic
 from synth.filters.length import Length
@@ -345,37 +342,3 @@ def test_ones_and_zeros_are_labels():
     rows = [{"right": label} for label in (True, False, 1, 0)]
     assert labels_of(rows, "right") == [True, False, True, False]
     assert labels_of([], "right") == []
-
-
-def test_a_card_tells_of_each_promise_and_of_no_other_filter():
-    promise = promised(
-        Scored(), scored((0.9, True, 1200)), target_precision=0.9
-    )
-    kept = Scored()
-    kept.promise = promise
-    (named,) = promises_of([Scored(), kept, object()])
-    (line,) = card_lines([named])
-    assert line.startswith("- `scored` keeps scores from 0.900 on.")
-    assert "On 1,200 labelled rows: precision 1.000" in line
-    assert "(asked for: 0.9)" in line
-    assert named[1] is not promise
-
-
-class Drawn(Scored):
-    """One that sees all draws of a question."""
-
-    group = "draws"
-
-    def split(self, rows, *, group):
-        listed = [
-            {**row, "marks": {"scored": marks_of(row["s"])}} for row in rows
-        ]
-        return listed[1::2], listed[::2]
-
-
-def test_scores_of_a_filter_of_draws_come_in_the_order_of_rows():
-    rows = scored((0.25, True, 2), (None, True, 1), (0.75, False, 2))
-    wanted = [0.25, 0.25, -1.0, 0.75, 0.75]
-    assert scores_of(Drawn(), rows, "question") == wanted
-    assert scores_of(Scored(), rows, "question") == wanted
-    assert "__place__" not in rows[0]

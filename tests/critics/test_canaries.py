@@ -16,13 +16,9 @@ from synth.critics.canaries import (
     FEWEST_ROWS,
     RIGHT,
     calls_of,
-    fooled,
     forge,
-    shares,
-    suits,
     try_critics,
 )
-from synth.filters.critic import Critic
 from synth.verifiers.arithmetic_steps import ArithmeticSteps
 
 KINDS = [kind for kind, _ in forge(RIGHT[0])]
@@ -54,16 +50,6 @@ def test_the_steps_of_right_rows_hold_and_one_of_the_forged_ones_does_not(row):
     assert forged["wrong steps"]["answer"] == row["answer"]
     assert [*forged] == KINDS
     assert len(set(KINDS)) == 8
-
-
-def test_a_completion_is_forged_with_its_rationale():
-    forged = dict(forge({**RIGHT[0], "extra": 7}))
-    assert forged["empty"]["completion"] == ""
-    assert forged["colon"]["completion"] == ":"
-    assert forged["another answer"]["completion"].endswith("answer is 13.")
-    assert all(row["extra"] == 7 for row in forged.values())
-    bare = dict(forge({"rationale": "so", "answer": "4"}))
-    assert all("completion" not in row for row in bare.values())
 
 
 def test_a_text_without_a_number_has_no_wrong_steps():
@@ -101,20 +87,6 @@ def judge(accepts, *, name="critic", limit=0.05):
     )
 
 
-def test_each_kind_of_forgery_is_counted_by_itself():
-    accepted = run_async(fooled(judge(lambda row: not row["rationale"]), RIGHT))
-    found = shares(accepted)
-    assert found.pop("empty") == 1.0
-    assert set(found.values()) == {0.0}
-    assert set(accepted) == {*KINDS, "right"}
-    assert all(len(words) == len(RIGHT) for words in accepted.values())
-
-
-def test_a_critic_that_could_not_judge_has_accepted_nothing():
-    accepted = run_async(fooled(judge(lambda row: None), RIGHT[:1]))
-    assert set(shares(accepted).values()) == {0.0}
-
-
 def test_a_critic_is_tried_before_long_runs_alone():
     part = judge(bool)
     assert calls_of(part, FEWEST_ROWS - 1) == 0
@@ -123,26 +95,6 @@ def test_a_critic_is_tried_before_long_runs_alone():
     assert calls_of(part, FEWEST_ROWS) == 2 * tried
     assert calls_of(judge(bool, name="length"), 10**6) == 0
     assert calls_of(judge(bool, limit=1.0), 10**6) == 0
-
-
-@pytest.mark.parametrize(
-    ("inputs", "fits"),
-    [
-        ({"question": False, "rationale": False}, True),
-        ({"completion": False}, True),
-        ({"question": False}, False),
-        ({"rationale": False, "image": False}, False),
-        ({"rationale": False, "image": True}, True),
-        ({}, False),
-    ],
-)
-def test_built_in_rows_suit_a_critic_of_what_they_have(inputs, fits):
-    part = judge(bool)
-    part.loaded.spec.inputs = {
-        name: SimpleNamespace(optional=optional)
-        for name, optional in inputs.items()
-    }
-    assert suits(part) is fits
 
 
 def test_a_gullible_critic_stops_the_run_with_what_fooled_it():
@@ -167,7 +119,3 @@ def test_a_single_slip_stops_nothing():
     assert list(found) == ["critic_faithful by openai/judge"]
     (kinds,) = found.values()
     assert (kinds["right"], kinds["colon"], kinds["empty"]) == (1.0, 0.25, 0.0)
-
-
-def test_critics_of_the_product_suit_the_built_in_rows():
-    assert suits(Critic(teacher="openai/m"))

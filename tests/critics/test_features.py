@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth.critics.features import NAMES, features, numbers
+from synth.critics.features import NAMES, features
 from synth.inputs.seeds import read_rows
 from tests.conftest import SHARED
 
@@ -72,14 +70,6 @@ def test_an_answer_beyond_a_float_is_as_large_as_a_million(answer):
     assert 0 <= seen(row)["size"] <= 6
 
 
-def test_sizes_grow_with_the_answer_whatever_its_sign():
-    sizes = [
-        seen({"question": "", "rationale": "", "answer": answer})["size"]
-        for answer in ("0", "9", "-99", "999", "-1000000", "10000000")
-    ]
-    assert sizes == pytest.approx([0, 1, 2, 3, 6, 6], abs=1e-6)
-
-
 def test_draws_that_agree_by_value_are_one_vote():
     rows = [
         {"question": "q", "rationale": "", "answer": answer}
@@ -107,31 +97,6 @@ def test_a_chain_is_seen_by_its_steps_and_where_it_ends():
     assert figures["known_operands"] == pytest.approx(5 / 6)
     other = seen({**row, "answer": "7"})
     assert other["ends_in_answer"] == 0
-
-
-@pytest.mark.parametrize(
-    ("text", "values"),
-    [
-        ("", []),
-        ("no number", []),
-        ("3 and 4.5", [Fraction(3), Fraction(9, 2)]),
-        ("1,234 of 5", [Fraction(1234), Fraction(5)]),
-        ("٣", [Fraction(3)]),
-    ],
-)
-def test_numbers_of_a_text_come_in_order(text, values):
-    assert numbers(text) == values
-
-
-def test_numbers_beyond_the_first_20000_signs_are_not_read():
-    assert numbers("x" * 20_000 + " 7") == []
-    assert numbers("7 " + "x" * 30_000) == [Fraction(7)]
-
-
-def test_a_row_without_a_rationale_is_read_by_its_reply():
-    told = seen({"question": "q", "answer": "4", "completion": "2 + 2 = 4"})
-    assert told["has_steps"] == 1
-    assert seen({"answer": "4"})["has_steps"] == 0
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="real data is elsewhere")

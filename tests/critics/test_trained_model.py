@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from synth.core.errors import WrongUse
-from synth.critics.features import NAMES
 from synth.critics.trained_model import Logistic, Model, fit
 
 TEACHERS = ("small", "large")
@@ -53,37 +52,6 @@ def test_a_table_is_fitted_as_scikit_learn_does():
     found = made.chances(table)
     assert found == pytest.approx(wanted.predict_proba(scaled)[:, 1], abs=1e-4)
     assert np.isfinite(made.chances(table * 1e6)).all()
-
-
-def test_a_column_that_tells_right_from_wrong_weighs(model):
-    fresh = rows_of(30, seed=7)
-    scores = model.scores(fresh)
-    by_teacher = {
-        name: [
-            score
-            for row, score in zip(fresh, scores, strict=True)
-            if row["teacher"] == name
-        ]
-        for name in TEACHERS
-    }
-    assert np.mean(by_teacher["large"]) > np.mean(by_teacher["small"])
-    assert model.columns == {"teacher": ["large", "small"]}
-    assert len(model.weights) == 1 + len(NAMES) + 3 * len(TEACHERS)
-
-
-def test_a_value_that_was_never_seen_has_no_weight_of_its_own(model):
-    row = {**rows_of(1)[0], "teacher": "unheard of"}
-    absent = {name: value for name, value in row.items() if name != "teacher"}
-    assert model.scores([row]) == model.scores([absent])
-
-
-def test_the_order_of_rows_changes_no_score(model):
-    rows = rows_of(12, seed=3)
-    order = random.Random(0).sample(range(len(rows)), len(rows))
-    scores = model.scores(rows)
-    shuffled = model.scores([rows[place] for place in order])
-    assert shuffled == pytest.approx([scores[place] for place in order])
-    assert model.scores([]) == []
 
 
 def test_a_model_comes_back_from_its_file(model, tmp_path):
@@ -131,32 +99,3 @@ def test_a_file_that_holds_no_model_is_named(tmp_path, content):
         Model.load(path)
     with pytest.raises(WrongUse, match="FileNotFoundError"):
         Model.load(tmp_path / "none.json")
-
-
-@pytest.mark.parametrize("label", [True, False])
-def test_labels_that_are_all_alike_teach_nothing(label):
-    rows = [{**row, "is_correct": label} for row in rows_of(5)]
-    with pytest.raises(WrongUse, match="labels that are all alike"):
-        fit(rows)
-
-
-def test_a_stronger_penalty_has_smaller_weights_and_nearer_scores():
-    rows = rows_of(30)
-    weak, strong = (fit(rows, ridge=ridge) for ridge in (0.1, 1000.0))
-    assert np.linalg.norm(strong.weights[1:]) < np.linalg.norm(weak.weights[1:])
-    share = np.mean([row["is_correct"] for row in rows])
-    assert strong.scores(rows) == pytest.approx([share] * len(rows), abs=0.1)
-
-
-def test_vectors_of_the_rationale_are_columns_of_their_own():
-    rows = [
-        {**row, "rationale": "good fine" if row["is_correct"] else "bad awful"}
-        for row in rows_of(20)
-    ]
-    model = fit(rows, embedding="hashing")
-    assert len(model.weights) > 1 + len(NAMES)
-    right, wrong = (
-        model.scores([{"question": "q", "rationale": text, "answer": "1"}])[0]
-        for text in ("good fine", "bad awful")
-    )
-    assert right > wrong

@@ -12,10 +12,7 @@ from hypothesis import strategies as st
 
 from synth.core.errors import WrongUse
 from synth.exports.base_retrieval import (
-    ANSWERS,
     RRF_K,
-    Document,
-    Listing,
     elements,
     rrf,
 )
@@ -88,24 +85,10 @@ def test_a_list_and_its_json_have_the_same_elements(values):
     assert [element["item"] for element in found] == values
 
 
-def test_fields_of_an_element_stand_beside_its_index():
-    (element,) = elements({"made": [{"name": "x", "index": 9}]}, "made")
-    assert element == {
-        "index": 9,
-        "item": {"name": "x", "index": 9},
-        "name": "x",
-    }
-
-
 @pytest.mark.parametrize("values", [{}, {"made": None}, {"made": []}])
 def test_what_is_not_there_has_no_elements(values):
     assert list(elements(values, "made")) == []
     assert list(elements(values, "made.inner")) == []
-
-
-def test_no_list_is_one_element_without_fields():
-    assert list(elements({"a": 1}, None)) == [{"index": 0, "item": {}}]
-    assert list(elements({"a": 1}, "")) == [{"index": 0, "item": {}}]
 
 
 def test_lists_in_lists_are_one_list():
@@ -153,29 +136,3 @@ def test_a_text_counts_once_with_its_best_grade_or_their_mean(graded, mean):
         assert document.text == same[0][0]
         best = [how for _, grade, how in same if grade[0] == max(grades)]
         assert document.how == best[0]
-
-
-DOCUMENTS = st.lists(
-    st.tuples(st.text("abc", max_size=3), st.integers(0, 10)), max_size=8
-).map(lambda pairs: tuple(Document(t, g / 10, "x") for t, g in pairs))
-
-
-@given(DOCUMENTS)
-def test_texts_from_a_half_on_answer_and_the_worst_come_first(documents):
-    right, wrong = Listing("1", "q", documents, fused=False).sides()
-    assert len(right) + len(wrong) == len(documents)
-    assert all(document.grade >= ANSWERS for document in right)
-    assert all(document.grade < ANSWERS for document in wrong)
-    grades = [document.grade for document in wrong]
-    assert grades == sorted(grades)
-    best = [document.grade for document in right]
-    assert best == sorted(best, reverse=True)
-
-
-@given(DOCUMENTS)
-def test_of_fused_ranks_the_best_answers_alone(documents):
-    right, wrong = Listing("1", "q", documents, fused=True).sides()
-    assert len(right) == min(1, len(documents))
-    assert len(wrong) == max(0, len(documents) - 1)
-    grades = [document.grade for document in (*right, *wrong[::-1])]
-    assert grades == sorted(grades, reverse=True)

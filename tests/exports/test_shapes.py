@@ -14,13 +14,11 @@ from hypothesis import strategies as st
 from synth.core import registry
 from synth.core.errors import WrongUse
 from synth.core.records import Verdict
-from synth.exports import margins, ranked, triplets
+from synth.exports import margins, triplets
 from synth.exports.base_retrieval import Document, Listing
 from synth.exports.labelled import Labelled
 from synth.exports.margins import Margins
 from synth.exports.mined_pairs import MinedPairs, components
-from synth.exports.preference import Preference
-from synth.exports.ranked import Ranked
 from synth.exports.triples import Triples
 from synth.exports.triplets import Triplets
 
@@ -89,42 +87,6 @@ def test_triplets_have_a_row_for_each_text_that_answers(made, most, pick):
             assert grades == pytest.approx(chosen)
 
 
-@given(LISTINGS, st.integers(1, 3))
-def test_flat_triplets_have_all_their_negatives_in_columns(made, most):
-    flat = exported(triplets, Triplets(negatives=most, flat=True), made)
-    names = [f"negative_{number}" for number in range(1, most + 1)]
-    listed = exported(triplets, Triplets(negatives=most), made)
-    full = [row for row in listed if len(row["negatives"]) == most]
-    assert [[row[name] for name in names] for row in flat] == [
-        row["negatives"] for row in full
-    ]
-    assert all("negatives" not in row for row in flat)
-
-
-@given(LISTINGS)
-def test_turned_triplets_change_the_places_of_query_and_text(made):
-    turned = exported(triplets, Triplets(turned=True), made)
-    plain = exported(triplets, Triplets(), made)
-    assert [(row["positive"], row["anchor"]) for row in turned] == [
-        (row["anchor"], row["positive"]) for row in plain
-    ]
-    assert all(not {"negatives", "negative_1"} & row.keys() for row in turned)
-
-
-@given(LISTINGS, st.integers(0, 4))
-def test_ranked_lists_fall_and_short_ones_are_left_out(made, least):
-    rows = exported(ranked, Ranked(least=least), made)
-    wanted = [
-        one.id for one in listings_of(made) if len(one.documents) >= least
-    ]
-    assert [row["id"] for row in rows] == wanted
-    for row in rows:
-        assert row["scores"] == sorted(row["scores"], reverse=True)
-        texts = made[int(row["id"])][0]
-        assert [texts[text] for text in row["documents"]] == row["scores"]
-        assert len(row["how"]) == len(row["documents"])
-
-
 @given(LISTINGS, st.sampled_from([1e-9, 0.25, 0.5]), st.integers(1, 20))
 def test_margins_are_all_differences_the_largest_first(made, least, most):
     rows = exported(margins, Margins(least=least, most=most), made)
@@ -175,57 +137,6 @@ def test_right_rows_weigh_their_score_and_wrong_ones_what_is_missing(
     assert weights == pytest.approx(wanted)
     labels = [row["label"] for row in rows]
     assert labels == [True] * len(right) + [False] * len(wrong)
-
-
-@pytest.mark.parametrize(
-    "row",
-    [
-        draw("w", "no_answer_marker"),
-        draw("w", "cut_off"),
-        draw("", "wrong_step"),
-        draw("w", "wrong_step", prompt=None),
-    ],
-)
-def test_a_row_that_teaches_nothing_is_left_out(row):
-    assert list(Labelled().rows(Run([], [row]), None)) == []
-
-
-def test_reasons_of_wrong_rows_can_be_named():
-    run = Run([], [draw("w", "my_reason"), draw("x", "wrong_step")])
-    rows = Labelled(reasons=("my_reason",)).rows(run, None)
-    assert [row["completion"] for row in rows] == ["w"]
-
-
-def test_pairs_by_score_are_of_kept_and_dropped_draws_alike():
-    run = Run(
-        [draw("one 1", score=0.9), draw("two 2", score=None)],
-        [draw("odd 3", "critic_rejects", 0.2)],
-    )
-    (pair,) = Preference(by="critic.score").rows(run, None)
-    assert (pair["chosen"], pair["rejected"]) == ("one 1", "odd 3")
-    assert pair["margin"] == pytest.approx(0.7)
-    assert list(Preference(by="critic.score", least=0.8).rows(run, None)) == []
-    (plain,) = Preference().rows(run, None)
-    assert plain["reason"] == "critic_rejects"
-    assert "margin" not in plain
-
-
-@pytest.mark.parametrize(
-    "spec",
-    [
-        "preference:by=critic.score,other=run",
-        "preference:by=critic.score,least=-1",
-        "preference:by=score",
-        "preference:order=sideways",
-        "triplets:pick=middle",
-    ],
-)
-def test_a_setting_that_contradicts_itself_is_refused(spec):
-    with pytest.raises(WrongUse) as error:
-        registry.build("synth.exports", spec, "--to")
-    assert spec.partition(":")[0] in str(error.value) or "by" in str(
-        error.value
-    )
 
 
 class Plain:
@@ -338,8 +249,3 @@ def score_of(one, two):
             longest = max(table[i][j + 1], table[i + 1][j])
             table[i + 1][j + 1] = table[i][j] + 1 if word == other else longest
     return 2 * table[-1][-1] / max(1, len(left) + len(right))
-
-
-def test_a_run_of_one_text_mines_nothing():
-    rows = [{"id": "a", "answer": "red pen"}] * 3
-    assert list(MinedPairs().rows(Run(rows), None)) == []

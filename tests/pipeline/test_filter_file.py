@@ -198,3 +198,21 @@ def test_a_server_that_is_not_there_is_said_to_be_so(tmp_path):
         output=tmp_path / "run",
     )
     assert "No server answers there" in run.info["nothing_kept"]
+
+
+def test_a_rank_that_is_no_number_writes_nothing_and_says_what_to_do(tmp_path):
+    rows = [{"question": "a", "score": 1}, {"question": "b", "score": "high"}]
+    options = ["--filter", "quota:field=question,most=1,by=score"]
+    result, kept = sift(tmp_path, rows, *options)
+    assert result.exit_code == 2
+    assert "quota:by=score: found 'high'; wanted a number" in result.output
+    assert kept == []
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_a_field_that_is_named_alone_is_no_list_of_letters(tmp_path):
+    rows = [{"question": text, "answer": "4"} for text in ("one", "two")]
+    options = ["--filter", "exact_duplicate:fields=question"]
+    result, kept = sift(tmp_path, rows, *options)
+    assert result.exit_code == 0, result.output
+    assert [row["question"] for row in kept] == ["one", "two"]

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth.runs.card import make_card, plan_table, tally_rows, tally_table
+from synth.runs.card import make_card, tally_rows, tally_table
 
 RUN = {
     "pack": {
@@ -100,14 +100,6 @@ def test_the_rows_of_a_tally_add_up_to_what_was_asked(dropped, failed, kept):
     assert all(line.count("|") == 4 for line in lines)
 
 
-def test_a_plan_stands_beside_the_facts():
-    table = plan_table(RUN)
-    assert "| calls | 1,300 | 1,234 |" in table
-    assert "| tokens in | 4,900 | 5,000 |" in table
-    assert "| tokens out, at most | unknown | 60 |" in table
-    assert "| dollars, at most | unknown | 1.5000 |" in table
-
-
 @pytest.mark.parametrize(
     ("about", "shown"),
     [
@@ -124,13 +116,6 @@ def test_words_of_a_pack_are_no_markup(about, shown):
     )
 
 
-def test_a_reason_with_a_bar_breaks_no_table():
-    table = tally_table(
-        {"asked": 1, "kept": 0, "dropped": {"a|b": 1}, "failed": {}}
-    )
-    assert "| dropped | a\\|b | 1 |" in table
-
-
 @pytest.mark.parametrize(
     ("changes", "quoted"),
     [
@@ -141,10 +126,6 @@ def test_a_reason_with_a_bar_breaks_no_table():
 def test_a_run_without_rows_says_why(changes, quoted):
     card = card_of(**changes)
     assert f"Why there are no rows:\n\n{quoted}" in card
-
-
-def test_a_stop_after_rows_came_is_no_reason_for_none():
-    assert "Why there are no rows" not in card_of(stopped="quota")
 
 
 @pytest.mark.parametrize(
@@ -162,12 +143,6 @@ def test_rows_that_no_model_wrote_are_said_to_be_so(teacher, told):
     )
     assert ("no model was asked" in card) is told
     assert f"critic = {teacher}" in card
-
-
-def test_a_taint_is_a_warning():
-    card = card_of(settings__taint=["gsm8k", "<b>"])
-    assert "the teachers may have seen gsm8k, &lt;b&gt;; results" in card
-    assert "Taint" not in card_of(settings__taint=[])
 
 
 def test_critics_are_told_with_what_fooled_them():

@@ -68,18 +68,6 @@ def test_a_number_beyond_64_bits_beside_nan_is_read_back():
     assert mark(row_of(verdict), BY) == 0.5
 
 
-@pytest.mark.parametrize(
-    ("name", "parts"),
-    [
-        ("critic.score", ("critic", "score")),
-        ("my_parts:Own.score", ("my_parts:Own", "score")),
-        ("my.parts:Own.score", ("my.parts:Own", "score")),
-    ],
-)
-def test_a_name_is_cut_at_its_last_dot(name, parts):
-    assert split_name(name) == parts
-
-
 @pytest.mark.parametrize("name", ["", "score", ".score", "critic.", "."])
 def test_half_a_name_is_refused_with_an_example(name):
     with pytest.raises(WrongUse) as error:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from synth.cli import main
 from synth.core.errors import WrongUse
-from synth.search.mining import Miner, Mining, near_pairs, report
+from synth.search.mining import Miner, Mining, near_pairs
 from tests.conftest import write
 
 CORPUS = [
@@ -199,39 +199,9 @@ def test_the_order_of_the_corpus_changes_no_score(rng):
     assert score_by_text == wanted
 
 
-def test_texts_that_stand_twice_in_a_corpus_are_one():
-    once = negatives_of([*CORPUS], count=9)
-    texts = [negative["text"] for negative in negatives_of(CORPUS * 3, count=9)]
-    assert texts == [negative["text"] for negative in once]
-
-
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_a_random_pick_is_the_same_again_and_of_the_window_alone(count):
-    first, again, other = (
-        negatives_of(pick="random", window=(1, 5), count=count, seed=seed)
-        for seed in (1, 1, 9)
-    )
-    assert first == again
-    assert all(1 <= negative["rank"] < 5 for negative in first + other)
-
-
-def test_bottom_is_the_window_turned_round():
-    top = negatives_of(window=(0, 4), count=9)
-    bottom = negatives_of(window=(0, 4), count=9, pick="bottom")
-    assert bottom == top[::-1]
-    assert [negative["rank"] for negative in top] == list(range(len(top)))
-
-
 @pytest.mark.parametrize("window", [(5, 5), (4, 2), (99, 120)])
 def test_a_window_that_holds_nothing_finds_nothing(window):
     assert negatives_of(window=window) == []
-
-
-def test_searches_take_turns_and_a_text_counts_for_the_first_of_them():
-    found = negatives_of(by=("bm25", "hashing"), count=6, margin=None)
-    assert [negative["by"] for negative in found[:2]] == ["bm25", "hashing"]
-    texts = [negative["text"] for negative in found]
-    assert len(texts) == len(set(texts)) == 5
 
 
 def test_every_positive_of_a_list_is_right():
@@ -250,17 +220,6 @@ def test_texts_of_signs_alone_are_told_apart():
     (found,) = miner.rows([row])
     texts = {negative["text"] for negative in found["negatives"]}
     assert texts == {"-", "plus minus"}
-
-
-@pytest.mark.parametrize("count", [3, 1025])
-def test_counts_are_of_all_rows_whatever_the_parts(count):
-    miner = Miner(CORPUS, Mining(count=1, margin=None))
-    rows = list(miner.rows([ROW] * count))
-    assert miner.counts["rows"] == len(rows) == count
-    assert miner.counts["bm25"] == count
-    assert rows[0] == rows[-1]
-    said = report(miner.counts)
-    assert said.startswith(f"{count:,} rows, negatives: {count:,} by bm25; ")
 
 
 @pytest.mark.parametrize(
@@ -313,15 +272,6 @@ def test_pairs_go_by_the_scores_and_not_by_the_places(scores, reach):
         assert 0 < second - first <= reach
         assert pair["first"] == best[first]
         assert pair["second"] == best[second]
-
-
-@pytest.mark.parametrize(
-    ("documents", "pairs"),
-    [([], 0), (["a"], 0), (["a", "b"], 1), (("a",) * 3, 3)],
-)
-def test_short_lists_have_few_pairs(documents, pairs):
-    rows = [{"query": "q", "documents": documents}]
-    assert len(list(near_pairs(rows))) == pairs
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-from math import inf, log
-from xml.etree import ElementTree as ET
+from math import inf
 
 import numpy as np
 import pytest
@@ -21,7 +19,6 @@ from synth.statistics.curves import (
     isotonic,
     line,
     platt,
-    plot,
     probability,
     rising,
     sigmoid,
@@ -65,24 +62,6 @@ def test_the_order_of_labels_changes_no_step(pairs, rng):
     np.testing.assert_allclose(
         rising(*columns(pairs)), rising(*columns(shuffled)), atol=1e-12
     )
-
-
-@given(PAIRS)
-def test_steps_neither_meet_nor_fall_and_hold_every_score(pairs):
-    scores, labels = columns(pairs)
-    steps = rising(scores, labels)
-    for before, after in pairwise(steps):
-        assert before[1] < after[0]
-        assert before[2] < after[2]
-    for score in scores:
-        assert sum(first <= score <= last for first, last, _ in steps) == 1
-
-
-def test_scores_beyond_the_steps_take_the_nearest_one():
-    curve = isotonic([0.2, 0.4, 0.6], [False, False, True])
-    assert probability(curve, -3.0) == 0.0
-    assert probability(curve, 0.41) == 1.0
-    assert probability(curve, 7.0) == 1.0
 
 
 def smoothed(labels):
@@ -179,32 +158,6 @@ def test_nothing_has_no_error_and_no_bins():
     assert bins([], []) == []
 
 
-@pytest.mark.parametrize("lengths", [(1, 2), (2, 1), (0, 1)])
-def test_scores_without_their_label_are_refused(lengths):
-    scores = [0.5] * lengths[0]
-    labels = [True] * lengths[1]
-    for measure in (bins, rising, platt, calibration_error):
-        with pytest.raises(ValueError, match="argument 2"):
-            measure(scores, labels)
-
-
-def noisy(count):
-    """Scores that say too much: a share of each is right that is nearer to a half."""
-    rng = np.random.default_rng(5)
-    scores = rng.random(count)
-    labels = rng.random(count) < 0.3 + 0.4 * scores
-    return scores.tolist(), labels.tolist()
-
-
-def test_a_curve_is_chosen_by_groups_that_it_did_not_see():
-    scores, labels = noisy(500)
-    alone = choose(scores, labels, range(500))
-    assert alone["kind"] == "platt"
-    # One group is one fold: what is left to train on is nothing, or everything.
-    with_one = choose(scores, labels, ["q"] * 500)
-    assert with_one["kind"] in {"raw", "platt"}
-
-
 def test_a_free_curve_is_tried_from_a_thousand_labels_on():
     rng = np.random.default_rng(0)
     scores = rng.random(4 * FEWEST_ISOTONIC)
@@ -221,43 +174,3 @@ def test_a_free_curve_is_tried_from_a_thousand_labels_on():
         scores[few].tolist(), straight[few].tolist(), range(len(scores[few]))
     )
     assert chosen["kind"] != "isotonic"
-
-
-@pytest.mark.parametrize("labels", [[True] * 6, [False] * 6, []])
-def test_labels_of_one_kind_choose_no_curve(labels):
-    scores = [n / 10 for n in range(len(labels))]
-    assert choose(scores, labels, range(len(labels))) == {"kind": "raw"}
-
-
-def test_a_chosen_curve_loses_no_likelihood_on_fresh_labels():
-    def loss(curve, scores, labels):
-        chances = [probability(curve, score) for score in scores]
-        clipped = np.clip(chances, 1e-6, 1 - 1e-6)
-        right = np.where(labels, clipped, 1 - clipped)
-        return -sum(log(chance) for chance in right)
-
-    scores, labels = noisy(2000)
-    curve = choose(scores[:1000], labels[:1000], range(1000))
-    fresh = (scores[1000:], labels[1000:])
-    assert loss(curve, *fresh) < loss({"kind": "raw"}, *fresh)
-
-
-@given(PAIRS, st.none() | SCORES)
-def test_a_picture_has_a_dot_for_each_bin(pairs, least):
-    scores, labels = columns(pairs)
-    before = bins(scores, labels)
-    drawn = ET.fromstring(plot(before, before[:1], least))  # noqa: S314 - ours
-    space = "{http://www.w3.org/2000/svg}"
-    circles = list(drawn.iter(f"{space}circle"))
-    assert len(circles) == len(before) + 1
-    titles = [next(iter(circle)).text for circle in circles]
-    assert titles[:-1] == [f"{part['rows']} rows" for part in before]
-    radii = [float(circle.get("r")) for circle in circles]
-    assert max(radii) == 10.0
-    lines = [path.get("d") for path in drawn.iter(f"{space}path")]
-    assert len(lines) == (1 if least is None else 2)
-
-
-def test_a_picture_of_nothing_is_empty_and_well_formed():
-    drawn = ET.fromstring(plot([], []))  # noqa: S314 - ours
-    assert not list(drawn.iter("{http://www.w3.org/2000/svg}circle"))

@@ -87,13 +87,6 @@ def test_the_beta_distribution_ends_at_0_and_1(x, wanted):
     assert beta_cdf(x, 2.0, 3.0) == wanted
 
 
-def test_more_evidence_of_the_same_share_promises_more():
-    bounds = [lower_bound(0.9 * n, n, 0.1) for n in (10, 40, 160, 640, 10**5)]
-    assert bounds == sorted(bounds)
-    assert bounds[-1] == pytest.approx(0.9, abs=0.002)
-    assert lower_bound(0, 10, 0.1) == lower_bound(-1, 10, 0.1) == 0.0
-
-
 @given(LABELLED)
 def test_the_area_is_that_of_scikit_learn(pairs):
     metrics = pytest.importorskip("sklearn.metrics")

@@ -155,13 +155,6 @@ def test_a_figure_that_no_pilot_has_is_refused_with_its_row(other):
     assert "annotate or distil" in said
 
 
-def test_a_row_without_a_column_is_refused_with_its_number():
-    rows = pilot_rows()
-    del rows[4]["tested"]
-    with pytest.raises(WrongUse, match="--pilot row 5"):
-        read_pilot(rows)
-
-
 def test_three_sizes_are_three_different_ones():
     rows = [row | {"rows": 100} for row in pilot_rows()]
     with pytest.raises(WrongUse, match="3 points of annotate"):
@@ -236,24 +229,6 @@ def test_advice_is_the_same_again_and_changes_with_its_seed():
         expected, low, high = first["errors"][name]
         assert low <= high
         assert expected == other["errors"][name][0]
-
-
-@pytest.mark.usefixtures("few_resamples")
-def test_a_pilot_of_perfect_students_has_no_errors_left():
-    rows = [row | {"wrong": 0} for row in pilot_rows()]
-    advice = advise(read_pilot(rows), Prices(label=1.0, row=0.5), 100)
-    assert advice["crossover"] is None
-    assert advice["errors"]["distil"] == pytest.approx((0, 0, 0), abs=1e-6)
-
-
-@pytest.mark.usefixtures("few_resamples")
-def test_a_budget_that_buys_nothing_has_every_answer_wrong():
-    prices = Prices(label=5.0, row=0.5, fixed=100)
-    advice = advise(pilot(60), prices, 50)
-    assert advice["rows"] == {"annotate": 0, "distil": 0}
-    assert advice["errors"]["annotate"][0] == 1.0
-    said = describe(advice, 50, prices)
-    assert "annotate: 0 rows, expected error 1.000" in said
 
 
 @pytest.mark.parametrize(

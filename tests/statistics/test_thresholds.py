@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from synth.statistics.thresholds import (
     NotEnoughEvidence,
     calibrate,
-    design_effect,
 )
 
 SCORES = st.integers(0, 8).map(lambda n: n / 8)
@@ -68,17 +67,6 @@ def test_the_order_of_rows_changes_no_promise(pairs, rng):
     assert found_of(pairs) == found_of(rng.sample(pairs, len(pairs)))
 
 
-@given(LABELLED)
-def test_the_scale_of_scores_changes_no_promise(pairs):
-    found = found_of(pairs)
-    scaled = found_of([(100 * score - 300, label) for score, label in pairs])
-    if isinstance(found, str):
-        assert scaled == found
-    else:
-        assert scaled.kept == found.kept
-        assert scaled.least == pytest.approx(100 * found.least - 300)
-
-
 @given(LABELLED, st.sampled_from([0.6, 0.8, 0.9]))
 def test_a_higher_target_keeps_no_more_rows(pairs, target):
     lax = found_of(pairs, target_precision=0.5)
@@ -116,30 +104,6 @@ def test_copies_of_rows_under_one_question_promise_nothing_more():
     assert grouped.effective == pytest.approx(grouped.kept / 5, rel=0.25)
     assert grouped.low <= alone.precision
     assert grouped.kept <= blind.kept
-
-
-@given(
-    st.lists(
-        st.lists(st.booleans(), min_size=1, max_size=5), min_size=2, max_size=12
-    )
-)
-def test_the_design_effect_is_at_least_1_and_of_equal_copies_their_number(
-    clusters,
-):
-    pairs = [
-        (label, n) for n, labels in enumerate(clusters) for label in labels
-    ]
-    effect = design_effect(pairs)
-    assert effect >= 1
-    firsts = [labels[0] for labels in clusters]
-    copies = [(label, n) for n, label in enumerate(firsts) for _ in range(4)]
-    assert design_effect(copies) == pytest.approx(4)
-
-
-def test_rows_of_unlike_questions_are_worth_themselves():
-    halves = [(n % 2 == 0, n // 2) for n in range(40)]
-    assert design_effect(halves) == 1.0
-    assert design_effect([(True, "q")] * 6) == 6.0
 
 
 def missing_of(error):
@@ -197,11 +161,3 @@ def test_no_threshold_lies_below_the_lowest_score_that_may_be_kept():
     assert bound.recall == 0.5
     with pytest.raises(NotEnoughEvidence):
         calibrate([-1.0] * 9, [True] * 9, target_precision=0.9, lowest=0.0)
-
-
-def test_a_record_holds_every_figure():
-    found = calibrate([1.0] * 50, [True] * 50, target_precision=0.9)
-    record = found.record()
-    assert record["kept"] == record["rows"] == 50
-    assert (record["target"], record["confidence"]) == (0.9, 0.9)
-    assert set(record) == set(vars(found))
