@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from synth.core import registry
@@ -55,6 +55,8 @@ def test_one_name_is_a_list_of_one(spec):
 SIGNS = st.text("a\x00\ud800?, ", max_size=4)
 
 
+@example([("x\x00y", "z"), ("x", "y\x00z")])
+@example([("\ud800", "a"), ("?", "a")])
 @given(st.lists(st.tuples(SIGNS, SIGNS), max_size=6))
 def test_fields_are_compared_one_by_one_whatever_they_hold(pairs):
     part = ExactDuplicate(fields=("a", "b"), folded=False)

@@ -106,14 +106,16 @@ def test_one_check_digit_of_ten_holds(digits):
     assert sum(luhn(f"{digits}{check}") for check in range(10)) == 1
 
 
-@given(st.text("0123456789", min_size=2, max_size=18), st.data())
-def test_a_card_number_with_one_wrong_digit_is_none(digits, data):
+@given(st.text("0123456789", min_size=2, max_size=18))
+def test_a_card_number_with_one_wrong_digit_is_none(digits):
     check = next(n for n in range(10) if luhn(f"{digits}{n}"))
     number = f"{digits}{check}"
-    place = data.draw(st.integers(0, len(number) - 1))
-    other = data.draw(st.sampled_from("0123456789"))
-    changed = f"{number[:place]}{other}{number[place + 1 :]}"
-    assert luhn(changed) == (changed == number)
+    for place, digit in enumerate(number):
+        changed = [
+            f"{number[:place]}{other}{number[place + 1 :]}"
+            for other in "0123456789"
+        ]
+        assert [text for text in changed if luhn(text)] == [number], digit
 
 
 @given(st.text("0123456789ABCXYZ", min_size=10, max_size=25), st.data())

@@ -64,7 +64,13 @@ def test_the_bound_is_that_of_scipy_where_every_row_stands_alone(pairs):
 
 @given(LABELLED, st.randoms(use_true_random=False))
 def test_the_order_of_rows_changes_no_promise(pairs, rng):
-    assert found_of(pairs) == found_of(rng.sample(pairs, len(pairs)))
+    found = found_of(pairs)
+    shuffled = found_of(rng.sample(pairs, len(pairs)))
+    if isinstance(found, str):
+        assert shuffled == found
+    else:
+        # Sums of floats differ in their last bit.
+        assert shuffled.record() == pytest.approx(found.record())
 
 
 @given(LABELLED, st.sampled_from([0.6, 0.8, 0.9]))
@@ -111,13 +117,16 @@ def missing_of(error):
     return int(number[1].replace(",", ""))
 
 
-def test_labels_that_are_asked_for_are_enough():
-    pairs = [(0.9, n % 20 != 0) for n in range(40)]
-    pairs += [(0.2, False)] * 40
+@pytest.mark.parametrize(
+    ("right", "wrong", "low"), [(38, 2, 40), (19, 1, 60), (6, 0, 54)]
+)
+def test_labels_that_are_asked_for_are_enough(right, wrong, low):
+    """Good rows of which one score says so, and so many others."""
+    pairs = [(0.9, True)] * right + [(0.9, False)] * wrong
+    pairs += [(0.2, False)] * low
     with pytest.raises(NotEnoughEvidence) as error:
         calibrate(*zip(*pairs, strict=True), target_precision=0.9)
     missing = missing_of(error.value)
-    assert missing > 40
     times = -(-(len(pairs) + missing) // len(pairs))
     found = found_of(pairs * times, target_precision=0.9, confidence=0.9)
     assert found.least == 0.9
