@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from math import isfinite, nan
 from typing import Any
 
@@ -41,6 +42,18 @@ def rank_of(row: Row, field: str, where: str) -> float:
     return number
 
 
+def seeds_of(rows: Sequence[Row], column: str) -> list[str]:
+    """What the rows of one seed share; a row that lacks the column stands alone.
+
+    >>> seeds_of([{"question": "a"}, {}, {"question": "a"}, {}], "question")
+    ['a', 'row 1', 'a', 'row 3']
+    """
+    return [
+        str(row[column]) if row.get(column) is not None else f"row {place}"
+        for place, row in enumerate(rows)
+    ]
+
+
 def row_digest(row: Row) -> bytes:
     """32 bytes of a row without its marks: an order of rows that their places cannot change."""
     unmarked = dict(row)
@@ -54,6 +67,6 @@ def meta_of(row: Row, name: str) -> Any:
     """A fact about the call: a column of the row, or of its `meta`."""
     value = row.get(name)
     if value is None:
-        meta = row.get("meta") or {}
-        value = meta.get(name)
+        meta = row.get("meta")
+        value = meta.get(name) if isinstance(meta, Mapping) else None
     return value

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from synth.core.aio import run_async
 from synth.core.errors import WrongUse
 from synth.core.records import Fields, Row
+from synth.core.rows import seeds_of
 from synth.critics.judge import Judge
 from synth.statistics.curves import bins, calibration_error, choose, probability
 from synth.statistics.thresholds import calibrate
@@ -35,7 +36,7 @@ def promised(
     rows = [dict(row) for row in labelled]
     scores = scores_of(part, rows, group)
     labels = labels_of(rows, label)
-    groups = [str(row.get(group)) for row in rows]
+    groups = seeds_of(rows, group)
     promise = calibrate(
         scores,
         labels,

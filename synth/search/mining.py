@@ -123,11 +123,9 @@ class Miner:
             by: index.best(queries, most) for by, index in self.indexes.items()
         }
         for number, row in enumerate(rows):
-            given = (
-                [row[positive]]
-                if isinstance(row[positive], str)
-                else row[positive]
-            )
+            given = row[positive]
+            if not isinstance(given, list | tuple):
+                given = [given]
             right = {_content_of(text): str(text) for text in given}
             each = [
                 self._chosen(by, hits[number], right, queries[number])

@@ -342,3 +342,13 @@ def test_ones_and_zeros_are_labels():
     rows = [{"right": label} for label in (True, False, 1, 0)]
     assert labels_of(rows, "right") == [True, False, True, False]
     assert labels_of([], "right") == []
+
+
+def test_rows_without_a_question_stand_alone():
+    rows = scored((0.9, True, 60), (0.1, False, 60))
+    bare = [{k: v for k, v in row.items() if k != "question"} for row in rows]
+    found, wanted = (
+        promised(Scored(), some, target_precision=0.9) for some in (bare, rows)
+    )
+    assert found == wanted
+    assert (found["kept"], found["effective"]) == (60, 60)

@@ -99,3 +99,13 @@ def test_a_file_that_holds_no_model_is_named(tmp_path, content):
         Model.load(path)
     with pytest.raises(WrongUse, match="FileNotFoundError"):
         Model.load(tmp_path / "none.json")
+
+
+def test_rows_without_a_question_are_draws_of_no_other():
+    rows = [
+        {name: value for name, value in row.items() if name != "question"}
+        for row in rows_of(8)
+    ]
+    model = fit(rows)
+    alone = [model.scores([row])[0] for row in rows]
+    assert model.scores(rows) == pytest.approx(alone)

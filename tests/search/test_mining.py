@@ -281,3 +281,15 @@ def test_pairs_go_by_the_scores_and_not_by_the_places(scores, reach):
 def test_a_row_without_a_list_is_refused(row):
     with pytest.raises(WrongUse, match="wanted query and documents"):
         list(near_pairs([row]))
+
+
+@pytest.mark.parametrize(
+    "positive", [7, 7.5, {"text": "seven"}, ("7",), ["7", 8]]
+)
+def test_a_positive_that_is_no_text_is_read_as_one(positive):
+    corpus = ["7", "8", "a red pen of 7"]
+    row = {"query": "7 and 8", "positive": positive}
+    (found,) = Miner(corpus, Mining(margin=None)).rows([row])
+    texts = {negative["text"] for negative in found["negatives"]}
+    right = positive if isinstance(positive, list | tuple) else [positive]
+    assert texts == set(corpus) - {str(one) for one in right}
