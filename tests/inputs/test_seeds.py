@@ -8,6 +8,7 @@ import json
 import sys
 
 import datasets
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -215,3 +216,25 @@ def test_published_files_are_read_as_pythons_own_reader_reads_them(name):
             range(300), file, read_rows(path), strict=False
         ):
             assert row == json.loads(line)
+
+
+@pytest.mark.parametrize("opened", [pa.ipc.new_file, pa.ipc.new_stream])
+@pytest.mark.parametrize("end", [-16, 9, 1 << 30])
+def test_a_column_whose_texts_lie_outside_of_the_file_is_named(
+    tmp_path, opened, end
+):
+    table = pa.table({"question": ["abcd", "efgh"]})
+    path = tmp_path / "x.arrow"
+    with opened(str(path), table.schema) as sink:
+        sink.write_table(table)
+    # Where the texts begin and end: 0, 4 and 8.
+    ends = np.array([0, 4, 8], np.int32)
+    broken = np.array([0, end, 8], np.int32)
+    content = path.read_bytes()
+    assert content.count(ends.tobytes()) == 1
+    path.write_bytes(content.replace(ends.tobytes(), broken.tobytes()))
+    with pytest.raises(WrongUse) as error:
+        Seeds(path).scan()
+    said = str(error.value)
+    assert said.startswith(f"{path} row 1: found ArrowInvalid: ")
+    assert "wanted an Arrow file. Write the file again." in said
