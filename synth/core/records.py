@@ -52,7 +52,7 @@ def finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: finite(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(part) for part in value]
+        return list(map(finite, value))
     return value
 
 

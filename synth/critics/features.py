@@ -17,6 +17,7 @@ from synth.core.rows import field_text
 from synth.text.words import count
 from synth.verifiers.arithmetic_steps import ArithmeticSteps
 
+_LARGE = Fraction(10**6 - 1)
 NAMES = (
     "agreement",
     "lead",
@@ -97,8 +98,8 @@ def _answer(row: Row) -> tuple[float, float]:
         return 0.0, 0.0
     whole = float(value.denominator == 1)
     # Larger ones count alike, and a float may not hold them.
-    size = float(min(abs(value), 10**6))
-    return whole, min(6.0, log10(1 + size))
+    size = min(abs(value), _LARGE)
+    return whole, log10(1 + size)
 
 
 def numbers(text: str) -> list[Fraction]:

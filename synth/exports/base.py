@@ -145,10 +145,9 @@ def _write_parquet(path: Path, rows: Iterator[Fields]) -> int:
     listed = list(rows)
     # A row may lack what others have, the first one too.
     names = dict.fromkeys(name for row in listed for name in row)
+    missing = dict.fromkeys(names)
     try:
-        table = pa.Table.from_pylist(
-            [{name: row.get(name) for name in names} for row in listed]
-        )
+        table = pa.Table.from_pylist([{**missing, **row} for row in listed])
     except (
         pa.ArrowException,
         TypeError,

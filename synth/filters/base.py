@@ -57,7 +57,9 @@ def several(given: Any) -> tuple[Any, ...]:
     >>> several("question"), several(["a", "b"]), several(None)
     (('question',), ('a', 'b'), ())
     """
-    return (given,) if isinstance(given, str) else tuple(given or ())
+    if isinstance(given, str):
+        return (given,)
+    return tuple(given or ())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -386,7 +388,10 @@ def _groups(
     for position, row in alive.items():
         name = column if column in row else "id"
         # A row without a seed of its own stands alone.
-        key = repr((name, row[name]) if name in row else position)
+        seed: Any = position
+        if name in row:
+            seed = (name, row[name])
+        key = repr(seed)
         by_key.setdefault(key, []).append(position)
     return list(by_key.values())
 

@@ -105,8 +105,10 @@ def like(source: Any, rows: Sequence[Row]) -> Any:
     if not kind:
         return list(rows)
     if not rows:
-        return _EMPTY[kind](source)
-    return _MAKE[kind]([dict(row) for row in rows])
+        empty = _EMPTY[kind]
+        return empty(source)
+    make = _MAKE[kind]
+    return make([dict(row) for row in rows])
 
 
 def _pandas(rows: list[Fields]) -> Any:
@@ -134,10 +136,12 @@ def _datasets(rows: list[Fields]) -> Any:
 
 
 def _no_rows(source: Any) -> Any:
-    one = next(iter(source.values())) if isinstance(source, Mapping) else source
     from datasets import Dataset  # noqa: PLC0415 - the caller has it
 
-    return Dataset.from_dict({name: [] for name in one.column_names or ()})
+    if isinstance(source, Mapping):
+        source = next(iter(source.values()))
+    names = source.column_names or ()
+    return Dataset.from_dict({name: [] for name in names})
 
 
 _MAKE: dict[str, Callable[[list[Fields]], Any]] = {

@@ -92,8 +92,14 @@ def sieve(
     )
     measured = promises_of(parts)
     if measured:
-        lines = [f"# {output.name}", "", *card_lines(measured), ""]
-        _write(output.with_suffix(".md"), "\n".join(lines))
+        lines = [
+            f"# {output.name}",
+            "",
+            *card_lines(measured),
+            "",
+        ]
+        card = output.with_suffix(".md")
+        _write(card, "\n".join(lines))
     write_jsonl(
         output,
         ({**rows[view[_PLACE]], "marks": view["marks"]} for view in kept),
@@ -218,11 +224,20 @@ def calibrate_file(
             "Label more rows, or lower --target-precision.",
         ) from error
     given = registry.parse_spec(spec)
-    calibrated = {**given, "least": promise["least"], "promise": promise}
+    calibrated = {
+        **given,
+        "least": promise["least"],
+        "promise": promise,
+    }
     _write(output, json.dumps(calibrated, indent=2) + "\n")
     if plot:
         bins = promise["bins"]
-        _write(plot, picture(bins["before"], bins["after"], promise["least"]))
+        drawn = picture(
+            bins["before"],
+            bins["after"],
+            promise["least"],
+        )
+        _write(plot, drawn)
     error_line = (
         f"calibration error {promise['error']['before']:.3f}, "
         f"{promise['error']['after']:.3f} with the curve ({promise['curve']['kind']})"

@@ -240,7 +240,8 @@ def near_pairs(
         scores = row.get("scores") or [
             -index for index in range(len(documents))
         ]
-        if len(scores) != len(documents) or not all(map(_is_number, scores)):
+        fits = len(scores) == len(documents)
+        if not fits or not all(map(_is_number, scores)):
             raise WrongUse(
                 f"row {number}",
                 f"{len(scores)} scores of {len(documents)} documents: {scores!r}"[

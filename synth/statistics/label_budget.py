@@ -105,10 +105,13 @@ def read_pilot(rows: Sequence[Row]) -> dict[str, list[tuple[int, int, int]]]:
     }
     for number, row in enumerate(rows, 1):
         try:
-            point = (int(row["rows"]), int(row["wrong"]), int(row["tested"]))
-            if point[0] < 1 or not 0 <= point[1] <= point[2] or not point[2]:
-                raise ValueError(point)
-            points_by_strategy[str(row["strategy"])].append(point)
+            size = int(row["rows"])
+            wrong = int(row["wrong"])
+            tested = int(row["tested"])
+            if min(size, tested) < 1 or not 0 <= wrong <= tested:
+                raise ValueError(wrong)
+            points = points_by_strategy[str(row["strategy"])]
+            points.append((size, wrong, tested))
         except (KeyError, TypeError, ValueError) as error:
             wanted = 'rows such as {"strategy": "distil", "rows": 500, "wrong": 61, "tested": 300}'
             raise WrongUse(

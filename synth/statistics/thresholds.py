@@ -125,8 +125,13 @@ def calibrate(
             return best or _refuse(threshold)
         # With more labels the strictest threshold keeps as few of them as FIRST says.
         narrow = _steps(ranked[:judged], 0)[0]
-        threshold = _threshold(ranked, narrow, target_precision, confidence)
-        return _refuse(threshold, fewest=2 * needed)
+        strictest = _threshold(
+            ranked,
+            narrow,
+            target_precision,
+            confidence,
+        )
+        return _refuse(strictest, fewest=2 * needed)
     assert best is not None  # noqa: S101 - there is at least one step
     return best
 

@@ -96,11 +96,14 @@ def hit(kind: str, reply: str, wanted: str) -> bool:
     """
     if kind == "continued":
         return first(words(reply), WORDS) == first(words(wanted), WORDS)
-    if canonical(reply.strip("-*• \n.")) == canonical(wanted):
+    bare = reply.strip("-*• \n.")
+    if canonical(bare) == canonical(wanted):
         return True
     said = words(reply)
+    if said:
+        return said == words(wanted)
     # An option of signs alone, such as `+`, has no words to compare.
-    return said == words(wanted) if said else plain(reply) == plain(wanted)
+    return plain(reply) == plain(wanted)
 
 
 def run(
