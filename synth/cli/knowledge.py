@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from synth.cli.command_group import output_option, say
 from synth.core.errors import WrongUse
+
+if TYPE_CHECKING:
+    from synth.core.records import Row
 
 
 @click.command()
@@ -214,16 +217,19 @@ def taxonomy(
                 wanted,
                 "Correct the row.",
             )
-    pairs = [(str(row["child"]), str(row["parent"])) for row in rows]
-    prompts = [str(row.get("prompt")) for row in rows]
-    edges = (
-        score(pairs, prompts, model)
-        if model
-        else [
-            (c, p, float(row["perplexity"]))
-            for (c, p), row in zip(pairs, rows, strict=True)
-        ]
-    )
+    edges = [
+        (
+            str(row["child"]),
+            str(row["parent"]),
+            _perplexity(row, number, source),
+        )
+        for number, row in enumerate(rows, 1)
+        if "perplexity" in row
+    ]
+    unscored = [row for row in rows if "perplexity" not in row]
+    if unscored and model:
+        pairs = [(str(row["child"]), str(row["parent"])) for row in unscored]
+        edges += score(pairs, [str(row["prompt"]) for row in unscored], model)
     edges_kept = clean(edges, most=most, parents=parents)
     write_jsonl(
         output,
@@ -233,3 +239,20 @@ def taxonomy(
         ),
     )
     say(f"{len(edges_kept):,} of {len(edges):,} edges -> {output}")
+
+
+def _perplexity(row: Row, number: int, source: str) -> float:
+    """The perplexity of an edge, also as text.
+
+    Raises:
+        WrongUse: no number.
+    """
+    try:
+        return float(row["perplexity"])
+    except (TypeError, ValueError, OverflowError) as error:
+        raise WrongUse(
+            f"{source} row {number}",
+            f"perplexity {row['perplexity']!r}"[:80],
+            "a number",
+            "Correct the row.",
+        ) from error

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from synth.core.aio import run_async
 from synth.core.errors import WrongUse
 from synth.core.records import Fields, Row
+from synth.core.rows import seeds_of
 from synth.critics.judge import Judge
 from synth.statistics.curves import bins, calibration_error, choose, probability
 from synth.statistics.thresholds import calibrate
@@ -35,13 +36,14 @@ def promised(
     rows = [dict(row) for row in labelled]
     scores = scores_of(part, rows, group)
     labels = labels_of(rows, label)
-    groups = [str(row.get(group)) for row in rows]
+    groups = seeds_of(rows, group)
     promise = calibrate(
         scores,
         labels,
         groups,
         target_precision=target_precision,
         confidence=confidence,
+        lowest=0.0,
     ).record()
     judged = [n for n, score in enumerate(scores) if score >= 0]
     judged_scores = [scores[n] for n in judged]
@@ -108,7 +110,8 @@ def labels_of(rows: Iterable[Row], label: str) -> list[bool]:
     """
     labels = []
     for number, row in enumerate(rows, 1):
-        if not isinstance(row.get(label), bool | int):
+        # 1 and 0 are true and false; a grade from 1 to 5 says nothing.
+        if row.get(label) not in (0, 1) or isinstance(row[label], float):
             raise WrongUse(
                 f"row {number}",
                 f"{label} = {row.get(label)!r}",

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from synth.calls.door import Doors
     from synth.critics.judge import Critic
 
-_NUMBER = re.compile(r"\d+")
+# So long that Python reads it as a number.
+_NUMBER = re.compile(r"(?<!\d)\d{1,4000}(?!\d)")
 # Runs of fewer rows cost less than trying the critic would.
 FEWEST_ROWS = 300
 _INPUTS = {"question", "rationale", "answer", "completion", "target"}
@@ -61,6 +62,7 @@ def forge(row: Row) -> Iterator[tuple[str, dict[str, object]]]:
     rationale = str(row["rationale"])
     answer = str(row["answer"])
     wrong = _other(answer)
+    slip = _raised(rationale)
     for kind, text, claimed in (
         ("empty", "", wrong),
         ("colon", ":", wrong),
@@ -90,12 +92,12 @@ def forge(row: Row) -> Iterator[tuple[str, dict[str, object]]]:
         ),
         (
             "wrong steps",
-            _NUMBER.sub(
-                lambda match: str(int(match[0]) + 1), rationale, count=1
-            ),
+            slip,
             answer,
         ),
     ):
+        if kind == "wrong steps" and slip == rationale:
+            continue  # a text without a number: it is right as it stands
         whole = (
             text
             if kind in ("empty", "colon")
@@ -114,11 +116,13 @@ def forge(row: Row) -> Iterator[tuple[str, dict[str, object]]]:
 
 def _other(answer: str) -> str:
     """An answer with another value."""
-    if _NUMBER.search(answer):
-        return _NUMBER.sub(
-            lambda match: str(int(match[0]) + 1), answer, count=1
-        )
-    return f"not {answer}"
+    other = _raised(answer)
+    return f"not {answer}" if other == answer else other
+
+
+def _raised(text: str) -> str:
+    """The text with its first number one larger."""
+    return _NUMBER.sub(lambda match: str(int(match[0]) + 1), text, count=1)
 
 
 def suits(critic: Critic) -> bool:

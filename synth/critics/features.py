@@ -17,6 +17,7 @@ from synth.core.rows import field_text
 from synth.text.words import count
 from synth.verifiers.arithmetic_steps import ArithmeticSteps
 
+_LARGE = Fraction(10**6 - 1)
 NAMES = (
     "agreement",
     "lead",
@@ -96,8 +97,9 @@ def _answer(row: Row) -> tuple[float, float]:
     if value is None:
         return 0.0, 0.0
     whole = float(value.denominator == 1)
-    size = abs(float(value))
-    return whole, min(6.0, log10(1 + size))
+    # Larger ones count alike, and a float may not hold them.
+    size = min(abs(value), _LARGE)
+    return whole, log10(1 + size)
 
 
 def numbers(text: str) -> list[Fraction]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from synth.core.errors import WrongUse
 from synth.core.records import Row, group_by
-from synth.core.rows import field_text
+from synth.core.rows import field_text, seeds_of
 from synth.critics.calibration import labels_of
 from synth.critics.features import NAMES, features
 from synth.local_models.scores import vectors
@@ -76,7 +76,7 @@ class Model:
         calibration = calibrate(
             self.scores(rows, group=group),
             labels_of(rows, label),
-            [str(row.get(group)) for row in rows],
+            seeds_of(rows, group),
             target_precision=target_precision,
             confidence=confidence,
         )
@@ -217,7 +217,8 @@ def _table(
     vector of the rationale.
     """
     table = np.zeros((len(rows), len(NAMES)))
-    for members in group_by(rows, lambda row: str(row.get(group))).values():
+    seeds = seeds_of(rows, group)
+    for members in group_by(range(len(rows)), seeds.__getitem__).values():
         table[members] = features([rows[n] for n in members])
     for name, values in columns.items():
         present = np.array([str(row.get(name)) for row in rows], dtype=object)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import exp
+from math import exp, inf
+from typing import Any
 
 from synth.core.records import Values
+
+# Logarithms of probabilities are at most 0; servers that round may say a little more.
+_MOST = 1.0
 
 
 def expected(
@@ -41,15 +45,10 @@ def expected(
     ... )
     0.909
     """
-    sound = [
-        t
-        for t in tokens
-        if isinstance(t, Mapping) and isinstance(t.get("logprob"), int | float)
-    ]
     verdict_token = next(
         (
             token
-            for token in reversed(sound)
+            for token in reversed(_sound(tokens))
             if _word(token) and verdict.startswith(_word(token))
         ),
         None,
@@ -57,10 +56,10 @@ def expected(
     if verdict_token is None:
         return scale.get(verdict, 0.0)
     shares: dict[str, float] = {}
-    for option in {
-        str(o.get("token", "")): o
-        for o in (*(verdict_token.get("top_logprobs") or ()), verdict_token)
-    }.values():
+    options = _sound(
+        [*(verdict_token.get("top_logprobs") or ()), verdict_token]
+    )
+    for option in {str(o.get("token", "")): o for o in options}.values():
         word = _word(option)
         name = (
             verdict
@@ -81,9 +80,29 @@ def expected(
         for name, share in shares.items()
         if name in scale or name == verdict
     }
-    return sum(
-        share * scale.get(name, 0.0) for name, share in shares_in_scale.items()
-    ) / sum(shares_in_scale.values())
+    total = sum(shares_in_scale.values())
+    if not 0 < total < inf:
+        return scale.get(
+            verdict, 0.0
+        )  # of no likelihood at all: as it was said
+    return (
+        sum(
+            share * scale.get(name, 0.0)
+            for name, share in shares_in_scale.items()
+        )
+        / total
+    )
+
+
+def _sound(tokens: Sequence[Any]) -> list[Values]:
+    """Tokens with a logarithm of a probability."""
+    return [
+        token
+        for token in tokens
+        if isinstance(token, Mapping)
+        and isinstance(token.get("logprob"), int | float)
+        and token["logprob"] < _MOST
+    ]
 
 
 def _word(token: Values) -> str:

@@ -143,8 +143,11 @@ def _write_parquet(path: Path, rows: Iterator[Fields]) -> int:
     from synth.runs.columns import column  # noqa: PLC0415
 
     listed = list(rows)
+    # A row may lack what others have, the first one too.
+    names = dict.fromkeys(name for row in listed for name in row)
+    missing = dict.fromkeys(names)
     try:
-        table = pa.Table.from_pylist(listed)
+        table = pa.Table.from_pylist([{**missing, **row} for row in listed])
     except (
         pa.ArrowException,
         TypeError,
@@ -152,7 +155,7 @@ def _write_parquet(path: Path, rows: Iterator[Fields]) -> int:
         OverflowError,
     ):  # columns of several kinds, or half surrogate pairs
         columns = {}
-        for name in dict.fromkeys(name for row in listed for name in row):
+        for name in names:
             columns[name] = column([row.get(name) for row in listed])
         table = pa.table(columns)
     with whole_file(path) as aside:

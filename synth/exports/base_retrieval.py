@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from math import isfinite, nan
 from typing import Any
 
 from synth.core.errors import WrongUse
@@ -123,10 +124,11 @@ def elements(values: Row, each: str | None) -> Iterator[Fields]:
     `index`.
     """
     head, _, inner = (each or "").partition(".")
-    listed = _list(values.get(head)) if each else [{}]
+    listed = _list(values.get(head), head) if each else [{}]
     if inner:
+        named = [one for one in listed if isinstance(one, Mapping)]
         listed = [
-            deep for element in listed for deep in _list(element.get(inner))
+            deep for one in named for deep in _list(one.get(inner), str(each))
         ]
     for index, element in enumerate(listed):
         yield {
@@ -136,22 +138,37 @@ def elements(values: Row, each: str | None) -> Iterator[Fields]:
         }
 
 
-def _list(value: Any) -> list[Any]:
+def _list(value: Any, name: str) -> list[Any]:
     """A list; nested columns of seeds are text in a run's folder."""
-    elements = json.loads(value) if isinstance(value, str) else value
-    return list(elements) if elements is not None else []
+    try:
+        elements = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        elements = value
+    if elements is None:
+        return []
+    if not isinstance(elements, list | tuple):
+        raise WrongUse(
+            f"a row's {name}",
+            f"{elements!r}"[:80],
+            "a list",
+            "Name another field in the pack's export, or leave such rows out.",
+        )
+    return list(elements)
 
 
 def _number(text: str, where: str) -> float:
     try:
-        return float(text)
-    except ValueError as error:
+        grade = float(text)
+    except ValueError:
+        grade = nan
+    if not isfinite(grade):
         raise WrongUse(
             where,
             f"a grade that reads {text[:40]!r}",
             "a number",
             "Correct the pack's retrieval export.",
-        ) from error
+        )
+    return grade
 
 
 def _fuse(

@@ -51,6 +51,17 @@ _NAME_FIELDS = {
 }
 
 
+def several(given: Any) -> tuple[Any, ...]:
+    """A parameter that takes one name or a list of them.
+
+    >>> several("question"), several(["a", "b"]), several(None)
+    (('question',), ('a', 'b'), ())
+    """
+    if isinstance(given, str):
+        return (given,)
+    return tuple(given or ())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Filter(ABC):
     """Base of all filters.
@@ -95,11 +106,7 @@ class Filter(ABC):
             if f.name in _NAME_FIELDS - self.no_fields
             and getattr(self, f.name) != f.default
         ]
-        names = [
-            name
-            for value in given
-            for name in ([value] if isinstance(value, str) else value or ())
-        ]
+        names = [name for value in given for name in several(value)]
         return [str(name).partition(".")[0] for name in names if name]
 
     def unknown_field(self, names: Collection[str]) -> tuple[str, str] | None:
@@ -379,7 +386,12 @@ def _groups(
         return [positions]
     by_key: dict[str, list[int]] = {}
     for position, row in alive.items():
-        key = repr(row.get(column, row.get("id", position)))
+        name = column if column in row else "id"
+        # A row without a seed of its own stands alone.
+        seed: Any = position
+        if name in row:
+            seed = (name, row[name])
+        key = repr(seed)
         by_key.setdefault(key, []).append(position)
     return list(by_key.values())
 

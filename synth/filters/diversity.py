@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from synth.core.records import Row, Verdict
+from synth.core.rows import rank_of
 from synth.filters.base import CorpusFilter
 from synth.filters.near_duplicate import by_length
 from synth.local_models.minilm import MINILM
@@ -76,7 +77,7 @@ class Diversity(CorpusFilter):
         texts = [self.text(row, self.field) for row in rows]
         order = by_length(texts)
         if self.by:
-            worth = [float(row.get(self.by) or 0) for row in rows]
+            worth = [rank_of(row, self.by, self.name) for row in rows]
             order.sort(key=lambda index: -worth[index])
         table = vectors(texts, self.embedding)
         if self.method == "k_centre":

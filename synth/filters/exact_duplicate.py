@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from synth.core.records import Row, Verdict
+from synth.core.records import Row, Verdict, canonical_json
 from synth.core.rows import row_digest
-from synth.filters.base import CorpusFilter
+from synth.filters.base import CorpusFilter, several
 from synth.text.words import plain
 
 
@@ -46,7 +46,7 @@ class ExactDuplicate(CorpusFilter):
 
     def needs(self) -> tuple[str, ...]:
         """The texts that are compared."""
-        return tuple(self.fields) if self.fields else (self.field,)
+        return several(self.fields) or (self.field,)
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         first: dict[bytes, tuple[bytes, int]] = {}
@@ -66,6 +66,4 @@ class ExactDuplicate(CorpusFilter):
         texts = [self.text(row, name) for name in self.needs()]
         if self.folded:
             texts = [plain(text) for text in texts]
-        return hashlib.sha256(
-            "\x00".join(texts).encode("utf-8", "replace")
-        ).digest()
+        return hashlib.sha256(canonical_json(texts)).digest()

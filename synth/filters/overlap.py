@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -66,9 +67,12 @@ class Overlap(RowFilter):
 
     def verdict(self, row: Row) -> Verdict:
         measure = {"rouge_1": rouge_1, "rouge_l": rouge_l}[self.measure]
+        listed = row.get(self.each) if self.each else [row]
         pairs = [
             (element.get(self.field), element.get(self.other))
-            for element in (row.get(self.each) or [] if self.each else [row])
+            if isinstance(element, Mapping)
+            else (None, None)
+            for element in listed or ()
         ]
         if not pairs or not all(one and two for one, two in pairs):
             return Verdict(None, "no_text")

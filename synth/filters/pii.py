@@ -5,14 +5,14 @@ cards and telephones.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, ClassVar
 
 from synth.core.records import Row, Verdict
 from synth.core.rows import text_of
-from synth.filters.base import RowFilter
+from synth.filters.base import RowFilter, several
 
 MOST_CHARS = 200_000
 
@@ -184,7 +184,9 @@ class Pii(RowFilter):
     }
 
     def __post_init__(self) -> None:
-        if unknown := [kind for kind in self.kinds or () if kind not in _KINDS]:
+        if unknown := [
+            kind for kind in several(self.kinds) if kind not in _KINDS
+        ]:
             raise ValueError(
                 f"kind {unknown[0]!r}; use some of {', '.join(_KINDS)}"
             )
@@ -193,7 +195,7 @@ class Pii(RowFilter):
         kinds = [
             kind
             for text in self._texts(row)
-            for kind in _kinds_in(text, self.kinds or _KINDS)
+            for kind in _kinds_in(text, several(self.kinds) or _KINDS)
         ]
         if not kinds:
             return Verdict(True)
@@ -204,7 +206,7 @@ class Pii(RowFilter):
 
     def _texts(self, row: Row) -> Iterator[str]:
         names = (
-            self.fields
+            several(self.fields)
             if self.fields is not None
             else [
                 name
@@ -215,7 +217,7 @@ class Pii(RowFilter):
         yield from (
             str(row[name])[:MOST_CHARS]
             for name in names
-            if isinstance(row.get(name), (str, list, tuple))
+            if isinstance(row.get(name), (str, list, tuple, Mapping))
         )
         if self.fields is None:
             yield text_of(row)[:MOST_CHARS]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from synth.core.records import Row, Verdict, group_by
-from synth.core.rows import row_digest
+from synth.core.rows import rank_of, row_digest
 from synth.filters.base import CorpusFilter
 
 
@@ -73,5 +73,5 @@ class Quota(CorpusFilter):
         return verdicts
 
     def _rank(self, row: Row) -> tuple[float, bytes]:
-        best = -float(row.get(self.by) or 0) if self.by else 0.0
+        best = -rank_of(row, self.by, self.name) if self.by else 0.0
         return best, row_digest(row)

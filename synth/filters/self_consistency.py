@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
+from sys import float_info
 from typing import ClassVar, Literal
 
 from synth.answers.equal import votes as one_key_a_value
@@ -125,7 +125,7 @@ class SelfConsistency(GroupFilter):
         if (
             isinstance(weight, bool)
             or not isinstance(weight, int | float)
-            or not 0 <= weight < inf
+            or not 0 <= weight <= float_info.max
         ):
             todo = "Let a filter or a parser write it, or name another field."
             raise RowFault(

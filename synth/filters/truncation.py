@@ -11,7 +11,8 @@ from synth.core.rows import field_text, meta_of
 from synth.filters.base import RowFilter
 from synth.text.words import count
 
-_FENCE = re.compile(r"^\s{0,3}(```|~~~)", re.MULTILINE)
+# A run of marks, and what stands behind it: a fence that ends a block has nothing there.
+_FENCE = re.compile(r"^[^\S\n]{0,3}(`{3,}|~{3,})(.*)$", re.MULTILINE)
 # Words and signs after which something must come. Many whole solutions end without a full stop, so
 # its absence says nothing.
 _HANGING = frozenset(
@@ -146,13 +147,27 @@ class Truncation(RowFilter):
             return Verdict(False, "hit_the_limit")
         text = field_text(row, self.field).rstrip()
         reason = ""
-        if len(_FENCE.findall(text)) % 2:
+        if _in_code(text):
             reason = "open_fence"
         elif _open(text):
             reason = "open_group"
         if not reason and self.sentence and _breaks_off(text):
             reason = "broken_sentence"
         return Verdict(not reason, reason)
+
+
+def _in_code(text: str) -> bool:
+    """Whether the last code block has no end: a fence of its own sign, as long at least (CommonMark
+    0.31, section 4.5).
+    """
+    opened = ""
+    for marks, rest in _FENCE.findall(text):
+        if not opened:
+            # A text between backticks in one line is no block.
+            opened = "" if marks[0] == "`" and "`" in rest else marks
+        elif marks.startswith(opened) and not rest.strip():
+            opened = ""
+    return bool(opened)
 
 
 def _open(text: str) -> bool:

@@ -314,7 +314,22 @@ def text_lines(source: str) -> Iterator[Iterator[bytes]]:
             yield iter(file)
         else:
             with io.TextIOWrapper(file, encoding, newline="\n") as text:
-                yield (line.encode() for line in text)
+                yield _lines_of(text, source)
+
+
+def _lines_of(text: io.TextIOWrapper, source: str) -> Iterator[bytes]:
+    """The lines of a text in another encoding, as UTF-8."""
+    number = 0
+    try:
+        for number, line in enumerate(text, 1):  # noqa: B007 - the error's place
+            yield line.encode()
+    except UnicodeError as error:
+        raise WrongUse(
+            f"{shown(source)}, after line {number}",
+            f"bytes that are no {text.encoding} ({error})",
+            "UTF-8, UTF-16 or UTF-32",
+            "Save the file as UTF-8.",
+        ) from error
 
 
 def _peek(file: BinaryIO) -> bytes:

@@ -38,6 +38,8 @@ _METADATA = frozenset(
 # `train-00000-of-00002.parquet`, `test.jsonl`: files that a repository of a dataset keeps apart.
 _SPLIT = re.compile(r"(train|test|validation|valid|val|dev|eval)(?:[-_.].*)?$")
 DEFAULT_SPLIT = "train"
+# A cell in quotes: its signs part nothing.
+_QUOTED = re.compile(r'"[^"]*"')
 # A row of a table may be long: a context of many documents.
 csv.field_size_limit(1 << 30)
 
@@ -210,10 +212,15 @@ def _decoded(lines: Iterable[bytes], where: str) -> Iterator[str]:
 
 
 def _cells(lines: Iterator[str], where: str, delimiter: str) -> Rows:
+    skipped = 0
     header = next(lines, "")
-    if delimiter == "," and "," not in header:
+    while header and not header.strip("\r\n"):
+        skipped += 1
+        header = next(lines, "")
+    outside = _QUOTED.sub("", header)
+    if delimiter == "," and "," not in outside:
         # Spreadsheets of many countries write `;`, as their decimals have the comma.
-        delimiter = next((mark for mark in ";\t|" if mark in header), ",")
+        delimiter = next((mark for mark in ";\t|" if mark in outside), ",")
     reader = csv.reader(
         chain([header], lines), delimiter=delimiter, strict=True
     )
@@ -223,7 +230,7 @@ def _cells(lines: Iterator[str], where: str, delimiter: str) -> Rows:
         for cells in reader:
             if not cells:
                 continue
-            location = f"{where}:{reader.line_num}"
+            location = f"{where}:{skipped + reader.line_num}"
             if len(cells) != len(names):
                 got = f"{len(cells)} cells"
                 todo = f"Quote cells that hold {delimiter!r} or line ends."
@@ -235,7 +242,7 @@ def _cells(lines: Iterator[str], where: str, delimiter: str) -> Rows:
                 )
             yield location, dict(zip(names, cells, strict=True))
     except csv.Error as error:
-        location = f"{where}:{reader.line_num + 1}"
+        location = f"{where}:{skipped + reader.line_num + 1}"
         raise WrongUse(
             location,
             f"{error}",
@@ -290,6 +297,8 @@ def _batches(
     number = 0
     try:
         for batch in batches():
+            # Offsets of a file that something changed may point anywhere.
+            batch.validate(full=True)
             names = batch.schema.names
             if len(set(names)) < len(names):
                 _check_header(list(names), where)

@@ -24,7 +24,14 @@ from typing import Any, BinaryIO
 import orjson
 
 from synth.core.errors import WrongUse, did_you_mean
-from synth.core.records import Fields, Row, Seed, canonical_json, seed_id
+from synth.core.records import (
+    Fields,
+    Row,
+    Seed,
+    canonical_json,
+    finite,
+    seed_id,
+)
 from synth.inputs.files import ending_of, expand, is_remote, shown
 from synth.inputs.readers import (
     READERS,
@@ -399,7 +406,7 @@ def json_line(row: Row) -> bytes:
     try:
         return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE, default=str)
     except TypeError:
-        return json.dumps(row, default=str).encode() + b"\n"
+        return json.dumps(finite(row), default=str).encode() + b"\n"
 
 
 def read_line(text: bytes) -> Any:

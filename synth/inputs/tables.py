@@ -101,9 +101,17 @@ _ROWS: dict[str, Callable[[Any], Iterator[Any]]] = {
 
 
 def like(source: Any, rows: Sequence[Row]) -> Any:
-    """Rows as the kind of table that `source` is; a list where it is none."""
-    make = _MAKE.get(kind_of(source))
-    return make([dict(row) for row in rows]) if make else list(rows)
+    """Rows as the kind of table that `source` is, with its columns where there are no rows; a list
+    where it is none.
+    """
+    kind = kind_of(source)
+    if not kind:
+        return list(rows)
+    if not rows:
+        empty = _EMPTY[kind]
+        return empty(source)
+    make = _MAKE[kind]
+    return make([dict(row) for row in rows])
 
 
 def _pandas(rows: list[Fields]) -> Any:
@@ -130,11 +138,27 @@ def _datasets(rows: list[Fields]) -> Any:
     return Dataset.from_list(rows)
 
 
+def _no_rows(source: Any) -> Any:
+    from datasets import Dataset  # noqa: PLC0415 - the caller has it
+
+    if isinstance(source, Mapping):
+        source = next(iter(source.values()))
+    names = source.column_names or ()
+    return Dataset.from_dict({name: [] for name in names})
+
+
 _MAKE: dict[str, Callable[[list[Fields]], Any]] = {
     "pandas": _pandas,
     "polars": _polars,
     "pyarrow": _pyarrow,
     "datasets": _datasets,
+}
+# A table's columns without its rows.
+_EMPTY: dict[str, Callable[[Any], Any]] = {
+    "pandas": lambda frame: frame.iloc[:0],
+    "polars": lambda frame: frame.lazy().collect().clear(),
+    "pyarrow": lambda table: table.slice(0, 0),
+    "datasets": _no_rows,
 }
 
 

@@ -8,6 +8,7 @@ import base64
 import datetime as dt
 import decimal
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,8 @@ _BEYOND = 2.0**63
 # Kinds of values that such a number cannot hide in.
 _TEXTS = frozenset({str, int, bool, type(None)})
 _SIMPLE = (str, int, float, bool, type(None))
+# A key's colon behind white space that is more than one space.
+_FAR = re.compile(rb'"(?! :)[ \t\n\r]+:')
 
 
 class Base64(str):
@@ -56,19 +59,29 @@ def read_json(text: bytes, *, twins: bool = True) -> Any:
             ) from error
         raise
     # A key is followed by a colon. Colons in texts count too: then a slower look decides.
-    colons = text.count(b'":') + text.count(b'" :')
+    colons = text.count(b'":') + text.count(b'" :') + _spaced(text)
     if (
         type(value) is dict
         and len(value) == colons
         and _TEXTS.issuperset(map(type, value.values()))
     ):
         return value
-    keys, odd = _look(value)
+    try:
+        keys, odd = _look(value)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
     return (
         _read_exactly(text, twins=twins)
         if odd or (twins and keys != colons)
         else value
     )
+
+
+def _spaced(text: bytes) -> int:
+    """Keys that stand farther from their colon than a single space."""
+    if not any(mark in text for mark in (b" :", b"\t:", b"\n:", b"\r:")):
+        return 0
+    return sum(1 for _ in _FAR.finditer(text))
 
 
 def _look(value: Any) -> tuple[int, bool]:
@@ -132,6 +145,10 @@ def _plain(value: Any, location: str, column: str) -> Any:
         return None if value != value else value  # noqa: PLR0124
     if kind in _SIMPLE:
         return value
+    if isinstance(value, int | float):
+        # A kind of a program's own, such as an IntEnum.
+        base = int if isinstance(value, int) else float
+        return _plain(base(value), location, column)
     if isinstance(value, Mapping):
         return {
             str(name): _plain(part, location, column)
@@ -168,10 +185,8 @@ def _special(value: Any, location: str, column: str) -> Any:
                 if type(turned) is not type(value)
                 else str(turned)
             )
-    if isinstance(value, str | int | float):
-        return (
-            value if isinstance(value, str) else type(value).__mro__[-2](value)
-        )
+    if isinstance(value, str):
+        return value
     if type(value).__name__ in ("NAType", "NaTType"):
         return None
     if type(value).__name__ == "UUID":

@@ -22,7 +22,7 @@ from synth.core.plugins import check_allowed
 from synth.core.records import Fields, Row
 from synth.critics.calibration import card_lines, promised, promises_of
 from synth.filters.base import Filter, split_rows
-from synth.inputs.seeds import read_rows, write_jsonl
+from synth.inputs.seeds import read_rows, whole_file, write_jsonl
 from synth.parsers.base import Parser
 from synth.statistics.curves import plot as picture
 from synth.statistics.thresholds import NotEnoughEvidence
@@ -92,10 +92,14 @@ def sieve(
     )
     measured = promises_of(parts)
     if measured:
-        output.with_suffix(".md").write_text(
-            "\n".join([f"# {output.name}", "", *card_lines(measured), ""]),
-            encoding="utf-8",
-        )
+        lines = [
+            f"# {output.name}",
+            "",
+            *card_lines(measured),
+            "",
+        ]
+        card = output.with_suffix(".md")
+        _write(card, "\n".join(lines))
     write_jsonl(
         output,
         ({**rows[view[_PLACE]], "marks": view["marks"]} for view in kept),
@@ -220,22 +224,20 @@ def calibrate_file(
             "Label more rows, or lower --target-precision.",
         ) from error
     given = registry.parse_spec(spec)
-    output.write_text(
-        json.dumps(
-            {**given, "least": promise["least"], "promise": promise}, indent=2
-        )
-        + "\n",
-        encoding="utf-8",
-    )
+    calibrated = {
+        **given,
+        "least": promise["least"],
+        "promise": promise,
+    }
+    _write(output, json.dumps(calibrated, indent=2) + "\n")
     if plot:
-        plot.write_text(
-            picture(
-                promise["bins"]["before"],
-                promise["bins"]["after"],
-                promise["least"],
-            ),
-            encoding="utf-8",
+        bins = promise["bins"]
+        drawn = picture(
+            bins["before"],
+            bins["after"],
+            promise["least"],
         )
+        _write(plot, drawn)
     error_line = (
         f"calibration error {promise['error']['before']:.3f}, "
         f"{promise['error']['after']:.3f} with the curve ({promise['curve']['kind']})"
@@ -247,6 +249,12 @@ def calibrate_file(
             f"filter -> {output}",
         ]
     )
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a text into a file whose folder may be new."""
+    with whole_file(path) as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 def _check_fields(

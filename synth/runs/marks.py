@@ -28,9 +28,15 @@ def mark(row: Row, by: tuple[str, str]) -> float | None:
     part, name = by
     meta = row.get("meta") or {}
     for verdict in reversed(meta.get("verdicts") or []):
-        if verdict["filter"] == part and verdict["marks"]:
-            number = loads(verdict["marks"]).get(name)
-            if isinstance(number, int | float) and not isinstance(number, bool):
-                return float(number)
+        if verdict["filter"] != part or not verdict["marks"]:
+            continue
+        marks = loads(verdict["marks"])
+        number = None
+        if isinstance(marks, dict):
+            number = marks.get(name)
+        if isinstance(number, bool):
             return None
+        if isinstance(number, int | float):
+            return float(number)
+        return None
     return None

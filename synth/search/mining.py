@@ -123,11 +123,9 @@ class Miner:
             by: index.best(queries, most) for by, index in self.indexes.items()
         }
         for number, row in enumerate(rows):
-            given = (
-                [row[positive]]
-                if isinstance(row[positive], str)
-                else row[positive]
-            )
+            given = row[positive]
+            if not isinstance(given, list | tuple):
+                given = [given]
             right = {_content_of(text): str(text) for text in given}
             each = [
                 self._chosen(by, hits[number], right, queries[number])
@@ -222,7 +220,7 @@ def near_pairs(
         {query, first, second, ranks}.
 
     Raises:
-        WrongUse: a row without query or documents.
+        WrongUse: a row without query or documents, or with other scores.
 
     >>> [
     ...     pair["ranks"]
@@ -242,6 +240,16 @@ def near_pairs(
         scores = row.get("scores") or [
             -index for index in range(len(documents))
         ]
+        fits = len(scores) == len(documents)
+        if not fits or not all(map(_is_number, scores)):
+            raise WrongUse(
+                f"row {number}",
+                f"{len(scores)} scores of {len(documents)} documents: {scores!r}"[
+                    :160
+                ],
+                "a number for each document",
+                "Correct them, or leave `scores` out where documents stand in order.",
+            )
         order = sorted(range(len(documents)), key=lambda index: -scores[index])
         near = [
             (i, j)
@@ -258,6 +266,10 @@ def near_pairs(
                 "second": documents[order[j]],
                 "ranks": [i, j],
             }
+
+
+def _is_number(score: Any) -> bool:
+    return isinstance(score, int | float) and score == score  # noqa: PLR0124
 
 
 def report(counts: Mapping[str, int]) -> str:

@@ -105,16 +105,21 @@ def read_pilot(rows: Sequence[Row]) -> dict[str, list[tuple[int, int, int]]]:
     }
     for number, row in enumerate(rows, 1):
         try:
-            points_by_strategy[str(row["strategy"])].append(
-                (int(row["rows"]), int(row["wrong"]), int(row["tested"]))
-            )
+            size = int(row["rows"])
+            wrong = int(row["wrong"])
+            tested = int(row["tested"])
+            if min(size, tested) < 1 or not 0 <= wrong <= tested:
+                raise ValueError(wrong)
+            points = points_by_strategy[str(row["strategy"])]
+            points.append((size, wrong, tested))
         except (KeyError, TypeError, ValueError) as error:
             wanted = 'rows such as {"strategy": "distil", "rows": 500, "wrong": 61, "tested": 300}'
             raise WrongUse(
                 f"--pilot row {number}",
                 f"{dict(row)}"[:120],
                 wanted,
-                "strategy is annotate or distil.",
+                "strategy is annotate or distil; rows and tested are 1 at least, wrong is at "
+                "most tested.",
             ) from error
     for name, points in points_by_strategy.items():
         if len({rows for rows, _, _ in points}) < 3:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
-from math import log
+from math import inf, log
 
 from synth.core.records import Fields
 from synth.statistics.intervals import lower_bound
@@ -77,6 +77,7 @@ def calibrate(
     *,
     target_precision: float,
     confidence: float = 0.9,
+    lowest: float = -inf,
 ) -> Threshold:
     """The loosest threshold whose precision can be promised.
 
@@ -86,6 +87,7 @@ def calibrate(
         groups: the question of each row; None where every row stands alone.
         target_precision: to be promised (0 to 1).
         confidence: probability of keeping the promise (0 to 1).
+        lowest: no threshold lies below; right rows below it are lost.
 
     Raises:
         NotEnoughEvidence: there is none.
@@ -102,7 +104,8 @@ def calibrate(
             f"target_precision={target_precision}, confidence={confidence}; use shares between 0 "
             "and 1"
         )
-    if not scores:
+    judged = sum(score >= lowest for score in scores)
+    if not judged:
         raise NotEnoughEvidence(
             target_precision, 0.0, _needed(target_precision, 1 - confidence)
         )
@@ -112,23 +115,37 @@ def calibrate(
         for n in order
     ]
     best: Threshold | None = None
-    for kept in _steps(ranked, _needed(target_precision, 1 - confidence)):
+    needed = _needed(target_precision, 1 - confidence)
+    for kept in _steps(ranked[:judged], needed):
         threshold = _threshold(ranked, kept, target_precision, confidence)
-        if threshold.low < target_precision:
+        if threshold.low >= target_precision:
+            best = threshold
+            continue
+        if best or threshold.precision > target_precision:
             return best or _refuse(threshold)
-        best = threshold
+        # With more labels the strictest threshold keeps as few of them as FIRST says.
+        narrow = _steps(ranked[:judged], 0)[0]
+        strictest = _threshold(
+            ranked,
+            narrow,
+            target_precision,
+            confidence,
+        )
+        return _refuse(strictest, fewest=2 * needed)
     assert best is not None  # noqa: S101 - there is at least one step
     return best
 
 
-def _refuse(strictest: Threshold) -> Threshold:
-    """Says how many labels would do, if the strictest threshold's precision holds."""
+def _refuse(strictest: Threshold, fewest: float = 0.0) -> Threshold:
+    """Says how many labels would do, if the strictest threshold's precision holds; `fewest` groups
+    that it must keep.
+    """
     target = strictest.target
     alpha = 1 - strictest.confidence
     seen = strictest.precision
     missing = None
     if seen > target:
-        effective = strictest.effective
+        effective = max(fewest, strictest.effective)
         while (
             lower_bound(seen * effective, effective, alpha) < target
             and effective < 1e7

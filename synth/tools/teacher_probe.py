@@ -16,7 +16,7 @@ from synth.core.errors import WrongUse
 from synth.core.records import Fields, Row
 from synth.inputs.seeds import read_rows
 from synth.pipeline.run import run as run_pack
-from synth.text.words import count, first, words
+from synth.text.words import count, first, plain, words
 
 PACK = "teacher_probe"
 # Words of a continuation that must be the original's own; eight is what contamination filters count
@@ -96,9 +96,14 @@ def hit(kind: str, reply: str, wanted: str) -> bool:
     """
     if kind == "continued":
         return first(words(reply), WORDS) == first(words(wanted), WORDS)
-    return canonical(reply.strip("-*• \n.")) == canonical(wanted) or words(
-        reply
-    ) == words(wanted)
+    bare = reply.strip("-*• \n.")
+    if canonical(bare) == canonical(wanted):
+        return True
+    said = words(reply)
+    if said:
+        return said == words(wanted)
+    # An option of signs alone, such as `+`, has no words to compare.
+    return plain(reply) == plain(wanted)
 
 
 def run(

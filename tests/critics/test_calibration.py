@@ -13,7 +13,11 @@ from hypothesis import strategies as st
 
 import synth
 from synth.core.errors import Stopped, WrongUse
-from synth.critics.calibration import promised
+from synth.core.records import Verdict
+from synth.critics.calibration import (
+    labels_of,
+    promised,
+)
 from synth.filters.critic import Critic
 from synth.filters.length import Length
 from synth.statistics.curves import (
@@ -25,6 +29,7 @@ from synth.statistics.curves import (
     plot,
     probability,
 )
+from synth.statistics.thresholds import NotEnoughEvidence
 from tests.cli.test_cli import synth as command
 from tests.conftest import chat, serving, write
 from tests.filters.test_critic import labelled
@@ -256,3 +261,94 @@ def test_the_card_tells_what_was_measured(tmp_path):
     )
     assert "precision 0.900, at least 0.850 with confidence 0.9" in card
     assert "accepted 0.00 of forged rows (none) and 1.00 of right ones" in card
+
+
+class Scored:
+    """A filter whose score is a column; a row without one is not judged."""
+
+    name = "scored"
+    group = None
+    score = "score"
+    least = 0.5
+    promise = None
+
+    async def verdicts(self, rows, doors=None):
+        return [
+            Verdict(None if row["s"] is None else True, "", marks_of(row["s"]))
+            for row in rows
+        ]
+
+
+def marks_of(score):
+    return {} if score is None else {"score": score}
+
+
+def scored(*groups):
+    """Rows of (score, label, how many)."""
+    return [
+        {"s": score, "is_correct": label, "question": f"{score} {label} {n}"}
+        for score, label, count in groups
+        for n in range(count)
+    ]
+
+
+def test_no_threshold_keeps_rows_that_could_not_be_judged():
+    rows = scored((0.9, True, 60), (None, True, 60))
+    promise = promised(Scored(), rows, target_precision=0.9)
+    assert promise["least"] == 0.9
+    assert (promise["kept"], promise["rows"], promise["unknown"]) == (
+        60,
+        120,
+        60,
+    )
+    assert promise["recall"] == 0.5
+    assert sum(part["rows"] for part in promise["bins"]["before"]) == 60
+
+
+def test_rows_that_nobody_judged_promise_nothing():
+    with pytest.raises(NotEnoughEvidence, match="label about"):
+        promised(Scored(), scored((None, True, 99)), target_precision=0.9)
+
+
+def test_a_promise_is_json_and_holds_the_curve_that_its_error_is_of():
+    rng = random.Random(2)
+    rows = []
+    for n in range(400):
+        score = rng.random()
+        label = rng.random() < 0.4 + 0.6 * score
+        rows.append({"s": score, "is_correct": label, "question": str(n)})
+    promise = promised(Scored(), rows, target_precision=0.8)
+    assert json.loads(json.dumps(promise)) == promise
+    chances = [probability(promise["curve"], row["s"]) for row in rows]
+    labels = [row["is_correct"] for row in rows]
+    error = calibration_error(chances, labels)
+    assert promise["error"]["after"] == pytest.approx(error, abs=1e-4)
+    assert promise["error"]["after"] < promise["error"]["before"]
+
+
+@pytest.mark.parametrize(
+    "label", [5, -1, 2, "true", "", None, 1.0, float("nan"), [], "0"]
+)
+def test_a_grade_is_no_label(label):
+    with pytest.raises(WrongUse) as error:
+        labels_of([{"right": True}, {"right": label}], "right")
+    said = str(error.value)
+    assert said.startswith("row 2: found right = ")
+    assert "wanted true or false" in said
+    assert "label=" in said
+
+
+def test_ones_and_zeros_are_labels():
+    rows = [{"right": label} for label in (True, False, 1, 0)]
+    assert labels_of(rows, "right") == [True, False, True, False]
+    assert labels_of([], "right") == []
+
+
+def test_rows_without_a_question_stand_alone():
+    rows = scored((0.9, True, 60), (0.1, False, 60))
+    bare = [{k: v for k, v in row.items() if k != "question"} for row in rows]
+    found, wanted = (
+        promised(Scored(), some, target_precision=0.9) for some in (bare, rows)
+    )
+    assert found == wanted
+    assert (found["kept"], found["effective"]) == (60, 60)

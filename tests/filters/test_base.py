@@ -11,6 +11,7 @@ from synth.filters.answer_match import AnswerMatch
 from synth.filters.critic import Critic
 from synth.filters.length import Length
 from synth.filters.near_duplicate import NearDuplicate
+from synth.filters.per_seed import PerSeed
 from synth.filters.self_consistency import SelfConsistency
 
 ROWS = [
@@ -83,3 +84,12 @@ def test_a_field_that_no_row_has_is_warned_of():
 def test_one_row_is_no_list_of_rows():
     with pytest.raises(TypeError, match=r"split\(\[row\]\)"):
         Length(least=2).split({"text": "a"})
+
+
+def test_a_row_without_a_seed_is_grouped_with_no_other():
+    rows = [{"answer": "4"}, {"id": 0, "answer": "4"}, {"answer": "4"}]
+    kept, dropped = PerSeed(most=1).split(rows)
+    assert (len(kept), len(dropped)) == (3, 0)
+    rows = [{"id": "a"}, {"id": "a"}, {"question": "a", "id": "b"}]
+    kept, dropped = PerSeed(most=1).split(rows)
+    assert (len(kept), len(dropped)) == (2, 1)

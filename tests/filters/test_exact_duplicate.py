@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from synth.core import registry
 from synth.filters.exact_duplicate import ExactDuplicate
 
 
@@ -38,3 +40,37 @@ def test_one_of_each_stays_and_order_plays_no_part(both):
     ]
     assert kept[0] == kept[1]
     assert len(kept[0]) == len({q for q, _ in both[0]})
+
+
+@pytest.mark.parametrize(
+    "spec", ["fields=question", 'fields=["question"]', "field=question"]
+)
+def test_one_name_is_a_list_of_one(spec):
+    part = registry.build("synth.filters", f"exact_duplicate:{spec}")
+    rows = [{"question": text} for text in ("one", "two", "one")]
+    assert part.needs() == ("question",)
+    assert [row["question"] for row in part.split(rows)[0]] == ["one", "two"]
+
+
+SIGNS = st.text("a\x00\ud800?, ", max_size=4)
+
+
+@example([("x\x00y", "z"), ("x", "y\x00z")])
+@example([("\ud800", "a"), ("?", "a")])
+@given(st.lists(st.tuples(SIGNS, SIGNS), max_size=6))
+def test_fields_are_compared_one_by_one_whatever_they_hold(pairs):
+    part = ExactDuplicate(fields=("a", "b"), folded=False)
+    kept, _ = part.split([{"a": one, "b": two} for one, two in pairs])
+    # A row lacks what is empty: both are compared as the raw reply, which is empty too.
+    assert {(row["a"], row["b"]) for row in kept} == set(pairs)
+    assert len(kept) == len(set(pairs))
+
+
+def test_a_dropped_row_names_the_one_that_stays():
+    rows = [{"question": text, "n": n} for n, text in enumerate("abcabca")]
+    kept, dropped = ExactDuplicate().split(rows)
+    places = {row["n"] for row in kept}
+    for row in dropped:
+        of = row["marks"]["exact_duplicate"]["of"]
+        assert of in places
+        assert rows[of]["question"] == row["question"]

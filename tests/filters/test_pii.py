@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from synth.filters.pii import Pii
+from synth.core import registry
+from synth.filters.pii import Pii, iban, luhn
 
 FOUND = {
     "secret": [
@@ -70,3 +73,59 @@ def test_hostile_texts_cost_little():
     ):
         Pii().judge({"reply": text})
     assert time.process_time() - started < 6
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["pii:fields=text", "pii:kinds=email", "pii:fields=text,kinds=email"],
+)
+def test_one_name_is_a_list_of_one(spec):
+    part = registry.build("synth.filters", spec)
+    assert part.judge({"text": "Write to ann@mail.org"}).reason == "personal"
+    assert part.judge({"text": "Write to Ann"}).keep
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"mail": "ann@mail.org"},
+        {"of": {"Ann": ["ann@mail.org"]}},
+        [{"mail": "ann@mail.org"}],
+        ("ann@mail.org",),
+        {"ann@mail.org": 1},
+    ],
+)
+def test_texts_inside_of_lists_and_mappings_are_looked_at(value):
+    verdict = Pii().judge({"id": "1", "contact": value})
+    assert verdict.marks == {"kinds": ["email"], "count": 1}
+    assert Pii(fields=["contact"]).judge({"contact": value}).keep is False
+
+
+@given(st.text("0123456789", min_size=1, max_size=18))
+def test_one_check_digit_of_ten_holds(digits):
+    assert sum(luhn(f"{digits}{check}") for check in range(10)) == 1
+
+
+@given(st.text("0123456789", min_size=2, max_size=18))
+def test_a_card_number_with_one_wrong_digit_is_none(digits):
+    check = next(n for n in range(10) if luhn(f"{digits}{n}"))
+    number = f"{digits}{check}"
+    for place, digit in enumerate(number):
+        changed = [
+            f"{number[:place]}{other}{number[place + 1 :]}"
+            for other in "0123456789"
+        ]
+        assert [text for text in changed if luhn(text)] == [number], digit
+
+
+@given(st.text("0123456789ABCXYZ", min_size=10, max_size=25), st.data())
+def test_an_account_with_one_wrong_sign_is_none(account, data):
+    # Check digits as ISO 13616 makes them: 98 minus the rest with 00.
+    moved = "".join(str(int(sign, 36)) for sign in f"{account}DE00")
+    whole = f"DE{98 - int(moved) % 97:02d}{account}"
+    assert iban(whole)
+    place = data.draw(st.integers(4, len(whole) - 1))
+    other = data.draw(st.sampled_from("0123456789"))
+    changed = f"{whole[:place]}{other}{whole[place + 1 :]}"
+    if whole[place].isdigit():
+        assert iban(changed) == (changed == whole)

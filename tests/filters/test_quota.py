@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synth.core.errors import RowFault
+from synth.filters.diversity import Diversity
 from synth.filters.quota import Quota
 
 
@@ -31,3 +33,33 @@ def test_the_best_of_each_kind_stay(pairs, most):
 def test_nothing_at_all_is_no_quota():
     with pytest.raises(ValueError, match="most=0"):
         Quota(field="kind", most=0)
+
+
+PARTS = [
+    Quota(field="question", most=1, by="score"),
+    Diversity(most=1, by="score", embedding="hashing"),
+]
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
+@pytest.mark.parametrize(
+    "value", ["high", float("nan"), float("inf"), [1], {"a": 1}, 10**400, "nan"]
+)
+def test_a_rank_that_is_no_number_is_named_with_its_filter(part, value):
+    rows = [{"question": "a", "score": 1}, {"question": "a", "score": value}]
+    with pytest.raises(RowFault) as error:
+        part.split(rows)
+    said = str(error.value)
+    assert said.startswith(f"{part.name}:by=score: found ")
+    assert "wanted a number" in said
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
+@pytest.mark.parametrize(
+    ("low", "high"), [("0.5", "1e1"), (None, 0.1), (-1, ""), (False, True)]
+)
+def test_numbers_in_texts_rank_and_none_is_0(part, low, high):
+    rows = [{"question": "a", "score": low}, {"question": "a", "score": high}]
+    for order in (rows, rows[::-1]):
+        kept, _ = part.split(order)
+        assert [row["score"] for row in kept] == [high]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from synth.filters.repetition import Repetition
 
@@ -40,3 +42,21 @@ def test_long_texts_cost_little():
     ):
         Repetition().judge({"reply": text})
     assert time.process_time() - started < 2
+
+
+@given(
+    st.just([]) | st.lists(st.sampled_from("abc"), min_size=8, max_size=30),
+    st.integers(2, 5),
+)
+def test_the_share_of_repeated_words_is_that_of_a_slow_count(words, n):
+    """A word counts where any n-gram over it stood before."""
+    grams = [tuple(words[at : at + n]) for at in range(len(words) - n + 1)]
+    covered = {
+        at + step
+        for at, gram in enumerate(grams)
+        for step in range(n)
+        if gram in grams[:at]
+    }
+    share = len(covered) / max(1, len(words))
+    verdict = Repetition(words=n).judge({"rationale": " ".join(words)})
+    assert verdict.marks["repeated"] == pytest.approx(share, abs=1e-4)

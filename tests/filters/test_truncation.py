@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from synth.filters.truncation import Truncation
 
@@ -34,3 +37,55 @@ def test_the_teachers_own_word_counts_wherever_it_stands():
         == "hit_the_limit"
     )
     assert Truncation(sentence=False).judge({"reply": "We add 3 and 4 to"}).keep
+
+
+FENCED = st.lists(
+    st.sampled_from(
+        [
+            "```",
+            "```python",
+            "````",
+            "~~~",
+            "~~~~ x",
+            "  ```",
+            "``` `",
+            "code",
+            "",
+        ]
+    ),
+    max_size=7,
+)
+
+
+@given(FENCED)
+def test_code_blocks_end_where_a_reader_of_markdown_ends_them(lines):
+    """A paragraph behind the text stands outside of its blocks."""
+    text = "\n".join([*lines, "mark behind."])
+    blocks = MarkdownIt().parse(text)
+    inside = any(
+        block.type == "fence" and "mark behind." in block.content
+        for block in blocks
+    )
+    verdict = Truncation(sentence=False).judge({"completion": text})
+    assert (verdict.reason == "open_fence") == inside
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "````markdown\n```python\nx = 1\n```\n````\nSo it is.",
+        "```\n~~~\n```\nDone.",
+        "~~~\n```\n~~~\nDone.",
+        "Say ```x``` in one line.\n```one``` begins none.",
+    ],
+)
+def test_a_fence_inside_of_another_one_opens_nothing(text):
+    assert Truncation().judge({"completion": text}).keep
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_line_ends_of_windows_change_nothing(end):
+    text = end.join(["```python", "x = 1", "```", "So it is 4."])
+    assert Truncation().judge({"completion": text}).keep
+    broken = end.join(["```python", "x = 1"])
+    assert Truncation().judge({"completion": broken}).reason == "open_fence"

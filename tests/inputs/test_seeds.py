@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import sys
 
+import datasets
+import numpy as np
+import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from synth.core.errors import WrongUse
-from synth.inputs.seeds import Seeds
+from synth.filters.length import Length
+from synth.inputs.seeds import Seeds, read_rows
+from tests.conftest import SHARED
 
 ROWS = [{"question": "a", "n": 1}, {"question": "b, c", "n": 2}]
 
@@ -92,3 +101,140 @@ def test_a_column_that_is_renamed_the_wrong_way_round_is_said(tmp_path):
         WrongUse, match="Turn it round: --column question=Frage"
     ):
         list(seeds.rows())
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.json", "x.csv", "x.tsv"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"]
+)
+def test_a_text_that_breaks_off_within_a_sign_is_named_with_its_line(
+    tmp_path, name, encoding
+):
+    lines = 'ab\t"a"\n"1"\n' if name != "x.jsonl" else '{"a": 1}\n{"a": 2}\n'
+    if name == "x.json":
+        lines = '[{"a": 1},\n{"a": 2}]\n'
+    path = tmp_path / name
+    path.write_bytes(lines.encode(encoding)[:-1])
+    with pytest.raises(WrongUse) as error:
+        list(Seeds(path).rows())
+    said = str(error.value)
+    assert said.startswith(
+        f"{path}, after line 1: found bytes that are no utf-"
+    )
+    assert "wanted UTF-8, UTF-16 or UTF-32" in said
+
+
+def test_half_a_surrogate_pair_in_utf_16_is_named(tmp_path):
+    path = tmp_path / "x.jsonl"
+    lines = '{"a": "x"}\n'.encode("utf-16-le")
+    path.write_bytes(lines + lines.replace(b"x\x00", b"\x00\xd8"))
+    with pytest.raises(
+        WrongUse, match=r"after line \d+: found bytes that are no"
+    ):
+        Seeds(path).scan()
+
+
+@pytest.mark.parametrize("blanks", [0, 1, 3])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_blank_lines_before_a_header_count_and_say_nothing(
+    tmp_path, blanks, end
+):
+    path = tmp_path / "x.csv"
+    lines = [""] * blanks + ["a,b", "1,2", "", "3"]
+    path.write_bytes(end.join(lines).encode())
+    found = Seeds(path).rows()
+    assert next(found) == (f"{path}:{blanks + 2}", {"a": "1", "b": "2"})
+    with pytest.raises(WrongUse) as error:
+        next(found)
+    place = f"{path}:{blanks + 4}"
+    assert str(error.value).startswith(
+        f"{place}: found 1 cells; wanted 2 cells"
+    )
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "|", "\t"])
+@pytest.mark.parametrize("name", ["a", "a,b", "a;b", "a|b", 'say "a", b'])
+def test_the_sign_between_cells_is_found_outside_of_quotes(
+    tmp_path, delimiter, name
+):
+    path = tmp_path / "x.csv"
+    row = {name: "1", "c": 'x, "y"; z'}
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(
+            file, list(row), delimiter=delimiter, quoting=csv.QUOTE_ALL
+        )
+        writer.writeheader()
+        writer.writerow(row)
+    assert [fields for _, fields in Seeds(path).rows()] == [row]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.lists(st.text('ab ,;"\n\r\té', max_size=5), min_size=2, max_size=2),
+        max_size=4,
+    )
+)
+def test_cells_are_those_that_pythons_own_writer_wrote(tmp_path, cells):
+    for name, delimiter in (("x.csv", ","), ("x.tsv", "\t")):
+        path = tmp_path / name
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, delimiter=delimiter)
+            writer.writerows([["first", "second"], *cells])
+        found = [list(row.values()) for _, row in Seeds(path).rows()]
+        assert found == cells
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow", "datasets"])
+def test_a_table_that_loses_all_rows_keeps_its_columns(kind):
+    columns = {"question": ["a b c", "d e f"], "n": [1, 2]}
+    made = {
+        "pandas": lambda: pd.DataFrame(columns),
+        "polars": lambda: pl.DataFrame(columns),
+        "pyarrow": lambda: pa.table(columns),
+        "datasets": lambda: datasets.Dataset.from_dict(columns),
+    }[kind]()
+    kept, dropped = Length(field="question", least=9).split(made)
+    assert type(kept) is type(made)
+    names = (
+        kept.column_names if kind in {"pyarrow", "datasets"} else kept.columns
+    )
+    assert list(names) == ["question", "n"]
+    assert (len(kept), len(dropped)) == (0, 2)
+    assert len(Length(field="question").split(kept)[0]) == 0
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="real data is elsewhere")
+@pytest.mark.parametrize(
+    "name",
+    ["wnut17/dev", "verify_cot/dev", "pandalm/dev", "sat_analogies/replies"],
+)
+def test_published_files_are_read_as_pythons_own_reader_reads_them(name):
+    path = SHARED / f"{name}.jsonl"
+    with path.open(encoding="utf-8") as file:
+        for _, line, row in zip(
+            range(300), file, read_rows(path), strict=False
+        ):
+            assert row == json.loads(line)
+
+
+@pytest.mark.parametrize("opened", [pa.ipc.new_file, pa.ipc.new_stream])
+@pytest.mark.parametrize("end", [-16, 9, 1 << 30])
+def test_a_column_whose_texts_lie_outside_of_the_file_is_named(
+    tmp_path, opened, end
+):
+    table = pa.table({"question": ["abcd", "efgh"]})
+    path = tmp_path / "x.arrow"
+    with opened(str(path), table.schema) as sink:
+        sink.write_table(table)
+    # Where the texts begin and end: 0, 4 and 8.
+    ends = np.array([0, 4, 8], np.int32)
+    broken = np.array([0, end, 8], np.int32)
+    content = path.read_bytes()
+    assert content.count(ends.tobytes()) == 1
+    path.write_bytes(content.replace(ends.tobytes(), broken.tobytes()))
+    with pytest.raises(WrongUse) as error:
+        Seeds(path).scan()
+    said = str(error.value)
+    assert said.startswith(f"{path} row 1: found ArrowInvalid: ")
+    assert "wanted an Arrow file. Write the file again." in said

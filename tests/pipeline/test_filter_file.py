@@ -198,3 +198,60 @@ def test_a_server_that_is_not_there_is_said_to_be_so(tmp_path):
         output=tmp_path / "run",
     )
     assert "No server answers there" in run.info["nothing_kept"]
+
+
+def test_a_rank_that_is_no_number_writes_nothing_and_says_what_to_do(tmp_path):
+    rows = [{"question": "a", "score": 1}, {"question": "b", "score": "high"}]
+    options = ["--filter", "quota:field=question,most=1,by=score"]
+    result, kept = sift(tmp_path, rows, *options)
+    assert result.exit_code == 2
+    assert "quota:by=score: found 'high'; wanted a number" in result.output
+    assert kept == []
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_a_field_that_is_named_alone_is_no_list_of_letters(tmp_path):
+    rows = [{"question": text, "answer": "4"} for text in ("one", "two")]
+    options = ["--filter", "exact_duplicate:fields=question"]
+    result, kept = sift(tmp_path, rows, *options)
+    assert result.exit_code == 0, result.output
+    assert [row["question"] for row in kept] == ["one", "two"]
+
+
+@pytest.mark.parametrize("meta", ["text", [1], 7, None, {}])
+def test_facts_of_a_call_that_are_no_mapping_are_none(tmp_path, meta):
+    rows = [{"completion": "4", "meta": meta}]
+    options = ["--filter", "finish_reason", "--filter", "likelihood"]
+    result, kept = sift(tmp_path, rows, *options)
+    assert result.exit_code == 0, result.output
+    assert kept[0]["meta"] == meta
+
+
+def test_promises_are_written_into_folders_that_are_new(tmp_path):
+    labelled = [
+        {
+            "question": f"What is {n} + 4 ?",
+            "rationale": f"{n} + 4 = {n + 4}",
+            "answer": str(n + 4),
+            "is_correct": True,
+        }
+        for n in range(60)
+    ]
+    source = str(write(tmp_path / "labelled.jsonl", labelled))
+    judge, plot = (
+        tmp_path / "new" / "critic.json",
+        tmp_path / "art" / "plot.svg",
+    )
+    spec = 'critic:teacher="simulated/critic:miss=0,false_alarm=0,no_marker=0"'
+    words = ["calibrate", spec, "--input", source, "--target-precision", "0.9"]
+    words += ["--output", str(judge), "--plot", str(plot)]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, result.output
+    assert plot.read_text().startswith("<svg")
+    out = tmp_path / "kept" / "rows.jsonl"
+    words = ["filter", "--input", source, "--output", str(out)]
+    result = CliRunner().invoke(main, [*words, "--filter", str(judge)])
+    assert result.exit_code == 0, result.output
+    names = sorted(path.name for path in out.parent.iterdir())
+    assert names == ["rows.dropped.jsonl", "rows.jsonl", "rows.md"]
+    assert "precision 1.000" in (out.parent / "rows.md").read_text()

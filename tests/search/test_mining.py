@@ -175,3 +175,121 @@ def test_the_better_text_of_a_pair_comes_first(tmp_path):
         .exit_code
         == 2
     )
+
+
+ROW = {"query": "who keeps the light of Harrow", "positive": CORPUS[0]}
+
+
+def negatives_of(corpus=CORPUS, row=ROW, **mining):
+    (found,) = Miner(corpus, Mining(**mining)).rows([row])
+    return found["negatives"]
+
+
+@given(st.randoms(use_true_random=False))
+def test_the_order_of_the_corpus_changes_no_score(rng):
+    shuffled = rng.sample(CORPUS, len(CORPUS))
+    score_by_text = {
+        negative["text"]: negative["score"]
+        for negative in negatives_of(shuffled, count=9)
+    }
+    wanted = {
+        negative["text"]: negative["score"]
+        for negative in negatives_of(count=9)
+    }
+    assert score_by_text == wanted
+
+
+@pytest.mark.parametrize("window", [(5, 5), (4, 2), (99, 120)])
+def test_a_window_that_holds_nothing_finds_nothing(window):
+    assert negatives_of(window=window) == []
+
+
+def test_every_positive_of_a_list_is_right():
+    row = {**ROW, "positive": [CORPUS[0], CORPUS[2].upper()]}
+    texts = [negative["text"] for negative in negatives_of(row=row, count=9)]
+    assert CORPUS[0] not in texts
+    assert CORPUS[2] not in texts
+    assert len(texts) == 4
+
+
+def test_texts_of_signs_alone_are_told_apart():
+    row = {"query": "plus", "positive": "+"}
+    miner = Miner(
+        ["+", "-", "plus minus"], Mining(by=("hashing",), margin=None)
+    )
+    (found,) = miner.rows([row])
+    texts = {negative["text"] for negative in found["negatives"]}
+    assert texts == {"-", "plus minus"}
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"query": "", "positive": "a"}, "a 'query'"),
+        ({"query": "q", "positive": []}, "a 'positive'"),
+        ({"query": "q", "positiv": "a"}, "Did you mean positiv?"),
+        ({}, "a 'query'"),
+    ],
+)
+def test_a_row_that_cannot_be_mined_is_named_with_its_columns(row, says):
+    with pytest.raises(WrongUse) as error:
+        list(Miner(CORPUS, Mining()).rows([ROW, row]))
+    assert str(error.value).startswith("row 2: found columns")
+    assert says in str(error.value)
+
+
+def test_an_empty_corpus_is_refused():
+    with pytest.raises(WrongUse, match="--corpus: found no texts"):
+        Miner([], Mining())
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        [1.0],
+        [1, 2, 3],
+        [1, "2"],
+        [1, None],
+        [1, float("nan")],
+        {"a": 1, "b": 2},
+    ],
+)
+def test_scores_that_do_not_fit_their_documents_are_refused(scores):
+    row = {"query": "q", "documents": ["a", "b"], "scores": scores}
+    with pytest.raises(WrongUse) as error:
+        list(near_pairs([row]))
+    assert str(error.value).startswith("row 1: found ")
+    assert "wanted a number for each document" in str(error.value)
+
+
+@given(st.permutations([0.5, 1.5, 2.5, 3.5]), st.integers(1, 3))
+def test_pairs_go_by_the_scores_and_not_by_the_places(scores, reach):
+    documents = [f"text {score}" for score in scores]
+    row = {"query": "q", "documents": documents, "scores": list(scores)}
+    best = sorted(documents, reverse=True)
+    for pair in near_pairs([row], reach=reach):
+        first, second = pair["ranks"]
+        assert 0 < second - first <= reach
+        assert pair["first"] == best[first]
+        assert pair["second"] == best[second]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [{"query": "q"}, {"documents": ["a"]}, {"query": "q", "documents": "a"}],
+)
+def test_a_row_without_a_list_is_refused(row):
+    with pytest.raises(WrongUse, match="wanted query and documents"):
+        list(near_pairs([row]))
+
+
+@pytest.mark.parametrize(
+    "positive", [7, 7.5, {"text": "seven"}, ("7",), ["7", 8]]
+)
+def test_a_positive_that_is_no_text_is_read_as_one(positive):
+    corpus = ["7", "8", "a red pen of 7"]
+    row = {"query": "7 and 8", "positive": positive}
+    (found,) = Miner(corpus, Mining(margin=None)).rows([row])
+    texts = {negative["text"] for negative in found["negatives"]}
+    right = positive if isinstance(positive, list | tuple) else [positive]
+    assert texts == set(corpus) - {str(one) for one in right}

@@ -54,3 +54,23 @@ def test_an_intercept_without_penalty_gives_the_share():
     labels = np.arange(10) < 3
     weights = fit_logistic(table, labels, np.zeros(1))
     assert sigmoid(table @ weights) == pytest.approx(0.3)
+
+
+def test_labels_that_part_cleanly_have_finite_weights():
+    table = np.array([[1.0, x] for x in (-3, -2, 2, 3)])
+    weights = fit_logistic(table, np.array([0, 0, 1, 1]), np.array([0, 0.1]))
+    assert np.isfinite(weights).all()
+    assert weights[1] > 1
+
+
+@given(tables())
+def test_a_larger_penalty_has_smaller_weights(given_table):
+    table, labels, _ = given_table
+    sizes = [
+        np.linalg.norm(
+            fit_logistic(table, labels, np.full(table.shape[1], strength))
+        )
+        for strength in (0.1, 10.0, 1000.0)
+    ]
+    assert sizes[0] >= sizes[1] - 1e-9
+    assert sizes[1] >= sizes[2] - 1e-9

@@ -6,9 +6,11 @@ import random
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 from synth.core.errors import WrongUse
-from synth.tools.teacher_probe import PACK, WORDS, judged, probes, run
+from synth.tools.teacher_probe import PACK, WORDS, hit, judged, probes, run
 from tests.cli.test_cli import synth as command
 from tests.conftest import chat, serving, write
 
@@ -188,3 +190,65 @@ def test_a_run_that_was_stopped_says_so(tmp_path):
         )
     assert code == 5, said
     assert "resumes" in said
+
+
+SIGNS = ["+", "-", "*", "÷", "?", "...", "=", "→"]
+
+
+@pytest.mark.parametrize("wanted", SIGNS)
+def test_an_option_of_signs_is_hit_by_itself_alone(wanted):
+    said = [reply for reply in SIGNS if hit("asked", reply, wanted)]
+    assert said == [wanted]
+    assert not hit("hidden", "", wanted)
+
+
+@pytest.mark.parametrize(
+    ("reply", "wanted", "found"),
+    [
+        ("- Iron.", "iron", True),
+        ("**The iron**", "the IRON", True),
+        ("$4.00", "4", True),
+        ("iron and gold", "iron", False),
+        ("", "iron", False),
+        ("北京", "北京", True),
+        ("東京", "北京", False),
+    ],
+)
+def test_a_reply_hits_by_value_or_by_words(reply, wanted, found):
+    assert hit("asked", reply, wanted) is found
+    assert hit("hidden", reply, wanted) is found
+
+
+@given(st.lists(st.sampled_from(WORD), min_size=WORDS, max_size=20), st.data())
+def test_a_continuation_is_hit_by_its_first_words(words, data):
+    wanted = " ".join(words)
+    place = data.draw(st.integers(0, len(words) - 1))
+    changed = [*words[:place], "zebra", *words[place + 1 :]]
+    assert hit("continued", f"{wanted.upper()} and more", wanted)
+    assert hit("continued", " ".join(changed), wanted) == (place >= WORDS)
+
+
+HITS = st.dictionaries(
+    st.tuples(
+        st.sampled_from(["asked", "turned", "hidden", "continued"]),
+        st.integers(0, 5),
+    ),
+    st.booleans(),
+)
+
+
+@given(HITS)
+def test_figures_are_shares_and_the_gap_is_of_items_asked_both_ways(hits):
+    figures = judged(hits)
+    for kind in ("asked", "turned", "hidden", "continued"):
+        each = [value for (name, _), value in hits.items() if name == kind]
+        assert figures[kind]["hits"] == sum(each)
+        assert figures[kind]["asked"] == len(each)
+        assert 0 <= figures[kind]["share"] <= 1
+    both = [n for n in range(6) if {("asked", n), ("turned", n)} <= hits.keys()]
+    gaps = [hits["asked", n] - hits["turned", n] for n in both]
+    gap = figures["gap"]
+    assert gap["share"] == pytest.approx(
+        sum(gaps) / max(1, len(gaps)), abs=1e-4
+    )
+    assert gap["low"] <= gap["share"] <= gap["high"]
