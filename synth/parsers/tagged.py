@@ -86,6 +86,15 @@ class Tagged(Parser):
                     f"allow names {tag!r}, which is no tag; "
                     f"{did_you_mean(str(tag), self.tags)}"
                 )
+        for tag, listed in (self.allow or {}).items():
+            # YAML reads yes, no, on and off as truth values.
+            if not isinstance(listed, str) and any(
+                isinstance(label, bool) for label in listed or ()
+            ):
+                raise ValueError(
+                    f"allow of {tag!r} lists {listed}, which are no texts; "
+                    'put yes and no in quotes: ["yes", "no"]'
+                )
 
     def produces(self) -> dict[str, str]:
         """One text field a tag."""

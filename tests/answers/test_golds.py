@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import math
 from decimal import Decimal
@@ -32,7 +32,7 @@ CHOICES = ["park", "sea", "town"]
         ("x" * 50 + "; so the answer is: **5**.", "announced", ("5",)), ("x" * 60 + "\nFinal answer: Paris", "announced", ("Paris",)),
         (["5", "five"], "list of bare", ("5", "five")), (["5"], "bare", ("5",)), (["5", None, "5"], "list of bare", ("5",)), ((1, 2), "list of bare", ("1", "2")),
         ({"value": "Paris", "aliases": ["Paris, France"]}, "list of bare", ("Paris", "Paris, France")), ({"text": ["a", "b"]}, "list of bare", ("a", "b")),
-        ({"answer": "x"}, "bare", ("x",)), ([["a"], ["b"]], "list of bare", ("a", "b")), (datetime.date(2024, 3, 5), "bare", ("2024-03-05",)),
+        ({"answer": "x"}, "bare", ("x",)), ([["a"], ["b"]], "list of bare", ("a", "b")), (dt.date(2024, 3, 5), "bare", ("2024-03-05",)),
         (None, "missing", ()), ("", "missing", ()), (" \n ", "missing", ()), ([], "missing", ()), ({}, "missing", ()), ([None, ""], "missing", ()),
         ({"other": 1}, "unreadable", ()), (math.nan, "unreadable", ()), (math.inf, "unreadable", ()), ("It is 4.\n####", "unreadable", ()),
         (r"\boxed{}", "unreadable", ()), (b"5", "unreadable", ()), (object(), "unreadable", ()), ([math.nan, None], "unreadable", ()),

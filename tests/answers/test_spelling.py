@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from fractions import Fraction
 
 import pytest
@@ -21,7 +21,7 @@ from synth.answers.spelling import (
     plain,
 )
 
-DAYS = st.dates(datetime.date(1000, 1, 1), datetime.date(2999, 12, 31))
+DAYS = st.dates(dt.date(1000, 1, 1), dt.date(2999, 12, 31))
 FORMS = [
     "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d %B %Y", "%B %d, %Y", "%b %d, %Y", "%d %b %Y", "%A, %B %d, %Y", "%dth of %B, %Y", "%B %dth %Y",
     "%b. %d %Y", "the %d of %B %Y", "%A %d %B %Y", "%Y-%m-%dT00:00:00Z", "%Y-%m-%d 00:00", "%Y\u5e74%m\u6708%d\u65e5",
