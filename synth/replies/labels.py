@@ -14,7 +14,7 @@ _DENIES = re.compile(
 # "4/5", "4 out of 5": the scale is no second label.
 _SCALE = re.compile(r"(?<=\d)\s?(?:/|out\s+of)\s?\d+\b", re.IGNORECASE)
 _ENDS = re.compile(
-    r"\s*(?:$|[.,;:!()\[\]\u2013\u2014-]|(?:because|since|as|for|but)\b)",
+    r"\s*(?:$|[.,:\u2013\u2014-](?!\d)|[;!()\[\]]|(?:because|since|as|for|but)\b)",
     re.IGNORECASE,
 )
 _ENDS_NAME = re.compile(

@@ -178,11 +178,11 @@ def test_elements_of_a_list_are_cast_too():
 
 
 def test_what_is_built_already_and_what_is_no_part():
-    with pytest.raises(WrongUse, match="which fails|not there"):
+    with pytest.raises(WrongUse, match="which is not there"):
         registry.build("synth.filters", "nowhere_at_all:Mine")
     with pytest.raises(WrongUse, match="allow it: --plugin json"):
         registry.build("synth.filters", {"name": "json:JSONDecoder"}, "", ())
-    with pytest.raises(WrongUse, match="a class that extends synth.filters"):
+    with pytest.raises(WrongUse, match="a class that extends"):
         registry.build("synth.filters", {"name": "json:JSONDecoder"})
     with pytest.raises(WrongUse, match="has no Missing"):
         registry.build("synth.filters", "json:Missing")
