@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth.answers.choices import Choices, choices_of, has_labels, pick
+from synth.answers.choices import Choices, choices_of, pick
 from synth.answers.equal import canonical
+from tests.tables import cells
 
 TEXTS = ["park", "coloring book", "garden centre", "mathematics", "gravity"]
 LETTERS = list("abcde")
@@ -18,11 +19,21 @@ LETTERS = list("abcde")
 @pytest.mark.parametrize(
     "shape",
     [
-        TEXTS, tuple(TEXTS), {"text": TEXTS, "label": LETTERS}, {"label": LETTERS, "text": tuple(TEXTS)},
-        [{"label": label, "text": text} for label, text in zip(LETTERS, TEXTS, strict=True)], dict(zip(LETTERS, TEXTS, strict=True)),
-        [{"text": text, "label": label, "why": 1} for label, text in zip(LETTERS, TEXTS, strict=True)],
+        TEXTS,
+        tuple(TEXTS),
+        {"text": TEXTS, "label": LETTERS},
+        {"label": LETTERS, "text": tuple(TEXTS)},
+        [
+            {"label": label, "text": text}
+            for label, text in zip(LETTERS, TEXTS, strict=True)
+        ],
+        dict(zip(LETTERS, TEXTS, strict=True)),
+        [
+            {"text": text, "label": label, "why": 1}
+            for label, text in zip(LETTERS, TEXTS, strict=True)
+        ],
     ],
-)  # fmt: skip
+)
 def test_every_shape_says_the_same(shape):
     assert choices_of(shape) == Choices(TEXTS, LETTERS)
 
@@ -41,24 +52,32 @@ def test_numbers_are_texts_and_labels_begin_again_after_z():
     assert uneven.labels == ["text", "label"]
 
 
-@pytest.mark.parametrize(
-    ("value", "labelled"),
-    [
-        ({"text": ["a"], "label": ["1"]}, True), ({"text": ["a"]}, False), ({"text": "a", "label": ["1"]}, False), (["a"], False), (None, False),
-        ("text", False),
-    ],
-)  # fmt: skip
-def test_labelled_choices_are_told_by_their_shape(value, labelled):
-    assert has_labels(value) is labelled
-
-
 def spellings(letter: str, text: str) -> list[str]:
     """Ways in which replies name a choice."""
     return [
-        f"({letter})", f"({letter}) {text}.", f"{letter})", f"{letter.upper()}.", f"**({letter.upper()}) {text}**", f"Option {letter.upper()}", f"[{letter}]",
-        f"{{{letter}}}", text, text.upper(), f" {text}. ", f"**{text}**", f"`{text}`", f'"{text}"', f"The {text}", f"{letter}: {text}", f"{letter}, {text}",
-        f"$\\text{{{letter.upper()}}}$", f"answer ({letter})", f"({letter}) {text}\nbecause of (a)", f"choice {letter.upper()}.", f"  ({letter})\n",
-    ]  # fmt: skip
+        f"({letter})",
+        f"({letter}) {text}.",
+        f"{letter})",
+        f"{letter.upper()}.",
+        f"**({letter.upper()}) {text}**",
+        f"Option {letter.upper()}",
+        f"[{letter}]",
+        f"{{{letter}}}",
+        text,
+        text.upper(),
+        f" {text}. ",
+        f"**{text}**",
+        f"`{text}`",
+        f'"{text}"',
+        f"The {text}",
+        f"{letter}: {text}",
+        f"{letter}, {text}",
+        f"$\\text{{{letter.upper()}}}$",
+        f"answer ({letter})",
+        f"({letter}) {text}\nbecause of (a)",
+        f"choice {letter.upper()}.",
+        f"  ({letter})\n",
+    ]
 
 
 @pytest.mark.parametrize("index", range(len(TEXTS)))
@@ -68,9 +87,14 @@ def test_each_spelling_names_its_choice(index):
 
 
 @given(
-    st.lists(st.from_regex(r"[a-z]{4,8}", fullmatch=True), min_size=2, max_size=8, unique_by=canonical),
+    st.lists(
+        st.from_regex(r"[a-z]{4,8}", fullmatch=True),
+        min_size=2,
+        max_size=8,
+        unique_by=canonical,
+    ),
     st.data(),
-)  # fmt: skip
+)
 def test_words_go_before_a_letter_that_disagrees(texts, data):
     index = data.draw(st.integers(0, len(texts) - 1))
     letter = data.draw(st.sampled_from(ascii_lowercase[: len(texts)]))
@@ -81,18 +105,15 @@ def test_words_go_before_a_letter_that_disagrees(texts, data):
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "\n", "(f)", "(f) something", "neither", "park or gravity", "12", "(", "()", "((b))x", "z", "**", "no answer"],
-)  # fmt: skip
+    cells(
+        r"""
+'' | ' ' | '\n' | '(f)' | '(f) something' | 'neither' | 'park or gravity' | '12' | '(' | '()'
+'((b))x' | 'z' | '**' | 'no answer'
+"""
+    ),
+)
 def test_what_names_no_choice_is_none(text):
     assert pick(text, TEXTS) is None
-
-
-def test_twins_are_told_apart_by_their_letter():
-    twins = ["bridge", "road", "Bridge."]
-    assert pick("(c) bridge", twins) == 2
-    assert pick("(a) bridge", twins) == 0
-    assert pick("(b) bridge", twins) == 0
-    assert pick("the bridge", twins) == 0
 
 
 def test_numbers_among_the_choices_compare_by_value():

@@ -15,10 +15,9 @@ from synth.answers.golds import (
     agrees,
     has_number,
     read_gold,
-    shown,
-    unwrapped,
 )
 from tests.conftest import SHARED
+from tests.tables import table
 
 CHOICES = ["park", "sea", "town"]
 
@@ -26,18 +25,49 @@ CHOICES = ["park", "sea", "town"]
 @pytest.mark.parametrize(
     ("gold", "form", "texts"),
     [
-        ("5", "bare", ("5",)), (5, "bare", ("5",)), (2.5, "bare", ("2.5",)), (Decimal("2.50"), "bare", ("2.50",)), (True, "bare", ("true", "yes")),
-        (False, "bare", ("false", "no")), ("2 + 3 = <<2+3=5>>5\n#### 5", "####", ("5",)), ("#### 5\n#### 6", "####", ("6",)), ("####5 \nso", "####", ("5",)),
-        (r"So \boxed{\frac{1}{2}}.", "boxed", (r"\frac{1}{2}",)), (r"\fbox{3}", "boxed", ("3",)), (r"\boxed{3} or \boxed{4}", "boxed", ("4",)),
-        ("x" * 50 + "; so the answer is: **5**.", "announced", ("5",)), ("x" * 60 + "\nFinal answer: Paris", "announced", ("Paris",)),
-        (["5", "five"], "list of bare", ("5", "five")), (["5"], "bare", ("5",)), (["5", None, "5"], "list of bare", ("5",)), ((1, 2), "list of bare", ("1", "2")),
-        ({"value": "Paris", "aliases": ["Paris, France"]}, "list of bare", ("Paris", "Paris, France")), ({"text": ["a", "b"]}, "list of bare", ("a", "b")),
-        ({"answer": "x"}, "bare", ("x",)), ([["a"], ["b"]], "list of bare", ("a", "b")), (dt.date(2024, 3, 5), "bare", ("2024-03-05",)),
-        (None, "missing", ()), ("", "missing", ()), (" \n ", "missing", ()), ([], "missing", ()), ({}, "missing", ()), ([None, ""], "missing", ()),
-        ({"other": 1}, "unreadable", ()), (math.nan, "unreadable", ()), (math.inf, "unreadable", ()), ("It is 4.\n####", "unreadable", ()),
-        (r"\boxed{}", "unreadable", ()), (b"5", "unreadable", ()), (object(), "unreadable", ()), ([math.nan, None], "unreadable", ()),
+        *table(
+            r"""
+'5' | 'bare' | ('5',)
+5 | 'bare' | ('5',)
+2.5 | 'bare' | ('2.5',)
+True | 'bare' | ('true', 'yes')
+False | 'bare' | ('false', 'no')
+'2 + 3 = <<2+3=5>>5\n#### 5' | '####' | ('5',)
+'#### 5\n#### 6' | '####' | ('6',)
+'####5 \nso' | '####' | ('5',)
+'So \\boxed{\\frac{1}{2}}.' | 'boxed' | ('\\frac{1}{2}',)
+'\\fbox{3}' | 'boxed' | ('3',)
+'\\boxed{3} or \\boxed{4}' | 'boxed' | ('4',)
+['5', 'five'] | 'list of bare' | ('5', 'five')
+['5'] | 'bare' | ('5',)
+['5', None, '5'] | 'list of bare' | ('5',)
+(1, 2) | 'list of bare' | ('1', '2')
+{'value': 'Paris', 'aliases': ['Paris, France']} | 'list of bare' | ('Paris', 'Paris, France')
+{'text': ['a', 'b']} | 'list of bare' | ('a', 'b')
+{'answer': 'x'} | 'bare' | ('x',)
+[['a'], ['b']] | 'list of bare' | ('a', 'b')
+None | 'missing' | ()
+'' | 'missing' | ()
+' \n ' | 'missing' | ()
+[] | 'missing' | ()
+{} | 'missing' | ()
+[None, ''] | 'missing' | ()
+{'other': 1} | 'unreadable' | ()
+'It is 4.\n####' | 'unreadable' | ()
+'\\boxed{}' | 'unreadable' | ()
+b'5' | 'unreadable' | ()
+"""
+        ),
+        (Decimal("2.50"), "bare", ("2.50",)),
+        ("x" * 50 + "; so the answer is: **5**.", "announced", ("5",)),
+        ("x" * 60 + "\nFinal answer: Paris", "announced", ("Paris",)),
+        (dt.date(2024, 3, 5), "bare", ("2024-03-05",)),
+        (math.nan, "unreadable", ()),
+        (math.inf, "unreadable", ()),
+        (object(), "unreadable", ()),
+        ([math.nan, None], "unreadable", ()),
     ],
-)  # fmt: skip
+)
 def test_forms_of_a_gold_without_choices(gold, form, texts):
     read = read_gold(gold)
     assert (read.form, read.texts) == (form, texts)
@@ -46,16 +76,37 @@ def test_forms_of_a_gold_without_choices(gold, form, texts):
 
 @pytest.mark.parametrize(
     ("gold", "kind", "form", "texts"),
-    [
-        (1, "any", "index", ("sea",)), ("1", "any", "index", ("sea",)), (1.0, "any", "index", ("sea",)), ("B", "any", "letter", ("sea",)),
-        ("(b)", "any", "letter", ("sea",)), ("sea", "any", "choice", ("sea",)), ("The Sea.", "any", "choice", ("sea",)), (1, "index_from_1", "index", ("park",)),
-        ("3", "index_from_1", "index", ("town",)), (3, "any", "unreadable", ()), (-1, "any", "unreadable", ()), (0, "index_from_1", "unreadable", ()),
-        (True, "any", "unreadable", ()), ("forest", "any", "unreadable", ()), ("d", "letter", "unreadable", ()), ("b", "text", "unreadable", ()),
-        ("sea", "letter", "unreadable", ()), ("B", "index", "unreadable", ()), (1.5, "any", "unreadable", ()), (None, "any", "missing", ()),
-        (["b", "c"], "any", "list of letter", ("sea", "town")), (["b", "forest"], "any", "list of letter", ("sea",)), ("#### b", "any", "letter", ("sea",)),
-        (r"\boxed{C}", "any", "letter", ("town",)), ("(b) sea", "any", "choice", ("sea",)), (2, "letter", "unreadable", ()),
-    ],
-)  # fmt: skip
+    table(
+        r"""
+1 | 'any' | 'index' | ('sea',)
+'1' | 'any' | 'index' | ('sea',)
+1.0 | 'any' | 'index' | ('sea',)
+'B' | 'any' | 'letter' | ('sea',)
+'(b)' | 'any' | 'letter' | ('sea',)
+'sea' | 'any' | 'choice' | ('sea',)
+'The Sea.' | 'any' | 'choice' | ('sea',)
+1 | 'index_from_1' | 'index' | ('park',)
+'3' | 'index_from_1' | 'index' | ('town',)
+3 | 'any' | 'unreadable' | ()
+-1 | 'any' | 'unreadable' | ()
+0 | 'index_from_1' | 'unreadable' | ()
+True | 'any' | 'unreadable' | ()
+'forest' | 'any' | 'unreadable' | ()
+'d' | 'letter' | 'unreadable' | ()
+'b' | 'text' | 'unreadable' | ()
+'sea' | 'letter' | 'unreadable' | ()
+'B' | 'index' | 'unreadable' | ()
+1.5 | 'any' | 'unreadable' | ()
+None | 'any' | 'missing' | ()
+['b', 'c'] | 'any' | 'list of letter' | ('sea', 'town')
+['b', 'forest'] | 'any' | 'list of letter' | ('sea',)
+'#### b' | 'any' | 'letter' | ('sea',)
+'\\boxed{C}' | 'any' | 'letter' | ('town',)
+'(b) sea' | 'any' | 'choice' | ('sea',)
+2 | 'letter' | 'unreadable' | ()
+"""
+    ),
+)
 def test_forms_of_a_gold_among_choices(gold, kind, form, texts):
     read = read_gold(gold, CHOICES, kind)
     assert (read.form, read.texts) == (form, texts)
@@ -80,7 +131,15 @@ def test_a_gold_that_is_two_choices_is_ambiguous_until_its_kind_is_said():
     assert read_gold("1", texts).texts == ("1",)
 
 
-@given(st.lists(st.from_regex(r"[a-z]{3,9}", fullmatch=True), min_size=2, max_size=9, unique=True), st.data())  # fmt: skip
+@given(
+    st.lists(
+        st.from_regex(r"[a-z]{3,9}", fullmatch=True),
+        min_size=2,
+        max_size=9,
+        unique=True,
+    ),
+    st.data(),
+)
 def test_index_letter_and_text_name_one_choice(texts, data):
     index = data.draw(st.integers(0, len(texts) - 1))
     text = texts[index]
@@ -94,11 +153,27 @@ def test_index_letter_and_text_name_one_choice(texts, data):
 @pytest.mark.parametrize(
     ("answer", "gold", "choices", "agreed"),
     [
-        ("(b)", 1, CHOICES, True), ("(a)", 1, CHOICES, False), ("sea", "B", CHOICES, True), ("the sea", "B", CHOICES, True), ("Paris", ["London", "paris"], None, True),
-        ("Rome", ["London", "paris"], None, False), ("yes", True, None, True), ("True", True, None, True), ("no", True, None, False), (5, "5.0", None, True),
-        ("5", None, None, None), ("5", math.nan, None, None), ("5", [], None, None), ("0.5", r"\boxed{\frac12}", None, True), ("4", "#### 5", None, False),
+        *table(
+            r"""
+'Paris' | ['London', 'paris'] | None | True
+'Rome' | ['London', 'paris'] | None | False
+'yes' | True | None | True
+'True' | True | None | True
+'no' | True | None | False
+5 | '5.0' | None | True
+'5' | None | None | None
+'5' | [] | None | None
+'0.5' | '\\boxed{\\frac12}' | None | True
+'4' | '#### 5' | None | False
+"""
+        ),
+        ("(b)", 1, CHOICES, True),
+        ("(a)", 1, CHOICES, False),
+        ("sea", "B", CHOICES, True),
+        ("the sea", "B", CHOICES, True),
+        ("5", math.nan, None, None),
     ],
-)  # fmt: skip
+)
 def test_agreement_with_a_gold(answer, gold, choices, agreed):
     assert agrees(answer, read_gold(gold, choices), choices) is agreed
 
@@ -113,27 +188,12 @@ def test_the_mark_of_decimals_and_the_tolerance_are_the_users():
     assert agrees("2.9", read_gold("3.0001"), tolerance=0.1)
 
 
-def test_long_answers_show_their_end():
-    assert shown("x" * 100) == "x" * 100
-    assert shown("a" * 50 + "x" * 100) == "..." + "x" * 100
-    assert shown(None) == "None"
-
-
 def test_a_gold_with_a_number_is_known():
     assert has_number(read_gold("twenty-three"))
     assert has_number(read_gold(["red", "5 km"]))
     assert has_number(read_gold("x = 5"))
     assert not has_number(read_gold("red"))
     assert not has_number(read_gold(None))
-
-
-def test_wrapped_golds_hold_what_is_in_them():
-    assert unwrapped(" 5 ") == ("bare", "5")
-    assert unwrapped("the answer is near.\nIt is 5") == (
-        "bare",
-        "the answer is near.\nIt is 5",
-    )
-    assert unwrapped("x; answer: 7 ") == ("announced", "7")
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="real data is elsewhere")

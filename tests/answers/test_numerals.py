@@ -19,13 +19,19 @@ from synth.answers.numerals import (
     written,
 )
 from synth.answers.reading import read
+from tests.tables import cells, table
 
 DIGITS = [
     chr(code)
     for code in range(0x80, sys.maxunicode + 1)
     if unicodedata.category(chr(code)) == "Nd"
 ]
-LOCALES = ["en", "de", "fr", "es", "it", "nl", "pt_BR", "sv", "pl", "ru", "da", "fi", "de_CH", "hi", "bn", "th", "ja", "tr", "cs", "uk", "id", "vi"]  # fmt: skip
+LOCALES = cells(
+    r"""
+'en' | 'de' | 'fr' | 'es' | 'it' | 'nl' | 'pt_BR' | 'sv' | 'pl' | 'ru' | 'da' | 'fi' | 'de_CH'
+'hi' | 'bn' | 'th' | 'ja' | 'tr' | 'cs' | 'uk' | 'id' | 'vi'
+"""
+)
 
 
 @settings(max_examples=80)
@@ -63,40 +69,82 @@ def test_plain_signs_are_plain_at_once(text):
 @pytest.mark.parametrize(
     ("text", "decimal", "value", "other", "listed"),
     [
-        ("1.234", "", Fraction(1234, 1000), 1234, False), ("1,234", "", 1234, Fraction(1234, 1000), False), ("1.234", ".", Fraction(1234, 1000), None, False),
-        ("1.234", ",", 1234, None, False), ("1,234", ",", Fraction(1234, 1000), None, False), ("1,5", "", Fraction(3, 2), None, True),
-        ("1,5", ",", Fraction(3, 2), None, False), ("1.234.567", "", 1234567, None, False), ("1.234.567,8", "", Fraction(12345678, 10), None, False),
-        ("1'234.5", "", Fraction(12345, 10), None, False), ("1 234,5", "", Fraction(12345, 10), None, False), ("12,34,567", "", 1234567, None, False),
-        ("1_000_000", "", 10**6, None, False), (".5", "", Fraction(1, 2), None, False), ("007", "", 7, None, False), ("1,234.5", "", Fraction(12345, 10), None, False),
-        ("0.123", "", Fraction(123, 1000), None, False), ("0,123", "", Fraction(123, 1000), None, True),
+        *table(
+            r"""
+'1.234' | ',' | 1234 | None | False
+'1.234.567' | '' | 1234567 | None | False
+'12,34,567' | '' | 1234567 | None | False
+'007' | '' | 7 | None | False
+"""
+        ),
+        ("1.234", "", "1234/1000", 1234, False),
+        ("1,234", "", 1234, "1234/1000", False),
+        ("1.234", ".", "1234/1000", None, False),
+        ("1,234", ",", "1234/1000", None, False),
+        ("1,5", "", "3/2", None, True),
+        ("1,5", ",", "3/2", None, False),
+        ("1.234.567,8", "", "12345678/10", None, False),
+        ("1'234.5", "", "12345/10", None, False),
+        ("1 234,5", "", "12345/10", None, False),
+        ("1_000_000", "", 10**6, None, False),
+        (".5", "", "1/2", None, False),
+        ("1,234.5", "", "12345/10", None, False),
+        ("0.123", "", "123/1000", None, False),
+        ("0,123", "", "123/1000", None, True),
     ],
-)  # fmt: skip
+)
 def test_marks_between_digits(text, decimal, value, other, listed):
-    assert written(text, decimal) == (value, other, listed)
+    exact = None if other is None else Fraction(other)
+    assert written(text, decimal) == (Fraction(value), exact, listed)
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", ".", ",", "-5", "+5", "1.", "1,", "12 34", "1 2345", "1,2345.6", "1.234,5,6", "1__000", "0 123", "1e5", "a", "1.2.3", "1,23,4", "1''234", "9" * 513],
-)  # fmt: skip
+    [
+        "",
+        ".",
+        ",",
+        "-5",
+        "+5",
+        "1.",
+        "1,",
+        "12 34",
+        "1 2345",
+        "1,2345.6",
+        "1.234,5,6",
+        "1__000",
+        "0 123",
+        "1e5",
+        "a",
+        "1.2.3",
+        "1,23,4",
+        "1''234",
+        "9" * 513,
+    ],
+)
 def test_what_is_no_number(text):
     assert written(text) is None
 
 
-ONES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]  # fmt: skip
-TENS = [
-    "_",
-    "_",
-    "twenty",
-    "thirty",
-    "forty",
-    "fifty",
-    "sixty",
-    "seventy",
-    "eighty",
-    "ninety",
+ONES = cells(
+    r"""
+'zero' | 'one' | 'two' | 'three' | 'four' | 'five' | 'six' | 'seven' | 'eight' | 'nine' | 'ten'
+'eleven' | 'twelve' | 'thirteen' | 'fourteen' | 'fifteen' | 'sixteen' | 'seventeen' | 'eighteen'
+'nineteen'
+"""
+)
+TENS = cells(
+    r"""
+'_' | '_' | 'twenty' | 'thirty' | 'forty' | 'fifty' | 'sixty' | 'seventy' | 'eighty' | 'ninety'
+"""
+)
+SCALES = [
+    (10**12, "trillion"),
+    (10**9, "billion"),
+    (10**6, "million"),
+    (1000, "thousand"),
+    (100, "hundred"),
 ]
-SCALES = [(10**12, "trillion"), (10**9, "billion"), (10**6, "million"), (1000, "thousand"), (100, "hundred")]  # fmt: skip
 
 
 def english(number: int, tie: str = "-", link: str = " ") -> str:
@@ -137,19 +185,53 @@ def test_decimals_in_words(whole, tenth, hundredth):
 @pytest.mark.parametrize(
     ("text", "value", "rest"),
     [
-        ("half", Fraction(1, 2), ""), ("a quarter of it", Fraction(1, 4), "of it"), ("three quarters", Fraction(3, 4), ""), ("one third", Fraction(1, 3), ""),
-        ("two and a half", Fraction(5, 2), ""), ("one and three quarters", Fraction(7, 4), ""), ("half a million", 500000, ""), ("two dozen", 24, ""),
-        ("a dozen eggs", 12, "eggs"), ("one and a half million", 1500000, ""), ("two and two", 2, "and two"), ("one hundred lakh", 10**7, ""),
-        ("a hundred and one", 101, ""), ("hundred", 100, ""), ("negative half", Fraction(-1, 2), ""), ("thousand", 1000, ""), ("twenty twenty", 20, "twenty"),
-        ("one two", 1, "two"), ("five hundred thousand and six", 500006, ""), ("three point", 3, "point"), ("three fifths", Fraction(3, 5), ""),
-        ("two thousandths", Fraction(1, 500), ""), ("a half", Fraction(1, 2), ""),
+        *table(
+            r"""
+'half a million' | 500000 | ''
+'two dozen' | 24 | ''
+'a dozen eggs' | 12 | 'eggs'
+'one and a half million' | 1500000 | ''
+'two and two' | 2 | 'and two'
+'a hundred and one' | 101 | ''
+'hundred' | 100 | ''
+'thousand' | 1000 | ''
+'twenty twenty' | 20 | 'twenty'
+'one two' | 1 | 'two'
+'five hundred thousand and six' | 500006 | ''
+'three point' | 3 | 'point'
+"""
+        ),
+        ("half", "1/2", ""),
+        ("a quarter of it", "1/4", "of it"),
+        ("three quarters", "3/4", ""),
+        ("one third", "1/3", ""),
+        ("two and a half", "5/2", ""),
+        ("one and three quarters", "7/4", ""),
+        ("one hundred lakh", 10**7, ""),
+        ("negative half", "-1/2", ""),
+        ("three fifths", "3/5", ""),
+        ("two thousandths", "1/500", ""),
+        ("a half", "1/2", ""),
     ],
-)  # fmt: skip
+)
 def test_shapes_of_words(text, value, rest):
-    assert words(text) == (value, rest)
+    assert words(text) == (Fraction(value), rest)
 
 
-@pytest.mark.parametrize("text", ["", "and", "minus", "point five", "blue one", "a", "of", "onerous", "x" * 100 + " one"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "and",
+        "minus",
+        "point five",
+        "blue one",
+        "a",
+        "of",
+        "onerous",
+        "x" * 100 + " one",
+    ],
+)
 def test_texts_that_begin_with_no_number(text):
     assert words(text) is None
 
@@ -205,10 +287,29 @@ def test_chinese_decimals_and_digits_one_by_one(number, decimals):
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("5\u4e07", 50000), ("1.5\u4ebf", 150000000), ("3\u53435\u767e", 3500), ("2,500\u4e07", 25000000), ("\u5341", 10), ("\u767e\u4e07", 10**6),
-        ("\u4e07", None), ("\u4ebf", None), ("", None), ("5", 5), ("5 5", None), ("\u70b9\u4e94", None), ("\u4e94\u70b9", None), ("\u4e94x", None),
-        ("\u4e94\u70b9x", None), ("\u4e24\u5343", 2000), ("1\uc5b5", 10**8), ("3\ub9cc 5\ucc9c", 35000),
+        *table(
+            r"""
+'5\u4e07' | 50000
+'1.5\u4ebf' | 150000000
+'3\u53435\u767e' | 3500
+'2,500\u4e07' | 25000000
+'\u5341' | 10
+'\u4e07' | None
+'\u4ebf' | None
+'' | None
+'5' | 5
+'5 5' | None
+'\u70b9\u4e94' | None
+'\u4e94\u70b9' | None
+'\u4e94x' | None
+'\u4e94\u70b9x' | None
+'\u4e24\u5343' | 2000
+'3\ub9cc 5\ucc9c' | 35000
+"""
+        ),
+        ("\u767e\u4e07", 10**6),
+        ("1\uc5b5", 10**8),
     ],
-)  # fmt: skip
+)
 def test_mixed_and_broken_numerals(text, value):
     assert han(text) == value

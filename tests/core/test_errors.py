@@ -1,4 +1,4 @@
-"""What errors say: where, what was found, what was wanted, what to do; and nothing that acts on a terminal."""
+"""Errors say where, what was found, what was wanted, what to do, and nothing that acts."""
 
 from __future__ import annotations
 
@@ -12,10 +12,6 @@ from synth.core import errors
 from synth.core.errors import (
     PotstillError,
     RowFault,
-    Stopped,
-    TeacherBusy,
-    TeacherRefused,
-    Unreadable,
     WrongUse,
     did_you_mean,
     fault_of,
@@ -23,11 +19,20 @@ from synth.core.errors import (
     printable,
     require_share,
 )
+from tests.tables import table
 
 CODES = {
-    "WrongUse": 2, "RowFault": 2, "BudgetReached": 4, "NothingKept": 6, "Stopped": 5, "TeacherError": 1, "TeacherBusy": 1, "TeacherRefused": 1, "Unreadable": 1,
+    "WrongUse": 2,
+    "RowFault": 2,
+    "BudgetReached": 4,
+    "NothingKept": 6,
+    "Stopped": 5,
+    "TeacherError": 1,
+    "TeacherBusy": 1,
+    "TeacherRefused": 1,
+    "Unreadable": 1,
     "PotstillError": 1,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CODES)
@@ -71,7 +76,11 @@ def test_long_parts_are_cut_and_their_order_stays():
     assert error.args[0] == "w" * 5000
 
 
-FORMATS = [chr(code) for code in range(0x10000) if unicodedata.category(chr(code)) == "Cf"]  # fmt: skip
+FORMATS = [
+    chr(code)
+    for code in range(0x10000)
+    if unicodedata.category(chr(code)) == "Cf"
+]
 
 
 def test_signs_that_hide_or_turn_text_are_spelt_out():
@@ -97,7 +106,15 @@ def test_a_text_in_markdown_shows_itself(text):
         {"link_open", "image", "html_inline", "code_inline"}
     )
     blocks = {token.type for token in parser.parse(line)}
-    assert blocks <= {"paragraph_open", "inline", "paragraph_close", "ordered_list_open", "list_item_open", "list_item_close", "ordered_list_close"}  # fmt: skip
+    assert blocks <= {
+        "paragraph_open",
+        "inline",
+        "paragraph_close",
+        "ordered_list_open",
+        "list_item_open",
+        "list_item_close",
+        "ordered_list_close",
+    }
 
 
 def raiser() -> None:
@@ -114,27 +131,20 @@ def test_a_fault_of_foreign_code_names_its_last_line():
     assert fault_of(ValueError("y")) == "ValueError: y"
 
 
-def test_errors_of_teachers_say_kind_and_message():
-    busy = TeacherBusy("rate_limit", "slow down", retry_after=3.0, limited=True)
-    assert (str(busy), busy.kind, busy.retry_after) == (
-        "rate_limit: slow down",
-        "rate_limit",
-        3.0,
-    )
-    assert (busy.limited, busy.at_once) == (True, False)
-    assert str(TeacherRefused("http_400")) == "http_400: "
-    assert str(Stopped("quota", "empty")) == "quota: empty"
-    unread = Unreadable("no_list", "x")
-    assert (unread.reason, unread.detail) == ("no_list", "x")
-
-
 @pytest.mark.parametrize(
     ("name", "names", "hint"),
     [
-        ("lenght", ["length", "width"], "Did you mean length? Known: length, width."), ("zzz", ["b", "a"], "Known: a, b."), ("x", [], "Known: none."),
-        ("", ["a"], "Known: a."), ("a", iter(["a"]), "Did you mean a? Known: a."),
+        *table(
+            r"""
+'lenght' | ['length', 'width'] | 'Did you mean length? Known: length, width.'
+'zzz' | ['b', 'a'] | 'Known: a, b.'
+'x' | [] | 'Known: none.'
+'' | ['a'] | 'Known: a.'
+"""
+        ),
+        ("a", iter(["a"]), "Did you mean a? Known: a."),
     ],
-)  # fmt: skip
+)
 def test_the_nearest_name_is_offered_before_the_list(name, names, hint):
     assert did_you_mean(name, names) == hint
 

@@ -12,19 +12,13 @@ from hypothesis import strategies as st
 
 from synth.core.paths import heads, values_at
 from synth.core.records import (
-    Completion,
-    Exit,
     Request,
-    Sample,
     Sampling,
-    Seed,
-    Verdict,
     canonical_json,
-    group_by,
-    hash_share,
     seed_id,
 )
-from synth.core.rows import field_text, meta_of, row_digest, text_of
+from synth.core.rows import row_digest
+from tests.tables import table
 
 BASE = Request(model="m", messages=({"role": "user", "content": "hi"},))
 OTHER = {
@@ -109,10 +103,23 @@ def test_the_canonical_text_is_pythons_with_sorted_keys(row):
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        ({"a": 2**70}, b'{"a":1180591620717411303424}'), ({"a": "\ud800"}, b'{"a":"\\ud800"}'), ({1: "a", "b": 2}, b'{"1":"a","b":2}'), (float("nan"), b"null"),
-        (0.1, b"0.1"), (1.0, b"1.0"), (-0.0, b"-0.0"), ({"a": (1, 2)}, b'{"a":[1,2]}'), ({"a": {3}}, b'{"a":"{3}"}'), ("\u2028", "\"\u2028\"".encode()), ([], b"[]"),
+        *table(
+            r"""
+{'a': '\ud800'} | b'{"a":"\\ud800"}'
+{1: 'a', 'b': 2} | b'{"1":"a","b":2}'
+0.1 | b'0.1'
+1.0 | b'1.0'
+-0.0 | b'-0.0'
+{'a': (1, 2)} | b'{"a":[1,2]}'
+{'a': {3}} | b'{"a":"{3}"}'
+[] | b'[]'
+"""
+        ),
+        ({"a": 2**70}, b'{"a":1180591620717411303424}'),
+        (float("nan"), b"null"),
+        ("\u2028", '"\u2028"'.encode()),
     ],
-)  # fmt: skip
+)
 def test_values_beyond_plain_json_have_one_text_too(value, text):
     assert canonical_json(value) == text
 
@@ -142,76 +149,29 @@ def test_the_body_holds_what_was_set_and_extras_go_last():
     assert json.loads(asked.text) == asked.body()
 
 
-@given(st.text(), st.text())
-def test_shares_of_a_text_are_its_own_and_lie_evenly(one, other):
-    assert 0 <= hash_share(one) < 1
-    assert (hash_share(one) == hash_share(other)) == (
-        one.encode("utf-8", "replace") == other.encode("utf-8", "replace")
-    )
-    shares = [hash_share(f"{one}{n}") for n in range(400)]
-    assert 0.4 < sum(shares) / 400 < 0.6
-    tenths = [int(10 * share) for share in shares]
-    assert set(tenths) == set(range(10))
-
-
-@given(st.lists(st.integers(0, 5)))
-def test_groups_hold_every_place_once_in_order(rows):
-    groups = group_by(rows, lambda row: row % 3)
-    places = [place for group in groups.values() for place in group]
-    assert sorted(places) == list(range(len(rows)))
-    assert list(groups) == list(dict.fromkeys(row % 3 for row in rows))
-    assert all(group == sorted(group) for group in groups.values())
-
-
-def test_a_sample_walks_on_without_being_edited():
-    start = Sample(Seed("7", {"q": 1}), {"q": 1}, {"step": "a"})
-    two = start.with_fields({"r": 2}, {"step": "b"})
-    judged = two.with_verdict(Verdict(False, "short", {"n": 1}, "length"))
-    assert start.fields == {"q": 1}
-    assert two.verdicts == ()
-    assert judged.without("none") is judged
-    assert judged.without("q").row() == {
-        "id": "7",
-        "r": 2,
-        "meta": {
-            "step": "b",
-            "verdicts": [
-                {
-                    "filter": "length",
-                    "keep": False,
-                    "reason": "short",
-                    "marks": '{"n":1}',
-                }
-            ],
-        },
-    }
-    assert Verdict(True).struct()["marks"] == ""
-    assert Exit("kept", start).reason == ""
-    assert Completion("x").finish_reason == "unknown"
-
-
 @pytest.mark.parametrize(
     ("row", "path", "values"),
-    [
-        ({"a": 1}, "a", [1]), ({"a": [1, [2]]}, "a", [1, 2]), ({"a": None}, "a", []), ({}, "a", []), ({"a": {"b": 1}}, "a.b", [1]), ({"a": [{"b": 1}, {"b": [2, 3]}]}, "a.b", [1, 2, 3]),
-        ({"a": [{"c": 1}]}, "a.b", []), ({"a": [5, {"b": 6}]}, "a.b", [5, 6]), ({"a": 0}, "a", [0]), ({"a": ""}, "a", [""]), ({"a": [None, False]}, "a", [False]),
-        ({"a": ({"b": 1},)}, "a.b", [1]), ({"a.b": 1}, "a.b", []),
-    ],
-)  # fmt: skip
+    table(
+        r"""
+{'a': 1} | 'a' | [1]
+{'a': [1, [2]]} | 'a' | [1, 2]
+{'a': None} | 'a' | []
+{} | 'a' | []
+{'a': {'b': 1}} | 'a.b' | [1]
+{'a': [{'b': 1}, {'b': [2, 3]}]} | 'a.b' | [1, 2, 3]
+{'a': [{'c': 1}]} | 'a.b' | []
+{'a': [5, {'b': 6}]} | 'a.b' | [5, 6]
+{'a': 0} | 'a' | [0]
+{'a': ''} | 'a' | ['']
+{'a': [None, False]} | 'a' | [False]
+{'a': ({'b': 1},)} | 'a.b' | [1]
+{'a.b': 1} | 'a.b' | []
+"""
+    ),
+)
 def test_values_at_a_path(row, path, values):
     assert list(values_at(row, path)) == values
     assert heads((path, "x.y.z")) == ("a", "x")
-
-
-def test_what_a_row_says_of_its_reply_and_call():
-    row = {"completion": "c", "field": "", "meta": {"draw": 0, "step": "s"}}
-    assert text_of(row) == field_text(row, "field") == "c"
-    assert text_of({"reply": "r", **row}) == "r"
-    assert text_of({}) == ""
-    assert field_text({"n": 5}, "n") == "5"
-    assert (meta_of(row, "draw"), meta_of(row, "none")) == (0, None)
-    assert meta_of({"draw": 3, "meta": {"draw": 1}}, "draw") == 3
-    assert meta_of({"meta": None}, "draw") is None
 
 
 @given(ROWS, ROWS)

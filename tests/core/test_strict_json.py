@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synth.core.strict_json import MOST_CHARS, NotStrict, decoder, loads
+from tests.tables import table
 
 SIGNS = '{}[]",:0123456789.-+eE \n\t\\u/truefalsn\u00e9'
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
@@ -55,14 +56,33 @@ def test_what_orjson_refuses_is_refused(text):
 @pytest.mark.parametrize(
     ("text", "reason", "detail"),
     [
-        ("", "no_json", "Expecting value"), ("{", "no_json", "Expecting"), ("[1,]", "no_json", ""), ("{'a': 1}", "no_json", ""), ("NaN", "no_json", "NaN"),
-        ("[Infinity]", "no_json", "Infinity"), ("-Infinity", "no_json", "-Infinity"), ("1e999", "no_json", "1e999"), ("-1e999", "no_json", "-1e999"),
-        ('"\\ud800"', "no_json", "surrogates"), ('{"\\udfff": 1}', "no_json", "surrogates"), ('"\\ud800\\u0041"', "no_json", "surrogates"),
-        ("1 2", "no_json", "Extra data"), ('"a\nb"', "no_json", "control character"), ("[" * 100_000, "no_json", ""), ("1" * 5000, "no_json", "digits"),
-        ('{"a": 1, "a": 1}', "doubled_key", "a"), ('{"a": 1, "\\u0061": 2}', "doubled_key", "a"), ('[{"b": {"x": 1, "x": 2}}]', "doubled_key", "x"),
-        ('{"b": 1, "a": 1, "b": 2, "a": 3}', "doubled_key", "a, b"), ("1" * (MOST_CHARS + 1), "no_json", "262,145 characters"),
+        *table(
+            r"""
+'' | 'no_json' | 'Expecting value'
+'{' | 'no_json' | 'Expecting'
+'[1,]' | 'no_json' | ''
+"{'a': 1}" | 'no_json' | ''
+'NaN' | 'no_json' | 'NaN'
+'[Infinity]' | 'no_json' | 'Infinity'
+'-Infinity' | 'no_json' | '-Infinity'
+'1e999' | 'no_json' | '1e999'
+'-1e999' | 'no_json' | '-1e999'
+'"\\ud800"' | 'no_json' | 'surrogates'
+'{"\\udfff": 1}' | 'no_json' | 'surrogates'
+'"\\ud800\\u0041"' | 'no_json' | 'surrogates'
+'1 2' | 'no_json' | 'Extra data'
+'"a\nb"' | 'no_json' | 'control character'
+'{"a": 1, "a": 1}' | 'doubled_key' | 'a'
+'{"a": 1, "\\u0061": 2}' | 'doubled_key' | 'a'
+'[{"b": {"x": 1, "x": 2}}]' | 'doubled_key' | 'x'
+'{"b": 1, "a": 1, "b": 2, "a": 3}' | 'doubled_key' | 'a, b'
+"""
+        ),
+        ("[" * 100_000, "no_json", ""),
+        ("1" * 5000, "no_json", "digits"),
+        ("1" * (MOST_CHARS + 1), "no_json", "262,145 characters"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_said(text, reason, detail):
     with pytest.raises(NotStrict) as error:
         loads(text)
@@ -74,10 +94,22 @@ def test_what_is_wrong_is_said(text, reason, detail):
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ('"\\ud83d\\ude00"', "\U0001f600"), ("1e308", 1e308), ("-0", 0), ("1E2", 100.0), ('{"": {"": 1}}', {"": {"": 1}}), ('{"a": 1, "A": 2}', {"a": 1, "A": 2}),
-        ("9" * 400, int("9" * 400)), ("1e-999", 0.0), ('"\\u0000"', "\0"), ('"\u2028"', "\u2028"),
+        *table(
+            r"""
+'"\\ud83d\\ude00"' | '\U0001f600'
+'1e308' | 1e+308
+'-0' | 0
+'1E2' | 100.0
+'{"": {"": 1}}' | {'': {'': 1}}
+'{"a": 1, "A": 2}' | {'a': 1, 'A': 2}
+'1e-999' | 0.0
+'"\\u0000"' | '\x00'
+'"\u2028"' | '\u2028'
+"""
+        ),
+        ("9" * 400, int("9" * 400)),
     ],
-)  # fmt: skip
+)
 def test_what_is_odd_and_right_is_read(text, value):
     assert loads(text) == value
 

@@ -17,9 +17,12 @@ from synth.core.strict_yaml import (
     read_text,
     read_yaml,
 )
+from tests.tables import table
 
 FILE = Path("pack.yaml")
-NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=6)  # fmt: skip
+NAMES = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=6
+)
 SCALARS = (
     NAMES
     | st.booleans()
@@ -45,7 +48,14 @@ def test_what_pyyaml_writes_is_read_back(document, flow):
     assert lines[()] == 1
 
 
-@given(st.dictionaries(st.from_regex(r"[a-z]{1,8}x", fullmatch=True), st.integers(0, 99), min_size=1, max_size=9))  # fmt: skip
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z]{1,8}x", fullmatch=True),
+        st.integers(0, 99),
+        min_size=1,
+        max_size=9,
+    )
+)
 def test_every_path_knows_its_line(fields):
     text = ""
     wanted = {}
@@ -66,13 +76,29 @@ def test_every_path_knows_its_line(fields):
 @pytest.mark.parametrize(
     ("text", "line", "found"),
     [
-        ("a: 1\nb: 2\na: 3\n", 3, "key 'a' twice (first on line 1)"), ("x:\n  a: 1\n  a: 2\n", 3, "key 'a' twice (first on line 2)"),
-        ("a: 1\n'a': 2\n", 2, "twice"), ("1: a\n0x1: b\n", 2, "key 1 twice"), ("a: &x 1\nb: *x\n", 2, "alias"), ("a: &x {c: 1}\nb:\n  <<: {d: 2}\n", 3, "a merge (<<)"),
-        ("a: [1\nb: 2\n", 2, ""), ("a: {{ name }}\n", 1, "needs quotes"), ("? [1, 2]\n: 3\n", 1, "as a key"), ("a: !!python/object:os.x 1\n", 1, "tag"),
-        ("a: !mine 1\n", 1, "tag"), ("a: 1\n---\nb: 2\n", 2, ""), ("a: 'x\n", 2, ""), ("\tb: 1\n", 1, "\\t"), ("a: b: c\n", 1, "mapping values"),
-        ("n: " + ":".join(["59"] * 200) + "\n", 1, "without end"), ("n: 0b" + "1" * 2000 + "\n", 1, "without end"),
+        *table(
+            r"""
+'a: 1\nb: 2\na: 3\n' | 3 | "key 'a' twice (first on line 1)"
+'x:\n  a: 1\n  a: 2\n' | 3 | "key 'a' twice (first on line 2)"
+"a: 1\n'a': 2\n" | 2 | 'twice'
+'1: a\n0x1: b\n' | 2 | 'key 1 twice'
+'a: &x 1\nb: *x\n' | 2 | 'alias'
+'a: &x {c: 1}\nb:\n  <<: {d: 2}\n' | 3 | 'a merge (<<)'
+'a: [1\nb: 2\n' | 2 | ''
+'a: {{ name }}\n' | 1 | 'needs quotes'
+'? [1, 2]\n: 3\n' | 1 | 'as a key'
+'a: !!python/object:os.x 1\n' | 1 | 'tag'
+'a: !mine 1\n' | 1 | 'tag'
+'a: 1\n---\nb: 2\n' | 2 | ''
+"a: 'x\n" | 2 | ''
+'\tb: 1\n' | 1 | '\\t'
+'a: b: c\n' | 1 | 'mapping values'
+"""
+        ),
+        ("n: " + ":".join(["59"] * 200) + "\n", 1, "without end"),
+        ("n: 0b" + "1" * 2000 + "\n", 1, "without end"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_named_with_their_line(text, line, found):
     with pytest.raises(WrongUse) as error:
         parse_yaml(text, FILE)
@@ -85,10 +111,21 @@ def test_mistakes_are_named_with_their_line(text, line, found):
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("", "NoneType"), ("# nothing\n", "NoneType"), ("- a\n", "list"), ("a", "str"), ("5", "int"), ("a: 2024-13-45\n", "ValueError"), ("a: \x00", "ReaderError"),
-        ("[" * 5000, "RecursionError"), ("a: !!binary x\n", "base64"),
+        *table(
+            r"""
+'' | 'NoneType'
+'# nothing\n' | 'NoneType'
+'- a\n' | 'list'
+'a' | 'str'
+'5' | 'int'
+'a: 2024-13-45\n' | 'ValueError'
+'a: \x00' | 'ReaderError'
+'a: !!binary x\n' | 'base64'
+"""
+        ),
+        ("[" * 1200, "RecursionError"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_mapping_is_refused(text, found):
     with pytest.raises(WrongUse, match="wanted") as error:
         parse_yaml(text, FILE)

@@ -9,9 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synth.replies.fences import Block, blocks_in, code_in, program_in
+from tests.tables import cells, table
 
-CODE = st.lists(st.sampled_from(["x = 1", "print(x)", "", "    y", "# so", "`a`", "~~", "> q", "- b"]), min_size=1, max_size=4)  # fmt: skip
-WORDS = st.lists(st.sampled_from(["So it is.", "Then:", "", "a `b` c", "Look"]), max_size=3)  # fmt: skip
+CODE = st.lists(
+    st.sampled_from(
+        ["x = 1", "print(x)", "", "    y", "# so", "`a`", "~~", "> q", "- b"]
+    ),
+    min_size=1,
+    max_size=4,
+)
+WORDS = st.lists(
+    st.sampled_from(["So it is.", "Then:", "", "a `b` c", "Look"]), max_size=3
+)
 
 
 def markdown_blocks(text: str) -> list[tuple[str, str]]:
@@ -70,7 +79,9 @@ def test_blocks_of_pages_of_installed_packages():
             continue
         wanted = [lines(code) for _, code in markdown_blocks(text)]
         found = [lines(block.code) for block in blocks_in(text)]
-        assert all(code in found for code in wanted), text[:80]
+        # Of what was typed behind ">>> " no more than that is a program.
+        plain = [code for code in wanted if not code[0].startswith(">>> ")]
+        assert all(code in found for code in plain), text[:80]
         seen += len(wanted)
     if len(texts) > 20:
         assert seen > 5
@@ -78,35 +89,71 @@ def test_blocks_of_pages_of_installed_packages():
 
 @pytest.mark.parametrize(
     ("text", "blocks"),
-    [
-        ("```\nx", [("", "x")]), ("```", [("", "")]), ("```\n```", [("", "")]), ("> ```py\n> x\n> ```", [("py", "x")]), ("- ```python\n  x = 1\n  ```", [("python", "x = 1")]),
-        ("```{python}\nx\n```", [("python", "x")]), ("```{.python .numberLines}\nx\n```", [("python", "x")]), ('```py title="a.py"\nx\n```', [("py", "x")]),
-        ("```python print(3)```", [("", "print(3)")]), ("Use ```x``` here", []), ("~~~\n```\n~~~", [("", "```")]), ("````\n```\na\n```\n````", [("", "```\na\n```")]),
-        ("```\na\n~~~\nb\n```", [("", "a\n~~~\nb")]), ("```c++\nint x;\n```", [("c++", "int x;")]), ("So ```python\nx\n```", [("python", "x")]),
-        ("```python\n>>> x = 1\n>>> x\n1\n```", [("python", "x = 1\nx")]), ("1. ```\n   x\n   ```", [("", "x")]), ("", []),
-    ],
-)  # fmt: skip
+    table(
+        r"""
+'```\nx' | [('', 'x')]
+'```' | [('', '')]
+'```\n```' | [('', '')]
+'> ```py\n> x\n> ```' | [('py', 'x')]
+'- ```python\n  x = 1\n  ```' | [('python', 'x = 1')]
+'```{python}\nx\n```' | [('python', 'x')]
+'```{.python .numberLines}\nx\n```' | [('python', 'x')]
+'```py title="a.py"\nx\n```' | [('py', 'x')]
+'```python print(3)```' | [('', 'print(3)')]
+'Use ```x``` here' | []
+'~~~\n```\n~~~' | [('', '```')]
+'````\n```\na\n```\n````' | [('', '```\na\n```')]
+'```\na\n~~~\nb\n```' | [('', 'a\n~~~\nb')]
+'```c++\nint x;\n```' | [('c++', 'int x;')]
+'So ```python\nx\n```' | [('python', 'x')]
+'```python\n>>> x = 1\n>>> x\n1\n```' | [('python', 'x = 1\nx')]
+'1. ```\n   x\n   ```' | [('', 'x')]
+'' | []
+"""
+    ),
+)
 def test_spellings_of_a_fence(text, blocks):
     assert [(block.language, block.code) for block in blocks_in(text)] == blocks
 
 
 @pytest.mark.parametrize(
     ("blocks", "program"),
-    [
-        ([("python", "x = 1"), ("text", "1")], "x = 1"), ([("python", "x = 1"), ("py", "y = 2")], "x = 1\ny = 2"), ([("sql", "SELECT 1"), ("python", "x = 1")], "x = 1"),
-        ([("sql", "SELECT 1"), ("bash", "ls")], "SELECT 1"), ([("", "x = 1")], "x = 1"), ([("text", "x = 1")], ""), ([("java", "int x;")], "int x;"),
-        ([("java", "int x;"), ("rust", "let x;")], "int x;"), ([("python", "x = 1"), ("", "y = x + 1")], "x = 1\ny = x + 1"), ([("python", "x = 1"), ("", "1")], "x = 1"),
-        ([("python", "x = 1"), ("", "not python at all")], "x = 1"), ([("", "a"), ("", "b")], "a\nb"), ([("json", "{}"), ("", "b")], "b"), ([("python", " ")], ""),
-        ([("PostgreSQL", "SELECT 2")], "SELECT 2"), ([("python", "x = 1"), ("", "print(x)")], "x = 1\nprint(x)"),
-    ],
-)  # fmt: skip
+    table(
+        r"""
+[('python', 'x = 1'), ('text', '1')] | 'x = 1'
+[('python', 'x = 1'), ('py', 'y = 2')] | 'x = 1\ny = 2'
+[('sql', 'SELECT 1'), ('python', 'x = 1')] | 'x = 1'
+[('sql', 'SELECT 1'), ('bash', 'ls')] | 'SELECT 1'
+[('', 'x = 1')] | 'x = 1'
+[('text', 'x = 1')] | ''
+[('java', 'int x;')] | 'int x;'
+[('java', 'int x;'), ('rust', 'let x;')] | 'int x;'
+[('python', 'x = 1'), ('', 'y = x + 1')] | 'x = 1\ny = x + 1'
+[('python', 'x = 1'), ('', '1')] | 'x = 1'
+[('python', 'x = 1'), ('', 'not python at all')] | 'x = 1'
+[('', 'a'), ('', 'b')] | 'a\nb'
+[('json', '{}'), ('', 'b')] | 'b'
+[('python', ' ')] | ''
+[('PostgreSQL', 'SELECT 2')] | 'SELECT 2'
+[('python', 'x = 1'), ('', 'print(x)')] | 'x = 1\nprint(x)'
+"""
+    ),
+)
 def test_which_blocks_are_the_program(blocks, program):
     text = "\n\n".join(f"```{name}\n{code}\n```" for name, code in blocks)
     assert program_in(text) == program
     assert code_in(text) == (program or text)
 
 
-@pytest.mark.parametrize("lead", ["Output:", "The program prints:", "**Expected output**:", "Sample Output:\n", "It returns the following:", "Result\uff1a"])  # fmt: skip
+@pytest.mark.parametrize(
+    "lead",
+    cells(
+        r"""
+'Output:' | 'The program prints:' | '**Expected output**:' | 'Sample Output:\n'
+'It returns the following:' | 'Result\uff1a'
+"""
+    ),
+)
 def test_what_a_program_printed_is_no_program(lead):
     text = f"```python\nprint(1)\n```\n{lead}\n```\nprint(2)\n```"
     assert program_in(text) == "print(1)"

@@ -11,11 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synth.replies.lenient_json import keep_backslashes, lenient
+from tests.tables import cells, table
 
-TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"], exclude_characters="\\'\"\u201c\u201d"), max_size=6).filter(str.isprintable)  # fmt: skip
+TEXTS = st.text(
+    st.characters(
+        codec="utf-8",
+        exclude_categories=["Cc"],
+        exclude_characters="\\'\"\u201c\u201d",
+    ),
+    max_size=6,
+).filter(str.isprintable)
 KEYS = st.from_regex(r"[a-z_][a-z0-9_]{0,5}", fullmatch=True).filter(
-    lambda key: key not in ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
-)  # fmt: skip
+    lambda key: (
+        key not in ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
+    )
+)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | TEXTS,
     lambda inner: (
@@ -47,7 +57,13 @@ def test_strict_json_is_left_as_it_is(value):
         assert lenient("so " + text, 3) == (text, len(text) + 3, [])
 
 
-@given(st.dictionaries(KEYS, st.integers() | st.booleans() | st.lists(st.integers()), min_size=1))  # fmt: skip
+@given(
+    st.dictionaries(
+        KEYS,
+        st.integers() | st.booleans() | st.lists(st.integers()),
+        min_size=1,
+    )
+)
 def test_bare_keys_and_last_commas_are_read_as_yaml_reads_them(value):
     text = json.dumps(value).replace('"', "").replace("]", ",]")
     text = text.replace("[,]", "[]")[:-1] + ",}"
@@ -70,14 +86,36 @@ def test_remarks_between_the_lines_are_left_out(value):
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [
-        ("{'it''s': 1}", {"it''s": 1}), ("{'a': 'it's so'}", {"a": "it's so"}), ("{\u201ca\u201d: \u201cb \"c\"\u201d}", {"a": 'b "c"'}), ('{"a": "b\nc\td"}', {"a": "b\nc\td"}),
-        ("{'a': 'b\\'c'}", {"a": "b'c"}), ('{"a": "b\\\'c"}', {"a": "b'c"}), ("{'a': 'say \"b\"'}", {"a": 'say "b"'}), ("{a: None, b: True}", {"a": None, "b": True}),
-        ('{"a": "http://b.c"}', {"a": "http://b.c"}), ('{"a": "# no // remark"}', {"a": "# no // remark"}), ("{}", {}), ("{,}", {}), ('{"a": 1,, "b": 2}', None),
-        ('{"a" 1}', None), ('{"a": }', None), ('{"a": 1', None), ('{"a": "b}', None), ('{"a": [1, 2}', None), ('{"a": Yes}', None), ('{"a": 1 "b": 2}', None),
-        ("{'a: 1}", None), ('{"a": (1)}', None), ('{"True": True}', {"True": True}), ("{True: 1}", {"True": 1}), ("{$x: 1}", {"$x": 1}),
-    ],
-)  # fmt: skip
+    table(
+        r"""
+"{'it''s': 1}" | {"it''s": 1}
+"{'a': 'it's so'}" | {'a': "it's so"}
+'{\u201ca\u201d: \u201cb "c"\u201d}' | {'a': 'b "c"'}
+'{"a": "b\nc\td"}' | {'a': 'b\nc\td'}
+"{'a': 'b\\'c'}" | {'a': "b'c"}
+'{"a": "b\\\'c"}' | {'a': "b'c"}
+'{\'a\': \'say "b"\'}' | {'a': 'say "b"'}
+'{a: None, b: True}' | {'a': None, 'b': True}
+'{"a": "http://b.c"}' | {'a': 'http://b.c'}
+'{"a": "# no // remark"}' | {'a': '# no // remark'}
+'{}' | {}
+'{,}' | {}
+'{"a": 1,, "b": 2}' | None
+'{"a" 1}' | None
+'{"a": }' | None
+'{"a": 1' | None
+'{"a": "b}' | None
+'{"a": [1, 2}' | None
+'{"a": Yes}' | None
+'{"a": 1 "b": 2}' | None
+"{'a: 1}" | None
+'{"a": (1)}' | None
+'{"True": True}' | {'True': True}
+'{True: 1}' | {'True': 1}
+'{$x: 1}' | {'$x': 1}
+"""
+    ),
+)
 def test_nothing_is_invented(text, value):
     found = lenient(text, 0)
     if value is not None:
@@ -97,7 +135,12 @@ def test_any_text_is_read_to_its_end_or_not_at_all(text):
         assert made[0] == "{"
 
 
-COMMANDS = [r"\frac{1}{2}", r"\times", r"\nabla", r"\rho", r"\theta", r"\beta", r"\text{a}", r"\sqrt{2}", r"\(x\)", r"\neq", r"\alpha", r"\pi", r"\{", r"\%", r"\right)"]  # fmt: skip
+COMMANDS = cells(
+    r"""
+'\\frac{1}{2}' | '\\times' | '\\nabla' | '\\rho' | '\\theta' | '\\beta' | '\\text{a}'
+'\\sqrt{2}' | '\\(x\\)' | '\\neq' | '\\alpha' | '\\pi' | '\\{' | '\\%' | '\\right)'
+"""
+)
 
 
 @given(st.lists(st.sampled_from(COMMANDS), max_size=5))
@@ -119,10 +162,26 @@ def test_escapes_of_json_stay(text):
 
 @pytest.mark.parametrize(
     ("text", "kept"),
-    [
-        (r"a\nb", r"a\nb"), (r"\nu", r"\\nu"), (r"\nu s", r"\nu s"), (r"$\nu s", r"$\\nu s"), (r"\u00e9", r"\u00e9"), (r"\upsilon", r"\\upsilon"), (r"\\times", r"\\times"),
-        (r"\"", r"\""), (r"\/", r"\/"), (r"\'", r"\'"), ("\\", "\\"), (r"\b", r"\b"), (r"\beta", r"\\beta"), (r"\to go", r"\to go"), (r"x \to y", r"x \\to y"), (r"\xy", r"\\xy"),
-    ],
-)  # fmt: skip
+    table(
+        r"""
+'a\\nb' | 'a\\nb'
+'\\nu' | '\\\\nu'
+'\\nu s' | '\\nu s'
+'$\\nu s' | '$\\\\nu s'
+'\\u00e9' | '\\u00e9'
+'\\upsilon' | '\\\\upsilon'
+'\\\\times' | '\\\\times'
+'\\"' | '\\"'
+'\\/' | '\\/'
+"\\'" | "\\'"
+'\\' | '\\'
+'\\b' | '\\b'
+'\\beta' | '\\\\beta'
+'\\to go' | '\\to go'
+'x \\to y' | 'x \\\\to y'
+'\\xy' | '\\\\xy'
+"""
+    ),
+)
 def test_which_backslashes_are_doubled(text, kept):
     assert keep_backslashes(text) == kept
