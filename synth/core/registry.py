@@ -382,14 +382,21 @@ def _fit_each(parts: Any, hints: tuple[Any, ...]) -> tuple[bool, Any]:
         hints = (hints[0],) * len(parts)
     if len(hints) != len(parts):
         return False, parts
-    fitted = [_fit(part, hint) for part, hint in zip(parts, hints, strict=True)]
-    return all(fits for fits, _ in fitted), tuple(cast for _, cast in fitted)
+    cast = []
+    for part, hint in zip(parts, hints, strict=True):
+        fits, value = _fit(part, hint)
+        if not fits:
+            return False, parts
+        cast.append(value)
+    return True, tuple(cast)
 
 
 def _spell(hint: Any) -> str:
     if get_origin(hint) is tuple:
         first, *others = get_args(hint)
-        many = "" if others == [Ellipsis] else f"{len(others) + 1} "
+        many = f"{len(others) + 1} "
+        if others == [Ellipsis]:
+            many = ""
         return f"a list of {many}{_spell(first)}"
     if get_origin(hint) is Literal:
         return "one of " + ", ".join(map(repr, get_args(hint)))

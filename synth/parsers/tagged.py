@@ -88,11 +88,14 @@ class Tagged(Parser):
                 )
         for tag, listed in (self.allow or {}).items():
             # YAML reads yes, no, on and off as truth values.
-            if not isinstance(listed, str) and any(
-                isinstance(label, bool) for label in listed or ()
-            ):
+            labels = listed or ()
+            if isinstance(labels, str):
+                continue
+            for label in labels:
+                if not isinstance(label, bool):
+                    continue
                 raise ValueError(
-                    f"allow of {tag!r} lists {listed}, which are no texts; "
+                    f"allow of {tag!r} lists {label}, which is no text; "
                     'put yes and no in quotes: ["yes", "no"]'
                 )
 
