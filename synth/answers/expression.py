@@ -80,7 +80,7 @@ class NotArithmetic(ValueError):
 
 
 class _Reader:
-    """Precedence climbing over tokens: sum > product > power > sign > number."""
+    """Precedence climbing over tokens: sum > product > sign > power > number."""
 
     def __init__(self, tokens: list[Token]) -> None:
         self.tokens = tokens
@@ -115,19 +115,19 @@ class _Reader:
         return value
 
     def product(self) -> Fraction:
-        value = self.power()
+        value = self.signed()
         while op := self.take("op", "*/"):
-            right = self.power()
+            right = self.signed()
             if op.text == "/" and right == 0:
                 raise NotArithmetic("division by zero")
             value = value * right if op.text == "*" else value / right
         return value
 
     def power(self) -> Fraction:
-        base = self.signed()
+        base = self.atom()
         if not self.take("op", "^"):
             return base
-        exponent = self.power()
+        exponent = self.signed()
         if (
             exponent.denominator != 1
             or abs(exponent) > MOST_POWER
@@ -147,7 +147,7 @@ class _Reader:
         for _ in range(MOST_DEPTH):
             op = self.take("op", "+-")
             if op is None:
-                return -self.atom() if negative else self.atom()
+                return -self.power() if negative else self.power()
             negative ^= op.text == "-"
         raise NotArithmetic("too many signs")
 

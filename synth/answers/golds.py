@@ -110,11 +110,13 @@ def _several(golds: Sequence[Any], choices: Any, kind: GoldKind) -> Gold:
         return next(
             (gold for gold in alternatives if gold.form != "missing"), MISSING
         )
-    form = comparable[0].form.removeprefix("list of ")
+    form = comparable[0].form
+    if len(golds) > 1:
+        form = f"list of {form.removeprefix('list of ')}"
     texts = tuple(
         dict.fromkeys(text for gold in comparable for text in gold.texts)
     )
-    return Gold(form if len(golds) == 1 else f"list of {form}", texts)
+    return Gold(form, texts)
 
 
 def _single(gold: Any) -> Gold:

@@ -178,7 +178,8 @@ NUMBER_WORDS = {*_SMALL, *_LARGE, *_PARTS, *_MANY_PARTS}
 NUMBER_WORD = re.compile(
     rf"\b(?:{'|'.join(sorted(NUMBER_WORDS))})\b", re.IGNORECASE
 )
-_MOST_WORDS = 24
+# The longest number below 10**15 takes 30.
+_MOST_WORDS = 40
 
 
 def words(text: str) -> tuple[Fraction, str] | None:

@@ -87,6 +87,7 @@ _RANGE = re.compile(
     r"(\S*?\d\S*?)\s*(?:\u2013|\u2014|\bto\b|(?<=\d)-(?=\d))\s*(\S*\d\S*)((?:\s+[^\W\d_]+)?)",
     re.IGNORECASE,
 )
+_BEHIND_DIGITS = re.compile(r"\D*[\d.,]*")
 _NAMED_VALUE = re.compile(
     r"\\?[a-zA-Z]{1,2}(?:_\w)?(?:\([a-z]\))?\s*=\s*([^=<>]+)"
 )
@@ -446,6 +447,9 @@ def _range(text: str, decimal: DecimalMark) -> Value | None:
         return None
     first = match[1]
     last = match[2] + match[3]
+    if first[-1].isdigit():
+        # "10-20%", "5 to 6 million": what is behind the second number is meant of both.
+        first += _BEHIND_DIGITS.sub("", last, count=1)
     low = _quantity(first, decimal)
     high = _quantity(last, decimal)
     if (
@@ -457,9 +461,7 @@ def _range(text: str, decimal: DecimalMark) -> Value | None:
         or low.number < 0
     ):
         return None
-    return Value(
-        f"range {low.key if low.unit else low.key + high.key.partition(' ')[2]} {high.key}"
-    )
+    return Value(f"range {low.key} {high.key}")
 
 
 def _in_words(text: str) -> Value | None:

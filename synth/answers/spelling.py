@@ -129,7 +129,7 @@ _CLOCK = re.compile(
     r"(\d{1,2})(?:[:.h](\d\d)(?::(\d\d))?)?\s*(?:o'?clock)?\s*(?:([ap])\.?\s*m\.?)?(?:\s*hours)?",
     re.IGNORECASE,
 )
-_HOURS = {"noon": "12:00", "midday": "12:00", "midnight": "00:00"}
+_HOURS = {"noon": "12 pm", "midday": "12 pm", "midnight": "12 am"}
 _WRAPPED = (
     re.compile(r"\\boxed\s*\{(.*)\}", re.DOTALL),
     re.compile(r"\\\((.*)\\\)", re.DOTALL),
@@ -354,7 +354,8 @@ def day(text: str) -> str | None:
 
 def _day(year: int | None, month: int, day_: int) -> str | None:
     try:
-        iso = date(year or _LEAP_YEAR, month, day_).isoformat()
+        given = _LEAP_YEAR if year is None else year
+        iso = date(given, month, day_).isoformat()
     except ValueError:
         return None
     return f"date {iso if year is not None else iso[5:]}"

@@ -112,8 +112,8 @@ _TABLE: dict[str, dict[str, str]] = {
         "8000000000": "GB gigabyte",
         "8000000000000": "TB terabyte",
         "1000": "kbit kilobit",
-        "1000000": "Mbit megabit",
-        "1000000000": "Gbit gigabit",
+        "1000000": "Mbit Mb megabit",
+        "1000000000": "Gbit Gb gigabit",
         "8192": "KiB kibibyte",
         "8388608": "MiB mebibyte",
         "8589934592": "GiB gibibyte",
@@ -126,9 +126,21 @@ _TABLE: dict[str, dict[str, str]] = {
         "4184": "kcal kilocalorie",
         "3600": "Wh watt-hour",
         "3600000": "kWh kilowatt-hour",
+        # Behind MJ: letters of another case are those of the unit that comes first.
+        "1/1000": "mJ millijoule",
     },
-    "power": {"1": "W watt", "1000": "kW kilowatt", "1000000": "MW megawatt"},
-    "voltage": {"1": "V volt", "1000": "kV kilovolt", "1/1000": "mV millivolt"},
+    "power": {
+        "1": "W watt",
+        "1000": "kW kilowatt",
+        "1000000": "MW megawatt",
+        "1/1000": "mW milliwatt",
+    },
+    "voltage": {
+        "1": "V volt",
+        "1000": "kV kilovolt",
+        "1/1000": "mV millivolt",
+        "1000000": "MV megavolt",
+    },
     "current": {"1": "amp ampere", "1/1000": "mA milliamp"},
     "resistance": {"1": "\u03a9 ohm", "1000": "k\u03a9 kiloohm"},
     "force": {"1": "N newton", "1000": "kN kilonewton"},
@@ -143,6 +155,7 @@ _TABLE: dict[str, dict[str, str]] = {
         "1000": "kHz kilohertz",
         "1000000": "MHz megahertz",
         "1000000000": "GHz gigahertz",
+        "1/1000": "mHz millihertz",
     },
     "amount": {"1": "mol mole"},
     "usd": {"1": "$ us$ usd dollar us-dollar buck", "1/100": "\u00a2 cent"},
@@ -334,7 +347,7 @@ def _singular(word: str) -> str:
         ("s", ""),
     ):
         if (
-            len(word) > len(ending) + 2
+            len(word) > len(ending) + 1
             and word.endswith(ending)
             and not word.endswith(("ss", "us"))
         ):

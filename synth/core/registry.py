@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -357,11 +358,10 @@ def _fit(value: Any, hint: Any) -> tuple[bool, Any]:
         return value in get_args(hint), value
     if origin is tuple:
         parts = [value] if isinstance(value, str) else value
-        return isinstance(parts, list | tuple), tuple(parts) if isinstance(
-            parts, list | tuple
-        ) else value
+        return _fit_each(parts, get_args(hint))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return True, float(value)
+        is_finite = abs(value) <= sys.float_info.max
+        return is_finite, float(value) if is_finite else value
     if (
         hint is str
         and isinstance(value, int | float)
@@ -374,7 +374,30 @@ def _fit(value: Any, hint: Any) -> tuple[bool, Any]:
     ), value
 
 
+def _fit_each(parts: Any, hints: tuple[Any, ...]) -> tuple[bool, Any]:
+    """The same for a list whose elements have one hint (`str, ...`) or one hint each."""
+    if not isinstance(parts, list | tuple):
+        return False, parts
+    if hints[-1] is Ellipsis:
+        hints = (hints[0],) * len(parts)
+    if len(hints) != len(parts):
+        return False, parts
+    cast = []
+    for part, hint in zip(parts, hints, strict=True):
+        fits, value = _fit(part, hint)
+        if not fits:
+            return False, parts
+        cast.append(value)
+    return True, tuple(cast)
+
+
 def _spell(hint: Any) -> str:
+    if get_origin(hint) is tuple:
+        first, *others = get_args(hint)
+        many = f"{len(others) + 1} "
+        if others == [Ellipsis]:
+            many = ""
+        return f"a list of {many}{_spell(first)}"
     if get_origin(hint) is Literal:
         return "one of " + ", ".join(map(repr, get_args(hint)))
     return getattr(hint, "__name__", str(hint))

@@ -5,6 +5,7 @@ surrogate pair, not endless.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 from synth.core.records import Fields
@@ -24,10 +25,9 @@ class NotStrict(ValueError):
 def _no_twins(pairs: list[tuple[str, Any]]) -> Fields:
     keys = [key for key, _ in pairs]
     if len(set(keys)) < len(keys):
-        raise NotStrict(
-            "doubled_key",
-            ", ".join(sorted({k for k in keys if keys.count(k) > 1})),
-        )
+        counts = Counter(keys)
+        twins = sorted(key for key, count in counts.items() if count > 1)
+        raise NotStrict("doubled_key", ", ".join(twins))
     return dict(pairs)
 
 

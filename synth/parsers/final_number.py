@@ -31,8 +31,9 @@ _LEADING = re.compile(
 )
 _LEAD = 40
 _OPENS = ("$", "(", "[", "{")
+# A sign behind a digit is money: "it costs 54$".
 _FORMULA = re.compile(
-    r"(?:\$\$?|\\\(|\\\[|\\\\?(?:boxed|fbox|text|mathbf)\s?\{)$"
+    r"(?:(?<![\d$])\$\$?|\\\(|\\\[|\\\\?(?:boxed|fbox|text|mathbf)\s?\{)$"
 )
 # An answer stands close behind its marker, and the last markers decide: no reply makes a parser
 # look long.

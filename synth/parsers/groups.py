@@ -15,7 +15,7 @@ from synth.replies.lists import items_in
 # The line of a text's number, with the text again or without: "1.", "**2)** Ann.", "Sentence 3:"
 _NUMBERED = re.compile(
     r"^[^\S\n]*(?:[#>]{1,6}[^\S\n]+)?(?:\*\*)?(?:(?:sentence|text)[^\S\n]#?)?"
-    r"(?P<number>\d{1,4})(?:[.):](?!\d)|\*\*$|$)",
+    r"(?P<number>\d{1,4})(?:[.):](?!\d)|(?:\*\*)?\r?$)",
     re.IGNORECASE | re.MULTILINE,
 )
 

@@ -93,7 +93,7 @@ class Outline(Parser):
             raise Unreadable("no_outline", text[-80:])
         sentences = row.get(self.of) or []
         _check(aspects, len(sentences))
-        return {"scope": scope[1].rstrip(" "), "aspects": aspects}
+        return {"scope": scope[1].rstrip(), "aspects": aspects}
 
 
 def _ranges(matches: list[re.Match[str]]) -> list[Fields]:

@@ -86,6 +86,18 @@ class Tagged(Parser):
                     f"allow names {tag!r}, which is no tag; "
                     f"{did_you_mean(str(tag), self.tags)}"
                 )
+        for tag, listed in (self.allow or {}).items():
+            # YAML reads yes, no, on and off as truth values.
+            labels = listed or ()
+            if isinstance(labels, str):
+                continue
+            for label in labels:
+                if not isinstance(label, bool):
+                    continue
+                raise ValueError(
+                    f"allow of {tag!r} lists {label}, which is no text; "
+                    'put yes and no in quotes: ["yes", "no"]'
+                )
 
     def produces(self) -> dict[str, str]:
         """One text field a tag."""

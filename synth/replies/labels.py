@@ -14,7 +14,7 @@ _DENIES = re.compile(
 # "4/5", "4 out of 5": the scale is no second label.
 _SCALE = re.compile(r"(?<=\d)\s?(?:/|out\s+of)\s?\d+\b", re.IGNORECASE)
 _ENDS = re.compile(
-    r"\s*(?:$|[.,;:!()\[\]\u2013\u2014-]|(?:because|since|as|for|but)\b)",
+    r"\s*(?:$|[.,:\u2013\u2014-](?!\d)|[;!()\[\]]|(?:because|since|as|for|but)\b)",
     re.IGNORECASE,
 )
 _ENDS_NAME = re.compile(
@@ -70,7 +70,7 @@ def label_in(text: str, allowed: Sequence[str]) -> str | None:
     matches = list(_labels(tuple(allowed)).finditer(line))
     if not matches:
         return None
-    label = matches[0][0].casefold()
+    label = _own(matches[0][0], allowed)
     lead = line[: matches[0].start()]
     if (
         len(lead.split()) > _MOST_LEAD
@@ -79,11 +79,23 @@ def label_in(text: str, allowed: Sequence[str]) -> str | None:
     ):
         return None
     rival = next(
-        (other for other in matches if other[0].casefold() != label), None
+        (other for other in matches if _own(other[0], allowed) != label), None
     )
     if rival and _JOINED.fullmatch(line, matches[0].end(), rival.start()):
         return None
     return label
+
+
+def _own(written: str, allowed: Sequence[str]) -> str:
+    """The label that a text is, in small letters; "I" with a dot is "i" for a pattern alone."""
+    low = written.casefold()
+    if low in _folded(tuple(allowed)):
+        return low
+    return next(
+        label.casefold()
+        for label in allowed
+        if re.fullmatch(re.escape(label), written, re.IGNORECASE)
+    )
 
 
 def _ends(line: str, match: re.Match[str], label: str) -> bool:

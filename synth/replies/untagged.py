@@ -14,7 +14,7 @@ _ANY_TAG = re.compile(r"</?[A-Za-z][\w-]{0,30}>")
 _MOST_LINE = 100
 _FEW = 2  # words; a sentence, a refusal or a beginning has more
 _BEFORE_NAME = r"^[\s*_#>-]{0,8}(?:final\s)?"
-_BEHIND_NAME = r"[*_ ]{0,4}(?:[:=][*_ ]{0,4}|$)"
+_BEHIND_NAME = r"[*_ ]{0,4}(?:[:=][*_ ]{0,4}|\r?$)"
 _AROUND = " \t.!:\"'*_`"
 
 

@@ -53,6 +53,8 @@ def _checker(schema: str) -> Any:
     referencing = optional("referencing", "schema", "json_schema")
     try:
         document = strict_json.loads(schema)
+        if not isinstance(document, bool | dict):
+            raise strict_json.NotStrict("no_json", f"{document!r}")
         kind = jsonschema.validators.validator_for(
             document, default=jsonschema.Draft202012Validator
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import signal
 import sqlite3
 import time
@@ -32,6 +33,7 @@ _NEVER = {
     "hex",
     "quote",
 }
+_ORDER = re.compile(r"\border\s+by\b", re.IGNORECASE)
 _LIMITS = {
     sqlite3.SQLITE_LIMIT_LENGTH: 1_000_000,
     sqlite3.SQLITE_LIMIT_SQL_LENGTH: 20_000,
@@ -104,9 +106,7 @@ def judged(case: dict[str, Any]) -> dict[str, Any]:
             "status": "timeout" if str(error) == "interrupted" else "error",
             "error": str(error)[:200],
         }
-    if not (
-        isinstance(case["gold"], str) and "order by" in case["gold"].lower()
-    ):
+    if not (isinstance(case["gold"], str) and _ORDER.search(case["gold"])):
         result = sorted(result, key=repr)
         wanted = sorted(wanted, key=repr)
     return {

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import fields, replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth.core.records import Request, Sampling, canonical_json, seed_id
+from synth.core.paths import heads, values_at
+from synth.core.records import (
+    Request,
+    Sampling,
+    canonical_json,
+    seed_id,
+)
+from synth.core.rows import row_digest
+from tests.tables import table
 
 BASE = Request(model="m", messages=({"role": "user", "content": "hi"},))
 OTHER = {
@@ -63,3 +74,110 @@ def test_lone_surrogates_have_keys_too():
         )
         == 64
     )
+
+
+SAFE = st.text(st.characters(codec="utf-8"))
+ROWS = st.dictionaries(
+    SAFE,
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | SAFE,
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(SAFE, inner, max_size=3)
+        ),
+        max_leaves=6,
+    ),
+    max_size=4,
+)
+
+
+@given(ROWS)
+def test_the_canonical_text_is_pythons_with_sorted_keys(row):
+    wanted = json.dumps(
+        row, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    )
+    assert canonical_json(row) == wanted.encode()
+    assert seed_id(row) == hashlib.sha256(wanted.encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        *table(
+            r"""
+{'a': '\ud800'} | b'{"a":"\\ud800"}'
+{1: 'a', 'b': 2} | b'{"1":"a","b":2}'
+0.1 | b'0.1'
+1.0 | b'1.0'
+-0.0 | b'-0.0'
+{'a': (1, 2)} | b'{"a":[1,2]}'
+{'a': {3}} | b'{"a":"{3}"}'
+[] | b'[]'
+"""
+        ),
+        ({"a": 2**70}, b'{"a":1180591620717411303424}'),
+        (float("nan"), b"null"),
+        ("\u2028", '"\u2028"'.encode()),
+    ],
+)
+def test_values_beyond_plain_json_have_one_text_too(value, text):
+    assert canonical_json(value) == text
+
+
+@given(ROWS, ROWS)
+def test_two_rows_share_an_id_only_where_they_are_the_same(one, other):
+    same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    assert (seed_id(one) == seed_id(other)) is same
+
+
+def test_the_body_holds_what_was_set_and_extras_go_last():
+    sampling = Sampling(
+        temperature=0.0, stop=("a", "b"), extra={"top_k": 5, "temperature": 2}
+    )
+    body = replace(BASE, sampling=sampling).body()
+    assert body == {
+        "model": "m",
+        "messages": [{"role": "user", "content": "hi"}],
+        "temperature": 2,
+        "stop": ["a", "b"],
+        "top_k": 5,
+    }
+    assert "tools" not in BASE.body()
+    asked = replace(BASE, tools=({"type": "function"},), response_format={})
+    assert asked.body()["tools"] == [{"type": "function"}]
+    assert asked.body()["response_format"] == {}
+    assert json.loads(asked.text) == asked.body()
+
+
+@pytest.mark.parametrize(
+    ("row", "path", "values"),
+    table(
+        r"""
+{'a': 1} | 'a' | [1]
+{'a': [1, [2]]} | 'a' | [1, 2]
+{'a': None} | 'a' | []
+{} | 'a' | []
+{'a': {'b': 1}} | 'a.b' | [1]
+{'a': [{'b': 1}, {'b': [2, 3]}]} | 'a.b' | [1, 2, 3]
+{'a': [{'c': 1}]} | 'a.b' | []
+{'a': [5, {'b': 6}]} | 'a.b' | [5, 6]
+{'a': 0} | 'a' | [0]
+{'a': ''} | 'a' | ['']
+{'a': [None, False]} | 'a' | [False]
+{'a': ({'b': 1},)} | 'a.b' | [1]
+{'a.b': 1} | 'a.b' | []
+"""
+    ),
+)
+def test_values_at_a_path(row, path, values):
+    assert list(values_at(row, path)) == values
+    assert heads((path, "x.y.z")) == ("a", "x")
+
+
+@given(ROWS, ROWS)
+def test_the_digest_of_a_row_leaves_its_marks_out(row, marks):
+    plain = {**row}
+    plain.pop("marks", None)
+    assert row_digest({**plain, "marks": marks}) == row_digest(plain)
+    assert row_digest({**plain, "other": marks}) != row_digest(plain)
+    assert len(row_digest(row)) == 32

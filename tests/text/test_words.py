@@ -16,6 +16,7 @@ from synth.text.words import (  # fmt: skip
     count,
     folded,
     jaccard,
+    joined,
     kind,
     pieces,
     plain,
@@ -172,3 +173,81 @@ def test_a_megabyte_takes_seconds_at_most_and_time_grows_with_length(sample):
     start = time.process_time()
     words(text)
     assert time.process_time() - start < 4
+
+
+KINDS = {
+    1: "Han Yi Tangut Nushu",
+    2: "Thai Lao Myanmar Khmer Tai_Le New_Tai_Lue Tai_Tham Balinese Javanese "
+    "Cham Tai_Viet Ahom",
+    3: "Hiragana Katakana Bopomofo",
+    0: "Latin Greek Cyrillic Arabic Hebrew Devanagari Hangul Ethiopic Georgian "
+    "Armenian",
+}
+
+
+@pytest.mark.parametrize("number", KINDS)
+def test_the_kind_of_a_letter_is_that_of_its_script(number):
+    regex = pytest.importorskip("regex")
+    names = "".join(rf"\p{{Script={name}}}" for name in KINDS[number].split())
+    script = regex.compile(f"[{names}]")
+    letters = [
+        chr(code)
+        for code in (*range(0x80, 0xD800), *range(0xF900, 0x12000), 0x20000)
+        if chr(code).isalpha() and script.match(chr(code))
+    ]
+    assert len(letters) > 100
+    for letter in letters:
+        form = folded(letter)
+        # The mark U+303B repeats a character and stands in lines of kana.
+        if len(form) == 1 and form == letter != "\u303b":
+            assert kind(letter) == number, (letter, hex(ord(letter)))
+            whole = [letter] * 3 if number else [letter * 3]
+            assert words(letter * 3) == whole
+
+
+def subsequence(left: list[str], right: list[str]) -> int:
+    """The longest common subsequence, by trying all of the shorter list's parts."""
+    best = 0
+    for chosen in range(1 << len(left)):
+        part = [word for n, word in enumerate(left) if chosen >> n & 1]
+        rest = iter(right)
+        if len(part) > best and all(word in rest for word in part):
+            best = len(part)
+    return best
+
+
+SHORT = st.lists(st.sampled_from("abc"), max_size=6).map(" ".join)
+
+
+@given(SHORT, SHORT)
+def test_rouge_is_its_formula(one, two):
+    left, right = one.split(), two.split()
+    total = len(left) + len(right)
+    shared = sum(min(left.count(word), right.count(word)) for word in "abc")
+    longest = subsequence(left, right)
+    assert rouge_1(one, two) == (2 * shared / total if total else 0.0)
+    assert rouge_l(one, two) == (2 * longest / total if total else 0.0)
+    assert rouge_l(one, two) <= rouge_1(one, two)
+
+
+@given(
+    st.text(
+        st.sampled_from("ab _1.\u00e9\u0301\u6625\u0e19\u0e31\u3042-"),
+        max_size=10,
+    )
+)
+def test_a_place_inside_a_word_is_one_where_no_word_begins(text):
+    for at in (0, len(text), -1, len(text) + 1):
+        assert joined(text, at) is False
+    for at in range(1, len(text)):
+        apart = words(text[:at]) + words(text[at:])
+        is_mark = unicodedata.combining(text[at]) or text[at] == "\u0e31"
+        if not is_mark and text[at - 1] not in "\u0301\u0e31":
+            assert joined(text, at) == (words(text) != apart)
+
+
+@given(TEXTS)
+def test_folding_twice_is_folding_once(text):
+    once = folded(text)
+    assert folded(once) == once
+    assert plain(plain(text)) == plain(text)
