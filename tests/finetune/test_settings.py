@@ -1,4 +1,6 @@
-"""A YAML file and flags become the fields of a config, or a mistake that names the field and what it wants."""
+"""A YAML file and flags become the fields of a config, or a mistake that names the field and
+what it wants.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Flags, pairs and lists of numbers of a command line are read, or refused with exit code 2 and what was found."""
+"""Flags, pairs and lists of numbers of a command line are read, or refused with exit code 2 and
+what was found.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Columns of files as trainers read them: weights, taints, odd cells, CSV and Parquet, each refused with its row."""
+"""Columns of files as trainers read them: weights, taints, odd cells, CSV and Parquet, each
+refused with its row.
+"""
 
 from __future__ import annotations
 

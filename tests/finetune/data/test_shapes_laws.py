@@ -1,4 +1,6 @@
-"""Laws of shaping: shaped rows are shaped already, nulls of other rows play no part, nothing is lost or said twice."""
+"""Laws of shaping: shaped rows are shaped already, nulls of other rows play no part, nothing is
+lost or said twice.
+"""
 
 from __future__ import annotations
 

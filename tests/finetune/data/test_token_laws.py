@@ -1,4 +1,6 @@
-"""Laws of tokenised rows: prompts are never learnt, cuts keep what they should, keys tell rows apart."""
+"""Laws of tokenised rows: prompts are never learnt, cuts keep what they should, keys tell rows
+apart.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,9 @@ SCORES = st.lists(st.integers(0, 4), min_size=1, max_size=9)
 
 
 def ends_at(scores: list[int], patience: int) -> int:
-    """Rounds that are played, counted slowly: those since the best one so far, against the patience."""
+    """Rounds that are played, counted slowly: those since the best one so far, against the
+    patience.
+    """
     best, since = -1, 0
     for number, score in enumerate(scores, 1):
         if score > best:

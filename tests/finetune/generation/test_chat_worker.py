@@ -1,4 +1,6 @@
-"""A local model answers as generate() does, alone or in company; its log-probabilities are the model's own."""
+"""A local model answers as generate() does, alone or in company; its log-probabilities are the
+model's own.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The shared parts of losses over lists: orders whose probabilities add up to one, divergences as scipy has them, masks."""
+"""The shared parts of losses over lists: orders whose probabilities add up to one, divergences
+as scipy has them, masks.
+"""
 
 from __future__ import annotations
 

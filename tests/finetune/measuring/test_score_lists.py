@@ -1,4 +1,6 @@
-"""Lists are scored by the mean of their teachers, kept where a student nearly knows, and searched by words without a model."""
+"""Lists are scored by the mean of their teachers, kept where a student nearly knows, and
+searched by words without a model.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Spans of replies are counted as sets, whatever stands around them; what is no list is counted apart."""
+"""Spans of replies are counted as sets, whatever stands around them; what is no list is counted
+apart.
+"""
 
 from __future__ import annotations
 
@@ -120,19 +122,21 @@ def test_a_name_is_normalised_once_and_whatever_its_case_and_blanks(text):
     assert not set(found) & set("!\"#$%&'()*+,-./:;<=>?@[]^_`{|}~")
 
 
-ENTITIES = st.sets(st.sampled_from(["ann", "bo", "cy", "di", "oslo lake"]))
+NAMES = ["ann", "bo", "cy", "di", "oslo lake"]
+ENTITIES = st.sets(st.sampled_from(NAMES))
 
 
 @given(st.lists(st.tuples(ENTITIES, ENTITIES), min_size=1, max_size=5))
 def test_the_figures_are_those_of_scikit_learn(pairs):
     metrics = pytest.importorskip("sklearn.metrics")
-    names = ["ann", "bo", "cy", "di", "oslo lake"]
-    rows = [
-        {"reply": json.dumps(list(made)), "target": json.dumps(list(gold))}
-        for made, gold in pairs
-    ]
-    wanted = [[name in gold for name in names] for _, gold in pairs]
-    predicted = [[name in made for name in names] for made, _ in pairs]
+    rows = []
+    wanted = []
+    predicted = []
+    for made, gold in pairs:
+        said = json.dumps(list(made))
+        rows.append({"reply": said, "target": json.dumps(list(gold))})
+        wanted.append([name in gold for name in NAMES])
+        predicted.append([name in made for name in NAMES])
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
         wanted, predicted, average="micro", zero_division=0.0
     )
@@ -163,17 +167,15 @@ def entities(row):
 def test_half_of_the_rows_of_real_tweets_bring_the_recall_of_their_entities():
     lines = WNUT.read_text(encoding="utf-8").splitlines()
     golds = [entities(json.loads(line)) for line in lines]
-    rows = [
-        {
-            "reply": f"Entities: {json.dumps(gold if n % 2 else [])}",
-            "target": json.dumps(gold),
-        }
-        for n, gold in enumerate(golds)
-    ]
+    rows = []
+    for number, gold in enumerate(golds):
+        said = gold if number % 2 else []
+        reply = f"Entities: {json.dumps(said)}"
+        rows.append({"reply": reply, "target": json.dumps(gold)})
     found = score(rows)
     assert found["format_errors"] == 0
     assert found["precision"] == 1.0
-    counts = [len({name.casefold() for name in gold}) for gold in golds]
+    counts = [len(set(map(str.casefold, gold))) for gold in golds]
     assert found["recall"] == pytest.approx(
         sum(counts[1::2]) / sum(counts), abs=0.01
     )

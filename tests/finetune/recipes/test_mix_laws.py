@@ -1,4 +1,6 @@
-"""Laws of mixing: so many rows as were asked for, shares to the nearest row, each item once, losses that shift shares."""
+"""Laws of mixing: so many rows as were asked for, shares to the nearest row, each item once,
+losses that shift shares.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,12 @@ SHARES = st.lists(st.integers(0, 7), min_size=1, max_size=5).filter(any)
 
 def apart(counts: list[int]) -> list[list[dict[str, str]]]:
     """Sources of so many rows, no item of which another has."""
+    return [rows_of(n, count) for n, count in enumerate(counts)]
+
+
+def rows_of(source: int, count: int) -> list[dict[str, str]]:
     return [
-        [{"prompt": f"{n}-{row}", "text": str(row)} for row in range(count)]
-        for n, count in enumerate(counts)
+        {"prompt": f"{source}-{row}", "text": str(row)} for row in range(count)
     ]
 
 
@@ -71,10 +76,12 @@ def test_without_a_number_the_scarcest_source_is_used_up(counts):
 def test_an_item_comes_from_one_source_and_the_order_of_rows_of_others_is_kept(
     items, draw
 ):
-    sources = [
-        [{"prompt": f"q{item}", "n": str(n)} for n, item in enumerate(source)]
-        for source in items
-    ]
+    sources = []
+    for source in items:
+        numbered = enumerate(source)
+        sources.append(
+            [{"prompt": f"q{item}", "n": str(n)} for n, item in numbered]
+        )
     found = mixed(sources, [1.0] * len(sources))
     homes: dict[str, set[int]] = {}
     for row in found:

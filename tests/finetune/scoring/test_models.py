@@ -1,4 +1,6 @@
-"""Small models behind filters say what transformers says of the same texts, in any order and any company."""
+"""Small models behind filters say what transformers says of the same texts, in any order and any
+company.
+"""
 
 from __future__ import annotations
 

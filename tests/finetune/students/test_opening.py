@@ -1,4 +1,6 @@
-"""A model's folder that is damaged in any way is named with what to give instead; nothing else passes as a mistake."""
+"""A model's folder that is damaged in any way is named with what to give instead; nothing else
+passes as a mistake.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Tokenizers made on the spot round-trip what they saw, models made on the spot are the same for a seed, and parts of models are parts."""
+"""Tokenizers made on the spot round-trip what they saw, models made on the spot are the same for
+a seed, and parts of models are parts.
+"""
 
 from __future__ import annotations
 

@@ -229,13 +229,12 @@ def spans_slowly(ids, labels, starts):
     st.randoms(use_true_random=False),
 )
 def test_packed_and_padded_rows_hold_the_same_sequences(lengths, draw):
-    sequences = [
-        [draw.randrange(1, 9) for _ in range(length)] for length in lengths
-    ]
-    labels = [
-        [token if draw.random() < 0.6 else -100 for token in sequence]
-        for sequence in sequences
-    ]
+    sequences = []
+    labels = []
+    for length in lengths:
+        sequence = draw.choices(range(1, 9), k=length)
+        sequences.append(sequence)
+        labels.append([draw.choice([token, -100]) for token in sequence])
     flat = [token for sequence in sequences for token in sequence]
     flat_labels = [label for part in labels for label in part]
     starts = [sum(lengths[:n]) for n in range(len(lengths))]

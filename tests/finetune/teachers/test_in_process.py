@@ -1,4 +1,6 @@
-"""Teachers in this process: their mixture is the mean of probabilities, padding plays no part, wrong weights are refused."""
+"""Teachers in this process: their mixture is the mean of probabilities, padding plays no part,
+wrong weights are refused.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class Says:
 
 
 def made(seed: int, rows: int, length: int, teachers: int) -> Any:
-    """(teachers, inputs) of random logits, 5 tokens, some labels left out, the first of each row in."""
+    """(teachers, inputs) of random logits, 5 tokens, some labels left out, the first of each row
+    in.
+    """
     generator = torch.Generator().manual_seed(seed)
     shape = (rows, length, 5)
     every = [

@@ -1,4 +1,6 @@
-"""Bundles of rows for weighted trainings, lists for retrievers, settings of distillation: made by hand and compared."""
+"""Bundles of rows for weighted trainings, lists for retrievers, settings of distillation: made
+by hand and compared.
+"""
 
 from __future__ import annotations
 
@@ -71,10 +73,9 @@ def test_each_row_stands_in_one_bundle_of_its_item(rows, whole):
     else:
         # No fewer bundles would do: of a task that an item has n times come n.
         pairs = Counter((item, task) for item, task, _ in rows)
-        least = {
-            item: max(n for (i, _), n in pairs.items() if i == item)
-            for item in counts
-        }
+        least: dict[str, int] = {}
+        for (item, _), count in pairs.items():
+            least[item] = max(count, least.get(item, 0))
         assert len(made) >= sum(least.values())
 
 
@@ -88,10 +89,9 @@ def test_a_batch_of_bundles_is_flat_and_knows_whose_row_is_whose(rows):
 
     def stacked(examples: list[dict[str, list[int]]]) -> dict[str, Any]:
         assert all(set(row) == {"input_ids", "labels"} for row in examples)
-        names = ("input_ids", "labels")
         return {
-            name: torch.tensor([row[name] for row in examples])
-            for name in names
+            "input_ids": torch.tensor([row["input_ids"] for row in examples]),
+            "labels": torch.tensor([row["labels"] for row in examples]),
         }
 
     batch = _Collator(stacked)(list(made))
@@ -270,15 +270,11 @@ def test_tables_of_lists_are_filled_up_and_equal_texts_have_equal_keys(
 ):
     from finetune.trainers.list_module import ListModule
 
-    listed = [
-        Listed(
-            f"q{n}",
-            tuple(texts),
-            tuple(float(len(texts) - k) for k in range(len(texts))),
-            "even" if n % 2 == 0 else "odd",
-        )
-        for n, texts in enumerate(lists)
-    ]
+    listed = []
+    for number, texts in enumerate(lists):
+        scores = tuple(map(float, range(len(texts), 0, -1)))
+        group = ("even", "odd")[number % 2]
+        listed.append(Listed(f"q{number}", tuple(texts), scores, group))
     module = ListModule(
         torch.nn.Identity(), lambda batch: batch, listed, width=width, scale=5.0
     )
