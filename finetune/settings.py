@@ -21,6 +21,8 @@ from synth.core.strict_yaml import read_yaml
 # The one field of TRL's configs that says how a model is opened, which the commands do themselves.
 _OPENING = "model_init_kwargs"
 _OPENING_FLAG = "--model-init-kwargs"
+# Words of a declaration that say nothing of a value's kind.
+_NO_KINDS = {"class", "None", "NoneType", "Optional", "Union", "typing"}
 # What saving a student writes, whatever stood there.
 _OVERWRITTEN = (
     "README.md",
@@ -161,21 +163,21 @@ def _as_declared(where: str, value: object, declared: str) -> object:
     Raises:
         WrongUse: no number where one is declared, or a text where a flag is: "False" would be on.
     """
-    kinds = set(re.findall(r"\w+", declared)) - {"class", "None"}
+    kinds = set(re.findall(r"\w+", declared)) - _NO_KINDS
     # A field that is off asks for nothing.
     off = value is None or (value is False and "None" in declared)
-    if off or not kinds or kinds - {"int", "float", "bool"}:
-        return value
-    if kinds == {"bool"}:
-        if isinstance(value, bool | int):
-            return value
+    if kinds == {"bool"} and not isinstance(value, bool | int) and not off:
         raise _of_another_kind(where, value, "true or false")
+    if off or not kinds or kinds - {"int", "float"}:
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _of_another_kind(where, value, "a number")
     if kinds == {"float"}:
         return float(value)
-    if float(value).is_integer():
+    if isinstance(value, int) or value.is_integer():
         return int(value)
+    if "float" in kinds:
+        return value
     raise _of_another_kind(where, value, "a whole number")
 
 

@@ -119,8 +119,9 @@ def test_pairs_of_conversations_have_one_shape_however_the_prompt_stands(
 def test_a_prompt_that_both_texts_begin_with_is_a_whole_number_of_words(
     start, one, two
 ):
-    chosen = f"{start} x{one}"
-    rejected = f"{start} y{two}"
+    # The words behind the prompt have a letter in common.
+    chosen = f"{start} wx{one}"
+    rejected = f"{start} wy{two}"
     (made,), same = shapes.preferences(
         [{"chosen": chosen, "rejected": rejected}], "x"
     )

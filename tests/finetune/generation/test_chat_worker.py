@@ -127,6 +127,9 @@ def test_a_text_ends_before_the_first_stop_that_stands_in_it(answerer):
         )
         assert said(reply) == free[: free.index(stop)]
         assert reply["choices"][0]["finish_reason"] == "stop"
+    both = [words[-1], words[1]]
+    (reply,) = answerer.answer([body("What is 3 + 3 ?", stop=both)])
+    assert said(reply) == free[: min(map(free.index, both))]
     (reply,) = answerer.answer([body("What is 3 + 3 ?", stop=["none of it"])])
     assert said(reply) == free
 

@@ -179,7 +179,10 @@ def test_thinking_has_a_length_within_its_bounds_whatever_a_model_likes(
 
 @pytest.mark.parametrize("wait", [[4], [4, 5], [4, 5, 6]])
 @pytest.mark.parametrize("end", [[1], [2, 1]])
-def test_a_wait_is_said_in_the_place_of_an_end_that_comes_too_early(wait, end):
+@pytest.mark.parametrize("least", [4, 5, 6, 7])
+def test_a_wait_is_said_in_the_place_of_an_end_that_comes_too_early(
+    wait, end, least
+):
     class Ends:
         """A model that always goes on towards the end."""
 
@@ -192,10 +195,10 @@ def test_a_wait_is_said_in_the_place_of_an_end_that_comes_too_early(wait, end):
             scores[0, end[1] if begun else end[0]] = 9.0
             return self.inner(ids, scores)
 
-    budget = ThinkBudget(end, prompt=1, least=5, wait=wait)
+    budget = ThinkBudget(end, prompt=1, least=least, wait=wait)
     said = say(Ends(budget), torch.zeros(1, 8), 16)
     count = first_end(said, end)
-    assert count >= 5
+    assert count >= least
     before = said[: count - len(end)]
     assert 4 in before
     # Each wait is said whole, also the one that begins just before the least.

@@ -101,6 +101,16 @@ def test_an_item_comes_from_one_source_and_the_order_of_rows_of_others_is_kept(
     assert mixed(moved, [1.0] * len(sources)) == found
 
 
+@given(st.integers(2, 40), st.integers(1, 3), st.integers(1, 3))
+def test_items_that_all_have_go_to_the_source_that_is_behind(count, one, two):
+    same = [[{"prompt": str(n)} for n in range(count)]] * 2
+    found = mixed(same, [one, two])
+    # All but what is left over where shares do not divide the items.
+    assert len(found) > count - 2 * (one + two)
+    used = Counter(row["source"] for row in found)
+    assert abs(used[0] * two - used[1] * one) < one + two
+
+
 def test_a_source_without_a_share_gives_nothing_and_takes_nothing():
     sources = [[{"prompt": "a"}, {"prompt": "b"}], [{"prompt": "a"}]]
     found = mixed(sources, [0, 1])
