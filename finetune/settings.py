@@ -5,6 +5,7 @@ run.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -20,6 +21,8 @@ from synth.core.strict_yaml import read_yaml
 # The one field of TRL's configs that says how a model is opened, which the commands do themselves.
 _OPENING = "model_init_kwargs"
 _OPENING_FLAG = "--model-init-kwargs"
+# Words of a declaration that say nothing of a value's kind.
+_NO_KINDS = {"class", "None", "NoneType", "Optional", "Union", "typing"}
 # What saving a student writes, whatever stood there.
 _OVERWRITTEN = (
     "README.md",
@@ -130,11 +133,12 @@ def trainer_config(kind: type[Any], config: TrainConfig, command: str) -> Any:
                 f"a field of TRL's {kind.__name__}",
                 _hint(name, names),
             )
-    given = {
-        name: _as_declared(value, types[name]) for name, value in given.items()
-    }
     defaults = _machine_defaults()
     refuse({**defaults, **given}, command, kind)
+    given = {
+        name: _as_declared(f"trainer field {name!r}", value, types[name])
+        for name, value in given.items()
+    }
     try:
         return kind(
             **{
@@ -152,12 +156,38 @@ def trainer_config(kind: type[Any], config: TrainConfig, command: str) -> Any:
         ) from error
 
 
-def _as_declared(value: Any, declared: str) -> Any:
-    """A whole number where a fraction is declared is one: models refuse 2 where they want 2.0."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if whole and "float" in declared and "int" not in declared:
+def _as_declared(where: str, value: object, declared: str) -> object:
+    """A value of a field as its declaration has it: 2 is 2.0 where a fraction is declared (models
+    refuse 2 there), 1e3 is 1000 where a whole number is.
+
+    Raises:
+        WrongUse: no number where one is declared, or a text where a flag is: "False" would be on.
+    """
+    kinds = set(re.findall(r"\w+", declared)) - _NO_KINDS
+    # A field that is off asks for nothing.
+    off = value is None or (value is False and "None" in declared)
+    if kinds == {"bool"} and not isinstance(value, bool | int) and not off:
+        raise _of_another_kind(where, value, "true or false")
+    if off or not kinds or kinds - {"int", "float"}:
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _of_another_kind(where, value, "a number")
+    if kinds == {"float"}:
         return float(value)
-    return value
+    if isinstance(value, int) or value.is_integer():
+        return int(value)
+    if "float" in kinds:
+        return value
+    raise _of_another_kind(where, value, "a whole number")
+
+
+def _of_another_kind(where: str, value: object, wanted: str) -> WrongUse:
+    return WrongUse(
+        where,
+        repr(value),
+        wanted,
+        "Give it a value of this kind, or leave it out.",
+    )
 
 
 def refuse_of_stages(trainer: Mapping[str, object]) -> None:
@@ -288,7 +318,8 @@ def peft_config(config: TrainConfig, task_type: str = "CAUSAL_LM") -> Any:
         "task_type": task_type,
         **config.lora,
     }
-    names = {f.name for f in fields(LoraConfig) if f.init}
+    types = {f.name: str(f.type) for f in fields(LoraConfig) if f.init}
+    names = set(types)
     for name in values:
         if name not in names:
             raise WrongUse(
@@ -297,4 +328,19 @@ def peft_config(config: TrainConfig, task_type: str = "CAUSAL_LM") -> Any:
                 "a field of peft's LoraConfig",
                 _hint(name, names),
             )
-    return LoraConfig(**values)
+    values = {
+        name: _as_declared(f"--lora {name}", value, types[name])
+        for name, value in values.items()
+    }
+    try:
+        made = LoraConfig(**values)
+    except (TypeError, ValueError) as error:
+        raise WrongUse(
+            "--lora",
+            f"{error}",
+            "values that peft's LoraConfig takes",
+            "Correct the field.",
+        ) from error
+    if made.r < 1:
+        raise WrongUse("--lora r", f"{made.r}", "a rank from 1 on", "Raise it.")
+    return made

@@ -10,6 +10,7 @@ import click
 from finetune.cli.shared import (
     EXTRA,
     need,
+    numbers,
     template_option,
     train,
     train_options,
@@ -160,7 +161,7 @@ def distill(
     made = DistillConfig(
         teachers=teachers,
         loss=chosen,
-        weights=tuple(float(w) for w in weights.split(",") if w),
+        weights=tuple(numbers(weights, "--teacher-weights")),
         on_policy=OnPolicy(**own),
         **options,
     )

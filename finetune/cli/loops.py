@@ -12,6 +12,7 @@ from finetune.cli.shared import (
     flags,
     interval,
     need,
+    numbers,
     pair,
 )
 from synth.cli.command_group import output_option, say
@@ -89,18 +90,18 @@ def mix(
                 "what mixing needs",
                 "Give --search too, or leave it out.",
             )
-        pairs = [pair(text, "--data") for text in sources]
+        pairs = list(map(_source, sources))
         for (name, share), rows in zip(
             pairs,
             recipe.run(
-                [(n, float(s)) for n, s in pairs],
+                pairs,
                 output,
                 count=options["count"],
                 key=key,
             ),
             strict=True,
         ):
-            say(f"{rows:,} rows of {name} (share {share})")
+            say(f"{rows:,} rows of {name} (share {share:g})")
         return
     held_out = options["held_out"]
     model = options["model"]
@@ -116,7 +117,7 @@ def mix(
     )
     for measured in recipe.search(
         sources,
-        [float(share) for share in shares.split(",")],
+        numbers(shares, "--search"),
         config,
         held_out,
         key=key,
@@ -126,6 +127,19 @@ def mix(
             f"share {measured['share']:g}: {measured['rows']:,} rows, exact match "
             f"{match['share']:.3f} {interval(match)}"
         )
+
+
+def _source(text: str) -> tuple[str, float]:
+    """A file and its share."""
+    name, share = pair(text, "--data")
+    if isinstance(share, bool) or not isinstance(share, int | float):
+        raise WrongUse(
+            "--data",
+            repr(text),
+            "FILE=SHARE",
+            "The share is a number, such as rows.jsonl=0.8.",
+        )
+    return name, float(share)
 
 
 @click.command(context_settings=EXTRA)

@@ -112,11 +112,12 @@ def flags(args: list[str]) -> JsonObject:
     fields: JsonObject = {}
     queue = list(args)
     while queue:
-        flag, equals, value = queue.pop(0).partition("=")
+        word = queue.pop(0)
+        flag, equals, value = word.partition("=")
         if not flag.startswith("--"):
             raise WrongUse(
                 "finetune",
-                f"{flag!r}",
+                f"{word!r}",
                 "--field value",
                 "Trainer fields are given as --field value.",
             )
@@ -150,6 +151,29 @@ def pair(text: str, where: str) -> tuple[str, Any]:
             "For example --lora r=8,lora_alpha=16.",
         )
     return key.strip(), scalar(value.strip())
+
+
+def numbers(text: str, where: str) -> list[float]:
+    """Numbers between commas.
+
+    >>> numbers("1, 0.5,", "--stages")
+    [1.0, 0.5]
+
+    Raises:
+        WrongUse: something else between them.
+    """
+    found = []
+    for part in filter(None, map(str.strip, text.split(","))):
+        try:
+            found.append(float(part))
+        except ValueError:
+            raise WrongUse(
+                where,
+                repr(part),
+                "numbers between commas",
+                f"For example {where} 1,0.5.",
+            ) from None
+    return found
 
 
 def need(package: str, extra: str = "finetune") -> None:

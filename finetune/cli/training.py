@@ -9,6 +9,7 @@ import click
 from finetune.cli.shared import (
     EXTRA,
     interval,
+    numbers,
     pair,
     template_option,
     train,
@@ -188,7 +189,7 @@ def fade(ctx: click.Context, /, stages: str, **options: Any) -> None:
     train(
         "fade",
         ctx,
-        more={"stages": [float(share) for share in stages.split(",")]},
+        more={"stages": numbers(stages, "--stages")},
         **options,
     )
 

@@ -72,15 +72,15 @@ def read(row: Row, where: str) -> Iterator[Listed]:
     if row.get("documents"):
         yield _by_score(row, query, group, where)
         return
-    positives = (
-        [row["positive"]]
-        if isinstance(row["positive"], str)
-        else row["positive"]
+    positive_texts = (
+        row["positive"]
+        if isinstance(row["positive"], list)
+        else [row["positive"]]
     )
-    wrong = tuple(_negatives(row))
-    for positive in positives:
+    wrong = tuple(_negatives(row, where))
+    for positive in _texts(positive_texts, f"{where} positive"):
         documents = (
-            str(positive),
+            positive,
             *(text for text in wrong if text != positive),
         )
         yield Listed(
@@ -93,7 +93,7 @@ def read(row: Row, where: str) -> Iterator[Listed]:
 
 def _by_score(row: Row, query: str, group: str, where: str) -> Listed:
     """A list of `documents`, the best scored first where there are scores."""
-    documents = tuple(map(str, row["documents"]))
+    documents = tuple(_texts(row["documents"], f"{where} documents"))
     scores = _scores(row.get("scores"), len(documents), where)
     if not scores:
         return Listed(query, documents, None, group)
@@ -106,15 +106,36 @@ def _by_score(row: Row, query: str, group: str, where: str) -> Listed:
     )
 
 
-def _negatives(row: Row) -> Iterator[str]:
-    listed = row.get("negatives") or []
-    columns = [
-        value
-        for name, value in row.items()
-        if (name == "negative" or name.startswith("negative_")) and value
-    ]
-    for value in (*listed, *columns):
-        yield str(value["text"] if isinstance(value, Mapping) else value)
+def _negatives(row: Row, where: str) -> Iterator[str]:
+    yield from _texts(row.get("negatives") or [], f"{where} negatives")
+    for name, value in row.items():
+        if (name == "negative" or name.startswith("negative_")) and value:
+            yield _text(value, f"{where} {name}")
+
+
+def _texts(listed: object, where: str) -> list[str]:
+    """The texts of a list."""
+    if not isinstance(listed, list | tuple):
+        raise WrongUse(
+            where,
+            f"{listed!r}"[:120],
+            "a list of texts",
+            "Write it as a list.",
+        )
+    return [_text(value, where) for value in listed]
+
+
+def _text(value: object, where: str) -> str:
+    """A text, or that of a mined one, `{text: ...}`; a number is the text that it is written as."""
+    given = value.get("text") if isinstance(value, Mapping) else value
+    if isinstance(given, bool) or not isinstance(given, str | int | float):
+        raise WrongUse(
+            where,
+            f"{value!r}"[:120],
+            "a text",
+            "Write it as text, or take it out.",
+        )
+    return str(given)
 
 
 def _labels(
@@ -139,11 +160,8 @@ def _scores(
 ) -> tuple[float, ...] | None:
     if listed is None:
         return None
-    fits = len(listed) == count and all(
-        isinstance(s, int | float) and not isinstance(s, bool) and isfinite(s)
-        for s in listed
-    )
-    if not fits:
+    fits = isinstance(listed, list | tuple) and len(listed) == count
+    if not fits or not all(map(_is_finite, listed)):
         raise WrongUse(
             where,
             f"scores {listed!r}"[:120],
@@ -151,3 +169,11 @@ def _scores(
             "Correct the row.",
         )
     return tuple(map(float, listed))
+
+
+def _is_finite(score: object) -> bool:
+    return (
+        isinstance(score, int | float)
+        and not isinstance(score, bool)
+        and isfinite(score)
+    )

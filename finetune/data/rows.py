@@ -5,8 +5,8 @@ dataset name.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from math import isnan
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,13 +54,17 @@ def load(source: str | Path, part: str = "data") -> Dataset:
     else:
         dataset = _named(str(source), datasets)
     if len(dataset) == 0:
-        raise WrongUse(
-            str(source),
-            "no rows",
-            "at least one row",
-            "Look at the run's tally for why rows were dropped.",
-        )
+        raise _no_rows(source)
     return dataset
+
+
+def _no_rows(source: str | Path) -> WrongUse:
+    return WrongUse(
+        str(source),
+        "no rows",
+        "at least one row",
+        "Look at the run's tally for why rows were dropped.",
+    )
 
 
 def _file(path: Path, datasets: ModuleType) -> Dataset:
@@ -69,6 +73,9 @@ def _file(path: Path, datasets: ModuleType) -> Dataset:
             _BUILDERS[path.suffix], data_files=str(path), split="train"
         )
     except Exception as error:
+        # What the library says of a file that holds nothing, or a header alone.
+        if "corresponds to no data" in str(error) or _is_blank(path):
+            raise _no_rows(path) from error
         todo = "Give every row the same columns, each of one kind."
         fault = (
             _odd(path)
@@ -77,6 +84,12 @@ def _file(path: Path, datasets: ModuleType) -> Dataset:
         raise WrongUse(
             f"--data {path}", fault, "rows of one shape", todo
         ) from error
+
+
+def _is_blank(path: Path) -> bool:
+    """Whether a file holds nothing but white space."""
+    with path.open("rb") as file:
+        return not any(map(bytes.strip, file))
 
 
 def _odd(path: Path) -> str:
@@ -90,7 +103,7 @@ def _odd(path: Path) -> str:
         for number, line in enumerate(file, 1):
             try:
                 row = json.loads(line) if line.strip() else {}
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 return f"no JSON in line {number} ({error})"
             for name, value in row.items() if isinstance(row, dict) else ():
                 kind = type(value).__name__
@@ -199,13 +212,15 @@ def taint(source: str | Path) -> list[str]:
     dataset = load(source)
     if "meta" not in dataset.column_names:
         return []
-    return sorted(
-        {
-            name
-            for meta in dataset["meta"]
-            for name in ((meta or {}).get("taint") or ())
-        }
-    )
+    return sorted({name for meta in dataset["meta"] for name in _names(meta)})
+
+
+def _names(meta: object) -> list[str]:
+    """Data sets that a row's `meta` names; none where the column is somebody else's."""
+    given = meta.get("taint") if isinstance(meta, Mapping) else None
+    if isinstance(given, str):
+        return [given]
+    return [str(name) for name in given] if isinstance(given, list) else []
 
 
 def weighting(source: str | Path) -> RowFacts | None:
@@ -213,7 +228,7 @@ def weighting(source: str | Path) -> RowFacts | None:
     rows count alike.
 
     Raises:
-        WrongUse: a weight that is no number.
+        WrongUse: a weight that is no finite number.
     """
     rows = load(source)
     if is_run(source) or not {"weight", "task"} & set(rows.column_names):
@@ -221,15 +236,7 @@ def weighting(source: str | Path) -> RowFacts | None:
     count = len(rows)
     weights = [1.0] * count
     if "weight" in rows.column_names:
-        weights = list(rows["weight"])
-    for number, weight in enumerate(weights, 1):
-        if not _is_number(weight):
-            raise WrongUse(
-                f"--data {source} row {number}",
-                f"weight = {weight!r}",
-                "a number",
-                "Correct the row.",
-            )
+        weights = numbers(rows["weight"], "weight", source)
     tasks = [""] * count
     if "task" in rows.column_names:
         tasks = ["" if name is None else str(name) for name in rows["task"]]
@@ -239,10 +246,29 @@ def weighting(source: str | Path) -> RowFacts | None:
     return {"weights": weights, "tasks": tasks, "ids": ids}
 
 
-def _is_number(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return not isnan(value)
+def numbers(
+    values: Sequence[object], name: str, source: str | Path
+) -> list[float]:
+    """The cells of a column.
+
+    Raises:
+        WrongUse: one that is no finite number, with its row.
+    """
+    found = []
+    for number, value in enumerate(values, 1):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not isfinite(value)
+        ):
+            raise WrongUse(
+                f"--data {source} row {number}",
+                f"{name} = {value!r}",
+                "a number",
+                "Correct the row.",
+            )
+        found.append(float(value))
+    return found
 
 
 def labelled_rows(source: str | Path) -> Dataset:

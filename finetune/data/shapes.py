@@ -74,7 +74,7 @@ def labelled(rows: Iterable[JsonObject], source: str) -> list[JsonObject]:
     shaped = []
     for number, row in enumerate(rows, 1):
         where = f"--data {source} row {number}"
-        label = _label(row.get("label"), f"{where} label")
+        label = read_label(row.get("label"), f"{where} label")
         shaped.append(
             {
                 **_pair(row, "completion", where),
@@ -346,11 +346,16 @@ def _parsed(given: Any) -> Any:
         return given
     try:
         return json.loads(given)
-    except ValueError:
+    except (ValueError, RecursionError):
         return given
 
 
-def _label(value: object, where: str) -> bool:
+def read_label(value: object, where: str) -> bool:
+    """Whether a row is right, also in words.
+
+    Raises:
+        WrongUse: a value that says neither.
+    """
     if isinstance(value, bool):
         return value
     text = str(value).strip().casefold().removesuffix(".0")

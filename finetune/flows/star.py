@@ -64,7 +64,12 @@ def run(config: StarConfig) -> list[JsonObject]:
     """
     refuse_of_stages(config.trainer)
     steps = config.trainer.get("max_steps")
-    if not isinstance(steps, int) or steps < 1 or config.growth < 1:
+    if (
+        isinstance(steps, bool)
+        or not isinstance(steps, int)
+        or steps < 1
+        or config.growth < 1
+    ):
         raise WrongUse(
             "star",
             f"max_steps={steps}, growth={config.growth}",

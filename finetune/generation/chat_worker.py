@@ -76,9 +76,11 @@ class Answerer:
     def _generate(self, bodies: Sequence[JsonObject]) -> list[JsonObject]:
         asked = [self._asked(body) for body in bodies]
         special = asked[0][1]
-        prompts = self.tokenizer(
+        encoded = self.tokenizer(
             [text for text, _ in asked], add_special_tokens=special
         )["input_ids"]
+        # Something must stand before the first token that is said.
+        prompts = [ids or [student.start_of(self.tokenizer)] for ids in encoded]
         if (seed := bodies[0].get("seed")) is not None:
             self.torch.manual_seed(seed)
         start = prompt_length(self.model, prompts)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 from transformers import LogitsProcessor
 
 from finetune.core.tensors import NextScores, TokenIds
@@ -66,8 +67,16 @@ class ThinkBudget(LogitsProcessor):  # type: ignore[misc]
                 length < self.least
                 and thought[len(thought) - len(self.end) + 1 :] == self.end[:-1]
             ):
-                scores[row, self.end[-1]] = float("-inf")
+                self._put_off(scores[row])
         return scores
+
+    def _put_off(self, scores: Tensor) -> None:
+        """Takes the end's chance away; it is that of the first token of `wait` then."""
+        last = self.end[-1]
+        if self.wait:
+            first = self.wait[0]
+            scores[first] = torch.logaddexp(scores[first], scores[last])
+        scores[last] = float("-inf")
 
     def _forced(self, thought: list[int], length: int) -> int | None:
         """The token that must come next: of the end where the budget is used up, of `wait` where it
@@ -77,7 +86,8 @@ class ThinkBudget(LogitsProcessor):  # type: ignore[misc]
         if length >= start:
             return self.end[length - start]
         for count in range(len(self.wait) - 1, 0, -1):
-            if length <= self.least and thought[-count:] == self.wait[:count]:
+            early = length - count < self.least
+            if early and thought[-count:] == self.wait[:count]:
                 return self.wait[count]
         return None
 

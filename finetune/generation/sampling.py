@@ -73,7 +73,7 @@ def options(
         made.update(
             temperature=temperature, top_p=body.get("top_p", 1.0), top_k=0
         )
-    if body.get("stop"):
+    if body.get("stop") and _spells(tokenizer):
         made.update(stop_strings=list(body["stop"]), tokenizer=tokenizer)
     if banned := banned_ids(body.get("bad_words") or [], tokenizer):
         made["bad_words_ids"] = banned
@@ -87,6 +87,15 @@ def options(
         **made,
         **{name: body[name] for name in _SAME if body.get(name) is not None},
     }
+
+
+def _spells(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether generate() can look for stops: it spells its tokens behind these letters, which not
+    every vocabulary has. Without it a text is longer, and is cut off all the same.
+    """
+    letters = "abcdef"
+    ids = tokenizer(letters, add_special_tokens=False)["input_ids"]
+    return letters in tokenizer.decode(ids)
 
 
 def banned_ids(

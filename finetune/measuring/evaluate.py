@@ -142,7 +142,7 @@ def _spoken_before(
         (
             n
             for n, row in enumerate(data, 1)
-            if not row.get("before") or "{before}" not in str(row.get("prompt"))
+            if not row.get("before") or not _has_place(row, "{before}")
         ),
         None,
     )
@@ -153,7 +153,7 @@ def _spoken_before(
         )
         raise WrongUse(
             f"--data {config.data} row {wrong}",
-            "no `before`, or no {before} in `prompt`",
+            "no `before`, or no {before} in a `prompt` of text",
             "both",
             todo,
         )
@@ -166,6 +166,12 @@ def _spoken_before(
         {**row, "prompt": str(row["prompt"]).replace("{before}", reply.strip())}
         for row, reply in zip(data, replies, strict=True)
     ]
+
+
+def _has_place(row: Row, place: str) -> bool:
+    """Whether a row's prompt is a text with such a place; messages have none."""
+    prompt = row.get("prompt")
+    return isinstance(prompt, str) and place in prompt
 
 
 def _all_gated(
@@ -201,10 +207,10 @@ def _gated(
     """The row with its knowledge in the prompt, or without it where the student is sure."""
     prompt = str(row.get("prompt"))
     knowledge = row.get("knowledge")
-    if "{knowledge}" not in prompt or not isinstance(knowledge, str):
+    if not _has_place(row, "{knowledge}") or not isinstance(knowledge, str):
         raise WrongUse(
             where,
-            "no `knowledge`, or no {knowledge} in `prompt`",
+            "no `knowledge`, or no {knowledge} in a `prompt` of text",
             "both",
             "Retrieve it with a pack that has `retrieve`.",
         )
@@ -354,6 +360,15 @@ def _check(data: Sequence[Row], source: str) -> None:
             "`target` and `prompt` or `question`",
             todo,
         )
+    for number, row in enumerate(data, 1):
+        for names in (("target", "answer"), ("prompt", "question")):
+            if all(row.get(name) is None for name in names):
+                raise WrongUse(
+                    f"--data {source} row {number}",
+                    f"neither {names[0]} nor {names[1]}",
+                    "one of them",
+                    "Fill it in, or take the row out.",
+                )
 
 
 def _prompt(row: Row) -> Prompt:

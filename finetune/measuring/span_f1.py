@@ -34,7 +34,7 @@ def spans(reply: str) -> set[str] | None:
     end = reply.rfind("]")
     try:
         listed = json.loads(reply[start : end + 1])
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(listed, list) or not all(
         isinstance(value, str) for value in listed

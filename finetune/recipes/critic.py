@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from finetune.core.rows import JsonObject
 from finetune.data import rows
+from finetune.data.shapes import read_label
 from finetune.scoring import calibration
 from finetune.scoring.frozen_critic import LABELS
 from finetune.settings import TrainConfig, model_options, trainer_config
 from finetune.students import load as student
 from finetune.students import scratch
 from finetune.students.number_types import opening_type
+from finetune.students.opening import opening
 from synth.core.errors import WrongUse
 from synth.local_models.minilm import folder_of
 from synth.statistics.intervals import auc
@@ -143,7 +145,7 @@ def table(
     """Rows as the two texts that a critic reads, the label (0 or 1) and the group.
 
     Raises:
-        WrongUse: a column is missing.
+        WrongUse: a column is missing, or a label says neither right nor wrong.
     """
     seconds = second.split(",")
     data = rows.columns(
@@ -152,15 +154,16 @@ def table(
         source,
     )
     listed = []
-    for row in data:
+    for number, row in enumerate(data, 1):
         if row[label] is None:
             continue
+        where = f"--data {source} row {number} {label}"
         parts = [str(row[name]) for name in seconds if row[name] is not None]
         listed.append(
             {
                 "first": str(row[first]),
                 "second": " ".join(parts),
-                "labels": int(bool(row[label])),
+                "labels": int(read_label(row[label], where)),
                 "group": str(row[group]),
             }
         )
@@ -177,7 +180,8 @@ def _open(
 
     names = dict(enumerate(LABELS))
     opened = {"dtype": opening_type(), **model_options(config)}
-    try:
+    todo = "Give a folder, a name of the hub (an encoder does best), or scratch:tiny."
+    with opening(f"--model {model}", "a model to classify with", todo):
         tokenizer = AutoTokenizer.from_pretrained(folder_of(model))
         classifier = AutoModelForSequenceClassification.from_pretrained(
             folder_of(model),
@@ -186,14 +190,6 @@ def _open(
             num_labels=2,
             **opened,
         )
-    except (OSError, ValueError) as error:
-        todo = "Give a folder, a name of the hub (an encoder does best), or scratch:tiny."
-        raise WrongUse(
-            f"--model {model}",
-            f"no model ({str(error).splitlines()[0]})",
-            "a model to classify with",
-            todo,
-        ) from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     classifier.config.pad_token_id = tokenizer.pad_token_id

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain, pairwise
+from math import isnan
 
 from finetune.core.rows import JsonObject
 from finetune.data import rows, shapes
@@ -110,7 +111,11 @@ def binned(
     values = [_value(row, by) for row in data]
     numbers: list[float] = []
     for number, value in enumerate(values, 1):
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or isnan(value)
+        ):
             raise _no_stages(by, f"{value!r} in row {number}")
         numbers.append(value)
     if not 2 <= bins <= len(data):

@@ -280,7 +280,7 @@ def _trust(source: str, made: Prepared) -> dict[bytes, float]:
     dataset = rows.load(source)
     if "teacher_weight" not in dataset.column_names:
         return {}
-    weights = [float(value) for value in dataset["teacher_weight"]]
+    weights = rows.numbers(dataset["teacher_weight"], "teacher_weight", source)
     return {
         fingerprint(row["input_ids"], row["labels"]): weights[position]
         for row, position in zip(made.rows, made.positions, strict=True)

@@ -69,6 +69,14 @@ def run(config: TrainConfig, *, stages: Sequence[float] = STAGES) -> JsonObject:
                     "a text",
                     "Write it as text, or take the row out.",
                 )
+        examples = row.get("examples") or []
+        if not isinstance(examples, list):
+            raise WrongUse(
+                f"--data {config.data} row {number}",
+                f"examples = {examples!r}"[:80],
+                "a list of texts",
+                "Write it as a list, or take the column out.",
+            )
     weights = salience([row["context"] for row in data])
     draw = random.Random(0)
 

@@ -60,8 +60,25 @@ def mixed(
             f"at most {int(most):,} at these shares",
             "Ask for fewer, or bring more rows.",
         )
-    parts = [part[: round(wanted * share / total)] for part, share in given]
+    counts = _apportioned(wanted, [share / total for share in shares])
+    parts = [part[:n] for part, n in zip(taken, counts, strict=True)]
     return list(_woven(parts))
+
+
+def _apportioned(wanted: int, shares: Sequence[float]) -> list[int]:
+    """Whole numbers near wanted times each share that add up to it: what is left goes to the
+    largest remainders.
+
+    >>> _apportioned(10, [1 / 3, 1 / 3, 1 / 3]), _apportioned(5, [0.5, 0.5])
+    ([4, 3, 3], [3, 2])
+    """
+    # A quota that is whole but for the error of the division is whole.
+    quotas = [round(wanted * share, 9) for share in shares]
+    counts = [int(quota) for quota in quotas]
+    order = sorted(range(len(shares)), key=lambda n: (counts[n] - quotas[n], n))
+    for n in order[: wanted - sum(counts)]:
+        counts[n] += 1
+    return counts
 
 
 def _dealt(

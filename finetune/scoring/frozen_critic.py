@@ -12,7 +12,7 @@ import numpy as np
 from finetune.core.rows import JsonObject
 from finetune.data.person_names import named
 from finetune.scoring.calibration import Calibration
-from synth.core.errors import WrongUse
+from finetune.students.opening import opening
 from synth.local_models.minilm import folder_of
 from synth.statistics.logistic import sigmoid
 
@@ -34,15 +34,9 @@ class Encoder:
     def __init__(self, model: str) -> None:
         from finetune.scoring.models import Model  # noqa: PLC0415 - torch
 
-        try:
+        todo = "Give a folder or a hub name."
+        with opening(f"--model {model}", "an encoder", todo):
             self.model = Model("embed", folder_of(model))
-        except (OSError, ValueError) as error:
-            raise WrongUse(
-                f"--model {model}",
-                f"no model ({str(error).splitlines()[0]})",
-                "an encoder",
-                "Give a folder or a hub name.",
-            ) from error
 
     def vectors(self, texts: Sequence[str]) -> VectorArray:
         """[N, D] unit vectors."""

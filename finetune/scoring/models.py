@@ -23,7 +23,7 @@ from finetune.students.number_types import opening_type
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import BatchEncoding, PreTrainedTokenizerBase
+    from transformers import BatchEncoding
 
     from finetune.core.arrays import VectorArray
     from finetune.core.tensors import LabelLogProbs
@@ -169,7 +169,7 @@ def loss(model: Model, message: JsonObject) -> JsonObject:
     count.
     """
     pairs = message["pairs"]
-    start = _start(model.tokenizer)
+    start = student.start_of(model.tokenizer)
     nll = [0.0] * len(pairs)
     counts = [0] * len(pairs)
     rows = [_ids(model, prompt, text, start) for prompt, text in pairs]
@@ -184,12 +184,6 @@ def loss(model: Model, message: JsonObject) -> JsonObject:
             if count:
                 nll[position] = float(each[row, end - count : end].mean())
     return {"nll": nll, "tokens": counts}
-
-
-def _start(tokenizer: PreTrainedTokenizerBase) -> int:
-    """What stands before a text: its own start token, or the end of the last."""
-    start: int | None = tokenizer.bos_token_id
-    return tokenizer.eos_token_id if start is None else start
 
 
 def _token_losses(

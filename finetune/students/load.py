@@ -20,6 +20,7 @@ from finetune.data.prompts import (
 from finetune.settings import TrainConfig, model_options
 from finetune.students import scratch, truncate
 from finetune.students.number_types import opening_type
+from finetune.students.opening import opening
 from synth.cli.command_group import say
 from synth.core.errors import WrongUse
 from synth.core.records import Row
@@ -69,20 +70,19 @@ def load_student(
     if truncate.is_truncated(model):
         whole, tokenizer = load_student(truncate.source_of(model), options)
         return truncate.cut(whole, model), tokenizer
-    try:
+    todo = "Give a folder that a trainer saved, a name of the hub, or scratch:tiny."
+    with opening(f"--model {model}", "a language model", todo):
         tokenizer = AutoTokenizer.from_pretrained(model)
         student = _model(model, options or {})
-    except (OSError, ValueError, TypeError) as error:
-        todo = "Give a folder that a trainer saved, a name of the hub, or scratch:tiny."
-        raise WrongUse(
-            f"--model {model}",
-            f"no model ({str(error).splitlines()[0]})",
-            "a language model",
-            todo,
-        ) from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return student, tokenizer
+
+
+def start_of(tokenizer: PreTrainedTokenizerBase) -> int:
+    """What stands before a text: its own start token, or the end of the last."""
+    start: int | None = tokenizer.bos_token_id
+    return tokenizer.eos_token_id if start is None else start
 
 
 def _model(model: str, options: Row) -> PreTrainedModel:
@@ -128,18 +128,14 @@ def is_seq2seq(model: str) -> bool:
     if truncate.is_truncated(model):
         return is_seq2seq(truncate.source_of(model))
     adapter = Path(model) / "adapter_config.json"
-    if adapter.is_file():
-        return (
-            str(
-                json.loads(adapter.read_text(encoding="utf-8")).get("task_type")
-            )
-            == "SEQ_2_SEQ_LM"
-        )
     from transformers import AutoConfig  # noqa: PLC0415
 
     try:
+        if adapter.is_file():
+            content = json.loads(adapter.read_text(encoding="utf-8"))
+            return bool(content.get("task_type") == "SEQ_2_SEQ_LM")
         return bool(AutoConfig.from_pretrained(model).is_encoder_decoder)
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError, AttributeError):
         return False
 
 

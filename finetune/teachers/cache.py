@@ -126,7 +126,16 @@ class CacheWriter:
 
 def _check_same(note: Path, about: About) -> None:
     """Refuses to add to what another teacher wrote."""
-    earlier = json.loads(note.read_text(encoding="utf-8"))
+    try:
+        earlier = json.loads(note.read_text(encoding="utf-8"))
+        About(**earlier)
+    except (ValueError, TypeError) as error:
+        raise WrongUse(
+            f"--output {note.parent}",
+            f"{note.name} that cannot be read ({error})",
+            "a folder of `finetune teach`, or an empty one",
+            "Take another folder.",
+        ) from error
     for name, value in asdict(about).items():
         if earlier.get(name) != value:
             raise WrongUse(

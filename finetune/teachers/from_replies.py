@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from math import exp, inf, log
+from math import exp, inf, log1p
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -137,10 +137,18 @@ def _spoken(path: str) -> dict[str, list[Token]]:
     """Key of a call -> its tokens with candidates."""
     replied = {}
     with Path(path).open(encoding="utf-8") as file:
-        for line in file:
-            row = json.loads(line)
-            choice = (row.get("reply") or {}).get("choices", [{}])[0]
-            tokens = (choice.get("logprobs") or {}).get("content") or []
+        for number, line in enumerate(file, 1):
+            try:
+                row = json.loads(line)
+                choices = (row.get("reply") or {}).get("choices") or [{}]
+            except (ValueError, AttributeError, RecursionError) as error:
+                raise WrongUse(
+                    f"--replies {path}:{number}",
+                    f"no reply ({error})",
+                    "a line of `synth journal`",
+                    "Write it with `synth journal RUN --output FILE`.",
+                ) from error
+            tokens = (choices[0].get("logprobs") or {}).get("content") or []
             if tokens and all(
                 isinstance(token.get("top_logprobs"), list) for token in tokens
             ):
@@ -265,7 +273,9 @@ def _candidates(
 def _add(candidates: dict[int, float], token: int, value: float) -> None:
     """Probabilities of one token add up."""
     if token in candidates:
-        value = log(exp(candidates[token]) + exp(value))
+        low, high = sorted((candidates[token], value))
+        # Apart from each other: services say -9999 of what is next to impossible.
+        value = high if low == -inf else high + log1p(exp(low - high))
     candidates[token] = value
 
 

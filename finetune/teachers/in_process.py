@@ -13,6 +13,8 @@ from finetune.core.tensors import (
     Inputs,
     LabelLogProbs,
     Labels,
+    Mask,
+    PerSequence,
     Positions,
     RowLogits,
 )
@@ -223,13 +225,20 @@ class SeveralTeachers:
         )
         if self.selection is None:
             return fixed - losses
-        spread = torch.stack(
-            [table.masked_fill(~mask, 0.0).std(dim=1) for table in tables],
-            dim=1,
-        )
+        spread = torch.stack([_spread(table, mask) for table in tables], dim=1)
         return fixed + self.selection.choose(losses, spread).log().to(
             labels.device
         )
+
+
+def _spread(table: LabelLogProbs, mask: Mask) -> PerSequence:
+    """[B] standard deviation of the losses of each row's labels; 0 where it has one label or none.
+    What fills up a row plays no part.
+    """
+    counts = mask.sum(dim=1)
+    mean = (table * mask).sum(dim=1) / counts.clamp(min=1)
+    squares = ((table - mean[:, None]).square() * mask).sum(dim=1)
+    return (squares / (counts - 1).clamp(min=1)).sqrt()
 
 
 def label_losses(

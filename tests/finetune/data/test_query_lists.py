@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from finetune.data.query_lists import Listed, read
+from finetune.data.query_lists import Listed, load, read
 from synth.core.errors import WrongUse
+from tests.conftest import write
 
 
 def one(**row):
@@ -52,3 +55,118 @@ def test_shapes():
 def test_broken_rows_name_their_place(row):
     with pytest.raises(WrongUse, match="row 9"):
         list(read(row, "row 9"))
+
+
+@pytest.mark.parametrize(
+    ("row", "place"),
+    [
+        ({"query": "q", "documents": "abc"}, "documents"),
+        ({"query": "q", "documents": ["a", None]}, "documents"),
+        ({"query": "q", "documents": ["a", True]}, "documents"),
+        ({"query": "q", "documents": [["a"]]}, "documents"),
+        ({"query": "q", "documents": {"a": 1}}, "documents"),
+        ({"query": "q", "positive": ["a", None]}, "positive"),
+        ({"query": "q", "positive": {"txt": "a"}}, "positive"),
+        ({"query": "q", "positive": True}, "positive"),
+        ({"query": "q", "positive": "p", "negatives": "abc"}, "negatives"),
+        ({"query": "q", "positive": "p", "negatives": [None]}, "negatives"),
+        ({"query": "q", "positive": "p", "negatives": [{"t": 1}]}, "negatives"),
+        ({"query": "q", "positive": "p", "negative": ["n"]}, "negative"),
+        ({"query": "q", "positive": "p", "negative_2": {"x": 1}}, "negative_2"),
+    ],
+)
+def test_what_is_no_list_of_texts_is_named_with_its_column(row, place):
+    with pytest.raises(WrongUse) as caught:
+        list(read(row, "--data f row 3"))
+    assert caught.value.args[0] == f"--data f row 3 {place}"
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        0.5,
+        "0.5",
+        [0.5],
+        [0.5, None],
+        [0.5, True],
+        [0.5, "1"],
+        [0.5, float("inf")],
+        [1, 2, 3],
+        {"a": 1},
+    ],
+)
+def test_scores_are_one_finite_number_a_text(scores):
+    row = {"query": "q", "documents": ["a", "b"], "scores": scores}
+    with pytest.raises(WrongUse, match="2 finite numbers, one a text"):
+        list(read(row, "row 1"))
+
+
+TEXTS = st.text(min_size=1, max_size=6)
+
+
+@given(
+    st.lists(
+        st.tuples(TEXTS, st.floats(-9, 9)),
+        min_size=1,
+        max_size=7,
+        unique_by=lambda pair: pair[0],
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_the_order_of_scored_texts_plays_no_part_but_for_ties(pairs, draw):
+    def found(order: list[tuple[str, float]]) -> Listed:
+        row = {
+            "query": "q",
+            "documents": [text for text, _ in order],
+            "scores": [score for _, score in order],
+        }
+        (listed,) = read(row, "row 1")
+        return listed
+
+    one = found(pairs)
+    shuffled = list(pairs)
+    draw.shuffle(shuffled)
+    two = found(shuffled)
+    assert dict(zip(one.documents, one.scores, strict=True)) == dict(pairs)
+    assert one.scores == two.scores
+    assert list(one.scores) == sorted(one.scores, reverse=True)
+    if len(set(one.scores)) == len(one.scores):
+        assert one.documents == two.documents
+
+
+@given(
+    st.lists(TEXTS, min_size=1, max_size=4), st.lists(TEXTS, max_size=4), TEXTS
+)
+def test_every_positive_is_first_of_a_list_and_never_its_own_negative(
+    positives, negatives, query
+):
+    row = {"anchor": query, "positive": positives, "negatives": negatives}
+    found = list(read(row, "row 1"))
+    assert [listed.documents[0] for listed in found] == positives
+    for listed in found:
+        first, *others = listed.documents
+        assert first not in others
+        assert others == [text for text in negatives if text != first]
+        assert listed.query == query
+
+
+def test_numbers_of_a_plain_file_are_texts_and_columns_without_a_value_none():
+    row = {
+        "query": "6 * 7",
+        "positive": 42,
+        "negative_1": 41,
+        "negative_2": None,
+        "negative_3": "",
+    }
+    (listed,) = read(row, "row 1")
+    assert listed.documents == ("42", "41")
+
+
+def test_a_file_of_lists_is_read_and_its_row_is_named(tmp_path):
+    good = {"query": "q", "documents": ["a", "b"], "scores": [0.0, 1.0]}
+    path = write(tmp_path / "lists.jsonl", [good, good])
+    assert [listed.documents for listed in load(str(path))] == [("b", "a")] * 2
+    bad = {"query": "q", "documents": ["a", "b"], "scores": [1.0]}
+    path = write(tmp_path / "bad.jsonl", [good, bad])
+    with pytest.raises(WrongUse, match=r"bad\.jsonl row 2"):
+        load(str(path))

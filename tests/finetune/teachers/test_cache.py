@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune.data.tokens import fingerprint
-from finetune.teachers.cache import About, Cache, CacheWriter, Known
+from finetune.teachers.cache import (
+    About,
+    Cache,
+    CacheWriter,
+    Known,
+    rows_of,
+)
 from finetune.teachers.top_k_codec import Layout, pack, unpack
 from synth.core.errors import WrongUse
 
@@ -130,3 +136,133 @@ def test_the_format_keeps_its_promises_at_a_real_vocabulary(spread):
     ).sum(1)
     assert abs(error.mean()) <= 1e-3
     assert found.shape == (count, k)
+
+
+def entry(seed, count=3, k=2):
+    generator = np.random.default_rng(seed)
+    ids = np.array([generator.permutation(50)[:k] for _ in range(count)])
+    logs = np.log(generator.dirichlet(np.ones(k), count)).astype(np.float32)
+    return Known(ids, logs)
+
+
+FIFTY = About(teacher="t", vocabulary=50, k=2, tokenizer="x")
+KEYS = st.lists(
+    st.binary(min_size=16, max_size=16)
+    | st.integers(0, 3).map(lambda n: bytes([n]) + b"\0" * 15),
+    min_size=1,
+    max_size=8,
+    unique=True,
+)
+
+
+@given(KEYS, st.binary(min_size=16, max_size=16))
+def test_rows_are_found_by_any_key_also_one_that_ends_in_zeros(
+    tmp_path_factory, keys, other
+):
+    folder = tmp_path_factory.mktemp("c")
+    with CacheWriter(folder, FIFTY) as writer:
+        for number, key in enumerate(keys):
+            writer.add(key, entry(number))
+            writer.add(key, entry(99))
+    cache = Cache(folder)
+    assert len(cache) == len(keys)
+    assert all(key in cache for key in keys)
+    assert (other in cache) == (other in keys)
+    # The first word of a row counts.
+    whole = (folder / "teacher.bin").read_bytes()
+    for number, key in enumerate(keys):
+        assert pack(Layout(50, 2), *entry(number)) in whole
+        assert key in whole
+
+
+@given(st.integers(0, 400))
+def test_a_file_cut_anywhere_keeps_its_whole_records_and_goes_on(
+    tmp_path_factory, length
+):
+    folder = tmp_path_factory.mktemp("c")
+    keys = [bytes([n]) * 16 for n in range(4)]
+    sizes = [0]
+    with CacheWriter(folder, FIFTY) as writer:
+        for number, key in enumerate(keys):
+            writer.add(key, entry(number))
+            writer.file.flush()
+            sizes.append(writer.file.tell())
+    path = folder / "teacher.bin"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:length])
+    writer = CacheWriter(folder, FIFTY)
+    kept = sum(size <= length for size in sizes[1:])
+    assert [key in writer for key in keys] == [n < kept for n in range(4)]
+    for number, key in enumerate(keys):
+        writer.add(key, entry(number))
+    writer.close()
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"teacher": 1}', "3"])
+def test_a_note_that_cannot_be_read_is_refused_to_writers_and_readers(
+    tmp_path, text
+):
+    with CacheWriter(tmp_path, FIFTY) as writer:
+        writer.add(b"k" * 16, entry(0))
+    (tmp_path / "teacher.json").write_text(text)
+    before = (tmp_path / "teacher.bin").read_bytes()
+    with pytest.raises(WrongUse, match="--output"):
+        CacheWriter(tmp_path, FIFTY)
+    with pytest.raises(WrongUse, match="no finished cache"):
+        Cache(tmp_path)
+    assert (tmp_path / "teacher.bin").read_bytes() == before
+
+
+def spans_slowly(ids, labels, starts):
+    """Sequences of a packed row that have something to learn behind their first token."""
+    found = []
+    for start, end in zip(starts, [*starts[1:], len(ids)], strict=True):
+        part = labels[start:end]
+        if any(label != -100 for label in part[1:]):
+            found.append((start, ids[start:end], part))
+    return found
+
+
+@given(
+    st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    st.randoms(use_true_random=False),
+)
+def test_packed_and_padded_rows_hold_the_same_sequences(lengths, draw):
+    sequences = []
+    labels = []
+    for length in lengths:
+        sequence = draw.choices(range(1, 9), k=length)
+        sequences.append(sequence)
+        labels.append([draw.choice([token, -100]) for token in sequence])
+    flat = [token for sequence in sequences for token in sequence]
+    flat_labels = [label for part in labels for label in part]
+    starts = [sum(lengths[:n]) for n in range(len(lengths))]
+    positions = [n for length in lengths for n in range(length)]
+    packed = {
+        "input_ids": torch.tensor([flat]),
+        "labels": torch.tensor([flat_labels]),
+        "position_ids": torch.tensor([positions]),
+    }
+    found = [(start, ids, part) for _, start, ids, part in rows_of(packed)]
+    assert found == spans_slowly(flat, flat_labels, starts)
+    width = max(lengths) + 2
+    padded = {
+        "input_ids": torch.tensor(
+            [[0] * (width - len(s)) + s for s in sequences]
+        ),
+        "labels": torch.tensor(
+            [[-100] * (width - len(part)) + part for part in labels]
+        ),
+        "attention_mask": torch.tensor(
+            [[0] * (width - len(s)) + [1] * len(s) for s in sequences]
+        ),
+    }
+    again = [(ids, part) for _, _, ids, part in rows_of(padded)]
+    assert again == [(ids, part) for _, ids, part in found]
+
+
+@pytest.mark.parametrize(("size", "k"), [(5, 0), (5, 6), (0, 1)])
+def test_more_entries_than_tokens_are_refused(size, k):
+    with pytest.raises(ValueError, match=f"k={k} of a vocabulary of {size}"):
+        Layout(size, k)

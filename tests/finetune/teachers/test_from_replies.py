@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 from math import exp, log
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import synth
 from finetune.data.tokens import tokenised
 from finetune.students import scratch
 from finetune.students.load import load_student
+from finetune.teachers import from_replies
 from finetune.teachers.cache import Cache
 from finetune.teachers.from_replies import said_by
+from synth.core.errors import WrongUse
 from synth.teachers.simulation.word_problems import make_problems
 from tests.cli.test_cli import synth as command
 from tests.conftest import write
@@ -169,3 +175,114 @@ def test_a_local_models_log_probabilities_teach_as_the_model_does(tmp_path):
     )
     assert code == 2
     assert "top_logprobs" in said
+
+
+def reply_line(key, tokens):
+    return {
+        "key": key,
+        "reply": {"choices": [{"logprobs": {"content": tokens}}]},
+    }
+
+
+SAID = {"token": "it", "logprob": -0.5, "top_logprobs": []}
+
+
+@pytest.mark.parametrize(
+    ("reply", "read"),
+    [
+        (None, False),
+        ({}, False),
+        ({"choices": []}, False),
+        ({"choices": None}, False),
+        ({"choices": [{}]}, False),
+        ({"choices": [{"logprobs": None}]}, False),
+        ({"choices": [{"logprobs": {"content": None}}]}, False),
+        ({"choices": [{"logprobs": {"content": [{"token": "a"}]}}]}, False),
+        ({"choices": [{"logprobs": {"content": [SAID]}}]}, True),
+    ],
+)
+def test_replies_without_log_probabilities_are_passed_over(
+    tmp_path, reply, read
+):
+    good = reply_line("good", [SAID])
+    path = write(tmp_path / "r.jsonl", [{"key": "k", "reply": reply}, good])
+    found = from_replies._replied(str(path))
+    assert set(found) == ({"k", "good"} if read else {"good"})
+
+
+@pytest.mark.parametrize(
+    "line", ["{broken", "[1, 2]", '"text"', "3", "[" * 100_000]
+)
+def test_a_line_that_is_no_reply_is_named(tmp_path, line):
+    path = write(tmp_path / "r.jsonl", [reply_line("good", [SAID])])
+    with path.open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(WrongUse) as caught:
+        from_replies._replied(str(path))
+    assert caught.value.args[0] == f"--replies {path}:2"
+    assert "synth journal" in str(caught.value)
+
+
+def test_a_file_without_any_says_how_to_get_them(tmp_path):
+    path = write(tmp_path / "r.jsonl", [{"key": "k", "reply": None}])
+    with pytest.raises(WrongUse, match=r"top_logprobs=20"):
+        from_replies._replied(str(path))
+
+
+LOGS = st.floats(-20_000, 0) | st.just(-math.inf) | st.just(-9999.0)
+
+
+@given(st.lists(LOGS, min_size=1, max_size=6), st.randoms())
+def test_probabilities_of_one_token_add_up_however_small_they_are(logs, draw):
+    candidates: dict[int, float] = {}
+    for value in logs:
+        from_replies._add(candidates, 3, value)
+    wanted = float(np.logaddexp.reduce(np.array(logs)))
+    assert candidates == {3: pytest.approx(wanted, rel=1e-9, abs=1e-12)}
+    shuffled = list(logs)
+    draw.shuffle(shuffled)
+    other: dict[int, float] = {}
+    for value in shuffled:
+        from_replies._add(other, 3, value)
+    assert other[3] == pytest.approx(candidates[3], rel=1e-9, abs=1e-12)
+
+
+@given(
+    st.dictionaries(st.integers(0, 29), st.floats(-9, 0), max_size=12),
+    st.integers(1, 20),
+)
+def test_the_best_candidates_are_kept_and_others_fill_up(position, k):
+    ids, logs = from_replies._filled(position, k, 30)
+    assert len(ids) == len(logs) == k
+    assert len(set(ids)) == k
+    known = min(k, len(position))
+    assert logs[known:] == [-math.inf] * (k - known)
+    best = sorted(position.values(), reverse=True)[:known]
+    assert logs[:known] == best
+    assert all(
+        position[token] == value
+        for token, value in zip(ids[:known], logs[:known], strict=True)
+    )
+
+
+WORDS = st.lists(
+    st.text("abc\u00e9", min_size=1, max_size=4), min_size=1, max_size=8
+)
+
+
+@given(WORDS, st.sampled_from(["", " ", "\n"]), st.booleans())
+def test_tokens_of_a_reply_are_found_where_they_stand(words, blank, inside):
+    before = "so: " if inside else ""
+    text = blank.join(words)
+    tokens = [{"token": blank + word} for word in words]
+    found = from_replies._starts(tokens, before + text + " end")
+    assert found is not None
+    places = sorted(found)
+    assert [found[place] for place in places] == list(range(len(words)))
+    whole = before + text + " end"
+    for place in places:
+        word = words[found[place]]
+        assert whole[place : place + len(word)] == word
+    assert from_replies._starts([*tokens, {"token": "xyz"}], whole) is None
+    assert from_replies._starts([], whole) is None
+    assert from_replies._starts([{"token": " "}], whole) is None

@@ -1,0 +1,34 @@
+"""What a library says against a model's folder, said as a mistake of the call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from synth.core.errors import PotstillError, WrongUse
+
+
+@contextmanager
+def opening(where: str, wanted: str, todo: str) -> Iterator[None]:
+    """Around a call that opens a model.
+
+    Files that are cut short or damaged make libraries raise errors of any class, such as those of
+    safetensors and tokenizers.
+
+    Args:
+        where: what named the model.
+        wanted: what should stand there.
+        todo: what to do instead.
+
+    Raises:
+        WrongUse: no model could be opened, with the first line of why.
+    """
+    try:
+        yield
+    except (PotstillError, MemoryError):
+        raise
+    except Exception as error:
+        lines = str(error).splitlines() or [""]
+        why = lines[0] if isinstance(error, OSError | ValueError) else ""
+        why = why or f"{type(error).__name__}: {lines[0]}"
+        raise WrongUse(where, f"no model ({why})", wanted, todo) from error
