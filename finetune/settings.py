@@ -17,6 +17,7 @@ from finetune.data.trainer_fields import OF_COMMANDS, refuse
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.registry import scalar
 from synth.core.strict_yaml import read_yaml
+from synth.processes.ranks import is_launched
 
 # The one field of TRL's configs that says how a model is opened, which the commands do themselves.
 _OPENING = "model_init_kwargs"
@@ -295,6 +296,8 @@ def _machine_defaults() -> JsonObject:
     quiet = {"report_to": "none", "save_strategy": "no"}
     if torch.cuda.is_available():
         return quiet
+    if is_launched():
+        quiet["ddp_backend"] = "gloo"
     return {
         **quiet,
         "bf16": False,

@@ -19,7 +19,10 @@ from synth.cli.command_group import output_option, say
 from synth.core.errors import WrongUse
 
 # Options of every training, which are not the distillation's own.
-SHARED = ("data", "model", "output", "config", "lora", "dtype", "template")
+SHARED = (
+    *("data", "model", "output", "config", "lora", "dtype", "processes"),
+    "template",
+)
 
 
 @click.command(context_settings=EXTRA)

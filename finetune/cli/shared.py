@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -16,6 +18,7 @@ from synth.cli.command_group import output_option, say, together
 from synth.core.errors import WrongUse
 from synth.core.optional import require
 from synth.core.registry import scalar
+from synth.processes.ranks import is_launched
 
 # Commands that hand unknown flags on to the trainer's configuration.
 EXTRA = {"ignore_unknown_options": True, "allow_extra_args": True}
@@ -67,6 +70,14 @@ def train_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Number type of the student's weights; auto: that of its files. Default: auto, "
             "float32 on a CPU without bf16.",
         ),
+        click.option(
+            "--processes",
+            type=click.IntRange(1),
+            default=1,
+            show_default=True,
+            help="Processes that train together on this machine, each on rows of its own: one a "
+            "GPU.",
+        ),
     )(command)
 
 
@@ -78,10 +89,13 @@ def train(
     *,
     more: JsonObject | None = None,
     dtype: str | None = None,
+    processes: int = 1,
     **options: Any,
 ) -> JsonObject:
     """Runs a recipe with the settings of a command line, says what came of it and returns it."""
     need("trl")
+    if processes > 1 and not is_launched():
+        ctx.exit(launched(processes, sys.argv[1:]))
     from finetune.settings import TrainConfig, opened_in, read_config  # noqa: PLC0415
 
     adapters = (
@@ -105,6 +119,18 @@ def train(
         f"{info['parameters']:,} weights trained, {info['seconds']:.0f} s -> {options['output']}"
     )
     return info
+
+
+def launched(processes: int, words: Sequence[str]) -> int:
+    """Runs a command in so many processes that train together, by torch's own launcher; returns
+    the exit code.
+    """
+    launcher = ["-m", "torch.distributed.run", "--standalone"]
+    launcher += ["--nproc_per_node", str(processes), "-m", "finetune.cli"]
+    done = subprocess.run(  # noqa: S603 - our own words
+        [sys.executable, *launcher, *words], check=False
+    )
+    return done.returncode
 
 
 def flags(args: list[str]) -> JsonObject:

@@ -305,8 +305,9 @@ def critic(
     names = ("first", "second", "label", "group", "held_out")
     own = {name: options.pop(name) for name in names}
     if frozen:
-        if ctx.args or options["config"] or options["lora"] is not None:
-            given = " ".join(ctx.args) or "--config or --lora"
+        trains = options["config"] or options["lora"] is not None
+        if ctx.args or trains or options["processes"] > 1:
+            given = " ".join(ctx.args) or "--config, --lora or --processes"
             raise WrongUse(
                 "critic --frozen",
                 given,

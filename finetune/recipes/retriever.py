@@ -4,6 +4,7 @@ encoders.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from finetune.students.encoders import encoder_classes, open_encoder
 from synth.core import registry
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.plugins import is_import
+from synth.processes.ranks import is_launched
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -224,6 +226,10 @@ def _library(
             "one that is there",
             did_you_mean(name, names),
         )
+    gathers = "gather_across_devices"
+    if is_launched() and gathers in inspect.signature(made).parameters:
+        # Negatives of the joint batch.
+        parameters.setdefault(gathers, True)
     if name in (*_LISTWISE, *_SCORED, "mse") and any(
         row.scores is None for row in listed
     ):

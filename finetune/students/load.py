@@ -24,6 +24,7 @@ from finetune.students.opening import opening
 from synth.cli.command_group import say
 from synth.core.errors import WrongUse
 from synth.core.records import Row
+from synth.processes.ranks import is_first_process
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -205,7 +206,8 @@ def train_and_keep(
     facts: Row | None = None,
 ) -> JsonObject:
     """Trains, saves the student (by `keep` where it is given) and its tokenizer, and writes
-    `train.json`; returns its content.
+    `train.json`; returns its content. Of several processes, the first writes, and none goes on
+    before it has.
 
     Args:
         trainer: that trains.
@@ -220,10 +222,12 @@ def train_and_keep(
     result = _trained(trainer)
     output = str(config.output)
     if keep is None:
+        # All processes take part: each may hold a share of the weights.
         trainer.save_model(output)
-    else:
+    elif is_first_process():
         keep()
-    tokenizer.save_pretrained(output)
+    if is_first_process():
+        tokenizer.save_pretrained(output)
     weights = list(trainer.model.parameters())
     info = {
         "model": config.model,
@@ -231,14 +235,24 @@ def train_and_keep(
         "rows": count,
         "taint": rows.taint(config.data) if config.data else [],
         "steps": result.global_step,
-        "loss": result.training_loss,
+        "loss": _over_processes(trainer, result.training_loss),
         "parameters": sum(p.numel() for p in weights),
         "trainable": sum(p.numel() for p in weights if p.requires_grad),
         "seconds": round(time.time() - started, 2),
         "cpu_seconds": round(time.process_time() - cpu, 2),
         **(facts or {}),
     }
-    return write_info(config, info)
+    write_info(config, info)
+    trainer.accelerator.wait_for_everyone()
+    return info
+
+
+def _over_processes(trainer: Trainer, loss: float) -> float:
+    """The mean of what each process saw of the rows."""
+    import torch  # noqa: PLC0415
+
+    own = torch.tensor(loss, device=trainer.accelerator.device)
+    return float(trainer.accelerator.reduce(own, "mean"))
 
 
 def _trained(trainer: Trainer) -> TrainOutput:
@@ -257,7 +271,8 @@ def _trained(trainer: Trainer) -> TrainOutput:
 
 def write_info(config: TrainConfig, info: JsonObject) -> JsonObject:
     """Writes OUTPUT/train.json and returns its content."""
-    (config.output / RECORD).write_text(
-        json.dumps(info, indent=2) + "\n", encoding="utf-8"
-    )
+    if is_first_process():
+        (config.output / RECORD).write_text(
+            json.dumps(info, indent=2) + "\n", encoding="utf-8"
+        )
     return info

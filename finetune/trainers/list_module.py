@@ -12,6 +12,7 @@ from finetune.core.list_tensors import PerQuery, Scores, TextOrder, TextVectors
 from finetune.core.tensors import Inputs, Scalar
 from finetune.data.query_lists import Listed
 from finetune.list_losses.base import ListLoss, Lists
+from synth.processes.ranks import is_launched
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -73,8 +74,14 @@ class ListModule(torch.nn.Module):
             torch.nn.functional.normalize(column.float(), dim=-1)
             for column in embed_columns(self.model, list(sentence_features))
         ]
-        rows = labels.long().cpu()
         device = columns[0].device
+        rows = labels.long()
+        if is_launched():
+            # Every process sees the texts of all: negatives are those of the joint batch. The mean
+            # of the processes' gradients is then that of one process.
+            columns = [_of_all(column) for column in columns]
+            rows = _of_all(rows)
+        rows = rows.cpu()
 
         def of(table: Tensor | None) -> Tensor | None:
             return None if table is None else table[rows].to(device)
@@ -101,6 +108,14 @@ class ListModule(torch.nn.Module):
                 teacher=teacher,
             )
         )
+
+
+def _of_all(part: Tensor) -> Tensor:
+    """A tensor's rows in all processes, by their ranks; gradients flow to each."""
+    from sentence_transformers.util.distributed import all_gather  # noqa: PLC0415
+
+    whole: Tensor = all_gather(part, with_grad=part.is_floating_point())
+    return whole
 
 
 def _targets(listed: Sequence[Listed], width: int) -> Scores | None:

@@ -15,6 +15,7 @@ import click
 
 from synth.core.errors import PotstillError, Stopped, WrongUse, printable
 from synth.processes.interrupts import exit_code
+from synth.processes.ranks import is_first_process
 
 # What a path can have against it that another path would not: the user's to correct (2). Anything
 # else is the machine's (5).
@@ -39,11 +40,14 @@ _OF_PATHS = {
 
 def say(text: str, *, err: bool = False) -> None:
     """Prints a text that may hold a model's or a stranger's words; a reader who has left misses it,
-    and nothing else happens.
+    and nothing else happens. Of several processes of one training, the first prints what came of
+    it.
 
     Raises:
         Stopped: standard output goes to a file that takes no more.
     """
+    if not err and not is_first_process():
+        return
     try:
         click.echo(printable(text), err=err)
     except OSError as error:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -15,7 +12,7 @@ from finetune.data.tokens import tokenised
 from finetune.recipes.distill import best
 from finetune.students import scratch
 from synth.teachers.simulation.word_problems import make_problems
-from tests.conftest import ROOT, write
+from tests.conftest import write
 from tests.finetune.test_train import finetune
 from tests.plugins.site_of_the_user import LOSSES
 
@@ -421,44 +418,6 @@ def test_an_interrupted_training_resumes_to_the_same_losses(
     assert all(
         torch.equal(one["state"][n]["exp_avg"], two["state"][n]["exp_avg"])
         for n in one["state"]
-    )
-
-
-@pytest.mark.long
-def test_two_processes_give_the_loss_of_one_on_the_joint_batch(made, tmp_path):
-    words = ["distill", "--data", made / "run", "--model", made / "student", "--teacher", made / "teacher", *QUIET, "--learning-rate", "1e-3",
-             "--max-steps", 3, "--max-grad-norm", 0, "--optim", "sgd"]  # fmt: skip
-    code, said = finetune(
-        *words, "--per-device-train-batch-size", 8, "--output", tmp_path / "one"
-    )
-    assert code == 0, said
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29611", "-m", "finetune.cli",
-               *map(str, words), "--per-device-train-batch-size", "4", "--ddp-backend", "gloo", "--output", str(tmp_path / "two")]  # fmt: skip
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    one, two = (
-        json.loads((tmp_path / name / "train.json").read_text())["loss"]
-        for name in ("one", "two")
-    )
-    assert one == pytest.approx(two, rel=1e-4)
-    from safetensors.torch import load_file
-
-    weights = [
-        load_file(tmp_path / name / "model.safetensors")
-        for name in ("one", "two")
-    ]
-    assert all(
-        torch.allclose(weights[0][n], weights[1][n], atol=1e-5)
-        for n in weights[0]
     )
 
 

@@ -1,0 +1,150 @@
+"""Several processes train to the loss and the weights of one on the joint batch; the first of them
+writes and speaks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import synth
+from finetune.students.encoders import open_encoder
+from synth.local_models.minilm import MINILM
+from synth.teachers.simulation.word_problems import make_problems
+from tests import tiny
+from tests.conftest import ROOT, write
+
+STEPS = [
+    *("--learning-rate", "1e-2", "--max-steps", "3", "--disable-tqdm"),
+    *("--optim", "sgd", "--max-grad-norm", "0"),
+]
+
+
+def finetune(*words):
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "finetune.cli", *map(str, words)],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A folder with rows of each kind."""
+    folder = tmp_path_factory.mktemp("processes")
+    synth.run(
+        "cot",
+        make_problems(40, seed=6),
+        teacher="simulated/perfect",
+        output=folder / "run",
+    )
+    numbers = range(40)
+    pairs = [
+        {
+            "prompt": f"What is {n} + {n} ?",
+            "chosen": f" it is {2 * n}",
+            "rejected": f" it is a {n}",
+        }
+        for n in numbers
+    ]
+    write(folder / "pairs.jsonl", pairs)
+    lists = [
+        {
+            "query": f"What is {n} + {n} ?",
+            "documents": [f"it is {2 * n}", f"a dog {n}"],
+            "scores": [1.0, 0.1],
+        }
+        for n in numbers
+    ]
+    write(folder / "lists.jsonl", lists)
+    # Without dropout, which is another one in each process.
+    model = open_encoder("bi", MINILM)
+    config = model[0].auto_model.config
+    config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0.0
+    model.save_pretrained(str(folder / "encoder"))
+    return folder
+
+
+def commands(data):
+    run = ["--data", data / "run", "--model", tiny.causal()]
+    pairs = ["--data", data / "pairs.jsonl", "--model", tiny.causal()]
+    lists = ["--data", data / "lists.jsonl", "--model", data / "encoder"]
+    return {
+        "sft": ["sft", *run],
+        "sft, adapters": ["sft", *run, "--lora", "r=4"],
+        "dpo": ["dpo", *pairs],
+        "rank": ["rank", *pairs],
+        "distill": ["distill", *run, "--teacher", tiny.other()],
+        "retriever": ["retriever", *lists],
+        "retriever, a library's loss": [
+            *("retriever", *lists, "--loss", "multiple_negatives_ranking"),
+        ],
+    }
+
+
+def weights(folder):
+    name = "model.safetensors"
+    if not (folder / name).is_file():
+        name = "adapter_model.safetensors"
+    return load_file(folder / name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sft",
+        pytest.param("sft, adapters", marks=pytest.mark.long),
+        pytest.param("dpo", marks=pytest.mark.long),
+        pytest.param("rank", marks=pytest.mark.long),
+        pytest.param("distill", marks=pytest.mark.long),
+        pytest.param("retriever", marks=pytest.mark.long),
+        pytest.param("retriever, a library's loss", marks=pytest.mark.long),
+    ],
+)
+def test_two_processes_are_one_with_the_joint_batch(data, tmp_path, name):
+    words = [*commands(data)[name], *STEPS, "--output"]
+    batch = "--per-device-train-batch-size"
+    one = finetune(*words, tmp_path / "one", batch, 4)
+    two = finetune(*words, tmp_path / "two", batch, 2, "--processes", 2)
+    assert one.count("3 steps") == two.count("3 steps") == 1
+    infos = [
+        json.loads((tmp_path / folder / "train.json").read_text())
+        for folder in ("one", "two")
+    ]
+    assert infos[0]["loss"] == pytest.approx(infos[1]["loss"], rel=1e-4)
+    first, second = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert first.keys() == second.keys()
+    for key, value in first.items():
+        assert torch.allclose(value, second[key], atol=1e-6), key
+    # The steps moved them by more than the two differ.
+    if name == "sft":
+        start = weights(type(tmp_path)(tiny.causal()))
+        assert max((start[k] - v).abs().max() for k, v in first.items()) > 1e-4
+
+
+def test_wrong_use_ends_all_processes(data, tmp_path):
+    words = [sys.executable, "-m", "finetune.cli", "sft", "--processes", "2"]
+    words += ["--data", str(data / "run"), "--model", tiny.causal()]
+    done = subprocess.run(
+        [*words, "--output", str(tmp_path / "o"), "--max-stepz", "3"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode
+    assert "Did you mean max_steps" in done.stderr
+    assert not (tmp_path / "o" / "train.json").exists()
