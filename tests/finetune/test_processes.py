@@ -134,6 +134,7 @@ def test_two_processes_are_one_with_the_joint_batch(data, tmp_path, name):
         assert max((start[k] - v).abs().max() for k, v in first.items()) > 1e-4
 
 
+@pytest.mark.long
 def test_wrong_use_ends_all_processes(data, tmp_path):
     words = [sys.executable, "-m", "finetune.cli", "sft", "--processes", "2"]
     words += ["--data", str(data / "run"), "--model", tiny.causal()]
