@@ -110,13 +110,13 @@ def test_a_full_disk_at_any_stage_of_a_run_loses_nothing(made, limit):
         RuntimeError("odd"),
     ],
 )
-@pytest.mark.parametrize("stage", ["_table", "_content", "make_card"])
+@pytest.mark.parametrize("stage", ["_table", "content_of", "make_card"])
 def test_what_breaks_a_publication_ends_the_run_with_5_and_the_old_one_stands(
     made, monkeypatch, error, stage
 ):
     target = {
         "_table": "synth.runs.columns.pa.Table.from_pylist",
-        "_content": "synth.runs.publisher._content",
+        "content_of": "synth.runs.publisher.content_of",
         "make_card": "synth.pipeline.run.make_card",
     }[stage]
 

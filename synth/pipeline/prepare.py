@@ -21,7 +21,12 @@ from synth.parsers.json_object import JsonObject
 from synth.pipeline.finished import fingerprint, is_unchanged
 from synth.pipeline.gold_check import GoldCheck
 from synth.pipeline.walker import Tally
-from synth.runs.ownership import check_output, copied_pack, digests
+from synth.runs.ownership import (
+    check_output,
+    copied_pack,
+    digests,
+    read_run,
+)
 from synth.runs.shard_plan import is_planned
 from synth.teachers.wire.access import (
     Access,
@@ -276,25 +281,48 @@ def _changed_note(prepared: Prepared) -> list[str]:
     return [text]
 
 
+def _other_teachers(prepared: Prepared) -> list[str]:
+    """What another teacher than that of the published rows means for them."""
+    settings = read_run(prepared.output).get("settings")
+    if not isinstance(settings, dict):
+        return []
+    before = settings.get("teachers")
+    if not isinstance(before, dict) or before == dict(prepared.config.teachers):
+        return []
+    names = ", ".join(map(str, before.values()))
+    return [
+        f"the rows in {prepared.output} are of {names}; they are replaced, its replies stay"
+    ]
+
+
+def _unread_golds(prepared: Prepared) -> list[str]:
+    """Golds that nothing reads, or none where a filter compares."""
+    golds = prepared.scan.golds
+    worth_a_look = "nothing reads" in golds or "no row has" in golds
+    return [golds] if worth_a_look else []
+
+
+def _prices_of_the_pack(prepared: Prepared) -> list[str]:
+    """What a pack says of prices, which nobody counts: a stranger's word is a reason to look."""
+    prices = prepared.pack.spec.prices
+    notes = []
+    for name in prepared.teachers().values():
+        if name in prices:
+            note = f"pack {prepared.pack.name} says that {name} costs {prices[name]}; that is not "
+            note += "counted: --price and the price table are"
+            notes.append(note)
+    return notes
+
+
 def notes_before(prepared: Prepared) -> list[str]:
-    """A finished run that stands as it is; else a pack that has changed, golds that nothing reads,
-    and what a pack says of prices, which nobody counts: a stranger's word is a reason to look, no
-    price.
-    """
+    """What a user should know before the first call; of a finished run, that it stands."""
     if prepared.unchanged:
         return [f"nothing has changed since {prepared.output} was finished"]
-    golds = prepared.scan.golds
-    unread = _changed_note(prepared) + (
-        [golds] if "nothing reads" in golds or "no row has" in golds else []
-    )
-    own = prepared.pack.spec.prices
-    said = {
-        name: own[name] for name in prepared.teachers().values() if name in own
-    }
-    return unread + [
-        f"pack {prepared.pack.name} says that {name} costs {price}; that is not counted: --price "
-        "and the price table are"
-        for name, price in said.items()
+    return [
+        *_changed_note(prepared),
+        *_other_teachers(prepared),
+        *_unread_golds(prepared),
+        *_prices_of_the_pack(prepared),
     ]
 
 

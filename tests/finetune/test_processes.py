@@ -11,9 +11,11 @@ import sys
 
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file
 
 import synth
+from finetune.cli import main
 from finetune.students.encoders import open_encoder
 from synth.local_models.minilm import MINILM
 from synth.teachers.simulation.word_problems import make_problems
@@ -101,16 +103,17 @@ def weights(folder):
     return load_file(folder / name)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     [
         "sft",
-        pytest.param("sft, adapters", marks=pytest.mark.long),
-        pytest.param("dpo", marks=pytest.mark.long),
-        pytest.param("rank", marks=pytest.mark.long),
-        pytest.param("distill", marks=pytest.mark.long),
-        pytest.param("retriever", marks=pytest.mark.long),
-        pytest.param("retriever, a library's loss", marks=pytest.mark.long),
+        "sft, adapters",
+        "dpo",
+        "rank",
+        "distill",
+        "retriever",
+        "retriever, a library's loss",
     ],
 )
 def test_two_processes_are_one_with_the_joint_batch(data, tmp_path, name):
@@ -149,3 +152,17 @@ def test_wrong_use_ends_all_processes(data, tmp_path):
     assert done.returncode
     assert "Did you mean max_steps" in done.stderr
     assert not (tmp_path / "o" / "train.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_the_first_process_alone_writes_and_speaks(
+    data, tmp_path, monkeypatch, rank
+):
+    monkeypatch.setenv("RANK", rank)
+    words = [*commands(data)["sft"], *STEPS, "--output", tmp_path / "o"]
+    done = CliRunner().invoke(main, list(map(str, words)))
+    assert done.exit_code == 0
+    is_first = rank == "0"
+    assert ("3 steps" in done.stdout) == is_first
+    assert (tmp_path / "o" / "train.json").exists() == is_first

@@ -220,3 +220,16 @@ def test_a_finished_shard_is_not_walked_again(made, server, monkeypatch):
         assert run.counts["kept"]
     assert stamps(folder.with_name("many")) == before
     assert len(server.bodies) == asked
+
+
+def test_rows_of_another_teacher_are_not_replaced_without_a_word(made):
+    source, folder, how = made
+    words = ["run", "cot", "--input", str(source), "--output", str(folder)]
+    words += ["--api-base", how["api_base"]]
+    same = CliRunner().invoke(main, [*words, "--teacher", "openai/m"])
+    assert "they are replaced" not in same.output
+    other = CliRunner().invoke(main, [*words, "--teacher", "openai/other"])
+    assert (
+        "are of openai/m; they are replaced, its replies stay" in other.output
+    )
+    assert other.exit_code == 0

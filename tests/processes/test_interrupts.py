@@ -37,13 +37,17 @@ def test_an_interruption_has_the_exit_code_of_a_shell(number, code, said):
     "number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
 )
 def test_signals_raise_while_it_lasts_and_go_their_own_way_after(number):
-    before = {each: signal.getsignal(each) for each in interrupts.ENDING}
-    with pytest.raises(Interrupted) as error, raised():
-        signal.raise_signal(number)
+    # Who started the tests may ignore it: `nohup` does.
+    outer = signal.signal(number, signal.default_int_handler)
+    try:
+        before = {each: signal.getsignal(each) for each in interrupts.ENDING}
+        with pytest.raises(Interrupted) as error, raised():
+            signal.raise_signal(number)
+        after = {each: signal.getsignal(each) for each in interrupts.ENDING}
+    finally:
+        signal.signal(number, outer)
     assert error.value.exit_code == 128 + number
-    assert {
-        each: signal.getsignal(each) for each in interrupts.ENDING
-    } == before
+    assert after == before
 
 
 def test_a_signal_that_is_ignored_on_purpose_stays_ignored():
