@@ -4,7 +4,7 @@ bombs.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,8 @@ _MOST_BITS = 1024
 _MERGE = "tag:yaml.org,2002:merge"
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.CSafeLoader):
     """SafeLoader that refuses doubled keys, anchors and merged mappings."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.constructor.ConstructorError(
-                None, None, "an alias (*name)", mark
-            )
-        return super().compose_node(parent, index)
 
     def construct_yaml_int(self, node: Any) -> int:
         value = super().construct_yaml_int(node)
@@ -89,12 +81,13 @@ def parse_yaml(
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
+        _refuse_aliases(node, text)
         value = loader.construct_document(node) if node else None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise WrongUse(
             f"{path}:{line}",
-            str(error.problem),
+            _problem(error, text),
             "plain YAML, each key once",
             "Correct that line.",
         ) from error
@@ -141,6 +134,39 @@ def read_text(path: Path) -> str:
             "a UTF-8 text file",
             "Check the path.",
         ) from error
+
+
+def _refuse_aliases(root: Any, text: str) -> None:
+    """Raises ConstructorError where one node stands in two places: that is what an alias makes."""
+    seen: set[int] = set()
+    waiting = [root] if root else []
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            events = yaml.parse(text, Loader=yaml.CSafeLoader)
+            marks: Iterator[Any] = (
+                event.start_mark
+                for event in events
+                if isinstance(event, yaml.AliasEvent)
+            )
+            raise yaml.constructor.ConstructorError(
+                None, None, "an alias (*name)", next(marks, node.start_mark)
+            )
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            waiting += [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+
+
+def _problem(error: yaml.MarkedYAMLError, text: str) -> str:
+    """What is wrong, with the character that nobody sees, such as a tab."""
+    mark = error.problem_mark
+    problem = str(error.problem)
+    if mark and mark.index < len(text):
+        character = f"found character {text[mark.index]!r} that"
+        problem = problem.replace("found character that", character)
+    return problem.removeprefix("found ")
 
 
 def _walk(

@@ -123,7 +123,7 @@ def test_mistakes_are_named_with_their_line(text, line, found):
 'a: !!binary x\n' | 'base64'
 """
         ),
-        ("[" * 1200, "RecursionError"),
+        ("[" * 1200, "maximum nesting"),
     ],
 )
 def test_what_is_no_mapping_is_refused(text, found):

@@ -7,10 +7,11 @@ import json
 import pytest
 
 import synth
-from synth.packs.pack import Pack, pack_names
+from synth.packs.pack import pack_names
 from synth.packs.templates import Templates
 from synth.teachers.simulation.word_problems import make_problems
 from tests.cli.test_cli import synth as command
+from tests.shipped import shipped
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_a_teachers_prompt_is_what_it_was():
 def test_every_packs_prompts_end_as_they_are_written():
     ended = 0
     for name in pack_names():
-        pack = Pack.load(name)
+        pack = shipped(name)
         for kind, tasks in pack.exports.items():
             for sides in tasks.values():
                 if "prompt" not in sides or kind == "messages":

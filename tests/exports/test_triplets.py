@@ -10,14 +10,14 @@ from synth.core.errors import WrongUse
 from synth.core.strict_yaml import read_yaml
 from synth.exports.base import pack_of
 from synth.exports.base_retrieval import rrf
-from synth.packs.pack import Pack
 from synth.runs.publisher import RunFolder
 from tests.conftest import chat, serving
+from tests.shipped import shipped
 
 
 def rehearsed(name, tmp_path):
     """A run over the cases of a pack that are kept."""
-    pack = Pack.load(name)
+    pack = shipped(name)
     cases = [
         case
         for case in read_yaml(pack.folder / "cases.yaml")[0]["cases"]

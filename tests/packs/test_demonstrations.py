@@ -17,6 +17,7 @@ from synth.packs.pack import Pack, pack_names
 from synth.pipeline.preview import describe
 from tests.conftest import chat, serving
 from tests.pipeline.test_run import make_pack
+from tests.shipped import shipped
 
 PACK = """
 name: answers
@@ -171,24 +172,24 @@ def _texts(value: object) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in pack_names() if Pack.load(name).demonstrates]
+    "name", [name for name in pack_names() if shipped(name).demonstrates]
 )
 def test_no_study_asks_about_what_a_pack_demonstrates(name):
     shown = [
         _texts(dict(demonstration.values))
-        for step in Pack.load(name).steps
+        for step in shipped(name).steps
         for demonstration in step.demonstrations
     ]
-    constants = _texts(Pack.load(name).spec.constants)
+    constants = _texts(shipped(name).spec.constants)
     rows = _texts(inputs_of(name)) - constants
     assert set().union(*shown) & rows == set()
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in pack_names() if Pack.load(name).demonstrates]
+    "name", [name for name in pack_names() if shipped(name).demonstrates]
 )
 def test_no_filter_of_a_step_drops_what_it_demonstrates(name):
-    for step in Pack.load(name).steps:
+    for step in shipped(name).steps:
         for values, reply in step.demonstrations:
             fields = step.parser_for(values).parse(reply, values)
             row = {**values, **fields, "reply": reply}

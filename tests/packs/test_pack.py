@@ -14,6 +14,7 @@ from synth.packs.templates import Templates
 from synth.pipeline.preview import check_cases, describe, render_first
 from tests.conftest import write
 from tests.pipeline.test_run import STEPS_PACK, make_pack
+from tests.shipped import shipped
 
 GOOD = {
     "pack.yaml": "name: p\nversion: 1\nabout: x\ninputs: {question: text, hint: optional}\nsteps:\n  - name: go\n    parser: final_number\n    filters:\n      - length\nexports:\n  sft: {prompt: '{{ question }}', completion: '{{ answer }}'}\n",
@@ -27,7 +28,7 @@ def test_shipped_packs_keep_the_laws():
         cases, replies = check_cases(name, {})
         assert cases >= 1
         assert replies >= 2
-        assert Pack.load(name).spec.name == name
+        assert shipped(name).spec.name == name
         assert name in describe(name, {})
 
 
@@ -197,7 +198,7 @@ def test_steps_see_only_earlier_fields(tmp_path):
 
 @pytest.mark.parametrize("name", pack_names())
 def test_the_first_question_of_every_pack_can_be_shown(name, tmp_path):
-    pack = Pack.load(name)
+    pack = shipped(name)
     case = read_yaml(pack.folder / "cases.yaml")[0]["cases"][0]
     shown = render_first(
         name,

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 import synth
 from synth.core.errors import WrongUse
 from synth.packs import template_box, templates
-from synth.packs.pack import Pack, pack_names
+from synth.packs.pack import pack_names
 from synth.packs.template_box import MOST_CHARS, Compiled, TooLong
 from synth.packs.templates import Templates
 from synth.pipeline.preview import describe, render_first
 from tests.conftest import chat, serving, write
 from tests.packs.test_pack import GOOD
 from tests.pipeline.test_run import make_pack
+from tests.shipped import shipped
 
 SECONDS = 0.3
 LONG = "a" * 100
@@ -154,7 +155,7 @@ def test_everyday_templates_say_what_jinja_says(source, text):
 def test_shipped_packs_render_in_this_process():
     """Their rows pay for no second process."""
     for name in pack_names():
-        pack = Pack.load(name)
+        pack = shipped(name)
         own = [
             part
             for step in pack.steps

@@ -15,8 +15,9 @@ import pytest
 from aiohttp import web
 
 import synth
-from synth.packs.pack import Pack, pack_names
+from synth.packs.pack import pack_names
 from tests.conftest import chat, serving
+from tests.shipped import shipped
 
 A_PART, ALL = 300, 3000
 DEEP = 300
@@ -213,7 +214,7 @@ class Teacher:
 
 def tried(name, many, server, folder):
     """Runs a pack over hostile replies, twice; what must hold holds."""
-    pack = Pack.load(name)
+    pack = shipped(name)
     overrides = next(
         (case["set"] for case in pack.cases() if case.get("set")), {}
     )

@@ -7,14 +7,15 @@ import pytest
 
 import synth
 from synth.core.errors import Unreadable
-from synth.packs.pack import Pack, pack_names
+from synth.packs.pack import pack_names
 from synth.parsers.json_object import JsonObject
 from tests.conftest import chat
+from tests.shipped import shipped
 
 STEPS = [
     (name, step)
     for name in pack_names()
-    for step in Pack.load(name).steps
+    for step in shipped(name).steps
     if isinstance(step.parsers[0][1], JsonObject)
 ]
 ROWS = [{"text": f"Ann went to Rome in 19{n:02}."} for n in range(4)]
@@ -41,7 +42,7 @@ def test_what_a_step_reads_fits_its_schema(name, step):
     schema = parser.schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     seen = 0
-    for case in Pack.load(name).cases():
+    for case in shipped(name).cases():
         for reply in case.get("replies", ()):
             try:
                 fields = parser.parse(reply["text"], {})
