@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from synth.calls.door import Doors
+from synth.calls.door import Door, Doors
 from synth.core.errors import Unreadable
-from synth.core.records import Completion, Fields, Row
+from synth.core.records import Completion, Fields, Request, Row
 from synth.packs.step import Step
 from synth.parsers.base import Reply
 
@@ -27,29 +28,72 @@ class Reading(NamedTuple):
 _ENDED = {"length": "cut_off", "content_filter": "content_filter"}
 
 
+# Replies that another turn would not mend: they were refused, or are not whole.
+_FINAL = frozenset({"refusal", "tool_call", *_ENDED.values()})
+# The turn behind a reply that its parser does not read.
+_REPAIR = (
+    "That reply cannot be read: {why}. Give the whole reply again, in exactly the form that was "
+    "asked for, and write nothing before or after it."
+)
+
+
 async def ask_once(
     step: Step, values: Row, doors: Doors, *, draw: int = 0, seed_id: str = ""
 ) -> Reading:
-    """Renders a step over a sample's values, asks, and parses the reply.
+    """Renders a step over a sample's values, asks, and parses the reply; where the step has
+    `repairs`, a reply that cannot be read is shown to the teacher with the reason, and asked again.
 
     Raises:
         TeacherError: no reply came.
         Stopped, BudgetReached: the run is over.
     """
     door = doors.door(step.role)
-    teacher = door.teacher
     request = step.request(
         values,
-        model=teacher.model,
-        family=teacher.family,
+        model=door.teacher.model,
+        family=door.teacher.family,
         draw=draw,
         seed_id=seed_id,
     )
+    reading = await _asked(step, values, door, request)
+    repaired: list[str] = []
+    while reading.unreadable and len(repaired) < step.repairs:
+        if reading.unreadable.reason in _FINAL:
+            break
+        repaired.append(reading.unreadable.reason)
+        request = _repair(step, values, request, reading)
+        reading = await _asked(step, values, door, request)
+    if not repaired:
+        return reading
+    again = f"{step.name}: asked again ({', '.join(repaired)})"
+    before = reading.meta.get("mended")
+    mended = f"{again}; {before}" if before else again
+    return reading._replace(meta={**reading.meta, "mended": mended})
+
+
+def _repair(
+    step: Step, values: Row, request: Request, reading: Reading
+) -> Request:
+    """The request with the reply that could not be read, and why."""
+    unreadable = reading.unreadable or Unreadable("unreadable")
+    reasons = step.parser_for(values).reasons
+    why = reasons.get(unreadable.reason) or unreadable.reason.replace("_", " ")
+    turns = (
+        {"role": "assistant", "content": reading.completion.text},
+        {"role": "user", "content": _REPAIR.format(why=why)},
+    )
+    return replace(request, messages=(*request.messages, *turns))
+
+
+async def _asked(
+    step: Step, values: Row, door: Door, request: Request
+) -> Reading:
+    """One call, read."""
     key, completion = await door.ask(request)
     meta: Fields = {
         "step": step.name,
-        "teacher": completion.model or teacher.model,
-        "draw": draw,
+        "teacher": completion.model or door.teacher.model,
+        "draw": request.draw,
         "key": key,
         "finish_reason": completion.finish_reason,
         "prompt_tokens": completion.prompt_tokens,
@@ -61,32 +105,39 @@ async def ask_once(
     ):
         meta["logprob"] = mean
     try:
-        if completion.refusal and not completion.text:
-            raise Unreadable("refusal", completion.refusal[:80])
-        if completion.called and not completion.text:
-            raise Unreadable(
-                "tool_call",
-                f"it calls {completion.called[:80]} and says nothing",
-            )
-        reply = Reply(
-            completion.text,
-            completion.reasoning or "",
-            whole=completion.finish_reason not in _ENDED,
-        )
-        fields = step.parser_for(values).parse_reply(reply, values)
-        if reply.mended:
-            meta["mended"] = f"{step.name}: {', '.join(reply.mended)}"
+        fields = _read(step, values, completion, meta)
     except Unreadable as reason:
         ended = _ENDED.get(completion.finish_reason)
-        return Reading(
-            {},
-            completion,
-            meta,
-            Unreadable(ended, f"{reason.reason}: {reason.detail}")
-            if ended
-            else reason,
-        )
+        detail = f"{reason.reason}: {reason.detail}"
+        unreadable = Unreadable(ended, detail) if ended else reason
+        return Reading({}, completion, meta, unreadable)
     return Reading(fields, completion, meta)
+
+
+def _read(
+    step: Step, values: Row, completion: Completion, meta: Fields
+) -> Fields:
+    """The fields of a reply; what its parser mended stands in `meta`.
+
+    Raises:
+        Unreadable: there are none.
+    """
+    if completion.refusal and not completion.text:
+        raise Unreadable("refusal", completion.refusal[:80])
+    if completion.called and not completion.text:
+        raise Unreadable(
+            "tool_call",
+            f"it calls {completion.called[:80]} and says nothing",
+        )
+    reply = Reply(
+        completion.text,
+        completion.reasoning or "",
+        whole=completion.finish_reason not in _ENDED,
+    )
+    fields = step.parser_for(values).parse_reply(reply, values)
+    if reply.mended:
+        meta["mended"] = f"{step.name}: {', '.join(reply.mended)}"
+    return fields
 
 
 def mean_logprob(tokens: Any) -> float | None:

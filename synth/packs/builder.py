@@ -91,6 +91,7 @@ class Builder:
             system=self.file(f"{spec.name}.system.j2", extra),
             sampling=spec.sampling.record(),
             draws=spec.draws,
+            repairs=spec.repairs,
             each=spec.each,
             parsers=tuple(self.parser(index, p) for p in spec.parser),
             filters=tuple(

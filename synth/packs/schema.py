@@ -209,6 +209,14 @@ class StepSpec(Strict):
             [{"given": {"question": "What is 2 + 3?"}, "reply": "#### 5"}],
         ],
     )
+    repairs: int = Field(
+        0,
+        ge=0,
+        le=3,
+        description="Times that a reply which cannot be read is shown to the teacher, with what "
+        "is wrong with it, and asked again. A refusal or a reply that was cut off is not.",
+        examples=[1],
+    )
     sampling: SamplingSpec = Field(
         default_factory=SamplingSpec,
         description="How replies are drawn; what it does not say is left to the provider.",

@@ -42,6 +42,7 @@ class Step:
             element.
         retrieves: whether the pack's rows are looked up before this step.
         demonstrations: turns that go before the question.
+        repairs: times that a reply which cannot be read is shown to the teacher and asked again.
         parsers: (field that must be present or "", parser); the first that applies reads the reply.
     """
 
@@ -61,6 +62,7 @@ class Step:
     retrieves: bool = False
     until: Template | None = None
     demonstrations: tuple[Demonstration, ...] = ()
+    repairs: int = 0
 
     def request(
         self,

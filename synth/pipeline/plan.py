@@ -130,6 +130,7 @@ def make_plan(
             for r in _requests(prepared, pack, step, filled)
         ]
         mean = statistics.fmean(tokens)
+        most = calls * (1 + step.repairs)
         error = (
             statistics.stdev(tokens) / len(tokens) ** 0.5 / mean
             if len(tokens) > 1
@@ -140,7 +141,7 @@ def make_plan(
                 name=step.name,
                 role=step.role,
                 teacher=teacher,
-                calls=means["calls"] * prepared.scan.rows if means else calls,
+                calls=means["calls"] * prepared.scan.rows if means else most,
                 prompt_tokens=mean,
                 error=2 * error + count(teacher).error,
                 completion_tokens=means.get("completion_tokens"),
