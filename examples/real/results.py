@@ -20,6 +20,7 @@ FILE = Path(__file__).parent / "results.jsonl"
 TEACHERS = ("qwen-1.5b", "qwen-0.5b")
 # Behind the teacher's name where JSON steps were held to their schema.
 WITH_SCHEMAS = " with schemas"
+WITH_REPAIR = " with a repair"
 
 
 def hash_of(name: str) -> str:
@@ -96,7 +97,8 @@ def page(path: Path = FILE) -> str:
     for name in pack_names():
         pack_hash = hash_of(name)
         for teacher in TEACHERS:
-            for asked in (teacher, teacher + WITH_SCHEMAS):
+            for way in ("", WITH_SCHEMAS, WITH_REPAIR):
+                asked = teacher + way
                 result = results.get((name, asked))
                 if result and result["hash"] == pack_hash:
                     current.append(result)

@@ -21,6 +21,7 @@ import synth
 from examples.real import models, server
 from examples.real.results import (
     FILE,
+    WITH_REPAIR,
     WITH_SCHEMAS,
     hash_of,
     record,
@@ -66,20 +67,29 @@ def ask(
     count: int,
     *,
     schemas: bool = False,
+    repair: bool = False,
 ) -> dict[str, Any]:
     """What became of a pack's rows. Replies that its folder holds are read anew, not asked again:
     parsers may have changed.
     """
     pack = Pack.load(name)
     pack_hash = hash_of(name)
-    asked = f"{teacher}{WITH_SCHEMAS if schemas else ''}"
-    output = (
-        folder / asked.replace(" ", "-") / f"{name}-{pack_hash[:12]}-{count}"
-    )
+    asked = teacher
+    if schemas:
+        asked += WITH_SCHEMAS
+    if repair:
+        asked += WITH_REPAIR
+    run_name = f"{name}-{pack_hash[:12]}-{count}"
+    output = folder / asked.replace(" ", "-") / run_name
+    plain = folder / teacher / run_name
+    changes: dict[str, Any] = dict(shelf_of(name))
+    if repair:
+        changes |= {f"{step.name}.repairs": 1 for step in pack.steps}
     run = synth.run(
         name,
         inputs_of(name)[:count],
-        overrides=shelf_of(name),
+        overrides=changes,
+        reuse=[str(plain)] if plain.is_dir() and plain != output else (),
         teacher=dict.fromkeys(pack.roles, f"openai/{teacher}"),
         api_base=url,
         api_key_env="",
@@ -163,6 +173,11 @@ def main() -> None:
         help="hold JSON steps to their schema, as `synth run --schemas` does",
     )
     parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="ask once more, with the reason, where a reply cannot be read",
+    )
+    parser.add_argument(
         "--record",
         type=Path,
         default=FILE,
@@ -180,6 +195,7 @@ def main() -> None:
                     options.output,
                     options.rows,
                     schemas=options.schemas,
+                    repair=options.repair,
                 )
                 results.append(result)
                 counts = {k: v for k, v in result.items() if k != "dropped"}

@@ -78,6 +78,8 @@ class Filter(ABC):
     reasons: ClassVar[Mapping[str, str]] = {}
     group: ClassVar[str | None] = None
     asks: ClassVar[bool] = False
+    # Whether it looks at nothing of a row but what it needs, where the row has that.
+    needs_alone: ClassVar[bool] = False
     # Parameters that are called like others which name fields of a row, and do not.
     no_fields: ClassVar[frozenset[str]] = frozenset()
     # The mark that `least` and `calibrate` look at.

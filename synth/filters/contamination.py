@@ -79,6 +79,7 @@ class Contamination(CorpusFilter):
     embedding: str | None = None
     similarity: float = 0.9
 
+    needs_alone: ClassVar[bool] = True
     reasons: ClassVar[dict[str, str]] = {
         "contaminated": "an evaluation item is in the row",
         "fuzzy_match": "much the same as an item",

@@ -55,6 +55,7 @@ class NearDuplicate(CorpusFilter):
     words: int = 3
     numbers: str = "apart"
 
+    needs_alone: ClassVar[bool] = True
     reasons: ClassVar[dict[str, str]] = {
         "near_duplicate": "a kept row is similar"
     }

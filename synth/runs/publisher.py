@@ -347,7 +347,7 @@ def _judge_all(filters: Sequence[Filter], folder: Path) -> list[list[Verdict]]:
     """
     words: list[list[Verdict]] = []
     for part in filters:
-        rows = list(_read(folder, [*part.needs(), "reply"]))
+        rows = _rows_for(part, folder)
         words = words or [[] for _ in rows]
         alive = [
             n
@@ -363,6 +363,18 @@ def _judge_all(filters: Sequence[Filter], folder: Path) -> list[list[Verdict]]:
                 else part.named(verdict._replace(keep=True))
             )
     return words
+
+
+def _rows_for(part: Filter, folder: Path) -> list[Fields]:
+    """The columns that a filter reads, and the replies, which are long, where it may look at
+    them.
+    """
+    names = part.needs()
+    if part.needs_alone:
+        rows = list(_read(folder, names))
+        if all(row.get(name) is not None for row in rows for name in names):
+            return rows
+    return list(_read(folder, [*names, "reply"]))
 
 
 def _read(
