@@ -23,7 +23,10 @@ from synth.inputs.seeds import write_jsonl
 HERE = Path(__file__).parent.parent
 # Benchmarks of both checkouts, by name, as `python -m` takes them.
 LOSSES = {
-    name: ("examples.bench_kd", "--way", way, "--tokens", "256")
+    name: (
+        *("examples.bench_kd", "--way", way),
+        *("--tokens", "256", "--beta", "0.5"),
+    )
     for name, way in (
         ("losses at a vocabulary of 151,936", "ours"),
         ("losses across tokenizers", "uld"),
@@ -91,11 +94,15 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--times", type=int, default=5)
     parser.add_argument("--mining", action="store_true", help="minutes more")
+    parser.add_argument(
+        "--benches", action="store_true", help="losses and mining alone"
+    )
     options = parser.parse_args()
     older = options.older.resolve()
-    with runs(options.rows) as commands:
-        for name, words in commands.items():
-            compare(name, words, older, options.times)
+    if not options.benches:
+        with runs(options.rows) as commands:
+            for name, words in commands.items():
+                compare(name, words, older, options.times)
     benches = {**LOSSES, **(MINING if options.mining else {})}
     for name, module in benches.items():
         words = [sys.executable, "-m", *module]

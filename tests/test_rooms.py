@@ -244,6 +244,23 @@ def test_importing_synth_is_light():
     )
 
 
+def test_a_plan_loads_neither_pyarrow_nor_numpy(tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"question": "What is 2 + 3 ?", "target": "5"}\n')
+    words = ["plan", "cot", "--input", str(rows), "--teacher", "openai/m"]
+    code = (
+        f"import sys; from synth.cli import main; main({words!r}, standalone_mode=False); "
+        "print([m for m in ('pyarrow', 'numpy', 'pandas') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_filters_import_without_the_heavy_packages():
     code = (
         "import sys, synth.filters.self_consistency, synth.filters.critic; "

@@ -17,8 +17,13 @@ from synth.inputs.parts import PartSeeds
 from synth.inputs.readers import READERS, split_of
 from synth.inputs.seeds import Seeds
 from synth.packs.pack import Pack
-from synth.runs.ownership import digest, digests, read_note, read_run
-from synth.runs.publisher import content_of
+from synth.runs.ownership import (
+    content_of,
+    digest,
+    digests,
+    read_note,
+    read_run,
+)
 
 # How fast and how patiently a run asks changes none of its rows.
 _NO_MATTER = frozenset(

@@ -11,7 +11,7 @@ __getattr__, __dir__ = public(
         "marks": "split_name mark",
         "merging": "merged_rows merged_failures grouped",
         "ownership": "Opened check_endpoints check_output note read_note read_run private "
-        "make_private make_folder discard free_name digest digests",
+        "make_private make_folder discard free_name content_of digest digests",
         "pairing": "make_pairs over by_score",
         "publisher": "Publisher RunFolder",
         "report": "write_report",

@@ -332,6 +332,15 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def content_of(folder: Path) -> str:
+    """16 hex digits of the sha256 of all published rows."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("d*/*.parquet")):
+        with file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
 def digests(folder: Path) -> dict[str, str]:
     """Path within a folder -> sha256, for every file in it."""
     files = (path for path in folder.rglob("*") if path.is_file())
