@@ -5,6 +5,7 @@ from synth.core.lazy import public
 __getattr__, __dir__ = public(
     __name__,
     {
+        "batches": "batches",
         "card": "make_card plan_table tally_rows tally_table",
         "columns": "Columns Misfit merged column spell",
         "folder": "load_parquet",

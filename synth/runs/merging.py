@@ -9,17 +9,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from synth.core.errors import WrongUse
 from synth.core.records import Fields
 from synth.inputs.parts import POSITION
 from synth.inputs.seeds import json_line, read_line
+from synth.runs.batches import AGAIN, batches
 
 # Rows that all folders together hold in memory.
 _HELD = 200_000
 _FEWEST = 64
-_AGAIN = "Run that shard again: it asks nothing and publishes its folder anew."
 
 
 def merged_rows(
@@ -53,7 +52,7 @@ class _Shelf:
         self, folder: Path, schema: pa.Schema, batch_size: int
     ) -> None:
         self._schema = schema
-        self._batches = _batches(folder, batch_size)
+        self._batches = batches(folder, rows=batch_size)
         self._rows = schema.empty_table()
         self._places = np.array([], dtype=np.int64)
         self._highest = 0
@@ -74,7 +73,8 @@ class _Shelf:
             self._places = np.maximum.accumulate(
                 np.maximum(places, self._highest),
             )
-            self._rows = batch.select(self._schema.names).cast(self._schema)
+            rows = pa.Table.from_batches([batch])
+            self._rows = rows.select(self._schema.names).cast(self._schema)
             if len(places):
                 self._highest = self.last
         return True
@@ -87,24 +87,6 @@ class _Shelf:
         self._places = self._places[count:]
         self._rows = self._rows.slice(count)
         return places, rows
-
-
-def _batches(folder: Path, batch_size: int) -> Iterator[pa.Table]:
-    """Batches of a folder's files, in order."""
-    for file in sorted(folder.glob("*.parquet")):
-        try:
-            opened = pq.ParquetFile(file)
-            for batch in opened.iter_batches(batch_size=batch_size):
-                yield pa.Table.from_batches([batch])
-        except (pa.ArrowException, ValueError, OSError) as error:
-            if isinstance(error, OSError) and error.errno:
-                raise  # the machine's fault, not the file's
-            raise WrongUse(
-                str(file),
-                f"{type(error).__name__}: {str(error)[:200]}",
-                "a parquet file of a run",
-                _AGAIN,
-            ) from error
 
 
 def grouped(
@@ -157,6 +139,6 @@ def _failures(file: Path) -> Iterator[tuple[int, Fields]]:
                     f"{file}:{number}",
                     f"{error!r}"[:200],
                     "a failed row of a shard",
-                    _AGAIN,
+                    AGAIN,
                 ) from error
             yield place, row

@@ -21,6 +21,7 @@ from synth.core.errors import PotstillError, Stopped, WrongUse
 from synth.core.records import Exit, Fields, Row, Verdict
 from synth.filters.base import Filter
 from synth.inputs.seeds import json_line
+from synth.runs.batches import AGAIN, batches
 from synth.runs.columns import Columns, Misfit, spell
 from synth.runs.ownership import (
     content_of,
@@ -378,25 +379,8 @@ def _read(
     folder: Path, columns: Sequence[str] | None = None
 ) -> Iterator[Fields]:
     """Rows of a folder's files, in order; columns that they lack are left out."""
-    for file in sorted(folder.glob("*.parquet")):
-        try:
-            table = pq.ParquetFile(file)
-            names = (
-                [name for name in columns if name in table.schema_arrow.names]
-                if columns is not None
-                else None
-            )
-            for batch in table.iter_batches(batch_size=1024, columns=names):
-                yield from batch.to_pylist()
-        except (pa.ArrowException, ValueError, OSError) as error:
-            if isinstance(error, OSError) and error.errno:
-                raise  # the machine's fault, not the file's
-            raise WrongUse(
-                str(file),
-                f"{type(error).__name__}: {str(error)[:200]}",
-                "a parquet file of a run",
-                _AGAIN,
-            ) from error
+    for batch in batches(folder, columns):
+        yield from batch.to_pylist()
 
 
 def _replace(new: Path, old: Path) -> None:
@@ -428,7 +412,6 @@ def _set_aside_card(folder: Path) -> None:
         card.rename(free_name(folder / "README.yours.md"))
 
 
-_AGAIN = "Run the same `synth run` again: it asks nothing and publishes the folder anew."
 # What readers rely on.
 _RUN: dict[str, type] = {
     "pack.name": str,
@@ -474,7 +457,7 @@ class RunFolder:
                 str(path),
                 f"broken JSON ({error})",
                 "what `synth run` wrote",
-                _AGAIN,
+                AGAIN,
             ) from error
         for name, kind in _RUN.items():
             value = record
@@ -485,7 +468,7 @@ class RunFolder:
                     f"{path}: {name}",
                     f"{value!r}"[:80],
                     f"a {kind.__name__}",
-                    _AGAIN,
+                    AGAIN,
                 )
             if (
                 name.startswith("counts.")
@@ -496,7 +479,7 @@ class RunFolder:
                     f"{path}: {name}",
                     f"{value!r}"[:80],
                     "whole numbers by reason",
-                    _AGAIN,
+                    AGAIN,
                 )
         return dict(record)
 

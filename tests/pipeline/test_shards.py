@@ -305,7 +305,7 @@ def test_rows_that_somebody_took_away_are_missed(tmp_path):
     with pytest.raises(WrongUse, match=r"as their run\.json say"):
         synth.merge(tmp_path)
     file.write_bytes(whole[:-40])
-    with pytest.raises(WrongUse, match="Run that shard again"):
+    with pytest.raises(WrongUse, match="Run the same"):
         synth.merge(tmp_path)
 
 
