@@ -61,10 +61,15 @@ _CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
 
 class Seed(NamedTuple):
-    """One input row; `id` is the user's id column or a hash of the content, never a position."""
+    """One input row; `id` is the user's id column or a hash of the content, never a position.
+
+    `place` is known of a seed of a shard: where it stood in the whole input, counted from 0. No
+    question and no filter sees it.
+    """
 
     id: str
     fields: Row
+    place: int | None = None
 
 
 def seed_id(row: Row) -> str:

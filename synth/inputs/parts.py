@@ -119,8 +119,7 @@ def _seed(text: bytes, location: str) -> Seed:
     try:
         line = read_line(text)
         row = {name: _unpacked(value) for name, value in line["row"].items()}
-        row[POSITION] = line["position"]
-        return Seed(line["id"], row)
+        return Seed(str(line["id"]), row, int(line["position"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WrongUse(
             location,

@@ -30,6 +30,7 @@ from synth.core.records import Exit, Fields, Row
 from synth.critics.calibration import promises_of
 from synth.critics.canaries import try_critics
 from synth.filters.base import Filter
+from synth.inputs.parts import POSITION
 from synth.inputs.seeds import Scan
 from synth.packs import files as pack_files
 from synth.packs.pack import Pack
@@ -368,7 +369,10 @@ class _Live:
                 # The same draw, another way out.
                 exit_ = Exit("dropped", exit_.sample, "over_target")  # noqa: PLW2901
             exit_, rendered = self._render(exit_)  # noqa: PLW2901 - as above
-            self.publisher.add(exit_, {**exit_.sample.row(), **rendered})
+            row = {**exit_.sample.row(), **rendered}
+            if (place := exit_.sample.seed.place) is not None:
+                row[POSITION] = place
+            self.publisher.add(exit_, row)
             self.tally.count(exit_)
             if self.p.on_exit:
                 self.p.on_exit(exit_)

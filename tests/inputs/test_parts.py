@@ -57,7 +57,7 @@ def read_back(folder, parts, seeds):
     for part in range(parts):
         stored = PartSeeds(part_file(folder, part), "rows", seeds.rename)
         whole += list(stored)
-    return sorted(whole, key=lambda seed: seed.fields[POSITION])
+    return sorted(whole, key=lambda seed: seed.place)
 
 
 @given(
@@ -77,9 +77,8 @@ def test_any_seed_comes_back_as_it_was(tmp_path_factory, rows, parts):
     back = read_back(folder, parts, seeds)
     for place, (before, after) in enumerate(zip(seeds, back, strict=True)):
         assert before.id == after.id
-        fields = dict(after.fields)
-        assert fields.pop(POSITION) == place
-        assert kinds(dict(before.fields)) == kinds(fields)
+        assert after.place == place
+        assert kinds(dict(before.fields)) == kinds(dict(after.fields))
 
 
 def test_real_rows_are_spread_evenly_and_stay_in_order(tmp_path):
@@ -93,7 +92,7 @@ def test_real_rows_are_spread_evenly_and_stay_in_order(tmp_path):
     assert all(abs(count - mean) < 70 for count in counts)
     for part in range(16):
         stored = list(PartSeeds(part_file(tmp_path / "seeds", part), "", {}))
-        places = [seed.fields[POSITION] for seed in stored]
+        places = [seed.place for seed in stored]
         assert places == sorted(places)
         assert {part_of(seed.id, 16) for seed in stored} == {part}
 
@@ -125,7 +124,8 @@ def test_own_ids_and_new_names_are_kept(tmp_path):
     write_parts(seeds, tmp_path / "seeds", 1)
     (seed,) = PartSeeds(part_file(tmp_path / "seeds", 0), "", seeds.rename)
     assert seed.id == "7"
-    assert seed.fields == {"question": "a", "target": "b", POSITION: 0}
+    assert seed.fields == {"question": "a", "target": "b"}
+    assert seed.place == 0
 
 
 def test_many_parts_need_few_open_files(tmp_path, monkeypatch):
