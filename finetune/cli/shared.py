@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
 import click
 
+from finetune.cli.launching import launched
 from finetune.core.rows import JsonObject
 from finetune.data.prompts import TEMPLATES
 from synth.cli.command_group import output_option, say, together
@@ -119,18 +119,6 @@ def train(
         f"{info['parameters']:,} weights trained, {info['seconds']:.0f} s -> {options['output']}"
     )
     return info
-
-
-def launched(processes: int, words: Sequence[str]) -> int:
-    """Runs a command in so many processes that train together, by torch's own launcher; returns
-    the exit code.
-    """
-    launcher = ["-m", "torch.distributed.run", "--standalone"]
-    launcher += ["--nproc_per_node", str(processes), "-m", "finetune.cli"]
-    done = subprocess.run(  # noqa: S603 - our own words
-        [sys.executable, *launcher, *words], check=False
-    )
-    return done.returncode
 
 
 def flags(args: list[str]) -> JsonObject:

@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +18,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 import synth
+from finetune.cli import launching as launching_module
 from finetune.cli import main
 from finetune.students.encoders import open_encoder
 from synth.local_models.minilm import MINILM
@@ -137,21 +141,72 @@ def test_two_processes_are_one_with_the_joint_batch(data, tmp_path, name):
         assert max((start[k] - v).abs().max() for k, v in first.items()) > 1e-4
 
 
-@pytest.mark.long
-def test_wrong_use_ends_all_processes(data, tmp_path):
+def launching(data, tmp_path, *more):
     words = [sys.executable, "-m", "finetune.cli", "sft", "--processes", "2"]
     words += ["--data", str(data / "run"), "--model", tiny.causal()]
-    done = subprocess.run(
-        [*words, "--output", str(tmp_path / "o"), "--max-stepz", "3"],
+    return subprocess.Popen(
+        [*words, "--output", str(tmp_path / "o"), *more],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=300,
-        check=False,
     )
-    assert done.returncode
-    assert "Did you mean max_steps" in done.stderr
+
+
+@pytest.mark.long
+def test_wrong_use_ends_all_processes_and_is_said_once(data, tmp_path):
+    process = launching(data, tmp_path, "--max-stepz", "3")
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 2
+    assert errors.count("Did you mean max_steps") == 1
+    assert "Traceback" not in errors
     assert not (tmp_path / "o" / "train.json").exists()
+
+
+@pytest.mark.long
+def test_an_interrupt_ends_all_processes(data, tmp_path):
+    process = launching(data, tmp_path, "--max-steps", "100000")
+    time.sleep(20)
+    children = children_of(process.pid)
+    assert len(children) == 2
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+
+
+def children_of(pid):
+    """Processes that a process has started."""
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(number) for number in text.split()]
+
+
+def sleeper(seconds, code):
+    program = f"import sys, time; time.sleep({seconds}); sys.exit({code})"
+    return subprocess.Popen([sys.executable, "-c", program])
+
+
+@pytest.mark.parametrize(
+    ("others", "code"),
+    [
+        ([(0, 0), (0.2, 0)], 0),
+        ([(0, 2), (0, 2)], 2),
+        ([(0.3, 2), (0, 5)], 2),
+        ([(60, 0), (0, 5)], 5),
+        ([(0, 4), (60, 0)], 4),
+    ],
+)
+def test_one_that_fails_ends_all_with_the_first_ones_code(
+    monkeypatch, others, code
+):
+    monkeypatch.setattr(launching_module, "_GRACE", 1.0)
+    begun = [sleeper(*one) for one in others]
+    try:
+        assert launching_module._watched(begun) == code
+    finally:
+        for process in begun:
+            process.kill()
+            process.wait()
 
 
 @pytest.mark.slow
