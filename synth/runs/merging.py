@@ -52,8 +52,7 @@ class _Shelf:
     def __init__(
         self, folder: Path, schema: pa.Schema, batch_size: int
     ) -> None:
-        self._schema = schema
-        self._batches = _batches(folder, batch_size)
+        self._batches = _batches(folder, schema, batch_size)
         self._rows = schema.empty_table()
         self._places = np.array([], dtype=np.int64)
         self._highest = 0
@@ -69,12 +68,11 @@ class _Shelf:
             batch = next(self._batches, None)
             if batch is None:
                 return False
-            places = batch.column(POSITION).to_numpy()
+            places, self._rows = batch
             # A row that no column could hold stands behind rows that came after it.
             self._places = np.maximum.accumulate(
                 np.maximum(places, self._highest),
             )
-            self._rows = batch.select(self._schema.names).cast(self._schema)
             if len(places):
                 self._highest = self.last
         return True
@@ -89,14 +87,18 @@ class _Shelf:
         return places, rows
 
 
-def _batches(folder: Path, batch_size: int) -> Iterator[pa.Table]:
-    """Batches of a folder's files, in order."""
+def _batches(
+    folder: Path, schema: pa.Schema, batch_size: int
+) -> Iterator[tuple[np.ndarray, pa.Table]]:
+    """(places, rows) of a folder's files, in order."""
     for file in sorted(folder.glob("*.parquet")):
         try:
             opened = pq.ParquetFile(file)
             for batch in opened.iter_batches(batch_size=batch_size):
-                yield pa.Table.from_batches([batch])
-        except (pa.ArrowException, ValueError, OSError) as error:
+                table = pa.Table.from_batches([batch])
+                places = table.column(POSITION).cast(pa.int64()).to_numpy()
+                yield places, table.select(schema.names).cast(schema)
+        except (pa.ArrowException, ValueError, OSError, KeyError) as error:
             if isinstance(error, OSError) and error.errno:
                 raise  # the machine's fault, not the file's
             raise WrongUse(
