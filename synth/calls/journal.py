@@ -20,6 +20,7 @@ import fcntl
 import os
 import zlib
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import BinaryIO
@@ -288,6 +289,20 @@ class Journal:
         for file in (self._file, self._lock):
             if file is not None:
                 file.close()
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keeps all others from writing into a run's folder meanwhile.
+
+    Raises:
+        WrongUse: another process holds it.
+    """
+    journal = Journal(folder)
+    try:
+        yield
+    finally:
+        journal.release()
 
 
 def _open(path: Path, *, writable: bool) -> BinaryIO:

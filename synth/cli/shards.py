@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,16 +67,23 @@ def prepare_run(
 
 
 def command_words(words: list[str]) -> list[str]:
-    """The words of a command line without those that name shards.
+    """The words of a command line without those that name shards, and without what a URL of an
+    input says behind `?`, which may be a key: no shard reads the input again.
 
     >>> command_words(["run", "cot", "--shards", "4", "--limit", "9", "--shard=1"])
     ['run', 'cot', '--limit', '9']
     """
+    from synth.inputs.files import shown  # noqa: PLC0415
+
     kept = []
     rest = iter(words)
     for word in rest:
         if word in ("--shards", "--shard"):
             next(rest, None)
+        elif word == "--input":
+            kept += [word, *map(shown, islice(rest, 1))]
+        elif word.startswith("--input="):
+            kept.append(f"--input={shown(word.removeprefix('--input='))}")
         elif not word.startswith(("--shards=", "--shard=")):
             kept.append(word)
     return kept

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from synth.core.errors import WrongUse
 from synth.core.records import Fields, Seed
@@ -26,6 +26,13 @@ _HELD = 1 << 26
 _TAGS = frozenset({_BASE64, _NUMBER, _OBJECT})
 
 
+class Part(NamedTuple):
+    """A part as it was written: how many seeds, and the sha256 of its file."""
+
+    rows: int
+    sha256: str
+
+
 def part_of(seed_id: str, parts: int) -> int:
     """The part of so many that a seed belongs to; its place in the input plays no role.
 
@@ -41,14 +48,15 @@ def part_file(folder: Path, part: int) -> Path:
     return folder / f"{part:05d}.jsonl"
 
 
-def write_parts(seeds: Seeds, folder: Path, parts: int) -> list[int]:
-    """Writes every seed into its part; returns how many stand in each.
+def write_parts(seeds: Seeds, folder: Path, parts: int) -> list[Part]:
+    """Writes every seed into its part.
 
     Raises:
         WrongUse: the input has a column of the name under which the places are written.
     """
     folder.mkdir(parents=True)
     counts = [0] * parts
+    digests = [hashlib.sha256() for _ in range(parts)]
     waiting: list[list[bytes]] = [[] for _ in range(parts)]
     held = 0
     for position, seed in enumerate(seeds):
@@ -64,12 +72,14 @@ def write_parts(seeds: Seeds, folder: Path, parts: int) -> list[int]:
         line = json_line({"position": position, "id": seed.id, "row": row})
         waiting[part].append(line)
         counts[part] += 1
+        digests[part].update(line)
         held += len(line)
         if held >= _HELD:
             _append(folder, waiting)
             held = 0
     _append(folder, waiting)
-    return counts
+    made = zip(counts, digests, strict=True)
+    return [Part(rows, digest.hexdigest()) for rows, digest in made]
 
 
 def _append(folder: Path, waiting: list[list[bytes]]) -> None:

@@ -219,9 +219,12 @@ def copy(folder: Path, target: Path) -> None:
         name: read_inside(folder, name.as_posix())
         for name in regular_files(folder)
     }
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
+    aside = target.with_name(f".{target.name}.new")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
     for name, content in contents.items():
-        path = target / name
+        path = aside / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+    shutil.rmtree(target, ignore_errors=True)
+    aside.rename(target)

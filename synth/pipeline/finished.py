@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -36,7 +37,7 @@ _ROOT = Path(__file__).parent.parent
 
 
 def fingerprint(
-    pack: Pack, source: Any, settings: Mapping[str, Any]
+    pack: Pack, source: Any, settings: Mapping[str, Any], part: str = ""
 ) -> str | None:
     """A hash of all that decides a run's rows; None where some of it cannot be hashed.
 
@@ -44,6 +45,7 @@ def fingerprint(
         pack: the pack with everything that options change in it.
         source: the input, as `run` takes it, or the seeds of a shard.
         settings: the fields of the run's RunConfig.
+        part: of a shard, the mark of its plan.
     """
     files = _input_files(source)
     if files is None or settings["plugins"] or not _is_built_in(pack):
@@ -60,15 +62,17 @@ def fingerprint(
     named = [Path(text).expanduser() for text in texts if _is_there(text)]
     if any(path.is_dir() for path in named):
         return None
-    judging = [step.filters for step in pack.spec.steps]
+    judging: list[Any] = [step.filters for step in pack.spec.steps]
+    if pack.spec.retrieve and pack.spec.retrieve.by:
+        judging.append(pack.spec.retrieve.by)
     if any(map(_may_name_files, _texts([*judging, settings["overrides"]]))):
         return None
-    parts = [_code(), pack.hash, *_asked_packs(pack)]
+    parts = [_code(), _packages(), pack.hash, part, *_asked_packs(pack)]
     parts += map(digest, files)
     parts += map(digest, named)
     sha256 = hashlib.sha256(canonical_json([where, deciding]))
-    for part in parts:
-        sha256.update(part.encode())
+    for text in parts:
+        sha256.update(text.encode())
     return sha256.hexdigest()
 
 
@@ -88,6 +92,11 @@ def is_unchanged(output: Path, mark: str | None) -> bool:
     opened = read_note(output)
     if not counts.get("kept") or opened is None:
         return False
+    target = (info.get("settings") or {}).get("target")
+    if target is not None and counts["kept"] < target:
+        return False
+    if not (output / "journal" / "replies.log").is_file():
+        return False  # who takes the replies away wants new ones
     if digests(output / "pack") != opened.pack_files:
         return False
     card = output / "README.md"
@@ -159,6 +168,14 @@ def _may_name_files(text: str) -> bool:
     if _is_there(text):
         return False
     return not _PATH_SIGNS.isdisjoint(text) or ending_of(text) in READERS
+
+
+@cache
+def _packages() -> str:
+    """Names and versions of all packages, and Python's: they judge too."""
+    places = [Path(place) for place in sys.path if Path(place).is_dir()]
+    found = {path.name for place in places for path in place.glob("*.*-info")}
+    return f"{sys.version} {sorted(found)}"
 
 
 @cache

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from synth.calls.journal import held
 from synth.core.errors import NothingKept, PotstillError, WrongUse
 from synth.core.records import Fields
 from synth.pipeline.prepare import RunConfig, load_pack
@@ -18,11 +19,15 @@ from synth.pipeline.run import EXIT_FAILED, Run, columns_of, corpus_filters
 from synth.pipeline.walker import Tally
 from synth.runs.card import make_card
 from synth.runs.ownership import check_output, read_run
-from synth.runs.publisher import Publisher
+from synth.runs.publisher import Publisher, RunFolder
 from synth.runs.shard_plan import ShardPlan, shard_folder
 
 # Parts of run.json that are sums over the shards.
 _SUMS = ("calls", "cost", "steps", "plan", "seeds", "seconds")
+
+
+_OLD = "run before the input changed"
+_OTHER = "run with another pack"
 
 
 @dataclass(frozen=True)
@@ -47,14 +52,18 @@ def _shards(folder: Path, plan: ShardPlan) -> Iterator[_Shard]:
             continue
         own = shard_folder(folder, number)
         info = read_run(own)
-        yield _Shard(own, info, _lack(info, plan, rows))
+        yield _Shard(own, info, _lack(own, info, plan, number))
 
 
-def _lack(info: Fields, plan: ShardPlan, rows: int) -> str:
+def _lack(own: Path, info: Fields, plan: ShardPlan, number: int) -> str:
     if not info:
         return "not run yet"
+    RunFolder(own)  # a run.json that can be read as one
+    rows = plan.rows[number]
     if info["pack"]["hash"] != plan.pack_hash:
-        return "run with another pack"
+        return _OTHER
+    if info.get("part") != plan.mark(number):
+        return _OLD
     if info["stopped"]:
         return f"stopped: {info['stopped']}"
     if info["seeds"] != rows:
@@ -89,10 +98,17 @@ def merge(
     """
     folder = Path(folder)
     plan = ShardPlan.read(folder)
+    with held(folder / "journal"):
+        return _merged(folder, plan, plugins, partial_=partial_)
+
+
+def _merged(
+    folder: Path, plan: ShardPlan, plugins: Sequence[str], *, partial_: bool
+) -> Run:
     shards = list(_shards(folder, plan))
     _check_finished(shards, folder, plan, partial_=partial_)
     ready = [shard for shard in shards if not shard.lack or shard.info]
-    ready = [s for s in ready if s.lack != "run with another pack"]
+    ready = [s for s in ready if s.lack not in (_OTHER, _OLD)]
     first = ready[0].info
     _check_settings(ready)
     config = RunConfig(
@@ -104,6 +120,13 @@ def merge(
         plugins=plugins,
     )
     pack = load_pack(folder / "pack", config)
+    if pack.hash != plan.pack_hash:
+        raise WrongUse(
+            str(folder / "pack"),
+            "another pack than was planned",
+            f"the pack {plan.pack} as it was",
+            "Plan again: the same `synth run` with --shards and without --shard.",
+        )
     check_output(
         folder,
         plan.pack,

@@ -150,6 +150,7 @@ class Prepared:
         critic_rows: rows for which critics are tried beforehand; those of the whole input, in the
             first shard, and none in the others.
         mark: a hash of all that decides the rows; None where some of it cannot be hashed.
+        part: of a shard, a hash of what the plan says of it.
         unchanged: whether the run is finished, and nothing has changed since.
     """
 
@@ -165,6 +166,7 @@ class Prepared:
     on_fault: Callable[[Request, TeacherError], None] | None = None
     critic_rows: int = 0
     mark: str | None = None
+    part: str | None = None
     unchanged: bool = False
 
     def with_draws(self, draws: int) -> Prepared:
@@ -338,10 +340,7 @@ def prepare(
         WrongUse: the first thing that is wrong.
     """
     _check_not_planned(output)
-    copy = None if config.replace else copied_pack(output, str(pack))
-    changed = copy is not None and has_changed(str(pack), copy)
-    if copy is not None and changed and not config.upgrade_pack:
-        pack = copy
+    pack, changed = pack_of_run(pack, output, config)
     loaded = load_pack(pack, config)
     mark = fingerprint(loaded, seeds, config.values)
     if is_unchanged(output, mark):
@@ -349,6 +348,19 @@ def prepare(
     stream, scan = check_rows(loaded, seeds, config)
     prepared = checked(loaded, stream, scan, output, config)
     return replace(prepared, changed_pack=changed, mark=mark)
+
+
+def pack_of_run(
+    pack: str | Path, output: Path, config: RunConfig
+) -> tuple[str | Path, bool]:
+    """(pack, whether a built-in pack has changed since the folder's run was begun): the copy in the
+    folder of a run that goes on with it.
+    """
+    copy = None if config.replace else copied_pack(output, str(pack))
+    changed = copy is not None and has_changed(str(pack), copy)
+    if copy is not None and changed and not config.upgrade_pack:
+        return copy, changed
+    return pack, changed
 
 
 def _unchanged(

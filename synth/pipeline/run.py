@@ -466,6 +466,7 @@ class _Live:
                 **values,
             },
             "fingerprint": self.p.mark,
+            "part": self.p.part,
             "complete": stop is None,
             "stopped": str(stop) if stop else None,
             "nothing_kept": self._watch.why()

@@ -11,9 +11,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from synth.calls.journal import held
 from synth.core.errors import WrongUse
 from synth.core.records import Row
-from synth.inputs.parts import POSITION, PartSeeds, part_file, write_parts
+from synth.inputs.parts import (
+    POSITION,
+    Part,
+    PartSeeds,
+    part_file,
+    write_parts,
+)
+from synth.inputs.seeds import Seeds
 from synth.packs import files as pack_files
 from synth.pipeline.finished import fingerprint, is_unchanged
 from synth.pipeline.prepare import (
@@ -22,8 +30,9 @@ from synth.pipeline.prepare import (
     check,
     checked,
     load_pack,
+    pack_of_run,
 )
-from synth.runs.ownership import make_folder, note
+from synth.runs.ownership import digest, make_folder, note
 from synth.runs.shard_plan import (
     ShardPlan,
     is_planned,
@@ -53,6 +62,45 @@ def write_plan(
         WrongUse: as `prepare`; a target; another number of shards than before.
     """
     shards = config.shards or 1
+    _check_target(config)
+    _check_planned(output, shards)
+    given = pack
+    pack, _ = pack_of_run(pack, output, config)
+    loaded, stream, scan = check(pack, seeds, config)
+    checked(loaded, stream, scan, output, config)
+    make_folder(output)
+    with held(output / "journal"):
+        pack_files.copy(loaded.folder, output / "pack")
+        note(output, loaded.spec.name, stream.where, stream)
+        written = _write_seeds(stream, output, shards)
+        plan = ShardPlan(
+            pack=loaded.spec.name,
+            pack_hash=loaded.hash,
+            where=stream.where,
+            rows=tuple(part.rows for part in written),
+            contents=tuple(part.sha256 for part in written),
+            kinds=scan.kinds,
+            rename=stream.rename,
+            folder=_name_of(given),
+            command=tuple(command),
+            place=str(Path.cwd()),
+        )
+        plan.write(output)
+    return plan
+
+
+def _write_seeds(stream: Seeds, output: Path, shards: int) -> list[Part]:
+    """Puts the seeds of all shards in place of those of an earlier plan."""
+    fresh = seeds_folder(output).with_suffix(".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    written = write_parts(stream, fresh, shards)
+    shutil.rmtree(seeds_folder(output), ignore_errors=True)
+    fresh.rename(seeds_folder(output))
+    return written
+
+
+def _check_target(config: RunConfig) -> None:
+    """Raises WrongUse where a number of kept rows is wanted."""
     if config.target is not None:
         raise WrongUse(
             "--target, --shards",
@@ -60,6 +108,12 @@ def write_plan(
             "one of them",
             "A shard cannot know how many rows the others keep: leave --target out.",
         )
+
+
+def _check_planned(output: Path, shards: int) -> None:
+    """Raises WrongUse where a folder's rows would be paid twice: they are shared out in another
+    way, or they are those of one run.
+    """
     if is_planned(output):
         before = ShardPlan.read(output).shards
         if before != shards:
@@ -69,28 +123,15 @@ def write_plan(
                 f"--shards {before}",
                 "Another number moves seeds to shards that have not paid for them.",
             )
-    loaded, stream, scan = check(pack, seeds, config)
-    checked(loaded, stream, scan, output, config)
-    make_folder(output)
-    pack_files.copy(loaded.folder, output / "pack")
-    note(output, loaded.spec.name, stream.where, stream)
-    fresh = seeds_folder(output).with_suffix(".new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    counts = write_parts(stream, fresh, shards)
-    shutil.rmtree(seeds_folder(output), ignore_errors=True)
-    fresh.rename(seeds_folder(output))
-    plan = ShardPlan(
-        pack=loaded.spec.name,
-        pack_hash=loaded.hash,
-        where=stream.where,
-        rows=tuple(counts),
-        kinds=scan.kinds,
-        rename=stream.rename,
-        command=tuple(command),
-        place=str(Path.cwd()),
-    )
-    plan.write(output)
-    return plan
+        return
+    replies = output / "journal" / "replies.log"
+    if replies.is_file() and replies.stat().st_size:
+        raise WrongUse(
+            f"--shards {shards}",
+            f"{output}, which holds the replies of one run",
+            "a folder that is empty or planned in shards",
+            f"Give another --output, and --reuse {output}: its replies serve the shards.",
+        )
 
 
 def prepare_shard(
@@ -107,6 +148,7 @@ def prepare_shard(
     Raises:
         WrongUse: no plan, no such shard, or options that make another pack than was planned.
     """
+    _check_target(config)
     plan = ShardPlan.read(output)
     shard = config.shard or 0
     if shard >= plan.shards:
@@ -124,7 +166,7 @@ def prepare_shard(
             "Leave --shards out.",
         )
     loaded = load_pack(output / "pack", config)
-    if loaded.hash != plan.pack_hash or _name_of(pack) != _name_of(plan.pack):
+    if loaded.hash != plan.pack_hash or _name_of(pack) != plan.folder:
         raise WrongUse(
             f"--shard {shard}",
             f"pack {pack} with these options",
@@ -134,17 +176,23 @@ def prepare_shard(
     if config.budget is not None:
         share = plan.rows[shard] / sum(plan.rows)
         config = replace(config, budget=config.budget * share)
-    seeds = PartSeeds(
-        part_file(seeds_folder(output), shard),
-        plan.where,
-        plan.rename,
-    )
+    file = part_file(seeds_folder(output), shard)
+    if not file.is_file() or digest(file) != plan.contents[shard]:
+        raise WrongUse(
+            str(file),
+            "seeds that are not those of the plan",
+            "what `synth run --shards` wrote",
+            "Plan again: the same command without --shard.",
+        )
+    seeds = PartSeeds(file, plan.where, plan.rename)
     scan = plan.scan(plan.rows[shard])
     scan = replace(scan, kinds={**scan.kinds, POSITION: frozenset({int})})
     prepared = checked(loaded, seeds, scan, shard_folder(output, shard), config)
-    mark = fingerprint(loaded, seeds, config.values)
+    part = plan.mark(shard)
+    mark = fingerprint(loaded, seeds, config.values, part)
     return replace(
         prepared,
+        part=part,
         critic_rows=sum(plan.rows) if shard == plan.first else 0,
         mark=mark,
         unchanged=is_unchanged(prepared.output, mark),
@@ -153,4 +201,4 @@ def prepare_shard(
 
 def _name_of(pack: str | Path) -> str:
     """A built-in pack's name, or the last part of a folder's path."""
-    return Path(pack).name
+    return Path(pack).resolve().name

@@ -51,8 +51,7 @@ class _Shelf:
     def __init__(
         self, folder: Path, schema: pa.Schema, batch_size: int
     ) -> None:
-        self._schema = schema
-        self._batches = batches(folder, rows=batch_size)
+        self._batches = _batches(folder, schema, batch_size)
         self._rows = schema.empty_table()
         self._places = np.array([], dtype=np.int64)
         self._highest = 0
@@ -68,13 +67,11 @@ class _Shelf:
             batch = next(self._batches, None)
             if batch is None:
                 return False
-            places = batch.column(POSITION).to_numpy()
+            places, self._rows = batch
             # A row that no column could hold stands behind rows that came after it.
             self._places = np.maximum.accumulate(
                 np.maximum(places, self._highest),
             )
-            rows = pa.Table.from_batches([batch])
-            self._rows = rows.select(self._schema.names).cast(self._schema)
             if len(places):
                 self._highest = self.last
         return True
@@ -87,6 +84,25 @@ class _Shelf:
         self._places = self._places[count:]
         self._rows = self._rows.slice(count)
         return places, rows
+
+
+def _batches(
+    folder: Path, schema: pa.Schema, batch_size: int
+) -> Iterator[tuple[np.ndarray, pa.Table]]:
+    """(places, rows) of a folder's files, in order."""
+    for batch in batches(folder, rows=batch_size):
+        try:
+            table = pa.Table.from_batches([batch])
+            places = table.column(POSITION).cast(pa.int64()).to_numpy()
+            rows = table.select(schema.names).cast(schema)
+        except (pa.ArrowException, ValueError, KeyError) as error:
+            raise WrongUse(
+                str(folder),
+                f"{type(error).__name__}: {str(error)[:200]}",
+                "rows of a shard of this run",
+                AGAIN,
+            ) from error
+        yield places, rows
 
 
 def grouped(

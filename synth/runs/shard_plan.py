@@ -4,6 +4,7 @@ run, and one run folder for each shard.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +14,7 @@ from types import NoneType
 import orjson
 
 from synth.core.errors import WrongUse
-from synth.core.records import Fields
+from synth.core.records import Fields, canonical_json
 from synth.inputs.seeds import BeyondFloat, BeyondInt, Scan
 from synth.runs.ownership import private
 
@@ -35,8 +36,10 @@ class ShardPlan:
         pack_hash: the hash of the pack with everything that options change in it.
         where: what the input is called.
         rows: seeds of each shard.
+        contents: sha256 of each shard's file of seeds.
         kinds: column -> kinds of its values in the whole input; every shard has the same columns.
         rename: input column -> its name in the pack.
+        folder: last part of the path under which the pack was given, or its name.
         command: words of the command that planned; empty where Python did.
         place: the folder in which that command ran.
     """
@@ -45,8 +48,10 @@ class ShardPlan:
     pack_hash: str
     where: str
     rows: tuple[int, ...]
+    contents: tuple[str, ...]
     kinds: Mapping[str, frozenset[type]]
     rename: Mapping[str, str]
+    folder: str
     command: Sequence[str] = ()
     place: str = ""
 
@@ -63,6 +68,12 @@ class ShardPlan:
     def scan(self, rows: int) -> Scan:
         """What a pass over so many rows of the input would have seen."""
         return Scan(rows, self.kinds)
+
+    def mark(self, shard: int) -> str:
+        """A hash of what decides a shard's files: its seeds, their places, the kinds of columns."""
+        kinds = {name: _names(seen) for name, seen in self.kinds.items()}
+        whole = [self.pack_hash, self.contents[shard], kinds, self.rename]
+        return hashlib.sha256(canonical_json(whole)).hexdigest()
 
     def write(self, folder: Path) -> None:
         """Puts the plan in place in one move."""
@@ -95,10 +106,12 @@ class ShardPlan:
             )
         try:
             value: Fields = orjson.loads(path.read_bytes())
+            _check_types(value)
             names = value.pop("kinds")
             kinds = {column: _kinds(names[column]) for column in names}
-            rows = tuple(map(int, value.pop("rows")))
-            plan = cls(kinds=kinds, rows=rows, **value)
+            rows = tuple(value.pop("rows"))
+            contents = tuple(value.pop("contents"))
+            plan = cls(kinds=kinds, rows=rows, contents=contents, **value)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise WrongUse(
                 str(path),
@@ -109,6 +122,25 @@ class ShardPlan:
         if not any(plan.rows):
             raise WrongUse(str(path), "no seed in it", "one at least", todo)
         return plan
+
+
+def _check_types(value: Fields) -> None:
+    """Raises ValueError where somebody wrote other things than `ShardPlan.write` does."""
+    texts = [value["command"], value["contents"], [*value["rename"].items()]]
+    lines = ["pack", "pack_hash", "where", "folder", "place"]
+    if not all(isinstance(value[name], str) for name in lines):
+        raise ValueError("text expected")
+    if not all(isinstance(listed, list) for listed in texts):
+        raise ValueError("lists expected")
+    if not all(isinstance(text, str) for text in [*texts[0], *texts[1]]):
+        raise ValueError("lists of texts expected")
+    if not all(isinstance(new, str) for _, new in texts[2]):
+        raise ValueError("new names expected")
+    rows = value["rows"]
+    if not all(type(count) is int and count >= 0 for count in rows):
+        raise ValueError("numbers of rows expected")
+    if len(rows) != len(value["contents"]):
+        raise ValueError("a hash for each shard expected")
 
 
 def _names(kinds: frozenset[type]) -> list[str]:

@@ -43,11 +43,18 @@ def slurm_script(
                 "--NAME or --NAME=VALUE",
                 "Correct it.",
             )
+    words = shlex.join(["synth", *plan.command])
+    join = shlex.join(["synth", "merge", str(Path(plan.place) / folder)])
+    if re.search(r"[\x00-\x1f\x7f]", words + join + plan.place):
+        raise WrongUse(
+            str(folder),
+            "a line end or another control sign in the path or in the planned command",
+            "words that stay on one line of a script",
+            "Rename the folder, or plan again without it.",
+        )
     numbers = _ranges([n for n, rows in enumerate(plan.rows) if rows])
     place = Path(plan.place)
     log = place / folder / "shards" / "slurm-%A_%a.log"
-    words = shlex.join(["synth", *plan.command])
-    join = shlex.join(["synth", "merge", str(place / folder)])
     lines = [
         "#!/bin/bash",
         f"#SBATCH --job-name=synth-{re.sub(r'[^A-Za-z0-9_-]', '-', plan.pack)}",

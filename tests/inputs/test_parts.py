@@ -72,8 +72,8 @@ def read_back(folder, parts, seeds):
 def test_any_seed_comes_back_as_it_was(tmp_path_factory, rows, parts):
     folder = tmp_path_factory.mktemp("parts") / "seeds"
     seeds = Seeds(rows)
-    counts = write_parts(seeds, folder, parts)
-    assert sum(counts) == len(rows)
+    written = write_parts(seeds, folder, parts)
+    assert sum(part.rows for part in written) == len(rows)
     back = read_back(folder, parts, seeds)
     for place, (before, after) in enumerate(zip(seeds, back, strict=True)):
         assert before.id == after.id
@@ -86,10 +86,10 @@ def test_real_rows_are_spread_evenly_and_stay_in_order(tmp_path):
     if not file.is_file():
         pytest.skip("the data is not here")
     seeds = Seeds(file)
-    counts = write_parts(seeds, tmp_path / "seeds", 16)
-    mean = sum(counts) / 16
+    written = write_parts(seeds, tmp_path / "seeds", 16)
+    mean = sum(part.rows for part in written) / 16
     # Three standard deviations of a binomial share: some 65 of 467.
-    assert all(abs(count - mean) < 70 for count in counts)
+    assert all(abs(part.rows - mean) < 70 for part in written)
     for part in range(16):
         stored = list(PartSeeds(part_file(tmp_path / "seeds", part), "", {}))
         places = [seed.place for seed in stored]
@@ -134,10 +134,10 @@ def test_many_parts_need_few_open_files(tmp_path, monkeypatch):
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (200, limits[1]))
     try:
-        counts = write_parts(Seeds(rows), tmp_path / "seeds", 500)
+        written = write_parts(Seeds(rows), tmp_path / "seeds", 500)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    assert sum(counts) == 40
+    assert sum(part.rows for part in written) == 40
     stored = read_back(tmp_path / "seeds", 500, Seeds(rows))
     assert [seed.fields["q"] for seed in stored] == [row["q"] for row in rows]
 

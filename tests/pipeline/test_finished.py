@@ -13,6 +13,7 @@ import synth
 from synth.cli import main
 from synth.inputs.seeds import Seeds
 from synth.pipeline import finished
+from synth.pipeline.prepare import Prepared
 from tests.conftest import chat, serving, write
 
 ROWS = [{"question": f"[{n}] pens ?", "target": "3"} for n in range(30)]
@@ -184,6 +185,45 @@ def test_files_that_a_filter_reads_count(made, tmp_path, others):
     assert synth.run("cot", source, **more).counts["kept"] == 30
     write(known, [{"question": ROWS[0]["question"]}])
     assert synth.run("cot", source, **more).counts["kept"] < 30
+
+
+def lost_replies(source, folder):
+    (folder / "journal" / "replies.log").unlink()
+
+
+def test_who_takes_the_replies_away_gets_new_ones(made, server):
+    source, folder, how = made
+    asked = len(server.bodies)
+    lost_replies(source, folder)
+    assert synth.run("cot", source, **how).counts["kept"] == 30
+    assert len(server.bodies) == 2 * asked
+
+
+def test_other_packages_judge_again(made, monkeypatch):
+    source, folder, how = made
+    before = stamps(folder)
+    monkeypatch.setattr(finished, "_packages", lambda: "others")
+    synth.run("cot", source, **how)
+    assert stamps(folder) != before
+
+
+def test_a_target_that_is_missed_is_missed_again(made, tmp_path):
+    source, _, how = made
+    how = {**how, "output": tmp_path / "few", "max_draws": 1}
+    for _ in range(2):
+        run = synth.run("cot", source, target=40, **how)
+        assert run.exit_code == 3
+        assert "30 of 40 rows" in run.stopped
+
+
+def test_a_target_whose_draws_were_ended_is_met(made, tmp_path, monkeypatch):
+    source, _, how = made
+    how = {**how, "output": tmp_path / "few"}
+    with monkeypatch.context() as patch:
+        patch.setattr(Prepared, "with_draws", refuse)
+        with pytest.raises(AssertionError):
+            synth.run("cot", source, target=40, **how)
+    assert synth.run("cot", source, target=40, **how).counts["kept"] == 40
 
 
 def test_rows_in_memory_are_walked_each_time(made, server):
