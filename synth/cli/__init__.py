@@ -19,6 +19,7 @@ from synth.cli.shards import (
     prepare_run,
     shard_options,
     slurm,
+    what_next,
 )
 from synth.cli.shared import (
     plugin_option,
@@ -275,10 +276,10 @@ def run(
             )
         with progress(prepared, quiet=quiet, verbose=verbose):
             done = start(prepared, leaves=True)
-    from synth.pipeline.preview import next_command, tally  # noqa: PLC0415
+    from synth.pipeline.preview import tally  # noqa: PLC0415
 
     say(tally(done.info))
-    say(next_command(done.folder, done.info))
+    say(what_next(done, config.shard, output))
     if done.stopped:
         say(
             f"synth: stopped: {done.stopped}. Everything so far is kept; the same command resumes.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from itertools import islice
@@ -15,6 +16,7 @@ from synth.cli.shared import plugin_option
 
 if TYPE_CHECKING:
     from synth.pipeline.prepare import Prepared, RunConfig
+    from synth.pipeline.run import Run
 
 
 def shard_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -64,6 +66,16 @@ def prepare_run(
     if config.shard is None:
         return prepare(pack, source, output, config)
     return prepare_shard(pack, output, config)
+
+
+def what_next(done: Run, shard: int | None, output: Path) -> str:
+    """What comes behind a run, or behind one shard of it."""
+    from synth.pipeline.preview import next_command  # noqa: PLC0415
+
+    if shard is None or not done.info["complete"]:
+        return next_command(done.folder, done.info)
+    folder = shlex.quote(str(output))
+    return f"shard {shard} is done; when all are: synth merge {folder}"
 
 
 def command_words(words: list[str]) -> list[str]:

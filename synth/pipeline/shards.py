@@ -82,6 +82,8 @@ def write_plan(
             kinds=scan.kinds,
             rename=stream.rename,
             folder=_name_of(given),
+            teachers=dict(config.teachers),
+            budget=config.budget,
             command=tuple(command),
             place=str(Path.cwd()),
         )
@@ -173,6 +175,7 @@ def prepare_shard(
             f"pack {plan.pack} as it was planned",
             "Give the options of the plan, or plan again: the same command without --shard.",
         )
+    _check_settings(plan, config)
     if config.budget is not None:
         share = plan.rows[shard] / sum(plan.rows)
         config = replace(config, budget=config.budget * share)
@@ -197,6 +200,22 @@ def prepare_shard(
         mark=mark,
         unchanged=is_unchanged(prepared.output, mark),
     )
+
+
+def _check_settings(plan: ShardPlan, config: RunConfig) -> None:
+    """Raises WrongUse where a shard would be paid to another teacher, or beyond the cap of all."""
+    for option, here, there in (
+        ("--teacher", dict(config.teachers), dict(plan.teachers)),
+        ("--budget", config.budget, plan.budget),
+    ):
+        if here != there:
+            raise WrongUse(
+                option,
+                f"{here}",
+                f"{there}, as it was planned",
+                "Give what the plan has, or plan again with the other: the same command without "
+                "--shard.",
+            )
 
 
 def _name_of(pack: str | Path) -> str:

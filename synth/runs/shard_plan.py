@@ -39,6 +39,8 @@ class ShardPlan:
         contents: sha256 of each shard's file of seeds.
         kinds: column -> kinds of its values in the whole input; every shard has the same columns.
         rename: input column -> its name in the pack.
+        teachers: role -> teacher of every shard.
+        budget: dollars of all shards together; None where there is no cap.
         folder: last part of the path under which the pack was given, or its name.
         command: words of the command that planned; empty where Python did.
         place: the folder in which that command ran.
@@ -52,6 +54,8 @@ class ShardPlan:
     kinds: Mapping[str, frozenset[type]]
     rename: Mapping[str, str]
     folder: str
+    teachers: Mapping[str, str]
+    budget: float | None = None
     command: Sequence[str] = ()
     place: str = ""
 
@@ -136,6 +140,11 @@ def _check_types(value: Fields) -> None:
         raise ValueError("lists of texts expected")
     if not all(isinstance(new, str) for _, new in texts[2]):
         raise ValueError("new names expected")
+    teachers = [*value["teachers"].items()]
+    if not all(isinstance(name, str) for _, name in teachers):
+        raise ValueError("names of teachers expected")
+    if not isinstance(value["budget"], float | int | None):
+        raise TypeError("a budget expected")
     rows = value["rows"]
     if not all(type(count) is int and count >= 0 for count in rows):
         raise ValueError("numbers of rows expected")

@@ -275,17 +275,29 @@ def test_other_plans_are_refused(tmp_path):
         synth.plan_shards("cot", rows, shards=3, limits=4, **how)
 
 
-def test_shards_of_two_teachers_are_not_joined(tmp_path):
+def test_a_shard_of_another_teacher_is_refused_before_a_call(tmp_path):
     rows = rows_of(30)
     with serving(answer) as server:
         how = {"api_base": server.url, "keep_going": True, "output": tmp_path}
         synth.plan_shards("cot", rows, shards=2, teacher="openai/m", **how)
-        for shard, model in enumerate(("m", "other")):
-            synth.run(
-                "cot", rows, shard=shard, teacher=f"openai/{model}", **how
-            )
-    with pytest.raises(WrongUse, match=r"00001.*openai/other"):
-        synth.merge(tmp_path)
+        with pytest.raises(WrongUse, match=r"openai/other.*openai/m"):
+            synth.run("cot", rows, shard=1, teacher="openai/other", **how)
+        assert not server.bodies
+
+
+def test_shards_that_are_not_joined_are_said_to_be_so(tmp_path):
+    synth.plan_shards(
+        "cot",
+        rows_of(5),
+        output=tmp_path,
+        shards=2,
+        teacher="simulated/perfect",
+    )
+    for words in (["report"], ["export", "--to", "sft", "--output", "x"]):
+        words.insert(1, str(tmp_path))
+        done = CliRunner().invoke(main, words)
+        assert done.exit_code == 2
+        assert "synth merge" in done.output
 
 
 def test_rows_that_somebody_took_away_are_missed(tmp_path):
@@ -333,14 +345,18 @@ def test_the_cap_of_all_shards_together_holds(tmp_path):
         free = synth.run("cot", rows, output=tmp_path / "free", **how)
         half = free.info["cost"]["usd"] / 2
         many = tmp_path / "many"
+        how["budget"] = half
         synth.plan_shards("cot", rows, output=many, shards=4, **how)
         spent = 0.0
         for shard in range(4):
-            part = synth.run(
-                "cot", rows, output=many, shard=shard, budget=half, **how
-            )
+            part = synth.run("cot", rows, output=many, shard=shard, **how)
             spent += part.info["cost"]["usd"]
     assert 0 < spent <= half
+    for budget in (None, 2 * half):
+        with pytest.raises(WrongUse, match="--budget"):
+            synth.run(
+                "cot", rows, output=many, shard=0, **{**how, "budget": budget}
+            )
 
 
 def test_replies_of_shards_serve_other_runs_and_are_counted(tmp_path):
