@@ -14,9 +14,10 @@ from finetune.settings import TrainConfig, model_options, trainer_config
 from finetune.students import load as student
 from finetune.students.training_rows import say_lost
 from synth.core.errors import WrongUse
+from synth.processes.ranks import is_launched
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from transformers import PreTrainedModel
 
     from finetune.core.tensors import (
@@ -146,9 +147,23 @@ def _pair(
                     strength=strength,
                 )
                 total = total + loss
-            return {"loss": total}
+            return {"loss": total * _share(shifted != IGNORED)}
 
     return Pair()
+
+
+def _share(mask: Mask) -> Tensor | float:
+    """The tokens of this process over the mean of all: with it, the mean over the processes is that
+    over all their tokens.
+    """
+    from torch import distributed  # noqa: PLC0415
+
+    if not is_launched():
+        return 1.0
+    own = mask.sum().float()
+    everyones = own.clone()
+    distributed.all_reduce(everyones)
+    return own * distributed.get_world_size() / everyones
 
 
 def _logits(head: Head, states: RowStates, positions: Positions) -> RowLogits:

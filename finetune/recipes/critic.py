@@ -23,6 +23,7 @@ from finetune.students.number_types import opening_type
 from finetune.students.opening import opening
 from synth.core.errors import WrongUse
 from synth.local_models.minilm import folder_of
+from synth.processes.ranks import is_first_process
 from synth.statistics.intervals import auc
 
 if TYPE_CHECKING:
@@ -227,8 +228,9 @@ def _calibrated(
     if any(len(set(kinds)) < 2 for _, kinds in halves):
         return []
     curve = calibration.fit(*halves[0], kind=kind)
-    (config.output / calibration.FILE).write_text(
-        json.dumps(curve.record()) + "\n", encoding="utf-8"
-    )
+    if is_first_process():
+        (config.output / calibration.FILE).write_text(
+            json.dumps(curve.record()) + "\n", encoding="utf-8"
+        )
     tune, test = ((list(map(curve, scores)), kinds) for scores, kinds in halves)
     return calibration.recall_table(tune, test)

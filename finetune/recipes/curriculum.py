@@ -17,6 +17,7 @@ from finetune.settings import TrainConfig, refuse_of_stages
 from finetune.students import load as student
 from synth.core.errors import WrongUse
 from synth.core.records import Row
+from synth.inputs.seeds import whole_file
 
 
 def run(
@@ -174,9 +175,12 @@ def in_stages(
     model = config.model
     for number, stage in enumerate(stages):
         path = config.output / f"stage{number}.jsonl"
-        path.write_text(
-            "".join(json.dumps(row) + "\n" for row in stage), encoding="utf-8"
-        )
+        # Of several processes none reads a file that another has begun.
+        with whole_file(path) as aside:
+            aside.write_text(
+                "".join(json.dumps(row) + "\n" for row in stage),
+                encoding="utf-8",
+            )
         folder = (
             config.output
             if number == len(stages) - 1

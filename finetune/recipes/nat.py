@@ -18,6 +18,7 @@ from finetune.settings import TrainConfig, model_options, trainer_config
 from finetune.students import load as student
 from finetune.students import scratch, training_rows
 from synth.core.errors import WrongUse
+from synth.processes.ranks import is_first_process
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -109,7 +110,8 @@ def run(config: TrainConfig, *, nat: NatConfig | None = None) -> JsonObject:
             )
         )
         if mode == "negative":
-            first = trainers[0].train().training_loss
+            trained = trainers[0].train().training_loss
+            first = student.over_processes(trainers[0], trained)
     info = student.train_and_keep(
         trainers[1],
         tokenizer,
@@ -118,7 +120,8 @@ def run(config: TrainConfig, *, nat: NatConfig | None = None) -> JsonObject:
         keep=lambda: keep(config, nat, model),
         facts=made["right"].record(),
     )
-    _write_weights(config.output, model, parts["right"], made["right"])
+    if is_first_process():
+        _write_weights(config.output, model, parts["right"], made["right"])
     info = {**info, "losses": [first, info["loss"]], "layers": count}
     return student.write_info(config, info)
 

@@ -235,7 +235,7 @@ def train_and_keep(
         "rows": count,
         "taint": rows.taint(config.data) if config.data else [],
         "steps": result.global_step,
-        "loss": _over_processes(trainer, result.training_loss),
+        "loss": over_processes(trainer, result.training_loss),
         "parameters": sum(p.numel() for p in weights),
         "trainable": sum(p.numel() for p in weights if p.requires_grad),
         "seconds": round(time.time() - started, 2),
@@ -247,7 +247,7 @@ def train_and_keep(
     return info
 
 
-def _over_processes(trainer: Trainer, loss: float) -> float:
+def over_processes(trainer: Trainer, loss: float) -> float:
     """The mean of what each process saw of the rows."""
     import torch  # noqa: PLC0415
 

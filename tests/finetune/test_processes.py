@@ -66,6 +66,16 @@ def data(tmp_path_factory):
         for n in numbers
     ]
     write(folder / "pairs.jsonl", pairs)
+    stages = [
+        {
+            "context": f"Fact {n}: ",
+            "prompt": f"What is {n} + {n} ?",
+            "completion": f" it is {2 * n}",
+            "size": n * 7 % 40,
+        }
+        for n in numbers
+    ]
+    write(folder / "fade.jsonl", stages)
     lists = [
         {
             "query": f"What is {n} + {n} ?",
@@ -92,6 +102,12 @@ def commands(data):
         "sft, adapters": ["sft", *run, "--lora", "r=4"],
         "dpo": ["dpo", *pairs],
         "rank": ["rank", *pairs],
+        "fade": ["fade", "--data", data / "fade.jsonl", *run[2:]],
+        "curriculum": [
+            *("curriculum", "--data", data / "fade.jsonl", *run[2:]),
+            *("--by", "size"),
+        ],
+        "codistill": ["codistill", *run, "--teacher", tiny.other()],
         "distill": ["distill", *run, "--teacher", tiny.other()],
         "retriever": ["retriever", *lists],
         "retriever, a library's loss": [
@@ -115,6 +131,9 @@ def weights(folder):
         "sft, adapters",
         "dpo",
         "rank",
+        "fade",
+        "curriculum",
+        "codistill",
         "distill",
         "retriever",
         "retriever, a library's loss",
