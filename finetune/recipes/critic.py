@@ -33,6 +33,13 @@ _MOST_TOKENS = 512
 Value = TypeVar("Value")
 
 
+_DEFAULTS = {
+    "per_device_eval_batch_size": 64,
+    # The loss is a mean over rows: weighed by tokens, it would grow with the processes.
+    "average_tokens_across_devices": False,
+}
+
+
 def run(
     config: TrainConfig,
     *,
@@ -72,15 +79,19 @@ def run(
             "Label more rows.",
         )
     # Seconds of imports.
-    from transformers import DataCollatorWithPadding, Trainer, TrainingArguments  # noqa: PLC0415
+    from transformers import (  # noqa: PLC0415
+        DataCollatorWithPadding,
+        Trainer,
+        TrainingArguments,
+        set_seed,
+    )
 
     args = trainer_config(
         TrainingArguments,
-        replace(
-            config, trainer={"per_device_eval_batch_size": 64, **config.trainer}
-        ),
+        replace(config, trainer={**_DEFAULTS, **config.trainer}),
         "critic",
     )
+    set_seed(args.seed)  # a new head is drawn
     model, tokenizer = _open(
         config,
         [text for row in read for text in (row["first"], row["second"])],

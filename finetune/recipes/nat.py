@@ -81,11 +81,13 @@ def run(config: TrainConfig, *, nat: NatConfig | None = None) -> JsonObject:
             todo,
         )
     parts = _parts(config.data)
+    from transformers import set_seed  # noqa: PLC0415
     from trl import SFTConfig, SFTTrainer  # noqa: PLC0415 - 8 s of imports
 
     from finetune.students import gated  # noqa: PLC0415 - torch
 
     args = trainer_config(SFTConfig, config, "nat")
+    set_seed(args.seed)  # adapters are drawn
     model, tokenizer = student.load_student(config.model, model_options(config))
     if not (count := gated.adapt(model, **asdict(nat))):
         raise WrongUse(

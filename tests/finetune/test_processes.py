@@ -76,6 +76,16 @@ def data(tmp_path_factory):
         for n in numbers
     ]
     write(folder / "fade.jsonl", stages)
+    judged = [
+        {
+            "question": f"What is {n} + {n} ?",
+            "rationale": f"it is {n}",
+            "answer": f"{n}",
+            "is_correct": n % 2 == 0,
+        }
+        for n in numbers
+    ]
+    write(folder / "judged.jsonl", judged)
     lists = [
         {
             "query": f"What is {n} + {n} ?",
@@ -107,6 +117,7 @@ def commands(data):
             *("curriculum", "--data", data / "fade.jsonl", *run[2:]),
             *("--by", "size"),
         ],
+        "critic": ["critic", "--data", data / "judged.jsonl", *run[2:]],
         "codistill": ["codistill", *run, "--teacher", tiny.other()],
         "distill": ["distill", *run, "--teacher", tiny.other()],
         "retriever": ["retriever", *lists],
@@ -134,6 +145,7 @@ def weights(folder):
         "fade",
         "curriculum",
         "codistill",
+        "critic",
         "distill",
         "retriever",
         "retriever, a library's loss",
