@@ -75,16 +75,14 @@ def _watched(begun: Sequence[subprocess.Popen[bytes]]) -> int:
     """Waits for all; where one fails, the others get a moment, and then they are ended."""
     failed = 0
     deadline = 0.0
-    while any(process.poll() is None for process in begun):
-        codes = [process.returncode for process in begun if process.returncode]
-        if codes and not failed:
-            failed = codes[0]
+    while None in (codes := [process.poll() for process in begun]):
+        wrong = [code for code in codes if code]
+        if wrong and not failed:
+            failed = wrong[0]
             deadline = time.monotonic() + _GRACE
         if failed and time.monotonic() > deadline:
             break
         time.sleep(_LOOK)
     # The first one's own code says most: it prints what is wrong.
-    first = begun[0].poll()
-    codes = [process.poll() or 0 for process in begun]
-    code = first or failed or max(codes, key=abs)
+    code = codes[0] or failed or max((code or 0 for code in codes), key=abs)
     return 128 - code if code < 0 else code
