@@ -18,8 +18,7 @@ from synth.core.errors import WrongUse
 from synth.core.records import Row
 from synth.runs.folder import load_parquet
 from synth.runs.pairing import make_pairs
-from synth.runs.publisher import RunFolder
-from synth.runs.shard_plan import is_planned
+from synth.runs.shard_plan import check_joined
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -49,8 +48,7 @@ def load(source: str | Path, part: str = "data") -> Dataset:
     import datasets  # noqa: PLC0415 - a second of imports
 
     path = Path(source)
-    if is_planned(path) and not is_run(path):
-        RunFolder(path)  # says that its shards are not joined
+    check_joined(path)
     if is_run(path):
         dataset = load_parquet(path / part)
     elif path.is_file() and path.suffix in _BUILDERS:

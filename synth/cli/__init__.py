@@ -16,7 +16,6 @@ from synth.cli.parts import init, list_
 from synth.cli.shards import (
     merge,
     plan_run,
-    prepare_run,
     shard_options,
     slurm,
     what_next,
@@ -249,6 +248,7 @@ def run(
     from synth.pipeline.prepare import RunConfig, notes_before  # noqa: PLC0415
     from synth.pipeline.progress import progress  # noqa: PLC0415
     from synth.pipeline.run import start  # noqa: PLC0415
+    from synth.pipeline.shards import prepare_run  # noqa: PLC0415
     from synth.processes.interrupts import raised  # noqa: PLC0415
 
     if quiet and verbose:

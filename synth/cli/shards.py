@@ -15,7 +15,7 @@ from synth.cli.command_group import say, together
 from synth.cli.shared import plugin_option
 
 if TYPE_CHECKING:
-    from synth.pipeline.prepare import Prepared, RunConfig
+    from synth.pipeline.prepare import RunConfig
     from synth.pipeline.run import Run
 
 
@@ -54,18 +54,6 @@ def plan_run(pack: str, source: str, output: Path, config: RunConfig) -> None:
         f"next: the same command with --shard K for K = 0 to {plan.shards - 1}, anywhere and in "
         f"any order; then synth merge {output}"
     )
-
-
-def prepare_run(
-    pack: str, source: str, output: Path, config: RunConfig
-) -> Prepared:
-    """A run, or one shard of it, checked."""
-    from synth.pipeline.prepare import prepare  # noqa: PLC0415
-    from synth.pipeline.shards import prepare_shard  # noqa: PLC0415
-
-    if config.shard is None:
-        return prepare(pack, source, output, config)
-    return prepare_shard(pack, output, config)
 
 
 def what_next(done: Run, shard: int | None, output: Path) -> str:

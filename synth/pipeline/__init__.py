@@ -15,7 +15,7 @@ __getattr__, __dir__ = public(
         "preview": "describe render_first check_cases journal_counts tally next_command",
         "progress": "Board progress",
         "run": "Run run plan_shards start",
-        "shards": "write_plan prepare_shard",
+        "shards": "write_plan prepare_run prepare_shard",
         "walker": "Tally Walker Window",
         "yield_watch": "YieldWatch",
     },

@@ -24,8 +24,7 @@ from synth.runs.shard_plan import ShardPlan, shard_folder
 
 # Parts of run.json that are sums over the shards.
 _SUMS = ("calls", "cost", "steps", "plan", "seeds", "seconds")
-
-
+# Why a shard's rows are none of this plan's.
 _OLD = "run before the input changed"
 _OTHER = "run with another pack"
 
@@ -107,8 +106,8 @@ def _merged(
 ) -> Run:
     shards = list(_shards(folder, plan))
     _check_finished(shards, folder, plan, partial_=partial_)
-    ready = [shard for shard in shards if not shard.lack or shard.info]
-    ready = [s for s in ready if s.lack not in (_OTHER, _OLD)]
+    useless = (_OTHER, _OLD)
+    ready = [s for s in shards if s.info and s.lack not in useless]
     first = ready[0].info
     _check_settings(ready)
     config = RunConfig(

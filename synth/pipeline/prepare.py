@@ -333,8 +333,18 @@ def prepare(
     seeds: str | Path | Iterable[Row],
     output: Path,
     config: RunConfig,
+    *,
+    may_stand: bool = False,
 ) -> Prepared:
     """Checks pack, input and teachers' names; makes no call.
+
+    Args:
+        pack: a built-in name or a folder.
+        seeds: as `run` takes them.
+        output: the run's folder.
+        config: its settings.
+        may_stand: whether no row is read where the run is finished and nothing has changed; a plan
+            counts rows all the same.
 
     Raises:
         WrongUse: the first thing that is wrong.
@@ -342,9 +352,11 @@ def prepare(
     _check_not_planned(output)
     pack, changed = pack_of_run(pack, output, config)
     loaded = load_pack(pack, config)
-    mark = fingerprint(loaded, seeds, config.values)
-    if is_unchanged(output, mark):
-        return _unchanged(loaded, seeds, output, config)
+    mark = None
+    if may_stand:
+        mark = fingerprint(loaded, seeds, config.values)
+        if is_unchanged(output, mark):
+            return _unchanged(loaded, seeds, output, config)
     stream, scan = check_rows(loaded, seeds, config)
     prepared = checked(loaded, stream, scan, output, config)
     return replace(prepared, changed_pack=changed, mark=mark)

@@ -42,8 +42,8 @@ from synth.pipeline.open_doors import (
     width,
 )
 from synth.pipeline.plan import make_plan
-from synth.pipeline.prepare import Prepared, RunConfig, prepare
-from synth.pipeline.shards import prepare_shard, write_plan
+from synth.pipeline.prepare import Prepared, RunConfig
+from synth.pipeline.shards import prepare_run, write_plan
 from synth.pipeline.walker import Tally, Walker, Window
 from synth.pipeline.yield_watch import YieldWatch
 from synth.processes.interrupts import Ending, Interrupted, ending
@@ -125,9 +125,7 @@ def run(
         {'asked': 1, 'kept': 1, 'dropped': {}, 'failed': {}}
     """
     config = _config(teacher, options, "synth.run")
-    if config.shard is not None:
-        return start(prepare_shard(pack, Path(output), config))
-    return start(prepare(pack, seeds, Path(output), config))
+    return start(prepare_run(pack, seeds, Path(output), config))
 
 
 def plan_shards(

@@ -31,6 +31,7 @@ from synth.pipeline.prepare import (
     checked,
     load_pack,
     pack_of_run,
+    prepare,
 )
 from synth.runs.ownership import digest, make_folder, note
 from synth.runs.shard_plan import (
@@ -134,6 +135,23 @@ def _check_planned(output: Path, shards: int) -> None:
             "a folder that is empty or planned in shards",
             f"Give another --output, and --reuse {output}: its replies serve the shards.",
         )
+
+
+def prepare_run(
+    pack: str | Path,
+    seeds: str | Path | Iterable[Row],
+    output: Path,
+    config: RunConfig,
+) -> Prepared:
+    """A run, or the one shard of it that the settings name, checked; makes no call, and reads no
+    row where it is finished and nothing has changed.
+
+    Raises:
+        WrongUse: the first thing that is wrong.
+    """
+    if config.shard is None:
+        return prepare(pack, seeds, output, config, may_stand=True)
+    return prepare_shard(pack, output, config)
 
 
 def prepare_shard(

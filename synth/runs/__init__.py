@@ -12,10 +12,11 @@ __getattr__, __dir__ = public(
         "marks": "split_name mark",
         "merging": "merged_rows merged_failures grouped",
         "ownership": "Opened check_endpoints check_output note read_note read_run private "
-        "make_private make_folder discard free_name content_of digest digests",
+        "make_private make_folder discard free_name content_of put_json digest digests",
         "pairing": "make_pairs over by_score",
         "publisher": "Publisher RunFolder",
         "report": "write_report",
-        "shard_plan": "ShardPlan is_planned plan_file run_folders seeds_folder shard_folder",
+        "shard_plan": "ShardPlan check_joined is_planned plan_file run_folders seeds_folder "
+        "shard_folder",
     },
 )

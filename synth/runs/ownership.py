@@ -235,13 +235,15 @@ def note(
     }
     path = folder / "journal" / NOTE
     path.parent.mkdir(parents=True, exist_ok=True)
+    put_json(path, value)
+
+
+def put_json(path: Path, value: Fields) -> None:
+    """Writes an object for the owner's eyes; it stands in its place in one move."""
+    option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
     aside = path.with_suffix(".new")
     with open(aside, "wb", opener=private) as file:
-        file.write(
-            orjson.dumps(
-                value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-            )
-        )
+        file.write(orjson.dumps(value, option=option))
     os.replace(aside, path)  # noqa: PTH105 - the atomic one
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import shutil
 import stat
 import time
@@ -33,7 +32,7 @@ from synth.runs.ownership import (
     make_private,
     read_run,
 )
-from synth.runs.shard_plan import is_planned
+from synth.runs.shard_plan import check_joined
 
 # What a card says while the parts of the folder move.
 _MOVING = " moved at "
@@ -438,13 +437,7 @@ class RunFolder:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         path = self.folder / "run.json"
-        if not path.is_file() and is_planned(self.folder):
-            raise WrongUse(
-                str(folder),
-                "a run in shards that are not joined yet",
-                "one that `synth merge` has published",
-                f"Run what is missing, then: synth merge {shlex.quote(str(folder))}",
-            )
+        check_joined(self.folder)
         if not path.is_file():
             raise WrongUse(
                 str(folder),

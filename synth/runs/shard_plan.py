@@ -5,7 +5,7 @@ run, and one run folder for each shard.
 from __future__ import annotations
 
 import hashlib
-import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ import orjson
 from synth.core.errors import WrongUse
 from synth.core.records import Fields, canonical_json
 from synth.inputs.seeds import BeyondFloat, BeyondInt, Scan
-from synth.runs.ownership import private
+from synth.runs.ownership import put_json
 
 _KINDS: Mapping[str, type] = {
     kind.__name__: kind
@@ -82,15 +82,7 @@ class ShardPlan:
     def write(self, folder: Path) -> None:
         """Puts the plan in place in one move."""
         kinds = {name: _names(seen) for name, seen in self.kinds.items()}
-        text = orjson.dumps(
-            {**asdict(self), "kinds": kinds},
-            option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
-        )
-        path = plan_file(folder)
-        aside = path.with_suffix(".new")
-        with open(aside, "wb", opener=private) as file:
-            file.write(text)
-        os.replace(aside, path)  # noqa: PTH105 - the atomic one
+        put_json(plan_file(folder), {**asdict(self), "kinds": kinds})
 
     @classmethod
     def read(cls, folder: Path) -> ShardPlan:
@@ -168,6 +160,17 @@ def plan_file(folder: Path) -> Path:
 def is_planned(folder: Path) -> bool:
     """Whether a folder's run is one in shards."""
     return plan_file(folder).is_file()
+
+
+def check_joined(folder: Path) -> None:
+    """Raises WrongUse where a folder's shards are planned and not joined: it has no rows yet."""
+    if is_planned(folder) and not (folder / "run.json").is_file():
+        raise WrongUse(
+            str(folder),
+            "a run in shards that are not joined yet",
+            "one that `synth merge` has published",
+            f"Run what is missing, then: synth merge {shlex.quote(str(folder))}",
+        )
 
 
 def shard_folder(folder: Path, shard: int) -> Path:

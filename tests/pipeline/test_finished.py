@@ -273,3 +273,11 @@ def test_rows_of_another_teacher_are_not_replaced_without_a_word(made):
         "are of openai/m; they are replaced, its replies stay" in other.output
     )
     assert other.exit_code == 0
+
+
+def test_a_plan_over_a_finished_run_counts_its_rows(made):
+    source, folder, how = made
+    words = ["--input", str(source), "--output", str(folder), "--json"]
+    words += ["--teacher", "openai/m", "--api-base", how["api_base"]]
+    planned = CliRunner().invoke(main, ["plan", "cot", *words])
+    assert json.loads(planned.stdout.splitlines()[-1])["calls"] == 30

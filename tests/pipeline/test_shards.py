@@ -59,6 +59,13 @@ def answer(body, count):
     return chat(f"There are some. [{number}]\n#### {3 + number % 2}")
 
 
+def run_in_shards(rows, folder: Path, shards: int, how: dict) -> None:
+    """Plans a run and makes its shards, one after the other."""
+    synth.plan_shards("cot", rows, output=folder, shards=shards, **how)
+    for shard in range(shards):
+        synth.run("cot", rows, output=folder, shard=shard, **how)
+
+
 def files_of(folder: Path) -> dict[str, bytes]:
     found = [*folder.glob("d*/*.parquet"), folder / "failed.jsonl"]
     return {
@@ -123,9 +130,7 @@ def test_real_questions_in_shards_are_those_of_one_run(tmp_path):
         }
         synth.run("cot", file, output=tmp_path / "one", **how)
         many = tmp_path / "many"
-        synth.plan_shards("cot", file, output=many, shards=5, **how)
-        for shard in range(5):
-            synth.run("cot", file, output=many, shard=shard, **how)
+        run_in_shards(file, many, 5, how)
     synth.merge(many)
     assert files_of(many) == files_of(tmp_path / "one")
 
@@ -308,9 +313,7 @@ def test_rows_that_somebody_took_away_are_missed(tmp_path):
             "api_base": server.url,
             "keep_going": True,
         }
-        synth.plan_shards("cot", rows, output=tmp_path, shards=2, **how)
-        for shard in range(2):
-            synth.run("cot", rows, output=tmp_path, shard=shard, **how)
+        run_in_shards(rows, tmp_path, 2, how)
     file = shard_folder(tmp_path, 1) / "data" / "train-00000.parquet"
     whole = file.read_bytes()
     file.unlink()
@@ -368,9 +371,7 @@ def test_replies_of_shards_serve_other_runs_and_are_counted(tmp_path):
             "keep_going": True,
         }
         many = tmp_path / "many"
-        synth.plan_shards("cot", rows, output=many, shards=3, **how)
-        for shard in range(3):
-            synth.run("cot", rows, output=many, shard=shard, **how)
+        run_in_shards(rows, many, 3, how)
         asked = len(server.bodies)
         again = synth.run(
             "cot", rows, output=tmp_path / "again", reuse=[str(many)], **how
