@@ -159,7 +159,12 @@ def drive(loop, teacher, seconds, gate):
 @pytest.mark.parametrize("announce", [True, False])
 @pytest.mark.parametrize("say", [True, False])
 @pytest.mark.parametrize(
-    "rate", [5, 20, pytest.param(100, marks=pytest.mark.long)]
+    "rate",
+    [
+        5,
+        pytest.param(20, marks=pytest.mark.long),
+        pytest.param(100, marks=pytest.mark.long),
+    ],
 )
 def test_a_limit_on_requests_is_used_and_hardly_ever_met(
     loop, rate, say, announce

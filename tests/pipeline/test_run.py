@@ -471,7 +471,11 @@ def test_ctrl_c_publishes_what_is_there(tmp_path):
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)],
+    [
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.long),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.long),
+    ],
 )
 def test_a_signal_drains_publishes_and_the_same_command_asks_nothing_twice(
     tmp_path, number, code
@@ -499,7 +503,12 @@ def test_a_signal_drains_publishes_and_the_same_command_asks_nothing_twice(
 
 @pytest.mark.parametrize(
     ("first", "second", "code"),
-    [(signal.SIGINT, signal.SIGINT, 130), (signal.SIGTERM, signal.SIGHUP, 143)],
+    [
+        (signal.SIGINT, signal.SIGINT, 130),
+        pytest.param(
+            signal.SIGTERM, signal.SIGHUP, 143, marks=pytest.mark.long
+        ),
+    ],
 )
 def test_a_second_signal_leaves_within_a_second_and_the_journal_is_whole(
     tmp_path, first, second, code

@@ -75,7 +75,13 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(
     ("shards", "overrides"),
-    [(1, {}), (2, CORPUS), (7, {}), (7, CORPUS), (64, CORPUS)],
+    [
+        (1, {}),
+        (2, CORPUS),
+        (7, {}),
+        (7, CORPUS),
+        pytest.param(64, CORPUS, marks=pytest.mark.long),
+    ],
 )
 def test_any_number_of_shards_gives_the_bytes_of_one_run(
     tmp_path, shards, overrides
@@ -388,6 +394,7 @@ def test_replies_of_shards_serve_other_runs_and_are_counted(tmp_path):
     assert f"replies: {len(keys):,};" in counted.output
 
 
+@pytest.mark.long
 def test_a_script_for_slurm_runs_its_shards(tmp_path):
     source = write(tmp_path / "my rows.jsonl", rows_of(30))
     place = tmp_path / "it's here"

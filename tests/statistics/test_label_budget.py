@@ -59,6 +59,7 @@ def test_the_ledger_adds_up():
     assert prices.rows("distil", 20) == 0
 
 
+@pytest.mark.long
 def test_cheap_rows_win_small_budgets_and_labels_large_ones():
     prices = Prices(label=0.05, row=0.0005)
     small, large = (advise(pilot(), prices, budget) for budget in (4, 2000))

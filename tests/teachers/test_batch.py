@@ -361,7 +361,13 @@ synth.run("cot", rows, teacher="openai/m", output=output, api_base=url, batch=Tr
 
 @pytest.mark.parametrize(
     "stage",
-    ["before upload", "before created", "before collecting", "before done"],
+    [
+        "before created",
+        *(
+            pytest.param(f"before {stage}", marks=pytest.mark.long)
+            for stage in ("upload", "collecting", "done")
+        ),
+    ],
 )
 @pytest.mark.parametrize(
     "then",

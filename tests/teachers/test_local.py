@@ -171,6 +171,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("doing", "module"),
     [

@@ -50,6 +50,7 @@ def test_a_cycle_loses_its_worst_edge():
     )
 
 
+@pytest.mark.long
 def test_the_command_scores_edges_with_a_model(tmp_path):
     model = tiny.causal()
     edges = write(

@@ -620,6 +620,7 @@ def test_an_encoder_decoder_learns_of_a_decoder(made, tmp_path):
     assert code == 2
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_row_says_how_much_its_teacher_counts(made, tmp_path):
     from finetune.data import rows
@@ -720,6 +721,7 @@ def test_wrong_use_is_refused(made, tmp_path, more, says):
     assert says in said
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_student_who_is_the_teacher_learns_nothing_from_its_own_words(
     made, tmp_path

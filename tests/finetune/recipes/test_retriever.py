@@ -101,12 +101,17 @@ def measured(rows, tmp_path, kind, *more):
 @pytest.mark.parametrize(
     "loss",
     [
-        "pair_kl",
-        "teacher_queue",
         "without_forgetting",
-        "relation_nce",
         "multiple_negatives_ranking",
-        "distill_kl_div",
+        *(
+            pytest.param(loss, marks=pytest.mark.long)
+            for loss in (
+                "pair_kl",
+                "teacher_queue",
+                "relation_nce",
+                "distill_kl_div",
+            )
+        ),
     ],
 )
 def test_losses_train_a_bi_encoder(rows, tmp_path, loss):
@@ -125,7 +130,7 @@ def test_losses_train_a_bi_encoder(rows, tmp_path, loss):
     ("kind", "loss"),
     [
         ("cross", "rank_net"),
-        ("cross", "binary_cross_entropy"),
+        pytest.param("cross", "binary_cross_entropy", marks=pytest.mark.long),
         ("multi", "multiple_negatives_ranking"),
     ],
 )
@@ -177,6 +182,7 @@ def test_what_is_missing_is_said_before_any_training(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.long
 def test_training_on_hard_negatives_learns_them_and_search_finds_them(
     rows, tmp_path
 ):
@@ -235,6 +241,7 @@ def test_adapters_train_few_weights_and_load_again(rows, tmp_path, kind):
     assert code == 0, said
 
 
+@pytest.mark.long
 def test_a_multi_vector_encoder_is_measured_token_by_token(rows, tmp_path):
     code, said = trained(
         rows, tmp_path, "multiple_negatives_ranking", kind="multi"
@@ -250,6 +257,7 @@ def test_a_multi_vector_encoder_is_measured_token_by_token(rows, tmp_path):
     )
 
 
+@pytest.mark.long
 def test_scores_of_teachers_make_lists_for_the_next_stage(rows, tmp_path):
     out = tmp_path / "scored.jsonl"
     code, said = finetune(

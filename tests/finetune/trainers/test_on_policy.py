@@ -205,7 +205,7 @@ def test_corruption_changes_learnt_tokens_alone_into_the_students_guesses(
     "more",
     [
         ["--on-policy", "0.9", "--schedule", "decreasing", "--replay", "4"],
-        ["--on-policy", "1", "--correct"],
+        pytest.param(["--on-policy", "1", "--correct"], marks=pytest.mark.long),
         ["--corrupt", "0.3", "--likelihood", "0.5"],
     ],
 )
