@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from synth.filters.near_duplicate import NearDuplicate, by_length
-from synth.text.shingles import Neighbours, shingle
+from synth.text.joins import Neighbours, token_sets
 from synth.text.words import kind, words
 
 SENTENCES, MOST_TEXTS = 3, 60
@@ -77,7 +77,7 @@ def found(
     twins = [change(text, draw) for text in texts[::2]]
     every, part = [*texts, *twins], NearDuplicate()
     index, right, wrong = (
-        Neighbours(shingle(every, part.words), part.similarity),
+        Neighbours(token_sets(every, part.words), part.similarity),
         0,
         0,
     )

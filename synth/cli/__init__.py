@@ -89,7 +89,10 @@ def check(
         from synth.pipeline import prepare  # noqa: PLC0415
 
         config = prepare.RunConfig(
-            teachers={}, overrides=overrides, plugins=plugins, columns=columns
+            teachers={},
+            overrides=overrides,
+            plugins=plugins,
+            columns=columns,
         )
         _, seeds, scan = prepare.check(pack, source, config)
         say(f"{seeds.where}: {scan.rows:,} rows, all usable")
@@ -437,7 +440,10 @@ def calibrate(
     help="An evaluation: question, choices (a list), target (the right one).",
 )
 @click.option(
-    "--teacher", required=True, metavar="T", help="Who may have seen it."
+    "--teacher",
+    required=True,
+    metavar="T",
+    help="Who may have seen it.",
 )
 @output_option("A run folder; the same again resumes.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N items.")

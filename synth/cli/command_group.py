@@ -106,7 +106,10 @@ def as_ours(error: Exception) -> PotstillError:
         )
     if isinstance(error, UnicodeError):
         return WrongUse(
-            "a file", f"{error}"[:200], "UTF-8", "Save it as UTF-8."
+            "a file",
+            f"{error}"[:200],
+            "UTF-8",
+            "Save it as UTF-8.",
         )
     if isinstance(error, MemoryError):
         return Stopped(
@@ -133,7 +136,11 @@ def output_option(about: str, metavar: str = "DIR") -> Decorator:
     """--output, which must be given."""
     path_type = click.Path(path_type=Path)
     return click.option(
-        "--output", required=True, type=path_type, metavar=metavar, help=about
+        "--output",
+        required=True,
+        type=path_type,
+        metavar=metavar,
+        help=about,
     )
 
 

@@ -67,7 +67,10 @@ if TYPE_CHECKING:
     help="Largest share of the positive's score; 0 for any.",
 )
 @click.option(
-    "--query", default="query", show_default=True, help="Column of the query."
+    "--query",
+    default="query",
+    show_default=True,
+    help="Column of the query.",
 )
 @click.option(
     "--positive",
@@ -76,7 +79,10 @@ if TYPE_CHECKING:
     help="Column of what answers it.",
 )
 @click.option(
-    "--field", default="text", show_default=True, help="The corpus's column."
+    "--field",
+    default="text",
+    show_default=True,
+    help="The corpus's column.",
 )
 def mine(
     source: str,

@@ -31,7 +31,10 @@ KINDS = (
 @click.argument("kind", type=click.Choice(KINDS))
 @click.argument("name", required=False)
 @click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON, for scripts."
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print JSON, for scripts.",
 )
 def list_(kind: str, name: str | None, as_json: bool) -> None:
     r"""List the parts of a kind; with NAME, what one takes, costs and says.

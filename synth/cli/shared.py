@@ -160,11 +160,17 @@ def headers(
             # The text itself may be a secret: it is not repeated.
             todo = "Put the value into a variable and name it: --header X-Team=TEAM_VARIABLE."
             raise WrongUse(
-                "--header", "another text", "[ROLE:]NAME=ENVVAR", todo
+                "--header",
+                "another text",
+                "[ROLE:]NAME=ENVVAR",
+                todo,
             )
         if name in by_role.setdefault(role, {}):
             raise WrongUse(
-                "--header", f"{name} twice", "each header once", "Take one out."
+                "--header",
+                f"{name} twice",
+                "each header once",
+                "Take one out.",
             )
         by_role[role][name] = variable
     return by_role
@@ -207,7 +213,10 @@ def columns(
     twice = next((new for new in names if names.count(new) > 1), None)
     if twice is not None:
         raise WrongUse(
-            "--column", f"{twice} twice", "each new name once", "Take one out."
+            "--column",
+            f"{twice} twice",
+            "each new name once",
+            "Take one out.",
         )
     return {new: old for new, _, old in pairs}
 

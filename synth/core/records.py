@@ -36,7 +36,10 @@ def canonical_json(value: Any) -> bytes:
         return orjson.dumps(value, default=str, option=_CANONICAL)
     except TypeError:
         return json.dumps(
-            finite(value), sort_keys=True, separators=(",", ":"), default=str
+            finite(value),
+            sort_keys=True,
+            separators=(",", ":"),
+            default=str,
         ).encode()
 
 
@@ -243,7 +246,10 @@ class Sample(NamedTuple):
     def with_verdict(self, verdict: Verdict) -> Sample:
         """The sample with one more verdict."""
         return Sample(
-            self.seed, self.fields, self.meta, (*self.verdicts, verdict)
+            self.seed,
+            self.fields,
+            self.meta,
+            (*self.verdicts, verdict),
         )
 
     def row(self) -> Fields:

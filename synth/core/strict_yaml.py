@@ -26,7 +26,10 @@ class _Loader(yaml.CSafeLoader):
         # Numbers of base 60 make integers that not even an error can show.
         if value.bit_length() > _MOST_BITS:
             raise yaml.constructor.ConstructorError(
-                None, None, "a whole number without end", node.start_mark
+                None,
+                None,
+                "a whole number without end",
+                node.start_mark,
             )
         return value
 
@@ -37,7 +40,10 @@ class _Loader(yaml.CSafeLoader):
         for key_node, _ in node.value:
             if key_node.tag == _MERGE:
                 raise yaml.constructor.ConstructorError(
-                    None, None, "a merge (<<)", key_node.start_mark
+                    None,
+                    None,
+                    "a merge (<<)",
+                    key_node.start_mark,
                 )
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, Hashable):
@@ -51,7 +57,10 @@ class _Loader(yaml.CSafeLoader):
             if key in seen:
                 problem = f"key {key!r} twice (first on line {seen[key]})"
                 raise yaml.constructor.ConstructorError(
-                    None, None, problem, key_node.start_mark
+                    None,
+                    None,
+                    problem,
+                    key_node.start_mark,
                 )
             seen[key] = key_node.start_mark.line + 1
         return super().construct_mapping(node, deep)
@@ -150,7 +159,10 @@ def _refuse_aliases(root: Any, text: str) -> None:
                 if isinstance(event, yaml.AliasEvent)
             )
             raise yaml.constructor.ConstructorError(
-                None, None, "an alias (*name)", next(marks, node.start_mark)
+                None,
+                None,
+                "an alias (*name)",
+                next(marks, node.start_mark),
             )
         seen.add(id(node))
         if isinstance(node, yaml.MappingNode):

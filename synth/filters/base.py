@@ -316,6 +316,15 @@ class CorpusFilter(Filter):
         """The text that is compared."""
         return (self.field,)
 
+    def judge_corpus(self, rows: Collection[Row]) -> Iterator[Verdict]:
+        """One verdict a row, in their order.
+
+        Args:
+            rows: all there are; they can be gone through any number of times, and each time they
+                may come from the disk.
+        """
+        yield from self.judge_group(list(rows))
+
     @staticmethod
     def text(row: Row, field: str) -> str:
         """The text of a field; the row's raw reply where it lacks the field."""
@@ -353,6 +362,19 @@ def _shown(part: Filter, rows: list[Row]) -> tuple[list[Fields], list[Fields]]:
     ):
         (kept if keep else dropped).append(row)
     return kept, dropped
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamedFilter(CorpusFilter):
+    """A corpus filter that goes through the rows and holds a few numbers of each."""
+
+    @abstractmethod
+    def judge_corpus(self, rows: Collection[Row]) -> Iterator[Verdict]:
+        """One verdict a row, in their order; see the base."""
+
+    def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
+        """The same verdicts of rows that are held."""
+        return list(self.judge_corpus(rows))
 
 
 async def split_rows(

@@ -163,7 +163,11 @@ class AskingFilter(Filter):
         reading = await ask_once(step, values, doors, draw=draw, seed_id=seed)
         if self.refused(reading, values):
             return await ask_once(
-                step, values, doors, draw=draw + again, seed_id=seed
+                step,
+                values,
+                doors,
+                draw=draw + again,
+                seed_id=seed,
             )
         return reading
 

@@ -150,10 +150,10 @@ class Contamination(CorpusFilter):
         if self.fuzzy is None:
             return [None] * len(texts)
         # Numpy, for those who need it.
-        from synth.text.shingles import Neighbours, shingle  # noqa: PLC0415
+        from synth.text.joins import Neighbours, token_sets  # noqa: PLC0415
 
         item_texts = [item for _, _, item in self.items]
-        index = Neighbours(shingle([*item_texts, *texts], 3), self.fuzzy)
+        index = Neighbours(token_sets([*item_texts, *texts], 3), self.fuzzy)
         for item in range(len(item_texts)):
             index.add(item)
         hits: list[Hit | None] = []
@@ -270,6 +270,9 @@ def _span(text: str, item: str) -> list[str]:
     mine = words(text)
     theirs = words(item)
     match = SequenceMatcher(
-        None, mine, theirs, autojunk=False
+        None,
+        mine,
+        theirs,
+        autojunk=False,
     ).find_longest_match()
     return mine[match.a : match.a + match.size]

@@ -123,7 +123,11 @@ class Critic(AskingFilter):
         outcomes = await asyncio.gather(
             *(
                 self.ask(
-                    values, doors, draw=vote, again=self.votes, teacher=member
+                    values,
+                    doors,
+                    draw=vote,
+                    again=self.votes,
+                    teacher=member,
                 )
                 for member in self.roles()
                 for vote in range(self.votes)

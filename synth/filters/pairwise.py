@@ -102,7 +102,10 @@ class Pairwise(AskingFilter):
             readings = await asyncio.gather(
                 *(
                     self.ask(
-                        self.values(order), doors, draw=vote, again=self.votes
+                        self.values(order),
+                        doors,
+                        draw=vote,
+                        again=self.votes,
                     )
                     for order in orders
                     for vote in range(self.votes)

@@ -125,7 +125,10 @@ class ProcessCritic(AskingFilter):
                 },
             )
         return _verdict(
-            ranked[0][0] or 0, steps, readings, ranked[0][1] / len(readings)
+            ranked[0][0] or 0,
+            steps,
+            readings,
+            ranked[0][1] / len(readings),
         )
 
     def refused(self, reading: Reading, values: Row) -> bool:

@@ -142,7 +142,10 @@ class SemanticEntropy(AskingFilter):
                 continue
             for number, first in enumerate(firsts):
                 if await self._alike(
-                    texts[first], texts[index], rows[index], doors
+                    texts[first],
+                    texts[index],
+                    rows[index],
+                    doors,
                 ):
                     cluster_of_key[key] = number
                     break

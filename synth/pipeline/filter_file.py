@@ -72,7 +72,10 @@ def sieve(
     ]
     rows = list(read_rows(source))
     reader: Parser = registry.build(
-        "synth.parsers", parser or DEFAULT_PARSER, "--parser", allowed
+        "synth.parsers",
+        parser or DEFAULT_PARSER,
+        "--parser",
+        allowed,
     )
     columns = _columns(rows, source)
     reads = parser or _lacking(columns, parts) & {*reader.produces()}

@@ -233,7 +233,11 @@ class Walker:
 
         def ask(values: Fields) -> Any:
             return ask_once(
-                step, values, self.doors, draw=draw, seed_id=sample.seed.id
+                step,
+                values,
+                self.doors,
+                draw=draw,
+                seed_id=sample.seed.id,
             )
 
         readings: list[Reading] = (

@@ -72,7 +72,11 @@ class Worker:
         pipe = subprocess.PIPE
         with tempfile.TemporaryFile() as errors:
             process = leash.start(
-                *self.words, stdin=pipe, stdout=pipe, stderr=errors, bufsize=0
+                *self.words,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=errors,
+                bufsize=0,
             )
             self._process = process
             weakref.finalize(self, _end, process)

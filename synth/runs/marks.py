@@ -16,7 +16,10 @@ def split_name(by: str) -> tuple[str, str]:
     part, dot, name = by.rpartition(".")
     if not (part and dot and name):
         raise WrongUse(
-            "by", repr(by), "FILTER.MARK", "For example by=critic.score."
+            "by",
+            repr(by),
+            "FILTER.MARK",
+            "For example by=critic.score.",
         )
     return part, name
 

@@ -80,7 +80,10 @@ def check_endpoints(
                     "say --same-teacher."
                 )
                 raise WrongUse(
-                    str(folder), got, f"replies from {endpoint}", todo
+                    str(folder),
+                    got,
+                    f"replies from {endpoint}",
+                    todo,
                 )
 
 

@@ -18,11 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from synth.core.errors import PotstillError, Stopped, WrongUse
-from synth.core.records import Exit, Fields, Row, Verdict
+from synth.core.records import Exit, Fields, Row
 from synth.filters.base import Filter
 from synth.inputs.seeds import json_line
 from synth.runs.batches import AGAIN, batches
 from synth.runs.columns import Columns, Misfit, spell
+from synth.runs.corpus import judged
 from synth.runs.ownership import (
     content_of,
     digest,
@@ -270,22 +271,15 @@ class Publisher:
         self._kept.close()
         before = (self.hidden / "data").rename(self.hidden / "sifted")
         self._kept = self._open_kept()
-        verdicts = _judge_all(filters, before)
         left: Counter[str] = Counter()
-        for row, words in zip(_read(before), verdicts, strict=True):
-            row["meta"]["verdicts"] += [word.struct() for word in words]
-            if words and (last := words[-1]).keep is False:
-                left[last.reason] += 1
-                table, row = (  # noqa: PLW2901
-                    self._dropped,
-                    {
-                        **row,
-                        "reason": last.reason,
-                        "detail": str(dict(last.marks))[:300],
-                    },
-                )
-            else:
-                table = self._kept
+        for row, (verdicts, leaves) in zip(
+            _read(before), judged(filters, before), strict=True
+        ):
+            row["meta"]["verdicts"] += verdicts
+            if leaves:
+                left[leaves["reason"]] += 1
+                row.update(leaves)
+            table = self._dropped if leaves else self._kept
             if table.add(row):
                 table.flush()
         shutil.rmtree(before)
@@ -338,42 +332,6 @@ def _failed_line(row: Row) -> bytes:
                 for name, value in row.items()
             }
         )
-
-
-def _judge_all(filters: Sequence[Filter], folder: Path) -> list[list[Verdict]]:
-    """Each row's verdicts, of which only the last can be a refusal; only the columns that a filter
-    reads are in memory.
-    """
-    words: list[list[Verdict]] = []
-    for part in filters:
-        rows = _rows_for(part, folder)
-        words = words or [[] for _ in rows]
-        alive = [
-            n
-            for n, verdicts_so_far in enumerate(words)
-            if not verdicts_so_far or verdicts_so_far[-1].keep is not False
-        ]
-        for n, verdict in zip(
-            alive, part.judge_group([rows[n] for n in alive]), strict=True
-        ):
-            words[n].append(
-                part.named(verdict)
-                if not part.keeps(verdict)
-                else part.named(verdict._replace(keep=True))
-            )
-    return words
-
-
-def _rows_for(part: Filter, folder: Path) -> list[Fields]:
-    """The columns that a filter reads, and the replies, which are long, where it may look at
-    them.
-    """
-    names = part.needs()
-    if part.needs_alone:
-        rows = list(_read(folder, names))
-        if all(row.get(name) is not None for row in rows for name in names):
-            return rows
-    return list(_read(folder, [*names, "reply"]))
 
 
 def _read(

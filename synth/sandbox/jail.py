@@ -133,7 +133,10 @@ def install(
     head = struct.pack("=H6xQ", len(program), ctypes.addressof(code))
     return int(
         libc.syscall(
-            machine.seccomp, 1, flags, ctypes.create_string_buffer(head, 16)
+            machine.seccomp,
+            1,
+            flags,
+            ctypes.create_string_buffer(head, 16),
         )
     )
 

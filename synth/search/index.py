@@ -118,7 +118,11 @@ class Bm25:
         scores = np.take_along_axis(scores, order, 1)
         counts = (scores > 0).sum(axis=1)
         for index, row, values, count in zip(
-            searchable, places, scores, counts.tolist(), strict=True
+            searchable,
+            places,
+            scores,
+            counts.tolist(),
+            strict=True,
         ):
             hits[index] = _hits(row[:count], values[:count])
         return hits

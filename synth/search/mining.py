@@ -66,7 +66,10 @@ class Miner:
     def __init__(self, corpus: Sequence[str], mining: Mining) -> None:
         if not corpus:
             raise WrongUse(
-                "--corpus", "no texts", "texts to search", "Look at --field."
+                "--corpus",
+                "no texts",
+                "texts to search",
+                "Look at --field.",
             )
         self.corpus = list(dict.fromkeys(corpus))
         self.mining = mining

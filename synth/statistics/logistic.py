@@ -14,8 +14,14 @@ if TYPE_CHECKING:
     Weights = Annotated[NDArray[np.float64], "feature"]
     Probabilities = Annotated[NDArray[np.float64], "row"]
 
-_NEWTON_STEPS = 50
+_NEWTON_STEPS = 200
 _SETTLED = 1e-8
+# How much of what the slope promises a step must bring, and the least share of a step (Nocedal and
+# Wright, "Numerical Optimization", section 3.1).
+_ARMIJO = 1e-4
+_LEAST_SHARE = 1e-6
+# What sums of doubles lose.
+_ROUNDING = 1e-13
 # Keeps a curvature that is singular solvable.
 _JITTER = 1e-9
 
@@ -29,7 +35,7 @@ def sigmoid(raw: Probabilities) -> Probabilities:
 
 def fit_logistic(table: Table, labels: Labels, penalty: Weights) -> Weights:
     """[D] weights that minimise the negative log-likelihood plus penalty * weight^2 / 2, by
-    Newton's method.
+    Newton's method; a step that leads up is halved.
 
     Args:
         table: [N, D]; a column of ones is an intercept.
@@ -52,8 +58,32 @@ def fit_logistic(table: Table, labels: Labels, penalty: Weights) -> Weights:
         weighted = variances[:, None] * table
         curvature = table.T @ weighted + ridge
         step = np.linalg.solve(curvature, gradient)
-        weights += step
-        largest = np.abs(step).max()
+        # A whole step may lead up where probabilities near 0 and 1 make the curvature small.
+        loss = _loss(table, labels, penalty, weights)
+        promise = float(gradient @ step)
+        share = 1.0
+        while share > _LEAST_SHARE and not _falls(
+            _loss(table, labels, penalty, weights + share * step),
+            loss - _ARMIJO * share * promise,
+        ):
+            share /= 2
+        weights += share * step
+        largest = np.abs(share * step).max()
         if largest < _SETTLED:
             break
     return weights
+
+
+def _loss(
+    table: Table, labels: Labels, penalty: Weights, weights: Weights
+) -> float:
+    """The penalised negative log-likelihood."""
+    raw = table @ weights
+    likelihood = np.logaddexp(0, raw) - labels * raw
+    ridge = penalty * weights**2 / 2
+    return float(likelihood.sum() + ridge.sum())
+
+
+def _falls(loss: float, most: float) -> bool:
+    """Whether a loss is at most so much, but for what rounding takes."""
+    return loss <= most + _ROUNDING * abs(most)

@@ -63,7 +63,11 @@ class Batch(Teacher):
         # Requests that have left their batch for another one.
         self._moved: set[str] = set()
         self._adapter = Adapter(
-            model, self._target.base, settings.folder, self.say, streams=False
+            model,
+            self._target.base,
+            settings.folder,
+            self.say,
+            streams=False,
         )
         self._unclaimed: dict[str, Reply] = {}
         self._queue: dict[str, bytes] = {}
@@ -347,7 +351,10 @@ class Batch(Teacher):
         problem = read_problem(status, body)
         request = self._asked.get(key)
         if request and self._adapter.learn(
-            problem, self._sent.get(key) or request.body(), request, self._scrub
+            problem,
+            self._sent.get(key) or request.body(),
+            request,
+            self._scrub,
         ):
             return _under_way() if self._closing else None
         return error_of(problem, {}, self._scrub)

@@ -123,7 +123,10 @@ class Litellm(Teacher):
             # It becomes one of ours, unchained: litellm's own may quote the key.
             except Exception as error:  # noqa: BLE001
                 failure = _translate(
-                    litellm.exceptions, error, self._redact, self._where()
+                    litellm.exceptions,
+                    error,
+                    self._redact,
+                    self._where(),
                 )
                 problem = _problem(error)
             else:

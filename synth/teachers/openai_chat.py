@@ -76,7 +76,11 @@ def target(model: str, settings: Settings) -> Target:
             todo,
         )
     return Target(
-        base, parts.query, key, headers, Redactor([key, *headers.values()])
+        base,
+        parts.query,
+        key,
+        headers,
+        Redactor([key, *headers.values()]),
     )
 
 
@@ -108,7 +112,10 @@ class OpenaiChat(Teacher):
         self._url = self._target.url
         self._endpoint: Endpoint | None = None
         self._adapter = Adapter(
-            model, self._target.base, settings.folder, self.say
+            model,
+            self._target.base,
+            settings.folder,
+            self.say,
         )
 
     @property
@@ -161,7 +168,10 @@ class OpenaiChat(Teacher):
                 return self._read(headers, raw, request)
             problem = read_problem(status, raw)
             if not self._adapter.learn(
-                problem, adapted or request.body(), request, self._scrub
+                problem,
+                adapted or request.body(),
+                request,
+                self._scrub,
             ):
                 break
         raise error_of(

@@ -57,7 +57,11 @@ PRESETS = {
     "mixed": Rates(systematic=0.1, slip=0.1, lucky=0.05, off_format=0.03),
     "critic": Rates(),
     "perfect": Rates(
-        slip=0.0, no_marker=0.0, cut_off=0.0, miss=0.0, false_alarm=0.0
+        slip=0.0,
+        no_marker=0.0,
+        cut_off=0.0,
+        miss=0.0,
+        false_alarm=0.0,
     ),
 }
 

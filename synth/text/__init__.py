@@ -5,7 +5,8 @@ from synth.core.lazy import public
 __getattr__, __dir__ = public(
     __name__,
     {
-        "shingles": "Shingles Lengths Vocabulary ngrams shingle Neighbours",
+        "joins": "TokenSets token_sets Neighbours",
+        "shingles": "Lengths Vocabulary ngrams",
         "words": "folded joined words pieces plain kind worth amount count runs first terms bag "
         "jaccard jaccard_of rouge_1 rouge_l",
     },

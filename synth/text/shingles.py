@@ -1,18 +1,12 @@
-"""Texts as sets of hashed word n-grams, and an index that finds all sets of a given Jaccard
-similarity, exactly.
-
-The join is the prefix filter of Bayardo, Ma and Srikant ("Scaling Up All Pairs Similarity Search",
-WWW 2007): with tokens ordered from rare to frequent, two sets of Jaccard similarity t share a token
-among the first
-|x| - ceil(t |x|) + 1 of each. Candidates are verified, so recall and precision are 1.
-"""
+"""Word n-grams of texts in any script, hashed."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from math import ceil
+from collections import defaultdict
+from collections.abc import Iterable
+from hashlib import blake2b
+from itertools import count, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,24 +20,7 @@ Grams = tuple[Array, Array]
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xD6E8FEB86659FD93)
 
-
-@dataclass(frozen=True)
-class Shingles:
-    """Sets of all texts in one array: the set of text i is `tokens[starts[i]:starts[i + 1]]`,
-    sorted, without doubles.
-    """
-
-    tokens: Array
-    starts: Array
-
-    def __len__(self) -> int:
-        return len(self.starts) - 1
-
-    def of(self, text: int) -> Array:
-        """The tokens of one text."""
-        start = self.starts[text]
-        end = self.starts[text + 1]
-        return self.tokens[start:end]
+_HASH_BYTES = 8
 
 
 class Lengths(NamedTuple):
@@ -75,21 +52,46 @@ class Lengths(NamedTuple):
 
 
 class Vocabulary:
-    """Word -> number, the same for all texts that are compared."""
+    """Word -> number, the same for all texts that go through this object; and word -> hash, the
+    same everywhere.
+    """
 
     def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
+        self._numbers: dict[str, int] = defaultdict(count(1).__next__)
+        # Of each word in the order of the numbers, as far as somebody asked.
+        self._kinds = bytearray()
+        self._digests = bytearray()
+
+    def __len__(self) -> int:
+        return len(self._numbers)
 
     def lengths(self, ids: Array, lengths: Lengths) -> Array | int:
         """Words of the n-gram that begins at each word: one number where all words are spaced."""
-        words_so_far = len(self._numbers)
-        kinds = np.fromiter(map(kind, self._numbers), np.int8, words_so_far)
-        if not kinds.any():
+        known = len(self._kinds)
+        for word in islice(self._numbers, known, None):
+            kind_of_word = kind(word)
+            self._kinds.append(kind_of_word)
+        if not any(self._kinds):
             return lengths.spaced
+        kinds = np.frombuffer(bytes(self._kinds), np.int8)
         # Words are numbered from 1.
-        kinds_of_words = kinds[ids - np.uint64(1)]
+        places = ids - np.uint64(1)
+        kinds_of_words = kinds[places]
         by_kind = np.array(lengths, np.int64)
         return by_kind[kinds_of_words]
+
+    def hashes(self, ids: Array) -> Array:
+        """A 64-bit hash of each word, by its number."""
+        hashed = len(self._digests) // _HASH_BYTES
+        for word in islice(self._numbers, hashed, None):
+            content = word.encode("utf-8", "surrogatepass")
+            digest = blake2b(content, digest_size=_HASH_BYTES)
+            self._digests += digest.digest()
+        hashes = np.frombuffer(bytes(self._digests), "<u8")
+        # Words are numbered from 1.
+        places = ids - np.uint64(1)
+        hashes_of_words: Array = hashes[places]
+        return hashes_of_words.astype(np.uint64)
 
     def ids(self, texts: Iterable[str]) -> tuple[Array, Array]:
         """(all word numbers one after the other, where each text starts and the last ends)."""
@@ -97,14 +99,11 @@ class Vocabulary:
         flat = array("Q")
         starts = array("q", [0])
         for text in texts:
-            ids_of_text = [
-                numbers.setdefault(word, len(numbers) + 1)
-                for word in words(text)
-            ]
-            flat.extend(ids_of_text)
+            flat.extend([numbers[word] for word in words(text)])
             starts.append(len(flat))
         ids = np.asarray(flat, dtype=np.uint64)
-        return ids, np.asarray(starts, dtype=np.int64)
+        places = np.asarray(starts, dtype=np.int64)
+        return ids, places
 
 
 def ngrams(ids: Array, starts: Array, n: int | Array) -> Grams:
@@ -206,109 +205,3 @@ def _hash(ids: Array, n: int) -> Array:
             hashes ^= hashes >> np.uint64(29)
         hashes *= _MIX
     return hashes
-
-
-def shingle(texts: Sequence[str], n: int) -> Shingles:
-    """The sets of word n-grams of texts, tokens numbered from the rarest to the most frequent."""
-    vocabulary = Vocabulary()
-    ids, places = vocabulary.ids(texts)
-    fine = Lengths.fine(n)
-    lengths = vocabulary.lengths(ids, fine)
-    hashes, owners = ngrams(ids, places, lengths)
-    order = np.argsort(hashes)
-    hashes = hashes[order]
-    ranks = _ranks(hashes)
-    # One sortable number a token: text in the high half, rank in the low one.
-    owners = owners[order]
-    packed = owners.astype(np.int64) << 32
-    packed |= ranks
-    packed.sort()
-    is_new = _changes(packed)
-    packed = packed[is_new]
-    numbers = np.arange(len(texts) + 1, dtype=np.int64)
-    starts = np.searchsorted(packed, numbers << 32)
-    packed &= 0xFFFFFFFF
-    tokens = packed.astype(np.int32)
-    return Shingles(tokens, starts)
-
-
-def _ranks(sorted_hashes: Array) -> Array:
-    """For sorted hashes, the rank of each by how often it stands there: 0 is the rarest."""
-    first = _changes(sorted_hashes)
-    starts = np.flatnonzero(first)
-    borders = np.append(starts, len(first))
-    counts = np.diff(borders)
-    order = np.argsort(counts, kind="stable")
-    ranks = np.empty(len(counts), np.int32)
-    ranks[order] = np.arange(len(counts), dtype=np.int32)
-    return np.repeat(ranks, counts)
-
-
-def _changes(values: Array) -> Array:
-    """Whether each of the sorted values is another one than that before it."""
-    changes = np.ones(len(values), bool)
-    earlier = values[:-1]
-    later = values[1:]
-    np.not_equal(earlier, later, out=changes[1:])
-    return changes
-
-
-class Neighbours:
-    """Sets that were added, asked for those of at least a Jaccard similarity."""
-
-    def __init__(self, sets: Shingles, similarity: float) -> None:
-        self.sets = sets
-        self.similarity = similarity
-        self._lists: dict[int, list[int]] = {}
-        sizes = np.diff(sets.starts)
-        self._sizes = sizes.tolist()
-        # Whether each token stands in more than one text.
-        counts = np.bincount(sets.tokens, minlength=1)
-        is_shared = counts > 1
-        self._shared = is_shared[sets.tokens]
-
-    def _prefix(self, text: int) -> list[int]:
-        """Rare tokens one of which any similar set shares; those that stand in no other text are
-        left out.
-        """
-        start = self.sets.starts[text]
-        size = self._sizes[text]
-        if not size:
-            return []
-        least_shared = ceil(self.similarity * size - 1e-9)
-        end = start + size - least_shared + 1
-        tokens = self.sets.tokens[start:end]
-        shared = self._shared[start:end]
-        return list(tokens[shared].tolist())
-
-    def add(self, text: int) -> None:
-        """From now on this text is found."""
-        for token in self._prefix(text):
-            texts = self._lists.setdefault(token, [])
-            texts.append(text)
-
-    def similar(self, text: int) -> Iterator[tuple[int, float]]:
-        """(text, similarity) of every added text that is similar enough."""
-        candidates = set[int]()
-        for token in self._prefix(text):
-            candidates.update(self._lists.get(token, ()))
-        if not candidates:
-            return
-        # Sets of other sizes cannot be similar enough; 1e-9 is what rounding takes.
-        sizes = self._sizes
-        size = sizes[text]
-        least = self.similarity
-        smallest = least * size - 1e-9
-        largest = size / least + 1e-9
-        mine: set[int] | None = None
-        for other in sorted(candidates):
-            other_size = sizes[other]
-            if not smallest <= other_size <= largest:
-                continue
-            if mine is None:
-                mine = set(self.sets.of(text).tolist())
-            theirs = self.sets.of(other).tolist()
-            common = len(mine.intersection(theirs))
-            similarity = common / (size + other_size - common)
-            if similarity >= least - 1e-9:
-                yield other, similarity

@@ -36,7 +36,10 @@ def read_synsets(path: Path) -> dict[str, Synset]:
             "/usr/share/wordnet."
         )
         raise WrongUse(
-            f"--dict {path.parent}", str(error), "WordNet's data.noun", todo
+            f"--dict {path.parent}",
+            str(error),
+            "WordNet's data.noun",
+            todo,
         ) from error
     try:
         return dict(

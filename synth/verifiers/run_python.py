@@ -103,7 +103,10 @@ class RunPython(Verifier):
             todo = "Run it on Linux with Landlock (5.13 or newer) on x86_64 or aarch64, "
             todo += "or say unsafe_exec=true at your own risk."
             raise WrongUse(
-                "run_python", last or f"exit status {talk.status}", wanted, todo
+                "run_python",
+                last or f"exit status {talk.status}",
+                wanted,
+                todo,
             )
         if talk.passed:
             return Outcome("passed", output.rstrip("\n"))

@@ -71,7 +71,10 @@ class RunSql:
         if outcome["status"] == "gold_error":
             todo = "Correct the gold query, the setup or the database."
             raise RowFault(
-                "run_sql", outcome["error"], "a gold query that runs", todo
+                "run_sql",
+                outcome["error"],
+                "a gold query that runs",
+                todo,
             )
         return {"same": True, "timeout": None}.get(outcome["status"], False)
 

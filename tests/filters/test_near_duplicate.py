@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synth.filters.near_duplicate import NearDuplicate
-from synth.text.shingles import Neighbours, shingle
+from synth.text.joins import Neighbours, token_sets
 from synth.text.words import words
 
 TEXTS = st.lists(
@@ -37,7 +37,7 @@ def jaccard(one, other):
     similarity=st.sampled_from([0.3, 0.5, 0.8, 1.0]),
 )
 def test_the_join_finds_exactly_the_pairs_of_brute_force(texts, n, similarity):
-    found, index = {}, Neighbours(shingle(texts, n), similarity)
+    found, index = {}, Neighbours(token_sets(texts, n), similarity)
     for place in range(len(texts)):
         found.update({(other, place): s for other, s in index.similar(place)})
         index.add(place)

@@ -174,7 +174,10 @@ def _check_role(option: str, role: str, teachers: Mapping[str, str]) -> None:
             if "/" not in teacher:
                 todo = f"A server of OpenAI's protocol is asked as openai/{teacher}."
             raise WrongUse(
-                option, got, "a teacher openai/MODEL, or a role", todo
+                option,
+                got,
+                "a teacher openai/MODEL, or a role",
+                todo,
             )
         return
     check_known_role(option, role, teachers)
@@ -236,7 +239,10 @@ def check_url(url: str, where: str) -> SplitResult:
             "--api-key-env VARIABLE."
         )
         raise WrongUse(
-            where, f"{got} ({redacted_url(url)})", "a URL without secrets", todo
+            where,
+            f"{got} ({redacted_url(url)})",
+            "a URL without secrets",
+            todo,
         )
     return parts
 
@@ -259,7 +265,10 @@ def check_header(name: str) -> None:
     if not _HEADER_NAME.fullmatch(name) or name.lower() in _FRAMING:
         todo = "For example --header X-Team=TEAM_VARIABLE."
         raise WrongUse(
-            "--header", f"{name[:40]!r}", "a header that is yours to set", todo
+            "--header",
+            f"{name[:40]!r}",
+            "a header that is yours to set",
+            todo,
         )
 
 

@@ -67,7 +67,10 @@ def read_problem(status: int, raw: bytes) -> Problem:
         value = orjson.loads(raw)
     except ValueError:
         return Problem(
-            status, "", "", raw[:SEARCHED].decode("utf-8", "replace")
+            status,
+            "",
+            "",
+            raw[:SEARCHED].decode("utf-8", "replace"),
         )
     if isinstance(value, list) and value:
         # Gemini wraps its errors in a list.
@@ -91,7 +94,10 @@ def read_problem(status: int, raw: bytes) -> Problem:
         status = int(code)
     message = error.get("message") or error.get("detail") or error
     return Problem(
-        status, code, str(error.get("param") or ""), str(message)[:SEARCHED]
+        status,
+        code,
+        str(error.get("param") or ""),
+        str(message)[:SEARCHED],
     )
 
 
@@ -137,7 +143,10 @@ def _validation(status: int, faults: list[Fields]) -> Problem:
         f"{field}: {message}" if field else message for field, message in named
     )
     return Problem(
-        status, str(faults[0].get("type") or ""), named[0][0], words[:SEARCHED]
+        status,
+        str(faults[0].get("type") or ""),
+        named[0][0],
+        words[:SEARCHED],
     )
 
 
