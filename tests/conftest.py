@@ -20,7 +20,7 @@ from aiohttp import web
 from synth.core import registry
 
 # Two processes share two cores: how long an example takes says nothing.
-hypothesis.settings.register_profile("quick", deadline=None, max_examples=20)
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=15)
 hypothesis.settings.register_profile(
     "thorough", deadline=None, max_examples=200
 )
@@ -54,7 +54,7 @@ def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest tests stand in files at the root and in those with slow ones: they begin first,
+    """The longest files stand at the root or hold slow tests: they begin first, each in one process,
     so that of two processes none waits for the other at the end.
     """
     slow = {item.path for item in items if item.get_closest_marker("slow")}

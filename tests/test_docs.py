@@ -354,7 +354,14 @@ def test_the_table_of_systems_names_what_is_there():
 
 
 @pytest.mark.parametrize(
-    "name", ["star", "many_teachers", "explanation_traces"]
+    "name",
+    [
+        "many_teachers",
+        *(
+            pytest.param(name, marks=pytest.mark.long)
+            for name in ("star", "explanation_traces")
+        ),
+    ],
 )
 def test_a_system_prints_its_tally(name):
     out = subprocess.run(

@@ -245,7 +245,7 @@ def test_a_pack_is_added_by_following_the_steps(tmp_path):
         assert done.returncode == 0, done.stderr
     assert "short_steps" in done.stdout
     done = shell(
-        "python -m pytest tests/packs -k short_steps -q -n 0",
+        "python -m pytest tests/packs/test_systems.py -k short_steps -q -n 0",
         tmp_path,
         PYTHONPATH=str(tmp_path),
     )

@@ -82,7 +82,13 @@ ENDLESS = {
 }
 
 
-@pytest.mark.parametrize("name", ENDLESS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.long] if place % 2 else [])
+        for place, name in enumerate(ENDLESS)
+    ],
+)
 def test_no_schema_checks_without_end(name, monkeypatch):
     monkeypatch.setattr(verifier, "SECONDS", 0.3)
     verifier._process.cache_clear()

@@ -219,6 +219,7 @@ CHEAP = sorted(
         "ifd",
         "learnability",
         "language",
+        "leak_probe",
     }
 )
 

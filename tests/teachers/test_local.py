@@ -136,6 +136,7 @@ def test_sampling_stop_and_seed(model):
     )
 
 
+@pytest.mark.long
 def test_a_worker_that_dies_is_started_again(model):
     async def work():
         teacher = open_teacher(f"local/{model}", Settings())

@@ -33,6 +33,7 @@ def answer(body, count):
     return chat("kind animals")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_rounds_go_on_from_the_student_before_and_are_played_once(
     tmp_path, monkeypatch

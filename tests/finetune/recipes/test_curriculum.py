@@ -60,7 +60,9 @@ def test_names_inside_meta_and_names_that_no_row_has():
     ("more", "counts"),
     [
         (["--by", "hard", "--cumulative"], [8, 16, 24]),
-        (["--by", "who", "--order", "b,a"], [12, 12]),
+        pytest.param(
+            ["--by", "who", "--order", "b,a"], [12, 12], marks=pytest.mark.long
+        ),
     ],
 )
 def test_the_command_trains_stage_after_stage(tmp_path, more, counts):

@@ -462,6 +462,7 @@ def test_several_teachers_are_one_mixture(made, tmp_path):
     assert code == 2
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_across_tokenizers_the_same_tokens_give_the_original_and_others_train(
     made, tmp_path
@@ -773,6 +774,7 @@ def test_a_smoothed_teacher_at_a_high_temperature_is_warned_of():
         )
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_gated_student_teaches_a_plain_one_with_its_weights(made, tmp_path):
     from finetune.data import rows

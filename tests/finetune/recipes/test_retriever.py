@@ -230,7 +230,9 @@ def test_training_on_hard_negatives_learns_them_and_search_finds_them(
     assert first["found"][0]["text"] == TEXTS["light", "Harrow"]
 
 
-@pytest.mark.parametrize("kind", ["bi", "cross"])
+@pytest.mark.parametrize(
+    "kind", ["bi", pytest.param("cross", marks=pytest.mark.long)]
+)
 def test_adapters_train_few_weights_and_load_again(rows, tmp_path, kind):
     loss = {"bi": "same_tower", "cross": "rank_net"}[kind]
     code, said = trained(rows, tmp_path, loss, "--lora", "r=2", kind=kind)
