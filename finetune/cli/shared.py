@@ -33,6 +33,18 @@ def template_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def _there(
+    context: click.Context,  # noqa: ARG001
+    option: click.Parameter,  # noqa: ARG001
+    source: str,
+) -> str:
+    """The source, once it is known that a path leads somewhere."""
+    from finetune.data.rows import check_there  # noqa: PLC0415 - for those who train
+
+    check_there(source)
+    return source
+
+
 def train_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--data, --model, --output, --config, --lora and --dtype."""
     return together(
@@ -42,6 +54,7 @@ def train_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "data",
             required=True,
             metavar="DIR",
+            callback=_there,
             help="A run folder, an exported folder or file, or a dataset name.",
         ),
         click.option(

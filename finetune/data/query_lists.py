@@ -44,11 +44,11 @@ def load(source: str) -> list[Listed]:
     lists = [
         listed
         for number, row in enumerate(rows.load(source), 1)
-        for listed in read(row, f"--data {source} row {number}")
+        for listed in read(row, f"--input {source} row {number}")
     ]
     if not lists:
         raise WrongUse(
-            f"--data {source}",
+            f"--input {source}",
             "no query with a text",
             "rows to train on",
             "Look at the export's rows.",

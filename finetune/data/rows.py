@@ -14,7 +14,7 @@ from finetune.core.rows import JsonObject, RowFacts
 from finetune.data import shapes
 from finetune.data.prompts import Prompt, text_of
 from synth.cli.command_group import say
-from synth.core.errors import WrongUse
+from synth.core.errors import WrongUse, did_you_mean
 from synth.core.records import Row
 from synth.runs.folder import load_parquet
 from synth.runs.pairing import make_pairs
@@ -38,6 +38,27 @@ def is_run(path: str | Path) -> bool:
     return (Path(path) / "run.json").is_file()
 
 
+def check_there(source: str | Path) -> None:
+    """Refuses what can only be a path and is none, before anything is loaded or a hub is asked.
+
+    Raises:
+        WrongUse: nothing stands there.
+    """
+    path = Path(source).expanduser()
+    starts_as_a_path = str(source).startswith((".", "/", "~"))
+    # A name of a hub is NAME or OWNER/NAME.
+    is_a_path = starts_as_a_path or str(source).count("/") > 1
+    if path.exists() or not (is_a_path or path.suffix in _BUILDERS):
+        return
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    raise WrongUse(
+        f"--input {source}",
+        "no such file or folder",
+        "a folder of `synth run` or `synth export`, a file of rows, or a dataset name",
+        did_you_mean(path.name, [other.name for other in beside][:50]),
+    )
+
+
 def load(source: str | Path, part: str = "data") -> Dataset:
     """A `datasets.Dataset` of a run folder's part, a file, a folder of files, or a dataset of the
     hub.
@@ -45,6 +66,7 @@ def load(source: str | Path, part: str = "data") -> Dataset:
     Raises:
         WrongUse: nothing readable there, or no rows.
     """
+    check_there(source)
     import datasets  # noqa: PLC0415 - a second of imports
 
     path = Path(source)
@@ -84,7 +106,7 @@ def _file(path: Path, datasets: ModuleType) -> Dataset:
             or f"rows that do not fit together ({type(error).__name__}: {str(error)[:200]})"
         )
         raise WrongUse(
-            f"--data {path}", fault, "rows of one shape", todo
+            f"--input {path}", fault, "rows of one shape", todo
         ) from error
 
 
@@ -131,7 +153,7 @@ def _named(source: str, datasets: ModuleType) -> Dataset:
             "dataset name."
         )
         raise WrongUse(
-            f"--data {source}",
+            f"--input {source}",
             f"nothing to read ({type(error).__name__}: {error})",
             "rows",
             todo,
@@ -164,7 +186,7 @@ def columns(
     if missing:
         todo = "Write them with `synth export DIR --to sft` (or preference)."
         raise WrongUse(
-            f"--data {source}",
+            f"--input {source}",
             f"columns {', '.join(rows.column_names)}",
             f"columns {', '.join(wanted)}",
             todo,
@@ -264,7 +286,7 @@ def numbers(
             or not isfinite(value)
         ):
             raise WrongUse(
-                f"--data {source} row {number}",
+                f"--input {source} row {number}",
                 f"{name} = {value!r}",
                 "a number",
                 "Correct the row.",
@@ -313,7 +335,7 @@ def preference_rows(source: str | Path, also: tuple[str, ...] = ()) -> Any:
             "Run with more --draws, so that one seed has right and wrong ones."
         )
         raise WrongUse(
-            f"--data {source}",
+            f"--input {source}",
             "no seed with a kept and a wrong draw",
             "at least one pair",
             todo,

@@ -52,7 +52,7 @@ def sft(rows: Iterable[JsonObject], source: str) -> list[JsonObject]:
     `tools` where there are any.
     """
     return [
-        _sft(row, f"--data {source} row {number}")
+        _sft(row, f"--input {source} row {number}")
         for number, row in enumerate(rows, 1)
     ]
 
@@ -73,7 +73,7 @@ def labelled(rows: Iterable[JsonObject], source: str) -> list[JsonObject]:
     """Rows of `prompt`, `completion` and `label`, true or false."""
     shaped = []
     for number, row in enumerate(rows, 1):
-        where = f"--data {source} row {number}"
+        where = f"--input {source} row {number}"
         label = read_label(row.get("label"), f"{where} label")
         shaped.append(
             {
@@ -97,7 +97,7 @@ def preferences(
     pairs = []
     same = 0
     for number, row in enumerate(rows, 1):
-        where = f"--data {source} row {number}"
+        where = f"--input {source} row {number}"
         made = _preference(row, where)
         if made is None:
             same += 1
@@ -107,7 +107,7 @@ def preferences(
     if not pairs:
         todo = "Give pairs of which one is better."
         raise WrongUse(
-            f"--data {source}",
+            f"--input {source}",
             f"{same:,} pairs of twice the same",
             "a pair that differs",
             todo,

@@ -152,7 +152,7 @@ def _spoken_before(
             "goes."
         )
         raise WrongUse(
-            f"--data {config.data} row {wrong}",
+            f"--input {config.data} row {wrong}",
             "no `before`, or no {before} in a `prompt` of text",
             "both",
             todo,
@@ -188,7 +188,7 @@ def _all_gated(
             model,
             tokenizer,
             gate,
-            f"--data {config.data} row {number}",
+            f"--input {config.data} row {number}",
             template=template,
         )
         for number, row in enumerate(data, 1)
@@ -355,7 +355,7 @@ def _check(data: Sequence[Row], source: str) -> None:
     }:
         todo = "Name the gold `target` and the input `question`."
         raise WrongUse(
-            f"--data {source}",
+            f"--input {source}",
             f"columns {', '.join(sorted(columns))}",
             "`target` and `prompt` or `question`",
             todo,
@@ -364,7 +364,7 @@ def _check(data: Sequence[Row], source: str) -> None:
         for names in (("target", "answer"), ("prompt", "question")):
             if all(row.get(name) is None for name in names):
                 raise WrongUse(
-                    f"--data {source} row {number}",
+                    f"--input {source} row {number}",
                     f"neither {names[0]} nor {names[1]}",
                     "one of them",
                     "Fill it in, or take the row out.",

@@ -123,7 +123,7 @@ def _judged(
     best = [max(grades.values()) for grades in qrels.values() if grades]
     if max(best, default=0.0) < ANSWERS:
         raise WrongUse(
-            "--data",
+            "--input",
             "no text that answers its query",
             "grades of at least 0.5",
             "Look at the rows' scores.",

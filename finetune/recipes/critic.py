@@ -73,7 +73,7 @@ def run(
     train, rest = split([row["group"] for row in read], held_out)
     if len({read[n]["labels"] for n in train}) < 2:
         raise WrongUse(
-            f"--data {config.data}",
+            f"--input {config.data}",
             f"labels in {label!r} that are all alike",
             "right rows and wrong ones",
             "Label more rows.",
@@ -169,7 +169,7 @@ def table(
     for number, row in enumerate(data, 1):
         if row[label] is None:
             continue
-        where = f"--data {source} row {number} {label}"
+        where = f"--input {source} row {number} {label}"
         parts = [str(row[name]) for name in seconds if row[name] is not None]
         listed.append(
             {

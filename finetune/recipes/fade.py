@@ -64,7 +64,7 @@ def run(config: TrainConfig, *, stages: Sequence[float] = STAGES) -> JsonObject:
             if not isinstance(row[name], str):
                 fault = f"{name} = {row[name]!r}"[:80]
                 raise WrongUse(
-                    f"--data {config.data} row {number}",
+                    f"--input {config.data} row {number}",
                     fault,
                     "a text",
                     "Write it as text, or take the row out.",
@@ -72,7 +72,7 @@ def run(config: TrainConfig, *, stages: Sequence[float] = STAGES) -> JsonObject:
         examples = row.get("examples") or []
         if not isinstance(examples, list):
             raise WrongUse(
-                f"--data {config.data} row {number}",
+                f"--input {config.data} row {number}",
                 f"examples = {examples!r}"[:80],
                 "a list of texts",
                 "Write it as a list, or take the column out.",

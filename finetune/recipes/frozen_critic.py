@@ -138,7 +138,7 @@ def _check_both_kinds(labels: LabelArray, part: str, data: str) -> None:
     """Raises WrongUse where the labels of a part are all alike."""
     if len(set(labels)) < 2:
         raise WrongUse(
-            f"--data {data}",
+            f"--input {data}",
             f"labels that are all alike in the part to {part} with",
             "both kinds",
             "Label more rows.",

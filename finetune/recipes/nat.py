@@ -137,7 +137,7 @@ def _parts(source: str) -> dict[str, Dataset]:
     for name, positions in parts.items():
         if not positions:
             raise WrongUse(
-                f"--data {source}",
+                f"--input {source}",
                 f"no {name} row",
                 "right rows and wrong ones",
                 "Export with --to labelled, draw more.",

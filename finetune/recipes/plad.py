@@ -41,7 +41,7 @@ def run(
         dict(row) for row in rows.preference_rows(config.data, also=("margin",))
     ]
     for number, pair in enumerate(pairs, 1):
-        _check(pair, f"--data {config.data} row {number}")
+        _check(pair, f"--input {config.data} row {number}")
     sided = [
         {
             "prompt": pair["prompt"],

@@ -326,7 +326,7 @@ def _filled(row: Listed, width: int) -> Listed:
     """
     if len(row.documents) == 1 < width:
         raise WrongUse(
-            "--data",
+            "--input",
             f"no negative for {row.query[:60]!r}",
             "one for every row, or for none",
             "Mine some, or give --negatives 0.",

@@ -292,6 +292,8 @@ def _folder(name: str | Path) -> Path:
     wanted = "a built-in name or a folder with pack.yaml"
     got = "no such pack"
     todo = did_you_mean(str(name), {*pack_names(), *installed("packs")})
+    if not bare:
+        todo = "Look at the path; `synth list packs` names the built-in ones."
     if path.is_dir():
         got = "a folder without pack.yaml"
         todo = "`synth init pack NAME` writes one that runs."
