@@ -21,11 +21,13 @@ from synth.cli.shards import (
     what_next,
 )
 from synth.cli.shared import (
+    output_options,
     plugin_option,
     preview_options,
     run_options,
     with_teacher,
 )
+from synth.inputs.files import shown
 
 if TYPE_CHECKING:
     from synth.core.records import Fields
@@ -172,22 +174,7 @@ def plan(
 @main.command()
 @click.argument("pack")
 @run_options
-@output_option("The run's folder; the same again resumes.")
-@click.option(
-    "--keep-going",
-    is_flag=True,
-    help="Go on where not one of the first 20 seeds brings a row.",
-)
-@click.option(
-    "--upgrade-pack",
-    is_flag=True,
-    help="Take a built-in pack as it is now, where it has changed since DIR was begun.",
-)
-@click.option(
-    "--replace",
-    is_flag=True,
-    help="Replace the rows of another pack or of other inputs in DIR; replies stay.",
-)
+@output_options
 @click.option(
     "--budget",
     type=click.FloatRange(min=0),
@@ -239,8 +226,9 @@ def run(
     /,
     pack: str,
     source: str,
-    output: Path,
+    output: str,
     *,
+    journal: Path | None,
     quiet: bool,
     verbose: bool,
     serial: bool,
@@ -253,20 +241,24 @@ def run(
     from synth.pipeline.run import start  # noqa: PLC0415
     from synth.pipeline.shards import prepare_run  # noqa: PLC0415
     from synth.processes.interrupts import raised  # noqa: PLC0415
+    from synth.runs.store_copy import places_of  # noqa: PLC0415
 
     if quiet and verbose:
         raise click.UsageError("--quiet and --verbose: give one of them.")
     if serial:
         options["concurrency"] = 1
     config = RunConfig(**with_teacher(options))
+    folder, copy = places_of(
+        output, journal, pack, source, replace=config.replace
+    )
     if config.shards and config.shard is None:
-        plan_run(pack, source, output, config)
+        plan_run(pack, source, folder, config)
         return
     # Rows make no reference cycles: looking for them after every 700 new objects costs a sixth of
     # the CPU.
     gc.set_threshold(100_000, 50, 50)
     with raised():
-        prepared = prepare_run(pack, source, output, config)
+        prepared = prepare_run(pack, source, folder, config)
         for note in notes_before(prepared):
             say(f"synth: note: {note}", err=True)
         if (
@@ -282,7 +274,10 @@ def run(
     from synth.pipeline.preview import tally  # noqa: PLC0415
 
     say(tally(done.info))
-    say(what_next(done, config.shard, output))
+    # A shard is sent with the others, once they are joined.
+    if copy and config.shard is None:
+        say(f"{copy.send(done.folder)} files -> {shown(copy.url)}")
+    say(what_next(done, config.shard, folder))
     if done.stopped:
         say(
             f"synth: stopped: {done.stopped}. Everything so far is kept; the same command resumes.",

@@ -132,9 +132,17 @@ def together(*options: Decorator) -> Decorator:
     return with_options
 
 
-def output_option(about: str, metavar: str = "DIR") -> Decorator:
-    """--output, which must be given."""
-    path_type = click.Path(path_type=Path)
+def output_option(
+    about: str, metavar: str = "DIR", kind: Any = Path
+) -> Decorator:
+    """--output, which must be given.
+
+    Args:
+        about: its help.
+        metavar: what the help calls it.
+        kind: Path, or str where it may be a URL.
+    """
+    path_type = click.Path(path_type=kind)
     return click.option(
         "--output",
         required=True,

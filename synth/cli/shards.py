@@ -13,6 +13,7 @@ import click
 
 from synth.cli.command_group import say, together
 from synth.cli.shared import plugin_option
+from synth.inputs.files import shown
 
 if TYPE_CHECKING:
     from synth.pipeline.prepare import RunConfig
@@ -73,8 +74,6 @@ def command_words(words: list[str]) -> list[str]:
     >>> command_words(["run", "cot", "--shards", "4", "--limit", "9", "--shard=1"])
     ['run', 'cot', '--limit', '9']
     """
-    from synth.inputs.files import shown  # noqa: PLC0415
-
     kept = []
     rest = iter(words)
     for word in rest:
@@ -97,6 +96,11 @@ def command_words(words: list[str]) -> list[str]:
     is_flag=True,
     help="Take what is there, although shards are missing or unfinished.",
 )
+@click.option(
+    "--output",
+    metavar="URL",
+    help="Copy the dataset into a folder of a store too, such as s3://bucket/run.",
+)
 @plugin_option
 @click.pass_context
 def merge(
@@ -105,14 +109,17 @@ def merge(
     folder: str,
     *,
     partial_: bool,
+    output: str | None,
     plugins: tuple[str, ...],
 ) -> None:
     """Join the shards of a run into one dataset in DIR."""
     from synth.pipeline.merge import merge as join  # noqa: PLC0415
     from synth.pipeline.preview import next_command, tally  # noqa: PLC0415
 
-    done = join(folder, partial_=partial_, plugins=plugins)
+    done = join(folder, partial_=partial_, plugins=plugins, output=output)
     say(tally(done.info))
+    if output:
+        say(f"copied -> {shown(output)}")
     say(next_command(done.folder, done.info))
     if done.stopped:
         say(f"synth: {done.stopped}: their rows are missing.", err=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from synth.cli.command_group import Decorator, together
+from synth.cli.command_group import Decorator, output_option, together
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -294,6 +295,38 @@ def sources(
 ) -> str | list[str]:
     """One input, or several."""
     return values[0] if len(values) == 1 else list(values)
+
+
+def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Where the rows of a run go, and what they may replace."""
+    return together(
+        output_option(
+            "The run's folder; the same again resumes. Or a folder of a store, such as "
+            "s3://bucket/run, with --journal.",
+            kind=str,
+        ),
+        click.option(
+            "--journal",
+            type=click.Path(path_type=Path),
+            metavar="DIR",
+            help="With --output in a store: the folder of this machine that keeps the journal.",
+        ),
+        click.option(
+            "--keep-going",
+            is_flag=True,
+            help="Go on where not one of the first 20 seeds brings a row.",
+        ),
+        click.option(
+            "--upgrade-pack",
+            is_flag=True,
+            help="Take a built-in pack as it is now, where it has changed since DIR was begun.",
+        ),
+        click.option(
+            "--replace",
+            is_flag=True,
+            help="Replace the rows of another pack or of other inputs in DIR; replies stay.",
+        ),
+    )(command)
 
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:

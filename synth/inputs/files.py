@@ -96,7 +96,12 @@ def expand(source: str) -> list[str]:
     return paths
 
 
-def _expand_remote(source: str) -> list[str]:
+def without_password(source: str) -> None:
+    """Refuses a store's URL that holds a password.
+
+    Raises:
+        WrongUse: it does.
+    """
     if "@" in urlsplit(source).netloc:
         todo = "Take it out: stores read their keys from their own variables."
         raise WrongUse(
@@ -105,14 +110,18 @@ def _expand_remote(source: str) -> list[str]:
             "a URL without secrets",
             todo,
         )
+
+
+def _expand_remote(source: str) -> list[str]:
+    without_password(source)
     if not glob.has_magic(source) or urlsplit(source).scheme in (
         "http",
         "https",
     ):
         return [source]
-    fs, path = _store(source)
+    fs, path = store(source)
     scheme = source.partition("://")[0]
-    with _named(source):
+    with naming(source):
         names = sorted(fs.glob(path))
     if not names:
         raise WrongUse(
@@ -124,17 +133,19 @@ def _expand_remote(source: str) -> list[str]:
     return [f"{scheme}://{name}" for name in names]
 
 
-def _store(source: str) -> tuple[Any, str]:
+def store(source: str) -> tuple[Any, str]:
     """(fsspec file system, path in it)."""
     import fsspec  # noqa: PLC0415 - 0.1 s that a local file need not pay
 
-    with _named(source):
+    with naming(source):
         fs, path = fsspec.core.url_to_fs(source)
     return fs, str(path)
 
 
 @contextmanager
-def _named(source: str) -> Iterator[None]:
+def naming(
+    source: str, wanted: str = "a file that can be read"
+) -> Iterator[None]:
     """What a store raises becomes one error of ours, without the URL's query."""
     try:
         yield
@@ -157,7 +168,7 @@ def _named(source: str) -> Iterator[None]:
         raise WrongUse(
             shown(source),
             got,
-            "a file that can be read",
+            wanted,
             "Check the path and the store's own keys.",
         ) from error
 
@@ -166,8 +177,8 @@ def exists(source: str) -> bool:
     """Whether a file or folder is there."""
     if not is_remote(source):
         return Path(source).exists()
-    fs, path = _store(source)
-    with _named(source):
+    fs, path = store(source)
+    with naming(source):
         return bool(fs.exists(path))
 
 
@@ -177,8 +188,8 @@ def is_folder(source: str) -> bool:
         return Path(source).is_dir()
     if urlsplit(source).scheme in ("http", "https"):
         return False
-    fs, path = _store(source)
-    with _named(source):
+    fs, path = store(source)
+    with naming(source):
         return bool(fs.isdir(path))
 
 
@@ -190,9 +201,9 @@ def names_in(folder: str) -> list[str]:
             for path in Path(folder).iterdir()
             if path.is_file() and not path.name.startswith(".")
         )
-    fs, path = _store(folder)
+    fs, path = store(folder)
     scheme = folder.partition("://")[0]
-    with _named(folder):
+    with naming(folder):
         listed = [
             entry["name"]
             for entry in fs.ls(path, detail=True)
@@ -249,8 +260,8 @@ def _raw(source: str) -> Iterator[io.BufferedReader]:
         with file:
             yield cast("io.BufferedReader", file)
         return
-    fs, path = _store(source)
-    with _named(source):
+    fs, path = store(source)
+    with naming(source):
         remote = fs.open(path, "rb")
     with remote, io.BufferedReader(remote, _CHUNK) as buffered:
         yield buffered

@@ -14,6 +14,7 @@ from typing import Any
 from synth.calls.journal import held
 from synth.core.errors import NothingKept, PotstillError, WrongUse
 from synth.core.records import Fields
+from synth.inputs.files import is_remote
 from synth.pipeline.prepare import RunConfig, load_pack
 from synth.pipeline.run import EXIT_FAILED, Run, columns_of, corpus_filters
 from synth.pipeline.walker import Tally
@@ -21,6 +22,7 @@ from synth.runs.card import make_card
 from synth.runs.ownership import check_output, read_run
 from synth.runs.publisher import Publisher, RunFolder
 from synth.runs.shard_plan import ShardPlan, shard_folder
+from synth.runs.store_copy import places_of
 
 # Parts of run.json that are sums over the shards.
 _SUMS = ("calls", "cost", "steps", "plan", "seeds", "seconds")
@@ -71,7 +73,11 @@ def _lack(own: Path, info: Fields, plan: ShardPlan, number: int) -> str:
 
 
 def merge(
-    folder: str | Path, *, partial_: bool = False, plugins: Sequence[str] = ()
+    folder: str | Path,
+    *,
+    partial_: bool = False,
+    plugins: Sequence[str] = (),
+    output: str | None = None,
 ) -> Run:
     """Joins the shards of a run: their rows in the order of the input, judged by the filters that
     see all rows, published as one run would have.
@@ -80,6 +86,7 @@ def merge(
         folder: the folder of all shards.
         partial_: takes what is there, although shards are missing or unfinished.
         plugins: modules of the user's that the pack names.
+        output: the URL of a folder in a store, into which the dataset is copied too.
 
     Raises:
         WrongUse: no plan; a shard that is not finished; shards of several settings; rows that are
@@ -97,8 +104,21 @@ def merge(
     """
     folder = Path(folder)
     plan = ShardPlan.read(folder)
+    copy = None
+    if output is not None:
+        if not is_remote(output):
+            raise WrongUse(
+                f"--output {output}",
+                "no URL",
+                "a folder of a store, such as s3://bucket/run",
+                f"Leave it out: the dataset is in {folder}.",
+            )
+        _, copy = places_of(output, folder, plan.folder, plan.where)
     with held(folder / "journal"):
-        return _merged(folder, plan, plugins, partial_=partial_)
+        done = _merged(folder, plan, plugins, partial_=partial_)
+    if copy:
+        copy.send(folder)
+    return done
 
 
 def _merged(

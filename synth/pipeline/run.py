@@ -53,6 +53,7 @@ from synth.runs.folder import load_parquet
 from synth.runs.ownership import FORMAT, make_folder, note, read_run
 from synth.runs.publisher import Publisher
 from synth.runs.shard_plan import ShardPlan
+from synth.runs.store_copy import places_of
 
 EXIT_FAILED = 3
 EXIT_INTERRUPTED = 130
@@ -102,6 +103,7 @@ def run(
     *,
     teacher: str | Mapping[str, str],
     output: str | Path,
+    journal: str | Path | None = None,
     **options: Any,
 ) -> Run:
     """Makes a dataset: every seed through every step of a pack. The same call again resumes;
@@ -111,7 +113,9 @@ def run(
         pack: a built-in name or a folder.
         seeds: path, `-`, dataset name, or rows.
         teacher: PROVIDER/MODEL, or role -> PROVIDER/MODEL.
-        output: the run's folder; with `shard`, the folder of all shards.
+        output: the run's folder; with `shard`, the folder of all shards. Or the URL of a folder in
+            a store (`s3://bucket/folder`), into which the published files are copied.
+        journal: with a URL as output, the run's folder on this machine.
         **options: the fields of RunConfig.
 
     Raises:
@@ -125,7 +129,13 @@ def run(
         {'asked': 1, 'kept': 1, 'dropped': {}, 'failed': {}}
     """
     config = _config(teacher, options, "synth.run")
-    return start(prepare_run(pack, seeds, Path(output), config))
+    folder, copy = places_of(
+        output, journal, pack, seeds, replace=config.replace
+    )
+    done = start(prepare_run(pack, seeds, folder, config))
+    if copy:
+        copy.send(done.folder)
+    return done
 
 
 def plan_shards(

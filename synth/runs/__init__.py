@@ -16,6 +16,7 @@ __getattr__, __dir__ = public(
         "pairing": "make_pairs over by_score",
         "publisher": "Publisher RunFolder",
         "report": "write_report",
+        "store_copy": "StoreCopy places_of",
         "shard_plan": "ShardPlan check_joined is_planned plan_file run_folders seeds_folder "
         "shard_folder",
     },

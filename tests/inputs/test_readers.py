@@ -29,6 +29,7 @@ from synth.filters.answer_match import AnswerMatch
 from synth.inputs.files import ending_of, shown
 from synth.inputs.seeds import Seeds, read_rows
 from synth.inputs.values import read_json
+from tests.stores import s3_store
 
 ROWS = [
     {"question": "What is 2 + 3 ?", "target": "5"},
@@ -463,34 +464,18 @@ def test_tables_come_out_of_a_filter_as_they_went_in(kind):
 
 @pytest.fixture(scope="module")
 def bucket():
-    moto = pytest.importorskip("moto.server")
-    pytest.importorskip("s3fs")
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    keys = {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-    }
-    before = dict(os.environ)
-    os.environ.update(keys)
-    import s3fs
-
-    store = s3fs.S3FileSystem(skip_instance_cache=True)
-    store.mkdir("seeds")
-    store.pipe("seeds/x.jsonl", LINES.encode())
-    store.pipe("seeds/parts/train-0.jsonl.gz", gzip.compress(LINES.encode()))
-    store.pipe("seeds/parts/train-1.jsonl", LINES.encode("utf-16"))
-    store.pipe("seeds/parts/test-0.jsonl", b'{"question": "secret"}\n')
-    table = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(ROWS), table)
-    store.pipe("seeds/x.parquet", table.getvalue().to_pybytes())
-    yield
-    os.environ.clear()
-    os.environ.update(before)
-    server.stop()
+    with s3_store() as store:
+        store.mkdir("seeds")
+        store.pipe("seeds/x.jsonl", LINES.encode())
+        store.pipe(
+            "seeds/parts/train-0.jsonl.gz", gzip.compress(LINES.encode())
+        )
+        store.pipe("seeds/parts/train-1.jsonl", LINES.encode("utf-16"))
+        store.pipe("seeds/parts/test-0.jsonl", b'{"question": "secret"}\n')
+        table = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(ROWS), table)
+        store.pipe("seeds/x.parquet", table.getvalue().to_pybytes())
+        yield
 
 
 @pytest.mark.parametrize(
