@@ -31,6 +31,7 @@ from synth.inputs.files import shown
 
 if TYPE_CHECKING:
     from synth.core.records import Fields
+    from synth.pipeline.run import Run
 
 
 @click.group(
@@ -171,6 +172,17 @@ def plan(
         say(describe_choice(prepared, **ledger))
 
 
+def say_why(done: Run) -> None:
+    """Why a run ended early, or kept nothing."""
+    if done.stopped:
+        say(
+            f"synth: stopped: {done.stopped}. Everything so far is kept; the same command resumes.",
+            err=True,
+        )
+    elif done.info["nothing_kept"]:
+        say(f"synth: {done.info['nothing_kept']}", err=True)
+
+
 @main.command()
 @click.argument("pack")
 @run_options
@@ -278,13 +290,7 @@ def run(
     if copy and config.shard is None:
         say(f"{copy.send(done.folder)} files -> {shown(copy.url)}")
     say(what_next(done, config.shard, folder))
-    if done.stopped:
-        say(
-            f"synth: stopped: {done.stopped}. Everything so far is kept; the same command resumes.",
-            err=True,
-        )
-    elif done.info["nothing_kept"]:
-        say(f"synth: {done.info['nothing_kept']}", err=True)
+    say_why(done)
     ctx.exit(done.exit_code)
 
 
