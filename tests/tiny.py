@@ -31,6 +31,18 @@ def causal(seed: int = 0) -> str:
     return _saved(model, tokenizer)
 
 
+@cache
+def wide() -> str:
+    """One of the same tokenizer, wider and deeper: 128 wide and 4 layers where `causal` is 64 wide and has 2."""
+    from transformers import AutoTokenizer
+
+    from finetune.students import scratch
+
+    tokenizer = AutoTokenizer.from_pretrained(causal())
+    model, _ = scratch.build("scratch:mini", [], 0, tokenizer=tokenizer)
+    return _saved(model, tokenizer)
+
+
 def other() -> str:
     """Another one with the same tokenizer."""
     return causal(1)

@@ -42,9 +42,12 @@ SHARED = (
 )
 @click.option(
     "--loss",
-    metavar="NAME[:key=value,...]",
-    help="A name of `synth list losses`, or module:Class. Default: forward_kl; top_k with "
-    "--offline.",
+    "losses",
+    multiple=True,
+    metavar="NAME[=WEIGHT][:key=value,...]",
+    help="A name of `synth list losses`, or module:Class; several are summed. Also schedule=linear "
+    "or cosine,to=WEIGHT; warmup=SHARE; layers=last, uniform, all or [2-4,4-8]. Default: "
+    "forward_kl; top_k with --offline.",
 )
 @click.option(
     "--likelihood",
@@ -58,7 +61,7 @@ SHARED = (
     type=click.FloatRange(min=0),
     default=1.0,
     show_default=True,
-    help="Weight of --loss.",
+    help="Weight of all that --loss names.",
 )
 @click.option(
     "--on-policy",
@@ -142,7 +145,7 @@ def distill(
     ctx: click.Context,
     /,
     teachers: tuple[str, ...],
-    loss: str | None,
+    losses: tuple[str, ...],
     weights: str,
     **options: Any,
 ) -> None:
@@ -160,10 +163,10 @@ def distill(
         "temperature": options.pop("sampling_temperature"),
     }
     shared = {name: options.pop(name) for name in SHARED}
-    chosen = loss or ("top_k" if options["offline"] else "forward_kl")
+    chosen = losses or ("top_k" if options["offline"] else "forward_kl",)
     made = DistillConfig(
         teachers=teachers,
-        loss=chosen,
+        losses=chosen,
         weights=tuple(numbers(weights, "--teacher-weights")),
         on_policy=OnPolicy(**own),
         **options,

@@ -5,34 +5,53 @@ the student's own texts where wanted.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 from transformers.trainer_callback import ExportableState, TrainerCallback
 from trl import SFTTrainer
 
 from finetune.core.rows import JsonObject
-from finetune.core.tensors import HiddenStates, Inputs, Mask, Scalar, TokenIds
-from finetune.data.tokens import IGNORED, fingerprint
-from finetune.kernels.fused import fused
+from finetune.core.tensors import Inputs, Mask, Scalar, TokenIds
+from finetune.data.tokens import fingerprint
+from finetune.kernels.features import Features
 from finetune.kernels.fused_crossing import TeacherSide, fused_crossing
-from finetune.kernels.hidden_states import expose_hidden, head_of
-from finetune.losses.base import TokenLoss
+from finetune.kernels.hidden_states import (
+    before_head,
+    expose_hidden,
+    head_of,
+)
+from finetune.losses.base import Loss, TokenLoss
 from finetune.losses.base_crossing import CrossLoss
-from finetune.losses.forward_kl import ForwardKl
+from finetune.losses.base_parts import TeacherAt
+from finetune.losses.multi_exit import MultiExit
 from finetune.losses.taid import Taid, TaidSchedule
+from finetune.losses.ted import Ted
 from finetune.teachers.across_tokenizers import AnyTeacher, CrossTeacher
 from finetune.teachers.cache import rows_of
-from finetune.teachers.in_process import SeveralTeachers, Teacher, label_losses
+from finetune.teachers.in_process import ModelTeacher, SeveralTeachers, Teacher
+from finetune.trainers.batch_losses import (
+    Batch,
+    cross_entropy,
+    of_exits,
+    of_logits,
+    of_tokens,
+)
+from finetune.trainers.beside import Beside
+from finetune.trainers.filter_stage import train_filters
+from finetune.trainers.loss_terms import Term
 from finetune.trainers.on_policy import WorstTokens, Writer, corrupted, worst
 from finetune.trainers.on_policy_settings import OnPolicy
 from synth.core.records import Row
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+    from transformers.trainer_utils import TrainOutput
 
 
 class Interpolation(TrainerCallback, ExportableState):  # type: ignore[misc]
@@ -55,18 +74,28 @@ class Interpolation(TrainerCallback, ExportableState):  # type: ignore[misc]
         }
 
 
+def _moved(term: Term, t: float) -> Term:
+    """The term, whose target stands at t where it is TAID's."""
+    if not isinstance(term.loss, Taid):
+        return term
+    return replace(term, loss=replace(term.loss, t=t))
+
+
 def _without_labels(inputs: Inputs) -> dict[str, Tensor]:
     return {name: value for name, value in inputs.items() if name != "labels"}
 
 
 class DistillTrainer(SFTTrainer):  # type: ignore[misc]
-    """Minimises strength x loss(student, teacher) + likelihood x cross-entropy.
+    """Minimises strength x sum of weight x loss(student, teacher) + likelihood x cross-entropy.
+
+    Each loss is logged under its name, as is the cross-entropy where it is learnt, without its
+    weight; a weight that moves is logged as NAME_weight.
 
     Args:
-        loss: of finetune.losses.
-        teacher: with `says(inputs)`.
+        terms: losses of finetune.losses with their weights.
+        teacher: with `says(inputs)`; None where no loss asks one.
         likelihood: weight of the cross-entropy to the labels.
-        strength: weight of the loss.
+        strength: weight of all losses.
         trust: by the fingerprint of a row, how much the teacher counts there; rows that are not
             named count 1.
         on_policy: see there. Whether a step is on-policy is drawn once an optimiser step, from its
@@ -77,8 +106,8 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        loss: TokenLoss | CrossLoss,
-        teacher: AnyTeacher,
+        terms: Sequence[Term],
+        teacher: AnyTeacher | None,
         likelihood: float = 0.0,
         strength: float = 1.0,
         on_policy: OnPolicy | None = None,
@@ -88,7 +117,7 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
     ) -> None:
         expose_hidden(options["model"])
         super().__init__(**options)
-        self.kd_loss = loss
+        self.terms = list(terms)
         self.teacher = teacher
         self.likelihood = likelihood
         self.strength = strength
@@ -96,9 +125,16 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         self.on_policy = on_policy or OnPolicy()
         self.trust = trust or {}
         self._kept: list[Inputs] = []
-        if isinstance(loss, Taid):
-            self.args.restore_callback_states_from_checkpoint = True
-            self.add_callback(Interpolation({"steps": 1, "start": loss.t}))
+        self._seen: defaultdict[str, Scalar | float] = defaultdict(float)
+        self._steps_seen: set[int] = set()
+        self.beside = Beside(
+            self.terms, self.model, teacher, seed=self.args.seed
+        )
+        for term in terms:
+            if isinstance(term.loss, Taid):
+                self.args.restore_callback_states_from_checkpoint = True
+                start = {"steps": 1, "start": term.loss.t}
+                self.add_callback(Interpolation(start))
 
     def get_batch_samples(
         self,
@@ -136,7 +172,7 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         processes.
         """
         moved = self._interpolation()
-        if moved is None or not isinstance(self.kd_loss, Taid):
+        if moved is None:
             return
         if self.state.global_step:
             moved.schedule.steps = self.state.max_steps
@@ -149,7 +185,7 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
                 )
             )
             moved.seen = 0.0
-            self.kd_loss = replace(self.kd_loss, t=moved.schedule.t)
+            self.terms = [_moved(term, moved.schedule.t) for term in self.terms]
 
     def _interpolation(self) -> Interpolation | None:
         return next(
@@ -204,19 +240,34 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         if self.on_policy.corrupt and model.training:
             inputs = {**inputs, "input_ids": self._corrupted(model, inputs)}
         kept = _without_labels(inputs)
-        if self.aux_loss_enabled:
-            hidden, uneven = model(**kept, hidden_only=True, balance=True)
+        show = self.beside.student
+        uneven, ours = None, Features()
+        if self.aux_loss_enabled or show:
+            hidden, uneven, ours = model(
+                **kept,
+                hidden_only=True,
+                balance=self.aux_loss_enabled,
+                show=show,
+            )
         else:
             hidden = model(**kept, hidden_only=True)
-            uneven = None
         hidden = hidden[:, :-1]
         divisor = (
             None if num_items_in_batch is None else float(num_items_in_batch)
         )
-        if isinstance(self.kd_loss, CrossLoss):
-            loss = self._crossed(self.kd_loss, hidden, inputs, divisor)
-        else:
-            loss = self._combined(hidden, inputs, divisor, trust)
+        says, theirs = self._taught(inputs)
+        batch = Batch(
+            hidden=hidden,
+            head=head_of(self.accelerator.unwrap_model(self.model), self.size),
+            labels=inputs["labels"][:, 1:],
+            says=says,
+            ours=ours,
+            theirs=theirs,
+            trust=trust,
+            divisor=divisor,
+            parts=self._parts(divisor),
+        )
+        loss = self._summed(batch, inputs)
         if divisor is not None and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes
         if uneven is not None:
@@ -228,6 +279,92 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
             )
             loss = loss + self.router_aux_loss_coef * uneven / steps
         return (loss, {"hidden": hidden}) if return_outputs else loss
+
+    def _taught(self, inputs: Inputs) -> tuple[TeacherAt | None, Features]:
+        """What the teacher says and shows of a batch, in its student's tokens."""
+        teacher = self.teacher
+        if isinstance(teacher, ModelTeacher) and self.beside.teacher:
+            return teacher.shows(inputs, self.beside.teacher)
+        if teacher is None or not hasattr(teacher, "says"):
+            return None, Features()
+        return teacher.says(inputs), Features()
+
+    def _summed(self, batch: Batch, inputs: Inputs) -> Scalar:
+        """All losses of a batch, weighed, and the likelihood; each is noted by its name."""
+        likelihood = self.likelihood
+        self._steps_seen.add(self.state.global_step)
+        done = self.state.global_step / max(1, self.state.max_steps)
+        total = batch.hidden.new_zeros(())
+        for term in self.terms:
+            weight = self.strength * term.weight_at(done)
+            if term.moves:
+                self._note(f"{term.name}_weight", weight / batch.parts)
+            if isinstance(term.loss, TokenLoss):
+                # The first loss of tokens and the likelihood share a pass over the head.
+                share = 0.0 if term.loss.reweighs else likelihood
+                found = of_tokens(term.loss, batch, weight, share)
+                total = total + found.total
+                self._note(term.name, found.loss)
+                self._observe(term.loss, found.loss, batch)
+                if share:
+                    self._note("cross_entropy", found.cross_entropy)
+                    likelihood = 0.0
+            else:
+                value = self._value(term, batch, inputs)
+                total = total + weight * value
+                self._note(term.name, value.detach())
+        if likelihood:
+            found = cross_entropy(batch, likelihood)
+            total = total + found.total
+            self._note("cross_entropy", found.cross_entropy)
+        return total
+
+    def _value(self, term: Term, batch: Batch, inputs: Inputs) -> Scalar:
+        """A loss that is no mean over tokens."""
+        loss: Loss[Any] = term.loss
+        if isinstance(loss, CrossLoss):
+            return self._crossed(loss, batch, inputs)
+        if isinstance(loss, MultiExit):
+            student = self.accelerator.unwrap_model(self.model)
+            exits = [
+                before_head(student, batch.ours, layer)[:, :-1]
+                for layer in self.beside.maps[term.name].student
+            ]
+            return of_exits(loss, batch, exits)
+        if loss.compares == "logits":
+            return of_logits(loss, batch)
+        value = self.beside.comparisons[term.name].value(
+            batch.ours,
+            batch.theirs,
+            batch.mask,
+            denominator=batch.divisor,
+            epoch=int(self.state.epoch or 0),
+        )
+        return value / batch.parts if loss.couples else value
+
+    def _note(self, name: str, value: Scalar | float) -> None:
+        """Adds a part of this step's value of something that is logged."""
+        self._seen[name] = self._seen[name] + value
+
+    def log(
+        self, logs: dict[str, float], start_time: float | None = None
+    ) -> None:
+        """Each loss by its name: the mean over the steps since the last time, over all batches and
+        processes of each.
+        """
+        steps = len(self._steps_seen)
+        if steps and self.model.training:
+            whole = self.args.average_tokens_across_devices
+            for name, value in self._seen.items():
+                own = torch.as_tensor(
+                    value, dtype=torch.float32, device=self.args.device
+                )
+                kind = "sum" if whole else "mean"
+                every = self.accelerator.reduce(own, kind)
+                self._metrics["train"][name] = [float(every) / steps]
+            self._seen.clear()
+            self._steps_seen.clear()
+        super().log(logs, start_time)
 
     def _corrupted(self, model: PreTrainedModel, inputs: Inputs) -> TokenIds:
         with torch.no_grad():
@@ -265,94 +402,76 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         if divisor is None:
             return 1
         steps: int = self.current_gradient_accumulation_steps
+        if not self.args.average_tokens_across_devices:
+            return steps
         return steps * int(self.accelerator.num_processes)
 
-    def _crossed(
-        self,
-        kd: CrossLoss,
-        hidden: HiddenStates,
-        inputs: Inputs,
-        divisor: float | None,
-    ) -> Scalar:
-        """A mean over sequences; the likelihood, where there is one, is a mean over tokens as
-        ever.
-        """
-        labels = inputs["labels"][:, 1:]
-        head = head_of(self.accelerator.unwrap_model(self.model), self.size)
+    def _crossed(self, loss: CrossLoss, batch: Batch, inputs: Inputs) -> Scalar:
+        """A mean over sequences."""
         teacher = cast("CrossTeacher", self.teacher).crosses(inputs)
-        rows = torch.tensor(teacher.rows, device=hidden.device)
-        loss = fused_crossing(
-            kd,
-            hidden[rows],
-            head,
+        rows = torch.tensor(teacher.rows, device=batch.hidden.device)
+        return fused_crossing(
+            loss,
+            batch.hidden[rows],
+            batch.head,
             TeacherSide(teacher.say, teacher.length, teacher.labels),
             teacher.groups,
-            labels=labels[rows].clamp(min=0),
-            strength=self.strength,
-            denominator=max(1, len(teacher.rows)) * self._parts(divisor),
+            labels=batch.labels[rows].clamp(min=0),
+            strength=1.0,
+            denominator=max(1, len(teacher.rows)) * batch.parts,
         )
-        if not self.likelihood:
-            return loss
-        likelihood, _ = fused(
-            ForwardKl(),
-            hidden,
-            head,
-            None,
-            labels != IGNORED,
-            labels=labels.clamp(min=0),
-            likelihood=self.likelihood,
-            denominator=divisor,
-        )
-        return loss + likelihood
 
-    def _combined(
-        self,
-        hidden: HiddenStates,
-        inputs: Inputs,
-        divisor: float | None,
-        trust: Mask | None,
-    ) -> Scalar:
-        loss = self.kd_loss
-        assert isinstance(loss, TokenLoss)  # noqa: S101 - the recipe refuses others
-        labels = inputs["labels"][:, 1:]
-        mask = labels != IGNORED
-        teacher = cast("Teacher", self.teacher).says(inputs)
-        head = head_of(self.accelerator.unwrap_model(self.model), self.size)
-        if loss.reweighs:
-            weights = loss.reweighed(label_losses(teacher, labels), mask)
-            total, _ = fused(
-                loss,
-                hidden,
-                head,
-                teacher,
-                weights,
-                labels=labels.clamp(min=0),
-                strength=self.strength,
-                trust=trust,
-                denominator=len(mask),
-            )
-            return total / self._parts(divisor)
-        total, alone = fused(
-            loss,
-            hidden,
-            head,
-            teacher,
-            mask,
-            labels=labels.clamp(min=0),
-            likelihood=self.likelihood,
-            strength=self.strength,
-            trust=trust,
-            denominator=divisor,
-        )
-        self._observe(float(alone), float(mask.sum()), divisor)
-        return total
-
-    def _observe(
-        self, loss: float, tokens: float, divisor: float | None
-    ) -> None:
+    def _observe(self, loss: TokenLoss, value: Scalar, batch: Batch) -> None:
         """Tells what learns from the loss of a batch, without a gradient."""
-        if (moved := self._interpolation()) is not None:
-            moved.seen += loss
-        if isinstance(self.teacher, SeveralTeachers):
-            mean = loss * (divisor or tokens) / max(1.0, tokens)
-            self.teacher.learn(mean)
+        moved = self._interpolation()
+        if isinstance(loss, Taid) and moved is not None:
+            moved.seen += float(value)
+        if (
+            isinstance(self.teacher, SeveralTeachers)
+            and loss is self.terms[0].loss
+        ):
+            tokens = float(batch.mask.sum())
+            mean = float(value) * (batch.divisor or tokens)
+            self.teacher.learn(mean / max(1.0, tokens))
+
+    def train(self, *args: Any, **options: Any) -> TrainOutput:
+        """Trains; what was learned beside the student ends with it."""
+        with self.beside.attached(self.model, self.args.device):
+            if not options.get("resume_from_checkpoint"):
+                self._train_filters()
+            return super().train(*args, **options)
+
+    def _train_filters(self) -> None:
+        """TED's first stage; a resumed training has it behind it. All processes train on the same
+        batches, and so to the same filters.
+        """
+        for one in self.beside.comparisons.values():
+            if isinstance(one.loss, Ted) and isinstance(
+                self.teacher, ModelTeacher
+            ):
+                batches = DataLoader(
+                    self.train_dataset,
+                    batch_size=self.args.per_device_train_batch_size,
+                    shuffle=True,
+                    collate_fn=self.data_collator,
+                    generator=torch.Generator().manual_seed(self.args.seed),
+                )
+                train_filters(one.loss, one, self.teacher, batches)
+
+    def _save(
+        self,
+        output_dir: str | None = None,
+        state_dict: dict[str, Tensor] | None = None,
+    ) -> None:
+        """Of a checkpoint: the student, and beside it what is learned beside it."""
+        with self.beside.apart(self.model):
+            super()._save(output_dir, state_dict)
+        if self.args.should_save:
+            self.beside.save(self.model, output_dir or self.args.output_dir)
+
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: PreTrainedModel | None = None
+    ) -> None:
+        with self.beside.apart(self.model):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        self.beside.load(resume_from_checkpoint)
