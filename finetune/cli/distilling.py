@@ -99,6 +99,13 @@ SHARED = (
     help="Batches of texts by the student that are kept and trained on again.",
 )
 @click.option(
+    "--teacher-share",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Share of the teacher in the mixture that a text of --on-policy is drawn from.",
+)
+@click.option(
     "--correct",
     is_flag=True,
     help="The teacher corrects the worst token of a text by the student, who writes on.",
@@ -156,7 +163,10 @@ def distill(
 
     own = {
         name: options.pop(name)
-        for name in ("schedule", "replay", "new_tokens", "correct", "corrupt")
+        for name in (
+            *("schedule", "replay", "new_tokens", "teacher_share"),
+            *("correct", "corrupt"),
+        )
     }
     own |= {
         "share": options.pop("on_policy"),

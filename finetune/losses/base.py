@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Literal, NamedTuple, TypeVar
+from typing import ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -65,6 +65,12 @@ class Loss(ABC, Generic[Compared_contra]):
     same_tokenizer: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ()
     reweighs: ClassVar[bool] = False
+
+    def at(self, done: float) -> Self:  # noqa: ARG002
+        """The loss where a share `done` (0 to 1) of a training is behind; itself, unless it
+        moves.
+        """
+        return self
 
     @abstractmethod
     def __call__(

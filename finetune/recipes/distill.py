@@ -61,7 +61,7 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
             trained.
     """
     terms = checked(distill)
-    data = rows.sft_rows(config.data)
+    data, of_student = _rows(config.data, distill, terms)
     if student.is_seq2seq(config.model):
         return _seq2seq(config, distill, data, terms)
     from trl import SFTConfig  # noqa: PLC0415 - 8 s of imports
@@ -77,6 +77,9 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
         _check_trust(config.data, over_layers[0].name)
     model, tokenizer = open_student(config, distill, data, args.seed)
     made = training_rows.for_sft(config, args, data, tokenizer)
+    if of_student is not None:
+        theirs = training_rows.for_sft(config, args, of_student, tokenizer)
+        made = training_rows.paired(made, theirs)
     teacher = _teacher(distill, terms, tokenizer, args.device)
     if isinstance(teacher, in_process.CacheTeacher):
         teacher.cache.require(made.rows)
@@ -104,6 +107,44 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
         "teachers": list(distill.teachers) or [distill.offline or "none"],
     }
     return student.write_info(config, info)
+
+
+def _rows(
+    source: str, distill: DistillConfig, terms: Sequence[Term]
+) -> tuple[Dataset, Dataset | None]:
+    """The rows whose texts are the teacher's; for a loss of two authors also the same with the
+    student's texts, where the data have them.
+
+    Raises:
+        WrongUse: rows that cannot be read, or no texts of the student where they are needed.
+    """
+    from finetune.losses.contrastive import Contrastive  # noqa: PLC0415 - torch
+
+    names = [term.name for term in terms if isinstance(term.loss, Contrastive)]
+    if not names:
+        return rows.sft_rows(source), None
+    if {"chosen", "rejected"} <= {*rows.load(source).column_names}:
+        pairs = rows.preference_rows(source)
+        both = [
+            pairs.select_columns(["prompt", side]).rename_column(
+                side, "completion"
+            )
+            for side in ("chosen", "rejected")
+        ]
+        return both[0], both[1]
+    own = distill.on_policy
+    if own.share < 1 or own.schedule != "constant":
+        todo = (
+            "Give --on-policy 1, and the student writes them; or rows of `synth export DIR --to "
+            "preference:other=STUDENT_RUN`, of which `chosen` is the teacher's text."
+        )
+        raise WrongUse(
+            f"--loss {names[0]} --data {source}",
+            "rows without the student's texts",
+            "`prompt`, `chosen` and `rejected`, or --on-policy 1",
+            todo,
+        )
+    return rows.sft_rows(source), None
 
 
 def is_of_tokens(loss: Loss[Any]) -> bool:
@@ -297,7 +338,48 @@ def checked(distill: DistillConfig) -> list[Term]:
             )
     if distill.offline:
         check_offline(distill, terms)
+    _check_texts(distill, terms)
     return terms
+
+
+def _check_texts(distill: DistillConfig, terms: Sequence[Term]) -> None:
+    """Refuses what losses of whole texts do not go with."""
+    from finetune.losses.contrastive import Contrastive  # noqa: PLC0415
+    from finetune.losses.minillm import Minillm  # noqa: PLC0415 - torch
+
+    own = distill.on_policy
+    for term in terms:
+        alone = len(terms) == 1 and not distill.likelihood
+        if isinstance(term.loss, Contrastive) and not alone:
+            raise WrongUse(
+                f"--loss {term.name}",
+                "beside other losses or --likelihood",
+                "that loss alone",
+                "Half of its rows are texts that the student should not learn.",
+            )
+        if not isinstance(term.loss, Minillm):
+            continue
+        if not own.share:
+            raise WrongUse(
+                f"--loss {term.name}",
+                "no --on-policy",
+                "a share of steps on the student's own texts",
+                "Give --on-policy 1, or less with --likelihood for the rows.",
+            )
+        if own.replay or own.correct or own.temperature != 1:
+            raise WrongUse(
+                f"--loss {term.name}",
+                "with --replay, --correct or --sampling-temperature",
+                "texts as the student of this step draws them",
+                "Leave them out.",
+            )
+    if own.teacher_share and (len(distill.teachers) != 1 or not own.share):
+        raise WrongUse(
+            f"--teacher-share {own.teacher_share:g}",
+            f"{len(distill.teachers)} teachers, --on-policy {own.share:g}",
+            "one --teacher who writes along, and --on-policy",
+            "Give them, or leave it out.",
+        )
 
 
 def _warn_of_smoothing(distill: DistillConfig, terms: Sequence[Term]) -> None:

@@ -10,22 +10,28 @@ import torch
 
 from finetune.core.tensors import (
     HiddenStates,
+    LabelLogProbs,
     Labels,
     Logits,
     Mask,
+    PerSequence,
     Positions,
     RowLogits,
     RowStates,
     Scalar,
 )
 from finetune.data.tokens import IGNORED
+from finetune.generation.mixtures import mixed
 from finetune.kernels.features import Features
 from finetune.kernels.fused import Fused, fused
 from finetune.kernels.heads import Head
 from finetune.losses.base import Loss, TokenLoss
 from finetune.losses.base_parts import TeacherAt, whole
+from finetune.losses.contrastive import Contrastive
 from finetune.losses.forward_kl import ForwardKl
+from finetune.losses.minillm import Minillm
 from finetune.losses.multi_exit import MultiExit
+from finetune.losses.reverse_kl import ReverseKl
 from finetune.teachers.in_process import label_losses
 
 
@@ -60,6 +66,17 @@ class Batch:
         """[B, T] what is learnt."""
         return self.labels != IGNORED
 
+    @property
+    def teacher(self) -> TeacherAt:
+        """The teacher, for losses that ask one: the recipe refuses them without."""
+        assert self.says is not None  # noqa: S101 - as said above
+        return self.says
+
+    def own(self, positions: Positions) -> RowLogits:
+        """The student's logits at flat places, without a gradient."""
+        states = self.hidden.detach().reshape(-1, self.hidden.shape[-1])
+        return self.head.logits(states[positions]).detach()
+
     def fused(
         self,
         loss: TokenLoss,
@@ -91,16 +108,15 @@ def of_tokens(
     """Strength x loss + likelihood x cross-entropy; a loss that reweighs tokens is a mean over
     sequences, without a likelihood.
     """
-    assert batch.says is not None  # noqa: S101 - the recipe wants a teacher
     mask = batch.mask
     denominator = batch.divisor
     if loss.reweighs:
-        losses = label_losses(batch.says, batch.labels)
+        losses = label_losses(batch.teacher, batch.labels)
         mask = loss.reweighed(losses, mask)
         denominator = float(len(mask) * batch.parts)
     return batch.fused(
         loss,
-        says=batch.says,
+        says=batch.teacher,
         mask=mask,
         denominator=denominator,
         strength=strength,
@@ -145,11 +161,80 @@ def of_exits(
     return total
 
 
+def of_pairs(
+    loss: Contrastive, batch: Batch, by_teacher: PerSequence
+) -> Scalar:
+    """A loss of texts of two authors; a pass over the head for each alpha.
+
+    Args:
+        loss: at this place of the training.
+        batch: the teacher's texts, and the student's to the same prompts.
+        by_teacher: [B] whose they are.
+    """
+    logs: list[LabelLogProbs] = []
+    if loss.curriculum:
+        logs = [
+            -label_losses(say, batch.labels)
+            for say in (batch.own, batch.teacher)
+        ]
+    pairs = int(by_teacher.sum()) * batch.parts
+    tokens = batch.mask.sum(dim=1).clamp(min=1)
+    masks: dict[TokenLoss, Mask] = {}
+    parts = loss.parts(batch.mask, by_teacher, logs, pairs)
+    for row, (one, weight) in enumerate(parts):
+        none = torch.zeros(batch.labels.shape, device=batch.labels.device)
+        mask = masks.setdefault(one, none)
+        mask[row] = batch.mask[row] * (weight / tokens[row])
+    total = batch.hidden.new_zeros(())
+    for one, mask in masks.items():
+        found = batch.fused(one, says=batch.teacher, mask=mask, denominator=1.0)
+        total = total + found.total
+    return total
+
+
+def of_policy(loss: Minillm, batch: Batch, share: float) -> Scalar:
+    """The policy's loss of texts that this very student has written, and its single-step term.
+
+    The gradient by the labels' log-probabilities is taken first: the likelihood, weighed by it
+    token by token, then has the same gradient.
+
+    Args:
+        loss: of whole texts.
+        batch: of texts drawn from a mixture.
+        share: of the teacher in it.
+    """
+    mask = batch.mask
+    logs, wanted = (
+        -label_losses(say, batch.labels) for say in (batch.own, batch.teacher)
+    )
+    divisor = batch.divisor or float(mask.sum().clamp(min=1))
+    mixture = mixed(logs, wanted, share) if share else None
+    drawn = logs if mixture is None else mixture
+    with torch.enable_grad():
+        leaf = logs.clone().requires_grad_()
+        advantages = loss.advantages(wanted - logs, mask)
+        value = loss.policy(leaf, drawn, advantages, mask) / divisor
+    (slopes,) = torch.autograd.grad(value, leaf)
+    linear = batch.fused(
+        ForwardKl(), mask=-slopes, likelihood=1.0, denominator=1.0
+    ).total
+    total = linear + (value - linear).detach()
+    if loss.single_step:
+        one_step = batch.fused(
+            ReverseKl(),
+            says=batch.teacher,
+            mask=loss.importance(logs, mixture, mask),
+            strength=loss.single_step,
+            denominator=divisor,
+        )
+        total = total + one_step.total
+    return total
+
+
 def of_logits(loss: Loss[Logits], batch: Batch) -> Scalar:
     """A loss that wants both models' logits whole: of the tokens that are learnt, in one line
     [1, N, V].
     """
-    assert batch.says is not None  # noqa: S101 - the recipe wants a teacher
     places = batch.mask.reshape(-1).nonzero()[:, 0]
     student = dense(
         batch.head, batch.hidden.reshape(-1, batch.hidden.shape[-1])[places]
@@ -162,7 +247,7 @@ def of_logits(loss: Loss[Logits], batch: Batch) -> Scalar:
     }
     value = loss(
         student[None],
-        whole(batch.says(places))[None],
+        whole(batch.teacher(places))[None],
         mask,
         denominator=batch.divisor,
         **{need: named[need] for need in loss.needs},

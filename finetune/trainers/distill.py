@@ -29,6 +29,8 @@ from finetune.kernels.hidden_states import (
 from finetune.losses.base import Loss, TokenLoss
 from finetune.losses.base_crossing import CrossLoss
 from finetune.losses.base_parts import TeacherAt
+from finetune.losses.contrastive import Contrastive
+from finetune.losses.minillm import Minillm
 from finetune.losses.multi_exit import MultiExit
 from finetune.losses.taid import Taid, TaidSchedule
 from finetune.losses.ted import Ted
@@ -40,6 +42,8 @@ from finetune.trainers.batch_losses import (
     cross_entropy,
     of_exits,
     of_logits,
+    of_pairs,
+    of_policy,
     of_tokens,
 )
 from finetune.trainers.beside import Beside
@@ -47,6 +51,14 @@ from finetune.trainers.filter_stage import train_filters
 from finetune.trainers.loss_terms import Term
 from finetune.trainers.on_policy import WorstTokens, Writer, corrupted, worst
 from finetune.trainers.on_policy_settings import OnPolicy
+from finetune.trainers.pair_batches import (
+    AUTHOR,
+    STUDENT_COLUMNS,
+    Collator,
+    PairCollator,
+    joined,
+    teachers_half,
+)
 from synth.core.records import Row
 
 if TYPE_CHECKING:
@@ -82,7 +94,11 @@ def _moved(term: Term, t: float) -> Term:
 
 
 def _without_labels(inputs: Inputs) -> dict[str, Tensor]:
-    return {name: value for name, value in inputs.items() if name != "labels"}
+    return {
+        name: value
+        for name, value in inputs.items()
+        if name not in ("labels", AUTHOR)
+    }
 
 
 class DistillTrainer(SFTTrainer):  # type: ignore[misc]
@@ -125,8 +141,16 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         self.on_policy = on_policy or OnPolicy()
         self.trust = trust or {}
         self._kept: list[Inputs] = []
+        self.of_two_authors = any(
+            isinstance(term.loss, Contrastive) for term in terms
+        )
+        self.policies = any(isinstance(term.loss, Minillm) for term in terms)
+        if STUDENT_COLUMNS[0] in self.train_dataset.column_names:
+            plain = cast("Collator", vars(self)["data_collator"])
+            self.data_collator = PairCollator(plain)
+        self._own_texts = False
         self._seen: defaultdict[str, Scalar | float] = defaultdict(float)
-        self._steps_seen: set[int] = set()
+        self._steps_seen: defaultdict[str, set[int]] = defaultdict(set)
         self.beside = Beside(
             self.terms, self.model, teacher, seed=self.args.seed
         )
@@ -135,6 +159,12 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
                 self.args.restore_callback_states_from_checkpoint = True
                 start = {"steps": 1, "start": term.loss.t}
                 self.add_callback(Interpolation(start))
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        for name in STUDENT_COLUMNS:
+            if name not in self._signature_columns:
+                self._signature_columns.append(name)
 
     def get_batch_samples(
         self,
@@ -152,6 +182,7 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         kind = self.on_policy.kind(
             self.args.seed, self.state.global_step, self.state.max_steps
         )
+        self._own_texts = kind == "write"
         if (
             not samples
             or kind == "rows"
@@ -201,9 +232,14 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         """The student's texts to the batch's prompts, kept for later where they are replayed."""
         model = self.accelerator.unwrap_model(self.model)
         differs = self._worst if self.on_policy.correct else None
-        made = Writer(model, self.processing_class, self.on_policy).write(
-            batch, differs
-        )
+        teacher = None
+        if isinstance(self.teacher, ModelTeacher):
+            teacher = self.teacher.model
+        writer = Writer(model, self.processing_class, self.on_policy, teacher)
+        theirs = teachers_half(batch)
+        made = writer.write(theirs, differs)
+        if self.of_two_authors:
+            made = joined(theirs, made, self.processing_class.pad_token_id)
         if self.on_policy.replay:
             self._kept = [*self._kept, made][-self.on_policy.replay :]
         return made
@@ -292,10 +328,14 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
     def _summed(self, batch: Batch, inputs: Inputs) -> Scalar:
         """All losses of a batch, weighed, and the likelihood; each is noted by its name."""
         likelihood = self.likelihood
-        self._steps_seen.add(self.state.global_step)
         done = self.state.global_step / max(1, self.state.max_steps)
-        total = batch.hidden.new_zeros(())
+        if self.policies and self._own_texts:
+            # What the student wrote is judged, not imitated.
+            likelihood = 0.0
+        total = batch.hidden.sum() * 0.0
         for term in self.terms:
+            if isinstance(term.loss, Minillm) and not self._own_texts:
+                continue
             weight = self.strength * term.weight_at(done)
             if term.moves:
                 self._note(f"{term.name}_weight", weight / batch.parts)
@@ -310,7 +350,7 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
                     self._note("cross_entropy", found.cross_entropy)
                     likelihood = 0.0
             else:
-                value = self._value(term, batch, inputs)
+                value = self._value(term, batch, inputs, done)
                 total = total + weight * value
                 self._note(term.name, value.detach())
         if likelihood:
@@ -319,9 +359,15 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
             self._note("cross_entropy", found.cross_entropy)
         return total
 
-    def _value(self, term: Term, batch: Batch, inputs: Inputs) -> Scalar:
+    def _value(
+        self, term: Term, batch: Batch, inputs: Inputs, done: float
+    ) -> Scalar:
         """A loss that is no mean over tokens."""
-        loss: Loss[Any] = term.loss
+        loss: Loss[Any] = term.loss.at(done)
+        if isinstance(loss, Contrastive):
+            return of_pairs(loss, batch, inputs[AUTHOR])
+        if isinstance(loss, Minillm):
+            return of_policy(loss, batch, self.on_policy.teacher_share)
         if isinstance(loss, CrossLoss):
             return self._crossed(loss, batch, inputs)
         if isinstance(loss, MultiExit):
@@ -345,15 +391,15 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
     def _note(self, name: str, value: Scalar | float) -> None:
         """Adds a part of this step's value of something that is logged."""
         self._seen[name] = self._seen[name] + value
+        self._steps_seen[name].add(self.state.global_step)
 
     def log(
         self, logs: dict[str, float], start_time: float | None = None
     ) -> None:
-        """Each loss by its name: the mean over the steps since the last time, over all batches and
+        """Each loss by its name: the mean over its steps since the last time, over all batches and
         processes of each.
         """
-        steps = len(self._steps_seen)
-        if steps and self.model.training:
+        if self.model.training:
             whole = self.args.average_tokens_across_devices
             for name, value in self._seen.items():
                 own = torch.as_tensor(
@@ -361,7 +407,8 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
                 )
                 kind = "sum" if whole else "mean"
                 every = self.accelerator.reduce(own, kind)
-                self._metrics["train"][name] = [float(every) / steps]
+                mean = float(every) / len(self._steps_seen[name])
+                self._metrics["train"][name] = [mean]
             self._seen.clear()
             self._steps_seen.clear()
         super().log(logs, start_time)

@@ -20,6 +20,8 @@ class OnPolicy:
         replay: texts of so many batches are kept for that.
         new_tokens: longest text.
         temperature: of its sampling.
+        teacher_share: of the mixture of teacher and student that a text is drawn from, token by
+            token (MiniLLM, arXiv:2306.08543, section 2.2: 0.2); 0 for the student alone.
         correct: where both favour different tokens and differ most, the teacher's token is put and
             the student writes on (arXiv:2407.10068, section 3.2).
         corrupt: share of a row's learnt tokens (0 to 1) that the student reads as it would have
@@ -32,6 +34,7 @@ class OnPolicy:
     replay: int = 0
     new_tokens: int = 128
     temperature: float = 1.0
+    teacher_share: float = 0.0
     correct: bool = False
     corrupt: float = 0.0
 
