@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from finetune.cli.shared import (
     train,
     train_options,
 )
-from synth.cli.command_group import output_option, say
+from synth.cli.command_group import output_option, say, together
 from synth.core.errors import WrongUse
 
 # Options of every training, which are not the distillation's own.
@@ -23,6 +24,82 @@ SHARED = (
     *("data", "model", "output", "config", "lora", "dtype", "processes"),
     "template",
 )
+
+
+def text_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The student's own texts in a training: --on-policy and what belongs to it."""
+    return together(
+        click.option(
+            "--on-policy",
+            type=click.FloatRange(0, 1),
+            default=0.0,
+            show_default=True,
+            help="Share of the steps that train on texts which the student writes.",
+        ),
+        click.option(
+            "--new-tokens",
+            type=click.IntRange(1),
+            default=128,
+            show_default=True,
+            help="Tokens of a text that the student writes (--on-policy), at most.",
+        ),
+        click.option(
+            "--sampling-temperature",
+            type=click.FloatRange(min=0, min_open=True),
+            default=1.0,
+            show_default=True,
+            help="Temperature at which the student writes (--on-policy).",
+        ),
+        click.option(
+            "--schedule",
+            type=click.Choice(
+                ["constant", "decreasing", "increasing", "adaptive"]
+            ),
+            default="constant",
+            show_default=True,
+            help="How --on-policy changes over the training; adaptive: it grows where the loss of the "
+            "rows of --hold-out does.",
+        ),
+        click.option(
+            "--hold-out",
+            type=click.FloatRange(0, 1, max_open=True),
+            default=0.0,
+            show_default=True,
+            help="Share of the rows that are held out for --schedule adaptive.",
+        ),
+        click.option(
+            "--validate-every",
+            type=click.IntRange(0),
+            default=0,
+            help="Steps between two looks at these rows. Default: once an epoch.",
+        ),
+        click.option(
+            "--replay",
+            type=click.IntRange(0),
+            default=0,
+            show_default=True,
+            help="Batches of texts by the student that are kept and trained on again.",
+        ),
+        click.option(
+            "--teacher-share",
+            type=click.FloatRange(0, 1),
+            default=0.0,
+            show_default=True,
+            help="Share of the teacher in the mixture that a text of --on-policy is drawn from.",
+        ),
+        click.option(
+            "--correct",
+            is_flag=True,
+            help="The teacher corrects the worst token of a text by the student, who writes on.",
+        ),
+        click.option(
+            "--corrupt",
+            type=click.FloatRange(0, 1),
+            default=0.0,
+            show_default=True,
+            help="Share of the rows' tokens that are replaced by tokens of the student.",
+        ),
+    )(command)
 
 
 @click.command(context_settings=EXTRA)
@@ -63,60 +140,7 @@ SHARED = (
     show_default=True,
     help="Weight of all that --loss names.",
 )
-@click.option(
-    "--on-policy",
-    type=click.FloatRange(0, 1),
-    default=0.0,
-    show_default=True,
-    help="Share of the steps that train on texts which the student writes.",
-)
-@click.option(
-    "--new-tokens",
-    type=click.IntRange(1),
-    default=128,
-    show_default=True,
-    help="Tokens of a text that the student writes (--on-policy), at most.",
-)
-@click.option(
-    "--sampling-temperature",
-    type=click.FloatRange(min=0, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Temperature at which the student writes (--on-policy).",
-)
-@click.option(
-    "--schedule",
-    type=click.Choice(["constant", "decreasing", "increasing"]),
-    default="constant",
-    show_default=True,
-    help="How --on-policy changes over the training.",
-)
-@click.option(
-    "--replay",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Batches of texts by the student that are kept and trained on again.",
-)
-@click.option(
-    "--teacher-share",
-    type=click.FloatRange(0, 1),
-    default=0.0,
-    show_default=True,
-    help="Share of the teacher in the mixture that a text of --on-policy is drawn from.",
-)
-@click.option(
-    "--correct",
-    is_flag=True,
-    help="The teacher corrects the worst token of a text by the student, who writes on.",
-)
-@click.option(
-    "--corrupt",
-    type=click.FloatRange(0, 1),
-    default=0.0,
-    show_default=True,
-    help="Share of the rows' tokens that are replaced by tokens of the student.",
-)
+@text_options
 @click.option(
     "--teacher-weights",
     "weights",
@@ -165,6 +189,7 @@ def distill(
         name: options.pop(name)
         for name in (
             *("schedule", "replay", "new_tokens", "teacher_share"),
+            *("hold_out", "validate_every"),
             *("correct", "corrupt"),
         )
     }

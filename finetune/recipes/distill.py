@@ -4,11 +4,11 @@ or from what one wrote to disk.
 
 from __future__ import annotations
 
-import warnings
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from finetune.core.rows import JsonObject
 from finetune.data import rows
@@ -23,11 +23,8 @@ from finetune.settings import (
 )
 from finetune.students import load as student
 from finetune.students import scratch, training_rows
-from finetune.trainers.distill_settings import (
-    DistillConfig,
-    check_offline,
-    unused,
-)
+from finetune.trainers.distill_checks import checked, is_of_tokens
+from finetune.trainers.distill_settings import DistillConfig
 from finetune.trainers.loss_terms import Term, read_terms
 from finetune.trainers.on_policy_settings import OnPolicy
 from synth.core.errors import WrongUse
@@ -38,7 +35,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from finetune.core.arrays import TopIdArray, TopLogArray
-    from finetune.losses.base import Loss
     from finetune.teachers.across_tokenizers import AcrossTeacher, AnyTeacher
     from finetune.teachers.in_process import ModelTeacher
 
@@ -83,11 +79,13 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
     teacher = _teacher(distill, terms, tokenizer, args.device)
     if isinstance(teacher, in_process.CacheTeacher):
         teacher.cache.require(made.rows)
+    learnt, held_out = _held_out(made, distill.on_policy, args.seed)
     trainer = built(
         DistillTrainer,
         model=model,
         args=args,
-        train_dataset=training_rows.dataset(made),
+        train_dataset=training_rows.dataset(learnt),
+        held_out=held_out,
         processing_class=tokenizer,
         peft_config=peft_config(config),
         terms=[_paired(term, teacher) for term in terms],
@@ -147,14 +145,6 @@ def _rows(
     return rows.sft_rows(source), None
 
 
-def is_of_tokens(loss: Loss[Any]) -> bool:
-    """Whether a loss is a mean over tokens of logits, within or across tokenizers."""
-    from finetune.losses.base import TokenLoss  # noqa: PLC0415
-    from finetune.losses.base_crossing import CrossLoss  # noqa: PLC0415 - torch
-
-    return isinstance(loss, TokenLoss | CrossLoss)
-
-
 def _check_trust(source: str, name: str) -> None:
     """Refuses rows that say how much their teacher counts, where a loss does not ask them."""
     if "teacher_weight" in rows.load(source).column_names:
@@ -184,7 +174,7 @@ def _check_packing(
             "whole rows, which a teacher knows by their tokens",
             "Leave it out.",
         )
-    if distill.on_policy.share or distill.on_policy.corrupt or over_layers:
+    if distill.on_policy.writes or distill.on_policy.corrupt or over_layers:
         names = [f"--loss {term.name}" for term in over_layers]
         raise WrongUse(
             "--packing",
@@ -278,139 +268,31 @@ def open_student(
     )
 
 
-def checked(distill: DistillConfig) -> list[Term]:
-    """The losses of a training, whose settings go together.
+def _held_out(
+    made: Prepared, own: OnPolicy, seed: int
+) -> tuple[Prepared, list[JsonObject]]:
+    """The rows to learn, and those that are held out: drawn by the seed.
 
     Raises:
-        WrongUse: what does not.
+        WrongUse: a share of which none, or all, are held out.
     """
-    from finetune.losses.base_crossing import CrossLoss  # noqa: PLC0415 - torch
-
-    terms = read_terms(distill.losses)
-    own = distill.on_policy
-    _warn_of_smoothing(distill, terms)
-    _check_source(distill, terms)
-    for flag, beside, needs in unused(distill):
+    if not own.adapts:
+        return made, []
+    count = round(own.hold_out * len(made.rows))
+    if not 0 < count < len(made.rows):
         raise WrongUse(
-            flag,
-            beside,
-            needs,
-            "Give that too, or leave the setting out: it would change nothing.",
+            f"--hold-out {own.hold_out:g}",
+            f"{count} of {len(made.rows)} rows",
+            "one row at least on each side",
+            "Give another share.",
         )
-    for term in terms:
-        where = f"--loss {term.name}"
-        across = isinstance(term.loss, CrossLoss)
-        asks = not is_of_tokens(term.loss) and term.loss.compares != "exits"
-        if term.layers and term.loss.compares == "logits":
-            raise WrongUse(
-                where,
-                f"layers={term.layers}",
-                "a loss over layers",
-                "Leave them out: this one compares probabilities.",
-            )
-        if (across or asks) and len(distill.teachers) != 1:
-            raise WrongUse(
-                where,
-                f"{len(distill.teachers)} teachers",
-                "one --teacher",
-                "Distil from them one after the other.",
-            )
-        if across and len(terms) > 1:
-            raise WrongUse(
-                where,
-                f"beside {len(terms) - 1} other losses",
-                "that loss alone, or with --likelihood",
-                "Its teacher reads tokens of its own.",
-            )
-        if across and (own.correct or own.corrupt):
-            raise WrongUse(
-                "--correct, --corrupt",
-                f"with {term.name}",
-                "a teacher of the student's tokenizer",
-                "Leave them out.",
-            )
-        if term.loss.reweighs and distill.likelihood:
-            raise WrongUse(
-                "--likelihood",
-                f"with {term.name}, which weighs tokens itself",
-                "0",
-                "Leave it out.",
-            )
-    if distill.offline:
-        check_offline(distill, terms)
-    _check_texts(distill, terms)
-    return terms
-
-
-def _check_texts(distill: DistillConfig, terms: Sequence[Term]) -> None:
-    """Refuses what losses of whole texts do not go with."""
-    from finetune.losses.contrastive import Contrastive  # noqa: PLC0415
-    from finetune.losses.minillm import Minillm  # noqa: PLC0415 - torch
-
-    own = distill.on_policy
-    for term in terms:
-        alone = len(terms) == 1 and not distill.likelihood
-        if isinstance(term.loss, Contrastive) and not alone:
-            raise WrongUse(
-                f"--loss {term.name}",
-                "beside other losses or --likelihood",
-                "that loss alone",
-                "Half of its rows are texts that the student should not learn.",
-            )
-        if not isinstance(term.loss, Minillm):
-            continue
-        if not own.share:
-            raise WrongUse(
-                f"--loss {term.name}",
-                "no --on-policy",
-                "a share of steps on the student's own texts",
-                "Give --on-policy 1, or less with --likelihood for the rows.",
-            )
-        if own.replay or own.correct or own.temperature != 1:
-            raise WrongUse(
-                f"--loss {term.name}",
-                "with --replay, --correct or --sampling-temperature",
-                "texts as the student of this step draws them",
-                "Leave them out.",
-            )
-    if own.teacher_share and (len(distill.teachers) != 1 or not own.share):
-        raise WrongUse(
-            f"--teacher-share {own.teacher_share:g}",
-            f"{len(distill.teachers)} teachers, --on-policy {own.share:g}",
-            "one --teacher who writes along, and --on-policy",
-            "Give them, or leave it out.",
-        )
-
-
-def _warn_of_smoothing(distill: DistillConfig, terms: Sequence[Term]) -> None:
-    """What smoothing leaves of the likeness of classes is spread further by a high temperature
-    (Chandrasegaran et al., 2022).
-    """
-    for term in terms:
-        heat = getattr(term.loss, "temperature", 1.0)
-        if distill.teacher_smoothing > 0 and heat > 1:
-            warnings.warn(
-                f"{term.name}: a teacher trained with label smoothing "
-                f"{distill.teacher_smoothing:g} teaches badly above temperature 1",
-                stacklevel=2,
-            )
-
-
-def _check_source(distill: DistillConfig, terms: Sequence[Term]) -> None:
-    """One source of what is learnt; none where the student's own exits teach."""
-    alone = all(term.loss.compares == "exits" for term in terms)
-    if alone and not distill.teachers and not distill.offline:
-        return
-    if alone or bool(distill.teachers) == bool(distill.offline):
-        todo = "Give --teacher MODEL (several times for several), or --offline DIR."
-        if alone:
-            todo = "Leave it out: the student's own exits teach, or add another --loss."
-        raise WrongUse(
-            "distill",
-            f"{len(distill.teachers)} teachers, --offline {distill.offline}",
-            "one source of the teacher's probabilities",
-            todo,
-        )
+    chosen = set(random.Random(seed).sample(range(len(made.rows)), count))
+    kept = [n for n in range(len(made.rows)) if n not in chosen]
+    learnt = made._replace(
+        rows=[made.rows[n] for n in kept],
+        positions=[made.positions[n] for n in kept],
+    )
+    return learnt, [made.rows[n] for n in sorted(chosen)]
 
 
 def _trust(source: str, made: Prepared) -> dict[bytes, float]:

@@ -130,6 +130,26 @@ def cross_entropy(batch: Batch, weight: float) -> Fused:
     return batch.fused(ForwardKl(), likelihood=weight)
 
 
+def likelihood_of(hidden: HiddenStates, head: Head, labels: Labels) -> Scalar:
+    """Mean negative log-likelihood of shifted labels [B, T], in nats a token, with a gradient.
+
+    Args:
+        hidden: [B, T, H] shifted states.
+        head: that reads them.
+        labels: -100 where none is counted.
+    """
+    found = fused(
+        ForwardKl(),
+        hidden,
+        head,
+        None,
+        labels != IGNORED,
+        labels=labels.clamp(min=0),
+        likelihood=1.0,
+    )
+    return found.total
+
+
 def of_exits(
     loss: MultiExit, batch: Batch, exits: Sequence[HiddenStates]
 ) -> Scalar:

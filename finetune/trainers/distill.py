@@ -4,11 +4,11 @@ the student's own texts where wanted.
 
 from __future__ import annotations
 
+import math
 import random
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from trl import SFTTrainer
 
 from finetune.core.rows import JsonObject
 from finetune.core.tensors import Inputs, Mask, Scalar, TokenIds
-from finetune.data.tokens import fingerprint
+from finetune.data.tokens import IGNORED, fingerprint
 from finetune.kernels.features import Features
 from finetune.kernels.fused_crossing import TeacherSide, fused_crossing
 from finetune.kernels.hidden_states import (
@@ -40,6 +40,7 @@ from finetune.teachers.in_process import ModelTeacher, SeveralTeachers, Teacher
 from finetune.trainers.batch_losses import (
     Batch,
     cross_entropy,
+    likelihood_of,
     of_exits,
     of_logits,
     of_pairs,
@@ -49,8 +50,9 @@ from finetune.trainers.batch_losses import (
 from finetune.trainers.beside import Beside
 from finetune.trainers.filter_stage import train_filters
 from finetune.trainers.loss_terms import Term
+from finetune.trainers.notes import Notes
 from finetune.trainers.on_policy import WorstTokens, Writer, corrupted, worst
-from finetune.trainers.on_policy_settings import OnPolicy
+from finetune.trainers.on_policy_settings import AdaptiveShare, OnPolicy
 from finetune.trainers.pair_batches import (
     AUTHOR,
     STUDENT_COLUMNS,
@@ -64,6 +66,10 @@ from synth.core.records import Row
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
     from transformers.trainer_utils import TrainOutput
+
+
+# A callback that holds a state.
+State = TypeVar("State", bound=TrainerCallback)
 
 
 class Interpolation(TrainerCallback, ExportableState):  # type: ignore[misc]
@@ -84,6 +90,21 @@ class Interpolation(TrainerCallback, ExportableState):  # type: ignore[misc]
             "args": {"schedule": asdict(self.schedule)},
             "attributes": {"seen": self.seen},
         }
+
+
+class Adaptation(TrainerCallback, ExportableState):  # type: ignore[misc]
+    """The share of steps on own texts as it is now; saved with checkpoints, as `Interpolation`.
+
+    Args:
+        moved: fields of an `AdaptiveShare`.
+    """
+
+    def __init__(self, moved: Row) -> None:
+        self.moved = AdaptiveShare(**moved)
+
+    def state(self) -> JsonObject:
+        """What a checkpoint holds."""
+        return {"args": {"moved": asdict(self.moved)}, "attributes": {}}
 
 
 def _moved(term: Term, t: float) -> Term:
@@ -116,6 +137,7 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
             named count 1.
         on_policy: see there. Whether a step is on-policy is drawn once an optimiser step, from its
             number: all processes agree.
+        held_out: rows of ids and labels, where `on_policy` adapts to them.
         size: of the tokenizer; both heads are cut to it.
     """
 
@@ -128,6 +150,7 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         strength: float = 1.0,
         on_policy: OnPolicy | None = None,
         trust: Mapping[bytes, float] | None = None,
+        held_out: Sequence[JsonObject] = (),
         size: int,
         **options: object,
     ) -> None:
@@ -140,6 +163,7 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         self.size = size
         self.on_policy = on_policy or OnPolicy()
         self.trust = trust or {}
+        self.held_out = held_out
         self._kept: list[Inputs] = []
         self.of_two_authors = any(
             isinstance(term.loss, Contrastive) for term in terms
@@ -149,16 +173,28 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
             plain = cast("Collator", vars(self)["data_collator"])
             self.data_collator = PairCollator(plain)
         self._own_texts = False
-        self._seen: defaultdict[str, Scalar | float] = defaultdict(float)
-        self._steps_seen: defaultdict[str, set[int]] = defaultdict(set)
+        self.notes = Notes()
         self.beside = Beside(
             self.terms, self.model, teacher, seed=self.args.seed
         )
+        if self.on_policy.adapts:
+            self.args.restore_callback_states_from_checkpoint = True
+            self.add_callback(Adaptation({"share": self.on_policy.share}))
         for term in terms:
             if isinstance(term.loss, Taid):
                 self.args.restore_callback_states_from_checkpoint = True
-                start = {"steps": 1, "start": term.loss.t}
-                self.add_callback(Interpolation(start))
+                taid = term.loss
+                self.add_callback(
+                    Interpolation(
+                        {
+                            "steps": 1,
+                            "start": taid.t,
+                            "end": taid.end,
+                            "alpha": taid.alpha,
+                            "beta": taid.beta,
+                        }
+                    )
+                )
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -180,7 +216,10 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
             epoch_iterator, num_batches, device
         )
         kind = self.on_policy.kind(
-            self.args.seed, self.state.global_step, self.state.max_steps
+            self.args.seed,
+            self.state.global_step,
+            self.state.max_steps,
+            self._share(),
         )
         self._own_texts = kind == "write"
         if (
@@ -219,14 +258,56 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
             self.terms = [_moved(term, moved.schedule.t) for term in self.terms]
 
     def _interpolation(self) -> Interpolation | None:
-        return next(
-            (
-                part
-                for part in self.callback_handler.callbacks
-                if isinstance(part, Interpolation)
-            ),
-            None,
+        return self._callback(Interpolation)
+
+    def _callback(self, kind: type[State]) -> State | None:
+        for part in self.callback_handler.callbacks:
+            if isinstance(part, kind):
+                return part
+        return None
+
+    def _share(self) -> float | None:
+        """The share of steps on own texts where it adapts; at its turn, behind a look at the rows
+        held out.
+        """
+        adaptation = self._callback(Adaptation)
+        if adaptation is None:
+            return None
+        step = self.state.global_step
+        epoch = math.ceil(
+            self.state.max_steps / max(1, self.state.num_train_epochs)
         )
+        if step % (self.on_policy.validate_every or epoch) == 0:
+            loss = self._held_out_loss()
+            adaptation.moved.update(loss)
+            self._metrics["train"]["held_out"] = [loss]
+            self._metrics["train"]["on_policy"] = [adaptation.moved.share]
+        return adaptation.moved.share
+
+    def _held_out_loss(self) -> float:
+        """Nats a token of the rows held out, under the student; the same in all processes."""
+        size = self.args.per_device_train_batch_size
+        model = self.accelerator.unwrap_model(self.model)
+        total = tokens = 0.0
+        model.eval()
+        for start in range(0, len(self.held_out), size):
+            rows = self.held_out[start : start + size]
+            batch = {
+                name: value.to(self.args.device)
+                for name, value in teachers_half(
+                    self.data_collator(rows)
+                ).items()
+            }
+            with torch.no_grad():
+                hidden = model(**_without_labels(batch), hidden_only=True)
+                labels = batch["labels"][:, 1:]
+                head = head_of(model, self.size)
+                mean = likelihood_of(hidden[:, :-1], head, labels)
+            count = float((labels != IGNORED).sum())
+            total += float(mean) * count
+            tokens += count
+        model.train()
+        return total / max(1.0, tokens)
 
     def _written(self, batch: Inputs) -> Inputs:
         """The student's texts to the batch's prompts, kept for later where they are replayed."""
@@ -389,28 +470,15 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         return value / batch.parts if loss.couples else value
 
     def _note(self, name: str, value: Scalar | float) -> None:
-        """Adds a part of this step's value of something that is logged."""
-        self._seen[name] = self._seen[name] + value
-        self._steps_seen[name].add(self.state.global_step)
+        self.notes.add(name, value, self.state.global_step)
 
     def log(
         self, logs: dict[str, float], start_time: float | None = None
     ) -> None:
-        """Each loss by its name: the mean over its steps since the last time, over all batches and
-        processes of each.
-        """
+        """Each loss by its name, beside what TRL logs."""
         if self.model.training:
-            whole = self.args.average_tokens_across_devices
-            for name, value in self._seen.items():
-                own = torch.as_tensor(
-                    value, dtype=torch.float32, device=self.args.device
-                )
-                kind = "sum" if whole else "mean"
-                every = self.accelerator.reduce(own, kind)
-                mean = float(every) / len(self._steps_seen[name])
+            for name, mean in self.notes.taken(self).items():
                 self._metrics["train"][name] = [mean]
-            self._seen.clear()
-            self._steps_seen.clear()
         super().log(logs, start_time)
 
     def _corrupted(self, model: PreTrainedModel, inputs: Inputs) -> TokenIds:

@@ -61,7 +61,7 @@ def check_offline(distill: DistillConfig, terms: Sequence[Term]) -> None:
     nothing else.
     """
     own = distill.on_policy
-    if own.share or own.corrupt:
+    if own.writes or own.corrupt:
         todo = "Give a --teacher that can be asked about new texts."
         raise WrongUse(
             "--offline",
@@ -114,7 +114,19 @@ def unused(distill: DistillConfig) -> Iterator[tuple[str, str, str]]:
     """
     own = distill.on_policy
     many = len(distill.teachers) > 1
-    if not own.share:
+    if own.adapts != (own.hold_out > 0):
+        yield (
+            f"--hold-out {own.hold_out:g}",
+            f"--schedule {own.schedule}",
+            "a share of the rows and --schedule adaptive",
+        )
+    if own.validate_every and not own.adapts:
+        yield (
+            f"--validate-every {own.validate_every}",
+            f"--schedule {own.schedule}",
+            "--schedule adaptive",
+        )
+    if not own.writes:
         for flag, name in _OF_TEXTS.items():
             if getattr(own, name) != getattr(OnPolicy(), name):
                 yield (

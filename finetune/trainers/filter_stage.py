@@ -8,13 +8,11 @@ from itertools import chain, islice, repeat
 import torch
 
 from finetune.core.tensors import Inputs, Scalar
-from finetune.data.tokens import IGNORED
 from finetune.kernels.features import Show
-from finetune.kernels.fused import fused
 from finetune.kernels.hidden_states import normed
-from finetune.losses.forward_kl import ForwardKl
 from finetune.losses.ted import Ted
 from finetune.teachers.in_process import ModelTeacher
+from finetune.trainers.batch_losses import likelihood_of
 from finetune.trainers.comparisons import Comparison
 from synth.cli.command_group import say
 
@@ -71,14 +69,5 @@ def _likelihood(
         states = project(features.states[layer])
         if layer < len(features.states) - 1:
             states = normed(teacher.model, states)
-        found = fused(
-            ForwardKl(),
-            states[:, :-1],
-            teacher.head,
-            None,
-            labels != IGNORED,
-            labels=labels.clamp(min=0),
-            likelihood=1.0,
-        )
-        values.append(found.total)
+        values.append(likelihood_of(states[:, :-1], teacher.head, labels))
     return torch.stack(values).mean()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 
@@ -173,6 +175,96 @@ def test_rows_are_learnt_between_the_policys_own_texts(data, tmp_path):
     assert kinds == {(True, False), (False, True)}
 
 
+ADAPTIVE = [
+    "--schedule",
+    "adaptive",
+    "--hold-out",
+    0.25,
+    "--validate-every",
+    1,
+    "--new-tokens",
+    4,
+]
+
+
+@pytest.mark.slow
+def test_the_share_of_own_texts_follows_the_rows_held_out(data, tmp_path):
+    still = ["--learning-rate", 0, "--max-steps", 2]
+    (first, second) = distilled(
+        data, tmp_path / "s", "forward_kl", steps=still, more=ADAPTIVE
+    )
+    model, tokenizer = load_student(tiny.causal())
+    encoded = tokenised(rows.sft_rows(str(data)), tokenizer)
+    # Two of eight, drawn by the seed of the training.
+    held = [encoded[n] for n in sorted(random.Random(42).sample(range(8), 2))]
+    total = tokens = 0.0
+    for row in held:
+        labels = torch.tensor([row["labels"]])
+        count = int((labels[:, 1:] != -100).sum())
+        with torch.no_grad():
+            total += count * float(
+                model(torch.tensor([row["input_ids"]]), labels=labels).loss
+            )
+        tokens += count
+    assert first["held_out"] == pytest.approx(total / tokens, rel=1e-4)
+    assert first["held_out"] == second["held_out"]
+    assert first["on_policy"] == second["on_policy"] == 0
+    # A rate at which it gets worse.
+    wild = [
+        "--learning-rate",
+        1,
+        "--max-steps",
+        6,
+        "--optim",
+        "sgd",
+        "--max-grad-norm",
+        0,
+    ]
+    logs = distilled(
+        data, tmp_path / "w", "forward_kl", steps=wild, more=ADAPTIVE
+    )
+    lowest, wanted = logs[0]["held_out"], []
+    share = 0.0
+    for log in logs:
+        if log["held_out"] >= lowest + 0.1:
+            share, lowest = min(1.0, share + 0.1), log["held_out"]
+        wanted.append(share)
+    assert [log["on_policy"] for log in logs] == pytest.approx(wanted)
+    assert share > 0
+
+
+@pytest.mark.long
+def test_an_adaptive_share_resumes(data, tmp_path):
+    steps = [
+        "--learning-rate",
+        1,
+        "--max-steps",
+        6,
+        "--save-steps",
+        3,
+        "--optim",
+        "sgd",
+        "--max-grad-norm",
+        0,
+    ]
+    whole = distilled(
+        data, tmp_path / "whole", "forward_kl", steps=steps, more=ADAPTIVE
+    )
+    resume = [
+        "--resume-from-checkpoint",
+        tmp_path / "whole" / "checkpoints" / "checkpoint-3",
+    ]
+    again = distilled(
+        data,
+        tmp_path / "again",
+        "forward_kl",
+        steps=steps,
+        more=[*ADAPTIVE, *resume],
+    )
+    for name in ("loss", "held_out", "on_policy"):
+        assert [log[name] for log in whole] == [log[name] for log in again]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("loss", ["contrastive:curriculum=true", "minillm"])
 def test_trainings_on_own_texts_resume_to_the_same_losses(data, tmp_path, loss):
@@ -216,6 +308,9 @@ def test_trainings_on_own_texts_resume_to_the_same_losses(data, tmp_path, loss):
             "--sampling-temperature",
         ),
         (["--loss", "jsd", "--teacher-share", 0.2], "--on-policy"),
+        (["--schedule", "adaptive"], "--hold-out 0"),
+        (["--hold-out", 0.1], "--schedule adaptive"),
+        (["--schedule", "adaptive", "--hold-out", 0.01], "0 of 8 rows"),
     ],
 )
 def test_what_does_not_go_together_is_refused(data, tmp_path, words, says):
