@@ -57,8 +57,8 @@ def text_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ),
             default="constant",
             show_default=True,
-            help="How --on-policy changes over the training; adaptive: it grows where the loss of the "
-            "rows of --hold-out does.",
+            help="How --on-policy changes over the training; adaptive: it grows where the loss of "
+            "the rows of --hold-out does.",
         ),
         click.option(
             "--hold-out",
@@ -127,6 +127,21 @@ def text_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "forward_kl; top_k with --offline.",
 )
 @click.option(
+    "--task",
+    type=click.Choice(["text", "mlm", "classify", "tokens"]),
+    default="text",
+    show_default=True,
+    help="What is learnt: to write texts (a decoder); with an encoder masked words, classes of "
+    "texts, classes of words.",
+)
+@click.option(
+    "--masked",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.15,
+    show_default=True,
+    help="Share of the words that are masked (--task mlm).",
+)
+@click.option(
     "--likelihood",
     type=click.FloatRange(min=0),
     default=0.0,
@@ -178,6 +193,9 @@ def distill(
     teachers: tuple[str, ...],
     losses: tuple[str, ...],
     weights: str,
+    *,
+    task: str,
+    masked: float,
     **options: Any,
 ) -> None:
     """A student learns an open teacher's probabilities; the logits of neither are ever held."""
@@ -206,7 +224,11 @@ def distill(
         on_policy=OnPolicy(**own),
         **options,
     )
-    train("distill", ctx, more={"distill": made}, **shared)
+    if task == "text":
+        train("distill", ctx, more={"distill": made}, **shared)
+        return
+    more = {"distill": made, "task": task, "masked": masked}
+    train("distill_encoder", ctx, more=more, **shared)
 
 
 @click.command(context_settings=EXTRA)

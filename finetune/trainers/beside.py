@@ -4,7 +4,7 @@ which end with the training.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from finetune.kernels.features import Features, Show
-from finetune.teachers.in_process import ModelTeacher
 from finetune.trainers.comparisons import (
     Comparison,
     comparisons,
@@ -42,8 +41,9 @@ class Beside:
     Args:
         terms: all losses of the training; those over layers are of interest.
         student: that learns.
-        teacher: in this process, where losses over layers are wanted.
+        teacher: in this process, where losses over layers compare with one.
         seed: of the first weights.
+        sample: what a model shows of a few tokens.
 
     Attributes:
         student: what the student must show of a batch.
@@ -59,9 +59,10 @@ class Beside:
         self,
         terms: Sequence[Term],
         student: PreTrainedModel,
-        teacher: object,
+        teacher: PreTrainedModel | None,
         *,
         seed: int,
+        sample: Callable[[PreTrainedModel, Show], Features],
     ) -> None:
         self.student = self.teacher = Show()
         self.maps: dict[str, LayerMap] = {}
@@ -70,17 +71,15 @@ class Beside:
         over = [term for term in terms if looks_inside(term.loss)]
         if not over:
             return
-        source = student
-        if isinstance(teacher, ModelTeacher):
-            source = teacher.model
+        source = student if teacher is None else teacher
         self.maps, self.student, self.teacher = shown(over, student, source)
         compared = [
             term
             for term in over
             if term.loss.compares not in ("exits", "logits")
         ]
-        ours = _sample(student, self.student)
-        theirs = _sample(source, self.teacher)
+        ours = _still(student, self.student, sample)
+        theirs = _still(source, self.teacher, sample)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self.comparisons, self.weights = comparisons(
@@ -146,15 +145,17 @@ class Beside:
             ) from error
 
 
-def _sample(model: PreTrainedModel, show: Show) -> Features:
-    """What a model shows of two tokens: its widths and heads."""
+def _still(
+    model: PreTrainedModel,
+    show: Show,
+    sample: Callable[[PreTrainedModel, Show], Features],
+) -> Features:
+    """What a model shows, without gradient or dropout: its widths and heads."""
     training = model.training
     model.eval()
-    ids = torch.zeros(1, 2, dtype=torch.long, device=model.device)
     with torch.no_grad():
-        body = model(input_ids=ids, hidden_only=True, show=show)
+        features = sample(model, show)
     model.train(training)
-    features: Features = body.features
     return features
 
 

@@ -19,9 +19,10 @@ from trl import SFTTrainer
 from finetune.core.rows import JsonObject
 from finetune.core.tensors import Inputs, Mask, Scalar, TokenIds
 from finetune.data.tokens import IGNORED, fingerprint
-from finetune.kernels.features import Features
+from finetune.kernels.features import Features, Show
 from finetune.kernels.fused_crossing import TeacherSide, fused_crossing
 from finetune.kernels.hidden_states import (
+    Body,
     before_head,
     expose_hidden,
     head_of,
@@ -114,6 +115,13 @@ def _moved(term: Term, t: float) -> Term:
     return replace(term, loss=replace(term.loss, t=t))
 
 
+def _sample(model: PreTrainedModel, show: Show) -> Features:
+    """What a decoder shows of two tokens."""
+    ids = torch.zeros(1, 2, dtype=torch.long, device=model.device)
+    body: Body = model(input_ids=ids, hidden_only=True, show=show)
+    return body.features
+
+
 def _without_labels(inputs: Inputs) -> dict[str, Tensor]:
     return {
         name: value
@@ -175,7 +183,11 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         self._own_texts = False
         self.notes = Notes()
         self.beside = Beside(
-            self.terms, self.model, teacher, seed=self.args.seed
+            self.terms,
+            self.model,
+            teacher.model if isinstance(teacher, ModelTeacher) else None,
+            seed=self.args.seed,
+            sample=_sample,
         )
         if self.on_policy.adapts:
             self.args.restore_callback_states_from_checkpoint = True
