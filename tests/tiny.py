@@ -32,6 +32,18 @@ def causal(seed: int = 0) -> str:
 
 
 @cache
+def untied() -> str:
+    """One of the same tokenizer whose head is no copy of its embeddings."""
+    from finetune.students.load import load_student
+
+    model, tokenizer = load_student(causal())
+    model.config.tie_word_embeddings = False
+    head = model.get_input_embeddings().weight.detach().clone() * 1.1
+    model.lm_head.weight = type(model.lm_head.weight)(head)
+    return _saved(model, tokenizer)
+
+
+@cache
 def wide() -> str:
     """One of the same tokenizer, wider and deeper: 128 wide and 4 layers where `causal` is 64 wide and has 2."""
     from transformers import AutoTokenizer

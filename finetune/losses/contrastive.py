@@ -117,14 +117,14 @@ class Contrastive(Loss[Logits]):
                 for logits in (student_logits, teacher_logits)
             ]
         total = student_logits.sum() * 0.0
-        parts = self.parts(mask, by_teacher, logs, denominator)
+        parts = self.of_each(mask, by_teacher, logs, denominator)
         for number, (loss, weight) in enumerate(parts):
             row = slice(number, number + 1)
             value = loss(student_logits[row], teacher_logits[row], mask[row])
             total = total + weight * value
         return total
 
-    def parts(
+    def of_each(
         self,
         mask: Mask,
         by_teacher: PerSequence,

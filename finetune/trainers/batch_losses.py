@@ -200,7 +200,7 @@ def of_pairs(
     pairs = int(by_teacher.sum()) * batch.parts
     tokens = batch.mask.sum(dim=1).clamp(min=1)
     masks: dict[TokenLoss, Mask] = {}
-    parts = loss.parts(batch.mask, by_teacher, logs, pairs)
+    parts = loss.of_each(batch.mask, by_teacher, logs, pairs)
     for row, (one, weight) in enumerate(parts):
         none = torch.zeros(batch.labels.shape, device=batch.labels.device)
         mask = masks.setdefault(one, none)

@@ -4,10 +4,10 @@ which end with the training.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -143,6 +143,24 @@ class Beside:
                 "a checkpoint of a training with the same losses",
                 "Give the --loss that it was begun with, or begin anew.",
             ) from error
+
+
+def read_outside(options: Mapping[str, Any]) -> None:
+    """Lets processes agree on weights that a loss reads outside of the model's forward pass: a
+    head, projections. A search for weights that are not used would take them for such.
+
+    It stays on for a mixture of experts, some of which are not used, and where the fields say so.
+
+    Args:
+        options: of a trainer that is about to be made, with its `model` and `args`; these are
+            changed.
+    """
+    args = options["args"]
+    config = options["model"].config
+    experts = ("num_experts", "num_local_experts", "n_routed_experts")
+    mixed = any(hasattr(config, name) for name in experts)
+    if args.ddp_find_unused_parameters is None and not mixed:
+        args.ddp_find_unused_parameters = False
 
 
 def _still(

@@ -48,7 +48,7 @@ from finetune.trainers.batch_losses import (
     of_policy,
     of_tokens,
 )
-from finetune.trainers.beside import Beside
+from finetune.trainers.beside import Beside, read_outside
 from finetune.trainers.filter_stage import train_filters
 from finetune.trainers.loss_terms import Term
 from finetune.trainers.notes import Notes
@@ -163,6 +163,7 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         **options: object,
     ) -> None:
         expose_hidden(options["model"])
+        read_outside(options)
         super().__init__(**options)
         self.terms = list(terms)
         self.teacher = teacher
@@ -446,11 +447,22 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
                 value = self._value(term, batch, inputs, done)
                 total = total + weight * value
                 self._note(term.name, value.detach())
+        if not likelihood and not self._reads_head():
+            # Processes wait for a gradient of every weight that learns.
+            total = total + batch.head.weight.sum() * 0.0
         if likelihood:
             found = cross_entropy(batch, likelihood)
             total = total + found.total
             self._note("cross_entropy", found.cross_entropy)
         return total
+
+    def _reads_head(self) -> bool:
+        """Whether a loss of this step reads the student's head."""
+        return any(
+            term.loss.compares in ("logits", "exits")
+            and (self._own_texts or not isinstance(term.loss, Minillm))
+            for term in self.terms
+        )
 
     def _value(
         self, term: Term, batch: Batch, inputs: Inputs, done: float

@@ -13,7 +13,7 @@ from finetune.core.tensors import Inputs, Labels, Logits, Mask, Scalar
 from finetune.data.tokens import IGNORED
 from finetune.kernels.features import Features, Show, shown_relations
 from finetune.losses.base import label_logs
-from finetune.trainers.beside import Beside
+from finetune.trainers.beside import Beside, read_outside
 from finetune.trainers.loss_terms import Term
 from finetune.trainers.notes import Notes
 
@@ -73,6 +73,7 @@ class EncoderDistillTrainer(Trainer):  # type: ignore[misc]
         strength: float,
         **options: object,
     ) -> None:
+        read_outside(options)
         super().__init__(**options)
         self.model_accepts_loss_kwargs = False
         self.terms = terms
