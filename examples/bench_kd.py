@@ -244,6 +244,7 @@ def step(given: argparse.Namespace) -> dict[str, float]:
     from finetune.losses.jsd import Jsd
     from finetune.students.scratch import build_tokenizer
     from finetune.trainers.distill import DistillTrainer
+    from finetune.trainers.loss_terms import Term
 
     def model(width: int) -> Any:
         torch.manual_seed(width)
@@ -319,7 +320,7 @@ def step(given: argparse.Namespace) -> dict[str, float]:
     elif given.way == "our_step":
         trainer = DistillTrainer(
             args=SFTConfig(**fields),
-            loss=Jsd(),
+            terms=[Term(name="jsd", loss=Jsd())],
             teacher=Teacher(),
             size=given.vocabulary,
             **options,

@@ -264,7 +264,7 @@ def steps(options: argparse.Namespace) -> list[dict[str, Any]]:
             return head.logits(flat[positions])
 
         hidden = states(student)
-        total, _ = fused(loss, hidden, head_of(student, size), says, mask)
+        total, *_ = fused(loss, hidden, head_of(student, size), says, mask)
         torch.autograd.backward(total)
 
     leaves = list(student.parameters())

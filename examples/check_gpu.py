@@ -146,7 +146,7 @@ def compare(loss: TokenLoss, device: str) -> None:
         ) -> RowLogits:
             return answers[positions]
 
-        total, _ = fused(
+        total, *_ = fused(
             loss,
             states,
             Head(weight=head),

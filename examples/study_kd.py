@@ -249,7 +249,7 @@ def train(arm: Arm, out: Path, seed: int) -> dict[str, Any]:
                 distill.run(
                     config,
                     distill=DistillConfig(
-                        loss=arm.loss, on_policy=own, **weights, **known
+                        losses=(arm.loss,), on_policy=own, **weights, **known
                     ),
                 )
         test = evaluate.EvaluateConfig(

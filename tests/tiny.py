@@ -31,9 +31,85 @@ def causal(seed: int = 0) -> str:
     return _saved(model, tokenizer)
 
 
+@cache
+def untied() -> str:
+    """One of the same tokenizer whose head is no copy of its embeddings."""
+    from finetune.students.load import load_student
+
+    model, tokenizer = load_student(causal())
+    model.config.tie_word_embeddings = False
+    head = model.get_input_embeddings().weight.detach().clone() * 1.1
+    model.lm_head.weight = type(model.lm_head.weight)(head)
+    return _saved(model, tokenizer)
+
+
+@cache
+def wide() -> str:
+    """One of the same tokenizer, wider and deeper: 128 wide and 4 layers where `causal` is 64 wide and has 2."""
+    from transformers import AutoTokenizer
+
+    from finetune.students import scratch
+
+    tokenizer = AutoTokenizer.from_pretrained(causal())
+    model, _ = scratch.build("scratch:mini", [], 0, tokenizer=tokenizer)
+    return _saved(model, tokenizer)
+
+
 def other() -> str:
     """Another one with the same tokenizer."""
     return causal(1)
+
+
+@cache
+def encoder(task: str, width: int = 32, layers: int = 2) -> str:
+    """A BERT with random weights and the head of a task (mlm, classify, tokens), three classes: cold, warm, hot."""
+    import torch
+    import transformers
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *sorted({w for fact in FACTS for w in fact.split()}),
+        "##s",
+    ]
+    raw = Tokenizer(
+        models.WordPiece(
+            {word: n for n, word in enumerate(words)}, unk_token="[UNK]"
+        )
+    )
+    raw.pre_tokenizer = pre_tokenizers.Whitespace()
+    raw.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        mask_token="[MASK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        model_max_length=32,
+    )
+    kind = {
+        "mlm": "BertForMaskedLM",
+        "classify": "BertForSequenceClassification",
+        "tokens": "BertForTokenClassification",
+    }[task]
+    names = {0: "cold", 1: "warm", 2: "hot"}
+    torch.manual_seed(width)
+    model = getattr(transformers, kind)(
+        transformers.BertConfig(
+            vocab_size=len(words), hidden_size=width, num_hidden_layers=layers, num_attention_heads=4, intermediate_size=64, max_position_embeddings=32,
+            initializer_range=0.3, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, id2label=names, label2id={v: k for k, v in names.items()},
+        )
+    )  # fmt: skip
+    return _saved(model, tokenizer)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from finetune.cli.shared import (
     train,
     train_options,
 )
-from synth.cli.command_group import output_option, say
+from synth.cli.command_group import output_option, say, together
 from synth.core.errors import WrongUse
 
 # Options of every training, which are not the distillation's own.
@@ -23,6 +24,82 @@ SHARED = (
     *("data", "model", "output", "config", "lora", "dtype", "processes"),
     "template",
 )
+
+
+def text_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The student's own texts in a training: --on-policy and what belongs to it."""
+    return together(
+        click.option(
+            "--on-policy",
+            type=click.FloatRange(0, 1),
+            default=0.0,
+            show_default=True,
+            help="Share of the steps that train on texts which the student writes.",
+        ),
+        click.option(
+            "--new-tokens",
+            type=click.IntRange(1),
+            default=128,
+            show_default=True,
+            help="Tokens of a text that the student writes (--on-policy), at most.",
+        ),
+        click.option(
+            "--sampling-temperature",
+            type=click.FloatRange(min=0, min_open=True),
+            default=1.0,
+            show_default=True,
+            help="Temperature at which the student writes (--on-policy).",
+        ),
+        click.option(
+            "--schedule",
+            type=click.Choice(
+                ["constant", "decreasing", "increasing", "adaptive"]
+            ),
+            default="constant",
+            show_default=True,
+            help="How --on-policy changes over the training; adaptive: it grows where the loss of "
+            "the rows of --hold-out does.",
+        ),
+        click.option(
+            "--hold-out",
+            type=click.FloatRange(0, 1, max_open=True),
+            default=0.0,
+            show_default=True,
+            help="Share of the rows that are held out for --schedule adaptive.",
+        ),
+        click.option(
+            "--validate-every",
+            type=click.IntRange(0),
+            default=0,
+            help="Steps between two looks at these rows. Default: once an epoch.",
+        ),
+        click.option(
+            "--replay",
+            type=click.IntRange(0),
+            default=0,
+            show_default=True,
+            help="Batches of texts by the student that are kept and trained on again.",
+        ),
+        click.option(
+            "--teacher-share",
+            type=click.FloatRange(0, 1),
+            default=0.0,
+            show_default=True,
+            help="Share of the teacher in the mixture that a text of --on-policy is drawn from.",
+        ),
+        click.option(
+            "--correct",
+            is_flag=True,
+            help="The teacher corrects the worst token of a text by the student, who writes on.",
+        ),
+        click.option(
+            "--corrupt",
+            type=click.FloatRange(0, 1),
+            default=0.0,
+            show_default=True,
+            help="Share of the rows' tokens that are replaced by tokens of the student.",
+        ),
+    )(command)
 
 
 @click.command(context_settings=EXTRA)
@@ -42,9 +119,27 @@ SHARED = (
 )
 @click.option(
     "--loss",
-    metavar="NAME[:key=value,...]",
-    help="A name of `synth list losses`, or module:Class. Default: forward_kl; top_k with "
-    "--offline.",
+    "losses",
+    multiple=True,
+    metavar="NAME[=WEIGHT][:key=value,...]",
+    help="A name of `synth list losses`, or module:Class; several are summed. Also schedule=linear "
+    "or cosine,to=WEIGHT; warmup=SHARE; layers=last, uniform, all or [2-4,4-8]. Default: "
+    "forward_kl; top_k with --offline.",
+)
+@click.option(
+    "--task",
+    type=click.Choice(["text", "mlm", "classify", "tokens"]),
+    default="text",
+    show_default=True,
+    help="What is learnt: to write texts (a decoder); with an encoder masked words, classes of "
+    "texts, classes of words.",
+)
+@click.option(
+    "--masked",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.15,
+    show_default=True,
+    help="Share of the words that are masked (--task mlm).",
 )
 @click.option(
     "--likelihood",
@@ -58,55 +153,9 @@ SHARED = (
     type=click.FloatRange(min=0),
     default=1.0,
     show_default=True,
-    help="Weight of --loss.",
+    help="Weight of all that --loss names.",
 )
-@click.option(
-    "--on-policy",
-    type=click.FloatRange(0, 1),
-    default=0.0,
-    show_default=True,
-    help="Share of the steps that train on texts which the student writes.",
-)
-@click.option(
-    "--new-tokens",
-    type=click.IntRange(1),
-    default=128,
-    show_default=True,
-    help="Tokens of a text that the student writes (--on-policy), at most.",
-)
-@click.option(
-    "--sampling-temperature",
-    type=click.FloatRange(min=0, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Temperature at which the student writes (--on-policy).",
-)
-@click.option(
-    "--schedule",
-    type=click.Choice(["constant", "decreasing", "increasing"]),
-    default="constant",
-    show_default=True,
-    help="How --on-policy changes over the training.",
-)
-@click.option(
-    "--replay",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Batches of texts by the student that are kept and trained on again.",
-)
-@click.option(
-    "--correct",
-    is_flag=True,
-    help="The teacher corrects the worst token of a text by the student, who writes on.",
-)
-@click.option(
-    "--corrupt",
-    type=click.FloatRange(0, 1),
-    default=0.0,
-    show_default=True,
-    help="Share of the rows' tokens that are replaced by tokens of the student.",
-)
+@text_options
 @click.option(
     "--teacher-weights",
     "weights",
@@ -142,8 +191,11 @@ def distill(
     ctx: click.Context,
     /,
     teachers: tuple[str, ...],
-    loss: str | None,
+    losses: tuple[str, ...],
     weights: str,
+    *,
+    task: str,
+    masked: float,
     **options: Any,
 ) -> None:
     """A student learns an open teacher's probabilities; the logits of neither are ever held."""
@@ -153,22 +205,30 @@ def distill(
 
     own = {
         name: options.pop(name)
-        for name in ("schedule", "replay", "new_tokens", "correct", "corrupt")
+        for name in (
+            *("schedule", "replay", "new_tokens", "teacher_share"),
+            *("hold_out", "validate_every"),
+            *("correct", "corrupt"),
+        )
     }
     own |= {
         "share": options.pop("on_policy"),
         "temperature": options.pop("sampling_temperature"),
     }
     shared = {name: options.pop(name) for name in SHARED}
-    chosen = loss or ("top_k" if options["offline"] else "forward_kl")
+    chosen = losses or ("top_k" if options["offline"] else "forward_kl",)
     made = DistillConfig(
         teachers=teachers,
-        loss=chosen,
+        losses=chosen,
         weights=tuple(numbers(weights, "--teacher-weights")),
         on_policy=OnPolicy(**own),
         **options,
     )
-    train("distill", ctx, more={"distill": made}, **shared)
+    if task == "text":
+        train("distill", ctx, more={"distill": made}, **shared)
+        return
+    more = {"distill": made, "task": task, "masked": masked}
+    train("distill_encoder", ctx, more=more, **shared)
 
 
 @click.command(context_settings=EXTRA)

@@ -150,6 +150,7 @@ OF_COMMANDS: dict[str, dict[str, str]] = {
     "nat": _STAGES,
     "distill": _DISTILL,
     "distill, encoder-decoder": {"label_smoothing_factor": _LOSS},
+    "distill, encoder": _NOT_TOKENS,
     "codistill": _PAIR,
     "dpo": _PREFERENCE,
     "kto": _NOT_TOKENS,

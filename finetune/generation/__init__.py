@@ -8,6 +8,7 @@ __getattr__, __dir__ = public(
         "chat_worker": "Answerer batches main",
         "continuations": "Continuations continuations prompt_length",
         "decoding": "ThinkBudget contrastive_generate",
+        "mixtures": "Mixture mixed",
         "sampling": "Penalties options banned_ids",
     },
 )

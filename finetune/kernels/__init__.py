@@ -8,8 +8,9 @@ __getattr__, __dir__ = public(
         "heads": "Head project back",
         "gradients": "Gradients",
         "tiles": "Tile evaluate evaluate_compiled tile_rows",
-        "fused": "fused",
+        "fused": "Fused fused",
         "fused_crossing": "fused_crossing",
-        "hidden_states": "expose_hidden head_of",
+        "features": "Show Features ready",
+        "hidden_states": "Body expose_hidden head_of",
     },
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -43,6 +44,21 @@ from finetune.losses.base import (
 from finetune.losses.base_parts import TeacherAt
 
 
+class Fused(NamedTuple):
+    """What came of a batch.
+
+    Attributes:
+        total: strength x loss + likelihood x cross-entropy, with exact gradients for the hidden
+            states, the head's weight and its bias.
+        loss: the loss alone, without strength, trust or gradient.
+        cross_entropy: likewise; 0 where it was not wanted.
+    """
+
+    total: Scalar
+    loss: Scalar
+    cross_entropy: Scalar
+
+
 def fused(
     loss: TokenLoss,
     hidden: HiddenStates,
@@ -58,7 +74,7 @@ def fused(
     rows: int | None = None,
     compiled: bool | None = None,
     exact_head: bool = False,
-) -> tuple[Scalar, Scalar]:
+) -> Fused:
     """Strength x loss + likelihood x cross-entropy, of tokens whose logits exist only a tile at a
     time.
 
@@ -83,10 +99,9 @@ def fused(
             takes twice its memory; a CPU always does so.
 
     Returns:
-        (the sum, with exact gradients for the hidden states, the head's weight and its bias; the
-        loss alone, without a gradient).
+        The sum, and both parts alone.
     """
-    run: Callable[..., tuple[Scalar, Scalar]] = _Fused.apply
+    run: Callable[..., tuple[Scalar, Scalar, Scalar]] = _Fused.apply
     device = hidden.device
     if compiled is None:
         compiled = device.type == "cuda"
@@ -104,7 +119,7 @@ def fused(
         compiled=compiled and head.weight.dtype != torch.float16,
         exact_head=exact_head,
     )
-    return run(hidden, head.weight, head.bias, terms)
+    return Fused(*run(hidden, head.weight, head.bias, terms))
 
 
 def _flat(table: Tensor | None) -> Tensor | None:
@@ -176,7 +191,7 @@ class _Fused(torch.autograd.Function):
         weight: HeadWeight,
         bias: HeadBias | None,
         terms: _Terms,
-    ) -> tuple[Scalar, Scalar]:
+    ) -> tuple[Scalar, Scalar, Scalar]:
         states = hidden.reshape(-1, hidden.shape[-1])
         dtype = terms.mask.dtype
         positions = terms.mask.nonzero()[:, 0]
@@ -187,6 +202,7 @@ class _Fused(torch.autograd.Function):
         )
         both: list[RowValues] = []
         alone: list[RowValues] = []
+        likely: list[RowValues] = []
         head = terms.head_in_work()
         say = evaluate_compiled if terms.compiled else evaluate
         with (
@@ -201,12 +217,14 @@ class _Fused(torch.autograd.Function):
                 both.append(values * tile.weights)
                 if nll is not None and tile.nll_weights is not None:
                     both.append(nll * tile.nll_weights)
+                    likely.append(nll * scales)
                 alone.append(values * scales)
                 gradients.add(part, rows, slope, head.weight)
         gradients.save(ctx, (hidden, weight, bias))
         loss_alone = _total(alone, terms.mask)
-        ctx.mark_non_differentiable(loss_alone)
-        return _total(both, terms.mask), loss_alone
+        nll_alone = _total(likely, terms.mask)
+        ctx.mark_non_differentiable(loss_alone, nll_alone)
+        return _total(both, terms.mask), loss_alone, nll_alone
 
     @staticmethod
     def backward(

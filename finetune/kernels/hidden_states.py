@@ -5,8 +5,12 @@ from __future__ import annotations
 import functools
 import sys
 import types
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from torch import nn
+
+from finetune.core.tensors import HiddenStates, Scalar
+from finetune.kernels.features import Features, Show, shown_relations
 from finetune.kernels.heads import Head
 
 if TYPE_CHECKING:
@@ -17,15 +21,28 @@ if TYPE_CHECKING:
     )
 
 # Names under which model families scale their logits; those of `_DIVIDES` divide by it.
+_NORMS = ("norm", "ln_f", "final_layernorm", "final_layer_norm")
 _SCALES = ("logit_scale", "output_multiplier", "lm_head_multiplier")
+
+
+class Body(NamedTuple):
+    """What a body gave to a batch.
+
+    Attributes:
+        hidden: [B, T, H] its last hidden states.
+        uneven: how unevenly a mixture of experts shares its work (a scalar, by the model's own
+            formula); None where it was not asked for.
+        features: what was asked for.
+    """
+
+    hidden: HiddenStates
+    uneven: Scalar | None
+    features: Features
 
 
 def expose_hidden(model: PreTrainedModel) -> None:
     """`model(..., hidden_only=True)` then returns the last hidden states [B, T, H] and leaves the
-    head out.
-
-    With `balance=True` it is a pair: these states, and how unevenly a mixture of experts shares its
-    work (a scalar, by the model's own formula).
+    head out; with `balance=True` or `show=Show(...)` it returns a `Body`.
 
     The call still goes through the model itself, and so through whatever wraps it (DDP, FSDP,
     adapters). Call it before they do.
@@ -39,25 +56,77 @@ def expose_hidden(model: PreTrainedModel) -> None:
         *args: TrainingArguments,
         hidden_only: bool = False,
         balance: bool = False,
+        show: Show | None = None,
         **options: object,
     ) -> object:
         if not hidden_only:
             return original(*args, **options)
         options["use_cache"] = False
-        if not balance:
+        if not balance and not show:
             return self.base_model(*args, **options).last_hidden_state
-        output = self.base_model(*args, **options, output_router_logits=True)
-        formula = sys.modules[type(self).__module__].load_balancing_loss_func
-        mask = options.get("attention_mask")
-        uneven = formula(
-            output.router_logits,
-            self.num_experts,
-            self.num_experts_per_tok,
-            mask,
-        )
-        return output.last_hidden_state, uneven
+        if balance:
+            options["output_router_logits"] = True
+        return _body(self, args, options, show or Show())
 
     base.forward = types.MethodType(forward, base)
+
+
+def _body(
+    model: PreTrainedModel,
+    args: tuple[TrainingArguments, ...],
+    options: dict[str, object],
+    show: Show,
+) -> Body:
+    """What a model's body gives, with what it shows of its inside."""
+    if show.states:
+        options["output_hidden_states"] = True
+    if show.maps:
+        options["output_attentions"] = True
+    with shown_relations(model, show.relations) as relations:
+        output = model.base_model(*args, **options)
+    features = Features(
+        states=tuple(output.hidden_states or ()) if show.states else (),
+        maps=tuple(output.attentions or ()) if show.maps else (),
+        relations=relations,
+    )
+    uneven = None
+    if "output_router_logits" in options:
+        formula = sys.modules[type(model).__module__].load_balancing_loss_func
+        uneven = formula(
+            output.router_logits,
+            model.num_experts,
+            model.num_experts_per_tok,
+            options.get("attention_mask"),
+        )
+    return Body(output.last_hidden_state, uneven, features)
+
+
+def before_head(
+    model: PreTrainedModel, features: Features, layer: int
+) -> HiddenStates:
+    """[B, T, H] what a decoder's head would read, if this layer were the last: its states behind
+    the final norm.
+
+    Args:
+        model: with or without adapters.
+        features: what it shows, with its states.
+        layer: from 1.
+    """
+    states = features.states[layer]
+    if layer == len(features.states) - 1:
+        return states
+    return normed(model, states)
+
+
+def normed(model: PreTrainedModel, states: HiddenStates) -> HiddenStates:
+    """States [B, T, H] of some layer behind the final norm of a decoder, if it has one."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    for name in _NORMS:
+        found = getattr(base.base_model, name, None)
+        if isinstance(found, nn.Module):
+            behind: HiddenStates = found(states)
+            return behind
+    return states
 
 
 def head_of(model: PreTrainedModel, size: int) -> Head:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from finetune.core.tensors import AttentionMaps, Labels, Mask, Scalar
-from finetune.losses.base import Loss, divisor_of, precise
+from finetune.losses.base import Compares, Loss, divisor_of, precise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,7 @@ class AlignToDistill(Loss[AttentionMaps]):
     decay: float = 0.9
 
     needs: ClassVar[tuple[str, ...]] = ("align",)
+    compares: ClassVar[Compares] = "maps"
 
     def __call__(
         self,

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar, Generic, NamedTuple, TypeVar
+from typing import ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -38,6 +38,10 @@ ROWS = 64
 
 # What a loss compares: logits, or a sequence of layers, exits or relations.
 Compared_contra = TypeVar("Compared_contra", contravariant=True)
+# The same, as a trainer must know it: states of a pair of layers, filtered states of several pairs,
+# attention maps of several layers, queries, keys and values of a pair of layers, logits of several
+# layers of the student.
+Compares = Literal["logits", "states", "filtered", "maps", "relations", "exits"]
 
 
 class Loss(ABC, Generic[Compared_contra]):
@@ -50,12 +54,23 @@ class Loss(ABC, Generic[Compared_contra]):
             `labels`.
         reweighs: a mean over sequences of sums over tokens, whose weights (`reweighed`) come from
             the teacher's own losses on the labels.
+        compares: what a call gets in the place of logits.
+        couples: it relates the samples of a batch to each other, so that a part of a larger batch
+            has no share of that batch's loss: `denominator` is not looked at.
     """
 
     divergence: ClassVar[bool] = True
+    compares: ClassVar[Compares] = "logits"
+    couples: ClassVar[bool] = False
     same_tokenizer: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ()
     reweighs: ClassVar[bool] = False
+
+    def at(self, done: float) -> Self:  # noqa: ARG002
+        """The loss where a share `done` (0 to 1) of a training is behind; itself, unless it
+        moves.
+        """
+        return self
 
     @abstractmethod
     def __call__(

@@ -29,7 +29,6 @@ from finetune.core.tensors import (
 )
 from finetune.losses.base import (
     Loss,
-    TokenLoss,
     divisor_of,
     log_softmax_,
     precise,
@@ -162,10 +161,6 @@ class CrossLoss(Loss[Logits]):
             teacher_logits,
             _Crossed(self, groups, labels, teacher_labels, denominator),
         )
-
-
-# Losses by which a trainer distils.
-TrainingLoss = TokenLoss | CrossLoss
 
 
 def positional(mask: Mask, other: Mask) -> list[list[Group]]:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from finetune.core.list_tensors import Vectors
 from finetune.core.tensors import HiddenStates, Labels, Mask, Scalar
-from finetune.losses.base import Loss, precise
+from finetune.losses.base import Compares, Loss, divisor_of, precise
 
 
 class FeatureLoss(Loss[HiddenStates]):
@@ -19,6 +19,7 @@ class FeatureLoss(Loss[HiddenStates]):
     """
 
     same_tokenizer: ClassVar[bool] = True
+    compares: ClassVar[Compares] = "states"
     same_width: ClassVar[bool] = False
 
     @abstractmethod
@@ -36,9 +37,10 @@ class FeatureLoss(Loss[HiddenStates]):
         mask: Mask,
         *,
         labels: Labels | None = None,  # noqa: ARG002
-        denominator: float | None = None,  # noqa: ARG002
+        denominator: float | None = None,
     ) -> Scalar:
-        """The loss of states in the place of logits.
+        """The loss of states in the place of logits; `denominator` are the tokens of a larger
+        batch, for a loss that does not couple its samples.
 
         Raises:
             ValueError: shapes that do not fit.
@@ -62,9 +64,13 @@ class FeatureLoss(Loss[HiddenStates]):
         if not counted.any():
             return student.sum() * 0.0
         dtype = precise(student.dtype)
-        return self.compare(
+        value = self.compare(
             student.to(dtype), teacher.detach().to(dtype), counted
         )
+        if self.couples or denominator is None:
+            return value
+        tokens = counted.sum()
+        return value * (tokens / divisor_of(denominator, tokens))
 
 
 def pooled(states: HiddenStates, mask: Mask) -> Vectors:

@@ -4,13 +4,28 @@ student wrote.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 
-from finetune.core.tensors import Labels, Logits, Mask, PerSequence, Scalar
-from finetune.losses.base import Loss, check, divisor_of, label_logs, required
+from finetune.core.tensors import (
+    LabelLogProbs,
+    Labels,
+    Logits,
+    Mask,
+    PerSequence,
+    Scalar,
+)
+from finetune.losses.base import (
+    Loss,
+    TokenLoss,
+    check,
+    divisor_of,
+    label_logs,
+    required,
+)
 from finetune.losses.skew_kl import SkewKl
 from finetune.losses.skew_reverse_kl import SkewReverseKl
 
@@ -27,8 +42,9 @@ class Contrastive(Loss[Logits]):
     Args:
         alpha: weight of the other side in both mixtures, 0 to below 1; with `curriculum` the
             largest.
-        beta: of the student's texts, 0 to 2.
-        curriculum: the paper's alpha for each sequence.
+        beta: of the student's texts, 0 to 2; with `curriculum` at the beginning.
+        curriculum: the paper's alpha for each sequence, and a beta that rises over a training.
+        beta_end: beta at the end of a training with `curriculum`.
 
     Shapes: student and teacher logits [B, T, V], mask [B, T], by_teacher [B] bool: who wrote each
     text.
@@ -56,14 +72,28 @@ class Contrastive(Loss[Logits]):
     alpha: float = 0.1
     beta: float = 1.0
     curriculum: bool = False
+    beta_end: float = 1.5
 
     needs: ClassVar[tuple[str, ...]] = ("by_teacher",)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.alpha < 1 or not 0 <= self.beta <= 2:
+        betas = (self.beta, self.beta_end)
+        if not 0 <= self.alpha < 1 or min(betas) < 0 or max(betas) > 2:
             raise ValueError(
-                f"alpha={self.alpha}, beta={self.beta}; use 0 to below 1, and 0 to 2"
+                f"alpha={self.alpha}, beta={self.beta}, beta_end={self.beta_end}; use 0 to below "
+                "1, and 0 to 2"
             )
+
+    def at(self, done: float) -> Contrastive:
+        """With the beta of this place of a training.
+
+        >>> [Contrastive(curriculum=True).at(done).beta for done in (0.0, 0.5, 1.0)]
+        [1.0, 1.25, 1.5]
+        """
+        if not self.curriculum:
+            return self
+        beta = self.beta + done * (self.beta_end - self.beta)
+        return replace(self, beta=beta)
 
     def __call__(
         self,
@@ -78,31 +108,58 @@ class Contrastive(Loss[Logits]):
         """`denominator` counts pairs; `labels` are needed for the curriculum alone."""
         check(self, student_logits, teacher_logits, mask, by_teacher=by_teacher)
         by_teacher = required("by_teacher", by_teacher)
+        logs: list[LabelLogProbs] = []
+        if self.curriculum:
+            if labels is None:
+                raise ValueError("Contrastive(curriculum=True) needs labels=")
+            logs = [
+                label_logs(logits.detach().double(), labels)
+                for logits in (student_logits, teacher_logits)
+            ]
+        total = student_logits.sum() * 0.0
+        parts = self.of_each(mask, by_teacher, logs, denominator)
+        for number, (loss, weight) in enumerate(parts):
+            row = slice(number, number + 1)
+            value = loss(student_logits[row], teacher_logits[row], mask[row])
+            total = total + weight * value
+        return total
+
+    def of_each(
+        self,
+        mask: Mask,
+        by_teacher: PerSequence,
+        logs: Sequence[LabelLogProbs] = (),
+        denominator: float | None = None,
+    ) -> list[tuple[TokenLoss, float]]:
+        """The loss of each text, a mean over its tokens, and its weight in the sum.
+
+        Args:
+            mask: [B, T].
+            by_teacher: [B] who wrote each text.
+            logs: ln-probabilities [B, T] of the labels under the student and under the teacher; for
+                the curriculum.
+            denominator: pairs of a larger batch; None for those of this one.
+        """
         alphas = [self.alpha] * len(mask)
         if self.curriculum:
-            alphas = self.alphas(
-                student_logits, teacher_logits, mask, labels, by_teacher
-            )
+            alphas = self.alphas(logs[0], logs[1], mask, by_teacher)
         of_teacher = divisor_of(denominator, by_teacher.sum())
         of_student = divisor_of(denominator, (~by_teacher).sum())
-        total = student_logits.sum() * 0.0
-        for number, alpha in enumerate(alphas):
-            row = slice(number, number + 1)
-            sides = (student_logits[row], teacher_logits[row], mask[row])
-            if by_teacher[number]:
-                value = SkewKl(alpha=alpha)(*sides)
-                total = total + (2 - self.beta) * value / of_teacher
+        parts: list[tuple[TokenLoss, float]] = []
+        for alpha, theirs in zip(alphas, by_teacher.tolist(), strict=True):
+            if theirs:
+                weight = (2 - self.beta) / of_teacher
+                parts.append((SkewKl(alpha=alpha), weight))
             else:
-                value = SkewReverseKl(alpha=alpha, detach=True)(*sides)
-                total = total + self.beta * value / of_student
-        return total
+                loss = SkewReverseKl(alpha=alpha, detach=True)
+                parts.append((loss, self.beta / of_student))
+        return parts
 
     def alphas(
         self,
-        student_logits: Logits,
-        teacher_logits: Logits,
+        student_logs: LabelLogProbs,
+        teacher_logs: LabelLogProbs,
         mask: Mask,
-        labels: Labels | None,
         by_teacher: PerSequence,
     ) -> list[float]:
         """Alpha of each sequence: 1 - (1 - alpha0) M / (P - Q), P and Q the mean token
@@ -110,10 +167,8 @@ class Contrastive(Loss[Logits]):
 
         M is the mean of P - Q over the batch's texts of that author. Between 0.01 and alpha0.
         """
-        if labels is None:
-            raise ValueError("Contrastive(curriculum=True) needs labels=")
-        teacher = _likely(teacher_logits, labels, mask)
-        student = _likely(student_logits, labels, mask)
+        teacher = _likely(teacher_logs, mask)
+        student = _likely(student_logs, mask)
         gaps = torch.where(by_teacher, teacher - student, student - teacher)
         alphas = torch.empty_like(gaps)
         for side in (by_teacher, ~by_teacher):
@@ -124,10 +179,8 @@ class Contrastive(Loss[Logits]):
         return [float(alpha) for alpha in bounded.nan_to_num(self.alpha)]
 
 
-def _likely(logits: Logits, labels: Labels, mask: Mask) -> PerSequence:
-    """[B] exp of the mean log-probability of the counted labels."""
-    with torch.no_grad():
-        logs = label_logs(logits.detach().double(), labels)
-        counted = mask != 0
-        total = logs.masked_fill(~counted, 0.0).sum(dim=1)
-        return (total / counted.sum(dim=1).clamp(min=1)).exp()
+def _likely(logs: LabelLogProbs, mask: Mask) -> PerSequence:
+    """[B] geometric mean of the labels' probabilities."""
+    counted = mask != 0
+    total = logs.double().masked_fill(~counted, 0.0).sum(dim=1)
+    return (total / counted.sum(dim=1).clamp(min=1)).exp()

@@ -49,6 +49,7 @@ class MiAlpha(FeatureLoss):
     scale: float = 10.0
 
     divergence: ClassVar[bool] = False
+    couples: ClassVar[bool] = True
     same_width: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

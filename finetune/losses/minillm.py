@@ -19,9 +19,14 @@ class Minillm(Loss[Logits]):
     r"""PPO loss of the advantage of each token + single_step x KL(student || teacher) at each
     token.
 
-    The reward of a token is (ln teacher - ln student) / reward_scale, clipped; its return adds the
-    later ones, discounted, divided by the number of tokens left (length normalisation); advantages
-    are the returns, whitened over counted tokens alone. None of these carries a gradient.
+    The reward of a token is (ln teacher - ln student) / reward_scale, clipped; its return is that
+    of the tokens behind it, discounted, divided by their number (length normalisation); advantages
+    are the returns, whitened over counted tokens alone. None of these carries a gradient. The
+    token's own reward is in the single-step term, which is exact; without that term it stands in
+    the return (the released scripts count it in both).
+
+    Texts may be drawn from a mixture of teacher and student: each token then weighs p_student /
+    p_mixture, once, in the policy's part as its ratio and in the single-step term as a factor.
 
     Args:
         gamma: discount, 0 to 1.
@@ -29,7 +34,7 @@ class Minillm(Loss[Logits]):
         reward_scale: above 0.
         reward_clip: largest absolute reward.
         single_step: weight of the exact one-step reverse KL (single-step decomposition).
-        normalise: returns are divided by the tokens left.
+        normalise: returns are divided by the tokens that they count.
         whiten: advantages get mean 0 and variance 1.
 
     Shapes: student and teacher logits [B, T, V], mask [B, T], labels [B, T]; old_logs [B, T]
@@ -87,22 +92,51 @@ class Minillm(Loss[Logits]):
         logs = label_logs(student_logits, labels)
         wanted = label_logs(teacher_logits.detach(), labels)
         before = logs.detach() if old_logs is None else old_logs
-        advantages = self.advantages(wanted - before, counted)
         divisor = divisor_of(denominator, counted.sum())
-        ratio = (logs - before).masked_fill(~counted, 0.0).exp()
-        if mixed_logs is not None:
-            # What was drawn from a mixture weighs by how much likelier the student alone had it.
-            gap = (logs.detach() - mixed_logs).masked_fill(~counted, 0.0)
-            ratio = ratio * gap.exp()
-        clipped = ratio.clamp(1 - self.clip, 1 + self.clip)
-        policy = torch.maximum(-advantages * ratio, -advantages * clipped)
-        loss = policy.masked_fill(~counted, 0.0).sum() / divisor
+        drawn = before if mixed_logs is None else mixed_logs
+        advantages = self.advantages(wanted - before, counted)
+        loss = self.policy(logs, drawn, advantages, counted) / divisor
         if not self.single_step:
             return loss
+        weights = self.importance(logs, mixed_logs, counted)
         one_step = ReverseKl()(
-            student_logits, teacher_logits, counted, denominator=divisor
+            student_logits, teacher_logits, weights, denominator=divisor
         )
         return loss + self.single_step * one_step
+
+    def policy(
+        self,
+        logs: LabelLogProbs,
+        drawn_logs: LabelLogProbs,
+        advantages: Mask,
+        counted: Mask,
+    ) -> Scalar:
+        """The sum over counted tokens of PPO's clipped loss.
+
+        Args:
+            logs: [B, T] of the labels under the student, which gets the gradient.
+            drawn_logs: [B, T] under what they were drawn from: the mixture, or the student then.
+            advantages: [B, T].
+            counted: [B, T] bool.
+        """
+        ratio = (logs - drawn_logs).masked_fill(~counted, 0.0).exp()
+        clipped = ratio.clamp(1 - self.clip, 1 + self.clip)
+        each = torch.maximum(-advantages * ratio, -advantages * clipped)
+        return each.masked_fill(~counted, 0.0).sum()
+
+    def importance(
+        self,
+        logs: LabelLogProbs,
+        mixed_logs: LabelLogProbs | None,
+        counted: Mask,
+    ) -> Mask:
+        """[B, T] p_student / p_mixture of each counted token, without a gradient; 1 where none was
+        mixed, 0 where nothing counts.
+        """
+        if mixed_logs is None:
+            return counted
+        gap = (logs.detach() - mixed_logs).masked_fill(~counted, 0.0)
+        return gap.exp() * counted
 
     def advantages(self, rewards: LabelLogProbs, counted: Mask) -> Mask:
         """[B, T] from log-ratios teacher / student; 0 where nothing counts."""
@@ -118,16 +152,21 @@ class Minillm(Loss[Logits]):
         return white.masked_fill(~counted, 0.0)
 
     def _returns(self, rewards: LabelLogProbs, counted: Mask) -> Mask:
-        """[B, T] each token's clipped reward and the discounted ones behind it."""
+        """[B, T] the clipped rewards behind each token, discounted; with its own, where no
+        single-step term stands for that.
+        """
         scaled = rewards / self.reward_scale
         clipped = scaled.clamp(-self.reward_clip, self.reward_clip)
         rewards = clipped.masked_fill(~counted, 0.0)
         returns = torch.zeros_like(rewards)
         running = torch.zeros_like(rewards[:, 0])
+        left = counted.flip(1).cumsum(dim=1).flip(1)
         for position in range(rewards.shape[1] - 1, -1, -1):
+            behind = running
             running = rewards[:, position] + self.gamma * running
-            returns[:, position] = running
+            returns[:, position] = behind if self.single_step else running
+        if self.single_step:
+            left = left - counted.int()
         if not self.normalise:
             return returns
-        tokens_left = counted.flip(1).cumsum(dim=1).flip(1).clamp(min=1)
-        return returns / tokens_left
+        return returns / left.clamp(min=1)

@@ -16,7 +16,7 @@ from finetune.core.tensors import (
     Mask,
     Scalar,
 )
-from finetune.losses.base import Loss, divisor_of, precise
+from finetune.losses.base import Compares, Loss, divisor_of, precise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,7 @@ class Minilm(Loss[Sequence[HiddenStates]]):
     heads: int = 48
 
     same_tokenizer: ClassVar[bool] = True
+    compares: ClassVar[Compares] = "relations"
 
     def __call__(
         self,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from finetune.core.tensors import Labels, Logits, Mask, Scalar
-from finetune.losses.base import Loss, check, divisor_of, label_logs
+from finetune.losses.base import Compares, Loss, check, divisor_of, label_logs
 from finetune.losses.forward_kl import ForwardKl
 
 
@@ -58,6 +58,7 @@ class MultiExit(Loss[Sequence[Logits]]):
 
     divergence: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("labels",)
+    compares: ClassVar[Compares] = "exits"
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1 or not self.temperature > 0:
@@ -87,38 +88,33 @@ class MultiExit(Loss[Sequence[Logits]]):
         for logits in student_logits:
             logs = label_logs(logits, labels).masked_fill(~counted, 0.0)
             nll.append(-logs.sum() / tokens)
-        if self.teacher == "weighted":
-            return _by_depth(nll)
-        teacher = len(nll) - 1 if self.teacher == "deepest" else 0
-        return self._self_distilled(
-            student_logits, nll, teacher, counted, tokens
-        )
-
-    def _self_distilled(
-        self,
-        exits: Sequence[Logits],
-        nll: Sequence[Scalar],
-        teacher: int,
-        counted: Mask,
-        tokens: float,
-    ) -> Scalar:
-        """The teaching exit's likelihood, and likelihood and KL of each other one."""
+        hard, soft, teacher = self.shares(len(nll))
         kl = ForwardKl(temperature=self.temperature)
-        fixed = exits[teacher].detach()
-        total = nll[teacher]
+        fixed = student_logits[teacher].detach()
+        total = nll[0].new_zeros(())
         for depth, loss in enumerate(nll):
-            if depth == teacher:
-                continue
-            soft = kl(exits[depth], fixed, counted, denominator=tokens)
-            hard_part = (1 - self.share) * loss
-            soft_part = self.share * self.temperature**2 * soft
-            total = total + hard_part + soft_part
+            total = total + hard[depth] * loss
+            if soft[depth]:
+                taught = kl(
+                    student_logits[depth], fixed, counted, denominator=tokens
+                )
+                total = total + soft[depth] * taught
         return total
 
+    def shares(self, count: int) -> tuple[list[float], list[float], int]:
+        """Weights of each exit's likelihood and of its KL to the exit that teaches, and which one
+        that is.
 
-def _by_depth(nll: Sequence[Scalar]) -> Scalar:
-    """The mean of the exits, the k-th counted k times."""
-    total = nll[0].new_zeros(())
-    for depth, loss in enumerate(nll, 1):
-        total = total + depth * loss
-    return total / sum(range(1, len(nll) + 1))
+        >>> MultiExit(teacher="deepest", share=0.25, temperature=2.0).shares(2)
+        ([0.75, 1.0], [1.0, 0.0], 1)
+        """
+        if self.teacher == "weighted":
+            depths = range(1, count + 1)
+            total = sum(depths)
+            return [depth / total for depth in depths], [0.0] * count, 0
+        teacher = count - 1 if self.teacher == "deepest" else 0
+        hard = [1 - self.share] * count
+        soft = [self.share * self.temperature**2] * count
+        hard[teacher] = 1.0
+        soft[teacher] = 0.0
+        return hard, soft, teacher

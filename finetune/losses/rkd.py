@@ -48,6 +48,7 @@ class Rkd(FeatureLoss):
     angle: float = 2.0
 
     divergence: ClassVar[bool] = True
+    couples: ClassVar[bool] = True
 
     def compare(
         self, student: HiddenStates, teacher: HiddenStates, mask: Mask

@@ -52,6 +52,7 @@ class Sinkhorn(Loss[Logits]):
     scale: float = 0.001
 
     divergence: ClassVar[bool] = False
+    couples: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if (
@@ -83,7 +84,7 @@ class Sinkhorn(Loss[Logits]):
         teacher = teacher_logits.detach()[counted].to(dtype) / self.temperature
         ours = student.softmax(dim=-1)
         theirs = teacher.softmax(dim=-1)
-        cost = (ours[:, None] - theirs[None]).abs().sum(dim=-1)
+        cost = torch.cdist(ours, theirs, p=1)
         plan = torch.exp(-cost / self.smoothing)
         tiny = torch.finfo(dtype).tiny
         for _ in range(self.rounds):

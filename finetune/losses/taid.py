@@ -22,7 +22,10 @@ class Taid(TokenLoss):
     `TaidSchedule` moves t; within a step it is constant, however many batches are accumulated.
 
     Args:
-        t: place between student (0) and teacher (1).
+        t: place between student (0) and teacher (1), in a training the first one.
+        end: the last one.
+        alpha: see `TaidSchedule`.
+        beta: see `TaidSchedule`.
         temperature: see `TokenLoss`.
 
     Shapes: student and teacher logits [B, T, V], mask [B, T].
@@ -31,7 +34,7 @@ class Taid(TokenLoss):
     the cross-entropy, which contains the target's own entropy.
 
     Raises:
-        ValueError: a t outside 0 to 1; shapes that do not fit.
+        ValueError: a t, end or beta out of range; shapes that do not fit.
 
     Source: Shing et al., TAID, arXiv:2501.16937, section 3 and algorithm 1.
 
@@ -43,12 +46,17 @@ class Taid(TokenLoss):
     """
 
     t: float = 0.4
+    end: float = 1.0
+    alpha: float = 5e-4
+    beta: float = 0.99
 
     parts: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_share("t", self.t)
+        require_share("end", self.end)
+        require_share("beta", self.beta, below=True)
 
     def rows(
         self,

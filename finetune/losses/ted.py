@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from finetune.core.tensors import HiddenStates, Labels, Mask, Scalar
-from finetune.losses.base import Loss
+from finetune.losses.base import Compares, Loss
 from finetune.losses.hidden_mse import HiddenMse
 
 # A projection of a layer's states, of models of any width to one.
@@ -24,7 +24,10 @@ class Ted(Loss[Sequence[HiddenStates]]):
     are trained on the task first and held fixed, those of the student train along (section 3). Add
     it to the task's loss and a KL of `ForwardKl(temperature=2)`.
 
-    Args: none.
+    Args:
+        filter_steps: batches on which `finetune distill` trains the teacher's filters before the
+            student begins; 0 leaves them as they are, which lets all through.
+        filter_rate: of Adam in these steps.
 
     Shapes: student a sequence of L [B, T, H], teacher of L [B, T, G], mask [B, T]; student_filters
     and teacher_filters L callables each, to one width.
@@ -33,7 +36,8 @@ class Ted(Loss[Sequence[HiddenStates]]):
     unlike in the released code.
 
     Raises:
-        ValueError: numbers of layers and filters that differ, shapes that do not fit.
+        ValueError: steps or a rate out of range, numbers of layers and filters that differ,
+            shapes that do not fit.
 
     Source: Liang et al., TED, arXiv:2210.01351, equation 6.
 
@@ -46,7 +50,18 @@ class Ted(Loss[Sequence[HiddenStates]]):
         0.0
     """
 
+    filter_steps: int = 100
+    filter_rate: float = 1e-3
+
     needs: ClassVar[tuple[str, ...]] = ("student_filters", "teacher_filters")
+    compares: ClassVar[Compares] = "filtered"
+
+    def __post_init__(self) -> None:
+        if self.filter_steps < 0 or not self.filter_rate > 0:
+            raise ValueError(
+                f"filter_steps={self.filter_steps}, filter_rate={self.filter_rate}; use 0 or more, "
+                "and above 0"
+            )
 
     def __call__(
         self,
@@ -55,7 +70,7 @@ class Ted(Loss[Sequence[HiddenStates]]):
         mask: Mask,
         *,
         labels: Labels | None = None,  # noqa: ARG002
-        denominator: float | None = None,  # noqa: ARG002
+        denominator: float | None = None,
         student_filters: Sequence[LayerFilter] = (),
         teacher_filters: Sequence[LayerFilter] = (),
     ) -> Scalar:
@@ -77,5 +92,6 @@ class Ted(Loss[Sequence[HiddenStates]]):
         mse = HiddenMse()
         total = student_logits[0].new_zeros(())
         for student, teacher, of_student, of_teacher in parts:
-            total = total + mse(of_student(student), of_teacher(teacher), mask)
+            pair = (of_student(student), of_teacher(teacher))
+            total = total + mse(*pair, mask, denominator=denominator)
         return total / sizes[0]

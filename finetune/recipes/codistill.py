@@ -136,7 +136,7 @@ def _pair(
                     heads[1 - learner],
                     teacher.reshape(-1, teacher.shape[-1]),
                 )
-                loss, _ = fused(
+                loss, *_ = fused(
                     ForwardKl(),
                     hidden[learner],
                     heads[learner],

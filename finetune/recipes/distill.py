@@ -4,7 +4,7 @@ or from what one wrote to disk.
 
 from __future__ import annotations
 
-import warnings
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,13 +23,10 @@ from finetune.settings import (
 )
 from finetune.students import load as student
 from finetune.students import scratch, training_rows
-from finetune.trainers.distill_settings import (
-    DistillConfig,
-    check_offline,
-    unused,
-)
+from finetune.trainers.distill_checks import checked, is_of_tokens
+from finetune.trainers.distill_settings import DistillConfig
+from finetune.trainers.loss_terms import Term, read_terms
 from finetune.trainers.on_policy_settings import OnPolicy
-from synth.core import registry
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -38,7 +35,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from finetune.core.arrays import TopIdArray, TopLogArray
-    from finetune.losses.base_crossing import TrainingLoss
     from finetune.teachers.across_tokenizers import AcrossTeacher, AnyTeacher
     from finetune.teachers.in_process import ModelTeacher
 
@@ -60,31 +56,39 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
         WrongUse: data, model, teacher, loss or a trainer field that cannot be used; nothing was
             trained.
     """
-    loss = _checked(distill)
-    data = rows.sft_rows(config.data)
+    terms = checked(distill)
+    data, of_student = _rows(config.data, distill, terms)
     if student.is_seq2seq(config.model):
-        return _seq2seq(config, distill, data, loss)
+        return _seq2seq(config, distill, data, terms)
     from trl import SFTConfig  # noqa: PLC0415 - 8 s of imports
 
     from finetune.teachers import in_process  # noqa: PLC0415
     from finetune.trainers.distill import DistillTrainer  # noqa: PLC0415
 
     args = trainer_config(SFTConfig, config, "distill")
+    over_layers = [term for term in terms if not is_of_tokens(term.loss)]
     if args.packing:
-        _check_packing(config, distill, args.packing_strategy)
+        _check_packing(config, distill, args.packing_strategy, over_layers)
+    if over_layers:
+        _check_trust(config.data, over_layers[0].name)
     model, tokenizer = open_student(config, distill, data, args.seed)
     made = training_rows.for_sft(config, args, data, tokenizer)
-    teacher = _teacher(distill, tokenizer, args.device)
+    if of_student is not None:
+        theirs = training_rows.for_sft(config, args, of_student, tokenizer)
+        made = training_rows.paired(made, theirs)
+    teacher = _teacher(distill, terms, tokenizer, args.device)
     if isinstance(teacher, in_process.CacheTeacher):
         teacher.cache.require(made.rows)
+    learnt, held_out = _held_out(made, distill.on_policy, args.seed)
     trainer = built(
         DistillTrainer,
         model=model,
         args=args,
-        train_dataset=training_rows.dataset(made),
+        train_dataset=training_rows.dataset(learnt),
+        held_out=held_out,
         processing_class=tokenizer,
         peft_config=peft_config(config),
-        loss=_paired(loss, teacher),
+        terms=[_paired(term, teacher) for term in terms],
         teacher=teacher,
         likelihood=distill.likelihood,
         strength=distill.strength,
@@ -97,14 +101,66 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
     )
     info = {
         **info,
-        "loss_function": distill.loss,
-        "teachers": list(distill.teachers) or [distill.offline],
+        "loss_function": ", ".join(distill.losses),
+        "teachers": list(distill.teachers) or [distill.offline or "none"],
     }
     return student.write_info(config, info)
 
 
+def _rows(
+    source: str, distill: DistillConfig, terms: Sequence[Term]
+) -> tuple[Dataset, Dataset | None]:
+    """The rows whose texts are the teacher's; for a loss of two authors also the same with the
+    student's texts, where the data have them.
+
+    Raises:
+        WrongUse: rows that cannot be read, or no texts of the student where they are needed.
+    """
+    from finetune.losses.contrastive import Contrastive  # noqa: PLC0415 - torch
+
+    names = [term.name for term in terms if isinstance(term.loss, Contrastive)]
+    if not names:
+        return rows.sft_rows(source), None
+    if {"chosen", "rejected"} <= {*rows.load(source).column_names}:
+        pairs = rows.preference_rows(source)
+        both = [
+            pairs.select_columns(["prompt", side]).rename_column(
+                side, "completion"
+            )
+            for side in ("chosen", "rejected")
+        ]
+        return both[0], both[1]
+    own = distill.on_policy
+    if own.share < 1 or own.schedule != "constant":
+        todo = (
+            "Give --on-policy 1, and the student writes them; or rows of `synth export DIR --to "
+            "preference:other=STUDENT_RUN`, of which `chosen` is the teacher's text."
+        )
+        raise WrongUse(
+            f"--loss {names[0]} --data {source}",
+            "rows without the student's texts",
+            "`prompt`, `chosen` and `rejected`, or --on-policy 1",
+            todo,
+        )
+    return rows.sft_rows(source), None
+
+
+def _check_trust(source: str, name: str) -> None:
+    """Refuses rows that say how much their teacher counts, where a loss does not ask them."""
+    if "teacher_weight" in rows.load(source).column_names:
+        raise WrongUse(
+            f"--loss {name}",
+            f"rows with `teacher_weight` in {source}",
+            "losses of tokens, which alone are weighed row by row",
+            "Take the column out, or the loss.",
+        )
+
+
 def _check_packing(
-    config: TrainConfig, distill: DistillConfig, strategy: str
+    config: TrainConfig,
+    distill: DistillConfig,
+    strategy: str,
+    over_layers: Sequence[Term],
 ) -> None:
     """Refuses packing where rows must stay whole, or come one by one."""
     named = (
@@ -118,10 +174,11 @@ def _check_packing(
             "whole rows, which a teacher knows by their tokens",
             "Leave it out.",
         )
-    if distill.on_policy.share or distill.on_policy.corrupt:
+    if distill.on_policy.writes or distill.on_policy.corrupt or over_layers:
+        names = [f"--loss {term.name}" for term in over_layers]
         raise WrongUse(
             "--packing",
-            "with --on-policy or --corrupt",
+            f"with {names[0] if names else '--on-policy or --corrupt'}",
             "rows one by one",
             "Leave one of them out.",
         )
@@ -131,7 +188,7 @@ def _seq2seq(
     config: TrainConfig,
     distill: DistillConfig,
     data: Dataset,
-    loss: TrainingLoss,
+    terms: Sequence[Term],
 ) -> JsonObject:
     """The same for an encoder-decoder, which learns of one decoder and of nothing else."""
     # 8 s of imports.
@@ -140,16 +197,20 @@ def _seq2seq(
     from finetune.teachers.in_process import ModelTeacher  # noqa: PLC0415
     from finetune.trainers.distill_seq2seq import Seq2SeqDistillTrainer  # noqa: PLC0415
 
+    term = terms[0]
+    loss = term.loss
     plain = (
-        len(distill.teachers) == 1
+        len(terms) == len(distill.teachers) == 1
         and distill.on_policy == OnPolicy()
+        and is_of_tokens(loss)
         and loss.same_tokenizer
         and not loss.reweighs
+        and not term.moves
         and not config.lora
     )
     if not plain or type(loss).__name__ == "Taid":
         todo = (
-            "Give one --teacher with the student's tokenizer and another loss, without "
+            "Give one --teacher with the student's tokenizer and one loss of tokens, without "
             "on-policy options and --lora."
         )
         raise WrongUse(
@@ -179,7 +240,7 @@ def _seq2seq(
             dtype=distill.teacher_dtype,
         ),
         likelihood=distill.likelihood,
-        strength=distill.strength,
+        strength=distill.strength * term.weight,
         size=len(tokenizer),
     )
     return student.train_and_keep(
@@ -195,9 +256,10 @@ def open_student(
         return student.load_student(config.model, model_options(config))
     from transformers import AutoTokenizer  # noqa: PLC0415
 
-    source = distill.teachers[0] if distill.teachers else str(distill.offline)
+    source = next(iter((*distill.teachers, distill.offline or "")))
+    terms = read_terms(distill.losses)
     shares = (
-        registry.build("finetune.losses", distill.loss).same_tokenizer
+        all(term.loss.same_tokenizer for term in terms)
         and Path(source, "tokenizer.json").is_file()
     )
     tokenizer = AutoTokenizer.from_pretrained(source) if shares else None
@@ -206,69 +268,31 @@ def open_student(
     )
 
 
-def _checked(distill: DistillConfig) -> TrainingLoss:
-    from finetune.losses.base import TokenLoss  # noqa: PLC0415
-    from finetune.losses.base_crossing import CrossLoss  # noqa: PLC0415 - torch
+def _held_out(
+    made: Prepared, own: OnPolicy, seed: int
+) -> tuple[Prepared, list[JsonObject]]:
+    """The rows to learn, and those that are held out: drawn by the seed.
 
-    loss = registry.build("finetune.losses", distill.loss, "--loss")
-    if distill.teacher_smoothing > 0 and getattr(loss, "temperature", 1.0) > 1:
-        # What smoothing leaves of the likeness of classes is spread further by a high temperature
-        # (Chandrasegaran et al., 2022).
-        warnings.warn(
-            f"{distill.loss}: a teacher trained with label smoothing "
-            f"{distill.teacher_smoothing:g} teaches badly above temperature 1",
-            stacklevel=2,
-        )
-    if bool(distill.teachers) == bool(distill.offline):
+    Raises:
+        WrongUse: a share of which none, or all, are held out.
+    """
+    if not own.adapts:
+        return made, []
+    count = round(own.hold_out * len(made.rows))
+    if not 0 < count < len(made.rows):
         raise WrongUse(
-            "distill",
-            f"{len(distill.teachers)} teachers, --offline {distill.offline}",
-            "one source of the teacher's probabilities",
-            "Give --teacher MODEL (several times for several), or --offline DIR.",
+            f"--hold-out {own.hold_out:g}",
+            f"{count} of {len(made.rows)} rows",
+            "one row at least on each side",
+            "Give another share.",
         )
-    if not isinstance(loss, TokenLoss | CrossLoss):
-        todo = (
-            "Such losses are for training loops of your own; docs/losses.md says which are "
-            "for this command."
-        )
-        raise WrongUse(
-            f"--loss {distill.loss}",
-            "a loss that is no mean over tokens",
-            "one that is",
-            todo,
-        )
-    if isinstance(loss, CrossLoss) and len(distill.teachers) != 1:
-        raise WrongUse(
-            f"--loss {distill.loss}",
-            f"{len(distill.teachers)} teachers",
-            "one --teacher",
-            "Distil from them one after the other.",
-        )
-    own = distill.on_policy
-    if distill.offline:
-        check_offline(distill, loss)
-    for flag, beside, needs in unused(distill):
-        raise WrongUse(
-            flag,
-            beside,
-            needs,
-            "Give that too, or leave the setting out: it would change nothing.",
-        )
-    if isinstance(loss, CrossLoss) and (own.correct or own.corrupt):
-        raise WrongUse(
-            "--correct, --corrupt",
-            f"with {distill.loss}",
-            "a teacher of the student's tokenizer",
-            "Leave them out.",
-        )
-    if loss.reweighs and distill.likelihood:
-        raise WrongUse(
-            "--likelihood",
-            f"with {distill.loss}, which weighs tokens itself",
-            "0",
-            "Leave it out.",
-        )
-    return loss
+    chosen = set(random.Random(seed).sample(range(len(made.rows)), count))
+    kept = [n for n in range(len(made.rows)) if n not in chosen]
+    learnt = made._replace(
+        rows=[made.rows[n] for n in kept],
+        positions=[made.positions[n] for n in kept],
+    )
+    return learnt, [made.rows[n] for n in sorted(chosen)]
 
 
 def _trust(source: str, made: Prepared) -> dict[bytes, float]:
@@ -287,27 +311,29 @@ def _trust(source: str, made: Prepared) -> dict[bytes, float]:
     }
 
 
-def _paired(loss: TrainingLoss, teacher: AnyTeacher) -> TrainingLoss:
-    """The loss, with the tokens that both vocabularies have where it wants them and was not told
-    them.
+def _paired(term: Term, teacher: AnyTeacher | None) -> Term:
+    """The term, with the tokens that both vocabularies have where its loss wants them and was not
+    told them.
     """
     from finetune.losses.hybrid import Hybrid, matched  # noqa: PLC0415 - torch
 
+    loss = term.loss
     if not isinstance(loss, Hybrid) or loss.pairs:
-        return loss
+        return term
     across = cast("AcrossTeacher", teacher)
     ours, theirs = (
         tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
         for tokenizer in (across.tokenizer, across.own)
     )
-    return replace(loss, pairs=matched(ours, theirs))
+    return replace(term, loss=replace(loss, pairs=matched(ours, theirs)))
 
 
 def _teacher(
     distill: DistillConfig,
+    terms: Sequence[Term],
     tokenizer: PreTrainedTokenizerBase,
     device: torch.device | str,
-) -> AnyTeacher:
+) -> AnyTeacher | None:
     from finetune.teachers.across_tokenizers import AcrossTeacher  # noqa: PLC0415 - torch
     from finetune.teachers.in_process import (  # noqa: PLC0415
         CacheTeacher,
@@ -317,8 +343,10 @@ def _teacher(
 
     if distill.offline:
         return CacheTeacher(distill.offline, tokenizer)
+    if not distill.teachers:
+        return None
     where = distill.teacher_device or device
-    if not registry.build("finetune.losses", distill.loss).same_tokenizer:
+    if not all(term.loss.same_tokenizer for term in terms):
         return AcrossTeacher(
             distill.teachers[0],
             tokenizer,

@@ -58,6 +58,45 @@ def for_sft(
     return encoded
 
 
+def paired(theirs: Prepared, ours: Prepared) -> Prepared:
+    """Rows with two texts to one prompt: the teacher's as `input_ids` and `labels`, the student's
+    as `student_ids` and `student_labels`; those of which both have room.
+
+    Args:
+        theirs: rows with the teacher's texts.
+        ours: the same rows with the student's.
+
+    Raises:
+        WrongUse: no row is left.
+    """
+    of_student = dict(zip(ours.positions, ours.rows, strict=True))
+    kept = []
+    positions = []
+    for position, row in zip(theirs.positions, theirs.rows, strict=True):
+        if (other := of_student.get(position)) is None:
+            continue
+        both = {
+            "student_ids": other["input_ids"],
+            "student_labels": other["labels"],
+        }
+        kept.append({**row, **both})
+        positions.append(position)
+    if not kept:
+        raise WrongUse(
+            "--data",
+            "no row with room for both texts",
+            "one at least",
+            "Shorten the prompts, or raise --max-length.",
+        )
+    crowded = theirs.crowded + len(theirs.rows) - len(kept)
+    return theirs._replace(
+        rows=kept,
+        positions=positions,
+        crowded=crowded,
+        cut=theirs.cut + ours.cut,
+    )
+
+
 def set_tokens(
     args: TrainingArguments, tokenizer: PreTrainedTokenizerBase
 ) -> None:

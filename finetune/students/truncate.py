@@ -112,15 +112,9 @@ def _parts(name: str) -> tuple[str, str, str]:
 
 
 def _layers(model: PreTrainedModel, name: str) -> nn.ModuleList:
-    body = model.base_model
-    layers: nn.ModuleList | None = next(
-        (
-            getattr(body, part)
-            for part in ("layers", "h", "blocks")
-            if hasattr(body, part)
-        ),
-        None,
-    )
+    from finetune.students.layers import layers_of  # noqa: PLC0415 - torch
+
+    layers = layers_of(model)
     if layers is None:
         raise WrongUse(
             f"--model {name}",

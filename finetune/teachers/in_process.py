@@ -4,12 +4,13 @@ earlier.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 
 from finetune.core.tensors import (
+    HiddenStates,
     Inputs,
     LabelLogProbs,
     Labels,
@@ -19,6 +20,7 @@ from finetune.core.tensors import (
     RowLogits,
 )
 from finetune.data.tokens import IGNORED, vocabulary_digest
+from finetune.kernels.features import Features, Show
 from finetune.kernels.hidden_states import expose_hidden, head_of
 from finetune.losses.base_crossing import LogitsAt
 from finetune.losses.base_parts import Sparse, TeacherAt, whole
@@ -77,19 +79,29 @@ class ModelTeacher:
 
     def says(self, inputs: Inputs) -> LogitsAt:
         """Runs the body once; the head is applied tile by tile."""
+        hidden = self._reads(inputs)
+        return self._at(hidden)
+
+    def shows(self, inputs: Inputs, show: Show) -> tuple[LogitsAt, Features]:
+        """The same, with what it shows of its inside."""
+        hidden, _, features = self._reads(inputs, show=show)
+        return self._at(hidden), features
+
+    def _reads(self, inputs: Inputs, **options: object) -> Any:
         device = self.model.device
+        read = {
+            name: inputs[name].to(device)
+            for name in _INPUTS
+            if inputs.get(name) is not None
+        }
         with torch.no_grad():
-            hidden = self.model(
-                **{
-                    n: inputs[n].to(device)
-                    for n in _INPUTS
-                    if inputs.get(n) is not None
-                },
-                hidden_only=True,
-            )[:, :-1]
+            return self.model(**read, hidden_only=True, **options)
+
+    def _at(self, hidden: HiddenStates) -> LogitsAt:
+        hidden = hidden[:, :-1]
         flat = hidden.reshape(-1, hidden.shape[-1])
         return lambda positions: self.head.logits(
-            flat[positions.to(device)]
+            flat[positions.to(flat.device)]
         ).to(positions.device)
 
 

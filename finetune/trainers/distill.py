@@ -4,35 +4,73 @@ the student's own texts where wanted.
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 from transformers.trainer_callback import ExportableState, TrainerCallback
 from trl import SFTTrainer
 
 from finetune.core.rows import JsonObject
-from finetune.core.tensors import HiddenStates, Inputs, Mask, Scalar, TokenIds
+from finetune.core.tensors import Inputs, Mask, Scalar, TokenIds
 from finetune.data.tokens import IGNORED, fingerprint
-from finetune.kernels.fused import fused
+from finetune.kernels.features import Features, Show
 from finetune.kernels.fused_crossing import TeacherSide, fused_crossing
-from finetune.kernels.hidden_states import expose_hidden, head_of
-from finetune.losses.base import TokenLoss
+from finetune.kernels.hidden_states import (
+    Body,
+    before_head,
+    expose_hidden,
+    head_of,
+)
+from finetune.losses.base import Loss, TokenLoss
 from finetune.losses.base_crossing import CrossLoss
-from finetune.losses.forward_kl import ForwardKl
+from finetune.losses.base_parts import TeacherAt
+from finetune.losses.contrastive import Contrastive
+from finetune.losses.minillm import Minillm
+from finetune.losses.multi_exit import MultiExit
 from finetune.losses.taid import Taid, TaidSchedule
+from finetune.losses.ted import Ted
 from finetune.teachers.across_tokenizers import AnyTeacher, CrossTeacher
 from finetune.teachers.cache import rows_of
-from finetune.teachers.in_process import SeveralTeachers, Teacher, label_losses
+from finetune.teachers.in_process import ModelTeacher, SeveralTeachers, Teacher
+from finetune.trainers.batch_losses import (
+    Batch,
+    cross_entropy,
+    likelihood_of,
+    of_exits,
+    of_logits,
+    of_pairs,
+    of_policy,
+    of_tokens,
+)
+from finetune.trainers.beside import Beside, read_outside
+from finetune.trainers.filter_stage import train_filters
+from finetune.trainers.loss_terms import Term
+from finetune.trainers.notes import Notes
 from finetune.trainers.on_policy import WorstTokens, Writer, corrupted, worst
-from finetune.trainers.on_policy_settings import OnPolicy
+from finetune.trainers.on_policy_settings import AdaptiveShare, OnPolicy
+from finetune.trainers.pair_batches import (
+    AUTHOR,
+    STUDENT_COLUMNS,
+    Collator,
+    PairCollator,
+    joined,
+    teachers_half,
+)
 from synth.core.records import Row
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+    from transformers.trainer_utils import TrainOutput
+
+
+# A callback that holds a state.
+State = TypeVar("State", bound=TrainerCallback)
 
 
 class Interpolation(TrainerCallback, ExportableState):  # type: ignore[misc]
@@ -55,50 +93,127 @@ class Interpolation(TrainerCallback, ExportableState):  # type: ignore[misc]
         }
 
 
+class Adaptation(TrainerCallback, ExportableState):  # type: ignore[misc]
+    """The share of steps on own texts as it is now; saved with checkpoints, as `Interpolation`.
+
+    Args:
+        moved: fields of an `AdaptiveShare`.
+    """
+
+    def __init__(self, moved: Row) -> None:
+        self.moved = AdaptiveShare(**moved)
+
+    def state(self) -> JsonObject:
+        """What a checkpoint holds."""
+        return {"args": {"moved": asdict(self.moved)}, "attributes": {}}
+
+
+def _moved(term: Term, t: float) -> Term:
+    """The term, whose target stands at t where it is TAID's."""
+    if not isinstance(term.loss, Taid):
+        return term
+    return replace(term, loss=replace(term.loss, t=t))
+
+
+def _sample(model: PreTrainedModel, show: Show) -> Features:
+    """What a decoder shows of two tokens."""
+    ids = torch.zeros(1, 2, dtype=torch.long, device=model.device)
+    body: Body = model(input_ids=ids, hidden_only=True, show=show)
+    return body.features
+
+
 def _without_labels(inputs: Inputs) -> dict[str, Tensor]:
-    return {name: value for name, value in inputs.items() if name != "labels"}
+    return {
+        name: value
+        for name, value in inputs.items()
+        if name not in ("labels", AUTHOR)
+    }
 
 
 class DistillTrainer(SFTTrainer):  # type: ignore[misc]
-    """Minimises strength x loss(student, teacher) + likelihood x cross-entropy.
+    """Minimises strength x sum of weight x loss(student, teacher) + likelihood x cross-entropy.
+
+    Each loss is logged under its name, as is the cross-entropy where it is learnt, without its
+    weight; a weight that moves is logged as NAME_weight.
 
     Args:
-        loss: of finetune.losses.
-        teacher: with `says(inputs)`.
+        terms: losses of finetune.losses with their weights.
+        teacher: with `says(inputs)`; None where no loss asks one.
         likelihood: weight of the cross-entropy to the labels.
-        strength: weight of the loss.
+        strength: weight of all losses.
         trust: by the fingerprint of a row, how much the teacher counts there; rows that are not
             named count 1.
         on_policy: see there. Whether a step is on-policy is drawn once an optimiser step, from its
             number: all processes agree.
+        held_out: rows of ids and labels, where `on_policy` adapts to them.
         size: of the tokenizer; both heads are cut to it.
     """
 
     def __init__(
         self,
         *,
-        loss: TokenLoss | CrossLoss,
-        teacher: AnyTeacher,
+        terms: Sequence[Term],
+        teacher: AnyTeacher | None,
         likelihood: float = 0.0,
         strength: float = 1.0,
         on_policy: OnPolicy | None = None,
         trust: Mapping[bytes, float] | None = None,
+        held_out: Sequence[JsonObject] = (),
         size: int,
         **options: object,
     ) -> None:
         expose_hidden(options["model"])
+        read_outside(options)
         super().__init__(**options)
-        self.kd_loss = loss
+        self.terms = list(terms)
         self.teacher = teacher
         self.likelihood = likelihood
         self.strength = strength
         self.size = size
         self.on_policy = on_policy or OnPolicy()
         self.trust = trust or {}
+        self.held_out = held_out
         self._kept: list[Inputs] = []
-        if isinstance(loss, Taid):
+        self.of_two_authors = any(
+            isinstance(term.loss, Contrastive) for term in terms
+        )
+        self.policies = any(isinstance(term.loss, Minillm) for term in terms)
+        if STUDENT_COLUMNS[0] in self.train_dataset.column_names:
+            plain = cast("Collator", vars(self)["data_collator"])
+            self.data_collator = PairCollator(plain)
+        self._own_texts = False
+        self.notes = Notes()
+        self.beside = Beside(
+            self.terms,
+            self.model,
+            teacher.model if isinstance(teacher, ModelTeacher) else None,
+            seed=self.args.seed,
+            sample=_sample,
+        )
+        if self.on_policy.adapts:
             self.args.restore_callback_states_from_checkpoint = True
-            self.add_callback(Interpolation({"steps": 1, "start": loss.t}))
+            self.add_callback(Adaptation({"share": self.on_policy.share}))
+        for term in terms:
+            if isinstance(term.loss, Taid):
+                self.args.restore_callback_states_from_checkpoint = True
+                taid = term.loss
+                self.add_callback(
+                    Interpolation(
+                        {
+                            "steps": 1,
+                            "start": taid.t,
+                            "end": taid.end,
+                            "alpha": taid.alpha,
+                            "beta": taid.beta,
+                        }
+                    )
+                )
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        for name in STUDENT_COLUMNS:
+            if name not in self._signature_columns:
+                self._signature_columns.append(name)
 
     def get_batch_samples(
         self,
@@ -114,8 +229,12 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
             epoch_iterator, num_batches, device
         )
         kind = self.on_policy.kind(
-            self.args.seed, self.state.global_step, self.state.max_steps
+            self.args.seed,
+            self.state.global_step,
+            self.state.max_steps,
+            self._share(),
         )
+        self._own_texts = kind == "write"
         if (
             not samples
             or kind == "rows"
@@ -136,7 +255,7 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         processes.
         """
         moved = self._interpolation()
-        if moved is None or not isinstance(self.kd_loss, Taid):
+        if moved is None:
             return
         if self.state.global_step:
             moved.schedule.steps = self.state.max_steps
@@ -149,25 +268,72 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
                 )
             )
             moved.seen = 0.0
-            self.kd_loss = replace(self.kd_loss, t=moved.schedule.t)
+            self.terms = [_moved(term, moved.schedule.t) for term in self.terms]
 
     def _interpolation(self) -> Interpolation | None:
-        return next(
-            (
-                part
-                for part in self.callback_handler.callbacks
-                if isinstance(part, Interpolation)
-            ),
-            None,
+        return self._callback(Interpolation)
+
+    def _callback(self, kind: type[State]) -> State | None:
+        for part in self.callback_handler.callbacks:
+            if isinstance(part, kind):
+                return part
+        return None
+
+    def _share(self) -> float | None:
+        """The share of steps on own texts where it adapts; at its turn, behind a look at the rows
+        held out.
+        """
+        adaptation = self._callback(Adaptation)
+        if adaptation is None:
+            return None
+        step = self.state.global_step
+        epoch = math.ceil(
+            self.state.max_steps / max(1, self.state.num_train_epochs)
         )
+        if step % (self.on_policy.validate_every or epoch) == 0:
+            loss = self._held_out_loss()
+            adaptation.moved.update(loss)
+            self._metrics["train"]["held_out"] = [loss]
+            self._metrics["train"]["on_policy"] = [adaptation.moved.share]
+        return adaptation.moved.share
+
+    def _held_out_loss(self) -> float:
+        """Nats a token of the rows held out, under the student; the same in all processes."""
+        size = self.args.per_device_train_batch_size
+        model = self.accelerator.unwrap_model(self.model)
+        total = tokens = 0.0
+        model.eval()
+        for start in range(0, len(self.held_out), size):
+            rows = self.held_out[start : start + size]
+            batch = {
+                name: value.to(self.args.device)
+                for name, value in teachers_half(
+                    self.data_collator(rows)
+                ).items()
+            }
+            with torch.no_grad():
+                hidden = model(**_without_labels(batch), hidden_only=True)
+                labels = batch["labels"][:, 1:]
+                head = head_of(model, self.size)
+                mean = likelihood_of(hidden[:, :-1], head, labels)
+            count = float((labels != IGNORED).sum())
+            total += float(mean) * count
+            tokens += count
+        model.train()
+        return total / max(1.0, tokens)
 
     def _written(self, batch: Inputs) -> Inputs:
         """The student's texts to the batch's prompts, kept for later where they are replayed."""
         model = self.accelerator.unwrap_model(self.model)
         differs = self._worst if self.on_policy.correct else None
-        made = Writer(model, self.processing_class, self.on_policy).write(
-            batch, differs
-        )
+        teacher = None
+        if isinstance(self.teacher, ModelTeacher):
+            teacher = self.teacher.model
+        writer = Writer(model, self.processing_class, self.on_policy, teacher)
+        theirs = teachers_half(batch)
+        made = writer.write(theirs, differs)
+        if self.of_two_authors:
+            made = joined(theirs, made, self.processing_class.pad_token_id)
         if self.on_policy.replay:
             self._kept = [*self._kept, made][-self.on_policy.replay :]
         return made
@@ -204,19 +370,34 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         if self.on_policy.corrupt and model.training:
             inputs = {**inputs, "input_ids": self._corrupted(model, inputs)}
         kept = _without_labels(inputs)
-        if self.aux_loss_enabled:
-            hidden, uneven = model(**kept, hidden_only=True, balance=True)
+        show = self.beside.student
+        uneven, ours = None, Features()
+        if self.aux_loss_enabled or show:
+            hidden, uneven, ours = model(
+                **kept,
+                hidden_only=True,
+                balance=self.aux_loss_enabled,
+                show=show,
+            )
         else:
             hidden = model(**kept, hidden_only=True)
-            uneven = None
         hidden = hidden[:, :-1]
         divisor = (
             None if num_items_in_batch is None else float(num_items_in_batch)
         )
-        if isinstance(self.kd_loss, CrossLoss):
-            loss = self._crossed(self.kd_loss, hidden, inputs, divisor)
-        else:
-            loss = self._combined(hidden, inputs, divisor, trust)
+        says, theirs = self._taught(inputs)
+        batch = Batch(
+            hidden=hidden,
+            head=head_of(self.accelerator.unwrap_model(self.model), self.size),
+            labels=inputs["labels"][:, 1:],
+            says=says,
+            ours=ours,
+            theirs=theirs,
+            trust=trust,
+            divisor=divisor,
+            parts=self._parts(divisor),
+        )
+        loss = self._summed(batch, inputs)
         if divisor is not None and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes
         if uneven is not None:
@@ -228,6 +409,101 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
             )
             loss = loss + self.router_aux_loss_coef * uneven / steps
         return (loss, {"hidden": hidden}) if return_outputs else loss
+
+    def _taught(self, inputs: Inputs) -> tuple[TeacherAt | None, Features]:
+        """What the teacher says and shows of a batch, in its student's tokens."""
+        teacher = self.teacher
+        if isinstance(teacher, ModelTeacher) and self.beside.teacher:
+            return teacher.shows(inputs, self.beside.teacher)
+        if teacher is None or not hasattr(teacher, "says"):
+            return None, Features()
+        return teacher.says(inputs), Features()
+
+    def _summed(self, batch: Batch, inputs: Inputs) -> Scalar:
+        """All losses of a batch, weighed, and the likelihood; each is noted by its name."""
+        likelihood = self.likelihood
+        done = self.state.global_step / max(1, self.state.max_steps)
+        if self.policies and self._own_texts:
+            # What the student wrote is judged, not imitated.
+            likelihood = 0.0
+        total = batch.hidden.sum() * 0.0
+        for term in self.terms:
+            if isinstance(term.loss, Minillm) and not self._own_texts:
+                continue
+            weight = self.strength * term.weight_at(done)
+            if term.moves:
+                self._note(f"{term.name}_weight", weight / batch.parts)
+            if isinstance(term.loss, TokenLoss):
+                # The first loss of tokens and the likelihood share a pass over the head.
+                share = 0.0 if term.loss.reweighs else likelihood
+                found = of_tokens(term.loss, batch, weight, share)
+                total = total + found.total
+                self._note(term.name, found.loss)
+                self._observe(term.loss, found.loss, batch)
+                if share:
+                    self._note("cross_entropy", found.cross_entropy)
+                    likelihood = 0.0
+            else:
+                value = self._value(term, batch, inputs, done)
+                total = total + weight * value
+                self._note(term.name, value.detach())
+        if not likelihood and not self._reads_head():
+            # Processes wait for a gradient of every weight that learns.
+            total = total + batch.head.weight.sum() * 0.0
+        if likelihood:
+            found = cross_entropy(batch, likelihood)
+            total = total + found.total
+            self._note("cross_entropy", found.cross_entropy)
+        return total
+
+    def _reads_head(self) -> bool:
+        """Whether a loss of this step reads the student's head."""
+        return any(
+            term.loss.compares in ("logits", "exits")
+            and (self._own_texts or not isinstance(term.loss, Minillm))
+            for term in self.terms
+        )
+
+    def _value(
+        self, term: Term, batch: Batch, inputs: Inputs, done: float
+    ) -> Scalar:
+        """A loss that is no mean over tokens."""
+        loss: Loss[Any] = term.loss.at(done)
+        if isinstance(loss, Contrastive):
+            return of_pairs(loss, batch, inputs[AUTHOR])
+        if isinstance(loss, Minillm):
+            return of_policy(loss, batch, self.on_policy.teacher_share)
+        if isinstance(loss, CrossLoss):
+            return self._crossed(loss, batch, inputs)
+        if isinstance(loss, MultiExit):
+            student = self.accelerator.unwrap_model(self.model)
+            exits = [
+                before_head(student, batch.ours, layer)[:, :-1]
+                for layer in self.beside.maps[term.name].student
+            ]
+            return of_exits(loss, batch, exits)
+        if loss.compares == "logits":
+            return of_logits(loss, batch)
+        value = self.beside.comparisons[term.name].value(
+            batch.ours,
+            batch.theirs,
+            batch.mask,
+            denominator=batch.divisor,
+            epoch=int(self.state.epoch or 0),
+        )
+        return value / batch.parts if loss.couples else value
+
+    def _note(self, name: str, value: Scalar | float) -> None:
+        self.notes.add(name, value, self.state.global_step)
+
+    def log(
+        self, logs: dict[str, float], start_time: float | None = None
+    ) -> None:
+        """Each loss by its name, beside what TRL logs."""
+        if self.model.training:
+            for name, mean in self.notes.taken(self).items():
+                self._metrics["train"][name] = [mean]
+        super().log(logs, start_time)
 
     def _corrupted(self, model: PreTrainedModel, inputs: Inputs) -> TokenIds:
         with torch.no_grad():
@@ -265,94 +541,76 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         if divisor is None:
             return 1
         steps: int = self.current_gradient_accumulation_steps
+        if not self.args.average_tokens_across_devices:
+            return steps
         return steps * int(self.accelerator.num_processes)
 
-    def _crossed(
-        self,
-        kd: CrossLoss,
-        hidden: HiddenStates,
-        inputs: Inputs,
-        divisor: float | None,
-    ) -> Scalar:
-        """A mean over sequences; the likelihood, where there is one, is a mean over tokens as
-        ever.
-        """
-        labels = inputs["labels"][:, 1:]
-        head = head_of(self.accelerator.unwrap_model(self.model), self.size)
+    def _crossed(self, loss: CrossLoss, batch: Batch, inputs: Inputs) -> Scalar:
+        """A mean over sequences."""
         teacher = cast("CrossTeacher", self.teacher).crosses(inputs)
-        rows = torch.tensor(teacher.rows, device=hidden.device)
-        loss = fused_crossing(
-            kd,
-            hidden[rows],
-            head,
+        rows = torch.tensor(teacher.rows, device=batch.hidden.device)
+        return fused_crossing(
+            loss,
+            batch.hidden[rows],
+            batch.head,
             TeacherSide(teacher.say, teacher.length, teacher.labels),
             teacher.groups,
-            labels=labels[rows].clamp(min=0),
-            strength=self.strength,
-            denominator=max(1, len(teacher.rows)) * self._parts(divisor),
+            labels=batch.labels[rows].clamp(min=0),
+            strength=1.0,
+            denominator=max(1, len(teacher.rows)) * batch.parts,
         )
-        if not self.likelihood:
-            return loss
-        likelihood, _ = fused(
-            ForwardKl(),
-            hidden,
-            head,
-            None,
-            labels != IGNORED,
-            labels=labels.clamp(min=0),
-            likelihood=self.likelihood,
-            denominator=divisor,
-        )
-        return loss + likelihood
 
-    def _combined(
-        self,
-        hidden: HiddenStates,
-        inputs: Inputs,
-        divisor: float | None,
-        trust: Mask | None,
-    ) -> Scalar:
-        loss = self.kd_loss
-        assert isinstance(loss, TokenLoss)  # noqa: S101 - the recipe refuses others
-        labels = inputs["labels"][:, 1:]
-        mask = labels != IGNORED
-        teacher = cast("Teacher", self.teacher).says(inputs)
-        head = head_of(self.accelerator.unwrap_model(self.model), self.size)
-        if loss.reweighs:
-            weights = loss.reweighed(label_losses(teacher, labels), mask)
-            total, _ = fused(
-                loss,
-                hidden,
-                head,
-                teacher,
-                weights,
-                labels=labels.clamp(min=0),
-                strength=self.strength,
-                trust=trust,
-                denominator=len(mask),
-            )
-            return total / self._parts(divisor)
-        total, alone = fused(
-            loss,
-            hidden,
-            head,
-            teacher,
-            mask,
-            labels=labels.clamp(min=0),
-            likelihood=self.likelihood,
-            strength=self.strength,
-            trust=trust,
-            denominator=divisor,
-        )
-        self._observe(float(alone), float(mask.sum()), divisor)
-        return total
-
-    def _observe(
-        self, loss: float, tokens: float, divisor: float | None
-    ) -> None:
+    def _observe(self, loss: TokenLoss, value: Scalar, batch: Batch) -> None:
         """Tells what learns from the loss of a batch, without a gradient."""
-        if (moved := self._interpolation()) is not None:
-            moved.seen += loss
-        if isinstance(self.teacher, SeveralTeachers):
-            mean = loss * (divisor or tokens) / max(1.0, tokens)
-            self.teacher.learn(mean)
+        moved = self._interpolation()
+        if isinstance(loss, Taid) and moved is not None:
+            moved.seen += float(value)
+        if (
+            isinstance(self.teacher, SeveralTeachers)
+            and loss is self.terms[0].loss
+        ):
+            tokens = float(batch.mask.sum())
+            mean = float(value) * (batch.divisor or tokens)
+            self.teacher.learn(mean / max(1.0, tokens))
+
+    def train(self, *args: Any, **options: Any) -> TrainOutput:
+        """Trains; what was learned beside the student ends with it."""
+        with self.beside.attached(self.model, self.args.device):
+            if not options.get("resume_from_checkpoint"):
+                self._train_filters()
+            return super().train(*args, **options)
+
+    def _train_filters(self) -> None:
+        """TED's first stage; a resumed training has it behind it. All processes train on the same
+        batches, and so to the same filters.
+        """
+        for one in self.beside.comparisons.values():
+            if isinstance(one.loss, Ted) and isinstance(
+                self.teacher, ModelTeacher
+            ):
+                batches = DataLoader(
+                    self.train_dataset,
+                    batch_size=self.args.per_device_train_batch_size,
+                    shuffle=True,
+                    collate_fn=self.data_collator,
+                    generator=torch.Generator().manual_seed(self.args.seed),
+                )
+                train_filters(one.loss, one, self.teacher, batches)
+
+    def _save(
+        self,
+        output_dir: str | None = None,
+        state_dict: dict[str, Tensor] | None = None,
+    ) -> None:
+        """Of a checkpoint: the student, and beside it what is learned beside it."""
+        with self.beside.apart(self.model):
+            super()._save(output_dir, state_dict)
+        if self.args.should_save:
+            self.beside.save(self.model, output_dir or self.args.output_dir)
+
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: PreTrainedModel | None = None
+    ) -> None:
+        with self.beside.apart(self.model):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        self.beside.load(resume_from_checkpoint)

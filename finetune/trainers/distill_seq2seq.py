@@ -114,7 +114,7 @@ class Seq2SeqDistillTrainer(Seq2SeqTrainer):  # type: ignore[misc]
             None if num_items_in_batch is None else float(num_items_in_batch)
         )
         head = self._head(self.accelerator.unwrap_model(model))
-        loss, _ = fused(
+        loss, *_ = fused(
             self.kd_loss,
             hidden,
             head,

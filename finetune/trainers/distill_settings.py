@@ -4,7 +4,7 @@ torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from synth.core import registry
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
-    from finetune.losses.base_crossing import TrainingLoss
+    from finetune.trainers.loss_terms import Term
 
 # Settings of the student's own texts, which do nothing where there are none.
 _OF_TEXTS = {
@@ -30,9 +30,9 @@ class DistillConfig:
     Attributes:
         teachers: folders or hub names of open models with the student's tokenizer.
         offline: a folder of `finetune teach`, instead of teachers.
-        loss: of finetune.losses, NAME[:key=value,...].
+        losses: of finetune.losses, NAME[=WEIGHT][:key=value,...] each; see `loss_terms.Term`.
         likelihood: weight of the cross-entropy to the rows' own tokens.
-        strength: weight of the loss.
+        strength: weight of all losses.
         on_policy: the student's own texts in training; see `_on_policy.OnPolicy`.
         weights: of several teachers.
         weigh: `fixed`; `agreement`: each teacher weighs, row by row, as much as it believes the
@@ -45,7 +45,7 @@ class DistillConfig:
 
     teachers: tuple[str, ...] = ()
     offline: str | None = None
-    loss: str = "forward_kl"
+    losses: tuple[str, ...] = ("forward_kl",)
     likelihood: float = 0.0
     strength: float = 1.0
     on_policy: OnPolicy = field(default_factory=OnPolicy)
@@ -56,12 +56,12 @@ class DistillConfig:
     teacher_device: str | None = None
 
 
-def check_offline(distill: DistillConfig, loss: TrainingLoss) -> None:
+def check_offline(distill: DistillConfig, terms: Sequence[Term]) -> None:
     """Refuses what a teacher cannot do of whom the likeliest tokens of the rows are known, and
     nothing else.
     """
     own = distill.on_policy
-    if own.share or own.corrupt:
+    if own.writes or own.corrupt:
         todo = "Give a --teacher that can be asked about new texts."
         raise WrongUse(
             "--offline",
@@ -69,8 +69,13 @@ def check_offline(distill: DistillConfig, loss: TrainingLoss) -> None:
             "the rows that were taught",
             todo,
         )
-    where = f"--offline with --loss {distill.loss}"
-    if not getattr(loss, "parts", False):
+    for term in terms:
+        _check_parts(term)
+
+
+def _check_parts(term: Term) -> None:
+    where = f"--offline with --loss {term.name}"
+    if not getattr(term.loss, "parts", False):
         able = ", ".join(
             name
             for name in registry.built_in("finetune.losses")
@@ -86,7 +91,7 @@ def check_offline(distill: DistillConfig, loss: TrainingLoss) -> None:
             "one of its likeliest tokens and of the rest",
             todo,
         )
-    temperature = getattr(loss, "temperature", 1.0)
+    temperature = getattr(term.loss, "temperature", 1.0)
     if temperature != 1:
         todo = "Leave the temperature out, or give a --teacher."
         raise WrongUse(
@@ -109,7 +114,19 @@ def unused(distill: DistillConfig) -> Iterator[tuple[str, str, str]]:
     """
     own = distill.on_policy
     many = len(distill.teachers) > 1
-    if not own.share:
+    if own.adapts != (own.hold_out > 0):
+        yield (
+            f"--hold-out {own.hold_out:g}",
+            f"--schedule {own.schedule}",
+            "a share of the rows and --schedule adaptive",
+        )
+    if own.validate_every and not own.adapts:
+        yield (
+            f"--validate-every {own.validate_every}",
+            f"--schedule {own.schedule}",
+            "--schedule adaptive",
+        )
+    if not own.writes:
         for flag, name in _OF_TEXTS.items():
             if getattr(own, name) != getattr(OnPolicy(), name):
                 yield (

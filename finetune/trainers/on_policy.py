@@ -21,6 +21,7 @@ from finetune.core.tensors import (
 )
 from finetune.data.tokens import IGNORED
 from finetune.generation.continuations import continuations
+from finetune.generation.mixtures import Mixture
 from finetune.kernels.heads import Head
 from finetune.losses.base_parts import TeacherAt, whole
 from finetune.trainers.on_policy_settings import OnPolicy
@@ -40,6 +41,7 @@ class Writer:
         model: the student; it is set to eval mode while it writes.
         tokenizer: its own.
         how: longest texts and their sampling.
+        teacher: who writes along where `how` mixes both.
     """
 
     def __init__(
@@ -47,8 +49,11 @@ class Writer:
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         how: OnPolicy,
+        teacher: PreTrainedModel | None = None,
     ) -> None:
         self.model = model
+        self.teacher = teacher
+        self.size = len(tokenizer)
         self.how = how
         self.pad = tokenizer.pad_token_id
         self.end = tokenizer.eos_token_id
@@ -115,6 +120,11 @@ class Writer:
         training = self.model.training
         cache = self.model.config.use_cache
         self.model.eval()
+        processors = []
+        if self.teacher is not None and self.how.teacher_share:
+            lengths = [len(prompt) for prompt in prompts]
+            share = self.how.teacher_share
+            processors.append(Mixture(self.teacher, share, lengths, self.size))
         written = continuations(
             self.model,
             prompts,
@@ -125,6 +135,7 @@ class Writer:
             use_cache=True,
             temperature=self.how.temperature,
             eos_token_id=self.end,
+            logits_processor=processors,
         )
         self.model.train(training)
         self.model.config.use_cache = cache

@@ -179,7 +179,7 @@ def build(
     """
     if isinstance(spec, str):
         # What is typed is the user's own word; what a file says is not.
-        allowed = (allowed or ()) if _is_file(spec) else None
+        allowed = (allowed or ()) if is_file(spec) else None
         spec = parse_spec(spec, where)
     if "name" not in spec and len(spec) == 1:
         # `{length: {field: answer}}`, or the same as an item of a list.
@@ -256,7 +256,7 @@ def parse_spec(text: str, where: str = "") -> Fields:
     >>> parse_spec("length:least=10,most=200"), parse_spec("my_module:MyFilter:least=10")
     ({'name': 'length', 'least': 10, 'most': 200}, {'name': 'my_module:MyFilter', 'least': 10})
     """
-    if _is_file(text):
+    if is_file(text):
         return _read_spec(Path(text), where)
     head = _IMPORTED.fullmatch(text)
     name, _, rest = text.partition(":")
@@ -280,7 +280,8 @@ def parse_spec(text: str, where: str = "") -> Fields:
 _IMPORTED = re.compile(r"\s*([\w.]+:[A-Za-z_]\w*)\s*(?::(.*))?", re.DOTALL)
 
 
-def _is_file(text: str) -> bool:
+def is_file(text: str) -> bool:
+    """Whether a part is spelt by the name of a .json file."""
     return text.endswith(".json") and ":" not in text
 
 

@@ -57,6 +57,12 @@ def data(tmp_path_factory):
         output=folder / "run",
     )
     numbers = range(40)
+    # Of as many words each: every batch is a mean over its own tokens.
+    texts = [
+        {"text": tiny.FACTS[n % 8], "label": ["cold", "hot"][n % 2]}
+        for n in numbers
+    ]
+    write(folder / "texts.jsonl", texts)
     pairs = [
         {
             "prompt": f"What is {n} + {n} ?",
@@ -120,6 +126,31 @@ def commands(data):
         "critic": ["critic", "--data", data / "judged.jsonl", *run[2:]],
         "codistill": ["codistill", *run, "--teacher", tiny.other()],
         "distill": ["distill", *run, "--teacher", tiny.other()],
+        "distill, layers": [
+            *("distill", *run, "--teacher", tiny.wide()),
+            *("--loss", "forward_kl", "--loss", "hidden_mse:layers=uniform"),
+        ],
+        "distill, a head of its own": [
+            *("distill", "--data", data / "run", "--model", tiny.untied()),
+            *("--teacher", tiny.wide(), "--loss", "hidden_mse"),
+        ],
+        "distill, pairs": [
+            *("distill", *pairs, "--teacher", tiny.other()),
+            *("--loss", "contrastive"),
+        ],
+        "distill, classes": [
+            *("distill", "--task", "classify", "--data", data / "texts.jsonl"),
+            *("--model", tiny.encoder("classify")),
+            *("--teacher", tiny.encoder("classify", 64, 4)),
+            *(
+                "--loss",
+                "forward_kl",
+                "--loss",
+                "hidden_mse",
+                "--likelihood",
+                1,
+            ),
+        ],
         "retriever": ["retriever", *lists],
         "retriever, a library's loss": [
             *("retriever", *lists, "--loss", "multiple_negatives_ranking"),
@@ -147,6 +178,10 @@ def weights(folder):
         "codistill",
         "critic",
         "distill",
+        "distill, layers",
+        "distill, a head of its own",
+        "distill, pairs",
+        "distill, classes",
         "retriever",
         "retriever, a library's loss",
     ],

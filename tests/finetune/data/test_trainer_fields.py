@@ -25,6 +25,7 @@ CONFIGS = {
     "nat": ["trl.SFTConfig"],
     "distill": ["trl.SFTConfig"],
     "distill, encoder-decoder": ["transformers.Seq2SeqTrainingArguments"],
+    "distill, encoder": ["transformers.TrainingArguments"],
     "codistill": ["transformers.TrainingArguments"],
     "dpo": ["trl.DPOConfig"],
     "kto": ["trl.KTOConfig"],

@@ -20,7 +20,7 @@ HEADS = [{}, {"bias": True, "scale": 0.3, "softcap": 2.0}]
 def results(loss, case, teacher, **options):
     """Value, the loss alone, and all gradients."""
     hidden, head, _, mask, labels = case
-    both, alone = fused(
+    both, alone, _ = fused(
         loss,
         hidden,
         head,

@@ -81,7 +81,8 @@ def test_wider_gaps_get_larger_alphas_within_their_bounds():
         torch.ones(3, 1),
         torch.ones(3, dtype=torch.bool),
     )
-    found = Contrastive(alpha=0.5).alphas(student, teacher, mask, labels, by)
+    logs = [side[:, :, 0] for side in (student, teacher)]
+    found = Contrastive(alpha=0.5).alphas(*logs, mask, by)
     gaps = (likely - 0.5).double()
     wanted = (1 - 0.5 * gaps.mean() / (gaps + 1e-5)).clamp(0.01, 0.5)
     assert found == pytest.approx(wanted.tolist())

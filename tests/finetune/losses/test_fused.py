@@ -76,7 +76,7 @@ def dense_logits(hidden, head):
 def test_fused_is_dense(name, seed, how, rows):
     hidden, head, teacher, mask, labels = setting(seed, **how)
     loss = made(name)
-    found, alone = fused(
+    found, alone, _ = fused(
         loss,
         hidden,
         head,
@@ -114,7 +114,7 @@ def test_the_likelihood_is_mixed_in(seed, likelihood, strength, denominator):
         strength * loss(logits, teacher, mask, denominator=denominator)
         + likelihood * (nll * mask).sum() / denominator
     )
-    found, _ = fused(
+    found, *_ = fused(
         loss,
         hidden,
         head,
@@ -153,7 +153,7 @@ def test_bf16_inputs_give_the_gradient_of_float64_and_nothing_negative(
     mask = torch.ones(1, count)
     leaves = [hidden.clone().requires_grad_(), weight.clone().requires_grad_()]
     loss = made(name)
-    found, _ = fused(
+    found, *_ = fused(
         loss, leaves[0], Head(weight=leaves[1]), given_logits(teacher), mask
     )
     exact = [x.double().requires_grad_() for x in (hidden, weight)]
@@ -176,7 +176,7 @@ def test_states_cut_out_of_longer_ones_get_their_gradient():
     longer = torch.cat(
         [hidden.detach(), hidden.detach()[:, :1]], dim=1
     ).requires_grad_()
-    one, _ = fused(
+    one, *_ = fused(
         made("forward_kl"),
         longer[:, :-1],
         head,
@@ -184,7 +184,7 @@ def test_states_cut_out_of_longer_ones_get_their_gradient():
         mask,
         labels=labels,
     )
-    two, _ = fused(
+    two, *_ = fused(
         made("forward_kl"),
         hidden,
         head,
@@ -217,7 +217,7 @@ def test_short_heads_are_projected_in_fp32():
 def test_frozen_parts_get_nothing_and_going_backward_twice_is_refused():
     hidden, head, teacher, mask, labels = setting(4)
     frozen = Head(weight=head.weight.detach())
-    found, _ = fused(
+    found, *_ = fused(
         made("forward_kl"),
         hidden,
         frozen,
@@ -233,7 +233,7 @@ def test_frozen_parts_get_nothing_and_going_backward_twice_is_refused():
 
 def test_an_empty_mask_is_0_with_gradients_of_0():
     hidden, head, teacher, mask, _ = setting(5)
-    found, _ = fused(
+    found, *_ = fused(
         made("jsd"), hidden, head, given_logits(teacher), torch.zeros_like(mask)
     )
     same(

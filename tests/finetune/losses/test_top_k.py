@@ -74,7 +74,7 @@ def test_stored_words_teach_as_the_teacher_does(case, k, missing):
     best = teacher.reshape(-1, size).log_softmax(-1).topk(min(k, size), dim=-1)
     head = Head(weight=torch.eye(size, dtype=torch.float64))
     loss = TopK(k=k, missing=missing)
-    stored, _ = fused(
+    stored, *_ = fused(
         loss,
         student,
         head,
@@ -123,7 +123,7 @@ def test_a_stored_teacher_teaches_by_the_loss_of_its_parts_exactly(
         registry.build("finetune.losses", name),
         Head(weight=torch.eye(size, dtype=torch.float64)),
     )
-    found, _ = fused(
+    found, *_ = fused(
         loss, case["student"], head, stored(case["teacher"], k), case["mask"]
     )
     plain = TopK(k=99) if name == "top_k" else loss
@@ -142,7 +142,7 @@ def test_a_teacher_who_is_the_student_teaches_nothing_by_any_loss_that_is_accept
 ):
     student = case["student"].detach().to(dtype).requires_grad_()
     head = Head(weight=torch.eye(student.shape[-1], dtype=dtype))
-    found, _ = fused(
+    found, *_ = fused(
         registry.build("finetune.losses", name),
         student,
         head,
@@ -177,13 +177,13 @@ def test_what_a_teacher_does_not_say_belongs_to_the_tail(name, case, k):
             every, logs.new_full(every.shape, -torch.inf).scatter(1, ids, logs)
         )
 
-    known, _ = fused(loss, case["student"], head, say, case["mask"])
-    blank, _ = fused(loss, case["student"], head, with_blanks, case["mask"])
+    known, *_ = fused(loss, case["student"], head, say, case["mask"])
+    blank, *_ = fused(loss, case["student"], head, with_blanks, case["mask"])
     same(known, blank, case["student"])
     nothing = Sparse(
         torch.zeros(1, 1, dtype=torch.long), torch.full((1, 1), -torch.inf)
     )
-    silent, _ = fused(
+    silent, *_ = fused(
         loss,
         case["student"],
         head,
@@ -202,7 +202,7 @@ def test_a_sure_teacher_does_not_forbid_what_its_rounding_hides(name):
     known = Sparse(
         torch.zeros(1, 1, dtype=torch.long), torch.full((1, 1), -1e-9)
     )
-    found, _ = fused(
+    found, *_ = fused(
         registry.build("finetune.losses", name),
         sure,
         Head(weight=torch.eye(size)),

@@ -762,13 +762,13 @@ def test_a_student_who_is_the_teacher_learns_nothing_from_its_own_words(
 
 
 def test_a_smoothed_teacher_at_a_high_temperature_is_warned_of():
-    from finetune.recipes.distill import DistillConfig, _checked
+    from finetune.recipes.distill import DistillConfig, checked
 
     with pytest.warns(UserWarning, match="label smoothing 0.1"):
-        _checked(
+        checked(
             DistillConfig(
                 teachers=("t",),
-                loss="forward_kl:temperature=2",
+                losses=("forward_kl:temperature=2",),
                 teacher_smoothing=0.1,
             )
         )

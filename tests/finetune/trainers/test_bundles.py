@@ -20,8 +20,8 @@ from finetune.trainers.distill_settings import (
     check_offline,
     unused,
 )
+from finetune.trainers.loss_terms import read_terms
 from finetune.trainers.on_policy_settings import OnPolicy
-from synth.core import registry
 from synth.core.errors import WrongUse
 
 ROWS = st.lists(
@@ -246,8 +246,8 @@ def test_settings_that_would_change_nothing_are_found(config, flags):
     ],
 )
 def test_words_on_disk_teach_what_they_hold(loss, on_policy, says):
-    config = DistillConfig(offline="d", loss=loss, on_policy=on_policy)
-    made = registry.build("finetune.losses", loss)
+    config = DistillConfig(offline="d", losses=(loss,), on_policy=on_policy)
+    made = read_terms([loss])
     if says is None:
         check_offline(config, made)
         return

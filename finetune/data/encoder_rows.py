@@ -1,0 +1,136 @@
+"""Rows for encoders: texts whose words are masked, texts with a class, words with a class each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from finetune.core.rows import JsonObject
+from finetune.data import rows
+from finetune.data.tokens import IGNORED
+from synth.core.errors import WrongUse
+from synth.core.records import Row
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+# Task -> (columns that it needs, those that it may have).
+COLUMNS = {
+    "mlm": (("text",), ()),
+    "classify": (("text",), ("text_pair", "label")),
+    "tokens": (("tokens",), ("tags",)),
+}
+
+
+def read(source: str, task: str) -> Dataset:
+    """The rows of a task.
+
+    Raises:
+        WrongUse: a column is missing, or a cell is of another kind.
+    """
+    needed, also = COLUMNS[task]
+    dataset = rows.columns(rows.load(source), needed, source, also=also)
+    kind = list if task == "tokens" else str
+    for number, row in enumerate(dataset, 1):
+        value = row[needed[0]]
+        if not isinstance(value, kind) or not value:
+            raise WrongUse(
+                f"--data {source} row {number} {needed[0]}",
+                f"{value!r}"[:80],
+                "a list of words" if kind is list else "a text",
+                "Write one, or leave the row out.",
+            )
+    return dataset
+
+
+def of_task(
+    dataset: Sequence[Row],
+    task: str,
+    tokenizer: PreTrainedTokenizerBase,
+    most: int,
+    names: Mapping[int, str],
+) -> list[JsonObject]:
+    """Ids, `labels` (-100 where none is known) and `counted` (0 or 1: what a teacher speaks to) of
+    each row; of words in pieces the first piece counts. Masked words are drawn later.
+
+    Args:
+        dataset: rows of `read`.
+        task: mlm, classify or tokens.
+        tokenizer: of both models.
+        most: tokens of a row; the rest is cut off.
+        names: of the classes, by number.
+
+    Raises:
+        WrongUse: a class that is none of these, or tags that do not fit their words.
+    """
+    numbers = {name: number for number, name in names.items()}
+    made = []
+    for number, row in enumerate(dataset, 1):
+        if task == "tokens":
+            made.append(_words(row, tokenizer, most, numbers, number))
+            continue
+        encoded = dict(
+            tokenizer(
+                row["text"],
+                row.get("text_pair"),
+                truncation=True,
+                max_length=most,
+            )
+        )
+        if task == "classify":
+            label = row.get("label")
+            encoded["labels"] = _class(label, numbers, f"row {number} label")
+            encoded["counted"] = 1
+        made.append(encoded)
+    return made
+
+
+def _words(
+    row: Row,
+    tokenizer: PreTrainedTokenizerBase,
+    most: int,
+    numbers: Mapping[str, int],
+    number: int,
+) -> JsonObject:
+    words = row["tokens"]
+    tags = row.get("tags")
+    if tags is None:
+        tags = [None] * len(words)
+    if len(tags) != len(words):
+        raise WrongUse(
+            f"row {number} tags",
+            f"{len(tags)} tags of {len(words)} words",
+            "one a word",
+            "Correct the row.",
+        )
+    encoded = tokenizer(
+        words, is_split_into_words=True, truncation=True, max_length=most
+    )
+    labels = []
+    counted = []
+    last = None
+    for word in encoded.word_ids():
+        first = word is not None and word != last
+        where = f"row {number} tags"
+        label = _class(tags[word], numbers, where) if first else IGNORED
+        labels.append(label)
+        counted.append(int(first))
+        last = word
+    return {**encoded, "labels": labels, "counted": counted}
+
+
+def _class(value: object, numbers: Mapping[str, int], where: str) -> int:
+    """The number of a class, from its name or its number; -100 for none."""
+    if value is None:
+        return IGNORED
+    if isinstance(value, int) and value in numbers.values():
+        return value
+    if str(value) in numbers:
+        return numbers[str(value)]
+    raise WrongUse(
+        where,
+        f"{value!r}",
+        f"one of {', '.join(numbers)}",
+        "These are the classes of the teacher.",
+    )

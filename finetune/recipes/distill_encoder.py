@@ -1,0 +1,188 @@
+"""White-box distillation of encoders: DistilBERT, TinyBERT, MiniLM, XtremeDistil."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from finetune.core.rows import JsonObject
+from finetune.data import encoder_rows
+from finetune.settings import TrainConfig, built, model_options, trainer_config
+from finetune.students import load as student
+from finetune.students.heads import Task, open_head
+from finetune.trainers.distill_checks import checked
+from finetune.trainers.distill_settings import DistillConfig
+from finetune.trainers.on_policy_settings import OnPolicy
+from synth.core.errors import WrongUse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from finetune.trainers.loss_terms import Term
+
+_MOST_TOKENS = 512
+# Kinds of losses that encoders do not learn by.
+_DECODERS = ("filtered", "exits")
+
+
+def run(
+    config: TrainConfig, *, distill: DistillConfig, task: Task, masked: float
+) -> JsonObject:
+    """Trains an encoder on what a larger one says of the same texts, and on its layers.
+
+    Args:
+        config: data, model, output, fields of transformers' TrainingArguments.
+        distill: one teacher, and losses.
+        task: `mlm` (rows of `text`), `classify` (`text`, maybe `text_pair` and `label`) or `tokens`
+            (`tokens`, maybe `tags`). The teacher's head is of that task, and its classes are those
+            of the rows.
+        masked: share of the words that are masked (`mlm`).
+
+    Returns:
+        The content of OUTPUT/train.json.
+
+    Raises:
+        WrongUse: data, model, teacher, loss or a trainer field that cannot be used; nothing was
+            trained.
+    """
+    terms = _terms(config, distill)
+    data = encoder_rows.read(config.data, task)
+    # Seconds of imports.
+    from transformers import TrainingArguments, set_seed  # noqa: PLC0415
+
+    from finetune.teachers.in_process import frozen, same_tokens  # noqa: PLC0415
+    from finetune.trainers.distill_encoder import EncoderDistillTrainer  # noqa: PLC0415
+
+    args = trainer_config(TrainingArguments, config, "distill, encoder")
+    args.remove_unused_columns = False
+    teacher, own = open_head(distill.teachers[0], task, where="--teacher")
+    classes = None if task == "mlm" else dict(teacher.config.id2label)
+    set_seed(args.seed)
+    model, tokenizer = open_head(
+        config.model, task, classes=classes, options=model_options(config)
+    )
+    same_tokens(distill.teachers[0], own, tokenizer)
+    tokenizer.padding_side = "right"
+    most = min(_MOST_TOKENS, tokenizer.model_max_length)
+    made = encoder_rows.of_task(data, task, tokenizer, most, classes or {})
+    if distill.likelihood and all(row.get("labels") == -100 for row in made):
+        raise WrongUse(
+            "--likelihood",
+            f"rows without a label in {config.data}",
+            "rows with `label`",
+            "Leave it out: the teacher alone is learnt from.",
+        )
+    where = distill.teacher_device or args.device
+    trainer = built(
+        EncoderDistillTrainer,
+        model=model,
+        args=args,
+        train_dataset=made,
+        processing_class=tokenizer,
+        data_collator=_collator(task, tokenizer, masked),
+        terms=terms,
+        teacher=frozen(teacher, where, distill.teacher_dtype),
+        likelihood=distill.likelihood,
+        strength=distill.strength,
+    )
+    facts = {
+        "task": task,
+        "loss_function": ", ".join(distill.losses),
+        "teachers": list(distill.teachers),
+    }
+    return student.train_and_keep(
+        trainer, tokenizer, config, len(made), facts=facts
+    )
+
+
+def _terms(config: TrainConfig, distill: DistillConfig) -> Sequence[Term]:
+    """The losses, which an encoder can learn by."""
+    terms = checked(distill)
+    if (
+        len(distill.teachers) != 1
+        or distill.on_policy != OnPolicy()
+        or config.lora is not None
+    ):
+        raise WrongUse(
+            "--task",
+            "an encoder with several teachers, --offline, --on-policy or --lora",
+            "one --teacher, and all weights of the student",
+            "Leave them out.",
+        )
+    for term in terms:
+        if (
+            term.loss.compares in _DECODERS
+            or {"by_teacher"} & {*term.loss.needs}
+            or term.name.startswith("minillm")
+            or term.loss.reweighs
+            or not term.loss.same_tokenizer
+        ):
+            raise WrongUse(
+                f"--loss {term.name}",
+                "a loss of decoders",
+                "one of logits or of layers",
+                "Take forward_kl, distilbert, hidden_mse, minilm, rkd or sinkhorn.",
+            )
+    return terms
+
+
+def _collator(
+    task: Task, tokenizer: PreTrainedTokenizerBase, masked: float
+) -> Any:
+    from transformers import (  # noqa: PLC0415
+        DataCollatorForLanguageModeling,
+        DataCollatorForTokenClassification,
+        DataCollatorWithPadding,
+    )
+
+    if task == "classify":
+        return DataCollatorWithPadding(tokenizer)
+    if task == "tokens":
+        return _Words(DataCollatorForTokenClassification(tokenizer))
+    if tokenizer.mask_token is None:
+        raise WrongUse(
+            "--task mlm",
+            "a tokenizer without a mask token",
+            "one of a masked language model",
+            "Give --task classify or tokens, or another model.",
+        )
+    return _Masked(
+        DataCollatorForLanguageModeling(tokenizer, mlm_probability=masked)
+    )
+
+
+class _Masked:
+    """Draws masked words; those are what counts."""
+
+    def __init__(self, plain: Any) -> None:
+        self.plain = plain
+
+    def __call__(self, rows: Sequence[JsonObject]) -> dict[str, Tensor]:
+        batch = dict(self.plain(rows))
+        batch["counted"] = batch["labels"] != -100
+        return batch
+
+
+class _Words:
+    """Fills `counted` up beside the labels."""
+
+    def __init__(self, plain: Any) -> None:
+        self.plain = plain
+
+    def __call__(self, rows: Sequence[JsonObject]) -> dict[str, Tensor]:
+        import torch  # noqa: PLC0415
+
+        batch = dict(self.plain([_uncounted(row) for row in rows]))
+        counted = torch.zeros_like(batch["labels"])
+        for number, row in enumerate(rows):
+            counted[number, : len(row["counted"])] = torch.tensor(
+                row["counted"]
+            )
+        batch["counted"] = counted.bool()
+        return batch
+
+
+def _uncounted(row: JsonObject) -> JsonObject:
+    return {name: row[name] for name in row if name != "counted"}

@@ -1,0 +1,28 @@
+"""Where a model's layers stand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_HOLDERS = ("encoder", "transformer", "decoder")
+_NAMES = ("layers", "h", "blocks", "layer")
+
+
+def layers_of(model: PreTrainedModel) -> nn.ModuleList | None:
+    """The layers of a decoder or an encoder, the lowest first; None where they stand in no list
+    under a known name.
+    """
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    body = base.base_model
+    holders = [body, *(getattr(body, name, None) for name in _HOLDERS)]
+    for holder in holders:
+        for name in _NAMES:
+            found = getattr(holder, name, None)
+            if isinstance(found, nn.ModuleList):
+                return found
+    return None

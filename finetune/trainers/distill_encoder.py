@@ -1,0 +1,213 @@
+"""An encoder learns from a larger one: masked words, classes of texts, classes of words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from transformers import Trainer
+
+from finetune.core.tensors import Inputs, Labels, Logits, Mask, Scalar
+from finetune.data.tokens import IGNORED
+from finetune.kernels.features import Features, Show, shown_relations
+from finetune.losses.base import label_logs
+from finetune.trainers.beside import Beside, read_outside
+from finetune.trainers.loss_terms import Term
+from finetune.trainers.notes import Notes
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+    from transformers.trainer_utils import TrainOutput
+
+_NO_INPUTS = ("labels", "counted")
+
+
+def encoded(
+    model: PreTrainedModel, inputs: Inputs, show: Show, body: Any = None
+) -> tuple[Logits, Features]:
+    """What an encoder with a head says, [B, T, C] (T is 1 for classes of texts), and what it shows.
+
+    Args:
+        model: as it is called, with whatever wraps it.
+        inputs: that it reads.
+        show: of its inside.
+        body: the model without its wrapping; None where it has none.
+    """
+    options = {
+        "output_hidden_states": show.states,
+        "output_attentions": show.maps,
+    }
+    with shown_relations(body or model, show.relations) as relations:
+        output = model(**inputs, **options)
+    logits: Logits = output.logits
+    features = Features(
+        states=tuple(output.hidden_states) if show.states else (),
+        maps=tuple(output.attentions) if show.maps else (),
+        relations=relations,
+    )
+    return logits if logits.dim() == 3 else logits[:, None], features
+
+
+class EncoderDistillTrainer(Trainer):  # type: ignore[misc]
+    """Minimises strength x sum of weight x loss(student, teacher) + likelihood x cross-entropy, a
+    mean over each batch.
+
+    The teacher speaks to what is `counted`, labelled or not: masked words, texts, first pieces of
+    words. Losses over layers compare all tokens that are there.
+
+    Args:
+        terms: losses with their weights.
+        teacher: with the same head as the student, frozen.
+        likelihood: weight of the cross-entropy, over what is labelled.
+        strength: weight of all losses.
+    """
+
+    def __init__(
+        self,
+        *,
+        terms: Sequence[Term],
+        teacher: PreTrainedModel,
+        likelihood: float,
+        strength: float,
+        **options: object,
+    ) -> None:
+        read_outside(options)
+        super().__init__(**options)
+        self.model_accepts_loss_kwargs = False
+        self.terms = terms
+        self.teacher = teacher
+        self.likelihood = likelihood
+        self.strength = strength
+        self.notes = Notes()
+        self.beside = Beside(
+            terms, self.model, teacher, seed=self.args.seed, sample=_sample
+        )
+
+    def compute_loss(
+        self,
+        model: PreTrainedModel,
+        inputs: Inputs,
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,  # noqa: ARG002
+    ) -> Scalar | tuple[Scalar, Inputs]:
+        """The loss of one batch."""
+        read = {
+            name: value
+            for name, value in inputs.items()
+            if name not in _NO_INPUTS
+        }
+        body = self.accelerator.unwrap_model(model)
+        logits, ours = encoded(model, read, self.beside.student, body)
+        device = self.teacher.device
+        with torch.no_grad():
+            there = {name: value.to(device) for name, value in read.items()}
+            said, theirs = encoded(self.teacher, there, self.beside.teacher)
+        labels = inputs["labels"].reshape(logits.shape[:2])
+        counted = inputs["counted"].reshape(logits.shape[:2])
+        total = logits.sum() * 0.0
+        done = self.state.global_step / max(1, self.state.max_steps)
+        for term in self.terms:
+            weight = self.strength * term.weight_at(done)
+            value = self._value(
+                term,
+                (logits, said.to(logits.device)),
+                (ours, theirs),
+                labels,
+                (counted, inputs["attention_mask"].bool()),
+            )
+            total = total + weight * value
+            self._note(term.name, value)
+            if term.moves:
+                self._note(f"{term.name}_weight", weight)
+        if self.likelihood:
+            value = _cross_entropy(logits, labels)
+            total = total + self.likelihood * value
+            self._note("cross_entropy", value)
+        return (total, {"logits": logits}) if return_outputs else total
+
+    def _value(
+        self,
+        term: Term,
+        logits: tuple[Logits, Logits],
+        features: tuple[Features, Features],
+        labels: Labels,
+        masks: tuple[Mask, Mask],
+    ) -> Scalar:
+        """One loss of student and teacher: of their logits where it counts, or of their layers
+        where tokens are.
+        """
+        counted, tokens = masks
+        loss = term.loss
+        if loss.compares != "logits":
+            return self.beside.comparisons[term.name].value(
+                *features,
+                tokens,
+                denominator=None,
+                epoch=int(self.state.epoch or 0),
+            )
+        named = {"labels": labels}
+        if "student_states" in loss.needs:
+            # One vector a text where classes are of texts: that of its first token.
+            length = labels.shape[1]
+            named |= {
+                "student_states": features[0].states[-1][:, :length],
+                "teacher_states": features[1].states[-1][:, :length],
+            }
+        needed: dict[str, Any] = {need: named[need] for need in loss.needs}
+        return loss(*logits, counted, **needed)
+
+    def _note(self, name: str, value: Scalar | float) -> None:
+        steps = self.current_gradient_accumulation_steps
+        processes = self.accelerator.num_processes
+        if isinstance(value, Tensor):
+            value = value.detach()
+        self.notes.add(
+            name, value / (steps * processes), self.state.global_step
+        )
+
+    def log(
+        self, logs: dict[str, float], start_time: float | None = None
+    ) -> None:
+        """Each loss by its name, beside their sum."""
+        if self.model.training:
+            logs = {**logs, **self.notes.taken(self)}
+        super().log(logs, start_time)
+
+    def train(self, *args: Any, **options: Any) -> TrainOutput:
+        """Trains; what was learned beside the student ends with it."""
+        with self.beside.attached(self.model, self.args.device):
+            return super().train(*args, **options)
+
+    def _save(
+        self,
+        output_dir: str | None = None,
+        state_dict: dict[str, Tensor] | None = None,
+    ) -> None:
+        with self.beside.apart(self.model):
+            super()._save(output_dir, state_dict)
+        if self.args.should_save:
+            folder = output_dir or self.args.output_dir
+            self.beside.save(self.model, folder)
+
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: PreTrainedModel | None = None
+    ) -> None:
+        with self.beside.apart(self.model):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        self.beside.load(resume_from_checkpoint)
+
+
+def _sample(model: PreTrainedModel, show: Show) -> Features:
+    """What an encoder shows of two tokens."""
+    ids = torch.ones(1, 2, dtype=torch.long, device=model.device)
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    return encoded(model, inputs, show)[1]
+
+
+def _cross_entropy(logits: Logits, labels: Labels) -> Scalar:
+    """Mean over what is labelled, in nats."""
+    there = labels != IGNORED
+    logs = label_logs(logits, labels).masked_fill(~there, 0.0)
+    return -logs.sum() / there.sum().clamp(min=1)

@@ -1,0 +1,309 @@
+"""Encoders that learn from larger ones: values by hand from whole models, small trainings, checkpoints."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file
+
+from tests import tiny
+from tests.conftest import write
+from tests.finetune.recipes.test_distill_layers import ONE_BATCH, QUIET, STILL
+from tests.finetune.test_train import finetune
+
+TEXTS = [f"{a} {b}" for a in tiny.FACTS[:4] for b in tiny.FACTS[4:6]]
+NAMES = ["cold", "warm", "hot"]
+ROWS = {
+    "mlm": [{"text": text} for text in TEXTS],
+    "classify": [
+        {"text": text, "label": NAMES[n % 3]} for n, text in enumerate(TEXTS)
+    ],
+    # A word in two pieces has one tag.
+    "tokens": [
+        {"tokens": [*text.split(), "dogs"], "tags": [n % 3, 1, 2, 0, 1]}
+        for n, text in enumerate(TEXTS)
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rows")
+    return {
+        task: write(folder / f"{task}.jsonl", rows)
+        for task, rows in ROWS.items()
+    }
+
+
+def distilled(data, out, task, *losses, steps=STILL, more=(), width=64):
+    words = [
+        "--task",
+        task,
+        "--data",
+        data[task],
+        "--model",
+        tiny.encoder(task),
+    ]
+    words += [
+        "--teacher",
+        tiny.encoder(task, width, 4),
+        "--output",
+        out,
+        *QUIET,
+        *ONE_BATCH,
+    ]
+    for loss in losses:
+        words += ["--loss", loss]
+    code, said = finetune("distill", *words, *steps, *more)
+    assert code == 0, said
+    last = max(
+        (out / "checkpoints").glob("checkpoint-*"),
+        key=lambda path: int(path.name.split("-")[1]),
+    )
+    state = json.loads((last / "trainer_state.json").read_text())
+    return [entry for entry in state["log_history"] if "loss" in entry]
+
+
+def opened(task, width=32, layers=2):
+    kind = {
+        "classify": "SequenceClassification",
+        "tokens": "TokenClassification",
+    }[task]
+    path = tiny.encoder(task, width, layers)
+    model = getattr(transformers, f"AutoModelFor{kind}").from_pretrained(path)
+    return model.eval(), transformers.AutoTokenizer.from_pretrained(path)
+
+
+def kl(teacher, student, heat):
+    lt, ls = (logits.double() / heat for logits in (teacher, student))
+    lt, ls = lt.log_softmax(-1), ls.log_softmax(-1)
+    return float((lt.exp() * (lt - ls)).sum(-1).mean())
+
+
+@pytest.mark.slow
+def test_classes_are_taught_softly_and_by_labels(data, tmp_path):
+    more = ["--likelihood", 0.5]
+    (log,) = distilled(
+        data,
+        tmp_path / "s",
+        "classify",
+        "forward_kl=2:temperature=3",
+        "rkd",
+        more=more,
+    )
+    (student, tokenizer), (teacher, _) = (
+        opened("classify"),
+        opened("classify", 64, 4),
+    )
+    inputs = tokenizer(TEXTS, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        ours, theirs = (
+            m(**inputs, output_hidden_states=True) for m in (student, teacher)
+        )
+    labels = torch.tensor([n % 3 for n in range(8)])
+    ce = float(torch.nn.functional.cross_entropy(ours.logits, labels))
+    assert log["forward_kl"] == pytest.approx(
+        kl(theirs.logits, ours.logits, 3), rel=1e-4
+    )
+    assert log["cross_entropy"] == pytest.approx(ce, rel=1e-4)
+    mask = inputs["attention_mask"][:, :, None].float()
+    means = [
+        (side.hidden_states[-1] * mask).sum(1) / mask.sum(1)
+        for side in (ours, theirs)
+    ]
+    gaps = [torch.cdist(side, side) for side in means]
+    scaled = [gap / gap[gap > 0].mean() for gap in gaps]
+    assert log["rkd"] > float(torch.nn.functional.smooth_l1_loss(*scaled)) > 0
+    assert log["loss"] == pytest.approx(
+        2 * log["forward_kl"] + log["rkd"] + 0.5 * ce, rel=1e-4
+    )
+
+
+@pytest.mark.slow
+def test_the_first_piece_of_a_word_has_its_class(data, tmp_path):
+    (log,) = distilled(
+        data, tmp_path / "s", "tokens", "forward_kl", more=["--likelihood", 1]
+    )
+    (student, tokenizer), (teacher, _) = (
+        opened("tokens"),
+        opened("tokens", 64, 4),
+    )
+    said = []
+    for row in ROWS["tokens"]:
+        inputs = tokenizer(
+            row["tokens"], is_split_into_words=True, return_tensors="pt"
+        )
+        words = inputs.word_ids()
+        assert len(words) == 8
+        firsts = [words.index(n) for n in range(5)]
+        with torch.no_grad():
+            said.append(
+                [m(**inputs).logits[0, firsts] for m in (student, teacher)]
+            )
+    ours, theirs = (torch.cat(side) for side in zip(*said, strict=True))
+    labels = torch.tensor(
+        [tag for row in ROWS["tokens"] for tag in row["tags"]]
+    )
+    assert log["forward_kl"] == pytest.approx(kl(theirs, ours, 1), rel=1e-4)
+    ce = float(torch.nn.functional.cross_entropy(ours, labels))
+    assert log["cross_entropy"] == pytest.approx(ce, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_texts_without_a_label_are_taught_by_the_teacher_alone(data, tmp_path):
+    (labelled,) = distilled(data, tmp_path / "a", "classify", "forward_kl")
+    bare = {
+        "classify": write(
+            tmp_path / "bare.jsonl", [{"text": text} for text in TEXTS]
+        )
+    }
+    (plain,) = distilled(bare, tmp_path / "b", "classify", "forward_kl")
+    assert plain["loss"] == labelled["loss"] > 0
+
+
+LEARN = ["--learning-rate", "3e-3", "--max-steps", 16]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "losses", "width"),
+    [
+        # DistilBERT: of its teacher's width. TinyBERT: states and maps of other widths. MiniLM. XtremeDistil.
+        ("mlm", ["distilbert"], 32),
+        (
+            "mlm",
+            ["hidden_mse:layers=[0-0,1-2,2-4]", "align_to_distill=0.5"],
+            64,
+        ),
+        ("mlm", ["minilm:heads=4"], 64),
+        ("classify", ["forward_kl:temperature=2", "sinkhorn=1:scale=1"], 64),
+        ("tokens", ["forward_kl", "hidden_mse=0.1"], 64),
+    ],
+    ids=["distilbert", "tinybert", "minilm", "classes", "words"],
+)
+def test_the_loss_falls(data, tmp_path, task, losses, width):
+    logs = distilled(
+        data, tmp_path / "s", task, *losses, steps=LEARN, width=width
+    )
+    assert logs[-1]["loss"] < 0.9 * logs[0]["loss"]
+    names = [loss.split("=")[0].split(":")[0] for loss in losses]
+    assert all(name in logs[0] for name in names)
+    saved = load_file(tmp_path / "s" / "model.safetensors")
+    assert not any("beside" in name for name in saved)
+    assert (
+        json.loads((tmp_path / "s" / "train.json").read_text())["task"] == task
+    )
+
+
+@pytest.mark.slow
+def test_a_student_of_some_of_its_teachers_layers(data, tmp_path):
+    teacher = tiny.encoder("mlm", 32, 4)
+    words = [
+        "--task",
+        "mlm",
+        "--data",
+        data["mlm"],
+        "--teacher",
+        teacher,
+        "--loss",
+        "distilbert",
+    ]
+    words += [
+        "--model",
+        f"truncate:{teacher}:layers=0,2",
+        "--output",
+        tmp_path / "s",
+        *QUIET,
+        *LEARN,
+    ]
+    code, said = finetune("distill", *words)
+    assert code == 0, said
+    config = json.loads((tmp_path / "s" / "config.json").read_text())
+    assert config["num_hidden_layers"] == 2
+
+
+@pytest.mark.long
+def test_masked_words_resume_to_the_same_losses(data, tmp_path):
+    steps = ["--learning-rate", "1e-3", "--max-steps", 4, "--save-steps", 2]
+    losses = ("forward_kl", "hidden_mse=0.5:schedule=cosine")
+    whole = distilled(data, tmp_path / "whole", "mlm", *losses, steps=steps)
+    resume = [
+        "--resume-from-checkpoint",
+        tmp_path / "whole" / "checkpoints" / "checkpoint-2",
+    ]
+    again = distilled(
+        data, tmp_path / "again", "mlm", *losses, steps=steps, more=resume
+    )
+    assert [log["loss"] for log in whole] == [log["loss"] for log in again]
+    one, two = (
+        load_file(tmp_path / name / "model.safetensors")
+        for name in ("whole", "again")
+    )
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--loss", "minillm", "--on-policy", 1], "--on-policy"),
+        (["--loss", "ted"], "a loss of decoders"),
+        (["--loss", "tsld"], "a loss of decoders"),
+        (["--lora"], "--lora"),
+        (["--label-smoothing-factor", 0.1], "label_smoothing_factor"),
+    ],
+)
+def test_what_an_encoder_does_not_take_is_refused(data, tmp_path, words, says):
+    given = [
+        "--task",
+        "classify",
+        "--data",
+        data["classify"],
+        "--model",
+        tiny.encoder("classify"),
+    ]
+    given += [
+        "--teacher",
+        tiny.encoder("classify", 64, 4),
+        "--output",
+        tmp_path / "s",
+    ]
+    code, said = finetune("distill", *given, *words)
+    assert code == 2, said
+    assert says in said
+
+
+@pytest.mark.parametrize(
+    ("task", "row", "says"),
+    [
+        (
+            "classify",
+            {"text": "red pen", "label": "tepid"},
+            "one of cold, warm, hot",
+        ),
+        (
+            "tokens",
+            {"tokens": ["red", "pen"], "tags": [1]},
+            "1 tags of 2 words",
+        ),
+        ("classify", {"text": ""}, "row 1 text"),
+        ("mlm", {"question": "red pen"}, "columns text"),
+    ],
+)
+def test_rows_that_do_not_fit_are_named(tmp_path, task, row, says):
+    rows = write(tmp_path / "rows.jsonl", [row])
+    given = [
+        "--task",
+        task,
+        "--data",
+        rows,
+        "--model",
+        tiny.encoder(task),
+        "--teacher",
+        tiny.encoder(task),
+    ]
+    code, said = finetune("distill", *given, "--output", tmp_path / "s")
+    assert code == 2, said
+    assert says in said
