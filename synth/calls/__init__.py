@@ -5,7 +5,8 @@ from synth.core.lazy import public
 __getattr__, __dir__ = public(
     __name__,
     {
-        "admission": "Pace Gate",
+        "admission": "Gate",
+        "pace": "Pace",
         "ask": "Reading ask_once mean_logprob",
         "budget": "Budget",
         "door": "Stats Door Doors",

@@ -5,6 +5,7 @@ that needs it.
 from __future__ import annotations
 
 import gc
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,12 @@ from synth.cli.command_group import CommandGroup, output_option, say
 from synth.cli.knowledge import lexicon, mine, pair_up, taxonomy
 from synth.cli.parts import init, list_
 from synth.cli.shards import (
+    cluster_of,
     merge,
     plan_run,
     shard_options,
     slurm,
+    tell,
     what_next,
 )
 from synth.cli.shared import (
@@ -245,6 +248,7 @@ def run(
 ) -> None:
     """Make a dataset: every seed through every step of PACK into DIR."""
     from synth.packs.schema import drawn_step  # noqa: PLC0415
+    from synth.pipeline.on_ray import run_on_ray  # noqa: PLC0415
     from synth.pipeline.prepare import RunConfig, notes_before  # noqa: PLC0415
     from synth.pipeline.progress import progress  # noqa: PLC0415
     from synth.pipeline.run import start  # noqa: PLC0415
@@ -255,7 +259,14 @@ def run(
         raise click.UsageError("--quiet and --verbose: give one of them.")
     if serial:
         options["concurrency"] = 1
+    cluster = cluster_of(options)
     config = RunConfig(**with_teacher(options))
+    if cluster is not None:
+        show = partial(progress, quiet=quiet, verbose=verbose)
+        done = run_on_ray(
+            pack, source, output, config, cluster=cluster, watch=show
+        )
+        tell(ctx, done, what_next(done, None, output))
     if config.shards and config.shard is None:
         plan_run(pack, source, output, config)
         return
@@ -276,18 +287,7 @@ def run(
             )
         with progress(prepared, quiet=quiet, verbose=verbose):
             done = start(prepared, leaves=True)
-    from synth.pipeline.preview import tally  # noqa: PLC0415
-
-    say(tally(done.info))
-    say(what_next(done, config.shard, output))
-    if done.stopped:
-        say(
-            f"synth: stopped: {done.stopped}. Everything so far is kept; the same command resumes.",
-            err=True,
-        )
-    elif done.info["nothing_kept"]:
-        say(f"synth: {done.info['nothing_kept']}", err=True)
-    ctx.exit(done.exit_code)
+    tell(ctx, done, what_next(done, config.shard, output))
 
 
 @main.command()
