@@ -42,6 +42,8 @@ DOUBLING = 2.5
 OVERSHOT = 0.93
 # A learned rate that is so many times what comes through holds nothing back any more.
 UNUSED = 4.0
+# Seconds after which a call looks again where this process may have none in flight.
+NO_PLACE = 0.05
 
 
 class Gate:
@@ -200,6 +202,8 @@ class Gate:
         return Stopped(*self._shut.args)
 
     def _wait(self, now: float) -> float:
+        if not self.places:
+            return NO_PLACE
         if self._closed and self._closed.trying:
             return self._closed.pause
         return max(

@@ -23,6 +23,7 @@ from synth.calls.lending import (
     EVERY,
     LEASE,
     PLACES,
+    REQUESTS,
     Lease,
     Report,
     Use,
@@ -53,6 +54,7 @@ class Account:
         live: whether its owner has not ended in order.
         until: when its lease is over.
         held: (gate, amount) -> what it has of it.
+        taught: gate -> its part of what refusals taught, as it was told.
         last: what it said last.
     """
 
@@ -62,6 +64,7 @@ class Account:
     live: bool = False
     until: float = 0.0
     held: dict[tuple[str, str], float] = field(default_factory=dict)
+    taught: dict[str, float] = field(default_factory=dict)
     last: Report | None = None
 
     def take(self, report: Report, until: float) -> None:
@@ -72,6 +75,10 @@ class Account:
         self.lent = max(report.cap, report.spent)
         if report.ended or report.kept > self.kept:
             self.kept = report.kept
+
+    def holds(self, now: float) -> bool:
+        """Whether its owner had a lease then."""
+        return self.live and self.until > now
 
     def idle(self) -> float:
         """Dollars that it may still give back or spend."""
@@ -128,6 +135,7 @@ class Bank:
         self._now = now
         self._plan = plan
         self._open_at: dict[str, float] = {}
+        self._learned: dict[str, float] = {}
         self._lock = _locked(folder / "bank.lock")
         self._path = folder / "bank.log"
         self.accounts: dict[int, Account] = {}
@@ -135,24 +143,28 @@ class Bank:
         if cap is not None:
             self._count(journals or {})
         # Whoever holds a lease of the bank before this one may use it to its end.
-        live = [a for a in self.accounts.values() if a.live]
-        self._quiet_until = now() + LEASE if live else 0.0
-        for account in live:
-            account.until = self._quiet_until
+        self._quiet_until = 0.0
+        for account in self.accounts.values():
+            if account.live:
+                self._quiet_until = now() + LEASE
+                account.until = self._quiet_until
         self._log = self._fresh_log()
 
     def _read(self) -> None:
         """Every account that stands in the log."""
-        same = False
+        is_same = False
         for line in _lines(self._path):
             if "plan" in line:
-                same = line["plan"] == self._plan
+                is_same = line["plan"] == self._plan
                 continue
-            account = self.accounts.setdefault(line["shard"], Account())
+            shard = line["shard"]
+            account = Account()
             account.owner = line["owner"]
             account.lent = line["lent"]
-            account.kept = line["kept"] if same else 0
             account.live = line["live"]
+            if is_same:
+                account.kept = line["kept"]
+            self.accounts[shard] = account
 
     def _count(self, journals: Mapping[int, Path]) -> None:
         """What shards have spent of which the log knows nothing: they were run without a bank."""
@@ -171,7 +183,9 @@ class Bank:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         log = os.open(aside, flags, 0o600)
         lines: list[Fields] = [{"plan": self._plan}]
-        lines += [_line(n, account) for n, account in self.accounts.items()]
+        for shard, account in self.accounts.items():
+            line = _line(shard, account)
+            lines.append(line)
         self._size = _write(log, lines)
         os.replace(aside, self._path)  # noqa: PTH105 - the atomic one
         return log
@@ -199,6 +213,7 @@ class Bank:
         account.live = True
         account.until = self._now() + LEASE
         account.held = {}
+        account.taught = {}
         account.last = None
         self._note(shard)
         return account.owner, 0.0
@@ -219,22 +234,26 @@ class Bank:
         account.take(report, now + LEASE)
         busy = self._busy(now)
         is_last = self._lend(account, report, busy)
-        shares = {} if report.ended else self._shares(account, report, busy)
-        if _line(shard, account) != before:
+        shares = self._shares(account, report, busy)
+        counts = self.cap is not None or self.target is not None
+        if report.ended or (counts and _line(shard, account) != before):
             self._note(shard)
+        cap = None
+        if self.cap is not None:
+            cap = account.lent
         return Lease(
-            cap=None if self.cap is None else account.lent,
+            cap=cap,
             is_last=is_last,
             shares=shares,
             closed_for=self._closed(report, now),
+            taught=self._taught(account, report, busy),
             missing=self._missing() + account.kept,
             busy=max(1, len(busy)),
         )
 
     def _busy(self, now: float) -> list[Account]:
         """Accounts whose lease holds."""
-        accounts = self.accounts.values()
-        return [a for a in accounts if a.live and a.until > now]
+        return [one for one in self.accounts.values() if one.holds(now)]
 
     def _missing(self) -> float:
         if self.target is None:
@@ -266,8 +285,8 @@ class Bank:
         """
         latest = self._now() - PATIENCE
         for one in self.accounts.values():
-            awaited = one is account or (one.live and one.until > latest)
-            if awaited and one.idle() > _NOTHING:
+            is_awaited = one is account or one.holds(latest)
+            if is_awaited and one.idle() > _NOTHING:
                 return True
         return False
 
@@ -298,47 +317,83 @@ class Bank:
             closed[gate] = max(0.0, until - now)
         return closed
 
+    def _taught(
+        self, account: Account, report: Report, busy: list[Account]
+    ) -> dict[str, float]:
+        """Gate -> a shard's part of what refusals taught all shards: a cut of one part cuts all of
+        it, growth adds up.
+        """
+        others = [one for one in busy if one is not account]
+        for gate, use in report.uses.items():
+            whole = self._learned.get(gate, 0.0)
+            told = account.taught.get(gate, 0.0)
+            if use.learned is None:
+                learned = whole
+            elif use.learned < told:
+                learned = whole * use.learned / told
+            else:
+                learned = whole + use.learned - told
+            if learned > 0:
+                self._learned[gate] = learned
+                part = _part(gate, REQUESTS, learned, use, others)
+                account.taught[gate] = part
+        return dict(account.taught)
+
     def state(self, silent: float = PATIENCE) -> State:
         """How the shards stand.
 
         Args:
             silent: seconds without a word after which a shard counts as lost.
         """
-        now = self._now()
+        latest = self._now() - silent
         facts = {}
         lost = {}
         for shard, account in self.accounts.items():
-            if account.last is not None:
-                facts[shard] = account.last.facts
-            if account.live and account.until + silent < now:
+            last = account.last
+            if last is not None:
+                facts[shard] = last.facts
+            if account.live and account.until < latest:
                 lost[shard] = account.owner
-        return State(facts, lost, self._missing())
+        return State(
+            facts,
+            lost,
+            self._missing(),
+        )
 
 
 def _share(gate: str, amount: str, use: Use, others: list[Account]) -> float:
     """A part of one amount, of what the others do not hold of it."""
     total = use.limits[amount]
+    wanted = _part(gate, amount, total, use, others)
+    held = [_held(other, gate, amount) for other in others]
+    free = max(0.0, total - sum(held))
+    if amount != PLACES:
+        return min(wanted, free)
+    wanted = max(1.0, wanted)
+    return floor(min(wanted, free))
+
+
+def _part(
+    gate: str, amount: str, total: float, use: Use, others: list[Account]
+) -> float:
+    """A fair part of one amount."""
     demands = [use.demands[amount]]
-    held = 0.0
     for other in others:
         its_use = other.use(gate)
         if its_use is not None:
-            demands.append(its_use.demands.get(amount, 0.0))
-            held += _held(other, gate, amount)
-    wanted = fair(total, demands)[0]
-    free = max(0.0, total - held)
-    if amount != PLACES:
-        return min(wanted, free)
-    return floor(min(max(1.0, wanted), free))
+            demand = its_use.demands.get(amount, 0.0)
+            demands.append(demand)
+    return fair(total, demands)[0]
 
 
 def _held(account: Account, gate: str, amount: str) -> float:
     """What an account has of an amount; calls in flight stay so until they are back."""
-    held = account.held.get((gate, amount), 0.0)
+    key = gate, amount
+    held = account.held.get(key, 0.0)
     use = account.use(gate)
-    if amount == PLACES and use is not None:
-        return max(held, use.flying)
-    return held
+    if use is None or amount != PLACES:
+        return held
+    return max(held, use.flying)
 
 
 def _line(shard: int, account: Account) -> Fields:

@@ -16,6 +16,8 @@ from synth.calls.lending import (
     EVERY,
     LEASE,
     PLACES,
+    REQUESTS,
+    TOKENS,
     Lease,
     Report,
     Use,
@@ -208,6 +210,7 @@ class Borrower:
             lent.allot(shares)
             seconds = lease.closed_for[name]
             lent.gate.close_for(seconds)
+            lent.learn(lease.taught.get(name))
         self._renewed.set()
 
 
@@ -217,7 +220,8 @@ class _Lent:
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
         self.starved = True
-        self._paces = {"requests": gate.requests, "tokens": gate.tokens}
+        self._paces = {REQUESTS: gate.requests, TOKENS: gate.tokens}
+        self._said: float | None = None
         self._taken = dict.fromkeys(self._paces, 0.0)
         self._asked_at = clock()
 
@@ -232,10 +236,26 @@ class _Lent:
         limits = {PLACES: float(gate.most)}
         demands = {PLACES: float(wanted)}
         for amount, pace in self._paces.items():
+            demands[amount] = self._demand(amount, pace, minutes)
             if pace.limit is not None:
                 limits[amount] = pace.limit
-                demands[amount] = self._demand(amount, pace, minutes)
-        return Use(limits, demands, gate.flying, gate.closed_for())
+        self._said = gate.requests.learned
+        learned = None
+        if self._said is not None:
+            learned = 60 * self._said
+        return Use(
+            limits,
+            demands,
+            gate.flying,
+            gate.closed_for(),
+            learned,
+        )
+
+    def learn(self, a_minute: float | None) -> None:
+        """Takes what refusals taught all shards, unless they have just taught this one more."""
+        pace = self.gate.requests
+        if a_minute is not None and pace.learned == self._said:
+            pace.learn(a_minute / 60)
 
     def _demand(self, amount: str, pace: Pace, minutes: float) -> float:
         taken = pace.taken - self._taken[amount]

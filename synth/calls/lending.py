@@ -15,6 +15,7 @@ from math import inf
 LEASE, EVERY = 1.5, 0.4
 # The name of calls in flight among the amounts of a gate; the others are amounts a minute.
 PLACES = "places"
+REQUESTS, TOKENS = "requests", "tokens"
 
 
 def clock() -> float:
@@ -32,12 +33,14 @@ class Use:
         demands: amount -> what this shard would use of it, `inf` where calls wait.
         flying: its calls in flight.
         closed_for: seconds for which a server asked to wait.
+        learned: requests a minute that refusals taught, None where they taught nothing.
     """
 
     limits: Mapping[str, float]
     demands: Mapping[str, float]
     flying: int = 0
     closed_for: float = 0.0
+    learned: float | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class Lease:
         is_last: whether no dollar will come any more.
         shares: gate -> amount -> its own part.
         closed_for: gate -> seconds in which no call may go out.
+        taught: gate -> its own part of the requests a minute that refusals taught all of them.
         missing: rows that are wanted beside those of the other shards.
         busy: shards that are run now.
     """
@@ -85,6 +89,7 @@ class Lease:
     is_last: bool = False
     shares: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     closed_for: Mapping[str, float] = field(default_factory=dict)
+    taught: Mapping[str, float] = field(default_factory=dict)
     missing: float = inf
     busy: int = 1
 

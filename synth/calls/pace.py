@@ -44,19 +44,25 @@ class Pace:
         """What the server says it allows; the user's own limit still holds, what refusals taught is
         forgotten.
         """
-        self.limit = min(a_minute, self.given or a_minute)
+        self.limit = a_minute
+        if self.given:
+            self.limit = min(a_minute, self.given)
         self.learn(None)
 
     def allot(self, a_minute: float) -> None:
         """The share of the limit from now on; what refusals taught stays."""
         self.share = a_minute
-        allowed = self._allowed() or inf
-        self.rate = min(allowed, self.learned or inf)
+        allowed = self._allowed()
+        self.rate = allowed
+        if self.learned is not None:
+            self.rate = min(self.learned, allowed or inf)
 
     def learn(self, rate: float | None) -> None:
         """What refusals showed to be possible; None forgets it."""
-        self.learned = rate if rate is None else max(rate, FLOOR)
         allowed = self._allowed()
+        self.learned = rate
+        if rate is not None:
+            self.learned = max(rate, FLOOR)
         if self.learned is not None and self.learned >= (allowed or inf):
             self.learned = None
         self.rate = self.learned
@@ -70,10 +76,13 @@ class Pace:
 
     def wait(self, now: float) -> float:
         """Seconds until the next call may go out."""
-        return self._next - now if self.rate else 0.0
+        if not self.rate:
+            return 0.0
+        return self._next - now
 
     def take(self, now: float, amount: float) -> None:
         """Books an amount; what a call turned out to need more (or less) is booked the same way."""
         self.taken += amount
         if self.rate:
-            self._next = max(self._next, now) + amount / self.rate
+            seconds = amount / self.rate
+            self._next = max(self._next, now) + seconds

@@ -32,6 +32,9 @@ from synth.cli.shared import (
 
 if TYPE_CHECKING:
     from synth.core.records import Fields
+    from synth.pipeline.prepare import RunConfig
+    from synth.pipeline.progress import Watch
+    from synth.pipeline.run import Run
 
 
 @click.group(
@@ -247,13 +250,9 @@ def run(
     **options: Any,
 ) -> None:
     """Make a dataset: every seed through every step of PACK into DIR."""
-    from synth.packs.schema import drawn_step  # noqa: PLC0415
     from synth.pipeline.on_ray import run_on_ray  # noqa: PLC0415
-    from synth.pipeline.prepare import RunConfig, notes_before  # noqa: PLC0415
+    from synth.pipeline.prepare import RunConfig  # noqa: PLC0415
     from synth.pipeline.progress import progress  # noqa: PLC0415
-    from synth.pipeline.run import start  # noqa: PLC0415
-    from synth.pipeline.shards import prepare_run  # noqa: PLC0415
-    from synth.processes.interrupts import raised  # noqa: PLC0415
 
     if quiet and verbose:
         raise click.UsageError("--quiet and --verbose: give one of them.")
@@ -261,15 +260,28 @@ def run(
         options["concurrency"] = 1
     cluster = cluster_of(options)
     config = RunConfig(**with_teacher(options))
+    show = partial(progress, quiet=quiet, verbose=verbose)
+    job = pack, source, output, config
     if cluster is not None:
-        show = partial(progress, quiet=quiet, verbose=verbose)
-        done = run_on_ray(
-            pack, source, output, config, cluster=cluster, watch=show
-        )
-        tell(ctx, done, what_next(done, None, output))
-    if config.shards and config.shard is None:
-        plan_run(pack, source, output, config)
+        done = run_on_ray(*job, cluster=cluster, watch=show)
+    elif config.shards and config.shard is None:
+        plan_run(*job)
         return
+    else:
+        done = _run_here(*job, watch=show)
+    tell(ctx, done, what_next(done, config.shard, output))
+
+
+def _run_here(
+    pack: str, source: str, output: Path, config: RunConfig, *, watch: Watch
+) -> Run:
+    """A run, or one shard of it, in this process."""
+    from synth.packs.schema import drawn_step  # noqa: PLC0415
+    from synth.pipeline.prepare import notes_before  # noqa: PLC0415
+    from synth.pipeline.run import start  # noqa: PLC0415
+    from synth.pipeline.shards import prepare_run  # noqa: PLC0415
+    from synth.processes.interrupts import raised  # noqa: PLC0415
+
     # Rows make no reference cycles: looking for them after every 700 new objects costs a sixth of
     # the CPU.
     gc.set_threshold(100_000, 50, 50)
@@ -277,17 +289,13 @@ def run(
         prepared = prepare_run(pack, source, output, config)
         for note in notes_before(prepared):
             say(f"synth: note: {note}", err=True)
-        if (
-            isinstance(prepared.config.draws, int)
-            and len(prepared.pack.steps) > 1
-        ):
-            say(
-                f"--draws {prepared.config.draws}: of step {drawn_step(prepared.pack.steps)}",
-                err=True,
-            )
-        with progress(prepared, quiet=quiet, verbose=verbose):
-            done = start(prepared, leaves=True)
-    tell(ctx, done, what_next(done, config.shard, output))
+        draws = prepared.config.draws
+        steps = prepared.pack.steps
+        if isinstance(draws, int) and len(steps) > 1:
+            said = f"--draws {draws}: of step {drawn_step(steps)}"
+            say(said, err=True)
+        with watch(prepared):
+            return start(prepared, leaves=True)
 
 
 @main.command()

@@ -67,7 +67,6 @@ def run_shard(job: Job, begin: Begin, renew: Renew) -> Outcome:
     os.chdir(job.place)
     # As in `synth run`: rows make no reference cycles.
     gc.set_threshold(100_000, 50, 50)
-    prepared = prepare_shard(job.pack, job.output, job.config)
     number, wait = begin(job.shard)
     while not number:
         time.sleep(wait)
@@ -75,6 +74,7 @@ def run_shard(job: Job, begin: Begin, renew: Renew) -> Outcome:
     folder = shard_folder(job.output, job.shard)
     with owned(folder, number) as handle:
         borrower = Borrower(job.shard, number, renew)
+        prepared = prepare_shard(job.pack, job.output, job.config)
         lent = replace(prepared, output=handle, borrower=borrower)
         try:
             done = start(lent)
@@ -105,10 +105,9 @@ async def _tell(borrower: Borrower, done: Run) -> None:
 
 def _named(error: PotstillError, handle: Path, folder: Path) -> PotstillError:
     """The error with the folder's own name."""
-    words = [
-        part.replace(str(handle), str(folder))
-        if isinstance(part, str)
-        else part
-        for part in error.args
-    ]
+    by_handle = str(handle)
+    words = []
+    for part in error.args:
+        text = str(part)
+        words.append(text.replace(by_handle, str(folder)))
     return type(error)(*words)

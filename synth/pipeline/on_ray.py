@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from synth.pipeline.prepare import (
     load_pack,
     pack_of_run,
 )
+from synth.pipeline.progress import Watch
 from synth.pipeline.run import (
     Run,
     as_it_stands,
@@ -37,7 +38,7 @@ from synth.pipeline.run import (
 )
 from synth.pipeline.shards import write_plan
 from synth.pipeline.walker import Tally
-from synth.processes.interrupts import raised
+from synth.processes.interrupts import Interrupted, exit_code, raised
 from synth.runs.ownership import read_run
 from synth.runs.shard_plan import ShardPlan, is_planned, shard_folder
 
@@ -47,6 +48,8 @@ SHARDS = 16
 MOST_DEATHS = 20
 # Seconds between two looks at the tasks, and for which the bank may be away.
 LOOK, BANK_SECONDS = 0.5, 60.0
+# Exit codes beyond it are those of signals.
+SIGNALLED = 128
 # Seconds that tasks have to end in order after Ctrl-C.
 ENDING_SECONDS = 30.0
 
@@ -75,7 +78,7 @@ def run_on_ray(
     config: RunConfig,
     *,
     cluster: Cluster,
-    watch: Callable[[Prepared], contextlib.AbstractContextManager[None]],
+    watch: Watch,
 ) -> Run:
     """Plans the shards, runs them, joins them. The same call again goes on, whatever died.
 
@@ -91,8 +94,10 @@ def run_on_ray(
         WrongUse: Ray is not installed; as `run`.
         Stopped: the cluster or a shard ended the run.
     """
-    # Ray would send statistics of its use to its makers.
+    # Ray would send statistics of its use to its makers, and print what became of tasks whose
+    # shards others run by now.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_IGNORE_UNHANDLED_ERRORS"] = "1"
     ray = optional("ray", "ray", "--on ray")
     config = replace(config, shards=_shards_of(output, config))
     loaded = load_pack(pack_of_run(pack, output, config)[0], config)
@@ -140,6 +145,11 @@ def _next_draws(whole: Prepared, plan: ShardPlan) -> Prepared | None:
     return None if draws is None else whole.with_draws(draws)
 
 
+def _any_rows(output: Path) -> bool:
+    numbers = range(ShardPlan.read(output).shards)
+    return any(read_run(shard_folder(output, n)) for n in numbers)
+
+
 def _is_complete(output: Path, shard: int) -> bool:
     return bool(read_run(shard_folder(output, shard)).get("complete"))
 
@@ -152,6 +162,10 @@ def _numbers(plan: ShardPlan) -> list[int]:
 def _merged(whole: Prepared, mark: str | None, stop: Outcome | None) -> Run:
     """The whole run as it is now; the mark of a target's first draws is that of the command."""
     target = whole.config.target
+    if stop is not None and not _any_rows(whole.output):
+        if stop.exit_code > SIGNALLED:
+            raise Interrupted(stop.exit_code - SIGNALLED)
+        raise Stopped("shards", f"{stop.stopped}; nothing is published yet")
     terms = Terms(
         partial_=stop is not None,
         plugins=whole.config.plugins,
@@ -164,6 +178,15 @@ def _merged(whole: Prepared, mark: str | None, stop: Outcome | None) -> Run:
     if target is not None and done.counts["kept"] < target:
         return missed(done, target, whole.pack)
     return done
+
+
+def _gone(what: str, error: Exception) -> Stopped:
+    """The end of a run whose processes Ray has lost."""
+    said = str(error).strip().splitlines()[:1]
+    return Stopped(
+        "ray",
+        f"{what} is gone: {''.join(said)[:300]}; the same command goes on",
+    )
 
 
 @contextlib.contextmanager
@@ -252,9 +275,6 @@ class _Round:
         config = replace(whole.config, target=None)
         self.job = Job(pack, whole.output.absolute(), config, str(Path.cwd()))
         self.tasks = _Tasks(_numbers(plan))
-        self.workers = cluster.workers or int(
-            ray.cluster_resources().get("CPU", 1)
-        )
         self.stop: Outcome | None = None
         self.work = ray.remote(
             num_cpus=1,
@@ -294,21 +314,30 @@ class _Round:
             while self.tasks.running or self._may_start():
                 self._start()
                 self._look()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             self._end_in_order()
-            raise
+            said = str(error) or "interrupted"
+            self.stop = Outcome(exit_code(error), said)
         finally:
             for task in (*self.tasks.ghosts, *self.tasks.running):
                 self.ray.cancel(task, force=True)
             self.ray.kill(self.bank)
         return self.stop
 
+    def _workers(self) -> int:
+        """Shards at a time; a cluster may grow."""
+        if self.cluster.workers is not None:
+            return self.cluster.workers
+        there = self.ray.cluster_resources()
+        return max(1, int(there.get("CPU", 1)))
+
     def _may_start(self) -> bool:
         return bool(self.tasks.waiting) and self.stop is None
 
     def _start(self) -> None:
         """Starts what there is room for."""
-        while self._may_start() and len(self.tasks.running) < self.workers:
+        most = self._workers()
+        while self._may_start() and len(self.tasks.running) < most:
             shard = self.tasks.waiting.pop(0)
             config = replace(self.job.config, shard=shard)
             task = self.work.remote(replace(self.job, config=config), self.bank)
@@ -321,8 +350,6 @@ class _Round:
         for task in ended:
             self._take(task, self.tasks.running.pop(task))
         state = self._state()
-        if state is None:
-            return
         self._show(state)
         if state.missing <= 0:
             self.tasks.waiting.clear()
@@ -341,15 +368,16 @@ class _Round:
         except errors.RayError as error:
             self.tasks.deaths[shard] += 1
             if self.tasks.deaths[shard] > MOST_DEATHS:
-                said = f"the process of {shard:05d} died {MOST_DEATHS} times"
-                raise Stopped("shard", f"{said}: {error}"[:1000]) from error
+                what = f"shard {shard:05d}, {MOST_DEATHS} times"
+                raise _gone(what, error) from error
             self.tasks.waiting.insert(0, shard)
         else:
-            if outcome.stopped is not None:
-                self.stop = self.stop or outcome
+            if outcome.stopped is not None and self.stop is None:
+                said = f"shard {shard:05d}: {outcome.stopped}"
+                self.stop = replace(outcome, stopped=said)
 
-    def _state(self) -> State | None:
-        """How the shards stand; None while the bank is away.
+    def _state(self) -> State:
+        """How the shards stand.
 
         Raises:
             Stopped: it does not come back.
@@ -359,7 +387,7 @@ class _Round:
         try:
             state: State = self.ray.get(asked, timeout=BANK_SECONDS)
         except self.ray.exceptions.RayError as error:
-            raise Stopped("bank", str(error)[:1000]) from error
+            raise _gone("bank", error) from error
         return state
 
     def _show(self, state: State) -> None:

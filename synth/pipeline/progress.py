@@ -8,7 +8,7 @@ import contextlib
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TextIO
 
 from synth.calls.door import Stats
@@ -25,6 +25,10 @@ PLAIN_EVERY = 60.0
 SPAN = 10.0
 # Characters of a reply or an error in a line of --verbose.
 SHOWN = 160
+
+
+# Shows a run while it lasts.
+Watch = Callable[[Prepared], contextlib.AbstractContextManager[None]]
 
 
 class Board:

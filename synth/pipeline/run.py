@@ -221,8 +221,13 @@ def more_draws(pack: Pack, config: RunConfig, kept: int) -> int | None:
     if draws >= config.max_draws:
         return None
     target = config.target or 0
-    more = max(draws + 1, ceil(1.1 * draws * target / max(1, kept)))
-    return min(more, config.max_draws, 4 * draws)
+    times = 1.1 * target / max(1, kept)
+    more = max(draws + 1, ceil(draws * times))
+    return min(
+        more,
+        config.max_draws,
+        4 * draws,
+    )
 
 
 def missed(done: Run, target: int, pack: Pack) -> Run:
@@ -326,17 +331,28 @@ class _Live:
         pack_files.copy(self.pack.folder, self.p.output / "pack")
         self._teachers = [door.teacher for door in doors.doors.values()]
         endpoints = endpoints_of(self._teachers)
+        seeds = self.p.seeds
         note(
             self.p.output,
             self.pack.spec.name,
-            self.p.seeds.where,
-            self.p.seeds,
+            seeds.where,
+            seeds,
             endpoints,
         )
-        columns = columns_of(self.pack, self.p.scan, self.p.seeds.rename)
+        columns = columns_of(
+            self.pack,
+            self.p.scan,
+            seeds.rename,
+        )
         self.publisher = Publisher(self.p.output, columns)
+        walker = Walker(
+            self.pack,
+            doors,
+            self.config.taint,
+            self.p.shelf,
+        )
         window = Window(
-            Walker(self.pack, doors, self.config.taint, self.p.shelf).walk,
+            walker.walk,
             self._leave,
             width=width(self.config),
         )
@@ -352,6 +368,8 @@ class _Live:
         )
         await self._walk(window, signals)
         await doors.keep_all()
+        if self._fault is not None:
+            raise self._fault  # what is published now is another process's
         return self._finish(window, doors.journal)
 
     async def _walk(self, window: Window, signals: Ending) -> None:
@@ -366,7 +384,8 @@ class _Live:
 
     def _facts(self) -> Facts:
         """What a shard says of itself."""
-        return Facts(self.tally.kept, (self.tally, self.stats.shown()))
+        shown = self.tally, self.stats.shown()
+        return Facts(self.tally.kept, shown)
 
     def _end(self, reason: PotstillError) -> None:
         """Ends the run before its time, whether or not seeds are walked yet."""
@@ -378,13 +397,16 @@ class _Live:
         take, shared with the shards that are run too.
         """
         tally = self.tally
-        borrower = self.p.borrower
-        lease = borrower.lease if borrower else Lease()
+        lease = Lease()
+        if self.p.borrower is not None:
+            lease = self.p.borrower.lease
         wanted = min(self.config.target or inf, lease.missing)
         if wanted == inf:
             return inf
         rows_a_seed = (tally.kept + 1) / (tally.seeds + 1)
-        return ceil((wanted - tally.kept) / rows_a_seed / lease.busy)
+        missing = wanted - tally.kept
+        share = missing / lease.busy
+        return ceil(share / rows_a_seed)
 
     def _leave(self, asked: int, exits: list[Exit]) -> None:
         """Takes the exits of one seed, in input order; once a target is met, later seeds count as
@@ -473,8 +495,9 @@ class _Live:
 
     def _walked_all(self) -> bool:
         """Whether no seed is left, of a shard that others may have kept from going on."""
-        rows = self.p.scan.rows
-        return self.config.shard is None or self.tally.seeds == rows
+        if self.config.shard is None:
+            return True
+        return self.tally.seeds == self.p.scan.rows
 
     def _info(self, journal: Journal, stop: Any) -> Fields:
         """What run.json holds: settings, counts by exit, calls, tokens and dollars."""

@@ -2,8 +2,8 @@
 
 Each owner has a number and a file `NNNNN.owner-NUMBER` beside the folder, which can be made once
 (O_EXCL). An owner writes by a handle of the folder. One that did not end in order leaves its file
-behind: the next owner copies its replies into a new folder, and whatever the old handle still
-writes goes into one that no name leads to.
+behind: the next owner copies the folder, and whatever the old handle still writes goes into one
+that no name leads to.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pathlib import Path
 
 from synth.core.errors import WrongUse
 
-# Of an earlier owner's folder: its replies with what belongs to them, and its pack. Rows come anew.
-_TAKEN = ("journal", "pack")
+# What stays behind with an earlier owner: its lock, and what it had not published.
+_LEFT = ("lock", ".unpublished", ".old-*")
 
 
 @contextlib.contextmanager
@@ -69,10 +69,13 @@ def _enter(folder: Path, own: Path, number: int) -> None:
         os.close(os.open(own, flags, 0o600))
     except FileExistsError as error:
         raise _taken(folder, f"owned ({own.name})") from error
-    before = [file for file in _owner_files(folder) if file != own]
-    if any(_number(file) > number for file in before):
-        own.unlink()
-        raise _taken(folder, "owned by a later process")
+    before = []
+    for file in _owner_files(folder):
+        if _number(file) > number:
+            own.unlink()
+            raise _taken(folder, "owned by a later process")
+        if file != own:
+            before.append(file)
     folder.mkdir(mode=0o700, exist_ok=True)
     if before:
         _take_over(folder, number)
@@ -94,7 +97,8 @@ def _owner_file(folder: Path, number: int) -> Path:
 
 
 def _owner_files(folder: Path) -> list[Path]:
-    return sorted(folder.parent.glob(f"{folder.name}.owner-*"))
+    beside = folder.parent
+    return sorted(beside.glob(f"{folder.name}.owner-*"))
 
 
 def _number(file: Path) -> int:
@@ -105,15 +109,8 @@ def _take_over(folder: Path, number: int) -> None:
     """Puts a copy in the folder's place; what a crash in between leaves, the next owner finds."""
     _mend(folder)
     fresh = folder.with_name(f"{folder.name}.new-{number}")
-    fresh.mkdir(mode=0o700)
-    for name in _TAKEN:
-        part = folder / name
-        if part.is_dir():
-            shutil.copytree(
-                part,
-                fresh / name,
-                ignore=shutil.ignore_patterns("lock"),
-            )
+    ignore = shutil.ignore_patterns(*_LEFT)
+    shutil.copytree(folder, fresh, ignore=ignore)
     aside = folder.with_name(f"{folder.name}.old-{number}")
     folder.rename(aside)
     fresh.rename(folder)
@@ -125,9 +122,10 @@ def _mend(folder: Path) -> None:
     back where nothing stands in its place.
     """
     beside = folder.parent
-    for fresh in beside.glob(f"{folder.name}.new-*"):
+    name = folder.name
+    for fresh in beside.glob(f"{name}.new-*"):
         shutil.rmtree(fresh)
-    for aside in beside.glob(f"{folder.name}.old-*"):
+    for aside in beside.glob(f"{name}.old-*"):
         if any(folder.iterdir()):
             shutil.rmtree(aside)
         else:

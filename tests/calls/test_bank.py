@@ -194,6 +194,27 @@ def test_a_server_that_asks_to_wait_closes_the_gates_of_all(open_bank, clock):
     assert asks(bank, 1, uses=use()).closed_for["gate"] == pytest.approx(29.7)
 
 
+def test_what_refusals_teach_one_shard_is_taught_to_all(open_bank):
+    bank = open_bank()
+    begun(bank, 0, 1)
+
+    def learns(shard, learned):
+        demands = {"places": inf, "requests": inf}
+        told = {"gate": Use({"places": 8.0}, demands, learned=learned)}
+        return asks(bank, shard, uses=told).taught.get("gate")
+
+    assert learns(0, None) is None
+    assert learns(1, None) is None
+    assert learns(0, 300.0) == 150, "the other one has its part now"
+    assert learns(1, 300.0) == 300, "each learned its own part: 600 in all"
+    assert learns(0, 150.0) == 300, "what was told counts once"
+    assert learns(0, 330.0) == 315, "growth of one adds up"
+    assert learns(1, 240.0) == 252, "a cut of a fifth cuts the whole"
+    assert learns(0, None) == 252, "who forgot is told again"
+    asks(bank, 1, ended=True)
+    assert learns(0, 252.0) == 504, "the part of a shard that ended goes on"
+
+
 def test_rows_are_counted_over_all_shards_and_once(open_bank, clock):
     bank = open_bank(target=10)
     begun(bank, 0, 1)

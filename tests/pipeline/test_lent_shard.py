@@ -120,6 +120,23 @@ def test_shards_around_a_bank_give_the_bytes_of_one_run(tmp_path, overrides):
     )
 
 
+def test_a_finished_shard_stands_also_where_its_owner_died_at_the_very_end(
+    tmp_path,
+):
+    rows = [{"question": f"[{n}] How many?", "target": "3"} for n in range(20)]
+    with serving(lambda body, count: chat("Some.\n#### 3")) as server:
+        Together(rows, tmp_path, server, shards=2).all()
+        before = files_of(shard_folder(tmp_path, 0))
+        (tmp_path / "shards" / "00000.owner-1").touch()
+        again = Together(rows, tmp_path, server, shards=2)
+        assert {done.exit_code for done in again.all()} == {0}
+        assert len(server.bodies) == 20
+        facts = again.bank.state().facts
+    assert sum(tally.kept for tally, _ in facts.values()) == 20
+    assert files_of(shard_folder(tmp_path, 0)) == before
+    assert join(tmp_path, Terms()).counts["kept"] == 20
+
+
 def test_the_teachers_bill_stays_under_the_cap_of_all(tmp_path):
     rows = rows_of(60)
     cap = 60.0 * A_CALL

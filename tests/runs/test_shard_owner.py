@@ -38,9 +38,17 @@ def test_an_owner_that_ends_in_order_leaves_the_folder_as_it_wrote_it(tmp_path):
 
 def test_one_number_has_one_owner(tmp_path):
     folder = tmp_path / "00003"
-    with owned(folder, 1), pytest.raises(WrongUse, match="owned"), owned(folder, 1):
+    with (
+        owned(folder, 1),
+        pytest.raises(WrongUse, match="owned"),
+        owned(folder, 1),
+    ):
         pass
-    with owned(folder, 5), pytest.raises(WrongUse, match="later process"), owned(folder, 4):
+    with (
+        owned(folder, 5),
+        pytest.raises(WrongUse, match="later process"),
+        owned(folder, 4),
+    ):
         pass
 
 
@@ -48,11 +56,13 @@ def test_who_comes_back_writes_nothing_into_the_next_owners_folder(tmp_path):
     folder = tmp_path / "00003"
     with owned(folder, 1) as zombie:
         fill(zombie)
+        (zombie / ".unpublished").mkdir()
         log = (zombie / "journal" / "replies.log").open("a")
         with owned(folder, 2) as path:
             assert journal(path) == "old"
             assert not (path / "journal" / "lock").exists()
-            assert not (path / "data").exists(), "rows come anew"
+            assert (path / "data").is_dir()
+            assert not (path / ".unpublished").exists()
             log.write(" and a reply")
             log.flush()
             with pytest.raises(FileNotFoundError):
@@ -115,7 +125,8 @@ def test_a_process_that_is_stopped_while_it_takes_over_keeps_others_out(
     fill(folder)
     (tmp_path / "00003.owner-1").touch()
     code = CODE.replace("SIGKILL", "SIGSTOP").replace(
-        "SIGSTOP)\n", "SIGSTOP)\n    return real(*args, **more)\n"
+        "SIGSTOP)\n",
+        'SIGSTOP)\n    setattr(shard_owner.{module}, "{name}", real)\n    return real(*args, **more)\n',
     )
     code = code.format(module="shutil", name="copytree")
     process = subprocess.Popen([sys.executable, "-c", code, str(folder)])
