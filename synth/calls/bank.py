@@ -320,22 +320,17 @@ class Bank:
     def _taught(
         self, account: Account, report: Report, busy: list[Account]
     ) -> dict[str, float]:
-        """Gate -> a shard's part of what refusals taught all shards: a cut of one part cuts all of
-        it, growth adds up.
+        """Gate -> a shard's part of what refusals taught all shards: what each of them learned of
+        its own part, added up.
         """
         others = [one for one in busy if one is not account]
         for gate, use in report.uses.items():
             whole = self._learned.get(gate, 0.0)
-            told = account.taught.get(gate, 0.0)
-            if use.learned is None:
-                learned = whole
-            elif use.learned < told:
-                learned = whole * use.learned / told
-            else:
-                learned = whole + use.learned - told
-            if learned > 0:
-                self._learned[gate] = learned
-                part = _part(gate, REQUESTS, learned, use, others)
+            if use.learned is not None:
+                whole += use.learned - account.taught.get(gate, 0.0)
+                self._learned[gate] = whole
+            if whole > 0:
+                part = _part(gate, REQUESTS, whole, use, others)
                 account.taught[gate] = part
         return dict(account.taught)
 

@@ -14,6 +14,7 @@ from typing import Any
 from synth.calls.journal import held
 from synth.core.errors import NothingKept, PotstillError, WrongUse
 from synth.core.records import Fields
+from synth.packs.pack import Pack
 from synth.pipeline.prepare import RunConfig, load_pack
 from synth.pipeline.run import EXIT_FAILED, Run, columns_of, corpus_filters
 from synth.pipeline.walker import Tally
@@ -142,24 +143,9 @@ def _merged(folder: Path, plan: ShardPlan, terms: Terms) -> Run:
     missing = [] if is_met else [shard for shard in shards if shard.lack]
     if missing and not (terms.partial_ and ready):
         raise _unfinished(missing, folder, plan)
-    first = ready[0].info
     _check_settings(ready)
-    config = RunConfig(
-        teachers=first["settings"]["teachers"],
-        overrides=first["settings"]["set"],
-        draws=first["settings"]["draws"],
-        seed=first["settings"]["seed"],
-        schemas=first["settings"]["schemas"],
-        plugins=terms.plugins,
-    )
-    pack = load_pack(folder / "pack", config)
-    if pack.hash != plan.pack_hash:
-        raise WrongUse(
-            str(folder / "pack"),
-            "another pack than was planned",
-            f"the pack {plan.pack} as it was",
-            "Plan again: the same `synth run` with --shards and without --shard.",
-        )
+    settings = ready[0].info["settings"]
+    pack = _pack_of(folder, plan, settings, terms)
     check_output(
         folder,
         plan.pack,
@@ -190,6 +176,33 @@ def _merged(folder: Path, plan: ShardPlan, terms: Terms) -> Run:
     info = _info(ready, plan, tally, missing, terms)
     publisher.publish(info, partial(make_card, info))
     return Run(folder, _exit_code(tally, missing), info["stopped"], info)
+
+
+def _pack_of(
+    folder: Path, plan: ShardPlan, settings: Fields, terms: Terms
+) -> Pack:
+    """The pack with what the shards' options change in it.
+
+    Raises:
+        WrongUse: somebody changed it since it was planned.
+    """
+    config = RunConfig(
+        teachers=settings["teachers"],
+        overrides=settings["set"],
+        draws=settings["draws"],
+        seed=settings["seed"],
+        schemas=settings["schemas"],
+        plugins=terms.plugins,
+    )
+    pack = load_pack(folder / "pack", config)
+    if pack.hash != plan.pack_hash:
+        raise WrongUse(
+            str(folder / "pack"),
+            "another pack than was planned",
+            f"the pack {plan.pack} as it was",
+            "Plan again: the same `synth run` with --shards and without --shard.",
+        )
+    return pack
 
 
 def _exit_code(tally: Tally, missing: Sequence[_Shard]) -> int:

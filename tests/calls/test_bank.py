@@ -209,10 +209,10 @@ def test_what_refusals_teach_one_shard_is_taught_to_all(open_bank):
     assert learns(1, 300.0) == 300, "each learned its own part: 600 in all"
     assert learns(0, 150.0) == 300, "what was told counts once"
     assert learns(0, 330.0) == 315, "growth of one adds up"
-    assert learns(1, 240.0) == 252, "a cut of a fifth cuts the whole"
-    assert learns(0, None) == 252, "who forgot is told again"
+    assert learns(1, 240.0) == 285, "and so does a cut"
+    assert learns(0, None) == 285, "who forgot is told again"
     asks(bank, 1, ended=True)
-    assert learns(0, 252.0) == 504, "the part of a shard that ended goes on"
+    assert learns(0, 285.0) == 570, "the part of a shard that ended goes on"
 
 
 def test_rows_are_counted_over_all_shards_and_once(open_bank, clock):
