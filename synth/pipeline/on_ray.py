@@ -38,7 +38,7 @@ from synth.pipeline.run import (
 )
 from synth.pipeline.shards import write_plan
 from synth.pipeline.walker import Tally
-from synth.processes.interrupts import Interrupted, exit_code, raised
+from synth.processes.interrupts import Interrupted, Raised, raised
 from synth.runs.ownership import read_run
 from synth.runs.shard_plan import ShardPlan, is_planned, shard_folder
 
@@ -112,9 +112,9 @@ def run_on_ray(
         output,
         config,
     )
-    with _joined(ray, cluster), raised(), watch(whole):
+    with _joined(ray, cluster), raised() as signals, watch(whole):
         while True:
-            stop = _Round(ray, pack, plan, whole, cluster).run()
+            stop = _Round(ray, pack, plan, whole, cluster).run(signals)
             more = None if stop else _next_draws(whole, plan)
             if more is None:
                 break
@@ -303,7 +303,7 @@ class _Round:
             journals=journals,
         )
 
-    def run(self) -> Outcome | None:
+    def run(self, signals: Raised) -> Outcome | None:
         """What stopped the run before its end; None where nothing did.
 
         Raises:
@@ -314,10 +314,10 @@ class _Round:
             while self.tasks.running or self._may_start():
                 self._start()
                 self._look()
-        except KeyboardInterrupt as error:
+        except KeyboardInterrupt:
             self._end_in_order()
-            said = str(error) or "interrupted"
-            self.stop = Outcome(exit_code(error), said)
+            ended = Interrupted(signals.number)
+            self.stop = Outcome(ended.exit_code, str(ended))
         finally:
             for task in (*self.tasks.ghosts, *self.tasks.running):
                 self.ray.cancel(task, force=True)
