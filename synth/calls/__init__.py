@@ -5,13 +5,17 @@ from synth.core.lazy import public
 __getattr__, __dir__ = public(
     __name__,
     {
-        "admission": "Pace Gate",
+        "admission": "Gate",
         "ask": "Reading ask_once mean_logprob",
+        "bank": "Account State Bank",
+        "borrower": "Facts Borrower",
         "budget": "Budget",
         "door": "Stats Door Doors",
         "fleet": "Fleet read_endpoints",
         "journal": "Totals Journal records",
         "journal_index": "Index",
+        "lending": "Use Report Lease fair",
+        "pace": "Pace",
         "price": "unbounded require_bound most_tokens Price read_price price_of",
         "refusals": "Epoch Doubt Closed Trial Noise",
         "token_counter": "TokenCounter counter",

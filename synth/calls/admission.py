@@ -13,6 +13,7 @@ import time
 from collections import deque
 from math import inf
 
+from synth.calls.pace import MARGIN, Pace
 from synth.calls.refusals import (
     FIRST_PAUSE,
     LONGEST_WINDOW,
@@ -26,8 +27,6 @@ from synth.core.errors import Stopped, TeacherBusy
 from synth.teachers.base import Limits
 
 START = 16
-# Pacing stays this far below a known rate, so that jitter on the way never adds up to a refusal.
-MARGIN = 0.97
 # A learned rate creeps up by this part with every success, so that probing is refused once or twice
 # in some 200 calls.
 CREEP = 1.2e-4
@@ -41,65 +40,10 @@ CALM_SECONDS = (10.0, 25.0)
 DOUBLING = 2.5
 # What is left of a rate that was refused while it doubled.
 OVERSHOT = 0.93
-# The slowest rate that is ever learned: two calls a minute.
-FLOOR = 1 / 30
 # A learned rate that is so many times what comes through holds nothing back any more.
 UNUSED = 4.0
-
-
-class Pace:
-    """Spreads an amount (requests, or tokens) evenly.
-
-    Args:
-        a_minute: what the user grants, None for no limit.
-
-    Attributes:
-        rate: amount a second, None for no limit.
-        learned: the part of it that refusals taught, None where they taught nothing.
-    """
-
-    def __init__(self, a_minute: float | None) -> None:
-        self.given = a_minute
-        self.learned: float | None = None
-        self._announced_rate = a_minute / 60 * MARGIN if a_minute else None
-        self.rate = self._announced_rate
-        self._next = 0.0
-
-    def announce(self, a_minute: float) -> None:
-        """What the server says it allows; the user's own limit still holds, what refusals taught is
-        forgotten.
-        """
-        self._announced_rate = (
-            min(a_minute, self.given or a_minute) / 60 * MARGIN
-        )
-        self.learn(None)
-
-    def learn(self, rate: float | None) -> None:
-        """What refusals showed to be possible; None forgets it."""
-        self.learned = rate if rate is None else max(rate, FLOOR)
-        if (
-            self.learned is not None
-            and self._announced_rate is not None
-            and self.learned >= self._announced_rate
-        ):
-            self.learned = None
-        self.rate = (
-            self._announced_rate if self.learned is None else self.learned
-        )
-
-    def grow(self, factor: float) -> None:
-        """Tries a learned rate upwards."""
-        if self.learned is not None:
-            self.learn(self.learned * factor)
-
-    def wait(self, now: float) -> float:
-        """Seconds until the next call may go out."""
-        return self._next - now if self.rate else 0.0
-
-    def take(self, now: float, amount: float) -> None:
-        """Books an amount; what a call turned out to need more (or less) is booked the same way."""
-        if self.rate:
-            self._next = max(self._next, now) + amount / self.rate
+# Seconds after which a call looks again where this process may have none in flight.
+NO_PLACE = 0.05
 
 
 class Gate:
@@ -117,6 +61,9 @@ class Gate:
         rpm: requests a minute that the user grants, None for no limit.
         tpm: tokens a minute, in and out, None for no limit.
         start: calls in flight at first.
+
+    Attributes:
+        places: calls in flight at most that are this process's own, where several share them.
     """
 
     def __init__(
@@ -129,6 +76,7 @@ class Gate:
     ) -> None:
         self.most = most
         self.limit = float(min(start, most))
+        self.places = most
         self.flying = 0
         self.requests = Pace(rpm)
         self.tokens = Pace(tpm)
@@ -157,7 +105,7 @@ class Gate:
         """
         if self._shut:
             raise self._word_of_end()
-        if self.flying >= int(self.limit) or self._queue:
+        if not self._has_room() or self._queue:
             await self._stand_in_line()
         else:
             self.flying += 1
@@ -183,8 +131,29 @@ class Gate:
 
     def is_open(self) -> bool:
         """Whether a call would go out at once."""
-        free = not self._queue and self.flying < int(self.limit)
+        free = not self._queue and self._has_room()
         return free and self._wait(time.monotonic()) <= 0
+
+    def _has_room(self) -> bool:
+        return self.flying < min(int(self.limit), self.places)
+
+    def closed_for(self) -> float:
+        """Seconds for which a server asked all calls to wait, from now on."""
+        return max(0.0, self._open_at - time.monotonic())
+
+    def close_for(self, seconds: float) -> None:
+        """No call goes out before so many seconds are over."""
+        self._open_at = max(self._open_at, time.monotonic() + seconds)
+
+    @property
+    def waiting(self) -> int:
+        """Calls that would go out if they might."""
+        return len(self._queue) + self.flying - self._out
+
+    def allot(self, places: int) -> None:
+        """Calls in flight that are this process's own from now on."""
+        self.places = places
+        self._let_in()
 
     async def _stand_in_line(self) -> None:
         waiter = asyncio.get_running_loop().create_future()
@@ -233,6 +202,8 @@ class Gate:
         return Stopped(*self._shut.args)
 
     def _wait(self, now: float) -> float:
+        if not self.places:
+            return NO_PLACE
         if self._closed and self._closed.trying:
             return self._closed.pause
         return max(
@@ -241,7 +212,10 @@ class Gate:
 
     def _leave(self) -> None:
         self.flying -= 1
-        while self._queue and self.flying < int(self.limit):
+        self._let_in()
+
+    def _let_in(self) -> None:
+        while self._queue and self._has_room():
             waiter = self._queue.popleft()
             if not waiter.done():
                 self.flying += 1

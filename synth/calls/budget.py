@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from synth.core.errors import BudgetReached
 
@@ -26,12 +27,21 @@ class Budget:
     Args:
         cap: dollars; None for no cap.
         spent: dollars that earlier runs on the same journal have spent.
+
+    Attributes:
+        hopes: whether a call that does not fit waits for a higher cap, with nothing in flight too.
+        on_need: called when a call begins to wait.
+        admitted: dollars that were ever set aside.
     """
+
+    hopes = False
+    on_need: Callable[[], None] | None = None
 
     def __init__(self, cap: float | None, spent: float = 0.0) -> None:
         self.cap = cap
         self.spent = spent
         self.reserved = 0.0
+        self.admitted = 0.0
         self._flying = 0
         self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
 
@@ -46,6 +56,8 @@ class Budget:
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append((usd, turn))
         self._admit(self.cap)
+        if self.on_need and not turn.done():
+            self.on_need()
         try:
             await turn
         except asyncio.CancelledError:
@@ -64,13 +76,33 @@ class Budget:
             )
             self.spent += cost
             self._admit(self.cap)
+            if self.on_need and self._waiting:
+                self.on_need()
+
+    def waiting(self) -> list[float]:
+        """Dollars of each call that waits, in its order."""
+        return [usd for usd, turn in self._waiting if not turn.done()]
+
+    def give_back(self, keep: float) -> float:
+        """Lowers the cap so that so many dollars at most are neither spent nor reserved; the
+        cap.
+        """
+        needed = self.spent + self.reserved + keep
+        self.cap = min(self.cap or 0.0, needed)
+        return self.cap
+
+    def lend(self, cap: float, *, hopes: bool) -> None:
+        """Another cap; with `hopes` it may rise again."""
+        self.cap = cap
+        self.hopes = hopes
+        self._admit(cap)
 
     def _admit(self, cap: float) -> None:
         """Lets in who is first in line, while the money lasts."""
         while self._waiting:
             usd, turn = self._waiting[0]
             fits = self.spent + self.reserved + usd <= cap
-            if not fits and self._flying and not turn.done():
+            if not fits and not turn.done() and (self._flying or self.hopes):
                 return
             self._waiting.popleft()
             if turn.done():
@@ -78,6 +110,7 @@ class Budget:
             if fits:
                 self._flying += 1
                 self.reserved += usd
+                self.admitted += usd
                 turn.set_result(None)
             else:
                 turn.set_exception(

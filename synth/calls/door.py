@@ -6,8 +6,8 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import tenacity
 
@@ -36,6 +36,7 @@ EXPECTED = {
     "not_sent",
     "under_way",
     "interrupted",
+    "no_lease",
 }
 
 
@@ -57,6 +58,18 @@ class Stats:
     gates: list[Gate] = field(default_factory=list)
     on_fault: Callable[[Request, TeacherError], None] | None = None
 
+    def shown(self) -> Stats:
+        """A copy of what a panel shows, which another process can read."""
+        return replace(self, gates=[], on_fault=None, steps={})
+
+    def join(self, other: Stats) -> None:
+        """Counts all that other calls brought."""
+        for name in ("asked", "reused", "retried", "flying", "tokens", "usd"):
+            both = getattr(self, name) + getattr(other, name)
+            setattr(self, name, both)
+        self.failed.update(other.failed)
+        self.last_error = other.last_error or self.last_error
+
     def fault(self, request: Request, error: TeacherError) -> None:
         """Notes a call that brought no reply, whether or not it is asked again."""
         self.last_error = str(error)
@@ -77,6 +90,7 @@ class Door:
     Args:
         attempts: calls for one request at most; a rate limit (429) uses up none.
         patience: seconds for one request at most, from its first fault on, waiting included.
+        permit: is waited for right before each call.
     """
 
     def __init__(
@@ -90,6 +104,7 @@ class Door:
         attempts: int = 6,
         patience: float = 300.0,
         stats: Stats | None = None,
+        permit: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.teacher = teacher
         self.journal = journal
@@ -98,6 +113,7 @@ class Door:
         self.price = price
         self.attempts = attempts
         self.patience = patience
+        self.permit = permit
         self.stats = stats or Stats()
         self.stats.gates.append(gate)
         self.closing = False
@@ -254,6 +270,8 @@ class Door:
 
     async def _unbilled(self, request: Request) -> tuple[Reply, float]:
         stats = self.stats
+        if self.permit is not None:
+            await self.permit()
         stats.asked += 1
         stats.flying += 1
         try:
@@ -277,6 +295,8 @@ class Door:
         await self.budget.reserve(worst)
         self.journal.intend(key, worst)
         try:
+            # The intent is written at the end of this turn of the loop, before the call.
+            await asyncio.sleep(0)
             reply, billed = await self._unbilled(request)
             # A reply without usage may have cost anything up to the worst case.
             cost = billed if _has_usage(reply.completion) else worst

@@ -5,6 +5,7 @@ that needs it.
 from __future__ import annotations
 
 import gc
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,12 @@ from synth.cli.command_group import CommandGroup, output_option, say
 from synth.cli.knowledge import lexicon, mine, pair_up, taxonomy
 from synth.cli.parts import init, list_
 from synth.cli.shards import (
+    cluster_of,
     merge,
     plan_run,
     shard_options,
     slurm,
+    tell,
     what_next,
 )
 from synth.cli.shared import (
@@ -31,6 +34,8 @@ from synth.inputs.files import shown
 
 if TYPE_CHECKING:
     from synth.core.records import Fields
+    from synth.pipeline.prepare import RunConfig
+    from synth.pipeline.progress import Watch
     from synth.pipeline.run import Run
 
 
@@ -172,17 +177,6 @@ def plan(
         say(describe_choice(prepared, **ledger))
 
 
-def say_why(done: Run) -> None:
-    """Why a run ended early, or kept nothing."""
-    if done.stopped:
-        say(
-            f"synth: stopped: {done.stopped}. Everything so far is kept; the same command resumes.",
-            err=True,
-        )
-    elif done.info["nothing_kept"]:
-        say(f"synth: {done.info['nothing_kept']}", err=True)
-
-
 @main.command()
 @click.argument("pack")
 @run_options
@@ -247,51 +241,59 @@ def run(
     **options: Any,
 ) -> None:
     """Make a dataset: every seed through every step of PACK into DIR."""
-    from synth.packs.schema import drawn_step  # noqa: PLC0415
-    from synth.pipeline.prepare import RunConfig, notes_before  # noqa: PLC0415
+    from synth.pipeline.on_ray import run_on_ray  # noqa: PLC0415
+    from synth.pipeline.prepare import RunConfig  # noqa: PLC0415
     from synth.pipeline.progress import progress  # noqa: PLC0415
-    from synth.pipeline.run import start  # noqa: PLC0415
-    from synth.pipeline.shards import prepare_run  # noqa: PLC0415
-    from synth.processes.interrupts import raised  # noqa: PLC0415
     from synth.runs.store_copy import places_of  # noqa: PLC0415
 
     if quiet and verbose:
         raise click.UsageError("--quiet and --verbose: give one of them.")
     if serial:
         options["concurrency"] = 1
+    cluster = cluster_of(options)
     config = RunConfig(**with_teacher(options))
     folder, copy = places_of(
         output, journal, pack, source, replace=config.replace
     )
-    if config.shards and config.shard is None:
-        plan_run(pack, source, folder, config)
+    show = partial(progress, quiet=quiet, verbose=verbose)
+    job = pack, source, folder, config
+    if cluster is not None:
+        done = run_on_ray(*job, cluster=cluster, watch=show)
+    elif config.shards and config.shard is None:
+        plan_run(*job)
         return
+    else:
+        done = _run_here(*job, watch=show)
+    # A shard is sent with the others, once they are joined.
+    if copy and config.shard is None:
+        say(f"{copy.send(done.folder)} files -> {shown(copy.url)}")
+    tell(ctx, done, what_next(done, config.shard, folder))
+
+
+def _run_here(
+    pack: str, source: str, output: Path, config: RunConfig, *, watch: Watch
+) -> Run:
+    """A run, or one shard of it, in this process."""
+    from synth.packs.schema import drawn_step  # noqa: PLC0415
+    from synth.pipeline.prepare import notes_before  # noqa: PLC0415
+    from synth.pipeline.run import start  # noqa: PLC0415
+    from synth.pipeline.shards import prepare_run  # noqa: PLC0415
+    from synth.processes.interrupts import raised  # noqa: PLC0415
+
     # Rows make no reference cycles: looking for them after every 700 new objects costs a sixth of
     # the CPU.
     gc.set_threshold(100_000, 50, 50)
     with raised():
-        prepared = prepare_run(pack, source, folder, config)
+        prepared = prepare_run(pack, source, output, config)
         for note in notes_before(prepared):
             say(f"synth: note: {note}", err=True)
-        if (
-            isinstance(prepared.config.draws, int)
-            and len(prepared.pack.steps) > 1
-        ):
-            say(
-                f"--draws {prepared.config.draws}: of step {drawn_step(prepared.pack.steps)}",
-                err=True,
-            )
-        with progress(prepared, quiet=quiet, verbose=verbose):
-            done = start(prepared, leaves=True)
-    from synth.pipeline.preview import tally  # noqa: PLC0415
-
-    say(tally(done.info))
-    # A shard is sent with the others, once they are joined.
-    if copy and config.shard is None:
-        say(f"{copy.send(done.folder)} files -> {shown(copy.url)}")
-    say(what_next(done, config.shard, folder))
-    say_why(done)
-    ctx.exit(done.exit_code)
+        draws = prepared.config.draws
+        steps = prepared.pack.steps
+        if isinstance(draws, int) and len(steps) > 1:
+            said = f"--draws {draws}: of step {drawn_step(steps)}"
+            say(said, err=True)
+        with watch(prepared):
+            return start(prepared, leaves=True)
 
 
 @main.command()

@@ -16,6 +16,8 @@ from synth.cli.shared import plugin_option
 from synth.inputs.files import shown
 
 if TYPE_CHECKING:
+    from synth.core.records import Fields
+    from synth.pipeline.on_ray import Cluster
     from synth.pipeline.prepare import RunConfig
     from synth.pipeline.run import Run
 
@@ -37,6 +39,29 @@ def shard_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Run one planned shard, counted from 0, into DIR/shards; `synth merge DIR` joins "
             "them.",
         ),
+        click.option(
+            "--on",
+            type=click.Choice(["ray"]),
+            help="Run all shards on a Ray cluster and join them; --shards says how many.",
+        ),
+        click.option(
+            "--ray-address",
+            metavar="ADDRESS",
+            help="The cluster, for --on ray; RAY_ADDRESS unless said, else one of its own here.",
+        ),
+        click.option(
+            "--workers",
+            type=click.IntRange(1),
+            metavar="N",
+            help="Shards at a time, for --on ray; as many as there are CPUs unless said.",
+        ),
+        click.option(
+            "--num-gpus",
+            type=click.FloatRange(0),
+            default=0.0,
+            metavar="N",
+            help="GPUs of each shard, for --on ray, where teachers or filters need them.",
+        ),
     )(command)
 
 
@@ -55,6 +80,47 @@ def plan_run(pack: str, source: str, output: Path, config: RunConfig) -> None:
         f"next: the same command with --shard K for K = 0 to {plan.shards - 1}, anywhere and in "
         f"any order; then synth merge {output}"
     )
+
+
+def cluster_of(options: Fields) -> Cluster | None:
+    """Takes the options of a cluster out of those of a run; None where it runs here.
+
+    Raises:
+        UsageError: they name a cluster and one shard, or are given without --on.
+    """
+    from synth.pipeline.on_ray import Cluster  # noqa: PLC0415
+
+    on = options.pop("on")
+    cluster = Cluster(
+        options.pop("ray_address"),
+        options.pop("workers"),
+        options.pop("num_gpus"),
+    )
+    if on is None:
+        if cluster != Cluster():
+            raise click.UsageError(
+                "--ray-address, --workers and --num-gpus need --on ray."
+            )
+        return None
+    if options["shard"] is not None:
+        raise click.UsageError("--on ray and --shard: give one of them.")
+    return cluster
+
+
+def tell(ctx: click.Context, done: Run, following: str) -> None:
+    """Says what a run came to and what may come next, and leaves with its code."""
+    from synth.pipeline.preview import tally  # noqa: PLC0415
+
+    say(tally(done.info))
+    say(following)
+    if done.stopped:
+        say(
+            f"synth: stopped: {done.stopped}. Everything so far is kept; the same command resumes.",
+            err=True,
+        )
+    elif done.info["nothing_kept"]:
+        say(f"synth: {done.info['nothing_kept']}", err=True)
+    ctx.exit(done.exit_code)
 
 
 def what_next(done: Run, shard: int | None, output: Path) -> str:

@@ -15,6 +15,7 @@ from synth.calls.journal import held
 from synth.core.errors import NothingKept, PotstillError, WrongUse
 from synth.core.records import Fields
 from synth.inputs.files import is_remote
+from synth.packs.pack import Pack
 from synth.pipeline.prepare import RunConfig, load_pack
 from synth.pipeline.run import EXIT_FAILED, Run, columns_of, corpus_filters
 from synth.pipeline.walker import Tally
@@ -44,6 +45,11 @@ class _Shard:
     folder: Path
     info: Fields
     lack: str
+
+    @property
+    def ready(self) -> bool:
+        """Whether its rows are some of this plan's."""
+        return bool(self.info) and self.lack not in (_OTHER, _OLD)
 
 
 def _shards(folder: Path, plan: ShardPlan) -> Iterator[_Shard]:
@@ -102,50 +108,68 @@ def merge(
         >>> synth.merge(folder).counts
         {'asked': 9, 'kept': 9, 'dropped': {}, 'failed': {}}
     """
+    return join(
+        folder, Terms(partial_=partial_, plugins=plugins, output=output)
+    )
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How shards are joined.
+
+    Attributes:
+        partial_: takes what is there, although shards are missing or unfinished.
+        plugins: modules of the user's that the pack names.
+        target: rows that are kept at most; with so many, no shard is missing.
+        mark: the fingerprint of the whole run.
+        output: the URL of a folder in a store, into which the dataset is copied too.
+    """
+
+    partial_: bool = False
+    plugins: Sequence[str] = ()
+    target: int | None = None
+    mark: str | None = None
+    output: str | None = None
+
+
+def join(folder: str | Path, terms: Terms) -> Run:
+    """As `merge`, on terms."""
     folder = Path(folder)
     plan = ShardPlan.read(folder)
     copy = None
-    if output is not None:
-        if not is_remote(output):
+    if terms.output is not None:
+        if not is_remote(terms.output):
             raise WrongUse(
-                f"--output {output}",
+                f"--output {terms.output}",
                 "no URL",
                 "a folder of a store, such as s3://bucket/run",
                 f"Leave it out: the dataset is in {folder}.",
             )
-        _, copy = places_of(output, folder, plan.folder, plan.where)
+        _, copy = places_of(terms.output, folder, plan.folder, plan.where)
     with held(folder / "journal"):
-        done = _merged(folder, plan, plugins, partial_=partial_)
+        done = _merged(folder, plan, terms)
     if copy:
         copy.send(folder)
     return done
 
 
-def _merged(
-    folder: Path, plan: ShardPlan, plugins: Sequence[str], *, partial_: bool
-) -> Run:
+def kept_rows(folder: Path) -> int:
+    """Rows that the shards of the present plan have kept."""
+    shards = _shards(folder, ShardPlan.read(folder))
+    return _tally([shard for shard in shards if shard.ready]).kept
+
+
+def _merged(folder: Path, plan: ShardPlan, terms: Terms) -> Run:
     shards = list(_shards(folder, plan))
-    _check_finished(shards, folder, plan, partial_=partial_)
-    useless = (_OTHER, _OLD)
-    ready = [s for s in shards if s.info and s.lack not in useless]
-    first = ready[0].info
+    ready = [shard for shard in shards if shard.ready]
+    tally = _tally(ready)
+    is_met = terms.target is not None and tally.kept >= terms.target
+    missing = [] if is_met else [shard for shard in shards if shard.lack]
+    if missing and not (terms.partial_ and ready):
+        raise _unfinished(missing, folder, plan)
     _check_settings(ready)
-    config = RunConfig(
-        teachers=first["settings"]["teachers"],
-        overrides=first["settings"]["set"],
-        draws=first["settings"]["draws"],
-        seed=first["settings"]["seed"],
-        schemas=first["settings"]["schemas"],
-        plugins=plugins,
-    )
-    pack = load_pack(folder / "pack", config)
-    if pack.hash != plan.pack_hash:
-        raise WrongUse(
-            str(folder / "pack"),
-            "another pack than was planned",
-            f"the pack {plan.pack} as it was",
-            "Plan again: the same `synth run` with --shards and without --shard.",
-        )
+    settings = ready[0].info["settings"]
+    pack = _pack_of(folder, plan, settings, terms)
     check_output(
         folder,
         plan.pack,
@@ -156,8 +180,11 @@ def _merged(
     )
     columns = columns_of(pack, plan.scan(sum(plan.rows)), plan.rename)
     publisher = Publisher(folder, columns)
-    written = publisher.add_folders([shard.folder for shard in ready])
-    tally = _tally(ready)
+    folders = [shard.folder for shard in ready]
+    written = publisher.add_folders(folders, terms.target)
+    if terms.target is not None and tally.kept > terms.target:
+        tally.dropped["over_target"] += tally.kept - terms.target
+        tally.kept = terms.target
     if written != (tally.kept, tally.dropped.total()):
         raise WrongUse(
             str(folder),
@@ -170,10 +197,36 @@ def _merged(
     tally.dropped.update(left)
     if not tally.balanced():
         raise PotstillError(f"the tally does not balance: {tally.counts()}")
-    missing = [shard for shard in shards if shard.lack]
-    info = _info(ready, plan, tally, missing)
+    info = _info(ready, plan, tally, missing, terms)
     publisher.publish(info, partial(make_card, info))
     return Run(folder, _exit_code(tally, missing), info["stopped"], info)
+
+
+def _pack_of(
+    folder: Path, plan: ShardPlan, settings: Fields, terms: Terms
+) -> Pack:
+    """The pack with what the shards' options change in it.
+
+    Raises:
+        WrongUse: somebody changed it since it was planned.
+    """
+    config = RunConfig(
+        teachers=settings["teachers"],
+        overrides=settings["set"],
+        draws=settings["draws"],
+        seed=settings["seed"],
+        schemas=settings["schemas"],
+        plugins=terms.plugins,
+    )
+    pack = load_pack(folder / "pack", config)
+    if pack.hash != plan.pack_hash:
+        raise WrongUse(
+            str(folder / "pack"),
+            "another pack than was planned",
+            f"the pack {plan.pack} as it was",
+            "Plan again: the same `synth run` with --shards and without --shard.",
+        )
+    return pack
 
 
 def _exit_code(tally: Tally, missing: Sequence[_Shard]) -> int:
@@ -182,21 +235,19 @@ def _exit_code(tally: Tally, missing: Sequence[_Shard]) -> int:
     return EXIT_FAILED if tally.failed or missing else 0
 
 
-def _check_finished(
-    shards: Sequence[_Shard], folder: Path, plan: ShardPlan, *, partial_: bool
-) -> None:
-    missing = [shard for shard in shards if shard.lack]
-    if missing and not (partial_ and len(missing) < len(shards)):
-        some = "; ".join(
-            f"{shard.folder.name} {shard.lack}" for shard in missing[:5]
-        )
-        more = f" and {len(missing) - 5:,} more" if len(missing) > 5 else ""
-        raise WrongUse(
-            str(folder),
-            f"{len(missing):,} of {plan.shards:,} shards that are not finished ({some}{more})",
-            "every shard finished",
-            "Run them (--shard K), or take what is there with --partial.",
-        )
+def _unfinished(
+    missing: Sequence[_Shard], folder: Path, plan: ShardPlan
+) -> WrongUse:
+    some = "; ".join(
+        f"{shard.folder.name} {shard.lack}" for shard in missing[:5]
+    )
+    more = f" and {len(missing) - 5:,} more" if len(missing) > 5 else ""
+    return WrongUse(
+        str(folder),
+        f"{len(missing):,} of {plan.shards:,} shards that are not finished ({some}{more})",
+        "every shard finished",
+        "Run them (--shard K), or take what is there with --partial.",
+    )
 
 
 def _check_settings(shards: Sequence[_Shard]) -> None:
@@ -218,12 +269,20 @@ def _check_settings(shards: Sequence[_Shard]) -> None:
 def _tally(shards: Sequence[_Shard]) -> Tally:
     tally = Tally()
     for shard in shards:
-        counts = shard.info["counts"]
-        tally.asked += counts["asked"]
-        tally.kept += counts["kept"]
-        tally.dropped.update(Counter(counts["dropped"]))
-        tally.failed.update(Counter(counts["failed"]))
+        tally.join(tally_of(shard.info))
     return tally
+
+
+def tally_of(info: Fields) -> Tally:
+    """What a run.json says."""
+    counts = info["counts"]
+    return Tally(
+        info["seeds"],
+        counts["asked"],
+        counts["kept"],
+        Counter(counts["dropped"]),
+        Counter(counts["failed"]),
+    )
 
 
 def _info(
@@ -231,6 +290,7 @@ def _info(
     plan: ShardPlan,
     tally: Tally,
     missing: Sequence[_Shard],
+    terms: Terms,
 ) -> Fields:
     """run.json of the whole: the first shard's settings, the sums of all."""
     infos = [shard.info for shard in shards]
@@ -240,6 +300,7 @@ def _info(
         "rows": sum(plan.rows),
         "shards": plan.shards,
         "shard": None,
+        "target": terms.target,
         "budget": _total([info["settings"]["budget"] for info in infos]),
     }
     stopped = None
@@ -255,7 +316,7 @@ def _info(
         **first,
         **sums,
         "settings": settings,
-        "fingerprint": None,
+        "fingerprint": terms.mark,
         "complete": not missing,
         "stopped": stopped,
         "nothing_kept": first["nothing_kept"] if not tally.kept else None,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.calls.admission import Gate
+from synth.calls.borrower import Borrower
 from synth.calls.budget import Budget
 from synth.calls.door import Door, Doors, Stats
 from synth.calls.fleet import Fleet
@@ -56,8 +57,13 @@ async def open_doors(prepared: Prepared, stats: Stats) -> Doors:
     )
     journal.others = others
     _tick_off(log, journal)
-    budget = Budget(config.budget, journal.totals.usd)
-    gates = _gates(config, opened, settings)
+    borrower = prepared.borrower
+    spent = journal.totals.usd
+    if borrower is None:
+        budget = Budget(config.budget, spent)
+    else:
+        budget = borrower.lent_budget(config.budget, spent)
+    gates = _gates(config, opened, settings, borrower)
     doors = {
         role: Door(
             teacher,
@@ -67,6 +73,7 @@ async def open_doors(prepared: Prepared, stats: Stats) -> Doors:
             price=prices[role],
             patience=config.patience,
             stats=stats,
+            permit=borrower.permit if borrower else None,
         )
         for role, teacher in opened.items()
     }
@@ -207,9 +214,10 @@ def _gates(
     config: RunConfig,
     opened: Mapping[str, Teacher],
     settings: Mapping[str, Settings],
+    borrower: Borrower | None,
 ) -> dict[str, Gate]:
     """Role -> gate. Roles that ask one model at one endpoint under the same limits share a gate: a
-    limit is the endpoint's.
+    limit is the endpoint's. Where there is a borrower, a gate lets out what is lent.
     """
     shared: dict[Any, Gate] = {}
     gates = {}
@@ -230,6 +238,8 @@ def _gates(
         )
         if same not in shared:
             shared[same] = Gate(config.concurrency, *limits)
+            if borrower is not None:
+                borrower.add(repr(same), shared[same])
         gates[role] = shared[same]
     return gates
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 
+from synth.calls.borrower import Borrower
 from synth.calls.door import Stats
 from synth.calls.price import Price, price_of, require_bound
 from synth.core.errors import TeacherError, WrongUse
@@ -152,6 +153,8 @@ class Prepared:
         mark: a hash of all that decides the rows; None where some of it cannot be hashed.
         part: of a shard, a hash of what the plan says of it.
         unchanged: whether the run is finished, and nothing has changed since.
+        borrower: of a shard that shares dollars, permits and a target with others, its side of
+            the bank.
     """
 
     pack: Pack
@@ -168,6 +171,7 @@ class Prepared:
     mark: str | None = None
     part: str | None = None
     unchanged: bool = False
+    borrower: Borrower | None = None
 
     def with_draws(self, draws: int) -> Prepared:
         """The same run with more completions per sample, at the step that draws them."""

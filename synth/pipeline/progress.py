@@ -8,7 +8,7 @@ import contextlib
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TextIO
 
 from synth.calls.door import Stats
@@ -27,6 +27,10 @@ SPAN = 10.0
 SHOWN = 160
 
 
+# Shows a run while it lasts.
+Watch = Callable[[Prepared], contextlib.AbstractContextManager[None]]
+
+
 class Board:
     """The state of a run in words; rates are those of the last ten seconds."""
 
@@ -35,25 +39,25 @@ class Board:
         self.tally = Tally()
         self.stats = Stats()
         self.started = time.monotonic()
-        self.seeds = 0
         self._past: deque[tuple[float, int, int, int]] = deque()
 
     def on_row(self, tally: Tally, stats: Stats) -> None:
-        """One more seed is through."""
+        """More is through."""
         self.tally = tally
         self.stats = stats
-        self.seeds = self.seeds + 1
 
     def rates(self) -> tuple[float, float, float]:
         """(seeds, kept rows, tokens) a second."""
         now = time.monotonic()
-        self._past.append((now, self.seeds, self.tally.kept, self.stats.tokens))
+        self._past.append(
+            (now, self.tally.seeds, self.tally.kept, self.stats.tokens)
+        )
         while self._past[0][0] < now - SPAN and len(self._past) > 2:
             self._past.popleft()
         first = self._past[0]
         span = max(1e-9, now - first[0])
         return (
-            (self.seeds - first[1]) / span,
+            (self.tally.seeds - first[1]) / span,
             (self.tally.kept - first[2]) / span,
             (self.stats.tokens - first[3]) / span,
         )
@@ -75,7 +79,7 @@ class Board:
         )
         retried = f", {stats.retried:,} asked again" if stats.retried else ""
         facts = {
-            "seeds": f"{self.seeds:,} of {self.prepared.scan.rows:,}",
+            "seeds": f"{self.tally.seeds:,} of {self.prepared.scan.rows:,}",
             "kept": f"{tally.kept:,}{f' of {config.target:,}' if config.target else ''}{share}",
             "dropped": dropped,
             "failed": failed,
@@ -96,7 +100,7 @@ class Board:
         missing, rate = (
             (target - self.tally.kept, kept)
             if target
-            else (self.prepared.scan.rows - self.seeds, seeds)
+            else (self.prepared.scan.rows - self.tally.seeds, seeds)
         )
         return missing / rate if rate > 0 else None
 

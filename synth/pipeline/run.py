@@ -8,7 +8,7 @@ import asyncio
 import platform
 import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
@@ -16,8 +16,10 @@ from math import ceil, inf
 from pathlib import Path
 from typing import Any
 
-from synth.calls.door import Stats
+from synth.calls.borrower import Facts
+from synth.calls.door import Doors, Stats
 from synth.calls.journal import Journal
+from synth.calls.lending import Lease
 from synth.core.aio import run_async
 from synth.core.errors import (
     NothingKept,
@@ -54,6 +56,7 @@ from synth.runs.ownership import FORMAT, make_folder, note, read_run
 from synth.runs.publisher import Publisher
 from synth.runs.shard_plan import ShardPlan
 from synth.runs.store_copy import places_of
+from synth.teachers.wire.http_client import MAY_SEND
 
 EXIT_FAILED = 3
 EXIT_INTERRUPTED = 130
@@ -203,7 +206,7 @@ def start(prepared: Prepared, *, leaves: bool = False) -> Run:
             resumes.
     """
     if prepared.unchanged:
-        return _as_it_stands(prepared.output)
+        return as_it_stands(prepared.output)
     done = _live(prepared, leaves=leaves)
     target = prepared.config.target
     config = prepared.config
@@ -212,24 +215,40 @@ def start(prepared: Prepared, *, leaves: bool = False) -> Run:
         and done.exit_code in (0, EXIT_FAILED)
         and done.counts["kept"] < target
     ):
-        draws = max(step.draws for step in prepared.pack.steps)
-        if draws >= config.max_draws:
-            return Run(
-                done.folder,
-                EXIT_FAILED,
-                f"{done.counts['kept']:,} of {target:,} rows with {draws} draws a sample",
-                done.info,
-            )
-        more = max(
-            draws + 1,
-            ceil(1.1 * draws * target / max(1, done.counts["kept"])),
-        )
-        prepared = prepared.with_draws(min(more, config.max_draws, 4 * draws))
+        draws = more_draws(prepared.pack, config, done.counts["kept"])
+        if draws is None:
+            return missed(done, target, prepared.pack)
+        prepared = prepared.with_draws(draws)
         done = _live(prepared, leaves=leaves)
     return done
 
 
-def _as_it_stands(folder: Path) -> Run:
+def more_draws(pack: Pack, config: RunConfig, kept: int) -> int | None:
+    """Completions a sample with which the target should be met, where so many rows were kept; None
+    where the most were drawn.
+    """
+    draws = max(step.draws for step in pack.steps)
+    if draws >= config.max_draws:
+        return None
+    target = config.target or 0
+    times = 1.1 * target / max(1, kept)
+    more = max(draws + 1, ceil(draws * times))
+    return min(
+        more,
+        config.max_draws,
+        4 * draws,
+    )
+
+
+def missed(done: Run, target: int, pack: Pack) -> Run:
+    """A run that kept fewer rows than its target."""
+    draws = max(step.draws for step in pack.steps)
+    kept = done.counts["kept"]
+    said = f"{kept:,} of {target:,} rows with {draws} draws a sample"
+    return Run(done.folder, EXIT_FAILED, said, done.info)
+
+
+def as_it_stands(folder: Path) -> Run:
     """A finished run; what it asked serves again."""
     info = read_run(folder)
     calls = info["calls"]
@@ -286,8 +305,9 @@ class _Live:
         self.tally = Tally()
         self.stats = Stats(on_fault=prepared.on_fault)
         self.started = time.time()
-        self._seeds = 0
         self.ended_by = int(signal.SIGINT)
+        self._fault: PotstillError | None = None
+        self._stop: Callable[[PotstillError], None] = lambda _: None
         self._watch = YieldWatch(
             stops=not (self.config.keep_going or self.pack.spec.low_yield)
         )
@@ -305,38 +325,62 @@ class _Live:
         self._plan = make_plan(self.p)
         make_folder(self.p.output)
         doors = await open_doors(self.p, self.stats)
+        borrower = self.p.borrower
         try:
-            # The pack as it was, so that exports stay possible when it has moved on.
-            pack_files.copy(self.pack.folder, self.p.output / "pack")
-            self._teachers = [door.teacher for door in doors.doors.values()]
-            endpoints = endpoints_of(self._teachers)
-            note(
-                self.p.output,
-                self.pack.spec.name,
-                self.p.seeds.where,
-                self.p.seeds,
-                endpoints,
-            )
-            columns = columns_of(self.pack, self.p.scan, self.p.seeds.rename)
-            self.publisher = Publisher(self.p.output, columns)
-            window = Window(
-                Walker(self.pack, doors, self.config.taint, self.p.shelf).walk,
-                self._leave,
-                width=width(self.config),
-            )
-            window.on_stop = doors.hurry
-            self._stop = window.end
-            window.wanted = self._wanted
-            self._canaries = await try_critics(
-                self.pack.filters(),
-                doors,
-                self.p.critic_rows,
-            )
-            await self._walk(window, signals)
-            await doors.keep_all()
-            return self._finish(window, doors.journal)
+            if borrower is None:
+                return await self._through(doors, signals)
+            MAY_SEND.set(borrower.check)
+            async with borrower.lending(self._facts, self._end):
+                return await self._through(doors, signals)
         finally:
             await doors.close()
+
+    async def _through(self, doors: Doors, signals: Ending) -> Run:
+        """From open doors to published rows."""
+        # The pack as it was, so that exports stay possible when it has moved on.
+        pack_files.copy(self.pack.folder, self.p.output / "pack")
+        self._teachers = [door.teacher for door in doors.doors.values()]
+        endpoints = endpoints_of(self._teachers)
+        seeds = self.p.seeds
+        note(
+            self.p.output,
+            self.pack.spec.name,
+            seeds.where,
+            seeds,
+            endpoints,
+        )
+        columns = columns_of(
+            self.pack,
+            self.p.scan,
+            seeds.rename,
+        )
+        self.publisher = Publisher(self.p.output, columns)
+        walker = Walker(
+            self.pack,
+            doors,
+            self.config.taint,
+            self.p.shelf,
+        )
+        window = Window(
+            walker.walk,
+            self._leave,
+            width=width(self.config),
+        )
+        window.on_stop = doors.hurry
+        self._stop = window.end
+        window.wanted = self._wanted
+        if self._fault is not None:
+            window.end(self._fault)
+        self._canaries = await try_critics(
+            self.pack.filters(),
+            doors,
+            self.p.critic_rows,
+        )
+        await self._walk(window, signals)
+        await doors.keep_all()
+        if self._fault is not None:
+            raise self._fault  # what is published now is another process's
+        return self._finish(window, doors.journal)
 
     async def _walk(self, window: Window, signals: Ending) -> None:
         """First Ctrl-C: ask no more, let what is in flight come in. Second: stop now."""
@@ -348,16 +392,31 @@ class _Live:
             window.end(Interrupted(signals.first))
             await walking
 
+    def _facts(self) -> Facts:
+        """What a shard says of itself."""
+        shown = self.tally, self.stats.shown()
+        return Facts(self.tally.kept, shown)
+
+    def _end(self, reason: PotstillError) -> None:
+        """Ends the run before its time, whether or not seeds are walked yet."""
+        self._fault = reason
+        self._stop(reason)
+
     def _wanted(self) -> float:
         """Seeds to hold in flight: all that fit, or as many as the rows that are missing should
-        take.
+        take, shared with the shards that are run too.
         """
-        target = self.config.target
         tally = self.tally
-        if target is None:
+        lease = Lease()
+        if self.p.borrower is not None:
+            lease = self.p.borrower.lease
+        wanted = min(self.config.target or inf, lease.missing)
+        if wanted == inf:
             return inf
-        rows_a_seed = (tally.kept + 1) / (self._seeds + 1)
-        return ceil((target - tally.kept) / rows_a_seed)
+        rows_a_seed = (tally.kept + 1) / (tally.seeds + 1)
+        missing = wanted - tally.kept
+        share = missing / lease.busy
+        return ceil(share / rows_a_seed)
 
     def _leave(self, asked: int, exits: list[Exit]) -> None:
         """Takes the exits of one seed, in input order; once a target is met, later seeds count as
@@ -366,7 +425,7 @@ class _Live:
         target = self.config.target
         if target is not None and self.tally.kept >= target:
             return
-        self._seeds += 1
+        self.tally.seeds += 1
         self.tally.asked += asked
         for exit_ in exits:
             if (
@@ -444,6 +503,12 @@ class _Live:
         self.publisher.publish(info, partial(make_card, info))
         return Run(self.p.output, code, info["stopped"], info)
 
+    def _walked_all(self) -> bool:
+        """Whether no seed is left, of a shard that others may have kept from going on."""
+        if self.config.shard is None:
+            return True
+        return self.tally.seeds == self.p.scan.rows
+
     def _info(self, journal: Journal, stop: Any) -> Fields:
         """What run.json holds: settings, counts by exit, calls, tokens and dollars."""
         spec = self.pack.spec
@@ -475,7 +540,7 @@ class _Live:
             },
             "fingerprint": self.p.mark,
             "part": self.p.part,
-            "complete": stop is None,
+            "complete": stop is None and self._walked_all(),
             "stopped": str(stop) if stop else None,
             "nothing_kept": self._watch.why()
             if self.tally.asked and not self.tally.kept and not stop
@@ -493,7 +558,7 @@ class _Live:
                 "cached_tokens": totals.cached_tokens,
                 "reasoning_tokens": totals.reasoning_tokens,
             },
-            "seeds": self._seeds,
+            "seeds": self.tally.seeds,
             "steps": {
                 name: {
                     "calls": calls,

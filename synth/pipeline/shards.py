@@ -48,6 +48,8 @@ def write_plan(
     output: Path,
     config: RunConfig,
     command: Sequence[str] = (),
+    *,
+    together: bool = False,
 ) -> ShardPlan:
     """Reads and checks the whole input once and writes each seed into its shard; asks nobody.
 
@@ -58,12 +60,14 @@ def write_plan(
             in its shard.
         config: its `shards` says how many.
         command: words of the command line, for scripts that start the shards.
+        together: whether one bank counts the rows of all shards, so that there may be a target.
 
     Raises:
         WrongUse: as `prepare`; a target; another number of shards than before.
     """
     shards = config.shards or 1
-    _check_target(config)
+    if not together:
+        _check_target(config)
     _check_planned(output, shards)
     given = pack
     pack, _ = pack_of_run(pack, output, config)

@@ -40,8 +40,9 @@ from synth.packs.step import Step
 
 @dataclass
 class Tally:
-    """asked = kept + dropped + failed, counted where each happens."""
+    """asked = kept + dropped + failed, counted where each happens; `seeds` have left."""
 
+    seeds: int = 0
     asked: int = 0
     kept: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
@@ -55,6 +56,14 @@ class Tally:
             (self.dropped if exit_.kind == "dropped" else self.failed)[
                 exit_.reason
             ] += 1
+
+    def join(self, other: Tally) -> None:
+        """Counts all that another tally holds."""
+        self.seeds += other.seeds
+        self.asked += other.asked
+        self.kept += other.kept
+        self.dropped.update(other.dropped)
+        self.failed.update(other.failed)
 
     def balanced(self) -> bool:
         """Whether every sample that started has left."""

@@ -89,17 +89,27 @@ def ending(task: asyncio.Task[Any] | None, *, leaves: bool) -> Iterator[Ending]:
         yield handler
 
 
+class Raised:
+    """The signal that was raised last, for where a library puts a KeyboardInterrupt of its own in
+    the place of ours.
+    """
+
+    number: int = signal.SIGINT
+
+
 @contextlib.contextmanager
-def raised() -> Iterator[None]:
+def raised() -> Iterator[Raised]:
     """SIGTERM and SIGHUP raise `Interrupted` while this lasts, as Ctrl-C raises
     KeyboardInterrupt.
     """
+    last = Raised()
 
     def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        last.number = number
         raise Interrupted(number)
 
     with _handled(end):
-        yield
+        yield last
 
 
 @contextlib.contextmanager

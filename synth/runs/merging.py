@@ -119,6 +119,25 @@ def grouped(
         yield rest.combine_chunks()
 
 
+def over_target(
+    tables: Iterator[pa.Table], most: int, schema: pa.Schema
+) -> Iterator[pa.Table]:
+    """Kept rows behind so many of them, as dropped ones."""
+    passed = 0
+    for table in tables:
+        first = max(0, most - passed)
+        rest = table.slice(first)
+        passed += table.num_rows
+        if not rest.num_rows:
+            continue
+        for name, text in (("reason", "over_target"), ("detail", "")):
+            texts = [text] * rest.num_rows
+            column = pa.array(texts, pa.string())
+            rest = rest.append_column(name, column)
+        rest = rest.select(schema.names)
+        yield rest.cast(schema)
+
+
 def _group_end(
     table: pa.Table, most_rows: int, most_characters: int
 ) -> int | None:

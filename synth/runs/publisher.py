@@ -227,8 +227,15 @@ class Publisher:
             with self._writing("writing rows"):
                 table.flush()
 
-    def add_folders(self, folders: Sequence[Path]) -> tuple[int, int]:
+    def add_folders(
+        self, folders: Sequence[Path], most: int | None = None
+    ) -> tuple[int, int]:
         """Rows of other runs of the same columns, by their place in the input.
+
+        Args:
+            folders: theirs.
+            most: rows that are kept at most; the others are dropped as `over_target`, behind those
+                that were dropped before.
 
         Returns:
             How many were kept, and how many dropped.
@@ -238,13 +245,20 @@ class Publisher:
             grouped,
             merged_failures,
             merged_rows,
+            over_target,
         )
 
         for table, part in ((self._kept, "data"), (self._dropped, "dropped")):
             with self._writing("writing rows"):
                 rows = merged_rows(folders, part, table.schema)
                 for group in grouped(rows, GROUP, MOST_WAITING):
-                    table.write(group)
+                    room = None if most is None else most - table.written
+                    table.write(group if part == "dropped" else group[:room])
+        if most is not None:
+            with self._writing("writing rows"):
+                rows = merged_rows(folders, "data", self._kept.schema)
+                for group in over_target(rows, most, self._dropped.schema):
+                    self._dropped.write(group)
         with self._writing("writing rows"):
             self._failed.writelines(merged_failures(folders))
         return self._kept.written, self._dropped.written

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synth.calls import token_counter
-from synth.calls.admission import FLOOR, MARGIN, Pace
 from synth.calls.ask import mean_logprob
 from synth.calls.journal import Journal, records
 from synth.calls.journal_index import Index
+from synth.calls.pace import FLOOR, MARGIN, Pace
 from synth.calls.price import (
     Price,
     most_tokens,

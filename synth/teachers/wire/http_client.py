@@ -13,7 +13,8 @@ import base64
 import select
 import ssl
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -37,6 +38,11 @@ CONNECT_SECONDS = 30.0
 IDLE_SECONDS = 45.0
 # How many timeouts a request may wait for its first byte while a slow server answers others.
 MOST_TIMEOUTS = 5.0
+# Called right before a request is written, where set; it may raise what ends the call. Between the
+# door and this moment a connection may have been made, which takes time.
+MAY_SEND: ContextVar[Callable[[], None] | None] = ContextVar(
+    "MAY_SEND", default=None
+)
 _PORTS = {"http": 80, "https": 443}
 _INFLATE = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
@@ -296,6 +302,7 @@ class Endpoint:
         now = loop.time()
         reusable = self._reusable(now)
         connection = reusable or await self._connect()
+        self._check(connection)
         waiter = connection.exchange(
             b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
         )
@@ -319,6 +326,18 @@ class Endpoint:
         if "content-encoding" not in answer.headers:
             return answer
         return _inflated(answer)
+
+    @staticmethod
+    def _check(connection: Connection) -> None:
+        """Lets the connection go where nothing may be sent any more."""
+        may_send = MAY_SEND.get()
+        if may_send is None:
+            return
+        try:
+            may_send()
+        except BaseException:
+            connection.transport.abort()
+            raise
 
     def deadline(self, connection: Connection, began: float) -> float:
         """When a request that began at a time is given up, as things stand (seconds of the loop's
