@@ -28,7 +28,8 @@ class NearDuplicate(StreamedFilter):
     part.
 
     Sees: all rows, of which it holds a few numbers each; n-grams lie in a temporary file. Costs:
-    nothing; 100,000 texts of 50 words take some 14 s of CPU and 40 MB of the file.
+    nothing; 100,000 texts of 50 words take some 10 s of CPU, 10,000,000 some 1,200 s and
+    1.7 GB of memory.
 
     Args:
         field: the text that is compared; the row's raw reply where it lacks the field.

@@ -258,7 +258,17 @@ FALLING = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "losses", FALLING, ids=lambda losses: losses[0].split(":")[0]
+    "losses",
+    [
+        pytest.param(
+            losses,
+            marks=[]
+            if losses[0].startswith(("rkd", "ted"))
+            else pytest.mark.long,
+        )
+        for losses in FALLING
+    ],
+    ids=lambda losses: losses[0].split(":")[0],
 )
 def test_the_loss_falls_and_the_student_opens_as_any_other(
     data, tmp_path, losses
