@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar
 
 from synth.core.errors import WrongUse
@@ -57,10 +57,7 @@ class Language(RowFilter):
     @cached_property
     def identifier(self) -> Any:
         """The model, with probabilities."""
-        langid = optional("py3langid.langid", "language", "filter language")
-        return langid.LanguageIdentifier.from_model_file(
-            langid.MODEL_FILE, norm_probs=True
-        )
+        return _model()
 
     @cached_property
     def wanted(self) -> frozenset[str]:
@@ -93,6 +90,15 @@ class Language(RowFilter):
             "" if str(language) in self.wanted else "other_language",
             marks,
         )
+
+
+@cache
+def _model() -> Any:
+    """One model a process: reading it takes a second."""
+    langid = optional("py3langid.langid", "language", "filter language")
+    return langid.LanguageIdentifier.from_model_file(
+        langid.MODEL_FILE, norm_probs=True
+    )
 
 
 def _checked(given: Sequence[str], codes: Sequence[str]) -> Sequence[str]:

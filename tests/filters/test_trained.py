@@ -140,7 +140,8 @@ def test_what_cannot_serve_says_so(tmp_path):
 
 @pytest.mark.skipif(not DEV.is_file(), reason="real data is elsewhere")
 @pytest.mark.parametrize(
-    "splits", [1, pytest.param(12, marks=pytest.mark.long)]
+    "splits",
+    [pytest.param(splits, marks=pytest.mark.long) for splits in (3, 12)],
 )
 def test_the_promise_holds_on_real_rows_over_splits(splits):
     rows = []
