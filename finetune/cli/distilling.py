@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from finetune.cli.shared import (
     train,
     train_options,
 )
-from synth.cli.command_group import output_option, say
+from finetune.core.rows import JsonObject
+from finetune.teachers.served_settings import Servers
+from synth.cli.command_group import output_option, say, together
 from synth.core.errors import WrongUse
 
 # Options of every training, which are not the distillation's own.
@@ -23,6 +26,101 @@ SHARED = (
     *("data", "model", "output", "config", "lora", "dtype", "processes"),
     "template",
 )
+
+
+def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--teacher-url and how its servers are reached."""
+    return together(
+        click.option(
+            "--teacher-url",
+            metavar="URL[,URL]",
+            help="Servers (vLLM, llama.cpp, ...) that score the student's tokens, for --teacher; "
+            "of several, a column `teacher` names each row's model.",
+        ),
+        click.option(
+            "--teacher-model",
+            metavar="NAME[,NAME]",
+            help="Model of each server. Default: the one that it serves.",
+        ),
+        click.option(
+            "--teacher-key-env",
+            metavar="VAR[,VAR]",
+            help="Variable with the key of each server; nothing between commas for no key.",
+        ),
+        click.option(
+            "--teacher-k",
+            type=click.IntRange(1),
+            default=64,
+            show_default=True,
+            help="Likeliest tokens that servers are asked for at each place.",
+        ),
+        click.option(
+            "--teacher-calls",
+            type=click.IntRange(1),
+            default=16,
+            show_default=True,
+            help="Calls in flight at each server, at most.",
+        ),
+        click.option(
+            "--teacher-timeout",
+            type=click.FloatRange(min=0, min_open=True),
+            default=120.0,
+            show_default=True,
+            metavar="SECONDS",
+            help="Of one call to a server.",
+        ),
+        click.option(
+            "--price",
+            metavar="IN,OUT",
+            help="Dollars per million tokens of the servers. Default: the table's.",
+        ),
+        click.option(
+            "--budget",
+            type=click.FloatRange(min=0),
+            metavar="USD",
+            help="Stop before the call to a server that could cross it.",
+        ),
+    )(command)
+
+
+def servers_in(options: JsonObject) -> Servers | None:
+    """What `server_options` say, taken out of the options; None without --teacher-url.
+
+    Raises:
+        WrongUse: something of a server, and no server.
+    """
+    url = options.pop("teacher_url")
+    given = {
+        field: options.pop(name)
+        for name, field in (
+            ("teacher_model", "models"),
+            ("teacher_key_env", "keys"),
+            ("teacher_k", "k"),
+            ("teacher_calls", "concurrency"),
+            ("teacher_timeout", "timeout"),
+            ("price", "price"),
+            ("budget", "budget"),
+        )
+    }
+    if not url:
+        told = [
+            name
+            for name in ("models", "keys", "price", "budget")
+            if given[name]
+        ]
+        if told:
+            raise WrongUse(
+                f"--teacher-... ({', '.join(told)})",
+                "no --teacher-url",
+                "a server",
+                "Give that too, or leave the setting out: it would change nothing.",
+            )
+        return None
+    for name in ("models", "keys"):
+        listed = (given[name] or "").split(",")
+        given[name] = tuple(map(str.strip, listed)) if given[name] else ()
+    urls = tuple(map(str.strip, url.split(",")))
+    return Servers(urls=urls, **given)
 
 
 @click.command(context_settings=EXTRA)
@@ -40,11 +138,12 @@ SHARED = (
     metavar="DIR",
     help="Folder that `finetune teach` wrote, in the place of --teacher.",
 )
+@server_options
 @click.option(
     "--loss",
     metavar="NAME[:key=value,...]",
     help="A name of `synth list losses`, or module:Class. Default: forward_kl; top_k with "
-    "--offline.",
+    "--offline or --teacher-url.",
 )
 @click.option(
     "--likelihood",
@@ -160,9 +259,12 @@ def distill(
         "temperature": options.pop("sampling_temperature"),
     }
     shared = {name: options.pop(name) for name in SHARED}
-    chosen = loss or ("top_k" if options["offline"] else "forward_kl")
+    servers = servers_in(options)
+    in_part = options["offline"] or servers
+    chosen = loss or ("top_k" if in_part else "forward_kl")
     made = DistillConfig(
         teachers=teachers,
+        servers=servers,
         loss=chosen,
         weights=tuple(numbers(weights, "--teacher-weights")),
         on_policy=OnPolicy(**own),
@@ -223,8 +325,9 @@ def codistill(ctx: click.Context, /, **options: Any) -> None:
     "--student",
     "learner",
     metavar="M",
-    help="Student whose tokenizer cuts the replies (with --replies).",
+    help="Student whose tokens are asked about (with --replies and --teacher-url).",
 )
+@server_options
 @output_option(
     "Folder to write; the same command again goes on where it stopped."
 )
@@ -264,32 +367,37 @@ def teach(
     --offline`.
     """
     need("trl")
-    if bool(teacher) == bool(replies) or bool(replies) != bool(learner):
+    servers = servers_in(options)
+    sources = sum(map(bool, (teacher, replies, servers)))
+    if sources != 1 or bool(replies or servers) != bool(learner):
+        todo = (
+            "Give --teacher MODEL; or --teacher-url URL or --replies FILE, each with "
+            "--student MODEL."
+        )
         raise WrongUse(
             "teach",
-            f"--teacher {teacher}, --replies {replies}, --student {learner}",
-            "one source: a teacher, or replies and the student who reads them",
-            "Give --teacher MODEL, or --replies FILE with --student MODEL.",
+            f"--teacher {teacher}, --replies {replies}, --student {learner}, "
+            f"{len(servers.urls) if servers else 0} servers",
+            "one source: a teacher, or servers or replies and the student who reads them",
+            todo,
         )
+    reading = {name: options[name] for name in ("most", "template")}
     if replies and learner:
         from finetune.teachers.from_replies import teach as write_replies  # noqa: PLC0415
 
-        facts = write_replies(
-            data,
-            replies,
-            learner,
-            output,
-            most=options["most"],
-            template=options["template"],
-        )
+        facts = write_replies(data, replies, learner, output, **reading)
         share = f"{facts['known']:,} of {facts['tokens']:,} tokens known"
         say(
             f"teach: {facts['taught']:,} of {facts['rows']:,} rows, {share} -> {output}"
         )
         return
     from finetune.recipes.distill import teach as write  # noqa: PLC0415
+    from finetune.recipes.distill import teach_from_servers  # noqa: PLC0415
 
-    facts = write(data, str(teacher), output, **options)
+    if servers and learner:
+        facts = teach_from_servers(data, servers, learner, output, **reading)
+    else:
+        facts = write(data, str(teacher), output, **options)
     say(
         f"teach: {facts['taught']:,} of {facts['rows']:,} rows now, {facts['bytes']:,} bytes in "
         f"all -> {output}"

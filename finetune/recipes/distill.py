@@ -1,11 +1,12 @@
-"""White-box distillation: a student learns a teacher's probabilities, from a model in this process
-or from what one wrote to disk.
+"""White-box distillation: a student learns a teacher's probabilities, from a model in this process,
+from servers, or from what one wrote to disk.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -23,24 +24,34 @@ from finetune.settings import (
 )
 from finetune.students import load as student
 from finetune.students import scratch, training_rows
+from finetune.teachers.served_settings import FOLDER
 from finetune.trainers.distill_settings import (
     DistillConfig,
-    check_offline,
+    check_parts,
     unused,
 )
 from finetune.trainers.on_policy_settings import OnPolicy
+from synth.cli.command_group import say
 from synth.core import registry
 from synth.core.errors import WrongUse
+from synth.processes.ranks import is_first_process
 
 if TYPE_CHECKING:
     import torch
     from datasets import Dataset
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import (
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+        TrainingArguments,
+    )
+    from trl import SFTConfig
 
-    from finetune.core.arrays import TopIdArray, TopLogArray
     from finetune.losses.base_crossing import TrainingLoss
     from finetune.teachers.across_tokenizers import AcrossTeacher, AnyTeacher
+    from finetune.teachers.cache import Known
     from finetune.teachers.in_process import ModelTeacher
+    from finetune.teachers.served import ServedTeacher
+    from finetune.teachers.served_settings import Servers
 
 
 def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
@@ -66,17 +77,35 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
         return _seq2seq(config, distill, data, loss)
     from trl import SFTConfig  # noqa: PLC0415 - 8 s of imports
 
-    from finetune.teachers import in_process  # noqa: PLC0415
-    from finetune.trainers.distill import DistillTrainer  # noqa: PLC0415
-
     args = trainer_config(SFTConfig, config, "distill")
     if args.packing:
         _check_packing(config, distill, args.packing_strategy)
+    served = _served(config, distill, args)
+    with closing(served) if served else nullcontext():
+        return _train(
+            config, distill, data, loss=loss, args=args, served=served
+        )
+
+
+def _train(
+    config: TrainConfig,
+    distill: DistillConfig,
+    data: Dataset,
+    *,
+    loss: TrainingLoss,
+    args: SFTConfig,
+    served: ServedTeacher | None = None,
+) -> JsonObject:
+    from finetune.teachers import in_process  # noqa: PLC0415
+    from finetune.trainers.distill import DistillTrainer  # noqa: PLC0415
+
     model, tokenizer = open_student(config, distill, data, args.seed)
     made = training_rows.for_sft(config, args, data, tokenizer)
-    teacher = _teacher(distill, tokenizer, args.device)
+    teacher = served or _teacher(distill, tokenizer, args.device)
     if isinstance(teacher, in_process.CacheTeacher):
         teacher.cache.require(made.rows)
+    if served is not None:
+        _ask(served, config, distill, args, made)
     trainer = built(
         DistillTrainer,
         model=model,
@@ -98,9 +127,51 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
     info = {
         **info,
         "loss_function": distill.loss,
-        "teachers": list(distill.teachers) or [distill.offline],
+        "teachers": served.models if served else distill.named,
     }
     return student.write_info(config, info)
+
+
+def _served(
+    config: TrainConfig, distill: DistillConfig, args: TrainingArguments
+) -> ServedTeacher | None:
+    """The teachers behind servers, met before a model is loaded; None where there are none."""
+    if distill.servers is None:
+        return None
+    from finetune.teachers.served import ServedTeacher  # noqa: PLC0415 - torch
+
+    if scratch.is_scratch(config.model):
+        raise WrongUse(
+            f"--model {config.model}",
+            "a student with a tokenizer of its own",
+            "one with the teacher's",
+            "Give a model of the teacher's family, or truncate:PATH:layers=N of one.",
+        )
+    tokenizer = student.load_tokenizer(config.model)
+    folder = config.output / FOLDER
+    # The first process asks, the others read what it was told.
+    with args.main_process_first(desc="meeting the teacher"):
+        served = ServedTeacher(distill.servers, tokenizer, folder)
+    served.require(rows.teachers(config.data))
+    return served
+
+
+def _ask(
+    served: ServedTeacher,
+    config: TrainConfig,
+    distill: DistillConfig,
+    args: TrainingArguments,
+    made: Prepared,
+) -> None:
+    """Asks about all rows before the first step, where steps are on rows."""
+    served.route(made, rows.teachers(config.data))
+    own = distill.on_policy.share
+    if own:
+        served.check_prompts()
+    with args.main_process_first(desc="asking the teacher"):
+        if is_first_process() and own < 1:
+            served.prepare(made.rows)
+            say(served.word())
 
 
 def _check_packing(
@@ -108,7 +179,7 @@ def _check_packing(
 ) -> None:
     """Refuses packing where rows must stay whole, or come one by one."""
     named = (
-        distill.offline
+        distill.source
         or "teacher_weight" in rows.load(config.data).column_names
     )
     if strategy != "bfd" and named:
@@ -219,13 +290,21 @@ def _checked(distill: DistillConfig) -> TrainingLoss:
             f"{distill.teacher_smoothing:g} teaches badly above temperature 1",
             stacklevel=2,
         )
-    if bool(distill.teachers) == bool(distill.offline):
+    sources = (distill.teachers, distill.offline, distill.servers)
+    if sum(map(bool, sources)) != 1:
+        todo = (
+            "Give --teacher MODEL (several times for several), --teacher-url URL, or "
+            "--offline DIR."
+        )
         raise WrongUse(
             "distill",
-            f"{len(distill.teachers)} teachers, --offline {distill.offline}",
+            f"{len(distill.teachers)} teachers, --offline {distill.offline}, "
+            f"{len(distill.servers.urls) if distill.servers else 0} servers",
             "one source of the teacher's probabilities",
-            "Give --teacher MODEL (several times for several), or --offline DIR.",
+            todo,
         )
+    if distill.servers is not None:
+        distill.servers.check()
     if not isinstance(loss, TokenLoss | CrossLoss):
         todo = (
             "Such losses are for training loops of your own; docs/losses.md says which are "
@@ -245,8 +324,8 @@ def _checked(distill: DistillConfig) -> TrainingLoss:
             "Distil from them one after the other.",
         )
     own = distill.on_policy
-    if distill.offline:
-        check_offline(distill, loss)
+    if distill.source:
+        check_parts(distill, loss)
     for flag, beside, needs in unused(distill):
         raise WrongUse(
             flag,
@@ -361,24 +440,107 @@ def teach(
     """
     import torch  # noqa: PLC0415
 
-    from finetune.data.tokens import fingerprint  # noqa: PLC0415
-    from finetune.teachers.cache import About, CacheWriter, Known  # noqa: PLC0415
     from finetune.teachers.in_process import ModelTeacher  # noqa: PLC0415
 
     _, tokenizer = student.load_student(teacher)
-    encoded = prepared(rows.sft_rows(data), tokenizer, most, template=template)
-    training_rows.say_lost(encoded, most)
-    made = encoded.rows
+    made = _read(data, tokenizer, most, template).rows
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = ModelTeacher(teacher, tokenizer, device=device)
-    about = About(
-        teacher=teacher,
+    kept = min(k, len(tokenizer))
+
+    def said(part: Sequence[JsonObject]) -> list[Known]:
+        return best(model, part, kept, tokenizer.pad_token_id)
+
+    return _write(said, made, output, tokenizer, (teacher, kept, batch))
+
+
+def teach_from_servers(
+    data: str,
+    servers: Servers,
+    model: str,
+    output: Path,
+    *,
+    most: int = 1024,
+    template: Template = "auto",
+) -> dict[str, int]:
+    """The same of teachers behind servers, who also tell of each row's own tokens.
+
+    Args:
+        data: rows as of `run`; a column `teacher` names the model that each is asked of.
+        servers: how they are reached.
+        model: the student, whose tokens are scored.
+        output: the cache's folder; the journal of the servers' words stands in it.
+        most: longest row in tokens, the --max-length of the training that will read them.
+        template: as the training that will read them has it.
+
+    Returns:
+        {"rows": all, "taught": of these now, "bytes": of the cache}.
+
+    Raises:
+        WrongUse: servers or rows that cannot be used.
+        BudgetReached, Stopped: the same again goes on.
+    """
+    from finetune.teachers.served import ServedTeacher  # noqa: PLC0415
+
+    servers.check()
+    tokenizer = student.load_tokenizer(model)
+    names = rows.teachers(data)
+    with closing(ServedTeacher(servers, tokenizer, output / FOLDER)) as served:
+        served.require(names)
+        encoded = _read(data, tokenizer, most, template)
+        served.route(encoded, names)
+        served.prepare(encoded.rows)
+        say(served.word())
+
+        def said(part: Sequence[JsonObject]) -> list[Known]:
+            return served.known(
+                [(row["input_ids"], row["labels"]) for row in part]
+            )
+
+        about = (", ".join(served.models), served.k, servers.concurrency)
+        return _write(said, encoded.rows, output, tokenizer, about)
+
+
+def _read(
+    data: str,
+    tokenizer: PreTrainedTokenizerBase,
+    most: int,
+    template: Template,
+) -> Prepared:
+    """The rows as a training of this length will read them."""
+    encoded = prepared(rows.sft_rows(data), tokenizer, most, template=template)
+    training_rows.say_lost(encoded, most)
+    return encoded
+
+
+def _write(
+    said: Callable[[Sequence[JsonObject]], list[Known]],
+    made: Sequence[JsonObject],
+    output: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    about: tuple[str, int, int],
+) -> dict[str, int]:
+    """Writes what is said of the rows that are not there yet.
+
+    Args:
+        said: what a teacher says of some rows.
+        made: all of them.
+        output: the cache's folder.
+        tokenizer: the student's.
+        about: the teacher's name, entries of a token, rows side by side.
+    """
+    from finetune.data.tokens import fingerprint  # noqa: PLC0415
+    from finetune.teachers.cache import About, CacheWriter  # noqa: PLC0415
+
+    name, k, batch = about
+    of_cache = About(
+        teacher=name,
         vocabulary=len(tokenizer),
-        k=min(k, len(tokenizer)),
+        k=k,
         tokenizer=vocabulary_digest(tokenizer),
     )
     tokenizer.save_pretrained(str(output))
-    with CacheWriter(output, about) as writer:
+    with CacheWriter(output, of_cache) as writer:
         keyed = {
             fingerprint(row["input_ids"], row["labels"]): row for row in made
         }
@@ -387,10 +549,9 @@ def teach(
         missing.sort(key=lambda key: len(keyed[key]["input_ids"]))
         for start in range(0, len(missing), batch):
             keys = missing[start : start + batch]
-            part = [keyed[key] for key in keys]
-            entries = best(model, part, about.k, tokenizer.pad_token_id)
-            for key, (ids, logs) in zip(keys, entries, strict=True):
-                writer.add(key, Known(ids, logs))
+            entries = said([keyed[key] for key in keys])
+            for key, entry in zip(keys, entries, strict=True):
+                writer.add(key, entry)
     return {
         "rows": len(made),
         "taught": len(missing),
@@ -400,11 +561,12 @@ def teach(
 
 def best(
     model: ModelTeacher, made: Sequence[JsonObject], k: int, pad: int
-) -> list[tuple[TopIdArray, TopLogArray]]:
-    """(ids, log-probabilities), [N, k] each, of a teacher at the learnt tokens of each row."""
+) -> list[Known]:
+    """The k likeliest tokens of a teacher at the learnt tokens of each row."""
     import torch  # noqa: PLC0415
 
     from finetune.losses.base_parts import whole  # noqa: PLC0415 - torch
+    from finetune.teachers.cache import Known  # noqa: PLC0415
 
     width = max(len(row["input_ids"]) for row in made)
     ids = []
@@ -429,5 +591,5 @@ def best(
         ]
         top_ids = torch.cat([top.indices for top in tops])
         top_logs = torch.cat([top.values for top in tops]).float()
-        entries.append((top_ids.cpu().numpy(), top_logs.cpu().numpy()))
+        entries.append(Known(top_ids.cpu().numpy(), top_logs.cpu().numpy()))
     return entries

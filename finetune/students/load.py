@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 # What a student with gated adapters is known by.
 NAT = "nat.json"
+_TODO = (
+    "Give a folder that a trainer saved, a name of the hub, or scratch:tiny."
+)
 # Of a side of an encoder-decoder's row, as TRL has it for decoders.
 MOST_TOKENS = 1024
 
@@ -66,18 +69,31 @@ def load_student(
     Raises:
         WrongUse: nothing to open there, or not so.
     """
-    from transformers import AutoTokenizer  # noqa: PLC0415
-
     if truncate.is_truncated(model):
         whole, tokenizer = load_student(truncate.source_of(model), options)
         return truncate.cut(whole, model), tokenizer
-    todo = "Give a folder that a trainer saved, a name of the hub, or scratch:tiny."
-    with opening(f"--model {model}", "a language model", todo):
-        tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer = load_tokenizer(model)
+    with opening(f"--model {model}", "a language model", _TODO):
         student = _model(model, options or {})
+    return student, tokenizer
+
+
+def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of what `load_student` opens, which pads with its end where it has no token for
+    that.
+
+    Raises:
+        WrongUse: nothing to open there.
+    """
+    from transformers import AutoTokenizer  # noqa: PLC0415
+
+    if truncate.is_truncated(model):
+        return load_tokenizer(truncate.source_of(model))
+    with opening(f"--model {model}", "a language model", _TODO):
+        tokenizer = AutoTokenizer.from_pretrained(model)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return student, tokenizer
+    return tokenizer
 
 
 def start_of(tokenizer: PreTrainedTokenizerBase) -> int:

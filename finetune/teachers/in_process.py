@@ -4,6 +4,7 @@ earlier.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -23,7 +24,7 @@ from finetune.kernels.hidden_states import expose_hidden, head_of
 from finetune.losses.base_crossing import LogitsAt
 from finetune.losses.base_parts import Sparse, TeacherAt, whole
 from finetune.students import load as student
-from finetune.teachers.cache import Cache, rows_of
+from finetune.teachers.cache import Cache, Known, rows_of
 from finetune.teachers.selection import Selection
 from synth.core.errors import WrongUse
 
@@ -117,34 +118,42 @@ class CacheTeacher:
 
     def says(self, inputs: Inputs) -> TeacherAt:
         """Looks each sequence of the batch up by its tokens."""
-        length = inputs["input_ids"].shape[1] - 1
-        table = torch.full((len(inputs["input_ids"]) * length,), -1)
-        ids = []
-        logs = []
-        count = 0
-        for row, start, tokens, labels in rows_of(inputs):
-            entry = self.cache.read(tokens, labels)
-            learnt = (torch.tensor(labels[1:]) != IGNORED).nonzero()[:, 0]
-            table[row * length + start + learnt] = torch.arange(
-                count, count + len(learnt)
-            )
-            count += len(learnt)
-            ids.append(torch.from_numpy(entry.ids))
-            logs.append(torch.from_numpy(entry.logs))
-        every = (
-            Sparse(torch.cat(ids), torch.cat(logs))
-            if ids
-            else Sparse(torch.zeros(0, 1, dtype=torch.long), torch.zeros(0, 1))
+        rows = rows_of(inputs)
+        known = [self.cache.read(ids, labels) for _, _, ids, labels in rows]
+        return sparse_at(inputs, known)
+
+
+def sparse_at(inputs: Inputs, known: Sequence[Known]) -> TeacherAt:
+    """What is known of each sequence of a batch, as a teacher says it.
+
+    Args:
+        inputs: the batch.
+        known: of each sequence that `rows_of` gives, in its order; entries of one number.
+    """
+    length = inputs["input_ids"].shape[1] - 1
+    table = torch.full((len(inputs["input_ids"]) * length,), -1)
+    ids = [torch.zeros(0, 1, dtype=torch.long)] if not known else []
+    logs = [torch.zeros(0, 1)] if not known else []
+    count = 0
+    for entry, (row, start, _, labels) in zip(
+        known, rows_of(inputs), strict=True
+    ):
+        learnt = (torch.tensor(labels[1:]) != IGNORED).nonzero()[:, 0]
+        numbers = torch.arange(count, count + len(learnt))
+        table[row * length + start + learnt] = numbers
+        count += len(learnt)
+        ids.append(torch.from_numpy(entry.ids))
+        logs.append(torch.from_numpy(entry.logs))
+    every = Sparse(torch.cat(ids), torch.cat(logs))
+
+    def say(positions: Positions) -> Sparse:
+        at = table[positions.cpu()]
+        return Sparse(
+            every.ids[at].to(positions.device),
+            every.logs[at].to(positions.device),
         )
 
-        def say(positions: Positions) -> Sparse:
-            at = table[positions.cpu()]
-            return Sparse(
-                every.ids[at].to(positions.device),
-                every.logs[at].to(positions.device),
-            )
-
-        return say
+    return say
 
 
 class SeveralTeachers:

@@ -7,7 +7,7 @@ __getattr__, __dir__ = public(
     {
         "distill": "Interpolation DistillTrainer",
         "distill_seq2seq": "expose_decoder Seq2SeqDistillTrainer",
-        "distill_settings": "DistillConfig check_offline unused",
+        "distill_settings": "DistillConfig check_parts unused",
         "list_module": "ListModule",
         "on_policy": "Writer worst corrupted",
         "on_policy_settings": "OnPolicy",

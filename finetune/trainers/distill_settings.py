@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from finetune.teachers.served_settings import Servers
 from finetune.trainers.on_policy_settings import OnPolicy
 from synth.core import registry
 from synth.core.errors import WrongUse
@@ -30,6 +31,7 @@ class DistillConfig:
     Attributes:
         teachers: folders or hub names of open models with the student's tokenizer.
         offline: a folder of `finetune teach`, instead of teachers.
+        servers: teachers behind servers, instead of both.
         loss: of finetune.losses, NAME[:key=value,...].
         likelihood: weight of the cross-entropy to the rows' own tokens.
         strength: weight of the loss.
@@ -45,6 +47,7 @@ class DistillConfig:
 
     teachers: tuple[str, ...] = ()
     offline: str | None = None
+    servers: Servers | None = None
     loss: str = "forward_kl"
     likelihood: float = 0.0
     strength: float = 1.0
@@ -55,21 +58,42 @@ class DistillConfig:
     teacher_dtype: str | None = None
     teacher_device: str | None = None
 
+    @property
+    def source(self) -> str:
+        """The setting that names a teacher of whom the likeliest tokens are known; "" where all of
+        them are.
+        """
+        if self.servers is not None:
+            return "--teacher-url"
+        return "--offline" if self.offline else ""
 
-def check_offline(distill: DistillConfig, loss: TrainingLoss) -> None:
-    """Refuses what a teacher cannot do of whom the likeliest tokens of the rows are known, and
-    nothing else.
-    """
+    @property
+    def named(self) -> list[str]:
+        """The teachers, as a record has them."""
+        if self.servers is not None:
+            return list(self.servers.urls)
+        return list(self.teachers) or [str(self.offline)]
+
+
+def check_parts(distill: DistillConfig, loss: TrainingLoss) -> None:
+    """Refuses what a teacher cannot do of whom the likeliest tokens are known, and nothing else."""
     own = distill.on_policy
-    if own.share or own.corrupt:
-        todo = "Give a --teacher that can be asked about new texts."
+    if distill.offline and (own.share or own.corrupt):
+        todo = "Give a --teacher that can be asked about new texts, or a --teacher-url."
         raise WrongUse(
             "--offline",
             f"--on-policy {own.share}, --corrupt {own.corrupt}",
             "the rows that were taught",
             todo,
         )
-    where = f"--offline with --loss {distill.loss}"
+    if own.correct:
+        raise WrongUse(
+            "--correct",
+            f"with {distill.source}",
+            "a teacher who gives all probabilities",
+            "Give a --teacher, or leave it out.",
+        )
+    where = f"{distill.source} with --loss {distill.loss}"
     if not getattr(loss, "parts", False):
         able = ", ".join(
             name
@@ -78,7 +102,7 @@ def check_offline(distill: DistillConfig, loss: TrainingLoss) -> None:
         )
         todo = (
             f"Take one of {able}, whose tail stands for all other tokens; or give a --teacher "
-            "in the place of --offline."
+            f"in the place of {distill.source}."
         )
         raise WrongUse(
             where,
@@ -92,7 +116,7 @@ def check_offline(distill: DistillConfig, loss: TrainingLoss) -> None:
         raise WrongUse(
             where,
             f"temperature={temperature:g}",
-            "1, at which the words were written",
+            "1, at which its words are known",
             todo,
         )
 
@@ -133,9 +157,9 @@ def unused(distill: DistillConfig) -> Iterator[tuple[str, str, str]]:
         ("dtype", distill.teacher_dtype),
         ("device", distill.teacher_device),
     ):
-        if value and distill.offline:
+        if value and distill.source:
             yield (
                 f"--teacher-{flag} {value}",
-                "--offline",
+                distill.source,
                 "a model as teacher, by --teacher",
             )

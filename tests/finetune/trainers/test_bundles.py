@@ -17,7 +17,7 @@ from finetune.objectives.objectives import Batch
 from finetune.objectives.weighting import bundles, read_coefficients, wholes
 from finetune.trainers.distill_settings import (
     DistillConfig,
-    check_offline,
+    check_parts,
     unused,
 )
 from finetune.trainers.on_policy_settings import OnPolicy
@@ -249,10 +249,10 @@ def test_words_on_disk_teach_what_they_hold(loss, on_policy, says):
     config = DistillConfig(offline="d", loss=loss, on_policy=on_policy)
     made = registry.build("finetune.losses", loss)
     if says is None:
-        check_offline(config, made)
+        check_parts(config, made)
         return
     with pytest.raises(WrongUse, match="--offline") as caught:
-        check_offline(config, made)
+        check_parts(config, made)
     assert says in str(caught.value)
 
 
