@@ -17,6 +17,7 @@ from finetune.cli.shared import (
     train_options,
 )
 from finetune.core.rows import JsonObject
+from finetune.data.teacher_prompts import TeacherPrompt
 from finetune.teachers.served_settings import Servers
 from synth.cli.command_group import output_option, say, together
 from synth.core.errors import WrongUse
@@ -26,6 +27,32 @@ SHARED = (
     *("data", "model", "output", "config", "lora", "dtype", "processes"),
     "template",
 )
+
+
+def prompt_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--teacher-prompt and --teacher-system."""
+    return together(
+        click.option(
+            "--teacher-prompt",
+            metavar="TEMPLATE",
+            help="Prompt that the teacher alone reads: Jinja over the row's columns ({{ prompt }} "
+            "is the student's), or a file of it.",
+        ),
+        click.option(
+            "--teacher-system",
+            metavar="TEMPLATE",
+            help="System turn that the teacher alone reads, of conversations.",
+        ),
+    )(command)
+
+
+def prompt_in(options: JsonObject) -> TeacherPrompt | None:
+    """What `prompt_options` say, taken out of the options; None where they say nothing."""
+    user = options.pop("teacher_prompt") or ""
+    system = options.pop("teacher_system") or ""
+    if not user and not system:
+        return None
+    return TeacherPrompt(user=user, system=system)
 
 
 def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -131,7 +158,8 @@ def servers_in(options: JsonObject) -> Servers | None:
     "teachers",
     multiple=True,
     metavar="M",
-    help="Open model whose probabilities are learnt; repeat it to average several.",
+    help="Open model whose probabilities are learnt; repeat it to average several. Or the student "
+    "itself: self:base, self:ema[=RATE], self:live.",
 )
 @click.option(
     "--offline",
@@ -139,6 +167,7 @@ def servers_in(options: JsonObject) -> Servers | None:
     help="Folder that `finetune teach` wrote, in the place of --teacher.",
 )
 @server_options
+@prompt_options
 @click.option(
     "--loss",
     metavar="NAME[:key=value,...]",
@@ -265,6 +294,7 @@ def distill(
     made = DistillConfig(
         teachers=teachers,
         servers=servers,
+        prompt=prompt_in(options),
         loss=chosen,
         weights=tuple(numbers(weights, "--teacher-weights")),
         on_policy=OnPolicy(**own),
@@ -328,6 +358,7 @@ def codistill(ctx: click.Context, /, **options: Any) -> None:
     help="Student whose tokens are asked about (with --replies and --teacher-url).",
 )
 @server_options
+@prompt_options
 @output_option(
     "Folder to write; the same command again goes on where it stopped."
 )
@@ -381,8 +412,16 @@ def teach(
             "one source: a teacher, or servers or replies and the student who reads them",
             todo,
         )
+    prompt = prompt_in(options)
     reading = {name: options[name] for name in ("most", "template")}
     if replies and learner:
+        if prompt is not None:
+            raise WrongUse(
+                "--teacher-prompt",
+                "with --replies",
+                "a teacher that is asked",
+                "Put it into the pack that asked for the replies.",
+            )
         from finetune.teachers.from_replies import teach as write_replies  # noqa: PLC0415
 
         facts = write_replies(data, replies, learner, output, **reading)
@@ -391,13 +430,15 @@ def teach(
             f"teach: {facts['taught']:,} of {facts['rows']:,} rows, {share} -> {output}"
         )
         return
-    from finetune.recipes.distill import teach as write  # noqa: PLC0415
-    from finetune.recipes.distill import teach_from_servers  # noqa: PLC0415
+    from finetune.recipes.teach import teach as write  # noqa: PLC0415
+    from finetune.recipes.teach import teach_from_servers  # noqa: PLC0415
 
     if servers and learner:
-        facts = teach_from_servers(data, servers, learner, output, **reading)
+        facts = teach_from_servers(
+            data, servers, learner, output, prompt=prompt, **reading
+        )
     else:
-        facts = write(data, str(teacher), output, **options)
+        facts = write(data, str(teacher), output, prompt=prompt, **options)
     say(
         f"teach: {facts['taught']:,} of {facts['rows']:,} rows now, {facts['bytes']:,} bytes in "
         f"all -> {output}"

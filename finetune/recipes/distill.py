@@ -5,7 +5,7 @@ from servers, or from what one wrote to disk.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from finetune.core.rows import JsonObject
 from finetune.data import rows
-from finetune.data.prompts import Template
-from finetune.data.tokens import IGNORED, Prepared, prepared, vocabulary_digest
+from finetune.data.tokens import Prepared
 from finetune.settings import (
     TrainConfig,
     built,
@@ -28,6 +27,8 @@ from finetune.teachers.served_settings import FOLDER
 from finetune.trainers.distill_settings import (
     DistillConfig,
     check_parts,
+    check_prompts,
+    self_teacher,
     unused,
 )
 from finetune.trainers.on_policy_settings import OnPolicy
@@ -48,10 +49,10 @@ if TYPE_CHECKING:
 
     from finetune.losses.base_crossing import TrainingLoss
     from finetune.teachers.across_tokenizers import AcrossTeacher, AnyTeacher
-    from finetune.teachers.cache import Known
-    from finetune.teachers.in_process import ModelTeacher
+    from finetune.teachers.in_process import Teacher
+    from finetune.teachers.own import OwnTeacher
+    from finetune.teachers.prompted import PromptedTeacher
     from finetune.teachers.served import ServedTeacher
-    from finetune.teachers.served_settings import Servers
 
 
 def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
@@ -72,7 +73,10 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
             trained.
     """
     loss = _checked(distill)
+    distill = _with_base(config, distill)
     data = rows.sft_rows(config.data)
+    if distill.prompt is not None:
+        distill.prompt.check(rows.load(config.data).column_names)
     if student.is_seq2seq(config.model):
         return _seq2seq(config, distill, data, loss)
     from trl import SFTConfig  # noqa: PLC0415 - 8 s of imports
@@ -85,6 +89,21 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
         return _train(
             config, distill, data, loss=loss, args=args, served=served
         )
+
+
+def _with_base(config: TrainConfig, distill: DistillConfig) -> DistillConfig:
+    """The student's own weights as any other teacher's, where it learns from what it was."""
+    own = self_teacher(distill.teachers)
+    if own is not None and scratch.is_scratch(config.model):
+        raise WrongUse(
+            f"--teacher self:{own.kind}",
+            f"--model {config.model}",
+            "a student that knows something",
+            "Train it first.",
+        )
+    if own is None or own.kind != "base":
+        return distill
+    return replace(distill, teachers=(config.model,))
 
 
 def _train(
@@ -101,11 +120,18 @@ def _train(
 
     model, tokenizer = open_student(config, distill, data, args.seed)
     made = training_rows.for_sft(config, args, data, tokenizer)
-    teacher = served or _teacher(distill, tokenizer, args.device)
+    seen = made.rows
+    if distill.prompt is not None:
+        table = rows.load(config.data)
+        seen = distill.prompt.seen(table, data, made, tokenizer)
+    own = _own(config, distill, model, len(tokenizer))
+    teacher = served or own or _teacher(distill, tokenizer, args.device)
     if isinstance(teacher, in_process.CacheTeacher):
         teacher.cache.require(made.rows)
     if served is not None:
-        _ask(served, config, distill, args, made)
+        _ask(served, config, distill, args, made._replace(rows=seen))
+    if distill.prompt is not None:
+        teacher = _prompted(teacher, distill, made, seen, tokenizer)
     trainer = built(
         DistillTrainer,
         model=model,
@@ -121,15 +147,61 @@ def _train(
         trust=_trust(config.data, made),
         size=len(tokenizer),
     )
+    if own is not None:
+        trainer.add_callback(own)
     info = student.train_and_keep(
         trainer, tokenizer, config, len(data), facts=made.record()
     )
+    if served is not None and distill.on_policy.share:
+        say(served.word())
     info = {
         **info,
         "loss_function": distill.loss,
         "teachers": served.models if served else distill.named,
     }
     return student.write_info(config, info)
+
+
+def _own(
+    config: TrainConfig,
+    distill: DistillConfig,
+    model: PreTrainedModel,
+    size: int,
+) -> OwnTeacher | None:
+    """The student as its own teacher while it learns; None where it is not."""
+    own = self_teacher(distill.teachers)
+    if own is None or own.kind == "base":
+        return None
+    from finetune.teachers.own import OwnTeacher  # noqa: PLC0415 - torch
+
+    if own.kind == "ema" and config.lora is not None:
+        raise WrongUse(
+            "--teacher self:ema",
+            "with --lora",
+            "a mean of all weights",
+            "Take self:live or self:base, or train all weights.",
+        )
+    rate = own.rate if own.kind == "ema" else None
+    return OwnTeacher(model, size, rate)
+
+
+def _prompted(
+    teacher: AnyTeacher,
+    distill: DistillConfig,
+    made: Prepared,
+    seen: Sequence[JsonObject],
+    tokenizer: PreTrainedTokenizerBase,
+) -> PromptedTeacher:
+    """The teacher behind prompts of its own."""
+    from finetune.teachers.prompted import PromptedTeacher  # noqa: PLC0415 - torch
+
+    pad = tokenizer.pad_token_id
+    prompted = PromptedTeacher(
+        cast("Teacher", teacher), made.rows, seen, pad or 0
+    )
+    if distill.on_policy.share or distill.on_policy.corrupt:
+        prompted.prompts.check_prompts()
+    return prompted
 
 
 def _served(
@@ -180,6 +252,7 @@ def _check_packing(
     """Refuses packing where rows must stay whole, or come one by one."""
     named = (
         distill.source
+        or distill.prompt
         or "teacher_weight" in rows.load(config.data).column_names
     )
     if strategy != "bfd" and named:
@@ -213,6 +286,8 @@ def _seq2seq(
 
     plain = (
         len(distill.teachers) == 1
+        and self_teacher(distill.teachers) is None
+        and distill.prompt is None
         and distill.on_policy == OnPolicy()
         and loss.same_tokenizer
         and not loss.reweighs
@@ -326,6 +401,7 @@ def _checked(distill: DistillConfig) -> TrainingLoss:
     own = distill.on_policy
     if distill.source:
         check_parts(distill, loss)
+    check_prompts(distill, loss)
     for flag, beside, needs in unused(distill):
         raise WrongUse(
             flag,
@@ -411,185 +487,3 @@ def _teacher(
     if len(made) == 1:
         return made[0]
     return SeveralTeachers(made, weigh=distill.weigh, weights=distill.weights)
-
-
-def teach(
-    data: str,
-    teacher: str,
-    output: Path,
-    *,
-    k: int = 64,
-    most: int = 1024,
-    batch: int = 16,
-    template: Template = "auto",
-) -> dict[str, int]:
-    """Writes a teacher's k likeliest tokens at every learnt token of the rows; the same again goes
-    on where it stopped.
-
-    Args:
-        data: rows as of `run`.
-        teacher: a folder or a hub name.
-        output: the cache's folder; the tokenizer is saved beside it.
-        k: entries of a token.
-        most: longest row in tokens, the --max-length of the training that will read them.
-        batch: rows side by side.
-        template: as the training that will read them has it.
-
-    Returns:
-        {"rows": all, "taught": of these now, "bytes": of the cache}.
-    """
-    import torch  # noqa: PLC0415
-
-    from finetune.teachers.in_process import ModelTeacher  # noqa: PLC0415
-
-    _, tokenizer = student.load_student(teacher)
-    made = _read(data, tokenizer, most, template).rows
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = ModelTeacher(teacher, tokenizer, device=device)
-    kept = min(k, len(tokenizer))
-
-    def said(part: Sequence[JsonObject]) -> list[Known]:
-        return best(model, part, kept, tokenizer.pad_token_id)
-
-    return _write(said, made, output, tokenizer, (teacher, kept, batch))
-
-
-def teach_from_servers(
-    data: str,
-    servers: Servers,
-    model: str,
-    output: Path,
-    *,
-    most: int = 1024,
-    template: Template = "auto",
-) -> dict[str, int]:
-    """The same of teachers behind servers, who also tell of each row's own tokens.
-
-    Args:
-        data: rows as of `run`; a column `teacher` names the model that each is asked of.
-        servers: how they are reached.
-        model: the student, whose tokens are scored.
-        output: the cache's folder; the journal of the servers' words stands in it.
-        most: longest row in tokens, the --max-length of the training that will read them.
-        template: as the training that will read them has it.
-
-    Returns:
-        {"rows": all, "taught": of these now, "bytes": of the cache}.
-
-    Raises:
-        WrongUse: servers or rows that cannot be used.
-        BudgetReached, Stopped: the same again goes on.
-    """
-    from finetune.teachers.served import ServedTeacher  # noqa: PLC0415
-
-    servers.check()
-    tokenizer = student.load_tokenizer(model)
-    names = rows.teachers(data)
-    with closing(ServedTeacher(servers, tokenizer, output / FOLDER)) as served:
-        served.require(names)
-        encoded = _read(data, tokenizer, most, template)
-        served.route(encoded, names)
-        served.prepare(encoded.rows)
-        say(served.word())
-
-        def said(part: Sequence[JsonObject]) -> list[Known]:
-            return served.known(
-                [(row["input_ids"], row["labels"]) for row in part]
-            )
-
-        about = (", ".join(served.models), served.k, servers.concurrency)
-        return _write(said, encoded.rows, output, tokenizer, about)
-
-
-def _read(
-    data: str,
-    tokenizer: PreTrainedTokenizerBase,
-    most: int,
-    template: Template,
-) -> Prepared:
-    """The rows as a training of this length will read them."""
-    encoded = prepared(rows.sft_rows(data), tokenizer, most, template=template)
-    training_rows.say_lost(encoded, most)
-    return encoded
-
-
-def _write(
-    said: Callable[[Sequence[JsonObject]], list[Known]],
-    made: Sequence[JsonObject],
-    output: Path,
-    tokenizer: PreTrainedTokenizerBase,
-    about: tuple[str, int, int],
-) -> dict[str, int]:
-    """Writes what is said of the rows that are not there yet.
-
-    Args:
-        said: what a teacher says of some rows.
-        made: all of them.
-        output: the cache's folder.
-        tokenizer: the student's.
-        about: the teacher's name, entries of a token, rows side by side.
-    """
-    from finetune.data.tokens import fingerprint  # noqa: PLC0415
-    from finetune.teachers.cache import About, CacheWriter  # noqa: PLC0415
-
-    name, k, batch = about
-    of_cache = About(
-        teacher=name,
-        vocabulary=len(tokenizer),
-        k=k,
-        tokenizer=vocabulary_digest(tokenizer),
-    )
-    tokenizer.save_pretrained(str(output))
-    with CacheWriter(output, of_cache) as writer:
-        keyed = {
-            fingerprint(row["input_ids"], row["labels"]): row for row in made
-        }
-        missing = [key for key in keyed if key not in writer]
-        # Rows of like length stand together: little of a batch is padding.
-        missing.sort(key=lambda key: len(keyed[key]["input_ids"]))
-        for start in range(0, len(missing), batch):
-            keys = missing[start : start + batch]
-            entries = said([keyed[key] for key in keys])
-            for key, entry in zip(keys, entries, strict=True):
-                writer.add(key, entry)
-    return {
-        "rows": len(made),
-        "taught": len(missing),
-        "bytes": (output / "teacher.bin").stat().st_size,
-    }
-
-
-def best(
-    model: ModelTeacher, made: Sequence[JsonObject], k: int, pad: int
-) -> list[Known]:
-    """The k likeliest tokens of a teacher at the learnt tokens of each row."""
-    import torch  # noqa: PLC0415
-
-    from finetune.losses.base_parts import whole  # noqa: PLC0415 - torch
-    from finetune.teachers.cache import Known  # noqa: PLC0415
-
-    width = max(len(row["input_ids"]) for row in made)
-    ids = []
-    labels = []
-    real = []
-    for row in made:
-        count = len(row["input_ids"])
-        missing = width - count
-        ids.append(row["input_ids"] + [pad] * missing)
-        labels.append(row["labels"] + [IGNORED] * missing)
-        real.append([1] * count + [0] * missing)
-    logits_at = model.says(
-        {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(real)}
-    )
-    entries = []
-    learnt = torch.tensor(labels)[:, 1:] != IGNORED
-    for number, row_mask in enumerate(learnt):
-        positions = row_mask.nonzero()[:, 0] + number * (width - 1)
-        tops = [
-            whole(logits_at(part)).log_softmax(dim=-1).topk(k, dim=-1)
-            for part in torch.split(positions, 64)
-        ]
-        top_ids = torch.cat([top.indices for top in tops])
-        top_logs = torch.cat([top.values for top in tops]).float()
-        entries.append(Known(top_ids.cpu().numpy(), top_logs.cpu().numpy()))
-    return entries

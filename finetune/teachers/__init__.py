@@ -9,7 +9,9 @@ __getattr__, __dir__ = public(
         "cache": "Known About CacheWriter Cache known_of rows_of",
         "from_replies": "teach said_by",
         "in_process": "ModelTeacher CacheTeacher SeveralTeachers label_losses same_tokens "
-        "sparse_at",
+        "logits_of sparse_at",
+        "own": "OwnTeacher",
+        "prompted": "PromptedTeacher",
         "by_row": "ByRow",
         "scored_tokens": "Way Entry Vocabulary body_of entries_of",
         "scorer": "Scorer question scores_in",

@@ -5,18 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-from finetune.data.tokens import IGNORED, fingerprint
+from finetune.data.teacher_prompts import first_learnt
+from finetune.data.tokens import fingerprint
 from synth.core.errors import WrongUse
 from synth.core.records import Row
 
 Value = TypeVar("Value")
-
-
-def first_learnt(labels: Sequence[int]) -> int:
-    """How many tokens stand before the first that is learnt: those of the prompt."""
-    return next(
-        (n for n, label in enumerate(labels) if label != IGNORED), len(labels)
-    )
 
 
 class _Held(NamedTuple, Generic[Value]):

@@ -74,24 +74,30 @@ class ModelTeacher:
         same_tokens(path, own, tokenizer)
         self.model = frozen(self.model, device, dtype)
         expose_hidden(self.model)
-        self.head = head_of(self.model, len(tokenizer))
+        self.size = len(tokenizer)
 
     def says(self, inputs: Inputs) -> LogitsAt:
         """Runs the body once; the head is applied tile by tile."""
-        device = self.model.device
-        with torch.no_grad():
-            hidden = self.model(
-                **{
-                    n: inputs[n].to(device)
-                    for n in _INPUTS
-                    if inputs.get(n) is not None
-                },
-                hidden_only=True,
-            )[:, :-1]
-        flat = hidden.reshape(-1, hidden.shape[-1])
-        return lambda positions: self.head.logits(
-            flat[positions.to(device)]
-        ).to(positions.device)
+        return logits_of(self.model, inputs, self.size)
+
+
+def logits_of(model: PreTrainedModel, inputs: Inputs, size: int) -> LogitsAt:
+    """What a model with exposed hidden states says of a batch, cut to so many tokens; without
+    gradients.
+    """
+    device = model.device
+    given = {
+        name: inputs[name].to(device)
+        for name in _INPUTS
+        if inputs.get(name) is not None
+    }
+    with torch.no_grad():
+        hidden = model(**given, hidden_only=True)[:, :-1]
+        head = head_of(model, size)
+    flat = hidden.reshape(-1, hidden.shape[-1])
+    return lambda positions: head.logits(flat[positions.to(device)]).to(
+        positions.device
+    )
 
 
 class CacheTeacher:

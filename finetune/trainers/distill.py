@@ -27,6 +27,7 @@ from finetune.losses.taid import Taid, TaidSchedule
 from finetune.teachers.across_tokenizers import AnyTeacher, CrossTeacher
 from finetune.teachers.cache import rows_of
 from finetune.teachers.in_process import SeveralTeachers, Teacher, label_losses
+from finetune.teachers.prompted import PromptedTeacher
 from finetune.trainers.on_policy import WorstTokens, Writer, corrupted, worst
 from finetune.trainers.on_policy_settings import OnPolicy
 from synth.core.records import Row
@@ -353,6 +354,9 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         """Tells what learns from the loss of a batch, without a gradient."""
         if (moved := self._interpolation()) is not None:
             moved.seen += loss
-        if isinstance(self.teacher, SeveralTeachers):
+        teacher = self.teacher
+        if isinstance(teacher, PromptedTeacher):
+            teacher = teacher.teacher
+        if isinstance(teacher, SeveralTeachers):
             mean = loss * (divisor or tokens) / max(1.0, tokens)
-            self.teacher.learn(mean)
+            teacher.learn(mean)

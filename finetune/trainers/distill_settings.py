@@ -4,10 +4,11 @@ torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from finetune.data.teacher_prompts import TeacherPrompt
 from finetune.teachers.served_settings import Servers
 from finetune.trainers.on_policy_settings import OnPolicy
 from synth.core import registry
@@ -29,9 +30,11 @@ class DistillConfig:
     """What `finetune distill` is told besides a training's own settings.
 
     Attributes:
-        teachers: folders or hub names of open models with the student's tokenizer.
+        teachers: folders or hub names of open models with the student's tokenizer; or the student
+            itself, as `self_teacher` reads it.
         offline: a folder of `finetune teach`, instead of teachers.
         servers: teachers behind servers, instead of both.
+        prompt: what teachers read in the place of the rows' prompts; None for the same.
         loss: of finetune.losses, NAME[:key=value,...].
         likelihood: weight of the cross-entropy to the rows' own tokens.
         strength: weight of the loss.
@@ -48,6 +51,7 @@ class DistillConfig:
     teachers: tuple[str, ...] = ()
     offline: str | None = None
     servers: Servers | None = None
+    prompt: TeacherPrompt | None = None
     loss: str = "forward_kl"
     likelihood: float = 0.0
     strength: float = 1.0
@@ -73,6 +77,91 @@ class DistillConfig:
         if self.servers is not None:
             return list(self.servers.urls)
         return list(self.teachers) or [str(self.offline)]
+
+
+# How the student teaches itself, by the names that TRL has for it.
+_SELF = "self:"
+_RATE = 0.05
+
+
+class SelfTeacher(NamedTuple):
+    """The student as teacher.
+
+    Attributes:
+        kind: `base` as it was at the beginning, `ema` the mean of what it was, `live` as it is.
+        rate: of the mean that each step replaces, above 0 and below 1.
+    """
+
+    kind: str
+    rate: float
+
+
+def self_teacher(teachers: Sequence[str]) -> SelfTeacher | None:
+    """What `--teacher self:base`, `self:ema`, `self:ema=RATE` or `self:live` says; None where a
+    teacher is no such thing.
+
+    >>> self_teacher(["self:ema=0.1"]), self_teacher(["runs/teacher"])
+    (SelfTeacher(kind='ema', rate=0.1), None)
+
+    Raises:
+        WrongUse: no such kind or rate, or others beside it.
+    """
+    named = [name for name in teachers if name.startswith(_SELF)]
+    if not named:
+        return None
+    kind, equals, rate = named[0].removeprefix(_SELF).partition("=")
+    number = _RATE
+    if equals:
+        try:
+            number = float(rate)
+        except ValueError:
+            number = 0.0
+    sound = kind in {"base", "ema", "live"} and 0 < number < 1
+    if not sound or (equals and kind != "ema") or len(teachers) > 1:
+        raise WrongUse(
+            "--teacher",
+            ", ".join(teachers),
+            "self:base, self:live, self:ema or self:ema=RATE, above 0 and below 1, alone",
+            "Take one of them.",
+        )
+    return SelfTeacher(kind, number)
+
+
+def check_prompts(distill: DistillConfig, loss: TrainingLoss) -> None:
+    """Refuses a student that would learn from itself what it says already, and prompts of teachers
+    that nobody reads.
+    """
+    own = self_teacher(distill.teachers)
+    if own is not None and not loss.same_tokenizer:
+        raise WrongUse(
+            f"--loss {distill.loss}",
+            f"with --teacher {_SELF}{own.kind}",
+            "a loss of one tokenizer",
+            "Take another loss.",
+        )
+    if own is not None and own.kind != "base" and distill.prompt is None:
+        raise WrongUse(
+            f"--teacher {_SELF}{own.kind}",
+            "no --teacher-prompt",
+            "a prompt that tells it more than the student",
+            "Give one: both would say the same.",
+        )
+    if distill.prompt is None:
+        return
+    if distill.offline:
+        raise WrongUse(
+            "--teacher-prompt",
+            "with --offline",
+            "a teacher that is asked",
+            "Give it to `finetune teach`, which wrote what the teacher said.",
+        )
+    if not loss.same_tokenizer:
+        raise WrongUse(
+            "--teacher-prompt",
+            f"with --loss {distill.loss}",
+            "a teacher of the student's tokenizer",
+            "Take another loss, or leave it out.",
+        )
 
 
 def check_parts(distill: DistillConfig, loss: TrainingLoss) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from finetune.teachers.by_row import ByRow, first_learnt
+from finetune.data.teacher_prompts import first_learnt
+from finetune.teachers.by_row import ByRow
 from synth.core.errors import WrongUse
 
 
