@@ -19,6 +19,7 @@ from finetune.cli.shared import (
 from finetune.core.rows import JsonObject
 from finetune.data.teacher_prompts import TeacherPrompt
 from finetune.teachers.served_settings import Servers
+from finetune.trainers.on_policy_settings import OnPolicy
 from synth.cli.command_group import output_option, say, together
 from synth.core.errors import WrongUse
 
@@ -26,6 +27,12 @@ from synth.core.errors import WrongUse
 SHARED = (
     *("data", "model", "output", "config", "lora", "dtype", "processes"),
     "template",
+)
+
+# Options of the student's own texts.
+_OF_TEXTS = (
+    *("schedule", "replay", "new_tokens", "correct", "corrupt"),
+    *("completions", "top_p", "min_p"),
 )
 
 
@@ -53,6 +60,92 @@ def prompt_in(options: JsonObject) -> TeacherPrompt | None:
     if not user and not system:
         return None
     return TeacherPrompt(user=user, system=system)
+
+
+def own_text_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--on-policy and how the student writes."""
+    return together(
+        click.option(
+            "--on-policy",
+            type=click.FloatRange(0, 1),
+            default=0.0,
+            show_default=True,
+            help="Share of the steps that train on texts which the student writes.",
+        ),
+        click.option(
+            "--new-tokens",
+            type=click.IntRange(1),
+            default=128,
+            show_default=True,
+            help="Tokens of a text that the student writes (--on-policy), at most.",
+        ),
+        click.option(
+            "--sampling-temperature",
+            type=click.FloatRange(min=0, min_open=True),
+            default=1.0,
+            show_default=True,
+            help="Temperature at which the student writes (--on-policy).",
+        ),
+        click.option(
+            "--completions",
+            type=click.IntRange(1),
+            default=1,
+            show_default=True,
+            help="Texts that the student writes to each prompt (--on-policy); a batch grows by "
+            "that factor.",
+        ),
+        click.option(
+            "--top-p",
+            type=click.FloatRange(0, 1, min_open=True),
+            default=1.0,
+            show_default=True,
+            help="Mass of the likeliest tokens that the student writes from (--on-policy).",
+        ),
+        click.option(
+            "--min-p",
+            type=click.FloatRange(0, 1),
+            default=0.0,
+            show_default=True,
+            help="Least probability of a written token, as a share of the likeliest's "
+            "(--on-policy).",
+        ),
+        click.option(
+            "--schedule",
+            type=click.Choice(["constant", "decreasing", "increasing"]),
+            default="constant",
+            show_default=True,
+            help="How --on-policy changes over the training.",
+        ),
+        click.option(
+            "--replay",
+            type=click.IntRange(0),
+            default=0,
+            show_default=True,
+            help="Batches of texts by the student that are kept and trained on again.",
+        ),
+        click.option(
+            "--correct",
+            is_flag=True,
+            help="The teacher corrects the worst token of a text by the student, who writes on.",
+        ),
+        click.option(
+            "--corrupt",
+            type=click.FloatRange(0, 1),
+            default=0.0,
+            show_default=True,
+            help="Share of the rows' tokens that are replaced by tokens of the student.",
+        ),
+    )(command)
+
+
+def own_texts_in(options: JsonObject) -> OnPolicy:
+    """What `own_text_options` say, taken out of the options."""
+    own = {name: options.pop(name) for name in _OF_TEXTS}
+    return OnPolicy(
+        share=options.pop("on_policy"),
+        temperature=options.pop("sampling_temperature"),
+        **own,
+    )
 
 
 def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -188,53 +281,7 @@ def servers_in(options: JsonObject) -> Servers | None:
     show_default=True,
     help="Weight of --loss.",
 )
-@click.option(
-    "--on-policy",
-    type=click.FloatRange(0, 1),
-    default=0.0,
-    show_default=True,
-    help="Share of the steps that train on texts which the student writes.",
-)
-@click.option(
-    "--new-tokens",
-    type=click.IntRange(1),
-    default=128,
-    show_default=True,
-    help="Tokens of a text that the student writes (--on-policy), at most.",
-)
-@click.option(
-    "--sampling-temperature",
-    type=click.FloatRange(min=0, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Temperature at which the student writes (--on-policy).",
-)
-@click.option(
-    "--schedule",
-    type=click.Choice(["constant", "decreasing", "increasing"]),
-    default="constant",
-    show_default=True,
-    help="How --on-policy changes over the training.",
-)
-@click.option(
-    "--replay",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Batches of texts by the student that are kept and trained on again.",
-)
-@click.option(
-    "--correct",
-    is_flag=True,
-    help="The teacher corrects the worst token of a text by the student, who writes on.",
-)
-@click.option(
-    "--corrupt",
-    type=click.FloatRange(0, 1),
-    default=0.0,
-    show_default=True,
-    help="Share of the rows' tokens that are replaced by tokens of the student.",
-)
+@own_text_options
 @click.option(
     "--teacher-weights",
     "weights",
@@ -277,16 +324,8 @@ def distill(
     """A student learns an open teacher's probabilities; the logits of neither are ever held."""
     need("trl")
     from finetune.trainers.distill_settings import DistillConfig  # noqa: PLC0415
-    from finetune.trainers.on_policy_settings import OnPolicy  # noqa: PLC0415
 
-    own = {
-        name: options.pop(name)
-        for name in ("schedule", "replay", "new_tokens", "correct", "corrupt")
-    }
-    own |= {
-        "share": options.pop("on_policy"),
-        "temperature": options.pop("sampling_temperature"),
-    }
+    own = own_texts_in(options)
     shared = {name: options.pop(name) for name in SHARED}
     servers = servers_in(options)
     in_part = options["offline"] or servers
@@ -297,7 +336,7 @@ def distill(
         prompt=prompt_in(options),
         loss=chosen,
         weights=tuple(numbers(weights, "--teacher-weights")),
-        on_policy=OnPolicy(**own),
+        on_policy=own,
         **options,
     )
     train("distill", ctx, more={"distill": made}, **shared)

@@ -5,9 +5,11 @@ from synth.core.lazy import public
 __getattr__, __dir__ = public(
     __name__,
     {
+        "agreement": "Agreement agreement",
         "distill": "Interpolation DistillTrainer",
         "distill_seq2seq": "expose_decoder Seq2SeqDistillTrainer",
-        "distill_settings": "DistillConfig check_parts unused",
+        "distill_settings": "DistillConfig SelfTeacher self_teacher check_parts "
+        "check_prompts unused",
         "list_module": "ListModule",
         "on_policy": "Writer worst corrupted",
         "on_policy_settings": "OnPolicy",

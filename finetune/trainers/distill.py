@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
+from math import isnan
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -15,19 +16,29 @@ from transformers.trainer_callback import ExportableState, TrainerCallback
 from trl import SFTTrainer
 
 from finetune.core.rows import JsonObject
-from finetune.core.tensors import HiddenStates, Inputs, Mask, Scalar, TokenIds
+from finetune.core.tensors import (
+    HiddenStates,
+    Inputs,
+    Labels,
+    Mask,
+    Scalar,
+    TokenIds,
+)
 from finetune.data.tokens import IGNORED, fingerprint
 from finetune.kernels.fused import fused
 from finetune.kernels.fused_crossing import TeacherSide, fused_crossing
+from finetune.kernels.heads import Head
 from finetune.kernels.hidden_states import expose_hidden, head_of
 from finetune.losses.base import TokenLoss
 from finetune.losses.base_crossing import CrossLoss
+from finetune.losses.base_parts import TeacherAt
 from finetune.losses.forward_kl import ForwardKl
 from finetune.losses.taid import Taid, TaidSchedule
 from finetune.teachers.across_tokenizers import AnyTeacher, CrossTeacher
 from finetune.teachers.cache import rows_of
 from finetune.teachers.in_process import SeveralTeachers, Teacher, label_losses
 from finetune.teachers.prompted import PromptedTeacher
+from finetune.trainers.agreement import agreement
 from finetune.trainers.on_policy import WorstTokens, Writer, corrupted, worst
 from finetune.trainers.on_policy_settings import OnPolicy
 from synth.core.records import Row
@@ -97,6 +108,7 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         self.on_policy = on_policy or OnPolicy()
         self.trust = trust or {}
         self._kept: list[Inputs] = []
+        self._writes = False
         if isinstance(loss, Taid):
             self.args.restore_callback_states_from_checkpoint = True
             self.add_callback(Interpolation({"steps": 1, "start": loss.t}))
@@ -111,6 +123,7 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         are then counted too.
         """
         self._interpolate()
+        self._writes = False
         samples, count = super().get_batch_samples(
             epoch_iterator, num_batches, device
         )
@@ -123,7 +136,8 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
             or (kind == "replay" and not self._kept)
         ):
             return samples, count
-        if kind == "write":
+        self._writes = kind == "write"
+        if self._writes:
             samples = [self._written(batch) for batch in samples]
         else:
             draw = random.Random(
@@ -319,6 +333,8 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         mask = labels != IGNORED
         teacher = cast("Teacher", self.teacher).says(inputs)
         head = head_of(self.accelerator.unwrap_model(self.model), self.size)
+        if self._writes:
+            self._compare(hidden, head, teacher, labels)
         if loss.reweighs:
             weights = loss.reweighed(label_losses(teacher, labels), mask)
             total, _ = fused(
@@ -347,6 +363,17 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         )
         self._observe(float(alone), float(mask.sum()), divisor)
         return total
+
+    def _compare(
+        self, hidden: HiddenStates, head: Head, say: TeacherAt, labels: Labels
+    ) -> None:
+        """Logs how near what the student wrote is to what the teacher would say."""
+        found = agreement(hidden, head, say, labels)
+        if found is not None:
+            metrics = self._metrics["train"]
+            metrics["teacher_overlap"].append(found.overlap)
+            if not isnan(found.gap):
+                metrics["gap_to_teacher"].append(found.gap)
 
     def _observe(
         self, loss: float, tokens: float, divisor: float | None

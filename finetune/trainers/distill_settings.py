@@ -22,6 +22,9 @@ _OF_TEXTS = {
     "--schedule": "schedule",
     "--replay": "replay",
     "--correct": "correct",
+    "--completions": "completions",
+    "--top-p": "top_p",
+    "--min-p": "min_p",
 }
 
 

@@ -19,7 +19,10 @@ class OnPolicy:
             arXiv:2402.03898, section 3.2).
         replay: texts of so many batches are kept for that.
         new_tokens: longest text.
+        completions: texts that it writes to each prompt, 1 or more; a batch grows by that factor.
         temperature: of its sampling.
+        top_p: mass of the likeliest tokens that are sampled from, above 0 to 1.
+        min_p: least probability of a sampled token, as a share of the likeliest's, 0 to 1.
         correct: where both favour different tokens and differ most, the teacher's token is put and
             the student writes on (arXiv:2407.10068, section 3.2).
         corrupt: share of a row's learnt tokens (0 to 1) that the student reads as it would have
@@ -31,7 +34,10 @@ class OnPolicy:
     schedule: Literal["constant", "decreasing", "increasing"] = "constant"
     replay: int = 0
     new_tokens: int = 128
+    completions: int = 1
     temperature: float = 1.0
+    top_p: float = 1.0
+    min_p: float = 0.0
     correct: bool = False
     corrupt: float = 0.0
 

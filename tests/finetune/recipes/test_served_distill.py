@@ -113,6 +113,7 @@ def test_texts_of_the_student_go_to_the_teacher_of_their_prompt(tmp_path):
     ):
         both = ["--teacher-url", f"{first.url},{second.url}"]
         own = ["--on-policy", 1, "--new-tokens", 5, "--loss", "reverse_kl"]
+        own += ["--top-p", 0.9, "--min-p", 0.01]
         distilled(data, tmp_path / "s", *STILL, *WHOLE, *both, *own)
         prompts = [rows[n]["prompt"] for n in range(8)]
         for number, server in enumerate((first, second)):
@@ -162,3 +163,16 @@ def test_what_servers_cannot_do_is_refused_before_they_are_asked(
 def test_settings_of_a_server_without_one_are_refused(data, tmp_path):
     more = ["--teacher", tiny.other(), "--budget", 1]
     assert "no --teacher-url" in distilled(data, tmp_path, *more, wanted=2)
+
+
+def test_the_log_says_how_near_texts_are_to_the_teacher(data, tmp_path):
+    own = ["--on-policy", 1, "--new-tokens", 5, "--completions", 2]
+    with scoring(tiny.other()) as server:
+        by_url = ["--teacher-url", server.url, "--logging-steps", 1]
+        said = distilled(
+            data, tmp_path, "--max-steps", 1, "--disable-tqdm", *by_url, *own
+        )
+        # Eight rows a batch, two texts to each.
+        assert len(calls(server)) == 1 + 16
+    assert "'teacher_overlap': '" in said
+    assert "'gap_to_teacher': '" in said
