@@ -18,6 +18,7 @@ from finetune.cli.shared import (
 )
 from finetune.core.rows import JsonObject
 from finetune.data.teacher_prompts import TeacherPrompt
+from finetune.teachers.opened_settings import Opening
 from finetune.teachers.served_settings import Servers
 from finetune.trainers.on_policy_settings import OnPolicy
 from synth.cli.command_group import output_option, say, together
@@ -34,6 +35,50 @@ _OF_TEXTS = (
     *("schedule", "replay", "new_tokens", "correct", "corrupt"),
     *("completions", "top_p", "min_p"),
 )
+
+
+def opening_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How a teacher in this process is opened."""
+    return together(
+        click.option(
+            "--teacher-dtype",
+            metavar="DTYPE",
+            help="Number type of the teacher: bfloat16, float16, float32.",
+        ),
+        click.option(
+            "--teacher-device",
+            metavar="DEVICE",
+            help="Device of the teacher: cpu, cuda:1; auto cuts it over all that there are.",
+        ),
+        click.option(
+            "--teacher-bits",
+            type=click.Choice(["8", "4"]),
+            help="Round the teacher's weights as they are read (bitsandbytes).",
+        ),
+        click.option(
+            "--teacher-gguf",
+            metavar="FILE",
+            help="GGUF file in the teacher's folder.",
+        ),
+        click.option(
+            "--teacher-attention",
+            metavar="NAME",
+            help="Attention of the teacher: eager, sdpa, flash_attention_2.",
+        ),
+        click.option(
+            "--teacher-revision",
+            metavar="REV",
+            help="Branch, tag or commit of a teacher on the hub.",
+        ),
+    )(command)
+
+
+def opening_in(options: JsonObject) -> Opening:
+    """What `opening_options` say, taken out of the options."""
+    names = ("dtype", "device", "gguf", "attention", "revision")
+    given = {name: options.pop(f"teacher_{name}") for name in names}
+    bits = options.pop("teacher_bits")
+    return Opening(bits=int(bits) if bits else None, **given)
 
 
 def prompt_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -302,16 +347,7 @@ def servers_in(options: JsonObject) -> Servers | None:
     default=0.0,
     help="Label smoothing that the teacher was trained with.",
 )
-@click.option(
-    "--teacher-dtype",
-    metavar="DTYPE",
-    help="Number type of the teacher: bfloat16, float16, float32.",
-)
-@click.option(
-    "--teacher-device",
-    metavar="DEVICE",
-    help="Device of the teacher: cpu, cuda:1.",
-)
+@opening_options
 @click.pass_context
 def distill(
     ctx: click.Context,
@@ -334,6 +370,7 @@ def distill(
         teachers=teachers,
         servers=servers,
         prompt=prompt_in(options),
+        opening=opening_in(options),
         loss=chosen,
         weights=tuple(numbers(weights, "--teacher-weights")),
         on_policy=own,
@@ -398,6 +435,7 @@ def codistill(ctx: click.Context, /, **options: Any) -> None:
 )
 @server_options
 @prompt_options
+@opening_options
 @output_option(
     "Folder to write; the same command again goes on where it stopped."
 )
@@ -438,6 +476,8 @@ def teach(
     """
     need("trl")
     servers = servers_in(options)
+    prompt = prompt_in(options)
+    opening = opening_in(options)
     sources = sum(map(bool, (teacher, replies, servers)))
     if sources != 1 or bool(replies or servers) != bool(learner):
         todo = (
@@ -451,16 +491,11 @@ def teach(
             "one source: a teacher, or servers or replies and the student who reads them",
             todo,
         )
-    prompt = prompt_in(options)
+    if not teacher:
+        _check_unopened(opening)
     reading = {name: options[name] for name in ("most", "template")}
     if replies and learner:
-        if prompt is not None:
-            raise WrongUse(
-                "--teacher-prompt",
-                "with --replies",
-                "a teacher that is asked",
-                "Put it into the pack that asked for the replies.",
-            )
+        _check_unprompted(prompt)
         from finetune.teachers.from_replies import teach as write_replies  # noqa: PLC0415
 
         facts = write_replies(data, replies, learner, output, **reading)
@@ -477,8 +512,37 @@ def teach(
             data, servers, learner, output, prompt=prompt, **reading
         )
     else:
-        facts = write(data, str(teacher), output, prompt=prompt, **options)
+        facts = write(
+            data,
+            str(teacher),
+            output,
+            prompt=prompt,
+            opening=opening,
+            **options,
+        )
     say(
         f"teach: {facts['taught']:,} of {facts['rows']:,} rows now, {facts['bytes']:,} bytes in "
         f"all -> {output}"
     )
+
+
+def _check_unopened(opening: Opening) -> None:
+    """Refuses what says how a model is opened, where none is."""
+    for flag, value in opening.given():
+        raise WrongUse(
+            f"{flag} {value}",
+            "no --teacher",
+            "a model that is opened here",
+            "Leave it out.",
+        )
+
+
+def _check_unprompted(prompt: TeacherPrompt | None) -> None:
+    """Refuses a prompt for a teacher who has spoken already."""
+    if prompt is not None:
+        raise WrongUse(
+            "--teacher-prompt",
+            "with --replies",
+            "a teacher that is asked",
+            "Put it into the pack that asked for the replies.",
+        )

@@ -321,8 +321,8 @@ def _seq2seq(
         teacher=ModelTeacher(
             distill.teachers[0],
             tokenizer,
-            device=distill.teacher_device or args.device,
-            dtype=distill.teacher_dtype,
+            device=args.device,
+            opening=distill.opening,
         ),
         likelihood=distill.likelihood,
         strength=distill.strength,
@@ -401,6 +401,7 @@ def _checked(distill: DistillConfig) -> TrainingLoss:
     own = distill.on_policy
     if distill.source:
         check_parts(distill, loss)
+    distill.opening.check()
     check_prompts(distill, loss)
     for flag, beside, needs in unused(distill):
         raise WrongUse(
@@ -472,16 +473,15 @@ def _teacher(
 
     if distill.offline:
         return CacheTeacher(distill.offline, tokenizer)
-    where = distill.teacher_device or device
     if not registry.build("finetune.losses", distill.loss).same_tokenizer:
         return AcrossTeacher(
             distill.teachers[0],
             tokenizer,
-            device=where,
-            dtype=distill.teacher_dtype,
+            device=device,
+            opening=distill.opening,
         )
     made = [
-        ModelTeacher(path, tokenizer, device=where, dtype=distill.teacher_dtype)
+        ModelTeacher(path, tokenizer, device=device, opening=distill.opening)
         for path in distill.teachers
     ]
     if len(made) == 1:

@@ -14,6 +14,7 @@ from finetune.data.teacher_prompts import TeacherPrompt
 from finetune.data.tokens import IGNORED, Prepared, prepared, vocabulary_digest
 from finetune.students import load as student
 from finetune.students import training_rows
+from finetune.teachers.opened_settings import Opening
 from finetune.teachers.served_settings import FOLDER
 from synth.cli.command_group import say
 
@@ -35,6 +36,7 @@ def teach(
     batch: int = 16,
     template: Template = "auto",
     prompt: TeacherPrompt | None = None,
+    opening: Opening = Opening(),  # noqa: B008 - nobody changes it
 ) -> dict[str, int]:
     """Writes a teacher's k likeliest tokens at every learnt token of the rows; the same again goes
     on where it stopped.
@@ -48,6 +50,7 @@ def teach(
         batch: rows side by side.
         template: as the training that will read them has it.
         prompt: what the teacher reads in the place of the rows' prompts; None for the same.
+        opening: how the teacher is opened.
 
     Returns:
         {"rows": all, "taught": of these now, "bytes": of the cache}.
@@ -57,10 +60,11 @@ def teach(
     from finetune.teachers.in_process import ModelTeacher  # noqa: PLC0415
 
     _check_prompt(prompt, data)
-    _, tokenizer = student.load_student(teacher)
+    opening.check()
+    tokenizer = student.load_tokenizer(teacher, opening.files())
     made, seen = _read(data, tokenizer, most, template, prompt)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = ModelTeacher(teacher, tokenizer, device=device)
+    model = ModelTeacher(teacher, tokenizer, device=device, opening=opening)
     kept = min(k, len(tokenizer))
 
     def said(part: Sequence[JsonObject]) -> list[Known]:

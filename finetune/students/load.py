@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 # What a student with gated adapters is known by.
 NAT = "nat.json"
+# Options of `from_pretrained` that say which files are read.
+_FILES = ("gguf_file", "revision")
 _TODO = (
     "Give a folder that a trainer saved, a name of the hub, or scratch:tiny."
 )
@@ -72,15 +74,23 @@ def load_student(
     if truncate.is_truncated(model):
         whole, tokenizer = load_student(truncate.source_of(model), options)
         return truncate.cut(whole, model), tokenizer
-    tokenizer = load_tokenizer(model)
+    given = options or {}
+    files = {name: given[name] for name in _FILES if name in given}
+    tokenizer = load_tokenizer(model, files)
     with opening(f"--model {model}", "a language model", _TODO):
-        student = _model(model, options or {})
+        student = _model(model, given)
     return student, tokenizer
 
 
-def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
+def load_tokenizer(
+    model: str, files: Row | None = None
+) -> PreTrainedTokenizerBase:
     """The tokenizer of what `load_student` opens, which pads with its end where it has no token for
     that.
+
+    Args:
+        model: what to open.
+        files: `gguf_file` and `revision` of `from_pretrained`, where there are some.
 
     Raises:
         WrongUse: nothing to open there.
@@ -88,9 +98,9 @@ def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer  # noqa: PLC0415
 
     if truncate.is_truncated(model):
-        return load_tokenizer(truncate.source_of(model))
+        return load_tokenizer(truncate.source_of(model), files)
     with opening(f"--model {model}", "a language model", _TODO):
-        tokenizer = AutoTokenizer.from_pretrained(model)
+        tokenizer = AutoTokenizer.from_pretrained(model, **(files or {}))
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

@@ -9,7 +9,8 @@ __getattr__, __dir__ = public(
         "cache": "Known About CacheWriter Cache known_of rows_of",
         "from_replies": "teach said_by",
         "in_process": "ModelTeacher CacheTeacher SeveralTeachers label_losses same_tokens "
-        "logits_of sparse_at",
+        "opened logits_of sparse_at",
+        "opened_settings": "Opening",
         "own": "OwnTeacher",
         "prompted": "PromptedTeacher",
         "by_row": "ByRow",

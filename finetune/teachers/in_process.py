@@ -25,6 +25,7 @@ from finetune.losses.base_crossing import LogitsAt
 from finetune.losses.base_parts import Sparse, TeacherAt, whole
 from finetune.students import load as student
 from finetune.teachers.cache import Cache, Known, rows_of
+from finetune.teachers.opened_settings import Opening
 from finetune.teachers.selection import Selection
 from synth.core.errors import WrongUse
 
@@ -42,14 +43,28 @@ class Teacher(Protocol):
 
 
 def frozen(
-    model: PreTrainedModel, device: torch.device | str, dtype: str | None = None
+    model: PreTrainedModel, device: torch.device | str
 ) -> PreTrainedModel:
-    """A model on a device, without gradients or dropout; its weights as `dtype` where one is
-    named.
-    """
-    if dtype is not None:
-        model = model.to(getattr(torch, dtype))
+    """A model on a device, without gradients or dropout."""
     return model.to(device).eval().requires_grad_(False)
+
+
+def opened(
+    path: str, device: torch.device | str, opening: Opening
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A teacher's model without gradients or dropout, and its tokenizer.
+
+    Args:
+        path: folder or name of the hub.
+        device: where it lives, unless it is told otherwise.
+        opening: how it is opened.
+    """
+    where = opening.device or device
+    options = opening.options(str(device))
+    model, tokenizer = student.load_student(path, options)
+    if opening.placed:
+        return model.eval().requires_grad_(False), tokenizer
+    return frozen(model, where), tokenizer
 
 
 class ModelTeacher:
@@ -58,8 +73,8 @@ class ModelTeacher:
     Args:
         path: folder or name of the hub.
         tokenizer: the student's; the teacher's must be the same.
-        device: where it lives.
-        dtype: of its weights; None for what its files hold.
+        device: where it lives, unless it is told otherwise.
+        opening: how it is opened.
     """
 
     def __init__(
@@ -68,11 +83,10 @@ class ModelTeacher:
         tokenizer: PreTrainedTokenizerBase,
         *,
         device: torch.device | str,
-        dtype: str | None = None,
+        opening: Opening = Opening(),  # noqa: B008 - nobody changes it
     ) -> None:
-        self.model, own = student.load_student(path)
+        self.model, own = opened(path, device, opening)
         same_tokens(path, own, tokenizer)
-        self.model = frozen(self.model, device, dtype)
         expose_hidden(self.model)
         self.size = len(tokenizer)
 
@@ -94,10 +108,14 @@ def logits_of(model: PreTrainedModel, inputs: Inputs, size: int) -> LogitsAt:
     with torch.no_grad():
         hidden = model(**given, hidden_only=True)[:, :-1]
         head = head_of(model, size)
-    flat = hidden.reshape(-1, hidden.shape[-1])
-    return lambda positions: head.logits(flat[positions.to(device)]).to(
-        positions.device
-    )
+    # A model that is cut over devices ends on another than it begins on.
+    flat = hidden.reshape(-1, hidden.shape[-1]).to(head.weight.device)
+
+    def say(positions: Positions) -> RowLogits:
+        states = flat[positions.to(flat.device)]
+        return head.logits(states).to(positions.device)
+
+    return say
 
 
 class CacheTeacher:

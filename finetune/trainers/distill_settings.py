@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from finetune.data.teacher_prompts import TeacherPrompt
+from finetune.teachers.opened_settings import Opening
 from finetune.teachers.served_settings import Servers
 from finetune.trainers.on_policy_settings import OnPolicy
 from synth.core import registry
@@ -47,8 +48,7 @@ class DistillConfig:
             row; `reinforced`: drawn by a policy that learns which of them help the student.
         teacher_smoothing: label smoothing (0 to 1) that the teacher was trained with, if any: it is
             warned of where it does harm.
-        teacher_dtype: of the teachers' weights, such as bfloat16.
-        teacher_device: where they live; None for the student's.
+        opening: how teachers in this process are opened.
     """
 
     teachers: tuple[str, ...] = ()
@@ -62,8 +62,7 @@ class DistillConfig:
     weights: tuple[float, ...] = ()
     weigh: str = "fixed"
     teacher_smoothing: float = 0.0
-    teacher_dtype: str | None = None
-    teacher_device: str | None = None
+    opening: Opening = field(default_factory=Opening)
 
     @property
     def source(self) -> str:
@@ -245,13 +244,14 @@ def unused(distill: DistillConfig) -> Iterator[tuple[str, str, str]]:
             f"{len(distill.teachers)} --teacher",
             "several teachers",
         )
-    for flag, value in (
-        ("dtype", distill.teacher_dtype),
-        ("device", distill.teacher_device),
-    ):
-        if value and distill.source:
+    itself = self_teacher(distill.teachers)
+    source = distill.source
+    if itself is not None and itself.kind != "base":
+        source = f"--teacher {distill.teachers[0]}"
+    for flag, value in distill.opening.given():
+        if source:
             yield (
-                f"--teacher-{flag} {value}",
-                distill.source,
+                f"{flag} {value}",
+                source,
                 "a model as teacher, by --teacher",
             )

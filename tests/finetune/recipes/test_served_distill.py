@@ -176,3 +176,20 @@ def test_the_log_says_how_near_texts_are_to_the_teacher(data, tmp_path):
         assert len(calls(server)) == 1 + 16
     assert "'teacher_overlap': '" in said
     assert "'gap_to_teacher': '" in said
+
+
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        (["--teacher", "m", "--student", "s"], "one source"),
+        (["--teacher-url", "http://127.0.0.1:1/v1"], "one source"),
+        (["--replies", "f", "--student", "s", *["--teacher-prompt", "x{{y}}"]], "the pack"),
+        (["--replies", "f", "--student", "s", "--teacher-gguf", "g"], "no --teacher"),
+        (["--teacher", "m", "--teacher-prompt", "{{ gold }}"], "'gold'"),
+        (["--teacher", "m", "--teacher-bits", 4, "--teacher-gguf", "g"], "rounded already"),
+    ],
+)  # fmt: skip
+def test_what_teaching_cannot_use_is_refused(data, tmp_path, more, word):
+    code, said = finetune("teach", "--data", data, "--output", tmp_path, *more)
+    assert code == 2
+    assert word in said

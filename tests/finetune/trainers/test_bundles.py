@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from finetune.data.query_lists import Listed
 from finetune.objectives.objectives import Batch
 from finetune.objectives.weighting import bundles, read_coefficients, wholes
+from finetune.teachers.opened_settings import Opening
 from finetune.trainers.distill_settings import (
     DistillConfig,
     check_parts,
@@ -224,11 +225,11 @@ def test_a_schedule_begins_or_ends_at_nothing():
         ),
         (
             DistillConfig(
-                offline="d", teacher_dtype="bfloat16", teacher_device="cpu"
+                offline="d", opening=Opening(dtype="bfloat16", device="cpu")
             ),
             ["--teacher-dtype bfloat16", "--teacher-device cpu"],
         ),
-        (DistillConfig(teachers=("t",), teacher_dtype="bfloat16"), []),
+        (DistillConfig(teachers=("t",), opening=Opening(dtype="bfloat16")), []),
     ],
 )
 def test_settings_that_would_change_nothing_are_found(config, flags):
