@@ -241,6 +241,7 @@ def _ask(
     if own:
         served.check_prompts()
     with args.main_process_first(desc="asking the teacher"):
+        served.follow()
         if is_first_process() and own < 1:
             served.prepare(made.rows)
             say(served.word())

@@ -107,11 +107,10 @@ class ServedTeacher:
         self.words = Vocabulary(tokenizer)
         self.digest = vocabulary_digest(tokenizer)
         self.by_row: ByRow[str] | None = None
+        self.folder = folder
         first = is_first_process()
         self.journal = Journal(folder if first else None)
-        if not first:
-            # The first process wrote it before this one came here.
-            self.journal.others = [Journal(folder, writable=False)]
+        self.follow()
         self.budget = Budget(servers.budget, self.journal.totals.usd)
         self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         try:
@@ -125,6 +124,14 @@ class ServedTeacher:
         except BaseException:
             self.close()
             raise
+
+    def follow(self) -> None:
+        """Of several processes, reads again what the first one has written; that one has it."""
+        if is_first_process():
+            return
+        for other in self.journal.others:
+            other.release()
+        self.journal.others = [Journal(self.folder, writable=False)]
 
     @property
     def models(self) -> list[str]:

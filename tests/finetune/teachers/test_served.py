@@ -321,6 +321,29 @@ def test_rows_choose_their_teacher(tokenizer, tmp_path):
     assert_known(text, [wanted(two, written[0], 1)])
 
 
+def test_several_processes_ask_once(tokenizer, tmp_path, monkeypatch):
+    with (
+        scoring(tiny.other()) as server,
+        opened(server.url, tokenizer, tmp_path) as first,
+    ):
+        monkeypatch.setenv("RANK", "1")
+        with opened(server.url, tokenizer, tmp_path) as second:
+            monkeypatch.setenv("RANK", "0")
+            first.prepare(ROWS)
+            asked = len(calls(server))
+            assert asked == 1 + len(ROWS)
+            monkeypatch.setenv("RANK", "1")
+            second.follow()
+            for one, two in zip(
+                first.known(PAIRS), second.known(PAIRS), strict=True
+            ):
+                assert (one.logs == two.logs).all()
+            assert len(calls(server)) == asked
+            # What it writes itself it asks about itself.
+            second.known([([8, 15], [-100, 15])])
+            assert len(calls(server)) == asked + 1
+
+
 def test_two_servers_of_one_model_and_servers_of_several_are_refused(
     tokenizer, tmp_path
 ):
