@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from aiohttp import web
@@ -193,3 +195,18 @@ def test_what_teaching_cannot_use_is_refused(data, tmp_path, more, word):
     code, said = finetune("teach", "--data", data, "--output", tmp_path, *more)
     assert code == 2
     assert word in said
+
+
+@pytest.mark.long
+def test_two_processes_ask_once_and_have_the_loss_of_one(data, tmp_path):
+    command = [sys.executable, "-m", "finetune.cli", "distill"]
+    command += ["--data", data, "--model", tiny.causal()]
+    with scoring(tiny.other()) as server:
+        by_url = [*STILL, "--teacher-url", server.url, "--teacher-k", 400]
+        both = ["--processes", 2, "--per-device-train-batch-size", 4]
+        words = [*command, "--output", tmp_path / "two", *by_url, *both]
+        subprocess.run([str(word) for word in words], check=True)
+        assert len(calls(server)) == 1 + 8
+        distilled(data, tmp_path / "one", *by_url, *WHOLE)
+    one, two = (loss_in(tmp_path / name) for name in ("one", "two"))
+    assert two == pytest.approx(one, rel=1e-4)
