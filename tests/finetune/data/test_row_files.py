@@ -49,7 +49,7 @@ def test_a_weight_that_is_no_finite_number_is_refused_with_its_row(weight):
     with pytest.raises(WrongUse) as caught:
         rows.numbers([1, 0.5, weight, 2], "weight", "f.jsonl")
     assert caught.value.args[:2] == (
-        "--data f.jsonl row 3",
+        "--input f.jsonl row 3",
         f"weight = {weight!r}",
     )
 

@@ -72,7 +72,7 @@ def test_files_and_folders_are_read_too(tmp_path, run_folder):
 def test_what_cannot_be_read_is_refused(tmp_path):
     with pytest.raises(WrongUse, match="columns prompt, completion"):
         rows.sft_rows(write(tmp_path / "x.jsonl", [{"a": 1}]))
-    with pytest.raises(WrongUse, match="nothing to read"):
+    with pytest.raises(WrongUse, match="no such file or folder"):
         rows.sft_rows(tmp_path / "none")
 
 

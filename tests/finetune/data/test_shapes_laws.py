@@ -224,7 +224,7 @@ def test_a_message_that_cannot_be_read_is_named_with_its_place(message, says):
     with pytest.raises(WrongUse) as caught:
         shapes.sft([{"messages": [good]}, {"messages": [good, message]}], "f")
     where, found = caught.value.args[:2]
-    assert where == "--data f row 2 messages 2"
+    assert where == "--input f row 2 messages 2"
     assert found.startswith(says) or says in found
 
 
