@@ -127,7 +127,7 @@ def make_teacher(out: Path, seed: int) -> None:
     smaller pieces.
     """
     from finetune.measuring import evaluate
-    from finetune.recipes import distill, sft
+    from finetune.recipes import sft, teach
     from finetune.settings import TrainConfig
     from finetune.students import load as student
     from finetune.students import scratch
@@ -170,7 +170,7 @@ def make_teacher(out: Path, seed: int) -> None:
             )
         )
         for rows in ("noisy", "clean"):
-            distill.teach(
+            teach.teach(
                 str(out / f"{rows}.jsonl"),
                 str(place),
                 out / f"cache-{rows}",

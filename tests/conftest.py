@@ -76,7 +76,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}/v1"
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
+        body = await request.json() if request.can_read_body else {}
         self.bodies.append(body)
         self.headers.append(dict(request.headers))
         answer = self.answer(body, len(self.bodies))
@@ -105,7 +105,10 @@ def chat(text: str, **more: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(answer: Callable[[dict[str, Any], int], Any]) -> Iterator[Server]:
+def serving(
+    answer: Callable[[dict[str, Any], int], Any],
+    paths: tuple[str, ...] = ("/v1/chat/completions",),
+) -> Iterator[Server]:
     """Serves in a thread with a loop of its own."""
     server, ready, loop = (
         Server(answer),
@@ -115,16 +118,17 @@ def serving(answer: Callable[[dict[str, Any], int], Any]) -> Iterator[Server]:
 
     async def start() -> web.AppRunner:
         app = web.Application(client_max_size=1 << 26)
-        app.router.add_post("/v1/chat/completions", server.handle)
+        for path in paths:
+            app.router.add_route("*", path, server.handle)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         server.port = runner.addresses[0][1]
-        ready.set()
         return runner
 
     def work() -> None:
         runner = loop.run_until_complete(start())
+        loop.call_soon(ready.set)
         loop.run_forever()
         loop.run_until_complete(runner.cleanup())
         loop.close()

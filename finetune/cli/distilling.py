@@ -16,6 +16,11 @@ from finetune.cli.shared import (
     train,
     train_options,
 )
+from finetune.core.rows import JsonObject
+from finetune.data.teacher_prompts import TeacherPrompt
+from finetune.teachers.opened_settings import Opening
+from finetune.teachers.served_settings import Servers
+from finetune.trainers.on_policy_settings import OnPolicy
 from synth.cli.command_group import output_option, say, together
 from synth.core.errors import WrongUse
 
@@ -25,9 +30,86 @@ SHARED = (
     "template",
 )
 
+# Options of the student's own texts.
+_OF_TEXTS = (
+    *("schedule", "replay", "new_tokens", "correct", "corrupt"),
+    *("completions", "top_p", "min_p", "teacher_share"),
+    *("hold_out", "validate_every"),
+)
 
-def text_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The student's own texts in a training: --on-policy and what belongs to it."""
+
+def opening_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How a teacher in this process is opened."""
+    return together(
+        click.option(
+            "--teacher-dtype",
+            metavar="DTYPE",
+            help="Number type of the teacher: bfloat16, float16, float32.",
+        ),
+        click.option(
+            "--teacher-device",
+            metavar="DEVICE",
+            help="Device of the teacher: cpu, cuda:1; auto cuts it over all that there are.",
+        ),
+        click.option(
+            "--teacher-bits",
+            type=click.Choice(["8", "4"]),
+            help="Round the teacher's weights as they are read (bitsandbytes).",
+        ),
+        click.option(
+            "--teacher-gguf",
+            metavar="FILE",
+            help="GGUF file in the teacher's folder.",
+        ),
+        click.option(
+            "--teacher-attention",
+            metavar="NAME",
+            help="Attention of the teacher: eager, sdpa, flash_attention_2.",
+        ),
+        click.option(
+            "--teacher-revision",
+            metavar="REV",
+            help="Branch, tag or commit of a teacher on the hub.",
+        ),
+    )(command)
+
+
+def opening_in(options: JsonObject) -> Opening:
+    """What `opening_options` say, taken out of the options."""
+    names = ("dtype", "device", "gguf", "attention", "revision")
+    given = {name: options.pop(f"teacher_{name}") for name in names}
+    bits = options.pop("teacher_bits")
+    return Opening(bits=int(bits) if bits else None, **given)
+
+
+def prompt_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--teacher-prompt and --teacher-system."""
+    return together(
+        click.option(
+            "--teacher-prompt",
+            metavar="TEMPLATE",
+            help="Prompt that the teacher alone reads: Jinja over the row's columns ({{ prompt }} "
+            "is the student's), or a file of it.",
+        ),
+        click.option(
+            "--teacher-system",
+            metavar="TEMPLATE",
+            help="System turn that the teacher alone reads, of conversations.",
+        ),
+    )(command)
+
+
+def prompt_in(options: JsonObject) -> TeacherPrompt | None:
+    """What `prompt_options` say, taken out of the options; None where they say nothing."""
+    user = options.pop("teacher_prompt") or ""
+    system = options.pop("teacher_system") or ""
+    if not user and not system:
+        return None
+    return TeacherPrompt(user=user, system=system)
+
+
+def own_text_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--on-policy and how the student writes."""
     return together(
         click.option(
             "--on-policy",
@@ -49,6 +131,29 @@ def text_options(command: Callable[..., Any]) -> Callable[..., Any]:
             default=1.0,
             show_default=True,
             help="Temperature at which the student writes (--on-policy).",
+        ),
+        click.option(
+            "--completions",
+            type=click.IntRange(1),
+            default=1,
+            show_default=True,
+            help="Texts that the student writes to each prompt (--on-policy); a batch grows by "
+            "that factor.",
+        ),
+        click.option(
+            "--top-p",
+            type=click.FloatRange(0, 1, min_open=True),
+            default=1.0,
+            show_default=True,
+            help="Mass of the likeliest tokens that the student writes from (--on-policy).",
+        ),
+        click.option(
+            "--min-p",
+            type=click.FloatRange(0, 1),
+            default=0.0,
+            show_default=True,
+            help="Least probability of a written token, as a share of the likeliest's "
+            "(--on-policy).",
         ),
         click.option(
             "--schedule",
@@ -102,6 +207,111 @@ def text_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def own_texts_in(options: JsonObject) -> OnPolicy:
+    """What `own_text_options` say, taken out of the options."""
+    own = {name: options.pop(name) for name in _OF_TEXTS}
+    return OnPolicy(
+        share=options.pop("on_policy"),
+        temperature=options.pop("sampling_temperature"),
+        **own,
+    )
+
+
+def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--teacher-url and how its servers are reached."""
+    return together(
+        click.option(
+            "--teacher-url",
+            metavar="URL[,URL]",
+            help="Servers (vLLM, llama.cpp, ...) that score the student's tokens, for --teacher; "
+            "of several, a column `teacher` names each row's model.",
+        ),
+        click.option(
+            "--teacher-model",
+            metavar="NAME[,NAME]",
+            help="Model of each server. Default: the one that it serves.",
+        ),
+        click.option(
+            "--teacher-key-env",
+            metavar="VAR[,VAR]",
+            help="Variable with the key of each server; nothing between commas for no key.",
+        ),
+        click.option(
+            "--teacher-k",
+            type=click.IntRange(1),
+            default=64,
+            show_default=True,
+            help="Likeliest tokens that servers are asked for at each place.",
+        ),
+        click.option(
+            "--teacher-calls",
+            type=click.IntRange(1),
+            default=16,
+            show_default=True,
+            help="Calls in flight at each server, at most.",
+        ),
+        click.option(
+            "--teacher-timeout",
+            type=click.FloatRange(min=0, min_open=True),
+            default=120.0,
+            show_default=True,
+            metavar="SECONDS",
+            help="Of one call to a server.",
+        ),
+        click.option(
+            "--price",
+            metavar="IN,OUT",
+            help="Dollars per million tokens of the servers. Default: the table's.",
+        ),
+        click.option(
+            "--budget",
+            type=click.FloatRange(min=0),
+            metavar="USD",
+            help="Stop before the call to a server that could cross it.",
+        ),
+    )(command)
+
+
+def servers_in(options: JsonObject) -> Servers | None:
+    """What `server_options` say, taken out of the options; None without --teacher-url.
+
+    Raises:
+        WrongUse: something of a server, and no server.
+    """
+    url = options.pop("teacher_url")
+    given = {
+        field: options.pop(name)
+        for name, field in (
+            ("teacher_model", "models"),
+            ("teacher_key_env", "keys"),
+            ("teacher_k", "k"),
+            ("teacher_calls", "concurrency"),
+            ("teacher_timeout", "timeout"),
+            ("price", "price"),
+            ("budget", "budget"),
+        )
+    }
+    if not url:
+        told = [
+            name
+            for name in ("models", "keys", "price", "budget")
+            if given[name]
+        ]
+        if told:
+            raise WrongUse(
+                f"--teacher-... ({', '.join(told)})",
+                "no --teacher-url",
+                "a server",
+                "Give that too, or leave the setting out: it would change nothing.",
+            )
+        return None
+    for name in ("models", "keys"):
+        listed = (given[name] or "").split(",")
+        given[name] = tuple(map(str.strip, listed)) if given[name] else ()
+    urls = tuple(map(str.strip, url.split(",")))
+    return Servers(urls=urls, **given)
+
+
 @click.command(context_settings=EXTRA)
 @train_options
 @template_option
@@ -110,13 +320,16 @@ def text_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "teachers",
     multiple=True,
     metavar="M",
-    help="Open model whose probabilities are learnt; repeat it to average several.",
+    help="Open model whose probabilities are learnt; repeat it to average several. Or the student "
+    "itself: self:base, self:ema[=RATE], self:live.",
 )
 @click.option(
     "--offline",
     metavar="DIR",
     help="Folder that `finetune teach` wrote, in the place of --teacher.",
 )
+@server_options
+@prompt_options
 @click.option(
     "--loss",
     "losses",
@@ -124,7 +337,7 @@ def text_options(command: Callable[..., Any]) -> Callable[..., Any]:
     metavar="NAME[=WEIGHT][:key=value,...]",
     help="A name of `synth list losses`, or module:Class; several are summed. Also schedule=linear "
     "or cosine,to=WEIGHT; warmup=SHARE; layers=last, uniform, all or [2-4,4-8]. Default: "
-    "forward_kl; top_k with --offline.",
+    "forward_kl; top_k with --offline or --teacher-url.",
 )
 @click.option(
     "--task",
@@ -155,7 +368,7 @@ def text_options(command: Callable[..., Any]) -> Callable[..., Any]:
     show_default=True,
     help="Weight of all that --loss names.",
 )
-@text_options
+@own_text_options
 @click.option(
     "--teacher-weights",
     "weights",
@@ -176,16 +389,7 @@ def text_options(command: Callable[..., Any]) -> Callable[..., Any]:
     default=0.0,
     help="Label smoothing that the teacher was trained with.",
 )
-@click.option(
-    "--teacher-dtype",
-    metavar="DTYPE",
-    help="Number type of the teacher: bfloat16, float16, float32.",
-)
-@click.option(
-    "--teacher-device",
-    metavar="DEVICE",
-    help="Device of the teacher: cpu, cuda:1.",
-)
+@opening_options
 @click.pass_context
 def distill(
     ctx: click.Context,
@@ -201,27 +405,20 @@ def distill(
     """A student learns an open teacher's probabilities; the logits of neither are ever held."""
     need("trl")
     from finetune.trainers.distill_settings import DistillConfig  # noqa: PLC0415
-    from finetune.trainers.on_policy_settings import OnPolicy  # noqa: PLC0415
 
-    own = {
-        name: options.pop(name)
-        for name in (
-            *("schedule", "replay", "new_tokens", "teacher_share"),
-            *("hold_out", "validate_every"),
-            *("correct", "corrupt"),
-        )
-    }
-    own |= {
-        "share": options.pop("on_policy"),
-        "temperature": options.pop("sampling_temperature"),
-    }
+    own = own_texts_in(options)
     shared = {name: options.pop(name) for name in SHARED}
-    chosen = losses or ("top_k" if options["offline"] else "forward_kl",)
+    servers = servers_in(options)
+    in_part = options["offline"] or servers
+    chosen = losses or ("top_k" if in_part else "forward_kl",)
     made = DistillConfig(
         teachers=teachers,
+        servers=servers,
+        prompt=prompt_in(options),
+        opening=opening_in(options),
         losses=chosen,
         weights=tuple(numbers(weights, "--teacher-weights")),
-        on_policy=OnPolicy(**own),
+        on_policy=own,
         **options,
     )
     if task == "text":
@@ -283,8 +480,11 @@ def codistill(ctx: click.Context, /, **options: Any) -> None:
     "--student",
     "learner",
     metavar="M",
-    help="Student whose tokenizer cuts the replies (with --replies).",
+    help="Student whose tokens are asked about (with --replies and --teacher-url).",
 )
+@server_options
+@prompt_options
+@opening_options
 @output_option(
     "Folder to write; the same command again goes on where it stopped."
 )
@@ -324,33 +524,74 @@ def teach(
     --offline`.
     """
     need("trl")
-    if bool(teacher) == bool(replies) or bool(replies) != bool(learner):
+    servers = servers_in(options)
+    prompt = prompt_in(options)
+    opening = opening_in(options)
+    sources = sum(map(bool, (teacher, replies, servers)))
+    if sources != 1 or bool(replies or servers) != bool(learner):
+        todo = (
+            "Give --teacher MODEL; or --teacher-url URL or --replies FILE, each with "
+            "--student MODEL."
+        )
         raise WrongUse(
             "teach",
-            f"--teacher {teacher}, --replies {replies}, --student {learner}",
-            "one source: a teacher, or replies and the student who reads them",
-            "Give --teacher MODEL, or --replies FILE with --student MODEL.",
+            f"--teacher {teacher}, --replies {replies}, --student {learner}, "
+            f"{len(servers.urls) if servers else 0} servers",
+            "one source: a teacher, or servers or replies and the student who reads them",
+            todo,
         )
+    if not teacher:
+        _check_unopened(opening)
+    reading = {name: options[name] for name in ("most", "template")}
     if replies and learner:
+        _check_unprompted(prompt)
         from finetune.teachers.from_replies import teach as write_replies  # noqa: PLC0415
 
-        facts = write_replies(
-            data,
-            replies,
-            learner,
-            output,
-            most=options["most"],
-            template=options["template"],
-        )
+        facts = write_replies(data, replies, learner, output, **reading)
         share = f"{facts['known']:,} of {facts['tokens']:,} tokens known"
         say(
             f"teach: {facts['taught']:,} of {facts['rows']:,} rows, {share} -> {output}"
         )
         return
-    from finetune.recipes.distill import teach as write  # noqa: PLC0415
+    from finetune.recipes.teach import teach as write  # noqa: PLC0415
+    from finetune.recipes.teach import teach_from_servers  # noqa: PLC0415
 
-    facts = write(data, str(teacher), output, **options)
+    if servers and learner:
+        facts = teach_from_servers(
+            data, servers, learner, output, prompt=prompt, **reading
+        )
+    else:
+        facts = write(
+            data,
+            str(teacher),
+            output,
+            prompt=prompt,
+            opening=opening,
+            **options,
+        )
     say(
         f"teach: {facts['taught']:,} of {facts['rows']:,} rows now, {facts['bytes']:,} bytes in "
         f"all -> {output}"
     )
+
+
+def _check_unopened(opening: Opening) -> None:
+    """Refuses what says how a model is opened, where none is."""
+    for flag, value in opening.given():
+        raise WrongUse(
+            f"{flag} {value}",
+            "no --teacher",
+            "a model that is opened here",
+            "Leave it out.",
+        )
+
+
+def _check_unprompted(prompt: TeacherPrompt | None) -> None:
+    """Refuses a prompt for a teacher who has spoken already."""
+    if prompt is not None:
+        raise WrongUse(
+            "--teacher-prompt",
+            "with --replies",
+            "a teacher that is asked",
+            "Put it into the pack that asked for the replies.",
+        )

@@ -36,7 +36,7 @@ def read(source: str, task: str) -> Dataset:
         value = row[needed[0]]
         if not isinstance(value, kind) or not value:
             raise WrongUse(
-                f"--data {source} row {number} {needed[0]}",
+                f"--input {source} row {number} {needed[0]}",
                 f"{value!r}"[:80],
                 "a list of words" if kind is list else "a text",
                 "Write one, or leave the row out.",

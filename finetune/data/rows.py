@@ -229,6 +229,27 @@ def _shaped(
     )
 
 
+def teachers(source: str | Path) -> list[str]:
+    """Who teaches each row, as a column `teacher` of a file says; [] where none does.
+
+    Raises:
+        WrongUse: a cell without a name.
+    """
+    dataset = load(source)
+    if is_run(source) or "teacher" not in dataset.column_names:
+        return []
+    names = list(dataset["teacher"])
+    for number, name in enumerate(names, 1):
+        if not isinstance(name, str) or not name:
+            raise WrongUse(
+                f"--input {source} row {number}",
+                f"teacher = {name!r}",
+                "the name of a model",
+                "Correct the row.",
+            )
+    return names
+
+
 def taint(source: str | Path) -> list[str]:
     """What the teachers of these rows may have been trained on, as the rows say; [] where they say
     nothing.

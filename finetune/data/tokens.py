@@ -215,7 +215,7 @@ class _Reader:
         # included.
         if [message["role"] for message in answer] == ["assistant"]:
             ids = self._rendered(every, tools)
-            start = _common(
+            start = common_start(
                 ids_of(before, self.tokenizer, "always", tools), ids
             )
             return ids, [False] * start + [True] * (len(ids) - start)
@@ -264,7 +264,9 @@ class _Reader:
         )
         ids = list(encoded["input_ids"])
         start = (
-            _common(self._rendered(every[:first], tools), ids) if first else 0
+            common_start(self._rendered(every[:first], tools), ids)
+            if first
+            else 0
         )
         behind = encoded["offset_mapping"][start:]
         learnt = [False] * start + [_overlaps(span, marked) for span in behind]
@@ -281,10 +283,12 @@ class _Reader:
         for position, message in enumerate(every):
             if message["role"] != "assistant" or position < first:
                 continue
-            start = _common(
+            start = common_start(
                 ids_of(every[:position], self.tokenizer, "always", tools), ids
             )
-            end = _common(self._rendered(every[: position + 1], tools), ids)
+            end = common_start(
+                self._rendered(every[: position + 1], tools), ids
+            )
             if end <= start:
                 todo = (
                     "Mark the assistant's turns in it by {% generation %}, or train on the "
@@ -339,7 +343,7 @@ def _overlaps(
     return any(left < end and right > begin for begin, end in marked)
 
 
-def _common(one: Sequence[int], two: Sequence[int]) -> int:
+def common_start(one: Sequence[int], two: Sequence[int]) -> int:
     """Tokens of the beginning that both have."""
     most = min(len(one), len(two))
     return next(

@@ -6,7 +6,7 @@ __getattr__, __dir__ = public(
     __name__,
     {
         "chat_worker": "Answerer batches main",
-        "continuations": "Continuations continuations prompt_length",
+        "continuations": "Continuations continuations end_tokens prompt_length",
         "decoding": "ThinkBudget contrastive_generate",
         "mixtures": "Mixture mixed",
         "sampling": "Penalties options banned_ids",

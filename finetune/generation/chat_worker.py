@@ -21,7 +21,11 @@ from finetune.core.rows import JsonObject
 from finetune.data import prompts
 from finetune.data.prompts import Template
 from finetune.generation import sampling
-from finetune.generation.continuations import continuations, prompt_length
+from finetune.generation.continuations import (
+    continuations,
+    end_tokens,
+    prompt_length,
+)
 from finetune.students import load as student
 
 if TYPE_CHECKING:
@@ -138,10 +142,9 @@ class Answerer:
         return None
 
     def _ends(self) -> set[int]:
-        ends = self.model.generation_config.eos_token_id
+        """What ends a text, and what fills up behind it."""
         return {
-            *(ends if isinstance(ends, list) else [ends]),
-            self.tokenizer.eos_token_id,
+            *end_tokens(self.model, self.tokenizer),
             self.tokenizer.pad_token_id,
         } - {None}
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from finetune.core.tensors import NextScores, RowLabels, TokenIds
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class Continuations(NamedTuple):
@@ -34,6 +34,15 @@ def prompt_length(
     if model.config.is_encoder_decoder:
         return 1
     return max(1, *map(len, prompts))
+
+
+def end_tokens(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> set[int]:
+    """What ends a text: of chat models it may be several tokens."""
+    ends = model.generation_config.eos_token_id
+    listed = ends if isinstance(ends, list) else [ends]
+    return {*listed, tokenizer.eos_token_id} - {None}
 
 
 def continuations(

@@ -7,12 +7,13 @@ __getattr__, __dir__ = public(
     {
         "critic": "split table",
         "curriculum": "binned named in_stages",
-        "distill": "open_student teach best",
+        "distill": "open_student",
         "fade": "staged salience faded",
         "frozen_critic": "Columns features FrozenCritic",
         "mix": "mixed search domain_shares",
         "nat": "NatConfig keep",
         "retriever": "RetrieverConfig open_encoder",
         "sft": "fit",
+        "teach": "teach_from_servers best",
     },
 )

@@ -1,19 +1,19 @@
-"""White-box distillation: a student learns a teacher's probabilities, from a model in this process
-or from what one wrote to disk.
+"""White-box distillation: a student learns a teacher's probabilities, from a model in this process,
+from servers, or from what one wrote to disk.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from finetune.core.rows import JsonObject
 from finetune.data import rows
-from finetune.data.prompts import Template
-from finetune.data.tokens import IGNORED, Prepared, prepared, vocabulary_digest
+from finetune.data.tokens import Prepared
 from finetune.settings import (
     TrainConfig,
     built,
@@ -23,20 +23,30 @@ from finetune.settings import (
 )
 from finetune.students import load as student
 from finetune.students import scratch, training_rows
+from finetune.teachers.served_settings import FOLDER
 from finetune.trainers.distill_checks import checked, is_of_tokens
-from finetune.trainers.distill_settings import DistillConfig
+from finetune.trainers.distill_settings import DistillConfig, self_teacher
 from finetune.trainers.loss_terms import Term, read_terms
 from finetune.trainers.on_policy_settings import OnPolicy
+from synth.cli.command_group import say
 from synth.core.errors import WrongUse
+from synth.processes.ranks import is_first_process
 
 if TYPE_CHECKING:
     import torch
     from datasets import Dataset
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import (
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+        TrainingArguments,
+    )
+    from trl import SFTConfig
 
-    from finetune.core.arrays import TopIdArray, TopLogArray
     from finetune.teachers.across_tokenizers import AcrossTeacher, AnyTeacher
-    from finetune.teachers.in_process import ModelTeacher
+    from finetune.teachers.in_process import Teacher
+    from finetune.teachers.own import OwnTeacher
+    from finetune.teachers.prompted import PromptedTeacher
+    from finetune.teachers.served import ServedTeacher
 
 
 def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
@@ -57,13 +67,13 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
             trained.
     """
     terms = checked(distill)
+    distill = _with_base(config, distill)
     data, of_student = _rows(config.data, distill, terms)
+    if distill.prompt is not None:
+        distill.prompt.check(rows.load(config.data).column_names)
     if student.is_seq2seq(config.model):
         return _seq2seq(config, distill, data, terms)
     from trl import SFTConfig  # noqa: PLC0415 - 8 s of imports
-
-    from finetune.teachers import in_process  # noqa: PLC0415
-    from finetune.trainers.distill import DistillTrainer  # noqa: PLC0415
 
     args = trainer_config(SFTConfig, config, "distill")
     over_layers = [term for term in terms if not is_of_tokens(term.loss)]
@@ -71,15 +81,73 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
         _check_packing(config, distill, args.packing_strategy, over_layers)
     if over_layers:
         _check_trust(config.data, over_layers[0].name)
+    served = _served(config, distill, args)
+    with closing(served) if served else nullcontext():
+        return _train(
+            config,
+            distill,
+            data,
+            of_student,
+            terms=terms,
+            args=args,
+            served=served,
+        )
+
+
+def _with_base(config: TrainConfig, distill: DistillConfig) -> DistillConfig:
+    """The student's own weights as any other teacher's, where it learns from what it was."""
+    own = self_teacher(distill.teachers)
+    if own is not None and scratch.is_scratch(config.model):
+        raise WrongUse(
+            f"--teacher self:{own.kind}",
+            f"--model {config.model}",
+            "a student that knows something",
+            "Train it first.",
+        )
+    if own is not None and own.kind == "ema" and config.lora is not None:
+        raise WrongUse(
+            "--teacher self:ema",
+            "with --lora",
+            "a mean of all weights",
+            "Take self:live or self:base, or train all weights.",
+        )
+    if own is None or own.kind != "base":
+        return distill
+    return replace(distill, teachers=(config.model,))
+
+
+def _train(
+    config: TrainConfig,
+    distill: DistillConfig,
+    data: Dataset,
+    of_student: Dataset | None,
+    *,
+    terms: Sequence[Term],
+    args: SFTConfig,
+    served: ServedTeacher | None = None,
+) -> JsonObject:
+    from finetune.teachers import in_process  # noqa: PLC0415
+    from finetune.trainers.distill import DistillTrainer  # noqa: PLC0415
+
     model, tokenizer = open_student(config, distill, data, args.seed)
     made = training_rows.for_sft(config, args, data, tokenizer)
     if of_student is not None:
         theirs = training_rows.for_sft(config, args, of_student, tokenizer)
         made = training_rows.paired(made, theirs)
-    teacher = _teacher(distill, terms, tokenizer, args.device)
-    if isinstance(teacher, in_process.CacheTeacher):
-        teacher.cache.require(made.rows)
     learnt, held_out = _held_out(made, distill.on_policy, args.seed)
+    seen = learnt.rows
+    if distill.prompt is not None:
+        table = rows.load(config.data)
+        seen = distill.prompt.seen(table, data, learnt, tokenizer)
+    own = _own(distill, model, len(tokenizer))
+    teacher = served or own or _teacher(distill, terms, tokenizer, args.device)
+    if isinstance(teacher, in_process.CacheTeacher):
+        teacher.cache.require(learnt.rows)
+    if served is not None:
+        _ask(served, config, distill, args, learnt._replace(rows=seen))
+    if distill.prompt is not None:
+        both = of_student is not None or distill.on_policy.alters
+        teacher = _prompted(teacher, learnt.rows, seen, tokenizer, both)
     trainer = built(
         DistillTrainer,
         model=model,
@@ -93,18 +161,97 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
         likelihood=distill.likelihood,
         strength=distill.strength,
         on_policy=distill.on_policy,
-        trust=_trust(config.data, made),
+        trust=_trust(config.data, learnt),
         size=len(tokenizer),
     )
+    if own is not None:
+        trainer.add_callback(own)
     info = student.train_and_keep(
         trainer, tokenizer, config, len(data), facts=made.record()
     )
+    if served is not None and distill.on_policy.writes:
+        say(served.word())
     info = {
         **info,
         "loss_function": ", ".join(distill.losses),
-        "teachers": list(distill.teachers) or [distill.offline or "none"],
+        "teachers": served.models if served else distill.named,
     }
     return student.write_info(config, info)
+
+
+def _own(
+    distill: DistillConfig, model: PreTrainedModel, size: int
+) -> OwnTeacher | None:
+    """The student as its own teacher while it learns; None where it is not."""
+    own = self_teacher(distill.teachers)
+    if own is None or own.kind == "base":
+        return None
+    from finetune.teachers.own import OwnTeacher  # noqa: PLC0415 - torch
+
+    rate = own.rate if own.kind == "ema" else None
+    return OwnTeacher(model, size, rate)
+
+
+def _prompted(
+    teacher: AnyTeacher | None,
+    made: Sequence[JsonObject],
+    seen: Sequence[JsonObject],
+    tokenizer: PreTrainedTokenizerBase,
+    others: bool,
+) -> PromptedTeacher:
+    """The teacher behind prompts of its own; `others` where it reads texts too that are in no
+    row.
+    """
+    from finetune.teachers.prompted import PromptedTeacher  # noqa: PLC0415 - torch
+
+    pad = tokenizer.pad_token_id or 0
+    prompted = PromptedTeacher(cast("Teacher", teacher), made, seen, pad)
+    if others:
+        prompted.prompts.check_prompts()
+    return prompted
+
+
+def _served(
+    config: TrainConfig, distill: DistillConfig, args: TrainingArguments
+) -> ServedTeacher | None:
+    """The teachers behind servers, met before a model is loaded; None where there are none."""
+    if distill.servers is None:
+        return None
+    from finetune.teachers.served import ServedTeacher  # noqa: PLC0415 - torch
+
+    if scratch.is_scratch(config.model):
+        raise WrongUse(
+            f"--model {config.model}",
+            "a student with a tokenizer of its own",
+            "one with the teacher's",
+            "Give a model of the teacher's family, or truncate:PATH:layers=N of one.",
+        )
+    tokenizer = student.load_tokenizer(config.model)
+    folder = config.output / FOLDER
+    # The first process asks, the others read what it was told.
+    with args.main_process_first(desc="meeting the teacher"):
+        served = ServedTeacher(distill.servers, tokenizer, folder)
+    served.require(rows.teachers(config.data))
+    return served
+
+
+def _ask(
+    served: ServedTeacher,
+    config: TrainConfig,
+    distill: DistillConfig,
+    args: TrainingArguments,
+    made: Prepared,
+) -> None:
+    """Asks about all rows before the first step, where steps are on rows."""
+    served.route(made, rows.teachers(config.data))
+    own = distill.on_policy
+    if own.writes:
+        served.check_prompts()
+    with args.main_process_first(desc="asking the teacher"):
+        served.follow()
+        if is_first_process() and own.share < 1:
+            served.prepare(made.rows)
+            say(served.word())
 
 
 def _rows(
@@ -137,7 +284,7 @@ def _rows(
             "preference:other=STUDENT_RUN`, of which `chosen` is the teacher's text."
         )
         raise WrongUse(
-            f"--loss {names[0]} --data {source}",
+            f"--loss {names[0]} --input {source}",
             "rows without the student's texts",
             "`prompt`, `chosen` and `rejected`, or --on-policy 1",
             todo,
@@ -164,7 +311,8 @@ def _check_packing(
 ) -> None:
     """Refuses packing where rows must stay whole, or come one by one."""
     named = (
-        distill.offline
+        distill.source
+        or distill.prompt
         or "teacher_weight" in rows.load(config.data).column_names
     )
     if strategy != "bfd" and named:
@@ -174,7 +322,7 @@ def _check_packing(
             "whole rows, which a teacher knows by their tokens",
             "Leave it out.",
         )
-    if distill.on_policy.writes or distill.on_policy.corrupt or over_layers:
+    if distill.on_policy.alters or over_layers:
         names = [f"--loss {term.name}" for term in over_layers]
         raise WrongUse(
             "--packing",
@@ -201,6 +349,8 @@ def _seq2seq(
     loss = term.loss
     plain = (
         len(terms) == len(distill.teachers) == 1
+        and self_teacher(distill.teachers) is None
+        and distill.prompt is None
         and distill.on_policy == OnPolicy()
         and is_of_tokens(loss)
         and loss.same_tokenizer
@@ -236,8 +386,8 @@ def _seq2seq(
         teacher=ModelTeacher(
             distill.teachers[0],
             tokenizer,
-            device=distill.teacher_device or args.device,
-            dtype=distill.teacher_dtype,
+            device=args.device,
+            opening=distill.opening,
         ),
         likelihood=distill.likelihood,
         strength=distill.strength * term.weight,
@@ -345,117 +495,17 @@ def _teacher(
         return CacheTeacher(distill.offline, tokenizer)
     if not distill.teachers:
         return None
-    where = distill.teacher_device or device
     if not all(term.loss.same_tokenizer for term in terms):
         return AcrossTeacher(
             distill.teachers[0],
             tokenizer,
-            device=where,
-            dtype=distill.teacher_dtype,
+            device=device,
+            opening=distill.opening,
         )
     made = [
-        ModelTeacher(path, tokenizer, device=where, dtype=distill.teacher_dtype)
+        ModelTeacher(path, tokenizer, device=device, opening=distill.opening)
         for path in distill.teachers
     ]
     if len(made) == 1:
         return made[0]
     return SeveralTeachers(made, weigh=distill.weigh, weights=distill.weights)
-
-
-def teach(
-    data: str,
-    teacher: str,
-    output: Path,
-    *,
-    k: int = 64,
-    most: int = 1024,
-    batch: int = 16,
-    template: Template = "auto",
-) -> dict[str, int]:
-    """Writes a teacher's k likeliest tokens at every learnt token of the rows; the same again goes
-    on where it stopped.
-
-    Args:
-        data: rows as of `run`.
-        teacher: a folder or a hub name.
-        output: the cache's folder; the tokenizer is saved beside it.
-        k: entries of a token.
-        most: longest row in tokens, the --max-length of the training that will read them.
-        batch: rows side by side.
-        template: as the training that will read them has it.
-
-    Returns:
-        {"rows": all, "taught": of these now, "bytes": of the cache}.
-    """
-    import torch  # noqa: PLC0415
-
-    from finetune.data.tokens import fingerprint  # noqa: PLC0415
-    from finetune.teachers.cache import About, CacheWriter, Known  # noqa: PLC0415
-    from finetune.teachers.in_process import ModelTeacher  # noqa: PLC0415
-
-    _, tokenizer = student.load_student(teacher)
-    encoded = prepared(rows.sft_rows(data), tokenizer, most, template=template)
-    training_rows.say_lost(encoded, most)
-    made = encoded.rows
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = ModelTeacher(teacher, tokenizer, device=device)
-    about = About(
-        teacher=teacher,
-        vocabulary=len(tokenizer),
-        k=min(k, len(tokenizer)),
-        tokenizer=vocabulary_digest(tokenizer),
-    )
-    tokenizer.save_pretrained(str(output))
-    with CacheWriter(output, about) as writer:
-        keyed = {
-            fingerprint(row["input_ids"], row["labels"]): row for row in made
-        }
-        missing = [key for key in keyed if key not in writer]
-        # Rows of like length stand together: little of a batch is padding.
-        missing.sort(key=lambda key: len(keyed[key]["input_ids"]))
-        for start in range(0, len(missing), batch):
-            keys = missing[start : start + batch]
-            part = [keyed[key] for key in keys]
-            entries = best(model, part, about.k, tokenizer.pad_token_id)
-            for key, (ids, logs) in zip(keys, entries, strict=True):
-                writer.add(key, Known(ids, logs))
-    return {
-        "rows": len(made),
-        "taught": len(missing),
-        "bytes": (output / "teacher.bin").stat().st_size,
-    }
-
-
-def best(
-    model: ModelTeacher, made: Sequence[JsonObject], k: int, pad: int
-) -> list[tuple[TopIdArray, TopLogArray]]:
-    """(ids, log-probabilities), [N, k] each, of a teacher at the learnt tokens of each row."""
-    import torch  # noqa: PLC0415
-
-    from finetune.losses.base_parts import whole  # noqa: PLC0415 - torch
-
-    width = max(len(row["input_ids"]) for row in made)
-    ids = []
-    labels = []
-    real = []
-    for row in made:
-        count = len(row["input_ids"])
-        missing = width - count
-        ids.append(row["input_ids"] + [pad] * missing)
-        labels.append(row["labels"] + [IGNORED] * missing)
-        real.append([1] * count + [0] * missing)
-    logits_at = model.says(
-        {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(real)}
-    )
-    entries = []
-    learnt = torch.tensor(labels)[:, 1:] != IGNORED
-    for number, row_mask in enumerate(learnt):
-        positions = row_mask.nonzero()[:, 0] + number * (width - 1)
-        tops = [
-            whole(logits_at(part)).log_softmax(dim=-1).topk(k, dim=-1)
-            for part in torch.split(positions, 64)
-        ]
-        top_ids = torch.cat([top.indices for top in tops])
-        top_logs = torch.cat([top.values for top in tops]).float()
-        entries.append((top_ids.cpu().numpy(), top_logs.cpu().numpy()))
-    return entries

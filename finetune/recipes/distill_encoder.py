@@ -10,7 +10,7 @@ from finetune.settings import TrainConfig, built, model_options, trainer_config
 from finetune.students import load as student
 from finetune.students.heads import Task, open_head
 from finetune.trainers.distill_checks import checked
-from finetune.trainers.distill_settings import DistillConfig
+from finetune.trainers.distill_settings import DistillConfig, self_teacher
 from finetune.trainers.on_policy_settings import OnPolicy
 from synth.core.errors import WrongUse
 
@@ -52,12 +52,17 @@ def run(
     # Seconds of imports.
     from transformers import TrainingArguments, set_seed  # noqa: PLC0415
 
-    from finetune.teachers.in_process import frozen, same_tokens  # noqa: PLC0415
+    from finetune.teachers.in_process import same_tokens, settled  # noqa: PLC0415
     from finetune.trainers.distill_encoder import EncoderDistillTrainer  # noqa: PLC0415
 
     args = trainer_config(TrainingArguments, config, "distill, encoder")
     args.remove_unused_columns = False
-    teacher, own = open_head(distill.teachers[0], task, where="--teacher")
+    teacher, own = open_head(
+        distill.teachers[0],
+        task,
+        where="--teacher",
+        options=distill.opening.options(str(args.device)),
+    )
     classes = None if task == "mlm" else dict(teacher.config.id2label)
     set_seed(args.seed)
     model, tokenizer = open_head(
@@ -74,7 +79,6 @@ def run(
             "rows with `label`",
             "Leave it out: the teacher alone is learnt from.",
         )
-    where = distill.teacher_device or args.device
     trainer = built(
         EncoderDistillTrainer,
         model=model,
@@ -83,7 +87,7 @@ def run(
         processing_class=tokenizer,
         data_collator=_collator(task, tokenizer, masked),
         terms=terms,
-        teacher=frozen(teacher, where, distill.teacher_dtype),
+        teacher=settled(teacher, args.device, distill.opening),
         likelihood=distill.likelihood,
         strength=distill.strength,
     )
@@ -102,12 +106,15 @@ def _terms(config: TrainConfig, distill: DistillConfig) -> Sequence[Term]:
     terms = checked(distill)
     if (
         len(distill.teachers) != 1
+        or self_teacher(distill.teachers) is not None
+        or distill.prompt is not None
         or distill.on_policy != OnPolicy()
         or config.lora is not None
     ):
         raise WrongUse(
             "--task",
-            "an encoder with several teachers, --offline, --on-policy or --lora",
+            "an encoder with several teachers, --teacher self:..., --teacher-url, "
+            "--teacher-prompt, --offline, --on-policy or --lora",
             "one --teacher, and all weights of the student",
             "Leave them out.",
         )

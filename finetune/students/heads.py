@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from finetune.students import truncate
+from finetune.students.load import files_in
 from finetune.students.number_types import opening_type
 from finetune.students.opening import opening
 from synth.core.records import Row
@@ -64,6 +65,8 @@ def open_head(
     todo = "Give a folder or a name of the hub, or truncate:PATH:layers=0,2,4."
     folder = folder_of(model)
     with opening(f"{where} {model}", "an encoder", todo):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            folder, **files_in(opened)
+        )
         kind = getattr(transformers, _KINDS[task])
         return kind.from_pretrained(folder, **opened), tokenizer

@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 
 # What a student with gated adapters is known by.
 NAT = "nat.json"
+# Options of `from_pretrained` that say which files are read.
+_FILES = ("gguf_file", "revision")
+_TODO = (
+    "Give a folder that a trainer saved, a name of the hub, or scratch:tiny."
+)
 # Of a side of an encoder-decoder's row, as TRL has it for decoders.
 MOST_TOKENS = 1024
 
@@ -66,18 +71,43 @@ def load_student(
     Raises:
         WrongUse: nothing to open there, or not so.
     """
-    from transformers import AutoTokenizer  # noqa: PLC0415
-
     if truncate.is_truncated(model):
         whole, tokenizer = load_student(truncate.source_of(model), options)
         return truncate.cut(whole, model), tokenizer
-    todo = "Give a folder that a trainer saved, a name of the hub, or scratch:tiny."
-    with opening(f"--model {model}", "a language model", todo):
-        tokenizer = AutoTokenizer.from_pretrained(model)
-        student = _model(model, options or {})
+    given = options or {}
+    tokenizer = load_tokenizer(model, files_in(given))
+    with opening(f"--model {model}", "a language model", _TODO):
+        student = _model(model, given)
+    return student, tokenizer
+
+
+def files_in(options: Row) -> Row:
+    """Those options of `from_pretrained` that say which files are read."""
+    return {name: options[name] for name in _FILES if name in options}
+
+
+def load_tokenizer(
+    model: str, files: Row | None = None
+) -> PreTrainedTokenizerBase:
+    """The tokenizer of what `load_student` opens, which pads with its end where it has no token for
+    that.
+
+    Args:
+        model: what to open.
+        files: `gguf_file` and `revision` of `from_pretrained`, where there are some.
+
+    Raises:
+        WrongUse: nothing to open there.
+    """
+    from transformers import AutoTokenizer  # noqa: PLC0415
+
+    if truncate.is_truncated(model):
+        return load_tokenizer(truncate.source_of(model), files)
+    with opening(f"--model {model}", "a language model", _TODO):
+        tokenizer = AutoTokenizer.from_pretrained(model, **(files or {}))
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return student, tokenizer
+    return tokenizer
 
 
 def start_of(tokenizer: PreTrainedTokenizerBase) -> int:

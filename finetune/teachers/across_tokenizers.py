@@ -21,9 +21,9 @@ from finetune.data.tokens import IGNORED
 from finetune.kernels.hidden_states import expose_hidden, head_of
 from finetune.losses.base_crossing import Group, LogitsAt, align
 from finetune.losses.base_parts import whole
-from finetune.students import load as student
 from finetune.teachers.cache import rows_of
-from finetune.teachers.in_process import Teacher, frozen
+from finetune.teachers.in_process import Teacher, opened
+from finetune.teachers.opened_settings import Opening
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -69,8 +69,8 @@ class AcrossTeacher:
     Args:
         path: folder or name of the hub.
         tokenizer: the student's.
-        device: where it lives.
-        dtype: of its weights; None for what its files hold.
+        device: where it lives, unless it is told otherwise.
+        opening: how it is opened.
     """
 
     def __init__(
@@ -79,11 +79,10 @@ class AcrossTeacher:
         tokenizer: PreTrainedTokenizerBase,
         *,
         device: torch.device | str,
-        dtype: str | None = None,
+        opening: Opening = Opening(),  # noqa: B008 - nobody changes it
     ) -> None:
-        self.model, self.own = student.load_student(path)
+        self.model, self.own = opened(path, device, opening)
         self.tokenizer = tokenizer
-        self.model = frozen(self.model, device, dtype)
         expose_hidden(self.model)
         self.head = head_of(self.model, len(self.own))
 

@@ -8,8 +8,9 @@ import json
 import mmap
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -42,6 +43,28 @@ class Known(NamedTuple):
 
     ids: TopIdArray
     logs: TopLogArray
+
+
+def known_of(
+    candidates: Sequence[Mapping[int, float]], k: int, size: int
+) -> Known:
+    """What a teacher says about the learnt tokens of a row, from {token: log-probability} of each;
+    the k likeliest count.
+
+    Args:
+        candidates: of each learnt token; {} where nothing is known.
+        k: entries of a token, 1 to `size`; ids of -inf fill up.
+        size: of the vocabulary.
+    """
+    ids = np.empty((len(candidates), k), np.int64)
+    logs = np.full((len(candidates), k), -np.inf, np.float32)
+    for number, of_token in enumerate(candidates):
+        best = sorted(of_token.items(), key=lambda pair: -pair[1])[:k]
+        spare = (token for token in range(size) if token not in of_token)
+        listed = [token for token, _ in best]
+        ids[number] = [*listed, *islice(spare, k - len(listed))]
+        logs[number, : len(best)] = [value for _, value in best]
+    return Known(ids, logs)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ inside a teacher's token nothing is known, and such places are not learnt.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from math import exp, inf, log1p
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,8 +30,6 @@ from synth.core.records import Row
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-    from finetune.teachers.cache import Known
 
 # The most that APIs give.
 K = 20
@@ -64,7 +62,7 @@ def teach(
     Raises:
         WrongUse: no run, no replies with log-probabilities.
     """
-    from finetune.teachers.cache import About, CacheWriter  # noqa: PLC0415
+    from finetune.teachers.cache import About, CacheWriter, known_of  # noqa: PLC0415
 
     _, tokenizer = student.load_student(model)
     data = [
@@ -92,24 +90,11 @@ def teach(
             if entries is None:
                 continue
             key = fingerprint(made["input_ids"], made["labels"])
-            writer.add(key, _entries(entries, about.k, len(tokenizer)))
+            writer.add(key, known_of(entries, about.k, len(tokenizer)))
             counts["taught"] += 1
             counts["tokens"] += len(entries)
             counts["known"] += sum(map(bool, entries))
     return counts
-
-
-def _entries(
-    candidates: Sequence[Mapping[int, float]], k: int, size: int
-) -> Known:
-    """The candidates of a row's tokens as a cache holds them."""
-    import numpy as np  # noqa: PLC0415
-
-    from finetune.teachers.cache import Known  # noqa: PLC0415
-
-    filled = [_filled(of_token, k, size) for of_token in candidates]
-    ids = np.array([of_token[0] for of_token in filled])
-    return Known(ids, np.array([of_token[1] for of_token in filled]))
 
 
 def _replied(path: str) -> dict[str, list[Token]]:
@@ -293,20 +278,3 @@ def _spanned(tokens: Sequence[Token], at: int, text: str) -> float | None:
         if not text.startswith(span):
             return None
     return None
-
-
-def _filled(
-    position: Mapping[int, float], k: int, size: int
-) -> tuple[list[int], list[float]]:
-    """K different ids with their logs; unused ids of -inf fill up."""
-    best = sorted(position.items(), key=lambda pair: -pair[1])[:k]
-    ids = [token for token, _ in best]
-    spare = _unused(ids, size)
-    while len(ids) < k:
-        ids.append(next(spare))
-    return ids, [value for _, value in best] + [-inf] * (k - len(best))
-
-
-def _unused(ids: Sequence[int], size: int) -> Iterator[int]:
-    taken = set(ids)
-    return (token for token in range(size) if token not in taken)

@@ -4,6 +4,7 @@ earlier.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -21,11 +22,13 @@ from finetune.core.tensors import (
 )
 from finetune.data.tokens import IGNORED, vocabulary_digest
 from finetune.kernels.features import Features, Show
+from finetune.kernels.heads import Head
 from finetune.kernels.hidden_states import expose_hidden, head_of
 from finetune.losses.base_crossing import LogitsAt
 from finetune.losses.base_parts import Sparse, TeacherAt, whole
 from finetune.students import load as student
-from finetune.teachers.cache import Cache, rows_of
+from finetune.teachers.cache import Cache, Known, rows_of
+from finetune.teachers.opened_settings import Opening
 from finetune.teachers.selection import Selection
 from synth.core.errors import WrongUse
 
@@ -43,14 +46,34 @@ class Teacher(Protocol):
 
 
 def frozen(
-    model: PreTrainedModel, device: torch.device | str, dtype: str | None = None
+    model: PreTrainedModel, device: torch.device | str
 ) -> PreTrainedModel:
-    """A model on a device, without gradients or dropout; its weights as `dtype` where one is
-    named.
-    """
-    if dtype is not None:
-        model = model.to(getattr(torch, dtype))
+    """A model on a device, without gradients or dropout."""
     return model.to(device).eval().requires_grad_(False)
+
+
+def opened(
+    path: str, device: torch.device | str, opening: Opening
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A teacher's model without gradients or dropout, and its tokenizer.
+
+    Args:
+        path: folder or name of the hub.
+        device: where it lives, unless it is told otherwise.
+        opening: how it is opened.
+    """
+    options = opening.options(str(device))
+    model, tokenizer = student.load_student(path, options)
+    return settled(model, device, opening), tokenizer
+
+
+def settled(
+    model: PreTrainedModel, device: torch.device | str, opening: Opening
+) -> PreTrainedModel:
+    """A model that was opened so, where it teaches, without gradients or dropout."""
+    if opening.placed:
+        return model.eval().requires_grad_(False)
+    return frozen(model, opening.device or device)
 
 
 class ModelTeacher:
@@ -59,8 +82,8 @@ class ModelTeacher:
     Args:
         path: folder or name of the hub.
         tokenizer: the student's; the teacher's must be the same.
-        device: where it lives.
-        dtype: of its weights; None for what its files hold.
+        device: where it lives, unless it is told otherwise.
+        opening: how it is opened.
     """
 
     def __init__(
@@ -69,40 +92,60 @@ class ModelTeacher:
         tokenizer: PreTrainedTokenizerBase,
         *,
         device: torch.device | str,
-        dtype: str | None = None,
+        opening: Opening = Opening(),  # noqa: B008 - nobody changes it
     ) -> None:
-        self.model, own = student.load_student(path)
+        self.model, own = opened(path, device, opening)
         same_tokens(path, own, tokenizer)
-        self.model = frozen(self.model, device, dtype)
         expose_hidden(self.model)
-        self.head = head_of(self.model, len(tokenizer))
+        self.size = len(tokenizer)
 
     def says(self, inputs: Inputs) -> LogitsAt:
         """Runs the body once; the head is applied tile by tile."""
-        hidden = self._reads(inputs)
-        return self._at(hidden)
+        return logits_of(self.model, inputs, self.size)
 
     def shows(self, inputs: Inputs, show: Show) -> tuple[LogitsAt, Features]:
         """The same, with what it shows of its inside."""
-        hidden, _, features = self._reads(inputs, show=show)
-        return self._at(hidden), features
+        hidden, _, features = _reads(self.model, inputs, show=show)
+        return _logits_at(hidden, self.head), features
 
-    def _reads(self, inputs: Inputs, **options: object) -> Any:
-        device = self.model.device
-        read = {
-            name: inputs[name].to(device)
-            for name in _INPUTS
-            if inputs.get(name) is not None
-        }
-        with torch.no_grad():
-            return self.model(**read, hidden_only=True, **options)
+    @property
+    def head(self) -> Head:
+        """Its head, cut to the tokenizer."""
+        return head_of(self.model, self.size)
 
-    def _at(self, hidden: HiddenStates) -> LogitsAt:
-        hidden = hidden[:, :-1]
-        flat = hidden.reshape(-1, hidden.shape[-1])
-        return lambda positions: self.head.logits(
-            flat[positions.to(flat.device)]
-        ).to(positions.device)
+
+def logits_of(model: PreTrainedModel, inputs: Inputs, size: int) -> LogitsAt:
+    """What a model with exposed hidden states says of a batch, cut to so many tokens; without
+    gradients.
+    """
+    hidden = _reads(model, inputs)
+    with torch.no_grad():
+        head = head_of(model, size)
+    return _logits_at(hidden, head)
+
+
+def _reads(model: PreTrainedModel, inputs: Inputs, **options: object) -> Any:
+    device = model.device
+    given = {
+        name: inputs[name].to(device)
+        for name in _INPUTS
+        if inputs.get(name) is not None
+    }
+    with torch.no_grad():
+        return model(**given, hidden_only=True, **options)
+
+
+def _logits_at(hidden: HiddenStates, head: Head) -> LogitsAt:
+    """The head over shifted states, wherever it is asked for."""
+    hidden = hidden[:, :-1]
+    # A model that is cut over devices ends on another than it begins on.
+    flat = hidden.reshape(-1, hidden.shape[-1]).to(head.weight.device)
+
+    def say(positions: Positions) -> RowLogits:
+        states = flat[positions.to(flat.device)]
+        return head.logits(states).to(positions.device)
+
+    return say
 
 
 class CacheTeacher:
@@ -129,34 +172,42 @@ class CacheTeacher:
 
     def says(self, inputs: Inputs) -> TeacherAt:
         """Looks each sequence of the batch up by its tokens."""
-        length = inputs["input_ids"].shape[1] - 1
-        table = torch.full((len(inputs["input_ids"]) * length,), -1)
-        ids = []
-        logs = []
-        count = 0
-        for row, start, tokens, labels in rows_of(inputs):
-            entry = self.cache.read(tokens, labels)
-            learnt = (torch.tensor(labels[1:]) != IGNORED).nonzero()[:, 0]
-            table[row * length + start + learnt] = torch.arange(
-                count, count + len(learnt)
-            )
-            count += len(learnt)
-            ids.append(torch.from_numpy(entry.ids))
-            logs.append(torch.from_numpy(entry.logs))
-        every = (
-            Sparse(torch.cat(ids), torch.cat(logs))
-            if ids
-            else Sparse(torch.zeros(0, 1, dtype=torch.long), torch.zeros(0, 1))
+        rows = rows_of(inputs)
+        known = [self.cache.read(ids, labels) for _, _, ids, labels in rows]
+        return sparse_at(inputs, known)
+
+
+def sparse_at(inputs: Inputs, known: Sequence[Known]) -> TeacherAt:
+    """What is known of each sequence of a batch, as a teacher says it.
+
+    Args:
+        inputs: the batch.
+        known: of each sequence that `rows_of` gives, in its order; entries of one number.
+    """
+    length = inputs["input_ids"].shape[1] - 1
+    table = torch.full((len(inputs["input_ids"]) * length,), -1)
+    ids = [torch.zeros(0, 1, dtype=torch.long)] if not known else []
+    logs = [torch.zeros(0, 1)] if not known else []
+    count = 0
+    for entry, (row, start, _, labels) in zip(
+        known, rows_of(inputs), strict=True
+    ):
+        learnt = (torch.tensor(labels[1:]) != IGNORED).nonzero()[:, 0]
+        numbers = torch.arange(count, count + len(learnt))
+        table[row * length + start + learnt] = numbers
+        count += len(learnt)
+        ids.append(torch.from_numpy(entry.ids))
+        logs.append(torch.from_numpy(entry.logs))
+    every = Sparse(torch.cat(ids), torch.cat(logs))
+
+    def say(positions: Positions) -> Sparse:
+        at = table[positions.cpu()]
+        return Sparse(
+            every.ids[at].to(positions.device),
+            every.logs[at].to(positions.device),
         )
 
-        def say(positions: Positions) -> Sparse:
-            at = table[positions.cpu()]
-            return Sparse(
-                every.ids[at].to(positions.device),
-                every.logs[at].to(positions.device),
-            )
-
-        return say
+    return say
 
 
 class SeveralTeachers:

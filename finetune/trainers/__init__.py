@@ -5,13 +5,15 @@ from synth.core.lazy import public
 __getattr__, __dir__ = public(
     __name__,
     {
-        "distill": "Interpolation DistillTrainer",
+        "agreement": "Agreement agreement",
+        "between_steps": "Adaptation Interpolation",
+        "distill": "DistillTrainer",
         "distill_seq2seq": "expose_decoder Seq2SeqDistillTrainer",
-        "distill_settings": "DistillConfig check_offline unused",
+        "distill_checks": "checked",
+        "distill_settings": "DistillConfig SelfTeacher self_teacher unused",
         "list_module": "ListModule",
         "on_policy": "Writer worst corrupted",
         "on_policy_settings": "OnPolicy",
-        "trainer_fields": "obeyed refused refuse",
         "weighted": "bundled WeightedTrainer WeightedSeq2SeqTrainer",
     },
 )

@@ -7,13 +7,13 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers.trainer_callback import ExportableState, TrainerCallback
+from transformers.trainer_callback import TrainerCallback
 from trl import SFTTrainer
 
 from finetune.core.rows import JsonObject
@@ -33,11 +33,13 @@ from finetune.losses.base_parts import TeacherAt
 from finetune.losses.contrastive import Contrastive
 from finetune.losses.minillm import Minillm
 from finetune.losses.multi_exit import MultiExit
-from finetune.losses.taid import Taid, TaidSchedule
+from finetune.losses.taid import Taid
 from finetune.losses.ted import Ted
 from finetune.teachers.across_tokenizers import AnyTeacher, CrossTeacher
 from finetune.teachers.cache import rows_of
 from finetune.teachers.in_process import ModelTeacher, SeveralTeachers, Teacher
+from finetune.teachers.prompted import PromptedTeacher
+from finetune.trainers.agreement import agreement
 from finetune.trainers.batch_losses import (
     Batch,
     cross_entropy,
@@ -49,11 +51,12 @@ from finetune.trainers.batch_losses import (
     of_tokens,
 )
 from finetune.trainers.beside import Beside, read_outside
+from finetune.trainers.between_steps import Adaptation, Interpolation
 from finetune.trainers.filter_stage import train_filters
 from finetune.trainers.loss_terms import Term
 from finetune.trainers.notes import Notes
 from finetune.trainers.on_policy import WorstTokens, Writer, corrupted, worst
-from finetune.trainers.on_policy_settings import AdaptiveShare, OnPolicy
+from finetune.trainers.on_policy_settings import OnPolicy
 from finetune.trainers.pair_batches import (
     AUTHOR,
     STUDENT_COLUMNS,
@@ -62,7 +65,6 @@ from finetune.trainers.pair_batches import (
     joined,
     teachers_half,
 )
-from synth.core.records import Row
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -71,41 +73,6 @@ if TYPE_CHECKING:
 
 # A callback that holds a state.
 State = TypeVar("State", bound=TrainerCallback)
-
-
-class Interpolation(TrainerCallback, ExportableState):  # type: ignore[misc]
-    """TAID's t between optimiser steps; it is saved with checkpoints, so that resumed runs go on
-    where they were.
-
-    Args:
-        schedule: fields of the schedule.
-    """
-
-    def __init__(self, schedule: Row) -> None:
-        self.schedule = TaidSchedule(**schedule)
-        self.seen = 0.0
-
-    def state(self) -> JsonObject:
-        """What a checkpoint holds."""
-        return {
-            "args": {"schedule": asdict(self.schedule)},
-            "attributes": {"seen": self.seen},
-        }
-
-
-class Adaptation(TrainerCallback, ExportableState):  # type: ignore[misc]
-    """The share of steps on own texts as it is now; saved with checkpoints, as `Interpolation`.
-
-    Args:
-        moved: fields of an `AdaptiveShare`.
-    """
-
-    def __init__(self, moved: Row) -> None:
-        self.moved = AdaptiveShare(**moved)
-
-    def state(self) -> JsonObject:
-        """What a checkpoint holds."""
-        return {"args": {"moved": asdict(self.moved)}, "attributes": {}}
 
 
 def _moved(term: Term, t: float) -> Term:
@@ -241,7 +208,7 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
             or (kind == "replay" and not self._kept)
         ):
             return samples, count
-        if kind == "write":
+        if self._own_texts:
             samples = [self._written(batch) for batch in samples]
         else:
             draw = random.Random(
@@ -397,6 +364,8 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
             divisor=divisor,
             parts=self._parts(divisor),
         )
+        if self._own_texts and says is not None:
+            self._compare(batch, says, inputs)
         loss = self._summed(batch, inputs)
         if divisor is not None and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes
@@ -493,6 +462,18 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         )
         return value / batch.parts if loss.couples else value
 
+    def _compare(self, batch: Batch, says: TeacherAt, inputs: Inputs) -> None:
+        """Logs how near what the student wrote is to what the teacher would say."""
+        labels = batch.labels
+        if AUTHOR in inputs:
+            labels = labels.masked_fill(inputs[AUTHOR][:, None], IGNORED)
+        found = agreement(batch.hidden, batch.head, says, labels)
+        if found is not None:
+            metrics = self._metrics["train"]
+            metrics["teacher_overlap"].append(found.overlap)
+            if not math.isnan(found.gap):
+                metrics["gap_to_teacher"].append(found.gap)
+
     def _note(self, name: str, value: Scalar | float) -> None:
         self.notes.add(name, value, self.state.global_step)
 
@@ -565,13 +546,13 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
         moved = self._interpolation()
         if isinstance(loss, Taid) and moved is not None:
             moved.seen += float(value)
-        if (
-            isinstance(self.teacher, SeveralTeachers)
-            and loss is self.terms[0].loss
-        ):
+        teacher = self.teacher
+        if isinstance(teacher, PromptedTeacher):
+            teacher = teacher.teacher
+        if isinstance(teacher, SeveralTeachers) and loss is self.terms[0].loss:
             tokens = float(batch.mask.sum())
             mean = float(value) * (batch.divisor or tokens)
-            self.teacher.learn(mean / max(1.0, tokens))
+            teacher.learn(mean / max(1.0, tokens))
 
     def train(self, *args: Any, **options: Any) -> TrainOutput:
         """Trains; what was learned beside the student ends with it."""

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from finetune.trainers.distill_settings import (
     DistillConfig,
-    check_offline,
+    self_teacher,
     unused,
 )
 from finetune.trainers.loss_terms import Term, read_terms
+from synth.core import registry
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ def checked(distill: DistillConfig) -> list[Term]:
     terms = read_terms(distill.losses)
     _warn_of_smoothing(distill, terms)
     _check_source(distill, terms)
+    if distill.servers is not None:
+        distill.servers.check()
+    distill.opening.check()
     for flag, beside, needs in unused(distill):
         raise WrongUse(
             flag,
@@ -46,8 +50,10 @@ def checked(distill: DistillConfig) -> list[Term]:
         )
     for term in terms:
         _check_term(term, distill, len(terms))
-    if distill.offline:
-        check_offline(distill, terms)
+        _check_prompt(term, distill)
+    if distill.source:
+        _check_parts(distill, terms)
+    _check_own(distill)
     _check_texts(distill, terms)
     return terms
 
@@ -66,6 +72,13 @@ def _check_term(term: Term, distill: DistillConfig, count: int) -> None:
             f"layers={term.layers}",
             "a loss over layers",
             "Leave them out: this one compares probabilities.",
+        )
+    if (across or asks) and distill.source:
+        raise WrongUse(
+            where,
+            f"with {distill.source}",
+            "one --teacher, a model that is opened here",
+            f"Give one in the place of {distill.source}, or take a loss of tokens: {_partial()}.",
         )
     if (across or asks) and len(distill.teachers) != 1:
         raise WrongUse(
@@ -97,6 +110,123 @@ def _check_term(term: Term, distill: DistillConfig, count: int) -> None:
         )
 
 
+def _check_prompt(term: Term, distill: DistillConfig) -> None:
+    """Refuses what a loss does not go with where its teacher reads a prompt of its own, or is the
+    student.
+    """
+    from finetune.trainers.comparisons import looks_inside  # noqa: PLC0415 - torch
+
+    own = self_teacher(distill.teachers)
+    where = f"--loss {term.name}"
+    if own is not None and not term.loss.same_tokenizer:
+        raise WrongUse(
+            where,
+            f"with --teacher {distill.teachers[0]}",
+            "a loss of one tokenizer",
+            "Take another loss.",
+        )
+    if distill.prompt is None:
+        return
+    if not term.loss.same_tokenizer:
+        raise WrongUse(
+            "--teacher-prompt",
+            f"with {where}",
+            "a teacher of the student's tokenizer",
+            "Take another loss, or leave it out.",
+        )
+    if term.loss.compares != "exits" and looks_inside(term.loss):
+        raise WrongUse(
+            "--teacher-prompt",
+            f"with {where}, which compares layers place by place",
+            "a loss of probabilities",
+            "Take forward_kl or another such loss, or leave the prompt out.",
+        )
+
+
+def _check_own(distill: DistillConfig) -> None:
+    """Refuses a student that would learn from itself what it says already, and prompts that nobody
+    reads.
+    """
+    own = self_teacher(distill.teachers)
+    if own is not None and own.kind != "base" and distill.prompt is None:
+        raise WrongUse(
+            f"--teacher {distill.teachers[0]}",
+            "no --teacher-prompt",
+            "a prompt that tells it more than the student",
+            "Give one: both would say the same.",
+        )
+    if distill.prompt is not None and distill.offline:
+        raise WrongUse(
+            "--teacher-prompt",
+            "with --offline",
+            "a teacher that is asked",
+            "Give it to `finetune teach`, which wrote what the teacher said.",
+        )
+    if distill.prompt is not None and distill.on_policy.teacher_share:
+        raise WrongUse(
+            "--teacher-share",
+            "with --teacher-prompt",
+            "a teacher who writes behind the student's prompt",
+            "Leave one of them out.",
+        )
+
+
+def _check_parts(distill: DistillConfig, terms: Sequence[Term]) -> None:
+    """Refuses what a teacher cannot do of whom the likeliest tokens are known, and nothing else."""
+    own = distill.on_policy
+    if distill.offline and own.alters:
+        todo = "Give a --teacher that can be asked about new texts, or a --teacher-url."
+        raise WrongUse(
+            "--offline",
+            f"--on-policy {own.share}, --schedule {own.schedule}, --corrupt {own.corrupt}",
+            "the rows that were taught",
+            todo,
+        )
+    if own.correct:
+        raise WrongUse(
+            "--correct",
+            f"with {distill.source}",
+            "a teacher who gives all probabilities",
+            "Give a --teacher, or leave it out.",
+        )
+    for term in terms:
+        # Exits of the student's own ask nobody.
+        if term.loss.compares != "exits":
+            _check_part(term, distill.source)
+
+
+def _check_part(term: Term, source: str) -> None:
+    where = f"{source} with --loss {term.name}"
+    if not getattr(term.loss, "parts", False):
+        todo = (
+            f"Take one of {_partial()}, whose tail stands for all other tokens; or give a "
+            f"--teacher in the place of {source}."
+        )
+        raise WrongUse(
+            where,
+            "a loss of all that a teacher says",
+            "one of its likeliest tokens and of the rest",
+            todo,
+        )
+    temperature = getattr(term.loss, "temperature", 1.0)
+    if temperature != 1:
+        raise WrongUse(
+            where,
+            f"temperature={temperature:g}",
+            "1, at which its words are known",
+            "Leave the temperature out, or give a --teacher.",
+        )
+
+
+def _partial() -> str:
+    """The losses that learn from a teacher's likeliest tokens."""
+    names = registry.built_in("finetune.losses")
+    built = {name: registry.build("finetune.losses", name) for name in names}
+    return ", ".join(
+        name for name in names if getattr(built[name], "parts", False)
+    )
+
+
 def _check_texts(distill: DistillConfig, terms: Sequence[Term]) -> None:
     """Refuses what losses of whole texts do not go with."""
     from finetune.losses.contrastive import Contrastive  # noqa: PLC0415
@@ -112,6 +242,13 @@ def _check_texts(distill: DistillConfig, terms: Sequence[Term]) -> None:
                 "that loss alone",
                 "Half of its rows are texts that the student should not learn.",
             )
+        if isinstance(term.loss, Contrastive) and own.completions > 1:
+            raise WrongUse(
+                f"--loss {term.name}",
+                f"--completions {own.completions}",
+                "one text of the student beside each of the teacher's",
+                "Leave it out.",
+            )
         if not isinstance(term.loss, Minillm):
             continue
         if not own.writes:
@@ -121,10 +258,11 @@ def _check_texts(distill: DistillConfig, terms: Sequence[Term]) -> None:
                 "a share of steps on the student's own texts",
                 "Give --on-policy 1, or less with --likelihood for the rows.",
             )
-        if own.replay or own.correct or own.temperature != 1:
+        plain = own.temperature == own.top_p == 1 and not own.min_p
+        if own.replay or own.correct or not plain:
             raise WrongUse(
                 f"--loss {term.name}",
-                "with --replay, --correct or --sampling-temperature",
+                "with --replay, --correct, --sampling-temperature, --top-p or --min-p",
                 "texts as the student of this step draws them",
                 "Leave them out.",
             )
@@ -154,15 +292,17 @@ def _warn_of_smoothing(distill: DistillConfig, terms: Sequence[Term]) -> None:
 def _check_source(distill: DistillConfig, terms: Sequence[Term]) -> None:
     """One source of what is learnt; none where the student's own exits teach."""
     alone = all(term.loss.compares == "exits" for term in terms)
-    if alone and not distill.teachers and not distill.offline:
+    sources = (distill.teachers, distill.offline, distill.servers)
+    count = sum(map(bool, sources))
+    if count == (0 if alone else 1):
         return
-    if alone or bool(distill.teachers) == bool(distill.offline):
-        todo = "Give --teacher MODEL (several times for several), or --offline DIR."
-        if alone:
-            todo = "Leave it out: the student's own exits teach, or add another --loss."
-        raise WrongUse(
-            "distill",
-            f"{len(distill.teachers)} teachers, --offline {distill.offline}",
-            "one source of the teacher's probabilities",
-            todo,
-        )
+    todo = "Give --teacher MODEL (several times for several), --teacher-url URL, or --offline DIR."
+    if alone:
+        todo = "Leave it out: the student's own exits teach, or add another --loss."
+    raise WrongUse(
+        "distill",
+        f"{len(distill.teachers)} teachers, --offline {distill.offline}, "
+        f"{len(distill.servers.urls) if distill.servers else 0} servers",
+        "one source of the teacher's probabilities",
+        todo,
+    )

@@ -6,20 +6,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
+from finetune.data.teacher_prompts import TeacherPrompt
+from finetune.teachers.opened_settings import Opening
+from finetune.teachers.served_settings import Servers
 from finetune.trainers.on_policy_settings import OnPolicy
-from synth.core import registry
 from synth.core.errors import WrongUse
-
-if TYPE_CHECKING:
-    from finetune.trainers.loss_terms import Term
 
 # Settings of the student's own texts, which do nothing where there are none.
 _OF_TEXTS = {
     "--schedule": "schedule",
     "--replay": "replay",
     "--correct": "correct",
+    "--completions": "completions",
+    "--top-p": "top_p",
+    "--min-p": "min_p",
 }
 
 
@@ -28,23 +30,27 @@ class DistillConfig:
     """What `finetune distill` is told besides a training's own settings.
 
     Attributes:
-        teachers: folders or hub names of open models with the student's tokenizer.
+        teachers: folders or hub names of open models with the student's tokenizer; or the student
+            itself, as `self_teacher` reads it.
         offline: a folder of `finetune teach`, instead of teachers.
+        servers: teachers behind servers, instead of both.
+        prompt: what teachers read in the place of the rows' prompts; None for the same.
         losses: of finetune.losses, NAME[=WEIGHT][:key=value,...] each; see `loss_terms.Term`.
         likelihood: weight of the cross-entropy to the rows' own tokens.
         strength: weight of all losses.
-        on_policy: the student's own texts in training; see `_on_policy.OnPolicy`.
+        on_policy: the student's own texts in training; see `OnPolicy`.
         weights: of several teachers.
         weigh: `fixed`; `agreement`: each teacher weighs, row by row, as much as it believes the
             row; `reinforced`: drawn by a policy that learns which of them help the student.
         teacher_smoothing: label smoothing (0 to 1) that the teacher was trained with, if any: it is
             warned of where it does harm.
-        teacher_dtype: of the teachers' weights, such as bfloat16.
-        teacher_device: where they live; None for the student's.
+        opening: how teachers in this process are opened.
     """
 
     teachers: tuple[str, ...] = ()
     offline: str | None = None
+    servers: Servers | None = None
+    prompt: TeacherPrompt | None = None
     losses: tuple[str, ...] = ("forward_kl",)
     likelihood: float = 0.0
     strength: float = 1.0
@@ -52,68 +58,97 @@ class DistillConfig:
     weights: tuple[float, ...] = ()
     weigh: str = "fixed"
     teacher_smoothing: float = 0.0
-    teacher_dtype: str | None = None
-    teacher_device: str | None = None
+    opening: Opening = field(default_factory=Opening)
+
+    @property
+    def source(self) -> str:
+        """The setting that names a teacher of whom the likeliest tokens are known; "" where all of
+        them are.
+        """
+        if self.servers is not None:
+            return "--teacher-url"
+        return "--offline" if self.offline else ""
+
+    @property
+    def named(self) -> list[str]:
+        """The teachers, as a record has them."""
+        if self.servers is not None:
+            return list(self.servers.urls)
+        return list(self.teachers) or [self.offline or "none"]
 
 
-def check_offline(distill: DistillConfig, terms: Sequence[Term]) -> None:
-    """Refuses what a teacher cannot do of whom the likeliest tokens of the rows are known, and
-    nothing else.
+# How the student teaches itself, by the names that TRL has for it.
+_SELF = "self:"
+_RATE = 0.05
+
+
+class SelfTeacher(NamedTuple):
+    """The student as teacher.
+
+    Attributes:
+        kind: `base` as it was at the beginning, `ema` the mean of what it was, `live` as it is.
+        rate: of the mean that each step replaces, above 0 and below 1.
     """
-    own = distill.on_policy
-    if own.writes or own.corrupt:
-        todo = "Give a --teacher that can be asked about new texts."
+
+    kind: str
+    rate: float
+
+
+def self_teacher(teachers: Sequence[str]) -> SelfTeacher | None:
+    """What `--teacher self:base`, `self:ema`, `self:ema=RATE` or `self:live` says; None where a
+    teacher is no such thing.
+
+    >>> self_teacher(["self:ema=0.1"]), self_teacher(["runs/teacher"])
+    (SelfTeacher(kind='ema', rate=0.1), None)
+
+    Raises:
+        WrongUse: no such kind or rate, or others beside it.
+    """
+    named = [name for name in teachers if name.startswith(_SELF)]
+    if not named:
+        return None
+    kind, equals, rate = named[0].removeprefix(_SELF).partition("=")
+    number = _RATE
+    if equals:
+        try:
+            number = float(rate)
+        except ValueError:
+            number = 0.0
+    sound = kind in {"base", "ema", "live"} and 0 < number < 1
+    if not sound or (equals and kind != "ema") or len(teachers) > 1:
         raise WrongUse(
-            "--offline",
-            f"--on-policy {own.share}, --corrupt {own.corrupt}",
-            "the rows that were taught",
-            todo,
+            "--teacher",
+            ", ".join(teachers),
+            "self:base, self:live, self:ema or self:ema=RATE, above 0 and below 1, alone",
+            "Take one of them.",
         )
-    for term in terms:
-        _check_parts(term)
-
-
-def _check_parts(term: Term) -> None:
-    where = f"--offline with --loss {term.name}"
-    if not getattr(term.loss, "parts", False):
-        able = ", ".join(
-            name
-            for name in registry.built_in("finetune.losses")
-            if _learns_from_parts(name)
-        )
-        todo = (
-            f"Take one of {able}, whose tail stands for all other tokens; or give a --teacher "
-            "in the place of --offline."
-        )
-        raise WrongUse(
-            where,
-            "a loss of all that a teacher says",
-            "one of its likeliest tokens and of the rest",
-            todo,
-        )
-    temperature = getattr(term.loss, "temperature", 1.0)
-    if temperature != 1:
-        todo = "Leave the temperature out, or give a --teacher."
-        raise WrongUse(
-            where,
-            f"temperature={temperature:g}",
-            "1, at which the words were written",
-            todo,
-        )
-
-
-def _learns_from_parts(name: str) -> bool:
-    return bool(
-        getattr(registry.build("finetune.losses", name), "parts", False)
-    )
+    return SelfTeacher(kind, number)
 
 
 def unused(distill: DistillConfig) -> Iterator[tuple[str, str, str]]:
     """(setting, beside what, what it needs) of each that would change nothing as the others
     stand.
     """
-    own = distill.on_policy
-    many = len(distill.teachers) > 1
+    yield from _unused_of_texts(distill.on_policy)
+    yield from _unused_of_several(distill)
+    source = distill.source
+    if not source and not distill.teachers:
+        source = "no --teacher"
+        if distill.prompt is not None:
+            yield ("--teacher-prompt", source, "a teacher who reads it")
+    itself = self_teacher(distill.teachers)
+    if itself is not None and itself.kind != "base":
+        source = f"--teacher {distill.teachers[0]}"
+    for flag, value in distill.opening.given():
+        if source:
+            yield (
+                f"{flag} {value}",
+                source,
+                "a model as teacher, by --teacher",
+            )
+
+
+def _unused_of_texts(own: OnPolicy) -> Iterator[tuple[str, str, str]]:
     if own.adapts != (own.hold_out > 0):
         yield (
             f"--hold-out {own.hold_out:g}",
@@ -126,33 +161,33 @@ def unused(distill: DistillConfig) -> Iterator[tuple[str, str, str]]:
             f"--schedule {own.schedule}",
             "--schedule adaptive",
         )
-    if not own.writes:
-        for flag, name in _OF_TEXTS.items():
-            if getattr(own, name) != getattr(OnPolicy(), name):
-                yield (
-                    f"{flag} {getattr(own, name)}",
-                    "no --on-policy",
-                    "a share of steps on the student's own texts",
-                )
-    if distill.weights and not many:
+    if own.writes:
+        return
+    for flag, name in _OF_TEXTS.items():
+        if getattr(own, name) != getattr(OnPolicy(), name):
+            yield (
+                f"{flag} {getattr(own, name)}",
+                "no --on-policy",
+                "a share of steps on the student's own texts",
+            )
+
+
+def _unused_of_several(
+    distill: DistillConfig,
+) -> Iterator[tuple[str, str, str]]:
+    """Of several teachers, where there are no such."""
+    count = len(distill.teachers)
+    if count > 1:
+        return
+    if distill.weights:
         yield (
             "--teacher-weights",
-            f"{len(distill.teachers)} --teacher",
+            f"{count} --teacher",
             "several teachers",
         )
-    if distill.weigh != "fixed" and not many:
+    if distill.weigh != "fixed":
         yield (
             f"--weigh {distill.weigh}",
-            f"{len(distill.teachers)} --teacher",
+            f"{count} --teacher",
             "several teachers",
         )
-    for flag, value in (
-        ("dtype", distill.teacher_dtype),
-        ("device", distill.teacher_device),
-    ):
-        if value and distill.offline:
-            yield (
-                f"--teacher-{flag} {value}",
-                "--offline",
-                "a model as teacher, by --teacher",
-            )

@@ -5,7 +5,7 @@ or imitated by corrupted rows.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,7 +20,7 @@ from finetune.core.tensors import (
     TokenIds,
 )
 from finetune.data.tokens import IGNORED
-from finetune.generation.continuations import continuations
+from finetune.generation.continuations import continuations, end_tokens
 from finetune.generation.mixtures import Mixture
 from finetune.kernels.heads import Head
 from finetune.losses.base_parts import TeacherAt, whole
@@ -56,15 +56,15 @@ class Writer:
         self.size = len(tokenizer)
         self.how = how
         self.pad = tokenizer.pad_token_id
-        self.end = tokenizer.eos_token_id
+        self.ends = end_tokens(model, tokenizer)
 
     def write(
         self,
         batch: Inputs,
         differs: Callable[[Inputs], WorstTokens] | None = None,
     ) -> Inputs:
-        """The batch with what the student writes to each prompt, behind it and labelled; sampled
-        without gradient.
+        """What the student writes to each prompt of a batch, behind it and labelled; sampled
+        without gradient. The texts to one prompt stand side by side.
 
         Args:
             batch: `input_ids` and `labels`, one row a sequence.
@@ -72,10 +72,10 @@ class Writer:
                 token there (-1 for none), [B] each.
         """
         rows = zip(batch["input_ids"].cpu(), batch["labels"].cpu(), strict=True)
-        prompts = [
-            row[: int((learnt != IGNORED).int().argmax())]
-            for row, learnt in rows
-        ]
+        prompts = []
+        for row, learnt in rows:
+            prompt = row[: int((learnt != IGNORED).int().argmax())]
+            prompts += [prompt] * self.how.completions
         answers = self._continued(prompts)
         made = self._batch(prompts, answers)
         if differs is None:
@@ -107,7 +107,7 @@ class Writer:
             token = tokens[number]
             kept = texts[number][:position]
             starts[number] = torch.cat([kept, torch.tensor([token])])
-            if token != self.end:
+            if token not in self.ends:
                 open_ended.append(number)
         if open_ended:
             rest = self._continued([starts[number] for number in open_ended])
@@ -116,7 +116,7 @@ class Writer:
         return starts
 
     def _continued(self, prompts: Sequence[RowLabels]) -> list[RowLabels]:
-        """What the student writes behind each, up to and with its end token."""
+        """What the student writes behind each, up to and with its first end token."""
         training = self.model.training
         cache = self.model.config.use_cache
         self.model.eval()
@@ -134,12 +134,14 @@ class Writer:
             top_k=0,
             use_cache=True,
             temperature=self.how.temperature,
-            eos_token_id=self.end,
+            top_p=self.how.top_p,
+            min_p=self.how.min_p or None,
+            eos_token_id=sorted(self.ends) or None,
             logits_processor=processors,
         )
         self.model.train(training)
         self.model.config.use_cache = cache
-        return [_until(answer, self.end) for answer in written.ids.cpu()]
+        return [_until(answer, self.ends) for answer in written.ids.cpu()]
 
     def _batch(
         self, prompts: Sequence[RowLabels], answers: Sequence[RowLabels]
@@ -165,12 +167,12 @@ class Writer:
         }
 
 
-def _until(answer: RowLabels, end: int | None) -> RowLabels:
+def _until(answer: RowLabels, ends: Collection[int]) -> RowLabels:
     """A text with its end token, without the padding behind it."""
-    if end is None:
-        return answer
-    ends = torch.nonzero(answer == end)
-    return answer[: int(ends[0, 0]) + 1] if len(ends) else answer
+    for count, token in enumerate(answer.tolist(), 1):
+        if token in ends:
+            return answer[:count]
+    return answer
 
 
 def worst(

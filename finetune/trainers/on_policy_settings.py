@@ -22,9 +22,12 @@ class OnPolicy:
         validate_every: optimiser steps between two looks at them; 0 for once an epoch.
         replay: texts of so many batches are kept for that.
         new_tokens: longest text.
+        completions: texts that it writes to each prompt, 1 or more; a batch grows by that factor.
         temperature: of its sampling.
         teacher_share: of the mixture of teacher and student that a text is drawn from, token by
             token (MiniLLM, arXiv:2306.08543, section 2.2: 0.2); 0 for the student alone.
+        top_p: mass of the likeliest tokens that are sampled from, above 0 to 1.
+        min_p: least probability of a sampled token, as a share of the likeliest's, 0 to 1.
         correct: where both favour different tokens and differ most, the teacher's token is put and
             the student writes on (arXiv:2407.10068, section 3.2).
         corrupt: share of a row's learnt tokens (0 to 1) that the student reads as it would have
@@ -40,8 +43,11 @@ class OnPolicy:
     validate_every: int = 0
     replay: int = 0
     new_tokens: int = 128
+    completions: int = 1
     temperature: float = 1.0
     teacher_share: float = 0.0
+    top_p: float = 1.0
+    min_p: float = 0.0
     correct: bool = False
     corrupt: float = 0.0
 
@@ -49,6 +55,11 @@ class OnPolicy:
     def writes(self) -> bool:
         """Whether the student writes at all."""
         return self.share > 0 or self.adapts
+
+    @property
+    def alters(self) -> bool:
+        """Whether texts come that are in no row."""
+        return self.writes or self.corrupt > 0
 
     @property
     def adapts(self) -> bool:

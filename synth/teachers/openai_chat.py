@@ -6,16 +6,21 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
-from synth.core.errors import TeacherBusy, WrongUse
-from synth.core.records import Request, canonical_json
+from synth.core.errors import Stopped, TeacherBusy, TeacherError, WrongUse
+from synth.core.records import Fields, Request, canonical_json
 from synth.teachers.base import Reply, Settings, Teacher, announced
 from synth.teachers.wire.access import Redactor, check_url, secret
 from synth.teachers.wire.adapter import MOST_LESSONS, Adapter
-from synth.teachers.wire.faults import error_of, failure_in, read_problem
+from synth.teachers.wire.faults import (
+    Problem,
+    error_of,
+    failure_in,
+    read_problem,
+)
 from synth.teachers.wire.http_client import (
     Answer,
     BrokenReply,
@@ -41,13 +46,10 @@ class Target(NamedTuple):
     headers: Mapping[str, str]
     redact: Redactor
 
-    @property
-    def url(self) -> str:
-        """The URL that chat completions are asked at; a base that names it already stays as it
-        is.
-        """
-        path = self.base if self.base.endswith(_PATH) else self.base + _PATH
-        return f"{path}?{self.query}" if self.query else path
+    def url(self, path: str) -> str:
+        """The URL of a path behind the base; a base that names it already stays as it is."""
+        whole = self.base if self.base.endswith(path) else self.base + path
+        return f"{whole}?{self.query}" if self.query else whole
 
 
 def target(model: str, settings: Settings) -> Target:
@@ -101,15 +103,19 @@ class OpenaiChat(Teacher):
 
     The key is read from its variable and never written anywhere. An endpoint that the user names
     may need none.
+
+    Attributes:
+        path: what is asked, behind the base.
     """
 
     family = "openai"
+    path = _PATH
 
     def __init__(self, model: str, settings: Settings) -> None:
         self.model = model
         self._timeout = settings.timeout
         self._target = target(model, settings)
-        self._url = self._target.url
+        self._url = self._target.url(self.path)
         self._endpoint: Endpoint | None = None
         self._adapter = Adapter(
             model,
@@ -133,23 +139,25 @@ class OpenaiChat(Teacher):
 
     def _open(self) -> Endpoint:
         if self._endpoint is None:
-            headers = {
-                "Content-Type": "application/json",
-                "Accept": "application/json",
-                "User-Agent": "potstill",
-            }
-            if self._target.key:
-                headers["Authorization"] = f"Bearer {self._target.key}"
-            given = {name.lower() for name in self._target.headers}
-            own = {
-                name: value
-                for name, value in headers.items()
-                if name.lower() not in given
-            }
-            self._endpoint = Endpoint(
-                self._url, {**own, **self._target.headers}, self._timeout
-            )
+            self._endpoint = self.endpoint_at(self._url)
         return self._endpoint
+
+    def endpoint_at(self, url: str) -> Endpoint:
+        """A URL of this server, with its key and headers."""
+        headers = {
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "User-Agent": "potstill",
+        }
+        if self._target.key:
+            headers["Authorization"] = f"Bearer {self._target.key}"
+        given = {name.lower() for name in self._target.headers}
+        own = {
+            name: value
+            for name, value in headers.items()
+            if name.lower() not in given
+        }
+        return Endpoint(url, {**own, **self._target.headers}, self._timeout)
 
     async def ask(self, request: Request) -> Reply:
         """One reply over HTTP; what the model turns out not to take is left out, once and for
@@ -174,16 +182,25 @@ class OpenaiChat(Teacher):
                 self._scrub,
             ):
                 break
-        raise error_of(
-            problem,
-            headers,
-            self._scrub,
-            f"at {self._url}. {hint(self._target.base)}",
-        )
+        raise self._refusal(problem, headers)
+
+    def _refusal(
+        self, problem: Problem, headers: Mapping[str, str]
+    ) -> TeacherError | Stopped:
+        where = f"at {self._url}. {hint(self._target.base)}"
+        return error_of(problem, headers, self._scrub, where)
 
     async def _post(self, body: bytes) -> Answer:
+        return await self.answered(self._open().post(body))
+
+    async def answered(self, exchange: Awaitable[Answer]) -> Answer:
+        """What an exchange with the server brings.
+
+        Raises:
+            TeacherBusy: nothing whole.
+        """
         try:
-            return await self._open().post(body)
+            return await exchange
         except TimeoutError as error:
             raise TeacherBusy(
                 "timeout", f"no reply within {self._timeout:g} s"
@@ -209,13 +226,24 @@ class OpenaiChat(Teacher):
         raw = self._target.redact.raw(raw)
         if is_stream(headers, raw):
             raw = canonical_json(joined(raw))
+        value, line = self.loaded(headers, raw)
+        if self._adapter.rules and self._adapter.mend(value, request):
+            line = canonical_json(value)
+        return Reply(line, read_chat(value), announced(headers))
+
+    def loaded(
+        self, headers: Mapping[str, str], raw: bytes
+    ) -> tuple[Fields, bytes]:
+        """The JSON of a body with status 200, and its spelling for the journal.
+
+        Raises:
+            TeacherBusy, TeacherRefused, Stopped: it is a failure all the same.
+        """
         value, line = load_reply(raw)
         failure = failure_in(value)
         if failure is not None:
             raise error_of(failure, headers, self._scrub)
-        if self._adapter.rules and self._adapter.mend(value, request):
-            line = canonical_json(value)
-        return Reply(line, read_chat(value), announced(headers))
+        return value, line
 
     def _scrub(self, text: str) -> str:
         return self._target.redact(text)[:300]

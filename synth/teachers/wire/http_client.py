@@ -250,7 +250,7 @@ class Connection(asyncio.Protocol):
 
 
 class Endpoint:
-    """Posts JSON to one URL.
+    """Posts JSON to one URL, or gets what stands there.
 
     Args:
         url: http or https.
@@ -281,7 +281,7 @@ class Endpoint:
             **(_basic(self._proxy) if absolute and self._proxy else {}),
         }
         lines = [
-            f"POST {url if absolute else path} HTTP/1.1",
+            f"{url if absolute else path} HTTP/1.1",
             f"Host: {_host_header(self._url)}",
             *(f"{k}: {v}" for k, v in more.items()),
         ]
@@ -298,13 +298,20 @@ class Endpoint:
             OSError: no connection, or lost before the reply began.
             BrokenReply: lost inside the reply, or no HTTP.
         """
+        return await self._exchange(b"POST", body)
+
+    async def get(self) -> Answer:
+        """The reply to a request without a body; raises as `post` does."""
+        return await self._exchange(b"GET", b"")
+
+    async def _exchange(self, method: bytes, body: bytes) -> Answer:
         loop = asyncio.get_running_loop()
         now = loop.time()
         reusable = self._reusable(now)
         connection = reusable or await self._connect()
         self._check(connection)
         waiter = connection.exchange(
-            b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
+            b"%b %b%d\r\n\r\n%b" % (method, self._head, len(body), body)
         )
         timer = Deadline(self, connection, now)
         try:

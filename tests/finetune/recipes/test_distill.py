@@ -9,7 +9,7 @@ import torch
 
 import synth
 from finetune.data.tokens import tokenised
-from finetune.recipes.distill import best
+from finetune.recipes.teach import best
 from finetune.students import scratch
 from synth.teachers.simulation.word_problems import make_problems
 from tests.conftest import write

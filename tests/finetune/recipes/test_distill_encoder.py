@@ -252,6 +252,7 @@ def test_masked_words_resume_to_the_same_losses(data, tmp_path):
         (["--loss", "ted"], "a loss of decoders"),
         (["--loss", "tsld"], "a loss of decoders"),
         (["--lora"], "--lora"),
+        (["--teacher-prompt", "{{ label }} {{ prompt }}"], "--teacher-prompt"),
         (["--label-smoothing-factor", 0.1], "label_smoothing_factor"),
     ],
 )

@@ -17,6 +17,7 @@ from finetune.teachers.cache import (
     Cache,
     CacheWriter,
     Known,
+    known_of,
     rows_of,
 )
 from finetune.teachers.top_k_codec import Layout, pack, unpack
@@ -266,3 +267,24 @@ def test_packed_and_padded_rows_hold_the_same_sequences(lengths, draw):
 def test_more_entries_than_tokens_are_refused(size, k):
     with pytest.raises(ValueError, match=f"k={k} of a vocabulary of {size}"):
         Layout(size, k)
+
+
+@given(
+    st.lists(
+        st.dictionaries(st.integers(0, 29), st.floats(-9, 0, width=32)),
+        min_size=1,
+        max_size=4,
+    ),
+    st.integers(1, 20),
+)
+def test_the_best_candidates_are_kept_and_others_fill_up(candidates, k):
+    found = known_of(candidates, k, 30)
+    assert found.ids.shape == found.logs.shape == (len(candidates), k)
+    for ids, logs, of_token in zip(*found, candidates, strict=True):
+        assert len(set(ids)) == k
+        count = min(k, len(of_token))
+        assert (logs[count:] == -np.inf).all()
+        best = sorted(of_token.values(), reverse=True)[:count]
+        assert logs[:count].tolist() == best
+        for token, value in zip(ids[:count], logs[:count], strict=True):
+            assert of_token[token] == value

@@ -247,24 +247,6 @@ def test_probabilities_of_one_token_add_up_however_small_they_are(logs, draw):
     assert other[3] == pytest.approx(candidates[3], rel=1e-9, abs=1e-12)
 
 
-@given(
-    st.dictionaries(st.integers(0, 29), st.floats(-9, 0), max_size=12),
-    st.integers(1, 20),
-)
-def test_the_best_candidates_are_kept_and_others_fill_up(position, k):
-    ids, logs = from_replies._filled(position, k, 30)
-    assert len(ids) == len(logs) == k
-    assert len(set(ids)) == k
-    known = min(k, len(position))
-    assert logs[known:] == [-math.inf] * (k - known)
-    best = sorted(position.values(), reverse=True)[:known]
-    assert logs[:known] == best
-    assert all(
-        position[token] == value
-        for token, value in zip(ids[:known], logs[:known], strict=True)
-    )
-
-
 WORDS = st.lists(
     st.text("abc\u00e9", min_size=1, max_size=4), min_size=1, max_size=8
 )

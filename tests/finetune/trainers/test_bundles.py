@@ -13,14 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune.data.query_lists import Listed
+from finetune.data.teacher_prompts import TeacherPrompt
 from finetune.objectives.objectives import Batch
 from finetune.objectives.weighting import bundles, read_coefficients, wholes
-from finetune.trainers.distill_settings import (
-    DistillConfig,
-    check_offline,
-    unused,
-)
-from finetune.trainers.loss_terms import read_terms
+from finetune.teachers.opened_settings import Opening
+from finetune.trainers.distill_settings import DistillConfig, unused
 from finetune.trainers.on_policy_settings import OnPolicy
 from synth.core.errors import WrongUse
 
@@ -224,36 +221,22 @@ def test_a_schedule_begins_or_ends_at_nothing():
         ),
         (
             DistillConfig(
-                offline="d", teacher_dtype="bfloat16", teacher_device="cpu"
+                offline="d", opening=Opening(dtype="bfloat16", device="cpu")
             ),
             ["--teacher-dtype bfloat16", "--teacher-device cpu"],
         ),
-        (DistillConfig(teachers=("t",), teacher_dtype="bfloat16"), []),
+        (DistillConfig(teachers=("t",), opening=Opening(dtype="bfloat16")), []),
+        (
+            DistillConfig(
+                opening=Opening(dtype="bfloat16"),
+                prompt=TeacherPrompt(user="x"),
+            ),
+            ["--teacher-prompt", "--teacher-dtype bfloat16"],
+        ),
     ],
 )
 def test_settings_that_would_change_nothing_are_found(config, flags):
     assert [flag for flag, _, _ in unused(config)] == flags
-
-
-@pytest.mark.parametrize(
-    ("loss", "on_policy", "says"),
-    [
-        ("top_k", OnPolicy(), None),
-        ("top_k", OnPolicy(share=0.1), "the rows that were taught"),
-        ("top_k", OnPolicy(corrupt=0.1), "the rows that were taught"),
-        ("logit_mse", OnPolicy(), "likeliest tokens"),
-        ("forward_kl:temperature=2.0", OnPolicy(), "temperature=2"),
-    ],
-)
-def test_words_on_disk_teach_what_they_hold(loss, on_policy, says):
-    config = DistillConfig(offline="d", losses=(loss,), on_policy=on_policy)
-    made = read_terms([loss])
-    if says is None:
-        check_offline(config, made)
-        return
-    with pytest.raises(WrongUse, match="--offline") as caught:
-        check_offline(config, made)
-    assert says in str(caught.value)
 
 
 TEXTS = st.lists(

@@ -100,6 +100,46 @@ def test_written_batches_keep_their_prompts_and_label_what_was_written(pair):
         )
 
 
+def test_several_texts_are_written_to_each_prompt(pair):
+    model, _, tokenizer, batch = pair
+    how = OnPolicy(share=1, new_tokens=6, completions=3, temperature=2.0)
+    found = Writer(model, tokenizer, how).write(batch)
+    assert len(found["input_ids"]) == 6
+    texts = set()
+    for number, row in enumerate(found["input_ids"]):
+        learnt = found["labels"][number] != -100
+        prompt = row[: int(learnt.int().argmax())]
+        assert torch.equal(
+            prompt, batch["input_ids"][number // 3, : len(prompt)]
+        )
+        texts.add(tuple(row[learnt].tolist()))
+    assert len(texts) > 2
+
+
+def test_a_text_ends_at_any_end_token(pair, monkeypatch):
+    model, _, tokenizer, batch = pair
+    monkeypatch.setattr(
+        model.generation_config, "eos_token_id", [*range(3, len(tokenizer))]
+    )
+    how = OnPolicy(share=1, new_tokens=6)
+    found = Writer(model, tokenizer, how).write(batch)
+    for row, labels in zip(found["input_ids"], found["labels"], strict=True):
+        written = row[labels != -100].tolist()
+        ends = [token >= 3 or token == tokenizer.eos_token_id for token in written]  # fmt: skip
+        assert not any(ends[:-1])
+        assert ends[-1] or len(written) == 6
+
+
+def test_little_mass_leaves_the_likeliest_token_alone(pair):
+    model, _, tokenizer, batch = pair
+    texts = []
+    for more in ({"top_p": 1e-6}, {"min_p": 1.0}):
+        how = OnPolicy(share=1, new_tokens=5, completions=2, **more)
+        found = Writer(model, tokenizer, how).write(batch)
+        texts += [tuple(row.tolist()) for row in found["input_ids"]]
+    assert len(set(texts)) == 2
+
+
 def first_wrong(student_logits, teacher_logits, mask):
     """The definition over whole logits: the largest KL where both favour different tokens."""
     ls, lt = (
