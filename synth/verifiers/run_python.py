@@ -116,7 +116,7 @@ class RunPython(Verifier):
 
     def _ending(self, talk: Talk, *, memory: bool) -> str:
         """Why a program ended by itself: the kernel kills what has used up its CPU time."""
-        # The kernel counts in ticks: on a busy machine its count is well ahead of the sum it reports.
+        # The kernel counts in ticks: on a busy machine well ahead of the sum that it reports.
         if talk.status == -signal.SIGKILL and talk.cpu >= 0.5 * self.seconds:
             return "timeout"
         return "memory" if memory else "failed"

