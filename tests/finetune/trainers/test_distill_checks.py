@@ -37,6 +37,7 @@ ALL = OnPolicy(share=1.0)
         (HINTED, ["contrastive"], ALL),
         (HINTED, ["minillm"], ALL),
         (MEAN, ["forward_kl", "reverse_kl"], WRITES),
+        (MEAN, ["contrastive"], ALL),
         ({"teachers": ("self:base",)}, ["forward_kl", "hidden_mse"], WRITES),
     ],
 )  # fmt: skip
