@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from finetune.kernels.features import Features, Show
 from finetune.trainers.comparisons import (
@@ -25,7 +25,8 @@ from finetune.trainers.loss_terms import Term
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, TrainingArguments
+    from transformers.trainer_utils import TrainOutput
 
 # Under this name it hangs on the student while that is trained, and lies in a checkpoint.
 _NAME = "beside_the_student"
@@ -213,3 +214,39 @@ def _same_width(
 
 def _flat(features: Features) -> list[torch.Tensor]:
     return [part for parts in features.relations.values() for part in parts]
+
+
+class KeepsBeside:
+    """Of a trainer with a `beside`: checkpoints hold the student as it is without it, and what is
+    learned beside it in a file of its own.
+    """
+
+    beside: Beside
+    model: PreTrainedModel
+    args: TrainingArguments
+
+    def train(self, *args: Any, **options: Any) -> TrainOutput:
+        """Trains; what was learned beside the student ends with it."""
+        with self.beside.attached(self.model, self.args.device):
+            self.begin(resumes=bool(options.get("resume_from_checkpoint")))
+            return super().train(*args, **options)  # type: ignore[misc]
+
+    def begin(self, *, resumes: bool) -> None:
+        """What comes before the first step."""
+
+    def _save(
+        self,
+        output_dir: str | None = None,
+        state_dict: dict[str, Tensor] | None = None,
+    ) -> None:
+        with self.beside.apart(self.model):
+            super()._save(output_dir, state_dict)  # type: ignore[misc]
+        if self.args.should_save:
+            self.beside.save(self.model, output_dir or self.args.output_dir)
+
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: PreTrainedModel | None = None
+    ) -> None:
+        with self.beside.apart(self.model):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
+        self.beside.load(resume_from_checkpoint)

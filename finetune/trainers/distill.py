@@ -50,7 +50,7 @@ from finetune.trainers.batch_losses import (
     of_policy,
     of_tokens,
 )
-from finetune.trainers.beside import Beside, read_outside
+from finetune.trainers.beside import Beside, KeepsBeside, read_outside
 from finetune.trainers.between_steps import Adaptation, Interpolation
 from finetune.trainers.filter_stage import train_filters
 from finetune.trainers.loss_terms import Term
@@ -68,7 +68,6 @@ from finetune.trainers.pair_batches import (
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-    from transformers.trainer_utils import TrainOutput
 
 
 # A callback that holds a state.
@@ -97,7 +96,7 @@ def _without_labels(inputs: Inputs) -> dict[str, Tensor]:
     }
 
 
-class DistillTrainer(SFTTrainer):  # type: ignore[misc]
+class DistillTrainer(KeepsBeside, SFTTrainer):  # type: ignore[misc]
     """Minimises strength x sum of weight x loss(student, teacher) + likelihood x cross-entropy.
 
     Each loss is logged under its name, as is the cross-entropy where it is learnt, without its
@@ -554,17 +553,13 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
             mean = float(value) * (batch.divisor or tokens)
             teacher.learn(mean / max(1.0, tokens))
 
-    def train(self, *args: Any, **options: Any) -> TrainOutput:
-        """Trains; what was learned beside the student ends with it."""
-        with self.beside.attached(self.model, self.args.device):
-            if not options.get("resume_from_checkpoint"):
-                self._train_filters()
-            return super().train(*args, **options)
+    def begin(self, *, resumes: bool) -> None:
+        """TED's first stage, which a resumed training has behind it."""
+        if not resumes:
+            self._train_filters()
 
     def _train_filters(self) -> None:
-        """TED's first stage; a resumed training has it behind it. All processes train on the same
-        batches, and so to the same filters.
-        """
+        """Trains TED's filters; all processes on the same batches, and so to the same filters."""
         for one in self.beside.comparisons.values():
             if isinstance(one.loss, Ted) and isinstance(
                 self.teacher, ModelTeacher
@@ -577,21 +572,3 @@ class DistillTrainer(SFTTrainer):  # type: ignore[misc]
                     generator=torch.Generator().manual_seed(self.args.seed),
                 )
                 train_filters(one.loss, one, self.teacher, batches)
-
-    def _save(
-        self,
-        output_dir: str | None = None,
-        state_dict: dict[str, Tensor] | None = None,
-    ) -> None:
-        """Of a checkpoint: the student, and beside it what is learned beside it."""
-        with self.beside.apart(self.model):
-            super()._save(output_dir, state_dict)
-        if self.args.should_save:
-            self.beside.save(self.model, output_dir or self.args.output_dir)
-
-    def _load_from_checkpoint(
-        self, resume_from_checkpoint: str, model: PreTrainedModel | None = None
-    ) -> None:
-        with self.beside.apart(self.model):
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-        self.beside.load(resume_from_checkpoint)

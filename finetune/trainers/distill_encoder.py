@@ -13,13 +13,12 @@ from finetune.core.tensors import Inputs, Labels, Logits, Mask, Scalar
 from finetune.data.tokens import IGNORED
 from finetune.kernels.features import Features, Show, shown_relations
 from finetune.losses.base import label_logs
-from finetune.trainers.beside import Beside, read_outside
+from finetune.trainers.beside import Beside, KeepsBeside, read_outside
 from finetune.trainers.loss_terms import Term
 from finetune.trainers.notes import Notes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-    from transformers.trainer_utils import TrainOutput
 
 _NO_INPUTS = ("labels", "counted")
 
@@ -50,7 +49,7 @@ def encoded(
     return logits if logits.dim() == 3 else logits[:, None], features
 
 
-class EncoderDistillTrainer(Trainer):  # type: ignore[misc]
+class EncoderDistillTrainer(KeepsBeside, Trainer):  # type: ignore[misc]
     """Minimises strength x sum of weight x loss(student, teacher) + likelihood x cross-entropy, a
     mean over each batch.
 
@@ -174,29 +173,6 @@ class EncoderDistillTrainer(Trainer):  # type: ignore[misc]
         if self.model.training:
             logs = {**logs, **self.notes.taken(self)}
         super().log(logs, start_time)
-
-    def train(self, *args: Any, **options: Any) -> TrainOutput:
-        """Trains; what was learned beside the student ends with it."""
-        with self.beside.attached(self.model, self.args.device):
-            return super().train(*args, **options)
-
-    def _save(
-        self,
-        output_dir: str | None = None,
-        state_dict: dict[str, Tensor] | None = None,
-    ) -> None:
-        with self.beside.apart(self.model):
-            super()._save(output_dir, state_dict)
-        if self.args.should_save:
-            folder = output_dir or self.args.output_dir
-            self.beside.save(self.model, folder)
-
-    def _load_from_checkpoint(
-        self, resume_from_checkpoint: str, model: PreTrainedModel | None = None
-    ) -> None:
-        with self.beside.apart(self.model):
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-        self.beside.load(resume_from_checkpoint)
 
 
 def _sample(model: PreTrainedModel, show: Show) -> Features:
