@@ -103,7 +103,9 @@ def test_a_full_disk_is_told_with_the_folder_of_temporary_files(monkeypatch):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(tempfile, "TemporaryFile", Full)
-    with pytest.raises(OSError, match=r"No space left.*which TMPDIR names") as e:
+    with pytest.raises(
+        OSError, match=r"No space left.*which TMPDIR names"
+    ) as e:
         token_sets(["one two three four"], 3)
     assert e.value.errno == errno.ENOSPC
     assert tempfile.gettempdir() in str(e.value)
