@@ -5,6 +5,7 @@ dataset name.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
@@ -16,6 +17,7 @@ from finetune.data.prompts import Prompt, text_of
 from synth.cli.command_group import say
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.records import Row
+from synth.inputs.files import is_remote, shown
 from synth.runs.folder import load_parquet
 from synth.runs.pairing import make_pairs
 from synth.runs.shard_plan import check_joined
@@ -38,25 +40,43 @@ def is_run(path: str | Path) -> bool:
     return (Path(path) / "run.json").is_file()
 
 
-def check_there(source: str | Path) -> None:
-    """Refuses what can only be a path and is none, before anything is loaded or a hub is asked.
+def there(source: str | Path) -> str:
+    """The source, with `~` written out. What can only be a path and is none is refused before
+    anything is loaded or a hub is asked.
 
     Raises:
-        WrongUse: nothing stands there.
+        WrongUse: nothing stands there, or a URL.
     """
-    path = Path(source).expanduser()
-    starts_as_a_path = str(source).startswith((".", "/", "~"))
-    # A name of a hub is NAME or OWNER/NAME.
-    is_a_path = starts_as_a_path or str(source).count("/") > 1
-    if path.exists() or not (is_a_path or path.suffix in _BUILDERS):
-        return
-    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    # Those of os.path answer for every text: also for names too long and folders out of reach.
+    name = os.path.expanduser(source)  # noqa: PTH111
+    folder, base = os.path.split(name)
+    ending = os.path.splitext(base)[1]  # noqa: PTH122
+    # A name of a hub is NAME or OWNER/NAME, and may end like a file.
+    is_file_here = ending in _BUILDERS and os.path.isdir(folder or ".")  # noqa: PTH112
+    starts_as_a_path = name.startswith((".", "/", "~"))
+    is_a_path = starts_as_a_path or name.count("/") > 1 or is_file_here
+    if os.path.exists(name) or not is_a_path:  # noqa: PTH110
+        return name
+    fault = "no such file or folder"
+    if is_remote(name):
+        fault = "a URL of a store"
+    elif os.path.islink(name):  # noqa: PTH114
+        fault = "a link that leads nowhere"
     raise WrongUse(
-        f"--input {source}",
-        "no such file or folder",
+        f"--input {shown(name)}",
+        fault,
         "a folder of `synth run` or `synth export`, a file of rows, or a dataset name",
-        did_you_mean(path.name, [other.name for other in beside][:50]),
+        did_you_mean(base, _beside(folder or ".", base)),
     )
+
+
+def _beside(folder: str, base: str) -> list[str]:
+    """At most 50 other names in a folder; none where it cannot be read."""
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208 - a text, as the source is
+    except (OSError, ValueError):
+        return []
+    return [name for name in names if name != base][:50]
 
 
 def load(source: str | Path, part: str = "data") -> Dataset:
@@ -66,7 +86,7 @@ def load(source: str | Path, part: str = "data") -> Dataset:
     Raises:
         WrongUse: nothing readable there, or no rows.
     """
-    check_there(source)
+    source = there(source)
     import datasets  # noqa: PLC0415 - a second of imports
 
     path = Path(source)
@@ -76,7 +96,7 @@ def load(source: str | Path, part: str = "data") -> Dataset:
     elif path.is_file() and path.suffix in _BUILDERS:
         dataset = _file(path, datasets)
     else:
-        dataset = _named(str(source), datasets)
+        dataset = _named(source, datasets)
     if len(dataset) == 0:
         raise _no_rows(source)
     return dataset

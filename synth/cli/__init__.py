@@ -266,7 +266,7 @@ def run(
         done = _run_here(*job, watch=show)
     # A shard is sent with the others, once they are joined.
     if copy and config.shard is None:
-        say(f"{copy.send(done.folder)} files -> {shown(copy.url)}")
+        say(f"{copy.send()} files -> {shown(copy.url)}")
     tell(ctx, done, what_next(done, config.shard, folder))
 
 

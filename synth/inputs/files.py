@@ -10,6 +10,7 @@ import glob
 import gzip
 import io
 import lzma
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,12 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+# Of URLs, also of those in a chain (`zip://file::s3://bucket/x.zip`): names and passwords in front
+# of the host, and queries with fragments.
+_PASSWORD = re.compile(r"(?<=://)[^/?#]*@")
+_QUERY = re.compile(r"[?#].*?(?=::|$)", re.DOTALL)
+# The same within a message.
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
 PACKED_ENDINGS = (".gz", ".zst", ".zstd", ".bz2", ".xz")
 # Bytes that are read at once.
 _CHUNK = 1 << 20
@@ -68,8 +75,7 @@ def shown(source: str) -> str:
     """
     if not is_remote(source):
         return source
-    parts = urlsplit(source)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return _QUERY.sub("", _PASSWORD.sub("", source))
 
 
 def expand(source: str) -> list[str]:
@@ -102,7 +108,7 @@ def without_password(source: str) -> None:
     Raises:
         WrongUse: it does.
     """
-    if "@" in urlsplit(source).netloc:
+    if _PASSWORD.search(source):
         todo = "Take it out: stores read their keys from their own variables."
         raise WrongUse(
             shown(source),
@@ -142,6 +148,16 @@ def store(source: str) -> tuple[Any, str]:
     return fs, str(path)
 
 
+def _without_secrets(error: Exception, source: str) -> str:
+    """What a store says, without passwords and queries: of the source's URL and of any other, such
+    as the endpoint that a variable names.
+    """
+    message = str(error).replace(source, shown(source))
+    for secret in _QUERY.findall(source):
+        message = message.replace(secret, "")
+    return _URL.sub(lambda url: shown(url[0]), message)
+
+
 @contextmanager
 def naming(
     source: str, wanted: str = "a file that can be read"
@@ -158,13 +174,12 @@ def naming(
         )
         raise WrongUse(
             shown(source),
-            str(error)[:200],
+            _without_secrets(error, source)[:200],
             "a store that is at hand",
             todo,
         ) from error
     except Exception as error:
-        message = str(error).replace(source, shown(source))
-        got = f"{type(error).__name__}: {message[:200]}"
+        got = f"{type(error).__name__}: {_without_secrets(error, source)[:200]}"
         raise WrongUse(
             shown(source),
             got,

@@ -149,7 +149,7 @@ def join(folder: str | Path, terms: Terms) -> Run:
     with held(folder / "journal"):
         done = _merged(folder, plan, terms)
     if copy:
-        copy.send(folder)
+        copy.send()
     return done
 
 

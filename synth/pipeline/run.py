@@ -136,8 +136,9 @@ def run(
         output, journal, pack, seeds, replace=config.replace
     )
     done = start(prepare_run(pack, seeds, folder, config))
-    if copy:
-        copy.send(done.folder)
+    # A shard is sent with the others, once they are joined.
+    if copy and config.shard is None:
+        copy.send()
     return done
 
 

@@ -26,7 +26,7 @@ NOTE = "opened.json"
 # Ids of the first seeds, which tell a run that was never published from one over other inputs.
 NOTED_SEEDS = 1000
 # Names of the files that hold rows, under data/ and dropped/.
-_ROWS = re.compile(r"train-\d{5}\.parquet")
+ROWS = re.compile(r"train-\d{5}\.parquet")
 # What a run itself keeps hidden in its folder.
 _HIDDEN = re.compile(r"\.unpublished|\.old-.*")
 
@@ -313,7 +313,7 @@ def discard(folder: Path) -> None:
     `NAME.yours`.
     """
     for file in folder.iterdir():
-        if _ROWS.fullmatch(file.name) and not file.is_dir():
+        if ROWS.fullmatch(file.name) and not file.is_dir():
             file.unlink()
     try:
         folder.rmdir()
@@ -383,7 +383,7 @@ def _odd_rows(folder: Path) -> Iterator[str]:
         yield from (
             f"{part}/{file.name}"
             for file in files
-            if file.is_symlink() or not _ROWS.fullmatch(file.name)
+            if file.is_symlink() or not ROWS.fullmatch(file.name)
         )
 
 

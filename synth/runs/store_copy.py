@@ -8,18 +8,24 @@ before the first file moves, and comes last.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from secrets import token_hex
+from typing import Any
 
+from synth.calls.journal import held
 from synth.core.errors import Stopped, WrongUse
 from synth.core.records import canonical_json
 from synth.inputs.files import is_remote, naming, shown, store, without_password
+from synth.runs.ownership import ROWS
 
 # What is sent; `run.json` last.
 PARTS = ("data", "dropped", "pack", "failed.jsonl", "README.md")
 # Says in the store whose files these are, also where a copy was cut short.
 MARK = ".potstill"
+# In the journal's folder: the number of the run, which its mark names once it sent something.
+NUMBER = "store"
 
 
 @dataclass(frozen=True)
@@ -28,12 +34,14 @@ class StoreCopy:
 
     Attributes:
         url: of a folder, such as `s3://bucket/run`.
+        folder: the run's, on this machine.
         pack: the run's, by the last part of its path.
         source: what its seeds are read from.
-        replace: whether files of another pack or of other seeds may be replaced.
+        replace: whether files of another run may be replaced.
     """
 
     url: str
+    folder: Path
     pack: str
     source: str
     replace: bool = False
@@ -43,87 +51,152 @@ class StoreCopy:
         mark there.
 
         Raises:
-            WrongUse: no such store or bucket, no right to write, or other files.
+            WrongUse: no such store or bucket, no right to write or to delete, or other files.
         """
-        where = shown(self.url)
         without_password(self.url)
-        if urlsplit(self.url).scheme in ("http", "https"):
+        if fault := _fault_of(self.url):
             raise WrongUse(
-                f"--output {where}",
-                "a page of the web",
+                f"--output {shown(self.url)}",
+                fault,
                 "a store that can be written to, such as s3://bucket/folder",
                 "Name one, or a folder of this machine.",
             )
-        files, root = store(self.url)
-        with naming(self.url, "a folder that can be written to"):
-            files.invalidate_cache()
-            names = [
-                str(name).removeprefix(root).lstrip("/")
-                for name in files.find(root)
-            ]
-            if names and MARK not in names:
+        with self._opened() as (files, root):
+            names = _names(files, root)
+            others = _odd_rows(names) if MARK in names else names
+            if others:
                 raise WrongUse(
-                    f"--output {where}",
-                    f"{len(names):,} files of others, such as {min(names)}",
+                    f"--output {shown(self.url)}",
+                    f"{len(others):,} files of others, such as {min(others)}",
                     "a folder that is empty, or holds what a run sent",
                     "Give another --output.",
                 )
-            mark = canonical_json({"pack": self.pack, "source": self.source})
-            file = f"{root}/{MARK}"
-            if MARK in names and files.cat_file(file) != mark:
-                self._check_replace(files.cat_file(file))
+            if MARK in names:
+                self._check_mark(files.cat_file(f"{root}/{MARK}"))
             files.makedirs(root, exist_ok=True)
-            files.pipe_file(file, mark)
+            if "run.json" in names:
+                # The next publication takes files away; a store may deny that.
+                files.pipe_file(f"{root}/{MARK}.gone", b"")
+                files.rm_file(f"{root}/{MARK}.gone")
+            files.pipe_file(f"{root}/{MARK}", self._mark(self._number()))
 
-    def _check_replace(self, mark: bytes) -> None:
-        if self.replace:
-            return
-        raise WrongUse(
-            f"--output {shown(self.url)}",
-            f"files of another run ({mark.decode(errors='replace')[:200]})",
-            f"this run's, of pack {self.pack} over {self.source}",
-            "Give another --output, or --replace.",
-        )
-
-    def send(self, folder: Path) -> int:
-        """Sends what a run published; what the store has of an earlier publication leaves it.
-
-        Args:
-            folder: the run's.
+    def send(self) -> int:
+        """Sends what the run published; what the store has of an earlier publication leaves it.
 
         Returns:
             How many files were sent: 0 where the store has this publication.
 
         Raises:
-            Stopped: the store did not take a file; the same call sends all of it.
+            Stopped: the store did not take a file, or another run came first; all rows are in the
+                folder.
         """
         try:
-            return self._send(folder)
+            with held(self.folder / "journal"), self._opened() as (files, root):
+                return self._send(files, root)
         except WrongUse as error:
-            message = f"{error}; all rows are in {folder}, and the same command sends them"
+            message = f"{error}; all rows are in {self.folder}, and the same command sends them"
             raise Stopped("store", message) from error
 
-    def _send(self, folder: Path) -> int:
-        files, root = store(self.url)
-        run = (folder / "run.json").read_bytes()
+    def _send(self, files: Any, root: str) -> int:
+        run = (self.folder / "run.json").read_bytes()
         record = f"{root}/run.json"
-        with naming(self.url, "a folder that can be written to"):
-            files.invalidate_cache()
-            if files.exists(record):
-                if files.cat_file(record) == run:
-                    return 0
-                files.rm_file(record)
-            sent = list(_published(folder))
-            wanted = {f"{root}/{name}" for name in sent}
-            for name in files.find(root):
-                if name not in wanted and name != f"{root}/{MARK}":
-                    files.rm_file(name)
-            for name in sent:
-                remote = f"{root}/{name}"
-                files.makedirs(remote.rpartition("/")[0], exist_ok=True)
-                files.put_file(str(folder / name), remote)
-            files.pipe_file(record, run)
+        there = _names(files, root)
+        if MARK in there:
+            self._check_mark(files.cat_file(f"{root}/{MARK}"))
+        mark = self._mark(self._number(new=True))
+        files.pipe_file(f"{root}/{MARK}", mark)
+        if "run.json" in there:
+            if files.cat_file(record) == run:
+                return 0
+            files.rm_file(record)
+        sent = list(_published(self.folder))
+        for name in sorted(there.difference(sent)):
+            if name.partition("/")[0] in PARTS:
+                files.rm_file(f"{root}/{name}")
+        for name in sent:
+            remote = f"{root}/{name}"
+            files.makedirs(remote.rpartition("/")[0], exist_ok=True)
+            files.put_file(str(self.folder / name), remote)
+        now = files.cat_file(f"{root}/{MARK}")
+        if now != mark:
+            raise self._taken(now)
+        files.pipe_file(record, run)
         return len(sent) + 1
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[Any, str]]:
+        """(file system, path in it), as the store has them now."""
+        files, root = store(self.url)
+        with naming(
+            self.url, "a folder whose files can be written and deleted"
+        ):
+            files.invalidate_cache()
+            yield files, root.rstrip("/")
+
+    def _number(self, *, new: bool = False) -> str:
+        """What no other folder has; "" where this one never sent anything, unless it is `new`."""
+        file = self.folder / "journal" / NUMBER
+        if new and not file.is_file():
+            file.write_text(token_hex(8), encoding="utf-8")
+        return file.read_text(encoding="utf-8") if file.is_file() else ""
+
+    def _mark(self, number: str) -> bytes:
+        words = {"pack": self.pack, "source": self.source}
+        if number:
+            words["run"] = number
+        return canonical_json(words)
+
+    def _check_mark(self, mark: bytes) -> None:
+        """Refuses the mark of another run: a run that has sent nothing yet left one without a
+        number.
+        """
+        own = (self._mark(""), self._mark(self._number()))
+        if not self.replace and mark not in own:
+            raise self._taken(mark)
+
+    def _taken(self, mark: bytes) -> WrongUse:
+        return WrongUse(
+            f"--output {shown(self.url)}",
+            f"files of another run ({mark.decode(errors='replace')[:200]})",
+            f"those of {self.folder}, of pack {self.pack} over {self.source}",
+            "Give another --output, the --journal of that run, or `synth run` with --replace.",
+        )
+
+
+def _fault_of(url: str) -> str:
+    """What keeps a URL from being a folder that files are sent into; "" where nothing does."""
+    scheme, _, path = url.partition("://")
+    if scheme.lower() in ("http", "https"):
+        return "a page of the web"
+    if "::" in url:
+        return "a chain of stores"
+    if "?" in path or "#" in path:
+        return "a query, or a name with ? or #"
+    # s3fs lists another folder where a name is empty.
+    if "//" in path.strip("/"):
+        return "two / in a row"
+    return "" if path.strip("/") else "no name of a folder"
+
+
+def _names(files: Any, root: str) -> set[str]:
+    """Files of a folder, seen from it. Names that end in a slash are no files: consoles of S3
+    make empty folders so.
+    """
+    return {
+        str(name).removeprefix(f"{root}/")
+        for name in files.find(root)
+        if not str(name).endswith("/")
+    }
+
+
+def _odd_rows(names: set[str]) -> list[str]:
+    """Files where the rows lie that no run wrote."""
+    return [
+        name
+        for name in names
+        if name.startswith(("data/", "dropped/"))
+        and not ROWS.fullmatch(name.partition("/")[2])
+    ]
 
 
 def _published(folder: Path) -> Iterator[str]:
@@ -175,7 +248,8 @@ def places_of(
         )
     named = isinstance(source, str | Path)
     where = shown(str(source)) if named else "rows of a program"
+    folder = Path(journal)
     name = Path(pack).resolve().name
-    copy = StoreCopy(str(output).rstrip("/"), name, where, replace)
+    copy = StoreCopy(str(output), folder, name, where, replace)
     copy.check()
-    return Path(journal), copy
+    return folder, copy

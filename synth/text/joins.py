@@ -62,14 +62,13 @@ class TokenSets:
             tokens: uint64, those of one text after those of another.
             sizes: how many each text has.
         """
-        tokens.tofile(self._file)
+        _write(tokens, self._file)
         ends = np.cumsum(sizes, dtype=np.int64)
         ends += self._starts[-1]
         self._starts.frombytes(ends.tobytes())
 
     def seal(self) -> None:
         """Ends the writing; a file that is small is read once."""
-        self._file.flush()
         if self._starts[-1] <= _HELD:
             self._file.seek(0)
             self._held = np.fromfile(self._file, np.uint64)
@@ -289,9 +288,23 @@ def _write_prefixes(
         ranks = np.arange(len(tokens))
         ranks -= np.repeat(own_starts, own_sizes)
         is_prefix = ranks < np.repeat(own_lengths, own_sizes)
-        tokens[is_prefix].tofile(file)
-    file.flush()
+        _write(tokens[is_prefix], file)
     return lengths
+
+
+def _write(tokens: Array, file: IO[bytes]) -> None:
+    """Writes tokens.
+
+    Raises:
+        OSError: the disk is full, with the folder that TMPDIR names.
+    """
+    try:
+        file.write(tokens.tobytes())
+        file.flush()
+    except OSError as error:
+        folder = tempfile.gettempdir()
+        said = f"{error.strerror} in {folder}, which TMPDIR names,"
+        raise OSError(error.errno, said) from error
 
 
 def _share_of(file: IO[bytes], share: int, shares: int) -> tuple[Array, Array]:

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 import synth
 from synth.core.errors import WrongUse
 from synth.filters.answer_match import AnswerMatch
-from synth.inputs.files import ending_of, shown
+from synth.inputs.files import ending_of, naming, shown
 from synth.inputs.seeds import Seeds, read_rows
 from synth.inputs.values import read_json
 from tests.stores import s3_store
@@ -502,6 +502,20 @@ def test_a_store_says_what_is_wrong_without_secrets(bucket):
         assert "secret@" not in str(caught.value)
     assert shown("https://u:p@host/a.jsonl?sig=abc") == "https://host/a.jsonl"
     assert ending_of("https://host/a.JSONL.gz?sig=abc") == ".jsonl"
+    chain = "zip://a.jsonl::https://u:p@host/a.zip?sig=abc#x"
+    assert shown(chain) == "zip://a.jsonl::https://host/a.zip"
+
+
+def test_what_a_store_says_is_told_without_secrets():
+    source = "s3://seeds/x.jsonl?versionId=hunter2"
+    said = (
+        f"no {source}, no seeds/x.jsonl?versionId=hunter2, nobody at "
+        "'https://me:hunter2@store.local:9000/seeds?X-Amz-Signature=hunter2'"
+    )
+    with pytest.raises(WrongUse) as caught, naming(source):
+        raise OSError(said)
+    assert "hunter2" not in str(caught.value)
+    assert "nobody at 'https://store.local:9000/seeds'" in str(caught.value)
 
 
 def test_memory_and_http_files():

@@ -38,6 +38,31 @@ def names(store, folder):
     return {name.partition(folder + "/")[2] for name in store.find(folder)}
 
 
+def refusing(monkeypatch, method, name, says):
+    """The store refuses one kind of call on files with such a name."""
+    real = store_copy.store
+
+    class Refusing:
+        def __init__(self, files):
+            self.files = files
+
+        def __getattr__(self, called):
+            call = getattr(self.files, called)
+
+            def watched(*given, **more):
+                if called == method and name in given[-1]:
+                    raise OSError(says)
+                return call(*given, **more)
+
+            return watched
+
+    def opened(url):
+        files, root = real(url)
+        return Refusing(files), root
+
+    monkeypatch.setattr(store_copy, "store", opened)
+
+
 def published(folder):
     parts = [*store_copy.PARTS, "run.json"]
     return {
@@ -85,27 +110,7 @@ def test_what_stops_a_copy_leaves_no_record_and_the_same_call_sends_it(
     source = write(tmp_path / "rows.jsonl", rows_of(5))
     synth.run("cot", source, **PLAIN, **where)
     write(source, rows_of(7))
-    real = store_copy.store
-
-    class Full:
-        """The store, which takes no card."""
-
-        def __init__(self, files):
-            self.files = files
-
-        def __getattr__(self, name):
-            return getattr(self.files, name)
-
-        def put_file(self, local, remote):
-            if "README" in remote:
-                raise OSError("the store is full")
-            self.files.put_file(local, remote)
-
-    def full(url):
-        files, root = real(url)
-        return Full(files), root
-
-    monkeypatch.setattr(store_copy, "store", full)
+    refusing(monkeypatch, "put_file", "README", "the store is full")
     with pytest.raises(Stopped, match=r"full.*all rows are in.*same command"):
         synth.run("cot", source, **PLAIN, **where)
     assert "run.json" not in names(store, "runs/cut")
@@ -124,6 +129,14 @@ def test_what_stops_a_copy_leaves_no_record_and_the_same_call_sends_it(
         ("s3://nobucket/x", True, "FileNotFound|NoSuchBucket|does not exist"),
         ("s3://key:hunter2@runs/x", True, "a URL with a password"),
         ("https://host/x", True, "can be written to"),
+        ("s3://runs/x?token=hunter2", True, "a query"),
+        ("s3://runs/x#1", True, "a name with"),
+        ("s3://runs//x", True, "two / in a row"),
+        ("s3://", True, "no name of a folder"),
+        ("memory://", True, "no name of a folder"),
+        ("file:///", True, "no name of a folder"),
+        ("simplecache::s3://k:hunter2@runs/x", True, "a URL with a password"),
+        ("simplecache::s3://runs/x", True, "a chain of stores"),
         ("nostore://x/y", True, "Protocol not known"),
         ("s3://runs/other", True, "1 files of others, such as mine.txt"),
         ("plain", True, "Leave --journal out"),
@@ -176,3 +189,123 @@ def test_shards_are_sent_when_they_are_joined(store, tmp_path):
     done = CliRunner().invoke(main, ["merge", str(folder), *local])
     assert done.exit_code == 2
     assert "no URL" in done.output
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://runs/a b/ü 日本/50%20[ab]*",
+        "s3://runs/end///",
+        "memory://names/ü b%",
+        "file://{}/a [b]* %20/",
+    ],
+)
+def test_a_folder_may_have_any_name(store, tmp_path, url):
+    url = url.format(tmp_path)
+    where = {"output": url, "journal": tmp_path / "local"}
+    done = synth.run("cot", rows_of(2), **PLAIN, **where)
+    files, root = store_copy.store(url)
+    root = root.rstrip("/")
+    files.invalidate_cache()
+    there = {str(name).removeprefix(f"{root}/") for name in files.find(root)}
+    assert there == {*published(done.folder), store_copy.MARK}
+    synth.run("cot", rows_of(2), **PLAIN, **where)
+
+
+def test_an_empty_folder_that_a_console_made_is_taken(store, tmp_path):
+    store.pipe_file("runs/console/", b"")
+    where = {"output": "s3://runs/console", "journal": tmp_path / "local"}
+    synth.run("cot", rows_of(2), **PLAIN, **where)
+    assert "run.json" in names(store, "runs/console")
+
+
+def test_what_others_put_beside_and_inside_stays(store, tmp_path):
+    store.mkdir("whole")
+    outer = {"output": "s3://whole", "journal": tmp_path / "outer"}
+    inner = {"output": "s3://whole/data2", "journal": tmp_path / "inner"}
+    source = write(tmp_path / "rows.jsonl", rows_of(3))
+    synth.run("cot", source, **PLAIN, **outer)
+    synth.run("cot", source, **PLAIN, **inner)
+    store.pipe_file("whole/notes.txt", b"mine")
+    before = names(store, "whole")
+    write(source, rows_of(5))
+    synth.run("cot", source, **PLAIN, **outer)
+    assert names(store, "whole") == before
+    assert len(list(read_rows("s3://whole/data"))) == 5
+    store.pipe_file("whole/data/mine.parquet", b"mine")
+    with pytest.raises(WrongUse, match=r"1 files of others.*mine.parquet"):
+        synth.run("cot", source, **PLAIN, **outer)
+
+
+def test_another_journal_is_another_run(store, tmp_path):
+    url = {"output": "s3://runs/twins"}
+    source = write(tmp_path / "rows.jsonl", rows_of(3))
+    one = {**url, "journal": tmp_path / "a"}
+    two = {**url, "journal": tmp_path / "b"}
+    synth.run("cot", source, **PLAIN, **one)
+    with pytest.raises(WrongUse, match="the --journal of that run"):
+        synth.run("cot", source, **PLAIN, **two)
+    assert not (tmp_path / "b").exists()
+    synth.run("cot", source, **PLAIN, **two, replace=True)
+    with pytest.raises(WrongUse, match="files of another run"):
+        synth.run("cot", source, **PLAIN, **one)
+
+
+def test_of_two_runs_at_a_time_one_is_sent(store, tmp_path):
+    source = write(tmp_path / "rows.jsonl", rows_of(3))
+    copies = []
+    for name in ("a", "b"):
+        _, copy = store_copy.places_of(
+            "s3://runs/race", tmp_path / name, "cot", source
+        )
+        synth.run("cot", source, **PLAIN, output=tmp_path / name)
+        copies.append(copy)
+    one, two = copies
+    assert one.send() > 3
+    with pytest.raises(Stopped, match=r"another run.*all rows are in"):
+        two.send()
+    here = (tmp_path / "a" / "run.json").read_bytes()
+    assert store.cat_file("runs/race/run.json") == here
+
+
+def test_a_run_that_is_overtaken_while_it_sends_says_nothing_is_whole(
+    store, tmp_path, monkeypatch
+):
+    where = {"output": "s3://runs/over", "journal": tmp_path / "local"}
+    real = store_copy._published
+
+    def overtaken(folder):
+        store.pipe_file(f"runs/over/{store_copy.MARK}", b"theirs")
+        yield from real(folder)
+
+    monkeypatch.setattr(store_copy, "_published", overtaken)
+    with pytest.raises(Stopped, match=r"another run \(theirs\)"):
+        synth.run("cot", rows_of(2), **PLAIN, **where)
+    assert "run.json" not in names(store, "runs/over")
+
+
+def test_a_store_that_denies_deletes_is_refused_before_a_call(
+    store, tmp_path, monkeypatch
+):
+    where = {"output": "s3://runs/denied", "journal": tmp_path / "local"}
+    source = write(tmp_path / "rows.jsonl", rows_of(2))
+    synth.run("cot", source, **PLAIN, **where)
+    write(source, rows_of(4))
+    refusing(monkeypatch, "rm_file", "", "AccessDenied")
+    with pytest.raises(WrongUse, match=r"AccessDenied.*written and deleted"):
+        synth.run("cot", source, **PLAIN, **where)
+    assert (
+        json.loads(store.cat_file("runs/denied/run.json"))["counts"]
+        == (
+            json.loads((tmp_path / "local" / "run.json").read_bytes())["counts"]
+        )
+    )
+
+
+def test_a_shard_alone_is_not_sent(store, tmp_path):
+    where = {"output": "s3://runs/shard", "journal": tmp_path / "local"}
+    source = write(tmp_path / "rows.jsonl", rows_of(12))
+    more = {**PLAIN, "shards": 2}
+    synth.plan_shards("cot", source, output=where["journal"], **more)
+    synth.run("cot", source, **PLAIN, **where, shard=0)
+    assert names(store, "runs/shard") == {store_copy.MARK}

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
+import tempfile
 from itertools import combinations
 from unittest.mock import patch
 
@@ -91,3 +95,17 @@ def test_the_join_finds_every_pair_and_no_other(least, texts, n):
             wanted[one, two] = similarity(grams[one], grams[two])
     close = {pair: s for pair, s in wanted.items() if s >= least - 1e-9}
     assert found == pytest.approx(close)
+
+
+def test_a_full_disk_is_told_with_the_folder_of_temporary_files(monkeypatch):
+    class Full(io.BytesIO):
+        def write(self, _):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", Full)
+    with pytest.raises(
+        OSError, match=r"No space left.*which TMPDIR names"
+    ) as e:
+        token_sets(["one two three four"], 3)
+    assert e.value.errno == errno.ENOSPC
+    assert tempfile.gettempdir() in str(e.value)

@@ -76,6 +76,55 @@ def test_what_cannot_be_read_is_refused(tmp_path):
         rows.sft_rows(tmp_path / "none")
 
 
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("squad", None),
+        ("openai/gsm8k", None),
+        # An owner and a name that ends like a file; no folder of that name is here.
+        ("owner/name.json", None),
+        ("v1.0", None),
+        ("a b.jsonl", None),
+        ("link.jsonl", None),
+        ("pipe", None),
+        ("n" * 300, None),
+        ("rows/none.jsonl", r"Did you mean some.jsonl\?"),
+        ("none.jsonl", "no such file or folder"),
+        ("./none", "no such file or folder"),
+        ("a/b/c", "no such file or folder"),
+        ("~nobody-has-this-name/x", "no such file or folder"),
+        ("gone.jsonl", "a link that leads nowhere"),
+        ("s3://bucket/x.jsonl", "a URL of a store"),
+        ("https://u:hunter2@host/x.jsonl?sig=hunter2", "a URL of a store"),
+    ],
+)
+def test_what_is_no_path_is_left_to_the_hub(
+    tmp_path, monkeypatch, source, says
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "v1.0").mkdir()
+    (tmp_path / "rows").mkdir()
+    for name in ("a b.jsonl", "rows/some.jsonl"):
+        write(tmp_path / name, [{"text": "a"}])
+    (tmp_path / "link.jsonl").symlink_to("a b.jsonl")
+    (tmp_path / "gone.jsonl").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    if says is None:
+        assert rows.there(source) == source
+        return
+    with pytest.raises(WrongUse, match=says) as caught:
+        rows.there(source)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(tmp_path / "rows.jsonl", [{"text": "a"}])
+    assert len(rows.load("~/rows.jsonl")) == 1
+    with pytest.raises(WrongUse, match=r"Did you mean rows\.jsonl"):
+        rows.load("~/row.jsonl")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "target"),
