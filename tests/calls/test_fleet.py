@@ -111,6 +111,7 @@ def test_a_run_over_many_servers_is_that_of_one(tmp_path):
         assert again.info["calls"]["asked"] == 0
 
 
+@pytest.mark.long
 def test_a_server_that_is_faster_gets_more(tmp_path):
     rows = [
         {**row, "id": f"{n}/{row['question']}"}

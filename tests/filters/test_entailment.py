@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from synth.filters.entailment import Entailment
 from tests import tiny
 
 
+@pytest.mark.long
 def test_directions():
     row = {"source": "a red pen", "answer": "red pen"}
     assert Entailment(model=tiny.nli()).judge(row).reason == "not_entailed"

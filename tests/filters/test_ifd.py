@@ -11,6 +11,7 @@ from synth.local_models.scores import losses
 from tests import tiny
 
 
+@pytest.mark.long
 def test_it_is_the_ratio_of_perplexities():
     row = {"question": "What is 2", "completion": "it is a red pen"}
     verdict = Ifd(model=tiny.causal(), most=100).judge(row)

@@ -418,6 +418,7 @@ def test_a_crash_neither_orphans_nor_doubles_a_batch(tmp_path, stage, then):
         assert cost
 
 
+@pytest.mark.long
 def test_ctrl_c_leaves_the_batch_to_the_next_run(tmp_path):
     source = write(tmp_path / "in.jsonl", ROWS)
     with provider(polls=10**9) as server:

@@ -84,6 +84,7 @@ def test_batched_greedy_replies_are_those_of_plain_generation(model):
         assert reply.completion.completion_tokens == len(out)
 
 
+@pytest.mark.long
 def test_logprobs_are_those_of_the_model(model):
     import torch
 
