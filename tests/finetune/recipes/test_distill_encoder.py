@@ -180,7 +180,12 @@ LEARN = ["--learning-rate", "3e-3", "--max-steps", 16]
         ),
         pytest.param("mlm", ["minilm:heads=4"], 64, marks=pytest.mark.long),
         ("classify", ["forward_kl:temperature=2", "sinkhorn=1:scale=1"], 64),
-        ("tokens", ["forward_kl", "hidden_mse=0.1"], 64),
+        pytest.param(
+            "tokens",
+            ["forward_kl", "hidden_mse=0.1"],
+            64,
+            marks=pytest.mark.long,
+        ),
     ],
     ids=["distilbert", "tinybert", "minilm", "classes", "words"],
 )

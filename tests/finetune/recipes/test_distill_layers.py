@@ -85,7 +85,7 @@ def read(data, name, **options):
 ONE_BATCH = ["--per-device-train-batch-size", 8]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_each_loss_is_logged_alone_and_their_weighed_sum_is_the_loss(
     data, tmp_path
 ):
@@ -246,30 +246,19 @@ def test_exits_are_layers_read_by_the_models_own_head_and_need_no_teacher(
 
 LEARN = ["--learning-rate", "3e-3", "--max-steps", 12]
 FALLING = [
-    ["hidden_mse:layers=uniform,normalise=true"],
-    ["rkd"],
-    ["mi_alpha"],
-    ["minilm:heads=4"],
-    ["align_to_distill"],
-    ["ted:filter_steps=3"],
-    ["sinkhorn:scale=1,smoothing=0.01"],
+    pytest.param(["hidden_mse:layers=uniform,normalise=true"], id="hidden_mse"),
+    pytest.param(["rkd"], id="rkd"),
+    pytest.param(["ted:filter_steps=3"], id="ted"),
+    pytest.param(["sinkhorn:scale=1,smoothing=0.01"], id="sinkhorn"),
+    *(
+        pytest.param([loss], id=loss.split(":")[0], marks=pytest.mark.long)
+        for loss in ("mi_alpha", "minilm:heads=4", "align_to_distill")
+    ),
 ]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "losses",
-    [
-        pytest.param(
-            losses,
-            marks=[]
-            if losses[0].startswith(("rkd", "ted"))
-            else pytest.mark.long,
-        )
-        for losses in FALLING
-    ],
-    ids=lambda losses: losses[0].split(":")[0],
-)
+@pytest.mark.parametrize("losses", FALLING)
 def test_the_loss_falls_and_the_student_opens_as_any_other(
     data, tmp_path, losses
 ):

@@ -76,7 +76,7 @@ def both_parts(pairs, alpha=0.1):
     return means
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_pairs_are_pulled_up_and_pushed_down(pairs, tmp_path):
     up, down = both_parts(pairs)
     for loss, wanted in (

@@ -57,6 +57,7 @@ def by_hand(teacher):
     return total / count
 
 
+@pytest.mark.long
 def test_the_loss_is_that_behind_both_prompts_wherever_the_teacher_is(
     data, tmp_path
 ):

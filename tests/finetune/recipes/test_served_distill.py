@@ -40,9 +40,8 @@ def loss_in(output):
     return json.loads((output / "train.json").read_text())["loss"]
 
 
-@pytest.mark.parametrize(
-    "style", [vllm, pytest.param(llama, marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("style", [vllm, llama])
 def test_servers_teach_what_the_model_teaches_in_process(data, tmp_path, style):
     """All tokens are asked for: nothing is left in the tail. Rows that are packed are the same rows."""
     distilled(data, tmp_path / "a", *STILL, *WHOLE, "--teacher", tiny.other())
