@@ -44,11 +44,12 @@ _MATH_BEFORE = frozenset(" $({[=+-*/^_,<>|\"'") | frozenset("0123456789")
 _ESCAPE = re.compile(
     r"""\\(?:[\\"/]|u[0-9a-fA-F]{4}|(?P<word>[A-Za-z]+)|(?P<sign>[^\s'])|)"""
 )
+# No look-ahead stands in a group that ends with *+: Python 3.11.2 misreads that.
 _TOKEN = re.compile(
     r"""(?P<text>"(?:[^"\\]|\\.)*+")"""
-    r"""|(?P<single>'(?:[^'\\]|\\.|'(?!\s{0,20}[,:}\]]))*+')"""
+    r"""|(?P<single>'(?>(?:[^'\\]++|\\.|'(?!\s{0,20}[,:}\]]))*)')"""
     "|(?P<curly>\u201c[^\u201d]*+\u201d)"
-    r"""|(?P<comment>//[^\n]*|/\*(?:[^*]|\*(?!/))*+\*/|\#[^\n]*)"""
+    r"""|(?P<comment>//[^\n]*|/\*[^*]*+\*++(?:[^*/][^*]*+\*++)*+/|\#[^\n]*)"""
     r"""|(?P<word>[A-Za-z_$][\w$]*+)|(?P<space>\s++)|(?P<other>[-+.\w]++|.)""",
     re.DOTALL,
 )
