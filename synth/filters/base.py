@@ -134,6 +134,10 @@ class Filter(ABC):
             self.unknown == "keep" if verdict.keep is None else verdict.keep
         )
 
+    def why(self, verdict: Verdict) -> str:
+        """The reason of a verdict with which a row does not stay."""
+        return verdict.reason or f"unknown_{self.name}"
+
     def named(self, verdict: Verdict) -> Verdict:
         """The verdict under this filter's name.
 
@@ -396,7 +400,7 @@ async def split_rows(
                 if not part.keeps(verdict):
                     dropped[position] = {
                         **row,
-                        "reason": verdict.reason or f"unknown_{part.name}",
+                        "reason": part.why(verdict),
                     }
                     del alive[position]
     return list(alive.values()), [dropped[p] for p in sorted(dropped)]

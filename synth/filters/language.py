@@ -55,11 +55,6 @@ class Language(RowFilter):
     }
 
     @cached_property
-    def identifier(self) -> Any:
-        """The model, with probabilities."""
-        return _model()
-
-    @cached_property
     def wanted(self) -> frozenset[str]:
         """Codes that are kept."""
         given = (
@@ -67,7 +62,7 @@ class Language(RowFilter):
             if isinstance(self.languages, str)
             else list(self.languages)
         )
-        return frozenset(_checked(given, self.identifier.nb_classes))
+        return frozenset(_checked(given, _model().nb_classes))
 
     def verdict(self, row: Row) -> Verdict:
         text = field_text(row, self.field)[:MOST_CHARS]
@@ -78,7 +73,7 @@ class Language(RowFilter):
             return Verdict(
                 None, "unsure", {"language": None, "probability": 0.0}
             )
-        language, probability = self.identifier.classify(text)
+        language, probability = _model().classify(text)
         marks = {
             "language": str(language),
             "probability": round(float(probability), 4),

@@ -131,8 +131,12 @@ def numbers_of(text: str) -> tuple[str, ...]:
 
 def _number_key(text: str) -> int:
     """64 bits of the numbers of a text."""
-    joined = "\n".join(numbers_of(text))
-    digest = hashlib.sha256(joined.encode("utf-8", "surrogatepass")).digest()
+    return _digest("\n".join(numbers_of(text)))
+
+
+def _digest(text: str) -> int:
+    """The first 64 bits of a text's digest."""
+    digest = hashlib.sha256(text.encode("utf-8", "replace")).digest()
     return int.from_bytes(digest[:8], "big")
 
 
@@ -150,9 +154,8 @@ class TextOrder:
 
     def add(self, text: str) -> None:
         """One more text; only its length and its digest are held."""
-        digest = hashlib.sha256(text.encode("utf-8", "replace")).digest()
         self._lengths.append(len(text))
-        self._digests.append(int.from_bytes(digest[:8], "big"))
+        self._digests.append(_digest(text))
 
     def longest_first(self) -> array[int]:
         """The places of the texts."""

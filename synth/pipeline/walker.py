@@ -334,7 +334,7 @@ def _sifted(
                 Exit(
                     "dropped",
                     marked,
-                    verdict.reason or f"unknown_{part.name}",
+                    part.why(verdict),
                     str(dict(verdict.marks))[:300],
                 )
             )

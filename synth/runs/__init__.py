@@ -5,7 +5,7 @@ from synth.core.lazy import public
 __getattr__, __dir__ = public(
     __name__,
     {
-        "batches": "batches",
+        "batches": "batches rows_of count_of",
         "card": "make_card plan_table tally_rows tally_table",
         "columns": "Columns Misfit merged column spell",
         "folder": "load_parquet",

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from synth.core.errors import WrongUse
+from synth.core.records import Fields
 
 AGAIN = "Run the same `synth run` again: it asks nothing and publishes the folder anew."
 
@@ -43,3 +44,17 @@ def batches(
                 "a parquet file of a run",
                 AGAIN,
             ) from error
+
+
+def rows_of(
+    folder: Path, columns: Sequence[str] | None = None
+) -> Iterator[Fields]:
+    """Rows of a folder's files, in order; columns that they lack are left out."""
+    for batch in batches(folder, columns):
+        yield from batch.to_pylist()
+
+
+def count_of(folder: Path) -> int:
+    """How many rows the files of a folder say they hold; none of them is read."""
+    files = folder.glob("*.parquet")
+    return sum(pq.read_metadata(file).num_rows for file in files)

@@ -10,7 +10,7 @@ import orjson
 
 from synth.core.records import Fields, Row
 from synth.filters.base import CorpusFilter, Filter
-from synth.runs.batches import batches
+from synth.runs.batches import batches, count_of, rows_of
 
 # The verdicts on one row as its `meta` holds them, and what a dropped row says of why.
 Judged = tuple[list[Fields], Fields]
@@ -37,11 +37,7 @@ class Corpus(Collection[Row]):
         return sum(self.stays)
 
     def __iter__(self) -> Iterator[Row]:
-        rows = (
-            row
-            for batch in batches(self.folder, self.columns)
-            for row in batch.to_pylist()
-        )
+        rows = rows_of(self.folder, self.columns)
         for row, stays in zip(rows, self.stays, strict=True):
             if stays:
                 yield row
@@ -55,10 +51,10 @@ def judged(filters: Sequence[Filter], folder: Path) -> Iterator[Judged]:
 
     Args:
         filters: that see all rows.
-        folder: with files of rows, `meta` and `reply` among them; verdicts lie beside it while this
+        folder: with files of rows, `reply` among their columns; verdicts lie beside it while this
             works.
     """
-    count = sum(len(batch) for batch in batches(folder, ["meta"]))
+    count = count_of(folder)
     stays = bytearray(b"\x01" * count)
     seen = []
     files = []
@@ -87,12 +83,12 @@ def _columns_for(part: Filter, folder: Path) -> list[str]:
     them.
     """
     names = list(part.needs())
-    has_all = all(
+    has_all = part.needs_alone and all(
         name in batch.schema.names and not batch.column(name).null_count
         for batch in batches(folder, names)
         for name in names
     )
-    return names if part.needs_alone and has_all else [*names, "reply"]
+    return names if has_all else [*names, "reply"]
 
 
 def _judge(part: Filter, corpus: Corpus, file: Path) -> None:
@@ -112,7 +108,7 @@ def _judge(part: Filter, corpus: Corpus, file: Path) -> None:
                 verdict = verdict._replace(keep=True)
             else:
                 leaves = {
-                    "reason": verdict.reason or f"unknown_{part.name}",
+                    "reason": part.why(verdict),
                     "detail": str(dict(verdict.marks))[:_DETAIL],
                 }
                 left.append(place)

@@ -13,9 +13,10 @@ def load_parquet(folder: str | Path) -> Any:
     import datasets  # noqa: PLC0415 - a second, and only for who wants the rows in Python
     import pyarrow.parquet as pq  # noqa: PLC0415
 
-    files = sorted(Path(folder).glob("*.parquet"))
-    if files and not any(
-        pq.ParquetFile(file).metadata.num_rows for file in files
-    ):
+    from synth.runs.batches import count_of  # noqa: PLC0415 - pyarrow
+
+    folder = Path(folder)
+    files = sorted(folder.glob("*.parquet"))
+    if files and not count_of(folder):
         return datasets.Dataset(pq.read_table(files[0]))
     return datasets.Dataset.from_parquet([str(file) for file in files])

@@ -21,7 +21,7 @@ from synth.core.errors import PotstillError, Stopped, WrongUse
 from synth.core.records import Exit, Fields, Row
 from synth.filters.base import Filter
 from synth.inputs.seeds import json_line
-from synth.runs.batches import AGAIN, batches
+from synth.runs.batches import AGAIN, rows_of
 from synth.runs.columns import Columns, Misfit, spell
 from synth.runs.corpus import judged
 from synth.runs.ownership import (
@@ -287,7 +287,7 @@ class Publisher:
         self._kept = self._open_kept()
         left: Counter[str] = Counter()
         for row, (verdicts, leaves) in zip(
-            _read(before), judged(filters, before), strict=True
+            rows_of(before), judged(filters, before), strict=True
         ):
             row["meta"]["verdicts"] += verdicts
             if leaves:
@@ -346,14 +346,6 @@ def _failed_line(row: Row) -> bytes:
                 for name, value in row.items()
             }
         )
-
-
-def _read(
-    folder: Path, columns: Sequence[str] | None = None
-) -> Iterator[Fields]:
-    """Rows of a folder's files, in order; columns that they lack are left out."""
-    for batch in batches(folder, columns):
-        yield from batch.to_pylist()
 
 
 def _replace(new: Path, old: Path) -> None:
@@ -459,4 +451,4 @@ class RunFolder:
 
     def rows(self, part: str = "data") -> Iterator[Fields]:
         """Rows of `data` or `dropped`, in order."""
-        return _read(self.folder / part)
+        return rows_of(self.folder / part)
