@@ -4,7 +4,6 @@ that needs it.
 
 from __future__ import annotations
 
-import gc
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,6 @@ from synth.cli.shared import (
     run_options,
     with_teacher,
 )
-from synth.inputs.files import shown
 
 if TYPE_CHECKING:
     from synth.core.records import Fields
@@ -241,7 +239,7 @@ def run(
     **options: Any,
 ) -> None:
     """Make a dataset: every seed through every step of PACK into DIR."""
-    from synth.pipeline.on_ray import run_on_ray  # noqa: PLC0415
+    from synth.inputs.files import shown  # noqa: PLC0415
     from synth.pipeline.prepare import RunConfig  # noqa: PLC0415
     from synth.pipeline.progress import progress  # noqa: PLC0415
     from synth.runs.store_copy import places_of  # noqa: PLC0415
@@ -258,6 +256,8 @@ def run(
     show = partial(progress, quiet=quiet, verbose=verbose)
     job = pack, source, folder, config
     if cluster is not None:
+        from synth.pipeline.on_ray import run_on_ray  # noqa: PLC0415
+
         done = run_on_ray(*job, cluster=cluster, watch=show)
     elif config.shards and config.shard is None:
         plan_run(*job)
@@ -276,13 +276,11 @@ def _run_here(
     """A run, or one shard of it, in this process."""
     from synth.packs.schema import drawn_step  # noqa: PLC0415
     from synth.pipeline.prepare import notes_before  # noqa: PLC0415
-    from synth.pipeline.run import start  # noqa: PLC0415
+    from synth.pipeline.run import collect_seldom, start  # noqa: PLC0415
     from synth.pipeline.shards import prepare_run  # noqa: PLC0415
     from synth.processes.interrupts import raised  # noqa: PLC0415
 
-    # Rows make no reference cycles: looking for them after every 700 new objects costs a sixth of
-    # the CPU.
-    gc.set_threshold(100_000, 50, 50)
+    collect_seldom()
     with raised():
         prepared = prepare_run(pack, source, output, config)
         for note in notes_before(prepared):

@@ -13,7 +13,6 @@ import click
 
 from synth.cli.command_group import say, together
 from synth.cli.shared import plugin_option
-from synth.inputs.files import shown
 
 if TYPE_CHECKING:
     from synth.core.records import Fields
@@ -88,23 +87,23 @@ def cluster_of(options: Fields) -> Cluster | None:
     Raises:
         UsageError: they name a cluster and one shard, or are given without --on.
     """
-    from synth.pipeline.on_ray import Cluster  # noqa: PLC0415
-
     on = options.pop("on")
-    cluster = Cluster(
+    named = [
         options.pop("ray_address"),
         options.pop("workers"),
         options.pop("num_gpus"),
-    )
+    ]
     if on is None:
-        if cluster != Cluster():
+        if named != [None, None, 0.0]:
             raise click.UsageError(
                 "--ray-address, --workers and --num-gpus need --on ray."
             )
         return None
     if options["shard"] is not None:
         raise click.UsageError("--on ray and --shard: give one of them.")
-    return cluster
+    from synth.pipeline.on_ray import Cluster  # noqa: PLC0415
+
+    return Cluster(*named)
 
 
 def tell(ctx: click.Context, done: Run, following: str) -> None:
@@ -140,6 +139,8 @@ def command_words(words: list[str]) -> list[str]:
     >>> command_words(["run", "cot", "--shards", "4", "--limit", "9", "--shard=1"])
     ['run', 'cot', '--limit', '9']
     """
+    from synth.inputs.files import shown  # noqa: PLC0415
+
     kept = []
     rest = iter(words)
     for word in rest:
@@ -179,6 +180,7 @@ def merge(
     plugins: tuple[str, ...],
 ) -> None:
     """Join the shards of a run into one dataset in DIR."""
+    from synth.inputs.files import shown  # noqa: PLC0415
     from synth.pipeline.merge import merge as join  # noqa: PLC0415
     from synth.pipeline.preview import next_command, tally  # noqa: PLC0415
 

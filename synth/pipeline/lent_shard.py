@@ -4,7 +4,6 @@ whatever carries it there.
 
 from __future__ import annotations
 
-import gc
 import os
 import time
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from synth.core.aio import run_async
 from synth.core.errors import PotstillError
 from synth.pipeline.merge import tally_of
 from synth.pipeline.prepare import RunConfig
-from synth.pipeline.run import Run, start
+from synth.pipeline.run import Run, collect_seldom, start
 from synth.pipeline.shards import prepare_shard
 from synth.runs.shard_owner import owned
 from synth.runs.shard_plan import shard_folder
@@ -65,8 +64,7 @@ def run_shard(job: Job, begin: Begin, renew: Renew) -> Outcome:
         Stopped: another process owns it by now.
     """
     os.chdir(job.place)
-    # As in `synth run`: rows make no reference cycles.
-    gc.set_threshold(100_000, 50, 50)
+    collect_seldom()
     number, wait = begin(job.shard)
     while not number:
         time.sleep(wait)
