@@ -12,6 +12,7 @@ from torch import nn
 from finetune.core.tensors import HiddenStates, Scalar
 from finetune.kernels.features import Features, Show, shown_relations
 from finetune.kernels.heads import Head
+from finetune.students.layers import bare
 
 if TYPE_CHECKING:
     from transformers import (
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
         TrainingArguments,
     )
 
-# Names under which model families scale their logits; those of `_DIVIDES` divide by it.
+# Names of the norm behind the last layer.
 _NORMS = ("norm", "ln_f", "final_layernorm", "final_layer_norm")
+# Names under which model families scale their logits; those of `_DIVIDES` divide by it.
 _SCALES = ("logit_scale", "output_multiplier", "lm_head_multiplier")
 
 
@@ -47,7 +49,7 @@ def expose_hidden(model: PreTrainedModel) -> None:
     The call still goes through the model itself, and so through whatever wraps it (DDP, FSDP,
     adapters). Call it before they do.
     """
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base = bare(model)
     original = base.forward
 
     @functools.wraps(type(base).forward)
@@ -120,7 +122,7 @@ def before_head(
 
 def normed(model: PreTrainedModel, states: HiddenStates) -> HiddenStates:
     """States [B, T, H] of some layer behind the final norm of a decoder, if it has one."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base = bare(model)
     for name in _NORMS:
         found = getattr(base.base_model, name, None)
         if isinstance(found, nn.Module):
@@ -133,7 +135,7 @@ def head_of(model: PreTrainedModel, size: int) -> Head:
     """The head as it is now, cut to the first `size` tokens; adapters on it are added to its
     weight, so that gradients reach them.
     """
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base = bare(model)
     config = base.config.get_text_config()
     layer = base.get_output_embeddings()
     if hasattr(layer, "modules_to_save"):

@@ -26,7 +26,7 @@ from finetune.students import scratch, training_rows
 from finetune.teachers.served_settings import FOLDER
 from finetune.trainers.distill_checks import checked, is_of_tokens
 from finetune.trainers.distill_settings import DistillConfig, self_teacher
-from finetune.trainers.loss_terms import Term, read_terms
+from finetune.trainers.loss_terms import Term
 from finetune.trainers.on_policy_settings import OnPolicy
 from synth.cli.command_group import say
 from synth.core.errors import WrongUse
@@ -68,9 +68,10 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
     """
     terms = checked(distill)
     distill = _with_base(config, distill)
-    data, of_student = _rows(config.data, distill, terms)
+    table = rows.load(config.data)
+    data, of_student = _rows(config.data, table, distill, terms)
     if distill.prompt is not None:
-        distill.prompt.check(rows.load(config.data).column_names)
+        distill.prompt.check(table.column_names)
     if student.is_seq2seq(config.model):
         return _seq2seq(config, distill, data, terms)
     from trl import SFTConfig  # noqa: PLC0415 - 8 s of imports
@@ -78,9 +79,9 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
     args = trainer_config(SFTConfig, config, "distill")
     over_layers = [term for term in terms if not is_of_tokens(term.loss)]
     if args.packing:
-        _check_packing(config, distill, args.packing_strategy, over_layers)
+        _check_packing(table, distill, args.packing_strategy, over_layers)
     if over_layers:
-        _check_trust(config.data, over_layers[0].name)
+        _check_trust(config.data, table, over_layers[0].name)
     served = _served(config, distill, args)
     with closing(served) if served else nullcontext():
         return _train(
@@ -88,6 +89,7 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
             distill,
             data,
             of_student,
+            table=table,
             terms=terms,
             args=args,
             served=served,
@@ -122,6 +124,7 @@ def _train(
     data: Dataset,
     of_student: Dataset | None,
     *,
+    table: Dataset,
     terms: Sequence[Term],
     args: SFTConfig,
     served: ServedTeacher | None = None,
@@ -129,7 +132,7 @@ def _train(
     from finetune.teachers import in_process  # noqa: PLC0415
     from finetune.trainers.distill import DistillTrainer  # noqa: PLC0415
 
-    model, tokenizer = open_student(config, distill, data, args.seed)
+    model, tokenizer = open_student(config, distill, terms, data, args.seed)
     made = training_rows.for_sft(config, args, data, tokenizer)
     if of_student is not None:
         theirs = training_rows.for_sft(config, args, of_student, tokenizer)
@@ -137,14 +140,13 @@ def _train(
     learnt, held_out = _held_out(made, distill.on_policy, args.seed)
     seen = learnt.rows
     if distill.prompt is not None:
-        table = rows.load(config.data)
         seen = distill.prompt.seen(table, data, learnt, tokenizer)
     own = _own(distill, model, len(tokenizer))
     teacher = served or own or _teacher(distill, terms, tokenizer, args.device)
     if isinstance(teacher, in_process.CacheTeacher):
         teacher.cache.require(learnt.rows)
     if served is not None:
-        _ask(served, config, distill, args, learnt._replace(rows=seen))
+        _ask(served, distill, args, learnt._replace(rows=seen))
     if distill.prompt is not None:
         both = of_student is not None or distill.on_policy.alters
         teacher = _prompted(teacher, learnt.rows, seen, tokenizer, both)
@@ -161,7 +163,7 @@ def _train(
         likelihood=distill.likelihood,
         strength=distill.strength,
         on_policy=distill.on_policy,
-        trust=_trust(config.data, learnt),
+        trust=_trust(config.data, table, learnt),
         size=len(tokenizer),
     )
     if own is not None:
@@ -237,13 +239,12 @@ def _served(
 
 def _ask(
     served: ServedTeacher,
-    config: TrainConfig,
     distill: DistillConfig,
     args: TrainingArguments,
     made: Prepared,
 ) -> None:
     """Asks about all rows before the first step, where steps are on rows."""
-    served.route(made, rows.teachers(config.data))
+    served.route(made)
     own = distill.on_policy
     if own.writes:
         served.check_prompts()
@@ -255,7 +256,10 @@ def _ask(
 
 
 def _rows(
-    source: str, distill: DistillConfig, terms: Sequence[Term]
+    source: str,
+    table: Dataset,
+    distill: DistillConfig,
+    terms: Sequence[Term],
 ) -> tuple[Dataset, Dataset | None]:
     """The rows whose texts are the teacher's; for a loss of two authors also the same with the
     student's texts, where the data have them.
@@ -268,7 +272,7 @@ def _rows(
     names = [term.name for term in terms if isinstance(term.loss, Contrastive)]
     if not names:
         return rows.sft_rows(source), None
-    if {"chosen", "rejected"} <= {*rows.load(source).column_names}:
+    if {"chosen", "rejected"} <= {*table.column_names}:
         pairs = rows.preference_rows(source)
         both = [
             pairs.select_columns(["prompt", side]).rename_column(
@@ -292,9 +296,9 @@ def _rows(
     return rows.sft_rows(source), None
 
 
-def _check_trust(source: str, name: str) -> None:
+def _check_trust(source: str, table: Dataset, name: str) -> None:
     """Refuses rows that say how much their teacher counts, where a loss does not ask them."""
-    if "teacher_weight" in rows.load(source).column_names:
+    if "teacher_weight" in table.column_names:
         raise WrongUse(
             f"--loss {name}",
             f"rows with `teacher_weight` in {source}",
@@ -304,7 +308,7 @@ def _check_trust(source: str, name: str) -> None:
 
 
 def _check_packing(
-    config: TrainConfig,
+    table: Dataset,
     distill: DistillConfig,
     strategy: str,
     over_layers: Sequence[Term],
@@ -313,7 +317,7 @@ def _check_packing(
     named = (
         distill.source
         or distill.prompt
-        or "teacher_weight" in rows.load(config.data).column_names
+        or "teacher_weight" in table.column_names
     )
     if strategy != "bfd" and named:
         raise WrongUse(
@@ -373,7 +377,7 @@ def _seq2seq(
     args = trainer_config(
         Seq2SeqTrainingArguments, config, "distill, encoder-decoder"
     )
-    model, tokenizer = open_student(config, distill, data, args.seed)
+    model, tokenizer = open_student(config, distill, terms, data, args.seed)
     made, facts = student.read_sides(data, tokenizer, config.template)
     trainer = built(
         Seq2SeqDistillTrainer,
@@ -399,7 +403,11 @@ def _seq2seq(
 
 
 def open_student(
-    config: TrainConfig, distill: DistillConfig, data: Dataset, seed: int
+    config: TrainConfig,
+    distill: DistillConfig,
+    terms: Sequence[Term],
+    data: Dataset,
+    seed: int,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The student; one from scratch gets the tokenizer of the teacher that it will learn from."""
     if not scratch.is_scratch(config.model):
@@ -407,7 +415,6 @@ def open_student(
     from transformers import AutoTokenizer  # noqa: PLC0415
 
     source = next(iter((*distill.teachers, distill.offline or "")))
-    terms = read_terms(distill.losses)
     shares = (
         all(term.loss.same_tokenizer for term in terms)
         and Path(source, "tokenizer.json").is_file()
@@ -445,16 +452,15 @@ def _held_out(
     return learnt, [made.rows[n] for n in sorted(chosen)]
 
 
-def _trust(source: str, made: Prepared) -> dict[bytes, float]:
+def _trust(source: str, table: Dataset, made: Prepared) -> dict[bytes, float]:
     """How much the teacher counts on each row, by the row's fingerprint; {} where the rows do not
     say.
     """
     from finetune.data.tokens import fingerprint  # noqa: PLC0415
 
-    dataset = rows.load(source)
-    if "teacher_weight" not in dataset.column_names:
+    if "teacher_weight" not in table.column_names:
         return {}
-    weights = rows.numbers(dataset["teacher_weight"], "teacher_weight", source)
+    weights = rows.numbers(table["teacher_weight"], "teacher_weight", source)
     return {
         fingerprint(row["input_ids"], row["labels"]): weights[position]
         for row, position in zip(made.rows, made.positions, strict=True)

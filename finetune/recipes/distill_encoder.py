@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune.core.rows import JsonObject
 from finetune.data import encoder_rows
+from finetune.data.tokens import IGNORED
 from finetune.settings import TrainConfig, built, model_options, trainer_config
 from finetune.students import load as student
 from finetune.students.heads import Task, open_head
@@ -72,7 +73,7 @@ def run(
     tokenizer.padding_side = "right"
     most = min(_MOST_TOKENS, tokenizer.model_max_length)
     made = encoder_rows.of_task(data, task, tokenizer, most, classes or {})
-    if distill.likelihood and all(row.get("labels") == -100 for row in made):
+    if distill.likelihood and all(row.get("labels") == IGNORED for row in made):
         raise WrongUse(
             "--likelihood",
             f"rows without a label in {config.data}",
@@ -168,7 +169,7 @@ class _Masked:
 
     def __call__(self, rows: Sequence[JsonObject]) -> dict[str, Tensor]:
         batch = dict(self.plain(rows))
-        batch["counted"] = batch["labels"] != -100
+        batch["counted"] = batch["labels"] != IGNORED
         return batch
 
 

@@ -107,11 +107,10 @@ def teach_from_servers(
     servers.check()
     _check_prompt(prompt, data)
     tokenizer = student.load_tokenizer(model)
-    names = rows.teachers(data)
     with closing(ServedTeacher(servers, tokenizer, output / FOLDER)) as served:
-        served.require(names)
+        served.require(rows.teachers(data))
         made, seen = _read(data, tokenizer, most, template, prompt)
-        served.route(made._replace(rows=seen), names)
+        served.route(made._replace(rows=seen))
         served.prepare(seen)
         say(served.word())
 
@@ -209,24 +208,16 @@ def best(
 
     from finetune.losses.base_parts import whole  # noqa: PLC0415 - torch
     from finetune.teachers.cache import Known  # noqa: PLC0415
+    from finetune.teachers.in_process import batch_of  # noqa: PLC0415 - torch
 
-    width = max(len(row["input_ids"]) for row in made)
-    ids = []
-    labels = []
-    real = []
-    for row in made:
-        count = len(row["input_ids"])
-        missing = width - count
-        ids.append(row["input_ids"] + [pad] * missing)
-        labels.append(row["labels"] + [IGNORED] * missing)
-        real.append([1] * count + [0] * missing)
-    logits_at = model.says(
-        {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(real)}
-    )
+    rows_of_ids = [(row["input_ids"], row["labels"]) for row in made]
+    batch = batch_of(rows_of_ids, pad)
+    logits_at = model.says(batch)
+    labels = batch["labels"][:, 1:]
+    learnt = labels != IGNORED
     entries = []
-    learnt = torch.tensor(labels)[:, 1:] != IGNORED
     for number, row_mask in enumerate(learnt):
-        positions = row_mask.nonzero()[:, 0] + number * (width - 1)
+        positions = row_mask.nonzero()[:, 0] + number * labels.shape[1]
         tops = [
             whole(logits_at(part)).log_softmax(dim=-1).topk(k, dim=-1)
             for part in torch.split(positions, 64)

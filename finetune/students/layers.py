@@ -13,12 +13,19 @@ _HOLDERS = ("encoder", "transformer", "decoder")
 _NAMES = ("layers", "h", "blocks", "layer")
 
 
+def bare(model: PreTrainedModel) -> PreTrainedModel:
+    """The model without adapters around it."""
+    if hasattr(model, "get_base_model"):
+        base: PreTrainedModel = model.get_base_model()
+        return base
+    return model
+
+
 def layers_of(model: PreTrainedModel) -> nn.ModuleList | None:
     """The layers of a decoder or an encoder, the lowest first; None where they stand in no list
     under a known name.
     """
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    body = base.base_model
+    body = bare(model).base_model
     holders = [body, *(getattr(body, name, None) for name in _HOLDERS)]
     for holder in holders:
         for name in _NAMES:

@@ -114,6 +114,38 @@ class ModelTeacher:
         return head_of(self.model, self.size)
 
 
+def batch_of(
+    rows: Sequence[tuple[Sequence[int], Sequence[int]]],
+    pad: int,
+    device: torch.device | str = "cpu",
+) -> dict[str, Tensor]:
+    """Rows side by side, filled up at their ends, as `cache.rows_of` takes them apart; two columns
+    where there are no rows.
+
+    Args:
+        rows: ids and labels of each.
+        pad: the token that fills up; it is masked, so any serves.
+        device: of the batch.
+    """
+    width = max((len(ids) for ids, _ in rows), default=2)
+    filled: dict[str, list[list[int]]] = {
+        "input_ids": [],
+        "labels": [],
+        "attention_mask": [],
+    }
+    for ids, labels in rows:
+        missing = width - len(ids)
+        mask = [1] * len(ids) + [0] * missing
+        filled["input_ids"].append([*ids, *[pad] * missing])
+        filled["labels"].append([*labels, *[IGNORED] * missing])
+        filled["attention_mask"].append(mask)
+    batch = {}
+    for name, lists in filled.items():
+        table = torch.tensor(lists, dtype=torch.long, device=device)
+        batch[name] = table.reshape(-1, width)
+    return batch
+
+
 def logits_of(model: PreTrainedModel, inputs: Inputs, size: int) -> LogitsAt:
     """What a model with exposed hidden states says of a batch, cut to so many tokens; without
     gradients.

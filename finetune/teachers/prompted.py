@@ -12,7 +12,7 @@ from finetune.data.tokens import IGNORED
 from finetune.losses.base_parts import Sparse, TeacherAt
 from finetune.teachers.by_row import ByRow
 from finetune.teachers.cache import rows_of
-from finetune.teachers.in_process import Teacher
+from finetune.teachers.in_process import Teacher, batch_of
 from synth.core.records import Row
 
 
@@ -49,17 +49,17 @@ class PromptedTeacher:
         """What the teacher says behind its own prompts."""
         length = inputs["input_ids"].shape[1] - 1
         places = []
-        ids = []
-        labels = []
+        rows = []
         for row, start, tokens, learnt in rows_of(inputs):
             prompt = self.prompts.of(tokens, learnt)
             first = first_learnt(learnt)
-            ids.append([*prompt, *tokens[first:]])
-            labels.append([IGNORED] * len(prompt) + learnt[first:])
+            ids = [*prompt, *tokens[first:]]
+            labels = [IGNORED] * len(prompt) + learnt[first:]
+            rows.append((ids, labels))
             # Shifted place n predicts token n + 1.
             here = row * length + start + first - 1
             places.append((here, len(prompt) - 1, len(tokens) - first))
-        batch = self._batch(ids, labels, inputs["input_ids"].device)
+        batch = batch_of(rows, self.pad, inputs["input_ids"].device)
         width = batch["input_ids"].shape[1] - 1
         table = torch.full((inputs["input_ids"].shape[0] * length,), -1)
         for number, (here, there, count) in enumerate(places):
@@ -72,29 +72,3 @@ class PromptedTeacher:
             return say(there.to(positions.device))
 
         return moved
-
-    def _batch(
-        self,
-        ids: Sequence[Sequence[int]],
-        labels: Sequence[Sequence[int]],
-        device: torch.device,
-    ) -> dict[str, torch.Tensor]:
-        """Rows side by side, filled up at their ends; two columns where there are no rows."""
-        width = max(map(len, ids), default=2)
-        filled: dict[str, list[list[int]]] = {
-            "input_ids": [],
-            "labels": [],
-            "attention_mask": [],
-        }
-        for row, learnt in zip(ids, labels, strict=True):
-            missing = width - len(row)
-            mask = [1] * len(row) + [0] * missing
-            filled["input_ids"].append([*row, *[self.pad] * missing])
-            filled["labels"].append([*learnt, *[IGNORED] * missing])
-            filled["attention_mask"].append(mask)
-        return {
-            name: torch.tensor(rows, dtype=torch.long, device=device).reshape(
-                -1, width
-            )
-            for name, rows in filled.items()
-        }

@@ -106,6 +106,7 @@ class ServedTeacher:
         self.servers = servers
         self.words = Vocabulary(tokenizer)
         self.digest = vocabulary_digest(tokenizer)
+        self.names: Sequence[str] = ()
         self.by_row: ByRow[str] | None = None
         self.folder = folder
         first = is_first_process()
@@ -287,8 +288,8 @@ class ServedTeacher:
         )
 
     def require(self, names: Sequence[str]) -> None:
-        """Refuses rows that do not say, by the name of a model, who teaches them, where there are
-        several servers.
+        """Takes down who teaches each row. Refuses rows that do not say so, by the name of a model,
+        where there are several servers.
 
         Args:
             names: of each row; () where rows name nobody.
@@ -296,6 +297,7 @@ class ServedTeacher:
         Raises:
             WrongUse: none, or one that no server has.
         """
+        self.names = names
         listed = ", ".join(self.sides)
         if len(self.sides) > 1 and not names:
             raise WrongUse(
@@ -313,18 +315,17 @@ class ServedTeacher:
                     "Correct the row, or name its server with --teacher-url.",
                 )
 
-    def route(self, made: Prepared, names: Sequence[str]) -> None:
-        """Says whom each row is asked of.
+    def route(self, made: Prepared) -> None:
+        """Says whom each row is asked of, by the names that `require` was told.
 
         Args:
             made: the rows that are left, as the teachers see them.
-            names: the model of each of all rows; () for the only one.
 
         Raises:
             WrongUse: two rows of the same tokens with two teachers.
         """
-        if names:
-            left = [names[position] for position in made.positions]
+        if self.names:
+            left = [self.names[position] for position in made.positions]
             self.by_row = ByRow(made.rows, left, "teachers")
 
     def check_prompts(self) -> None:

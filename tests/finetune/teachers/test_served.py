@@ -308,7 +308,7 @@ def test_rows_choose_their_teacher(tokenizer, tmp_path):
             names = ["one", "two", "one"]
             served.require(names)
             made = Prepared(ROWS, [0, 1, 2], 0, 0, "never")
-            served.route(made, names)
+            served.route(made)
             found = served.known(PAIRS)
             # A text that the student writes goes to the teacher of its prompt.
             written = ([8, 15], [-100, 15])
@@ -374,7 +374,8 @@ def test_keys_go_to_their_provider_alone_and_nowhere_on_disk(
         servers.check()
         with closing(ServedTeacher(servers, tokenizer, tmp_path)) as served:
             made = Prepared(ROWS, [0, 1, 2], 0, 0, "never")
-            served.route(made, ["one", "two", "two"])
+            served.require(["one", "two", "two"])
+            served.route(made)
             served.prepare(ROWS)
     sent = {one.get("Authorization") for one in first.headers}
     assert sent == {"Bearer sk-first-0123456789abcdef"}
