@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 FACTS = [
     "red pen",
@@ -60,12 +61,34 @@ def other() -> str:
     return causal(1)
 
 
+def _of_pairs(model: Any) -> Any:
+    """A tokenizer of texts and pairs of texts, as BERT reads them: ids 0 to 3 are [PAD], [UNK], [CLS] and [SEP]."""
+    from tokenizers import Tokenizer, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    raw = Tokenizer(model)
+    raw.pre_tokenizer = pre_tokenizers.Whitespace()
+    raw.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        model_max_length=32,
+    )
+
+
 @cache
 def encoder(task: str, width: int = 32, layers: int = 2) -> str:
     """A BERT with random weights and the head of a task (mlm, classify, tokens), three classes: cold, warm, hot."""
     import torch
     import transformers
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from tokenizers import models
 
     words = [
         "[PAD]",
@@ -76,26 +99,9 @@ def encoder(task: str, width: int = 32, layers: int = 2) -> str:
         *sorted({w for fact in FACTS for w in fact.split()}),
         "##s",
     ]
-    raw = Tokenizer(
-        models.WordPiece(
-            {word: n for n, word in enumerate(words)}, unk_token="[UNK]"
-        )
-    )
-    raw.pre_tokenizer = pre_tokenizers.Whitespace()
-    raw.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-    )
-    tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=raw,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        mask_token="[MASK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        model_max_length=32,
-    )
+    numbers = {word: n for n, word in enumerate(words)}
+    tokenizer = _of_pairs(models.WordPiece(numbers, unk_token="[UNK]"))
+    tokenizer.mask_token = "[MASK]"
     kind = {
         "mlm": "BertForMaskedLM",
         "classify": "BertForSequenceClassification",
@@ -116,12 +122,8 @@ def encoder(task: str, width: int = 32, layers: int = 2) -> str:
 def nli() -> str:
     """A three-way classifier that learned: what begins with "a" follows, with "not" contradicts, all else does neither."""
     import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import (
-        BertConfig,
-        BertForSequenceClassification,
-        PreTrainedTokenizerFast,
-    )
+    from tokenizers import models
+    from transformers import BertConfig, BertForSequenceClassification
 
     words = [
         "[PAD]",
@@ -132,23 +134,8 @@ def nli() -> str:
         "a",
         *sorted({word for fact in FACTS for word in fact.split()}),
     ]
-    raw = Tokenizer(
-        models.WordLevel(
-            {word: n for n, word in enumerate(words)}, unk_token="[UNK]"
-        )
-    )
-    raw.pre_tokenizer = pre_tokenizers.Whitespace()
-    raw.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-    )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=raw,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        model_max_length=32,
-    )
+    numbers = {word: n for n, word in enumerate(words)}
+    tokenizer = _of_pairs(models.WordLevel(numbers, unk_token="[UNK]"))
     torch.manual_seed(0)
     labels = {0: "contradiction", 1: "entailment", 2: "neutral"}
     model = BertForSequenceClassification(

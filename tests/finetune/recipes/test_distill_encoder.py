@@ -11,7 +11,12 @@ from safetensors.torch import load_file
 
 from tests import tiny
 from tests.conftest import write
-from tests.finetune.recipes.test_distill_layers import ONE_BATCH, QUIET, STILL
+from tests.finetune.recipes.test_distill_layers import (
+    ONE_BATCH,
+    QUIET,
+    STILL,
+    logged,
+)
 from tests.finetune.test_train import finetune
 
 TEXTS = [f"{a} {b}" for a in tiny.FACTS[:4] for b in tiny.FACTS[4:6]]
@@ -59,12 +64,7 @@ def distilled(data, out, task, *losses, steps=STILL, more=(), width=64):
         words += ["--loss", loss]
     code, said = finetune("distill", *words, *steps, *more)
     assert code == 0, said
-    last = max(
-        (out / "checkpoints").glob("checkpoint-*"),
-        key=lambda path: int(path.name.split("-")[1]),
-    )
-    state = json.loads((last / "trainer_state.json").read_text())
-    return [entry for entry in state["log_history"] if "loss" in entry]
+    return logged(out)
 
 
 def opened(task, width=32, layers=2):

@@ -46,12 +46,26 @@ def distilled(data, out, *losses, steps=STILL, more=(), teacher=True):
         words += ["--loss", loss]
     code, said = finetune("distill", *words, *steps, *more)
     assert code == 0, said
+    return logged(out)
+
+
+def logged(out):
+    """What each step of a training logged, as its last checkpoint has it."""
     last = max(
         (out / "checkpoints").glob("checkpoint-*"),
-        key=lambda p: int(p.name.split("-")[1]),
+        key=lambda path: int(path.name.split("-")[1]),
     )
     state = json.loads((last / "trainer_state.json").read_text())
     return [entry for entry in state["log_history"] if "loss" in entry]
+
+
+def refused(data, out, words):
+    """What the command says as it refuses these words."""
+    words = ["--data", data, "--model", tiny.causal(), *words]
+    words = ["--teacher", tiny.wide(), "--output", out, *words]
+    code, said = finetune("distill", *words, *QUIET, *STILL)
+    assert code == 2, said
+    return said
 
 
 def read(data, name, **options):
@@ -346,17 +360,4 @@ def test_a_training_over_layers_resumes_to_the_same_losses_and_weights(
     ],
 )
 def test_what_does_not_go_together_is_refused(data, tmp_path, words, says):
-    words = [
-        "--data",
-        data,
-        "--model",
-        tiny.causal(),
-        "--teacher",
-        tiny.wide(),
-        *words,
-    ]
-    code, said = finetune(
-        "distill", *words, "--output", tmp_path / "s", *QUIET, *STILL
-    )
-    assert code == 2, said
-    assert says in said
+    assert says in refused(data, tmp_path / "s", words)

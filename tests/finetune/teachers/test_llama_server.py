@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from contextlib import closing
 
 import pytest
@@ -15,14 +13,9 @@ from finetune.teachers.served import ServedTeacher
 from finetune.teachers.served_settings import Servers
 from synth.core.errors import WrongUse
 from tests import tiny
+from tests.teachers.test_llama_server import BINARY, NAME
 
-NAME = "smollm2-135m"
 STUDENT = models.MODELS[NAME].path.with_suffix("")
-BINARY = (
-    os.environ.get("POTSTILL_LLAMA_SERVER")
-    or shutil.which("llama-server")
-    or (models.CACHE / "llama-server").is_file()
-)
 pytestmark = [
     pytest.mark.long,
     pytest.mark.skipif(
