@@ -35,7 +35,12 @@ README = (ROOT / "README.md").read_text()
 # In the order in which a reader meets them: what one page makes, the next one uses.
 SHOWN = {
     name: (ROOT / name).read_text()
-    for name in ("README.md", "docs/quickstart.md", "docs/recipes.md")
+    for name in (
+        "README.md",
+        "docs/quickstart.md",
+        "docs/recipes.md",
+        "docs/flows.md",
+    )
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from finetune.cli.distilling import codistill, distill, teach
+from finetune.cli.flows import flow
 from finetune.cli.loops import mix, self_imitation, star
 from finetune.cli.measuring import evaluate
 from finetune.cli.retrieving import (
@@ -47,7 +48,7 @@ COMMANDS = {
         evaluate_retriever,
         score_spans,
     ),
-    "Loops and mixtures": (mix, star, self_imitation),
+    "Loops and mixtures": (flow, mix, star, self_imitation),
     "Measure": (evaluate,),
 }
 

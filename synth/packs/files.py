@@ -15,6 +15,8 @@ from pathlib import Path, PurePosixPath
 
 from synth.core.errors import WrongUse, printable
 
+# The stages of a system, beside its pack.
+FLOW = "flow.yaml"
 MOST_FILES = 1000
 MOST_FOLDERS = 8
 MOST_TEXT = 256 * 1024
@@ -195,6 +197,8 @@ def digest(folder: Path, more: bytes) -> str:
     """
     sha256 = hashlib.sha256()
     for name in regular_files(folder):
+        if name.as_posix() == FLOW:
+            continue  # which says what is done with the pack, and asks nothing
         sha256.update(
             name.as_posix().encode()
             + b"\0"

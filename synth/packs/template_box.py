@@ -5,6 +5,7 @@ and sizes capped.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -175,7 +176,13 @@ def _timed(values: Iterable[Any], deadline: float) -> Iterator[Any]:
         yield value
 
 
+def _power(base: float, exponent: float) -> float:
+    """Base to the power of exponent, as a fraction: a number of 16 digits, however large."""
+    return math.pow(base, exponent)
+
+
 OWN_FILTERS = {
+    "power": _power,
     "pick": _pick,
     "turned": _turned,
     "join": _join,

@@ -98,6 +98,7 @@ _FILTERS = frozenset(
         "tojson",
         "trim",
         "truncate",
+        "power",
         "turned",
         "unique",
         "upper",

@@ -39,7 +39,7 @@ _TEXTS = {"completion", "reply"}
 def sieve(
     source: str,
     output: Path,
-    filters: Sequence[str],
+    filters: Sequence[str | Row],
     *,
     parser: str | None = None,
     group: str = "question",
@@ -52,7 +52,7 @@ def sieve(
         source: anything that seeds are read from.
         output: a .jsonl file for kept rows, unchanged but for `marks` (what the parser read stands
             in `marks.read`); dropped ones go to `<stem>.dropped.jsonl` beside it.
-        filters: NAME[:key=value,...] in order.
+        filters: NAME[:key=value,...] in order, or mappings with `name` and parameters.
         parser: reads `completion` of rows that have no `answer`; without one `final_number` does,
             where a filter needs what it finds and the rows lack it.
         group: the column that draws of one seed share.

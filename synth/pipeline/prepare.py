@@ -15,6 +15,7 @@ from synth.calls.price import Price, price_of, require_bound
 from synth.core.errors import TeacherError, WrongUse
 from synth.core.records import Exit, Fields, Request, Row
 from synth.inputs.seeds import Scan, Seeds
+from synth.packs.files import FLOW
 from synth.packs.pack import RENDERED, Pack, built_in, pack_names
 from synth.packs.schema import drawn_step, set_draws
 from synth.packs.shelf import Shelf
@@ -264,9 +265,12 @@ def has_changed(pack: str, copy: Path) -> bool:
 
 
 def asking_files(folder: Path) -> dict[str, str]:
-    """Path -> sha256 of a pack's files but for its recorded cases, which ask nothing."""
+    """Path -> sha256 of a pack's files but for its recorded cases and the flow beside it, which ask
+    nothing.
+    """
     files = digests(folder)
-    files.pop("cases.yaml", None)
+    for name in ("cases.yaml", FLOW):
+        files.pop(name, None)
     return files
 
 

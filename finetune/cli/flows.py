@@ -1,0 +1,313 @@
+"""`finetune flow`: every stage and round of a system in one command."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from finetune.cli.distilling import codistill, distill
+from finetune.cli.retrieving import retriever
+from finetune.cli.shared import need
+from finetune.cli.training import (
+    cpo,
+    critic,
+    curriculum,
+    dpo,
+    fade,
+    kto,
+    nat,
+    orpo,
+    rank,
+    sft,
+)
+from synth.cli.command_group import Decorator, output_option, say, together
+from synth.cli.shared import endpoint_options, for_roles, rates, roles, sets
+from synth.core.errors import WrongUse
+
+if TYPE_CHECKING:
+    from finetune.core.rows import JsonObject
+    from finetune.flows.loading import Flow
+    from finetune.flows.player import FlowConfig
+
+# A stage says a line of its own: no bars of datasets and transformers, which read these variables
+# when they are imported.
+_BARS = ("HF_DATASETS_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_PROGRESS_BARS")
+_COMMANDS: dict[str, click.Command] = {
+    "sft": sft,
+    "dpo": dpo,
+    "kto": kto,
+    "cpo": cpo,
+    "orpo": orpo,
+    "rank": rank,
+    "nat": nat,
+    "curriculum": curriculum,
+    "fade": fade,
+    "critic": critic,
+    "distill": distill,
+    "codistill": codistill,
+    "retriever": retriever,
+}
+
+
+def _pairs(option: str) -> Callable[..., dict[str, str]]:
+    """Reads NAME=VALUE pairs of an option."""
+
+    def read(
+        ctx: click.Context,  # noqa: ARG001
+        param: click.Parameter,  # noqa: ARG001
+        values: Sequence[str],
+    ) -> dict[str, str]:
+        pairs = {}
+        for text in values:
+            name, equals, value = text.partition("=")
+            if not equals or not value or name in pairs:
+                raise WrongUse(
+                    option,
+                    repr(text),
+                    "NAME=VALUE, each name once",
+                    f"For example {option} held_out=test.jsonl.",
+                )
+            pairs[name] = value
+        return pairs
+
+    return read
+
+
+def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What a flow is given."""
+    options: list[Decorator] = [
+        click.option(
+            "--input",
+            "source",
+            metavar="FILE",
+            help="Rows that it starts from.",
+        ),
+        click.option(
+            "--rows",
+            "inputs",
+            multiple=True,
+            callback=_pairs("--rows"),
+            metavar="NAME=FILE",
+            help="Other rows that the flow asks for, such as held_out=FILE.",
+        ),
+        click.option(
+            "--student",
+            metavar="M",
+            help="The model that learns, as --model elsewhere.",
+        ),
+        click.option(
+            "--model",
+            "models",
+            multiple=True,
+            callback=_pairs("--model"),
+            metavar="NAME=M",
+            help="Other models that the flow asks for.",
+        ),
+        click.option(
+            "--teacher",
+            "teachers",
+            multiple=True,
+            callback=roles,
+            metavar="[ROLE=]T",
+            help="Who answers in each role of the flow.",
+        ),
+        click.option(
+            "--budget",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="USD",
+            help="Dollars at most, for all paid calls of all rounds.",
+        ),
+        output_option(
+            "For everything that the flow makes; the same again resumes."
+        ),
+        click.option(
+            "--set",
+            "overrides",
+            multiple=True,
+            callback=sets,
+            metavar="KEY=VALUE",
+            help="A value of the flow, `rounds`, or STAGE.key of a stage.",
+        ),
+        *endpoint_options(),
+        click.option(
+            "--price",
+            multiple=True,
+            callback=for_roles,
+            metavar="[ROLE=]IN,OUT",
+            help="Dollars per million tokens.",
+        ),
+        click.option(
+            "--rpm",
+            multiple=True,
+            callback=rates,
+            metavar="[ROLE=]N",
+            help="Requests a minute at most.",
+        ),
+        click.option(
+            "--tpm",
+            multiple=True,
+            callback=rates,
+            metavar="[ROLE=]N",
+            help="Tokens a minute at most, in and out.",
+        ),
+        click.option(
+            "--concurrency",
+            type=click.IntRange(1),
+            help="Calls in flight at most.",
+        ),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="SECONDS",
+            help="For one call.",
+        ),
+        click.option(
+            "--plan",
+            "plan_only",
+            is_flag=True,
+            help="Say what it would do and cost, and do nothing.",
+        ),
+        click.option(
+            "--json",
+            "as_json",
+            is_flag=True,
+            help="Print flow.json at the end.",
+        ),
+    ]
+    return together(*options)(command)
+
+
+class _Flow(click.Group):
+    """A group that takes the name of a flow where a command is due: `flow star` is `flow run
+    star`.
+    """
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command of the words."""
+        if args and args[0] not in self.commands:
+            args = ["run", *args]
+        return super().resolve_command(ctx, args)
+
+
+@click.group("flow", cls=_Flow)
+def flow() -> None:
+    """Run every stage and round of a system: data, training, answers, measures, again."""
+
+
+@flow.command("show")
+@click.argument("name")
+def show(name: str) -> None:
+    """Draw a flow: what it asks for, its stages, what each reads and leaves."""
+    from finetune.flows.drawing import drawn  # noqa: PLC0415
+    from finetune.flows.loading import load  # noqa: PLC0415
+
+    say(drawn(load(name)))
+
+
+@flow.command("list")
+def list_() -> None:
+    """List the flows."""
+    from finetune.flows.loading import flow_names, load  # noqa: PLC0415
+
+    for name in flow_names():
+        say(f"{name}: {load(name).spec.about}")
+
+
+@flow.command("run")
+@click.argument("name")
+@_options
+def run(name: str, *, plan_only: bool, as_json: bool, **options: Any) -> None:
+    """Play a flow by its name, or a folder's flow.yaml."""
+    from finetune.flows.loading import load  # noqa: PLC0415
+
+    loaded = load(name, options["overrides"])
+    config = _config(loaded, options)
+    if plan_only:
+        from finetune.flows.planning import describe  # noqa: PLC0415
+
+        say(describe(config))
+        return
+    need("trl")
+    from finetune.flows.player import Player  # noqa: PLC0415
+
+    for variable in _BARS:
+        os.environ.setdefault(variable, "1")
+    done = Player(config, _trainings(), say).play()
+    if as_json:
+        say(json.dumps(done, indent=1))
+        return
+    say(_end(done, config.output))
+
+
+def _config(loaded: Flow, options: JsonObject) -> FlowConfig:
+    from finetune.flows.loading import INPUT, STUDENT  # noqa: PLC0415
+    from finetune.flows.player import FlowConfig, check  # noqa: PLC0415
+
+    given = {INPUT: options["source"], STUDENT: options["student"]}
+    named = {name: value for name, value in given.items() if value is not None}
+    of_runs = (
+        *("api_base", "endpoints", "api_key_env", "header", "price"),
+        *("rpm", "tpm", "concurrency", "timeout"),
+    )
+    config = FlowConfig(
+        flow=loaded,
+        inputs={k: v for k, v in named.items() if k == INPUT}
+        | options["inputs"],
+        models={k: v for k, v in named.items() if k == STUDENT}
+        | options["models"],
+        teachers=options["teachers"],
+        output=Path(options["output"]),
+        budget=options["budget"],
+        run={name: options[name] for name in of_runs if options[name]},
+        overrides=options["overrides"],
+    )
+    check(config)
+    return config
+
+
+def _trainings() -> Mapping[str, Callable[[Sequence[str]], None]]:
+    """Command -> what runs it with words as they would be typed."""
+    return {
+        name: partial(_invoke, command) for name, command in _COMMANDS.items()
+    }
+
+
+def _invoke(command: click.Command, words: Sequence[str]) -> None:
+    # What a training says of itself stands in its record, and in the stage's own line.
+    with redirect_stdout(StringIO()):
+        command.main(
+            args=list(words),
+            prog_name=f"finetune {command.name}",
+            standalone_mode=False,
+        )
+
+
+def _end(done: JsonObject, output: Path) -> str:
+    """What a flow came to."""
+    lines = [f"{done['flow']}: finished, ${done['usd']:.4f} -> {output}"]
+    if done["ended"]:
+        lines.append(f"the rounds ended: {done['ended']}")
+    if done["best"] is not None:
+        lines.append(f"the best round: {done['best']}")
+    phases = [("before", done["before"])]
+    phases += [
+        (f"round {n}", played) for n, played in enumerate(done["rounds"])
+    ]
+    phases += [("after", done["after"])]
+    lines += [
+        f"student of {name} ({phase}): {output / result['folder']}"
+        for phase, played in phases
+        for name, result in played.items()
+        if "steps" in result
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,181 @@
+"""What stages leave and read: rows, models, teachers, each with a mark of all that made it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from finetune.core.rows import JsonObject
+from finetune.data import rows
+from finetune.flows.schema import Part
+from synth.core.errors import WrongUse
+from synth.core.records import canonical_json
+from synth.inputs.seeds import read_rows, write_jsonl
+
+# Files of a model that are hashed whole; of larger ones the size and the time do.
+_MOST_HASHED = 1 << 20
+_PIECE = 1 << 20
+
+
+class Artifact(NamedTuple):
+    """Something that a stage reads.
+
+    Attributes:
+        kind: rows, a model, a teacher or a number.
+        where: a path, a name of a hub, a teacher's PROVIDER/MODEL, or the number as text.
+        mark: a hash of what it is, or of all that made it.
+        part: of a run's folder, `data` or `dropped`.
+    """
+
+    kind: Part
+    where: str
+    mark: str
+    part: str = ""
+
+    def record(self) -> list[str]:
+        """As JSON keeps it."""
+        return list(self)
+
+
+def mark_of(value: Any) -> str:
+    """16 hex digits of a value that JSON can hold."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()[:16]
+
+
+def given_rows(source: str) -> Artifact:
+    """A file of the user's: its mark is that of its bytes. A run's folder is its kept rows.
+
+    Raises:
+        WrongUse: nothing stands there.
+    """
+    source = rows.there(source)
+    path = Path(source)
+    if rows.is_run(path):
+        files = sorted((path / "data").rglob("*.parquet"))
+        digests = [_digest(file) for file in files]
+        return Artifact("rows", source, mark_of(digests), "data")
+    mark = _digest(path) if path.is_file() else mark_of(source)
+    return Artifact("rows", source, mark)
+
+
+def given_model(name: str) -> Artifact:
+    """A model of the user's: a folder's mark is that of its files, a name's is the name."""
+    path = Path(name)
+    if not path.is_dir():
+        return Artifact("model", name, mark_of(name))
+    facts = [
+        [file.name, *_facts(file)]
+        for file in sorted(path.iterdir())
+        if file.is_file()
+    ]
+    return Artifact("model", name, mark_of(facts))
+
+
+def _facts(file: Path) -> list[str | int]:
+    """What tells a model's file from another one."""
+    status = file.stat()
+    if status.st_size <= _MOST_HASHED:
+        return [_digest(file)]
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _digest(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as source:
+        while piece := source.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()[:16]
+
+
+def rows_of(artifact: Artifact) -> Iterator[JsonObject]:
+    """The rows, one by one."""
+    if artifact.part:
+        for row in rows.load(artifact.where, artifact.part):
+            yield dict(row)
+        return
+    for row in read_rows(artifact.where):
+        yield dict(row)
+
+
+def joined(artifacts: Sequence[Artifact], folder: Path) -> Artifact:
+    """Several rows one behind the other, in a file of `folder`; a single one as it is."""
+    if len(artifacts) == 1:
+        return artifacts[0]
+    mark = mark_of([artifact.mark for artifact in artifacts])
+    path = folder / f"{mark}.jsonl"
+    if not path.is_file():
+        write_jsonl(
+            path, (row for artifact in artifacts for row in rows_of(artifact))
+        )
+    return Artifact("rows", str(path), mark)
+
+
+def as_file(artifact: Artifact, folder: Path) -> str:
+    """A path that commands read: dropped rows of a run stand in a file of `folder`."""
+    if artifact.part != "dropped":
+        return artifact.where
+    path = folder / f"{artifact.mark}.jsonl"
+    if not path.is_file():
+        write_jsonl(path, rows_of(artifact))
+    return str(path)
+
+
+class Result(NamedTuple):
+    """What a stage left.
+
+    Attributes:
+        mark: of the stage and of all that it read.
+        folder: where it stands, relative to the flow's folder.
+        parts: name -> what others read.
+        measures: name -> number.
+        facts: what is told of it.
+        seconds: that it took, all tries together but for those that were killed.
+    """
+
+    mark: str
+    folder: str
+    parts: Mapping[str, Artifact]
+    measures: Mapping[str, float]
+    facts: JsonObject
+    seconds: float
+
+    def part(self, name: str, where: str) -> Artifact:
+        """One of its parts, or a measure.
+
+        Raises:
+            WrongUse: it left no such thing.
+        """
+        if name in self.parts:
+            return self.parts[name]
+        if name in self.measures:
+            value = self.measures[name]
+            return Artifact("number", repr(value), mark_of(value))
+        left = ", ".join([*self.parts, *self.measures])
+        raise WrongUse(
+            where, f"no {name!r} among what the stage left", left, "Name one."
+        )
+
+    def write(self, path: Path) -> None:
+        """Keeps it; the file appears whole."""
+        content = {
+            **self._asdict(),
+            "parts": {name: part.record() for name, part in self.parts.items()},
+        }
+        aside = path.with_suffix(".part")
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        aside.write_text(text + "\n", encoding="utf-8")
+        aside.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> Result | None:
+        """What was kept; None where nothing was."""
+        if not path.is_file():
+            return None
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["parts"] = {
+            name: Artifact(*record) for name, record in content["parts"].items()
+        }
+        return cls(**content)

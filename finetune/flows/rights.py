@@ -1,0 +1,185 @@
+"""What flow.yaml may say: data. Models, files, endpoints, code, reporting and uploads are the
+user's to name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from finetune.flows.schema import Scalar, StageSpec
+from synth.core import registry
+from synth.core.errors import WrongUse, did_you_mean
+from synth.packs import rights as pack_rights
+from synth.packs.pack import pack_names
+
+# Commands whose result is a student.
+COMMANDS = (
+    "sft",
+    "dpo",
+    "kto",
+    "cpo",
+    "orpo",
+    "rank",
+    "nat",
+    "curriculum",
+    "fade",
+    "critic",
+    "distill",
+    "codistill",
+    "retriever",
+)
+# Options and fields of a training that decide what is learnt, and nothing else.
+TRAINING = frozenset(
+    """
+    alpha assistant_only_loss average_tokens_across_devices beta bins by coefficients
+    completion_only_loss correct corrupt cpo_alpha cumulative data_seed dataloader_drop_last
+    descending desirable_weight disable_dropout first gradient_accumulation_steps
+    gradient_checkpointing kind label label_smoothing label_smoothing_factor learning_rate
+    likelihood logging_strategy lora loss loss_type lr_scheduler_type margin max_grad_norm
+    max_length max_steps neftune_noise_alpha negative_margin negatives normalise
+    num_train_epochs objective on_policy optim order packing padding_free
+    per_device_train_batch_size push r replay schedule second seed simpo_gamma stages
+    strength targets task teacher_share temperature template top_p train_sampling_strategy
+    truncation_mode undesirable_weight warmup_ratio warmup_steps weight_decay
+    """.split()  # noqa: SIM905 - as a paragraph
+)
+# Models that an option of a training may name, out of the flow's own.
+MODEL_OPTIONS = frozenset({"teacher", "other", "nli", "embedding", "reference"})
+ANSWERING = frozenset(
+    {"max_new_tokens", "draws", "temperature", "template", "batch"}
+)
+MEASURING = ANSWERING | {"limit", "weigh"}
+_RUNNING = frozenset({"draws", "seed", "target", "max_draws", "limit"})
+_OF_STEPS = re.compile(
+    r"\w{1,64}\.(draws|repairs|(sampling\.)?"
+    r"(temperature|top_p|max_tokens|presence_penalty|frequency_penalty))"
+)
+_OF_FILTERS = re.compile(r"\w{1,64}\.filters\.\w{1,64}\.(?P<key>\w{1,64})")
+# A word, a number, a list of shares or of names: no path, no URL and no command is one.
+_PLAIN = re.compile(r"[\w.+=,:-]{0,200}", re.ASCII)
+_MOST_DRAWS = pack_rights.MOST_DRAWS
+
+
+def check(stage: StageSpec, where: str) -> None:
+    """Refuses what a stage, as flow.yaml has it, has no right to say.
+
+    Args:
+        stage: as it was read.
+        where: its line.
+
+    Raises:
+        WrongUse: with how the user may say it.
+    """
+    for key, value in stage.set.items():
+        _check_setting(stage, key, value, f"{where} set.{key}")
+    if stage.train is not None and stage.train not in COMMANDS:
+        raise WrongUse(
+            where,
+            f"train: {stage.train!r}",
+            f"one of {', '.join(COMMANDS)}",
+            did_you_mean(stage.train, COMMANDS),
+        )
+    unknown = sorted(stage.models.keys() - MODEL_OPTIONS)
+    if unknown:
+        raise WrongUse(
+            where,
+            f"models.{unknown[0]}",
+            ", ".join(sorted(MODEL_OPTIONS)),
+            did_you_mean(unknown[0], MODEL_OPTIONS),
+        )
+    if stage.filter is not None:
+        _check_filters(stage.filter, where)
+    for room, spec in (
+        ("synth.exports", stage.export),
+        ("synth.parsers", stage.evaluate),
+        ("synth.parsers", stage.parser),
+    ):
+        if spec is not None:
+            _check_part(room, spec, where)
+
+
+def may_set(stage: StageSpec, key: str) -> bool:
+    """Whether flow.yaml may set a key of a stage."""
+    if stage.kind == "train":
+        return key in TRAINING
+    if stage.kind == "evaluate":
+        return key in MEASURING
+    if stage.kind == "answer":
+        return key in ANSWERING
+    if stage.kind != "run":
+        return False
+    of_filter = _OF_FILTERS.fullmatch(key)
+    if of_filter:
+        return of_filter["key"] not in pack_rights.GUARDED
+    return key in _RUNNING or _OF_STEPS.fullmatch(key) is not None
+
+
+def _check_setting(
+    stage: StageSpec, key: str, value: Scalar, where: str
+) -> None:
+    if not may_set(stage, key):
+        raise WrongUse(
+            where,
+            f"{key!r}",
+            f"a setting that a flow may give a stage `{stage.kind}`: a flow is data",
+            f"Take it out; a user who wants it says --set {stage.name}.{key}=VALUE.",
+        )
+    is_template = isinstance(value, str) and "{" in value
+    if not is_template:
+        check_value(stage, key, value, where)
+
+
+def check_value(stage: StageSpec, key: str, value: Scalar, where: str) -> None:
+    """Refuses a value that reaches out, or asks too often: of flow.yaml, or what a template of it
+    became.
+    """
+    is_number = isinstance(value, int | float)
+    may_be_a_word = stage.kind != "run"
+    if not is_number and not (may_be_a_word and _PLAIN.fullmatch(str(value))):
+        raise WrongUse(
+            where,
+            repr(value)[:200],
+            "a number, or a word where one is due: a flow is data",
+            f"Take it out; a user who wants it says --set {stage.name}.{key}=VALUE.",
+        )
+    if (
+        key.endswith("draws")
+        and isinstance(value, int | float)
+        and value > _MOST_DRAWS
+    ):
+        raise WrongUse(
+            where, f"{value}", f"at most {_MOST_DRAWS:,}", "Lower it."
+        )
+
+
+def _check_filters(filters: list[Any], where: str) -> None:
+    """Filters as a step of a pack may name them."""
+    step = {"name": "filter", "parser": "whole", "filters": filters}
+    pack_rights.check({"steps": [step]}, lambda *_: where, pack_names())
+    for spec in filters:
+        part = registry.build("synth.filters", spec, where, ())
+        if part.roles():
+            raise WrongUse(
+                where,
+                f"filter {spec['name']}, which asks a teacher",
+                "filters that ask nobody",
+                "Put it into a pack, and `run` that.",
+            )
+
+
+def _check_part(room: str, spec: str, where: str) -> None:
+    """A part by its name and plain parameters."""
+    named: Mapping[str, Any] = registry.parse_spec(spec, where)
+    for key, value in named.items():
+        guarded = key in pack_rights.GUARDED or key == "other"
+        plain = isinstance(value, int | float) or _PLAIN.fullmatch(str(value))
+        if guarded or not plain:
+            raise WrongUse(
+                where,
+                f"{key} = {value!r}"[:200],
+                "plain parameters: a flow is data",
+                "Name models and rows of the flow under `models` and `other`.",
+            )
+    registry.find(room, str(named["name"]), where, ())

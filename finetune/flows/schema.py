@@ -1,0 +1,436 @@
+"""The shape of flow.yaml: the stages of a system, by name. Unknown keys are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from synth.core.records import Fields
+from synth.packs.export_schema import NAME, Name, Strict
+from synth.packs.schema import Line, Parts
+
+MOST_STAGES = 40
+MOST_ROUNDS = 1000
+# `collect.kept`, `previous.learn or student`: the first alternative that there is.
+_ONE = rf"{NAME}(\.{NAME}){{0,2}}"
+Reference = Annotated[
+    str, Field(pattern=rf"^{_ONE}( or {_ONE}){{0,3}}$", max_length=400)
+]
+References = Annotated[
+    list[Reference],
+    BeforeValidator(
+        lambda value: value if isinstance(value, list) else [value],
+        json_schema_input_type=str | list[str],
+    ),
+    Field(min_length=1, max_length=16),
+]
+Scalar = str | int | float | bool
+# A template, or a number that stands for its text.
+Formula = Annotated[
+    str,
+    BeforeValidator(
+        lambda value: str(value) if isinstance(value, int | float) else value,
+        json_schema_input_type=str | float,
+    ),
+    Field(max_length=4000),
+]
+KINDS = (
+    "run",
+    "filter",
+    "export",
+    "train",
+    "evaluate",
+    "answer",
+    "select",
+    "mix",
+)
+# What each kind of stage may say besides `name` and the kind itself, and what it must say.
+_SAYS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
+    "run": (
+        frozenset({"from", "roles", "set", "retrieve"}),
+        frozenset({"from"}),
+    ),
+    "filter": (frozenset({"from", "group", "parser"}), frozenset({"from"})),
+    "export": (frozenset({"from", "other"}), frozenset({"from"})),
+    "train": (
+        frozenset({"from", "student", "models", "set"}),
+        frozenset({"from", "student"}),
+    ),
+    "evaluate": (
+        frozenset({"from", "student", "before", "set"}),
+        frozenset({"from", "student"}),
+    ),
+    "answer": (
+        frozenset({"from", "student", "set"}),
+        frozenset({"from", "student"}),
+    ),
+    "select": (frozenset({"from", "join"}), frozenset({"from"})),
+    "mix": (frozenset({"key"}), frozenset()),
+}
+
+
+class JoinSpec(Strict):
+    """Other rows, beside each row that they belong to."""
+
+    rows: Reference = Field(
+        description="Rows that are looked up.", examples=["answered"]
+    )
+    on: Name = Field(
+        description="Column whose value both have.", examples=["question"]
+    )
+
+
+class SelectSpec(Strict):
+    """Which rows go on, in which order, with which columns; every part of it is left out where it
+    is not named.
+
+    The parts act in this order: `where`, `make`, `distinct`, `group`, `order`, `sample`, `share`,
+    `most`. Templates see the columns of a row as `row`, the rows of a group as `rows`, what was
+    joined by its name, the flow's values, and `round`, from 0.
+    """
+
+    where: Formula | None = Field(
+        default=None,
+        description="Template: rows for which it says `True` go on.",
+        examples=["{{ not row.right }}"],
+    )
+    make: dict[Name, Formula] = Field(
+        default_factory=dict,
+        description="Columns that templates write; a template that is one expression keeps the "
+        "kind of its value.",
+        examples=[{"question": "{{ row.instruction }}"}],
+    )
+    only: bool = Field(
+        default=False,
+        description="Whether the columns of `make` are all that a row keeps.",
+    )
+    distinct: Name | None = Field(
+        default=None,
+        description="Column of which each value goes on once, the first.",
+        examples=["question"],
+    )
+    near: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None,
+        description="With `distinct`: texts whose likeness reaches this count as the same.",
+        examples=[0.7],
+    )
+    likeness: Literal["jaccard", "rouge_l"] = Field(
+        default="jaccard", description="Of `near`: how alike two texts are."
+    )
+    group: Formula | None = Field(
+        default=None,
+        description="Template of a key: each group of rows becomes one row, which `make` writes.",
+        examples=["{{ row.target }}"],
+    )
+    order: Formula | None = Field(
+        default=None,
+        description="Template of a number: the smallest go first.",
+        examples=["{{ row.margin }}"],
+    )
+    sample: Formula | None = Field(
+        default=None,
+        description="Template of a weight from 0 on: rows are drawn by it, without repetition, "
+        "the same ones each time.",
+        examples=["{{ 1 / (1 + row.margin) }}"],
+    )
+    share: float | None = Field(
+        default=None, gt=0, le=1, description="Share of the rows that goes on."
+    )
+    most: Formula | None = Field(
+        default=None,
+        description="Rows that go on at most.",
+        examples=[100, "{{ budget_of_rows }}"],
+    )
+
+
+class StageSpec(Strict):
+    """One stage: its name, its kind as a key, and what that kind reads."""
+
+    name: Name = Field(
+        description="Name of the stage, under which others read what it leaves.",
+        examples=["collect"],
+    )
+    source: References | None = Field(
+        default=None,
+        alias="from",
+        description="The rows that it reads; several are read one behind the other.",
+        examples=["collect.kept"],
+    )
+    run: str | None = Field(
+        default=None,
+        max_length=200,
+        description="`run`: a pack, by name, or `.` for the one beside flow.yaml. It leaves "
+        "`kept` and `dropped`.",
+        examples=["star"],
+    )
+    roles: dict[Name, Reference] = Field(
+        default_factory=dict,
+        description="Role of the pack -> a teacher of the flow, or a student that answers. A "
+        "role that is not named is asked of the flow's teacher of its name.",
+        examples=[{"teacher": "previous.learn or teacher"}],
+    )
+    retrieve: Reference | None = Field(
+        default=None,
+        description="Rows of the flow that the pack's `retrieve` looks things up in.",
+        examples=["entries.rows"],
+    )
+    filter: Parts | None = Field(
+        default=None,
+        description="`filter`: filters as a step of a pack names them. It leaves `kept` and "
+        "`dropped`.",
+        examples=[[{"name": "length", "most": 200}]],
+    )
+    group: str = Field(
+        default="question",
+        max_length=64,
+        description="Of `filter`: the column that draws of one seed share.",
+    )
+    parser: str | None = Field(
+        default=None,
+        max_length=200,
+        description="Of `filter`: what reads `completion`.",
+        examples=["final_number"],
+    )
+    export: str | None = Field(
+        default=None,
+        max_length=200,
+        description="`export`: a format of `synth export --to`, of a run's rows. It leaves "
+        "`rows`.",
+        examples=["preference:order=unlike"],
+    )
+    other: Reference | None = Field(
+        default=None,
+        description="Of `export: preference`: a run of the student's, whose rows are the worse "
+        "side.",
+        examples=["written"],
+    )
+    train: str | None = Field(
+        default=None,
+        max_length=40,
+        description="`train`: a command of `finetune`. It leaves a student.",
+        examples=["sft"],
+    )
+    student: Reference | None = Field(
+        default=None,
+        description="The model that is trained, or that answers.",
+        examples=["previous.learn or student"],
+    )
+    models: dict[Name, Reference] = Field(
+        default_factory=dict,
+        description="Option of the command -> a model of the flow.",
+        examples=[{"teacher": "best.learn"}],
+    )
+    evaluate: str | None = Field(
+        default=None,
+        max_length=200,
+        description="`evaluate`: the parser that reads answers, which are held against the gold. "
+        "It leaves `rows`, `right`, `wrong` and the measures `exact_match` and `unreadable`.",
+        examples=["final_number"],
+    )
+    before: Reference | None = Field(
+        default=None,
+        description="Of `evaluate`: a student that speaks first.",
+        examples=["learn_rationales"],
+    )
+    answer: Formula | None = Field(
+        default=None,
+        description="`answer`: template of a prompt; the student's reply becomes `reply`. It "
+        "leaves `rows`.",
+        examples=["{{ row.question }}\n"],
+    )
+    select: SelectSpec | None = Field(
+        default=None,
+        description="`select`: rows chosen, ordered, joined, written anew. It leaves `rows`.",
+        examples=[{"where": "{{ row.right }}", "most": 100}],
+    )
+    join: dict[Name, JoinSpec] = Field(
+        default_factory=dict,
+        description="Of `select`: name -> other rows; templates see the row that fits under this "
+        "name, rows without one go.",
+        examples=[{"student": {"rows": "answered", "on": "question"}}],
+    )
+    mix: dict[Reference, Annotated[float, Field(gt=0)]] | None = Field(
+        default=None,
+        description="`mix`: rows and their share. It leaves `rows`.",
+        examples=[{"long.kept": 1, "short.kept": 4}],
+    )
+    key: str = Field(
+        default="prompt",
+        max_length=64,
+        description="Of `mix`: the column that says what an item is; each comes from one source.",
+    )
+    set: dict[str, Scalar] = Field(
+        default_factory=dict,
+        description="What the stage is told: `STEP.draws` and sampling of a pack, fields of a "
+        "trainer, options of an evaluation. A text may be a template.",
+        examples=[{"max_steps": "{{ steps }}", "learning_rate": 1e-4}],
+    )
+
+    @property
+    def kind(self) -> str:
+        """Which kind of stage it is."""
+        return next(kind for kind in KINDS if getattr(self, kind) is not None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_kind(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise TypeError("a stage: a mapping with `name` and its kind")
+        kinds = [kind for kind in KINDS if value.get(kind) is not None]
+        if len(kinds) != 1:
+            got = " and ".join(kinds) or "none"
+            raise ValueError(f"one of {', '.join(KINDS)}; it has {got}")
+        may, must = _SAYS[kinds[0]]
+        unknown = set(value) & set(_fields()) - may - {"name", kinds[0]}
+        if unknown:
+            raise ValueError(
+                f"what a stage `{kinds[0]}` reads: {', '.join(sorted(may))}; it has "
+                f"{', '.join(sorted(unknown))}"
+            )
+        if missing := sorted(must - set(value)):
+            raise ValueError(
+                f"what a stage `{kinds[0]}` needs: {', '.join(missing)}"
+            )
+        return value
+
+
+def _fields() -> list[str]:
+    """The keys of a stage as they are written."""
+    return [
+        field.alias or name for name, field in StageSpec.model_fields.items()
+    ]
+
+
+class RoundsSpec(Strict):
+    """Stages that are played again and again."""
+
+    most: Formula = Field(
+        description="Rounds at most.", examples=[5, "{{ rounds }}"]
+    )
+    measure: Reference | None = Field(
+        default=None,
+        description="Number of a stage that should rise from round to round; the round where it "
+        "is highest is `best`.",
+        examples=["look.exact_match"],
+    )
+    falls: bool = Field(
+        default=False, description="Whether the measure should fall instead."
+    )
+    patience: Formula = Field(
+        default="0",
+        description="Rounds without a better measure before they end; 0: all rounds are played.",
+        examples=[1],
+    )
+    stages: list[StageSpec] = Field(
+        min_length=1,
+        max_length=MOST_STAGES,
+        description="The stages of a round, in their order.",
+    )
+
+
+class PoolSpec(Strict):
+    """Rows that grow from round to round."""
+
+    start: Reference = Field(
+        description="The rows that it holds in the first round.",
+        examples=["input"],
+    )
+    add: References = Field(
+        description="Rows of each round that it holds from the next one on.",
+        examples=["made.kept"],
+    )
+    distinct: Name | None = Field(
+        default=None,
+        description="Column of which each value is held once.",
+        examples=["question"],
+    )
+    near: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None,
+        description="With `distinct`: texts whose likeness reaches this count as the same.",
+        examples=[0.7],
+    )
+    likeness: Literal["jaccard", "rouge_l"] = Field(
+        default="jaccard", description="Of `near`: how alike two texts are."
+    )
+
+
+class FlowSpec(Strict):
+    """A whole flow.yaml."""
+
+    name: Name = Field(description="Name of the flow, that of its folder.")
+    version: int = Field(description="Version of the flow, for its readers.")
+    about: Line = Field(description="What it does, in a sentence.")
+    paper: Line = Field(default="", description="The paper that it follows.")
+    inputs: dict[Name, Line] = Field(
+        default_factory=dict,
+        description="Files of rows that the user gives besides `input`, and what they hold.",
+        examples=[{"held_out": "Rows to measure on, with their golds."}],
+    )
+    models: dict[Name, Line] = Field(
+        default_factory=dict,
+        description="Models that the user gives besides `student`, and what they are for.",
+    )
+    teachers: dict[Name, Line] = Field(
+        default_factory=dict,
+        description="Teachers that the user gives, and what they are asked.",
+        examples=[{"teacher": "Writes rationales."}],
+    )
+    values: dict[Name, Scalar] = Field(
+        default_factory=dict,
+        description="Numbers and words that templates see, and that the user may set.",
+        examples=[{"steps": 200, "growth": 1.2}],
+    )
+    pools: dict[Name, PoolSpec] = Field(
+        default_factory=dict, description="Rows that grow from round to round."
+    )
+    before: list[StageSpec] = Field(
+        default_factory=list,
+        max_length=MOST_STAGES,
+        description="Stages that are played once, before the rounds.",
+    )
+    rounds: RoundsSpec | None = Field(
+        default=None, description="Stages that are played in rounds."
+    )
+    after: list[StageSpec] = Field(
+        default_factory=list,
+        max_length=MOST_STAGES,
+        description="Stages that are played once, behind the rounds; they may read `best`.",
+    )
+
+    @model_validator(mode="after")
+    def _some_stage(self) -> Self:
+        if not self.before and self.rounds is None:
+            raise ValueError("stages in `before`, or in `rounds`")
+        return self
+
+    def stages(self) -> list[StageSpec]:
+        """All of them, in the order in which they are first played."""
+        rounds = self.rounds.stages if self.rounds else []
+        return [*self.before, *rounds, *self.after]
+
+
+Part = Literal["rows", "model", "teacher", "number"]
+# What a stage of each kind leaves: name -> kind of value; the first is meant where none is named.
+LEAVES: Mapping[str, Mapping[str, Part]] = {
+    "run": {"kept": "rows", "dropped": "rows", "kept_share": "number"},
+    "filter": {"kept": "rows", "dropped": "rows", "kept_share": "number"},
+    "export": {"rows": "rows", "count": "number"},
+    "train": {"student": "model", "loss": "number"},
+    "evaluate": {
+        "rows": "rows",
+        "right": "rows",
+        "wrong": "rows",
+        "exact_match": "number",
+        "unreadable": "number",
+    },
+    "answer": {"rows": "rows", "count": "number"},
+    "select": {"rows": "rows", "count": "number"},
+    "mix": {"rows": "rows", "count": "number"},
+}
+
+
+def as_read(stage: StageSpec) -> Fields:
+    """What a stage says, as flow.yaml has it."""
+    return stage.model_dump(by_alias=True, exclude_defaults=True)

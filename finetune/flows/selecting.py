@@ -1,0 +1,239 @@
+"""The stage `select`: rows chosen, joined, grouped, ordered, drawn and written anew."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from finetune.core.rows import JsonObject
+from finetune.flows.formulas import Formula
+from finetune.flows.schema import SelectSpec
+from synth.core.errors import WrongUse
+from synth.core.records import Values, canonical_json, hash_share
+from synth.text.words import jaccard, rouge_l
+
+Rows = list[JsonObject]
+_LIKENESS: Mapping[str, Callable[[str, str], float]] = {
+    "jaccard": jaccard,
+    "rouge_l": rouge_l,
+}
+
+
+class Select:
+    """A `select` whose templates are compiled.
+
+    Args:
+        spec: what flow.yaml says.
+        where: its place there.
+
+    Raises:
+        WrongUse: a template that is none.
+    """
+
+    def __init__(self, spec: SelectSpec, where: str) -> None:
+        self.spec = spec
+        self.where = where
+        self._where = self._formula("where")
+        self._group = self._formula("group")
+        self._order = self._formula("order")
+        self._sample = self._formula("sample")
+        self._most = self._formula("most")
+        self._make = {
+            name: Formula(source, f"{where}.make.{name}")
+            for name, source in spec.make.items()
+        }
+
+    def _formula(self, name: str) -> Formula | None:
+        source = getattr(self.spec, name)
+        return (
+            None if source is None else Formula(source, f"{self.where}.{name}")
+        )
+
+    def variables(self) -> set[str]:
+        """The names that its templates read."""
+        formulas = [
+            self._where,
+            self._group,
+            self._order,
+            self._sample,
+            self._most,
+            *self._make.values(),
+        ]
+        return {
+            name
+            for formula in formulas
+            if formula
+            for name in formula.variables
+        }
+
+    def apply(
+        self,
+        rows: Iterable[JsonObject],
+        joins: Mapping[str, Mapping[str, JsonObject]],
+        on: Mapping[str, str],
+        around: Values,
+    ) -> Rows:
+        """The rows that go on.
+
+        Args:
+            rows: in their order.
+            joins: name -> key -> the row that belongs to it.
+            on: name -> the column that holds the key.
+            around: what templates see besides.
+        """
+        seen = list(self._seen(rows, joins, on, around))
+        if self._group is None:
+            made = [self._made(values) for values in seen]
+        else:
+            made = self._grouped(seen, around)
+        if self.spec.distinct:
+            made = distinct(
+                made,
+                self.spec.distinct,
+                self.spec.near,
+                self.spec.likeness,
+                self.where,
+            )
+        if self._order:
+            order = self._order
+            made.sort(key=lambda row: order.number({**around, "row": row}))
+        if self._sample:
+            return self._drawn(made, self._sample, around)
+        return made[: self._count(len(made), around)]
+
+    def _seen(
+        self,
+        rows: Iterable[JsonObject],
+        joins: Mapping[str, Mapping[str, JsonObject]],
+        on: Mapping[str, str],
+        around: Values,
+    ) -> Iterator[JsonObject]:
+        """What templates see of each row that `where` lets through and that all joins know."""
+        for row in rows:
+            values: JsonObject = {**around, "row": row}
+            for name, table in joins.items():
+                other = table.get(key_of(row, on[name]))
+                if other is None:
+                    break
+                values[name] = other
+            else:
+                if self._where is None or self._where.holds(values):
+                    yield values
+
+    def _made(self, values: JsonObject) -> JsonObject:
+        row = {} if self.spec.only else dict(values["row"])
+        for name, formula in self._make.items():
+            row[name] = formula.value({**values, "made": row})
+        return row
+
+    def _grouped(self, seen: Sequence[JsonObject], around: Values) -> Rows:
+        """One row a group, in the order of the groups' first rows."""
+        assert self._group is not None  # noqa: S101 - the caller looked
+        groups: dict[str, Rows] = {}
+        for values in seen:
+            key = self._group.text(values)
+            groups.setdefault(key, []).append(values["row"])
+        made = []
+        for key, members in groups.items():
+            values = {
+                **around,
+                "group": key,
+                "rows": members,
+                "row": members[0],
+            }
+            row = {
+                name: formula.value(values)
+                for name, formula in self._make.items()
+            }
+            made.append(row)
+        return made
+
+    def _count(self, rows: int, around: Values) -> int:
+        """Rows that go on of so many."""
+        count = rows
+        if self.spec.share is not None:
+            count = math.ceil(self.spec.share * rows - 1e-9)
+        if self._most is not None:
+            count = min(count, self._most.whole(around))
+        return count
+
+    def _drawn(self, rows: Rows, weight: Formula, around: Values) -> Rows:
+        """Rows drawn by weight without repetition, in their order.
+
+        Each gets a key ln(u) / w with u from the hash of the row and the round, and the largest
+        keys are drawn (Efraimidis and Spirakis, 2006, algorithm A-Res).
+        """
+        keyed = []
+        for place, row in enumerate(rows):
+            share = weight.number({**around, "row": row})
+            if share < 0:
+                raise WrongUse(
+                    weight.where,
+                    f"{share:g}",
+                    "a weight from 0 on",
+                    "Correct it.",
+                )
+            text = canonical_json([around.get("round"), place, row]).decode()
+            chance = max(hash_share(text), 1e-300)
+            if share > 0:
+                keyed.append((math.log(chance) / share, place))
+        most = self._count(len(rows), around)
+        chosen = sorted(place for _, place in heapq.nlargest(most, keyed))
+        return [rows[place] for place in chosen]
+
+
+def key_of(row: JsonObject, column: str) -> str:
+    """The text by which rows are joined."""
+    value = row.get(column)
+    return value if isinstance(value, str) else canonical_json(value).decode()
+
+
+def table_of(rows: Iterable[JsonObject], column: str) -> dict[str, JsonObject]:
+    """Key -> the first row that has it."""
+    table: dict[str, JsonObject] = {}
+    for row in rows:
+        table.setdefault(key_of(row, column), row)
+    return table
+
+
+def distinct(
+    rows: Iterable[JsonObject],
+    column: str,
+    near: float | None,
+    likeness: str,
+    where: str,
+) -> Rows:
+    """The first row of each value of a column, and none whose text is like an earlier one's.
+
+    Args:
+        rows: in their order.
+        column: of texts.
+        near: likeness from which on two texts are the same; None: only equal ones are.
+        likeness: a name of `_LIKENESS`.
+        where: what asks for it, for messages.
+
+    Raises:
+        WrongUse: a row without the column.
+    """
+    alike = _LIKENESS[likeness]
+    kept: Rows = []
+    texts: dict[str, None] = {}
+    for number, row in enumerate(rows, 1):
+        if column not in row:
+            raise WrongUse(
+                f"{where}.distinct",
+                f"row {number} without {column!r}",
+                ", ".join(map(str, row)),
+                "Name a column that the rows have.",
+            )
+        text = key_of(row, column)
+        if text in texts:
+            continue
+        if near is not None and any(
+            alike(text, other) >= near for other in texts
+        ):
+            continue
+        texts[text] = None
+        kept.append(row)
+    return kept

@@ -1,0 +1,451 @@
+"""What a stage of each kind does: it calls what exists already, and says what it leaves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from finetune.core.rows import JsonObject
+from finetune.data import rows
+from finetune.data.prompts import RECORD
+from finetune.flows.artifacts import (
+    Artifact,
+    as_file,
+    joined,
+    rows_of,
+)
+from finetune.flows.formulas import Formula
+from finetune.flows.ledger import left_for, run_folders
+from finetune.flows.schema import Scalar, StageSpec
+from finetune.flows.selecting import Select, table_of
+from finetune.measuring import evaluate
+from finetune.recipes.mix import mixed
+from finetune.students import load as student
+from synth import run as synth_run
+from synth.core import registry
+from synth.core.errors import NothingKept, PotstillError, WrongUse
+from synth.core.records import Values
+from synth.exports.base import pack_of, write_rows
+from synth.inputs.seeds import write_jsonl
+from synth.packs.pack import Pack
+from synth.pipeline.filter_file import sieve
+from synth.runs.publisher import RunFolder
+
+# Trains by a command of `finetune`: its words, as they would be typed.
+Train = Callable[[Sequence[str]], None]
+# Settings of a run that users give alone or by role of the flow.
+BY_ROLE = (
+    "api_base",
+    "endpoints",
+    "api_key_env",
+    "header",
+    "price",
+    "rpm",
+    "tpm",
+)
+_FILES = "files"
+
+
+class Unfinished(PotstillError):
+    """A stage that stopped before its end; the same command goes on."""
+
+    def __init__(self, text: str, exit_code: int) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+class NoRows(NothingKept):
+    """A stage that has nothing to read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """All that a stage needs to be played.
+
+    Attributes:
+        stage: what flow.yaml says of it.
+        where: its name with the round, for messages.
+        source: the rows of `from`, one after the other.
+        inputs: what its other references lead to, by the reference's name.
+        teachers: role of the flow -> PROVIDER/MODEL.
+        settings: its `set`, templates rendered and the user's own included.
+        values: what templates see.
+        folder: where it leaves what it makes.
+        output: the flow's folder.
+        pack: of `run`: the pack, or its folder.
+        budget: dollars for all runs of the flow.
+        run: settings of runs, as `synth.run` takes them, roles being the flow's.
+        train: command -> what runs it.
+    """
+
+    stage: StageSpec
+    where: str
+    source: Sequence[Artifact]
+    inputs: Mapping[str, Artifact]
+    teachers: Mapping[str, str]
+    settings: Mapping[str, Scalar]
+    values: Values
+    folder: Path
+    output: Path
+    pack: str | Path
+    budget: float | None
+    run: Mapping[str, Any]
+    train: Mapping[str, Train]
+
+    @property
+    def files(self) -> Path:
+        """For rows that are joined."""
+        return self.output / _FILES
+
+    def rows(self) -> Iterator[JsonObject]:
+        """All rows of `from`."""
+        for artifact in self.source:
+            yield from rows_of(artifact)
+
+    def file(self) -> str:
+        """The rows of `from` as one path.
+
+        Raises:
+            NoRows: there are none.
+        """
+        for _ in self.rows():
+            return as_file(joined(self.source, self.files), self.files)
+        raise NoRows(f"{self.where}: no rows to read")
+
+    def model(self) -> str:
+        """The student."""
+        return self.inputs["student"].where
+
+
+class Left(NamedTuple):
+    """What a stage leaves: rows by name as (path, part of a run's folder), a model's folder,
+    measures, and what is told of it.
+    """
+
+    rows: Mapping[str, tuple[Path, str]]
+    model: Path | None = None
+    measures: Mapping[str, float] = MappingProxyType({})
+    facts: JsonObject | None = None
+
+
+def play(desk: Desk) -> Left:
+    """Plays a stage into its folder.
+
+    Raises:
+        Unfinished: a run that stopped, or of which calls failed.
+        NothingKept: a run that kept nothing, or a stage without rows to read.
+        WrongUse: what the stage is given cannot be used.
+    """
+    return _PLAYS[desk.stage.kind](desk)
+
+
+def _run(desk: Desk) -> Left:
+    pack = Pack.load(desk.pack, _overrides(desk))
+    teachers, options = _asked(desk, pack.roles)
+    others = [
+        str(folder)
+        for folder in run_folders(desk.output)
+        if folder != desk.folder
+    ]
+    done = synth_run(
+        desk.pack,
+        desk.file(),
+        teacher=teachers,
+        output=desk.folder,
+        overrides=_overrides(desk),
+        reuse=others,
+        budget=left_for(desk.folder, desk.output, desk.budget),
+        same_teacher=True,
+        **options,
+    )
+    counts = done.counts
+    if done.exit_code == NothingKept.exit_code:
+        why = done.info["nothing_kept"]
+        raise NothingKept(f"{desk.where}: no row was kept: {why}")
+    if done.stopped or done.exit_code:
+        failed = sum(counts["failed"].values())
+        why = done.stopped or f"{failed:,} calls failed"
+        raise Unfinished(
+            f"{desk.where}: {why}; the same command goes on from here",
+            done.exit_code,
+        )
+    return Left(
+        {"kept": (desk.folder, "data"), "dropped": (desk.folder, "dropped")},
+        measures={"kept_share": counts["kept"] / max(1, counts["asked"])},
+        facts={
+            "asked": counts["asked"],
+            "kept": counts["kept"],
+            "dropped": counts["dropped"],
+            "calls": done.info["calls"]["asked"],
+            "usd": done.info["cost"]["usd"],
+        },
+    )
+
+
+def _overrides(desk: Desk) -> dict[str, Any]:
+    """What is said of the pack: settings of its steps, and the rows that it looks things up in."""
+    overrides: dict[str, Any] = {
+        key: value for key, value in desk.settings.items() if "." in key
+    }
+    shelf = desk.inputs.get("retrieve")
+    if shelf is not None:
+        overrides["retrieve.file"] = as_file(
+            as_lines(shelf, desk.files), desk.files
+        )
+    return overrides
+
+
+def as_lines(artifact: Artifact, folder: Path) -> Artifact:
+    """Rows as a file of lines, which a pack can look things up in."""
+    path = Path(artifact.where)
+    if path.is_file():
+        return artifact
+    path = folder / f"{artifact.mark}.jsonl"
+    if not path.is_file():
+        write_jsonl(path, rows_of(artifact))
+    return Artifact("rows", str(path), artifact.mark)
+
+
+def _asked(
+    desk: Desk, roles: set[str]
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """(role of the pack -> who answers, settings of the run)."""
+    teachers: dict[str, str] = {}
+    by_role: dict[str, dict[str, Any]] = {name: {} for name in BY_ROLE}
+    options = {
+        name: value
+        for name, value in desk.run.items()
+        if name not in BY_ROLE and value is not None
+    }
+    for role in sorted(roles):
+        chosen = desk.inputs.get(f"role {role}")
+        if chosen is not None and chosen.kind == "model":
+            teachers[role] = f"local/{chosen.where}"
+            continue
+        name = chosen.where if chosen is not None else role
+        teachers[role] = desk.teachers[name]
+        for option, said in by_role.items():
+            value = _for_role(desk.run.get(option), name)
+            if value is not None:
+                said[role] = value
+    options |= {name: said for name, said in by_role.items() if said}
+    options |= {
+        key: value for key, value in desk.settings.items() if "." not in key
+    }
+    return teachers, options
+
+
+def _for_role(given: Any, role: str) -> Any:
+    """What is said for a role of the flow: alone, by its name, or under "" for all."""
+    if not isinstance(given, Mapping):
+        return given
+    return given.get(role, given.get(""))
+
+
+def _filter(desk: Desk) -> Left:
+    kept = desk.folder / "kept.jsonl"
+    counts = sieve(
+        desk.file(),
+        kept,
+        desk.stage.filter or [],
+        parser=desk.stage.parser,
+        group=desk.stage.group,
+    )
+    dropped = desk.folder / "kept.dropped.jsonl"
+    share = counts["kept"] / max(1, counts["asked"])
+    return Left(
+        {"kept": (kept, ""), "dropped": (dropped, "")},
+        measures={"kept_share": share},
+        facts=counts,
+    )
+
+
+def _export(desk: Desk) -> Left:
+    spec = registry.parse_spec(str(desk.stage.export), desk.where)
+    spec |= {
+        name: artifact.where
+        for name, artifact in desk.inputs.items()
+        if name == "other" or name in desk.stage.models
+    }
+    source = desk.source[0]
+    folder = RunFolder(source.where)
+    maker = registry.build("synth.exports", spec, desk.where, ())
+    path = desk.folder / "rows.jsonl"
+    count = write_rows(maker.rows(folder, pack_of(folder)), path)
+    return _rows(path, count)
+
+
+def _rows(path: Path, count: int) -> Left:
+    return Left(
+        {"rows": (path, "")},
+        measures={"count": count},
+        facts={"rows": count},
+    )
+
+
+def _train(desk: Desk) -> Left:
+    command = str(desk.stage.train)
+    words = [
+        *("--data", desk.file()),
+        *("--model", desk.model()),
+        *("--output", str(desk.folder)),
+    ]
+    for name in desk.stage.models:
+        words += [f"--{_flag(name)}", desk.inputs[name].where]
+    for key, value in {"disable_tqdm": True, **desk.settings}.items():
+        words += _words(key, value)
+    desk.train[command](words)
+    info = json.loads((desk.folder / RECORD).read_text(encoding="utf-8"))
+    loss = info.get("loss")
+    return Left(
+        {},
+        model=desk.folder,
+        measures={"loss": loss} if isinstance(loss, int | float) else {},
+        facts={
+            name: info[name]
+            for name in ("rows", "steps", "loss")
+            if name in info
+        },
+    )
+
+
+def _words(key: str, value: Scalar) -> list[str]:
+    """A setting as it would be typed."""
+    if value is True:
+        return [f"--{_flag(key)}"]
+    if isinstance(value, bool):
+        return [f"--{_flag(key)}", "false"]
+    return [f"--{_flag(key)}={value}"]
+
+
+def _flag(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _evaluate(desk: Desk) -> Left:
+    before = desk.inputs.get("before")
+    config = evaluate.EvaluateConfig(
+        data=desk.file(),
+        model=desk.model(),
+        output=desk.folder,
+        parser=str(desk.stage.evaluate),
+        before=before.where if before else None,
+        **_of(evaluate.EvaluateConfig, desk),
+    )
+    info = evaluate.run(config)
+    given = list(desk.rows())[: config.limit]
+    judged = rows.load(desk.folder / "predictions.jsonl")
+    answered = [
+        # What was answered, beside what the row says already.
+        {**given[place // config.draws], **prediction}
+        for place, prediction in enumerate(map(dict, judged))
+    ]
+    left = {}
+    for name, wanted in (("rows", None), ("right", True), ("wrong", False)):
+        path = desk.folder / f"{name}.jsonl"
+        write_jsonl(
+            path,
+            (row for row in answered if wanted in (None, row["right"])),
+        )
+        left[name] = (path, "")
+    exact_match = info["exact_match"]
+    return Left(
+        left,
+        measures={
+            "exact_match": exact_match["share"],
+            "unreadable": info["unreadable"],
+        },
+        facts={"rows": info["rows"], "exact_match": exact_match},
+    )
+
+
+def _of(kind: type[Any], desk: Desk) -> dict[str, Any]:
+    """Settings of a stage as fields of a config.
+
+    Raises:
+        WrongUse: a field that it does not have.
+    """
+    known = set(kind.__dataclass_fields__)
+    for key in desk.settings:
+        if key not in known:
+            raise WrongUse(
+                f"--set {desk.stage.name}.{key}",
+                "no such setting",
+                ", ".join(sorted(known)),
+                "Correct the name.",
+            )
+    return dict(desk.settings)
+
+
+def _answer(desk: Desk) -> Left:
+    formula = Formula(str(desk.stage.answer), f"{desk.where} answer")
+    desk.file()  # which says where there are no rows
+    given = list(desk.rows())
+    model, tokenizer = student.load_student(desk.model())
+    config = evaluate.EvaluateConfig(
+        data="",
+        model=desk.model(),
+        output=desk.folder,
+        **{"temperature": 0.0, **_of(evaluate.EvaluateConfig, desk)},
+    )
+    asked = [row for row in given for _ in range(config.draws)]
+    prompts = [formula.text({**desk.values, "row": row}) for row in asked]
+    if config.temperature > 0:
+        import torch  # noqa: PLC0415 - seconds, for those who answer
+
+        torch.manual_seed(int(desk.folder.name.rpartition("-")[2][:8], 16))
+        # Several draws are what makes `generate` draw.
+        config = replace(config, draws=max(2, config.draws))
+    replies = evaluate.generate(model, tokenizer, prompts, config)
+    path = desk.folder / "rows.jsonl"
+    count = write_jsonl(
+        path,
+        (
+            {**row, "reply": reply.strip()}
+            for row, reply in zip(asked, replies, strict=True)
+        ),
+    )
+    return _rows(path, count)
+
+
+def _select(desk: Desk) -> Left:
+    spec = desk.stage.select
+    assert spec is not None  # noqa: S101 - the kind of the stage
+    select = Select(spec, f"{desk.where} select")
+    joins = {
+        name: table_of(rows_of(desk.inputs[f"join {name}"]), join.on)
+        for name, join in desk.stage.join.items()
+    }
+    on = {name: join.on for name, join in desk.stage.join.items()}
+    path = desk.folder / "rows.jsonl"
+    made = select.apply(desk.rows(), joins, on, desk.values)
+    return _rows(path, write_jsonl(path, made))
+
+
+def _mix(desk: Desk) -> Left:
+    shares = desk.stage.mix or {}
+    sources = [list(rows_of(artifact)) for artifact in desk.source]
+    made = mixed(sources, list(shares.values()), key=desk.stage.key)
+    path = desk.folder / "rows.jsonl"
+    return _rows(path, write_jsonl(path, made))
+
+
+_PLAYS: Mapping[str, Callable[[Desk], Left]] = {
+    "run": _run,
+    "filter": _filter,
+    "export": _export,
+    "train": _train,
+    "evaluate": _evaluate,
+    "answer": _answer,
+    "select": _select,
+    "mix": _mix,
+}
+
+
+def in_folder(desk: Desk, folder: Path) -> Desk:
+    """The same stage, that leaves what it makes in another folder."""
+    return replace(desk, folder=folder)

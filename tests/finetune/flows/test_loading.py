@@ -1,0 +1,206 @@
+"""flow.yaml is checked whole before anything is asked: names lead somewhere, and it stays data."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from finetune.flows.drawing import drawn
+from finetune.flows.loading import flow_names, load
+from finetune.flows.schema import StageSpec
+from synth.core.errors import WrongUse
+from tests.conftest import ROOT
+from tests.finetune.flows.test_flow import FLOW, folder_of
+
+
+def changed(tmp_path, **changes):
+    raw = yaml.safe_load(FLOW)
+    raw.update(changes)
+    return folder_of(
+        tmp_path / f"f{len(list(tmp_path.iterdir()))}", yaml.safe_dump(raw)
+    )
+
+
+def with_stage(tmp_path, **stage):
+    rounds = yaml.safe_load(FLOW)["rounds"]
+    rounds["stages"].append({"name": "extra", **stage})
+    return changed(tmp_path, rounds=rounds)
+
+
+TRAIN = {"train": "sft", "from": "asked.kept", "student": "student"}
+
+
+@pytest.mark.parametrize("name", flow_names())
+def test_built_in_flows_are_sound(name):
+    text = drawn(load(name))
+    assert text.startswith(f"{name} ")
+    assert "->" in text
+
+
+@pytest.mark.parametrize(
+    ("stage", "match"),
+    [
+        ({}, "one of run, filter"),
+        (
+            {"run": "ask", "filter": ["length"], "from": "input"},
+            "run and filter",
+        ),
+        ({"run": "ask"}, "needs: from"),
+        (
+            {"run": "ask", "from": "input", "student": "student"},
+            "it has student",
+        ),
+        ({"run": "nope", "from": "input"}, "run: 'nope'"),
+        ({"run": "/etc", "from": "input"}, "run: '/etc'"),
+        ({"run": "../ask", "from": "input"}, "run: '../ask'"),
+        ({"run": "ask", "from": "inputs"}, "Did you mean"),
+        ({"run": "ask", "from": "asked.keep"}, "kept, dropped"),
+        ({"run": "ask", "from": "extra.kept"}, "nothing that there is"),
+        ({"run": "ask", "from": "previous.asked"}, "first round has nothing"),
+        ({"run": "ask", "from": "student"}, "a model"),
+        ({"run": "ask", "from": "teacher"}, "a teacher"),
+        ({"run": "ask", "from": "seen.count"}, "a number"),
+        (
+            {"run": "ask", "from": "input", "roles": {"judge": "teacher"}},
+            "judge",
+        ),
+        (
+            {"run": "ask", "from": "input", "roles": {"teacher": "input"}},
+            "rows",
+        ),
+        ({**TRAIN, "train": "evaluate"}, "train: 'evaluate'"),
+        ({**TRAIN, "student": "asked.kept"}, "rows"),
+        ({**TRAIN, "models": {"output_dir": "student"}}, "models.output_dir"),
+        ({"export": "sft", "from": "short.kept"}, "a stage `run`"),
+        ({"export": "sft", "from": ["asked", "asked"]}, "several runs"),
+        ({"export": "nope", "from": "asked"}, "nope"),
+        ({"select": {"where": "{{ rowz.a }}"}, "from": "asked"}, "'rowz'"),
+        ({"select": {"nope": 1}, "from": "asked"}, "nope"),
+        (
+            {"answer": "{{ secret }}", "from": "asked", "student": "student"},
+            "secret",
+        ),
+        ({"evaluate": "nope", "from": "asked", "student": "student"}, "nope"),
+        ({"filter": ["nope"], "from": "asked"}, "nope"),
+        ({**TRAIN, "set": {"max_steps": "{{ stepz }}"}}, "stepz"),
+        ({"mix": {"asked": -1}}, "mix"),
+    ],
+)
+def test_a_stage_that_leads_nowhere_is_named(tmp_path, stage, match):
+    with pytest.raises(WrongUse, match=match) as fault:
+        load(with_stage(tmp_path, **stage))
+    assert "flow.yaml" in str(fault.value)
+
+
+# What would reach a host, a file, a model, code, or the user's money.
+HOSTILE = [
+    {**TRAIN, "set": {"output_dir": "/home/x"}},
+    {**TRAIN, "set": {"report_to": "wandb"}},
+    {**TRAIN, "set": {"push_to_hub": True}},
+    {**TRAIN, "set": {"hub_token": "x"}},
+    {**TRAIN, "set": {"model_init_kwargs": '{"trust_remote_code": true}'}},
+    {**TRAIN, "set": {"chat_template_path": "/etc/passwd"}},
+    {**TRAIN, "set": {"config": "/etc/passwd"}},
+    {**TRAIN, "set": {"processes": 64}},
+    {**TRAIN, "set": {"deepspeed": "x.json"}},
+    {**TRAIN, "set": {"resume_from_checkpoint": "/home"}},
+    {**TRAIN, "set": {"teacher": "/home/model"}},
+    {**TRAIN, "set": {"learning_rate": "/etc/passwd"}},
+    {**TRAIN, "set": {"optim": "a b"}},
+    {**TRAIN, "set": {"loss": "x/../y"}},
+    {**TRAIN, "set": {"--model": "x"}},
+    {"run": "ask", "from": "input", "set": {"api_base": "http://x"}},
+    {"run": "ask", "from": "input", "set": {"retrieve.file": "/etc/passwd"}},
+    {"run": "ask", "from": "input", "set": {"answer.filters": "x"}},
+    {"run": "ask", "from": "input", "set": {"answer.draws": 99999}},
+    {"run": "ask", "from": "input", "set": {"draws": 1025}},
+    {"run": "ask", "from": "input", "set": {"budget": 1000}},
+    {"run": "ask", "from": "input", "set": {"answer.sampling.extra": "x"}},
+    {"run": "ask", "from": "input", "set": {"concurrency": 9999}},
+    {"run": "ask", "from": "input", "set": {"answer.temperature": "hot"}},
+    {"filter": [{"name": "contamination", "against": "/etc"}], "from": "input"},
+    {"filter": [{"name": "critic"}], "from": "input"},
+    {"filter": [{"name": "os:system"}], "from": "input"},
+    {"filter": [{"name": "ifd", "model": "hub/x"}], "from": "input"},
+    {"export": "preference:other=/home/run", "from": "asked"},
+    {"export": "mined_pairs:nli=hub/x", "from": "asked"},
+    {"export": "os:system", "from": "asked"},
+    {"evaluate": "os:system", "from": "input", "student": "student"},
+    {
+        "evaluate": "final_number",
+        "from": "input",
+        "student": "student",
+        "set": {"ranker": "/home/x"},
+    },
+    {
+        "evaluate": "final_number",
+        "from": "input",
+        "student": "student",
+        "set": {"output": "/home/x"},
+    },
+    {
+        "answer": "{% include '/etc/passwd' %}",
+        "from": "input",
+        "student": "student",
+    },
+    {"run": "ask", "from": "input", "name": "../../x"},
+    {"run": "ask", "from": "input", "name": "x" * 200},
+]
+
+
+@pytest.mark.parametrize("stage", HOSTILE, ids=str)
+def test_a_flow_is_data(tmp_path, stage):
+    with pytest.raises(WrongUse) as fault:
+        load(with_stage(tmp_path, **stage))
+    assert "flow.yaml" in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"rounds": None}, "stages in `before`"),
+        ({"values": {"teacher": 1, "rounds": 2}}, "'teacher' twice"),
+        ({"values": {"round": 1, "rounds": 2}}, "'round' twice"),
+        ({"inputs": {"input": "again"}}, "'input' twice"),
+        ({"values": {"rounds": 0}}, "1 to 1,000"),
+        ({"values": {"rounds": 10**9}}, "1 to 1,000"),
+        ({"values": {"rounds": "many"}}, "a number"),
+        ({"pools": {"questions": {"start": "input", "add": ["nope"]}}}, "nope"),
+        ({"nope": 1}, "key nope"),
+        ({"name": "A b"}, "small letters"),
+        ({"about": "\x1b[2J"}, "act or hide"),
+        (
+            {"after": [{"name": "end", "select": {}, "from": "best.nope"}]},
+            "best.nope",
+        ),
+    ],
+)
+def test_faults_of_the_whole_flow_are_named(tmp_path, changes, match):
+    with pytest.raises(WrongUse, match=match):
+        load(changed(tmp_path, **changes))
+
+
+def test_the_user_may_say_what_a_flow_may_not(tmp_path):
+    folder = with_stage(tmp_path, **TRAIN)
+    said = {"extra.report_to": "none", "extra.dataloader_num_workers": 2}
+    stage = load(folder, said).stage("extra")
+    assert stage.set == {"report_to": "none", "dataloader_num_workers": 2}
+
+
+def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
+    folder = folder_of(tmp_path / "f")
+    (folder / "flow.yaml").unlink()
+    (folder / "flow.yaml").symlink_to("/etc/passwd")
+    with pytest.raises(WrongUse, match="link"):
+        load(folder)
+
+
+def test_the_flow_of_the_page_is_sound(tmp_path):
+    page = (ROOT / "docs" / "flows.md").read_text()
+    block = page.split("```yaml\n")[1].split("```")[0]
+    assert load(folder_of(tmp_path / "f", block)).name == "star"
+
+
+def test_every_key_is_described_with_an_example():
+    for name, field in StageSpec.model_fields.items():
+        assert field.description, name
