@@ -15,10 +15,11 @@ scoring       9  vectors, classes and likelihoods of texts
 objectives   10  what rows of unequal weight do to a loss
 teachers     11  open teachers
 trainers     12  TRL's trainers, changed where a loss needs it
-measuring    13  what a student can do
-recipes      14  one file a command
-flows        15  loops with the student in them
-cli          16  the command `finetune`
+measures     13  what answers are worth beside exact match, one file each
+measuring    14  what a student can do
+recipes      15  one file a command
+flows        16  loops with the student in them
+cli          17  the command `finetune`
 """
 
 from __future__ import annotations

@@ -171,6 +171,7 @@ ROOMS = {
     "synth.exports": 3,
     "finetune.losses": 10,
     "finetune.list_losses": 10,
+    "finetune.measures": 8,
 }
 
 

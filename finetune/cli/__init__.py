@@ -7,7 +7,7 @@ import click
 from finetune.cli.distilling import codistill, distill, teach
 from finetune.cli.flows import flow
 from finetune.cli.loops import mix, self_imitation, star
-from finetune.cli.measuring import evaluate
+from finetune.cli.measuring import compare, evaluate, measure
 from finetune.cli.retrieving import (
     evaluate_retriever,
     retriever,
@@ -49,7 +49,7 @@ COMMANDS = {
         score_spans,
     ),
     "Loops and mixtures": (flow, mix, star, self_imitation),
-    "Measure": (evaluate,),
+    "Measure": (evaluate, measure, compare),
 }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,7 +13,100 @@ from finetune.cli.shared import (
     need,
 )
 from finetune.data.prompts import TEMPLATES
-from synth.cli.command_group import output_option, say
+from synth.cli.command_group import Decorator, output_option, say
+from synth.core.errors import WrongUse
+
+if TYPE_CHECKING:
+    from finetune.core.rows import JsonObject
+
+
+_ABOUT = "token_f1, rouge_l, set_f1, quote_f1, classes, rank, pass_at:k=N or majority_at:k=N."
+
+
+def _measure_option(about: str) -> Decorator:
+    """--measure, once for each."""
+    return click.option(
+        "--measure",
+        "measures",
+        multiple=True,
+        metavar="NAME[:key=value]",
+        help=about + _ABOUT,
+    )
+
+
+def _tell(measures: JsonObject) -> None:
+    """A line a measure, and one for each class."""
+    for name, found in measures.items():
+        if found["value"] is None:
+            say(f"{name}: no question counts")
+            continue
+        more = [
+            f"{key} {value}"
+            for key, value in found.items()
+            if isinstance(value, int | float)
+            and key not in ("value", "low", "high", "questions")
+        ]
+        text = ", ".join([f"{found['value']:.3f} {interval(found)}", *more])
+        say(f"{name}: {text}")
+        for label, scores in found.get("classes", {}).items():
+            say(
+                f"  {label}: precision {scores['precision']:.3f}, recall {scores['recall']:.3f}, "
+                f"F1 {scores['f1']:.3f} of {scores['support']:,}"
+            )
+
+
+@click.command()
+@click.argument("predictions")
+@_measure_option("")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def measure(
+    predictions: str, *, measures: tuple[str, ...], as_json: bool
+) -> None:
+    """Measure predictions that are there: an evaluation's folder, or its predictions.jsonl."""
+    from finetune.measuring.compare import measures_of, read_predictions  # noqa: PLC0415
+
+    if not measures:
+        raise WrongUse(
+            "--measure", "none", _ABOUT, "For example --measure token_f1."
+        )
+    found = measures_of(measures, read_predictions(predictions))
+    if as_json:
+        say(json.dumps(found, indent=1))
+    else:
+        _tell(found)
+
+
+@click.command()
+@click.argument("first")
+@click.argument("second")
+@click.option(
+    "--measure",
+    "name",
+    default="right",
+    show_default=True,
+    metavar="NAME[:key=value]",
+    help="What is compared: right, or a measure of `finetune measure`.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def compare(first: str, second: str, *, name: str, as_json: bool) -> None:
+    """Whether the SECOND student is better than the FIRST on the same questions: folders of two
+    evaluations.
+    """
+    from finetune.measuring.compare import compare as compared  # noqa: PLC0415
+    from finetune.measuring.compare import read_predictions  # noqa: PLC0415
+
+    found = compared(read_predictions(first), read_predictions(second), name)
+    if as_json:
+        say(json.dumps(asdict(found), indent=1))
+        return
+    say(
+        f"{found.measure}: {found.first:.3f}, then {found.second:.3f}, on {found.questions:,} "
+        "questions"
+    )
+    gain = found.second - found.first
+    say(f"difference {gain:+.3f} (95 %: {found.low:+.3f} to {found.high:+.3f})")
+    if found.p is not None:
+        say(f"McNemar's exact test: p = {found.p:.4f}")
 
 
 @click.command()
@@ -101,12 +196,13 @@ from synth.cli.command_group import output_option, say
     type=click.Choice(TEMPLATES),
     help="Of the prompts; else the form in which the student was trained.",
 )
-def evaluate(**options: Any) -> None:
+@_measure_option("What else to measure: ")
+def evaluate(measures: tuple[str, ...], **options: Any) -> None:
     """Exact match on held-out rows, with a 95 % interval."""
     need("transformers")
     from finetune.measuring.evaluate import EvaluateConfig, run  # noqa: PLC0415
 
-    info = run(EvaluateConfig(**options))
+    info = run(EvaluateConfig(**options, measures=measures))
     for name in (
         "exact_match",
         "steps_right",
@@ -114,6 +210,7 @@ def evaluate(**options: Any) -> None:
     ):
         share = info[name]
         say(f"{name}: {share['share']:.3f} {interval(share)}")
+    _tell(info["measures"])
     if info["tainted"]:
         say(
             f"tainted: the teacher of this student may have seen {', '.join(info['tainted'])}; "

@@ -20,6 +20,7 @@ from finetune.data.prompts import (
     text_of,
 )
 from finetune.data.shapes import cleaned
+from finetune.measuring.compare import ROOM, measures_of
 from finetune.measuring.forms_of_thought import (
     Combine,
     Form,
@@ -68,6 +69,7 @@ class EvaluateConfig:
             or `vote`.
         template: whether prompts go through the student's chat template; None for the form in which
             it was trained.
+        measures: what else to measure, NAME[:key=value,...] of `finetune.measures`.
         gate: 0 to 1: rows hold `knowledge` for `{knowledge}` in their prompt, which is left out
             where the student is surer than this.
     """
@@ -88,6 +90,7 @@ class EvaluateConfig:
     combine: Combine = "fallback"
     gate: float | None = None
     template: Template | None = None
+    measures: Sequence[str] = ()
 
 
 def run(config: EvaluateConfig) -> JsonObject:
@@ -100,6 +103,8 @@ def run(config: EvaluateConfig) -> JsonObject:
         some draw gets right) are those of the rows.
     """
     parser: Parser = registry.build("synth.parsers", config.parser, "--parser")
+    for spec in config.measures:
+        registry.build(ROOM, spec, "--measure")
     forms = read_forms(config.forms) if config.forms else []
     if forms and config.draws > 1:
         raise WrongUse(
@@ -461,6 +466,7 @@ def _write(
         "steps_right": _share(judged, "steps_right"),
         "unreadable": sum(row["unreadable"] is not None for row in judged),
         **votes,
+        "measures": measures_of(config.measures, judged),
         "tainted": _tainted(config),
     }
     (config.output / "evaluation.json").write_text(

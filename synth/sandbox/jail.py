@@ -9,6 +9,7 @@ Standard library only; nothing of this product is imported into the confined pro
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import os
 import resource
@@ -74,6 +75,13 @@ def limit(seconds: int, megabytes: int) -> None:
         ]  # never raised: only root may, and the user has set it
         least = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(what, (least, least))
+
+
+def small_stacks() -> None:
+    """A stack of 1 MiB for each thread instead of 8: from Python 3.13 on a thread that has ended
+    keeps its own until it is joined.
+    """
+    _thread.stack_size(1 << 20)
 
 
 def share_heap(libc: ctypes.CDLL) -> None:

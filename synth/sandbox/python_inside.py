@@ -82,6 +82,7 @@ def confine(
     else:
         os.write(control, b"N")
     jail.share_heap(libc)
+    jail.small_stacks()
     jail.limit(seconds, megabytes)
     if not unsafe:
         program = system_calls.filter_program(

@@ -1,0 +1,57 @@
+"""Quoted spans held against the spans that should be quoted."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from finetune.measures.base import Measure
+from finetune.measures.token_f1 import f1
+from synth.core.records import Row
+
+_TAGGED = re.compile(r"<(quote|q|s)>(.*?)</\1>", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuoteF1(Measure):
+    """Words of all quotes of a reply against those of the gold's, and how many quotes stand in the
+    text that was asked about (LLMQuoter, arXiv:2501.05554, section 4).
+
+    Quotes stand between <quote>, <q> or <s> tags; a text without tags is one quote.
+
+    Example:
+        >>> QuoteF1().of_question([{"reply": "<quote>a red pen</quote>", "target": "red pen"}])
+        1.0
+    """
+
+    def of_question(self, draws: Sequence[Row]) -> float | None:
+        return fmean(
+            f1(
+                " ".join(quotes(row.get("reply", ""))),
+                " ".join(quotes(row.get("target"))),
+            )
+            for row in draws
+        )
+
+    def more(self, predictions: Sequence[Row]) -> dict[str, float | int]:
+        """`verbatim`: the share of all quotes that stand in their prompt, white space aside."""
+        counts: Counter[bool] = Counter()
+        for row in predictions:
+            prompt = " ".join(str(row.get("prompt")).split())
+            for quote in quotes(row.get("reply", "")):
+                counts[" ".join(quote.split()) in prompt] += 1
+        total = counts.total()
+        share = counts[True] / total if total else 0.0
+        return {"quotes": total, "verbatim": round(share, 4)}
+
+
+def quotes(value: object) -> list[str]:
+    """The quoted spans of a text, or of a list of them."""
+    if isinstance(value, list):
+        return [str(one) for one in value]
+    text = str(value)
+    tagged = [match[2] for match in _TAGGED.finditer(text)]
+    return tagged or [text]

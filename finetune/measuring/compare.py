@@ -1,0 +1,145 @@
+"""Measures of predictions that are there, and two students on the same questions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from finetune.core.rows import JsonObject
+from finetune.measures.base import Measure, measured, questions
+from synth.core import registry
+from synth.core.errors import WrongUse
+from synth.core.records import Row, canonical_json
+from synth.inputs.seeds import read_rows
+from synth.statistics.paired import mcnemar, mean_interval
+
+ROOM = "finetune.measures"
+FILE = "predictions.jsonl"
+
+
+def read_predictions(source: str) -> list[Row]:
+    """The rows of an evaluation's folder, or of a file like its predictions.jsonl.
+
+    Raises:
+        WrongUse: rows without `prompt`, `target` or `reply`.
+    """
+    path = Path(source)
+    if path.is_dir():
+        source = str(path / FILE)
+    rows: list[Row] = list(read_rows(source))
+    for number, row in enumerate(rows, 1):
+        missing = sorted({"prompt", "target", "reply"} - row.keys())
+        if missing:
+            raise WrongUse(
+                f"{source} row {number}",
+                f"no {missing[0]!r}",
+                "prompt, target and reply, as `finetune evaluate` writes them",
+                "Name the folder of an evaluation.",
+            )
+    if not rows:
+        raise WrongUse(source, "no rows", "predictions", "Evaluate first.")
+    return rows
+
+
+def measures_of(
+    specs: Sequence[str], predictions: Sequence[Row]
+) -> dict[str, JsonObject]:
+    """NAME[:key=value,...] -> what it measures.
+
+    Raises:
+        WrongUse: no such measure, or too few draws for it.
+    """
+    report = {}
+    for spec in specs:
+        measure: Measure = registry.build(ROOM, spec, "--measure")
+        report[spec] = measured(measure, predictions)
+    return report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Two students on the same questions.
+
+    Attributes:
+        measure: what is compared; `right` for exact match.
+        questions: that both answered.
+        first: mean of the first one.
+        second: mean of the second one.
+        low: of the difference, second less first, where its 95 % interval begins.
+        high: where it ends.
+        p: McNemar's exact two-sided p-value, for `right` with one draw each; None else.
+    """
+
+    measure: str
+    questions: int
+    first: float
+    second: float
+    low: float
+    high: float
+    p: float | None
+
+
+def compare(
+    first: Sequence[Row], second: Sequence[Row], measure: str = "right"
+) -> Comparison:
+    """How far two students differ: paired bootstrap over questions (Koehn, 2004), and McNemar's
+    test.
+
+    Args:
+        first: predictions of one.
+        second: predictions of the other, about the same questions in any order.
+        measure: `right`, or a measure of `finetune.measures`.
+
+    Raises:
+        WrongUse: other questions, or no such measure.
+    """
+    one = _by_question(first)
+    two = _by_question(second)
+    if one.keys() != two.keys():
+        alone = len(one.keys() ^ two.keys())
+        raise WrongUse(
+            "compare",
+            f"{alone:,} questions that one of them alone answered",
+            "the same questions",
+            "Evaluate both on the same rows.",
+        )
+    pairs = []
+    for key, draws in one.items():
+        values = _value(measure, draws), _value(measure, two[key])
+        if None not in values:
+            pairs.append(values)
+    before = [float(pair[0] or 0) for pair in pairs]
+    after = [float(pair[1] or 0) for pair in pairs]
+    if not pairs:
+        raise WrongUse(
+            "compare", "no question that counts", "one", "Take another measure."
+        )
+    gains = [new - old for old, new in zip(before, after, strict=True)]
+    low, high = mean_interval(gains)
+    single = measure == "right" and len(first) == len(one) == len(second)
+    p = mcnemar([value > 0 for value in before], [value > 0 for value in after])
+    return Comparison(
+        measure=measure,
+        questions=len(pairs),
+        first=fmean(before),
+        second=fmean(after),
+        low=low,
+        high=high,
+        p=p if single else None,
+    )
+
+
+def _by_question(predictions: Sequence[Row]) -> dict[bytes, list[Row]]:
+    return {
+        canonical_json([draws[0]["prompt"], draws[0]["target"]]): draws
+        for draws in questions(predictions)
+    }
+
+
+def _value(measure: str, draws: Sequence[Row]) -> float | None:
+    if measure == "right":
+        return fmean(bool(row.get("right")) for row in draws)
+    part: Measure = registry.build(ROOM, measure, "--measure")
+    return part.of_question(draws)

@@ -1,0 +1,50 @@
+"""The report of classes, against scikit-learn's."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finetune.measures.classes import Classes
+
+LABELS = ("yes", "no", "not sure")
+PAIRS = st.lists(
+    st.tuples(st.sampled_from(LABELS), st.sampled_from((*LABELS, "banana"))),
+    min_size=1,
+    max_size=20,
+)
+
+
+@given(PAIRS)
+def test_it_is_scikit_learns(pairs):
+    from sklearn.metrics import precision_recall_fscore_support
+
+    rows = [{"answer": f"{a.title()}.", "target": g} for g, a in pairs]
+    report = Classes().more(rows)
+    golds = sorted({gold for gold, _ in pairs})
+    wanted = precision_recall_fscore_support(
+        [gold for gold, _ in pairs],
+        [answer for _, answer in pairs],
+        labels=golds,
+        zero_division=0,
+    )
+    for place, name in enumerate(golds):
+        found = report["classes"][name]
+        for column, key in enumerate(("precision", "recall", "f1", "support")):
+            assert found[key] == pytest.approx(wanted[column][place], abs=1e-4)
+    assert report["macro_f1"] == pytest.approx(wanted[2].mean(), abs=1e-3)
+    right = sum(gold == answer for gold, answer in pairs)
+    wrong = sum(one["count"] for one in report["confusions"])
+    assert right + wrong == len(pairs)
+
+
+def test_calibration_counts_where_there_are_confidences():
+    rows = [
+        {"answer": "yes", "target": "yes", "confidence": 0.9},
+        {"answer": "yes", "target": "no", "confidence": 0.9},
+    ]
+    assert Classes().more(rows)["calibration_error"] == pytest.approx(0.4)
+    assert "calibration_error" not in Classes().more(
+        [{"target": "a", "reply": ""}]
+    )
