@@ -1,14 +1,15 @@
 """Many servers of one model behind one door.
 
-A call goes to the server with the least outstanding tokens, so that each gets what it works off: a
-server that is twice as fast takes twice as many. All draws of a sample go to one server, which has
-their prompt in its cache. A server that cannot be reached is left alone for a while, and its calls
+A call goes to the server that has the least to do by its weight, so that each gets what it works
+off: a server that is twice as fast takes twice as many. All draws of a sample go to one server,
+which has their prompt in its cache. A server that cannot be reached is left alone for a while, and its calls
 are asked elsewhere; to the door they are one call.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 from collections import OrderedDict
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from synth.calls.admission import Gate
 from synth.calls.budget import UNKNOWN_FATE
+from synth.calls.speed import CALLS, MEMORY, Speed, usual_rate
 from synth.calls.token_counter import rough_prompt_tokens
 from synth.core.errors import Stopped, TeacherBusy, WrongUse
 from synth.core.records import Request
@@ -42,6 +44,8 @@ SAMPLES = 10_000
 LOYALTY, DRAWS = 1.5, 16
 # Tokens of a reply until some are known.
 REPLY_TOKENS = 256.0
+# Seconds after which the weights are computed again.
+WEIGH_AGAIN = 0.25
 # A server whose oldest call takes so many times as long as calls take elsewhere gets no more.
 STUCK = 10.0
 _HOST = re.compile(r"[\w.\-]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
@@ -125,7 +129,8 @@ class Member:
         outstanding: tokens that it is expected to read and write for the calls it has.
         calls: when each call began, by number.
         absent_until: no call goes there before; a moment of `time.monotonic`.
-        asked: replies that came from it.
+        speed: tokens a second that it works off.
+        weight: what it is given beside the others; see `_weigh` of the fleet.
     """
 
     def __init__(
@@ -140,15 +145,18 @@ class Member:
         self.outstanding = 0.0
         self.calls: dict[int, float] = {}
         self.absent_until = 0.0
-        self.asked = 0
+        self.speed = Speed(time.monotonic())
+        self.weight = 1.0
         self._absence = FIRST_ABSENCE
         self._missed_at = 0.0
         self._number = 0
 
     def begin(self, tokens: float) -> int:
         """Books a call; its number."""
+        now = time.monotonic()
+        self.look(now)
         self._number += 1
-        self.calls[self._number] = time.monotonic()
+        self.calls[self._number] = now
         self.outstanding += tokens
         return self._number
 
@@ -156,12 +164,21 @@ class Member:
         """Takes a call out; the seconds that it took."""
         left = self.outstanding - tokens
         self.outstanding = max(0.0, left)
-        began = self.calls.pop(number)
-        return time.monotonic() - began
+        now = time.monotonic()
+        self.look(now)
+        return now - self.calls.pop(number)
 
-    def came(self) -> None:
-        """A reply came: the server is there."""
-        self.asked += 1
+    def look(self, now: float) -> None:
+        """Books the time since the last look as worked or idle."""
+        self.speed.passed(now, busy=bool(self.calls))
+
+    def load(self, more: float = 0.0) -> float:
+        """What it has to do by its weight, with so many tokens more."""
+        return (self.outstanding + more) / self.weight
+
+    def came(self, tokens: float) -> None:
+        """A reply came, of so many tokens with its prompt: the server is there."""
+        self.speed.did(tokens)
         self._absence = FIRST_ABSENCE
         self.absent_until = 0.0
 
@@ -215,6 +232,7 @@ class Fleet(Teacher):
         self._gone: list[Member] = []
         self._of_sample: OrderedDict[str, str] = OrderedDict()
         self._read_at = 0.0
+        self._weighed_at = 0.0
         self._ended = False
         self._reply_tokens = REPLY_TOKENS
         self._seconds = 0.0
@@ -341,7 +359,7 @@ class Fleet(Teacher):
                 used,
                 tokens,
             )
-            member.came()
+            member.came(used or tokens)
         finally:
             seconds = member.end(number, tokens)
         self._learn(seconds, completion.completion_tokens)
@@ -387,15 +405,39 @@ class Fleet(Teacher):
         quick = self._quick(failed)
         if not quick:
             return None
-        best = min(quick, key=_load)
+        self._weigh(time.monotonic())
+        best = min(quick, key=lambda member: _order(member, tokens))
         sample = _sample(request)
         home = self._home(sample)
         if home is not None and home in quick:
-            most = LOYALTY * best.outstanding + DRAWS * tokens
-            if home.outstanding <= most:
+            # So many more at a server of weight 1, which is the usual one.
+            most = LOYALTY * best.load() + DRAWS * tokens
+            if home.load() <= most:
                 best = home
         self._remember(sample, best)
         return best
+
+    def _weigh(self, now: float) -> None:
+        """Weights by the speed of each server, which stand as the square root of it.
+
+        Where all have more than they can do at once, any weights keep them busy, and the run ends
+        with the last calls of the slowest: the fewer it holds, the better. By its speed alone it
+        would hold too few to be busy, would be slower for it, and would get fewer yet. The root
+        has a fixed point: a server that takes a call in half the time holds twice as many.
+        """
+        if now - self._weighed_at < WEIGH_AGAIN:
+            return
+        self._weighed_at = now
+        members = self._members.values()
+        memory = max(MEMORY, CALLS * self._seconds)
+        for member in members:
+            member.speed.memory = memory
+            member.look(now)
+        usual = usual_rate(member.speed for member in members)
+        trust = self._seconds or 1.0
+        for member in members:
+            rate = member.speed.rate(usual, trust)
+            member.weight = math.sqrt(rate / usual)
 
     def _quick(self, failed: set[str]) -> list[Member]:
         """Endpoints that are there and take calls; where all are slow or closed, all that are
@@ -452,6 +494,6 @@ def _sample(request: Request) -> str:
     return f"{request.step}/{request.seed_id}"
 
 
-def _load(member: Member) -> tuple[float, int]:
-    """What a server has to do; of two that are free the one that did less."""
-    return member.outstanding, member.asked
+def _order(member: Member, tokens: float) -> tuple[float, float]:
+    """What a server has to do by its weight; of those that have nothing, the fastest is first."""
+    return member.load(), member.load(tokens)
