@@ -2,8 +2,8 @@
 
 A call goes to the server that has the least to do by its weight, so that each gets what it works
 off: a server that is twice as fast takes twice as many. All draws of a sample go to one server,
-which has their prompt in its cache. A server that cannot be reached is left alone for a while, and its calls
-are asked elsewhere; to the door they are one call.
+which has their prompt in its cache. A server that cannot be reached is left alone for a while, and
+its calls are asked elsewhere; to the door they are one call.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import asyncio
 import math
 import re
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -129,6 +129,8 @@ class Member:
         outstanding: tokens that it is expected to read and write for the calls it has.
         calls: when each call began, by number.
         absent_until: no call goes there before; a moment of `time.monotonic`.
+        is_known: whether it has been asked what it takes, since it was away.
+        slots: calls that it works on at once; None where it does not say.
         speed: tokens a second that it works off.
         weight: what it is given beside the others; see `_weigh` of the fleet.
     """
@@ -136,7 +138,7 @@ class Member:
     def __init__(
         self,
         url: str,
-        teacher: Teacher,
+        teacher: OpenaiChat,
         gate: Gate,
     ) -> None:
         self.url = url
@@ -145,6 +147,9 @@ class Member:
         self.outstanding = 0.0
         self.calls: dict[int, float] = {}
         self.absent_until = 0.0
+        self.is_known = False
+        self.slots: int | None = None
+        self.looking: asyncio.Task[None] | None = None
         self.speed = Speed(time.monotonic())
         self.weight = 1.0
         self._absence = FIRST_ABSENCE
@@ -186,10 +191,26 @@ class Member:
         """A call that went out then could not reach it; calls that fail together count once."""
         if sent < self._missed_at:
             return
+        self.is_known = False
         self._missed_at = time.monotonic()
         self.absent_until = self._missed_at + self._absence
         longer = 2 * self._absence
         self._absence = min(longer, LONGEST_ABSENCE)
+
+    def is_full(self) -> bool:
+        """Whether it works on as many calls as it can."""
+        return self.slots is not None and self.gate.is_full()
+
+    async def look_at(self, most: int, *, by_slots: bool) -> None:
+        """Asks it what it takes."""
+        self.teacher.forget_capacity()
+        try:
+            slots = (await self.teacher.capacity()).slots
+        finally:
+            self.is_known = True
+        if slots is not None and by_slots:
+            self.slots = slots
+            self.gate.bound(min(slots, most))
 
     def oldest(self, now: float) -> float:
         """Seconds of the oldest call; 0 without one."""
@@ -207,6 +228,8 @@ class Fleet(Teacher):
         most: calls in flight at most at one endpoint.
         counted: calls whose fate is unknown may have been billed: the door counts them, and asks
             again itself.
+        by_slots: a server gets no more calls than it says that it works on at once; the others
+            wait for the first that is free.
 
     Raises:
         WrongUse: an endpoint that is none; a list in the command line that names none. A file or
@@ -222,12 +245,15 @@ class Fleet(Teacher):
         most: int,
         *,
         counted: bool = False,
+        by_slots: bool = False,
     ) -> None:
         super().__init__(model, settings)
         self._settings = settings
         self._given = settings.endpoints or ""
         self._most = most
         self._counted = counted
+        self._by_slots = by_slots
+        self._waiters: deque[asyncio.Future[None]] = deque()
         self._members: dict[str, Member] = {}
         self._gone: list[Member] = []
         self._of_sample: OrderedDict[str, str] = OrderedDict()
@@ -362,6 +388,7 @@ class Fleet(Teacher):
             member.came(used or tokens)
         finally:
             seconds = member.end(number, tokens)
+            self._wake()
         self._learn(seconds, completion.completion_tokens)
         return reply
 
@@ -393,10 +420,41 @@ class Fleet(Teacher):
                 return member
             if self._ended:
                 raise TeacherBusy("interrupted")
-            if time.monotonic() > latest:
+            now = time.monotonic()
+            if any(self._there(failed, now)):
+                # All are full.
+                latest = now + MOST_ABSENT
+            if now > latest:
                 said = f"no endpoint of {OPTION} {self._given} answers"
                 raise TeacherBusy("connection", said)
-            await asyncio.sleep(FIRST_ABSENCE / 2)
+            await self._turn()
+
+    async def _turn(self) -> None:
+        """Waits until a call has ended or a server is known, but never for long."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await asyncio.wait([waiter], timeout=FIRST_ABSENCE / 2)
+        finally:
+            if not waiter.done():
+                self._waiters.remove(waiter)
+
+    def _wake(self) -> None:
+        """The first of those who wait looks again."""
+        if self._waiters:
+            self._waiters.popleft().set_result(None)
+
+    def _look_at(self, member: Member) -> None:
+        """Begins to ask a server what it takes."""
+        if member.looking is None or member.looking.done():
+            look = member.look_at(self._most, by_slots=self._by_slots)
+            member.looking = asyncio.ensure_future(look)
+            member.looking.add_done_callback(self._known)
+
+    def _known(self, _: asyncio.Task[None]) -> None:
+        """All who wait look again."""
+        while self._waiters:
+            self._wake()
 
     def _choose(
         self, request: Request, tokens: float, failed: set[str]
@@ -440,19 +498,24 @@ class Fleet(Teacher):
             member.weight = math.sqrt(rate / usual)
 
     def _quick(self, failed: set[str]) -> list[Member]:
-        """Endpoints that are there and take calls; where all are slow or closed, all that are
-        there.
-        """
+        """Endpoints that take calls; where all are slow or closed, all that have a slot free."""
         now = time.monotonic()
-        there = []
+        free = []
         quick = []
+        for member in self._there(failed, now):
+            if not member.is_known:
+                self._look_at(member)
+            elif not member.is_full():
+                free.append(member)
+                if member.gate.is_open() and not self._stuck(member, now):
+                    quick.append(member)
+        return quick or free
+
+    def _there(self, failed: set[str], now: float) -> Iterator[Member]:
+        """Endpoints that may be asked."""
         for url, member in self._members.items():
-            if url in failed or member.absent_until > now:
-                continue
-            there.append(member)
-            if member.gate.is_open() and not self._stuck(member, now):
-                quick.append(member)
-        return quick or there
+            if url not in failed and member.absent_until <= now:
+                yield member
 
     def _home(self, sample: str) -> Member | None:
         """Where a sample was asked before."""
@@ -480,6 +543,8 @@ class Fleet(Teacher):
     async def close(self) -> None:
         """Closes the connections to all of them."""
         for member in (*self._members.values(), *self._gone):
+            if member.looking is not None:
+                member.looking.cancel()
             await member.teacher.close()
 
 

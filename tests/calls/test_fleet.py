@@ -57,6 +57,12 @@ def ran(output, endpoints, rows=ROWS, **options):
     )
 
 
+def know(fleet):
+    """As if all had been asked what they take."""
+    for member in fleet._members.values():
+        member.is_known = True
+
+
 def published(folder):
     files = sorted((folder / "data").glob("*"))
     assert files
@@ -174,6 +180,7 @@ def test_a_slow_server_holds_few_calls_and_none_of_its_slots_is_idle(tmp_path):
 
 def test_weights_are_the_roots_of_speeds():
     fleet = Fleet("m", Settings(endpoints="http://a:1/v1,http://b:1/v1"), 8)
+    know(fleet)
     now = time.monotonic()
     for member, tokens in zip(
         fleet._members.values(), (100.0, 900.0), strict=True
@@ -286,6 +293,7 @@ def test_draws_of_a_sample_go_to_one_server(tmp_path):
 
 def test_a_server_that_hangs_gets_no_more_calls():
     fleet = Fleet("m", Settings(endpoints="http://a:1/v1,http://b:1/v1"), 8)
+    know(fleet)
     slow, quick = fleet._members.values()
     fleet._seconds = 0.1
     slow.begin(1.0)
