@@ -53,6 +53,12 @@ class Penalties(LogitsProcessor):  # type: ignore[misc]
         return scores - self.frequency * counts - self.presence * (counts > 0)
 
 
+def _given(body: JsonObject, name: str) -> float:
+    """A number of the body; 1, which changes nothing, where it is missing or null."""
+    value = body.get(name)
+    return 1.0 if value is None else float(value)
+
+
 def options(
     body: JsonObject, tokenizer: PreTrainedTokenizerBase, start: int
 ) -> JsonObject:
@@ -64,15 +70,15 @@ def options(
         start: tokens before the first generated one: the prompt's, or the start token of an
             encoder-decoder.
     """
-    temperature = body.get("temperature", 1.0)
+    # A field that is null counts as one that is missing, as with OpenAI.
+    temperature = _given(body, "temperature")
     made: JsonObject = {
         "max_new_tokens": body.get("max_tokens") or MOST_TOKENS,
         "do_sample": temperature > 0,
     }
     if temperature > 0:
-        made.update(
-            temperature=temperature, top_p=body.get("top_p", 1.0), top_k=0
-        )
+        top_p = _given(body, "top_p")
+        made.update(temperature=temperature, top_p=top_p, top_k=0)
     if body.get("stop") and _spells(tokenizer):
         made.update(stop_strings=list(body["stop"]), tokenizer=tokenizer)
     if banned := banned_ids(body.get("bad_words") or [], tokenizer):

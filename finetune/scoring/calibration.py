@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from finetune.core.rows import JsonObject
+from synth.core.errors import WrongUse
 from synth.core.records import Row
 from synth.statistics.curves import line, rising, sigmoid
 from synth.statistics.intervals import wilson
@@ -82,7 +83,17 @@ def fit(
 ) -> Calibration:
     """Fits a calibration on labelled rows that the critic was not trained on (Zadrozny and Elkan
     2002; `platt`, 1999).
+
+    Raises:
+        WrongUse: no row.
     """
+    if not len(scores):
+        raise WrongUse(
+            "calibration",
+            "no labelled rows",
+            "at least one, with its score and its label",
+            "Label some rows that the critic was not trained on.",
+        )
     if kind == "platt":
         slope, offset = line(scores, labels)
         return Calibration("platt", (slope,), (offset,))
@@ -98,6 +109,9 @@ def threshold_at(
 ) -> float:
     """The largest score that at least this share of the right rows reach.
 
+    Raises:
+        WrongUse: no row is right.
+
     >>> threshold_at([0.1, 0.4, 0.6, 0.9], [False, True, True, True], 0.6)
     0.6
     """
@@ -105,6 +119,13 @@ def threshold_at(
         (score for score, label in zip(scores, labels, strict=True) if label),
         reverse=True,
     )
+    if not right:
+        raise WrongUse(
+            "threshold",
+            f"{len(labels):,} labelled rows, none of them right",
+            "at least one right row",
+            "Label more rows.",
+        )
     return right[max(0, -int(-recall * len(right) // 1) - 1)]
 
 

@@ -77,15 +77,10 @@ def chosen(kind: str, wanted: str, count: int, name: str) -> list[int]:
         layers = numbers
     elif kind == "layers":
         layers = list(range(numbers[0]))
+    elif len(numbers) == 1:
+        layers = _even(numbers[0], count)
     else:
-        layers = (
-            [
-                round(n * (count - 1) / max(1, numbers[0] - 1))
-                for n in range(numbers[0])
-            ]
-            if len(numbers) == 1
-            else []
-        )
+        layers = []
     if (
         not layers
         or layers != sorted(set(layers))
@@ -99,6 +94,16 @@ def chosen(kind: str, wanted: str, count: int, name: str) -> list[int]:
             _TODO,
         )
     return layers
+
+
+def _even(wanted: int, count: int) -> list[int]:
+    """Places from the first layer to the last at equal distances, as DistilBERT's (0, 2, 4, 7, 9
+    and 11 of 12); a single one is the last, whose output the head was trained to read.
+    """
+    if wanted == 1:
+        return [count - 1]
+    distance = (count - 1) / max(1, wanted - 1)
+    return [round(n * distance) for n in range(wanted)]
 
 
 def _parts(name: str) -> tuple[str, str, str]:

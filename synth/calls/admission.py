@@ -129,6 +129,18 @@ class Gate:
             self._closed.trying = True
         return now
 
+    def bound(self, most: int) -> None:
+        """From now on so many calls in flight are the most; what refusals taught stays."""
+        learned = self._ceiling < self.most
+        self._ceiling = min(self._ceiling, most) if learned else float(most)
+        self.most = most
+        self.limit = min(self.limit, self._ceiling)
+        self._let_in()
+
+    def is_full(self) -> bool:
+        """Whether as many calls are in flight as may be."""
+        return not self._has_room()
+
     def is_open(self) -> bool:
         """Whether a call would go out at once."""
         free = not self._queue and self._has_room()

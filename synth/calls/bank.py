@@ -8,19 +8,17 @@ twice.
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import floor, inf
 from pathlib import Path
+from typing import BinaryIO
 
 import orjson
 
-from synth.calls.journal import Journal
+from synth.calls.journal import Journal, in_progress
 from synth.calls.lending import (
-    EVERY,
     LEASE,
     PLACES,
     REQUESTS,
@@ -30,8 +28,9 @@ from synth.calls.lending import (
     clock,
     fair,
 )
-from synth.core.errors import Stopped, WrongUse
+from synth.core.errors import Stopped
 from synth.core.records import Fields
+from synth.processes.file_lock import InUse, locked
 
 # Seconds after which money of a shard that is silent is not waited for.
 PATIENCE = 30.0
@@ -136,7 +135,7 @@ class Bank:
         self._plan = plan
         self._open_at: dict[str, float] = {}
         self._learned: dict[str, float] = {}
-        self._lock = _locked(folder / "bank.lock")
+        self._lock = _lock(folder / "bank.lock")
         self._path = folder / "bank.log"
         self.accounts: dict[int, Account] = {}
         self._read()
@@ -201,7 +200,7 @@ class Bank:
     def close(self) -> None:
         """Lets go of the folder."""
         os.close(self._log)
-        os.close(self._lock)
+        self._lock.close()
 
     def begin(self, shard: int) -> tuple[int, float]:
         """(number of a new owner, 0), or (0, seconds to wait) while another may hold a lease."""
@@ -421,26 +420,13 @@ def _lines(path: Path) -> Iterator[Fields]:
         yield orjson.loads(line)
 
 
-def _locked(path: Path) -> int:
+def _lock(path: Path) -> BinaryIO:
     """A lock that is held until it is closed; a bank that was just killed is waited for.
 
     Raises:
         WrongUse: another bank holds it.
     """
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    latest = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if time.monotonic() > latest:
-                os.close(lock)
-                raise WrongUse(
-                    str(path),
-                    "a run in progress",
-                    "a folder that no run holds",
-                    "Wait for it, stop it, or give another --output.",
-                ) from error
-            time.sleep(EVERY)
-        else:
-            return lock
+    try:
+        return locked(path, patience=LOCK_SECONDS)
+    except InUse as error:
+        raise in_progress(path, error) from error

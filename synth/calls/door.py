@@ -91,6 +91,7 @@ class Door:
         attempts: calls for one request at most; a rate limit (429) uses up none.
         patience: seconds for one request at most, from its first fault on, waiting included.
         permit: is waited for right before each call.
+        by_slots: no more calls are in flight than the server says that it works on at once.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Door:
         patience: float = 300.0,
         stats: Stats | None = None,
         permit: Callable[[], Awaitable[None]] | None = None,
+        by_slots: bool = False,
     ) -> None:
         self.teacher = teacher
         self.journal = journal
@@ -117,6 +119,7 @@ class Door:
         self.stats = stats or Stats()
         self.stats.gates.append(gate)
         self.closing = False
+        self._by_slots = by_slots
         self._flying: dict[str, asyncio.Future[Completion]] = {}
 
     async def ask(self, request: Request) -> tuple[str, Completion]:
@@ -223,8 +226,17 @@ class Door:
                 return await self._once(key, request)
         raise busy
 
+    async def _bound(self) -> None:
+        """Holds the gate to the slots of the server, once it says how many it has."""
+        slots = (await self.teacher.capacity()).slots
+        if slots is not None:
+            self._by_slots = False
+            self.gate.bound(min(slots, self.gate.most))
+
     async def _once(self, key: str, request: Request) -> tuple[Reply, float]:
         """One call: its reply and its cost in dollars."""
+        if self._by_slots:
+            await self._bound()
         expected = self._expected(request) if self.gate.tokens.rate else 0.0
         sent = await self.gate.enter(expected)
         try:

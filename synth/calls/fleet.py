@@ -1,23 +1,25 @@
 """Many servers of one model behind one door.
 
-A call goes to the server with the least outstanding tokens, so that each gets what it works off: a
-server that is twice as fast takes twice as many. All draws of a sample go to one server, which has
-their prompt in its cache. A server that cannot be reached is left alone for a while, and its calls
-are asked elsewhere; to the door they are one call.
+A call goes to the server that has the least to do by its weight, so that each gets what it works
+off: a server that is twice as fast takes twice as many. All draws of a sample go to one server,
+which has their prompt in its cache. A server that cannot be reached is left alone for a while, and
+its calls are asked elsewhere; to the door they are one call.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from synth.calls.admission import Gate
 from synth.calls.budget import UNKNOWN_FATE
+from synth.calls.speed import CALLS, MEMORY, Speed, usual_rate
 from synth.calls.token_counter import rough_prompt_tokens
 from synth.core.errors import Stopped, TeacherBusy, WrongUse
 from synth.core.records import Request
@@ -42,6 +44,8 @@ SAMPLES = 10_000
 LOYALTY, DRAWS = 1.5, 16
 # Tokens of a reply until some are known.
 REPLY_TOKENS = 256.0
+# Seconds after which the weights are computed again.
+WEIGH_AGAIN = 0.25
 # A server whose oldest call takes so many times as long as calls take elsewhere gets no more.
 STUCK = 10.0
 _HOST = re.compile(r"[\w.\-]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
@@ -125,13 +129,16 @@ class Member:
         outstanding: tokens that it is expected to read and write for the calls it has.
         calls: when each call began, by number.
         absent_until: no call goes there before; a moment of `time.monotonic`.
-        asked: replies that came from it.
+        is_known: whether it has been asked what it takes, since it was away.
+        slots: calls that it works on at once; None where it does not say.
+        speed: tokens a second that it works off.
+        weight: what it is given beside the others; see `_weigh` of the fleet.
     """
 
     def __init__(
         self,
         url: str,
-        teacher: Teacher,
+        teacher: OpenaiChat,
         gate: Gate,
     ) -> None:
         self.url = url
@@ -140,15 +147,21 @@ class Member:
         self.outstanding = 0.0
         self.calls: dict[int, float] = {}
         self.absent_until = 0.0
-        self.asked = 0
+        self.is_known = False
+        self.slots: int | None = None
+        self.looking: asyncio.Task[None] | None = None
+        self.speed = Speed(time.monotonic())
+        self.weight = 1.0
         self._absence = FIRST_ABSENCE
         self._missed_at = 0.0
         self._number = 0
 
     def begin(self, tokens: float) -> int:
         """Books a call; its number."""
+        now = time.monotonic()
+        self.look(now)
         self._number += 1
-        self.calls[self._number] = time.monotonic()
+        self.calls[self._number] = now
         self.outstanding += tokens
         return self._number
 
@@ -156,12 +169,21 @@ class Member:
         """Takes a call out; the seconds that it took."""
         left = self.outstanding - tokens
         self.outstanding = max(0.0, left)
-        began = self.calls.pop(number)
-        return time.monotonic() - began
+        now = time.monotonic()
+        self.look(now)
+        return now - self.calls.pop(number)
 
-    def came(self) -> None:
-        """A reply came: the server is there."""
-        self.asked += 1
+    def look(self, now: float) -> None:
+        """Books the time since the last look as worked or idle."""
+        self.speed.passed(now, busy=bool(self.calls))
+
+    def load(self, more: float = 0.0) -> float:
+        """What it has to do by its weight, with so many tokens more."""
+        return (self.outstanding + more) / self.weight
+
+    def came(self, tokens: float) -> None:
+        """A reply came, of so many tokens with its prompt: the server is there."""
+        self.speed.did(tokens)
         self._absence = FIRST_ABSENCE
         self.absent_until = 0.0
 
@@ -169,10 +191,26 @@ class Member:
         """A call that went out then could not reach it; calls that fail together count once."""
         if sent < self._missed_at:
             return
+        self.is_known = False
         self._missed_at = time.monotonic()
         self.absent_until = self._missed_at + self._absence
         longer = 2 * self._absence
         self._absence = min(longer, LONGEST_ABSENCE)
+
+    def is_full(self) -> bool:
+        """Whether it works on as many calls as it can."""
+        return self.slots is not None and self.gate.is_full()
+
+    async def look_at(self, most: int, *, by_slots: bool) -> None:
+        """Asks it what it takes."""
+        self.teacher.forget_capacity()
+        try:
+            slots = (await self.teacher.capacity()).slots
+        finally:
+            self.is_known = True
+        if slots is not None and by_slots:
+            self.slots = slots
+            self.gate.bound(min(slots, most))
 
     def oldest(self, now: float) -> float:
         """Seconds of the oldest call; 0 without one."""
@@ -190,6 +228,8 @@ class Fleet(Teacher):
         most: calls in flight at most at one endpoint.
         counted: calls whose fate is unknown may have been billed: the door counts them, and asks
             again itself.
+        by_slots: a server gets no more calls than it says that it works on at once; the others
+            wait for the first that is free.
 
     Raises:
         WrongUse: an endpoint that is none; a list in the command line that names none. A file or
@@ -205,16 +245,20 @@ class Fleet(Teacher):
         most: int,
         *,
         counted: bool = False,
+        by_slots: bool = False,
     ) -> None:
         super().__init__(model, settings)
         self._settings = settings
         self._given = settings.endpoints or ""
         self._most = most
         self._counted = counted
+        self._by_slots = by_slots
+        self._waiters: deque[asyncio.Future[None]] = deque()
         self._members: dict[str, Member] = {}
         self._gone: list[Member] = []
         self._of_sample: OrderedDict[str, str] = OrderedDict()
         self._read_at = 0.0
+        self._weighed_at = 0.0
         self._ended = False
         self._reply_tokens = REPLY_TOKENS
         self._seconds = 0.0
@@ -341,9 +385,10 @@ class Fleet(Teacher):
                 used,
                 tokens,
             )
-            member.came()
+            member.came(used or tokens)
         finally:
             seconds = member.end(number, tokens)
+            self._wake()
         self._learn(seconds, completion.completion_tokens)
         return reply
 
@@ -375,10 +420,41 @@ class Fleet(Teacher):
                 return member
             if self._ended:
                 raise TeacherBusy("interrupted")
-            if time.monotonic() > latest:
+            now = time.monotonic()
+            if any(self._there(failed, now)):
+                # All are full.
+                latest = now + MOST_ABSENT
+            if now > latest:
                 said = f"no endpoint of {OPTION} {self._given} answers"
                 raise TeacherBusy("connection", said)
-            await asyncio.sleep(FIRST_ABSENCE / 2)
+            await self._turn()
+
+    async def _turn(self) -> None:
+        """Waits until a call has ended or a server is known, but never for long."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await asyncio.wait([waiter], timeout=FIRST_ABSENCE / 2)
+        finally:
+            if not waiter.done():
+                self._waiters.remove(waiter)
+
+    def _wake(self) -> None:
+        """The first of those who wait looks again."""
+        if self._waiters:
+            self._waiters.popleft().set_result(None)
+
+    def _look_at(self, member: Member) -> None:
+        """Begins to ask a server what it takes."""
+        if member.looking is None or member.looking.done():
+            look = member.look_at(self._most, by_slots=self._by_slots)
+            member.looking = asyncio.ensure_future(look)
+            member.looking.add_done_callback(self._known)
+
+    def _known(self, _: asyncio.Task[None]) -> None:
+        """All who wait look again."""
+        while self._waiters:
+            self._wake()
 
     def _choose(
         self, request: Request, tokens: float, failed: set[str]
@@ -387,30 +463,59 @@ class Fleet(Teacher):
         quick = self._quick(failed)
         if not quick:
             return None
-        best = min(quick, key=_load)
+        self._weigh(time.monotonic())
+        best = min(quick, key=lambda member: _order(member, tokens))
         sample = _sample(request)
         home = self._home(sample)
         if home is not None and home in quick:
-            most = LOYALTY * best.outstanding + DRAWS * tokens
-            if home.outstanding <= most:
+            # So many more at a server of weight 1, which is the usual one.
+            most = LOYALTY * best.load() + DRAWS * tokens
+            if home.load() <= most:
                 best = home
         self._remember(sample, best)
         return best
 
-    def _quick(self, failed: set[str]) -> list[Member]:
-        """Endpoints that are there and take calls; where all are slow or closed, all that are
-        there.
+    def _weigh(self, now: float) -> None:
+        """Weights by the speed of each server, which stand as the square root of it.
+
+        Where all have more than they can do at once, any weights keep them busy, and the run ends
+        with the last calls of the slowest: the fewer it holds, the better. By its speed alone it
+        would hold too few to be busy, would be slower for it, and would get fewer yet. The root
+        has a fixed point: a server that takes a call in half the time holds twice as many.
         """
+        if now - self._weighed_at < WEIGH_AGAIN:
+            return
+        self._weighed_at = now
+        members = self._members.values()
+        memory = max(MEMORY, CALLS * self._seconds)
+        for member in members:
+            member.speed.memory = memory
+            member.look(now)
+        usual = usual_rate(member.speed for member in members)
+        trust = self._seconds or 1.0
+        for member in members:
+            rate = member.speed.rate(usual, trust)
+            member.weight = math.sqrt(rate / usual)
+
+    def _quick(self, failed: set[str]) -> list[Member]:
+        """Endpoints that take calls; where all are slow or closed, all that have a slot free."""
         now = time.monotonic()
-        there = []
+        free = []
         quick = []
+        for member in self._there(failed, now):
+            if not member.is_known:
+                self._look_at(member)
+            elif not member.is_full():
+                free.append(member)
+                if member.gate.is_open() and not self._stuck(member, now):
+                    quick.append(member)
+        return quick or free
+
+    def _there(self, failed: set[str], now: float) -> Iterator[Member]:
+        """Endpoints that may be asked."""
         for url, member in self._members.items():
-            if url in failed or member.absent_until > now:
-                continue
-            there.append(member)
-            if member.gate.is_open() and not self._stuck(member, now):
-                quick.append(member)
-        return quick or there
+            if url not in failed and member.absent_until <= now:
+                yield member
 
     def _home(self, sample: str) -> Member | None:
         """Where a sample was asked before."""
@@ -438,6 +543,8 @@ class Fleet(Teacher):
     async def close(self) -> None:
         """Closes the connections to all of them."""
         for member in (*self._members.values(), *self._gone):
+            if member.looking is not None:
+                member.looking.cancel()
             await member.teacher.close()
 
 
@@ -452,6 +559,6 @@ def _sample(request: Request) -> str:
     return f"{request.step}/{request.seed_id}"
 
 
-def _load(member: Member) -> tuple[float, int]:
-    """What a server has to do; of two that are free the one that did less."""
-    return member.outstanding, member.asked
+def _order(member: Member, tokens: float) -> tuple[float, float]:
+    """What a server has to do by its weight; of those that have nothing, the fastest is first."""
+    return member.load(), member.load(tokens)

@@ -16,7 +16,6 @@ made in a thread, after which a power cut loses nothing and the reply is acknowl
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import zlib
 from collections.abc import Collection, Iterator
@@ -28,6 +27,7 @@ from typing import BinaryIO
 from synth.calls.journal_index import Index
 from synth.core.errors import Stopped, WrongUse
 from synth.core.records import Completion
+from synth.processes.file_lock import InUse, locked
 
 GROUP_SECONDS = 0.005
 _KEY = slice(9, 73)
@@ -330,30 +330,26 @@ def _record(key: str, completion: Completion, usd: float, raw: bytes) -> bytes:
 
 
 def _lock(folder: Path) -> BinaryIO:
+    """Keeps all others from writing into a run's folder, until it is closed.
+
+    Raises:
+        WrongUse: another process holds it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = os.fdopen(
-        os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600),
-        "a+b",
+    try:
+        return locked(folder / "lock")
+    except InUse as error:
+        raise in_progress(folder, error) from error
+
+
+def in_progress(place: Path, error: InUse) -> WrongUse:
+    """Says that a run holds a folder."""
+    return WrongUse(
+        str(place),
+        f"a run in progress (process {error.holder})",
+        "a folder that no run holds",
+        "Wait for it, stop it, or give another --output.",
     )
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.seek(0)
-        holder = lock.read(32).decode() or "unknown"
-        todo = "Wait for it, stop it, or give another --output."
-        raise WrongUse(
-            str(folder),
-            f"a run in progress (process {holder})",
-            "a folder that no run holds",
-            todo,
-        ) from error
-    try:
-        lock.truncate(0)
-        os.write(lock.fileno(), str(os.getpid()).encode())
-    except OSError:
-        lock.close()
-        raise
-    return lock
 
 
 def _whole(line: bytes) -> bool:

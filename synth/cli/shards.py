@@ -165,8 +165,13 @@ def command_words(words: list[str]) -> list[str]:
 )
 @click.option(
     "--output",
-    metavar="URL",
-    help="Copy the dataset into a folder of a store too, such as s3://bucket/run.",
+    metavar="URL_OR_DIR",
+    help="Copy the dataset into another folder too, such as s3://bucket/run.",
+)
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Replace what another run has sent to --output.",
 )
 @plugin_option
 @click.pass_context
@@ -177,6 +182,7 @@ def merge(
     *,
     partial_: bool,
     output: str | None,
+    replace: bool,
     plugins: tuple[str, ...],
 ) -> None:
     """Join the shards of a run into one dataset in DIR."""
@@ -184,7 +190,17 @@ def merge(
     from synth.pipeline.merge import merge as join  # noqa: PLC0415
     from synth.pipeline.preview import next_command, tally  # noqa: PLC0415
 
-    done = join(folder, partial_=partial_, plugins=plugins, output=output)
+    if replace and output is None:
+        raise click.UsageError(
+            "--replace is for what stands at --output: name that too."
+        )
+    done = join(
+        folder,
+        partial_=partial_,
+        plugins=plugins,
+        output=output,
+        replace=replace,
+    )
     say(tally(done.info))
     if output:
         say(f"copied -> {shown(output)}")

@@ -398,8 +398,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--concurrency",
             type=click.IntRange(1),
-            default=64,
-            show_default=True,
+            show_default="64, or the slots of a server of your own",
             help="Calls in flight at most.",
         ),
         click.option(

@@ -14,10 +14,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
 from synth.core.aio import run_async, run_now
-from synth.core.errors import did_you_mean
+from synth.core.errors import WrongUse, did_you_mean
 from synth.core.records import Fields, Row, Verdict, canonical_json
 from synth.core.registry import part_name
 from synth.core.rows import text_of
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from synth.packs.pack import Pack
     from synth.packs.step import Step
 
+Item = TypeVar("Item")
 # Parameters of filters that name fields of a row.
 _NAME_FIELDS = {
     "answer",
@@ -381,6 +382,36 @@ class StreamedFilter(CorpusFilter):
         return list(self.judge_corpus(rows))
 
 
+def one_each(
+    part: Filter, rows: Iterable[Item], verdicts: Iterable[Verdict]
+) -> Iterator[tuple[Item, Verdict]]:
+    """Each row, or what stands for it, with its verdict.
+
+    Raises:
+        WrongUse: the filter gave more or fewer verdicts than it was given rows.
+    """
+    given = iter(verdicts)
+    count = 0
+    for row in rows:
+        for verdict in islice(given, 1):
+            yield row, verdict
+            break
+        else:
+            raise _odd_count(part, f"{count:,} verdicts for more rows")
+        count += 1
+    for _ in islice(given, 1):
+        raise _odd_count(part, f"more than {count:,} verdicts for {count:,}")
+
+
+def _odd_count(part: Filter, got: str) -> WrongUse:
+    return WrongUse(
+        f"filter {part.name}",
+        got,
+        "one verdict a row, in the order of the rows",
+        f"Look at what {type(part).__name__} returns for its rows.",
+    )
+
+
 async def split_rows(
     filters: Sequence[Filter],
     rows: Sequence[Row],
@@ -394,7 +425,7 @@ async def split_rows(
     for part in filters:
         for positions in _groups(part, alive, group):
             verdicts = await part.verdicts([alive[p] for p in positions], doors)
-            for position, verdict in zip(positions, verdicts, strict=True):
+            for position, verdict in one_each(part, positions, verdicts):
                 row = _marked(alive[position], verdict)
                 alive[position] = row
                 if not part.keeps(verdict):

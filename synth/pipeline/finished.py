@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from synth.core.records import canonical_json
+from synth.core.records import Fields, canonical_json
 from synth.inputs.files import ending_of, is_remote
 from synth.inputs.parts import PartSeeds
 from synth.inputs.readers import READERS, split_of
@@ -62,10 +62,7 @@ def fingerprint(
     named = [Path(text).expanduser() for text in texts if _is_there(text)]
     if any(path.is_dir() for path in named):
         return None
-    judging: list[Any] = [step.filters for step in pack.spec.steps]
-    if pack.spec.retrieve and pack.spec.retrieve.by:
-        judging.append(pack.spec.retrieve.by)
-    if any(map(_may_name_files, _texts([*judging, settings["overrides"]]))):
+    if _may_read_files(pack, settings["overrides"]):
         return None
     parts = [_code(), _packages(), pack.hash, part, *_asked_packs(pack)]
     parts += map(digest, files)
@@ -97,12 +94,41 @@ def is_unchanged(output: Path, mark: str | None) -> bool:
         return False
     if not (output / "journal" / "replies.log").is_file():
         return False  # who takes the replies away wants new ones
-    if digests(output / "pack") != opened.pack_files:
+    return is_as_published(output, info)
+
+
+def is_as_published(output: Path, info: Fields) -> bool:
+    """Whether the pack, the card and the rows of a folder are those of its run.json."""
+    opened = read_note(output)
+    if opened is None or digests(output / "pack") != opened.pack_files:
         return False
     card = output / "README.md"
     if not card.is_file() or digest(card) != info.get("card_sha256"):
         return False
     return content_of(output) == info.get("content")
+
+
+def fingerprint_of_merge(
+    pack: Pack, shards: Mapping[Path, Fields], how: Iterable[object]
+) -> str | None:
+    """A hash of all that decides the rows of joined shards; None where some of it cannot be hashed.
+
+    Args:
+        pack: the pack with everything that options change in it.
+        shards: folder -> run.json of each shard, whose rows are read.
+        how: everything else, such as the plan.
+    """
+    if not _is_built_in(pack) or _may_read_files(pack):
+        return None
+    parts = [_code(), _packages(), pack.hash, *map(str, how)]
+    for folder, info in shards.items():
+        parts += [str(info), content_of(folder)]
+    return _hash_of(parts)
+
+
+def _hash_of(parts: Iterable[str]) -> str:
+    """A hash of texts in order; no two lists of them are spelled alike."""
+    return hashlib.sha256(canonical_json(list(parts))).hexdigest()
 
 
 def _is_of_files(teacher: str) -> bool:
@@ -135,6 +161,14 @@ def _is_built_in(pack: Pack) -> bool:
         parts += step.filters
         parts += [parser for _, parser in step.parsers]
     return all(type(part).__module__.startswith("synth.") for part in parts)
+
+
+def _may_read_files(pack: Pack, overrides: object = ()) -> bool:
+    """Whether a filter may read a file that no hash here knows."""
+    judging: list[Any] = [step.filters for step in pack.spec.steps]
+    if pack.spec.retrieve and pack.spec.retrieve.by:
+        judging.append(pack.spec.retrieve.by)
+    return any(map(_may_name_files, _texts([*judging, overrides])))
 
 
 def _asked_packs(pack: Pack) -> Iterator[str]:

@@ -16,13 +16,14 @@ from synth.core.errors import NothingKept, PotstillError, WrongUse
 from synth.core.records import Fields
 from synth.inputs.files import is_remote
 from synth.packs.pack import Pack
+from synth.pipeline.finished import fingerprint_of_merge, is_as_published
 from synth.pipeline.prepare import RunConfig, load_pack
 from synth.pipeline.run import EXIT_FAILED, Run, columns_of, corpus_filters
 from synth.pipeline.walker import Tally
 from synth.runs.card import make_card
-from synth.runs.ownership import check_output, read_run
+from synth.runs.ownership import check_output, digest, read_run
 from synth.runs.publisher import Publisher, RunFolder
-from synth.runs.shard_plan import ShardPlan, shard_folder
+from synth.runs.shard_plan import ShardPlan, plan_file, shard_folder
 from synth.runs.store_copy import places_of
 
 # Parts of run.json that are sums over the shards.
@@ -83,7 +84,8 @@ def merge(
     *,
     partial_: bool = False,
     plugins: Sequence[str] = (),
-    output: str | None = None,
+    output: str | Path | None = None,
+    replace: bool = False,
 ) -> Run:
     """Joins the shards of a run: their rows in the order of the input, judged by the filters that
     see all rows, published as one run would have.
@@ -92,11 +94,15 @@ def merge(
         folder: the folder of all shards.
         partial_: takes what is there, although shards are missing or unfinished.
         plugins: modules of the user's that the pack names.
-        output: the URL of a folder in a store, into which the dataset is copied too.
+        output: another folder, or the URL of one in a store, into which the dataset is copied
+            too.
+        replace: files of another run may stand there, and are replaced.
+
+    Shards that have not changed since they were joined are not joined again.
 
     Raises:
         WrongUse: no plan; a shard that is not finished; shards of several settings; rows that are
-            not as many as a shard says.
+            not as many as a shard says; an output that holds files of others.
 
     Example:
         >>> import synth, tempfile
@@ -108,9 +114,13 @@ def merge(
         >>> synth.merge(folder).counts
         {'asked': 9, 'kept': 9, 'dropped': {}, 'failed': {}}
     """
-    return join(
-        folder, Terms(partial_=partial_, plugins=plugins, output=output)
+    terms = Terms(
+        partial_=partial_,
+        plugins=plugins,
+        output=None if output is None else str(output),
+        replace=replace,
     )
+    return join(folder, terms)
 
 
 @dataclass(frozen=True)
@@ -122,7 +132,9 @@ class Terms:
         plugins: modules of the user's that the pack names.
         target: rows that are kept at most; with so many, no shard is missing.
         mark: the fingerprint of the whole run.
-        output: the URL of a folder in a store, into which the dataset is copied too.
+        output: another folder, or the URL of one in a store, into which the dataset is copied
+            too.
+        replace: files of another run may stand there, and are replaced.
     """
 
     partial_: bool = False
@@ -130,6 +142,7 @@ class Terms:
     target: int | None = None
     mark: str | None = None
     output: str | None = None
+    replace: bool = False
 
 
 def join(folder: str | Path, terms: Terms) -> Run:
@@ -138,19 +151,34 @@ def join(folder: str | Path, terms: Terms) -> Run:
     plan = ShardPlan.read(folder)
     copy = None
     if terms.output is not None:
-        if not is_remote(terms.output):
-            raise WrongUse(
-                f"--output {terms.output}",
-                "no URL",
-                "a folder of a store, such as s3://bucket/run",
-                f"Leave it out: the dataset is in {folder}.",
-            )
-        _, copy = places_of(terms.output, folder, plan.folder, plan.where)
+        where = _url(terms.output, folder)
+        _, copy = places_of(
+            where, folder, plan.folder, plan.where, replace=terms.replace
+        )
     with held(folder / "journal"):
         done = _merged(folder, plan, terms)
     if copy:
         copy.send()
     return done
+
+
+def _url(output: str, folder: Path) -> str:
+    """Where a dataset is copied to, as a URL.
+
+    Raises:
+        WrongUse: the folder of the run itself, or one inside it.
+    """
+    if is_remote(output):
+        return output
+    path = Path(output).expanduser().resolve()
+    if path.is_relative_to(folder.resolve()):
+        raise WrongUse(
+            f"--output {output}",
+            f"a folder in {folder}, which has the dataset anyway",
+            "a folder elsewhere, or the URL of one in a store",
+            "Leave it out, or name another.",
+        )
+    return f"file://{path.as_posix()}"
 
 
 def kept_rows(folder: Path) -> int:
@@ -170,6 +198,10 @@ def _merged(folder: Path, plan: ShardPlan, terms: Terms) -> Run:
     _check_settings(ready)
     settings = ready[0].info["settings"]
     pack = _pack_of(folder, plan, settings, terms)
+    mark = None if missing else _mark(folder, pack, ready, terms)
+    before = read_run(folder)
+    if _is_merged(folder, before, mark):
+        return Run(folder, 0, None, before)
     check_output(
         folder,
         plan.pack,
@@ -185,6 +217,21 @@ def _merged(folder: Path, plan: ShardPlan, terms: Terms) -> Run:
     if terms.target is not None and tally.kept > terms.target:
         tally.dropped["over_target"] += tally.kept - terms.target
         tally.kept = terms.target
+    _check_written(folder, written, tally)
+    left = publisher.settle(corpus_filters(pack))
+    tally.kept -= left.total()
+    tally.dropped.update(left)
+    if not tally.balanced():
+        raise PotstillError(f"the tally does not balance: {tally.counts()}")
+    info = {**_info(ready, plan, tally, missing, terms), "merged": mark}
+    publisher.publish(info, partial(make_card, info))
+    return Run(folder, _exit_code(tally, missing), info["stopped"], info)
+
+
+def _check_written(
+    folder: Path, written: tuple[int, int], tally: Tally
+) -> None:
+    """Raises WrongUse where the shards' files hold other rows than their run.json say."""
     if written != (tally.kept, tally.dropped.total()):
         raise WrongUse(
             str(folder),
@@ -192,14 +239,29 @@ def _merged(folder: Path, plan: ShardPlan, terms: Terms) -> Run:
             f"{tally.kept:,} and {tally.dropped.total():,}, as their run.json say",
             "Run the shards again: they ask nothing and publish their folders anew.",
         )
-    left = publisher.settle(corpus_filters(pack))
-    tally.kept -= left.total()
-    tally.dropped.update(left)
-    if not tally.balanced():
-        raise PotstillError(f"the tally does not balance: {tally.counts()}")
-    info = _info(ready, plan, tally, missing, terms)
-    publisher.publish(info, partial(make_card, info))
-    return Run(folder, _exit_code(tally, missing), info["stopped"], info)
+
+
+def _mark(
+    folder: Path, pack: Pack, ready: Sequence[_Shard], terms: Terms
+) -> str | None:
+    """A hash of all that decides the joined rows; None where some of it cannot be hashed."""
+    infos = {shard.folder: shard.info for shard in ready}
+    planned = digest(plan_file(folder))
+    how = [planned, terms.target, terms.mark, *terms.plugins]
+    return fingerprint_of_merge(pack, infos, how)
+
+
+def _is_merged(folder: Path, info: Fields, mark: str | None) -> bool:
+    """Whether a folder holds, whole, what shards with this fingerprint come to.
+
+    Failed rows are joined again: no hash says whether somebody changed their file.
+    """
+    if mark is None or info.get("merged") != mark:
+        return False
+    counts = info["counts"]
+    if counts["failed"] or not counts["kept"]:
+        return False
+    return is_as_published(folder, info)
 
 
 def _pack_of(

@@ -74,6 +74,7 @@ async def open_doors(prepared: Prepared, stats: Stats) -> Doors:
             patience=config.patience,
             stats=stats,
             permit=borrower.permit if borrower else None,
+            by_slots=config.concurrency is None,
         )
         for role, teacher in opened.items()
     }
@@ -117,7 +118,13 @@ def _open(name: str, settings: Settings, config: RunConfig) -> Teacher:
         )
     model = address(name)[1]
     counted = config.budget is not None
-    return Fleet(model, settings, config.concurrency, counted=counted)
+    return Fleet(
+        model,
+        settings,
+        config.at_once,
+        counted=counted,
+        by_slots=config.concurrency is None,
+    )
 
 
 def endpoints_of(opened: Iterable[Teacher]) -> dict[str, str]:
@@ -206,7 +213,7 @@ def width(config: RunConfig) -> int:
     """Seeds in flight: enough to keep every call busy, or to fill a batch."""
     if config.batch:
         return MOST_REQUESTS
-    calls = config.concurrency
+    calls = config.at_once
     return calls + max(calls, min(PAUSING, 8 * calls))
 
 
@@ -237,7 +244,7 @@ def _gates(
             limits,
         )
         if same not in shared:
-            shared[same] = Gate(config.concurrency, *limits)
+            shared[same] = Gate(config.at_once, *limits)
             if borrower is not None:
                 borrower.add(repr(same), shared[same])
         gates[role] = shared[same]

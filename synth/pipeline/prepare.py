@@ -37,6 +37,9 @@ from synth.teachers.wire.access import (
     for_role,
 )
 
+# Calls in flight at most, unless the user says another number.
+AT_ONCE = 64
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
@@ -48,6 +51,8 @@ class RunConfig:
             completions; None leaves the pack's.
         seed: sampling seed; draw k asks with seed + k.
         concurrency: calls in flight at most; the gate starts lower and grows while it is used.
+            None for 64, and at a server of the user's own for its slots, where it says how many
+            it has.
         rpm: requests a minute at most; alone for every teacher, or by role.
         tpm: tokens a minute at most, in and out; alone for every teacher, or by role.
         api_base: another endpoint's URL. Alone it is for teachers `openai/MODEL`; by role it serves
@@ -92,7 +97,7 @@ class RunConfig:
     limit: int | None = None
     draws: int | Mapping[str, int] | None = None
     seed: int | None = None
-    concurrency: int = 64
+    concurrency: int | None = None
     rpm: float | Mapping[str, float] | None = None
     tpm: float | Mapping[str, float] | None = None
     target: int | None = None
@@ -129,6 +134,11 @@ class RunConfig:
             api_key_env=by_role(self.api_key_env),
             header=self.header,
         )
+
+    @property
+    def at_once(self) -> int:
+        """Calls in flight at most."""
+        return self.concurrency or AT_ONCE
 
     @property
     def values(self) -> Fields:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from synth.calls.journal import held
 from synth.core.errors import WrongUse
-from synth.core.records import Row
+from synth.core.records import Fields, Row, canonical_json
 from synth.inputs.parts import (
     POSITION,
     Part,
@@ -89,6 +89,7 @@ def write_plan(
             folder=_name_of(given),
             teachers=dict(config.teachers),
             budget=config.budget,
+            settings=_deciding(config),
             command=tuple(command),
             place=str(Path.cwd()),
         )
@@ -189,6 +190,7 @@ def prepare_shard(
             f"--shards {plan.shards}",
             "Leave --shards out.",
         )
+    _check_settings(plan, config)
     loaded = load_pack(output / "pack", config)
     if loaded.hash != plan.pack_hash or _name_of(pack) != plan.folder:
         raise WrongUse(
@@ -197,7 +199,6 @@ def prepare_shard(
             f"pack {plan.pack} as it was planned",
             "Give the options of the plan, or plan again: the same command without --shard.",
         )
-    _check_settings(plan, config)
     if config.budget is not None:
         share = plan.rows[shard] / sum(plan.rows)
         config = replace(config, budget=config.budget * share)
@@ -224,20 +225,41 @@ def prepare_shard(
     )
 
 
+def _deciding(config: RunConfig) -> Fields:
+    """Option -> what it says, of the options that decide what is asked beside the teachers."""
+    by_key = {f"--set {key}": config.overrides[key] for key in config.overrides}
+    return {
+        "--draws": config.draws,
+        "--seed": config.seed,
+        "--schemas": config.schemas,
+        **by_key,
+    }
+
+
 def _check_settings(plan: ShardPlan, config: RunConfig) -> None:
-    """Raises WrongUse where a shard would be paid to another teacher, or beyond the cap of all."""
-    for option, here, there in (
-        ("--teacher", dict(config.teachers), dict(plan.teachers)),
-        ("--budget", config.budget, plan.budget),
-    ):
-        if here != there:
+    """Raises WrongUse where a shard would be paid to another teacher, beyond the cap of all, or for
+    other questions.
+    """
+    here: Fields = {"--teacher": config.teachers, "--budget": config.budget}
+    there: Fields = {"--teacher": plan.teachers, "--budget": plan.budget}
+    if plan.settings:
+        here.update(_deciding(config))
+        there.update(plan.settings)
+    for option in {**there, **here}:
+        if _said(here, option) != _said(there, option):
             raise WrongUse(
                 option,
-                f"{here}",
-                f"{there}, as it was planned",
+                _said(here, option),
+                f"{_said(there, option)}, as it was planned",
                 "Give what the plan has, or plan again with the other: the same command without "
                 "--shard.",
             )
+
+
+def _said(options: Fields, option: str) -> str:
+    """What an option says, as it is compared and shown."""
+    value = options.get(option)
+    return "nothing" if value is None else canonical_json(value).decode()
 
 
 def _name_of(pack: str | Path) -> str:

@@ -32,7 +32,7 @@ from synth.core.records import (
     Seed,
     Verdict,
 )
-from synth.filters.base import Filter
+from synth.filters.base import Filter, one_each
 from synth.packs.pack import Pack
 from synth.packs.shelf import Shelf
 from synth.packs.step import Step
@@ -325,7 +325,7 @@ def _sifted(
     """The samples that the verdicts keep, and the exits of the others."""
     survivors: list[Sample] = []
     lost: list[Exit] = []
-    for sample, verdict in zip(samples, verdicts, strict=True):
+    for sample, verdict in one_each(part, samples, verdicts):
         marked = sample.with_verdict(verdict)
         if part.keeps(verdict):
             survivors.append(marked)

@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 
 from synth.core.records import Fields, Row
-from synth.filters.base import CorpusFilter, Filter
+from synth.filters.base import CorpusFilter, Filter, one_each
 from synth.runs.batches import batches, count_of, rows_of
 
 # The verdicts on one row as its `meta` holds them, and what a dropped row says of why.
@@ -101,7 +101,7 @@ def _judge(part: Filter, corpus: Corpus, file: Path) -> None:
     places = (place for place, stays in enumerate(bytes(corpus.stays)) if stays)
     left = []
     with file.open("wb") as out:
-        for place, given in zip(places, verdicts, strict=True):
+        for place, given in one_each(part, places, verdicts):
             verdict = part.named(given)
             leaves: Fields = {}
             if part.keeps(verdict):

@@ -9,13 +9,13 @@ that no name leads to.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from synth.core.errors import WrongUse
+from synth.processes.file_lock import InUse, locked
 
 # What stays behind with an earlier owner: its lock, and what it had not published.
 _LEFT = ("lock", ".unpublished", ".old-*")
@@ -52,14 +52,12 @@ def _alone(folder: Path) -> Iterator[None]:
         WrongUse: another process is about to.
     """
     path = folder.with_name(f"{folder.name}.lock")
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
+        lock = locked(path)
+    except InUse as error:
         raise _taken(folder, "taken over") from error
-    finally:
-        os.close(lock)
+    with lock:
+        yield
 
 
 def _enter(folder: Path, own: Path, number: int) -> None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import NoneType
+from typing import Any
 
 import orjson
 
@@ -41,6 +42,8 @@ class ShardPlan:
         rename: input column -> its name in the pack.
         teachers: role -> teacher of every shard.
         budget: dollars of all shards together; None where there is no cap.
+        settings: option -> what it said, of those that decide what is asked; of `--set`, each key
+            by itself. A plan of an earlier version has none.
         folder: last part of the path under which the pack was given, or its name.
         command: words of the command that planned; empty where Python did.
         place: the folder in which that command ran.
@@ -56,6 +59,7 @@ class ShardPlan:
     folder: str
     teachers: Mapping[str, str]
     budget: float | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
     command: Sequence[str] = ()
     place: str = ""
 
@@ -135,6 +139,8 @@ def _check_types(value: Fields) -> None:
     teachers = [*value["teachers"].items()]
     if not all(isinstance(name, str) for _, name in teachers):
         raise ValueError("names of teachers expected")
+    if not isinstance(value.get("settings", {}), dict):
+        raise TypeError("settings by option expected")
     if not isinstance(value["budget"], float | int | None):
         raise TypeError("a budget expected")
     rows = value["rows"]

@@ -159,7 +159,7 @@ class StoreCopy:
             f"--output {shown(self.url)}",
             f"files of another run ({mark.decode(errors='replace')[:200]})",
             f"those of {self.folder}, of pack {self.pack} over {self.source}",
-            "Give another --output, the --journal of that run, or `synth run` with --replace.",
+            "Give another --output, the --journal of that run, or --replace.",
         )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 from math import inf, log
 
+from synth.core.errors import WrongUse
 from synth.core.records import Fields
 from synth.statistics.intervals import lower_bound
 
@@ -91,6 +92,7 @@ def calibrate(
 
     Raises:
         NotEnoughEvidence: there is none.
+        WrongUse: not one label, or not one group, for each score.
 
     Example:
         >>> found = calibrate(
@@ -104,6 +106,7 @@ def calibrate(
             f"target_precision={target_precision}, confidence={confidence}; use shares between 0 "
             "and 1"
         )
+    _check_counts(scores, labels=labels, groups=groups)
     judged = sum(score >= lowest for score in scores)
     if not judged:
         raise NotEnoughEvidence(
@@ -134,6 +137,20 @@ def calibrate(
         return _refuse(strictest, fewest=2 * needed)
     assert best is not None  # noqa: S101 - there is at least one step
     return best
+
+
+def _check_counts(
+    scores: Sequence[float], **columns: Sequence[object] | None
+) -> None:
+    """Raises WrongUse where a column is shorter or longer than the scores."""
+    for name, values in columns.items():
+        if values is not None and len(values) != len(scores):
+            raise WrongUse(
+                name,
+                f"{len(values):,} for {len(scores):,} scores",
+                f"{len(scores):,}, one for each score",
+                "Give those of the same rows, in the same order.",
+            )
 
 
 def _refuse(strictest: Threshold, fewest: float = 0.0) -> Threshold:

@@ -22,6 +22,7 @@ from synth.core import registry
 from synth.core.errors import WrongUse, printable
 from synth.core.plugins import installed, is_import
 from synth.core.records import Completion, Request
+from synth.teachers.wire.capacity import UNKNOWN, Capacity
 from synth.teachers.wire.replies import read_chat
 
 # Beyond a day a Retry-After is taken for a mistake of the server and passed over.
@@ -103,6 +104,10 @@ class Teacher(ABC):
     def endpoint(self) -> str:
         """Where the model is asked, without secrets; "" where its name says all."""
         return ""
+
+    async def capacity(self) -> Capacity:
+        """What the server says that it takes; it is asked once, and where it is the user's own."""
+        return UNKNOWN
 
     @abstractmethod
     async def ask(self, request: Request) -> Reply:

@@ -4,17 +4,32 @@ SDK's CPU a call).
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import Awaitable, Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
-from synth.core.errors import Stopped, TeacherBusy, TeacherError, WrongUse
+from synth.core.errors import (
+    Stopped,
+    TeacherBusy,
+    TeacherError,
+    TeacherRefused,
+    WrongUse,
+)
 from synth.core.records import Fields, Request, canonical_json
 from synth.teachers.base import Reply, Settings, Teacher, announced
 from synth.teachers.wire.access import Redactor, check_url, secret
 from synth.teachers.wire.adapter import MOST_LESSONS, Adapter
+from synth.teachers.wire.capacity import (
+    SECONDS,
+    UNKNOWN,
+    Capacity,
+    capacity_at,
+    is_private,
+    least_tokens,
+)
 from synth.teachers.wire.faults import (
     Problem,
     error_of,
@@ -117,6 +132,7 @@ class OpenaiChat(Teacher):
         self._target = target(model, settings)
         self._url = self._target.url(self.path)
         self._endpoint: Endpoint | None = None
+        self._looking: asyncio.Task[Capacity] | None = None
         self._adapter = Adapter(
             model,
             self._target.base,
@@ -142,8 +158,8 @@ class OpenaiChat(Teacher):
             self._endpoint = self.endpoint_at(self._url)
         return self._endpoint
 
-    def endpoint_at(self, url: str) -> Endpoint:
-        """A URL of this server, with its key and headers."""
+    def endpoint_at(self, url: str, timeout: float | None = None) -> Endpoint:
+        """A URL of this server, with its key and headers; a timeout other than its own."""
         headers = {
             "Content-Type": "application/json",
             "Accept": "application/json",
@@ -157,12 +173,71 @@ class OpenaiChat(Teacher):
             for name, value in headers.items()
             if name.lower() not in given
         }
-        return Endpoint(url, {**own, **self._target.headers}, self._timeout)
+        return Endpoint(
+            url,
+            {**own, **self._target.headers},
+            timeout or self._timeout,
+        )
+
+    async def capacity(self) -> Capacity:
+        """What a server of the user's own says that it takes.
+
+        Nobody else is asked, and a server that does not know the question counts as one that
+        does not say. One that was not there is asked again.
+        """
+        if not is_private(self._target.base):
+            return UNKNOWN
+        if self._looking is None:
+            look = capacity_at(self._target.base, self.model, self._told)
+            self._looking = asyncio.ensure_future(look)
+        looking = self._looking
+        if looking.done() and not looking.exception():
+            return looking.result()
+        try:
+            return await asyncio.shield(looking)
+        except ConnectionRefusedError:
+            self.forget_capacity()
+            return UNKNOWN
+
+    def forget_capacity(self) -> None:
+        """The server may be another one by now: its next call asks it again."""
+        self._looking = None
+
+    async def _told(self, url: str) -> Fields | None:
+        """A JSON object at a URL of the server; None where there is none.
+
+        Raises:
+            ConnectionRefusedError: nobody is there.
+        """
+        endpoint = self.endpoint_at(url, min(SECONDS, self._timeout))
+        try:
+            status, _, raw = await endpoint.get()
+            return load_reply(raw)[0] if status == 200 else None
+        except ConnectionRefusedError:
+            raise
+        except (OSError, BrokenReply, TeacherBusy):
+            return None
+        finally:
+            await endpoint.close()
+
+    async def _check_length(self, request: Request) -> None:
+        """Raises TeacherRefused where a prompt is longer than the server can read."""
+        context = (await self.capacity()).context
+        if context is None:
+            return
+        least = least_tokens(request)
+        if least >= context:
+            raise TeacherRefused(
+                "context_length",
+                f"the prompt has {least:,} words, each a token or more; {self._target.base} says "
+                f"that it takes {context:,} tokens with the reply: not asked",
+            )
 
     async def ask(self, request: Request) -> Reply:
         """One reply over HTTP; what the model turns out not to take is left out, once and for
         all.
         """
+        await self._check_length(request)
         for _ in range(MOST_LESSONS):
             adapted = (
                 self._adapter.fit(request.body())
@@ -250,6 +325,9 @@ class OpenaiChat(Teacher):
 
     async def close(self) -> None:
         """Closes the connections."""
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
         if self._endpoint is not None:
             await self._endpoint.close()
             self._endpoint = None

@@ -57,6 +57,12 @@ def ran(output, endpoints, rows=ROWS, **options):
     )
 
 
+def know(fleet):
+    """As if all had been asked what they take."""
+    for member in fleet._members.values():
+        member.is_known = True
+
+
 def published(folder):
     files = sorted((folder / "data").glob("*"))
     assert files
@@ -137,6 +143,71 @@ def test_a_server_that_is_faster_gets_more(tmp_path):
     for share, speed in zip(shares, speeds, strict=True):
         wanted = (1 / speed) / sum(1 / s for s in speeds)
         assert share == pytest.approx(wanted, rel=0.15)
+
+
+def test_a_slow_server_holds_few_calls_and_none_of_its_slots_is_idle(tmp_path):
+    counts = {"slow": 0, "quick": 0}
+    held = []
+
+    def counted(name, seconds):
+        """Four slots, and a note of how many calls are there whenever a slow one begins."""
+        inner = server_of(seconds, 4)
+
+        async def answer(body, number):
+            counts[name] += 1
+            if name == "slow":
+                held.append(counts["slow"])
+            try:
+                return await inner(body, number)
+            finally:
+                counts[name] -= 1
+
+        return answer
+
+    # 400 and 20 replies a second.
+    slow, quick = counted("slow", 0.2), counted("quick", 0.01)
+    rows = [
+        {"question": f"What is {n} + 2 ?", "target": str(n + 2)}
+        for n in range(1200)
+    ]
+    with serving(slow) as one, serving(quick) as two:
+        ran(tmp_path / "o", f"{one.url},{two.url}", rows, concurrency=32)
+    later = held[len(held) // 2 :]
+    mean = sum(later) / len(later)
+    # By their number it would be 16, by their speed alone 1 or 2.
+    assert 3.5 < mean < 10
+
+
+def test_weights_are_the_roots_of_speeds():
+    fleet = Fleet("m", Settings(endpoints="http://a:1/v1,http://b:1/v1"), 8)
+    know(fleet)
+    now = time.monotonic()
+    for member, tokens in zip(
+        fleet._members.values(), (100.0, 900.0), strict=True
+    ):
+        member.begin(1.0)
+        member.speed.passed(now + 1.0, busy=True)
+        member.speed.did(tokens)
+    fleet._seconds = 0.001
+    fleet._weigh(now + 1.0)
+    slow, quick = (member.weight for member in fleet._members.values())
+    assert quick / slow == pytest.approx(3.0, rel=0.01)
+    request = Request(model="m", messages=({"role": "user", "content": "x"},))
+    a, b = fleet._members.values()
+    # Of two that are free the faster one is asked, and with twice as much to do still.
+    a.outstanding = b.outstanding = 0.0
+    assert fleet._choose(request, 1.0, set()) is b
+    other = Request(
+        model="m",
+        messages=({"role": "user", "content": "y"},),
+        seed_id="other",
+    )
+    a.outstanding, b.outstanding = 10.0, 20.0
+    assert fleet._choose(other, 1.0, set()) is b
+    a.outstanding = 5.0
+    assert fleet._choose(other, 1.0, set()) is b  # its home
+    a.outstanding, b.outstanding = 0.0, 1000.0
+    assert fleet._choose(other, 1.0, set()) is a
 
 
 def test_servers_come_and_go_and_nothing_is_lost_or_asked_again(tmp_path):
@@ -222,6 +293,7 @@ def test_draws_of_a_sample_go_to_one_server(tmp_path):
 
 def test_a_server_that_hangs_gets_no_more_calls():
     fleet = Fleet("m", Settings(endpoints="http://a:1/v1,http://b:1/v1"), 8)
+    know(fleet)
     slow, quick = fleet._members.values()
     fleet._seconds = 0.1
     slow.begin(1.0)
@@ -240,7 +312,7 @@ def test_absences_grow_and_calls_that_fail_together_count_once():
     assert member.absent_until == first
     member.missed(time.monotonic())
     assert member.absent_until - member._missed_at == pytest.approx(1.0)
-    member.came()
+    member.came(100.0)
     assert member.absent_until == 0.0
 
 

@@ -246,8 +246,18 @@ def test_an_input_that_grew_is_planned_again_and_asked_only_what_is_new(
     [
         ({"shard": 3}, "from 0 to 2"),
         ({"shard": 0, "shards": 4}, "--shards 3"),
-        ({"shard": 0, "draws": 2}, "as it was planned"),
-        ({"shard": 0, "overrides": CORPUS}, "as it was planned"),
+        (
+            {"shard": 0, "draws": 2},
+            "--draws: found 2; wanted nothing, as it was planned",
+        ),
+        (
+            {"shard": 0, "seed": 7},
+            "--seed: found 7; wanted nothing, as it was planned",
+        ),
+        (
+            {"shard": 0, "overrides": CORPUS},
+            r"--set rationale.filters: found .*wanted nothing, as it was",
+        ),
         ({}, "Add --shard K"),
     ],
 )

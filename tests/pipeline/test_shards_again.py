@@ -16,6 +16,7 @@ from synth.cli.shards import command_words
 from synth.core.errors import WrongUse
 from synth.packs import files as pack_files
 from synth.packs.pack import built_in
+from synth.pipeline import merge
 from synth.runs.shard_plan import (
     ShardPlan,
     plan_file,
@@ -221,3 +222,41 @@ def test_a_plan_keeps_no_key_of_an_inputs_url():
         kept = command_words(["run", "cot", *words, "--limit", "4"])
         assert "secret" not in " ".join(kept)
         assert "https://host/rows.jsonl" in " ".join(kept)
+
+
+def test_shards_that_have_not_changed_are_not_joined_again(
+    tmp_path, monkeypatch
+):
+    folder = tmp_path / "many"
+    filters = ["answer_match", {"name": "near_duplicate"}]
+    first = in_shards(ROWS, folder, overrides={"rationale.filters": filters})
+    joins = []
+    real = merge.Publisher
+
+    def counted(*words):
+        joins.append(words)
+        return real(*words)
+
+    monkeypatch.setattr(merge, "Publisher", counted)
+    second = synth.merge(folder)
+    assert not joins
+    assert (second.info, second.exit_code) == (first.info, first.exit_code)
+    files = sorted(folder.glob("data/*"))
+    assert files
+    # What somebody did to the rows, the card or a shard is seen.
+    whole = files[0].read_bytes()
+    files[0].write_bytes(whole + b" ")
+    synth.merge(folder)
+    assert len(joins) == 1
+    assert files[0].read_bytes() == whole
+    (folder / "README.md").unlink()
+    synth.merge(folder)
+    assert len(joins) == 2
+    shard = shard_folder(folder, 0)
+    info = json.loads((shard / "run.json").read_text())
+    info["seconds"] += 1
+    (shard / "run.json").write_text(json.dumps(info))
+    synth.merge(folder)
+    assert len(joins) == 3
+    synth.merge(folder)
+    assert len(joins) == 3

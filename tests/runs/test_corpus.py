@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from synth.core.errors import WrongUse
 from synth.core.records import Row, Verdict
 from synth.filters.base import CorpusFilter
 from synth.filters.exact_duplicate import ExactDuplicate
@@ -29,6 +31,16 @@ class Every(CorpusFilter):
             )
             for place in range(len(rows))
         ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Careless(CorpusFilter):
+    """Gives so many verdicts more than there are rows."""
+
+    more: int = 0
+
+    def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
+        return [Verdict(True, "", {})] * (len(rows) + self.more)
 
 
 FILTERS = st.lists(
@@ -123,3 +135,16 @@ def test_a_corpus_is_gone_through_again_and_again(tmp_path):
     assert list(corpus) == list(corpus) == wanted
     assert {"question": "q1"} in corpus
     assert {"question": "q2"} not in corpus
+
+
+@pytest.mark.parametrize("more", [-1, 1, -3])
+def test_a_filter_that_gives_another_number_of_verdicts_is_named(
+    more, tmp_path
+):
+    rows = [{"question": str(n)} for n in range(3)]
+    with pytest.raises(WrongUse, match=r"filter careless: found .* verdicts"):
+        Careless(more=more).split(rows)
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "0.parquet")
+    with pytest.raises(WrongUse, match=r"filter careless: found .* verdicts"):
+        list(judged([Careless(more=more)], tmp_path))
+    assert Careless().split(rows)[0]

@@ -185,10 +185,45 @@ def test_shards_are_sent_when_they_are_joined(store, tmp_path):
     assert "copied -> s3://runs/many" in done.output
     with store.open("runs/many/data/train-00000.parquet") as file:
         assert pq.read_table(file).num_rows == 12
-    local = ["--output", str(tmp_path / "x")]
-    done = CliRunner().invoke(main, ["merge", str(folder), *local])
+    local = tmp_path / "x"
+    words = ["merge", str(folder), "--output", str(local)]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    assert published(local) == published(folder)
+    inside = ["merge", str(folder), "--output", str(folder / "data")]
+    done = CliRunner().invoke(main, inside)
     assert done.exit_code == 2
-    assert "no URL" in done.output
+    assert "has the dataset anyway" in done.output
+
+
+def joined(folder, rows, **how):
+    """A run of two shards, joined."""
+    where = {"output": folder, **PLAIN}
+    synth.plan_shards("cot", rows, shards=2, **where)
+    for shard in range(2):
+        synth.run("cot", rows, shard=shard, **where)
+    return synth.merge(folder, **how)
+
+
+def test_a_merge_replaces_what_another_run_has_sent_when_told(tmp_path):
+    there = tmp_path / "there"
+    one = write(tmp_path / "one.jsonl", rows_of(12))
+    two = write(tmp_path / "two.jsonl", rows_of(14))
+    joined(tmp_path / "a", one, output=there)
+    # The run itself may join and send again.
+    synth.merge(tmp_path / "a", output=there)
+    with pytest.raises(WrongUse, match=r"files of another run.*one.jsonl"):
+        joined(tmp_path / "b", two, output=there)
+    assert pq.read_table(there / "data").num_rows == 12
+    assert synth.merge(tmp_path / "b", output=there, replace=True).kept
+    assert pq.read_table(there / "data").num_rows == 14
+    # Nor does it take what no run sent.
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(WrongUse, match="1 files of others"):
+        synth.merge(tmp_path / "b", output=tmp_path / "mine", replace=True)
+    alone = ["merge", str(tmp_path / "b"), "--replace"]
+    assert "name that too" in CliRunner().invoke(main, alone).output
 
 
 @pytest.mark.parametrize(

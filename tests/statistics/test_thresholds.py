@@ -10,6 +10,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synth.core.errors import WrongUse
 from synth.statistics.thresholds import (
     NotEnoughEvidence,
     calibrate,
@@ -170,3 +171,16 @@ def test_no_threshold_lies_below_the_lowest_score_that_may_be_kept():
     assert bound.recall == 0.5
     with pytest.raises(NotEnoughEvidence):
         calibrate([-1.0] * 9, [True] * 9, target_precision=0.9, lowest=0.0)
+
+
+@pytest.mark.parametrize(
+    ("labels", "groups", "says"),
+    [
+        ([True], None, "labels: found 1 for 2 scores"),
+        ([True] * 3, None, "labels: found 3 for 2 scores"),
+        ([True] * 2, ["a"], "groups: found 1 for 2 scores"),
+    ],
+)
+def test_columns_of_other_lengths_are_refused(labels, groups, says):
+    with pytest.raises(WrongUse, match=says):
+        calibrate([0.5, 0.9], labels, groups, target_precision=0.5)

@@ -5,6 +5,7 @@ server). Nothing is fetched or built here.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -16,6 +17,8 @@ import synth
 from examples.real import models, server
 from synth.calls.journal import records
 from synth.filters.critic import Critic
+from synth.teachers.base import Settings
+from synth.teachers.openai_chat import OpenaiChat
 
 NAME = "smollm2-135m"
 BINARY = (
@@ -216,6 +219,20 @@ def test_more_calls_than_slots_wait_and_none_is_lost_or_doubled(url, tmp_path):
     assert run.counts["failed"] == {}
     assert run.info["calls"]["retried"] == 0
     assert len(replies(tmp_path)) == len(QUESTIONS)
+
+
+def test_the_server_says_how_many_calls_and_how_long_it_takes(url, tmp_path):
+    async def look():
+        teacher = OpenaiChat(NAME, Settings(api_base=url, api_key_env=""))
+        said = await teacher.capacity()
+        await teacher.close()
+        return said
+
+    said = asyncio.run(look())
+    assert said.slots == 4
+    long = {"question": "How many? " + "apple " * said.context}
+    run = ran(url, tmp_path, rows=[*QUESTIONS[:1], long])
+    assert run.counts["failed"] == {"context_length": 1}
 
 
 def test_two_runs_at_once_share_one_server(url, tmp_path):

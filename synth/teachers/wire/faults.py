@@ -22,6 +22,7 @@ _STOPS = {
 _STOPPING = {401: "key", 403: "key", 402: "quota", 404: "model", 405: "model"}
 _REFUSALS = {
     "context_length_exceeded": "context_length",
+    "exceed_context_size_error": "context_length",  # llama.cpp, as a type
     "content_policy_violation": "policy",
     "content_filter": "policy",
 }
@@ -29,7 +30,7 @@ _REFUSALS = {
 _TOO_LONG = re.compile(
     r"maximum context length|context window|context length exceed|prompt is too long"
     r"|input is too long"
-    r"|longer than the maximum|exceeds? the (model'?s? )?(maximum|context)",
+    r"|(longer than|exceeds?) the (available |model'?s? )?(maximum|context)",
     re.IGNORECASE,
 )
 # Characters of a refusal that are shown; and that are searched for what is refused.

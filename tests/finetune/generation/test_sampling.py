@@ -132,3 +132,12 @@ def test_generate_looks_for_stops_where_it_can_spell_its_tokens():
     found = options({"stop": ["here"]}, tokenizer, 1)
     assert found["stop_strings"] == ["here"]
     assert found["tokenizer"] is tokenizer
+
+
+def test_a_field_that_is_null_counts_as_missing():
+    _, tokenizer = load_student(tiny.causal())
+    nothing = options({}, tokenizer, 3)
+    null = {"temperature": None, "top_p": None, "max_tokens": None}
+    assert options(null, tokenizer, 3) == nothing
+    assert nothing["temperature"] == nothing["top_p"] == 1.0
+    assert not options({"temperature": 0}, tokenizer, 3)["do_sample"]

@@ -16,6 +16,7 @@ from finetune.scoring.calibration import (
     recall_table,
     threshold_at,
 )
+from synth.core.errors import WrongUse
 
 PAIRS = st.lists(
     st.tuples(st.floats(0, 1), st.booleans()), min_size=4, max_size=40
@@ -105,3 +106,12 @@ def test_files_that_were_written_before_still_load():
     assert Calibration.load(lines)(0.5) == pytest.approx(0.4)
     platt = {"kind": "platt", "x": [2.0], "y": [-1.0]}
     assert Calibration.load(platt)(0.5) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("kind", ["isotonic", "platt"])
+def test_no_labels_and_no_right_ones_are_said(kind):
+    with pytest.raises(WrongUse, match="found no labelled rows"):
+        fit([], [], kind=kind)
+    for scores, labels in (([], []), ([0.2, 0.9], [False, False])):
+        with pytest.raises(WrongUse, match="none of them right"):
+            threshold_at(scores, labels, 0.9)

@@ -62,9 +62,16 @@ def test_even_layers_begin_at_the_first_and_end_at_the_last(count, wanted):
     if wanted > count:
         with pytest.raises(WrongUse):
             chosen("even", str(wanted), count, "")
-    elif wanted > 1:
+    elif wanted == 1:
+        # The head was trained to read the last one.
+        assert chosen("even", "1", count, "") == [count - 1]
+    else:
         found = chosen("even", str(wanted), count, "")
         assert (found[0], found[-1], len(found)) == (0, count - 1, wanted)
+
+
+def test_even_layers_are_those_of_distilbert():
+    assert chosen("even", "6", 12, "") == [0, 2, 4, 7, 9, 11]
 
 
 @pytest.mark.parametrize(
