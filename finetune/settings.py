@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from finetune.core.rows import JsonObject
+from finetune.data.declared_fields import Fields, of_class, of_command
 from finetune.data.prompts import RECORD, Template
 from finetune.data.trainer_fields import OF_COMMANDS, refuse
 from synth.core.errors import WrongUse, did_you_mean
@@ -24,6 +25,18 @@ _OPENING = "model_init_kwargs"
 _OPENING_FLAG = "--model-init-kwargs"
 # Words of a declaration that say nothing of a value's kind.
 _NO_KINDS = {"class", "None", "NoneType", "Optional", "Union", "typing"}
+# What every training begins with, on any machine.
+_QUIET: JsonObject = {"report_to": "none", "save_strategy": "no"}
+_SIDES = ("sft", "sft, encoder-decoder")
+# Recipe -> the commands of `trainer_fields` that it may turn out to be, by its model.
+_COMMANDS = {
+    "sft": _SIDES,
+    "fade": _SIDES,
+    "curriculum": _SIDES,
+    "plad": ("sft, weighted", "sft, encoder-decoder, weighted"),
+    "distill": ("distill", "distill, encoder-decoder"),
+    "distill_encoder": ("distill, encoder",),
+}
 # What saving a student writes, whatever stood there.
 _OVERWRITTEN = (
     "README.md",
@@ -119,31 +132,17 @@ def trainer_config(kind: type[Any], config: TrainConfig, command: str) -> Any:
             that it refuses.
     """
     check_output(config.output)
-    given = {
-        name: value
-        for name, value in config.trainer.items()
-        if name != _OPENING
-    }
-    types = {f.name: str(f.type) for f in fields(kind) if f.init}
-    names = set(types)
-    for name in given:
-        if name not in names:
-            raise WrongUse(
-                f"trainer field {name!r}",
-                "no such field",
-                f"a field of TRL's {kind.__name__}",
-                _hint(name, names),
-            )
-    defaults = _machine_defaults()
-    refuse({**defaults, **given}, command, kind)
-    given = {
-        name: _as_declared(f"trainer field {name!r}", value, types[name])
-        for name, value in given.items()
-    }
+    given = _checked(
+        config.trainer,
+        command,
+        kind.__name__,
+        of_class(kind),
+        _machine_defaults(),
+    )
     try:
         return kind(
             **{
-                **defaults,
+                **_machine_defaults(),
                 "output_dir": str(config.output / "checkpoints"),
                 **given,
             }
@@ -155,6 +154,58 @@ def trainer_config(kind: type[Any], config: TrainConfig, command: str) -> Any:
             "values that it takes",
             "Correct the field.",
         ) from error
+
+
+def check_fields(recipe: str, trainer: Mapping[str, object]) -> None:
+    """Refuses fields of a trainer before it is loaded, as `trainer_config` does once it is.
+
+    A recipe that trains models of several kinds takes what one of their configs takes.
+
+    Args:
+        recipe: of `finetune.recipes`, or a method of `dpo`.
+        trainer: fields by name.
+
+    Raises:
+        WrongUse: see `trainer_config`.
+    """
+    refusals = []
+    for command in _COMMANDS.get(recipe, (recipe,)):
+        name, declared = of_command(command)
+        if not declared:
+            return
+        try:
+            _checked(trainer, command, name, declared, _QUIET)
+        except WrongUse as error:
+            refusals.append(error)
+        else:
+            return
+    raise refusals[0]
+
+
+def _checked(
+    trainer: Mapping[str, object],
+    command: str,
+    config: str,
+    declared: Fields,
+    defaults: JsonObject,
+) -> JsonObject:
+    """Fields that a config has and a command obeys, each of the kind that is declared."""
+    given = {name: trainer[name] for name in trainer if name != _OPENING}
+    for name in given:
+        if name not in declared:
+            raise WrongUse(
+                f"trainer field {name!r}",
+                "no such field",
+                f"a field of TRL's {config}",
+                _hint(name, {*declared}),
+            )
+    refuse({**defaults, **given}, command, declared)
+    return {
+        name: _as_declared(
+            f"trainer field {name!r}", value, declared[name].kind
+        )
+        for name, value in given.items()
+    }
 
 
 def _as_declared(where: str, value: object, declared: str) -> object:
@@ -293,7 +344,7 @@ def _machine_defaults() -> JsonObject:
     """TRL assumes a GPU: bf16 and recomputed activations, both slower than plain fp32 on a CPU."""
     import torch  # noqa: PLC0415
 
-    quiet = {"report_to": "none", "save_strategy": "no"}
+    quiet = dict(_QUIET)
     if torch.cuda.is_available():
         return quiet
     if is_launched():

@@ -106,9 +106,12 @@ def train(
 ) -> JsonObject:
     """Runs a recipe with the settings of a command line, says what came of it and returns it."""
     need("trl")
-    if processes > 1 and not is_launched():
-        ctx.exit(launched(processes, sys.argv[1:]))
-    from finetune.settings import TrainConfig, opened_in, read_config  # noqa: PLC0415
+    from finetune.settings import (  # noqa: PLC0415
+        TrainConfig,
+        check_fields,
+        opened_in,
+        read_config,
+    )
 
     adapters = (
         None
@@ -118,6 +121,9 @@ def train(
         )
     )
     trainer = read_config(config, flags(ctx.args))
+    check_fields(str((more or {}).get("method", recipe)), trainer)
+    if processes > 1 and not is_launched():
+        ctx.exit(launched(processes, sys.argv[1:]))
     if dtype is not None:
         trainer["model_init_kwargs"] = opened_in(
             dtype, trainer.get("model_init_kwargs")

@@ -9,13 +9,9 @@ of one. A test walks the configs and fails for a field in neither place.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields
-from typing import TYPE_CHECKING
 
+from finetune.data.declared_fields import UNKNOWN, Declared, Fields
 from synth.core.errors import WrongUse
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 
 def _names(text: str) -> list[str]:
@@ -239,22 +235,19 @@ def refused(command: str) -> dict[str, str]:
     }
 
 
-def refuse(
-    given: Mapping[str, object], command: str, kind: type[DataclassInstance]
-) -> None:
+def refuse(given: Mapping[str, object], command: str, declared: Fields) -> None:
     """Refuses fields that the command would not obey. A field at its default asks for nothing, and
     passes.
 
     Args:
         given: fields by name, with the defaults that the command itself sets.
         command: of `OF_COMMANDS`.
-        kind: the config's class.
+        declared: the fields of its config.
 
     Raises:
         WrongUse: which field, and what to do instead.
     """
     todos = refused(command)
-    declared = {field.name: field for field in fields(kind)}
     for name, value in given.items():
         if name not in declared or _is_default(value, declared[name]):
             continue
@@ -272,7 +265,7 @@ def refuse(
         other, idle = _NEEDS.get(name, ("", ()))
         if (
             other in declared
-            and given.get(other, _default(declared[other])) in idle
+            and given.get(other, declared[other].default) in idle
         ):
             raise WrongUse(
                 where,
@@ -282,16 +275,9 @@ def refuse(
             )
 
 
-def _default(field: Field[object]) -> object:
-    value = (
-        field.default
-        if field.default_factory is MISSING
-        else field.default_factory()
-    )
-    return getattr(value, "value", value)
-
-
-def _is_default(value: object, field: Field[object]) -> bool:
-    default = _default(field)
+def _is_default(value: object, field: Declared) -> bool:
+    default = field.default
+    if default is UNKNOWN:
+        return True
     # A flag that is off asks for nothing, however the default spells it.
     return value == default or (value is False and default in ("no", None))
