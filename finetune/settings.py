@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from finetune.core.rows import JsonObject
 from finetune.data.declared_fields import Fields, of_class, of_command
+from finetune.data.held_out import HeldOut
 from finetune.data.prompts import RECORD, Template
 from finetune.data.trainer_fields import OF_COMMANDS, refuse
 from synth.core.errors import WrongUse, did_you_mean
@@ -60,6 +61,7 @@ class TrainConfig:
         lora: fields of peft's LoraConfig; None trains all weights.
         template: whether rows go through the student's chat template: `auto` (messages do),
             `always` or `never`.
+        held_out: rows that are measured while it trains; None for none.
     """
 
     data: str
@@ -68,6 +70,7 @@ class TrainConfig:
     trainer: Mapping[str, object] = field(default_factory=dict)
     lora: Mapping[str, object] | None = None
     template: Template = "auto"
+    held_out: HeldOut | None = None
 
 
 def read_config(
@@ -132,17 +135,22 @@ def trainer_config(kind: type[Any], config: TrainConfig, command: str) -> Any:
             that it refuses.
     """
     check_output(config.output)
+    held = config.held_out
+    defaults = {
+        **_machine_defaults(),
+        **(held.fields(config.trainer) if held else {}),
+    }
     given = _checked(
         config.trainer,
         command,
-        kind.__name__,
-        of_class(kind),
-        _machine_defaults(),
+        (kind.__name__, of_class(kind)),
+        defaults,
+        held_out=held is not None,
     )
     try:
         return kind(
             **{
-                **_machine_defaults(),
+                **defaults,
                 "output_dir": str(config.output / "checkpoints"),
                 **given,
             }
@@ -156,7 +164,9 @@ def trainer_config(kind: type[Any], config: TrainConfig, command: str) -> Any:
         ) from error
 
 
-def check_fields(recipe: str, trainer: Mapping[str, object]) -> None:
+def check_fields(
+    recipe: str, trainer: Mapping[str, object], held_out: HeldOut | None = None
+) -> None:
     """Refuses fields of a trainer before it is loaded, as `trainer_config` does once it is.
 
     A recipe that trains models of several kinds takes what one of their configs takes.
@@ -164,17 +174,25 @@ def check_fields(recipe: str, trainer: Mapping[str, object]) -> None:
     Args:
         recipe: of `finetune.recipes`, or a method of `dpo`.
         trainer: fields by name.
+        held_out: rows that are measured while it trains.
 
     Raises:
         WrongUse: see `trainer_config`.
     """
     refusals = []
+    set_too = held_out.fields(trainer) if held_out else {}
     for command in _COMMANDS.get(recipe, (recipe,)):
-        name, declared = of_command(command)
-        if not declared:
+        config = of_command(command)
+        if not config[1]:
             return
         try:
-            _checked(trainer, command, name, declared, _QUIET)
+            _checked(
+                trainer,
+                command,
+                config,
+                {**_QUIET, **set_too},
+                held_out=held_out is not None,
+            )
         except WrongUse as error:
             refusals.append(error)
         else:
@@ -185,21 +203,25 @@ def check_fields(recipe: str, trainer: Mapping[str, object]) -> None:
 def _checked(
     trainer: Mapping[str, object],
     command: str,
-    config: str,
-    declared: Fields,
+    config: tuple[str, Fields],
     defaults: JsonObject,
+    *,
+    held_out: bool,
 ) -> JsonObject:
-    """Fields that a config has and a command obeys, each of the kind that is declared."""
+    """Fields that a config (its name and fields) has and a command obeys, each of the kind that is
+    declared.
+    """
+    kind, declared = config
     given = {name: trainer[name] for name in trainer if name != _OPENING}
     for name in given:
         if name not in declared:
             raise WrongUse(
                 f"trainer field {name!r}",
                 "no such field",
-                f"a field of TRL's {config}",
+                f"a field of TRL's {kind}",
                 _hint(name, {*declared}),
             )
-    refuse({**defaults, **given}, command, declared)
+    refuse(given, command, declared, beside=defaults, held_out=held_out)
     return {
         name: _as_declared(
             f"trainer field {name!r}", value, declared[name].kind

@@ -8,6 +8,8 @@ import click
 
 from finetune.cli.shared import (
     EXTRA,
+    held_out_in,
+    held_out_options,
     interval,
     numbers,
     pair,
@@ -22,6 +24,7 @@ from synth.core.errors import WrongUse
 @click.command(context_settings=EXTRA)
 @train_options
 @template_option
+@held_out_options
 @click.option(
     "--coefficients",
     default="",
@@ -62,6 +65,7 @@ def sft(ctx: click.Context, /, coefficients: str, **options: Any) -> None:
         name: options.pop(name)
         for name in ("negative_margin", "objective", "push")
     }
+    options["held_out"] = held_out_in(options)
     train("sft", ctx, more={"coefficients": given, **more}, **options)
 
 
@@ -147,8 +151,10 @@ def _preference(method: str, about: str) -> click.Command:
     @click.command(name=method, context_settings=EXTRA, help=about)
     @train_options
     @template_option
+    @held_out_options
     @click.pass_context
     def command(ctx: click.Context, /, **options: Any) -> None:
+        options["held_out"] = held_out_in(options)
         train("dpo", ctx, more={"method": method}, **options)
 
     return command

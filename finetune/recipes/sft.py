@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from finetune.core.rows import JsonObject
 from finetune.data import rows
+from finetune.data.held_out import apart
 from finetune.objectives.objectives import MinMax, Objective, Weighted
 from finetune.objectives.weighting import read_coefficients
 from finetune.settings import TrainConfig, built, peft_config, trainer_config
@@ -110,8 +111,19 @@ def fit(
         weighing: for rows with weights: their `weights`, `task_numbers` and `ids`, and the
             objective.
     """
+    if weighing is not None and config.held_out is not None:
+        raise WrongUse(
+            f"--held-out {config.held_out.data}",
+            "training rows with a weight or a task",
+            "rows that count alike",
+            "Leave it out, or take these columns out.",
+        )
     build = _seq2seq if student.is_seq2seq(config.model) else _decoder
     trainer, tokenizer, facts = build(config, data, weighing)
+    if config.held_out is not None:
+        from finetune.measuring.held_out import watch  # noqa: PLC0415 - torch
+
+        watch(trainer, config, tokenizer, facts["template"])
     return student.train_and_keep(
         trainer, tokenizer, config, len(data), facts=facts
     )
@@ -143,7 +155,15 @@ def _decoder(
         "peft_config": peft_config(config),
     }
     if weighing is None:
-        return built(SFTTrainer, **options), tokenizer, made.record()
+        held = training_rows.held_out(config, args, tokenizer, made)
+        if held is not None:
+            options["eval_dataset"] = training_rows.dataset(held)
+        trainer = built(SFTTrainer, **options)
+        return (
+            trainer,
+            tokenizer,
+            made.record() | (held.record() if held else {}),
+        )
     from finetune.trainers.weighted import WeightedTrainer  # noqa: PLC0415 - as above
 
     given = training_rows.chosen(weighing[0], made)
@@ -183,6 +203,15 @@ def _seq2seq(
     }
     options["data_collator"] = DataCollatorForSeq2Seq(tokenizer, model=model)
     if weighing is None:
+        if config.held_out is not None:
+            source = config.held_out.data
+            sides = rows.columns(
+                rows.sft_rows(source), ("prompt", "completion"), source
+            )
+            theirs, _ = student.read_sides(sides, tokenizer, config.template)
+            held = apart(source, theirs, made)
+            options["eval_dataset"] = held.rows
+            facts |= held.record()
         return built(Seq2SeqTrainer, **options), tokenizer, facts
     from finetune.trainers.weighted import WeightedSeq2SeqTrainer  # noqa: PLC0415 - as above
 

@@ -53,6 +53,7 @@ from finetune.trainers.batch_losses import (
 from finetune.trainers.beside import Beside, KeepsBeside, read_outside
 from finetune.trainers.between_steps import Adaptation, Interpolation
 from finetune.trainers.filter_stage import train_filters
+from finetune.trainers.looks import Means, look
 from finetune.trainers.loss_terms import Term
 from finetune.trainers.notes import Notes
 from finetune.trainers.on_policy import WorstTokens, Writer, corrupted, worst
@@ -68,6 +69,7 @@ from finetune.trainers.pair_batches import (
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+    from transformers.trainer_utils import EvalLoopOutput
 
 
 # A callback that holds a state.
@@ -149,6 +151,8 @@ class DistillTrainer(KeepsBeside, SFTTrainer):  # type: ignore[misc]
             self.data_collator = PairCollator(plain)
         self._own_texts = False
         self.notes = Notes()
+        # Of rows held out, while they are measured.
+        self._means: Means | None = None
         self.beside = Beside(
             self.terms,
             self.model,
@@ -366,6 +370,10 @@ class DistillTrainer(KeepsBeside, SFTTrainer):  # type: ignore[misc]
         if self._own_texts and says is not None:
             self._compare(batch, says, inputs)
         loss = self._summed(batch, inputs)
+        if self._means is not None:
+            count = float(batch.mask.sum())
+            for name, value in look(batch).items():
+                self._means.add(name, value, count)
         if divisor is not None and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes
         if uneven is not None:
@@ -377,6 +385,24 @@ class DistillTrainer(KeepsBeside, SFTTrainer):  # type: ignore[misc]
             )
             loss = loss + self.router_aux_loss_coef * uneven / steps
         return (loss, {"hidden": hidden}) if return_outputs else loss
+
+    def evaluation_loop(self, *args: Any, **options: Any) -> EvalLoopOutput:
+        """Measures rows held out: each loss by its name, as it would be learnt now, and what
+        `looks` says of every token.
+        """
+        own = self._own_texts
+        self._own_texts = False
+        self._means = Means()
+        try:
+            # Texts that the student writes are drawn as if nothing had been measured.
+            with torch.random.fork_rng():
+                output = super().evaluation_loop(*args, **options)
+            for name, mean in self._means.taken(self).items():
+                output.metrics[f"eval_{name}"] = mean
+        finally:
+            self._own_texts = own
+            self._means = None
+        return output
 
     def _taught(self, inputs: Inputs) -> tuple[TeacherAt | None, Features]:
         """What the teacher says and shows of a batch, in its student's tokens."""
@@ -398,30 +424,32 @@ class DistillTrainer(KeepsBeside, SFTTrainer):  # type: ignore[misc]
         for term in self.terms:
             if isinstance(term.loss, Minillm) and not self._own_texts:
                 continue
+            if isinstance(term.loss, Contrastive) and AUTHOR not in inputs:
+                continue
             weight = self.strength * term.weight_at(done)
-            if term.moves:
-                self._note(f"{term.name}_weight", weight / batch.parts)
+            if term.moves and self._means is None:
+                self._note(f"{term.name}_weight", weight / batch.parts, batch)
             if isinstance(term.loss, TokenLoss):
                 # The first loss of tokens and the likelihood share a pass over the head.
                 share = 0.0 if term.loss.reweighs else likelihood
                 found = of_tokens(term.loss, batch, weight, share)
                 total = total + found.total
-                self._note(term.name, found.loss)
+                self._note(term.name, found.loss, batch)
                 self._observe(term.loss, found.loss, batch)
                 if share:
-                    self._note("cross_entropy", found.cross_entropy)
+                    self._note("cross_entropy", found.cross_entropy, batch)
                     likelihood = 0.0
             else:
                 value = self._value(term, batch, inputs, done)
                 total = total + weight * value
-                self._note(term.name, value.detach())
+                self._note(term.name, value.detach(), batch)
         if not likelihood and not self._reads_head():
             # Processes wait for a gradient of every weight that learns.
             total = total + batch.head.weight.sum() * 0.0
         if likelihood:
             found = cross_entropy(batch, likelihood)
             total = total + found.total
-            self._note("cross_entropy", found.cross_entropy)
+            self._note("cross_entropy", found.cross_entropy, batch)
         return total
 
     def _reads_head(self) -> bool:
@@ -473,8 +501,12 @@ class DistillTrainer(KeepsBeside, SFTTrainer):  # type: ignore[misc]
             if not math.isnan(found.gap):
                 metrics["gap_to_teacher"].append(found.gap)
 
-    def _note(self, name: str, value: Scalar | float) -> None:
-        self.notes.add(name, value, self.state.global_step)
+    def _note(self, name: str, value: Scalar | float, batch: Batch) -> None:
+        if self._means is None:
+            self.notes.add(name, value, self.state.global_step)
+        elif name != "cross_entropy":
+            # `look` measures that of every training.
+            self._means.add(name, value, float(batch.mask.sum()))
 
     def log(
         self, logs: dict[str, float], start_time: float | None = None
@@ -541,7 +573,11 @@ class DistillTrainer(KeepsBeside, SFTTrainer):  # type: ignore[misc]
         )
 
     def _observe(self, loss: TokenLoss, value: Scalar, batch: Batch) -> None:
-        """Tells what learns from the loss of a batch, without a gradient."""
+        """Tells what learns from the loss of a batch, without a gradient; nothing of rows held
+        out.
+        """
+        if self._means is not None:
+            return
         moved = self._interpolation()
         if isinstance(loss, Taid) and moved is not None:
             moved.seen += float(value)

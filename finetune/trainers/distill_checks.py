@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from finetune.data.held_out import EXACT_MATCH, MEASURES
+from finetune.settings import TrainConfig
 from finetune.trainers.distill_settings import (
     DistillConfig,
     self_teacher,
@@ -306,3 +308,33 @@ def _check_source(distill: DistillConfig, terms: Sequence[Term]) -> None:
         "one source of the teacher's probabilities",
         todo,
     )
+
+
+def check_measures(config: TrainConfig, terms: Sequence[Term]) -> None:
+    """Refuses to choose by what nothing measures."""
+    held = config.held_out
+    if held is None:
+        return
+    from finetune.losses.contrastive import Contrastive  # noqa: PLC0415
+    from finetune.losses.minillm import Minillm  # noqa: PLC0415 - torch
+
+    asked = any(
+        term.loss.compares != "exits" and term.loss.same_tokenizer
+        for term in terms
+    )
+    if not asked:
+        held.check(("loss", "cross_entropy", EXACT_MATCH))
+    if all(isinstance(term.loss, Contrastive | Minillm) for term in terms):
+        # These losses are of texts that no row held out has.
+        held.check([name for name in MEASURES if name != "loss"])
+
+
+def check_decoder(config: TrainConfig) -> None:
+    """Refuses rows held out of an encoder-decoder."""
+    if config.held_out is not None:
+        raise WrongUse(
+            f"--held-out {config.held_out.data}",
+            f"--model {config.model}, an encoder-decoder",
+            "a decoder",
+            "Leave it out, and run `finetune evaluate` on the student.",
+        )
