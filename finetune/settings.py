@@ -15,6 +15,7 @@ from finetune.core.rows import JsonObject
 from finetune.data.declared_fields import Fields, of_class, of_command
 from finetune.data.held_out import HeldOut
 from finetune.data.prompts import RECORD, Template
+from finetune.data.reporters import reporters
 from finetune.data.trainer_fields import OF_COMMANDS, refuse
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.registry import scalar
@@ -26,8 +27,9 @@ _OPENING = "model_init_kwargs"
 _OPENING_FLAG = "--model-init-kwargs"
 # Words of a declaration that say nothing of a value's kind.
 _NO_KINDS = {"class", "None", "NoneType", "Optional", "Union", "typing"}
+_REPORT = "report_to"
 # What every training begins with, on any machine.
-_QUIET: JsonObject = {"report_to": "none", "save_strategy": "no"}
+_QUIET: JsonObject = {_REPORT: "none", "save_strategy": "no"}
 _SIDES = ("sft", "sft, encoder-decoder")
 # Recipe -> the commands of `trainer_fields` that it may turn out to be, by its model.
 _COMMANDS = {
@@ -148,7 +150,7 @@ def trainer_config(kind: type[Any], config: TrainConfig, command: str) -> Any:
         held_out=held is not None,
     )
     try:
-        return kind(
+        made = kind(
             **{
                 **defaults,
                 "output_dir": str(config.output / "checkpoints"),
@@ -162,6 +164,9 @@ def trainer_config(kind: type[Any], config: TrainConfig, command: str) -> Any:
             "values that it takes",
             "Correct the field.",
         ) from error
+    # An environment may name more of them.
+    made.report_to = reporters(given.get(_REPORT))
+    return made
 
 
 def check_fields(
@@ -222,6 +227,7 @@ def _checked(
                 _hint(name, {*declared}),
             )
     refuse(given, command, declared, beside=defaults, held_out=held_out)
+    reporters(given.get(_REPORT))
     return {
         name: _as_declared(
             f"trainer field {name!r}", value, declared[name].kind
