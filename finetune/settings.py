@@ -64,6 +64,8 @@ class TrainConfig:
         template: whether rows go through the student's chat template: `auto` (messages do),
             `always` or `never`.
         held_out: rows that are measured while it trains; None for none.
+        tokens_per_batch: tokens of a batch on one process, padding included; None for batches of
+            `per_device_train_batch_size` rows.
     """
 
     data: str
@@ -73,6 +75,7 @@ class TrainConfig:
     lora: Mapping[str, object] | None = None
     template: Template = "auto"
     held_out: HeldOut | None = None
+    tokens_per_batch: int | None = None
 
 
 def read_config(
@@ -137,6 +140,7 @@ def trainer_config(kind: type[Any], config: TrainConfig, command: str) -> Any:
             that it refuses.
     """
     check_output(config.output)
+    check_budget(config)
     held = config.held_out
     defaults = {
         **_machine_defaults(),
@@ -268,6 +272,35 @@ def _of_another_kind(where: str, value: object, wanted: str) -> WrongUse:
         wanted,
         "Give it a value of this kind, or leave it out.",
     )
+
+
+# Fields that say otherwise how rows come into batches.
+_BATCHES = (
+    "per_device_train_batch_size",
+    "train_sampling_strategy",
+    "auto_find_batch_size",
+    "dataloader_drop_last",
+    "packing",
+)
+
+
+def check_budget(config: TrainConfig) -> None:
+    """Refuses fields that a budget of tokens a batch leaves nothing to say.
+
+    Raises:
+        WrongUse: which field.
+    """
+    if config.tokens_per_batch is None:
+        return
+    for name in _BATCHES:
+        value = config.trainer.get(name)
+        if value:
+            raise WrongUse(
+                f"--tokens-per-batch {config.tokens_per_batch}",
+                f"with --{name.replace('_', '-')} {value}",
+                "one way to make batches",
+                "Leave one of them out.",
+            )
 
 
 def refuse_of_stages(trainer: Mapping[str, object]) -> None:

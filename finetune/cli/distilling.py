@@ -10,6 +10,7 @@ import click
 
 from finetune.cli.shared import (
     EXTRA,
+    budget_option,
     held_out_in,
     held_out_options,
     need,
@@ -30,7 +31,7 @@ from synth.core.errors import WrongUse
 # Options of every training, which are not the distillation's own.
 SHARED = (
     *("data", "model", "output", "config", "lora", "dtype", "processes"),
-    *("template", "held_out"),
+    *("template", "held_out", "tokens_per_batch"),
 )
 
 # Options of the student's own texts.
@@ -319,6 +320,7 @@ def servers_in(options: JsonObject) -> Servers | None:
 @train_options
 @template_option
 @held_out_options
+@budget_option
 @click.option(
     "--teacher",
     "teachers",

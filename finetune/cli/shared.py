@@ -94,6 +94,17 @@ def train_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def budget_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--tokens-per-batch."""
+    return click.option(
+        "--tokens-per-batch",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Rows of like length fill a batch up to N tokens, padding included, in the place of "
+        "--per-device-train-batch-size.",
+    )(command)
+
+
 def held_out_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--held-out, and what is done with what its rows show."""
     return together(

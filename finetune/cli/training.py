@@ -8,6 +8,7 @@ import click
 
 from finetune.cli.shared import (
     EXTRA,
+    budget_option,
     held_out_in,
     held_out_options,
     interval,
@@ -25,6 +26,7 @@ from synth.core.errors import WrongUse
 @train_options
 @template_option
 @held_out_options
+@budget_option
 @click.option(
     "--coefficients",
     default="",

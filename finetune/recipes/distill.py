@@ -74,14 +74,15 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
     if distill.prompt is not None:
         distill.prompt.check(table.column_names)
     if student.is_seq2seq(config.model):
-        check_decoder(config)
+        check_decoder(config, "an encoder-decoder")
         return _seq2seq(config, distill, data, terms)
     from trl import SFTConfig  # noqa: PLC0415 - 8 s of imports
 
     args = trainer_config(SFTConfig, config, "distill")
     over_layers = [term for term in terms if not is_of_tokens(term.loss)]
-    if args.packing:
-        _check_packing(table, distill, args.packing_strategy, over_layers)
+    if args.packing or args.padding_free:
+        sums = [term for term in terms if term.loss.reweighs]
+        _check_packing(table, distill, args, [*over_layers, *sums])
     if over_layers:
         _check_trust(config.data, table, over_layers[0].name)
     served = _served(config, distill, args)
@@ -141,10 +142,7 @@ def _train(
     )
 
     model, tokenizer = open_student(config, distill, terms, data, args.seed)
-    made = training_rows.for_sft(config, args, data, tokenizer)
-    if of_student is not None:
-        theirs = training_rows.for_sft(config, args, of_student, tokenizer)
-        made = training_rows.paired(made, theirs)
+    made = _made(config, args, (data, of_student), tokenizer)
     measured = training_rows.held_out(config, args, tokenizer, made)
     learnt, held_out = _held_out(made, distill.on_policy, args.seed)
     asked, seen = training_rows.asked(
@@ -161,6 +159,7 @@ def _train(
     if distill.prompt is not None:
         both = of_student is not None or distill.on_policy.alters
         teacher = prompted_teacher(teacher, asked.rows, seen, tokenizer, both)
+    training_rows.cut_already(args)
     trainer = built(
         DistillTrainer,
         model=model,
@@ -175,6 +174,7 @@ def _train(
         likelihood=distill.likelihood,
         strength=distill.strength,
         on_policy=distill.on_policy,
+        tokens_per_batch=config.tokens_per_batch,
         trust=_trust(config.data, table, learnt),
         size=len(tokenizer),
     )
@@ -190,6 +190,21 @@ def _train(
         trainer, tokenizer, config, len(data), facts=facts
     )
     return _told(info, config, distill, served)
+
+
+def _made(
+    config: TrainConfig,
+    args: SFTConfig,
+    authors: tuple[Dataset, Dataset | None],
+    tokenizer: PreTrainedTokenizerBase,
+) -> Prepared:
+    """The rows as tokens; with the student's texts beside the teacher's where there are both."""
+    data, of_student = authors
+    made = training_rows.for_sft(config, args, data, tokenizer)
+    if of_student is None:
+        return made
+    theirs = training_rows.for_sft(config, args, of_student, tokenizer)
+    return training_rows.paired(made, theirs)
 
 
 def _told(
@@ -309,10 +324,13 @@ def _check_trust(source: str, table: Dataset, name: str) -> None:
 def _check_packing(
     table: Dataset,
     distill: DistillConfig,
-    strategy: str,
-    over_layers: Sequence[Term],
+    args: SFTConfig,
+    whole: Sequence[Term],
 ) -> None:
-    """Refuses packing where rows must stay whole, or come one by one."""
+    """Refuses packing, and rows without padding between them, where rows must stay whole or come
+    one by one: `whole` are losses of such rows.
+    """
+    strategy = args.packing_strategy
     named = (
         distill.source
         or distill.prompt
@@ -325,10 +343,10 @@ def _check_packing(
             "whole rows, which a teacher knows by their tokens",
             "Leave it out.",
         )
-    if distill.on_policy.alters or over_layers:
-        names = [f"--loss {term.name}" for term in over_layers]
+    if distill.on_policy.alters or whole:
+        names = [f"--loss {term.name}" for term in whole]
         raise WrongUse(
-            "--packing",
+            "--packing" if args.packing else "--padding-free",
             f"with {names[0] if names else '--on-policy or --corrupt'}",
             "rows one by one",
             "Leave one of them out.",

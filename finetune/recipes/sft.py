@@ -5,7 +5,7 @@ Seq2SeqTrainer for encoder-decoders.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from finetune.core.rows import JsonObject
 from finetune.data import rows
@@ -118,6 +118,7 @@ def fit(
             "rows that count alike",
             "Leave it out, or take these columns out.",
         )
+    _check_batches(config, weighing)
     build = _seq2seq if student.is_seq2seq(config.model) else _decoder
     trainer, tokenizer, facts = build(config, data, weighing)
     if config.held_out is not None:
@@ -129,10 +130,29 @@ def fit(
     )
 
 
+def _check_batches(config: TrainConfig, weighing: Weighing | None) -> None:
+    """Refuses a budget of tokens where batches are of other things than rows of a decoder."""
+    if config.tokens_per_batch is None:
+        return
+    both_sides = student.is_seq2seq(config.model)
+    if both_sides or weighing is not None:
+        got = (
+            "an encoder-decoder"
+            if both_sides
+            else "rows with a weight or a task"
+        )
+        raise WrongUse(
+            f"--tokens-per-batch {config.tokens_per_batch}",
+            got,
+            "rows of a decoder that count alike",
+            "Give --per-device-train-batch-size.",
+        )
+
+
 def _decoder(
     config: TrainConfig, data: Dataset, weighing: Weighing | None
 ) -> tuple[Trainer, PreTrainedTokenizerBase, JsonObject]:
-    from trl import SFTConfig, SFTTrainer  # noqa: PLC0415 - 8 s of imports
+    from trl import SFTConfig  # noqa: PLC0415 - 8 s of imports
 
     args = trainer_config(
         SFTConfig, config, "sft" if weighing is None else "sft, weighted"
@@ -158,7 +178,8 @@ def _decoder(
         held = training_rows.held_out(config, args, tokenizer, made)
         if held is not None:
             options["eval_dataset"] = training_rows.dataset(held)
-        trainer = built(SFTTrainer, **options)
+        training_rows.cut_already(args)
+        trainer = built(_kind(config, options), **options)
         return (
             trainer,
             tokenizer,
@@ -172,6 +193,18 @@ def _decoder(
         tokenizer,
         made.record(),
     )
+
+
+def _kind(config: TrainConfig, options: JsonObject) -> type[Trainer]:
+    """The trainer of rows that count alike; its own options are added."""
+    if config.tokens_per_batch is None:
+        from trl import SFTTrainer  # noqa: PLC0415 - as above
+
+        return cast("type[Trainer]", SFTTrainer)
+    from finetune.trainers.token_batches import TokenBatchTrainer  # noqa: PLC0415
+
+    options["tokens_per_batch"] = config.tokens_per_batch
+    return TokenBatchTrainer
 
 
 def _seq2seq(

@@ -174,6 +174,14 @@ def paired(theirs: Prepared, ours: Prepared) -> Prepared:
     )
 
 
+def cut_already(args: TrainingArguments) -> None:
+    """Tells a trainer that its rows are cut to `max_length`, which TRL asks for where rows come
+    without padding.
+    """
+    if args.padding_free and not args.packing:
+        args.max_length = None
+
+
 def set_tokens(
     args: TrainingArguments, tokenizer: PreTrainedTokenizerBase
 ) -> None:

@@ -66,6 +66,7 @@ from finetune.trainers.pair_batches import (
     joined,
     teachers_half,
 )
+from finetune.trainers.token_batches import BatchesByTokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -98,7 +99,7 @@ def _without_labels(inputs: Inputs) -> dict[str, Tensor]:
     }
 
 
-class DistillTrainer(KeepsBeside, SFTTrainer):  # type: ignore[misc]
+class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[misc]
     """Minimises strength x sum of weight x loss(student, teacher) + likelihood x cross-entropy.
 
     Each loss is logged under its name, as is the cross-entropy where it is learnt, without its
@@ -114,6 +115,8 @@ class DistillTrainer(KeepsBeside, SFTTrainer):  # type: ignore[misc]
         on_policy: see there. Whether a step is on-policy is drawn once an optimiser step, from its
             number: all processes agree.
         held_out: rows of ids and labels, where `on_policy` adapts to them.
+        tokens_per_batch: tokens of a batch of rows, padding included; None for batches of so many
+            rows.
         size: of the tokenizer; both heads are cut to it.
     """
 
@@ -127,6 +130,7 @@ class DistillTrainer(KeepsBeside, SFTTrainer):  # type: ignore[misc]
         on_policy: OnPolicy | None = None,
         trust: Mapping[bytes, float] | None = None,
         held_out: Sequence[JsonObject] = (),
+        tokens_per_batch: int | None = None,
         size: int,
         **options: object,
     ) -> None:
@@ -141,6 +145,7 @@ class DistillTrainer(KeepsBeside, SFTTrainer):  # type: ignore[misc]
         self.on_policy = on_policy or OnPolicy()
         self.trust = trust or {}
         self.held_out = held_out
+        self.tokens_per_batch = tokens_per_batch
         self._kept: list[Inputs] = []
         self.of_two_authors = any(
             isinstance(term.loss, Contrastive) for term in terms

@@ -329,12 +329,26 @@ def check_measures(config: TrainConfig, terms: Sequence[Term]) -> None:
         held.check([name for name in MEASURES if name != "loss"])
 
 
-def check_decoder(config: TrainConfig) -> None:
-    """Refuses rows held out of an encoder-decoder."""
-    if config.held_out is not None:
-        raise WrongUse(
-            f"--held-out {config.held_out.data}",
-            f"--model {config.model}, an encoder-decoder",
-            "a decoder",
-            "Leave it out, and run `finetune evaluate` on the student.",
-        )
+def check_decoder(config: TrainConfig, found: str) -> None:
+    """Refuses what decoders alone have, of another model.
+
+    Args:
+        config: of the training.
+        found: what the model is.
+
+    Raises:
+        WrongUse: rows held out, or a budget of tokens.
+    """
+    held = config.held_out
+    given = {
+        "--held-out": None if held is None else held.data,
+        "--tokens-per-batch": config.tokens_per_batch,
+    }
+    for flag, value in given.items():
+        if value is not None:
+            raise WrongUse(
+                f"{flag} {value}",
+                f"--model {config.model}, {found}",
+                "a decoder",
+                "Leave it out.",
+            )
