@@ -15,6 +15,7 @@ from finetune.cli.shared import (
     held_out_options,
     need,
     numbers,
+    resume_option,
     template_option,
     train,
     train_options,
@@ -31,7 +32,7 @@ from synth.core.errors import WrongUse
 # Options of every training, which are not the distillation's own.
 SHARED = (
     *("data", "model", "output", "config", "lora", "dtype", "processes"),
-    *("template", "held_out", "tokens_per_batch"),
+    *("template", "held_out", "tokens_per_batch", "resume"),
 )
 
 # Options of the student's own texts.
@@ -321,6 +322,7 @@ def servers_in(options: JsonObject) -> Servers | None:
 @template_option
 @held_out_options
 @budget_option
+@resume_option
 @click.option(
     "--teacher",
     "teachers",

@@ -105,6 +105,16 @@ def budget_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def resume_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--resume."""
+    return click.option(
+        "--resume",
+        is_flag=True,
+        help="Go on from the last checkpoint in --output, if there is one, and save one an epoch "
+        "(or by --save-strategy): the same command again goes on where it stopped.",
+    )(command)
+
+
 def held_out_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--held-out, and what is done with what its rows show."""
     return together(
@@ -203,6 +213,7 @@ def train(
     more: JsonObject | None = None,
     dtype: str | None = None,
     processes: int = 1,
+    resume: bool = False,
     **options: Any,
 ) -> JsonObject:
     """Runs a recipe with the settings of a command line, says what came of it and returns it."""
@@ -213,6 +224,7 @@ def train(
         opened_in,
         read_config,
     )
+    from finetune.students.checkpoints import resuming  # noqa: PLC0415
 
     adapters = (
         None
@@ -222,6 +234,8 @@ def train(
         )
     )
     trainer = read_config(config, flags(ctx.args))
+    if resume:
+        trainer = resuming(trainer)
     held = options.get("held_out")
     check_fields(str((more or {}).get("method", recipe)), trainer, held)
     if processes > 1 and not is_launched():
@@ -233,8 +247,10 @@ def train(
     info: JsonObject = import_module(f"finetune.recipes.{recipe}").run(
         TrainConfig(trainer=trainer, lora=adapters, **options), **(more or {})
     )
+    loss = info["loss"]
+    learnt = "none left" if loss is None else f"loss {loss:.4f}"
     say(
-        f"{recipe}: {info['rows']:,} rows, {info['steps']:,} steps, loss {info['loss']:.4f}, "
+        f"{recipe}: {info['rows']:,} rows, {info['steps']:,} steps, {learnt}, "
         f"{info['trainable']:,} of "
         f"{info['parameters']:,} weights trained, {info['seconds']:.0f} s -> {options['output']}"
     )

@@ -14,6 +14,7 @@ from finetune.cli.shared import (
     interval,
     numbers,
     pair,
+    resume_option,
     template_option,
     train,
     train_options,
@@ -27,6 +28,7 @@ from synth.core.errors import WrongUse
 @template_option
 @held_out_options
 @budget_option
+@resume_option
 @click.option(
     "--coefficients",
     default="",
@@ -154,6 +156,7 @@ def _preference(method: str, about: str) -> click.Command:
     @train_options
     @template_option
     @held_out_options
+    @resume_option
     @click.pass_context
     def command(ctx: click.Context, /, **options: Any) -> None:
         options["held_out"] = held_out_in(options)

@@ -65,6 +65,8 @@ def watch(
     path = config.output / FILE
     trainer.add_callback(Measurements(path, trainer.log, answer))
     if held.patience:
+        # How long nothing was better is known after a checkpoint too.
+        trainer.args.restore_callback_states_from_checkpoint = True
         trainer.add_callback(EarlyStoppingCallback(held.patience))
 
 

@@ -21,6 +21,7 @@ from finetune.data.prompts import (
 )
 from finetune.settings import TrainConfig, model_options
 from finetune.students import scratch, truncate
+from finetune.students.checkpoints import begun_at, step_of
 from finetune.students.number_types import opening_type
 from finetune.students.opening import opening
 from synth.cli.command_group import say
@@ -251,7 +252,10 @@ def train_and_keep(
     """
     started = time.time()
     cpu = time.process_time()
-    result = _trained(trainer)
+    folder = Path(trainer.args.output_dir)
+    checkpoint = begun_at(trainer.args.resume_from_checkpoint, folder)
+    first = step_of(checkpoint)
+    result = _trained(trainer, checkpoint)
     output = str(config.output)
     if keep is None:
         # All processes take part: each may hold a share of the weights.
@@ -275,6 +279,11 @@ def train_and_keep(
         "cpu_seconds": round(time.process_time() - cpu, 2),
         **(facts or {}),
     }
+    if first:
+        # The loss is a mean over the steps behind it.
+        info["resumed_at"] = first
+    if first == result.global_step:
+        info["loss"] = None
     if config.held_out is not None:
         info["held_out"] = {**info["held_out"], **_measurements(trainer)}
     write_info(config, info)
@@ -344,9 +353,9 @@ def over_processes(trainer: Trainer, loss: float) -> float:
     return float(trainer.accelerator.reduce(own, "mean"))
 
 
-def _trained(trainer: Trainer) -> TrainOutput:
-    """Trains, from a checkpoint where the settings name one."""
-    resume = trainer.args.resume_from_checkpoint
+def _trained(trainer: Trainer, checkpoint: Path | None) -> TrainOutput:
+    """Trains, from a checkpoint if there is one."""
+    resume = None if checkpoint is None else str(checkpoint)
     try:
         return trainer.train(resume_from_checkpoint=resume)
     except ImportError as error:

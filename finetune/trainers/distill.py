@@ -17,8 +17,8 @@ from transformers.trainer_callback import TrainerCallback
 from trl import SFTTrainer
 
 from finetune.core.rows import JsonObject
-from finetune.core.tensors import Inputs, Mask, Scalar, TokenIds
-from finetune.data.tokens import IGNORED, fingerprint
+from finetune.core.tensors import Inputs, Scalar, TokenIds
+from finetune.data.tokens import IGNORED
 from finetune.kernels.features import Features, Show
 from finetune.kernels.fused_crossing import TeacherSide, fused_crossing
 from finetune.kernels.hidden_states import (
@@ -36,7 +36,7 @@ from finetune.losses.multi_exit import MultiExit
 from finetune.losses.taid import Taid
 from finetune.losses.ted import Ted
 from finetune.teachers.across_tokenizers import AnyTeacher, CrossTeacher
-from finetune.teachers.cache import rows_of
+from finetune.teachers.by_row import trust_in
 from finetune.teachers.in_process import ModelTeacher, SeveralTeachers, Teacher
 from finetune.teachers.prompted import PromptedTeacher
 from finetune.trainers.agreement import agreement
@@ -53,6 +53,7 @@ from finetune.trainers.batch_losses import (
 from finetune.trainers.beside import Beside, KeepsBeside, read_outside
 from finetune.trainers.between_steps import Adaptation, Interpolation
 from finetune.trainers.filter_stage import train_filters
+from finetune.trainers.kept import drawn_apart, load, save, selection_of
 from finetune.trainers.looks import Means, look
 from finetune.trainers.loss_terms import Term
 from finetune.trainers.notes import Notes
@@ -217,13 +218,34 @@ class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[
         ):
             return samples, count
         if self._own_texts:
-            samples = [self._written(batch) for batch in samples]
+            # Texts follow from the step's number: those of a resumed training too, whose own draws
+            # are put back only behind its first batches.
+            with drawn_apart(self.args.device, self._named_step("texts")):
+                samples = [self._written(batch) for batch in samples]
         else:
             draw = random.Random(
                 f"replay/{self.args.seed}/{self.state.global_step}"
             )
             samples = [draw.choice(self._kept) for _ in samples]
         return samples, self._get_num_items_in_batch(samples, device)
+
+    def _named_step(self, what: str) -> str:
+        """A seed of this step on this process."""
+        rank = self.args.process_index
+        return f"{what}/{self.args.seed}/{self.state.global_step}/{rank}"
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        rank = self.args.process_index
+        save(output_dir, rank, self._kept, selection_of(self.teacher))
+
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: PreTrainedModel | None = None
+    ) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        rank = self.args.process_index
+        selection = selection_of(self.teacher)
+        self._kept = load(resume_from_checkpoint, rank, selection)
 
     def _interpolate(self) -> None:
         """Moves TAID's t by the loss of the last optimiser step, over all its batches and
@@ -341,7 +363,7 @@ class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[
     ) -> Scalar | tuple[Scalar, Inputs]:
         """The sum over this batch's tokens, divided by those of the whole step on all processes."""
         # Rows are known by their tokens as they were.
-        trust = self._trusted(inputs)
+        trust = trust_in(self.trust, inputs)
         if self.on_policy.corrupt and model.training:
             inputs = {**inputs, "input_ids": self._corrupted(model, inputs)}
         kept = _without_labels(inputs)
@@ -399,8 +421,8 @@ class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[
         self._own_texts = False
         self._means = Means()
         try:
-            # Texts that the student writes are drawn as if nothing had been measured.
-            with torch.random.fork_rng():
+            selection = selection_of(self.teacher)
+            with drawn_apart(self.args.device, selection=selection):
                 output = super().evaluation_loop(*args, **options)
             for name, mean in self._means.taken(self).items():
                 output.metrics[f"eval_{name}"] = mean
@@ -533,23 +555,6 @@ class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[
             self.on_policy.corrupt,
             f"{self.args.seed}/{self.state.global_step}",
         )
-
-    def _trusted(self, inputs: Inputs) -> Mask | None:
-        """[B, T] how much the teacher counts at each shifted token; None where it counts alike
-        everywhere.
-        """
-        if not self.trust:
-            return None
-        weights = torch.ones(
-            inputs["labels"].shape[0],
-            inputs["labels"].shape[1] - 1,
-            device=inputs["labels"].device,
-        )
-        for row, start, ids, labels in rows_of(inputs):
-            weights[row, start : start + len(ids) - 1] = self.trust.get(
-                fingerprint(ids, labels), 1.0
-            )
-        return weights
 
     def _parts(self, divisor: float | None) -> int:
         """Batches of an optimiser step on all processes: what a mean over sequences is divided by,
