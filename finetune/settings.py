@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from finetune.core.rows import JsonObject
+from finetune.data.declared_fields import Fields, of_class, of_command
+from finetune.data.held_out import HeldOut
 from finetune.data.prompts import RECORD, Template
+from finetune.data.reporters import reporters
 from finetune.data.trainer_fields import OF_COMMANDS, refuse
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.registry import scalar
@@ -24,6 +27,19 @@ _OPENING = "model_init_kwargs"
 _OPENING_FLAG = "--model-init-kwargs"
 # Words of a declaration that say nothing of a value's kind.
 _NO_KINDS = {"class", "None", "NoneType", "Optional", "Union", "typing"}
+_REPORT = "report_to"
+# What every training begins with, on any machine.
+_QUIET: JsonObject = {_REPORT: "none", "save_strategy": "no"}
+_SIDES = ("sft", "sft, encoder-decoder")
+# Recipe -> the commands of `trainer_fields` that it may turn out to be, by its model.
+_COMMANDS = {
+    "sft": _SIDES,
+    "fade": _SIDES,
+    "curriculum": _SIDES,
+    "plad": ("sft, weighted", "sft, encoder-decoder, weighted"),
+    "distill": ("distill", "distill, encoder-decoder"),
+    "distill_encoder": ("distill, encoder",),
+}
 # What saving a student writes, whatever stood there.
 _OVERWRITTEN = (
     "README.md",
@@ -47,6 +63,9 @@ class TrainConfig:
         lora: fields of peft's LoraConfig; None trains all weights.
         template: whether rows go through the student's chat template: `auto` (messages do),
             `always` or `never`.
+        held_out: rows that are measured while it trains; None for none.
+        tokens_per_batch: tokens of a batch on one process, padding included; None for batches of
+            `per_device_train_batch_size` rows.
     """
 
     data: str
@@ -55,6 +74,8 @@ class TrainConfig:
     trainer: Mapping[str, object] = field(default_factory=dict)
     lora: Mapping[str, object] | None = None
     template: Template = "auto"
+    held_out: HeldOut | None = None
+    tokens_per_batch: int | None = None
 
 
 def read_config(
@@ -119,29 +140,21 @@ def trainer_config(kind: type[Any], config: TrainConfig, command: str) -> Any:
             that it refuses.
     """
     check_output(config.output)
-    given = {
-        name: value
-        for name, value in config.trainer.items()
-        if name != _OPENING
+    check_budget(config)
+    held = config.held_out
+    defaults = {
+        **_machine_defaults(),
+        **(held.fields(config.trainer) if held else {}),
     }
-    types = {f.name: str(f.type) for f in fields(kind) if f.init}
-    names = set(types)
-    for name in given:
-        if name not in names:
-            raise WrongUse(
-                f"trainer field {name!r}",
-                "no such field",
-                f"a field of TRL's {kind.__name__}",
-                _hint(name, names),
-            )
-    defaults = _machine_defaults()
-    refuse({**defaults, **given}, command, kind)
-    given = {
-        name: _as_declared(f"trainer field {name!r}", value, types[name])
-        for name, value in given.items()
-    }
+    given = _checked(
+        config.trainer,
+        command,
+        (kind.__name__, of_class(kind)),
+        defaults,
+        held_out=held is not None,
+    )
     try:
-        return kind(
+        made = kind(
             **{
                 **defaults,
                 "output_dir": str(config.output / "checkpoints"),
@@ -155,6 +168,76 @@ def trainer_config(kind: type[Any], config: TrainConfig, command: str) -> Any:
             "values that it takes",
             "Correct the field.",
         ) from error
+    # An environment may name more of them.
+    made.report_to = reporters(given.get(_REPORT))
+    return made
+
+
+def check_fields(
+    recipe: str, trainer: Mapping[str, object], held_out: HeldOut | None = None
+) -> None:
+    """Refuses fields of a trainer before it is loaded, as `trainer_config` does once it is.
+
+    A recipe that trains models of several kinds takes what one of their configs takes.
+
+    Args:
+        recipe: of `finetune.recipes`, or a method of `dpo`.
+        trainer: fields by name.
+        held_out: rows that are measured while it trains.
+
+    Raises:
+        WrongUse: see `trainer_config`.
+    """
+    refusals = []
+    set_too = held_out.fields(trainer) if held_out else {}
+    for command in _COMMANDS.get(recipe, (recipe,)):
+        config = of_command(command)
+        if not config[1]:
+            return
+        try:
+            _checked(
+                trainer,
+                command,
+                config,
+                {**_QUIET, **set_too},
+                held_out=held_out is not None,
+            )
+        except WrongUse as error:
+            refusals.append(error)
+        else:
+            return
+    raise refusals[0]
+
+
+def _checked(
+    trainer: Mapping[str, object],
+    command: str,
+    config: tuple[str, Fields],
+    defaults: JsonObject,
+    *,
+    held_out: bool,
+) -> JsonObject:
+    """Fields that a config (its name and fields) has and a command obeys, each of the kind that is
+    declared.
+    """
+    kind, declared = config
+    given = {name: trainer[name] for name in trainer if name != _OPENING}
+    for name in given:
+        if name not in declared:
+            raise WrongUse(
+                f"trainer field {name!r}",
+                "no such field",
+                f"a field of TRL's {kind}",
+                _hint(name, {*declared}),
+            )
+    refuse(given, command, declared, beside=defaults, held_out=held_out)
+    reporters(given.get(_REPORT))
+    return {
+        name: _as_declared(
+            f"trainer field {name!r}", value, declared[name].kind
+        )
+        for name, value in given.items()
+    }
 
 
 def _as_declared(where: str, value: object, declared: str) -> object:
@@ -189,6 +272,35 @@ def _of_another_kind(where: str, value: object, wanted: str) -> WrongUse:
         wanted,
         "Give it a value of this kind, or leave it out.",
     )
+
+
+# Fields that say otherwise how rows come into batches.
+_BATCHES = (
+    "per_device_train_batch_size",
+    "train_sampling_strategy",
+    "auto_find_batch_size",
+    "dataloader_drop_last",
+    "packing",
+)
+
+
+def check_budget(config: TrainConfig) -> None:
+    """Refuses fields that a budget of tokens a batch leaves nothing to say.
+
+    Raises:
+        WrongUse: which field.
+    """
+    if config.tokens_per_batch is None:
+        return
+    for name in _BATCHES:
+        value = config.trainer.get(name)
+        if value:
+            raise WrongUse(
+                f"--tokens-per-batch {config.tokens_per_batch}",
+                f"with --{name.replace('_', '-')} {value}",
+                "one way to make batches",
+                "Leave one of them out.",
+            )
 
 
 def refuse_of_stages(trainer: Mapping[str, object]) -> None:
@@ -293,7 +405,7 @@ def _machine_defaults() -> JsonObject:
     """TRL assumes a GPU: bf16 and recomputed activations, both slower than plain fp32 on a CPU."""
     import torch  # noqa: PLC0415
 
-    quiet = {"report_to": "none", "save_strategy": "no"}
+    quiet = dict(_QUIET)
     if torch.cuda.is_available():
         return quiet
     if is_launched():

@@ -10,13 +10,18 @@ import click
 
 from finetune.cli.shared import (
     EXTRA,
+    budget_option,
+    held_out_in,
+    held_out_options,
     need,
     numbers,
+    resume_option,
     template_option,
     train,
     train_options,
 )
 from finetune.core.rows import JsonObject
+from finetune.data.held_out import MEASURES
 from finetune.data.teacher_prompts import TeacherPrompt
 from finetune.teachers.opened_settings import Opening
 from finetune.teachers.served_settings import Servers
@@ -27,7 +32,7 @@ from synth.core.errors import WrongUse
 # Options of every training, which are not the distillation's own.
 SHARED = (
     *("data", "model", "output", "config", "lora", "dtype", "processes"),
-    "template",
+    *("template", "held_out", "tokens_per_batch", "resume"),
 )
 
 # Options of the student's own texts.
@@ -315,6 +320,9 @@ def servers_in(options: JsonObject) -> Servers | None:
 @click.command(context_settings=EXTRA)
 @train_options
 @template_option
+@held_out_options
+@budget_option
+@resume_option
 @click.option(
     "--teacher",
     "teachers",
@@ -406,6 +414,7 @@ def distill(
     need("trl")
     from finetune.trainers.distill_settings import DistillConfig  # noqa: PLC0415
 
+    options["held_out"] = held_out_in(options, MEASURES)
     own = own_texts_in(options)
     shared = {name: options.pop(name) for name in SHARED}
     servers = servers_in(options)

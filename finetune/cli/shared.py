@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -13,6 +13,7 @@ import click
 
 from finetune.cli.launching import launched
 from finetune.core.rows import JsonObject
+from finetune.data.held_out import ALONE, EXACT_MATCH, HeldOut
 from finetune.data.prompts import TEMPLATES
 from synth.cli.command_group import output_option, say, together
 from synth.core.errors import WrongUse
@@ -34,8 +35,8 @@ def template_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _there(
-    context: click.Context,  # noqa: ARG001
-    option: click.Parameter,  # noqa: ARG001
+    context: click.Context | None,  # noqa: ARG001
+    option: click.Parameter | None,  # noqa: ARG001
     source: str,
 ) -> str:
     """The source, once it is known that a path leads somewhere."""
@@ -93,6 +94,116 @@ def train_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def budget_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--tokens-per-batch."""
+    return click.option(
+        "--tokens-per-batch",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Rows of like length fill a batch up to N tokens, padding included, in the place of "
+        "--per-device-train-batch-size.",
+    )(command)
+
+
+def resume_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--resume."""
+    return click.option(
+        "--resume",
+        is_flag=True,
+        help="Go on from the last checkpoint in --output, if there is one, and save one an epoch "
+        "(or by --save-strategy): the same command again goes on where it stopped.",
+    )(command)
+
+
+def held_out_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--held-out, and what is done with what its rows show."""
+    return together(
+        click.option(
+            "--held-out",
+            metavar="DIR",
+            help="Rows that are measured while it trains, as --data: once an epoch and at the end, "
+            "or every --eval-steps N (steps, or a share of all).",
+        ),
+        click.option(
+            "--keep-best",
+            is_flag=False,
+            flag_value="loss",
+            default="",
+            metavar="[MEASURE]",
+            help="The checkpoint that measures best becomes the student: loss, exact_match; of "
+            "distill also kl, cross_entropy, agreement. Without a name: loss.",
+        ),
+        click.option(
+            "--patience",
+            type=click.IntRange(0),
+            default=0,
+            show_default=True,
+            help="Stop after so many measurements without a better one; 0: never.",
+        ),
+        click.option(
+            "--measure",
+            type=click.Choice([EXACT_MATCH]),
+            help="Also answer rows of --held-out, as `finetune evaluate` does.",
+        ),
+        click.option(
+            "--measure-rows",
+            type=click.IntRange(1),
+            default=100,
+            show_default=True,
+            help="Rows that are answered (--measure), at most.",
+        ),
+        click.option(
+            "--measure-parser",
+            default="final_number",
+            show_default=True,
+            metavar="NAME[:key=value,...]",
+            help="Reads the answers (--measure).",
+        ),
+        click.option(
+            "--measure-tokens",
+            type=click.IntRange(1),
+            default=256,
+            show_default=True,
+            help="Tokens of an answer (--measure), at most.",
+        ),
+    )(command)
+
+
+def held_out_in(
+    options: JsonObject, measures: Iterable[str] = ALONE
+) -> HeldOut | None:
+    """What `held_out_options` say, taken out of the options; None without --held-out.
+
+    Args:
+        options: of a command.
+        measures: that its training takes for --keep-best.
+
+    Raises:
+        WrongUse: something of rows held out, and no such rows; or another measure.
+    """
+    data = options.pop("held_out")
+    made = HeldOut(
+        data=_there(None, None, data) if data else "",
+        keep_best=options.pop("keep_best"),
+        patience=options.pop("patience"),
+        measure=options.pop("measure") or "",
+        rows=options.pop("measure_rows"),
+        parser=options.pop("measure_parser"),
+        new_tokens=options.pop("measure_tokens"),
+    )
+    if data:
+        made.check(measures)
+        return made
+    if made != HeldOut(data=""):
+        raise WrongUse(
+            "--keep-best, --patience or --measure",
+            "no --held-out",
+            "rows to measure",
+            "Give --held-out FILE too, or leave them out.",
+        )
+    return None
+
+
 def train(
     recipe: str,
     ctx: click.Context,
@@ -102,13 +213,18 @@ def train(
     more: JsonObject | None = None,
     dtype: str | None = None,
     processes: int = 1,
+    resume: bool = False,
     **options: Any,
 ) -> JsonObject:
     """Runs a recipe with the settings of a command line, says what came of it and returns it."""
     need("trl")
-    if processes > 1 and not is_launched():
-        ctx.exit(launched(processes, sys.argv[1:]))
-    from finetune.settings import TrainConfig, opened_in, read_config  # noqa: PLC0415
+    from finetune.settings import (  # noqa: PLC0415
+        TrainConfig,
+        check_fields,
+        opened_in,
+        read_config,
+    )
+    from finetune.students.checkpoints import resuming  # noqa: PLC0415
 
     adapters = (
         None
@@ -118,6 +234,12 @@ def train(
         )
     )
     trainer = read_config(config, flags(ctx.args))
+    if resume:
+        trainer = resuming(trainer)
+    held = options.get("held_out")
+    check_fields(str((more or {}).get("method", recipe)), trainer, held)
+    if processes > 1 and not is_launched():
+        ctx.exit(launched(processes, sys.argv[1:]))
     if dtype is not None:
         trainer["model_init_kwargs"] = opened_in(
             dtype, trainer.get("model_init_kwargs")
@@ -125,8 +247,10 @@ def train(
     info: JsonObject = import_module(f"finetune.recipes.{recipe}").run(
         TrainConfig(trainer=trainer, lora=adapters, **options), **(more or {})
     )
+    loss = info["loss"]
+    learnt = "none left" if loss is None else f"loss {loss:.4f}"
     say(
-        f"{recipe}: {info['rows']:,} rows, {info['steps']:,} steps, loss {info['loss']:.4f}, "
+        f"{recipe}: {info['rows']:,} rows, {info['steps']:,} steps, {learnt}, "
         f"{info['trainable']:,} of "
         f"{info['parameters']:,} weights trained, {info['seconds']:.0f} s -> {options['output']}"
     )

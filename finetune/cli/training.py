@@ -8,9 +8,13 @@ import click
 
 from finetune.cli.shared import (
     EXTRA,
+    budget_option,
+    held_out_in,
+    held_out_options,
     interval,
     numbers,
     pair,
+    resume_option,
     template_option,
     train,
     train_options,
@@ -22,6 +26,9 @@ from synth.core.errors import WrongUse
 @click.command(context_settings=EXTRA)
 @train_options
 @template_option
+@held_out_options
+@budget_option
+@resume_option
 @click.option(
     "--coefficients",
     default="",
@@ -62,6 +69,7 @@ def sft(ctx: click.Context, /, coefficients: str, **options: Any) -> None:
         name: options.pop(name)
         for name in ("negative_margin", "objective", "push")
     }
+    options["held_out"] = held_out_in(options)
     train("sft", ctx, more={"coefficients": given, **more}, **options)
 
 
@@ -147,8 +155,11 @@ def _preference(method: str, about: str) -> click.Command:
     @click.command(name=method, context_settings=EXTRA, help=about)
     @train_options
     @template_option
+    @held_out_options
+    @resume_option
     @click.pass_context
     def command(ctx: click.Context, /, **options: Any) -> None:
+        options["held_out"] = held_out_in(options)
         train("dpo", ctx, more={"method": method}, **options)
 
     return command

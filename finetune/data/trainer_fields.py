@@ -9,13 +9,9 @@ of one. A test walks the configs and fails for a field in neither place.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields
-from typing import TYPE_CHECKING
 
+from finetune.data.declared_fields import UNKNOWN, Declared, Fields
 from synth.core.errors import WrongUse
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 
 def _names(text: str) -> list[str]:
@@ -59,6 +55,31 @@ _NO_EVALUATION = (
     "No rows are held out here: train, then run `finetune evaluate` on rows of your "
     "own."
 )
+_WITH_ROWS = "Give --held-out FILE too: its rows are measured."
+# Fields of an evaluation that a command obeys where rows are held out.
+OF_HELD_OUT = frozenset(
+    _names("""
+    bf16_full_eval eval_accumulation_steps eval_delay eval_on_start eval_packing eval_steps
+    fp16_full_eval per_device_eval_batch_size
+    """)
+)
+# Commands that take --held-out.
+HOLD_OUT = (
+    *("sft", "sft, encoder-decoder", "distill"),
+    *("dpo", "kto", "cpo", "orpo"),
+)
+_BY_OPTION = {
+    **dict.fromkeys(
+        ("do_eval", "eval_strategy"),
+        "Give --held-out FILE, and --eval-steps N for how often.",
+    ),
+    **dict.fromkeys(
+        _names(
+            "greater_is_better load_best_model_at_end metric_for_best_model"
+        ),
+        "Give --held-out FILE and --keep-best MEASURE.",
+    ),
+}
 _HUB = (
     "Nothing is uploaded: look at OUTPUT first, then `hf upload NAME OUTPUT`."
 )
@@ -161,11 +182,13 @@ OF_COMMANDS: dict[str, dict[str, str]] = {
     "stages": _STAGES,
 }
 # The critic holds rows out itself and asks the trainer about them.
-_CRITIC_MAY = frozenset(
-    _names(
-        "bf16_full_eval eval_accumulation_steps fp16_full_eval per_device_eval_batch_size"
+_ALSO = {
+    "critic": frozenset(
+        _names(
+            "bf16_full_eval eval_accumulation_steps fp16_full_eval per_device_eval_batch_size"
+        )
     )
-)
+}
 
 # Commands whose batches are not of rows with `input_ids`, which could be grouped by their length.
 _NO_LENGTHS = (
@@ -220,41 +243,46 @@ _NEEDS: dict[str, tuple[str, tuple[object, ...]]] = {
 }
 
 
-def obeyed(command: str) -> frozenset[str]:
-    """Fields that a command obeys, if its config has them."""
-    return (OBEYED | _CRITIC_MAY if command == "critic" else OBEYED) - set(
-        refused(command)
-    )
+def obeyed(command: str, *, held_out: bool = False) -> frozenset[str]:
+    """Fields that a command obeys, if its config has them; also where rows are held out."""
+    more = OF_HELD_OUT if held_out else _ALSO.get(command, frozenset())
+    return (OBEYED | more) - set(refused(command, held_out=held_out))
 
 
-def refused(command: str) -> dict[str, str]:
+def refused(command: str, *, held_out: bool = False) -> dict[str, str]:
     """Field -> what to do instead, of all that a command refuses; names that its config does not
     have may be among them.
     """
     todos = {**_EVERYWHERE, **OF_COMMANDS[command]}
-    return {
-        name: todo
-        for name, todo in todos.items()
-        if command != "critic" or name not in _CRITIC_MAY
-    }
+    if command in HOLD_OUT:
+        todos |= dict.fromkeys(OF_HELD_OUT, _WITH_ROWS) | _BY_OPTION
+    allowed = OF_HELD_OUT if held_out else _ALSO.get(command, frozenset())
+    return {name: todo for name, todo in todos.items() if name not in allowed}
 
 
 def refuse(
-    given: Mapping[str, object], command: str, kind: type[DataclassInstance]
+    given: Mapping[str, object],
+    command: str,
+    declared: Fields,
+    *,
+    beside: Mapping[str, object],
+    held_out: bool = False,
 ) -> None:
     """Refuses fields that the command would not obey. A field at its default asks for nothing, and
     passes.
 
     Args:
-        given: fields by name, with the defaults that the command itself sets.
+        given: fields by name.
         command: of `OF_COMMANDS`.
-        kind: the config's class.
+        declared: the fields of its config.
+        beside: what the command itself sets where nothing is given.
+        held_out: whether rows are held out.
 
     Raises:
         WrongUse: which field, and what to do instead.
     """
-    todos = refused(command)
-    declared = {field.name: field for field in fields(kind)}
+    todos = refused(command, held_out=held_out)
+    whole = {**beside, **given}
     for name, value in given.items():
         if name not in declared or _is_default(value, declared[name]):
             continue
@@ -272,7 +300,7 @@ def refuse(
         other, idle = _NEEDS.get(name, ("", ()))
         if (
             other in declared
-            and given.get(other, _default(declared[other])) in idle
+            and whole.get(other, declared[other].default) in idle
         ):
             raise WrongUse(
                 where,
@@ -282,16 +310,9 @@ def refuse(
             )
 
 
-def _default(field: Field[object]) -> object:
-    value = (
-        field.default
-        if field.default_factory is MISSING
-        else field.default_factory()
-    )
-    return getattr(value, "value", value)
-
-
-def _is_default(value: object, field: Field[object]) -> bool:
-    default = _default(field)
+def _is_default(value: object, field: Declared) -> bool:
+    default = field.default
+    if default is UNKNOWN:
+        return True
     # A flag that is off asks for nothing, however the default spells it.
     return value == default or (value is False and default in ("no", None))

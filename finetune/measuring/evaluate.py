@@ -113,8 +113,7 @@ def run(config: EvaluateConfig) -> JsonObject:
             "one of them",
             "Vote over forms, or over draws.",
         )
-    data = [dict(row) for row in rows.load(config.data)][: config.limit]
-    _check(data, config.data)
+    data = questions(config.data, config.limit)
     if config.before:
         data = _spoken_before(data, config)
     model, tokenizer = student.load_student(config.model)
@@ -123,16 +122,46 @@ def run(config: EvaluateConfig) -> JsonObject:
     if forms:
         return _write(config, *_in_forms(config, forms, data, model, tokenizer))
     asked = [row for row in data for _ in range(config.draws)]
-    replies = generate(
-        model, tokenizer, [_prompt(row) for row in asked], config
-    )
-    judged = [
-        _judge(row, reply, parser)
-        for row, reply in zip(asked, replies, strict=True)
-    ]
+    judged = answered(model, tokenizer, asked, parser, config)
     return _write(
         config, judged, _votes(config, data, judged) if config.draws > 1 else {}
     )
+
+
+def questions(
+    source: str, limit: int | None, flag: str = "--input"
+) -> list[JsonObject]:
+    """Rows that can be asked and judged.
+
+    Args:
+        source: where they stand.
+        limit: only the first so many.
+        flag: that names the source.
+
+    Raises:
+        WrongUse: rows without a target or a prompt.
+    """
+    data = [dict(row) for row in rows.load(source)][:limit]
+    _check(data, f"{flag} {source}")
+    return data
+
+
+def answered(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    asked: Sequence[Row],
+    parser: Parser,
+    config: EvaluateConfig,
+) -> list[JsonObject]:
+    """What a model replies to rows, judged: `prompt`, `target`, `reply`, `answer` (None where it
+    cannot be read), `right`, `steps_right` and `unreadable`, a reason.
+    """
+    prompts = [_prompt(row) for row in asked]
+    replies = generate(model, tokenizer, prompts, config)
+    return [
+        _judge(row, reply, parser)
+        for row, reply in zip(asked, replies, strict=True)
+    ]
 
 
 def _spoken_before(
@@ -352,7 +381,7 @@ def _cued(row: Row, cue: str) -> str:
     return prompt + cue + ("" if cue[-1].isspace() else "\n")
 
 
-def _check(data: Sequence[Row], source: str) -> None:
+def _check(data: Sequence[Row], where: str) -> None:
     columns = set(data[0]) if data else set()
     if not columns & {"target", "answer"} or not columns & {
         "prompt",
@@ -360,7 +389,7 @@ def _check(data: Sequence[Row], source: str) -> None:
     }:
         todo = "Name the gold `target` and the input `question`."
         raise WrongUse(
-            f"--input {source}",
+            where,
             f"columns {', '.join(sorted(columns))}",
             "`target` and `prompt` or `question`",
             todo,
@@ -369,7 +398,7 @@ def _check(data: Sequence[Row], source: str) -> None:
         for names in (("target", "answer"), ("prompt", "question")):
             if all(row.get(name) is None for name in names):
                 raise WrongUse(
-                    f"--input {source} row {number}",
+                    f"{where} row {number}",
                     f"neither {names[0]} nor {names[1]}",
                     "one of them",
                     "Fill it in, or take the row out.",

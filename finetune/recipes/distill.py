@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from finetune.core.rows import JsonObject
 from finetune.data import rows
@@ -24,7 +24,12 @@ from finetune.settings import (
 from finetune.students import load as student
 from finetune.students import scratch, training_rows
 from finetune.teachers.served_settings import FOLDER
-from finetune.trainers.distill_checks import checked, is_of_tokens
+from finetune.trainers.distill_checks import (
+    check_decoder,
+    check_measures,
+    checked,
+    is_of_tokens,
+)
 from finetune.trainers.distill_settings import DistillConfig, self_teacher
 from finetune.trainers.loss_terms import Term
 from finetune.trainers.on_policy_settings import OnPolicy
@@ -33,7 +38,6 @@ from synth.core.errors import WrongUse
 from synth.processes.ranks import is_first_process
 
 if TYPE_CHECKING:
-    import torch
     from datasets import Dataset
     from transformers import (
         PreTrainedModel,
@@ -42,10 +46,6 @@ if TYPE_CHECKING:
     )
     from trl import SFTConfig
 
-    from finetune.teachers.across_tokenizers import AcrossTeacher, AnyTeacher
-    from finetune.teachers.in_process import Teacher
-    from finetune.teachers.own import OwnTeacher
-    from finetune.teachers.prompted import PromptedTeacher
     from finetune.teachers.served import ServedTeacher
 
 
@@ -67,19 +67,22 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
             trained.
     """
     terms = checked(distill)
+    check_measures(config, terms)
     distill = _with_base(config, distill)
     table = rows.load(config.data)
     data, of_student = _rows(config.data, table, distill, terms)
     if distill.prompt is not None:
         distill.prompt.check(table.column_names)
     if student.is_seq2seq(config.model):
+        check_decoder(config, "an encoder-decoder")
         return _seq2seq(config, distill, data, terms)
     from trl import SFTConfig  # noqa: PLC0415 - 8 s of imports
 
     args = trainer_config(SFTConfig, config, "distill")
     over_layers = [term for term in terms if not is_of_tokens(term.loss)]
-    if args.packing:
-        _check_packing(table, distill, args.packing_strategy, over_layers)
+    if args.packing or args.padding_free:
+        sums = [term for term in terms if term.loss.reweighs]
+        _check_packing(table, distill, args, [*over_layers, *sums])
     if over_layers:
         _check_trust(config.data, table, over_layers[0].name)
     served = _served(config, distill, args)
@@ -131,46 +134,86 @@ def _train(
 ) -> JsonObject:
     from finetune.teachers import in_process  # noqa: PLC0415
     from finetune.trainers.distill import DistillTrainer  # noqa: PLC0415
+    from finetune.trainers.distill_teachers import (  # noqa: PLC0415
+        opened_teacher,
+        own_teacher,
+        paired,
+        prompted_teacher,
+    )
 
     model, tokenizer = open_student(config, distill, terms, data, args.seed)
-    made = training_rows.for_sft(config, args, data, tokenizer)
-    if of_student is not None:
-        theirs = training_rows.for_sft(config, args, of_student, tokenizer)
-        made = training_rows.paired(made, theirs)
+    made = _made(config, args, (data, of_student), tokenizer)
+    measured = training_rows.held_out(config, args, tokenizer, made)
     learnt, held_out = _held_out(made, distill.on_policy, args.seed)
-    seen = learnt.rows
-    if distill.prompt is not None:
-        seen = distill.prompt.seen(table, data, learnt, tokenizer)
-    own = _own(distill, model, len(tokenizer))
-    teacher = served or own or _teacher(distill, terms, tokenizer, args.device)
+    asked, seen = training_rows.asked(
+        distill.prompt, (table, data), (made, learnt), measured, tokenizer
+    )
+    own = own_teacher(distill, model, len(tokenizer))
+    teacher = (
+        served or own or opened_teacher(distill, terms, tokenizer, args.device)
+    )
     if isinstance(teacher, in_process.CacheTeacher):
-        teacher.cache.require(learnt.rows)
+        teacher.cache.require(asked.rows)
     if served is not None:
-        _ask(served, distill, args, learnt._replace(rows=seen))
+        _ask(served, distill, args, asked._replace(rows=seen))
     if distill.prompt is not None:
         both = of_student is not None or distill.on_policy.alters
-        teacher = _prompted(teacher, learnt.rows, seen, tokenizer, both)
+        teacher = prompted_teacher(teacher, asked.rows, seen, tokenizer, both)
+    training_rows.cut_already(args)
     trainer = built(
         DistillTrainer,
         model=model,
         args=args,
         train_dataset=training_rows.dataset(learnt),
+        eval_dataset=training_rows.dataset(measured) if measured else None,
         held_out=held_out,
         processing_class=tokenizer,
         peft_config=peft_config(config),
-        terms=[_paired(term, teacher) for term in terms],
+        terms=[paired(term, teacher) for term in terms],
         teacher=teacher,
         likelihood=distill.likelihood,
         strength=distill.strength,
         on_policy=distill.on_policy,
+        tokens_per_batch=config.tokens_per_batch,
         trust=_trust(config.data, table, learnt),
         size=len(tokenizer),
     )
     if own is not None:
         trainer.add_callback(own)
+    facts = made.record()
+    if measured is not None:
+        from finetune.measuring.held_out import watch  # noqa: PLC0415 - torch
+
+        facts |= measured.record()
+        watch(trainer, config, tokenizer, made.template)
     info = student.train_and_keep(
-        trainer, tokenizer, config, len(data), facts=made.record()
+        trainer, tokenizer, config, len(data), facts=facts
     )
+    return _told(info, config, distill, served)
+
+
+def _made(
+    config: TrainConfig,
+    args: SFTConfig,
+    authors: tuple[Dataset, Dataset | None],
+    tokenizer: PreTrainedTokenizerBase,
+) -> Prepared:
+    """The rows as tokens; with the student's texts beside the teacher's where there are both."""
+    data, of_student = authors
+    made = training_rows.for_sft(config, args, data, tokenizer)
+    if of_student is None:
+        return made
+    theirs = training_rows.for_sft(config, args, of_student, tokenizer)
+    return training_rows.paired(made, theirs)
+
+
+def _told(
+    info: JsonObject,
+    config: TrainConfig,
+    distill: DistillConfig,
+    served: ServedTeacher | None,
+) -> JsonObject:
+    """The record of a training, with its losses and its teachers."""
     if served is not None and distill.on_policy.writes:
         say(served.word())
     info = {
@@ -179,38 +222,6 @@ def _train(
         "teachers": served.models if served else distill.named,
     }
     return student.write_info(config, info)
-
-
-def _own(
-    distill: DistillConfig, model: PreTrainedModel, size: int
-) -> OwnTeacher | None:
-    """The student as its own teacher while it learns; None where it is not."""
-    own = self_teacher(distill.teachers)
-    if own is None or own.kind == "base":
-        return None
-    from finetune.teachers.own import OwnTeacher  # noqa: PLC0415 - torch
-
-    rate = own.rate if own.kind == "ema" else None
-    return OwnTeacher(model, size, rate)
-
-
-def _prompted(
-    teacher: AnyTeacher | None,
-    made: Sequence[JsonObject],
-    seen: Sequence[JsonObject],
-    tokenizer: PreTrainedTokenizerBase,
-    others: bool,
-) -> PromptedTeacher:
-    """The teacher behind prompts of its own; `others` where it reads texts too that are in no
-    row.
-    """
-    from finetune.teachers.prompted import PromptedTeacher  # noqa: PLC0415 - torch
-
-    pad = tokenizer.pad_token_id or 0
-    prompted = PromptedTeacher(cast("Teacher", teacher), made, seen, pad)
-    if others:
-        prompted.prompts.check_prompts()
-    return prompted
 
 
 def _served(
@@ -233,7 +244,10 @@ def _served(
     # The first process asks, the others read what it was told.
     with args.main_process_first(desc="meeting the teacher"):
         served = ServedTeacher(distill.servers, tokenizer, folder)
-    served.require(rows.teachers(config.data))
+    names = rows.teachers(config.data)
+    if config.held_out is not None:
+        names = [*names, *rows.teachers(config.held_out.data)]
+    served.require(names)
     return served
 
 
@@ -310,10 +324,13 @@ def _check_trust(source: str, table: Dataset, name: str) -> None:
 def _check_packing(
     table: Dataset,
     distill: DistillConfig,
-    strategy: str,
-    over_layers: Sequence[Term],
+    args: SFTConfig,
+    whole: Sequence[Term],
 ) -> None:
-    """Refuses packing where rows must stay whole, or come one by one."""
+    """Refuses packing, and rows without padding between them, where rows must stay whole or come
+    one by one: `whole` are losses of such rows.
+    """
+    strategy = args.packing_strategy
     named = (
         distill.source
         or distill.prompt
@@ -326,10 +343,10 @@ def _check_packing(
             "whole rows, which a teacher knows by their tokens",
             "Leave it out.",
         )
-    if distill.on_policy.alters or over_layers:
-        names = [f"--loss {term.name}" for term in over_layers]
+    if distill.on_policy.alters or whole:
+        names = [f"--loss {term.name}" for term in whole]
         raise WrongUse(
-            "--packing",
+            "--packing" if args.packing else "--padding-free",
             f"with {names[0] if names else '--on-policy or --corrupt'}",
             "rows one by one",
             "Leave one of them out.",
@@ -465,53 +482,3 @@ def _trust(source: str, table: Dataset, made: Prepared) -> dict[bytes, float]:
         fingerprint(row["input_ids"], row["labels"]): weights[position]
         for row, position in zip(made.rows, made.positions, strict=True)
     }
-
-
-def _paired(term: Term, teacher: AnyTeacher | None) -> Term:
-    """The term, with the tokens that both vocabularies have where its loss wants them and was not
-    told them.
-    """
-    from finetune.losses.hybrid import Hybrid, matched  # noqa: PLC0415 - torch
-
-    loss = term.loss
-    if not isinstance(loss, Hybrid) or loss.pairs:
-        return term
-    across = cast("AcrossTeacher", teacher)
-    ours, theirs = (
-        tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-        for tokenizer in (across.tokenizer, across.own)
-    )
-    return replace(term, loss=replace(loss, pairs=matched(ours, theirs)))
-
-
-def _teacher(
-    distill: DistillConfig,
-    terms: Sequence[Term],
-    tokenizer: PreTrainedTokenizerBase,
-    device: torch.device | str,
-) -> AnyTeacher | None:
-    from finetune.teachers.across_tokenizers import AcrossTeacher  # noqa: PLC0415 - torch
-    from finetune.teachers.in_process import (  # noqa: PLC0415
-        CacheTeacher,
-        ModelTeacher,
-        SeveralTeachers,
-    )
-
-    if distill.offline:
-        return CacheTeacher(distill.offline, tokenizer)
-    if not distill.teachers:
-        return None
-    if not all(term.loss.same_tokenizer for term in terms):
-        return AcrossTeacher(
-            distill.teachers[0],
-            tokenizer,
-            device=device,
-            opening=distill.opening,
-        )
-    made = [
-        ModelTeacher(path, tokenizer, device=device, opening=distill.opening)
-        for path in distill.teachers
-    ]
-    if len(made) == 1:
-        return made[0]
-    return SeveralTeachers(made, weigh=distill.weigh, weights=distill.weights)

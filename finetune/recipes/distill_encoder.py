@@ -10,7 +10,7 @@ from finetune.data.tokens import IGNORED
 from finetune.settings import TrainConfig, built, model_options, trainer_config
 from finetune.students import load as student
 from finetune.students.heads import Task, open_head
-from finetune.trainers.distill_checks import checked
+from finetune.trainers.distill_checks import check_decoder, checked
 from finetune.trainers.distill_settings import DistillConfig, self_teacher
 from finetune.trainers.on_policy_settings import OnPolicy
 from synth.core.errors import WrongUse
@@ -48,6 +48,7 @@ def run(
         WrongUse: data, model, teacher, loss or a trainer field that cannot be used; nothing was
             trained.
     """
+    check_decoder(config, "an encoder")
     terms = _terms(config, distill)
     data = encoder_rows.read(config.data, task)
     # Seconds of imports.

@@ -7,9 +7,11 @@ from __future__ import annotations
 from copy import deepcopy
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from finetune.core.rows import JsonObject
 from finetune.data import preference_rows, rows
+from finetune.data.held_out import apart
 from finetune.settings import (
     TrainConfig,
     built,
@@ -20,6 +22,10 @@ from finetune.settings import (
 from finetune.students import load as student
 from finetune.students import scratch
 from synth.core.errors import WrongUse
+from synth.core.records import Row, canonical_json
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 # Method -> module, configuration, trainer. CPO with --loss-type simpo --cpo-alpha 0 is SimPO; with
 # hinge and a length-normalised likelihood it is the ranking loss of PLaD (arXiv:2406.02886).
@@ -56,11 +62,7 @@ def run(config: TrainConfig, *, method: str = "dpo") -> JsonObject:
             "a trained student",
             "Run `finetune sft` first and give its folder.",
         )
-    data = (
-        rows.labelled_rows(config.data)
-        if method == "kto"
-        else rows.preference_rows(config.data)
-    )
+    data = _rows(config.data, method)
     module, settings, trainer_name = METHODS[method]
     room = import_module(module)  # 8 s of imports
     args = trainer_config(getattr(room, settings), config, method)
@@ -83,7 +85,30 @@ def run(config: TrainConfig, *, method: str = "dpo") -> JsonObject:
         options["ref_model"] = (
             None if args.precompute_ref_log_probs else deepcopy(model)
         )
+    facts = made.record()
+    held = config.held_out
+    if held is not None:
+        theirs = preference_rows.shaped(
+            _rows(held.data, method), tokenizer, config.template, args
+        )
+        apart_rows = apart(held.data, list(theirs.data), made.data, _prompt_of)
+        options["eval_dataset"] = theirs.data
+        facts |= apart_rows.record()
     trainer = built(getattr(room, trainer_name), **options)
+    if held is not None:
+        from finetune.measuring.held_out import watch  # noqa: PLC0415 - torch
+
+        watch(trainer, config, tokenizer, made.template)
     return student.train_and_keep(
-        trainer, tokenizer, config, len(made.data), facts=made.record()
+        trainer, tokenizer, config, len(made.data), facts=facts
     )
+
+
+def _rows(source: str, method: str) -> Dataset:
+    if method == "kto":
+        return rows.labelled_rows(source)
+    return rows.preference_rows(source)
+
+
+def _prompt_of(row: Row) -> bytes:
+    return canonical_json(row["prompt"])

@@ -5,10 +5,11 @@ Seq2SeqTrainer for encoder-decoders.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from finetune.core.rows import JsonObject
 from finetune.data import rows
+from finetune.data.held_out import apart
 from finetune.objectives.objectives import MinMax, Objective, Weighted
 from finetune.objectives.weighting import read_coefficients
 from finetune.settings import TrainConfig, built, peft_config, trainer_config
@@ -110,17 +111,48 @@ def fit(
         weighing: for rows with weights: their `weights`, `task_numbers` and `ids`, and the
             objective.
     """
+    if weighing is not None and config.held_out is not None:
+        raise WrongUse(
+            f"--held-out {config.held_out.data}",
+            "training rows with a weight or a task",
+            "rows that count alike",
+            "Leave it out, or take these columns out.",
+        )
+    _check_batches(config, weighing)
     build = _seq2seq if student.is_seq2seq(config.model) else _decoder
     trainer, tokenizer, facts = build(config, data, weighing)
+    if config.held_out is not None:
+        from finetune.measuring.held_out import watch  # noqa: PLC0415 - torch
+
+        watch(trainer, config, tokenizer, facts["template"])
     return student.train_and_keep(
         trainer, tokenizer, config, len(data), facts=facts
     )
 
 
+def _check_batches(config: TrainConfig, weighing: Weighing | None) -> None:
+    """Refuses a budget of tokens where batches are of other things than rows of a decoder."""
+    if config.tokens_per_batch is None:
+        return
+    both_sides = student.is_seq2seq(config.model)
+    if both_sides or weighing is not None:
+        got = (
+            "an encoder-decoder"
+            if both_sides
+            else "rows with a weight or a task"
+        )
+        raise WrongUse(
+            f"--tokens-per-batch {config.tokens_per_batch}",
+            got,
+            "rows of a decoder that count alike",
+            "Give --per-device-train-batch-size.",
+        )
+
+
 def _decoder(
     config: TrainConfig, data: Dataset, weighing: Weighing | None
 ) -> tuple[Trainer, PreTrainedTokenizerBase, JsonObject]:
-    from trl import SFTConfig, SFTTrainer  # noqa: PLC0415 - 8 s of imports
+    from trl import SFTConfig  # noqa: PLC0415 - 8 s of imports
 
     args = trainer_config(
         SFTConfig, config, "sft" if weighing is None else "sft, weighted"
@@ -143,7 +175,16 @@ def _decoder(
         "peft_config": peft_config(config),
     }
     if weighing is None:
-        return built(SFTTrainer, **options), tokenizer, made.record()
+        held = training_rows.held_out(config, args, tokenizer, made)
+        if held is not None:
+            options["eval_dataset"] = training_rows.dataset(held)
+        training_rows.cut_already(args)
+        trainer = built(_kind(config, options), **options)
+        return (
+            trainer,
+            tokenizer,
+            made.record() | (held.record() if held else {}),
+        )
     from finetune.trainers.weighted import WeightedTrainer  # noqa: PLC0415 - as above
 
     given = training_rows.chosen(weighing[0], made)
@@ -152,6 +193,18 @@ def _decoder(
         tokenizer,
         made.record(),
     )
+
+
+def _kind(config: TrainConfig, options: JsonObject) -> type[Trainer]:
+    """The trainer of rows that count alike; its own options are added."""
+    if config.tokens_per_batch is None:
+        from trl import SFTTrainer  # noqa: PLC0415 - as above
+
+        return cast("type[Trainer]", SFTTrainer)
+    from finetune.trainers.token_batches import TokenBatchTrainer  # noqa: PLC0415
+
+    options["tokens_per_batch"] = config.tokens_per_batch
+    return TokenBatchTrainer
 
 
 def _seq2seq(
@@ -183,6 +236,15 @@ def _seq2seq(
     }
     options["data_collator"] = DataCollatorForSeq2Seq(tokenizer, model=model)
     if weighing is None:
+        if config.held_out is not None:
+            source = config.held_out.data
+            sides = rows.columns(
+                rows.sft_rows(source), ("prompt", "completion"), source
+            )
+            theirs, _ = student.read_sides(sides, tokenizer, config.template)
+            held = apart(source, theirs, made)
+            options["eval_dataset"] = held.rows
+            facts |= held.record()
         return built(Seq2SeqTrainer, **options), tokenizer, facts
     from finetune.trainers.weighted import WeightedSeq2SeqTrainer  # noqa: PLC0415 - as above
 

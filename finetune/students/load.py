@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ from finetune.data.prompts import (
 )
 from finetune.settings import TrainConfig, model_options
 from finetune.students import scratch, truncate
+from finetune.students.checkpoints import begun_at, step_of
 from finetune.students.number_types import opening_type
 from finetune.students.opening import opening
 from synth.cli.command_group import say
@@ -249,7 +252,10 @@ def train_and_keep(
     """
     started = time.time()
     cpu = time.process_time()
-    result = _trained(trainer)
+    folder = Path(trainer.args.output_dir)
+    checkpoint = begun_at(trainer.args.resume_from_checkpoint, folder)
+    first = step_of(checkpoint)
+    result = _trained(trainer, checkpoint)
     output = str(config.output)
     if keep is None:
         # All processes take part: each may hold a share of the weights.
@@ -258,6 +264,7 @@ def train_and_keep(
         keep()
     if is_first_process():
         tokenizer.save_pretrained(output)
+        _clear(trainer, config)
     weights = list(trainer.model.parameters())
     info = {
         "model": config.model,
@@ -272,9 +279,70 @@ def train_and_keep(
         "cpu_seconds": round(time.process_time() - cpu, 2),
         **(facts or {}),
     }
+    if first:
+        # The loss is a mean over the steps behind it.
+        info["resumed_at"] = first
+    if first == result.global_step:
+        info["loss"] = None
+    if config.held_out is not None:
+        info["held_out"] = {**info["held_out"], **_measurements(trainer)}
     write_info(config, info)
     trainer.accelerator.wait_for_everyone()
     return info
+
+
+# What an evaluation says of itself, not of the student.
+_OF_EVALUATION = (
+    *("runtime", "samples_per_second", "steps_per_second"),
+    *("model_preparation_time", "num_tokens"),
+)
+_EVALUATED = "eval_"
+
+
+def measured_in(logs: Row) -> JsonObject:
+    """What a trainer's log says of rows held out, without its prefix and its speed.
+
+    >>> measured_in({"eval_loss": 1.5, "eval_runtime": 0.2, "epoch": 1.0})
+    {'loss': 1.5}
+    """
+    found = {}
+    for name, value in logs.items():
+        plain = name.removeprefix(_EVALUATED)
+        if name.startswith(_EVALUATED) and plain not in _OF_EVALUATION:
+            found[plain] = value
+    return found
+
+
+def _clear(trainer: Trainer, config: TrainConfig) -> None:
+    """Takes away the best checkpoint, which is the student now, where nobody wanted checkpoints."""
+    best = trainer.state.best_model_checkpoint
+    if best and "save_strategy" not in config.trainer:
+        shutil.rmtree(best, ignore_errors=True)
+
+
+def _measurements(trainer: Trainer) -> JsonObject:
+    """All measurements of a training in their order, and the one that was best where that
+    mattered.
+    """
+    by_step: dict[int, JsonObject] = {}
+    for logs in trainer.state.log_history:
+        if found := measured_in(logs):
+            step = logs["step"]
+            place = {"step": step, "epoch": logs["epoch"]}
+            by_step[step] = {**by_step.get(step, place), **found}
+    record: JsonObject = {"measured": list(by_step.values())}
+    args = trainer.args
+    measure = args.metric_for_best_model
+    if measure is not None and by_step:
+        pick = max if args.greater_is_better else min
+        best = pick(by_step.values(), key=itemgetter(measure))
+        record["best"] = {
+            "step": best["step"],
+            "measure": measure,
+            "value": best[measure],
+            "kept": args.load_best_model_at_end,
+        }
+    return record
 
 
 def over_processes(trainer: Trainer, loss: float) -> float:
@@ -285,9 +353,9 @@ def over_processes(trainer: Trainer, loss: float) -> float:
     return float(trainer.accelerator.reduce(own, "mean"))
 
 
-def _trained(trainer: Trainer) -> TrainOutput:
-    """Trains, from a checkpoint where the settings name one."""
-    resume = trainer.args.resume_from_checkpoint
+def _trained(trainer: Trainer, checkpoint: Path | None) -> TrainOutput:
+    """Trains, from a checkpoint if there is one."""
+    resume = None if checkpoint is None else str(checkpoint)
     try:
         return trainer.train(resume_from_checkpoint=resume)
     except ImportError as error:

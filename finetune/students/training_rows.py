@@ -7,7 +7,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetune.core.rows import RowFacts
+from finetune.core.rows import JsonObject, RowFacts
+from finetune.data import rows
+from finetune.data.held_out import HeldRows, apart
+from finetune.data.teacher_prompts import TeacherPrompt
 from finetune.data.tokens import Prepared, prepared
 from finetune.settings import TrainConfig
 from synth.cli.command_group import say
@@ -58,6 +61,80 @@ def for_sft(
     return encoded
 
 
+def held_out(
+    config: TrainConfig,
+    args: TrainingArguments,
+    tokenizer: PreTrainedTokenizerBase,
+    learnt: Prepared,
+) -> HeldRows | None:
+    """The rows that a training is measured on, read as those that it learns; None where none are
+    held out.
+
+    Args:
+        config: of the training.
+        args: its SFTConfig.
+        tokenizer: the student's.
+        learnt: its rows.
+
+    Raises:
+        WrongUse: rows that cannot be read, or that are all learnt.
+    """
+    if config.held_out is None:
+        return None
+    source = config.held_out.data
+    made = for_sft(config, args, rows.sft_rows(source), tokenizer)
+    held = apart(source, made.rows, learnt.rows)
+    return held._replace(positions=made.positions)
+
+
+def asked(
+    prompt: TeacherPrompt | None,
+    read: tuple[Dataset, Dataset],
+    prepared: tuple[Prepared, Prepared],
+    measured: HeldRows | None,
+    tokenizer: PreTrainedTokenizerBase,
+) -> tuple[Prepared, list[JsonObject]]:
+    """The rows that a teacher is asked about, as the student sees them and as the teacher does:
+    those that are learnt, and behind them those that are measured.
+
+    Args:
+        prompt: of the teacher alone, if any.
+        read: the table of all rows, and the same as they are trained on.
+        prepared: all of them, and those that are learnt.
+        measured: rows held out, if any.
+        tokenizer: the student's.
+    """
+    table, data = read
+    made, learnt = prepared
+    both = learnt
+    if measured is not None:
+        places = [len(table) + position for position in measured.positions]
+        both = learnt._replace(
+            rows=[*learnt.rows, *measured.rows],
+            positions=[*learnt.positions, *places],
+        )
+    if prompt is None:
+        return both, both.rows
+    seen = prompt.seen(table, data, learnt, tokenizer)
+    if measured is not None:
+        seen += _seen_of(measured, prompt, made, tokenizer)
+    return both, seen
+
+
+def _seen_of(
+    measured: HeldRows,
+    prompt: TeacherPrompt,
+    made: Prepared,
+    tokenizer: PreTrainedTokenizerBase,
+) -> list[JsonObject]:
+    """Rows that are measured as the teacher sees them."""
+    source = measured.data
+    table = rows.load(source)
+    prompt.check(table.column_names)
+    theirs = made._replace(rows=measured.rows, positions=[*measured.positions])
+    return prompt.seen(table, rows.sft_rows(source), theirs, tokenizer)
+
+
 def paired(theirs: Prepared, ours: Prepared) -> Prepared:
     """Rows with two texts to one prompt: the teacher's as `input_ids` and `labels`, the student's
     as `student_ids` and `student_labels`; those of which both have room.
@@ -95,6 +172,14 @@ def paired(theirs: Prepared, ours: Prepared) -> Prepared:
         crowded=crowded,
         cut=theirs.cut + ours.cut,
     )
+
+
+def cut_already(args: TrainingArguments) -> None:
+    """Tells a trainer that its rows are cut to `max_length`, which TRL asks for where rows come
+    without padding.
+    """
+    if args.padding_free and not args.packing:
+        args.max_length = None
 
 
 def set_tokens(
@@ -154,7 +239,7 @@ def say_lost(encoded: Prepared, most: int | None) -> None:
         say(f"{text} (--max-length)", err=True)
 
 
-def dataset(encoded: Prepared) -> Dataset:
+def dataset(encoded: Prepared | HeldRows) -> Dataset:
     """Ids and labels as a trainer takes them."""
     import datasets  # noqa: PLC0415 - a second of imports
 

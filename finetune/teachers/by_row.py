@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
+import torch
+
+from finetune.core.tensors import Inputs, Mask
 from finetune.data.teacher_prompts import first_learnt
 from finetune.data.tokens import fingerprint
+from finetune.teachers.cache import rows_of
 from synth.core.errors import WrongUse
 from synth.core.records import Row
 
@@ -91,3 +95,21 @@ class ByRow(Generic[Value]):
 
 def _prompt(ids: Sequence[int], labels: Sequence[int]) -> tuple[int, ...]:
     return tuple(ids[: first_learnt(labels)])
+
+
+def trust_in(trust: Mapping[bytes, float], inputs: Inputs) -> Mask | None:
+    """[B, T] how much the teacher counts at each shifted token of a batch; None where it counts
+    alike everywhere.
+
+    Args:
+        trust: by the fingerprint of a row; rows that are not named count 1.
+        inputs: `input_ids` and `labels`, padded or packed.
+    """
+    if not trust:
+        return None
+    rows, width = inputs["labels"].shape
+    weights = torch.ones(rows, width - 1, device=inputs["labels"].device)
+    for row, start, ids, labels in rows_of(inputs):
+        end = start + len(ids) - 1
+        weights[row, start:end] = trust.get(fingerprint(ids, labels), 1.0)
+    return weights

@@ -4,6 +4,8 @@ how well the student then does.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -70,3 +72,19 @@ class Selection:
         self.baseline = (
             self.momentum * self.baseline + (1 - self.momentum) * reward
         )
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint holds of it."""
+        return {
+            "weights": self.weights.clone(),
+            "slope": self.slope.clone(),
+            "baseline": torch.tensor(self.baseline, dtype=torch.float64),
+            "draws": self.generator.get_state(),
+        }
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Goes on from a state."""
+        self.weights = state["weights"].clone()
+        self.slope = state["slope"].clone()
+        self.baseline = float(state["baseline"])
+        self.generator.set_state(state["draws"])

@@ -17,8 +17,8 @@ from transformers.trainer_callback import TrainerCallback
 from trl import SFTTrainer
 
 from finetune.core.rows import JsonObject
-from finetune.core.tensors import Inputs, Mask, Scalar, TokenIds
-from finetune.data.tokens import IGNORED, fingerprint
+from finetune.core.tensors import Inputs, Scalar, TokenIds
+from finetune.data.tokens import IGNORED
 from finetune.kernels.features import Features, Show
 from finetune.kernels.fused_crossing import TeacherSide, fused_crossing
 from finetune.kernels.hidden_states import (
@@ -36,7 +36,7 @@ from finetune.losses.multi_exit import MultiExit
 from finetune.losses.taid import Taid
 from finetune.losses.ted import Ted
 from finetune.teachers.across_tokenizers import AnyTeacher, CrossTeacher
-from finetune.teachers.cache import rows_of
+from finetune.teachers.by_row import trust_in
 from finetune.teachers.in_process import ModelTeacher, SeveralTeachers, Teacher
 from finetune.teachers.prompted import PromptedTeacher
 from finetune.trainers.agreement import agreement
@@ -53,6 +53,8 @@ from finetune.trainers.batch_losses import (
 from finetune.trainers.beside import Beside, KeepsBeside, read_outside
 from finetune.trainers.between_steps import Adaptation, Interpolation
 from finetune.trainers.filter_stage import train_filters
+from finetune.trainers.kept import drawn_apart, load, save, selection_of
+from finetune.trainers.looks import Means, look
 from finetune.trainers.loss_terms import Term
 from finetune.trainers.notes import Notes
 from finetune.trainers.on_policy import WorstTokens, Writer, corrupted, worst
@@ -65,9 +67,11 @@ from finetune.trainers.pair_batches import (
     joined,
     teachers_half,
 )
+from finetune.trainers.token_batches import BatchesByTokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+    from transformers.trainer_utils import EvalLoopOutput
 
 
 # A callback that holds a state.
@@ -96,7 +100,7 @@ def _without_labels(inputs: Inputs) -> dict[str, Tensor]:
     }
 
 
-class DistillTrainer(KeepsBeside, SFTTrainer):  # type: ignore[misc]
+class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[misc]
     """Minimises strength x sum of weight x loss(student, teacher) + likelihood x cross-entropy.
 
     Each loss is logged under its name, as is the cross-entropy where it is learnt, without its
@@ -112,6 +116,8 @@ class DistillTrainer(KeepsBeside, SFTTrainer):  # type: ignore[misc]
         on_policy: see there. Whether a step is on-policy is drawn once an optimiser step, from its
             number: all processes agree.
         held_out: rows of ids and labels, where `on_policy` adapts to them.
+        tokens_per_batch: tokens of a batch of rows, padding included; None for batches of so many
+            rows.
         size: of the tokenizer; both heads are cut to it.
     """
 
@@ -125,6 +131,7 @@ class DistillTrainer(KeepsBeside, SFTTrainer):  # type: ignore[misc]
         on_policy: OnPolicy | None = None,
         trust: Mapping[bytes, float] | None = None,
         held_out: Sequence[JsonObject] = (),
+        tokens_per_batch: int | None = None,
         size: int,
         **options: object,
     ) -> None:
@@ -139,6 +146,7 @@ class DistillTrainer(KeepsBeside, SFTTrainer):  # type: ignore[misc]
         self.on_policy = on_policy or OnPolicy()
         self.trust = trust or {}
         self.held_out = held_out
+        self.tokens_per_batch = tokens_per_batch
         self._kept: list[Inputs] = []
         self.of_two_authors = any(
             isinstance(term.loss, Contrastive) for term in terms
@@ -149,6 +157,8 @@ class DistillTrainer(KeepsBeside, SFTTrainer):  # type: ignore[misc]
             self.data_collator = PairCollator(plain)
         self._own_texts = False
         self.notes = Notes()
+        # Of rows held out, while they are measured.
+        self._means: Means | None = None
         self.beside = Beside(
             self.terms,
             self.model,
@@ -208,13 +218,34 @@ class DistillTrainer(KeepsBeside, SFTTrainer):  # type: ignore[misc]
         ):
             return samples, count
         if self._own_texts:
-            samples = [self._written(batch) for batch in samples]
+            # Texts follow from the step's number: those of a resumed training too, whose own draws
+            # are put back only behind its first batches.
+            with drawn_apart(self.args.device, self._named_step("texts")):
+                samples = [self._written(batch) for batch in samples]
         else:
             draw = random.Random(
                 f"replay/{self.args.seed}/{self.state.global_step}"
             )
             samples = [draw.choice(self._kept) for _ in samples]
         return samples, self._get_num_items_in_batch(samples, device)
+
+    def _named_step(self, what: str) -> str:
+        """A seed of this step on this process."""
+        rank = self.args.process_index
+        return f"{what}/{self.args.seed}/{self.state.global_step}/{rank}"
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        rank = self.args.process_index
+        save(output_dir, rank, self._kept, selection_of(self.teacher))
+
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: PreTrainedModel | None = None
+    ) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        rank = self.args.process_index
+        selection = selection_of(self.teacher)
+        self._kept = load(resume_from_checkpoint, rank, selection)
 
     def _interpolate(self) -> None:
         """Moves TAID's t by the loss of the last optimiser step, over all its batches and
@@ -332,7 +363,7 @@ class DistillTrainer(KeepsBeside, SFTTrainer):  # type: ignore[misc]
     ) -> Scalar | tuple[Scalar, Inputs]:
         """The sum over this batch's tokens, divided by those of the whole step on all processes."""
         # Rows are known by their tokens as they were.
-        trust = self._trusted(inputs)
+        trust = trust_in(self.trust, inputs)
         if self.on_policy.corrupt and model.training:
             inputs = {**inputs, "input_ids": self._corrupted(model, inputs)}
         kept = _without_labels(inputs)
@@ -366,6 +397,10 @@ class DistillTrainer(KeepsBeside, SFTTrainer):  # type: ignore[misc]
         if self._own_texts and says is not None:
             self._compare(batch, says, inputs)
         loss = self._summed(batch, inputs)
+        if self._means is not None:
+            count = float(batch.mask.sum())
+            for name, value in look(batch).items():
+                self._means.add(name, value, count)
         if divisor is not None and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes
         if uneven is not None:
@@ -377,6 +412,24 @@ class DistillTrainer(KeepsBeside, SFTTrainer):  # type: ignore[misc]
             )
             loss = loss + self.router_aux_loss_coef * uneven / steps
         return (loss, {"hidden": hidden}) if return_outputs else loss
+
+    def evaluation_loop(self, *args: Any, **options: Any) -> EvalLoopOutput:
+        """Measures rows held out: each loss by its name, as it would be learnt now, and what
+        `looks` says of every token.
+        """
+        own = self._own_texts
+        self._own_texts = False
+        self._means = Means()
+        try:
+            selection = selection_of(self.teacher)
+            with drawn_apart(self.args.device, selection=selection):
+                output = super().evaluation_loop(*args, **options)
+            for name, mean in self._means.taken(self).items():
+                output.metrics[f"eval_{name}"] = mean
+        finally:
+            self._own_texts = own
+            self._means = None
+        return output
 
     def _taught(self, inputs: Inputs) -> tuple[TeacherAt | None, Features]:
         """What the teacher says and shows of a batch, in its student's tokens."""
@@ -398,30 +451,32 @@ class DistillTrainer(KeepsBeside, SFTTrainer):  # type: ignore[misc]
         for term in self.terms:
             if isinstance(term.loss, Minillm) and not self._own_texts:
                 continue
+            if isinstance(term.loss, Contrastive) and AUTHOR not in inputs:
+                continue
             weight = self.strength * term.weight_at(done)
-            if term.moves:
-                self._note(f"{term.name}_weight", weight / batch.parts)
+            if term.moves and self._means is None:
+                self._note(f"{term.name}_weight", weight / batch.parts, batch)
             if isinstance(term.loss, TokenLoss):
                 # The first loss of tokens and the likelihood share a pass over the head.
                 share = 0.0 if term.loss.reweighs else likelihood
                 found = of_tokens(term.loss, batch, weight, share)
                 total = total + found.total
-                self._note(term.name, found.loss)
+                self._note(term.name, found.loss, batch)
                 self._observe(term.loss, found.loss, batch)
                 if share:
-                    self._note("cross_entropy", found.cross_entropy)
+                    self._note("cross_entropy", found.cross_entropy, batch)
                     likelihood = 0.0
             else:
                 value = self._value(term, batch, inputs, done)
                 total = total + weight * value
-                self._note(term.name, value.detach())
+                self._note(term.name, value.detach(), batch)
         if not likelihood and not self._reads_head():
             # Processes wait for a gradient of every weight that learns.
             total = total + batch.head.weight.sum() * 0.0
         if likelihood:
             found = cross_entropy(batch, likelihood)
             total = total + found.total
-            self._note("cross_entropy", found.cross_entropy)
+            self._note("cross_entropy", found.cross_entropy, batch)
         return total
 
     def _reads_head(self) -> bool:
@@ -473,8 +528,12 @@ class DistillTrainer(KeepsBeside, SFTTrainer):  # type: ignore[misc]
             if not math.isnan(found.gap):
                 metrics["gap_to_teacher"].append(found.gap)
 
-    def _note(self, name: str, value: Scalar | float) -> None:
-        self.notes.add(name, value, self.state.global_step)
+    def _note(self, name: str, value: Scalar | float, batch: Batch) -> None:
+        if self._means is None:
+            self.notes.add(name, value, self.state.global_step)
+        elif name != "cross_entropy":
+            # `look` measures that of every training.
+            self._means.add(name, value, float(batch.mask.sum()))
 
     def log(
         self, logs: dict[str, float], start_time: float | None = None
@@ -496,23 +555,6 @@ class DistillTrainer(KeepsBeside, SFTTrainer):  # type: ignore[misc]
             self.on_policy.corrupt,
             f"{self.args.seed}/{self.state.global_step}",
         )
-
-    def _trusted(self, inputs: Inputs) -> Mask | None:
-        """[B, T] how much the teacher counts at each shifted token; None where it counts alike
-        everywhere.
-        """
-        if not self.trust:
-            return None
-        weights = torch.ones(
-            inputs["labels"].shape[0],
-            inputs["labels"].shape[1] - 1,
-            device=inputs["labels"].device,
-        )
-        for row, start, ids, labels in rows_of(inputs):
-            weights[row, start : start + len(ids) - 1] = self.trust.get(
-                fingerprint(ids, labels), 1.0
-            )
-        return weights
 
     def _parts(self, divisor: float | None) -> int:
         """Batches of an optimiser step on all processes: what a mean over sequences is divided by,
@@ -541,7 +583,11 @@ class DistillTrainer(KeepsBeside, SFTTrainer):  # type: ignore[misc]
         )
 
     def _observe(self, loss: TokenLoss, value: Scalar, batch: Batch) -> None:
-        """Tells what learns from the loss of a batch, without a gradient."""
+        """Tells what learns from the loss of a batch, without a gradient; nothing of rows held
+        out.
+        """
+        if self._means is not None:
+            return
         moved = self._interpolation()
         if isinstance(loss, Taid) and moved is not None:
             moved.seen += float(value)

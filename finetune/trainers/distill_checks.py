@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from finetune.data.held_out import EXACT_MATCH, MEASURES
+from finetune.settings import TrainConfig
 from finetune.trainers.distill_settings import (
     DistillConfig,
     self_teacher,
@@ -306,3 +308,47 @@ def _check_source(distill: DistillConfig, terms: Sequence[Term]) -> None:
         "one source of the teacher's probabilities",
         todo,
     )
+
+
+def check_measures(config: TrainConfig, terms: Sequence[Term]) -> None:
+    """Refuses to choose by what nothing measures."""
+    held = config.held_out
+    if held is None:
+        return
+    from finetune.losses.contrastive import Contrastive  # noqa: PLC0415
+    from finetune.losses.minillm import Minillm  # noqa: PLC0415 - torch
+
+    asked = any(
+        term.loss.compares != "exits" and term.loss.same_tokenizer
+        for term in terms
+    )
+    if not asked:
+        held.check(("loss", "cross_entropy", EXACT_MATCH))
+    if all(isinstance(term.loss, Contrastive | Minillm) for term in terms):
+        # These losses are of texts that no row held out has.
+        held.check([name for name in MEASURES if name != "loss"])
+
+
+def check_decoder(config: TrainConfig, found: str) -> None:
+    """Refuses what decoders alone have, of another model.
+
+    Args:
+        config: of the training.
+        found: what the model is.
+
+    Raises:
+        WrongUse: rows held out, or a budget of tokens.
+    """
+    held = config.held_out
+    given = {
+        "--held-out": None if held is None else held.data,
+        "--tokens-per-batch": config.tokens_per_batch,
+    }
+    for flag, value in given.items():
+        if value is not None:
+            raise WrongUse(
+                f"{flag} {value}",
+                f"--model {config.model}, {found}",
+                "a decoder",
+                "Leave it out.",
+            )

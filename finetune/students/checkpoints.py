@@ -1,0 +1,90 @@
+"""Checkpoints that a training can go on from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from finetune.core.rows import JsonObject
+from synth.cli.command_group import say
+from synth.core.errors import WrongUse
+
+_STATE = "trainer_state.json"
+# How the files of an optimizer begin, also of those that several processes share.
+_OPTIMIZERS = ("optimizer", "global_step")
+
+
+def resuming(trainer: Mapping[str, object]) -> JsonObject:
+    """Fields of a training that goes on where an earlier one stopped, and leaves what it takes:
+    one checkpoint an epoch, or a measurement, where nothing else is said.
+
+    Args:
+        trainer: fields that are given, which overrule these.
+    """
+    made: JsonObject = {"resume_from_checkpoint": True}
+    if "save_strategy" not in trainer:
+        made |= {"save_strategy": "epoch", "save_total_limit": 1}
+        if trainer.get("eval_steps"):
+            made["save_strategy"] = "steps"
+            made["save_steps"] = trainer["eval_steps"]
+    return {**made, **trainer}
+
+
+def begun_at(resume: object, folder: Path) -> Path | None:
+    """The checkpoint that a training goes on from.
+
+    Args:
+        resume: a folder; True for the last one that is whole; None or False for none.
+        folder: of a training's checkpoints.
+
+    Returns:
+        None where a training begins anew, which is said where a checkpoint was asked for.
+
+    Raises:
+        WrongUse: a folder that is no checkpoint, or holds no optimizer.
+    """
+    if resume is None or resume is False:
+        return None
+    if resume is not True:
+        given = Path(str(resume))
+        if not is_whole(given):
+            raise WrongUse(
+                f"--resume-from-checkpoint {given}",
+                f"no {_STATE} or no optimizer in it",
+                "a checkpoint that a training can go on from",
+                "Name another one, or give --resume for the last one.",
+            )
+        return given
+    steps = {}
+    for path in folder.glob("checkpoint-*"):
+        number = path.name.rpartition("-")[2]
+        if number.isdigit() and is_whole(path):
+            steps[int(number)] = path
+    if not steps:
+        say(f"no checkpoint in {folder}: the training begins anew", err=True)
+        return None
+    last = max(steps)
+    say(f"goes on from step {last:,}", err=True)
+    return steps[last]
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint was written to its end: its state, which comes last, can be read.
+
+    One of weights alone is none that a training can go on from.
+    """
+    return bool(step_of(checkpoint)) and any(
+        path.name.startswith(_OPTIMIZERS) for path in checkpoint.iterdir()
+    )
+
+
+def step_of(checkpoint: Path | None) -> int:
+    """The step at which a checkpoint was written; 0 where that cannot be read."""
+    if checkpoint is None:
+        return 0
+    try:
+        text = (checkpoint / _STATE).read_text(encoding="utf-8")
+        return int(json.loads(text)["global_step"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return 0
