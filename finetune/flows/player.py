@@ -245,9 +245,11 @@ class Player:
         started = time.time()
         work = desk.folder
         if desk.stage.kind != "run":
-            # A run goes on in its folder; anything else is made anew, and shown when it is whole.
+            # A run goes on in its folder. Anything else is shown when it is whole; a training goes
+            # on from its checkpoint where it can, the rest is made anew.
             work = desk.folder.with_name(desk.folder.name + _UNFINISHED)
-            shutil.rmtree(work, ignore_errors=True)
+            if desk.stage.train not in stages.RESUMABLE:
+                shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True, exist_ok=True)
         left = stages.play(stages.in_folder(desk, work))
         parts = {}

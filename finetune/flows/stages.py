@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,6 +48,8 @@ BY_ROLE = (
     "rpm",
     "tpm",
 )
+# Commands that go on from their last checkpoint.
+RESUMABLE = ("sft", "distill", "dpo", "kto", "cpo", "orpo")
 _FILES = "files"
 
 
@@ -296,9 +299,13 @@ def _train(desk: Desk) -> Left:
     ]
     for name in desk.stage.models:
         words += [f"--{_flag(name)}", desk.inputs[name].where]
+    if command in RESUMABLE:
+        words.append("--resume")
     for key, value in {"disable_tqdm": True, **desk.settings}.items():
         words += _words(key, value)
     desk.train[command](words)
+    # A student that is whole needs none.
+    shutil.rmtree(desk.folder / "checkpoints", ignore_errors=True)
     info = json.loads((desk.folder / RECORD).read_text(encoding="utf-8"))
     loss = info.get("loss")
     return Left(
@@ -318,7 +325,9 @@ def _words(key: str, value: Scalar) -> list[str]:
     if value is True:
         return [f"--{_flag(key)}"]
     if isinstance(value, bool):
-        return [f"--{_flag(key)}", "false"]
+        # YAML reads the word of a strategy that is off as false.
+        off = "no" if key.endswith("_strategy") else "false"
+        return [f"--{_flag(key)}={off}"]
     return [f"--{_flag(key)}={value}"]
 
 

@@ -131,7 +131,7 @@ def test_a_flow_with_trainings_survives_kills(tmp_path, problems):
     for number, played in enumerate(one["rounds"]):
         for name, result in played.items():
             again = two["rounds"][number][name]
-            for fact in ("kept", "steps", "loss", "exact_match"):
+            for fact in ("kept", "steps", "exact_match"):
                 assert again.get(fact) == result.get(fact), (number, name, fact)
     assert not list(out.glob("*/*.part"))
 
