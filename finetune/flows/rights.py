@@ -50,7 +50,7 @@ MODEL_OPTIONS = frozenset({"teacher", "other", "nli", "embedding", "reference"})
 ANSWERING = frozenset(
     {"max_new_tokens", "draws", "temperature", "template", "batch"}
 )
-MEASURING = ANSWERING | {"limit", "weigh"}
+MEASURING = ANSWERING | {"gate", "limit", "weigh"}
 _RUNNING = frozenset({"draws", "seed", "target", "max_draws", "limit"})
 _OF_STEPS = re.compile(
     r"\w{1,64}\.(draws|repairs|(sampling\.)?"

@@ -20,7 +20,7 @@ from finetune.flows.artifacts import (
 )
 from finetune.flows.formulas import Formula
 from finetune.flows.ledger import left_for, run_folders
-from finetune.flows.schema import Scalar, StageSpec
+from finetune.flows.schema import NearestSpec, Scalar, StageSpec
 from finetune.flows.selecting import Select, table_of
 from finetune.measuring import evaluate
 from finetune.recipes.mix import mixed
@@ -32,6 +32,8 @@ from synth.core.records import Values
 from synth.exports.base import pack_of, write_rows
 from synth.inputs.seeds import write_jsonl
 from synth.packs.pack import Pack
+from synth.packs.schema import RetrieveSpec
+from synth.packs.shelf import Shelf
 from synth.pipeline.filter_file import sieve
 from synth.runs.publisher import RunFolder
 
@@ -76,7 +78,7 @@ class Desk:
         values: what templates see.
         folder: where it leaves what it makes.
         output: the flow's folder.
-        pack: of `run`: the pack, or its folder.
+        pack: of `run`, and of a `select` that writes prompts: the pack, or its folder.
         budget: dollars for all runs of the flow.
         run: settings of runs, as `synth.run` takes them, roles being the flow's.
         train: command -> what runs it.
@@ -415,15 +417,32 @@ def _answer(desk: Desk) -> Left:
 def _select(desk: Desk) -> Left:
     spec = desk.stage.select
     assert spec is not None  # noqa: S101 - the kind of the stage
-    select = Select(spec, f"{desk.where} select")
+    pack = Pack.load(desk.pack) if desk.pack else None
+    select = Select(spec, f"{desk.where} select", pack)
     joins = {
-        name: table_of(rows_of(desk.inputs[f"join {name}"]), join.on)
+        name: table_of(rows_of(desk.inputs[f"join {name}"]), join.by)
         for name, join in desk.stage.join.items()
     }
-    on = {name: join.on for name, join in desk.stage.join.items()}
+    on = {name: join.by for name, join in desk.stage.join.items()}
     path = desk.folder / "rows.jsonl"
-    made = select.apply(desk.rows(), joins, on, desk.values)
+    shelves = {
+        name: _shelf(near, desk.inputs[f"near {name}"], desk.files)
+        for name, near in desk.stage.nearest.items()
+    }
+    made = select.apply(desk.rows(), joins, on, desk.values, shelves)
     return _rows(path, write_jsonl(path, made))
+
+
+def _shelf(near: NearestSpec, artifact: Artifact, folder: Path) -> Shelf:
+    """Rows of the flow that are searched."""
+    spec = RetrieveSpec(
+        file=as_file(as_lines(artifact, folder), folder),
+        query=near.query,
+        field=near.field,
+        show=near.show,
+        most=near.most,
+    )
+    return Shelf(spec, None)
 
 
 def _mix(desk: Desk) -> Left:

@@ -76,6 +76,26 @@ def test_built_in_flows_are_sound(name):
         ({"export": "nope", "from": "asked"}, "nope"),
         ({"select": {"where": "{{ rowz.a }}"}, "from": "asked"}, "'rowz'"),
         ({"select": {"nope": 1}, "from": "asked"}, "nope"),
+        ({"select": {"prompt": "sft"}, "from": "asked"}, "pack: '.'"),
+        (
+            {
+                "select": {},
+                "from": "asked",
+                "nearest": {"n": {"rows": "x", "query": "q", "field": "q"}},
+            },
+            "x: nothing",
+        ),
+        (
+            {"select": {"prompt": "sft", "pack": "../ask"}, "from": "asked"},
+            "pack: '../ask'",
+        ),
+        (
+            {
+                "select": {"prompt": "multitask.x", "pack": "ask"},
+                "from": "asked",
+            },
+            "no such export",
+        ),
         (
             {"answer": "{{ secret }}", "from": "asked", "student": "student"},
             "secret",
