@@ -403,6 +403,9 @@ class _Checker:
                 self._sees(Formula(value, where).variables, allowed, spot)
                 # As the first round will have it.
                 rendered(value, {**self.spec.values, "round": 0}, where)
+        if stage.kind == "pair":
+            formula = Formula(stage.per, f"{spot.line} per")
+            self._sees(formula.variables, allowed, spot)
         allowed |= {*_SEEN, *stage.join, *stage.nearest}
         if stage.select is not None:
             used = Select(stage.select, f"{spot.line} select").variables()

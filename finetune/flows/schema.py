@@ -48,6 +48,7 @@ KINDS = (
     "answer",
     "select",
     "mix",
+    "pair",
 )
 # What each kind of stage may say besides `name` and the kind itself, and what it must say.
 _SAYS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
@@ -71,6 +72,10 @@ _SAYS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     ),
     "select": (frozenset({"from", "join", "nearest"}), frozenset({"from"})),
     "mix": (frozenset({"key"}), frozenset()),
+    "pair": (
+        frozenset({"from", "other", "order", "per"}),
+        frozenset({"from", "other"}),
+    ),
 }
 
 
@@ -252,7 +257,7 @@ class StageSpec(Strict):
     other: Reference | None = Field(
         default=None,
         description="Of `export: preference`: a run of the student's, whose rows are the worse "
-        "side.",
+        "side. Of `pair`: those rows.",
         examples=["written"],
     )
     train: str | None = Field(
@@ -318,6 +323,23 @@ class StageSpec(Strict):
         default=None,
         description="`mix`: rows and their share. It leaves `rows`.",
         examples=[{"long.kept": 1, "short.kept": 4}],
+    )
+    pair: Name | None = Field(
+        default=None,
+        description="`pair`: the column that a better row (`from`) and a worse one (`other`) "
+        "share; both have `completion`, the better one `prompt`. Rows whose `answer` agrees make "
+        "no pair. It leaves `rows` of `prompt`, `chosen` and `rejected`.",
+        examples=["question"],
+    )
+    order: Literal["diagonal", "unlike"] = Field(
+        default="diagonal",
+        description="Of `pair`: which pairs come first: of different rows, or those that share "
+        "the fewest words.",
+    )
+    per: Formula = Field(
+        default="1",
+        description="Of `pair`: pairs at most of each value of the column.",
+        examples=[3],
     )
     key: str = Field(
         default="prompt",
@@ -499,6 +521,7 @@ LEAVES: Mapping[str, Mapping[str, Part]] = {
     "answer": {"rows": "rows", "count": "number"},
     "select": {"rows": "rows", "count": "number"},
     "mix": {"rows": "rows", "count": "number"},
+    "pair": {"rows": "rows", "count": "number"},
 }
 
 

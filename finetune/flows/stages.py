@@ -21,7 +21,7 @@ from finetune.flows.artifacts import (
 from finetune.flows.formulas import Formula
 from finetune.flows.ledger import left_for, run_folders
 from finetune.flows.schema import NearestSpec, Scalar, StageSpec
-from finetune.flows.selecting import Select, table_of
+from finetune.flows.selecting import Select, key_of, table_of
 from finetune.measuring import evaluate
 from finetune.recipes.mix import mixed
 from finetune.students import load as student
@@ -35,6 +35,7 @@ from synth.packs.pack import Pack
 from synth.packs.schema import RetrieveSpec
 from synth.packs.shelf import Shelf
 from synth.pipeline.filter_file import sieve
+from synth.runs.pairing import make_pairs
 from synth.runs.publisher import RunFolder
 
 # Trains by a command of `finetune`: its words, as they would be typed.
@@ -338,6 +339,7 @@ def _evaluate(desk: Desk) -> Left:
         before=before.where if before else None,
         **_of(evaluate.EvaluateConfig, desk),
     )
+    _draw_alike(desk)
     info = evaluate.run(config)
     given = list(desk.rows())[: config.limit]
     judged = rows.load(desk.folder / "predictions.jsonl")
@@ -397,9 +399,7 @@ def _answer(desk: Desk) -> Left:
     asked = [row for row in given for _ in range(config.draws)]
     prompts = [formula.text({**desk.values, "row": row}) for row in asked]
     if config.temperature > 0:
-        import torch  # noqa: PLC0415 - seconds, for those who answer
-
-        torch.manual_seed(int(desk.folder.name.rpartition("-")[2][:8], 16))
+        _draw_alike(desk)
         # Several draws are what makes `generate` draw.
         config = replace(config, draws=max(2, config.draws))
     replies = evaluate.generate(model, tokenizer, prompts, config)
@@ -412,6 +412,13 @@ def _answer(desk: Desk) -> Left:
         ),
     )
     return _rows(path, count)
+
+
+def _draw_alike(desk: Desk) -> None:
+    """What a student draws is the same each time that a stage is played from the same things."""
+    import torch  # noqa: PLC0415 - seconds, for those who answer
+
+    torch.manual_seed(int(desk.folder.name.rpartition("-")[2][:8], 16))
 
 
 def _select(desk: Desk) -> Left:
@@ -453,6 +460,42 @@ def _mix(desk: Desk) -> Left:
     return _rows(path, write_jsonl(path, made))
 
 
+def _pair(desk: Desk) -> Left:
+    column = str(desk.stage.pair)
+    per = Formula(desk.stage.per, f"{desk.where} per").whole(desk.values, 1)
+    better = (_of_item(row, column, desk.where) for row in desk.rows())
+    worse = (
+        {**_of_item(row, column, desk.where), "reason": "worse"}
+        for row in rows_of(desk.inputs["other"])
+    )
+    made = make_pairs(
+        better,
+        worse,
+        reasons=("worse",),
+        per_seed=per,
+        order=desk.stage.order,
+    )
+    path = desk.folder / "rows.jsonl"
+    return _rows(path, write_jsonl(path, made))
+
+
+def _of_item(row: JsonObject, column: str, where: str) -> JsonObject:
+    """A row whose `id` is what both sides of a pair share.
+
+    Raises:
+        WrongUse: it lacks the column or its text.
+    """
+    for name in (column, "completion"):
+        if row.get(name) is None:
+            raise WrongUse(
+                where,
+                f"a row without {name!r}: {', '.join(row)}",
+                f"{column} and completion",
+                "Write them with a `select` before.",
+            )
+    return {**row, "id": key_of(row, column)}
+
+
 _PLAYS: Mapping[str, Callable[[Desk], Left]] = {
     "run": _run,
     "filter": _filter,
@@ -462,6 +505,7 @@ _PLAYS: Mapping[str, Callable[[Desk], Left]] = {
     "answer": _answer,
     "select": _select,
     "mix": _mix,
+    "pair": _pair,
 }
 
 

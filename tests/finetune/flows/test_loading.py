@@ -104,6 +104,16 @@ def test_built_in_flows_are_sound(name):
         ({"filter": ["nope"], "from": "asked"}, "nope"),
         ({**TRAIN, "set": {"max_steps": "{{ stepz }}"}}, "stepz"),
         ({"mix": {"asked": -1}}, "mix"),
+        ({"pair": "question", "from": "asked"}, "needs: other"),
+        (
+            {
+                "pair": "question",
+                "from": "asked",
+                "other": "asked",
+                "per": "{{ nope }}",
+            },
+            "'nope'",
+        ),
     ],
 )
 def test_a_stage_that_leads_nowhere_is_named(tmp_path, stage, match):
