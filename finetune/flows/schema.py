@@ -56,7 +56,10 @@ _SAYS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
         frozenset({"from", "roles", "set", "retrieve"}),
         frozenset({"from"}),
     ),
-    "filter": (frozenset({"from", "group", "parser"}), frozenset({"from"})),
+    "filter": (
+        frozenset({"from", "group", "models", "parser"}),
+        frozenset({"from"}),
+    ),
     "export": (frozenset({"from", "other"}), frozenset({"from"})),
     "train": (
         frozenset({"from", "student", "models", "set"}),
@@ -273,7 +276,7 @@ class StageSpec(Strict):
     )
     models: dict[Name, Reference] = Field(
         default_factory=dict,
-        description="Option of the command -> a model of the flow.",
+        description="Option of the command, or parameter of a filter -> a model of the flow.",
         examples=[{"teacher": "best.learn"}],
     )
     evaluate: str | None = Field(

@@ -20,6 +20,7 @@ from finetune.flows.artifacts import (
 )
 from finetune.flows.formulas import Formula
 from finetune.flows.ledger import left_for, run_folders
+from finetune.flows.rights import with_models
 from finetune.flows.schema import NearestSpec, Scalar, StageSpec
 from finetune.flows.selecting import Select, key_of, table_of
 from finetune.measuring import evaluate
@@ -251,10 +252,11 @@ def _for_role(given: Any, role: str) -> Any:
 
 def _filter(desk: Desk) -> Left:
     kept = desk.folder / "kept.jsonl"
+    models = {name: desk.inputs[name].where for name in desk.stage.models}
     counts = sieve(
         desk.file(),
         kept,
-        desk.stage.filter or [],
+        with_models(desk.stage.filter or [], models, desk.where),
         parser=desk.stage.parser,
         group=desk.stage.group,
     )

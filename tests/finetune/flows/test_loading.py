@@ -102,6 +102,22 @@ def test_built_in_flows_are_sound(name):
         ),
         ({"evaluate": "nope", "from": "asked", "student": "student"}, "nope"),
         ({"filter": ["nope"], "from": "asked"}, "nope"),
+        (
+            {
+                "filter": ["length"],
+                "from": "asked",
+                "models": {"model": "student"},
+            },
+            "a parameter of one of the filters",
+        ),
+        (
+            {
+                "filter": ["cross_encoder"],
+                "from": "asked",
+                "models": {"teacher": "student"},
+            },
+            "models.teacher",
+        ),
         ({**TRAIN, "set": {"max_steps": "{{ stepz }}"}}, "stepz"),
         ({"mix": {"asked": -1}}, "mix"),
         ({"pair": "question", "from": "asked"}, "needs: other"),
