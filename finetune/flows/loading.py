@@ -22,7 +22,7 @@ from finetune.flows.schema import (
     Scalar,
     StageSpec,
 )
-from finetune.flows.selecting import Select
+from finetune.flows.selecting import Select, exports_of
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.strict_yaml import line_of, parse_yaml
 from synth.packs.files import FLOW, read_text_inside
@@ -33,6 +33,8 @@ FILE = FLOW
 OWN_PACK = "."
 INPUT = "input"
 STUDENT = "student"
+# References that lead to rows, besides those that are joined or searched.
+_ROWS = ("other", "retrieve")
 EARLIER = ("previous", "first", "best")
 # What templates of a stage see by themselves.
 _SEEN = ("round", "row", "rows", "group", "made")
@@ -65,8 +67,8 @@ class Flow:
         return self.spec.name
 
     def pack(self, stage: StageSpec) -> str | Path:
-        """The pack of a stage `run`, as `synth.run` takes it."""
-        named = str(stage.run)
+        """The pack that a stage reads, as `synth.run` takes it."""
+        named = str(stage.pack_named)
         if named == OWN_PACK:
             return self.folder
         inside = self.folder / named
@@ -207,6 +209,7 @@ def references_of(stage: StageSpec) -> dict[str, Reference]:
         **stage.models,
         **{f"role {role}": who for role, who in stage.roles.items()},
         **{f"join {name}": join.rows for name, join in stage.join.items()},
+        **{f"near {name}": near.rows for name, near in stage.nearest.items()},
     }
     return {name: said for name, said in named.items() if said is not None}
 
@@ -273,10 +276,10 @@ class _Checker:
             kinds: set[Part] = {"model"}
             if name.startswith("role "):
                 kinds = {"model", "teacher"}
-            elif name.startswith("join ") or name in ("other", "retrieve"):
+            elif name.startswith(("join ", "near ")) or name in _ROWS:
                 kinds = {"rows"}
             self._leads(reference, kinds, spot, seen)
-        if stage.kind == "run":
+        if stage.pack_named is not None:
             self._pack(stage, spot)
         self._templates(stage, spot)
         if stage.kind == "export":
@@ -347,12 +350,12 @@ class _Checker:
         )
 
     def _pack(self, stage: StageSpec, spot: Spot) -> None:
-        named = str(stage.run)
-        inside = Path(named).is_absolute() or ".." in Path(named).parts
-        if inside or (named != OWN_PACK and not self._is_pack(named)):
+        named = str(stage.pack_named)
+        outside = Path(named).is_absolute() or ".." in Path(named).parts
+        if outside or not self._is_pack(named):
             raise WrongUse(
                 spot.line,
-                f"run: {named!r}",
+                f"{'run' if stage.run else 'pack'}: {named!r}",
                 "a built-in pack, `.`, or a folder inside the flow's",
                 did_you_mean(named, pack_names()),
             )
@@ -362,6 +365,9 @@ class _Checker:
             if "." in key and "{" not in str(value)
         }
         pack = Pack.load(self.flow.pack(stage), steps)
+        if stage.select is not None:
+            exports_of(stage.select, pack, f"{spot.line} select")
+            return
         for role in sorted(pack.roles - stage.roles.keys()):
             if role not in self.spec.teachers:
                 raise WrongUse(
@@ -380,6 +386,8 @@ class _Checker:
                 )
 
     def _is_pack(self, named: str) -> bool:
+        if named == OWN_PACK:
+            return (self.flow.folder / "pack.yaml").is_file()
         return (
             named in pack_names()
             or (self.flow.folder / named / "pack.yaml").is_file()
@@ -395,9 +403,15 @@ class _Checker:
                 self._sees(Formula(value, where).variables, allowed, spot)
                 # As the first round will have it.
                 rendered(value, {**self.spec.values, "round": 0}, where)
-        allowed |= {*_SEEN, *stage.join}
+        if stage.kind == "pair":
+            formula = Formula(stage.per, f"{spot.line} per")
+            self._sees(formula.variables, allowed, spot)
+        allowed |= {*_SEEN, *stage.join, *stage.nearest}
         if stage.select is not None:
             used = Select(stage.select, f"{spot.line} select").variables()
+        for name, near in stage.nearest.items():
+            # Its templates see the columns of the row that is found.
+            Formula(near.show, f"{spot.line} nearest.{name}.show")
         if stage.answer is not None:
             used = set(Formula(stage.answer, f"{spot.line} answer").variables)
         self._sees(used, allowed, spot)

@@ -290,7 +290,7 @@ class Player:
             for name, reference in references_of(stage).items()
         }
         settings = self._settings(stage, values)
-        pack = self.flow.pack(stage) if stage.run is not None else ""
+        pack = "" if stage.pack_named is None else self.flow.pack(stage)
         seen = _templates_of(stage) & values.keys()
         content = {
             # Its name says nothing of what it does.
@@ -320,11 +320,13 @@ class Player:
         return desk, mark
 
     def _pack_mark(self, stage: StageSpec, pack: str | Path) -> list[str]:
-        """What a run asks, and whom: the roles that the stage does not name are teachers'."""
-        if stage.run is None:
+        """What a run asks, and whom: the roles that the stage does not name are teachers'. Of a
+        pack that exports, its files.
+        """
+        if stage.pack_named is None:
             return []
         loaded = Pack.load(pack)
-        asked = sorted(loaded.roles - stage.roles.keys())
+        asked = sorted(loaded.roles - stage.roles.keys()) if stage.run else []
         return [
             mark_of(asking_files(loaded.folder)),
             *(self.config.teachers[role] for role in asked),
@@ -440,6 +442,8 @@ def _templates_of(stage: StageSpec) -> set[str]:
             names.add("round")
     if stage.answer is not None:
         names |= Formula(stage.answer, stage.name).variables
+    if stage.pair is not None:
+        names |= Formula(stage.per, stage.name).variables
     return names
 
 

@@ -5,12 +5,14 @@ user's to name.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from finetune.flows.schema import Scalar, StageSpec
 from synth.core import registry
 from synth.core.errors import WrongUse, did_you_mean
+from synth.core.records import Row
 from synth.packs import rights as pack_rights
 from synth.packs.pack import pack_names
 
@@ -47,10 +49,14 @@ TRAINING = frozenset(
 )
 # Models that an option of a training may name, out of the flow's own.
 MODEL_OPTIONS = frozenset({"teacher", "other", "nli", "embedding", "reference"})
+# The same of a filter's parameters.
+MODELS_OF_FILTERS = frozenset(
+    {"model", "nli", "embedding", "reference", "student"}
+)
 ANSWERING = frozenset(
     {"max_new_tokens", "draws", "temperature", "template", "batch"}
 )
-MEASURING = ANSWERING | {"limit", "weigh"}
+MEASURING = ANSWERING | {"gate", "limit", "weigh"}
 _RUNNING = frozenset({"draws", "seed", "target", "max_draws", "limit"})
 _OF_STEPS = re.compile(
     r"\w{1,64}\.(draws|repairs|(sampling\.)?"
@@ -81,16 +87,17 @@ def check(stage: StageSpec, where: str) -> None:
             f"one of {', '.join(COMMANDS)}",
             did_you_mean(stage.train, COMMANDS),
         )
-    unknown = sorted(stage.models.keys() - MODEL_OPTIONS)
+    options = MODELS_OF_FILTERS if stage.filter else MODEL_OPTIONS
+    unknown = sorted(stage.models.keys() - options)
     if unknown:
         raise WrongUse(
             where,
             f"models.{unknown[0]}",
-            ", ".join(sorted(MODEL_OPTIONS)),
-            did_you_mean(unknown[0], MODEL_OPTIONS),
+            ", ".join(sorted(options)),
+            did_you_mean(unknown[0], options),
         )
     if stage.filter is not None:
-        _check_filters(stage.filter, where)
+        _check_filters(stage.filter, stage.models.keys(), where)
     for room, spec in (
         ("synth.exports", stage.export),
         ("synth.parsers", stage.evaluate),
@@ -154,11 +161,41 @@ def check_value(stage: StageSpec, key: str, value: Scalar, where: str) -> None:
         )
 
 
-def _check_filters(filters: list[Any], where: str) -> None:
-    """Filters as a step of a pack may name them."""
+def with_models(
+    filters: Sequence[str | Row], models: Mapping[str, str], where: str
+) -> list[Row]:
+    """The filters of a stage, each with the models of the flow that it has parameters for.
+
+    Raises:
+        WrongUse: a model for which none of them has a parameter.
+    """
+    given = []
+    taken: set[str] = set()
+    for spec in filters:
+        named = {"name": spec} if isinstance(spec, str) else dict(spec)
+        kind = registry.find("synth.filters", str(named["name"]), where, ())
+        own = {field.name for field in fields(kind)} & models.keys()
+        taken |= own
+        given.append({**named, **{name: models[name] for name in own}})
+    for name in models:
+        if name not in taken:
+            raise WrongUse(
+                where,
+                f"models.{name}",
+                "a parameter of one of the filters",
+                "Correct the name, or take it out.",
+            )
+    return given
+
+
+def _check_filters(
+    filters: list[Any], models: Iterable[str], where: str
+) -> None:
+    """Filters as a step of a pack may name them, besides models of the flow."""
     step = {"name": "filter", "parser": "whole", "filters": filters}
     pack_rights.check({"steps": [step]}, lambda *_: where, pack_names())
-    for spec in filters:
+    later = dict.fromkeys(models, "a model of the flow")
+    for spec in with_models(filters, later, where):
         part = registry.build("synth.filters", spec, where, ())
         if part.roles():
             raise WrongUse(

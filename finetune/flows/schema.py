@@ -27,6 +27,9 @@ References = Annotated[
     Field(min_length=1, max_length=16),
 ]
 Scalar = str | int | float | bool
+ExportName = Annotated[
+    str, Field(pattern=rf"^(sft|multitask\.{NAME})$", max_length=80)
+]
 # A template, or a number that stands for its text.
 Formula = Annotated[
     str,
@@ -45,6 +48,7 @@ KINDS = (
     "answer",
     "select",
     "mix",
+    "pair",
 )
 # What each kind of stage may say besides `name` and the kind itself, and what it must say.
 _SAYS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
@@ -52,7 +56,10 @@ _SAYS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
         frozenset({"from", "roles", "set", "retrieve"}),
         frozenset({"from"}),
     ),
-    "filter": (frozenset({"from", "group", "parser"}), frozenset({"from"})),
+    "filter": (
+        frozenset({"from", "group", "models", "parser"}),
+        frozenset({"from"}),
+    ),
     "export": (frozenset({"from", "other"}), frozenset({"from"})),
     "train": (
         frozenset({"from", "student", "models", "set"}),
@@ -66,8 +73,12 @@ _SAYS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
         frozenset({"from", "student", "set"}),
         frozenset({"from", "student"}),
     ),
-    "select": (frozenset({"from", "join"}), frozenset({"from"})),
+    "select": (frozenset({"from", "join", "nearest"}), frozenset({"from"})),
     "mix": (frozenset({"key"}), frozenset()),
+    "pair": (
+        frozenset({"from", "other", "order", "per"}),
+        frozenset({"from", "other"}),
+    ),
 }
 
 
@@ -77,8 +88,35 @@ class JoinSpec(Strict):
     rows: Reference = Field(
         description="Rows that are looked up.", examples=["answered"]
     )
-    on: Name = Field(
+    # Not `on`, which YAML reads as true.
+    by: Name = Field(
         description="Column whose value both have.", examples=["question"]
+    )
+
+
+class NearestSpec(Strict):
+    """Other rows, as texts that are near each row. A row that says just what the row says is passed
+    over, so that nothing is shown what was made of itself.
+    """
+
+    rows: Reference = Field(
+        description="Rows that are searched.", examples=["analysed.kept"]
+    )
+    query: Name = Field(
+        description="Column whose text is looked up.", examples=["question"]
+    )
+    field: Name = Field(
+        description="Column that is searched.", examples=["question"]
+    )
+    show: str = Field(
+        default="",
+        max_length=4000,
+        description="Template of what is shown of a row that is found; without one it is the "
+        "searched column.",
+        examples=["{{ summary }}"],
+    )
+    most: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=1, description="Texts at most."
     )
 
 
@@ -86,9 +124,10 @@ class SelectSpec(Strict):
     """Which rows go on, in which order, with which columns; every part of it is left out where it
     is not named.
 
-    The parts act in this order: `where`, `make`, `distinct`, `group`, `order`, `sample`, `share`,
-    `most`. Templates see the columns of a row as `row`, the rows of a group as `rows`, what was
-    joined by its name, the flow's values, and `round`, from 0.
+    The parts act in this order: `where`, `make` (of a row, or of a `group`), `prompt` and
+    `completion`, `distinct`, `order`, `sample`, `share`, `most`. Templates see the columns of a row
+    as `row`, the rows of a group as `rows`, what was joined by its name, the flow's values, and
+    `round`, from 0.
     """
 
     where: Formula | None = Field(
@@ -105,6 +144,24 @@ class SelectSpec(Strict):
     only: bool = Field(
         default=False,
         description="Whether the columns of `make` are all that a row keeps.",
+    )
+    pack: str = Field(
+        default=".",
+        max_length=200,
+        description="Of `prompt` and `completion`: the pack that exports, by name, or `.` for "
+        "the one beside flow.yaml.",
+        examples=["two_stages"],
+    )
+    prompt: ExportName | None = Field(
+        default=None,
+        description="An export of the pack, `sft` or `multitask.TASK`: its template writes the "
+        "column `prompt`, out of what `make` left.",
+        examples=["multitask.rationale"],
+    )
+    completion: ExportName | None = Field(
+        default=None,
+        description="The same for the column `completion`.",
+        examples=["sft"],
     )
     distinct: Name | None = Field(
         default=None,
@@ -203,7 +260,7 @@ class StageSpec(Strict):
     other: Reference | None = Field(
         default=None,
         description="Of `export: preference`: a run of the student's, whose rows are the worse "
-        "side.",
+        "side. Of `pair`: those rows.",
         examples=["written"],
     )
     train: str | None = Field(
@@ -219,7 +276,7 @@ class StageSpec(Strict):
     )
     models: dict[Name, Reference] = Field(
         default_factory=dict,
-        description="Option of the command -> a model of the flow.",
+        description="Option of the command, or parameter of a filter -> a model of the flow.",
         examples=[{"teacher": "best.learn"}],
     )
     evaluate: str | None = Field(
@@ -249,12 +306,43 @@ class StageSpec(Strict):
         default_factory=dict,
         description="Of `select`: name -> other rows; templates see the row that fits under this "
         "name, rows without one go.",
-        examples=[{"student": {"rows": "answered", "on": "question"}}],
+        examples=[{"student": {"rows": "answered", "by": "question"}}],
+    )
+    nearest: dict[Name, NearestSpec] = Field(
+        default_factory=dict,
+        description="Of `select`: name -> other rows that are searched by their words; templates "
+        "see a list of the nearest texts under this name, nearest first.",
+        examples=[
+            {
+                "entries": {
+                    "rows": "analysed",
+                    "query": "question",
+                    "field": "question",
+                }
+            }
+        ],
     )
     mix: dict[Reference, Annotated[float, Field(gt=0)]] | None = Field(
         default=None,
         description="`mix`: rows and their share. It leaves `rows`.",
         examples=[{"long.kept": 1, "short.kept": 4}],
+    )
+    pair: Name | None = Field(
+        default=None,
+        description="`pair`: the column that a better row (`from`) and a worse one (`other`) "
+        "share; both have `completion`, the better one `prompt`. Rows whose `answer` agrees make "
+        "no pair. It leaves `rows` of `prompt`, `chosen` and `rejected`.",
+        examples=["question"],
+    )
+    order: Literal["diagonal", "unlike"] = Field(
+        default="diagonal",
+        description="Of `pair`: which pairs come first: of different rows, or those that share "
+        "the fewest words.",
+    )
+    per: Formula = Field(
+        default="1",
+        description="Of `pair`: pairs at most of each value of the column.",
+        examples=[3],
     )
     key: str = Field(
         default="prompt",
@@ -272,6 +360,14 @@ class StageSpec(Strict):
     def kind(self) -> str:
         """Which kind of stage it is."""
         return next(kind for kind in KINDS if getattr(self, kind) is not None)
+
+    @property
+    def pack_named(self) -> str | None:
+        """The pack that it reads, as flow.yaml names it: one that is run, or that exports."""
+        select = self.select
+        if select is not None and (select.prompt or select.completion):
+            return select.pack
+        return self.run
 
     @model_validator(mode="before")
     @classmethod
@@ -428,6 +524,7 @@ LEAVES: Mapping[str, Mapping[str, Part]] = {
     "answer": {"rows": "rows", "count": "number"},
     "select": {"rows": "rows", "count": "number"},
     "mix": {"rows": "rows", "count": "number"},
+    "pair": {"rows": "rows", "count": "number"},
 }
 
 

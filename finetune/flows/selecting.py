@@ -5,12 +5,16 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from finetune.core.rows import JsonObject
 from finetune.flows.formulas import Formula
 from finetune.flows.schema import SelectSpec
-from synth.core.errors import WrongUse
+from synth.core.errors import WrongUse, did_you_mean
 from synth.core.records import Values, canonical_json, hash_share
+from synth.packs.pack import Pack
+from synth.packs.shelf import Shelf
+from synth.packs.templates import Template
 from synth.text.words import jaccard, rouge_l
 
 Rows = list[JsonObject]
@@ -26,14 +30,20 @@ class Select:
     Args:
         spec: what flow.yaml says.
         where: its place there.
+        pack: the one whose exports write `prompt` and `completion`; None where there are none, or
+            where no row is made.
 
     Raises:
-        WrongUse: a template that is none.
+        WrongUse: a template that is none, or an export that the pack lacks.
     """
 
-    def __init__(self, spec: SelectSpec, where: str) -> None:
+    def __init__(
+        self, spec: SelectSpec, where: str, pack: Pack | None = None
+    ) -> None:
         self.spec = spec
         self.where = where
+        self._pack = pack
+        self._exports = {} if pack is None else exports_of(spec, pack, where)
         self._where = self._formula("where")
         self._group = self._formula("group")
         self._order = self._formula("order")
@@ -73,6 +83,7 @@ class Select:
         joins: Mapping[str, Mapping[str, JsonObject]],
         on: Mapping[str, str],
         around: Values,
+        shelves: Mapping[str, Shelf] = MappingProxyType({}),
     ) -> Rows:
         """The rows that go on.
 
@@ -81,12 +92,15 @@ class Select:
             joins: name -> key -> the row that belongs to it.
             on: name -> the column that holds the key.
             around: what templates see besides.
+            shelves: name -> rows that are searched for what is near a row.
         """
-        seen = list(self._seen(rows, joins, on, around))
+        seen = list(self._seen(rows, joins, on, around, shelves))
         if self._group is None:
             made = [self._made(values) for values in seen]
         else:
             made = self._grouped(seen, around)
+        if self._pack is not None:
+            made = [self._exported(row, self._pack) for row in made]
         if self.spec.distinct:
             made = distinct(
                 made,
@@ -108,6 +122,7 @@ class Select:
         joins: Mapping[str, Mapping[str, JsonObject]],
         on: Mapping[str, str],
         around: Values,
+        shelves: Mapping[str, Shelf],
     ) -> Iterator[JsonObject]:
         """What templates see of each row that `where` lets through and that all joins know."""
         for row in rows:
@@ -118,6 +133,8 @@ class Select:
                     break
                 values[name] = other
             else:
+                for name, shelf in shelves.items():
+                    values[name] = shelf.near(row)
                 if self._where is None or self._where.holds(values):
                     yield values
 
@@ -126,6 +143,15 @@ class Select:
         for name, formula in self._make.items():
             row[name] = formula.value({**values, "made": row})
         return row
+
+    def _exported(self, row: JsonObject, pack: Pack) -> JsonObject:
+        """The row with what the pack's templates write of it."""
+        values = pack.values(row)
+        written = {
+            column: template.render(values)
+            for column, template in self._exports.items()
+        }
+        return {**row, **written}
 
     def _grouped(self, seen: Sequence[JsonObject], around: Values) -> Rows:
         """One row a group, in the order of the groups' first rows."""
@@ -181,6 +207,37 @@ class Select:
         most = self._count(len(rows), around)
         chosen = sorted(place for _, place in heapq.nlargest(most, keyed))
         return [rows[place] for place in chosen]
+
+
+def exports_of(spec: SelectSpec, pack: Pack, where: str) -> dict[str, Template]:
+    """Column -> the template of the pack that writes it.
+
+    Raises:
+        WrongUse: the pack has no such export.
+    """
+    found = {}
+    for column in ("prompt", "completion"):
+        named = getattr(spec, column)
+        if named is None:
+            continue
+        kind, _, task = named.partition(".")
+        pairs = pack.exports.get(kind, {})
+        if (task or kind) not in pairs:
+            known = [
+                *pack.exports.get("sft", {}),
+                *(
+                    f"multitask.{one}"
+                    for one in pack.exports.get("multitask", {})
+                ),
+            ]
+            raise WrongUse(
+                f"{where}.{column}",
+                f"{named}: no such export of pack {pack.name}",
+                " or ".join(known) or "a pack with exports",
+                did_you_mean(named, known),
+            )
+        found[column] = pairs[task or kind][column]
+    return found
 
 
 def key_of(row: JsonObject, column: str) -> str:

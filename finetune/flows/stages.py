@@ -21,8 +21,9 @@ from finetune.flows.artifacts import (
 )
 from finetune.flows.formulas import Formula
 from finetune.flows.ledger import left_for, run_folders
-from finetune.flows.schema import Scalar, StageSpec
-from finetune.flows.selecting import Select, table_of
+from finetune.flows.rights import with_models
+from finetune.flows.schema import NearestSpec, Scalar, StageSpec
+from finetune.flows.selecting import Select, key_of, table_of
 from finetune.measuring import evaluate
 from finetune.recipes.mix import mixed
 from finetune.students import load as student
@@ -33,7 +34,10 @@ from synth.core.records import Values
 from synth.exports.base import pack_of, write_rows
 from synth.inputs.seeds import write_jsonl
 from synth.packs.pack import Pack
+from synth.packs.schema import RetrieveSpec
+from synth.packs.shelf import Shelf
 from synth.pipeline.filter_file import sieve
+from synth.runs.pairing import make_pairs
 from synth.runs.publisher import RunFolder
 
 # Trains by a command of `finetune`: its words, as they would be typed.
@@ -79,7 +83,7 @@ class Desk:
         values: what templates see.
         folder: where it leaves what it makes.
         output: the flow's folder.
-        pack: of `run`: the pack, or its folder.
+        pack: of `run`, and of a `select` that writes prompts: the pack, or its folder.
         budget: dollars for all runs of the flow.
         run: settings of runs, as `synth.run` takes them, roles being the flow's.
         train: command -> what runs it.
@@ -251,10 +255,11 @@ def _for_role(given: Any, role: str) -> Any:
 
 def _filter(desk: Desk) -> Left:
     kept = desk.folder / "kept.jsonl"
+    models = {name: desk.inputs[name].where for name in desk.stage.models}
     counts = sieve(
         desk.file(),
         kept,
-        desk.stage.filter or [],
+        with_models(desk.stage.filter or [], models, desk.where),
         parser=desk.stage.parser,
         group=desk.stage.group,
     )
@@ -345,6 +350,7 @@ def _evaluate(desk: Desk) -> Left:
         before=before.where if before else None,
         **_of(evaluate.EvaluateConfig, desk),
     )
+    _draw_alike(desk)
     info = evaluate.run(config)
     given = list(desk.rows())[: config.limit]
     judged = rows.load(desk.folder / "predictions.jsonl")
@@ -404,9 +410,7 @@ def _answer(desk: Desk) -> Left:
     asked = [row for row in given for _ in range(config.draws)]
     prompts = [formula.text({**desk.values, "row": row}) for row in asked]
     if config.temperature > 0:
-        import torch  # noqa: PLC0415 - seconds, for those who answer
-
-        torch.manual_seed(int(desk.folder.name.rpartition("-")[2][:8], 16))
+        _draw_alike(desk)
         # Several draws are what makes `generate` draw.
         config = replace(config, draws=max(2, config.draws))
     replies = evaluate.generate(model, tokenizer, prompts, config)
@@ -421,18 +425,42 @@ def _answer(desk: Desk) -> Left:
     return _rows(path, count)
 
 
+def _draw_alike(desk: Desk) -> None:
+    """What a student draws is the same each time that a stage is played from the same things."""
+    import torch  # noqa: PLC0415 - seconds, for those who answer
+
+    torch.manual_seed(int(desk.folder.name.rpartition("-")[2][:8], 16))
+
+
 def _select(desk: Desk) -> Left:
     spec = desk.stage.select
     assert spec is not None  # noqa: S101 - the kind of the stage
-    select = Select(spec, f"{desk.where} select")
+    pack = Pack.load(desk.pack) if desk.pack else None
+    select = Select(spec, f"{desk.where} select", pack)
     joins = {
-        name: table_of(rows_of(desk.inputs[f"join {name}"]), join.on)
+        name: table_of(rows_of(desk.inputs[f"join {name}"]), join.by)
         for name, join in desk.stage.join.items()
     }
-    on = {name: join.on for name, join in desk.stage.join.items()}
+    on = {name: join.by for name, join in desk.stage.join.items()}
     path = desk.folder / "rows.jsonl"
-    made = select.apply(desk.rows(), joins, on, desk.values)
+    shelves = {
+        name: _shelf(near, desk.inputs[f"near {name}"], desk.files)
+        for name, near in desk.stage.nearest.items()
+    }
+    made = select.apply(desk.rows(), joins, on, desk.values, shelves)
     return _rows(path, write_jsonl(path, made))
+
+
+def _shelf(near: NearestSpec, artifact: Artifact, folder: Path) -> Shelf:
+    """Rows of the flow that are searched."""
+    spec = RetrieveSpec(
+        file=as_file(as_lines(artifact, folder), folder),
+        query=near.query,
+        field=near.field,
+        show=near.show,
+        most=near.most,
+    )
+    return Shelf(spec, None)
 
 
 def _mix(desk: Desk) -> Left:
@@ -441,6 +469,42 @@ def _mix(desk: Desk) -> Left:
     made = mixed(sources, list(shares.values()), key=desk.stage.key)
     path = desk.folder / "rows.jsonl"
     return _rows(path, write_jsonl(path, made))
+
+
+def _pair(desk: Desk) -> Left:
+    column = str(desk.stage.pair)
+    per = Formula(desk.stage.per, f"{desk.where} per").whole(desk.values, 1)
+    better = (_of_item(row, column, desk.where) for row in desk.rows())
+    worse = (
+        {**_of_item(row, column, desk.where), "reason": "worse"}
+        for row in rows_of(desk.inputs["other"])
+    )
+    made = make_pairs(
+        better,
+        worse,
+        reasons=("worse",),
+        per_seed=per,
+        order=desk.stage.order,
+    )
+    path = desk.folder / "rows.jsonl"
+    return _rows(path, write_jsonl(path, made))
+
+
+def _of_item(row: JsonObject, column: str, where: str) -> JsonObject:
+    """A row whose `id` is what both sides of a pair share.
+
+    Raises:
+        WrongUse: it lacks the column or its text.
+    """
+    for name in (column, "completion"):
+        if row.get(name) is None:
+            raise WrongUse(
+                where,
+                f"a row without {name!r}: {', '.join(row)}",
+                f"{column} and completion",
+                "Write them with a `select` before.",
+            )
+    return {**row, "id": key_of(row, column)}
 
 
 _PLAYS: Mapping[str, Callable[[Desk], Left]] = {
@@ -452,6 +516,7 @@ _PLAYS: Mapping[str, Callable[[Desk], Left]] = {
     "answer": _answer,
     "select": _select,
     "mix": _mix,
+    "pair": _pair,
 }
 
 

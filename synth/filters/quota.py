@@ -21,7 +21,9 @@ class Quota(StreamedFilter):
 
     Args:
         field: the field whose values are the kinds, such as a topic, a relation or a length class.
-        most: rows of each kind.
+        most: rows of each kind; None where a percentile says it.
+        percentile: 0 to 100: as many rows of each kind as this share of the kinds, in percent, has
+            at most; at least one (DPO-ST, arXiv:2407.18248, caps questions at 90).
         by: the field with the number (higher is better) that ranks rows; None ranks them by their
             digest.
 
@@ -40,7 +42,8 @@ class Quota(StreamedFilter):
     """
 
     field: str
-    most: int
+    most: int | None = None
+    percentile: float | None = None
     by: str | None = None
 
     reasons: ClassVar[dict[str, str]] = {
@@ -48,10 +51,17 @@ class Quota(StreamedFilter):
     }
 
     def __post_init__(self) -> None:
-        if self.most < 1:
+        given = [self.most, self.percentile]
+        if given.count(None) != 1:
+            raise ValueError(
+                f"most={self.most}, percentile={self.percentile}; give one of them"
+            )
+        if self.most is not None and self.most < 1:
             raise ValueError(
                 f"most={self.most}; keep at least one row of each kind"
             )
+        if self.percentile is not None and not 0 <= self.percentile <= 100:
+            raise ValueError(f"percentile={self.percentile}; give 0 to 100")
 
     def needs(self) -> tuple[str, ...]:
         """The kind and the rank."""
@@ -76,6 +86,9 @@ class Quota(StreamedFilter):
         # The last key counts first; a sort that is stable leaves equal ones by their places.
         order = np.lexsort((digest_of_row, -worth_of_row, kind_of_row))
         sizes = np.bincount(kind_of_row, minlength=len(kinds))
+        most = self.most
+        if self.percentile is not None and len(sizes):
+            most = max(1, int(np.percentile(sizes, self.percentile)))
         firsts = np.cumsum(sizes)
         firsts -= sizes
         ranks = np.empty(len(order), np.int64)
@@ -83,6 +96,6 @@ class Quota(StreamedFilter):
         ranks -= firsts[kind_of_row]
         names = list(kinds)
         for number, rank in zip(numbers, ranks.tolist(), strict=True):
-            keep = rank <= self.most
+            keep = most is None or rank <= most
             marks = {"kind": names[number], "rank": rank}
             yield Verdict(keep, "" if keep else "over_quota", marks)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +31,28 @@ def test_the_best_of_each_kind_stay(pairs, most):
             == scores[:most]
         )
     assert len(kept) + len(dropped) == len(pairs)
+
+
+@given(st.lists(st.sampled_from("abcd"), min_size=1), st.integers(0, 100))
+def test_a_percentile_caps_the_largest_kinds(kinds, percentile):
+    kept, _ = Quota(field="kind", percentile=percentile).split(
+        [{"kind": kind, "place": n} for n, kind in enumerate(kinds)]
+    )
+    sizes = Counter(kinds)
+    most = max(1, int(np.percentile([*sizes.values()], percentile)))
+    assert Counter(row["kind"] for row in kept) == {
+        kind: min(size, most) for kind, size in sizes.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"most": 1, "percentile": 90}, {"percentile": 101}],
+    ids=str,
+)
+def test_one_cap_is_given(given):
+    with pytest.raises(ValueError, match="percentile"):
+        Quota(field="kind", **given)
 
 
 def test_nothing_at_all_is_no_quota():

@@ -76,14 +76,60 @@ def test_built_in_flows_are_sound(name):
         ({"export": "nope", "from": "asked"}, "nope"),
         ({"select": {"where": "{{ rowz.a }}"}, "from": "asked"}, "'rowz'"),
         ({"select": {"nope": 1}, "from": "asked"}, "nope"),
+        ({"select": {"prompt": "sft"}, "from": "asked"}, "pack: '.'"),
+        (
+            {
+                "select": {},
+                "from": "asked",
+                "nearest": {"n": {"rows": "x", "query": "q", "field": "q"}},
+            },
+            "x: nothing",
+        ),
+        (
+            {"select": {"prompt": "sft", "pack": "../ask"}, "from": "asked"},
+            "pack: '../ask'",
+        ),
+        (
+            {
+                "select": {"prompt": "multitask.x", "pack": "ask"},
+                "from": "asked",
+            },
+            "no such export",
+        ),
         (
             {"answer": "{{ secret }}", "from": "asked", "student": "student"},
             "secret",
         ),
         ({"evaluate": "nope", "from": "asked", "student": "student"}, "nope"),
         ({"filter": ["nope"], "from": "asked"}, "nope"),
+        (
+            {
+                "filter": ["length"],
+                "from": "asked",
+                "models": {"model": "student"},
+            },
+            "a parameter of one of the filters",
+        ),
+        (
+            {
+                "filter": ["cross_encoder"],
+                "from": "asked",
+                "models": {"teacher": "student"},
+            },
+            "models.teacher",
+        ),
         ({**TRAIN, "set": {"max_steps": "{{ stepz }}"}}, "stepz"),
         ({"mix": {"asked": -1}}, "mix"),
+        ({"pair": "question", "from": "asked"}, "needs: other"),
+        (
+            {
+                "pair": "question",
+                "from": "asked",
+                "other": "asked",
+                "per": "{{ nope }}",
+            },
+            "'nope'",
+        ),
     ],
 )
 def test_a_stage_that_leads_nowhere_is_named(tmp_path, stage, match):

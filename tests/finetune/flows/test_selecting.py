@@ -13,6 +13,7 @@ from finetune.flows.schema import SelectSpec
 from finetune.flows.selecting import Select, distinct, key_of, table_of
 from synth.core.errors import WrongUse
 from synth.text.words import jaccard
+from tests.shipped import shipped
 
 TEXTS = st.text(st.characters(blacklist_categories=("Cs",)), max_size=12)
 VALUES = st.one_of(
@@ -127,6 +128,28 @@ def test_near_texts_are_held_once(texts, near):
         ):
             wanted.append(text)
     assert [row["t"] for row in kept] == wanted
+
+
+def test_a_pack_writes_prompts_as_it_exports_them():
+    spec = SelectSpec.model_validate(
+        {
+            "make": {"rationale": "{{ row.said }}"},
+            "prompt": "multitask.answer",
+            "completion": "sft",
+        }
+    )
+    pack = shipped("two_stages")
+    row = {"question": "Why ?", "choices": ["a", "b"], "answer": "b"}
+    made = Select(spec, "flow.yaml:3 s", pack).apply(
+        [{**row, "said": "So ."}], {}, {}, {}
+    )
+    templates = pack.exports["multitask"]["answer"]
+    values = pack.values({**row, "rationale": "So ."})
+    assert made[0]["prompt"] == templates["prompt"].render(values)
+    assert made[0]["completion"] == "So .\n#### b"
+    wrong = spec.model_copy(update={"prompt": "multitask.answers"})
+    with pytest.raises(WrongUse, match=r"multitask.answers.*multitask.answer"):
+        Select(wrong, "flow.yaml:3 s", pack)
 
 
 @given(VALUES, VALUES)
