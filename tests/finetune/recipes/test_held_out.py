@@ -248,28 +248,36 @@ def test_a_teacher_reads_its_own_prompts_of_rows_held_out(made, tmp_path):
     assert info["held_out"]["measured"][-1]["kl"] > 0
 
 
-def test_dpo_measures_pairs_and_keeps_the_best(made, tmp_path):
+@pytest.mark.parametrize("method", ["dpo", "kto", "cpo", "orpo"])
+def test_preferences_are_measured_and_the_best_is_kept(made, tmp_path, method):
+    sides = (("chosen", ""), ("rejected", " ."))
     pairs = [
         {
             "prompt": row["prompt"],
-            "chosen": row["completion"],
-            "rejected": row["completion"] + " .",
+            **{name: row["completion"] + more for name, more in sides},
         }
         for row in sums(range(12))
     ]
-    write(made / "pairs.jsonl", pairs[:8])
-    write(made / "pairs_held.jsonl", pairs[8:])
+    if method == "kto":
+        pairs = [
+            {"prompt": row["prompt"], "completion": row[name], "label": right}
+            for row in pairs
+            for name, right in (("chosen", True), ("rejected", False))
+        ]
+    write(made / f"{method}.jsonl", pairs[:8])
+    write(made / f"{method}_held.jsonl", pairs[8:])
     info = run(
-        "dpo",
+        method,
         made,
         tmp_path,
         *("--model", made / "student", "--max-steps", 3, "--keep-best"),
-        data="pairs.jsonl",
-        held="pairs_held.jsonl",
+        data=f"{method}.jsonl",
+        held=f"{method}_held.jsonl",
     )
     held = info["held_out"]
-    assert held["rows"] == 4
-    assert "rewards/margins" in held["measured"][0]
+    assert held["rows"] == len(pairs) - 8
+    losses = [found["loss"] for found in held["measured"]]
+    assert held["best"]["value"] == min(losses)
     assert held["best"]["kept"]
 
 
