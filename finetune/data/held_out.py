@@ -54,6 +54,11 @@ class HeldOut:
         return self.keep_best or "loss"
 
     @property
+    def chooses(self) -> bool:
+        """Whether anything hangs on which checkpoint is better."""
+        return bool(self.keep_best or self.patience)
+
+    @property
     def answers(self) -> bool:
         """Whether rows are answered."""
         return EXACT_MATCH in (self.measure, self.keep_best)
@@ -68,9 +73,9 @@ class HeldOut:
             WrongUse: another one.
         """
         known = tuple(measures)
-        if self.decides not in known:
+        if self.chooses and self.decides not in known:
             raise WrongUse(
-                f"--keep-best {self.decides}",
+                f"--keep-best {self.decides}, --patience {self.patience}",
                 "no measure of this training",
                 f"one of {', '.join(known)}",
                 did_you_mean(self.decides, known),
@@ -84,7 +89,7 @@ class HeldOut:
         """
         stepwise = given.get("eval_steps") is not None
         made: JsonObject = {"eval_strategy": "steps" if stepwise else "epoch"}
-        if self.keep_best or self.patience:
+        if self.chooses:
             made["metric_for_best_model"] = self.decides
             made["greater_is_better"] = MEASURES[self.decides]
         if self.keep_best:

@@ -24,7 +24,7 @@ def resuming(trainer: Mapping[str, object]) -> JsonObject:
     """
     made: JsonObject = {"resume_from_checkpoint": True}
     if "save_strategy" not in trainer:
-        made |= {"save_strategy": "epoch", "save_total_limit": 1}
+        made |= {"save_strategy": "epoch", "save_total_limit": 2}
         if trainer.get("eval_steps"):
             made["save_strategy"] = "steps"
             made["save_steps"] = trainer["eval_steps"]

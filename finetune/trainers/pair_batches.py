@@ -33,7 +33,9 @@ class PairCollator:
     plain: Collator
 
     def __call__(self, rows: Sequence[JsonObject]) -> dict[str, Tensor]:
-        """The batch, with its authors."""
+        """The batch, with its authors; rows of one text, which are measured, as they are."""
+        if STUDENT_COLUMNS[0] not in rows[0]:
+            return self.plain(rows)
         theirs = [
             {"input_ids": row["input_ids"], "labels": row["labels"]}
             for row in rows

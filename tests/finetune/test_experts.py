@@ -105,3 +105,32 @@ def test_the_loss_of_a_mixture_of_experts_is_added(mixture, tmp_path):
         assert json.loads((tmp_path / "train.json").read_text())[
             "loss"
         ] == pytest.approx(coefficient * wanted, rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_experts_keep_their_balance_in_any_batches_and_are_measured(
+    mixture, tmp_path
+):
+    write(
+        tmp_path / "held.jsonl",
+        [{"prompt": "is it 9 ?\n", "completion": "it is 9"}],
+    )
+    found = []
+    for more in ([], ["--padding-free"], ["--gradient-checkpointing"]):
+        code, said = finetune(
+            "distill",
+            *("--data", mixture / "rows.jsonl", "--output", tmp_path),
+            *("--model", mixture / "student"),
+            *("--teacher", mixture / "student", "--max-steps", 1),
+            *("--held-out", tmp_path / "held.jsonl", "--learning-rate", 0),
+            *("--tokens-per-batch", 64, "--disable-tqdm", *more),
+        )
+        assert code == 0, said
+        info = json.loads((tmp_path / "train.json").read_text())
+        (measured,) = info["held_out"]["measured"]
+        # Student and teacher are one: what is left is the balance.
+        assert measured["kl"] == pytest.approx(0, abs=1e-5)
+        assert measured["loss"] > 0.5
+        found.append((info["loss"], measured["loss"]))
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
+    assert found[2] == pytest.approx(found[0], rel=1e-4)

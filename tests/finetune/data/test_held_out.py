@@ -116,6 +116,12 @@ def test_a_training_takes_its_own_measures_alone(measure):
                 held.check(measures)
 
 
+def test_where_nothing_is_chosen_any_training_measures():
+    HeldOut(data="h").check(["kl"])
+    with pytest.raises(WrongUse, match="--keep-best loss, --patience 2"):
+        HeldOut(data="h", patience=2).check(["kl"])
+
+
 @pytest.mark.parametrize("command", HOLD_OUT)
 def test_fields_of_a_measurement_are_obeyed_where_rows_are_held_out(command):
     assert set(refused(command)) >= OF_HELD_OUT

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from finetune.data import rows
 from finetune.data.tokens import tokenised
 from finetune.students.load import load_student
 from tests.conftest import write
+from tests.finetune.teachers.scoring import calls, scoring
 from tests.finetune.test_train import finetune
 
 FAST = [
@@ -155,13 +159,21 @@ def test_distill_measures_divergence_agreement_and_entropies(made, tmp_path):
         assert measured[-1][name] == pytest.approx(value, rel=1e-3), name
 
 
-def test_measuring_changes_nothing_of_what_is_learnt(made, tmp_path):
-    """On-policy texts, TAID's place and rewards of teachers are those of a training that measures nothing."""
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--loss", "taid", "--on-policy", 0.5, "--new-tokens", 4],
+        ["--weigh", "reinforced"],
+    ],
+)
+def test_measuring_changes_nothing_of_what_is_learnt(made, tmp_path, more):
+    """On-policy texts, TAID's place and the choice of teachers are those of a training that measures nothing."""
     words = [
         *("--model", made / "student", "--teacher", made / "teacher"),
-        *("--loss", "taid", "--on-policy", 0.5, "--new-tokens", 4),
-        *("--max-steps", 5, "--learning-rate", 1e-3),
+        *("--max-steps", 5, "--learning-rate", 1e-3, *more),
     ]
+    if "reinforced" in more:
+        words += ["--teacher", made / "student"]
     run("distill", made, tmp_path / "one", *words, held=None)
     run("distill", made, tmp_path / "two", *words, "--eval-steps", 1)
     one, two = (
@@ -236,29 +248,107 @@ def test_a_teacher_reads_its_own_prompts_of_rows_held_out(made, tmp_path):
     assert info["held_out"]["measured"][-1]["kl"] > 0
 
 
-def test_dpo_measures_pairs_and_keeps_the_best(made, tmp_path):
+@pytest.mark.parametrize("method", ["dpo", "kto", "cpo", "orpo"])
+def test_preferences_are_measured_and_the_best_is_kept(made, tmp_path, method):
+    sides = (("chosen", ""), ("rejected", " ."))
+    pairs = [
+        {
+            "prompt": row["prompt"],
+            **{name: row["completion"] + more for name, more in sides},
+        }
+        for row in sums(range(12))
+    ]
+    if method == "kto":
+        pairs = [
+            {"prompt": row["prompt"], "completion": row[name], "label": right}
+            for row in pairs
+            for name, right in (("chosen", True), ("rejected", False))
+        ]
+    write(made / f"{method}.jsonl", pairs[:8])
+    write(made / f"{method}_held.jsonl", pairs[8:])
+    info = run(
+        method,
+        made,
+        tmp_path,
+        *("--model", made / "student", "--max-steps", 3, "--keep-best"),
+        data=f"{method}.jsonl",
+        held=f"{method}_held.jsonl",
+    )
+    held = info["held_out"]
+    assert held["rows"] == len(pairs) - 8
+    losses = [found["loss"] for found in held["measured"]]
+    assert held["best"]["value"] == min(losses)
+    assert held["best"]["kept"]
+
+
+def test_rows_of_one_text_are_measured_beside_pairs(made, tmp_path):
     pairs = [
         {
             "prompt": row["prompt"],
             "chosen": row["completion"],
-            "rejected": row["completion"] + " .",
+            "rejected": "first",
         }
-        for row in sums(range(12))
+        for row in sums(range(8))
     ]
-    write(made / "pairs.jsonl", pairs[:8])
-    write(made / "pairs_held.jsonl", pairs[8:])
+    write(made / "texts.jsonl", pairs)
     info = run(
-        "dpo",
+        "distill",
         made,
         tmp_path,
-        *("--model", made / "student", "--max-steps", 3, "--keep-best"),
-        data="pairs.jsonl",
-        held="pairs_held.jsonl",
+        *("--model", made / "student", "--teacher", made / "teacher"),
+        *("--loss", "contrastive", "--max-steps", 2, "--keep-best", "kl"),
+        data="texts.jsonl",
     )
-    held = info["held_out"]
-    assert held["rows"] == 4
-    assert "rewards/margins" in held["measured"][0]
-    assert held["best"]["kept"]
+    measured = info["held_out"]["measured"][-1]
+    assert measured["kl"] > 0
+    assert "contrastive" not in measured
+
+
+def test_a_teacher_behind_a_server_is_asked_about_rows_held_out(made, tmp_path):
+    with scoring(str(made / "teacher")) as server:
+        info = run(
+            "distill",
+            made,
+            tmp_path,
+            *("--model", made / "student", "--max-steps", 2),
+            *("--teacher-url", server.url, "--teacher-k", 12),
+        )
+        # A probe, 16 rows and of 6 held out those that are none of them.
+        asked = len(calls(server))
+    assert asked == 1 + 16 + 5
+    measured = info["held_out"]["measured"]
+    assert measured[-1]["kl"] == pytest.approx(measured[-1]["top_k"], rel=1e-5)
+
+
+@pytest.mark.long
+def test_two_processes_measure_and_choose_as_one(made, tmp_path):
+    words = [
+        *("sft", "--data", made / "wrong.jsonl", "--model", made / "teacher"),
+        *("--held-out", made / "rows.jsonl", "--measure", "exact_match"),
+        *("--measure-rows", 2, "--measure-tokens", 8, "--keep-best", "loss"),
+        *("--learning-rate", 1e-2, "--max-steps", 3, "--eval-steps", 1),
+        *("--disable-tqdm", "--per-device-eval-batch-size", 8),
+    ]
+    for count in (1, 2):
+        words += ["--processes", count, "--output", tmp_path / str(count)]
+        words += ["--per-device-train-batch-size", 4 // count]
+        done = subprocess.run(
+            [sys.executable, "-m", "finetune.cli", *map(str, words)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    one, two = (
+        json.loads((tmp_path / name / "train.json").read_text())["held_out"]
+        for name in ("1", "2")
+    )
+    assert one["best"]["step"] == two["best"]["step"]
+    for mine, theirs in zip(one["measured"], two["measured"], strict=True):
+        assert mine["loss"] == pytest.approx(theirs["loss"], rel=1e-3)
+        assert mine["exact_match"] == theirs["exact_match"]
+    lines = (tmp_path / "2" / "held_out.jsonl").read_text().splitlines()
+    assert len(lines) == 3
 
 
 def test_an_encoder_decoder_is_measured_too(made, tmp_path):
@@ -309,8 +399,6 @@ def test_an_encoder_decoder_is_measured_too(made, tmp_path):
     ],
 )
 def test_what_cannot_be_measured_is_refused(made, tmp_path, words, says):
-    import re
-
     bare = [{"prompt": f"{n}\n", "completion": f"{n}"} for n in range(3)]
     files = {
         "HELD": made / "held.jsonl",

@@ -60,10 +60,10 @@ def test_a_folder_that_is_none_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("given", "made"),
     [
-        ({}, {"save_strategy": "epoch", "save_total_limit": 1}),
+        ({}, {"save_strategy": "epoch", "save_total_limit": 2}),
         (
             {"eval_steps": 5},
-            {"save_strategy": "steps", "save_steps": 5, "save_total_limit": 1},
+            {"save_strategy": "steps", "save_steps": 5, "save_total_limit": 2},
         ),
         ({"save_strategy": "steps", "save_steps": 7}, {}),
         ({"save_total_limit": 3}, {"save_strategy": "epoch"}),
