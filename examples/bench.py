@@ -153,7 +153,7 @@ def again(folder: Path, rows: int) -> None:
                 source,
                 folder / "again",
                 "--set",
-                "rationale.filters=[{name: length, most: 40}]",
+                "rationale.filters=[{name: length, most: 100}]",
             )
         )
         calls = asked(url).total()

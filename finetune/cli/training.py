@@ -56,6 +56,11 @@ from synth.core.errors import WrongUse
     show_default=True,
     help="Strength of min-max's push.",
 )
+@click.option(
+    "--sharding",
+    type=click.Choice(["fsdp2"]),
+    help="Each of --processes N holds a part of every weight, for models that one GPU cannot hold.",
+)
 @click.pass_context
 def sft(ctx: click.Context, /, coefficients: str, **options: Any) -> None:
     """Supervised fine-tuning on kept rows; rows with a weight (also a negative one) or a task are
@@ -67,7 +72,7 @@ def sft(ctx: click.Context, /, coefficients: str, **options: Any) -> None:
     )
     more = {
         name: options.pop(name)
-        for name in ("negative_margin", "objective", "push")
+        for name in ("negative_margin", "objective", "push", "sharding")
     }
     options["held_out"] = held_out_in(options)
     train("sft", ctx, more={"coefficients": given, **more}, **options)

@@ -236,6 +236,7 @@ def train_and_keep(
     count: int,
     *,
     keep: Callable[[], None] | None = None,
+    save: Callable[[Trainer, str], None] | None = None,
     facts: Row | None = None,
 ) -> JsonObject:
     """Trains, saves the student (by `keep` where it is given) and its tokenizer, and writes
@@ -247,7 +248,8 @@ def train_and_keep(
         tokenizer: saved beside the student.
         config: where to.
         count: rows.
-        keep: saves the student in another way.
+        keep: saves the student in another way, in the first process.
+        save: saves it in another way, in all processes; is given the trainer and the folder.
         facts: of this training, such as the form in which rows were read.
     """
     started = time.time()
@@ -259,7 +261,7 @@ def train_and_keep(
     output = str(config.output)
     if keep is None:
         # All processes take part: each may hold a share of the weights.
-        trainer.save_model(output)
+        (save or _save)(trainer, output)
     elif is_first_process():
         keep()
     if is_first_process():
@@ -343,6 +345,10 @@ def _measurements(trainer: Trainer) -> JsonObject:
             "kept": args.load_best_model_at_end,
         }
     return record
+
+
+def _save(trainer: Trainer, output: str) -> None:
+    trainer.save_model(output)
 
 
 def over_processes(trainer: Trainer, loss: float) -> float:

@@ -20,7 +20,11 @@ from safetensors.torch import load_file
 import synth
 from finetune.cli import launching as launching_module
 from finetune.cli import main
+from finetune.settings import TrainConfig
 from finetune.students.encoders import open_encoder
+from finetune.students.load import load_student
+from finetune.students.sharding import held, sharded
+from synth.core.errors import WrongUse
 from synth.local_models.minilm import MINILM
 from synth.teachers.simulation.word_problems import make_problems
 from tests import tiny
@@ -205,6 +209,60 @@ def test_two_processes_are_one_with_the_joint_batch(data, tmp_path, name):
     if name == "sft":
         start = weights(type(tmp_path)(tiny.causal()))
         assert max((start[k] - v).abs().max() for k, v in first.items()) > 1e-4
+
+
+@pytest.mark.long
+def test_weights_in_shards_are_those_of_one_process(data, tmp_path):
+    words = [*commands(data)["sft"], *STEPS, "--output"]
+    batch = "--per-device-train-batch-size"
+    two = (*words, tmp_path / "two", batch, 2, "--processes", 2)
+    finetune(*words, tmp_path / "one", batch, 4)
+    finetune(*two, "--sharding", "fsdp2")
+    first, second = (
+        json.loads((tmp_path / folder / "train.json").read_text())
+        for folder in ("one", "two")
+    )
+    assert first["loss"] == pytest.approx(second["loss"], rel=1e-4)
+    assert first["parameters"] == second["parameters"]
+    # Every weight was in shards, or the training would have stopped.
+    assert second["sharding"]["kind"] == "fsdp2"
+    share = second["sharding"]["held"] / second["parameters"]
+    assert 0.5 <= share < 0.55
+    one, whole = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert one.keys() == whole.keys()
+    for key, value in one.items():
+        assert torch.allclose(value, whole[key], atol=1e-6), key
+    names = [
+        {path.name for path in (tmp_path / folder).iterdir()}
+        for folder in ("one", "two")
+    ]
+    assert names[0] == names[1]
+    model, tokenizer = load_student(str(tmp_path / "two"))
+    ids = tokenizer("What is 2 ?", return_tensors="pt")["input_ids"]
+    assert model.generate(ids, max_new_tokens=3).shape[1] > ids.shape[1]
+
+
+@pytest.mark.parametrize(
+    ("more", "launched", "says"),
+    [
+        ({}, False, "Add --processes N"),
+        ({"lora": {"r": 4}}, True, "--sharding, --lora"),
+        ({"trainer": {"fsdp": True}}, True, "trainer field 'fsdp'"),
+        ({"trainer": {"save_strategy": "steps"}}, True, "'save_strategy'"),
+    ],
+)
+def test_what_does_not_go_with_shards_is_refused(
+    tmp_path, monkeypatch, more, launched, says
+):
+    monkeypatch.setenv("WORLD_SIZE", "2" if launched else "1")
+    config = TrainConfig(data="d", model="m", output=tmp_path, **more)
+    with pytest.raises(WrongUse, match=says):
+        sharded(config, "fsdp2")
+
+
+def test_a_weight_that_is_whole_is_told():
+    with pytest.raises(WrongUse, match="weight, which every process holds"):
+        held(torch.nn.Linear(2, 2))
 
 
 def launching(data, tmp_path, *more):
