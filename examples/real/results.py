@@ -17,7 +17,7 @@ from synth.statistics.intervals import wilson
 
 Result = Mapping[str, Any]
 FILE = Path(__file__).parent / "results.jsonl"
-TEACHERS = ("qwen-1.5b", "qwen-0.5b")
+TEACHERS = ("qwen-1.5b", "qwen-0.5b", "smollm2-135m")
 # Behind the teacher's name where JSON steps were held to their schema.
 WITH_SCHEMAS = " with schemas"
 WITH_REPAIR = " with a repair"
