@@ -210,6 +210,7 @@ def references_of(stage: StageSpec) -> dict[str, Reference]:
         **{f"role {role}": who for role, who in stage.roles.items()},
         **{f"join {name}": join.rows for name, join in stage.join.items()},
         **{f"near {name}": near.rows for name, near in stage.nearest.items()},
+        **{f"number {name}": said for name, said in stage.numbers.items()},
     }
     return {name: said for name, said in named.items() if said is not None}
 
@@ -278,6 +279,8 @@ class _Checker:
                 kinds = {"model", "teacher"}
             elif name.startswith(("join ", "near ")) or name in _ROWS:
                 kinds = {"rows"}
+            elif name.startswith("number "):
+                kinds = {"number"}
             self._leads(reference, kinds, spot, seen)
         if stage.pack_named is not None:
             self._pack(stage, spot)
@@ -406,7 +409,7 @@ class _Checker:
         if stage.kind == "pair":
             formula = Formula(stage.per, f"{spot.line} per")
             self._sees(formula.variables, allowed, spot)
-        allowed |= {*_SEEN, *stage.join, *stage.nearest}
+        allowed |= {*_SEEN, *stage.join, *stage.nearest, *stage.numbers}
         if stage.select is not None:
             used = Select(stage.select, f"{spot.line} select").variables()
         for name, near in stage.nearest.items():
@@ -414,6 +417,8 @@ class _Checker:
             Formula(near.show, f"{spot.line} nearest.{name}.show")
         if stage.answer is not None:
             used = set(Formula(stage.answer, f"{spot.line} answer").variables)
+        if stage.choices is not None:
+            used |= Formula(stage.choices, f"{spot.line} choices").variables
         self._sees(used, allowed, spot)
 
     def _sees(self, used: Iterable[str], allowed: set[str], spot: Spot) -> None:

@@ -440,6 +440,8 @@ def _templates_of(stage: StageSpec) -> set[str]:
             names.add("round")
     if stage.answer is not None:
         names |= Formula(stage.answer, stage.name).variables
+    if stage.choices is not None:
+        names |= Formula(stage.choices, stage.name).variables
     if stage.pair is not None:
         names |= Formula(stage.per, stage.name).variables
     return names

@@ -169,7 +169,7 @@ def with_models(
     Raises:
         WrongUse: a model for which none of them has a parameter.
     """
-    given = []
+    given: list[Row] = []
     taken: set[str] = set()
     for spec in filters:
         named = {"name": spec} if isinstance(spec, str) else dict(spec)

@@ -70,10 +70,13 @@ _SAYS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
         frozenset({"from", "student"}),
     ),
     "answer": (
-        frozenset({"from", "student", "set"}),
+        frozenset({"from", "student", "choices", "set"}),
         frozenset({"from", "student"}),
     ),
-    "select": (frozenset({"from", "join", "nearest"}), frozenset({"from"})),
+    "select": (
+        frozenset({"from", "join", "nearest", "numbers"}),
+        frozenset({"from"}),
+    ),
     "mix": (frozenset({"key"}), frozenset()),
     "pair": (
         frozenset({"from", "other", "order", "per"}),
@@ -192,6 +195,13 @@ class SelectSpec(Strict):
         "the same ones each time.",
         examples=["{{ 1 / (1 + row.margin) }}"],
     )
+    mistakes: Formula | None = Field(
+        default=None,
+        description="Of `sample`, whose weight is then what a row would teach: share (0 to 1) of "
+        "the rows that a teacher is expected to label wrongly. Of the rows that would teach most, "
+        "those that teach less are drawn more, and the others never (see `robust_weights`).",
+        examples=["{{ error_rate }}"],
+    )
     share: float | None = Field(
         default=None, gt=0, le=1, description="Share of the rows that goes on."
     )
@@ -297,6 +307,12 @@ class StageSpec(Strict):
         "leaves `rows`.",
         examples=["{{ row.question }}\n"],
     )
+    choices: Formula | None = Field(
+        default=None,
+        description="Of `answer`: template of a list of texts. The likeliest of them becomes "
+        "`reply`, `shares` their probabilities and `margin` how far the first one is ahead.",
+        examples=["{{ row.labels }}"],
+    )
     select: SelectSpec | None = Field(
         default=None,
         description="`select`: rows chosen, ordered, joined, written anew. It leaves `rows`.",
@@ -321,6 +337,12 @@ class StageSpec(Strict):
                 }
             }
         ],
+    )
+    numbers: dict[Name, Reference] = Field(
+        default_factory=dict,
+        description="Of `select`: name -> a measure of another stage, which templates see under "
+        "this name.",
+        examples=[{"agreed": "checked.kept_share"}],
     )
     mix: dict[Reference, Annotated[float, Field(gt=0)]] | None = Field(
         default=None,

@@ -76,6 +76,10 @@ def test_built_in_flows_are_sound(name):
         ({"export": "nope", "from": "asked"}, "nope"),
         ({"select": {"where": "{{ rowz.a }}"}, "from": "asked"}, "'rowz'"),
         ({"select": {"nope": 1}, "from": "asked"}, "nope"),
+        (
+            {"select": {}, "from": "asked", "numbers": {"n": "asked.kept"}},
+            "wanted a number",
+        ),
         ({"select": {"prompt": "sft"}, "from": "asked"}, "pack: '.'"),
         (
             {

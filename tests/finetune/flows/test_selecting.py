@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune.flows.schema import SelectSpec
-from finetune.flows.selecting import Select, distinct, key_of, table_of
+from finetune.flows.selecting import (
+    Select,
+    distinct,
+    key_of,
+    robust_weights,
+    table_of,
+)
 from synth.core.errors import WrongUse
 from synth.text.words import jaccard
 from tests.shipped import shipped
@@ -116,6 +122,24 @@ def test_draws_follow_their_weights():
     # 0.75 of 2,000 is 1,500; four standard deviations are 77.
     assert abs(hits[3.0] - 1500) < 78
     assert hits[0.0] == 0
+
+
+@given(
+    st.lists(st.floats(0.001, 1), min_size=1, max_size=8, unique=True),
+    st.floats(0, 0.9),
+)
+def test_robust_weights_are_the_minimax_ones(gains, mistaken):
+    ranked = sorted(gains, reverse=True)
+    worths = [
+        (k - len(gains) * mistaken) / sum(1 / gain for gain in ranked[:k])
+        for k in range(1, len(gains) + 1)
+    ]
+    last = worths.index(max(worths)) + 1
+    for gain, weight in zip(
+        gains, robust_weights(gains, mistaken), strict=True
+    ):
+        drawn = gain >= ranked[last - 1]
+        assert weight == (pytest.approx(1 / gain) if drawn else 0)
 
 
 @given(st.lists(st.text("abc ", max_size=8), max_size=10), st.floats(0.1, 1))
