@@ -4,6 +4,7 @@ trained.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +37,21 @@ STUDENT = "student"
 # References that lead to rows, besides those that are joined or searched.
 _ROWS = ("other", "retrieve")
 EARLIER = ("previous", "first", "best")
+# `previous5` is five rounds back.
+_BACK = re.compile(r"previous([1-9]\d{0,2})?")
 # What templates of a stage see by themselves.
 _SEEN = ("round", "row", "rows", "group", "made")
+
+
+def rounds_back(head: str) -> int | None:
+    """How many rounds back a word leads: 1 for `previous`, 5 for `previous5`; None for another."""
+    back = _BACK.fullmatch(head)
+    return None if back is None else int(back[1] or 1)
+
+
+def is_earlier(head: str) -> bool:
+    """Whether a word stands for an earlier round."""
+    return head in EARLIER or rounds_back(head) is not None
 
 
 class Spot(NamedTuple):
@@ -262,7 +276,7 @@ class _Checker:
             *self.kinds,
         ]
         for name in names:
-            if names.count(name) > 1:
+            if names.count(name) > 1 or rounds_back(name) not in (None, 1):
                 raise WrongUse(
                     self.path,
                     f"{name!r} twice",
@@ -307,7 +321,7 @@ class _Checker:
                     "Name another part.",
                 )
         last = alternatives[-1].partition(".")[0]
-        if spot.phase == "rounds" and last in EARLIER:
+        if spot.phase == "rounds" and is_earlier(last):
             raise WrongUse(
                 spot.line,
                 f"{reference}, of which the first round has nothing",
@@ -321,7 +335,7 @@ class _Checker:
             if rest:
                 raise self._unknown(one, spot)
             return self.fixed[head]
-        if head in EARLIER:
+        if is_earlier(head):
             head, _, rest = rest.partition(".")
             stage = self.flow.spots.get(head)
             if (
@@ -435,7 +449,8 @@ class _Checker:
         sources = sources_of(stage)
         names = [one for said in sources for one in said.split(" or ")]
         for one in names:
-            head = one.removeprefix("previous.").partition(".")[0]
+            first, _, rest = one.partition(".")
+            head = rest.partition(".")[0] if is_earlier(first) else first
             if self.kinds.get(head) != "run" or one.endswith(".dropped"):
                 raise WrongUse(
                     spot.line,

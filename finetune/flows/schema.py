@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -36,6 +37,19 @@ Formula = Annotated[
     BeforeValidator(
         lambda value: str(value) if isinstance(value, int | float) else value,
         json_schema_input_type=str | float,
+    ),
+    Field(max_length=4000),
+]
+# A template of a value; a number or a switch stands for itself.
+Made = Annotated[
+    str,
+    BeforeValidator(
+        lambda value: (
+            f"{{{{ {json.dumps(value)} }}}}"
+            if isinstance(value, int | float)
+            else value
+        ),
+        json_schema_input_type=Scalar,
     ),
     Field(max_length=4000),
 ]
@@ -138,7 +152,7 @@ class SelectSpec(Strict):
         description="Template: rows for which it says `True` go on.",
         examples=["{{ not row.right }}"],
     )
-    make: dict[Name, Formula] = Field(
+    make: dict[Name, Made] = Field(
         default_factory=dict,
         description="Columns that templates write; a template that is one expression keeps the "
         "kind of its value.",

@@ -57,6 +57,8 @@ def test_built_in_flows_are_sound(name):
         ({"run": "ask", "from": "asked.keep"}, "kept, dropped"),
         ({"run": "ask", "from": "extra.kept"}, "nothing that there is"),
         ({"run": "ask", "from": "previous.asked"}, "first round has nothing"),
+        ({"run": "ask", "from": "previous5.asked"}, "first round has nothing"),
+        ({"run": "ask", "from": "previous0.asked or asked"}, "Did you mean"),
         ({"run": "ask", "from": "student"}, "a model"),
         ({"run": "ask", "from": "teacher"}, "a teacher"),
         ({"run": "ask", "from": "seen.count"}, "a number"),

@@ -49,6 +49,8 @@ def test_what_is_not_named_changes_nothing(rows):
 def test_an_expression_keeps_the_kind_of_its_value(rows):
     made = select(rows, make={"b": "{{ row.a }}"})
     assert [row["b"] for row in made] == [row["a"] for row in rows]
+    said = select(rows, make={"b": 1.5, "c": True, "d": -3}, only=True)
+    assert said == [{"b": 1.5, "c": True, "d": -3} for _ in rows]
     text = select(rows, make={"b": "n is {{ row.n }}"}, only=True)
     assert text == [{"b": f"n is {row['n']}"} for row in rows]
 
