@@ -93,7 +93,7 @@ _SAYS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     ),
     "mix": (frozenset({"key"}), frozenset()),
     "pair": (
-        frozenset({"from", "other", "order", "per"}),
+        frozenset({"from", "most_alike", "other", "order", "per"}),
         frozenset({"from", "other"}),
     ),
 }
@@ -379,6 +379,12 @@ class StageSpec(Strict):
         default="1",
         description="Of `pair`: pairs at most of each value of the column.",
         examples=[3],
+    )
+    most_alike: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Of `pair`: pairs that share a larger part of their words are left out.",
     )
     key: str = Field(
         default="prompt",

@@ -37,7 +37,7 @@ from synth.packs.pack import Pack
 from synth.packs.schema import RetrieveSpec
 from synth.packs.shelf import Shelf
 from synth.pipeline.filter_file import sieve
-from synth.runs.pairing import make_pairs
+from synth.runs.pairing import over
 from synth.runs.publisher import RunFolder
 
 # Trains by a command of `finetune`: its words, as they would be typed.
@@ -509,15 +509,15 @@ def _pair(desk: Desk) -> Left:
     per = Formula(desk.stage.per, f"{desk.where} per").whole(desk.values, 1)
     better = (_of_item(row, column, desk.where) for row in desk.rows())
     worse = (
-        {**_of_item(row, column, desk.where), "reason": "worse"}
+        _of_item(row, column, desk.where)
         for row in rows_of(desk.inputs["other"])
     )
-    made = make_pairs(
+    made = over(
         better,
         worse,
-        reasons=("worse",),
         per_seed=per,
         order=desk.stage.order,
+        most_alike=desk.stage.most_alike,
     )
     path = desk.folder / "rows.jsonl"
     return _rows(path, write_jsonl(path, made))
