@@ -4,6 +4,7 @@ trained.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +37,21 @@ STUDENT = "student"
 # References that lead to rows, besides those that are joined or searched.
 _ROWS = ("other", "retrieve")
 EARLIER = ("previous", "first", "best")
+# `previous5` is five rounds back.
+_BACK = re.compile(r"previous([1-9]\d{0,2})?")
 # What templates of a stage see by themselves.
 _SEEN = ("round", "row", "rows", "group", "made")
+
+
+def rounds_back(head: str) -> int | None:
+    """How many rounds back a word leads: 1 for `previous`, 5 for `previous5`; None for another."""
+    back = _BACK.fullmatch(head)
+    return None if back is None else int(back[1] or 1)
+
+
+def is_earlier(head: str) -> bool:
+    """Whether a word stands for an earlier round."""
+    return head in EARLIER or rounds_back(head) is not None
 
 
 class Spot(NamedTuple):
@@ -210,6 +224,7 @@ def references_of(stage: StageSpec) -> dict[str, Reference]:
         **{f"role {role}": who for role, who in stage.roles.items()},
         **{f"join {name}": join.rows for name, join in stage.join.items()},
         **{f"near {name}": near.rows for name, near in stage.nearest.items()},
+        **{f"number {name}": said for name, said in stage.numbers.items()},
     }
     return {name: said for name, said in named.items() if said is not None}
 
@@ -261,7 +276,7 @@ class _Checker:
             *self.kinds,
         ]
         for name in names:
-            if names.count(name) > 1:
+            if names.count(name) > 1 or rounds_back(name) not in (None, 1):
                 raise WrongUse(
                     self.path,
                     f"{name!r} twice",
@@ -278,6 +293,8 @@ class _Checker:
                 kinds = {"model", "teacher"}
             elif name.startswith(("join ", "near ")) or name in _ROWS:
                 kinds = {"rows"}
+            elif name.startswith("number "):
+                kinds = {"number"}
             self._leads(reference, kinds, spot, seen)
         if stage.pack_named is not None:
             self._pack(stage, spot)
@@ -304,7 +321,7 @@ class _Checker:
                     "Name another part.",
                 )
         last = alternatives[-1].partition(".")[0]
-        if spot.phase == "rounds" and last in EARLIER:
+        if spot.phase == "rounds" and is_earlier(last):
             raise WrongUse(
                 spot.line,
                 f"{reference}, of which the first round has nothing",
@@ -318,7 +335,7 @@ class _Checker:
             if rest:
                 raise self._unknown(one, spot)
             return self.fixed[head]
-        if head in EARLIER:
+        if is_earlier(head):
             head, _, rest = rest.partition(".")
             stage = self.flow.spots.get(head)
             if (
@@ -406,7 +423,7 @@ class _Checker:
         if stage.kind == "pair":
             formula = Formula(stage.per, f"{spot.line} per")
             self._sees(formula.variables, allowed, spot)
-        allowed |= {*_SEEN, *stage.join, *stage.nearest}
+        allowed |= {*_SEEN, *stage.join, *stage.nearest, *stage.numbers}
         if stage.select is not None:
             used = Select(stage.select, f"{spot.line} select").variables()
         for name, near in stage.nearest.items():
@@ -414,6 +431,8 @@ class _Checker:
             Formula(near.show, f"{spot.line} nearest.{name}.show")
         if stage.answer is not None:
             used = set(Formula(stage.answer, f"{spot.line} answer").variables)
+        if stage.choices is not None:
+            used |= Formula(stage.choices, f"{spot.line} choices").variables
         self._sees(used, allowed, spot)
 
     def _sees(self, used: Iterable[str], allowed: set[str], spot: Spot) -> None:
@@ -430,7 +449,8 @@ class _Checker:
         sources = sources_of(stage)
         names = [one for said in sources for one in said.split(" or ")]
         for one in names:
-            head = one.removeprefix("previous.").partition(".")[0]
+            first, _, rest = one.partition(".")
+            head = rest.partition(".")[0] if is_earlier(first) else first
             if self.kinds.get(head) != "run" or one.endswith(".dropped"):
                 raise WrongUse(
                     spot.line,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from finetune.core.rows import JsonObject
 from finetune.flows.artifacts import given_rows, rows_of
 from finetune.flows.formulas import Formula, rendered
-from finetune.flows.loading import EARLIER, sources_of
+from finetune.flows.loading import is_earlier, sources_of
 from finetune.flows.player import FlowConfig
 from finetune.flows.records import RECORD
 from finetune.flows.schema import Reference, StageSpec
@@ -75,7 +75,7 @@ class _Planner:
         """The alternative of a reference that is there by now."""
         for one in reference.split(" or "):
             head, _, rest = one.partition(".")
-            if head not in EARLIER:
+            if not is_earlier(head):
                 return one
             if self.later:
                 return rest

@@ -24,11 +24,12 @@ from finetune.flows.artifacts import (
 from finetune.flows.formulas import Formula, rendered
 from finetune.flows.ledger import spent
 from finetune.flows.loading import (
-    EARLIER,
     INPUT,
     STUDENT,
     Flow,
+    is_earlier,
     references_of,
+    rounds_back,
     sources_of,
 )
 from finetune.flows.records import check_output, write_record
@@ -368,7 +369,7 @@ class Player:
             **self._last_round(),
             **current,
         }
-        if head in EARLIER:
+        if is_earlier(head):
             results = self._earlier(head)
             head, _, rest = rest.partition(".")
         if head not in results:
@@ -382,10 +383,12 @@ class Player:
 
     def _earlier(self, which: str) -> Mapping[str, Result]:
         """An earlier round by its word; empty where there is none yet."""
+        back = rounds_back(which)
+        if back is not None:
+            return self.rounds[-back] if back <= len(self.rounds) else {}
         if not self.rounds:
             return {}
-        place = {"previous": -1, "first": 0, "best": self.best or 0}
-        return self.rounds[place[which]]
+        return self.rounds[0 if which == "first" else self.best or 0]
 
     def _pool(self, name: str, pool: PoolSpec, where: str) -> Artifact:
         """A pool as it is now, in a file of its own."""
@@ -442,6 +445,8 @@ def _templates_of(stage: StageSpec) -> set[str]:
             names.add("round")
     if stage.answer is not None:
         names |= Formula(stage.answer, stage.name).variables
+    if stage.choices is not None:
+        names |= Formula(stage.choices, stage.name).variables
     if stage.pair is not None:
         names |= Formula(stage.per, stage.name).variables
     return names

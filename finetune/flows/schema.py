@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -39,6 +40,19 @@ Formula = Annotated[
     ),
     Field(max_length=4000),
 ]
+# A template of a value; a number or a switch stands for itself.
+Made = Annotated[
+    str,
+    BeforeValidator(
+        lambda value: (
+            f"{{{{ {json.dumps(value)} }}}}"
+            if isinstance(value, int | float)
+            else value
+        ),
+        json_schema_input_type=Scalar,
+    ),
+    Field(max_length=4000),
+]
 KINDS = (
     "run",
     "filter",
@@ -70,13 +84,16 @@ _SAYS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
         frozenset({"from", "student"}),
     ),
     "answer": (
-        frozenset({"from", "student", "set"}),
+        frozenset({"from", "student", "choices", "set"}),
         frozenset({"from", "student"}),
     ),
-    "select": (frozenset({"from", "join", "nearest"}), frozenset({"from"})),
+    "select": (
+        frozenset({"from", "join", "nearest", "numbers"}),
+        frozenset({"from"}),
+    ),
     "mix": (frozenset({"key"}), frozenset()),
     "pair": (
-        frozenset({"from", "other", "order", "per"}),
+        frozenset({"from", "most_alike", "other", "order", "per"}),
         frozenset({"from", "other"}),
     ),
 }
@@ -135,7 +152,7 @@ class SelectSpec(Strict):
         description="Template: rows for which it says `True` go on.",
         examples=["{{ not row.right }}"],
     )
-    make: dict[Name, Formula] = Field(
+    make: dict[Name, Made] = Field(
         default_factory=dict,
         description="Columns that templates write; a template that is one expression keeps the "
         "kind of its value.",
@@ -191,6 +208,13 @@ class SelectSpec(Strict):
         description="Template of a weight from 0 on: rows are drawn by it, without repetition, "
         "the same ones each time.",
         examples=["{{ 1 / (1 + row.margin) }}"],
+    )
+    mistakes: Formula | None = Field(
+        default=None,
+        description="Of `sample`, whose weight is then what a row would teach: share (0 to 1) of "
+        "the rows that a teacher is expected to label wrongly. Of the rows that would teach most, "
+        "those that teach less are drawn more, and the others never (see `robust_weights`).",
+        examples=["{{ error_rate }}"],
     )
     share: float | None = Field(
         default=None, gt=0, le=1, description="Share of the rows that goes on."
@@ -297,6 +321,12 @@ class StageSpec(Strict):
         "leaves `rows`.",
         examples=["{{ row.question }}\n"],
     )
+    choices: Formula | None = Field(
+        default=None,
+        description="Of `answer`: template of a list of texts. The likeliest of them becomes "
+        "`reply`, `shares` their probabilities and `margin` how far the first one is ahead.",
+        examples=["{{ row.labels }}"],
+    )
     select: SelectSpec | None = Field(
         default=None,
         description="`select`: rows chosen, ordered, joined, written anew. It leaves `rows`.",
@@ -322,6 +352,12 @@ class StageSpec(Strict):
             }
         ],
     )
+    numbers: dict[Name, Reference] = Field(
+        default_factory=dict,
+        description="Of `select`: name -> a measure of another stage, which templates see under "
+        "this name.",
+        examples=[{"agreed": "checked.kept_share"}],
+    )
     mix: dict[Reference, Annotated[float, Field(gt=0)]] | None = Field(
         default=None,
         description="`mix`: rows and their share. It leaves `rows`.",
@@ -343,6 +379,12 @@ class StageSpec(Strict):
         default="1",
         description="Of `pair`: pairs at most of each value of the column.",
         examples=[3],
+    )
+    most_alike: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Of `pair`: pairs that share a larger part of their words are left out.",
     )
     key: str = Field(
         default="prompt",

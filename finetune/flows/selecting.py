@@ -48,6 +48,7 @@ class Select:
         self._group = self._formula("group")
         self._order = self._formula("order")
         self._sample = self._formula("sample")
+        self._mistakes = self._formula("mistakes")
         self._most = self._formula("most")
         self._make = {
             name: Formula(source, f"{where}.make.{name}")
@@ -67,6 +68,7 @@ class Select:
             self._group,
             self._order,
             self._sample,
+            self._mistakes,
             self._most,
             *self._make.values(),
         ]
@@ -190,16 +192,19 @@ class Select:
         Each gets a key ln(u) / w with u from the hash of the row and the round, and the largest
         keys are drawn (Efraimidis and Spirakis, 2006, algorithm A-Res).
         """
+        weights = [weight.number({**around, "row": row}) for row in rows]
+        lowest = min(weights, default=0.0)
+        if lowest < 0:
+            raise WrongUse(
+                weight.where,
+                f"{lowest:g}",
+                "a weight from 0 on",
+                "Correct it.",
+            )
+        if self._mistakes is not None:
+            weights = robust_weights(weights, self._mistakes.number(around))
         keyed = []
-        for place, row in enumerate(rows):
-            share = weight.number({**around, "row": row})
-            if share < 0:
-                raise WrongUse(
-                    weight.where,
-                    f"{share:g}",
-                    "a weight from 0 on",
-                    "Correct it.",
-                )
+        for place, (row, share) in enumerate(zip(rows, weights, strict=True)):
             text = canonical_json([around.get("round"), place, row]).decode()
             chance = max(hash_share(text), 1e-300)
             if share > 0:
@@ -207,6 +212,35 @@ class Select:
         most = self._count(len(rows), around)
         chosen = sorted(place for _, place in heapq.nlargest(most, keyed))
         return [rows[place] for place in chosen]
+
+
+def robust_weights(gains: Sequence[float], mistaken: float) -> list[float]:
+    """How often each row is drawn where hard rows teach most and a teacher errs on them most: the
+    minimax answer of Robust Active Distillation (arXiv:2210.01213).
+
+    Of n rows in the order of their gains g, the largest first, the first k may be drawn, each by
+    1 / g, where k makes (k - n * mistaken) / (1 / g_1 + ... + 1 / g_k) largest.
+
+    Args:
+        gains: from 0 on, such as 1 - margin of the student; one of 0 counts as a millionth.
+        mistaken: share of the rows that the teacher labels wrongly, from 0 to below 1.
+
+    >>> robust_weights([0.5, 1.0, 0.01], 0.0)
+    [2.0, 1.0, 0.0]
+    """
+    costs = [1 / max(gain, 1e-6) for gain in gains]
+    order = sorted(range(len(costs)), key=lambda place: costs[place])
+    total = 0.0
+    best = -math.inf
+    last = 0
+    for count, place in enumerate(order, 1):
+        total += costs[place]
+        worth = (count - len(costs) * mistaken) / total
+        if worth > best:
+            best = worth
+            last = count
+    drawn = set(order[:last])
+    return [cost if place in drawn else 0.0 for place, cost in enumerate(costs)]
 
 
 def exports_of(spec: SelectSpec, pack: Pack, where: str) -> dict[str, Template]:

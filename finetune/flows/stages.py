@@ -25,6 +25,7 @@ from finetune.flows.rights import with_models
 from finetune.flows.schema import NearestSpec, Scalar, StageSpec
 from finetune.flows.selecting import Select, key_of, table_of
 from finetune.measuring import evaluate
+from finetune.measuring.choosing import choose
 from finetune.recipes.mix import mixed
 from finetune.students import load as student
 from synth import run as synth_run
@@ -37,7 +38,7 @@ from synth.packs.pack import Pack
 from synth.packs.schema import RetrieveSpec
 from synth.packs.shelf import Shelf
 from synth.pipeline.filter_file import sieve
-from synth.runs.pairing import make_pairs
+from synth.runs.pairing import over
 from synth.runs.publisher import RunFolder
 
 # Trains by a command of `finetune`: its words, as they would be typed.
@@ -400,6 +401,8 @@ def _answer(desk: Desk) -> Left:
     formula = Formula(str(desk.stage.answer), f"{desk.where} answer")
     desk.file()  # which says where there are no rows
     given = list(desk.rows())
+    if desk.stage.choices is not None:
+        return _choose(desk, formula, given)
     model, tokenizer = student.load_student(desk.model())
     config = evaluate.EvaluateConfig(
         data="",
@@ -420,6 +423,40 @@ def _answer(desk: Desk) -> Left:
         (
             {**row, "reply": reply.strip()}
             for row, reply in zip(asked, replies, strict=True)
+        ),
+    )
+    return _rows(path, count)
+
+
+def _choose(desk: Desk, formula: Formula, given: Sequence[JsonObject]) -> Left:
+    """The student's answers where it chooses between texts."""
+    listing = Formula(str(desk.stage.choices), f"{desk.where} choices")
+    prompts = []
+    choices = []
+    for row in given:
+        values = {**desk.values, "row": row}
+        listed = listing.value(values)
+        if not isinstance(listed, list) or not listed:
+            raise WrongUse(
+                listing.where,
+                repr(listed)[:200],
+                "a list of texts",
+                "Correct the template.",
+            )
+        prompts.append(formula.text(values))
+        choices.append(list(map(str, listed)))
+    made = choose(desk.model(), prompts, choices)
+    path = desk.folder / "rows.jsonl"
+    count = write_jsonl(
+        path,
+        (
+            {
+                **row,
+                "reply": choice.text,
+                "shares": choice.shares,
+                "margin": choice.margin,
+            }
+            for row, choice in zip(given, made, strict=True)
         ),
     )
     return _rows(path, count)
@@ -447,7 +484,12 @@ def _select(desk: Desk) -> Left:
         name: _shelf(near, desk.inputs[f"near {name}"], desk.files)
         for name, near in desk.stage.nearest.items()
     }
-    made = select.apply(desk.rows(), joins, on, desk.values, shelves)
+    numbers = {
+        name: float(desk.inputs[f"number {name}"].where)
+        for name in desk.stage.numbers
+    }
+    values = {**desk.values, **numbers}
+    made = select.apply(desk.rows(), joins, on, values, shelves)
     return _rows(path, write_jsonl(path, made))
 
 
@@ -476,15 +518,15 @@ def _pair(desk: Desk) -> Left:
     per = Formula(desk.stage.per, f"{desk.where} per").whole(desk.values, 1)
     better = (_of_item(row, column, desk.where) for row in desk.rows())
     worse = (
-        {**_of_item(row, column, desk.where), "reason": "worse"}
+        _of_item(row, column, desk.where)
         for row in rows_of(desk.inputs["other"])
     )
-    made = make_pairs(
+    made = over(
         better,
         worse,
-        reasons=("worse",),
         per_seed=per,
         order=desk.stage.order,
+        most_alike=desk.stage.most_alike,
     )
     path = desk.folder / "rows.jsonl"
     return _rows(path, write_jsonl(path, made))

@@ -25,6 +25,7 @@ def make_pairs(
     reasons: Sequence[str] = WRONG,
     per_seed: int = 1,
     order: str = "diagonal",
+    most_alike: float = 1.0,
 ) -> Iterator[Fields]:
     """Pairs `{id, prompt, chosen, rejected, reason}` of draws of one seed, in the order of the kept
     rows.
@@ -39,6 +40,7 @@ def make_pairs(
         per_seed: most pairs of one seed.
         order: which pairs of a seed come first: `diagonal` (different draws), or `unlike` (the
             least shared words, as in DPO-ST, arXiv:2407.18248).
+        most_alike: largest Jaccard similarity of the words of both sides (0 to 1).
 
     >>> kept = [{"id": "a", "prompt": "2 + 2?", "completion": "4", "answer": "4"}]
     >>> dropped = [{"id": "a", "completion": "5", "answer": "5", "reason": "wrong_answer"}]
@@ -54,16 +56,13 @@ def make_pairs(
         ("prompt", "completion", "answer"),
     )
     for seed, good in chosen.items():
-        fitting = _fitting(good, rejected[seed])
+        fitting: Iterable[tuple[Fields, Fields]] = (
+            pair
+            for pair in _fitting(good, rejected[seed])
+            if most_alike >= 1 or _alike(pair) <= most_alike
+        )
         if order == "unlike":
-            fitting = iter(
-                sorted(
-                    fitting,
-                    key=lambda pair: jaccard(
-                        pair[0]["completion"], pair[1]["completion"]
-                    ),
-                )
-            )
+            fitting = sorted(fitting, key=_alike)
         for a, b in islice(fitting, per_seed):
             yield {
                 "id": seed,
@@ -74,11 +73,17 @@ def make_pairs(
             }
 
 
+def _alike(pair: tuple[Fields, Fields]) -> float:
+    """Jaccard similarity of the words of both sides."""
+    return jaccard(pair[0]["completion"], pair[1]["completion"])
+
+
 def over(
     better: Iterable[Row],
     worse: Iterable[Row],
     *,
     per_seed: int = 1,
+    order: str = "diagonal",
     most_alike: float = 0.9,
 ) -> Iterator[Fields]:
     """Pairs of one run's kept rows over any rows of another run of the same seeds: teacher over
@@ -91,35 +96,22 @@ def over(
         better: rows of the teacher.
         worse: rows of the student, kept or dropped.
         per_seed: most pairs of one seed.
-        most_alike: largest Jaccard similarity of the words (0 to 1).
+        order: see `make_pairs`.
+        most_alike: see `make_pairs`.
 
     >>> teacher = [{"id": "a", "prompt": "2 + 2?", "completion": "2 + 2 = 4", "answer": "4"}]
     >>> student = [{"id": "a", "completion": f"so {n}", "answer": n} for n in ("5", "4")]
     >>> [p["rejected"] for p in over(teacher, student)]
     ['so 5']
     """
-    rejected = _by_seed(
+    return make_pairs(
+        better,
         ({**row, "reason": "worse"} for row in worse),
-        ("completion", "reason", "answer"),
+        reasons=("worse",),
+        per_seed=per_seed,
+        order=order,
+        most_alike=most_alike,
     )
-    chosen = _by_seed(
-        (row for row in better if row["id"] in rejected),
-        ("prompt", "completion", "answer"),
-    )
-    for seed, good in chosen.items():
-        pairs = (
-            (a, b)
-            for a, b in _fitting(good, rejected[seed])
-            if jaccard(a["completion"], b["completion"]) <= most_alike
-        )
-        for a, b in islice(pairs, per_seed):
-            yield {
-                "id": seed,
-                "prompt": a["prompt"],
-                "chosen": a["completion"],
-                "rejected": b["completion"],
-                "reason": "worse",
-            }
 
 
 def by_score(

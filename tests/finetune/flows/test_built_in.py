@@ -15,6 +15,7 @@ import pytest
 
 from finetune.flows.loading import flow_names, load
 from synth.packs.pack import built_in
+from synth.pipeline.preview import check_cases
 from synth.teachers.simulation.word_problems import make_problems
 from tests.conftest import write
 from tests.finetune.flows.test_flow import play
@@ -134,6 +135,14 @@ def test_a_flow_with_trainings_survives_kills(tmp_path, problems):
             for fact in ("kept", "steps", "exact_match"):
                 assert again.get(fact) == result.get(fact), (number, name, fact)
     assert not list(out.glob("*/*.part"))
+
+
+def test_packs_inside_the_folders_of_flows_are_sound():
+    inside = sorted(built_in().glob("*/*/pack.yaml"))
+    assert len(inside) >= 1
+    for path in inside:
+        check_cases(str(path.parent))
+        assert (path.parent.parent / "flow.yaml").is_file()
 
 
 @pytest.mark.parametrize("name", flow_names())

@@ -193,6 +193,23 @@ def test_rounds_end_where_no_rows_are_left(tmp_path, source):
     assert done["ended"] == "asked (round3): no rows to read"
 
 
+def test_a_reference_leads_some_rounds_back(tmp_path, source):
+    stage = """
+    - name: older
+      select: {make: {round: "{{ round }}", before: "{{ row.round | default(-1) }}"}}
+      from: previous2.older or input
+"""
+    folder = folder_of(tmp_path / "grow", FLOW + stage)
+    with serving(answered) as server:
+        out = tmp_path / "out"
+        done = play(folder, out, source, server.url, overrides={"rounds": 4})
+    before = []
+    for played in done["rounds"]:
+        path = out / played["older"]["folder"] / "rows.jsonl"
+        before.append(json.loads(path.read_text().splitlines()[0])["before"])
+    assert before == [-1, -1, 0, 1]
+
+
 def test_a_first_round_that_keeps_nothing_says_so(tmp_path):
     folder = folder_of(tmp_path / "grow")
     odd = write(tmp_path / "odd.jsonl", [{"question": "q"}])

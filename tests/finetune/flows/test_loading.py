@@ -57,6 +57,8 @@ def test_built_in_flows_are_sound(name):
         ({"run": "ask", "from": "asked.keep"}, "kept, dropped"),
         ({"run": "ask", "from": "extra.kept"}, "nothing that there is"),
         ({"run": "ask", "from": "previous.asked"}, "first round has nothing"),
+        ({"run": "ask", "from": "previous5.asked"}, "first round has nothing"),
+        ({"run": "ask", "from": "previous0.asked or asked"}, "Did you mean"),
         ({"run": "ask", "from": "student"}, "a model"),
         ({"run": "ask", "from": "teacher"}, "a teacher"),
         ({"run": "ask", "from": "seen.count"}, "a number"),
@@ -76,6 +78,10 @@ def test_built_in_flows_are_sound(name):
         ({"export": "nope", "from": "asked"}, "nope"),
         ({"select": {"where": "{{ rowz.a }}"}, "from": "asked"}, "'rowz'"),
         ({"select": {"nope": 1}, "from": "asked"}, "nope"),
+        (
+            {"select": {}, "from": "asked", "numbers": {"n": "asked.kept"}},
+            "wanted a number",
+        ),
         ({"select": {"prompt": "sft"}, "from": "asked"}, "pack: '.'"),
         (
             {

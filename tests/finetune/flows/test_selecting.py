@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune.flows.schema import SelectSpec
-from finetune.flows.selecting import Select, distinct, key_of, table_of
+from finetune.flows.selecting import (
+    Select,
+    distinct,
+    key_of,
+    robust_weights,
+    table_of,
+)
 from synth.core.errors import WrongUse
 from synth.text.words import jaccard
 from tests.shipped import shipped
@@ -43,6 +49,8 @@ def test_what_is_not_named_changes_nothing(rows):
 def test_an_expression_keeps_the_kind_of_its_value(rows):
     made = select(rows, make={"b": "{{ row.a }}"})
     assert [row["b"] for row in made] == [row["a"] for row in rows]
+    said = select(rows, make={"b": 1.5, "c": True, "d": -3}, only=True)
+    assert said == [{"b": 1.5, "c": True, "d": -3} for _ in rows]
     text = select(rows, make={"b": "n is {{ row.n }}"}, only=True)
     assert text == [{"b": f"n is {row['n']}"} for row in rows]
 
@@ -116,6 +124,24 @@ def test_draws_follow_their_weights():
     # 0.75 of 2,000 is 1,500; four standard deviations are 77.
     assert abs(hits[3.0] - 1500) < 78
     assert hits[0.0] == 0
+
+
+@given(
+    st.lists(st.floats(0.001, 1), min_size=1, max_size=8, unique=True),
+    st.floats(0, 0.9),
+)
+def test_robust_weights_are_the_minimax_ones(gains, mistaken):
+    ranked = sorted(gains, reverse=True)
+    worths = [
+        (k - len(gains) * mistaken) / sum(1 / gain for gain in ranked[:k])
+        for k in range(1, len(gains) + 1)
+    ]
+    last = worths.index(max(worths)) + 1
+    for gain, weight in zip(
+        gains, robust_weights(gains, mistaken), strict=True
+    ):
+        drawn = gain >= ranked[last - 1]
+        assert weight == (pytest.approx(1 / gain) if drawn else 0)
 
 
 @given(st.lists(st.text("abc ", max_size=8), max_size=10), st.floats(0.1, 1))
