@@ -19,6 +19,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from finetune.flows.loading import flow_names
 from synth.core import registry
 from synth.packs.pack import pack_names
 from tests.conftest import ROOT
@@ -165,6 +166,7 @@ OVERRIDDEN = {
     "filters": {"verdict", "judge_group"},
     "parsers": {"read", "read_reply"},
     "exports": {"rows"},
+    "measures": {"of_question", "more"},
 }
 
 
@@ -329,6 +331,7 @@ def test_the_table_of_systems_names_what_is_there():
     assert len(rows) >= 30
     parts = {
         *pack_names(),
+        *flow_names(),
         *(
             name
             for room in (

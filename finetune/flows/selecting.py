@@ -225,7 +225,7 @@ def robust_weights(gains: Sequence[float], mistaken: float) -> list[float]:
         gains: from 0 on, such as 1 - margin of the student; one of 0 counts as a millionth.
         mistaken: share of the rows that the teacher labels wrongly, from 0 to below 1.
 
-    >>> robust_weights([0.5, 1.0, 0.01], 0.0)
+    >>> robust_weights([0.5, 1.0, 0.01], 0.3)
     [2.0, 1.0, 0.0]
     """
     costs = [1 / max(gain, 1e-6) for gain in gains]

@@ -51,17 +51,16 @@ class Quota(StreamedFilter):
     }
 
     def __post_init__(self) -> None:
-        given = [self.most, self.percentile]
-        if given.count(None) != 1:
+        most = self.most
+        share = self.percentile
+        if (most is None) == (share is None):
             raise ValueError(
-                f"most={self.most}, percentile={self.percentile}; give one of them"
+                f"most={most}, percentile={share}; give one of them"
             )
-        if self.most is not None and self.most < 1:
-            raise ValueError(
-                f"most={self.most}; keep at least one row of each kind"
-            )
-        if self.percentile is not None and not 0 <= self.percentile <= 100:
-            raise ValueError(f"percentile={self.percentile}; give 0 to 100")
+        if most is not None and most < 1:
+            raise ValueError(f"most={most}; keep at least one row of each kind")
+        if share is not None and not 0 <= share <= 100:
+            raise ValueError(f"percentile={share}; give 0 to 100")
 
     def needs(self) -> tuple[str, ...]:
         """The kind and the rank."""
@@ -77,8 +76,12 @@ class Quota(StreamedFilter):
         digests = bytearray()
         for row in rows:
             kind = str(row.get(self.field))
-            numbers.append(kinds.setdefault(kind, len(kinds)))
-            worths.append(rank_of(row, self.by, self.name) if self.by else 0.0)
+            number = kinds.setdefault(kind, len(kinds))
+            worth = 0.0
+            if self.by:
+                worth = rank_of(row, self.by, self.name)
+            numbers.append(number)
+            worths.append(worth)
             digests += row_digest(row)[:8]
         kind_of_row = np.frombuffer(numbers, np.int64)
         worth_of_row = np.frombuffer(worths, np.float64)
@@ -88,7 +91,8 @@ class Quota(StreamedFilter):
         sizes = np.bincount(kind_of_row, minlength=len(kinds))
         most = self.most
         if self.percentile is not None and len(sizes):
-            most = max(1, int(np.percentile(sizes, self.percentile)))
+            largest = np.percentile(sizes, self.percentile)
+            most = max(1, int(largest))
         firsts = np.cumsum(sizes)
         firsts -= sizes
         ranks = np.empty(len(order), np.int64)
