@@ -92,7 +92,7 @@ check-types: setup
 test: lint check-types
 	$(BIN)/python -m pytest -n 2
 
-test-slow: setup      ## every test, property tests with seven times the examples, and what `make test` leaves out (an hour)
+test-slow: setup      ## every test, property tests with twenty times the examples, and what `make test` leaves out (an hour)
 	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 -m "long or not long"
 
 docs: setup           ## the pages as a site: build/site/index.html; fails where a link leads nowhere

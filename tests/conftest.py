@@ -20,7 +20,7 @@ from aiohttp import web
 from synth.core import registry
 
 # Two processes share two cores: how long an example takes says nothing.
-hypothesis.settings.register_profile("quick", deadline=None, max_examples=15)
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=10)
 hypothesis.settings.register_profile(
     "thorough", deadline=None, max_examples=200
 )
