@@ -142,9 +142,9 @@ class SelectSpec(Strict):
     is not named.
 
     The parts act in this order: `where`, `make` (of a row, or of a `group`), `prompt` and
-    `completion`, `distinct`, `order`, `sample`, `share`, `most`. Templates see the columns of a row
-    as `row`, the rows of a group as `rows`, what was joined by its name, the flow's values, and
-    `round`, from 0.
+    `completion`, `distinct`, `order`, `sample`, `share`, `most`, `times`. Templates see the columns
+    of a row as `row`, the rows of a group as `rows`, what was joined by its name, the flow's
+    values, and `round`, from 0.
     """
 
     where: Formula | None = Field(
@@ -223,6 +223,12 @@ class SelectSpec(Strict):
         default=None,
         description="Rows that go on at most.",
         examples=[100, "{{ budget_of_rows }}"],
+    )
+    times: Formula | None = Field(
+        default=None,
+        description="How often all of them go on, one time behind the other; 1 where nothing is "
+        "said.",
+        examples=["{{ [1, (hard / easy) | int] | max }}"],
     )
 
 

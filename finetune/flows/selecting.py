@@ -18,6 +18,8 @@ from synth.packs.templates import Template
 from synth.text.words import jaccard, rouge_l
 
 Rows = list[JsonObject]
+# A flow is data: it cannot fill a disk with copies.
+MOST_TIMES = 1000
 _LIKENESS: Mapping[str, Callable[[str, str], float]] = {
     "jaccard": jaccard,
     "rouge_l": rouge_l,
@@ -50,6 +52,7 @@ class Select:
         self._sample = self._formula("sample")
         self._mistakes = self._formula("mistakes")
         self._most = self._formula("most")
+        self._times = self._formula("times")
         self._make = {
             name: Formula(source, f"{where}.make.{name}")
             for name, source in spec.make.items()
@@ -70,6 +73,7 @@ class Select:
             self._sample,
             self._mistakes,
             self._most,
+            self._times,
             *self._make.values(),
         ]
         return {
@@ -115,8 +119,13 @@ class Select:
             order = self._order
             made.sort(key=lambda row: order.number({**around, "row": row}))
         if self._sample:
-            return self._drawn(made, self._sample, around)
-        return made[: self._count(len(made), around)]
+            made = self._drawn(made, self._sample, around)
+        else:
+            made = made[: self._count(len(made), around)]
+        times = 1
+        if self._times is not None:
+            times = min(self._times.whole(around), MOST_TIMES)
+        return made * times
 
     def _seen(
         self,

@@ -68,6 +68,12 @@ def test_where_order_and_most(rows, least, most):
     assert made == sorted(wanted, key=lambda row: -row["n"])[:most]
 
 
+@given(ROWS, st.integers(0, 3))
+def test_rows_go_on_so_many_times(rows, times):
+    assert select(rows, times=str(times)) == rows * times
+    assert select(rows, times="{{ n }}", around={"n": times}) == rows * times
+
+
 @given(ROWS, st.floats(0.01, 1))
 def test_share_is_rounded_up(rows, share):
     assert len(select(rows, share=share)) == math.ceil(
