@@ -47,6 +47,7 @@ class Select:
         self._pack = pack
         self._exports = {} if pack is None else exports_of(spec, pack, where)
         self._where = self._formula("where")
+        self._each = self._formula("each")
         self._group = self._formula("group")
         self._order = self._formula("order")
         self._sample = self._formula("sample")
@@ -68,6 +69,7 @@ class Select:
         """The names that its templates read."""
         formulas = [
             self._where,
+            self._each,
             self._group,
             self._order,
             self._sample,
@@ -147,7 +149,23 @@ class Select:
                 for name, shelf in shelves.items():
                     values[name] = shelf.near(row)
                 if self._where is None or self._where.holds(values):
-                    yield values
+                    yield from self._elements(values)
+
+    def _elements(self, values: JsonObject) -> Iterator[JsonObject]:
+        """The row as it is, or once for each element of its list."""
+        if self._each is None:
+            yield values
+            return
+        listed = self._each.value(values)
+        if not isinstance(listed, list):
+            raise WrongUse(
+                self._each.where,
+                repr(listed)[:200],
+                "a list",
+                "Correct the template.",
+            )
+        for index, item in enumerate(listed):
+            yield {**values, "item": item, "index": index}
 
     def _made(self, values: JsonObject) -> JsonObject:
         row = {} if self.spec.only else dict(values["row"])

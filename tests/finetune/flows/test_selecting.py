@@ -81,6 +81,21 @@ def test_share_is_rounded_up(rows, share):
     )
 
 
+@given(st.lists(st.lists(VALUES, max_size=3), max_size=4))
+def test_each_element_becomes_a_row(lists):
+    made = select(
+        [{"list": listed} for listed in lists],
+        each="{{ row.list }}",
+        make={"one": "{{ item }}", "place": "{{ index }}"},
+        only=True,
+    )
+    assert made == [
+        {"one": one, "place": place}
+        for listed in lists
+        for place, one in enumerate(listed)
+    ]
+
+
 @given(ROWS)
 def test_a_group_becomes_one_row_in_the_order_of_first_rows(rows):
     made = select(
@@ -196,6 +211,7 @@ def test_keys_tell_values_apart(one, two):
     [
         ({"where": "{{ row.n }}"}, "True or False"),
         ({"order": "{{ row.a }}"}, "a number"),
+        ({"each": "{{ row.n }}"}, "s.each: found 3; wanted a list"),
         ({"sample": "{{ -1 }}"}, "a weight from 0 on"),
         ({"most": "{{ 1.5 }}"}, "a whole number"),
         ({"most": "-1"}, "a whole number from 0 on"),
