@@ -40,7 +40,7 @@ EARLIER = ("previous", "first", "best")
 # `previous5` is five rounds back.
 _BACK = re.compile(r"previous([1-9]\d{0,2})?")
 # What templates of a stage see by themselves.
-_SEEN = ("round", "row", "rows", "group", "made")
+_SEEN = ("round", "row", "rows", "group", "made", "item", "index")
 
 
 def rounds_back(head: str) -> int | None:

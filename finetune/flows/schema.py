@@ -141,16 +141,22 @@ class SelectSpec(Strict):
     """Which rows go on, in which order, with which columns; every part of it is left out where it
     is not named.
 
-    The parts act in this order: `where`, `make` (of a row, or of a `group`), `prompt` and
-    `completion`, `distinct`, `order`, `sample`, `share`, `most`. Templates see the columns of a row
-    as `row`, the rows of a group as `rows`, what was joined by its name, the flow's values, and
-    `round`, from 0.
+    The parts act in this order: `where`, `each`, `make` (of a row, or of a `group`), `prompt` and
+    `completion`, `distinct`, `order`, `sample`, `share`, `most`, `times`. Templates see the columns
+    of a row as `row`, the rows of a group as `rows`, what was joined by its name, the flow's
+    values, and `round`, from 0.
     """
 
     where: Formula | None = Field(
         default=None,
         description="Template: rows for which it says `True` go on.",
         examples=["{{ not row.right }}"],
+    )
+    each: Formula | None = Field(
+        default=None,
+        description="Template of a list: the row goes on once for each element, which templates "
+        "see as `item`, and its place, from 0, as `index`.",
+        examples=["{{ row.steps }}"],
     )
     make: dict[Name, Made] = Field(
         default_factory=dict,
@@ -223,6 +229,12 @@ class SelectSpec(Strict):
         default=None,
         description="Rows that go on at most.",
         examples=[100, "{{ budget_of_rows }}"],
+    )
+    times: Formula | None = Field(
+        default=None,
+        description="How often all of them go on, one time behind the other; 1 where nothing is "
+        "said.",
+        examples=["{{ [1, (hard / easy) | int] | max }}"],
     )
 
 

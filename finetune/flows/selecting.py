@@ -18,6 +18,8 @@ from synth.packs.templates import Template
 from synth.text.words import jaccard, rouge_l
 
 Rows = list[JsonObject]
+# A flow is data: it cannot fill a disk with copies.
+MOST_TIMES = 1000
 _LIKENESS: Mapping[str, Callable[[str, str], float]] = {
     "jaccard": jaccard,
     "rouge_l": rouge_l,
@@ -45,11 +47,13 @@ class Select:
         self._pack = pack
         self._exports = {} if pack is None else exports_of(spec, pack, where)
         self._where = self._formula("where")
+        self._each = self._formula("each")
         self._group = self._formula("group")
         self._order = self._formula("order")
         self._sample = self._formula("sample")
         self._mistakes = self._formula("mistakes")
         self._most = self._formula("most")
+        self._times = self._formula("times")
         self._make = {
             name: Formula(source, f"{where}.make.{name}")
             for name, source in spec.make.items()
@@ -65,11 +69,13 @@ class Select:
         """The names that its templates read."""
         formulas = [
             self._where,
+            self._each,
             self._group,
             self._order,
             self._sample,
             self._mistakes,
             self._most,
+            self._times,
             *self._make.values(),
         ]
         return {
@@ -115,8 +121,13 @@ class Select:
             order = self._order
             made.sort(key=lambda row: order.number({**around, "row": row}))
         if self._sample:
-            return self._drawn(made, self._sample, around)
-        return made[: self._count(len(made), around)]
+            made = self._drawn(made, self._sample, around)
+        else:
+            made = made[: self._count(len(made), around)]
+        times = 1
+        if self._times is not None:
+            times = min(self._times.whole(around), MOST_TIMES)
+        return made * times
 
     def _seen(
         self,
@@ -138,7 +149,23 @@ class Select:
                 for name, shelf in shelves.items():
                     values[name] = shelf.near(row)
                 if self._where is None or self._where.holds(values):
-                    yield values
+                    yield from self._elements(values)
+
+    def _elements(self, values: JsonObject) -> Iterator[JsonObject]:
+        """The row as it is, or once for each element of its list."""
+        if self._each is None:
+            yield values
+            return
+        listed = self._each.value(values)
+        if not isinstance(listed, list):
+            raise WrongUse(
+                self._each.where,
+                repr(listed)[:200],
+                "a list",
+                "Correct the template.",
+            )
+        for index, item in enumerate(listed):
+            yield {**values, "item": item, "index": index}
 
     def _made(self, values: JsonObject) -> JsonObject:
         row = {} if self.spec.only else dict(values["row"])

@@ -51,16 +51,15 @@ class Quota(StreamedFilter):
     }
 
     def __post_init__(self) -> None:
+        caps = f"most={self.most}, percentile={self.percentile}"
         most = self.most
         share = self.percentile
         if (most is None) == (share is None):
-            raise ValueError(
-                f"most={most}, percentile={share}; give one of them"
-            )
+            raise ValueError(f"{caps}; give one of them")
         if most is not None and most < 1:
-            raise ValueError(f"most={most}; keep at least one row of each kind")
+            raise ValueError(f"{caps}; keep at least one row of each kind")
         if share is not None and not 0 <= share <= 100:
-            raise ValueError(f"percentile={share}; give 0 to 100")
+            raise ValueError(f"{caps}; give a percentile from 0 to 100")
 
     def needs(self) -> tuple[str, ...]:
         """The kind and the rank."""
@@ -76,13 +75,13 @@ class Quota(StreamedFilter):
         digests = bytearray()
         for row in rows:
             kind = str(row.get(self.field))
-            number = kinds.setdefault(kind, len(kinds))
+            numbers.append(kinds.setdefault(kind, len(kinds)))
             worth = 0.0
             if self.by:
                 worth = rank_of(row, self.by, self.name)
-            numbers.append(number)
             worths.append(worth)
-            digests += row_digest(row)[:8]
+            digest = row_digest(row)
+            digests += digest[:8]
         kind_of_row = np.frombuffer(numbers, np.int64)
         worth_of_row = np.frombuffer(worths, np.float64)
         digest_of_row = np.frombuffer(digests, ">u8")
@@ -90,9 +89,10 @@ class Quota(StreamedFilter):
         order = np.lexsort((digest_of_row, -worth_of_row, kind_of_row))
         sizes = np.bincount(kind_of_row, minlength=len(kinds))
         most = self.most
-        if self.percentile is not None and len(sizes):
-            largest = np.percentile(sizes, self.percentile)
-            most = max(1, int(largest))
+        share = self.percentile
+        if share is not None and len(sizes):
+            size = np.percentile(sizes, share)
+            most = max(1, int(size))
         firsts = np.cumsum(sizes)
         firsts -= sizes
         ranks = np.empty(len(order), np.int64)
@@ -102,4 +102,7 @@ class Quota(StreamedFilter):
         for number, rank in zip(numbers, ranks.tolist(), strict=True):
             keep = most is None or rank <= most
             marks = {"kind": names[number], "rank": rank}
-            yield Verdict(keep, "" if keep else "over_quota", marks)
+            reason = ""
+            if not keep:
+                reason = "over_quota"
+            yield Verdict(keep, reason, marks)

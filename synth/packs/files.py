@@ -158,7 +158,7 @@ def _walk(
                 )
             name = inside / entry.name
             if entry.is_dir():
-                if not _is_run(Path(entry.path)):
+                if not _is_another(Path(entry.path)):
                     yield from _walk(folder, name, seen)
             elif entry.is_file():
                 seen[1] += _size(folder / name, entry.stat().st_size)
@@ -183,9 +183,12 @@ def _size(path: Path, size: int) -> int:
     return size
 
 
-def _is_run(folder: Path) -> bool:
-    """Whether a folder inside is the output of a run, which is no part of the pack."""
-    return (folder / "run.json").exists() or (folder / "journal").exists()
+def _is_another(folder: Path) -> bool:
+    """Whether a folder inside is no part of the pack: a pack of its own, such as another one of the
+    same flow, or the output of a run.
+    """
+    marks = ("pack.yaml", "run.json", "journal")
+    return any((folder / mark).exists() for mark in marks)
 
 
 def digest(folder: Path, more: bytes) -> str:

@@ -15,7 +15,7 @@ from synth.calls.price import Price, price_of, require_bound
 from synth.core.errors import TeacherError, WrongUse
 from synth.core.records import Exit, Fields, Request, Row
 from synth.inputs.seeds import Scan, Seeds
-from synth.packs.files import FLOW
+from synth.packs.files import FLOW, regular_files
 from synth.packs.pack import RENDERED, Pack, built_in, pack_names
 from synth.packs.schema import drawn_step, set_draws
 from synth.packs.shelf import Shelf
@@ -26,7 +26,7 @@ from synth.pipeline.walker import Tally
 from synth.runs.ownership import (
     check_output,
     copied_pack,
-    digests,
+    digest,
     read_run,
 )
 from synth.runs.shard_plan import is_planned
@@ -278,7 +278,8 @@ def asking_files(folder: Path) -> dict[str, str]:
     """Path -> sha256 of a pack's files but for its recorded cases and the flow beside it, which ask
     nothing.
     """
-    files = digests(folder)
+    names = map(Path.as_posix, regular_files(folder))
+    files = {name: digest(folder / name) for name in names}
     for name in ("cases.yaml", FLOW):
         files.pop(name, None)
     return files

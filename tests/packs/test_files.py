@@ -13,6 +13,7 @@ import synth
 from synth.core.errors import WrongUse, markdown, printable
 from synth.packs import files as pack_files
 from synth.packs.pack import Pack, built_in
+from synth.pipeline.prepare import asking_files
 from synth.pipeline.preview import check_cases, describe, render_first
 from synth.runs.report import write_report
 from synth.teachers.base import Settings
@@ -234,6 +235,18 @@ def test_a_run_inside_a_pack_is_no_part_of_it(pack):
     assert Pack.load(pack).hash == before
     assert not (pack / "out" / "pack" / "out").exists()
     run(pack, pack / "out")
+
+
+def test_a_pack_inside_a_pack_is_no_part_of_it(pack):
+    before = Pack.load(pack).hash
+    inside = pack / "another"
+    inside.mkdir()
+    asked = asking_files(pack)
+    (inside / "pack.yaml").write_text("name: another")
+    assert Pack.load(pack).hash == before
+    assert asking_files(pack) == asked
+    (inside / "pack.yaml").rename(inside / "other.yaml")
+    assert Pack.load(pack).hash != before
 
 
 @pytest.mark.parametrize("name", ["cot", "critic_faithful", "star"])

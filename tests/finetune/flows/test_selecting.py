@@ -68,11 +68,32 @@ def test_where_order_and_most(rows, least, most):
     assert made == sorted(wanted, key=lambda row: -row["n"])[:most]
 
 
+@given(ROWS, st.integers(0, 3))
+def test_rows_go_on_so_many_times(rows, times):
+    assert select(rows, times=str(times)) == rows * times
+    assert select(rows, times="{{ n }}", around={"n": times}) == rows * times
+
+
 @given(ROWS, st.floats(0.01, 1))
 def test_share_is_rounded_up(rows, share):
     assert len(select(rows, share=share)) == math.ceil(
         round(share * len(rows), 9)
     )
+
+
+@given(st.lists(st.lists(VALUES, max_size=3), max_size=4))
+def test_each_element_becomes_a_row(lists):
+    made = select(
+        [{"list": listed} for listed in lists],
+        each="{{ row.list }}",
+        make={"one": "{{ item }}", "place": "{{ index }}"},
+        only=True,
+    )
+    assert made == [
+        {"one": one, "place": place}
+        for listed in lists
+        for place, one in enumerate(listed)
+    ]
 
 
 @given(ROWS)
@@ -190,6 +211,7 @@ def test_keys_tell_values_apart(one, two):
     [
         ({"where": "{{ row.n }}"}, "True or False"),
         ({"order": "{{ row.a }}"}, "a number"),
+        ({"each": "{{ row.n }}"}, "s.each: found 3; wanted a list"),
         ({"sample": "{{ -1 }}"}, "a weight from 0 on"),
         ({"most": "{{ 1.5 }}"}, "a whole number"),
         ({"most": "-1"}, "a whole number from 0 on"),

@@ -1,0 +1,74 @@
+"""Adapting While Learning: the student's own answers split direct rows from tool rows, anew in each round."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.conftest import chat
+from tests.finetune.flows.playing import play_system
+
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
+# The last one needs more words than the student may say.
+LONG = 6
+ROWS = [
+    {
+        "question": f"What is {n} and 2 ?",
+        "trace": f"calc({n} + 2) -> {n + 2}",
+        "target": str(n + 2),
+    }
+    for n in range(1, LONG + 1)
+]
+
+
+def teach(body, count):
+    said = body["messages"][-1]["content"]
+    number = int(said.split("What is ")[-1].split()[0])
+    words = "Step by step : " * (6 if number == LONG else 1)
+    return chat(f"<solution>{words}.</solution><answer>{number + 2}</answer>")
+
+
+def test_easy_rows_answer_directly_and_hard_ones_use_tools(tmp_path):
+    played = play_system(
+        "tool_to_solution",
+        tmp_path,
+        teach,
+        ROWS,
+        held_out=[{"question": "What is 9 and 2 ?", "target": "11"}],
+        steps=90,
+        overrides={"longest": 12},
+    )
+    before = str(played.folder("know"))
+    assert played.trained("know")["model"] == "scratch:tiny"
+    for n in range(2):
+        assert played.trained("learn", n)["model"] == before
+        before = str(played.folder("learn", n))
+        right = {row["question"] for row in played.rows("tried", n, "right")}
+        wrong = {row["question"] for row in played.rows("tried", n, "wrong")}
+        assert right
+        assert ROWS[-1]["question"] in wrong
+        learnt = played.rows("to_learn", n)
+        solutions, offered = learnt[: len(ROWS)], learnt[len(ROWS) :]
+        for row, given in zip(solutions, ROWS, strict=True):
+            assert row["prompt"] == f"{given['question']}\n"
+            assert "tool" not in row["completion"].lower()
+        kinds = Counter(row["completion"].split("\n")[0] for row in offered)
+        for row in offered:
+            question = row["prompt"].split("\n")[1]
+            is_direct = row["completion"].startswith("direct\n")
+            assert question in (right if is_direct else wrong)
+        # Five easy ones to one hard one, which stands there five times.
+        larger, smaller = (
+            max(len(right), len(wrong)),
+            min(len(right), len(wrong)),
+        )
+        assert sorted(kinds.values()) == sorted(
+            [larger, smaller * (larger // smaller)]
+        )
+    (decided,) = played.rows("decided", 1)
+    (alone,) = played.rows("look", 1)
+    fits = decided["reply"].startswith("direct") == alone["right"]
+    assert played.phase(1)["fitting"]["rows"] == int(fits)
+    assert len(played.bodies) == len(ROWS)
