@@ -292,7 +292,7 @@ DATA = {
         mentions.never near_duplicate.field near_duplicate.numbers near_duplicate.similarity near_duplicate.words overlap.each overlap.field
         overlap.least overlap.measure overlap.most overlap.other pairwise.chosen pairwise.question pairwise.rejected pass_rate.answer
         pass_rate.least pass_rate.most pass_rate.target per_seed.most pii.fields pii.kinds process_critic.cut process_critic.field
-        program_answer.field program_answer.target quota.by quota.field quota.most refusal.chars refusal.field repetition.field
+        program_answer.field program_answer.target quota.by quota.field quota.most quota.percentile refusal.chars refusal.field repetition.field
         repetition.lines repetition.loop repetition.most repetition.words run_python.field run_python.tests run_sql.database run_sql.field
         run_sql.gold run_sql.setup self_consistency.answer self_consistency.min_share self_consistency.min_votes self_consistency.ties
         self_consistency.voter self_consistency.weight semantic_duplicate.field semantic_duplicate.least semantic_duplicate.numbers
