@@ -229,7 +229,11 @@ class Select:
                 "Correct it.",
             )
         if self._mistakes is not None:
-            weights = robust_weights(weights, self._mistakes.number(around))
+            weights = robust_weights(
+                weights,
+                self._mistakes.number(around),
+                self._count(len(rows), around),
+            )
         keyed = []
         for place, (row, share) in enumerate(zip(rows, weights, strict=True)):
             text = canonical_json([around.get("round"), place, row]).decode()
@@ -241,7 +245,9 @@ class Select:
         return [rows[place] for place in chosen]
 
 
-def robust_weights(gains: Sequence[float], mistaken: float) -> list[float]:
+def robust_weights(
+    gains: Sequence[float], mistaken: float, least: int = 1
+) -> list[float]:
     """How often each row is drawn where hard rows teach most and a teacher errs on them most: the
     minimax answer of Robust Active Distillation (arXiv:2210.01213).
 
@@ -251,8 +257,9 @@ def robust_weights(gains: Sequence[float], mistaken: float) -> list[float]:
     Args:
         gains: from 0 on, such as 1 - margin of the student; one of 0 counts as a millionth.
         mistaken: share of the rows that the teacher labels wrongly, from 0 to below 1.
+        least: smallest k, such as the rows that are to be drawn.
 
-    >>> robust_weights([0.5, 1.0, 0.01], 0.3)
+    >>> robust_weights([0.5, 1.0, 0.01], 0.2)
     [2.0, 1.0, 0.0]
     """
     costs = [1 / max(gain, 1e-6) for gain in gains]
@@ -263,7 +270,7 @@ def robust_weights(gains: Sequence[float], mistaken: float) -> list[float]:
     for count, place in enumerate(order, 1):
         total += costs[place]
         worth = (count - len(costs) * mistaken) / total
-        if worth > best:
+        if count <= least or worth > best:
             best = worth
             last = count
     drawn = set(order[:last])

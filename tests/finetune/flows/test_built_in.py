@@ -145,9 +145,44 @@ def test_packs_inside_the_folders_of_flows_are_sound():
         assert (path.parent.parent / "flow.yaml").is_file()
 
 
+# What the inputs of any flow may have.
+ROW = {
+    "question": "What is 2 + 3 ?",
+    "choices": ["4", "5"],
+    "target": "5",
+    "rationale": "2 + 3 = 5",
+    "trace": "calc(2 + 3) -> 5",
+    "event": "PersonX waters the roses",
+    "instance": "roses",
+    "relation": "xWant",
+    "tail": "to rest",
+    "text": "All is well .",
+    "label": "praise",
+    "concept": "Bees",
+    "frame": "are",
+    "rest": "small animals",
+    "is_correct": True,
+}
+
+
 @pytest.mark.parametrize("name", flow_names())
 def test_every_flow_is_drawn_and_planned(name, tmp_path):
     code, text = finetune("flow", "show", name)
     assert code == 0
     assert name in text
-    assert load(name).spec.paper
+    spec = load(name).spec
+    assert spec.paper
+    rows = str(write(tmp_path / "rows.jsonl", [ROW, {**ROW, "text": "Bad ."}]))
+    words = [
+        *("--input", rows, "--student", "scratch:tiny"),
+        *(f"--rows={one}={rows}" for one in spec.inputs),
+        *(f"--model={one}=scratch:tiny" for one in spec.models),
+        *(f"--teacher={one}=openai/gpt-4o-mini" for one in spec.teachers),
+        *("--output", str(tmp_path / "out"), "--plan"),
+    ]
+    code, text = finetune("flow", name, *words)
+    assert code == 0, text
+    assert f"flow {name}\n" in text
+    for stage in spec.stages():
+        assert f"  {stage.name} " in text
+    assert not (tmp_path / "out").exists()

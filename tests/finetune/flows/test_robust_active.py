@@ -58,7 +58,7 @@ def test_what_is_hard_is_asked_within_reason(tmp_path):
         weights = dict(
             zip(
                 [row["text"] for row in scored],
-                robust_weights(gains, 0.25),
+                robust_weights(gains, 0.25, 4),
                 strict=True,
             )
         )

@@ -150,16 +150,18 @@ def test_draws_follow_their_weights():
 @given(
     st.lists(st.floats(0.001, 1), min_size=1, max_size=8, unique=True),
     st.floats(0, 0.9),
+    st.integers(1, 9),
 )
-def test_robust_weights_are_the_minimax_ones(gains, mistaken):
+def test_robust_weights_are_the_minimax_ones(gains, mistaken, least):
     ranked = sorted(gains, reverse=True)
     worths = [
         (k - len(gains) * mistaken) / sum(1 / gain for gain in ranked[:k])
         for k in range(1, len(gains) + 1)
     ]
-    last = worths.index(max(worths)) + 1
+    least = min(least, len(gains))
+    last = worths.index(max(worths[least - 1 :]), least - 1) + 1
     for gain, weight in zip(
-        gains, robust_weights(gains, mistaken), strict=True
+        gains, robust_weights(gains, mistaken, least), strict=True
     ):
         drawn = gain >= ranked[last - 1]
         assert weight == (pytest.approx(1 / gain) if drawn else 0)
