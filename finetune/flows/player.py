@@ -28,6 +28,7 @@ from finetune.flows.loading import (
     INPUT,
     STUDENT,
     Flow,
+    alternatives_of,
     references_of,
     sources_of,
 )
@@ -120,13 +121,13 @@ def _is_read(flow: Flow, name: str) -> bool:
     """Whether anything in a flow reads what the user gives under a name."""
     if name in flow.spec.teachers or name not in (INPUT, STUDENT):
         return True
-    references = [pool.start for pool in flow.spec.pools.values()]
+    references = []
+    for pool in flow.spec.pools.values():
+        for said in [pool.start, *pool.add]:
+            references += said.split(" or ")
     for stage in flow.spec.stages():
-        references += [*sources_of(stage), *references_of(stage).values()]
-    alternatives = [
-        one for reference in references for one in reference.split(" or ")
-    ]
-    return name in alternatives
+        references += alternatives_of(stage)
+    return name in references
 
 
 class Player:
@@ -218,9 +219,8 @@ class Player:
         if measure is None:
             return
         stage, _, name = measure.partition(".")
-        results = {**self.before, **self.rounds[-1]}
-        name = name or next(iter(LEAVES[self.flow.stage(stage).kind]))
-        value = float(results[stage].part(name, "rounds.measure").where)
+        result = self.rounds[-1][stage]
+        value = float(result.part(name, "rounds.measure").where)
         self.scores.append(-value if falls else value)
 
     @property
@@ -235,7 +235,7 @@ class Player:
     ) -> None:
         """Plays a stage, or takes what it left."""
         desk, mark = self._desk(stage, phase, current)
-        done = Result.read(desk.folder / RESULT)
+        done = Result.read(desk.folder / RESULT, self.config.output)
         if done is None or done.mark != mark:
             done = self._played(desk, mark)
         current[stage.name] = done
@@ -269,7 +269,7 @@ class Player:
             left.facts or {},
             round(time.time() - started, 2),
         )
-        result.write(work / RESULT)
+        result.write(work / RESULT, self.config.output)
         if work != desk.folder:
             work.replace(desk.folder)
         self._say(f"{desk.where}: {_told(result)}")

@@ -149,6 +149,27 @@ def test_a_changed_stage_is_played_again_and_those_before_it_are_not(
     assert len(kept) == 2  # what the first ones made stays
 
 
+def test_a_folder_that_was_moved_goes_on_from_anywhere(
+    tmp_path, source, monkeypatch
+):
+    folder = folder_of(tmp_path / "grow")
+    monkeypatch.chdir(tmp_path)
+    with serving(answered) as server:
+        play(folder, Path("out"), source, server.url)
+        calls = len(server.bodies)
+        elsewhere = tmp_path / "else"
+        elsewhere.mkdir()
+        moved = (tmp_path / "out").rename(elsewhere / "moved é")
+        monkeypatch.chdir(elsewhere)
+        # The stage behind the run is played anew, out of what the run left.
+        path = folder / "flow.yaml"
+        path.write_text(path.read_text().replace("most: 2}]", "most: 1}]"))
+        assert play(folder, moved, source, server.url)["complete"]
+        assert play(folder, Path(moved.name), source, server.url)["complete"]
+        assert len(server.bodies) == calls
+    assert not list(tmp_path.glob("out*"))
+
+
 def test_one_budget_holds_for_all_runs(tmp_path, source):
     folder = folder_of(tmp_path / "grow")
     # 11 tokens in at $1, 7 out at $2 a million: 25 millionths a call, 51 at most.
