@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -82,6 +82,12 @@ _SAYS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
         frozenset({"from", "other"}),
     ),
 }
+
+
+def _check_near(near: float | None, distinct: str | None) -> None:
+    """Texts that are near need the column in which they stand."""
+    if near is not None and distinct is None:
+        raise ValueError("`distinct` beside `near`: the column of the texts")
 
 
 class JoinSpec(Strict):
@@ -210,7 +216,8 @@ class SelectSpec(Strict):
             raise ValueError(
                 f"`make` beside `{key}`: the columns that are left"
             )
-        return _near_something(self)
+        _check_near(self.near, self.distinct)
+        return self
 
 
 class StageSpec(Strict):
@@ -471,17 +478,8 @@ class PoolSpec(Strict):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        return _near_something(self)
-
-
-Distinct = TypeVar("Distinct", "SelectSpec", "PoolSpec")
-
-
-def _near_something(spec: Distinct) -> Distinct:
-    """A `select` or a pool whose `near` has texts to look at."""
-    if spec.near is not None and spec.distinct is None:
-        raise ValueError("`distinct` beside `near`: the column of the texts")
-    return spec
+        _check_near(self.near, self.distinct)
+        return self
 
 
 class FlowSpec(Strict):
