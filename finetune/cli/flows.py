@@ -307,6 +307,13 @@ def _check_settings(loaded: Flow, stage: StageSpec) -> None:
     for name in stage.models:
         words += words_of(name, "M")
     for key, value in stage.set.items():
+        if key == "processes":
+            raise WrongUse(
+                f"{line} set.processes",
+                f"{value}",
+                "one process: a flow is one itself",
+                "Take it out, or train with the command of that stage.",
+            )
         said = rendered(value, values, f"{line} set.{key}")
         # A reply that is not drawn is a temperature of 0; an evaluation draws or takes none.
         if (stage.kind, key, said) != ("answer", "temperature", 0):
@@ -337,11 +344,15 @@ def _trainings() -> Mapping[str, Callable[[Sequence[str]], None]]:
 def _invoke(command: click.Command, words: Sequence[str]) -> None:
     # What a training says of itself stands in its record, and in the stage's own line.
     with redirect_stdout(StringIO()):
-        command.main(
-            args=list(words),
-            prog_name=f"finetune {command.name}",
-            standalone_mode=False,
-        )
+        try:
+            command.main(
+                args=list(words),
+                prog_name=f"finetune {command.name}",
+                standalone_mode=False,
+            )
+        except click.Abort as error:
+            # What click makes of Ctrl-C.
+            raise KeyboardInterrupt from error
 
 
 def _end(done: JsonObject, output: Path) -> str:

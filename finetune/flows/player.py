@@ -251,7 +251,13 @@ class Player:
             if desk.stage.train not in stages.RESUMABLE:
                 shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True, exist_ok=True)
-        left = stages.play(stages.in_folder(desk, work))
+        try:
+            left = stages.play(stages.in_folder(desk, work))
+        except KeyboardInterrupt as error:
+            if error.args:
+                raise
+            text = "interrupted; the same command goes on from here"
+            raise KeyboardInterrupt(f"{desk.where}: {text}") from error
         parts = {}
         for name, (path, part) in left.rows.items():
             place = desk.folder / path.relative_to(work)

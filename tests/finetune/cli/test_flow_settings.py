@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+import finetune.cli
 from finetune.cli.flows import _check_settings
 from finetune.flows.loading import flow_names, load
 from synth.core.errors import WrongUse
+from tests.conftest import write
 from tests.finetune.flows.test_flow import FLOW, folder_of
 
 SHOWN = "{{ row.question }}"
@@ -17,6 +20,16 @@ KINDS = {
     "distill": {"train": "distill"},
     "evaluate": {"evaluate": "final_number"},
     "answer": {"answer": SHOWN},
+}
+
+
+TRAINS = {
+    "name": "trains",
+    "version": 1,
+    "about": "Trains.",
+    "before": [
+        {"name": "learn", "train": "sft", "from": "input", "student": "student"}
+    ],
 }
 
 
@@ -34,7 +47,7 @@ def checked(tmp_path, kind, **said):
     [
         ("sft", "max_steps", "two"),
         ("sft", "beta", 0.1),
-        ("sft", "processes", "many"),
+        ("sft", "processes", 2),
         ("rank", "nope", 1),
         ("evaluate", "draws", "two"),
         ("evaluate", "draws", 0),
@@ -68,3 +81,24 @@ def test_built_in_flows_are_told_what_their_commands_take(name):
     flow = load(name)
     for stage in flow.spec.stages():
         _check_settings(flow, stage)
+
+
+def test_ctrl_c_in_a_training_ends_with_its_code_and_what_goes_on(
+    tmp_path, monkeypatch
+):
+    folder = folder_of(tmp_path / "f", yaml.safe_dump(TRAINS))
+    source = write(
+        tmp_path / "rows.jsonl", [{"prompt": "a", "completion": "b"}]
+    )
+
+    def interrupted(config, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("finetune.recipes.sft.run", interrupted)
+    words = ["--input", source, "--student", "scratch:tiny"]
+    words += ["--output", tmp_path / "out"]
+    ended = CliRunner().invoke(
+        finetune.cli.main, ["flow", str(folder), *map(str, words)]
+    )
+    assert ended.exit_code == 130
+    assert "learn (before): interrupted; the same command" in ended.output
