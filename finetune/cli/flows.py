@@ -242,8 +242,9 @@ def run(name: str, *, plan_only: bool, as_json: bool, **options: Any) -> None:
         say(describe(config))
         return
     need("trl")
-    from finetune.flows.player import Player  # noqa: PLC0415
+    from finetune.flows.player import Player, check_reach  # noqa: PLC0415
 
+    check_reach(config)
     for variable in _BARS:
         os.environ.setdefault(variable, "1")
     done = Player(config, _trainings(), say).play()

@@ -57,6 +57,13 @@ def given_rows(source: str) -> Artifact:
         files = sorted((path / "data").rglob("*.parquet"))
         digests = [_digest(file) for file in files]
         return Artifact("rows", source, mark_of(digests), "data")
+    if path.is_dir():
+        # A folder of files: what stands in it, wherever it stands.
+        inside = sorted(file for file in path.rglob("*") if file.is_file())
+        named = [
+            [str(file.relative_to(path)), _digest(file)] for file in inside
+        ]
+        return Artifact("rows", source, mark_of(named))
     mark = _digest(path) if path.is_file() else mark_of(source)
     return Artifact("rows", source, mark)
 

@@ -43,7 +43,10 @@ from finetune.flows.schema import (
     as_read,
 )
 from finetune.flows.selecting import Select, distinct
+from finetune.students import scratch
+from finetune.students.load import load_tokenizer
 from synth.calls.journal import held
+from synth.calls.price import no_price, price_of
 from synth.core.errors import NothingKept, WrongUse
 from synth.inputs.seeds import write_jsonl
 from synth.packs.pack import Pack
@@ -108,6 +111,27 @@ def check(config: FlowConfig) -> None:
                     ", ".join(wanted) or "nothing: the flow asks for none",
                     "Correct the name.",
                 )
+
+
+def check_reach(config: FlowConfig) -> None:
+    """What the user names can be opened and paid before anything is: a later stage would find out
+    too late.
+
+    Raises:
+        WrongUse: a student that is nowhere, or a budget with a teacher of no known price.
+    """
+    prices = config.run.get("price") or {}
+    for role, name in config.teachers.items():
+        price = price_of(name, prices.get(role, prices.get("")))
+        if config.budget is not None and price is None:
+            raise no_price(name, role)
+    students: set[str] = set()
+    for stage in config.flow.spec.stages():
+        students.update((stage.student or "").split(" or "))
+    for name, model in config.models.items():
+        is_there = scratch.is_scratch(model) or Path(model).exists()
+        if name in students and not is_there:
+            load_tokenizer(model)
 
 
 def _spelt(option: str, name: str) -> str:
