@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from finetune.cli.distilling import codistill, distill
+from finetune.cli.measuring import evaluate
 from finetune.cli.retrieving import retriever
-from finetune.cli.shared import need
+from finetune.cli.shared import flags, need
 from finetune.cli.training import (
     cpo,
     critic,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from finetune.core.rows import JsonObject
     from finetune.flows.loading import Flow
     from finetune.flows.player import FlowConfig
+    from finetune.flows.schema import StageSpec
 
 # A stage says a line of its own: no bars of datasets and transformers, which read these variables
 # when they are imported.
@@ -55,6 +57,8 @@ _COMMANDS: dict[str, click.Command] = {
     "codistill": codistill,
     "retriever": retriever,
 }
+# Recipes that have another name than their command.
+_RECIPES = {"rank": "plad"}
 
 
 def _pairs(option: str) -> Callable[..., dict[str, str]]:
@@ -238,8 +242,9 @@ def run(name: str, *, plan_only: bool, as_json: bool, **options: Any) -> None:
         say(describe(config))
         return
     need("trl")
-    from finetune.flows.player import Player  # noqa: PLC0415
+    from finetune.flows.player import Player, check_reach  # noqa: PLC0415
 
+    check_reach(config)
     for variable in _BARS:
         os.environ.setdefault(variable, "1")
     done = Player(config, _trainings(), say).play()
@@ -255,6 +260,14 @@ def _config(loaded: Flow, options: JsonObject) -> FlowConfig:
 
     given = {INPUT: options["source"], STUDENT: options["student"]}
     named = {name: value for name, value in given.items() if value is not None}
+    for name in named:
+        if name in options["inputs"] or name in options["models"]:
+            raise WrongUse(
+                f"--{name}",
+                f"another {name} under --rows or --model",
+                "one of them",
+                "Take one out.",
+            )
     of_runs = (
         *("api_base", "endpoints", "api_key_env", "header", "price"),
         *("rpm", "tpm", "concurrency", "timeout"),
@@ -272,7 +285,54 @@ def _config(loaded: Flow, options: JsonObject) -> FlowConfig:
         overrides=options["overrides"],
     )
     check(config)
+    for stage in loaded.spec.stages():
+        _check_settings(loaded, stage)
     return config
+
+
+def _check_settings(loaded: Flow, stage: StageSpec) -> None:
+    """What a stage is told is what its command takes, as the first round will have it.
+
+    Raises:
+        WrongUse: it is not, with the line of the stage.
+    """
+    from finetune.flows.formulas import rendered  # noqa: PLC0415
+    from finetune.flows.stages import words_of  # noqa: PLC0415 - seconds
+    from finetune.settings import check_fields  # noqa: PLC0415
+
+    if stage.kind not in ("train", "evaluate", "answer"):
+        return
+    line = loaded.spots[stage.name].line
+    values = {**loaded.spec.values, "round": 0}
+    words = ["--data", ".", "--model", "M", "--output", "O"]
+    for name in stage.models:
+        words += words_of(name, "M")
+    for key, value in stage.set.items():
+        if key == "processes":
+            raise WrongUse(
+                f"{line} set.processes",
+                f"{value}",
+                "one process: a flow is one itself",
+                "Take it out, or train with the command of that stage.",
+            )
+        said = rendered(value, values, f"{line} set.{key}")
+        # A reply that is not drawn is a temperature of 0; an evaluation draws or takes none.
+        if (stage.kind, key, said) != ("answer", "temperature", 0):
+            words += words_of(key, said)
+    command = _COMMANDS.get(str(stage.train), evaluate)
+    try:
+        context = command.make_context(stage.kind, words)
+        if stage.train is not None:
+            recipe = _RECIPES.get(stage.train, stage.train)
+            check_fields(recipe, flags(context.args))
+    except click.ClickException as error:
+        wanted = f"what `finetune {command.name}` takes"
+        raise WrongUse(
+            f"{line} set", error.format_message(), wanted, "Correct it."
+        ) from error
+    except WrongUse as error:
+        where, *more = error.args
+        raise WrongUse(f"{line} set: {where}", *more) from error
 
 
 def _trainings() -> Mapping[str, Callable[[Sequence[str]], None]]:
@@ -285,11 +345,15 @@ def _trainings() -> Mapping[str, Callable[[Sequence[str]], None]]:
 def _invoke(command: click.Command, words: Sequence[str]) -> None:
     # What a training says of itself stands in its record, and in the stage's own line.
     with redirect_stdout(StringIO()):
-        command.main(
-            args=list(words),
-            prog_name=f"finetune {command.name}",
-            standalone_mode=False,
-        )
+        try:
+            command.main(
+                args=list(words),
+                prog_name=f"finetune {command.name}",
+                standalone_mode=False,
+            )
+        except click.Abort as error:
+            # What click makes of Ctrl-C.
+            raise KeyboardInterrupt from error
 
 
 def _end(done: JsonObject, output: Path) -> str:

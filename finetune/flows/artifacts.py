@@ -57,6 +57,13 @@ def given_rows(source: str) -> Artifact:
         files = sorted((path / "data").rglob("*.parquet"))
         digests = [_digest(file) for file in files]
         return Artifact("rows", source, mark_of(digests), "data")
+    if path.is_dir():
+        # A folder of files: what stands in it, wherever it stands.
+        inside = sorted(file for file in path.rglob("*") if file.is_file())
+        named = [
+            [str(file.relative_to(path)), _digest(file)] for file in inside
+        ]
+        return Artifact("rows", source, mark_of(named))
     mark = _digest(path) if path.is_file() else mark_of(source)
     return Artifact("rows", source, mark)
 
@@ -158,24 +165,29 @@ class Result(NamedTuple):
             where, f"no {name!r} among what the stage left", left, "Name one."
         )
 
-    def write(self, path: Path) -> None:
-        """Keeps it; the file appears whole."""
-        content = {
-            **self._asdict(),
-            "parts": {name: part.record() for name, part in self.parts.items()},
-        }
+    def write(self, path: Path, output: Path) -> None:
+        """Keeps it; the file appears whole. Paths in it lead on from the flow's folder `output`,
+        which may be moved, or named from elsewhere.
+        """
+        parts = {}
+        for name, part in self.parts.items():
+            inside = Path(part.where).relative_to(output)
+            parts[name] = part._replace(where=inside.as_posix()).record()
+        content = {**self._asdict(), "parts": parts}
         aside = path.with_suffix(".part")
         text = json.dumps(content, indent=1, ensure_ascii=False)
         aside.write_text(text + "\n", encoding="utf-8")
         aside.replace(path)
 
     @classmethod
-    def read(cls, path: Path) -> Result | None:
-        """What was kept; None where nothing was."""
+    def read(cls, path: Path, output: Path) -> Result | None:
+        """What was kept by a flow whose folder is `output` now; None where nothing was."""
         if not path.is_file():
             return None
         content = json.loads(path.read_text(encoding="utf-8"))
-        content["parts"] = {
-            name: Artifact(*record) for name, record in content["parts"].items()
-        }
+        for name, record in content["parts"].items():
+            part = Artifact(*record)
+            content["parts"][name] = part._replace(
+                where=str(output / part.where)
+            )
         return cls(**content)

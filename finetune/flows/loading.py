@@ -20,6 +20,7 @@ from finetune.flows.schema import (
     FlowSpec,
     Part,
     Reference,
+    RoundsSpec,
     Scalar,
     StageSpec,
 )
@@ -157,7 +158,7 @@ def _placed(
     """(phase, its path in the file, stage)."""
     for number, stage in enumerate(spec.before):
         yield "before", ("before", number), stage
-    for number, stage in enumerate(spec.rounds.stages if spec.rounds else []):
+    for number, stage in enumerate(_stages_of(spec.rounds)):
         yield "rounds", ("rounds", "stages", number), stage
     for number, stage in enumerate(spec.after):
         yield "after", ("after", number), stage
@@ -172,10 +173,17 @@ def _overridden(spec: FlowSpec, overrides: Mapping[str, object]) -> FlowSpec:
     values: dict[str, Scalar] = dict(spec.values)
     said: dict[str, dict[str, object]] = {}
     rounds = spec.rounds
-    names = [stage.name for stage in spec.stages()]
+    names = [stage.name for stage in spec.stages() if stage.may_be_told]
     for key, value in overrides.items():
         head, dot, rest = key.partition(".")
-        if not dot and head in values and isinstance(value, Scalar):
+        if not dot and head in values:
+            if not isinstance(value, Scalar):
+                raise WrongUse(
+                    f"--set {key}",
+                    f"{value!r}",
+                    "a number or a word",
+                    f"For example --set {key}={values[head]}.",
+                )
             values[head] = value
         elif key == "rounds" and rounds is not None:
             rounds = rounds.model_copy(update={"most": str(value)})
@@ -232,6 +240,12 @@ def references_of(stage: StageSpec) -> dict[str, Reference]:
 def sources_of(stage: StageSpec) -> list[Reference]:
     """The references of its rows."""
     return list(stage.source or stage.mix or [])
+
+
+def alternatives_of(stage: StageSpec) -> list[Reference]:
+    """Each single thing that a stage may read, alternatives apart."""
+    said = [*sources_of(stage), *references_of(stage).values()]
+    return [one for reference in said for one in reference.split(" or ")]
 
 
 class _Checker:
@@ -296,9 +310,9 @@ class _Checker:
             elif name.startswith("number "):
                 kinds = {"number"}
             self._leads(reference, kinds, spot, seen)
+        self._templates(stage, spot)
         if stage.pack_named is not None:
             self._pack(stage, spot)
-        self._templates(stage, spot)
         if stage.kind == "export":
             self._export(stage, spot)
 
@@ -334,6 +348,13 @@ class _Checker:
         if head in self.fixed:
             if rest:
                 raise self._unknown(one, spot)
+            if head in self.spec.pools and spot.phase == "before":
+                # What it starts with is there by then, and is no pool itself.
+                start = self.spec.pools[head].start
+                for begun in start.split(" or "):
+                    is_pool = begun in self.spec.pools
+                    if is_pool or self._kind(begun, spot, seen) != "rows":
+                        raise self._unknown(one, spot)
             return self.fixed[head]
         if is_earlier(head):
             head, _, rest = rest.partition(".")
@@ -358,12 +379,18 @@ class _Checker:
         return leaves[name]
 
     def _unknown(self, one: str, spot: Spot) -> WrongUse:
+        name = one.partition(".")[0]
         known = [*self.fixed, *self.kinds, *EARLIER]
+        if name in EARLIER:
+            name = one
+            which = one.partition(".")[0]
+            of_rounds = _stages_of(self.spec.rounds)
+            known = [f"{which}.{stage.name}" for stage in of_rounds]
         return WrongUse(
             spot.line,
             f"{one}: nothing that there is by then",
             "what is given, a stage before this one, or one of an earlier round",
-            did_you_mean(one.partition(".")[0], known),
+            did_you_mean(name, known),
         )
 
     def _pack(self, stage: StageSpec, spot: Spot) -> None:
@@ -376,12 +403,7 @@ class _Checker:
                 "a built-in pack, `.`, or a folder inside the flow's",
                 did_you_mean(named, pack_names()),
             )
-        steps = {
-            key: value
-            for key, value in stage.set.items()
-            if "." in key and "{" not in str(value)
-        }
-        pack = Pack.load(self.flow.pack(stage), steps)
+        pack = self._loaded(stage, spot)
         if stage.select is not None:
             exports_of(stage.select, pack, f"{spot.line} select")
             return
@@ -402,6 +424,23 @@ class _Checker:
                     did_you_mean(role, pack.roles),
                 )
 
+    def _loaded(self, stage: StageSpec, spot: Spot) -> Pack:
+        """The pack with what the stage says of its steps, as the first round will have it."""
+        values = {**self.spec.values, "round": 0}
+        steps = {
+            key: rendered(value, values, f"{spot.line} set.{key}")
+            for key, value in stage.set.items()
+            if "." in key
+        }
+        try:
+            return Pack.load(self.flow.pack(stage), steps)
+        except WrongUse as error:
+            where, *more = error.args
+            if not where.startswith("--set "):
+                raise
+            place = where.removeprefix("--set ")
+            raise WrongUse(f"{spot.line} set.{place}", *more) from error
+
     def _is_pack(self, named: str) -> bool:
         if named == OWN_PACK:
             return (self.flow.folder / "pack.yaml").is_file()
@@ -421,19 +460,40 @@ class _Checker:
                 # As the first round will have it.
                 rendered(value, {**self.spec.values, "round": 0}, where)
         if stage.kind == "pair":
-            formula = Formula(stage.per, f"{spot.line} per")
-            self._sees(formula.variables, allowed, spot)
+            self._number(stage.per, f"{spot.line} per", 1, spot)
+        self._beside(stage, spot)
         allowed |= {*_SEEN, *stage.join, *stage.nearest, *stage.numbers}
         if stage.select is not None:
             used = Select(stage.select, f"{spot.line} select").variables()
-        for name, near in stage.nearest.items():
-            # Its templates see the columns of the row that is found.
-            Formula(near.show, f"{spot.line} nearest.{name}.show")
         if stage.answer is not None:
             used = set(Formula(stage.answer, f"{spot.line} answer").variables)
         if stage.choices is not None:
             used |= Formula(stage.choices, f"{spot.line} choices").variables
         self._sees(used, allowed, spot)
+
+    def _beside(self, stage: StageSpec, spot: Spot) -> None:
+        """What templates of a `select` see beside the row has names of its own."""
+        if stage.select is not None and stage.select.most is not None:
+            self._number(stage.select.most, f"{spot.line} select.most", 0, spot)
+        names = [*stage.join, *stage.nearest, *stage.numbers]
+        for name in names:
+            taken = {*self.spec.values, *_SEEN}
+            if name in taken or names.count(name) > 1:
+                raise WrongUse(
+                    spot.line,
+                    f"{name!r}, under which templates see something else",
+                    "a name of its own for what is joined, near or measured",
+                    "Rename it.",
+                )
+        for name, near in stage.nearest.items():
+            # Its templates see the columns of the row that is found.
+            Formula(near.show, f"{spot.line} nearest.{name}.show")
+
+    def _number(self, source: str, where: str, least: int, spot: Spot) -> None:
+        """A whole number, as the first round will have it; its template sees no row."""
+        formula = Formula(source, where)
+        self._sees(formula.variables, {*self.spec.values, "round"}, spot)
+        formula.whole({**self.spec.values, "round": 0}, least)
 
     def _sees(self, used: Iterable[str], allowed: set[str], spot: Spot) -> None:
         for name in sorted(used):
@@ -467,22 +527,29 @@ class _Checker:
             )
 
     def _pools(self) -> None:
-        everything = set(self.kinds)
+        """A pool starts with what is there before the rounds, and grows by what a round leaves."""
+        before = {stage.name for stage in self.spec.before}
+        by_then = before | {
+            stage.name for stage in _stages_of(self.spec.rounds)
+        }
         for name, pool in self.spec.pools.items():
-            spot = Spot("after", f"{self.path} pools.{name}")
-            start = Spot("before", spot.line)
-            before = {stage.name for stage in self.spec.before}
+            line = f"{self.path} pools.{name}"
+            start = Spot("before", line)
             self._leads(pool.start, {"rows"}, start, before)
+            spot = Spot("rounds", line)
             for reference in pool.add:
-                self._leads(reference, {"rows"}, spot, everything)
+                self._leads(reference, {"rows"}, spot, by_then)
+            said = [pool.start, *pool.add]
+            for one in [one for text in said for one in text.split(" or ")]:
+                head = one.partition(".")[0]
+                if head in self.spec.pools or head in EARLIER:
+                    raise self._unknown(one, spot)
 
     def _rounds(self) -> None:
         rounds = self.spec.rounds
         if rounds is None:
             return
         spot = Spot("after", f"{self.path} rounds")
-        if rounds.measure is not None:
-            self._leads(rounds.measure, {"number"}, spot, set(self.kinds))
         for name in ("most", "patience"):
             formula = Formula(getattr(rounds, name), f"{spot.line}.{name}")
             self._sees(formula.variables, {*self.spec.values}, spot)
@@ -494,21 +561,36 @@ class _Checker:
                     f"1 to {MOST_ROUNDS:,}",
                     "Correct it.",
                 )
-        reads_best = any(
-            "best" in reference
-            for stage in self.spec.after
-            for reference in [
-                *sources_of(stage),
-                *references_of(stage).values(),
-            ]
-        )
-        if reads_best and rounds.measure is None:
+        if rounds.measure is not None:
+            self._measure(rounds.measure, spot)
+        elif any(
+            one.partition(".")[0] == "best"
+            for stage in self.spec.stages()
+            for one in alternatives_of(stage)
+        ):
             raise WrongUse(
                 spot.line,
                 "`best` without a measure",
                 "`measure`, which says which round is best",
                 "Add it.",
             )
+
+    def _measure(self, measure: Reference, spot: Spot) -> None:
+        """What rounds are compared by: a number that each of them makes."""
+        self._leads(measure, {"number"}, spot, set(self.kinds))
+        stage, _, _ = measure.partition(".")
+        of_rounds = [stage.name for stage in _stages_of(self.spec.rounds)]
+        if stage not in of_rounds or " or " in measure:
+            raise WrongUse(
+                f"{spot.line}.measure",
+                measure,
+                "one number of a stage of the rounds",
+                did_you_mean(stage, of_rounds),
+            )
+
+
+def _stages_of(rounds: RoundsSpec | None) -> Sequence[StageSpec]:
+    return () if rounds is None else rounds.stages
 
 
 def _article(kind: str) -> str:

@@ -189,9 +189,13 @@ class _Planner:
         count = max(1, min(rows, _SAMPLE))
         examples = list(_cases(pack))
         if not examples:
+            # Rows that the user gives often pass through with the columns that a pack asks about.
+            given = [row for rows in self.given.values() for row in rows]
+            examples = [row for row in given if _fits(pack, row)][:_SAMPLE]
+        if not examples:
             raise WrongUse(
                 f"stage {stage.name}",
-                f"pack {pack.name} without a case",
+                f"pack {pack.name} without a case, and no row given that it could ask about",
                 "an example of its inputs, to measure what it asks",
                 "Add one to cases.yaml.",
             )
@@ -207,11 +211,15 @@ def _cases(pack: Pack) -> Iterator[JsonObject]:
     if not path.is_file():
         return
     for case in CasesSpec.model_validate(read_yaml(path)[0]).cases:
-        if all(
-            name in case.inputs or spec.optional
-            for name, spec in pack.spec.inputs.items()
-        ):
+        if _fits(pack, case.inputs):
             yield dict(case.inputs)
+
+
+def _fits(pack: Pack, row: Mapping[str, Any]) -> bool:
+    """Whether a row has all inputs that a pack needs."""
+    return all(
+        name in row or spec.optional for name, spec in pack.spec.inputs.items()
+    )
 
 
 def _cost(plan: Plan, rows: int) -> Cost:

@@ -27,6 +27,7 @@ from finetune.flows.loading import (
     INPUT,
     STUDENT,
     Flow,
+    alternatives_of,
     is_earlier,
     references_of,
     rounds_back,
@@ -43,7 +44,10 @@ from finetune.flows.schema import (
     as_read,
 )
 from finetune.flows.selecting import Select, distinct
+from finetune.students import scratch
+from finetune.students.load import load_tokenizer
 from synth.calls.journal import held
+from synth.calls.price import no_price, price_of
 from synth.core.errors import NothingKept, WrongUse
 from synth.inputs.seeds import write_jsonl
 from synth.packs.pack import Pack
@@ -110,6 +114,27 @@ def check(config: FlowConfig) -> None:
                 )
 
 
+def check_reach(config: FlowConfig) -> None:
+    """What the user names can be opened and paid before anything is: a later stage would find out
+    too late.
+
+    Raises:
+        WrongUse: a student that is nowhere, or a budget with a teacher of no known price.
+    """
+    prices = config.run.get("price") or {}
+    for role, name in config.teachers.items():
+        price = price_of(name, prices.get(role, prices.get("")))
+        if config.budget is not None and price is None:
+            raise no_price(name, role)
+    students: set[str] = set()
+    for stage in config.flow.spec.stages():
+        students.update((stage.student or "").split(" or "))
+    for name, model in config.models.items():
+        is_there = scratch.is_scratch(model) or Path(model).exists()
+        if name in students and not is_there:
+            load_tokenizer(model)
+
+
 def _spelt(option: str, name: str) -> str:
     """An option as it would be typed."""
     if name in (INPUT, STUDENT):
@@ -121,13 +146,13 @@ def _is_read(flow: Flow, name: str) -> bool:
     """Whether anything in a flow reads what the user gives under a name."""
     if name in flow.spec.teachers or name not in (INPUT, STUDENT):
         return True
-    references = [pool.start for pool in flow.spec.pools.values()]
+    references = []
+    for pool in flow.spec.pools.values():
+        for said in [pool.start, *pool.add]:
+            references += said.split(" or ")
     for stage in flow.spec.stages():
-        references += [*sources_of(stage), *references_of(stage).values()]
-    alternatives = [
-        one for reference in references for one in reference.split(" or ")
-    ]
-    return name in alternatives
+        references += alternatives_of(stage)
+    return name in references
 
 
 class Player:
@@ -219,9 +244,8 @@ class Player:
         if measure is None:
             return
         stage, _, name = measure.partition(".")
-        results = {**self.before, **self.rounds[-1]}
-        name = name or next(iter(LEAVES[self.flow.stage(stage).kind]))
-        value = float(results[stage].part(name, "rounds.measure").where)
+        result = self.rounds[-1][stage]
+        value = float(result.part(name, "rounds.measure").where)
         self.scores.append(-value if falls else value)
 
     @property
@@ -236,7 +260,7 @@ class Player:
     ) -> None:
         """Plays a stage, or takes what it left."""
         desk, mark = self._desk(stage, phase, current)
-        done = Result.read(desk.folder / RESULT)
+        done = Result.read(desk.folder / RESULT, self.config.output)
         if done is None or done.mark != mark:
             done = self._played(desk, mark)
         current[stage.name] = done
@@ -252,7 +276,13 @@ class Player:
             if desk.stage.train not in stages.RESUMABLE:
                 shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True, exist_ok=True)
-        left = stages.play(stages.in_folder(desk, work))
+        try:
+            left = stages.play(stages.in_folder(desk, work))
+        except KeyboardInterrupt as error:
+            if error.args:
+                raise
+            text = "interrupted; the same command goes on from here"
+            raise KeyboardInterrupt(f"{desk.where}: {text}") from error
         parts = {}
         for name, (path, part) in left.rows.items():
             place = desk.folder / path.relative_to(work)
@@ -270,7 +300,7 @@ class Player:
             left.facts or {},
             round(time.time() - started, 2),
         )
-        result.write(work / RESULT)
+        result.write(work / RESULT, self.config.output)
         if work != desk.folder:
             work.replace(desk.folder)
         self._say(f"{desk.where}: {_told(result)}")

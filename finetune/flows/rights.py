@@ -104,7 +104,8 @@ def check(stage: StageSpec, where: str) -> None:
         ("synth.parsers", stage.parser),
     ):
         if spec is not None:
-            _check_part(room, spec, where)
+            later = [*stage.models, *(["other"] if stage.other else [])]
+            _check_part(room, spec, later, where)
 
 
 def may_set(stage: StageSpec, key: str) -> bool:
@@ -206,8 +207,8 @@ def _check_filters(
             )
 
 
-def _check_part(room: str, spec: str, where: str) -> None:
-    """A part by its name and plain parameters."""
+def _check_part(room: str, spec: str, later: Sequence[str], where: str) -> None:
+    """A part by its name and plain parameters; what the flow makes is known `later`."""
     named: Mapping[str, Any] = registry.parse_spec(spec, where)
     for key, value in named.items():
         guarded = key in pack_rights.GUARDED or key == "other"
@@ -219,4 +220,14 @@ def _check_part(room: str, spec: str, where: str) -> None:
                 "plain parameters: a flow is data",
                 "Name models and rows of the flow under `models` and `other`.",
             )
-    registry.find(room, str(named["name"]), where, ())
+    part = registry.find(room, str(named["name"]), where, ())
+    for name in later:
+        if name not in registry.parameters(part):
+            raise WrongUse(
+                where,
+                f"{name} of {named['name']}",
+                "a parameter that it has",
+                did_you_mean(name, registry.parameters(part)),
+            )
+    if not later:
+        registry.build(room, named, where, ())

@@ -53,6 +53,8 @@ Made = Annotated[
     ),
     Field(max_length=4000),
 ]
+# Of a mix, beside the shares of others.
+Share = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 KINDS = (
     "run",
     "filter",
@@ -97,6 +99,12 @@ _SAYS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
         frozenset({"from", "other"}),
     ),
 }
+
+
+def _check_near(near: float | None, distinct: str | None) -> None:
+    """Texts that are near need the column in which they stand."""
+    if near is not None and distinct is None:
+        raise ValueError("`distinct` beside `near`: the column of the texts")
 
 
 class JoinSpec(Strict):
@@ -237,6 +245,16 @@ class SelectSpec(Strict):
         examples=["{{ [1, (hard / easy) | int] | max }}"],
     )
 
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if not self.make and (self.only or self.group is not None):
+            key = "group" if self.group is not None else "only"
+            raise ValueError(
+                f"`make` beside `{key}`: the columns that are left"
+            )
+        _check_near(self.near, self.distinct)
+        return self
+
 
 class StageSpec(Strict):
     """One stage: its name, its kind as a key, and what that kind reads."""
@@ -370,8 +388,9 @@ class StageSpec(Strict):
         "this name.",
         examples=[{"agreed": "checked.kept_share"}],
     )
-    mix: dict[Reference, Annotated[float, Field(gt=0)]] | None = Field(
+    mix: dict[Reference, Share] | None = Field(
         default=None,
+        min_length=1,
         description="`mix`: rows and their share. It leaves `rows`.",
         examples=[{"long.kept": 1, "short.kept": 4}],
     )
@@ -416,6 +435,11 @@ class StageSpec(Strict):
         return next(kind for kind in KINDS if getattr(self, kind) is not None)
 
     @property
+    def may_be_told(self) -> bool:
+        """Whether a stage of its kind has settings."""
+        return "set" in _SAYS[self.kind][0]
+
+    @property
     def pack_named(self) -> str | None:
         """The pack that it reads, as flow.yaml names it: one that is run, or that exports."""
         select = self.select
@@ -427,7 +451,7 @@ class StageSpec(Strict):
     @classmethod
     def _one_kind(cls, value: Any) -> Any:
         if not isinstance(value, dict):
-            raise TypeError("a stage: a mapping with `name` and its kind")
+            raise ValueError("a stage: a mapping with `name` and its kind")  # noqa: TRY004 - which pydantic tells with its line
         kinds = [kind for kind in KINDS if value.get(kind) is not None]
         if len(kinds) != 1:
             got = " and ".join(kinds) or "none"
@@ -439,7 +463,8 @@ class StageSpec(Strict):
                 f"what a stage `{kinds[0]}` reads: {', '.join(sorted(may))}; it has "
                 f"{', '.join(sorted(unknown))}"
             )
-        if missing := sorted(must - set(value)):
+        told = {key for key, said in value.items() if said is not None}
+        if missing := sorted(must - told):
             raise ValueError(
                 f"what a stage `{kinds[0]}` needs: {', '.join(missing)}"
             )
@@ -504,6 +529,11 @@ class PoolSpec(Strict):
     likeness: Literal["jaccard", "rouge_l"] = Field(
         default="jaccard", description="Of `near`: how alike two texts are."
     )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        _check_near(self.near, self.distinct)
+        return self
 
 
 class FlowSpec(Strict):

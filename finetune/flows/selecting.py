@@ -141,7 +141,8 @@ class Select:
         for row in rows:
             values: JsonObject = {**around, "row": row}
             for name, table in joins.items():
-                other = table.get(key_of(row, on[name]))
+                has_key = row.get(on[name]) is not None
+                other = table.get(key_of(row, on[name])) if has_key else None
                 if other is None:
                     break
                 values[name] = other
@@ -309,16 +310,21 @@ def exports_of(spec: SelectSpec, pack: Pack, where: str) -> dict[str, Template]:
 
 
 def key_of(row: JsonObject, column: str) -> str:
-    """The text by which rows are joined."""
+    """The text by which rows are joined: a whole number is the same as a text, and as the float
+    that a column with gaps makes of it.
+    """
     value = row.get(column)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return value if isinstance(value, str) else canonical_json(value).decode()
 
 
 def table_of(rows: Iterable[JsonObject], column: str) -> dict[str, JsonObject]:
-    """Key -> the first row that has it."""
+    """Key -> the first row that has it; a row without one belongs to no other."""
     table: dict[str, JsonObject] = {}
     for row in rows:
-        table.setdefault(key_of(row, column), row)
+        if row.get(column) is not None:
+            table.setdefault(key_of(row, column), row)
     return table
 
 

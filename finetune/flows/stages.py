@@ -308,7 +308,7 @@ def _train(desk: Desk) -> Left:
     if command in RESUMABLE:
         words.append("--resume")
     for key, value in {"disable_tqdm": True, **desk.settings}.items():
-        words += _words(key, value)
+        words += words_of(key, value)
     desk.train[command](words)
     # A student that is whole needs none.
     shutil.rmtree(desk.folder / "checkpoints", ignore_errors=True)
@@ -326,7 +326,7 @@ def _train(desk: Desk) -> Left:
     )
 
 
-def _words(key: str, value: Scalar) -> list[str]:
+def words_of(key: str, value: Scalar) -> list[str]:
     """A setting as it would be typed."""
     if value is True:
         return [f"--{_flag(key)}"]

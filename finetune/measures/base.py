@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import ClassVar
 
 from finetune.core.rows import JsonObject
 from synth.core.records import Row, canonical_json
@@ -19,6 +20,9 @@ class Measure(ABC):
     Predictions are the rows of predictions.jsonl: `prompt`, `target`, `reply`, and what its parser
     read, `answer` and `right`. Several draws of a question stand one behind the other.
     """
+
+    # Whether it holds answers against golds; one that counts what is right needs none.
+    needs_gold: ClassVar[bool] = True
 
     @abstractmethod
     def of_question(self, draws: Sequence[Row]) -> float | None:
@@ -37,9 +41,10 @@ def measured(measure: Measure, predictions: Sequence[Row]) -> JsonObject:
     Returns:
         value, low, high, questions, and the measure's own; value is None where no question counts.
     """
+    counted = [row for row in predictions if counts(measure, row)]
     values = [
         value
-        for draws in questions(predictions)
+        for draws in questions(counted)
         if (value := measure.of_question(draws)) is not None
     ]
     low, high = mean_interval(values)
@@ -48,8 +53,13 @@ def measured(measure: Measure, predictions: Sequence[Row]) -> JsonObject:
         "low": round(low, 4),
         "high": round(high, 4),
         "questions": len(values),
-        **measure.more(predictions),
+        **measure.more(counted),
     }
+
+
+def counts(measure: Measure, row: Row) -> bool:
+    """Whether a measure says anything of a prediction: of one without a gold, most do not."""
+    return not measure.needs_gold or row.get("target") is not None
 
 
 def questions(predictions: Sequence[Row]) -> list[list[Row]]:
@@ -64,12 +74,25 @@ def questions(predictions: Sequence[Row]) -> list[list[Row]]:
 def said(row: Row) -> str:
     """What a prediction is compared by: what was read of it, else the reply."""
     answer = row.get("answer")
-    return str(row.get("reply", "") if answer is None else answer)
+    if answer is None:
+        return reply_of(row)
+    return " ".join(map(str, answer if isinstance(answer, list) else [answer]))
+
+
+def reply_of(row: Row) -> str:
+    """What the student said; "" where it said nothing."""
+    reply = row.get("reply")
+    return "" if reply is None else str(reply)
 
 
 def against_golds(row: Row, likeness: Callable[[str, str], float]) -> float:
-    """How like an answer is to the gold that it is most like; a target may be a list of golds."""
+    """How like an answer is to the gold that it is most like; a target may be a list of golds. An
+    empty gold, or an empty list, wants an empty answer.
+    """
     target = row.get("target")
     golds = target if isinstance(target, list) else [target]
     answer = said(row)
-    return max(likeness(answer, str(gold)) for gold in golds)
+    texts = [str(gold) for gold in golds if str(gold).strip()]
+    if not texts:
+        return float(not answer.strip())
+    return max(likeness(answer, text) for text in texts)

@@ -9,6 +9,7 @@ from statistics import fmean
 
 from finetune.core.rows import JsonObject
 from finetune.measures.base import Measure, said
+from synth.core.errors import WrongUse
 from synth.core.records import Row
 from synth.statistics.curves import calibration_error
 from synth.text.words import words
@@ -81,9 +82,18 @@ def _calibration(predictions: Sequence[Row]) -> JsonObject:
     labels: list[bool] = []
     for row in predictions:
         confidence = row.get("confidence")
-        if isinstance(confidence, int | float):
-            chances.append(float(confidence))
-            labels.append(_label(said(row)) == _gold(row))
+        if confidence is None:
+            continue
+        is_number = isinstance(confidence, int | float)
+        if not is_number or not 0 <= confidence <= 1:
+            raise WrongUse(
+                "--measure classes",
+                f"confidence = {confidence!r:.80}",
+                "a chance from 0 to 1",
+                "Correct the column, or give it another name.",
+            )
+        chances.append(float(confidence))
+        labels.append(_label(said(row)) == _gold(row))
     if not chances:
         return {}
     error = calibration_error(chances, labels)

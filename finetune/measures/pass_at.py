@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb
+from typing import ClassVar
 
 from finetune.measures.base import Measure
 from synth.core.errors import WrongUse
@@ -25,6 +26,7 @@ class PassAt(Measure):
     """
 
     k: int = 1
+    needs_gold: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _at_least_one(self.k, "pass_at")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from finetune.measures.base import Measure
+from finetune.measures.base import Measure, reply_of
 from finetune.measures.token_f1 import f1
 from synth.core.records import Row
 
@@ -30,7 +30,7 @@ class QuoteF1(Measure):
     def of_question(self, draws: Sequence[Row]) -> float | None:
         return fmean(
             f1(
-                " ".join(quotes(row.get("reply", ""))),
+                " ".join(quotes(reply_of(row))),
                 " ".join(quotes(row.get("target"))),
             )
             for row in draws
@@ -41,7 +41,7 @@ class QuoteF1(Measure):
         counts: Counter[bool] = Counter()
         for row in predictions:
             prompt = " ".join(str(row.get("prompt")).split())
-            for quote in quotes(row.get("reply", "")):
+            for quote in quotes(reply_of(row)):
                 counts[" ".join(quote.split()) in prompt] += 1
         total = counts.total()
         share = counts[True] / total if total else 0.0
@@ -49,9 +49,11 @@ class QuoteF1(Measure):
 
 
 def quotes(value: object) -> list[str]:
-    """The quoted spans of a text, or of a list of them."""
+    """The quoted spans of a text, or of a list of them, without those that are empty."""
     if isinstance(value, list):
-        return [str(one) for one in value]
-    text = str(value)
-    tagged = [match[2] for match in _TAGGED.finditer(text)]
-    return tagged or [text]
+        spans = list(map(str, value))
+    else:
+        text = str(value)
+        tagged = [match[2] for match in _TAGGED.finditer(text)]
+        spans = tagged or [text]
+    return [span for span in spans if span.strip()]

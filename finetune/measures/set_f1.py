@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from finetune.measures.base import Measure
+from finetune.measures.base import Measure, reply_of
 from synth.core.records import Row
 from synth.text.words import words
 
@@ -45,7 +45,7 @@ def answer_items(row: Row) -> list[str]:
     """The items of what was read of a reply; of the reply, where nothing was."""
     answer = row.get("answer")
     if answer is None:
-        answer = row.get("reply", "")
+        answer = reply_of(row)
     return listed(answer)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 
 from finetune.core.rows import JsonObject
-from finetune.measures.base import Measure, measured, questions
+from finetune.measures.base import Measure, counts, measured, questions
 from synth.core import registry
 from synth.core.errors import WrongUse
 from synth.core.records import Row, canonical_json
@@ -142,4 +142,5 @@ def _value(measure: str, draws: Sequence[Row]) -> float | None:
     if measure == "right":
         return fmean(bool(row.get("right")) for row in draws)
     part: Measure = registry.build(ROOM, measure, "--measure")
-    return part.of_question(draws)
+    counted = [row for row in draws if counts(part, row)]
+    return part.of_question(counted) if counted else None

@@ -259,6 +259,17 @@ def price_of(
     return None
 
 
+def no_price(teacher: str, role: str, hint: str = "") -> WrongUse:
+    """What is said where a budget must hold, and nobody knows what a teacher costs."""
+    todo = f"Give --price {role}=IN,OUT in dollars per million tokens.{hint}"
+    return WrongUse(
+        "--budget",
+        f"no known price for {teacher}",
+        "a price, to keep the cap",
+        todo,
+    )
+
+
 # An entry's names of prices beyond a length of the request, such as
 # `input_cost_per_token_above_200k_tokens`.
 _LONG = re.compile(r"_above_(\d+)k_tokens$")

@@ -196,7 +196,7 @@ class CommandGroup(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            say(f"{ctx.info_name}: {error or 'interrupted'}", err=True)
+            say(f"{ctx.info_name}: {str(error) or 'interrupted'}", err=True)
             ctx.exit(exit_code(error))
         except (PotstillError, OSError, UnicodeError, MemoryError) as error:
             ours = as_ours(error)

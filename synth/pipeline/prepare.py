@@ -11,7 +11,7 @@ from pathlib import Path
 
 from synth.calls.borrower import Borrower
 from synth.calls.door import Stats
-from synth.calls.price import Price, price_of, require_bound
+from synth.calls.price import Price, no_price, price_of, require_bound
 from synth.core.errors import TeacherError, WrongUse
 from synth.core.records import Exit, Fields, Request, Row
 from synth.inputs.seeds import Scan, Seeds
@@ -233,13 +233,7 @@ class Prepared:
         if price is None and self.config.budget is not None:
             said = self.pack.spec.prices.get(name)
             hint = f" The pack says {said}: check it." if said else ""
-            todo = f"Give --price {role}=IN,OUT in dollars per million tokens.{hint}"
-            raise WrongUse(
-                "--budget",
-                f"no known price for {name}",
-                "a price, to keep the cap",
-                todo,
-            )
+            raise no_price(name, role, hint)
         return price
 
     def check_bounds(self) -> None:

@@ -13,11 +13,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
 from finetune.cli.flows import _trainings
 from finetune.flows import stages
+from finetune.flows.artifacts import given_rows
 from finetune.flows.loading import load
-from finetune.flows.player import FlowConfig, Player
+from finetune.flows.planning import describe
+from finetune.flows.player import FlowConfig, Player, check_reach
 from synth.core.errors import NothingKept, WrongUse
 from tests.conftest import chat, serving, write
 from tests.pipeline.test_run import make_pack
@@ -149,6 +152,27 @@ def test_a_changed_stage_is_played_again_and_those_before_it_are_not(
     assert len(kept) == 2  # what the first ones made stays
 
 
+def test_a_folder_that_was_moved_goes_on_from_anywhere(
+    tmp_path, source, monkeypatch
+):
+    folder = folder_of(tmp_path / "grow")
+    monkeypatch.chdir(tmp_path)
+    with serving(answered) as server:
+        play(folder, Path("out"), source, server.url)
+        calls = len(server.bodies)
+        elsewhere = tmp_path / "else"
+        elsewhere.mkdir()
+        moved = (tmp_path / "out").rename(elsewhere / "moved é")
+        monkeypatch.chdir(elsewhere)
+        # The stage behind the run is played anew, out of what the run left.
+        path = folder / "flow.yaml"
+        path.write_text(path.read_text().replace("most: 2}]", "most: 1}]"))
+        assert play(folder, moved, source, server.url)["complete"]
+        assert play(folder, Path(moved.name), source, server.url)["complete"]
+        assert len(server.bodies) == calls
+    assert not list(tmp_path.glob("out*"))
+
+
 def test_one_budget_holds_for_all_runs(tmp_path, source):
     folder = folder_of(tmp_path / "grow")
     # 11 tokens in at $1, 7 out at $2 a million: 25 millionths a call, 51 at most.
@@ -278,6 +302,47 @@ def test_what_is_given_must_be_what_is_asked_for(
     with pytest.raises(WrongUse, match=match):
         play(folder, tmp_path / "out", source, **change)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_pack_without_cases_is_planned_with_rows_that_are_given(
+    tmp_path, source
+):
+    raw = yaml.safe_load(FLOW)
+    raw["pools"]["questions"]["start"] = "begun"
+    raw["before"] = [{"name": "begun", "select": {}, "from": "input"}]
+    folder = folder_of(tmp_path / "grow", yaml.safe_dump(raw))
+    plan = describe(config(folder, tmp_path / "out", source, "http://x"))
+    assert "at most 8 rows, at most 8 calls, $" in plan
+    other = write(tmp_path / "other.jsonl", [{"text": "a"}])
+    with pytest.raises(WrongUse, match="no row given that it could ask about"):
+        describe(config(folder, tmp_path / "out", other, "http://x"))
+
+
+def test_rows_of_a_folder_are_known_by_what_stands_in_it(tmp_path):
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    write(folder / "a.jsonl", [{"question": "q"}])
+    before = given_rows(str(folder))
+    moved = folder.rename(tmp_path / "moved")
+    assert given_rows(str(moved)).mark == before.mark
+    write(moved / "a.jsonl", [{"question": "another"}])
+    assert given_rows(str(moved)).mark != before.mark
+
+
+def test_what_cannot_be_reached_is_said_before_a_call(tmp_path, source):
+    raw = yaml.safe_load(FLOW)
+    raw["before"] = [
+        {"name": "learn", "train": "sft", "from": "input", "student": "student"}
+    ]
+    folder = folder_of(tmp_path / "grow", yaml.safe_dump(raw))
+    there = {"models": {"student": "scratch:tiny"}}
+    check_reach(config(folder, tmp_path / "out", source, "http://x", **there))
+    unknown = config(folder, tmp_path / "out", source, budget=1.0, **there)
+    with pytest.raises(WrongUse, match="no known price for openai/m"):
+        check_reach(unknown)
+    nowhere = {"models": {"student": str(tmp_path / "nowhere")}}
+    with pytest.raises(WrongUse, match="no model"):
+        check_reach(config(folder, tmp_path / "out", source, **nowhere))
 
 
 def test_the_users_settings_reach_packs(tmp_path, source):

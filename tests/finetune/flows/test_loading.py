@@ -126,6 +126,57 @@ def test_built_in_flows_are_sound(name):
         ),
         ({**TRAIN, "set": {"max_steps": "{{ stepz }}"}}, "stepz"),
         ({"mix": {"asked": -1}}, "mix"),
+        ({"mix": {"asked": float("inf")}}, "mix"),
+        ({"mix": {}}, "at least 1"),
+        ({"run": "ask", "from": None}, "needs: from"),
+        ({**TRAIN, "student": None}, "needs: student"),
+        (
+            {"run": "ask", "from": "input", "set": {"nope.draws": 2}},
+            r"flow.yaml:\d+ extra set.nope.draws",
+        ),
+        (
+            {
+                "run": "ask",
+                "from": "input",
+                "set": {"nope.draws": "{{ rounds }}"},
+            },
+            "set.nope.draws",
+        ),
+        ({"export": "sft:nope=1", "from": "asked"}, "'nope' of sft"),
+        ({"export": "sft", "from": "asked", "other": "asked"}, "other of sft"),
+        (
+            {
+                "evaluate": "final_number:nope=1",
+                "from": "asked",
+                "student": "student",
+            },
+            "'nope' of final_number",
+        ),
+        (
+            {"select": {"group": "{{ row.question }}"}, "from": "asked"},
+            "`make` beside `group`",
+        ),
+        ({"select": {"only": True}, "from": "asked"}, "`make` beside `only`"),
+        ({"select": {"near": 0.5}, "from": "asked"}, "`distinct` beside"),
+        ({"select": {"most": -3}, "from": "asked"}, "from 0 on"),
+        ({"select": {"most": "{{ row.n }}"}, "from": "asked"}, "'row'"),
+        (
+            {
+                "select": {},
+                "from": "asked",
+                "join": {"rounds": {"rows": "short", "by": "question"}},
+            },
+            "under which templates see something else",
+        ),
+        (
+            {
+                "pair": "question",
+                "from": "asked",
+                "other": "asked",
+                "per": 0,
+            },
+            "from 1 on",
+        ),
         ({"pair": "question", "from": "asked"}, "needs: other"),
         (
             {
@@ -218,6 +269,34 @@ def test_a_flow_is_data(tmp_path, stage):
         ({"values": {"rounds": 10**9}}, "1 to 1,000"),
         ({"values": {"rounds": "many"}}, "a number"),
         ({"pools": {"questions": {"start": "input", "add": ["nope"]}}}, "nope"),
+        (
+            {"pools": {"questions": {"start": "questions", "add": ["next"]}}},
+            "questions: nothing that there is",
+        ),
+        (
+            {"pools": {"questions": {"start": "input", "add": ["end"]}}},
+            "end: nothing that there is",
+        ),
+        (
+            {
+                "pools": {
+                    "questions": {"start": "input", "add": ["previous.next"]}
+                }
+            },
+            "previous.next",
+        ),
+        (
+            {
+                "pools": {
+                    "questions": {
+                        "start": "input",
+                        "add": ["next"],
+                        "near": 0.5,
+                    }
+                }
+            },
+            "`distinct` beside",
+        ),
         ({"nope": 1}, "key nope"),
         ({"name": "A b"}, "small letters"),
         ({"about": "\x1b[2J"}, "act or hide"),
@@ -228,8 +307,62 @@ def test_a_flow_is_data(tmp_path, stage):
     ],
 )
 def test_faults_of_the_whole_flow_are_named(tmp_path, changes, match):
+    end = {"name": "end", "select": {}, "from": "next"}
+    changes = {"after": [end], **changes}
     with pytest.raises(WrongUse, match=match):
         load(changed(tmp_path, **changes))
+
+
+def of_rounds(tmp_path, before=(), more=(), **says):
+    rounds = {**yaml.safe_load(FLOW)["rounds"], **says}
+    rounds["stages"] += more
+    return changed(tmp_path, before=list(before), rounds=rounds)
+
+
+@pytest.mark.parametrize(
+    "measure",
+    ["begun.count", "previous.seen.count", "seen.count or next.count"],
+)
+def test_a_measure_is_a_number_of_each_round(tmp_path, measure):
+    begun = {"name": "begun", "select": {}, "from": "input"}
+    with pytest.raises(WrongUse, match="one number of a stage of the rounds"):
+        load(of_rounds(tmp_path, [begun], measure=measure))
+
+
+def test_the_best_round_needs_a_measure_and_a_name_like_it_does_not(tmp_path):
+    best = {"name": "best_of", "select": {}, "from": "best.next or next"}
+    with pytest.raises(WrongUse, match="without a measure"):
+        load(of_rounds(tmp_path, more=[best], measure=None))
+    named = {"name": "best_of", "select": {}, "from": "next"}
+    again = {"name": "again", "select": {}, "from": "best_of"}
+    load(of_rounds(tmp_path, more=[named, again], measure=None))
+
+
+def test_a_pool_is_not_read_before_it_begins(tmp_path):
+    first = {"name": "first_rows", "select": {}, "from": "questions"}
+    begun = {"name": "begun", "select": {}, "from": "input"}
+    pools = {"questions": {"start": "begun", "add": ["next"]}}
+    load(changed(tmp_path, before=[begun, first], pools=pools))
+    with pytest.raises(WrongUse, match="questions"):
+        load(changed(tmp_path, before=[first, begun], pools=pools))
+
+
+def test_a_stage_that_is_no_mapping_is_said_with_its_line(tmp_path):
+    rounds = {"most": 1, "stages": ["asked"]}
+    with pytest.raises(WrongUse, match=r"flow.yaml:\d+.*a mapping"):
+        load(changed(tmp_path, rounds=rounds))
+
+
+@pytest.mark.parametrize(
+    ("said", "match"),
+    [
+        ({"rounds": None}, "a number or a word"),
+        ({"short.most": 3}, "no such value or stage"),
+    ],
+)
+def test_what_a_user_says_must_be_something_that_is_read(tmp_path, said, match):
+    with pytest.raises(WrongUse, match=match):
+        load(folder_of(tmp_path / "f"), said)
 
 
 def test_the_user_may_say_what_a_flow_may_not(tmp_path):

@@ -233,3 +233,19 @@ def test_faults_say_where(spec, match):
     with pytest.raises(WrongUse, match=match) as fault:
         select([{"a": "x", "n": 3}], **spec)
     assert "flow.yaml:3 s" in str(fault.value)
+
+
+@pytest.mark.parametrize("key", [7, 7.0, "7"])
+def test_numbers_and_texts_of_numbers_are_joined(key):
+    for other in (7, 7.0, "7"):
+        table = table_of([{"n": other, "b": 1}], "n")
+        assert select([{"n": key}], {"o": table}, {"o": "n"}) == [{"n": key}]
+
+
+@pytest.mark.parametrize("row", [{"n": None}, {}, {"n": "null"}])
+def test_a_row_without_a_key_is_joined_to_nothing(row):
+    table = table_of([{"n": None, "b": 1}, {"b": 2}], "n")
+    assert select([row], {"o": table}, {"o": "n"}) == []
+    named = table_of([{"n": "null", "b": 1}], "n")
+    joined = select([row], {"o": named}, {"o": "n"})
+    assert joined == [one for one in [row] if one.get("n") == "null"]

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune.measures.classes import Classes
+from synth.core.errors import WrongUse
 
 LABELS = ("yes", "no", "not sure")
 PAIRS = st.lists(
@@ -47,4 +48,14 @@ def test_calibration_counts_where_there_are_confidences():
     assert Classes().more(rows)["calibration_error"] == pytest.approx(0.4)
     assert "calibration_error" not in Classes().more(
         [{"target": "a", "reply": ""}]
+    )
+
+
+@pytest.mark.parametrize("confidence", [95, -0.1, float("nan"), "0.9"])
+def test_a_confidence_that_is_no_chance_is_refused(confidence):
+    row = {"answer": "yes", "target": "yes", "confidence": confidence}
+    with pytest.raises(WrongUse, match="a chance from 0 to 1"):
+        Classes().more([row])
+    assert "calibration_error" not in Classes().more(
+        [{**row, "confidence": None}]
     )

@@ -35,3 +35,12 @@ def test_many_choices_are_spread():
     ] * 12
     found = MajorityAt(k=9).of_question(rows)
     assert 0.3 < found < 0.7
+
+
+@pytest.mark.parametrize(("draws", "k"), [(60, 30), (1000, 3), (300_000, 5)])
+def test_more_choices_than_can_be_counted_are_sampled(draws, k):
+    # A third of the draws is right, and each of three answers is as frequent.
+    rows = [{"answer": str(n % 3), "right": n % 3 == 1} for n in range(draws)]
+    found = MajorityAt(k=k).of_question(rows)
+    assert found == pytest.approx(1 / 3, abs=0.03)
+    assert found == MajorityAt(k=k).of_question(rows)

@@ -26,3 +26,10 @@ def test_made_up_quotes_are_counted():
     }
     assert QuoteF1().more([row]) == {"quotes": 1, "verbatim": 0.0}
     assert QuoteF1().more([]) == {"quotes": 0, "verbatim": 0.0}
+
+
+def test_an_empty_reply_quotes_nothing():
+    for reply in ("", None, "<quote> </quote>"):
+        row = {"prompt": PROMPT, "reply": reply, "target": ["built"]}
+        assert QuoteF1().of_question([row]) == 0
+        assert QuoteF1().more([row]) == {"quotes": 0, "verbatim": 0.0}
