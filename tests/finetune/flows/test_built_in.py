@@ -67,6 +67,28 @@ def said(stage="learn", **more):
     return {**{f"{stage}.{name}": one for name, one in QUICK.items()}, **more}
 
 
+def test_a_flow_trains_and_measures_a_student(tmp_path, problems):
+    seeds, held = problems
+    out = tmp_path / "out"
+    done = play(
+        bare_star(tmp_path),
+        out,
+        seeds,
+        inputs={"held_out": str(held)},
+        models={"student": "scratch:tiny"},
+        teachers={"teacher": "simulated/slips"},
+        overrides=said(steps=10, rounds=1, longest=4),
+    )
+    played = done["rounds"][0]
+    assert played["learn"]["steps"] == 10
+    assert played["learn"]["rows"] == played["collect"]["kept"]
+    assert played["look"]["rows"] == 10
+    assert (out / played["learn"]["folder"] / "model.safetensors").is_file()
+    assert not list(out.glob("*/*/checkpoints"))
+    assert done["complete"]
+
+
+@pytest.mark.long
 def test_star_trains_the_base_anew_with_more_steps_each_round(
     tmp_path, problems
 ):
