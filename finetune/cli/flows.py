@@ -30,7 +30,7 @@ from finetune.cli.training import (
     sft,
 )
 from synth.cli.command_group import Decorator, output_option, say, together
-from synth.cli.shared import endpoint_options, for_roles, rates, roles, sets
+from synth.cli.shared import endpoint_options, limit_options, roles, sets
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -141,27 +141,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="A value of the flow, `rounds`, or STAGE.key of a stage.",
         ),
         *endpoint_options(),
-        click.option(
-            "--price",
-            multiple=True,
-            callback=for_roles,
-            metavar="[ROLE=]IN,OUT",
-            help="Dollars per million tokens.",
-        ),
-        click.option(
-            "--rpm",
-            multiple=True,
-            callback=rates,
-            metavar="[ROLE=]N",
-            help="Requests a minute at most.",
-        ),
-        click.option(
-            "--tpm",
-            multiple=True,
-            callback=rates,
-            metavar="[ROLE=]N",
-            help="Tokens a minute at most, in and out.",
-        ),
+        *limit_options(),
         click.option(
             "--concurrency",
             type=click.IntRange(1),

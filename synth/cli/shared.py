@@ -288,6 +288,33 @@ def endpoint_options() -> list[Decorator]:
     ]
 
 
+def limit_options() -> list[Decorator]:
+    """What teachers cost, and how often they may be asked."""
+    return [
+        click.option(
+            "--price",
+            multiple=True,
+            callback=for_roles,
+            metavar="[ROLE=]IN,OUT",
+            help="Dollars per million tokens; IN,OUT,CACHED where cached input is cheaper.",
+        ),
+        click.option(
+            "--rpm",
+            multiple=True,
+            callback=rates,
+            metavar="[ROLE=]N",
+            help="Requests a minute at most.",
+        ),
+        click.option(
+            "--tpm",
+            multiple=True,
+            callback=rates,
+            metavar="[ROLE=]N",
+            help="Tokens a minute at most, in and out.",
+        ),
+    ]
+
+
 def sources(
     ctx: click.Context,  # noqa: ARG001
     param: click.Parameter,  # noqa: ARG001
@@ -388,25 +415,12 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Column of the input that holds your own ids.",
         ),
         *endpoint_options(),
-        click.option(
-            "--price",
-            multiple=True,
-            callback=for_roles,
-            metavar="[ROLE=]IN,OUT",
-            help="Dollars per million tokens; IN,OUT,CACHED where cached input is cheaper.",
-        ),
+        *limit_options(),
         click.option(
             "--concurrency",
             type=click.IntRange(1),
             show_default="64, or the slots of a server of your own",
             help="Calls in flight at most.",
-        ),
-        click.option(
-            "--rpm",
-            multiple=True,
-            callback=rates,
-            metavar="[ROLE=]N",
-            help="Requests a minute at most.",
         ),
         click.option(
             "--reuse",
@@ -430,13 +444,6 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="NAME",
             help="Evaluation set that the teacher may have seen: it stands in meta.taint of "
             "every row, so that results on it carry a warning.",
-        ),
-        click.option(
-            "--tpm",
-            multiple=True,
-            callback=rates,
-            metavar="[ROLE=]N",
-            help="Tokens a minute at most, in and out.",
         ),
         plugin_option,
     )(command)
