@@ -43,19 +43,11 @@ if TYPE_CHECKING:
 # when they are imported.
 _BARS = ("HF_DATASETS_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_PROGRESS_BARS")
 _COMMANDS: dict[str, click.Command] = {
-    "sft": sft,
-    "dpo": dpo,
-    "kto": kto,
-    "cpo": cpo,
-    "orpo": orpo,
-    "rank": rank,
-    "nat": nat,
-    "curriculum": curriculum,
-    "fade": fade,
-    "critic": critic,
-    "distill": distill,
-    "codistill": codistill,
-    "retriever": retriever,
+    str(command.name): command
+    for command in (
+        *(sft, dpo, kto, cpo, orpo, rank, nat, curriculum, fade, critic),
+        *(distill, codistill, retriever),
+    )
 }
 # Recipes that have another name than their command.
 _RECIPES = {"rank": "plad"}

@@ -13,11 +13,11 @@ from finetune.data import rows
 from finetune.flows.schema import Part
 from synth.core.errors import WrongUse
 from synth.core.records import canonical_json
-from synth.inputs.seeds import read_rows, write_jsonl
+from synth.inputs.seeds import read_rows, whole_file, write_jsonl
+from synth.runs.ownership import digest, digests
 
 # Files of a model that are hashed whole; of larger ones the size and the time do.
 _MOST_HASHED = 1 << 20
-_PIECE = 1 << 20
 
 
 class Artifact(NamedTuple):
@@ -54,18 +54,14 @@ def given_rows(source: str) -> Artifact:
     source = rows.there(source)
     path = Path(source)
     if rows.is_run(path):
-        files = sorted((path / "data").rglob("*.parquet"))
-        digests = [_digest(file) for file in files]
-        return Artifact("rows", source, mark_of(digests), "data")
+        return Artifact("rows", source, mark_of(digests(path / "data")), "data")
+    content: Any = source
     if path.is_dir():
         # A folder of files: what stands in it, wherever it stands.
-        inside = sorted(file for file in path.rglob("*") if file.is_file())
-        named = [
-            [str(file.relative_to(path)), _digest(file)] for file in inside
-        ]
-        return Artifact("rows", source, mark_of(named))
-    mark = _digest(path) if path.is_file() else mark_of(source)
-    return Artifact("rows", source, mark)
+        content = digests(path)
+    elif path.is_file():
+        content = digest(path)
+    return Artifact("rows", source, mark_of(content))
 
 
 def given_model(name: str) -> Artifact:
@@ -85,16 +81,8 @@ def _facts(file: Path) -> list[str | int]:
     """What tells a model's file from another one."""
     status = file.stat()
     if status.st_size <= _MOST_HASHED:
-        return [_digest(file)]
+        return [digest(file)]
     return [status.st_size, status.st_mtime_ns]
-
-
-def _digest(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as source:
-        while piece := source.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()[:16]
 
 
 def rows_of(artifact: Artifact) -> Iterator[JsonObject]:
@@ -112,22 +100,40 @@ def joined(artifacts: Sequence[Artifact], folder: Path) -> Artifact:
     if len(artifacts) == 1:
         return artifacts[0]
     mark = mark_of([artifact.mark for artifact in artifacts])
-    path = folder / f"{mark}.jsonl"
-    if not path.is_file():
-        write_jsonl(
-            path, (row for artifact in artifacts for row in rows_of(artifact))
-        )
-    return Artifact("rows", str(path), mark)
+    path = _written(artifacts, mark, folder)
+    return Artifact("rows", path, mark)
 
 
 def as_file(artifact: Artifact, folder: Path) -> str:
     """A path that commands read: dropped rows of a run stand in a file of `folder`."""
     if artifact.part != "dropped":
         return artifact.where
-    path = folder / f"{artifact.mark}.jsonl"
+    return _written([artifact], artifact.mark, folder)
+
+
+def as_lines(artifact: Artifact, folder: Path) -> str:
+    """A file of rows, which a pack can look things up in; those of a folder stand in a file of
+    `folder`.
+    """
+    if Path(artifact.where).is_file():
+        return artifact.where
+    return _written([artifact], artifact.mark, folder)
+
+
+def _written(artifacts: Sequence[Artifact], mark: str, folder: Path) -> str:
+    """A file of `folder` with the rows, which is written once."""
+    path = folder / f"{mark}.jsonl"
     if not path.is_file():
-        write_jsonl(path, rows_of(artifact))
+        write_jsonl(
+            path, (row for artifact in artifacts for row in rows_of(artifact))
+        )
     return str(path)
+
+
+def put_text(path: Path, text: str) -> None:
+    """Writes a file that appears whole."""
+    with whole_file(path) as aside:
+        aside.write_text(text + "\n", encoding="utf-8")
 
 
 class Result(NamedTuple):
@@ -174,10 +180,7 @@ class Result(NamedTuple):
             inside = Path(part.where).relative_to(output)
             parts[name] = part._replace(where=inside.as_posix()).record()
         content = {**self._asdict(), "parts": parts}
-        aside = path.with_suffix(".part")
-        text = json.dumps(content, indent=1, ensure_ascii=False)
-        aside.write_text(text + "\n", encoding="utf-8")
-        aside.replace(path)
+        put_text(path, json.dumps(content, indent=1, ensure_ascii=False))
 
     @classmethod
     def read(cls, path: Path, output: Path) -> Result | None:

@@ -15,23 +15,20 @@ def run_folders(output: Path) -> list[Path]:
     return sorted(log.parent.parent for log in logs)
 
 
-def spent(output: Path) -> float:
-    """Dollars of all runs of a flow, calls of unknown fate counted as spent."""
-    return sum(map(_spent_in, run_folders(output)))
-
-
-def _spent_in(folder: Path) -> float:
-    """Dollars of one run."""
-    journal = Journal(folder / JOURNAL, writable=False)
-    return journal.totals.usd
+def spent(output: Path, but: Path | None = None) -> float:
+    """Dollars of all runs of a flow but for that in one folder; calls of unknown fate count as
+    spent.
+    """
+    usd = 0.0
+    for folder in run_folders(output):
+        if folder != but:
+            journal = Journal(folder / JOURNAL, writable=False)
+            usd += journal.totals.usd
+    return usd
 
 
 def left_for(folder: Path, output: Path, budget: float | None) -> float | None:
     """The budget of one run: what the others have not spent. None without a budget."""
     if budget is None:
         return None
-    others = 0.0
-    for other in run_folders(output):
-        if other != folder:
-            others += _spent_in(other)
-    return max(0.0, budget - others)
+    return max(0.0, budget - spent(output, folder))

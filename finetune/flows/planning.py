@@ -24,6 +24,7 @@ from synth.packs.case_schema import CasesSpec
 from synth.packs.pack import Pack
 from synth.pipeline.plan import LIST_LENGTH, Plan, make_plan
 from synth.pipeline.prepare import RunConfig, prepare
+from synth.teachers.wire.access import by_role, for_role
 
 # Rows that are rendered to measure what a run asks; more of them are counted like these.
 _SAMPLE = 200
@@ -110,9 +111,10 @@ class _Planner:
         left = rows
         text = f"{rows:,} rows"
         if stage.kind == "run":
-            plan = self._plan(stage, settings, rows)
-            cost = _cost(plan, rows)
-            left = _most_rows(stage, settings, self.config, rows)
+            overrides = {k: v for k, v in settings.items() if "." in k}
+            pack = Pack.load(self.config.flow.pack(stage), overrides)
+            cost = _cost(self._plan(stage, pack, overrides, rows), rows)
+            left = _most_rows(pack, rows)
             text += f", {cost}"
         elif stage.kind in ("evaluate", "answer"):
             left *= int(settings.get("draws", 1))
@@ -137,14 +139,15 @@ class _Planner:
         return sum(len(self.given[source]) for source in sources)
 
     def _plan(
-        self, stage: StageSpec, settings: Mapping[str, Any], rows: int
+        self,
+        stage: StageSpec,
+        pack: Pack,
+        overrides: Mapping[str, Any],
+        rows: int,
     ) -> Plan:
         """The plan of a run over a sample of its rows, or of the pack's own where there are none
         yet.
         """
-        named = self.config.flow.pack(stage)
-        overrides = {k: v for k, v in settings.items() if "." in k}
-        pack = Pack.load(named, overrides)
         sample = self._sample(stage, pack, rows)
         teachers = {}
         for role in pack.roles:
@@ -153,10 +156,11 @@ class _Planner:
         # A retrieve that reads rows of the flow has none yet: it is planned with those of the pack.
         config = RunConfig(
             teachers=teachers,
-            overrides=overrides,
+            overrides=dict(overrides),
             budget=None,
             **self._said(stage, pack),
         )
+        named = self.config.flow.pack(stage)
         return make_plan(prepare(named, sample, _NOWHERE, config))
 
     def _who(self, stage: StageSpec, role: str) -> str:
@@ -168,15 +172,13 @@ class _Planner:
         """Prices and limits of the roles."""
         said: JsonObject = {}
         for option in ("price", "rpm", "tpm"):
-            given = self.config.run.get(option) or {}
-            by_role = {
-                role: given.get(self._who(stage, role), given.get(""))
-                for role in pack.roles
-                if self._who(stage, role) in self.spec.teachers
-            }
-            said[option] = {
-                role: value for role, value in by_role.items() if value
-            }
+            given = by_role(self.config.run.get(option))
+            said[option] = {}
+            for role in pack.roles:
+                who = self._who(stage, role)
+                value = for_role(given, who)
+                if value and who in self.spec.teachers:
+                    said[option][role] = value
         return said
 
     def _sample(
@@ -232,15 +234,8 @@ def _cost(plan: Plan, rows: int) -> Cost:
     )
 
 
-def _most_rows(
-    stage: StageSpec,
-    settings: Mapping[str, Any],
-    config: FlowConfig,
-    rows: int,
-) -> int:
+def _most_rows(pack: Pack, rows: int) -> int:
     """Rows that a run leaves where nothing is dropped."""
-    overrides = {k: v for k, v in settings.items() if "." in k}
-    pack = Pack.load(config.flow.pack(stage), overrides)
     for step in pack.steps:
         rows *= 1 if step.rescues else step.draws
         rows *= LIST_LENGTH if step.spread else 1
@@ -283,9 +278,9 @@ def _phases(
 def _minutes(config: FlowConfig) -> str:
     """What the rounds that were played took; without one, nobody knows."""
     path = config.output / RECORD
-    if not path.is_file():
-        return "not known before the first round has been played"
-    rounds = json.loads(path.read_text(encoding="utf-8"))["rounds"]
+    rounds = []
+    if path.is_file():
+        rounds = json.loads(path.read_text(encoding="utf-8"))["rounds"]
     if not rounds:
         return "not known before the first round has been played"
     seconds = 0.0

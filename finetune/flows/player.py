@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from finetune.flows.loading import (
     rounds_back,
     sources_of,
 )
-from finetune.flows.records import check_output, write_record
+from finetune.flows.records import check_output, shown, write_record
 from finetune.flows.rounds import settled
 from finetune.flows.schema import (
     LEAVES,
@@ -52,6 +52,7 @@ from synth.core.errors import NothingKept, WrongUse
 from synth.inputs.seeds import write_jsonl
 from synth.packs.pack import Pack
 from synth.pipeline.prepare import asking_files
+from synth.teachers.wire.access import by_role, for_role
 
 RESULT = "stage.json"
 _UNFINISHED = ".part"
@@ -121,9 +122,9 @@ def check_reach(config: FlowConfig) -> None:
     Raises:
         WrongUse: a student that is nowhere, or a budget with a teacher of no known price.
     """
-    prices = config.run.get("price") or {}
+    prices = by_role(config.run.get("price"))
     for role, name in config.teachers.items():
-        price = price_of(name, prices.get(role, prices.get("")))
+        price = price_of(name, for_role(prices, role))
         if config.budget is not None and price is None:
             raise no_price(name, role)
     students: set[str] = set()
@@ -183,6 +184,7 @@ class Player:
         self.after: dict[str, Result] = {}
         self.scores: list[float] = []
         self.ended = ""
+        self._usd = spent(config.output)
         self._train = train
         self._say = say
         self._fixed = {
@@ -263,6 +265,8 @@ class Player:
         done = Result.read(desk.folder / RESULT, self.config.output)
         if done is None or done.mark != mark:
             done = self._played(desk, mark)
+            if stage.kind == "run":
+                self._usd = spent(self.config.output)
         current[stage.name] = done
         self._write()
 
@@ -277,7 +281,7 @@ class Player:
                 shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True, exist_ok=True)
         try:
-            left = stages.play(stages.in_folder(desk, work))
+            left = stages.play(replace(desk, folder=work))
         except KeyboardInterrupt as error:
             if error.args:
                 raise
@@ -460,7 +464,7 @@ class Player:
             best=self.best,
             ended=self.ended,
             complete=complete,
-            usd=spent(self.config.output),
+            usd=self._usd,
         )
 
 
@@ -484,25 +488,10 @@ def _templates_of(stage: StageSpec) -> set[str]:
 
 def _told(result: Result) -> str:
     """What a stage came to, on one line."""
-    words = []
-    for name, value in result.facts.items():
-        if isinstance(value, Mapping) and "share" in value:
-            low, high = value["low"], value["high"]
-            words.append(
-                f"{name} {value['share']:.3f} ({low:.3f} to {high:.3f})"
-            )
-        elif isinstance(value, int | float):
-            words.append(
-                f"{name} {value:,.4g}" if value < 1 else f"{name} {value:,}"
-            )
+    words = [
+        f"{name} {shown(value)}"
+        for name, value in result.facts.items()
+        if isinstance(value, int | float)
+        or (isinstance(value, Mapping) and "share" in value)
+    ]
     return f"{', '.join(words)}, {result.seconds:.0f} s"
-
-
-def students_of(results: Sequence[Mapping[str, Result]]) -> dict[str, str]:
-    """Stage -> folder of the student that it trained, the last one of each."""
-    return {
-        name: result.folder
-        for played in results
-        for name, result in played.items()
-        if "student" in result.parts
-    }

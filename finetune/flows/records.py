@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from finetune.core.rows import JsonObject
-from finetune.flows.artifacts import Result
+from finetune.flows.artifacts import Result, put_text
 from finetune.flows.schema import FlowSpec
 from synth.core.errors import WrongUse
 
@@ -68,8 +68,8 @@ def write_record(
         "rounds": [_told(played) for played in rounds],
         "after": _told(after),
     }
-    _put(output / RECORD, json.dumps(content, indent=1, ensure_ascii=False))
-    _put(output / CARD, card(spec, content))
+    put_text(output / RECORD, json.dumps(content, indent=1, ensure_ascii=False))
+    put_text(output / CARD, card(spec, content))
     return content
 
 
@@ -83,12 +83,6 @@ def _told(results: Mapping[str, Result]) -> JsonObject:
         }
         for name, result in results.items()
     }
-
-
-def _put(path: Path, text: str) -> None:
-    aside = path.with_name(f".{path.name}")
-    aside.write_text(text + "\n", encoding="utf-8")
-    aside.replace(path)
 
 
 def card(spec: FlowSpec, content: JsonObject) -> str:
@@ -119,7 +113,7 @@ def _rows(phase: str, results: Mapping[str, JsonObject]) -> list[str]:
     lines = []
     for name, result in results.items():
         facts = [
-            f"{key} {_shown(value)}"
+            f"{key} {shown(value)}"
             for key, value in result.items()
             if key not in ("folder", "seconds", "measures")
         ]
@@ -128,7 +122,8 @@ def _rows(phase: str, results: Mapping[str, JsonObject]) -> list[str]:
     return lines
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A fact of a stage in words: a share with its 95 % interval, counts by name, a number."""
     if isinstance(value, Mapping) and "share" in value:
         return (
             f"{value['share']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
@@ -136,7 +131,9 @@ def _shown(value: object) -> str:
     if isinstance(value, Mapping):
         parts = [f"{name} {count}" for name, count in value.items()]
         return ", ".join(parts) or "none"
-    return f"{value:,.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _bars(measure: str, content: JsonObject) -> list[str]:

@@ -16,6 +16,7 @@ from finetune.data.prompts import RECORD
 from finetune.flows.artifacts import (
     Artifact,
     as_file,
+    as_lines,
     joined,
     rows_of,
 )
@@ -40,6 +41,7 @@ from synth.packs.shelf import Shelf
 from synth.pipeline.filter_file import sieve
 from synth.runs.pairing import over
 from synth.runs.publisher import RunFolder
+from synth.teachers.wire.access import by_role, for_role
 
 # Trains by a command of `finetune`: its words, as they would be typed.
 Train = Callable[[Sequence[str]], None]
@@ -122,7 +124,11 @@ class Desk:
         """
         for _ in self.rows():
             return as_file(joined(self.source, self.files), self.files)
-        raise NoRows(f"{self.where}: no rows to read")
+        raise self.no_rows()
+
+    def no_rows(self) -> NoRows:
+        """What is said where there are none."""
+        return NoRows(f"{self.where}: no rows to read")
 
     def model(self) -> str:
         """The student."""
@@ -152,7 +158,8 @@ def play(desk: Desk) -> Left:
 
 
 def _run(desk: Desk) -> Left:
-    pack = Pack.load(desk.pack, _overrides(desk))
+    overrides = _overrides(desk)
+    pack = Pack.load(desk.pack, overrides)
     teachers, options = _asked(desk, pack.roles)
     others = [
         str(folder)
@@ -164,7 +171,7 @@ def _run(desk: Desk) -> Left:
         desk.file(),
         teacher=teachers,
         output=desk.folder,
-        overrides=_overrides(desk),
+        overrides=overrides,
         reuse=others,
         budget=left_for(desk.folder, desk.output, desk.budget),
         same_teacher=True,
@@ -201,21 +208,8 @@ def _overrides(desk: Desk) -> dict[str, Any]:
     }
     shelf = desk.inputs.get("retrieve")
     if shelf is not None:
-        overrides["retrieve.file"] = as_file(
-            as_lines(shelf, desk.files), desk.files
-        )
+        overrides["retrieve.file"] = as_lines(shelf, desk.files)
     return overrides
-
-
-def as_lines(artifact: Artifact, folder: Path) -> Artifact:
-    """Rows as a file of lines, which a pack can look things up in."""
-    path = Path(artifact.where)
-    if path.is_file():
-        return artifact
-    path = folder / f"{artifact.mark}.jsonl"
-    if not path.is_file():
-        write_jsonl(path, rows_of(artifact))
-    return Artifact("rows", str(path), artifact.mark)
 
 
 def _asked(
@@ -223,7 +217,7 @@ def _asked(
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """(role of the pack -> who answers, settings of the run)."""
     teachers: dict[str, str] = {}
-    by_role: dict[str, dict[str, Any]] = {name: {} for name in BY_ROLE}
+    of_roles: dict[str, dict[str, Any]] = {name: {} for name in BY_ROLE}
     options = {
         name: value
         for name, value in desk.run.items()
@@ -236,22 +230,15 @@ def _asked(
             continue
         name = chosen.where if chosen is not None else role
         teachers[role] = desk.teachers[name]
-        for option, said in by_role.items():
-            value = _for_role(desk.run.get(option), name)
+        for option, said in of_roles.items():
+            value = for_role(by_role(desk.run.get(option)), name)
             if value is not None:
                 said[role] = value
-    options |= {name: said for name, said in by_role.items() if said}
+    options |= {name: said for name, said in of_roles.items() if said}
     options |= {
         key: value for key, value in desk.settings.items() if "." not in key
     }
     return teachers, options
-
-
-def _for_role(given: Any, role: str) -> Any:
-    """What is said for a role of the flow: alone, by its name, or under "" for all."""
-    if not isinstance(given, Mapping):
-        return given
-    return given.get(role, given.get(""))
 
 
 def _filter(desk: Desk) -> Left:
@@ -399,8 +386,9 @@ def _of(kind: type[Any], desk: Desk) -> dict[str, Any]:
 
 def _answer(desk: Desk) -> Left:
     formula = Formula(str(desk.stage.answer), f"{desk.where} answer")
-    desk.file()  # which says where there are no rows
     given = list(desk.rows())
+    if not given:
+        raise desk.no_rows()
     if desk.stage.choices is not None:
         return _choose(desk, formula, given)
     model, tokenizer = student.load_student(desk.model())
@@ -496,7 +484,7 @@ def _select(desk: Desk) -> Left:
 def _shelf(near: NearestSpec, artifact: Artifact, folder: Path) -> Shelf:
     """Rows of the flow that are searched."""
     spec = RetrieveSpec(
-        file=as_file(as_lines(artifact, folder), folder),
+        file=as_lines(artifact, folder),
         query=near.query,
         field=near.field,
         show=near.show,
@@ -560,8 +548,3 @@ _PLAYS: Mapping[str, Callable[[Desk], Left]] = {
     "mix": _mix,
     "pair": _pair,
 }
-
-
-def in_folder(desk: Desk, folder: Path) -> Desk:
-    """The same stage, that leaves what it makes in another folder."""
-    return replace(desk, folder=folder)

@@ -42,14 +42,17 @@ def measured(measure: Measure, predictions: Sequence[Row]) -> JsonObject:
         value, low, high, questions, and the measure's own; value is None where no question counts.
     """
     counted = [row for row in predictions if counts(measure, row)]
-    values = [
-        value
-        for draws in questions(counted)
-        if (value := measure.of_question(draws)) is not None
-    ]
+    values: list[float] = []
+    for draws in questions(counted):
+        value = measure.of_question(draws)
+        if value is not None:
+            values.append(value)
     low, high = mean_interval(values)
+    mean = None
+    if values:
+        mean = round(fmean(values), 4)
     return {
-        "value": round(fmean(values), 4) if values else None,
+        "value": mean,
         "low": round(low, 4),
         "high": round(high, 4),
         "questions": len(values),
@@ -64,11 +67,17 @@ def counts(measure: Measure, row: Row) -> bool:
 
 def questions(predictions: Sequence[Row]) -> list[list[Row]]:
     """The draws of each question, in the order of their first ones."""
+    return list(by_question(predictions).values())
+
+
+def by_question(predictions: Sequence[Row]) -> dict[bytes, list[Row]]:
+    """What tells a question from others -> its draws."""
     together: dict[bytes, list[Row]] = {}
     for row in predictions:
-        key = canonical_json([row.get("prompt"), row.get("target")])
+        asked = [row.get("prompt"), row.get("target")]
+        key = canonical_json(asked)
         together.setdefault(key, []).append(row)
-    return list(together.values())
+    return together
 
 
 def said(row: Row) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
 from finetune.core.rows import JsonObject
-from finetune.measures.base import Measure, counts, measured, questions
+from finetune.measures.base import Measure, by_question, counts, measured
 from synth.core import registry
 from synth.core.errors import WrongUse
-from synth.core.records import Row, canonical_json
+from synth.core.records import Row
 from synth.inputs.seeds import read_rows
 from synth.statistics.paired import mcnemar, mean_interval
 
@@ -95,8 +95,8 @@ def compare(
     Raises:
         WrongUse: other questions, or no such measure.
     """
-    one = _by_question(first)
-    two = _by_question(second)
+    one = by_question(first)
+    two = by_question(second)
     if one.keys() != two.keys():
         alone = len(one.keys() ^ two.keys())
         raise WrongUse(
@@ -105,9 +105,10 @@ def compare(
             "the same questions",
             "Evaluate both on the same rows.",
         )
+    value = _value_by(measure)
     pairs = []
     for key, draws in one.items():
-        values = _value(measure, draws), _value(measure, two[key])
+        values = value(draws), value(two[key])
         if None not in values:
             pairs.append(values)
     before = [float(pair[0] or 0) for pair in pairs]
@@ -131,16 +132,18 @@ def compare(
     )
 
 
-def _by_question(predictions: Sequence[Row]) -> dict[bytes, list[Row]]:
-    return {
-        canonical_json([draws[0]["prompt"], draws[0]["target"]]): draws
-        for draws in questions(predictions)
-    }
-
-
-def _value(measure: str, draws: Sequence[Row]) -> float | None:
+def _value_by(measure: str) -> Callable[[Sequence[Row]], float | None]:
+    """What says how much the draws of a question are worth."""
     if measure == "right":
-        return fmean(bool(row.get("right")) for row in draws)
+        return _share_right
     part: Measure = registry.build(ROOM, measure, "--measure")
-    counted = [row for row in draws if counts(part, row)]
-    return part.of_question(counted) if counted else None
+
+    def value(draws: Sequence[Row]) -> float | None:
+        counted = [row for row in draws if counts(part, row)]
+        return part.of_question(counted) if counted else None
+
+    return value
+
+
+def _share_right(draws: Sequence[Row]) -> float:
+    return fmean(bool(row.get("right")) for row in draws)
