@@ -18,6 +18,7 @@ from synth.runs.ownership import digest, digests
 
 # Files of a model that are hashed whole; of larger ones the size and the time do.
 _MOST_HASHED = 1 << 20
+_DIGITS = 16  # of a mark
 
 
 class Artifact(NamedTuple):
@@ -42,7 +43,7 @@ class Artifact(NamedTuple):
 
 def mark_of(value: Any) -> str:
     """16 hex digits of a value that JSON can hold."""
-    return hashlib.sha256(canonical_json(value)).hexdigest()[:16]
+    return _digits(hashlib.sha256(canonical_json(value)).hexdigest())
 
 
 def given_rows(source: str) -> Artifact:
@@ -54,14 +55,24 @@ def given_rows(source: str) -> Artifact:
     source = rows.there(source)
     path = Path(source)
     if rows.is_run(path):
-        return Artifact("rows", source, mark_of(digests(path / "data")), "data")
-    content: Any = source
+        files = [content for _, content in _contents(path / "data")]
+        return Artifact("rows", source, mark_of(files), "data")
     if path.is_dir():
         # A folder of files: what stands in it, wherever it stands.
-        content = digests(path)
-    elif path.is_file():
-        content = digest(path)
-    return Artifact("rows", source, mark_of(content))
+        return Artifact("rows", source, mark_of(_contents(path)))
+    mark = _digits(digest(path)) if path.is_file() else mark_of(source)
+    return Artifact("rows", source, mark)
+
+
+def _contents(folder: Path) -> list[list[str]]:
+    """(path, hash) of each file in a folder."""
+    files = sorted(digests(folder).items())
+    return [[name, _digits(content)] for name, content in files]
+
+
+def _digits(content: str) -> str:
+    """As many digits of a hash as a mark has."""
+    return content[:_DIGITS]
 
 
 def given_model(name: str) -> Artifact:
@@ -81,7 +92,7 @@ def _facts(file: Path) -> list[str | int]:
     """What tells a model's file from another one."""
     status = file.stat()
     if status.st_size <= _MOST_HASHED:
-        return [digest(file)]
+        return [_digits(digest(file))]
     return [status.st_size, status.st_mtime_ns]
 
 
