@@ -190,6 +190,51 @@ orpo = _preference(
 @click.command(context_settings=EXTRA)
 @train_options
 @template_option
+@resume_option
+@click.option(
+    "--reward",
+    "rewards",
+    multiple=True,
+    required=True,
+    metavar="NAME[:key=value,...]",
+    help="A filter, as `synth list filters` names it: 1 for a text that it keeps, 0 for another. "
+    "Repeatable.",
+)
+@click.option(
+    "--reward-weights",
+    default="",
+    metavar="W,W,...",
+    help="Of the rewards in their order; all 1 where none are given.",
+)
+@click.option(
+    "--parser",
+    default="final_number",
+    show_default=True,
+    metavar="NAME[:key=value,...]",
+    help="Reads the student's texts; what it cannot read earns 0.",
+)
+@click.option(
+    "--graded",
+    is_flag=True,
+    help="A filter's score, or a critic's probability, is its reward where it gives one.",
+)
+@click.pass_context
+def grpo(ctx: click.Context, /, reward_weights: str, **options: Any) -> None:
+    """The student's own texts, rewarded by filters, verifiers and critics; start from a trained
+    student.
+    """
+    more = {name: options.pop(name) for name in ("rewards", "parser", "graded")}
+    more["weights"] = numbers(reward_weights, "--reward-weights")
+    info = train("grpo", ctx, more=more, **options)
+    for name, course in info["rewards"].items():
+        say(
+            f"{name}: {course['first']} at the beginning, {course['last']} at the end"
+        )
+
+
+@click.command(context_settings=EXTRA)
+@train_options
+@template_option
 @click.option(
     "--stages",
     default="1,0.667,0.333,0",

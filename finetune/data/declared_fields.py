@@ -43,6 +43,7 @@ _SOURCES: dict[str, tuple[str, tuple[str, ...]]] = {
     "kto": ("KTOConfig", (*_TRL, "trl/trainer/kto_config.py")),
     "cpo": ("CPOConfig", (*_TRL, "trl/experimental/cpo/cpo_config.py")),
     "orpo": ("ORPOConfig", (*_TRL, "trl/experimental/orpo/orpo_config.py")),
+    "grpo": ("GRPOConfig", (*_TRL, "trl/trainer/grpo_config.py")),
     "critic": _PLAIN,
     "retriever": (
         "MultiVectorEncoderTrainingArguments",

@@ -162,6 +162,16 @@ _PAIR = dict.fromkeys(
     "Two models learn as one here, which has no such setting: leave it out.",
 )
 
+_GRPO = {
+    **_NOT_TOKENS,
+    "train_sampling_strategy": "Prompts come in groups of --num-generations: leave it out.",
+    "max_tool_calling_iterations": "Texts call no tools here: leave it out.",
+    "log_multimodal": "Prompts are texts: leave it out.",
+    "log_completions_hub_repo": "Texts go to OUTPUT/completions.jsonl: leave it out.",
+    "num_generations_eval": _NO_EVALUATION,
+    "reward_weights": "Give the option --reward-weights: leave the field out.",
+}
+
 # Command (or a way of one) -> what it refuses besides.
 OF_COMMANDS: dict[str, dict[str, str]] = {
     "sft": {},
@@ -177,17 +187,39 @@ OF_COMMANDS: dict[str, dict[str, str]] = {
     "kto": _NOT_TOKENS,
     "cpo": {**_PREFERENCE, **_UNCOUNTED},
     "orpo": {**_NOT_TOKENS, **_UNCOUNTED},
+    "grpo": _GRPO,
     "critic": {},
     "retriever": {**_NOT_TOKENS, **_UNCOUNTED, "neftune_noise_alpha": _LOSS},
     "stages": _STAGES,
 }
-# The critic holds rows out itself and asks the trainer about them.
+# The critic holds rows out itself and asks the trainer about them; GRPO has fields of its own.
 _ALSO = {
+    "grpo": frozenset(
+        _names("""
+        cache_implementation cast_lm_head_to_fp32 chat_template_kwargs delta
+        ds3_gather_for_generation
+        entropy_coef entropy_coef_delta entropy_coef_max entropy_coef_min entropy_target epsilon
+        epsilon_high generation_batch_size generation_kwargs importance_sampling_level
+        log_completions log_unique_prompts mask_truncated_completions max_completion_length min_p
+        multi_objective_aggregation num_completions_to_print num_generations num_iterations
+        off_policy_mask_threshold repetition_penalty sapo_temperature_neg
+        sapo_temperature_pos scale_rewards steps_per_generation temperature top_entropy_quantile
+        top_k top_p transformers_continuous_batching_config use_adaptive_entropy
+        use_bias_correction_kl use_transformers_continuous_batching use_transformers_paged
+        use_vllm vespo_k_neg vespo_k_pos vespo_lambda_neg vespo_lambda_pos
+        vllm_enable_sleep_mode vllm_gpu_memory_utilization vllm_group_port
+        vllm_importance_sampling_cap vllm_importance_sampling_clip_max
+        vllm_importance_sampling_clip_min vllm_importance_sampling_correction
+        vllm_importance_sampling_mode vllm_max_model_length vllm_mode vllm_model_impl
+        vllm_server_base_url vllm_server_host vllm_server_port vllm_server_timeout
+        vllm_structured_outputs_regex vllm_tensor_parallel_size
+        """)
+    ),
     "critic": frozenset(
         _names(
             "bf16_full_eval eval_accumulation_steps fp16_full_eval per_device_eval_batch_size"
         )
-    )
+    ),
 }
 
 # Commands whose batches are not of rows with `input_ids`, which could be grouped by their length.

@@ -156,7 +156,7 @@ def answered(
     """What a model replies to rows, judged: `prompt`, `target`, `reply`, `answer` (None where it
     cannot be read), `right`, `steps_right` and `unreadable`, a reason.
     """
-    prompts = [_prompt(row) for row in asked]
+    prompts = [prompt_of(row) for row in asked]
     replies = generate(model, tokenizer, prompts, config)
     return [
         _judge(row, reply, parser)
@@ -302,7 +302,7 @@ def _judged_by_forms(
     answer = leading[0][0] if leading else None
     names = [form.name for form in forms]
     return {
-        "prompt": _prompt(row),
+        "prompt": prompt_of(row),
         "target": _target(row),
         "answers": dict(zip(names, answers, strict=True)),
         "answer": answer,
@@ -340,7 +340,7 @@ def _votes(
     """How often the vote of a row's draws is right, and how often any of them."""
     scores = (
         Ranker(config.ranker).scores(
-            [(text_of(_prompt(row)), str(row["reply"])) for row in judged]
+            [(text_of(prompt_of(row)), str(row["reply"])) for row in judged]
         )
         if config.ranker
         else None
@@ -371,7 +371,7 @@ def _cued(row: Row, cue: str) -> str:
     A cue that begins with white space brings its own; behind a cue that ends in none stands a line
     end.
     """
-    prompt = text_of(_prompt(row))
+    prompt = text_of(prompt_of(row))
     if not cue:
         return prompt
     if cue[0].isspace():
@@ -405,7 +405,8 @@ def _check(data: Sequence[Row], where: str) -> None:
                 )
 
 
-def _prompt(row: Row) -> Prompt:
+def prompt_of(row: Row) -> Prompt:
+    """What a row asks: its prompt, a text or messages, or its question."""
     if isinstance(row.get("prompt"), list):
         return cast("Prompt", cleaned(row["prompt"]))
     if row.get("prompt") is not None:
@@ -458,7 +459,7 @@ def generate(
 
 def _judge(row: Row, reply: str, parser: Parser) -> JsonObject:
     target = _target(row)
-    base = {"prompt": _prompt(row), "target": target, "reply": reply}
+    base = {"prompt": prompt_of(row), "target": target, "reply": reply}
     try:
         fields = parser.parse(reply, row)
     except Unreadable as error:

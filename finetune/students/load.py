@@ -238,6 +238,7 @@ def train_and_keep(
     keep: Callable[[], None] | None = None,
     save: Callable[[Trainer, str], None] | None = None,
     facts: Row | None = None,
+    learnt: Callable[[], Row] | None = None,
 ) -> JsonObject:
     """Trains, saves the student (by `keep` where it is given) and its tokenizer, and writes
     `train.json`; returns its content. Of several processes, the first writes, and none goes on
@@ -251,6 +252,7 @@ def train_and_keep(
         keep: saves the student in another way, in the first process.
         save: saves it in another way, in all processes; is given the trainer and the folder.
         facts: of this training, such as the form in which rows were read.
+        learnt: gives what else is known once it has trained.
     """
     started = time.time()
     cpu = time.process_time()
@@ -280,6 +282,7 @@ def train_and_keep(
         "seconds": round(time.time() - started, 2),
         "cpu_seconds": round(time.process_time() - cpu, 2),
         **(facts or {}),
+        **(learnt() if learnt else {}),
     }
     if first:
         # The loss is a mean over the steps behind it.

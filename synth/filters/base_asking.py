@@ -93,7 +93,7 @@ class AskingFilter(Filter):
         """One verdict per row, asked side by side."""
         if doors is not None:
             return [self.named(v) for v in await self.judged(rows, doors)]
-        own = self._open()
+        own = self.open_doors()
         try:
             return [self.named(v) for v in await self.judged(rows, own)]
         finally:
@@ -175,8 +175,12 @@ class AskingFilter(Filter):
         """Whether a reading says nothing."""
         return reading.unreadable is not None
 
-    def _open(self) -> Doors:
-        """Doors of its own, for use as a library."""
+    def open_doors(self, *, counted: bool = False) -> Doors:
+        """Doors of its own, for use as a library; whoever opens them closes them.
+
+        Args:
+            counted: whether what the journal says was paid counts towards the budget.
+        """
         from synth.calls.admission import Gate  # noqa: PLC0415 - as above
         from synth.calls.budget import Budget  # noqa: PLC0415
         from synth.calls.door import Door, Doors  # noqa: PLC0415
@@ -186,7 +190,8 @@ class AskingFilter(Filter):
         from synth.teachers.wire.access import Access, by_role  # noqa: PLC0415
 
         journal = Journal(Path(self.journal) if self.journal else None)
-        budget = Budget(self.budget)
+        spent = journal.totals.usd if counted else 0.0
+        budget = Budget(self.budget, spent)
         access = Access(
             api_base=by_role(self.api_base),
             api_key_env=by_role(self.api_key_env),

@@ -31,6 +31,7 @@ CONFIGS = {
     "kto": ["trl.KTOConfig"],
     "cpo": ["trl.experimental.cpo.CPOConfig"],
     "orpo": ["trl.experimental.orpo.ORPOConfig"],
+    "grpo": ["trl.GRPOConfig"],
     "critic": ["transformers.TrainingArguments"],
     "retriever": [
         "sentence_transformers.SentenceTransformerTrainingArguments",

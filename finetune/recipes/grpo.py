@@ -1,0 +1,215 @@
+"""Reinforcement of what a student writes, by TRL's GRPOTrainer, with synth's filters, verifiers and
+critics as rewards (GRPO, arXiv:2402.03300, section 4.1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finetune.core.rows import JsonObject
+from finetune.data import rows
+from finetune.data.prompts import (
+    Template,
+    in_training,
+    messages_of,
+    of_student,
+    text_of,
+)
+from finetune.measuring.evaluate import prompt_of
+from finetune.settings import (
+    TrainConfig,
+    built,
+    model_options,
+    peft_config,
+    trainer_config,
+)
+from finetune.students import load as student
+from finetune.students import scratch
+from finetune.students.checkpoints import begun_at, step_of
+from synth.core import registry
+from synth.core.errors import WrongUse
+from synth.core.records import Row
+from synth.filters.base import Filter
+from synth.processes.ranks import is_first_process, is_launched
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+JOURNAL = "journal"
+
+
+def run(
+    config: TrainConfig,
+    *,
+    rewards: Sequence[str],
+    parser: str = "final_number",
+    graded: bool = False,
+    weights: Sequence[float] = (),
+) -> JsonObject:
+    """Lets a student write several texts to each prompt, and makes those likelier that earn more
+    than the others.
+
+    Args:
+        config: data with `prompt` or `question` and what the rewards read (`target`, `tests`);
+            model, output, fields of TRL's GRPOConfig.
+        rewards: filters, NAME[:key=value,...]; a text's reward is their weighed sum.
+        parser: reads the texts, NAME[:key=value,...].
+        graded: a filter's score is its reward where it gives one, not its verdict.
+        weights: one a reward; all 1 where none are given.
+
+    Returns:
+        The content of OUTPUT/train.json, with `rewards`, `completions` and `unreadable`.
+
+    Raises:
+        WrongUse: rows, model, reward or a trainer field that cannot be used; nothing was trained.
+        BudgetReached: a critic's budget; what it said is in OUTPUT/journal, and the same command
+            asks none of it again.
+    """
+    parts: list[Filter] = [
+        registry.build("synth.filters", spec, "--reward") for spec in rewards
+    ]
+    reader = registry.build("synth.parsers", parser, "--parser")
+    if weights and len(weights) != len(parts):
+        raise WrongUse(
+            "--reward-weights",
+            f"{len(weights)} of them",
+            f"one for each of the {len(parts)} rewards",
+            "Give as many, or none: then all weigh 1.",
+        )
+    if scratch.is_scratch(config.model):
+        raise WrongUse(
+            "--model",
+            config.model,
+            "a trained student",
+            "Run `finetune sft` first and give its folder: texts of chance earn nothing.",
+        )
+    data = [dict(row) for row in rows.load(config.data)]
+    _check(data, parts, [*reader.produces()], config.data)
+    from trl import GRPOConfig, GRPOTrainer  # noqa: PLC0415 - 8 s of imports
+
+    from finetune.generation.continuations import end_tokens  # noqa: PLC0415
+    from finetune.trainers.rewards import (  # noqa: PLC0415
+        TEXTS,
+        Rewards,
+        with_journal,
+    )
+
+    args = trainer_config(GRPOConfig, config, "grpo")
+    if weights:
+        args.reward_weights = list(weights)
+    model, tokenizer = student.load_student(config.model, model_options(config))
+    if model.config.is_encoder_decoder:
+        raise WrongUse(
+            "--model",
+            f"{config.model}, an encoder-decoder",
+            "a decoder",
+            "TRL's GRPOTrainer trains no other.",
+        )
+    form = _form(config, tokenizer)
+    config.output.mkdir(parents=True, exist_ok=True)
+    earned = Rewards(
+        data,
+        reader,
+        [with_journal(part, config.output / JOURNAL) for part in parts],
+        end_tokens(model, tokenizer),
+        graded=graded,
+        log=_log(config, args.output_dir, TEXTS),
+        whole_groups=not is_launched(),
+    )
+    trainer = built(
+        GRPOTrainer,
+        model=model,
+        args=args,
+        reward_funcs=earned.functions,
+        train_dataset=_prompts(data, form),
+        processing_class=tokenizer,
+        peft_config=peft_config(config),
+    )
+    facts = {"template": form}
+    try:
+        return student.train_and_keep(
+            trainer,
+            tokenizer,
+            config,
+            len(data),
+            facts=facts,
+            learnt=earned.record,
+        )
+    finally:
+        # Doors belong to the loop in which the rewards are asked.
+        asyncio.run_coroutine_threadsafe(
+            earned.close(), trainer.async_loop
+        ).result()
+
+
+def _log(config: TrainConfig, folder: str, name: str) -> Path | None:
+    """The file of texts, with those of the steps before the one that the training begins at."""
+    if not is_first_process():
+        return None
+    path = config.output / name
+    resume = config.trainer.get("resume_from_checkpoint")
+    first = step_of(begun_at(resume, Path(folder)))
+    kept = []
+    if first and path.is_file():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if json.loads(line)["step"] < first]
+    path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    return path
+
+
+def _form(config: TrainConfig, tokenizer: PreTrainedTokenizerBase) -> Template:
+    """How the student is asked: as it was trained, where nothing else is said; one of which no
+    training is known by its chat template, if it has one.
+    """
+    form = config.template
+    if form == "auto":
+        form = of_student(config.model)
+    return in_training(form, tokenizer, chat=True)
+
+
+def _prompts(data: Sequence[Row], form: Template) -> Dataset:
+    """What the trainer reads: a prompt, and the place of its row."""
+    import datasets  # noqa: PLC0415 - a second of imports
+
+    shape = messages_of if form == "always" else text_of
+    return datasets.Dataset.from_list(
+        [
+            {"prompt": shape(prompt_of(row)), "row": place}
+            for place, row in enumerate(data)
+        ]
+    )
+
+
+def _check(
+    data: Sequence[Row],
+    parts: Sequence[Filter],
+    read: Sequence[str],
+    source: str,
+) -> None:
+    """Refuses data that cannot be asked, or that lacks what a reward reads."""
+    for number, row in enumerate(data, 1):
+        if row.get("prompt") is None and row.get("question") is None:
+            raise WrongUse(
+                f"--input {source} row {number}",
+                "neither prompt nor question",
+                "one of them",
+                "Fill it in, or take the row out.",
+            )
+    columns = {name for row in data for name in row}
+    given = columns | {*read, "completion", "finish_reason"}
+    if "answer" in columns:
+        given.add("target")
+    for part in parts:
+        missing = [name for name in part.needs() if name not in given]
+        if missing:
+            raise WrongUse(
+                f"--reward {part.name}",
+                f"columns {', '.join(sorted(columns))}",
+                " and ".join(missing),
+                "Name the columns so, or let --parser read them out of the text.",
+            )
