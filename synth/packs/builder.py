@@ -13,18 +13,28 @@ from typing import Any
 from synth.core import registry
 from synth.core.errors import (
     RowFault,
-    Unreadable,
     WrongUse,
     did_you_mean,
     printable,
 )
 from synth.core.records import Fields, Values
 from synth.core.strict_yaml import line_of
+from synth.packs.choice_schema import (
+    ChoiceSpec,
+    ChosenDemonstrationsSpec,
+    DemonstrationSpec,
+)
+from synth.packs.demonstrations import (
+    MOST_SHOWN,
+    check_shown,
+    demonstration,
+    not_rendered,
+)
 from synth.packs.files import read_text_inside
-from synth.packs.schema import DemonstrationSpec, PackSpec, StepSpec
-from synth.packs.step import Demonstration, Step
+from synth.packs.schema import PackSpec, StepSpec
+from synth.packs.step import Chosen, Demonstration, Step
 from synth.packs.templates import Template, Templates
-from synth.parsers.base import Parser, Reply
+from synth.parsers.base import Parser
 
 # What a row has of its own: a step that wrote one of these would say who or what the row is.
 RESERVED = ("id", "meta", "reply", "reason", "detail")
@@ -50,7 +60,7 @@ class Builder:
         self.spec = spec
         self.lines = lines
         self.templates = Templates(folder)
-        retrieved = (spec.retrieve.into,) if spec.retrieve else ()
+        retrieved = [block.into for block in spec.retrieves.values()]
         self.kinds: Fields = dict.fromkeys(
             (*spec.inputs, "examples", "fence", *retrieved, *spec.constants),
             "text",
@@ -122,68 +132,72 @@ class Builder:
         self, step: Step, spec: StepSpec, index: int, extra: set[str]
     ) -> Step:
         """The step with its demonstrations, each checked."""
-        for place, shown in enumerate(spec.demonstrations):
-            where = self.where("steps", index, "demonstrations", place)
+        at: tuple[Any, ...] = ("steps", index, "demonstrations")
+        listed = spec.demonstrations
+        if isinstance(listed, ChosenDemonstrationsSpec):
+            step = self.chosen(step, listed, index)
+            listed = listed.rows
+            at = (*at, "rows")
+        made = []
+        for place, shown in enumerate(listed):
+            where = self.where(*at, place)
             for name in shown.given:
                 self.require(name, extra, where)
-            step = self.demonstrated(step, shown, where)
-        return step
+            made.append(self.demonstrated(step, shown, where))
+        # Those that are chosen are shown row by row.
+        return step if step.chosen else step.showing(made)
 
-    def retrieves(self, index: int, name: str) -> bool:
-        """Whether rows are looked up before a step; what they are looked up by is checked."""
-        retrieval = self.spec.retrieve
-        if retrieval is None:
-            return False
-        here = retrieval.before == name if retrieval.before else index == 0
-        if here:
-            self.require(
-                retrieval.query, set(), self.where("retrieve", "query")
+    def retrieves(self, index: int, name: str) -> tuple[str, ...]:
+        """The blocks whose rows are looked up before a step; what they read of a row is checked."""
+        here = []
+        for block, spec in self.spec.retrieves.items():
+            if spec.before == name or (spec.before is None and index == 0):
+                self.chooses(spec, self.where(*block.split(".")))
+                here.append(block)
+                self.kinds[spec.into] = "text"
+        return tuple(here)
+
+    def chooses(self, spec: ChoiceSpec, where: str) -> None:
+        """Raises WrongUse where a choice reads what no row has by then."""
+        for name in (spec.query, spec.of, *spec.same):
+            if name is not None:
+                self.require(name, set(), where)
+
+    def chosen(
+        self, step: Step, spec: ChosenDemonstrationsSpec, index: int
+    ) -> Step:
+        """The step with the rules by which its demonstrations are chosen."""
+        where = self.where("steps", index, "demonstrations")
+        self.chooses(spec, where)
+        if len(spec.rows) > MOST_SHOWN:
+            raise WrongUse(
+                where,
+                f"{len(spec.rows):,} demonstrations",
+                f"at most {MOST_SHOWN:,}",
+                "Put them into a file that the user names.",
             )
-        return here
+        reply = self.templates.compile(spec.reply, where)
+        return replace(step, chosen=Chosen(spec, reply))
 
     def demonstrated(
-        self, step: Step, shown: DemonstrationSpec, where: str
-    ) -> Step:
-        """The step with one more demonstration.
+        self,
+        step: Step,
+        shown: DemonstrationSpec,
+        where: str,
+    ) -> Demonstration:
+        """One demonstration of the pack's own.
 
         Raises:
             WrongUse: its templates read what is not given, or its parser does not read the reply.
         """
-        before, behind = self.spec.around
-        values = {**before, **shown.given, **behind}
-        if step.each:
-            values = {"history": [], "index": 0, **values}
         try:
-            values |= step.with_sets(values)
-            step = replace(
-                step,
-                demonstrations=(
-                    *step.demonstrations,
-                    Demonstration(values, shown.reply),
-                ),
+            made = demonstration(
+                step, shown.given, self.spec.around, shown.reply
             )
-            step.turns("")
         except RowFault as error:
-            raise WrongUse(
-                where,
-                f"`given` over which the step does not render: {error}",
-                "a value for every name that the step's templates read",
-                "Add it to `given`.",
-            ) from error
-        try:
-            reply = Reply(shown.reply)
-            step.parser_for(values).parse_reply(reply, values)
-            fault = ", ".join(reply.mended)
-        except Unreadable as error:
-            fault = f"{error.reason}: {error.detail}"
-        if fault:
-            raise WrongUse(
-                where,
-                f"a reply that the step's parser does not read as it is ({fault})",
-                "one in the form that teachers shall keep to",
-                "Correct `reply`.",
-            )
-        return step
+            raise not_rendered(where, error) from error
+        check_shown(step, made, where)
+        return made
 
     def fields(self, index: int, step: Step) -> Fields:
         """What a step adds to a row, once its names are free and can be seen for what they are."""
@@ -204,20 +218,28 @@ class Builder:
                 )
         return kinds
 
-    def retrieved(self, steps: tuple[Step, ...]) -> None:
+    def retrieved(self) -> None:
         """Raises WrongUse where rows are to be looked up before a step that the pack does not
-        have.
+        have, or two lists have one name.
         """
-        if self.spec.retrieve and not any(step.retrieves for step in steps):
-            where = self.where("retrieve", "before")
-            raise WrongUse(
-                where,
-                f"before: {self.spec.retrieve.before}",
-                "a step",
-                did_you_mean(
-                    str(self.spec.retrieve.before), (s.name for s in steps)
-                ),
-            )
+        names = [step.name for step in self.spec.steps]
+        seen: dict[str, str] = {}
+        for block, spec in self.spec.retrieves.items():
+            if spec.before is not None and spec.before not in names:
+                raise WrongUse(
+                    self.where(*block.split("."), "before"),
+                    f"before: {spec.before}",
+                    "a step",
+                    did_you_mean(spec.before, names),
+                )
+            if spec.into in seen:
+                raise WrongUse(
+                    self.where(*block.split(".")),
+                    f"into: {spec.into}, as in {seen[spec.into]}",
+                    "a name of its own",
+                    "Give it another `into`.",
+                )
+            seen[spec.into] = block
 
     def rescued(self, index: int, name: str) -> None:
         """Raises WrongUse where a step rescues none that stands before it, or one that another

@@ -32,7 +32,7 @@ from synth.packs.schema import (
     apply_overrides,
     place_of,
 )
-from synth.packs.spelling import first_fault, spelt
+from synth.packs.spelling import first_fault, place_of_fault, spelt
 from synth.packs.step import Step
 from synth.packs.templates import Template
 
@@ -56,8 +56,8 @@ def pack_names() -> list[str]:
 
 @dataclass(frozen=True)
 class Pack:
-    """A checked pack. `hash` names its content (files and overrides); `file_named`: the user named
-    `retrieve.file`.
+    """A checked pack. `hash` names its content (files and overrides); `user_files`: the files that
+    the user named, as `--set` names them (`retrieve.file`).
     """
 
     spec: PackSpec
@@ -65,12 +65,11 @@ class Pack:
     steps: tuple[Step, ...]
     exports: Mapping[str, Mapping[str, Mapping[str, Template]]]
     hash: str
-    file_named: bool = False
+    user_files: frozenset[str] = frozenset()
 
-    @property
-    def shelf_folder(self) -> Path | None:
-        """The folder that `retrieve.file` stands in; None where the user named the file."""
-        return None if self.file_named else self.folder
+    def folder_of(self, block: str) -> Path | None:
+        """The folder that a block's `file` stands in; None where the user named the file."""
+        return None if f"{block}.file" in self.user_files else self.folder
 
     @property
     def name(self) -> str:
@@ -128,12 +127,14 @@ class Pack:
                 override=override,
             ) from error
         builder = Builder(folder, spec, lines, allowed)
+        builder.retrieved()
         steps = tuple(builder.step(i, s) for i, s in enumerate(spec.steps))
         hashed = pack_files.digest(
             folder, repr(sorted((overrides or {}).items())).encode()
         )
-        named = "retrieve.file" in (overrides or {})
-        builder.retrieved(steps)
+        names = [step.name for step in spec.steps]
+        said = {".".join(place_of(key, names)) for key in overrides or ()}
+        named = frozenset(key for key in said if key.endswith(".file"))
         return cls(
             spec,
             folder,
@@ -146,7 +147,7 @@ class Pack:
     @property
     def demonstrates(self) -> bool:
         """Whether any step shows demonstrations."""
-        return any(step.demonstrations for step in self.steps)
+        return any(step.demonstrations or step.chosen for step in self.steps)
 
     def cases(self) -> list[Fields]:
         """The cases of cases.yaml, each with `about`, `inputs` and `replies`; none where the pack
@@ -332,7 +333,7 @@ def _override_at(
     error: pydantic.ValidationError, overrides: Row, raw: Row
 ) -> tuple[str, Any] | None:
     """The override that put a fault there, None where the file did."""
-    at = first_fault(error)["loc"]
+    at = place_of_fault(first_fault(error))
     for key, value in overrides.items():
         if _stands_at(key, at, raw):
             return key, value

@@ -6,11 +6,22 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from synth.answers.choices import has_labels
 from synth.core.errors import WrongUse, did_you_mean, printable
 from synth.core.records import Fields, Sampling, Values
+from synth.packs.choice_schema import (
+    CHOSEN,
+    LISTED,
+    NAMED_ONES,
+    ONE,
+    ChosenDemonstrationsSpec,
+    DemonstrationSpec,
+    RetrieveSpec,
+    kind_of_demonstrations,
+    kind_of_retrieve,
+)
 from synth.packs.export_schema import ExportSpec, Name, Strict
 
 
@@ -175,17 +186,16 @@ ListAndItem = Annotated[
 ]
 
 
-class DemonstrationSpec(Strict):
-    """A question as the step asks it, and the reply that is wanted."""
-
-    given: Fields = Field(
-        description="Values of the names that the step's templates read.",
-        examples=[{"question": "What is 2 + 3?"}],
-    )
-    reply: str = Field(
-        description="What a teacher should answer; the step's parser must read it as it is.",
-        examples=["2 and 3 are 5.\n#### 5"],
-    )
+Demonstrations = Annotated[
+    Annotated[list[DemonstrationSpec], Tag(LISTED)]
+    | Annotated[ChosenDemonstrationsSpec, Tag(CHOSEN)],
+    Discriminator(kind_of_demonstrations),
+]
+Retrieves = Annotated[
+    Annotated[RetrieveSpec, Tag(ONE)]
+    | Annotated[dict[Name, RetrieveSpec], Tag(NAMED_ONES)],
+    Discriminator(kind_of_retrieve),
+]
 
 
 class StepSpec(Strict):
@@ -201,10 +211,11 @@ class StepSpec(Strict):
         description="Role that answers; the user names its model with `--teacher ROLE=MODEL`.",
         examples=["critic"],
     )
-    demonstrations: list[DemonstrationSpec] = Field(
+    demonstrations: Demonstrations = Field(
         default_factory=list,
         description="Questions and replies that go before the row's own question, each as a turn "
-        "of the user and one of the assistant. Small models keep to a form that is shown so.",
+        "of the user and one of the assistant. Small models keep to a form that is shown so. A "
+        "list is shown whole; a mapping says which are chosen for each row.",
         examples=[
             [{"given": {"question": "What is 2 + 3?"}, "reply": "#### 5"}],
         ],
@@ -281,57 +292,6 @@ class StepSpec(Strict):
     )
 
 
-class RetrieveSpec(Strict):
-    """Rows of a file of the user's that are near a seed, as the list `into` of texts that templates
-    see.
-
-    `before` names the step that first needs them: `query` may then be a field that an earlier step
-    writes.
-    """
-
-    file: str = Field(
-        default="",
-        description="File of rows in the pack's folder; the user names another with "
-        "`--set retrieve.file=FILE`.",
-        examples=["shelf.jsonl"],
-    )
-    query: Name = Field(
-        description="Input or field whose text is looked up.",
-        examples=["question"],
-    )
-    field: str = Field(
-        description="Column of the file that is searched.",
-        examples=["text"],
-    )
-    show: str = Field(
-        default="",
-        description="Template of what is shown of a row of the file; without one it is the "
-        "searched column.",
-        examples=["{{ title }}: {{ text }}"],
-    )
-    most: Annotated[int, Field(ge=1)] = Field(
-        default=3,
-        description="Most rows that are retrieved for a seed.",
-        examples=[20],
-    )
-    by: str = Field(
-        default="bm25",
-        description="How nearness is measured: `bm25` or `hashing`; the user may name a sentence "
-        "model with `--set retrieve.by=MODEL`.",
-        examples=["hashing"],
-    )
-    into: Name = Field(
-        default="retrieved",
-        description="Name of the list of texts that templates see.",
-        examples=["passages"],
-    )
-    before: Name | None = Field(
-        default=None,
-        description="Step before which the rows are looked up; without it, the first one.",
-        examples=["likelihood"],
-    )
-
-
 class PackSpec(Strict):
     """A whole pack.yaml."""
 
@@ -379,9 +339,10 @@ class PackSpec(Strict):
         "seeds bring no row.",
         examples=[True],
     )
-    retrieve: RetrieveSpec | None = Field(
+    retrieve: Retrieves | None = Field(
         default=None,
-        description="Rows of a file that are looked up for each seed.",
+        description="Rows of a file or a list that are looked up for each seed; several "
+        "such blocks have a name each.",
         examples=[{"query": "question", "field": "text"}],
     )
     steps: Annotated[list[StepSpec], Field(min_length=1)] = Field(
@@ -409,9 +370,24 @@ class PackSpec(Strict):
         before: Fields = {
             name: None for name, spec in self.inputs.items() if spec.optional
         }
-        if self.retrieve:
-            before[self.retrieve.into] = []
+        before.update({block.into: [] for block in self.retrieves.values()})
         return before, {"examples": self.examples, **self.constants}
+
+    @cached_property
+    def retrieves(self) -> dict[str, RetrieveSpec]:
+        """The blocks of `retrieve` by their place in the pack: `retrieve`, or `retrieve.NAME` where
+        they have names, by which the list of what is shown is called, too.
+        """
+        if self.retrieve is None:
+            return {}
+        if isinstance(self.retrieve, RetrieveSpec):
+            return {"retrieve": self.retrieve}
+        blocks = {}
+        for name, block in self.retrieve.items():
+            said = "into" in block.model_fields_set
+            into = block.into if said else name
+            blocks[f"retrieve.{name}"] = block.model_copy(update={"into": into})
+        return blocks
 
 
 def apply_overrides(raw: Fields, overrides: Values, where: str) -> None:

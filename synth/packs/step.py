@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from synth.core.records import Fields, Request, Row, Sampling, seed_id
 from synth.packs.templates import Template
 from synth.parsers.base import Parser
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from synth.packs.choice_schema import ChosenDemonstrationsSpec
 
 # Stands in rendered demonstrations where the fence of a request will be.
 _FENCE = "\0fence\0"
@@ -28,6 +33,18 @@ class Demonstration(NamedTuple):
     reply: str
 
 
+class Chosen(NamedTuple):
+    """Demonstrations that are chosen for each row.
+
+    Attributes:
+        spec: where they are, and how they are chosen.
+        reply: template of the assistant's turn.
+    """
+
+    spec: ChosenDemonstrationsSpec
+    reply: Template
+
+
 @dataclass(frozen=True)
 class Step:
     """One question of a pack: its templates, sampling, parsers and filters.
@@ -40,8 +57,9 @@ class Step:
         sets: (field, template) of fields that are written before the question is asked.
         until: of a step that walks a list: where it renders to something, the walk ends before that
             element.
-        retrieves: whether the pack's rows are looked up before this step.
+        retrieves: places of the blocks whose rows are looked up before this step.
         demonstrations: turns that go before the question.
+        chosen: demonstrations that are chosen for each row.
         repairs: times that a reply which cannot be read is shown to the teacher and asked again.
         parsers: (field that must be present or "", parser); the first that applies reads the reply.
     """
@@ -59,9 +77,10 @@ class Step:
     rescues: str | None = None
     spread: tuple[str, str] | None = None
     sets: tuple[tuple[str, Template], ...] = ()
-    retrieves: bool = False
+    retrieves: tuple[str, ...] = ()
     until: Template | None = None
     demonstrations: tuple[Demonstration, ...] = ()
+    chosen: Chosen | None = None
     repairs: int = 0
 
     def request(
@@ -95,6 +114,10 @@ class Step:
             step=self.name,
             inputs=values,
         )
+
+    def showing(self, shown: Sequence[Demonstration]) -> Step:
+        """The step with these turns before its question."""
+        return replace(self, demonstrations=tuple(shown))
 
     def turns(self, fence: str) -> list[dict[str, str]]:
         """The demonstrations as messages, behind the fence of a request."""

@@ -23,6 +23,7 @@ from synth.core.errors import WrongUse
 from synth.core.records import Fields, Request, Row
 from synth.critics.canaries import calls_of
 from synth.inputs.seeds import read_rows
+from synth.packs.choosing import Asking
 from synth.packs.pack import Pack
 from synth.packs.step import Step
 from synth.pipeline.prepare import Prepared
@@ -117,10 +118,9 @@ def make_plan(
         # A shard that no seed fell into.
         return Plan(prepared.pack.name, 0, ())
     measured = _measured([prepared.output, *map(Path, prepared.config.reuse)])
-    shelf = prepared.shelf
-    filled: Fields = (
-        {shelf.spec.into: [*shelf.texts[: shelf.spec.most]]} if shelf else {}
-    )
+    filled: Fields = {}
+    if prepared.library is not None:
+        filled.update(prepared.library.samples())
     steps = []
     for step, pack, calls in _questions(prepared):
         means = measured.get(step.name, {})
@@ -208,9 +208,18 @@ def _requests(
             if pack is prepared.pack
             else {name: row.get(name, "word") for name in pack.spec.inputs}
         )
-        yield step.request(
-            step.first_of({**pack.values(inputs), **lost}), model="", family=""
-        )
+        whole = {**pack.values(inputs), **lost}
+        library = prepared.library if pack is prepared.pack else None
+        if library is None:
+            values = step.first_of(whole)
+            shown = step
+        else:
+            asking = Asking(seed.id)
+            # A file is searched by the run alone; its first rows stand for those that it finds.
+            whole |= library.listed(step, whole, asking)
+            values = step.first_of(whole)
+            shown = library.showing(step, values, asking)
+        yield shown.request(values, model="", family="")
 
 
 def _filler(step: Step, tokens: float) -> Fields:
@@ -238,8 +247,9 @@ def _length(
     """
     if walked is None:
         return 1
-    if pack.spec.retrieve and walked[0] == pack.spec.retrieve.into:
-        return pack.spec.retrieve.most
+    for block in pack.spec.retrieves.values():
+        if walked[0] == block.into and block.choose != "all":
+            return block.most
     values = [pack.spec.constants.get(walked[0])]
     values.extend(row.get(walked[0]) for row in sample)
     lengths = [len(value) for value in values if isinstance(value, list)]

@@ -16,9 +16,9 @@ from synth.core.errors import TeacherError, WrongUse
 from synth.core.records import Exit, Fields, Request, Row
 from synth.inputs.seeds import Scan, Seeds
 from synth.packs.files import FLOW, regular_files
+from synth.packs.library import Library
 from synth.packs.pack import RENDERED, Pack, built_in, pack_names
 from synth.packs.schema import drawn_step, set_draws
-from synth.packs.shelf import Shelf
 from synth.parsers.json_object import JsonObject
 from synth.pipeline.finished import fingerprint, is_unchanged
 from synth.pipeline.gold_check import GoldCheck
@@ -158,6 +158,7 @@ class Prepared:
     """A run of which everything is checked and nothing is asked yet.
 
     Attributes:
+        library: the rows that the pack chooses from; None where nothing is asked.
         changed_pack: whether the built-in pack is another one than when the run's folder was begun.
         critic_rows: rows for which critics are tried beforehand; those of the whole input, in the
             first shard, and none in the others.
@@ -173,7 +174,7 @@ class Prepared:
     scan: Scan
     output: Path
     config: RunConfig
-    shelf: Shelf | None = None
+    library: Library | None = None
     changed_pack: bool = False
     on_row: Callable[[Tally, Stats], None] | None = None
     on_exit: Callable[[Exit], None] | None = None
@@ -444,18 +445,13 @@ def checked(
             "Only OpenAI-compatible endpoints take batches here.",
         )
     _check_corpus(pack, config)
-    shelf = (
-        Shelf(pack.spec.retrieve, pack.shelf_folder)
-        if pack.spec.retrieve
-        else None
-    )
     prepared = Prepared(
         pack,
         seeds,
         scan,
         output,
         config,
-        shelf,
+        Library(pack),
         critic_rows=scan.rows,
     )
     teachers = prepared.teachers()
@@ -484,8 +480,7 @@ def _check_fields(pack: Pack, scan: Scan) -> None:
         *(renamed.get(name, name) for name in columns),
         *RENDERED,
     } - {"reason", "detail"}
-    if pack.spec.retrieve:
-        names.add(pack.spec.retrieve.into)
+    names.update(block.into for block in pack.spec.retrieves.values())
     for step in pack.steps:
         names.update(step.produces())
         for part in step.filters:

@@ -368,7 +368,7 @@ class _Live:
             self.pack,
             doors,
             self.config.taint,
-            self.p.shelf,
+            self.p.library,
         )
         window = Window(
             walker.walk,

@@ -33,8 +33,9 @@ from synth.core.records import (
     Verdict,
 )
 from synth.filters.base import Filter, one_each
+from synth.packs.choosing import Asking
+from synth.packs.library import Library
 from synth.packs.pack import Pack
-from synth.packs.shelf import Shelf
 from synth.packs.step import Step
 
 
@@ -89,12 +90,14 @@ class Walker:
         pack: Pack,
         doors: Doors,
         taint: Sequence[str] = (),
-        shelf: Shelf | None = None,
+        library: Library | None = None,
     ) -> None:
         self.pack = pack
         self.doors = doors
         self.taint = tuple(taint)
-        self.shelf = shelf
+        self.library = library or Library(pack)
+        # Two samples of a draw differ in the elements that were spread.
+        self._spread = [s.spread[1] for s in pack.steps if s.spread]
         self._meta = {"pack": pack.name, "pack_hash": pack.hash}
 
     async def walk(self, seed: Seed) -> tuple[int, list[Exit]]:
@@ -117,9 +120,9 @@ class Walker:
                 else alive
             )
             before = len(walking)
-            if step.retrieves and self.shelf:
+            if step.retrieves:
                 walking = [
-                    sample.with_fields(self.near(sample.fields), {})
+                    self._looked_up(step, sample, drawn=False)
                     for sample in walking
                 ]
             walking, none = _spread(step, walking, self.pack)
@@ -153,11 +156,23 @@ class Walker:
         taint = sorted({*self.taint, *(before or ())})
         return {**self._meta, "taint": taint} if taint else self._meta
 
-    def near(self, fields: Row) -> Row:
-        """What the pack retrieves for a seed."""
-        if self.shelf:
-            return {self.shelf.spec.into: self.shelf.near(fields)}
-        return {}
+    def _looked_up(
+        self, step: Step, sample: Sample, draw: int = 0, *, drawn: bool
+    ) -> Sample:
+        """The sample with what is looked up before a step."""
+        found = self.library.retrieved(
+            step,
+            self.pack.values(sample.fields),
+            self._asking(sample, draw),
+            drawn=drawn,
+        )
+        return sample.with_fields(found, {})
+
+    def _asking(self, sample: Sample, draw: int, *place: Any) -> Asking:
+        """Whose question it is."""
+        fields = sample.fields
+        spread = [fields[name] for name in self._spread if name in fields]
+        return Asking(sample.seed.id, draw, (*spread, *place))
 
     @staticmethod
     def _fall(lost: list[Exit], fallen: list[Exit]) -> list[Exit]:
@@ -198,11 +213,15 @@ class Walker:
                 sample = sample.with_fields(
                     step.with_sets(self.pack.values(sample.fields)), {}
                 )
+            if step.retrieves:
+                sample = self._looked_up(step, sample, draw, drawn=True)
             if step.each:
                 return await self._each(step, step.each, sample, draw)
+            values = self.pack.values(sample.fields)
+            asking = self._asking(sample, draw)
             reading = await ask_once(
-                step,
-                self.pack.values(sample.fields),
+                self.library.showing(step, values, asking),
+                values,
                 self.doors,
                 draw=draw,
                 seed_id=sample.seed.id,
@@ -241,8 +260,9 @@ class Walker:
             }
 
         def ask(values: Fields) -> Any:
+            asking = self._asking(sample, draw, values["index"])
             return ask_once(
-                step,
+                self.library.showing(step, values, asking),
                 values,
                 self.doors,
                 draw=draw,

@@ -1,0 +1,148 @@
+"""All rows that a pack chooses from, open for one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from synth.core.errors import RowFault, WrongUse
+from synth.core.records import Fields, Row
+from synth.packs.choice_schema import RetrieveSpec
+from synth.packs.choosing import Asking
+from synth.packs.demonstrations import (
+    MOST_SHOWN,
+    check_shown,
+    demonstration,
+    not_rendered,
+)
+from synth.packs.shelf import Shelf
+from synth.packs.step import Demonstration, Step
+
+if TYPE_CHECKING:
+    from synth.packs.pack import Pack
+
+
+class Library:
+    """The shelves of a pack: those of its `retrieve` blocks and those of its demonstrations.
+
+    Args:
+        pack: the pack, whose files are read now.
+
+    Raises:
+        WrongUse: a file that is missing or lacks a column, or a demonstration that misleads.
+    """
+
+    def __init__(self, pack: Pack) -> None:
+        self.pack = pack
+        inputs = tuple(pack.spec.inputs)
+        self.blocks: Mapping[str, RetrieveSpec] = pack.spec.retrieves
+        self.shelves = {
+            block: Shelf(
+                spec, pack.folder_of(block), block=block, inputs=inputs
+            )
+            for block, spec in self.blocks.items()
+        }
+        self.shown: dict[str, Shelf] = {}
+        for step in pack.steps:
+            if step.chosen:
+                self.shown[step.name] = open_demonstrations(pack, step)
+
+    def samples(self) -> Fields:
+        """What stands for rows that are looked up, before anything is: the first ones of a file."""
+        samples: Fields = {}
+        for block, spec in self.blocks.items():
+            texts = self.shelves[block].texts[: spec.most]
+            samples[spec.into] = list(texts) or ["word word"] * spec.most
+        return samples
+
+    def listed(self, step: Step, values: Row, asking: Asking) -> Fields:
+        """What is chosen before a step of lists that the row or the pack has."""
+        found: Fields = {}
+        for block in step.retrieves:
+            if self.blocks[block].of:
+                near = self.shelves[block].near(values, asking)
+                found[self.blocks[block].into] = near
+        return found
+
+    def retrieved(
+        self, step: Step, values: Row, asking: Asking, *, drawn: bool
+    ) -> Fields:
+        """The lists of what is looked up before a step.
+
+        Args:
+            step: the step.
+            values: the row.
+            asking: whose question it is.
+            drawn: whether it is those that differ from draw to draw, or the others.
+        """
+        found: Fields = {}
+        for block in step.retrieves:
+            spec = self.blocks[block]
+            # A list that the step spreads must be there before its draws are.
+            spreads = step.spread is not None and step.spread[0] == spec.into
+            differs = spec.choose == "random" and not spreads
+            if differs == drawn:
+                found[spec.into] = self.shelves[block].near(values, asking)
+        return found
+
+    def showing(self, step: Step, values: Row, asking: Asking) -> Step:
+        """The step with the demonstrations that are chosen for a row.
+
+        Raises:
+            RowFault: a chosen row lacks what a template reads.
+        """
+        if step.chosen is None:
+            return step
+        rows = self.shown[step.name].chosen(values, asking)
+        if step.chosen.spec.choose == "nearest":
+            # The nearest one stands next to the question.
+            rows.reverse()
+        return step.showing([_turn(self.pack, step, row) for row in rows])
+
+
+def open_demonstrations(pack: Pack, step: Step) -> Shelf:
+    """The rows of a step that chooses its demonstrations; those of a file are checked.
+
+    Raises:
+        WrongUse: no such file, or a row that makes no turn which the step's parser reads.
+    """
+    assert step.chosen is not None  # noqa: S101 - the caller looked
+    block = f"{step.name}.demonstrations"
+    listed = step.chosen.spec.rows
+    shelf = Shelf(
+        step.chosen.spec,
+        pack.folder_of(block),
+        block=block,
+        inputs=tuple(pack.spec.inputs),
+        rows=[{**one.given, "reply": one.reply} for one in listed],
+    )
+    # Those of pack.yaml are checked when it is read.
+    if step.chosen.spec.file:
+        _check(pack, step, shelf)
+    return shelf
+
+
+def _check(pack: Pack, step: Step, shelf: Shelf) -> None:
+    """Every row of a file makes a turn that the step's parser reads."""
+    file = shelf.spec.file
+    is_own = pack.folder_of(shelf.block) is not None
+    if is_own and len(shelf.rows) > MOST_SHOWN:
+        raise WrongUse(
+            f"{shelf.block}.file",
+            f"{len(shelf.rows):,} rows in {file}",
+            f"at most {MOST_SHOWN:,} in a file of the pack",
+            f"Name a file of yours: --set {shelf.block}.file=FILE.",
+        )
+    for number, row in enumerate(shelf.rows, 1):
+        where = f"{file} row {number}"
+        try:
+            made = _turn(pack, step, row)
+        except RowFault as error:
+            raise not_rendered(where, error) from error
+        check_shown(step, made, where)
+
+
+def _turn(pack: Pack, step: Step, row: Row) -> Demonstration:
+    """One row of a step's demonstrations as a turn."""
+    assert step.chosen is not None  # noqa: S101 - only such steps have rows
+    return demonstration(step, row, pack.spec.around, step.chosen.reply)
