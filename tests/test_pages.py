@@ -19,7 +19,13 @@ from pydantic import TypeAdapter
 
 import synth
 from examples import write_docs
-from synth.packs import choice_schema, export_schema, schema
+from synth.packs import (
+    choice_schema,
+    export_schema,
+    sampling_schema,
+    schema,
+    talk_schema,
+)
 from synth.packs.pack import Pack, built_in, pack_names
 from tests.conftest import ROOT, chat, write
 from tests.test_rooms import ROOMS_OF
@@ -28,7 +34,13 @@ DOCS = ROOT / "docs"
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 MODELS = [
     model
-    for module in (schema, choice_schema, export_schema)
+    for module in (
+        schema,
+        choice_schema,
+        sampling_schema,
+        talk_schema,
+        export_schema,
+    )
     for model in vars(module).values()
     if isinstance(model, type)
     and issubclass(model, export_schema.Strict)

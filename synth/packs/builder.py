@@ -32,9 +32,10 @@ from synth.packs.demonstrations import (
 )
 from synth.packs.files import read_text_inside
 from synth.packs.schema import PackSpec, StepSpec
-from synth.packs.step import Chosen, Demonstration, Step
+from synth.packs.step import Chosen, Demonstration, Step, Talk
 from synth.packs.templates import Template, Templates
 from synth.parsers.base import Parser
+from synth.parsers.whole import Whole
 
 # What a row has of its own: a step that wrote one of these would say who or what the row is.
 RESERVED = ("id", "meta", "reply", "reason", "detail")
@@ -122,11 +123,74 @@ class Builder:
         if spec.until:
             where = self.where("steps", index, "until")
             step = replace(step, until=self.inline(spec.until, where, extra))
+        step = self.with_turns(step, spec, index, extra)
         step = self.with_demonstrations(step, spec, index, extra)
         self.kinds.update(self.fields(index, step))
         for part in step.filters:
             self.used.update(part.needs())
         return step
+
+    def with_turns(
+        self, step: Step, spec: StepSpec, index: int, extra: set[str]
+    ) -> Step:
+        """The step with the turns before its question, and with its second speaker."""
+        before = []
+        for place, turn in enumerate(spec.turns):
+            where = self.where("steps", index, "turns", place)
+            role, text = turn.said
+            if role != ("user", "assistant")[place % 2]:
+                raise WrongUse(
+                    where,
+                    f"a turn of the {role}",
+                    "the user and the assistant in turns, the user first",
+                    "Correct the order, or join the two turns.",
+                )
+            before.append((role, self.inline(text, where, extra)))
+        if len(before) % 2:
+            raise WrongUse(
+                self.where("steps", index, "turns"),
+                "a turn of the user as the last one",
+                "one of the assistant, since the step's question follows",
+                f"Leave it out: {spec.name}.user.j2 is what the user says then.",
+            )
+        step = replace(step, before=tuple(before))
+        return self.talking(step, spec, index, extra)
+
+    def talking(
+        self, step: Step, spec: StepSpec, index: int, extra: set[str]
+    ) -> Step:
+        """The step with its second speaker."""
+        talk = spec.talk
+        if talk is None:
+            return step
+        where = self.where("steps", index, "talk")
+        fields = {
+            name for _, parser in step.parsers for name in parser.produces()
+        }
+        if step.each or step.name in fields:
+            raise WrongUse(
+                where,
+                "a talk with `each`"
+                if step.each
+                else f"a parser that writes {step.name}",
+                "a talk by itself, whose turns have the step's name",
+                "Use `spread`, or give the step another name.",
+            )
+        name = f"{spec.name}.second"
+        user = self.file(f"{name}.user.j2", extra, needed=True)
+        assert user is not None  # noqa: S101 - needed=True raises
+        second = Step(
+            name=name,
+            role=talk.teacher,
+            user=user,
+            system=self.file(f"{name}.system.j2", extra),
+            sampling=talk.sampling.record(),
+            draws=spec.draws,
+            each=None,
+            parsers=(("", Whole(into="content")),),
+            filters=(),
+        )
+        return replace(step, talk=Talk(second, talk.turns, talk.stop))
 
     def with_demonstrations(
         self, step: Step, spec: StepSpec, index: int, extra: set[str]
@@ -334,6 +398,10 @@ class Builder:
                 self.where("exports", name),
                 kept,
             )
+        messages = self.spec.exports.messages
+        if messages and messages.each:
+            head = messages.each.partition(".")[0]
+            self.require(head, set(), self.where("exports", "messages", "each"))
         for name in self.spec.inputs:
             if whole and name not in self.used:
                 todo = "Use it in a template or a filter, or take it out."

@@ -79,9 +79,17 @@ class Pack:
     @property
     def roles(self) -> set[str]:
         """Teachers that a run must hold open: those of the steps and of the filters that ask."""
-        return {step.role for step in self.steps} | {
+        return {step.role for step in self.speakers} | {
             role for part in self.filters() for role in part.roles()
         }
+
+    @property
+    def speakers(self) -> list[Step]:
+        """The steps, each with the second speaker of its talk behind it."""
+        listed = []
+        for step in self.steps:
+            listed += [step, step.talk.second] if step.talk else [step]
+        return listed
 
     def filters(self) -> list[Any]:
         """The filters of all steps."""
@@ -165,7 +173,7 @@ class Pack:
             spec = CasesSpec.model_validate(raw)
         except pydantic.ValidationError as error:
             raise spelt(error, CasesSpec, path, lines) from error
-        known = [step.name for step in self.steps]
+        known = [step.name for step in self.speakers]
         for index, case in enumerate(spec.cases):
             for name in case.renders:
                 if name not in known:

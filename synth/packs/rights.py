@@ -217,10 +217,8 @@ class _Step:
         draws = self.step.get("draws", 1)
         if _number(draws) and draws > MOST_DRAWS:
             self.refuse(("draws",), f"draws: {draws}", f"at most {MOST_DRAWS}")
-        sampling = self.step.get("sampling")
-        extra = sampling.get("extra") if isinstance(sampling, Mapping) else None
-        for name, value in extra.items() if isinstance(extra, Mapping) else ():
-            self.sampling(name, value)
+        self.drawn(self.step, ())
+        self.drawn(self.step.get("talk"), ("talk",))
         if "response_format" in self.step:
             self.format(self.step["response_format"], ("response_format",))
         for key, room in _ROOMS.items():
@@ -242,9 +240,15 @@ class _Step:
             todo,
         )
 
-    def sampling(self, name: Any, value: Any) -> None:
+    def drawn(self, block: Any, at: tuple[str, ...]) -> None:
+        """How the replies of a step, or of a second speaker, are drawn."""
+        sampling = block.get("sampling") if isinstance(block, Mapping) else None
+        extra = sampling.get("extra") if isinstance(sampling, Mapping) else None
+        for name, value in extra.items() if isinstance(extra, Mapping) else ():
+            self.sampling(name, value, (*at, "sampling", "extra", name))
+
+    def sampling(self, name: Any, value: Any, at: tuple[Any, ...]) -> None:
         """One field of `sampling.extra`."""
-        at = ("sampling", "extra", name)
         if name in NAMED:
             todo = f"Write sampling.{name}, where it is checked."
             raise WrongUse(

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from synth.answers.choices import has_labels
 from synth.core.errors import WrongUse, did_you_mean, printable
-from synth.core.records import Fields, Sampling, Values
+from synth.core.records import Fields, Values
 from synth.packs.choice_schema import (
     CHOSEN,
     LISTED,
@@ -23,6 +23,8 @@ from synth.packs.choice_schema import (
     kind_of_retrieve,
 )
 from synth.packs.export_schema import ExportSpec, Name, Strict
+from synth.packs.sampling_schema import SamplingSpec
+from synth.packs.talk_schema import TalkSpec, TurnSpec
 
 
 def _line(value: Any) -> Any:
@@ -39,10 +41,6 @@ def _line(value: Any) -> Any:
 Line = Annotated[str, BeforeValidator(_line), Field(max_length=2000)]
 Dollars = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(,\d+(\.\d+)?){1,2}$")]
 Kind = Literal["text", "number", "list", "any"]
-# How long a model thinks; which of these a model knows, its provider says.
-Effort = Literal[
-    "none", "minimal", "low", "medium", "high", "xhigh", "max", "default"
-]
 _PYTHON: dict[str, tuple[type, ...]] = {
     "text": (str, int, float),
     "number": (int, float),
@@ -91,76 +89,6 @@ def _input(value: Any) -> Any:
 _AnInput = BeforeValidator(
     _input, json_schema_input_type=Kind | Literal["optional"] | InputSpec
 )
-
-
-class SamplingSpec(Strict):
-    """Sampling of a step; `extra` passes provider fields that have no name here."""
-
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
-        default=None,
-        description="How random a draw is, from 0 to 2.",
-        examples=[0.7],
-    )
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        default=None,
-        description="Tokens are drawn from the likeliest ones that together have this probability.",
-        examples=[0.9],
-    )
-    max_tokens: Annotated[int, Field(ge=1)] | None = Field(
-        default=None,
-        description="Most tokens of a reply; `--budget` needs it.",
-        examples=[512],
-    )
-    stop: list[str] | None = Field(
-        default=None,
-        description="Texts at which the reply ends.",
-        examples=[["\n", "."]],
-    )
-    seed: int | None = Field(
-        default=None,
-        description="Seed of the teacher's draws; draw k of a step asks with seed + k.",
-        examples=[17],
-    )
-    presence_penalty: float | None = Field(
-        default=None,
-        description="What a token that already stands in the reply loses, once.",
-        examples=[0.5],
-    )
-    frequency_penalty: float | None = Field(
-        default=None,
-        description="What a token loses for each time that it already stands in the reply.",
-        examples=[0.5],
-    )
-    logprobs: bool | None = Field(
-        default=None,
-        description="Whether the reply comes with the log-probability of each token.",
-        examples=[True],
-    )
-    top_logprobs: int | None = Field(
-        default=None,
-        description="How many likely tokens come with their log-probabilities at each place.",
-        examples=[5],
-    )
-    reasoning_effort: Effort | None = Field(
-        default=None,
-        description="How long a model thinks; the provider says which of these words it knows.",
-        examples=["low"],
-    )
-    extra: Fields = Field(
-        default_factory=dict,
-        description="Sampling fields that have no name here and that a backend documents.",
-        examples=[{"top_k": 20}],
-    )
-
-    def record(self) -> Sampling:
-        """The frozen record of the line."""
-        values = self.model_dump()
-        return Sampling(
-            **{
-                **values,
-                "stop": tuple(self.stop) if self.stop is not None else None,
-            }
-        )
 
 
 def _one_or_many(value: Any) -> Any:
@@ -219,6 +147,20 @@ class StepSpec(Strict):
         examples=[
             [{"given": {"question": "What is 2 + 3?"}, "reply": "#### 5"}],
         ],
+    )
+    turns: list[TurnSpec] = Field(
+        default_factory=list,
+        description="Turns of the user and of the assistant, in turns, that go before the step's "
+        "question: a conversation which the question carries on.",
+        examples=[[{"user": "{{ question }}"}, {"assistant": "{{ draft }}"}]],
+    )
+    talk: TalkSpec | None = Field(
+        default=None,
+        description="A second speaker, with whom the step's teacher talks: the step's question is "
+        "what the user says first. The turns become a list with the step's name, of `role` "
+        "(`user`, `assistant`) and `content`. The parser reads every reply of the step's teacher; "
+        "the fields of the last one stay.",
+        examples=[{"teacher": "asker", "turns": 4, "stop": "<end>"}],
     )
     repairs: int = Field(
         0,

@@ -17,7 +17,8 @@ from synth.packs.choice_schema import (
     KINDS,
     ChosenDemonstrationsSpec,
 )
-from synth.packs.schema import SamplingSpec, StepSpec
+from synth.packs.sampling_schema import SamplingSpec
+from synth.packs.schema import StepSpec
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -45,6 +45,38 @@ class Chosen(NamedTuple):
     reply: Template
 
 
+class Said(NamedTuple):
+    """What a talk has come to behind its opening question.
+
+    Attributes:
+        messages: as the one who speaks next sees them.
+        number: turns that the one who speaks next has had, or is told of.
+    """
+
+    messages: tuple[dict[str, str], ...] = ()
+    number: int = 0
+
+
+class Talk(NamedTuple):
+    """A second speaker, and when the talk ends.
+
+    Attributes:
+        second: the second speaker, as a step whose question is what it is told beforehand.
+        turns: replies of the step's teacher at most.
+        stop: a text with which either ends the talk; "" for none.
+    """
+
+    second: Step
+    turns: int
+    stop: str
+
+    def cut(self, text: str) -> tuple[str, bool]:
+        """What somebody says, and whether the talk ends with it."""
+        if not self.stop or self.stop not in text:
+            return text, False
+        return text.partition(self.stop)[0].strip(), True
+
+
 @dataclass(frozen=True)
 class Step:
     """One question of a pack: its templates, sampling, parsers and filters.
@@ -60,6 +92,8 @@ class Step:
         retrieves: places of the blocks whose rows are looked up before this step.
         demonstrations: turns that go before the question.
         chosen: demonstrations that are chosen for each row.
+        before: turns of the user and the assistant that go before the question.
+        talk: a second speaker, with whom the step's teacher talks.
         repairs: times that a reply which cannot be read is shown to the teacher and asked again.
         parsers: (field that must be present or "", parser); the first that applies reads the reply.
     """
@@ -81,6 +115,8 @@ class Step:
     until: Template | None = None
     demonstrations: tuple[Demonstration, ...] = ()
     chosen: Chosen | None = None
+    before: tuple[tuple[str, Template], ...] = ()
+    talk: Talk | None = None
     repairs: int = 0
 
     def request(
@@ -91,11 +127,15 @@ class Step:
         family: str,
         draw: int = 0,
         seed_id: str = "",
+        said: Said = Said(),  # noqa: B008 - it has no state
     ) -> Request:
         """The rendered question; draw k of a seeded step asks with seed + k."""
         values = self.fill(values)
-        question = {"role": "user", "content": self.user.render(values)}
-        messages = [*self.turns(values.get("fence", "")), question]
+        messages = [
+            *self.turns(values.get("fence", "")),
+            *self._opened(values),
+            *said.messages,
+        ]
         if self.system:
             messages.insert(
                 0, {"role": "system", "content": self.system.render(values)}
@@ -112,8 +152,19 @@ class Step:
             draw=draw,
             seed_id=seed_id,
             step=self.name,
-            inputs=values,
+            inputs={**values, "index": said.number} if said.number else values,
         )
+
+    def opening(self, values: Row) -> list[dict[str, str]]:
+        """The turns before the question, and the question."""
+        return self._opened(self.fill(values))
+
+    def _opened(self, values: Row) -> list[dict[str, str]]:
+        """The same, of values that have their fence."""
+        return [
+            {"role": role, "content": template.render(values)}
+            for role, template in (*self.before, ("user", self.user))
+        ]
 
     def showing(self, shown: Sequence[Demonstration]) -> Step:
         """The step with these turns before its question."""
@@ -155,14 +206,11 @@ class Step:
         made: Fields = dict.fromkeys((name for name, _ in self.sets), "text")
         if self.spread:
             made[self.spread[1]] = "any"
-        return {
-            **made,
-            **(
-                {self.name: {self.each[1]: "text", **kinds}}
-                if self.each
-                else kinds
-            ),
-        }
+        if self.each:
+            return {**made, self.name: {self.each[1]: "text", **kinds}}
+        if self.talk:
+            made[self.name] = {"role": "text", "content": "text"}
+        return {**made, **kinds}
 
     def with_sets(self, values: Row) -> dict[str, str]:
         """The fields that the step writes before it asks."""
@@ -218,6 +266,7 @@ class Step:
 
     def variables(self) -> frozenset[str]:
         """Names that the templates read."""
-        return self.user.variables | (
-            self.system.variables if self.system else frozenset()
-        )
+        names = self.user.variables
+        for _, template in self.before:
+            names |= template.variables
+        return names | self.system.variables if self.system else names

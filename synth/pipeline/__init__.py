@@ -16,7 +16,8 @@ __getattr__, __dir__ = public(
         "progress": "Board progress",
         "run": "Run run plan_shards start",
         "shards": "write_plan prepare_run prepare_shard",
-        "walker": "Tally Walker Window",
+        "walker": "Tally Walker",
+        "window": "Window",
         "yield_watch": "YieldWatch",
     },
 )

@@ -25,7 +25,7 @@ from synth.critics.canaries import calls_of
 from synth.inputs.seeds import read_rows
 from synth.packs.choosing import Asking
 from synth.packs.pack import Pack
-from synth.packs.step import Step
+from synth.packs.step import Said, Step
 from synth.pipeline.prepare import Prepared
 from synth.runs.ownership import read_run
 from synth.statistics.label_budget import Prices, advise, describe, read_pilot
@@ -153,9 +153,7 @@ def make_plan(
         filled.update(
             _filler(
                 step,
-                means.get("completion_tokens")
-                or step.sampling.max_tokens
-                or REPLY_TOKENS,
+                means.get("completion_tokens") or _reply_tokens(step),
             )
         )
     return Plan(prepared.pack.name, prepared.scan.rows, tuple(steps))
@@ -171,7 +169,13 @@ def _questions(prepared: Prepared) -> Iterator[tuple[Step, Pack, float]]:
         # A rescue asks about one lost sample a seed; those that were kept walk on beside it.
         walking = rows if step.rescues else samples
         walking *= step.draws * _length(pack, step.spread, sample)
-        yield step, pack, walking * _length(pack, step.each, sample)
+        asked = walking * _length(pack, step.each, sample)
+        if step.talk:
+            # The talk begins with the step's question, which costs no call.
+            yield step, pack, asked * step.talk.turns
+            yield step.talk.second, pack, asked * (step.talk.turns - 1)
+        else:
+            yield step, pack, asked
         samples = max(samples, walking) if step.rescues else walking
         for part in step.filters:
             asked = part.questions(round(samples / max(1, rows)))
@@ -219,7 +223,28 @@ def _requests(
             whole |= library.listed(step, whole, asking)
             values = step.first_of(whole)
             shown = library.showing(step, values, asking)
-        yield shown.request(values, model="", family="")
+        said = _talked(prepared, step)
+        yield shown.request(values, model="", family="", said=said)
+
+
+def _talked(prepared: Prepared, step: Step) -> Said:
+    """What a mean call of a talk sees of it: as many turns as the longest has before its last call,
+    each of half the length.
+    """
+    for one in prepared.pack.steps:
+        if one.talk and step in (one, one.talk.second):
+            text = "word " * (_reply_tokens(one) // 2)
+            pair = (
+                {"role": "assistant", "content": text},
+                {"role": "user", "content": text},
+            )
+            return Said(pair * (one.talk.turns - 1))
+    return Said()
+
+
+def _reply_tokens(step: Step) -> int:
+    """Tokens of a reply where no run has measured any."""
+    return step.sampling.max_tokens or REPLY_TOKENS
 
 
 def _filler(step: Step, tokens: float) -> Fields:

@@ -249,6 +249,10 @@ class Prepared:
         for step in self.pack.steps:
             todo = f"Add --set {step.name}.sampling.max_tokens=N."
             require_bound(step.sampling.body, f"step {step.name}", todo)
+            if step.talk:
+                todo = f"Add --set {step.name}.talk.sampling.max_tokens=N."
+                second = step.talk.second
+                require_bound(second.sampling.body, f"step {second.name}", todo)
             for part in step.filters:
                 for question, pack, _ in part.questions(1):
                     where = (
@@ -529,12 +533,10 @@ def load_pack(pack: str | Path, config: RunConfig) -> Pack:
         else {}
     )
     if config.seed is not None:
-        more.update(
-            {
-                f"{step.name}.sampling.seed": config.seed
-                for step in loaded.spec.steps
-            }
-        )
+        for step in loaded.spec.steps:
+            more[f"{step.name}.sampling.seed"] = config.seed
+            if step.talk:
+                more[f"{step.name}.talk.sampling.seed"] = config.seed
     if config.schemas:
         more.update(_schemas(loaded))
     if more:

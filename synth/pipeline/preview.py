@@ -81,6 +81,14 @@ def _step(step: Step) -> str:
         ways.append(f"    demonstrations: {len(step.demonstrations)}")
     if step.chosen:
         ways.append(f"    demonstrations: {_choice(step.chosen.spec)}")
+    if step.before:
+        ways.append(f"    turns before: {len(step.before)}")
+    if step.talk:
+        talk = step.talk
+        ending = f", or until {talk.stop}" if talk.stop else ""
+        ways.append(
+            f"    talk: {talk.turns} replies{ending}, with role {talk.second.role}"
+        )
     ways += [
         f"    {word}: each {pair[1]} of {pair[0]}"
         for word, pair in (("each", step.each), ("spread", step.spread))
@@ -215,7 +223,7 @@ def _rehearse(
 def _rendering(pack: Pack, case: Values, path: Path) -> None:
     values = pack.values(case["inputs"])
     pack.check_row(case["inputs"], f"{path}: {case['about']}")
-    for step in pack.steps:
+    for step in pack.speakers:
         wanted = case.get("renders", {}).get(step.name)
         if wanted is not None:
             text = step.user.render(
@@ -233,7 +241,8 @@ def _rendering(pack: Pack, case: Values, path: Path) -> None:
 def _reply(pack: Pack, case: Values, reply: Values, path: Path) -> bool:
     """Whether a recorded reply was read; raises where that is not what the case declares."""
     step = next(
-        (s for s in pack.steps if s.name == reply.get("step")), pack.steps[0]
+        (s for s in pack.speakers if s.name == reply.get("step")),
+        pack.steps[0],
     )
     where = f"{path}: {case['about']}: {str(reply['text'])[:40]!r}"
     row = {**case["inputs"], **case.get("fields", {})}

@@ -47,7 +47,8 @@ from synth.pipeline.open_doors import (
 from synth.pipeline.plan import make_plan
 from synth.pipeline.prepare import Prepared, RunConfig
 from synth.pipeline.shards import prepare_run, write_plan
-from synth.pipeline.walker import Tally, Walker, Window
+from synth.pipeline.walker import Tally, Walker
+from synth.pipeline.window import Window
 from synth.pipeline.yield_watch import YieldWatch
 from synth.processes.interrupts import Ending, Interrupted, ending
 from synth.runs.card import make_card

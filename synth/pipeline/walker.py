@@ -1,25 +1,21 @@
 """The order of the line, and nothing else: seeds -> render -> ask -> parse -> filter -> rows.
 
-Each seed walks alone through all steps. A bounded window of seeds is in flight; rows leave in input
-order whatever order the calls finish in.
+Each seed walks alone through all steps; `synth.pipeline.window` decides how many do at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import inf
 from typing import Any
 
-from synth.calls.ask import Reading, ask_once
+from synth.calls.ask import CUT, Reading, ask_once
 from synth.calls.door import Doors
 from synth.core.errors import (
-    BudgetReached,
     PotstillError,
     RowFault,
-    Stopped,
     TeacherError,
     fault_of,
 )
@@ -36,7 +32,8 @@ from synth.filters.base import Filter, one_each
 from synth.packs.choosing import Asking
 from synth.packs.library import Library
 from synth.packs.pack import Pack
-from synth.packs.step import Step
+from synth.packs.step import Said, Step, Talk
+from synth.replies.thoughts import split_thoughts
 
 
 @dataclass
@@ -219,8 +216,11 @@ class Walker:
                 return await self._each(step, step.each, sample, draw)
             values = self.pack.values(sample.fields)
             asking = self._asking(sample, draw)
+            asked = self.library.showing(step, values, asking)
+            if asked.talk:
+                return await self._talk(asked, asked.talk, sample, draw)
             reading = await ask_once(
-                self.library.showing(step, values, asking),
+                asked,
                 values,
                 self.doors,
                 draw=draw,
@@ -301,6 +301,48 @@ class Walker:
             )
         return _arrive(sample, reading, {step.name: history})
 
+    async def _talk(
+        self, step: Step, talk: Talk, sample: Sample, draw: int
+    ) -> Sample | Exit:
+        """Two teachers talk; the turns stay in the sample, the last one is the assistant's."""
+        values = self.pack.values(sample.fields)
+        turns = step.opening(values)
+        begun = len(turns)
+
+        def ask(speaker: Step, said: list[dict[str, str]], number: int) -> Any:
+            return ask_once(
+                speaker,
+                values,
+                self.doors,
+                draw=draw,
+                seed_id=sample.seed.id,
+                said=Said(tuple(said), number),
+            )
+
+        for number in range(talk.turns):
+            if number:
+                other = await ask(talk.second, swapped(turns), number - 1)
+                if other.unreadable:
+                    return _arrive(sample, other, {step.name: turns})
+                text, ended = talk.cut(other.fields["content"])
+                if ended or other.completion.finish_reason in CUT:
+                    break
+                turns.append({"role": "user", "content": text})
+            reading = await ask(step, turns[begun:], number)
+            if reading.unreadable:
+                break
+            said = split_thoughts(reading.completion.text).answer.strip()
+            text, ended = talk.cut(said)
+            # What nobody answers is no turn of the talk.
+            if text:
+                turns.append({"role": "assistant", "content": text})
+            elif number:
+                turns.pop()
+            is_cut = reading.completion.finish_reason in CUT
+            if ended or is_cut or not text:
+                break
+        return _arrive(sample, reading, {**reading.fields, step.name: turns})
+
     async def _filter(
         self, step: Step, samples: Sequence[Sample]
     ) -> tuple[list[Sample], list[Exit]]:
@@ -335,6 +377,20 @@ class Walker:
                 return survivors, [exit_ for _, lost in parts for exit_ in lost]
             return [], [_unjudged(part, sample, error) for sample in samples]
 
+
+def swapped(turns: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """A talk as the one who plays the user sees it.
+
+    >>> swapped([{"role": "user", "content": "Hello"}])
+    [{'role': 'assistant', 'content': 'Hello'}]
+    """
+    return [
+        {"role": _OTHER[turn["role"]], "content": turn["content"]}
+        for turn in turns
+    ]
+
+
+_OTHER = {"user": "assistant", "assistant": "user"}
 
 Sifted = tuple[list[Sample], list[Exit]]
 
@@ -432,133 +488,3 @@ async def _all(works: list[Any]) -> list[Any]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
-
-
-# Seeds, and characters of their replies, that may be through and wait behind a slow one: some 100
-# MB in all.
-AHEAD = 10_000
-AHEAD_CHARACTERS = 20_000_000
-
-
-class Window:
-    """Keeps a bounded number of seeds in flight and lets their exits leave in input order.
-
-    Args:
-        walk: walks one seed.
-        leave: takes the exits of one seed; called in input order.
-        width: seeds in flight at most. Many more may be through and wait behind a slow one, once
-            the first have left; until then four times as many.
-
-    Attributes:
-        stop: what ended the run early; no further seed starts.
-        wanted: how many seeds should have started and not left now at most; 0 means that there are
-            enough rows.
-    """
-
-    def __init__(
-        self,
-        walk: Callable[[Seed], Any],
-        leave: Callable[[int, list[Exit]], None],
-        width: int,
-    ) -> None:
-        self.walk = walk
-        self.leave = leave
-        self.width = width
-        self.stop: PotstillError | KeyboardInterrupt | None = None
-        self.on_stop: Callable[[], None] = lambda: None
-        self.wanted: Callable[[], float] = lambda: inf
-        # By place: samples asked, their exits, characters of their replies.
-        self._done: dict[int, tuple[int, list[Exit], int]] = {}
-        self._taken = self._left = self._waiting_characters = 0
-        self._sleeping: list[asyncio.Future[None]] = []
-
-    def end(self, reason: PotstillError | KeyboardInterrupt) -> None:
-        """From now on no seed starts and nothing is asked; what is in flight comes in."""
-        self.stop = self.stop or reason
-        self.on_stop()
-        self._wake()
-
-    async def run(self, seeds: Iterable[Seed]) -> None:
-        """Walks all seeds, or as many as start before `stop` is set."""
-        stream = iter(seeds)
-        await asyncio.gather(*(self._worker(stream) for _ in range(self.width)))
-        for index in sorted(self._done):
-            asked, exits, _ = self._done[index]
-            self.leave(asked, exits)
-        self._done.clear()
-
-    async def _worker(self, stream: Any) -> None:
-        while not self.stop and (wanted := self.wanted()) > 0:
-            if self._full() or self._taken - self._left >= wanted:
-                sleeper = asyncio.get_running_loop().create_future()
-                self._sleeping.append(sleeper)
-                await sleeper
-                continue
-            seed = next(stream, None)
-            if seed is None:
-                return
-            index = self._taken
-            self._taken = self._taken + 1
-            await self._one(index, seed)
-
-    def _full(self) -> bool:
-        """Whether so much waits behind the seed that leaves next that no other may start."""
-        ahead = self._taken - self._left
-        if ahead < 5 * self.width:
-            return False
-        return (
-            self._left < self.width
-            or ahead >= AHEAD
-            or self._waiting_characters >= AHEAD_CHARACTERS
-        )
-
-    async def _one(self, index: int, seed: Seed) -> None:
-        try:
-            self._finished(index, *await self.walk(seed))
-        except (Stopped, BudgetReached) as error:
-            self.end(error)
-        except PotstillError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a row that breaks a part must stay one row
-            detail = fault_of(error)[:300]
-            self._finished(
-                index,
-                1,
-                [
-                    Exit(
-                        "failed",
-                        Sample(seed, seed.fields),
-                        f"error_{type(error).__name__}",
-                        detail,
-                    )
-                ],
-            )
-
-    def _finished(self, index: int, asked: int, exits: list[Exit]) -> None:
-        """One seed is through; it leaves, with those that waited for it, once all before it have
-        left.
-        """
-        characters = _characters(exits)
-        self._done[index] = asked, exits, characters
-        self._waiting_characters += characters
-        while self._left in self._done:
-            asked, exits, characters = self._done.pop(self._left)
-            self._waiting_characters -= characters
-            self.leave(asked, exits)
-            self._left += 1
-        self._wake()
-
-    def _wake(self) -> None:
-        """Lets every worker that waited look again."""
-        sleeping = self._sleeping
-        self._sleeping = []
-        for sleeper in sleeping:
-            if not sleeper.done():
-                sleeper.set_result(None)
-
-
-def _characters(exits: list[Exit]) -> int:
-    """Of the replies with which a seed leaves."""
-    return sum(
-        [len(str(exit_.sample.fields.get("reply") or "")) for exit_ in exits]
-    )
