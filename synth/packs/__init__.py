@@ -6,7 +6,8 @@ __getattr__, __dir__ = public(
     __name__,
     {
         "builder": "Builder",
-        "choice_schema": "ChoiceSpec RetrieveSpec DemonstrationSpec ChosenDemonstrationsSpec",
+        "choice_schema": "ChoiceSpec RetrieveSpec PoolSpec DemonstrationSpec "
+        "ChosenDemonstrationsSpec",
         "choosing": "Asking Chooser",
         "demonstrations": "demonstration check_shown",
         "export_schema": "Strict TemplatePair MessagesSpec DocumentSpec RetrievalSpec "
@@ -14,6 +15,7 @@ __getattr__, __dir__ = public(
         "files": "read_inside read_text_inside regular_files digest copy",
         "library": "Library",
         "pack": "built_in pack_names Pack",
+        "pool": "Pool",
         "render": "limit Renderer",
         "rights": "check",
         "sampling_schema": "SamplingSpec",

@@ -23,6 +23,7 @@ from synth.packs.choice_schema import (
     ChoiceSpec,
     ChosenDemonstrationsSpec,
     DemonstrationSpec,
+    PoolSpec,
 )
 from synth.packs.demonstrations import (
     MOST_SHOWN,
@@ -226,6 +227,33 @@ class Builder:
         for name in (spec.query, spec.of, *spec.same):
             if name is not None:
                 self.require(name, set(), where)
+        if spec.pool is not None and spec.pool not in self.spec.pools:
+            raise WrongUse(
+                where,
+                f"pool: {spec.pool}",
+                "a pool of the pack",
+                did_you_mean(spec.pool, self.spec.pools),
+            )
+
+    def pools(self) -> dict[str, dict[str, Template]]:
+        """The templates of what enters each pool, which see all fields of a kept row."""
+        made: dict[str, dict[str, Template]] = {}
+        for name, spec in self.spec.pools.items():
+            first = self.spec.constants.get(spec.of or "")
+            if spec.of and not _is_first(first, spec):
+                raise WrongUse(
+                    self.where("pools", name, "of"),
+                    f"of: {spec.of}",
+                    f"a constant: a list of texts, or of {', '.join(spec.add)}",
+                    did_you_mean(spec.of, self.spec.constants),
+                )
+            made[name] = {
+                column: self.inline(
+                    text, self.where("pools", name, "add", column), set()
+                )
+                for column, text in spec.add.items()
+            }
+        return made
 
     def chosen(
         self, step: Step, spec: ChosenDemonstrationsSpec, index: int
@@ -452,3 +480,12 @@ class Builder:
             )
             for side, text in texts.items()
         }
+
+
+def _is_first(value: Any, spec: PoolSpec) -> bool:
+    """Whether a pool may start with a value: a list of texts, or of rows that have its columns."""
+    return isinstance(value, list) and all(
+        (isinstance(one, str) and len(spec.add) == 1)
+        or (isinstance(one, dict) and spec.add.keys() <= one.keys())
+        for one in value
+    )

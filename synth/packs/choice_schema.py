@@ -1,4 +1,4 @@
-"""The shape of what a pack chooses rows from: files and lists; and what it makes of them."""
+"""The shape of what a pack chooses rows from: files, lists and pools; and what it makes of them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pydantic import Field, model_validator
 
 from synth.core.records import Fields
 from synth.packs.export_schema import Name, Strict
+from synth.text.novelty import Likeness
 
 Choice = Literal["nearest", "random", "first", "all"]
 
 
 class ChoiceSpec(Strict):
-    """Rows of a file or a list, of which some are chosen for a row."""
+    """Rows of a file, a list or a pool, of which some are chosen for a row."""
 
     file: str = Field(
         default="",
@@ -26,6 +27,11 @@ class ChoiceSpec(Strict):
         description="In place of a file: a list of the row or of the pack's constants. An element "
         "that is no mapping is a row with the column `item`.",
         examples=["events"],
+    )
+    pool: Name | None = Field(
+        default=None,
+        description="In place of a file: a pool of the pack.",
+        examples=["instructions"],
     )
     choose: Choice = Field(
         default="nearest",
@@ -76,7 +82,7 @@ class ChoiceSpec(Strict):
     @property
     def sources(self) -> list[str]:
         """The keys that say where the rows are."""
-        named = {"file": self.file, "of": self.of}
+        named = {"file": self.file, "of": self.of, "pool": self.pool}
         return [key for key, value in named.items() if value]
 
     @model_validator(mode="after")
@@ -93,6 +99,8 @@ class ChoiceSpec(Strict):
     @property
     def place(self) -> str:
         """Where the rows are, in words."""
+        if self.pool:
+            return f"the pool {self.pool}"
         return self.of or self.file or "a file that the user names"
 
     @property
@@ -104,7 +112,7 @@ class ChoiceSpec(Strict):
 
 
 class RetrieveSpec(ChoiceSpec):
-    """Rows of a file or a list that are looked up for a seed, as the list `into` of texts
+    """Rows of a file, a list or a pool that are looked up for a seed, as the list `into` of texts
     that templates see.
 
     `before` names the step that first needs them: `query` may then be a field that an earlier step
@@ -136,6 +144,64 @@ class RetrieveSpec(ChoiceSpec):
         return self
 
 
+class PoolSpec(Strict):
+    """Rows that grow while a run goes: those that it starts with, and those that the run keeps."""
+
+    file: str = Field(
+        default="",
+        description="File in the pack's folder of the rows that the pool starts with; the user "
+        "names another with `--set pools.NAME.file=FILE`.",
+        examples=["first.jsonl"],
+    )
+    of: Name | None = Field(
+        default=None,
+        description="In place of a file: a list of the pack's constants. An element that is no "
+        "mapping is a row with the one column of `add`. Without either, the pool starts empty.",
+        examples=["events"],
+    )
+    add: Annotated[dict[Name, str], Field(min_length=1)] = Field(
+        description="Columns of a row of the pool, each with the template that writes it of a row "
+        "which the run keeps.",
+        examples=[{"event": "{{ head }}"}],
+    )
+    every: Annotated[int, Field(ge=1)] = Field(
+        default=32,
+        description="Questions about the first so many rows of the input see what the pool starts "
+        "with, those about as many after them see what came of the first ones too, and so on. At "
+        "most so many rows are under way at once.",
+        examples=[64],
+    )
+    distinct: Name | None = Field(
+        default=None,
+        description="Column of which the pool has each text once, whatever its case and white "
+        "space. A kept row with a text that the pool has leaves with the reason `in_pool`.",
+        examples=["event"],
+    )
+    near: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None,
+        description="With `distinct`: texts whose likeness reaches this count as the same.",
+        examples=[0.7],
+    )
+    likeness: Likeness = Field(
+        default="rouge_l",
+        description="Of `near`: `rouge_l`, the F measure of the longest common subsequence of "
+        "words, or `jaccard`, the share of common words.",
+        examples=["jaccard"],
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.file and self.of:
+            raise ValueError("one place of the first rows, not file and of")
+        if self.near is not None and self.distinct is None:
+            raise ValueError("`distinct`, of which `near` speaks")
+        if self.distinct is not None and self.distinct not in self.add:
+            raise ValueError(
+                f"a column of `add`, not distinct: {self.distinct}"
+            )
+        return self
+
+
 class DemonstrationSpec(Strict):
     """A question as the step asks it, and the reply that is wanted."""
 
@@ -150,7 +216,7 @@ class DemonstrationSpec(Strict):
 
 
 class ChosenDemonstrationsSpec(ChoiceSpec):
-    """Demonstrations that are chosen for each row: from `rows`, a file or a list."""
+    """Demonstrations that are chosen for each row: from `rows`, a file, a list or a pool."""
 
     choose: Choice = Field(
         default="random",
@@ -168,7 +234,7 @@ class ChosenDemonstrationsSpec(ChoiceSpec):
     )
     reply: str = Field(
         default="{{ reply }}",
-        description="Template of the assistant's turn over a row of a file or a list.",
+        description="Template of the assistant's turn over a row of a file, a list or a pool.",
         examples=["{{ rationale }}\n#### {{ answer }}"],
     )
     exclude: Literal["self"] | list[Name] = Field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from synth.core.records import Row, canonical_json
@@ -58,14 +59,17 @@ class Chooser:
         """
         if self.spec.choose == "nearest":
             return self._nearest(rows, values, asking, version)
-        places: Iterator[int] = iter(range(len(rows)))
+        count = len(rows)
+        places: Iterator[int] = iter(range(count))
         if self.spec.choose == "random":
             name = [self.spec.seed, self.where, *asking]
-            places = shuffled(len(rows), canonical_json(name))
+            key = canonical_json(name)
+            places = shuffled(count, key)
         fitting = self._fitting(places, rows, values, asking)
         if self.spec.choose == "all":
             return list(fitting)
-        return [place for _, place in zip(range(self.spec.most), fitting)]  # noqa: B905 - the shorter one ends it
+        most = self.spec.most
+        return list(islice(fitting, most))
 
     def _nearest(
         self, rows: Sequence[Row], values: Row, asking: Asking, version: Any
@@ -74,7 +78,7 @@ class Chooser:
         if not rows:
             return []
         field = self.spec.needed
-        text = str(values.get(str(self.spec.query)) or "")
+        text = _text(values, str(self.spec.query))
         itself = plain(text)
         index = self._index(rows, version)
         # Among so many are as many as are wanted, unless rules take more of them out.
@@ -84,21 +88,24 @@ class Chooser:
             places = (
                 place
                 for place, _ in hits
-                if plain(str(rows[place].get(field) or "")) != itself
+                if plain(_text(rows[place], field)) != itself
             )
-            found = list(self._fitting(places, rows, values, asking))
-            ruled = self.spec.same or self.spec.exclude
-            enough = len(found) >= self.spec.most or len(hits) < looked_at
-            if enough or not ruled:
-                return found[: self.spec.most]
+            fitting = self._fitting(places, rows, values, asking)
+            found = list(fitting)
+            most = self.spec.most
+            are_all = len(hits) < looked_at
+            is_ruled = self.spec.same or self.spec.exclude
+            if len(found) >= most or are_all or not is_ruled:
+                return found[:most]
             looked_at *= 4
 
     def _index(self, rows: Sequence[Row], version: Any) -> Index:
         """The search over the rows, made when the first one is looked for."""
         if self._indexed is None or self._indexed[0] != version:
             field = self.spec.needed
-            texts = [str(row.get(field) or "") for row in rows]
-            self._indexed = version, open_index(texts, self.spec.by)
+            texts = [_text(row, field) for row in rows]
+            index = open_index(texts, self.spec.by)
+            self._indexed = version, index
         return self._indexed[1]
 
     def _fitting(
@@ -119,22 +126,33 @@ class Chooser:
     def _is_excluded(self, row: Row, values: Row, asking: Asking) -> bool:
         columns = self.spec.exclude
         if columns == "self":
-            if asking.seed_id and str(row.get("id") or "") == asking.seed_id:
+            own = asking.seed_id
+            if own and _text(row, "id") == own:
                 return True
             columns = [
                 name for name in self.inputs if row.get(name) is not None
             ]
-        return bool(columns) and agree(columns, row, values)
+        if not columns:
+            return False
+        return agree(columns, row, values)
+
+
+def _text(row: Row, column: str) -> str:
+    """The text of a column; "" where there is none."""
+    value = row.get(column)
+    return str(value or "")
 
 
 def agree(columns: Collection[str], one: Row, other: Row) -> bool:
     """Whether two rows say the same in all columns, whatever their case and white space."""
-    return all(
-        name in one
-        and name in other
-        and plain(str(one[name])) == plain(str(other[name]))
-        for name in columns
-    )
+    for name in columns:
+        if name not in one or name not in other:
+            return False
+        mine = plain(str(one[name]))
+        others = plain(str(other[name]))
+        if mine != others:
+            return False
+    return True
 
 
 def shuffled(count: int, key: bytes) -> Iterator[int]:
@@ -149,6 +167,7 @@ def shuffled(count: int, key: bytes) -> Iterator[int]:
     drawn = random.Random(key)
     moved: dict[int, int] = {}
     for first in range(count):
-        other = first + int(drawn.random() * (count - first))
+        left = count - first
+        other = first + int(drawn.random() * left)
         yield moved.get(other, other)
         moved[other] = moved.get(first, first)

@@ -15,7 +15,8 @@ from synth.packs.demonstrations import (
     demonstration,
     not_rendered,
 )
-from synth.packs.shelf import Shelf
+from synth.packs.pool import Pool
+from synth.packs.shelf import Shelf, read_shelf
 from synth.packs.step import Demonstration, Step
 
 if TYPE_CHECKING:
@@ -35,33 +36,43 @@ class Library:
     def __init__(self, pack: Pack) -> None:
         self.pack = pack
         inputs = tuple(pack.spec.inputs)
+        self.pools = {name: open_pool(pack, name) for name in pack.spec.pools}
         self.blocks: Mapping[str, RetrieveSpec] = pack.spec.retrieves
         self.shelves = {
             block: Shelf(
-                spec, pack.folder_of(block), block=block, inputs=inputs
+                spec,
+                pack.folder_of(block),
+                block=block,
+                inputs=inputs,
+                pool=self.pools.get(spec.pool or ""),
             )
             for block, spec in self.blocks.items()
         }
         self.shown: dict[str, Shelf] = {}
         for step in pack.steps:
             if step.chosen:
-                self.shown[step.name] = open_demonstrations(pack, step)
+                pool = self.pools.get(step.chosen.spec.pool or "")
+                shelf = open_demonstrations(pack, step, pool)
+                self.shown[step.name] = shelf
 
     def samples(self) -> Fields:
         """What stands for rows that are looked up, before anything is: the first ones of a file."""
         samples: Fields = {}
         for block, spec in self.blocks.items():
-            texts = self.shelves[block].texts[: spec.most]
-            samples[spec.into] = list(texts) or ["word word"] * spec.most
+            most = spec.most
+            texts = self.shelves[block].texts[:most]
+            samples[spec.into] = list(texts) or ["word word"] * most
         return samples
 
     def listed(self, step: Step, values: Row, asking: Asking) -> Fields:
-        """What is chosen before a step of lists that the row or the pack has."""
+        """What is chosen before a step of lists and pools."""
         found: Fields = {}
         for block in step.retrieves:
-            if self.blocks[block].of:
-                near = self.shelves[block].near(values, asking)
-                found[self.blocks[block].into] = near
+            spec = self.blocks[block]
+            if spec.of or spec.pool:
+                shelf = self.shelves[block]
+                near = shelf.near(values, asking)
+                found[spec.into] = near
         return found
 
     def retrieved(
@@ -79,11 +90,34 @@ class Library:
         for block in step.retrieves:
             spec = self.blocks[block]
             # A list that the step spreads must be there before its draws are.
-            spreads = step.spread is not None and step.spread[0] == spec.into
-            differs = spec.choose == "random" and not spreads
+            spread = step.spread[0] if step.spread else None
+            differs = spec.choose == "random" and spread != spec.into
             if differs == drawn:
-                found[spec.into] = self.shelves[block].near(values, asking)
+                shelf = self.shelves[block]
+                near = shelf.near(values, asking)
+                found[spec.into] = near
         return found
+
+    @property
+    def paces(self) -> list[int]:
+        """After how many rows of the input each pool shows more."""
+        return [pool.spec.every for pool in self.pools.values()]
+
+    def offer(self, values: Row) -> str | None:
+        """Offers a kept row to all pools; the name of one that has its text, None where none has.
+
+        Raises:
+            RowFault: it lacks what a template reads.
+        """
+        for name, pool in self.pools.items():
+            if not pool.offer(values):
+                return name
+        return None
+
+    def left(self, seeds: int) -> bool:
+        """Whether any pool shows more from now on, where so many rows of the input are through."""
+        turned = [pool.left(seeds) for pool in self.pools.values()]
+        return any(turned)
 
     def showing(self, step: Step, values: Row, asking: Asking) -> Step:
         """The step with the demonstrations that are chosen for a row.
@@ -93,31 +127,60 @@ class Library:
         """
         if step.chosen is None:
             return step
-        rows = self.shown[step.name].chosen(values, asking)
+        shelf = self.shown[step.name]
+        rows = shelf.chosen(values, asking)
         if step.chosen.spec.choose == "nearest":
             # The nearest one stands next to the question.
             rows.reverse()
-        return step.showing([_turn(self.pack, step, row) for row in rows])
+        turns = [_turn(self.pack, step, row) for row in rows]
+        return step.showing(turns)
 
 
-def open_demonstrations(pack: Pack, step: Step) -> Shelf:
+def open_pool(pack: Pack, name: str) -> Pool:
+    """A pool with the rows that it starts with.
+
+    Raises:
+        WrongUse: no such file, or a row that lacks a column.
+    """
+    spec = pack.spec.pools[name]
+    block = f"pools.{name}"
+    first: list[Row] = []
+    if spec.file:
+        folder = pack.folder_of(block)
+        first = read_shelf(spec.file, folder, block, *spec.add)
+    elif spec.of:
+        column = next(iter(spec.add))
+        listed = pack.spec.constants[spec.of]
+        for one in listed:
+            is_row = isinstance(one, dict)
+            first.append(one if is_row else {column: one})
+    add = pack.pools[name]
+    return Pool(spec, first, add)
+
+
+def open_demonstrations(
+    pack: Pack, step: Step, pool: Pool | None = None
+) -> Shelf:
     """The rows of a step that chooses its demonstrations; those of a file are checked.
 
     Raises:
         WrongUse: no such file, or a row that makes no turn which the step's parser reads.
     """
     assert step.chosen is not None  # noqa: S101 - the caller looked
+    spec = step.chosen.spec
     block = f"{step.name}.demonstrations"
-    listed = step.chosen.spec.rows
+    folder = pack.folder_of(block)
+    rows = [{**one.given, "reply": one.reply} for one in spec.rows]
     shelf = Shelf(
-        step.chosen.spec,
-        pack.folder_of(block),
+        spec,
+        folder,
         block=block,
         inputs=tuple(pack.spec.inputs),
-        rows=[{**one.given, "reply": one.reply} for one in listed],
+        rows=rows,
+        pool=pool,
     )
     # Those of pack.yaml are checked when it is read.
-    if step.chosen.spec.file:
+    if spec.file:
         _check(pack, step, shelf)
     return shelf
 

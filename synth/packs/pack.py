@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,7 @@ class Pack:
     steps: tuple[Step, ...]
     exports: Mapping[str, Mapping[str, Mapping[str, Template]]]
     hash: str
+    pools: Mapping[str, dict[str, Template]] = field(default_factory=dict)
     user_files: frozenset[str] = frozenset()
 
     def folder_of(self, block: str) -> Path | None:
@@ -143,14 +144,9 @@ class Pack:
         names = [step.name for step in spec.steps]
         said = {".".join(place_of(key, names)) for key in overrides or ()}
         named = frozenset(key for key in said if key.endswith(".file"))
-        return cls(
-            spec,
-            folder,
-            steps,
-            builder.exports(whole=not overrides),
-            hashed,
-            named,
-        )
+        pools = builder.pools()
+        exports = builder.exports(whole=not overrides)
+        return cls(spec, folder, steps, exports, hashed, pools, named)
 
     @property
     def demonstrates(self) -> bool:

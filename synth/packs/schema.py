@@ -18,6 +18,7 @@ from synth.packs.choice_schema import (
     ONE,
     ChosenDemonstrationsSpec,
     DemonstrationSpec,
+    PoolSpec,
     RetrieveSpec,
     kind_of_demonstrations,
     kind_of_retrieve,
@@ -283,9 +284,14 @@ class PackSpec(Strict):
     )
     retrieve: Retrieves | None = Field(
         default=None,
-        description="Rows of a file or a list that are looked up for each seed; several "
+        description="Rows of a file, a list or a pool that are looked up for each seed; several "
         "such blocks have a name each.",
         examples=[{"query": "question", "field": "text"}],
+    )
+    pools: dict[Name, PoolSpec] = Field(
+        default_factory=dict,
+        description="Rows that grow while a run goes, by name.",
+        examples=[{"events": {"of": "first", "add": {"event": "{{ head }}"}}}],
     )
     steps: Annotated[list[StepSpec], Field(min_length=1)] = Field(
         description="The questions, in the order in which they are asked.",
@@ -347,7 +353,7 @@ def apply_overrides(raw: Fields, overrides: Values, where: str) -> None:
     )
     blocks: Fields = {
         key: raw[key]
-        for key in ("constants", "exports", "retrieve")
+        for key in ("constants", "exports", "retrieve", "pools")
         if key in raw
     }
     for path, value in overrides.items():

@@ -15,6 +15,7 @@ from synth.inputs.seeds import read_rows
 from synth.packs.choice_schema import RetrieveSpec
 from synth.packs.choosing import Asking, Chooser
 from synth.packs.files import read_inside
+from synth.packs.pool import Pool
 from synth.packs.templates import Template, Templates
 
 if TYPE_CHECKING:
@@ -40,6 +41,42 @@ def _own_file(folder: Path, name: str, block: str) -> Path:
     return folder / name
 
 
+def read_shelf(
+    file: str, folder: Path | None, block: str, *needed: str
+) -> list[Row]:
+    """The rows of a block's file.
+
+    Args:
+        file: its name; "" where nobody has named one.
+        folder: the pack's, where the pack itself names the file; None where the user does.
+        block: the block's place in the pack, as `--set` names it.
+        needed: columns that must hold texts; "" for none.
+
+    Raises:
+        WrongUse: no file, a file of the pack that leads out of its folder, or rows without a
+            column.
+    """
+    if not file:
+        raise WrongUse(
+            f"{block}.file",
+            "none",
+            "a file to retrieve from",
+            f"Give it: --set {block}.file=FILE.",
+        )
+    path = file if folder is None else _own_file(folder, file, block)
+    rows: list[Row] = list(read_rows(path))
+    for number, row in enumerate(rows, 1):
+        for column in filter(None, needed):
+            if not isinstance(row.get(column), str):
+                raise WrongUse(
+                    f"{file} row {number}",
+                    f"columns {', '.join(row)}",
+                    f"text in {column!r}",
+                    did_you_mean(column, row),
+                )
+    return rows
+
+
 class Shelf:
     """The rows that one block of a pack chooses from.
 
@@ -50,6 +87,7 @@ class Shelf:
         block: the block's place in the pack, as `--set` names it.
         inputs: names of the pack's inputs.
         rows: in place of a file: the rows themselves.
+        pool: in place of a file: a pool, whose rows grow.
 
     Raises:
         WrongUse: no file, a file of the pack that leads out of its folder, or rows without the
@@ -64,36 +102,15 @@ class Shelf:
         block: str = "retrieve",
         inputs: Collection[str] = (),
         rows: Sequence[Row] = (),
+        pool: Pool | None = None,
     ) -> None:
         self.spec = spec
         self.block = block
+        self.pool = pool
         self.rows = list(rows)
-        if not rows and not spec.of:
-            self.rows = self._read(folder)
+        if not rows and not spec.of and pool is None:
+            self.rows = read_shelf(spec.file, folder, block, spec.needed)
         self.chooser = Chooser(spec, block, inputs)
-
-    def _read(self, folder: Path | None) -> list[Row]:
-        """The rows of the file."""
-        file = self.spec.file
-        if not file:
-            raise WrongUse(
-                f"{self.block}.file",
-                "none",
-                "a file to retrieve from",
-                f"Give it: --set {self.block}.file=FILE.",
-            )
-        path = file if folder is None else _own_file(folder, file, self.block)
-        rows: list[Row] = list(read_rows(path))
-        needed = self.spec.needed
-        for number, row in enumerate(rows, 1):
-            if needed and not isinstance(row.get(needed), str):
-                raise WrongUse(
-                    f"{file} row {number}",
-                    f"columns {', '.join(row)}",
-                    f"text in {needed!r}",
-                    did_you_mean(needed, row),
-                )
-        return rows
 
     @cached_property
     def texts(self) -> tuple[str, ...]:
@@ -110,7 +127,8 @@ class Shelf:
 
     def chosen(self, values: Row, asking: Asking) -> list[Row]:
         """The rows that are chosen for a row."""
-        rows = self.rows
+        rows: Sequence[Row] = self.rows if self.pool is None else self.pool.seen
+        # A pool only grows.
         version: Any = len(rows)
         if self.spec.of:
             rows = self._listed(values, self.spec.of)

@@ -143,6 +143,9 @@ class Step:
         sampling = self.sampling
         if draw and sampling.seed is not None:
             sampling = replace(sampling, seed=sampling.seed + draw)
+        inputs = values
+        if said.number:
+            inputs = {**values, "index": said.number}
         return Request(
             model=model,
             messages=tuple(messages),
@@ -152,7 +155,7 @@ class Step:
             draw=draw,
             seed_id=seed_id,
             step=self.name,
-            inputs={**values, "index": said.number} if said.number else values,
+            inputs=inputs,
         )
 
     def opening(self, values: Row) -> list[dict[str, str]]:
@@ -269,4 +272,6 @@ class Step:
         names = self.user.variables
         for _, template in self.before:
             names |= template.variables
-        return names | self.system.variables if self.system else names
+        if self.system:
+            names |= self.system.variables
+        return names

@@ -8,6 +8,7 @@ __getattr__, __dir__ = public(
         "filter_file": "sieve calibrate_file",
         "finished": "fingerprint is_unchanged",
         "gold_check": "GoldCheck",
+        "growth": "Growth",
         "merge": "merge",
         "open_doors": "open_doors endpoints_of adapted_of settings_of width",
         "plan": "StepPlan Plan make_plan describe_plan describe_choice",

@@ -80,7 +80,8 @@ class RunConfig:
             replaced, its replies stay.
         same_teacher: replies of one model's name from another endpoint may serve: both endpoints
             are one teacher.
-        keep_going: the run goes on where not one of the first 20 seeds brings a row.
+        keep_going: the run goes on where not one of the first 20 seeds brings a row, and where a
+            call failed whose row later questions should see in a pool.
         upgrade_pack: a run of a built-in pack that has changed since takes the new one; else it
             goes on with the copy in its folder.
         schemas: steps that read JSON objects send the JSON Schema of their keys; the endpoint must
@@ -194,11 +195,8 @@ class Prepared:
             else draws
         )
         config = replace(self.config, draws=named)
-        return replace(
-            self,
-            pack=load_pack(self.pack.folder, config),
-            config=config,
-        )
+        pack = load_pack(self.pack.folder, config)
+        return replace(self, pack=pack, config=config, library=Library(pack))
 
     def teachers(self) -> dict[str, str]:
         """Role -> teacher, for every role that the pack needs; a filter may name its teacher

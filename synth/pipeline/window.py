@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import Any
 
@@ -29,6 +29,8 @@ class Window:
         stop: what ended the run early; no further seed starts.
         wanted: how many seeds should have started and not left now at most; 0 means that there are
             enough rows.
+        paces: a seed whose place in the input is at or behind a multiple of one of these numbers
+            starts only when all seeds before that multiple have left.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Window:
         self.width = width
         self.stop: PotstillError | KeyboardInterrupt | None = None
         self.on_stop: Callable[[], None] = lambda: None
+        self.paces: Sequence[int] = ()
         self.wanted: Callable[[], float] = lambda: inf
         # By place: samples asked, their exits, characters of their replies.
         self._done: dict[int, tuple[int, list[Exit], int]] = {}
@@ -79,7 +82,10 @@ class Window:
 
     def _full(self) -> bool:
         """Whether so much waits behind the seed that leaves next that no other may start."""
-        ahead = self._taken - self._left
+        begun = self._taken
+        if any(begun // pace * pace > self._left for pace in self.paces):
+            return True
+        ahead = begun - self._left
         if ahead < 5 * self.width:
             return False
         return (
