@@ -286,7 +286,11 @@ def exports_of(spec: SelectSpec, pack: Pack, where: str) -> dict[str, Template]:
         if named is None:
             continue
         kind, _, task = named.partition(".")
-        pairs = pack.exports.get(kind, {})
+        pairs = dict(pack.exports.get(kind, {}))
+        for one, declared in pack.spec.exports.multitask.items():
+            # Such a task has a row for each element; a select writes one for each row.
+            if kind == "multitask" and declared.each:
+                del pairs[one]
         if (task or kind) not in pairs:
             known = [
                 *pack.exports.get("sft", {}),

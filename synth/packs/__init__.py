@@ -10,7 +10,7 @@ __getattr__, __dir__ = public(
         "ChosenDemonstrationsSpec",
         "choosing": "Asking Chooser",
         "demonstrations": "demonstration check_shown",
-        "export_schema": "Strict TemplatePair MessagesSpec DocumentSpec RetrievalSpec "
+        "export_schema": "Strict TemplatePair TaskSpec MessagesSpec DocumentSpec RetrievalSpec "
         "TriplesSpec ConversationSpec ExportSpec",
         "files": "read_inside read_text_inside regular_files digest copy",
         "library": "Library",

@@ -33,7 +33,7 @@ from synth.packs.demonstrations import (
 )
 from synth.packs.files import read_text_inside
 from synth.packs.schema import PackSpec, StepSpec
-from synth.packs.step import Chosen, Demonstration, Step, Talk
+from synth.packs.step import Chosen, Demonstration, Gathered, Step, Talk
 from synth.packs.templates import Template, Templates
 from synth.parsers.base import Parser
 from synth.parsers.whole import Whole
@@ -68,6 +68,10 @@ class Builder:
             "text",
         )
         self.used: set[str] = set()
+        # Fields of the steps so far, and those of them that differ among the rows of one seed.
+        self.made: Fields = {}
+        self.parted: set[str] = set()
+        self.parts = False
 
     def where(self, *at: Any) -> str:
         """pack.yaml:LINE of a path in it."""
@@ -75,6 +79,7 @@ class Builder:
 
     def step(self, index: int, spec: StepSpec) -> Step:
         """One compiled step; afterwards its fields are known to later ones."""
+        gathers = self.gathered(index, spec)
         extra = {spec.each[1], "history", "index"} if spec.each else set()
         if spec.spread:
             self.require(
@@ -106,18 +111,11 @@ class Builder:
             repairs=spec.repairs,
             each=spec.each,
             parsers=tuple(self.parser(index, p) for p in spec.parser),
-            filters=tuple(
-                registry.build(
-                    "synth.filters",
-                    f,
-                    self.where("steps", index, "filters", place),
-                    self.allowed,
-                )
-                for place, f in enumerate(spec.filters)
-            ),
+            filters=self.filters(index, spec),
             response_format=spec.response_format,
             rescues=spec.rescues,
             spread=spec.spread,
+            gathers=gathers,
             sets=tuple(sets),
             retrieves=retrieves,
         )
@@ -126,10 +124,59 @@ class Builder:
             step = replace(step, until=self.inline(spec.until, where, extra))
         step = self.with_turns(step, spec, index, extra)
         step = self.with_demonstrations(step, spec, index, extra)
-        self.kinds.update(self.fields(index, step))
+        self.produce(step, self.fields(index, step))
         for part in step.filters:
             self.used.update(part.needs())
         return step
+
+    def filters(self, index: int, spec: StepSpec) -> tuple[Any, ...]:
+        """The filters of a step."""
+        built = []
+        for place, one in enumerate(spec.filters):
+            where = self.where("steps", index, "filters", place)
+            part = registry.build("synth.filters", one, where, self.allowed)
+            built.append(part)
+        return tuple(built)
+
+    def gathered(self, index: int, spec: StepSpec) -> Gathered | None:
+        """How the rows of a seed are joined before a step: later templates see the list, and no
+        field that differed from row to row.
+        """
+        if spec.gather is None:
+            return None
+        if index == 0 or spec.rescues or spec.gather in self.kinds:
+            got = "before the first step"
+            if spec.rescues:
+                got = "of a step that rescues"
+            elif index:
+                got = "whose name is taken"
+            raise WrongUse(
+                self.where("steps", index, "gather"),
+                f"gather: {spec.gather}, {got}",
+                "a new name, behind a step by which rows part",
+                "Take it out, or correct it.",
+            )
+        gathered = Gathered(spec.gather, self.made, frozenset(self.parted))
+        for name in self.parted:
+            del self.kinds[name]
+        kept = {
+            name: kind
+            for name, kind in self.made.items()
+            if name not in self.parted
+        }
+        self.made = {**kept, spec.gather: dict(gathered.kinds)}
+        self.parted = set()
+        self.parts = False
+        self.kinds[spec.gather] = dict(gathered.kinds)
+        return gathered
+
+    def produce(self, step: Step, kinds: Fields) -> None:
+        """Notes the fields of a step."""
+        self.kinds.update(kinds)
+        self.made.update(kinds)
+        self.parts = self.parts or step.draws > 1 or step.spread is not None
+        if self.parts:
+            self.parted.update(kinds)
 
     def with_turns(
         self, step: Step, spec: StepSpec, index: int, extra: set[str]

@@ -48,6 +48,23 @@ class TemplatePair(Strict):
     )
 
 
+class TaskSpec(TemplatePair):
+    """One task of `multitask`; with `each` one training row an element of a list."""
+
+    each: Path | None = Field(
+        default=None,
+        description="List whose elements are one training row each; templates see an element's "
+        "fields, or `item`, and its `index`.",
+        examples=["solve"],
+    )
+    when: Text = Field(
+        default="yes",
+        description="Template; where it renders to nothing, `False` or `None`, the training row "
+        "is left out.",
+        examples=["{{ index > 0 }}"],
+    )
+
+
 class MessagesSpec(Strict):
     """One training conversation behind a system message: a prompt and a completion, or the turns of
     a talk.
@@ -256,9 +273,10 @@ class ExportSpec(Strict):
             }
         ],
     )
-    multitask: dict[Name, TemplatePair] = Field(
+    multitask: dict[Name, TaskSpec] = Field(
         default_factory=dict,
-        description="Several training rows of one row, by task.",
+        description="Several training rows of one row, by task; of a task with `each`, one for "
+        "each element of a list.",
         examples=[
             {
                 "label": {
@@ -313,7 +331,8 @@ class ExportSpec(Strict):
             sides = self.messages.model_dump(exclude={"each"})
             yield "messages", "messages", None, sides
         for task, pair in self.multitask.items():
-            yield "multitask", task, None, pair.model_dump()
+            sides = pair.model_dump(exclude={"each"})
+            yield "multitask", task, pair.each, sides
         if self.triples:
             yield (
                 "triples",

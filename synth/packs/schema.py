@@ -194,6 +194,13 @@ class StepSpec(Strict):
         "element as ITEM.",
         examples=[{"concepts": "concept"}],
     )
+    gather: Name | None = Field(
+        default=None,
+        description="Name of a list: all rows of one seed that are left, be they draws or elements "
+        "that were spread, become one row before the step, which has the fields of each of them "
+        "as an element of the list. What was written before the rows parted stays in the row too.",
+        examples=["attempts"],
+    )
     parser: Annotated[Parts, Field(min_length=1)] = Field(
         description="What reads the reply: one parser or a list of them. The first whose field "
         "`when` the row has is used, else the last.",

@@ -45,6 +45,20 @@ class Chosen(NamedTuple):
     reply: Template
 
 
+class Gathered(NamedTuple):
+    """How the rows of one seed are joined.
+
+    Attributes:
+        into: name of the list.
+        kinds: fields of its elements, with their kinds.
+        parted: fields that differ from row to row: they stand in the list alone.
+    """
+
+    into: str
+    kinds: Row
+    parted: frozenset[str]
+
+
 class Said(NamedTuple):
     """What a talk has come to behind its opening question.
 
@@ -86,6 +100,7 @@ class Step:
         spread: (list field, item name) where each element of a list becomes a sample of its own.
         rescues: the step whose lost samples this one asks about again; they see what was lost as
             `attempt`.
+        gathers: a list into which the rows of one seed are joined before the step.
         sets: (field, template) of fields that are written before the question is asked.
         until: of a step that walks a list: where it renders to something, the walk ends before that
             element.
@@ -110,6 +125,7 @@ class Step:
     response_format: Row | None = None
     rescues: str | None = None
     spread: tuple[str, str] | None = None
+    gathers: Gathered | None = None
     sets: tuple[tuple[str, Template], ...] = ()
     retrieves: tuple[str, ...] = ()
     until: Template | None = None
@@ -207,6 +223,8 @@ class Step:
             for name, kind in parser.produces().items()
         }
         made: Fields = dict.fromkeys((name for name, _ in self.sets), "text")
+        if self.gathers:
+            made[self.gathers.into] = dict(self.gathers.kinds)
         if self.spread:
             made[self.spread[1]] = "any"
         if self.each:

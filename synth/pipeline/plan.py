@@ -124,6 +124,8 @@ def make_plan(
     steps = []
     for step, pack, calls in _questions(prepared):
         means = measured.get(step.name, {})
+        if step.gathers:
+            filled[step.gathers.into] = _like(step.gathers.kinds, "word word")
         teacher = prepared.teachers()[step.role]
         tokens = [
             _tokens(r, count(teacher))
@@ -167,7 +169,8 @@ def _questions(prepared: Prepared) -> Iterator[tuple[Step, Pack, float]]:
     samples = float(rows)
     for step in pack.steps:
         # A rescue asks about one lost sample a seed; those that were kept walk on beside it.
-        walking = rows if step.rescues else samples
+        # A step that gathers asks about one row a seed.
+        walking = rows if step.rescues or step.gathers else samples
         walking *= step.draws * _length(pack, step.spread, sample)
         asked = walking * _length(pack, step.each, sample)
         if step.talk:

@@ -81,6 +81,8 @@ def _step(step: Step) -> str:
         ways.append(f"    demonstrations: {len(step.demonstrations)}")
     if step.chosen:
         ways.append(f"    demonstrations: {_choice(step.chosen.spec)}")
+    if step.gathers:
+        ways.append(f"    gather: the rows of a seed as {step.gathers.into}")
     if step.before:
         ways.append(f"    turns before: {len(step.before)}")
     if step.talk:

@@ -32,7 +32,7 @@ from synth.filters.base import Filter, one_each
 from synth.packs.choosing import Asking
 from synth.packs.library import Library
 from synth.packs.pack import Pack
-from synth.packs.step import Said, Step, Talk
+from synth.packs.step import Gathered, Said, Step, Talk
 from synth.replies.thoughts import split_thoughts
 
 
@@ -117,6 +117,8 @@ class Walker:
                 else alive
             )
             before = len(walking)
+            if step.gathers:
+                walking = _gathered(step.gathers, walking)
             if step.retrieves:
                 walking = [
                     self._looked_up(step, sample, drawn=False)
@@ -451,6 +453,26 @@ def _arrive(sample: Sample, reading: Reading, fields: Row) -> Sample | Exit:
             reading.unreadable.detail,
         )
     return moved
+
+
+def _gathered(gathers: Gathered, samples: list[Sample]) -> list[Sample]:
+    """All samples of a seed as one, with the fields of each as an element of a list."""
+    if not samples:
+        return []
+    elements = []
+    for sample in samples:
+        row = sample.fields
+        elements.append({name: row.get(name) for name in gathers.kinds})
+    first = samples[0]
+    fields = {
+        name: value
+        for name, value in first.fields.items()
+        if name not in gathers.parted
+    }
+    fields[gathers.into] = elements
+    verdicts = [verdict for sample in samples for verdict in sample.verdicts]
+    meta = {**first.meta, "draw": 0}
+    return [Sample(first.seed, fields, meta, tuple(verdicts))]
 
 
 def _spread(
