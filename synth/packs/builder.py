@@ -247,7 +247,9 @@ class Builder:
         at: tuple[Any, ...] = ("steps", index, "demonstrations")
         listed = spec.demonstrations
         if isinstance(listed, ChosenDemonstrationsSpec):
-            step = self.chosen(step, listed, index)
+            at_step = self.where(*at)
+            self.chooses(listed, extra, at_step)
+            step = self.chosen(step, listed, at_step)
             listed = listed.rows
             at = (*at, "rows")
         made = []
@@ -264,16 +266,16 @@ class Builder:
         here = []
         for block, spec in self.spec.retrieves.items():
             if spec.before == name or (spec.before is None and index == 0):
-                self.chooses(spec, self.where(*block.split(".")))
+                self.chooses(spec, set(), self.where(*block.split(".")))
                 here.append(block)
                 self.kinds[spec.into] = "text"
         return tuple(here)
 
-    def chooses(self, spec: ChoiceSpec, where: str) -> None:
+    def chooses(self, spec: ChoiceSpec, extra: set[str], where: str) -> None:
         """Raises WrongUse where a choice reads what no row has by then."""
         for name in (spec.query, spec.of, *spec.same):
             if name is not None:
-                self.require(name, set(), where)
+                self.require(name, extra, where)
         if spec.pool is not None and spec.pool not in self.spec.pools:
             raise WrongUse(
                 where,
@@ -303,11 +305,9 @@ class Builder:
         return made
 
     def chosen(
-        self, step: Step, spec: ChosenDemonstrationsSpec, index: int
+        self, step: Step, spec: ChosenDemonstrationsSpec, where: str
     ) -> Step:
         """The step with the rules by which its demonstrations are chosen."""
-        where = self.where("steps", index, "demonstrations")
-        self.chooses(spec, where)
         if len(spec.rows) > MOST_SHOWN:
             raise WrongUse(
                 where,

@@ -174,7 +174,8 @@ class PoolSpec(Strict):
     distinct: Name | None = Field(
         default=None,
         description="Column of which the pool has each text once, whatever its case and white "
-        "space. A kept row with a text that the pool has leaves with the reason `in_pool`.",
+        "space; the first 4,000 characters count. A kept row with a text that the pool has leaves "
+        "with the reason `in_pool`.",
         examples=["event"],
     )
     near: Annotated[float, Field(gt=0, le=1)] | None = Field(

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from synth.packs.templates import Template
 
 
+# Characters of a text that are held against others: two longer ones would take seconds.
+MOST_COMPARED = 4000
+
+
 class Pool:
     """What questions see grows between the rows of the input, never while one of them is under way:
     the question about row n sees what came of the first `every` * (n // `every`) rows, counted from
@@ -55,7 +59,8 @@ class Pool:
     def _is_new(self, row: Row) -> bool:
         if self.spec.distinct is None:
             return True
-        return self._novelty.admit(plain(str(row[self.spec.distinct])))
+        text = plain(str(row[self.spec.distinct]))
+        return self._novelty.admit(text[:MOST_COMPARED])
 
     def left(self, seeds: int) -> bool:
         """Whether questions see more from now on, where so many rows of the input are through."""

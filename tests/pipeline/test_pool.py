@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 
 import pytest
 import yaml
@@ -306,6 +307,16 @@ def test_a_pool_that_nothing_fills_is_known(tmp_path):
     )
     with pytest.raises(WrongUse, match="Did you mean events"):
         Pack.load(folder)
+
+
+def test_long_replies_are_compared_in_no_time():
+    spec = PoolSpec(add={"text": "{{ text }}"}, distinct="text", near=0.9)
+    template = Templates().compile("{{ text }}", "here")
+    pool = Pool(spec, [], {"text": template})
+    started = time.process_time()
+    assert pool.offer({"text": "a b " * 100_000})
+    assert not pool.offer({"text": "b a " * 100_000})
+    assert time.process_time() - started < 5
 
 
 @settings(max_examples=30)
