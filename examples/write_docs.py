@@ -104,10 +104,9 @@ def kind(field: dict[str, Any]) -> str:
         return " or ".join(f"`{value}`" for value in field["enum"])
     if "const" in field:
         return f"`{field['const']}`"
-    if "anyOf" in field:
-        kinds = [
-            kind(one) for one in field["anyOf"] if one.get("type") != "null"
-        ]
+    choices = field.get("anyOf") or field.get("oneOf")
+    if choices:
+        kinds = [kind(one) for one in choices if one.get("type") != "null"]
         return " or ".join(dict.fromkeys(kinds))
     if field.get("type") == "array":
         items = kind(field["items"])

@@ -19,7 +19,13 @@ from pydantic import TypeAdapter
 
 import synth
 from examples import write_docs
-from synth.packs import export_schema, schema
+from synth.packs import (
+    choice_schema,
+    export_schema,
+    sampling_schema,
+    schema,
+    talk_schema,
+)
 from synth.packs.pack import Pack, built_in, pack_names
 from tests.conftest import ROOT, chat, write
 from tests.test_rooms import ROOMS_OF
@@ -28,11 +34,17 @@ DOCS = ROOT / "docs"
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 MODELS = [
     model
-    for module in (schema, export_schema)
+    for module in (
+        schema,
+        choice_schema,
+        sampling_schema,
+        talk_schema,
+        export_schema,
+    )
     for model in vars(module).values()
     if isinstance(model, type)
     and issubclass(model, export_schema.Strict)
-    and model is not export_schema.Strict
+    and model not in (export_schema.Strict, choice_schema.ChoiceSpec)
     and model.__module__ == module.__name__
 ]
 
@@ -145,6 +157,33 @@ def test_the_pack_of_the_page_of_packs_loads_and_its_commands_run(
     assert (
         Pack.load(pack, {"temperature": 0}).steps[0].sampling.temperature == 0
     )
+
+
+def shown_packs():
+    """Name -> files of each further pack of packs.md: its pack.yaml, then what is shown under a
+    file's name.
+    """
+    page = (DOCS / "packs.md").read_text()
+    _, *parts = re.split(r"<!-- pack: (\w+) -->\n", page)
+    packs = {}
+    for name, part in zip(parts[::2], parts[1::2], strict=True):
+        text = part.partition("\n## ")[0]
+        named = re.findall(r"`([\w.]+)`:\n\n```\w+\n(.*?)```", text, re.DOTALL)
+        packs[name] = {"pack.yaml": blocks("yaml", text)[0], **dict(named)}
+    return packs
+
+
+@pytest.mark.parametrize("name", list(shown_packs())[1:])
+def test_further_packs_of_the_page_of_packs_keep_rows(tmp_path, name):
+    pack = tmp_path / name
+    pack.mkdir()
+    for file, text in shown_packs()[name].items():
+        (pack / file).write_text(text)
+    checked = shell(f"synth check ./{name}", tmp_path)
+    assert checked.returncode == 0, checked.stderr
+    ends = [case["ends"] for case in Pack.load(pack).cases()]
+    assert ends
+    assert all(end["kept"] for end in ends)
 
 
 def test_every_room_and_file_that_the_page_of_architecture_names_is_there():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from finetune.core.rows import JsonObject
@@ -15,15 +15,11 @@ from synth.core.records import Values, canonical_json, hash_share
 from synth.packs.pack import Pack
 from synth.packs.shelf import Shelf
 from synth.packs.templates import Template
-from synth.text.words import jaccard, rouge_l
+from synth.text.novelty import Likeness, Novelty
 
 Rows = list[JsonObject]
 # A flow is data: it cannot fill a disk with copies.
 MOST_TIMES = 1000
-_LIKENESS: Mapping[str, Callable[[str, str], float]] = {
-    "jaccard": jaccard,
-    "rouge_l": rouge_l,
-}
 
 
 class Select:
@@ -290,7 +286,11 @@ def exports_of(spec: SelectSpec, pack: Pack, where: str) -> dict[str, Template]:
         if named is None:
             continue
         kind, _, task = named.partition(".")
-        pairs = pack.exports.get(kind, {})
+        pairs = dict(pack.exports.get(kind, {}))
+        for one, declared in pack.spec.exports.multitask.items():
+            # Such a task has a row for each element; a select writes one for each row.
+            if kind == "multitask" and declared.each:
+                del pairs[one]
         if (task or kind) not in pairs:
             known = [
                 *pack.exports.get("sft", {}),
@@ -332,7 +332,7 @@ def distinct(
     rows: Iterable[JsonObject],
     column: str,
     near: float | None,
-    likeness: str,
+    likeness: Likeness,
     where: str,
 ) -> Rows:
     """The first row of each value of a column, and none whose text is like an earlier one's.
@@ -341,15 +341,14 @@ def distinct(
         rows: in their order.
         column: of texts.
         near: likeness from which on two texts are the same; None: only equal ones are.
-        likeness: a name of `_LIKENESS`.
+        likeness: how alike two texts are.
         where: what asks for it, for messages.
 
     Raises:
         WrongUse: a row without the column.
     """
-    alike = _LIKENESS[likeness]
+    novelty = Novelty(near, likeness)
     kept: Rows = []
-    texts: dict[str, None] = {}
     for number, row in enumerate(rows, 1):
         if column not in row:
             raise WrongUse(
@@ -358,13 +357,6 @@ def distinct(
                 ", ".join(map(str, row)),
                 "Name a column that the rows have.",
             )
-        text = key_of(row, column)
-        if text in texts:
-            continue
-        if near is not None and any(
-            alike(text, other) >= near for other in texts
-        ):
-            continue
-        texts[text] = None
-        kept.append(row)
+        if novelty.admit(key_of(row, column)):
+            kept.append(row)
     return kept

@@ -35,8 +35,8 @@ from synth.core.errors import NothingKept, PotstillError, WrongUse
 from synth.core.records import Values
 from synth.exports.base import pack_of, write_rows
 from synth.inputs.seeds import write_jsonl
+from synth.packs.choice_schema import RetrieveSpec
 from synth.packs.pack import Pack
-from synth.packs.schema import RetrieveSpec
 from synth.packs.shelf import Shelf
 from synth.pipeline.filter_file import sieve
 from synth.runs.pairing import over

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from synth.calls.door import Door, Doors
 from synth.core.errors import Unreadable
 from synth.core.records import Completion, Fields, Request, Row
-from synth.packs.step import Step
+from synth.packs.step import Said, Step
 from synth.parsers.base import Reply
 
 # A larger number, an infinite one and NaN say nothing.
@@ -28,6 +28,8 @@ class Reading(NamedTuple):
 _ENDED = {"length": "cut_off", "content_filter": "content_filter"}
 
 
+# A talk goes no further behind a reply that is not whole.
+CUT = frozenset(_ENDED)
 # Replies that another turn would not mend: they were refused, or are not whole.
 _FINAL = frozenset({"refusal", "tool_call", *_ENDED.values()})
 # The turn behind a reply that its parser does not read.
@@ -38,7 +40,13 @@ _REPAIR = (
 
 
 async def ask_once(
-    step: Step, values: Row, doors: Doors, *, draw: int = 0, seed_id: str = ""
+    step: Step,
+    values: Row,
+    doors: Doors,
+    *,
+    draw: int = 0,
+    seed_id: str = "",
+    said: Said = Said(),  # noqa: B008 - it has no state
 ) -> Reading:
     """Renders a step over a sample's values, asks, and parses the reply; where the step has
     `repairs`, a reply that cannot be read is shown to the teacher with the reason, and asked again.
@@ -54,6 +62,7 @@ async def ask_once(
         family=door.teacher.family,
         draw=draw,
         seed_id=seed_id,
+        said=said,
     )
     reading = await _asked(step, values, door, request)
     repaired: list[str] = []

@@ -341,7 +341,8 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--keep-going",
             is_flag=True,
-            help="Go on where not one of the first 20 seeds brings a row.",
+            help="Go on where not one of the first 20 seeds brings a row, and where a pool lacks a "
+            "row whose call failed.",
         ),
         click.option(
             "--upgrade-pack",

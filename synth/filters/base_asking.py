@@ -61,7 +61,16 @@ class AskingFilter(Filter):
         # Filters that ask nobody need no templates.
         from synth.packs.pack import Pack  # noqa: PLC0415
 
-        return Pack.load(self.pack)
+        loaded = Pack.load(self.pack)
+        step = loaded.steps[0]
+        if step.chosen or step.talk or step.retrieves:
+            raise WrongUse(
+                f"pack {self.pack!r}",
+                "a question that chooses rows or talks",
+                "a pack of one plain question",
+                "Name a pack without `retrieve`, `talk` and chosen demonstrations.",
+            )
+        return loaded
 
     def step(self, teacher: str | None = None) -> Step:
         """The one question of the pack, put to a teacher."""

@@ -6,16 +6,24 @@ __getattr__, __dir__ = public(
     __name__,
     {
         "builder": "Builder",
-        "export_schema": "Strict TemplatePair TemplateTrio DocumentSpec RetrievalSpec "
+        "choice_schema": "ChoiceSpec RetrieveSpec PoolSpec DemonstrationSpec "
+        "ChosenDemonstrationsSpec",
+        "choosing": "Asking Chooser",
+        "demonstrations": "demonstration check_shown",
+        "export_schema": "Strict TemplatePair TaskSpec MessagesSpec DocumentSpec RetrievalSpec "
         "TriplesSpec ConversationSpec ExportSpec",
         "files": "read_inside read_text_inside regular_files digest copy",
+        "library": "Library",
         "pack": "built_in pack_names Pack",
+        "pool": "Pool",
         "render": "limit Renderer",
         "rights": "check",
-        "schema": "InputSpec SamplingSpec StepSpec RetrieveSpec PackSpec apply_overrides "
+        "sampling_schema": "SamplingSpec",
+        "schema": "InputSpec StepSpec PackSpec apply_overrides "
         "place_of drawn_step set_draws",
         "shelf": "Shelf",
-        "step": "Step",
+        "step": "Chosen Demonstration Step",
+        "talk_schema": "TurnSpec TalkSpec",
         "template_box": "short_range TooLong Sandbox FolderLoader named with_includes Compiled",
         "template_cost": "is_plain count_loops",
         "templates": "Templates Template",

@@ -13,18 +13,30 @@ from typing import Any
 from synth.core import registry
 from synth.core.errors import (
     RowFault,
-    Unreadable,
     WrongUse,
     did_you_mean,
     printable,
 )
 from synth.core.records import Fields, Values
 from synth.core.strict_yaml import line_of
+from synth.packs.choice_schema import (
+    ChoiceSpec,
+    ChosenDemonstrationsSpec,
+    DemonstrationSpec,
+    PoolSpec,
+)
+from synth.packs.demonstrations import (
+    MOST_SHOWN,
+    check_shown,
+    demonstration,
+    not_rendered,
+)
 from synth.packs.files import read_text_inside
-from synth.packs.schema import DemonstrationSpec, PackSpec, StepSpec
-from synth.packs.step import Demonstration, Step
+from synth.packs.schema import PackSpec, StepSpec
+from synth.packs.step import Chosen, Demonstration, Gathered, Step, Talk
 from synth.packs.templates import Template, Templates
-from synth.parsers.base import Parser, Reply
+from synth.parsers.base import Parser
+from synth.parsers.whole import Whole
 
 # What a row has of its own: a step that wrote one of these would say who or what the row is.
 RESERVED = ("id", "meta", "reply", "reason", "detail")
@@ -50,12 +62,16 @@ class Builder:
         self.spec = spec
         self.lines = lines
         self.templates = Templates(folder)
-        retrieved = (spec.retrieve.into,) if spec.retrieve else ()
+        retrieved = [block.into for block in spec.retrieves.values()]
         self.kinds: Fields = dict.fromkeys(
             (*spec.inputs, "examples", "fence", *retrieved, *spec.constants),
             "text",
         )
         self.used: set[str] = set()
+        # Fields of the steps so far, and those of them that differ among the rows of one seed.
+        self.made: Fields = {}
+        self.parted: set[str] = set()
+        self.parts = False
 
     def where(self, *at: Any) -> str:
         """pack.yaml:LINE of a path in it."""
@@ -63,6 +79,7 @@ class Builder:
 
     def step(self, index: int, spec: StepSpec) -> Step:
         """One compiled step; afterwards its fields are known to later ones."""
+        gathers = self.gathered(index, spec)
         extra = {spec.each[1], "history", "index"} if spec.each else set()
         if spec.spread:
             self.require(
@@ -94,96 +111,232 @@ class Builder:
             repairs=spec.repairs,
             each=spec.each,
             parsers=tuple(self.parser(index, p) for p in spec.parser),
-            filters=tuple(
-                registry.build(
-                    "synth.filters",
-                    f,
-                    self.where("steps", index, "filters", place),
-                    self.allowed,
-                )
-                for place, f in enumerate(spec.filters)
-            ),
+            filters=self.filters(index, spec),
             response_format=spec.response_format,
             rescues=spec.rescues,
             spread=spec.spread,
+            gathers=gathers,
             sets=tuple(sets),
             retrieves=retrieves,
         )
         if spec.until:
             where = self.where("steps", index, "until")
             step = replace(step, until=self.inline(spec.until, where, extra))
+        step = self.with_turns(step, spec, index, extra)
         step = self.with_demonstrations(step, spec, index, extra)
-        self.kinds.update(self.fields(index, step))
+        self.produce(step, self.fields(index, step))
         for part in step.filters:
             self.used.update(part.needs())
         return step
+
+    def filters(self, index: int, spec: StepSpec) -> tuple[Any, ...]:
+        """The filters of a step."""
+        built = []
+        for place, one in enumerate(spec.filters):
+            where = self.where("steps", index, "filters", place)
+            part = registry.build("synth.filters", one, where, self.allowed)
+            built.append(part)
+        return tuple(built)
+
+    def gathered(self, index: int, spec: StepSpec) -> Gathered | None:
+        """How the rows of a seed are joined before a step: later templates see the list, and no
+        field that differed from row to row.
+        """
+        if spec.gather is None:
+            return None
+        if index == 0 or spec.rescues or spec.gather in self.kinds:
+            got = "before the first step"
+            if spec.rescues:
+                got = "of a step that rescues"
+            elif index:
+                got = "whose name is taken"
+            raise WrongUse(
+                self.where("steps", index, "gather"),
+                f"gather: {spec.gather}, {got}",
+                "a new name, behind a step by which rows part",
+                "Take it out, or correct it.",
+            )
+        gathered = Gathered(spec.gather, self.made, frozenset(self.parted))
+        for name in self.parted:
+            del self.kinds[name]
+        kept = {
+            name: kind
+            for name, kind in self.made.items()
+            if name not in self.parted
+        }
+        self.made = {**kept, spec.gather: dict(gathered.kinds)}
+        self.parted = set()
+        self.parts = False
+        self.kinds[spec.gather] = dict(gathered.kinds)
+        return gathered
+
+    def produce(self, step: Step, kinds: Fields) -> None:
+        """Notes the fields of a step."""
+        self.kinds.update(kinds)
+        self.made.update(kinds)
+        self.parts = self.parts or step.draws > 1 or step.spread is not None
+        if self.parts:
+            self.parted.update(kinds)
+
+    def with_turns(
+        self, step: Step, spec: StepSpec, index: int, extra: set[str]
+    ) -> Step:
+        """The step with the turns before its question, and with its second speaker."""
+        before = []
+        for place, turn in enumerate(spec.turns):
+            where = self.where("steps", index, "turns", place)
+            role, text = turn.said
+            if role != ("user", "assistant")[place % 2]:
+                raise WrongUse(
+                    where,
+                    f"a turn of the {role}",
+                    "the user and the assistant in turns, the user first",
+                    "Correct the order, or join the two turns.",
+                )
+            before.append((role, self.inline(text, where, extra)))
+        if len(before) % 2:
+            raise WrongUse(
+                self.where("steps", index, "turns"),
+                "a turn of the user as the last one",
+                "one of the assistant, since the step's question follows",
+                f"Leave it out: {spec.name}.user.j2 is what the user says then.",
+            )
+        step = replace(step, before=tuple(before))
+        return self.talking(step, spec, index, extra)
+
+    def talking(
+        self, step: Step, spec: StepSpec, index: int, extra: set[str]
+    ) -> Step:
+        """The step with its second speaker."""
+        talk = spec.talk
+        if talk is None:
+            return step
+        where = self.where("steps", index, "talk")
+        fields = {
+            name for _, parser in step.parsers for name in parser.produces()
+        }
+        if step.each or step.name in fields:
+            raise WrongUse(
+                where,
+                "a talk with `each`"
+                if step.each
+                else f"a parser that writes {step.name}",
+                "a talk by itself, whose turns have the step's name",
+                "Use `spread`, or give the step another name.",
+            )
+        name = f"{spec.name}.second"
+        user = self.file(f"{name}.user.j2", extra, needed=True)
+        assert user is not None  # noqa: S101 - needed=True raises
+        second = Step(
+            name=name,
+            role=talk.teacher,
+            user=user,
+            system=self.file(f"{name}.system.j2", extra),
+            sampling=talk.sampling.record(),
+            draws=spec.draws,
+            each=None,
+            parsers=(("", Whole(into="content")),),
+            filters=(),
+        )
+        return replace(step, talk=Talk(second, talk.turns, talk.stop))
 
     def with_demonstrations(
         self, step: Step, spec: StepSpec, index: int, extra: set[str]
     ) -> Step:
         """The step with its demonstrations, each checked."""
-        for place, shown in enumerate(spec.demonstrations):
-            where = self.where("steps", index, "demonstrations", place)
+        at: tuple[Any, ...] = ("steps", index, "demonstrations")
+        listed = spec.demonstrations
+        if isinstance(listed, ChosenDemonstrationsSpec):
+            at_step = self.where(*at)
+            self.chooses(listed, extra, at_step)
+            step = self.chosen(step, listed, at_step)
+            listed = listed.rows
+            at = (*at, "rows")
+        made = []
+        for place, shown in enumerate(listed):
+            where = self.where(*at, place)
             for name in shown.given:
                 self.require(name, extra, where)
-            step = self.demonstrated(step, shown, where)
-        return step
+            made.append(self.demonstrated(step, shown, where))
+        # Those that are chosen are shown row by row.
+        return step if step.chosen else step.showing(made)
 
-    def retrieves(self, index: int, name: str) -> bool:
-        """Whether rows are looked up before a step; what they are looked up by is checked."""
-        retrieval = self.spec.retrieve
-        if retrieval is None:
-            return False
-        here = retrieval.before == name if retrieval.before else index == 0
-        if here:
-            self.require(
-                retrieval.query, set(), self.where("retrieve", "query")
+    def retrieves(self, index: int, name: str) -> tuple[str, ...]:
+        """The blocks whose rows are looked up before a step; what they read of a row is checked."""
+        here = []
+        for block, spec in self.spec.retrieves.items():
+            if spec.before == name or (spec.before is None and index == 0):
+                self.chooses(spec, set(), self.where(*block.split(".")))
+                here.append(block)
+                self.kinds[spec.into] = "text"
+        return tuple(here)
+
+    def chooses(self, spec: ChoiceSpec, extra: set[str], where: str) -> None:
+        """Raises WrongUse where a choice reads what no row has by then."""
+        for name in (spec.query, spec.of, *spec.same):
+            if name is not None:
+                self.require(name, extra, where)
+        if spec.pool is not None and spec.pool not in self.spec.pools:
+            raise WrongUse(
+                where,
+                f"pool: {spec.pool}",
+                "a pool of the pack",
+                did_you_mean(spec.pool, self.spec.pools),
             )
-        return here
+
+    def pools(self) -> dict[str, dict[str, Template]]:
+        """The templates of what enters each pool, which see all fields of a kept row."""
+        made: dict[str, dict[str, Template]] = {}
+        for name, spec in self.spec.pools.items():
+            first = self.spec.constants.get(spec.of or "")
+            if spec.of and not _is_first(first, spec):
+                raise WrongUse(
+                    self.where("pools", name, "of"),
+                    f"of: {spec.of}",
+                    f"a constant: a list of texts, or of {', '.join(spec.add)}",
+                    did_you_mean(spec.of, self.spec.constants),
+                )
+            made[name] = {
+                column: self.inline(
+                    text, self.where("pools", name, "add", column), set()
+                )
+                for column, text in spec.add.items()
+            }
+        return made
+
+    def chosen(
+        self, step: Step, spec: ChosenDemonstrationsSpec, where: str
+    ) -> Step:
+        """The step with the rules by which its demonstrations are chosen."""
+        if len(spec.rows) > MOST_SHOWN:
+            raise WrongUse(
+                where,
+                f"{len(spec.rows):,} demonstrations",
+                f"at most {MOST_SHOWN:,}",
+                "Put them into a file that the user names.",
+            )
+        reply = self.templates.compile(spec.reply, where)
+        return replace(step, chosen=Chosen(spec, reply))
 
     def demonstrated(
-        self, step: Step, shown: DemonstrationSpec, where: str
-    ) -> Step:
-        """The step with one more demonstration.
+        self,
+        step: Step,
+        shown: DemonstrationSpec,
+        where: str,
+    ) -> Demonstration:
+        """One demonstration of the pack's own.
 
         Raises:
             WrongUse: its templates read what is not given, or its parser does not read the reply.
         """
-        before, behind = self.spec.around
-        values = {**before, **shown.given, **behind}
-        if step.each:
-            values = {"history": [], "index": 0, **values}
         try:
-            values |= step.with_sets(values)
-            step = replace(
-                step,
-                demonstrations=(
-                    *step.demonstrations,
-                    Demonstration(values, shown.reply),
-                ),
+            made = demonstration(
+                step, shown.given, self.spec.around, shown.reply
             )
-            step.turns("")
         except RowFault as error:
-            raise WrongUse(
-                where,
-                f"`given` over which the step does not render: {error}",
-                "a value for every name that the step's templates read",
-                "Add it to `given`.",
-            ) from error
-        try:
-            reply = Reply(shown.reply)
-            step.parser_for(values).parse_reply(reply, values)
-            fault = ", ".join(reply.mended)
-        except Unreadable as error:
-            fault = f"{error.reason}: {error.detail}"
-        if fault:
-            raise WrongUse(
-                where,
-                f"a reply that the step's parser does not read as it is ({fault})",
-                "one in the form that teachers shall keep to",
-                "Correct `reply`.",
-            )
-        return step
+            raise not_rendered(where, error) from error
+        check_shown(step, made, where)
+        return made
 
     def fields(self, index: int, step: Step) -> Fields:
         """What a step adds to a row, once its names are free and can be seen for what they are."""
@@ -204,20 +357,28 @@ class Builder:
                 )
         return kinds
 
-    def retrieved(self, steps: tuple[Step, ...]) -> None:
+    def retrieved(self) -> None:
         """Raises WrongUse where rows are to be looked up before a step that the pack does not
-        have.
+        have, or two lists have one name.
         """
-        if self.spec.retrieve and not any(step.retrieves for step in steps):
-            where = self.where("retrieve", "before")
-            raise WrongUse(
-                where,
-                f"before: {self.spec.retrieve.before}",
-                "a step",
-                did_you_mean(
-                    str(self.spec.retrieve.before), (s.name for s in steps)
-                ),
-            )
+        names = [step.name for step in self.spec.steps]
+        seen: dict[str, str] = {}
+        for block, spec in self.spec.retrieves.items():
+            if spec.before is not None and spec.before not in names:
+                raise WrongUse(
+                    self.where(*block.split("."), "before"),
+                    f"before: {spec.before}",
+                    "a step",
+                    did_you_mean(spec.before, names),
+                )
+            if spec.into in seen:
+                raise WrongUse(
+                    self.where(*block.split(".")),
+                    f"into: {spec.into}, as in {seen[spec.into]}",
+                    "a name of its own",
+                    "Give it another `into`.",
+                )
+            seen[spec.into] = block
 
     def rescued(self, index: int, name: str) -> None:
         """Raises WrongUse where a step rescues none that stands before it, or one that another
@@ -312,6 +473,10 @@ class Builder:
                 self.where("exports", name),
                 kept,
             )
+        messages = self.spec.exports.messages
+        if messages and messages.each:
+            head = messages.each.partition(".")[0]
+            self.require(head, set(), self.where("exports", "messages", "each"))
         for name in self.spec.inputs:
             if whole and name not in self.used:
                 todo = "Use it in a template or a filter, or take it out."
@@ -362,3 +527,12 @@ class Builder:
             )
             for side, text in texts.items()
         }
+
+
+def _is_first(value: Any, spec: PoolSpec) -> bool:
+    """Whether a pool may start with a value: a list of texts, or of rows that have its columns."""
+    return isinstance(value, list) and all(
+        (isinstance(one, str) and len(spec.add) == 1)
+        or (isinstance(one, dict) and spec.add.keys() <= one.keys())
+        for one in value
+    )

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from synth.core.records import Fields
-from synth.packs.export_schema import Name, Strict
+from synth.packs.export_schema import NAME, Strict
+
+# A step, or the second speaker of its talk: `chat`, `chat.second`.
+StepName = Annotated[str, Field(pattern=rf"^{NAME}(\.second)?$")]
 
 
 class ReplySpec(Strict):
@@ -15,7 +20,7 @@ class ReplySpec(Strict):
         description="The reply as it comes.",
         examples=["2 and 3 are 5.\n#### 5"],
     )
-    step: Name | None = Field(
+    step: StepName | None = Field(
         default=None,
         description="The step that is answered; without it, the first one.",
         examples=["judge"],
@@ -60,7 +65,7 @@ class CaseSpec(Strict):
         description="Fields of earlier steps that templates and parsers see.",
         examples=[{"plan": "Add both."}],
     )
-    renders: dict[Name, str] = Field(
+    renders: dict[StepName, str] = Field(
         default_factory=dict,
         description="For a step, a text that stands in its rendered question.",
         examples=[{"rationale": "What is 2 + 3?"}],

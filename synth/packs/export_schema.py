@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 # What packs, steps, fields and roles may be called.
 NAME = r"[a-z][a-z0-9_]{0,63}"
@@ -42,13 +48,55 @@ class TemplatePair(Strict):
     )
 
 
-class TemplateTrio(TemplatePair):
-    """One training conversation as three templates: a system message stands before the prompt."""
+class TaskSpec(TemplatePair):
+    """One task of `multitask`; with `each` one training row an element of a list."""
+
+    each: Path | None = Field(
+        default=None,
+        description="List whose elements are one training row each; templates see an element's "
+        "fields, or `item`, and its `index`.",
+        examples=["solve"],
+    )
+    when: Text = Field(
+        default="yes",
+        description="Template; where it renders to nothing, `False` or `None`, the training row "
+        "is left out.",
+        examples=["{{ index > 0 }}"],
+    )
+
+
+class MessagesSpec(Strict):
+    """One training conversation behind a system message: a prompt and a completion, or the turns of
+    a talk.
+    """
 
     system: str = Field(
-        description="Template of the system message.",
+        description="Template of the system message; none where it renders to nothing.",
         examples=["Think step by step."],
     )
+    prompt: str = Field(
+        default="",
+        description="Template of the prompt.",
+        examples=["{{ question }}"],
+    )
+    completion: str = Field(
+        default="",
+        description="Template of what the student learns to say.",
+        examples=["{{ rationale }}\n#### {{ answer }}"],
+    )
+    each: Path | None = Field(
+        default=None,
+        description="In place of `prompt` and `completion`: a list of turns with `role` and "
+        "`content`, such as a step with `talk` writes. Every turn of the assistant is learnt.",
+        examples=["chat"],
+    )
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        pair = bool(self.prompt) + bool(self.completion)
+        if pair != (0 if self.each else 2):
+            raise ValueError("either `prompt` and `completion`, or `each`")
+        return self
 
 
 _TextOrTexts = str | float | list[str | float]
@@ -213,9 +261,10 @@ class ExportSpec(Strict):
             {"prompt": "{{ question }}\n", "completion": "{{ answer }}"},
         ],
     )
-    messages: TemplateTrio | None = Field(
+    messages: MessagesSpec | None = Field(
         default=None,
-        description="A conversation of a system message, a prompt and a completion.",
+        description="A conversation of a system message, a prompt and a completion, or of the "
+        "turns of a talk.",
         examples=[
             {
                 "system": "Think step by step.",
@@ -224,9 +273,10 @@ class ExportSpec(Strict):
             }
         ],
     )
-    multitask: dict[Name, TemplatePair] = Field(
+    multitask: dict[Name, TaskSpec] = Field(
         default_factory=dict,
-        description="Several training rows of one row, by task.",
+        description="Several training rows of one row, by task; of a task with `each`, one for "
+        "each element of a list.",
         examples=[
             {
                 "label": {
@@ -275,12 +325,14 @@ class ExportSpec(Strict):
         """(format, task, list whose elements it sees, templates by side); a format with one task
         calls it by its own name.
         """
-        pairs = {"sft": self.sft, "messages": self.messages}
-        for name, pair in pairs.items():
-            if pair:
-                yield name, name, None, pair.model_dump()
+        if self.sft:
+            yield "sft", "sft", None, self.sft.model_dump()
+        if self.messages:
+            sides = self.messages.model_dump(exclude={"each"})
+            yield "messages", "messages", None, sides
         for task, pair in self.multitask.items():
-            yield "multitask", task, None, pair.model_dump()
+            sides = pair.model_dump(exclude={"each"})
+            yield "multitask", task, pair.each, sides
         if self.triples:
             yield (
                 "triples",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from synth.packs.schema import (
     apply_overrides,
     place_of,
 )
-from synth.packs.spelling import first_fault, spelt
+from synth.packs.spelling import first_fault, place_of_fault, spelt
 from synth.packs.step import Step
 from synth.packs.templates import Template
 
@@ -56,8 +56,8 @@ def pack_names() -> list[str]:
 
 @dataclass(frozen=True)
 class Pack:
-    """A checked pack. `hash` names its content (files and overrides); `file_named`: the user named
-    `retrieve.file`.
+    """A checked pack. `hash` names its content (files and overrides); `user_files`: the files that
+    the user named, as `--set` names them (`retrieve.file`).
     """
 
     spec: PackSpec
@@ -65,12 +65,12 @@ class Pack:
     steps: tuple[Step, ...]
     exports: Mapping[str, Mapping[str, Mapping[str, Template]]]
     hash: str
-    file_named: bool = False
+    pools: Mapping[str, dict[str, Template]] = field(default_factory=dict)
+    user_files: frozenset[str] = frozenset()
 
-    @property
-    def shelf_folder(self) -> Path | None:
-        """The folder that `retrieve.file` stands in; None where the user named the file."""
-        return None if self.file_named else self.folder
+    def folder_of(self, block: str) -> Path | None:
+        """The folder that a block's `file` stands in; None where the user named the file."""
+        return None if f"{block}.file" in self.user_files else self.folder
 
     @property
     def name(self) -> str:
@@ -80,9 +80,17 @@ class Pack:
     @property
     def roles(self) -> set[str]:
         """Teachers that a run must hold open: those of the steps and of the filters that ask."""
-        return {step.role for step in self.steps} | {
+        return {step.role for step in self.speakers} | {
             role for part in self.filters() for role in part.roles()
         }
+
+    @property
+    def speakers(self) -> list[Step]:
+        """The steps, each with the second speaker of its talk behind it."""
+        listed = []
+        for step in self.steps:
+            listed += [step, step.talk.second] if step.talk else [step]
+        return listed
 
     def filters(self) -> list[Any]:
         """The filters of all steps."""
@@ -128,25 +136,22 @@ class Pack:
                 override=override,
             ) from error
         builder = Builder(folder, spec, lines, allowed)
+        builder.retrieved()
         steps = tuple(builder.step(i, s) for i, s in enumerate(spec.steps))
         hashed = pack_files.digest(
             folder, repr(sorted((overrides or {}).items())).encode()
         )
-        named = "retrieve.file" in (overrides or {})
-        builder.retrieved(steps)
-        return cls(
-            spec,
-            folder,
-            steps,
-            builder.exports(whole=not overrides),
-            hashed,
-            named,
-        )
+        names = [step.name for step in spec.steps]
+        said = {".".join(place_of(key, names)) for key in overrides or ()}
+        named = frozenset(key for key in said if key.endswith(".file"))
+        pools = builder.pools()
+        exports = builder.exports(whole=not overrides)
+        return cls(spec, folder, steps, exports, hashed, pools, named)
 
     @property
     def demonstrates(self) -> bool:
         """Whether any step shows demonstrations."""
-        return any(step.demonstrations for step in self.steps)
+        return any(step.demonstrations or step.chosen for step in self.steps)
 
     def cases(self) -> list[Fields]:
         """The cases of cases.yaml, each with `about`, `inputs` and `replies`; none where the pack
@@ -164,7 +169,7 @@ class Pack:
             spec = CasesSpec.model_validate(raw)
         except pydantic.ValidationError as error:
             raise spelt(error, CasesSpec, path, lines) from error
-        known = [step.name for step in self.steps]
+        known = [step.name for step in self.speakers]
         for index, case in enumerate(spec.cases):
             for name in case.renders:
                 if name not in known:
@@ -332,7 +337,7 @@ def _override_at(
     error: pydantic.ValidationError, overrides: Row, raw: Row
 ) -> tuple[str, Any] | None:
     """The override that put a fault there, None where the file did."""
-    at = first_fault(error)["loc"]
+    at = place_of_fault(first_fault(error))
     for key, value in overrides.items():
         if _stands_at(key, at, raw):
             return key, value

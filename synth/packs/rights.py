@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, get_type_hints
 
 from synth.core import registry
 from synth.core.errors import WrongUse
 from synth.core.records import Values
+from synth.packs.choice_schema import NAMED_ONES, kind_of_retrieve
 from synth.packs.export_schema import NAME
 from synth.packs.sampling_fields import KEYS, NAMED, SCHEMAS, SIMPLE
 
@@ -152,16 +153,18 @@ def check(
 
 def _check_lists(raw: Values, where: Where) -> None:
     """How rows are looked up, and how many questions a constant can make of one row."""
-    retrieve = raw.get("retrieve")
-    by = retrieve.get("by", "bm25") if isinstance(retrieve, Mapping) else "bm25"
-    if by not in ("bm25", "hashing"):
-        todo = "Take it out; a user who wants it says --set retrieve.by=MODEL."
-        raise WrongUse(
-            where("retrieve", "by"),
-            f"by: {by!r}"[:200],
-            "bm25 or hashing: a pack is data",
-            todo,
-        )
+    for key, at, block in _choices(raw):
+        by = block.get("by", "bm25")
+        if by not in ("bm25", "hashing"):
+            todo = (
+                f"Take it out; a user who wants it says --set {key}.by=MODEL."
+            )
+            raise WrongUse(
+                where(*at, "by"),
+                f"by: {by!r}"[:200],
+                "bm25 or hashing: a pack is data",
+                todo,
+            )
     constants = raw.get("constants")
     for name, value in (
         constants.items() if isinstance(constants, Mapping) else ()
@@ -174,6 +177,22 @@ def _check_lists(raw: Values, where: Where) -> None:
                 f"at most {MOST_DRAWS:,}",
                 todo,
             )
+
+
+def _choices(raw: Values) -> Iterator[tuple[str, tuple[Any, ...], Values]]:
+    """(name for `--set`, place, block) of everything that chooses rows."""
+    retrieve: Any = raw.get("retrieve")
+    if kind_of_retrieve(retrieve) == NAMED_ONES:
+        for name, block in retrieve.items():
+            yield f"retrieve.{name}", ("retrieve", name), block
+    elif isinstance(retrieve, Mapping):
+        yield "retrieve", ("retrieve",), retrieve
+    steps = raw.get("steps")
+    for index, step in enumerate(steps if isinstance(steps, list) else []):
+        chosen = step.get("demonstrations") if isinstance(step, dict) else None
+        if isinstance(chosen, Mapping):
+            at = ("steps", index, "demonstrations")
+            yield f"{step.get('name')}.demonstrations", at, chosen
 
 
 class _Step:
@@ -198,10 +217,8 @@ class _Step:
         draws = self.step.get("draws", 1)
         if _number(draws) and draws > MOST_DRAWS:
             self.refuse(("draws",), f"draws: {draws}", f"at most {MOST_DRAWS}")
-        sampling = self.step.get("sampling")
-        extra = sampling.get("extra") if isinstance(sampling, Mapping) else None
-        for name, value in extra.items() if isinstance(extra, Mapping) else ():
-            self.sampling(name, value)
+        self.drawn(self.step, ())
+        self.drawn(self.step.get("talk"), ("talk",))
         if "response_format" in self.step:
             self.format(self.step["response_format"], ("response_format",))
         for key, room in _ROOMS.items():
@@ -223,9 +240,15 @@ class _Step:
             todo,
         )
 
-    def sampling(self, name: Any, value: Any) -> None:
+    def drawn(self, block: Any, at: tuple[str, ...]) -> None:
+        """How the replies of a step, or of a second speaker, are drawn."""
+        sampling = block.get("sampling") if isinstance(block, Mapping) else None
+        extra = sampling.get("extra") if isinstance(sampling, Mapping) else None
+        for name, value in extra.items() if isinstance(extra, Mapping) else ():
+            self.sampling(name, value, (*at, "sampling", "extra", name))
+
+    def sampling(self, name: Any, value: Any, at: tuple[Any, ...]) -> None:
         """One field of `sampling.extra`."""
-        at = ("sampling", "extra", name)
         if name in NAMED:
             todo = f"Write sampling.{name}, where it is checked."
             raise WrongUse(

@@ -6,12 +6,26 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from synth.answers.choices import has_labels
 from synth.core.errors import WrongUse, did_you_mean, printable
-from synth.core.records import Fields, Sampling, Values
+from synth.core.records import Fields, Values
+from synth.packs.choice_schema import (
+    CHOSEN,
+    LISTED,
+    NAMED_ONES,
+    ONE,
+    ChosenDemonstrationsSpec,
+    DemonstrationSpec,
+    PoolSpec,
+    RetrieveSpec,
+    kind_of_demonstrations,
+    kind_of_retrieve,
+)
 from synth.packs.export_schema import ExportSpec, Name, Strict
+from synth.packs.sampling_schema import SamplingSpec
+from synth.packs.talk_schema import TalkSpec, TurnSpec
 
 
 def _line(value: Any) -> Any:
@@ -28,10 +42,6 @@ def _line(value: Any) -> Any:
 Line = Annotated[str, BeforeValidator(_line), Field(max_length=2000)]
 Dollars = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(,\d+(\.\d+)?){1,2}$")]
 Kind = Literal["text", "number", "list", "any"]
-# How long a model thinks; which of these a model knows, its provider says.
-Effort = Literal[
-    "none", "minimal", "low", "medium", "high", "xhigh", "max", "default"
-]
 _PYTHON: dict[str, tuple[type, ...]] = {
     "text": (str, int, float),
     "number": (int, float),
@@ -82,76 +92,6 @@ _AnInput = BeforeValidator(
 )
 
 
-class SamplingSpec(Strict):
-    """Sampling of a step; `extra` passes provider fields that have no name here."""
-
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
-        default=None,
-        description="How random a draw is, from 0 to 2.",
-        examples=[0.7],
-    )
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        default=None,
-        description="Tokens are drawn from the likeliest ones that together have this probability.",
-        examples=[0.9],
-    )
-    max_tokens: Annotated[int, Field(ge=1)] | None = Field(
-        default=None,
-        description="Most tokens of a reply; `--budget` needs it.",
-        examples=[512],
-    )
-    stop: list[str] | None = Field(
-        default=None,
-        description="Texts at which the reply ends.",
-        examples=[["\n", "."]],
-    )
-    seed: int | None = Field(
-        default=None,
-        description="Seed of the teacher's draws; draw k of a step asks with seed + k.",
-        examples=[17],
-    )
-    presence_penalty: float | None = Field(
-        default=None,
-        description="What a token that already stands in the reply loses, once.",
-        examples=[0.5],
-    )
-    frequency_penalty: float | None = Field(
-        default=None,
-        description="What a token loses for each time that it already stands in the reply.",
-        examples=[0.5],
-    )
-    logprobs: bool | None = Field(
-        default=None,
-        description="Whether the reply comes with the log-probability of each token.",
-        examples=[True],
-    )
-    top_logprobs: int | None = Field(
-        default=None,
-        description="How many likely tokens come with their log-probabilities at each place.",
-        examples=[5],
-    )
-    reasoning_effort: Effort | None = Field(
-        default=None,
-        description="How long a model thinks; the provider says which of these words it knows.",
-        examples=["low"],
-    )
-    extra: Fields = Field(
-        default_factory=dict,
-        description="Sampling fields that have no name here and that a backend documents.",
-        examples=[{"top_k": 20}],
-    )
-
-    def record(self) -> Sampling:
-        """The frozen record of the line."""
-        values = self.model_dump()
-        return Sampling(
-            **{
-                **values,
-                "stop": tuple(self.stop) if self.stop is not None else None,
-            }
-        )
-
-
 def _one_or_many(value: Any) -> Any:
     many = value if isinstance(value, list) else [value]
     return [{"name": part} if isinstance(part, str) else part for part in many]
@@ -175,17 +115,16 @@ ListAndItem = Annotated[
 ]
 
 
-class DemonstrationSpec(Strict):
-    """A question as the step asks it, and the reply that is wanted."""
-
-    given: Fields = Field(
-        description="Values of the names that the step's templates read.",
-        examples=[{"question": "What is 2 + 3?"}],
-    )
-    reply: str = Field(
-        description="What a teacher should answer; the step's parser must read it as it is.",
-        examples=["2 and 3 are 5.\n#### 5"],
-    )
+Demonstrations = Annotated[
+    Annotated[list[DemonstrationSpec], Tag(LISTED)]
+    | Annotated[ChosenDemonstrationsSpec, Tag(CHOSEN)],
+    Discriminator(kind_of_demonstrations),
+]
+Retrieves = Annotated[
+    Annotated[RetrieveSpec, Tag(ONE)]
+    | Annotated[dict[Name, RetrieveSpec], Tag(NAMED_ONES)],
+    Discriminator(kind_of_retrieve),
+]
 
 
 class StepSpec(Strict):
@@ -201,13 +140,28 @@ class StepSpec(Strict):
         description="Role that answers; the user names its model with `--teacher ROLE=MODEL`.",
         examples=["critic"],
     )
-    demonstrations: list[DemonstrationSpec] = Field(
+    demonstrations: Demonstrations = Field(
         default_factory=list,
         description="Questions and replies that go before the row's own question, each as a turn "
-        "of the user and one of the assistant. Small models keep to a form that is shown so.",
+        "of the user and one of the assistant. Small models keep to a form that is shown so. A "
+        "list is shown whole; a mapping says which are chosen for each row.",
         examples=[
             [{"given": {"question": "What is 2 + 3?"}, "reply": "#### 5"}],
         ],
+    )
+    turns: list[TurnSpec] = Field(
+        default_factory=list,
+        description="Turns of the user and of the assistant, in turns, that go before the step's "
+        "question: a conversation which the question carries on.",
+        examples=[[{"user": "{{ question }}"}, {"assistant": "{{ draft }}"}]],
+    )
+    talk: TalkSpec | None = Field(
+        default=None,
+        description="A second speaker, with whom the step's teacher talks: the step's question is "
+        "what the user says first. The turns become a list with the step's name, of `role` "
+        "(`user`, `assistant`) and `content`. The parser reads every reply of the step's teacher; "
+        "the fields of the last one stay.",
+        examples=[{"teacher": "asker", "turns": 4, "stop": "<end>"}],
     )
     repairs: int = Field(
         0,
@@ -239,6 +193,13 @@ class StepSpec(Strict):
         description="`{LIST: ITEM}` makes each element of a list a row of its own, which has the "
         "element as ITEM.",
         examples=[{"concepts": "concept"}],
+    )
+    gather: Name | None = Field(
+        default=None,
+        description="Name of a list: all rows of one seed that are left, be they draws or elements "
+        "that were spread, become one row before the step, which has the fields of each of them "
+        "as an element of the list. What was written before the rows parted stays in the row too.",
+        examples=["attempts"],
     )
     parser: Annotated[Parts, Field(min_length=1)] = Field(
         description="What reads the reply: one parser or a list of them. The first whose field "
@@ -278,57 +239,6 @@ class StepSpec(Strict):
         default_factory=dict,
         description="Fields that templates write into the row before the step asks.",
         examples=[{"subject": "{{ question | upper }}"}],
-    )
-
-
-class RetrieveSpec(Strict):
-    """Rows of a file of the user's that are near a seed, as the list `into` of texts that templates
-    see.
-
-    `before` names the step that first needs them: `query` may then be a field that an earlier step
-    writes.
-    """
-
-    file: str = Field(
-        default="",
-        description="File of rows in the pack's folder; the user names another with "
-        "`--set retrieve.file=FILE`.",
-        examples=["shelf.jsonl"],
-    )
-    query: Name = Field(
-        description="Input or field whose text is looked up.",
-        examples=["question"],
-    )
-    field: str = Field(
-        description="Column of the file that is searched.",
-        examples=["text"],
-    )
-    show: str = Field(
-        default="",
-        description="Template of what is shown of a row of the file; without one it is the "
-        "searched column.",
-        examples=["{{ title }}: {{ text }}"],
-    )
-    most: Annotated[int, Field(ge=1)] = Field(
-        default=3,
-        description="Most rows that are retrieved for a seed.",
-        examples=[20],
-    )
-    by: str = Field(
-        default="bm25",
-        description="How nearness is measured: `bm25` or `hashing`; the user may name a sentence "
-        "model with `--set retrieve.by=MODEL`.",
-        examples=["hashing"],
-    )
-    into: Name = Field(
-        default="retrieved",
-        description="Name of the list of texts that templates see.",
-        examples=["passages"],
-    )
-    before: Name | None = Field(
-        default=None,
-        description="Step before which the rows are looked up; without it, the first one.",
-        examples=["likelihood"],
     )
 
 
@@ -379,10 +289,16 @@ class PackSpec(Strict):
         "seeds bring no row.",
         examples=[True],
     )
-    retrieve: RetrieveSpec | None = Field(
+    retrieve: Retrieves | None = Field(
         default=None,
-        description="Rows of a file that are looked up for each seed.",
+        description="Rows of a file, a list or a pool that are looked up for each seed; several "
+        "such blocks have a name each.",
         examples=[{"query": "question", "field": "text"}],
+    )
+    pools: dict[Name, PoolSpec] = Field(
+        default_factory=dict,
+        description="Rows that grow while a run goes, by name.",
+        examples=[{"events": {"of": "first", "add": {"event": "{{ head }}"}}}],
     )
     steps: Annotated[list[StepSpec], Field(min_length=1)] = Field(
         description="The questions, in the order in which they are asked.",
@@ -409,9 +325,24 @@ class PackSpec(Strict):
         before: Fields = {
             name: None for name, spec in self.inputs.items() if spec.optional
         }
-        if self.retrieve:
-            before[self.retrieve.into] = []
+        before.update({block.into: [] for block in self.retrieves.values()})
         return before, {"examples": self.examples, **self.constants}
+
+    @cached_property
+    def retrieves(self) -> dict[str, RetrieveSpec]:
+        """The blocks of `retrieve` by their place in the pack: `retrieve`, or `retrieve.NAME` where
+        they have names, by which the list of what is shown is called, too.
+        """
+        if self.retrieve is None:
+            return {}
+        if isinstance(self.retrieve, RetrieveSpec):
+            return {"retrieve": self.retrieve}
+        blocks = {}
+        for name, block in self.retrieve.items():
+            said = "into" in block.model_fields_set
+            into = block.into if said else name
+            blocks[f"retrieve.{name}"] = block.model_copy(update={"into": into})
+        return blocks
 
 
 def apply_overrides(raw: Fields, overrides: Values, where: str) -> None:
@@ -429,7 +360,7 @@ def apply_overrides(raw: Fields, overrides: Values, where: str) -> None:
     )
     blocks: Fields = {
         key: raw[key]
-        for key in ("constants", "exports", "retrieve")
+        for key in ("constants", "exports", "retrieve", "pools")
         if key in raw
     }
     for path, value in overrides.items():

@@ -1,24 +1,28 @@
-"""Rows of a user's file that are near a text: by words (BM25) or by sentence vectors."""
+"""Rows that are chosen for a row: of a user's file, of the pack's own rows, or of a list that the
+row itself has.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from synth.core.errors import WrongUse, did_you_mean
-from synth.core.records import Row
+from synth.core.errors import RowFault, WrongUse, did_you_mean
+from synth.core.records import Row, canonical_json
 from synth.inputs.seeds import read_rows
+from synth.packs.choice_schema import RetrieveSpec
+from synth.packs.choosing import Asking, Chooser
 from synth.packs.files import read_inside
+from synth.packs.pool import Pool
 from synth.packs.templates import Template, Templates
-from synth.search.index import Index, open_index
-from synth.text.words import plain
 
 if TYPE_CHECKING:
-    from synth.packs.schema import RetrieveSpec
+    from synth.packs.choice_schema import ChoiceSpec
 
 
-def _own_file(folder: Path, name: str) -> Path:
+def _own_file(folder: Path, name: str, block: str) -> Path:
     """The sample of rows that a pack brings, once it is known to be a regular file of it.
 
     Raises:
@@ -29,73 +33,140 @@ def _own_file(folder: Path, name: str) -> Path:
     except WrongUse as error:
         where, got, wanted, _ = error.args
         raise WrongUse(
-            f"retrieve.file: {where}",
+            f"{block}.file: {where}",
             got,
             wanted,
-            "Name a file of yours: --set retrieve.file=FILE.",
+            f"Name a file of yours: --set {block}.file=FILE.",
         ) from error
     return folder / name
 
 
-class Shelf:
-    """The rows that a pack retrieves from.
+def read_shelf(
+    file: str, folder: Path | None, block: str, *needed: str
+) -> list[Row]:
+    """The rows of a block's file.
 
     Args:
-        spec: what is looked up, and where.
+        file: its name; "" where nobody has named one.
+        folder: the pack's, where the pack itself names the file; None where the user does.
+        block: the block's place in the pack, as `--set` names it.
+        needed: columns that must hold texts; "" for none.
+
+    Raises:
+        WrongUse: no file, a file of the pack that leads out of its folder, or rows without a
+            column.
+    """
+    if not file:
+        raise WrongUse(
+            f"{block}.file",
+            "none",
+            "a file to retrieve from",
+            f"Give it: --set {block}.file=FILE.",
+        )
+    path = file if folder is None else _own_file(folder, file, block)
+    rows: list[Row] = list(read_rows(path))
+    for number, row in enumerate(rows, 1):
+        for column in filter(None, needed):
+            if not isinstance(row.get(column), str):
+                raise WrongUse(
+                    f"{file} row {number}",
+                    f"columns {', '.join(row)}",
+                    f"text in {column!r}",
+                    did_you_mean(column, row),
+                )
+    return rows
+
+
+class Shelf:
+    """The rows that one block of a pack chooses from.
+
+    Args:
+        spec: what is chosen, and how.
         folder: the pack's, where the pack itself names the file; None where the user does, who may
             name any.
+        block: the block's place in the pack, as `--set` names it.
+        inputs: names of the pack's inputs.
+        rows: in place of a file: the rows themselves.
+        pool: in place of a file: a pool, whose rows grow.
 
     Raises:
         WrongUse: no file, a file of the pack that leads out of its folder, or rows without the
             field.
     """
 
-    def __init__(self, spec: RetrieveSpec, folder: Path | None) -> None:
+    def __init__(
+        self,
+        spec: ChoiceSpec,
+        folder: Path | None,
+        *,
+        block: str = "retrieve",
+        inputs: Collection[str] = (),
+        rows: Sequence[Row] = (),
+        pool: Pool | None = None,
+    ) -> None:
         self.spec = spec
-        if not spec.file:
-            raise WrongUse(
-                "retrieve.file",
-                "none",
-                "a file to retrieve from",
-                "Give it: --set retrieve.file=FILE.",
-            )
-        self.rows = list(
-            read_rows(
-                spec.file if folder is None else _own_file(folder, spec.file)
-            )
-        )
-        for number, row in enumerate(self.rows, 1):
-            if not isinstance(row.get(spec.field), str):
-                raise WrongUse(
-                    f"{spec.file} row {number}",
-                    f"columns {', '.join(row)}",
-                    f"text in {spec.field!r}",
-                    did_you_mean(spec.field, row),
-                )
-        self.texts = tuple(str(row[spec.field]) for row in self.rows)
-        self.show: Template | None = (
-            Templates().compile(spec.show, "retrieve.show")
-            if spec.show
-            else None
-        )
+        self.block = block
+        self.pool = pool
+        self.rows = list(rows)
+        if not rows and not spec.of and pool is None:
+            self.rows = read_shelf(spec.file, folder, block, spec.needed)
+        self.chooser = Chooser(spec, block, inputs)
 
     @cached_property
-    def index(self) -> Index:
-        """The search over the texts, made when the first one is looked for."""
-        return open_index(self.texts, self.spec.by)
+    def texts(self) -> tuple[str, ...]:
+        """What is searched, of each row of the file."""
+        return tuple(str(row.get(self.spec.needed)) for row in self.rows)
 
-    def near(self, fields: Row) -> list[str]:
-        """The nearest rows as texts; a row that says just what the seed says is passed over."""
-        text = str(fields.get(self.spec.query) or "")
-        hits = self.index.best([text], 2 * self.spec.most + 10)[0]
-        places = [
-            index
-            for index, _ in hits
-            if plain(self.texts[index]) != plain(text)
-        ]
+    @cached_property
+    def show(self) -> Template | None:
+        """The template of what is shown of a row."""
+        text = self.spec.show if isinstance(self.spec, RetrieveSpec) else ""
+        if not text:
+            return None
+        return Templates().compile(text, f"{self.block}.show")
+
+    def chosen(self, values: Row, asking: Asking) -> list[Row]:
+        """The rows that are chosen for a row."""
+        rows: Sequence[Row] = self.rows if self.pool is None else self.pool.seen
+        # A pool only grows.
+        version: Any = len(rows)
+        if self.spec.of:
+            rows = self._listed(values, self.spec.of)
+            version = canonical_json(rows)
+        places = self.chooser.choose(rows, values, asking, version)
+        return [rows[place] for place in places]
+
+    def near(self, values: Row, asking: Asking = Asking()) -> list[str]:  # noqa: B008 - it has no state
+        """What is shown of the rows that are chosen for a row.
+
+        Raises:
+            RowFault: a row of a list has nothing to show.
+        """
+        return list(map(self._shown, self.chosen(values, asking)))
+
+    def _listed(self, values: Row, name: str) -> list[Row]:
+        """The elements of a list of the row."""
+        listed = values.get(name) or []
+        if not isinstance(listed, list):
+            raise RowFault(
+                f"{self.block}.of",
+                f"{name} = {listed!r}"[:200],
+                "a list",
+                "Correct the row.",
+            )
         return [
-            self._shown(self.rows[index]) for index in places[: self.spec.most]
+            one if isinstance(one, Mapping) else {"item": one} for one in listed
         ]
 
     def _shown(self, row: Row) -> str:
-        return self.show.render(row) if self.show else str(row[self.spec.field])
+        if self.show:
+            return self.show.render(row)
+        field = self.spec.field or "item"
+        if field not in row:
+            raise RowFault(
+                self.block,
+                f"columns {', '.join(map(str, row))}",
+                f"a column {field!r}",
+                f"Name what is shown: {self.block}.field or {self.block}.show.",
+            )
+        return str(row[field])

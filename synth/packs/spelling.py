@@ -12,7 +12,13 @@ import pydantic
 
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.strict_yaml import line_of
-from synth.packs.schema import SamplingSpec, StepSpec
+from synth.packs.choice_schema import (
+    CHOSEN,
+    KINDS,
+    ChosenDemonstrationsSpec,
+)
+from synth.packs.sampling_schema import SamplingSpec
+from synth.packs.schema import StepSpec
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -33,6 +39,11 @@ def first_fault(error: pydantic.ValidationError) -> ErrorDetails:
     return faults[0]
 
 
+def place_of_fault(fault: ErrorDetails) -> tuple[int | str, ...]:
+    """The keys that lead to a fault."""
+    return tuple(key for key in fault["loc"] if key not in KINDS)
+
+
 def spelt(
     error: pydantic.ValidationError,
     model: type[pydantic.BaseModel],
@@ -51,7 +62,7 @@ def spelt(
         override: (key, value) of the `--set` that put the fault there, None where the file did.
     """
     fault = first_fault(error)
-    at = tuple(fault["loc"])
+    at = place_of_fault(fault)
     where = f"{path}:{line_of(lines, at)}"
     if override:
         where = f"--set {override[0]}"
@@ -61,7 +72,7 @@ def spelt(
             where,
             f"key {spot}",
             "a key that packs have",
-            did_you_mean(str(at[-1]), _keys(model, at)),
+            did_you_mean(str(at[-1]), _keys(model, fault["loc"])),
         )
     if fault["type"] == "missing":
         parent = ".".join(map(str, at[:-1]))
@@ -99,6 +110,8 @@ def _keys(
 ) -> Iterable[str]:
     """The keys that may stand where an unknown one does."""
     for key in at[:-1]:
+        if key == CHOSEN:
+            model = ChosenDemonstrationsSpec
         field = model.model_fields.get(str(key))
         if field is not None:
             model = _model_in(field.annotation) or model

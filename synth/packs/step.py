@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from synth.core.records import Fields, Request, Row, Sampling, seed_id
 from synth.packs.templates import Template
 from synth.parsers.base import Parser
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from synth.packs.choice_schema import ChosenDemonstrationsSpec
 
 # Stands in rendered demonstrations where the fence of a request will be.
 _FENCE = "\0fence\0"
@@ -28,6 +33,64 @@ class Demonstration(NamedTuple):
     reply: str
 
 
+class Chosen(NamedTuple):
+    """Demonstrations that are chosen for each row.
+
+    Attributes:
+        spec: where they are, and how they are chosen.
+        reply: template of the assistant's turn.
+    """
+
+    spec: ChosenDemonstrationsSpec
+    reply: Template
+
+
+class Gathered(NamedTuple):
+    """How the rows of one seed are joined.
+
+    Attributes:
+        into: name of the list.
+        kinds: fields of its elements, with their kinds.
+        parted: fields that differ from row to row: they stand in the list alone.
+    """
+
+    into: str
+    kinds: Row
+    parted: frozenset[str]
+
+
+class Said(NamedTuple):
+    """What a talk has come to behind its opening question.
+
+    Attributes:
+        messages: as the one who speaks next sees them.
+        number: turns that the one who speaks next has had, or is told of.
+    """
+
+    messages: tuple[dict[str, str], ...] = ()
+    number: int = 0
+
+
+class Talk(NamedTuple):
+    """A second speaker, and when the talk ends.
+
+    Attributes:
+        second: the second speaker, as a step whose question is what it is told beforehand.
+        turns: replies of the step's teacher at most.
+        stop: a text with which either ends the talk; "" for none.
+    """
+
+    second: Step
+    turns: int
+    stop: str
+
+    def cut(self, text: str) -> tuple[str, bool]:
+        """What somebody says, and whether the talk ends with it."""
+        if not self.stop or self.stop not in text:
+            return text, False
+        return text.partition(self.stop)[0].strip(), True
+
+
 @dataclass(frozen=True)
 class Step:
     """One question of a pack: its templates, sampling, parsers and filters.
@@ -37,11 +100,15 @@ class Step:
         spread: (list field, item name) where each element of a list becomes a sample of its own.
         rescues: the step whose lost samples this one asks about again; they see what was lost as
             `attempt`.
+        gathers: a list into which the rows of one seed are joined before the step.
         sets: (field, template) of fields that are written before the question is asked.
         until: of a step that walks a list: where it renders to something, the walk ends before that
             element.
-        retrieves: whether the pack's rows are looked up before this step.
+        retrieves: places of the blocks whose rows are looked up before this step.
         demonstrations: turns that go before the question.
+        chosen: demonstrations that are chosen for each row.
+        before: turns of the user and the assistant that go before the question.
+        talk: a second speaker, with whom the step's teacher talks.
         repairs: times that a reply which cannot be read is shown to the teacher and asked again.
         parsers: (field that must be present or "", parser); the first that applies reads the reply.
     """
@@ -58,10 +125,14 @@ class Step:
     response_format: Row | None = None
     rescues: str | None = None
     spread: tuple[str, str] | None = None
+    gathers: Gathered | None = None
     sets: tuple[tuple[str, Template], ...] = ()
-    retrieves: bool = False
+    retrieves: tuple[str, ...] = ()
     until: Template | None = None
     demonstrations: tuple[Demonstration, ...] = ()
+    chosen: Chosen | None = None
+    before: tuple[tuple[str, Template], ...] = ()
+    talk: Talk | None = None
     repairs: int = 0
 
     def request(
@@ -72,11 +143,15 @@ class Step:
         family: str,
         draw: int = 0,
         seed_id: str = "",
+        said: Said = Said(),  # noqa: B008 - it has no state
     ) -> Request:
         """The rendered question; draw k of a seeded step asks with seed + k."""
         values = self.fill(values)
-        question = {"role": "user", "content": self.user.render(values)}
-        messages = [*self.turns(values.get("fence", "")), question]
+        messages = [
+            *self.turns(values.get("fence", "")),
+            *self._opened(values),
+            *said.messages,
+        ]
         if self.system:
             messages.insert(
                 0, {"role": "system", "content": self.system.render(values)}
@@ -84,6 +159,9 @@ class Step:
         sampling = self.sampling
         if draw and sampling.seed is not None:
             sampling = replace(sampling, seed=sampling.seed + draw)
+        inputs = values
+        if said.number:
+            inputs = {**values, "index": said.number}
         return Request(
             model=model,
             messages=tuple(messages),
@@ -93,8 +171,23 @@ class Step:
             draw=draw,
             seed_id=seed_id,
             step=self.name,
-            inputs=values,
+            inputs=inputs,
         )
+
+    def opening(self, values: Row) -> list[dict[str, str]]:
+        """The turns before the question, and the question."""
+        return self._opened(self.fill(values))
+
+    def _opened(self, values: Row) -> list[dict[str, str]]:
+        """The same, of values that have their fence."""
+        return [
+            {"role": role, "content": template.render(values)}
+            for role, template in (*self.before, ("user", self.user))
+        ]
+
+    def showing(self, shown: Sequence[Demonstration]) -> Step:
+        """The step with these turns before its question."""
+        return replace(self, demonstrations=tuple(shown))
 
     def turns(self, fence: str) -> list[dict[str, str]]:
         """The demonstrations as messages, behind the fence of a request."""
@@ -130,16 +223,15 @@ class Step:
             for name, kind in parser.produces().items()
         }
         made: Fields = dict.fromkeys((name for name, _ in self.sets), "text")
+        if self.gathers:
+            made[self.gathers.into] = dict(self.gathers.kinds)
         if self.spread:
             made[self.spread[1]] = "any"
-        return {
-            **made,
-            **(
-                {self.name: {self.each[1]: "text", **kinds}}
-                if self.each
-                else kinds
-            ),
-        }
+        if self.each:
+            return {**made, self.name: {self.each[1]: "text", **kinds}}
+        if self.talk:
+            made[self.name] = {"role": "text", "content": "text"}
+        return {**made, **kinds}
 
     def with_sets(self, values: Row) -> dict[str, str]:
         """The fields that the step writes before it asks."""
@@ -195,6 +287,9 @@ class Step:
 
     def variables(self) -> frozenset[str]:
         """Names that the templates read."""
-        return self.user.variables | (
-            self.system.variables if self.system else frozenset()
-        )
+        names = self.user.variables
+        for _, template in self.before:
+            names |= template.variables
+        if self.system:
+            names |= self.system.variables
+        return names

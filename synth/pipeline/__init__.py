@@ -8,6 +8,7 @@ __getattr__, __dir__ = public(
         "filter_file": "sieve calibrate_file",
         "finished": "fingerprint is_unchanged",
         "gold_check": "GoldCheck",
+        "growth": "Growth",
         "merge": "merge",
         "open_doors": "open_doors endpoints_of adapted_of settings_of width",
         "plan": "StepPlan Plan make_plan describe_plan describe_choice",
@@ -16,7 +17,8 @@ __getattr__, __dir__ = public(
         "progress": "Board progress",
         "run": "Run run plan_shards start",
         "shards": "write_plan prepare_run prepare_shard",
-        "walker": "Tally Walker Window",
+        "walker": "Tally Walker",
+        "window": "Window",
         "yield_watch": "YieldWatch",
     },
 )

@@ -166,8 +166,8 @@ def _is_built_in(pack: Pack) -> bool:
 def _may_read_files(pack: Pack, overrides: object = ()) -> bool:
     """Whether a filter may read a file that no hash here knows."""
     judging: list[Any] = [step.filters for step in pack.spec.steps]
-    if pack.spec.retrieve and pack.spec.retrieve.by:
-        judging.append(pack.spec.retrieve.by)
+    judging += [block.by for block in pack.spec.retrieves.values()]
+    judging += [step.chosen.spec.by for step in pack.steps if step.chosen]
     return any(map(_may_name_files, _texts([*judging, overrides])))
 
 

@@ -23,8 +23,9 @@ from synth.core.errors import WrongUse
 from synth.core.records import Fields, Request, Row
 from synth.critics.canaries import calls_of
 from synth.inputs.seeds import read_rows
+from synth.packs.choosing import Asking
 from synth.packs.pack import Pack
-from synth.packs.step import Step
+from synth.packs.step import Said, Step
 from synth.pipeline.prepare import Prepared
 from synth.runs.ownership import read_run
 from synth.statistics.label_budget import Prices, advise, describe, read_pilot
@@ -117,13 +118,14 @@ def make_plan(
         # A shard that no seed fell into.
         return Plan(prepared.pack.name, 0, ())
     measured = _measured([prepared.output, *map(Path, prepared.config.reuse)])
-    shelf = prepared.shelf
-    filled: Fields = (
-        {shelf.spec.into: [*shelf.texts[: shelf.spec.most]]} if shelf else {}
-    )
+    filled: Fields = {}
+    if prepared.library is not None:
+        filled.update(prepared.library.samples())
     steps = []
     for step, pack, calls in _questions(prepared):
         means = measured.get(step.name, {})
+        if step.gathers:
+            filled[step.gathers.into] = _like(step.gathers.kinds, "word word")
         teacher = prepared.teachers()[step.role]
         tokens = [
             _tokens(r, count(teacher))
@@ -153,9 +155,7 @@ def make_plan(
         filled.update(
             _filler(
                 step,
-                means.get("completion_tokens")
-                or step.sampling.max_tokens
-                or REPLY_TOKENS,
+                means.get("completion_tokens") or _reply_tokens(step),
             )
         )
     return Plan(prepared.pack.name, prepared.scan.rows, tuple(steps))
@@ -169,9 +169,16 @@ def _questions(prepared: Prepared) -> Iterator[tuple[Step, Pack, float]]:
     samples = float(rows)
     for step in pack.steps:
         # A rescue asks about one lost sample a seed; those that were kept walk on beside it.
-        walking = rows if step.rescues else samples
+        # A step that gathers asks about one row a seed.
+        walking = rows if step.rescues or step.gathers else samples
         walking *= step.draws * _length(pack, step.spread, sample)
-        yield step, pack, walking * _length(pack, step.each, sample)
+        asked = walking * _length(pack, step.each, sample)
+        if step.talk:
+            # The talk begins with the step's question, which costs no call.
+            yield step, pack, asked * step.talk.turns
+            yield step.talk.second, pack, asked * (step.talk.turns - 1)
+        else:
+            yield step, pack, asked
         samples = max(samples, walking) if step.rescues else walking
         for part in step.filters:
             asked = part.questions(round(samples / max(1, rows)))
@@ -208,9 +215,39 @@ def _requests(
             if pack is prepared.pack
             else {name: row.get(name, "word") for name in pack.spec.inputs}
         )
-        yield step.request(
-            step.first_of({**pack.values(inputs), **lost}), model="", family=""
-        )
+        whole = {**pack.values(inputs), **lost}
+        library = prepared.library if pack is prepared.pack else None
+        if library is None:
+            values = step.first_of(whole)
+            shown = step
+        else:
+            asking = Asking(seed.id)
+            # A file is searched by the run alone; its first rows stand for those that it finds.
+            whole |= library.listed(step, whole, asking)
+            values = step.first_of(whole)
+            shown = library.showing(step, values, asking)
+        said = _talked(prepared, step)
+        yield shown.request(values, model="", family="", said=said)
+
+
+def _talked(prepared: Prepared, step: Step) -> Said:
+    """What a mean call of a talk sees of it: as many turns as the longest has before its last call,
+    each of half the length.
+    """
+    for one in prepared.pack.steps:
+        if one.talk and step in (one, one.talk.second):
+            text = "word " * (_reply_tokens(one) // 2)
+            pair = (
+                {"role": "assistant", "content": text},
+                {"role": "user", "content": text},
+            )
+            return Said(pair * (one.talk.turns - 1))
+    return Said()
+
+
+def _reply_tokens(step: Step) -> int:
+    """Tokens of a reply where no run has measured any."""
+    return step.sampling.max_tokens or REPLY_TOKENS
 
 
 def _filler(step: Step, tokens: float) -> Fields:
@@ -238,8 +275,9 @@ def _length(
     """
     if walked is None:
         return 1
-    if pack.spec.retrieve and walked[0] == pack.spec.retrieve.into:
-        return pack.spec.retrieve.most
+    for block in pack.spec.retrieves.values():
+        if walked[0] == block.into and block.choose != "all":
+            return block.most
     values = [pack.spec.constants.get(walked[0])]
     values.extend(row.get(walked[0]) for row in sample)
     lengths = [len(value) for value in values if isinstance(value, list)]

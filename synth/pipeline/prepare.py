@@ -16,9 +16,9 @@ from synth.core.errors import TeacherError, WrongUse
 from synth.core.records import Exit, Fields, Request, Row
 from synth.inputs.seeds import Scan, Seeds
 from synth.packs.files import FLOW, regular_files
+from synth.packs.library import Library
 from synth.packs.pack import RENDERED, Pack, built_in, pack_names
 from synth.packs.schema import drawn_step, set_draws
-from synth.packs.shelf import Shelf
 from synth.parsers.json_object import JsonObject
 from synth.pipeline.finished import fingerprint, is_unchanged
 from synth.pipeline.gold_check import GoldCheck
@@ -80,7 +80,8 @@ class RunConfig:
             replaced, its replies stay.
         same_teacher: replies of one model's name from another endpoint may serve: both endpoints
             are one teacher.
-        keep_going: the run goes on where not one of the first 20 seeds brings a row.
+        keep_going: the run goes on where not one of the first 20 seeds brings a row, and where a
+            call failed whose row later questions should see in a pool.
         upgrade_pack: a run of a built-in pack that has changed since takes the new one; else it
             goes on with the copy in its folder.
         schemas: steps that read JSON objects send the JSON Schema of their keys; the endpoint must
@@ -158,6 +159,7 @@ class Prepared:
     """A run of which everything is checked and nothing is asked yet.
 
     Attributes:
+        library: the rows that the pack chooses from; None where nothing is asked.
         changed_pack: whether the built-in pack is another one than when the run's folder was begun.
         critic_rows: rows for which critics are tried beforehand; those of the whole input, in the
             first shard, and none in the others.
@@ -173,7 +175,7 @@ class Prepared:
     scan: Scan
     output: Path
     config: RunConfig
-    shelf: Shelf | None = None
+    library: Library | None = None
     changed_pack: bool = False
     on_row: Callable[[Tally, Stats], None] | None = None
     on_exit: Callable[[Exit], None] | None = None
@@ -193,11 +195,8 @@ class Prepared:
             else draws
         )
         config = replace(self.config, draws=named)
-        return replace(
-            self,
-            pack=load_pack(self.pack.folder, config),
-            config=config,
-        )
+        pack = load_pack(self.pack.folder, config)
+        return replace(self, pack=pack, config=config, library=Library(pack))
 
     def teachers(self) -> dict[str, str]:
         """Role -> teacher, for every role that the pack needs; a filter may name its teacher
@@ -248,6 +247,10 @@ class Prepared:
         for step in self.pack.steps:
             todo = f"Add --set {step.name}.sampling.max_tokens=N."
             require_bound(step.sampling.body, f"step {step.name}", todo)
+            if step.talk:
+                todo = f"Add --set {step.name}.talk.sampling.max_tokens=N."
+                second = step.talk.second
+                require_bound(second.sampling.body, f"step {second.name}", todo)
             for part in step.filters:
                 for question, pack, _ in part.questions(1):
                     where = (
@@ -444,18 +447,13 @@ def checked(
             "Only OpenAI-compatible endpoints take batches here.",
         )
     _check_corpus(pack, config)
-    shelf = (
-        Shelf(pack.spec.retrieve, pack.shelf_folder)
-        if pack.spec.retrieve
-        else None
-    )
     prepared = Prepared(
         pack,
         seeds,
         scan,
         output,
         config,
-        shelf,
+        Library(pack),
         critic_rows=scan.rows,
     )
     teachers = prepared.teachers()
@@ -484,8 +482,7 @@ def _check_fields(pack: Pack, scan: Scan) -> None:
         *(renamed.get(name, name) for name in columns),
         *RENDERED,
     } - {"reason", "detail"}
-    if pack.spec.retrieve:
-        names.add(pack.spec.retrieve.into)
+    names.update(block.into for block in pack.spec.retrieves.values())
     for step in pack.steps:
         names.update(step.produces())
         for part in step.filters:
@@ -534,12 +531,10 @@ def load_pack(pack: str | Path, config: RunConfig) -> Pack:
         else {}
     )
     if config.seed is not None:
-        more.update(
-            {
-                f"{step.name}.sampling.seed": config.seed
-                for step in loaded.spec.steps
-            }
-        )
+        for step in loaded.spec.steps:
+            more[f"{step.name}.sampling.seed"] = config.seed
+            if step.talk:
+                more[f"{step.name}.talk.sampling.seed"] = config.seed
     if config.schemas:
         more.update(_schemas(loaded))
     if more:

@@ -13,8 +13,10 @@ from synth.calls.journal import Journal, Totals, records
 from synth.core.errors import Unreadable, WrongUse
 from synth.core.records import Fields, Values
 from synth.inputs.seeds import read_rows, write_jsonl
+from synth.packs.choice_schema import ChoiceSpec
+from synth.packs.choosing import Asking
+from synth.packs.library import Library, open_demonstrations
 from synth.packs.pack import Pack
-from synth.packs.shelf import Shelf
 from synth.packs.step import Step
 from synth.runs.card import tally_table
 from synth.runs.ownership import read_note, read_run
@@ -38,6 +40,10 @@ def describe(name: str, overrides: Values, plugins: Sequence[str] = ()) -> str:
         *([f"paper: {spec.paper}"] if spec.paper else []),
         "inputs:",
         *inputs,
+        *(
+            f"{block}: {_choice(chosen)} as {chosen.into}"
+            for block, chosen in spec.retrieves.items()
+        ),
     ]
     return "\n".join(
         [
@@ -48,6 +54,12 @@ def describe(name: str, overrides: Values, plugins: Sequence[str] = ()) -> str:
             *(exports or ["  none"]),
         ]
     )
+
+
+def _choice(spec: ChoiceSpec) -> str:
+    """How many rows are chosen, how, and of what."""
+    many = "all" if spec.choose == "all" else f"{spec.most} {spec.choose}"
+    return f"{many} of {spec.place}"
 
 
 def _from(aliases: list[str]) -> str:
@@ -67,6 +79,18 @@ def _step(step: Step) -> str:
     ways = [f"    rescues: what {step.rescues} lost"] if step.rescues else []
     if step.demonstrations:
         ways.append(f"    demonstrations: {len(step.demonstrations)}")
+    if step.chosen:
+        ways.append(f"    demonstrations: {_choice(step.chosen.spec)}")
+    if step.gathers:
+        ways.append(f"    gather: the rows of a seed as {step.gathers.into}")
+    if step.before:
+        ways.append(f"    turns before: {len(step.before)}")
+    if step.talk:
+        talk = step.talk
+        ending = f", or until {talk.stop}" if talk.stop else ""
+        ways.append(
+            f"    talk: {talk.turns} replies{ending}, with role {talk.second.role}"
+        )
     ways += [
         f"    {word}: each {pair[1]} of {pair[0]}"
         for word, pair in (("each", step.each), ("spread", step.spread))
@@ -108,14 +132,15 @@ def render_first(
     )
     pack, seeds, _ = check(name, source, config)
     seed = next(iter(seeds))
-    spec = pack.spec.retrieve
     step = pack.steps[0]
-    near = (
-        {spec.into: Shelf(spec, pack.shelf_folder).near(seed.fields)}
-        if spec and step.retrieves
-        else {}
-    )
-    values = step.first_of(pack.values({**seed.fields, **near}))
+    library = Library(pack)
+    asking = Asking(seed.id)
+    fields = dict(seed.fields)
+    for drawn in (False, True):
+        whole = pack.values(fields)
+        fields |= library.retrieved(step, whole, asking, drawn=drawn)
+    values = step.first_of(pack.values(fields))
+    step = library.showing(step, values, asking)
     request = step.request(
         values,
         model="MODEL",
@@ -136,6 +161,9 @@ def check_cases(
         WrongUse: a case that does not, or cases of which no reply fails to be read.
     """
     pack = Pack.load(name, overrides, plugins)
+    for step in pack.steps:
+        if step.chosen and step.chosen.spec.file:
+            open_demonstrations(pack, step)
     path = pack.folder / "cases.yaml"
     cases = pack.cases()
     replies = [
@@ -197,7 +225,7 @@ def _rehearse(
 def _rendering(pack: Pack, case: Values, path: Path) -> None:
     values = pack.values(case["inputs"])
     pack.check_row(case["inputs"], f"{path}: {case['about']}")
-    for step in pack.steps:
+    for step in pack.speakers:
         wanted = case.get("renders", {}).get(step.name)
         if wanted is not None:
             text = step.user.render(
@@ -215,7 +243,8 @@ def _rendering(pack: Pack, case: Values, path: Path) -> None:
 def _reply(pack: Pack, case: Values, reply: Values, path: Path) -> bool:
     """Whether a recorded reply was read; raises where that is not what the case declares."""
     step = next(
-        (s for s in pack.steps if s.name == reply.get("step")), pack.steps[0]
+        (s for s in pack.speakers if s.name == reply.get("step")),
+        pack.steps[0],
     )
     where = f"{path}: {case['about']}: {str(reply['text'])[:40]!r}"
     row = {**case["inputs"], **case.get("fields", {})}

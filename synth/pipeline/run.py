@@ -38,6 +38,7 @@ from synth.inputs.seeds import Scan
 from synth.packs import files as pack_files
 from synth.packs.pack import Pack
 from synth.packs.templates import Template
+from synth.pipeline.growth import Growth
 from synth.pipeline.open_doors import (
     adapted_of,
     endpoints_of,
@@ -47,7 +48,8 @@ from synth.pipeline.open_doors import (
 from synth.pipeline.plan import make_plan
 from synth.pipeline.prepare import Prepared, RunConfig
 from synth.pipeline.shards import prepare_run, write_plan
-from synth.pipeline.walker import Tally, Walker, Window
+from synth.pipeline.walker import Tally, Walker
+from synth.pipeline.window import Window
 from synth.pipeline.yield_watch import YieldWatch
 from synth.processes.interrupts import Ending, Interrupted, ending
 from synth.runs.card import make_card
@@ -237,7 +239,8 @@ def more_draws(pack: Pack, config: RunConfig, kept: int) -> int | None:
     where the most were drawn.
     """
     draws = max(step.draws for step in pack.steps)
-    if draws >= config.max_draws:
+    # With more draws a pool would grow otherwise, and all later rows would be asked anew.
+    if draws >= config.max_draws or pack.pools:
         return None
     target = config.target or 0
     times = 1.1 * target / max(1, kept)
@@ -368,7 +371,7 @@ class _Live:
             self.pack,
             doors,
             self.config.taint,
-            self.p.shelf,
+            self.p.library,
         )
         window = Window(
             walker.walk,
@@ -378,6 +381,12 @@ class _Live:
         window.on_stop = doors.hurry
         self._stop = window.end
         window.wanted = self._wanted
+        self._growth = Growth(
+            walker.library,
+            self.p.scan.rows,
+            keeps_going=self.config.keep_going,
+        )
+        window.paces = walker.library.paces
         if self._fault is not None:
             window.end(self._fault)
         self._canaries = await try_critics(
@@ -445,6 +454,7 @@ class _Live:
                 # The same draw, another way out.
                 exit_ = Exit("dropped", exit_.sample, "over_target")  # noqa: PLW2901
             exit_, rendered = self._render(exit_)  # noqa: PLW2901 - as above
+            exit_ = self._growth.offer(exit_)  # noqa: PLW2901 - as above
             row = {**exit_.sample.row(), **rendered}
             if (place := exit_.sample.seed.place) is not None:
                 row[POSITION] = place
@@ -456,6 +466,8 @@ class _Live:
             self.p.on_row(self.tally, self.stats)
         if (fault := self._watch.book(exits)) is not None:
             self._stop(fault)
+        if (gap := self._growth.left(self.tally)) is not None:
+            self._stop(gap)
 
     def _render(self, exit_: Exit) -> tuple[Exit, dict[str, str]]:
         """The training columns of a row that has every field they need; a kept row over which they

@@ -1,25 +1,21 @@
 """The order of the line, and nothing else: seeds -> render -> ask -> parse -> filter -> rows.
 
-Each seed walks alone through all steps. A bounded window of seeds is in flight; rows leave in input
-order whatever order the calls finish in.
+Each seed walks alone through all steps; `synth.pipeline.window` decides how many do at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import inf
 from typing import Any
 
-from synth.calls.ask import Reading, ask_once
+from synth.calls.ask import CUT, Reading, ask_once
 from synth.calls.door import Doors
 from synth.core.errors import (
-    BudgetReached,
     PotstillError,
     RowFault,
-    Stopped,
     TeacherError,
     fault_of,
 )
@@ -33,9 +29,11 @@ from synth.core.records import (
     Verdict,
 )
 from synth.filters.base import Filter, one_each
+from synth.packs.choosing import Asking
+from synth.packs.library import Library
 from synth.packs.pack import Pack
-from synth.packs.shelf import Shelf
-from synth.packs.step import Step
+from synth.packs.step import Gathered, Said, Step, Talk
+from synth.replies.thoughts import split_thoughts
 
 
 @dataclass
@@ -89,12 +87,14 @@ class Walker:
         pack: Pack,
         doors: Doors,
         taint: Sequence[str] = (),
-        shelf: Shelf | None = None,
+        library: Library | None = None,
     ) -> None:
         self.pack = pack
         self.doors = doors
         self.taint = tuple(taint)
-        self.shelf = shelf
+        self.library = library or Library(pack)
+        # Two samples of a draw differ in the elements that were spread.
+        self._spread = [s.spread[1] for s in pack.steps if s.spread]
         self._meta = {"pack": pack.name, "pack_hash": pack.hash}
 
     async def walk(self, seed: Seed) -> tuple[int, list[Exit]]:
@@ -117,9 +117,11 @@ class Walker:
                 else alive
             )
             before = len(walking)
-            if step.retrieves and self.shelf:
+            if step.gathers:
+                walking = _gathered(step.gathers, walking)
+            if step.retrieves:
                 walking = [
-                    sample.with_fields(self.near(sample.fields), {})
+                    self._looked_up(step, sample, drawn=False)
                     for sample in walking
                 ]
             walking, none = _spread(step, walking, self.pack)
@@ -153,11 +155,23 @@ class Walker:
         taint = sorted({*self.taint, *(before or ())})
         return {**self._meta, "taint": taint} if taint else self._meta
 
-    def near(self, fields: Row) -> Row:
-        """What the pack retrieves for a seed."""
-        if self.shelf:
-            return {self.shelf.spec.into: self.shelf.near(fields)}
-        return {}
+    def _looked_up(
+        self, step: Step, sample: Sample, draw: int = 0, *, drawn: bool
+    ) -> Sample:
+        """The sample with what is looked up before a step."""
+        found = self.library.retrieved(
+            step,
+            self.pack.values(sample.fields),
+            self._asking(sample, draw),
+            drawn=drawn,
+        )
+        return sample.with_fields(found, {})
+
+    def _asking(self, sample: Sample, draw: int, *place: Any) -> Asking:
+        """Whose question it is."""
+        fields = sample.fields
+        spread = [fields[name] for name in self._spread if name in fields]
+        return Asking(sample.seed.id, draw, (*spread, *place))
 
     @staticmethod
     def _fall(lost: list[Exit], fallen: list[Exit]) -> list[Exit]:
@@ -198,11 +212,18 @@ class Walker:
                 sample = sample.with_fields(
                     step.with_sets(self.pack.values(sample.fields)), {}
                 )
+            if step.retrieves:
+                sample = self._looked_up(step, sample, draw, drawn=True)
             if step.each:
                 return await self._each(step, step.each, sample, draw)
+            values = self.pack.values(sample.fields)
+            asking = self._asking(sample, draw)
+            asked = self.library.showing(step, values, asking)
+            if asked.talk:
+                return await self._talk(asked, asked.talk, sample, draw)
             reading = await ask_once(
-                step,
-                self.pack.values(sample.fields),
+                asked,
+                values,
                 self.doors,
                 draw=draw,
                 seed_id=sample.seed.id,
@@ -241,8 +262,9 @@ class Walker:
             }
 
         def ask(values: Fields) -> Any:
+            asking = self._asking(sample, draw, values["index"])
             return ask_once(
-                step,
+                self.library.showing(step, values, asking),
                 values,
                 self.doors,
                 draw=draw,
@@ -281,6 +303,48 @@ class Walker:
             )
         return _arrive(sample, reading, {step.name: history})
 
+    async def _talk(
+        self, step: Step, talk: Talk, sample: Sample, draw: int
+    ) -> Sample | Exit:
+        """Two teachers talk; the turns stay in the sample, the last one is the assistant's."""
+        values = self.pack.values(sample.fields)
+        turns = step.opening(values)
+        begun = len(turns)
+
+        def ask(speaker: Step, said: list[dict[str, str]], number: int) -> Any:
+            return ask_once(
+                speaker,
+                values,
+                self.doors,
+                draw=draw,
+                seed_id=sample.seed.id,
+                said=Said(tuple(said), number),
+            )
+
+        for number in range(talk.turns):
+            if number:
+                other = await ask(talk.second, swapped(turns), number - 1)
+                if other.unreadable:
+                    return _arrive(sample, other, {step.name: turns})
+                text, ended = talk.cut(other.fields["content"])
+                if ended or other.completion.finish_reason in CUT:
+                    break
+                turns.append({"role": "user", "content": text})
+            reading = await ask(step, turns[begun:], number)
+            if reading.unreadable:
+                break
+            said = split_thoughts(reading.completion.text).answer.strip()
+            text, ended = talk.cut(said)
+            # What nobody answers is no turn of the talk.
+            if text:
+                turns.append({"role": "assistant", "content": text})
+            elif number:
+                turns.pop()
+            is_cut = reading.completion.finish_reason in CUT
+            if ended or is_cut or not text:
+                break
+        return _arrive(sample, reading, {**reading.fields, step.name: turns})
+
     async def _filter(
         self, step: Step, samples: Sequence[Sample]
     ) -> tuple[list[Sample], list[Exit]]:
@@ -315,6 +379,20 @@ class Walker:
                 return survivors, [exit_ for _, lost in parts for exit_ in lost]
             return [], [_unjudged(part, sample, error) for sample in samples]
 
+
+def swapped(turns: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """A talk as the one who plays the user sees it.
+
+    >>> swapped([{"role": "user", "content": "Hello"}])
+    [{'role': 'assistant', 'content': 'Hello'}]
+    """
+    return [
+        {"role": _OTHER[turn["role"]], "content": turn["content"]}
+        for turn in turns
+    ]
+
+
+_OTHER = {"user": "assistant", "assistant": "user"}
 
 Sifted = tuple[list[Sample], list[Exit]]
 
@@ -377,6 +455,26 @@ def _arrive(sample: Sample, reading: Reading, fields: Row) -> Sample | Exit:
     return moved
 
 
+def _gathered(gathers: Gathered, samples: list[Sample]) -> list[Sample]:
+    """All samples of a seed as one, with the fields of each as an element of a list."""
+    if not samples:
+        return []
+    elements = []
+    for sample in samples:
+        row = sample.fields
+        elements.append({name: row.get(name) for name in gathers.kinds})
+    first = samples[0]
+    fields = {
+        name: value
+        for name, value in first.fields.items()
+        if name not in gathers.parted
+    }
+    fields[gathers.into] = elements
+    verdicts = [verdict for sample in samples for verdict in sample.verdicts]
+    meta = {**first.meta, "draw": 0}
+    return [Sample(first.seed, fields, meta, tuple(verdicts))]
+
+
 def _spread(
     step: Step, samples: list[Sample], pack: Pack
 ) -> tuple[list[Sample], list[Exit]]:
@@ -412,133 +510,3 @@ async def _all(works: list[Any]) -> list[Any]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
-
-
-# Seeds, and characters of their replies, that may be through and wait behind a slow one: some 100
-# MB in all.
-AHEAD = 10_000
-AHEAD_CHARACTERS = 20_000_000
-
-
-class Window:
-    """Keeps a bounded number of seeds in flight and lets their exits leave in input order.
-
-    Args:
-        walk: walks one seed.
-        leave: takes the exits of one seed; called in input order.
-        width: seeds in flight at most. Many more may be through and wait behind a slow one, once
-            the first have left; until then four times as many.
-
-    Attributes:
-        stop: what ended the run early; no further seed starts.
-        wanted: how many seeds should have started and not left now at most; 0 means that there are
-            enough rows.
-    """
-
-    def __init__(
-        self,
-        walk: Callable[[Seed], Any],
-        leave: Callable[[int, list[Exit]], None],
-        width: int,
-    ) -> None:
-        self.walk = walk
-        self.leave = leave
-        self.width = width
-        self.stop: PotstillError | KeyboardInterrupt | None = None
-        self.on_stop: Callable[[], None] = lambda: None
-        self.wanted: Callable[[], float] = lambda: inf
-        # By place: samples asked, their exits, characters of their replies.
-        self._done: dict[int, tuple[int, list[Exit], int]] = {}
-        self._taken = self._left = self._waiting_characters = 0
-        self._sleeping: list[asyncio.Future[None]] = []
-
-    def end(self, reason: PotstillError | KeyboardInterrupt) -> None:
-        """From now on no seed starts and nothing is asked; what is in flight comes in."""
-        self.stop = self.stop or reason
-        self.on_stop()
-        self._wake()
-
-    async def run(self, seeds: Iterable[Seed]) -> None:
-        """Walks all seeds, or as many as start before `stop` is set."""
-        stream = iter(seeds)
-        await asyncio.gather(*(self._worker(stream) for _ in range(self.width)))
-        for index in sorted(self._done):
-            asked, exits, _ = self._done[index]
-            self.leave(asked, exits)
-        self._done.clear()
-
-    async def _worker(self, stream: Any) -> None:
-        while not self.stop and (wanted := self.wanted()) > 0:
-            if self._full() or self._taken - self._left >= wanted:
-                sleeper = asyncio.get_running_loop().create_future()
-                self._sleeping.append(sleeper)
-                await sleeper
-                continue
-            seed = next(stream, None)
-            if seed is None:
-                return
-            index = self._taken
-            self._taken = self._taken + 1
-            await self._one(index, seed)
-
-    def _full(self) -> bool:
-        """Whether so much waits behind the seed that leaves next that no other may start."""
-        ahead = self._taken - self._left
-        if ahead < 5 * self.width:
-            return False
-        return (
-            self._left < self.width
-            or ahead >= AHEAD
-            or self._waiting_characters >= AHEAD_CHARACTERS
-        )
-
-    async def _one(self, index: int, seed: Seed) -> None:
-        try:
-            self._finished(index, *await self.walk(seed))
-        except (Stopped, BudgetReached) as error:
-            self.end(error)
-        except PotstillError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a row that breaks a part must stay one row
-            detail = fault_of(error)[:300]
-            self._finished(
-                index,
-                1,
-                [
-                    Exit(
-                        "failed",
-                        Sample(seed, seed.fields),
-                        f"error_{type(error).__name__}",
-                        detail,
-                    )
-                ],
-            )
-
-    def _finished(self, index: int, asked: int, exits: list[Exit]) -> None:
-        """One seed is through; it leaves, with those that waited for it, once all before it have
-        left.
-        """
-        characters = _characters(exits)
-        self._done[index] = asked, exits, characters
-        self._waiting_characters += characters
-        while self._left in self._done:
-            asked, exits, characters = self._done.pop(self._left)
-            self._waiting_characters -= characters
-            self.leave(asked, exits)
-            self._left += 1
-        self._wake()
-
-    def _wake(self) -> None:
-        """Lets every worker that waited look again."""
-        sleeping = self._sleeping
-        self._sleeping = []
-        for sleeper in sleeping:
-            if not sleeper.done():
-                sleeper.set_result(None)
-
-
-def _characters(exits: list[Exit]) -> int:
-    """Of the replies with which a seed leaves."""
-    return sum(
-        [len(str(exit_.sample.fields.get("reply") or "")) for exit_ in exits]
-    )

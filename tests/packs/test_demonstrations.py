@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 import synth
 from examples.real.study_packs import inputs_of
 from synth.core.errors import WrongUse
+from synth.packs.choosing import Asking
+from synth.packs.demonstrations import check_shown, demonstration
+from synth.packs.library import Library
 from synth.packs.pack import Pack, pack_names
 from synth.pipeline.preview import describe
 from tests.conftest import chat, serving
@@ -201,3 +204,65 @@ def test_no_filter_of_a_step_drops_what_it_demonstrates(name):
                 if judges or part.asks or part.group is not None:
                     continue
                 assert part.judge(row).keep is not False, (step.name, reply)
+
+
+CHOOSING = [
+    name
+    for name in pack_names()
+    if any(step.chosen for step in shipped(name).steps)
+]
+
+
+@pytest.mark.parametrize("name", CHOOSING)
+def test_every_row_that_a_pack_may_show_is_read_by_its_own_parser(name):
+    pack = shipped(name)
+    shown = 0
+    for step in pack.steps:
+        listed = step.chosen and pack.spec.constants[step.chosen.spec.of]
+        for row in listed or ():
+            made = demonstration(step, row, pack.spec.around, step.chosen.reply)
+            check_shown(step, made, str(row))
+            shown += 1
+    assert shown >= 5
+
+
+def test_tails_are_shown_after_examples_of_their_own_relation():
+    pack = shipped("symbolic_tails")
+    (step,) = pack.steps
+    library = Library(pack)
+    for relation, beginning in pack.spec.constants["frames"].items():
+        row = pack.values({"head": "PersonX sleeps until noon"})
+        values = {**row, "relation": relation}
+        seen = [
+            library.showing(step, values, Asking("a", draw, (relation,)))
+            for draw in range(6)
+        ]
+        texts = [[turn["content"] for turn in one.turns("")] for one in seen]
+        # Of the five of a relation, the row's own event is none.
+        assert all(len(one) == 8 for one in texts)
+        assert len({tuple(one) for one in texts}) > 1
+        before = beginning.partition("{name}")[0]
+        questions = [text for one in texts for text in one[::2]]
+        assert all(before.strip() in text for text in questions)
+        assert not any("until noon" in text for text in questions)
+        assert not any("PersonX" in text for one in texts for text in one)
+
+
+def test_heads_are_asked_for_after_ten_events_in_another_order_each_time(
+    tmp_path,
+):
+    events = [f"PersonX does number {n:02}" for n in range(14)]
+    with serving(lambda body, count: chat(f"PersonX tries it {count}")) as s:
+        synth.run(
+            "symbolic_heads",
+            [{"events": events}],
+            teacher="openai/m",
+            api_base=s.url,
+            output=tmp_path / "out",
+            keep_going=True,
+        )
+        asked = [body["messages"][-1]["content"] for body in s.bodies]
+    assert len(asked) == 20
+    assert all(text.count("PersonX does number") == 10 for text in asked)
+    assert all(text.endswith("11.") for text in asked)
+    assert len(set(asked)) == 20

@@ -8,7 +8,7 @@ import pytest
 
 import synth
 from synth.core.errors import WrongUse
-from synth.packs.schema import RetrieveSpec
+from synth.packs.choice_schema import RetrieveSpec
 from synth.packs.shelf import Shelf
 from tests.conftest import chat, serving, write
 

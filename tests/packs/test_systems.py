@@ -7,7 +7,9 @@ import pytest
 import synth
 from synth.core.records import canonical_json
 from synth.core.strict_yaml import read_yaml
+from synth.exports.multitask import Multitask
 from synth.packs.pack import Pack, built_in, pack_names
+from synth.runs.publisher import RunFolder
 from synth.teachers.simulation.word_problems import make_problems
 from tests.conftest import chat, serving
 from tests.shipped import shipped
@@ -50,12 +52,12 @@ def test_a_pack_walks_its_own_cases_to_rows_of_the_declared_shape(
         assert row["completion"].strip()
     else:
         assert pack.exports
-    for task, pair in pack.exports.get("multitask", {}).items():
-        texts = {
-            side: template.render(pack.values(row))
-            for side, template in pair.items()
-        }
-        assert all(text.strip() for text in texts.values()), task
+    if "multitask" in pack.exports:
+        rows = list(Multitask().rows(RunFolder(run.folder), pack))
+        assert {one["task"] for one in rows} == {*pack.exports["multitask"]}
+        for one in rows:
+            assert one["prompt"].strip(), one["task"]
+            assert one["completion"].strip(), one["task"]
 
 
 HINTED = {

@@ -10,7 +10,7 @@ from aiohttp import web
 import synth
 from synth.core.errors import Stopped, TeacherBusy, TeacherRefused
 from synth.core.records import Request, Sampling
-from synth.packs.schema import SamplingSpec
+from synth.packs.sampling_schema import SamplingSpec
 from synth.teachers.base import Settings, open_teacher
 from synth.teachers.openai_chat import hint
 from synth.teachers.wire.replies import read_chat
