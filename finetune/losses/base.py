@@ -105,8 +105,7 @@ class TokenLoss(Loss[Logits]):
     parts: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(f"temperature={self.temperature}; use one above 0")
+        require_temperature(self.temperature)
 
     def reweighed(
         self,
@@ -289,6 +288,16 @@ def label_logs(logits: Logits, labels: Labels | None) -> LabelLogProbs:
     log_probs = logits.to(precise(logits.dtype)).log_softmax(dim=-1)
     ids = required("labels", labels).long().clamp(min=0)
     return log_probs.gather(2, ids[:, :, None])[:, :, 0]
+
+
+def require_temperature(temperature: float) -> None:
+    """Refuses what no logits can be divided by.
+
+    Raises:
+        ValueError: it is not above 0.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature={temperature}; use one above 0")
 
 
 def required(name: str, value: Tensor | None) -> Tensor:

@@ -137,7 +137,6 @@ def _train(
     from finetune.trainers.distill_teachers import (  # noqa: PLC0415
         opened_teacher,
         own_teacher,
-        paired,
         prompted_teacher,
     )
 
@@ -169,7 +168,7 @@ def _train(
         held_out=held_out,
         processing_class=tokenizer,
         peft_config=peft_config(config),
-        terms=[paired(term, teacher) for term in terms],
+        terms=terms,
         teacher=teacher,
         likelihood=distill.likelihood,
         strength=distill.strength,

@@ -10,6 +10,7 @@ import torch
 
 from finetune.core.tensors import (
     HiddenStates,
+    Inputs,
     LabelLogProbs,
     Labels,
     Logits,
@@ -24,14 +25,17 @@ from finetune.data.tokens import IGNORED
 from finetune.generation.mixtures import mixed
 from finetune.kernels.features import Features
 from finetune.kernels.fused import Fused, fused
+from finetune.kernels.fused_crossing import TeacherSide, fused_crossing
 from finetune.kernels.heads import Head
 from finetune.losses.base import Loss, TokenLoss
+from finetune.losses.base_crossing import CrossLoss
 from finetune.losses.base_parts import TeacherAt, whole
 from finetune.losses.contrastive import Contrastive
 from finetune.losses.forward_kl import ForwardKl
 from finetune.losses.minillm import Minillm
 from finetune.losses.multi_exit import MultiExit
 from finetune.losses.reverse_kl import ReverseKl
+from finetune.teachers.across_tokenizers import CrossTeacher
 from finetune.teachers.in_process import label_losses
 
 
@@ -248,6 +252,27 @@ def of_policy(loss: Minillm, batch: Batch, share: float) -> Scalar:
             denominator=divisor,
         )
         total = total + one_step.total
+    return total
+
+
+def across(
+    loss: CrossLoss, batch: Batch, teacher: CrossTeacher, inputs: Inputs
+) -> Scalar:
+    """A mean over sequences, and over the teachers, who read the batch in tokens of their own."""
+    total = batch.hidden.new_zeros(())
+    for share, voice in teacher.voices:
+        said = voice.crosses(inputs)
+        rows = torch.tensor(said.rows, device=batch.hidden.device)
+        total = total + fused_crossing(
+            voice.told(loss),
+            batch.hidden[rows],
+            batch.head,
+            TeacherSide(said.say, said.length, said.labels),
+            said.groups,
+            labels=batch.labels[rows].clamp(min=0),
+            strength=share,
+            denominator=max(1, len(said.rows)) * batch.parts,
+        )
     return total
 
 

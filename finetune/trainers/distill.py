@@ -20,7 +20,6 @@ from finetune.core.rows import JsonObject
 from finetune.core.tensors import Inputs, Scalar, TokenIds
 from finetune.data.tokens import IGNORED
 from finetune.kernels.features import Features, Show
-from finetune.kernels.fused_crossing import TeacherSide, fused_crossing
 from finetune.kernels.hidden_states import (
     Body,
     before_head,
@@ -42,6 +41,7 @@ from finetune.teachers.prompted import PromptedTeacher
 from finetune.trainers.agreement import agreement
 from finetune.trainers.batch_losses import (
     Batch,
+    across,
     cross_entropy,
     likelihood_of,
     of_exits,
@@ -497,7 +497,9 @@ class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[
         if isinstance(loss, Minillm):
             return of_policy(loss, batch, self.on_policy.teacher_share)
         if isinstance(loss, CrossLoss):
-            return self._crossed(loss, batch, inputs)
+            return across(
+                loss, batch, cast("CrossTeacher", self.teacher), inputs
+            )
         if isinstance(loss, MultiExit):
             student = self.accelerator.unwrap_model(self.model)
             exits = [
@@ -566,21 +568,6 @@ class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[
         if not self.args.average_tokens_across_devices:
             return steps
         return steps * int(self.accelerator.num_processes)
-
-    def _crossed(self, loss: CrossLoss, batch: Batch, inputs: Inputs) -> Scalar:
-        """A mean over sequences."""
-        teacher = cast("CrossTeacher", self.teacher).crosses(inputs)
-        rows = torch.tensor(teacher.rows, device=batch.hidden.device)
-        return fused_crossing(
-            loss,
-            batch.hidden[rows],
-            batch.head,
-            TeacherSide(teacher.say, teacher.length, teacher.labels),
-            teacher.groups,
-            labels=batch.labels[rows].clamp(min=0),
-            strength=1.0,
-            denominator=max(1, len(teacher.rows)) * batch.parts,
-        )
 
     def _observe(self, loss: TokenLoss, value: Scalar, batch: Batch) -> None:
         """Tells what learns from the loss of a batch, without a gradient; nothing of rows held

@@ -82,7 +82,14 @@ def _check_term(term: Term, distill: DistillConfig, count: int) -> None:
             "one --teacher, a model that is opened here",
             f"Give one in the place of {distill.source}, or take a loss of tokens: {_partial()}.",
         )
-    if (across or asks) and len(distill.teachers) != 1:
+    if across and distill.weigh != "fixed":
+        raise WrongUse(
+            where,
+            f"--weigh {distill.weigh}",
+            "fixed weights, since no token is the same to all teachers",
+            "Leave it out, or give --teacher-weights.",
+        )
+    if asks and len(distill.teachers) != 1:
         raise WrongUse(
             where,
             f"{len(distill.teachers)} teachers",
