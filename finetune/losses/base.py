@@ -66,6 +66,11 @@ class Loss(ABC, Generic[Compared_contra]):
     needs: ClassVar[tuple[str, ...]] = ()
     reweighs: ClassVar[bool] = False
 
+    @property
+    def of_two_authors(self) -> bool:
+        """Whether it sets texts of the teacher against texts of the student."""
+        return "by_teacher" in self.needs
+
     def at(self, done: float) -> Self:  # noqa: ARG002
         """The loss where a share `done` (0 to 1) of a training is behind; itself, unless it
         moves.

@@ -280,9 +280,7 @@ def _rows(
     Raises:
         WrongUse: rows that cannot be read, or no texts of the student where they are needed.
     """
-    from finetune.losses.contrastive import Contrastive  # noqa: PLC0415 - torch
-
-    names = [term.name for term in terms if isinstance(term.loss, Contrastive)]
+    names = [term.name for term in terms if term.loss.of_two_authors]
     if not names:
         return rows.sft_rows(source), None
     if {"chosen", "rejected"} <= {*table.column_names}:

@@ -123,7 +123,7 @@ def _terms(config: TrainConfig, distill: DistillConfig) -> Sequence[Term]:
     for term in terms:
         if (
             term.loss.compares in _DECODERS
-            or {"by_teacher"} & {*term.loss.needs}
+            or term.loss.of_two_authors
             or term.name.startswith("minillm")
             or term.loss.reweighs
             or not term.loss.same_tokenizer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ from finetune.losses.base import Loss, TokenLoss
 from finetune.losses.base_crossing import CrossLoss
 from finetune.losses.base_parts import TeacherAt, whole
 from finetune.losses.contrastive import Contrastive
+from finetune.losses.dpkd_texts import DpkdTexts
 from finetune.losses.forward_kl import ForwardKl
 from finetune.losses.minillm import Minillm
 from finetune.losses.multi_exit import MultiExit
@@ -216,11 +217,66 @@ def of_pairs(
     return total
 
 
+def of_preferences(
+    loss: DpkdTexts, batch: Batch, by_teacher: PerSequence
+) -> Scalar:
+    """A loss of pairs of whole texts, by the likelihoods of these texts.
+
+    Args:
+        loss: over whole texts.
+        batch: the teacher's texts, and the student's to the same prompts.
+        by_teacher: [B] whose they are.
+    """
+    own, theirs = (
+        -label_losses(say, batch.labels) for say in (batch.own, batch.teacher)
+    )
+    pairs = float(by_teacher.sum()) * batch.parts
+
+    def value_of(logs: LabelLogProbs) -> Scalar:
+        return loss.preference(logs, theirs, batch.mask, by_teacher, pairs)
+
+    total = of_label_logs(batch, own, value_of)
+    if not loss.reverse_kl:
+        return total
+    written = batch.mask & ~by_teacher[:, None]
+    tokens = float(written.sum().clamp(min=1))
+    found = batch.fused(
+        ReverseKl(),
+        says=batch.teacher,
+        mask=written,
+        strength=loss.reverse_kl,
+        denominator=tokens * batch.parts,
+    )
+    return total + found.total
+
+
+def of_label_logs(
+    batch: Batch,
+    logs: LabelLogProbs,
+    value_of: Callable[[LabelLogProbs], Scalar],
+) -> Scalar:
+    """A value of the labels' log-probabilities alone, with its gradient for the student.
+
+    The gradient by these log-probabilities is taken first: the likelihood, weighed by it token by
+    token, then has the same gradient.
+
+    Args:
+        batch: of the student.
+        logs: [B, T] ln-probabilities of its labels, without a gradient.
+        value_of: a scalar of them.
+    """
+    with torch.enable_grad():
+        leaf = logs.clone().requires_grad_()
+        value = value_of(leaf)
+    (slopes,) = torch.autograd.grad(value, leaf)
+    linear = batch.fused(
+        ForwardKl(), mask=-slopes, likelihood=1.0, denominator=1.0
+    ).total
+    return linear + (value - linear).detach()
+
+
 def of_policy(loss: Minillm, batch: Batch, share: float) -> Scalar:
     """The policy's loss of texts that this very student has written, and its single-step term.
-
-    The gradient by the labels' log-probabilities is taken first: the likelihood, weighed by it
-    token by token, then has the same gradient.
 
     Args:
         loss: of whole texts.
@@ -234,15 +290,12 @@ def of_policy(loss: Minillm, batch: Batch, share: float) -> Scalar:
     divisor = batch.divisor or float(mask.sum().clamp(min=1))
     mixture = mixed(logs, wanted, share) if share else None
     drawn = logs if mixture is None else mixture
-    with torch.enable_grad():
-        leaf = logs.clone().requires_grad_()
-        advantages = loss.advantages(wanted - logs, mask)
-        value = loss.policy(leaf, drawn, advantages, mask) / divisor
-    (slopes,) = torch.autograd.grad(value, leaf)
-    linear = batch.fused(
-        ForwardKl(), mask=-slopes, likelihood=1.0, denominator=1.0
-    ).total
-    total = linear + (value - linear).detach()
+    advantages = loss.advantages(wanted - logs, mask)
+
+    def value_of(own: LabelLogProbs) -> Scalar:
+        return loss.policy(own, drawn, advantages, mask) / divisor
+
+    total = of_label_logs(batch, logs, value_of)
     if loss.single_step:
         one_step = batch.fused(
             ReverseKl(),

@@ -30,6 +30,7 @@ from finetune.losses.base import Loss, TokenLoss
 from finetune.losses.base_crossing import CrossLoss
 from finetune.losses.base_parts import TeacherAt
 from finetune.losses.contrastive import Contrastive
+from finetune.losses.dpkd_texts import DpkdTexts
 from finetune.losses.minillm import Minillm
 from finetune.losses.multi_exit import MultiExit
 from finetune.losses.taid import Taid
@@ -48,6 +49,7 @@ from finetune.trainers.batch_losses import (
     of_logits,
     of_pairs,
     of_policy,
+    of_preferences,
     of_tokens,
 )
 from finetune.trainers.beside import Beside, KeepsBeside, read_outside
@@ -148,9 +150,7 @@ class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[
         self.held_out = held_out
         self.tokens_per_batch = tokens_per_batch
         self._kept: list[Inputs] = []
-        self.of_two_authors = any(
-            isinstance(term.loss, Contrastive) for term in terms
-        )
+        self.of_two_authors = any(term.loss.of_two_authors for term in terms)
         self.policies = any(isinstance(term.loss, Minillm) for term in terms)
         if STUDENT_COLUMNS[0] in self.train_dataset.column_names:
             plain = cast("Collator", vars(self)["data_collator"])
@@ -451,7 +451,7 @@ class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[
         for term in self.terms:
             if isinstance(term.loss, Minillm) and not self._own_texts:
                 continue
-            if isinstance(term.loss, Contrastive) and AUTHOR not in inputs:
+            if term.loss.of_two_authors and AUTHOR not in inputs:
                 continue
             weight = self.strength * term.weight_at(done)
             if term.moves and self._means is None:
@@ -494,6 +494,8 @@ class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[
         loss: Loss[Any] = term.loss.at(done)
         if isinstance(loss, Contrastive):
             return of_pairs(loss, batch, inputs[AUTHOR])
+        if isinstance(loss, DpkdTexts):
+            return of_preferences(loss, batch, inputs[AUTHOR])
         if isinstance(loss, Minillm):
             return of_policy(loss, batch, self.on_policy.teacher_share)
         if isinstance(loss, CrossLoss):
