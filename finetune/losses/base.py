@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from finetune.core.libraries import GradientContext
 from finetune.core.tensors import (
@@ -65,6 +65,12 @@ class Loss(ABC, Generic[Compared_contra]):
     same_tokenizer: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ()
     reweighs: ClassVar[bool] = False
+
+    def network(self) -> nn.Module | None:
+        """New weights that the loss of logits learns beside the student, handed to each call as
+        `band`; None where it learns none.
+        """
+        return None
 
     @property
     def of_two_authors(self) -> bool:
@@ -340,7 +346,7 @@ def check(
     student: Logits,
     teacher: Logits,
     mask: Mask,
-    **more: Tensor | None,
+    **more: object,
 ) -> None:
     """Refuses shapes that do not fit, and calls without what a loss needs.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from finetune.core.tensors import (
     HiddenStates,
@@ -329,16 +330,24 @@ def across(
     return total
 
 
-def of_logits(loss: Loss[Logits], batch: Batch) -> Scalar:
+def of_logits(
+    loss: Loss[Logits], batch: Batch, network: nn.Module | None = None
+) -> Scalar:
     """A loss that wants both models' logits whole: of the tokens that are learnt, in one line
     [1, N, V].
+
+    Args:
+        loss: of logits.
+        batch: of the student.
+        network: what the loss learns beside the student, if it learns something.
     """
     places = batch.mask.reshape(-1).nonzero()[:, 0]
     student = dense(
         batch.head, batch.hidden.reshape(-1, batch.hidden.shape[-1])[places]
     )
     mask = torch.ones(1, len(places), dtype=torch.bool, device=places.device)
-    named = {
+    named: dict[str, Any] = {
+        "band": network,
         "labels": batch.labels.reshape(1, -1)[:, places],
         "student_states": _last(batch.ours, batch.mask),
         "teacher_states": _last(batch.theirs, batch.mask),

@@ -510,7 +510,7 @@ class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[
             ]
             return of_exits(loss, batch, exits)
         if loss.compares == "logits":
-            return of_logits(loss, batch)
+            return of_logits(loss, batch, self.beside.networks.get(term.name))
         value = self.beside.comparisons[term.name].value(
             batch.ours,
             batch.theirs,
