@@ -15,6 +15,8 @@ from finetune.cli.shared import (
     numbers,
     pair,
     resume_option,
+    shape_in,
+    shape_options,
     template_option,
     train,
     train_options,
@@ -29,6 +31,7 @@ from synth.core.errors import WrongUse
 @held_out_options
 @budget_option
 @resume_option
+@shape_options
 @click.option(
     "--coefficients",
     default="",
@@ -75,6 +78,7 @@ def sft(ctx: click.Context, /, coefficients: str, **options: Any) -> None:
         for name in ("negative_margin", "objective", "push", "sharding")
     }
     options["held_out"] = held_out_in(options)
+    options["shape"] = shape_in(options)
     train("sft", ctx, more={"coefficients": given, **more}, **options)
 
 

@@ -253,6 +253,10 @@ def train_and_keep(
     checkpoint = begun_at(trainer.args.resume_from_checkpoint, folder)
     first = step_of(checkpoint)
     result = _trained(trainer, checkpoint)
+    if config.shape.weight_bits is not None:
+        from finetune.students.shaping import settle  # noqa: PLC0415 - torch
+
+        settle(trainer.accelerator.unwrap_model(trainer.model), config.shape)
     output = str(config.output)
     if keep is None:
         # All processes take part: each may hold a share of the weights.
