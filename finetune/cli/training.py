@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from finetune.cli.shared import (
     held_out_in,
     held_out_options,
     interval,
+    need,
     numbers,
     pair,
     resume_option,
@@ -21,7 +23,7 @@ from finetune.cli.shared import (
     train,
     train_options,
 )
-from synth.cli.command_group import say
+from synth.cli.command_group import output_option, say
 from synth.core.errors import WrongUse
 
 
@@ -355,3 +357,26 @@ def critic(
         say(
             f"recall {row['recall']}: {kept}, precision {row['precision']:.3f} {interval(row)}"
         )
+
+
+@click.command()
+@click.option("--model", required=True, metavar="M", help="The larger student.")
+@click.option(
+    "--data",
+    "--input",
+    required=True,
+    metavar="ROWS",
+    help="Rows whose tokens stay, as `finetune sft` reads them.",
+)
+@output_option("A folder for the smaller student.", "DIR")
+@template_option
+def vocabulary(model: str, data: str, output: Path, template: Any) -> None:
+    """Cut a student down to the tokens that some rows use: embeddings, head and tokenizer."""
+    need("trl")
+    from finetune.recipes.vocabulary import run  # noqa: PLC0415
+
+    info = run(model, data, output, template=template)
+    say(
+        f"vocabulary: {info['tokens_before']:,} -> {info['tokens']:,} tokens, "
+        f"{info['parameters_before']:,} -> {info['parameters']:,} weights -> {output}"
+    )
