@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
+from finetune.core.rounded_weights import require_rounding, rounding
 from finetune.core.rows import JsonObject
 from finetune.data.declared_fields import Fields, of_class, of_command
 from finetune.data.held_out import HeldOut
@@ -52,6 +53,71 @@ _OVERWRITTEN = (
 
 
 @dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What a student is trained to be besides its weights.
+
+    Attributes:
+        layer_drop: share (0 to below 1) of a layer's passes in training that leave it out.
+        weight_bits: the weights of its layers are rounded to so many bits, 2 to 8, in every pass,
+            and in the student that is saved; None for as they are.
+        student_bits: 8 or 4: the weights under `lora` are rounded as they are read, and stay; None
+            for as they are.
+    """
+
+    layer_drop: float = 0.0
+    weight_bits: int | None = None
+    student_bits: int | None = None
+
+    def given(self) -> Iterator[tuple[str, str]]:
+        """(flag, value) of what was said."""
+        for name, value in vars(self).items():
+            if value:
+                yield f"--{name.replace('_', '-')}", f"{value:g}"
+
+    def refuse(self, found: str) -> None:
+        """Refuses a shape of another model than those that can have one.
+
+        Raises:
+            WrongUse: with what was found.
+        """
+        for flag, value in self.given():
+            raise WrongUse(
+                f"{flag} {value}",
+                found,
+                "a decoder, or an encoder of --task",
+                "Leave it out.",
+            )
+
+    def check(self, *, adapts: bool) -> None:
+        """Refuses what does not go together.
+
+        Args:
+            adapts: whether adapters are trained.
+
+        Raises:
+            WrongUse: weights under adapters that would have to move, or rounded ones that would.
+        """
+        if self.weight_bits is not None and adapts:
+            raise WrongUse(
+                f"--weight-bits {self.weight_bits}",
+                "with --lora",
+                "weights that are trained",
+                "Leave one of them out; --student-bits rounds what adapters stand upon.",
+            )
+        if self.student_bits is None:
+            return
+        flag = f"--student-bits {self.student_bits}"
+        if not adapts:
+            raise WrongUse(
+                flag,
+                "without --lora",
+                "adapters, since rounded weights stay as they are",
+                "Give --lora too, or --weight-bits, which trains all weights.",
+            )
+        require_rounding(flag, "leave it out")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """What every training command is told.
 
@@ -66,6 +132,7 @@ class TrainConfig:
         held_out: rows that are measured while it trains; None for none.
         tokens_per_batch: tokens of a batch on one process, padding included; None for batches of
             `per_device_train_batch_size` rows.
+        shape: layers that are dropped, weights that are rounded.
     """
 
     data: str
@@ -76,6 +143,7 @@ class TrainConfig:
     template: Template = "auto"
     held_out: HeldOut | None = None
     tokens_per_batch: int | None = None
+    shape: Shape = field(default_factory=Shape)
 
 
 def read_config(
@@ -344,12 +412,17 @@ def model_options(config: TrainConfig) -> JsonObject:
         WrongUse: no mapping, code of the model's own, or a student that is not opened but made.
     """
     given = config.trainer.get(_OPENING)
-    if given is None:
+    bits = config.shape.student_bits
+    if given is None and bits is None:
         return {}
-    options = _opening(given)
+    options = _opening({} if given is None else given)
+    if bits is not None:
+        dtype = options.get("dtype")
+        known = None if dtype in (None, "auto") else str(dtype)
+        options["quantization_config"] = rounding(bits, known)
     if config.model.startswith("scratch:"):
         raise WrongUse(
-            "--dtype, --model-init-kwargs",
+            "--dtype, --model-init-kwargs, --student-bits",
             f"--model {config.model}",
             "a model that is opened",
             "Leave it out: this one is made.",

@@ -26,6 +26,7 @@ from finetune.cli.training import (
     orpo,
     rank,
     sft,
+    vocabulary,
 )
 from synth.cli.command_group import CommandGroup
 
@@ -42,6 +43,7 @@ COMMANDS = {
         curriculum,
         fade,
         critic,
+        vocabulary,
     ),
     "Distil an open teacher": (distill, codistill, teach),
     "Retrievers and rankers": (

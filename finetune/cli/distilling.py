@@ -16,6 +16,8 @@ from finetune.cli.shared import (
     need,
     numbers,
     resume_option,
+    shape_in,
+    shape_options,
     template_option,
     train,
     train_options,
@@ -32,7 +34,7 @@ from synth.core.errors import WrongUse
 # Options of every training, which are not the distillation's own.
 SHARED = (
     *("data", "model", "output", "config", "lora", "dtype", "processes"),
-    *("template", "held_out", "tokens_per_batch", "resume"),
+    *("template", "held_out", "tokens_per_batch", "resume", "shape"),
 )
 
 # Options of the student's own texts.
@@ -323,6 +325,7 @@ def servers_in(options: JsonObject) -> Servers | None:
 @held_out_options
 @budget_option
 @resume_option
+@shape_options
 @click.option(
     "--teacher",
     "teachers",
@@ -415,6 +418,7 @@ def distill(
     from finetune.trainers.distill_settings import DistillConfig  # noqa: PLC0415
 
     options["held_out"] = held_out_in(options, MEASURES)
+    options["shape"] = shape_in(options)
     own = own_texts_in(options)
     shared = {name: options.pop(name) for name in SHARED}
     servers = servers_in(options)

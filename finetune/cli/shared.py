@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,9 @@ from synth.core.errors import WrongUse
 from synth.core.optional import require
 from synth.core.registry import scalar
 from synth.processes.ranks import is_launched
+
+if TYPE_CHECKING:
+    from finetune.settings import Shape
 
 # Commands that hand unknown flags on to the trainer's configuration.
 EXTRA = {"ignore_unknown_options": True, "allow_extra_args": True}
@@ -103,6 +106,44 @@ def budget_option(command: Callable[..., Any]) -> Callable[..., Any]:
         help="Rows of like length fill a batch up to N tokens, padding included, in the place of "
         "--per-device-train-batch-size.",
     )(command)
+
+
+def shape_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What a student is trained to be besides its weights."""
+    return together(
+        click.option(
+            "--layer-drop",
+            type=click.FloatRange(0, 1, max_open=True),
+            default=0.0,
+            metavar="SHARE",
+            help="Leave out each layer at so many of its passes (LayerDrop), so that the student "
+            "can be cut: --model truncate:STUDENT:every=2.",
+        ),
+        click.option(
+            "--weight-bits",
+            type=click.IntRange(2, 8),
+            metavar="N",
+            help="Round the weights of the layers to N bits in every pass, and in the student that "
+            "is saved (quantisation-aware); 2 are -a, 0 and a.",
+        ),
+        click.option(
+            "--student-bits",
+            type=click.Choice(["4", "8"]),
+            help="Round the weights under --lora as they are read (QLoRA; bitsandbytes).",
+        ),
+    )(command)
+
+
+def shape_in(options: JsonObject) -> Shape:
+    """`Shape` of a command's options, which are taken out of them."""
+    from finetune.settings import Shape  # noqa: PLC0415
+
+    bits = options.pop("student_bits")
+    return Shape(
+        layer_drop=options.pop("layer_drop"),
+        weight_bits=options.pop("weight_bits"),
+        student_bits=None if bits is None else int(bits),
+    )
 
 
 def resume_option(command: Callable[..., Any]) -> Callable[..., Any]:

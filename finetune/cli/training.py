@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,14 +13,17 @@ from finetune.cli.shared import (
     held_out_in,
     held_out_options,
     interval,
+    need,
     numbers,
     pair,
     resume_option,
+    shape_in,
+    shape_options,
     template_option,
     train,
     train_options,
 )
-from synth.cli.command_group import say
+from synth.cli.command_group import output_option, say
 from synth.core.errors import WrongUse
 
 
@@ -29,6 +33,7 @@ from synth.core.errors import WrongUse
 @held_out_options
 @budget_option
 @resume_option
+@shape_options
 @click.option(
     "--coefficients",
     default="",
@@ -75,6 +80,7 @@ def sft(ctx: click.Context, /, coefficients: str, **options: Any) -> None:
         for name in ("negative_margin", "objective", "push", "sharding")
     }
     options["held_out"] = held_out_in(options)
+    options["shape"] = shape_in(options)
     train("sft", ctx, more={"coefficients": given, **more}, **options)
 
 
@@ -396,3 +402,26 @@ def critic(
         say(
             f"recall {row['recall']}: {kept}, precision {row['precision']:.3f} {interval(row)}"
         )
+
+
+@click.command()
+@click.option("--model", required=True, metavar="M", help="The larger student.")
+@click.option(
+    "--data",
+    "--input",
+    required=True,
+    metavar="ROWS",
+    help="Rows whose tokens stay, as `finetune sft` reads them.",
+)
+@output_option("A folder for the smaller student.", "DIR")
+@template_option
+def vocabulary(model: str, data: str, output: Path, template: Any) -> None:
+    """Cut a student down to the tokens that some rows use: embeddings, head and tokenizer."""
+    need("trl")
+    from finetune.recipes.vocabulary import run  # noqa: PLC0415
+
+    info = run(model, data, output, template=template)
+    say(
+        f"vocabulary: {info['tokens_before']:,} -> {info['tokens']:,} tokens, "
+        f"{info['parameters_before']:,} -> {info['parameters']:,} weights -> {output}"
+    )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from finetune.core.libraries import GradientContext
 from finetune.core.tensors import (
@@ -66,6 +66,17 @@ class Loss(ABC, Generic[Compared_contra]):
     needs: ClassVar[tuple[str, ...]] = ()
     reweighs: ClassVar[bool] = False
 
+    def network(self) -> nn.Module | None:
+        """New weights that the loss of logits learns beside the student, handed to each call as
+        `band`; None where it learns none.
+        """
+        return None
+
+    @property
+    def of_two_authors(self) -> bool:
+        """Whether it sets texts of the teacher against texts of the student."""
+        return "by_teacher" in self.needs
+
     def at(self, done: float) -> Self:  # noqa: ARG002
         """The loss where a share `done` (0 to 1) of a training is behind; itself, unless it
         moves.
@@ -105,8 +116,7 @@ class TokenLoss(Loss[Logits]):
     parts: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(f"temperature={self.temperature}; use one above 0")
+        require_temperature(self.temperature)
 
     def reweighed(
         self,
@@ -291,6 +301,16 @@ def label_logs(logits: Logits, labels: Labels | None) -> LabelLogProbs:
     return log_probs.gather(2, ids[:, :, None])[:, :, 0]
 
 
+def require_temperature(temperature: float) -> None:
+    """Refuses what no logits can be divided by.
+
+    Raises:
+        ValueError: it is not above 0.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature={temperature}; use one above 0")
+
+
 def required(name: str, value: Tensor | None) -> Tensor:
     """What a loss cannot do without.
 
@@ -326,7 +346,7 @@ def check(
     student: Logits,
     teacher: Logits,
     mask: Mask,
-    **more: Tensor | None,
+    **more: object,
 ) -> None:
     """Refuses shapes that do not fit, and calls without what a loss needs.
 

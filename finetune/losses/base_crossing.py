@@ -7,7 +7,7 @@ from __future__ import annotations
 import functools
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -32,6 +32,7 @@ from finetune.losses.base import (
     divisor_of,
     log_softmax_,
     precise,
+    require_temperature,
 )
 
 # Groups in work at a time; each needs some six rows of the vocabularies for sorting.
@@ -92,6 +93,7 @@ class Side:
     earlier: Sequence[tuple[int, int, int]]
 
 
+@dataclass(frozen=True, kw_only=True)
 class CrossLoss(Loss[Logits]):
     """A mean over sequences of means over groups of a value of two merged distributions, which need
     not be of one vocabulary.
@@ -99,9 +101,18 @@ class CrossLoss(Loss[Logits]):
     A group's distribution is that of its last token, times the probability of the tokens before it
     (the chain rule): it is that of the whole stretch of text, for those that begin alike, and does
     not sum to 1 where there are several tokens.
+
+    Args:
+        temperature: above 0; the logits of all tokens on both sides are divided by it. There is no
+            factor of its square.
     """
 
+    temperature: float = 1.0
+
     same_tokenizer: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        require_temperature(self.temperature)
 
     @abstractmethod
     def merged(
@@ -241,6 +252,10 @@ def crossing(
         weights: [G].
         sink: adds gradients; a position may come more than once. None where no gradient is wanted.
     """
+    heat = loss.temperature
+    if heat != 1:
+        student, teacher = (_heated(side, heat) for side in (student, teacher))
+        sink = None if sink is None else _cooled(sink, heat)
     count = len(weights)
     device = weights.device
     student_before = _before(student, count)
@@ -263,6 +278,19 @@ def crossing(
     if sink is not None:
         _back(student, upstream, sink)
     return total
+
+
+def _heated(side: Side, temperature: float) -> Side:
+    """One model's part, its logits at a temperature."""
+    cold = side.logits_at
+    return replace(
+        side, logits_at=lambda positions: cold(positions) / temperature
+    )
+
+
+def _cooled(sink: Sink, temperature: float) -> Sink:
+    """Takes slopes of logits at a temperature as those of the logits themselves."""
+    return lambda positions, slope: sink(positions, slope.div_(temperature))
 
 
 def _probabilities(logits: RowLogits) -> RowProbabilities:

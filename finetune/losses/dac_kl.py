@@ -20,7 +20,7 @@ class DacKl(TokenLoss):
     teacher's ranking, and the label.
 
     The band keeps what the teacher holds likely and leaves out its long tail. In the paper a small
-    network predicts both quantiles; here they are settings.
+    network predicts both quantiles, as `learnt_band` does; here they are settings.
 
     Args:
         upper: rank share (0 to 1) where the band begins, 0 at the likeliest token.

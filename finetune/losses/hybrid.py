@@ -35,6 +35,7 @@ class Hybrid(CrossLoss):
         beta: weight of the teacher in the mixture, as in `Jsd`; 0 and 1 are its limits.
         weight: of the matched part, 0 to 1; None for the share of the teacher's tokens that are
             matched.
+        temperature: see `CrossLoss`.
 
     Shapes: student logits [B, T, V], teacher logits [B, U, W], mask [B, T], teacher_mask [B, U].
 
@@ -61,6 +62,7 @@ class Hybrid(CrossLoss):
     weight: float | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_share("beta", self.beta)
         if self.weight is not None:
             require_share("weight", self.weight)

@@ -19,7 +19,8 @@ class Uld(CrossLoss):
     apart after the first difference; `finetune.losses.base_crossing.align` gives groups that begin
     and end at the same bytes.
 
-    Args: none.
+    Args:
+        temperature: see `CrossLoss`.
 
     Shapes: student logits [B, T, V], teacher logits [B, U, W], mask [B, T], teacher_mask [B, U].
 
@@ -27,7 +28,7 @@ class Uld(CrossLoss):
     probabilities agree.
 
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: a temperature that is not above 0; shapes that do not fit.
 
     Source: Boizard et al., arXiv:2402.12030, equation 5; groups and their chain rule as in Patiño
     et al. (GOLD, 2025), in its shifted form.

@@ -197,5 +197,14 @@ def in_stages(
         )
         losses.append(done["loss"])
         model = str(folder)
+        # What the command was given stays where it is, whoever moves OUTPUT.
+        of_command = {
+            "model": config.model,
+            "data": config.data,
+            "taint": rows.taint(config.data),
+            "stage": number,
+        }
+        done = {**done, **of_command}
+        student.write_info(replace(config, output=folder), done)
     info = {**done, **facts, "losses": losses}
     return student.write_info(config, info)

@@ -67,6 +67,7 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
             trained.
     """
     terms = checked(distill)
+    config.shape.check(adapts=config.lora is not None)
     check_measures(config, terms)
     distill = _with_base(config, distill)
     table = rows.load(config.data)
@@ -75,6 +76,7 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
         distill.prompt.check(table.column_names)
     if student.is_seq2seq(config.model):
         check_decoder(config, "an encoder-decoder")
+        config.shape.refuse("an encoder-decoder")
         return _seq2seq(config, distill, data, terms)
     from trl import SFTConfig  # noqa: PLC0415 - 8 s of imports
 
@@ -132,16 +134,17 @@ def _train(
     args: SFTConfig,
     served: ServedTeacher | None = None,
 ) -> JsonObject:
+    from finetune.students.shaping import shape_student  # noqa: PLC0415
     from finetune.teachers import in_process  # noqa: PLC0415
     from finetune.trainers.distill import DistillTrainer  # noqa: PLC0415
     from finetune.trainers.distill_teachers import (  # noqa: PLC0415
         opened_teacher,
         own_teacher,
-        paired,
         prompted_teacher,
     )
 
     model, tokenizer = open_student(config, distill, terms, data, args.seed)
+    shape_student(model, config, args.world_size)
     made = _made(config, args, (data, of_student), tokenizer)
     measured = training_rows.held_out(config, args, tokenizer, made)
     learnt, held_out = _held_out(made, distill.on_policy, args.seed)
@@ -169,7 +172,7 @@ def _train(
         held_out=held_out,
         processing_class=tokenizer,
         peft_config=peft_config(config),
-        terms=[paired(term, teacher) for term in terms],
+        terms=terms,
         teacher=teacher,
         likelihood=distill.likelihood,
         strength=distill.strength,
@@ -281,9 +284,7 @@ def _rows(
     Raises:
         WrongUse: rows that cannot be read, or no texts of the student where they are needed.
     """
-    from finetune.losses.contrastive import Contrastive  # noqa: PLC0415 - torch
-
-    names = [term.name for term in terms if isinstance(term.loss, Contrastive)]
+    names = [term.name for term in terms if term.loss.of_two_authors]
     if not names:
         return rows.sft_rows(source), None
     if {"chosen", "rejected"} <= {*table.column_names}:

@@ -50,10 +50,12 @@ def run(
     """
     check_decoder(config, "an encoder")
     terms = _terms(config, distill)
+    config.shape.check(adapts=config.lora is not None)
     data = encoder_rows.read(config.data, task)
     # Seconds of imports.
     from transformers import TrainingArguments, set_seed  # noqa: PLC0415
 
+    from finetune.students.shaping import shape_student  # noqa: PLC0415
     from finetune.teachers.in_process import same_tokens, settled  # noqa: PLC0415
     from finetune.trainers.distill_encoder import EncoderDistillTrainer  # noqa: PLC0415
 
@@ -70,6 +72,7 @@ def run(
     model, tokenizer = open_head(
         config.model, task, classes=classes, options=model_options(config)
     )
+    shape_student(model, config, args.world_size)
     same_tokens(distill.teachers[0], own, tokenizer)
     tokenizer.padding_side = "right"
     most = min(_MOST_TOKENS, tokenizer.model_max_length)
@@ -123,7 +126,7 @@ def _terms(config: TrainConfig, distill: DistillConfig) -> Sequence[Term]:
     for term in terms:
         if (
             term.loss.compares in _DECODERS
-            or {"by_teacher"} & {*term.loss.needs}
+            or term.loss.of_two_authors
             or term.name.startswith("minillm")
             or term.loss.reweighs
             or not term.loss.same_tokenizer

@@ -15,8 +15,8 @@ from finetune.core.rows import JsonObject
 from finetune.data import rows
 from finetune.data.tokens import Prepared
 from finetune.settings import TrainConfig, model_options, trainer_config
+from finetune.students import adapters, scratch, training_rows
 from finetune.students import load as student
-from finetune.students import scratch, training_rows
 from synth.core.errors import WrongUse
 from synth.processes.ranks import is_first_process
 
@@ -161,7 +161,7 @@ def keep(config: TrainConfig, nat: NatConfig, model: PreTrainedModel) -> None:
         if Path(config.model).is_dir()
         else config.model
     )
-    (config.output / student.NAT).write_text(
+    (config.output / adapters.NAT).write_text(
         json.dumps({"base": base, **asdict(nat)}, indent=2) + "\n",
         encoding="utf-8",
     )

@@ -136,6 +136,7 @@ def fit(
             "Leave it out, or take these columns out.",
         )
     _check_batches(config, weighing)
+    config.shape.check(adapts=config.lora is not None)
     build = _seq2seq if student.is_seq2seq(config.model) else _decoder
     trainer, tokenizer, facts = build(config, data, weighing)
     if config.held_out is not None:
@@ -173,7 +174,10 @@ def _check_batches(config: TrainConfig, weighing: Weighing | None) -> None:
 def _decoder(
     config: TrainConfig, data: Dataset, weighing: Weighing | None
 ) -> tuple[Trainer, PreTrainedTokenizerBase, JsonObject]:
-    from trl import SFTConfig  # noqa: PLC0415 - 8 s of imports
+    # 8 s of imports.
+    from trl import SFTConfig  # noqa: PLC0415
+
+    from finetune.students.shaping import shape_student  # noqa: PLC0415
 
     args = trainer_config(
         SFTConfig, config, "sft" if weighing is None else "sft, weighted"
@@ -187,6 +191,7 @@ def _decoder(
             todo,
         )
     model, tokenizer = student.open_student(config, data, args.seed)
+    shape_student(model, config, args.world_size)
     made = training_rows.for_sft(config, args, data, tokenizer)
     options = {
         "model": model,
@@ -237,6 +242,7 @@ def _seq2seq(
         Seq2SeqTrainingArguments,
     )
 
+    config.shape.refuse("an encoder-decoder")
     rows.columns(data, ("prompt", "completion"), config.data)
     args = trainer_config(
         Seq2SeqTrainingArguments,

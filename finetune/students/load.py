@@ -20,7 +20,7 @@ from finetune.data.prompts import (
     rendered,
 )
 from finetune.settings import TrainConfig, model_options
-from finetune.students import scratch, truncate
+from finetune.students import adapters, scratch, truncate
 from finetune.students.checkpoints import begun_at, step_of
 from finetune.students.number_types import opening_type
 from finetune.students.opening import opening
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from transformers.trainer_utils import TrainOutput
 
 
-# What a student with gated adapters is known by.
-NAT = "nat.json"
 # Options of `from_pretrained` that say which files are read.
 _FILES = ("gguf_file", "revision")
 _TODO = (
@@ -121,15 +119,11 @@ def start_of(tokenizer: PreTrainedTokenizerBase) -> int:
 
 def _model(model: str, options: Row) -> PreTrainedModel:
     opened = {"dtype": opening_type(), **options}
-    if (Path(model) / NAT).is_file():
+    if (Path(model) / adapters.NAT).is_file():
         return _with_gates(Path(model), options)
     kind = "Seq2SeqLM" if is_seq2seq(model) else "CausalLM"
-    if (Path(model) / "adapter_config.json").is_file():
-        import peft  # noqa: PLC0415
-
-        return getattr(peft, f"AutoPeftModelFor{kind}").from_pretrained(
-            model, **opened
-        )
+    if adapters.is_adapted(model):
+        return adapters.load_adapted(model, kind, opened)
     import transformers  # noqa: PLC0415
 
     return getattr(transformers, f"AutoModelFor{kind}").from_pretrained(
@@ -143,8 +137,9 @@ def _with_gates(folder: Path, options: Row) -> PreTrainedModel:
 
     from finetune.students.gated import adapt, set_mode  # noqa: PLC0415 - torch
 
-    settings = json.loads((folder / NAT).read_text(encoding="utf-8"))
-    model = _model(settings.pop("base"), options)
+    settings = json.loads((folder / adapters.NAT).read_text(encoding="utf-8"))
+    base = adapters.found_base(folder, settings.pop("base"))
+    model = _model(base, options)
     adapt(model, **{**settings, "targets": tuple(settings["targets"])})
     model.load_state_dict(
         load_file(str(folder / "nat.safetensors")), strict=False
@@ -260,6 +255,10 @@ def train_and_keep(
     checkpoint = begun_at(trainer.args.resume_from_checkpoint, folder)
     first = step_of(checkpoint)
     result = _trained(trainer, checkpoint)
+    if config.shape.weight_bits is not None:
+        from finetune.students.shaping import settle  # noqa: PLC0415 - torch
+
+        settle(trainer.accelerator.unwrap_model(trainer.model), config.shape)
     output = str(config.output)
     if keep is None:
         # All processes take part: each may hold a share of the weights.
@@ -281,6 +280,7 @@ def train_and_keep(
         "trainable": sum(p.numel() for p in weights if p.requires_grad),
         "seconds": round(time.time() - started, 2),
         "cpu_seconds": round(time.process_time() - cpu, 2),
+        **adapters.base_from(config.output),
         **(facts or {}),
         **(learnt() if learnt else {}),
     }

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 _PREFIX = "truncate:"
 _TODO = (
-    "Write truncate:PATH:layers=0,2,4, truncate:PATH:layers=6 (the lowest six), or "
-    "truncate:PATH:even=6 (evenly spaced, the last included)."
+    "Write truncate:PATH:layers=0,2,4, truncate:PATH:layers=6 (the lowest six), "
+    "truncate:PATH:even=6 (evenly spaced, the last included), or truncate:PATH:every=2 (every "
+    "second)."
 )
 
 
@@ -66,6 +67,8 @@ def chosen(kind: str, wanted: str, count: int, name: str) -> list[int]:
 
     >>> chosen("layers", "0,2", 6, ""), chosen("layers", "2", 6, ""), chosen("even", "3", 6, "")
     ([0, 2], [0, 1], [0, 2, 5])
+    >>> chosen("every", "2", 6, "")
+    [1, 3, 5]
     """
     try:
         numbers = [int(part) for part in wanted.split(",")]
@@ -77,6 +80,10 @@ def chosen(kind: str, wanted: str, count: int, name: str) -> list[int]:
         layers = numbers
     elif kind == "layers":
         layers = list(range(numbers[0]))
+    elif kind == "every":
+        # Those whose number, from 1, the distance divides.
+        distance = numbers[0] if len(numbers) == 1 else 0
+        layers = list(range(distance - 1, count, max(1, distance)))
     elif len(numbers) == 1:
         layers = _even(numbers[0], count)
     else:
@@ -109,7 +116,11 @@ def _even(wanted: int, count: int) -> list[int]:
 def _parts(name: str) -> tuple[str, str, str]:
     source, colon, rest = name.removeprefix(_PREFIX).rpartition(":")
     kind, equals, wanted = rest.partition("=")
-    if not (colon and equals and source) or kind not in ("layers", "even"):
+    if not (colon and equals and source) or kind not in (
+        "layers",
+        "even",
+        "every",
+    ):
         raise WrongUse(
             f"--model {name}", "no layers", "truncate:PATH:layers=N", _TODO
         )

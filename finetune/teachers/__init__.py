@@ -5,7 +5,7 @@ from synth.core.lazy import public
 __getattr__, __dir__ = public(
     __name__,
     {
-        "across_tokenizers": "Across AcrossTeacher ends_of",
+        "across_tokenizers": "Across AcrossTeacher SeveralAcross ends_of",
         "cache": "Known About CacheWriter Cache known_of rows_of",
         "from_replies": "teach said_by",
         "in_process": "ModelTeacher CacheTeacher SeveralTeachers label_losses same_tokens "

@@ -4,7 +4,9 @@ aligned by the characters behind them.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
@@ -19,10 +21,16 @@ from finetune.core.tensors import (
 )
 from finetune.data.tokens import IGNORED
 from finetune.kernels.hidden_states import expose_hidden, head_of
-from finetune.losses.base_crossing import Group, LogitsAt, align
+from finetune.losses.base_crossing import (
+    CrossLoss,
+    Group,
+    LogitsAt,
+    align,
+)
 from finetune.losses.base_parts import whole
+from finetune.losses.hybrid import Hybrid, matched
 from finetune.teachers.cache import rows_of
-from finetune.teachers.in_process import Teacher, opened
+from finetune.teachers.in_process import Teacher, opened, weights_of
 from finetune.teachers.opened_settings import Opening
 
 if TYPE_CHECKING:
@@ -48,11 +56,28 @@ class Across(NamedTuple):
     rows: list[int]
 
 
-class CrossTeacher(Protocol):
-    """Whoever gives probabilities in tokens of its own."""
+class Voice(Protocol):
+    """A model that gives probabilities in tokens of its own."""
 
     def crosses(self, inputs: Inputs) -> Across:
         """Its logits, aligned with the tokens of a batch."""
+
+    def told(self, loss: CrossLoss) -> CrossLoss:
+        """The loss, with the tokens that both vocabularies have where it wants them and was not
+        told them.
+        """
+
+
+class CrossTeacher(Protocol):
+    """One model with a tokenizer of its own, or several.
+
+    Attributes:
+        voices: each model with its share of the loss; the shares sum to 1.
+    """
+
+    @property
+    def voices(self) -> Sequence[tuple[float, Voice]]:
+        """As said above."""
 
 
 AnyTeacher = Teacher | CrossTeacher
@@ -85,6 +110,27 @@ class AcrossTeacher:
         self.tokenizer = tokenizer
         expose_hidden(self.model)
         self.head = head_of(self.model, len(self.own))
+
+    @property
+    def voices(self) -> Sequence[tuple[float, Voice]]:
+        """This one alone."""
+        return [(1.0, self)]
+
+    def told(self, loss: CrossLoss) -> CrossLoss:
+        """The loss, with the tokens that both vocabularies have where it wants them and was not
+        told them.
+        """
+        if not isinstance(loss, Hybrid) or loss.pairs:
+            return loss
+        return replace(loss, pairs=self._pairs)
+
+    @functools.cached_property
+    def _pairs(self) -> tuple[tuple[int, int], ...]:
+        ours, theirs = (
+            tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+            for tokenizer in (self.tokenizer, self.own)
+        )
+        return matched(ours, theirs)
 
     def crosses(self, inputs: Inputs) -> Across:
         """Tokenises the rows' texts, runs the body once, aligns."""
@@ -170,6 +216,23 @@ class AcrossTeacher:
         if ids[-1] == end and len(ids) > 1:
             ids.pop()
         return ids
+
+
+class SeveralAcross:
+    """Several models with tokenizers of their own. No token is the same to all of them, so that
+    their losses are averaged, not their probabilities.
+
+    Args:
+        teachers: at least two.
+        weights: of each, 0 or more; () for equal ones.
+    """
+
+    def __init__(
+        self, teachers: Sequence[Voice], weights: Sequence[float] = ()
+    ) -> None:
+        given = weights_of(weights, len(teachers))
+        shares = [weight / sum(given) for weight in given]
+        self.voices = list(zip(shares, teachers, strict=True))
 
 
 def ends_of(

@@ -242,6 +242,23 @@ def sparse_at(inputs: Inputs, known: Sequence[Known]) -> TeacherAt:
     return say
 
 
+def weights_of(weights: Sequence[float], count: int) -> list[float]:
+    """The weight of each of so many teachers, 0 or more; () are equal ones.
+
+    Raises:
+        WrongUse: another number of them, one below 0, or all 0.
+    """
+    made = list(weights or (1.0,) * count)
+    if len(made) != count or min(made) < 0 or not sum(made) > 0:
+        raise WrongUse(
+            "--teacher-weights",
+            f"{list(weights)}",
+            f"{count} numbers from 0 on, not all 0",
+            "One a teacher.",
+        )
+    return made
+
+
 class SeveralTeachers:
     """One distribution of several teachers: the mean of their probabilities, with weights a row.
 
@@ -265,18 +282,7 @@ class SeveralTeachers:
         self.selection = (
             Selection(len(teachers)) if weigh == "reinforced" else None
         )
-        self.weights = torch.tensor(weights or (1.0,) * len(teachers))
-        if (
-            len(self.weights) != len(teachers)
-            or self.weights.min() < 0
-            or not self.weights.sum() > 0
-        ):
-            raise WrongUse(
-                "--teacher-weights",
-                f"{list(weights)}",
-                f"{len(teachers)} numbers from 0 on, not all 0",
-                "One a teacher.",
-            )
+        self.weights = torch.tensor(weights_of(weights, len(teachers)))
 
     def says(self, inputs: Inputs) -> LogitsAt:
         """Ln of the weighted mean of their probabilities."""

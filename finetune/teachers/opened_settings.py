@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 
+from finetune.core.rounded_weights import require_rounding, rounding
 from finetune.core.rows import JsonObject
 from synth.core.errors import WrongUse
 
@@ -51,14 +51,10 @@ class Opening:
                 "one of them",
                 "A GGUF file is rounded already, and read into whole numbers.",
             )
-        if find_spec("bitsandbytes") is None:
-            raise WrongUse(
-                f"--teacher-bits {self.bits}",
-                "no package bitsandbytes, which rounds weights as they are read",
-                "it",
-                "Install it: pip install bitsandbytes; or serve the teacher, and give its "
-                "--teacher-url.",
-            )
+        require_rounding(
+            f"--teacher-bits {self.bits}",
+            "serve the teacher, and give its --teacher-url",
+        )
 
     def given(self) -> Iterator[tuple[str, str]]:
         """(flag, value) of what was said."""
@@ -94,17 +90,5 @@ class Opening:
         if self.placed:
             options["device_map"] = self.device or device
         if self.bits is not None:
-            options["quantization_config"] = self._rounding()
+            options["quantization_config"] = rounding(self.bits, self.dtype)
         return options
-
-    def _rounding(self) -> object:
-        import torch  # noqa: PLC0415 - seconds
-        from transformers import BitsAndBytesConfig  # noqa: PLC0415
-
-        if self.bits == 8:
-            return BitsAndBytesConfig(load_in_8bit=True)
-        return BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_compute_dtype=getattr(torch, self.dtype or "bfloat16"),
-        )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from finetune.core.tensors import (
     HiddenStates,
+    Inputs,
     LabelLogProbs,
     Labels,
     Logits,
@@ -24,14 +26,18 @@ from finetune.data.tokens import IGNORED
 from finetune.generation.mixtures import mixed
 from finetune.kernels.features import Features
 from finetune.kernels.fused import Fused, fused
+from finetune.kernels.fused_crossing import TeacherSide, fused_crossing
 from finetune.kernels.heads import Head
 from finetune.losses.base import Loss, TokenLoss
+from finetune.losses.base_crossing import CrossLoss
 from finetune.losses.base_parts import TeacherAt, whole
 from finetune.losses.contrastive import Contrastive
+from finetune.losses.dpkd_texts import DpkdTexts
 from finetune.losses.forward_kl import ForwardKl
 from finetune.losses.minillm import Minillm
 from finetune.losses.multi_exit import MultiExit
 from finetune.losses.reverse_kl import ReverseKl
+from finetune.teachers.across_tokenizers import CrossTeacher
 from finetune.teachers.in_process import label_losses
 
 
@@ -212,11 +218,66 @@ def of_pairs(
     return total
 
 
+def of_preferences(
+    loss: DpkdTexts, batch: Batch, by_teacher: PerSequence
+) -> Scalar:
+    """A loss of pairs of whole texts, by the likelihoods of these texts.
+
+    Args:
+        loss: over whole texts.
+        batch: the teacher's texts, and the student's to the same prompts.
+        by_teacher: [B] whose they are.
+    """
+    own, theirs = (
+        -label_losses(say, batch.labels) for say in (batch.own, batch.teacher)
+    )
+    pairs = float(by_teacher.sum()) * batch.parts
+
+    def value_of(logs: LabelLogProbs) -> Scalar:
+        return loss.preference(logs, theirs, batch.mask, by_teacher, pairs)
+
+    total = of_label_logs(batch, own, value_of)
+    if not loss.reverse_kl:
+        return total
+    written = batch.mask & ~by_teacher[:, None]
+    tokens = float(written.sum().clamp(min=1))
+    found = batch.fused(
+        ReverseKl(),
+        says=batch.teacher,
+        mask=written,
+        strength=loss.reverse_kl,
+        denominator=tokens * batch.parts,
+    )
+    return total + found.total
+
+
+def of_label_logs(
+    batch: Batch,
+    logs: LabelLogProbs,
+    value_of: Callable[[LabelLogProbs], Scalar],
+) -> Scalar:
+    """A value of the labels' log-probabilities alone, with its gradient for the student.
+
+    The gradient by these log-probabilities is taken first: the likelihood, weighed by it token by
+    token, then has the same gradient.
+
+    Args:
+        batch: of the student.
+        logs: [B, T] ln-probabilities of its labels, without a gradient.
+        value_of: a scalar of them.
+    """
+    with torch.enable_grad():
+        leaf = logs.clone().requires_grad_()
+        value = value_of(leaf)
+    (slopes,) = torch.autograd.grad(value, leaf)
+    linear = batch.fused(
+        ForwardKl(), mask=-slopes, likelihood=1.0, denominator=1.0
+    ).total
+    return linear + (value - linear).detach()
+
+
 def of_policy(loss: Minillm, batch: Batch, share: float) -> Scalar:
     """The policy's loss of texts that this very student has written, and its single-step term.
-
-    The gradient by the labels' log-probabilities is taken first: the likelihood, weighed by it
-    token by token, then has the same gradient.
 
     Args:
         loss: of whole texts.
@@ -230,15 +291,12 @@ def of_policy(loss: Minillm, batch: Batch, share: float) -> Scalar:
     divisor = batch.divisor or float(mask.sum().clamp(min=1))
     mixture = mixed(logs, wanted, share) if share else None
     drawn = logs if mixture is None else mixture
-    with torch.enable_grad():
-        leaf = logs.clone().requires_grad_()
-        advantages = loss.advantages(wanted - logs, mask)
-        value = loss.policy(leaf, drawn, advantages, mask) / divisor
-    (slopes,) = torch.autograd.grad(value, leaf)
-    linear = batch.fused(
-        ForwardKl(), mask=-slopes, likelihood=1.0, denominator=1.0
-    ).total
-    total = linear + (value - linear).detach()
+    advantages = loss.advantages(wanted - logs, mask)
+
+    def value_of(own: LabelLogProbs) -> Scalar:
+        return loss.policy(own, drawn, advantages, mask) / divisor
+
+    total = of_label_logs(batch, logs, value_of)
     if loss.single_step:
         one_step = batch.fused(
             ReverseKl(),
@@ -251,16 +309,45 @@ def of_policy(loss: Minillm, batch: Batch, share: float) -> Scalar:
     return total
 
 
-def of_logits(loss: Loss[Logits], batch: Batch) -> Scalar:
+def across(
+    loss: CrossLoss, batch: Batch, teacher: CrossTeacher, inputs: Inputs
+) -> Scalar:
+    """A mean over sequences, and over the teachers, who read the batch in tokens of their own."""
+    total = batch.hidden.new_zeros(())
+    for share, voice in teacher.voices:
+        said = voice.crosses(inputs)
+        rows = torch.tensor(said.rows, device=batch.hidden.device)
+        total = total + fused_crossing(
+            voice.told(loss),
+            batch.hidden[rows],
+            batch.head,
+            TeacherSide(said.say, said.length, said.labels),
+            said.groups,
+            labels=batch.labels[rows].clamp(min=0),
+            strength=share,
+            denominator=max(1, len(said.rows)) * batch.parts,
+        )
+    return total
+
+
+def of_logits(
+    loss: Loss[Logits], batch: Batch, network: nn.Module | None = None
+) -> Scalar:
     """A loss that wants both models' logits whole: of the tokens that are learnt, in one line
     [1, N, V].
+
+    Args:
+        loss: of logits.
+        batch: of the student.
+        network: what the loss learns beside the student, if it learns something.
     """
     places = batch.mask.reshape(-1).nonzero()[:, 0]
     student = dense(
         batch.head, batch.hidden.reshape(-1, batch.hidden.shape[-1])[places]
     )
     mask = torch.ones(1, len(places), dtype=torch.bool, device=places.device)
-    named = {
+    named: dict[str, Any] = {
+        "band": network,
         "labels": batch.labels.reshape(1, -1)[:, places],
         "student_states": _last(batch.ours, batch.mask),
         "teacher_states": _last(batch.theirs, batch.mask),

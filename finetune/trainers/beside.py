@@ -51,6 +51,7 @@ class Beside:
         teacher: what the teacher must show.
         maps: the layers of each term over layers.
         comparisons: of each term that compares layers of both.
+        networks: of each term whose loss of logits learns weights of its own.
 
     Raises:
         WrongUse: layers, widths or heads that do not fit.
@@ -68,7 +69,10 @@ class Beside:
         self.student = self.teacher = Show()
         self.maps: dict[str, LayerMap] = {}
         self.comparisons: dict[str, Comparison] = {}
-        self.weights = nn.ModuleDict()
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.networks = _networks(terms)
+        self.weights = nn.ModuleDict(self.networks)
         over = [term for term in terms if looks_inside(term.loss)]
         if not over:
             return
@@ -83,9 +87,11 @@ class Beside:
         theirs = _still(source, self.teacher, sample)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self.comparisons, self.weights = comparisons(
+            self.comparisons, learned = comparisons(
                 compared, self.maps, ours, theirs
             )
+        for name, part in learned.items():
+            self.weights[name] = part
         for name, one in self.comparisons.items():
             _try(name, one, ours, theirs)
         if len(compared) < len(over):
@@ -144,6 +150,16 @@ class Beside:
                 "a checkpoint of a training with the same losses",
                 "Give the --loss that it was begun with, or begin anew.",
             ) from error
+
+
+def _networks(terms: Sequence[Term]) -> dict[str, nn.Module]:
+    """What losses of logits learn, by the names of their terms."""
+    made: dict[str, nn.Module] = {}
+    for term in terms:
+        network = term.loss.network()
+        if network is not None:
+            made[term.name] = network
+    return made
 
 
 def read_outside(options: Mapping[str, Any]) -> None:

@@ -20,7 +20,6 @@ from finetune.core.rows import JsonObject
 from finetune.core.tensors import Inputs, Scalar, TokenIds
 from finetune.data.tokens import IGNORED
 from finetune.kernels.features import Features, Show
-from finetune.kernels.fused_crossing import TeacherSide, fused_crossing
 from finetune.kernels.hidden_states import (
     Body,
     before_head,
@@ -31,6 +30,7 @@ from finetune.losses.base import Loss, TokenLoss
 from finetune.losses.base_crossing import CrossLoss
 from finetune.losses.base_parts import TeacherAt
 from finetune.losses.contrastive import Contrastive
+from finetune.losses.dpkd_texts import DpkdTexts
 from finetune.losses.minillm import Minillm
 from finetune.losses.multi_exit import MultiExit
 from finetune.losses.taid import Taid
@@ -42,12 +42,14 @@ from finetune.teachers.prompted import PromptedTeacher
 from finetune.trainers.agreement import agreement
 from finetune.trainers.batch_losses import (
     Batch,
+    across,
     cross_entropy,
     likelihood_of,
     of_exits,
     of_logits,
     of_pairs,
     of_policy,
+    of_preferences,
     of_tokens,
 )
 from finetune.trainers.beside import Beside, KeepsBeside, read_outside
@@ -148,9 +150,7 @@ class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[
         self.held_out = held_out
         self.tokens_per_batch = tokens_per_batch
         self._kept: list[Inputs] = []
-        self.of_two_authors = any(
-            isinstance(term.loss, Contrastive) for term in terms
-        )
+        self.of_two_authors = any(term.loss.of_two_authors for term in terms)
         self.policies = any(isinstance(term.loss, Minillm) for term in terms)
         if STUDENT_COLUMNS[0] in self.train_dataset.column_names:
             plain = cast("Collator", vars(self)["data_collator"])
@@ -451,7 +451,7 @@ class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[
         for term in self.terms:
             if isinstance(term.loss, Minillm) and not self._own_texts:
                 continue
-            if isinstance(term.loss, Contrastive) and AUTHOR not in inputs:
+            if term.loss.of_two_authors and AUTHOR not in inputs:
                 continue
             weight = self.strength * term.weight_at(done)
             if term.moves and self._means is None:
@@ -494,10 +494,14 @@ class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[
         loss: Loss[Any] = term.loss.at(done)
         if isinstance(loss, Contrastive):
             return of_pairs(loss, batch, inputs[AUTHOR])
+        if isinstance(loss, DpkdTexts):
+            return of_preferences(loss, batch, inputs[AUTHOR])
         if isinstance(loss, Minillm):
             return of_policy(loss, batch, self.on_policy.teacher_share)
         if isinstance(loss, CrossLoss):
-            return self._crossed(loss, batch, inputs)
+            return across(
+                loss, batch, cast("CrossTeacher", self.teacher), inputs
+            )
         if isinstance(loss, MultiExit):
             student = self.accelerator.unwrap_model(self.model)
             exits = [
@@ -506,7 +510,7 @@ class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[
             ]
             return of_exits(loss, batch, exits)
         if loss.compares == "logits":
-            return of_logits(loss, batch)
+            return of_logits(loss, batch, self.beside.networks.get(term.name))
         value = self.beside.comparisons[term.name].value(
             batch.ours,
             batch.theirs,
@@ -566,21 +570,6 @@ class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[
         if not self.args.average_tokens_across_devices:
             return steps
         return steps * int(self.accelerator.num_processes)
-
-    def _crossed(self, loss: CrossLoss, batch: Batch, inputs: Inputs) -> Scalar:
-        """A mean over sequences."""
-        teacher = cast("CrossTeacher", self.teacher).crosses(inputs)
-        rows = torch.tensor(teacher.rows, device=batch.hidden.device)
-        return fused_crossing(
-            loss,
-            batch.hidden[rows],
-            batch.head,
-            TeacherSide(teacher.say, teacher.length, teacher.labels),
-            teacher.groups,
-            labels=batch.labels[rows].clamp(min=0),
-            strength=1.0,
-            denominator=max(1, len(teacher.rows)) * batch.parts,
-        )
 
     def _observe(self, loss: TokenLoss, value: Scalar, batch: Batch) -> None:
         """Tells what learns from the loss of a batch, without a gradient; nothing of rows held

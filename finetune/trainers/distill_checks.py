@@ -82,7 +82,14 @@ def _check_term(term: Term, distill: DistillConfig, count: int) -> None:
             "one --teacher, a model that is opened here",
             f"Give one in the place of {distill.source}, or take a loss of tokens: {_partial()}.",
         )
-    if (across or asks) and len(distill.teachers) != 1:
+    if across and distill.weigh != "fixed":
+        raise WrongUse(
+            where,
+            f"--weigh {distill.weigh}",
+            "fixed weights, since no token is the same to all teachers",
+            "Leave it out, or give --teacher-weights.",
+        )
+    if asks and len(distill.teachers) != 1:
         raise WrongUse(
             where,
             f"{len(distill.teachers)} teachers",
@@ -231,20 +238,19 @@ def _partial() -> str:
 
 def _check_texts(distill: DistillConfig, terms: Sequence[Term]) -> None:
     """Refuses what losses of whole texts do not go with."""
-    from finetune.losses.contrastive import Contrastive  # noqa: PLC0415
     from finetune.losses.minillm import Minillm  # noqa: PLC0415 - torch
 
     own = distill.on_policy
     for term in terms:
         alone = len(terms) == 1 and not distill.likelihood
-        if isinstance(term.loss, Contrastive) and not alone:
+        if term.loss.of_two_authors and not alone:
             raise WrongUse(
                 f"--loss {term.name}",
                 "beside other losses or --likelihood",
                 "that loss alone",
                 "Half of its rows are texts that the student should not learn.",
             )
-        if isinstance(term.loss, Contrastive) and own.completions > 1:
+        if term.loss.of_two_authors and own.completions > 1:
             raise WrongUse(
                 f"--loss {term.name}",
                 f"--completions {own.completions}",
@@ -315,7 +321,6 @@ def check_measures(config: TrainConfig, terms: Sequence[Term]) -> None:
     held = config.held_out
     if held is None:
         return
-    from finetune.losses.contrastive import Contrastive  # noqa: PLC0415
     from finetune.losses.minillm import Minillm  # noqa: PLC0415 - torch
 
     asked = any(
@@ -324,7 +329,10 @@ def check_measures(config: TrainConfig, terms: Sequence[Term]) -> None:
     )
     if not asked:
         held.check(("loss", "cross_entropy", EXACT_MATCH))
-    if all(isinstance(term.loss, Contrastive | Minillm) for term in terms):
+    if all(
+        term.loss.of_two_authors or isinstance(term.loss, Minillm)
+        for term in terms
+    ):
         # These losses are of texts that no row held out has.
         held.check([name for name in MEASURES if name != "loss"])
 

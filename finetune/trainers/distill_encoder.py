@@ -146,7 +146,10 @@ class EncoderDistillTrainer(KeepsBeside, Trainer):  # type: ignore[misc]
                 denominator=None,
                 epoch=int(self.state.epoch or 0),
             )
-        named = {"labels": labels}
+        named = {
+            "labels": labels,
+            "band": self.beside.networks.get(term.name),
+        }
         if "student_states" in loss.needs:
             # One vector a text where classes are of texts: that of its first token.
             length = labels.shape[1]

@@ -5,12 +5,14 @@ behind prompts of their own where they have some.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from finetune.core.rows import JsonObject
-from finetune.losses.hybrid import Hybrid, matched
-from finetune.teachers.across_tokenizers import AcrossTeacher, AnyTeacher
+from finetune.teachers.across_tokenizers import (
+    AcrossTeacher,
+    AnyTeacher,
+    SeveralAcross,
+)
 from finetune.teachers.in_process import (
     CacheTeacher,
     ModelTeacher,
@@ -68,12 +70,15 @@ def opened_teacher(
     if not distill.teachers:
         return None
     if not all(term.loss.same_tokenizer for term in terms):
-        return AcrossTeacher(
-            distill.teachers[0],
-            tokenizer,
-            device=device,
-            opening=distill.opening,
-        )
+        voices = [
+            AcrossTeacher(
+                path, tokenizer, device=device, opening=distill.opening
+            )
+            for path in distill.teachers
+        ]
+        if len(voices) == 1:
+            return voices[0]
+        return SeveralAcross(voices, distill.weights)
     made = [
         ModelTeacher(path, tokenizer, device=device, opening=distill.opening)
         for path in distill.teachers
@@ -81,18 +86,3 @@ def opened_teacher(
     if len(made) == 1:
         return made[0]
     return SeveralTeachers(made, weigh=distill.weigh, weights=distill.weights)
-
-
-def paired(term: Term, teacher: AnyTeacher | None) -> Term:
-    """The term, with the tokens that both vocabularies have where its loss wants them and was not
-    told them.
-    """
-    loss = term.loss
-    if not isinstance(loss, Hybrid) or loss.pairs:
-        return term
-    across = cast("AcrossTeacher", teacher)
-    ours, theirs = (
-        tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-        for tokenizer in (across.tokenizer, across.own)
-    )
-    return replace(term, loss=replace(loss, pairs=matched(ours, theirs)))

@@ -154,3 +154,26 @@ def test_equal_sides_are_0_and_labels_are_needed_for_groups():
     empty = Uld()(student, student.detach(), torch.zeros(2, 6))
     assert float(empty.detach()) == 0.0
     assert torch.autograd.grad(empty, student)[0].abs().sum() == 0
+
+
+@given(st.integers(0, 10**6))
+def test_a_temperature_divides_the_logits_of_every_token(seed):
+    student, teacher, labels, teacher_labels = sides(seed)
+    # One token against one, and a group of two tokens against three.
+    groups = [[([0], [1]), ([2, 3], [3, 4, 5])]] * 2
+    named = {
+        "labels": labels,
+        "teacher_labels": teacher_labels,
+        "groups": groups,
+    }
+    mask = torch.ones(2, 6)
+    same(
+        Uld(temperature=2.5)(student, teacher, mask, **named),
+        Uld()(student / 2.5, teacher / 2.5, mask, **named),
+        student,
+    )
+
+
+def test_a_temperature_must_be_above_0():
+    with pytest.raises(ValueError, match="above 0"):
+        Uld(temperature=0.0)

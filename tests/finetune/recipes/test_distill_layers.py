@@ -361,3 +361,26 @@ def test_a_training_over_layers_resumes_to_the_same_losses_and_weights(
 )
 def test_what_does_not_go_together_is_refused(data, tmp_path, words, says):
     assert says in refused(data, tmp_path / "s", words)
+
+
+def test_a_band_is_learnt_beside_the_student_and_lies_in_no_student(
+    data, tmp_path
+):
+    steps = ["--learning-rate", "3e-3", "--max-steps", 6, "--save-steps", 3]
+    logs = distilled(data, tmp_path / "s", "learnt_band:known=8", steps=steps)
+    assert logs[-1]["learnt_band"] < logs[0]["learnt_band"]
+    saved = [
+        load_file(
+            tmp_path
+            / f"s/checkpoints/checkpoint-{step}"
+            / "beside_the_student.safetensors"
+        )
+        for step in (3, 6)
+    ]
+    names = {"learnt_band.hidden.weight", "learnt_band.ends.weight"}
+    assert names < {*saved[0]}
+    assert not torch.equal(*(one["learnt_band.ends.weight"] for one in saved))
+    kept = load_file(tmp_path / "s/model.safetensors")
+    assert not any("band" in name for name in kept)
+    said = refused(data, tmp_path / "n", ["--loss", "learnt_band:least=3"])
+    assert "least" in said

@@ -313,3 +313,56 @@ def test_trainings_on_own_texts_resume_to_the_same_losses(data, tmp_path, loss):
 )
 def test_what_does_not_go_together_is_refused(data, tmp_path, words, says):
     assert says in refused(data, tmp_path / "s", words)
+
+
+def preferred(pairs, beta, weight):
+    """The mean over pairs of -ln sigmoid(beta x gap of the rewards), and the weighed reverse KL a token of the
+    student's texts, from whole logits in float64."""
+    (student, tokenizer), (teacher, _) = map(
+        load_student, (tiny.causal(), tiny.wide())
+    )
+    rewards = {"chosen": [], "rejected": []}
+    divergences = []
+    for side, found in rewards.items():
+        texts = (
+            rows.preference_rows(str(pairs))
+            .select_columns(["prompt", side])
+            .rename_column(side, "completion")
+        )
+        for row in tokenised(texts, tokenizer):
+            labels = torch.tensor(row["labels"][1:])
+            learnt = labels != -100
+            with torch.no_grad():
+                q, p = (
+                    m(torch.tensor([row["input_ids"]]))
+                    .logits[0, :-1][learnt]
+                    .double()
+                    .log_softmax(-1)
+                    for m in (student, teacher)
+                )
+            gaps = (q - p).gather(1, labels[learnt][:, None])
+            found.append(gaps.mean())
+            if side == "rejected":
+                divergences.append((q.exp() * (q - p)).sum(-1))
+    gap = torch.stack(rewards["chosen"]) - torch.stack(rewards["rejected"])
+    lost = torch.nn.functional.softplus(-beta * gap).mean()
+    return float(lost + weight * torch.cat(divergences).mean())
+
+
+def test_the_teachers_text_is_preferred_to_the_students(pairs, tmp_path):
+    wanted = preferred(pairs, 0.5, 0.2)
+    loss = "dpkd_texts:beta=0.5,reverse_kl=0.2"
+    (log,) = distilled(pairs, tmp_path / "s", loss, more=ONE_BATCH)
+    assert log["loss"] == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_a_preference_of_whole_texts_is_learnt(pairs, data, tmp_path):
+    loss = "dpkd_texts:beta=1"
+    logs = distilled(pairs, tmp_path / "s", loss, steps=LEARN, more=ONE_BATCH)
+    assert logs[-1]["dpkd_texts"] < 0.9 * logs[0]["dpkd_texts"]
+    own = ["--on-policy", 1, "--new-tokens", 6, *ONE_BATCH]
+    logs = distilled(
+        data, tmp_path / "o", f"{loss},reverse_kl=1", steps=LEARN, more=own
+    )
+    assert logs[-1]["dpkd_texts"] < logs[0]["dpkd_texts"]

@@ -119,5 +119,10 @@ def test_pack_export_and_training(tmp_path):
     assert code == 0, said
     info = json.loads((tmp_path / "student" / "train.json").read_text())
     assert len(info["losses"]) == 3
+    # Nothing that is said of a stage breaks where the folder is moved.
+    for part in ("student", "student/stage0", "student/stage1"):
+        record = json.loads((tmp_path / part / "train.json").read_text())
+        assert record["model"] == "scratch:tiny"
+        assert record["data"] == str(tmp_path / "rows.jsonl")
     assert info["losses"][2] < info["losses"][0]
     assert "length" not in (tmp_path / "student" / "stage2.jsonl").read_text()

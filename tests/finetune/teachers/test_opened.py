@@ -70,7 +70,7 @@ def test_rounding_needs_its_package(monkeypatch):
     with pytest.raises(WrongUse, match="rounded already"):
         Opening(bits=4, gguf="a.gguf").check()
     monkeypatch.setattr(
-        "finetune.teachers.opened_settings.find_spec", lambda _: None
+        "finetune.core.rounded_weights.find_spec", lambda _: None
     )
     with pytest.raises(WrongUse, match="pip install bitsandbytes"):
         Opening(bits=8).check()
