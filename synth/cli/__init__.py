@@ -532,12 +532,24 @@ def report(folder: str) -> None:
     default=0,
     help="Port on 127.0.0.1; a free one unless said.",
 )
-def view(folders: tuple[Path, ...], port: int) -> None:
+@click.option(
+    "--labels",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write labels of rows to this .jsonl file, for `synth calibrate`; a second one is "
+    "another person's, to compare with.",
+)
+def view(
+    folders: tuple[Path, ...],
+    port: int,
+    labels: tuple[Path, ...],
+) -> None:
     """Serve pages about runs to this machine: where rows left, and each row whole."""
     from synth.core.aio import run_async  # noqa: PLC0415
     from synth.view.server import serve  # noqa: PLC0415
 
-    run_async(serve(folders, say, port=port))
+    run_async(serve(folders, say, port=port, labels=labels))
 
 
 COMMANDS = {

@@ -5,7 +5,7 @@ from synth.core.lazy import public
 __getattr__, __dir__ = public(
     __name__,
     {
-        "report": "write_report",
+        "labels": "Labels agreement drawn",
         "rows": "RunRows",
         "server": "make_app serve",
     },

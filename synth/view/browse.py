@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +15,7 @@ import orjson
 from synth.core.records import Fields, Row
 from synth.view.asked import Answered, Asked, Packs, answered
 from synth.view.funnel import funnel
+from synth.view.labels import Labels
 from synth.view.page import address, render, text_of
 from synth.view.rows import KINDS, Found, RunRows
 
@@ -77,7 +78,8 @@ class Site:
     """
 
     folders: Sequence[Path]
-    labels: Path | None = None
+    labels: Labels | None = None
+    others: Sequence[Labels] = ()
     runs: list[Run] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,25 +94,6 @@ class Site:
         """Reads what the pages behind the first one need."""
         for run in self.runs:
             run.rows.read_ahead()
-
-
-View = Callable[[Site, Wanted], Page]
-_KIND = f"(?P<kind>{'|'.join(KINDS)})"
-
-
-def answer(site: Site, wanted: Wanted) -> Page:
-    """The page of an address."""
-    for pattern, view in VIEWS:
-        found = re.fullmatch(
-            pattern,
-            wanted.path,
-            re.ASCII,
-        )
-        if found:
-            place = found.groupdict()
-            if int(place.get("run", 0)) < len(site.runs):
-                return view(site, wanted._replace(place=place))
-    return missing()
 
 
 def missing() -> Page:
@@ -158,6 +141,12 @@ def overview(site: Site, wanted: Wanted) -> Page:
         run=run.rows.run,
         counts=_counts(run),
         stages=funnel(run.rows),
+        can_label=site.labels is not None,
+        others=[
+            (place, str(other.folder))
+            for place, other in enumerate(site.runs)
+            if place != number
+        ],
     )
     return Page(body)
 
@@ -167,7 +156,7 @@ def listed(site: Site, wanted: Wanted) -> Page:
     run = site.run(int(wanted.place["run"]))
     kind = wanted.place["kind"]
     query = wanted.query
-    start = _whole(query.get("from"))
+    start = whole_number(query.get("from"))
     word = query.get("word") or None
     among = run.rows.chosen(
         kind,
@@ -257,7 +246,7 @@ def _next(
     )
 
 
-def _whole(text: str | None) -> int:
+def whole_number(text: str | None) -> int:
     """A whole number from 0 on; 0 for anything else."""
     return (
         int(text)
@@ -416,12 +405,3 @@ def whole_text(site: Site, wanted: Wanted) -> Page:
         text_of(row[name]),
         kind="text/plain",
     )
-
-
-VIEWS: list[tuple[str, View]] = [
-    ("/", home),
-    (r"/(?P<run>\d{1,4})/", overview),
-    (rf"/(?P<run>\d{{1,4}})/rows/{_KIND}", listed),
-    (rf"/(?P<run>\d{{1,4}})/row/{_KIND}/(?P<row>\d{{1,12}})", whole_row),
-    (rf"/(?P<run>\d{{1,4}})/row/{_KIND}/(?P<row>\d{{1,12}})/text", whole_text),
-]

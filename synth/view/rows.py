@@ -469,11 +469,10 @@ class RunRows:
         """
         if self.is_reading:
             return []
-        if self._ids is None:
-            self._ids = self._read_ids()
+        ids = self.ids()
         kept = self.count("kept")
         found = []
-        for place in np.flatnonzero(self._ids == hash(seed_id))[:most].tolist():
+        for place in np.flatnonzero(ids == hash(seed_id))[:most].tolist():
             is_kept = place < kept
             kind = "kept" if is_kept else "dropped"
             number = place if is_kept else place - kept
@@ -494,6 +493,12 @@ class RunRows:
             if str(self.failures.row(number).get("id")) == seed_id
         ]
         return found[:most]
+
+    def ids(self) -> Any:
+        """[kept and dropped rows] int64 hashes of their ids, which no other process shares."""
+        if self._ids is None:
+            self._ids = self._read_ids()
+        return self._ids
 
     def _read_ids(self) -> Any:
         """[kept and dropped rows] hashes of their ids."""

@@ -18,8 +18,10 @@ from pathlib import Path
 from aiohttp import web
 
 from synth.core.errors import PotstillError
-from synth.view.browse import Page, Site, Wanted, answer
+from synth.view.browse import Page, Site, Wanted
+from synth.view.labels import Labels
 from synth.view.page import HERE, render
+from synth.view.pages import answer
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 POLICY = (
@@ -236,7 +238,7 @@ async def serve(
     say: Callable[[str], None],
     *,
     port: int = 0,
-    labels: Path | None = None,
+    labels: Sequence[Path] = (),
 ) -> None:
     """Serves pages about folders until it is cancelled.
 
@@ -244,12 +246,15 @@ async def serve(
         folders: of runs, or of `finetune`.
         say: prints the address.
         port: 0 asks for a free one.
-        labels: the file that labels are written to; None allows no labelling.
+        labels: the file that labels are written to, then those of other labellers; none allows no
+            labelling.
 
     Raises:
         WrongUse: a folder that nothing can be shown of.
     """
-    site = Site(folders, labels)
+    files = [Labels(path) for path in labels]
+    own = files[0] if files else None
+    site = Site(folders, own, files[1:])
     gate = Gate()
     runner = await start(
         site,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 
 from synth.view.browse import Site
+from synth.view.labels import Labels
 from synth.view.server import Gate, start
 
 
@@ -55,13 +56,15 @@ class Visitor:
 def visit(
     folders: list[Path],
     work: Callable[[Visitor], Awaitable[None]],
-    labels: Path | None = None,
+    labels: Sequence[Path] = (),
 ) -> None:
     """Serves the folders and lets somebody look at them."""
 
     async def whole() -> None:
         gate = Gate()
-        runner = await start(Site(folders, labels), gate)
+        files = [Labels(path) for path in labels]
+        labelled = [files[0], files[1:]] if files else []
+        runner = await start(Site(folders, *labelled), gate)
         jar = aiohttp.CookieJar(unsafe=True)
         async with aiohttp.ClientSession(cookie_jar=jar) as session:
             visitor = Visitor(session, gate)

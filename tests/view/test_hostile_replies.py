@@ -100,6 +100,7 @@ ATTRIBUTES = {
     "aria-hidden",
     "aria-current",
     "data-go-on",
+    "data-key",
 }
 
 
@@ -146,6 +147,7 @@ def test_300_hostile_replies_are_text(tmp_path):
         paths += [f"/0/row/{kind}/{n}" for n in range(count)]
         paths += [f"/0/rows/{kind}?from={n}" for n in range(0, count, 20)]
         paths.append(f"/0/rows/{kind}?word=%3Cscript%3E")
+    paths += ["/0/label", "/0/against/1?fate=kept+in+both", "/0/beside"]
 
     async def look(visitor):
         marked = 0
@@ -162,7 +164,7 @@ def test_300_hostile_replies_are_text(tmp_path):
         ) as response:
             assert response.headers["Content-Type"].startswith("text/plain")
 
-    visit([folder], look)
+    visit([folder, folder], look, [tmp_path / "labels.jsonl"])
 
 
 def assert_inert(page: str, path: str) -> None:
