@@ -513,7 +513,7 @@ def journal(folder: str, output: Path | None) -> None:
 @click.argument("folder", metavar="DIR")
 def report(folder: str) -> None:
     """Write DIR/report.html, a page about a run that a person can read."""
-    from synth.runs.report import write_report  # noqa: PLC0415
+    from synth.view.report import write_report  # noqa: PLC0415
 
     say(str(write_report(folder)))
 

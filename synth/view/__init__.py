@@ -6,6 +6,7 @@ __getattr__, __dir__ = public(
     __name__,
     {
         "labels": "Labels agreement drawn",
+        "report": "write_report",
         "rows": "RunRows",
         "server": "make_app serve",
     },
