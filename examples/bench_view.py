@@ -79,6 +79,7 @@ def paths(folder: Path) -> dict[str, list[str]]:
             for n in range(TIMES)
         ],
         "a search that finds none": ["/0/rows/kept?word=zzzz"] * TIMES,
+        "course of the run": ["/0/course"] * TIMES,
         "a row, whole": [f"/0/row/dropped/{n}" for n in places],
         "a kept row, whole": [
             f"/0/row/kept/{n * kept // TIMES}" for n in range(TIMES)

@@ -13,11 +13,14 @@ import numpy as np
 import orjson
 
 from synth.core.records import Fields, Row
+from synth.runs.shard_plan import run_folders
 from synth.view.asked import Answered, Asked, Packs, answered
 from synth.view.funnel import funnel
 from synth.view.labels import Labels
+from synth.view.pace import Pace
 from synth.view.page import address, render, text_of
 from synth.view.rows import KINDS, Found, RunRows
+from synth.view.students import Evaluation, Training
 
 # Rows of a list. The rows of a rare reason stand in as many row groups, of 3 ms each.
 PAGE = 20
@@ -54,6 +57,10 @@ class Run:
         self._stamp = self._stamped()
         self.rows = RunRows(folder)
         self.packs = Packs(self.rows)
+        self.paces = [
+            Pace(home / "journal" / "replies.log")
+            for home in run_folders(folder)
+        ]
 
     def _stamped(self) -> tuple[int, ...]:
         paths = sorted(
@@ -80,10 +87,18 @@ class Site:
     folders: Sequence[Path]
     labels: Labels | None = None
     others: Sequence[Labels] = ()
-    runs: list[Run] = field(init=False)
+    runs: list[Run] = field(default_factory=list)
+    evaluations: list[Evaluation] = field(default_factory=list)
+    trainings: list[Training] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.runs = [Run(folder) for folder in self.folders]
+        for folder in self.folders:
+            if Evaluation.is_here(folder):
+                self.evaluations.append(Evaluation(folder))
+            elif Training.is_here(folder):
+                self.trainings.append(Training(folder))
+            else:
+                self.runs.append(Run(folder))
 
     def run(self, number: int) -> Run:
         """A run by its place on the command line, counted from 0."""
@@ -109,7 +124,7 @@ def missing() -> Page:
 
 def home(site: Site, wanted: Wanted) -> Page:  # noqa: ARG001
     """All folders; a single one at once."""
-    if len(site.runs) == 1:
+    if len(site.folders) == len(site.runs) == 1:
         return Page(
             "",
             moved="/0/",
@@ -122,6 +137,8 @@ def home(site: Site, wanted: Wanted) -> Page:  # noqa: ARG001
         render(
             "home.html",
             folders=listed,
+            evaluations=[str(one.folder) for one in site.evaluations],
+            trainings=[str(one.folder) for one in site.trainings],
         )
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from synth.view import browse, judging
+from synth.view import browse, judging, studies
 from synth.view.browse import Page, Site, Wanted, missing
 from synth.view.rows import KINDS
 
@@ -22,6 +22,13 @@ VIEWS: list[tuple[str, View]] = [
     (f"{_RUN}/label", judging.label),
     (rf"{_RUN}/against/(?P<other>\d{{1,4}})", judging.against),
     (f"{_RUN}/beside", judging.kept_beside),
+    (f"{_RUN}/course", studies.course),
+    (r"/training/(?P<number>\d{1,4})", studies.training),
+    (r"/answers/(?P<number>\d{1,4})", studies.answers),
+    (
+        r"/answers/(?P<number>\d{1,4})/beside/(?P<other>\d{1,4})",
+        studies.flipped,
+    ),
 ]
 
 
@@ -35,6 +42,7 @@ def answer(site: Site, wanted: Wanted) -> Page:
         )
         if found:
             place = found.groupdict()
-            if int(place.get("run", 0)) < len(site.runs):
+            number = place.get("run")
+            if number is None or int(number) < len(site.runs):
                 return view(site, wanted._replace(place=place))
     return missing()
