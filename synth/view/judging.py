@@ -9,7 +9,7 @@ from synth.view.browse import Page, Run, Site, Wanted, missing, whole_number
 from synth.view.labels import WORDS, Place, agreement, drawn
 from synth.view.page import address, render
 from synth.view.rows import RunRows
-from synth.view.seeds import CHANGES, Changes, Pair, Spot, beside
+from synth.view.seeds import CHANGES, Pair, Spot, beside, changes
 
 # Pairs of a page.
 PAIRS = 10
@@ -74,16 +74,16 @@ def against(site: Site, wanted: Wanted) -> Page:
         return missing()
     start = whole_number(wanted.query.get("from"))
     here = f"/{numbers[0]}/against/{numbers[1]}"
-    changes = Changes(one.rows, two.rows)
-    change = changes.change(name, start, PAIRS)
-    counts = {other: int(mask.sum()) for other, mask in changes.masks.items()}
+    compared = changes(one.rows, two.rows)
+    change = compared.change(name, start, PAIRS)
+    counts = {other: int(mask.sum()) for other, mask in compared.masks.items()}
     body = render(
         "against.html",
         here=here,
         runs=[str(run.folder) for run in (one, two)],
         costs=[_costs(run.rows) for run in (one, two)],
         counts=counts,
-        only=(changes.only_before, changes.only_after),
+        only=(compared.only_before, compared.only_after),
         change=change,
         pairs=_shown((one, two), numbers, change.pairs),
         next=_next(here, {"fate": name}, start, change.total),

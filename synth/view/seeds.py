@@ -114,6 +114,12 @@ class Changes:
         return Change(name, pairs, len(places))
 
 
+@lru_cache(maxsize=2)
+def changes(before: RunRows, after: RunRows) -> Changes:
+    """Two runs by seed, kept for the next page."""
+    return Changes(before, after)
+
+
 def spot(rows: RunRows, place: int) -> Spot:
     """The row at a place of all kept and dropped rows."""
     kept = rows.count("kept")
@@ -131,12 +137,11 @@ def beside(
     kept = rows.count("kept")
     codes, _ = rows.codes("dropped")
     dropped = np.flatnonzero(codes == rows.reasons.code(reason)) + kept
-    seeds, first = np.unique(ids[:kept], return_index=True)
-    at = np.searchsorted(seeds, ids[dropped])
-    at = np.minimum(at, max(0, len(seeds) - 1))
-    meets = seeds[at] == ids[dropped] if len(seeds) else np.zeros(0, bool)
-    numbers = dropped[: len(meets)][meets]
-    partners = first[at[: len(meets)][meets]] if len(seeds) else numbers
+    of_seeds = outcomes(rows)
+    at = np.searchsorted(of_seeds.seeds, ids[dropped])
+    meets = of_seeds.kept[at]
+    numbers = dropped[meets]
+    partners = of_seeds.rows[at[meets]]
     pairs = [
         (spot(rows, one), spot(rows, two))
         for one, two in _slice(partners, numbers, start, most)
