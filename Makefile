@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: setup demo demo-retriever real study-packs study-real test test-slow lint check-types study study-demo study-kd study-filters study-scripts study-knowledge bench bench-http bench-kd bench-kd-gpu bench-corpus bench-fleet bench-ray bench-mining check-gpu docs clean
+.PHONY: setup demo demo-retriever real study-packs study-real test test-slow lint check-types study study-demo study-kd study-filters study-scripts study-knowledge bench bench-http bench-kd bench-kd-gpu bench-corpus bench-fleet bench-ray bench-mining bench-view check-gpu docs clean
 
 setup: $(VENV)/.ready
 
@@ -81,6 +81,9 @@ bench-ray: setup      ## runs on Ray: 100 kills, a shared rate, a worker that co
 
 bench-mining: setup   ## search of 100,000 passages with 10,000 queries, beside bm25s and faiss (3 minutes)
 	$(BIN)/python -m examples.bench_mining
+
+bench-view: setup     ## pages about a run of a million rows: seconds and memory (a minute)
+	$(BIN)/python -m examples.bench_view
 
 lint: setup
 	$(BIN)/ruff check .

@@ -24,7 +24,8 @@ runs          18  a run's folder, written and read
 exports       19  a run -> training rows
 pipeline      20  the order of the line
 tools         21  used beside runs
-cli           22  the command `synth`
+view          22  pages about runs, for people
+cli           23  the command `synth`
 """
 
 from __future__ import annotations

@@ -513,15 +513,49 @@ def journal(folder: str, output: Path | None) -> None:
 @click.argument("folder", metavar="DIR")
 def report(folder: str) -> None:
     """Write DIR/report.html, a page about a run that a person can read."""
-    from synth.runs.report import write_report  # noqa: PLC0415
+    from synth.view.report import write_report  # noqa: PLC0415
 
     say(str(write_report(folder)))
+
+
+@main.command()
+@click.argument(
+    "folders",
+    metavar="DIR...",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path),
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Port on 127.0.0.1; a free one unless said.",
+)
+@click.option(
+    "--labels",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write labels of rows to this .jsonl file, for `synth calibrate`; a second one is "
+    "another person's, to compare with.",
+)
+def view(
+    folders: tuple[Path, ...],
+    port: int,
+    labels: tuple[Path, ...],
+) -> None:
+    """Serve pages about runs to this machine: where rows left, and each row whole."""
+    from synth.core.aio import run_async  # noqa: PLC0415
+    from synth.view.server import serve  # noqa: PLC0415
+
+    run_async(serve(folders, say, port=port, labels=labels))
 
 
 COMMANDS = {
     "Prompt packs": (show, check, init),
     "Parts": (list_,),
-    "Runs": (plan, run, merge, report, journal, slurm),
+    "Runs": (plan, run, merge, view, report, journal, slurm),
     "Rows": (export, filter_, mine, pair_up),
     "Critics and teachers": (calibrate, probe),
     "Knowledge": (lexicon, taxonomy),

@@ -1,4 +1,4 @@
-"""A run's folder, written and read: columns, publisher, card, report, ownership."""
+"""A run's folder, written and read: columns, publisher, card, ownership."""
 
 from synth.core.lazy import public
 
@@ -15,7 +15,6 @@ __getattr__, __dir__ = public(
         "make_private make_folder discard free_name content_of put_json digest digests",
         "pairing": "make_pairs over by_score",
         "publisher": "Publisher RunFolder",
-        "report": "write_report",
         "store_copy": "StoreCopy places_of",
         "shard_plan": "ShardPlan check_joined is_planned plan_file run_folders seeds_folder "
         "shard_folder",

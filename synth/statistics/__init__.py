@@ -5,6 +5,7 @@ from synth.core.lazy import public
 __getattr__, __dir__ = public(
     __name__,
     {
+        "agreement": "krippendorff_alpha",
         "curves": "platt line isotonic rising probability choose bins calibration_error plot",
         "intervals": "auc wilson lower_bound beta_cdf",
         "label_budget": "Curve Prices fit read_pilot advise describe",

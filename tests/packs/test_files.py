@@ -15,9 +15,9 @@ from synth.packs import files as pack_files
 from synth.packs.pack import Pack, built_in
 from synth.pipeline.prepare import asking_files
 from synth.pipeline.preview import check_cases, describe, render_first
-from synth.runs.report import write_report
 from synth.teachers.base import Settings
 from synth.teachers.rehearsed import Rehearsed
+from synth.view.report import write_report
 from tests.conftest import chat, serving, write
 from tests.packs.test_pack import GOOD
 from tests.pipeline.test_run import make_pack

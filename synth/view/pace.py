@@ -1,0 +1,130 @@
+"""What a journal says of the course of a run: replies, tokens, dollars, and calls that came to
+nothing, over time where the provider dates its replies, else over the replies in their order.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import deque
+from pathlib import Path
+from typing import NamedTuple
+
+# Seconds that one page reads of a journal; the next page goes on.
+READ_SECONDS = 0.05
+# Bytes of a line that are looked at; a date stands before or behind the text of a reply.
+_MOST_LOOKED_AT = 4096
+# Lines between two points.
+_EVERY = 200
+# Looks that a rate is taken over.
+_LOOKS = 10
+_CREATED = re.compile(rb'"created": ?(\d{10})\b')
+
+
+class Point(NamedTuple):
+    """The sums up to a line.
+
+    Attributes:
+        made: seconds since 1970, by the provider's word; 0 where it says nothing.
+    """
+
+    replies: int
+    made: int
+    usd: float
+    tokens: int
+    no_reply: int
+
+
+class Pace:
+    """The course of one journal; each look reads what is new.
+
+    Args:
+        path: `replies.log`, which may be missing and may grow.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._begin()
+
+    def _begin(self) -> None:
+        self.at = 0
+        self.size = 0
+        self.sums = Point(0, 0, 0.0, 0, 0)
+        self.points: list[Point] = []
+        self._looks: deque[tuple[float, int]] = deque(maxlen=_LOOKS)
+
+    def look(self) -> None:
+        """Reads on for READ_SECONDS at most."""
+        deadline = time.monotonic() + READ_SECONDS
+        self.size = self.path.stat().st_size if self.path.is_file() else 0
+        if self.size < self.at:
+            self._begin()
+        if self.size > self.at:
+            self._read_until(deadline)
+        self._looks.append((time.monotonic(), self.sums.replies))
+
+    def _read_until(self, deadline: float) -> None:
+        number = 0
+        with self.path.open("rb") as file:
+            file.seek(self.at)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break  # it is being written
+                self.at += len(line)
+                self._take(line[:_MOST_LOOKED_AT])
+                number += 1
+                if number % _EVERY == 0:
+                    self.points.append(self.sums)
+                    if time.monotonic() > deadline:
+                        break
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that was there at the last look was read, but for a line without an end."""
+        return self.size - self.at < _MOST_LOOKED_AT
+
+    def _take(self, line: bytes) -> None:
+        parts = line[9:].split(b" ", 6)
+        if len(parts) < 7 or parts[6].rstrip() == b"-":
+            return
+        before = self.sums
+        try:
+            usd = before.usd + float(parts[5])
+            tokens = before.tokens + int(parts[1]) + int(parts[2])
+        except ValueError:
+            return
+        if parts[6].rstrip() == b"!":
+            self.sums = before._replace(
+                usd=usd,
+                no_reply=before.no_reply + 1,
+            )
+            return
+        dated = _CREATED.search(parts[6])
+        made = int(dated[1]) if dated else before.made
+        self.sums = Point(
+            before.replies + 1,
+            max(made, before.made),
+            usd,
+            tokens,
+            before.no_reply,
+        )
+
+    def rate(self) -> float:
+        """Replies a second between the first and the last of the last ten looks."""
+        if len(self._looks) < 2:
+            return 0.0
+        (start, first), (end, last) = self._looks[0], self._looks[-1]
+        return (last - first) / max(1e-9, end - start)
+
+    def curve(self, name: str) -> tuple[list[tuple[float, float]], str]:
+        """(points of a sum, what they stand over)."""
+        points = [*self.points, self.sums]
+        begun = points[0].made
+        if begun and self.sums.made > begun:
+            over = [float(point.made - begun) for point in points]
+            across = "seconds"
+        else:
+            over = [float(point.replies) for point in points]
+            across = "replies"
+        values = [float(getattr(point, name)) for point in points]
+        return list(zip(over, values, strict=True)), across
