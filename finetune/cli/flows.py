@@ -23,6 +23,7 @@ from finetune.cli.training import (
     curriculum,
     dpo,
     fade,
+    grpo,
     kto,
     nat,
     orpo,
@@ -45,8 +46,8 @@ _BARS = ("HF_DATASETS_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_PROGRESS_BARS")
 _COMMANDS: dict[str, click.Command] = {
     str(command.name): command
     for command in (
-        *(sft, dpo, kto, cpo, orpo, rank, nat, curriculum, fade, critic),
-        *(distill, codistill, retriever),
+        *(sft, dpo, kto, cpo, orpo, grpo, rank, nat, curriculum, fade),
+        *(critic, distill, codistill, retriever),
     )
 }
 # Recipes that have another name than their command.

@@ -56,7 +56,7 @@ BY_ROLE = (
     "tpm",
 )
 # Commands that go on from their last checkpoint.
-RESUMABLE = ("sft", "distill", "dpo", "kto", "cpo", "orpo")
+RESUMABLE = ("sft", "distill", "dpo", "kto", "cpo", "orpo", "grpo")
 _FILES = "files"
 
 

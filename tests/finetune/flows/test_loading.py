@@ -212,6 +212,19 @@ HOSTILE = [
     {**TRAIN, "set": {"optim": "a b"}},
     {**TRAIN, "set": {"loss": "x/../y"}},
     {**TRAIN, "set": {"--model": "x"}},
+    *(
+        {**TRAIN, "train": "grpo", "set": given}
+        for given in (
+            {"reward": "os:system"},
+            {"reward": "critic"},
+            {"reward": "run_python:seconds=9999"},
+            {"reward": "cross_encoder:model=hub"},
+            {"reward": "contamination:against=rows.jsonl"},
+            {"reward": "answer_match", "parser": "os:system"},
+            {"reward": "answer_match", "use_vllm": True},
+            {"reward": "answer_match", "vllm_server_host": "x"},
+        )
+    ),
     {"run": "ask", "from": "input", "set": {"api_base": "http://x"}},
     {"run": "ask", "from": "input", "set": {"retrieve.file": "/etc/passwd"}},
     {"run": "ask", "from": "input", "set": {"answer.filters": "x"}},

@@ -255,3 +255,37 @@ def test_what_cannot_be_is_refused_before_a_step(
     assert code == 2
     assert says in said
     assert not (tmp_path / "better" / "train.json").exists()
+
+
+FLOW = """
+name: reinforced
+version: 1
+about: The student's own texts, rewarded; then it is measured.
+before:
+  - name: better
+    train: grpo
+    from: input
+    student: student
+    set: {reward: answer_match, max_steps: 4, num_generations: 8,
+      max_completion_length: 8, per_device_train_batch_size: 16}
+  - name: measured
+    evaluate: final_number
+    from: input
+    student: better.student
+"""
+
+
+def test_a_stage_of_a_flow_rewards(undecided, tmp_path):
+    folder = tmp_path / "flow"
+    folder.mkdir()
+    (folder / "flow.yaml").write_text(FLOW)
+    data = write(tmp_path / "questions.jsonl", QUESTIONS)
+    code, said = finetune(
+        *("flow", folder, "--input", data, "--student", undecided),
+        *("--output", tmp_path / "out"),
+    )
+    assert code == 0, said
+    (record,) = (tmp_path / "out").rglob("train.json")
+    info = json.loads(record.read_text())
+    assert info["rewards"]["answer_match"]["mean"] > 0.1
+    assert list((tmp_path / "out").rglob("evaluation.json"))
