@@ -75,6 +75,17 @@ class Head:
         return 1 - (logits / self.softcap).square_()
 
 
+def dense(head: Head, states: RowStates) -> RowLogits:
+    """[N, H] -> [N, V] for autograd, in fp32 or better."""
+    logits: RowLogits = torch.nn.functional.linear(
+        states.to(head.weight.dtype), head.weight, head.bias
+    )
+    logits = head.scale * logits.to(precise(logits.dtype))
+    if head.softcap is None:
+        return logits
+    return head.softcap * (logits / head.softcap).tanh()
+
+
 def project(rows: RowStates, table: HeadWeight, slot: str = "") -> RowLogits:
     """Rows [N, K] times the transpose of table [V, K].
 

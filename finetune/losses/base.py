@@ -66,9 +66,13 @@ class Loss(ABC, Generic[Compared_contra]):
     needs: ClassVar[tuple[str, ...]] = ()
     reweighs: ClassVar[bool] = False
 
-    def network(self) -> nn.Module | None:
-        """New weights that the loss of logits learns beside the student, handed to each call as
-        `band`; None where it learns none.
+    def network(self, student: int, teacher: int) -> nn.Module | None:  # noqa: ARG002
+        """New weights that a loss of logits learns beside the student and is handed at each call;
+        None where it learns none.
+
+        Args:
+            student: width of its hidden states.
+            teacher: width of its hidden states.
         """
         return None
 

@@ -110,8 +110,8 @@ class LearntBand(Loss[Logits]):
         ...     labels=torch.zeros(1, 1, dtype=torch.long),
         ...     band=loss.network(),
         ... )
-        >>> round(float(value), 3)
-        0.121
+        >>> round(float(value.detach()), 3)
+        0.117
     """
 
     least: float = 0.5
@@ -130,7 +130,7 @@ class LearntBand(Loss[Logits]):
                 "at least"
             )
 
-    def network(self) -> Band:
+    def network(self, student: int = 0, teacher: int = 0) -> Band:  # noqa: ARG002
         """A new network, whose first band holds nearly all of the teacher's probability."""
         return Band(self.known, self.least)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import torch
 
 from finetune.core.tensors import (
+    HiddenStates,
     Inputs,
     Labels,
     Mask,
@@ -20,6 +21,7 @@ from finetune.core.tensors import (
     TokenIds,
 )
 from finetune.data.tokens import IGNORED
+from finetune.kernels.heads import Head, dense
 from finetune.kernels.hidden_states import expose_hidden, head_of
 from finetune.losses.base_crossing import (
     CrossLoss,
@@ -28,13 +30,14 @@ from finetune.losses.base_crossing import (
     align,
 )
 from finetune.losses.base_parts import whole
+from finetune.losses.dskd import Space
 from finetune.losses.hybrid import Hybrid, matched
 from finetune.teachers.cache import rows_of
 from finetune.teachers.in_process import Teacher, opened, weights_of
 from finetune.teachers.opened_settings import Opening
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class Across(NamedTuple):
@@ -164,6 +167,36 @@ class AcrossTeacher:
             logits_at, labels_there.shape[1], labels_there, groups, rows
         )
 
+    def space(self, inputs: Inputs) -> tuple[list[int], Space]:
+        """(the rows of the batch, what it shows of their texts in tokens of its own)."""
+        rows: list[int] = []
+        sequences: list[list[int]] = []
+        firsts: list[int] = []
+        for row, _, ids, labels in rows_of(inputs):
+            own, _, first, _ = self._sequence(ids, labels)
+            rows.append(row)
+            sequences.append(own)
+            firsts.append(first)
+        tokens, mask = self._padded(sequences)
+        with torch.no_grad():
+            hidden = self.model(
+                input_ids=tokens, attention_mask=mask, hidden_only=True
+            )[:, :-1]
+        places = torch.arange(1, tokens.shape[1], device=tokens.device)
+        begins = torch.tensor(firsts, device=tokens.device)
+        learnt = (mask[:, 1:] != 0) & (places >= begins[:, None])
+        labels_there = tokens[:, 1:].masked_fill(~learnt, IGNORED)
+        shown = space_of(
+            self.model, self.head, hidden, tokens[:, :-1], labels_there
+        )
+        device = inputs["input_ids"].device
+        return rows, shown._replace(
+            states=whole(shown.states).to(device),
+            inputs=whole(shown.inputs).to(device),
+            targets=whole(shown.targets).to(device),
+            labels=shown.labels.to(device),
+        )
+
     def _padded(self, sequences: Sequence[list[int]]) -> tuple[TokenIds, Mask]:
         """Its sequences as one batch, and which of its tokens are real."""
         width = max(map(len, sequences), default=2)
@@ -216,6 +249,43 @@ class AcrossTeacher:
         if ids[-1] == end and len(ids) > 1:
             ids.pop()
         return ids
+
+
+def space_of(
+    model: PreTrainedModel,
+    head: Head,
+    states: HiddenStates,
+    ids: TokenIds,
+    labels: Labels,
+) -> Space:
+    """What a model shows of a batch, for losses of spaces.
+
+    Args:
+        model: with its embeddings.
+        head: its head.
+        states: [B, T, H] shifted.
+        ids: [B, T] the tokens that were read.
+        labels: [B, T] the tokens to come; below 0 where none is learnt.
+    """
+    embeddings = model.get_input_embeddings()
+    learnt = labels >= 0
+    # As in the original: what does not count is token 0.
+    with torch.no_grad():
+        inputs = embeddings(ids.where(learnt, 0))
+        targets = embeddings(labels.where(learnt, 0))
+    fixed = replace(
+        head,
+        weight=head.weight.detach(),
+        bias=None if head.bias is None else head.bias.detach(),
+    )
+    return Space(
+        states,
+        inputs,
+        targets,
+        labels,
+        functools.partial(dense, head),
+        functools.partial(dense, fixed),
+    )
 
 
 class SeveralAcross:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -19,7 +19,6 @@ from finetune.core.tensors import (
     PerSequence,
     Positions,
     RowLogits,
-    RowStates,
     Scalar,
 )
 from finetune.data.tokens import IGNORED
@@ -27,18 +26,26 @@ from finetune.generation.mixtures import mixed
 from finetune.kernels.features import Features
 from finetune.kernels.fused import Fused, fused
 from finetune.kernels.fused_crossing import TeacherSide, fused_crossing
-from finetune.kernels.heads import Head
+from finetune.kernels.heads import Head, dense
 from finetune.losses.base import Loss, TokenLoss
 from finetune.losses.base_crossing import CrossLoss
 from finetune.losses.base_parts import TeacherAt, whole
 from finetune.losses.contrastive import Contrastive
 from finetune.losses.dpkd_texts import DpkdTexts
+from finetune.losses.dskd import Dskd
 from finetune.losses.forward_kl import ForwardKl
 from finetune.losses.minillm import Minillm
 from finetune.losses.multi_exit import MultiExit
 from finetune.losses.reverse_kl import ReverseKl
-from finetune.teachers.across_tokenizers import CrossTeacher
+from finetune.teachers.across_tokenizers import (
+    AcrossTeacher,
+    CrossTeacher,
+    space_of,
+)
 from finetune.teachers.in_process import label_losses
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -330,6 +337,41 @@ def across(
     return total
 
 
+def of_spaces(
+    loss: Dskd,
+    batch: Batch,
+    models: tuple[PreTrainedModel, AcrossTeacher],
+    inputs: Inputs,
+    network: nn.Module,
+) -> Scalar:
+    """A loss of both models' spaces; logits of the learnt tokens are held, of both.
+
+    Args:
+        loss: over spaces.
+        batch: of the student.
+        models: the student, and its teacher of another tokenizer.
+        inputs: the batch as it was read.
+        network: what the loss learns beside the student.
+    """
+    student, teacher = models
+    rows, theirs = teacher.space(inputs)
+    chosen = torch.tensor(rows, device=batch.hidden.device)
+    ours = space_of(
+        student,
+        batch.head,
+        batch.hidden[chosen],
+        inputs["input_ids"][chosen, :-1],
+        batch.labels[chosen],
+    )
+    return loss(
+        ours,
+        theirs,
+        batch.mask[chosen],
+        denominator=batch.divisor,
+        network=network,
+    )
+
+
 def of_logits(
     loss: Loss[Logits], batch: Batch, network: nn.Module | None = None
 ) -> Scalar:
@@ -360,17 +402,6 @@ def of_logits(
         **{need: named[need] for need in loss.needs},
     )
     return value / batch.parts if loss.couples else value
-
-
-def dense(head: Head, states: RowStates) -> RowLogits:
-    """[N, H] -> [N, V] for autograd, in fp32 or better."""
-    logits: RowLogits = torch.nn.functional.linear(
-        states.to(head.weight.dtype), head.weight, head.bias
-    )
-    logits = head.scale * whole(logits)
-    if head.softcap is None:
-        return logits
-    return head.softcap * (logits / head.softcap).tanh()
 
 
 def _last(features: Features, mask: Mask) -> HiddenStates | None:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from finetune.kernels.features import Features, Show
+from finetune.kernels.hidden_states import Body
 from finetune.trainers.comparisons import (
     Comparison,
     comparisons,
@@ -71,7 +72,7 @@ class Beside:
         self.comparisons: dict[str, Comparison] = {}
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self.networks = _networks(terms)
+            self.networks = _networks(terms, student, teacher or student)
         self.weights = nn.ModuleDict(self.networks)
         over = [term for term in terms if looks_inside(term.loss)]
         if not over:
@@ -152,14 +153,27 @@ class Beside:
             ) from error
 
 
-def _networks(terms: Sequence[Term]) -> dict[str, nn.Module]:
+def _networks(
+    terms: Sequence[Term], student: PreTrainedModel, teacher: PreTrainedModel
+) -> dict[str, nn.Module]:
     """What losses of logits learn, by the names of their terms."""
     made: dict[str, nn.Module] = {}
+    widths = [
+        model.config.get_text_config().hidden_size
+        for model in (student, teacher)
+    ]
     for term in terms:
-        network = term.loss.network()
+        network = term.loss.network(*widths)
         if network is not None:
             made[term.name] = network
     return made
+
+
+def sample_of(model: PreTrainedModel, show: Show) -> Features:
+    """What a decoder shows of two tokens."""
+    ids = torch.zeros(1, 2, dtype=torch.long, device=model.device)
+    body: Body = model(input_ids=ids, hidden_only=True, show=show)
+    return body.features
 
 
 def read_outside(options: Mapping[str, Any]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from transformers.trainer_callback import ExportableState, TrainerCallback
 
 from finetune.core.rows import JsonObject
-from finetune.losses.taid import TaidSchedule
+from finetune.losses.taid import Taid, TaidSchedule
+from finetune.trainers.loss_terms import Term
 from finetune.trainers.on_policy_settings import AdaptiveShare
 from synth.core.records import Row
 
@@ -45,3 +46,10 @@ class Adaptation(TrainerCallback, ExportableState):  # type: ignore[misc]
     def state(self) -> JsonObject:
         """What a checkpoint holds."""
         return {"args": {"moved": asdict(self.moved)}, "attributes": {}}
+
+
+def moved_to(term: Term, t: float) -> Term:
+    """The term, whose target stands at t where it is TAID's."""
+    if not isinstance(term.loss, Taid):
+        return term
+    return replace(term, loss=replace(term.loss, t=t))

@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
@@ -19,9 +18,8 @@ from trl import SFTTrainer
 from finetune.core.rows import JsonObject
 from finetune.core.tensors import Inputs, Scalar, TokenIds
 from finetune.data.tokens import IGNORED
-from finetune.kernels.features import Features, Show
+from finetune.kernels.features import Features
 from finetune.kernels.hidden_states import (
-    Body,
     before_head,
     expose_hidden,
     head_of,
@@ -31,11 +29,16 @@ from finetune.losses.base_crossing import CrossLoss
 from finetune.losses.base_parts import TeacherAt
 from finetune.losses.contrastive import Contrastive
 from finetune.losses.dpkd_texts import DpkdTexts
+from finetune.losses.dskd import Dskd
 from finetune.losses.minillm import Minillm
 from finetune.losses.multi_exit import MultiExit
 from finetune.losses.taid import Taid
 from finetune.losses.ted import Ted
-from finetune.teachers.across_tokenizers import AnyTeacher, CrossTeacher
+from finetune.teachers.across_tokenizers import (
+    AcrossTeacher,
+    AnyTeacher,
+    CrossTeacher,
+)
 from finetune.teachers.by_row import trust_in
 from finetune.teachers.in_process import ModelTeacher, SeveralTeachers, Teacher
 from finetune.teachers.prompted import PromptedTeacher
@@ -50,10 +53,20 @@ from finetune.trainers.batch_losses import (
     of_pairs,
     of_policy,
     of_preferences,
+    of_spaces,
     of_tokens,
 )
-from finetune.trainers.beside import Beside, KeepsBeside, read_outside
-from finetune.trainers.between_steps import Adaptation, Interpolation
+from finetune.trainers.beside import (
+    Beside,
+    KeepsBeside,
+    read_outside,
+    sample_of,
+)
+from finetune.trainers.between_steps import (
+    Adaptation,
+    Interpolation,
+    moved_to,
+)
 from finetune.trainers.filter_stage import train_filters
 from finetune.trainers.kept import drawn_apart, load, save, selection_of
 from finetune.trainers.looks import Means, look
@@ -78,20 +91,6 @@ if TYPE_CHECKING:
 
 # A callback that holds a state.
 State = TypeVar("State", bound=TrainerCallback)
-
-
-def _moved(term: Term, t: float) -> Term:
-    """The term, whose target stands at t where it is TAID's."""
-    if not isinstance(term.loss, Taid):
-        return term
-    return replace(term, loss=replace(term.loss, t=t))
-
-
-def _sample(model: PreTrainedModel, show: Show) -> Features:
-    """What a decoder shows of two tokens."""
-    ids = torch.zeros(1, 2, dtype=torch.long, device=model.device)
-    body: Body = model(input_ids=ids, hidden_only=True, show=show)
-    return body.features
 
 
 def _without_labels(inputs: Inputs) -> dict[str, Tensor]:
@@ -162,9 +161,11 @@ class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[
         self.beside = Beside(
             self.terms,
             self.model,
-            teacher.model if isinstance(teacher, ModelTeacher) else None,
+            teacher.model
+            if isinstance(teacher, ModelTeacher | AcrossTeacher)
+            else None,
             seed=self.args.seed,
-            sample=_sample,
+            sample=sample_of,
         )
         if self.on_policy.adapts:
             self.args.restore_callback_states_from_checkpoint = True
@@ -265,7 +266,9 @@ class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[
                 )
             )
             moved.seen = 0.0
-            self.terms = [_moved(term, moved.schedule.t) for term in self.terms]
+            self.terms = [
+                moved_to(term, moved.schedule.t) for term in self.terms
+            ]
 
     def _interpolation(self) -> Interpolation | None:
         return self._callback(Interpolation)
@@ -502,6 +505,13 @@ class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[
             return across(
                 loss, batch, cast("CrossTeacher", self.teacher), inputs
             )
+        network = self.beside.networks.get(term.name)
+        if isinstance(loss, Dskd):
+            student = self.accelerator.unwrap_model(self.model)
+            teacher = cast("AcrossTeacher", self.teacher)
+            return of_spaces(
+                loss, batch, (student, teacher), inputs, cast("Any", network)
+            )
         if isinstance(loss, MultiExit):
             student = self.accelerator.unwrap_model(self.model)
             exits = [
@@ -510,7 +520,7 @@ class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[
             ]
             return of_exits(loss, batch, exits)
         if loss.compares == "logits":
-            return of_logits(loss, batch, self.beside.networks.get(term.name))
+            return of_logits(loss, batch, network)
         value = self.beside.comparisons[term.name].value(
             batch.ours,
             batch.theirs,

@@ -62,11 +62,9 @@ def checked(distill: DistillConfig) -> list[Term]:
 
 def _check_term(term: Term, distill: DistillConfig, count: int) -> None:
     """Refuses what one loss does not go with; `count` are all losses."""
-    from finetune.losses.base_crossing import CrossLoss  # noqa: PLC0415 - torch
-
     own = distill.on_policy
     where = f"--loss {term.name}"
-    across = isinstance(term.loss, CrossLoss)
+    across = not term.loss.same_tokenizer
     asks = not is_of_tokens(term.loss) and term.loss.compares != "exits"
     if term.layers and term.loss.compares == "logits":
         raise WrongUse(

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoTokenizer
 
 import synth
 from finetune.students import scratch
-from finetune.teachers.across_tokenizers import SeveralAcross
+from finetune.teachers.across_tokenizers import AcrossTeacher, SeveralAcross
 from synth.core.errors import WrongUse
 from synth.teachers.simulation.word_problems import make_problems
 from tests.finetune.test_train import finetune
@@ -83,3 +86,52 @@ def test_shares_sum_to_1_and_one_weight_belongs_to_one_teacher():
     assert SeveralAcross(["a", "b"]).voices[0][0] == 0.5
     with pytest.raises(WrongUse, match="One a teacher"):
         SeveralAcross(["a", "b"], (1.0,))
+
+
+def test_projectors_between_spaces_are_learnt_beside_the_student(
+    made, tmp_path
+):
+    words = ["--data", made / "run", "--model", made / "student"]
+    words += ["--teacher", made / "one", "--loss", "dskd", "--disable-tqdm"]
+    steps = ["--max-steps", 12, "--learning-rate", "3e-3"]
+    steps += ["--logging-strategy", "steps", "--logging-steps", 1]
+    kept = ["--save-strategy", "steps", "--save-steps", 12]
+    out = tmp_path / "s"
+    code, said = finetune("distill", *words, *steps, *kept, "--output", out)
+    assert code == 0, said
+    checkpoint = out / "checkpoints/checkpoint-12"
+    state = json.loads((checkpoint / "trainer_state.json").read_text())
+    losses = [log["dskd"] for log in state["log_history"] if "dskd" in log]
+    assert losses[-1] < 0.95 * losses[0]
+    beside = load_file(checkpoint / "beside_the_student.safetensors")
+    names = {name.split(".")[1] for name in beside}
+    assert names == {"query", "to_student", "to_teacher"}
+    before, after = (
+        load_file(folder / "model.safetensors")
+        for folder in (made / "student", out)
+    )
+    assert {*before} == {*after}
+    moved = [n for n in before if not torch.equal(before[n], after[n])]
+    assert len(moved) == len(before)
+
+
+def test_the_space_of_a_teacher_holds_its_own_answer_tokens(made):
+    teacher, own = (
+        AutoTokenizer.from_pretrained(made / name)
+        for name in ("one", "student")
+    )
+    across = AcrossTeacher(str(made / "one"), own, device="cpu")
+    prompt, answer = own("Kim has 3 pens .")["input_ids"], own(" nine")
+    end = [own.eos_token_id]
+    ids = torch.tensor([[*prompt, *answer["input_ids"], *end]])
+    labels = ids.clone()
+    labels[:, : len(prompt)] = -100
+    inputs = {"input_ids": ids, "labels": labels}
+    inputs["attention_mask"] = torch.ones_like(ids)
+    rows, space = across.space(inputs)
+    assert rows == [0]
+    learnt = space.labels[space.labels >= 0].tolist()
+    said = own.decode(answer["input_ids"])
+    wanted = teacher(said, add_special_tokens=False)["input_ids"]
+    assert learnt == [*wanted, teacher.eos_token_id]
+    assert space.states.shape[:2] == space.labels.shape
