@@ -26,9 +26,10 @@ DIGITS = [
     for code in range(0x80, sys.maxunicode + 1)
     if unicodedata.category(chr(code)) == "Nd"
 ]
+# Not de_CH: Babel 2.19.0 writes 1000000'000.00 there, which nobody does.
 LOCALES = cells(
     r"""
-'en' | 'de' | 'fr' | 'es' | 'it' | 'nl' | 'pt_BR' | 'sv' | 'pl' | 'ru' | 'da' | 'fi' | 'de_CH'
+'en' | 'de' | 'fr' | 'es' | 'it' | 'nl' | 'pt_BR' | 'sv' | 'pl' | 'ru' | 'da' | 'fi'
 'hi' | 'bn' | 'th' | 'ja' | 'tr' | 'cs' | 'uk' | 'id' | 'vi'
 """
 )

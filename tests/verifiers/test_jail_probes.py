@@ -146,8 +146,12 @@ def outside(tmp_path_factory):
     (folder / "file").write_text("leak")
     (folder / "file").chmod(0o600)
     victim = subprocess.Popen(
-        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE
+        [sys.executable, "-c", "input('ready')"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
+    # While it begins it may wait for the disk.
+    assert victim.stdout.read(5) == b"ready"
     listener = socket.create_server(("127.0.0.1", 0))
     named, nameless = (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2)
@@ -200,7 +204,7 @@ def state(names):
             .read_text()
             .rpartition(")")[2]
             .split()[0]
-            in "SR",
+            in "SRD",
             os.getpriority(os.PRIO_PROCESS, names["victim"]),
             os.sched_getaffinity(names["victim"]),
             resource.prlimit(names["victim"], resource.RLIMIT_CPU),

@@ -231,7 +231,7 @@ def test_all_who_ask_ask_what_was_trained(template, row, tmp_path):
     ):
         assert asked(tokenizer, prompt, how) == trained
     assert (
-        asked(tokenizer, evaluate._prompt({"question": "what is 3 ?"}), how)
+        asked(tokenizer, evaluate.prompt_of({"question": "what is 3 ?"}), how)
         == trained
     )
     local = object.__new__(Answerer)
