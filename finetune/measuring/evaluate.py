@@ -303,7 +303,7 @@ def _judged_by_forms(
     names = [form.name for form in forms]
     return {
         "prompt": prompt_of(row),
-        "target": _target(row),
+        "target": str(target_of(row)),
         "answers": dict(zip(names, answers, strict=True)),
         "answer": answer,
         "right": _same(answer, row),
@@ -320,16 +320,12 @@ def _same(answer: str | None, row: Row) -> bool:
 
 
 def _gold(row: Row) -> Gold:
-    return read_gold(
-        row["target"] if row.get("target") is not None else row.get("answer"),
-        row.get("choices"),
-    )
+    return read_gold(target_of(row), row.get("choices"))
 
 
-def _target(row: Row) -> str:
-    return str(
-        row["target"] if row.get("target") is not None else row.get("answer")
-    )
+def target_of(row: Row) -> object:
+    """A row's gold: its `target`, else its `answer`."""
+    return row["target"] if row.get("target") is not None else row.get("answer")
 
 
 def _votes(
@@ -458,7 +454,7 @@ def generate(
 
 
 def _judge(row: Row, reply: str, parser: Parser) -> JsonObject:
-    target = _target(row)
+    target = str(target_of(row))
     base = {"prompt": prompt_of(row), "target": target, "reply": reply}
     try:
         fields = parser.parse(reply, row)

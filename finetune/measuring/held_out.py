@@ -17,6 +17,7 @@ from finetune.data.held_out import EXACT_MATCH, HeldOut
 from finetune.data.prompts import Template
 from finetune.measuring.evaluate import EvaluateConfig, answered, questions
 from finetune.settings import TrainConfig
+from finetune.students.checkpoints import cut
 from finetune.students.load import measured_in
 from synth.core import registry
 from synth.processes.ranks import is_first_process
@@ -127,20 +128,9 @@ class Measurements(TrainerCallback):  # type: ignore[misc]
         **_: Any,
     ) -> None:
         """Keeps what was measured before the step that the training begins at."""
-        if not is_first_process():
-            return
-        kept = []
-        if state.global_step and self.path.is_file():
-            lines = self.path.read_text(encoding="utf-8").splitlines()
-            kept = [
-                line
-                for line in lines
-                if json.loads(line)["step"] <= state.global_step
-            ]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(
-            "".join(f"{line}\n" for line in kept), encoding="utf-8"
-        )
+        if is_first_process():
+            # What is measured before the first step stands under 0.
+            cut(self.path, state.global_step + 1 if state.global_step else 0)
 
     def on_evaluate(
         self,

@@ -5,9 +5,7 @@ critics as rewards (GRPO, arXiv:2402.03300, section 4.1).
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune.core.rows import JsonObject
@@ -19,7 +17,7 @@ from finetune.data.prompts import (
     of_student,
     text_of,
 )
-from finetune.measuring.evaluate import prompt_of
+from finetune.measuring.evaluate import prompt_of, target_of
 from finetune.settings import (
     TrainConfig,
     built,
@@ -29,7 +27,6 @@ from finetune.settings import (
 )
 from finetune.students import load as student
 from finetune.students import scratch
-from finetune.students.checkpoints import begun_at, step_of
 from synth.core import registry
 from synth.core.errors import WrongUse
 from synth.core.records import Row
@@ -111,14 +108,13 @@ def run(
             "TRL's GRPOTrainer trains no other.",
         )
     form = _form(config, tokenizer)
-    config.output.mkdir(parents=True, exist_ok=True)
     earned = Rewards(
-        data,
+        [{**row, "target": target_of(row)} for row in data],
         reader,
         [with_journal(part, config.output / JOURNAL) for part in parts],
         end_tokens(model, tokenizer),
         graded=graded,
-        log=_log(config, args.output_dir, TEXTS),
+        log=config.output / TEXTS if is_first_process() else None,
         whole_groups=not is_launched(),
     )
     trainer = built(
@@ -145,21 +141,6 @@ def run(
         asyncio.run_coroutine_threadsafe(
             earned.close(), trainer.async_loop
         ).result()
-
-
-def _log(config: TrainConfig, folder: str, name: str) -> Path | None:
-    """The file of texts, with those of the steps before the one that the training begins at."""
-    if not is_first_process():
-        return None
-    path = config.output / name
-    resume = config.trainer.get("resume_from_checkpoint")
-    first = step_of(begun_at(resume, Path(folder)))
-    kept = []
-    if first and path.is_file():
-        lines = path.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if json.loads(line)["step"] < first]
-    path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-    return path
 
 
 def _form(config: TrainConfig, tokenizer: PreTrainedTokenizerBase) -> Template:

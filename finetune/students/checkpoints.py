@@ -69,6 +69,22 @@ def begun_at(resume: object, folder: Path) -> Path | None:
     return steps[last]
 
 
+def cut(log: Path, below: int) -> None:
+    """Takes the lines of steps from `below` on out of a log that an earlier training left; one that
+    goes on writes them again. The file and its folder are made where there are none.
+
+    Args:
+        log: file of JSON lines, each with its `step`.
+        below: 0 takes all lines out.
+    """
+    kept = []
+    if below and log.is_file():
+        lines = log.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if json.loads(line)["step"] < below]
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+
 def is_whole(checkpoint: Path) -> bool:
     """Whether a checkpoint was written to its end: its state, which comes last, can be read.
 

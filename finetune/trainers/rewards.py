@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from finetune.core.rows import JsonObject
+from finetune.students.checkpoints import cut
 from synth.calls.door import Doors
 from synth.core.errors import Unreadable, WrongUse
 from synth.core.records import Row, Verdict
@@ -29,7 +30,8 @@ class Rewards:
     where the filter cannot tell. A text that the parser cannot read earns 0 of all.
 
     Args:
-        rows: of the data; their columns are what filters see beside what the parser reads.
+        rows: of the data, with their golds as `target`; their columns are what filters see beside
+            what the parser reads.
         parser: reads the texts.
         parts: a filter a reward, none of which compares all rows.
         end_tokens: with which a text ends by itself.
@@ -48,9 +50,6 @@ class Rewards:
     graded: bool = False
     log: Path | None = None
     whole_groups: bool = True
-    texts: int = 0
-    unreadable: Counter[str] = field(default_factory=Counter)
-    doors: dict[str, Doors] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         taken: Counter[str] = Counter()
@@ -61,7 +60,11 @@ class Rewards:
             number = taken[part.name]
             name = part.name if number == 1 else f"{part.name}_{number}"
             self.functions.append(Reward(name, part, self))
+        self.doors: dict[str, Doors] = {}
+        self.texts = 0
+        self.unreadable: Counter[str] = Counter()
         self._batch: Batch | None = None
+        self._is_cut = False
 
     def _check(self, part: Filter) -> None:
         if part.group == "corpus":
@@ -102,7 +105,6 @@ class Rewards:
         row = self.rows[place]
         seen = {
             **row,
-            "target": row.get("target", row.get("answer")),
             "completion": said,
             "finish_reason": "stop" if ended else "length",
         }
@@ -117,6 +119,9 @@ class Rewards:
         """Writes a step's texts down, once all rewards are known."""
         if self.log is None or len(batch.rewards) < len(self.functions):
             return
+        if not self._is_cut:
+            self._is_cut = True
+            cut(self.log, step)
         with self.log.open("a", encoding="utf-8") as file:
             for number, view in enumerate(batch.views):
                 line = {

@@ -275,6 +275,16 @@ before:
 """
 
 
+def test_rows_without_a_gold_are_refused(undecided, tmp_path):
+    data = write(tmp_path / "questions.jsonl", [{"question": "Which ?"}])
+    code, said = finetune(
+        *("grpo", "--data", data, "--model", undecided, *STEPS),
+        *("--output", tmp_path / "better", "--reward", "answer_match"),
+    )
+    assert code == 2
+    assert "wanted target" in said
+
+
 def test_a_stage_of_a_flow_rewards(undecided, tmp_path):
     folder = tmp_path / "flow"
     folder.mkdir()
