@@ -6,8 +6,8 @@ import click
 
 from finetune.cli.distilling import codistill, distill, teach
 from finetune.cli.flows import flow
-from finetune.cli.loops import mix, self_imitation, star
 from finetune.cli.measuring import compare, evaluate, measure
+from finetune.cli.mixing import mix
 from finetune.cli.retrieving import (
     evaluate_retriever,
     retriever,
@@ -52,7 +52,7 @@ COMMANDS = {
         evaluate_retriever,
         score_spans,
     ),
-    "Loops and mixtures": (flow, mix, star, self_imitation),
+    "Loops and mixtures": (flow, mix),
     "Measure": (evaluate, measure, compare),
 }
 

@@ -4,9 +4,5 @@ from synth.core.lazy import public
 
 __getattr__, __dir__ = public(
     __name__,
-    {
-        "rounds": "play settled",
-        "self_imitation": "ImitationConfig",
-        "star": "StarConfig",
-    },
+    {"player": "FlowConfig Player check check_reach", "rounds": "settled"},
 )

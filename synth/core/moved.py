@@ -31,8 +31,6 @@ MOVED = {
     "finetune.intervals": "synth.statistics.intervals",
     "finetune.lists": "finetune.data.query_lists",
     "finetune.loops": "finetune.flows",
-    "finetune.loops.self_imitation": "finetune.flows.self_imitation",
-    "finetune.loops.star": "finetune.flows.star",
     "finetune.measure": "finetune.scoring.models",
     "finetune.mix": "finetune.recipes.mix",
     "finetune.nat": "finetune.recipes.nat",

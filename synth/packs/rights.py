@@ -18,7 +18,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
-from typing import Any, get_type_hints
+from typing import Any
 
 from synth.core import registry
 from synth.core.errors import WrongUse
@@ -417,7 +417,7 @@ class _Step:
     ) -> None:
         """One parameter of a filter or a parser."""
         default = None if field.default is MISSING else field.default
-        inner_room = registry.room_within(get_type_hints(kind)[field.name])
+        inner_room = registry.room_within(registry.types_of(kind)[field.name])
         if inner_room:
             inner = {"name": value} if isinstance(value, str) else value
             if isinstance(inner, Mapping):

@@ -5,8 +5,9 @@ process with limits.
 from __future__ import annotations
 
 import json
+import re
 import uuid
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,9 @@ _MOST_STRIKES = 2
 # ones.
 _MOST_HERE = 64 * 1024
 _MOST_IN_ALL = 1024 * 1024
+# Characters of a template that is kept compiled, and words of one that may read files.
+_MOST_KEPT = 4096
+_INCLUDES = re.compile(r"include|import|extends")
 
 
 class Templates:
@@ -80,14 +84,20 @@ class Templates:
         return Template(source, where, self._made(body, where), tail)
 
     def _made(self, source: str, where: str) -> Compiled | _Elsewhere:
-        """Compiled here where it is plain."""
+        """Compiled here where it is plain; once a process where it reads no file."""
+        reads_files = len(source) > _MOST_KEPT or _INCLUDES.search(source)
+        made = self.here(source, where) if reads_files else _kept(source, where)
+        return made or _Elsewhere(self.folder, source, where)
+
+    def here(self, source: str, where: str) -> Compiled | None:
+        """A template compiled in this process; None where it is more than plain."""
         room = [_MOST_HERE]
         if len(source) <= _MOST_HERE:
             tree = self.tree(source, where, room)
             if room[0] >= 0 and is_plain(tree):
                 count_loops(tree, self.env)
                 return Compiled(self.env, tree, where)
-        return _Elsewhere(self.folder, source, where)
+        return None
 
     def compiled(self, source: str, where: str) -> Compiled:
         """Any template, compiled in this process: for one that has limits of its own."""
@@ -113,6 +123,18 @@ class Templates:
         room[0] -= len(source)
         with named(where):
             return with_includes(self.env, self.env.parse(source), where, room)
+
+
+@cache
+def _bare() -> Templates:
+    """Templates of no folder."""
+    return Templates()
+
+
+@lru_cache(maxsize=2048)
+def _kept(source: str, where: str) -> Compiled | None:
+    """A pack is read several times for one run, and by every stage of a flow."""
+    return _bare().here(source, where)
 
 
 @cache

@@ -19,11 +19,28 @@ from synth.pipeline.preview import check_cases
 from synth.teachers.simulation.word_problems import make_problems
 from tests.conftest import write
 from tests.finetune.flows.test_flow import play
-from tests.finetune.flows.test_star import PACK
 from tests.finetune.test_train import finetune
 from tests.pipeline.test_run import make_pack
 
 pytestmark = [pytest.mark.slow]
+
+# Just the question: a student of 96,000 parameters reads no instructions.
+PACK = {
+    "pack.yaml": """
+name: bare_star
+version: 1
+about: Right rationales of the student.
+inputs: {question: text, target: text}
+steps:
+  - name: attempt
+    sampling: {temperature: 0.0, max_tokens: 48}
+    parser: final_number
+    filters: [{name: answer_match, unknown: drop}]
+exports:
+  sft: {prompt: "{{ question }}\\n", completion: "{{ rationale }}\\n#### {{ answer }}"}
+""",
+    "attempt.user.j2": "{{ question }}",
+}
 
 QUICK = {
     "per_device_train_batch_size": 16,
