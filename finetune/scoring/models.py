@@ -1,11 +1,10 @@
 """What small local models say about texts: the worker behind filters that embed, entail or measure
 likelihood.
 
-`python -m finetune.scoring.models embed|classify|loss MODEL` reads one JSON object a line and
-answers with one a line: `embed`: {"texts": [...]} -> {"vectors": base64 of float32 [N, D], unit
-length, "dim": D}; `classify`: {"pairs": [[first, second], ...]} -> {"labels": [L], "shares": [N,
-L]} (probabilities); `loss`: {"pairs": [[prompt, text], ...]} -> {"nll": [N] (mean nats a token of
-the text), "tokens": [N]}.
+A message is a JSON object, and so is its answer. `embed`: {"texts": [...]} -> {"vectors": base64
+of float32 [N, D], unit length, "dim": D}; `classify`: {"pairs": [[first, second], ...]} ->
+{"labels": [L], "shares": [N, L]} (probabilities); `loss`: {"pairs": [[prompt, text], ...]} ->
+{"nll": [N] (mean nats a token of the text), "tokens": [N]}.
 """
 
 from __future__ import annotations

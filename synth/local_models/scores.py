@@ -1,5 +1,5 @@
-"""Numbers that small local models give texts: vectors, entailment, likelihood; each asked in a
-process of its own.
+"""Numbers that small local models give texts: vectors, entailment, likelihood. One process of its
+own holds all of these models: torch is loaded once, and what it does to memory ends with it.
 
 The models need `pip install 'potstill[finetune]'`; vectors by hashing need numpy alone.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -32,18 +32,11 @@ _WAIT = 600.0
 _DIM = 512
 
 
-@lru_cache(maxsize=4)
-def _worker(kind: str, model: str) -> Worker:
-    """One process a model, shared by all that ask for it."""
-    for package in ("torch", "transformers"):
-        require(package, "finetune", f"model {model}")
+@cache
+def _worker() -> Worker:
+    """The process of all models."""
     return Worker(
-        "-m",
-        "finetune.scoring.worker",
-        kind,
-        folder_of(model),
-        seconds=_WAIT,
-        start_seconds=_WAIT,
+        "-m", "finetune.scoring.worker", seconds=_WAIT, start_seconds=_WAIT
     )
 
 
@@ -51,17 +44,23 @@ def _ask(
     kind: str, model: str, name: str, values: Sequence[Any]
 ) -> list[Fields]:
     """The replies to messages of `PART` values each."""
-    replies = [
-        _worker(kind, model).ask({name: list(values[start : start + PART])})
-        for start in range(0, len(values), PART)
-    ]
-    if any(reply is None for reply in replies):
-        raise WrongUse(
-            f"model {model}",
-            "a process that ended or took more than 10 minutes",
-            "numbers",
-            "Try a smaller model, or shorter texts.",
-        )
+    for package in ("torch", "transformers"):
+        require(package, "finetune", f"model {model}")
+    head = {"kind": kind, "model": folder_of(model)}
+    replies = []
+    for start in range(0, len(values), PART):
+        part = list(values[start : start + PART])
+        reply = _worker().ask({**head, name: part})
+        if reply is None:
+            reply = {
+                "error": "a process that ended or took more than 10 minutes",
+                "todo": "Try a smaller model, or shorter texts.",
+            }
+        if "error" in reply:
+            raise WrongUse(
+                f"model {model}", reply["error"], "numbers", reply["todo"]
+            )
+        replies.append(reply)
     return replies
 
 

@@ -178,7 +178,7 @@ time.sleep(600)
     ("doing", "module"),
     [
         ("generating", ("finetune.generation.chat_worker",)),
-        ("loading", ("finetune.scoring.worker", "loss")),
+        ("loading", ("finetune.scoring.worker",)),
     ],
 )
 def test_a_real_model_is_gone_two_seconds_after_kill_9(model, doing, module):

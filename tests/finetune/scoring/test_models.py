@@ -199,17 +199,14 @@ def test_a_long_prompt_loses_its_beginning_and_a_long_text_its_end(
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
-def test_a_worker_says_why_a_damaged_model_does_not_open(
-    tmp_path, name, capsys
-):
-    from finetune.scoring.worker import main
+def test_a_worker_says_why_a_damaged_model_does_not_open(tmp_path, name):
+    from finetune.scoring.worker import answer
 
     folder = tmp_path / "model"
     shutil.copytree(tiny.nli(), folder)
     whole = (folder / name).read_bytes()
     (folder / name).write_bytes(whole[: len(whole) // 2])
-    main("embed", str(folder))
-    said = json.loads(capsys.readouterr().out)
+    said = answer({"kind": "embed", "model": str(folder), "texts": ["a"]})
     assert set(said) == {"error", "todo"}
     assert said["error"]
     assert "saved model" in said["todo"]
