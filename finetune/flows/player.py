@@ -52,7 +52,8 @@ from synth.core.errors import NothingKept, WrongUse
 from synth.inputs.seeds import write_jsonl
 from synth.packs.pack import Pack
 from synth.pipeline.prepare import asking_files
-from synth.teachers.wire.access import by_role, for_role
+from synth.teachers.base import Settings, open_teacher
+from synth.teachers.wire.access import Access, by_role, for_role
 
 RESULT = "stage.json"
 _UNFINISHED = ".part"
@@ -120,10 +121,22 @@ def check_reach(config: FlowConfig) -> None:
     too late.
 
     Raises:
-        WrongUse: a student that is nowhere, or a budget with a teacher of no known price.
+        WrongUse: a student that is nowhere, a teacher of no provider, without its key or endpoint,
+            or a budget with a teacher of no known price.
     """
     prices = by_role(config.run.get("price"))
+    said = config.run
+    access = Access(
+        api_base=by_role(said.get("api_base")),
+        endpoints=by_role(said.get("endpoints")),
+        api_key_env=by_role(said.get("api_key_env")),
+        header=said.get("header", {}),
+    )
+    access.check(config.teachers)
     for role, name in config.teachers.items():
+        reach = access.reach(role, name)
+        if reach["endpoints"] is None:
+            open_teacher(name, Settings(**reach))
         price = price_of(name, for_role(prices, role))
         if config.budget is not None and price is None:
             raise no_price(name, role)

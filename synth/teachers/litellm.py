@@ -6,6 +6,8 @@ import importlib.util
 import os
 import re
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from synth.core.errors import (
@@ -27,6 +29,24 @@ from synth.teachers.wire.replies import load_reply, read_chat
 # one.
 _KEYLIKE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)(_|$)")
 _LEAST_KEY = 16
+
+
+@cache
+def _providers() -> frozenset[str]:
+    """Names of providers, read from litellm's file: importing it takes five seconds."""
+    spec = importlib.util.find_spec("litellm")
+    if spec is None or spec.origin is None:
+        return frozenset()
+    path = Path(spec.origin).parent / "types" / "utils.py"
+    if not path.is_file():
+        return frozenset()
+    _, _, source = path.read_text(encoding="utf-8").partition(
+        "class LlmProviders("
+    )
+    names, _, _ = source.partition("\nclass ")
+    return frozenset(
+        re.findall(r'^    [A-Z_0-9]+ = "([^"]+)"', names, re.MULTILINE)
+    )
 
 
 class Litellm(Teacher):
@@ -65,6 +85,8 @@ class Litellm(Teacher):
             ]
         )
         self._module: Any = None
+        if model.partition("/")[0] not in _providers():
+            self._check_provider()
         self._adapter = Adapter(model, self.endpoint, settings.folder, self.say)
 
     @property
@@ -93,22 +115,24 @@ class Litellm(Teacher):
 
             litellm.suppress_debug_info = True
             litellm.telemetry = False
-            self._check_provider(litellm)
             self._module = litellm
         return self._module
 
-    def _check_provider(self, litellm: Any) -> None:
-        """Raises Stopped where litellm has no provider of that name."""
+    def _check_provider(self) -> None:
+        """Raises WrongUse where litellm has no provider of that name."""
+        litellm = self._open()
         try:
             litellm.get_llm_provider(
                 self.model, api_base=self._settings.api_base
             )
         except litellm.exceptions.BadRequestError:
-            raise Stopped(
-                "model",
-                f"{self.model}: litellm knows no such provider. A server of your own that "
-                f"speaks OpenAI's protocol is openai/{self.model.partition('/')[2]} with "
-                "--api-base URL",
+            provider, _, model = self.model.partition("/")
+            raise WrongUse(
+                f"--teacher {self.model}",
+                f"{provider}: litellm knows no such provider",
+                "a provider that it knows",
+                f"A server of your own that speaks OpenAI's protocol is openai/{model} with "
+                "--api-base URL.",
             ) from None
 
     async def ask(self, request: Request) -> Reply:

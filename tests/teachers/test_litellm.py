@@ -108,7 +108,14 @@ def test_names_need_a_provider():
         open_teacher("gpt-4o")
 
 
-def test_a_provider_that_litellm_does_not_know_ends_the_run():
-    request = replace(REQUEST, model="nosuch/qwen")
-    with pytest.raises(Stopped, match=r"no such provider.*openai/qwen"):
-        asyncio.run(open_teacher("nosuch/qwen", Settings()).ask(request))
+def test_a_provider_that_litellm_does_not_know_is_found_before_any_call():
+    with pytest.raises(WrongUse, match=r"no such provider.*openai/qwen"):
+        open_teacher("nosuch/qwen", Settings())
+
+
+def test_providers_are_those_of_litellm():
+    import litellm
+
+    from synth.teachers.litellm import _providers
+
+    assert _providers() == {one.value for one in litellm.LlmProviders}

@@ -337,12 +337,24 @@ def test_what_cannot_be_reached_is_said_before_a_call(tmp_path, source):
     folder = folder_of(tmp_path / "grow", yaml.safe_dump(raw))
     there = {"models": {"student": "scratch:tiny"}}
     check_reach(config(folder, tmp_path / "out", source, "http://x", **there))
-    unknown = config(folder, tmp_path / "out", source, budget=1.0, **there)
+    unknown = config(
+        folder, tmp_path / "out", source, "http://x", budget=1.0, **there
+    )
     with pytest.raises(WrongUse, match="no known price for openai/m"):
         check_reach(unknown)
+    for name, match in (
+        ("nosuch/m", "no such provider"),
+        ("replay/nowhere.jsonl", "nowhere"),
+        ("openai/m", "OPENAI_API_KEY"),
+    ):
+        reached = {**there, "teachers": {"teacher": name}}
+        with pytest.raises(WrongUse, match=match):
+            check_reach(config(folder, tmp_path / "out", source, **reached))
     nowhere = {"models": {"student": str(tmp_path / "nowhere")}}
     with pytest.raises(WrongUse, match="no model"):
-        check_reach(config(folder, tmp_path / "out", source, **nowhere))
+        check_reach(
+            config(folder, tmp_path / "out", source, "http://x", **nowhere)
+        )
 
 
 def test_the_users_settings_reach_packs(tmp_path, source):
