@@ -329,7 +329,9 @@ def test_rows_of_a_folder_are_known_by_what_stands_in_it(tmp_path):
     assert given_rows(str(moved)).mark != before.mark
 
 
-def test_what_cannot_be_reached_is_said_before_a_call(tmp_path, source):
+def test_what_cannot_be_reached_is_said_before_a_call(
+    tmp_path, source, monkeypatch
+):
     raw = yaml.safe_load(FLOW)
     raw["before"] = [
         {"name": "learn", "train": "sft", "from": "input", "student": "student"}
@@ -337,11 +339,6 @@ def test_what_cannot_be_reached_is_said_before_a_call(tmp_path, source):
     folder = folder_of(tmp_path / "grow", yaml.safe_dump(raw))
     there = {"models": {"student": "scratch:tiny"}}
     check_reach(config(folder, tmp_path / "out", source, "http://x", **there))
-    unknown = config(
-        folder, tmp_path / "out", source, "http://x", budget=1.0, **there
-    )
-    with pytest.raises(WrongUse, match="no known price for openai/m"):
-        check_reach(unknown)
     for name, match in (
         ("nosuch/m", "no such provider"),
         ("replay/nowhere.jsonl", "nowhere"),
@@ -350,11 +347,13 @@ def test_what_cannot_be_reached_is_said_before_a_call(tmp_path, source):
         reached = {**there, "teachers": {"teacher": name}}
         with pytest.raises(WrongUse, match=match):
             check_reach(config(folder, tmp_path / "out", source, **reached))
+    monkeypatch.setenv("OPENAI_API_KEY", "a key")
+    unknown = config(folder, tmp_path / "out", source, budget=1.0, **there)
+    with pytest.raises(WrongUse, match="no known price for openai/m"):
+        check_reach(unknown)
     nowhere = {"models": {"student": str(tmp_path / "nowhere")}}
     with pytest.raises(WrongUse, match="no model"):
-        check_reach(
-            config(folder, tmp_path / "out", source, "http://x", **nowhere)
-        )
+        check_reach(config(folder, tmp_path / "out", source, **nowhere))
 
 
 def test_the_users_settings_reach_packs(tmp_path, source):
