@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -81,6 +81,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     gc.enable()
+
+
+def rest_long(cases: Iterable[Any], quick: int = 1) -> list[Any]:
+    """Cases of one test: the first of them in every run, the others with the long tests."""
+    return [
+        pytest.param(
+            *(case if isinstance(case, tuple) else (case,)),
+            marks=[pytest.mark.long] if place >= quick else [],
+        )
+        for place, case in enumerate(cases)
+    ]
 
 
 class Server:

@@ -27,7 +27,7 @@ from synth.packs import (
     talk_schema,
 )
 from synth.packs.pack import Pack, built_in, pack_names
-from tests.conftest import ROOT, chat, write
+from tests.conftest import ROOT, chat, rest_long, write
 from tests.test_rooms import ROOMS_OF
 
 DOCS = ROOT / "docs"
@@ -173,7 +173,7 @@ def shown_packs():
     return packs
 
 
-@pytest.mark.parametrize("name", list(shown_packs())[1:])
+@pytest.mark.parametrize("name", rest_long(list(shown_packs())[1:], 2))
 def test_further_packs_of_the_page_of_packs_keep_rows(tmp_path, name):
     pack = tmp_path / name
     pack.mkdir()

@@ -14,6 +14,7 @@ from synth.calls.journal import Journal
 from synth.core.errors import TeacherBusy
 from synth.core.records import Request, Sampling
 from synth.teachers.base import Limits, Teacher, chat_reply
+from tests.conftest import rest_long
 
 
 class FastLoop(asyncio.SelectorEventLoop):
@@ -156,7 +157,7 @@ def drive(loop, teacher, seconds, gate):
     return later.count(False) / len(later), later.count(True) / (seconds - 10)
 
 
-@pytest.mark.parametrize("announce", [True, False])
+@pytest.mark.parametrize("announce", rest_long([True, False]))
 @pytest.mark.parametrize("say", [True, False])
 @pytest.mark.parametrize(
     "rate",
@@ -245,7 +246,9 @@ class Noisy(Teacher):
         return chat_reply("x", prompt_tokens=50, completion_tokens=100)
 
 
-@pytest.mark.parametrize(("share", "most"), [(0.01, 64), (0.02, 64), (0.01, 8)])
+@pytest.mark.parametrize(
+    ("share", "most"), rest_long([(0.01, 64), (0.02, 64), (0.01, 8)])
+)
 def test_refusals_at_any_load_cost_little(loop, share, most):
     gate = Gate(most)
     _, used = drive(loop, Noisy(loop, share), 20 if most > 8 else 100, gate)

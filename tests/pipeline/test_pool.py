@@ -23,7 +23,7 @@ from synth.packs.templates import Templates
 from synth.pipeline.plan import make_plan
 from synth.pipeline.prepare import prepare
 from synth.pipeline.preview import render_first
-from tests.conftest import chat, serving, write
+from tests.conftest import chat, rest_long, serving, write
 from tests.pipeline.killed import asked_until_killed, command, published
 from tests.pipeline.test_run import make_pack
 
@@ -133,7 +133,7 @@ def test_a_row_that_the_pool_has_leaves(tmp_path):
     assert len(last) == len(FIRST) + 6
 
 
-@pytest.mark.parametrize("kill_at", [2, 5, 9])
+@pytest.mark.parametrize("kill_at", rest_long([5, 2, 9]))
 def test_a_run_that_is_killed_asks_what_it_would_have_asked(tmp_path, kill_at):
     folder = make_pack(tmp_path / "pack", FILES)
     rows = write(tmp_path / "rows.jsonl", TOPICS)

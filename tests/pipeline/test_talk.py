@@ -20,7 +20,7 @@ from synth.pipeline.prepare import prepare
 from synth.pipeline.preview import check_cases, describe, render_first
 from synth.pipeline.walker import swapped
 from synth.runs.publisher import RunFolder
-from tests.conftest import chat, serving, write
+from tests.conftest import chat, rest_long, serving, write
 from tests.pipeline.killed import asked_until_killed, command, published
 from tests.pipeline.test_run import make_pack
 
@@ -227,7 +227,7 @@ def test_a_failed_turn_is_asked_again_and_nothing_else_is(tmp_path):
     assert len(bodies) == 2
 
 
-@pytest.mark.parametrize("kill_at", [2, 9])
+@pytest.mark.parametrize("kill_at", rest_long([2, 9]))
 def test_a_killed_talk_goes_on_to_the_same_bytes(tmp_path, kill_at):
     folder = make_pack(tmp_path / "pack", FILES)
     topics = [{"id": f"t{n}", "topic": f"jam{n}"} for n in range(4)]

@@ -14,6 +14,7 @@ import pytest
 
 from synth.processes import leash
 from synth.processes.worker import Pool, Worker
+from tests.conftest import rest_long
 
 GONE_SECONDS = 2.0
 ENDING = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -95,10 +96,13 @@ def numbers(notes: Path, count: int, seconds=60.0) -> list[int]:
 @pytest.mark.parametrize(
     ("doing", "number"),
     [
-        *(("hold", number) for number in ENDING),
-        *(
-            (doing, signal.SIGKILL)
-            for doing in ("idle", "sleep", "deaf", "loading", "flood")
+        *rest_long([("hold", number) for number in ENDING]),
+        *rest_long(
+            [
+                (doing, signal.SIGKILL)
+                for doing in ("loading", "idle", "sleep", "deaf", "flood")
+            ],
+            2,
         ),
     ],
 )

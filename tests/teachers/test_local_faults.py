@@ -13,6 +13,7 @@ import synth
 from synth.core.errors import Stopped, TeacherBusy
 from synth.teachers import local
 from synth.teachers.base import Settings, open_teacher
+from tests.conftest import rest_long
 from tests.processes.test_leash import alive, gone, numbers
 from tests.teachers.test_local import request
 
@@ -84,7 +85,7 @@ def ask(place, *questions, timeout=1.0):
     ]
 
 
-@pytest.mark.parametrize("harm", ["hang", "compute", "forever"])
+@pytest.mark.parametrize("harm", rest_long(["forever", "hang", "compute"]))
 def test_a_request_that_hangs_is_a_timeout_and_the_others_are_answered(
     place, harm
 ):

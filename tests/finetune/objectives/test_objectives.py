@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune.objectives.objectives import Batch, MinMax, Ranking, Weighted
-from tests.conftest import write
+from tests.conftest import rest_long, write
 from tests.finetune.test_train import FAST, finetune
 
 TOKENS = st.lists(st.floats(-6, -0.01), min_size=1, max_size=5)
@@ -147,7 +147,9 @@ def labelled(count):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["scratch:tiny", "scratch:t5-tiny"])
+@pytest.mark.parametrize(
+    "model", rest_long(["scratch:tiny", "scratch:t5-tiny"])
+)
 @pytest.mark.parametrize("objective", ["unlikelihood", "min-max"])
 def test_wrong_rows_become_unlikely(tmp_path, model, objective):
     write(tmp_path / "rows.jsonl", labelled(30))

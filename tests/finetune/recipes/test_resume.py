@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from finetune.teachers.selection import Selection
 from tests import tiny
-from tests.conftest import write
+from tests.conftest import rest_long, write
 from tests.finetune.test_train import finetune
 
 STEPS = [
@@ -69,27 +69,30 @@ OWN = ["--on-policy", 0.9, "--new-tokens", 4]
 # Six steps are an epoch: a checkpoint at 4 stands amid one.
 @pytest.mark.parametrize(
     ("command", "more"),
-    [
-        ("sft", []),
-        ("sft", ["--lora", "r=2,target_modules=all-linear"]),
-        ("distill", ["--schedule", "decreasing", "--replay", 3, *OWN]),
-        (
-            "distill",
-            ["--loss", "taid", "--loss", "jsd=1:schedule=linear", *OWN],
-        ),
-        (
-            "distill",
-            [
-                *("--schedule", "adaptive", "--hold-out", 0.2),
-                *("--validate-every", 2, *OWN),
-            ],
-        ),
-        (
-            "distill",
-            ["--teacher", tiny.causal(2), "--weigh", "reinforced"],
-        ),
-        ("distill", ["--tokens-per-batch", 40]),
-    ],
+    rest_long(
+        [
+            ("distill", ["--schedule", "decreasing", "--replay", 3, *OWN]),
+            ("sft", ["--lora", "r=2,target_modules=all-linear"]),
+            ("distill", ["--tokens-per-batch", 40]),
+            ("sft", []),
+            (
+                "distill",
+                ["--loss", "taid", "--loss", "jsd=1:schedule=linear", *OWN],
+            ),
+            (
+                "distill",
+                [
+                    *("--schedule", "adaptive", "--hold-out", 0.2),
+                    *("--validate-every", 2, *OWN),
+                ],
+            ),
+            (
+                "distill",
+                ["--teacher", tiny.causal(2), "--weigh", "reinforced"],
+            ),
+        ],
+        3,
+    ),
 )
 def test_it_comes_to_the_same_weights_from_amid_an_epoch(
     data, tmp_path, command, more
