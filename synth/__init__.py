@@ -48,7 +48,8 @@ __all__ = [
 __getattr__, __dir__ = public(
     __name__,
     {
-        "pipeline.run": "Run run plan_shards",
+        "pipeline.run": "run plan_shards",
+        "runs.result": "Run",
         "pipeline.merge": "merge",
         "pipeline.prepare": "RunConfig",
         "packs.pack": "Pack",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from synth.core.records import Fields
     from synth.pipeline.prepare import RunConfig
     from synth.pipeline.progress import Watch
-    from synth.pipeline.run import Run
+    from synth.runs.result import Run
 
 
 @click.group(

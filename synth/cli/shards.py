@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from synth.core.records import Fields
     from synth.pipeline.on_ray import Cluster
     from synth.pipeline.prepare import RunConfig
-    from synth.pipeline.run import Run
+    from synth.runs.result import Run
 
 
 def shard_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -18,11 +18,13 @@ from synth.inputs.files import is_remote
 from synth.packs.pack import Pack
 from synth.pipeline.finished import fingerprint_of_merge, is_as_published
 from synth.pipeline.prepare import RunConfig, load_pack
-from synth.pipeline.run import EXIT_FAILED, Run, columns_of, corpus_filters
+from synth.pipeline.python_words import speaks_python
+from synth.pipeline.run import columns_of, corpus_filters
 from synth.pipeline.walker import Tally
 from synth.runs.card import make_card
 from synth.runs.ownership import check_output, digest, read_run
 from synth.runs.publisher import Publisher, RunFolder
+from synth.runs.result import EXIT_FAILED, Run
 from synth.runs.shard_plan import ShardPlan, plan_file, shard_folder
 from synth.runs.store_copy import places_of
 
@@ -79,6 +81,7 @@ def _lack(own: Path, info: Fields, plan: ShardPlan, number: int) -> str:
     return ""
 
 
+@speaks_python
 def merge(
     folder: str | Path,
     *,

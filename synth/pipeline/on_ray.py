@@ -31,7 +31,6 @@ from synth.pipeline.prepare import (
 )
 from synth.pipeline.progress import Watch
 from synth.pipeline.run import (
-    Run,
     as_it_stands,
     missed,
     more_draws,
@@ -40,6 +39,7 @@ from synth.pipeline.shards import write_plan
 from synth.pipeline.walker import Tally
 from synth.processes.interrupts import Interrupted, Raised, raised
 from synth.runs.ownership import read_run
+from synth.runs.result import Run
 from synth.runs.shard_plan import ShardPlan, is_planned, shard_folder
 
 # Shards of a run that says no number: enough for a laptop, and small ones end soon.

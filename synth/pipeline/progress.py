@@ -9,7 +9,9 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+from markupsafe import escape
 
 from synth.calls.door import Stats
 from synth.core.errors import TeacherError, printable
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 # Seconds between plain lines, and the span over which rates are taken.
 PLAIN_EVERY = 60.0
 SPAN = 10.0
+# Seconds between two pictures of a notebook.
+NOTEBOOK_EVERY = 0.5
 # Characters of a reply or an error in a line of --verbose.
 SHOWN = 160
 
@@ -113,6 +117,15 @@ class Board:
             grid.add_row(f"[dim]{name}[/dim]", text.replace("[", r"\["))
         return grid
 
+    def bundle(self) -> dict[str, str]:
+        """The facts as a notebook takes them."""
+        rows = [
+            f"<tr><td>{escape(name)}</td><td>{escape(text)}</td></tr>"
+            for name, text in self.facts().items()
+        ]
+        table = f"<table>{''.join(rows)}</table>"
+        return {"text/plain": self.line(), "text/html": table}
+
     def line(self) -> str:
         """The facts as one plain line."""
         return "; ".join(
@@ -167,6 +180,55 @@ def _short(text: str) -> str:
     if len(line) > SHOWN:
         line = f"...{line[-SHOWN:]}"
     return printable(line)
+
+
+def watched(
+    prepared: Prepared, shown: bool | None
+) -> contextlib.AbstractContextManager[None]:
+    """Shows a run that Python started: in a notebook as a table under the cell, else as `progress`
+    does.
+
+    Args:
+        prepared: the run.
+        shown: None: where there is a notebook or a terminal.
+    """
+    show = _display()
+    if shown is not False and show is not None:
+        return _in_notebook(prepared, show)
+    quiet = not (sys.stderr.isatty() if shown is None else shown)
+    return progress(prepared, quiet=quiet)
+
+
+def _display() -> Callable[..., Any] | None:
+    """IPython's `display` where a notebook runs, else None."""
+    module = sys.modules.get("IPython")
+    shell = module.get_ipython() if module is not None else None
+    if shell is None or not hasattr(shell, "kernel"):
+        return None
+    display: Callable[..., Any] = sys.modules["IPython.display"].display
+    return display
+
+
+@contextlib.contextmanager
+def _in_notebook(
+    prepared: Prepared, display: Callable[..., Any]
+) -> Iterator[None]:
+    board = Board(prepared)
+    handle = display({"text/plain": ""}, raw=True, display_id=True)
+    last = 0.0
+
+    def on_row(tally: Tally, stats: Stats) -> None:
+        nonlocal last
+        board.on_row(tally, stats)
+        if (now := time.monotonic()) - last >= NOTEBOOK_EVERY:
+            last = now
+            handle.update(board.bundle(), raw=True)
+
+    prepared.on_row = on_row
+    try:
+        yield
+    finally:
+        handle.update(board.bundle(), raw=True)
 
 
 @contextlib.contextmanager

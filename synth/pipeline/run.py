@@ -15,7 +15,7 @@ from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from math import ceil, inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from synth.calls.borrower import Facts
 from synth.calls.door import Doors, Stats
@@ -45,8 +45,11 @@ from synth.pipeline.open_doors import (
     open_doors,
     width,
 )
+from synth.pipeline.options import PlanOptions, RunOptions, with_options
 from synth.pipeline.plan import make_plan
 from synth.pipeline.prepare import Prepared, RunConfig
+from synth.pipeline.progress import watched
+from synth.pipeline.python_words import speaks_python
 from synth.pipeline.shards import prepare_run, write_plan
 from synth.pipeline.walker import Tally, Walker
 from synth.pipeline.window import Window
@@ -54,55 +57,18 @@ from synth.pipeline.yield_watch import YieldWatch
 from synth.processes.interrupts import Ending, Interrupted, ending
 from synth.runs.card import make_card
 from synth.runs.columns import Columns, merged
-from synth.runs.folder import load_parquet
 from synth.runs.ownership import FORMAT, make_folder, note, read_run
 from synth.runs.publisher import Publisher
+from synth.runs.result import EXIT_FAILED, Run
 from synth.runs.shard_plan import ShardPlan
 from synth.runs.store_copy import places_of
 from synth.teachers.wire.http_client import MAY_SEND
 
-EXIT_FAILED = 3
 EXIT_INTERRUPTED = 130
 
 
-class Run:
-    """A finished (or stopped) run: its folder, counts, and rows.
-
-    Attributes:
-        info: run.json.
-        exit_code: 0 finished, 3 some rows failed, 4 budget, 5 provider or machine, 6 nothing kept,
-            130 interrupted (129 by SIGHUP, 143 by SIGTERM).
-        stopped: what ended the run early, or None.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        exit_code: int,
-        stopped: str | None,
-        info: Fields,
-    ) -> None:
-        self.folder = folder
-        self.exit_code = exit_code
-        self.stopped = stopped
-        self.info = info
-
-    @property
-    def counts(self) -> Fields:
-        """asked, kept, dropped by reason, failed by class."""
-        return dict(self.info["counts"])
-
-    @cached_property
-    def kept(self) -> Any:
-        """The kept rows, a `datasets.Dataset`."""
-        return load_parquet(self.folder / "data")
-
-    @cached_property
-    def dropped(self) -> Any:
-        """The dropped rows with their `reason`, a `datasets.Dataset`."""
-        return load_parquet(self.folder / "dropped")
-
-
+@with_options
+@speaks_python
 def run(
     pack: str | Path,
     seeds: str | Path | Iterable[Row],
@@ -110,7 +76,8 @@ def run(
     teacher: str | Mapping[str, str],
     output: str | Path,
     journal: str | Path | None = None,
-    **options: Any,
+    progress: bool | None = None,
+    **options: Unpack[RunOptions],
 ) -> Run:
     """Makes a dataset: every seed through every step of a pack. The same call again resumes;
     finished, it asks nothing.
@@ -122,6 +89,8 @@ def run(
         output: the run's folder; with `shard`, the folder of all shards. Or the URL of a folder in
             a store (`s3://bucket/folder`), into which the published files are copied.
         journal: with a URL as output, the run's folder on this machine.
+        progress: whether the run is shown while it goes on; None where somebody looks, on a
+            terminal or in a notebook.
         **options: the fields of RunConfig.
 
     Raises:
@@ -138,13 +107,17 @@ def run(
     folder, copy = places_of(
         output, journal, pack, seeds, replace=config.replace
     )
-    done = start(prepare_run(pack, seeds, folder, config))
+    prepared = prepare_run(pack, seeds, folder, config)
+    with watched(prepared, progress):
+        done = start(prepared)
     # A shard is sent with the others, once they are joined.
     if copy and config.shard is None:
         copy.send()
     return done
 
 
+@with_options
+@speaks_python
 def plan_shards(
     pack: str | Path,
     seeds: str | Path | Iterable[Row],
@@ -152,7 +125,7 @@ def plan_shards(
     teacher: str | Mapping[str, str],
     output: str | Path,
     shards: int,
-    **options: Any,
+    **options: Unpack[PlanOptions],
 ) -> ShardPlan:
     """Plans a run in shards, each of which `run(..., shard=K)` makes anywhere, and `merge` joins.
 
@@ -167,8 +140,8 @@ def plan_shards(
     Raises:
         WrongUse: as `run`.
     """
-    options["shards"] = shards
-    config = _config(teacher, options, "synth.plan_shards")
+    said = {**options, "shards": shards}
+    config = _config(teacher, said, "synth.plan_shards")
     return write_plan(pack, seeds, Path(output), config)
 
 

@@ -15,6 +15,7 @@ __getattr__, __dir__ = public(
         "make_private make_folder discard free_name content_of put_json digest digests",
         "pairing": "make_pairs over by_score",
         "publisher": "Publisher RunFolder",
+        "result": "Run",
         "store_copy": "StoreCopy places_of",
         "shard_plan": "ShardPlan check_joined is_planned plan_file run_folders seeds_folder "
         "shard_folder",

@@ -44,7 +44,7 @@ def make_card(run: Fields, content: str) -> str:
         f"Calls: {run['calls']['asked']:,} asked, {run['calls']['reused']:,} reused.",
         (
             f"Tokens: {cost['prompt_tokens']:,} in, {cost['completion_tokens']:,} out. Cost: "
-            f"{_dollars(cost['usd'])}."
+            f"{dollars(cost['usd'])}."
         ),
         *_taint(run),
         "",
@@ -159,5 +159,6 @@ def _simulated(run: Fields) -> bool:
     )
 
 
-def _dollars(usd: float | None) -> str:
+def dollars(usd: float | None) -> str:
+    """A cost in words."""
     return "price unknown" if usd is None else f"${usd:,.4f}"
