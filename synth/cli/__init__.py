@@ -12,6 +12,7 @@ import click
 
 from synth.cli.command_group import CommandGroup, output_option, say
 from synth.cli.knowledge import lexicon, mine, pair_up, taxonomy
+from synth.cli.looking import diff, journal, report, rows, view, why
 from synth.cli.parts import init, list_
 from synth.cli.shards import (
     cluster_of,
@@ -494,68 +495,11 @@ def probe(ctx: click.Context, /, source: str, **options: Any) -> None:
     ctx.exit(figures["exit_code"])
 
 
-@main.command()
-@click.argument("folder", metavar="DIR")
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Also write every raw reply to this .jsonl file.",
-)
-def journal(folder: str, output: Path | None) -> None:
-    """Count what a run's journal holds, also while the run goes on."""
-    from synth.pipeline.preview import journal_counts  # noqa: PLC0415
-
-    say(journal_counts(Path(folder), output))
-
-
-@main.command()
-@click.argument("folder", metavar="DIR")
-def report(folder: str) -> None:
-    """Write DIR/report.html, a page about a run that a person can read."""
-    from synth.view.report import write_report  # noqa: PLC0415
-
-    say(str(write_report(folder)))
-
-
-@main.command()
-@click.argument(
-    "folders",
-    metavar="DIR...",
-    nargs=-1,
-    required=True,
-    type=click.Path(path_type=Path),
-)
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=0,
-    help="Port on 127.0.0.1; a free one unless said.",
-)
-@click.option(
-    "--labels",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write labels of rows to this .jsonl file, for `synth calibrate`; a second one is "
-    "another person's, to compare with.",
-)
-def view(
-    folders: tuple[Path, ...],
-    port: int,
-    labels: tuple[Path, ...],
-) -> None:
-    """Serve pages about runs to this machine: where rows left, and each row whole."""
-    from synth.core.aio import run_async  # noqa: PLC0415
-    from synth.view.server import serve  # noqa: PLC0415
-
-    run_async(serve(folders, say, port=port, labels=labels))
-
-
 COMMANDS = {
     "Prompt packs": (show, check, init),
     "Parts": (list_,),
-    "Runs": (plan, run, merge, view, report, journal, slurm),
+    "Runs": (plan, run, merge, journal, slurm),
+    "Looking at runs": (view, report, rows, why, diff),
     "Rows": (export, filter_, mine, pair_up),
     "Critics and teachers": (calibrate, probe),
     "Knowledge": (lexicon, taxonomy),

@@ -9,5 +9,6 @@ __getattr__, __dir__ = public(
         "report": "write_report",
         "rows": "RunRows",
         "server": "make_app serve",
+        "words": "Condition chosen became story compared comparison",
     },
 )
