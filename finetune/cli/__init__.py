@@ -14,6 +14,7 @@ from finetune.cli.retrieving import (
     score_lists,
     score_spans,
 )
+from finetune.cli.serving import serve
 from finetune.cli.training import (
     cpo,
     critic,
@@ -54,6 +55,7 @@ COMMANDS = {
     ),
     "Loops and mixtures": (flow, mix, star, self_imitation),
     "Measure": (evaluate, measure, compare),
+    "Use": (serve,),
 }
 
 

@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from finetune.cli.shared import (
-    interval,
-    need,
-)
+from finetune.cli.shared import inference_options, interval, need
 from finetune.data.prompts import TEMPLATES
 from synth.cli.command_group import Decorator, output_option, say
 from synth.core.errors import WrongUse
@@ -144,11 +141,6 @@ def compare(first: str, second: str, *, name: str, as_json: bool) -> None:
 )
 @click.option("--limit", type=click.IntRange(1), help="Only the first N rows.")
 @click.option(
-    "--before",
-    metavar="M",
-    help="A model that speaks first: to `before`, its reply for {before} in `prompt`.",
-)
-@click.option(
     "--draws",
     type=click.IntRange(1),
     default=1,
@@ -187,15 +179,11 @@ def compare(first: str, second: str, *, name: str, as_json: bool) -> None:
     help="Of the forms' answers.",
 )
 @click.option(
-    "--gate",
-    type=click.FloatRange(0, 1),
-    help="Leave a row's `knowledge` out where the student is surer than this.",
-)
-@click.option(
     "--template",
     type=click.Choice(TEMPLATES),
     help="Of the prompts; else the form in which the student was trained.",
 )
+@inference_options
 @_measure_option("What else to measure: ")
 def evaluate(measures: tuple[str, ...], **options: Any) -> None:
     """Exact match on held-out rows, with a 95 % interval."""
