@@ -100,7 +100,7 @@ class Chain:
             WrongUse: a question without a place for what belongs into it.
         """
         for question in questions:
-            self._check(question)
+            check_places(self.how, question)
         said = self._before(questions)
         found = self._found(questions)
         if not self.how.steps:
@@ -111,42 +111,6 @@ class Chain:
                 )
             ]
         return self._stepped(questions, said, found)
-
-    def _template(self, question: Question) -> str | None:
-        """The text with places; None of messages, which have none."""
-        if self.how.wrap:
-            return self.how.wrap
-        return question.prompt if isinstance(question.prompt, str) else None
-
-    def _check(self, question: Question) -> None:
-        """A question has a place for what is to stand in it.
-
-        Raises:
-            WrongUse: it has none.
-        """
-        has = places(self._template(question) or "")
-        wanted = {"before"} if self.how.before else set()
-        if self.how.knowledge or self.how.gate is not None:
-            wanted.add("knowledge")
-        missing = sorted(wanted - has)
-        if missing:
-            raise WrongUse(
-                question.where,
-                f"no {{{missing[0]}}} in a `prompt` of text, and none in --wrap",
-                "a place for it",
-                f"Write {{{missing[0]}}} where it goes, for example --wrap "
-                f"'{{{missing[0]}}} {{prompt}}'.",
-            )
-        if self.how.gate is not None and not self._knows(question):
-            raise WrongUse(
-                question.where,
-                "no `knowledge`",
-                "a text, or --knowledge FILE",
-                "Retrieve it with a pack that has `retrieve`.",
-            )
-
-    def _knows(self, question: Question) -> bool:
-        return question.knowledge is not None or bool(self.how.knowledge)
 
     def _before(self, questions: Sequence[Question]) -> list[str]:
         """What the first model says of each question; "" where there is none."""
@@ -181,7 +145,7 @@ class Chain:
         knowledge: str | None,
     ) -> Prompt:
         """The student's prompt with texts in its places; knowledge is left out where it is sure."""
-        template = self._template(question)
+        template = _template(self.how, question)
         if template is None:
             return question.prompt
         given = {"prompt": question.text, **texts} if self.how.wrap else texts
@@ -244,6 +208,42 @@ class _Walk:
     def answered(self, reply: str) -> None:
         """The first question that is left has this answer."""
         self.history += f"{self.left.pop(0)} {reply}\n"
+
+
+def _template(how: Inference, question: Question) -> str | None:
+    """The text with places; None of messages, which have none."""
+    if how.wrap:
+        return how.wrap
+    return question.prompt if isinstance(question.prompt, str) else None
+
+
+def check_places(how: Inference, question: Question) -> None:
+    """A question has a place for what is to stand in it.
+
+    Raises:
+        WrongUse: it has none, or lacks what is to stand there.
+    """
+    has = places(_template(how, question) or "")
+    looks_up = bool(how.knowledge) or how.gate is not None
+    for name, is_wanted in (("before", how.before), ("knowledge", looks_up)):
+        if is_wanted and name not in has:
+            raise WrongUse(
+                question.where,
+                f"no {{{name}}} in a `prompt` of text, and none in --wrap",
+                "a place for it",
+                f"Write {{{name}}} where it goes, for example --wrap '{{{name}}} {{prompt}}'.",
+            )
+    if (
+        how.gate is not None
+        and question.knowledge is None
+        and not how.knowledge
+    ):
+        raise WrongUse(
+            question.where,
+            "no `knowledge`",
+            "a text, or --knowledge FILE",
+            "Retrieve it with a pack that has `retrieve`.",
+        )
 
 
 def _put(prompt: Prompt, text: str) -> Prompt:

@@ -9,6 +9,7 @@ from finetune.cli.flows import flow
 from finetune.cli.loops import mix, self_imitation, star
 from finetune.cli.measuring import compare, evaluate, measure
 from finetune.cli.retrieving import (
+    evaluate_embeddings,
     evaluate_retriever,
     retriever,
     score_lists,
@@ -51,6 +52,7 @@ COMMANDS = {
         retriever,
         score_lists,
         evaluate_retriever,
+        evaluate_embeddings,
         score_spans,
     ),
     "Loops and mixtures": (flow, mix, star, self_imitation),

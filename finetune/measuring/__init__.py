@@ -5,6 +5,7 @@ from synth.core.lazy import public
 __getattr__, __dir__ = public(
     __name__,
     {
+        "embeddings": "EmbeddingsConfig bitext voted anisotropy",
         "evaluate": "EvaluateConfig generate",
         "evaluate_retriever": "SearchConfig pair_scores",
         "forms_of_thought": "Form read_forms answer_of combine",
@@ -12,5 +13,6 @@ __getattr__, __dir__ = public(
         "score_lists": "ScoreConfig",
         "span_f1": "normalised spans score",
         "votes": "vote Ranker",
+        "win_rate": "WinRate win_rate",
     },
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from finetune.answering.cascade import Asked, Cascade
-from finetune.answering.chain import Chain, Question
+from finetune.answering.chain import Chain, Question, check_places
 from finetune.answering.inference import Inference
 from finetune.core.rows import JsonObject
 from finetune.data import rows
@@ -24,6 +24,7 @@ from finetune.data.prompts import (
     text_of,
 )
 from finetune.data.shapes import cleaned
+from finetune.measures.base import OF_GROUPS
 from finetune.measuring.compare import ROOM, measures_of
 from finetune.measuring.forms_of_thought import (
     Combine,
@@ -266,14 +267,6 @@ def _chained(
             plain = replace(plain, template=None, think_end="", contrast=None)
         return list(generate(speaker, own, prompts, plain))
 
-    chain = Chain(
-        config,
-        model,
-        tokenizer,
-        name=config.model,
-        say=say,
-        template=config.template,
-    )
     asked = []
     for number, row in enumerate(data, 1):
         where = f"--input {config.data} row {number}"
@@ -284,6 +277,7 @@ def _chained(
             before=str(row.get("before") or ""),
             knowledge=knowledge if isinstance(knowledge, str) else None,
         )
+        check_places(config, question)
         if config.before and not config.wrap and not question.before:
             raise WrongUse(
                 where,
@@ -292,6 +286,14 @@ def _chained(
                 "Write it into `before`, or give --wrap with {prompt} and {before}.",
             )
         asked.append(question)
+    chain = Chain(
+        config,
+        model,
+        tokenizer,
+        name=config.model,
+        say=say,
+        template=config.template,
+    )
     made = []
     for row, question, prompt in zip(
         data, asked, chain.prompts(asked), strict=True
@@ -347,8 +349,7 @@ def _judged_by_forms(
     answer = leading[0][0] if leading else None
     names = [form.name for form in forms]
     return {
-        "prompt": prompt_of(row),
-        "target": str(target_of(row)),
+        **_told(row),
         "answers": dict(zip(names, answers, strict=True)),
         "answer": answer,
         "right": _same(answer, row),
@@ -511,9 +512,18 @@ def _ids(
     ]
 
 
+def _told(row: Row) -> JsonObject:
+    """What a prediction says of its row."""
+    kept = {name: row[name] for name in OF_GROUPS if row.get(name) is not None}
+    return {
+        **kept,
+        "prompt": prompt_of(row),
+        "target": str(target_of(row)),
+    }
+
+
 def _judge(row: Row, reply: str, parser: Parser) -> JsonObject:
-    target = str(target_of(row))
-    base = {"prompt": prompt_of(row), "target": target, "reply": reply}
+    base = {**_told(row), "reply": reply}
     try:
         fields = parser.parse(reply, row)
     except Unreadable as error:
