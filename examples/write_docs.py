@@ -1,8 +1,9 @@
 """Writes what the pages of docs/ say of the code: the keys of pack.yaml, its JSON Schema,
-parsers, filters and rooms, and what real teachers made of the packs.
+parsers, filters and rooms, what real teachers made of the packs, and which systems they serve.
 
-`python -m examples.write_docs` brings docs/packs.md, docs/architecture.md,
-docs/real.md and docs/pack.schema.json up to date; `tests/test_pages.py` fails where they are not.
+`python -m examples.write_docs` brings docs/packs.md, docs/architecture.md, docs/real.md,
+docs/systems.md and docs/pack.schema.json up to date; `tests/test_pages.py` fails where they are
+not.
 """
 
 from __future__ import annotations
@@ -19,13 +20,19 @@ import yaml
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from examples.real.results import page as results_page
+from examples.systems import table as systems_table
 from synth.core import registry
 from synth.packs.case_schema import CasesSpec
 from synth.packs.schema import PackSpec
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = (DOCS / "packs.md", DOCS / "architecture.md", DOCS / "real.md")
+PAGES = (
+    DOCS / "packs.md",
+    DOCS / "architecture.md",
+    DOCS / "real.md",
+    DOCS / "systems.md",
+)
 # Parameters of every parser or filter, which the page explains once.
 OF_ALL = {"into", "rationale", "unknown", "mode"}
 SCHEMA = DOCS / "pack.schema.json"
@@ -38,7 +45,7 @@ AnswerMatch`; `synth` itself has `run`, `Run`, `RunConfig`, `Pack` and `Critic`.
 """
 # Where the page holds a generated part: `<!-- keys of StepSpec -->` up to `<!-- end -->`.
 GENERATED = re.compile(
-    r"(<!-- (keys|parts|rooms|results) of (\w+) -->\n).*?(<!-- end -->)",
+    r"(<!-- (keys|parts|rooms|results|systems) of (\w+) -->\n).*?(<!-- end -->)",
     re.DOTALL,
 )
 
@@ -233,7 +240,18 @@ def results(of: str) -> str:
     return results_page() if of == "packs" else ""
 
 
-MAKERS = {"keys": keys, "parts": parts, "rooms": rooms, "results": results}
+def systems(of: str) -> str:
+    """Published systems and what serves them."""
+    return systems_table() if of == "packs" else ""
+
+
+MAKERS = {
+    "keys": keys,
+    "parts": parts,
+    "rooms": rooms,
+    "results": results,
+    "systems": systems,
+}
 
 
 def page(text: str) -> str:

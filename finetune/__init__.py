@@ -11,15 +11,16 @@ losses        5  losses over tokens, one file each
 list_losses   6  losses over lists of texts, one file each
 kernels       7  logits that never exist whole
 generation    8  what a student says
-scoring       9  vectors, classes and likelihoods of texts
-objectives   10  what rows of unequal weight do to a loss
-teachers     11  open teachers
-trainers     12  TRL's trainers, changed where a loss needs it
-measures     13  what answers are worth beside exact match, one file each
-measuring    14  what a student can do
-recipes      15  one file a command
-flows        16  loops with the student in them
-cli          17  the command `finetune`
+answering     9  how a student is asked beside by its prompt, and a server of it
+scoring      10  vectors, classes and likelihoods of texts
+objectives   11  what rows of unequal weight do to a loss
+teachers     12  open teachers
+trainers     13  TRL's trainers, changed where a loss needs it
+measures     14  what answers are worth beside exact match, one file each
+measuring    15  what a student can do
+recipes      16  one file a command
+flows        17  loops with the student in them
+cli          18  the command `finetune`
 """
 
 from __future__ import annotations

@@ -9,11 +9,13 @@ from finetune.cli.flows import flow
 from finetune.cli.measuring import compare, evaluate, measure
 from finetune.cli.mixing import mix
 from finetune.cli.retrieving import (
+    evaluate_embeddings,
     evaluate_retriever,
     retriever,
     score_lists,
     score_spans,
 )
+from finetune.cli.serving import serve
 from finetune.cli.training import (
     cpo,
     critic,
@@ -50,10 +52,12 @@ COMMANDS = {
         retriever,
         score_lists,
         evaluate_retriever,
+        evaluate_embeddings,
         score_spans,
     ),
     "Loops and mixtures": (flow, mix),
     "Measure": (evaluate, measure, compare),
+    "Use": (serve,),
 }
 
 

@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from finetune.cli.shared import (
-    interval,
-    need,
-)
+from finetune.cli.shared import inference_options, interval, need
 from finetune.data.prompts import TEMPLATES
 from synth.cli.command_group import Decorator, output_option, say
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from finetune.core.rows import JsonObject
+    from synth.core.records import Row
 
 
-_ABOUT = "token_f1, rouge_l, set_f1, quote_f1, classes, rank, pass_at:k=N or majority_at:k=N."
+_ABOUT = (
+    "token_f1, rouge_l, set_f1, quote_f1, classes, rank, pass_at:k=N, majority_at:k=N, "
+    "consistency, leak or skew."
+)
 
 
 def _measure_option(about: str) -> Decorator:
@@ -87,17 +90,60 @@ def measure(
     metavar="NAME[:key=value]",
     help="What is compared: right, or a measure of `finetune measure`.",
 )
+@click.option(
+    "--judge",
+    metavar="PROVIDER/MODEL",
+    help="Also asks a model which reply is better, in both orders: two calls a question.",
+)
+@click.option(
+    "--judge-pack",
+    default="critic_pairwise",
+    show_default=True,
+    help="The words of the question.",
+)
+@click.option(
+    "--judge-journal",
+    metavar="DIR",
+    help="Keeps its replies: the same command again asks nothing.",
+)
+@click.option(
+    "--judge-budget",
+    type=click.FloatRange(0),
+    metavar="USD",
+    help="Dollars at most.",
+)
+@click.option(
+    "--judge-price",
+    metavar="IN,OUT",
+    help="Dollars per million tokens, where the price table knows none.",
+)
+@click.option("--judge-api-base", metavar="URL", help="Its endpoint.")
+@click.option(
+    "--judge-key-env", metavar="NAME", help="The variable that holds its key."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def compare(first: str, second: str, *, name: str, as_json: bool) -> None:
+def compare(
+    first: str,
+    second: str,
+    *,
+    name: str,
+    as_json: bool,
+    judge: str | None,
+    **reached: Any,
+) -> None:
     """Whether the SECOND student is better than the FIRST on the same questions: folders of two
     evaluations.
     """
     from finetune.measuring.compare import compare as compared  # noqa: PLC0415
     from finetune.measuring.compare import read_predictions  # noqa: PLC0415
 
-    found = compared(read_predictions(first), read_predictions(second), name)
+    one = read_predictions(first)
+    two = read_predictions(second)
+    found = compared(one, two, name)
+    judged = _judged(one, two, judge, reached)
     if as_json:
-        say(json.dumps(asdict(found), indent=1))
+        whole = asdict(found) | ({"judged": judged} if judged else {})
+        say(json.dumps(whole, indent=1))
         return
     say(
         f"{found.measure}: {found.first:.3f}, then {found.second:.3f}, on {found.questions:,} "
@@ -107,6 +153,48 @@ def compare(first: str, second: str, *, name: str, as_json: bool) -> None:
     say(f"difference {gain:+.3f} (95 %: {found.low:+.3f} to {found.high:+.3f})")
     if found.p is not None:
         say(f"McNemar's exact test: p = {found.p:.4f}")
+    if judged:
+        say(
+            f"judged: the second one wins {judged['rate']:.3f} {interval(judged)}: "
+            f"{judged['wins']:,} wins, {judged['losses']:,} losses, {judged['ties']:,} ties, "
+            f"{judged['unjudged']:,} without a verdict; {judged['flips']:,} went by the order"
+        )
+
+
+def _judged(
+    first: Sequence[Row],
+    second: Sequence[Row],
+    judge: str | None,
+    reached: JsonObject,
+) -> JsonObject | None:
+    """What a judge says of two students; None without one.
+
+    Raises:
+        WrongUse: options of a judge without one.
+    """
+    pack = reached.pop("judge_pack")
+    given = {
+        key.removeprefix("judge_"): value
+        for key, value in reached.items()
+        if value is not None
+    }
+    if judge is None:
+        if given:
+            flag = next(iter(given)).replace("_", "-")
+            raise WrongUse(
+                f"--judge-{flag}",
+                "no --judge",
+                "a model that is asked",
+                "Give --judge PROVIDER/MODEL too.",
+            )
+        return None
+    from finetune.measuring.win_rate import win_rate  # noqa: PLC0415
+    from synth.filters.pairwise import Pairwise  # noqa: PLC0415
+
+    if "key_env" in given:
+        given["api_key_env"] = given.pop("key_env")
+    asked = Pairwise(teacher=judge, pack=pack, **given)
+    return asdict(win_rate(first, second, asked))
 
 
 @click.command()
@@ -143,11 +231,6 @@ def compare(first: str, second: str, *, name: str, as_json: bool) -> None:
     help="Prompts side by side.",
 )
 @click.option("--limit", type=click.IntRange(1), help="Only the first N rows.")
-@click.option(
-    "--before",
-    metavar="M",
-    help="A model that speaks first: to `before`, its reply for {before} in `prompt`.",
-)
 @click.option(
     "--draws",
     type=click.IntRange(1),
@@ -187,15 +270,11 @@ def compare(first: str, second: str, *, name: str, as_json: bool) -> None:
     help="Of the forms' answers.",
 )
 @click.option(
-    "--gate",
-    type=click.FloatRange(0, 1),
-    help="Leave a row's `knowledge` out where the student is surer than this.",
-)
-@click.option(
     "--template",
     type=click.Choice(TEMPLATES),
     help="Of the prompts; else the form in which the student was trained.",
 )
+@inference_options
 @_measure_option("What else to measure: ")
 def evaluate(measures: tuple[str, ...], **options: Any) -> None:
     """Exact match on held-out rows, with a 95 % interval."""

@@ -8,7 +8,13 @@ from typing import Any
 
 import click
 
-from finetune.cli.shared import EXTRA, need, train, train_options
+from finetune.cli.shared import (
+    EXTRA,
+    interval,
+    need,
+    train,
+    train_options,
+)
 from synth.cli.command_group import output_option, say
 
 _KIND = click.Choice(["bi", "cross", "multi"])
@@ -160,6 +166,58 @@ def evaluate_retriever(**options: Any) -> None:
                 f"{name}: {metric['mean']:.3f} (95 %: {metric['low']:.3f} to {metric['high']:.3f}, "
                 f"{metric['queries']:,} queries)"
             )
+
+
+@click.command("evaluate-embeddings")
+@click.argument("model")
+@output_option("For evaluation.json.")
+@click.option(
+    "--bitext",
+    metavar="FILE",
+    help="Rows with `source` and `target`, translations of each other.",
+)
+@click.option(
+    "--labelled",
+    metavar="FILE",
+    help="Rows with `text` and `label`, whose labels are known.",
+)
+@click.option(
+    "--data",
+    "--input",
+    "data",
+    metavar="FILE",
+    help="Rows with `text` and `label`, labelled by the nearest ones of --labelled.",
+)
+@click.option(
+    "--k",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Labelled texts that vote.",
+)
+def evaluate_embeddings(**options: Any) -> None:
+    """Translations found by nearness, classes of the nearest texts, and anisotropy; MODEL is an
+    encoder, or hashing.
+    """
+    need("sentence_transformers", "retrieval")
+    from finetune.measuring.embeddings import EmbeddingsConfig, run  # noqa: PLC0415
+
+    info = run(EmbeddingsConfig(**options))
+    if found := info.get("bitext"):
+        for name in ("forward", "backward"):
+            share = found[name]
+            say(f"bitext {name}: {share['share']:.3f} {interval(share)}")
+        say(f"bitext F1 of pairs found from both sides: {found['f1']:.3f}")
+    if found := info.get("classes"):
+        say(
+            f"classes: accuracy {found['accuracy']:.3f} {interval(found)}, macro F1 "
+            f"{found['macro_f1']:.3f}"
+        )
+    spread = info["anisotropy"]
+    say(
+        f"anisotropy: mean cosine {spread['mean_cosine']:.3f}, centred {spread['centred']:.3f}, "
+        f"variance along one direction {spread['first_direction']:.3f}"
+    )
 
 
 @click.command("score-spans")

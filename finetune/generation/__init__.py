@@ -6,9 +6,12 @@ __getattr__, __dir__ = public(
     __name__,
     {
         "chat_worker": "Answerer batches main",
+        "confidence": "mean_gap said_logits sure_of",
         "continuations": "Continuations continuations end_tokens prompt_length",
         "decoding": "ThinkBudget contrastive_generate",
+        "listening": "Heard Listener",
         "mixtures": "Mixture mixed",
         "sampling": "Penalties options banned_ids",
+        "ways": "PLAIN Ways behind written",
     },
 )

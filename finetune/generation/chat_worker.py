@@ -15,21 +15,25 @@ import queue
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from copy import copy
 from typing import TYPE_CHECKING
+
+from transformers import StoppingCriteriaList
 
 from finetune.core.rows import JsonObject
 from finetune.data import prompts
 from finetune.data.prompts import Template
 from finetune.generation import sampling
-from finetune.generation.continuations import (
-    continuations,
-    end_tokens,
-    prompt_length,
-)
+from finetune.generation.confidence import said_logits, sure_of
+from finetune.generation.continuations import end_tokens, prompt_length
+from finetune.generation.listening import Heard, Listener
+from finetune.generation.ways import PLAIN, Ways, behind, written
 from finetune.students import load as student
 
 if TYPE_CHECKING:
-    from finetune.core.tensors import Logits, RowLabels, RowLogits
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from finetune.core.tensors import RowLabels, TokenIds
 
 # Requests generated side by side at most.
 BATCH = 32
@@ -40,11 +44,20 @@ GATHER = 0.02
 class Answerer:
     """One model with its tokenizer, on the best device that is there; a student is asked as it was
     trained.
+
+    Args:
+        path: the model.
+        ways: how it decodes beside what a body says.
+        sure: whether each choice says how sure the student is of it, as `confidence`.
     """
 
     template: Template = "auto"
+    ways: Ways = PLAIN
+    sure: bool = False
 
-    def __init__(self, path: str) -> None:
+    def __init__(
+        self, path: str, *, ways: Ways = PLAIN, sure: bool = False
+    ) -> None:
         import torch  # noqa: PLC0415
 
         self.torch = torch
@@ -53,6 +66,24 @@ class Answerer:
             "cuda" if torch.cuda.is_available() else "cpu"
         ).eval()
         self.template = prompts.of_student(path)
+        self.ways = ways
+        self.sure = sure
+        ways.check(self.model)
+
+    def beside(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        name: str,
+    ) -> Answerer:
+        """One of another model that is open already, which decodes as usual."""
+        other = copy(self)
+        other.model = model
+        other.tokenizer = tokenizer
+        other.template = prompts.of_student(name)
+        other.ways = PLAIN
+        other.sure = False
+        return other
 
     def text(self, body: JsonObject) -> str:
         """The prompt: by the model's chat template, or the messages one after the other where it
@@ -65,41 +96,98 @@ class Answerer:
             body["messages"], self.tokenizer, self.template, body.get("tools")
         )
 
-    def answer(self, bodies: Sequence[JsonObject]) -> list[JsonObject]:
+    def ids(self, body: JsonObject) -> list[int]:
+        """Token ids of the prompt, one or more: of its messages, of its text (`prompt`), or as the
+        body gives them (`ids`).
+        """
+        ids: list[int] = body.get("ids") or []
+        if "messages" in body and not ids:
+            text, special = self._asked(body)
+            ids = self._spelt(text, special=special)
+        elif "prompt" in body and not ids:
+            ids = self._spelt(str(body["prompt"]), special=True)
+        # Something must stand before the first token that is said.
+        return ids or [student.start_of(self.tokenizer)]
+
+    def _spelt(self, text: str, *, special: bool) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=special)[
+            "input_ids"
+        ]
+        return ids
+
+    def answer(
+        self,
+        bodies: Sequence[JsonObject],
+        listeners: Sequence[Listener] = (),
+    ) -> list[JsonObject]:
         """One chat completion per body; the bodies share their sampling. Half as many at once where
         memory runs out.
+
+        Args:
+            bodies: OpenAI chat bodies.
+            listeners: one a body, who hear its text while it is written; () for none.
         """
         try:
-            return self._generate(bodies)
+            return self._generate(bodies, listeners)
         except self.torch.OutOfMemoryError:
             if len(bodies) == 1:
                 raise
             half = len(bodies) // 2
-            return [*self.answer(bodies[:half]), *self.answer(bodies[half:])]
+            return [
+                *self.answer(bodies[:half], listeners[:half]),
+                *self.answer(bodies[half:], listeners[half:]),
+            ]
 
-    def _generate(self, bodies: Sequence[JsonObject]) -> list[JsonObject]:
-        asked = [self._asked(body) for body in bodies]
-        special = asked[0][1]
-        encoded = self.tokenizer(
-            [text for text, _ in asked], add_special_tokens=special
-        )["input_ids"]
-        # Something must stand before the first token that is said.
-        prompts = [ids or [student.start_of(self.tokenizer)] for ids in encoded]
+    def _generate(
+        self, bodies: Sequence[JsonObject], listeners: Sequence[Listener]
+    ) -> list[JsonObject]:
+        prompts = [self.ids(body) for body in bodies]
         if (seed := bodies[0].get("seed")) is not None:
             self.torch.manual_seed(seed)
         start = prompt_length(self.model, prompts)
-        generated = continuations(
-            self.model,
-            prompts,
-            pad=self.tokenizer.pad_token_id,
-            **sampling.options(bodies[0], self.tokenizer, start),
-        )
+        options = sampling.options(bodies[0], self.tokenizer, start)
+        if listeners:
+            heard = Heard(listeners)
+            options["stopping_criteria"] = StoppingCriteriaList([heard])
+        generated = self._written(bodies, prompts, options)
         return [
             self._completion(body, self.torch.tensor(prompt).to(ids), ids)
             for body, prompt, ids in zip(
-                bodies, prompts, generated.ids, strict=True
+                bodies, prompts, generated, strict=True
             )
         ]
+
+    def _written(
+        self,
+        bodies: Sequence[JsonObject],
+        prompts: Sequence[list[int]],
+        options: JsonObject,
+    ) -> TokenIds:
+        """What stands behind the prompts: nothing where a body wants no token."""
+        if bodies[0].get("max_tokens") == 0:
+            nothing: TokenIds = self.torch.zeros(
+                (len(bodies), 0),
+                dtype=self.torch.long,
+                device=self.model.device,
+            )
+            return nothing
+        amateurs = [self.ids(self._misled(body)) for body in bodies]
+        return written(
+            self.model,
+            self.tokenizer,
+            prompts,
+            ways=self.ways,
+            amateurs=amateurs,
+            **options,
+        )
+
+    def _misled(self, body: JsonObject) -> JsonObject:
+        """The body behind wrong examples; itself where there is no contrast, or no text."""
+        field = "messages" if "messages" in body else "prompt"
+        if not self.ways.contrast or field not in body:
+            return body
+        rest = {name: value for name, value in body.items() if name != "ids"}
+        return {**rest, field: behind(self.ways.contrast, body[field])}
 
     def _completion(
         self, body: JsonObject, prompt: RowLabels, generated: RowLabels
@@ -122,6 +210,10 @@ class Answerer:
                     prompt, completion, body.get("top_logprobs") or 0
                 )
             }
+        if body.get("echo"):
+            choice["echo"] = self._echo(body, prompt)
+        if self.sure:
+            choice["confidence"] = sure_of(self.model, prompt, completion)
         count = {
             "prompt_tokens": len(prompt),
             "completion_tokens": len(completion) + (length is not None),
@@ -133,33 +225,33 @@ class Answerer:
             "usage": count,
         }
 
+    def _echo(self, body: JsonObject, prompt: RowLabels) -> JsonObject:
+        """The prompt again: its text, its first token, and log-probabilities of those behind."""
+        top = body.get("top_logprobs") or 0
+        wanted = bool(body.get("logprobs"))
+        return {
+            "text": self.tokenizer.decode(prompt, skip_special_tokens=True),
+            "first": self.tokenizer.convert_ids_to_tokens(int(prompt[0])),
+            "logprobs": self._logprobs(prompt[:1], prompt[1:], top)
+            if wanted
+            else [],
+        }
+
     def _length(self, generated: list[int]) -> int | None:
         """Tokens before the first end token; None where there is none."""
-        ends = self._ends()
+        ends = self.ends
         for count, token in enumerate(generated):
             if token in ends:
                 return count
         return None
 
-    def _ends(self) -> set[int]:
+    @property
+    def ends(self) -> set[int]:
         """What ends a text, and what fills up behind it."""
         return {
             *end_tokens(self.model, self.tokenizer),
             self.tokenizer.pad_token_id,
         } - {None}
-
-    def _logits(self, prompt: RowLabels, completion: RowLabels) -> RowLogits:
-        """[tokens said, V], each row before its token."""
-        logits: Logits
-        with self.torch.no_grad():
-            if self.model.config.is_encoder_decoder:
-                logits = self.model(
-                    input_ids=prompt[None], labels=completion[None]
-                ).logits
-                return logits[0]
-            whole = self.torch.cat([prompt, completion])
-            logits = self.model(input_ids=whole[None]).logits
-            return logits[0, len(prompt) - 1 : -1]
 
     def _logprobs(
         self, prompt: RowLabels, completion: RowLabels, top: int
@@ -169,7 +261,9 @@ class Answerer:
         """
         if not len(completion):
             return []
-        table = self._logits(prompt, completion).float().log_softmax(-1)
+        table = (
+            said_logits(self.model, prompt, completion).float().log_softmax(-1)
+        )
         chosen = table.gather(1, completion[:, None])[:, 0].tolist()
         best = table.topk(min(top, table.shape[1]), dim=-1) if top else None
         out = []

@@ -25,6 +25,8 @@ FIELDS = (
     "presence_penalty",
     "frequency_penalty",
     "bad_words",
+    # Names those who may share a batch; None for anybody.
+    "company",
     *_SAME,
 )
 

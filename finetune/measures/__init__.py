@@ -14,5 +14,8 @@ __getattr__, __dir__ = public(
         "pass_at": "PassAt",
         "majority_at": "MajorityAt",
         "rank": "Rank",
+        "consistency": "Consistency",
+        "leak": "Leak",
+        "skew": "Skew",
     },
 )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import ClassVar
 
 from finetune.core.rows import JsonObject
+from synth.core.errors import WrongUse
 from synth.core.records import Row, canonical_json
 from synth.statistics.paired import mean_interval
 
@@ -30,6 +31,10 @@ class Measure(ABC):
         them.
         """
 
+    def units(self, predictions: Sequence[Row]) -> Mapping[bytes, list[Row]]:
+        """What tells a question from others -> its rows: the draws of a prompt."""
+        return by_question(predictions)
+
     def more(self, predictions: Sequence[Row]) -> JsonObject:  # noqa: ARG002
         """What it says of all of them besides."""
         return {}
@@ -43,7 +48,7 @@ def measured(measure: Measure, predictions: Sequence[Row]) -> JsonObject:
     """
     counted = [row for row in predictions if counts(measure, row)]
     values: list[float] = []
-    for draws in questions(counted):
+    for draws in measure.units(counted).values():
         value = measure.of_question(draws)
         if value is not None:
             values.append(value)
@@ -78,6 +83,37 @@ def by_question(predictions: Sequence[Row]) -> dict[bytes, list[Row]]:
         key = canonical_json(asked)
         together.setdefault(key, []).append(row)
     return together
+
+
+# Columns of a row that an evaluation keeps, for measures of several rows of one question.
+OF_GROUPS = ("group", "variant", "concept", "language", "confidence", "known")
+
+
+def by_group(
+    predictions: Sequence[Row], measure: str
+) -> dict[bytes, list[Row]]:
+    """`group` -> its rows, in the order of the first ones.
+
+    Raises:
+        WrongUse: a row without a group.
+    """
+    together: dict[bytes, list[Row]] = {}
+    for number, row in enumerate(predictions, 1):
+        if row.get("group") is None:
+            raise WrongUse(
+                f"--measure {measure}, row {number}",
+                "no `group`",
+                "a name that all forms of a question share",
+                "Write it into the column `group` of the rows, and evaluate.",
+            )
+        key = canonical_json([row["group"]])
+        together.setdefault(key, []).append(row)
+    return together
+
+
+def of_variant(rows: Sequence[Row], name: str) -> list[Row]:
+    """The rows of a variant."""
+    return [row for row in rows if row.get("variant") == name]
 
 
 def said(row: Row) -> str:

@@ -18,7 +18,8 @@ from synth.text.words import words
 @dataclass(frozen=True, kw_only=True)
 class Classes(Measure):
     """Accuracy, and for each class of the golds precision, recall, F1 and support; macro F1 is
-    their mean. Predictions with a `confidence` from 0 to 1 bring the expected calibration error.
+    their mean. Predictions with a `confidence` from 0 to 1 bring the expected calibration error,
+    and the Brier score: the mean squared distance of confidence and right (1) or wrong (0).
 
     Example:
         >>> report = Classes().more([{"answer": "Yes.", "target": "yes"}])
@@ -30,7 +31,7 @@ class Classes(Measure):
         return fmean(_label(said(row)) == _gold(row) for row in draws)
 
     def more(self, predictions: Sequence[Row]) -> JsonObject:
-        """macro_f1, classes, confusions and, with confidences, calibration_error."""
+        """macro_f1, classes, confusions and, with confidences, calibration_error and brier."""
         pairs = Counter((_gold(row), _label(said(row))) for row in predictions)
         golds = sorted({gold for gold, _ in pairs})
         report = {name: _scores(name, pairs) for name in golds}
@@ -97,4 +98,11 @@ def _calibration(predictions: Sequence[Row]) -> JsonObject:
     if not chances:
         return {}
     error = calibration_error(chances, labels)
-    return {"calibration_error": round(error, 4)}
+    squares = [
+        (chance - label) ** 2
+        for chance, label in zip(chances, labels, strict=True)
+    ]
+    return {
+        "calibration_error": round(error, 4),
+        "brier": round(fmean(squares), 4),
+    }

@@ -17,6 +17,7 @@ class Rank(Measure):
     r"""Mean reciprocal rank of the first right item of a ranked list, and hits at 1, 3 and 10: link
     prediction, lists of hypernyms (Bordes et al., 2013, section 4).
 
+    Other right items of the question, in a list `known`, are passed over (the filtered setting).
     An answer is a list, or a text with items between commas, semicolons or lines, the best first.
 
     Example:
@@ -42,7 +43,9 @@ class Rank(Measure):
 def _place(row: Row) -> int:
     """The place of the first right item, from 1; 0 where none is."""
     right = set(listed(row.get("target")))
-    for place, name in enumerate(answer_items(row), 1):
+    known = set(listed(row.get("known") or [])) - right
+    left = [name for name in answer_items(row) if name not in known]
+    for place, name in enumerate(left, 1):
         if name in right:
             return place
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -53,8 +53,7 @@ def measures_of(
     """
     report = {}
     for spec in specs:
-        measure: Measure = registry.build(ROOM, spec, "--measure")
-        report[spec] = measured(measure, predictions)
+        report[spec] = measured(_measure(spec), predictions)
     return report
 
 
@@ -95,17 +94,12 @@ def compare(
     Raises:
         WrongUse: other questions, or no such measure.
     """
-    one = by_question(first)
-    two = by_question(second)
-    if one.keys() != two.keys():
-        alone = len(one.keys() ^ two.keys())
-        raise WrongUse(
-            "compare",
-            f"{alone:,} questions that one of them alone answered",
-            "the same questions",
-            "Evaluate both on the same rows.",
-        )
-    value = _value_by(measure)
+    part = None if measure == "right" else _measure(measure)
+    units = by_question if part is None else part.units
+    one = units(first)
+    two = units(second)
+    check_same(one, two)
+    value = _share_right if part is None else _value_by(part)
     pairs = []
     for key, draws in one.items():
         values = value(draws), value(two[key])
@@ -132,11 +126,31 @@ def compare(
     )
 
 
-def _value_by(measure: str) -> Callable[[Sequence[Row]], float | None]:
+def check_same(
+    one: Mapping[bytes, object], two: Mapping[bytes, object]
+) -> None:
+    """Two students were asked the same.
+
+    Raises:
+        WrongUse: one of them alone was asked something.
+    """
+    alone = len(one.keys() ^ two.keys())
+    if alone:
+        raise WrongUse(
+            "compare",
+            f"{alone:,} questions that one of them alone answered",
+            "the same questions",
+            "Evaluate both on the same rows.",
+        )
+
+
+def _measure(spec: str) -> Measure:
+    built: Measure = registry.build(ROOM, spec, "--measure")
+    return built
+
+
+def _value_by(part: Measure) -> Callable[[Sequence[Row]], float | None]:
     """What says how much the draws of a question are worth."""
-    if measure == "right":
-        return _share_right
-    part: Measure = registry.build(ROOM, measure, "--measure")
 
     def value(draws: Sequence[Row]) -> float | None:
         counted = [row for row in draws if counts(part, row)]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from finetune.answering.cascade import Asked, Cascade
+from finetune.answering.chain import Chain, Question, check_places
+from finetune.answering.inference import Inference
 from finetune.core.rows import JsonObject
 from finetune.data import rows
 from finetune.data.prompts import (
@@ -20,19 +24,20 @@ from finetune.data.prompts import (
     text_of,
 )
 from finetune.data.shapes import cleaned
+from finetune.measures.base import OF_GROUPS
 from finetune.measuring.compare import ROOM, measures_of
 from finetune.measuring.forms_of_thought import (
     Combine,
     Form,
     answer_of,
     combine,
-    confidence,
     read_forms,
 )
 from finetune.measuring.votes import Ranker, Weigh, vote
 from finetune.students import load as student
 from synth.answers.golds import Gold, agrees, read_gold
 from synth.core import registry
+from synth.core.aio import run_async
 from synth.core.errors import Unreadable, WrongUse
 from synth.core.records import Row
 from synth.parsers.base import Parser
@@ -43,9 +48,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+# What became of a student's replies before a teacher.
+CASCADE = "cascade.json"
+
+
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
-    """What `finetune evaluate` is told.
+class EvaluateConfig(Inference):
+    """What `finetune evaluate` is told, beside how the student is asked. Of `before` and `gate`: a
+    row may bring what the first model is asked (`before`) and what was looked up (`knowledge`), and
+    its prompt the places for both.
 
     Attributes:
         data: rows with `target` (or `answer`) and `prompt` (or `question`).
@@ -55,9 +66,6 @@ class EvaluateConfig:
         max_new_tokens: longest answer.
         batch: prompts generated side by side.
         limit: only the first N rows.
-        before: another model that speaks first, to each row's `before`; its reply stands for
-            `{before}` in the row's `prompt` (a rationale for a student that answers, sub-questions
-            for one that solves).
         draws: answers a row; more than one are drawn at `temperature` and voted on, ties share the
             credit.
         temperature: of the draws.
@@ -70,8 +78,6 @@ class EvaluateConfig:
         template: whether prompts go through the student's chat template; None for the form in which
             it was trained.
         measures: what else to measure, NAME[:key=value,...] of `finetune.measures`.
-        gate: 0 to 1: rows hold `knowledge` for `{knowledge}` in their prompt, which is left out
-            where the student is surer than this.
     """
 
     data: str
@@ -81,14 +87,12 @@ class EvaluateConfig:
     max_new_tokens: int = 256
     batch: int = 64
     limit: int | None = None
-    before: str | None = None
     draws: int = 1
     temperature: float = 0.7
     ranker: str | None = None
     weigh: Weigh = "1+s"
     forms: str | None = None
     combine: Combine = "fallback"
-    gate: float | None = None
     template: Template | None = None
     measures: Sequence[str] = ()
 
@@ -113,19 +117,23 @@ def run(config: EvaluateConfig) -> JsonObject:
             "one of them",
             "Vote over forms, or over draws.",
         )
+    config.check()
     data = questions(config.data, config.limit)
-    if config.before:
-        data = _spoken_before(data, config)
     model, tokenizer = student.load_student(config.model)
-    if config.gate is not None:
-        data = _all_gated(data, config, config.gate, model, tokenizer)
+    config.ways().check(model)
+    if (
+        config.before
+        or config.knowledge
+        or config.wrap
+        or config.gate is not None
+    ):
+        data = _chained(data, config, model, tokenizer)
     if forms:
         return _write(config, *_in_forms(config, forms, data, model, tokenizer))
     asked = [row for row in data for _ in range(config.draws)]
     judged = answered(model, tokenizer, asked, parser, config)
-    return _write(
-        config, judged, _votes(config, data, judged) if config.draws > 1 else {}
-    )
+    more = _votes(config, data, judged) if config.draws > 1 else {}
+    return _write(config, judged, more)
 
 
 def questions(
@@ -157,103 +165,142 @@ def answered(
     cannot be read), `right`, `steps_right` and `unreadable`, a reason.
     """
     prompts = [prompt_of(row) for row in asked]
-    replies = generate(model, tokenizer, prompts, config)
+    replies = list(generate(model, tokenizer, prompts, config))
+    sources: list[JsonObject] = [{}] * len(replies)
+    if config.cascade is not None:
+        template = config.template or of_student(config.model)
+        sure = [
+            _sure(model, tokenizer, prompt, reply, template)
+            for prompt, reply in zip(prompts, replies, strict=True)
+        ]
+        replies, sources = _weighed(asked, prompts, replies, sure, config)
     return [
-        _judge(row, reply, parser)
-        for row, reply in zip(asked, replies, strict=True)
+        {**_judge(row, reply, parser), **source}
+        for row, reply, source in zip(asked, replies, sources, strict=True)
     ]
 
 
-def _spoken_before(
-    data: Sequence[Row], config: EvaluateConfig
-) -> list[JsonObject]:
-    """The rows with what the first model says in their prompts.
-
-    Raises:
-        WrongUse: rows without `before`, or prompts without a place for it.
-    """
-    wrong = next(
-        (
-            n
-            for n, row in enumerate(data, 1)
-            if not row.get("before") or not _has_place(row, "{before}")
-        ),
-        None,
-    )
-    if wrong:
-        todo = (
-            "Write what the first model is asked into `before`, and {before} where its reply "
-            "goes."
-        )
-        raise WrongUse(
-            f"--input {config.data} row {wrong}",
-            "no `before`, or no {before} in a `prompt` of text",
-            "both",
-            todo,
-        )
-    model, tokenizer = student.load_student(str(config.before))
-    first = replace(config, draws=1, model=str(config.before), template=None)
-    replies = generate(
-        model, tokenizer, [str(row["before"]) for row in data], first
-    )
-    return [
-        {**row, "prompt": str(row["prompt"]).replace("{before}", reply.strip())}
-        for row, reply in zip(data, replies, strict=True)
-    ]
-
-
-def _has_place(row: Row, place: str) -> bool:
-    """Whether a row's prompt is a text with such a place; messages have none."""
-    prompt = row.get("prompt")
-    return isinstance(prompt, str) and place in prompt
-
-
-def _all_gated(
-    data: Sequence[JsonObject],
+def _weighed(
+    asked: Sequence[Row],
+    prompts: Sequence[Prompt],
+    replies: Sequence[str],
+    sure: Sequence[float],
     config: EvaluateConfig,
-    gate: float,
+) -> tuple[list[str], list[JsonObject]]:
+    """The replies that count, a teacher's among them, and of each how sure the student was and
+    whose it is. What became of them stands in cascade.json.
+    """
+    # A teacher reads the question, not what is put around it for the student.
+    plain = [
+        row.get("asked", prompt)
+        for row, prompt in zip(asked, prompts, strict=True)
+    ]
+    said = list(map(Asked, plain, replies, sure))
+    better = run_async(_taught(config, said))
+    sources = []
+    for own, theirs, share in zip(replies, better, sure, strict=True):
+        whose = "student" if theirs is None else "teacher"
+        sources.append({"sure": round(share, 6), "source": whose, "own": own})
+    texts = [
+        own if theirs is None else theirs
+        for own, theirs in zip(replies, better, strict=True)
+    ]
+    return texts, sources
+
+
+async def _taught(
+    config: EvaluateConfig, said: Sequence[Asked]
+) -> list[str | None]:
+    """What the teacher says in the place of each reply; None where the student's is kept."""
+    config.output.mkdir(parents=True, exist_ok=True)
+    folder = config.output / "journal"
+    cascade = Cascade(config, config.max_new_tokens, folder)
+    try:
+        taught = await asyncio.gather(*map(cascade.said, said))
+    finally:
+        await cascade.close()
+    record = json.dumps(cascade.told(), indent=1) + "\n"
+    (config.output / CASCADE).write_text(record, encoding="utf-8")
+    return [None if reply is None else reply.text for reply in taught]
+
+
+def _sure(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: Prompt,
+    reply: str,
+    template: Template,
+) -> float:
+    """How sure a student is of its reply, 0 to 1."""
+    import torch  # noqa: PLC0415 - for those who ask a student
+
+    from finetune.generation.confidence import sure_of  # noqa: PLC0415 - torch
+
+    text, special = rendered(prompt, tokenizer, template)
+    ids = tokenizer(text, add_special_tokens=special)["input_ids"]
+    said = tokenizer(reply, add_special_tokens=False)["input_ids"]
+    before = ids or [student.start_of(tokenizer)]
+    device = model.device
+    return sure_of(
+        model,
+        torch.tensor(before, device=device),
+        torch.tensor(said, dtype=torch.long, device=device),
+    )
+
+
+def _chained(
+    data: Sequence[Row],
+    config: EvaluateConfig,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
 ) -> list[JsonObject]:
-    template = config.template or of_student(config.model)
-    return [
-        _gated(
-            row,
-            model,
-            tokenizer,
-            gate,
-            f"--input {config.data} row {number}",
-            template=template,
-        )
-        for number, row in enumerate(data, 1)
-    ]
+    """The rows with the prompts that the student is asked; `asked` is what they were."""
 
+    def say(
+        speaker: PreTrainedModel,
+        own: PreTrainedTokenizerBase,
+        name: str,
+        prompts: Sequence[Prompt],
+    ) -> list[str]:
+        plain = replace(config, draws=1, model=name)
+        if speaker is not model:
+            plain = replace(plain, template=None, think_end="", contrast=None)
+        return list(generate(speaker, own, prompts, plain))
 
-def _gated(
-    row: JsonObject,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    gate: float,
-    where: str,
-    *,
-    template: Template,
-) -> JsonObject:
-    """The row with its knowledge in the prompt, or without it where the student is sure."""
-    prompt = str(row.get("prompt"))
-    knowledge = row.get("knowledge")
-    if not _has_place(row, "{knowledge}") or not isinstance(knowledge, str):
-        raise WrongUse(
+    asked = []
+    for number, row in enumerate(data, 1):
+        where = f"--input {config.data} row {number}"
+        knowledge = row.get("knowledge")
+        question = Question(
+            prompt_of(row),
             where,
-            "no `knowledge`, or no {knowledge} in a `prompt` of text",
-            "both",
-            "Retrieve it with a pack that has `retrieve`.",
+            before=str(row.get("before") or ""),
+            knowledge=knowledge if isinstance(knowledge, str) else None,
         )
-    without = prompt.replace("{knowledge}", "").strip() + "\n"
-    sure = confidence(model, tokenizer, without, template=template) > gate
-    return {
-        **row,
-        "prompt": without if sure else prompt.replace("{knowledge}", knowledge),
-    }
+        check_places(config, question)
+        if config.before and not config.wrap and not question.before:
+            raise WrongUse(
+                where,
+                "no `before`",
+                "what the first model is asked",
+                "Write it into `before`, or give --wrap with {prompt} and {before}.",
+            )
+        asked.append(question)
+    chain = Chain(
+        config,
+        model,
+        tokenizer,
+        name=config.model,
+        say=say,
+        template=config.template,
+    )
+    made = []
+    for row, question, prompt in zip(
+        data, asked, chain.prompts(asked), strict=True
+    ):
+        whole = {"asked": question.prompt} if config.wrap else {}
+        made.append({**row, **whole, "prompt": prompt})
+    return made
 
 
 def _in_forms(
@@ -302,8 +349,7 @@ def _judged_by_forms(
     answer = leading[0][0] if leading else None
     names = [form.name for form in forms]
     return {
-        "prompt": prompt_of(row),
-        "target": str(target_of(row)),
+        **_told(row),
         "answers": dict(zip(names, answers, strict=True)),
         "answer": answer,
         "right": _same(answer, row),
@@ -419,11 +465,10 @@ def generate(
     """Greedy completions, in order; batches are padded on the left. A student is asked as it was
     trained.
     """
-    from finetune.generation.continuations import (  # noqa: PLC0415 - torch
-        continuations,
-    )
+    from finetune.generation.ways import behind, written  # noqa: PLC0415 - torch
 
     model.eval()
+    ways = config.ways()
     template = config.template or of_student(config.model)
     drawing: JsonObject = {"do_sample": False}
     if config.draws > 1:
@@ -434,28 +479,51 @@ def generate(
         }
     for start in range(0, len(prompts), config.batch):
         part = prompts[start : start + config.batch]
-        if model.config.is_encoder_decoder:
-            asked = [rendered(prompt, tokenizer, template) for prompt in part]
-            ids = [
-                tokenizer(text, add_special_tokens=special)["input_ids"]
-                for text, special in asked
-            ]
-        else:
-            ids = [ids_of(prompt, tokenizer, template) for prompt in part]
-        written = continuations(
+        amateurs: list[list[int]] = []
+        if ways.contrast:
+            misled = [behind(ways.contrast, prompt) for prompt in part]
+            amateurs = _ids(model, tokenizer, misled, template)
+        ids = written(
             model,
-            ids,
-            pad=tokenizer.pad_token_id,
+            tokenizer,
+            _ids(model, tokenizer, part, template),
+            ways=ways,
+            amateurs=amateurs,
             max_new_tokens=config.max_new_tokens,
             eos_token_id=tokenizer.eos_token_id,
             **drawing,
         )
-        yield from tokenizer.batch_decode(written.ids, skip_special_tokens=True)
+        yield from tokenizer.batch_decode(ids, skip_special_tokens=True)
+
+
+def _ids(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    template: Template,
+) -> list[list[int]]:
+    """Token ids of prompts, as a decoder or an encoder reads them."""
+    if not model.config.is_encoder_decoder:
+        return [ids_of(prompt, tokenizer, template) for prompt in prompts]
+    asked = [rendered(prompt, tokenizer, template) for prompt in prompts]
+    return [
+        tokenizer(text, add_special_tokens=special)["input_ids"]
+        for text, special in asked
+    ]
+
+
+def _told(row: Row) -> JsonObject:
+    """What a prediction says of its row."""
+    kept = {name: row[name] for name in OF_GROUPS if row.get(name) is not None}
+    return {
+        **kept,
+        "prompt": prompt_of(row),
+        "target": str(target_of(row)),
+    }
 
 
 def _judge(row: Row, reply: str, parser: Parser) -> JsonObject:
-    target = str(target_of(row))
-    base = {"prompt": prompt_of(row), "target": target, "reply": reply}
+    base = {**_told(row), "reply": reply}
     try:
         fields = parser.parse(reply, row)
     except Unreadable as error:

@@ -1,16 +1,13 @@
-"""Answers that come by several ways: forms of thought in a chain or a vote, and knowledge only
-where a student is unsure.
-"""
+"""Answers that come by several ways: forms of thought in a chain or a vote."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from finetune.data.prompts import Template, rendered
 from finetune.measuring.votes import vote
 from synth.core import registry
 from synth.core.errors import Unreadable, WrongUse
@@ -19,9 +16,6 @@ from synth.core.strict_yaml import read_yaml
 from synth.parsers.base import Parser
 from synth.replies.fences import code_in
 from synth.verifiers.run_python import RunPython
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Combine = Literal["fallback", "vote"]
 PYTHON = "python"
@@ -130,48 +124,3 @@ def combine(
     return next(
         ([(answer, 1.0)] for answer in answers if answer is not None), []
     )
-
-
-def confidence(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompt: str,
-    *,
-    tokens: int = 16,
-    temperature: float = 0.6,
-    template: Template = "never",
-) -> float:
-    """How sure a student is at a prompt, 0 to 1: the mean gap between the two likeliest tokens over
-    the first tokens that it says.
-
-    NesyCD (arXiv:2409.13203) retrieves knowledge only where this is at most 0.68.
-
-    Args:
-        model: a language model.
-        tokenizer: its own.
-        prompt: without the knowledge.
-        tokens: so many are drawn.
-        template: whether the prompt goes through the chat template.
-        temperature: of the draw; the gap is that of the probabilities at this temperature.
-    """
-    import torch  # noqa: PLC0415 - for those who gate
-
-    from finetune.generation.continuations import (  # noqa: PLC0415 - torch
-        continuations,
-    )
-
-    text, special = rendered(prompt, tokenizer, template)
-    drawn = continuations(
-        model,
-        [tokenizer(text, add_special_tokens=special)["input_ids"]],
-        pad=tokenizer.pad_token_id,
-        max_new_tokens=tokens,
-        do_sample=True,
-        temperature=temperature,
-        top_k=0,
-        output_scores=True,
-    )
-    best = [
-        step[0].float().softmax(dim=-1).topk(2).values for step in drawn.scores
-    ]
-    return float(torch.stack([pair[0] - pair[1] for pair in best]).mean())

@@ -15,8 +15,11 @@ from pathlib import Path, PurePosixPath
 
 from synth.core.errors import WrongUse, printable
 
-# The stages of a system, beside its pack.
+# The stages of a system, beside its pack; and which published systems the folder serves.
 FLOW = "flow.yaml"
+SYSTEMS = "systems.yaml"
+# What is said of a pack: it asks nothing.
+BESIDE = (FLOW, SYSTEMS)
 MOST_FILES = 1000
 MOST_FOLDERS = 8
 MOST_TEXT = 256 * 1024
@@ -200,8 +203,8 @@ def digest(folder: Path, more: bytes) -> str:
     """
     sha256 = hashlib.sha256()
     for name in regular_files(folder):
-        if name.as_posix() == FLOW:
-            continue  # which says what is done with the pack, and asks nothing
+        if name.as_posix() in BESIDE:
+            continue
         sha256.update(
             name.as_posix().encode()
             + b"\0"

@@ -15,7 +15,7 @@ from synth.calls.price import Price, no_price, price_of, require_bound
 from synth.core.errors import TeacherError, WrongUse
 from synth.core.records import Exit, Fields, Request, Row
 from synth.inputs.seeds import Scan, Seeds
-from synth.packs.files import FLOW, regular_files
+from synth.packs.files import BESIDE, regular_files
 from synth.packs.library import Library
 from synth.packs.pack import RENDERED, Pack, built_in, pack_names
 from synth.packs.schema import drawn_step, set_draws
@@ -272,12 +272,12 @@ def has_changed(pack: str, copy: Path) -> bool:
 
 
 def asking_files(folder: Path) -> dict[str, str]:
-    """Path -> sha256 of a pack's files but for its recorded cases and the flow beside it, which ask
+    """Path -> sha256 of a pack's files but for its recorded cases and what is said of it, which ask
     nothing.
     """
     names = map(Path.as_posix, regular_files(folder))
     files = {name: digest(folder / name) for name in names}
-    for name in ("cases.yaml", FLOW):
+    for name in ("cases.yaml", *BESIDE):
         files.pop(name, None)
     return files
 

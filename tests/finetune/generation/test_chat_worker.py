@@ -151,7 +151,7 @@ class Small(Answerer):
         self.room = room
         self.sizes: list[int] = []
 
-    def _generate(self, bodies: Any) -> list[Any]:
+    def _generate(self, bodies: Any, listeners: Any) -> list[Any]:
         self.sizes.append(len(bodies))
         if len(bodies) > self.room:
             raise torch.OutOfMemoryError("no room")
@@ -208,7 +208,8 @@ def test_padding_behind_the_end_is_no_part_of_a_text(generated):
         def __init__(self) -> None:
             pass
 
-        def _ends(self) -> set[int]:
+        @property
+        def ends(self) -> set[int]:
             return {4, 5}
 
     length = Ended()._length(generated)

@@ -59,3 +59,45 @@ def test_a_confidence_that_is_no_chance_is_refused(confidence):
     assert "calibration_error" not in Classes().more(
         [{**row, "confidence": None}]
     )
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=1, max_size=30)
+)
+def test_the_brier_score_is_scikit_learns(drawn):
+    from sklearn.metrics import brier_score_loss
+
+    rows = [
+        {
+            "answer": "yes" if right else "no",
+            "target": "yes",
+            "confidence": chance,
+        }
+        for right, chance in drawn
+    ]
+    wanted = brier_score_loss(
+        [right for right, _ in drawn], [chance for _, chance in drawn]
+    )
+    assert Classes().more(rows)["brier"] == pytest.approx(wanted, abs=1e-4)
+
+
+def test_the_calibration_error_is_that_of_ten_bins_by_hand():
+    drawn = [
+        (0.05, False),
+        (0.15, True),
+        (0.12, False),
+        (0.95, True),
+        (0.93, False),
+    ]
+    rows = [
+        {
+            "answer": "yes" if right else "no",
+            "target": "yes",
+            "confidence": chance,
+        }
+        for chance, right in drawn
+    ]
+    # |0 - 0.05| of one, |0.5 - 0.135| of two, |0.5 - 0.94| of two.
+    wanted = (0.05 + 2 * 0.365 + 2 * 0.44) / 5
+    found = Classes().more(rows)["calibration_error"]
+    assert found == pytest.approx(wanted, abs=1e-4)

@@ -236,3 +236,25 @@ def test_each_form_is_judged_alone_and_together(tmp_path, said):
     assert info["forms"]["eq"]["share"] == pytest.approx(2 / 3, abs=1e-4)
     assert info["forms"]["words"]["share"] == pytest.approx(1 / 3, abs=1e-4)
     assert info["fallback"]["share"] == 1.0
+
+
+def test_columns_that_join_rows_of_a_question_stand_beside_predictions(
+    tmp_path, said
+):
+    _, words = said
+    words += ["#### 1", "#### 1", "#### 2"]
+    rows = [
+        {"question": f"q{n}", "target": "1", "group": "g", "language": language}
+        for n, language in enumerate(("en", "de", "zh"))
+    ]
+    path = write(tmp_path / "x.jsonl", rows)
+    config = config_of(path, tmp_path / "out", measures=("consistency:size=2",))
+    found = run(config)["measures"]["consistency:size=2"]
+    assert found["value"] == pytest.approx(1 / 3, abs=1e-4)
+    assert found["accuracy"] == pytest.approx(2 / 3, abs=1e-4)
+    lines = (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()
+    assert [json.loads(line)["language"] for line in lines] == [
+        "en",
+        "de",
+        "zh",
+    ]

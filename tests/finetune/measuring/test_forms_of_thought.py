@@ -7,11 +7,11 @@ import json
 import pytest
 import torch
 
+from finetune.generation.confidence import confidence
 from finetune.measuring.forms_of_thought import (
     Form,
     answer_of,
     combine,
-    confidence,
     read_forms,
 )
 from finetune.students.scratch import build
