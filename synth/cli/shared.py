@@ -407,7 +407,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--schemas",
             is_flag=True,
-            help="Send JSON steps with their JSON Schema; the server must know response_format.",
+            help="Ask JSON steps for their JSON Schema; a server that refuses it is told in words.",
         ),
         click.option(
             "--id-column",

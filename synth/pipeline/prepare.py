@@ -84,8 +84,8 @@ class RunConfig:
             call failed whose row later questions should see in a pool.
         upgrade_pack: a run of a built-in pack that has changed since takes the new one; else it
             goes on with the copy in its folder.
-        schemas: steps that read JSON objects send the JSON Schema of their keys; the endpoint must
-            know `response_format`.
+        schemas: steps that read JSON objects ask for the JSON Schema of their keys; an endpoint
+            that refuses it is told in words.
         columns: new name -> name of a column in the input.
         reuse: folders of other runs, whose replies serve this one too.
         overrides: `step.key` -> value, written into the pack before it is checked.
@@ -550,11 +550,8 @@ def _schemas(pack: Pack) -> Fields:
         (_, parser), *others = step.parsers
         if step.response_format or others or not isinstance(parser, JsonObject):
             continue
-        schema = {"name": step.name, "schema": parser.schema()}
-        formats[f"{step.name}.response_format"] = {
-            "type": "json_schema",
-            "json_schema": {**schema, "strict": True},
-        }
+        asked = parser.response_format(step.name)
+        formats[f"{step.name}.response_format"] = asked
     return formats
 
 
