@@ -31,7 +31,7 @@ import orjson
 from synth.core.errors import Stopped
 from synth.core.records import Fields, Request, Row, Values
 from synth.teachers.wire.faults import Problem
-from synth.teachers.wire.forms import in_the_question, refuses_form
+from synth.teachers.wire.forms import FORM_FIELDS, in_the_question
 from synth.teachers.wire.model_table import model_table
 from synth.teachers.wire.thoughts import THOUGHTS
 
@@ -147,6 +147,10 @@ _WORDS = frozenset(
         "regex",
     }
 )
+_SPEAKS_OF_FORM = re.compile(
+    r"schema|grammar|response[_ ]?format|structured|json[ _]?mode",
+    re.IGNORECASE,
+)
 _SENTENCE = re.compile(r"(?<=[.;!?])\s+|\n")
 
 
@@ -176,6 +180,15 @@ def refused_by(problem: Problem, body: Values) -> str:
     if {"temperature", "top_p"} <= body.keys() and _BOTH.search(words):
         return BOTH
     return _named_as_field(problem, body) or _named_in_words(words, body)
+
+
+def _refuses_form(problem: Problem, body: Values) -> bool:
+    """Whether a refusal speaks of the form that a body asks for."""
+    if problem.status not in (400, 404, 422, 501):
+        return False
+    asked = any(name in body for name in FORM_FIELDS)
+    words = f"{problem.code} {problem.field} {problem.message}"
+    return asked and _SPEAKS_OF_FORM.search(words) is not None
 
 
 def _named_as_field(problem: Problem, body: Values) -> str:
@@ -330,7 +343,7 @@ class Adapter:
             Stopped: a field was refused without which the rows would be others.
         """
         rule = refused_by(problem, sent)
-        if request.schema and refuses_form(problem, sent):
+        if request.schema and _refuses_form(problem, sent):
             rule = FORM
         if not rule or (rule == STREAM and not self._streams):
             return False

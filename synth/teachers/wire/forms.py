@@ -14,15 +14,10 @@ Only a schema that whoever asks checks himself is put otherwise: a row means the
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from synth.core.records import Fields, Row, Values
 from synth.replies.schemas import in_words
-
-if TYPE_CHECKING:
-    from synth.teachers.wire.faults import Problem
 
 LLAMA = "llamacpp"
 VLLM = "vllm"
@@ -32,11 +27,7 @@ OTHER = "other"
 # A provider beyond the network of the user's.
 HOSTED = ""
 # Fields that hold a reply to a schema.
-_FIELDS = ("response_format", "json_schema", "structured_outputs")
-_SPEAKS_OF_FORM = re.compile(
-    r"schema|grammar|response[_ ]?format|structured|json[ _]?mode",
-    re.IGNORECASE,
-)
+FORM_FIELDS = ("response_format", "json_schema", "structured_outputs")
 
 
 def asked_for(body: Fields, schema: Row, server: str) -> Fields:
@@ -59,7 +50,7 @@ def asked_for(body: Fields, schema: Row, server: str) -> Fields:
 
 def in_the_question(body: Fields, schema: Row) -> Fields:
     """A body without any field for the form, which its last question tells instead."""
-    rest = {name: v for name, v in body.items() if name not in _FIELDS}
+    rest = {name: v for name, v in body.items() if name not in FORM_FIELDS}
     return {**rest, "messages": told(rest["messages"], schema)}
 
 
@@ -82,12 +73,3 @@ def _behind(message: Values, words: str) -> Any:
         return [*content, {"type": "text", "text": words}]
     text = str(content or "")
     return text if words in text else f"{text}\n\n{words}"
-
-
-def refuses_form(problem: Problem, body: Mapping[str, Any]) -> bool:
-    """Whether a refusal speaks of the form that a body asks for."""
-    if problem.status not in (400, 404, 422, 501):
-        return False
-    asked = any(name in body for name in _FIELDS)
-    words = f"{problem.code} {problem.field} {problem.message}"
-    return asked and _SPEAKS_OF_FORM.search(words) is not None
