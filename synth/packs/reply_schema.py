@@ -46,7 +46,10 @@ class ModelObject(JsonObject):
 
 
 def reader(
-    schema: Fields | str, folder: Path, where: str, allowed: Sequence[str]
+    schema: Fields | str,
+    folder: Path,
+    where: str,
+    allowed: Sequence[str],
 ) -> JsonObject:
     """The parser of a step's schema.
 
@@ -92,11 +95,18 @@ def _file(name: str, folder: Path) -> Row:
 
 
 def _model(
-    name: str, where: str, allowed: Sequence[str]
+    name: str,
+    where: str,
+    allowed: Sequence[str],
 ) -> type[pydantic.BaseModel]:
     """The pydantic model that an import string names."""
     if not is_import(name):
-        raise WrongUse(where, repr(name)[:200], _WANTED, "Correct the name.")
+        raise WrongUse(
+            where,
+            repr(name)[:200],
+            _WANTED,
+            "Correct the name.",
+        )
     require_allowed(name, allowed, where)
     found: Any = imported(name, where)
     if not (isinstance(found, type) and issubclass(found, pydantic.BaseModel)):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from synth.core.records import Fields, Sampling
-from synth.packs.export_schema import Name, Strict
+from synth.inputs.strict_model import Name, Strict
 
 # How long a model thinks; which of these a model knows, its provider says.
 Effort = Literal[

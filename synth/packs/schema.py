@@ -18,6 +18,8 @@ from pydantic import (
 from synth.answers.choices import has_labels
 from synth.core.errors import WrongUse, did_you_mean, printable
 from synth.core.records import Fields, Sampling, Values
+from synth.inputs.made.spec import SeedsSpec
+from synth.inputs.strict_model import Name, Strict
 from synth.packs.choice_schema import (
     CHOSEN,
     LISTED,
@@ -30,7 +32,7 @@ from synth.packs.choice_schema import (
     kind_of_demonstrations,
     kind_of_retrieve,
 )
-from synth.packs.export_schema import ExportSpec, Name, Strict
+from synth.packs.export_schema import ExportSpec
 from synth.packs.sampling_schema import ReasoningSpec, SamplingSpec
 from synth.packs.talk_schema import TalkSpec, TurnSpec
 
@@ -335,6 +337,11 @@ class PackSpec(Strict):
         "below.",
         examples=[{"question": "text", "choices": {"type": "list"}}],
     )
+    seeds: SeedsSpec | None = Field(
+        default=None,
+        description="How rows are made where a run is given none.",
+        examples=[{"rows": 100, "columns": {"topic": {"values": ["tea"]}}}],
+    )
     prices: dict[str, Dollars] = Field(
         default_factory=dict,
         description="Dollars per million tokens in and out, by teacher, as the author knows them. "
@@ -428,7 +435,7 @@ def apply_overrides(raw: Fields, overrides: Values, where: str) -> None:
     )
     blocks: Fields = {
         key: raw[key]
-        for key in ("constants", "exports", "retrieve", "pools")
+        for key in ("constants", "exports", "retrieve", "pools", "seeds")
         if key in raw
     }
     for path, value in overrides.items():

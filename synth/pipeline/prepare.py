@@ -14,6 +14,7 @@ from synth.calls.door import Stats
 from synth.calls.price import Price, no_price, price_of, require_bound
 from synth.core.errors import TeacherError, WrongUse
 from synth.core.records import Exit, Fields, Request, Row
+from synth.inputs.made.sampling import made_rows
 from synth.inputs.seeds import Scan, Seeds
 from synth.packs.files import FLOW, regular_files
 from synth.packs.library import Library
@@ -561,6 +562,29 @@ def check(
     """The pack and the input, both read whole."""
     loaded = load_pack(pack, config)
     return loaded, *check_rows(loaded, seeds, config)
+
+
+def given_or_made(
+    seeds: str | Path | Iterable[Row] | None,
+    pack: str | Path,
+    config: RunConfig,
+) -> str | Path | Iterable[Row]:
+    """The input of a run: what was given, or the rows that the pack's `seeds` make.
+
+    Raises:
+        WrongUse: neither is there.
+    """
+    if seeds is not None:
+        return seeds
+    spec = Pack.load(pack, config.overrides, config.plugins).spec.seeds
+    if spec is None:
+        raise WrongUse(
+            "--input",
+            f"none, and pack {pack} makes no rows",
+            "an input, or a pack with `seeds`",
+            "Give --input FILE; `synth seeds` makes one from a recipe, documents or logs.",
+        )
+    return list(made_rows(spec))
 
 
 def check_rows(

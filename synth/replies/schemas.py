@@ -109,7 +109,12 @@ class _Writer:
         self.root = root
         self.nodes = 0
 
-    def written(self, schema: Any, at: str, path: tuple[str, ...]) -> Fields:
+    def written(
+        self,
+        schema: Any,
+        at: str,
+        path: tuple[str, ...],
+    ) -> Fields:
         """One schema within the whole.
 
         Args:
@@ -133,22 +138,39 @@ class _Writer:
         for key, value in schema.items():
             if key in _DEFINED:
                 continue
-            out[key] = self._keyword(key, value, f"{at}.{key}", path)
+            out[key] = self._keyword(
+                key,
+                value,
+                f"{at}.{key}",
+                path,
+            )
         return out
 
     def _keyword(
-        self, key: Any, value: Any, at: str, path: tuple[str, ...]
+        self,
+        key: Any,
+        value: Any,
+        at: str,
+        path: tuple[str, ...],
     ) -> Any:
         """The value of one keyword."""
         deeper = (*path, str(key))
         if key == _NAMED and isinstance(value, Mapping):
             return {
-                str(name): self.written(inner, f"{at}.{name}", deeper)
+                str(name): self.written(
+                    inner,
+                    f"{at}.{name}",
+                    deeper,
+                )
                 for name, inner in value.items()
             }
         if key in _MANY and isinstance(value, list):
             return [
-                self.written(inner, f"{at}[{place}]", deeper)
+                self.written(
+                    inner,
+                    f"{at}[{place}]",
+                    deeper,
+                )
                 for place, inner in enumerate(value)
             ]
         if key == "additionalProperties" and isinstance(value, bool):
@@ -162,7 +184,12 @@ class _Writer:
         _check_plain(key, value, at)
         return value
 
-    def _referred(self, schema: Row, at: str, path: tuple[str, ...]) -> Fields:
+    def _referred(
+        self,
+        schema: Row,
+        at: str,
+        path: tuple[str, ...],
+    ) -> Fields:
         """What a reference stands for, with what is said beside it."""
         reference = str(schema["$ref"])
         if not reference.startswith("#/"):
@@ -178,11 +205,19 @@ class _Writer:
         if found is None:
             raise ValueError(f"{at}: {reference[:80]} stands nowhere")
         beside = {key: part for key, part in schema.items() if key != "$ref"}
-        meant = self.written(found, at, (*path, reference))
+        meant = self.written(
+            found,
+            at,
+            (*path, reference),
+        )
         return {**meant, **self.written(beside, at, path)}
 
 
-def _check_plain(key: str, value: Any, at: str) -> None:
+def _check_plain(
+    key: str,
+    value: Any,
+    at: str,
+) -> None:
     """Raises ValueError where a keyword's value would cost without bound."""
     if key in _COUNTS and not (type(value) is int and 0 <= value <= MOST_COUNT):
         raise ValueError(f"{at}: {value!r}; 0 to {MOST_COUNT:,}"[:200])

@@ -357,7 +357,7 @@ def test_every_parameter_is_data_or_the_users_alone(room):
 def test_every_key_of_a_pack_is_known_to_be_data():
     """A new key of a pack needs a thought, too: these are templates, names, numbers, or checked by `rights`."""
     assert set(PackSpec.model_fields) == {
-        "name", "version", "about", "paper", "inputs", "low_yield", "prices", "constants", "examples", "retrieve", "steps", "exports", "pools",
+        "name", "version", "about", "paper", "inputs", "low_yield", "seeds", "prices", "constants", "examples", "retrieve", "steps", "exports", "pools",
     }  # fmt: skip
     assert set(StepSpec.model_fields) == {
         "name", "teacher", "sampling", "draws", "each", "spread", "parser", "filters", "response_format", "rescues", "until", "set", "demonstrations", "repairs", "turns", "talk", "gather", "reply_schema", "reasoning",

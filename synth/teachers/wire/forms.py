@@ -30,7 +30,11 @@ HOSTED = ""
 FORM_FIELDS = ("response_format", "json_schema", "structured_outputs")
 
 
-def asked_for(body: Fields, schema: Row, server: str) -> Fields:
+def asked_for(
+    body: Fields,
+    schema: Row,
+    server: str,
+) -> Fields:
     """A body with a schema as a server takes it.
 
     >>> body = {"messages": [], "response_format": {"type": "json_schema"}}

@@ -114,7 +114,10 @@ def _of_openrouter(effort: str | None, budget: int | None) -> Fields:
 
 
 def _of_template(
-    body: Fields, effort: str | None, budget: int | None, server: str
+    body: Fields,
+    effort: str | None,
+    budget: int | None,
+    server: str,
 ) -> Fields:
     """A body for a server whose chat template decides: keys that a template does not know do
     nothing.
