@@ -116,7 +116,9 @@ def kind(field: dict[str, Any]) -> str:
         kinds = [kind(one) for one in choices if one.get("type") != "null"]
         return " or ".join(dict.fromkeys(kinds))
     if field.get("type") == "array":
-        items = kind(field["items"])
+        # A pair has a kind for each of its two places.
+        first = field.get("prefixItems", [field.get("items")])[0]
+        items = kind(first)
         return f"list of ({items})" if " or " in items else f"list of {items}"
     if field.get("type") == "object":
         values = held(field)

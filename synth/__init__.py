@@ -7,7 +7,7 @@ core           1  records, errors, the registry of parts, strict readers
 processes      2  interrupts, workers, and a leash that no worker outlives
 text           3  what a word is, and how alike two texts are
 statistics     4  how sure a number is
-inputs         5  files of rows as people have them
+inputs         5  files of rows as people have them, and rows that are made
 local_models   6  small models on this machine, asked in processes of their own
 replies        7  what stands in a reply, whatever the parser
 answers        8  what an answer is worth, whatever its spelling

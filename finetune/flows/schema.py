@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from synth.core.records import Fields
-from synth.packs.export_schema import NAME, Name, Strict
+from synth.inputs.strict_model import NAME, Name, Strict
 from synth.packs.schema import Line, Parts
 
 MOST_STAGES = 40

@@ -87,6 +87,8 @@ def _repair(
     unreadable = reading.unreadable or Unreadable("unreadable")
     reasons = step.parser_for(values).reasons
     why = reasons.get(unreadable.reason) or unreadable.reason.replace("_", " ")
+    if unreadable.reason == "misfit":
+        why = f"{why} ({unreadable.detail})"
     turns = (
         {"role": "assistant", "content": reading.completion.text},
         {"role": "user", "content": _REPAIR.format(why=why)},
@@ -144,6 +146,8 @@ def _read(
         whole=completion.finish_reason not in _ENDED,
     )
     fields = step.parser_for(values).parse_reply(reply, values)
+    if step.keeps:
+        fields[step.keeps] = reply.thoughts
     if reply.mended:
         meta["mended"] = f"{step.name}: {', '.join(reply.mended)}"
     return fields

@@ -15,6 +15,7 @@ from synth.core.records import (
     Values,
     canonical_json,
 )
+from synth.replies.schemas import in_words
 from synth.teachers.wire.access import WITHOUT_ENDPOINT
 from synth.teachers.wire.model_table import model_table
 
@@ -116,7 +117,11 @@ def most_tokens(body: Values) -> int:
     )
 
 
-_THOUGHT_BUDGETS = ("thinking_budget", "thinking_token_budget")
+_THOUGHT_BUDGETS = (
+    "thinking_budget",
+    "thinking_token_budget",
+    "thinking_tokens",
+)
 _THOUGHT = ("budget_tokens", "max_tokens", "thinking_budget")
 
 
@@ -194,6 +199,9 @@ class Price:
             or body.get("response_format")
         ):
             sent += _TOKENS_OF_TOOLS
+        if request.schema is not None:
+            # A server may be told of it in words as well.
+            sent += len(in_words(request.schema).encode())
         prices = (
             [self, self.long] if self.long and sent > self.beyond else [self]
         )

@@ -14,6 +14,7 @@ from synth.cli.command_group import CommandGroup, output_option, say
 from synth.cli.knowledge import lexicon, mine, pair_up, taxonomy
 from synth.cli.looking import diff, journal, report, rows, view, why
 from synth.cli.parts import init, list_
+from synth.cli.seeds import seeds
 from synth.cli.shards import (
     cluster_of,
     merge,
@@ -159,13 +160,20 @@ def plan(
     from synth.calls.token_counter import counter  # noqa: PLC0415
     from synth.core.records import canonical_json  # noqa: PLC0415
     from synth.pipeline.plan import describe_choice, describe_plan, make_plan  # noqa: PLC0415
-    from synth.pipeline.prepare import RunConfig, notes_before, prepare  # noqa: PLC0415
+    from synth.pipeline.prepare import (  # noqa: PLC0415
+        RunConfig,
+        given_or_made,
+        notes_before,
+        prepare,
+    )
 
     ledger = {
         name: options.pop(name)
         for name in ("annotate", "pilot", "budget", "fixed")
     }
-    prepared = prepare(pack, source, output, RunConfig(**with_teacher(options)))
+    config = RunConfig(**with_teacher(options))
+    seeds = given_or_made(source, pack, config)
+    prepared = prepare(pack, seeds, output, config)
     for note in notes_before(prepared):
         say(f"synth: note: {note}", err=True)
     if as_json:
@@ -241,7 +249,7 @@ def run(
 ) -> None:
     """Make a dataset: every seed through every step of PACK into DIR."""
     from synth.inputs.files import shown  # noqa: PLC0415
-    from synth.pipeline.prepare import RunConfig  # noqa: PLC0415
+    from synth.pipeline.prepare import RunConfig, given_or_made  # noqa: PLC0415
     from synth.pipeline.progress import progress  # noqa: PLC0415
     from synth.runs.store_copy import places_of  # noqa: PLC0415
 
@@ -251,11 +259,12 @@ def run(
         options["concurrency"] = 1
     cluster = cluster_of(options)
     config = RunConfig(**with_teacher(options))
+    seeds = given_or_made(source, pack, config)
     folder, copy = places_of(
-        output, journal, pack, source, replace=config.replace
+        output, journal, pack, seeds, replace=config.replace
     )
     show = partial(progress, quiet=quiet, verbose=verbose)
-    job = pack, source, folder, config
+    job = pack, seeds, folder, config
     if cluster is not None:
         from synth.pipeline.on_ray import run_on_ray  # noqa: PLC0415
 
@@ -272,7 +281,7 @@ def run(
 
 
 def _run_here(
-    pack: str, source: str, output: Path, config: RunConfig, *, watch: Watch
+    pack: str, source: Any, output: Path, config: RunConfig, *, watch: Watch
 ) -> Run:
     """A run, or one shard of it, in this process."""
     from synth.packs.schema import drawn_step  # noqa: PLC0415
@@ -500,7 +509,7 @@ COMMANDS = {
     "Parts": (list_,),
     "Runs": (plan, run, merge, journal, slurm),
     "Looking at runs": (view, report, rows, why, diff),
-    "Rows": (export, filter_, mine, pair_up),
+    "Rows": (seeds, export, filter_, mine, pair_up),
     "Critics and teachers": (calibrate, probe),
     "Knowledge": (lexicon, taxonomy),
 }

@@ -64,7 +64,7 @@ def shard_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def plan_run(pack: str, source: str, output: Path, config: RunConfig) -> None:
+def plan_run(pack: str, source: Any, output: Path, config: RunConfig) -> None:
     """Plans the shards of `synth run` and says what to do with them."""
     from synth.pipeline.shards import write_plan  # noqa: PLC0415
 

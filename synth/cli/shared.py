@@ -319,9 +319,9 @@ def sources(
     ctx: click.Context,  # noqa: ARG001
     param: click.Parameter,  # noqa: ARG001
     values: Sequence[str],
-) -> str | list[str]:
-    """One input, or several."""
-    return values[0] if len(values) == 1 else list(values)
+) -> str | list[str] | None:
+    """One input, or several; of none, those that the pack makes."""
+    return values[0] if len(values) == 1 else list(values) or None
 
 
 def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -363,13 +363,12 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--input",
             "source",
-            required=True,
             multiple=True,
             callback=sources,
             metavar="FILE",
             help="Seeds: .jsonl .json .csv .tsv .parquet .arrow, packed or not, a folder, a "
-            "pattern, s3://..., - or a dataset name. "
-            "Several join.",
+            "pattern, s3://..., - or a dataset name. Several join. Without it, the rows that the "
+            "pack's `seeds` make.",
         ),
         column_option,
         click.option(
@@ -407,7 +406,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--schemas",
             is_flag=True,
-            help="Send JSON steps with their JSON Schema; the server must know response_format.",
+            help="Ask JSON steps for their JSON Schema; a server that refuses it is told in words.",
         ),
         click.option(
             "--id-column",

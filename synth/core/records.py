@@ -96,7 +96,15 @@ class Sampling:
     logprobs: bool | None = None
     top_logprobs: int | None = None
     reasoning_effort: str | None = None
+    # No provider's name: `synth.teachers.wire.thoughts` puts it into each one's words.
+    thinking_tokens: int | None = None
     extra: Row = field(default_factory=dict)
+
+    @property
+    def thinks(self) -> bool:
+        """Whether it says how a model thinks."""
+        said = (self.reasoning_effort, self.thinking_tokens)
+        return said != (None, None)
 
     @cached_property
     def body(self) -> Mapping[str, Any]:
@@ -130,6 +138,7 @@ class Request:
     seed_id: str = ""
     step: str = ""
     inputs: Row = field(default_factory=dict)
+    checked: bool = False
 
     KEYED = (
         "model",
@@ -140,7 +149,17 @@ class Request:
         "response_format",
         "draw",
     )
-    UNKEYED = ("seed_id", "step", "inputs")
+    # `checked`: who asks holds the reply to the response format's schema itself, so that a teacher
+    # may be told of it in words.
+    UNKEYED = ("seed_id", "step", "inputs", "checked")
+
+    @property
+    def schema(self) -> Row | None:
+        """The JSON Schema of the response format that whoever asks checks himself."""
+        if not self.checked or self.response_format is None:
+            return None
+        held: Row = self.response_format["json_schema"]["schema"]
+        return held
 
     def body(self) -> Fields:
         """The OpenAI chat body of this request."""

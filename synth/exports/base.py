@@ -88,6 +88,32 @@ def export_pair(
     return pair
 
 
+def thoughts_of(pack: Pack, where: str) -> str:
+    """The field that holds what the teacher of the last step that keeps it thought.
+
+    Raises:
+        WrongUse: no step keeps it.
+    """
+    kept = [step.keeps for step in pack.steps if step.keeps]
+    if not kept:
+        raise WrongUse(
+            where,
+            f"pack {pack.name}, of which no step keeps thoughts",
+            "a step with reasoning.keep",
+            "Run it with --set STEP.reasoning.keep=thoughts; no reply is asked for again.",
+        )
+    return kept[-1]
+
+
+def behind_thoughts(text: str, thoughts: Any) -> str:
+    r"""A text with what was thought before it, as models that think write it.
+
+    >>> behind_thoughts("5", "2 and 3."), behind_thoughts("5", "")
+    ('<think>\n2 and 3.\n</think>\n\n5', '5')
+    """
+    return f"<think>\n{thoughts}\n</think>\n\n{text}" if thoughts else text
+
+
 def pack_templates(pack: Pack) -> Templates:
     """Templates that may include the pack's files."""
     return Templates(pack.folder)

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from synth.core.errors import WrongUse
 from synth.core.records import Fields, Row
-from synth.exports.base import Export, render, spec_of
+from synth.exports.base import (
+    Export,
+    behind_thoughts,
+    render,
+    spec_of,
+    thoughts_of,
+)
 from synth.exports.base_retrieval import elements
 from synth.packs.pack import Pack
 from synth.runs.publisher import RunFolder
@@ -22,9 +29,13 @@ class Messages(Export):
     Args:
         system: `keep`, or `erase` to train without it (prompt erasure, Orca 2, arXiv:2311.11045,
             section 3.1).
+        thoughts: `without`; `tags` for what the teacher thought between `<think>` marks before the
+            last message; or `apart` for a key `reasoning_content` beside its content, which chat
+            templates of models that think read. A step keeps it with `reasoning.keep`.
     """
 
     system: str = "keep"
+    thoughts: Literal["without", "tags", "apart"] = "without"
 
     def rows(self, run: RunFolder, pack: Pack) -> Iterator[Fields]:
         """Training rows, in the order of the run.
@@ -40,6 +51,11 @@ class Messages(Export):
                 "a pack with a messages export, system=keep or erase",
                 "See `synth show`.",
             )
+        thought = (
+            None
+            if self.thoughts == "without"
+            else thoughts_of(pack, f"--to messages:thoughts={self.thoughts}")
+        )
         for row in run.rows():
             values = pack.values(row)
             texts = render(templates, values)
@@ -55,7 +71,18 @@ class Messages(Export):
                 messages = [
                     {"role": role, "content": text} for role, text in turns
                 ]
+                said = row.get(thought) if thought else None
+                messages[-1] = self._thinking(messages[-1], said)
                 yield {"id": row["id"], "messages": messages}
+
+    def _thinking(self, message: dict[str, str], thoughts: Any) -> Fields:
+        """The last message with what was thought before it."""
+        if not thoughts:
+            return message
+        if self.thoughts == "apart":
+            return {**message, "reasoning_content": str(thoughts)}
+        text = behind_thoughts(message["content"], thoughts)
+        return {**message, "content": text}
 
 
 def _of_talk(values: Row, each: str) -> list[tuple[str, str]]:

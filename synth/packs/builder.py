@@ -32,6 +32,7 @@ from synth.packs.demonstrations import (
     not_rendered,
 )
 from synth.packs.files import read_text_inside
+from synth.packs.reply_schema import asking_in_form, reader
 from synth.packs.schema import PackSpec, StepSpec
 from synth.packs.step import Chosen, Demonstration, Gathered, Step, Talk
 from synth.packs.templates import Template, Templates
@@ -106,11 +107,12 @@ class Builder:
             role=spec.teacher,
             user=user,
             system=self.file(f"{spec.name}.system.j2", extra),
-            sampling=spec.sampling.record(),
+            sampling=spec.drawing,
+            keeps=spec.reasoning.keep if spec.reasoning else None,
             draws=spec.draws,
             repairs=spec.repairs,
             each=spec.each,
-            parsers=tuple(self.parser(index, p) for p in spec.parser),
+            parsers=self.parsers(index, spec),
             filters=self.filters(index, spec),
             response_format=spec.response_format,
             rescues=spec.rescues,
@@ -119,6 +121,8 @@ class Builder:
             sets=tuple(sets),
             retrieves=retrieves,
         )
+        if spec.reply_schema is not None:
+            step = asking_in_form(step)
         if spec.until:
             where = self.where("steps", index, "until")
             step = replace(step, until=self.inline(spec.until, where, extra))
@@ -396,6 +400,17 @@ class Builder:
                 "an earlier step, each once",
                 did_you_mean(name, earlier),
             )
+
+    def parsers(
+        self, index: int, spec: StepSpec
+    ) -> tuple[tuple[str, Parser], ...]:
+        """The parsers of a step: those that it names, or the one that its schema is."""
+        if spec.reply_schema is None:
+            return tuple(self.parser(index, one) for one in spec.parser)
+        where = self.where("steps", index, "schema")
+        return (
+            ("", reader(spec.reply_schema, self.folder, where, self.allowed)),
+        )
 
     def parser(self, index: int, spec: Values) -> tuple[str, Parser]:
         """(when, parser) of one parser entry."""

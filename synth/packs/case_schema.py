@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from synth.core.records import Fields
-from synth.packs.export_schema import NAME, Strict
+from synth.inputs.strict_model import NAME, Strict
 
 # A step, or the second speaker of its talk: `chat`, `chat.second`.
 StepName = Annotated[str, Field(pattern=rf"^{NAME}(\.second)?$")]

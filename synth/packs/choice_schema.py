@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from synth.core.records import Fields
-from synth.packs.export_schema import Name, Strict
+from synth.inputs.strict_model import Name, Strict
 from synth.text.novelty import Likeness
 
 Choice = Literal["nearest", "random", "first", "all"]

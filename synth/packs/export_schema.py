@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, model_validator
 
-# What packs, steps, fields and roles may be called.
-NAME = r"[a-z][a-z0-9_]{0,63}"
-Name = Annotated[str, Field(pattern=rf"^{NAME}$")]
+from synth.inputs.strict_model import NAME, Name, Strict
+
 # Text, or a number that stands for its text.
 Text = Annotated[
     str,
@@ -27,12 +20,6 @@ Text = Annotated[
 
 # A list field, or a list in the elements of one: `steps`, `relations.facts`.
 Path = Annotated[str, Field(pattern=rf"^{NAME}(\.{NAME})?$")]
-
-
-class Strict(BaseModel):
-    """Unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class TemplatePair(Strict):

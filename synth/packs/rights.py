@@ -23,8 +23,8 @@ from typing import Any
 from synth.core import registry
 from synth.core.errors import WrongUse
 from synth.core.records import Values
+from synth.inputs.strict_model import NAME
 from synth.packs.choice_schema import NAMED_ONES, kind_of_retrieve
-from synth.packs.export_schema import NAME
 from synth.packs.sampling_fields import KEYS, NAMED, SCHEMAS, SIMPLE
 
 Where = Callable[..., str]

@@ -7,12 +7,35 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from synth.core.records import Fields, Sampling
-from synth.packs.export_schema import Strict
+from synth.inputs.strict_model import Name, Strict
 
 # How long a model thinks; which of these a model knows, its provider says.
 Effort = Literal[
     "none", "minimal", "low", "medium", "high", "xhigh", "max", "default"
 ]
+
+
+class ReasoningSpec(Strict):
+    """How a model thinks before it answers, and whether its thoughts are kept."""
+
+    effort: Effort | None = Field(
+        default=None,
+        description="How long the model thinks, as `sampling.reasoning_effort`; `none` for not at "
+        "all.",
+        examples=["low"],
+    )
+    budget: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None,
+        description="Tokens that its thoughts may take. They are part of `max_tokens`, which must "
+        "be more. A provider that knows no budget is asked with the nearest effort.",
+        examples=[2048],
+    )
+    keep: Name | None = Field(
+        default=None,
+        description="Name of the field that holds the thoughts, apart from the answer. Without "
+        "it they stay in the journal alone.",
+        examples=["thoughts"],
+    )
 
 
 class SamplingSpec(Strict):

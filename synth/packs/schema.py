@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 from synth.answers.choices import has_labels
 from synth.core.errors import WrongUse, did_you_mean, printable
-from synth.core.records import Fields, Values
+from synth.core.records import Fields, Sampling, Values
+from synth.inputs.made.spec import SeedsSpec
+from synth.inputs.strict_model import Name, Strict
 from synth.packs.choice_schema import (
     CHOSEN,
     LISTED,
@@ -23,8 +32,8 @@ from synth.packs.choice_schema import (
     kind_of_demonstrations,
     kind_of_retrieve,
 )
-from synth.packs.export_schema import ExportSpec, Name, Strict
-from synth.packs.sampling_schema import SamplingSpec
+from synth.packs.export_schema import ExportSpec
+from synth.packs.sampling_schema import ReasoningSpec, SamplingSpec
 from synth.packs.talk_schema import TalkSpec, TurnSpec
 
 
@@ -176,6 +185,11 @@ class StepSpec(Strict):
         description="How replies are drawn; what it does not say is left to the provider.",
         examples=[{"temperature": 0.7, "max_tokens": 512}],
     )
+    reasoning: ReasoningSpec | None = Field(
+        default=None,
+        description="How a model that thinks does so: `effort`, `budget` and `keep`.",
+        examples=[{"effort": "low", "keep": "thoughts"}],
+    )
     draws: Annotated[int, Field(ge=1)] = Field(
         default=1,
         description="How many replies are drawn for each row, at most 1,024.",
@@ -201,9 +215,10 @@ class StepSpec(Strict):
         "as an element of the list. What was written before the rows parted stays in the row too.",
         examples=["attempts"],
     )
-    parser: Annotated[Parts, Field(min_length=1)] = Field(
+    parser: Parts = Field(
+        default_factory=list,
         description="What reads the reply: one parser or a list of them. The first whose field "
-        "`when` the row has is used, else the last.",
+        "`when` the row has is used, else the last. A step needs it unless it has a `schema`.",
         examples=[
             [
                 {"name": "option", "when": "choices"},
@@ -216,6 +231,21 @@ class StepSpec(Strict):
         description="What decides, in this order, whether a row goes on: names, or names with "
         "parameters.",
         examples=[["finish_reason", {"name": "length", "most": 300}]],
+    )
+    # `schema` would hide a method of pydantic's.
+    reply_schema: Fields | str | None = Field(
+        default=None,
+        alias="schema",
+        description="In place of a parser: what a reply must be, as a JSON Schema, the name of a "
+        "`.json` file in the pack's folder, or `module:Model` of a pydantic model that the user "
+        "allows. Its properties become fields of the row.",
+        examples=[
+            {
+                "type": "object",
+                "properties": {"score": {"type": "integer"}},
+                "required": ["score"],
+            }
+        ],
     )
     response_format: Fields | None = Field(
         default=None,
@@ -240,6 +270,46 @@ class StepSpec(Strict):
         description="Fields that templates write into the row before the step asks.",
         examples=[{"subject": "{{ question | upper }}"}],
     )
+
+    @model_validator(mode="after")
+    def _one_thinker(self) -> Self:
+        thinking = self.reasoning
+        if thinking is None:
+            return self
+        if thinking.effort and self.sampling.reasoning_effort:
+            raise ValueError(
+                "`reasoning.effort` or `sampling.reasoning_effort`, not both"
+            )
+        most = self.sampling.max_tokens
+        if thinking.budget and most is not None and thinking.budget >= most:
+            raise ValueError(
+                f"`reasoning.budget` of {thinking.budget:,} leaves nothing of `max_tokens`, "
+                f"{most:,}: thoughts are part of it"
+            )
+        return self
+
+    @property
+    def drawing(self) -> Sampling:
+        """The frozen record of how replies are drawn, thoughts included."""
+        record = self.sampling.record()
+        if self.reasoning is None:
+            return record
+        effort = self.reasoning.effort or record.reasoning_effort
+        budget = self.reasoning.budget
+        return replace(record, reasoning_effort=effort, thinking_tokens=budget)
+
+    @model_validator(mode="after")
+    def _one_reader(self) -> Self:
+        if self.reply_schema is None:
+            if not self.parser:
+                raise ValueError("a step needs a `parser` or a `schema`")
+            return self
+        if self.parser or self.response_format is not None:
+            raise ValueError(
+                "`schema` stands alone: it asks for the form and reads it, without `parser` "
+                "and `response_format`"
+            )
+        return self
 
 
 class PackSpec(Strict):
@@ -266,6 +336,11 @@ class PackSpec(Strict):
         description="What each seed has: a name with its type, with `optional`, or with the keys "
         "below.",
         examples=[{"question": "text", "choices": {"type": "list"}}],
+    )
+    seeds: SeedsSpec | None = Field(
+        default=None,
+        description="How rows are made where a run is given none.",
+        examples=[{"rows": 100, "columns": {"topic": {"values": ["tea"]}}}],
     )
     prices: dict[str, Dollars] = Field(
         default_factory=dict,
@@ -360,7 +435,7 @@ def apply_overrides(raw: Fields, overrides: Values, where: str) -> None:
     )
     blocks: Fields = {
         key: raw[key]
-        for key in ("constants", "exports", "retrieve", "pools")
+        for key in ("constants", "exports", "retrieve", "pools", "seeds")
         if key in raw
     }
     for path, value in overrides.items():
@@ -402,8 +477,9 @@ def place_of(path: str, steps: Collection[str]) -> list[str]:
 
 # What a step may say, and what its sampling may.
 _OF_A_STEP = frozenset(
-    {*StepSpec.model_fields, *SamplingSpec.model_fields} - {"name"}
-)
+    {field.alias or name for name, field in StepSpec.model_fields.items()}
+    | {*SamplingSpec.model_fields}
+) - {"name"}
 
 
 def _meant(path: str, targets: Collection[str], steps: Collection[str]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from synth.core.records import Fields, Request, Row, Sampling, seed_id
 from synth.packs.templates import Template
 from synth.parsers.base import Parser
+from synth.parsers.json_object import JsonObject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,6 +111,7 @@ class Step:
         before: turns of the user and the assistant that go before the question.
         talk: a second speaker, with whom the step's teacher talks.
         repairs: times that a reply which cannot be read is shown to the teacher and asked again.
+        keeps: the field that holds what the teacher thought.
         parsers: (field that must be present or "", parser); the first that applies reads the reply.
     """
 
@@ -134,6 +136,7 @@ class Step:
     before: tuple[tuple[str, Template], ...] = ()
     talk: Talk | None = None
     repairs: int = 0
+    keeps: str | None = None
 
     def request(
         self,
@@ -172,6 +175,7 @@ class Step:
             seed_id=seed_id,
             step=self.name,
             inputs=inputs,
+            checked=self.holds_schema,
         )
 
     def opening(self, values: Row) -> list[dict[str, str]]:
@@ -206,6 +210,14 @@ class Step:
             rendered.append((self.user.render(fenced), reply))
         return rendered
 
+    @cached_property
+    def holds_schema(self) -> bool:
+        """Whether the step's parser holds replies to all that its response format asks for."""
+        (_, parser), *others = self.parsers
+        if others or not isinstance(parser, JsonObject):
+            return False
+        return self.response_format == parser.response_format(self.name)
+
     def parser_for(self, row: Row) -> Parser:
         """The first parser whose `when` field the row has."""
         return next(
@@ -222,6 +234,8 @@ class Step:
             for _, parser in reversed(self.parsers)
             for name, kind in parser.produces().items()
         }
+        if self.keeps:
+            kinds[self.keeps] = "text"
         made: Fields = dict.fromkeys((name for name, _ in self.sets), "text")
         if self.gathers:
             made[self.gathers.into] = dict(self.gathers.kinds)

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from synth.packs.export_schema import Name, Strict
+from synth.inputs.strict_model import Name, Strict
 from synth.packs.sampling_schema import SamplingSpec
 
 # Replies of the assistant in one talk; every one of them is a call, with all before it.

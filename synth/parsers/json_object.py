@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -13,7 +13,9 @@ from synth.core.errors import Unreadable
 from synth.core.records import Fields, Row
 from synth.core.strict_json import MOST_CHARS, NotStrict, decoder
 from synth.parsers.base import KINDS, Parser, Reply
+from synth.replies import schemas
 from synth.replies.lenient_json import LATEX, keep_backslashes, lenient
+from synth.verifiers.json_schema import JsonSchema
 
 _TRIES = 64
 # An object that is no strict JSON is read once more, slowly; few stand in one reply.
@@ -52,6 +54,9 @@ class JsonObject(Parser):
     Args:
         keys: field name -> kind (text, number, bool, list of texts, numbers, any), or for a list of
             objects their keys and kinds. Other keys are passed over.
+        fits: in place of keys, a JSON Schema that the object must fit. Its properties are the
+            fields; one that may be absent is None then. A step's `schema` says the same, and
+            asks for it as well.
 
     Reasons:
         no_object: no JSON object in the reply.
@@ -60,6 +65,7 @@ class JsonObject(Parser):
         missing_key: a key is absent.
         wrong_kind: a value is of another kind: a list holds more than texts, a number is not finite
             or beyond 2**53, a text is half a surrogate pair.
+        misfit: the object does not fit the schema.
 
     Example:
         >>> JsonObject(keys={"score": "number"}).parse(
@@ -72,7 +78,8 @@ class JsonObject(Parser):
         {'names': [{'name': 'Ann'}]}
     """
 
-    keys: Row
+    keys: Row = field(default_factory=dict)
+    fits: Row | None = None
 
     reasons: ClassVar[dict[str, str]] = {
         "no_object": "no JSON object",
@@ -80,10 +87,16 @@ class JsonObject(Parser):
         "doubled_key": "a key twice",
         "missing_key": "a key is absent",
         "wrong_kind": "another kind",
+        "misfit": "it does not fit its JSON Schema",
     }
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if bool(self.keys) == (self.fits is not None):
+            raise ValueError("either `keys` or `fits`")
+        if self.fits is not None:
+            # A schema that is none is said before the first call.
+            JsonObject.misfit(self, {})
         for key, kind in self.keys.items():
             if isinstance(kind, Mapping):
                 JsonObject(keys=kind)
@@ -94,12 +107,45 @@ class JsonObject(Parser):
 
     def produces(self) -> Fields:
         """One field a key."""
-        return dict(self.keys)
+        return dict(self._kinds)
+
+    @cached_property
+    def _held(self) -> Fields:
+        """The schema of `fits`, within bounds."""
+        return schemas.held(self.fits)
+
+    @cached_property
+    def _text(self) -> str:
+        return json.dumps(self._held)
+
+    @cached_property
+    def _kinds(self) -> Row:
+        return self.keys if self.fits is None else schemas.kinds(self._held)
+
+    @cached_property
+    def _wanted(self) -> list[str]:
+        """The keys that an object must have."""
+        if self.fits is None:
+            return list(self.keys)
+        return [
+            key for key in self._kinds if key in self._held.get("required", ())
+        ]
+
+    def misfit(self, value: Fields) -> str:
+        """Where an object does not fit the schema, and why; "" where it fits."""
+        return JsonSchema().why(value, self._text)[1]
+
+    def response_format(self, name: str) -> Fields:
+        """The form that a provider is asked to hold replies to."""
+        return schemas.response_format(name, self.schema())
 
     def schema(self) -> Fields:
-        """The JSON Schema of the objects that this parser reads: all keys and no others, in their
-        order. Under it a reply cannot be unreadable, but for the limit of tokens.
+        """The JSON Schema of the objects that this parser reads: that of `fits`, or all keys and no
+        others, in their order. Under it a reply cannot be unreadable, but for the limit of
+        tokens.
         """
+        if self.fits is not None:
+            return self._held
         properties = {key: _schema(kind) for key, kind in self.keys.items()}
         return {
             "type": "object",
@@ -112,14 +158,19 @@ class JsonObject(Parser):
         return self.read_reply(Reply(text), row)
 
     def read_reply(self, reply: Reply, row: Row) -> Fields:  # noqa: ARG002
-        fields = last_object(reply, set(self.keys))
-        missing = [key for key in self.keys if key not in fields]
+        fields = last_object(reply, set(self._wanted))
+        missing = [key for key in self._wanted if key not in fields]
         if missing:
             raise Unreadable("missing_key", ", ".join(missing))
         read = {
-            key: _unquoted(kind, fields[key], reply)
-            for key, kind in self.keys.items()
+            key: _unquoted(kind, fields.get(key), reply)
+            for key, kind in self._kinds.items()
         }
+        if self.fits is not None:
+            there = {key: read.get(key, fields[key]) for key in fields}
+            if problem := self.misfit(there):
+                raise Unreadable("misfit", problem)
+            return read
         read.update(
             {
                 key: _only(names, read[key])

@@ -20,7 +20,7 @@ from synth.calls.token_counter import (
     counter,
 )
 from synth.core.errors import WrongUse
-from synth.core.records import Fields, Request, Row
+from synth.core.records import Fields, Request, Row, canonical_json
 from synth.critics.canaries import calls_of
 from synth.inputs.seeds import read_rows
 from synth.packs.choosing import Asking
@@ -285,8 +285,15 @@ def _length(
 
 
 def _tokens(request: Request, counter: TokenCounter) -> float:
-    return A_REQUEST + sum(
-        A_MESSAGE + counter.count(str(m["content"])) for m in request.messages
+    form = request.response_format
+    asked = counter.count(canonical_json(form).decode()) if form else 0
+    return (
+        A_REQUEST
+        + asked
+        + sum(
+            A_MESSAGE + counter.count(str(m["content"]))
+            for m in request.messages
+        )
     )
 
 

@@ -14,6 +14,7 @@ from synth.calls.door import Stats
 from synth.calls.price import Price, no_price, price_of, require_bound
 from synth.core.errors import TeacherError, WrongUse
 from synth.core.records import Exit, Fields, Request, Row
+from synth.inputs.made.sampling import made_rows
 from synth.inputs.seeds import Scan, Seeds
 from synth.packs.files import BESIDE, regular_files
 from synth.packs.library import Library
@@ -84,8 +85,8 @@ class RunConfig:
             call failed whose row later questions should see in a pool.
         upgrade_pack: a run of a built-in pack that has changed since takes the new one; else it
             goes on with the copy in its folder.
-        schemas: steps that read JSON objects send the JSON Schema of their keys; the endpoint must
-            know `response_format`.
+        schemas: steps that read JSON objects ask for the JSON Schema of their keys; an endpoint
+            that refuses it is told in words.
         columns: new name -> name of a column in the input.
         reuse: folders of other runs, whose replies serve this one too.
         overrides: `step.key` -> value, written into the pack before it is checked.
@@ -550,11 +551,8 @@ def _schemas(pack: Pack) -> Fields:
         (_, parser), *others = step.parsers
         if step.response_format or others or not isinstance(parser, JsonObject):
             continue
-        schema = {"name": step.name, "schema": parser.schema()}
-        formats[f"{step.name}.response_format"] = {
-            "type": "json_schema",
-            "json_schema": {**schema, "strict": True},
-        }
+        asked = parser.response_format(step.name)
+        formats[f"{step.name}.response_format"] = asked
     return formats
 
 
@@ -564,6 +562,29 @@ def check(
     """The pack and the input, both read whole."""
     loaded = load_pack(pack, config)
     return loaded, *check_rows(loaded, seeds, config)
+
+
+def given_or_made(
+    seeds: str | Path | Iterable[Row] | None,
+    pack: str | Path,
+    config: RunConfig,
+) -> str | Path | Iterable[Row]:
+    """The input of a run: what was given, or the rows that the pack's `seeds` make.
+
+    Raises:
+        WrongUse: neither is there.
+    """
+    if seeds is not None:
+        return seeds
+    spec = Pack.load(pack, config.overrides, config.plugins).spec.seeds
+    if spec is None:
+        raise WrongUse(
+            "--input",
+            f"none, and pack {pack} makes no rows",
+            "an input, or a pack with `seeds`",
+            "Give --input FILE; `synth seeds` makes one from a recipe, documents or logs.",
+        )
+    return list(made_rows(spec))
 
 
 def check_rows(

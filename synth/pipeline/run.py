@@ -47,7 +47,7 @@ from synth.pipeline.open_doors import (
 )
 from synth.pipeline.options import PlanOptions, RunOptions, with_options
 from synth.pipeline.plan import make_plan
-from synth.pipeline.prepare import Prepared, RunConfig
+from synth.pipeline.prepare import Prepared, RunConfig, given_or_made
 from synth.pipeline.progress import watched
 from synth.pipeline.python_words import speaks_python
 from synth.pipeline.shards import prepare_run, write_plan
@@ -71,7 +71,7 @@ EXIT_INTERRUPTED = 130
 @speaks_python
 def run(
     pack: str | Path,
-    seeds: str | Path | Iterable[Row],
+    seeds: str | Path | Iterable[Row] | None = None,
     *,
     teacher: str | Mapping[str, str],
     output: str | Path,
@@ -84,7 +84,7 @@ def run(
 
     Args:
         pack: a built-in name or a folder.
-        seeds: path, `-`, dataset name, or rows.
+        seeds: path, `-`, dataset name, or rows; None for those that the pack makes.
         teacher: PROVIDER/MODEL, or role -> PROVIDER/MODEL.
         output: the run's folder; with `shard`, the folder of all shards. Or the URL of a folder in
             a store (`s3://bucket/folder`), into which the published files are copied.
@@ -104,6 +104,7 @@ def run(
         {'asked': 1, 'kept': 1, 'dropped': {}, 'failed': {}}
     """
     config = _config(teacher, options, "synth.run")
+    seeds = given_or_made(seeds, pack, config)
     folder, copy = places_of(
         output, journal, pack, seeds, replace=config.replace
     )

@@ -30,8 +30,8 @@ def make_pairs(
     """Pairs `{id, prompt, chosen, rejected, reason}` of draws of one seed, in the order of the kept
     rows.
 
-    Equal texts never make a pair, nor do draws whose answers agree though one was dropped for its
-    answer.
+    Equal texts never make a pair, nor do texts of two prompts, nor draws whose answers agree though
+    one was dropped for its answer.
 
     Args:
         kept: rows that may be chosen.
@@ -49,7 +49,7 @@ def make_pairs(
     """
     rejected = _by_seed(
         (row for row in dropped if row["reason"] in reasons),
-        ("completion", "reason", "answer"),
+        ("prompt", "completion", "reason", "answer"),
     )
     chosen = _by_seed(
         (row for row in kept if row["id"] in rejected),
@@ -106,7 +106,8 @@ def over(
     """
     return make_pairs(
         better,
-        ({**row, "reason": "worse"} for row in worse),
+        # The other run may have asked in other words.
+        ({**row, "reason": "worse", "prompt": None} for row in worse),
         reasons=("worse",),
         per_seed=per_seed,
         order=order,
@@ -144,7 +145,7 @@ def by_score(
             (round(one - two, 6), a, b)
             for a, one in drawn
             for b, two in drawn
-            if a["completion"] != b["completion"]
+            if a["completion"] != b["completion"] and _same_prompt(a, b)
         ]
         clear = sorted(
             (gap for gap in gaps if gap[0] >= least), key=lambda gap: -gap[0]
@@ -184,7 +185,17 @@ def _fitting(
             and b["answer"] is not None
             and same_answer(str(a["answer"]), str(b["answer"]))
         )
+        if not _same_prompt(a, b):
+            continue
         if a["completion"] != b["completion"] and not (
             agree and b["reason"] in _FOR_THEIR_ANSWER
         ):
             yield a, b
+
+
+def _same_prompt(one: Row, other: Row) -> bool:
+    """Whether two texts may answer one prompt: rows of one seed that were spread have prompts of
+    their own.
+    """
+    prompts = {one.get("prompt"), other.get("prompt")} - {None}
+    return len(prompts) < 2

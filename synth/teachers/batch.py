@@ -23,6 +23,7 @@ from synth.teachers.wire.adapter import Adapter
 from synth.teachers.wire.batch_log import BatchLog, Pending
 from synth.teachers.wire.faults import error_of, failure_in, read_problem
 from synth.teachers.wire.replies import load_reply, read_chat
+from synth.teachers.wire.thoughts import told_to_think
 
 # What the provider takes in one file: 50,000 requests, 200 MB (some room left).
 MOST_REQUESTS = 50_000
@@ -125,8 +126,9 @@ class Batch(Teacher):
         return await self._futures[key]
 
     def _enqueue(self, key: str, request: Request) -> None:
-        body = self._adapter.fit(request.body())
-        if self._adapter.rules:
+        said = told_to_think(request.body(), "")
+        body = self._adapter.fit(said, request.schema)
+        if self._adapter.rules or request.sampling.thinks:
             self._sent[key] = body
         line = canonical_json(
             {

@@ -24,6 +24,7 @@ from synth.teachers.wire.access import Redactor, check_url, secret
 from synth.teachers.wire.adapter import MOST_LESSONS, Adapter
 from synth.teachers.wire.faults import SEARCHED, Problem, error_of, failure_in
 from synth.teachers.wire.replies import load_reply, read_chat
+from synth.teachers.wire.thoughts import dialect_of, told_to_think
 
 # Environment variables that may hold a key, by their names, and the length from which a value is
 # one.
@@ -141,7 +142,8 @@ class Litellm(Teacher):
         """
         litellm = self._open()
         for _ in range(MOST_LESSONS):
-            body = self._adapter.fit(request.body())
+            said = told_to_think(request.body(), dialect_of(self.model))
+            body = self._adapter.fit(said, request.schema)
             try:
                 response = await self._answer(litellm, body)
             # It becomes one of ours, unchained: litellm's own may quote the key.

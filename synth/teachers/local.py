@@ -23,6 +23,7 @@ from synth.core.optional import require
 from synth.core.records import Fields, Request, canonical_json
 from synth.processes import leash
 from synth.teachers.base import Reply, Settings, Teacher
+from synth.teachers.wire.forms import in_the_question
 from synth.teachers.wire.replies import read_chat
 
 # One line of the worker: a reply with log-probabilities of thousands of tokens.
@@ -272,16 +273,19 @@ class Local(Teacher):
 
     async def ask(self, request: Request) -> Reply:
         """One reply of the worker, started (again) where none runs."""
-        if request.sampling.reasoning_effort is not None:
+        body = request.body()
+        if request.sampling.thinks:
             self.say(
-                f"local/{self._path}: sampling.reasoning_effort does nothing to a model on this "
-                "machine"
+                f"local/{self._path}: reasoning does nothing to a model on this machine"
             )
+            body.pop("thinking_tokens", None)
+        if request.schema is not None:
+            body = in_the_question(body, request.schema)
         answer = None
         while answer is None:
             worker = await self._running()
             with contextlib.suppress(_NotBegun):
-                answer = await worker.ask(request.body())
+                answer = await worker.ask(body)
         if "error" in answer:
             raise TeacherRefused(
                 answer["error"]["kind"], answer["error"]["message"]

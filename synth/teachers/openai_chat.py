@@ -36,6 +36,7 @@ from synth.teachers.wire.faults import (
     failure_in,
     read_problem,
 )
+from synth.teachers.wire.forms import HOSTED, OTHER, asked_for
 from synth.teachers.wire.http_client import (
     Answer,
     BrokenReply,
@@ -44,6 +45,7 @@ from synth.teachers.wire.http_client import (
 )
 from synth.teachers.wire.replies import load_reply, read_chat
 from synth.teachers.wire.streams import is_stream, joined
+from synth.teachers.wire.thoughts import dialect_at, told_to_think
 
 PUBLIC = "https://api.openai.com/v1"
 _KEY = "OPENAI_API_KEY"
@@ -238,12 +240,9 @@ class OpenaiChat(Teacher):
         all.
         """
         await self._check_length(request)
+        server = await self._server(request)
         for _ in range(MOST_LESSONS):
-            adapted = (
-                self._adapter.fit(request.body())
-                if self._adapter.rules
-                else None
-            )
+            adapted = self._adapted(request, server)
             status, headers, raw = await self._post(
                 request.text if adapted is None else canonical_json(adapted)
             )
@@ -258,6 +257,28 @@ class OpenaiChat(Teacher):
             ):
                 break
         raise self._refusal(problem, headers)
+
+    async def _server(self, request: Request) -> str:
+        """Whose program the server is, where the form of the question depends on it."""
+        if not is_private(self._target.base):
+            return HOSTED
+        if request.schema is None and not request.sampling.thinks:
+            return HOSTED
+        return (await self.capacity()).server or OTHER
+
+    def _adapted(self, request: Request, server: str) -> Fields | None:
+        """The body as this server and this model take it; None where that is the request's own."""
+        schema = request.schema
+        thinks = request.sampling.thinks
+        if schema is None and not thinks and not self._adapter.rules:
+            return None
+        body = request.body()
+        if thinks:
+            dialect = server or dialect_at(self._target.base)
+            body = told_to_think(body, dialect)
+        if schema is not None:
+            body = asked_for(body, schema, server)
+        return self._adapter.fit(body, schema)
 
     def _refusal(
         self, problem: Problem, headers: Mapping[str, str]

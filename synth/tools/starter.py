@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from synth.core.errors import WrongUse
-from synth.packs.export_schema import NAME
+from synth.inputs.strict_model import NAME
 from synth.packs.pack import pack_names
 
 _NAME = re.compile(NAME)

@@ -23,7 +23,7 @@ from tests.tables import table
 BASE = Request(model="m", messages=({"role": "user", "content": "hi"},))
 OTHER = {
     "model": "n", "messages": ({"role": "user", "content": "ho"},), "family": "litellm", "sampling": Sampling(temperature=0.5),
-    "tools": ({"type": "function"},), "response_format": {"type": "json_object"}, "draw": 1, "seed_id": "s", "step": "t", "inputs": {"a": 1},
+    "tools": ({"type": "function"},), "response_format": {"type": "json_object"}, "draw": 1, "seed_id": "s", "step": "t", "inputs": {"a": 1}, "checked": True,
 }  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def test_every_field_of_a_request_is_classified_and_counts_as_it_says():
 def test_every_sampling_field_is_in_the_key():
     values = {
         "temperature": 0.1, "top_p": 0.5, "max_tokens": 9, "stop": ("x",), "seed": 4, "presence_penalty": 0.1, "frequency_penalty": 0.2,
-        "logprobs": True, "top_logprobs": 3, "reasoning_effort": "low", "extra": {"top_k": 5},
+        "logprobs": True, "top_logprobs": 3, "reasoning_effort": "low", "thinking_tokens": 900, "extra": {"top_k": 5},
     }  # fmt: skip
     assert set(values) == {f.name for f in fields(Sampling)}
     keys = {

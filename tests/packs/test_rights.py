@@ -302,7 +302,7 @@ DATA = {
         wording.most_banned wording.once wording.starts
         answer_match.choices answer_match.decimal answer_match.gold""",
     "synth.parsers": """
-        code_block.fenced delimited.begin delimited.end equations.asked final_number.fallback groups.of groups.tag json_object.keys
+        code_block.fenced delimited.begin delimited.end equations.asked final_number.fallback groups.of groups.tag json_object.fits json_object.keys
         numbered_list.least numbered_list.none outline.of permutation.most_repaired permutation.of tagged.allow tagged.tags whole.least
         boxed.rationale code_block.rationale delimited.rationale equations.rationale final_number.rationale groups.rationale
         json_object.rationale numbered_list.glosses numbered_list.rationale option.rationale outline.rationale
@@ -313,9 +313,9 @@ DATA = {
         math_equal.tolerance spans.ellipsis""",
     "synth.exports": """
         conversation.absent conversation.seed faded.completion faded.context faded.examples faded.prompt labelled.by labelled.reasons
-        labelled.wrong margins.least margins.most messages.system mined_pairs.dedup mined_pairs.field mined_pairs.least mined_pairs.longest
+        labelled.wrong margins.least margins.most messages.system messages.thoughts mined_pairs.dedup mined_pairs.field mined_pairs.least mined_pairs.longest
         mined_pairs.most_alike mined_pairs.shortest multitask.tasks preference.by preference.least preference.order preference.other
-        preference.per_seed preference.reasons ranked.least sft.completion sft.part sft.prompt triples.held_out triplets.flat
+        preference.per_seed preference.reasons ranked.least sft.completion sft.part sft.prompt sft.thoughts triples.held_out triplets.flat
         triplets.negatives triplets.pick triplets.turned""",
 }  # fmt: skip
 EVERYWHERE = {"unknown", "mode", "into"}
@@ -357,8 +357,8 @@ def test_every_parameter_is_data_or_the_users_alone(room):
 def test_every_key_of_a_pack_is_known_to_be_data():
     """A new key of a pack needs a thought, too: these are templates, names, numbers, or checked by `rights`."""
     assert set(PackSpec.model_fields) == {
-        "name", "version", "about", "paper", "inputs", "low_yield", "prices", "constants", "examples", "retrieve", "steps", "exports", "pools",
+        "name", "version", "about", "paper", "inputs", "low_yield", "seeds", "prices", "constants", "examples", "retrieve", "steps", "exports", "pools",
     }  # fmt: skip
     assert set(StepSpec.model_fields) == {
-        "name", "teacher", "sampling", "draws", "each", "spread", "parser", "filters", "response_format", "rescues", "until", "set", "demonstrations", "repairs", "turns", "talk", "gather",
+        "name", "teacher", "sampling", "draws", "each", "spread", "parser", "filters", "response_format", "rescues", "until", "set", "demonstrations", "repairs", "turns", "talk", "gather", "reply_schema", "reasoning",
     }  # fmt: skip

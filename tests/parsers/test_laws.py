@@ -36,6 +36,13 @@ CASES = {
         '{"a": "one", "b": 2}': "wrong_kind",
     },
 }  # fmt: skip
+# A second form of a parser, whose reasons the first cannot give.
+ALSO = {
+    "json_object": (
+        {"fits": {"type": "object", "properties": {"a": {"type": "integer", "maximum": 9}}}},
+        {'{"a": 1}': None, '{"a": 10}': "misfit", '{"a": "x"}': "misfit"},
+    ),
+}  # fmt: skip
 ROW = {
     "choices": ["fire", "ice"],
     "documents": ["a", "b", "c"],
@@ -57,9 +64,17 @@ def test_all_parsers_have_cases():
 @pytest.mark.parametrize("name", CASES)
 def test_cases_read_as_declared(name):
     parser, produced = build(name), set()
-    for text, reason in CASES[name].items():
+    spec, more = ALSO.get(name, ({}, {}))
+    other = (
+        registry.build("synth.parsers", {"name": name, **spec})
+        if more
+        else parser
+    )
+    cases = [(parser, *case) for case in CASES[name].items()]
+    cases += [(other, *case) for case in more.items()]
+    for one, text, reason in cases:
         try:
-            assert set(parser.parse(text, ROW)) == set(parser.produces())
+            assert set(one.parse(text, ROW)) == set(one.produces())
             assert reason is None
         except Unreadable as error:
             assert error.reason == reason, text

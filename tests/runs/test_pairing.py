@@ -119,3 +119,12 @@ def test_margins_are_those_of_brute_force_widest_first(scored, least):
 def test_a_margin_of_nothing_is_no_preference(least):
     with pytest.raises(ValueError, match="use a margin above 0"):
         list(by_score([], least=least))
+
+
+def test_texts_of_two_prompts_make_no_pair():
+    kept = [{"id": "a", "prompt": p, "completion": f"good {p}"} for p in "xy"]
+    dropped = [{"id": "a", "prompt": "y", "completion": "bad", "reason": "r"}]
+    pairs = make_pairs(kept, dropped, reasons=("r",), per_seed=9)
+    assert [(p["prompt"], p["chosen"]) for p in pairs] == [("y", "good y")]
+    scored = [(row, 0.9) for row in kept] + [(row, 0.1) for row in dropped]
+    assert [p["prompt"] for p in by_score(scored, per_seed=9)] == ["y"]

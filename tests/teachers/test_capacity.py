@@ -143,18 +143,30 @@ def capacity(url, **settings):
 @pytest.mark.parametrize(
     ("pages", "wanted", "questions"),
     [
-        (LLAMA, Capacity(1024, 3), 2),
-        (VLLM, Capacity(2048), 1),
-        (SGLANG, Capacity(512, 48), 2),
+        (LLAMA, Capacity(1024, 3, "llamacpp"), 2),
+        (VLLM, Capacity(2048, server="vllm"), 1),
+        (SGLANG, Capacity(512, 48, "sglang"), 2),
         (TRANSFORMERS, UNKNOWN, 1),
         ({}, UNKNOWN, 1),
         ({"/v1/models": b"<html>not here</html>"}, UNKNOWN, 1),
         ({"/v1/models": [1, 2]}, UNKNOWN, 1),
         ({"/v1/models": {"data": ["x", None]}}, UNKNOWN, 1),
-        ({"/v1/models": listed("llamacpp")}, UNKNOWN, 2),
-        ({"/v1/models": listed("vllm", max_model_len="many")}, UNKNOWN, 1),
-        ({"/v1/models": listed("vllm", max_model_len=0)}, UNKNOWN, 1),
-        ({"/v1/models": listed("vllm", max_model_len=True)}, UNKNOWN, 1),
+        ({"/v1/models": listed("llamacpp")}, Capacity(server="llamacpp"), 2),
+        (
+            {"/v1/models": listed("vllm", max_model_len="many")},
+            Capacity(server="vllm"),
+            1,
+        ),
+        (
+            {"/v1/models": listed("vllm", max_model_len=0)},
+            Capacity(server="vllm"),
+            1,
+        ),
+        (
+            {"/v1/models": listed("vllm", max_model_len=True)},
+            Capacity(server="vllm"),
+            1,
+        ),
     ],
 )
 def test_each_server_is_read_in_its_own_shape(pages, wanted, questions):

@@ -19,6 +19,7 @@ from synth.calls.journal import records
 from synth.filters.critic import Critic
 from synth.teachers.base import Settings
 from synth.teachers.openai_chat import OpenaiChat
+from tests.packs.test_reply_schema import pack
 
 NAME = "smollm2-135m"
 BINARY = (
@@ -256,3 +257,11 @@ def test_a_server_that_ends_in_the_middle_is_asked_again_later(tmp_path):
         done = ran(base, tmp_path, replace=True, same_teacher=True)
     assert done.counts["failed"] == {}
     assert len(replies(tmp_path)) == len(QUESTIONS)
+
+
+def test_a_schema_holds_a_model_that_words_do_not_hold(url, tmp_path):
+    folder = pack(tmp_path / "p", sampling={"max_tokens": 120, "temperature": 0.0})  # fmt: skip
+    rows = [{"text": f"Text {n}: dogs bark."} for n in range(3)]
+    run = ran(url, tmp_path / "o", folder, rows, overrides={})
+    assert run.counts["kept"] == len(rows)
+    assert {row["grade"] for row in run.kept} <= {1, 2, 3, 4, 5}

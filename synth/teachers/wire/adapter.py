@@ -14,6 +14,7 @@ means is adapted. A request's key stays that of the request as the pack says it.
 | `n` | without it: the first reply is the one that counts anyway |
 | `reasoning_effort`, not just its value | without it: the model does not think, or as it likes |
 | replies in one piece | as a stream, joined here |
+| a JSON Schema that whoever asks checks himself | told in the question |
 | anything else: response_format, logprobs, tools | not: the run stops and says what to do |
 """
 
@@ -28,9 +29,11 @@ from typing import Any
 import orjson
 
 from synth.core.errors import Stopped
-from synth.core.records import Fields, Request, Values
+from synth.core.records import Fields, Request, Row, Values
 from synth.teachers.wire.faults import Problem
+from synth.teachers.wire.forms import FORM_FIELDS, in_the_question
 from synth.teachers.wire.model_table import model_table
+from synth.teachers.wire.thoughts import THOUGHTS
 
 FILE = "adapted.json"
 # Refusals of one request that teach something; more of them than there are rules would be a circle.
@@ -61,6 +64,7 @@ _RENAMED = {
 SYSTEM = "system messages"
 STREAM = "replies in one piece"
 BOTH = "top_p beside temperature"
+FORM = "JSON Schemas"
 _ROLES = ("system", "developer")
 
 _CODES = re.compile(
@@ -143,6 +147,10 @@ _WORDS = frozenset(
         "regex",
     }
 )
+_SPEAKS_OF_FORM = re.compile(
+    r"schema|grammar|response[_ ]?format|structured|json[ _]?mode",
+    re.IGNORECASE,
+)
 _SENTENCE = re.compile(r"(?<=[.;!?])\s+|\n")
 
 
@@ -172,6 +180,15 @@ def refused_by(problem: Problem, body: Values) -> str:
     if {"temperature", "top_p"} <= body.keys() and _BOTH.search(words):
         return BOTH
     return _named_as_field(problem, body) or _named_in_words(words, body)
+
+
+def _refuses_form(problem: Problem, body: Values) -> bool:
+    """Whether a refusal speaks of the form that a body asks for."""
+    if problem.status not in (400, 404, 422, 501):
+        return False
+    asked = any(name in body for name in FORM_FIELDS)
+    words = f"{problem.code} {problem.field} {problem.message}"
+    return asked and _SPEAKS_OF_FORM.search(words) is not None
 
 
 def _named_as_field(problem: Problem, body: Values) -> str:
@@ -286,13 +303,23 @@ class Adapter:
         """The rules that requests of this journal met, with why."""
         return self._noted
 
-    def fit(self, body: Fields) -> Fields:
-        """A request's body as this model takes it."""
+    def fit(self, body: Fields, schema: Row | None = None) -> Fields:
+        """A request's body as this model takes it.
+
+        Args:
+            body: as the pack and the server's own fields have it.
+            schema: what whoever asks checks himself, `Request.schema`.
+        """
         if not self.rules:
             return body
         out = dict(body)
         for rule in self.rules:
-            if _apply(rule, out) and rule not in self._announced:
+            if rule == FORM:
+                applied = schema is not None
+                out = in_the_question(out, schema) if schema else out
+            else:
+                applied = _apply(rule, out)
+            if applied and rule not in self._announced:
                 self._note(rule)
         return out
 
@@ -316,6 +343,8 @@ class Adapter:
             Stopped: a field was refused without which the rows would be others.
         """
         rule = refused_by(problem, sent)
+        if request.schema and _refuses_form(problem, sent):
+            rule = FORM
         if not rule or (rule == STREAM and not self._streams):
             return False
         words = problem.text(scrub)
@@ -366,6 +395,7 @@ _HOW = {
     SYSTEM: "system messages stand in front of the user's message",
     STREAM: "replies come as streams and are joined here",
     BOTH: "asked without top_p, which it does not take beside temperature",
+    FORM: "JSON Schemas are told in the question",
 }
 
 
@@ -379,6 +409,8 @@ def _adaptable(rule: str, sent: Values) -> bool:
 def _todo(rule: str, request: Request) -> str:
     step = request.step or "STEP"
     path = rule if rule == "response_format" else f"sampling.{rule}"
+    if rule in THOUGHTS and request.sampling.thinks:
+        path = "reasoning"
     return f"Ask without it, --set {step}.{path}=null, or ask another model"
 
 

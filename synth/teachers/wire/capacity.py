@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from synth.core.records import Fields, Request
+from synth.teachers.wire.forms import LLAMA, SGLANG, VLLM
 
 # Seconds that a server has to say what it takes; it is asked but once.
 SECONDS = 3.0
@@ -31,10 +32,13 @@ class Capacity(NamedTuple):
     Attributes:
         context: tokens of one request, its reply included.
         slots: requests that it works on at once.
+        server: whose program it is, as it says itself: `llamacpp`, `vllm` or `sglang`; "" for
+            others.
     """
 
     context: int | None = None
     slots: int | None = None
+    server: str = ""
 
 
 UNKNOWN = Capacity()
@@ -62,16 +66,16 @@ async def capacity_at(base: str, model: str, get: Get) -> Capacity:
     card = _card(listed, model)
     owner = card.get("owned_by")
     root = _root(base)
-    if owner == "llamacpp":
+    if owner == LLAMA:
         props = await get(f"{root}/props")
         return _of_llama(props or {})
     context = _count(card, "max_model_len")
-    if owner == "sglang":
+    if owner == SGLANG:
         info = await get(f"{root}/get_server_info")
         slots = _sglang_slots(info or {})
-        return Capacity(context, slots)
+        return Capacity(context, slots, SGLANG)
     # vLLM: its number of sequences stands at no URL.
-    return Capacity(context)
+    return Capacity(context, server=VLLM if owner == VLLM else "")
 
 
 def _of_llama(props: Fields) -> Capacity:
@@ -81,7 +85,7 @@ def _of_llama(props: Fields) -> Capacity:
     defaults = _fields(props.get("default_generation_settings"))
     context = _count(defaults, "n_ctx")
     slots = _count(props, "total_slots")
-    return Capacity(context, slots)
+    return Capacity(context, slots, LLAMA)
 
 
 def _sglang_slots(info: Fields) -> int | None:

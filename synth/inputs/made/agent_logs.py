@@ -1,0 +1,347 @@
+"""Logs of agents as rows of messages.
+
+| format | its mark |
+|---|---|
+| ATIF (Agent Trajectory Interchange Format) | an object with `schema_version` "ATIF-..." |
+| messages of OpenAI's | objects with `messages` |
+| Claude Code | lines with `sessionId` and a `message` of type `user` or `assistant` |
+| Codex | lines with `type: response_item` and a `payload` |
+
+A message of a row has `role` (system, user, assistant, tool) and `content`, as OpenAI writes them;
+an assistant's has `tool_calls` where it calls, a tool's the `tool_call_id` that it answers, and
+`reasoning_content` what was thought.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from synth.core.errors import WrongUse
+from synth.core.records import Fields, Values, seed_id
+
+MOST_BYTES = 256 * 1024 * 1024
+MOST_MESSAGES = 10_000
+ENDINGS = (".json", ".jsonl")
+_ROLES = {"agent": "assistant", "developer": "system"}
+
+
+def log_rows(
+    path: Path, passed: dict[str, str] | None = None
+) -> Iterator[Fields]:
+    """One row a talk: `id`, `messages`, `question` (the first of the user's), `answer` (the last of
+    the assistant's), `tools_called`, and `made` with the log's format and name.
+
+    Args:
+        path: a log, or a folder of logs.
+        passed: gets name -> why for every log that is passed over.
+
+    Raises:
+        WrongUse: no such file.
+    """
+    left_out = passed if passed is not None else {}
+    if not path.exists():
+        raise WrongUse(
+            f"--logs {path}",
+            "no such file",
+            "a log or a folder of logs",
+            "Check the path.",
+        )
+    files = [path]
+    if path.is_dir():
+        files = sorted(
+            one
+            for one in path.rglob("*")
+            if one.suffix in ENDINGS and one.is_file() and not one.is_symlink()
+        )
+    for file in files:
+        name = file.name if file == path else file.relative_to(path).as_posix()
+        try:
+            talks = list(_talks(file))
+        except (ValueError, RecursionError, OSError) as error:
+            left_out[name] = f"{type(error).__name__}: {error}"[:200]
+            continue
+        if not talks:
+            left_out[name] = "no log of an agent"
+        for place, (form, messages) in enumerate(talks):
+            yield _row(name, place, form, messages)
+
+
+def _row(
+    name: str,
+    place: int,
+    form: str,
+    messages: list[Fields],
+) -> Fields:
+    asked: list[str] = []
+    said: list[str] = []
+    called: dict[str, None] = {}
+    for one in messages:
+        content = one["content"]
+        if one["role"] == "user":
+            asked.append(content)
+        elif one["role"] == "assistant" and content:
+            said.append(content)
+        for call in one.get("tool_calls", ()):
+            function = call["function"]
+            called[function["name"]] = None
+    return {
+        "id": seed_id({"messages": messages}),
+        "messages": messages,
+        "question": asked[0] if asked else "",
+        "answer": said[-1] if said else "",
+        "tools_called": list(called),
+        "made": {
+            "by": f"logs: {form}",
+            "log": name,
+            "place": place,
+        },
+    }
+
+
+def _talks(path: Path) -> Iterator[tuple[str, list[Fields]]]:
+    """(format, messages) of each talk in a file."""
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"more than {MOST_BYTES:,} bytes")
+    text = path.read_text(encoding="utf-8", errors="replace")
+    values = _values(text)
+    for form, reads in _FORMS:
+        talks = [talk[:MOST_MESSAGES] for talk in reads(values) if talk]
+        if talks:
+            for talk in talks:
+                yield form, talk
+            return
+
+
+def _values(text: str) -> list[Fields]:
+    """The objects of a file: one, a list of them, or one a line; a line that is none, such as the
+    last one of a log that was cut off, is passed over.
+    """
+    try:
+        whole = json.loads(text)
+    except ValueError:
+        whole = []
+        for line in text.splitlines():
+            try:
+                whole.append(json.loads(line))
+            except ValueError:
+                continue
+    listed = whole if isinstance(whole, list) else [whole]
+    return [value for value in listed if isinstance(value, dict)]
+
+
+def message(role: str, content: Any, **more: Any) -> Fields:
+    """A message as OpenAI writes it; keys that say nothing are left out.
+
+    >>> message("agent", [{"type": "text", "text": "Hi"}], tool_calls=[])
+    {'role': 'assistant', 'content': 'Hi'}
+    """
+    said = {name: value for name, value in more.items() if value}
+    return {"role": _ROLES.get(role, role), "content": _text(content), **said}
+
+
+def _text(content: Any) -> str:
+    """A content, or the texts in a list of its parts."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        return "\n".join(filter(None, map(_text, content)))
+    if isinstance(content, dict):
+        return _text(content.get("text", ""))
+    return "" if content is None else json.dumps(content)
+
+
+def _call(
+    call_id: Any,
+    name: Any,
+    arguments: Any,
+) -> Fields:
+    """A call of a tool; its arguments are JSON text."""
+    written = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    function = {"name": str(name), "arguments": written}
+    return {"id": str(call_id or ""), "type": "function", "function": function}
+
+
+def _dicts(value: Any) -> list[Fields]:
+    """The objects of a list; none where it is no list."""
+    if not isinstance(value, list):
+        return []
+    return [one for one in value if isinstance(one, dict)]
+
+
+def _fields(value: Any) -> Fields:
+    return value if isinstance(value, dict) else {}
+
+
+def _of_type(blocks: list[Fields], kind: str) -> list[Fields]:
+    return [block for block in blocks if block.get("type") == kind]
+
+
+def _atif(values: Iterable[Fields]) -> Iterator[list[Fields]]:
+    """Trajectories of the interchange format."""
+    for value in values:
+        version = str(value.get("schema_version", ""))
+        if not version.startswith("ATIF"):
+            continue
+        talk: list[Fields] = []
+        for step in _dicts(value.get("steps")):
+            talk.append(_atif_said(step))
+            seen = _fields(step.get("observation"))
+            for result in _dicts(seen.get("results")):
+                call_id = result.get("source_call_id")
+                content = result.get("content")
+                talk.append(_result(call_id, content))
+        yield talk
+
+
+def _atif_said(step: Values) -> Fields:
+    """What is said in a step, and what it calls."""
+    calls = []
+    for one in _dicts(step.get("tool_calls")):
+        call = _call(
+            one.get("tool_call_id"),
+            one.get("function_name"),
+            one.get("arguments"),
+        )
+        calls.append(call)
+    return message(
+        str(step.get("source", "user")),
+        step.get("message"),
+        tool_calls=calls,
+        reasoning_content=step.get("reasoning_content"),
+    )
+
+
+def _result(call_id: Any, content: Any) -> Fields:
+    return message(
+        "tool",
+        content,
+        tool_call_id=str(call_id or ""),
+    )
+
+
+def _openai(values: Iterable[Fields]) -> Iterator[list[Fields]]:
+    """Messages that are as they should be already."""
+    for value in values:
+        listed = _dicts(value.get("messages"))
+        whole = all("role" in one for one in listed)
+        if listed and whole:
+            yield list(map(_kept, listed))
+
+
+def _kept(one: Values) -> Fields:
+    calls = []
+    for call in _dicts(one.get("tool_calls")):
+        function = _fields(call.get("function"))
+        name = function.get("name")
+        arguments = function.get("arguments", "{}")
+        calls.append(_call(call.get("id"), name, arguments))
+    return message(
+        str(one["role"]),
+        one.get("content"),
+        tool_calls=calls,
+        tool_call_id=one.get("tool_call_id"),
+        reasoning_content=one.get("reasoning_content"),
+        name=one.get("name"),
+    )
+
+
+def _claude_code(values: Iterable[Fields]) -> Iterator[list[Fields]]:
+    """Sessions of Claude Code, without those of sub-agents."""
+    sessions: dict[str, list[Fields]] = {}
+    for value in values:
+        said = value.get("message")
+        if "sessionId" not in value or not isinstance(said, dict):
+            continue
+        if value.get("isSidechain") or value.get("isMeta"):
+            continue
+        session = str(value["sessionId"])
+        talk = sessions.setdefault(session, [])
+        role = str(said.get("role", value.get("type")))
+        talk.extend(_blocks(role, said.get("content")))
+    yield from sessions.values()
+
+
+def _blocks(role: str, content: Any) -> Iterator[Fields]:
+    """The messages in one of Anthropic's: results of tools are messages of their own."""
+    blocks = _dicts(content)
+    for block in _of_type(blocks, "tool_result"):
+        yield _result(block.get("tool_use_id"), block.get("content"))
+    texts = content
+    if not isinstance(content, str):
+        texts = _of_type(blocks, "text")
+    thinking = _of_type(blocks, "thinking")
+    thoughts = [_text(block.get("thinking")) for block in thinking]
+    calls = []
+    for block in _of_type(blocks, "tool_use"):
+        call = _call(
+            block.get("id"),
+            block.get("name"),
+            block.get("input"),
+        )
+        calls.append(call)
+    made = message(
+        role,
+        texts,
+        tool_calls=calls,
+        reasoning_content=_text(thoughts),
+    )
+    if made["content"] or len(made) > 2:
+        yield made
+
+
+def _codex(values: Iterable[Fields]) -> Iterator[list[Fields]]:
+    """A rollout of Codex: one talk a file."""
+    talk: list[Fields] = []
+    thoughts = ""
+    for value in values:
+        item = value.get("payload")
+        if value.get("type") != "response_item" or not isinstance(item, dict):
+            continue
+        if item.get("type") == "reasoning":
+            thoughts = _text(item.get("summary"))
+            continue
+        said = _codex_said(item, thoughts)
+        if said is None:
+            continue
+        talk.append(said)
+        # A thought belongs to what the model does next.
+        if said["role"] == "assistant":
+            thoughts = ""
+    yield talk
+
+
+def _codex_said(item: Values, thoughts: str) -> Fields | None:
+    """The message of one item; None where it is none."""
+    kind = str(item.get("type"))
+    if kind == "message":
+        role = str(item.get("role", "assistant"))
+        own = thoughts if role == "assistant" else ""
+        content = item.get("content")
+        return message(role, content, reasoning_content=own)
+    call_id = item.get("call_id")
+    if kind in _CODEX_CALLS:
+        given = item.get("arguments", item.get("input", "{}"))
+        call = _call(call_id, item.get("name"), given)
+        return message(
+            "assistant",
+            "",
+            tool_calls=[call],
+            reasoning_content=thoughts,
+        )
+    if kind in _CODEX_RESULTS:
+        return _result(call_id, item.get("output"))
+    return None
+
+
+_CODEX_CALLS = ("function_call", "custom_tool_call")
+_CODEX_RESULTS = ("function_call_output", "custom_tool_call_output")
+_Reads = Callable[[Iterable[Fields]], Iterator[list[Fields]]]
+_FORMS: tuple[tuple[str, _Reads], ...] = (
+    ("atif", _atif),
+    ("openai", _openai),
+    ("claude_code", _claude_code),
+    ("codex", _codex),
+)

@@ -1,0 +1,135 @@
+"""Logs of agents as rows of messages, in each format, whole or broken."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synth.cli import main
+from synth.core.errors import WrongUse
+from synth.inputs.made.agent_logs import log_rows
+
+CALL = {"id": "c1", "type": "function", "function": {"name": "read", "arguments": '{"path": "a.py"}'}}  # fmt: skip
+WANTED = [
+    {"role": "user", "content": "Mend a.py."},
+    {"role": "assistant", "content": "I look.", "tool_calls": [CALL], "reasoning_content": "Hm."},
+    {"role": "tool", "content": "x = 1", "tool_call_id": "c1"},
+    {"role": "assistant", "content": "It is fine."},
+]  # fmt: skip
+ATIF = {
+    "schema_version": "ATIF-v1.4",
+    "session_id": "s",
+    "agent": {"name": "a", "version": "1"},
+    "steps": [
+        {"step_id": 1, "source": "user", "message": "Mend a.py."},
+        {
+            "step_id": 2, "source": "agent", "message": "I look.", "reasoning_content": "Hm.",
+            "tool_calls": [{"tool_call_id": "c1", "function_name": "read", "arguments": {"path": "a.py"}}],
+            "observation": {"results": [{"source_call_id": "c1", "content": "x = 1"}]},
+        },
+        {"step_id": 3, "source": "agent", "message": "It is fine."},
+    ],
+}  # fmt: skip
+CLAUDE = [
+    {"type": "summary", "summary": "x"},
+    {"type": "user", "sessionId": "s", "message": {"role": "user", "content": "Mend a.py."}},
+    {"type": "user", "sessionId": "s", "isMeta": True, "message": {"role": "user", "content": "meta"}},
+    {
+        "type": "assistant", "sessionId": "s",
+        "message": {"role": "assistant", "content": [
+            {"type": "thinking", "thinking": "Hm."},
+            {"type": "text", "text": "I look."},
+            {"type": "tool_use", "id": "c1", "name": "read", "input": {"path": "a.py"}},
+        ]},
+    },
+    {"type": "user", "sessionId": "s", "message": {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": [{"type": "text", "text": "x = 1"}]}]}},
+    {"type": "assistant", "sessionId": "s", "isSidechain": True, "message": {"role": "assistant", "content": "aside"}},
+    {"type": "assistant", "sessionId": "s", "message": {"role": "assistant", "content": [{"type": "text", "text": "It is fine."}]}},
+]  # fmt: skip
+CODEX = [
+    {"type": "session_meta", "payload": {"id": "s"}},
+    {"type": "response_item", "payload": {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Mend a.py."}]}},
+    {"type": "response_item", "payload": {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm."}]}},
+    {"type": "response_item", "payload": {"type": "function_call", "call_id": "c1", "name": "read", "arguments": '{"path": "a.py"}'}},
+    {"type": "response_item", "payload": {"type": "function_call_output", "call_id": "c1", "output": "x = 1"}},
+    {"type": "event_msg", "payload": {"type": "token_count"}},
+    {"type": "response_item", "payload": {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "It is fine."}]}},
+]  # fmt: skip
+
+
+def lines(values):
+    return "".join(json.dumps(value) + "\n" for value in values)
+
+
+LOGS = {
+    "atif": json.dumps(ATIF),
+    "openai": lines([{"messages": WANTED}]),
+    "claude_code": lines(CLAUDE),
+    "codex": lines(CODEX),
+}
+
+
+@pytest.mark.parametrize("form", LOGS)
+def test_each_format_is_the_same_talk(tmp_path, form):
+    path = tmp_path / "log.jsonl"
+    path.write_text(LOGS[form])
+    [row] = log_rows(path)
+    assert row["made"] == {"by": f"logs: {form}", "log": "log.jsonl", "place": 0}  # fmt: skip
+    wanted = WANTED
+    if form == "codex":  # a call is an item of its own
+        wanted = [WANTED[0], {**WANTED[1], "content": ""}, *WANTED[2:]]
+    assert row["messages"] == wanted
+    assert (row["question"], row["answer"]) == ("Mend a.py.", "It is fine.")
+    assert row["tools_called"] == ["read"]
+
+
+def test_a_folder_of_logs_and_one_bad_log_stops_none(tmp_path):
+    for form, text in LOGS.items():
+        (tmp_path / f"{form}.jsonl").write_text(text)
+    (tmp_path / "bad.json").write_text("[" * 100_000)
+    (tmp_path / "other.json").write_text('{"a": 1}')
+    # The last line of a log that was cut off.
+    (tmp_path / "cut.jsonl").write_text(LOGS["claude_code"] + '{"type": "us')
+    (tmp_path / "link.json").symlink_to("/etc/hostname")
+    said = ["seeds", "--logs", str(tmp_path), "--output", str(tmp_path / "o.out.jsonl")]  # fmt: skip
+    done = CliRunner().invoke(main, said)
+    assert done.exit_code == 0, done.output
+    assert "bad.json is passed over" in done.output
+    assert "other.json is passed over" in done.output
+    rows = [json.loads(line) for line in (tmp_path / "o.out.jsonl").open()]
+    assert len(rows) == 5
+    with pytest.raises(WrongUse, match="no such file"):
+        list(log_rows(tmp_path / "none"))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.sampled_from(["messages", "role", "content", "steps", "message", "sessionId", "payload", "type", "tool_calls", "function", "schema_version"]),
+        inner, max_size=5,
+    ),
+    max_leaves=20,
+)  # fmt: skip
+
+
+@given(value=JSON, form=st.sampled_from(["ATIF-v1", "", "s"]))
+def test_no_shape_of_a_log_breaks_the_reader(value, form):
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "log.json"
+        shapes = [value, {"messages": value}, {"schema_version": form, "steps": value}, {"sessionId": form, "message": value}, {"type": "response_item", "payload": value}]  # fmt: skip
+        path.write_text(json.dumps(shapes))
+        for row in log_rows(path):
+            assert all(isinstance(m["content"], str) for m in row["messages"])
+
+
+def test_two_sources_or_none_are_refused(tmp_path):
+    for words in ([], ["--logs", "x", "--documents", "y"]):
+        done = CliRunner().invoke(main, ["seeds", *words, "--output", str(tmp_path / "o.jsonl")])  # fmt: skip
+        assert done.exit_code == 2
