@@ -26,8 +26,8 @@ class Preference(Export):
         order: which pairs of a seed come first: `diagonal`, or `unlike` (the least shared words).
         other: folder of a run of the same seeds by another teacher, such as the student: its rows
             are rejected instead, where their answer is another one.
-        by: FILTER.MARK, such as `critic.score`: pairs all draws, kept or dropped, by that number
-            instead; its difference is the `margin`.
+        by: FILTER.MARK, such as `critic.score`, or row.FIELD, such as `row.overall`: pairs all
+            draws, kept or dropped, by that number instead; its difference is the `margin`.
         least: smallest margin of such a pair, above 0.
 
     Example row: `{id, prompt, chosen, rejected, reason}`, with `by` also `margin`.

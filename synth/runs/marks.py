@@ -1,10 +1,15 @@
-"""A number among the marks that a filter left on a row."""
+"""A number among the marks that a filter left on a row, or among the row's own fields."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from synth.core.errors import WrongUse
 from synth.core.records import Row
 from synth.core.strict_json import loads
+
+# Stands in the place of a filter for the fields of a row.
+ROW = "row"
 
 
 def split_name(by: str) -> tuple[str, str]:
@@ -18,17 +23,19 @@ def split_name(by: str) -> tuple[str, str]:
         raise WrongUse(
             "by",
             repr(by),
-            "FILTER.MARK",
-            "For example by=critic.score.",
+            "FILTER.MARK, or row.FIELD",
+            "For example by=critic.score or by=row.overall.",
         )
     return part, name
 
 
 def mark(row: Row, by: tuple[str, str]) -> float | None:
-    """What the last verdict of a filter says under a mark's name; None where it says no number
-    there.
+    """What the last verdict of a filter says under a mark's name, or the row's own field under a
+    name behind `row`; None where no number stands there.
     """
     part, name = by
+    if part == ROW:
+        return _number(row.get(name))
     meta = row.get("meta") or {}
     for verdict in reversed(meta.get("verdicts") or []):
         if verdict["filter"] != part or not verdict["marks"]:
@@ -37,9 +44,11 @@ def mark(row: Row, by: tuple[str, str]) -> float | None:
         number = None
         if isinstance(marks, dict):
             number = marks.get(name)
-        if isinstance(number, bool):
-            return None
-        if isinstance(number, int | float):
-            return float(number)
-        return None
+        return _number(number)
     return None
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)

@@ -9,7 +9,9 @@ import pytest
 
 import synth
 from synth.exports.base import render
+from synth.exports.preference import Preference
 from synth.packs.pack import Pack
+from synth.runs.publisher import RunFolder
 from tests.conftest import chat, serving
 
 TEXT = "The mill at Orle was built in 1820. A flood broke its wheel in 1911."
@@ -121,3 +123,15 @@ def test_persons_of_a_pack_come_from_itself(tmp_path):
         run = ran("persona_tasks", None, server, tmp_path, limit=12)
     assert run.counts["asked"] == 12
     assert {row["made"].count("recipe") for row in run.kept} == {1}
+
+
+def test_answers_are_paired_by_their_overall_grade(tmp_path):
+    pack = Pack.load("aspect_preferences")
+    rows = [pack.cases()[0]["inputs"]]
+    teacher = dict.fromkeys(pack.roles, "rehearsed/aspect_preferences")
+    run = synth.run("aspect_preferences", rows, teacher=teacher, output=tmp_path)  # fmt: skip
+    export = Preference(by="row.overall", least=2)
+    [pair] = export.rows(RunFolder(run.folder), pack)
+    assert pair["chosen"].startswith("Red, green")
+    assert pair["margin"] == 8
+    assert list(Preference(by="row.critique").rows(RunFolder(run.folder), pack)) == []  # fmt: skip
