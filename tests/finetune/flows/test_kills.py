@@ -77,7 +77,8 @@ class Scenario(Exception):
         self.name, self.folder, self.answer, self.source = given
         self.steps = more.pop("steps", 2)
         self.overrides = more.pop("overrides", {})
-        self.models = more.pop("models", {})
+        self.models = dict(more.pop("models", {}))
+        self.student = self.models.pop("student", "scratch:tiny")
         self.inputs = more
 
 
@@ -98,11 +99,18 @@ def star(problems: list[dict[str, Any]]) -> Scenario:
     )
 
 
+def two_teachers(body: dict[str, Any], _: int) -> Any:
+    return chat(f"As {body['model']} says so .")
+
+
 def scenario_of(name: str, folder: Path, monkeypatch: Any) -> Scenario:
     """What the system's own test plays."""
     if name == "star":
         return star(make_problems(10, seed=3))
     module = import_module(f"tests.finetune.flows.test_{name}")
+    if name == "many_teachers":
+        rows = module.ROWS
+        return Scenario(name, None, two_teachers, rows[:4], held_out=rows[4:])
 
     def told(*given: Any, **more: Any) -> None:
         raise Scenario(*given, **more)
@@ -130,14 +138,14 @@ def words_of(played: Scenario, folder: Path, url: str) -> list[object]:
     source = write(folder / "input.jsonl", list(played.source))
     return [
         "flow", played.name, "--input", source, "--output", folder / "out",
-        "--student", "scratch:tiny", "--budget", 1.0,
+        "--student", played.student, "--budget", 1.0,
         *(word for key, path in files.items() for word in ("--rows", f"{key}={path}")),
         *(word for key, model in played.models.items() for word in ("--model", f"{key}={model}")),
         *(
             word
             for role in spec.teachers
             for word in (
-                "--teacher", f"{role}=openai/m", "--api-base", f"{role}={url}", "--price", f"{role}=1,2",
+                "--teacher", f"{role}=openai/{role}", "--api-base", f"{role}={url}", "--price", f"{role}=1,2",
             )
         ),
         *(f"--set={key}={value}" for key, value in settings.items()),
