@@ -8,7 +8,13 @@ from typing import Any
 
 import click
 
-from finetune.cli.shared import EXTRA, need, train, train_options
+from finetune.cli.shared import (
+    EXTRA,
+    need,
+    sharding_option,
+    train,
+    train_options,
+)
 from synth.cli.command_group import output_option, say
 
 _KIND = click.Choice(["bi", "cross", "multi"])
@@ -16,6 +22,7 @@ _KIND = click.Choice(["bi", "cross", "multi"])
 
 @click.command(context_settings=EXTRA)
 @train_options
+@sharding_option
 @click.option(
     "--kind",
     type=_KIND,
