@@ -110,6 +110,10 @@ def run(
     args = trainer_config(
         args_class, replace(config, trainer=given), "retriever"
     )
+    from transformers import set_seed  # noqa: PLC0415 - seconds of imports
+
+    # Adapters and heads begin at random, and at the same place in all processes.
+    set_seed(args.seed)
     model = open_encoder(
         wanted.kind, config.model, options=model_options(config)
     )
