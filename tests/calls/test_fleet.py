@@ -13,7 +13,8 @@ import pytest
 from aiohttp import web
 
 import synth
-from synth.calls.fleet import Fleet, Member, read_endpoints
+from synth.calls.endpoints import read_endpoints
+from synth.calls.fleet import Fleet, Member
 from synth.core.errors import WrongUse
 from synth.core.records import Request
 from synth.teachers.base import Settings
