@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import heapq
 import json
 import multiprocessing
 import random
@@ -37,47 +38,87 @@ LIFE, ABSENCE = (6.0, 15.0), (0.3, 2.0)
 _PROCESSES = multiprocessing.get_context("spawn")
 
 
-class Slotted(Answers):
-    """A server that works on so many requests at a time; the others wait in line."""
+@dataclass
+class Diary:
+    """What a server writes where its death takes nothing away.
 
-    line: ClassVar[deque[tuple[Any, int]]] = deque()
-    busy: ClassVar[int] = 0
-    answered: ClassVar[Any] = None
-    last: ClassVar[Any] = None
+    Attributes:
+        begun: when the first reply of all servers was given; 0 before.
+        answered: replies of all lives.
+        last: when it gave the last one.
+        unfound: seconds that slots waited for their first call of a life, from when the server
+            listened: a moment before the folder names it.
+        starved: seconds that slots waited for a further call.
+    """
+
+    begun: Any
+    answered: Any = field(default_factory=lambda: _PROCESSES.Value("L", 0))
+    last: Any = field(default_factory=lambda: _PROCESSES.Value("d", 0.0))
+    unfound: Any = field(default_factory=lambda: _PROCESSES.Value("d", 0.0))
+    starved: Any = field(default_factory=lambda: _PROCESSES.Value("d", 0.0))
+
+
+class Slotted(Answers):
+    """A server that works on so many requests at a time; the others wait in line.
+
+    A slot begins the next request at the moment at which it was due to be free, however late this
+    process wakes up on cores that it shares: its speed is that of the clock.
+
+    Attributes:
+        line: the requests that wait, each with its client, its number and when it came.
+        free: when each slot that is free became so.
+        born: when this life began.
+        seconds: what a request takes.
+        diary: of all lives.
+    """
+
+    line: ClassVar[deque[tuple[Slotted, int, float]]] = deque()
+    free: ClassVar[list[float]] = []
+    born: ClassVar[float] = 0.0
+    seconds: ClassVar[float] = 0.0
+    diary: ClassVar[Diary]
 
     def _answer(self, number: int) -> None:
-        Slotted.line.append((self, number))
+        Slotted.line.append((self, number, time.monotonic()))
         Slotted.work()
 
     @classmethod
     def work(cls) -> None:
         """Takes from the line what there are slots for."""
-        loop = asyncio.get_running_loop()
-        while cls.line and cls.busy < SLOTS:
-            cls.busy += 1
-            loop.call_later(cls.seconds, cls.done, *cls.line.popleft())
-
-    seconds: ClassVar[float] = 0.0
+        while cls.line and cls.free:
+            client, number, came = cls.line.popleft()
+            was_free = heapq.heappop(cls.free)
+            begins = max(was_free, came)
+            waited = cls.diary.starved
+            if was_free == cls.born:
+                waited = cls.diary.unfound
+            if cls.diary.begun.value:
+                since = max(was_free, cls.diary.begun.value)
+                waited.value += max(0.0, begins - since)
+            due = begins + cls.seconds
+            asyncio.get_running_loop().call_later(
+                max(0.0, due - time.monotonic()), cls.done, client, number, due
+            )
 
     @classmethod
-    def done(cls, client: Slotted, number: int) -> None:
+    def done(cls, client: Slotted, number: int, due: float) -> None:
         """One slot is free."""
-        cls.busy -= 1
-        cls.answered.value += 1
-        cls.last.value = time.monotonic()
+        heapq.heappush(cls.free, due)
+        cls.diary.answered.value += 1
+        cls.diary.last.value = time.monotonic()
+        if not cls.diary.begun.value:
+            cls.diary.begun.value = cls.diary.last.value
         Answers._answer(client, number)  # noqa: SLF001 - the base's own way to answer
         cls.work()
 
 
-def _serve(port: Any, seconds: float, answered: Any, last: Any) -> None:
+def _serve(port: Any, seconds: float, diary: Diary) -> None:
     async def work() -> None:
-        Slotted.seconds, Slotted.answered, Slotted.last = (
-            seconds,
-            answered,
-            last,
-        )
         loop = asyncio.get_running_loop()
         server = await loop.create_server(Slotted, "127.0.0.1", 0, backlog=4096)
+        Slotted.seconds, Slotted.diary = seconds, diary
+        Slotted.born = time.monotonic()
+        Slotted.free = [Slotted.born] * SLOTS
         port.put(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 
@@ -93,17 +134,15 @@ class Life:
         rate: replies a second.
         place: the file that names it.
         alive: (from, to) of each life, in seconds of `time.monotonic`.
-        answered: its replies.
-        last: when it gave the last one.
+        diary: what it did in all lives.
     """
 
     number: int
     rate: float
     place: Path
     mortal: bool
+    diary: Diary
     alive: list[tuple[float, float]] = field(default_factory=list)
-    answered: Any = field(default_factory=lambda: _PROCESSES.Value("L", 0))
-    last: Any = field(default_factory=lambda: _PROCESSES.Value("d", 0.0))
 
     def go(self, stop: threading.Event) -> None:
         """Lives until it is stopped."""
@@ -112,7 +151,7 @@ class Life:
             port = _PROCESSES.Queue()
             process = _PROCESSES.Process(
                 target=_serve,
-                args=(port, SLOTS / self.rate, self.answered, self.last),
+                args=(port, SLOTS / self.rate, self.diary),
             )
             process.start()
             self.place.write_text(f"127.0.0.1:{port.get(timeout=60)}\n")
@@ -158,9 +197,14 @@ def measure(
     listed = folder / "servers"
     listed.mkdir()
     weights = range(1, count + 1)
+    begun = _PROCESSES.Value("d", 0.0)
     lives = [
         Life(
-            n, options.rate * n / sum(weights), listed / str(n), options.mortal
+            n,
+            options.rate * n / sum(weights),
+            listed / str(n),
+            options.mortal,
+            Diary(begun),
         )
         for n in weights
     ]
@@ -176,23 +220,23 @@ def measure(
     )
     run_thread.start()
     # The figures count from the first reply on: a process takes seconds to begin.
-    while not any(life.answered.value for life in lives):
-        time.sleep(0.01)
-    start = time.monotonic()
     run_thread.join()
-    end = max(life.last.value for life in lives)
+    start = begun.value
+    end = max(life.diary.last.value for life in lives)
     info = json.loads((output / "run.json").read_text())
-    answered = sum(life.answered.value for life in lives)
+    answered = sum(life.diary.answered.value for life in lives)
     run(source, output, str(listed), options.at_once)
-    again = sum(life.answered.value for life in lives) - answered
+    again = sum(life.diary.answered.value for life in lives) - answered
     stop.set()
     for thread in threads:
         thread.join()
     could = [life.could(start, end) for life in lives]
     shares = [
-        life.answered.value / most
+        life.diary.answered.value / most
         for life, most in zip(lives, could, strict=True)
     ]
+    unfound = [life.diary.unfound.value * life.rate / SLOTS for life in lives]
+    starved = [life.diary.starved.value * life.rate / SLOTS for life in lives]
     mean = sum(shares) / len(shares)
     return {
         "servers": count,
@@ -204,9 +248,16 @@ def measure(
         "as of one server": _rows(output) == _rows(folder / "one"),
         "seconds": round(end - start, 1),
         "of what they could": round(options.rows / sum(could), 3),
+        "lost until found": _part(unfound, could),
+        "lost for want of calls": _part(starved, could),
         "share by speed, least": round(min(shares) / mean, 3),
         "share by speed, most": round(max(shares) / mean, 3),
     }
+
+
+def _part(replies: list[float], could: list[float]) -> float:
+    """The part of what servers could give."""
+    return round(sum(replies) / sum(could), 3)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
+from finetune.core import sharding as shards
 from finetune.core.rounded_weights import require_rounding, rounding
 from finetune.core.rows import JsonObject
 from finetune.data.declared_fields import Fields, of_class, of_command
@@ -21,7 +22,7 @@ from finetune.data.trainer_fields import OF_COMMANDS, refuse
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.registry import scalar
 from synth.core.strict_yaml import read_yaml
-from synth.processes.ranks import is_launched
+from synth.processes.ranks import is_launched, processes
 
 # The one field of TRL's configs that says how a model is opened, which the commands do themselves.
 _OPENING = "model_init_kwargs"
@@ -133,6 +134,8 @@ class TrainConfig:
         tokens_per_batch: tokens of a batch on one process, padding included; None for batches of
             `per_device_train_batch_size` rows.
         shape: layers that are dropped, weights that are rounded.
+        sharding: `fsdp2` or `zero3`: each of several processes holds a part of every weight; None
+            for all of them.
     """
 
     data: str
@@ -144,6 +147,7 @@ class TrainConfig:
     held_out: HeldOut | None = None
     tokens_per_batch: int | None = None
     shape: Shape = field(default_factory=Shape)
+    sharding: str | None = None
 
 
 def read_config(
@@ -209,6 +213,8 @@ def trainer_config(kind: type[Any], config: TrainConfig, command: str) -> Any:
     """
     check_output(config.output)
     check_budget(config)
+    shards.check(config.sharding, config.trainer, processes())
+    _check_shape_of_shards(config)
     held = config.held_out
     defaults = {
         **_machine_defaults(),
@@ -227,6 +233,7 @@ def trainer_config(kind: type[Any], config: TrainConfig, command: str) -> Any:
                 **defaults,
                 "output_dir": str(config.output / "checkpoints"),
                 **given,
+                **shards.fields(config.sharding, command),
             }
         )
     except (TypeError, ValueError) as error:
@@ -238,7 +245,29 @@ def trainer_config(kind: type[Any], config: TrainConfig, command: str) -> Any:
         ) from error
     # An environment may name more of them.
     made.report_to = reporters(given.get(_REPORT))
+    if config.sharding == "fsdp2":
+        shards.begin(made)
     return made
+
+
+def _check_shape_of_shards(config: TrainConfig) -> None:
+    """Refuses what would need a whole weight where every process holds a part.
+
+    Raises:
+        WrongUse: which option.
+    """
+    if config.sharding is None:
+        return
+    found = [f"{flag} {value}" for flag, value in config.shape.given()]
+    if config.held_out is not None and config.held_out.answers:
+        found.append("--measure exact_match")
+    if found:
+        raise WrongUse(
+            f"{shards.OPTION} {config.sharding}",
+            f"with {', '.join(found)}",
+            "a training that needs no weight whole",
+            "Leave one of them out.",
+        )
 
 
 def check_fields(

@@ -18,6 +18,7 @@ from finetune.cli.shared import (
     resume_option,
     shape_in,
     shape_options,
+    sharding_option,
     template_option,
     train,
     train_options,
@@ -35,6 +36,7 @@ from synth.core.errors import WrongUse
 SHARED = (
     *("data", "model", "output", "config", "lora", "dtype", "processes"),
     *("template", "held_out", "tokens_per_batch", "resume", "shape"),
+    "sharding",
 )
 
 # Options of the student's own texts.
@@ -326,6 +328,7 @@ def servers_in(options: JsonObject) -> Servers | None:
 @budget_option
 @resume_option
 @shape_options
+@sharding_option
 @click.option(
     "--teacher",
     "teachers",

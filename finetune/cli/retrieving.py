@@ -12,6 +12,7 @@ from finetune.cli.shared import (
     EXTRA,
     interval,
     need,
+    sharding_option,
     train,
     train_options,
 )
@@ -22,6 +23,7 @@ _KIND = click.Choice(["bi", "cross", "multi"])
 
 @click.command(context_settings=EXTRA)
 @train_options
+@sharding_option
 @click.option(
     "--kind",
     type=_KIND,

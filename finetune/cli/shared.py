@@ -13,13 +13,14 @@ import click
 
 from finetune.cli.launching import launched
 from finetune.core.rows import JsonObject
+from finetune.core.sharding import KINDS, check
 from finetune.data.held_out import ALONE, EXACT_MATCH, HeldOut
 from finetune.data.prompts import TEMPLATES
 from synth.cli.command_group import output_option, say, together
 from synth.core.errors import WrongUse
 from synth.core.optional import require
 from synth.core.registry import scalar
-from synth.processes.ranks import is_launched
+from synth.processes import ranks
 
 if TYPE_CHECKING:
     from finetune.settings import Shape
@@ -297,6 +298,16 @@ def _cascade_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def sharding_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--sharding."""
+    return click.option(
+        "--sharding",
+        type=click.Choice(KINDS),
+        help="Each of --processes N holds a part of every weight, of its gradient and of its state "
+        "in the optimiser, for models that one GPU cannot hold; zero3 by DeepSpeed.",
+    )(command)
+
+
 def held_out_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--held-out, and what is done with what its rows show."""
     return together(
@@ -420,7 +431,9 @@ def train(
         trainer = resuming(trainer)
     held = options.get("held_out")
     check_fields(str((more or {}).get("method", recipe)), trainer, held)
-    if processes > 1 and not is_launched():
+    count = ranks.processes() if ranks.is_launched() else processes
+    check(options.get("sharding"), trainer, count)
+    if processes > 1 and not ranks.is_launched():
         ctx.exit(launched(processes, sys.argv[1:]))
     if dtype is not None:
         trainer["model_init_kwargs"] = opened_in(

@@ -19,6 +19,7 @@ from finetune.cli.shared import (
     resume_option,
     shape_in,
     shape_options,
+    sharding_option,
     template_option,
     train,
     train_options,
@@ -61,11 +62,7 @@ from synth.core.errors import WrongUse
     show_default=True,
     help="Strength of min-max's push.",
 )
-@click.option(
-    "--sharding",
-    type=click.Choice(["fsdp2"]),
-    help="Each of --processes N holds a part of every weight, for models that one GPU cannot hold.",
-)
+@sharding_option
 @click.pass_context
 def sft(ctx: click.Context, /, coefficients: str, **options: Any) -> None:
     """Supervised fine-tuning on kept rows; rows with a weight (also a negative one) or a task are
@@ -77,7 +74,7 @@ def sft(ctx: click.Context, /, coefficients: str, **options: Any) -> None:
     )
     more = {
         name: options.pop(name)
-        for name in ("negative_margin", "objective", "push", "sharding")
+        for name in ("negative_margin", "objective", "push")
     }
     options["held_out"] = held_out_in(options)
     options["shape"] = shape_in(options)
@@ -168,6 +165,7 @@ def _preference(method: str, about: str) -> click.Command:
     @template_option
     @held_out_options
     @resume_option
+    @sharding_option
     @click.pass_context
     def command(ctx: click.Context, /, **options: Any) -> None:
         options["held_out"] = held_out_in(options)

@@ -27,6 +27,7 @@ from finetune.teachers.served_settings import FOLDER
 from finetune.trainers.distill_checks import (
     check_decoder,
     check_measures,
+    check_shards,
     checked,
     is_of_tokens,
 )
@@ -69,6 +70,7 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
     terms = checked(distill)
     config.shape.check(adapts=config.lora is not None)
     check_measures(config, terms)
+    check_shards(config, distill, terms)
     distill = _with_base(config, distill)
     table = rows.load(config.data)
     data, of_student = _rows(config.data, table, distill, terms)

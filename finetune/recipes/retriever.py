@@ -5,10 +5,12 @@ encoders.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from finetune.core import sharding as shards
 from finetune.core.rows import JsonObject
 from finetune.data import query_lists as lists
 from finetune.data.query_lists import Listed
@@ -23,12 +25,13 @@ from finetune.students.encoders import encoder_classes, open_encoder
 from synth.core import registry
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.plugins import is_import
-from synth.processes.ranks import is_launched
+from synth.processes.ranks import is_first_process, is_launched
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from sentence_transformers import SentenceTransformer
     from torch import nn
+    from transformers import Trainer
 
     from finetune.list_losses.base import ListLoss
 
@@ -95,6 +98,7 @@ def run(
             "bi, cross or multi",
             did_you_mean(wanted.kind, ("bi", "cross", "multi")),
         )
+    _check_processes(wanted, spec["name"], config)
     _, trainer_class, args_class = encoder_classes(wanted.kind)
     # Losses of this project know equal texts themselves; those of the library must not meet any in
     # a batch.
@@ -106,6 +110,10 @@ def run(
     args = trainer_config(
         args_class, replace(config, trainer=given), "retriever"
     )
+    from transformers import set_seed  # noqa: PLC0415 - seconds of imports
+
+    # Adapters and heads begin at random, and at the same place in all processes.
+    set_seed(args.seed)
     model = open_encoder(
         wanted.kind, config.model, options=model_options(config)
     )
@@ -128,15 +136,72 @@ def run(
     trainer = trainer_class(
         model=model, args=args, train_dataset=data, loss=loss
     )
+    save = None
+    if config.sharding is not None:
+        save = _saving(model)
     info = student.train_and_keep(
         trainer,
         model.tokenizer,
         config,
         len(listed),
         keep=lambda: model.save_pretrained(str(config.output)),
+        save=save,
     )
     info |= {"kind": wanted.kind, "retriever_loss": wanted.loss, "texts": width}
     return student.write_info(config, info)
+
+
+def _check_processes(
+    wanted: RetrieverConfig, name: str, config: TrainConfig
+) -> None:
+    """Refuses what several processes cannot train together.
+
+    Raises:
+        WrongUse: which option.
+    """
+    if is_launched() and wanted.kind == "cross" and name in _LISTWISE:
+        raise WrongUse(
+            f"--kind cross --loss {name}",
+            "several processes",
+            "one, since this loss reads its texts in several passes",
+            f"Leave --processes out, or take one of {', '.join(_POINTWISE)}.",
+        )
+    if config.sharding is None:
+        return
+    found = {
+        f"--kind {wanted.kind}": wanted.kind == "cross",
+        f"--loss {name}": name.startswith("cached"),
+        f"--teacher {wanted.teacher}": wanted.teacher is not None,
+        "--resume-from-checkpoint": config.trainer.get(
+            "resume_from_checkpoint"
+        ),
+    }
+    for option, is_given in found.items():
+        if is_given:
+            raise WrongUse(
+                f"{shards.OPTION} {config.sharding}",
+                f"with {option}",
+                "an encoder of one or several vectors a text, in one pass",
+                "Leave one of them out.",
+            )
+
+
+def _saving(
+    model: SentenceTransformer,
+) -> Callable[[Trainer, str], None]:
+    """Saves a model in shards: its weights go into a copy of what it was before the training."""
+    before = deepcopy(model) if is_first_process() else None
+    # accelerate looks for the last norm of a decoder, and would take what makes vectors of length
+    # 1 for one, which cannot be wrapped: it looks in the first module alone then.
+    model.base_model_prefix = "0"
+
+    def save(_: Trainer, folder: str) -> None:
+        weights = shards.whole(model)
+        if before is not None:
+            before.load_state_dict(weights)
+            before.save_pretrained(folder)
+
+    return save
 
 
 def _own(

@@ -14,7 +14,6 @@ from finetune.objectives.objectives import MinMax, Objective, Weighted
 from finetune.objectives.weighting import read_coefficients
 from finetune.settings import TrainConfig, built, peft_config, trainer_config
 from finetune.students import load as student
-from finetune.students import sharding as shards
 from finetune.students import training_rows
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.records import Row
@@ -34,7 +33,6 @@ def run(
     negative_margin: float = 3.0,
     objective: str = "weighted",
     push: float = 0.2,
-    sharding: str | None = None,
 ) -> JsonObject:
     """Trains on `prompt` and `completion` (or messages, or text); the loss counts completions
     alone.
@@ -51,7 +49,6 @@ def run(
         negative_margin: nats a token from which on a row of negative weight pushes no longer.
         objective: what rows of negative weight do: `weighted`, `unlikelihood` or `min-max`.
         push: strength of the push of `min-max`.
-        sharding: `fsdp2`: every process holds a part of the weights of a decoder.
 
     Returns:
         The content of OUTPUT/train.json: rows, steps, loss (mean nats a token), parameters,
@@ -62,15 +59,6 @@ def run(
     """
     data = rows.sft_rows(config.data)
     given = rows.weighting(config.data)
-    if sharding is not None:
-        if given is not None or student.is_seq2seq(config.model):
-            raise WrongUse(
-                "--sharding",
-                "rows with weights, or an encoder-decoder",
-                "rows alike, and a decoder",
-                "Leave --sharding out.",
-            )
-        return fit(shards.sharded(config, sharding), data, is_sharded=True)
     if given is None:
         if coefficients or objective != "weighted":
             todo = "Write them with `synth export DIR --to multitask`, or `labelled`."
@@ -116,8 +104,6 @@ def fit(
     config: TrainConfig,
     data: Dataset,
     weighing: Weighing | None = None,
-    *,
-    is_sharded: bool = False,
 ) -> JsonObject:
     """Opens the student, trains it (with the objective, where rows come with weights) and keeps it.
 
@@ -126,7 +112,6 @@ def fit(
         data: rows of `prompt` and `completion`, `messages` or `text`.
         weighing: for rows with weights: their `weights`, `task_numbers` and `ids`, and the
             objective.
-        is_sharded: whether each process holds a part of the weights.
     """
     if weighing is not None and config.held_out is not None:
         raise WrongUse(
@@ -143,12 +128,8 @@ def fit(
         from finetune.measuring.held_out import watch  # noqa: PLC0415 - torch
 
         watch(trainer, config, tokenizer, facts["template"])
-    save = None
-    if is_sharded:
-        facts = {**facts, "sharding": shards.spread(trainer)}
-        save = shards.save
     return student.train_and_keep(
-        trainer, tokenizer, config, len(data), save=save, facts=facts
+        trainer, tokenizer, config, len(data), facts=facts
     )
 
 

@@ -10,6 +10,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from finetune.core import sharding as shards
 from finetune.core.rows import JsonObject
 from finetune.data import rows
 from finetune.data.prompts import (
@@ -245,7 +246,8 @@ def train_and_keep(
         config: where to.
         count: rows.
         keep: saves the student in another way, in the first process.
-        save: saves it in another way, in all processes; is given the trainer and the folder.
+        save: saves it in another way, in all processes, where each holds a share of the weights;
+            is given the trainer and the folder.
         facts: of this training, such as the form in which rows were read.
         learnt: gives what else is known once it has trained.
     """
@@ -254,15 +256,22 @@ def train_and_keep(
     folder = Path(trainer.args.output_dir)
     checkpoint = begun_at(trainer.args.resume_from_checkpoint, folder)
     first = step_of(checkpoint)
+    if config.sharding is not None:
+        facts = {
+            **(facts or {}),
+            "sharding": shards.watch(trainer, config.sharding),
+        }
     result = _trained(trainer, checkpoint)
     if config.shape.weight_bits is not None:
         from finetune.students.shaping import settle  # noqa: PLC0415 - torch
 
         settle(trainer.accelerator.unwrap_model(trainer.model), config.shape)
     output = str(config.output)
-    if keep is None:
-        # All processes take part: each may hold a share of the weights.
-        (save or _save)(trainer, output)
+    if config.sharding is not None:
+        # All processes take part.
+        (save or shards.save)(trainer, output)
+    elif keep is None:
+        trainer.save_model(output)
     elif is_first_process():
         keep()
     if is_first_process():
@@ -276,8 +285,8 @@ def train_and_keep(
         "taint": rows.taint(config.data) if config.data else [],
         "steps": result.global_step,
         "loss": over_processes(trainer, result.training_loss),
-        "parameters": sum(p.numel() for p in weights),
-        "trainable": sum(p.numel() for p in weights if p.requires_grad),
+        "parameters": sum(map(shards.size, weights)),
+        "trainable": sum(shards.size(p) for p in weights if p.requires_grad),
         "seconds": round(time.time() - started, 2),
         "cpu_seconds": round(time.process_time() - cpu, 2),
         **adapters.base_from(config.output),
@@ -348,10 +357,6 @@ def _measurements(trainer: Trainer) -> JsonObject:
             "kept": args.load_best_model_at_end,
         }
     return record
-
-
-def _save(trainer: Trainer, output: str) -> None:
-    trainer.save_model(output)
 
 
 def over_processes(trainer: Trainer, loss: float) -> float:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from finetune.core.sharding import OPTION
 from finetune.data.held_out import EXACT_MATCH, MEASURES
 from finetune.settings import TrainConfig
 from finetune.trainers.distill_settings import (
@@ -18,6 +19,9 @@ from finetune.trainers.distill_settings import (
 from finetune.trainers.loss_terms import Term, read_terms
 from synth.core import registry
 from synth.core.errors import WrongUse
+
+# Losses that use a student's norm or embeddings by themselves, or train before it does.
+_INSIDE = ("multi_exit", "dskd", "ted")
 
 if TYPE_CHECKING:
     from finetune.losses.base import Loss
@@ -333,6 +337,31 @@ def check_measures(config: TrainConfig, terms: Sequence[Term]) -> None:
     ):
         # These losses are of texts that no row held out has.
         held.check([name for name in MEASURES if name != "loss"])
+
+
+def check_shards(
+    config: TrainConfig, distill: DistillConfig, terms: Sequence[Term]
+) -> None:
+    """Refuses what reads a student's weights outside of a pass, where each process holds a part.
+
+    Raises:
+        WrongUse: which option.
+    """
+    if config.sharding is None:
+        return
+    own = self_teacher(distill.teachers)
+    found = [f"--loss {term.name}" for term in terms if term.name in _INSIDE]
+    if own is not None and own.kind != "base":
+        found.append(f"--teacher {distill.teachers[0]}")
+    if distill.on_policy.alters:
+        found.append("--on-policy or --corrupt")
+    if found:
+        raise WrongUse(
+            f"{OPTION} {config.sharding}",
+            f"with {', '.join(found)}",
+            "losses over the rows, whose teacher is another model",
+            "Leave one of them out.",
+        )
 
 
 def check_decoder(config: TrainConfig, found: str) -> None:

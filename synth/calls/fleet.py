@@ -13,30 +13,40 @@ import math
 import re
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from synth.calls.admission import Gate
 from synth.calls.budget import UNKNOWN_FATE
+from synth.calls.endpoints import OPTION, is_named, read_endpoints
 from synth.calls.speed import CALLS, MEMORY, Speed, usual_rate
 from synth.calls.token_counter import rough_prompt_tokens
-from synth.core.errors import Stopped, TeacherBusy, WrongUse
+from synth.core.errors import (
+    Stopped,
+    TeacherBusy,
+    TeacherError,
+    TeacherRefused,
+    WrongUse,
+)
 from synth.core.records import Request
 from synth.teachers.base import Reply, Settings, Teacher
 from synth.teachers.openai_chat import OpenaiChat
-from synth.teachers.wire.access import check_url
 
-OPTION = "--endpoints"
 # Seconds after which a file or folder of endpoints is read again; sooner where a server is gone,
-# which may be back elsewhere.
-READ_AGAIN, READ_SOON = 2.0, 0.25
+# which may be back elsewhere. 16 files take a millisecond to read.
+READ_AGAIN, READ_SOON = 2.0, 0.1
 # Seconds that a server is left alone after a call could not reach it; twice as long each time.
 FIRST_ABSENCE, LONGEST_ABSENCE = 0.5, 30.0
 # Seconds that calls wait for a server to come back before they fail.
 MOST_ABSENT = 60.0
 # Faults of a server that another one need not have.
-ELSEWHERE = re.compile(r"connection|timeout|broken_reply|http_5\d\d")
+ELSEWHERE = re.compile(
+    r"connection|timeout|broken_reply|invalid_reply|empty_choices|http_(5\d\d|200)"
+)
+# What a server says of a request, of which one other is asked: it may be told to take more.
+OF_SETTINGS = ("bad_request", "context_length")
+# Faults of a server in a row, without a reply between them, after which it is left alone.
+MOST_FAULTS = 3
 # Samples whose server is remembered.
 SAMPLES = 10_000
 # The server of a sample gets its draws as long as it has at most so many times what the one with
@@ -48,78 +58,6 @@ REPLY_TOKENS = 256.0
 WEIGH_AGAIN = 0.25
 # A server whose oldest call takes so many times as long as calls take elsewhere gets no more.
 STUCK = 10.0
-_HOST = re.compile(r"[\w.\-]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
-
-
-def read_endpoints(
-    given: str, pass_over: Callable[[str], None] | None = None
-) -> list[str]:
-    """URLs in order, each once: of `URL,URL`, of a file's lines, or of the files in a folder.
-
-    A line may be `host:port`, which stands for `http://host:port/v1`; empty lines and those that
-    begin with # do not count.
-
-    Args:
-        given: what `--endpoints` says.
-        pass_over: is told of a line that is no URL; None to refuse all for it.
-
-    Raises:
-        WrongUse: what is no URL, or holds a password.
-    """
-    urls: dict[str, None] = {}
-    for line in _lines_of(given):
-        try:
-            urls[_url(line)] = None
-        except WrongUse as error:
-            if pass_over is None:
-                raise
-            pass_over(str(error))
-    return list(urls)
-
-
-def is_named(given: str) -> bool:
-    """Whether the servers stand in the option itself, in no file or folder."""
-    return "://" in given or not Path(given).exists()
-
-
-def _lines_of(given: str) -> Iterator[str]:
-    if is_named(given):
-        lines = given.split(",")
-    else:
-        lines = []
-        for file in _files(Path(given)):
-            lines += _read(file)
-    for line in lines:
-        text = line.strip()
-        if text and not text.startswith("#"):
-            yield text
-
-
-def _files(path: Path) -> list[Path]:
-    """The lists in a folder, or the one that is named."""
-    if path.is_file():
-        return [path]
-    try:
-        inside = sorted(path.iterdir())
-    except OSError:
-        inside = []
-    return [p for p in inside if p.is_file() and not p.name.startswith(".")]
-
-
-def _read(path: Path) -> list[str]:
-    """Lines; none of a file that has just gone, and one that is no URL of one that is no text."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-
-
-def _url(line: str) -> str:
-    url = line
-    if _HOST.fullmatch(line):
-        url = f"http://{line}/v1"
-    check_url(url, OPTION)
-    return url.rstrip("/")
 
 
 class Member:
@@ -133,6 +71,8 @@ class Member:
         slots: calls that it works on at once; None where it does not say.
         speed: tokens a second that it works off.
         weight: what it is given beside the others; see `_weigh` of the fleet.
+        refused: what it said when it refused all calls, such as a key or the model; None where it
+            has given a reply since.
     """
 
     def __init__(
@@ -152,6 +92,8 @@ class Member:
         self.looking: asyncio.Task[None] | None = None
         self.speed = Speed(time.monotonic())
         self.weight = 1.0
+        self.refused: Stopped | None = None
+        self._faults = 0
         self._absence = FIRST_ABSENCE
         self._missed_at = 0.0
         self._number = 0
@@ -184,6 +126,8 @@ class Member:
     def came(self, tokens: float) -> None:
         """A reply came, of so many tokens with its prompt: the server is there."""
         self.speed.did(tokens)
+        self.refused = None
+        self._faults = 0
         self._absence = FIRST_ABSENCE
         self.absent_until = 0.0
 
@@ -196,6 +140,19 @@ class Member:
         self.absent_until = self._missed_at + self._absence
         longer = 2 * self._absence
         self._absence = min(longer, LONGEST_ABSENCE)
+
+    def faulted(self, sent: float) -> None:
+        """A call that went out then brought no reply that can be read; after some of them in a row
+        the server counts as one that could not be reached.
+        """
+        self._faults += 1
+        if self._faults >= MOST_FAULTS:
+            self.missed(sent)
+
+    def bar(self, end: Stopped) -> None:
+        """It refuses all calls: it is left alone for as long as any server is, and tried again."""
+        self.refused = end
+        self.absent_until = time.monotonic() + LONGEST_ABSENCE
 
     def is_full(self) -> bool:
         """Whether it works on as many calls as it can."""
@@ -260,10 +217,11 @@ class Fleet(Teacher):
         self._read_at = 0.0
         self._weighed_at = 0.0
         self._ended = False
+        self._named: str | None = None
         self._reply_tokens = REPLY_TOKENS
         self._seconds = 0.0
         self._is_list = is_named(self._given)
-        urls = read_endpoints(self._given)
+        urls = read_endpoints(self._given, self.say)
         if self._is_list and not urls:
             todo = "For example --endpoints http://gpu1:8000/v1,http://gpu2:8000/v1."
             raise WrongUse(
@@ -320,7 +278,11 @@ class Fleet(Teacher):
         if is_named(self._given):
             # File or folder is gone: what was read before stays.
             return list(self._members)
-        return read_endpoints(self._given, self.say)
+        try:
+            return read_endpoints(self._given, self.say)
+        except WrongUse as error:
+            self.say(f"passed over: {error}")
+            return []
 
     def _misses(self, now: float) -> bool:
         """Whether an endpoint could not be reached."""
@@ -332,7 +294,8 @@ class Fleet(Teacher):
 
         Raises:
             TeacherBusy: no endpoint is there, or each failed.
-            TeacherRefused, Stopped: what an endpoint says of the request, or of all requests.
+            TeacherRefused: two endpoints say so of the request, or the only one.
+            Stopped: all endpoints refuse all requests.
         """
         tokens = self._expected(request)
         failed: set[str] = set()
@@ -344,18 +307,26 @@ class Fleet(Teacher):
             )
             try:
                 return await self._asked(member, request, tokens)
-            except TeacherBusy as busy:
-                if not self._other_may(busy):
-                    raise
+            except (TeacherError, Stopped) as error:
                 failed.add(member.url)
-                if self._ended or failed >= self._members.keys():
+                if not self._other_may(error, failed):
                     raise
 
-    def _other_may(self, busy: TeacherBusy) -> bool:
-        """Whether a call that failed so is asked elsewhere."""
-        if self._counted and busy.kind in UNKNOWN_FATE:
+    def _other_may(
+        self, error: TeacherError | Stopped, failed: set[str]
+    ) -> bool:
+        """Whether a call that failed so, at these endpoints, is asked elsewhere."""
+        if self._ended or failed >= self._members.keys():
             return False
-        return busy.limited or bool(ELSEWHERE.fullmatch(busy.kind))
+        if isinstance(error, Stopped):
+            # Each of the others may have said so to other calls.
+            return any(not m.refused for m in self._members.values())
+        if isinstance(error, TeacherRefused):
+            return error.kind in OF_SETTINGS and len(failed) == 1
+        if self._counted and error.kind in UNKNOWN_FATE:
+            return False
+        is_limited = isinstance(error, TeacherBusy) and error.limited
+        return is_limited or bool(ELSEWHERE.fullmatch(error.kind))
 
     async def _asked(
         self, member: Member, request: Request, tokens: float
@@ -371,10 +342,8 @@ class Fleet(Teacher):
                     sent,
                     tokens,
                 )
-                if isinstance(error, TeacherBusy):
-                    self._of_sample.pop(_sample(request), None)
-                    if _is_away(error):
-                        member.missed(sent)
+                self._of_sample.pop(_sample(request), None)
+                self._book(member, error, sent)
                 raise
             completion = reply.completion
             used = completion.prompt_tokens
@@ -386,11 +355,34 @@ class Fleet(Teacher):
                 tokens,
             )
             member.came(used or tokens)
+            self._compare(member, completion.model)
         finally:
             seconds = member.end(number, tokens)
             self._wake()
         self._learn(seconds, completion.completion_tokens)
         return reply
+
+    def _book(self, member: Member, error: BaseException, sent: float) -> None:
+        """What a call that failed says of its server."""
+        if isinstance(error, Stopped):
+            member.bar(error)
+            self.say(f"{member.url} is passed over: {error}")
+        elif not isinstance(error, TeacherBusy) or error.limited:
+            return
+        elif _is_away(error):
+            member.missed(sent)
+        elif ELSEWHERE.fullmatch(error.kind) and not error.at_once:
+            member.faulted(sent)
+
+    def _compare(self, member: Member, model: str) -> None:
+        """Says where one server names another model in its replies than the first one did."""
+        if self._named is None:
+            self._named = model
+        elif model != self._named:
+            self.say(
+                f"{member.url} answers as {model!r}, another server of {OPTION} as "
+                f"{self._named!r}: all should serve the same weights"
+            )
 
     def _learn(self, seconds: float, reply_tokens: int) -> None:
         """What calls take, as means over some hundred of them."""

@@ -195,10 +195,19 @@ def _joined(ray: Any, cluster: Cluster) -> Iterator[None]:
 
     Raises:
         WrongUse: nothing answers at the address.
+        Stopped: Ray does not begin on this machine.
     """
     if ray.is_initialized():
         yield
         return
+    try:
+        _join(ray, cluster)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _join(ray: Any, cluster: Cluster) -> None:
     address = cluster.address or os.environ.get("RAY_ADDRESS")
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
@@ -208,17 +217,20 @@ def _joined(ray: Any, cluster: Cluster) -> Iterator[None]:
             # Twice as many as there are workers, for those that take the place of lost ones.
             slots = 2 * (cluster.workers or os.cpu_count() or 1)
             ray.init("local", num_cpus=slots, include_dashboard=False, **quiet)
-    except ConnectionError as error:
+    # Ray raises what it likes, plain `Exception` where its processes take too long to begin.
+    except Exception as error:
+        said = "".join(str(error).strip().splitlines()[:1])[:300]
+        if not address:
+            raise Stopped(
+                "ray",
+                f"Ray did not begin on this machine: {said}; the same command goes on",
+            ) from error
         raise WrongUse(
             "--ray-address",
-            f"{address}, where no cluster answers",
+            f"{address}, where no cluster answers ({said})",
             "the address of a Ray cluster",
             "Start one with `ray start --head`, or leave the option and RAY_ADDRESS out.",
         ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _task(job: Job, bank: Any) -> Outcome:

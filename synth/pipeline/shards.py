@@ -41,6 +41,9 @@ from synth.runs.shard_plan import (
     shard_folder,
 )
 
+# Each is a folder of five digits, with a journal of its own.
+MOST_SHARDS = 100_000
+
 
 def write_plan(
     pack: str | Path,
@@ -119,9 +122,16 @@ def _check_target(config: RunConfig) -> None:
 
 
 def _check_planned(output: Path, shards: int) -> None:
-    """Raises WrongUse where a folder's rows would be paid twice: they are shared out in another
-    way, or they are those of one run.
+    """Raises WrongUse where there would be too many folders, or where a folder's rows would be paid
+    twice: they are shared out in another way, or they are those of one run.
     """
+    if shards > MOST_SHARDS:
+        raise WrongUse(
+            f"--shards {shards}",
+            "more folders than a file system can hold well",
+            f"at most {MOST_SHARDS:,}",
+            "Some times as many as there are processes at a time are enough.",
+        )
     if is_planned(output):
         before = ShardPlan.read(output).shards
         if before != shards:

@@ -12,6 +12,11 @@ def is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def processes() -> int:
+    """How many train together: 1, or as many as a launcher has started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def is_launched() -> bool:
     """Whether a launcher started this process as one of several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return processes() > 1

@@ -189,11 +189,12 @@ class OpenaiChat(Teacher):
         """
         if not is_private(self._target.base):
             return UNKNOWN
-        if self._looking is None:
-            look = capacity_at(self._target.base, self.model, self._told)
-            self._looking = asyncio.ensure_future(look)
         looking = self._looking
-        if looking.done() and not looking.exception():
+        # What failed once is no answer for all calls to come.
+        if looking is None or (looking.done() and looking.exception()):
+            look = capacity_at(self._target.base, self.model, self._told)
+            looking = self._looking = asyncio.ensure_future(look)
+        if looking.done():
             return looking.result()
         try:
             return await asyncio.shield(looking)

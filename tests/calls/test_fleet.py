@@ -13,7 +13,8 @@ import pytest
 from aiohttp import web
 
 import synth
-from synth.calls.fleet import Fleet, Member, read_endpoints
+from synth.calls.endpoints import read_endpoints
+from synth.calls.fleet import Fleet, Member
 from synth.core.errors import WrongUse
 from synth.core.records import Request
 from synth.teachers.base import Settings
@@ -84,6 +85,109 @@ def test_endpoints_are_urls_or_lists_of_them(tmp_path):
     for wrong in ("gpu1", "ftp://a/v1", "http://user:pass@a/v1", "a:1;b:2"):
         with pytest.raises(WrongUse, match="--endpoints"):
             read_endpoints(wrong)
+
+
+def test_lists_are_read_as_people_and_jobs_write_them(tmp_path):
+    (tmp_path / "a").write_bytes(b"\xef\xbb\xbfgpu1:1 # node 7\r\n\r\n \t\r\n")
+    (tmp_path / "b").write_text("gpu2:2, http://gpu3:3/v1\n#gpu4:4\ngpu5:")
+    said = []
+    assert read_endpoints(str(tmp_path), said.append) == [
+        "http://gpu1:1/v1",
+        "http://gpu2:2/v1",
+        "http://gpu3:3/v1",
+    ]
+    assert len(said) == 1
+    assert "'gpu5:'" in said[0]
+    (tmp_path / "c").write_text("x" * 100_000)
+    read_endpoints(str(tmp_path), said.append)
+    assert "100,000 characters" in said[-1]
+    assert len(said[-1]) < 300
+    with pytest.raises(WrongUse, match="100,000 characters"):
+        read_endpoints(str(tmp_path / "c"), said.append)
+
+
+def refusal(status, message):
+    return lambda *_: web.json_response(
+        {"error": {"message": message}}, status=status
+    )
+
+
+def body(content, **more):
+    return lambda *_: web.Response(body=content, **more)
+
+
+# What a server of a fleet says where another one is well.
+ILL = {
+    "an error": refusal(500, "boom"),
+    "an error with status 200": refusal(200, "overloaded"),
+    "another place": body(b"<html>", status=404, content_type="text/html"),
+    "another model": refusal(404, "The model `m` does not exist."),
+    "another key": refusal(401, "bad key"),
+    "smaller settings": refusal(400, "max_tokens is too large"),
+    "a page": body(b"<html><title>Login</title>", content_type="text/html"),
+    "garbage": body(b"\x00\xff\xfe"),
+    "half a body": body(b'{"choices": [{"index": 0, "mess'),
+    "nothing": body(b""),
+    "a list": body(b"[1, 2]", content_type="application/json"),
+    "no choice": body(b'{"choices": []}', content_type="application/json"),
+    "a loop": body(
+        b"", status=302, headers={"Location": "/v1/chat/completions"}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ILL)
+def test_a_server_that_is_ill_costs_no_row_and_is_soon_left_alone(
+    tmp_path, capsys, name
+):
+    with serving(ILL[name]) as ill, serving(server_of(0.002)) as well:
+        done = ran(
+            tmp_path / "o",
+            f"{ill.url},{well.url}",
+            rows=ROWS[:60],
+            concurrency=8,
+        )
+        assert done.counts["kept"] == 60
+        assert len(well.bodies) == 60
+        if name != "smaller settings":
+            # It may be that this server alone takes less, or the request that asks for too much.
+            assert len(ill.bodies) <= 16
+    said = capsys.readouterr().err
+    refuses_all = name in ("another place", "another model", "another key")
+    assert (f"{ill.url} is passed over" in said) == (
+        refuses_all or name == "a loop"
+    )
+
+
+def test_a_fleet_whose_servers_all_refuse_stops(tmp_path):
+    answer = refusal(401, "bad key")
+    with serving(answer) as one, serving(answer) as two:
+        done = ran(tmp_path / "o", f"{one.url},{two.url}", concurrency=4)
+    assert done.exit_code == 5
+    assert len(one.bodies) + len(two.bodies) <= 8
+
+
+def test_a_server_that_names_another_model_is_said(tmp_path, capsys):
+    def other(request, _):
+        return {**solved(request), "model": "another"}
+
+    with serving(other) as one, serving(server_of(0.0)) as two:
+        ran(tmp_path / "o", f"{one.url},{two.url}", rows=ROWS[:40])
+    said = capsys.readouterr().err
+    assert "answers as" in said
+    assert "'another'" in said
+
+
+def test_faults_in_a_row_count_and_a_reply_ends_the_row():
+    member = Member("u", None, None)
+    for _ in range(2):
+        member.faulted(time.monotonic())
+    member.came(100.0)
+    for _ in range(2):
+        member.faulted(time.monotonic())
+    assert member.absent_until == 0.0
+    member.faulted(time.monotonic())
+    assert member.absent_until > time.monotonic()
 
 
 def test_a_run_over_many_servers_is_that_of_one(tmp_path):

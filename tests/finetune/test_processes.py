@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,14 +17,16 @@ import pytest
 import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
+from trl import SFTConfig
 
 import synth
 from finetune.cli import launching as launching_module
-from finetune.cli import main
-from finetune.settings import TrainConfig
+from finetune.cli import main, shared
+from finetune.core.sharding import held, size
+from finetune.data.held_out import HeldOut
+from finetune.settings import Shape, TrainConfig, trainer_config
 from finetune.students.encoders import open_encoder
 from finetune.students.load import load_student
-from finetune.students.sharding import held, sharded
 from synth.core.errors import WrongUse
 from synth.local_models.minilm import MINILM
 from synth.teachers.simulation.word_problems import make_problems
@@ -76,6 +79,16 @@ def data(tmp_path_factory):
         for n in numbers
     ]
     write(folder / "pairs.jsonl", pairs)
+    write(
+        folder / "held.jsonl",
+        [{**row, "prompt": f"How much is {row['prompt']}"} for row in pairs],
+    )
+    synth.run(
+        "cot",
+        make_problems(20, seed=77),
+        teacher="simulated/perfect",
+        output=folder / "held",
+    )
     stages = [
         {
             "context": f"Fact {n}: ",
@@ -211,9 +224,24 @@ def test_two_processes_are_one_with_the_joint_batch(data, tmp_path, name):
         assert max((start[k] - v).abs().max() for k, v in first.items()) > 1e-4
 
 
+# Command -> the first words of another one, and what is added to them.
+SHARDED = {
+    "sft": ("sft", ()),
+    "sft, adapters": ("sft, adapters", ()),
+    "dpo": ("dpo", ()),
+    "dpo, adapters": ("dpo", ("--lora", "r=4")),
+    "distill": ("distill", ("--likelihood", "0.5")),
+    "distill, a head of its own": ("distill, a head of its own", ()),
+    "retriever": ("retriever", ()),
+    "retriever, adapters": ("retriever", ("--lora", "r=4")),
+}
+
+
 @pytest.mark.long
-def test_weights_in_shards_are_those_of_one_process(data, tmp_path):
-    words = [*commands(data)["sft"], *STEPS, "--output"]
+@pytest.mark.parametrize("name", SHARDED)
+def test_weights_in_shards_are_those_of_one_process(data, tmp_path, name):
+    base, more = SHARDED[name]
+    words = [*commands(data)[base], *STEPS, *more, "--output"]
     batch = "--per-device-train-batch-size"
     two = (*words, tmp_path / "two", batch, 2, "--processes", 2)
     finetune(*words, tmp_path / "one", batch, 4)
@@ -226,8 +254,7 @@ def test_weights_in_shards_are_those_of_one_process(data, tmp_path):
     assert first["parameters"] == second["parameters"]
     # Every weight was in shards, or the training would have stopped.
     assert second["sharding"]["kind"] == "fsdp2"
-    share = second["sharding"]["held"] / second["parameters"]
-    assert 0.5 <= share < 0.55
+    assert 0.5 <= second["sharding"]["held"] / second["parameters"] < 0.6
     one, whole = weights(tmp_path / "one"), weights(tmp_path / "two")
     assert one.keys() == whole.keys()
     for key, value in one.items():
@@ -237,32 +264,135 @@ def test_weights_in_shards_are_those_of_one_process(data, tmp_path):
         for folder in ("one", "two")
     ]
     assert names[0] == names[1]
-    model, tokenizer = load_student(str(tmp_path / "two"))
-    ids = tokenizer("What is 2 ?", return_tensors="pt")["input_ids"]
-    assert model.generate(ids, max_new_tokens=3).shape[1] > ids.shape[1]
+    if name == "sft":
+        model, tokenizer = load_student(str(tmp_path / "two"))
+        ids = tokenizer("What is 2 ?", return_tensors="pt")["input_ids"]
+        assert model.generate(ids, max_new_tokens=3).shape[1] > ids.shape[1]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["sft, adapters", "dpo", "distill"])
+def test_a_training_in_shards_goes_on_and_keeps_its_best_checkpoint(
+    data, tmp_path, name
+):
+    held = data / "held"
+    if name == "dpo":
+        held = data / "held.jsonl"
+    words = [*commands(data)[name], "--learning-rate", "1e-2"]
+    words += ["--max-steps", "4", "--disable-tqdm", "--resume"]
+    words += ["--held-out", held, "--eval-steps", "2", "--keep-best"]
+    words += ["--processes", 2, "--sharding", "fsdp2", "--output", tmp_path]
+    finetune(*words)
+    best = json.loads((tmp_path / "train.json").read_text())["held_out"]["best"]
+    assert best["kept"]
+    assert best["step"] == 4
+    whole = weights(tmp_path)
+    shutil.rmtree(tmp_path / "checkpoints" / "checkpoint-4")
+    finetune(*words)
+    info = json.loads((tmp_path / "train.json").read_text())
+    assert info["resumed_at"] == 2
+    assert info["held_out"]["best"] == best
+    for key, value in weights(tmp_path).items():
+        assert torch.equal(value, whole[key]), key
 
 
 @pytest.mark.parametrize(
-    ("more", "launched", "says"),
+    ("more", "command", "says"),
     [
-        ({}, False, "Add --processes N"),
-        ({"lora": {"r": 4}}, True, "--sharding, --lora"),
-        ({"trainer": {"fsdp": True}}, True, "trainer field 'fsdp'"),
-        ({"trainer": {"save_strategy": "steps"}}, True, "'save_strategy'"),
+        ({"sharding": "fsdp1"}, "sft", "one of fsdp2, zero3"),
+        ({"trainer": {"fsdp": True}}, "sft", "trainer field 'fsdp'"),
+        ({"shape": Shape(weight_bits=4)}, "sft", "--weight-bits 4"),
+        (
+            {"held_out": HeldOut(data="h", measure="exact_match")},
+            "sft",
+            "--measure exact_match",
+        ),
+        ({}, "sft, weighted", "a training of the kind 'sft, weighted'"),
     ],
 )
 def test_what_does_not_go_with_shards_is_refused(
-    tmp_path, monkeypatch, more, launched, says
+    tmp_path, monkeypatch, more, command, says
 ):
-    monkeypatch.setenv("WORLD_SIZE", "2" if launched else "1")
-    config = TrainConfig(data="d", model="m", output=tmp_path, **more)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    given = {"sharding": "fsdp2", **more}
+    config = TrainConfig(data="d", model="m", output=tmp_path, **given)
     with pytest.raises(WrongUse, match=says):
-        sharded(config, "fsdp2")
+        trainer_config(SFTConfig, config, command)
+
+
+def test_one_process_has_no_shards(tmp_path):
+    config = TrainConfig(data="d", model="m", output=tmp_path, sharding="fsdp2")
+    with pytest.raises(WrongUse, match="Add --processes N"):
+        trainer_config(SFTConfig, config, "sft")
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--loss", "multi_exit"], "--loss multi_exit"),
+        (["--teacher", "self:live"], "--teacher self:live"),
+        (["--teacher", "t", "--on-policy", "1"], "--on-policy or --corrupt"),
+    ],
+)
+def test_what_reads_weights_outside_of_a_pass_is_refused_in_shards(
+    tmp_path, monkeypatch, more, says
+):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    write(tmp_path / "rows.jsonl", [{"prompt": "a", "completion": "b"}])
+    words = ["distill", "--data", tmp_path / "rows.jsonl", "--model", "m"]
+    words += ["--output", tmp_path / "o", "--sharding", "fsdp2", *more]
+    done = CliRunner().invoke(main, list(map(str, words)))
+    assert done.exit_code == 2
+    assert says in done.output
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--kind", "cross", "--loss", "list_net"], "several passes"),
+        (["--kind", "cross", "--loss", "mse"], "--kind cross"),
+        (["--teacher", "t"], "--teacher t"),
+        (["--loss", "cached_gist_embed"], "--loss cached_gist_embed"),
+    ],
+)
+def test_what_does_not_go_with_retrievers_in_shards_is_refused(
+    tmp_path, monkeypatch, more, says
+):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    rows = [{"query": "a", "documents": ["b", "c"], "scores": [1.0, 0.0]}]
+    write(tmp_path / "rows.jsonl", rows)
+    words = ["retriever", "--data", tmp_path / "rows.jsonl", "--model", "m"]
+    words += ["--output", tmp_path / "o", "--sharding", "fsdp2", *more]
+    done = CliRunner().invoke(main, list(map(str, words)))
+    assert done.exit_code == 2
+    assert says in done.output
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="DeepSpeed may run here")
+def test_deepspeed_is_refused_on_a_cpu_before_a_process_begins(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(shared, "launched", pytest.fail)
+    write(tmp_path / "rows.jsonl", [{"prompt": "a", "completion": "b"}])
+    words = ["sft", "--data", tmp_path / "rows.jsonl", "--model", "m"]
+    words += ["--processes", 2, "--sharding", "zero3", "--output"]
+    done = CliRunner().invoke(main, [*map(str, words), str(tmp_path / "o")])
+    assert done.exit_code == 2
+    assert "a machine without a GPU" in done.output
+    assert "--sharding fsdp2" in done.output
 
 
 def test_a_weight_that_is_whole_is_told():
     with pytest.raises(WrongUse, match="weight, which every process holds"):
         held(torch.nn.Linear(2, 2))
+
+
+def test_a_weight_of_deepspeed_counts_whole_and_is_held_in_part():
+    model = torch.nn.Linear(2, 2, bias=False)
+    model.weight = torch.nn.Parameter(torch.empty(0))
+    model.weight.ds_numel, model.weight.ds_tensor = 4, torch.zeros(2)
+    assert size(model.weight) == 4
+    assert held(model, "zero3") == 2
 
 
 def launching(data, tmp_path, *more):

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 import synth
 from synth.cli import main
 from synth.core import optional
+from synth.pipeline import on_ray
 from synth.runs.publisher import RunFolder
 from tests.conftest import ROOT, serving, write
 from tests.pipeline.test_shards import CORPUS, answer, files_of, rows_of
@@ -53,6 +54,44 @@ def test_options_of_a_cluster_stand_together(tmp_path, problems, words, said):
     done = CliRunner().invoke(main, [*HERE, *more, *words])
     assert done.exit_code == 2
     assert said in done.output
+
+
+class Ill:
+    """A Ray that does not begin."""
+
+    def __init__(self, error):
+        self.error = error
+        self.ended = False
+
+    def is_initialized(self):
+        return False
+
+    def init(self, *_, **__):
+        raise self.error
+
+    def shutdown(self):
+        self.ended = True
+
+
+@pytest.mark.parametrize(
+    ("more", "error", "says"),
+    [
+        ([], Exception("timed out during startup.\nLong"), "did not begin"),
+        (["--ray-address", "h:1"], ConnectionError("no"), "h:1, where no"),
+        (["--ray-address", "h"], ValueError("no port"), "(no port)"),
+    ],
+)
+def test_a_ray_that_does_not_begin_is_said(
+    problems, monkeypatch, more, error, says
+):
+    ray = Ill(error)
+    monkeypatch.setattr(on_ray, "optional", lambda *_: ray)
+    words = [*HERE, "--input", str(problems), "--output", f"{problems}.run"]
+    done = CliRunner().invoke(main, [*words, "--on", "ray", "--quiet", *more])
+    assert done.exit_code == (2 if more else 5)
+    assert says in done.output
+    assert "Long" not in done.output
+    assert ray.ended
 
 
 def test_what_the_page_shows_are_options_that_exist():

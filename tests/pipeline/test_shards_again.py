@@ -260,3 +260,11 @@ def test_shards_that_have_not_changed_are_not_joined_again(
     assert len(joins) == 3
     synth.merge(folder)
     assert len(joins) == 3
+
+
+def test_more_shards_than_a_folder_can_hold_are_refused_at_once(tmp_path):
+    with pytest.raises(WrongUse, match="at most 100,000"):
+        synth.plan_shards(
+            "cot", ROWS, shards=10**9, output=tmp_path / "o", **HOW
+        )
+    assert not (tmp_path / "o").exists()

@@ -14,6 +14,7 @@ import pytest
 import synth
 from synth.core.errors import TeacherRefused
 from synth.core.records import Request
+from synth.teachers import openai_chat
 from synth.teachers.base import Settings
 from synth.teachers.openai_chat import OpenaiChat
 from synth.teachers.wire.capacity import (
@@ -316,3 +317,22 @@ def test_what_llama_cpp_says_of_a_long_prompt_is_that(tmp_path):
         pytest.raises(TeacherRefused, match="context_length"),
     ):
         asyncio.run(ask(server.url))
+
+
+def test_a_question_that_failed_is_put_again(monkeypatch):
+    teacher = OpenaiChat("m", Settings(api_base="http://127.0.0.1:9/v1"))
+    answers = [RuntimeError("once"), Capacity(slots=3)]
+
+    async def answer(*_):
+        one = answers.pop(0)
+        if isinstance(one, Exception):
+            raise one
+        return one
+
+    async def ask_twice():
+        with pytest.raises(RuntimeError):
+            await teacher.capacity()
+        return await teacher.capacity()
+
+    monkeypatch.setattr(openai_chat, "capacity_at", answer)
+    assert asyncio.run(ask_twice()).slots == 3

@@ -275,3 +275,16 @@ def test_a_proxy_of_another_kind_is_refused_before_any_call(monkeypatch):
     monkeypatch.setenv("no_proxy", "")
     with pytest.raises(WrongUse, match="socks5"):
         Endpoint("https://api.example/v1", {}, 1.0)
+
+
+def test_a_connection_that_took_all_the_time_is_a_timeout(run, monkeypatch):
+    plain = Endpoint._connect
+
+    async def slow(self):
+        connection = await plain(self)
+        await asyncio.sleep(0.2)
+        return connection
+
+    monkeypatch.setattr(Endpoint, "_connect", slow)
+    with pytest.raises(TimeoutError):
+        run(exchange([[OK]], timeout=0.1))

@@ -429,6 +429,8 @@ class Deadline:
         self._endpoint = endpoint
         self._connection = connection
         self._began = began
+        # None where the time was over before the request went out.
+        self._timer: asyncio.TimerHandle | None = None
         self._look()
 
     def _look(self) -> None:
@@ -441,7 +443,8 @@ class Deadline:
 
     def cancel(self) -> None:
         """The request has ended."""
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 def _host_header(url: SplitResult) -> str:
