@@ -29,7 +29,6 @@ from finetune.measuring import evaluate
 from finetune.measuring.choosing import choose
 from finetune.recipes.mix import mixed
 from finetune.students import load as student
-from synth import run as synth_run
 from synth.core import registry
 from synth.core.errors import NothingKept, PotstillError, WrongUse
 from synth.core.records import Values
@@ -39,6 +38,7 @@ from synth.packs.choice_schema import RetrieveSpec
 from synth.packs.pack import Pack
 from synth.packs.shelf import Shelf
 from synth.pipeline.filter_file import sieve
+from synth.pipeline.run import make
 from synth.runs.pairing import over
 from synth.runs.publisher import RunFolder
 from synth.teachers.wire.access import by_role, for_role
@@ -166,7 +166,7 @@ def _run(desk: Desk) -> Left:
         for folder in run_folders(desk.output)
         if folder != desk.folder
     ]
-    done = synth_run(
+    done = make(
         desk.pack,
         desk.file(),
         teacher=teachers,

@@ -192,11 +192,11 @@ def _rehearse(
     """Walks a case through all steps, answered by the replies that the pack records; its exits must
     be those that it declares.
     """
-    from synth.pipeline.run import run  # noqa: PLC0415 - only for cases that say how they end
+    from synth.pipeline.run import make  # noqa: PLC0415 - only for cases that say how they end
 
     teachers = dict.fromkeys(pack.roles, f"rehearsed/{pack.folder.absolute()}")
     with tempfile.TemporaryDirectory() as folder:
-        counts = run(
+        counts = make(
             pack.folder,
             [case["inputs"]],
             teacher=teachers,

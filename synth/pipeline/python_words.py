@@ -21,7 +21,12 @@ _NAMES = {
     "column": "columns",
     "plugin": "plugins",
 }
-_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*)(?:[ =](?=[\w{\"'./-]))?")
+# A value follows where a word is no plain prose: URL, 7, openai/m, cot.draws=4, {"a": 1}.
+_VALUE = r"[ =](?=[A-Z0-9\"'{./]|[\w-]*[/=.:]\w|[\w-]+=)"
+_PAIR = r"([\w.-]+)=(\.\.\.|[{\[].*[}\]]|\S*[^\s.,;:?!)])"
+_OPTION = re.compile(
+    rf"(?<![\w-])--([a-z][a-z-]*)(?:[ =]{_PAIR}|({_VALUE}))?",
+)
 
 
 def in_python(text: str) -> str:
@@ -29,22 +34,31 @@ def in_python(text: str) -> str:
 
     >>> in_python("Name it with --api-base URL, or add --keep-going.")
     'Name it with api_base=URL, or add keep_going=True.'
-    >>> in_python("--set cot.draws=4 on --input rows.jsonl")
-    'overrides=cot.draws=4 on seeds=rows.jsonl'
+    >>> in_python("--set cot.draws=4 on --input rows.jsonl; leave --journal out.")
+    'overrides={"cot.draws": 4} on seeds=rows.jsonl; leave journal out.'
     """
     switches = {
         field.name for field in fields(RunConfig) if field.type == "bool"
     }
 
     def spelt(found: re.Match[str]) -> str:
-        option = found[1].rstrip("-")
+        option, key, value, glue = found.groups()
+        option = option.rstrip("-")
         name = _NAMES.get(option, option.replace("-", "_"))
-        tail = found[0][len(found[1]) + 2 :]
+        if key is not None:
+            return f'{name}={{"{key}": {_literal(value)}}}'
         if name in switches:
-            return f"{name}=True{tail}"
-        return f"{name}=" if tail else name
+            return f"{name}=True{glue or ''}"
+        return f"{name}=" if glue else name
 
     return _OPTION.sub(spelt, text)
+
+
+def _literal(value: str) -> str:
+    """A value as Python writes it; a placeholder or JSON as it stands."""
+    as_it_is = value == "..." or value[:1] in '{["' or value.isupper()
+    is_number = re.fullmatch(r"-?[\d.]+(e-?\d+)?", value) is not None
+    return value if as_it_is or is_number else f'"{value}"'
 
 
 def speaks_python(function: Callable[P, T]) -> Callable[P, T]:

@@ -103,6 +103,28 @@ def run(
         >>> run.counts
         {'asked': 1, 'kept': 1, 'dropped': {}, 'failed': {}}
     """
+    return make(
+        pack,
+        seeds,
+        teacher=teacher,
+        output=output,
+        journal=journal,
+        progress=progress,
+        **options,
+    )
+
+
+def make(
+    pack: str | Path,
+    seeds: str | Path | Iterable[Row] | None,
+    *,
+    teacher: str | Mapping[str, str],
+    output: str | Path,
+    journal: str | Path | None = None,
+    progress: bool | None = None,
+    **options: Unpack[RunOptions],
+) -> Run:
+    """What `run` does, for commands: errors name flags."""
     config = _config(teacher, options, "synth.run")
     seeds = given_or_made(seeds, pack, config)
     folder, copy = places_of(

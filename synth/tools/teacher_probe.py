@@ -15,7 +15,7 @@ from synth.answers.equal import canonical
 from synth.core.errors import WrongUse
 from synth.core.records import Fields, Row
 from synth.inputs.seeds import read_rows
-from synth.pipeline.run import run as run_pack
+from synth.pipeline.run import make
 from synth.text.words import count, first, plain, words
 
 PACK = "teacher_probe"
@@ -142,7 +142,7 @@ def run(
         for number, item in enumerate(items)
         for probe in probes(item, draw)
     ]
-    made = run_pack(PACK, asked, teacher=teacher, output=output, **options)
+    made = make(PACK, asked, teacher=teacher, output=output, **options)
     hits = {
         (row["kind"], row["item"]): hit(row["kind"], row["said"], row["wanted"])
         for row in made.kept

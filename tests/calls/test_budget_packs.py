@@ -273,7 +273,7 @@ def one(case: int, folder, server) -> str:
         )  # fmt: skip
     except WrongUse as refused:
         assert not bills, refused  # before the first call
-        assert "--budget" in str(refused), refused
+        assert "budget" in str(refused), refused
         return "refused"
     assert sum(bills) <= budget * (1 + 1e-9), (case, sum(bills), budget)
     assert done.info["cost"]["usd"] <= budget * (1 + 1e-6) + 1e-6

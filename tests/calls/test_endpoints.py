@@ -37,8 +37,8 @@ def test_another_endpoint_stops_with_both_named_unless_it_is_one_teacher(
             run(two, tmp_path / "o")
         assert one.url in str(caught.value)
         assert two.url in str(caught.value)
-        assert "--same-teacher" in str(caught.value)
-        with pytest.raises(WrongUse, match="--same-teacher"):
+        assert "same_teacher=True" in str(caught.value)
+        with pytest.raises(WrongUse, match="same_teacher=True"):
             run(two, tmp_path / "p", reuse=[str(tmp_path / "o")])
         assert not two.bodies
         assert (

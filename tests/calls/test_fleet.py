@@ -472,7 +472,7 @@ def test_what_is_no_list_does_no_harm_while_a_run_goes(tmp_path):
             "one of them",
         ),
         ({"endpoints": {"critic": "http://a:1/v1"}}, "critic"),
-        ({"endpoints": "http://a:1/v1", "batch": True}, "--batch"),
+        ({"endpoints": "http://a:1/v1", "batch": True}, "batch=True"),
         (
             {"endpoints": "http://a:1/v1", "teacher": "simulated/slips"},
             "openai/MODEL",

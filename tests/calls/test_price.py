@@ -74,7 +74,7 @@ def test_a_packs_prices_set_none_and_the_ledger_counts_cached_tokens(tmp_path):
         options["api_base"] = server.url
         with pytest.raises(
             WrongUse,
-            match=r"no known price for openai/mine.*--price teacher=IN,OUT.*The pack says 0,0: check it",
+            match=r'no known price for openai/mine.*price=."teacher": IN,OUT..*The pack says 0,0: check it',
         ):
             synth.run(pack, rows, **options)
         assert not server.bodies

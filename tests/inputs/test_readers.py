@@ -11,6 +11,7 @@ import json
 import lzma
 import math
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -301,7 +302,9 @@ def test_columns_get_other_names(tmp_path):
     (tmp_path / "x.jsonl").write_text(
         '{"prompt": "What is 2 + 3 ?", "label": "5"}\n'
     )
-    with pytest.raises(WrongUse, match=r"--column question=prompt"):
+    with pytest.raises(
+        WrongUse, match=re.escape('columns={"question": "prompt"}')
+    ):
         synth.run(
             "cot",
             tmp_path / "x.jsonl",

@@ -245,20 +245,20 @@ def test_an_input_that_grew_is_planned_again_and_asked_only_what_is_new(
     ("more", "text"),
     [
         ({"shard": 3}, "from 0 to 2"),
-        ({"shard": 0, "shards": 4}, "--shards 3"),
+        ({"shard": 0, "shards": 4}, "shards=3"),
         (
             {"shard": 0, "draws": 2},
-            "--draws: found 2; wanted nothing, as it was planned",
+            "draws: found 2; wanted nothing, as it was planned",
         ),
         (
             {"shard": 0, "seed": 7},
-            "--seed: found 7; wanted nothing, as it was planned",
+            "seed: found 7; wanted nothing, as it was planned",
         ),
         (
             {"shard": 0, "overrides": CORPUS},
-            r"--set rationale.filters: found .*wanted nothing, as it was",
+            r"overrides=rationale.filters: found .*wanted nothing, as it was",
         ),
-        ({}, "Add --shard K"),
+        ({}, "Add shard=K"),
     ],
 )
 def test_what_does_not_fit_the_plan_is_refused_before_a_call(
@@ -281,7 +281,7 @@ def test_other_plans_are_refused(tmp_path):
     synth.plan_shards("cot", rows, shards=3, **how)
     with pytest.raises(WrongUse, match="planned in 3 shards"):
         synth.plan_shards("cot", rows, shards=4, **how)
-    with pytest.raises(WrongUse, match="--target"):
+    with pytest.raises(WrongUse, match="target, shards"):
         synth.plan_shards(
             "cot",
             rows,
@@ -372,7 +372,7 @@ def test_the_cap_of_all_shards_together_holds(tmp_path):
             spent += part.info["cost"]["usd"]
     assert 0 < spent <= half
     for budget in (None, 2 * half):
-        with pytest.raises(WrongUse, match="--budget"):
+        with pytest.raises(WrongUse, match="budget: found"):
             synth.run(
                 "cot", rows, output=many, shard=0, **{**how, "budget": budget}
             )

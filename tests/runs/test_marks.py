@@ -73,5 +73,6 @@ def test_half_a_name_is_refused_with_an_example(name):
     with pytest.raises(WrongUse) as error:
         split_name(name)
     assert str(error.value) == (
-        f"by: found {name!r}; wanted FILTER.MARK. For example by=critic.score."
+        f"by: found {name!r}; wanted FILTER.MARK, or row.FIELD. For example by=critic.score or "
+        "by=row.overall."
     )

@@ -90,7 +90,7 @@ def test_a_run_of_another_pack_or_of_other_rows_is_replaced_on_demand_alone(
         run(out, pack="distill_step_by_step")
     with pytest.raises(
         WrongUse,
-        match=r"a run over rows, of which no row is in rows.*--replace",
+        match=r"a run over rows, of which no row is in rows.*replace=True",
     ):
         run(out, [{"question": "What is 70 + 1 ?", "target": "71"}])
     assert snapshot(out) == before

@@ -125,7 +125,7 @@ def test_what_stops_a_copy_leaves_no_record_and_the_same_call_sends_it(
 @pytest.mark.parametrize(
     ("output", "journal", "says"),
     [
-        ("s3://runs/x", False, "--journal DIR"),
+        ("s3://runs/x", False, "journal=DIR"),
         ("s3://nobucket/x", True, "FileNotFound|NoSuchBucket|does not exist"),
         ("s3://key:hunter2@runs/x", True, "a URL with a password"),
         ("https://host/x", True, "can be written to"),
@@ -139,7 +139,7 @@ def test_what_stops_a_copy_leaves_no_record_and_the_same_call_sends_it(
         ("simplecache::s3://runs/x", True, "a chain of stores"),
         ("nostore://x/y", True, "Protocol not known"),
         ("s3://runs/other", True, "1 files of others, such as mine.txt"),
-        ("plain", True, "Leave --journal out"),
+        ("plain", True, "Leave journal out"),
     ],
 )
 def test_what_cannot_be_sent_is_refused_before_a_call(
@@ -278,7 +278,7 @@ def test_another_journal_is_another_run(store, tmp_path):
     one = {**url, "journal": tmp_path / "a"}
     two = {**url, "journal": tmp_path / "b"}
     synth.run("cot", source, **PLAIN, **one)
-    with pytest.raises(WrongUse, match="the --journal of that run"):
+    with pytest.raises(WrongUse, match="the journal of that run"):
         synth.run("cot", source, **PLAIN, **two)
     assert not (tmp_path / "b").exists()
     synth.run("cot", source, **PLAIN, **two, replace=True)

@@ -176,7 +176,7 @@ def test_what_cannot_be_is_refused_before_a_call_and_without_the_secret(
 
 
 def test_a_base_for_nobody_is_refused(tmp_path):
-    with pytest.raises(WrongUse, match="--api-base teacher="):
+    with pytest.raises(WrongUse, match=r'api_base=\{"teacher": \.\.\.\}'):
         synth.run(
             "cot",
             ROWS,
