@@ -4,6 +4,7 @@ where it was stopped.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -300,6 +301,11 @@ class Player:
                 raise
             text = "interrupted; the same command goes on from here"
             raise KeyboardInterrupt(f"{desk.where}: {text}") from error
+        except stages.NoRows:
+            # It wrote nothing: the rounds end here.
+            with contextlib.suppress(OSError):
+                work.rmdir()
+            raise
         parts = {}
         for name, (path, part) in left.rows.items():
             place = desk.folder / path.relative_to(work)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,12 @@ from synth.teachers.wire.replies import read_chat
 _LINE = 256 * 1024 * 1024
 # Bytes of each file that name the weights: training changes all of them.
 _PIECE = 65_536
+# Files that make a model, and what a training leaves beside them.
+_OF_A_MODEL = re.compile(
+    r".*\.(safetensors|bin|model|jinja)"
+    r"|(.*config|.*token.*|vocab|.*index|chat_template)\.json",
+)
+_RECORD = "train.json"
 # How much longer than one request loading a model may take, and seconds for it at least.
 _LOAD_TIMES = 5
 _LOAD_SECONDS = 60.0
@@ -313,14 +320,16 @@ class Local(Teacher):
 
 def fingerprint(folder: Path) -> str:
     """12 hex digits of the sizes and of three pieces of every weights, tokenizer and configuration
-    file.
+    file, and of the form in which its training asked. Records of a training or of an evaluation
+    beside them make no other model.
     """
     digest = hashlib.sha256()
-    for path in sorted(
-        p
-        for p in folder.iterdir()
-        if p.suffix in (".safetensors", ".bin", ".json", ".model", ".jinja")
-    ):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        record = orjson.loads((folder / _RECORD).read_bytes())
+        digest.update(f"template {record['template']} ".encode())
+    for path in sorted(folder.iterdir()):
+        if _OF_A_MODEL.fullmatch(path.name) is None:
+            continue
         size = path.stat().st_size
         digest.update(f"{path.name} {size} ".encode())
         with path.open("rb") as file:

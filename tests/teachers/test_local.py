@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from synth.calls.journal import records
 from synth.core.errors import Stopped, TeacherBusy, WrongUse
 from synth.core.records import Request, Sampling
 from synth.teachers.base import Settings, open_teacher
+from synth.teachers.local import fingerprint
 from synth.teachers.simulation.word_problems import make_problems
 from tests.processes.test_leash import alive, gone
 
@@ -171,6 +173,35 @@ if sys.argv[1] == "generating":
 print("begun", flush=True)
 time.sleep(600)
 """
+
+
+def test_records_beside_a_model_make_no_other_teacher(model, tmp_path):
+    folder = tmp_path / "student"
+    shutil.copytree(model, folder)
+    before = fingerprint(folder)
+    for name in ("stage.json", "evaluation.json", "rounds.json"):
+        (folder / name).write_text('{"seconds": 0.7}')
+    (folder / "predictions.jsonl").write_text("{}\n")
+    assert fingerprint(folder) == before
+    (folder / "train.json").write_text('{"template": "never", "seconds": 1}')
+    trained = fingerprint(folder)
+    (folder / "train.json").write_text('{"template": "never", "seconds": 2}')
+    assert fingerprint(folder) == trained
+    (folder / "train.json").write_text('{"template": "always"}')
+    assert len({before, trained, fingerprint(folder)}) == 3
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model.safetensors", "config.json", "tokenizer.json", "added.jinja"],
+)
+def test_another_file_of_a_model_makes_another_teacher(model, tmp_path, name):
+    folder = tmp_path / "student"
+    shutil.copytree(model, folder)
+    before = fingerprint(folder)
+    with (folder / name).open("ab") as file:
+        file.write(b" ")
+    assert fingerprint(folder) != before
 
 
 @pytest.mark.long
