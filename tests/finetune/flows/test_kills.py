@@ -95,7 +95,10 @@ def star(problems: list[dict[str, Any]]) -> Scenario:
         teach,
         problems[:8],
         overrides={
-            **{"rounds": 2, "longest": 4, "steps": 2, "patience": 9},
+            "rounds": 2,
+            "longest": 4,
+            "steps": 2,
+            "patience": 9,
             # A student that draws says something else each time that it is asked.
             "collect.attempt.temperature": 0.0,
             "collect.rationalize.temperature": 0.0,
