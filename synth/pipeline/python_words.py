@@ -20,6 +20,7 @@ _NAMES = {
     "set": "overrides",
     "column": "columns",
     "plugin": "plugins",
+    "tool": "tools",
 }
 _OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*)(?:[ =](?=[\w{\"'./-]))?")
 
