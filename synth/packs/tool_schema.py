@@ -83,7 +83,7 @@ class WorldSpec(Strict):
 
     start: Name | dict[str, Scalar] = Field(
         description="The state in the beginning: entries with their texts, or the name of an "
-        "input, a constant or a field that holds such a mapping.",
+        "input, a constant or a field that holds such a mapping or its JSON.",
         examples=["shelf"],
     )
     into: Name = Field(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from synth.core.errors import RowFault
 from synth.core.records import Fields, Row
+from synth.core.strict_json import NotStrict, loads
 from synth.packs.templates import NOTHING, Template
 
 State = dict[str, str]
@@ -107,11 +108,16 @@ def _written(rule: Rule, state: State, seen: Row) -> State:
 
 
 def state_of(value: object, where: str) -> State:
-    """A mapping of names to texts; numbers and switches are their texts.
+    """A mapping of names to texts, or its JSON; numbers and switches are their texts.
 
     Raises:
         RowFault: it is none, or larger than a state may be.
     """
+    if isinstance(value, str):
+        try:
+            value = loads(value)
+        except NotStrict:
+            value = None
     if not isinstance(value, Mapping) or len(value) > MOST_ENTRIES:
         raise RowFault(
             where,

@@ -628,9 +628,14 @@ def test_tools_that_cannot_be_are_found_when_the_pack_is_read(
 
 
 def test_a_row_without_a_state_leaves(tmp_path):
-    rows = [{**ROW, "shelf": ["Emma"]}, {**ROW, "id": "b"}]
+    shelves = [["Emma"], "no JSON", {"Emma": ["in"]}, json.dumps(ROW["shelf"])]
+    rows = [
+        {**ROW, "id": str(place), "shelf": shelf}
+        for place, shelf in enumerate(shelves)
+    ]
     run, _ = asks(tmp_path, lends, rows=rows)
-    assert run.counts["dropped"] == {"unrenderable": 1}
+    assert run.counts["dropped"] == {"unrenderable": 3}
+    # A column of texts holds a state as its JSON.
     assert run.counts["kept"] == 1
 
 
