@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -625,6 +626,28 @@ def test_tools_that_cannot_be_are_found_when_the_pack_is_read(
         Pack.load(make_pack(tmp_path / "pack", files))
     assert says in str(caught.value), str(caught.value)
     assert "pack.yaml:" in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["tool_choice", "tools"])
+def test_a_server_that_refuses_a_field(tmp_path, field):
+    """Without `tool_choice` a conversation is the same; without `tools` it would be another."""
+
+    def answer(body, count):
+        if field in body:
+            said = f"Unsupported parameter: '{field}'."
+            error = {
+                "message": said,
+                "param": field,
+                "code": "unsupported_parameter",
+            }
+            return web.json_response({"error": error}, status=400)
+        return lends(body, count)
+
+    run, bodies = asks(tmp_path, answer)
+    assert run.counts["kept"] == (field == "tool_choice")
+    if field == "tools":
+        assert "takes no tools" in run.info["stopped"]
+        assert len(bodies) == 1
 
 
 def test_a_row_without_a_state_leaves(tmp_path):
