@@ -9,6 +9,8 @@ from synth.core.errors import Unreadable
 from synth.core.records import Completion, Fields, Request, Row
 from synth.packs.step import Step
 from synth.parsers.base import Reply
+from synth.replies.calls import tagged
+from synth.replies.thoughts import split_thoughts
 
 # A larger number, an infinite one and NaN say nothing.
 _MOST_LOGPROB = 1e6
@@ -36,6 +38,10 @@ async def asked(
 ) -> Reading:
     """One call, read."""
     key, completion = await door.ask(request)
+    if step.tooling and not completion.calls:
+        said, calls = tagged(split_thoughts(completion.text).answer)
+        if calls:
+            completion = completion._replace(text=said, calls=calls)
     meta: Fields = {
         "step": step.name,
         "teacher": completion.model or door.teacher.model,

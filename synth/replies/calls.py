@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from synth.core.records import Fields
+from synth.core.records import Call, Fields
 from synth.core.strict_json import MOST_CHARS, decoder
 
+_TAG = "<tool_call>"
 # Places of a text at which JSON is looked for.
 _TRIES = 256
 # What the arguments of a call are called: by OpenAI, Qwen and Hermes, and by Llama.
@@ -38,6 +40,24 @@ def calls_in(text: str) -> list[tuple[str, Fields]]:
             pass
         at = text.find("{", end)
     return found
+
+
+def tagged(text: str) -> tuple[str, tuple[Call, ...]]:
+    """What a reply says before its first `<tool_call>`, and the calls from there on: how Qwen and
+    Hermes write them where their server does not read them.
+
+    A tag without a call that can be read is a call of no tool, which is answered as a mistake.
+
+    >>> tagged('Well. <tool_call>{"name": "now", "arguments": {}}</tool_call>')
+    ('Well.', (Call(name='now', arguments='{}'),))
+    """
+    said, tag, rest = text.partition(_TAG)
+    if not tag:
+        return text, ()
+    calls = [
+        Call(name, json.dumps(arguments)) for name, arguments in calls_in(rest)
+    ]
+    return said.strip(), tuple(calls or [Call("?", "")])
 
 
 def _calls_of(value: Any) -> list[tuple[str, Fields]]:

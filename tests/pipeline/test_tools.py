@@ -233,6 +233,47 @@ def test_calls_are_answered_by_the_world_of_the_pack(tmp_path):
     assert list(again.kept) == list(run.kept)
 
 
+def test_calls_that_a_server_leaves_in_the_text_are_read(tmp_path):
+    """Of a server that does not read what Qwen and Hermes write between tags."""
+
+    def answer(body, count):
+        reply = lends(body, count)
+        message = reply["choices"][0]["message"]
+        calls = message.pop("tool_calls", [])
+        reply["choices"][0]["finish_reason"] = "stop"
+        for call in calls:
+            function = call["function"]
+            inside = {
+                "name": function["name"],
+                "arguments": json.loads(function["arguments"]),
+            }
+            text = f"<tool_call>\n{json.dumps(inside)}\n</tool_call>\n"
+            message["content"] += text
+        if count == 1:
+            message["content"] = (
+                "<think>a <tool_call>?</think>" + message["content"]
+            )
+        return reply
+
+    run, bodies = asks(tmp_path, answer)
+    by_field, _ = asks(tmp_path, lends, out="other")
+    assert [row["ask"] for row in run.kept] == [
+        row["ask"] for row in by_field.kept
+    ]
+    assert len(bodies) == 3
+
+
+def test_a_tag_without_a_call_is_a_mistake(tmp_path):
+    def answer(body, count):
+        return chat(
+            "Sorry." if results(body) else "<tool_call>{find</tool_call>"
+        )
+
+    run, bodies = asks(tmp_path, answer)
+    assert results(bodies[1])[0].startswith("error: there is no tool")
+    assert run.kept[0]["answer"] == "Sorry."
+
+
 MISTAKES = [
     (("steal", {}), "there is no tool 'steal'; there is find, lend"),
     (("find\x1b[31m\u202e", {}), "there is no tool"),
