@@ -8,6 +8,7 @@ __getattr__, __dir__ = public(
         "base": "Measure measured",
         "token_f1": "TokenF1",
         "rouge_l": "RougeL",
+        "calls": "Calls",
         "set_f1": "SetF1",
         "quote_f1": "QuoteF1",
         "classes": "Classes",

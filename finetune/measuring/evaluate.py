@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 from finetune.answering.cascade import Asked, Cascade
 from finetune.answering.chain import Chain, Question, check_places
 from finetune.answering.inference import Inference
-from finetune.core.rows import JsonObject
+from finetune.core.rows import JsonObject, Tools
 from finetune.data import rows
 from finetune.data.prompts import (
     RECORD,
@@ -23,7 +23,7 @@ from finetune.data.prompts import (
     rendered,
     text_of,
 )
-from finetune.data.shapes import cleaned
+from finetune.data.shapes import cleaned, tools_of
 from finetune.measures.base import OF_GROUPS
 from finetune.measuring.compare import ROOM, measures_of
 from finetune.measuring.forms_of_thought import (
@@ -165,7 +165,8 @@ def answered(
     cannot be read), `right`, `steps_right` and `unreadable`, a reason.
     """
     prompts = [prompt_of(row) for row in asked]
-    replies = list(generate(model, tokenizer, prompts, config))
+    tools = [tools_of(row) for row in asked]
+    replies = list(generate(model, tokenizer, prompts, config, tools))
     sources: list[JsonObject] = [{}] * len(replies)
     if config.cascade is not None:
         template = config.template or of_student(config.model)
@@ -461,9 +462,10 @@ def generate(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Prompt],
     config: EvaluateConfig,
+    tools: Sequence[Tools] = (),
 ) -> Iterator[str]:
     """Greedy completions, in order; batches are padded on the left. A student is asked as it was
-    trained.
+    trained, with the tools of each prompt where there are any.
     """
     from finetune.generation.ways import behind, written  # noqa: PLC0415 - torch
 
@@ -479,14 +481,15 @@ def generate(
         }
     for start in range(0, len(prompts), config.batch):
         part = prompts[start : start + config.batch]
+        shown = tools[start : start + config.batch] or [None] * len(part)
         amateurs: list[list[int]] = []
         if ways.contrast:
             misled = [behind(ways.contrast, prompt) for prompt in part]
-            amateurs = _ids(model, tokenizer, misled, template)
+            amateurs = _ids(model, tokenizer, misled, template, shown)
         ids = written(
             model,
             tokenizer,
-            _ids(model, tokenizer, part, template),
+            _ids(model, tokenizer, part, template, shown),
             ways=ways,
             amateurs=amateurs,
             max_new_tokens=config.max_new_tokens,
@@ -501,11 +504,18 @@ def _ids(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Prompt],
     template: Template,
+    tools: Sequence[Tools],
 ) -> list[list[int]]:
     """Token ids of prompts, as a decoder or an encoder reads them."""
+    pairs = list(zip(prompts, tools, strict=True))
     if not model.config.is_encoder_decoder:
-        return [ids_of(prompt, tokenizer, template) for prompt in prompts]
-    asked = [rendered(prompt, tokenizer, template) for prompt in prompts]
+        return [
+            ids_of(prompt, tokenizer, template, shown)
+            for prompt, shown in pairs
+        ]
+    asked = [
+        rendered(prompt, tokenizer, template, shown) for prompt, shown in pairs
+    ]
     return [
         tokenizer(text, add_special_tokens=special)["input_ids"]
         for text, special in asked

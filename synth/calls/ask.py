@@ -1,42 +1,30 @@
-"""One question of one sample: render -> ask -> parse. The pipeline and the critics both walk it."""
+"""One question of one sample, up to its end: render -> ask -> parse. The pipeline and the critics
+both walk it.
+
+What may come behind a reply comes from one loop: the answers of tools that it calls, what is wrong
+with it, or what a second speaker says to it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
-from synth.calls.door import Door, Doors
+from synth.calls.door import Doors
+from synth.calls.reading import CUT, ENDED, Reading, asked
 from synth.core.errors import Unreadable
-from synth.core.records import Completion, Fields, Request, Row
-from synth.packs.step import Said, Step
-from synth.parsers.base import Reply
+from synth.core.records import Call, Fields, Row
+from synth.packs.step import Said, Step, Talk, Tooling
+from synth.packs.tooling import Misuse, Tool, cut, shown, spelled
+from synth.replies.thoughts import split_thoughts
 
-# A larger number, an infinite one and NaN say nothing.
-_MOST_LOGPROB = 1e6
-
-
-class Reading(NamedTuple):
-    """What came of a question: the parsed fields, or why they could not be read."""
-
-    fields: Row
-    completion: Completion
-    meta: Row
-    unreadable: Unreadable | None = None
-
-
-# Why a reply could not be read, where the provider itself says that it is not whole.
-_ENDED = {"length": "cut_off", "content_filter": "content_filter"}
-
-
-# A talk goes no further behind a reply that is not whole.
-CUT = frozenset(_ENDED)
-# Replies that another turn would not mend: they were refused, or are not whole.
-_FINAL = frozenset({"refusal", "tool_call", *_ENDED.values()})
+# Replies that another turn would not mend: they were refused, are not whole, or call a tool.
+_FINAL = frozenset({"refusal", "tool_call", "too_many_calls", *ENDED.values()})
 # The turn behind a reply that its parser does not read.
 _REPAIR = (
     "That reply cannot be read: {why}. Give the whole reply again, in exactly the form that was "
     "asked for, and write nothing before or after it."
 )
+_OTHER = {"user": "assistant", "assistant": "user"}
 
 
 async def ask_once(
@@ -46,130 +34,285 @@ async def ask_once(
     *,
     draw: int = 0,
     seed_id: str = "",
-    said: Said = Said(),  # noqa: B008 - it has no state
 ) -> Reading:
-    """Renders a step over a sample's values, asks, and parses the reply; where the step has
-    `repairs`, a reply that cannot be read is shown to the teacher with the reason, and asked again.
+    """Renders a step over a sample's values, asks, and parses the reply.
+
+    Calls of tools are answered, and the teacher is asked again. Where the step has `repairs`, a
+    reply that cannot be read is shown to the teacher with the reason, and asked again. Where it has
+    a talk, the second speaker is asked in turn. The turns, and the state of a simulated
+    environment, are fields of what is returned.
 
     Raises:
         TeacherError: no reply came.
+        RowFault: a template does not render over the values.
         Stopped, BudgetReached: the run is over.
     """
-    door = doors.door(step.role)
-    request = step.request(
-        values,
-        model=door.teacher.model,
-        family=door.teacher.family,
-        draw=draw,
-        seed_id=seed_id,
-        said=said,
-    )
-    reading = await _asked(step, values, door, request)
-    repaired: list[str] = []
-    while reading.unreadable and len(repaired) < step.repairs:
-        if reading.unreadable.reason in _FINAL:
-            break
-        repaired.append(reading.unreadable.reason)
-        request = _repair(step, values, request, reading)
-        reading = await _asked(step, values, door, request)
-    if not repaired:
-        return reading
-    again = f"{step.name}: asked again ({', '.join(repaired)})"
-    before = reading.meta.get("mended")
-    mended = f"{again}; {before}" if before else again
-    return reading._replace(meta={**reading.meta, "mended": mended})
+    exchange = _Exchange(step, values, doors, draw, seed_id)
+    while True:
+        reading = await exchange.ask(step, exchange.heard())
+        ended = await exchange.behind(reading)
+        if ended is not None:
+            return exchange.whole(ended)
 
 
-def _repair(
-    step: Step, values: Row, request: Request, reading: Reading
-) -> Request:
-    """The request with the reply that could not be read, and why."""
-    unreadable = reading.unreadable or Unreadable("unreadable")
-    reasons = step.parser_for(values).reasons
-    why = reasons.get(unreadable.reason) or unreadable.reason.replace("_", " ")
-    if unreadable.reason == "misfit":
-        why = f"{why} ({unreadable.detail})"
-    turns = (
-        {"role": "assistant", "content": reading.completion.text},
-        {"role": "user", "content": _REPAIR.format(why=why)},
-    )
-    return replace(request, messages=(*request.messages, *turns))
+class _Exchange:
+    """What has been said of one question.
 
-
-async def _asked(
-    step: Step, values: Row, door: Door, request: Request
-) -> Reading:
-    """One call, read."""
-    key, completion = await door.ask(request)
-    meta: Fields = {
-        "step": step.name,
-        "teacher": completion.model or door.teacher.model,
-        "draw": request.draw,
-        "key": key,
-        "finish_reason": completion.finish_reason,
-        "prompt_tokens": completion.prompt_tokens,
-        "completion_tokens": completion.completion_tokens,
-    }
-    if (
-        completion.logprobs is not None
-        and (mean := mean_logprob(completion.logprobs)) is not None
-    ):
-        meta["logprob"] = mean
-    try:
-        fields = _read(step, values, completion, meta)
-    except Unreadable as reason:
-        ended = _ENDED.get(completion.finish_reason)
-        detail = f"{reason.reason}: {reason.detail}"
-        unreadable = Unreadable(ended, detail) if ended else reason
-        return Reading({}, completion, meta, unreadable)
-    return Reading(fields, completion, meta)
-
-
-def _read(
-    step: Step, values: Row, completion: Completion, meta: Fields
-) -> Fields:
-    """The fields of a reply; what its parser mended stands in `meta`.
-
-    Raises:
-        Unreadable: there are none.
+    Attributes:
+        turns: behind the opening ones; they stay in the sample.
+        aside: a reply that could not be read, and what was said of it; it is forgotten once
+            another one can be.
+        number: replies of the step's teacher, those aside left out.
+        calls: calls of tools, mistaken ones included.
+        state: of the simulated environment.
     """
-    if completion.refusal and not completion.text:
-        raise Unreadable("refusal", completion.refusal[:80])
-    if completion.called and not completion.text:
-        raise Unreadable(
-            "tool_call",
-            f"it calls {completion.called[:80]} and says nothing",
+
+    def __init__(
+        self,
+        step: Step,
+        values: Row,
+        doors: Doors,
+        draw: int,
+        seed_id: str,
+    ) -> None:
+        self.step = step
+        self.values = values
+        self.doors = doors
+        self.draw = draw
+        self.seed_id = seed_id
+        self.turns: list[Fields] = []
+        self.aside: list[Fields] = []
+        self.repaired: list[str] = []
+        self.number = 0
+        self.replies = 0
+        self.calls = 0
+        self.answered: list[Fields] = []
+        self.state: dict[str, str] = {}
+        if step.tooling and step.tooling.world:
+            self.state = step.tooling.world.begin(values)
+
+    async def ask(
+        self, speaker: Step, said: Said, more: Row | None = None
+    ) -> Reading:
+        """One call to whoever speaks next, who may know `more` than the row says."""
+        values = {**self.values, **more} if more else self.values
+        door = self.doors.door(speaker.role)
+        request = speaker.request(
+            values,
+            model=door.teacher.model,
+            family=door.teacher.family,
+            draw=self.draw,
+            seed_id=self.seed_id,
+            said=said,
         )
-    reply = Reply(
-        completion.text,
-        completion.reasoning or "",
-        whole=completion.finish_reason not in _ENDED,
-    )
-    fields = step.parser_for(values).parse_reply(reply, values)
-    if step.keeps:
-        fields[step.keeps] = reply.thoughts
-    if reply.mended:
-        meta["mended"] = f"{step.name}: {', '.join(reply.mended)}"
-    return fields
+        return await asked(speaker, values, door, request)
+
+    def heard(self) -> Said:
+        """What the step's teacher sees behind the opening."""
+        tooling = self.step.tooling
+        calls_left = tooling is None or self.calls < tooling.most_calls
+        messages = (*self.turns, *self.aside)
+        return Said(messages, self.number, calls_left)
+
+    async def behind(self, reading: Reading) -> Reading | None:
+        """What the exchange ends with; None where the step's teacher is asked again, once what
+        comes behind its reply is among the turns.
+        """
+        reading = self._noted(reading)
+        step = self.step
+        if step.tooling and reading.completion.calls:
+            return await self._called(step.tooling, reading)
+        if reading.unreadable:
+            return self._repaired(reading, reading.unreadable)
+        if step.talk or step.tooling:
+            return await self._said(step.talk, reading)
+        return reading
+
+    def whole(self, reading: Reading) -> Reading:
+        """The last reading with the turns, and with the state that calls have brought about."""
+        step = self.step
+        if not (step.talk or step.tooling):
+            return reading
+        turns = [*step.opening(self.values), *self.turns]
+        fields: Fields = {**reading.fields, step.name: turns}
+        if step.tooling and step.tooling.world:
+            fields[step.tooling.world.into] = self.state
+        return reading._replace(fields=fields)
+
+    def _noted(self, reading: Reading) -> Reading:
+        """A reading that says how often its question was asked again."""
+        if not self.repaired:
+            return reading
+        again = f"{self.step.name}: asked again ({', '.join(self.repaired)})"
+        before = reading.meta.get("mended")
+        mended = f"{again}; {before}" if before else again
+        return reading._replace(meta={**reading.meta, "mended": mended})
+
+    def _repaired(
+        self, reading: Reading, unreadable: Unreadable
+    ) -> Reading | None:
+        """Says what is wrong with a reply that cannot be read, as often as the step allows."""
+        is_final = unreadable.reason in _FINAL
+        if is_final or len(self.repaired) >= self.step.repairs:
+            return reading
+        self.repaired.append(unreadable.reason)
+        reasons = self.step.parser_for(self.values).reasons
+        spelled = unreadable.reason.replace("_", " ")
+        why = reasons.get(unreadable.reason) or spelled
+        if unreadable.reason == "misfit":
+            why = f"{why} ({unreadable.detail})"
+        text = reading.completion.text
+        self.aside += [
+            {"role": "assistant", "content": text},
+            {"role": "user", "content": _REPAIR.format(why=why)},
+        ]
+        return None
+
+    def _goes_on(self) -> None:
+        """A reply was read."""
+        self.number += 1
+        self.aside = []
+        self.repaired = []
+
+    async def _said(
+        self, talk: Talk | None, reading: Reading
+    ) -> Reading | None:
+        """Takes what the step's teacher says; in a talk, asks the second speaker behind it."""
+        said = split_thoughts(reading.completion.text).answer.strip()
+        text, ended = talk.cut(said) if talk else (said, True)
+        if text:
+            self.turns.append({"role": "assistant", "content": text})
+        else:
+            # What nobody answers is no turn of the talk.
+            while self.turns and not _is_said(self.turns[-1]):
+                self.turns.pop()
+        self.replies += 1
+        is_cut = reading.completion.finish_reason in CUT
+        if talk is None or ended or is_cut or not text:
+            return reading
+        if self.replies == talk.turns:
+            return reading
+        seen = swapped([*self.step.opening(self.values), *self.turns])
+        told = Said(tuple(seen), self.replies - 1)
+        other = await self.ask(talk.second, told)
+        if other.unreadable:
+            return other
+        text, ended = talk.cut(other.fields["content"])
+        if ended or other.completion.finish_reason in CUT:
+            return reading
+        self.turns.append({"role": "user", "content": text})
+        self._goes_on()
+        return None
+
+    async def _called(
+        self, tooling: Tooling, reading: Reading
+    ) -> Reading | None:
+        """Answers the calls of a reply, in their order; those beyond the limit are no part of the
+        conversation.
+        """
+        left = tooling.most_calls - self.calls
+        if left <= 0:
+            return reading
+        calls = reading.completion.calls[:left]
+        said = split_thoughts(reading.completion.text).answer.strip()
+        # Nine letters and digits: what every provider takes.
+        ids = [f"call{self.calls + place:05d}" for place in range(len(calls))]
+        listed = [
+            _spelled(call, name) for call, name in zip(calls, ids, strict=True)
+        ]
+        self.turns.append(
+            {"role": "assistant", "content": said, "tool_calls": listed}
+        )
+        for place, call in enumerate(calls):
+            where = f"{reading.meta['key']} {place}"
+            answer = await self._answer(tooling, call, where)
+            self.calls += 1
+            self.turns.append(
+                {
+                    "role": "tool",
+                    "tool_call_id": ids[place],
+                    "content": answer,
+                }
+            )
+        self._goes_on()
+        return None
+
+    async def _answer(self, tooling: Tooling, call: Call, where: str) -> str:
+        """What a call brings: of the world, of a role, of a function, or what is wrong with it.
+
+        Args:
+            tooling: the step's.
+            call: as it came.
+            where: key of the reply that calls, and the place of the call in it.
+        """
+        try:
+            tool, arguments = tooling.read(call)
+        except Misuse as misuse:
+            return str(misuse)
+        player = tooling.players.get(tool.name)
+        if tooling.world and tool.name in tooling.simulated:
+            known = dict.fromkeys(tool.parameters["properties"])
+            self.state, said = tooling.world.act(
+                self.state,
+                tool.name,
+                {**known, **arguments},
+                self.values,
+            )
+            answer = cut(said)
+        elif player is not None:
+            answer = cut(await self._played(player, tool, arguments))
+        else:
+            target = (tooling.bound or {})[tool.name]
+            functions = self.doors.functions
+            answer = await functions.call(target, tool, arguments, where)
+        answer = answer or "(nothing)"
+        self.answered.append(
+            {
+                "tool": tool.name,
+                "arguments": shown(arguments),
+                "answer": answer,
+            }
+        )
+        return answer
+
+    async def _played(self, player: Step, tool: Tool, arguments: Row) -> str:
+        """What a teacher answers in the place of a tool."""
+        more = {
+            "tool": tool.name,
+            "about": tool.description,
+            "arguments": shown(arguments),
+            "calls": list(self.answered),
+        }
+        told = Said((), self.calls)
+        reading = await self.ask(player, told, more)
+        if reading.unreadable:
+            return "error: the tool does not answer"
+        return str(reading.fields["content"])
 
 
-def mean_logprob(tokens: Any) -> float | None:
-    """Mean natural log-probability a token, None where a provider sends none that can be read.
+def _spelled(call: Call, name: str) -> Fields:
+    """A call as later requests repeat it."""
+    fit = spelled(call)
+    return {
+        "id": name,
+        "type": "function",
+        "function": {"name": fit.name, "arguments": fit.arguments},
+    }
 
-    >>> mean_logprob(
-    ...     [{"token": "a", "logprob": -1.0}, {"token": "b", "logprob": -2.0}, {"token": "c"}]
-    ... )
-    -1.5
-    >>> mean_logprob("x")
+
+def _is_said(turn: Row) -> bool:
+    """Whether a turn is what the assistant says to the user."""
+    return turn["role"] == "assistant" and "tool_calls" not in turn
+
+
+def swapped(turns: Sequence[Row]) -> list[Fields]:
+    """A talk as the one who plays the user sees it: without calls of tools.
+
+    >>> swapped([{"role": "user", "content": "Hello"}])
+    [{'role': 'assistant', 'content': 'Hello'}]
     """
-    listed = tokens if isinstance(tokens, list) else []
-    logprobs = [
-        token.get("logprob") for token in listed if isinstance(token, dict)
+    return [
+        {"role": _OTHER[turn["role"]], "content": turn["content"]}
+        for turn in turns
+        if turn["role"] in _OTHER and "tool_calls" not in turn
     ]
-    numbers = [
-        float(one)
-        for one in logprobs
-        if isinstance(one, int | float)
-        and -_MOST_LOGPROB <= one <= _MOST_LOGPROB
-    ]
-    return round(sum(numbers) / len(numbers), 6) if numbers else None

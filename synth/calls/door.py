@@ -13,6 +13,7 @@ import tenacity
 
 from synth.calls.admission import Gate
 from synth.calls.budget import UNKNOWN_FATE, Budget
+from synth.calls.functions import Functions
 from synth.calls.journal import Journal
 from synth.calls.price import FREE, Price
 from synth.calls.token_counter import rough_prompt_tokens
@@ -131,7 +132,7 @@ class Door:
             Stopped, BudgetReached: the run is over.
         """
         key = request.key()
-        raw = self.journal.get(key) or await self._borrow(key)
+        raw = self.journal.get(key) or await self.journal.borrowed(key)
         if raw is not None:
             self.stats.reused += 1
             completion = read_chat(load_reply(raw)[0])
@@ -163,15 +164,6 @@ class Door:
             del self._flying[key]
         future.set_result(completion)
         return completion
-
-    async def _borrow(self, key: str) -> bytes | None:
-        """A reply from another run's journal, copied into this one's."""
-        for other in self.journal.others:
-            raw = other.get(key)
-            if raw is not None:
-                await self.journal.append(key, raw, Completion(""))
-                return raw
-        return None
 
     async def _paid(self, key: str, request: Request) -> Completion:
         try:
@@ -382,6 +374,7 @@ class Doors:
     def __init__(self, doors: Mapping[str, Door], journal: Journal) -> None:
         self.doors = dict(doors)
         self.journal = journal
+        self.functions = Functions(journal)
 
     def door(self, role: str) -> Door:
         """The door of a role.
@@ -431,4 +424,5 @@ class Doors:
         await self.keep_all()
         for door in self.doors.values():
             await door.teacher.close()
+        await self.functions.close()
         await self.journal.close()

@@ -178,6 +178,15 @@ class Journal:
         self._index.get(key, lambda offset: self._is(key, offset, replies))
         return replies[0] if replies else None
 
+    async def borrowed(self, key: str) -> bytes | None:
+        """The raw reply of a key in another run's journal, copied into this one; or None."""
+        for other in self.others:
+            raw = other.get(key)
+            if raw is not None:
+                await self.append(key, raw, _NOTHING)
+                return raw
+        return None
+
     def _is(self, key: str, offset: int, replies: list[bytes]) -> bool:
         line = self._line(offset)
         if line[_KEY] != key.encode():

@@ -26,6 +26,10 @@ def rough_prompt_tokens(request: Request) -> float:
     letters = 0
     for message in request.messages:
         letters += len(str(message["content"]))
+        if "tool_calls" in message:
+            letters += len(str(message["tool_calls"]))
+    if request.tools:
+        letters += len(str(request.tools))
     return letters / BYTES_A_TOKEN
 
 

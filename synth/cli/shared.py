@@ -232,6 +232,44 @@ column_option = click.option(
 )
 
 
+def tools(
+    ctx: click.Context,  # noqa: ARG001
+    param: click.Parameter,  # noqa: ARG001
+    values: Sequence[str],
+) -> dict[str, str]:
+    """Tool -> what answers it, of NAME=TARGET."""
+    bound: dict[str, str] = {}
+    for value in values:
+        name, _, target = value.partition("=")
+        if not (name and target):
+            raise WrongUse(
+                "--tool",
+                repr(value),
+                "NAME=MODULE:FUNCTION or NAME=ROLE",
+                "For example --tool find=my_tools:find.",
+            )
+        if name in bound:
+            raise WrongUse(
+                "--tool",
+                f"{name} twice",
+                "each tool once",
+                "Take one out.",
+            )
+        bound[name] = target
+    return bound
+
+
+tool_option = click.option(
+    "--tool",
+    "tools",
+    multiple=True,
+    callback=tools,
+    metavar="NAME=TARGET",
+    help="What answers a tool of the pack: MODULE:FUNCTION of a --plugin, or the role of a "
+    "teacher that plays it.",
+)
+
+
 def preview_options(about: str) -> Decorator:
     """A pack, a file of seeds (`about` says what for), --column, --set and --plugin: what asks
     nobody.
@@ -446,6 +484,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "every row, so that results on it carry a warning.",
         ),
         plugin_option,
+        tool_option,
     )(command)
 
 

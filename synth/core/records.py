@@ -189,12 +189,19 @@ class Request:
         return hashlib.sha256(b"%b,%b]" % (head[:-1], self.text)).hexdigest()
 
 
+class Call(NamedTuple):
+    """A call of a function in a reply: its name, and its arguments as the text that came."""
+
+    name: str
+    arguments: str
+
+
 class Completion(NamedTuple):
     """One reply, read from a raw record. `finish_reason` is stop, length, content_filter, ... or
     unknown.
 
-    `logprobs` is the list of its tokens as OpenAI writes them, where they were asked for. `called`
-    names the functions that it calls.
+    `logprobs` is the list of its tokens as OpenAI writes them, where they were asked for. `calls`
+    are those of functions.
     """
 
     text: str
@@ -208,7 +215,7 @@ class Completion(NamedTuple):
     refusal: str = ""
     logprobs: Any = None
     cache_write_tokens: int = 0
-    called: str = ""
+    calls: tuple[Call, ...] = ()
 
 
 class Verdict(NamedTuple):

@@ -15,8 +15,7 @@ from synth.core.errors import WrongUse
 from synth.core.records import Fields, Row
 from synth.exports.base import spec_of
 from synth.packs.pack import Pack
-from synth.packs.step import NOTHING
-from synth.packs.templates import Template
+from synth.packs.templates import NOTHING, Template
 from synth.runs.publisher import RunFolder
 from synth.text.words import plain
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from synth.core.errors import WrongUse
 from synth.core.records import Fields, Row
+from synth.core.strict_json import loads
 from synth.exports.base import (
     Export,
     behind_thoughts,
@@ -24,7 +26,8 @@ from synth.runs.publisher import RunFolder
 class Messages(Export):
     """One row `{id, messages}` per kept row: system, user, assistant, as TRL's SFTTrainer reads
     conversations. Of a talk it has all turns up to the assistant's last one; a talk in which the
-    assistant says nothing makes no row.
+    assistant says nothing makes no row. Where the turns are those of a step with tools, a row has
+    `tools` as well, as JSON text; its calls have their arguments as mappings.
 
     Args:
         system: `keep`, or `erase` to train without it (prompt erasure, Orca 2, arXiv:2311.11045,
@@ -60,22 +63,20 @@ class Messages(Export):
             values = pack.values(row)
             texts = render(templates, values)
             system = texts["system"] if self.system == "keep" else ""
-            turns = [("system", system)] if system else []
+            messages = [_turn("system", system)] if system else []
             each = spec_of(pack, "messages", "--to messages").each
             if each:
-                turns += _of_talk(values, each)
+                messages += _of_talk(values, each)
             else:
-                turns.append(("user", texts["prompt"]))
-                turns.append(("assistant", texts["completion"]))
-            if turns and turns[-1][0] == "assistant":
-                messages = [
-                    {"role": role, "content": text} for role, text in turns
-                ]
+                messages.append(_turn("user", texts["prompt"]))
+                messages.append(_turn("assistant", texts["completion"]))
+            if messages and messages[-1]["role"] == "assistant":
                 said = row.get(thought) if thought else None
                 messages[-1] = self._thinking(messages[-1], said)
-                yield {"id": row["id"], "messages": messages}
+                tools = _tools(pack, each)
+                yield {"id": row["id"], "messages": messages, **tools}
 
-    def _thinking(self, message: dict[str, str], thoughts: Any) -> Fields:
+    def _thinking(self, message: Fields, thoughts: Any) -> Fields:
         """The last message with what was thought before it."""
         if not thoughts:
             return message
@@ -85,12 +86,48 @@ class Messages(Export):
         return {**message, "content": text}
 
 
-def _of_talk(values: Row, each: str) -> list[tuple[str, str]]:
-    """(role, content) of the turns of a talk, up to the assistant's last one."""
-    turns = [
-        (str(turn.get("role")), str(turn.get("content")))
-        for turn in elements(values, each)
-    ]
-    while turns and turns[-1][0] != "assistant":
-        turns.pop()
-    return turns
+def _turn(role: str, content: str) -> Fields:
+    return {"role": role, "content": content}
+
+
+def _tools(pack: Pack, each: str | None) -> Fields:
+    """{"tools": JSON text} of the step whose turns are exported, {} where it has none."""
+    for step in pack.steps:
+        if step.tooling and step.name == each:
+            declared = list(step.tooling.declared)
+            return {"tools": json.dumps(declared, ensure_ascii=False)}
+    return {}
+
+
+def _of_talk(values: Row, each: str) -> list[Fields]:
+    """The turns of a talk, up to what the assistant says last."""
+    messages = [_message(turn) for turn in elements(values, each)]
+    while messages and not _ends(messages[-1]):
+        messages.pop()
+    return messages
+
+
+def _ends(message: Row) -> bool:
+    """Whether a conversation may end with a message."""
+    return message["role"] == "assistant" and "tool_calls" not in message
+
+
+def _message(turn: Row) -> Fields:
+    """One turn with the calls that it makes, or with the call that it answers."""
+    message = _turn(str(turn.get("role")), str(turn.get("content")))
+    calls = turn.get("tool_calls")
+    if calls:
+        # A run's folder holds them as text.
+        listed = loads(calls) if isinstance(calls, str) else calls
+        message["tool_calls"] = [_call(call) for call in listed]
+    answered = turn.get("tool_call_id")
+    if answered:
+        message["tool_call_id"] = str(answered)
+    return message
+
+
+def _call(call: Row) -> Fields:
+    """A call with its arguments as a mapping, as chat templates read them."""
+    function = call["function"]
+    arguments = loads(function["arguments"])
+    return {**call, "function": {**function, "arguments": arguments}}

@@ -10,7 +10,7 @@ from synth.core.records import Fields, Row
 from synth.exports.base import Export, render
 from synth.exports.base_retrieval import elements
 from synth.packs.pack import Pack
-from synth.packs.step import NOTHING
+from synth.packs.templates import NOTHING
 from synth.runs.publisher import RunFolder
 
 

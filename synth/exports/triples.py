@@ -9,7 +9,7 @@ from synth.core.records import Fields, hash_share
 from synth.exports.base import Export, spec_of
 from synth.exports.base_retrieval import elements
 from synth.packs.pack import Pack
-from synth.packs.step import NOTHING
+from synth.packs.templates import NOTHING
 from synth.runs.publisher import RunFolder
 from synth.text.words import folded
 

@@ -271,6 +271,9 @@ class Filter(ABC):
 class RowFilter(Filter):
     """A filter that judges each row by itself."""
 
+    # Where a filter that another one takes is found.
+    room: ClassVar[str] = "synth.filters"
+
     @abstractmethod
     def verdict(self, row: Row) -> Verdict:
         """Judges one row.

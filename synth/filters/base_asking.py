@@ -17,8 +17,8 @@ from synth.core.records import Fields, Row, Verdict, seed_id
 from synth.filters.base import Filter
 
 if TYPE_CHECKING:
-    from synth.calls.ask import Reading
     from synth.calls.door import Doors
+    from synth.calls.reading import Reading
     from synth.packs.pack import Pack
     from synth.packs.step import Step
 

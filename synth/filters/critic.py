@@ -14,8 +14,8 @@ from synth.filters.base_asking import AskingFilter
 from synth.statistics.curves import probability
 
 if TYPE_CHECKING:
-    from synth.calls.ask import Reading
     from synth.calls.door import Doors
+    from synth.calls.reading import Reading
     from synth.packs.step import Step
 
 

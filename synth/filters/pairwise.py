@@ -12,8 +12,8 @@ from synth.core.records import Row, Verdict
 from synth.filters.base_asking import AskingFilter
 
 if TYPE_CHECKING:
-    from synth.calls.ask import Reading
     from synth.calls.door import Doors
+    from synth.calls.reading import Reading
     from synth.packs.pack import Pack
     from synth.packs.step import Step
 

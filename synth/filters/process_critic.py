@@ -14,8 +14,8 @@ from synth.core.records import Fields, Row, Verdict
 from synth.filters.base_asking import AskingFilter
 
 if TYPE_CHECKING:
-    from synth.calls.ask import Reading
     from synth.calls.door import Doors
+    from synth.calls.reading import Reading
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9(\"'$\\])")
 

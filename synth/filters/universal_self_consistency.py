@@ -16,8 +16,8 @@ from synth.filters.base_asking import AskingFilter
 from synth.filters.process_critic import number_of
 
 if TYPE_CHECKING:
-    from synth.calls.ask import Reading
     from synth.calls.door import Doors
+    from synth.calls.reading import Reading
     from synth.packs.pack import Pack
     from synth.packs.step import Step
 

@@ -36,6 +36,7 @@ from synth.packs.reply_schema import asking_in_form, reader
 from synth.packs.schema import PackSpec, StepSpec
 from synth.packs.step import Chosen, Demonstration, Gathered, Step, Talk
 from synth.packs.templates import Template, Templates
+from synth.packs.tool_builder import with_tools
 from synth.parsers.base import Parser
 from synth.parsers.whole import Whole
 
@@ -90,11 +91,7 @@ class Builder:
         if spec.rescues:
             self.rescued(index, spec.rescues)
             extra.add("attempt")
-        sets = []
-        for name, text in spec.set.items():
-            where = self.where("steps", index, "set", name)
-            sets.append((name, self.inline(text, where, extra)))
-            self.kinds[name] = "text"
+        sets = self.sets(index, spec, extra)
         if spec.each:
             self.require(
                 spec.each[0], set(), self.where("steps", index, "each")
@@ -118,7 +115,7 @@ class Builder:
             rescues=spec.rescues,
             spread=spec.spread,
             gathers=gathers,
-            sets=tuple(sets),
+            sets=sets,
             retrieves=retrieves,
         )
         if spec.reply_schema is not None:
@@ -126,12 +123,24 @@ class Builder:
         if spec.until:
             where = self.where("steps", index, "until")
             step = replace(step, until=self.inline(spec.until, where, extra))
+        step = with_tools(self, step, spec, index, extra)
         step = self.with_turns(step, spec, index, extra)
         step = self.with_demonstrations(step, spec, index, extra)
         self.produce(step, self.fields(index, step))
         for part in step.filters:
             self.used.update(part.needs())
         return step
+
+    def sets(
+        self, index: int, spec: StepSpec, extra: set[str]
+    ) -> tuple[tuple[str, Template], ...]:
+        """The fields that are written before a step asks; each template sees those before it."""
+        sets = []
+        for name, text in spec.set.items():
+            where = self.where("steps", index, "set", name)
+            sets.append((name, self.inline(text, where, extra)))
+            self.kinds[name] = "text"
+        return tuple(sets)
 
     def filters(self, index: int, spec: StepSpec) -> tuple[Any, ...]:
         """The filters of a step."""
@@ -182,6 +191,23 @@ class Builder:
         if self.parts:
             self.parted.update(kinds)
 
+    def alone(self, step: Step, where: str, what: str) -> None:
+        """Raises WrongUse where a step whose turns have its name walks a list, or writes a field of
+        that name.
+        """
+        fields = {
+            name for _, parser in step.parsers for name in parser.produces()
+        }
+        if step.each or step.name in fields:
+            raise WrongUse(
+                where,
+                f"{what} with `each`"
+                if step.each
+                else f"a parser that writes {step.name}",
+                f"{what} by itself, whose turns have the step's name",
+                "Use `spread`, or give the step another name.",
+            )
+
     def with_turns(
         self, step: Step, spec: StepSpec, index: int, extra: set[str]
     ) -> Step:
@@ -216,18 +242,7 @@ class Builder:
         if talk is None:
             return step
         where = self.where("steps", index, "talk")
-        fields = {
-            name for _, parser in step.parsers for name in parser.produces()
-        }
-        if step.each or step.name in fields:
-            raise WrongUse(
-                where,
-                "a talk with `each`"
-                if step.each
-                else f"a parser that writes {step.name}",
-                "a talk by itself, whose turns have the step's name",
-                "Use `spread`, or give the step another name.",
-            )
+        self.alone(step, where, "a talk")
         name = f"{spec.name}.second"
         user = self.file(f"{name}.user.j2", extra, needed=True)
         assert user is not None  # noqa: S101 - needed=True raises

@@ -9,15 +9,31 @@ from pydantic import Field
 from synth.core.records import Fields
 from synth.inputs.strict_model import NAME, Strict
 
-# A step, or the second speaker of its talk: `chat`, `chat.second`.
-StepName = Annotated[str, Field(pattern=rf"^{NAME}(\.second)?$")]
+# A step, the second speaker of its talk, or who plays its tools: `chat`, `chat.second`,
+# `chat.tool`.
+StepName = Annotated[str, Field(pattern=rf"^{NAME}(\.second|\.tool)?$")]
+
+
+class CallSpec(Strict):
+    """A call of a tool in a recorded reply."""
+
+    name: str = Field(
+        description="The tool.",
+        examples=["find_book"],
+    )
+    arguments: Fields | str = Field(
+        default_factory=dict,
+        description="Its arguments, or the text in their place.",
+        examples=[{"title": "Emma"}],
+    )
 
 
 class ReplySpec(Strict):
     """A reply that a teacher gave, or might give, with what the step's parser makes of it."""
 
     text: str = Field(
-        description="The reply as it comes.",
+        default="",
+        description="The reply as it comes; it may be empty where it calls tools.",
         examples=["2 and 3 are 5.\n#### 5"],
     )
     step: StepName | None = Field(
@@ -34,6 +50,12 @@ class ReplySpec(Strict):
         default=None,
         description="Why the parser does not read the reply.",
         examples=["no_answer_marker"],
+    )
+    calls: list[CallSpec] = Field(
+        default_factory=list,
+        description="Tools that the reply calls. `reason` then says why the first of them cannot "
+        "be answered: `unknown_tool` or `bad_arguments`.",
+        examples=[[{"name": "find_book", "arguments": {"title": "Emma"}}]],
     )
     finish_reason: str | None = Field(
         default=None,

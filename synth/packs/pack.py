@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,11 @@ from synth.packs.schema import (
 from synth.packs.spelling import first_fault, place_of_fault, spelt
 from synth.packs.step import Step
 from synth.packs.templates import Template
+from synth.packs.tooling import (
+    check_all_bound,
+    check_bindings,
+    check_known,
+)
 
 RENDERED = ("reply", "prompt", "completion", "meta", "id", "reason", "detail")
 
@@ -80,9 +85,38 @@ class Pack:
     @property
     def roles(self) -> set[str]:
         """Teachers that a run must hold open: those of the steps and of the filters that ask."""
-        return {step.role for step in self.speakers} | {
-            role for part in self.filters() for role in part.roles()
+        played = {
+            player.role
+            for step in self.steps
+            if step.tooling
+            for player in step.tooling.players.values()
         }
+        asking = {role for part in self.filters() for role in part.roles()}
+        return {step.role for step in self.speakers} | played | asking
+
+    def with_tools(
+        self, named: Mapping[str, str], plugins: Sequence[str]
+    ) -> Pack:
+        """The pack with what the user binds to its tools.
+
+        Args:
+            named: tool -> `module:function`, or the role that plays it.
+            plugins: modules that the user allows.
+
+        Raises:
+            WrongUse: a tool that no step has, or no function of an allowed module.
+        """
+        check_bindings(named, plugins)
+        known: set[str] = set()
+        steps = []
+        for step in self.steps:
+            if step.tooling:
+                known.update(step.tooling.tools)
+                bound = step.tooling.with_bound(named)
+                step = replace(step, tooling=bound)  # noqa: PLW2901 - the same step
+            steps.append(step)
+        check_known(named, known)
+        return replace(self, steps=tuple(steps))
 
     @property
     def speakers(self) -> list[Step]:
@@ -91,6 +125,19 @@ class Pack:
         for step in self.steps:
             listed += [step, step.talk.second] if step.talk else [step]
         return listed
+
+    @property
+    def said(self) -> list[Step]:
+        """The steps whose replies a case may record: the speakers, and who plays a tool."""
+        players = [step.tooling.player for step in self.steps if step.tooling]
+        return [*self.speakers, *players]
+
+    def check_bound(self) -> None:
+        """Raises WrongUse where nothing answers a tool."""
+        for step in self.steps:
+            if step.tooling:
+                where = f"pack {self.name}, step {step.name}"
+                check_all_bound(step.tooling.unbound, where)
 
     def filters(self) -> list[Any]:
         """The filters of all steps."""
@@ -169,7 +216,7 @@ class Pack:
             spec = CasesSpec.model_validate(raw)
         except pydantic.ValidationError as error:
             raise spelt(error, CasesSpec, path, lines) from error
-        known = [step.name for step in self.speakers]
+        known = [step.name for step in self.said]
         for index, case in enumerate(spec.cases):
             for name in case.renders:
                 if name not in known:

@@ -26,6 +26,7 @@ from synth.core.records import Values
 from synth.inputs.strict_model import NAME
 from synth.packs.choice_schema import NAMED_ONES, kind_of_retrieve
 from synth.packs.sampling_fields import KEYS, NAMED, SCHEMAS, SIMPLE
+from synth.packs.tool_schema import SECONDS
 
 Where = Callable[..., str]
 
@@ -219,6 +220,7 @@ class _Step:
             self.refuse(("draws",), f"draws: {draws}", f"at most {MOST_DRAWS}")
         self.drawn(self.step, ())
         self.drawn(self.step.get("talk"), ("talk",))
+        self.limits()
         if "response_format" in self.step:
             self.format(self.step["response_format"], ("response_format",))
         for key, room in _ROOMS.items():
@@ -229,6 +231,17 @@ class _Step:
                 spec = {"name": part} if isinstance(part, str) else part
                 if isinstance(spec, Mapping):
                     self.part(room, (key, number), spec)
+
+    def limits(self) -> None:
+        """Seconds that the step's tools may take."""
+        tools = self.step.get("tools")
+        for place, tool in enumerate(tools if isinstance(tools, list) else []):
+            seconds = tool.get("seconds", 0) if isinstance(tool, Mapping) else 0
+            if not _number(seconds) or seconds > SECONDS:
+                at = ("tools", place, "seconds")
+                self.refuse(
+                    at, f"seconds: {seconds!r}", f"at most {SECONDS:g} seconds"
+                )
 
     def refuse(self, at: tuple[Any, ...], got: str, wanted: str) -> None:
         key = ".".join(str(part) for part in at if not isinstance(part, int))

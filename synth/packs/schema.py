@@ -35,6 +35,7 @@ from synth.packs.choice_schema import (
 from synth.packs.export_schema import ExportSpec
 from synth.packs.sampling_schema import ReasoningSpec, SamplingSpec
 from synth.packs.talk_schema import TalkSpec, TurnSpec
+from synth.packs.tool_schema import MOST_CALLS, ToolSpec, WorldSpec
 
 
 def _line(value: Any) -> Any:
@@ -171,6 +172,34 @@ class StepSpec(Strict):
         "(`user`, `assistant`) and `content`. The parser reads every reply of the step's teacher; "
         "the fields of the last one stay.",
         examples=[{"teacher": "asker", "turns": 4, "stop": "<end>"}],
+    )
+    tools: list[ToolSpec] = Field(
+        default_factory=list,
+        description="Functions that the step's teacher may call before it answers. The turns "
+        "become a list with the step's name, of `role`, `content`, `tool_calls` and "
+        "`tool_call_id`. The parser reads the reply that calls nothing.",
+        examples=[[{"name": "now", "description": "Says what time it is."}]],
+    )
+    most_calls: Annotated[int, Field(ge=1, le=MOST_CALLS)] = Field(
+        default=8,
+        description="Calls of tools in one conversation at most; mistaken ones count.",
+        examples=[4],
+    )
+    world: WorldSpec | None = Field(
+        default=None,
+        description="A simulated environment, which answers the tools that it has rules for.",
+        examples=[
+            {
+                "start": {"door": "shut"},
+                "rules": [
+                    {
+                        "tool": "open",
+                        "set": {"door": "open"},
+                        "answer": "It is open.",
+                    }
+                ],
+            }
+        ],
     )
     repairs: int = Field(
         0,

@@ -98,6 +98,8 @@ def spelt(
 
 def _wanted(fault: ErrorDetails) -> str:
     if fault["type"] == "string_pattern_mismatch":
+        if "A-Z" in fault["ctx"]["pattern"]:
+            return "letters, digits and _, the first no digit"
         return "small letters, digits and _, the first a letter"
     text = fault["msg"]
     for opening in _OPENINGS:

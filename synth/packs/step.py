@@ -6,20 +6,23 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from synth.core.records import Fields, Request, Row, Sampling, seed_id
-from synth.packs.templates import Template
+from synth.core.errors import printable
+from synth.core.plugins import is_import
+from synth.core.records import Call, Fields, Request, Row, Sampling, seed_id
+from synth.packs.templates import NOTHING, Template
+from synth.packs.tooling import Misuse, Tool, arguments_of
+from synth.packs.world import World
 from synth.parsers.base import Parser
 from synth.parsers.json_object import JsonObject
+from synth.verifiers.json_schema import JsonSchema
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from synth.packs.choice_schema import ChosenDemonstrationsSpec
 
 # Stands in rendered demonstrations where the fence of a request will be.
 _FENCE = "\0fence\0"
-# What a template renders where it says no.
-NOTHING = ("", "False", "None")
 
 
 class Demonstration(NamedTuple):
@@ -61,15 +64,17 @@ class Gathered(NamedTuple):
 
 
 class Said(NamedTuple):
-    """What a talk has come to behind its opening question.
+    """What a conversation has come to behind its opening question.
 
     Attributes:
         messages: as the one who speaks next sees them.
         number: turns that the one who speaks next has had, or is told of.
+        calls_left: whether the one who speaks next may call a tool.
     """
 
-    messages: tuple[dict[str, str], ...] = ()
+    messages: tuple[Row, ...] = ()
     number: int = 0
+    calls_left: bool = True
 
 
 class Talk(NamedTuple):
@@ -93,6 +98,81 @@ class Talk(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Tooling:
+    """The tools of a step.
+
+    Attributes:
+        tools: by name.
+        most_calls: calls of one conversation at most; mistaken ones count.
+        player: how a teacher plays a tool, as a step whose role is said where it is bound.
+        world: what answers the tools that it has rules for; None where the pack has none.
+        bound: name -> `module:function` or a role, as the user binds them.
+    """
+
+    tools: Mapping[str, Tool]
+    most_calls: int
+    player: Step
+    world: World | None = None
+    bound: Mapping[str, str] | None = None
+
+    @cached_property
+    def declared(self) -> tuple[Fields, ...]:
+        """The tools as a request names them."""
+        return tuple(tool.declared() for tool in self.tools.values())
+
+    @cached_property
+    def simulated(self) -> frozenset[str]:
+        """Names of the tools that the pack's own world answers."""
+        ours = self.world.tools if self.world else frozenset()
+        return ours - (self.bound or {}).keys()
+
+    @property
+    def unbound(self) -> list[str]:
+        """Names of the tools that nothing answers."""
+        return sorted(
+            self.tools.keys() - self.simulated - (self.bound or {}).keys()
+        )
+
+    @property
+    def players(self) -> dict[str, Step]:
+        """Name -> the teacher that plays the tool."""
+        return {
+            name: replace(self.player, role=target)
+            for name, target in (self.bound or {}).items()
+            if not is_import(target)
+        }
+
+    def read(self, call: Call) -> tuple[Tool, Fields]:
+        """The tool that a call names, and its arguments.
+
+        Raises:
+            Misuse: no such tool, or arguments that it does not take.
+        """
+        tool = self.tools.get(call.name)
+        if tool is None:
+            shown = printable(call.name[:64])
+            known = ", ".join(self.tools)
+            raise Misuse(
+                "unknown_tool",
+                f"there is no tool {shown!r}; there is {known}",
+            )
+        arguments = arguments_of(call.arguments)
+        if problem := JsonSchema().why(arguments, tool.parameters)[1]:
+            raise Misuse(
+                "bad_arguments",
+                f"the arguments do not fit: {printable(problem)}",
+            )
+        return tool, arguments
+
+    def with_bound(self, named: Mapping[str, str]) -> Tooling:
+        """The tools with what the user binds to their names."""
+        bound = {
+            name: target for name, target in named.items() if name in self.tools
+        }
+        return replace(self, bound=bound)
+
+
+@dataclass(frozen=True)
 class Step:
     """One question of a pack: its templates, sampling, parsers and filters.
 
@@ -112,6 +192,7 @@ class Step:
         talk: a second speaker, with whom the step's teacher talks.
         repairs: times that a reply which cannot be read is shown to the teacher and asked again.
         keeps: the field that holds what the teacher thought.
+        tooling: functions that the step's teacher may call.
         parsers: (field that must be present or "", parser); the first that applies reads the reply.
     """
 
@@ -137,6 +218,7 @@ class Step:
     talk: Talk | None = None
     repairs: int = 0
     keeps: str | None = None
+    tooling: Tooling | None = None
 
     def request(
         self,
@@ -150,7 +232,7 @@ class Step:
     ) -> Request:
         """The rendered question; draw k of a seeded step asks with seed + k."""
         values = self.fill(values)
-        messages = [
+        messages: list[Row] = [
             *self.turns(values.get("fence", "")),
             *self._opened(values),
             *said.messages,
@@ -162,6 +244,12 @@ class Step:
         sampling = self.sampling
         if draw and sampling.seed is not None:
             sampling = replace(sampling, seed=sampling.seed + draw)
+        tools: tuple[Fields, ...] = ()
+        if self.tooling:
+            tools = self.tooling.declared
+            if not said.calls_left:
+                extra = {**sampling.extra, "tool_choice": "none"}
+                sampling = replace(sampling, extra=extra)
         inputs = values
         if said.number:
             inputs = {**values, "index": said.number}
@@ -170,6 +258,7 @@ class Step:
             messages=tuple(messages),
             family=family,
             sampling=sampling,
+            tools=tools,
             response_format=self.response_format,
             draw=draw,
             seed_id=seed_id,
@@ -243,8 +332,12 @@ class Step:
             made[self.spread[1]] = "any"
         if self.each:
             return {**made, self.name: {self.each[1]: "text", **kinds}}
-        if self.talk:
+        if self.talk or self.tooling:
             made[self.name] = {"role": "text", "content": "text"}
+        if self.tooling:
+            made[self.name] |= {"tool_calls": "any", "tool_call_id": "text"}
+            if self.tooling.world:
+                made[self.tooling.world.into] = "any"
         return {**made, **kinds}
 
     def with_sets(self, values: Row) -> dict[str, str]:

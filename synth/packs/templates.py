@@ -32,6 +32,8 @@ from synth.packs.template_box import (
 from synth.packs.template_cost import count_loops, is_plain
 from synth.processes.worker import Pool
 
+# What a template renders where it says no.
+NOTHING = ("", "False", "None")
 # A template that took too long so often is not tried again.
 _MOST_STRIKES = 2
 # Characters of a template, includes and all, that is read here; a process with limits reads longer

@@ -44,6 +44,7 @@ class PlanOptions(TypedDict, total=False):
     reuse: Sequence[str]
     overrides: Row
     plugins: Sequence[str]
+    tools: Mapping[str, str]
 
 
 class RunOptions(PlanOptions, total=False):

@@ -25,7 +25,7 @@ from synth.critics.canaries import calls_of
 from synth.inputs.seeds import read_rows
 from synth.packs.choosing import Asking
 from synth.packs.pack import Pack
-from synth.packs.step import Said, Step
+from synth.packs.step import Said, Step, Tooling
 from synth.pipeline.prepare import Prepared
 from synth.runs.ownership import read_run
 from synth.statistics.label_budget import Prices, advise, describe, read_pilot
@@ -35,6 +35,8 @@ SAMPLE = 200
 # What is taken for a list whose length nobody knows yet, and for a reply where neither a measure
 # nor a bound is known.
 LIST_LENGTH = 4
+# About as long as a call of a tool, or its answer.
+_CALL = "word " * 40
 REPLY_TOKENS = 256
 
 
@@ -173,12 +175,15 @@ def _questions(prepared: Prepared) -> Iterator[tuple[Step, Pack, float]]:
         walking = rows if step.rescues or step.gathers else samples
         walking *= step.draws * _length(pack, step.spread, sample)
         asked = walking * _length(pack, step.each, sample)
+        # A talk begins with the step's question, which costs no call.
+        turns = step.talk.turns if step.talk else 1
+        calls = step.tooling.most_calls if step.tooling else 0
+        yield step, pack, asked * (turns + calls)
         if step.talk:
-            # The talk begins with the step's question, which costs no call.
-            yield step, pack, asked * step.talk.turns
-            yield step.talk.second, pack, asked * (step.talk.turns - 1)
-        else:
-            yield step, pack, asked
+            yield step.talk.second, pack, asked * (turns - 1)
+        if step.tooling and step.tooling.players:
+            for player in _players(step.tooling):
+                yield player, pack, asked * calls
         samples = max(samples, walking) if step.rescues else walking
         for part in step.filters:
             asked = part.questions(round(samples / max(1, rows)))
@@ -189,6 +194,12 @@ def _questions(prepared: Prepared) -> Iterator[tuple[Step, Pack, float]]:
                     rows * calls
                     + calls_of(part, prepared.critic_rows) / len(asked),
                 )
+
+
+def _players(tooling: Tooling) -> list[Step]:
+    """Who plays tools, one for each role: its calls are at most those of all tools together."""
+    by_role = {player.role: player for player in tooling.players.values()}
+    return list(by_role.values())
 
 
 def _requests(
@@ -208,6 +219,10 @@ def _requests(
         if step.rescues
         else {}
     )
+    played: Fields = {}
+    if step.name.endswith(".tool"):
+        text = "word " * (_reply_tokens(step) // 2)
+        played = {"tool": "tool", "about": text, "arguments": "{}", "calls": []}
     for seed in islice(prepared.seeds, SAMPLE):
         row = {**filled, **seed.fields}
         inputs = (
@@ -215,7 +230,7 @@ def _requests(
             if pack is prepared.pack
             else {name: row.get(name, "word") for name in pack.spec.inputs}
         )
-        whole = {**pack.values(inputs), **lost}
+        whole = {**pack.values(inputs), **lost, **played}
         library = prepared.library if pack is prepared.pack else None
         if library is None:
             values = step.first_of(whole)
@@ -235,13 +250,23 @@ def _talked(prepared: Prepared, step: Step) -> Said:
     each of half the length.
     """
     for one in prepared.pack.steps:
+        said: list[Row] = []
+        text = "word " * (_reply_tokens(one) // 2)
         if one.talk and step in (one, one.talk.second):
-            text = "word " * (_reply_tokens(one) // 2)
-            pair = (
+            pair = [
                 {"role": "assistant", "content": text},
                 {"role": "user", "content": text},
-            )
-            return Said(pair * (one.talk.turns - 1))
+            ]
+            said += pair * (one.talk.turns - 1)
+        if one.tooling and step is one:
+            pair = [
+                {"role": "assistant", "content": _CALL},
+                {"role": "tool", "content": _CALL},
+            ]
+            # A mean call sees half of those that the last one sees.
+            said += pair * (one.tooling.most_calls // 2)
+        if said:
+            return Said(tuple(said))
     return Said()
 
 
@@ -287,6 +312,9 @@ def _length(
 def _tokens(request: Request, counter: TokenCounter) -> float:
     form = request.response_format
     asked = counter.count(canonical_json(form).decode()) if form else 0
+    if request.tools:
+        declared = canonical_json(list(request.tools)).decode()
+        asked += counter.count(declared)
     return (
         A_REQUEST
         + asked

@@ -91,6 +91,8 @@ class RunConfig:
         reuse: folders of other runs, whose replies serve this one too.
         overrides: `step.key` -> value, written into the pack before it is checked.
         plugins: modules of the user's whose parts the pack may name as `module:Class`.
+        tools: tool of the pack -> `module:function` of a module among the plugins, or the role of
+            a teacher that plays it.
         shards: the run is planned in so many parts, each of which is a run folder of its own.
         shard: the part that is run, counted from 0.
     """
@@ -124,6 +126,7 @@ class RunConfig:
     reuse: Sequence[str] = ()
     overrides: Row = field(default_factory=dict)
     plugins: Sequence[str] = ()
+    tools: Mapping[str, str] = field(default_factory=dict)
     shards: int | None = None
     shard: int | None = None
 
@@ -448,6 +451,7 @@ def checked(
             "Only OpenAI-compatible endpoints take batches here.",
         )
     _check_corpus(pack, config)
+    pack.check_bound()
     prepared = Prepared(
         pack,
         seeds,
@@ -541,7 +545,7 @@ def load_pack(pack: str | Path, config: RunConfig) -> Pack:
     if more:
         changed = {**config.overrides, **more}
         loaded = Pack.load(pack, changed, config.plugins)
-    return loaded
+    return loaded.with_tools(config.tools, config.plugins)
 
 
 def _schemas(pack: Pack) -> Fields:

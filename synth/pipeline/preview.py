@@ -18,9 +18,11 @@ from synth.packs.choosing import Asking
 from synth.packs.library import Library, open_demonstrations
 from synth.packs.pack import Pack
 from synth.packs.step import Step
+from synth.packs.tooling import Misuse
 from synth.runs.card import tally_table
 from synth.runs.ownership import read_note, read_run
 from synth.runs.shard_plan import run_folders
+from synth.teachers.rehearsed import calls_of
 from synth.teachers.wire.replies import load_reply, read_chat
 
 
@@ -91,6 +93,10 @@ def _step(step: Step) -> str:
         ways.append(
             f"    talk: {talk.turns} replies{ending}, with role {talk.second.role}"
         )
+    if step.tooling:
+        named = ", ".join(step.tooling.tools)
+        many = step.tooling.most_calls
+        ways.append(f"    tools: {named}, at most {many} calls")
     ways += [
         f"    {word}: each {pair[1]} of {pair[0]}"
         for word, pair in (("each", step.each), ("spread", step.spread))
@@ -194,6 +200,13 @@ def _rehearse(
     """
     from synth.pipeline.run import make  # noqa: PLC0415 - only for cases that say how they end
 
+    # Who plays a tool is rehearsed, too: no function of anybody's runs.
+    tools = {
+        name: step.role
+        for step in pack.steps
+        if step.tooling
+        for name in step.tooling.unbound
+    }
     teachers = dict.fromkeys(pack.roles, f"rehearsed/{pack.folder.absolute()}")
     with tempfile.TemporaryDirectory() as folder:
         counts = make(
@@ -203,6 +216,7 @@ def _rehearse(
             output=folder,
             overrides=case.get("set", {}),
             plugins=plugins,
+            tools=tools,
         ).counts
     exits = {
         kind: n
@@ -243,10 +257,12 @@ def _rendering(pack: Pack, case: Values, path: Path) -> None:
 def _reply(pack: Pack, case: Values, reply: Values, path: Path) -> bool:
     """Whether a recorded reply was read; raises where that is not what the case declares."""
     step = next(
-        (s for s in pack.speakers if s.name == reply.get("step")),
+        (s for s in pack.said if s.name == reply.get("step")),
         pack.steps[0],
     )
     where = f"{path}: {case['about']}: {str(reply['text'])[:40]!r}"
+    if reply["calls"]:
+        return _calls(step, reply, where)
     row = {**case["inputs"], **case.get("fields", {})}
     try:
         fields = step.parser_for(row).parse(reply["text"], row)
@@ -268,6 +284,26 @@ def _reply(pack: Pack, case: Values, reply: Values, path: Path) -> bool:
             "Correct one of the two.",
         )
     return True
+
+
+def _calls(step: Step, reply: Values, where: str) -> bool:
+    """Whether the calls of a recorded reply can be answered; raises as `_reply`."""
+    reason = ""
+    for recorded in calls_of(reply):
+        try:
+            if step.tooling is None:
+                raise Misuse("unknown_tool", "the step has no tools")
+            step.tooling.read(recorded)
+        except Misuse as misuse:
+            reason = reason or misuse.reason
+    if reason != reply.get("reason", ""):
+        raise WrongUse(
+            where,
+            f"reason {reason or 'none'}",
+            str(reply.get("reason", "calls that tools can answer")),
+            "Correct one of the two.",
+        )
+    return not reason
 
 
 def journal_counts(folder: Path, output: Path | None) -> str:

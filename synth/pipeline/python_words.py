@@ -20,6 +20,7 @@ _NAMES = {
     "set": "overrides",
     "column": "columns",
     "plugin": "plugins",
+    "tool": "tools",
 }
 # A value follows where a word is no plain prose: URL, 7, openai/m, cot.draws=4, {"a": 1}.
 _VALUE = r"[ =](?=[A-Z0-9\"'{./]|[\w-]*[/=.:]\w|[\w-]+=)"

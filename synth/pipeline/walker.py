@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from synth.calls.ask import CUT, Reading, ask_once
+from synth.calls.ask import ask_once
 from synth.calls.door import Doors
+from synth.calls.reading import Reading
 from synth.core.errors import (
     PotstillError,
     RowFault,
@@ -32,8 +33,7 @@ from synth.filters.base import Filter, one_each
 from synth.packs.choosing import Asking
 from synth.packs.library import Library
 from synth.packs.pack import Pack
-from synth.packs.step import Gathered, Said, Step, Talk
-from synth.replies.thoughts import split_thoughts
+from synth.packs.step import Gathered, Step
 
 
 @dataclass
@@ -219,8 +219,6 @@ class Walker:
             values = self.pack.values(sample.fields)
             asking = self._asking(sample, draw)
             asked = self.library.showing(step, values, asking)
-            if asked.talk:
-                return await self._talk(asked, asked.talk, sample, draw)
             reading = await ask_once(
                 asked,
                 values,
@@ -303,48 +301,6 @@ class Walker:
             )
         return _arrive(sample, reading, {step.name: history})
 
-    async def _talk(
-        self, step: Step, talk: Talk, sample: Sample, draw: int
-    ) -> Sample | Exit:
-        """Two teachers talk; the turns stay in the sample, the last one is the assistant's."""
-        values = self.pack.values(sample.fields)
-        turns = step.opening(values)
-        begun = len(turns)
-
-        def ask(speaker: Step, said: list[dict[str, str]], number: int) -> Any:
-            return ask_once(
-                speaker,
-                values,
-                self.doors,
-                draw=draw,
-                seed_id=sample.seed.id,
-                said=Said(tuple(said), number),
-            )
-
-        for number in range(talk.turns):
-            if number:
-                other = await ask(talk.second, swapped(turns), number - 1)
-                if other.unreadable:
-                    return _arrive(sample, other, {step.name: turns})
-                text, ended = talk.cut(other.fields["content"])
-                if ended or other.completion.finish_reason in CUT:
-                    break
-                turns.append({"role": "user", "content": text})
-            reading = await ask(step, turns[begun:], number)
-            if reading.unreadable:
-                break
-            said = split_thoughts(reading.completion.text).answer.strip()
-            text, ended = talk.cut(said)
-            # What nobody answers is no turn of the talk.
-            if text:
-                turns.append({"role": "assistant", "content": text})
-            elif number:
-                turns.pop()
-            is_cut = reading.completion.finish_reason in CUT
-            if ended or is_cut or not text:
-                break
-        return _arrive(sample, reading, {**reading.fields, step.name: turns})
-
     async def _filter(
         self, step: Step, samples: Sequence[Sample]
     ) -> tuple[list[Sample], list[Exit]]:
@@ -379,20 +335,6 @@ class Walker:
                 return survivors, [exit_ for _, lost in parts for exit_ in lost]
             return [], [_unjudged(part, sample, error) for sample in samples]
 
-
-def swapped(turns: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    """A talk as the one who plays the user sees it.
-
-    >>> swapped([{"role": "user", "content": "Hello"}])
-    [{'role': 'assistant', 'content': 'Hello'}]
-    """
-    return [
-        {"role": _OTHER[turn["role"]], "content": turn["content"]}
-        for turn in turns
-    ]
-
-
-_OTHER = {"user": "assistant", "assistant": "user"}
 
 Sifted = tuple[list[Sample], list[Exit]]
 

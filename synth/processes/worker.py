@@ -134,6 +134,12 @@ class Pool:
                 Worker(*words, seconds=seconds, start_seconds=start_seconds)
             )
 
+    def close(self) -> None:
+        """Ends the processes that answer nothing just now."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._idle.get_nowait().close()
+
     def ask(self, message: Any) -> Any:
         """What `Worker.ask` of the next free worker says."""
         worker = self._idle.get()

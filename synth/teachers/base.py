@@ -12,7 +12,7 @@ import re
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import NamedTuple
 from synth.core import registry
 from synth.core.errors import WrongUse, printable
 from synth.core.plugins import installed, is_import
-from synth.core.records import Completion, Request
+from synth.core.records import Call, Completion, Fields, Request
 from synth.teachers.wire.capacity import UNKNOWN, Capacity
 from synth.teachers.wire.replies import read_chat
 
@@ -229,15 +229,26 @@ def chat_reply(
     model: str = "",
     prompt_tokens: int = 0,
     completion_tokens: int = 0,
+    calls: Sequence[Call] = (),
 ) -> Reply:
     """A reply in the one dialect, for backends that have no such JSON of their own."""
+    message: Fields = {"role": "assistant", "content": text}
+    if calls:
+        message["tool_calls"] = [
+            {
+                "id": f"call{place}",
+                "type": "function",
+                "function": call._asdict(),
+            }
+            for place, call in enumerate(calls)
+        ]
     value = {
         "object": "chat.completion",
         "model": model,
         "choices": [
             {
                 "index": 0,
-                "message": {"role": "assistant", "content": text},
+                "message": message,
                 "finish_reason": finish_reason,
             }
         ],

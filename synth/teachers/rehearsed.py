@@ -5,9 +5,10 @@ is paid.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from synth.core.errors import TeacherRefused, WrongUse
-from synth.core.records import Fields, Request
+from synth.core.records import Call, Fields, Request, Values, canonical_json
 from synth.packs.pack import Pack
 from synth.teachers.base import Reply, Settings, Teacher, chat_reply
 
@@ -17,6 +18,21 @@ def _fits(case: Fields, request: Request) -> bool:
     inputs = request.inputs
     wanted = case["inputs"]
     return all(inputs.get(name) == wanted[name] for name in wanted)
+
+
+def calls_of(reply: Values) -> list[Call]:
+    """The calls of tools in a recorded reply."""
+    return [
+        Call(str(call["name"]), _text(call["arguments"]))
+        for call in reply["calls"]
+    ]
+
+
+def _text(arguments: Any) -> str:
+    """The arguments of a recorded call, as a teacher sends them."""
+    if isinstance(arguments, str):
+        return arguments
+    return canonical_json(arguments).decode()
 
 
 class Rehearsed(Teacher):
@@ -79,6 +95,7 @@ class Rehearsed(Teacher):
         return chat_reply(
             text,
             finish_reason=finish,
+            calls=calls_of(recorded),
             model=f"rehearsed/{self.model}",
             prompt_tokens=0,
             completion_tokens=len(text.split()),

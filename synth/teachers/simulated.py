@@ -139,15 +139,12 @@ class Simulated(Teacher):
                 if judged
                 else self._solve_prompt(messages[-1], rng)
             )
-        counts = {
-            "prompt_tokens": len(prompt.split()),
-            "completion_tokens": len(text.split()),
-        }
         return chat_reply(
             text,
             finish_reason=finish,
             model=f"simulated/{self.model}",
-            **counts,
+            prompt_tokens=len(prompt.split()),
+            completion_tokens=len(text.split()),
         )
 
     def _solve_prompt(self, prompt: str, rng: random.Random) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import synth
+from synth.calls.ask import swapped
 from synth.core.errors import WrongUse
 from synth.exports.base import pack_of
 from synth.exports.messages import Messages
@@ -18,7 +19,6 @@ from synth.packs.talk_schema import TurnSpec
 from synth.pipeline.plan import make_plan
 from synth.pipeline.prepare import prepare
 from synth.pipeline.preview import check_cases, describe, render_first
-from synth.pipeline.walker import swapped
 from synth.runs.publisher import RunFolder
 from tests.conftest import chat, rest_long, serving, write
 from tests.pipeline.killed import asked_until_killed, command, published

@@ -403,12 +403,16 @@ def _adaptable(rule: str, sent: Values) -> bool:
     if rule == "stop":
         # Log-probabilities would go on behind the cut.
         return not sent.get("logprobs")
+    if rule == "tool_choice":
+        # Who may call no more is asked without it, too: a call is not answered then.
+        return sent.get(rule) == "none"
     return rule in _HOW or rule in _DROPPED
 
 
 def _todo(rule: str, request: Request) -> str:
     step = request.step or "STEP"
-    path = rule if rule == "response_format" else f"sampling.{rule}"
+    is_of_step = rule in ("response_format", "tools")
+    path = rule if is_of_step else f"sampling.{rule}"
     if rule in THOUGHTS and request.sampling.thinks:
         path = "reasoning"
     return f"Ask without it, --set {step}.{path}=null, or ask another model"

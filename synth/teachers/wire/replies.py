@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from synth.core.errors import TeacherBusy
-from synth.core.records import Completion, Fields, Values
+from synth.core.records import Call, Completion, Fields, Values
 
 _LONE = re.compile("[\ud800-\udfff]")
 _PAGE = re.compile(rb"<title[^>]*>([^<]*)</title>", re.IGNORECASE)
@@ -56,6 +56,8 @@ _THOUGHTS = (
     "reasoning_details",
 )
 _THOUGHT_NAMES = frozenset(_THOUGHTS)
+# Calls of one reply; no conversation may have as many.
+_MOST_CALLS = 128
 _THINKING = ("thinking", "reasoning", "thought")
 
 
@@ -141,7 +143,7 @@ def read_chat(value: Values) -> Completion:
         if isinstance(choice.get("logprobs"), dict)
         else None,
         cache_write_tokens=_written(usage),
-        called=_called(message),
+        calls=_calls(message),
     )
 
 
@@ -202,22 +204,32 @@ def _thought(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _called(message: Values) -> str:
-    """Names of the functions that a message calls, with a comma between them."""
-    calls = message.get("tool_calls")
-    if not calls and "function_call" not in message:
-        return ""
-    functions = (
-        [call.get("function") for call in calls if isinstance(call, dict)]
-        if isinstance(calls, list)
-        else []
-    )
+def _calls(message: Values) -> tuple[Call, ...]:
+    """The functions that a message calls."""
+    listed = message.get("tool_calls")
+    if not listed and "function_call" not in message:
+        return ()
+    functions = []
+    if isinstance(listed, list):
+        functions = [
+            call.get("function")
+            for call in listed[:_MOST_CALLS]
+            if isinstance(call, dict)
+        ]
     functions.append(message.get("function_call"))
-    return ", ".join(
-        str(function.get("name") or "?")
+    return tuple(
+        Call(_text(function.get("name")) or "?", _spelled(function))
         for function in functions
         if isinstance(function, dict)
     )
+
+
+def _spelled(function: Values) -> str:
+    """The arguments of a call as text; some servers send the value itself."""
+    arguments = function.get("arguments")
+    if isinstance(arguments, str) or arguments is None:
+        return _text(arguments)
+    return _text(json.dumps(arguments))
 
 
 def _made(usage: Values) -> int:

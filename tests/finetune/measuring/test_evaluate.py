@@ -34,7 +34,7 @@ def said(monkeypatch):
     asked: list[Any] = []
     words: list[str] = []
 
-    def answers(model, tokenizer, prompts, config):
+    def answers(model, tokenizer, prompts, config, tools=()):
         asked.extend(prompts)
         start = len(asked) - len(prompts)
         return iter(words[start : len(asked)])

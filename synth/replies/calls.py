@@ -1,0 +1,82 @@
+"""Calls of tools in the text of a reply, as models write them that have no field for them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from synth.core.records import Call, Fields
+from synth.core.strict_json import MOST_CHARS, decoder
+
+_TAG = "<tool_call>"
+# Places of a text at which JSON is looked for.
+_TRIES = 256
+# What the arguments of a call are called: by OpenAI, Qwen and Hermes, and by Llama.
+_ARGUMENTS = ("arguments", "parameters")
+
+
+def calls_in(text: str) -> list[tuple[str, Fields]]:
+    """(name, arguments) of each call in a text, in order: JSON objects with a `name` and
+    `arguments` (or `parameters`), alone, in lists, or between tags such as `<tool_call>`.
+
+    >>> calls_in('So: <tool_call>{"name": "find", "arguments": {"title": "Emma"}}</tool_call>')
+    [('find', {'title': 'Emma'})]
+    >>> calls_in('[{"name": "now", "parameters": {}}]'), calls_in("None is needed.")
+    ([('now', {})], [])
+    """
+    text = text[:MOST_CHARS]
+    reader = decoder()
+    found: list[tuple[str, Fields]] = []
+    at = text.find("{")
+    tries = 0
+    while at >= 0 and tries < _TRIES:
+        tries += 1
+        end = at + 1
+        try:
+            value, end = reader.raw_decode(text, at)
+            found += _calls_of(value)
+        except (ValueError, RecursionError):
+            # No JSON, or a key twice, of which nobody knows what it means.
+            pass
+        at = text.find("{", end)
+    return found
+
+
+def tagged(text: str) -> tuple[str, tuple[Call, ...]]:
+    """What a reply says before its first `<tool_call>`, and the calls from there on: how Qwen and
+    Hermes write them where their server does not read them.
+
+    A tag without a call that can be read is a call of no tool, which is answered as a mistake.
+
+    >>> tagged('Well. <tool_call>{"name": "now", "arguments": {}}</tool_call>')
+    ('Well.', (Call(name='now', arguments='{}'),))
+    """
+    said, tag, rest = text.partition(_TAG)
+    if not tag:
+        return text, ()
+    calls = [
+        Call(name, json.dumps(arguments)) for name, arguments in calls_in(rest)
+    ]
+    return said.strip(), tuple(calls or [Call("?", "")])
+
+
+def _calls_of(value: Any) -> list[tuple[str, Fields]]:
+    """The call that an object is; OpenAI puts it into `function`."""
+    call = value.get("function", value) if isinstance(value, dict) else None
+    if not isinstance(call, dict) or not isinstance(call.get("name"), str):
+        return []
+    for key in _ARGUMENTS:
+        arguments = call.get(key)
+        if isinstance(arguments, str):
+            arguments = _read(arguments)
+        if isinstance(arguments, dict):
+            return [(call["name"], arguments)]
+    return []
+
+
+def _read(text: str) -> Any:
+    """The value of arguments that are text within the JSON; None where they are none."""
+    try:
+        return decoder().decode(text)
+    except (ValueError, RecursionError):
+        return None
