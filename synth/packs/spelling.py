@@ -71,7 +71,7 @@ def spelt(
         return WrongUse(
             where,
             f"key {spot}",
-            "a key that packs have",
+            "a key that it knows",
             did_you_mean(str(at[-1]), _keys(model, fault["loc"])),
         )
     if fault["type"] == "missing":
