@@ -55,8 +55,8 @@ def seeds(
 ) -> None:
     """Make rows without a teacher: from a recipe of columns, from documents, or from logs.
 
-    FILE is a recipe in YAML (docs/recipes.md). The same command makes the same rows; each says how it
-    was made.
+    FILE is a recipe in YAML (docs/recipes.md). The same command makes the same rows; each says
+    how it was made.
     """
     from synth.inputs.made.agent_logs import log_rows  # noqa: PLC0415
     from synth.inputs.seeds import write_jsonl  # noqa: PLC0415

@@ -242,6 +242,7 @@ def _deciding(config: RunConfig) -> Fields:
         "--draws": config.draws,
         "--seed": config.seed,
         "--schemas": config.schemas,
+        "--tool": dict(config.tools) or None,
         **by_key,
     }
 

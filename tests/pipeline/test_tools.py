@@ -723,3 +723,16 @@ def test_kills_at_random_moments(tmp_path, tools):
     assert len(texts) <= 12 + 2 * 4
     rows_kept = published(tmp_path / "broken")
     assert rows_kept
+
+
+def test_a_shard_asks_with_the_tools_of_the_plan(tmp_path):
+    folder = make_pack(tmp_path / "pack", UNBOUND)
+    rows = write(tmp_path / "rows.jsonl", [{"wish": "a"}, {"wish": "b"}])
+    said = {"teacher": "simulated/slips", "output": tmp_path / "out"}
+    bound = {"find": "teacher", "lend": "teacher"}
+    synth.plan_shards(folder, rows, **said, shards=2, tools=bound)
+    other = {"find": "teacher", "lend": "os:system"}
+    with pytest.raises(WrongUse, match=r"tools|wanted"):
+        synth.run(
+            folder, rows, **said, shards=2, shard=0, tools=other, plugins=["os"]
+        )
