@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synth.calls import token_counter
-from synth.calls.ask import mean_logprob
 from synth.calls.journal import Journal, records
 from synth.calls.journal_index import Index
 from synth.calls.pace import FLOOR, MARGIN, Pace
@@ -21,6 +20,7 @@ from synth.calls.price import (
     require_bound,
     unbounded,
 )
+from synth.calls.reading import mean_logprob
 from synth.calls.refusals import (
     Epoch,
 )

@@ -306,7 +306,7 @@ def test_a_critic_judges_in_the_line(tmp_path, problems):
         if v["filter"] == "critic"
     ]
     assert all(m["verdict"] == "yes" for m in marks)
-    with pytest.raises(WrongUse, match="critic=PROVIDER/MODEL"):
+    with pytest.raises(WrongUse, match='"critic": PROVIDER/MODEL'):
         synth.run(
             "cot",
             problems,
