@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from synth.core.errors import WrongUse
 from synth.core.records import Fields, Row
+from synth.runs.card import dollars
 from synth.view.asked import Packs, answered
 from synth.view.browse import verdict_shown
 from synth.view.page import text_of
@@ -273,9 +274,7 @@ def compared(before: Path, after: Path) -> Fields:
     for when, rows in (("before", old), ("after", new)):
         cost = rows.run.get("cost", {})
         result[when] = {
-            "kept": rows.count("kept"),
-            "dropped": rows.count("dropped"),
-            "failed": rows.count("failed"),
+            **{kind: rows.count(kind) for kind in KINDS},
             "usd": cost.get("usd"),
         }
     return result
@@ -291,8 +290,6 @@ def comparison(result: Row) -> str:
     lines.append(f"| in the second run alone | {result['only_after']:,} | |")
     for when in ("before", "after"):
         side = result[when]
-        usd = side["usd"]
-        price = "price unknown" if usd is None else f"${usd:,.4f}"
         rows = ", ".join(f"{side[kind]:,} {kind}" for kind in KINDS)
-        lines.append(f"{when}: {rows}, {price}")
+        lines.append(f"{when}: {rows}, {dollars(side['usd'])}")
     return "\n".join(lines)
