@@ -179,6 +179,13 @@ def _texts(request: Request) -> list[tuple[str, str]]:
     ]
 
 
+def reply_of(rows: RunRows, meta: Row) -> Answered | None:
+    """What came for a row, by the key in its `meta`; None where no journal of the run holds it."""
+    key = meta.get("key")
+    stored = rows.reply(str(key)) if key else None
+    return answered(stored) if stored else None
+
+
 def answered(stored: Stored) -> Answered:
     """A stored reply, read."""
     raw = stored.raw.decode("utf-8", "replace")

@@ -14,7 +14,7 @@ import orjson
 
 from synth.core.records import Fields, Row
 from synth.runs.shard_plan import run_folders
-from synth.view.asked import Answered, Asked, Packs, answered
+from synth.view.asked import Asked, Packs, reply_of
 from synth.view.funnel import funnel
 from synth.view.labels import Labels
 from synth.view.pace import Pace
@@ -326,7 +326,7 @@ def whole_row(site: Site, wanted: Wanted) -> Page:
         verdicts=[verdict_shown(one) for one in meta.get("verdicts") or ()],
         asked=_asked(run, row),
         is_reading=run.rows.is_reading,
-        answered=_answered(run, meta),
+        answered=reply_of(run.rows, meta),
         draws=_draws(
             run,
             row,
@@ -343,12 +343,6 @@ def whole_row(site: Site, wanted: Wanted) -> Page:
 
 def _asked(run: Run, row: Row) -> Asked:
     return run.packs.asked(row)
-
-
-def _answered(run: Run, meta: Row) -> Answered | None:
-    key = meta.get("key")
-    stored = run.rows.reply(str(key)) if key else None
-    return answered(stored) if stored else None
 
 
 def verdict_shown(verdict: Row) -> Fields:
@@ -411,7 +405,7 @@ def whole_text(site: Site, wanted: Wanted) -> Page:
     row = run.rows.row(kind, number)
     name = wanted.query.get("name", "")
     if name == "raw reply":
-        reply = _answered(run, row.get("meta") or {})
+        reply = reply_of(run.rows, row.get("meta") or {})
         return Page(
             reply.raw if reply else "",
             kind="text/plain",

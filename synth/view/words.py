@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from synth.core.errors import WrongUse
 from synth.core.records import Fields, Row
 from synth.runs.card import dollars
-from synth.view.asked import Packs, answered
+from synth.view.asked import Packs, reply_of
 from synth.view.browse import verdict_shown
 from synth.view.page import text_of
 from synth.view.rows import KINDS, RunRows
@@ -209,11 +209,8 @@ def _told(
         asked = packs.asked(row)
         told["messages"] = list(map(list, asked.messages))
         told["messages_are_exact"] = asked.exact
-        key = str(meta.get("key"))
-        stored = rows.reply(key)
-        told["raw"] = None
-        if stored is not None:
-            told["raw"] = answered(stored).raw
+        reply = reply_of(rows, meta)
+        told["raw"] = reply.raw if reply else None
     return told
 
 
