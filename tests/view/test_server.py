@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 
@@ -87,6 +88,11 @@ def test_a_row_is_shown_whole(run):
             f"/0/row/dropped/{number}/text?name=question"
         )
         assert (status, whole) == (200, row["question"])
+        status, raw = await visitor.get(
+            f"/0/row/dropped/{number}/text?name=raw+reply"
+        )
+        assert status == 200
+        assert json.loads(raw)["object"] == "chat.completion"
 
     visit([run], look)
 
