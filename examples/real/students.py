@@ -24,15 +24,22 @@ _BATCH = 32
 
 
 def finetune(*words: object) -> None:
-    """Runs the command, with all cores; its output goes to standard error."""
+    """Runs the command, with all cores that this process may use; its output goes to standard
+    error.
+    """
     line = [str(word) for word in words]
     sys.stderr.write(f"finetune {' '.join(line)}\n")
     subprocess.run(  # noqa: S603 - our own command
         [sys.executable, "-m", "finetune.cli", *line],
         check=True,
         stdout=sys.stderr,
-        env={**os.environ, "OMP_NUM_THREADS": str(os.cpu_count() or 1)},
+        env={**os.environ, "OMP_NUM_THREADS": str(_cores())},
     )
+
+
+def _cores() -> int:
+    """How many this process may use; more threads than these would wait for each other."""
+    return len(os.sched_getaffinity(0))
 
 
 def file_name(name: str) -> str:
@@ -78,7 +85,7 @@ def choose(model: Path, task: Task, rows: Sequence[Row]) -> tuple[int, int]:
         key=lambda pair: len(pair[0]),
     )
     threads = torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(_cores())
     try:
         hits = sum(
             _hits(network, first, task, asked[start : start + _BATCH])

@@ -170,10 +170,9 @@ class Door:
             # the first try goes straight through; only a busy teacher brings in the machinery of
             # retries
             try:
-                reply, cost = await self._once(key, request)
+                return await self._once(key, request)
             except TeacherBusy as busy:
-                reply, cost = await self._again(key, request, busy)
-            await self.journal.append(key, reply.raw, reply.completion, cost)
+                return await self._again(key, request, busy)
         except TeacherError as error:
             self.stats.failed[error.kind] += 1
             if (
@@ -183,11 +182,10 @@ class Door:
                 self.teacher.say(f"first failure of its class: {error}")
             self._lose_hope(error)
             raise
-        return reply.completion
 
     async def _again(
         self, key: str, request: Request, busy: TeacherBusy
-    ) -> tuple[Reply, float]:
+    ) -> Completion:
         pause = (
             0.0
             if busy.at_once
@@ -225,14 +223,14 @@ class Door:
             self._by_slots = False
             self.gate.bound(min(slots, self.gate.most))
 
-    async def _once(self, key: str, request: Request) -> tuple[Reply, float]:
-        """One call: its reply and its cost in dollars."""
+    async def _once(self, key: str, request: Request) -> Completion:
+        """One call, and its reply on the disk."""
         if self._by_slots:
             await self._bound()
         expected = self._expected(request) if self.gate.tokens.rate else 0.0
         sent = await self.gate.enter(expected)
         try:
-            answer = await (
+            reply, cost = await (
                 self._unbilled(request)
                 if self.budget.cap is None
                 else self._billed(key, request)
@@ -251,14 +249,18 @@ class Door:
                 self.gate.shut(end)
                 raise end from error
             raise
-        reply = answer[0]
+        completion = reply.completion
+        # The reply is taken before its slot is free: a process that is killed never has more calls
+        # in flight, or come back and not written, than it has slots.
+        self.journal.add(key, reply.raw, completion, cost)
         self.gate.succeeded(
             sent,
             reply.limits,
-            reply.completion.prompt_tokens + reply.completion.completion_tokens,
+            completion.prompt_tokens + completion.completion_tokens,
             expected,
         )
-        return answer
+        await self.journal.on_disk()
+        return completion
 
     def _expected(self, request: Request) -> float:
         """Tokens that a call will take: its text at four bytes a token, and the mean length of

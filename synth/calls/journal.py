@@ -214,13 +214,30 @@ class Journal:
         Raises:
             Stopped: the disk refused it (full, gone); everything acknowledged before is safe.
         """
+        self.add(key, raw, completion, usd)
+        await self.on_disk()
+
+    def add(
+        self, key: str, raw: bytes, completion: Completion, usd: float = 0.0
+    ) -> None:
+        """Takes a reply, which goes to the system at the end of this turn of the loop, before
+        whatever is woken after this call.
+        """
         self.totals.add(_tokens(completion), usd)
         if self._file is None:
             self._memory[key] = raw
             return
-        line = _record(key, completion, usd, raw)
         self._index.add(key, self._end)
-        self._queue(line)
+        self._queue(_record(key, completion, usd, raw))
+
+    async def on_disk(self) -> None:
+        """Waits until all that was taken is on the disk.
+
+        Raises:
+            Stopped: the disk refused it.
+        """
+        if self._file is None:
+            return
         if self._batch is None:
             self._batch = asyncio.Event()
             self._commit_task = asyncio.create_task(self._commit(self._batch))

@@ -117,3 +117,28 @@ async def _outcome(door, n):
         await door.ask(request(n))
     except Exception as error:  # noqa: BLE001 - its class is what is asked for
         return type(error)
+
+
+@pytest.mark.parametrize("faults", [0, 2])
+def test_a_slot_is_free_once_the_reply_before_is_written(tmp_path, faults):
+    """Who is killed has no more calls to repeat than there are slots."""
+    written = []
+
+    class Looking(Scripted):
+        async def ask(self, request):
+            log = tmp_path / "replies.log"
+            written.append(log.read_bytes().count(b"\n"))
+            return await super().ask(request)
+
+    async def three():
+        errors = [TeacherBusy("http_500") for _ in range(faults)]
+        door = make_door(Looking(*errors), gate=Gate(1))
+        door.journal = Journal(tmp_path)
+        door.gate.rest = lambda _seconds: asyncio.sleep(0)
+        await asyncio.gather(*(door.ask(request(n)) for n in range(3)))
+        await door.journal.close()
+
+    asyncio.run(three())
+    # the last call of each reply comes when all replies before it are there
+    assert sorted(set(written)) == [0, 1, 2]
+    assert len(written) == 3 + faults
