@@ -27,7 +27,8 @@ from examples.bench_server import asked, question, run_words, teacher
 from synth.inputs.seeds import write_jsonl
 
 ROWS, LATENCY, AT_ONCE, WORKERS, SHARDS = 4000, 0.05, 16, 2, 6
-# Dollars a million tokens; each reply of the server has 60 tokens in and 80 out.
+# Dollars a million tokens; each reply of the server has 60 tokens in and 80 out. Before it a call
+# counts with what it could cost at most, $0.74: so much may be left of a budget.
 PRICE, A_CALL = "1000,1000", 0.14
 # What a victim's process is called, as a whole or in part.
 VICTIMS = {"worker": "ray::_task", "bank": "ray::Bank", "raylet": "/raylet "}
