@@ -92,11 +92,13 @@ lint: setup
 check-types: setup
 	$(BIN)/mypy
 
+# Tests start hundreds of programs: what was compiled for one serves the others, also where the
+# environment says that no bytecode is to be kept.
 test: lint check-types
-	$(BIN)/python -m pytest -n 2
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2
 
 test-slow: setup      ## every test, property tests with twenty times the examples, and what `make test` leaves out (an hour)
-	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 -m "long or not long"
+	PYTHONDONTWRITEBYTECODE= HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 -m "long or not long"
 
 docs: setup           ## the pages as a site: build/site/index.html; fails where a link leads nowhere
 	$(BIN)/python -m examples.write_docs

@@ -11,12 +11,16 @@ import gzip
 import io
 import lzma
 import re
+import shutil
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
+
+import tenacity
 
 from synth.core.errors import WrongUse
 
@@ -41,7 +45,17 @@ _PASSWORD = re.compile(r"(?<=://)[^/?#]*@")
 _QUERY = re.compile(r"[?#].*?(?=::|$)", re.DOTALL)
 # The same within a message.
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
+_WEB = ("http", "https")
 PACKED_ENDINGS = (".gz", ".zst", ".zstd", ".bz2", ".xz")
+_WHOLE = "a file that can be read to its end"
+_again = tenacity.retry(
+    stop=tenacity.stop_after_attempt(3),
+    wait=tenacity.wait_random_exponential(multiplier=0.5, max=5),
+    retry=tenacity.retry_if_not_exception_type(
+        (ImportError, FileNotFoundError, PermissionError, TimeoutError)
+    ),
+    reraise=True,
+)
 # Bytes that are read at once.
 _CHUNK = 1 << 20
 
@@ -120,10 +134,7 @@ def without_password(source: str) -> None:
 
 def _expand_remote(source: str) -> list[str]:
     without_password(source)
-    if not glob.has_magic(source) or urlsplit(source).scheme in (
-        "http",
-        "https",
-    ):
+    if not glob.has_magic(source) or urlsplit(source).scheme in _WEB:
         return [source]
     fs, path = store(source)
     scheme = source.partition("://")[0]
@@ -201,7 +212,7 @@ def is_folder(source: str) -> bool:
     """Whether a source is a folder."""
     if not is_remote(source):
         return Path(source).is_dir()
-    if urlsplit(source).scheme in ("http", "https"):
+    if urlsplit(source).scheme in _WEB:
         return False
     fs, path = store(source)
     with naming(source):
@@ -275,11 +286,81 @@ def _raw(source: str) -> Iterator[io.BufferedReader]:
         with file:
             yield cast("io.BufferedReader", file)
         return
+    with (
+        _remote(source) as remote,
+        io.BufferedReader(_Remote(remote, source), _CHUNK) as buffered,
+    ):
+        yield cast("io.BufferedReader", buffered)
+
+
+def _remote(source: str) -> BinaryIO:
+    """A file of a store, which can be read from any place."""
     fs, path = store(source)
-    with naming(source):
-        remote = fs.open(path, "rb")
-    with remote, io.BufferedReader(remote, _CHUNK) as buffered:
-        yield buffered
+    if urlsplit(source).scheme not in _WEB:
+        with naming(source):
+            return cast("BinaryIO", fs.open(path, "rb"))
+    with naming(source, _WHOLE):
+        size = _size_of_parts(fs, path)
+        if size is None:
+            return _copy(fs, path)
+        return cast("BinaryIO", fs.open(path, "rb", size=size))
+
+
+@_again
+def _size_of_parts(fs: Any, path: str) -> int | None:
+    """Bytes of a file whose server sends any part that it is asked for; None of others."""
+    size: int | None = fs.info(path)["size"]
+    if not size:
+        return None
+    with fs.open(path, "rb", size=size, block_size=1, cache_type="none") as end:
+        end.seek(size - 1)
+        try:
+            end.read(1)
+        except ValueError:
+            # It begins at the beginning, whatever it is asked for.
+            return None
+    return size
+
+
+@_again
+def _copy(fs: Any, path: str) -> BinaryIO:
+    """A copy, gone when it is closed, of a file that a server sends from its beginning alone."""
+    copy = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the reader
+    with fs.open(path, "rb", block_size=0) as stream:
+        shutil.copyfileobj(stream, copy, _CHUNK)
+    copy.seek(0)
+    return cast("BinaryIO", copy)
+
+
+class _Remote(io.RawIOBase):
+    """A file of a store. What breaks off is asked for three times in all; what the store raises
+    then becomes one error of ours.
+    """
+
+    def __init__(self, file: BinaryIO, source: str) -> None:
+        self._file = file
+        self._source = source
+        # A read that fails leaves the place where it was.
+        self._read = _again(file.read)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return bool(self._file.seekable())
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        with naming(self._source):
+            return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def readinto(self, buffer: Any) -> int:
+        with naming(self._source, _WHOLE):
+            data = self._read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def _unpacked(raw: io.BufferedReader, start: bytes) -> BinaryIO:
