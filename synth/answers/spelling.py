@@ -137,8 +137,9 @@ _WRAPPED = (
     re.compile(r"\$\$?(?=.*[^\d,.\s$])(.*?)(?<!\\)\$\$?", re.DOTALL),
     re.compile(r"\*\*\*?(.*?)\*\*\*?", re.DOTALL),
     re.compile(r"__(.*)__", re.DOTALL),
-    re.compile(r"\*([^*]*)\*", re.DOTALL),
-    re.compile(r"_([^_]*)_", re.DOTALL),
+    # A pair of two may stand within a pair of one.
+    re.compile(r"\*((?:[^*]|\*\*[^*]+\*\*)*)\*", re.DOTALL),
+    re.compile(r"_((?:[^_]|__[^_]+__)*)_", re.DOTALL),
     re.compile(r"`+([^`]*)`+", re.DOTALL),
     re.compile(
         '["\u201c\u201e\u00ab\u300c](.*)["\u201d\u201c\u00bb\u300d]', re.DOTALL

@@ -169,7 +169,7 @@ WRAPPINGS = cells(
     r"""
 '{}' | '**{}**' | '`{}`' | '"{}"' | "'{}'" | '\u201c{}\u201d' | '\\({}\\)' | '\\[{}\\]'
 '\\boxed{{{}}}' | 'The answer is {}' | 'answer: {}.' | '__{}__' | '*{}*' | '<answer>{}</answer>'
-'{}!' | 'So the final answer is: {}' | ' {} ;' | '{}.,' | '\xab{}\xbb'
+'{}!' | 'So the final answer is: {}' | ' {} ;' | '{}.,' | '\xab{}\xbb' | '_{}_'
 """
 )
 
