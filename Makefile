@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: setup demo demo-retriever real study-packs study-real test test-slow lint check-types study study-demo study-kd study-filters study-scripts study-knowledge bench bench-http bench-kd bench-kd-gpu bench-corpus bench-fleet bench-ray bench-mining bench-view check-gpu docs clean
+.PHONY: setup demo screens demo-retriever real study-packs study-real test test-slow lint check-types study study-demo study-kd study-filters study-scripts study-knowledge bench bench-http bench-kd bench-kd-gpu bench-corpus bench-fleet bench-ray bench-mining bench-view check-gpu docs clean
 
 setup: $(VENV)/.ready
 
@@ -73,6 +73,10 @@ bench-fleet: setup    ## one run over 4 and 16 servers that die and come back (4
 
 bench-corpus: setup   ## filters that see all rows, on 100,000 and 1,000,000 of them (6 minutes)
 	$(BIN)/python -m examples.bench_corpus
+
+screens: setup        ## the pages of `synth view` as pictures: docs/screens (two minutes; needs Chromium and its driver)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[screens]'
+	$(BIN)/python -m examples.screens
 
 bench-ray: setup      ## runs on Ray: 100 kills, a shared rate, a worker that comes back, CPU a row (an hour; goes on where it stopped)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[ray]'

@@ -10,7 +10,8 @@ from finetune.core.rows import JsonObject
 from synth.cli.command_group import say
 from synth.core.errors import WrongUse
 
-_STATE = "trainer_state.json"
+# What a trainer writes of its steps, beside a checkpoint and beside a student.
+STATE = "trainer_state.json"
 # How the files of an optimizer begin, also of those that several processes share.
 _OPTIMIZERS = ("optimizer", "global_step")
 
@@ -51,7 +52,7 @@ def begun_at(resume: object, folder: Path) -> Path | None:
         if not is_whole(given):
             raise WrongUse(
                 f"--resume-from-checkpoint {given}",
-                f"no {_STATE} or no optimizer in it",
+                f"no {STATE} or no optimizer in it",
                 "a checkpoint that a training can go on from",
                 "Name another one, or give --resume for the last one.",
             )
@@ -100,7 +101,7 @@ def step_of(checkpoint: Path | None) -> int:
     if checkpoint is None:
         return 0
     try:
-        text = (checkpoint / _STATE).read_text(encoding="utf-8")
+        text = (checkpoint / STATE).read_text(encoding="utf-8")
         return int(json.loads(text)["global_step"])
     except (OSError, ValueError, TypeError, KeyError):
         return 0

@@ -22,7 +22,7 @@ from finetune.data.prompts import (
 )
 from finetune.settings import TrainConfig, model_options
 from finetune.students import adapters, scratch, truncate
-from finetune.students.checkpoints import begun_at, step_of
+from finetune.students.checkpoints import STATE, begun_at, step_of
 from finetune.students.number_types import opening_type
 from finetune.students.opening import opening
 from synth.cli.command_group import say
@@ -266,17 +266,7 @@ def train_and_keep(
         from finetune.students.shaping import settle  # noqa: PLC0415 - torch
 
         settle(trainer.accelerator.unwrap_model(trainer.model), config.shape)
-    output = str(config.output)
-    if config.sharding is not None:
-        # All processes take part.
-        (save or shards.save)(trainer, output)
-    elif keep is None:
-        trainer.save_model(output)
-    elif is_first_process():
-        keep()
-    if is_first_process():
-        tokenizer.save_pretrained(output)
-        _clear(trainer, config)
+    _saved(trainer, tokenizer, config, keep=keep, save=save)
     weights = list(trainer.model.parameters())
     info = {
         "model": config.model,
@@ -303,6 +293,30 @@ def train_and_keep(
     write_info(config, info)
     trainer.accelerator.wait_for_everyone()
     return info
+
+
+def _saved(
+    trainer: Trainer,
+    tokenizer: PreTrainedTokenizerBase,
+    config: TrainConfig,
+    *,
+    keep: Callable[[], None] | None,
+    save: Callable[[Trainer, str], None] | None,
+) -> None:
+    """Writes the student, its tokenizer, and all that was logged."""
+    output = str(config.output)
+    if config.sharding is not None:
+        # All processes take part.
+        (save or shards.save)(trainer, output)
+    elif keep is None:
+        trainer.save_model(output)
+    elif is_first_process():
+        keep()
+    if is_first_process():
+        tokenizer.save_pretrained(output)
+        # All that was logged, for the curves of `synth view`.
+        trainer.state.save_to_json(str(config.output / STATE))
+        _clear(trainer, config)
 
 
 # What an evaluation says of itself, not of the student.

@@ -218,6 +218,10 @@ class Completion(NamedTuple):
     calls: tuple[Call, ...] = ()
 
 
+# Characters of an exit's detail.
+MOST_DETAIL = 300
+
+
 class Verdict(NamedTuple):
     """One filter's word on one row: keep True, False, or None where it could not judge. Marks are
     its evidence.
@@ -237,6 +241,17 @@ class Verdict(NamedTuple):
             "reason": self.reason,
             "marks": marks,
         }
+
+    def detail(self) -> str:
+        """The marks as words, cut where they are long.
+
+        >>> Verdict(False, "wrong_answer", {"said": "18", "gold": "8"}).detail()
+        'said: 18, gold: 8'
+        """
+        words = ", ".join(
+            f"{name}: {mark}" for name, mark in self.marks.items()
+        )
+        return words[:MOST_DETAIL]
 
 
 class Sample(NamedTuple):

@@ -355,7 +355,7 @@ def _sifted(
                     "dropped",
                     marked,
                     part.why(verdict),
-                    str(dict(verdict.marks))[:300],
+                    verdict.detail(),
                 )
             )
     return survivors, lost

@@ -109,7 +109,7 @@ def _judge(part: Filter, corpus: Corpus, file: Path) -> None:
             else:
                 leaves = {
                     "reason": part.why(verdict),
-                    "detail": str(dict(verdict.marks))[:_DETAIL],
+                    "detail": verdict.detail(),
                 }
                 left.append(place)
             line = orjson.dumps(

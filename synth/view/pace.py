@@ -14,8 +14,9 @@ from typing import NamedTuple
 READ_SECONDS = 0.05
 # Bytes of a line that are looked at; a date stands before or behind the text of a reply.
 _MOST_LOOKED_AT = 4096
-# Lines between two points.
-_EVERY = 200
+# Lines between two points, at first; where there are more points than these, every other one goes.
+_EVERY = 20
+_MOST_POINTS = 2000
 # Looks that a rate is taken over.
 _LOOKS = 10
 _CREATED = re.compile(rb'"created": ?(\d{10})\b')
@@ -51,6 +52,9 @@ class Pace:
         self.size = 0
         self.sums = Point(0, 0, 0.0, 0, 0)
         self.points: list[Point] = []
+        self._begun = 0
+        self._every = _EVERY
+        self._lines = 0
         self._looks: deque[tuple[float, int]] = deque(maxlen=_LOOKS)
 
     def look(self) -> None:
@@ -64,7 +68,6 @@ class Pace:
         self._looks.append((time.monotonic(), self.sums.replies))
 
     def _read_until(self, deadline: float) -> None:
-        number = 0
         with self.path.open("rb") as file:
             file.seek(self.at)
             for line in file:
@@ -72,11 +75,18 @@ class Pace:
                     break  # it is being written
                 self.at += len(line)
                 self._take(line[:_MOST_LOOKED_AT])
-                number += 1
-                if number % _EVERY == 0:
-                    self.points.append(self.sums)
+                self._lines += 1
+                if self._lines % self._every == 0:
+                    self._note()
                     if time.monotonic() > deadline:
                         break
+
+    def _note(self) -> None:
+        """Adds a point."""
+        self.points.append(self.sums)
+        if len(self.points) > _MOST_POINTS:
+            self.points = self.points[1::2]
+            self._every *= 2
 
     @property
     def is_whole(self) -> bool:
@@ -101,6 +111,7 @@ class Pace:
             return
         dated = _CREATED.search(parts[6])
         made = int(dated[1]) if dated else before.made
+        self._begun = self._begun or made
         self.sums = Point(
             before.replies + 1,
             max(made, before.made),
@@ -118,8 +129,9 @@ class Pace:
 
     def curve(self, name: str) -> tuple[list[tuple[float, float]], str]:
         """(points of a sum, what they stand over)."""
-        points = [*self.points, self.sums]
-        begun = points[0].made
+        begun = self._begun
+        nothing = Point(0, begun, 0.0, 0, 0)
+        points = [nothing, *self.points, self.sums]
         if begun and self.sums.made > begun:
             over = [float(point.made - begun) for point in points]
             across = "seconds"

@@ -49,6 +49,15 @@ def bars(pairs: Sequence[tuple[str, int]]) -> Any:
     )
 
 
+def number(value: float) -> str:
+    """A number as an axis names it.
+
+    >>> number(34821.0), number(0.00841934), number(1.5)
+    ('34,821', '0.008419', '1.5')
+    """
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def line(
     points: Sequence[tuple[float, float]],
     across: str,
@@ -79,8 +88,8 @@ def line(
         path=path,
         across=across,
         up=up,
-        ends=(f"{left:,.6g}", f"{right:,.6g}"),
-        levels=(f"{low:,.4g}", f"{high:,.4g}"),
+        ends=(number(left), number(right)),
+        levels=(number(low), number(high)),
         width=WIDTH,
         height=_HEIGHT,
         margin=_MARGIN,

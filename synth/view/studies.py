@@ -18,6 +18,21 @@ _SUMS = {
 }
 
 
+_OF_STEPS = {
+    "calls": "replies",
+    "prompt_tokens": "tokens in",
+    "completion_tokens": "tokens out",
+}
+
+
+def _steps(run: Fields) -> dict[str, list[int]]:
+    """What the replies of each step took, reused ones included."""
+    steps: dict[str, list[int]] = {}
+    for name, sums in (run.get("steps") or {}).items():
+        steps[name] = [int(sums.get(column, 0)) for column in _OF_STEPS]
+    return steps
+
+
 def course(site: Site, wanted: Wanted) -> Page:
     """What a run has cost so far; while it goes on, the page loads itself again."""
     run = site.run(int(wanted.place["run"]))
@@ -34,6 +49,8 @@ def course(site: Site, wanted: Wanted) -> Page:
     if run.paces:
         # Of a run in shards, the course of the first one.
         for name, label in _SUMS.items():
+            if not sums[name]:
+                continue
             points, across = run.paces[0].curve(name)
             pictures.append(line(points, across, label))
     body = render(
@@ -43,6 +60,8 @@ def course(site: Site, wanted: Wanted) -> Page:
         sums={label: sums[name] for name, label in _SUMS.items()},
         rate=rate,
         is_live=not (is_whole and run.rows.homes),
+        columns=list(_OF_STEPS.values()),
+        steps=_steps(run.rows.run),
         calls=run.rows.run.get("calls") or {},
         failed=(run.rows.run.get("counts") or {}).get("failed") or {},
         shards=len(run.paces),

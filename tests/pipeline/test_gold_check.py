@@ -89,7 +89,7 @@ def test_a_wrong_row_says_what_was_said_and_what_was_right(tmp_path):
         teacher=f"replay/{replies}",
         output=tmp_path / "out",
     )
-    assert done.dropped[0]["detail"] == "{'said': '4', 'gold': '14'}"
+    assert done.dropped[0]["detail"] == "said: 4, gold: 14"
 
 
 def test_an_input_without_golds_says_so_and_names_the_column(tmp_path):

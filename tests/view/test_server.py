@@ -218,7 +218,7 @@ def test_pages_allow_no_foreign_script_and_no_form_from_elsewhere(run):
             assert "default-src 'none'" in policy
             assert "unsafe" not in policy
             assert response.headers["X-Content-Type-Options"] == "nosniff"
-            assert response.headers["Referrer-Policy"] == "no-referrer"
+            assert response.headers["Referrer-Policy"] == "same-origin"
         for headers in ({}, {"Origin": "http://evil.example"}):
             async with visitor.session.post(
                 visitor.url + "/0/", data={}, headers=headers
