@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from finetune.flows.schema import Scalar, StageSpec
+from finetune.flows.row_schema import Scalar
+from finetune.flows.schema import StageSpec
 from synth.core import registry
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.records import Row

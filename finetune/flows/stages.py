@@ -23,7 +23,9 @@ from finetune.flows.artifacts import (
 from finetune.flows.formulas import Formula
 from finetune.flows.ledger import left_for, run_folders
 from finetune.flows.rights import with_models
-from finetune.flows.schema import NearestSpec, Scalar, StageSpec
+from finetune.flows.row_schema import NearestSpec, Scalar
+from finetune.flows.schema import StageSpec
+from finetune.flows.searching import nearest_rows
 from finetune.flows.selecting import Select, key_of, table_of
 from finetune.measuring import evaluate
 from finetune.measuring.choosing import choose
@@ -34,6 +36,7 @@ from synth.core.errors import NothingKept, PotstillError, WrongUse
 from synth.core.records import Values
 from synth.exports.base import pack_of, write_rows
 from synth.inputs.seeds import write_jsonl
+from synth.local_models.scores import HASHING
 from synth.packs.choice_schema import RetrieveSpec
 from synth.packs.pack import Pack
 from synth.packs.shelf import Shelf
@@ -520,6 +523,24 @@ def _pair(desk: Desk) -> Left:
     return _rows(path, write_jsonl(path, made))
 
 
+def _search(desk: Desk) -> Left:
+    spec = desk.stage.search
+    assert spec is not None  # noqa: S101 - the kind of the stage
+    encoder = desk.inputs.get("embedding")
+    made = nearest_rows(
+        desk.rows(),
+        list(rows_of(desk.inputs["other"])),
+        spec,
+        HASHING if encoder is None else encoder.where,
+        desk.where,
+    )
+    if spec.most is not None:
+        formula = Formula(spec.most, f"{desk.where} most")
+        made = made[: formula.whole(desk.values)]
+    path = desk.folder / "rows.jsonl"
+    return _rows(path, write_jsonl(path, made))
+
+
 def _of_item(row: JsonObject, column: str, where: str) -> JsonObject:
     """A row whose `id` is what both sides of a pair share.
 
@@ -547,4 +568,5 @@ _PLAYS: Mapping[str, Callable[[Desk], Left]] = {
     "select": _select,
     "mix": _mix,
     "pair": _pair,
+    "search": _search,
 }

@@ -185,6 +185,11 @@ ROW = {
     "frame": "are",
     "rest": "small animals",
     "is_correct": True,
+    "task": "Sums",
+    "input": "2 + 3",
+    "output": "5",
+    "dataset": "sums",
+    "description": "Sums of two numbers",
 }
 
 

@@ -241,6 +241,7 @@ before:
     select: {make: {completion: "{{ row.reply }} ."}}
     from: answer
   - {name: pair, pair: question, from: select, other: other, order: unlike}
+  - {name: search, search: {columns: [prompt], skip: [target]}, from: select, other: other}
 """
 
 
@@ -289,6 +290,7 @@ def kinds(tmp_path_factory, forked):
         "answer",
         "evaluate",
         "pair",
+        "search",
     ],
 )
 def test_ten_kills_amid_a_kind_of_stage_change_nothing(
