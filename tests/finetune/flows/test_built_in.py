@@ -185,6 +185,7 @@ ROW = {
     "frame": "are",
     "rest": "small animals",
     "is_correct": True,
+    "context": "You are brief .",
     "task": "Sums",
     "input": "2 + 3",
     "output": "5",
