@@ -460,6 +460,8 @@ class _Checker:
                 rendered(value, {**self.spec.values, "round": 0}, where)
         if stage.kind == "pair":
             self._number(stage.per, f"{spot.line} per", 1, spot)
+        if stage.kind == "apportion":
+            self._number(stage.count, f"{spot.line} count", 1, spot)
         if stage.search is not None and stage.search.most is not None:
             self._number(stage.search.most, f"{spot.line} search.most", 0, spot)
         self._beside(stage, spot)

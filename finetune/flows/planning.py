@@ -119,6 +119,8 @@ class _Planner:
             text += f", {cost}"
         elif stage.kind in ("evaluate", "answer"):
             left *= int(settings.get("draws", 1))
+        elif stage.kind == "apportion":
+            left = Formula(stage.count, stage.name).whole(values)
         elif most := _most_of(stage):
             left = min(left, Formula(most, stage.name).whole(values))
         elif stage.kind == "train":

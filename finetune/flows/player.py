@@ -496,6 +496,9 @@ def _templates_of(stage: StageSpec) -> set[str]:
         names |= Formula(stage.choices, stage.name).variables
     if stage.pair is not None:
         names |= Formula(stage.per, stage.name).variables
+    if stage.apportion is not None:
+        # Each round draws other rows.
+        names |= {"round", *Formula(stage.count, stage.name).variables}
     if stage.search is not None and stage.search.most is not None:
         names |= Formula(stage.search.most, stage.name).variables
     return names

@@ -120,6 +120,8 @@ def may_set(stage: StageSpec, key: str) -> bool:
         return key in MEASURING
     if stage.kind == "answer":
         return key in ANSWERING
+    if stage.kind == "domains":
+        return key == "smoothing"
     if stage.kind != "run":
         return False
     of_filter = _OF_FILTERS.fullmatch(key)

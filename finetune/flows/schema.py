@@ -37,6 +37,8 @@ KINDS = (
     "mix",
     "pair",
     "search",
+    "domains",
+    "apportion",
 )
 # What each kind of stage may say besides `name` and the kind itself, and what it must say.
 _SAYS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
@@ -73,6 +75,14 @@ _SAYS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "search": (
         frozenset({"from", "models", "other"}),
         frozenset({"from", "other"}),
+    ),
+    "domains": (
+        frozenset({"from", "student", "models", "other", "set"}),
+        frozenset({"from", "student", "models"}),
+    ),
+    "apportion": (
+        frozenset({"from", "other", "count"}),
+        frozenset({"from", "other", "count"}),
     ),
 }
 
@@ -135,7 +145,8 @@ class StageSpec(Strict):
     other: Reference | None = Field(
         default=None,
         description="Of `export: preference`: a run of the student's, whose rows are the worse "
-        "side. Of `pair`: those rows. Of `search`: the examples.",
+        "side. Of `pair`: those rows. Of `search`: the examples. Of `domains`: the shares so far. "
+        "Of `apportion`: the shares.",
         examples=["written"],
     )
     train: str | None = Field(
@@ -244,6 +255,24 @@ class StageSpec(Strict):
         "by a sentence model (`models: {embedding: NAME}`) or by hashed words. It leaves `rows` "
         "with `score`, `scores` and `texts`, what was searched.",
         examples=[{"columns": ["input", "output"], "most": 3000}],
+    )
+    domains: Name | None = Field(
+        default=None,
+        description="`domains`: the column that says the domain of a held-out row. The "
+        "perplexities of the student and of `models: {teacher: NAME}` on each become its share. "
+        "It leaves `rows`, one a domain, and the measure `gap`, the mean of student / teacher.",
+        examples=["domain"],
+    )
+    apportion: Name | None = Field(
+        default=None,
+        description="`apportion`: the column that says the domain of a row. Of each are drawn as "
+        "many as its `share` in `other` says, others in each round; it leaves `rows`.",
+        examples=["domain"],
+    )
+    count: Formula = Field(
+        default="1",
+        description="Of `apportion`: rows in all.",
+        examples=[8000, "{{ rows }}"],
     )
     key: str = Field(
         default="prompt",
@@ -438,6 +467,8 @@ LEAVES: Mapping[str, Mapping[str, Part]] = {
     "mix": {"rows": "rows", "count": "number"},
     "pair": {"rows": "rows", "count": "number"},
     "search": {"rows": "rows", "count": "number"},
+    "domains": {"rows": "rows", "gap": "number"},
+    "apportion": {"rows": "rows", "count": "number"},
 }
 
 

@@ -20,6 +20,7 @@ from finetune.flows.artifacts import (
     joined,
     rows_of,
 )
+from finetune.flows.domains import lags, shares_of
 from finetune.flows.formulas import Formula
 from finetune.flows.ledger import left_for, run_folders
 from finetune.flows.rights import with_models
@@ -29,7 +30,7 @@ from finetune.flows.searching import nearest_rows
 from finetune.flows.selecting import Select, key_of, table_of
 from finetune.measuring import evaluate
 from finetune.measuring.choosing import choose
-from finetune.recipes.mix import mixed
+from finetune.recipes.mix import by_domain, mixed
 from finetune.students import load as student
 from synth.core import registry
 from synth.core.errors import NothingKept, PotstillError, WrongUse
@@ -541,6 +542,38 @@ def _search(desk: Desk) -> Left:
     return _rows(path, write_jsonl(path, made))
 
 
+def _domains(desk: Desk) -> Left:
+    known = desk.inputs.get("other")
+    made, gap = lags(
+        list(desk.rows()),
+        str(desk.stage.domains),
+        (desk.model(), desk.inputs["teacher"].where),
+        known=None if known is None else list(rows_of(known)),
+        smoothing=float(desk.settings.get("smoothing", 0.5)),
+        where=desk.where,
+    )
+    path = desk.folder / "rows.jsonl"
+    write_jsonl(path, made)
+    shares = {row["domain"]: round(row["share"], 3) for row in made}
+    return Left(
+        {"rows": (path, "")},
+        measures={"gap": gap},
+        facts={"gap": gap, "shares": shares},
+    )
+
+
+def _apportion(desk: Desk) -> Left:
+    made = by_domain(
+        list(desk.rows()),
+        str(desk.stage.apportion),
+        shares_of(list(rows_of(desk.inputs["other"])), desk.where),
+        Formula(desk.stage.count, f"{desk.where} count").whole(desk.values, 1),
+        key=str(desk.values["round"]),
+    )
+    path = desk.folder / "rows.jsonl"
+    return _rows(path, write_jsonl(path, made))
+
+
 def _of_item(row: JsonObject, column: str, where: str) -> JsonObject:
     """A row whose `id` is what both sides of a pair share.
 
@@ -569,4 +602,6 @@ _PLAYS: Mapping[str, Callable[[Desk], Left]] = {
     "mix": _mix,
     "pair": _pair,
     "search": _search,
+    "domains": _domains,
+    "apportion": _apportion,
 }

@@ -73,12 +73,18 @@ def quick(name: str | Path, steps: int) -> dict[str, object]:
     return settings
 
 
-def base_of(folder: Path, rows: Sequence[dict[str, str]], steps: int) -> str:
+def base_of(
+    folder: Path,
+    rows: Sequence[dict[str, str]],
+    steps: int,
+    model: str = "scratch:tiny",
+) -> str:
     """A small base model that has learnt `rows` for some steps, so that it can be asked at once."""
+    folder.mkdir(exist_ok=True)
     data = write(folder / "of_the_base.jsonl", list(rows))
     config = TrainConfig(
         data=str(data),
-        model="scratch:tiny",
+        model=model,
         output=folder / "base",
         trainer={**QUICK, "max_steps": steps, "disable_tqdm": True},
     )

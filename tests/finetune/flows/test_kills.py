@@ -242,11 +242,19 @@ before:
     from: answer
   - {name: pair, pair: question, from: select, other: other, order: unlike}
   - {name: search, search: {columns: [prompt], skip: [target]}, from: select, other: other}
+  - {name: domains, domains: question, from: select, student: train, models: {teacher: train}}
+  - {name: apportion, apportion: question, from: select, other: domains, count: 40}
 """
 
 
 # Seconds within which a stage is killed once its folder is there; of others, a moment.
-LONG = {"run": 0.25, "train": 1.0, "answer": 0.3, "evaluate": 0.3}
+LONG = {
+    "domains": 0.3,
+    "run": 0.25,
+    "train": 1.0,
+    "answer": 0.3,
+    "evaluate": 0.3,
+}
 
 
 @pytest.fixture(scope="module")
@@ -291,6 +299,8 @@ def kinds(tmp_path_factory, forked):
         "evaluate",
         "pair",
         "search",
+        "domains",
+        "apportion",
     ],
 )
 def test_ten_kills_amid_a_kind_of_stage_change_nothing(
