@@ -122,7 +122,14 @@ def scenario_of(name: str, folder: Path, monkeypatch: Any) -> Scenario:
     module = import_module(f"tests.finetune.flows.test_{name}")
     if name == "many_teachers":
         rows = module.ROWS
-        return Scenario(name, None, two_teachers, rows[:4], held_out=rows[4:])
+        return Scenario(
+            name,
+            None,
+            two_teachers,
+            rows[:4],
+            held_out=rows[4:],
+            examples=module.EXAMPLES,
+        )
 
     def told(*given: Any, **more: Any) -> None:
         raise Scenario(*given, **more)
