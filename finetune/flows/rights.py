@@ -58,7 +58,14 @@ MODELS_OF_FILTERS = frozenset(
     {"model", "nli", "embedding", "reference", "student"}
 )
 ANSWERING = frozenset(
-    {"max_new_tokens", "draws", "temperature", "template", "batch"}
+    {
+        "max_new_tokens",
+        "draws",
+        "temperature",
+        "template",
+        "batch",
+        "calculator",
+    }
 )
 MEASURING = ANSWERING | {"gate", "limit", "weigh"}
 _RUNNING = frozenset({"draws", "seed", "target", "max_draws", "limit"})
