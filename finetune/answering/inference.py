@@ -39,6 +39,7 @@ class Inference:
             prompt.
         contrast_beta: see `Ways`.
         contrast_alpha: see `Ways`.
+        calculator: see `Ways`.
         cascade: a teacher, PROVIDER/MODEL, that is asked where the student is not sure.
         cascade_below: 0 to 1: it is asked where the student is less sure of its reply than this.
         cascade_calls: calls of it at most.
@@ -62,6 +63,7 @@ class Inference:
     contrast: str | None = None
     contrast_beta: float = 0.7
     contrast_alpha: float = 0.1
+    calculator: bool = False
     cascade: str | None = None
     cascade_below: float = 0.5
     cascade_calls: int = 1000
@@ -87,6 +89,7 @@ class Inference:
             contrast=examples,
             beta=self.contrast_beta,
             alpha=self.contrast_alpha,
+            calculator=self.calculator,
         )
 
     def check(self) -> None:

@@ -251,6 +251,11 @@ def inference_options(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="Tokens less likely than this share of the best one are left out.",
         ),
+        click.option(
+            "--calculator",
+            is_flag=True,
+            help="Compute what stands behind the = of a sum, in the place of the student.",
+        ),
         _cascade_options,
     )(command)
 

@@ -7,7 +7,7 @@ import math
 import re
 from typing import Any
 
-from finetune.flows.schema import Scalar
+from finetune.flows.row_schema import Scalar
 from synth.core.errors import RowFault, WrongUse
 from synth.core.records import Values
 from synth.core.registry import scalar

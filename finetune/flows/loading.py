@@ -14,14 +14,13 @@ import pydantic
 
 from finetune.flows import rights
 from finetune.flows.formulas import Formula, rendered
+from finetune.flows.row_schema import Reference, Scalar
 from finetune.flows.schema import (
     LEAVES,
     MOST_ROUNDS,
     FlowSpec,
     Part,
-    Reference,
     RoundsSpec,
-    Scalar,
     StageSpec,
 )
 from finetune.flows.selecting import Select, exports_of
@@ -461,6 +460,10 @@ class _Checker:
                 rendered(value, {**self.spec.values, "round": 0}, where)
         if stage.kind == "pair":
             self._number(stage.per, f"{spot.line} per", 1, spot)
+        if stage.kind == "apportion":
+            self._number(stage.count, f"{spot.line} count", 1, spot)
+        if stage.search is not None and stage.search.most is not None:
+            self._number(stage.search.most, f"{spot.line} search.most", 0, spot)
         self._beside(stage, spot)
         allowed |= {*_SEEN, *stage.join, *stage.nearest, *stage.numbers}
         if stage.select is not None:

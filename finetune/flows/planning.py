@@ -17,7 +17,8 @@ from finetune.flows.formulas import Formula, rendered
 from finetune.flows.loading import is_earlier, sources_of
 from finetune.flows.player import FlowConfig
 from finetune.flows.records import RECORD
-from finetune.flows.schema import Reference, StageSpec
+from finetune.flows.row_schema import Reference
+from finetune.flows.schema import StageSpec
 from synth.core.errors import WrongUse
 from synth.core.strict_yaml import read_yaml
 from synth.packs.case_schema import CasesSpec
@@ -118,9 +119,10 @@ class _Planner:
             text += f", {cost}"
         elif stage.kind in ("evaluate", "answer"):
             left *= int(settings.get("draws", 1))
-        elif stage.select is not None and stage.select.most is not None:
-            most = Formula(stage.select.most, stage.name).whole(values)
-            left = min(left, most)
+        elif stage.kind == "apportion":
+            left = Formula(stage.count, stage.name).whole(values)
+        elif most := _most_of(stage):
+            left = min(left, Formula(most, stage.name).whole(values))
         elif stage.kind == "train":
             steps = settings.get("max_steps")
             epochs = settings.get("num_train_epochs")
@@ -205,6 +207,12 @@ class _Planner:
             {**row, "id": f"example-{number}"}
             for number, row in enumerate(islice(cycle(examples), count))
         ]
+
+
+def _most_of(stage: StageSpec) -> str | None:
+    """The template of how many rows a stage leaves at most; None where it has none."""
+    cut = stage.select or stage.search
+    return None if cut is None else cut.most
 
 
 def _cases(pack: Pack) -> Iterator[JsonObject]:

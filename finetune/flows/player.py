@@ -36,14 +36,8 @@ from finetune.flows.loading import (
 )
 from finetune.flows.records import check_output, shown, write_record
 from finetune.flows.rounds import settled
-from finetune.flows.schema import (
-    LEAVES,
-    PoolSpec,
-    Reference,
-    Scalar,
-    StageSpec,
-    as_read,
-)
+from finetune.flows.row_schema import Reference, Scalar
+from finetune.flows.schema import LEAVES, PoolSpec, StageSpec, as_read
 from finetune.flows.selecting import Select, distinct
 from finetune.students import scratch
 from finetune.students.load import load_tokenizer
@@ -502,6 +496,11 @@ def _templates_of(stage: StageSpec) -> set[str]:
         names |= Formula(stage.choices, stage.name).variables
     if stage.pair is not None:
         names |= Formula(stage.per, stage.name).variables
+    if stage.apportion is not None:
+        # Each round draws other rows.
+        names |= {"round", *Formula(stage.count, stage.name).variables}
+    if stage.search is not None and stage.search.most is not None:
+        names |= Formula(stage.search.most, stage.name).variables
     return names
 
 

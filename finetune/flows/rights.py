@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from finetune.flows.schema import Scalar, StageSpec
+from finetune.flows.row_schema import Scalar
+from finetune.flows.schema import StageSpec
 from synth.core import registry
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.records import Row
@@ -57,7 +58,14 @@ MODELS_OF_FILTERS = frozenset(
     {"model", "nli", "embedding", "reference", "student"}
 )
 ANSWERING = frozenset(
-    {"max_new_tokens", "draws", "temperature", "template", "batch"}
+    {
+        "max_new_tokens",
+        "draws",
+        "temperature",
+        "template",
+        "batch",
+        "calculator",
+    }
 )
 MEASURING = ANSWERING | {"gate", "limit", "weigh"}
 _RUNNING = frozenset({"draws", "seed", "target", "max_draws", "limit"})
@@ -119,6 +127,8 @@ def may_set(stage: StageSpec, key: str) -> bool:
         return key in MEASURING
     if stage.kind == "answer":
         return key in ANSWERING
+    if stage.kind == "domains":
+        return key == "smoothing"
     if stage.kind != "run":
         return False
     of_filter = _OF_FILTERS.fullmatch(key)

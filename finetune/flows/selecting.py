@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from finetune.core.rows import JsonObject
 from finetune.flows.formulas import Formula
-from finetune.flows.schema import SelectSpec
+from finetune.flows.row_schema import SelectSpec
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.records import Values, canonical_json, hash_share
 from synth.packs.pack import Pack

@@ -20,20 +20,24 @@ from finetune.flows.artifacts import (
     joined,
     rows_of,
 )
+from finetune.flows.domains import lags, shares_of
 from finetune.flows.formulas import Formula
 from finetune.flows.ledger import left_for, run_folders
 from finetune.flows.rights import with_models
-from finetune.flows.schema import NearestSpec, Scalar, StageSpec
+from finetune.flows.row_schema import NearestSpec, Scalar
+from finetune.flows.schema import StageSpec
+from finetune.flows.searching import nearest_rows
 from finetune.flows.selecting import Select, key_of, table_of
 from finetune.measuring import evaluate
 from finetune.measuring.choosing import choose
-from finetune.recipes.mix import mixed
+from finetune.recipes.mix import by_domain, mixed
 from finetune.students import load as student
 from synth.core import registry
 from synth.core.errors import NothingKept, PotstillError, WrongUse
 from synth.core.records import Values
 from synth.exports.base import pack_of, write_rows
 from synth.inputs.seeds import write_jsonl
+from synth.local_models.scores import HASHING
 from synth.packs.choice_schema import RetrieveSpec
 from synth.packs.pack import Pack
 from synth.packs.shelf import Shelf
@@ -520,6 +524,56 @@ def _pair(desk: Desk) -> Left:
     return _rows(path, write_jsonl(path, made))
 
 
+def _search(desk: Desk) -> Left:
+    spec = desk.stage.search
+    assert spec is not None  # noqa: S101 - the kind of the stage
+    encoder = desk.inputs.get("embedding")
+    made = nearest_rows(
+        desk.rows(),
+        list(rows_of(desk.inputs["other"])),
+        spec,
+        HASHING if encoder is None else encoder.where,
+        desk.where,
+    )
+    if spec.most is not None:
+        formula = Formula(spec.most, f"{desk.where} most")
+        made = made[: formula.whole(desk.values)]
+    path = desk.folder / "rows.jsonl"
+    return _rows(path, write_jsonl(path, made))
+
+
+def _domains(desk: Desk) -> Left:
+    known = desk.inputs.get("other")
+    made, gap = lags(
+        list(desk.rows()),
+        str(desk.stage.domains),
+        (desk.model(), desk.inputs["teacher"].where),
+        known=None if known is None else list(rows_of(known)),
+        smoothing=float(desk.settings.get("smoothing", 0.5)),
+        where=desk.where,
+    )
+    path = desk.folder / "rows.jsonl"
+    write_jsonl(path, made)
+    shares = {row["domain"]: round(row["share"], 3) for row in made}
+    return Left(
+        {"rows": (path, "")},
+        measures={"gap": gap},
+        facts={"gap": gap, "shares": shares},
+    )
+
+
+def _apportion(desk: Desk) -> Left:
+    made = by_domain(
+        list(desk.rows()),
+        str(desk.stage.apportion),
+        shares_of(list(rows_of(desk.inputs["other"])), desk.where),
+        Formula(desk.stage.count, f"{desk.where} count").whole(desk.values, 1),
+        key=str(desk.values["round"]),
+    )
+    path = desk.folder / "rows.jsonl"
+    return _rows(path, write_jsonl(path, made))
+
+
 def _of_item(row: JsonObject, column: str, where: str) -> JsonObject:
     """A row whose `id` is what both sides of a pair share.
 
@@ -547,4 +601,7 @@ _PLAYS: Mapping[str, Callable[[Desk], Left]] = {
     "select": _select,
     "mix": _mix,
     "pair": _pair,
+    "search": _search,
+    "domains": _domains,
+    "apportion": _apportion,
 }

@@ -1,5 +1,5 @@
-"""Ways to decode beside sampling, for whoever asks a student: thinking held to a budget, and
-contrast with the same student after wrong examples.
+"""Ways to decode beside sampling, for whoever asks a student: thinking held to a budget, results of
+sums that are computed, and contrast with the same student after wrong examples.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from transformers import LogitsProcessor, LogitsProcessorList
 from finetune.core.rows import JsonObject
 from finetune.core.tensors import TokenIds
 from finetune.data.prompts import Prompt, messages_of
+from finetune.generation.calculating import Calculator
 from finetune.generation.continuations import (
     continuations,
     end_tokens,
@@ -40,6 +41,7 @@ class Ways:
         beta: strength of the contrast, 0 or more.
         alpha: above 0, at most 1: a token counts where its logit is at least the best one plus
             ln(alpha).
+        calculator: whether results of sums are computed (see `Calculator`).
     """
 
     think_end: str = ""
@@ -49,12 +51,14 @@ class Ways:
     contrast: str = ""
     beta: float = 0.7
     alpha: float = 0.1
+    calculator: bool = False
 
     def check(self, model: PreTrainedModel) -> None:
         """Finds what cannot be obeyed before anything is asked.
 
         Raises:
-            WrongUse: bounds without an end, or a contrast of an encoder-decoder.
+            WrongUse: bounds without an end, or a contrast of an encoder-decoder or with a
+                calculator.
         """
         if not self.think_end and (
             self.think_least or self.think_most is not None or self.think_wait
@@ -64,6 +68,13 @@ class Ways:
                 "no --think-end",
                 "the text that ends the thinking",
                 "Give --think-end '</think>', or what the student was trained to say.",
+            )
+        if self.contrast and self.calculator:
+            raise WrongUse(
+                "--calculator",
+                "with --contrast",
+                "one of them",
+                "Leave one out.",
             )
         if self.contrast and model.config.is_encoder_decoder:
             raise WrongUse(
@@ -85,8 +96,11 @@ class Ways:
         Raises:
             WrongUse: a budget that does not hold the end.
         """
+        made: list[LogitsProcessor] = []
+        if self.calculator:
+            made.append(Calculator(tokenizer))
         if not self.think_end:
-            return []
+            return made
         end = _tokens(self.think_end, tokenizer)
         most = 1 << 30 if self.think_most is None else self.think_most
         try:
@@ -104,7 +118,8 @@ class Ways:
                 "least <= most, and room for the end",
                 "Raise --think-most, or lower --think-least.",
             ) from error
-        return [budget]
+        # The budget has the last word.
+        return [*made, budget]
 
 
 # Nothing but sampling.

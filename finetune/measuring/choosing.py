@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from finetune.data.prompts import Prompt, of_student, rendered
-from finetune.scoring.models import Model, loss
+from finetune.data.prompts import Prompt
+from finetune.measuring.likelihoods import surprises
 
 
 class Choice(NamedTuple):
@@ -34,18 +34,12 @@ def choose(
         prompts: texts or messages, which the student reads as it was trained.
         choices: of each prompt, one or more.
     """
-    opened = Model("loss", model)
-    template = of_student(model)
-    pairs = [
-        [rendered(prompt, opened.tokenizer, template)[0], text]
-        for prompt, texts in zip(prompts, choices, strict=True)
-        for text in texts
-    ]
-    told = loss(opened, {"pairs": pairs})
-    logs = [
-        -mean * tokens
-        for mean, tokens in zip(told["nll"], told["tokens"], strict=True)
-    ]
+    asked = []
+    listed: list[str] = []
+    for prompt, texts in zip(prompts, choices, strict=True):
+        asked += [prompt] * len(texts)
+        listed += texts
+    logs = [-one.total for one in surprises(model, asked, listed)]
     made = []
     start = 0
     for texts in choices:

@@ -10,7 +10,7 @@ __getattr__, __dir__ = public(
         "distill": "open_student",
         "fade": "staged salience faded",
         "frozen_critic": "Columns features FrozenCritic",
-        "mix": "mixed search domain_shares",
+        "mix": "mixed search by_domain domain_shares",
         "nat": "NatConfig keep",
         "retriever": "RetrieverConfig open_encoder",
         "sft": "fit",

@@ -9,6 +9,8 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import count as count_from
+from itertools import islice
 from math import exp
 from pathlib import Path
 
@@ -62,7 +64,64 @@ def mixed(
         )
     counts = _apportioned(wanted, [share / total for share in shares])
     parts = [part[:n] for part, n in zip(taken, counts, strict=True)]
-    return list(_woven(parts))
+    return [{**row, "source": source} for source, row in _woven(parts)]
+
+
+def by_domain(
+    rows: Sequence[Row],
+    column: str,
+    shares: Mapping[str, float],
+    count: int,
+    *,
+    key: str = "",
+) -> list[JsonObject]:
+    """So many rows in all, of each domain by its share to within a row, each stretch of them about
+    as the whole.
+
+    Rows of a domain are drawn without repetition in an order that their hashes give; one that has
+    too few begins again in another order.
+
+    Args:
+        rows: each with `column`.
+        column: the one that says the domain.
+        shares: of each domain, 0 to 1; they add up to 1.
+        count: rows in all.
+        key: another one, other rows.
+
+    Raises:
+        WrongUse: a row of a domain without a share, or a domain with a share and no row.
+    """
+    of_domain: dict[str, list[JsonObject]] = {name: [] for name in shares}
+    for row in rows:
+        name = str(row.get(column))
+        if name not in of_domain:
+            raise WrongUse(
+                f"rows by {column}",
+                repr(name)[:200],
+                f"one of {', '.join(shares)}",
+                "Measure each domain, or leave its rows out.",
+            )
+        of_domain[name].append(dict(row))
+    counts = _apportioned(count, list(shares.values()))
+    parts = []
+    for (name, own), wanted in zip(of_domain.items(), counts, strict=True):
+        if wanted and not own:
+            raise WrongUse(
+                f"rows by {column}",
+                f"none of {name!r}",
+                f"some, of which {wanted:,} are drawn",
+                "Bring rows of each domain that is measured.",
+            )
+        parts.append(list(islice(_rounds_of(own, key), wanted)))
+    return [row for _, row in _woven(parts)]
+
+
+def _rounds_of(rows: Sequence[JsonObject], key: str) -> Iterator[JsonObject]:
+    """All rows again and again, each time in another order."""
+    for cycle in count_from():
+        yield from sorted(
+            rows, key=lambda row: _hash(f"{key} {cycle} {json.dumps(row)}")
+        )
 
 
 def _apportioned(wanted: int, shares: Sequence[float]) -> list[int]:
@@ -116,15 +175,15 @@ def _by_item(source: Sequence[Row], key: str) -> dict[str, list[JsonObject]]:
 
 def _woven(
     parts: Sequence[Sequence[JsonObject]],
-) -> Iterator[JsonObject]:
-    """All rows, so that every stretch of them has about the shares of the whole."""
+) -> Iterator[tuple[int, JsonObject]]:
+    """(part, row) of all, so that every stretch of them has about the shares of the whole."""
     positions = sorted(
         ((at + 0.5) / len(part), n, at)
         for n, part in enumerate(parts)
         for at in range(len(part))
     )
     for _, n, at in positions:
-        yield {**parts[n][at], "source": n}
+        yield n, parts[n][at]
 
 
 def run(

@@ -204,3 +204,18 @@ def evaluate(text: str) -> Fraction | None:
         )
         return Fraction(int(digits)) if "." not in digits else Fraction(digits)
     return value_of(scan(text)) if len(text) <= MOST_CHARS else None
+
+
+def decimal_text(value: Fraction, most: int = 6) -> str:
+    """A number as decimals: exact where `most` of them are enough, else rounded to two.
+
+    >>> decimal_text(Fraction(12)), decimal_text(Fraction(5, 2)), decimal_text(Fraction(-10, 3))
+    ('12', '2.5', '-3.33')
+    """
+    scaled = value * 10**most
+    shown = most if scaled.denominator == 1 else 2
+    units = round(value * 10**shown)
+    whole, part = divmod(abs(units), 10**shown)
+    digits = f"{part:0{shown}d}".rstrip("0")
+    sign = "-" if units < 0 else ""
+    return f"{sign}{whole}.{digits}" if digits else f"{sign}{whole}"

@@ -17,6 +17,8 @@ _PARTS = {"number", "op", "open", "close", "money", "percent"}
 _TRAILING = {"op", "open", "money"}
 _GOING_ON = {"op", "open"}
 _BULLETS = (["op"], ["number", "close"], ["open", "number", "close"])
+# Signs before an `=` that are looked at.
+_OPEN_TEXT = 2_000
 # Tokens of one side at most.
 _REACH = 64
 
@@ -74,6 +76,25 @@ class ArithmeticSteps:
             if token.kind == "equals"
         )
         return [e for e in equations if e is not None]
+
+
+def open_sum(text: str) -> Fraction | None:
+    """The value of the sum before an `=` at the end of a text; None where nothing is computed there
+    or it has no value.
+
+    >>> open_sum("She has 3 * (4 + 1) ="), open_sum("7 = 3 + 4, so x ="), open_sum("is 5 =")
+    (Fraction(15, 1), None, None)
+    """
+    # Its beginning, where it is cut, is farther away than a sum is long.
+    tokens = scan(text[-_OPEN_TEXT:])
+    if not tokens or tokens[-1].kind != "equals":
+        return None
+    at = len(tokens) - 1
+    start = _left(tokens, at, _line_starts(text[-_OPEN_TEXT:], tokens))
+    left = tokens[start:at]
+    if not any(token.kind == "op" for token in left[1:]):
+        return None
+    return value_of(left)
 
 
 def _line_starts(text: str, tokens: list[Token]) -> frozenset[int]:

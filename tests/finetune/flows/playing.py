@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from finetune.data import rows
 from finetune.flows.loading import load
+from finetune.recipes import sft
+from finetune.settings import TrainConfig
 from tests.conftest import serving, write
 from tests.finetune.flows.test_flow import play
 
@@ -69,6 +71,25 @@ def quick(name: str | Path, steps: int) -> dict[str, object]:
             settings[f"{stage.name}.max_steps"] = steps
             settings |= {f"{stage.name}.{key}": QUICK[key] for key in QUICK}
     return settings
+
+
+def base_of(
+    folder: Path,
+    rows: Sequence[dict[str, str]],
+    steps: int,
+    model: str = "scratch:tiny",
+) -> str:
+    """A small base model that has learnt `rows` for some steps, so that it can be asked at once."""
+    folder.mkdir(exist_ok=True)
+    data = write(folder / "of_the_base.jsonl", list(rows))
+    config = TrainConfig(
+        data=str(data),
+        model=model,
+        output=folder / "base",
+        trainer={**QUICK, "max_steps": steps, "disable_tqdm": True},
+    )
+    sft.run(config)
+    return str(folder / "base")
 
 
 def play_system(

@@ -185,6 +185,15 @@ ROW = {
     "frame": "are",
     "rest": "small animals",
     "is_correct": True,
+    "context": "You are brief .",
+    "task": "Sums",
+    "domain": "sums",
+    "prompt": "2 + 3 =",
+    "completion": "5",
+    "input": "2 + 3",
+    "output": "5",
+    "dataset": "sums",
+    "description": "Sums of two numbers",
 }
 
 

@@ -6,10 +6,7 @@ import json
 
 import pytest
 
-from finetune.recipes import sft
-from finetune.settings import TrainConfig
-from tests.conftest import write
-from tests.finetune.flows.playing import QUICK, play_system
+from tests.finetune.flows.playing import base_of, play_system
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
@@ -25,14 +22,7 @@ def test_a_trained_critic_keeps_what_the_student_learns(tmp_path):
         for text in (*TRUE, *FALSE)
     ]
     # A student that says true and false things alike.
-    sft.run(
-        TrainConfig(
-            data=str(write(tmp_path / "first.jsonl", first)),
-            model="scratch:tiny",
-            output=tmp_path / "writer",
-            trainer={**QUICK, "max_steps": 60, "disable_tqdm": True},
-        )
-    )
+    writer = base_of(tmp_path, first, 60)
     judged = [
         {"concept": concept, "frame": "are", "rest": text, "is_correct": good}
         for concept in CONCEPTS
@@ -45,13 +35,13 @@ def test_a_trained_critic_keeps_what_the_student_learns(tmp_path):
         lambda body, count: pytest.fail("nobody is asked"),
         [{"concept": concept, "frame": "are"} for concept in CONCEPTS],
         judged=judged,
-        models={"student": str(tmp_path / "writer"), "critic": "scratch:tiny"},
+        models={"student": writer, "critic": "scratch:tiny"},
         steps=40,
         overrides={"patience": 0, "draws": 4, "learn.max_steps": 10},
     )
     learnt = [played.folder("learn", n) for n in range(2)]
     models = [played.trained("learn", n)["model"] for n in range(2)]
-    assert models == [str(tmp_path / "writer"), str(learnt[0])]
+    assert models == [writer, str(learnt[0])]
     for n in range(2):
         rows = played.rows("good", n, "kept")
         assert 0 < len(rows) < len(played.rows("written", n))

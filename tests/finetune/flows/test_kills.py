@@ -122,7 +122,14 @@ def scenario_of(name: str, folder: Path, monkeypatch: Any) -> Scenario:
     module = import_module(f"tests.finetune.flows.test_{name}")
     if name == "many_teachers":
         rows = module.ROWS
-        return Scenario(name, None, two_teachers, rows[:4], held_out=rows[4:])
+        return Scenario(
+            name,
+            None,
+            two_teachers,
+            rows[:4],
+            held_out=rows[4:],
+            examples=module.EXAMPLES,
+        )
 
     def told(*given: Any, **more: Any) -> None:
         raise Scenario(*given, **more)
@@ -241,11 +248,20 @@ before:
     select: {make: {completion: "{{ row.reply }} ."}}
     from: answer
   - {name: pair, pair: question, from: select, other: other, order: unlike}
+  - {name: search, search: {columns: [prompt], skip: [target]}, from: select, other: other}
+  - {name: domains, domains: question, from: select, student: train, models: {teacher: train}}
+  - {name: apportion, apportion: question, from: select, other: domains, count: 40}
 """
 
 
 # Seconds within which a stage is killed once its folder is there; of others, a moment.
-LONG = {"run": 0.25, "train": 1.0, "answer": 0.3, "evaluate": 0.3}
+LONG = {
+    "domains": 0.3,
+    "run": 0.25,
+    "train": 1.0,
+    "answer": 0.3,
+    "evaluate": 0.3,
+}
 
 
 @pytest.fixture(scope="module")
@@ -289,6 +305,9 @@ def kinds(tmp_path_factory, forked):
         "answer",
         "evaluate",
         "pair",
+        "search",
+        "domains",
+        "apportion",
     ],
 )
 def test_ten_kills_amid_a_kind_of_stage_change_nothing(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.flows.schema import SelectSpec
+from finetune.flows.row_schema import SelectSpec
 from finetune.flows.selecting import (
     Select,
     distinct,

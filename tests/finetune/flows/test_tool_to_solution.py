@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import pytest
@@ -16,18 +17,40 @@ LONG = 6
 ROWS = [
     {
         "question": f"What is {n} and 2 ?",
-        "trace": f"calc({n} + 2) -> {n + 2}",
         "target": str(n + 2),
     }
     for n in range(1, LONG + 1)
 ]
+# It is answered without a tool.
+HEAD = {"question": "What is 7 and 2 ?", "target": "9"}
 
 
 def teach(body, count):
+    if body.get("tools"):
+        return calculated(body["messages"])
     said = body["messages"][-1]["content"]
     number = int(said.split("What is ")[-1].split()[0])
     words = "Step by step : " * (6 if number == LONG else 1)
     return chat(f"<solution>{words}.</solution><answer>{number + 2}</answer>")
+
+
+def calculated(messages):
+    """A call, then what it came to."""
+    number = int(messages[0]["content"].split("What is ")[1].split()[0])
+    reply = chat(f"It is {number + 2} .\n#### {number + 2}")
+    if number != 7 and messages[-1]["role"] != "tool":
+        arguments = {"left": number, "operator": "+", "right": 2}
+        called = {"name": "calculate", "arguments": json.dumps(arguments)}
+        reply["choices"][0]["message"] = {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [
+                {"id": "call1", "type": "function", "function": called}
+            ],
+        }
+    elif number != 7:
+        assert messages[-1]["content"] == str(number + 2)
+    return reply
 
 
 def test_easy_rows_answer_directly_and_hard_ones_use_tools(tmp_path):
@@ -35,11 +58,16 @@ def test_easy_rows_answer_directly_and_hard_ones_use_tools(tmp_path):
         "tool_to_solution",
         tmp_path,
         teach,
-        ROWS,
+        [*ROWS, HEAD],
         held_out=[{"question": "What is 9 and 2 ?", "target": "11"}],
         steps=90,
         overrides={"longest": 12},
     )
+    # The calls were carried out, and what is answered in the head is no row.
+    assert [row["trace"] for row in played.rows("traces")] == [
+        f"calculate({n} + 2) -> {n + 2}\n#### {n + 2}"
+        for n in range(1, LONG + 1)
+    ]
     before = str(played.folder("know"))
     assert played.trained("know")["model"] == "scratch:tiny"
     for n in range(2):
@@ -71,4 +99,5 @@ def test_easy_rows_answer_directly_and_hard_ones_use_tools(tmp_path):
     (alone,) = played.rows("look", 1)
     fits = decided["reply"].startswith("direct") == alone["right"]
     assert played.phase(1)["fitting"]["rows"] == int(fits)
-    assert len(played.bodies) == len(ROWS)
+    # Two calls for each question of the agent's but one, and one of the teacher's.
+    assert len(played.bodies) == 3 * len(ROWS) + 1

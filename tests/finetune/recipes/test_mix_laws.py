@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.recipes.mix import domain_shares, mixed
+from finetune.recipes.mix import by_domain, domain_shares, mixed
 from synth.core.errors import WrongUse
 
 SHARES = st.lists(st.integers(0, 7), min_size=1, max_size=5).filter(any)
@@ -194,3 +194,38 @@ def test_losses_so_large_that_their_exponentials_are_none_still_give_shares():
 def test_domains_of_one_side_alone_are_refused(students, teachers):
     with pytest.raises(WrongUse, match="the same domains"):
         domain_shares(students, teachers)
+
+
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=4),
+    st.lists(st.floats(0.01, 1), min_size=4, max_size=4),
+    st.integers(1, 60),
+    st.text("ab", max_size=2),
+)
+def test_each_domain_has_its_share_and_repeats_only_what_is_used_up(
+    sizes, weights, count, key
+):
+    rows = [
+        {"domain": f"d{n}", "id": place, "source": "mine"}
+        for n, size in enumerate(sizes)
+        for place in range(size)
+    ]
+    total = sum(weights[: len(sizes)])
+    shares = {f"d{n}": weights[n] / total for n in range(len(sizes))}
+    found = by_domain(rows, "domain", shares, count, key=key)
+    assert len(found) == count
+    assert found == by_domain(rows[::-1], "domain", shares, count, key=key)
+    for n, size in enumerate(sizes):
+        own = [row["id"] for row in found if row["domain"] == f"d{n}"]
+        assert abs(len(own) - count * shares[f"d{n}"]) < 1
+        times = [own.count(place) for place in range(size)]
+        assert max(times) - min(times) <= 1
+    assert all(row in rows for row in found)
+
+
+def test_domains_that_do_not_fit_are_named():
+    rows = [{"domain": "a"}]
+    with pytest.raises(WrongUse, match="none of 'b'"):
+        by_domain(rows, "domain", {"a": 0.5, "b": 0.5}, 4)
+    with pytest.raises(WrongUse, match="'a'"):
+        by_domain(rows, "domain", {"b": 1.0}, 4)
