@@ -1,0 +1,53 @@
+"""`finetune export`: a student taken elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from finetune.cli.shared import need
+from synth.cli.command_group import output_option, say
+
+# Targets and precisions stand here too, since the recipe loads torch.
+_TARGETS = ("vllm", "gguf", "ollama")
+_PRECISIONS = ("f32", "f16", "bf16", "q8_0")
+
+
+@click.command()
+@click.argument("model", metavar="STUDENT")
+@click.option(
+    "--to",
+    type=click.Choice(_TARGETS),
+    required=True,
+    help="vllm: a folder that vLLM, SGLang and `transformers serve` open; gguf: a file for "
+    "llama.cpp; ollama: that and a Modelfile.",
+)
+@output_option("A folder, missing, empty or of an earlier export.")
+@click.option(
+    "--precision",
+    type=click.Choice(_PRECISIONS),
+    help="Of the weights. Default: that of the student's files (vllm), else f16; q8_0 is for GGUF "
+    "alone.",
+)
+def export(**options: Any) -> None:
+    """Take a student to another server: adapters are merged, and its chat template and end tokens
+    go along.
+    """
+    need("transformers")
+    from finetune.sharing.export import ExportConfig, run  # noqa: PLC0415 - torch
+
+    record = run(ExportConfig(**options))
+    chats = "its own chat template"
+    if record["template"] == "text":
+        chats = "messages one after the other, as it was trained on texts"
+    size = sum(record["files"].values()) / 1e6
+    say(
+        f"{options['to']}: {size:,.1f} MB in {record['precision']}; {chats}; replies end at "
+        f"{', '.join(record['ends'])} -> {options['output']}"
+    )
+    if options["to"] == "ollama" and not record["form"]:
+        say(
+            "the chat template is of no form that is known here: write TEMPLATE into the Modelfile",
+            err=True,
+        )
