@@ -159,11 +159,11 @@ def plan(
     """
     from synth.calls.token_counter import counter  # noqa: PLC0415
     from synth.core.records import canonical_json  # noqa: PLC0415
+    from synth.pipeline.notes import notes_before  # noqa: PLC0415
     from synth.pipeline.plan import describe_choice, describe_plan, make_plan  # noqa: PLC0415
     from synth.pipeline.prepare import (  # noqa: PLC0415
         RunConfig,
         given_or_made,
-        notes_before,
         prepare,
     )
 
@@ -285,7 +285,7 @@ def _run_here(
 ) -> Run:
     """A run, or one shard of it, in this process."""
     from synth.packs.schema import drawn_step  # noqa: PLC0415
-    from synth.pipeline.prepare import notes_before  # noqa: PLC0415
+    from synth.pipeline.notes import notes_before  # noqa: PLC0415
     from synth.pipeline.run import collect_seldom, start  # noqa: PLC0415
     from synth.pipeline.shards import prepare_run  # noqa: PLC0415
     from synth.processes.interrupts import raised  # noqa: PLC0415

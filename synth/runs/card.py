@@ -46,6 +46,7 @@ def make_card(run: Fields, content: str) -> str:
             f"Tokens: {cost['prompt_tokens']:,} in, {cost['completion_tokens']:,} out. Cost: "
             f"{dollars(cost['usd'])}."
         ),
+        *_terms(run),
         *_taint(run),
         "",
         plan_table(run),
@@ -72,6 +73,16 @@ def _nothing_kept(run: Fields) -> list[str]:
         return []
     quoted = [f"    {line}" for line in printable(str(why)).splitlines()]
     return ["Why there are no rows:", "", *quoted, ""]
+
+
+def _terms(run: Fields) -> list[str]:
+    """What the teachers' terms say about training; nothing where none are known to apply."""
+    terms = run.get("terms") or {}
+    lines = []
+    for name, known in terms.items():
+        said = "; ".join(map(markdown, known))
+        lines.append(f"Training on replies of {markdown(name)}: {said}.")
+    return lines
 
 
 def _taint(run: Fields) -> list[str]:
