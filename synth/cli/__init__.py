@@ -146,7 +146,7 @@ def check(
     "--json",
     "as_json",
     is_flag=True,
-    help="Print the sums as JSON, for scripts.",
+    help="Print the sums and notes as JSON, for scripts.",
 )
 def plan(
     pack: str, source: str, output: Path, *, as_json: bool, **options: Any
@@ -174,11 +174,13 @@ def plan(
     config = RunConfig(**with_teacher(options))
     seeds = given_or_made(source, pack, config)
     prepared = prepare(pack, seeds, output, config)
-    for note in notes_before(prepared):
-        say(f"synth: note: {note}", err=True)
+    notes = notes_before(prepared)
     if as_json:
-        say(canonical_json(make_plan(prepared, counter).summary()).decode())
+        sums = make_plan(prepared, counter).summary()
+        say(canonical_json({**sums, "notes": notes}).decode())
         return
+    for note in notes:
+        say(f"synth: note: {note}", err=True)
     say(describe_plan(prepared))
     if ledger["annotate"]:
         say(describe_choice(prepared, **ledger))

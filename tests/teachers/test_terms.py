@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import date
 
@@ -111,12 +112,15 @@ def invoke(*words):
 
 def test_a_plan_says_it_in_one_line_and_only_where_it_matters(tmp_path):
     rows = write(tmp_path / "rows.jsonl", ROWS)
-    done = invoke("plan", "cot", "--input", rows, "--teacher", "openai/m")
+    words = ["plan", "cot", "--input", rows, "--teacher", "openai/m"]
+    done = invoke(*words)
     assert done.exit_code == 0
     lines = [line for line in done.output.splitlines() if "training" in line]
     assert len(lines) == 1
     assert "openai/m: restricted: OpenAI: " in lines[0]
     assert re.search(r"https://openai\.com\S+ \d{4}-\d\d-\d\d\)$", lines[0])
+    told = json.loads(invoke(*words, "--json").output)
+    assert [note for note in told["notes"] if "restricted: OpenAI" in note]
     own = invoke(
         *("plan", "cot", "--input", rows, "--teacher", "openai/qwen"),
         *("--api-base", "http://127.0.0.1:1/v1"),
