@@ -138,7 +138,7 @@ def test_strict_terms_refuse_before_the_first_call(tmp_path):
         done.output
     )
     assert not (tmp_path / "out").exists()
-    with pytest.raises(WrongUse, match="strict_terms, teacher groq"):
+    with pytest.raises(WrongUse, match="teacher groq"):
         synth.run(
             "cot",
             ROWS,
