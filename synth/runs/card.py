@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from synth.core.errors import markdown, printable
 from synth.core.records import Fields
 from synth.critics.calibration import card_lines
-
-# `datasets` keeps what it has loaded under a hash of these configs and the folder's last name, and
-# looks at no file again. The description names the rows, so that no folder is ever taken for
-# another.
-_HEAD = """---
-configs:
-- config_name: default
-  data_files: data/*.parquet
-  description: rows {content}
-- config_name: dropped
-  data_files: dropped/*.parquet
-  description: rows {content}
-tags: [distillation, synthetic]
----
-"""
+from synth.runs.card_head import card_head
 
 
 def make_card(run: Fields, content: str) -> str:
@@ -29,9 +17,9 @@ def make_card(run: Fields, content: str) -> str:
     cost = run["cost"]
     models = run["settings"]["teachers"].items()
     teachers = ", ".join(f"{role} = {name}" for role, name in models)
+    kept = f"{counts['kept']:,} kept of {counts['asked']:,} asked"
     lines = [
-        _HEAD.format(content=content)
-        + f"# {pack['name']}: {counts['kept']:,} kept of {counts['asked']:,} asked",
+        f"{card_head(run, content)}# {pack['name']}: {kept}",
         "",
         markdown(pack["about"]),
         *([f"After {markdown(pack['paper'])}."] if pack["paper"] else []),
@@ -48,6 +36,7 @@ def make_card(run: Fields, content: str) -> str:
         ),
         *_terms(run),
         *_taint(run),
+        *_shared(run),
         "",
         plan_table(run),
         *_critics(run),
@@ -62,6 +51,23 @@ def make_card(run: Fields, content: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _shared(run: Fields) -> list[str]:
+    """What `synth card` found: licence, languages, bytes."""
+    shared = run.get("sharing") or {}
+    lines = []
+    if shared.get("license"):
+        lines.append(f"Licence of the rows: {shared['license']}.")
+    if languages := shared.get("languages"):
+        listed = [f"{name} {rows:,}" for name, rows in languages.items()]
+        lines.append(f"Languages, by kept rows: {markdown(', '.join(listed))}.")
+    for part, size in (shared.get("bytes") or {}).items():
+        lines.append(f"Size of {part}/: {size:,} bytes.")
+    if "input" in run["settings"] and shared:
+        name = Path(str(run["settings"]["input"])).name
+        lines.append(f"Source of the seeds: {markdown(name)}.")
+    return lines
 
 
 def _nothing_kept(run: Fields) -> list[str]:
