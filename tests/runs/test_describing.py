@@ -11,7 +11,7 @@ from click.testing import CliRunner
 import synth
 import synth.cli
 from synth.core.errors import WrongUse
-from synth.runs.card_head import codes
+from synth.runs.card import codes
 from synth.runs.describing import describe_run
 from synth.runs.ownership import digest
 from synth.teachers.simulation.word_problems import make_problems
