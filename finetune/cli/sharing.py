@@ -1,7 +1,8 @@
-"""`finetune export`: a student taken elsewhere."""
+"""`finetune export` and `finetune card`: a student taken elsewhere."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -51,3 +52,30 @@ def export(**options: Any) -> None:
             "the chat template is of no form that is known here: write TEMPLATE into the Modelfile",
             err=True,
         )
+
+
+_FOLDER = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("student", metavar="STUDENT", type=_FOLDER)
+@click.option(
+    "--evaluation",
+    "evaluations",
+    multiple=True,
+    type=_FOLDER,
+    metavar="DIR",
+    help="A folder of `finetune evaluate` of this student; several.",
+)
+@click.option(
+    "--license",
+    "license_id",
+    default="",
+    metavar="ID",
+    help="Of the student, as the hub spells it.",
+)
+def card(student: Path, evaluations: tuple[Path, ...], license_id: str) -> None:
+    """Describe a student to those who get it: README.md, from its training and its evaluations."""
+    from finetune.sharing.model_card import describe_student  # noqa: PLC0415
+
+    say(str(describe_student(student, evaluations, license_id)))

@@ -1,4 +1,4 @@
-"""A student taken elsewhere: folders for servers, files for llama.cpp and Ollama."""
+"""A student taken elsewhere: folders for servers, files for llama.cpp and Ollama, its card."""
 
 from synth.core.lazy import public
 
@@ -8,6 +8,7 @@ __getattr__, __dir__ = public(
         "chat_formats": "ChatFormat Found FORMATS TEXT_TEMPLATE found_format",
         "export": "ExportConfig run",
         "gguf": "converter convert",
+        "model_card": "Sources make_card describe_student",
         "ollama": "modelfile",
         "served": "check_student write_served missing",
     },
