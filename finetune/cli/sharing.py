@@ -1,4 +1,4 @@
-"""`finetune export` and `finetune card`: a student taken elsewhere."""
+"""`finetune export`, `card` and `push`: a student taken elsewhere."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 
 from finetune.cli.shared import need
 from synth.cli.command_group import output_option, say
+from synth.cli.pushing import push_folder, push_options
 
 # Targets and precisions stand here too, since the recipe loads torch.
 _TARGETS = ("vllm", "gguf", "ollama")
@@ -79,3 +80,11 @@ def card(student: Path, evaluations: tuple[Path, ...], license_id: str) -> None:
     from finetune.sharing.model_card import describe_student  # noqa: PLC0415
 
     say(str(describe_student(student, evaluations, license_id)))
+
+
+@click.command()
+@click.argument("student", metavar="STUDENT", type=_FOLDER)
+@push_options
+def push(student: Path, repo: str, **options: Any) -> None:
+    """Send a student's weights, tokenizer and card to the hub; its records stay here."""
+    push_folder(student, repo, "model", **options)

@@ -14,6 +14,7 @@ from synth.cli.command_group import CommandGroup, output_option, say
 from synth.cli.knowledge import lexicon, mine, pair_up, taxonomy
 from synth.cli.looking import card, diff, journal, report, rows, view, why
 from synth.cli.parts import init, list_
+from synth.cli.pushing import push
 from synth.cli.seeds import seeds
 from synth.cli.shards import (
     cluster_of,
@@ -511,7 +512,7 @@ COMMANDS = {
     "Parts": (list_,),
     "Runs": (plan, run, merge, journal, slurm),
     "Looking at runs": (view, report, rows, why, diff),
-    "Rows": (seeds, export, card, filter_, mine, pair_up),
+    "Rows": (seeds, export, card, push, filter_, mine, pair_up),
     "Critics and teachers": (calibrate, probe),
     "Knowledge": (lexicon, taxonomy),
 }
