@@ -13,7 +13,7 @@ import click
 from synth.cli.command_group import CommandGroup, output_option, say
 from synth.cli.knowledge import lexicon, mine, pair_up, taxonomy
 from synth.cli.looking import card, diff, journal, report, rows, view, why
-from synth.cli.parts import init, list_
+from synth.cli.parts import context, init, list_
 from synth.cli.pushing import push
 from synth.cli.seeds import seeds
 from synth.cli.shards import (
@@ -509,7 +509,7 @@ def probe(ctx: click.Context, /, source: str, **options: Any) -> None:
 
 COMMANDS = {
     "Prompt packs": (show, check, init),
-    "Parts": (list_,),
+    "Parts": (list_, context),
     "Runs": (plan, run, merge, journal, slurm),
     "Looking at runs": (view, report, rows, why, diff),
     "Rows": (seeds, export, card, push, filter_, mine, pair_up),
