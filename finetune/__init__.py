@@ -20,7 +20,8 @@ measures     14  what answers are worth beside exact match, one file each
 measuring    15  what a student can do
 recipes      16  one file a command
 flows        17  loops with the student in them
-cli          18  the command `finetune`
+sharing      18  a student taken elsewhere: to servers, to the hub
+cli          19  the command `finetune`
 """
 
 from __future__ import annotations

@@ -61,14 +61,9 @@ def _build(target: Path) -> None:
                 "cmake and a C++ compiler, to build llama.cpp's server",
                 "Install them, or set POTSTILL_LLAMA_SERVER to a server that you have.",
             )
-    models.CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=models.CACHE) as name:
-        folder = Path(name)
-        sys.stderr.write("building llama.cpp's server, once: some minutes\n")
-        models.download(SOURCES, folder, "--no-binary", ":all:")
-        with tarfile.open(next(folder.glob("*.tar.gz"))) as archive:
-            archive.extractall(folder, filter="data")
-        source = next(folder.glob("*/vendor/llama.cpp"))
+    sys.stderr.write("building llama.cpp's server, once: some minutes\n")
+    with sources() as source:
+        folder = source.parent
         settings = [f"-D{key}={value}" for key, value in _OPTIONS.items()]
         log = models.CACHE / "build.log"
         with log.open("wb") as output:
@@ -91,6 +86,22 @@ def _build(target: Path) -> None:
                         "Set POTSTILL_LLAMA_SERVER to a server that you have.",
                     )
         shutil.move(folder / "b" / "bin" / _TARGET, target)
+
+
+@contextmanager
+def sources() -> Iterator[Path]:
+    """The sources of llama.cpp, while the block runs.
+
+    Raises:
+        WrongUse: no registry has them.
+    """
+    models.CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=models.CACHE) as name:
+        folder = Path(name)
+        models.download(SOURCES, folder, "--no-binary", ":all:")
+        with tarfile.open(next(folder.glob("*.tar.gz"))) as archive:
+            archive.extractall(folder, filter="data")
+        yield next(folder.glob("*/vendor/llama.cpp"))
 
 
 @contextmanager

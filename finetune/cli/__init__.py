@@ -16,6 +16,7 @@ from finetune.cli.retrieving import (
     score_spans,
 )
 from finetune.cli.serving import serve
+from finetune.cli.sharing import card, export, push
 from finetune.cli.training import (
     cpo,
     critic,
@@ -57,7 +58,7 @@ COMMANDS = {
     ),
     "Loops and mixtures": (flow, mix),
     "Measure": (evaluate, measure, compare),
-    "Use": (serve,),
+    "Use": (serve, export, card, push),
 }
 
 

@@ -12,8 +12,9 @@ import click
 
 from synth.cli.command_group import CommandGroup, output_option, say
 from synth.cli.knowledge import lexicon, mine, pair_up, taxonomy
-from synth.cli.looking import diff, journal, report, rows, view, why
-from synth.cli.parts import init, list_
+from synth.cli.looking import card, diff, journal, report, rows, view, why
+from synth.cli.parts import context, init, list_
+from synth.cli.pushing import push
 from synth.cli.seeds import seeds
 from synth.cli.shards import (
     cluster_of,
@@ -146,7 +147,7 @@ def check(
     "--json",
     "as_json",
     is_flag=True,
-    help="Print the sums as JSON, for scripts.",
+    help="Print the sums and notes as JSON, for scripts.",
 )
 def plan(
     pack: str, source: str, output: Path, *, as_json: bool, **options: Any
@@ -159,11 +160,11 @@ def plan(
     """
     from synth.calls.token_counter import counter  # noqa: PLC0415
     from synth.core.records import canonical_json  # noqa: PLC0415
+    from synth.pipeline.notes import notes_before  # noqa: PLC0415
     from synth.pipeline.plan import describe_choice, describe_plan, make_plan  # noqa: PLC0415
     from synth.pipeline.prepare import (  # noqa: PLC0415
         RunConfig,
         given_or_made,
-        notes_before,
         prepare,
     )
 
@@ -174,11 +175,13 @@ def plan(
     config = RunConfig(**with_teacher(options))
     seeds = given_or_made(source, pack, config)
     prepared = prepare(pack, seeds, output, config)
-    for note in notes_before(prepared):
-        say(f"synth: note: {note}", err=True)
+    notes = notes_before(prepared)
     if as_json:
-        say(canonical_json(make_plan(prepared, counter).summary()).decode())
+        sums = make_plan(prepared, counter).summary()
+        say(canonical_json({**sums, "notes": notes}).decode())
         return
+    for note in notes:
+        say(f"synth: note: {note}", err=True)
     say(describe_plan(prepared))
     if ledger["annotate"]:
         say(describe_choice(prepared, **ledger))
@@ -285,7 +288,7 @@ def _run_here(
 ) -> Run:
     """A run, or one shard of it, in this process."""
     from synth.packs.schema import drawn_step  # noqa: PLC0415
-    from synth.pipeline.prepare import notes_before  # noqa: PLC0415
+    from synth.pipeline.notes import notes_before  # noqa: PLC0415
     from synth.pipeline.run import collect_seldom, start  # noqa: PLC0415
     from synth.pipeline.shards import prepare_run  # noqa: PLC0415
     from synth.processes.interrupts import raised  # noqa: PLC0415
@@ -506,10 +509,10 @@ def probe(ctx: click.Context, /, source: str, **options: Any) -> None:
 
 COMMANDS = {
     "Prompt packs": (show, check, init),
-    "Parts": (list_,),
+    "Parts": (list_, context),
     "Runs": (plan, run, merge, journal, slurm),
     "Looking at runs": (view, report, rows, why, diff),
-    "Rows": (seeds, export, filter_, mine, pair_up),
+    "Rows": (seeds, export, card, push, filter_, mine, pair_up),
     "Critics and teachers": (calibrate, probe),
     "Knowledge": (lexicon, taxonomy),
 }

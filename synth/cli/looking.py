@@ -1,4 +1,4 @@
-"""Commands that look at runs: `view`, `report`, `rows`, `why`, `diff`, `journal`."""
+"""Commands that look at runs: `view`, `report`, `card`, `rows`, `why`, `diff`, `journal`."""
 
 from __future__ import annotations
 
@@ -102,6 +102,32 @@ def journal(folder: str, output: Path | None) -> None:
     from synth.pipeline.preview import journal_counts  # noqa: PLC0415
 
     say(journal_counts(Path(folder), output))
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=_FOLDER)
+@click.option(
+    "--license",
+    "license_id",
+    metavar="ID",
+    help="Of the rows, as the hub spells it: apache-2.0, cc-by-4.0, other.",
+)
+@click.option(
+    "--language-column",
+    "language",
+    metavar="NAME",
+    help="Column that holds a row's language; else language or lang, where there is one.",
+)
+def card(folder: Path, license_id: str | None, language: str | None) -> None:
+    """Describe a run to those who get its rows: README.md, and croissant.json for catalogues."""
+    from synth.runs.describing import describe_run  # noqa: PLC0415
+
+    told = describe_run(folder, license_id, language)
+    languages = ", ".join(told["languages"]) or "not said"
+    say(
+        f"{folder}: README.md and croissant.json; licence "
+        f"{told['license'] or 'not said'}, languages {languages}"
+    )
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""What there is, and a first pack of the user's own: `list` and `init`."""
+"""What there is, and a first pack of the user's own: `list`, `context` and `init`."""
 
 from __future__ import annotations
 
@@ -76,6 +76,19 @@ def _spelt(part: Fields) -> str:
     for reason, text in part["reasons"].items():
         lines.append(f"  {reason}: {text}")
     return "\n".join(lines)
+
+
+@click.command()
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON, for programs."
+)
+def context(*, as_json: bool) -> None:
+    """Print what a coding agent needs: commands, packs, filters, parsers, exports, exit codes."""
+    from synth.tools.context import as_text  # noqa: PLC0415
+    from synth.tools.context import context as found  # noqa: PLC0415
+
+    told = found()
+    say(json.dumps(told, default=str) if as_json else as_text(told))
 
 
 @click.group()

@@ -483,6 +483,12 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Evaluation set that the teacher may have seen: it stands in meta.taint of "
             "every row, so that results on it carry a warning.",
         ),
+        click.option(
+            "--strict-terms",
+            is_flag=True,
+            help="Do not begin where the terms of a teacher restrict training on its replies, or a "
+            "provider's are not known.",
+        ),
         plugin_option,
         tool_option,
     )(command)

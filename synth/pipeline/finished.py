@@ -28,7 +28,8 @@ from synth.runs.ownership import (
 
 # How fast and how patiently a run asks changes none of its rows.
 _NO_MATTER = frozenset(
-    {"concurrency", "rpm", "tpm", "timeout", "patience", "budget", "price"},
+    {"concurrency", "rpm", "tpm", "timeout", "patience", "budget", "price"}
+    | {"strict_terms"},
 )
 # What such teachers say depends on files.
 _OF_FILES = ("local/", "replay/", "rehearsed/")

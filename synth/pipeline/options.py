@@ -40,6 +40,7 @@ class PlanOptions(TypedDict, total=False):
     same_teacher: bool
     keep_going: bool
     upgrade_pack: bool
+    strict_terms: bool
     schemas: bool
     reuse: Sequence[str]
     overrides: Row

@@ -28,7 +28,6 @@ from synth.runs.ownership import (
     check_output,
     copied_pack,
     digest,
-    read_run,
 )
 from synth.runs.shard_plan import is_planned
 from synth.teachers.wire.access import (
@@ -36,6 +35,13 @@ from synth.teachers.wire.access import (
     by_role,
     check_known_role,
     for_role,
+)
+from synth.teachers.wire.terms import (
+    Terms,
+    asked_at,
+    doubtful,
+    refusal,
+    terms_of,
 )
 
 # Calls in flight at most, unless the user says another number.
@@ -85,6 +91,8 @@ class RunConfig:
             call failed whose row later questions should see in a pool.
         upgrade_pack: a run of a built-in pack that has changed since takes the new one; else it
             goes on with the copy in its folder.
+        strict_terms: the run does not begin where the terms of a teacher restrict training on its
+            replies, or where a provider's are not known.
         schemas: steps that read JSON objects ask for the JSON Schema of their keys; an endpoint
             that refuses it is told in words.
         columns: new name -> name of a column in the input.
@@ -122,6 +130,7 @@ class RunConfig:
     same_teacher: bool = False
     keep_going: bool = False
     upgrade_pack: bool = False
+    strict_terms: bool = False
     schemas: bool = False
     reuse: Sequence[str] = ()
     overrides: Row = field(default_factory=dict)
@@ -219,6 +228,18 @@ class Prepared:
             )
         return {**direct, **self.config.teachers}
 
+    def terms(self) -> dict[str, list[Terms]]:
+        """Teacher -> the terms that apply to its replies, the strictest first."""
+        found = {}
+        for role, name in sorted(self.teachers().items()):
+            reached = self.config.access.reach(role, name)
+            # Many endpoints of one model are servers of the user's own.
+            where = asked_at(name, reached["api_base"])
+            if reached["endpoints"]:
+                where = "http://localhost"
+            found[name] = terms_of(name, where)
+        return found
+
     def price(self, role: str, *, batch: bool | None = None) -> Price | None:
         """Dollars of a role's tokens; None where unknown and no budget needs them.
 
@@ -284,68 +305,6 @@ def asking_files(folder: Path) -> dict[str, str]:
     for name in ("cases.yaml", *BESIDE):
         files.pop(name, None)
     return files
-
-
-def _changed_note(prepared: Prepared) -> list[str]:
-    """What a changed pack means for the calls of a run that was begun with another one."""
-    if not prepared.changed_pack:
-        return []
-    text = f"pack {prepared.pack.name} has changed since this run was begun; "
-    if prepared.config.upgrade_pack:
-        draws = sum(step.draws for step in prepared.pack.steps)
-        text += f"what changed is asked again: {prepared.scan.rows * draws:,} calls where all "
-        text += (
-            "steps did, more where a step asks about every element of a list"
-        )
-    else:
-        text += f"it goes on with the copy in {prepared.output / 'pack'}. --upgrade-pack takes "
-        text += "the new one and asks again what changed"
-    return [text]
-
-
-def _other_teachers(prepared: Prepared) -> list[str]:
-    """What another teacher than that of the published rows means for them."""
-    settings = read_run(prepared.output).get("settings")
-    if not isinstance(settings, dict):
-        return []
-    before = settings.get("teachers")
-    if not isinstance(before, dict) or before == dict(prepared.config.teachers):
-        return []
-    names = ", ".join(map(str, before.values()))
-    return [
-        f"the rows in {prepared.output} are of {names}; they are replaced, its replies stay"
-    ]
-
-
-def _unread_golds(prepared: Prepared) -> list[str]:
-    """Golds that nothing reads, or none where a filter compares."""
-    golds = prepared.scan.golds
-    worth_a_look = "nothing reads" in golds or "no row has" in golds
-    return [golds] if worth_a_look else []
-
-
-def _prices_of_the_pack(prepared: Prepared) -> list[str]:
-    """What a pack says of prices, which nobody counts: a stranger's word is a reason to look."""
-    prices = prepared.pack.spec.prices
-    notes = []
-    for name in prepared.teachers().values():
-        if name in prices:
-            note = f"pack {prepared.pack.name} says that {name} costs {prices[name]}; that is not "
-            note += "counted: --price and the price table are"
-            notes.append(note)
-    return notes
-
-
-def notes_before(prepared: Prepared) -> list[str]:
-    """What a user should know before the first call; of a finished run, that it stands."""
-    if prepared.unchanged:
-        return [f"nothing has changed since {prepared.output} was finished"]
-    return [
-        *_changed_note(prepared),
-        *_other_teachers(prepared),
-        *_unread_golds(prepared),
-        *_prices_of_the_pack(prepared),
-    ]
 
 
 def prepare(
@@ -473,7 +432,17 @@ def checked(
     for role in teachers:
         prepared.price(role)
     prepared.check_bounds()
+    _check_terms(prepared)
     return prepared
+
+
+def _check_terms(prepared: Prepared) -> None:
+    """Raises WrongUse where terms are in doubt that the user wants to be sure of."""
+    if not prepared.config.strict_terms:
+        return
+    for name, terms in prepared.terms().items():
+        if one := doubtful(terms):
+            raise refusal(name, one)
 
 
 def _check_fields(pack: Pack, scan: Scan) -> None:

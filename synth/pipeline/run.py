@@ -39,6 +39,7 @@ from synth.packs import files as pack_files
 from synth.packs.pack import Pack
 from synth.packs.templates import Template
 from synth.pipeline.growth import Growth
+from synth.pipeline.notes import terms_told
 from synth.pipeline.open_doors import (
     adapted_of,
     endpoints_of,
@@ -589,6 +590,7 @@ class _Live:
             "plan": self._plan.summary(),
             "promises": dict(promises_of(self.pack.filters())),
             "canaries": self._canaries,
+            "terms": terms_told(self.p),
             "adapted": adapted_of(self._teachers),
             "seconds": round(time.time() - self.started, 3),
         }

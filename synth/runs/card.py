@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from synth.core.errors import markdown, printable
 from synth.core.records import Fields
 from synth.critics.calibration import card_lines
@@ -18,8 +21,21 @@ configs:
   data_files: dropped/*.parquet
   description: rows {content}
 tags: [distillation, synthetic]
----
+size_categories: [{size}]
+{more}---
 """
+# Codes of ISO 639 as the hub takes them in a card's head.
+_CODE = re.compile(r"[a-z]{2,3}")
+# The hub's classes of sizes by the first number of rows that is beyond each.
+_SIZES = {
+    10**3: "n<1K",
+    10**4: "1K<n<10K",
+    10**5: "10K<n<100K",
+    10**6: "100K<n<1M",
+    10**7: "1M<n<10M",
+    10**8: "10M<n<100M",
+    10**9: "100M<n<1B",
+}
 
 
 def make_card(run: Fields, content: str) -> str:
@@ -29,9 +45,9 @@ def make_card(run: Fields, content: str) -> str:
     cost = run["cost"]
     models = run["settings"]["teachers"].items()
     teachers = ", ".join(f"{role} = {name}" for role, name in models)
+    kept = f"{counts['kept']:,} kept of {counts['asked']:,} asked"
     lines = [
-        _HEAD.format(content=content)
-        + f"# {pack['name']}: {counts['kept']:,} kept of {counts['asked']:,} asked",
+        f"{_head(run, content)}# {pack['name']}: {kept}",
         "",
         markdown(pack["about"]),
         *([f"After {markdown(pack['paper'])}."] if pack["paper"] else []),
@@ -46,7 +62,9 @@ def make_card(run: Fields, content: str) -> str:
             f"Tokens: {cost['prompt_tokens']:,} in, {cost['completion_tokens']:,} out. Cost: "
             f"{dollars(cost['usd'])}."
         ),
+        *_terms(run),
         *_taint(run),
+        *_shared(run),
         "",
         plan_table(run),
         *_critics(run),
@@ -63,6 +81,53 @@ def make_card(run: Fields, content: str) -> str:
     return "\n".join(lines)
 
 
+def _head(run: Fields, content: str) -> str:
+    """What the hub reads: files, size, licence, languages."""
+    kept = run["counts"]["kept"]
+    classes = [name for most, name in _SIZES.items() if kept < most]
+    size = classes[0] if classes else "1B<n<10B"
+    shared = run.get("sharing") or {}
+    more = ""
+    if shared.get("license"):
+        more += f"license: {shared['license']}\n"
+    if languages := codes(shared.get("languages") or {}):
+        # `no` would be false without its quotes.
+        listed = ", ".join(f"'{name}'" for name in languages)
+        more += f"language: [{listed}]\n"
+    return _HEAD.format(content=content, size=size, more=more)
+
+
+def codes(languages: Fields) -> list[str]:
+    """Those languages that are spelt as the hub takes them.
+
+    >>> codes({"de": 3, "German": 1})
+    ['de']
+    """
+    return [name for name in languages if _CODE.fullmatch(name)]
+
+
+def _shared(run: Fields) -> list[str]:
+    """What `synth card` found: licence, languages, bytes."""
+    shared = run.get("sharing") or {}
+    lines = []
+    if shared.get("license"):
+        lines.append(f"Licence of the rows: {shared['license']}.")
+    if languages := shared.get("languages"):
+        listed = []
+        for name, rows in languages.items():
+            listed.append(f"{name} {rows:,}")
+        found = markdown(", ".join(listed))
+        lines.append(f"Languages, by kept rows: {found}.")
+    sizes = shared.get("bytes") or {}
+    for part, size in sizes.items():
+        lines.append(f"Size of {part}/: {size:,} bytes.")
+    if "input" in run["settings"] and shared:
+        source = str(run["settings"]["input"])
+        name = markdown(Path(source).name)
+        lines.append(f"Source of the seeds: {name}.")
+    return lines
+
+
 def _nothing_kept(run: Fields) -> list[str]:
     """Why a run has no rows, as the terminal said it."""
     why = run.get("nothing_kept") or (
@@ -72,6 +137,17 @@ def _nothing_kept(run: Fields) -> list[str]:
         return []
     quoted = [f"    {line}" for line in printable(str(why)).splitlines()]
     return ["Why there are no rows:", "", *quoted, ""]
+
+
+def _terms(run: Fields) -> list[str]:
+    """What the teachers' terms say about training; nothing where none are known to apply."""
+    terms = run.get("terms") or {}
+    lines = []
+    for name, known in terms.items():
+        said = "; ".join(map(markdown, known))
+        teacher = markdown(name)
+        lines.append(f"Training on replies of {teacher}: {said}.")
+    return lines
 
 
 def _taint(run: Fields) -> list[str]:

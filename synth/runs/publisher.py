@@ -299,6 +299,17 @@ class Publisher:
         shutil.rmtree(before)
         return left
 
+    def _still_shared(self, run: Fields) -> None:
+        """A licence that `synth card` was told stays; what it said of other rows goes."""
+        before = read_run(self.folder)
+        license_id = (before.get("sharing") or {}).get("license")
+        if before.get("content") == run["content"]:
+            run["sharing"] = before.get("sharing")
+            return
+        if license_id:
+            run["sharing"] = {"license": license_id}
+        (self.folder / "croissant.json").unlink(missing_ok=True)
+
     def publish(self, run: Fields, card: Callable[[str], str]) -> None:
         """Moves the settled files under their names; run.json comes last.
 
@@ -309,6 +320,7 @@ class Publisher:
         with self._writing("publishing"):
             content = content_of(self.hidden)
             run["content"] = content
+            self._still_shared(run)
             _set_aside_card(self.folder)
             card_file = self.hidden / "README.md"
             make_private(card_file)

@@ -73,10 +73,10 @@ def described(kind: str, name: str) -> Fields:
         return _pack(name)
     part = _class_of(kind, name)
     doc = inspect.getdoc(part) or ""
-    reasons = {
-        **getattr(part, "reasons", {}),
-        **_section(doc, "Reasons"),
-    }
+    declared = getattr(part, "reasons", {})
+    # An export may have a parameter of that name.
+    known = declared if isinstance(declared, Mapping) else {}
+    reasons = {**known, **_section(doc, "Reasons")}
     return {
         "name": name,
         "about": _first_sentence(doc),

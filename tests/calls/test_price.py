@@ -12,7 +12,8 @@ from synth.calls.price import Price, most_tokens, price_of, unbounded
 from synth.core.errors import WrongUse
 from synth.core.records import Completion
 from synth.packs.pack import Pack, built_in
-from synth.pipeline.prepare import RunConfig, notes_before, prepare
+from synth.pipeline.notes import notes_before
+from synth.pipeline.prepare import RunConfig, prepare
 from tests.conftest import chat, serving
 
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 
 import pytest
 
@@ -22,6 +19,7 @@ from synth.teachers.base import Settings, open_teacher
 from synth.teachers.local import fingerprint
 from synth.teachers.simulation.word_problems import make_problems
 from tests.processes.test_leash import alive, gone
+from tests.transformers_server import transformers_serving
 
 QUESTIONS = [row["question"] for row in make_problems(12, seed=5)]
 TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
@@ -286,27 +284,7 @@ def test_transformers_serve_is_asked_through_the_openai_path(model, tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(model)
     tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(model)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = [
-        sys.executable,
-        "-m",
-        "transformers.cli.transformers",
-        "serve",
-        "--port",
-        str(port),
-        "--host",
-        "127.0.0.1",
-    ]
-    server = subprocess.Popen(
-        words,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _wait_for(port, server)
+    with transformers_serving() as url:
         rows = [{"question": q} for q in QUESTIONS[:3]]
         how = {
             "rationale.sampling.max_tokens": 10,
@@ -316,7 +294,7 @@ def test_transformers_serve_is_asked_through_the_openai_path(model, tmp_path):
             "cot",
             rows,
             teacher=f"openai/{model}",
-            api_base=f"http://127.0.0.1:{port}/v1",
+            api_base=url,
             output=tmp_path / "served",
             overrides=how,
         )
@@ -326,9 +304,6 @@ def test_transformers_serve_is_asked_through_the_openai_path(model, tmp_path):
             json.loads(raw)["choices"][0]["message"]["content"]
             for _, raw in records(tmp_path / "served" / "journal")
         ]
-    finally:
-        server.terminate()
-        server.wait(20)
     local = synth.run(
         "cot",
         rows,
@@ -342,18 +317,3 @@ def test_transformers_serve_is_asked_through_the_openai_path(model, tmp_path):
     ]
     assert local.info["calls"]["asked"] == 3
     assert sorted(said) == sorted(served)
-
-
-def _wait_for(port, server):
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
-        assert server.poll() is None, "transformers serve ended"
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1)
-        except urllib.error.HTTPError:
-            return
-        except OSError:
-            time.sleep(0.3)
-        else:
-            return
-    raise AssertionError("transformers serve did not come up")
