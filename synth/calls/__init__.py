@@ -21,6 +21,7 @@ __getattr__, __dir__ = public(
         "price": "unbounded require_bound most_tokens Price read_price price_of",
         "reading": "Reading asked mean_logprob",
         "refusals": "Epoch Doubt Closed Trial Noise",
+        "spans": "Spans",
         "token_counter": "TokenCounter counter",
     },
 )

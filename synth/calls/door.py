@@ -16,6 +16,7 @@ from synth.calls.budget import UNKNOWN_FATE, Budget
 from synth.calls.functions import Functions
 from synth.calls.journal import Journal
 from synth.calls.price import FREE, Price
+from synth.calls.spans import Spans
 from synth.calls.token_counter import rough_prompt_tokens
 from synth.core.errors import (
     Stopped,
@@ -93,6 +94,7 @@ class Door:
         patience: seconds for one request at most, from its first fault on, waiting included.
         permit: is waited for right before each call.
         by_slots: no more calls are in flight than the server says that it works on at once.
+        spans: are told of every call.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class Door:
         stats: Stats | None = None,
         permit: Callable[[], Awaitable[None]] | None = None,
         by_slots: bool = False,
+        spans: Spans | None = None,
     ) -> None:
         self.teacher = teacher
         self.journal = journal
@@ -119,6 +122,7 @@ class Door:
         self.permit = permit
         self.stats = stats or Stats()
         self.stats.gates.append(gate)
+        self.spans = spans
         self.closing = False
         self._by_slots = by_slots
         self._flying: dict[str, asyncio.Future[Completion]] = {}
@@ -281,7 +285,11 @@ class Door:
         stats.asked += 1
         stats.flying += 1
         try:
-            reply = await self.teacher.ask(request)
+            reply = await (
+                self.teacher.ask(request)
+                if self.spans is None
+                else self._seen(request, self.spans)
+            )
         except TeacherError as error:
             stats.fault(request, error)
             raise
@@ -292,6 +300,12 @@ class Door:
         stats.tokens += completion.prompt_tokens + completion.completion_tokens
         stats.usd += cost
         return reply, cost
+
+    async def _seen(self, request: Request, spans: Spans) -> Reply:
+        with spans.call(request) as span:
+            reply = await self.teacher.ask(request)
+            span.replied(reply.completion)
+        return reply
 
     async def _billed(self, key: str, request: Request) -> tuple[Reply, float]:
         """A call under a cap: its worst case is set aside before it and settled after it, whatever

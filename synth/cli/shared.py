@@ -489,6 +489,12 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Do not begin where the terms of a teacher restrict training on its replies, or a "
             "provider's are not known.",
         ),
+        click.option(
+            "--trace",
+            is_flag=True,
+            help="Send a span of each call to the collector that OpenTelemetry's variables name, "
+            "such as OTEL_EXPORTER_OTLP_ENDPOINT.",
+        ),
         plugin_option,
         tool_option,
     )(command)

@@ -21,12 +21,20 @@ def optional(module: str, extra: str, where: str) -> Any:
         WrongUse: it is not installed; the message says how it comes.
     """
     require(module, extra, where)
-    return import_module(module)
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        # One package may be spread over several installations.
+        raise _missing(str(error.name), extra, where) from error
 
 
 def require(module: str, extra: str, where: str) -> None:
     """Raises the same without loading it: for parts that are made before they are used."""
     package = module.partition(".")[0]
     if find_spec(package) is None:
-        todo = f"pip install 'potstill[{extra}]'"
-        raise WrongUse(where, f"no package {package}", "it installed", todo)
+        raise _missing(package, extra, where)
+
+
+def _missing(package: str, extra: str, where: str) -> WrongUse:
+    todo = f"pip install 'potstill[{extra}]'"
+    return WrongUse(where, f"no package {package}", "it installed", todo)

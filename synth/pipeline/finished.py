@@ -29,7 +29,7 @@ from synth.runs.ownership import (
 # How fast and how patiently a run asks changes none of its rows.
 _NO_MATTER = frozenset(
     {"concurrency", "rpm", "tpm", "timeout", "patience", "budget", "price"}
-    | {"strict_terms"},
+    | {"strict_terms", "trace"},
 )
 # What such teachers say depends on files.
 _OF_FILES = ("local/", "replay/", "rehearsed/")

@@ -13,6 +13,7 @@ from synth.calls.door import Door, Doors, Stats
 from synth.calls.fleet import Fleet
 from synth.calls.journal import Journal
 from synth.calls.price import FREE
+from synth.calls.spans import Spans
 from synth.core.errors import WrongUse
 from synth.pipeline.prepare import Prepared, RunConfig
 from synth.runs.ownership import check_endpoints
@@ -28,8 +29,15 @@ from synth.teachers.batch import MOST_REQUESTS, Batch
 from synth.teachers.wire.batch_log import BatchLog, Pending
 
 
-async def open_doors(prepared: Prepared, stats: Stats) -> Doors:
+async def open_doors(
+    prepared: Prepared, stats: Stats, spans: Spans | None = None
+) -> Doors:
     """The doors of a run by role, all before one journal and one budget.
+
+    Args:
+        prepared: the run.
+        stats: counts all calls.
+        spans: are told of all calls.
 
     Raises:
         WrongUse: a teacher cannot be opened, or another run holds the folder.
@@ -75,6 +83,7 @@ async def open_doors(prepared: Prepared, stats: Stats) -> Doors:
             stats=stats,
             permit=borrower.permit if borrower else None,
             by_slots=config.concurrency is None,
+            spans=spans,
         )
         for role, teacher in opened.items()
     }

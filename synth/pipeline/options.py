@@ -41,6 +41,7 @@ class PlanOptions(TypedDict, total=False):
     keep_going: bool
     upgrade_pack: bool
     strict_terms: bool
+    trace: bool
     schemas: bool
     reuse: Sequence[str]
     overrides: Row

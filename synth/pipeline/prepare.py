@@ -12,6 +12,7 @@ from pathlib import Path
 from synth.calls.borrower import Borrower
 from synth.calls.door import Stats
 from synth.calls.price import Price, no_price, price_of, require_bound
+from synth.calls.spans import check_tracing
 from synth.core.errors import TeacherError, WrongUse
 from synth.core.records import Exit, Fields, Request, Row
 from synth.inputs.made.sampling import made_rows
@@ -93,6 +94,7 @@ class RunConfig:
             goes on with the copy in its folder.
         strict_terms: the run does not begin where the terms of a teacher restrict training on its
             replies, or where a provider's are not known.
+        trace: OpenTelemetry is told of the run and of each call.
         schemas: steps that read JSON objects ask for the JSON Schema of their keys; an endpoint
             that refuses it is told in words.
         columns: new name -> name of a column in the input.
@@ -131,6 +133,7 @@ class RunConfig:
     keep_going: bool = False
     upgrade_pack: bool = False
     strict_terms: bool = False
+    trace: bool = False
     schemas: bool = False
     reuse: Sequence[str] = ()
     overrides: Row = field(default_factory=dict)
@@ -433,6 +436,8 @@ def checked(
         prepared.price(role)
     prepared.check_bounds()
     _check_terms(prepared)
+    if config.trace:
+        check_tracing()
     return prepared
 
 

@@ -21,6 +21,7 @@ from synth.calls.borrower import Facts
 from synth.calls.door import Doors, Stats
 from synth.calls.journal import Journal
 from synth.calls.lending import Lease
+from synth.calls.spans import Spans, tracing
 from synth.core.aio import run_async
 from synth.core.errors import (
     NothingKept,
@@ -326,14 +327,17 @@ class _Live:
         """The whole life of a run; a signal, or who cancels it, ends it in order."""
         with ending(asyncio.current_task(), leaves=leaves) as signals:
             try:
-                return await self._go(signals)
+                name, output = self.pack.name, str(self.p.output)
+                wanted = self.config.trace
+                with tracing(name, output, is_wanted=wanted) as spans:
+                    return await self._go(signals, spans)
             finally:
                 self.ended_by = signals.first
 
-    async def _go(self, signals: Ending) -> Run:
+    async def _go(self, signals: Ending, spans: Spans | None) -> Run:
         self._plan = make_plan(self.p)
         make_folder(self.p.output)
-        doors = await open_doors(self.p, self.stats)
+        doors = await open_doors(self.p, self.stats, spans)
         borrower = self.p.borrower
         try:
             if borrower is None:
