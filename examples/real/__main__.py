@@ -64,6 +64,8 @@ def ask(plan: Plan, sentences: Sequence[Row]) -> synth.Run:
             api_key_env="",
             concurrency=8,
             timeout=600.0,
+            # A server that is started again listens at another port.
+            same_teacher=True,
             output=plan.output / "run",
         )
 

@@ -36,6 +36,8 @@ Row = Mapping[str, Any]
 DRAWS = 3
 # Labelled texts that a threshold is calibrated on; they are in no student's rows.
 CALIBRATION = 100
+# Eight steps of eight rows.
+FEWEST = 64
 TARGET_PRECISION = 0.9
 
 
@@ -117,6 +119,8 @@ def label(plan: Plan) -> synth.Run:
             concurrency=8,
             timeout=600.0,
             keep_going=True,
+            # A server that is started again listens at another port.
+            same_teacher=True,
             output=plan.folder / "run",
         )
 
@@ -235,9 +239,12 @@ def threshold(said: Labels, places: Sequence[int]) -> float:
 
 
 def of_equal_size(chosen: Sequence[Arm], seed: int) -> Iterator[Arm]:
-    """The arms with as many rows as the smallest has, taken at random."""
-    size = min(len(arm.rows) for arm in chosen)
-    for arm in chosen:
+    """The arms with as many rows as the smallest has, taken at random; arms of so few that a
+    student learns nothing are left out.
+    """
+    large = [arm for arm in chosen if len(arm.rows) >= FEWEST]
+    size = min(len(arm.rows) for arm in large)
+    for arm in large:
         rows = random.Random(seed).sample(list(arm.rows), size)
         yield Arm(name=arm.name, rows=rows)
 
