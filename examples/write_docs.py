@@ -21,6 +21,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from examples.real.results import page as results_page
 from examples.systems import table as systems_table
+from finetune.data.loss_columns import forms
 from synth.core import registry
 from synth.packs.case_schema import CasesSpec
 from synth.packs.schema import PackSpec
@@ -31,6 +32,7 @@ PAGES = (
     DOCS / "packs.md",
     DOCS / "architecture.md",
     DOCS / "real.md",
+    DOCS / "retrieval.md",
     DOCS / "systems.md",
 )
 # Parameters of every parser or filter, which the page explains once.
@@ -45,7 +47,7 @@ AnswerMatch`; `synth` itself has `run`, `Run`, `RunConfig`, `Pack` and `Critic`.
 """
 # Where the page holds a generated part: `<!-- keys of StepSpec -->` up to `<!-- end -->`.
 GENERATED = re.compile(
-    r"(<!-- (keys|parts|rooms|results|systems) of (\w+) -->\n).*?(<!-- end -->)",
+    r"(<!-- (keys|losses|parts|rooms|results|systems) of (\w+) -->\n).*?(<!-- end -->)",
     re.DOTALL,
 )
 
@@ -247,7 +249,16 @@ def systems(of: str) -> str:
     return systems_table() if of == "packs" else ""
 
 
+def library_losses(kind_of_model: str) -> str:
+    """Losses of sentence-transformers for a kind of model, and the rows that each reads."""
+    lines = ["| `--loss` | reads |", "|---|---|"]
+    for name, form in sorted(forms(kind_of_model).items()):
+        lines.append(f"| `{name}` | {form.says} |")
+    return "\n".join(lines) + "\n"
+
+
 MAKERS = {
+    "losses": library_losses,
     "keys": keys,
     "parts": parts,
     "rooms": rooms,

@@ -5,6 +5,7 @@ from synth.core.lazy import public
 __getattr__, __dir__ = public(
     __name__,
     {
+        "loss_columns": "Form forms form_of columns_of",
         "person_names": "named",
         "preference_rows": "Shaped shaped",
         "prompts": "checked of_student in_training messages_of text_of rendered applied spans "

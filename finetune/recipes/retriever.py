@@ -8,11 +8,12 @@ import inspect
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from finetune.core import sharding as shards
 from finetune.core.rows import JsonObject
 from finetune.data import query_lists as lists
+from finetune.data.loss_columns import Columns, columns_of, form_of, ranked
 from finetune.data.query_lists import Listed
 from finetune.settings import (
     TrainConfig,
@@ -35,20 +36,13 @@ if TYPE_CHECKING:
 
     from finetune.list_losses.base import ListLoss
 
-# Texts, scores or numbers, one a row.
-Columns = dict[str, Sequence[object]]
-
-# What a loss of sentence-transformers reads of a row, by kind of model.
-_LISTWISE = (
-    "list_net",
-    "list_mle",
-    "p_list_mle",
-    "lambda",
-    "rank_net",
-    "adrmse",
-)
-_POINTWISE = ("binary_cross_entropy", "mse")
-_SCORED = ("margin_mse", "distill_kl_div")
+# Wants a cross-encoder with a head of several classes, which none here has.
+_LEFT_OUT = ("CrossEntropyLoss",)
+# Losses that wrap another one.
+_AROUND = ("matryoshka", "matryoshka2d", "adaptivelayer")
+_INNER = "multiple_negatives_ranking"
+# The shortest vector that a Matryoshka loss is asked to make use of, unless it is told.
+_SHORTEST = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,12 +94,12 @@ def run(
         )
     _check_processes(wanted, spec["name"], config)
     _, trainer_class, args_class = encoder_classes(wanted.kind)
-    # Losses of this project know equal texts themselves; those of the library must not meet any in
-    # a batch.
+    # Losses of this project know equal texts themselves; those of the library that take other rows
+    # of a batch for negatives must not meet any.
     given = (
         dict(config.trainer)
         if own or wanted.kind == "cross"
-        else {"batch_sampler": "no_duplicates", **config.trainer}
+        else {**_sampler(spec, wanted.kind), **config.trainer}
     )
     args = trainer_config(
         args_class, replace(config, trainer=given), "retriever"
@@ -132,7 +126,7 @@ def run(
             model, listed, spec, wanted, width=width, start=config.model
         )
     else:
-        loss, data = _library(model, listed, width, spec, wanted.kind)
+        loss, data = _library(model, listed, width, spec, wanted)
     trainer = trainer_class(
         model=model, args=args, train_dataset=data, loss=loss
     )
@@ -151,6 +145,12 @@ def run(
     return student.write_info(config, info)
 
 
+def _sampler(spec: JsonObject, kind: str) -> JsonObject:
+    """The batch sampler that a loss of the library needs."""
+    sampler = form_of(_read_by(spec), kind).sampler
+    return {} if sampler is None else {"batch_sampler": sampler}
+
+
 def _check_processes(
     wanted: RetrieverConfig, name: str, config: TrainConfig
 ) -> None:
@@ -159,12 +159,13 @@ def _check_processes(
     Raises:
         WrongUse: which option.
     """
-    if is_launched() and wanted.kind == "cross" and name in _LISTWISE:
+    is_list = form_of(name, wanted.kind).make is ranked
+    if is_launched() and wanted.kind == "cross" and is_list:
         raise WrongUse(
             f"--kind cross --loss {name}",
             "several processes",
             "one, since this loss reads its texts in several passes",
-            f"Leave --processes out, or take one of {', '.join(_POINTWISE)}.",
+            "Leave --processes out, or take binary_cross_entropy or mse.",
         )
     if config.sharding is None:
         return
@@ -271,15 +272,67 @@ def _library(
     listed: Sequence[Listed],
     width: int,
     spec: JsonObject,
-    kind: str,
+    wanted: RetrieverConfig,
 ) -> tuple[nn.Module, Dataset]:
     """A loss of sentence-transformers and the columns that it reads."""
     import datasets  # noqa: PLC0415
 
-    name = spec["name"]
+    form = form_of(_read_by(spec), wanted.kind)
+    if form.is_scored and any(row.scores is None for row in listed):
+        raise WrongUse(
+            f"--loss {spec['name']}",
+            "rows without scores",
+            "documents with scores",
+            "Write them with `synth export DIR --to ranked`.",
+        )
+    parameters = dict(spec)
+    encode = None
+    if form.has_vectors:
+        teacher = _teacher(wanted)
+        encode = teacher.encode
+        size = teacher.get_embedding_dimension()
+        if size != model.get_embedding_dimension():
+            parameters.setdefault("projection_dim", size)
+    loss = _made(model, parameters, wanted.kind)
+    columns = columns_of(listed, width, form, encode)
+    return loss, datasets.Dataset.from_dict(columns)
+
+
+def _read_by(spec: JsonObject) -> str:
+    """The loss that decides how rows are read: that which another one is wrapped around."""
+    name = str(spec["name"])
+    if name.replace("_", "") in _AROUND:
+        return str(spec.get("loss", _INNER))
+    return name
+
+
+def _teacher(wanted: RetrieverConfig) -> SentenceTransformer:
+    """The frozen encoder whose vectors are learnt.
+
+    Raises:
+        WrongUse: none was given.
+    """
+    if wanted.teacher is None:
+        raise WrongUse(
+            f"--loss {wanted.loss}",
+            "no teacher",
+            "an encoder whose vectors are learnt",
+            "Give --teacher M.",
+        )
+    return open_encoder("bi", wanted.teacher, "--teacher").eval()
+
+
+def _made(model: SentenceTransformer, spec: JsonObject, kind: str) -> nn.Module:
+    """A loss of the library with its parameters.
+
+    Raises:
+        WrongUse: no such loss, or parameters that it does not take.
+    """
+    name = str(spec["name"])
     parameters = {key: value for key, value in spec.items() if key != "name"}
+    plain = name.replace("_", "")
     room = _losses(kind)
-    made = room.get(name.replace("_", ""))
+    made = room.get(plain)
     if made is None:
         names = (
             *(registry.names("finetune.list_losses") if kind == "bi" else ()),
@@ -291,25 +344,19 @@ def _library(
             "one that is there",
             did_you_mean(name, names),
         )
-    gathers = "gather_across_devices"
-    if is_launched() and gathers in inspect.signature(made).parameters:
-        # Negatives of the joint batch.
-        parameters.setdefault(gathers, True)
-    if name in (*_LISTWISE, *_SCORED, "mse") and any(
-        row.scores is None for row in listed
-    ):
-        raise WrongUse(
-            f"--loss {name}",
-            "rows without scores",
-            "documents with scores",
-            "Write them with `synth export DIR --to ranked`.",
-        )
+    if plain in _AROUND:
+        inner = {"name": parameters.get("loss", _INNER)}
+        parameters["loss"] = _made(model, inner, kind)
+    taken = inspect.signature(made).parameters
+    for key, value in _usual(model, plain).items():
+        if key in taken:
+            parameters.setdefault(key, value)
     try:
         if "guide" in parameters:
             parameters["guide"] = open_encoder(
                 "bi", str(parameters["guide"]), "--loss guide"
             )
-        loss = made(model, **parameters)
+        return cast("nn.Module", made(model, **parameters))
     except (TypeError, ValueError) as error:
         raise WrongUse(
             f"--loss {name}",
@@ -317,7 +364,34 @@ def _library(
             f"parameters of {made.__name__}",
             "See the documentation of sentence-transformers.",
         ) from error
-    return loss, datasets.Dataset.from_dict(_columns(listed, width, name, kind))
+
+
+def _usual(model: SentenceTransformer, plain: str) -> JsonObject:
+    """Parameters that a loss takes unless others are given."""
+    usual: JsonObject = {}
+    if is_launched():
+        # Negatives of the joint batch.
+        usual["gather_across_devices"] = True
+    if plain.startswith("matryoshka"):
+        usual["matryoshka_dims"] = _halves(model.get_embedding_dimension())
+    if plain == "softmax":
+        # Whether a text answers.
+        usual["num_labels"] = 2
+        usual["embedding_dimension"] = model.get_embedding_dimension()
+    return usual
+
+
+def _halves(size: int) -> list[int]:
+    """The lengths that a Matryoshka vector is cut to.
+
+    >>> _halves(384)
+    [384, 192, 96, 48]
+    """
+    sizes: list[int] = []
+    while size >= _SHORTEST or not sizes:
+        sizes.append(size)
+        size //= 2
+    return sizes
 
 
 def _losses(kind: str) -> JsonObject:
@@ -333,7 +407,7 @@ def _losses(kind: str) -> JsonObject:
     return {
         _plain(name): getattr(module, name)
         for name in dir(module)
-        if name.endswith("Loss")
+        if name.endswith("Loss") and name not in _LEFT_OUT
     }
 
 
@@ -342,79 +416,3 @@ def _plain(name: str) -> str:
     margin_mse.
     """
     return name.removesuffix("Loss").replace("MultiVector", "").casefold()
-
-
-def _columns(
-    listed: Sequence[Listed], width: int, name: str, kind: str
-) -> Columns:
-    """Rows as a loss of the library reads them."""
-    if kind == "cross" and name in _LISTWISE:
-        scores = [list((row.scores or ())[:width]) for row in listed]
-        return {
-            "query": [row.query for row in listed],
-            "documents": [list(row.documents[:width]) for row in listed],
-            "label": scores,
-        }
-    if kind == "cross" and name in _POINTWISE:
-        pairs = [
-            (row, position)
-            for row in listed
-            for position in range(min(width, len(row.documents)))
-        ]
-        labels = [
-            float(position == 0) if row.scores is None else row.scores[position]
-            for row, position in pairs
-        ]
-        return {
-            "query": [row.query for row, _ in pairs],
-            "document": [row.documents[position] for row, position in pairs],
-            "label": labels,
-        }
-    filled = [_filled(row, width) for row in listed]
-    columns: Columns = {
-        "anchor": [row.query for row in listed],
-        "positive": [row.documents[0] for row in filled],
-    }
-    for position in range(1, width):
-        negatives = [row.documents[position] for row in filled]
-        columns[f"negative_{position}"] = negatives
-    if name in _SCORED:
-        return {**columns, "label": [list(row.scores or ()) for row in filled]}
-    return columns
-
-
-def _filled(row: Listed, width: int) -> Listed:
-    """The row with exactly `width` texts: its negatives again where there are too few.
-
-    Raises:
-        WrongUse: a row without a negative where others have some.
-    """
-    if len(row.documents) == 1 < width:
-        raise WrongUse(
-            "--input",
-            f"no negative for {row.query[:60]!r}",
-            "one for every row, or for none",
-            "Mine some, or give --negatives 0.",
-        )
-    positions = (
-        [
-            0,
-            *(
-                1 + position % (len(row.documents) - 1)
-                for position in range(width - 1)
-            ),
-        ]
-        if width > 1
-        else [0]
-    )
-    scores = (
-        tuple(row.scores[position] for position in positions)
-        if row.scores
-        else None
-    )
-    return Listed(
-        row.query,
-        tuple(row.documents[position] for position in positions),
-        scores,
-        row.group,
-    )
