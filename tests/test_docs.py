@@ -351,6 +351,7 @@ def test_the_table_of_systems_names_what_is_there():
         "task",
         "margin_mse",
         "turned",
+        "domain",
         "teacher",
     }
     for name in re.findall(r"`([a-z0-9_]+)`", text):
