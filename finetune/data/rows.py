@@ -20,7 +20,7 @@ from synth.core.records import Row
 from synth.inputs.files import is_remote, shown
 from synth.inputs.names import beside, is_a_path
 from synth.runs.folder import load_parquet
-from synth.runs.pairing import make_pairs
+from synth.runs.pairing import make_pairs, why_no_pair
 from synth.runs.shard_plan import check_joined
 
 if TYPE_CHECKING:
@@ -364,15 +364,8 @@ def preference_rows(source: str | Path, also: tuple[str, ...] = ()) -> Any:
         return datasets.Dataset.from_list(made)
     pairs = list(make_pairs(load(source), _rows_or_none(source)))
     if not pairs:
-        todo = (
-            "Run with more --draws, so that one seed has right and wrong ones."
-        )
-        raise WrongUse(
-            f"--input {source}",
-            "no seed with a kept and a wrong draw",
-            "at least one pair",
-            todo,
-        )
+        found, todo = why_no_pair(_rows_or_none(source))
+        raise WrongUse(f"--input {source}", found, "at least one pair", todo)
     return datasets.Dataset.from_list(pairs).select_columns(
         ["prompt", "chosen", "rejected"]
     )
