@@ -18,8 +18,9 @@ from synth.cli.command_group import say
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.records import Row
 from synth.inputs.files import is_remote, shown
+from synth.inputs.names import beside, is_a_path
 from synth.runs.folder import load_parquet
-from synth.runs.pairing import make_pairs
+from synth.runs.pairing import make_pairs, why_no_pair
 from synth.runs.shard_plan import check_joined
 
 if TYPE_CHECKING:
@@ -51,11 +52,9 @@ def there(source: str | Path) -> str:
     name = os.path.expanduser(source)  # noqa: PTH111
     folder, base = os.path.split(name)
     ending = os.path.splitext(base)[1]  # noqa: PTH122
-    # A name of a hub is NAME or OWNER/NAME, and may end like a file.
+    # A name of a hub may end like a file.
     is_file_here = ending in _BUILDERS and os.path.isdir(folder or ".")  # noqa: PTH112
-    starts_as_a_path = name.startswith((".", "/", "~"))
-    is_a_path = starts_as_a_path or name.count("/") > 1 or is_file_here
-    if os.path.exists(name) or not is_a_path:  # noqa: PTH110
+    if os.path.exists(name) or not (is_a_path(name) or is_file_here):  # noqa: PTH110
         return name
     fault = "no such file or folder"
     if is_remote(name):
@@ -66,17 +65,8 @@ def there(source: str | Path) -> str:
         f"--input {shown(name)}",
         fault,
         "a folder of `synth run` or `synth export`, a file of rows, or a dataset name",
-        did_you_mean(base, _beside(folder or ".", base)),
+        did_you_mean(base, beside(name)),
     )
-
-
-def _beside(folder: str, base: str) -> list[str]:
-    """At most 50 other names in a folder; none where it cannot be read."""
-    try:
-        names = sorted(os.listdir(folder))  # noqa: PTH208 - a text, as the source is
-    except (OSError, ValueError):
-        return []
-    return [name for name in names if name != base][:50]
 
 
 def load(source: str | Path, part: str = "data") -> Dataset:
@@ -374,15 +364,8 @@ def preference_rows(source: str | Path, also: tuple[str, ...] = ()) -> Any:
         return datasets.Dataset.from_list(made)
     pairs = list(make_pairs(load(source), _rows_or_none(source)))
     if not pairs:
-        todo = (
-            "Run with more --draws, so that one seed has right and wrong ones."
-        )
-        raise WrongUse(
-            f"--input {source}",
-            "no seed with a kept and a wrong draw",
-            "at least one pair",
-            todo,
-        )
+        found, todo = why_no_pair(_rows_or_none(source))
+        raise WrongUse(f"--input {source}", found, "at least one pair", todo)
     return datasets.Dataset.from_list(pairs).select_columns(
         ["prompt", "chosen", "rejected"]
     )

@@ -193,7 +193,7 @@ def _open(
     names = dict(enumerate(LABELS))
     opened = {"dtype": opening_type(), **model_options(config)}
     todo = "Give a folder, a name of the hub (an encoder does best), or scratch:tiny."
-    with opening(f"--model {model}", "a model to classify with", todo):
+    with opening(f"--model {model}", model, "a model to classify with", todo):
         tokenizer = AutoTokenizer.from_pretrained(folder_of(model))
         classifier = AutoModelForSequenceClassification.from_pretrained(
             folder_of(model),

@@ -35,7 +35,7 @@ class Encoder:
         from finetune.scoring.models import Model  # noqa: PLC0415 - torch
 
         todo = "Give a folder or a hub name."
-        with opening(f"--model {model}", "an encoder", todo):
+        with opening(f"--model {model}", model, "an encoder", todo):
             self.model = Model("embed", folder_of(model))
 
     def vectors(self, texts: Sequence[str]) -> VectorArray:

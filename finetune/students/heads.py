@@ -64,7 +64,7 @@ def open_head(
         opened["num_labels"] = len(names)
     todo = "Give a folder or a name of the hub, or truncate:PATH:layers=0,2,4."
     folder = folder_of(model)
-    with opening(f"{where} {model}", "an encoder", todo):
+    with opening(f"{where} {model}", model, "an encoder", todo):
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             folder, **files_in(opened)
         )

@@ -28,6 +28,7 @@ from finetune.students.opening import opening
 from synth.cli.command_group import say
 from synth.core.errors import WrongUse
 from synth.core.records import Row
+from synth.inputs.names import require_there
 from synth.processes.ranks import is_first_process
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def load_student(
         return truncate.cut(whole, model), tokenizer
     given = options or {}
     tokenizer = load_tokenizer(model, files_in(given))
-    with opening(f"--model {model}", "a language model", _TODO):
+    with opening(f"--model {model}", model, "a language model", _TODO):
         student = _model(model, given)
     return student, tokenizer
 
@@ -105,7 +106,7 @@ def load_tokenizer(
 
     if truncate.is_truncated(model):
         return load_tokenizer(truncate.source_of(model), files)
-    with opening(f"--model {model}", "a language model", _TODO):
+    with opening(f"--model {model}", model, "a language model", _TODO):
         tokenizer = AutoTokenizer.from_pretrained(model, **(files or {}))
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -164,6 +165,7 @@ def is_seq2seq(model: str) -> bool:
         if adapter.is_file():
             content = json.loads(adapter.read_text(encoding="utf-8"))
             return bool(content.get("task_type") == "SEQ_2_SEQ_LM")
+        require_there("--model", model, "a language model")
         return bool(AutoConfig.from_pretrained(model).is_encoder_decoder)
     except (OSError, ValueError, TypeError, AttributeError):
         return False

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from synth.core.errors import PotstillError, WrongUse
+from synth.inputs.names import require_there
 
 
 @contextmanager
-def opening(where: str, wanted: str, todo: str) -> Iterator[None]:
+def opening(where: str, named: str, wanted: str, todo: str) -> Iterator[None]:
     """Around a call that opens a model.
 
     Files that are cut short or damaged make libraries raise errors of any class, such as those of
@@ -17,12 +18,15 @@ def opening(where: str, wanted: str, todo: str) -> Iterator[None]:
 
     Args:
         where: what named the model.
+        named: its folder, or its name on the hub.
         wanted: what should stand there.
         todo: what to do instead.
 
     Raises:
-        WrongUse: no model could be opened, with the first line of why.
+        WrongUse: no model could be opened, with the first line of why; or the name can only be a
+            path, and nothing stands there.
     """
+    require_there(where, named, wanted)
     try:
         yield
     except (PotstillError, MemoryError):

@@ -6,6 +6,7 @@ __getattr__, __dir__ = public(
     __name__,
     {
         "admission": "Gate",
+        "advice": "advice",
         "ask": "ask_once",
         "bank": "Account State Bank",
         "borrower": "Facts Borrower",

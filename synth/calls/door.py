@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import tenacity
 
 from synth.calls.admission import Gate
+from synth.calls.advice import advice
 from synth.calls.budget import UNKNOWN_FATE, Budget
 from synth.calls.functions import Functions
 from synth.calls.journal import Journal
@@ -343,7 +344,8 @@ class Door:
         ):
             raise Stopped(
                 error.kind,
-                f"the first {failed} requests all failed; the last one: {error}",
+                f"the first {failed} requests all failed; the last one: {error}. "
+                f"{advice(error.kind).rstrip('.')}",
             ) from error
 
 

@@ -343,6 +343,8 @@ def export(
     )
     count = write_rows(maker.rows(run_folder, used), output)
     say(f"{count:,} rows -> {output}")
+    if not count:
+        say(f"synth: note: {maker.why_none(run_folder)}", err=True)
 
 
 @main.command(name="filter")

@@ -12,6 +12,7 @@ from synth.cli.command_group import say
 from synth.core.errors import printable
 
 _FOLDER = click.Path(path_type=Path)
+_KINDS = ("kept", "dropped", "failed")
 
 
 @click.command()
@@ -19,7 +20,7 @@ _FOLDER = click.Path(path_type=Path)
 @click.option(
     "--kind",
     "kinds",
-    type=click.Choice(["kept", "dropped", "failed"]),
+    type=click.Choice(_KINDS),
     multiple=True,
     help="Rows of this exit; several. All where none is named.",
 )
@@ -44,14 +45,17 @@ def rows(
     limit: int | None,
 ) -> None:
     """Print rows of a run as JSON, one a line, with how each left in `exit`."""
-    from synth.view.words import Condition, chosen, fields_of  # noqa: PLC0415
+    from synth.view.words import Condition, chosen, exits_of, fields_of  # noqa: PLC0415
 
     wanted = list(map(Condition.read, conditions))
-    found = chosen(folder, kinds or ("kept", "dropped", "failed"), wanted)
     names = [name.strip() for name in (fields or "").split(",") if name.strip()]
-    for row in islice(found, limit):
+    found = chosen(folder, kinds or _KINDS, wanted, names)
+    count = 0
+    for count, row in enumerate(islice(found, limit), 1):  # noqa: B007
         shown = fields_of(row, names) if names else row
         say(orjson.dumps(shown, default=str).decode())
+    if not count:
+        say(f"synth: note: no such row; {exits_of(folder)}", err=True)
 
 
 @click.command()

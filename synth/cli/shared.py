@@ -415,7 +415,8 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             multiple=True,
             callback=roles,
             metavar="[ROLE=]T",
-            help="openai/MODEL, PROVIDER/MODEL, simulated/NAME, replay/FILE.",
+            help="openai/MODEL, PROVIDER/MODEL, local/PATH, simulated/NAME, rehearsed/PACK, "
+            "replay/FILE.",
         ),
         click.option(
             "--limit", type=click.IntRange(1), help="Only the first N seeds."

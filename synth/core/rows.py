@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
-from math import isfinite, nan
+from math import isfinite, isnan, nan
 from typing import Any
 
 from synth.core.errors import RowFault
 from synth.core.records import Row, canonical_json
+
+# Digits alone: no exponent, no `nan`, no `1_000`.
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
 
 def text_of(row: Row) -> str:
@@ -70,3 +74,19 @@ def meta_of(row: Row, name: str) -> Any:
         meta = row.get("meta")
         value = meta.get(name) if isinstance(meta, Mapping) else None
     return value
+
+
+def number_of(value: Any) -> int | float | None:
+    """A number, or a text that says just one, as what stands between tags does; else None.
+
+    >>> number_of(4), number_of(" 4.5 "), number_of("-1"), number_of("4 of 5")
+    (4, 4.5, -1.0, None)
+    >>> number_of(True), number_of(float("nan")), number_of("nan")
+    (None, None, None)
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        return float(text) if _NUMBER.fullmatch(text) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return None if isnan(value) else value

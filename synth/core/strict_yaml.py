@@ -118,7 +118,7 @@ def parse_yaml(
             str(path),
             type(value).__name__,
             "a mapping (name: value)",
-            "See `synth show cot` for a pack.",
+            "`synth init pack NAME` writes a pack that runs, to compare with.",
         )
     lines: dict[tuple[Any, ...], int] = {}
     _walk(node, (), lines)

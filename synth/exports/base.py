@@ -24,6 +24,12 @@ class Export(ABC):
     def rows(self, run: RunFolder, pack: Pack) -> Iterator[Fields]:
         """Training rows, in the order of the run."""
 
+    def why_none(self, run: RunFolder) -> str:
+        """Why a run brings no training row, and what to do."""
+        kept = sum(1 for _ in run.rows())
+        why = f"`synth report {run.folder}` says why others left"
+        return f"{run.folder} has {kept:,} kept rows; {why}"
+
 
 def render(pair: Mapping[str, Template], values: Row) -> dict[str, str]:
     """One training row from its two templates."""

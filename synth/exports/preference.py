@@ -11,7 +11,7 @@ from synth.core.records import Fields
 from synth.exports.base import Export
 from synth.packs.pack import Pack
 from synth.runs.marks import mark, split_name
-from synth.runs.pairing import WRONG, by_score, make_pairs, over
+from synth.runs.pairing import WRONG, by_score, make_pairs, over, why_no_pair
 from synth.runs.publisher import RunFolder
 
 
@@ -76,3 +76,18 @@ class Preference(Export):
             chain(worse.rows(), worse.rows("dropped")),
             per_seed=self.per_seed,
         )
+
+    def why_none(self, run: RunFolder) -> str:
+        """Which rows make no pair, and what to do."""
+        if self.by is not None:
+            name = split_name(self.by)
+            rows = chain(run.rows(), run.rows("dropped"))
+            scored = sum(mark(row, name) is not None for row in rows)
+            return (
+                f"{scored:,} draws have {self.by}, and no two of one seed are {self.least} apart. "
+                "Run with more --draws, or name another number"
+            )
+        if self.other is not None:
+            return f"no kept row has another answer than a row of its seed in {self.other}"
+        found, todo = why_no_pair(run.rows("dropped"), self.reasons)
+        return f"{found}. {todo}"

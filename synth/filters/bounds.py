@@ -8,12 +8,15 @@ from typing import ClassVar
 
 from synth.core.paths import heads, values_at
 from synth.core.records import Row, Verdict
+from synth.core.rows import number_of
 from synth.filters.base import RowFilter
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds(RowFilter):
     """Each of the fields, such as a teacher's grades, must be a number from `least` to `most`.
+
+    A text that says just a number (`4`, as between tags) is one.
 
     Sees: one row. Costs: nothing.
 
@@ -50,15 +53,11 @@ class Bounds(RowFilter):
 
     def verdict(self, row: Row) -> Verdict:
         for name, value in (
-            (path, value)
+            (path, number_of(value))
             for path in self.fields
             for value in (list(values_at(row, path)) or [None])
         ):
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, int | float)
-                or value != value  # noqa: PLR0124
-            ):
+            if value is None:
                 return Verdict(None, "no_number", {"field": name})
             if not self.least <= value <= self.most:
                 return Verdict(

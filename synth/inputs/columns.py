@@ -5,6 +5,7 @@ proposed.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 # Names that stand for one thing in published datasets, the usual ones first.
 _SYNONYMS = (
@@ -90,6 +91,7 @@ def column_hint(name: str, columns: Iterable[str]) -> str:
     ]
     if name.lower() in folded and folded[name.lower()] != name:
         candidates.insert(0, folded[name.lower()])
+    candidates += get_close_matches(name, listed, n=1)
     return (
         f"Did you mean --column {name}={candidates[0]}?" if candidates else ""
     )

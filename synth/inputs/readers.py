@@ -23,6 +23,7 @@ from synth.inputs.files import (
     shown,
     text_lines,
 )
+from synth.inputs.names import require_there
 from synth.inputs.values import plain, read_json
 
 Rows = Iterator[tuple[str, Any]]
@@ -436,6 +437,7 @@ def hub_rows(name: str) -> Rows:
     from datasets import load_dataset  # noqa: PLC0415 - seconds, and only for names
 
     path, _, split = name.partition(":")
+    require_there(shown(name), path, "a file, a folder or a dataset name")
     try:
         rows = load_dataset(path, split=split or DEFAULT_SPLIT)
     except Exception as error:

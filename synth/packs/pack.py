@@ -302,7 +302,7 @@ class Pack:
                         "Fill it in, or take the row out."
                         if name in row
                         else column_hint(name, row)
-                        or did_you_mean(name, map(str, row))
+                        or f"Name the column that holds it: --column {name}=COLUMN."
                     )
                     raise RowFault(
                         location,

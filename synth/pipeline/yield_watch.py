@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from synth.calls.advice import advice
 from synth.core.errors import NothingKept
 from synth.core.records import Exit, Row, Sample
 
@@ -30,19 +31,10 @@ _TODO = {
     "unreadable": "The pack's parser finds no answer in these replies. Does `synth show PACK` "
     "ask for the form that it reads? Another "
     "parser is --set STEP.parser=NAME; a reply that is cut off needs a larger max_tokens.",
-    "failed": "No reply came. The provider's own words stand above: a field, a model's name or a "
-    "limit may be wrong.",
-    "unreached": "No server answers there. Does it run, and does the URL name its host, port and "
-    "path (most end in /v1)?",
-    "rehearsed": "This teacher only knows the rows that it was made for.",
     "broken_part": "A part broke over these rows; its name and place stand above. Mend it and run "
     "the same command: the replies are kept.",
 }
-_FAILED = {
-    "connection": "unreached",
-    "not_simulated": "rehearsed",
-    "not_rehearsed": "rehearsed",
-}
+_ELSEWHERE = "The rows in dropped/ and failed.jsonl say why each left."
 
 
 class YieldWatch:
@@ -83,14 +75,15 @@ class YieldWatch:
             self._reasons.most_common(1)[0] if self._reasons else (("", ""), 0)
         )
         total = self._reasons.total()
-        if family not in _TODO or count <= SHARE * total:
+        todo = _todo(family, reason)
+        if not todo or count <= SHARE * total:
             return None
         head = (
             f"of the first {self._seeds} seeds not one brought a row: {count:,} of {total:,} "
             f"exits are {reason}"
         )
         return NothingKept(
-            f"{head}\n{self._table((family, reason))}\n{_TODO[family]} --keep-going goes on all "
+            f"{head}\n{self._table((family, reason))}\n{todo} --keep-going goes on all "
             "the same"
         )
 
@@ -99,9 +92,7 @@ class YieldWatch:
         if not self._reasons:
             return ""
         kind, count = self._reasons.most_common(1)[0]
-        todo = _TODO.get(
-            kind[0], "The rows in dropped/ and failed.jsonl say why each left."
-        )
+        todo = _todo(*kind) or _ELSEWHERE
         head = (
             f"nothing was kept: {count:,} of the first {self._reasons.total():,} exits are "
             f"{kind[1]}"
@@ -112,9 +103,14 @@ class YieldWatch:
         return "\n".join(_example(exit_) for exit_ in self._examples[kind])
 
 
+def _todo(family: str, reason: str) -> str:
+    """What to do about exits of a kind; "" where no setting explains them."""
+    return advice(reason) if family == "failed" else _TODO.get(family, "")
+
+
 def _family(exit_: Exit) -> str:
-    """What kind of reason an exit has: a key of `_TODO`, or "" (a vote, a critic, a corpus
-    filter).
+    """What kind of reason an exit has: `failed`, a key of `_TODO`, or "" for a vote, a critic or a
+    corpus filter.
     """
     if exit_.kind == "kept":
         return ""
@@ -124,7 +120,7 @@ def _family(exit_: Exit) -> str:
             return ""
         if exit_.reason.startswith("error_"):
             return "broken_part"
-        return _FAILED.get(exit_.reason, "failed")
+        return "failed"
     refused = any(verdict.keep is False for verdict in exit_.sample.verdicts)
     if exit_.reason == WRONG:
         return WRONG

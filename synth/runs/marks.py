@@ -6,6 +6,7 @@ from typing import Any
 
 from synth.core.errors import WrongUse
 from synth.core.records import Row
+from synth.core.rows import number_of
 from synth.core.strict_json import loads
 
 # Stands in the place of a filter for the fields of a row.
@@ -35,7 +36,7 @@ def mark(row: Row, by: tuple[str, str]) -> float | None:
     """
     part, name = by
     if part == ROW:
-        return _number(row.get(name))
+        return _number(number_of(row.get(name)))
     meta = row.get("meta") or {}
     for verdict in reversed(meta.get("verdicts") or []):
         if verdict["filter"] != part or not verdict["marks"]:

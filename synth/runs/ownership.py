@@ -17,12 +17,15 @@ from types import MappingProxyType
 
 import orjson
 
+from synth.calls.journal import records
 from synth.core.errors import WrongUse
 from synth.core.records import Fields, Seed
 
 # Version of the folder: of what run.json and the files beside it mean.
 FORMAT = 2
 NOTE = "opened.json"
+# What a journal holds without a reply; a batch that is under way has files of its own.
+_BARE = {"lock", NOTE, "replies.log"}
 # Ids of the first seeds, which tell a run that was never published from one over other inputs.
 NOTED_SEEDS = 1000
 # Names of the files that hold rows, under data/ and dropped/.
@@ -69,8 +72,9 @@ def check_endpoints(
     """
     for folder in folders:
         opened = read_note(folder)
+        asked = opened.endpoints if opened and _has_replies(folder) else {}
         for name, endpoint in endpoints.items():
-            noted = opened.endpoints.get(name, []) if opened else []
+            noted = asked.get(name, [])
             # A name that says all, and a fleet of servers, have none.
             earlier = [url for url in noted if url]
             if endpoint and earlier and endpoint not in earlier:
@@ -85,6 +89,20 @@ def check_endpoints(
                     f"replies from {endpoint}",
                     todo,
                 )
+
+
+def _has_replies(folder: Path) -> bool:
+    """Whether a reply stands in a folder's journal, or may be under way to it.
+
+    A run whose address was mistyped brings none.
+    """
+    journal = folder / "journal"
+    try:
+        names = {entry.name for entry in journal.iterdir()}
+        is_bare = names <= _BARE and not (folder / "shards").exists()
+        return not is_bare or next(records(journal), None) is not None
+    except OSError:
+        return True
 
 
 def check_output(
@@ -208,7 +226,7 @@ def note(
     endpoints: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Says in the folder whose it is, before the first call; what an earlier run noted of its seeds
-    and endpoints stays.
+    stays, and of its endpoints where replies are there.
     """
     before = read_note(folder)
     same = before is not None and before.pack == pack and before.where == where
@@ -221,7 +239,7 @@ def note(
     )
     asked = (
         {name: list(addresses) for name, addresses in before.endpoints.items()}
-        if before is not None
+        if before is not None and _has_replies(folder)
         else {}
     )
     for name, endpoint in endpoints.items():

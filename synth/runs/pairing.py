@@ -4,7 +4,7 @@ a run folder.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, product
 
@@ -15,6 +15,7 @@ from synth.text.words import jaccard
 # Reasons that say "wrong". A reply that no parser read is not wrong: nothing is preferred against
 # it.
 WRONG = ("wrong_answer", "wrong_step", "minority_answer", "critic_rejects")
+_NO_PAIR = "no seed with a kept and a wrong draw"
 _FOR_THEIR_ANSWER = ("wrong_answer", "minority_answer", "worse")
 
 
@@ -71,6 +72,41 @@ def make_pairs(
                 "rejected": b["completion"],
                 "reason": b["reason"],
             }
+
+
+def why_no_pair(
+    dropped: Iterable[Row], reasons: Sequence[str] = WRONG
+) -> tuple[str, str]:
+    """(what was found, what to do) where the draws of a run make no pair.
+
+    Args:
+        dropped: rows with a `reason`.
+        reasons: of rows that may be rejected.
+
+    >>> why_no_pair([{"reason": "too_long"}], ["wrong_answer"])[0]
+    'no seed with a kept and a wrong draw: none was dropped for wrong_answer, and 1 too_long'
+    """
+    counted = Counter(str(row["reason"]) for row in dropped)
+    wanted = ", ".join(reasons)
+    if any(reason in counted for reason in reasons):
+        return (
+            f"{_NO_PAIR} ({wanted})",
+            "Run with more --draws, so that one seed has right and wrong ones.",
+        )
+    if not counted:
+        return (
+            f"{_NO_PAIR}: no draw was dropped",
+            "Run with more --draws, or with a filter that drops the worse ones.",
+        )
+    often = counted.most_common(1)[0][0]
+    listed = ", ".join(
+        f"{count:,} {reason}" for reason, count in counted.most_common()
+    )
+    named = f"synth export DIR --to preference:reasons={often}"
+    return (
+        f"{_NO_PAIR}: none was dropped for {wanted}, and {listed}",
+        f"Name the reason that makes a text the worse one: {named}.",
+    )
 
 
 def _alike(pair: tuple[Fields, Fields]) -> float:

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from synth.core.errors import (
     WrongUse,
 )
 from synth.core.records import Fields, Request, canonical_json
-from synth.teachers.base import Reply, Settings, Teacher, retry_after
+from synth.teachers.base import BACKENDS, Reply, Settings, Teacher, retry_after
 from synth.teachers.openai_chat import hint
 from synth.teachers.wire.access import Redactor, check_url, secret
 from synth.teachers.wire.adapter import MOST_LESSONS, Adapter
@@ -128,12 +129,16 @@ class Litellm(Teacher):
             )
         except litellm.exceptions.BadRequestError:
             provider, _, model = self.model.partition("/")
+            near = get_close_matches(
+                provider, [*BACKENDS, *sorted(_providers())], n=1
+            )
+            meant = f"Did you mean {near[0]}/{model}? " if near else ""
             raise WrongUse(
                 f"--teacher {self.model}",
                 f"{provider}: litellm knows no such provider",
                 "a provider that it knows",
-                f"A server of your own that speaks OpenAI's protocol is openai/{model} with "
-                "--api-base URL.",
+                f"{meant}A server of your own that speaks OpenAI's protocol is openai/{model} "
+                "with --api-base URL.",
             ) from None
 
     async def ask(self, request: Request) -> Reply:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from synth.core.errors import WrongUse
+from synth.core.errors import WrongUse, did_you_mean
 from synth.core.records import Fields, Row
 from synth.runs.card import dollars
 from synth.view.asked import Packs, reply_of
@@ -30,6 +30,8 @@ _ORDERS: dict[str, Callable[[float, float], bool]] = {
 # Seeds that are named of each change, and rows of one seed that are told.
 _NAMED = 5
 _DRAWS = 1_000
+# Rows of each exit that are read for their reasons.
+_MOST_COUNTED = 1_000
 
 
 class Condition(NamedTuple):
@@ -110,6 +112,7 @@ def chosen(
     folder: Path,
     kinds: Sequence[str],
     conditions: Sequence[Condition],
+    names: Sequence[str] = (),
 ) -> Iterator[Fields]:
     """Rows of a run that meet all conditions, with how they left in `exit`.
 
@@ -117,6 +120,7 @@ def chosen(
         folder: of the run, or of all its shards.
         kinds: `kept`, `dropped`, `failed`.
         conditions: of their fields.
+        names: of fields that are shown.
 
     Raises:
         WrongUse: the folder is no run's, or a field that no row has.
@@ -126,20 +130,39 @@ def chosen(
     for kind in kinds:
         count = rows.count(kind)
         known |= {*(rows.row(kind, 0) if count else ())}
-    for condition in conditions:
-        name = condition.field
+    asked = [
+        *(("--where", condition.field) for condition in conditions),
+        *(("--fields", name) for name in names),
+    ]
+    for option, name in asked:
         if known != {"exit"} and not {name, name.split(".")[0]} & known:
             raise WrongUse(
-                f"--where {name}",
+                f"{option} {name}",
                 f"no field {name!r}",
-                ", ".join(sorted(known)),
-                "Name one of them.",
+                "a field of these rows",
+                did_you_mean(name, known),
             )
     for kind in kinds:
         for number in range(rows.count(kind)):
             row = {"exit": kind, **rows.row(kind, number)}
             if all(condition.holds(row) for condition in conditions):
                 yield row
+
+
+def exits_of(folder: Path) -> str:
+    """How many rows of a run left by each exit, and for which reasons, in one line."""
+    rows = RunRows(folder)
+    parts = []
+    for kind in KINDS:
+        count = rows.count(kind)
+        reasons = {
+            str(rows.row(kind, number).get("reason"))
+            for number in range(min(count, _MOST_COUNTED))
+        }
+        parts.append(f"{count:,} {kind}")
+        if kind != "kept" and reasons:
+            parts[-1] += f" ({', '.join(sorted(reasons))})"
+    return f"{folder} has {', '.join(parts)}"
 
 
 def became(

@@ -112,6 +112,27 @@ def test_a_run_of_which_nothing_comes_back_is_stopped():
     assert asyncio.run(many()) == 19
 
 
+@pytest.mark.parametrize(
+    ("kind", "todo"),
+    [
+        ("connection", "See that it runs"),
+        ("not_simulated", "--teacher openai/MODEL"),
+        ("not_rehearsed", "cases.yaml"),
+        ("bad_request", "a model's name or a limit may be wrong"),
+    ],
+)
+def test_a_run_of_which_nothing_comes_back_says_what_to_do(kind, todo):
+    async def twentieth():
+        door = make_door(Scripted(*[TeacherRefused(kind) for _ in range(20)]))
+        for n in range(19):
+            await _outcome(door, n)
+        with pytest.raises(Stopped, match=todo) as caught:
+            await door.ask(request(20))
+        assert not str(caught.value).endswith(".")
+
+    asyncio.run(twentieth())
+
+
 async def _outcome(door, n):
     try:
         await door.ask(request(n))

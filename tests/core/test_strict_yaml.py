@@ -155,3 +155,8 @@ def test_windows_line_ends_and_a_mark_of_byte_order_change_nothing(tmp_path):
     value, lines = parse_yaml(text, FILE)
     assert parse_yaml(text.replace("\n", "\r\n"), FILE) == (value, lines)
     assert parse_yaml("\ufeff" + text, FILE)[0] == value
+
+
+def test_a_file_that_holds_nothing_names_the_command_that_writes_a_pack():
+    with pytest.raises(WrongUse, match="synth init pack NAME"):
+        parse_yaml("", FILE)

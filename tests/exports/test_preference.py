@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 import synth
 from synth.core import registry
 from synth.core.errors import WrongUse
-from synth.runs.pairing import jaccard, make_pairs
+from synth.runs.pairing import jaccard, make_pairs, why_no_pair
 from synth.teachers.simulation.word_problems import make_problems
 from tests.exports.test_sft import folder, rows_of  # noqa: F401 - a fixture
 
@@ -132,3 +133,24 @@ def test_a_critics_margins_make_pairs_and_never_of_equals():
         split_name("critic")
     with pytest.raises(WrongUse, match="least"):
         registry.build("synth.exports", "preference:by=critic.score,least=0")
+
+
+@pytest.mark.parametrize(
+    ("named", "says"),
+    [
+        ("reasons=shoutin", "none was dropped for shoutin, and "),
+        ("by=bounds.score", "0 draws have bounds.score"),
+    ],
+)
+def test_an_export_of_nothing_says_why(folder, named, says):  # noqa: F811
+    maker = registry.build("synth.exports", f"preference:{named}", "--to")
+    assert re.search(says, maker.why_none(folder))
+
+
+def test_the_commonest_reason_is_proposed_and_reasons_that_fit_ask_for_draws():
+    shouting = [{"reason": "shouting"}] * 2 + [{"reason": "too_long"}]
+    found, todo = why_no_pair(shouting)
+    assert found.endswith("and 2 shouting, 1 too_long")
+    assert "preference:reasons=shouting" in todo
+    assert "--draws" in why_no_pair(shouting, ("too_long",))[1]
+    assert why_no_pair([])[0].endswith("no draw was dropped")

@@ -16,7 +16,7 @@ import synth
 from synth.core.errors import WrongUse
 from synth.core.records import Seed
 from synth.packs.pack import built_in
-from synth.runs.ownership import note, read_note
+from synth.runs.ownership import check_endpoints, note, read_note
 
 ROWS = [
     {"question": f"What is {n} + 1 ?", "target": str(n + 1)} for n in range(4)
@@ -306,3 +306,26 @@ def test_a_note_keeps_what_earlier_runs_noted(tmp_path):
     assert read_note(tmp_path).seeds == {"1", "2", "3"}
     note(tmp_path, "cot", "b.jsonl", [Seed("4", {})])
     assert read_note(tmp_path).seeds == {"4"}
+
+
+WRONG_URL, RIGHT_URL = "http://127.0.0.1:1/v1", "http://127.0.0.1:8000/v1"
+
+
+def asked_at(folder, url):
+    note(folder, "cot", "a.jsonl", [Seed("1", {})], {"openai/m": url})
+
+
+def test_an_address_that_brought_no_reply_may_be_corrected(tmp_path):
+    asked_at(tmp_path, WRONG_URL)
+    (tmp_path / "journal" / "replies.log").touch()
+    check_endpoints([tmp_path], {"openai/m": RIGHT_URL})
+    asked_at(tmp_path, RIGHT_URL)
+    assert read_note(tmp_path).endpoints == {"openai/m": [RIGHT_URL]}
+
+
+@pytest.mark.parametrize("name", ["batches.log", "../shards/00000"])
+def test_replies_that_may_be_under_way_keep_their_address(tmp_path, name):
+    asked_at(tmp_path, WRONG_URL)
+    (tmp_path / "journal" / name).mkdir(parents=True)
+    with pytest.raises(WrongUse, match="replies from"):
+        check_endpoints([tmp_path], {"openai/m": RIGHT_URL})

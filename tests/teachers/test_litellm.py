@@ -113,6 +113,20 @@ def test_a_provider_that_litellm_does_not_know_is_found_before_any_call():
         open_teacher("nosuch/qwen", Settings())
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("opnai/m", "openai/m"),
+        ("rehersed/cot", "rehearsed/cot"),
+        ("simulatd/mixed", "simulated/mixed"),
+        ("antropic/m", "anthropic/m"),
+    ],
+)
+def test_a_misspelt_provider_is_answered_with_the_one_that_is_near(name, meant):
+    with pytest.raises(WrongUse, match=rf"Did you mean {meant}\?"):
+        open_teacher(name, Settings())
+
+
 def test_providers_are_those_of_litellm():
     import litellm
 

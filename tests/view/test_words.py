@@ -147,6 +147,18 @@ def test_the_commands_print_it(runs):
     assert json.loads(said)["after"]["kept"] == len(two.kept)
 
 
+def test_rows_that_are_not_there_are_said_with_those_that_are(runs):
+    folder = runs[0].folder
+    code, said = call("rows", folder, "--where", "reason=wrong_answr")
+    assert code == 0
+    assert "no such row" in said
+    assert f"{len(runs[0].kept):,} kept" in said
+    assert "wrong_answer" in said
+    code, said = call("rows", folder, "--fields", "questoin")
+    assert code == 2
+    assert "Did you mean question?" in said
+
+
 def test_nothing_reaches_the_terminal_that_acts_on_it(tmp_path):
     seeds = [{"id": "a", "question": "What is 1 + 1 ?\x1b[31m", "target": "2"}]
     run = synth.run(

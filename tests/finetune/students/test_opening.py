@@ -105,7 +105,7 @@ def test_a_damaged_encoder_is_named_by_both_who_open_it(damaged, name, damage):
 def test_what_a_library_says_is_told_in_one_line(error, says):
     with (
         pytest.raises(WrongUse) as caught,
-        opening("--model m", "a model", "Give one."),
+        opening("--model m", "m", "a model", "Give one."),
     ):
         raise error
     assert caught.value.args[1].startswith(says)
@@ -119,7 +119,7 @@ def test_what_a_library_says_is_told_in_one_line(error, says):
 def test_what_is_no_fault_of_the_folder_goes_on_as_it_is(error):
     with (
         pytest.raises(type(error)) as caught,
-        opening("--model m", "a model", "Give one."),
+        opening("--model m", "m", "a model", "Give one."),
     ):
         raise error
     assert caught.value is error

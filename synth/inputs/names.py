@@ -1,0 +1,83 @@
+"""Whether a text names a path of this machine or something of a hub."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from synth.core.errors import WrongUse, did_you_mean
+
+# What runs, trainings and evaluations leave in their folders. Nothing that a download of the hub
+# leaves is among these: `Qwen/` may hold one model here and another one there.
+_RECORDS = ("run.json", "train.json", "evaluation.json")
+# Endings of files that hold rows.
+_ROWS = (".jsonl", ".parquet", ".csv")
+# Names of neighbours that an error lists at most.
+_MOST_NAMED = 50
+
+
+def is_a_path(name: str) -> bool:
+    """Whether a name can only be a path.
+
+    A name of a hub is NAME or OWNER/NAME. It is a path too where OWNER is a folder here that holds
+    rows, runs or students.
+
+    >>> is_a_path("./runs/cot"), is_a_path("a/b/c"), is_a_path("openai/gsm8k")
+    (True, True, False)
+    """
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        return True
+    owner, slash, _ = name.partition("/")
+    return bool(slash) and _holds_work(owner)
+
+
+def _holds_work(folder: str) -> bool:
+    """Whether a folder holds rows, or folders of runs, students or evaluations."""
+    return any(
+        entry.endswith(_ROWS) or _is_work(Path(folder, entry))
+        for entry in _entries(folder)
+    )
+
+
+def _is_work(folder: Path) -> bool:
+    return any((folder / record).is_file() for record in _RECORDS)
+
+
+def _entries(folder: str) -> list[str]:
+    """Names in a folder; none where it cannot be read."""
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208 - texts, as the name is
+    except (OSError, ValueError):
+        return []
+
+
+def beside(name: str) -> Sequence[str]:
+    """At most 50 other names in the folder that a path is in."""
+    folder, base = os.path.split(name.rstrip("/"))
+    others = [entry for entry in _entries(folder or ".") if entry != base]
+    return others[:_MOST_NAMED]
+
+
+def require_there(where: str, name: str, wanted: str) -> None:
+    """Refuses what can only be a path and is none, before a hub is asked.
+
+    Args:
+        where: what named it.
+        name: a path, or a name of a hub.
+        wanted: what should stand there.
+
+    Raises:
+        WrongUse: nothing stands there; names what is near.
+    """
+    # Those of os.path answer for every text: also for names too long and folders out of reach.
+    path = os.path.expanduser(name)  # noqa: PTH111
+    if os.path.exists(path) or not is_a_path(path):  # noqa: PTH110
+        return
+    base = os.path.basename(path.rstrip("/"))  # noqa: PTH119
+    raise WrongUse(
+        where,
+        "no such file or folder",
+        wanted,
+        did_you_mean(base, beside(path)),
+    )
