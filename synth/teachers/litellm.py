@@ -33,21 +33,61 @@ _KEYLIKE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)(_|$)")
 _LEAST_KEY = 16
 
 
-@cache
-def _providers() -> frozenset[str]:
-    """Names of providers, read from litellm's file: importing it takes five seconds."""
+# Where litellm looks for the key of a provider, in its own check.
+_KEY_OF = re.compile(
+    r'custom_llm_provider == "([\w-]+)":\n\s+if (.*?):\n', re.DOTALL
+)
+_IN_ENVIRONMENT = re.compile(r'"([A-Z0-9_]+)" in os\.environ')
+# Letters that the variables of a provider share: TOGETHERAI_API_KEY, TOGETHER_API_KEY.
+_STEM = 5
+# Providers whose keys also come from elsewhere.
+_ELSEWHERE = frozenset({"bedrock", "huggingface", "vertex_ai"})
+
+
+def _source(*names: str) -> str:
+    """One of litellm's files, which is read: importing it takes five seconds."""
     spec = importlib.util.find_spec("litellm")
     if spec is None or spec.origin is None:
-        return frozenset()
-    path = Path(spec.origin).parent / "types" / "utils.py"
-    if not path.is_file():
-        return frozenset()
-    _, _, source = path.read_text(encoding="utf-8").partition(
-        "class LlmProviders("
-    )
+        return ""
+    path = Path(spec.origin).parent.joinpath(*names)
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+@cache
+def _providers() -> frozenset[str]:
+    """Names of providers."""
+    _, _, source = _source("types", "utils.py").partition("class LlmProviders(")
     names, _, _ = source.partition("\nclass ")
     return frozenset(
         re.findall(r'^    [A-Z_0-9]+ = "([^"]+)"', names, re.MULTILINE)
+    )
+
+
+@cache
+def _key_variables() -> Mapping[str, list[str]]:
+    """Provider -> variables one of which holds its key; others are left out."""
+    _, _, source = _source("utils.py").partition("def validate_environment(")
+    body, _, _ = source.partition("\ndef ")
+    variables = {}
+    for provider, condition in _KEY_OF.findall(body):
+        is_one_of = " and " not in condition and provider not in _ELSEWHERE
+        if is_one_of and (names := _IN_ENVIRONMENT.findall(condition)):
+            variables[provider] = names
+    return variables
+
+
+def _check_key(model: str) -> None:
+    """Raises WrongUse where no variable holds the key of a model's provider."""
+    names = _key_variables().get(model.partition("/")[0], [])
+    stems = tuple(name[:_STEM] for name in names)
+    held = [name for name, value in os.environ.items() if value.strip()]
+    if not names or any(name.startswith(stems) for name in held):
+        return
+    raise WrongUse(
+        f"--teacher {model}",
+        "no key",
+        f"{' or '.join(names)} in the environment",
+        f"Set it: export {names[0]}=...; or name the variable that holds it with --api-key-env.",
     )
 
 
@@ -87,6 +127,9 @@ class Litellm(Teacher):
             ]
         )
         self._module: Any = None
+        says_how = self._key or self._headers or settings.api_base
+        if not says_how and variable is None:
+            _check_key(model)
         if model.partition("/")[0] not in _providers():
             self._check_provider()
         self._adapter = Adapter(model, self.endpoint, settings.folder, self.say)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from aiohttp import web
 from synth.core.errors import Stopped, TeacherBusy, TeacherRefused, WrongUse
 from synth.core.records import Request, Sampling
 from synth.teachers.base import Settings, open_teacher
+from synth.teachers.litellm import Litellm
 from tests.conftest import chat, serving
 
 REQUEST = Request(
@@ -133,3 +135,32 @@ def test_providers_are_those_of_litellm():
     from synth.teachers.litellm import _providers
 
     assert _providers() == {one.value for one in litellm.LlmProviders}
+
+
+@pytest.mark.parametrize(
+    ("model", "variable"),
+    [
+        ("anthropic/claude-x", "ANTHROPIC_API_KEY"),
+        ("groq/m", "GROQ_API_KEY"),
+        ("together_ai/m", "TOGETHERAI_API_KEY"),
+    ],
+)
+def test_a_missing_key_is_said_before_a_call(model, variable, monkeypatch):
+    for name in list(os.environ):
+        if name.startswith(variable[:5]):
+            monkeypatch.delenv(name)
+    with pytest.raises(WrongUse, match=f"{variable}.* in the environment"):
+        Litellm(model, Settings())
+    # Where the user says how it is reached, the user is believed.
+    Litellm(model, Settings(api_base="http://127.0.0.1:9"))
+    Litellm(model, Settings(api_key_env=""))
+    monkeypatch.setenv("A_KEY_OF_MINE", "k" * 20)
+    Litellm(model, Settings(api_key_env="A_KEY_OF_MINE"))
+    # litellm takes some keys from variables of several names.
+    monkeypatch.setenv(variable.replace("TOGETHERAI", "TOGETHER"), "k" * 20)
+    Litellm(model, Settings())
+
+
+@pytest.mark.parametrize("model", ["bedrock/m", "vertex_ai/m", "ollama/m"])
+def test_keys_that_lie_elsewhere_are_not_asked_for(model):
+    Litellm(model, Settings())

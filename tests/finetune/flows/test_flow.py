@@ -352,7 +352,7 @@ def test_what_cannot_be_reached_is_said_before_a_call(
     with pytest.raises(WrongUse, match="no known price for openai/m"):
         check_reach(unknown)
     nowhere = {"models": {"student": str(tmp_path / "nowhere")}}
-    with pytest.raises(WrongUse, match="no model"):
+    with pytest.raises(WrongUse, match="no such file or folder"):
         check_reach(config(folder, tmp_path / "out", source, **nowhere))
 
 
