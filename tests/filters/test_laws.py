@@ -157,7 +157,15 @@ def test_all_filters_have_cases():
     assert set(CASES) == set(registry.names("synth.filters"))
 
 
-@pytest.mark.parametrize("name", CASES)
+# A model of language takes seconds for each of many rows.
+SLOW = ("entailment",)
+QUICK_OR_LONG = [
+    pytest.param(name, marks=[pytest.mark.long] if name in SLOW else [])
+    for name in CASES
+]
+
+
+@pytest.mark.parametrize("name", QUICK_OR_LONG)
 def test_one_verdict_a_row_and_no_row_edited(name):
     rows = [dict(row) for row in CASES[name][1]]
     before = copy.deepcopy(rows)

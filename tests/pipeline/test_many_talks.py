@@ -54,10 +54,8 @@ def replying(body, count):
     return chat(f"Well. {said}")
 
 
-@pytest.mark.parametrize(
-    ("talks", "kills"),
-    [(12, 2), pytest.param(1000, 6, marks=pytest.mark.long)],
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("talks", "kills"), [(12, 2), (1000, 6)])
 def test_no_turn_is_lost_or_paid_twice_and_no_call_repeated(
     tmp_path, monkeypatch, talks, kills
 ):

@@ -703,6 +703,7 @@ def test_a_row_without_a_state_leaves(tmp_path):
     assert run.counts["kept"] == 1
 
 
+@pytest.mark.long
 def test_kills_at_random_moments(tmp_path, tools):
     """A run with tools ends as if it had never been killed, wherever it is."""
     chance = random.Random(7)

@@ -18,6 +18,7 @@ import synth.cli
 from synth.core.errors import WrongUse
 from synth.runs import hub as pushing
 from synth.teachers.simulation.word_problems import make_problems
+from tests.conftest import rest_long
 from tests.hub_stand_in import Hub
 
 KEY = "hf_0123456789abcdef"
@@ -138,13 +139,16 @@ def test_a_fault_in_the_middle_leaves_what_was_sent_and_goes_on(hub, run):
 
 @pytest.mark.parametrize(
     ("where", "status", "ends"),
-    [
-        (("GET", "api/datasets"), 401, (5, "set HF_TOKEN")),
-        (("POST", "repos/create"), 403, (2, "you may write to")),
-        (("POST", "/commit/"), 403, (2, "you may write to")),
-        (("POST", "/commit/"), 409, (5, "goes on")),
-        (("POST", "repos/create"), 500, (5, "status 500")),
-    ],
+    rest_long(
+        [
+            (("POST", "/commit/"), 403, (2, "you may write to")),
+            (("GET", "api/datasets"), 401, (5, "set HF_TOKEN")),
+            (("POST", "repos/create"), 403, (2, "you may write to")),
+            (("POST", "/commit/"), 409, (5, "goes on")),
+            (("POST", "repos/create"), 500, (5, "status 500")),
+        ],
+        quick=2,
+    ),
 )
 def test_what_the_hub_says_against_it_is_said(hub, run, where, status, ends):
     code, words = ends

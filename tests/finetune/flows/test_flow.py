@@ -384,7 +384,8 @@ def left(output):
     return rows
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("kills", [1, 10])
 def test_kills_change_nothing_and_no_reply_is_paid_twice(
     tmp_path, source, kills
 ):
