@@ -134,25 +134,16 @@ def chat(text: str, **more: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(
-    answer: Callable[[dict[str, Any], int], Any],
-    paths: tuple[str, ...] = ("/v1/chat/completions",),
-) -> Iterator[Server]:
-    """Serves in a thread with a loop of its own."""
-    server, ready, loop = (
-        Server(answer),
-        threading.Event(),
-        asyncio.new_event_loop(),
-    )
+def hosted(app: Callable[[], web.Application]) -> Iterator[int]:
+    """The port of an application that is made and runs in a thread with a loop of its own."""
+    ready, loop = threading.Event(), asyncio.new_event_loop()
+    ports: list[int] = []
 
     async def start() -> web.AppRunner:
-        app = web.Application(client_max_size=1 << 26)
-        for path in paths:
-            app.router.add_route("*", path, server.handle)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        runner = web.AppRunner(app(), shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        server.port = runner.addresses[0][1]
+        ports.append(runner.addresses[0][1])
         return runner
 
     def work() -> None:
@@ -166,10 +157,28 @@ def serving(
     thread.start()
     assert ready.wait(10)
     try:
-        yield server
+        yield ports[0]
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
+
+
+@contextmanager
+def serving(
+    answer: Callable[[dict[str, Any], int], Any],
+    paths: tuple[str, ...] = ("/v1/chat/completions",),
+) -> Iterator[Server]:
+    """A server with an OpenAI face."""
+    server = Server(answer)
+
+    def app() -> web.Application:
+        made = web.Application(client_max_size=1 << 26)
+        for path in paths:
+            made.router.add_route("*", path, server.handle)
+        return made
+
+    with hosted(app) as server.port:
+        yield server
 
 
 @pytest.fixture

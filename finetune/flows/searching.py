@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from finetune.core.rows import JsonObject
 from finetune.flows.row_schema import SearchSpec
-from synth.core.errors import WrongUse, did_you_mean
+from synth.core.errors import WrongUse
 from synth.local_models.scores import vectors
+from synth.packs.shelf import require_texts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,14 +93,7 @@ def _column(rows: Sequence[JsonObject], column: str, where: str) -> list[str]:
     Raises:
         WrongUse: a row without one.
     """
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row.get(column), str):
-            raise WrongUse(
-                f"{where} row {number}",
-                f"columns {', '.join(row)}",
-                f"text in {column!r}",
-                did_you_mean(column, row),
-            )
+    require_texts(rows, [column], where)
     return [row[column] for row in rows]
 
 

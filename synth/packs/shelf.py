@@ -4,7 +4,7 @@ row itself has.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,16 +65,23 @@ def read_shelf(
         )
     path = file if folder is None else _own_file(folder, file, block)
     rows: list[Row] = list(read_rows(path))
+    require_texts(rows, [column for column in needed if column], file)
+    return rows
+
+
+def require_texts(
+    rows: Iterable[Row], columns: Sequence[str], where: str
+) -> None:
+    """Raises WrongUse where a row has no text in one of the columns."""
     for number, row in enumerate(rows, 1):
-        for column in filter(None, needed):
+        for column in columns:
             if not isinstance(row.get(column), str):
                 raise WrongUse(
-                    f"{file} row {number}",
+                    f"{where} row {number}",
                     f"columns {', '.join(row)}",
                     f"text in {column!r}",
                     did_you_mean(column, row),
                 )
-    return rows
 
 
 class Shelf:

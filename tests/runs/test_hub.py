@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 from click.testing import CliRunner
 
 import synth
@@ -18,7 +15,7 @@ import synth.cli
 from synth.core.errors import WrongUse
 from synth.runs import hub as pushing
 from synth.teachers.simulation.word_problems import make_problems
-from tests.conftest import rest_long
+from tests.conftest import hosted, rest_long
 from tests.hub_stand_in import Hub
 
 KEY = "hf_0123456789abcdef"
@@ -28,29 +25,9 @@ KEY = "hf_0123456789abcdef"
 def hub():
     """A stand-in that runs in a thread."""
     made = Hub()
-    loop = asyncio.new_event_loop()
-    ready = threading.Event()
-
-    async def start():
-        runner = web.AppRunner(made.app(), shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        return runner
-
-    def work():
-        runner = loop.run_until_complete(start())
-        loop.call_soon(ready.set)
-        loop.run_forever()
-        loop.run_until_complete(runner.cleanup())
-        loop.close()
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    assert ready.wait(10)
-    yield made
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
+    with hosted(made.app) as port:
+        made.url = f"http://127.0.0.1:{port}"
+        yield made
 
 
 @pytest.fixture
