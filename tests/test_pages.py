@@ -276,6 +276,7 @@ def test_a_backend_is_added_by_following_the_steps(tmp_path):
     assert passing_tests(tested, tmp_path) > 1
 
 
+@pytest.mark.long
 def test_a_pack_is_added_by_following_the_steps(tmp_path):
     text = steps((ROOT / "CONTRIBUTING.md").read_text(), "Add a pack")
     project_with(tmp_path, "")

@@ -33,6 +33,7 @@ def labelled(count, seed=0):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_train_filter_calibrate(tmp_path):
     data = write(tmp_path / "labelled.jsonl", labelled(200))
     fast = [

@@ -228,6 +228,7 @@ def test_a_failed_turn_is_asked_again_and_nothing_else_is(tmp_path):
 
 
 @pytest.mark.parametrize("kill_at", rest_long([2, 9]))
+@pytest.mark.long
 def test_a_killed_talk_goes_on_to_the_same_bytes(tmp_path, kill_at):
     folder = make_pack(tmp_path / "pack", FILES)
     topics = [{"id": f"t{n}", "topic": f"jam{n}"} for n in range(4)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import ROOT
 from tests.plugins.site_of_the_user import LOSSES, PARTS
 
@@ -69,6 +71,7 @@ def project_files():
     return {path: path.stat().st_mtime_ns for path in found}
 
 
+@pytest.mark.long
 def test_a_part_is_two_files(tmp_path):
     before = project_files()
     for folder, (part, claim, value) in ADDED.items():

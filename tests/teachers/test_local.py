@@ -62,6 +62,7 @@ def ask_all(model, *requests):
     return asyncio.run(work())
 
 
+@pytest.mark.long
 def test_batched_greedy_replies_are_those_of_plain_generation(model):
     import torch
 

@@ -50,6 +50,7 @@ def compiles_like_eager(loss, how):
     agree(compiled, eager)
 
 
+@pytest.mark.long
 def test_a_loss_compiled_is_the_loss():
     # 11 tokens are no multiple of 8, and the last of the tiles is shorter.
     compiles_like_eager(made("reverse_kl"), HEADS[0])
