@@ -14,7 +14,6 @@ from synth.runs.batches import batches, count_of, rows_of
 
 # The verdicts on one row as its `meta` holds them, and what a dropped row says of why.
 Judged = tuple[list[Fields], Fields]
-_DETAIL = 300
 
 
 class Corpus(Collection[Row]):

@@ -14,7 +14,7 @@ from synth.core.records import Fields
 from synth.runs.card import make_card
 from synth.runs.croissant import croissant_of
 from synth.runs.ownership import digest
-from synth.runs.publisher import RunFolder
+from synth.runs.publisher import RunFolder, put_in_place
 
 CROISSANT = "croissant.json"
 # Columns that name a row's language, where the user names none.
@@ -96,8 +96,8 @@ def _languages(folder: Path, column: str | None) -> dict[str, int]:
 
 
 def _write_json(path: Path, content: Fields) -> None:
-    path.write_bytes(
-        orjson.dumps(
-            content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-        )
-    )
+    """Writes an object, which stands in its place in one move."""
+    option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    aside = path.with_suffix(".new")
+    aside.write_bytes(orjson.dumps(content, option=option))
+    put_in_place(aside, path)

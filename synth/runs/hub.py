@@ -39,6 +39,7 @@ _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 _LEAST_SECRET = 12
 # Files of one commit: what a fault leaves undone stays small.
 _AT_ONCE = 20
+_SHA256_DIGITS = 64
 _REPO = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}", re.ASCII)
 
 
@@ -226,7 +227,9 @@ def _there(api: HfApi, repo: str, kind: Kind) -> dict[str, tuple[int, str]]:
 def _is_there(path: Path, size: int, held: tuple[int, str] | None) -> bool:
     if held is None or held[0] != size:
         return False
-    return held[1] in (_git_hash(path, size), digest(path))
+    # Large files are known by their SHA-256, others by git's name.
+    is_large = len(held[1]) == _SHA256_DIGITS
+    return held[1] == (digest(path) if is_large else _git_hash(path, size))
 
 
 def _git_hash(path: Path, size: int) -> str:

@@ -330,7 +330,7 @@ class Publisher:
                 card(f"{content}{_MOVING}{time.time_ns()}"),
                 encoding="utf-8",
             )
-            _replace(card_file, self.folder / "README.md")
+            put_in_place(card_file, self.folder / "README.md")
             make_private(card_file)
             card_file.write_text(card(content), encoding="utf-8")
             run["card_sha256"] = digest(card_file)
@@ -343,7 +343,7 @@ class Publisher:
                 )
             )
             for name in self.PARTS:
-                _replace(self.hidden / name, self.folder / name)
+                put_in_place(self.hidden / name, self.folder / name)
             shutil.rmtree(self.hidden)
 
 
@@ -360,7 +360,7 @@ def _failed_line(row: Row) -> bytes:
         )
 
 
-def _replace(new: Path, old: Path) -> None:
+def put_in_place(new: Path, old: Path) -> None:
     """Puts `new` where `old` stands, with its rights; a folder steps aside first, as no folder can
     be replaced in one move.
     """
