@@ -10,12 +10,14 @@ import sys
 from dataclasses import is_dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from synth.core import registry
 from tests.conftest import ROOT
 
+PACKAGES = ("synth", "finetune")
 FILES = sorted([*ROOT.glob("synth/**/*.py"), *ROOT.glob("finetune/**/*.py")])
 
 
@@ -30,18 +32,35 @@ NOT_FOR_FINETUNE = {"pipeline", "tools"}
 MAY_RUN_PACKS = {"teachers", "flows", "cli"}
 
 
+class Source(NamedTuple):
+    """What one walk over a file finds, wherever in it, also what is for type checkers alone."""
+
+    imports: list[str]
+    private: list[str]  # of the packages' files: names that begin with "_"
+    called: set[str]
+    documented: bool
+
+
 @cache
-def imports(path: Path) -> list[str]:
-    """Modules that a file imports, wherever in it, also those only for type checkers."""
-    found = []
-    for node in ast.walk(ast.parse(path.read_text())):
+def source(path: Path) -> Source:
+    tree = ast.parse(path.read_text())
+    found = Source([], [], set(), bool(ast.get_docstring(tree)))
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            found.imports.extend(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
-            found += [
-                name if name in MODULES else str(node.module) for name in names
-            ]
+            found.imports.extend(
+                name if name in MODULES else node.module for name in names
+            )
+            if node.module.partition(".")[0] in PACKAGES:
+                found.private.extend(
+                    alias.name
+                    for alias in node.names
+                    if alias.name.startswith("_")
+                )
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            found.called.add(node.func.id)
     return found
 
 
@@ -54,7 +73,6 @@ def rooms(package: str) -> dict[str, int]:
     }
 
 
-PACKAGES = ("synth", "finetune")
 ROOMS_OF = {package: rooms(package) for package in PACKAGES}
 
 
@@ -64,27 +82,23 @@ def room_of(path: Path) -> tuple[str, str]:
     return package, room
 
 
-@pytest.mark.parametrize(
-    "path",
-    [p for p in FILES if room_of(p)[1] != "__init__"],
-    ids=lambda p: str(p.relative_to(ROOT)),
-)
-def test_a_room_imports_only_from_its_left(path: Path):
-    package, room = room_of(path)
-    number = ROOMS_OF[package][room]
-    for module in imports(path):
-        head, _, rest = module.partition(".")
-        other = rest.partition(".")[0]
-        if head == package and other in ROOMS_OF[package]:
-            assert ROOMS_OF[package][other] <= number, (
-                f"{path} imports {module}, which stands to its right"
-            )
-        if (
-            package == "finetune"
-            and head == "synth"
-            and other in NOT_FOR_FINETUNE
-        ):
-            assert room in MAY_RUN_PACKS, f"{path} imports {module}"
+def test_a_room_imports_only_from_its_left():
+    for path in FILES:
+        package, room = room_of(path)
+        if room == "__init__":
+            continue
+        rooms_of_package = ROOMS_OF[package]
+        for module in source(path).imports:
+            head, _, rest = module.partition(".")
+            other = rest.partition(".")[0]
+            if head == package and other in rooms_of_package:
+                assert rooms_of_package[other] <= rooms_of_package[room], (
+                    f"{path} imports {module}, which stands to its right"
+                )
+            elif (head, package) == ("synth", "finetune"):
+                assert other not in NOT_FOR_FINETUNE or room in MAY_RUN_PACKS, (
+                    f"{path} imports {module}"
+                )
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -99,26 +113,20 @@ def test_every_folder_is_a_room_with_a_number_and_a_sentence(package: str):
         range(1, len(ROOMS_OF[package]) + 1)
     )
     for path in (ROOT / package).rglob("__init__.py"):
-        assert ast.get_docstring(ast.parse(path.read_text())), path
+        assert source(path).documented, path
     assert {path.stem for path in (ROOT / package).glob("*.py")} <= {
         "__init__",
         "settings",
     }
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_names_with_an_underscore_stay_in_their_file(path: Path):
-    assert path.stem in ("__init__", "__main__") or not path.stem.startswith(
-        "_"
-    )
-    for node in ast.walk(ast.parse(path.read_text())):
-        if (
-            isinstance(node, ast.ImportFrom)
-            and (node.module or "").partition(".")[0] in PACKAGES
-        ):
-            assert not [
-                alias.name for alias in node.names if alias.name.startswith("_")
-            ], f"{path}:{node.lineno}"
+def test_names_with_an_underscore_stay_in_their_file():
+    for path in FILES:
+        stem = path.stem
+        assert stem in ("__init__", "__main__") or not stem.startswith("_"), (
+            path
+        )
+        assert not source(path).private, path
 
 
 def test_no_two_files_import_each_other():
@@ -126,7 +134,9 @@ def test_no_two_files_import_each_other():
         name: path for name, path in MODULES.items() if name not in PACKAGES
     }
     arrows = {
-        name: {module for module in imports(path) if module in rooms_alone}
+        name: {
+            module for module in source(path).imports if module in rooms_alone
+        }
         for name, path in rooms_alone.items()
     }
     left = dict(arrows)
@@ -140,7 +150,7 @@ def test_no_two_files_import_each_other():
 
 def test_synth_never_imports_the_trainers():
     for path in FILES:
-        heads = {module.split(".")[0] for module in imports(path)}
+        heads = {module.split(".")[0] for module in source(path).imports}
         if path.is_relative_to(ROOT / "synth"):
             assert not heads & {
                 "torch",
@@ -153,7 +163,7 @@ def test_synth_never_imports_the_trainers():
 
 def test_the_core_is_the_standard_library_orjson_and_two_readers():
     for path in (ROOT / "synth" / "core").glob("*.py"):
-        heads = {module.split(".")[0] for module in imports(path)}
+        heads = {module.split(".")[0] for module in source(path).imports}
         assert heads <= {
             *sys.stdlib_module_names,
             "synth",
@@ -281,15 +291,10 @@ def test_filters_import_without_the_heavy_packages():
 def test_no_pickle_and_no_eval_anywhere():
     for path in FILES:
         assert "pickle" not in {
-            module.split(".")[0] for module in imports(path)
-        }
-        calls = {
-            node.func.id
-            for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+            module.split(".")[0] for module in source(path).imports
         }
         # The jail runs programs, confined: the one place.
-        assert calls & {"eval", "exec", "__import__"} <= (
+        assert source(path).called & {"eval", "exec", "__import__"} <= (
             {"exec"} if path.name == "jail.py" else set()
         ), path
 
