@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,12 @@ def built_in() -> Path:
 
 def pack_names() -> list[str]:
     """Names of the built-in packs, sorted."""
-    return sorted(p.parent.name for p in built_in().glob("*/pack.yaml"))
+    return list(_packs_in(built_in()))
+
+
+@cache
+def _packs_in(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted(p.parent.name for p in folder.glob("*/pack.yaml")))
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,8 @@ class Renderer:
         template = self.compiled[message["id"]]
         if message["values"] is None:
             return {"variables": sorted(template.variables)}
-        return {"text": template.text(json.loads(message["values"]))}
+        values = json.loads(message["values"])
+        return {"text": template.text(values, message["where"])}
 
 
 if __name__ == "__main__":

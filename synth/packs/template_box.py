@@ -358,21 +358,22 @@ class Compiled:
         self,
         env: ImmutableSandboxedEnvironment,
         tree: nodes.Template,
-        where: str,
     ) -> None:
-        self.where = where
         self._env = env
-        with named(where):
-            self._compiled = env.template_class.from_code(
-                env, env.compile(tree), env.make_globals(None)
-            )
-            self.variables = frozenset(
-                meta.find_undeclared_variables(tree) - set(env.globals)
-            )
+        self._compiled = env.template_class.from_code(
+            env, env.compile(tree), env.make_globals(None)
+        )
+        self.variables = frozenset(
+            meta.find_undeclared_variables(tree) - set(env.globals)
+        )
         self._globals = dict(env.globals)
 
-    def text(self, values: Values) -> str:
+    def text(self, values: Values, where: str) -> str:
         """The text.
+
+        Args:
+            values: by variable.
+            where: the template's name in errors.
 
         Raises:
             WrongUse: a value is missing, or the text or the work grows too large.
@@ -412,7 +413,7 @@ class Compiled:
             got = f"{type(error).__name__.strip('_')}: {message[:_MOST_SAID]}"
             kind = TooLong if isinstance(error, _TooMuchError) else RowFault
             raise kind(
-                self.where,
+                where,
                 got,
                 "a text",
                 "Correct the template or the row.",

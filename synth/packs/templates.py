@@ -88,7 +88,11 @@ class Templates:
     def _made(self, source: str, where: str) -> Compiled | _Elsewhere:
         """Compiled here where it is plain; once a process where it reads no file."""
         reads_files = len(source) > _MOST_KEPT or _INCLUDES.search(source)
-        made = self.here(source, where) if reads_files else _kept(source, where)
+        try:
+            made = self.here(source, where) if reads_files else _kept(source)
+        except WrongUse:
+            # Compiled again, the error names the place.
+            made = self.here(source, where)
         return made or _Elsewhere(self.folder, source, where)
 
     def here(self, source: str, where: str) -> Compiled | None:
@@ -98,7 +102,7 @@ class Templates:
             tree = self.tree(source, where, room)
             if room[0] >= 0 and is_plain(tree):
                 count_loops(tree, self.env)
-                return Compiled(self.env, tree, where)
+                return self._from_tree(tree, where)
         return None
 
     def compiled(self, source: str, where: str) -> Compiled:
@@ -112,7 +116,11 @@ class Templates:
                 "less",
                 "Take some out.",
             )
-        return Compiled(self.env, tree, where)
+        return self._from_tree(tree, where)
+
+    def _from_tree(self, tree: nodes.Template, where: str) -> Compiled:
+        with named(where):
+            return Compiled(self.env, tree)
 
     def tree(self, source: str, where: str, room: list[int]) -> nodes.Template:
         """The tree of a text, with the trees of its includes in their places.
@@ -134,9 +142,9 @@ def _bare() -> Templates:
 
 
 @lru_cache(maxsize=2048)
-def _kept(source: str, where: str) -> Compiled | None:
+def _kept(source: str) -> Compiled | None:
     """A pack is read several times for one run, and by every stage of a flow."""
-    return _bare().here(source, where)
+    return _bare().here(source, "a template")
 
 
 @cache
@@ -167,7 +175,7 @@ class _Elsewhere:
         }
         self.variables = frozenset(self._ask(None)["variables"])
 
-    def text(self, values: Values) -> str:
+    def text(self, values: Values, where: str) -> str:  # noqa: ARG002
         """As `Compiled.text`, but that values are handed over as JSON."""
         return str(
             self._ask(
@@ -210,7 +218,7 @@ class _GivenUp:
         self.error = error
         self.variables = variables
 
-    def text(self, values: Values) -> str:  # noqa: ARG002
+    def text(self, values: Values, where: str) -> str:  # noqa: ARG002
         raise TooLong(*self.error.args)
 
 
@@ -252,7 +260,7 @@ class Template:
         if self._constant is not None:
             return self._constant
         try:
-            return self._compiled.text(values) + self._tail
+            return self._compiled.text(values, self.where) + self._tail
         except TooLong as error:
             self._strikes += 1
             if self._strikes >= _MOST_STRIKES:
@@ -262,4 +270,6 @@ class Template:
     @cached_property
     def _constant(self) -> str | None:
         """The text of a template that reads nothing: rendered once."""
-        return None if self.variables else self._compiled.text({}) + self._tail
+        if self.variables:
+            return None
+        return self._compiled.text({}, self.where) + self._tail
