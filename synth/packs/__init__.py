@@ -24,7 +24,8 @@ __getattr__, __dir__ = public(
         "shelf": "Shelf",
         "step": "Chosen Demonstration Step",
         "talk_schema": "TurnSpec TalkSpec",
-        "template_box": "short_range TooLong Sandbox FolderLoader named with_includes Compiled",
+        "template_box": "short_range TooLong Sandbox FolderLoader Compiled Room "
+        "named with_includes",
         "template_cost": "is_plain count_loops",
         "templates": "Templates Template",
     },

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -306,11 +307,24 @@ def named(where: str) -> Iterator[None]:
         ) from error
 
 
+@dataclass
+class Room:
+    """Characters that a template and its includes may still have, and the texts that were read."""
+
+    left: int
+    texts: list[str] = field(default_factory=list)
+
+    def take(self, text: str, more: int = 0) -> None:
+        """One text, and what it costs beside its characters."""
+        self.left -= len(text) + more
+        self.texts.append(text)
+
+
 def with_includes(
     env: ImmutableSandboxedEnvironment,
     tree: nodes.Template,
     where: str,
-    room: list[int],
+    room: Room,
 ) -> nodes.Template:
     """The tree with the texts of its includes in their places: looking each up again for every text
     takes twice as long.
@@ -331,8 +345,8 @@ def with_includes(
                 "a file inside the pack",
                 todo,
             ) from error
-        room[0] -= len(source) + _INCLUDE
-        if room[0] < 0:
+        room.take(source, _INCLUDE)
+        if room.left < 0:
             break
         body = with_includes(
             env,

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from synth.packs.template_box import (
     REMOVED_GLOBALS,
     Compiled,
     FolderLoader,
+    Room,
     Sandbox,
     TooLong,
     named,
@@ -40,8 +41,13 @@ _MOST_STRIKES = 2
 # ones.
 _MOST_HERE = 64 * 1024
 _MOST_IN_ALL = 1024 * 1024
-# Characters of a template that is kept compiled, and words of one that may read files.
-_MOST_KEPT = 4096
+# Characters of a template that is kept compiled, and how many are kept.
+_MOST_KEPT = 8 * 1024
+_MOST_TEMPLATES = 2048
+# A template by its text and those of its includes, in their order; None is more than plain. A pack
+# is read several times for one run, and by every stage of a flow.
+_KEPT: dict[tuple[str, ...], Compiled | None] = {}
+# Words of one that may read files.
 _INCLUDES = re.compile(r"include|import|extends")
 
 
@@ -86,30 +92,40 @@ class Templates:
         return Template(source, where, self._made(body, where), tail)
 
     def _made(self, source: str, where: str) -> Compiled | _Elsewhere:
-        """Compiled here where it is plain; once a process where it reads no file."""
-        reads_files = len(source) > _MOST_KEPT or _INCLUDES.search(source)
-        try:
-            made = self.here(source, where) if reads_files else _kept(source)
-        except WrongUse:
-            # Compiled again, the error names the place.
-            made = self.here(source, where)
+        """Compiled here where it is plain."""
+        made = self.here(source, where)
         return made or _Elsewhere(self.folder, source, where)
 
     def here(self, source: str, where: str) -> Compiled | None:
-        """A template compiled in this process; None where it is more than plain."""
-        room = [_MOST_HERE]
-        if len(source) <= _MOST_HERE:
-            tree = self.tree(source, where, room)
-            if room[0] >= 0 and is_plain(tree):
-                count_loops(tree, self.env)
-                return self._from_tree(tree, where)
-        return None
+        """A template compiled in this process; None where it is more than plain. Texts that were
+        met before are not compiled again.
+        """
+        if (source,) in _KEPT and not _INCLUDES.search(source):
+            return _KEPT[source,]
+        if len(source) > _MOST_HERE:
+            return None
+        room = Room(_MOST_HERE)
+        tree = self.tree(source, where, room)
+        if room.left < 0:
+            return None
+        texts = tuple(room.texts)
+        if texts in _KEPT:
+            return _KEPT[texts]
+        made = None
+        if is_plain(tree):
+            count_loops(tree, self.env)
+            made = self._from_tree(tree, where)
+        if room.left >= _MOST_HERE - _MOST_KEPT:
+            if len(_KEPT) >= _MOST_TEMPLATES:
+                _KEPT.clear()
+            _KEPT[texts] = made
+        return made
 
     def compiled(self, source: str, where: str) -> Compiled:
         """Any template, compiled in this process: for one that has limits of its own."""
-        room = [_MOST_IN_ALL]
+        room = Room(_MOST_IN_ALL)
         tree = self.tree(source, where, room)
-        if room[0] < 0:
+        if room.left < 0:
             raise WrongUse(
                 where,
                 f"more than {_MOST_IN_ALL:,} characters with its includes",
@@ -122,29 +138,17 @@ class Templates:
         with named(where):
             return Compiled(self.env, tree)
 
-    def tree(self, source: str, where: str, room: list[int]) -> nodes.Template:
+    def tree(self, source: str, where: str, room: Room) -> nodes.Template:
         """The tree of a text, with the trees of its includes in their places.
 
         Args:
             source: the text.
             where: its name in errors.
-            room: characters that the text and its includes may have; below 0 the tree is not whole.
+            room: what the text and its includes may have; below 0 the tree is not whole.
         """
-        room[0] -= len(source)
+        room.take(source)
         with named(where):
             return with_includes(self.env, self.env.parse(source), where, room)
-
-
-@cache
-def _bare() -> Templates:
-    """Templates of no folder."""
-    return Templates()
-
-
-@lru_cache(maxsize=2048)
-def _kept(source: str) -> Compiled | None:
-    """A pack is read several times for one run, and by every stage of a flow."""
-    return _bare().here(source, "a template")
 
 
 @cache

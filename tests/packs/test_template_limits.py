@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import synth
-from synth.core.errors import WrongUse
+from synth.core.errors import RowFault, WrongUse
 from synth.packs import template_box, templates
-from synth.packs.pack import pack_names
+from synth.packs.pack import Pack, pack_names
 from synth.packs.template_box import MOST_CHARS, Compiled, TooLong
 from synth.packs.templates import Templates
 from synth.pipeline.preview import describe, render_first
@@ -337,3 +337,41 @@ def test_imports_reach_the_folder_and_no_further(tmp_path):
             Templates(tmp_path / "pack").compile(
                 f"{{% from '{name}' import tag %}}{{{{ tag(x) }}}}", "here"
             ).render({"x": 1})
+
+
+def test_a_text_that_was_met_before_has_the_files_and_the_name_of_its_own_place(
+    tmp_path,
+):
+    texts = []
+    for name in ("ann", "bob"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "head.j2").write_text(f"{name} asks: ")
+        template = Templates(folder).compile(
+            "{% include 'head.j2' %}{{ row.question }}", f"{name}.j2"
+        )
+        texts.append(template.render({"row": {"question": "Why?"}}))
+        with pytest.raises(RowFault, match=f"{name}.j2"):
+            template.render({"row": {}})
+    assert texts == ["ann asks: Why?", "bob asks: Why?"]
+    (tmp_path / "bob" / "head.j2").write_text("Bob wonders: ")
+    again = Templates(tmp_path / "bob").compile(
+        "{% include 'head.j2' %}{{ row.question }}", "bob.j2"
+    )
+    assert again.render({"row": {"question": "Why?"}}) == "Bob wonders: Why?"
+    for name in ("ann", "bob"):
+        with pytest.raises(WrongUse, match=f"{name}.j2"):
+            Templates(tmp_path / name).compile("{% if %}", f"{name}.j2")
+
+
+def test_a_text_is_compiled_once_however_often_its_pack_is_read(monkeypatch):
+    Pack.load("cot")
+    made = []
+    real = Templates._from_tree
+    monkeypatch.setattr(
+        Templates,
+        "_from_tree",
+        lambda *args: made.append(args) or real(*args),
+    )
+    Pack.load("cot")
+    assert not made
