@@ -188,7 +188,7 @@ def test_a_quota_by_the_minute(loop):
     assert used >= 0.9 * 10, (refused, used)
 
 
-@pytest.mark.parametrize("most", [4, 12])
+@pytest.mark.parametrize("most", rest_long([4, 12]))
 def test_a_limit_on_calls_in_flight(loop, most):
     teacher = Limited(loop, concurrent=most)
     refused, used = drive(loop, teacher, 130, Gate(64))
@@ -197,7 +197,7 @@ def test_a_limit_on_calls_in_flight(loop, most):
     assert used >= 0.8 * most / 0.11, (refused, used)
 
 
-@pytest.mark.parametrize("announce", [True, False])
+@pytest.mark.parametrize("announce", rest_long([False, True]))
 def test_a_limit_on_tokens(loop, announce):
     teacher = Limited(loop, tokens=3000, announce=announce)
     refused, used = drive(loop, teacher, 130, Gate(64))

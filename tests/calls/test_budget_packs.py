@@ -16,7 +16,7 @@ from synth.packs.pack import Pack
 from synth.packs.rights import KEYS, NAMED, SCHEMAS, SIMPLE
 from tests.conftest import serving
 
-CASES_A_PART = 100
+CASES_A_PART = 50
 SCHEMA = {
     "type": "object",
     "properties": {"answer": {"type": "string", "description": "x" * 40}},
@@ -282,7 +282,7 @@ def one(case: int, folder, server) -> str:
 
 @pytest.mark.parametrize(
     "part",
-    [0, *(pytest.param(n, marks=pytest.mark.long) for n in range(1, 20))],
+    [0, *(pytest.param(n, marks=pytest.mark.long) for n in range(1, 40))],
 )
 def test_no_pack_crosses_the_budget(part, tmp_path):
     cases = range(part * CASES_A_PART, (part + 1) * CASES_A_PART)

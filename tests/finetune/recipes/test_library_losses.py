@@ -14,7 +14,7 @@ MORE = {
     "embed_distill": ("--teacher", MINILM),
 }
 GUIDED = ("gist_embed", "cached_gist_embed")
-QUICK = ("batch_hard_triplet", "co_sent")
+QUICK = ("co_sent",)
 LOSSES = [
     pytest.param(kind, name, marks=() if name in QUICK else (pytest.mark.long,))
     for kind in ("bi", "cross", "multi")
