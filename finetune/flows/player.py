@@ -23,7 +23,6 @@ from finetune.flows.artifacts import (
     rows_of,
 )
 from finetune.flows.formulas import Formula, rendered
-from finetune.flows.ledger import spent
 from finetune.flows.loading import (
     INPUT,
     STUDENT,
@@ -47,6 +46,7 @@ from synth.core.errors import NothingKept, WrongUse
 from synth.inputs.seeds import write_jsonl
 from synth.packs.pack import Pack
 from synth.pipeline.prepare import asking_files
+from synth.runs.ledger import spent
 from synth.teachers.base import Settings, open_teacher
 from synth.teachers.wire.access import Access, by_role, for_role
 

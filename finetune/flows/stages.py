@@ -22,7 +22,6 @@ from finetune.flows.artifacts import (
 )
 from finetune.flows.domains import lags, shares_of
 from finetune.flows.formulas import Formula
-from finetune.flows.ledger import left_for, run_folders
 from finetune.flows.rights import with_models
 from finetune.flows.row_schema import NearestSpec, Scalar
 from finetune.flows.schema import StageSpec
@@ -43,6 +42,7 @@ from synth.packs.pack import Pack
 from synth.packs.shelf import Shelf
 from synth.pipeline.filter_file import sieve
 from synth.pipeline.run import make
+from synth.runs.ledger import left_for, runs_in
 from synth.runs.pairing import over
 from synth.runs.publisher import RunFolder
 from synth.teachers.wire.access import by_role, for_role
@@ -166,9 +166,7 @@ def _run(desk: Desk) -> Left:
     pack = Pack.load(desk.pack, overrides)
     teachers, options = _asked(desk, pack.roles)
     others = [
-        str(folder)
-        for folder in run_folders(desk.output)
-        if folder != desk.folder
+        str(folder) for folder in runs_in(desk.output) if folder != desk.folder
     ]
     done = make(
         desk.pack,

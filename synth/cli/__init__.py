@@ -32,6 +32,7 @@ from synth.cli.shared import (
     run_options,
     with_teacher,
 )
+from synth.cli.tuning import tune
 
 if TYPE_CHECKING:
     from synth.core.records import Fields
@@ -510,7 +511,7 @@ def probe(ctx: click.Context, /, source: str, **options: Any) -> None:
 
 
 COMMANDS = {
-    "Prompt packs": (show, check, init),
+    "Prompt packs": (show, check, init, tune),
     "Parts": (list_, context),
     "Runs": (plan, run, merge, journal, slurm),
     "Looking at runs": (view, report, rows, why, diff),

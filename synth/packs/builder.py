@@ -374,6 +374,13 @@ class Builder:
                     "a visible name that no row has by itself",
                     todo,
                 )
+            if name in self.spec.inputs:
+                raise WrongUse(
+                    self.where("steps", index, "parser"),
+                    f"field {name!r}, which is an input too",
+                    "a name that no input has",
+                    "Rename the one or the other: templates could see only one of them.",
+                )
         return kinds
 
     def retrieved(self) -> None:

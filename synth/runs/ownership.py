@@ -272,7 +272,7 @@ def read_note(folder: Path) -> Opened | None:
     """What a folder says of its run; None where it says nothing that a run wrote. A broken note is
     none.
     """
-    value = _object(folder / "journal" / NOTE)
+    value = read_object(folder / "journal" / NOTE)
     if value is not None and isinstance(value.get("pack"), str):
         files = value.get("pack_files")
         noted = value.get("seeds")
@@ -306,7 +306,7 @@ def read_note(folder: Path) -> Opened | None:
 
 def read_run(folder: Path) -> Fields:
     """A folder's run.json; empty where there is none that can be read."""
-    return _object(folder / "run.json") or {}
+    return read_object(folder / "run.json") or {}
 
 
 def private(path: str, flags: int) -> int:
@@ -446,7 +446,8 @@ def _published(folder: Path) -> frozenset[str]:
     return frozenset(seed_ids)
 
 
-def _object(path: Path) -> Fields | None:
+def read_object(path: Path) -> Fields | None:
+    """The object of a JSON file; None where there is none that can be read."""
     try:
         value = orjson.loads(path.read_bytes())
     except (OSError, ValueError):

@@ -1,5 +1,5 @@
-"""Used beside runs: the list of parts, a first pack, probes of teachers, lexicon, taxonomy, metrics
-of statements.
+"""Used beside runs: the list of parts, a first pack, better prompts, probes of teachers, lexicon,
+taxonomy, metrics of statements.
 """
 
 from synth.core.lazy import public
@@ -13,6 +13,7 @@ __getattr__, __dir__ = public(
         "statement_metrics": "novelty diversity nli_precision_recall coverage",
         "taxonomy": "clean score",
         "teacher_probe": "probes hit run judged",
+        "tuning": "Tuner Tuned Candidate shares drawn_parent check_writable write_back",
         "wordnet": "Synset read_synsets rows",
     },
 )

@@ -1,4 +1,4 @@
-"""One budget and one set of replies for all runs of a flow, wherever their journals lie."""
+"""One budget and one set of replies for the runs of one piece of work, which lie in its folder."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from synth.calls.journal import Journal
 JOURNAL = "journal"
 
 
-def run_folders(output: Path) -> list[Path]:
-    """Folders of a flow whose runs have a journal, finished or not, in a fixed order."""
+def runs_in(output: Path) -> list[Path]:
+    """Folders of all runs that have a journal, finished or not, in a fixed order."""
     logs = output.glob(f"*/*/{JOURNAL}/replies.log")
     return sorted(log.parent.parent for log in logs)
 
 
 def spent(output: Path, but: Path | None = None) -> float:
-    """Dollars of all runs of a flow but for that in one folder; calls of unknown fate count as
+    """Dollars of all runs but for that in one folder; calls of unknown fate count as
     spent.
     """
     usd = 0.0
-    for folder in run_folders(output):
+    for folder in runs_in(output):
         if folder != but:
             journal = Journal(folder / JOURNAL, writable=False)
             usd += journal.totals.usd
