@@ -213,14 +213,22 @@ class Contamination(CorpusFilter):
         sizes = np.bincount(
             items.astype(np.int64), minlength=len(self.items)
         ).tolist()
-        grams, rows = ngrams(mine, mine_ends, vocabulary.lengths(mine, lengths))
+        grams, rows = ngrams(
+            mine,
+            mine_ends,
+            vocabulary.lengths(mine, lengths),
+        )
         counts = Counter(_meet(grams, rows, wanted, items))
         return {
             (row, item): (count, count / sizes[item])
             for (row, item), count in counts.items()
         }
 
-    def _verdict(self, reason: str, hit: Hit | None) -> Verdict:
+    def _verdict(
+        self,
+        reason: str,
+        hit: Hit | None,
+    ) -> Verdict:
         if hit is None:
             return Verdict(True)
         file, item, _ = self.items[-hit[1]]
@@ -237,7 +245,10 @@ class Contamination(CorpusFilter):
 
 
 def _meet(
-    grams: Any, rows: Any, wanted: Any, items: Any
+    grams: Any,
+    rows: Any,
+    wanted: Any,
+    items: Any,
 ) -> list[tuple[int, int]]:
     """(row, item) once for every distinct n-gram that both hold."""
     import numpy as np  # noqa: PLC0415 - as above
@@ -255,7 +266,12 @@ def _meet(
     )
     low = np.searchsorted(wanted, grams_of_row, "left")
     high = np.searchsorted(wanted, grams_of_row, "right")
-    pairs = zip(rows.tolist(), low.tolist(), high.tolist(), strict=True)
+    pairs = zip(
+        rows.tolist(),
+        low.tolist(),
+        high.tolist(),
+        strict=True,
+    )
     return [
         (int(row), int(item))
         for row, start, end in pairs

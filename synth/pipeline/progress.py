@@ -45,7 +45,11 @@ class Board:
         self.started = time.monotonic()
         self._past: deque[tuple[float, int, int, int]] = deque()
 
-    def on_row(self, tally: Tally, stats: Stats) -> None:
+    def on_row(
+        self,
+        tally: Tally,
+        stats: Stats,
+    ) -> None:
         """More is through."""
         self.tally = tally
         self.stats = stats
@@ -99,7 +103,11 @@ class Board:
         }
         return {name: text for name, text in facts.items() if text}
 
-    def _left(self, seeds: float, kept: float) -> float | None:
+    def _left(
+        self,
+        seeds: float,
+        kept: float,
+    ) -> float | None:
         target = self.prepared.config.target
         missing, rate = (
             (target - self.tally.kept, kept)

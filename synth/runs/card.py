@@ -94,7 +94,11 @@ def _head(run: Fields, content: str) -> str:
         # `no` would be false without its quotes.
         listed = ", ".join(f"'{name}'" for name in languages)
         more += f"language: [{listed}]\n"
-    return _HEAD.format(content=content, size=size, more=more)
+    return _HEAD.format(
+        content=content,
+        size=size,
+        more=more,
+    )
 
 
 def codes(languages: Fields) -> list[str]:

@@ -42,7 +42,11 @@ Hit = tuple[int, float]
 class Index(Protocol):
     """Finds the nearest of its texts."""
 
-    def best(self, queries: Sequence[str], most: int) -> list[list[Hit]]:
+    def best(
+        self,
+        queries: Sequence[str],
+        most: int,
+    ) -> list[list[Hit]]:
         """(text, score) of at most `most` texts a query, the nearest first; equal ones in the order
         of the texts.
         """
@@ -87,7 +91,11 @@ class Bm25:
         )
         return made
 
-    def best(self, queries: Sequence[str], most: int) -> list[list[Hit]]:
+    def best(
+        self,
+        queries: Sequence[str],
+        most: int,
+    ) -> list[list[Hit]]:
         """(text, score) of the nearest ones that share a word, the nearest first."""
         import numpy as np  # noqa: PLC0415 - for those who need it
 
@@ -145,10 +153,18 @@ class Dense:
         """[N, D] unit vectors of the texts."""
         return vectors(self.texts, self.model)
 
-    def best(self, queries: Sequence[str], most: int) -> list[list[Hit]]:
+    def best(
+        self,
+        queries: Sequence[str],
+        most: int,
+    ) -> list[list[Hit]]:
         """(text, cosine) of the nearest ones, the nearest first."""
         if self.texts and queries:
-            return nearest(vectors(queries, self.model), self.table, most)
+            return nearest(
+                vectors(queries, self.model),
+                self.table,
+                most,
+            )
         return [[] for _ in queries]
 
 
@@ -162,7 +178,11 @@ def open_index(texts: Sequence[str], by: str) -> Index:
     return Bm25(tuple(texts))
 
 
-def nearest(queries: Array, table: Array, most: int) -> list[list[Hit]]:
+def nearest(
+    queries: Array,
+    table: Array,
+    most: int,
+) -> list[list[Hit]]:
     """Exact search by inner product.
 
     Args:
@@ -179,7 +199,11 @@ def nearest(queries: Array, table: Array, most: int) -> list[list[Hit]]:
     """
 
     def block(start: int) -> list[list[Hit]]:
-        return _block(queries[start : start + _ROWS], table, most)
+        return _block(
+            queries[start : start + _ROWS],
+            table,
+            most,
+        )
 
     starts = range(0, len(queries), _ROWS)
     # Numpy leaves the interpreter alone while it multiplies and sorts.
@@ -188,14 +212,22 @@ def nearest(queries: Array, table: Array, most: int) -> list[list[Hit]]:
         return [hits for block in blocks for hits in block]
 
 
-def _block(queries: Array, table: Array, most: int) -> list[list[Hit]]:
+def _block(
+    queries: Array,
+    table: Array,
+    most: int,
+) -> list[list[Hit]]:
     """Tile after tile; what cannot be among a query's best is left out at once, the rest is sorted
     out when there is much of it.
     """
     import numpy as np  # noqa: PLC0415 - for those who need it
 
     count = len(queries)
-    floor = np.full(count, -np.inf, np.float32)
+    floor = np.full(
+        count,
+        -np.inf,
+        np.float32,
+    )
     best = (
         np.zeros(0, np.int64),
         np.zeros(0, np.int64),
@@ -230,7 +262,13 @@ def _block(queries: Array, table: Array, most: int) -> list[list[Hit]]:
 
 
 def _hits(places: Array, values: Array) -> list[Hit]:
-    return list(zip(places.tolist(), values.tolist(), strict=True))
+    return list(
+        zip(
+            places.tolist(),
+            values.tolist(),
+            strict=True,
+        )
+    )
 
 
 def _whole(tile: Array) -> Array:
@@ -250,7 +288,9 @@ def _whole(tile: Array) -> Array:
 
 
 def _best(
-    parts: list[Candidates], count: int, most: int
+    parts: list[Candidates],
+    count: int,
+    most: int,
 ) -> tuple[Candidates, Array]:
     """(query, text, product) of the `most` best of each query, in order; and each query's least of
     them, -inf where it has fewer.
@@ -268,7 +308,11 @@ def _best(
     firsts = np.searchsorted(rows, rows)
     ranks = np.arange(len(rows)) - firsts
     is_last = ranks == most - 1
-    floor = np.full(count, -np.inf, np.float32)
+    floor = np.full(
+        count,
+        -np.inf,
+        np.float32,
+    )
     floor[rows[is_last]] = values[is_last]
     chosen = ranks < most
     best = (rows[chosen], places[chosen], values[chosen])
@@ -284,7 +328,11 @@ def _order(rows: Array, values: Array) -> Array:
     # The bits of a float as a number that falls where the float rises.
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
     positive = ~bits & np.uint32(0x7FFFFFFF)
-    falling = np.where(bits >> 31, bits, positive)
+    falling = np.where(
+        bits >> 31,
+        bits,
+        positive,
+    )
     places = np.arange(len(rows), dtype=np.uint64)
     keys = (
         rows.astype(np.uint64) << np.uint64(56)

@@ -52,7 +52,11 @@ class Prices:
     fixed: float = 0.0
     seed_labels: int = 0
 
-    def rows(self, strategy: str, budget: float) -> float:
+    def rows(
+        self,
+        strategy: str,
+        budget: float,
+    ) -> float:
         """Rows that a budget buys; 0 where it does not reach."""
         left = (
             budget
@@ -178,7 +182,9 @@ def advise(
 
 
 def _compare(
-    curves: Mapping[str, Curve], prices: Prices, budget: float
+    curves: Mapping[str, Curve],
+    prices: Prices,
+    budget: float,
 ) -> Fields:
     def errors(dollars: float) -> dict[str, float]:
         bought = {name: prices.rows(name, dollars) for name in STRATEGIES}
@@ -227,7 +233,11 @@ def _interval(values: Sequence[float]) -> tuple[float, float]:
     return _quantile(values, 0.05), _quantile(values, 0.95)
 
 
-def _redraw(wrong: int, tested: int, rng: random.Random) -> int:
+def _redraw(
+    wrong: int,
+    tested: int,
+    rng: random.Random,
+) -> int:
     return sum(rng.random() < wrong / tested for _ in range(tested))
 
 
@@ -235,7 +245,11 @@ def _quantile(values: Sequence[float], share: float) -> float:
     return values[min(len(values) - 1, int(share * len(values)))]
 
 
-def describe(advice: Row, budget: float, prices: Prices) -> str:
+def describe(
+    advice: Row,
+    budget: float,
+    prices: Prices,
+) -> str:
     """The advice as text."""
     lines = [
         f"with ${budget:,.2f}: a label costs ${prices.label:.4f}, a kept row ${prices.row:.6f}"

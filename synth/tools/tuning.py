@@ -11,7 +11,7 @@ import hashlib
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,11 @@ _PARTS = {"system": "what the system says", "user": "what the user says"}
 class Unfinished(PotstillError):
     """A run stopped: the same call goes on from there."""
 
-    def __init__(self, message: str, code: int) -> None:
+    def __init__(
+        self,
+        message: str,
+        code: int,
+    ) -> None:
         super().__init__(message)
         self.exit_code = code
 
@@ -209,7 +213,11 @@ class Tuner:
     def loaded(self) -> Pack:
         """The pack as it is."""
         overrides = self.options.get("overrides", {})
-        return Pack.load(self.pack, overrides, self.options.get("plugins", ()))
+        return Pack.load(
+            self.pack,
+            overrides,
+            self.options.get("plugins", ()),
+        )
 
     def _split(self, source: Any) -> tuple[list[Row], list[Row]]:
         """Rows to look at and rows held out, with their ids; a row's side hangs on its id alone."""
@@ -270,14 +278,22 @@ class Tuner:
         make_folder(self.output)
         put_json(path, note)
 
-    def _copy(self, number: int, folder: Path) -> Path:
+    def _copy(
+        self,
+        number: int,
+        folder: Path,
+    ) -> Path:
         target = self.output / f"{number:02}" / "pack"
         make_folder(target.parent)
         pack_files.copy(folder, target)
         return target
 
     def _run(
-        self, pack: str | Path, rows: Sequence[Row], folder: Path, role: str
+        self,
+        pack: str | Path,
+        rows: Sequence[Row],
+        folder: Path,
+        role: str,
     ) -> Run:
         """A run of the search, with the replies and under the budget of all.
 
@@ -325,17 +341,26 @@ class Tuner:
             )
         return done
 
-    def _judged(self, one: Candidate, rows: Sequence[Row]) -> Candidate:
-        done = self._run(one.folder, rows, self._looked(one), "teacher")
-        return Candidate(
-            one.number, one.folder, one.parent, one.file, shares(done, rows)
+    def _judged(
+        self,
+        one: Candidate,
+        rows: Sequence[Row],
+    ) -> Candidate:
+        done = self._run(
+            one.folder,
+            rows,
+            self._looked(one),
+            "teacher",
         )
+        return replace(one, scores=shares(done, rows))
 
     def _looked(self, one: Candidate) -> Path:
         return one.folder.parent / "looked_at"
 
     def _rewritten(
-        self, number: int, pool: Sequence[Candidate]
+        self,
+        number: int,
+        pool: Sequence[Candidate],
     ) -> Candidate | None:
         """The next candidate; None where the parent loses no row that could be shown."""
         draw = random.Random(f"{self.seed} {number}")
@@ -349,7 +374,13 @@ class Tuner:
         names = [f"{step.name}.{part}.j2" for part in _PARTS]
         files = [name for name in names if (folder / name).is_file()]
         file = files[number % len(files)]
-        asked = self._question(folder, step, file, lost, draw)
+        asked = self._question(
+            folder,
+            step,
+            file,
+            lost,
+            draw,
+        )
         done = self._run(
             EDITOR_PACK,
             [asked],
@@ -359,7 +390,7 @@ class Tuner:
         one = Candidate(number, folder, parent.number, file)
         if not done.counts["kept"]:
             reasons = ", ".join(done.counts["dropped"])
-            return _faulty(one, f"the editor's reply: {reasons}")
+            return replace(one, fault=f"the editor's reply: {reasons}")
         (kept,) = rows_of(done.folder / "data", ["rewritten"])
         text = str(kept["rewritten"])
         return self._written(one, text, pool)
@@ -415,7 +446,10 @@ class Tuner:
         }
 
     def _written(
-        self, one: Candidate, text: str, pool: Sequence[Candidate]
+        self,
+        one: Candidate,
+        text: str,
+        pool: Sequence[Candidate],
     ) -> Candidate:
         """The candidate with its new template, or with what speaks against it."""
         path = one.folder / one.file
@@ -427,13 +461,13 @@ class Tuner:
             for other in pool
         }
         if text in tried:
-            return _faulty(one, "a text that was tried before")
+            return replace(one, fault="a text that was tried before")
         templates = Templates(one.folder)
         try:
             new = templates.compile(text, one.file).variables
             old = templates.compile(before, one.file).variables
             if new != old:
-                return _faulty(one, _other_values(old, new))
+                return replace(one, fault=_other_values(old, new))
             path.write_text(text, encoding="utf-8")
             Pack.load(
                 one.folder,
@@ -442,7 +476,7 @@ class Tuner:
             )
         except WrongUse as error:
             path.write_text(before, encoding="utf-8")
-            return _faulty(one, str(error))
+            return replace(one, fault=str(error))
         return one
 
     def _measured(
@@ -456,7 +490,12 @@ class Tuner:
         sides = []
         for one in (pool[0], best):
             folder = one.folder.parent / "held_out"
-            done = self._run(one.folder, held, folder, "teacher")
+            done = self._run(
+                one.folder,
+                held,
+                folder,
+                "teacher",
+            )
             sides.append(shares(done, held))
         before, after = sides
         gains = [after[name] - before[name] for name in before]
@@ -540,10 +579,6 @@ def _of_role(value: Any, role: str) -> Any:
     }
 
 
-def _faulty(one: Candidate, fault: str) -> Candidate:
-    return Candidate(one.number, one.folder, one.parent, one.file, fault=fault)
-
-
 def _other_values(old: frozenset[str], new: frozenset[str]) -> str:
     lacks = ", ".join(sorted(old - new))
     brings = ", ".join(sorted(new - old))
@@ -554,7 +589,11 @@ def _other_values(old: frozenset[str], new: frozenset[str]) -> str:
     return "; ".join(filter(None, faults))
 
 
-def _varied(rows: Sequence[Row], most: int, draw: random.Random) -> list[Row]:
+def _varied(
+    rows: Sequence[Row],
+    most: int,
+    draw: random.Random,
+) -> list[Row]:
     """Rows of as many reasons as there are, in turns."""
     by_reason: dict[str, list[Row]] = defaultdict(list)
     for row in draw.sample(list(rows), len(rows)):

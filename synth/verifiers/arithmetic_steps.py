@@ -90,7 +90,11 @@ def open_sum(text: str) -> Fraction | None:
     if not tokens or tokens[-1].kind != "equals":
         return None
     at = len(tokens) - 1
-    start = _left(tokens, at, _line_starts(text[-_OPEN_TEXT:], tokens))
+    start = _left(
+        tokens,
+        at,
+        _line_starts(text[-_OPEN_TEXT:], tokens),
+    )
     left = tokens[start:at]
     if not any(token.kind == "op" for token in left[1:]):
         return None
@@ -111,7 +115,10 @@ def _line_starts(text: str, tokens: list[Token]) -> frozenset[int]:
 
 
 def _equation(
-    text: str, tokens: list[Token], at: int, starts: frozenset[int]
+    text: str,
+    tokens: list[Token],
+    at: int,
+    starts: frozenset[int],
 ) -> Equation | None:
     """The equation around the `=` at a position, or None where one side has no value or nothing was
     computed.
@@ -131,7 +138,10 @@ def _equation(
 
 
 def _between(
-    text: str, tokens: list[Token], at: int, ends: tuple[int, int]
+    text: str,
+    tokens: list[Token],
+    at: int,
+    ends: tuple[int, int],
 ) -> Equation | None:
     """The equation whose sides begin and end at these positions."""
     start, end = ends
@@ -148,7 +158,11 @@ def _between(
     return Equation(spelled, _agree(a, b, left, right))
 
 
-def _left(tokens: list[Token], at: int, starts: frozenset[int]) -> int:
+def _left(
+    tokens: list[Token],
+    at: int,
+    starts: frozenset[int],
+) -> int:
     """Where the expression before `=` begins; `at` itself where it hangs on a word (`6p + 30
     =`).
     """
@@ -194,10 +208,18 @@ def _bullet(line: list[Token]) -> int:
     return 0
 
 
-def _open(tokens: list[Token], start: int, at: int) -> int:
+def _open(
+    tokens: list[Token],
+    start: int,
+    at: int,
+) -> int:
     """Starts behind a bracket that only closes after the equation."""
     depth = 0
-    for position in range(at - 1, start - 1, -1):
+    for position in range(
+        at - 1,
+        start - 1,
+        -1,
+    ):
         kind = tokens[position].kind
         depth += (kind == "close") - (kind == "open")
         if depth < 0:
@@ -205,7 +227,11 @@ def _open(tokens: list[Token], start: int, at: int) -> int:
     return start
 
 
-def _right(tokens: list[Token], at: int, starts: frozenset[int]) -> int:
+def _right(
+    tokens: list[Token],
+    at: int,
+    starts: frozenset[int],
+) -> int:
     """Where the expression behind `=` ends; trailing operators and what hangs on a word do not
     count.
     """
@@ -230,7 +256,11 @@ def _right(tokens: list[Token], at: int, starts: frozenset[int]) -> int:
     return _close(tokens, start, end)
 
 
-def _close(tokens: list[Token], start: int, end: int) -> int:
+def _close(
+    tokens: list[Token],
+    start: int,
+    end: int,
+) -> int:
     """Cuts at a bracket that was opened before the equation: in `(3 + 4 = 7)` the last one is
     prose.
     """
@@ -244,7 +274,10 @@ def _close(tokens: list[Token], start: int, end: int) -> int:
 
 
 def _agree(
-    a: Fraction, b: Fraction, left: list[Token], right: list[Token]
+    a: Fraction,
+    b: Fraction,
+    left: list[Token],
+    right: list[Token],
 ) -> bool:
     """Equal, equal up to the rounding that the result shows, or equal but for how a percentage is
     meant.
@@ -258,7 +291,11 @@ def _agree(
     return _shows(a / 100, b, unit) or _shows(a * 100, b, unit)
 
 
-def _shows(exact: Fraction, shown: Fraction, unit: Fraction) -> bool:
+def _shows(
+    exact: Fraction,
+    shown: Fraction,
+    unit: Fraction,
+) -> bool:
     """Whether a result is the exact value, rounded or cut off to its last decimal."""
     off = abs(exact - shown)
     if off == 0:
