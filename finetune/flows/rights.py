@@ -42,7 +42,7 @@ TRAINING = frozenset(
     descending desirable_weight disable_dropout epsilon epsilon_high first graded
     gradient_accumulation_steps gradient_checkpointing kind label label_smoothing
     label_smoothing_factor learning_rate likelihood logging_strategy lora loss loss_type
-    lr_scheduler_type margin mask_truncated_completions max_completion_length max_grad_norm
+    lr_scheduler_type margin mask_truncated_completions masked max_completion_length max_grad_norm
     max_length max_steps neftune_noise_alpha negative_margin negatives normalise num_generations
     num_iterations num_train_epochs objective on_policy optim order packing padding_free parser
     per_device_train_batch_size push r replay reward reward_weights scale_rewards schedule

@@ -24,6 +24,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 _WORD = re.compile(r"\w+")
+_PIECE = re.compile(r"\S+")
 # Unicode's Default_Ignorable_Code_Point (nothing is seen of them), and Arabic's stretching sign.
 _UNSEEN = re.compile(
     "[\u00ad\u034f\u061c\u0640\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
@@ -209,6 +210,22 @@ def pieces(text: str) -> list[str]:
     if text.isascii():
         return text.casefold().split()
     return _script().pieces.findall(folded(text))
+
+
+def parted(text: str) -> list[str]:
+    r"""The pieces of a text as they stand there, each behind what parts it from the one before: the
+    even places hold what stands between, and all of them together are the text.
+
+    >>> parted("So 2 +\n3"), parted("共5个")
+    (['', 'So', ' ', '2', ' ', '+', '\n', '3', ''], ['', '共', '', '5', '', '个', ''])
+    """
+    pattern = _PIECE if text.isascii() else _script().pieces
+    cut = []
+    end = 0
+    for match in pattern.finditer(text):
+        cut += [text[end : match.start()], match[0]]
+        end = match.end()
+    return [*cut, text[end:]]
 
 
 def plain(value: Any) -> str:
