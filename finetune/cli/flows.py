@@ -31,7 +31,14 @@ from finetune.cli.training import (
     sft,
 )
 from synth.cli.command_group import Decorator, output_option, say, together
-from synth.cli.shared import endpoint_options, limit_options, roles, sets
+from synth.cli.shared import (
+    endpoint_options,
+    limit_options,
+    plugin_option,
+    roles,
+    sets,
+    tool_option,
+)
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -133,6 +140,8 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="KEY=VALUE",
             help="A value of the flow, `rounds`, or STAGE.key of a stage.",
         ),
+        tool_option,
+        plugin_option,
         *endpoint_options(),
         *limit_options(),
         click.option(
@@ -256,6 +265,8 @@ def _config(loaded: Flow, options: JsonObject) -> FlowConfig:
         budget=options["budget"],
         run={name: options[name] for name in of_runs if options[name]},
         overrides=options["overrides"],
+        tools=options["tools"],
+        plugins=tuple(options["plugins"]),
     )
     check(config)
     for stage in loaded.spec.stages():

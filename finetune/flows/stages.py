@@ -28,6 +28,7 @@ from finetune.flows.row_schema import NearestSpec, Scalar
 from finetune.flows.schema import StageSpec
 from finetune.flows.searching import nearest_rows
 from finetune.flows.selecting import Select, key_of, table_of
+from finetune.flows.tooling import bound_to
 from finetune.measuring import evaluate
 from finetune.measuring.choosing import choose
 from finetune.recipes.mix import by_domain, mixed
@@ -93,6 +94,8 @@ class Desk:
         pack: of `run`, and of a `select` that writes prompts: the pack, or its folder.
         budget: dollars for all runs of the flow.
         run: settings of runs, as `synth.run` takes them, roles being the flow's.
+        tools: what the user binds to tools of packs, by their name.
+        plugins: modules that the user allows.
         train: command -> what runs it.
     """
 
@@ -108,6 +111,8 @@ class Desk:
     pack: str | Path
     budget: float | None
     run: Mapping[str, Any]
+    tools: Mapping[str, str]
+    plugins: tuple[str, ...]
     train: Mapping[str, Train]
 
     @property
@@ -164,7 +169,9 @@ def play(desk: Desk) -> Left:
 def _run(desk: Desk) -> Left:
     overrides = _overrides(desk)
     pack = Pack.load(desk.pack, overrides)
-    teachers, options = _asked(desk, pack.roles)
+    tools = bound_to(pack, desk.tools)
+    asked = pack.with_tools(tools, desk.plugins).roles
+    teachers, options = _asked(desk, asked)
     others = [
         str(folder)
         for folder in run_folders(desk.output)
@@ -179,6 +186,8 @@ def _run(desk: Desk) -> Left:
         reuse=others,
         budget=left_for(desk.folder, desk.output, desk.budget),
         same_teacher=True,
+        tools=tools,
+        plugins=desk.plugins if tools else (),
         **options,
     )
     counts = done.counts

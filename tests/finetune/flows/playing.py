@@ -101,6 +101,8 @@ def play_system(
     steps: int = 2,
     overrides: dict[str, object] | None = None,
     models: dict[str, str] | None = None,
+    tools: dict[str, str] | None = None,
+    plugins: tuple[str, ...] = (),
     **inputs: Sequence[dict[str, Any]],
 ) -> Played:
     """Plays a flow twice: the second time nothing is asked."""
@@ -116,6 +118,8 @@ def play_system(
         "models": {"student": "scratch:tiny", **(models or {})},
         "teachers": dict.fromkeys(roles, "openai/m"),
         "overrides": said,
+        "tools": tools or {},
+        "plugins": plugins,
     }
     output = folder / "out"
     with serving(answer) as server:
