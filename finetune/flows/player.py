@@ -37,7 +37,7 @@ from finetune.flows.loading import (
 from finetune.flows.records import check_output, shown, write_record
 from finetune.flows.rounds import settled
 from finetune.flows.row_schema import Reference, Scalar
-from finetune.flows.schema import LEAVES, PoolSpec, StageSpec, as_read
+from finetune.flows.schema import PoolSpec, StageSpec, as_read, leaves_of
 from finetune.flows.selecting import Select, distinct
 from finetune.flows.tooling import bound_to, check_tools, players_of
 from finetune.students import scratch
@@ -441,7 +441,7 @@ class Player:
             head, _, rest = rest.partition(".")
         if head not in results:
             return None
-        name = rest or next(iter(LEAVES[self.flow.stage(head).kind]))
+        name = rest or next(iter(leaves_of(self.flow.stage(head))))
         return results[head].part(name, where)
 
     def _last_round(self) -> Mapping[str, Result]:

@@ -117,6 +117,8 @@ def check(stage: StageSpec, where: str) -> None:
         if spec is not None:
             later = [*stage.models, *(["other"] if stage.other else [])]
             _check_part(room, spec, later, where)
+    for measure in stage.measures:
+        _check_part("finetune.measures", measure, (), f"{where} measures")
 
 
 def may_set(stage: StageSpec, key: str) -> bool:

@@ -26,6 +26,8 @@ MOST_STAGES = 40
 MOST_ROUNDS = 1000
 # Of a mix, beside the shares of others.
 Share = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# NAME[:key=value,...] of `finetune.measures`.
+MeasureName = Annotated[str, Field(max_length=200)]
 KINDS = (
     "run",
     "filter",
@@ -56,7 +58,7 @@ _SAYS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
         frozenset({"from", "student"}),
     ),
     "evaluate": (
-        frozenset({"from", "student", "before", "set"}),
+        frozenset({"from", "student", "before", "measures", "set"}),
         frozenset({"from", "student"}),
     ),
     "answer": (
@@ -171,6 +173,13 @@ class StageSpec(Strict):
         description="`evaluate`: the parser that reads answers, which are held against the gold. "
         "It leaves `rows`, `right`, `wrong` and the measures `exact_match` and `unreadable`.",
         examples=["final_number"],
+    )
+    measures: list[MeasureName] = Field(
+        default_factory=list,
+        max_length=8,
+        description="Of `evaluate`: measures of `finetune evaluate --measure`, which the stage "
+        "leaves as numbers by the name before the colon; none where no question counts.",
+        examples=[["token_f1", "pass_at:k=4"]],
     )
     before: Reference | None = Field(
         default=None,
@@ -470,6 +479,14 @@ LEAVES: Mapping[str, Mapping[str, Part]] = {
     "domains": {"rows": "rows", "gap": "number"},
     "apportion": {"rows": "rows", "count": "number"},
 }
+
+
+def leaves_of(stage: StageSpec) -> Mapping[str, Part]:
+    """What a stage leaves, its own measures included."""
+    own: dict[str, Part] = {
+        measure.partition(":")[0]: "number" for measure in stage.measures
+    }
+    return {**LEAVES[stage.kind], **own}
 
 
 def as_read(stage: StageSpec) -> Fields:

@@ -349,6 +349,7 @@ def _evaluate(desk: Desk) -> Left:
         output=desk.folder,
         parser=str(desk.stage.evaluate),
         before=before.where if before else None,
+        measures=desk.stage.measures,
         **_of(evaluate.EvaluateConfig, desk),
     )
     _draw_alike(desk)
@@ -369,14 +370,17 @@ def _evaluate(desk: Desk) -> Left:
         )
         left[name] = (path, "")
     exact_match = info["exact_match"]
-    return Left(
-        left,
-        measures={
-            "exact_match": exact_match["share"],
-            "unreadable": info["unreadable"],
-        },
-        facts={"rows": info["rows"], "exact_match": exact_match},
-    )
+    measures = {
+        "exact_match": exact_match["share"],
+        "unreadable": info["unreadable"],
+    }
+    facts = {"rows": info["rows"], "exact_match": exact_match}
+    for measure, found in info["measures"].items():
+        # A measure of which no question counts is none.
+        if found["value"] is not None:
+            name = measure.partition(":")[0]
+            measures[name] = facts[name] = found["value"]
+    return Left(left, measures=measures, facts=facts)
 
 
 def _of(kind: type[Any], desk: Desk) -> dict[str, Any]:
