@@ -281,7 +281,7 @@ def _check_settings(loaded: Flow, stage: StageSpec) -> None:
         WrongUse: it is not, with the line of the stage.
     """
     from finetune.flows.formulas import rendered  # noqa: PLC0415
-    from finetune.flows.stages import words_of  # noqa: PLC0415 - seconds
+    from finetune.flows.words import words_of, words_of_losses  # noqa: PLC0415
     from finetune.settings import check_fields  # noqa: PLC0415
 
     if stage.kind not in ("train", "evaluate", "answer"):
@@ -291,6 +291,7 @@ def _check_settings(loaded: Flow, stage: StageSpec) -> None:
     words = ["--data", ".", "--model", "M", "--output", "O"]
     for name in stage.models:
         words += words_of(name, "M")
+    words += words_of_losses(stage)
     for key, value in stage.set.items():
         if key == "processes":
             raise WrongUse(

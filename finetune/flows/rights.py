@@ -76,6 +76,10 @@ _OF_STEPS = re.compile(
 _OF_FILTERS = re.compile(r"\w{1,64}\.filters\.\w{1,64}\.(?P<key>\w{1,64})")
 # A word, a number, a list of shares or of names: no path, no URL and no command is one.
 _PLAIN = re.compile(r"[\w.+=,:-]{0,200}", re.ASCII)
+_LOSS = re.compile(
+    r"(?P<name>[a-z]\w*)(=[\d.e+-]+)?(:[a-z]\w*=[\w.+-]+(,[a-z]\w*=[\w.+-]+)*)?",
+    re.ASCII,
+)
 _MOST_DRAWS = pack_rights.MOST_DRAWS
 
 
@@ -98,6 +102,8 @@ def check(stage: StageSpec, where: str) -> None:
             f"one of {', '.join(COMMANDS)}",
             did_you_mean(stage.train, COMMANDS),
         )
+    if stage.losses or stage.teacher_reads:
+        _check_losses(stage, where)
     options = MODELS_OF_FILTERS if stage.filter else MODEL_OPTIONS
     unknown = sorted(stage.models.keys() - options)
     if unknown:
@@ -119,6 +125,33 @@ def check(stage: StageSpec, where: str) -> None:
             _check_part(room, spec, later, where)
     for measure in stage.measures:
         _check_part("finetune.measures", measure, (), f"{where} measures")
+
+
+def _check_losses(stage: StageSpec, where: str) -> None:
+    """Losses by their names and plain parameters, of a command that has them."""
+    if stage.train != "distill":
+        key = "losses" if stage.losses else "teacher_reads"
+        raise WrongUse(
+            where,
+            f"{key} with train: {stage.train}",
+            "train: distill",
+            "Take it out.",
+        )
+    for loss in stage.losses:
+        _check_loss(loss, f"{where} losses")
+
+
+def _check_loss(loss: str, where: str) -> None:
+    """A loss that ships with the package: a module of one's own is code."""
+    named = _LOSS.fullmatch(loss)
+    known = registry.built_in("finetune.losses")
+    if named is None or named["name"] not in known:
+        raise WrongUse(
+            where,
+            repr(loss)[:200],
+            "NAME[=WEIGHT][:key=value,...] of `synth list losses`: a flow is data",
+            did_you_mean(loss, known),
+        )
 
 
 def may_set(stage: StageSpec, key: str) -> bool:
@@ -167,6 +200,8 @@ def check_value(stage: StageSpec, key: str, value: Scalar, where: str) -> None:
             "a number, or a word where one is due: a flow is data",
             f"Take it out; a user who wants it says --set {stage.name}.{key}=VALUE.",
         )
+    if stage.train in ("distill", "codistill") and key == "loss":
+        _check_loss(str(value), where)
     if stage.train == "grpo" and key == "reward":
         _check_filters([registry.parse_spec(str(value), where)], (), where)
     if stage.train == "grpo" and key == "parser":

@@ -26,8 +26,8 @@ MOST_STAGES = 40
 MOST_ROUNDS = 1000
 # Of a mix, beside the shares of others.
 Share = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-# NAME[:key=value,...] of `finetune.measures`.
-MeasureName = Annotated[str, Field(max_length=200)]
+# NAME[:key=value,...] of a room.
+PartName = Annotated[str, Field(max_length=200)]
 KINDS = (
     "run",
     "filter",
@@ -54,7 +54,9 @@ _SAYS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     ),
     "export": (frozenset({"from", "other"}), frozenset({"from"})),
     "train": (
-        frozenset({"from", "student", "models", "set"}),
+        frozenset(
+            {"from", "losses", "student", "models", "set", "teacher_reads"}
+        ),
         frozenset({"from", "student"}),
     ),
     "evaluate": (
@@ -167,6 +169,18 @@ class StageSpec(Strict):
         description="Option of the command, or parameter of a filter -> a model of the flow.",
         examples=[{"teacher": "best.learn"}],
     )
+    losses: list[PartName] = Field(
+        default_factory=list,
+        max_length=8,
+        description="Of `train: distill`: losses that are summed, NAME[=WEIGHT][:key=value,...].",
+        examples=[["forward_kl", "hidden_mse=10:normalise=true"]],
+    )
+    teacher_reads: Name | None = Field(
+        default=None,
+        description="Of `train: distill`: the column with the prompt that the teacher reads in the "
+        "place of the student's.",
+        examples=["with_rule"],
+    )
     evaluate: str | None = Field(
         default=None,
         max_length=200,
@@ -174,7 +188,7 @@ class StageSpec(Strict):
         "It leaves `rows`, `right`, `wrong` and the measures `exact_match` and `unreadable`.",
         examples=["final_number"],
     )
-    measures: list[MeasureName] = Field(
+    measures: list[PartName] = Field(
         default_factory=list,
         max_length=8,
         description="Of `evaluate`: measures of `finetune evaluate --measure`, which the stage "

@@ -29,6 +29,7 @@ from finetune.flows.schema import StageSpec
 from finetune.flows.searching import nearest_rows
 from finetune.flows.selecting import Select, key_of, table_of
 from finetune.flows.tooling import bound_to
+from finetune.flows.words import flag_of, words_of, words_of_losses
 from finetune.measuring import evaluate
 from finetune.measuring.choosing import choose
 from finetune.recipes.mix import by_domain, mixed
@@ -304,7 +305,8 @@ def _train(desk: Desk) -> Left:
         *("--output", str(desk.folder)),
     ]
     for name in desk.stage.models:
-        words += [f"--{_flag(name)}", desk.inputs[name].where]
+        words += [f"--{flag_of(name)}", desk.inputs[name].where]
+    words += words_of_losses(desk.stage)
     if command in RESUMABLE:
         words.append("--resume")
     for key, value in {"disable_tqdm": True, **desk.settings}.items():
@@ -324,21 +326,6 @@ def _train(desk: Desk) -> Left:
             if name in info
         },
     )
-
-
-def words_of(key: str, value: Scalar) -> list[str]:
-    """A setting as it would be typed."""
-    if value is True:
-        return [f"--{_flag(key)}"]
-    if isinstance(value, bool):
-        # YAML reads the word of a strategy that is off as false.
-        off = "no" if key.endswith("_strategy") else "false"
-        return [f"--{_flag(key)}={off}"]
-    return [f"--{_flag(key)}={value}"]
-
-
-def _flag(name: str) -> str:
-    return name.replace("_", "-")
 
 
 def _evaluate(desk: Desk) -> Left:
