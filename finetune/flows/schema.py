@@ -52,7 +52,7 @@ _SAYS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
         frozenset({"from", "group", "models", "parser"}),
         frozenset({"from"}),
     ),
-    "export": (frozenset({"from", "other"}), frozenset({"from"})),
+    "export": (frozenset({"from", "models", "other"}), frozenset({"from"})),
     "train": (
         frozenset(
             {"from", "losses", "student", "models", "set", "teacher_reads"}
