@@ -64,6 +64,7 @@ ANSWERING = frozenset(
         "temperature",
         "template",
         "batch",
+        "banned",
         "calculator",
     }
 )
