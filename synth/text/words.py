@@ -405,11 +405,11 @@ def rouge_l(one: str, two: str) -> float:
     right = bag(two)
     if not left or not right:
         return 0.0
-    shared = _common(left, right)
+    shared = common(left, right)
     return 2 * shared / (len(left) + len(right))
 
 
-def _common(left: Sequence[str], right: Sequence[str]) -> int:
+def common(left: Sequence[str], right: Sequence[str]) -> int:
     """Length of the longest common subsequence."""
     # Of the words so far and the first `column` ones of `right`: one row of the table at a time.
     row = [0] * (len(right) + 1)
