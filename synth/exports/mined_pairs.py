@@ -68,14 +68,18 @@ class MinedPairs(Export):
     def pairs(self, texts: list[str]) -> Iterator[Pair]:
         """(ROUGE-L, text, its least similar partner) of each text that has one."""
         for text in texts:
-            others = [other for other in texts if other != text]
-            rows = [{"source": text, "target": other} for other in others]
+            others = []
+            rows = []
+            for other in texts:
+                if other != text:
+                    others.append(other)
+                    rows.append({"source": text, "target": other})
             verdicts = self._rule.judge_group(rows)
-            partners = [
-                (rouge_l(text, other), text, other)
-                for other, verdict in zip(others, verdicts, strict=True)
-                if verdict.keep
-            ]
+            partners = []
+            for other, verdict in zip(others, verdicts, strict=True):
+                if verdict.keep:
+                    score = rouge_l(text, other)
+                    partners.append((score, text, other))
             if partners:
                 yield min(partners)
 

@@ -85,9 +85,15 @@ class Paraphrase(WorkFilter):
             if self.nli is not None and verdict.keep:
                 places.append(place)
                 pairs.append((other, text))
-        for place, share in zip(places, self._shares(pairs), strict=True):
-            marks = {**verdicts[place].marks, "entailment": round(share, 4)}
-            reason = "" if share >= self.least else "not_entailed"
+        shares = self._shares(pairs)
+        for place, share in zip(places, shares, strict=True):
+            marks = {
+                **verdicts[place].marks,
+                "entailment": round(share, 4),
+            }
+            reason = ""
+            if share < self.least:
+                reason = "not_entailed"
             verdicts[place] = Verdict(not reason, reason, marks)
         return verdicts
 
@@ -96,17 +102,21 @@ class Paraphrase(WorkFilter):
         if not other:
             return Verdict(None, "no_text")
         ratio = len(text) / len(other)
-        if not self.shortest <= ratio <= self.longest:
-            reason = "too_short" if ratio < self.shortest else "too_long"
-            return Verdict(False, reason)
+        if ratio < self.shortest:
+            return Verdict(False, "too_short")
+        if ratio > self.longest:
+            return Verdict(False, "too_long")
         said = Counter(numbers_of(text))
         known = Counter(numbers_of(other))
         # A summary may leave numbers out.
         if said - known or (self.mutual and known - said):
             return Verdict(False, "other_numbers")
         score = rouge_l(other, text)
-        reason = "" if score <= self.most_alike else "too_alike"
-        return Verdict(not reason, reason, {"rouge_l": round(score, 4)})
+        reason = ""
+        if score > self.most_alike:
+            reason = "too_alike"
+        marks = {"rouge_l": round(score, 4)}
+        return Verdict(not reason, reason, marks)
 
     def _shares(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         """The probability of entailment of each pair, in the worse direction."""

@@ -60,15 +60,23 @@ class Similarity(WorkFilter):
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """One verdict a row, the model asked about many at once."""
         verdicts = [Verdict(None, "no_text")] * len(rows)
-        places = [n for n, row in enumerate(rows) if row.get(self.other)]
-        texts = [field_text(rows[n], self.field) for n in places]
-        others = [str(rows[n][self.other]) for n in places]
-        made = vectors([*texts, *others], self.embedding)
-        ours = made[: len(places)]
-        theirs = made[len(places) :]
-        cosines = (ours * theirs).sum(axis=1).tolist()
+        places = []
+        ours = []
+        theirs = []
+        for place, row in enumerate(rows):
+            if not row.get(self.other):
+                continue
+            places.append(place)
+            ours.append(field_text(row, self.field))
+            theirs.append(str(row[self.other]))
+        made = vectors([*ours, *theirs], self.embedding)
+        count = len(places)
+        products = made[:count] * made[count:]
+        cosines = products.sum(axis=1).tolist()
         for place, cosine in zip(places, cosines, strict=True):
-            reason = "" if cosine >= self.least else "too_unlike"
+            reason = ""
+            if cosine < self.least:
+                reason = "too_unlike"
             marks = {"similarity": round(cosine, 4)}
             verdicts[place] = Verdict(not reason, reason, marks)
         return verdicts

@@ -75,15 +75,24 @@ def carried_out(turns: Sequence[Row]) -> list[Fields]:
     [{'name': 'add', 'arguments': {'one': 1, 'two': 2}, 'answer': '3'}]
     """
     called = []
+    answers = []
     for turn in turns:
         calls = turn.get("tool_calls") or "[]"
-        text = calls if isinstance(calls, str) else json.dumps(calls)
-        called += calls_in(text)
-    answers = [turn["content"] for turn in turns if turn["role"] == "tool"]
-    return [
-        {"name": name, "arguments": arguments, "answer": answer}
-        for (name, arguments), answer in zip(called, answers, strict=False)
-    ]
+        if not isinstance(calls, str):
+            calls = json.dumps(calls)
+        called += calls_in(calls)
+        if turn["role"] == "tool":
+            answers.append(turn["content"])
+    carried = []
+    for (name, arguments), answer in zip(called, answers, strict=False):
+        carried.append(
+            {
+                "name": name,
+                "arguments": arguments,
+                "answer": answer,
+            }
+        )
+    return carried
 
 
 def _calls_of(value: Any) -> list[tuple[str, Fields]]:

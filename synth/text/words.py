@@ -219,13 +219,18 @@ def parted(text: str) -> list[str]:
     >>> parted("So 2 +\n3"), parted("共5个")
     (['', 'So', ' ', '2', ' ', '+', '\n', '3', ''], ['', '共', '', '5', '', '个', ''])
     """
-    pattern = _PIECE if text.isascii() else _script().pieces
+    pattern = _PIECE
+    if not text.isascii():
+        pattern = _script().pieces
     cut = []
     end = 0
     for match in pattern.finditer(text):
-        cut += [text[end : match.start()], match[0]]
+        between = text[end : match.start()]
+        cut.append(between)
+        cut.append(match[0])
         end = match.end()
-    return [*cut, text[end:]]
+    cut.append(text[end:])
+    return cut
 
 
 def plain(value: Any) -> str:
