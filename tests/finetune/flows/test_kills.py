@@ -79,6 +79,8 @@ class Scenario(Exception):
         self.overrides = more.pop("overrides", {})
         self.models = dict(more.pop("models", {}))
         self.student = self.models.pop("student", "scratch:tiny")
+        # Here each teacher has the name of its role.
+        more.pop("names", None)
         self.inputs = more
 
 
