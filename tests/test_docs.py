@@ -339,6 +339,7 @@ def test_the_table_of_systems_names_what_is_there():
                 "synth.exports",
                 "finetune.losses",
                 "finetune.list_losses",
+                "finetune.measures",
             )
             for name in registry.names(room)
         ),

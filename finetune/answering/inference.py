@@ -40,6 +40,7 @@ class Inference:
         contrast_beta: see `Ways`.
         contrast_alpha: see `Ways`.
         calculator: see `Ways`.
+        banned: words that are never said, with commas between.
         cascade: a teacher, PROVIDER/MODEL, that is asked where the student is not sure.
         cascade_below: 0 to 1: it is asked where the student is less sure of its reply than this.
         cascade_calls: calls of it at most.
@@ -64,6 +65,7 @@ class Inference:
     contrast_beta: float = 0.7
     contrast_alpha: float = 0.1
     calculator: bool = False
+    banned: str = ""
     cascade: str | None = None
     cascade_below: float = 0.5
     cascade_calls: int = 1000
@@ -90,6 +92,7 @@ class Inference:
             beta=self.contrast_beta,
             alpha=self.contrast_alpha,
             calculator=self.calculator,
+            banned=tuple(filter(None, map(str.strip, self.banned.split(",")))),
         )
 
     def check(self) -> None:

@@ -31,7 +31,14 @@ from finetune.cli.training import (
     sft,
 )
 from synth.cli.command_group import Decorator, output_option, say, together
-from synth.cli.shared import endpoint_options, limit_options, roles, sets
+from synth.cli.shared import (
+    endpoint_options,
+    limit_options,
+    plugin_option,
+    roles,
+    sets,
+    tool_option,
+)
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -133,6 +140,8 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="KEY=VALUE",
             help="A value of the flow, `rounds`, or STAGE.key of a stage.",
         ),
+        tool_option,
+        plugin_option,
         *endpoint_options(),
         *limit_options(),
         click.option(
@@ -256,6 +265,8 @@ def _config(loaded: Flow, options: JsonObject) -> FlowConfig:
         budget=options["budget"],
         run={name: options[name] for name in of_runs if options[name]},
         overrides=options["overrides"],
+        tools=options["tools"],
+        plugins=tuple(options["plugins"]),
     )
     check(config)
     for stage in loaded.spec.stages():
@@ -270,7 +281,7 @@ def _check_settings(loaded: Flow, stage: StageSpec) -> None:
         WrongUse: it is not, with the line of the stage.
     """
     from finetune.flows.formulas import rendered  # noqa: PLC0415
-    from finetune.flows.stages import words_of  # noqa: PLC0415 - seconds
+    from finetune.flows.words import words_of, words_of_losses  # noqa: PLC0415
     from finetune.settings import check_fields  # noqa: PLC0415
 
     if stage.kind not in ("train", "evaluate", "answer"):
@@ -280,6 +291,7 @@ def _check_settings(loaded: Flow, stage: StageSpec) -> None:
     words = ["--data", ".", "--model", "M", "--output", "O"]
     for name in stage.models:
         words += words_of(name, "M")
+    words += words_of_losses(stage)
     for key, value in stage.set.items():
         if key == "processes":
             raise WrongUse(

@@ -256,6 +256,12 @@ def inference_options(command: Callable[..., Any]) -> Callable[..., Any]:
             is_flag=True,
             help="Compute what stands behind the = of a sum, in the place of the student.",
         ),
+        click.option(
+            "--banned",
+            default="",
+            metavar="WORD,...",
+            help="Words that it never says.",
+        ),
         _cascade_options,
     )(command)
 

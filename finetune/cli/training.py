@@ -354,6 +354,14 @@ def curriculum(ctx: click.Context, /, order: str, **options: Any) -> None:
     show_default=True,
     help="For --frozen: times that PersonX gets another name.",
 )
+@click.option(
+    "--masked",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    metavar="SHARE",
+    help="Where right rows are more, copies of them with this share of their words masked or "
+    "replaced are wrong rows.",
+)
 @click.pass_context
 def critic(
     ctx: click.Context,
@@ -361,6 +369,7 @@ def critic(
     *,
     frozen: bool,
     kind: str,
+    masked: float,
     passes: int,
     **options: Any,
 ) -> None:
@@ -379,6 +388,13 @@ def critic(
                 "no trainer fields",
                 "A logistic regression has none: leave them out.",
             )
+        if masked:
+            raise WrongUse(
+                "critic --frozen",
+                f"--masked {masked:g}",
+                "rows as they are",
+                "Leave one of them out: masked rows are learnt without --frozen.",
+            )
         from finetune.recipes.frozen_critic import Columns, run  # noqa: PLC0415
         from finetune.settings import TrainConfig  # noqa: PLC0415
 
@@ -390,7 +406,12 @@ def critic(
         info = run(config, columns=Columns(**own, passes=passes), kind=kind)
         say(f"critic: trained on {info['trained']:,} of {info['rows']:,} rows")
     else:
-        info = train("critic", ctx, more={**own, "kind": kind}, **options)
+        info = train(
+            "critic",
+            ctx,
+            more={**own, "kind": kind, "masked": masked},
+            **options,
+        )
     say(
         f"{info['held_out']['rows']:,} rows held out, area under the ROC curve "
         f"{info['held_out']['auc']}"

@@ -16,12 +16,12 @@ from finetune.flows import rights
 from finetune.flows.formulas import Formula, rendered
 from finetune.flows.row_schema import Reference, Scalar
 from finetune.flows.schema import (
-    LEAVES,
     MOST_ROUNDS,
     FlowSpec,
     Part,
     RoundsSpec,
     StageSpec,
+    leaves_of,
 )
 from finetune.flows.selecting import Select, exports_of
 from synth.core.errors import WrongUse, did_you_mean
@@ -366,7 +366,7 @@ class _Checker:
                 raise self._unknown(one, spot)
         elif head not in seen:
             raise self._unknown(one, spot)
-        leaves = LEAVES[self.kinds[head]]
+        leaves = leaves_of(self.flow.stage(head))
         name = rest or next(iter(leaves))
         if name not in leaves:
             raise WrongUse(

@@ -19,6 +19,7 @@ from finetune.flows.player import FlowConfig
 from finetune.flows.records import RECORD
 from finetune.flows.row_schema import Reference
 from finetune.flows.schema import StageSpec
+from finetune.flows.tooling import bound_to
 from synth.core.errors import WrongUse
 from synth.core.strict_yaml import read_yaml
 from synth.packs.case_schema import CasesSpec
@@ -114,6 +115,7 @@ class _Planner:
         if stage.kind == "run":
             overrides = {k: v for k, v in settings.items() if "." in k}
             pack = Pack.load(self.config.flow.pack(stage), overrides)
+            pack = pack.with_tools(self._tools(pack), self.config.plugins)
             cost = _cost(self._plan(stage, pack, overrides, rows), rows)
             left = _most_rows(pack, rows)
             text += f", {cost}"
@@ -160,15 +162,21 @@ class _Planner:
             teachers=teachers,
             overrides=dict(overrides),
             budget=None,
+            tools=self._tools(pack),
+            plugins=self.config.plugins,
             **self._said(stage, pack),
         )
         named = self.config.flow.pack(stage)
         return make_plan(prepare(named, sample, _NOWHERE, config))
 
+    def _tools(self, pack: Pack) -> dict[str, str]:
+        """What the user binds to the pack's tools."""
+        return bound_to(pack, self.config.tools)
+
     def _who(self, stage: StageSpec, role: str) -> str:
         """The role of the flow that answers; "student" where a model does."""
         one = self._now(stage.roles.get(role, role))
-        return one if one in self.spec.teachers else "student"
+        return one if one in self.config.teachers else "student"
 
     def _said(self, stage: StageSpec, pack: Pack) -> JsonObject:
         """Prices and limits of the roles."""
@@ -179,7 +187,7 @@ class _Planner:
             for role in pack.roles:
                 who = self._who(stage, role)
                 value = for_role(given, who)
-                if value and who in self.spec.teachers:
+                if value and who in self.config.teachers:
                     said[option][role] = value
         return said
 

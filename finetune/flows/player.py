@@ -36,8 +36,9 @@ from finetune.flows.loading import (
 from finetune.flows.records import check_output, shown, write_record
 from finetune.flows.rounds import settled
 from finetune.flows.row_schema import Reference, Scalar
-from finetune.flows.schema import LEAVES, PoolSpec, StageSpec, as_read
+from finetune.flows.schema import PoolSpec, StageSpec, as_read, leaves_of
 from finetune.flows.selecting import Select, distinct
+from finetune.flows.tooling import bound_to, check_tools, players_of
 from finetune.students import scratch
 from finetune.students.load import load_tokenizer
 from synth.calls.journal import held
@@ -68,6 +69,9 @@ class FlowConfig:
         run: fields of a run, as `synth.run` takes them, by the flow's roles.
         overrides: `STAGE.key` -> value, as the user said it; such a setting is not asked for its
             rights.
+        tools: tool of a pack -> `module:function`, or the role of the flow that plays it; for every
+            pack that has a tool of this name.
+        plugins: modules that the user allows.
     """
 
     flow: Flow
@@ -78,6 +82,8 @@ class FlowConfig:
     budget: float | None = None
     run: Mapping[str, Any] = field(default_factory=dict)
     overrides: Mapping[str, object] = field(default_factory=dict)
+    tools: Mapping[str, str] = field(default_factory=dict)
+    plugins: tuple[str, ...] = ()
 
 
 def check(config: FlowConfig) -> None:
@@ -87,10 +93,13 @@ def check(config: FlowConfig) -> None:
         WrongUse: the first thing that is missing or unknown.
     """
     spec = config.flow.spec
+    players = dict.fromkeys(
+        players_of(config.tools), "a teacher that plays a tool"
+    )
     for option, wanted, given in (
         ("--rows", {INPUT: "", **spec.inputs}, config.inputs),
         ("--model", {STUDENT: "", **spec.models}, config.models),
-        ("--teacher", spec.teachers, config.teachers),
+        ("--teacher", {**players, **spec.teachers}, config.teachers),
     ):
         used = [name for name in wanted if _is_read(config.flow, name)]
         for name in used:
@@ -109,6 +118,7 @@ def check(config: FlowConfig) -> None:
                     ", ".join(wanted) or "nothing: the flow asks for none",
                     "Correct the name.",
                 )
+    check_tools(config.flow, config.tools, config.plugins)
 
 
 def check_reach(config: FlowConfig) -> None:
@@ -363,6 +373,8 @@ class Player:
             pack=pack,
             budget=self.config.budget,
             run=self.config.run,
+            tools=self.config.tools,
+            plugins=self.config.plugins,
             train=self._train,
         )
         return desk, mark
@@ -374,10 +386,18 @@ class Player:
         if stage.pack_named is None:
             return []
         loaded = Pack.load(pack)
-        asked = sorted(loaded.roles - stage.roles.keys()) if stage.run else []
+        files = mark_of(asking_files(loaded.folder))
+        if not stage.run:
+            return [files]
+        bound = bound_to(loaded, self.config.tools)
+        asked = loaded.with_tools(bound, self.config.plugins).roles
         return [
-            mark_of(asking_files(loaded.folder)),
-            *(self.config.teachers[role] for role in asked),
+            files,
+            *(
+                self.config.teachers[role]
+                for role in sorted(asked - stage.roles.keys())
+            ),
+            *(f"{name}={target}" for name, target in bound.items()),
         ]
 
     def _settings(
@@ -421,7 +441,7 @@ class Player:
             head, _, rest = rest.partition(".")
         if head not in results:
             return None
-        name = rest or next(iter(LEAVES[self.flow.stage(head).kind]))
+        name = rest or next(iter(leaves_of(self.flow.stage(head))))
         return results[head].part(name, where)
 
     def _last_round(self) -> Mapping[str, Result]:

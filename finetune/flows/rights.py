@@ -42,7 +42,7 @@ TRAINING = frozenset(
     descending desirable_weight disable_dropout epsilon epsilon_high first graded
     gradient_accumulation_steps gradient_checkpointing kind label label_smoothing
     label_smoothing_factor learning_rate likelihood logging_strategy lora loss loss_type
-    lr_scheduler_type margin mask_truncated_completions max_completion_length max_grad_norm
+    lr_scheduler_type margin mask_truncated_completions masked max_completion_length max_grad_norm
     max_length max_steps neftune_noise_alpha negative_margin negatives normalise num_generations
     num_iterations num_train_epochs objective on_policy optim order packing padding_free parser
     per_device_train_batch_size push r replay reward reward_weights scale_rewards schedule
@@ -64,6 +64,7 @@ ANSWERING = frozenset(
         "temperature",
         "template",
         "batch",
+        "banned",
         "calculator",
     }
 )
@@ -76,6 +77,10 @@ _OF_STEPS = re.compile(
 _OF_FILTERS = re.compile(r"\w{1,64}\.filters\.\w{1,64}\.(?P<key>\w{1,64})")
 # A word, a number, a list of shares or of names: no path, no URL and no command is one.
 _PLAIN = re.compile(r"[\w.+=,:-]{0,200}", re.ASCII)
+_LOSS = re.compile(
+    r"(?P<name>[a-z]\w*)(=[\d.e+-]+)?(:[a-z]\w*=[\w.+-]+(,[a-z]\w*=[\w.+-]+)*)?",
+    re.ASCII,
+)
 _MOST_DRAWS = pack_rights.MOST_DRAWS
 
 
@@ -98,6 +103,8 @@ def check(stage: StageSpec, where: str) -> None:
             f"one of {', '.join(COMMANDS)}",
             did_you_mean(stage.train, COMMANDS),
         )
+    if stage.losses or stage.teacher_reads:
+        _check_losses(stage, where)
     options = MODELS_OF_FILTERS if stage.filter else MODEL_OPTIONS
     unknown = sorted(stage.models.keys() - options)
     if unknown:
@@ -117,6 +124,35 @@ def check(stage: StageSpec, where: str) -> None:
         if spec is not None:
             later = [*stage.models, *(["other"] if stage.other else [])]
             _check_part(room, spec, later, where)
+    for measure in stage.measures:
+        _check_part("finetune.measures", measure, (), f"{where} measures")
+
+
+def _check_losses(stage: StageSpec, where: str) -> None:
+    """Losses by their names and plain parameters, of a command that has them."""
+    if stage.train != "distill":
+        key = "losses" if stage.losses else "teacher_reads"
+        raise WrongUse(
+            where,
+            f"{key} with train: {stage.train}",
+            "train: distill",
+            "Take it out.",
+        )
+    for loss in stage.losses:
+        _check_loss(loss, f"{where} losses")
+
+
+def _check_loss(loss: str, where: str) -> None:
+    """A loss that ships with the package: a module of one's own is code."""
+    named = _LOSS.fullmatch(loss)
+    known = registry.built_in("finetune.losses")
+    if named is None or named["name"] not in known:
+        raise WrongUse(
+            where,
+            repr(loss)[:200],
+            "NAME[=WEIGHT][:key=value,...] of `synth list losses`: a flow is data",
+            did_you_mean(loss, known),
+        )
 
 
 def may_set(stage: StageSpec, key: str) -> bool:
@@ -165,6 +201,8 @@ def check_value(stage: StageSpec, key: str, value: Scalar, where: str) -> None:
             "a number, or a word where one is due: a flow is data",
             f"Take it out; a user who wants it says --set {stage.name}.{key}=VALUE.",
         )
+    if stage.train in ("distill", "codistill") and key == "loss":
+        _check_loss(str(value), where)
     if stage.train == "grpo" and key == "reward":
         _check_filters([registry.parse_spec(str(value), where)], (), where)
     if stage.train == "grpo" and key == "parser":

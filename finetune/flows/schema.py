@@ -26,6 +26,8 @@ MOST_STAGES = 40
 MOST_ROUNDS = 1000
 # Of a mix, beside the shares of others.
 Share = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# NAME[:key=value,...] of a room.
+PartName = Annotated[str, Field(max_length=200)]
 KINDS = (
     "run",
     "filter",
@@ -50,13 +52,15 @@ _SAYS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
         frozenset({"from", "group", "models", "parser"}),
         frozenset({"from"}),
     ),
-    "export": (frozenset({"from", "other"}), frozenset({"from"})),
+    "export": (frozenset({"from", "models", "other"}), frozenset({"from"})),
     "train": (
-        frozenset({"from", "student", "models", "set"}),
+        frozenset(
+            {"from", "losses", "student", "models", "set", "teacher_reads"}
+        ),
         frozenset({"from", "student"}),
     ),
     "evaluate": (
-        frozenset({"from", "student", "before", "set"}),
+        frozenset({"from", "student", "before", "measures", "set"}),
         frozenset({"from", "student"}),
     ),
     "answer": (
@@ -165,12 +169,31 @@ class StageSpec(Strict):
         description="Option of the command, or parameter of a filter -> a model of the flow.",
         examples=[{"teacher": "best.learn"}],
     )
+    losses: list[PartName] = Field(
+        default_factory=list,
+        max_length=8,
+        description="Of `train: distill`: losses that are summed, NAME[=WEIGHT][:key=value,...].",
+        examples=[["forward_kl", "hidden_mse=10:normalise=true"]],
+    )
+    teacher_reads: Name | None = Field(
+        default=None,
+        description="Of `train: distill`: the column with the prompt that the teacher reads in the "
+        "place of the student's.",
+        examples=["with_rule"],
+    )
     evaluate: str | None = Field(
         default=None,
         max_length=200,
         description="`evaluate`: the parser that reads answers, which are held against the gold. "
         "It leaves `rows`, `right`, `wrong` and the measures `exact_match` and `unreadable`.",
         examples=["final_number"],
+    )
+    measures: list[PartName] = Field(
+        default_factory=list,
+        max_length=8,
+        description="Of `evaluate`: measures of `finetune evaluate --measure`, which the stage "
+        "leaves as numbers by the name before the colon; none where no question counts.",
+        examples=[["token_f1", "pass_at:k=4"]],
     )
     before: Reference | None = Field(
         default=None,
@@ -470,6 +493,14 @@ LEAVES: Mapping[str, Mapping[str, Part]] = {
     "domains": {"rows": "rows", "gap": "number"},
     "apportion": {"rows": "rows", "count": "number"},
 }
+
+
+def leaves_of(stage: StageSpec) -> Mapping[str, Part]:
+    """What a stage leaves, its own measures included."""
+    own: dict[str, Part] = {
+        measure.partition(":")[0]: "number" for measure in stage.measures
+    }
+    return {**LEAVES[stage.kind], **own}
 
 
 def as_read(stage: StageSpec) -> Fields:

@@ -27,6 +27,8 @@ from finetune.flows.row_schema import NearestSpec, Scalar
 from finetune.flows.schema import StageSpec
 from finetune.flows.searching import nearest_rows
 from finetune.flows.selecting import Select, key_of, table_of
+from finetune.flows.tooling import bound_to
+from finetune.flows.words import flag_of, words_of, words_of_losses
 from finetune.measuring import evaluate
 from finetune.measuring.choosing import choose
 from finetune.recipes.mix import by_domain, mixed
@@ -93,6 +95,8 @@ class Desk:
         pack: of `run`, and of a `select` that writes prompts: the pack, or its folder.
         budget: dollars for all runs of the flow.
         run: settings of runs, as `synth.run` takes them, roles being the flow's.
+        tools: what the user binds to tools of packs, by their name.
+        plugins: modules that the user allows.
         train: command -> what runs it.
     """
 
@@ -108,6 +112,8 @@ class Desk:
     pack: str | Path
     budget: float | None
     run: Mapping[str, Any]
+    tools: Mapping[str, str]
+    plugins: tuple[str, ...]
     train: Mapping[str, Train]
 
     @property
@@ -164,7 +170,9 @@ def play(desk: Desk) -> Left:
 def _run(desk: Desk) -> Left:
     overrides = _overrides(desk)
     pack = Pack.load(desk.pack, overrides)
-    teachers, options = _asked(desk, pack.roles)
+    tools = bound_to(pack, desk.tools)
+    asked = pack.with_tools(tools, desk.plugins).roles
+    teachers, options = _asked(desk, asked)
     others = [
         str(folder) for folder in runs_in(desk.output) if folder != desk.folder
     ]
@@ -177,6 +185,8 @@ def _run(desk: Desk) -> Left:
         reuse=others,
         budget=left_for(desk.folder, desk.output, desk.budget),
         same_teacher=True,
+        tools=tools,
+        plugins=desk.plugins if tools else (),
         **options,
     )
     counts = done.counts
@@ -293,7 +303,8 @@ def _train(desk: Desk) -> Left:
         *("--output", str(desk.folder)),
     ]
     for name in desk.stage.models:
-        words += [f"--{_flag(name)}", desk.inputs[name].where]
+        words += [f"--{flag_of(name)}", desk.inputs[name].where]
+    words += words_of_losses(desk.stage)
     if command in RESUMABLE:
         words.append("--resume")
     for key, value in {"disable_tqdm": True, **desk.settings}.items():
@@ -315,21 +326,6 @@ def _train(desk: Desk) -> Left:
     )
 
 
-def words_of(key: str, value: Scalar) -> list[str]:
-    """A setting as it would be typed."""
-    if value is True:
-        return [f"--{_flag(key)}"]
-    if isinstance(value, bool):
-        # YAML reads the word of a strategy that is off as false.
-        off = "no" if key.endswith("_strategy") else "false"
-        return [f"--{_flag(key)}={off}"]
-    return [f"--{_flag(key)}={value}"]
-
-
-def _flag(name: str) -> str:
-    return name.replace("_", "-")
-
-
 def _evaluate(desk: Desk) -> Left:
     before = desk.inputs.get("before")
     config = evaluate.EvaluateConfig(
@@ -338,6 +334,7 @@ def _evaluate(desk: Desk) -> Left:
         output=desk.folder,
         parser=str(desk.stage.evaluate),
         before=before.where if before else None,
+        measures=desk.stage.measures,
         **_of(evaluate.EvaluateConfig, desk),
     )
     _draw_alike(desk)
@@ -358,14 +355,17 @@ def _evaluate(desk: Desk) -> Left:
         )
         left[name] = (path, "")
     exact_match = info["exact_match"]
-    return Left(
-        left,
-        measures={
-            "exact_match": exact_match["share"],
-            "unreadable": info["unreadable"],
-        },
-        facts={"rows": info["rows"], "exact_match": exact_match},
-    )
+    measures = {
+        "exact_match": exact_match["share"],
+        "unreadable": info["unreadable"],
+    }
+    facts = {"rows": info["rows"], "exact_match": exact_match}
+    for measure, found in info["measures"].items():
+        # A measure of which no question counts is none.
+        if found["value"] is not None:
+            name = measure.partition(":")[0]
+            measures[name] = facts[name] = found["value"]
+    return Left(left, measures=measures, facts=facts)
 
 
 def _of(kind: type[Any], desk: Desk) -> dict[str, Any]:

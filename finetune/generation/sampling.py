@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from transformers import LogitsProcessor, LogitsProcessorList
@@ -107,7 +108,7 @@ def _spells(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def banned_ids(
-    words: list[str], tokenizer: PreTrainedTokenizerBase
+    words: Sequence[str], tokenizer: PreTrainedTokenizerBase
 ) -> list[list[int]]:
     """Token ids of words as they stand at the beginning of a text and behind a space, small and
     with a capital.

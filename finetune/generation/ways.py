@@ -1,5 +1,6 @@
 """Ways to decode beside sampling, for whoever asks a student: thinking held to a budget, results of
-sums that are computed, and contrast with the same student after wrong examples.
+sums that are computed, words that are never said, and contrast with the same student after wrong
+examples.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from finetune.generation.continuations import (
     prompt_length,
 )
 from finetune.generation.decoding import ThinkBudget, contrastive_generate
+from finetune.generation.sampling import banned_ids
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class Ways:
         alpha: above 0, at most 1: a token counts where its logit is at least the best one plus
             ln(alpha).
         calculator: whether results of sums are computed (see `Calculator`).
+        banned: words that are never said, small or with a capital.
     """
 
     think_end: str = ""
@@ -52,13 +55,14 @@ class Ways:
     beta: float = 0.7
     alpha: float = 0.1
     calculator: bool = False
+    banned: tuple[str, ...] = ()
 
     def check(self, model: PreTrainedModel) -> None:
         """Finds what cannot be obeyed before anything is asked.
 
         Raises:
-            WrongUse: bounds without an end, or a contrast of an encoder-decoder or with a
-                calculator.
+            WrongUse: bounds without an end, or a contrast of an encoder-decoder, with a calculator
+                or with banned words.
         """
         if not self.think_end and (
             self.think_least or self.think_most is not None or self.think_wait
@@ -69,13 +73,14 @@ class Ways:
                 "the text that ends the thinking",
                 "Give --think-end '</think>', or what the student was trained to say.",
             )
-        if self.contrast and self.calculator:
-            raise WrongUse(
-                "--calculator",
-                "with --contrast",
-                "one of them",
-                "Leave one out.",
-            )
+        for flag, given in (
+            ("--calculator", self.calculator),
+            ("--banned", self.banned),
+        ):
+            if self.contrast and given:
+                raise WrongUse(
+                    flag, "with --contrast", "one of them", "Leave one out."
+                )
         if self.contrast and model.config.is_encoder_decoder:
             raise WrongUse(
                 "--contrast",
@@ -180,6 +185,10 @@ def written(
             for expert, amateur in zip(prompts, amateurs, strict=True)
         ]
         return _filled(texts, pad)
+    if banned := banned_ids(ways.banned, tokenizer):
+        # A request may ban words of its own.
+        both = [*options.get("bad_words_ids", []), *banned]  # type: ignore[misc]
+        options = {**options, "bad_words_ids": both}
     processors = ways.processors(tokenizer, prompt_length(model, prompts))
     if processors:
         given = options.get("logits_processor", [])

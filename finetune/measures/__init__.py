@@ -18,5 +18,6 @@ __getattr__, __dir__ = public(
         "consistency": "Consistency",
         "leak": "Leak",
         "skew": "Skew",
+        "adherence": "Adherence",
     },
 )

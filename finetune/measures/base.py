@@ -86,7 +86,15 @@ def by_question(predictions: Sequence[Row]) -> dict[bytes, list[Row]]:
 
 
 # Columns of a row that an evaluation keeps, for measures of several rows of one question.
-OF_GROUPS = ("group", "variant", "concept", "language", "confidence", "known")
+OF_GROUPS = (
+    "group",
+    "variant",
+    "concept",
+    "language",
+    "confidence",
+    "known",
+    "highlights",
+)
 
 
 def by_group(

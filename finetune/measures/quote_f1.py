@@ -12,7 +12,10 @@ from finetune.measures.base import Measure, reply_of
 from finetune.measures.token_f1 import f1
 from synth.core.records import Row
 
-_TAGGED = re.compile(r"<(quote|q|s)>(.*?)</\1>", re.DOTALL)
+_TAGGED = re.compile(
+    r"<(quote|q|s)>(?P<tagged>.*?)</\1>|##begin_quote##(?P<marked>.*?)##end_quote##",
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +23,8 @@ class QuoteF1(Measure):
     """Words of all quotes of a reply against those of the gold's, and how many quotes stand in the
     text that was asked about (LLMQuoter, arXiv:2501.05554, section 4).
 
-    Quotes stand between <quote>, <q> or <s> tags; a text without tags is one quote.
+    Quotes stand between <quote>, <q> or <s> tags, or between the marks of the pack `quotes`
+    (##begin_quote##, ##end_quote##); a text without them is one quote.
 
     Example:
         >>> QuoteF1().of_question([{"reply": "<quote>a red pen</quote>", "target": "red pen"}])
@@ -54,6 +58,7 @@ def quotes(value: object) -> list[str]:
         spans = list(map(str, value))
     else:
         text = str(value)
-        tagged = [match[2] for match in _TAGGED.finditer(text)]
+        found = _TAGGED.finditer(text)
+        tagged = [match["tagged"] or match["marked"] or "" for match in found]
         spans = tagged or [text]
     return [span for span in spans if span.strip()]

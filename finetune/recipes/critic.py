@@ -8,11 +8,12 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import cycle, islice
 from math import isnan
 from typing import TYPE_CHECKING, TypeVar
 
 from finetune.core.rows import JsonObject
-from finetune.data import rows
+from finetune.data import masking, rows
 from finetune.data.shapes import read_label
 from finetune.scoring import calibration
 from finetune.scoring.frozen_critic import LABELS
@@ -22,6 +23,7 @@ from finetune.students import scratch
 from finetune.students.number_types import opening_type
 from finetune.students.opening import opening
 from synth.core.errors import WrongUse
+from synth.core.records import canonical_json
 from synth.local_models.minilm import folder_of
 from synth.processes.ranks import is_first_process
 from synth.statistics.intervals import auc
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
 _MOST_TOKENS = 512
+# What stands where a word is masked: a word like others, which every tokenizer can write.
+_MASK = "_"
 Value = TypeVar("Value")
 
 
@@ -49,9 +53,13 @@ def run(
     group: str = "question",
     held_out: float = 0.2,
     kind: str = "isotonic",
+    masked: float = 0.0,
 ) -> JsonObject:
     """Trains on part of the groups; half of the others calibrates and sets thresholds, the other
     half measures.
+
+    With `masked` above 0, as many masked copies of right rows as there are fewer wrong rows than
+    right ones are learnt as wrong rows (see `masked_rows`); none is held out.
 
     Returns:
         The content of OUTPUT/train.json: rows, steps, loss (nats a row), `held_out`: rows and area
@@ -71,7 +79,10 @@ def run(
         )
     read = table(config.data, first, second, label, group)
     train, rest = split([row["group"] for row in read], held_out)
-    if len({read[n]["labels"] for n in train}) < 2:
+    learnt = [read[n] for n in train]
+    if masked:
+        learnt += masked_rows(learnt, masked)
+    if len({row["labels"] for row in learnt}) < 2:
         raise WrongUse(
             f"--input {config.data}",
             f"labels in {label!r} that are all alike",
@@ -97,18 +108,18 @@ def run(
         [text for row in read for text in (row["first"], row["second"])],
         args.seed,
     )
-    encoded = _encoded(read, model, tokenizer)
     trainer = Trainer(
         model=model,
         args=args,
-        train_dataset=[encoded[n] for n in train],
+        train_dataset=_encoded(learnt, model, tokenizer),
         processing_class=tokenizer,
         data_collator=DataCollatorWithPadding(tokenizer),
     )
-    info = student.train_and_keep(trainer, tokenizer, config, len(train))
+    info = student.train_and_keep(trainer, tokenizer, config, len(learnt))
     info["held_out"] = {"rows": len(rest), "auc": None}
     if rest:
-        margins = _margins(trainer, [encoded[n] for n in rest])
+        held = [read[n] for n in rest]
+        margins = _margins(trainer, _encoded(held, model, tokenizer))
         labels = [bool(read[n]["labels"]) for n in rest]
         area = auc(margins, labels)
         # NaN: labels all alike.
@@ -137,6 +148,28 @@ def _encoded(
         )
         encoded.append({**tokens, "labels": row["labels"]})
     return encoded
+
+
+def masked_rows(learnt: Sequence[JsonObject], share: float) -> list[JsonObject]:
+    """Masked copies of right rows as wrong ones, so many that both kinds are as many; none where
+    there are as many wrong rows (QCRD, arXiv:2405.13014, whose discriminator begins so).
+
+    Args:
+        learnt: rows as `table` reads them.
+        share: of the second text's words, above 0 and up to 1, that are masked or replaced by words
+            of other right rows.
+    """
+    right = [row for row in learnt if row["labels"]]
+    words = sorted({word for row in right for word in row["second"].split()})
+    lacking = max(0, 2 * len(right) - len(learnt))
+    made = []
+    for number, row in enumerate(islice(cycle(right), lacking)):
+        key = canonical_json([number, row["first"], row["second"]]).decode()
+        worse = masking.masked(row["second"], share, _MASK, words, key)
+        # A text without words has no worse copy.
+        if worse != row["second"]:
+            made.append({**row, "second": worse, "labels": 0})
+    return made
 
 
 def split(groups: list[str], share: float) -> tuple[list[int], list[int]]:

@@ -5,7 +5,6 @@ arXiv:2409.13183).
 from __future__ import annotations
 
 import random
-import re
 from collections import Counter
 from collections.abc import Sequence
 from math import ceil, floor, log
@@ -15,12 +14,9 @@ from finetune.data import rows
 from finetune.recipes.curriculum import in_stages
 from finetune.settings import TrainConfig
 from synth.core.errors import WrongUse
+from synth.text.sentences import sentences
 from synth.text.words import terms, words
 
-# Ends of sentences: a space follows in most scripts, none in Chinese and Japanese.
-_SPACED_ENDS = ".!?;\u061f\u061b\u06d4\u0964\u0965\u1362\u104b"
-_BARE_ENDS = "\u3002\uff01\uff1f\uff1b\uff61"
-_SENTENCE = re.compile(rf"(?<=[{_SPACED_ENDS}])\s+|(?<=[{_BARE_ENDS}])\s*|\n+")
 # Linear from all to nothing in four stages: the paper's best schedule (section 4.5).
 STAGES = (1.0, 2 / 3, 1 / 3, 0.0)
 
@@ -125,7 +121,7 @@ def faded(text: str, share: float, weights: dict[str, float]) -> str:
     >>> faded("Add the parts. It is easy. Then halve.", 1 / 3, {"parts": 3.0, "halve": 2.0})
     'Add the parts.'
     """
-    parts = [part.strip() for part in _SENTENCE.split(text) if part.strip()]
+    parts = sentences(text)
     count = ceil(share * len(parts) - 1e-9)
 
     def telling(position: int) -> float:

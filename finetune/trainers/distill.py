@@ -67,6 +67,7 @@ from finetune.trainers.between_steps import (
     Interpolation,
     moved_to,
 )
+from finetune.trainers.distill_teachers import inside_of
 from finetune.trainers.filter_stage import train_filters
 from finetune.trainers.kept import drawn_apart, load, save, selection_of
 from finetune.trainers.looks import Means, look
@@ -161,9 +162,7 @@ class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[
         self.beside = Beside(
             self.terms,
             self.model,
-            teacher.model
-            if isinstance(teacher, ModelTeacher | AcrossTeacher)
-            else None,
+            inside_of(teacher),
             seed=self.args.seed,
             sample=sample_of,
         )
@@ -437,7 +436,9 @@ class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[
     def _taught(self, inputs: Inputs) -> tuple[TeacherAt | None, Features]:
         """What the teacher says and shows of a batch, in its student's tokens."""
         teacher = self.teacher
-        if isinstance(teacher, ModelTeacher) and self.beside.teacher:
+        if self.beside.teacher and isinstance(
+            teacher, ModelTeacher | PromptedTeacher
+        ):
             return teacher.shows(inputs, self.beside.teacher)
         if teacher is None or not hasattr(teacher, "says"):
             return None, Features()

@@ -145,12 +145,21 @@ def _check_prompt(term: Term, distill: DistillConfig) -> None:
             "a teacher of the student's tokenizer",
             "Take another loss, or leave it out.",
         )
-    if term.loss.compares != "exits" and looks_inside(term.loss):
+    if term.loss.compares == "exits" or not looks_inside(term.loss):
+        return
+    if term.loss.compares != "states":
         raise WrongUse(
             "--teacher-prompt",
             f"with {where}, which compares layers place by place",
-            "a loss of probabilities",
-            "Take forward_kl or another such loss, or leave the prompt out.",
+            "a loss of probabilities or of hidden states",
+            "Take forward_kl, hidden_mse or another such loss, or leave the prompt out.",
+        )
+    if own is not None and own.kind != "base":
+        raise WrongUse(
+            f"--teacher {distill.teachers[0]}",
+            f"with {where}, which looks at its hidden states",
+            "a teacher that stays as it is",
+            "Take --teacher self:base or another model, or leave the loss out.",
         )
 
 

@@ -58,6 +58,13 @@ def prompted_teacher(
     return prompted
 
 
+def inside_of(teacher: AnyTeacher | None) -> PreTrainedModel | None:
+    """The teacher's model, where it can show its inside."""
+    if isinstance(teacher, ModelTeacher | AcrossTeacher | PromptedTeacher):
+        return teacher.model
+    return None
+
+
 def opened_teacher(
     distill: DistillConfig,
     terms: Sequence[Term],

@@ -12,7 +12,7 @@ from synth.cli.command_group import output_option, say
 from synth.cli.shared import run_options, with_teacher
 
 if TYPE_CHECKING:
-    from synth.tools.tuning import Candidate, Tuned
+    from synth.tools.candidates import Candidate, Tuned
 
 
 @click.command()
@@ -76,8 +76,8 @@ def tune(
     rewrites, or the model of `--teacher editor=T`. PACK stays as it is without --write.
     """
     from synth.processes.interrupts import raised  # noqa: PLC0415
+    from synth.tools.candidates import Candidate  # noqa: PLC0415
     from synth.tools.tuning import (  # noqa: PLC0415
-        Candidate,
         Tuner,
         check_writable,
         write_back,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations, groupby, permutations
+from functools import cached_property
+from itertools import combinations, groupby
 from operator import itemgetter
 
 from synth.core.records import Fields
 from synth.exports.base import Export
-from synth.filters.near_duplicate import numbers_of
+from synth.filters.paraphrase import Paraphrase
 from synth.local_models.scores import entailment
 from synth.packs.pack import Pack
 from synth.runs.publisher import RunFolder
@@ -21,12 +22,11 @@ Pair = tuple[float, str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class MinedPairs(Export):
-    """One row `{id, prompt, completion, rouge_l}` per ordered pair of draws of a seed that passes
-    all filters.
+    """One row `{id, prompt, completion, rouge_l}` per ordered pair of draws of a seed that the
+    filter `paraphrase` keeps.
 
-    Impossible Distillation (arXiv:2305.16635), one round: length ratio, numbers equal in both
-    directions, ROUGE-L not too large, and mutual entailment where an inference model is given; of a
-    text's partners the least similar one is taken.
+    Impossible Distillation (arXiv:2305.16635), one round: of a text's partners the least similar
+    one is taken.
 
     Args:
         field: the field with the text.
@@ -35,6 +35,8 @@ class MinedPairs(Export):
         most_alike: largest ROUGE-L (F measure over words, 0 to 1).
         nli: a natural language inference model; None for none.
         least: least probability of entailment in each direction.
+        mutual: whether the source must follow from the target, too; false for summaries, which
+            have a lower `longest`.
         dedup: with `nli`, of sources that entail each other, in chains too, one pair is kept, and
             so of targets: the one of the surest entailment, as the paper has it (its code keeps the
             least sure one).
@@ -46,6 +48,7 @@ class MinedPairs(Export):
     most_alike: float = 0.75
     nli: str | None = None
     least: float = 0.75
+    mutual: bool = True
     dedup: bool = True
 
     def rows(self, run: RunFolder, pack: Pack) -> Iterator[Fields]:  # noqa: ARG002
@@ -65,11 +68,18 @@ class MinedPairs(Export):
     def pairs(self, texts: list[str]) -> Iterator[Pair]:
         """(ROUGE-L, text, its least similar partner) of each text that has one."""
         for text in texts:
-            partners = [
-                (rouge_l(a, b), a, b)
-                for a, b in permutations(texts, 2)
-                if a == text and self.fits(a, b)
-            ]
+            others = []
+            rows = []
+            for other in texts:
+                if other != text:
+                    others.append(other)
+                    rows.append({"source": text, "target": other})
+            verdicts = self._rule.judge_group(rows)
+            partners = []
+            for other, verdict in zip(others, verdicts, strict=True):
+                if verdict.keep:
+                    score = rouge_l(text, other)
+                    partners.append((score, text, other))
             if partners:
                 yield min(partners)
 
@@ -115,18 +125,22 @@ class MinedPairs(Export):
 
     def fits(self, source: str, target: str) -> bool:
         """Whether two texts may be a pair."""
-        ratio = len(target) / max(1, len(source))
-        if not self.shortest <= ratio <= self.longest:
-            return False
-        if numbers_of(source) != numbers_of(target):
-            return False
-        if rouge_l(source, target) > self.most_alike:
-            return False
-        if self.nli is None:
-            return True
-        both_ways = [(source, target), (target, source)]
-        results = entailment(both_ways, self.nli)
-        return all(yes >= self.least for yes, _ in results)
+        row = {"source": source, "target": target}
+        return self._rule.judge(row).keep is True
+
+    @cached_property
+    def _rule(self) -> Paraphrase:
+        """What a pair must be."""
+        return Paraphrase(
+            field="target",
+            other="source",
+            shortest=self.shortest,
+            longest=self.longest,
+            most_alike=self.most_alike,
+            nli=self.nli,
+            least=self.least,
+            mutual=self.mutual,
+        )
 
 
 def components(

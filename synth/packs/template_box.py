@@ -31,6 +31,7 @@ from synth.core.errors import RowFault, WrongUse
 from synth.core.records import Values
 from synth.packs.files import read_text_inside
 from synth.packs.template_cost import WALKED
+from synth.replies.calls import carried_out
 
 # A prompt beyond this is a runaway loop: 2 MiB is some 500,000 tokens.
 MOST_CHARS = 2 * 1024 * 1024
@@ -184,6 +185,7 @@ def _power(base: float, exponent: float) -> float:
 
 OWN_FILTERS = {
     "power": _power,
+    "called": carried_out,
     "pick": _pick,
     "turned": _turned,
     "join": _join,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from synth.core.records import Call, Fields
+from synth.core.records import Call, Fields, Row
 from synth.core.strict_json import MOST_CHARS, decoder
 
 _TAG = "<tool_call>"
@@ -58,6 +59,40 @@ def tagged(text: str) -> tuple[str, tuple[Call, ...]]:
         Call(name, json.dumps(arguments)) for name, arguments in calls_in(rest)
     ]
     return said.strip(), tuple(calls or [Call("?", "")])
+
+
+def carried_out(turns: Sequence[Row]) -> list[Fields]:
+    """The calls of a conversation's turns, in order, as `name`, `arguments` and `answer`, what the
+    tool said.
+
+    Args:
+        turns: with `role` and `content`; `tool_calls` as a list or as its JSON. Each call is
+            answered by a turn of the role tool, in the same order.
+
+    >>> call = {"function": {"name": "add", "arguments": '{"one": 1, "two": 2}'}}
+    >>> turns = [{"role": "assistant", "content": "", "tool_calls": [call]}]
+    >>> carried_out([*turns, {"role": "tool", "content": "3"}])
+    [{'name': 'add', 'arguments': {'one': 1, 'two': 2}, 'answer': '3'}]
+    """
+    called = []
+    answers = []
+    for turn in turns:
+        calls = turn.get("tool_calls") or "[]"
+        if not isinstance(calls, str):
+            calls = json.dumps(calls)
+        called += calls_in(calls)
+        if turn["role"] == "tool":
+            answers.append(turn["content"])
+    carried = []
+    for (name, arguments), answer in zip(called, answers, strict=False):
+        carried.append(
+            {
+                "name": name,
+                "arguments": arguments,
+                "answer": answer,
+            }
+        )
+    return carried
 
 
 def _calls_of(value: Any) -> list[tuple[str, Fields]]:

@@ -24,6 +24,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 _WORD = re.compile(r"\w+")
+_PIECE = re.compile(r"\S+")
 # Unicode's Default_Ignorable_Code_Point (nothing is seen of them), and Arabic's stretching sign.
 _UNSEEN = re.compile(
     "[\u00ad\u034f\u061c\u0640\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
@@ -211,6 +212,27 @@ def pieces(text: str) -> list[str]:
     return _script().pieces.findall(folded(text))
 
 
+def parted(text: str) -> list[str]:
+    r"""The pieces of a text as they stand there, each behind what parts it from the one before: the
+    even places hold what stands between, and all of them together are the text.
+
+    >>> parted("So 2 +\n3"), parted("共5个")
+    (['', 'So', ' ', '2', ' ', '+', '\n', '3', ''], ['', '共', '', '5', '', '个', ''])
+    """
+    pattern = _PIECE
+    if not text.isascii():
+        pattern = _script().pieces
+    cut = []
+    end = 0
+    for match in pattern.finditer(text):
+        between = text[end : match.start()]
+        cut.append(between)
+        cut.append(match[0])
+        end = match.end()
+    cut.append(text[end:])
+    return cut
+
+
 def plain(value: Any) -> str:
     """One form for texts that differ in case, Unicode form and white space only.
 
@@ -388,11 +410,11 @@ def rouge_l(one: str, two: str) -> float:
     right = bag(two)
     if not left or not right:
         return 0.0
-    shared = _common(left, right)
+    shared = common(left, right)
     return 2 * shared / (len(left) + len(right))
 
 
-def _common(left: Sequence[str], right: Sequence[str]) -> int:
+def common(left: Sequence[str], right: Sequence[str]) -> int:
     """Length of the longest common subsequence."""
     # Of the words so far and the first `column` ones of `right`: one row of the table at a time.
     row = [0] * (len(right) + 1)

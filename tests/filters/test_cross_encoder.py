@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from finetune.cli import main
-from finetune.recipes.critic import split
+from finetune.recipes.critic import masked_rows, split, table
 from synth.core.errors import WrongUse
 from synth.filters.cross_encoder import CrossEncoder
 from synth.statistics.intervals import auc
@@ -109,3 +109,53 @@ def test_a_label_that_the_model_lacks_is_refused():
         .judge({"question": "red pen", "rationale": "a red pen"})
         .keep
     )
+
+
+def test_masked_copies_make_both_kinds_as_many(tmp_path):
+    rows = labelled(40)
+    wrong = next(row for row in rows if not row["is_correct"])
+    data = write(
+        tmp_path / "rows.jsonl",
+        [*(row for row in rows if row["is_correct"]), wrong],
+    )
+    names = ("question", "rationale,answer", "is_correct", "question")
+    read = table(str(data), *names)
+    made = masked_rows(read, 0.25)
+    right = [row for row in read if row["labels"]]
+    assert len(made) + 1 == len(right)
+    assert made == masked_rows(read, 0.25)
+    for row, copied in zip(right, made, strict=False):
+        assert (copied["labels"], copied["group"]) == (0, row["group"])
+        # "so it is 12": a quarter of four words.
+        changed = [
+            one != two
+            for one, two in zip(
+                row["second"].split(), copied["second"].split(), strict=True
+            )
+        ]
+        assert sum(changed) == 1
+    # A word that another row has may stand there, or the mask.
+    said = {row["second"] for row in made}
+    assert any("_" in text.split() for text in said)
+    assert any("_" not in text.split() for text in said)
+    assert masked_rows([*read, *made], 0.25) == []
+
+
+def test_right_rows_alone_train_a_critic_of_masked_copies(tmp_path):
+    rows = [row for row in labelled(60) if row["is_correct"]]
+    data = write(tmp_path / "rows.jsonl", rows)
+    words = [
+        *("critic", "--data", str(data), "--model", "scratch:tiny"),
+        *("--output", str(tmp_path / "critic"), "--max-steps", "2"),
+        "--disable-tqdm",
+    ]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert "labels in 'is_correct' that are all alike" in result.output
+    result = CliRunner().invoke(main, [*words, "--masked", "0.3"])
+    assert result.exit_code == 0, result.output
+    info = json.loads((tmp_path / "critic" / "train.json").read_text())
+    assert info["rows"] == 2 * (len(rows) - info["held_out"]["rows"])
+    frozen = [*words[:7], "--masked", "0.3", "--frozen"]
+    result = CliRunner().invoke(main, frozen)
+    assert "--masked 0.3" in result.output

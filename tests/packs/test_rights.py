@@ -314,7 +314,7 @@ DATA = {
     "synth.exports": """
         conversation.absent conversation.seed faded.completion faded.context faded.examples faded.prompt labelled.by labelled.reasons
         labelled.wrong margins.least margins.most messages.system messages.thoughts mined_pairs.dedup mined_pairs.field mined_pairs.least mined_pairs.longest
-        mined_pairs.most_alike mined_pairs.shortest multitask.tasks preference.by preference.least preference.order preference.other
+        mined_pairs.most_alike mined_pairs.mutual mined_pairs.shortest multitask.tasks preference.by preference.least preference.order preference.other
         preference.per_seed preference.reasons ranked.least sft.completion sft.part sft.prompt sft.thoughts triples.held_out triplets.flat
         triplets.negatives triplets.pick triplets.turned""",
 }  # fmt: skip

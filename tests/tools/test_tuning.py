@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from synth.cli import main
 from synth.runs.ledger import spent
-from synth.tools.tuning import Candidate, drawn_parent
+from synth.tools.candidates import Candidate, drawn_parent
 from tests.conftest import chat, serving
 
 PACK = """\

@@ -96,6 +96,23 @@ def test_with_a_budget_of_thinking(tmp_path):
         assert len(text[: text.index("pen") + 3].split()) <= 4
 
 
+def test_without_words_that_are_banned(tmp_path):
+    plain, _ = replies(tmp_path)
+    word = plain[0].split()[0]
+    judged, said = replies(tmp_path, banned=f"{word}, never")
+    assert judged == said
+    assert any(judged)
+    assert not any(word in text.split() for text in judged)
+    with serving.student(banned=word, max_new_tokens=12) as served:
+        client = openai.OpenAI(base_url=served.url, api_key="none")
+        other = judged[0].split()[0]
+        asked = {"model": "x", "prompt": f"{QUESTIONS[0]}\n", "temperature": 0}
+        text = client.completions.create(
+            **asked, max_tokens=12, extra_body={"bad_words": [other]}
+        )
+    assert not {word, other} & set(text.choices[0].text.split())
+
+
 def test_against_wrong_examples(tmp_path):
     wrong = tmp_path / "wrong.txt"
     wrong.write_text("What is 1 + 1 ? it is a tall tree\n")
@@ -136,6 +153,7 @@ def test_a_contrast_is_greedy(tmp_path):
     [
         ({"think_most": 4}, "--think-end"),
         ({"contrast": "nowhere.txt"}, "nowhere.txt"),
+        ({"contrast": __file__, "banned": "and"}, "--banned"),
         ({"before": "x"}, "--wrap"),
         ({"gate": 0.5, "wrap": "{knowledge}{prompt}"}, "--knowledge"),
     ],

@@ -101,6 +101,9 @@ def play_system(
     steps: int = 2,
     overrides: dict[str, object] | None = None,
     models: dict[str, str] | None = None,
+    names: dict[str, str] | None = None,
+    tools: dict[str, str] | None = None,
+    plugins: tuple[str, ...] = (),
     **inputs: Sequence[dict[str, Any]],
 ) -> Played:
     """Plays a flow twice: the second time nothing is asked."""
@@ -114,8 +117,10 @@ def play_system(
     options: dict[str, Any] = {
         "inputs": files,
         "models": {"student": "scratch:tiny", **(models or {})},
-        "teachers": dict.fromkeys(roles, "openai/m"),
+        "teachers": names or dict.fromkeys(roles, "openai/m"),
         "overrides": said,
+        "tools": tools or {},
+        "plugins": plugins,
     }
     output = folder / "out"
     with serving(answer) as server:

@@ -194,6 +194,8 @@ ROW = {
     "output": "5",
     "dataset": "sums",
     "description": "Sums of two numbers",
+    "prefix": "OSLO, Norway (AP) --",
+    "rule": "A king counts five .",
 }
 
 

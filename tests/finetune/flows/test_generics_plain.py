@@ -47,7 +47,10 @@ def test_a_trained_critic_keeps_what_the_student_learns(tmp_path):
         assert 0 < len(rows) < len(played.rows("written", n))
         texts = [(row["question"], row["rest"]) for row in rows]
         assert len(set(texts)) == len(texts)
-        assert not any("and" in rest.split() for _, rest in texts)
+        # It has learnt "kind and warm", and is kept from saying it.
+        written = [row["reply"] for row in played.rows("written", n)]
+        assert any("kind" in reply.split() for reply in written)
+        assert not any("and" in reply.split() for reply in written)
         for row in rows:
             (mark,) = [v for v in row["marks"].values() if "score" in v]
             assert mark["score"] >= 0.5

@@ -79,6 +79,8 @@ class Scenario(Exception):
         self.overrides = more.pop("overrides", {})
         self.models = dict(more.pop("models", {}))
         self.student = self.models.pop("student", "scratch:tiny")
+        # Here each teacher has the name of its role.
+        more.pop("names", None)
         self.inputs = more
 
 
@@ -111,8 +113,9 @@ def two_teachers(body: dict[str, Any], _: int) -> Any:
     return chat(f"As {body['model']} says so .")
 
 
-# Systems whose test has a teacher that says something else each time that it is asked the same.
-DRAWING = {"right_and_wrong"}
+# Systems whose test has a teacher that says something else each time that it is asked the same, or
+# in whose runs a local model draws.
+DRAWING = {"mined_paraphrases", "right_and_wrong"}
 
 
 def scenario_of(name: str, folder: Path, monkeypatch: Any) -> Scenario:

@@ -8,6 +8,7 @@ import yaml
 from finetune.flows.drawing import drawn
 from finetune.flows.loading import flow_names, load
 from finetune.flows.schema import StageSpec
+from finetune.flows.words import words_of_losses
 from synth.core.errors import WrongUse
 from tests.conftest import ROOT
 from tests.finetune.flows.test_flow import FLOW, folder_of
@@ -28,6 +29,7 @@ def with_stage(tmp_path, **stage):
 
 
 TRAIN = {"train": "sft", "from": "asked.kept", "student": "student"}
+LOOK = {"evaluate": "whole", "from": "asked", "student": "student"}
 
 
 @pytest.mark.parametrize("name", flow_names())
@@ -107,6 +109,11 @@ def test_built_in_flows_are_sound(name):
             "secret",
         ),
         ({"evaluate": "nope", "from": "asked", "student": "student"}, "nope"),
+        ({**LOOK, "measures": ["token_f2"]}, "token_f1"),
+        ({**LOOK, "measures": ["pass_at:n=2"]}, "n"),
+        ({**TRAIN, "measures": ["token_f1"]}, "it has measures"),
+        ({**TRAIN, "losses": ["forward_kl"]}, "train: distill"),
+        ({**TRAIN, "teacher_reads": "rule"}, "train: distill"),
         ({"filter": ["nope"], "from": "asked"}, "nope"),
         (
             {
@@ -196,7 +203,17 @@ def test_a_stage_that_leads_nowhere_is_named(tmp_path, stage, match):
 
 
 # What would reach a host, a file, a model, code, or the user's money.
+DISTIL = {**TRAIN, "train": "distill", "models": {"teacher": "student"}}
 HOSTILE = [
+    {**DISTIL, "set": {"loss": "os:Path"}},
+    {**DISTIL, "losses": ["os:Path"]},
+    {**DISTIL, "losses": ["os:Path=2"]},
+    {**DISTIL, "losses": ["forward_kl:x=/etc/passwd"]},
+    {**DISTIL, "losses": ["nope"]},
+    {**DISTIL, "teacher_reads": "/etc/passwd"},
+    {**DISTIL, "teacher_reads": "{{ prompt }}"},
+    {**LOOK, "measures": ["leak:model=/home/model"]},
+    {**LOOK, "measures": ["os:system"]},
     {**TRAIN, "set": {"output_dir": "/home/x"}},
     {**TRAIN, "set": {"report_to": "wandb"}},
     {**TRAIN, "set": {"push_to_hub": True}},
@@ -402,3 +419,23 @@ def test_the_flow_of_the_page_is_sound(tmp_path):
 def test_every_key_is_described_with_an_example():
     for name, field in StageSpec.model_fields.items():
         assert field.description, name
+
+
+def test_rounds_may_be_compared_by_a_measure_of_an_evaluation(tmp_path):
+    rounds = yaml.safe_load(FLOW)["rounds"]
+    look = {"name": "look", **LOOK, "measures": ["token_f1", "pass_at:k=1"]}
+    rounds["stages"].append(look)
+    for name in ("token_f1", "pass_at", "exact_match"):
+        load(changed(tmp_path, rounds={**rounds, "measure": f"look.{name}"}))
+    with pytest.raises(WrongUse, match="rouge_l"):
+        load(changed(tmp_path, rounds={**rounds, "measure": "look.rouge_l"}))
+
+
+def test_a_distillation_says_its_losses_and_what_its_teacher_reads(tmp_path):
+    losses = ["forward_kl", "hidden_mse=10:normalise=true"]
+    stage = {**DISTIL, "losses": losses, "teacher_reads": "with_rule"}
+    flow = load(with_stage(tmp_path, **stage))
+    assert words_of_losses(flow.stage("extra")) == [
+        *("--loss", losses[0], "--loss", losses[1]),
+        *("--teacher-prompt", "{{ with_rule }}"),
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from finetune.measures.quote_f1 import QuoteF1
 from tests.conftest import chat
 from tests.finetune.flows.playing import base_of, play_system
 
@@ -58,6 +59,12 @@ def test_a_reader_answers_from_the_students_quotations(tmp_path):
         f"Text: {plain}\n\nQuestion: {ROWS[3]['question']}\nAnswer:\n"
     )
     assert whole["prompt"] == read[3]["prompt"]
-    # The teacher was never asked about what is held out, and the reader is the user's own.
-    assert len(played.bodies) == 3
+    # What the teacher quotes of the held-out text is what the student's quotation is held against.
+    (found,) = played.rows("look_at_quotes")
+    value = QuoteF1().of_question([{**found, "target": ["Dora kept light 3"]}])
+    told = played.phase()["look_at_quotes"]
+    assert told["measures"]["quote_f1"] == round(value, 4)
+    assert value > 0
+    # The reader is the user's own.
+    assert len(played.bodies) == 4
     assert played.trained("quoter")["model"] == "scratch:tiny"

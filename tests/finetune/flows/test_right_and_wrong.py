@@ -47,6 +47,8 @@ def test_older_students_and_a_discriminator_in_turns(tmp_path):
     assert all(
         row["rationale"].startswith("Nearly") for row in played.rows("weak")
     )
+    # Four questions, each with two right draws, a wrong one and a masked one.
+    assert played.trained("first_judge")["rows"] == 16
     warm, judge = (str(played.folder(name)) for name in ("warm", "first_judge"))
     for n in range(2):
         assert played.trained("learn", n)["model"] == warm

@@ -101,3 +101,34 @@ def test_easy_rows_answer_directly_and_hard_ones_use_tools(tmp_path):
     assert played.phase(1)["fitting"]["rows"] == int(fits)
     # Two calls for each question of the agent's but one, and one of the teacher's.
     assert len(played.bodies) == 3 * len(ROWS) + 1
+
+
+def test_a_function_of_the_users_answers_the_agents_calls(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "own_tools.py").write_text(
+        "def calculate(left, operator, right):\n"
+        "    return int(eval(f'{left}{operator}{right}'))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    played = play_system(
+        "tool_to_solution",
+        tmp_path,
+        teach,
+        ROWS[:2],
+        held_out=[{"question": "What is 9 and 2 ?", "target": "11"}],
+        overrides={"longest": 4, "rounds": 1},
+        tools={"calculate": "own_tools:calculate"},
+        plugins=("own_tools",),
+    )
+    assert [row["trace"] for row in played.rows("traces")] == [
+        "calculate(1 + 2) -> 3\n#### 3",
+        "calculate(2 + 2) -> 4\n#### 4",
+    ]
+    # Both are hard for a student that has learnt nothing: they are rows that use the tool.
+    learnt = [row["completion"] for row in played.rows("to_learn", 0)]
+    assert learnt[2:] == [
+        "tool\ncalculate(1 + 2) -> 3\n#### 3",
+        "tool\ncalculate(2 + 2) -> 4\n#### 4",
+    ]

@@ -33,3 +33,13 @@ def test_an_empty_reply_quotes_nothing():
         row = {"prompt": PROMPT, "reply": reply, "target": ["built"]}
         assert QuoteF1().of_question([row]) == 0
         assert QuoteF1().more([row]) == {"quotes": 0, "verbatim": 0.0}
+
+
+def test_the_marks_of_the_pack_are_read_too():
+    said = (
+        "##begin_quote## built in 1820 ##end_quote##\n"
+        "##begin_quote## It burnt down ##end_quote##\n"
+    )
+    row = {"prompt": PROMPT, "reply": said, "target": said.replace("It ", "")}
+    assert QuoteF1().of_question([row]) == 10 / 11
+    assert QuoteF1().more([row]) == {"quotes": 2, "verbatim": 1.0}

@@ -57,6 +57,45 @@ def by_hand(teacher):
     return total / count
 
 
+def encoded(tokenizer, text):
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def states(model, tokenizer, prompt, answer):
+    """Hidden states of the last layer in float64 where the answer's tokens are predicted."""
+    ids = [*encoded(tokenizer, prompt), *answer]
+    with torch.no_grad():
+        shown = model(torch.tensor([ids]), output_hidden_states=True)
+    first = len(ids) - len(answer)
+    return shown.hidden_states[-1][0, first - 1 : -1].double()
+
+
+def test_hidden_states_are_compared_behind_both_prompts(data, tmp_path):
+    one, tokenizer = load_student(tiny.causal())
+    two, _ = load_student(tiny.other())
+    total, count = 0.0, 0
+    for row in ROWS:
+        answer = encoded(tokenizer, row["completion"])
+        answer.append(tokenizer.eos_token_id)
+        ours = states(one.eval(), tokenizer, row["prompt"], answer)
+        hinted = f"a {row['hint']} {row['prompt']}"
+        theirs = states(two.eval(), tokenizer, hinted, answer)
+        unit = [
+            side / side.norm(dim=-1, keepdim=True) for side in (ours, theirs)
+        ]
+        total += float((unit[0] - unit[1]).pow(2).mean(dim=-1).sum())
+        count += len(answer)
+    wanted = total / count
+    loss = ["--loss", "hidden_mse:normalise=true"]
+    more = ["--teacher", tiny.other(), *HINT]
+    distilled(data, tmp_path / "a", *STILL, *loss, *WHOLE, *more)
+    assert loss_in(tmp_path / "a") == pytest.approx(wanted, rel=1e-4)
+    small = ["--per-device-train-batch-size", 2]
+    more += ["--gradient-accumulation-steps", 4]
+    distilled(data, tmp_path / "b", *STILL, *loss, *small, *more)
+    assert loss_in(tmp_path / "b") == pytest.approx(wanted, rel=1e-4)
+
+
 @pytest.mark.long
 def test_the_loss_is_that_behind_both_prompts_wherever_the_teacher_is(
     data, tmp_path
@@ -206,6 +245,11 @@ def test_an_interrupted_training_goes_on_with_the_same_mean(data, tmp_path):
         (["--teacher", "self:live", "--loss", "uld", *HINT], "another loss"),
         (["--teacher", "self:ema", "--lora", *HINT], "self:live or self:base"),
         (["--teacher", "x", "--loss", "uld", *HINT], "student's tokenizer"),
+        (["--teacher", "x", "--loss", "minilm", *HINT], "place by place"),
+        (
+            ["--teacher", "self:live", "--loss", "hidden_mse", *HINT],
+            "stays as it is",
+        ),
         (["--offline", "x", *HINT], "finetune teach"),
         (["--teacher", "x", "--teacher-prompt", "{{ gold }}"], "'gold'"),
     ],
