@@ -475,7 +475,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--batch",
             is_flag=True,
-            help="Ask OpenAI's Batch API: about half the price, up to a day of waiting.",
+            help="Ask the providers' batch APIs: about half the price, up to a day of waiting.",
         ),
         click.option(
             "--taint",

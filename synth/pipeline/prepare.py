@@ -31,6 +31,7 @@ from synth.runs.ownership import (
     digest,
 )
 from synth.runs.shard_plan import is_planned
+from synth.teachers.base import BATCHED, takes_batches
 from synth.teachers.wire.access import (
     Access,
     by_role,
@@ -80,7 +81,7 @@ class RunConfig:
         taint: what the teachers are known or feared to have been trained on, such as the names of
             evaluation files; it stands in every row and in the card, and comes along when the rows
             are seeds of another run.
-        batch: ask OpenAI's Batch API: about half the price, up to a day of waiting.
+        batch: ask the providers' batch APIs: about half the price, up to a day of waiting.
         timeout: seconds for one call.
         patience: seconds for one request at most, from its first fault on, waiting included. A
             server that asks to wait longer stops the run.
@@ -251,7 +252,9 @@ class Prepared:
                 stranger's: they set no price.
         """
         name = self.teachers()[role]
+        # A role whose provider has no batches is asked online, at the full price.
         by_batch = self.config.batch if batch is None else batch
+        by_batch = by_batch and takes_batches(name)
         price = price_of(
             name,
             for_role(by_role(self.config.price), role),
@@ -402,15 +405,13 @@ def checked(
             f"a role of pack {pack.name}",
             f"It has: {', '.join(sorted(pack.roles))}.",
         )
-    if config.batch and not any(
-        name.startswith("openai/") for name in config.teachers.values()
-    ):
+    if config.batch and not any(map(takes_batches, config.teachers.values())):
         got = ", ".join(config.teachers.values())
         raise WrongUse(
             "--batch",
             f"teachers {got}",
-            "a teacher openai/MODEL",
-            "Only OpenAI-compatible endpoints take batches here.",
+            f"a teacher of {', '.join(sorted(BATCHED))}",
+            "A server with OpenAI's /files and /batches is openai/MODEL with --api-base.",
         )
     _check_corpus(pack, config)
     pack.check_bound()
