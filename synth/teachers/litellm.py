@@ -23,6 +23,7 @@ from synth.teachers.base import BACKENDS, Reply, Settings, Teacher, retry_after
 from synth.teachers.openai_chat import hint
 from synth.teachers.wire.access import Redactor, check_url, secret
 from synth.teachers.wire.adapter import MOST_LESSONS, Adapter
+from synth.teachers.wire.caching import Beginnings
 from synth.teachers.wire.faults import SEARCHED, Problem, error_of, failure_in
 from synth.teachers.wire.replies import load_reply, read_chat
 from synth.teachers.wire.thoughts import dialect_of, told_to_think
@@ -150,6 +151,7 @@ class Litellm(Teacher):
         if model.partition("/")[0] not in _providers():
             self._check_provider()
         self._adapter = Adapter(model, self.endpoint, settings.folder, self.say)
+        self._beginnings = Beginnings(model)
 
     @property
     def adapted(self) -> Mapping[str, str]:
@@ -193,8 +195,9 @@ class Litellm(Teacher):
         for _ in range(MOST_LESSONS):
             said = told_to_think(request.body(), dialect_of(self.model))
             body = self._adapter.fit(said, request.schema)
+            marked = self._beginnings.marked(body)
             try:
-                response = await self._answer(litellm, body)
+                response = await self._answer(litellm, marked)
             # It becomes one of ours, unchained: litellm's own may quote the key.
             except Exception as error:  # noqa: BLE001
                 failure = translate(
@@ -206,6 +209,8 @@ class Litellm(Teacher):
                 problem = problem_of(error)
             else:
                 return self._read(response, request)
+            if self._beginnings.refused(problem.message):
+                continue
             if not self._adapter.learn(problem, body, request, self._redact):
                 break
         raise failure

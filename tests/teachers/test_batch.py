@@ -162,6 +162,7 @@ def test_a_reply_asked_anew_while_its_batch_is_read_keeps_its_own_end(
         await asyncio.sleep(0.2)
 
     monkeypatch.setattr(batch_module.Batch, "_take", slowly)
+
     def fate(number):
         return 500 if number == 9 and len(server.batches) == 1 else "ok"
 
