@@ -498,6 +498,16 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         plugin_option,
         tool_option,
+        click.option(
+            "--image-root",
+            metavar="DIR",
+            help="Folder below which rows may name images, for packs that show some.",
+        ),
+        click.option(
+            "--image-urls",
+            is_flag=True,
+            help="Let rows name images by URL: the provider fetches them.",
+        ),
     )(command)
 
 

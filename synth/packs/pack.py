@@ -20,6 +20,7 @@ from synth.core.plugins import announced, check_allowed, installed
 from synth.core.records import Fields, Row
 from synth.core.strict_yaml import line_of, parse_yaml
 from synth.inputs.columns import column_hint
+from synth.inputs.images import Gallery
 from synth.inputs.values import Base64
 from synth.packs import files as pack_files
 from synth.packs import rights
@@ -116,6 +117,26 @@ class Pack:
                 step = replace(step, tooling=bound)  # noqa: PLW2901 - the same step
             steps.append(step)
         check_known(named, known)
+        return replace(self, steps=tuple(steps))
+
+    def with_gallery(self, gallery: Gallery) -> Pack:
+        """The pack with the images that the user allows.
+
+        Raises:
+            WrongUse: a step shows images, and none are allowed.
+        """
+        showing = [step.name for step in self.steps if step.images]
+        if not showing:
+            return self
+        if not gallery:
+            raise WrongUse(
+                "--image-root",
+                f"none, and images in the step {showing[0]} of pack {self.name}",
+                "the folder that the rows' paths begin in",
+                "Say --image-root FOLDER, or --image-urls where the rows name URLs.",
+            )
+        gallery.check()
+        steps = [replace(step, gallery=gallery) for step in self.steps]
         return replace(self, steps=tuple(steps))
 
     @property

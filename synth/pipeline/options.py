@@ -47,6 +47,8 @@ class PlanOptions(TypedDict, total=False):
     overrides: Row
     plugins: Sequence[str]
     tools: Mapping[str, str]
+    image_root: str | None
+    image_urls: bool
 
 
 class RunOptions(PlanOptions, total=False):

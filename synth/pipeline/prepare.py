@@ -15,6 +15,7 @@ from synth.calls.price import Price, no_price, price_of, require_bound
 from synth.calls.spans import check_tracing
 from synth.core.errors import TeacherError, WrongUse
 from synth.core.records import Exit, Fields, Request, Row
+from synth.inputs.images import Gallery
 from synth.inputs.made.sampling import made_rows
 from synth.inputs.seeds import Scan, Seeds
 from synth.packs.files import BESIDE, regular_files
@@ -104,6 +105,8 @@ class RunConfig:
         plugins: modules of the user's whose parts the pack may name as `module:Class`.
         tools: tool of the pack -> `module:function` of a module among the plugins, or the role of
             a teacher that plays it.
+        image_root: the folder below which rows may name images.
+        image_urls: rows may name images by URL, which the provider fetches.
         shards: the run is planned in so many parts, each of which is a run folder of its own.
         shard: the part that is run, counted from 0.
     """
@@ -140,6 +143,8 @@ class RunConfig:
     overrides: Row = field(default_factory=dict)
     plugins: Sequence[str] = ()
     tools: Mapping[str, str] = field(default_factory=dict)
+    image_root: str | None = None
+    image_urls: bool = False
     shards: int | None = None
     shard: int | None = None
 
@@ -520,7 +525,10 @@ def load_pack(pack: str | Path, config: RunConfig) -> Pack:
     if more:
         changed = {**config.overrides, **more}
         loaded = Pack.load(pack, changed, config.plugins)
-    return loaded.with_tools(config.tools, config.plugins)
+    root = Path(config.image_root) if config.image_root else None
+    gallery = Gallery(root, config.image_urls)
+    with_images = loaded.with_gallery(gallery)
+    return with_images.with_tools(config.tools, config.plugins)
 
 
 def _schemas(pack: Pack) -> Fields:

@@ -194,7 +194,7 @@ class Batch(Teacher):
             TeacherRefused, Stopped: litellm says that the provider has no such words.
         """
         for _ in range(MOST_LESSONS):
-            said = told_to_think(request.body(), self._dialect)
+            said = told_to_think(request.sent(), self._dialect)
             body = self._adapter.fit(said, request.schema)
             if self._adapter.rules or request.sampling.thinks:
                 self._sent[key] = body

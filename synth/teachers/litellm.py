@@ -193,7 +193,7 @@ class Litellm(Teacher):
         """
         litellm = open_litellm()
         for _ in range(MOST_LESSONS):
-            said = told_to_think(request.body(), dialect_of(self.model))
+            said = told_to_think(request.sent(), dialect_of(self.model))
             body = self._adapter.fit(said, request.schema)
             marked = self._beginnings.marked(body)
             try:
