@@ -499,6 +499,12 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         plugin_option,
         tool_option,
         click.option(
+            "--mcp",
+            multiple=True,
+            metavar="COMMAND",
+            help="An MCP server: its command. It answers the tools of the pack that it has.",
+        ),
+        click.option(
             "--image-root",
             metavar="DIR",
             help="Folder below which rows may name images, for packs that show some.",

@@ -27,6 +27,7 @@ from synth.packs import rights
 from synth.packs.builder import Builder
 from synth.packs.case_schema import CasesSpec
 from synth.packs.files import read_text_inside
+from synth.packs.mcp import bindings
 from synth.packs.schema import (
     InputSpec,
     PackSpec,
@@ -96,18 +97,25 @@ class Pack:
         return {step.role for step in self.speakers} | played | asking
 
     def with_tools(
-        self, named: Mapping[str, str], plugins: Sequence[str]
+        self,
+        named: Mapping[str, str],
+        plugins: Sequence[str],
+        servers: Sequence[str] = (),
     ) -> Pack:
         """The pack with what the user binds to its tools.
 
         Args:
             named: tool -> `module:function`, or the role that plays it.
             plugins: modules that the user allows.
+            servers: commands of MCP servers, which answer the tools that they have and that
+                nothing else answers.
 
         Raises:
-            WrongUse: a tool that no step has, or no function of an allowed module.
+            WrongUse: a tool that no step has, no function of an allowed module, or no server.
         """
         check_bindings(named, plugins)
+        if servers:
+            named = {**bindings(servers, self._unbound(named)), **named}
         known: set[str] = set()
         steps = []
         for step in self.steps:
@@ -118,6 +126,14 @@ class Pack:
             steps.append(step)
         check_known(named, known)
         return replace(self, steps=tuple(steps))
+
+    def _unbound(self, named: Mapping[str, str]) -> set[str]:
+        """Tools that neither the user's targets nor the pack's own world answer."""
+        unbound: set[str] = set()
+        for step in self.steps:
+            if step.tooling:
+                unbound.update(step.tooling.with_bound(named).unbound)
+        return unbound
 
     def with_gallery(self, gallery: Gallery) -> Pack:
         """The pack with the images that the user allows.

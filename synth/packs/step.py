@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from synth.core.errors import printable
-from synth.core.plugins import is_import
 from synth.core.records import (
     Call,
     Fields,
@@ -19,7 +18,7 @@ from synth.core.records import (
 )
 from synth.inputs.images import Gallery, Picture, unread
 from synth.packs.templates import NOTHING, Template
-from synth.packs.tooling import Misuse, Tool, arguments_of
+from synth.packs.tooling import Misuse, Tool, arguments_of, is_role
 from synth.packs.world import World
 from synth.parsers.base import Parser
 from synth.parsers.json_object import JsonObject
@@ -148,7 +147,7 @@ class Tooling:
         return {
             name: replace(self.player, role=target)
             for name, target in (self.bound or {}).items()
-            if not is_import(target)
+            if is_role(target)
         }
 
     def read(self, call: Call) -> tuple[Tool, Fields]:

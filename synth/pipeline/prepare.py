@@ -105,6 +105,7 @@ class RunConfig:
         plugins: modules of the user's whose parts the pack may name as `module:Class`.
         tools: tool of the pack -> `module:function` of a module among the plugins, or the role of
             a teacher that plays it.
+        mcp: commands of MCP servers, which answer tools of the pack that nothing else answers.
         image_root: the folder below which rows may name images.
         image_urls: rows may name images by URL, which the provider fetches.
         shards: the run is planned in so many parts, each of which is a run folder of its own.
@@ -143,6 +144,7 @@ class RunConfig:
     overrides: Row = field(default_factory=dict)
     plugins: Sequence[str] = ()
     tools: Mapping[str, str] = field(default_factory=dict)
+    mcp: Sequence[str] = ()
     image_root: str | None = None
     image_urls: bool = False
     shards: int | None = None
@@ -528,7 +530,7 @@ def load_pack(pack: str | Path, config: RunConfig) -> Pack:
     root = Path(config.image_root) if config.image_root else None
     gallery = Gallery(root, config.image_urls)
     with_images = loaded.with_gallery(gallery)
-    return with_images.with_tools(config.tools, config.plugins)
+    return with_images.with_tools(config.tools, config.plugins, config.mcp)
 
 
 def _schemas(pack: Pack) -> Fields:
