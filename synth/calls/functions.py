@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from synth.calls.journal import Journal
+from synth.core.errors import WrongUse
 from synth.core.records import Completion, Row, canonical_json
+from synth.packs import mcp
 from synth.packs.tooling import MOST_ANSWER, Tool
 from synth.processes.worker import Pool
 from synth.teachers.base import chat_reply
@@ -16,6 +18,8 @@ from synth.teachers.wire.replies import load_reply, read_chat
 
 # Calls of one tool at once, each in a process of its own.
 AT_ONCE = 4
+# In which a process must be ready.
+_START_SECONDS = 60.0
 _MODULE = "synth.processes.function_inside"
 
 
@@ -38,7 +42,7 @@ class Functions:
         """What a call answers: of the journal, or of the function. Failures are answers, too.
 
         Args:
-            target: `module:function`.
+            target: `module:function`, or an MCP server's command.
             tool: the one that is called.
             arguments: as they were checked.
             where: which call it is: the key of the reply that makes it, and its place in there.
@@ -59,7 +63,8 @@ class Functions:
         self, key: str, target: str, tool: Tool, arguments: Row
     ) -> str:
         """Runs it, and writes its answer down."""
-        answer = await self._ask(target, tool, {"arguments": dict(arguments)})
+        message = {"tool": tool.name, "arguments": dict(arguments)}
+        answer = await self._ask(target, tool, message)
         text = _answer(answer, tool.seconds)
         # In the one dialect of the journal: whoever reads it finds a reply.
         reply = chat_reply(text, model=f"tool/{tool.name}")
@@ -73,17 +78,21 @@ class Functions:
             self._threads = ThreadPoolExecutor(2 * AT_ONCE)
         pool = self._pools.get((target, tool.seconds))
         if pool is None:
+            size, words = _process_of(target)
             pool = Pool(
-                AT_ONCE,
+                size,
                 "-m",
-                _MODULE,
-                target,
-                str(MOST_ANSWER),
+                *words,
                 seconds=tool.seconds,
+                start_seconds=_START_SECONDS,
             )
             self._pools[target, tool.seconds] = pool
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, pool.ask, message)
+        try:
+            return await loop.run_in_executor(self._threads, pool.ask, message)
+        except WrongUse:
+            # It answered before the run, and does not start any more.
+            return None
 
     async def close(self) -> None:
         """Waits for what is under way, each for as long as its tool may take."""
@@ -92,6 +101,17 @@ class Functions:
             self._threads.shutdown(wait=False, cancel_futures=True)
         for pool in self._pools.values():
             pool.close()
+
+
+def _process_of(target: str) -> tuple[int, list[str]]:
+    """How many processes answer a target, and the module of each with its arguments.
+
+    A server has a state: there is one of it, asked by one call at a time.
+    """
+    most = str(MOST_ANSWER)
+    if target.startswith(mcp.PREFIX):
+        return 1, [mcp.MODULE, most, *mcp.words_of(target)]
+    return AT_ONCE, [_MODULE, target, most]
 
 
 def _answer(answer: Any, seconds: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, TypeGuard
 
 from synth.core.errors import WrongUse
@@ -25,6 +26,8 @@ _TOKENS_A_MESSAGE = 16
 # explain tools or a schema (Anthropic documents up to 530 tokens for tools).
 _TOKENS_A_REQUEST = 128
 _TOKENS_OF_TOOLS = 1024
+# An image at most: 48,169 of gpt-4o-mini, at high detail; other models count far less.
+_TOKENS_AN_IMAGE = 50_000
 # What providers take of the full price for a batch, where the table does not say.
 BATCH_SHARE = 0.5
 # Fields that bound a reply's tokens; where several stand, a server may follow any of them.
@@ -202,6 +205,7 @@ class Price:
         if request.schema is not None:
             # A server may be told of it in words as well.
             sent += len(in_words(request.schema).encode())
+        sent += _TOKENS_AN_IMAGE * _images(request)
         prices = (
             [self, self.long] if self.long and sent > self.beyond else [self]
         )
@@ -216,6 +220,14 @@ class Price:
             for rate in (price.output, price.reasoning or 0.0)
         )
         return (sent * sent_price + most_tokens(body) * made_price) / 1e6
+
+
+def _images(request: Request) -> int:
+    """Images in the messages of a request."""
+    contents = [message.get("content") for message in request.messages]
+    listed = [content for content in contents if isinstance(content, list)]
+    parts = chain.from_iterable(listed)
+    return sum("image_url" in part for part in parts)
 
 
 FREE = Price(0.0, 0.0)

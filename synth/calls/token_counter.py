@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from synth.core.records import Request
+from synth.core.records import Request, in_text
 
 # English text through a large vocabulary runs at some four bytes a token.
 BYTES_A_TOKEN = 4.0
@@ -25,7 +25,7 @@ def rough_prompt_tokens(request: Request) -> float:
     """Tokens of a request's messages by their length alone, for what only has to be about right."""
     letters = 0
     for message in request.messages:
-        letters += len(str(message["content"]))
+        letters += len(in_text(message["content"]))
         if "tool_calls" in message:
             letters += len(str(message["tool_calls"]))
     if request.tools:

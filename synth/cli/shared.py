@@ -475,7 +475,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--batch",
             is_flag=True,
-            help="Ask OpenAI's Batch API: about half the price, up to a day of waiting.",
+            help="Ask the providers' batch APIs: about half the price, up to a day of waiting.",
         ),
         click.option(
             "--taint",
@@ -498,6 +498,22 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         plugin_option,
         tool_option,
+        click.option(
+            "--mcp",
+            multiple=True,
+            metavar="COMMAND",
+            help="An MCP server: its command. It answers the tools of the pack that it has.",
+        ),
+        click.option(
+            "--image-root",
+            metavar="DIR",
+            help="Folder below which rows may name images, for packs that show some.",
+        ),
+        click.option(
+            "--image-urls",
+            is_flag=True,
+            help="Let rows name images by URL: the provider fetches them.",
+        ),
     )(command)
 
 

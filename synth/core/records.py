@@ -139,6 +139,7 @@ class Request:
     step: str = ""
     inputs: Row = field(default_factory=dict)
     checked: bool = False
+    images: Mapping[str, str] = field(default_factory=dict)
 
     KEYED = (
         "model",
@@ -150,8 +151,8 @@ class Request:
         "draw",
     )
     # `checked`: who asks holds the reply to the response format's schema itself, so that a teacher
-    # may be told of it in words.
-    UNKEYED = ("seed_id", "step", "inputs", "checked")
+    # may be told of it in words. `images`: digest -> URL; messages name an image by its digest.
+    UNKEYED = ("seed_id", "step", "inputs", "checked", "images")
 
     @property
     def schema(self) -> Row | None:
@@ -162,7 +163,7 @@ class Request:
         return held
 
     def body(self) -> Fields:
-        """The OpenAI chat body of this request."""
+        """The OpenAI chat body of this request, in which digests stand for images."""
         out: Fields = {
             "model": self.model,
             "messages": list(self.messages),
@@ -173,6 +174,14 @@ class Request:
         if self.response_format is not None:
             out["response_format"] = self.response_format
         return out
+
+    def sent(self) -> Fields:
+        """The same with the images themselves, as a teacher is sent it."""
+        body = self.body()
+        if self.images:
+            messages = [_shown(m, self.images) for m in self.messages]
+            body["messages"] = messages
+        return body
 
     @property
     def text(self) -> bytes:
@@ -187,6 +196,41 @@ class Request:
         """64 hex digits that name the reply: sha256 of the canonical JSON of the KEYED fields."""
         head = canonical_json([self.family, self.draw])
         return hashlib.sha256(b"%b,%b]" % (head[:-1], self.text)).hexdigest()
+
+
+def _shown(message: Values, images: Mapping[str, str]) -> Values:
+    """A message whose digests have become images."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return message
+    parts = []
+    for part in content:
+        digest = str(part.get("image_url", {}).get("url"))
+        shown = images.get(digest)
+        parts.append(image_part(shown) if shown else part)
+    return {**message, "content": parts}
+
+
+def image_part(url: str) -> Fields:
+    """The part of a message that shows an image."""
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def in_text(content: Any) -> str:
+    r"""A message's content as text; an image is named by its digest.
+
+    >>> in_text([{"type": "text", "text": "Count."}, image_part("sha256:0a")])
+    'Count.\n[image sha256:0a]'
+    """
+    if not isinstance(content, list):
+        return str(content)
+    texts = []
+    for part in content:
+        if "image_url" in part:
+            texts.append(f"[image {part['image_url']['url']}]")
+        else:
+            texts.append(str(part.get("text")))
+    return "\n".join(texts)
 
 
 class Call(NamedTuple):

@@ -36,6 +36,23 @@ def render(pair: Mapping[str, Template], values: Row) -> dict[str, str]:
     return {side: template.render(values) for side, template in pair.items()}
 
 
+def pictures_of(row: Row, pack: Pack) -> Fields:
+    """{"pictures": ...} of the images that the steps of a row showed, {} where they show none.
+
+    Not `images`: trainers take rows with that name for those of a student that sees.
+    """
+    showing = [f"{step.name}_pictures" for step in pack.steps if step.images]
+    if not showing:
+        return {}
+    shown = [
+        {"source": str(picture["source"]), "sha256": str(picture["sha256"])}
+        for name in showing
+        for picture in row.get(name) or []
+    ]
+    once = {picture["sha256"]: picture for picture in shown}
+    return {"pictures": list(once.values())}
+
+
 def pack_of(run: RunFolder, plugins: Sequence[str] = ()) -> Pack:
     """The pack that a run used: from its own copy in the run folder.
 

@@ -13,6 +13,7 @@ from synth.core.strict_json import loads
 from synth.exports.base import (
     Export,
     behind_thoughts,
+    pictures_of,
     render,
     spec_of,
     thoughts_of,
@@ -73,8 +74,8 @@ class Messages(Export):
             if messages and messages[-1]["role"] == "assistant":
                 said = row.get(thought) if thought else None
                 messages[-1] = self._thinking(messages[-1], said)
-                tools = _tools(pack, each)
-                yield {"id": row["id"], "messages": messages, **tools}
+                more = {**_tools(pack, each), **pictures_of(row, pack)}
+                yield {"id": row["id"], "messages": messages, **more}
 
     def _thinking(self, message: Fields, thoughts: Any) -> Fields:
         """The last message with what was thought before it."""

@@ -11,6 +11,7 @@ from synth.exports.base import (
     Export,
     behind_thoughts,
     export_pair,
+    pictures_of,
     render,
     thoughts_of,
 )
@@ -58,6 +59,7 @@ class Sft(Export):
                 yield {
                     "id": row["id"],
                     **texts,
+                    **pictures_of(row, pack),
                     **(
                         {"reason": row["reason"]}
                         if self.part == "dropped"

@@ -117,6 +117,7 @@ class Builder:
             gathers=gathers,
             sets=sets,
             retrieves=retrieves,
+            images=self.images(index, spec),
         )
         if spec.reply_schema is not None:
             step = asking_in_form(step)
@@ -130,6 +131,27 @@ class Builder:
         for part in step.filters:
             self.used.update(part.needs())
         return step
+
+    def images(self, index: int, spec: StepSpec) -> tuple[str, ...]:
+        """The inputs that name images; a model's words never do."""
+        where = self.where("steps", index, "images")
+        for name in spec.images:
+            if name not in self.spec.inputs:
+                raise WrongUse(
+                    where,
+                    f"{name!r}",
+                    "an input of the pack",
+                    did_you_mean(name, self.spec.inputs),
+                )
+        if spec.images and (spec.each or spec.talk):
+            raise WrongUse(
+                where,
+                "images beside each or talk",
+                "a step that asks one question",
+                "Show the images in a step of its own.",
+            )
+        self.used.update(spec.images)
+        return tuple(spec.images)
 
     def sets(
         self, index: int, spec: StepSpec, extra: set[str]

@@ -20,12 +20,14 @@ from synth.core.plugins import announced, check_allowed, installed
 from synth.core.records import Fields, Row
 from synth.core.strict_yaml import line_of, parse_yaml
 from synth.inputs.columns import column_hint
+from synth.inputs.images import Gallery
 from synth.inputs.values import Base64
 from synth.packs import files as pack_files
 from synth.packs import rights
 from synth.packs.builder import Builder
 from synth.packs.case_schema import CasesSpec
 from synth.packs.files import read_text_inside
+from synth.packs.mcp import bindings
 from synth.packs.schema import (
     InputSpec,
     PackSpec,
@@ -100,18 +102,25 @@ class Pack:
         return {step.role for step in self.speakers} | played | asking
 
     def with_tools(
-        self, named: Mapping[str, str], plugins: Sequence[str]
+        self,
+        named: Mapping[str, str],
+        plugins: Sequence[str],
+        servers: Sequence[str] = (),
     ) -> Pack:
         """The pack with what the user binds to its tools.
 
         Args:
             named: tool -> `module:function`, or the role that plays it.
             plugins: modules that the user allows.
+            servers: commands of MCP servers, which answer the tools that they have and that
+                nothing else answers.
 
         Raises:
-            WrongUse: a tool that no step has, or no function of an allowed module.
+            WrongUse: a tool that no step has, no function of an allowed module, or no server.
         """
         check_bindings(named, plugins)
+        if servers:
+            named = {**bindings(servers, self._unbound(named)), **named}
         known: set[str] = set()
         steps = []
         for step in self.steps:
@@ -121,6 +130,34 @@ class Pack:
                 step = replace(step, tooling=bound)  # noqa: PLW2901 - the same step
             steps.append(step)
         check_known(named, known)
+        return replace(self, steps=tuple(steps))
+
+    def _unbound(self, named: Mapping[str, str]) -> set[str]:
+        """Tools that neither the user's targets nor the pack's own world answer."""
+        unbound: set[str] = set()
+        for step in self.steps:
+            if step.tooling:
+                unbound.update(step.tooling.with_bound(named).unbound)
+        return unbound
+
+    def with_gallery(self, gallery: Gallery) -> Pack:
+        """The pack with the images that the user allows.
+
+        Raises:
+            WrongUse: a step shows images, and none are allowed.
+        """
+        showing = [step.name for step in self.steps if step.images]
+        if not showing:
+            return self
+        if not gallery:
+            raise WrongUse(
+                "--image-root",
+                f"none, and images in the step {showing[0]} of pack {self.name}",
+                "the folder that the rows' paths begin in",
+                "Say --image-root FOLDER, or --image-urls where the rows name URLs.",
+            )
+        gallery.check()
+        steps = [replace(step, gallery=gallery) for step in self.steps]
         return replace(self, steps=tuple(steps))
 
     @property

@@ -180,6 +180,14 @@ class StepSpec(Strict):
         "`tool_call_id`. The parser reads the reply that calls nothing.",
         examples=[[{"name": "now", "description": "Says what time it is."}]],
     )
+    images: list[Name] = Field(
+        default_factory=list,
+        description="Inputs whose values name images: a path below the user's `--image-root`, or a "
+        "URL where `--image-urls` allows it; a list holds several. The question shows them behind "
+        "its text. A list with the step's name and `_pictures` says which they were, by `source` "
+        "and `sha256`.",
+        examples=[["photo"]],
+    )
     most_calls: Annotated[int, Field(ge=1, le=MOST_CALLS)] = Field(
         default=8,
         description="Calls of tools in one conversation at most; mistaken ones count.",

@@ -7,10 +7,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from synth.core.errors import printable
-from synth.core.plugins import is_import
-from synth.core.records import Call, Fields, Request, Row, Sampling, seed_id
+from synth.core.records import (
+    Call,
+    Fields,
+    Request,
+    Row,
+    Sampling,
+    image_part,
+    seed_id,
+)
+from synth.inputs.images import Gallery, Picture, unread
 from synth.packs.templates import NOTHING, Template
-from synth.packs.tooling import Misuse, Tool, arguments_of
+from synth.packs.tooling import Misuse, Tool, arguments_of, is_role
 from synth.packs.world import World
 from synth.parsers.base import Parser
 from synth.parsers.json_object import JsonObject
@@ -139,7 +147,7 @@ class Tooling:
         return {
             name: replace(self.player, role=target)
             for name, target in (self.bound or {}).items()
-            if not is_import(target)
+            if is_role(target)
         }
 
     def read(self, call: Call) -> tuple[Tool, Fields]:
@@ -193,6 +201,8 @@ class Step:
         repairs: times that a reply which cannot be read is shown to the teacher and asked again.
         keeps: the field that holds what the teacher thought.
         tooling: functions that the step's teacher may call.
+        images: fields whose values name images, which the question shows.
+        gallery: where images come from; None where nothing is asked.
         parsers: (field that must be present or "", parser); the first that applies reads the reply.
     """
 
@@ -219,6 +229,8 @@ class Step:
     repairs: int = 0
     keeps: str | None = None
     tooling: Tooling | None = None
+    images: tuple[str, ...] = ()
+    gallery: Gallery | None = None
 
     def request(
         self,
@@ -232,9 +244,15 @@ class Step:
     ) -> Request:
         """The rendered question; draw k of a seeded step asks with seed + k."""
         values = self.fill(values)
+        opened: list[Row] = [*self._opened(values)]
+        pictures = self.pictures(values)
+        if pictures:
+            text = {"type": "text", "text": opened[-1]["content"]}
+            shown = [image_part(picture.digest) for picture in pictures]
+            opened[-1] = {"role": "user", "content": [text, *shown]}
         messages: list[Row] = [
             *self.turns(values.get("fence", "")),
-            *self._opened(values),
+            *opened,
             *said.messages,
         ]
         if self.system:
@@ -265,7 +283,31 @@ class Step:
             step=self.name,
             inputs=inputs,
             checked=self.holds_schema,
+            images={picture.digest: picture.url for picture in pictures},
         )
+
+    def pictures(self, values: Row) -> list[Picture]:
+        """The images that a question shows; where nothing is asked, their names alone.
+
+        Raises:
+            RowFault: a value that names none.
+        """
+        named = [(values.get(name), name) for name in self.images]
+        pictures: list[Picture] = []
+        for value, name in named:
+            if self.gallery is None:
+                pictures += unread(value)
+            else:
+                pictures += self.gallery.pictures(value, name)
+        return pictures
+
+    def seen(self, values: Row) -> Fields:
+        """The field that says which images a question shows; {} where it shows none."""
+        if not self.images:
+            return {}
+        pictures = self.pictures(values)
+        listed = [{"source": p.source, "sha256": p.digest} for p in pictures]
+        return {f"{self.name}_pictures": listed}
 
     def opening(self, values: Row) -> list[dict[str, str]]:
         """The turns before the question, and the question."""
@@ -326,6 +368,9 @@ class Step:
         if self.keeps:
             kinds[self.keeps] = "text"
         made: Fields = dict.fromkeys((name for name, _ in self.sets), "text")
+        if self.images:
+            pictures = {"source": "text", "sha256": "text"}
+            made[f"{self.name}_pictures"] = pictures
         if self.gathers:
             made[self.gathers.into] = dict(self.gathers.kinds)
         if self.spread:

@@ -10,6 +10,7 @@ from synth.core import strict_json
 from synth.core.errors import WrongUse, did_you_mean, printable
 from synth.core.plugins import imported, is_import, require_allowed
 from synth.core.records import Call, Fields, Row, canonical_json
+from synth.packs.mcp import PREFIX
 from synth.replies import schemas
 
 # Characters of what a tool answers; what is longer is cut.
@@ -118,6 +119,8 @@ def check_bindings(named: Mapping[str, str], allowed: Collection[str]) -> None:
     """
     for name, target in named.items():
         where = f"--tool {name}={target}"
+        if target.startswith(PREFIX):
+            continue
         if not is_import(target):
             if ":" in target or "/" in target:
                 raise WrongUse(
@@ -137,6 +140,15 @@ def check_bindings(named: Mapping[str, str], allowed: Collection[str]) -> None:
             )
 
 
+def is_role(target: str) -> bool:
+    """Whether a target is the role of a teacher that plays a tool.
+
+    >>> is_role("player"), is_role("my_tools:find"), is_role("mcp://python server.py")
+    (True, False, False)
+    """
+    return not (target.startswith(PREFIX) or is_import(target))
+
+
 def check_all_bound(unbound: Sequence[str], where: str) -> None:
     """Raises WrongUse where nothing answers a tool."""
     if not unbound:
@@ -146,8 +158,8 @@ def check_all_bound(unbound: Sequence[str], where: str) -> None:
         where,
         f"tool {name!r}, which nothing answers",
         "something that answers each tool: a pack binds none by itself",
-        f"Add --tool {name}=MODULE:FUNCTION with --plugin MODULE, or --tool {name}=ROLE for a "
-        "teacher that plays it.",
+        f"Add --tool {name}=MODULE:FUNCTION with --plugin MODULE, --tool {name}=ROLE for a "
+        "teacher that plays it, or --mcp COMMAND for a server that has it.",
     )
 
 

@@ -49,7 +49,14 @@ def fingerprint(
         part: of a shard, the mark of its plan.
     """
     files = _input_files(source)
-    if files is None or settings["plugins"] or not _is_built_in(pack):
+    if (
+        files is None
+        or settings["plugins"]
+        or settings["mcp"]
+        or not _is_built_in(pack)
+    ):
+        return None
+    if any(step.images for step in pack.steps):
         return None
     if any(map(_is_of_files, settings["teachers"].values())):
         return None

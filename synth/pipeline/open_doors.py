@@ -200,13 +200,15 @@ def _owners(
     log: BatchLog, teachers: Mapping[str, str]
 ) -> dict[str, list[Pending]]:
     """Role -> the batches under way that it collects: its own, and those of roles that are gone or
-    were not noted.
+    were not noted, of its provider. Batches of a provider that no role asks stay where they are.
     """
-    able = [
-        role for role, name in teachers.items() if name.startswith("openai/")
-    ]
     batches_by_role: dict[str, list[Pending]] = {}
     for batch in log.pending().values():
+        able = [
+            role
+            for role, name in teachers.items()
+            if name.startswith(f"{batch.provider}/")
+        ]
         role = batch.role if batch.role in able else next(iter(able), None)
         if role is not None:
             batches_by_role.setdefault(role, []).append(batch)
@@ -275,7 +277,7 @@ async def _end_batches(
     """Batches that an earlier run left under way are ended, so that nothing in them is paid for a
     second time online.
     """
-    batch = Batch("", settings_of(prepared, role))
+    batch = Batch(prepared.teachers()[role], settings_of(prepared, role))
     await batch.drain(batches)
     await doors.keep(batch, prepared.price(role, batch=True) or FREE)
     await batch.close()

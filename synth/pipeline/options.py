@@ -47,6 +47,9 @@ class PlanOptions(TypedDict, total=False):
     overrides: Row
     plugins: Sequence[str]
     tools: Mapping[str, str]
+    mcp: Sequence[str]
+    image_root: str | None
+    image_urls: bool
 
 
 class RunOptions(PlanOptions, total=False):

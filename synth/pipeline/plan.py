@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from synth.calls.token_counter import (
     counter,
 )
 from synth.core.errors import WrongUse
-from synth.core.records import Fields, Request, Row, canonical_json
+from synth.core.records import Fields, Request, Row, canonical_json, in_text
 from synth.critics.canaries import calls_of
 from synth.inputs.seeds import read_rows
 from synth.packs.choosing import Asking
@@ -242,6 +242,8 @@ def _requests(
             values = step.first_of(whole)
             shown = library.showing(step, values, asking)
         said = _talked(prepared, step)
+        # A plan reads no image.
+        shown = replace(shown, gallery=None)
         yield shown.request(values, model="", family="", said=said)
 
 
@@ -319,7 +321,7 @@ def _tokens(request: Request, counter: TokenCounter) -> float:
         A_REQUEST
         + asked
         + sum(
-            A_MESSAGE + counter.count(str(m["content"]))
+            A_MESSAGE + counter.count(in_text(m["content"]))
             for m in request.messages
         )
     )

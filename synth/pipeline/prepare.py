@@ -15,6 +15,7 @@ from synth.calls.price import Price, no_price, price_of, require_bound
 from synth.calls.spans import check_tracing
 from synth.core.errors import TeacherError, WrongUse
 from synth.core.records import Exit, Fields, Request, Row
+from synth.inputs.images import Gallery
 from synth.inputs.made.sampling import made_rows
 from synth.inputs.seeds import Scan, Seeds
 from synth.packs.files import BESIDE, regular_files
@@ -31,6 +32,7 @@ from synth.runs.ownership import (
     digest,
 )
 from synth.runs.shard_plan import is_planned
+from synth.teachers.base import BATCHED, takes_batches
 from synth.teachers.wire.access import (
     Access,
     by_role,
@@ -80,7 +82,7 @@ class RunConfig:
         taint: what the teachers are known or feared to have been trained on, such as the names of
             evaluation files; it stands in every row and in the card, and comes along when the rows
             are seeds of another run.
-        batch: ask OpenAI's Batch API: about half the price, up to a day of waiting.
+        batch: ask the providers' batch APIs: about half the price, up to a day of waiting.
         timeout: seconds for one call.
         patience: seconds for one request at most, from its first fault on, waiting included. A
             server that asks to wait longer stops the run.
@@ -103,6 +105,9 @@ class RunConfig:
         plugins: modules of the user's whose parts the pack may name as `module:Class`.
         tools: tool of the pack -> `module:function` of a module among the plugins, or the role of
             a teacher that plays it.
+        mcp: commands of MCP servers, which answer tools of the pack that nothing else answers.
+        image_root: the folder below which rows may name images.
+        image_urls: rows may name images by URL, which the provider fetches.
         shards: the run is planned in so many parts, each of which is a run folder of its own.
         shard: the part that is run, counted from 0.
     """
@@ -139,6 +144,9 @@ class RunConfig:
     overrides: Row = field(default_factory=dict)
     plugins: Sequence[str] = ()
     tools: Mapping[str, str] = field(default_factory=dict)
+    mcp: Sequence[str] = ()
+    image_root: str | None = None
+    image_urls: bool = False
     shards: int | None = None
     shard: int | None = None
 
@@ -251,7 +259,9 @@ class Prepared:
                 stranger's: they set no price.
         """
         name = self.teachers()[role]
+        # A role whose provider has no batches is asked online, at the full price.
         by_batch = self.config.batch if batch is None else batch
+        by_batch = by_batch and takes_batches(name)
         price = price_of(
             name,
             for_role(by_role(self.config.price), role),
@@ -402,15 +412,13 @@ def checked(
             f"a role of pack {pack.name}",
             f"It has: {', '.join(sorted(pack.roles))}.",
         )
-    if config.batch and not any(
-        name.startswith("openai/") for name in config.teachers.values()
-    ):
+    if config.batch and not any(map(takes_batches, config.teachers.values())):
         got = ", ".join(config.teachers.values())
         raise WrongUse(
             "--batch",
             f"teachers {got}",
-            "a teacher openai/MODEL",
-            "Only OpenAI-compatible endpoints take batches here.",
+            f"a teacher of {', '.join(sorted(BATCHED))}",
+            "A server with OpenAI's /files and /batches is openai/MODEL with --api-base.",
         )
     _check_corpus(pack, config)
     pack.check_bound()
@@ -519,7 +527,10 @@ def load_pack(pack: str | Path, config: RunConfig) -> Pack:
     if more:
         changed = {**config.overrides, **more}
         loaded = Pack.load(pack, changed, config.plugins)
-    return loaded.with_tools(config.tools, config.plugins)
+    root = Path(config.image_root) if config.image_root else None
+    gallery = Gallery(root, config.image_urls)
+    with_images = loaded.with_gallery(gallery)
+    return with_images.with_tools(config.tools, config.plugins, config.mcp)
 
 
 def _schemas(pack: Pack) -> Fields:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from synth.calls.journal import Journal, Totals, records
 from synth.core.errors import Unreadable, WrongUse
-from synth.core.records import Fields, Values
+from synth.core.records import Fields, Values, in_text
 from synth.inputs.seeds import read_rows, write_jsonl
 from synth.packs.choice_schema import ChoiceSpec
 from synth.packs.choosing import Asking
@@ -154,7 +154,8 @@ def render_first(
         seed_id=seed.id,
     )
     return "\n".join(
-        f"--- {m['role']} ---\n{m['content']}" for m in request.messages
+        f"--- {m['role']} ---\n{in_text(m['content'])}"
+        for m in request.messages
     )
 
 

@@ -138,6 +138,19 @@ BACKENDS = {
     "local": "local",
     "rehearsed": "rehearsed",
 }
+# Providers whose batches `synth.teachers.batch` knows.
+BATCHED = frozenset(
+    {"openai", "anthropic", "gemini", "groq", "mistral", "together_ai"}
+)
+
+
+def takes_batches(name: str) -> bool:
+    """Whether PROVIDER/MODEL can be asked in batches.
+
+    >>> takes_batches("anthropic/claude"), takes_batches("local/PATH")
+    (True, False)
+    """
+    return name.partition("/")[0] in BATCHED
 
 
 def open_teacher(name: str, settings: Settings | None = None) -> Teacher:
@@ -154,15 +167,15 @@ def open_teacher(name: str, settings: Settings | None = None) -> Teacher:
     settings = settings or Settings()
     if provider not in BACKENDS and _is_the_users(provider):
         return _open_the_users(provider, model, settings)
-    backend_name = (
-        "batch"
-        if provider == "openai" and settings.batch
-        else BACKENDS.get(provider, "litellm")
+    in_batches = settings.batch and takes_batches(name)
+    backend_name = BACKENDS.get(provider, "litellm")
+    backend = registry.find(
+        "synth.teachers",
+        "batch" if in_batches else backend_name,
+        "--teacher",
     )
-    backend = registry.find("synth.teachers", backend_name, "--teacher")
-    teacher: Teacher = backend(
-        model if provider in BACKENDS else name, settings
-    )
+    whole = in_batches or provider not in BACKENDS
+    teacher: Teacher = backend(name if whole else model, settings)
     return teacher
 
 

@@ -1,31 +1,42 @@
-"""OpenAI's Batch API: the same requests, keys and replies as online, for about half the price and
-up to a day of waiting.
+"""Batch APIs: the same requests, keys and replies as online, for about half the price and up to a
+day of waiting.
 
-Requests gather while the run renders them and go out as one file. The intent is on the disk before
-the upload, and the provider keeps our name with the batch, so that after a crash at any point the
-next run finds it again.
+Requests gather while the run renders them and go out together. The intent is on the disk before
+anything is sent, and what finds the batch at the provider before it is created, so that after a
+crash at any point the next run finds it again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import uuid
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any
-from urllib.parse import parse_qsl
+from typing import Any, NamedTuple
 
 from synth.core.errors import Stopped, TeacherBusy, TeacherError, TeacherRefused
 from synth.core.records import Fields, Request, canonical_json
-from synth.teachers.base import Reply, Settings, Teacher
-from synth.teachers.openai_chat import target
-from synth.teachers.wire.adapter import Adapter
+from synth.teachers.base import Reply, Settings, Teacher, address
+from synth.teachers.batches.anthropic import Anthropic
+from synth.teachers.batches.files import Files
+from synth.teachers.batches.gemini import Gemini
+from synth.teachers.batches.groq import Groq
+from synth.teachers.batches.mistral import Mistral
+from synth.teachers.batches.service import EXPIRED, Ended, Outcome, Service
+from synth.teachers.batches.together import Together
+from synth.teachers.litellm import (
+    OWN_ENDPOINT,
+    open_litellm,
+    problem_of,
+    translate,
+)
+from synth.teachers.wire.adapter import MOST_LESSONS, Adapter
 from synth.teachers.wire.batch_log import BatchLog, Pending
 from synth.teachers.wire.faults import error_of, failure_in, read_problem
-from synth.teachers.wire.replies import load_reply, read_chat
-from synth.teachers.wire.thoughts import told_to_think
+from synth.teachers.wire.replies import read_chat
+from synth.teachers.wire.thoughts import dialect_of, told_to_think
 
-# What the provider takes in one file: 50,000 requests, 200 MB (some room left).
+# What any provider takes in one batch: 50,000 requests, 200 MB (some room left). A service may
+# take less.
 MOST_REQUESTS = 50_000
 MOST_BYTES = 190_000_000
 # Seconds without a new request after which those that wait are sent.
@@ -33,84 +44,85 @@ QUIET = 0.5
 # Seconds between looks at a batch: at first, and at most.
 POLL = (1.0, 30.0)
 CREATE_ATTEMPTS = 4
-# The metadata field that carries our name of a batch, and how many batches are looked through for
-# it.
-MARK = "potstill"
-MOST_LISTED = 2000
-_ENDED = {"completed", "expired", "cancelled", "failed"}
 # Reasons for which a whole batch is turned down and may be sent again later.
-_FULL = {"token_limit_exceeded", "rate_limit_exceeded"}
+_FULL = {"token_limit_exceeded", "rate_limit_exceeded", "RESOURCE_EXHAUSTED"}
+
+SERVICES: Mapping[str, type[Service]] = {
+    "openai": Files,
+    "anthropic": Anthropic,
+    "gemini": Gemini,
+    "groq": Groq,
+    "mistral": Mistral,
+    "together_ai": Together,
+}
+
+
+class _Line(NamedTuple):
+    """A request that waits for its batch."""
+
+    key: str
+    text: bytes
 
 
 class Batch(Teacher):
-    """One model of one OpenAI-compatible endpoint, asked in batches.
+    """One model of one provider, asked in batches.
 
     Args:
-        model: the provider's name of the model.
+        name: PROVIDER/MODEL; the provider is one of `SERVICES`.
         settings: `folder` is where batches under way are noted; without one a crash forgets them.
     """
 
-    family = "openai"
-
-    def __init__(self, model: str, settings: Settings) -> None:
-        self.model = model
+    def __init__(self, name: str, settings: Settings) -> None:
+        provider = name.partition("/")[0]
+        self.family, self.model = address(name)
+        self._provider = provider
         self._settings = settings
-        self._target = target(model, settings)
+        self._service = SERVICES[provider](self.model, settings)
         self._log = BatchLog(settings.folder)
         self._inherited: Sequence[Pending] = ()
         self._futures: dict[str, asyncio.Future[Reply]] = {}
         self._asked: dict[str, Request] = {}
         self._sent: dict[str, Fields] = {}
-        # Requests that have left their batch for another one.
-        self._moved: set[str] = set()
         self._adapter = Adapter(
-            model,
-            self._target.base,
+            self.model,
+            self.endpoint,
             settings.folder,
             self.say,
             streams=False,
         )
+        self._dialect = "" if self.family == "openai" else dialect_of(name)
         self._unclaimed: dict[str, Reply] = {}
-        self._queue: dict[str, bytes] = {}
+        # The batch that gathers: our name of it, and its requests.
+        self._name = uuid.uuid4().hex
+        self._queue: list[_Line] = []
         self._bytes = 0
+        self._speaking = 0
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._fetched: list[str] = []
-        self._closing = self._cancels = False
-        self._client: Any = None
+        self._opened = self._closing = self._cancels = False
 
     def __repr__(self) -> str:
-        return f"Batch({self.model!r}, {self._target.base!r})"
+        return f"Batch({self.model!r}, {self.endpoint!r})"
 
     @property
     def endpoint(self) -> str:
-        """The base URL."""
-        return self._target.base
+        """The base URL; as the same teacher has it online."""
+        if self.family == "openai":
+            return self._service.target.base
+        return self._settings.api_base or OWN_ENDPOINT
 
     @property
     def adapted(self) -> Mapping[str, str]:
         """What the model does not take."""
         return self._adapter.noted
 
-    def _open(self) -> Any:
-        """The SDK's client; with the first one, every batch that an earlier run left behind is
-        followed.
-        """
-        if self._client is None:
-            import openai  # noqa: PLC0415 - 2 s of CPU
-
-            goal = self._target
-            self._client = openai.AsyncOpenAI(
-                api_key=goal.key or "none",
-                base_url=goal.base,
-                default_headers=dict(goal.headers),
-                default_query=dict(parse_qsl(goal.query)),
-                max_retries=5,
-                timeout=self._settings.timeout,
-            )
+    def _open(self) -> None:
+        """With the first request, every batch that an earlier run left behind is followed."""
+        if not self._opened:
+            self._opened = True
             for batch in self._inherited:
                 self._expect(batch)
-        return self._client
 
     async def ask(self, request: Request) -> Reply:
         """One reply, hours later perhaps."""
@@ -120,48 +132,108 @@ class Batch(Teacher):
             return self._unclaimed.pop(key)
         if self._closing:
             raise _under_way()
-        if key not in self._futures:
-            self._enqueue(key, request)
         self._asked[key] = request
-        return await self._futures[key]
+        future = self._futures.get(key)
+        if future is None:
+            future = asyncio.get_running_loop().create_future()
+            self._futures[key] = future
+            await self._enqueue(key, request)
+        return await future
 
-    def _enqueue(self, key: str, request: Request) -> None:
-        said = told_to_think(request.body(), "")
-        body = self._adapter.fit(said, request.schema)
-        if self._adapter.rules or request.sampling.thinks:
-            self._sent[key] = body
-        line = canonical_json(
-            {
-                "custom_id": key,
-                "method": "POST",
-                "url": "/v1/chat/completions",
-                "body": body,
-            }
-        )
-        if (
-            len(self._queue) >= MOST_REQUESTS
-            or self._bytes + len(line) > MOST_BYTES
-        ):
+    async def _enqueue(self, key: str, request: Request) -> None:
+        """Puts a request, in the provider's words, to those that wait; one that has no such words
+        gets its error.
+        """
+        self._speaking += 1
+        try:
+            spoken = await self._spoken(key, request)
+        except (TeacherError, Stopped) as error:
+            self._settle(key, error)
+            return
+        finally:
+            self._speaking -= 1
+        if self._closing:
+            self._settle(key, _not_sent())
+            return
+        line = self._lined(key, spoken)
+        if not self._fits(line):
             self._send()
-        self._futures.setdefault(
-            key, asyncio.get_running_loop().create_future()
-        )
-        self._queue[key] = line
+            line = self._lined(key, spoken)
+        self._queue.append(_Line(key, line))
         self._bytes += len(line) + 1
+        self._wait_for_more()
+
+    def _wait_for_more(self) -> None:
+        """Sends what waits once it is quiet; while requests are put into words it is not."""
         if self._timer:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(QUIET, self._send)
+        then = self._wait_for_more if self._speaking else self._send
+        self._timer = asyncio.get_running_loop().call_later(QUIET, then)
+
+    def _fits(self, line: bytes) -> bool:
+        """Whether one more request fits into the batch that gathers."""
+        most = min(MOST_REQUESTS, self._service.most_requests)
+        if len(self._queue) >= most:
+            return False
+        most_bytes = min(MOST_BYTES, self._service.most_bytes)
+        return self._bytes + len(line) <= most_bytes
+
+    def _lined(self, key: str, spoken: Fields) -> bytes:
+        place = len(self._queue)
+        name = self._service.custom_id(
+            self._name,
+            place,
+            key,
+        )
+        return self._service.line(name, spoken)
+
+    async def _spoken(self, key: str, request: Request) -> Fields:
+        """A request's body as the model takes it, in the provider's words.
+
+        Raises:
+            TeacherRefused, Stopped: litellm says that the provider has no such words.
+        """
+        for _ in range(MOST_LESSONS):
+            said = told_to_think(request.sent(), self._dialect)
+            body = self._adapter.fit(said, request.schema)
+            if self._adapter.rules or request.sampling.thinks:
+                self._sent[key] = body
+            try:
+                return await self._service.spoken(body)
+            except Exception as error:  # noqa: BLE001 - it becomes one of ours
+                kinds = open_litellm().exceptions
+                failure = translate(
+                    kinds,
+                    error,
+                    self._scrub,
+                    "",
+                )
+                problem = problem_of(error)
+            if not self._adapter.learn(
+                problem,
+                body,
+                request,
+                self._scrub,
+            ):
+                break
+        raise failure
 
     def _send(self) -> None:
         """Everything that waits goes out as one batch."""
-        if self._queue:
-            lines = self._queue
-            self._queue = {}
-            self._bytes = 0
-            batch = Pending(
-                uuid.uuid4().hex, list(lines), role=self._settings.role
-            )
-            self._start(batch, self._upload(batch, b"\n".join(lines.values())))
+        if not self._queue:
+            return
+        keys = [line.key for line in self._queue]
+        batch = Pending(
+            self._name,
+            keys,
+            role=self._settings.role,
+            provider=self._provider,
+        )
+        lines = [line.text for line in self._queue]
+        self._name = uuid.uuid4().hex
+        self._queue = []
+        self._bytes = 0
+        self._start(batch, self._upload(batch, lines))
 
     def _expect(self, batch: Pending) -> None:
         """An earlier run's batch: its keys wait for it instead of being asked again."""
@@ -184,26 +256,36 @@ class Batch(Teacher):
         self, batch: Pending, work: Coroutine[Any, Any, str | None]
     ) -> None:
         """The life of one batch; whatever goes wrong reaches everyone who waits for it."""
+        # Requests that the batch names may be asked anew before all of it is read.
+        named: set[str] = set()
         try:
             id_ = await work
             ended = await self._wait(id_) if id_ else None
-            if ended is not None:
-                await self._collect(ended)
+            if id_ and ended is not None:
+                async for outcome in self._service.outcomes(id_, ended):
+                    key = batch.key_of(outcome.name)
+                    named.add(key)
+                    await self._take(key, outcome)
             self._fetched.append(batch.name)
             error = _missing(ended)
         except asyncio.CancelledError:
             error = _under_way()
         except Exception as caught:  # noqa: BLE001 - it is handed on
-            error = (
-                caught
-                if isinstance(caught, TeacherError | Stopped)
-                else self._translate(caught)
-            )
+            error = self._final(caught)
         for key in batch.keys:
-            if key in self._moved:
-                self._moved.discard(key)
-            else:
+            if key not in named:
                 self._settle(key, error)
+
+    def _final(self, caught: Exception) -> Stopped:
+        """What ends the run, which can be resumed: all that can be tried again was."""
+        if isinstance(caught, Stopped):
+            return caught
+        kind = "provider"
+        if isinstance(caught, TeacherBusy) and caught.limited:
+            kind = "rate_limit"
+        named = type(caught).__name__
+        words = f"{named}: {caught}"
+        return Stopped(kind, self._scrub(words))
 
     def _settle(self, key: str, outcome: Reply | Exception) -> None:
         """Hands a request its outcome; a reply that nobody asked for yet is kept for who comes."""
@@ -219,130 +301,101 @@ class Batch(Teacher):
         elif asked:
             future.set_exception(outcome)
 
-    async def _upload(self, batch: Pending, content: bytes) -> str:
-        """Notes the intent, sends the file, creates the batch; returns the provider's id."""
-        client = self._open()
+    async def _upload(self, batch: Pending, lines: Sequence[bytes]) -> str:
+        """Notes the intent and what finds the batch again, creates it; returns the provider's
+        id.
+        """
         self._log.intent(batch)
-        file = await client.files.create(
-            file=(f"{batch.name}.jsonl", content), purpose="batch"
-        )
-        id_ = await self._create(batch.name, file.id)
+        batch.trace = await self._service.prepare(batch, lines)
+        self._log.prepared(batch.name, batch.trace)
+        id_ = await self._create(batch, lines)
         self._log.created(batch.name, id_)
         return id_
 
-    async def _create(self, name: str, file_id: str) -> str:
+    async def _create(self, batch: Pending, lines: Sequence[bytes]) -> str:
         """Creates a batch once: where the answer is lost, the provider's list says whether it
         exists.
         """
-        import openai  # noqa: PLC0415 - as above
-
-        client = self._open().with_options(max_retries=0)
         for attempt in range(CREATE_ATTEMPTS):
             try:
-                made = await client.batches.create(
-                    input_file_id=file_id,
-                    endpoint="/v1/chat/completions",
-                    completion_window="24h",
-                    metadata={MARK: name},
-                )
-            except (
-                openai.APIConnectionError,
-                openai.InternalServerError,
-                openai.RateLimitError,
-            ):
+                return await self._service.create(batch, lines)
+            except TeacherBusy:
                 await asyncio.sleep(POLL[0] * 2**attempt)
-                if (batch_id := await self._find(name)) is not None:
+                if (batch_id := await self._service.find(batch)) is not None:
                     return batch_id
                 if attempt == CREATE_ATTEMPTS - 1:
                     raise
-            else:
-                return str(made.id)
         raise AssertionError("the last attempt returns or raises")
-
-    async def _find(self, name: str) -> str | None:
-        """The provider's id of the batch that carries our name."""
-        seen = 0
-        async for batch in self._open().batches.list(limit=100):
-            seen += 1
-            if (batch.metadata or {}).get(MARK) == name:
-                return str(batch.id)
-            if seen >= MOST_LISTED:
-                break
-        return None
 
     async def _adopt(self, batch: Pending) -> str | None:
         """The id of an earlier run's batch; None where the crash came before it was created."""
-        import openai  # noqa: PLC0415 - as above
-
-        id_ = batch.id or await self._find(batch.name)
+        id_ = batch.id or await self._service.find(batch)
         if id_ and not batch.id:
             self._log.created(batch.name, id_)
         if id_ and self._cancels:
-            with contextlib.suppress(
-                openai.BadRequestError, openai.ConflictError
-            ):  # it has ended already
-                await self._open().batches.cancel(id_)
+            await self._service.cancel(id_)
         return id_
 
-    async def _wait(self, id_: str) -> Any:
+    async def _wait(self, id_: str) -> Ended:
         """The batch, once it has ended."""
         pause = POLL[0]
-        while (
-            batch := await self._open().batches.retrieve(id_)
-        ).status not in _ENDED:
+        while (ended := await self._service.look(id_)) is None:
             await asyncio.sleep(pause)
             pause = min(POLL[1], 1.5 * pause)
-        return batch
+        return ended
 
-    async def _collect(self, batch: Any) -> None:
-        """Every reply and every error in the batch's files."""
-        for file_id in filter(
-            None, (batch.output_file_id, batch.error_file_id)
-        ):
-            content = await self._open().files.content(file_id)
-            for line in content.content.splitlines():
-                if line.strip():
-                    key, outcome = self._read(line)
-                    if outcome is None:
-                        self._moved.add(key)
-                        self._enqueue(key, self._asked[key])
-                    else:
-                        self._settle(key, outcome)
+    async def _take(self, key: str, outcome: Outcome) -> None:
+        """What became of one request reaches who waits for it, or it goes into another batch."""
+        read = await self._read(key, outcome)
+        if read is None:
+            await self._enqueue(key, self._asked[key])
+        else:
+            self._settle(key, read)
 
-    def _read(self, line: bytes) -> tuple[str, Reply | Exception | None]:
-        """(key, outcome) of one line of an output or error file; None where it is asked again as
-        the model takes it.
-        """
-        record, _ = load_reply(line)
-        response = record.get("response") or {}
-        key = str(record.get("custom_id"))
-        body = response.get("body")
+    async def _read(
+        self, key: str, outcome: Outcome
+    ) -> Reply | Exception | None:
+        """What became of a request; None where it is asked again as the model takes it."""
+        if outcome.status == 0:
+            if outcome.fault == EXPIRED:
+                return _expired()
+            return TeacherBusy(outcome.fault)
         try:
-            if response.get("status_code") == 200:
-                return key, self._reply(key, canonical_json(body))
-            if response:
-                return key, self._refusal(
-                    key,
-                    int(response.get("status_code") or 500),
-                    canonical_json(body),
-                )
+            if outcome.status == 200:
+                return await self._reply(key, outcome.body)
+            return self._refusal(
+                key,
+                outcome.status,
+                outcome.body,
+            )
         except (TeacherError, Stopped) as error:
-            return key, error
-        code = str((record.get("error") or {}).get("code") or "batch_error")
-        return key, _expired() if code in (
-            "batch_expired",
-            "batch_cancelled",
-        ) else TeacherBusy(code)
+            return error
 
-    def _reply(self, key: str, body: bytes) -> Reply:
-        value, raw = load_reply(self._target.redact.raw(body))
+    async def _reply(self, key: str, body: bytes) -> Reply:
+        request = self._asked.get(key)
+        asked = self._sent.get(key)
+        if asked is None and request is not None:
+            asked = request.body()
+        clean = self._service.target.redact.raw(body)
+        try:
+            value = await self._service.heard(clean, asked)
+        except (TeacherError, Stopped):
+            raise
+        # litellm's own: a reply that it cannot read.
+        except Exception as error:  # noqa: BLE001
+            raise TeacherBusy(
+                "invalid_reply", self._scrub(str(error))
+            ) from None
         failure = failure_in(value)
         if failure is not None:
-            raise error_of(failure, {}, self._scrub)
-        request = self._asked.get(key)
-        if request and self._adapter.mend(value, request):
-            raw = canonical_json(value)
-        return Reply(raw, read_chat(value))
+            raise error_of(
+                failure,
+                {},
+                self._scrub,
+            )
+        if request:
+            self._adapter.mend(value, request)
+        return Reply(canonical_json(value), read_chat(value))
 
     def _refusal(
         self, key: str, status: int, body: bytes
@@ -359,31 +412,22 @@ class Batch(Teacher):
             self._scrub,
         ):
             return _under_way() if self._closing else None
-        return error_of(problem, {}, self._scrub)
+        return error_of(
+            problem,
+            {},
+            self._scrub,
+        )
 
     def _scrub(self, text: str) -> str:
-        return self._target.redact(text)[:300]
-
-    def _translate(self, error: Exception) -> Stopped:
-        """The SDK has tried again already: what remains ends the run, which can be resumed."""
-        status = getattr(error, "status_code", None)
-        kind = {401: "key", 403: "key", 404: "batch", 429: "rate_limit"}.get(
-            status or 0, "provider"
-        )
-        return Stopped(kind, self._scrub(f"{type(error).__name__}: {error}"))
+        return self._service.exchange.scrub(text)
 
     def hurry(self) -> None:
         """Batches go on at the provider; the run stops waiting for them."""
-        self._closing, unsent, self._queue = True, list(self._queue), {}
+        self._closing, unsent, self._queue = True, list(self._queue), []
         for task in self._tasks:
             task.cancel()
-        for key in unsent:
-            self._settle(
-                key,
-                TeacherRefused(
-                    "not_sent", "the run ended before its batch was sent"
-                ),
-            )
+        for line in unsent:
+            self._settle(line.key, _not_sent())
 
     def leftovers(self) -> dict[str, Reply]:
         """Replies of earlier runs' batches that this run did not ask for."""
@@ -410,9 +454,7 @@ class Batch(Teacher):
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for name in self._fetched:
             self._log.done(name)
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
+        await self._service.exchange.close()
 
 
 def _under_way() -> TeacherRefused:
@@ -422,6 +464,10 @@ def _under_way() -> TeacherRefused:
     )
 
 
+def _not_sent() -> TeacherRefused:
+    return TeacherRefused("not_sent", "the run ended before its batch was sent")
+
+
 def _expired() -> TeacherRefused:
     return TeacherRefused(
         "expired",
@@ -429,19 +475,21 @@ def _expired() -> TeacherRefused:
     )
 
 
-def _missing(batch: Any) -> TeacherError | Stopped:
-    """What becomes of requests that no file of an ended batch names."""
-    if batch is None or batch.status == "completed":
+def _missing(ended: Ended | None) -> TeacherError | Stopped:
+    """What becomes of requests that an ended batch does not name."""
+    if ended is None or ended.status == "completed":
         return TeacherBusy(
             "not_in_batch", "the batch came back without this request"
         )
-    if batch.status != "failed":
+    if ended.status != "failed":
         return _expired()
-    first = next(
-        iter((batch.errors.data if batch.errors else None) or []), None
-    )
-    code = getattr(first, "code", None) or "batch_failed"
-    message = getattr(first, "message", None) or "no reason given"
+    code = ended.code or "batch_failed"
+    message = ended.message or "no reason given"
     if code in _FULL:
-        return TeacherBusy(code, message, retry_after=POLL[1], limited=True)
+        return TeacherBusy(
+            code,
+            message,
+            retry_after=POLL[1],
+            limited=True,
+        )
     return Stopped("batch", f"{code}: {message}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -23,6 +23,7 @@ from synth.teachers.base import BACKENDS, Reply, Settings, Teacher, retry_after
 from synth.teachers.openai_chat import hint
 from synth.teachers.wire.access import Redactor, check_url, secret
 from synth.teachers.wire.adapter import MOST_LESSONS, Adapter
+from synth.teachers.wire.caching import Beginnings
 from synth.teachers.wire.faults import SEARCHED, Problem, error_of, failure_in
 from synth.teachers.wire.replies import load_reply, read_chat
 from synth.teachers.wire.thoughts import dialect_of, told_to_think
@@ -31,7 +32,8 @@ from synth.teachers.wire.thoughts import dialect_of, told_to_think
 # one.
 _KEYLIKE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)(_|$)")
 _LEAST_KEY = 16
-
+# What is said of an endpoint that the user does not name.
+OWN_ENDPOINT = "the provider's own endpoint"
 
 # Where litellm looks for the key of a provider, in its own check.
 _KEY_OF = re.compile(
@@ -51,6 +53,23 @@ def _source(*names: str) -> str:
         return ""
     path = Path(spec.origin).parent.joinpath(*names)
     return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+@cache
+def open_litellm() -> Any:
+    """The package, imported once, with its network look-ups off."""
+    # Without these it fetches a table of prices and one of headers from the network, and waits
+    # where there is none.
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    os.environ["LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS"] = "True"
+    os.environ.setdefault("LITELLM_LOG", "ERROR")
+    # Otherwise older versions read a `.env` of the working folder, which may name hosts and keys.
+    os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
+    import litellm  # noqa: PLC0415 - 5 s of CPU
+
+    litellm.suppress_debug_info = True
+    litellm.telemetry = False
+    return litellm
 
 
 @cache
@@ -126,13 +145,13 @@ class Litellm(Teacher):
                 *self._headers.values(),
             ]
         )
-        self._module: Any = None
         says_how = self._key or self._headers or settings.api_base
         if not says_how and variable is None:
             _check_key(model)
         if model.partition("/")[0] not in _providers():
             self._check_provider()
         self._adapter = Adapter(model, self.endpoint, settings.folder, self.say)
+        self._beginnings = Beginnings(model)
 
     @property
     def adapted(self) -> Mapping[str, str]:
@@ -145,27 +164,11 @@ class Litellm(Teacher):
     @property
     def endpoint(self) -> str:
         """The base that the user names, else the provider's own."""
-        return self._settings.api_base or "the provider's own endpoint"
-
-    def _open(self) -> Any:
-        if self._module is None:
-            # Without this the import fetches a price table from the network, and waits where there
-            # is none.
-            os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-            os.environ.setdefault("LITELLM_LOG", "ERROR")
-            # Otherwise older versions read a `.env` of the working folder, which may name hosts and
-            # keys.
-            os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
-            import litellm  # noqa: PLC0415 - 5 s of CPU
-
-            litellm.suppress_debug_info = True
-            litellm.telemetry = False
-            self._module = litellm
-        return self._module
+        return self._settings.api_base or OWN_ENDPOINT
 
     def _check_provider(self) -> None:
         """Raises WrongUse where litellm has no provider of that name."""
-        litellm = self._open()
+        litellm = open_litellm()
         try:
             litellm.get_llm_provider(
                 self.model, api_base=self._settings.api_base
@@ -188,23 +191,26 @@ class Litellm(Teacher):
         """One reply through litellm; what the model turns out not to take is left out, once and for
         all.
         """
-        litellm = self._open()
+        litellm = open_litellm()
         for _ in range(MOST_LESSONS):
-            said = told_to_think(request.body(), dialect_of(self.model))
+            said = told_to_think(request.sent(), dialect_of(self.model))
             body = self._adapter.fit(said, request.schema)
+            marked = self._beginnings.marked(body)
             try:
-                response = await self._answer(litellm, body)
+                response = await self._answer(litellm, marked)
             # It becomes one of ours, unchained: litellm's own may quote the key.
             except Exception as error:  # noqa: BLE001
-                failure = _translate(
+                failure = translate(
                     litellm.exceptions,
                     error,
                     self._redact,
                     self._where(),
                 )
-                problem = _problem(error)
+                problem = problem_of(error)
             else:
                 return self._read(response, request)
+            if self._beginnings.refused(problem.message):
+                continue
             if not self._adapter.learn(problem, body, request, self._redact):
                 break
         raise failure
@@ -266,7 +272,7 @@ def _keys_at_hand() -> list[str]:
     ]
 
 
-def _problem(error: Exception) -> Problem:
+def problem_of(error: Exception) -> Problem:
     """The refusal in one of litellm's errors."""
     status = getattr(error, "status_code", None)
     code = getattr(error, "code", None)
@@ -279,8 +285,8 @@ def _problem(error: Exception) -> Problem:
     )
 
 
-def _translate(
-    kinds: Any, error: Exception, redact: Redactor, where: str
+def translate(
+    kinds: Any, error: Exception, redact: Callable[[str], str], where: str
 ) -> TeacherError | Stopped:
     """Our error for one of litellm's, by its class, most specific first; it says the provider's own
     words.

@@ -280,6 +280,10 @@ class Local(Teacher):
 
     async def ask(self, request: Request) -> Reply:
         """One reply of the worker, started (again) where none runs."""
+        if request.images:
+            raise TeacherRefused(
+                "images", "a model on this machine is asked in text alone"
+            )
         body = request.body()
         if request.sampling.thinks:
             self.say(

@@ -245,7 +245,7 @@ class OpenaiChat(Teacher):
         for _ in range(MOST_LESSONS):
             adapted = self._adapted(request, server)
             status, headers, raw = await self._post(
-                request.text if adapted is None else canonical_json(adapted)
+                request.text if adapted is None else canonical_json(adapted),
             )
             if status == 200:
                 return self._read(headers, raw, request)
@@ -271,9 +271,10 @@ class OpenaiChat(Teacher):
         """The body as this server and this model take it; None where that is the request's own."""
         schema = request.schema
         thinks = request.sampling.thinks
-        if schema is None and not thinks and not self._adapter.rules:
+        plain = schema is None and not thinks and not request.images
+        if plain and not self._adapter.rules:
             return None
-        body = request.body()
+        body = request.sent()
         if thinks:
             dialect = server or dialect_at(self._target.base)
             body = told_to_think(body, dialect)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields, replace
 from synth.answers.equal import number
 from synth.core import registry
 from synth.core.errors import TeacherRefused, WrongUse, did_you_mean
-from synth.core.records import Request
+from synth.core.records import Request, in_text
 from synth.teachers.base import Reply, Settings, Teacher, chat_reply
 from synth.teachers.simulation import harbours
 from synth.teachers.simulation.word_problems import Problem, chain, read_problem
@@ -111,7 +111,7 @@ class Simulated(Teacher):
     async def ask(self, request: Request) -> Reply:
         """The reply; the draw index counts as part of the question."""
         return self.answer(
-            [str(m["content"]) for m in request.messages], request.draw
+            [in_text(m["content"]) for m in request.messages], request.draw
         )
 
     def answer(self, messages: list[str], draw: int) -> Reply:

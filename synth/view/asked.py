@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from synth.core.errors import PotstillError
-from synth.core.records import Completion, Fields, Request, Row
+from synth.core.records import Completion, Fields, Request, Row, in_text
 from synth.exports.base import pack_of
 from synth.packs.pack import Pack
 from synth.packs.step import Step
@@ -174,7 +174,7 @@ class Packs:
 
 def _texts(request: Request) -> list[tuple[str, str]]:
     return [
-        (str(message.get("role")), str(message.get("content")))
+        (str(message.get("role")), in_text(message.get("content")))
         for message in request.messages
     ]
 

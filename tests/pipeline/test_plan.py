@@ -88,6 +88,35 @@ def test_critics_are_counted_and_unknown_prices_named(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("teacher", "share"),
+    [
+        ("anthropic/claude-sonnet-4-5", 0.5),
+        ("gemini/gemini-2.5-flash", 0.5),
+        ("deepseek/deepseek-chat", 1.0),
+    ],
+)
+def test_a_plan_of_batches_costs_half_where_the_provider_has_them(
+    tmp_path, teacher, share
+):
+    """A role whose provider has no batches is asked online beside the others."""
+    teachers = {"teacher": teacher}
+    if share == 1.0:
+        teachers = {"teacher": "openai/gpt-4o-mini"}
+    full, batch = (
+        plan_of(tmp_path, teacher=teachers, batch=batch)
+        for batch in (False, True)
+    )
+    if share == 1.0:
+        for plan in (full, batch):
+            plan.config.teachers["teacher"] = teacher
+        assert batch.price("teacher") == full.price("teacher")
+        return
+    ratio = make_plan(batch).summary()["usd"] / make_plan(full).summary()["usd"]
+    # Dollars of a summary are rounded.
+    assert ratio == pytest.approx(share, rel=1e-4)
+
+
 def test_a_measured_plan_meets_the_facts_and_the_card_shows_both(tmp_path):
     usage = {"prompt_tokens": 90, "completion_tokens": 40}
     with serving(

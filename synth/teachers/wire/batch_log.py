@@ -16,19 +16,41 @@ from synth.core.records import Fields
 
 @dataclass
 class Pending:
-    """A batch that may be under way: our name for it, its keys, the provider's id where it is
-    known, whose teacher it asks.
+    """A batch that may be under way.
+
+    Attributes:
+        name: ours.
+        keys: of its requests, in their order.
+        id: the provider's, where it is known.
+        role: whose teacher it asks.
+        provider: as in PROVIDER/MODEL.
+        trace: what finds it again at the provider beside our name; None where a crash came first.
     """
 
     name: str
     keys: Sequence[str]
     id: str | None = None
     role: str = ""
+    provider: str = "openai"
+    trace: str | None = None
+
+    def key_of(self, name: str) -> str:
+        """The key of a request by its name within the batch: the key itself, or our name and a
+        place.
+
+        >>> Pending("b", ["k0", "k1"]).key_of("b-1"), Pending("b", []).key_of("k7")
+        ('k1', 'k7')
+        """
+        ours, _, place = name.rpartition("-")
+        if ours != self.name or not place.isdecimal():
+            return name
+        known = int(place) < len(self.keys)
+        return self.keys[int(place)] if known else name
 
 
 class BatchLog:
-    """An append-only file of three words a batch: intent (with its keys), created (with the
-    provider's id), done.
+    """An append-only file of four words a batch: intent (with its keys), what finds it again,
+    created (with the provider's id), done.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -41,8 +63,13 @@ class BatchLog:
             name = record["batch"]
             if "keys" in record:
                 batches[name] = Pending(
-                    name, record["keys"], role=str(record.get("role") or "")
+                    name,
+                    record["keys"],
+                    role=str(record.get("role") or ""),
+                    provider=str(record.get("provider") or "openai"),
                 )
+            elif name in batches and "trace" in record:
+                batches[name].trace = record["trace"]
             elif name in batches and "id" in record:
                 batches[name].id = record["id"]
             elif name in batches:
@@ -63,8 +90,17 @@ class BatchLog:
     def intent(self, batch: Pending) -> None:
         """These keys are about to be uploaded under this name."""
         self._append(
-            {"batch": batch.name, "keys": list(batch.keys), "role": batch.role}
+            {
+                "batch": batch.name,
+                "keys": list(batch.keys),
+                "role": batch.role,
+                "provider": batch.provider,
+            }
         )
+
+    def prepared(self, name: str, trace: str) -> None:
+        """The batch is about to be created; `trace` finds it again."""
+        self._append({"batch": name, "trace": trace})
 
     def created(self, name: str, id_: str) -> None:
         """The provider knows the batch as `id_`."""

@@ -1,0 +1,1 @@
+"""Batches of providers: what all of them need, and one file for each protocol."""
