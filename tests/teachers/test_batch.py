@@ -302,7 +302,7 @@ def test_a_crash_neither_orphans_nor_doubles_a_batch(
             budget=1.0,
             price="1,1",
         )
-        assert done.counts["kept"] == len(rows)
+        assert done.counts["kept"] == len(rows), (done.counts, done.failed[:1])
         assert set(server.asked.values()) <= {1}
         early = stage in ("before upload", "before create")
         assert len(server.asked) + len(server.online) == (
