@@ -13,6 +13,7 @@ __getattr__, __dir__ = public(
         "budget": "Budget",
         "door": "Stats Door Doors",
         "endpoints": "read_endpoints",
+        "fault_log": "FaultLog",
         "fleet": "Fleet",
         "functions": "Functions",
         "journal": "Totals Journal records",

@@ -19,6 +19,7 @@ from typing import Any, Unpack
 
 from synth.calls.borrower import Facts
 from synth.calls.door import Doors, Stats
+from synth.calls.fault_log import FaultLog
 from synth.calls.journal import Journal
 from synth.calls.lending import Lease
 from synth.calls.spans import Spans, tracing
@@ -27,10 +28,11 @@ from synth.core.errors import (
     NothingKept,
     PotstillError,
     RowFault,
+    TeacherError,
     WrongUse,
     did_you_mean,
 )
-from synth.core.records import Exit, Fields, Row
+from synth.core.records import Exit, Fields, Request, Row
 from synth.critics.calibration import promises_of
 from synth.critics.canaries import try_critics
 from synth.filters.base import Filter
@@ -313,7 +315,8 @@ class _Live:
         self.config = prepared.config
         self.pack = prepared.pack
         self.tally = Tally()
-        self.stats = Stats(on_fault=prepared.on_fault)
+        self.faults = FaultLog(prepared.output / "journal")
+        self.stats = Stats(on_fault=self._failed)
         self.started = time.time()
         self.ended_by = int(signal.SIGINT)
         self._fault: PotstillError | None = None
@@ -322,6 +325,12 @@ class _Live:
             stops=not (self.config.keep_going or self.pack.spec.low_yield)
         )
         self._templates = _training_templates(self.pack)
+
+    def _failed(self, request: Request, error: TeacherError) -> None:
+        """A call brought no reply."""
+        self.faults.add(error)
+        if self.p.on_fault:
+            self.p.on_fault(request, error)
 
     async def go(self, *, leaves: bool) -> Run:
         """The whole life of a run; a signal, or who cancels it, ends it in order."""
@@ -346,6 +355,7 @@ class _Live:
             async with borrower.lending(self._facts, self._end):
                 return await self._through(doors, signals)
         finally:
+            self.faults.flush()
             await doors.close()
 
     async def _through(self, doors: Doors, signals: Ending) -> Run:

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
+from synth.calls.fault_log import NAME as FAULTS
 from synth.core.records import Fields, Row
 from synth.runs.shard_plan import run_folders
 from synth.view.asked import Asked, Packs, reply_of
 from synth.view.funnel import funnel
 from synth.view.labels import Labels
-from synth.view.pace import Pace
+from synth.view.pace import Faults, Pace
 from synth.view.page import address, render, text_of
 from synth.view.rows import KINDS, Found, RunRows
 from synth.view.students import Evaluation, Training
@@ -60,6 +61,9 @@ class Run:
         self.paces = [
             Pace(home / "journal" / "replies.log")
             for home in run_folders(folder)
+        ]
+        self.faults = [
+            Faults(home / "journal" / FAULTS) for home in run_folders(folder)
         ]
 
     def _stamped(self) -> tuple[int, ...]:

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections import deque
+from collections import Counter, deque
 from pathlib import Path
 from typing import NamedTuple
+
+import orjson
 
 # Seconds that one page reads of a journal; the next page goes on.
 READ_SECONDS = 0.05
@@ -19,6 +21,7 @@ _EVERY = 20
 _MOST_POINTS = 2000
 # Looks that a rate is taken over.
 _LOOKS = 10
+_NONE: Counter[str] = Counter()
 _CREATED = re.compile(rb'"created": ?(\d{10})\b')
 
 
@@ -34,6 +37,76 @@ class Point(NamedTuple):
     usd: float
     tokens: int
     no_reply: int
+
+
+class Faults:
+    """Calls that brought no reply, over time; each look reads what is new.
+
+    Args:
+        path: `faults.jsonl`, which may be missing and may grow.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._begin()
+
+    def _begin(self) -> None:
+        self.at = 0
+        self.width = 1  # seconds of a bucket
+        self.buckets: dict[int, Counter[str]] = {}
+
+    def look(self) -> None:
+        """Reads on for READ_SECONDS at most."""
+        deadline = time.monotonic() + READ_SECONDS
+        size = self.path.stat().st_size if self.path.is_file() else 0
+        if size < self.at:
+            self._begin()
+        if size == self.at:
+            return
+        with self.path.open("rb") as file:
+            file.seek(self.at)
+            for line in file:
+                if not line.endswith(b"\n") or time.monotonic() > deadline:
+                    break
+                self.at += len(line)
+                self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        """One second; a line that a crash broke says nothing."""
+        try:
+            counts = orjson.loads(line)
+            second = int(counts.pop("at"))
+            found = Counter({str(kind): int(n) for kind, n in counts.items()})
+        except (ValueError, TypeError, AttributeError, KeyError):
+            return
+        self.buckets.setdefault(second // self.width, Counter()).update(found)
+        while self._span() > _MOST_POINTS:
+            halved: dict[int, Counter[str]] = {}
+            for place, sums in self.buckets.items():
+                halved.setdefault(place // 2, Counter()).update(sums)
+            self.buckets = halved
+            self.width *= 2
+
+    def _span(self) -> int:
+        return max(self.buckets) - min(self.buckets) + 1
+
+    def curves(self) -> dict[str, list[tuple[float, float]]]:
+        """Kind -> (seconds since the first of all, calls a minute)."""
+        if not self.buckets:
+            return {}
+        kinds = Counter[str]()
+        for sums in self.buckets.values():
+            kinds.update(sums)
+        return {kind: self._curve(kind) for kind, _ in kinds.most_common()}
+
+    def _curve(self, kind: str) -> list[tuple[float, float]]:
+        first = min(self.buckets)
+        points = []
+        for place in range(first, first + self._span() + 1):
+            seconds = float((place - first) * self.width)
+            count = self.buckets.get(place, _NONE)[kind]
+            points.append((seconds, 60 * count / self.width))
+        return points
 
 
 class Pace:

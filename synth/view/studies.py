@@ -53,6 +53,11 @@ def course(site: Site, wanted: Wanted) -> Page:
                 continue
             points, across = run.paces[0].curve(name)
             pictures.append(line(points, across, label))
+    for faults in run.faults:
+        faults.look()
+    for kind, points in run.faults[0].curves().items() if run.faults else ():
+        label = f"calls a minute without a reply: {kind}"
+        pictures.append(line(points, "seconds since the first", label))
     body = render(
         "course.html",
         base=f"/{wanted.place['run']}",
