@@ -447,9 +447,30 @@ def _published(folder: Path) -> frozenset[str]:
 
 
 def read_object(path: Path) -> Fields | None:
-    """The object of a JSON file; None where there is none that can be read."""
+    """The object of a JSON file; None where there is none that can be read.
+
+    Raises:
+        WrongUse: a newer version wrote it.
+    """
     try:
         value = orjson.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
-    return value if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        return None
+    check_format(value, path)
+    return value
+
+
+def check_format(value: Fields, path: Path) -> None:
+    """Raises WrongUse for a record that a newer version wrote: it may hold what this one would
+    lose. Those of earlier versions are read, and written anew by the same command.
+    """
+    number = value.get("format")
+    if isinstance(number, int) and number > FORMAT:
+        raise WrongUse(
+            str(path),
+            f"format {number}, which a newer version wrote",
+            f"format {FORMAT} or an earlier one",
+            "Update potstill, or give another --output.",
+        )

@@ -25,6 +25,7 @@ from synth.runs.batches import AGAIN, rows_of
 from synth.runs.columns import Columns, Misfit, spell
 from synth.runs.corpus import judged
 from synth.runs.ownership import (
+    check_format,
     content_of,
     digest,
     discard,
@@ -437,6 +438,8 @@ class RunFolder:
                 "what `synth run` wrote",
                 AGAIN,
             ) from error
+        if isinstance(record, dict):
+            check_format(record, path)
         for name, kind in _RUN.items():
             value = record
             for part in name.split("."):

@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 import synth
+from synth.core.errors import WrongUse
 from synth.runs.publisher import RunFolder
 from tests.conftest import ROOT, chat, serving
 
@@ -61,3 +62,24 @@ def test_its_rows_can_be_exported(folder):
     rows = list(RunFolder(folder / "run").rows())
     assert len(rows) == 20
     assert all(row["answer"] == row["target"] for row in rows)
+
+
+@pytest.mark.parametrize("name", ["run.json", "journal/opened.json"])
+def test_a_folder_of_a_newer_version_is_left_alone(folder, name):
+    with serving(lambda body, count: chat("#### 42")) as server:
+        again(folder, "cot", server.url)
+        path = folder / "run" / name
+        value = json.loads(path.read_text())
+        path.write_text(json.dumps({**value, "format": value["format"] + 1}))
+        before = {
+            file: file.read_bytes()
+            for file in folder.rglob("*")
+            if file.is_file()
+        }
+        with pytest.raises(WrongUse, match="a newer version wrote"):
+            again(folder, "cot", server.url)
+        if name == "run.json":
+            with pytest.raises(WrongUse, match="a newer version wrote"):
+                RunFolder(folder / "run")
+        assert server.bodies == []
+    assert all(file.read_bytes() == text for file, text in before.items())
