@@ -386,6 +386,7 @@ def _info(
         "stopped": stopped,
         "nothing_kept": first["nothing_kept"] if not tally.kept else None,
         "counts": tally.counts(),
+        "judged": _total([info.get("judged", {}) for info in infos]),
         "canaries": next((i["canaries"] for i in infos if i["canaries"]), {}),
         "adapted": adapted,
     }

@@ -374,12 +374,18 @@ def tally(info: Values) -> str:
     before = ""
     if calls["reused"]:
         before = ", earlier runs included"
+    lines = [
+        f"note: {name} could judge none of its {one['rows']:,} rows"
+        for name, one in info.get("judged", {}).items()
+        if one["unknown"] == one["rows"]
+    ]
+    notes = "".join(f"\n{line}" for line in lines)
     return (
         f"{tally_table(info['counts'])}\n"
         f"calls: {calls['asked']:,} asked, {calls['reused']:,} reused, {calls['retried']:,} "
         "asked again; "
         f"tokens{before}: {cost['prompt_tokens']:,} in, {cost['completion_tokens']:,} out; "
-        f"cost{before}: {usd}; {info['seconds']:.1f} s"
+        f"cost{before}: {usd}; {info['seconds']:.1f} s{notes}"
     )
 
 

@@ -578,6 +578,7 @@ class _Live:
             if self.tally.asked and not self.tally.kept and not stop
             else None,
             "counts": self.tally.counts(),
+            "judged": self.tally.judged(),
             "calls": {
                 "asked": self.stats.asked,
                 "reused": self.stats.reused,

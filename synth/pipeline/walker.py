@@ -38,16 +38,24 @@ from synth.packs.step import Gathered, Step
 
 @dataclass
 class Tally:
-    """asked = kept + dropped + failed, counted where each happens; `seeds` have left."""
+    """asked = kept + dropped + failed, counted where each happens; `seeds` have left. `verdicts` by
+    filter, and those of them that say nothing.
+    """
 
     seeds: int = 0
     asked: int = 0
     kept: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
+    verdicts: Counter[str] = field(default_factory=Counter)
+    unknown: Counter[str] = field(default_factory=Counter)
 
     def count(self, exit_: Exit) -> None:
         """Books one exit."""
+        for verdict in exit_.sample.verdicts:
+            self.verdicts[verdict.filter] += 1
+            if verdict.keep is None:
+                self.unknown[verdict.filter] += 1
         if exit_.kind == "kept":
             self.kept += 1
         else:
@@ -62,6 +70,15 @@ class Tally:
         self.kept += other.kept
         self.dropped.update(other.dropped)
         self.failed.update(other.failed)
+        self.verdicts.update(other.verdicts)
+        self.unknown.update(other.unknown)
+
+    def judged(self) -> Fields:
+        """As run.json holds it: filter -> verdicts, and how many of them say nothing."""
+        return {
+            name: {"rows": count, "unknown": self.unknown[name]}
+            for name, count in sorted(self.verdicts.items())
+        }
 
     def balanced(self) -> bool:
         """Whether every sample that started has left."""

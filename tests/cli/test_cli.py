@@ -517,3 +517,23 @@ def test_the_terminal_names_the_folder_and_the_next_command(tmp_path, problems):
     )
     assert code == 0
     assert f"rows -> {tmp_path / 'o'}; next: synth report" in out
+
+
+def test_a_filter_that_could_judge_no_row_is_said(tmp_path):
+    rows = [{"question": f"What is {n} + 2 ?"} for n in range(6)]
+    rows[0]["target"] = "2"
+    for name, given in (("some", rows), ("none", rows[1:])):
+        source = write(tmp_path / f"{name}.jsonl", given)
+        words = [
+            *("run", "cot", "--input", str(source), "--quiet"),
+            *("--teacher", "simulated/perfect"),
+            *("--output", str(tmp_path / name)),
+        ]
+        said = CliRunner().invoke(main, words).output
+        note = "answer_match could judge none of its 5 rows"
+        assert (note in said) == (name == "none")
+        info = json.loads((tmp_path / name / "run.json").read_text())
+        assert info["judged"]["answer_match"] == {
+            "rows": len(given),
+            "unknown": 5,
+        }
