@@ -427,8 +427,10 @@ class Doors:
             await self.keep(door.teacher, door.price)
 
     async def keep(self, teacher: Teacher, price: Price) -> None:
-        """The same for one teacher."""
-        for key, reply in teacher.leftovers().items():
+        """The same for one teacher, whose batches may bring more meanwhile."""
+        brought = teacher.leftovers()
+        while brought:
+            key, reply = brought.popitem()
             if self.journal.get(key) is None:
                 await self.journal.append(
                     key,
@@ -439,8 +441,9 @@ class Doors:
 
     async def close(self) -> None:
         """Closes every teacher, then the journal; replies that nobody asked for are kept too."""
-        await self.keep_all()
         for door in self.doors.values():
+            # Nothing comes in between: a batch that is through is noted as done by the second.
+            await self.keep(door.teacher, door.price)
             await door.teacher.close()
         await self.functions.close()
         await self.journal.close()

@@ -8,8 +8,8 @@ import pytest
 
 from synth.calls.admission import Gate
 from synth.calls.budget import Budget
-from synth.calls.door import Door
-from synth.calls.journal import Journal
+from synth.calls.door import Door, Doors
+from synth.calls.journal import Journal, records
 from synth.core.errors import Stopped, TeacherBusy, TeacherRefused
 from synth.core.records import Request, Sampling
 from synth.teachers.base import Teacher, chat_reply
@@ -163,3 +163,45 @@ def test_a_slot_is_free_once_the_reply_before_is_written(tmp_path, faults):
     # the last call of each reply comes when all replies before it are there
     assert sorted(set(written)) == [0, 1, 2]
     assert len(written) == 3 + faults
+
+
+class Brings(Teacher):
+    """Brings replies that nobody asked for, more of them while the first are written."""
+
+    model, family = "s", "test"
+
+    def __init__(self, journal):
+        self.journal, self.brought, self.number = journal, {}, 0
+        self.bring()
+        journal.on_disk, self.written = self.slow, journal.on_disk
+
+    def bring(self):
+        for _ in range(3):
+            reply = chat_reply("late", prompt_tokens=1, completion_tokens=1)
+            self.brought[f"{self.number:064x}"] = reply
+            self.number += 1
+
+    async def slow(self):
+        if self.number < 12:
+            self.bring()
+        await self.written()
+
+    async def ask(self, request):
+        raise NotImplementedError
+
+    def leftovers(self):
+        return self.brought
+
+
+def test_replies_that_come_while_others_are_kept_are_kept_too(tmp_path):
+    async def kept():
+        journal = Journal(tmp_path)
+        teacher = Brings(journal)
+        door = Door(teacher, journal, gate=Gate(8), budget=Budget(None))
+        doors = Doors({"teacher": door}, journal)
+        await doors.close()
+        return teacher
+
+    assert asyncio.run(kept()).number == 12
+    held = [key for key, _ in records(tmp_path)]
+    assert sorted(held) == [f"{n:064x}" for n in range(12)]
