@@ -34,7 +34,7 @@ from finetune.measuring.choosing import choose
 from finetune.recipes.mix import by_domain, mixed
 from finetune.students import load as student
 from synth.core import registry
-from synth.core.errors import NothingKept, PotstillError, WrongUse
+from synth.core.errors import NothingKept, Unfinished, WrongUse
 from synth.core.records import Values
 from synth.exports.base import pack_of, write_rows
 from synth.inputs.seeds import write_jsonl
@@ -64,14 +64,6 @@ BY_ROLE = (
 # Commands that go on from their last checkpoint.
 RESUMABLE = ("sft", "distill", "dpo", "kto", "cpo", "orpo", "grpo")
 _FILES = "files"
-
-
-class Unfinished(PotstillError):
-    """A stage that stopped before its end; the same command goes on."""
-
-    def __init__(self, text: str, exit_code: int) -> None:
-        super().__init__(text)
-        self.exit_code = exit_code
 
 
 class NoRows(NothingKept):

@@ -132,6 +132,14 @@ class NothingKept(PotstillError):
     exit_code = 6
 
 
+class Unfinished(PotstillError):
+    """A part of a longer piece of work stopped before its end; the same command goes on."""
+
+    def __init__(self, text: str, exit_code: int) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
 class Stopped(PotstillError):
     """Every further request would meet the same end (refused key, empty quota, full disk);
     resumable.

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from synth.core.errors import PotstillError, WrongUse, did_you_mean
+from synth.core.errors import Unfinished, WrongUse, did_you_mean
 from synth.core.records import Fields, Row
 from synth.inputs.seeds import Seeds
 from synth.packs import files as pack_files
@@ -64,18 +64,6 @@ _OF_THE_SEARCH = (
 _OF_THE_PACK = ("draws", "seed", "overrides", "tools", "schemas", "target")
 # Files of a step's prompt, and what the editor is told that they are.
 _PARTS = {"system": "what the system says", "user": "what the user says"}
-
-
-class Unfinished(PotstillError):
-    """A run stopped: the same call goes on from there."""
-
-    def __init__(
-        self,
-        message: str,
-        code: int,
-    ) -> None:
-        super().__init__(message)
-        self.exit_code = code
 
 
 @dataclass

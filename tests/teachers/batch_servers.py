@@ -184,7 +184,11 @@ class OpenAI(Provider):
     async def chat(self, request):
         self.online.append(await request.json())
         question = question_in(self.online[-1]["messages"][-1]["content"])
-        return web.json_response(chat(f"It is so.\n#### {question}"))
+        said = chat(f"It is so.\n#### {question}", **self.told)
+        return web.json_response(said)
+
+    # What a provider's replies say beside OpenAI's fields.
+    told = {}
 
     def outcome(self, name, question, body, fate):
         record = {"id": "r", "custom_id": name, "response": None, "error": None}
@@ -231,6 +235,7 @@ class Groq(OpenAI):
     root = "/openai/v1"
     teacher = "groq/llama-3.3-70b-versatile"
     variable = "GROQ_API_KEY"
+    told = {"service_tier": "on_demand"}
 
 
 class Mistral(OpenAI):
