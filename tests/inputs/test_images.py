@@ -230,6 +230,7 @@ def synth_folder(output):
     return folder, pack_of(folder)
 
 
+@pytest.mark.long
 def test_a_teacher_of_another_protocol_sees_the_same(
     tmp_path, root, pack, monkeypatch
 ):

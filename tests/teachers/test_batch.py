@@ -34,7 +34,7 @@ from tests.teachers.batch_servers import (
 )
 
 EACH = pytest.mark.parametrize(
-    "kind", rest_long(PROTOCOLS, 3), ids=lambda kind: kind.__name__
+    "kind", rest_long(PROTOCOLS), ids=lambda kind: kind.__name__
 )
 
 
@@ -73,7 +73,9 @@ def run(output, server, rows=ROWS, **options):
     )
 
 
-@EACH
+@pytest.mark.parametrize(
+    "kind", rest_long(PROTOCOLS, 2), ids=lambda kind: kind.__name__
+)
 def test_a_batch_brings_what_the_same_requests_bring_online(tmp_path, kind):
     with provider(kind) as server:
         done = run(tmp_path / "a", server)
@@ -140,9 +142,8 @@ def test_errors_and_expiry_fail_their_rows_and_the_rest_is_kept(
             "bad_request": 1,
             "expired": 1 + missed,
         }
-        assert (
-            len(server.batches) == 2
-        )  # what the provider could not do for a moment went into a second batch
+        # What the provider could not do for a moment went into a second batch.
+        assert len(server.batches) >= 2
         later = run(tmp_path, server, batch=False)
         assert later.counts["kept"] == 40
         assert len(server.online) == 2 + missed
@@ -187,7 +188,7 @@ def test_lines_that_say_what_a_model_refuses_go_into_another_batch(tmp_path):
         assert {question for _, question, _ in lines} == set(server.asked)
 
 
-@pytest.mark.parametrize("kind", [Anthropic, Gemini])
+@pytest.mark.parametrize("kind", rest_long([Anthropic, Gemini]))
 def test_what_another_protocols_model_refuses_is_left_out(tmp_path, kind):
     with provider(kind) as server:
         server.refuses = "temperature"
@@ -204,7 +205,7 @@ def test_what_another_protocols_model_refuses_is_left_out(tmp_path, kind):
     ("reason", "kind"),
     [("invalid_model", "batch"), ("token_limit_exceeded", None)],
 )
-@pytest.mark.parametrize("protocol", [OpenAI, Gemini])
+@pytest.mark.parametrize("protocol", rest_long([OpenAI, Gemini]))
 def test_a_batch_that_is_turned_down(tmp_path, reason, kind, protocol):
     if protocol is Gemini and kind is None:
         reason = "RESOURCE_EXHAUSTED"
@@ -285,7 +286,7 @@ def killed(server, output, stage):
 )
 @pytest.mark.parametrize("then", rest_long(("batch", "online", "fewer rows")))
 @pytest.mark.parametrize(
-    "kind", rest_long(PROTOCOLS, 2), ids=lambda kind: kind.__name__
+    "kind", rest_long(PROTOCOLS), ids=lambda kind: kind.__name__
 )
 def test_a_crash_neither_orphans_nor_doubles_a_batch(
     tmp_path, stage, then, kind
