@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from finetune.cli.rolling import rollout_options, rollouts_in
 from finetune.cli.shared import (
     EXTRA,
     budget_option,
@@ -222,6 +223,7 @@ def own_texts_in(options: JsonObject) -> OnPolicy:
     return OnPolicy(
         share=options.pop("on_policy"),
         temperature=options.pop("sampling_temperature"),
+        rollouts=rollouts_in(options),
         **own,
     )
 
@@ -383,6 +385,7 @@ def servers_in(options: JsonObject) -> Servers | None:
     help="Weight of all that --loss names.",
 )
 @own_text_options
+@rollout_options
 @click.option(
     "--teacher-weights",
     "weights",

@@ -61,6 +61,7 @@ def checked(distill: DistillConfig) -> list[Term]:
         _check_parts(distill, terms)
     _check_own(distill)
     _check_texts(distill, terms)
+    _check_rollouts(distill, terms)
     return terms
 
 
@@ -292,6 +293,30 @@ def _check_texts(distill: DistillConfig, terms: Sequence[Term]) -> None:
             "one --teacher who writes along, and --on-policy",
             "Give them, or leave it out.",
         )
+
+
+def _check_rollouts(distill: DistillConfig, terms: Sequence[Term]) -> None:
+    """Refuses what a server cannot write, and losses that count on the student of this step."""
+    from finetune.losses.minillm import Minillm  # noqa: PLC0415 - torch
+
+    own = distill.on_policy
+    if own.rollouts is None:
+        return
+    if own.teacher_share:
+        raise WrongUse(
+            f"--teacher-share {own.teacher_share:g}",
+            f"with {own.rollouts.named}",
+            "a student that writes here, token by token with its teacher",
+            "Leave one of them out.",
+        )
+    for term in terms:
+        if isinstance(term.loss, Minillm) and own.rollouts.oldest:
+            raise WrongUse(
+                f"--loss {term.name}",
+                f"texts by weights up to {own.rollouts.oldest} steps old",
+                "texts as the student of this step draws them",
+                "Give --reload-every 1, without --staleness.",
+            )
 
 
 def _warn_of_smoothing(distill: DistillConfig, terms: Sequence[Term]) -> None:
