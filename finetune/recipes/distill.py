@@ -191,7 +191,7 @@ def _train(
         strength=distill.strength,
         on_policy=distill.on_policy,
         tokens_per_batch=config.tokens_per_batch,
-        trust=_trust(config.data, table, learnt),
+        trust=_trusted(config, table, learnt, measured),
         size=len(tokenizer),
         rollouts=rollouts,
     )
@@ -502,10 +502,24 @@ def _held_out(
     return learnt, [made.rows[n] for n in sorted(chosen)]
 
 
-def _trust(source: str, table: Dataset, made: Prepared) -> dict[bytes, float]:
-    """How much the teacher counts on each row, by the row's fingerprint; {} where the rows do not
-    say.
-    """
+def _trusted(
+    config: TrainConfig,
+    table: Dataset,
+    learnt: Prepared,
+    measured: HeldRows | None,
+) -> dict[bytes, float]:
+    """How much the teacher counts on each row, learnt or measured."""
+    found = {}
+    if measured is not None:
+        theirs = rows.load(measured.data)
+        found = _trust(measured.data, theirs, measured)
+    return found | _trust(config.data, table, learnt)
+
+
+def _trust(
+    source: str, table: Dataset, made: Prepared | HeldRows
+) -> dict[bytes, float]:
+    """The same of the rows of one file, by the row's fingerprint; {} where they do not say."""
     from finetune.data.tokens import fingerprint  # noqa: PLC0415
 
     if "teacher_weight" not in table.column_names:

@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from finetune.core.rows import JsonObject
 from finetune.data import encoder_rows
+from finetune.data.held_out import HeldRows, apart
 from finetune.data.tokens import IGNORED
 from finetune.settings import TrainConfig, built, model_options, trainer_config
 from finetune.students import load as student
 from finetune.students.heads import Task, open_head
-from finetune.trainers.distill_checks import check_decoder, checked
+from finetune.trainers.distill_checks import check_encoder, checked
 from finetune.trainers.distill_settings import DistillConfig, self_teacher
 from finetune.trainers.on_policy_settings import OnPolicy
 from synth.core.errors import WrongUse
+from synth.core.records import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
@@ -48,7 +50,7 @@ def run(
         WrongUse: data, model, teacher, loss or a trainer field that cannot be used; nothing was
             trained.
     """
-    check_decoder(config, "an encoder")
+    check_encoder(config)
     terms = _terms(config, distill)
     config.shape.check(adapts=config.lora is not None)
     data = encoder_rows.read(config.data, task)
@@ -84,11 +86,13 @@ def run(
             "rows with `label`",
             "Leave it out: the teacher alone is learnt from.",
         )
+    held = _held_out(config, task, tokenizer, (most, classes or {}), made)
     trainer = built(
         EncoderDistillTrainer,
         model=model,
         args=args,
         train_dataset=made,
+        eval_dataset=held.rows if held else None,
         processing_class=tokenizer,
         data_collator=_collator(task, tokenizer, masked),
         terms=terms,
@@ -101,9 +105,43 @@ def run(
         "loss_function": ", ".join(distill.losses),
         "teachers": list(distill.teachers),
     }
+    if held is not None:
+        from finetune.measuring.held_out import watch  # noqa: PLC0415 - torch
+
+        facts |= held.record()
+        watch(trainer, config, tokenizer, "never")
     return student.train_and_keep(
         trainer, tokenizer, config, len(made), facts=facts
     )
+
+
+def _held_out(
+    config: TrainConfig,
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    reading: tuple[int, Mapping[int, str]],
+    learnt: Sequence[JsonObject],
+) -> HeldRows | None:
+    """The rows that are measured; None where none are held out.
+
+    Args:
+        config: of the training.
+        task: of the rows.
+        tokenizer: of both models.
+        reading: tokens of a row at most, and the classes by number.
+        learnt: rows that are trained on.
+    """
+    if config.held_out is None:
+        return None
+    source = config.held_out.data
+    data = encoder_rows.read(source, task, "--held-out")
+    made = encoder_rows.of_task(data, task, tokenizer, *reading)
+    return apart(source, made, learnt, _text)
+
+
+def _text(row: Row) -> Hashable:
+    """All of a text: its labels are no part of it."""
+    return tuple(row["input_ids"])
 
 
 def _terms(config: TrainConfig, distill: DistillConfig) -> Sequence[Term]:

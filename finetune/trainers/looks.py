@@ -61,9 +61,9 @@ def look(batch: Batch) -> dict[str, float]:
     for part in torch.split(places, size):
         logits = batch.head.logits(states[part])
         student = whole(logits).log_softmax(dim=-1)
-        values = {"entropy": _entropy(student)}
+        values = {"entropy": entropy(student)}
         if batch.says is not None:
-            values |= _beside(student, batch.says(part))
+            values |= beside(student, batch.says(part))
         for name, value in values.items():
             sums[name] += float(value.double().sum())
     for name, total in sums.items():
@@ -79,7 +79,7 @@ def _divergence(batch: Batch, places: Positions) -> TokenLoss:
     return TopK() if partial else ForwardKl()
 
 
-def _beside(
+def beside(
     student: RowLogProbs, answer: RowLogits | Sparse
 ) -> dict[str, RowValues]:
     """Of each token, whether both find the same likeliest, and how sure the teacher is."""
@@ -92,11 +92,11 @@ def _beside(
     same = teacher.argmax(dim=-1) == best
     return {
         "agreement": same,
-        "teacher_entropy": _entropy(teacher),
+        "teacher_entropy": entropy(teacher),
     }
 
 
-def _entropy(logs: RowLogProbs) -> RowValues:
+def entropy(logs: RowLogProbs) -> RowValues:
     """[N] of log-probabilities [N, V]."""
     return -(logs.exp() * logs).sum(dim=-1)
 
