@@ -14,6 +14,7 @@ from finetune.students.heads import Task, open_head
 from finetune.trainers.distill_checks import check_encoder, checked
 from finetune.trainers.distill_settings import DistillConfig, self_teacher
 from finetune.trainers.on_policy_settings import OnPolicy
+from finetune.trainers.pruning_settings import Pruning
 from synth.core.errors import WrongUse
 from synth.core.records import Row
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
     from torch import Tensor
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase, Trainer
 
     from finetune.trainers.loss_terms import Term
 
@@ -31,7 +32,12 @@ _DECODERS = ("filtered", "exits")
 
 
 def run(
-    config: TrainConfig, *, distill: DistillConfig, task: Task, masked: float
+    config: TrainConfig,
+    *,
+    distill: DistillConfig,
+    task: Task,
+    masked: float,
+    pruning: Pruning | None = None,
 ) -> JsonObject:
     """Trains an encoder on what a larger one says of the same texts, and on its layers.
 
@@ -42,6 +48,7 @@ def run(
             (`tokens`, maybe `tags`). The teacher's head is of that task, and its classes are those
             of the rows.
         masked: share of the words that are masked (`mlm`).
+        pruning: how much of the student is taken out while it learns; None for nothing.
 
     Returns:
         The content of OUTPUT/train.json.
@@ -51,6 +58,8 @@ def run(
             trained.
     """
     check_encoder(config)
+    if pruning is not None:
+        pruning.check(config, task)
     terms = _terms(config, distill)
     config.shape.check(adapts=config.lora is not None)
     data = encoder_rows.read(config.data, task)
@@ -59,7 +68,6 @@ def run(
 
     from finetune.students.shaping import shape_student  # noqa: PLC0415
     from finetune.teachers.in_process import same_tokens, settled  # noqa: PLC0415
-    from finetune.trainers.distill_encoder import EncoderDistillTrainer  # noqa: PLC0415
 
     args = trainer_config(TrainingArguments, config, "distill, encoder")
     args.remove_unused_columns = False
@@ -87,8 +95,9 @@ def run(
             "Leave it out: the teacher alone is learnt from.",
         )
     held = _held_out(config, task, tokenizer, (most, classes or {}), made)
+    kind, more = _kind(pruning)
     trainer = built(
-        EncoderDistillTrainer,
+        kind,
         model=model,
         args=args,
         train_dataset=made,
@@ -99,6 +108,7 @@ def run(
         teacher=settled(teacher, args.device, distill.opening),
         likelihood=distill.likelihood,
         strength=distill.strength,
+        **more,
     )
     facts = {
         "task": task,
@@ -110,9 +120,44 @@ def run(
 
         facts |= held.record()
         watch(trainer, config, tokenizer, "never")
+    return _trained(trainer, tokenizer, config, len(made), facts)
+
+
+def _trained(
+    trainer: Trainer,
+    tokenizer: PreTrainedTokenizerBase,
+    config: TrainConfig,
+    count: int,
+    facts: JsonObject,
+) -> JsonObject:
+    """Trains and keeps the student; the smaller one, where it was pruned."""
+    from finetune.students.shrinking import write  # noqa: PLC0415 - torch
+    from finetune.trainers.pruning import PruningTrainer  # noqa: PLC0415
+
+    if not isinstance(trainer, PruningTrainer):
+        return student.train_and_keep(
+            trainer, tokenizer, config, count, facts=facts
+        )
     return student.train_and_keep(
-        trainer, tokenizer, config, len(made), facts=facts
+        trainer,
+        tokenizer,
+        config,
+        count,
+        keep=lambda: write(trainer.pruned(), str(config.output)),
+        facts=facts,
+        learnt=trainer.record,
     )
+
+
+def _kind(pruning: Pruning | None) -> tuple[type[Trainer], JsonObject]:
+    """The trainer, and its own options."""
+    # Seconds of imports.
+    from finetune.trainers.distill_encoder import EncoderDistillTrainer  # noqa: PLC0415
+    from finetune.trainers.pruning import PruningTrainer  # noqa: PLC0415
+
+    if pruning is None:
+        return EncoderDistillTrainer, {}
+    return PruningTrainer, {"pruning": pruning}
 
 
 def _held_out(

@@ -126,6 +126,8 @@ class EncoderDistillTrainer(KeepsBeside, Trainer):  # type: ignore[misc]
             self._note(term.name, value)
             if term.moves and self._means is None:
                 self._note(f"{term.name}_weight", weight)
+        tokens = inputs["attention_mask"].bool()
+        total = total + self.more(ours, theirs, tokens)
         if self.likelihood:
             value = _cross_entropy(logits, labels)
             total = total + self.likelihood * value
@@ -135,6 +137,16 @@ class EncoderDistillTrainer(KeepsBeside, Trainer):  # type: ignore[misc]
             for measure in measured(logits, said, counted, labels):
                 self._means.add(*measure)
         return (total, {"logits": logits}) if return_outputs else total
+
+    def more(self, ours: Features, theirs: Features, tokens: Mask) -> Scalar:  # noqa: ARG002
+        """What a training of another kind adds to the loss of a batch.
+
+        Args:
+            ours: what the student shows.
+            theirs: what the teacher shows.
+            tokens: [B, T] which are there.
+        """
+        return torch.zeros((), device=tokens.device)
 
     def _value(
         self,
