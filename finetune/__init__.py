@@ -15,13 +15,14 @@ answering     9  how a student is asked beside by its prompt, and a server of it
 scoring      10  vectors, classes and likelihoods of texts
 objectives   11  what rows of unequal weight do to a loss
 teachers     12  open teachers
-trainers     13  TRL's trainers, changed where a loss needs it
-measures     14  what answers are worth beside exact match, one file each
-measuring    15  what a student can do
-recipes      16  one file a command
-flows        17  loops with the student in them
-sharing      18  a student taken elsewhere: to servers, to the hub
-cli          19  the command `finetune`
+rollouts     13  texts of the student by servers that are given its weights
+trainers     14  TRL's trainers, changed where a loss needs it
+measures     15  what answers are worth beside exact match, one file each
+measuring    16  what a student can do
+recipes      17  one file a command
+flows        18  loops with the student in them
+sharing      19  a student taken elsewhere: to servers, to the hub
+cli          20  the command `finetune`
 """
 
 from __future__ import annotations

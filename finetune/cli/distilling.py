@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from finetune.cli.pruning import pruning_in, pruning_options
+from finetune.cli.rolling import rollout_options, rollouts_in
 from finetune.cli.shared import (
     EXTRA,
     budget_option,
@@ -222,6 +224,7 @@ def own_texts_in(options: JsonObject) -> OnPolicy:
     return OnPolicy(
         share=options.pop("on_policy"),
         temperature=options.pop("sampling_temperature"),
+        rollouts=rollouts_in(options),
         **own,
     )
 
@@ -383,6 +386,8 @@ def servers_in(options: JsonObject) -> Servers | None:
     help="Weight of all that --loss names.",
 )
 @own_text_options
+@rollout_options
+@pruning_options
 @click.option(
     "--teacher-weights",
     "weights",
@@ -422,6 +427,7 @@ def distill(
 
     options["held_out"] = held_out_in(options, MEASURES)
     options["shape"] = shape_in(options)
+    pruning = pruning_in(options, task)
     own = own_texts_in(options)
     shared = {name: options.pop(name) for name in SHARED}
     servers = servers_in(options)
@@ -441,6 +447,7 @@ def distill(
         train("distill", ctx, more={"distill": made}, **shared)
         return
     more = {"distill": made, "task": task, "masked": masked}
+    more["pruning"] = pruning
     train("distill_encoder", ctx, more=more, **shared)
 
 

@@ -335,7 +335,7 @@ def held_out_options(command: Callable[..., Any]) -> Callable[..., Any]:
             default="",
             metavar="[MEASURE]",
             help="The checkpoint that measures best becomes the student: loss, exact_match; of "
-            "distill also kl, cross_entropy, agreement. Without a name: loss.",
+            "distill also kl, cross_entropy, agreement, accuracy (--task). Without a name: loss.",
         ),
         click.option(
             "--patience",

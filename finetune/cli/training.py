@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from finetune.cli.rolling import rollout_options, rollouts_in
 from finetune.cli.shared import (
     EXTRA,
     budget_option,
@@ -222,6 +223,7 @@ orpo = _preference(
     is_flag=True,
     help="A filter's score, or a critic's probability, is its reward where it gives one.",
 )
+@rollout_options
 @click.pass_context
 def grpo(ctx: click.Context, /, reward_weights: str, **options: Any) -> None:
     """The student's own texts, rewarded by filters, verifiers and critics; start from a trained
@@ -229,6 +231,7 @@ def grpo(ctx: click.Context, /, reward_weights: str, **options: Any) -> None:
     """
     more = {name: options.pop(name) for name in ("rewards", "parser", "graded")}
     more["weights"] = numbers(reward_weights, "--reward-weights")
+    more["rollouts"] = rollouts_in(options)
     info = train("grpo", ctx, more=more, **options)
     for name, course in info["rewards"].items():
         say(

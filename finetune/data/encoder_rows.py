@@ -23,8 +23,8 @@ COLUMNS = {
 }
 
 
-def read(source: str, task: str) -> Dataset:
-    """The rows of a task.
+def read(source: str, task: str, flag: str = "--input") -> Dataset:
+    """The rows of a task, which an option names.
 
     Raises:
         WrongUse: a column is missing, or a cell is of another kind.
@@ -36,7 +36,7 @@ def read(source: str, task: str) -> Dataset:
         value = row[needed[0]]
         if not isinstance(value, kind) or not value:
             raise WrongUse(
-                f"--input {source} row {number} {needed[0]}",
+                f"{flag} {source} row {number} {needed[0]}",
                 f"{value!r}"[:80],
                 "a list of words" if kind is list else "a text",
                 "Write one, or leave the row out.",

@@ -19,8 +19,11 @@ MEASURES = {
     "kl": False,
     "cross_entropy": False,
     "agreement": True,
+    "accuracy": True,
     EXACT_MATCH: True,
 }
+# Those of an encoder, which answers no prompts; the last one of classes alone.
+OF_ENCODERS = ("loss", "kl", "cross_entropy", "agreement", "accuracy")
 # Those that need no teacher.
 ALONE = ("loss", EXACT_MATCH)
 

@@ -6,14 +6,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune.core.rows import JsonObject
 from finetune.data import rows
+from finetune.data.held_out import HeldRows
 from finetune.data.tokens import Prepared
+from finetune.recipes.rolling import give_weights, rollouts_of
 from finetune.settings import (
     TrainConfig,
     built,
@@ -47,7 +49,9 @@ if TYPE_CHECKING:
     )
     from trl import SFTConfig
 
+    from finetune.rollouts.served_texts import ServedTexts
     from finetune.teachers.served import ServedTeacher
+    from finetune.trainers.distill import DistillTrainer
 
 
 def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
@@ -90,7 +94,12 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
     if over_layers:
         _check_trust(config.data, table, over_layers[0].name)
     served = _served(config, distill, args)
-    with closing(served) if served else nullcontext():
+    rollouts = rollouts_of(config, distill.on_policy.rollouts)
+    with ExitStack() as stack:
+        if served is not None:
+            stack.enter_context(closing(served))
+        if rollouts is not None:
+            stack.enter_context(closing(rollouts))
         return _train(
             config,
             distill,
@@ -100,6 +109,7 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
             terms=terms,
             args=args,
             served=served,
+            rollouts=rollouts,
         )
 
 
@@ -135,6 +145,7 @@ def _train(
     terms: Sequence[Term],
     args: SFTConfig,
     served: ServedTeacher | None = None,
+    rollouts: ServedTexts | None = None,
 ) -> JsonObject:
     from finetune.students.shaping import shape_student  # noqa: PLC0415
     from finetune.teachers import in_process  # noqa: PLC0415
@@ -180,21 +191,40 @@ def _train(
         strength=distill.strength,
         on_policy=distill.on_policy,
         tokens_per_batch=config.tokens_per_batch,
-        trust=_trust(config.data, table, learnt),
+        trust=_trusted(config, table, learnt, measured),
         size=len(tokenizer),
+        rollouts=rollouts,
     )
     if own is not None:
         trainer.add_callback(own)
-    facts = made.record()
-    if measured is not None:
-        from finetune.measuring.held_out import watch  # noqa: PLC0415 - torch
-
-        facts |= measured.record()
-        watch(trainer, config, tokenizer, made.template)
+    if rollouts is not None:
+        give_weights(rollouts, trainer, learnt.rows)
+    facts = _watched(trainer, config, tokenizer, made, measured)
     info = student.train_and_keep(
-        trainer, tokenizer, config, len(data), facts=facts
+        trainer,
+        tokenizer,
+        config,
+        len(data),
+        facts=facts,
+        learnt=rollouts.told if rollouts else None,
     )
     return _told(info, config, distill, served)
+
+
+def _watched(
+    trainer: DistillTrainer,
+    config: TrainConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    made: Prepared,
+    measured: HeldRows | None,
+) -> JsonObject:
+    """What is known of the rows; those held out are measured from now on."""
+    if measured is None:
+        return made.record()
+    from finetune.measuring.held_out import watch  # noqa: PLC0415 - torch
+
+    watch(trainer, config, tokenizer, made.template)
+    return made.record() | measured.record()
 
 
 def _made(
@@ -472,10 +502,24 @@ def _held_out(
     return learnt, [made.rows[n] for n in sorted(chosen)]
 
 
-def _trust(source: str, table: Dataset, made: Prepared) -> dict[bytes, float]:
-    """How much the teacher counts on each row, by the row's fingerprint; {} where the rows do not
-    say.
-    """
+def _trusted(
+    config: TrainConfig,
+    table: Dataset,
+    learnt: Prepared,
+    measured: HeldRows | None,
+) -> dict[bytes, float]:
+    """How much the teacher counts on each row, learnt or measured."""
+    found = {}
+    if measured is not None:
+        theirs = rows.load(measured.data)
+        found = _trust(measured.data, theirs, measured)
+    return found | _trust(config.data, table, learnt)
+
+
+def _trust(
+    source: str, table: Dataset, made: Prepared | HeldRows
+) -> dict[bytes, float]:
+    """The same of the rows of one file, by the row's fingerprint; {} where they do not say."""
     from finetune.data.tokens import fingerprint  # noqa: PLC0415
 
     if "teacher_weight" not in table.column_names:

@@ -6,20 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 from finetune.core.rows import JsonObject
 from finetune.data import encoder_rows
+from finetune.data.held_out import HeldRows, apart
 from finetune.data.tokens import IGNORED
 from finetune.settings import TrainConfig, built, model_options, trainer_config
 from finetune.students import load as student
 from finetune.students.heads import Task, open_head
-from finetune.trainers.distill_checks import check_decoder, checked
+from finetune.trainers.distill_checks import check_encoder, checked
 from finetune.trainers.distill_settings import DistillConfig, self_teacher
 from finetune.trainers.on_policy_settings import OnPolicy
+from finetune.trainers.pruning_settings import Pruning
 from synth.core.errors import WrongUse
+from synth.core.records import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     from torch import Tensor
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase, Trainer
 
     from finetune.trainers.loss_terms import Term
 
@@ -29,7 +32,12 @@ _DECODERS = ("filtered", "exits")
 
 
 def run(
-    config: TrainConfig, *, distill: DistillConfig, task: Task, masked: float
+    config: TrainConfig,
+    *,
+    distill: DistillConfig,
+    task: Task,
+    masked: float,
+    pruning: Pruning | None = None,
 ) -> JsonObject:
     """Trains an encoder on what a larger one says of the same texts, and on its layers.
 
@@ -40,6 +48,7 @@ def run(
             (`tokens`, maybe `tags`). The teacher's head is of that task, and its classes are those
             of the rows.
         masked: share of the words that are masked (`mlm`).
+        pruning: how much of the student is taken out while it learns; None for nothing.
 
     Returns:
         The content of OUTPUT/train.json.
@@ -48,7 +57,9 @@ def run(
         WrongUse: data, model, teacher, loss or a trainer field that cannot be used; nothing was
             trained.
     """
-    check_decoder(config, "an encoder")
+    check_encoder(config)
+    if pruning is not None:
+        pruning.check(config, task)
     terms = _terms(config, distill)
     config.shape.check(adapts=config.lora is not None)
     data = encoder_rows.read(config.data, task)
@@ -57,7 +68,6 @@ def run(
 
     from finetune.students.shaping import shape_student  # noqa: PLC0415
     from finetune.teachers.in_process import same_tokens, settled  # noqa: PLC0415
-    from finetune.trainers.distill_encoder import EncoderDistillTrainer  # noqa: PLC0415
 
     args = trainer_config(TrainingArguments, config, "distill, encoder")
     args.remove_unused_columns = False
@@ -84,26 +94,99 @@ def run(
             "rows with `label`",
             "Leave it out: the teacher alone is learnt from.",
         )
+    held = _held_out(config, task, tokenizer, (most, classes or {}), made)
+    kind, more = _kind(pruning)
     trainer = built(
-        EncoderDistillTrainer,
+        kind,
         model=model,
         args=args,
         train_dataset=made,
+        eval_dataset=held.rows if held else None,
         processing_class=tokenizer,
         data_collator=_collator(task, tokenizer, masked),
         terms=terms,
         teacher=settled(teacher, args.device, distill.opening),
         likelihood=distill.likelihood,
         strength=distill.strength,
+        **more,
     )
     facts = {
         "task": task,
         "loss_function": ", ".join(distill.losses),
         "teachers": list(distill.teachers),
     }
+    if held is not None:
+        from finetune.measuring.held_out import watch  # noqa: PLC0415 - torch
+
+        facts |= held.record()
+        watch(trainer, config, tokenizer, "never")
+    return _trained(trainer, tokenizer, config, len(made), facts)
+
+
+def _trained(
+    trainer: Trainer,
+    tokenizer: PreTrainedTokenizerBase,
+    config: TrainConfig,
+    count: int,
+    facts: JsonObject,
+) -> JsonObject:
+    """Trains and keeps the student; the smaller one, where it was pruned."""
+    from finetune.students.shrinking import write  # noqa: PLC0415 - torch
+    from finetune.trainers.pruning import PruningTrainer  # noqa: PLC0415
+
+    if not isinstance(trainer, PruningTrainer):
+        return student.train_and_keep(
+            trainer, tokenizer, config, count, facts=facts
+        )
     return student.train_and_keep(
-        trainer, tokenizer, config, len(made), facts=facts
+        trainer,
+        tokenizer,
+        config,
+        count,
+        keep=lambda: write(trainer.pruned(), str(config.output)),
+        facts=facts,
+        learnt=trainer.record,
     )
+
+
+def _kind(pruning: Pruning | None) -> tuple[type[Trainer], JsonObject]:
+    """The trainer, and its own options."""
+    # Seconds of imports.
+    from finetune.trainers.distill_encoder import EncoderDistillTrainer  # noqa: PLC0415
+    from finetune.trainers.pruning import PruningTrainer  # noqa: PLC0415
+
+    if pruning is None:
+        return EncoderDistillTrainer, {}
+    return PruningTrainer, {"pruning": pruning}
+
+
+def _held_out(
+    config: TrainConfig,
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    reading: tuple[int, Mapping[int, str]],
+    learnt: Sequence[JsonObject],
+) -> HeldRows | None:
+    """The rows that are measured; None where none are held out.
+
+    Args:
+        config: of the training.
+        task: of the rows.
+        tokenizer: of both models.
+        reading: tokens of a row at most, and the classes by number.
+        learnt: rows that are trained on.
+    """
+    if config.held_out is None:
+        return None
+    source = config.held_out.data
+    data = encoder_rows.read(source, task, "--held-out")
+    made = encoder_rows.of_task(data, task, tokenizer, *reading)
+    return apart(source, made, learnt, _text)
+
+
+def _text(row: Row) -> Hashable:
+    """All of a text: its labels are no part of it."""
+    return tuple(row["input_ids"])
 
 
 def _terms(config: TrainConfig, distill: DistillConfig) -> Sequence[Term]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
 from finetune.core.rows import JsonObject
@@ -17,7 +18,9 @@ from finetune.data.prompts import (
     of_student,
     text_of,
 )
+from finetune.data.tokens import IGNORED
 from finetune.measuring.evaluate import prompt_of, target_of
+from finetune.recipes.rolling import give_weights, rollouts_of
 from finetune.settings import (
     TrainConfig,
     built,
@@ -36,6 +39,11 @@ from synth.processes.ranks import is_first_process, is_launched
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
+    from trl import GRPOConfig, GRPOTrainer
+
+    from finetune.rollouts.served_texts import ServedTexts
+    from finetune.rollouts.settings import Rollouts
+    from synth.parsers.base import Parser
 
 JOURNAL = "journal"
 
@@ -47,6 +55,7 @@ def run(
     parser: str = "final_number",
     graded: bool = False,
     weights: Sequence[float] = (),
+    rollouts: Rollouts | None = None,
 ) -> JsonObject:
     """Lets a student write several texts to each prompt, and makes those likelier that earn more
     than the others.
@@ -58,6 +67,7 @@ def run(
         parser: reads the texts, NAME[:key=value,...].
         graded: a filter's score is its reward where it gives one, not its verdict.
         weights: one a reward; all 1 where none are given.
+        rollouts: the server that writes the texts; None for the student here.
 
     Returns:
         The content of OUTPUT/train.json, with `rewards`, `completions` and `unreadable`.
@@ -87,18 +97,56 @@ def run(
         )
     data = [dict(row) for row in rows.load(config.data)]
     _check(data, parts, [*reader.produces()], config.data)
-    from trl import GRPOConfig, GRPOTrainer  # noqa: PLC0415 - 8 s of imports
+    from trl import GRPOConfig  # noqa: PLC0415 - 8 s of imports
+
+    args = trainer_config(GRPOConfig, config, "grpo")
+    if weights:
+        args.reward_weights = list(weights)
+    served = _served(config, rollouts, args)
+    with closing(served) if served else nullcontext():
+        return _train(
+            config,
+            data,
+            args=args,
+            reader=reader,
+            parts=parts,
+            graded=graded,
+            served=served,
+        )
+
+
+def _served(
+    config: TrainConfig, rollouts: Rollouts | None, args: GRPOConfig
+) -> ServedTexts | None:
+    """The server that writes, met before a model is loaded."""
+    if rollouts is None:
+        return None
+    from finetune.trainers.grpo_served import check_drawn  # noqa: PLC0415 - torch
+
+    check_drawn(args)
+    return rollouts_of(config, rollouts, exact=True)
+
+
+def _train(
+    config: TrainConfig,
+    data: Sequence[Row],
+    *,
+    args: GRPOConfig,
+    reader: Parser,
+    parts: Sequence[Filter],
+    graded: bool,
+    served: ServedTexts | None,
+) -> JsonObject:
+    from trl import GRPOTrainer  # noqa: PLC0415 - 8 s of imports
 
     from finetune.generation.continuations import end_tokens  # noqa: PLC0415
+    from finetune.trainers.grpo_served import ServedGrpoTrainer  # noqa: PLC0415
     from finetune.trainers.rewards import (  # noqa: PLC0415
         TEXTS,
         Rewards,
         with_journal,
     )
 
-    args = trainer_config(GRPOConfig, config, "grpo")
-    if weights:
-        args.reward_weights = list(weights)
     model, tokenizer = student.load_student(config.model, model_options(config))
     if model.config.is_encoder_decoder:
         raise WrongUse(
@@ -117,15 +165,21 @@ def run(
         log=config.output / TEXTS if is_first_process() else None,
         whole_groups=not is_launched(),
     )
+    prompts = _prompts(data, form)
+    ends = end_tokens(model, tokenizer)
+    more = {"rollouts": served, "ends": sorted(ends)} if served else {}
     trainer = built(
-        GRPOTrainer,
+        ServedGrpoTrainer if served else GRPOTrainer,
         model=model,
         args=args,
         reward_funcs=earned.functions,
-        train_dataset=_prompts(data, form),
+        train_dataset=prompts,
         processing_class=tokenizer,
         peft_config=peft_config(config),
+        **more,
     )
+    if served is not None:
+        give_weights(served, trainer, _asked(trainer, prompts))
     facts = {"template": form}
     try:
         return student.train_and_keep(
@@ -134,13 +188,28 @@ def run(
             config,
             len(data),
             facts=facts,
-            learnt=earned.record,
+            learnt=lambda: {
+                **earned.record(),
+                **(served.told() if served else {}),
+            },
         )
     finally:
         # Doors belong to the loop in which the rewards are asked.
         asyncio.run_coroutine_threadsafe(
             earned.close(), trainer.async_loop
         ).result()
+
+
+def _asked(trainer: GRPOTrainer, prompts: Dataset) -> list[JsonObject]:
+    """Prompts as rows whose last token is learnt: a server can be asked what stands there."""
+    some = [
+        row["prompt"] for row in prompts.select(range(min(8, len(prompts))))
+    ]
+    listed = trainer._tokenize_prompts(some)[0]  # noqa: SLF001 - as TRL reads them
+    return [
+        {"input_ids": ids, "labels": [*([IGNORED] * (len(ids) - 1)), ids[-1]]}
+        for ids in listed
+    ]
 
 
 def _form(config: TrainConfig, tokenizer: PreTrainedTokenizerBase) -> Template:

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
-from finetune.core.rows import JsonObject
+from finetune.core.rows import JsonObject, RowFacts
 from finetune.data import rows
-from finetune.data.held_out import apart
+from finetune.data.held_out import HeldRows, apart
 from finetune.objectives.objectives import MinMax, Objective, Weighted
 from finetune.objectives.weighting import read_coefficients
 from finetune.settings import TrainConfig, built, peft_config, trainer_config
@@ -113,13 +113,6 @@ def fit(
         weighing: for rows with weights: their `weights`, `task_numbers` and `ids`, and the
             objective.
     """
-    if weighing is not None and config.held_out is not None:
-        raise WrongUse(
-            f"--held-out {config.held_out.data}",
-            "training rows with a weight or a task",
-            "rows that count alike",
-            "Leave it out, or take these columns out.",
-        )
     _check_batches(config, weighing)
     config.shape.check(adapts=config.lora is not None)
     build = _seq2seq if student.is_seq2seq(config.model) else _decoder
@@ -181,25 +174,55 @@ def _decoder(
         "processing_class": tokenizer,
         "peft_config": peft_config(config),
     }
+    held = training_rows.held_out(config, args, tokenizer, made)
+    facts = made.record()
+    if held is not None:
+        options["eval_dataset"] = training_rows.dataset(held)
+        facts |= held.record()
     if weighing is None:
-        held = training_rows.held_out(config, args, tokenizer, made)
-        if held is not None:
-            options["eval_dataset"] = training_rows.dataset(held)
         training_rows.cut_already(args)
-        trainer = built(_kind(config, options), **options)
-        return (
-            trainer,
-            tokenizer,
-            made.record() | (held.record() if held else {}),
-        )
+        return built(_kind(config, options), **options), tokenizer, facts
     from finetune.trainers.weighted import WeightedTrainer  # noqa: PLC0415 - as above
 
     given = training_rows.chosen(weighing[0], made)
-    return (
-        built(WeightedTrainer, given=given, objective=weighing[1], **options),
-        tokenizer,
-        made.record(),
+    trainer = built(
+        WeightedTrainer,
+        given=given,
+        objective=weighing[1],
+        held=_facts_of(held, weighing[0]),
+        **options,
     )
+    return trainer, tokenizer, facts
+
+
+def _facts_of(held: HeldRows | None, learnt: RowFacts) -> RowFacts | None:
+    """Weights, task numbers and ids of rows held out, of the tasks that are learnt; None where no
+    rows are held out.
+
+    Raises:
+        WrongUse: a task that no training row has.
+    """
+    if held is None:
+        return None
+    given = rows.weighting(held.data)
+    if given is None:
+        count = rows.load(held.data).num_rows
+        given = {
+            "weights": [1.0] * count,
+            "tasks": [""] * count,
+            "ids": list(map(str, range(count))),
+        }
+    tasks = sorted(set(learnt["tasks"]))
+    left = training_rows.chosen(given, held)
+    for number, task in enumerate(left["tasks"], 1):
+        if task not in tasks:
+            raise WrongUse(
+                f"--held-out {held.data} row {number}",
+                f"task = {task!r}",
+                f"one of {', '.join(map(repr, tasks))}",
+                "Give it a task of the training rows, or leave it out.",
+            )
+    return {**left, "task_numbers": [tasks.index(t) for t in left["tasks"]]}
 
 
 def _kind(config: TrainConfig, options: JsonObject) -> type[Trainer]:
@@ -243,16 +266,18 @@ def _seq2seq(
         "train_dataset": made,
     }
     options["data_collator"] = DataCollatorForSeq2Seq(tokenizer, model=model)
+    held = None
+    if config.held_out is not None:
+        source = config.held_out.data
+        sides = rows.columns(
+            rows.sft_rows(source), ("prompt", "completion"), source
+        )
+        theirs, _ = student.read_sides(sides, tokenizer, config.template)
+        held = apart(source, theirs, made)
+        held = held._replace(positions=range(len(theirs)))
+        options["eval_dataset"] = held.rows
+        facts |= held.record()
     if weighing is None:
-        if config.held_out is not None:
-            source = config.held_out.data
-            sides = rows.columns(
-                rows.sft_rows(source), ("prompt", "completion"), source
-            )
-            theirs, _ = student.read_sides(sides, tokenizer, config.template)
-            held = apart(source, theirs, made)
-            options["eval_dataset"] = held.rows
-            facts |= held.record()
         return built(Seq2SeqTrainer, **options), tokenizer, facts
     from finetune.trainers.weighted import WeightedSeq2SeqTrainer  # noqa: PLC0415 - as above
 
@@ -261,6 +286,7 @@ def _seq2seq(
             WeightedSeq2SeqTrainer,
             given=weighing[0],
             objective=weighing[1],
+            held=_facts_of(held, weighing[0]),
             **options,
         ),
         tokenizer,

@@ -38,11 +38,14 @@ class Model:
         import torch  # noqa: PLC0415
         import transformers  # noqa: PLC0415
 
+        from finetune.students.shrinking import known  # noqa: PLC0415
+
         self.torch = torch
         self.path = path
         if kind == "loss":
             model, self.tokenizer = student.load_student(path)
         else:
+            known()
             loader = (
                 transformers.AutoModel
                 if kind == "embed"

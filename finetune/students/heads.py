@@ -47,6 +47,10 @@ def open_head(
     """
     import transformers  # noqa: PLC0415 - seconds of imports
 
+    from finetune.students.shrinking import known  # noqa: PLC0415 - torch
+
+    known()
+
     if truncate.is_truncated(model):
         whole, tokenizer = open_head(
             truncate.source_of(model),

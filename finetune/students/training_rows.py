@@ -246,7 +246,7 @@ def dataset(encoded: Prepared | HeldRows) -> Dataset:
     return datasets.Dataset.from_list(encoded.rows)
 
 
-def chosen(given: RowFacts, encoded: Prepared) -> RowFacts:
+def chosen(given: RowFacts, encoded: Prepared | HeldRows) -> RowFacts:
     """What is said of all rows, for those that are left."""
     left = {}
     for name, values in given.items():

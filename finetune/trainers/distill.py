@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 from transformers.trainer_callback import TrainerCallback
 from trl import SFTTrainer
 
@@ -33,7 +32,7 @@ from finetune.losses.dskd import Dskd
 from finetune.losses.minillm import Minillm
 from finetune.losses.multi_exit import MultiExit
 from finetune.losses.taid import Taid
-from finetune.losses.ted import Ted
+from finetune.rollouts.served_texts import ServedTexts
 from finetune.teachers.across_tokenizers import (
     AcrossTeacher,
     AnyTeacher,
@@ -47,7 +46,6 @@ from finetune.trainers.batch_losses import (
     Batch,
     across,
     cross_entropy,
-    likelihood_of,
     of_exits,
     of_logits,
     of_pairs,
@@ -68,12 +66,18 @@ from finetune.trainers.between_steps import (
     moved_to,
 )
 from finetune.trainers.distill_teachers import inside_of
-from finetune.trainers.filter_stage import train_filters
+from finetune.trainers.filter_stage import train_all_filters
 from finetune.trainers.kept import drawn_apart, load, save, selection_of
-from finetune.trainers.looks import Means, look
+from finetune.trainers.looks import Means, look, loss_over
 from finetune.trainers.loss_terms import Term
 from finetune.trainers.notes import Notes
-from finetune.trainers.on_policy import WorstTokens, Writer, corrupted, worst
+from finetune.trainers.on_policy import (
+    Elsewhere,
+    WorstTokens,
+    Writer,
+    corrupted,
+    worst,
+)
 from finetune.trainers.on_policy_settings import OnPolicy
 from finetune.trainers.pair_batches import (
     AUTHOR,
@@ -121,6 +125,7 @@ class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[
         tokens_per_batch: tokens of a batch of rows, padding included; None for batches of so many
             rows.
         size: of the tokenizer; both heads are cut to it.
+        rollouts: the server that writes the student's texts; None for the student here.
     """
 
     def __init__(
@@ -135,6 +140,7 @@ class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[
         held_out: Sequence[JsonObject] = (),
         tokens_per_batch: int | None = None,
         size: int,
+        rollouts: ServedTexts | None = None,
         **options: object,
     ) -> None:
         expose_hidden(options["model"])
@@ -148,6 +154,7 @@ class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[
         self.on_policy = on_policy or OnPolicy()
         self.trust = trust or {}
         self.held_out = held_out
+        self.rollouts = rollouts
         self.tokens_per_batch = tokens_per_batch
         self._kept: list[Inputs] = []
         self.of_two_authors = any(term.loss.of_two_authors for term in terms)
@@ -221,7 +228,7 @@ class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[
             # Texts follow from the step's number: those of a resumed training too, whose own draws
             # are put back only behind its first batches.
             with drawn_apart(self.args.device, self._named_step("texts")):
-                samples = [self._written(batch) for batch in samples]
+                samples = self._all_written(samples)
         else:
             draw = random.Random(
                 f"replay/{self.args.seed}/{self.state.global_step}"
@@ -299,36 +306,41 @@ class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[
     def _held_out_loss(self) -> float:
         """Nats a token of the rows held out, under the student; the same in all processes."""
         size = self.args.per_device_train_batch_size
+        batches = (
+            teachers_half(self.data_collator(self.held_out[n : n + size]))
+            for n in range(0, len(self.held_out), size)
+        )
         model = self.accelerator.unwrap_model(self.model)
-        total = tokens = 0.0
-        model.eval()
-        for start in range(0, len(self.held_out), size):
-            rows = self.held_out[start : start + size]
-            batch = {
-                name: value.to(self.args.device)
-                for name, value in teachers_half(
-                    self.data_collator(rows)
-                ).items()
-            }
-            with torch.no_grad():
-                hidden = model(**_without_labels(batch), hidden_only=True)
-                labels = batch["labels"][:, 1:]
-                head = head_of(model, self.size)
-                mean = likelihood_of(hidden[:, :-1], head, labels)
-            count = float((labels != IGNORED).sum())
-            total += float(mean) * count
-            tokens += count
-        model.train()
-        return total / max(1.0, tokens)
+        return loss_over(model, batches, self.size, self.args.device)
 
-    def _written(self, batch: Inputs) -> Inputs:
+    def _all_written(self, samples: Sequence[Inputs]) -> list[Inputs]:
+        """The student's texts to the prompts of a step, with the age of the weights of a server."""
+        if self.rollouts is None:
+            return [self._written(batch) for batch in samples]
+        age = self.rollouts.refresh(self.state.global_step)
+        self._metrics["train"]["weights_age"].append(age)
+        named = self._named_step("texts")
+        return [
+            self._written(batch, Elsewhere(self.rollouts, f"{named}/{n}", age))
+            for n, batch in enumerate(samples)
+        ]
+
+    def _written(
+        self, batch: Inputs, elsewhere: Elsewhere | None = None
+    ) -> Inputs:
         """The student's texts to the batch's prompts, kept for later where they are replayed."""
         model = self.accelerator.unwrap_model(self.model)
         differs = self._worst if self.on_policy.correct else None
         teacher = None
         if isinstance(self.teacher, ModelTeacher):
             teacher = self.teacher.model
-        writer = Writer(model, self.processing_class, self.on_policy, teacher)
+        writer = Writer(
+            model,
+            self.processing_class,
+            self.on_policy,
+            teacher,
+            elsewhere,
+        )
         theirs = teachers_half(batch)
         made = writer.write(theirs, differs)
         if self.of_two_authors:
@@ -602,19 +614,5 @@ class DistillTrainer(KeepsBeside, BatchesByTokens, SFTTrainer):  # type: ignore[
     def begin(self, *, resumes: bool) -> None:
         """TED's first stage, which a resumed training has behind it."""
         if not resumes:
-            self._train_filters()
-
-    def _train_filters(self) -> None:
-        """Trains TED's filters; all processes on the same batches, and so to the same filters."""
-        for one in self.beside.comparisons.values():
-            if isinstance(one.loss, Ted) and isinstance(
-                self.teacher, ModelTeacher
-            ):
-                batches = DataLoader(
-                    self.train_dataset,
-                    batch_size=self.args.per_device_train_batch_size,
-                    shuffle=True,
-                    collate_fn=self.data_collator,
-                    generator=torch.Generator().manual_seed(self.args.seed),
-                )
-                train_filters(one.loss, one, self.teacher, batches)
+            comparisons = self.beside.comparisons.values()
+            train_all_filters(self, comparisons, self.teacher)

@@ -5,11 +5,11 @@ before a model is opened.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from finetune.core.sharding import OPTION
-from finetune.data.held_out import EXACT_MATCH, MEASURES
+from finetune.data.held_out import EXACT_MATCH, MEASURES, OF_ENCODERS
 from finetune.settings import TrainConfig
 from finetune.trainers.distill_settings import (
     DistillConfig,
@@ -61,6 +61,7 @@ def checked(distill: DistillConfig) -> list[Term]:
         _check_parts(distill, terms)
     _check_own(distill)
     _check_texts(distill, terms)
+    _check_rollouts(distill, terms)
     return terms
 
 
@@ -294,6 +295,30 @@ def _check_texts(distill: DistillConfig, terms: Sequence[Term]) -> None:
         )
 
 
+def _check_rollouts(distill: DistillConfig, terms: Sequence[Term]) -> None:
+    """Refuses what a server cannot write, and losses that count on the student of this step."""
+    from finetune.losses.minillm import Minillm  # noqa: PLC0415 - torch
+
+    own = distill.on_policy
+    if own.rollouts is None:
+        return
+    if own.teacher_share:
+        raise WrongUse(
+            f"--teacher-share {own.teacher_share:g}",
+            f"with {own.rollouts.named}",
+            "a student that writes here, token by token with its teacher",
+            "Leave one of them out.",
+        )
+    for term in terms:
+        if isinstance(term.loss, Minillm) and own.rollouts.oldest:
+            raise WrongUse(
+                f"--loss {term.name}",
+                f"texts by weights up to {own.rollouts.oldest} steps old",
+                "texts as the student of this step draws them",
+                "Give --reload-every 1, without --staleness.",
+            )
+
+
 def _warn_of_smoothing(distill: DistillConfig, terms: Sequence[Term]) -> None:
     """What smoothing leaves of the likeness of classes is spread further by a high temperature
     (Chandrasegaran et al., 2022).
@@ -338,6 +363,7 @@ def check_measures(config: TrainConfig, terms: Sequence[Term]) -> None:
         term.loss.compares != "exits" and term.loss.same_tokenizer
         for term in terms
     )
+    held.check([name for name in MEASURES if name != "accuracy"])
     if not asked:
         held.check(("loss", "cross_entropy", EXACT_MATCH))
     if all(
@@ -373,6 +399,26 @@ def check_shards(
         )
 
 
+def check_encoder(config: TrainConfig) -> None:
+    """Refuses what decoders alone have, and measures that an encoder has not.
+
+    Raises:
+        WrongUse: a budget of tokens, or exact match.
+    """
+    _check_plain(config, "an encoder", {})
+    held = config.held_out
+    if held is None:
+        return
+    if held.answers:
+        raise WrongUse(
+            "--measure exact_match",
+            "an encoder, which answers no prompts",
+            f"one of {', '.join(OF_ENCODERS)}",
+            "Leave it out: accuracy is measured where rows have labels.",
+        )
+    held.check(OF_ENCODERS)
+
+
 def check_decoder(config: TrainConfig, found: str) -> None:
     """Refuses what decoders alone have, of another model.
 
@@ -384,10 +430,14 @@ def check_decoder(config: TrainConfig, found: str) -> None:
         WrongUse: rows held out, or a budget of tokens.
     """
     held = config.held_out
-    given = {
-        "--held-out": None if held is None else held.data,
-        "--tokens-per-batch": config.tokens_per_batch,
-    }
+    of_rows = None if held is None else held.data
+    _check_plain(config, found, {"--held-out": of_rows})
+
+
+def _check_plain(
+    config: TrainConfig, found: str, more: Mapping[str, object]
+) -> None:
+    given = {**more, "--tokens-per-batch": config.tokens_per_batch}
     for flag, value in given.items():
         if value is not None:
             raise WrongUse(

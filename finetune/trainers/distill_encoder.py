@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,12 +13,16 @@ from finetune.core.tensors import Inputs, Labels, Logits, Mask, Scalar
 from finetune.data.tokens import IGNORED
 from finetune.kernels.features import Features, Show, shown_relations
 from finetune.losses.base import label_logs
+from finetune.losses.base_parts import whole
 from finetune.trainers.beside import Beside, KeepsBeside, read_outside
+from finetune.trainers.kept import drawn_apart
+from finetune.trainers.looks import Means, beside, entropy
 from finetune.trainers.loss_terms import Term
 from finetune.trainers.notes import Notes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+    from transformers.trainer_utils import EvalLoopOutput
 
 _NO_INPUTS = ("labels", "counted")
 
@@ -80,6 +84,8 @@ class EncoderDistillTrainer(KeepsBeside, Trainer):  # type: ignore[misc]
         self.likelihood = likelihood
         self.strength = strength
         self.notes = Notes()
+        # Of rows held out, while they are measured.
+        self._means: Means | None = None
         self.beside = Beside(
             terms, self.model, teacher, seed=self.args.seed, sample=_sample
         )
@@ -118,13 +124,29 @@ class EncoderDistillTrainer(KeepsBeside, Trainer):  # type: ignore[misc]
             )
             total = total + weight * value
             self._note(term.name, value)
-            if term.moves:
+            if term.moves and self._means is None:
                 self._note(f"{term.name}_weight", weight)
+        tokens = inputs["attention_mask"].bool()
+        total = total + self.more(ours, theirs, tokens)
         if self.likelihood:
             value = _cross_entropy(logits, labels)
             total = total + self.likelihood * value
             self._note("cross_entropy", value)
+        if self._means is not None:
+            said = said.to(logits.device)
+            for measure in measured(logits, said, counted, labels):
+                self._means.add(*measure)
         return (total, {"logits": logits}) if return_outputs else total
+
+    def more(self, ours: Features, theirs: Features, tokens: Mask) -> Scalar:  # noqa: ARG002
+        """What a training of another kind adds to the loss of a batch.
+
+        Args:
+            ours: what the student shows.
+            theirs: what the teacher shows.
+            tokens: [B, T] which are there.
+        """
+        return torch.zeros((), device=tokens.device)
 
     def _value(
         self,
@@ -160,7 +182,26 @@ class EncoderDistillTrainer(KeepsBeside, Trainer):  # type: ignore[misc]
         needed: dict[str, Any] = {need: named[need] for need in loss.needs}
         return loss(*logits, counted, **needed)
 
+    def evaluation_loop(self, *args: Any, **options: Any) -> EvalLoopOutput:
+        """Measures rows held out: each loss by its name, as it would be learnt now, and what
+        `measured` says. Words are masked alike in each measurement.
+        """
+        self._means = Means()
+        try:
+            with drawn_apart(self.args.device, f"held out/{self.args.seed}"):
+                output = super().evaluation_loop(*args, **options)
+            for name, mean in self._means.taken(self).items():
+                output.metrics[f"eval_{name}"] = mean
+        finally:
+            self._means = None
+        return output
+
     def _note(self, name: str, value: Scalar | float) -> None:
+        if self._means is not None:
+            if name != "cross_entropy":
+                # `measured` has that of every training. Of batches, which are means of their own.
+                self._means.add(name, value, 1.0)
+            return
         steps = self.current_gradient_accumulation_steps
         processes = self.accelerator.num_processes
         if isinstance(value, Tensor):
@@ -176,6 +217,40 @@ class EncoderDistillTrainer(KeepsBeside, Trainer):  # type: ignore[misc]
         if self.model.training:
             logs = {**logs, **self.notes.taken(self)}
         super().log(logs, start_time)
+
+
+def measured(
+    student: Logits, teacher: Logits, counted: Mask, labels: Labels
+) -> Iterator[tuple[str, float, float]]:
+    """(name, mean, how many) of what rows held out show, in nats where nothing else is said.
+
+    Args:
+        student: [B, T, C].
+        teacher: the same.
+        counted: [B, T] what the teacher speaks to: over it are `kl`, the forward KL at temperature
+            1, `agreement`, the share (0 to 1) at which both find the same class likeliest,
+            `entropy` and `teacher_entropy`.
+        labels: [B, T], -100 where none is known: over the others are `cross_entropy` and
+            `accuracy`, the share (0 to 1) that the student finds likeliest.
+    """
+    logs, theirs = (
+        whole(logits[counted.bool()]).log_softmax(dim=-1)
+        for logits in (student, teacher)
+    )
+    values = {
+        "kl": (theirs.exp() * (theirs - logs)).sum(dim=-1),
+        "entropy": entropy(logs),
+        **beside(logs, theirs),
+    }
+    for name, value in values.items():
+        if len(value):
+            yield name, float(value.double().mean()), len(value)
+    known = labels != IGNORED
+    count = int(known.sum())
+    if count:
+        right = student[known].argmax(dim=-1) == labels[known]
+        yield "accuracy", float(right.double().mean()), count
+        yield "cross_entropy", float(_cross_entropy(student, labels)), count
 
 
 def _sample(model: PreTrainedModel, show: Show) -> Features:

@@ -170,6 +170,12 @@ def _unused_of_texts(own: OnPolicy) -> Iterator[tuple[str, str, str]]:
                 "no --on-policy",
                 "a share of steps on the student's own texts",
             )
+    if own.rollouts is not None:
+        yield (
+            own.rollouts.named,
+            "no --on-policy",
+            "a share of steps on the student's own texts",
+        )
 
 
 def _unused_of_several(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import chain, islice, repeat
+from typing import TYPE_CHECKING
 
 import torch
+from torch.utils.data import DataLoader
 
 from finetune.core.tensors import Inputs, Scalar
 from finetune.kernels.features import Show
@@ -15,6 +17,9 @@ from finetune.teachers.in_process import ModelTeacher
 from finetune.trainers.batch_losses import likelihood_of
 from finetune.trainers.comparisons import Comparison
 from synth.cli.command_group import say
+
+if TYPE_CHECKING:
+    from transformers import Trainer
 
 
 def train_filters(
@@ -71,3 +76,27 @@ def _likelihood(
             states = normed(teacher.model, states)
         values.append(likelihood_of(states[:, :-1], teacher.head, labels))
     return torch.stack(values).mean()
+
+
+def train_all_filters(
+    trainer: Trainer, comparisons: Iterable[Comparison], teacher: object
+) -> None:
+    """The stage of each loss that has filters; all processes train on the same batches, and so to
+    the same filters.
+
+    Args:
+        trainer: with the rows.
+        comparisons: of its losses.
+        teacher: whose layers are read; one that shows none is not asked.
+    """
+    args = trainer.args
+    for one in comparisons:
+        if isinstance(one.loss, Ted) and isinstance(teacher, ModelTeacher):
+            batches = DataLoader(
+                trainer.train_dataset,
+                batch_size=args.per_device_train_batch_size,
+                shuffle=True,
+                collate_fn=trainer.data_collator,
+                generator=torch.Generator().manual_seed(args.seed),
+            )
+            train_filters(one.loss, one, teacher, batches)

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from finetune.core.tensors import (
+    Inputs,
     Positions,
     RowLogits,
     RowLogProbs,
     RowValues,
     Scalar,
 )
+from finetune.data.tokens import IGNORED
+from finetune.kernels.hidden_states import head_of
 from finetune.kernels.tiles import tile_rows
 from finetune.losses.base import TokenLoss
 from finetune.losses.base_parts import Sparse, whole
 from finetune.losses.forward_kl import ForwardKl
 from finetune.losses.top_k import TopK
-from finetune.trainers.batch_losses import Batch
+from finetune.trainers.batch_losses import Batch, likelihood_of
 
 if TYPE_CHECKING:
-    from transformers import Trainer
+    from transformers import PreTrainedModel, Trainer
 
 
 def look(batch: Batch) -> dict[str, float]:
@@ -57,9 +61,9 @@ def look(batch: Batch) -> dict[str, float]:
     for part in torch.split(places, size):
         logits = batch.head.logits(states[part])
         student = whole(logits).log_softmax(dim=-1)
-        values = {"entropy": _entropy(student)}
+        values = {"entropy": entropy(student)}
         if batch.says is not None:
-            values |= _beside(student, batch.says(part))
+            values |= beside(student, batch.says(part))
         for name, value in values.items():
             sums[name] += float(value.double().sum())
     for name, total in sums.items():
@@ -75,7 +79,7 @@ def _divergence(batch: Batch, places: Positions) -> TokenLoss:
     return TopK() if partial else ForwardKl()
 
 
-def _beside(
+def beside(
     student: RowLogProbs, answer: RowLogits | Sparse
 ) -> dict[str, RowValues]:
     """Of each token, whether both find the same likeliest, and how sure the teacher is."""
@@ -88,13 +92,42 @@ def _beside(
     same = teacher.argmax(dim=-1) == best
     return {
         "agreement": same,
-        "teacher_entropy": _entropy(teacher),
+        "teacher_entropy": entropy(teacher),
     }
 
 
-def _entropy(logs: RowLogProbs) -> RowValues:
+def entropy(logs: RowLogProbs) -> RowValues:
     """[N] of log-probabilities [N, V]."""
     return -(logs.exp() * logs).sum(dim=-1)
+
+
+def loss_over(
+    model: PreTrainedModel,
+    batches: Iterable[Inputs],
+    size: int,
+    device: torch.device,
+) -> float:
+    """Nats a learnt token of some batches, under a model that shows its hidden states.
+
+    Args:
+        model: it is in training mode behind it.
+        batches: of ids and labels.
+        size: of the vocabulary; its head is cut to that.
+        device: of the model.
+    """
+    total = tokens = 0.0
+    model.eval()
+    for batch in batches:
+        there = {name: value.to(device) for name, value in batch.items()}
+        labels = there.pop("labels")[:, 1:]
+        with torch.no_grad():
+            hidden = model(**there, hidden_only=True)[:, :-1]
+            mean = likelihood_of(hidden, head_of(model, size), labels)
+        count = float((labels != IGNORED).sum())
+        total += float(mean) * count
+        tokens += count
+    model.train()
+    return total / max(1.0, tokens)
 
 
 class Means:

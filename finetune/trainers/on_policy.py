@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,6 +24,8 @@ from finetune.generation.continuations import continuations, end_tokens
 from finetune.generation.mixtures import Mixture
 from finetune.kernels.heads import Head
 from finetune.losses.base_parts import TeacherAt, whole
+from finetune.rollouts.served_texts import ServedTexts
+from finetune.rollouts.text_server import Drawn
 from finetune.trainers.on_policy_settings import OnPolicy
 
 if TYPE_CHECKING:
@@ -34,6 +36,20 @@ if TYPE_CHECKING:
 WorstTokens = tuple[PerSequence, PerSequence]
 
 
+class Elsewhere(NamedTuple):
+    """A server that writes in the student's place.
+
+    Attributes:
+        server: with weights of the student.
+        seed: that a batch's texts follow from.
+        age: of these weights, in steps.
+    """
+
+    server: ServedTexts
+    seed: str
+    age: int
+
+
 class Writer:
     """Lets a student write.
 
@@ -42,6 +58,7 @@ class Writer:
         tokenizer: its own.
         how: longest texts and their sampling.
         teacher: who writes along where `how` mixes both.
+        elsewhere: who writes in the student's place.
     """
 
     def __init__(
@@ -50,9 +67,11 @@ class Writer:
         tokenizer: PreTrainedTokenizerBase,
         how: OnPolicy,
         teacher: PreTrainedModel | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self.model = model
         self.teacher = teacher
+        self.elsewhere = elsewhere
         self.size = len(tokenizer)
         self.how = how
         self.pad = tokenizer.pad_token_id
@@ -117,6 +136,8 @@ class Writer:
 
     def _continued(self, prompts: Sequence[RowLabels]) -> list[RowLabels]:
         """What the student writes behind each, up to and with its first end token."""
+        if self.elsewhere is not None:
+            return self._served(prompts, self.elsewhere)
         training = self.model.training
         cache = self.model.config.use_cache
         self.model.eval()
@@ -142,6 +163,31 @@ class Writer:
         self.model.train(training)
         self.model.config.use_cache = cache
         return [_until(answer, self.ends) for answer in written.ids.cpu()]
+
+    def _served(
+        self, prompts: Sequence[RowLabels], elsewhere: Elsewhere
+    ) -> list[RowLabels]:
+        """The same by a server. Texts that go on behind a correction have other prompts, and so
+        other seeds.
+        """
+        how = Drawn(
+            new_tokens=self.how.new_tokens,
+            temperature=self.how.temperature,
+            top_p=self.how.top_p,
+            min_p=self.how.min_p,
+            ends=tuple(sorted(self.ends)),
+        )
+        lengths = sum(map(len, prompts))
+        texts = elsewhere.server.write(
+            [prompt.tolist() for prompt in prompts],
+            how,
+            f"{elsewhere.seed}/{lengths}",
+            elsewhere.age,
+        )
+        return [
+            _until(torch.tensor(text.whole(self.ends)), self.ends)
+            for text in texts
+        ]
 
     def _batch(
         self, prompts: Sequence[RowLabels], answers: Sequence[RowLabels]

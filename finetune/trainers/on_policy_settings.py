@@ -6,6 +6,8 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
+from finetune.rollouts.settings import Rollouts
+
 
 @dataclass(frozen=True, kw_only=True)
 class OnPolicy:
@@ -33,6 +35,8 @@ class OnPolicy:
         corrupt: share of a row's learnt tokens (0 to 1) that the student reads as it would have
             written them, in one pass: its mistakes at the price of teacher forcing (KID,
             arXiv:2410.11371).
+        rollouts: the server that writes these texts in the place of the student here; None for
+            none.
     """
 
     share: float = 0.0
@@ -50,6 +54,7 @@ class OnPolicy:
     min_p: float = 0.0
     correct: bool = False
     corrupt: float = 0.0
+    rollouts: Rollouts | None = None
 
     @property
     def writes(self) -> bool:

@@ -4,7 +4,7 @@ of an objective.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -128,8 +128,10 @@ class WeightedTrainer(_Weighing, SFTTrainer):  # type: ignore[misc]
     Args:
         given: `weights`, `task_numbers` and `ids` of the rows, in the order of the training set.
         objective: what is minimised.
+        held: the same facts of rows held out; None for none.
     """
 
+    eval_dataset: Dataset | None
     train_dataset: Dataset
     data_collator: Collator
 
@@ -138,6 +140,7 @@ class WeightedTrainer(_Weighing, SFTTrainer):  # type: ignore[misc]
         *,
         given: RowFacts,
         objective: Objective,
+        held: RowFacts | None = None,
         **options: object,
     ) -> None:
         super().__init__(**options)
@@ -145,6 +148,10 @@ class WeightedTrainer(_Weighing, SFTTrainer):  # type: ignore[misc]
         self.train_dataset = bundled(
             self.train_dataset, given, whole=objective.whole
         )
+        if held is not None and self.eval_dataset is not None:
+            self.eval_dataset = bundled(
+                self.eval_dataset, held, whole=objective.whole
+            )
         self.data_collator = _Collator(self.data_collator)
 
     def _scored(
@@ -166,9 +173,14 @@ class WeightedSeq2SeqTrainer(_Weighing, Seq2SeqTrainer):  # type: ignore[misc]
         objective: Objective,
         train_dataset: Dataset,
         data_collator: Collator,
+        held: RowFacts | None = None,
+        eval_dataset: Sequence[Row] | None = None,
         **options: object,
     ) -> None:
-        bundles_of_rows = bundled(train_dataset, given, whole=objective.whole)
+        whole = objective.whole
+        if held is not None and eval_dataset is not None:
+            options["eval_dataset"] = bundled(eval_dataset, held, whole=whole)
+        bundles_of_rows = bundled(train_dataset, given, whole=whole)
         super().__init__(
             train_dataset=bundles_of_rows,
             data_collator=_Collator(data_collator),

@@ -313,3 +313,130 @@ def test_rows_that_do_not_fit_are_named(tmp_path, task, row, says):
     code, said = finetune("distill", *given, "--output", tmp_path / "s")
     assert code == 2, said
     assert says in said
+
+
+HELD = {
+    "mlm": [{"text": f"{text} dog"} for text in TEXTS],
+    "classify": [
+        {"text": f"{text} dog", "label": NAMES[n % 3]}
+        for n, text in enumerate(TEXTS)
+    ],
+    "tokens": [
+        {"tokens": [*text.split(), "pen"], "tags": [n % 3, 1, 2, 0, 1]}
+        for n, text in enumerate(TEXTS)
+    ],
+}
+
+
+def measured_in(data, tmp_path, task, *more):
+    held = write(tmp_path / f"{task}_held.jsonl", HELD[task])
+    distilled(
+        data,
+        tmp_path / task,
+        task,
+        "forward_kl:temperature=2",
+        steps=["--max-steps", 2, "--learning-rate", 1e-2],
+        more=["--held-out", held, "--eval-steps", 1, *more],
+    )
+    return json.loads((tmp_path / task / "train.json").read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["classify", "tokens"])
+def test_rows_held_out_show_divergence_agreement_and_accuracy(
+    data, tmp_path, task
+):
+    """The last measurement is that of the student that was kept, by hand from whole models."""
+    info = measured_in(data, tmp_path, task)
+    found = info["held_out"]["measured"][-1]
+    teacher, tokenizer = opened(task, 64, 4)
+    student = type(teacher).from_pretrained(tmp_path / task).eval()
+    sides, labels = [], []
+    for row in HELD[task]:
+        words = row["text"] if task == "classify" else row["tokens"]
+        given = tokenizer(
+            words, is_split_into_words=task == "tokens", return_tensors="pt"
+        )
+        with torch.no_grad():
+            pair = [m(**given).logits[0].double() for m in (teacher, student)]
+        if task == "classify":
+            sides.append(torch.stack([one[None] for one in pair]))
+            labels.append(student.config.label2id[row["label"]])
+            continue
+        places = [given.word_ids().index(n) for n in range(len(words))]
+        sides.append(torch.stack(pair)[:, places])
+        labels += row["tags"]
+    lt, ls = torch.cat(sides, dim=1).log_softmax(-1)
+    wanted = torch.tensor(labels)
+    values = {
+        "kl": (lt.exp() * (lt - ls)).sum(-1),
+        "agreement": (lt.argmax(-1) == ls.argmax(-1)).double(),
+        "accuracy": (ls.argmax(-1) == wanted).double(),
+        "cross_entropy": -ls.gather(1, wanted[:, None])[:, 0],
+        "entropy": -(ls.exp() * ls).sum(-1),
+        "teacher_entropy": -(lt.exp() * lt).sum(-1),
+    }
+    for name, value in values.items():
+        assert found[name] == pytest.approx(float(value.mean()), abs=1e-5), name
+    assert found["loss"] > 0
+    assert found["forward_kl"] == pytest.approx(found["loss"], rel=0.3)
+    assert len(info["held_out"]["measured"]) == 2
+
+
+@pytest.mark.slow
+def test_words_are_masked_alike_in_each_measurement(data, tmp_path):
+    held = write(tmp_path / "held.jsonl", HELD["mlm"])
+    distilled(
+        data,
+        tmp_path / "out",
+        "mlm",
+        "forward_kl",
+        steps=["--max-steps", 3, "--learning-rate", 0],
+        more=["--held-out", held, "--eval-steps", 1, "--keep-best", "kl"],
+    )
+    info = json.loads((tmp_path / "out" / "train.json").read_text())
+    kls = {one["kl"] for one in info["held_out"]["measured"]}
+    assert len(info["held_out"]["measured"]) == 3
+    assert len(kls) == 1
+    assert info["held_out"]["best"]["measure"] == "kl"
+
+
+@pytest.mark.slow
+def test_measuring_changes_nothing_of_what_an_encoder_learns(data, tmp_path):
+    held = write(tmp_path / "held.jsonl", HELD["mlm"])
+    both = []
+    measured = ["--held-out", held, "--eval-steps", 1]
+    for name, more in (("a", []), ("b", measured)):
+        both.append(
+            distilled(
+                data,
+                tmp_path / name,
+                "mlm",
+                "forward_kl",
+                steps=["--max-steps", 3, "--learning-rate", 1e-2],
+                more=more,
+            )
+        )
+    losses = [[log["loss"] for log in logs if "loss" in log] for logs in both]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--measure", "exact_match"], "answers no prompts"),
+        (["--keep-best", "exact_match"], "answers no prompts"),
+        (["--tokens-per-batch", 9], "--tokens-per-batch 9"),
+    ],
+)
+def test_what_an_encoder_cannot_be_measured_by_is_refused(
+    data, tmp_path, more, says
+):
+    code, said = finetune(
+        *("distill", "--task", "classify", "--data", data["classify"]),
+        *("--model", tiny.encoder("classify"), "--output", tmp_path / "x"),
+        *("--teacher", tiny.encoder("classify", 64, 4)),
+        *("--held-out", write(tmp_path / "h.jsonl", HELD["classify"]), *more),
+    )
+    assert code == 2
+    assert says in said

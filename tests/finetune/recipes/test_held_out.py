@@ -412,3 +412,84 @@ def test_what_cannot_be_measured_is_refused(made, tmp_path, words, says):
     )
     assert code == 2, said
     assert re.search(says, said), said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["weighted", "unlikelihood"])
+def test_rows_with_weights_are_measured_by_their_objective(
+    made, tmp_path, objective
+):
+    """The value by hand: the mean over the rows of weight times the mean of a row's tokens."""
+    weights = [1.0, 0.5, 2.0, 1.0, 0.25, 1.0]
+    for name, source in (("rows", range(16)), ("held", [2, *range(16, 21)])):
+        given = [
+            {**row, "weight": weights[n % 6]}
+            for n, row in enumerate(sums(source))
+        ]
+        write(tmp_path / f"{name}.jsonl", given)
+    info = run(
+        *("sft", tmp_path, tmp_path / "out", "--model", made / "student"),
+        *("--objective", objective, "--learning-rate", 0, "--max-steps", 1),
+    )
+    (found,) = info["held_out"]["measured"]
+    losses = []
+    for row in sums([2, *range(16, 21)]):
+        file = write(tmp_path / "one.jsonl", [row])
+        losses.append(loss_of(made / "student", file))
+    wanted = sum(w * one for w, one in zip(weights, losses, strict=True)) / 6
+    assert found["loss"] == pytest.approx(wanted, abs=1e-4)
+    assert info["held_out"]["rows"] == 6
+
+
+def test_tasks_that_are_not_learnt_are_not_measured(made, tmp_path):
+    for name, task in (("rows", "say"), ("held", "sing")):
+        write(
+            tmp_path / f"{name}.jsonl",
+            [{**row, "task": task} for row in sums(range(3, 6))],
+        )
+    code, said = finetune(
+        *("sft", "--data", tmp_path / "rows.jsonl", *FAST),
+        *("--held-out", tmp_path / "held.jsonl", "--max-steps", 1),
+        *("--model", made / "student", "--output", tmp_path / "out"),
+    )
+    assert code == 2
+    # All three prompts stand in the training rows, which is said first.
+    assert "--held-out" in said
+    write(
+        tmp_path / "held.jsonl",
+        [{**row, "task": "sing"} for row in sums(range(30, 33))],
+    )
+    code, said = finetune(
+        *("sft", "--data", tmp_path / "rows.jsonl", *FAST),
+        *("--held-out", tmp_path / "held.jsonl", "--max-steps", 1),
+        *("--model", made / "student", "--output", tmp_path / "out"),
+    )
+    assert code == 2
+    assert "task = 'sing'" in said
+
+
+@pytest.mark.slow
+def test_how_much_a_teacher_counts_is_measured_too(made, tmp_path):
+    """Rows whose teacher counts nothing add nothing to the loss; divergence and agreement are those of all tokens."""
+    given = [
+        {**row, "teacher_weight": float(n % 2)}
+        for n, row in enumerate(sums([2, *range(16, 21)]))
+    ]
+    write(tmp_path / "held.jsonl", given)
+    write(tmp_path / "odd.jsonl", sums([16, 18, 20]))
+    write(tmp_path / "rows.jsonl", sums(range(16)))
+    more = ["--model", made / "student", "--teacher", made / "teacher"]
+    more += ["--learning-rate", 0, "--max-steps", 1]
+    whole = run("distill", tmp_path, tmp_path / "a", *more)
+    plain = run("distill", made, tmp_path / "b", *more)
+    odd = run("distill", tmp_path, tmp_path / "c", *more, held="odd.jsonl")
+    found, same, part = (
+        info["held_out"]["measured"][-1] for info in (whole, plain, odd)
+    )
+    assert found["kl"] == pytest.approx(same["kl"], abs=1e-6)
+    assert found["agreement"] == pytest.approx(same["agreement"])
+    logs, _ = logs_of(made / "student", tmp_path / "held.jsonl")
+    count, _ = logs_of(made / "student", tmp_path / "odd.jsonl")
+    assert found["loss"] == pytest.approx(
+        part["forward_kl"] * len(count) / len(logs), rel=1e-4
+    )
