@@ -103,7 +103,8 @@ class _Weights:
         """The version that it was told last, gone with a restart."""
         if not self.told:
             return None
-        said = (await server.told(self.told)).get("weight_version")
+        info = await server.told(self.told, patient=True)
+        said = info.get("weight_version")
         return None if said is None else str(said)
 
 

@@ -133,10 +133,30 @@ class TextServer(OpenaiChat):
         """
         return (await self.called(path, {})).status not in _ABSENT
 
-    async def told(self, path: str) -> JsonObject:
-        """The JSON object at a place; {} where there is none."""
-        answer = await self.called(path, None)
+    async def told(self, path: str, *, patient: bool = False) -> JsonObject:
+        """The JSON object at a place; {} where there is none.
+
+        Args:
+            path: of the place.
+            patient: whether a server that is not there is waited for.
+
+        Raises:
+            TeacherBusy: nothing whole came.
+        """
+        answer = Answer(0, {}, b"")
+        async for attempt in self._retrying(patient=patient):
+            with attempt:
+                answer = await self.called(path, None)
         return _object_in(answer) if answer.status == 200 else {}
+
+    def _retrying(self, *, patient: bool = True) -> tenacity.AsyncRetrying:
+        """Tries again for as long as a call may take; once, where that is not wanted."""
+        return tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(TeacherBusy),
+            stop=tenacity.stop_after_delay(self._timeout if patient else 0),
+            wait=tenacity.wait_random_exponential(_FIRST_PAUSE, _LAST_PAUSE),
+            reraise=True,
+        )
 
     async def write(
         self,
@@ -166,17 +186,18 @@ class TextServer(OpenaiChat):
         work = [
             one(ids, seed) for ids, seed in zip(prompts, seeds, strict=True)
         ]
-        return await asyncio.gather(*work)
+        # All are waited for: none goes on behind the failure of another.
+        done = await asyncio.gather(*work, return_exceptions=True)
+        texts = []
+        for text in done:
+            if isinstance(text, BaseException):
+                raise text
+            texts.append(text)
+        return texts
 
     async def _written(self, ids: Sequence[int], how: Drawn, seed: int) -> Text:
         body = self._body(ids, how, seed)
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(TeacherBusy),
-            stop=tenacity.stop_after_delay(self._timeout),
-            wait=tenacity.wait_random_exponential(_FIRST_PAUSE, _LAST_PAUSE),
-            reraise=True,
-        )
-        async for attempt in retrying:
+        async for attempt in self._retrying():
             with attempt:
                 answer = await self._post(canonical_json(body))
                 return self._text_in(answer)

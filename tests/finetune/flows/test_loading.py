@@ -216,6 +216,8 @@ HOSTILE = [
     {**LOOK, "measures": ["os:system"]},
     {**TRAIN, "set": {"output_dir": "/home/x"}},
     {**TRAIN, "set": {"report_to": "wandb"}},
+    {**TRAIN, "set": {"rollout_url": "http://evil.example/v1"}},
+    {**TRAIN, "set": {"reload_command": "true"}},
     {**TRAIN, "set": {"push_to_hub": True}},
     {**TRAIN, "set": {"hub_token": "x"}},
     {**TRAIN, "set": {"model_init_kwargs": '{"trust_remote_code": true}'}},

@@ -29,6 +29,7 @@ class LoadingServer:
         forgets: texts after which it restarts, once.
         seconds: that a load takes.
         versions: whether it tells its version.
+        hangs_up: requests that are cut off without a word.
         lies: nats that are added to each log-probability.
         calls: (path, body) of each request.
         wrote: of each text the folder whose weights wrote it.
@@ -42,6 +43,7 @@ class LoadingServer:
         self.seconds = 0.0
         self.versions = True
         self.lies = 0.0
+        self.hangs_up = 0
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.wrote: list[str] = []
         self.port = 0
@@ -94,6 +96,10 @@ class LoadingServer:
     ) -> web.Response:
         body = await request.json() if request.can_read_body else {}
         path = request.path
+        if self.hangs_up:
+            self.hangs_up -= 1
+            assert request.transport is not None
+            request.transport.close()
         self.calls.append((path, body))
         if path == "/v1/models":
             return web.json_response({"data": [{"id": NAME}]})

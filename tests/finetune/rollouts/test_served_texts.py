@@ -197,6 +197,22 @@ class Follows:
             self.thread.join()
 
 
+@pytest.mark.parametrize("style", ["vllm", "sglang", "vllm-lora"])
+def test_a_server_that_is_gone_for_a_while_is_waited_for(style, tmp_path):
+    student = Student(adapter="lora" in style)
+    with (
+        loading(style, tiny.causal()) as server,
+        opened(server, student, tmp_path / "w") as served,
+    ):
+        wanted = served.write(PROMPTS, HOW, "a", 0)
+        # Of two texts, and of what is asked behind them.
+        for cut in (1, 2, 3, 4):
+            server.hangs_up = cut
+            assert served.write(PROMPTS, HOW, "a", 0) == wanted
+            assert server.hangs_up == 0
+        assert served.record()["again"] == 0
+
+
 def test_weights_that_are_refused_end_the_training(tmp_path):
     student = Student(adapter=False)
     with (
