@@ -297,7 +297,8 @@ def test_an_installed_wheel_finds_its_packs(tmp_path):
             check=True,
         )
     print(f"the wheel: {wheel.stat().st_size / 1e6:.1f} MB")  # noqa: T201
-    assert wheel.stat().st_size < 1.7e6
+    # Code and prompts alone; each pack and each room adds a few kilobytes.
+    assert wheel.stat().st_size < 2e6
     where, packs, names = json.loads(out.stdout)
     assert where.startswith(str(tmp_path))
     assert packs.startswith(str(tmp_path))

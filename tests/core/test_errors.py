@@ -27,6 +27,7 @@ CODES = {
     "BudgetReached": 4,
     "NothingKept": 6,
     "Stopped": 5,
+    "Unfinished": 1,  # of the class; each has the code of what stopped
     "TeacherError": 1,
     "TeacherBusy": 1,
     "TeacherRefused": 1,

@@ -23,7 +23,7 @@ from tests.tables import table
 BASE = Request(model="m", messages=({"role": "user", "content": "hi"},))
 OTHER = {
     "model": "n", "messages": ({"role": "user", "content": "ho"},), "family": "litellm", "sampling": Sampling(temperature=0.5),
-    "tools": ({"type": "function"},), "response_format": {"type": "json_object"}, "draw": 1, "seed_id": "s", "step": "t", "inputs": {"a": 1}, "checked": True,
+    "tools": ({"type": "function"},), "response_format": {"type": "json_object"}, "draw": 1, "seed_id": "s", "step": "t", "inputs": {"a": 1}, "checked": True, "images": {"sha256:0": "data:"},
 }  # fmt: skip
 
 
