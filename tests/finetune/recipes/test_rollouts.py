@@ -124,6 +124,7 @@ def test_settings_of_a_server_need_one(data, tmp_path):
     assert "no --rollout-url" in said
 
 
+@pytest.mark.long
 def test_what_is_right_becomes_likelier_with_texts_of_a_server(
     undecided,  # noqa: F811 - the fixture
     tmp_path,

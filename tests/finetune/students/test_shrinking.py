@@ -115,6 +115,7 @@ def test_a_norm_is_over_the_dimensions_that_are_left():
         ]
     ),
 )
+@pytest.mark.long
 def test_its_folder_is_opened_here_and_by_transformers_alone(
     task, auto, tmp_path
 ):
