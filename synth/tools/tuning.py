@@ -355,7 +355,7 @@ class Tuner:
         return {
             "row": _clipped("\n".join(inputs)),
             "reply": _clipped(str(row["reply"])),
-            "why": _clipped(_why(row)),
+            "why": _clipped(f"{row['reason']}: {row['detail']}"),
         }
 
     def _written(
@@ -491,15 +491,6 @@ def _varied(
             if waiting and len(chosen) < most:
                 chosen.append(waiting.pop())
     return chosen
-
-
-def _why(row: Row) -> str:
-    """Why a row was dropped, in words."""
-    detail = row["detail"]
-    if isinstance(detail, Mapping):
-        facts = [f"{name}: {value}" for name, value in detail.items()]
-        detail = ", ".join(facts)
-    return f"{row['reason']}: {detail}"
 
 
 def _clipped(text: str) -> str:
