@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter, deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +40,48 @@ class Point(NamedTuple):
     no_reply: int
 
 
+class _Growing:
+    """The lines of a file that grows, each of them once.
+
+    Args:
+        path: it may be missing.
+
+    Attributes:
+        read: bytes that were taken.
+        size: bytes that stood there at the last look.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.read = 0
+        self.size = 0
+
+    def is_another(self) -> bool:
+        """Looks how long the file is; whether it is shorter than what was read of it, so that it
+        is read from its beginning.
+        """
+        self.size = self.path.stat().st_size if self.path.is_file() else 0
+        shorter = self.size < self.read
+        if shorter:
+            self.read = 0
+        return shorter
+
+    def lines(self) -> Iterator[bytes]:
+        """The new ones that have an end, for READ_SECONDS at most."""
+        if self.size == self.read:
+            return
+        deadline = time.monotonic() + READ_SECONDS
+        with self.path.open("rb") as file:
+            file.seek(self.read)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return  # it is being written
+                self.read += len(line)
+                yield line
+                if time.monotonic() > deadline:
+                    return
+
+
 class Faults:
     """Calls that brought no reply, over time; each look reads what is new.
 
@@ -47,29 +90,19 @@ class Faults:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.file = _Growing(path)
         self._begin()
 
     def _begin(self) -> None:
-        self.at = 0
         self.width = 1  # seconds of a bucket
         self.buckets: dict[int, Counter[str]] = {}
 
     def look(self) -> None:
         """Reads on for READ_SECONDS at most."""
-        deadline = time.monotonic() + READ_SECONDS
-        size = self.path.stat().st_size if self.path.is_file() else 0
-        if size < self.at:
+        if self.file.is_another():
             self._begin()
-        if size == self.at:
-            return
-        with self.path.open("rb") as file:
-            file.seek(self.at)
-            for line in file:
-                if not line.endswith(b"\n") or time.monotonic() > deadline:
-                    break
-                self.at += len(line)
-                self._take(line)
+        for line in self.file.lines():
+            self._take(line)
 
     def _take(self, line: bytes) -> None:
         """One second; a line that a crash broke says nothing."""
@@ -117,12 +150,10 @@ class Pace:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.file = _Growing(path)
         self._begin()
 
     def _begin(self) -> None:
-        self.at = 0
-        self.size = 0
         self.sums = Point(0, 0, 0.0, 0, 0)
         self.points: list[Point] = []
         self._begun = 0
@@ -132,27 +163,14 @@ class Pace:
 
     def look(self) -> None:
         """Reads on for READ_SECONDS at most."""
-        deadline = time.monotonic() + READ_SECONDS
-        self.size = self.path.stat().st_size if self.path.is_file() else 0
-        if self.size < self.at:
+        if self.file.is_another():
             self._begin()
-        if self.size > self.at:
-            self._read_until(deadline)
+        for line in self.file.lines():
+            self._take(line[:_MOST_LOOKED_AT])
+            self._lines += 1
+            if self._lines % self._every == 0:
+                self._note()
         self._looks.append((time.monotonic(), self.sums.replies))
-
-    def _read_until(self, deadline: float) -> None:
-        with self.path.open("rb") as file:
-            file.seek(self.at)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break  # it is being written
-                self.at += len(line)
-                self._take(line[:_MOST_LOOKED_AT])
-                self._lines += 1
-                if self._lines % self._every == 0:
-                    self._note()
-                    if time.monotonic() > deadline:
-                        break
 
     def _note(self) -> None:
         """Adds a point."""
@@ -164,7 +182,7 @@ class Pace:
     @property
     def is_whole(self) -> bool:
         """Whether all that was there at the last look was read, but for a line without an end."""
-        return self.size - self.at < _MOST_LOOKED_AT
+        return self.file.size - self.file.read < _MOST_LOOKED_AT
 
     def _take(self, line: bytes) -> None:
         parts = line[9:].split(b" ", 6)
