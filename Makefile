@@ -99,7 +99,7 @@ check-types: setup
 # Tests start hundreds of programs: what was compiled for one serves the others, also where the
 # environment says that no bytecode is to be kept.
 test: lint check-types
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3
 
 test-slow: setup      ## every test, property tests with twenty times the examples, and what `make test` leaves out (an hour)
 	PYTHONDONTWRITEBYTECODE= HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 -m "long or not long"

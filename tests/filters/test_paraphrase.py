@@ -14,7 +14,7 @@ PAIR = {
     "answer": "There Ann got 3 pens, red",
 }
 CASE = (
-    {"nli": tiny.nli(), "unknown": "drop"},
+    {"nli": tiny.nli, "unknown": "drop"},
     [
         {"source": "a red pen", "answer": "a blue pen"},
         {"source": "a red pen", "answer": "not blue pen"},

@@ -133,7 +133,7 @@ def test_a_row_that_the_pool_has_leaves(tmp_path):
     assert len(last) == len(FIRST) + 6
 
 
-@pytest.mark.parametrize("kill_at", rest_long([5, 2, 9]))
+@pytest.mark.parametrize("kill_at", rest_long([5, 2, 9], 0))
 def test_a_run_that_is_killed_asks_what_it_would_have_asked(tmp_path, kill_at):
     folder = make_pack(tmp_path / "pack", FILES)
     rows = write(tmp_path / "rows.jsonl", TOPICS)

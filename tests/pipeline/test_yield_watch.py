@@ -49,7 +49,8 @@ def right(body, count):
 def test_wrong_answers_alone_stop_the_run_with_6_and_three_examples(tmp_path):
     done, asked = run(wrong, tmp_path)
     assert done.exit_code == 6
-    assert 20 <= asked <= 20 + 8 * 4  # those in flight come in
+    # Those in flight come in, and those that wait behind a slow one are there.
+    assert 20 <= asked < len(ROWS) / 2
     assert (
         "of the first 20 seeds not one brought a row: 20 of 20 exits are wrong_answer"
         in done.stopped

@@ -123,8 +123,7 @@ def test_a_fault_in_the_middle_leaves_what_was_sent_and_goes_on(hub, run):
             (("POST", "repos/create"), 403, (2, "you may write to")),
             (("POST", "/commit/"), 409, (5, "goes on")),
             (("POST", "repos/create"), 500, (5, "status 500")),
-        ],
-        quick=2,
+        ]
     ),
 )
 def test_what_the_hub_says_against_it_is_said(hub, run, where, status, ends):

@@ -40,7 +40,7 @@ def test_a_report_of_megabytes_of_text_stays_below_5_mb(tmp_path):
     def answer(body, number):
         return chat(f"{texts[number % 2]}\n#### {number % 3}")
 
-    seeds = [{"question": f"{n}?", "target": "1"} for n in range(60)]
+    seeds = [{"question": f"{n}?", "target": "1"} for n in range(20)]
     with serving(answer) as server:
         synth.run(
             "cot",

@@ -70,7 +70,7 @@ def test_a_student_is_pruned_to_the_share_that_was_asked(
         data,
         out,
         "classify",
-        *("--sparsity", 0.6, "--max-steps", 150, "--match-layers", 0.1),
+        *("--sparsity", 0.6, "--max-steps", 90, "--match-layers", 0.1),
         *("--per-device-train-batch-size", 8, "--loss", "forward_kl"),
     )
     info = info_in(out)
@@ -98,7 +98,7 @@ def test_a_student_is_pruned_to_the_share_that_was_asked(
     assert all("matched_layers" in log for log in logs if "penalty" in log)
     # What is left learns on, from the same teacher.
     before = said_by(out)
-    pruned(data, tmp_path / "more", "classify", "--max-steps", 60, model=out)
+    pruned(data, tmp_path / "more", "classify", "--max-steps", 30, model=out)
     assert info_in(tmp_path / "more")["parameters"] == found["parameters"]
     teacher = said_by(tiny.encoder("classify", 32, 4)).log_softmax(-1)
 

@@ -101,11 +101,11 @@ def measured(rows, tmp_path, kind, *more):
 @pytest.mark.parametrize(
     "loss",
     [
-        "without_forgetting",
         "multiple_negatives_ranking",
         *(
             pytest.param(loss, marks=pytest.mark.long)
             for loss in (
+                "without_forgetting",
                 "pair_kl",
                 "teacher_queue",
                 "relation_nce",

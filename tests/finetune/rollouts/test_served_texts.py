@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import sys
 import threading
@@ -22,6 +23,7 @@ from finetune.rollouts.text_server import Drawn, Text
 from finetune.students.load import load_student
 from synth.core.errors import Stopped, WrongUse
 from tests import tiny
+from tests.conftest import rest_long
 from tests.finetune.rollouts.loading import loading
 
 PROMPTS = [[5, 9, 12], [8, 30]]
@@ -142,8 +144,18 @@ def test_a_command_gives_weights_to_any_other_server(tmp_path):
         assert served.record()["waited"] > 0.8
 
 
-@pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize("versions", [True, False])
+@pytest.mark.parametrize(
+    ("style", "versions"),
+    rest_long(
+        [
+            ("vllm", True),
+            ("sglang-lora", False),
+            ("plain", False),
+            *itertools.product(STYLES, [True, False]),
+        ],
+        quick=3,
+    ),
+)
 def test_a_server_that_restarts_with_its_old_weights_is_found(
     style, versions, tmp_path, capsys
 ):

@@ -67,7 +67,7 @@ def unigram():
         special_tokens=["<unk>", "</s>"],
         unk_token="<unk>",
     )
-    raw.train([str(page) for page in PAGES], trainer)
+    raw.train([str(page) for page in PAGES[:6]], trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=raw,
         eos_token="</s>",
