@@ -69,7 +69,7 @@ def few_objects_to_walk() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files stand at the root or hold slow tests: they begin first, each in one process,
-    so that of two processes none waits for the other at the end.
+    so that no process waits for another at the end.
     """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
 

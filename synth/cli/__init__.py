@@ -292,6 +292,7 @@ def _run_here(
     from synth.pipeline.notes import notes_before  # noqa: PLC0415
     from synth.pipeline.run import collect_seldom, start  # noqa: PLC0415
     from synth.pipeline.shards import prepare_run  # noqa: PLC0415
+    from synth.pipeline.tracking import tracked  # noqa: PLC0415
     from synth.processes.interrupts import raised  # noqa: PLC0415
 
     collect_seldom()
@@ -304,7 +305,7 @@ def _run_here(
         if isinstance(draws, int) and len(steps) > 1:
             said = f"--draws {draws}: of step {drawn_step(steps)}"
             say(said, err=True)
-        with watch(prepared):
+        with watch(prepared), tracked(prepared):
             return start(prepared, leaves=True)
 
 

@@ -496,6 +496,13 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Send a span of each call to the collector that OpenTelemetry's variables name, "
             "such as OTEL_EXPORTER_OTLP_ENDPOINT.",
         ),
+        click.option(
+            "--report-to",
+            multiple=True,
+            metavar="TRACKER",
+            help="Tell a tracker of experiments how the run goes: `mlflow` or `trackio`. It gets "
+            "counts, tokens, dollars and settings, and no text.",
+        ),
         plugin_option,
         tool_option,
         click.option(

@@ -29,10 +29,10 @@ from synth.runs.ownership import (
 # How fast and how patiently a run asks changes none of its rows.
 _NO_MATTER = frozenset(
     {"concurrency", "rpm", "tpm", "timeout", "patience", "budget", "price"}
-    | {"strict_terms", "trace"},
+    | {"strict_terms", "trace", "report_to"},
 )
 # What such teachers say depends on files.
-_OF_FILES = ("local/", "replay/", "rehearsed/")
+OF_FILES = ("local/", "replay/", "rehearsed/")
 _PATH_SIGNS = frozenset("/\\+*?[")
 _ROOT = Path(__file__).parent.parent
 
@@ -140,7 +140,7 @@ def _hash_of(parts: Iterable[str]) -> str:
 
 
 def _is_of_files(teacher: str) -> bool:
-    return teacher.startswith(_OF_FILES) or ":" in teacher.partition("/")[0]
+    return teacher.startswith(OF_FILES) or ":" in teacher.partition("/")[0]
 
 
 def _input_files(source: Any) -> list[Path] | None:

@@ -36,11 +36,13 @@ from synth.pipeline.run import (
     more_draws,
 )
 from synth.pipeline.shards import write_plan
+from synth.pipeline.tracking import tracked
 from synth.pipeline.walker import Tally
 from synth.processes.interrupts import Interrupted, Raised, raised
 from synth.runs.ownership import read_run
 from synth.runs.result import Run
 from synth.runs.shard_plan import ShardPlan, is_planned, shard_folder
+from synth.runs.trackers import check_trackers
 
 # Shards of a run that says no number: enough for a laptop, and small ones end soon.
 SHARDS = 16
@@ -99,6 +101,7 @@ def run_on_ray(
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_IGNORE_UNHANDLED_ERRORS"] = "1"
     ray = optional("ray", "ray", "--on ray")
+    check_trackers(config.report_to)
     config = replace(config, shards=_shards_of(output, config))
     loaded = load_pack(pack_of_run(pack, output, config)[0], config)
     mark = fingerprint(loaded, source, config.values)
@@ -112,7 +115,8 @@ def run_on_ray(
         output,
         config,
     )
-    with _joined(ray, cluster), raised() as signals, watch(whole):
+    joined = _joined(ray, cluster)
+    with joined, raised() as signals, watch(whole), tracked(whole):
         while True:
             stop = _Round(ray, pack, plan, whole, cluster).run(signals)
             more = None if stop else _next_draws(whole, plan)

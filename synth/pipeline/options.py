@@ -42,6 +42,7 @@ class PlanOptions(TypedDict, total=False):
     upgrade_pack: bool
     strict_terms: bool
     trace: bool
+    report_to: Sequence[str]
     schemas: bool
     reuse: Sequence[str]
     overrides: Row

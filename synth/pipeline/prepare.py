@@ -32,6 +32,7 @@ from synth.runs.ownership import (
     digest,
 )
 from synth.runs.shard_plan import is_planned
+from synth.runs.trackers import check_trackers
 from synth.teachers.base import BATCHED, takes_batches
 from synth.teachers.wire.access import (
     Access,
@@ -97,6 +98,7 @@ class RunConfig:
         strict_terms: the run does not begin where the terms of a teacher restrict training on its
             replies, or where a provider's are not known.
         trace: OpenTelemetry is told of the run and of each call.
+        report_to: trackers that are told how the run goes: `mlflow`, `trackio`.
         schemas: steps that read JSON objects ask for the JSON Schema of their keys; an endpoint
             that refuses it is told in words.
         columns: new name -> name of a column in the input.
@@ -139,6 +141,7 @@ class RunConfig:
     upgrade_pack: bool = False
     strict_terms: bool = False
     trace: bool = False
+    report_to: Sequence[str] = ()
     schemas: bool = False
     reuse: Sequence[str] = ()
     overrides: Row = field(default_factory=dict)
@@ -446,6 +449,7 @@ def checked(
     _check_terms(prepared)
     if config.trace:
         check_tracing()
+    check_trackers(config.report_to)
     return prepared
 
 

@@ -55,6 +55,7 @@ from synth.pipeline.prepare import Prepared, RunConfig, given_or_made
 from synth.pipeline.progress import watched
 from synth.pipeline.python_words import speaks_python
 from synth.pipeline.shards import prepare_run, write_plan
+from synth.pipeline.tracking import tracked
 from synth.pipeline.walker import Tally, Walker
 from synth.pipeline.window import Window
 from synth.pipeline.yield_watch import YieldWatch
@@ -135,7 +136,7 @@ def make(
         output, journal, pack, seeds, replace=config.replace
     )
     prepared = prepare_run(pack, seeds, folder, config)
-    with watched(prepared, progress):
+    with watched(prepared, progress), tracked(prepared):
         done = start(prepared)
     # A shard is sent with the others, once they are joined.
     if copy and config.shard is None:

@@ -19,6 +19,7 @@ __getattr__, __dir__ = public(
         "publisher": "Publisher RunFolder",
         "result": "Run",
         "store_copy": "StoreCopy places_of",
+        "trackers": "Tracker check_trackers",
         "shard_plan": "ShardPlan check_joined is_planned plan_file run_folders seeds_folder "
         "shard_folder",
     },
