@@ -33,7 +33,7 @@ from synth.filters.critic import Critic
 from synth.packs.case_schema import CasesSpec
 from synth.packs.pack import Pack
 from synth.pipeline.preview import check_cases
-from tests.conftest import chat, serving
+from tests.conftest import ROOT, chat, serving
 
 PARTS = [b"GGUF and ", b"the rest"]
 WHOLE = b"".join(PARTS)
@@ -346,6 +346,19 @@ def said(count, wrong=(), unclear=(), missing=()):
     return study.Labels(
         draws=draws, scores=scores, label_tokens=60.0, critic_tokens=30.0
     )
+
+
+def test_what_asks_nothing_of_a_pack_asks_nothing_anew(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "prompts" / "cot", tmp_path / "cot")
+    monkeypatch.setattr(results, "built_in", lambda: tmp_path)
+    before = results.hash_of("cot")
+    spec = tmp_path / "cot" / "pack.yaml"
+    text = spec.read_text()
+    spec.write_text(text.replace("predict: ", "foretell: "))
+    (tmp_path / "cot" / "cases.yaml").write_text("cases: []")
+    assert results.hash_of("cot") == before
+    spec.write_text(text.replace("finish_reason", "truncation"))
+    assert results.hash_of("cot") != before
 
 
 def test_every_way_of_choosing_spends_the_same_tokens():

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.core.records import canonical_json
+from synth.core.strict_yaml import read_yaml
 from synth.packs.pack import built_in, pack_names
 from synth.pipeline.prepare import asking_files
 from synth.statistics.intervals import wilson
@@ -24,8 +25,15 @@ WITH_REPAIR = " with a repair"
 
 
 def hash_of(name: str) -> str:
-    """16 hex digits of everything in a pack that asks or reads; its recorded cases do neither."""
-    files = asking_files(built_in() / name)
+    """16 hex digits of everything in a pack that asks or reads; its recorded cases, its exports and
+    what it says of itself do neither.
+    """
+    folder = built_in() / name
+    files: dict[str, Any] = asking_files(folder)
+    spec, _ = read_yaml(folder / "pack.yaml")
+    for key in ("about", "exports", "paper"):
+        spec.pop(key, None)
+    files["pack.yaml"] = spec
     return hashlib.sha256(canonical_json(files)).hexdigest()[:16]
 
 
