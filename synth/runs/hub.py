@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from synth.core.errors import PotstillError, Stopped, WrongUse
+from synth.core.secrets import environment_secrets
 from synth.runs.ownership import digest
 
 if TYPE_CHECKING:
@@ -34,8 +35,7 @@ OF_STUDENTS = (
 )
 # Files that are read for what nobody should see; larger ones are weights and rows.
 _MOST_READ = 1 << 24
-# Environment variables that hold secrets, and the least length of one.
-_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
+# Characters of a secret of the environment, at least.
 _LEAST_SECRET = 12
 # Files of one commit: what a fault leaves undone stays small.
 _AT_ONCE = 20
@@ -121,9 +121,8 @@ def _secrets() -> Iterator[tuple[str, str]]:
     home = str(Path.home())
     if home != "/":
         yield f"a path of your home folder ({home})", f"{home}/"
-    for name, value in os.environ.items():
-        if _SECRET.search(name) and len(value) >= _LEAST_SECRET:
-            yield f"the value of {name}", value
+    for name, value in environment_secrets(_LEAST_SECRET):
+        yield f"the value of {name}", value
 
 
 def check_repo(repo: str) -> None:

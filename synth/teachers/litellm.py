@@ -19,6 +19,7 @@ from synth.core.errors import (
     WrongUse,
 )
 from synth.core.records import Fields, Request, canonical_json
+from synth.core.secrets import environment_secrets
 from synth.teachers.base import BACKENDS, Reply, Settings, Teacher, retry_after
 from synth.teachers.openai_chat import hint
 from synth.teachers.wire.access import Redactor, check_url, secret
@@ -28,9 +29,7 @@ from synth.teachers.wire.faults import SEARCHED, Problem, error_of, failure_in
 from synth.teachers.wire.replies import load_reply, read_chat
 from synth.teachers.wire.thoughts import dialect_of, told_to_think
 
-# Environment variables that may hold a key, by their names, and the length from which a value is
-# one.
-_KEYLIKE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)(_|$)")
+# Characters from which on the value of a variable may be a key.
 _LEAST_KEY = 16
 # What is said of an endpoint that the user does not name.
 OWN_ENDPOINT = "the provider's own endpoint"
@@ -265,11 +264,7 @@ def _keys_at_hand() -> list[str]:
     """Values of variables that are named as keys are: which of them a provider's key is, litellm
     alone knows.
     """
-    return [
-        value
-        for name, value in os.environ.items()
-        if _KEYLIKE.search(name) and len(value) >= _LEAST_KEY
-    ]
+    return [value for _, value in environment_secrets(_LEAST_KEY)]
 
 
 def problem_of(error: Exception) -> Problem:
