@@ -88,6 +88,7 @@ class _Exchange:
         self.calls = 0
         self.answered: list[Fields] = []
         self.state: dict[str, str] = {}
+        self.pictures = step.pictures(values)
         if step.tooling and step.tooling.world:
             self.state = step.tooling.world.begin(values)
 
@@ -104,6 +105,7 @@ class _Exchange:
             draw=self.draw,
             seed_id=self.seed_id,
             said=said,
+            pictures=self.pictures if speaker is self.step else None,
         )
         return await asked(speaker, values, door, request)
 
@@ -129,12 +131,14 @@ class _Exchange:
         return reading
 
     def whole(self, reading: Reading) -> Reading:
-        """The last reading with the turns, and with the state that calls have brought about."""
+        """The last reading with the images that were shown, with the turns, and with the state that
+        calls have brought about.
+        """
         step = self.step
+        fields = {**reading.fields, **step.seen(self.pictures)}
         if not (step.talk or step.tooling):
-            return reading
-        turns = [*step.opening(self.values), *self.turns]
-        fields: Fields = {**reading.fields, step.name: turns}
+            return reading._replace(fields=fields)
+        fields[step.name] = [*step.opening(self.values), *self.turns]
         if step.tooling and step.tooling.world:
             fields[step.tooling.world.into] = self.state
         return reading._replace(fields=fields)

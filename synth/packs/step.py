@@ -241,11 +241,15 @@ class Step:
         draw: int = 0,
         seed_id: str = "",
         said: Said = Said(),  # noqa: B008 - it has no state
+        pictures: Sequence[Picture] | None = None,
     ) -> Request:
-        """The rendered question; draw k of a seeded step asks with seed + k."""
+        """The rendered question; draw k of a seeded step asks with seed + k. Pictures that are not
+        given are read.
+        """
         values = self.fill(values)
         opened: list[Row] = [*self._opened(values)]
-        pictures = self.pictures(values)
+        if pictures is None:
+            pictures = self.pictures(values)
         if pictures:
             text = {"type": "text", "text": opened[-1]["content"]}
             shown = [image_part(picture.digest) for picture in pictures]
@@ -301,11 +305,10 @@ class Step:
                 pictures += self.gallery.pictures(value, name)
         return pictures
 
-    def seen(self, values: Row) -> Fields:
-        """The field that says which images a question shows; {} where it shows none."""
+    def seen(self, pictures: Sequence[Picture]) -> Fields:
+        """The field that says which images a question shows; {} where the step shows none."""
         if not self.images:
             return {}
-        pictures = self.pictures(values)
         listed = [{"source": p.source, "sha256": p.digest} for p in pictures]
         return {f"{self.name}_pictures": listed}
 

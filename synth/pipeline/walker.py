@@ -225,9 +225,6 @@ class Walker:
         """One draw: the sample one step on, or its exit."""
         draw = draw if step.draws > 1 else int(sample.meta.get("draw", 0))
         try:
-            if step.images:
-                seen = step.seen(self.pack.values(sample.fields))
-                sample = sample.with_fields(seen, {})
             if step.sets:
                 sample = sample.with_fields(
                     step.with_sets(self.pack.values(sample.fields)), {}

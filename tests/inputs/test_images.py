@@ -222,6 +222,40 @@ def test_a_run_shows_journals_and_exports_images(tmp_path, root, pack):
         assert len(server.bodies) == 2
 
 
+def test_an_image_is_read_once_a_question(tmp_path, root, pack):
+    """A repair shows what the row's digest says, also where the file is another one by then."""
+
+    def answered(body, count):
+        (root / "one.png").write_bytes(PNG + b"!" * count)
+        return chat(
+            "<answer>a dot</answer>"
+            if count > 1
+            else "I see a small red dot there"
+        )
+
+    file = pack / "pack.yaml"
+    file.write_text(
+        file.read_text().replace(
+            "  parser: {name: whole, into: answer}",
+            "  repairs: 1\n  parser: {name: tagged, tags: [answer]}",
+        )
+    )
+    with serving(answered) as server:
+        done = synth.run(
+            pack,
+            ROWS[:1],
+            teacher="openai/m",
+            api_base=server.url,
+            image_root=str(root),
+            output=tmp_path / "out",
+        )
+    first, second = (
+        json.dumps(body["messages"][0]["content"]) for body in server.bodies
+    )
+    assert first == second
+    assert done.kept[0]["describe_pictures"][0]["sha256"] == DIGEST
+
+
 def synth_folder(output):
     from synth.exports.base import pack_of
     from synth.runs.publisher import RunFolder
