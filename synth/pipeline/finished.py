@@ -22,6 +22,7 @@ from synth.runs.ownership import (
     content_of,
     digest,
     digests,
+    is_our_card,
     read_note,
     read_run,
 )
@@ -110,8 +111,7 @@ def is_as_published(output: Path, info: Fields) -> bool:
     opened = read_note(output)
     if opened is None or digests(output / "pack") != opened.pack_files:
         return False
-    card = output / "README.md"
-    if not card.is_file() or digest(card) != info.get("card_sha256"):
+    if not is_our_card(output, info):
         return False
     return content_of(output) == info.get("content")
 

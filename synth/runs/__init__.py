@@ -14,7 +14,7 @@ __getattr__, __dir__ = public(
         "merging": "merged_rows merged_failures grouped",
         "ownership": "Opened check_endpoints check_format check_output note read_note read_object "
         "read_run private make_private make_folder discard free_name content_of put_json "
-        "digest digests",
+        "digest digests is_our_card",
         "pairing": "make_pairs over by_score",
         "publisher": "Publisher RunFolder",
         "result": "Run",

@@ -13,7 +13,7 @@ from synth.core.errors import WrongUse
 from synth.core.records import Fields
 from synth.runs.card import make_card
 from synth.runs.croissant import croissant_of
-from synth.runs.ownership import digest
+from synth.runs.ownership import digest, is_our_card
 from synth.runs.publisher import RunFolder, put_in_place
 
 CROISSANT = "croissant.json"
@@ -42,7 +42,7 @@ def describe_run(
     """
     run = RunFolder(folder).run
     card = folder / "README.md"
-    if card.is_file() and digest(card) != run.get("card_sha256"):
+    if card.is_file() and not is_our_card(folder, run):
         raise WrongUse(
             str(card),
             "a card that somebody changed",
@@ -62,12 +62,16 @@ def describe_run(
         "languages": _languages(folder, language),
         "bytes": {part: _bytes(folder / part) for part in ("data", "dropped")},
     }
-    run["sharing"] = sharing
-    card.write_text(make_card(run, run["content"]), encoding="utf-8")
-    run["card_sha256"] = digest(card)
-    made = croissant_of(folder, run)
-    _write_json(folder / CROISSANT, made)
-    _write_json(folder / "run.json", run)
+    made = {**run, "sharing": sharing}
+    made.pop("card_next", None)
+    aside = card.with_suffix(".new")
+    aside.write_text(make_card(made, run["content"]), encoding="utf-8")
+    made["card_sha256"] = digest(aside)
+    # Who is killed before the end leaves a card that is known by this.
+    _write_json(folder / "run.json", {**run, "card_next": made["card_sha256"]})
+    put_in_place(aside, card)
+    _write_json(folder / CROISSANT, croissant_of(folder, made))
+    _write_json(folder / "run.json", made)
     return sharing
 
 

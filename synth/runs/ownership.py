@@ -389,6 +389,19 @@ def _listed(names: list[str]) -> str:
     )
 
 
+def is_our_card(folder: Path, run: Fields) -> bool:
+    """Whether a folder's README.md is the card that its run wrote, or the one that `synth card` was
+    about to note when it was ended.
+
+    Args:
+        folder: the run's.
+        run: its run.json.
+    """
+    card = folder / "README.md"
+    ours = (run.get("card_sha256"), run.get("card_next"))
+    return card.is_file() and digest(card) in ours
+
+
 def _odd_rows(folder: Path) -> Iterator[str]:
     """Files that stand where a run replaces all rows and that no run wrote."""
     for part in ("data", "dropped"):

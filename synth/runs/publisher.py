@@ -30,6 +30,7 @@ from synth.runs.ownership import (
     digest,
     discard,
     free_name,
+    is_our_card,
     make_folder,
     make_private,
     read_run,
@@ -380,11 +381,11 @@ def put_in_place(new: Path, old: Path) -> None:
 def _set_aside_card(folder: Path) -> None:
     """A card that somebody changed since it was written stays, as README.yours.md."""
     card = folder / "README.md"
-    digest_of_ours = read_run(folder).get("card_sha256")
+    run = read_run(folder)
     if (
-        digest_of_ours
+        run.get("card_sha256")
         and card.is_file()
-        and digest(card) != digest_of_ours
+        and not is_our_card(folder, run)
         and _MOVING not in card.read_text(errors="replace")
     ):
         card.rename(free_name(folder / "README.yours.md"))

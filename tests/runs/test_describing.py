@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import pytest
 import yaml
@@ -11,9 +12,11 @@ from click.testing import CliRunner
 import synth
 import synth.cli
 from synth.core.errors import WrongUse
+from synth.runs import describing
 from synth.runs.card import codes
 from synth.runs.describing import describe_run
 from synth.runs.ownership import digest
+from synth.runs.publisher import put_in_place
 from synth.teachers.simulation.word_problems import make_problems
 
 SPOKEN = ["de", "no", "de", "Klingon", None, "fr"]
@@ -168,6 +171,34 @@ def test_a_card_that_somebody_wrote_is_left_alone(run):
     assert done.exit_code == 2
     assert "somebody changed" in done.output
     assert (run.folder / "README.md").read_text() == "mine"
+
+
+@pytest.mark.parametrize("moment", range(4))
+def test_a_command_that_is_ended_leaves_a_card_of_ours(
+    run, monkeypatch, moment
+):
+    """Each moment is right before a file moves to its place."""
+    moves = []
+
+    def ended(new, old):
+        if len(moves) == moment:
+            raise KeyboardInterrupt
+        moves.append(old.name)
+        put_in_place(new, old)
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(describing, "put_in_place", ended)
+        describe_run(run.folder, "mit")
+    assert len(moves) == moment
+    told = describe_run(run.folder, "apache-2.0")
+    assert told["license"] == "apache-2.0"
+    noted = json.loads((run.folder / "run.json").read_text())
+    assert "card_next" not in noted
+    assert digest(run.folder / "README.md") == noted["card_sha256"]
+    assert not list(run.folder.glob("README.yours*"))
+    (run.folder / "README.md").write_text("mine")
+    with pytest.raises(WrongUse, match="somebody changed"):
+        describe_run(run.folder, "mit")
 
 
 def test_the_command_says_what_it_found(run):
