@@ -40,6 +40,7 @@ from synth.cli.shared import (
     tool_option,
 )
 from synth.core.errors import WrongUse
+from synth.core.money import dollars
 
 if TYPE_CHECKING:
     from finetune.core.rows import JsonObject
@@ -343,7 +344,7 @@ def _invoke(command: click.Command, words: Sequence[str]) -> None:
 
 def _end(done: JsonObject, output: Path) -> str:
     """What a flow came to."""
-    lines = [f"{done['flow']}: finished, ${done['usd']:.4f} -> {output}"]
+    lines = [f"{done['flow']}: finished, {dollars(done['usd'])} -> {output}"]
     if done["ended"]:
         lines.append(f"the rounds ended: {done['ended']}")
     if done["best"] is not None:

@@ -21,6 +21,7 @@ from finetune.flows.row_schema import Reference
 from finetune.flows.schema import StageSpec
 from finetune.flows.tooling import bound_to
 from synth.core.errors import WrongUse
+from synth.core.money import dollars
 from synth.core.strict_yaml import read_yaml
 from synth.packs.case_schema import CasesSpec
 from synth.packs.pack import Pack
@@ -56,7 +57,7 @@ class Cost(NamedTuple):
             return "no call"
         usd = "at a price nobody knows"
         if self.usd is not None:
-            usd = f"${self.usd:,.4f}"
+            usd = dollars(self.usd)
         return f"at most {self.calls:,} calls, {usd}"
 
 
@@ -274,7 +275,9 @@ def describe(config: FlowConfig) -> str:
         total = total.plus(cost.times(times))
     lines.append(f"in all: {total}")
     if config.budget is not None:
-        lines.append(f"budget: ${config.budget:,.4f}, which is never crossed")
+        lines.append(
+            f"budget: {dollars(config.budget)}, which is never crossed"
+        )
     lines.append(f"minutes: {_minutes(config)}")
     return "\n".join(lines)
 

@@ -10,6 +10,7 @@ from finetune.core.rows import JsonObject
 from finetune.flows.artifacts import Result, put_text
 from finetune.flows.schema import FlowSpec
 from synth.core.errors import WrongUse
+from synth.core.money import dollars
 
 RECORD = "flow.json"
 CARD = "README.md"
@@ -92,7 +93,7 @@ def card(spec: FlowSpec, content: JsonObject) -> str:
         lines += [spec.paper, ""]
     state = "finished" if content["complete"] else "not finished"
     lines += [
-        f"The flow is {state}. Its calls cost ${content['usd']:.4f}.",
+        f"The flow is {state}. Its calls cost {dollars(content['usd'])}.",
         "",
         "| round | stage | what it left | seconds |",
         "|---|---|---|---:|",

@@ -40,6 +40,7 @@ from synth.core.errors import (
     TeacherRefused,
     WrongUse,
 )
+from synth.core.money import dollars
 from synth.core.records import Request, Row
 from synth.processes.ranks import is_first_process
 from synth.teachers.base import Settings
@@ -146,7 +147,7 @@ class ServedTeacher:
             spoken, stats = side.spoken, side.door.stats
             parts.append(
                 f"{spoken.model} by {spoken.way}, {spoken.k} tokens a place, {stats.asked:,} "
-                f"calls, {stats.reused:,} from the journal, ${stats.usd:.4f}"
+                f"calls, {stats.reused:,} from the journal, {dollars(stats.usd)}"
             )
         return f"teacher: {'; '.join(parts)}"
 

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from synth.core.errors import BudgetReached
+from synth.core.money import dollars
 
 # Failures after which a provider may still have billed the call.
 UNKNOWN_FATE = {
@@ -115,7 +116,7 @@ class Budget:
             else:
                 turn.set_exception(
                     BudgetReached(
-                        f"${self.spent:.4f} of ${cap:.4f} spent; the next call could cost "
-                        f"${usd:.4f}"
+                        f"{dollars(self.spent)} of {dollars(cap)} spent; the next call could cost "
+                        f"{dollars(usd)}"
                     )
                 )

@@ -124,7 +124,7 @@ def _line(one: Candidate) -> str:
 
 def _summary(tuned: Tuned) -> str:
     """What was gained, for people."""
-    from synth.runs.card import dollars  # noqa: PLC0415
+    from synth.core.money import dollars  # noqa: PLC0415
 
     looked_at, held_out = tuned.rows
     cost = dollars(tuned.usd)

@@ -20,6 +20,7 @@ from synth.calls.token_counter import (
     counter,
 )
 from synth.core.errors import WrongUse
+from synth.core.money import dollars
 from synth.core.records import Fields, Request, Row, canonical_json, in_text
 from synth.critics.canaries import calls_of
 from synth.inputs.seeds import read_rows
@@ -456,7 +457,10 @@ def _money(plan: Plan) -> str:
         return "  cost: unknown"
     low = sum(step.usd(0) for step in plan.steps)
     if not all(step.most for step in plan.steps):
-        return f"  cost: from ${low:,.4f} (input alone), without a bound: a step has no max_tokens"
+        return (
+            f"  cost: from {dollars(low)} (input alone), without a bound: a "
+            "step has no max_tokens"
+        )
     high = sum(step.usd(step.most or 0) for step in plan.steps)
     likely = (
         sum(step.usd(step.completion_tokens or 0) for step in plan.steps)
@@ -464,10 +468,12 @@ def _money(plan: Plan) -> str:
         else None
     )
     likely_cost = (
-        "" if likely is None else f"; likely ${likely:,.4f} at measured lengths"
+        ""
+        if likely is None
+        else f"; likely {dollars(likely)} at measured lengths"
     )
     return (
-        f"  cost: from ${low:,.4f} (input alone) to ${high:,.4f} (every reply at "
+        f"  cost: from {dollars(low)} (input alone) to {dollars(high)} (every reply at "
         f"max_tokens){likely_cost}"
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from synth.calls.journal import Journal, Totals, records
 from synth.core.errors import Unreadable, WrongUse
+from synth.core.money import dollars
 from synth.core.records import Fields, Values, in_text
 from synth.inputs.seeds import read_rows, write_jsonl
 from synth.packs.choice_schema import ChoiceSpec
@@ -326,7 +327,7 @@ def journal_counts(folder: Path, output: Path | None) -> str:
         f"tokens: {totals.prompt_tokens:,} in ({totals.cached_tokens:,} cached)",
         (
             f"tokens: {totals.completion_tokens:,} out ({totals.reasoning_tokens:,} reasoning); "
-            f"spent: ${totals.usd:.4f}"
+            f"spent: {dollars(totals.usd)}"
         ),
     ]
     reasons = Counter[str]()
@@ -369,7 +370,7 @@ def tally(info: Values) -> str:
     """What a run ended with: the tally, the calls, the cost."""
     calls = info["calls"]
     cost = info["cost"]
-    usd = "price unknown" if cost["usd"] is None else f"${cost['usd']:.4f}"
+    usd = dollars(cost["usd"])
     # Calls are those of this command, tokens and dollars those of the folder since it was made.
     before = ""
     if calls["reused"]:

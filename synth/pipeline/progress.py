@@ -15,6 +15,7 @@ from markupsafe import escape
 
 from synth.calls.door import Stats
 from synth.core.errors import TeacherError, printable
+from synth.core.money import dollars
 from synth.core.records import Exit, Request
 from synth.pipeline.prepare import Prepared
 from synth.pipeline.walker import Tally
@@ -144,7 +145,9 @@ class Board:
 def _spent(usd: float, budget: float | None) -> str:
     if not usd:
         return ""
-    return f"${usd:.4f}" if budget is None else f"${usd:.4f} of ${budget:,.2f}"
+    return (
+        dollars(usd) if budget is None else f"{dollars(usd)} of ${budget:,.2f}"
+    )
 
 
 def _clock(seconds: float | None) -> str:

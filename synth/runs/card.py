@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from synth.core.errors import markdown, printable
+from synth.core.money import dollars
 from synth.core.records import Fields
 from synth.critics.calibration import card_lines
 
@@ -237,8 +238,3 @@ def _simulated(run: Fields) -> bool:
         str(name).startswith(("simulated/", "rehearsed/"))
         for name in run["settings"]["teachers"].values()
     )
-
-
-def dollars(usd: float | None) -> str:
-    """A cost in words."""
-    return "price unknown" if usd is None else f"${usd:,.4f}"

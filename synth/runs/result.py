@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import escape
 
 from synth.core.errors import WrongUse
+from synth.core.money import dollars
 from synth.core.optional import require
 from synth.core.records import Fields
 from synth.inputs.seeds import read_rows
-from synth.runs.card import dollars, tally_rows
+from synth.runs.card import tally_rows
 from synth.runs.folder import load_parquet
 from synth.runs.ownership import read_run
 

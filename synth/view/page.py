@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from synth.core.errors import printable
+from synth.core.money import dollars
 
 HERE = Path(__file__).parent
 # Characters of a text that a page shows; the whole text has an address of its own.
@@ -75,7 +76,7 @@ def environment() -> Environment:
         cut=cut,
         preview=preview,
         count="{:,}".format,
-        dollars="${:,.4f}".format,
+        dollars=dollars,
         percent="{:.1%}".format,
     )
     made.globals.update(

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from synth.core.errors import WrongUse, did_you_mean
+from synth.core.money import dollars
 from synth.core.records import Fields, Row
-from synth.runs.card import dollars
 from synth.view.asked import Packs, reply_of
 from synth.view.browse import verdict_shown
 from synth.view.page import text_of
