@@ -55,7 +55,14 @@ _KIND = click.Choice(["bi", "cross", "multi"])
 @click.option(
     "--teacher",
     metavar="M",
-    help="A frozen encoder, for losses that learn from vectors.",
+    help="A frozen encoder, for losses that learn from vectors or from its scores.",
+)
+@click.option(
+    "--teacher-kind",
+    type=click.Choice(["bi", "multi"]),
+    default="bi",
+    show_default=True,
+    help="Of the teacher: a vector a text, or (batch_kl) a vector a token.",
 )
 @click.pass_context
 def retriever(ctx: click.Context, /, **options: Any) -> None:
@@ -67,7 +74,14 @@ def retriever(ctx: click.Context, /, **options: Any) -> None:
 
     own = {
         name: options.pop(name)
-        for name in ("kind", "loss", "negatives", "scale", "teacher")
+        for name in (
+            "kind",
+            "loss",
+            "negatives",
+            "scale",
+            "teacher",
+            "teacher_kind",
+        )
     }
     train(
         "retriever", ctx, more={"retriever": RetrieverConfig(**own)}, **options
@@ -94,9 +108,10 @@ def retriever(ctx: click.Context, /, **options: Any) -> None:
 @output_option("The lists with scores (.jsonl).", "FILE")
 @click.option(
     "--kind",
-    type=click.Choice(["bi", "cross"]),
+    type=click.Choice(["bi", "cross", "multi"]),
     default="cross",
     show_default=True,
+    help="Of the teachers: a vector a text, both texts read together, or a vector a token.",
 )
 @click.option(
     "--student",

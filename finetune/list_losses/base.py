@@ -43,6 +43,8 @@ class Lists:
             it stands; None not to look.
         teacher: the same texts as vectors of a frozen teacher (or of the student as it was before);
             None without one.
+        teacher_scores: [B, B, n] what a frozen teacher of any kind scores every text of the batch
+            for every query; None where they are the cosines of `teacher`.
     """
 
     queries: QueryVectors
@@ -53,6 +55,7 @@ class Lists:
     groups: PerQuery | None = None
     keys: TextOrder | None = None
     teacher: Lists | None = None
+    teacher_scores: BatchScores | None = None
 
     def own(self) -> Scores:
         """[B, n] scores of each query's texts; ABSENT where there is none."""
@@ -137,6 +140,24 @@ class Lists:
             )
         return self.teacher
 
+    def taught_scores(self) -> BatchScores:
+        """[B, B, n] the teacher's scores of every text of the batch for every query, as it gives
+        them, without gradient.
+
+        Raises:
+            ValueError: there is no teacher.
+        """
+        if self.teacher_scores is not None:
+            return self.teacher_scores.detach()
+        taught = self.taught()
+        return (taught.all() / taught.scale).detach()
+
+    def seen(self) -> TextMask:
+        """[B, B, n], True for the texts of the batch that each query is compared with: those that
+        are there, without those that answer it and stand in another list.
+        """
+        return self.mask[None] & ~self.twins()
+
 
 class ExampleFields(TypedDict, total=False):
     """Fields of an example that are not as ever."""
@@ -145,6 +166,7 @@ class ExampleFields(TypedDict, total=False):
     groups: PerQuery | None
     keys: TextOrder | None
     teacher: Lists | None
+    teacher_scores: BatchScores | None
     mask: TextMask
     scale: float
 
@@ -189,10 +211,12 @@ class ListLoss(ABC):
     Attributes:
         needs: what a batch must bring: `targets`, `teacher`, `groups`.
         previous: the teacher is the student as it was before the training.
+        any_teacher: a teacher may be of any kind, since its scores alone are read.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
     previous: ClassVar[bool] = False
+    any_teacher: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, lists: Lists) -> Scalar:

@@ -245,15 +245,11 @@ def _late(
     arXiv:2004.12832).
     """
     queries, texts = _each_once(pairs)
-    of_queries = model.encode_query(
-        queries, show_progress_bar=False, convert_to_numpy=True
-    )
-    of_texts = model.encode_document(
-        texts, show_progress_bar=False, convert_to_numpy=True
-    )
+    of_queries = model.encode_query(queries, show_progress_bar=False)
+    of_texts = model.encode_document(texts, show_progress_bar=False)
     asked = dict(zip(queries, of_queries, strict=True))
     held = dict(zip(texts, of_texts, strict=True))
-    return [
-        float((asked[query] @ held[text].T).max(axis=1).sum())
-        for query, text in pairs
-    ]
+    left = [asked[query] for query, _ in pairs]
+    right = [held[text] for _, text in pairs]
+    scores: list[float] = model.similarity_pairwise(left, right).tolist()
+    return scores

@@ -24,7 +24,7 @@ class ScoreConfig:
         models: teachers; several are averaged (Hofstaetter et al., arXiv:2010.02666), so they
             should be of one kind and range.
         output: the lists with scores (.jsonl).
-        kind: cross, or bi.
+        kind: of the teachers: cross, bi or multi.
         student: with it, only queries whose right text the teachers rank first and this student at
             `band` stay.
         band: first and last such rank; PROD (arXiv:2209.13335) has 2 to 15.

@@ -57,7 +57,8 @@ class RetrieverConfig:
         negatives: most texts a query besides the first; rows with fewer are filled by their own
             again where the loss cannot leave them out.
         scale: 1 / temperature, for losses of `finetune.list_losses`.
-        teacher: a frozen encoder, for losses that learn from vectors.
+        teacher: a frozen encoder, for losses that learn from vectors or from its scores.
+        teacher_kind: of the teacher; other kinds than `bi` for losses that read scores alone.
     """
 
     kind: str = "bi"
@@ -65,6 +66,7 @@ class RetrieverConfig:
     negatives: int = 4
     scale: float = 20.0
     teacher: str | None = None
+    teacher_kind: str = "bi"
 
 
 def run(
@@ -218,16 +220,18 @@ def _own(
     import datasets  # noqa: PLC0415
 
     from finetune.trainers.list_module import ListModule  # noqa: PLC0415
+    from finetune.trainers.taught import taught_by  # noqa: PLC0415
 
     loss = registry.build("finetune.list_losses", spec, "--loss")
     _need(listed, loss, wanted)
-    teacher = None
+    taught = None
     if "teacher" in loss.needs:
-        teacher = open_encoder(
-            "bi", start if loss.previous else str(wanted.teacher), "--teacher"
-        ).eval()
+        kind = "bi" if loss.previous else wanted.teacher_kind
+        name = start if loss.previous else str(wanted.teacher)
+        teacher = open_encoder(kind, name, "--teacher").eval()
+        taught = taught_by(kind, teacher, listed, width)
     module = ListModule(
-        model, loss, listed, width=width, scale=wanted.scale, teacher=teacher
+        model, loss, listed, width=width, scale=wanted.scale, taught=taught
     )
     columns: Columns = {"anchor": [row.query for row in listed]}
     for position in range(width):
@@ -265,6 +269,13 @@ def _need(
                 hints[need],
                 "Give them, or take another loss.",
             )
+    if wanted.teacher_kind != "bi" and not loss.any_teacher:
+        raise WrongUse(
+            f"--loss {wanted.loss}",
+            f"--teacher-kind {wanted.teacher_kind}",
+            "a teacher with a vector a text, since this loss reads vectors",
+            "Take batch_kl, which reads scores, or a teacher of kind bi.",
+        )
 
 
 def _library(

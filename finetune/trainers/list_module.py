@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from finetune.core.list_tensors import PerQuery, Scores, TextOrder, TextVectors
+from finetune.core.list_tensors import PerQuery, Scores, TextOrder
 from finetune.core.tensors import Inputs, Scalar
 from finetune.data.query_lists import Listed
 from finetune.list_losses.base import ListLoss, Lists
+from finetune.trainers.taught import Taught, TaughtVectors, TeacherFields
 from synth.processes.ranks import is_launched
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ class ListModule(torch.nn.Module):
         listed: the training rows.
         width: texts a row; rows with fewer are filled up, which the mask leaves out.
         scale: 1 / temperature.
-        teacher: a frozen SentenceTransformer (or the student before the training), for losses that
-            need one.
+        taught: what a frozen teacher (or the student before the training) makes of the rows, for
+            losses that need one.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class ListModule(torch.nn.Module):
         *,
         width: int,
         scale: float,
-        teacher: SentenceTransformer | None = None,
+        taught: Taught | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -54,12 +55,10 @@ class ListModule(torch.nn.Module):
         self.targets = _targets(listed, width)
         self.groups = _groups(listed)
         self.keys = _keys(listed, width)
-        self.taught = (
-            _vectors(teacher, listed, width) if teacher is not None else None
-        )
-        if hasattr(loss, "open") and self.taught is not None:
+        self.taught = taught
+        if hasattr(loss, "open") and isinstance(taught, TaughtVectors):
             self.learned = loss.open(
-                model.get_embedding_dimension(), self.taught.shape[-1]
+                model.get_embedding_dimension(), taught.table.shape[-1]
             ).module.to(model.device)
 
     def forward(
@@ -87,15 +86,9 @@ class ListModule(torch.nn.Module):
             return None if table is None else table[rows].to(device)
 
         mask = self.mask[rows].to(device)
-        teacher = None
+        teaching: TeacherFields = {}
         if self.taught is not None:
-            vectors = self.taught[rows].to(device)
-            teacher = Lists(
-                queries=vectors[:, 0],
-                documents=vectors[:, 1:],
-                mask=mask,
-                scale=self.scale,
-            )
+            teaching = self.taught.of(rows, mask, self.scale)
         return self.loss(
             Lists(
                 queries=columns[0],
@@ -105,7 +98,7 @@ class ListModule(torch.nn.Module):
                 scale=self.scale,
                 groups=of(self.groups),
                 keys=of(self.keys),
-                teacher=teacher,
+                **teaching,
             )
         )
 
@@ -148,35 +141,3 @@ def _groups(listed: Sequence[Listed]) -> PerQuery | None:
     return torch.tensor(
         [numbers.setdefault(row.group, len(numbers)) for row in listed]
     )
-
-
-def _vectors(
-    teacher: SentenceTransformer, listed: Sequence[Listed], width: int
-) -> TextVectors:
-    """[N, 1 + width, D] unit vectors of a frozen model, each text embedded once."""
-    texts = list(
-        dict.fromkeys(
-            text
-            for row in listed
-            for text in (row.query, *row.documents[:width])
-        )
-    )
-    table = (
-        teacher.encode(
-            texts,
-            convert_to_tensor=True,
-            normalize_embeddings=True,
-            show_progress_bar=False,
-        )
-        .detach()
-        .float()
-        .cpu()
-    )
-    positions = {text: position for position, text in enumerate(texts)}
-    table = torch.cat([table, torch.zeros(1, table.shape[1])])
-    absent = len(texts)
-    index = []
-    for row in listed:
-        own = [positions[text] for text in (row.query, *row.documents[:width])]
-        index.append(own + [absent] * (1 + width - len(own)))
-    return table[torch.tensor(index)]

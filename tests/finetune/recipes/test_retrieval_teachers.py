@@ -1,0 +1,64 @@
+"""Teachers and students of retrieval of every kind, through the commands, over a small random encoder."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests import tiny
+from tests.conftest import write
+from tests.finetune.recipes.test_retriever import FAST, finetune
+
+LISTS = [
+    {"query": "red pen", "documents": ["blue pen", "old house", "tall tree"]},
+    {"query": "new house", "documents": ["old house", "tall tree"]},
+    {"query": "small dog", "documents": ["big dog", "green hat"]},
+    {"query": "green hat", "documents": ["red hat", "blue pen"]},
+]
+
+
+@pytest.fixture(scope="module")
+def lists(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("lists") / "lists.jsonl", LISTS)
+
+
+def retriever(lists, out, *more):
+    model = tiny.encoder("mlm")
+    words = ("--data", lists, "--model", model, "--output", out)
+    return finetune("retriever", *words, *more, *FAST)
+
+
+def test_a_multi_vector_teacher_scores_the_texts_of_each_batch(lists, tmp_path):
+    teacher = tmp_path / "teacher"
+    code, said = retriever(lists, teacher, "--kind", "multi")
+    assert code == 0, said
+    words = ("--teacher", teacher, "--teacher-kind", "multi")
+    code, said = retriever(
+        lists, tmp_path / "student", "--loss", "batch_kl", *words
+    )
+    assert code == 0, said
+    info = json.loads((tmp_path / "student" / "train.json").read_text())
+    assert info["kind"] == "bi"
+    assert info["loss"] > 0
+    code, said = finetune(
+        "score-lists",
+        *("--data", lists, "--model", teacher, "--kind", "multi"),
+        *("--output", tmp_path / "scored.jsonl"),
+    )
+    assert code == 0, said
+    lines = (tmp_path / "scored.jsonl").read_text().splitlines()
+    scores = [json.loads(line)["scores"] for line in lines]
+    # A sum of best cosines over the four tokens of a query and the two marks around it.
+    assert [len(each) for each in scores] == [3, 2, 2, 2]
+    assert all(-6 <= score <= 6 for each in scores for score in each)
+
+
+def test_a_loss_that_reads_vectors_wants_a_teacher_with_one(lists, tmp_path):
+    teacher = ("--teacher", tiny.encoder("mlm"), "--teacher-kind", "multi")
+    code, said = retriever(
+        lists, tmp_path / "out", "--loss", "teacher_queue", *teacher
+    )
+    assert code == 2
+    assert "this loss reads vectors" in said
+    assert not (tmp_path / "out").exists()
