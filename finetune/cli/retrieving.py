@@ -18,7 +18,7 @@ from finetune.cli.shared import (
 )
 from synth.cli.command_group import output_option, say
 
-_KIND = click.Choice(["bi", "cross", "multi"])
+_KIND = click.Choice(["bi", "cross", "multi", "sparse"])
 
 
 @click.command(context_settings=EXTRA)
@@ -29,7 +29,8 @@ _KIND = click.Choice(["bi", "cross", "multi"])
     type=_KIND,
     default="bi",
     show_default=True,
-    help="One vector a text, both texts read together, or a vector a token.",
+    help="A vector a text, both texts read together, a vector a token, or weights of the "
+    "vocabulary.",
 )
 @click.option(
     "--loss",
@@ -59,10 +60,10 @@ _KIND = click.Choice(["bi", "cross", "multi"])
 )
 @click.option(
     "--teacher-kind",
-    type=click.Choice(["bi", "multi"]),
+    type=click.Choice(["bi", "multi", "sparse"]),
     default="bi",
     show_default=True,
-    help="Of the teacher: a vector a text, or (batch_kl) a vector a token.",
+    help="Of the teacher; other kinds than bi for batch_kl, which reads scores.",
 )
 @click.pass_context
 def retriever(ctx: click.Context, /, **options: Any) -> None:
@@ -108,10 +109,10 @@ def retriever(ctx: click.Context, /, **options: Any) -> None:
 @output_option("The lists with scores (.jsonl).", "FILE")
 @click.option(
     "--kind",
-    type=click.Choice(["bi", "cross", "multi"]),
+    type=_KIND,
     default="cross",
     show_default=True,
-    help="Of the teachers: a vector a text, both texts read together, or a vector a token.",
+    help="Of the teachers, as for `finetune retriever`.",
 )
 @click.option(
     "--student",
@@ -163,7 +164,28 @@ def score_lists(**options: Any) -> None:
     type=_KIND,
     default="bi",
     show_default=True,
-    help="cross and multi order each query's own texts.",
+    help="As for `finetune retriever`; cross orders each query's own texts.",
+)
+@click.option(
+    "--beside",
+    multiple=True,
+    metavar="bm25|KIND=M",
+    help="Search with this, too, and fuse what is found.",
+)
+@click.option(
+    "--fuse",
+    type=click.Choice(["ranks", "scores"]),
+    default="ranks",
+    show_default=True,
+    help="By the sum of reciprocal ranks, or of scores that lie from 0 to 1.",
+)
+@click.option(
+    "--weight",
+    "weights",
+    type=float,
+    multiple=True,
+    metavar="W",
+    help="Of the scores of --model, then of each --beside.",
 )
 @click.option(
     "--k",

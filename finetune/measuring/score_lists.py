@@ -12,7 +12,7 @@ from pathlib import Path
 from finetune.core.rows import JsonObject
 from finetune.data import query_lists as lists
 from finetune.data.query_lists import Listed
-from finetune.measuring.evaluate_retriever import pair_scores
+from finetune.scoring.retrievers import pair_scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class ScoreConfig:
         models: teachers; several are averaged (Hofstaetter et al., arXiv:2010.02666), so they
             should be of one kind and range.
         output: the lists with scores (.jsonl).
-        kind: of the teachers: cross, bi or multi.
+        kind: of the teachers: cross, bi, multi or sparse.
         student: with it, only queries whose right text the teachers rank first and this student at
             `band` stay.
         band: first and last such rank; PROD (arXiv:2209.13335) has 2 to 15.

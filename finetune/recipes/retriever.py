@@ -22,7 +22,7 @@ from finetune.settings import (
     trainer_config,
 )
 from finetune.students import load as student
-from finetune.students.encoders import encoder_classes, open_encoder
+from finetune.students.encoders import KINDS, encoder_classes, open_encoder
 from synth.core import registry
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.plugins import is_import
@@ -37,10 +37,28 @@ if TYPE_CHECKING:
     from finetune.list_losses.base import ListLoss
 
 # Wants a cross-encoder with a head of several classes, which none here has.
-_LEFT_OUT = ("CrossEntropyLoss",)
+# The last three learn the weights of another model of the same vocabulary, or are parts of losses.
+_LEFT_OUT = (
+    "CrossEntropyLoss",
+    "SparseMSELoss",
+    "FlopsLoss",
+    "CSRReconstructionLoss",
+)
 # Losses that wrap another one.
-_AROUND = ("matryoshka", "matryoshka2d", "adaptivelayer")
+_AROUND = (
+    "matryoshka",
+    "matryoshka2d",
+    "adaptivelayer",
+    "splade",
+    "cachedsplade",
+    "csr",
+)
 _INNER = "multiple_negatives_ranking"
+# How much the weights of texts and of queries cost, as the documentation of the library has them.
+_FLOPS = {
+    "document_regularizer_weight": 3e-5,
+    "query_regularizer_weight": 5e-5,
+}
 # The shortest vector that a Matryoshka loss is asked to make use of, unless it is told.
 _SHORTEST = 32
 
@@ -50,8 +68,8 @@ class RetrieverConfig:
     """What to train and by which loss.
 
     Attributes:
-        kind: `bi` (one vector a text), `cross` (reads query and text together) or `multi` (a vector
-            a token).
+        kind: `bi` (one vector a text), `cross` (reads query and text together), `multi` (a vector
+            a token) or `sparse` (a weight for each word of the vocabulary).
         loss: a name of `finetune.list_losses` (for `bi`), else of sentence-transformers in snake
             case without "loss".
         negatives: most texts a query besides the first; rows with fewer are filled by their own
@@ -87,12 +105,12 @@ def run(
         is_import(spec["name"])
         or spec["name"] in registry.names("finetune.list_losses")
     )
-    if wanted.kind not in ("bi", "cross", "multi"):
+    if wanted.kind not in KINDS:
         raise WrongUse(
             "--kind",
             repr(wanted.kind),
-            "bi, cross or multi",
-            did_you_mean(wanted.kind, ("bi", "cross", "multi")),
+            ", ".join(KINDS),
+            did_you_mean(wanted.kind, KINDS),
         )
     _check_processes(wanted, spec["name"], config)
     _, trainer_class, args_class = encoder_classes(wanted.kind)
@@ -305,6 +323,9 @@ def _library(
         if size != model.get_embedding_dimension():
             parameters.setdefault("projection_dim", size)
     loss = _made(model, parameters, wanted.kind)
+    if wanted.kind == "sparse" and _plain(spec["name"]) not in _AROUND:
+        # The library's losses of sparse models are used inside of one that counts words.
+        loss = _losses("sparse")["splade"](model, loss, **_FLOPS)
     columns = columns_of(listed, width, form, encode)
     return loss, datasets.Dataset.from_dict(columns)
 
@@ -312,7 +333,7 @@ def _library(
 def _read_by(spec: JsonObject) -> str:
     """The loss that decides how rows are read: that which another one is wrapped around."""
     name = str(spec["name"])
-    if name.replace("_", "") in _AROUND:
+    if _plain(name) in _AROUND:
         return str(spec.get("loss", _INNER))
     return name
 
@@ -341,7 +362,7 @@ def _made(model: SentenceTransformer, spec: JsonObject, kind: str) -> nn.Module:
     """
     name = str(spec["name"])
     parameters = {key: value for key, value in spec.items() if key != "name"}
-    plain = name.replace("_", "")
+    plain = _plain(name)
     room = _losses(kind)
     made = room.get(plain)
     if made is None:
@@ -385,6 +406,8 @@ def _usual(model: SentenceTransformer, plain: str) -> JsonObject:
         usual["gather_across_devices"] = True
     if plain.startswith("matryoshka"):
         usual["matryoshka_dims"] = _halves(model.get_embedding_dimension())
+    if plain.endswith("splade"):
+        usual |= _FLOPS
     if plain == "softmax":
         # Whether a text answers.
         usual["num_labels"] = 2
@@ -413,6 +436,7 @@ def _losses(kind: str) -> JsonObject:
         "bi": "sentence_transformer",
         "cross": "cross_encoder",
         "multi": "multi_vector_encoder",
+        "sparse": "sparse_encoder",
     }[kind]
     module = import_module(f"sentence_transformers.{package}.losses")
     return {
@@ -423,7 +447,8 @@ def _losses(kind: str) -> JsonObject:
 
 
 def _plain(name: str) -> str:
-    """A class's name as it is asked for, without underscores: MultiVectorMarginMSELoss is
-    margin_mse.
+    """A class's name as it is asked for, without underscores: MultiVectorMarginMSELoss and
+    SparseMarginMSELoss are margin_mse.
     """
-    return name.removesuffix("Loss").replace("MultiVector", "").casefold()
+    short = name.removesuffix("Loss").replace("MultiVector", "")
+    return short.removeprefix("Sparse").replace("_", "").casefold()

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from transformers import Trainer, TrainingArguments
 
 
+# A vector a text, both texts read together, a vector a token, weights of the vocabulary.
+KINDS = ("bi", "cross", "multi", "sparse")
+
+
 def encoder_classes(
     kind: str,
 ) -> tuple[type[SentenceTransformer], type[Trainer], type[TrainingArguments]]:
@@ -37,6 +41,11 @@ def encoder_classes(
             multi.MultiVectorEncoderTrainer,
             multi.MultiVectorEncoderTrainingArguments,
         ),
+        "sparse": (
+            st.SparseEncoder,
+            st.SparseEncoderTrainer,
+            st.SparseEncoderTrainingArguments,
+        ),
     }[kind]
 
 
@@ -49,7 +58,7 @@ def open_encoder(
     """A model of sentence-transformers.
 
     Args:
-        kind: bi, cross or multi.
+        kind: one of KINDS.
         model: a folder or a name of the hub.
         where: what named it.
         options: of `from_pretrained`, such as `dtype`.

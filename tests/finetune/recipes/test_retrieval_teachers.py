@@ -26,7 +26,7 @@ def lists(tmp_path_factory):
 def retriever(lists, out, *more):
     model = tiny.encoder("mlm")
     words = ("--data", lists, "--model", model, "--output", out)
-    return finetune("retriever", *words, *more, *FAST)
+    return finetune("retriever", *words, *FAST, *more)
 
 
 def test_a_multi_vector_teacher_scores_the_texts_of_each_batch(lists, tmp_path):
@@ -62,3 +62,37 @@ def test_a_loss_that_reads_vectors_wants_a_teacher_with_one(lists, tmp_path):
     assert code == 2
     assert "this loss reads vectors" in said
     assert not (tmp_path / "out").exists()
+
+
+def test_a_sparse_student_learns_and_its_words_grow_fewer(lists, tmp_path):
+    from finetune.students.encoders import open_encoder
+
+    counts = []
+    loss = "splade:document_regularizer_weight=1.0"
+    for steps in ("1", "40"):
+        out = tmp_path / steps
+        code, said = retriever(
+            *(lists, out, "--kind", "sparse", "--loss", loss),
+            *("--max-steps", steps, "--learning-rate", "1e-2"),
+        )
+        assert code == 0, said
+        words = open_encoder("sparse", str(out)).encode(["big dog", "red pen"])
+        counts.append(int((words.to_dense() > 0).sum()))
+    assert counts[1] < counts[0] / 2
+    code, said = finetune(
+        "evaluate-retriever",
+        *("--data", lists, "--corpus", lists, "--field", "query"),
+        *("--model", out, "--kind", "sparse", "--beside", "bm25"),
+        *("--fuse", "scores", "--weight", 1, "--weight", 0.3),
+        *("--output", tmp_path / "e"),
+    )
+    assert code == 0, said
+    assert "ndcg@10" in said
+
+
+def test_a_sparse_teacher_scores_the_texts_of_each_batch(lists, tmp_path):
+    teacher = ("--teacher", tiny.encoder("mlm"), "--teacher-kind", "sparse")
+    code, said = retriever(
+        lists, tmp_path / "out", "--loss", "batch_kl", *teacher
+    )
+    assert code == 0, said
