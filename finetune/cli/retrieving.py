@@ -18,7 +18,11 @@ from finetune.cli.shared import (
 )
 from synth.cli.command_group import output_option, say
 
-_KIND = click.Choice(["bi", "cross", "multi", "sparse"])
+_KIND = click.Choice(["bi", "cross", "multi", "sparse", "heads"])
+# As they score: a model of three heads also by one of them.
+_SCORED_BY = click.Choice(
+    [*_KIND.choices, "heads-dense", "heads-sparse", "heads-multi"]
+)
 
 
 @click.command(context_settings=EXTRA)
@@ -29,8 +33,8 @@ _KIND = click.Choice(["bi", "cross", "multi", "sparse"])
     type=_KIND,
     default="bi",
     show_default=True,
-    help="A vector a text, both texts read together, a vector a token, or weights of the "
-    "vocabulary.",
+    help="A vector a text, both texts read together, a vector a token, weights of the "
+    "vocabulary, or three of these by heads of one model.",
 )
 @click.option(
     "--loss",
@@ -60,7 +64,7 @@ _KIND = click.Choice(["bi", "cross", "multi", "sparse"])
 )
 @click.option(
     "--teacher-kind",
-    type=click.Choice(["bi", "multi", "sparse"]),
+    type=click.Choice(["bi", "multi", "sparse", "heads"]),
     default="bi",
     show_default=True,
     help="Of the teacher; other kinds than bi for batch_kl, which reads scores.",
@@ -109,7 +113,7 @@ def retriever(ctx: click.Context, /, **options: Any) -> None:
 @output_option("The lists with scores (.jsonl).", "FILE")
 @click.option(
     "--kind",
-    type=_KIND,
+    type=_SCORED_BY,
     default="cross",
     show_default=True,
     help="Of the teachers, as for `finetune retriever`.",
@@ -161,10 +165,10 @@ def score_lists(**options: Any) -> None:
 )
 @click.option(
     "--kind",
-    type=_KIND,
+    type=_SCORED_BY,
     default="bi",
     show_default=True,
-    help="As for `finetune retriever`; cross orders each query's own texts.",
+    help="As for `finetune retriever`, or one of three heads; cross orders each query's own texts.",
 )
 @click.option(
     "--beside",

@@ -285,7 +285,13 @@ _SPARSE = {
     "splade": _INSIDE,
     "triplet": _TRIPLETS,
 }
-_OF_KIND = {"bi": _BI, "cross": _CROSS, "multi": _MULTI, "sparse": _SPARSE}
+_OF_KIND = {
+    "bi": _BI,
+    "cross": _CROSS,
+    "heads": _BI,
+    "multi": _MULTI,
+    "sparse": _SPARSE,
+}
 
 
 def forms(kind: str) -> dict[str, Form]:

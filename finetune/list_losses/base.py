@@ -5,6 +5,7 @@ other queries.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypedDict, Unpack
 
@@ -45,6 +46,8 @@ class Lists:
             None without one.
         teacher_scores: [B, B, n] what a frozen teacher of any kind scores every text of the batch
             for every query; None where they are the cosines of `teacher`.
+        heads: [B, B, n] scores of every text of the batch for every query by other heads of the
+            same model (`sparse`, `multi`); None where it has none.
     """
 
     queries: QueryVectors
@@ -56,6 +59,7 @@ class Lists:
     keys: TextOrder | None = None
     teacher: Lists | None = None
     teacher_scores: BatchScores | None = None
+    heads: Mapping[str, BatchScores] | None = None
 
     def own(self) -> Scores:
         """[B, n] scores of each query's texts; ABSENT where there is none."""
@@ -152,6 +156,18 @@ class Lists:
         taught = self.taught()
         return (taught.all() / taught.scale).detach()
 
+    def by_head(self, head: str) -> BatchScores:
+        """[B, B, n] scores of another head of the model.
+
+        Raises:
+            ValueError: it has none.
+        """
+        if self.heads is None:
+            raise ValueError(
+                "no heads; this loss teaches the heads of one model: give --kind heads"
+            )
+        return self.heads[head]
+
     def seen(self) -> TextMask:
         """[B, B, n], True for the texts of the batch that each query is compared with: those that
         are there, without those that answer it and stand in another list.
@@ -167,6 +183,7 @@ class ExampleFields(TypedDict, total=False):
     keys: TextOrder | None
     teacher: Lists | None
     teacher_scores: BatchScores | None
+    heads: Mapping[str, BatchScores] | None
     mask: TextMask
     scale: float
 
@@ -303,14 +320,13 @@ def in_batch(lists: Lists) -> PerQuery:
     """[B] negative log-likelihood of each query's first text among all texts of the batch (InfoNCE,
     arXiv:1807.03748).
     """
-    scores = lists.all().flatten(1)
-    first = (
-        torch.arange(len(lists.mask), device=scores.device)
-        * lists.mask.shape[1]
-    )
-    return (
-        torch.logsumexp(scores, dim=1) - scores.gather(1, first[:, None])[:, 0]
-    )
+    return likelihood(lists.all())
+
+
+def likelihood(scores: BatchScores) -> PerQuery:
+    """[B] negative log-likelihood of each query's first text by [B, B, n] scores of all texts."""
+    first = scores[:, :, 0].diagonal()
+    return torch.logsumexp(scores.flatten(1), dim=1) - first
 
 
 def mean_over(values: PerQuery, counts: PerQuery) -> Scalar:

@@ -15,6 +15,7 @@ from finetune.core.rows import JsonObject
 from finetune.data import query_lists as lists
 from finetune.data.loss_columns import Columns, columns_of, form_of, ranked
 from finetune.data.query_lists import Listed
+from finetune.scoring.retrievers import open_scorer
 from finetune.settings import (
     TrainConfig,
     model_options,
@@ -44,6 +45,8 @@ _LEFT_OUT = (
     "FlopsLoss",
     "CSRReconstructionLoss",
 )
+# Kinds of students that learn by the losses of this project.
+_OWN = ("bi", "heads")
 # Losses that wrap another one.
 _AROUND = (
     "matryoshka",
@@ -69,7 +72,8 @@ class RetrieverConfig:
 
     Attributes:
         kind: `bi` (one vector a text), `cross` (reads query and text together), `multi` (a vector
-            a token) or `sparse` (a weight for each word of the vocabulary).
+            a token), `sparse` (a weight for each word of the vocabulary) or `heads` (a vector a
+            text, a weight a term and a vector a token by one encoder).
         loss: a name of `finetune.list_losses` (for `bi`), else of sentence-transformers in snake
             case without "loss".
         negatives: most texts a query besides the first; rows with fewer are filled by their own
@@ -101,7 +105,7 @@ def run(
     wanted = retriever or RetrieverConfig()
     listed = lists.load(config.data)
     spec = registry.parse_spec(wanted.loss, "--loss")
-    own = wanted.kind == "bi" and (
+    own = wanted.kind in _OWN and (
         is_import(spec["name"])
         or spec["name"] in registry.names("finetune.list_losses")
     )
@@ -179,6 +183,13 @@ def _check_processes(
     Raises:
         WrongUse: which option.
     """
+    if is_launched() and wanted.kind == "heads":
+        raise WrongUse(
+            "--kind heads",
+            "several processes",
+            "one, since the heads are compared within a batch",
+            "Leave --processes out.",
+        )
     is_list = form_of(name, wanted.kind).make is ranked
     if is_launched() and wanted.kind == "cross" and is_list:
         raise WrongUse(
@@ -237,7 +248,10 @@ def _own(
     """A loss of this project, over texts in columns and the number of each row as its label."""
     import datasets  # noqa: PLC0415
 
-    from finetune.trainers.list_module import ListModule  # noqa: PLC0415
+    from finetune.trainers.list_module import (  # noqa: PLC0415
+        HeadsModule,
+        ListModule,
+    )
     from finetune.trainers.taught import taught_by  # noqa: PLC0415
 
     loss = registry.build("finetune.list_losses", spec, "--loss")
@@ -246,9 +260,10 @@ def _own(
     if "teacher" in loss.needs:
         kind = "bi" if loss.previous else wanted.teacher_kind
         name = start if loss.previous else str(wanted.teacher)
-        teacher = open_encoder(kind, name, "--teacher").eval()
+        teacher = open_scorer(kind, name, "--teacher")
         taught = taught_by(kind, teacher, listed, width)
-    module = ListModule(
+    made = HeadsModule if wanted.kind == "heads" else ListModule
+    module = made(
         model, loss, listed, width=width, scale=wanted.scale, taught=taught
     )
     columns: Columns = {"anchor": [row.query for row in listed]}
@@ -273,11 +288,13 @@ def _need(
         "targets": any(row.scores is None for row in listed),
         "groups": not all(row.group for row in listed),
         "teacher": wanted.teacher is None and not loss.previous,
+        "heads": wanted.kind != "heads",
     }
     hints = {
         "targets": "rows with documents and scores (`synth export DIR --to ranked`)",
         "groups": "rows with `group`",
         "teacher": "--teacher M",
+        "heads": "--kind heads",
     }
     for need in loss.needs:
         if lacks[need]:
@@ -367,7 +384,7 @@ def _made(model: SentenceTransformer, spec: JsonObject, kind: str) -> nn.Module:
     made = room.get(plain)
     if made is None:
         names = (
-            *(registry.names("finetune.list_losses") if kind == "bi" else ()),
+            *(registry.names("finetune.list_losses") if kind in _OWN else ()),
             *room,
         )
         raise WrongUse(
@@ -434,6 +451,7 @@ def _losses(kind: str) -> JsonObject:
 
     package = {
         "bi": "sentence_transformer",
+        "heads": "sentence_transformer",
         "cross": "cross_encoder",
         "multi": "multi_vector_encoder",
         "sparse": "sparse_encoder",

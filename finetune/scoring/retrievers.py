@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finetune.students.encoders import open_encoder
+from finetune.students.three_heads import HeadScorer
 from synth.core.errors import WrongUse
 from synth.search.index import Bm25, Hit, nearest
 
@@ -25,7 +26,9 @@ def pair_scores(kind: str, model: str, pairs: Sequence[Pair]) -> list[float]:
 
     Args:
         kind: bi (cosines), cross, multi (for each token of the query its best token of the text,
-            summed: MaxSim, ColBERT, arXiv:2004.12832) or sparse (products of vocabulary weights).
+            summed: MaxSim, ColBERT, arXiv:2004.12832), sparse (products of vocabulary weights),
+            heads (a weighted sum of three heads' scores), or one of the heads (heads-dense,
+            heads-sparse, heads-multi).
         model: an encoder, or bm25 (statistics of these texts).
         pairs: what to score.
 
@@ -34,7 +37,7 @@ def pair_scores(kind: str, model: str, pairs: Sequence[Pair]) -> list[float]:
     """
     if model == "bm25":
         return _word_scores(pairs)
-    encoder = open_encoder(kind, model)
+    encoder = open_scorer(kind, model)
     if kind == "cross":
         scores = encoder.predict(list(pairs), show_progress_bar=False)
         return [float(score) for score in scores]
@@ -67,11 +70,27 @@ def best(
             "a kind that encodes texts apart, or model bm25, to search",
             "Leave --corpus out: it orders each row's texts.",
         )
-    encoder = open_encoder(kind, model)
+    encoder = open_scorer(kind, model)
     if kind == "bi":
         asked = _embedded(encoder, queries)
         return nearest(asked, _embedded(encoder, texts), most)
     return list(_most_like(encoder, queries, texts, most))
+
+
+def open_scorer(kind: str, model: str, where: str = "--model") -> Any:
+    """What encodes queries and texts apart and compares them, or a cross-encoder.
+
+    Args:
+        kind: as for `pair_scores`.
+        model: a folder or a name of the hub.
+        where: what named it.
+
+    Raises:
+        WrongUse: no such model.
+    """
+    kind, _, head = kind.partition("-")
+    encoder = open_encoder(kind, model, where).eval()
+    return HeadScorer(encoder, head) if kind == "heads" else encoder
 
 
 def _most_like(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from finetune.core.rows import JsonObject
 from finetune.students.number_types import opening_type
 from finetune.students.opening import opening
+from finetune.students.three_heads import add_heads
 from synth.local_models.minilm import folder_of
 
 if TYPE_CHECKING:
@@ -14,8 +15,12 @@ if TYPE_CHECKING:
     from transformers import Trainer, TrainingArguments
 
 
-# A vector a text, both texts read together, a vector a token, weights of the vocabulary.
-KINDS = ("bi", "cross", "multi", "sparse")
+# A vector a text, both texts read together, a vector a token, weights of the vocabulary, and the
+# first, third and a weight a term by three heads of one encoder.
+KINDS = ("bi", "cross", "multi", "sparse", "heads")
+
+# Kinds that are bi-encoders with more layers.
+_SAME = {"heads": "bi"}
 
 
 def encoder_classes(
@@ -46,7 +51,7 @@ def encoder_classes(
             st.SparseEncoderTrainer,
             st.SparseEncoderTrainingArguments,
         ),
-    }[kind]
+    }[_SAME.get(kind, kind)]
 
 
 def open_encoder(
@@ -72,4 +77,7 @@ def open_encoder(
         "sentence-transformers/all-MiniLM-L6-v2."
     )
     with opening(f"{where} {model}", model, "an encoder", todo):
-        return encoder_classes(kind)[0](folder_of(model), model_kwargs=opened)
+        encoder = encoder_classes(kind)[0](
+            folder_of(model), model_kwargs=opened
+        )
+    return add_heads(encoder) if kind == "heads" else encoder

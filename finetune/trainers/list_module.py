@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from finetune.core.list_tensors import PerQuery, Scores, TextOrder
+from finetune.core.list_tensors import (
+    BatchScores,
+    PerQuery,
+    Scores,
+    TextOrder,
+    Vectors,
+)
 from finetune.core.tensors import Inputs, Scalar
 from finetune.data.query_lists import Listed
 from finetune.list_losses.base import ListLoss, Lists
+from finetune.students.three_heads import encode, likenesses
 from finetune.trainers.taught import Taught, TaughtVectors, TeacherFields
 from synth.processes.ranks import is_launched
 
@@ -65,14 +72,7 @@ class ListModule(torch.nn.Module):
         self, sentence_features: Iterable[Inputs], labels: PerQuery
     ) -> Scalar:
         """The loss of a batch whose labels are the numbers of its rows."""
-        from sentence_transformers.base.losses.merged_forward import (  # noqa: PLC0415
-            embed_columns,
-        )
-
-        columns = [
-            torch.nn.functional.normalize(column.float(), dim=-1)
-            for column in embed_columns(self.model, list(sentence_features))
-        ]
+        columns, heads = self.read(list(sentence_features))
         device = columns[0].device
         rows = labels.long()
         if is_launched():
@@ -98,9 +98,42 @@ class ListModule(torch.nn.Module):
                 scale=self.scale,
                 groups=of(self.groups),
                 keys=of(self.keys),
+                heads=heads,
                 **teaching,
             )
         )
+
+    def read(
+        self, features: list[Inputs]
+    ) -> tuple[list[Vectors], Mapping[str, BatchScores] | None]:
+        """Unit vectors of each column, and the scores of the model's other heads."""
+        from sentence_transformers.base.losses.merged_forward import (  # noqa: PLC0415
+            embed_columns,
+        )
+
+        embedded = embed_columns(self.model, features)
+        return [_unit(column) for column in embedded], None
+
+
+class HeadsModule(ListModule):
+    """The same for a model of three heads (`finetune.students.three_heads`)."""
+
+    def read(
+        self, features: list[Inputs]
+    ) -> tuple[list[Vectors], Mapping[str, BatchScores]]:
+        """Unit vectors of each column, and the scores of the other heads."""
+        queries, *columns = (encode(self.model, one) for one in features)
+        found = [likenesses(queries, column) for column in columns]
+        heads = {}
+        for head in ("sparse", "multi"):
+            by_column = [scores[head] for scores in found]
+            heads[head] = torch.stack(by_column, dim=-1)
+        vectors = [queries.dense, *(column.dense for column in columns)]
+        return vectors, heads
+
+
+def _unit(column: Tensor) -> Vectors:
+    return torch.nn.functional.normalize(column.float(), dim=-1)
 
 
 def _of_all(part: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 
+# What a model makes of a text: a tensor, or those of its heads.
+Encoding = Any
 # Texts -> an encoding of each.
-Encode = Callable[..., Sequence[Tensor]]
+Encode = Callable[..., Sequence[Encoding]]
 
 
 class TeacherFields(TypedDict, total=False):
@@ -119,21 +121,18 @@ def taught_by(
         return made(teacher, listed, width)
 
 
-def _encoded(encode: Encode, texts: Sequence[str]) -> dict[str, Tensor]:
-    """Each text once, [tokens, D] or [D]."""
+def _encoded(encode: Encode, texts: Sequence[str]) -> dict[str, Encoding]:
+    """Each text once."""
     unique = list(dict.fromkeys(texts))
     encoded = encode(unique, show_progress_bar=False)
-    return {
-        text: one.detach().cpu()
-        for text, one in zip(unique, encoded, strict=True)
-    }
+    return dict(zip(unique, encoded, strict=True))
 
 
-def _together(encoded: list[Tensor]) -> list[Tensor] | Tensor:
-    """Token vectors as a list, others as one tensor."""
-    if encoded[0].dim() > 1:
-        return encoded
-    return torch.stack(encoded)
+def _together(encoded: list[Encoding]) -> list[Encoding] | Tensor:
+    """Vectors as one tensor; vectors of tokens and what heads made as they are."""
+    if isinstance(encoded[0], Tensor) and encoded[0].dim() == 1:
+        return torch.stack(encoded)
+    return encoded
 
 
 def _vectors(

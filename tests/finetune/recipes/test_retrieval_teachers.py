@@ -96,3 +96,42 @@ def test_a_sparse_teacher_scores_the_texts_of_each_batch(lists, tmp_path):
         lists, tmp_path / "out", "--loss", "batch_kl", *teacher
     )
     assert code == 0, said
+
+
+def test_three_heads_learn_from_their_sum_and_are_measured(lists, tmp_path):
+    losses = []
+    for steps in ("1", "80"):
+        out = tmp_path / steps
+        code, said = retriever(
+            *(lists, out, "--kind", "heads", "--loss", "self_distillation"),
+            *("--max-steps", steps, "--learning-rate", "3e-3", "--seed", "1"),
+        )
+        assert code == 0, said
+        losses.append(json.loads((out / "train.json").read_text())["loss"])
+    assert losses[1] < losses[0] / 2
+    found = {}
+    for head in ("", "-dense", "-sparse", "-multi"):
+        code, said = finetune(
+            "evaluate-retriever",
+            *("--data", lists, "--model", out, "--kind", f"heads{head}"),
+            *("--output", tmp_path / f"e{head}"),
+        )
+        assert code == 0, said
+        info = json.loads(
+            (tmp_path / f"e{head}" / "evaluation.json").read_text()
+        )
+        found[head] = info["ndcg@10"]["mean"]
+    assert found == {"": 1.0, "-dense": 1.0, "-sparse": 1.0, "-multi": 1.0}
+    code, said = retriever(
+        *(lists, tmp_path / "student", "--loss", "batch_kl"),
+        *("--teacher", out, "--teacher-kind", "heads"),
+    )
+    assert code == 0, said
+
+
+def test_heads_learn_only_where_there_are_some(lists, tmp_path):
+    code, said = retriever(
+        lists, tmp_path / "out", "--loss", "self_distillation"
+    )
+    assert code == 2
+    assert "--kind heads" in said
