@@ -18,10 +18,18 @@ from finetune.cli.shared import (
 )
 from synth.cli.command_group import output_option, say
 
-_KIND = click.Choice(["bi", "cross", "multi", "sparse", "heads"])
+_KIND = click.Choice(["bi", "cross", "multi", "sparse", "heads", "pair"])
+# A vector a text, and others that score texts of a batch.
+_TEACHERS = click.Choice(["bi", "multi", "sparse", "heads", "pair", "words"])
 # As they score: a model of three heads also by one of them.
 _SCORED_BY = click.Choice(
     [*_KIND.choices, "heads-dense", "heads-sparse", "heads-multi"]
+)
+
+_TEMPLATE = click.option(
+    "--template",
+    metavar="FILE",
+    help="The question of kind words, with {query} and {document} in their places.",
 )
 
 
@@ -34,7 +42,7 @@ _SCORED_BY = click.Choice(
     default="bi",
     show_default=True,
     help="A vector a text, both texts read together, a vector a token, weights of the "
-    "vocabulary, or three of these by heads of one model.",
+    "vocabulary, three of these by heads of one model, or a vector a text and a network over two.",
 )
 @click.option(
     "--loss",
@@ -64,10 +72,16 @@ _SCORED_BY = click.Choice(
 )
 @click.option(
     "--teacher-kind",
-    type=click.Choice(["bi", "multi", "sparse", "heads"]),
+    type=_TEACHERS,
     default="bi",
     show_default=True,
-    help="Of the teacher; other kinds than bi for batch_kl, which reads scores.",
+    help="Of the teacher; others than bi for losses of scores, words for features of pairs.",
+)
+@_TEMPLATE
+@click.option(
+    "--pooling",
+    metavar="NAME",
+    help="attention, or one of sentence-transformers: how tokens become one vector.",
 )
 @click.pass_context
 def retriever(ctx: click.Context, /, **options: Any) -> None:
@@ -86,11 +100,21 @@ def retriever(ctx: click.Context, /, **options: Any) -> None:
             "scale",
             "teacher",
             "teacher_kind",
+            "template",
+            "pooling",
         )
     }
+    own["template"] = _template(own["template"])
     train(
         "retriever", ctx, more={"retriever": RetrieverConfig(**own)}, **options
     )
+
+
+def _template(path: str | None) -> str | None:
+    """The text of a template's file."""
+    from finetune.scoring.word_scores import read_template  # noqa: PLC0415
+
+    return None if path is None else read_template(path)
 
 
 @click.command("score-lists")
@@ -113,10 +137,18 @@ def retriever(ctx: click.Context, /, **options: Any) -> None:
 @output_option("The lists with scores (.jsonl).", "FILE")
 @click.option(
     "--kind",
-    type=_SCORED_BY,
+    type=click.Choice([*_SCORED_BY.choices, "words"]),
     default="cross",
     show_default=True,
-    help="Of the teachers, as for `finetune retriever`.",
+    help="Of the teachers, as for `finetune retriever`; words: a language model's answer.",
+)
+@_TEMPLATE
+@click.option(
+    "--words",
+    nargs=2,
+    default=("yes", "no"),
+    show_default=True,
+    help="Answers for and against, of kind words.",
 )
 @click.option(
     "--student",
@@ -136,6 +168,7 @@ def score_lists(**options: Any) -> None:
     need("sentence_transformers", "retrieval")
     from finetune.measuring.score_lists import ScoreConfig, run  # noqa: PLC0415
 
+    options["template"] = _template(options["template"]) or ""
     info = run(ScoreConfig(**options))
     say(
         f"score-lists: {info['written']:,} of {info['rows']:,} lists -> {options['output']}"

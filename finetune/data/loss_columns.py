@@ -290,6 +290,7 @@ _OF_KIND = {
     "cross": _CROSS,
     "heads": _BI,
     "multi": _MULTI,
+    "pair": _BI,
     "sparse": _SPARSE,
 }
 

@@ -48,6 +48,10 @@ class Lists:
             for every query; None where they are the cosines of `teacher`.
         heads: [B, B, n] scores of every text of the batch for every query by other heads of the
             same model (`sparse`, `multi`); None where it has none.
+        scores: [B, B, n] scores of every text of the batch for every query that are no cosines, by
+            a network over two vectors; None for cosines.
+        features: [B, n, H] what such a network makes of each query with each of its texts.
+        teacher_features: [B, n, F] what a teacher makes of them.
     """
 
     queries: QueryVectors
@@ -60,20 +64,24 @@ class Lists:
     teacher: Lists | None = None
     teacher_scores: BatchScores | None = None
     heads: Mapping[str, BatchScores] | None = None
+    scores: BatchScores | None = None
+    features: TextVectors | None = None
+    teacher_features: TextVectors | None = None
 
     def own(self) -> Scores:
         """[B, n] scores of each query's texts; ABSENT where there is none."""
-        scores = self.scale * torch.einsum(
-            "bd,bnd->bn", self.queries, self.documents
-        )
-        return scores.masked_fill(~self.mask, ABSENT)
+        if self.scores is None:
+            scores = torch.einsum("bd,bnd->bn", self.queries, self.documents)
+        else:
+            scores = self.scores.diagonal(dim1=0, dim2=1).T
+        return (self.scale * scores).masked_fill(~self.mask, ABSENT)
 
     def all(self) -> BatchScores:
         """[B, B, n] scores of every query with every query's texts; ABSENT where there is none."""
-        scores = self.scale * torch.einsum(
-            "bd,cnd->bcn", self.queries, self.documents
-        )
-        return scores.masked_fill(~self.mask[None] | self.twins(), ABSENT)
+        scores = self.scores
+        if scores is None:
+            scores = torch.einsum("bd,cnd->bcn", self.queries, self.documents)
+        return (self.scale * scores).masked_fill(~self.seen(), ABSENT)
 
     def twins(self) -> BatchScores:
         """[B, B, n], True where a text of another query is one that answers this one."""
@@ -168,6 +176,19 @@ class Lists:
             )
         return self.heads[head]
 
+    def pair_features(self) -> tuple[TextVectors, TextVectors]:
+        """[B, n, H] the student's and [B, n, F] the teacher's of each query with each text.
+
+        Raises:
+            ValueError: one of them is missing.
+        """
+        if self.features is None or self.teacher_features is None:
+            raise ValueError(
+                "no features of pairs; this weight compares a student's with a teacher's: give "
+                "--kind pair, --teacher M and --teacher-kind words"
+            )
+        return self.features, self.teacher_features.detach()
+
     def seen(self) -> TextMask:
         """[B, B, n], True for the texts of the batch that each query is compared with: those that
         are there, without those that answer it and stand in another list.
@@ -228,12 +249,16 @@ class ListLoss(ABC):
     Attributes:
         needs: what a batch must bring: `targets`, `teacher`, `groups`.
         previous: the teacher is the student as it was before the training.
-        any_teacher: a teacher may be of any kind, since its scores alone are read.
+        teacher_kinds: of teachers that it can read.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
     previous: ClassVar[bool] = False
-    any_teacher: ClassVar[bool] = False
+    teacher_kinds: ClassVar[tuple[str, ...]] = ("bi",)
+
+    def wants(self) -> tuple[str, ...]:
+        """What a batch must bring for the parameters that were given."""
+        return self.needs
 
     @abstractmethod
     def __call__(self, lists: Lists) -> Scalar:

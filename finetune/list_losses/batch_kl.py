@@ -41,7 +41,13 @@ class BatchKl(ListLoss):
     label: float = 0.0
 
     needs: ClassVar[tuple[str, ...]] = ("teacher",)
-    any_teacher: ClassVar[bool] = True
+    teacher_kinds: ClassVar[tuple[str, ...]] = (
+        "bi",
+        "multi",
+        "sparse",
+        "heads",
+        "pair",
+    )
 
     def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar."""

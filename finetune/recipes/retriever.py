@@ -16,6 +16,7 @@ from finetune.data import query_lists as lists
 from finetune.data.loss_columns import Columns, columns_of, form_of, ranked
 from finetune.data.query_lists import Listed
 from finetune.scoring.retrievers import open_scorer
+from finetune.scoring.word_scores import WordScorer
 from finetune.settings import (
     TrainConfig,
     model_options,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from transformers import Trainer
 
     from finetune.list_losses.base import ListLoss
+    from finetune.trainers.taught import Taught
 
 # Wants a cross-encoder with a head of several classes, which none here has.
 # The last three learn the weights of another model of the same vocabulary, or are parts of losses.
@@ -46,7 +48,7 @@ _LEFT_OUT = (
     "CSRReconstructionLoss",
 )
 # Kinds of students that learn by the losses of this project.
-_OWN = ("bi", "heads")
+_OWN = ("bi", "heads", "pair")
 # Losses that wrap another one.
 _AROUND = (
     "matryoshka",
@@ -72,15 +74,19 @@ class RetrieverConfig:
 
     Attributes:
         kind: `bi` (one vector a text), `cross` (reads query and text together), `multi` (a vector
-            a token), `sparse` (a weight for each word of the vocabulary) or `heads` (a vector a
-            text, a weight a term and a vector a token by one encoder).
+            a token), `sparse` (a weight for each word of the vocabulary), `heads` (a vector a
+            text, a weight a term and a vector a token by one encoder) or `pair` (a vector a text,
+            and a small network that scores two of them).
         loss: a name of `finetune.list_losses` (for `bi`), else of sentence-transformers in snake
             case without "loss".
         negatives: most texts a query besides the first; rows with fewer are filled by their own
             again where the loss cannot leave them out.
         scale: 1 / temperature, for losses of `finetune.list_losses`.
         teacher: a frozen encoder, for losses that learn from vectors or from its scores.
-        teacher_kind: of the teacher; other kinds than `bi` for losses that read scores alone.
+        teacher_kind: of the teacher; other kinds than `bi` for losses that read scores alone, and
+            `words` for a language model whose states a loss compares.
+        template: of the prompt of a teacher of kind `words`, with {query} and {document}.
+        pooling: how one vector is made of the tokens' states; None for the model's own way.
     """
 
     kind: str = "bi"
@@ -89,6 +95,8 @@ class RetrieverConfig:
     scale: float = 20.0
     teacher: str | None = None
     teacher_kind: str = "bi"
+    template: str | None = None
+    pooling: str | None = None
 
 
 def run(
@@ -135,6 +143,8 @@ def run(
     model = open_encoder(
         wanted.kind, config.model, options=model_options(config)
     )
+    if wanted.pooling is not None:
+        _pool(model, wanted)
     if config.lora is not None:
         model.add_adapter(
             peft_config(
@@ -169,6 +179,32 @@ def run(
     return student.write_info(config, info)
 
 
+def _pool(model: SentenceTransformer, wanted: RetrieverConfig) -> None:
+    """Another way from the tokens' states to one vector.
+
+    Raises:
+        WrongUse: no such way, or a kind of model without one vector.
+    """
+    from finetune.students.pair_parts import pool  # noqa: PLC0415
+
+    if wanted.kind not in _OWN:
+        raise WrongUse(
+            f"--pooling {wanted.pooling}",
+            f"--kind {wanted.kind}",
+            f"a model with a vector a text: kind {', '.join(_OWN)}",
+            "Leave --pooling out.",
+        )
+    try:
+        pool(model, str(wanted.pooling))
+    except ValueError as error:
+        raise WrongUse(
+            f"--pooling {wanted.pooling}",
+            str(error),
+            "attention, mean, cls, max or lasttoken",
+            "Take one of them.",
+        ) from error
+
+
 def _sampler(spec: JsonObject, kind: str) -> JsonObject:
     """The batch sampler that a loss of the library needs."""
     sampler = form_of(_read_by(spec), kind).sampler
@@ -183,11 +219,11 @@ def _check_processes(
     Raises:
         WrongUse: which option.
     """
-    if is_launched() and wanted.kind == "heads":
+    if is_launched() and wanted.kind in ("heads", "pair"):
         raise WrongUse(
-            "--kind heads",
+            f"--kind {wanted.kind}",
             "several processes",
-            "one, since the heads are compared within a batch",
+            "one, since all texts of a batch are compared in one place",
             "Leave --processes out.",
         )
     is_list = form_of(name, wanted.kind).make is ranked
@@ -248,22 +284,12 @@ def _own(
     """A loss of this project, over texts in columns and the number of each row as its label."""
     import datasets  # noqa: PLC0415
 
-    from finetune.trainers.list_module import (  # noqa: PLC0415
-        HeadsModule,
-        ListModule,
-    )
-    from finetune.trainers.taught import taught_by  # noqa: PLC0415
+    from finetune.trainers.list_module import module_of  # noqa: PLC0415
 
     loss = registry.build("finetune.list_losses", spec, "--loss")
     _need(listed, loss, wanted)
-    taught = None
-    if "teacher" in loss.needs:
-        kind = "bi" if loss.previous else wanted.teacher_kind
-        name = start if loss.previous else str(wanted.teacher)
-        teacher = open_scorer(kind, name, "--teacher")
-        taught = taught_by(kind, teacher, listed, width)
-    made = HeadsModule if wanted.kind == "heads" else ListModule
-    module = made(
+    taught = _taught(loss, listed, wanted, width, start)
+    module = module_of(wanted.kind)(
         model, loss, listed, width=width, scale=wanted.scale, taught=taught
     )
     columns: Columns = {"anchor": [row.query for row in listed]}
@@ -272,6 +298,27 @@ def _own(
         columns[name] = [_text(row, position) for row in listed]
     columns["label"] = list(range(len(listed)))
     return module, datasets.Dataset.from_dict(columns)
+
+
+def _taught(
+    loss: ListLoss,
+    listed: Sequence[Listed],
+    wanted: RetrieverConfig,
+    width: int,
+    start: str,
+) -> Taught | None:
+    """What a teacher makes of the rows; None where the loss reads none."""
+    from finetune.trainers.taught import TaughtPairs, taught_by  # noqa: PLC0415
+
+    if wanted.teacher_kind == "words" and wanted.teacher is not None:
+        judge = WordScorer(model=wanted.teacher, template=wanted.template or "")
+        return TaughtPairs(judge, listed, width)
+    if "teacher" not in loss.needs:
+        return None
+    kind = "bi" if loss.previous else wanted.teacher_kind
+    name = start if loss.previous else str(wanted.teacher)
+    teacher = open_scorer(kind, name, "--teacher")
+    return taught_by(kind, teacher, listed, width)
 
 
 def _text(row: Listed, position: int) -> str:
@@ -289,14 +336,17 @@ def _need(
         "groups": not all(row.group for row in listed),
         "teacher": wanted.teacher is None and not loss.previous,
         "heads": wanted.kind != "heads",
+        "features": (wanted.kind, wanted.teacher_kind) != ("pair", "words")
+        or wanted.teacher is None,
     }
     hints = {
         "targets": "rows with documents and scores (`synth export DIR --to ranked`)",
         "groups": "rows with `group`",
         "teacher": "--teacher M",
         "heads": "--kind heads",
+        "features": "--kind pair, --teacher M and --teacher-kind words",
     }
-    for need in loss.needs:
+    for need in loss.wants():
         if lacks[need]:
             raise WrongUse(
                 f"--loss {wanted.loss}",
@@ -304,12 +354,13 @@ def _need(
                 hints[need],
                 "Give them, or take another loss.",
             )
-    if wanted.teacher_kind != "bi" and not loss.any_teacher:
+    kind = wanted.teacher_kind
+    if kind != "bi" and kind not in loss.teacher_kinds:
         raise WrongUse(
             f"--loss {wanted.loss}",
-            f"--teacher-kind {wanted.teacher_kind}",
-            "a teacher with a vector a text, since this loss reads vectors",
-            "Take batch_kl, which reads scores, or a teacher of kind bi.",
+            f"--teacher-kind {kind}",
+            f"a teacher that this loss reads: {', '.join(loss.teacher_kinds)}",
+            "Take batch_kl, which reads scores, or another teacher.",
         )
 
 
@@ -452,6 +503,7 @@ def _losses(kind: str) -> JsonObject:
     package = {
         "bi": "sentence_transformer",
         "heads": "sentence_transformer",
+        "pair": "sentence_transformer",
         "cross": "cross_encoder",
         "multi": "multi_vector_encoder",
         "sparse": "sparse_encoder",

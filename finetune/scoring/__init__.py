@@ -7,6 +7,7 @@ __getattr__, __dir__ = public(
     {
         "calibration": "Calibration beside fit threshold_at recall_table precision_at_recall",
         "retrievers": "pair_scores best",
+        "word_scores": "WordScorer",
         "models": "Model embed embedded classify loss main",
     },
 )

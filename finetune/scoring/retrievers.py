@@ -28,7 +28,7 @@ def pair_scores(kind: str, model: str, pairs: Sequence[Pair]) -> list[float]:
         kind: bi (cosines), cross, multi (for each token of the query its best token of the text,
             summed: MaxSim, ColBERT, arXiv:2004.12832), sparse (products of vocabulary weights),
             heads (a weighted sum of three heads' scores), or one of the heads (heads-dense,
-            heads-sparse, heads-multi).
+            heads-sparse, heads-multi), or pair (a network over two vectors).
         model: an encoder, or bm25 (statistics of these texts).
         pairs: what to score.
 
@@ -90,6 +90,10 @@ def open_scorer(kind: str, model: str, where: str = "--model") -> Any:
     """
     kind, _, head = kind.partition("-")
     encoder = open_encoder(kind, model, where).eval()
+    if kind == "pair":
+        from finetune.students.pair_parts import PairScorer  # noqa: PLC0415 - seconds of imports
+
+        return PairScorer(encoder)
     return HeadScorer(encoder, head) if kind == "heads" else encoder
 
 

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 
 # A vector a text, both texts read together, a vector a token, weights of the vocabulary, and the
-# first, third and a weight a term by three heads of one encoder.
-KINDS = ("bi", "cross", "multi", "sparse", "heads")
+# first, third and a weight a term by three heads of one encoder; vectors of two texts and a network
+# that reads both.
+KINDS = ("bi", "cross", "multi", "sparse", "heads", "pair")
 
 # Kinds that are bi-encoders with more layers.
-_SAME = {"heads": "bi"}
+_SAME = {"heads": "bi", "pair": "bi"}
 
 
 def encoder_classes(
@@ -77,7 +78,13 @@ def open_encoder(
         "sentence-transformers/all-MiniLM-L6-v2."
     )
     with opening(f"{where} {model}", model, "an encoder", todo):
-        encoder = encoder_classes(kind)[0](
-            folder_of(model), model_kwargs=opened
+        from finetune.students import pair_parts  # noqa: PLC0415 - seconds of imports
+
+        # The library's door for models with parts of one's own.
+        load = encoder_classes(kind)[0]._load_with_module_classes  # noqa: SLF001
+        encoder: SentenceTransformer = load(
+            folder_of(model), pair_parts.PARTS, model_kwargs=opened
         )
+    if kind == "pair":
+        return pair_parts.add_pair_head(encoder)
     return add_heads(encoder) if kind == "heads" else encoder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import torch
 from torch import Tensor
@@ -13,17 +13,33 @@ from finetune.core.list_tensors import (
     PerQuery,
     Scores,
     TextOrder,
+    TextVectors,
     Vectors,
 )
 from finetune.core.tensors import Inputs, Scalar
 from finetune.data.query_lists import Listed
 from finetune.list_losses.base import ListLoss, Lists
+from finetune.students.pair_parts import pair_head
 from finetune.students.three_heads import encode, likenesses
 from finetune.trainers.taught import Taught, TaughtVectors, TeacherFields
 from synth.processes.ranks import is_launched
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+
+class ReadFields(TypedDict, total=False):
+    """The fields of `Lists` that a student fills besides its vectors."""
+
+    heads: Mapping[str, BatchScores]
+    scores: BatchScores
+    features: TextVectors
+
+
+def module_of(kind: str) -> type[ListModule]:
+    """How a student of a kind is read."""
+    special = {"heads": HeadsModule, "pair": PairModule}
+    return special.get(kind, ListModule)
 
 
 class ListModule(torch.nn.Module):
@@ -72,7 +88,7 @@ class ListModule(torch.nn.Module):
         self, sentence_features: Iterable[Inputs], labels: PerQuery
     ) -> Scalar:
         """The loss of a batch whose labels are the numbers of its rows."""
-        columns, heads = self.read(list(sentence_features))
+        columns, read = self.read(list(sentence_features))
         device = columns[0].device
         rows = labels.long()
         if is_launched():
@@ -98,29 +114,25 @@ class ListModule(torch.nn.Module):
                 scale=self.scale,
                 groups=of(self.groups),
                 keys=of(self.keys),
-                heads=heads,
+                **read,
                 **teaching,
             )
         )
 
-    def read(
-        self, features: list[Inputs]
-    ) -> tuple[list[Vectors], Mapping[str, BatchScores] | None]:
-        """Unit vectors of each column, and the scores of the model's other heads."""
+    def read(self, features: list[Inputs]) -> tuple[list[Vectors], ReadFields]:
+        """Unit vectors of each column, and what else the model makes of them."""
         from sentence_transformers.base.losses.merged_forward import (  # noqa: PLC0415
             embed_columns,
         )
 
         embedded = embed_columns(self.model, features)
-        return [_unit(column) for column in embedded], None
+        return [_unit(column) for column in embedded], {}
 
 
 class HeadsModule(ListModule):
     """The same for a model of three heads (`finetune.students.three_heads`)."""
 
-    def read(
-        self, features: list[Inputs]
-    ) -> tuple[list[Vectors], Mapping[str, BatchScores]]:
+    def read(self, features: list[Inputs]) -> tuple[list[Vectors], ReadFields]:
         """Unit vectors of each column, and the scores of the other heads."""
         queries, *columns = (encode(self.model, one) for one in features)
         found = [likenesses(queries, column) for column in columns]
@@ -129,7 +141,26 @@ class HeadsModule(ListModule):
             by_column = [scores[head] for scores in found]
             heads[head] = torch.stack(by_column, dim=-1)
         vectors = [queries.dense, *(column.dense for column in columns)]
-        return vectors, heads
+        return vectors, {"heads": heads}
+
+
+class PairModule(ListModule):
+    """The same for a model whose scores a network makes of two vectors
+    (`finetune.students.pair_parts`).
+    """
+
+    def read(self, features: list[Inputs]) -> tuple[list[Vectors], ReadFields]:
+        """Unit vectors of each column, scores of all pairs and features of a query's own."""
+        columns, _ = super().read(features)
+        queries = columns[0]
+        documents = torch.stack(columns[1:], dim=1)
+        shape = (len(queries), *documents.shape)
+        head = pair_head(self.model)
+        pairs = head.features(
+            queries[:, None, None].expand(shape), documents.expand(shape)
+        )
+        own = pairs.diagonal(dim1=0, dim2=1).permute(2, 0, 1)
+        return columns, {"scores": head.score(pairs), "features": own}
 
 
 def _unit(column: Tensor) -> Vectors:

@@ -11,6 +11,7 @@ from torch import Tensor
 from finetune.core.list_tensors import BatchScores, TextMask, TextVectors
 from finetune.data.query_lists import Listed
 from finetune.list_losses.base import Lists
+from finetune.scoring.word_scores import WordScorer
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -27,6 +28,7 @@ class TeacherFields(TypedDict, total=False):
 
     teacher: Lists
     teacher_scores: BatchScores
+    teacher_features: TextVectors
 
 
 class TaughtVectors:
@@ -105,8 +107,42 @@ class TaughtScores:
         return [*texts, *[texts[0]] * absent]
 
 
+class TaughtPairs:
+    """States of a language model behind its prompt about each query and text.
+
+    Args:
+        teacher: a language model with its template.
+        listed: the training rows.
+        width: texts a row.
+
+    Attributes:
+        table: [N, width, D], zeros for absent texts.
+    """
+
+    def __init__(
+        self, teacher: WordScorer, listed: Sequence[Listed], width: int
+    ) -> None:
+        pairs = [
+            (row.query, text)
+            for row in listed
+            for text in row.documents[:width]
+        ]
+        states = teacher.states(pairs)
+        self.table = states.new_zeros(len(listed), width, states.shape[1])
+        start = 0
+        for place, row in enumerate(listed):
+            count = min(width, len(row.documents))
+            self.table[place, :count] = states[start : start + count]
+            start += count
+
+    def of(self, rows: Tensor, mask: TextMask, scale: float) -> TeacherFields:
+        """What the losses read of the rows of a batch; `scale` plays no part."""
+        del scale
+        return {"teacher_features": self.table[rows].to(mask.device)}
+
+
 # How a teacher is asked by its kind.
-Taught = TaughtVectors | TaughtScores
+Taught = TaughtVectors | TaughtScores | TaughtPairs
 
 
 def taught_by(

@@ -60,7 +60,7 @@ def test_a_loss_that_reads_vectors_wants_a_teacher_with_one(lists, tmp_path):
         lists, tmp_path / "out", "--loss", "teacher_queue", *teacher
     )
     assert code == 2
-    assert "this loss reads vectors" in said
+    assert "a teacher that this loss reads: bi" in said
     assert not (tmp_path / "out").exists()
 
 
@@ -135,3 +135,106 @@ def test_heads_learn_only_where_there_are_some(lists, tmp_path):
     )
     assert code == 2
     assert "--kind heads" in said
+
+
+@pytest.fixture(scope="module")
+def question(tmp_path_factory):
+    file = tmp_path_factory.mktemp("question") / "question.txt"
+    file.write_text("What is {query} ? it is a {document}")
+    return file
+
+
+def scored_by_words(lists, question, out):
+    words = ("--model", tiny.causal(), "--kind", "words")
+    return finetune(
+        "score-lists",
+        *("--data", lists, *words, "--template", question),
+        *("--words", "red", "old", "--output", out),
+    )
+
+
+def test_a_language_model_teaches_a_network_over_two_vectors(
+    lists, question, tmp_path
+):
+    scored = tmp_path / "scored.jsonl"
+    code, said = scored_by_words(lists, question, scored)
+    assert code == 0, said
+    losses = []
+    for steps in ("1", "60"):
+        out = tmp_path / steps
+        code, said = retriever(
+            *(scored, out, "--kind", "pair", "--pooling", "attention"),
+            *("--loss", "imitation:feature=0.1", "--scale", "1"),
+            *("--teacher", tiny.causal(), "--teacher-kind", "words"),
+            *("--template", question, "--max-steps", steps),
+            *("--learning-rate", "3e-3"),
+        )
+        assert code == 0, said
+        losses.append(json.loads((out / "train.json").read_text())["loss"])
+    assert losses[1] < losses[0] * 0.7
+    code, said = finetune(
+        "evaluate-retriever",
+        *("--data", lists, "--corpus", lists, "--field", "query"),
+        *("--model", out, "--kind", "pair", "--output", tmp_path / "e"),
+    )
+    assert code == 0, said
+
+
+def test_a_network_over_two_vectors_comes_near_to_a_teachers_scores(
+    lists, question, tmp_path
+):
+    scored = tmp_path / "scored.jsonl"
+    code, said = scored_by_words(lists, question, scored)
+    assert code == 0, said
+    code, said = retriever(
+        *(scored, tmp_path / "out", "--kind", "pair", "--scale", "1"),
+        *("--loss", "score_mse:share=1.0", "--max-steps", "150"),
+        *("--learning-rate", "1e-2"),
+    )
+    assert code == 0, said
+    again = tmp_path / "again.jsonl"
+    code, said = finetune(
+        "score-lists",
+        *("--data", scored, "--model", tmp_path / "out", "--kind", "pair"),
+        *("--output", again),
+    )
+    assert code == 0, said
+    before, after = (
+        [json.loads(line) for line in file.read_text().splitlines()]
+        for file in (scored, again)
+    )
+    for wanted, found in zip(before, after, strict=True):
+        of = dict(zip(wanted["documents"], wanted["scores"], strict=True))
+        for text, score in zip(
+            found["documents"], found["scores"], strict=True
+        ):
+            assert score == pytest.approx(of[text], abs=0.5)
+
+
+def test_a_way_of_pooling_is_one_that_there_is(lists, tmp_path):
+    code, said = retriever(lists, tmp_path / "out", "--pooling", "meen")
+    assert code == 2
+    assert "attention, mean, cls" in said
+    code, said = retriever(
+        lists, tmp_path / "out", "--pooling", "cls", "--kind", "multi"
+    )
+    assert code == 2
+    assert "a vector a text" in said
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--loss", "imitation:feature=0.1"), "--teacher-kind words"),
+        (("--loss", "imitation", "--teacher-kind", "sparse"), "reads: words"),
+    ],
+)
+def test_features_of_pairs_need_a_network_and_a_language_model(
+    lists, question, tmp_path, more, says
+):
+    scored = tmp_path / "scored.jsonl"
+    code, said = scored_by_words(lists, question, scored)
+    assert code == 0, said
+    code, said = retriever(scored, tmp_path / "out", *more)
+    assert code == 2
+    assert says in said
