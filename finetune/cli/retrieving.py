@@ -83,6 +83,14 @@ _TEMPLATE = click.option(
     metavar="NAME",
     help="attention, or one of sentence-transformers: how tokens become one vector.",
 )
+@click.option(
+    "--vector-size",
+    "size",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Numbers of the student's vector, by a layer more; longer vectors of a teacher are "
+    "shortened by their principal components.",
+)
 @click.pass_context
 def retriever(ctx: click.Context, /, **options: Any) -> None:
     """A retriever or a ranker from `synth export --to triplets`, `ranked` or `margins`, or from
@@ -102,6 +110,7 @@ def retriever(ctx: click.Context, /, **options: Any) -> None:
             "teacher_kind",
             "template",
             "pooling",
+            "size",
         )
     }
     own["template"] = _template(own["template"])

@@ -15,6 +15,7 @@ from finetune.core.rows import JsonObject
 from finetune.data import query_lists as lists
 from finetune.data.loss_columns import Columns, columns_of, form_of, ranked
 from finetune.data.query_lists import Listed
+from finetune.scoring.principal import shortened
 from finetune.scoring.retrievers import open_scorer
 from finetune.scoring.word_scores import WordScorer
 from finetune.settings import (
@@ -49,6 +50,8 @@ _LEFT_OUT = (
 )
 # Kinds of students that learn by the losses of this project.
 _OWN = ("bi", "heads", "pair")
+# A loss of kind multi that learns a teacher's tokens.
+_ALIGNED = "token_alignment"
 # Losses that wrap another one.
 _AROUND = (
     "matryoshka",
@@ -87,6 +90,8 @@ class RetrieverConfig:
             `words` for a language model whose states a loss compares.
         template: of the prompt of a teacher of kind `words`, with {query} and {document}.
         pooling: how one vector is made of the tokens' states; None for the model's own way.
+        size: numbers of the student's vector, by a layer more; None for the model's own. A teacher
+            with longer vectors is shortened by its principal components.
     """
 
     kind: str = "bi"
@@ -97,6 +102,7 @@ class RetrieverConfig:
     teacher_kind: str = "bi"
     template: str | None = None
     pooling: str | None = None
+    size: int | None = None
 
 
 def run(
@@ -143,8 +149,7 @@ def run(
     model = open_encoder(
         wanted.kind, config.model, options=model_options(config)
     )
-    if wanted.pooling is not None:
-        _pool(model, wanted)
+    _reshape(model, wanted)
     if config.lora is not None:
         model.add_adapter(
             peft_config(
@@ -155,7 +160,9 @@ def run(
     width = 1 + min(
         wanted.negatives, max(len(row.documents) for row in listed) - 1
     )
-    if own:
+    if wanted.kind == "multi" and spec["name"] == _ALIGNED:
+        loss, data = _aligned(model, listed, spec, wanted)
+    elif own:
         loss, data = _own(
             model, listed, spec, wanted, width=width, start=config.model
         )
@@ -177,6 +184,14 @@ def run(
     )
     info |= {"kind": wanted.kind, "retriever_loss": wanted.loss, "texts": width}
     return student.write_info(config, info)
+
+
+def _reshape(model: SentenceTransformer, wanted: RetrieverConfig) -> None:
+    """What is asked of the student's vector."""
+    if wanted.pooling is not None:
+        _pool(model, wanted)
+    if wanted.size is not None:
+        _shorten(model, wanted)
 
 
 def _pool(model: SentenceTransformer, wanted: RetrieverConfig) -> None:
@@ -203,6 +218,24 @@ def _pool(model: SentenceTransformer, wanted: RetrieverConfig) -> None:
             "attention, mean, cls, max or lasttoken",
             "Take one of them.",
         ) from error
+
+
+def _shorten(model: SentenceTransformer, wanted: RetrieverConfig) -> None:
+    """A layer that makes vectors of another length.
+
+    Raises:
+        WrongUse: a kind of model without one vector.
+    """
+    from finetune.students.pair_parts import shorten  # noqa: PLC0415
+
+    if wanted.kind not in _OWN:
+        raise WrongUse(
+            f"--vector-size {wanted.size}",
+            f"--kind {wanted.kind}",
+            f"a model with a vector a text: kind {', '.join(_OWN)}",
+            "Leave --vector-size out.",
+        )
+    shorten(model, int(wanted.size or 0))
 
 
 def _sampler(spec: JsonObject, kind: str) -> JsonObject:
@@ -300,6 +333,51 @@ def _own(
     return module, datasets.Dataset.from_dict(columns)
 
 
+def _aligned(
+    model: SentenceTransformer,
+    listed: Sequence[Listed],
+    spec: JsonObject,
+    wanted: RetrieverConfig,
+) -> tuple[nn.Module, Dataset]:
+    """A teacher's tokens for a query in another language and its translation, the first text.
+
+    Raises:
+        WrongUse: no teacher, one with vectors of another width, or unknown parameters.
+    """
+    import datasets  # noqa: PLC0415
+
+    from finetune.trainers.token_alignment import TokenAlignment  # noqa: PLC0415
+
+    teacher = _teacher(wanted, "multi")
+    widths = [
+        len(encoder.encode_query(["text"])[0][0])
+        for encoder in (model, teacher)
+    ]
+    if widths[0] != widths[1]:
+        raise WrongUse(
+            f"--teacher {wanted.teacher}",
+            f"vectors of {widths[1]} numbers, the student's have {widths[0]}",
+            "a teacher whose vectors are as long",
+            "Start the student from the teacher, or from one of its width.",
+        )
+    parameters = {key: value for key, value in spec.items() if key != "name"}
+    try:
+        module = TokenAlignment(model, teacher, listed, **parameters)
+    except TypeError as error:
+        raise WrongUse(
+            f"--loss {wanted.loss}",
+            str(error),
+            "token_alignment:share=W",
+            "Correct the parameter.",
+        ) from error
+    columns: Columns = {
+        "anchor": [row.query for row in listed],
+        "positive": [row.documents[0] for row in listed],
+        "label": list(range(len(listed))),
+    }
+    return module, datasets.Dataset.from_dict(columns)
+
+
 def _taught(
     loss: ListLoss,
     listed: Sequence[Listed],
@@ -313,7 +391,7 @@ def _taught(
     if wanted.teacher_kind == "words" and wanted.teacher is not None:
         judge = WordScorer(model=wanted.teacher, template=wanted.template or "")
         return TaughtPairs(judge, listed, width)
-    if "teacher" not in loss.needs:
+    if "teacher" not in loss.wants():
         return None
     kind = "bi" if loss.previous else wanted.teacher_kind
     name = start if loss.previous else str(wanted.teacher)
@@ -388,7 +466,12 @@ def _library(
         teacher = _teacher(wanted)
         encode = teacher.encode
         size = teacher.get_embedding_dimension()
-        if size != model.get_embedding_dimension():
+        own_size = model.get_embedding_dimension()
+        if wanted.size is not None and size > own_size:
+            texts = [text for row in listed for text in row.documents]
+            texts += [row.query for row in listed]
+            encode = shortened(teacher.encode, texts, own_size)
+        elif size != own_size:
             parameters.setdefault("projection_dim", size)
     loss = _made(model, parameters, wanted.kind)
     if wanted.kind == "sparse" and _plain(spec["name"]) not in _AROUND:
@@ -406,7 +489,7 @@ def _read_by(spec: JsonObject) -> str:
     return name
 
 
-def _teacher(wanted: RetrieverConfig) -> SentenceTransformer:
+def _teacher(wanted: RetrieverConfig, kind: str = "bi") -> SentenceTransformer:
     """The frozen encoder whose vectors are learnt.
 
     Raises:
@@ -419,7 +502,7 @@ def _teacher(wanted: RetrieverConfig) -> SentenceTransformer:
             "an encoder whose vectors are learnt",
             "Give --teacher M.",
         )
-    return open_encoder("bi", wanted.teacher, "--teacher").eval()
+    return open_encoder(kind, wanted.teacher, "--teacher").eval()
 
 
 def _made(model: SentenceTransformer, spec: JsonObject, kind: str) -> nn.Module:

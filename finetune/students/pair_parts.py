@@ -198,6 +198,21 @@ def pool(model: SentenceTransformer, how: str) -> None:
         setattr(model, places[0], layer.to(model.device))
 
 
+def shorten(model: SentenceTransformer, size: int) -> None:
+    """Adds a layer (tanh) behind the pooling, which makes vectors of `size` numbers."""
+    from sentence_transformers.base.modules import Dense  # noqa: PLC0415
+    from sentence_transformers.sentence_transformer.modules import Pooling  # noqa: PLC0415
+
+    places = [
+        place
+        for place, part in enumerate(model)
+        if isinstance(part, Pooling | AttentionPooling)
+    ]
+    width = model.get_embedding_dimension()
+    layer = Dense(width, size).to(model.device)
+    model.insert(max(places, default=0) + 1, layer)
+
+
 class PairScorer:
     """A model with a pair head as what encodes and compares texts.
 

@@ -238,3 +238,97 @@ def test_features_of_pairs_need_a_network_and_a_language_model(
     code, said = retriever(scored, tmp_path / "out", *more)
     assert code == 2
     assert says in said
+
+
+TRANSLATED = [
+    {"query": "red pen", "positive": "tall hat tree"},
+    {"query": "new house", "positive": "small old"},
+    {"query": "big dog", "positive": "blue"},
+    {"query": "green hat", "positive": "house dog pen"},
+]
+LONGER = ("--max-steps", "80", "--learning-rate", "5e-3")
+
+
+@pytest.fixture(scope="module")
+def translated(tmp_path_factory):
+    out = tmp_path_factory.mktemp("translated") / "rows.jsonl"
+    return write(out, TRANSLATED)
+
+
+def encoded(model, texts):
+    from finetune.students.encoders import open_encoder
+
+    opened = open_encoder("bi", str(model))
+    return opened.encode(texts, normalize_embeddings=True)
+
+
+@pytest.mark.parametrize(
+    "loss", ["translation_mse", "additive_margin:feature=1.0,matrix=1.0"]
+)
+def test_a_translation_comes_to_where_the_teacher_puts_the_text(
+    translated, tmp_path, loss
+):
+    teacher = tiny.encoder("mlm")
+    words = ("--loss", loss, "--teacher", teacher)
+    code, said = retriever(translated, tmp_path / "out", *words, *LONGER)
+    assert code == 0, said
+    known = encoded(teacher, [row["query"] for row in TRANSLATED])
+    others = [row["positive"] for row in TRANSLATED]
+    before = (known * encoded(teacher, others)).sum(axis=1)
+    if loss == "translation_mse":
+        after = (known * encoded(tmp_path / "out", others)).sum(axis=1)
+    else:
+        queries = [row["query"] for row in TRANSLATED]
+        asked = encoded(tmp_path / "out", queries)
+        after = (asked * encoded(tmp_path / "out", others)).sum(axis=1)
+    assert after.mean() > 0.95 > before.mean()
+
+
+def test_short_vectors_are_learnt_from_principal_components(
+    translated, tmp_path
+):
+    import numpy as np
+
+    from finetune.scoring.principal import shortened
+    from finetune.students.encoders import open_encoder
+
+    code, said = retriever(
+        *(translated, tmp_path / "out", "--loss", "mse", "--vector-size", "3"),
+        *("--teacher", tiny.encoder("mlm"), "--max-steps", "150"),
+        *("--learning-rate", "1e-2"),
+    )
+    assert code == 0, said
+    texts = [row[name] for name in ("positive", "query") for row in TRANSLATED]
+    teacher = open_encoder("bi", tiny.encoder("mlm"))
+    wanted = np.array(shortened(teacher.encode, texts, 3)(texts))
+    found = open_encoder("bi", str(tmp_path / "out")).encode(texts)
+    assert found.shape == (8, 3)
+    # The layer's tanh reaches from -1 to 1; components of these texts reach further.
+    signs = np.sign(wanted[np.abs(wanted) > 1])
+    assert (np.sign(found[np.abs(wanted) > 1]) == signs).all()
+
+
+def test_tokens_of_a_translation_are_learnt_from_a_teachers(
+    translated, tmp_path
+):
+    teacher = tmp_path / "teacher"
+    code, said = retriever(translated, teacher, "--kind", "multi")
+    assert code == 0, said
+    losses = []
+    for steps in ("1", "60"):
+        code, said = finetune(
+            *("retriever", "--data", translated, "--model", teacher),
+            *("--output", tmp_path / steps, "--kind", "multi"),
+            *("--loss", "token_alignment", "--teacher", teacher, *FAST),
+            *("--max-steps", steps, "--learning-rate", "5e-3"),
+        )
+        assert code == 0, said
+        info = json.loads((tmp_path / steps / "train.json").read_text())
+        losses.append(info["loss"])
+    assert losses[1] < losses[0] / 2
+    code, said = retriever(
+        *(translated, tmp_path / "no", "--kind", "multi"),
+        *("--loss", "token_alignment"),
+    )
+    assert code == 2
+    assert "no teacher" in said
