@@ -22,7 +22,7 @@ from tests.conftest import write
 
 ROWS = systems()
 # Losses of sentence-transformers.
-THEIRS = {"margin_mse"}
+THEIRS = {"margin_mse", "splade", "mse", "token_alignment"}
 COMMANDS = {"finetune": finetune, "synth": synth}
 
 

@@ -18,7 +18,19 @@ from finetune.cli.shared import (
 )
 from synth.cli.command_group import output_option, say
 
-_KIND = click.Choice(["bi", "cross", "multi"])
+_KIND = click.Choice(["bi", "cross", "multi", "sparse", "heads", "pair"])
+# A vector a text, and others that score texts of a batch.
+_TEACHERS = click.Choice(["bi", "multi", "sparse", "heads", "pair", "words"])
+# As they score: a model of three heads also by one of them.
+_SCORED_BY = click.Choice(
+    [*_KIND.choices, "heads-dense", "heads-sparse", "heads-multi"]
+)
+
+_TEMPLATE = click.option(
+    "--template",
+    metavar="FILE",
+    help="The question of kind words, with {query} and {document} in their places.",
+)
 
 
 @click.command(context_settings=EXTRA)
@@ -29,7 +41,8 @@ _KIND = click.Choice(["bi", "cross", "multi"])
     type=_KIND,
     default="bi",
     show_default=True,
-    help="One vector a text, both texts read together, or a vector a token.",
+    help="A vector a text, both texts read together, a vector a token, weights of the "
+    "vocabulary, three of these by heads of one model, or a vector a text and a network over two.",
 )
 @click.option(
     "--loss",
@@ -55,7 +68,28 @@ _KIND = click.Choice(["bi", "cross", "multi"])
 @click.option(
     "--teacher",
     metavar="M",
-    help="A frozen encoder, for losses that learn from vectors.",
+    help="A frozen encoder, for losses that learn from vectors or from its scores.",
+)
+@click.option(
+    "--teacher-kind",
+    type=_TEACHERS,
+    default="bi",
+    show_default=True,
+    help="Of the teacher; others than bi for losses of scores, words for features of pairs.",
+)
+@_TEMPLATE
+@click.option(
+    "--pooling",
+    metavar="NAME",
+    help="attention, or one of sentence-transformers: how tokens become one vector.",
+)
+@click.option(
+    "--vector-size",
+    "size",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Numbers of the student's vector, by a layer more; longer vectors of a teacher are "
+    "shortened by their principal components.",
 )
 @click.pass_context
 def retriever(ctx: click.Context, /, **options: Any) -> None:
@@ -67,11 +101,29 @@ def retriever(ctx: click.Context, /, **options: Any) -> None:
 
     own = {
         name: options.pop(name)
-        for name in ("kind", "loss", "negatives", "scale", "teacher")
+        for name in (
+            "kind",
+            "loss",
+            "negatives",
+            "scale",
+            "teacher",
+            "teacher_kind",
+            "template",
+            "pooling",
+            "size",
+        )
     }
+    own["template"] = _template(own["template"])
     train(
         "retriever", ctx, more={"retriever": RetrieverConfig(**own)}, **options
     )
+
+
+def _template(path: str | None) -> str | None:
+    """The text of a template's file."""
+    from finetune.scoring.word_scores import read_template  # noqa: PLC0415
+
+    return None if path is None else read_template(path)
 
 
 @click.command("score-lists")
@@ -94,9 +146,18 @@ def retriever(ctx: click.Context, /, **options: Any) -> None:
 @output_option("The lists with scores (.jsonl).", "FILE")
 @click.option(
     "--kind",
-    type=click.Choice(["bi", "cross"]),
+    type=click.Choice([*_SCORED_BY.choices, "words"]),
     default="cross",
     show_default=True,
+    help="Of the teachers, as for `finetune retriever`; words: a language model's answer.",
+)
+@_TEMPLATE
+@click.option(
+    "--words",
+    nargs=2,
+    default=("yes", "no"),
+    show_default=True,
+    help="Answers for and against, of kind words.",
 )
 @click.option(
     "--student",
@@ -116,6 +177,7 @@ def score_lists(**options: Any) -> None:
     need("sentence_transformers", "retrieval")
     from finetune.measuring.score_lists import ScoreConfig, run  # noqa: PLC0415
 
+    options["template"] = _template(options["template"]) or ""
     info = run(ScoreConfig(**options))
     say(
         f"score-lists: {info['written']:,} of {info['rows']:,} lists -> {options['output']}"
@@ -145,10 +207,31 @@ def score_lists(**options: Any) -> None:
 )
 @click.option(
     "--kind",
-    type=_KIND,
+    type=_SCORED_BY,
     default="bi",
     show_default=True,
-    help="cross and multi order each query's own texts.",
+    help="As for `finetune retriever`, or one of three heads; cross orders each query's own texts.",
+)
+@click.option(
+    "--beside",
+    multiple=True,
+    metavar="bm25|KIND=M",
+    help="Search with this, too, and fuse what is found.",
+)
+@click.option(
+    "--fuse",
+    type=click.Choice(["ranks", "scores"]),
+    default="ranks",
+    show_default=True,
+    help="By the sum of reciprocal ranks, or of scores that lie from 0 to 1.",
+)
+@click.option(
+    "--weight",
+    "weights",
+    type=float,
+    multiple=True,
+    metavar="W",
+    help="Of the scores of --model, then of each --beside.",
 )
 @click.option(
     "--k",

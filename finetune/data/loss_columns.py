@@ -273,7 +273,26 @@ _MULTI = {
     "margin_mse": _SCORED,
     "multiple_negatives_ranking": LISTS,
 }
-_OF_KIND = {"bi": _BI, "cross": _CROSS, "multi": _MULTI}
+_SPARSE = {
+    "angl_e": _LIKENESS,
+    "cached_splade": _INSIDE,
+    "co_sent": _LIKENESS,
+    "cosine_similarity": _LIKENESS,
+    "csr": _INSIDE,
+    "distill_kl_div": _SCORED,
+    "margin_mse": _SCORED,
+    "multiple_negatives_ranking": LISTS,
+    "splade": _INSIDE,
+    "triplet": _TRIPLETS,
+}
+_OF_KIND = {
+    "bi": _BI,
+    "cross": _CROSS,
+    "heads": _BI,
+    "multi": _MULTI,
+    "pair": _BI,
+    "sparse": _SPARSE,
+}
 
 
 def forms(kind: str) -> dict[str, Form]:

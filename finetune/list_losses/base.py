@@ -5,6 +5,7 @@ other queries.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypedDict, Unpack
 
@@ -43,6 +44,14 @@ class Lists:
             it stands; None not to look.
         teacher: the same texts as vectors of a frozen teacher (or of the student as it was before);
             None without one.
+        teacher_scores: [B, B, n] what a frozen teacher of any kind scores every text of the batch
+            for every query; None where they are the cosines of `teacher`.
+        heads: [B, B, n] scores of every text of the batch for every query by other heads of the
+            same model (`sparse`, `multi`); None where it has none.
+        scores: [B, B, n] scores of every text of the batch for every query that are no cosines, by
+            a network over two vectors; None for cosines.
+        features: [B, n, H] what such a network makes of each query with each of its texts.
+        teacher_features: [B, n, F] what a teacher makes of them.
     """
 
     queries: QueryVectors
@@ -53,20 +62,26 @@ class Lists:
     groups: PerQuery | None = None
     keys: TextOrder | None = None
     teacher: Lists | None = None
+    teacher_scores: BatchScores | None = None
+    heads: Mapping[str, BatchScores] | None = None
+    scores: BatchScores | None = None
+    features: TextVectors | None = None
+    teacher_features: TextVectors | None = None
 
     def own(self) -> Scores:
         """[B, n] scores of each query's texts; ABSENT where there is none."""
-        scores = self.scale * torch.einsum(
-            "bd,bnd->bn", self.queries, self.documents
-        )
-        return scores.masked_fill(~self.mask, ABSENT)
+        if self.scores is None:
+            scores = torch.einsum("bd,bnd->bn", self.queries, self.documents)
+        else:
+            scores = self.scores.diagonal(dim1=0, dim2=1).T
+        return (self.scale * scores).masked_fill(~self.mask, ABSENT)
 
     def all(self) -> BatchScores:
         """[B, B, n] scores of every query with every query's texts; ABSENT where there is none."""
-        scores = self.scale * torch.einsum(
-            "bd,cnd->bcn", self.queries, self.documents
-        )
-        return scores.masked_fill(~self.mask[None] | self.twins(), ABSENT)
+        scores = self.scores
+        if scores is None:
+            scores = torch.einsum("bd,cnd->bcn", self.queries, self.documents)
+        return (self.scale * scores).masked_fill(~self.seen(), ABSENT)
 
     def twins(self) -> BatchScores:
         """[B, B, n], True where a text of another query is one that answers this one."""
@@ -137,6 +152,49 @@ class Lists:
             )
         return self.teacher
 
+    def taught_scores(self) -> BatchScores:
+        """[B, B, n] the teacher's scores of every text of the batch for every query, as it gives
+        them, without gradient.
+
+        Raises:
+            ValueError: there is no teacher.
+        """
+        if self.teacher_scores is not None:
+            return self.teacher_scores.detach()
+        taught = self.taught()
+        return (taught.all() / taught.scale).detach()
+
+    def by_head(self, head: str) -> BatchScores:
+        """[B, B, n] scores of another head of the model.
+
+        Raises:
+            ValueError: it has none.
+        """
+        if self.heads is None:
+            raise ValueError(
+                "no heads; this loss teaches the heads of one model: give --kind heads"
+            )
+        return self.heads[head]
+
+    def pair_features(self) -> tuple[TextVectors, TextVectors]:
+        """[B, n, H] the student's and [B, n, F] the teacher's of each query with each text.
+
+        Raises:
+            ValueError: one of them is missing.
+        """
+        if self.features is None or self.teacher_features is None:
+            raise ValueError(
+                "no features of pairs; this weight compares a student's with a teacher's: give "
+                "--kind pair, --teacher M and --teacher-kind words"
+            )
+        return self.features, self.teacher_features.detach()
+
+    def seen(self) -> TextMask:
+        """[B, B, n], True for the texts of the batch that each query is compared with: those that
+        are there, without those that answer it and stand in another list.
+        """
+        return self.mask[None] & ~self.twins()
+
 
 class ExampleFields(TypedDict, total=False):
     """Fields of an example that are not as ever."""
@@ -145,6 +203,8 @@ class ExampleFields(TypedDict, total=False):
     groups: PerQuery | None
     keys: TextOrder | None
     teacher: Lists | None
+    teacher_scores: BatchScores | None
+    heads: Mapping[str, BatchScores] | None
     mask: TextMask
     scale: float
 
@@ -189,10 +249,16 @@ class ListLoss(ABC):
     Attributes:
         needs: what a batch must bring: `targets`, `teacher`, `groups`.
         previous: the teacher is the student as it was before the training.
+        teacher_kinds: of teachers that it can read.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
     previous: ClassVar[bool] = False
+    teacher_kinds: ClassVar[tuple[str, ...]] = ("bi",)
+
+    def wants(self) -> tuple[str, ...]:
+        """What a batch must bring for the parameters that were given."""
+        return self.needs
 
     @abstractmethod
     def __call__(self, lists: Lists) -> Scalar:
@@ -279,14 +345,13 @@ def in_batch(lists: Lists) -> PerQuery:
     """[B] negative log-likelihood of each query's first text among all texts of the batch (InfoNCE,
     arXiv:1807.03748).
     """
-    scores = lists.all().flatten(1)
-    first = (
-        torch.arange(len(lists.mask), device=scores.device)
-        * lists.mask.shape[1]
-    )
-    return (
-        torch.logsumexp(scores, dim=1) - scores.gather(1, first[:, None])[:, 0]
-    )
+    return likelihood(lists.all())
+
+
+def likelihood(scores: BatchScores) -> PerQuery:
+    """[B] negative log-likelihood of each query's first text by [B, B, n] scores of all texts."""
+    first = scores[:, :, 0].diagonal()
+    return torch.logsumexp(scores.flatten(1), dim=1) - first
 
 
 def mean_over(values: PerQuery, counts: PerQuery) -> Scalar:

@@ -7,7 +7,7 @@ __getattr__, __dir__ = public(
     {
         "embeddings": "EmbeddingsConfig bitext voted anisotropy",
         "evaluate": "EvaluateConfig generate",
-        "evaluate_retriever": "SearchConfig pair_scores",
+        "evaluate_retriever": "SearchConfig",
         "forms_of_thought": "Form read_forms answer_of combine",
         "ranking_metrics": "ranked ndcg reciprocal_rank recall average_precision evaluate summary",
         "score_lists": "ScoreConfig",

@@ -6,21 +6,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from finetune.core.rows import JsonObject
 from finetune.data import query_lists as lists
 from finetune.data import rows
 from finetune.data.query_lists import ANSWERS, Listed
+from finetune.measuring import fusing
 from finetune.measuring import ranking_metrics as ranking
-from finetune.students.encoders import open_encoder
+from finetune.scoring.retrievers import best, pair_scores
 from synth.core.errors import WrongUse
-from synth.search.index import Bm25, nearest
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-
-    from finetune.core.arrays import VectorArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +29,11 @@ class SearchConfig:
         corpus: rows whose `field` is searched, besides the queries' own texts; None orders each
             query's own texts alone.
         field: the corpus's column.
-        kind: bi; cross and multi order a query's own texts.
+        kind: bi, multi or sparse; cross orders a query's own texts.
         k: how many texts count.
+        beside: more searches whose results are fused with the model's: `bm25` or `KIND=MODEL`.
+        fuse: by `ranks` (reciprocal ones, summed) or by `scores` (from 0 to 1 for each search).
+        weights: of the model's scores and those of each search beside; all equal unless given.
     """
 
     data: str
@@ -45,6 +43,20 @@ class SearchConfig:
     field: str = "text"
     kind: str = "bi"
     k: int = 10
+    beside: tuple[str, ...] = ()
+    fuse: str = "ranks"
+    weights: tuple[float, ...] = ()
+
+
+# The scores of texts for each query, by the names of the texts.
+Found = dict[str, dict[str, float]]
+
+
+class Source(NamedTuple):
+    """A model that searches, and its kind."""
+
+    kind: str
+    model: str
 
 
 def run(config: SearchConfig) -> JsonObject:
@@ -58,11 +70,10 @@ def run(config: SearchConfig) -> JsonObject:
     """
     listed = lists.load(config.data)
     texts, qrels = _judged(listed, _corpus(config))
-    results = (
-        _own_texts(config, listed, texts)
-        if config.corpus is None
-        else _searched(config, list(qrels), texts)
-    )
+    runs = [
+        _found(source, config, listed, texts) for source in _sources(config)
+    ]
+    results = fusing.fused(runs, config.fuse, config.weights)
     # What a query lists counts by text: ids are the places of the texts, which keeps trec_eval's
     # rule for equal scores.
     grades = {query: _by_name(graded) for query, graded in qrels.items()}
@@ -71,23 +82,48 @@ def run(config: SearchConfig) -> JsonObject:
         "model": config.model,
         "data": config.data,
         "corpus": len(texts),
+        "beside": list(config.beside),
         **{name: ranking.summary(v) for name, v in metrics.items()},
     }
     config.output.mkdir(parents=True, exist_ok=True)
+    summary = json.dumps(info, indent=2)
     (config.output / "evaluation.json").write_text(
-        json.dumps(info, indent=2) + "\n", encoding="utf-8"
+        summary + "\n",
+        encoding="utf-8",
     )
     with (config.output / "run.jsonl").open("w", encoding="utf-8") as file:
         for query, scores in results.items():
-            best = [
+            names = ranking.ranked(scores)
+            first = [
                 {"text": texts[int(name)], "score": scores[name]}
-                for name in ranking.ranked(scores)[: max(config.k, 10)]
+                for name in names[: max(config.k, 10)]
             ]
-            file.write(
-                json.dumps({"query": query, "found": best}, ensure_ascii=False)
-                + "\n"
-            )
+            row = {"query": query, "found": first}
+            line = json.dumps(row, ensure_ascii=False)
+            file.write(line + "\n")
     return info
+
+
+def _sources(config: SearchConfig) -> list[Source]:
+    """The model, then what searches beside it.
+
+    Raises:
+        WrongUse: weights that are not one a search, or that nothing reads.
+    """
+    sources = [Source(config.kind, config.model)]
+    for named in config.beside:
+        kind, _, model = named.rpartition("=")
+        sources.append(Source(kind or "bi", model))
+    if not config.weights:
+        return sources
+    if len(config.weights) != len(sources) or config.fuse != "scores":
+        raise WrongUse(
+            f"--weight {config.weights}",
+            f"{len(sources)} searches, --fuse {config.fuse}",
+            "a weight for each search, and --fuse scores",
+            "Give one for --model and one for each --beside.",
+        )
+    return sources
 
 
 def _name(position: int) -> str:
@@ -97,12 +133,9 @@ def _name(position: int) -> str:
 def _corpus(config: SearchConfig) -> list[str]:
     if config.corpus is None:
         return []
-    return [
-        str(row[config.field])
-        for row in rows.columns(
-            rows.load(config.corpus), (config.field,), config.corpus
-        )
-    ]
+    loaded = rows.load(config.corpus)
+    with_field = rows.columns(loaded, (config.field,), config.corpus)
+    return [str(row[config.field]) for row in with_field]
 
 
 def _judged(
@@ -111,8 +144,10 @@ def _judged(
     """All texts, each once, and the grades of each query's: its scores, else 1 for the first and 0
     for the others.
     """
-    own = [text for row in listed for text in row.documents]
-    texts = list(dict.fromkeys([*corpus, *own]))
+    unique = dict.fromkeys(corpus)
+    for row in listed:
+        unique |= dict.fromkeys(row.documents)
+    texts = list(unique)
     positions = {text: position for position, text in enumerate(texts)}
     qrels = dict[str, dict[int, float]]()
     for row in listed:
@@ -120,8 +155,8 @@ def _judged(
         held = qrels.setdefault(row.query, {})
         for text, grade in zip(row.documents, grades, strict=True):
             held[positions[text]] = max(grade, held.get(positions[text], 0.0))
-    best = [max(grades.values()) for grades in qrels.values() if grades]
-    if max(best, default=0.0) < ANSWERS:
+    highest = [max(grades.values()) for grades in qrels.values() if grades]
+    if max(highest, default=0.0) < ANSWERS:
         raise WrongUse(
             "--input",
             "no text that answers its query",
@@ -131,26 +166,18 @@ def _judged(
     return texts, qrels
 
 
-def _searched(
-    config: SearchConfig, queries: list[str], texts: list[str]
-) -> dict[str, dict[str, float]]:
-    """The best texts of the whole corpus."""
-    wanted = max(100, config.k)
-    most = min(len(texts), wanted)
-    if config.model == "bm25":
-        rankings = Bm25(tuple(texts)).best(queries, most)
-    elif config.kind == "bi":
-        model = open_encoder("bi", config.model)
-        rankings = nearest(
-            _embedded(model, queries), _embedded(model, texts), most
-        )
-    else:
-        raise WrongUse(
-            f"--kind {config.kind}",
-            "a corpus",
-            "kind bi or model bm25 to search",
-            "Leave --corpus out: it orders each row's texts.",
-        )
+def _found(
+    source: Source,
+    config: SearchConfig,
+    listed: Sequence[Listed],
+    texts: list[str],
+) -> Found:
+    """What one search finds for each query: texts of the corpus, or the query's own."""
+    if config.corpus is None:
+        return _own_texts(source, listed, texts)
+    queries = list(dict.fromkeys(row.query for row in listed))
+    most = min(len(texts), max(100, config.k))
+    rankings = best(source.kind, source.model, queries, texts, most)
     return {
         query: _by_name(dict(hits))
         for query, hits in zip(queries, rankings, strict=True)
@@ -162,19 +189,9 @@ def _by_name(values: Mapping[int, float]) -> dict[str, float]:
     return {_name(position): value for position, value in values.items()}
 
 
-def _embedded(model: SentenceTransformer, texts: Sequence[str]) -> VectorArray:
-    vectors: VectorArray = model.encode(
-        list(texts),
-        normalize_embeddings=True,
-        show_progress_bar=False,
-        convert_to_numpy=True,
-    )
-    return vectors
-
-
 def _own_texts(
-    config: SearchConfig, listed: Sequence[Listed], texts: list[str]
-) -> dict[str, dict[str, float]]:
+    source: Source, listed: Sequence[Listed], texts: list[str]
+) -> Found:
     """Each query's own texts, scored."""
     positions = {text: _name(position) for position, text in enumerate(texts)}
     # The texts of each query, each once, in the order of the rows.
@@ -185,75 +202,8 @@ def _own_texts(
     pairs = [
         (query, text) for query, documents in own.items() for text in documents
     ]
-    scores = pair_scores(config.kind, config.model, pairs)
-    run: dict[str, dict[str, float]] = {query: {} for query in own}
+    scores = pair_scores(source.kind, source.model, pairs)
+    run: Found = {query: {} for query in own}
     for (query, text), score in zip(pairs, scores, strict=True):
         run[query][positions[text]] = score
     return run
-
-
-def pair_scores(
-    kind: str, model: str, pairs: Sequence[tuple[str, str]]
-) -> list[float]:
-    """The score of each (query, text), higher is better.
-
-    Args:
-        kind: bi, cross or multi.
-        model: an encoder, or bm25 (statistics of these texts).
-        pairs: what to score.
-    """
-    if model == "bm25":
-        return _word_scores(pairs)
-    opened = open_encoder(kind, model)
-    if kind == "cross":
-        return [
-            float(score)
-            for score in opened.predict(list(pairs), show_progress_bar=False)
-        ]
-    if kind == "multi":
-        return _late(opened, pairs)
-    left = _embedded(opened, [query for query, _ in pairs])
-    right = _embedded(opened, [text for _, text in pairs])
-    return [float(value) for value in (left * right).sum(axis=1)]
-
-
-def _word_scores(pairs: Sequence[tuple[str, str]]) -> list[float]:
-    """BM25 of each pair, over all the texts."""
-    queries, texts = _each_once(pairs)
-    hits = Bm25(tuple(texts)).best(queries, len(texts))
-    scores = {
-        query: dict(of_query)
-        for query, of_query in zip(queries, hits, strict=True)
-    }
-    positions = {text: position for position, text in enumerate(texts)}
-    return [scores[query].get(positions[text], 0.0) for query, text in pairs]
-
-
-def _each_once(
-    pairs: Sequence[tuple[str, str]],
-) -> tuple[list[str], list[str]]:
-    """The queries and the texts of pairs, each once."""
-    queries = dict.fromkeys(query for query, _ in pairs)
-    texts = dict.fromkeys(text for _, text in pairs)
-    return list(queries), list(texts)
-
-
-def _late(
-    model: SentenceTransformer, pairs: Sequence[tuple[str, str]]
-) -> list[float]:
-    """For each token of the query its best token of the text, summed (MaxSim, ColBERT,
-    arXiv:2004.12832).
-    """
-    queries, texts = _each_once(pairs)
-    of_queries = model.encode_query(
-        queries, show_progress_bar=False, convert_to_numpy=True
-    )
-    of_texts = model.encode_document(
-        texts, show_progress_bar=False, convert_to_numpy=True
-    )
-    asked = dict(zip(queries, of_queries, strict=True))
-    held = dict(zip(texts, of_texts, strict=True))
-    return [
-        float((asked[query] @ held[text].T).max(axis=1).sum())
-        for query, text in pairs
-    ]

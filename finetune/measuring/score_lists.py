@@ -12,7 +12,8 @@ from pathlib import Path
 from finetune.core.rows import JsonObject
 from finetune.data import query_lists as lists
 from finetune.data.query_lists import Listed
-from finetune.measuring.evaluate_retriever import pair_scores
+from finetune.scoring.retrievers import pair_scores
+from finetune.scoring.word_scores import WordScorer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +25,13 @@ class ScoreConfig:
         models: teachers; several are averaged (Hofstaetter et al., arXiv:2010.02666), so they
             should be of one kind and range.
         output: the lists with scores (.jsonl).
-        kind: cross, or bi.
+        kind: of the teachers: as for `finetune.scoring.retrievers.pair_scores`, or words: language
+            models that answer a question with one of two words.
         student: with it, only queries whose right text the teachers rank first and this student at
             `band` stay.
         band: first and last such rank; PROD (arXiv:2209.13335) has 2 to 15.
+        template: of a question for kind `words`, with {query} and {document}.
+        words: the answers for and against.
     """
 
     data: str
@@ -36,6 +40,8 @@ class ScoreConfig:
     kind: str = "cross"
     student: str | None = None
     band: tuple[int, int] = (2, 15)
+    template: str = ""
+    words: tuple[str, str] = ("yes", "no")
 
 
 def run(config: ScoreConfig) -> dict[str, int]:
@@ -49,9 +55,13 @@ def run(config: ScoreConfig) -> dict[str, int]:
         WrongUse: data or a model that cannot be used.
     """
     listed = lists.load(config.data)
-    judged = [_scored(config.kind, model, listed) for model in config.models]
+    judged = [_judged(config, model, listed) for model in config.models]
     means = [_mean(each) for each in zip(*judged, strict=True)]
-    student = _scored("bi", config.student, listed) if config.student else None
+    student = None
+    if config.student:
+        pairs = _pairs(listed)
+        by_student = pair_scores("bi", config.student, pairs)
+        student = _by_list(by_student, listed)
     made = list(_rows(listed, means, student, config.band))
     config.output.parent.mkdir(parents=True, exist_ok=True)
     config.output.write_text(
@@ -62,15 +72,32 @@ def run(config: ScoreConfig) -> dict[str, int]:
     return {"rows": len(listed), "written": len(made)}
 
 
-def _scored(kind: str, model: str, listed: list[Listed]) -> list[list[float]]:
-    """Scores of each list's texts."""
-    pairs = [(row.query, text) for row in listed for text in row.documents]
-    scores = pair_scores(kind, model, pairs)
+def _judged(
+    config: ScoreConfig, model: str, listed: list[Listed]
+) -> list[list[float]]:
+    """A teacher's scores of each list's texts."""
+    pairs = _pairs(listed)
+    if config.kind != "words":
+        return _by_list(pair_scores(config.kind, model, pairs), listed)
+    judge = WordScorer(
+        model=model, template=config.template, words=config.words
+    )
+    return _by_list(judge.scores(pairs), listed)
+
+
+def _pairs(listed: list[Listed]) -> list[tuple[str, str]]:
+    return [(row.query, text) for row in listed for text in row.documents]
+
+
+def _by_list(
+    scores: Sequence[float], listed: list[Listed]
+) -> list[list[float]]:
+    """The scores of all pairs, list by list."""
     by_list = []
     start = 0
     for row in listed:
         end = start + len(row.documents)
-        by_list.append(scores[start:end])
+        by_list.append(list(scores[start:end]))
         start = end
     return by_list
 

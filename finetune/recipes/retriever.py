@@ -15,6 +15,9 @@ from finetune.core.rows import JsonObject
 from finetune.data import query_lists as lists
 from finetune.data.loss_columns import Columns, columns_of, form_of, ranked
 from finetune.data.query_lists import Listed
+from finetune.scoring.principal import shortened
+from finetune.scoring.retrievers import open_scorer
+from finetune.scoring.word_scores import WordScorer
 from finetune.settings import (
     TrainConfig,
     model_options,
@@ -22,7 +25,7 @@ from finetune.settings import (
     trainer_config,
 )
 from finetune.students import load as student
-from finetune.students.encoders import encoder_classes, open_encoder
+from finetune.students.encoders import KINDS, encoder_classes, open_encoder
 from synth.core import registry
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.plugins import is_import
@@ -35,12 +38,35 @@ if TYPE_CHECKING:
     from transformers import Trainer
 
     from finetune.list_losses.base import ListLoss
+    from finetune.trainers.taught import Taught
 
 # Wants a cross-encoder with a head of several classes, which none here has.
-_LEFT_OUT = ("CrossEntropyLoss",)
+# The last three learn the weights of another model of the same vocabulary, or are parts of losses.
+_LEFT_OUT = (
+    "CrossEntropyLoss",
+    "SparseMSELoss",
+    "FlopsLoss",
+    "CSRReconstructionLoss",
+)
+# Kinds of students that learn by the losses of this project.
+_OWN = ("bi", "heads", "pair")
+# A loss of kind multi that learns a teacher's tokens.
+_ALIGNED = "token_alignment"
 # Losses that wrap another one.
-_AROUND = ("matryoshka", "matryoshka2d", "adaptivelayer")
+_AROUND = (
+    "matryoshka",
+    "matryoshka2d",
+    "adaptivelayer",
+    "splade",
+    "cachedsplade",
+    "csr",
+)
 _INNER = "multiple_negatives_ranking"
+# How much the weights of texts and of queries cost, as the documentation of the library has them.
+_FLOPS = {
+    "document_regularizer_weight": 3e-5,
+    "query_regularizer_weight": 5e-5,
+}
 # The shortest vector that a Matryoshka loss is asked to make use of, unless it is told.
 _SHORTEST = 32
 
@@ -50,14 +76,22 @@ class RetrieverConfig:
     """What to train and by which loss.
 
     Attributes:
-        kind: `bi` (one vector a text), `cross` (reads query and text together) or `multi` (a vector
-            a token).
+        kind: `bi` (one vector a text), `cross` (reads query and text together), `multi` (a vector
+            a token), `sparse` (a weight for each word of the vocabulary), `heads` (a vector a
+            text, a weight a term and a vector a token by one encoder) or `pair` (a vector a text,
+            and a small network that scores two of them).
         loss: a name of `finetune.list_losses` (for `bi`), else of sentence-transformers in snake
             case without "loss".
         negatives: most texts a query besides the first; rows with fewer are filled by their own
             again where the loss cannot leave them out.
         scale: 1 / temperature, for losses of `finetune.list_losses`.
-        teacher: a frozen encoder, for losses that learn from vectors.
+        teacher: a frozen encoder, for losses that learn from vectors or from its scores.
+        teacher_kind: of the teacher; other kinds than `bi` for losses that read scores alone, and
+            `words` for a language model whose states a loss compares.
+        template: of the prompt of a teacher of kind `words`, with {query} and {document}.
+        pooling: how one vector is made of the tokens' states; None for the model's own way.
+        size: numbers of the student's vector, by a layer more; None for the model's own. A teacher
+            with longer vectors is shortened by its principal components.
     """
 
     kind: str = "bi"
@@ -65,6 +99,10 @@ class RetrieverConfig:
     negatives: int = 4
     scale: float = 20.0
     teacher: str | None = None
+    teacher_kind: str = "bi"
+    template: str | None = None
+    pooling: str | None = None
+    size: int | None = None
 
 
 def run(
@@ -81,16 +119,16 @@ def run(
     wanted = retriever or RetrieverConfig()
     listed = lists.load(config.data)
     spec = registry.parse_spec(wanted.loss, "--loss")
-    own = wanted.kind == "bi" and (
+    own = wanted.kind in _OWN and (
         is_import(spec["name"])
         or spec["name"] in registry.names("finetune.list_losses")
     )
-    if wanted.kind not in ("bi", "cross", "multi"):
+    if wanted.kind not in KINDS:
         raise WrongUse(
             "--kind",
             repr(wanted.kind),
-            "bi, cross or multi",
-            did_you_mean(wanted.kind, ("bi", "cross", "multi")),
+            ", ".join(KINDS),
+            did_you_mean(wanted.kind, KINDS),
         )
     _check_processes(wanted, spec["name"], config)
     _, trainer_class, args_class = encoder_classes(wanted.kind)
@@ -111,6 +149,7 @@ def run(
     model = open_encoder(
         wanted.kind, config.model, options=model_options(config)
     )
+    _reshape(model, wanted)
     if config.lora is not None:
         model.add_adapter(
             peft_config(
@@ -121,7 +160,9 @@ def run(
     width = 1 + min(
         wanted.negatives, max(len(row.documents) for row in listed) - 1
     )
-    if own:
+    if wanted.kind == "multi" and spec["name"] == _ALIGNED:
+        loss, data = _aligned(model, listed, spec, wanted)
+    elif own:
         loss, data = _own(
             model, listed, spec, wanted, width=width, start=config.model
         )
@@ -145,6 +186,58 @@ def run(
     return student.write_info(config, info)
 
 
+def _reshape(model: SentenceTransformer, wanted: RetrieverConfig) -> None:
+    """What is asked of the student's vector."""
+    if wanted.pooling is not None:
+        _pool(model, wanted)
+    if wanted.size is not None:
+        _shorten(model, wanted)
+
+
+def _pool(model: SentenceTransformer, wanted: RetrieverConfig) -> None:
+    """Another way from the tokens' states to one vector.
+
+    Raises:
+        WrongUse: no such way, or a kind of model without one vector.
+    """
+    from finetune.students.pair_parts import pool  # noqa: PLC0415
+
+    if wanted.kind not in _OWN:
+        raise WrongUse(
+            f"--pooling {wanted.pooling}",
+            f"--kind {wanted.kind}",
+            f"a model with a vector a text: kind {', '.join(_OWN)}",
+            "Leave --pooling out.",
+        )
+    try:
+        pool(model, str(wanted.pooling))
+    except ValueError as error:
+        raise WrongUse(
+            f"--pooling {wanted.pooling}",
+            str(error),
+            "attention, mean, cls, max or lasttoken",
+            "Take one of them.",
+        ) from error
+
+
+def _shorten(model: SentenceTransformer, wanted: RetrieverConfig) -> None:
+    """A layer that makes vectors of another length.
+
+    Raises:
+        WrongUse: a kind of model without one vector.
+    """
+    from finetune.students.pair_parts import shorten  # noqa: PLC0415
+
+    if wanted.kind not in _OWN:
+        raise WrongUse(
+            f"--vector-size {wanted.size}",
+            f"--kind {wanted.kind}",
+            f"a model with a vector a text: kind {', '.join(_OWN)}",
+            "Leave --vector-size out.",
+        )
+    shorten(model, int(wanted.size or 0))
+
+
 def _sampler(spec: JsonObject, kind: str) -> JsonObject:
     """The batch sampler that a loss of the library needs."""
     sampler = form_of(_read_by(spec), kind).sampler
@@ -159,6 +252,13 @@ def _check_processes(
     Raises:
         WrongUse: which option.
     """
+    if is_launched() and wanted.kind in ("heads", "pair"):
+        raise WrongUse(
+            f"--kind {wanted.kind}",
+            "several processes",
+            "one, since all texts of a batch are compared in one place",
+            "Leave --processes out.",
+        )
     is_list = form_of(name, wanted.kind).make is ranked
     if is_launched() and wanted.kind == "cross" and is_list:
         raise WrongUse(
@@ -217,17 +317,13 @@ def _own(
     """A loss of this project, over texts in columns and the number of each row as its label."""
     import datasets  # noqa: PLC0415
 
-    from finetune.trainers.list_module import ListModule  # noqa: PLC0415
+    from finetune.trainers.list_module import module_of  # noqa: PLC0415
 
     loss = registry.build("finetune.list_losses", spec, "--loss")
     _need(listed, loss, wanted)
-    teacher = None
-    if "teacher" in loss.needs:
-        teacher = open_encoder(
-            "bi", start if loss.previous else str(wanted.teacher), "--teacher"
-        ).eval()
-    module = ListModule(
-        model, loss, listed, width=width, scale=wanted.scale, teacher=teacher
+    taught = _taught(loss, listed, wanted, width, start)
+    module = module_of(wanted.kind)(
+        model, loss, listed, width=width, scale=wanted.scale, taught=taught
     )
     columns: Columns = {"anchor": [row.query for row in listed]}
     for position in range(width):
@@ -235,6 +331,72 @@ def _own(
         columns[name] = [_text(row, position) for row in listed]
     columns["label"] = list(range(len(listed)))
     return module, datasets.Dataset.from_dict(columns)
+
+
+def _aligned(
+    model: SentenceTransformer,
+    listed: Sequence[Listed],
+    spec: JsonObject,
+    wanted: RetrieverConfig,
+) -> tuple[nn.Module, Dataset]:
+    """A teacher's tokens for a query in another language and its translation, the first text.
+
+    Raises:
+        WrongUse: no teacher, one with vectors of another width, or unknown parameters.
+    """
+    import datasets  # noqa: PLC0415
+
+    from finetune.trainers.token_alignment import TokenAlignment  # noqa: PLC0415
+
+    teacher = _teacher(wanted, "multi")
+    widths = [
+        len(encoder.encode_query(["text"])[0][0])
+        for encoder in (model, teacher)
+    ]
+    if widths[0] != widths[1]:
+        raise WrongUse(
+            f"--teacher {wanted.teacher}",
+            f"vectors of {widths[1]} numbers, the student's have {widths[0]}",
+            "a teacher whose vectors are as long",
+            "Start the student from the teacher, or from one of its width.",
+        )
+    parameters = {key: value for key, value in spec.items() if key != "name"}
+    try:
+        module = TokenAlignment(model, teacher, listed, **parameters)
+    except TypeError as error:
+        raise WrongUse(
+            f"--loss {wanted.loss}",
+            str(error),
+            "token_alignment:share=W",
+            "Correct the parameter.",
+        ) from error
+    columns: Columns = {
+        "anchor": [row.query for row in listed],
+        "positive": [row.documents[0] for row in listed],
+        "label": list(range(len(listed))),
+    }
+    return module, datasets.Dataset.from_dict(columns)
+
+
+def _taught(
+    loss: ListLoss,
+    listed: Sequence[Listed],
+    wanted: RetrieverConfig,
+    width: int,
+    start: str,
+) -> Taught | None:
+    """What a teacher makes of the rows; None where the loss reads none."""
+    from finetune.trainers.taught import TaughtPairs, taught_by  # noqa: PLC0415
+
+    if wanted.teacher_kind == "words" and wanted.teacher is not None:
+        judge = WordScorer(model=wanted.teacher, template=wanted.template or "")
+        return TaughtPairs(judge, listed, width)
+    if "teacher" not in loss.wants():
+        return None
+    kind = "bi" if loss.previous else wanted.teacher_kind
+    name = start if loss.previous else str(wanted.teacher)
+    teacher = open_scorer(kind, name, "--teacher")
+    return taught_by(kind, teacher, listed, width)
 
 
 def _text(row: Listed, position: int) -> str:
@@ -251,13 +413,18 @@ def _need(
         "targets": any(row.scores is None for row in listed),
         "groups": not all(row.group for row in listed),
         "teacher": wanted.teacher is None and not loss.previous,
+        "heads": wanted.kind != "heads",
+        "features": (wanted.kind, wanted.teacher_kind) != ("pair", "words")
+        or wanted.teacher is None,
     }
     hints = {
         "targets": "rows with documents and scores (`synth export DIR --to ranked`)",
         "groups": "rows with `group`",
         "teacher": "--teacher M",
+        "heads": "--kind heads",
+        "features": "--kind pair, --teacher M and --teacher-kind words",
     }
-    for need in loss.needs:
+    for need in loss.wants():
         if lacks[need]:
             raise WrongUse(
                 f"--loss {wanted.loss}",
@@ -265,6 +432,14 @@ def _need(
                 hints[need],
                 "Give them, or take another loss.",
             )
+    kind = wanted.teacher_kind
+    if kind != "bi" and kind not in loss.teacher_kinds:
+        raise WrongUse(
+            f"--loss {wanted.loss}",
+            f"--teacher-kind {kind}",
+            f"a teacher that this loss reads: {', '.join(loss.teacher_kinds)}",
+            "Take batch_kl, which reads scores, or another teacher.",
+        )
 
 
 def _library(
@@ -291,9 +466,17 @@ def _library(
         teacher = _teacher(wanted)
         encode = teacher.encode
         size = teacher.get_embedding_dimension()
-        if size != model.get_embedding_dimension():
+        own_size = model.get_embedding_dimension()
+        if wanted.size is not None and size > own_size:
+            texts = [text for row in listed for text in row.documents]
+            texts += [row.query for row in listed]
+            encode = shortened(teacher.encode, texts, own_size)
+        elif size != own_size:
             parameters.setdefault("projection_dim", size)
     loss = _made(model, parameters, wanted.kind)
+    if wanted.kind == "sparse" and _plain(spec["name"]) not in _AROUND:
+        # The library's losses of sparse models are used inside of one that counts words.
+        loss = _losses("sparse")["splade"](model, loss, **_FLOPS)
     columns = columns_of(listed, width, form, encode)
     return loss, datasets.Dataset.from_dict(columns)
 
@@ -301,12 +484,12 @@ def _library(
 def _read_by(spec: JsonObject) -> str:
     """The loss that decides how rows are read: that which another one is wrapped around."""
     name = str(spec["name"])
-    if name.replace("_", "") in _AROUND:
+    if _plain(name) in _AROUND:
         return str(spec.get("loss", _INNER))
     return name
 
 
-def _teacher(wanted: RetrieverConfig) -> SentenceTransformer:
+def _teacher(wanted: RetrieverConfig, kind: str = "bi") -> SentenceTransformer:
     """The frozen encoder whose vectors are learnt.
 
     Raises:
@@ -319,7 +502,7 @@ def _teacher(wanted: RetrieverConfig) -> SentenceTransformer:
             "an encoder whose vectors are learnt",
             "Give --teacher M.",
         )
-    return open_encoder("bi", wanted.teacher, "--teacher").eval()
+    return open_encoder(kind, wanted.teacher, "--teacher").eval()
 
 
 def _made(model: SentenceTransformer, spec: JsonObject, kind: str) -> nn.Module:
@@ -330,12 +513,12 @@ def _made(model: SentenceTransformer, spec: JsonObject, kind: str) -> nn.Module:
     """
     name = str(spec["name"])
     parameters = {key: value for key, value in spec.items() if key != "name"}
-    plain = name.replace("_", "")
+    plain = _plain(name)
     room = _losses(kind)
     made = room.get(plain)
     if made is None:
         names = (
-            *(registry.names("finetune.list_losses") if kind == "bi" else ()),
+            *(registry.names("finetune.list_losses") if kind in _OWN else ()),
             *room,
         )
         raise WrongUse(
@@ -374,6 +557,8 @@ def _usual(model: SentenceTransformer, plain: str) -> JsonObject:
         usual["gather_across_devices"] = True
     if plain.startswith("matryoshka"):
         usual["matryoshka_dims"] = _halves(model.get_embedding_dimension())
+    if plain.endswith("splade"):
+        usual |= _FLOPS
     if plain == "softmax":
         # Whether a text answers.
         usual["num_labels"] = 2
@@ -400,8 +585,11 @@ def _losses(kind: str) -> JsonObject:
 
     package = {
         "bi": "sentence_transformer",
+        "heads": "sentence_transformer",
+        "pair": "sentence_transformer",
         "cross": "cross_encoder",
         "multi": "multi_vector_encoder",
+        "sparse": "sparse_encoder",
     }[kind]
     module = import_module(f"sentence_transformers.{package}.losses")
     return {
@@ -412,7 +600,8 @@ def _losses(kind: str) -> JsonObject:
 
 
 def _plain(name: str) -> str:
-    """A class's name as it is asked for, without underscores: MultiVectorMarginMSELoss is
-    margin_mse.
+    """A class's name as it is asked for, without underscores: MultiVectorMarginMSELoss and
+    SparseMarginMSELoss are margin_mse.
     """
-    return name.removesuffix("Loss").replace("MultiVector", "").casefold()
+    short = name.removesuffix("Loss").replace("MultiVector", "")
+    return short.removeprefix("Sparse").replace("_", "").casefold()

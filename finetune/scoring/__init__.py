@@ -6,6 +6,8 @@ __getattr__, __dir__ = public(
     __name__,
     {
         "calibration": "Calibration beside fit threshold_at recall_table precision_at_recall",
+        "retrievers": "pair_scores best",
+        "word_scores": "WordScorer",
         "models": "Model embed embedded classify loss main",
     },
 )

@@ -7,11 +7,21 @@ from typing import TYPE_CHECKING
 from finetune.core.rows import JsonObject
 from finetune.students.number_types import opening_type
 from finetune.students.opening import opening
+from finetune.students.three_heads import add_heads
 from synth.local_models.minilm import folder_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from transformers import Trainer, TrainingArguments
+
+
+# A vector a text, both texts read together, a vector a token, weights of the vocabulary, and the
+# first, third and a weight a term by three heads of one encoder; vectors of two texts and a network
+# that reads both.
+KINDS = ("bi", "cross", "multi", "sparse", "heads", "pair")
+
+# Kinds that are bi-encoders with more layers.
+_SAME = {"heads": "bi", "pair": "bi"}
 
 
 def encoder_classes(
@@ -37,7 +47,12 @@ def encoder_classes(
             multi.MultiVectorEncoderTrainer,
             multi.MultiVectorEncoderTrainingArguments,
         ),
-    }[kind]
+        "sparse": (
+            st.SparseEncoder,
+            st.SparseEncoderTrainer,
+            st.SparseEncoderTrainingArguments,
+        ),
+    }[_SAME.get(kind, kind)]
 
 
 def open_encoder(
@@ -49,7 +64,7 @@ def open_encoder(
     """A model of sentence-transformers.
 
     Args:
-        kind: bi, cross or multi.
+        kind: one of KINDS.
         model: a folder or a name of the hub.
         where: what named it.
         options: of `from_pretrained`, such as `dtype`.
@@ -63,4 +78,13 @@ def open_encoder(
         "sentence-transformers/all-MiniLM-L6-v2."
     )
     with opening(f"{where} {model}", model, "an encoder", todo):
-        return encoder_classes(kind)[0](folder_of(model), model_kwargs=opened)
+        from finetune.students import pair_parts  # noqa: PLC0415 - seconds of imports
+
+        # The library's door for models with parts of one's own.
+        load = encoder_classes(kind)[0]._load_with_module_classes  # noqa: SLF001
+        encoder: SentenceTransformer = load(
+            folder_of(model), pair_parts.PARTS, model_kwargs=opened
+        )
+    if kind == "pair":
+        return pair_parts.add_pair_head(encoder)
+    return add_heads(encoder) if kind == "heads" else encoder

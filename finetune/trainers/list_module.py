@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypedDict
 
 import torch
 from torch import Tensor
 
-from finetune.core.list_tensors import PerQuery, Scores, TextOrder, TextVectors
+from finetune.core.list_tensors import (
+    BatchScores,
+    PerQuery,
+    Scores,
+    TextOrder,
+    TextVectors,
+    Vectors,
+)
 from finetune.core.tensors import Inputs, Scalar
 from finetune.data.query_lists import Listed
 from finetune.list_losses.base import ListLoss, Lists
+from finetune.students.pair_parts import pair_head
+from finetune.students.three_heads import encode, likenesses
+from finetune.trainers.taught import Taught, TaughtVectors, TeacherFields
 from synth.processes.ranks import is_launched
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+
+class ReadFields(TypedDict, total=False):
+    """The fields of `Lists` that a student fills besides its vectors."""
+
+    heads: Mapping[str, BatchScores]
+    scores: BatchScores
+    features: TextVectors
+
+
+def module_of(kind: str) -> type[ListModule]:
+    """How a student of a kind is read."""
+    special = {"heads": HeadsModule, "pair": PairModule}
+    return special.get(kind, ListModule)
 
 
 class ListModule(torch.nn.Module):
@@ -28,8 +52,8 @@ class ListModule(torch.nn.Module):
         listed: the training rows.
         width: texts a row; rows with fewer are filled up, which the mask leaves out.
         scale: 1 / temperature.
-        teacher: a frozen SentenceTransformer (or the student before the training), for losses that
-            need one.
+        taught: what a frozen teacher (or the student before the training) makes of the rows, for
+            losses that need one.
     """
 
     def __init__(
@@ -40,7 +64,7 @@ class ListModule(torch.nn.Module):
         *,
         width: int,
         scale: float,
-        teacher: SentenceTransformer | None = None,
+        taught: Taught | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -54,26 +78,17 @@ class ListModule(torch.nn.Module):
         self.targets = _targets(listed, width)
         self.groups = _groups(listed)
         self.keys = _keys(listed, width)
-        self.taught = (
-            _vectors(teacher, listed, width) if teacher is not None else None
-        )
-        if hasattr(loss, "open") and self.taught is not None:
+        self.taught = taught
+        if hasattr(loss, "open") and isinstance(taught, TaughtVectors):
             self.learned = loss.open(
-                model.get_embedding_dimension(), self.taught.shape[-1]
+                model.get_embedding_dimension(), taught.table.shape[-1]
             ).module.to(model.device)
 
     def forward(
         self, sentence_features: Iterable[Inputs], labels: PerQuery
     ) -> Scalar:
         """The loss of a batch whose labels are the numbers of its rows."""
-        from sentence_transformers.base.losses.merged_forward import (  # noqa: PLC0415
-            embed_columns,
-        )
-
-        columns = [
-            torch.nn.functional.normalize(column.float(), dim=-1)
-            for column in embed_columns(self.model, list(sentence_features))
-        ]
+        columns, read = self.read(list(sentence_features))
         device = columns[0].device
         rows = labels.long()
         if is_launched():
@@ -87,15 +102,9 @@ class ListModule(torch.nn.Module):
             return None if table is None else table[rows].to(device)
 
         mask = self.mask[rows].to(device)
-        teacher = None
+        teaching: TeacherFields = {}
         if self.taught is not None:
-            vectors = self.taught[rows].to(device)
-            teacher = Lists(
-                queries=vectors[:, 0],
-                documents=vectors[:, 1:],
-                mask=mask,
-                scale=self.scale,
-            )
+            teaching = self.taught.of(rows, mask, self.scale)
         return self.loss(
             Lists(
                 queries=columns[0],
@@ -105,9 +114,57 @@ class ListModule(torch.nn.Module):
                 scale=self.scale,
                 groups=of(self.groups),
                 keys=of(self.keys),
-                teacher=teacher,
+                **read,
+                **teaching,
             )
         )
+
+    def read(self, features: list[Inputs]) -> tuple[list[Vectors], ReadFields]:
+        """Unit vectors of each column, and what else the model makes of them."""
+        from sentence_transformers.base.losses.merged_forward import (  # noqa: PLC0415
+            embed_columns,
+        )
+
+        embedded = embed_columns(self.model, features)
+        return [_unit(column) for column in embedded], {}
+
+
+class HeadsModule(ListModule):
+    """The same for a model of three heads (`finetune.students.three_heads`)."""
+
+    def read(self, features: list[Inputs]) -> tuple[list[Vectors], ReadFields]:
+        """Unit vectors of each column, and the scores of the other heads."""
+        queries, *columns = (encode(self.model, one) for one in features)
+        found = [likenesses(queries, column) for column in columns]
+        heads = {}
+        for head in ("sparse", "multi"):
+            by_column = [scores[head] for scores in found]
+            heads[head] = torch.stack(by_column, dim=-1)
+        vectors = [queries.dense, *(column.dense for column in columns)]
+        return vectors, {"heads": heads}
+
+
+class PairModule(ListModule):
+    """The same for a model whose scores a network makes of two vectors
+    (`finetune.students.pair_parts`).
+    """
+
+    def read(self, features: list[Inputs]) -> tuple[list[Vectors], ReadFields]:
+        """Unit vectors of each column, scores of all pairs and features of a query's own."""
+        columns, _ = super().read(features)
+        queries = columns[0]
+        documents = torch.stack(columns[1:], dim=1)
+        shape = (len(queries), *documents.shape)
+        head = pair_head(self.model)
+        pairs = head.features(
+            queries[:, None, None].expand(shape), documents.expand(shape)
+        )
+        own = pairs.diagonal(dim1=0, dim2=1).permute(2, 0, 1)
+        return columns, {"scores": head.score(pairs), "features": own}
+
+
+def _unit(column: Tensor) -> Vectors:
+    return torch.nn.functional.normalize(column.float(), dim=-1)
 
 
 def _of_all(part: Tensor) -> Tensor:
@@ -148,35 +205,3 @@ def _groups(listed: Sequence[Listed]) -> PerQuery | None:
     return torch.tensor(
         [numbers.setdefault(row.group, len(numbers)) for row in listed]
     )
-
-
-def _vectors(
-    teacher: SentenceTransformer, listed: Sequence[Listed], width: int
-) -> TextVectors:
-    """[N, 1 + width, D] unit vectors of a frozen model, each text embedded once."""
-    texts = list(
-        dict.fromkeys(
-            text
-            for row in listed
-            for text in (row.query, *row.documents[:width])
-        )
-    )
-    table = (
-        teacher.encode(
-            texts,
-            convert_to_tensor=True,
-            normalize_embeddings=True,
-            show_progress_bar=False,
-        )
-        .detach()
-        .float()
-        .cpu()
-    )
-    positions = {text: position for position, text in enumerate(texts)}
-    table = torch.cat([table, torch.zeros(1, table.shape[1])])
-    absent = len(texts)
-    index = []
-    for row in listed:
-        own = [positions[text] for text in (row.query, *row.documents[:width])]
-        index.append(own + [absent] * (1 + width - len(own)))
-    return table[torch.tensor(index)]

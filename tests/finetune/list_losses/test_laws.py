@@ -15,10 +15,17 @@ from tests.finetune.list_losses.brute import cases
 NAMES = registry.names("finetune.list_losses")
 
 
+# Targets that are made of the student's own scores get no gradient unless told so.
+DIFFERENTIABLE = {
+    "adaptive_margin": "adaptive_margin:detach=false",
+    "self_distillation": "self_distillation:detach=false",
+}
+
+
 def made(name):
     loss = registry.build(
         "finetune.list_losses",
-        {"adaptive_margin": "adaptive_margin:detach=false"}.get(name, name),
+        DIFFERENTIABLE.get(name, name),
     )
     if hasattr(loss, "open"):
         torch.manual_seed(0)

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune.measuring import evaluate_retriever, score_lists
-from finetune.measuring.evaluate_retriever import SearchConfig, pair_scores
+from finetune.measuring.evaluate_retriever import SearchConfig
 from finetune.measuring.score_lists import ScoreConfig, run
+from finetune.scoring.retrievers import pair_scores
 from synth.core.errors import WrongUse
 from tests.conftest import write
 

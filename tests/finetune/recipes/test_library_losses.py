@@ -17,12 +17,12 @@ GUIDED = ("gist_embed", "cached_gist_embed")
 QUICK = ("co_sent",)
 LOSSES = [
     pytest.param(kind, name, marks=() if name in QUICK else (pytest.mark.long,))
-    for kind in ("bi", "cross", "multi")
+    for kind in ("bi", "cross", "multi", "sparse")
     for name in forms(kind)
 ]
 
 
-@pytest.mark.parametrize("kind", ["bi", "cross", "multi"])
+@pytest.mark.parametrize("kind", ["bi", "cross", "multi", "sparse"])
 def test_every_loss_of_the_library_is_named(kind):
     named = {name.replace("_", "") for name in forms(kind)}
     assert named == {*_losses(kind)}

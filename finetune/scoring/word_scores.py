@@ -1,0 +1,143 @@
+"""Scores by a language model: how much likelier one word is than another behind a prompt, and what
+the model holds in mind there (D2LLM, arXiv:2406.17262).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from finetune.data.prompts import of_student, rendered
+from finetune.scoring.models import Model
+from synth.core.errors import WrongUse
+
+Pair = tuple[str, str]
+QUERY = "{query}"
+DOCUMENT = "{document}"
+# The last hidden state behind each prompt.
+PairStates = Annotated[Tensor, "pair width"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordScorer:
+    """A language model that answers a question about a query and a text with one of two words.
+
+    Args:
+        model: a folder or a name of the hub.
+        template: a question with the places {query} and {document}.
+        words: for and against, by their first tokens.
+
+    Raises:
+        WrongUse: no such model, a template without a place, words that begin with the same token.
+    """
+
+    model: str
+    template: str
+    words: tuple[str, str] = ("yes", "no")
+    opened: Model = field(init=False)
+    tokens: tuple[int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Opens the model, which is checked before anything is asked."""
+        for place in (QUERY, DOCUMENT):
+            if place not in self.template:
+                raise WrongUse(
+                    "--template",
+                    f"no {place}",
+                    "a question about a query and a text",
+                    f"Write {QUERY} and {DOCUMENT} where they stand.",
+                )
+        opened = Model("loss", self.model)
+        first, second = (_first(opened, word) for word in self.words)
+        if first == second:
+            raise WrongUse(
+                f"--words {' '.join(self.words)}",
+                "two words that begin with the same token",
+                "words that a model tells apart by their first tokens",
+                "Take others, such as yes and no.",
+            )
+        # The fields of a frozen class are written once, here.
+        object.__setattr__(self, "opened", opened)
+        object.__setattr__(self, "tokens", (first, second))
+
+    def scores(self, pairs: Sequence[Pair]) -> list[float]:
+        """For each (query, text) the logit of the first word less that of the second: the
+        log-odds of the first among the two.
+        """
+        found = [0.0] * len(pairs)
+        for places, logits, _ in self._read(pairs):
+            first = logits[:, self.tokens[0]]
+            second = logits[:, self.tokens[1]]
+            odds = (first - second).tolist()
+            for place, odd in zip(places, odds, strict=True):
+                found[place] = odd
+        return found
+
+    def states(self, pairs: Sequence[Pair]) -> PairStates:
+        """[N, D] the last hidden state behind each prompt."""
+        found = [torch.zeros(0)] * len(pairs)
+        for places, _, states in self._read(pairs):
+            for place, state in zip(places, states, strict=True):
+                found[place] = state
+        return torch.stack(found)
+
+    def _read(
+        self, pairs: Sequence[Pair]
+    ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+        """(places, [B, V] logits, [B, D] states) behind prompts of like length."""
+        prompts = [self._prompt(query, text) for query, text in pairs]
+        for places in self.opened.batches([len(one) for one in prompts]):
+            batch = self.opened.encoded([prompts[place] for place in places])
+            with torch.no_grad():
+                said = self.opened.model(**batch, output_hidden_states=True)
+            mask = batch["attention_mask"]
+            # The last token that counts, on whichever side the padding stands.
+            numbers = torch.arange(mask.shape[1], device=mask.device)
+            last = (mask * (numbers + 1)).argmax(dim=1)
+            rows = torch.arange(len(last), device=mask.device)
+            logits = said.logits[rows, last].float().cpu()
+            states = said.hidden_states[-1][rows, last].float().cpu()
+            yield places, logits, states
+
+    def _prompt(self, query: str, text: str) -> str:
+        # The query is put in last, so that a place which a text spells out stays a text.
+        before, _, behind = self.template.partition(DOCUMENT)
+        parts = (before.replace(QUERY, query), behind.replace(QUERY, query))
+        asked = text.join(parts)
+        tokenizer = self.opened.tokenizer
+        prompt, _ = rendered(asked, tokenizer, of_student(self.model))
+        return prompt
+
+
+def read_template(path: str) -> str:
+    """The text of a template's file.
+
+    Raises:
+        WrongUse: no such file.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise WrongUse(
+            f"--template {path}",
+            str(error),
+            "a text file with a question about {query} and {document}",
+            "Check the path.",
+        ) from error
+
+
+def _first(opened: Model, word: str) -> int:
+    ids: list[int] = opened.tokenizer.encode(word, add_special_tokens=False)
+    if not ids:
+        raise WrongUse(
+            f"--words {word!r}",
+            "a word without a token",
+            "a word that the model knows",
+            "Take another.",
+        )
+    return ids[0]

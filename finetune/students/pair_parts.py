@@ -1,0 +1,257 @@
+"""Parts of encoders that sentence-transformers does not have: a small network that compares two
+vectors, and pooling by attention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import torch
+from sentence_transformers.base.modules import Module
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from finetune.core.list_tensors import Vectors
+
+# Numbers of the layer between two vectors and their score (DSE's code has 512).
+_HIDDEN = 512
+_MOST_HEADS = 8
+
+PairVectors = Annotated[Tensor, "... width"]
+PairFeatures = Annotated[Tensor, "... hidden"]
+PairScore = Annotated[Tensor, "..."]
+
+
+class _Saved(Module):  # type: ignore[misc]
+    """A part whose weights and settings are saved with the model."""
+
+    def save(self, output_path: str, *args: Any, **kwargs: Any) -> None:
+        """Writes settings and weights into a folder."""
+        del args, kwargs
+        self.save_config(output_path)
+        self.save_torch_weights(output_path)
+
+    @classmethod
+    def load(cls, model_name_or_path: str, **kwargs: Any) -> _Saved:
+        """Opens what `save` wrote."""
+        places = {
+            name: kwargs[name]
+            for name in (
+                "subfolder",
+                "token",
+                "cache_folder",
+                "revision",
+                "local_files_only",
+            )
+            if name in kwargs
+        }
+        part = cls(**cls.load_config(model_name_or_path, **places))
+        cls.load_torch_weights(model_name_or_path, model=part, **places)
+        return part
+
+
+class PairHead(_Saved):
+    """Scores a query's vector u and a text's v by a small network over [u, v, |u - v|, u v] (DSE,
+    arXiv:1908.05161); [u, v] alone is the interaction module of D2LLM (arXiv:2406.17262).
+
+    Args:
+        width: of a vector.
+        compares: with |u - v| and u v, else u and v alone.
+        hidden: numbers of the layer between.
+    """
+
+    config_keys: ClassVar[list[str]] = ["width", "compares", "hidden"]
+
+    def __init__(
+        self, width: int, *, compares: bool = True, hidden: int = _HIDDEN
+    ) -> None:
+        super().__init__()
+        self.width = width
+        self.compares = compares
+        self.hidden = hidden
+        inputs = 4 * width if compares else 2 * width
+        self.first = torch.nn.Linear(inputs, hidden)
+        self.last = torch.nn.Linear(hidden, 1)
+
+    def forward(
+        self, features: dict[str, Tensor], **kwargs: Any
+    ) -> dict[str, Tensor]:
+        """Leaves a text's features as they are: a score needs two texts."""
+        del kwargs
+        return features
+
+    def features(self, left: PairVectors, right: PairVectors) -> PairFeatures:
+        """[..., hidden] what the score is read from, 0 or more."""
+        parts = [left, right]
+        if self.compares:
+            parts += [(left - right).abs(), left * right]
+        hidden: PairFeatures = self.first(torch.cat(parts, dim=-1))
+        return hidden.relu()
+
+    def score(self, features: PairFeatures) -> PairScore:
+        """[...] one number a pair, higher is better."""
+        scores: PairScore = self.last(features)
+        return scores.squeeze(-1)
+
+
+class AttentionPooling(_Saved):
+    """Pooling by multi-head attention (PMA, Set Transformer, arXiv:1810.00825): a learned question
+    attends to all tokens.
+
+    Args:
+        width: of a token's state, and of the vector.
+        heads: of the attention; they divide the width.
+    """
+
+    config_keys: ClassVar[list[str]] = ["width", "heads"]
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.width = width
+        self.heads = heads
+        self.question = torch.nn.Parameter(torch.empty(1, 1, width))
+        torch.nn.init.xavier_uniform_(self.question)
+        self.attention = torch.nn.MultiheadAttention(
+            width, heads, batch_first=True
+        )
+        self.norm_of_sum = torch.nn.LayerNorm(width)
+        self.norm_of_layer = torch.nn.LayerNorm(width)
+        self.layer = torch.nn.Linear(width, width)
+
+    def forward(
+        self, features: dict[str, Tensor], **kwargs: Any
+    ) -> dict[str, Tensor]:
+        """Adds `sentence_embedding` [B, width]."""
+        del kwargs
+        states = features["token_embeddings"]
+        absent = ~features["attention_mask"].bool()
+        question = self.question.expand(len(states), -1, -1)
+        found, _ = self.attention(
+            question,
+            states,
+            states,
+            key_padding_mask=absent,
+            need_weights=False,
+        )
+        summed = self.norm_of_sum(question + found)
+        pooled = self.norm_of_layer(summed + self.layer(summed).relu())
+        features["sentence_embedding"] = pooled[:, 0]
+        return features
+
+    def get_embedding_dimension(self) -> int:
+        """Numbers of the vector."""
+        return self.width
+
+
+# By what a saved model calls them, since sentence-transformers opens no parts of others by itself.
+PARTS: Mapping[str, type[Module]] = {
+    f"{part.__module__}.{part.__name__}": part
+    for part in (PairHead, AttentionPooling)
+}
+
+
+def pair_head(model: SentenceTransformer) -> PairHead:
+    """The head of a model that has one."""
+    (head,) = (part for part in model if isinstance(part, PairHead))
+    return head
+
+
+def add_pair_head(
+    model: SentenceTransformer, *, compares: bool = True
+) -> SentenceTransformer:
+    """The model with a head, which begins at random where it has none."""
+    if not any(isinstance(part, PairHead) for part in model):
+        width = model.get_embedding_dimension()
+        head = PairHead(width, compares=compares)
+        model.append(head.to(model.device))
+    return model
+
+
+def pool(model: SentenceTransformer, how: str) -> None:
+    """Makes one vector of the tokens' states in another way than so far.
+
+    Args:
+        model: its layer of pooling is replaced.
+        how: attention, or one of sentence-transformers (mean, cls, max, lasttoken, ...).
+
+    Raises:
+        ValueError: sentence-transformers has none of this name.
+    """
+    from sentence_transformers.sentence_transformer.modules import Pooling  # noqa: PLC0415
+
+    width = model[0].get_embedding_dimension()
+    layer: Module
+    if how == "attention":
+        heads = max(n for n in range(1, _MOST_HEADS + 1) if width % n == 0)
+        layer = AttentionPooling(width, heads)
+    else:
+        layer = Pooling(width, how)
+    places = [
+        name
+        for name, part in model.named_children()
+        if isinstance(part, Pooling | AttentionPooling)
+    ]
+    if places:
+        setattr(model, places[0], layer.to(model.device))
+
+
+def shorten(model: SentenceTransformer, size: int) -> None:
+    """Adds a layer (tanh) behind the pooling, which makes vectors of `size` numbers."""
+    from sentence_transformers.base.modules import Dense  # noqa: PLC0415
+    from sentence_transformers.sentence_transformer.modules import Pooling  # noqa: PLC0415
+
+    places = [
+        place
+        for place, part in enumerate(model)
+        if isinstance(part, Pooling | AttentionPooling)
+    ]
+    width = model.get_embedding_dimension()
+    layer = Dense(width, size).to(model.device)
+    model.insert(max(places, default=0) + 1, layer)
+
+
+class PairScorer:
+    """A model with a pair head as what encodes and compares texts.
+
+    Args:
+        model: with its head.
+    """
+
+    def __init__(self, model: SentenceTransformer) -> None:
+        self.model = model
+        self.head = pair_head(model)
+
+    def encode_query(
+        self, texts: list[str], *, show_progress_bar: bool = False
+    ) -> Vectors:
+        """[N, D] unit vectors."""
+        vectors: Vectors = self.model.encode(
+            texts,
+            normalize_embeddings=True,
+            convert_to_tensor=True,
+            show_progress_bar=show_progress_bar,
+        )
+        return vectors
+
+    encode_document = encode_query
+
+    def similarity(self, queries: Vectors, texts: Vectors) -> Tensor:
+        """[Q, N] scores of texts for queries."""
+        shape = (len(queries), len(texts), queries.shape[1])
+        left = queries[:, None].expand(shape)
+        with torch.no_grad():
+            return self.head.score(
+                self.head.features(left, texts.expand(shape))
+            )
+
+    def similarity_pairwise(
+        self, queries: list[Tensor], texts: list[Tensor]
+    ) -> Tensor:
+        """[N] scores of the pairs."""
+        left = torch.stack(queries)
+        with torch.no_grad():
+            features = self.head.features(left, torch.stack(texts))
+            return self.head.score(features)

@@ -1,0 +1,203 @@
+"""What a frozen teacher makes of the training's texts: each is read once, before the training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import torch
+from torch import Tensor
+
+from finetune.core.list_tensors import BatchScores, TextMask, TextVectors
+from finetune.data.query_lists import Listed
+from finetune.list_losses.base import Lists
+from finetune.scoring.word_scores import WordScorer
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+# What a model makes of a text: a tensor, or those of its heads.
+Encoding = Any
+# Texts -> an encoding of each.
+Encode = Callable[..., Sequence[Encoding]]
+
+
+class TeacherFields(TypedDict, total=False):
+    """The fields of `Lists` that a teacher fills."""
+
+    teacher: Lists
+    teacher_scores: BatchScores
+    teacher_features: TextVectors
+
+
+class TaughtVectors:
+    """A vector for each text.
+
+    Args:
+        teacher: a frozen encoder with a vector a text.
+        listed: the training rows.
+        width: texts a row.
+
+    Attributes:
+        table: [N, 1 + width, D] unit vectors: query, texts, zeros for absent ones.
+    """
+
+    def __init__(
+        self,
+        teacher: SentenceTransformer,
+        listed: Sequence[Listed],
+        width: int,
+    ) -> None:
+        self.table = _vectors(teacher, listed, width)
+
+    def of(self, rows: Tensor, mask: TextMask, scale: float) -> TeacherFields:
+        """What the losses read of the rows of a batch."""
+        vectors = self.table[rows].to(mask.device)
+        teacher = Lists(
+            queries=vectors[:, 0],
+            documents=vectors[:, 1:],
+            mask=mask,
+            scale=scale,
+        )
+        return {"teacher": teacher}
+
+
+class TaughtScores:
+    """Scores of a teacher of any kind, by its own likeness: MaxSim of token vectors, products of
+    vocabulary weights, cosines.
+
+    Args:
+        teacher: a frozen encoder that encodes queries and texts apart.
+        listed: the training rows.
+        width: texts a row.
+    """
+
+    def __init__(
+        self,
+        teacher: SentenceTransformer,
+        listed: Sequence[Listed],
+        width: int,
+    ) -> None:
+        self.teacher = teacher
+        self.width = width
+        self.queries = [row.query for row in listed]
+        self.texts = [row.documents[:width] for row in listed]
+        unique = dict.fromkeys(text for texts in self.texts for text in texts)
+        self.of_queries = _encoded(teacher.encode_query, self.queries)
+        self.of_texts = _encoded(teacher.encode_document, list(unique))
+
+    def of(self, rows: Tensor, mask: TextMask, scale: float) -> TeacherFields:
+        """What the losses read of the rows of a batch; `scale` plays no part."""
+        del scale
+        numbers = rows.tolist()
+        queries = [self.of_queries[self.queries[row]] for row in numbers]
+        texts = [
+            self.of_texts[text] for row in numbers for text in self._filled(row)
+        ]
+        scores = self.teacher.similarity(_together(queries), _together(texts))
+        shape = (len(numbers), len(numbers), self.width)
+        found = scores.float().reshape(shape).to(mask.device)
+        return {"teacher_scores": found}
+
+    def _filled(self, row: int) -> list[str]:
+        """The texts of a row, its first one where there are too few."""
+        texts = self.texts[row]
+        absent = self.width - len(texts)
+        return [*texts, *[texts[0]] * absent]
+
+
+class TaughtPairs:
+    """States of a language model behind its prompt about each query and text.
+
+    Args:
+        teacher: a language model with its template.
+        listed: the training rows.
+        width: texts a row.
+
+    Attributes:
+        table: [N, width, D], zeros for absent texts.
+    """
+
+    def __init__(
+        self, teacher: WordScorer, listed: Sequence[Listed], width: int
+    ) -> None:
+        pairs = [
+            (row.query, text)
+            for row in listed
+            for text in row.documents[:width]
+        ]
+        states = teacher.states(pairs)
+        self.table = states.new_zeros(len(listed), width, states.shape[1])
+        start = 0
+        for place, row in enumerate(listed):
+            count = min(width, len(row.documents))
+            self.table[place, :count] = states[start : start + count]
+            start += count
+
+    def of(self, rows: Tensor, mask: TextMask, scale: float) -> TeacherFields:
+        """What the losses read of the rows of a batch; `scale` plays no part."""
+        del scale
+        return {"teacher_features": self.table[rows].to(mask.device)}
+
+
+# How a teacher is asked by its kind.
+Taught = TaughtVectors | TaughtScores | TaughtPairs
+
+
+def taught_by(
+    kind: str,
+    teacher: SentenceTransformer,
+    listed: Sequence[Listed],
+    width: int,
+) -> Taught:
+    """What a teacher of a kind (bi, multi, sparse) makes of the rows."""
+    made = TaughtVectors if kind == "bi" else TaughtScores
+    with torch.no_grad():
+        return made(teacher, listed, width)
+
+
+def _encoded(encode: Encode, texts: Sequence[str]) -> dict[str, Encoding]:
+    """Each text once."""
+    unique = list(dict.fromkeys(texts))
+    encoded = encode(unique, show_progress_bar=False)
+    return dict(zip(unique, encoded, strict=True))
+
+
+def _together(encoded: list[Encoding]) -> list[Encoding] | Tensor:
+    """Vectors as one tensor; vectors of tokens and what heads made as they are."""
+    if isinstance(encoded[0], Tensor) and encoded[0].dim() == 1:
+        return torch.stack(encoded)
+    return encoded
+
+
+def _vectors(
+    teacher: SentenceTransformer, listed: Sequence[Listed], width: int
+) -> TextVectors:
+    """[N, 1 + width, D] unit vectors of a frozen model, each text embedded once."""
+    texts = list(
+        dict.fromkeys(
+            text
+            for row in listed
+            for text in (row.query, *row.documents[:width])
+        )
+    )
+    table = (
+        teacher.encode(
+            texts,
+            convert_to_tensor=True,
+            normalize_embeddings=True,
+            show_progress_bar=False,
+        )
+        .detach()
+        .float()
+        .cpu()
+    )
+    positions = {text: position for position, text in enumerate(texts)}
+    table = torch.cat([table, torch.zeros(1, table.shape[1])])
+    absent = len(texts)
+    index = []
+    for row in listed:
+        own = [positions[text] for text in (row.query, *row.documents[:width])]
+        index.append(own + [absent] * (1 + width - len(own)))
+    return table[torch.tensor(index)]

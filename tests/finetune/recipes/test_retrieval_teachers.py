@@ -1,0 +1,334 @@
+"""Teachers and students of retrieval of every kind, through the commands, over a small random encoder."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests import tiny
+from tests.conftest import write
+from tests.finetune.recipes.test_retriever import FAST, finetune
+
+LISTS = [
+    {"query": "red pen", "documents": ["blue pen", "old house", "tall tree"]},
+    {"query": "new house", "documents": ["old house", "tall tree"]},
+    {"query": "small dog", "documents": ["big dog", "green hat"]},
+    {"query": "green hat", "documents": ["red hat", "blue pen"]},
+]
+
+
+@pytest.fixture(scope="module")
+def lists(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("lists") / "lists.jsonl", LISTS)
+
+
+def retriever(lists, out, *more):
+    model = tiny.encoder("mlm")
+    words = ("--data", lists, "--model", model, "--output", out)
+    return finetune("retriever", *words, *FAST, *more)
+
+
+def test_a_multi_vector_teacher_scores_the_texts_of_each_batch(lists, tmp_path):
+    teacher = tmp_path / "teacher"
+    code, said = retriever(lists, teacher, "--kind", "multi")
+    assert code == 0, said
+    words = ("--teacher", teacher, "--teacher-kind", "multi")
+    code, said = retriever(
+        lists, tmp_path / "student", "--loss", "batch_kl", *words
+    )
+    assert code == 0, said
+    info = json.loads((tmp_path / "student" / "train.json").read_text())
+    assert info["kind"] == "bi"
+    assert info["loss"] > 0
+    code, said = finetune(
+        "score-lists",
+        *("--data", lists, "--model", teacher, "--kind", "multi"),
+        *("--output", tmp_path / "scored.jsonl"),
+    )
+    assert code == 0, said
+    lines = (tmp_path / "scored.jsonl").read_text().splitlines()
+    scores = [json.loads(line)["scores"] for line in lines]
+    # A sum of best cosines over the four tokens of a query and the two marks around it.
+    assert [len(each) for each in scores] == [3, 2, 2, 2]
+    assert all(-6 <= score <= 6 for each in scores for score in each)
+
+
+def test_a_loss_that_reads_vectors_wants_a_teacher_with_one(lists, tmp_path):
+    teacher = ("--teacher", tiny.encoder("mlm"), "--teacher-kind", "multi")
+    code, said = retriever(
+        lists, tmp_path / "out", "--loss", "teacher_queue", *teacher
+    )
+    assert code == 2
+    assert "a teacher that this loss reads: bi" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sparse_student_learns_and_its_words_grow_fewer(lists, tmp_path):
+    from finetune.students.encoders import open_encoder
+
+    counts = []
+    loss = "splade:document_regularizer_weight=1.0"
+    for steps in ("1", "40"):
+        out = tmp_path / steps
+        code, said = retriever(
+            *(lists, out, "--kind", "sparse", "--loss", loss),
+            *("--max-steps", steps, "--learning-rate", "1e-2"),
+        )
+        assert code == 0, said
+        words = open_encoder("sparse", str(out)).encode(["big dog", "red pen"])
+        counts.append(int((words.to_dense() > 0).sum()))
+    assert counts[1] < counts[0] / 2
+    code, said = finetune(
+        "evaluate-retriever",
+        *("--data", lists, "--corpus", lists, "--field", "query"),
+        *("--model", out, "--kind", "sparse", "--beside", "bm25"),
+        *("--fuse", "scores", "--weight", 1, "--weight", 0.3),
+        *("--output", tmp_path / "e"),
+    )
+    assert code == 0, said
+    assert "ndcg@10" in said
+
+
+def test_a_sparse_teacher_scores_the_texts_of_each_batch(lists, tmp_path):
+    teacher = ("--teacher", tiny.encoder("mlm"), "--teacher-kind", "sparse")
+    code, said = retriever(
+        lists, tmp_path / "out", "--loss", "batch_kl", *teacher
+    )
+    assert code == 0, said
+
+
+def test_three_heads_learn_from_their_sum_and_are_measured(lists, tmp_path):
+    losses = []
+    for steps in ("1", "80"):
+        out = tmp_path / steps
+        code, said = retriever(
+            *(lists, out, "--kind", "heads", "--loss", "self_distillation"),
+            *("--max-steps", steps, "--learning-rate", "3e-3", "--seed", "1"),
+        )
+        assert code == 0, said
+        losses.append(json.loads((out / "train.json").read_text())["loss"])
+    assert losses[1] < losses[0] / 2
+    found = {}
+    for head in ("", "-dense", "-sparse", "-multi"):
+        code, said = finetune(
+            "evaluate-retriever",
+            *("--data", lists, "--model", out, "--kind", f"heads{head}"),
+            *("--output", tmp_path / f"e{head}"),
+        )
+        assert code == 0, said
+        info = json.loads(
+            (tmp_path / f"e{head}" / "evaluation.json").read_text()
+        )
+        found[head] = info["ndcg@10"]["mean"]
+    assert found == {"": 1.0, "-dense": 1.0, "-sparse": 1.0, "-multi": 1.0}
+    code, said = retriever(
+        *(lists, tmp_path / "student", "--loss", "batch_kl"),
+        *("--teacher", out, "--teacher-kind", "heads"),
+    )
+    assert code == 0, said
+
+
+def test_heads_learn_only_where_there_are_some(lists, tmp_path):
+    code, said = retriever(
+        lists, tmp_path / "out", "--loss", "self_distillation"
+    )
+    assert code == 2
+    assert "--kind heads" in said
+
+
+@pytest.fixture(scope="module")
+def question(tmp_path_factory):
+    file = tmp_path_factory.mktemp("question") / "question.txt"
+    file.write_text("What is {query} ? it is a {document}")
+    return file
+
+
+def scored_by_words(lists, question, out):
+    words = ("--model", tiny.causal(), "--kind", "words")
+    return finetune(
+        "score-lists",
+        *("--data", lists, *words, "--template", question),
+        *("--words", "red", "old", "--output", out),
+    )
+
+
+def test_a_language_model_teaches_a_network_over_two_vectors(
+    lists, question, tmp_path
+):
+    scored = tmp_path / "scored.jsonl"
+    code, said = scored_by_words(lists, question, scored)
+    assert code == 0, said
+    losses = []
+    for steps in ("1", "60"):
+        out = tmp_path / steps
+        code, said = retriever(
+            *(scored, out, "--kind", "pair", "--pooling", "attention"),
+            *("--loss", "imitation:feature=0.1", "--scale", "1"),
+            *("--teacher", tiny.causal(), "--teacher-kind", "words"),
+            *("--template", question, "--max-steps", steps),
+            *("--learning-rate", "3e-3"),
+        )
+        assert code == 0, said
+        losses.append(json.loads((out / "train.json").read_text())["loss"])
+    assert losses[1] < losses[0] * 0.7
+    code, said = finetune(
+        "evaluate-retriever",
+        *("--data", lists, "--corpus", lists, "--field", "query"),
+        *("--model", out, "--kind", "pair", "--output", tmp_path / "e"),
+    )
+    assert code == 0, said
+
+
+def test_a_network_over_two_vectors_comes_near_to_a_teachers_scores(
+    lists, question, tmp_path
+):
+    scored = tmp_path / "scored.jsonl"
+    code, said = scored_by_words(lists, question, scored)
+    assert code == 0, said
+    code, said = retriever(
+        *(scored, tmp_path / "out", "--kind", "pair", "--scale", "1"),
+        *("--loss", "score_mse:share=1.0", "--max-steps", "150"),
+        *("--learning-rate", "1e-2"),
+    )
+    assert code == 0, said
+    again = tmp_path / "again.jsonl"
+    code, said = finetune(
+        "score-lists",
+        *("--data", scored, "--model", tmp_path / "out", "--kind", "pair"),
+        *("--output", again),
+    )
+    assert code == 0, said
+    before, after = (
+        [json.loads(line) for line in file.read_text().splitlines()]
+        for file in (scored, again)
+    )
+    for wanted, found in zip(before, after, strict=True):
+        of = dict(zip(wanted["documents"], wanted["scores"], strict=True))
+        for text, score in zip(
+            found["documents"], found["scores"], strict=True
+        ):
+            assert score == pytest.approx(of[text], abs=0.5)
+
+
+def test_a_way_of_pooling_is_one_that_there_is(lists, tmp_path):
+    code, said = retriever(lists, tmp_path / "out", "--pooling", "meen")
+    assert code == 2
+    assert "attention, mean, cls" in said
+    code, said = retriever(
+        lists, tmp_path / "out", "--pooling", "cls", "--kind", "multi"
+    )
+    assert code == 2
+    assert "a vector a text" in said
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--loss", "imitation:feature=0.1"), "--teacher-kind words"),
+        (("--loss", "imitation", "--teacher-kind", "sparse"), "reads: words"),
+    ],
+)
+def test_features_of_pairs_need_a_network_and_a_language_model(
+    lists, question, tmp_path, more, says
+):
+    scored = tmp_path / "scored.jsonl"
+    code, said = scored_by_words(lists, question, scored)
+    assert code == 0, said
+    code, said = retriever(scored, tmp_path / "out", *more)
+    assert code == 2
+    assert says in said
+
+
+TRANSLATED = [
+    {"query": "red pen", "positive": "tall hat tree"},
+    {"query": "new house", "positive": "small old"},
+    {"query": "big dog", "positive": "blue"},
+    {"query": "green hat", "positive": "house dog pen"},
+]
+LONGER = ("--max-steps", "80", "--learning-rate", "5e-3")
+
+
+@pytest.fixture(scope="module")
+def translated(tmp_path_factory):
+    out = tmp_path_factory.mktemp("translated") / "rows.jsonl"
+    return write(out, TRANSLATED)
+
+
+def encoded(model, texts):
+    from finetune.students.encoders import open_encoder
+
+    opened = open_encoder("bi", str(model))
+    return opened.encode(texts, normalize_embeddings=True)
+
+
+@pytest.mark.parametrize(
+    "loss", ["translation_mse", "additive_margin:feature=1.0,matrix=1.0"]
+)
+def test_a_translation_comes_to_where_the_teacher_puts_the_text(
+    translated, tmp_path, loss
+):
+    teacher = tiny.encoder("mlm")
+    words = ("--loss", loss, "--teacher", teacher)
+    code, said = retriever(translated, tmp_path / "out", *words, *LONGER)
+    assert code == 0, said
+    known = encoded(teacher, [row["query"] for row in TRANSLATED])
+    others = [row["positive"] for row in TRANSLATED]
+    before = (known * encoded(teacher, others)).sum(axis=1)
+    if loss == "translation_mse":
+        after = (known * encoded(tmp_path / "out", others)).sum(axis=1)
+    else:
+        queries = [row["query"] for row in TRANSLATED]
+        asked = encoded(tmp_path / "out", queries)
+        after = (asked * encoded(tmp_path / "out", others)).sum(axis=1)
+    assert after.mean() > 0.95 > before.mean()
+
+
+def test_short_vectors_are_learnt_from_principal_components(
+    translated, tmp_path
+):
+    import numpy as np
+
+    from finetune.scoring.principal import shortened
+    from finetune.students.encoders import open_encoder
+
+    code, said = retriever(
+        *(translated, tmp_path / "out", "--loss", "mse", "--vector-size", "3"),
+        *("--teacher", tiny.encoder("mlm"), "--max-steps", "150"),
+        *("--learning-rate", "1e-2"),
+    )
+    assert code == 0, said
+    texts = [row[name] for name in ("positive", "query") for row in TRANSLATED]
+    teacher = open_encoder("bi", tiny.encoder("mlm"))
+    wanted = np.array(shortened(teacher.encode, texts, 3)(texts))
+    found = open_encoder("bi", str(tmp_path / "out")).encode(texts)
+    assert found.shape == (8, 3)
+    # The layer's tanh reaches from -1 to 1; components of these texts reach further.
+    signs = np.sign(wanted[np.abs(wanted) > 1])
+    assert (np.sign(found[np.abs(wanted) > 1]) == signs).all()
+
+
+def test_tokens_of_a_translation_are_learnt_from_a_teachers(
+    translated, tmp_path
+):
+    teacher = tmp_path / "teacher"
+    code, said = retriever(translated, teacher, "--kind", "multi")
+    assert code == 0, said
+    losses = []
+    for steps in ("1", "60"):
+        code, said = finetune(
+            *("retriever", "--data", translated, "--model", teacher),
+            *("--output", tmp_path / steps, "--kind", "multi"),
+            *("--loss", "token_alignment", "--teacher", teacher, *FAST),
+            *("--max-steps", steps, "--learning-rate", "5e-3"),
+        )
+        assert code == 0, said
+        info = json.loads((tmp_path / steps / "train.json").read_text())
+        losses.append(info["loss"])
+    assert losses[1] < losses[0] / 2
+    code, said = retriever(
+        *(translated, tmp_path / "no", "--kind", "multi"),
+        *("--loss", "token_alignment"),
+    )
+    assert code == 2
+    assert "no teacher" in said

@@ -1,0 +1,59 @@
+"""A language model's answer as a score: the logits behind its prompt, by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from finetune.scoring.word_scores import WordScorer, read_template
+from finetune.students.load import load_student
+from synth.core.errors import WrongUse
+from tests import tiny
+
+TEMPLATE = "What is {query} ? it is a {document}"
+WORDS = ("red", "old")
+PAIRS = [("red pen", "tall tree"), ("big", "dog"), ("old house", "a red hat")]
+
+
+def test_a_score_is_the_difference_of_two_logits():
+    judge = WordScorer(model=tiny.causal(), template=TEMPLATE, words=WORDS)
+    found = judge.scores(PAIRS)
+    states = judge.states(PAIRS)
+    model, tokenizer = load_student(tiny.causal())
+    for (query, text), score, state in zip(PAIRS, found, states, strict=True):
+        prompt = TEMPLATE.format(query=query, document=text)
+        batch = tokenizer(prompt, return_tensors="pt")
+        with torch.no_grad():
+            said = model(**batch, output_hidden_states=True)
+        yes, no = (tokenizer.encode(w, add_special_tokens=False) for w in WORDS)
+        logits = said.logits[0, -1]
+        wanted = float(logits[yes[0]] - logits[no[0]])
+        assert score == pytest.approx(wanted, abs=1e-4)
+        assert torch.allclose(state, said.hidden_states[-1][0, -1], atol=1e-4)
+
+
+def test_places_that_texts_spell_out_stay_texts():
+    judge = WordScorer(model=tiny.causal(), template=TEMPLATE, words=WORDS)
+    assert judge._prompt("{document}", "{query}") == (
+        "What is {document} ? it is a {query}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"template": "is it {query}"}, "no {document}"),
+        ({"words": ("red", "red pen")}, "the same token"),
+        ({"words": ("", "red")}, "a word without a token"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(more, says):
+    given = {"template": TEMPLATE, "words": WORDS, **more}
+    with pytest.raises(WrongUse) as caught:
+        WordScorer(model=tiny.causal(), **given)
+    assert says in str(caught.value)
+
+
+def test_a_template_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(WrongUse, match="a text file with a question"):
+        read_template(str(tmp_path / "none.txt"))

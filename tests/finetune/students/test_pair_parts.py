@@ -1,0 +1,83 @@
+"""A network over two vectors and pooling by attention: what they compute, and that they are kept."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from finetune.students.encoders import open_encoder
+from finetune.students.pair_parts import (
+    AttentionPooling,
+    PairHead,
+    PairScorer,
+    pair_head,
+    pool,
+)
+from tests import tiny
+
+TEXTS = ["red pen", "the big dog", "tall tree"]
+
+
+def test_a_head_reads_both_vectors_their_difference_and_their_product():
+    torch.manual_seed(0)
+    head = PairHead(2, hidden=3).double()
+    u = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    v = torch.tensor([3.0, -1.0], dtype=torch.float64)
+    inputs = torch.tensor([1, 2, 3, -1, 2, 3, 3, -2], dtype=torch.float64)
+    hidden = (head.first.weight @ inputs + head.first.bias).clamp(min=0)
+    assert torch.allclose(head.features(u, v), hidden)
+    wanted = head.last.weight[0] @ hidden + head.last.bias[0]
+    assert torch.allclose(head.score(head.features(u, v)), wanted)
+    plain = PairHead(2, compares=False, hidden=3)
+    assert plain.first.in_features == 4
+
+
+def test_attention_leaves_padding_out_and_sums_to_one():
+    torch.manual_seed(0)
+    layer = AttentionPooling(4, 2).eval()
+    states = torch.rand(1, 3, 4)
+    mask = torch.tensor([[1, 1, 0]])
+    pooled = layer({"token_embeddings": states, "attention_mask": mask})
+    short = layer(
+        {"token_embeddings": states[:, :2], "attention_mask": mask[:, :2]}
+    )
+    found = pooled["sentence_embedding"]
+    assert torch.allclose(found, short["sentence_embedding"], atol=1e-6)
+    # Equal states are what attention makes of them, whatever their weights.
+    alike = states[:, :1].expand(1, 3, 4)
+    one = layer({"token_embeddings": alike, "attention_mask": mask})
+    same = layer(
+        {"token_embeddings": alike[:, :1], "attention_mask": mask[:, :1]}
+    )
+    assert torch.allclose(
+        one["sentence_embedding"], same["sentence_embedding"], atol=1e-6
+    )
+
+
+def test_a_model_keeps_its_parts(tmp_path):
+    torch.manual_seed(0)
+    model = open_encoder("pair", tiny.encoder("mlm")).eval()
+    pool(model, "attention")
+    model.save_pretrained(str(tmp_path))
+    again = open_encoder("pair", str(tmp_path)).eval()
+    assert isinstance(again[1], AttentionPooling)
+    before, after = PairScorer(model), PairScorer(again)
+    vectors = before.encode_query(TEXTS)
+    assert torch.allclose(vectors, after.encode_query(TEXTS), atol=1e-6)
+    scores = before.similarity(vectors, vectors)
+    assert torch.allclose(scores, after.similarity(vectors, vectors), atol=1e-6)
+    # A network over two vectors need not score both orders alike.
+    assert not torch.allclose(scores, scores.T)
+    pairs = before.similarity_pairwise(list(vectors), list(vectors))
+    assert torch.allclose(pairs, scores.diagonal(), atol=1e-6)
+    assert pair_head(again).hidden == pair_head(model).hidden
+
+
+@pytest.mark.parametrize("how", ["cls", "max", "lasttoken", "attention"])
+def test_vectors_are_pooled_in_another_way(how):
+    model = open_encoder("bi", tiny.encoder("mlm"))
+    before = model.encode(TEXTS)
+    pool(model, how)
+    after = model.encode(TEXTS)
+    assert before.shape == after.shape
+    assert abs(before - after).max() > 1e-3
