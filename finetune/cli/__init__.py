@@ -6,7 +6,7 @@ import click
 
 from finetune.cli.distilling import codistill, distill, teach
 from finetune.cli.flows import flow
-from finetune.cli.measuring import compare, evaluate, measure
+from finetune.cli.measuring import compare, entropy_probe, evaluate, measure
 from finetune.cli.mixing import mix
 from finetune.cli.retrieving import (
     evaluate_embeddings,
@@ -57,7 +57,7 @@ COMMANDS = {
         score_spans,
     ),
     "Loops and mixtures": (flow, mix),
-    "Measure": (evaluate, measure, compare),
+    "Measure": (evaluate, measure, compare, entropy_probe),
     "Use": (serve, export, card, push),
 }
 

@@ -6,6 +6,9 @@ __getattr__, __dir__ = public(
     __name__,
     {
         "calibration": "Calibration beside fit threshold_at recall_table precision_at_recall",
+        "frozen_critic": "FrozenCritic",
+        "hidden_probe": "HiddenProbe",
         "models": "Model embed embedded classify loss main",
+        "opened": "opened",
     },
 )
