@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 _ABOUT = (
-    "token_f1, rouge_l, set_f1, quote_f1, classes, rank, pass_at:k=N, majority_at:k=N, "
+    "token_f1, rouge_l, set_f1, spans, quote_f1, classes, rank, pass_at:k=N, majority_at:k=N, "
     "consistency, leak, skew, adherence or calls."
 )
 
