@@ -28,6 +28,7 @@ from finetune.cli.training import (
     nat,
     orpo,
     rank,
+    senses,
     sft,
     vocabulary,
 )
@@ -55,6 +56,7 @@ COMMANDS = {
         evaluate_retriever,
         evaluate_embeddings,
         score_spans,
+        senses,
     ),
     "Loops and mixtures": (flow, mix),
     "Measure": (evaluate, measure, compare, entropy_probe),
