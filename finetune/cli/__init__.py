@@ -6,7 +6,7 @@ import click
 
 from finetune.cli.distilling import codistill, distill, teach
 from finetune.cli.flows import flow
-from finetune.cli.measuring import compare, evaluate, measure
+from finetune.cli.measuring import compare, entropy_probe, evaluate, measure
 from finetune.cli.mixing import mix
 from finetune.cli.retrieving import (
     evaluate_embeddings,
@@ -28,6 +28,7 @@ from finetune.cli.training import (
     nat,
     orpo,
     rank,
+    senses,
     sft,
     vocabulary,
 )
@@ -55,9 +56,10 @@ COMMANDS = {
         evaluate_retriever,
         evaluate_embeddings,
         score_spans,
+        senses,
     ),
     "Loops and mixtures": (flow, mix),
-    "Measure": (evaluate, measure, compare),
+    "Measure": (evaluate, measure, compare, entropy_probe),
     "Use": (serve, export, card, push),
 }
 

@@ -21,9 +21,18 @@ if TYPE_CHECKING:
 
 
 _ABOUT = (
-    "token_f1, rouge_l, set_f1, quote_f1, classes, rank, pass_at:k=N, majority_at:k=N, "
+    "token_f1, rouge_l, set_f1, spans, quote_f1, classes, rank, pass_at:k=N, majority_at:k=N, "
     "consistency, leak, skew, adherence or calls."
 )
+
+
+# What `finetune entropy-probe` measures, in words.
+_AREAS = {
+    "entropy": "low entropy by the probe",
+    "correctness": "right first draws by the probe",
+    "correctness_by_draws": "right first draws by the draws' entropy",
+    "correctness_by_probe": "right first draws by a probe that learnt them",
+}
 
 
 def _measure_option(about: str) -> Decorator:
@@ -297,3 +306,67 @@ def evaluate(measures: tuple[str, ...], **options: Any) -> None:
             err=True,
         )
     say(f"{info['unreadable']:,} of {info['rows']:,} replies unreadable")
+
+
+@click.command("entropy-probe")
+@click.option(
+    "--data",
+    "--input",
+    "data",
+    required=True,
+    metavar="ROWS",
+    help="Draws: predictions.jsonl of `finetune evaluate --draws 10`, or a run that kept all.",
+)
+@click.option(
+    "--model",
+    required=True,
+    metavar="M",
+    help="The student that drew them.",
+)
+@output_option("For probe.json.")
+@click.option(
+    "--at",
+    type=click.Choice(["prompt", "answer"]),
+    default="prompt",
+    show_default=True,
+    help="Read the state at the last token of the prompt, before anything is said, or of the first "
+    "draw.",
+)
+@click.option(
+    "--layer",
+    type=click.IntRange(0),
+    help="Whose states are read, 0 being the embeddings; else the best is looked for.",
+)
+@click.option(
+    "--entropy",
+    default="semantic_entropy",
+    show_default=True,
+    metavar="FILTER[:key=value,...]",
+    help="The filter that says which draws mean the same, where no run said it.",
+)
+@click.option(
+    "--held-out",
+    type=click.FloatRange(0, 0.45, min_open=True),
+    default=0.2,
+    show_default=True,
+    help="Share of the questions to measure on.",
+)
+def entropy_probe(**options: Any) -> None:
+    """Learn from a student's hidden state whether its draws will mean one thing."""
+    need("transformers")
+    from finetune.recipes.entropy_probe import ProbeConfig, run  # noqa: PLC0415
+
+    info = run(ProbeConfig(**options))
+    say(
+        f"entropy-probe: trained on {info['trained']:,} of {info['questions']:,} questions, "
+        f"uncertain from entropy {info['cut']:.3f} on ({info['uncertain']:.3f} of them), layer "
+        f"{info['layer']} of 0 to {info['layers'] - 1} -> {options['output']}"
+    )
+    for name, about in _AREAS.items():
+        if name not in info:
+            continue
+        found = info[name]
+        told = "labels all alike"
+        if found is not None:
+            told = f"{found['auc']:.3f} {interval(found)}"
+        say(f"{about}: area under the ROC curve {told}")

@@ -447,3 +447,87 @@ def vocabulary(model: str, data: str, output: Path, template: Any) -> None:
         f"vocabulary: {info['tokens_before']:,} -> {info['tokens']:,} tokens, "
         f"{info['parameters_before']:,} -> {info['parameters']:,} weights -> {output}"
     )
+
+
+@click.command()
+@click.option(
+    "--senses",
+    required=True,
+    metavar="FILE",
+    help="A glossary: term, sense, gloss, related, examples; `synth lexicon --senses` writes one.",
+)
+@click.option(
+    "--model",
+    required=True,
+    metavar="M",
+    help="An encoder, or a folder of this command.",
+)
+@output_option("For the heads, evaluation.json and predictions.jsonl.")
+@click.option(
+    "--contexts",
+    metavar="FILE",
+    help="Rows with `text` and `word` to learn from; their senses need not be known.",
+)
+@click.option(
+    "--test",
+    metavar="FILE",
+    help="Rows with `text` and `word` whose senses are found, and measured where they have a "
+    "`sense`.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(0),
+    default=15,
+    show_default=True,
+    help="Times that each sense is learnt; 0: the model as it is.",
+)
+@click.option(
+    "--reach",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.015,
+    show_default=True,
+    help="Farthest that a number of a vector may move, as a share of the vector's length.",
+)
+@click.option(
+    "--self-training",
+    type=click.FloatRange(0),
+    default=0.2,
+    show_default=True,
+    help="Weight of the contexts' loss.",
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Of the heads and the order of the senses.",
+)
+def senses(**options: Any) -> None:
+    """Sort words of texts into the senses of a glossary, by vectors that learn which senses are
+    related.
+    """
+    need("transformers")
+    from finetune.recipes.senses import SensesConfig, run  # noqa: PLC0415
+
+    info = run(SensesConfig(**options))
+    say(
+        f"senses: {info['senses']:,} of words, {info['contexts']:,} contexts, {info['steps']:,} "
+        f"steps, {info['seconds']:.0f} s -> {options['output']}"
+    )
+    for name, about in (
+        ("cosines_alone", "encoder alone"),
+        ("cosines", "heads"),
+    ):
+        found = info[name]
+        say(
+            f"mean cosine by the {about}: related senses {found['related']}, other senses of one "
+            f"word {found['other_senses']}"
+        )
+    if "accuracy" in info:
+        for name in ("encoder_alone", "accuracy"):
+            found = info[name]
+            say(
+                f"{name}: {found['share']:.3f} {interval(found)} of {found['rows']:,} words with "
+                "several senses"
+            )
+        say(f"p: {info['p']}")

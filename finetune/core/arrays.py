@@ -19,3 +19,7 @@ FeatureArray = Annotated[NDArray[np.float64], "pair feature"]
 WeightArray = Annotated[NDArray[np.float64], "feature"]
 ShareArray = Annotated[NDArray[np.float64], "pair"]
 LabelArray = Annotated[NDArray[np.bool_], "pair"]
+
+# Hidden states of a student, each at one token of a text.
+StateArray = Annotated[NDArray[np.float32], "text width"]
+StatesByLayer = Annotated[NDArray[np.float32], "text layer width"]

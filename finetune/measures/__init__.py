@@ -11,6 +11,7 @@ __getattr__, __dir__ = public(
         "calls": "Calls",
         "set_f1": "SetF1",
         "quote_f1": "QuoteF1",
+        "spans": "Spans",
         "classes": "Classes",
         "pass_at": "PassAt",
         "majority_at": "MajorityAt",

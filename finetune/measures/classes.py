@@ -18,8 +18,9 @@ from synth.text.words import words
 @dataclass(frozen=True, kw_only=True)
 class Classes(Measure):
     """Accuracy, and for each class of the golds precision, recall, F1 and support; macro F1 is
-    their mean. Predictions with a `confidence` from 0 to 1 bring the expected calibration error,
-    and the Brier score: the mean squared distance of confidence and right (1) or wrong (0).
+    their mean, and micro F1 counts over all rows, of which an answer that is none of the classes is
+    no answer. Predictions with a `confidence` from 0 to 1 bring the expected calibration error, and
+    the Brier score: the mean squared distance of confidence and right (1) or wrong (0).
 
     Example:
         >>> report = Classes().more([{"answer": "Yes.", "target": "yes"}])
@@ -31,7 +32,9 @@ class Classes(Measure):
         return fmean(_label(said(row)) == _gold(row) for row in draws)
 
     def more(self, predictions: Sequence[Row]) -> JsonObject:
-        """macro_f1, classes, confusions and, with confidences, calibration_error and brier."""
+        """macro_f1, micro_f1, classes, confusions and, with confidences, calibration_error and
+        brier.
+        """
         pairs = Counter((_gold(row), _label(said(row))) for row in predictions)
         golds = sorted({gold for gold, _ in pairs})
         report = {name: _scores(name, pairs) for name in golds}
@@ -43,6 +46,7 @@ class Classes(Measure):
         scores = [score["f1"] for score in report.values()] or [0.0]
         return {
             "macro_f1": round(fmean(scores), 4),
+            "micro_f1": _micro(pairs),
             "classes": report,
             "confusions": wrong[:20],
             **_calibration(predictions),
@@ -76,6 +80,17 @@ def _scores(name: str, pairs: Counter[tuple[str, str]]) -> dict[str, float]:
         "f1": round(f1, 4),
         "support": support,
     }
+
+
+def _micro(pairs: Counter[tuple[str, str]]) -> float:
+    """F1 over all rows: what is right against what was answered with a class and what there is."""
+    golds = {gold for gold, _ in pairs}
+    right = 0
+    answered = 0
+    for (gold, answer), count in pairs.items():
+        right += count * (gold == answer)
+        answered += count * (answer in golds)
+    return round(2 * right / max(1, answered + pairs.total()), 4)
 
 
 def _calibration(predictions: Sequence[Row]) -> JsonObject:

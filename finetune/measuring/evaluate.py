@@ -544,11 +544,14 @@ def _judge(row: Row, reply: str, parser: Parser) -> JsonObject:
             "steps_right": False,
             "unreadable": error.reason,
         }
-    right = _same(str(fields.get("answer")), row)
+    answer = None
+    if fields.get("answer") is not None:
+        answer = str(fields["answer"])
+    right = _same(answer, row)
     steps = ArithmeticSteps().verify(str(fields.get("rationale", reply)))
     return {
         **base,
-        "answer": str(fields.get("answer")),
+        "answer": answer,
         "right": right,
         "steps_right": bool(right and steps),
         "unreadable": None,

@@ -71,22 +71,21 @@ def _weights(scores: Sequence[float | None], weigh: Weigh) -> list[float]:
 
 
 class Ranker:
-    """A cross-encoder of `finetune critic` on this machine: how likely each reply is right.
+    """A critic of `finetune critic` or a probe of `finetune entropy-probe` on this machine: how
+    likely each reply is right.
 
     Args:
         model: its folder.
     """
 
     def __init__(self, model: str) -> None:
-        from finetune.scoring.models import Model  # noqa: PLC0415 - torch, for those who rank
+        from finetune.scoring.opened import opened  # noqa: PLC0415 - torch, for those who rank
 
-        self.model = Model("classify", model)
+        self.classify = opened("classify", model)
 
     def scores(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         """Probability (0 to 1) that each (question, reply) is right."""
-        from finetune.scoring.models import classify  # noqa: PLC0415 - as above
-
-        classes = classify(self.model, {"pairs": pairs})
+        classes = self.classify({"pairs": pairs})
         labels = classes["labels"]
         right = labels.index("accepted") if "accepted" in labels else -1
         return [shares[right] for shares in classes["shares"]]

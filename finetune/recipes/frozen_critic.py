@@ -84,10 +84,12 @@ def run(
         config.data, wanted.first, wanted.second, wanted.label, wanted.group
     )
     labels = np.array([row["labels"] for row in rows], dtype=bool)
-    train, tune, held = _parts([row["group"] for row in rows], wanted.held_out)
+    train, tune, held = parts_of(
+        [row["group"] for row in rows], wanted.held_out
+    )
     parts = {"train": train, "calibrate": tune, "measure": held}
     for name, part in parts.items():
-        _check_both_kinds(labels[part], name, config.data)
+        check_both_kinds(labels[part], name, config.data)
     texts = [(row["first"], row["second"]) for row in rows]
     views = seen_by(Encoder(config.model), texts, wanted.passes)
     weights = _fit(views, labels, train, tune)
@@ -119,7 +121,7 @@ def run(
     return student.write_info(config, info)
 
 
-def _parts(
+def parts_of(
     groups: list[str], held_out: float
 ) -> tuple[list[int], list[int], list[int]]:
     """Numbers of the rows to train on, to calibrate on and to measure on; the last two are of about
@@ -134,7 +136,7 @@ def _parts(
     return train, tune, held
 
 
-def _check_both_kinds(labels: LabelArray, part: str, data: str) -> None:
+def check_both_kinds(labels: LabelArray, part: str, data: str) -> None:
     """Raises WrongUse where the labels of a part are all alike."""
     if len(set(labels)) < 2:
         raise WrongUse(

@@ -8,6 +8,9 @@ __getattr__, __dir__ = public(
         "calibration": "Calibration beside fit threshold_at recall_table precision_at_recall",
         "retrievers": "pair_scores best",
         "word_scores": "WordScorer",
+        "frozen_critic": "FrozenCritic",
+        "hidden_probe": "HiddenProbe",
         "models": "Model embed embedded classify loss main",
+        "opened": "opened",
     },
 )

@@ -6,25 +6,16 @@ A message names its model and what is wanted of it; models that were asked befor
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache, partial
-from pathlib import Path
+from functools import lru_cache
 
 from finetune.core.rows import JsonObject
-from finetune.scoring.frozen_critic import FILE, FrozenCritic
-from finetune.scoring.models import KINDS, Model
+from finetune.scoring.opened import opened
 from synth.processes.worker import serve
 
 _MOST_OPEN = 4
 
 
-@lru_cache(maxsize=_MOST_OPEN)
-def _opened(kind: str, path: str) -> Callable[[JsonObject], JsonObject]:
-    """What answers a message to one model."""
-    if kind == "classify" and (Path(path) / FILE).is_file():
-        critic = FrozenCritic(path)
-        return lambda message: critic.classify(message["pairs"])
-    return partial(KINDS[kind], Model(kind, path))
+_opened = lru_cache(maxsize=_MOST_OPEN)(opened)
 
 
 def answer(message: JsonObject) -> JsonObject:

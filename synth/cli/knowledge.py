@@ -152,7 +152,7 @@ def pair_up(source: str, output: Path, **options: int) -> None:
 @output_option("Terms, glosses and parents (.jsonl).", "FILE")
 @click.option(
     "--part",
-    type=click.Choice(["noun", "verb"]),
+    type=click.Choice(["noun", "verb", "adj", "adv"]),
     default="noun",
     show_default=True,
 )
@@ -163,17 +163,24 @@ def pair_up(source: str, output: Path, **options: int) -> None:
     show_default=True,
     help="Share of the synsets to test on.",
 )
-def lexicon(folder: Path, output: Path, part: str, held_out: float) -> None:
+@click.option(
+    "--senses",
+    is_flag=True,
+    help="A glossary instead: every word of every synset with its sense, gloss, related senses "
+    "and examples.",
+)
+def lexicon(
+    folder: Path, output: Path, *, part: str, held_out: float, senses: bool
+) -> None:
     """Write WordNet's terms with their definitions and what they are a kind of, as rows to train
     on.
     """
     from synth.inputs.seeds import write_jsonl  # noqa: PLC0415
-    from synth.tools.wordnet import read_synsets, rows  # noqa: PLC0415
+    from synth.tools.wordnet import read_synsets, rows, sense_rows  # noqa: PLC0415
 
-    say(
-        f"{write_jsonl(output, rows(read_synsets(folder / f'data.{part}'), held_out)):,} rows -> "
-        f"{output}"
-    )
+    synsets = read_synsets(folder / f"data.{part}")
+    made = sense_rows(synsets, part) if senses else rows(synsets, held_out)
+    say(f"{write_jsonl(output, made):,} rows -> {output}")
 
 
 @click.command()

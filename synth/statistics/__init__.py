@@ -7,7 +7,7 @@ __getattr__, __dir__ = public(
     {
         "agreement": "krippendorff_alpha",
         "curves": "platt line isotonic rising probability choose bins calibration_error plot",
-        "intervals": "auc wilson lower_bound beta_cdf",
+        "intervals": "auc auc_interval wilson lower_bound beta_cdf",
         "label_budget": "Curve Prices fit read_pilot advise describe",
         "logistic": "fit_logistic sigmoid",
         "thresholds": "Threshold NotEnoughEvidence calibrate design_effect",

@@ -15,6 +15,6 @@ __getattr__, __dir__ = public(
         "taxonomy": "clean score",
         "teacher_probe": "probes hit run judged",
         "tuning": "Tuner check_writable write_back",
-        "wordnet": "Synset read_synsets rows",
+        "wordnet": "Synset read_synsets rows sense_rows",
     },
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +11,29 @@ from synth.core.errors import WrongUse
 from synth.core.records import Fields, hash_share
 
 _UP = ("@", "@i")
+_OPPOSITE = "!"
+# What WordNet puts behind an adjective that stands only before or behind a noun.
+_POSITION = re.compile(r"\((?:a|p|ip)\)$")
 
 
 @dataclass(frozen=True)
 class Synset:
-    """Words that mean the same, their definition, and the places of what they are a kind of."""
+    """Words that mean the same.
+
+    Attributes:
+        words: as they are written.
+        gloss: their definition.
+        parents: places of what they are a kind of.
+        related: places of all synsets of the same part of speech that WordNet joins to it, but for
+            opposites.
+        examples: sentences and phrases that use one of the words so.
+    """
 
     words: tuple[str, ...]
     gloss: str
     parents: tuple[str, ...]
+    related: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
 
 
 def read_synsets(path: Path) -> dict[str, Synset]:
@@ -60,7 +75,8 @@ def _synset(line: str) -> tuple[str, Synset]:
     count = int(parts[3], 16)
     words = tuple(
         dict.fromkeys(
-            word.replace("_", " ") for word in parts[4 : 4 + 2 * count : 2]
+            _POSITION.sub("", word).replace("_", " ")
+            for word in parts[4 : 4 + 2 * count : 2]
         )
     )
     start = 5 + 2 * count
@@ -68,11 +84,38 @@ def _synset(line: str) -> tuple[str, Synset]:
         parts[start + 4 * n : start + 4 * n + 4]
         for n in range(int(parts[start - 1]))
     ]
+    # Satellites of an adjective (s) stand in one file with it.
+    ours = ("a", "s") if parts[2] in "as" else (parts[2],)
+    near = [pointer for pointer in pointers if pointer[2] in ours]
+    related = dict.fromkeys(p[1] for p in near if p[0] != _OPPOSITE)
+    definition, *examples = gloss.split('; "')
     return parts[0], Synset(
         words,
-        gloss.split('; "')[0].strip(),
-        tuple(p[1] for p in pointers if p[0] in _UP and p[2] == parts[2]),
+        definition.strip(),
+        tuple(p[1] for p in near if p[0] in _UP),
+        tuple(related),
+        tuple(example.split('"')[0].strip() for example in examples),
     )
+
+
+def sense_rows(synsets: dict[str, Synset], part: str) -> Iterator[Fields]:
+    """One row a word of a synset: `term`, `sense` (the part of speech and the synset's place, the
+    same for all of its words), `gloss`, `related` (senses) and `examples`.
+
+    Args:
+        synsets: of `read_synsets`.
+        part: noun, verb, adj or adv.
+    """
+    for place, synset in synsets.items():
+        related = [one for one in synset.related if one in synsets]
+        for word in synset.words:
+            yield {
+                "term": word,
+                "sense": f"{part}.{place}",
+                "gloss": synset.gloss,
+                "related": [f"{part}.{one}" for one in related],
+                "examples": list(synset.examples),
+            }
 
 
 def rows(synsets: dict[str, Synset], held_out: float = 0.1) -> Iterator[Fields]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from math import isnan
+from math import isnan, sqrt
 
 import pytest
 import scipy.special
@@ -11,7 +11,14 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth.statistics.intervals import Z95, auc, beta_cdf, lower_bound, wilson
+from synth.statistics.intervals import (
+    Z95,
+    auc,
+    auc_interval,
+    beta_cdf,
+    lower_bound,
+    wilson,
+)
 
 
 def test_known_values_and_edges():
@@ -101,3 +108,25 @@ def test_the_area_is_that_of_scikit_learn(pairs):
 @pytest.mark.parametrize("labels", [[], [True, True], [False]])
 def test_one_kind_of_label_has_no_area(labels):
     assert isnan(auc([0.5] * len(labels), labels))
+
+
+@given(st.floats(0.5, 1.0), st.integers(2, 200), st.integers(2, 200))
+def test_the_ends_of_an_areas_interval_lie_z_errors_away(area, right, wrong):
+    """Hanley and McNeil's variance with N* = (m + n) / 2 - 1 for both kinds, at each end."""
+    for end in auc_interval(area, right, wrong):
+        many = (right + wrong) / 2 - 1
+        q1 = end / (2 - end)
+        q2 = 2 * end * end / (1 + end)
+        spread = many * (q1 - end * end) + many * (q2 - end * end)
+        variance = (end * (1 - end) + spread) / (right * wrong)
+        if end not in (0.0, 1.0) and abs(end - area) > 1e-6:
+            assert abs(area - end) == pytest.approx(
+                Z95 * sqrt(variance), rel=1e-6
+            )
+
+
+def test_an_area_of_one_is_not_sure():
+    low, high = auc_interval(1.0, 5, 5)
+    assert 0.5 < low < 0.75
+    assert high == 1.0
+    assert auc_interval(0.5, 0, 9) == (0.0, 1.0)

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from synth.cli import main
 from synth.core.errors import WrongUse
-from synth.tools.wordnet import read_synsets, rows
+from synth.tools.wordnet import read_synsets, rows, sense_rows
 
 # The format of WordNet 3: place, file, kind, words, pointers (@ is "a kind of"), gloss.
 NOUNS = """  1 a licence stands here, each line with two spaces before it
@@ -71,3 +71,29 @@ def test_the_command_and_its_mistakes(folder):
     (folder / "data.verb").write_text("what is this\n")
     with pytest.raises(WrongUse, match="another format"):
         read_synsets(folder / "data.verb")
+
+
+ADJECTIVES = """00000010 00 a 02 big(p) 0 great 0 003 & 00000011 s 0000 ! 00000012 a 0101 + 00000001 n 0101 | of size; "a big tree"; "big boats"
+00000011 00 s 01 huge 0 001 & 00000010 a 0000 | very big
+00000012 00 a 01 small 0 001 ! 00000010 a 0101 | not big
+"""
+
+
+def test_a_glossary_has_each_word_with_its_sense_and_what_is_near(folder):
+    (folder / "data.adj").write_text(ADJECTIVES)
+    made = list(sense_rows(read_synsets(folder / "data.adj"), "adj"))
+    assert [row["term"] for row in made] == ["big", "great", "huge", "small"]
+    assert made[0] == {
+        "term": "big",
+        "sense": "adj.00000010",
+        "gloss": "of size",
+        "related": ["adj.00000011"],
+        "examples": ["a big tree", "big boats"],
+    }
+    assert made[1]["sense"] == made[0]["sense"]
+    # An opposite is not near, and a noun is no adjective.
+    assert made[3]["related"] == []
+    out = folder / "senses.jsonl"
+    words = ["lexicon", "--senses", "--part", "adj", "--dict", str(folder)]
+    result = CliRunner().invoke(main, [*words, "--output", str(out)])
+    assert "4 rows" in result.output

@@ -35,6 +35,14 @@ def test_it_is_scikit_learns(pairs):
         for column, key in enumerate(("precision", "recall", "f1", "support")):
             assert found[key] == pytest.approx(wanted[column][place], abs=1e-4)
     assert report["macro_f1"] == pytest.approx(wanted[2].mean(), abs=1e-3)
+    micro = precision_recall_fscore_support(
+        [gold for gold, _ in pairs],
+        [answer for _, answer in pairs],
+        labels=golds,
+        average="micro",
+        zero_division=0,
+    )
+    assert report["micro_f1"] == pytest.approx(micro[2], abs=1e-4)
     right = sum(gold == answer for gold, answer in pairs)
     wrong = sum(one["count"] for one in report["confusions"])
     assert right + wrong == len(pairs)

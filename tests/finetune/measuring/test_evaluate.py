@@ -258,3 +258,21 @@ def test_columns_that_join_rows_of_a_question_stand_beside_predictions(
         "de",
         "zh",
     ]
+
+
+def test_a_parser_without_an_answer_leaves_the_reply_to_be_measured(
+    tmp_path, said
+):
+    said[1].append("a red pen")
+    row = {"question": "What is on the desk?", "target": "a red pen"}
+    info = run(
+        config_of(
+            write(tmp_path / "x.jsonl", [row]),
+            tmp_path / "out",
+            parser="whole",
+            measures=["token_f1"],
+        )
+    )
+    assert info["measures"]["token_f1"]["value"] == 1.0
+    told = (tmp_path / "out" / "predictions.jsonl").read_text()
+    assert json.loads(told)["answer"] is None
