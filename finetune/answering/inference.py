@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from finetune.generation.chunking import Chunks
 from finetune.generation.ways import Ways
 from synth.core.errors import WrongUse
 
@@ -41,6 +42,10 @@ class Inference:
         contrast_alpha: see `Ways`.
         calculator: see `Ways`.
         banned: words that are never said, with commas between.
+        chunks: rows with `prompt` and `completion` whose chunks are written at once, see `Chunks`.
+        chunk_teacher: see `Chunks`.
+        chunk_likelihood: see `Chunks`.
+        chunk_similarity: see `Chunks`.
         cascade: a teacher, PROVIDER/MODEL, that is asked where the student is not sure.
         cascade_below: 0 to 1: it is asked where the student is less sure of its reply than this.
         cascade_calls: calls of it at most.
@@ -66,6 +71,10 @@ class Inference:
     contrast_alpha: float = 0.1
     calculator: bool = False
     banned: str = ""
+    chunks: str | None = None
+    chunk_teacher: str = ""
+    chunk_likelihood: float = 0.9
+    chunk_similarity: float = 0.9
     cascade: str | None = None
     cascade_below: float = 0.5
     cascade_calls: int = 1000
@@ -83,7 +92,16 @@ class Inference:
         examples = ""
         if self.contrast is not None:
             examples = _text_of(self.contrast)
+        chunks = None
+        if self.chunks is not None:
+            chunks = Chunks(
+                data=self.chunks,
+                teacher=self.chunk_teacher,
+                likelihood=self.chunk_likelihood,
+                similarity=self.chunk_similarity,
+            )
         return Ways(
+            chunks=chunks,
             think_end=self.think_end,
             think_least=self.think_least,
             think_most=self.think_most,

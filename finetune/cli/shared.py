@@ -262,7 +262,40 @@ def inference_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="WORD,...",
             help="Words that it never says.",
         ),
+        _chunk_options,
         _cascade_options,
+    )(command)
+
+
+def _chunk_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--chunks, and when one is taken."""
+    return together(
+        click.option(
+            "--chunks",
+            metavar="ROWS",
+            help="Rows with prompts and completions: where the student stands as one of them once "
+            "stood, it writes the next tokens of it at once (greedily).",
+        ),
+        click.option(
+            "--chunk-teacher",
+            default="",
+            metavar="M",
+            help="A model of its tokenizer that says which tokens are likely; else the student.",
+        ),
+        click.option(
+            "--chunk-likelihood",
+            type=click.FloatRange(0, 1),
+            default=0.9,
+            show_default=True,
+            help="A chunk is a run of tokens that are at least so likely; 0 for any.",
+        ),
+        click.option(
+            "--chunk-similarity",
+            type=click.FloatRange(-1, 1),
+            default=0.9,
+            show_default=True,
+            help="Least cosine of the student's states before both texts.",
+        ),
     )(command)
 
 

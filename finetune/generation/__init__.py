@@ -6,6 +6,7 @@ __getattr__, __dir__ = public(
     __name__,
     {
         "chat_worker": "Answerer batches main",
+        "chunking": "Chunks ChunkStore store_of chunked_generate runs",
         "confidence": "mean_gap said_logits sure_of",
         "continuations": "Continuations continuations end_tokens prompt_length",
         "decoding": "ThinkBudget contrastive_generate",

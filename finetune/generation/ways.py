@@ -1,6 +1,6 @@
 """Ways to decode beside sampling, for whoever asks a student: thinking held to a budget, results of
-sums that are computed, words that are never said, and contrast with the same student after wrong
-examples.
+sums that are computed, words that are never said, contrast with the same student after wrong
+examples, and chunks of a teacher's texts.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from finetune.core.rows import JsonObject
 from finetune.core.tensors import TokenIds
 from finetune.data.prompts import Prompt, messages_of
 from finetune.generation.calculating import Calculator
+from finetune.generation.chunking import Chunks, chunked_generate, store_of
 from finetune.generation.continuations import (
     continuations,
     end_tokens,
@@ -45,6 +46,7 @@ class Ways:
             ln(alpha).
         calculator: whether results of sums are computed (see `Calculator`).
         banned: words that are never said, small or with a capital.
+        chunks: texts whose chunks are written at once; None for one token after the other.
     """
 
     think_end: str = ""
@@ -56,13 +58,14 @@ class Ways:
     alpha: float = 0.1
     calculator: bool = False
     banned: tuple[str, ...] = ()
+    chunks: Chunks | None = None
 
     def check(self, model: PreTrainedModel) -> None:
         """Finds what cannot be obeyed before anything is asked.
 
         Raises:
-            WrongUse: bounds without an end, or a contrast of an encoder-decoder, with a calculator
-                or with banned words.
+            WrongUse: bounds without an end, or a contrast or chunks of an encoder-decoder, with a
+                calculator or with banned words, or both of them.
         """
         if not self.think_end and (
             self.think_least or self.think_most is not None or self.think_wait
@@ -73,17 +76,31 @@ class Ways:
                 "the text that ends the thinking",
                 "Give --think-end '</think>', or what the student was trained to say.",
             )
+        if self.chunks:
+            self._check_alone("--chunks", model)
+            if self.contrast or self.think_end:
+                raise WrongUse(
+                    "--chunks",
+                    "with --contrast or --think-end",
+                    "one of them",
+                    "Leave one out.",
+                )
+        if self.contrast:
+            self._check_alone("--contrast", model)
+
+    def _check_alone(self, way: str, model: PreTrainedModel) -> None:
+        """Raises WrongUse where a way of its own cannot be gone with others, or by this model."""
         for flag, given in (
             ("--calculator", self.calculator),
             ("--banned", self.banned),
         ):
-            if self.contrast and given:
+            if given:
                 raise WrongUse(
-                    flag, "with --contrast", "one of them", "Leave one out."
+                    flag, f"with {way}", "one of them", "Leave one out."
                 )
-        if self.contrast and model.config.is_encoder_decoder:
+        if model.config.is_encoder_decoder:
             raise WrongUse(
-                "--contrast",
+                way,
                 "an encoder-decoder",
                 "a decoder",
                 "Leave it out, or ask another student.",
@@ -168,11 +185,19 @@ def written(
         model: the student, whose mode is left as it is.
         tokenizer: its own.
         prompts: token ids of each.
-        ways: how it decodes. A contrast is greedy, one prompt after the other.
+        ways: how it decodes. A contrast and chunks are greedy, one prompt after the other.
         amateurs: the prompts behind wrong examples, where there is a contrast.
         options: of transformers' generate().
     """
     pad = tokenizer.pad_token_id
+    if ways.chunks:
+        store = store_of(model, tokenizer, ways.chunks)
+        most = int(options["max_new_tokens"])  # type: ignore[call-overload]
+        said = [
+            chunked_generate(model, tokenizer, prompt, store, most)
+            for prompt in prompts
+        ]
+        return _filled(said, pad)
     if ways.contrast:
         texts = [
             _contrasted(

@@ -181,14 +181,7 @@ def run(config: SensesConfig) -> JsonObject:
     encoder = TokenVectors(encoder_name)
     glossary = read_glossary(config.senses, encoder)
     contexts = read_contexts(config.contexts, glossary, encoder)
-    width = glossary.glosses.shape[1]
-    heads = torch.nn.ModuleDict(
-        {name: ShiftHead(width, reach) for name in ("gloss", "context")}
-    )
-    # Both begin alike, so that a sense and its contexts move together.
-    heads["context"].load_state_dict(heads["gloss"].state_dict())
-    if saved.is_file():
-        heads.load_state_dict(load_file(str(Path(config.model) / HEADS)))
+    heads = _heads(config, glossary.glosses.shape[1], reach)
     steps = _train(config, heads, glossary, contexts)
     info: JsonObject = {
         "encoder": encoder_name,
@@ -211,13 +204,27 @@ def run(config: SensesConfig) -> JsonObject:
         _write_found(config, glossary, found)
     info["seconds"] = round(time.time() - started, 1)
     save_file(heads.state_dict(), str(config.output / HEADS))
-    _write(config.output / FILE, {"encoder": encoder_name, "reach": reach})
-    _write(config.output / "evaluation.json", info)
+    heads_facts = {"encoder": encoder_name, "reach": reach}
+    for name, content in ((FILE, heads_facts), ("evaluation.json", info)):
+        (config.output / name).write_text(
+            json.dumps(content, indent=1) + "\n", encoding="utf-8"
+        )
     return info
 
 
-def _write(path: Path, content: JsonObject) -> None:
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+def _heads(
+    config: SensesConfig, width: int, reach: float
+) -> torch.nn.ModuleDict:
+    """New heads, or those of the folder."""
+    heads = torch.nn.ModuleDict(
+        {name: ShiftHead(width, reach) for name in ("gloss", "context")}
+    )
+    # Both begin alike, so that a sense and its contexts move together.
+    heads["context"].load_state_dict(heads["gloss"].state_dict())
+    saved = Path(config.model) / HEADS
+    if saved.is_file():
+        heads.load_state_dict(load_file(str(saved)))
+    return heads
 
 
 def read_glossary(source: str, encoder: TokenVectors) -> Glossary:

@@ -11,10 +11,21 @@ _DENIES = re.compile(
     r"[.;!?]\s|\b(?:not|never|neither|nor|cannot|without|hardly|unsure|unclear)\b|n['\u2019]t\b",
     re.IGNORECASE,
 )
+# A label by halves is another one: "mostly true", "true, but only in part".
+_HALF = (
+    r"(?:mostly|half|partly|partially|partial|barely|somewhat|semi|nearly"
+    r"|almost(?!\s+certainly)|far\s+from|less\s+than|in\s+part)\b"
+)
+_HALVES = re.compile(rf"\b{_HALF}", re.IGNORECASE)
+_HALVED = re.compile(
+    rf"[\s,(\u2013\u2014-]*(?:but\s+)?(?:only\s+)?{_HALF}"
+    r"(?!\s+(?:because|since|due|for|as)\b)",
+    re.IGNORECASE,
+)
 # "4/5", "4 out of 5": the scale is no second label.
 _SCALE = re.compile(r"(?<=\d)\s?(?:/|out\s+of)\s?\d+\b", re.IGNORECASE)
 _ENDS = re.compile(
-    r"\s*(?:$|[.,:\u2013\u2014-](?!\d)|[;!()\[\]]|(?:because|since|as|for|but)\b)",
+    r"\s*(?:$|[.,:\u2013\u2014](?!\d)|-(?!\w)|[;!()\[\]]|(?:because|since|as|for|but)\b)",
     re.IGNORECASE,
 )
 _ENDS_NAME = re.compile(
@@ -45,9 +56,9 @@ def label_in(text: str, allowed: Sequence[str]) -> str | None:
     """The one label that a text gives, in small letters; None where it gives none or is in two
     minds.
 
-    The first label counts at the start of a text, behind at most five words that deny nothing,
-    where it ends a thought. A label of other words than yes and no may also go on with a noun or a
-    verb ("the first one", "K is better").
+    The first label counts at the start of a text, behind at most five words that deny nothing and
+    halve nothing, where it ends a thought. A label of other words than yes and no may also go on
+    with a noun or a verb ("the first one", "K is better").
 
     >>> [
     ...     label_in(text, ["k", "m", "tie"])
@@ -57,9 +68,10 @@ def label_in(text: str, allowed: Sequence[str]) -> str | None:
     ...         "It is a tie.",
     ...         "K or M",
     ...         "not K",
+    ...         "mostly K",
     ...     )
     ... ]
-    ['k', 'm', 'tie', None, None]
+    ['k', 'm', 'tie', None, None, None]
     """
     line = text.strip(" \t\n.!\"'*_`").casefold()
     if line in _folded(tuple(allowed)):
@@ -75,6 +87,8 @@ def label_in(text: str, allowed: Sequence[str]) -> str | None:
     if (
         len(lead.split()) > _MOST_LEAD
         or _DENIES.search(lead)
+        or _HALVES.search(lead)
+        or _HALVED.match(line, matches[0].end())
         or not _ends(line, matches[0], label)
     ):
         return None

@@ -146,3 +146,35 @@ def test_the_longest_label_counts():
     assert label_in("It is very good.", ["good", "very good"]) == "very good"
     assert label_in("goodness", ["good"]) is None
     assert label_in("good", []) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mostly false",
+        "half true",
+        "partially true.",
+        "It is almost true",
+        "true (mostly)",
+        "true, but only in part",
+        "true-ish",
+        "far from true",
+    ],
+)
+def test_a_label_by_halves_is_none(text):
+    assert label_in(text, ["true", "false"]) is None
+    # Unless it is one that may be given.
+    allowed = ["true", "false", "mostly false", "half true"]
+    assert label_in(text, allowed) == (text if text in allowed else None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "almost certainly true",
+        "True, partly because the date fits",
+        "true - mostly since the river rose",
+    ],
+)
+def test_what_halves_the_reason_halves_no_label(text):
+    assert label_in(text, ["true", "false"]) == "true"

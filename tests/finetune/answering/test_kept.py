@@ -113,6 +113,17 @@ def test_without_words_that_are_banned(tmp_path):
     assert not {word, other} & set(text.choices[0].text.split())
 
 
+def test_in_chunks_of_other_texts(tmp_path):
+    plain, _ = replies(tmp_path)
+    row = {"prompt": f"{QUESTIONS[1]}\n", "completion": "tall tree small dog"}
+    path = write(tmp_path / "c.jsonl", [row])
+    judged, said = replies(
+        tmp_path, chunks=str(path), chunk_likelihood=0.0, chunk_similarity=0.99
+    )
+    assert judged == said
+    assert judged[1] == "tall tree small dog" != plain[1]
+
+
 def test_against_wrong_examples(tmp_path):
     wrong = tmp_path / "wrong.txt"
     wrong.write_text("What is 1 + 1 ? it is a tall tree\n")
