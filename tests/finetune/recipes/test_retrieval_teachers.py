@@ -332,3 +332,90 @@ def test_tokens_of_a_translation_are_learnt_from_a_teachers(
     )
     assert code == 2
     assert "no teacher" in said
+
+
+def test_a_retriever_and_a_ranker_learn_together(lists, tmp_path):
+    from finetune.scoring.retrievers import pair_scores
+
+    ranker = tmp_path / "ranker"
+    code, said = retriever(lists, ranker, "--kind", "cross")
+    assert code == 0, said
+    words = ("--teacher", ranker, "--teacher-kind", "cross")
+    code, said = retriever(
+        *(lists, tmp_path / "out", "--loss", "joint_list", *words, *LONGER)
+    )
+    assert code == 0, said
+    pairs = [(row["query"], text) for row in LISTS for text in row["documents"]]
+    before = pair_scores("cross", str(ranker), pairs)
+    after = pair_scores("cross", str(tmp_path / "out" / "ranker"), pairs)
+    cosines = pair_scores("bi", str(tmp_path / "out"), pairs)
+    start = 0
+    for row in LISTS:
+        end = start + len(row["documents"])
+        # Both models have learnt the first text of each list.
+        assert max(after[start:end]) == after[start]
+        assert max(cosines[start:end]) == cosines[start]
+        start = end
+    assert before != pytest.approx(after, abs=0.1)
+    code, said = retriever(lists, tmp_path / "no", "--loss", "joint_list")
+    assert code == 2
+    assert "--teacher-kind cross" in said
+
+
+def test_exits_are_measured_and_trained_by_their_depth(translated, tmp_path):
+    out = tmp_path / "out"
+    loss = "adaptive_layer:n_layers_per_step=-1"
+    code, said = retriever(translated, out, "--loss", loss, *LONGER)
+    assert code == 0, said
+    found = {}
+    for name, model in (
+        ("whole", out),
+        ("exit", f"truncate:{out}:layers=1"),
+        ("untrained", f"truncate:{tiny.encoder('mlm')}:layers=1"),
+    ):
+        code, said = finetune(
+            "evaluate-retriever",
+            *("--data", translated, "--model", model),
+            *("--corpus", translated, "--field", "positive"),
+            *("--output", tmp_path / name),
+        )
+        assert code == 0, said
+        info = json.loads((tmp_path / name / "evaluation.json").read_text())
+        found[name] = info["ndcg@10"]["mean"]
+    assert found["whole"] == found["exit"] == 1.0 > found["untrained"]
+
+
+def test_a_text_is_worth_how_likely_it_makes_the_answer(tmp_path):
+    from finetune.measuring.likelihoods import surprises
+
+    rows = [
+        {
+            "query": "red",
+            "documents": ["old house", "tall tree"],
+            "answer": "big dog",
+        }
+    ]
+    data = write(tmp_path / "rows.jsonl", rows)
+    template = tmp_path / "template.txt"
+    template.write_text("What is {query} ? it is a {document} ")
+    words = ("--model", tiny.causal(), "--kind", "likelihood")
+    out = tmp_path / "scored.jsonl"
+    code, said = finetune(
+        *("score-lists", "--data", data, *words, "--template", template),
+        *("--output", out),
+    )
+    assert code == 0, said
+    (row,) = [json.loads(line) for line in out.read_text().splitlines()]
+    for text, score in zip(row["documents"], row["scores"], strict=True):
+        prompt = f"What is red ? it is a {text} "
+        (surprise,) = surprises(tiny.causal(), [prompt], ["big dog"])
+        assert score == pytest.approx(-surprise.mean, abs=1e-5)
+    bare = write(
+        tmp_path / "bare.jsonl", [{"query": "red", "documents": ["hat"]}]
+    )
+    code, said = finetune(
+        *("score-lists", "--data", bare, *words, "--template", template),
+        *("--output", out),
+    )
+    assert code == 2
+    assert "no answer" in said
