@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetune.core.rows import JsonObject
+from finetune.students.languages import (
+    has_language,
+    speak,
+    without_language,
+)
 from finetune.students.number_types import opening_type
 from finetune.students.opening import opening
 from finetune.students.three_heads import add_heads
@@ -66,7 +71,8 @@ def open_encoder(
 
     Args:
         kind: one of KINDS.
-        model: a folder or a name of the hub, or truncate:PATH:layers=N for its lowest layers.
+        model: a folder or a name of the hub, or truncate:PATH:layers=N for its lowest layers,
+            or language:PATH:LANGUAGE for one with an adapter a language.
         where: what named it.
         options: of `from_pretrained`, such as `dtype`.
 
@@ -79,6 +85,8 @@ def open_encoder(
         "sentence-transformers/all-MiniLM-L6-v2."
     )
     source = source_of(model) if is_truncated(model) else model
+    if has_language(model):
+        source = without_language(model)
     with opening(f"{where} {model}", source, "an encoder", todo):
         from finetune.students import pair_parts  # noqa: PLC0415 - seconds of imports
 
@@ -89,6 +97,8 @@ def open_encoder(
         )
     if is_truncated(model):
         cut(encoder[0].model, model)
+    if has_language(model):
+        speak(encoder[0].model, model)
     if kind == "pair":
         return pair_parts.add_pair_head(encoder)
     return add_heads(encoder) if kind == "heads" else encoder

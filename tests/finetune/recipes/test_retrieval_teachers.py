@@ -385,6 +385,81 @@ def test_exits_are_measured_and_trained_by_their_depth(translated, tmp_path):
     assert found["whole"] == found["exit"] == 1.0 > found["untrained"]
 
 
+@pytest.fixture(scope="module")
+def polyglot(tmp_path_factory):
+    """A random X-MOD with adapters of two languages."""
+    import torch
+    from transformers import AutoTokenizer, XmodConfig, XmodModel
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny.encoder("mlm"))
+    torch.manual_seed(0)
+    config = XmodConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=34,
+        pad_token_id=0,
+        initializer_range=0.3,
+        languages=["en_XX", "de_DE"],
+        default_language="en_XX",
+    )
+    folder = tmp_path_factory.mktemp("polyglot")
+    XmodModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_what_is_learnt_in_one_language_leaves_all_adapters_as_they_are(
+    lists, polyglot, tmp_path
+):
+    from finetune.students.encoders import open_encoder
+
+    code, said = finetune(
+        *(
+            "retriever",
+            "--data",
+            lists,
+            "--model",
+            f"language:{polyglot}:en_XX",
+        ),
+        *("--output", tmp_path / "out", "--kind", "multi", *FAST, *LONGER),
+    )
+    assert code == 0, said
+    before = open_encoder("multi", str(polyglot))[0].model.state_dict()
+    trained = open_encoder("multi", f"language:{tmp_path / 'out'}:de_DE")
+    after = trained[0].model.state_dict()
+    moved = {name for name in before if (before[name] != after[name]).any()}
+    assert moved
+    assert not any("adapter" in name or "embeddings." in name for name in moved)
+    german = trained.encode_query("red pen")
+    english = open_encoder("multi", str(tmp_path / "out"))
+    assert (german - english.encode_query("red pen")).abs().max() > 1e-3
+    code, said = finetune(
+        *("evaluate-retriever", "--data", lists, "--kind", "multi"),
+        *("--model", f"language:{tmp_path / 'out'}:de_DE"),
+        *("--output", tmp_path / "e"),
+    )
+    assert code == 0, said
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [("polyglot", "one of en_XX, de_DE"), ("plain", "an X-MOD encoder")],
+)
+def test_a_language_without_an_adapter_is_said(
+    lists, polyglot, tmp_path, model, says
+):
+    folder = polyglot if model == "polyglot" else tiny.encoder("mlm")
+    code, said = finetune(
+        *("retriever", "--data", lists, "--model", f"language:{folder}:fr_FR"),
+        *("--output", tmp_path / "out", *FAST),
+    )
+    assert code == 2
+    assert says in said
+
+
 def test_a_text_is_worth_how_likely_it_makes_the_answer(tmp_path):
     from finetune.measuring.likelihoods import surprises
 
