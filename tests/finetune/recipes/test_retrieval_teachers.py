@@ -460,6 +460,42 @@ def test_a_language_without_an_adapter_is_said(
     assert says in said
 
 
+def test_a_ranker_learns_soft_labels_of_another_language(lists, tmp_path):
+    teacher = tmp_path / "teacher"
+    code, said = retriever(lists, teacher, "--kind", "cross")
+    assert code == 0, said
+    scored = tmp_path / "scored.jsonl"
+    code, said = finetune(
+        *("score-lists", "--data", lists, "--model", teacher),
+        *("--output", scored),
+    )
+    assert code == 0, said
+    rows = [json.loads(line) for line in scored.read_text().splitlines()]
+    # Another language: each word is spelt by its neighbour in the vocabulary.
+    words = sorted({word for fact in tiny.FACTS for word in fact.split()})
+    other = dict(zip(words, [*words[1:], words[0]], strict=True))
+
+    def translate(text):
+        return " ".join(other.get(word, word) for word in text.split())
+
+    for row in rows:
+        row["query"] = translate(row["query"])
+        row["documents"] = [translate(text) for text in row["documents"]]
+    views = write(tmp_path / "views.jsonl", rows)
+    loss = ("--kind", "cross", "--loss", "binary_cross_entropy")
+    code, said = retriever(
+        *(views, tmp_path / "out", *loss, "--max-steps", "200"),
+        *("--learning-rate", "5e-3"),
+    )
+    assert code == 0, said
+    from finetune.scoring.retrievers import pair_scores
+
+    pairs = [(row["query"], text) for row in rows for text in row["documents"]]
+    wanted = [score for row in rows for score in row["scores"]]
+    found = pair_scores("cross", str(tmp_path / "out"), pairs)
+    assert found == pytest.approx(wanted, abs=0.1)
+
+
 def test_a_text_is_worth_how_likely_it_makes_the_answer(tmp_path):
     from finetune.measuring.likelihoods import surprises
 
