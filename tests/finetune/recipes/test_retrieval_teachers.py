@@ -98,6 +98,7 @@ def test_a_sparse_teacher_scores_the_texts_of_each_batch(lists, tmp_path):
     assert code == 0, said
 
 
+@pytest.mark.long
 def test_three_heads_learn_from_their_sum_and_are_measured(lists, tmp_path):
     losses = []
     for steps in ("1", "80"):
