@@ -22,7 +22,13 @@ from tests.conftest import write
 
 ROWS = systems()
 # Losses of sentence-transformers.
-THEIRS = {"margin_mse", "splade", "mse", "token_alignment"}
+THEIRS = {
+    "margin_mse",
+    "splade",
+    "mse",
+    "token_alignment",
+    "binary_cross_entropy",
+}
 COMMANDS = {"finetune": finetune, "synth": synth}
 
 

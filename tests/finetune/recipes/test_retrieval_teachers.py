@@ -98,6 +98,7 @@ def test_a_sparse_teacher_scores_the_texts_of_each_batch(lists, tmp_path):
     assert code == 0, said
 
 
+@pytest.mark.long
 def test_three_heads_learn_from_their_sum_and_are_measured(lists, tmp_path):
     losses = []
     for steps in ("1", "80"):
@@ -332,3 +333,201 @@ def test_tokens_of_a_translation_are_learnt_from_a_teachers(
     )
     assert code == 2
     assert "no teacher" in said
+
+
+def test_a_retriever_and_a_ranker_learn_together(lists, tmp_path):
+    from finetune.scoring.retrievers import pair_scores
+
+    ranker = tmp_path / "ranker"
+    code, said = retriever(lists, ranker, "--kind", "cross")
+    assert code == 0, said
+    words = ("--teacher", ranker, "--teacher-kind", "cross")
+    code, said = retriever(
+        *(lists, tmp_path / "out", "--loss", "joint_list", *words, *LONGER)
+    )
+    assert code == 0, said
+    pairs = [(row["query"], text) for row in LISTS for text in row["documents"]]
+    before = pair_scores("cross", str(ranker), pairs)
+    after = pair_scores("cross", str(tmp_path / "out" / "ranker"), pairs)
+    cosines = pair_scores("bi", str(tmp_path / "out"), pairs)
+    start = 0
+    for row in LISTS:
+        end = start + len(row["documents"])
+        # Both models have learnt the first text of each list.
+        assert max(after[start:end]) == after[start]
+        assert max(cosines[start:end]) == cosines[start]
+        start = end
+    assert before != pytest.approx(after, abs=0.1)
+    code, said = retriever(lists, tmp_path / "no", "--loss", "joint_list")
+    assert code == 2
+    assert "--teacher-kind cross" in said
+
+
+def test_exits_are_measured_and_trained_by_their_depth(translated, tmp_path):
+    out = tmp_path / "out"
+    loss = "adaptive_layer:n_layers_per_step=-1"
+    code, said = retriever(translated, out, "--loss", loss, *LONGER)
+    assert code == 0, said
+    found = {}
+    for name, model in (
+        ("whole", out),
+        ("exit", f"truncate:{out}:layers=1"),
+        ("untrained", f"truncate:{tiny.encoder('mlm')}:layers=1"),
+    ):
+        code, said = finetune(
+            "evaluate-retriever",
+            *("--data", translated, "--model", model),
+            *("--corpus", translated, "--field", "positive"),
+            *("--output", tmp_path / name),
+        )
+        assert code == 0, said
+        info = json.loads((tmp_path / name / "evaluation.json").read_text())
+        found[name] = info["ndcg@10"]["mean"]
+    assert found["whole"] == found["exit"] == 1.0 > found["untrained"]
+
+
+@pytest.fixture(scope="module")
+def polyglot(tmp_path_factory):
+    """A random X-MOD with adapters of two languages."""
+    import torch
+    from transformers import AutoTokenizer, XmodConfig, XmodModel
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny.encoder("mlm"))
+    torch.manual_seed(0)
+    config = XmodConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=34,
+        pad_token_id=0,
+        initializer_range=0.3,
+        languages=["en_XX", "de_DE"],
+        default_language="en_XX",
+    )
+    folder = tmp_path_factory.mktemp("polyglot")
+    XmodModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_what_is_learnt_in_one_language_leaves_all_adapters_as_they_are(
+    lists, polyglot, tmp_path
+):
+    from finetune.students.encoders import open_encoder
+
+    code, said = finetune(
+        *(
+            "retriever",
+            "--data",
+            lists,
+            "--model",
+            f"language:{polyglot}:en_XX",
+        ),
+        *("--output", tmp_path / "out", "--kind", "multi", *FAST, *LONGER),
+    )
+    assert code == 0, said
+    before = open_encoder("multi", str(polyglot))[0].model.state_dict()
+    trained = open_encoder("multi", f"language:{tmp_path / 'out'}:de_DE")
+    after = trained[0].model.state_dict()
+    moved = {name for name in before if (before[name] != after[name]).any()}
+    assert moved
+    assert not any("adapter" in name or "embeddings." in name for name in moved)
+    german = trained.encode_query("red pen")
+    english = open_encoder("multi", str(tmp_path / "out"))
+    assert (german - english.encode_query("red pen")).abs().max() > 1e-3
+    code, said = finetune(
+        *("evaluate-retriever", "--data", lists, "--kind", "multi"),
+        *("--model", f"language:{tmp_path / 'out'}:de_DE"),
+        *("--output", tmp_path / "e"),
+    )
+    assert code == 0, said
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [("polyglot", "one of en_XX, de_DE"), ("plain", "an X-MOD encoder")],
+)
+def test_a_language_without_an_adapter_is_said(
+    lists, polyglot, tmp_path, model, says
+):
+    folder = polyglot if model == "polyglot" else tiny.encoder("mlm")
+    code, said = finetune(
+        *("retriever", "--data", lists, "--model", f"language:{folder}:fr_FR"),
+        *("--output", tmp_path / "out", *FAST),
+    )
+    assert code == 2
+    assert says in said
+
+
+def test_a_ranker_learns_soft_labels_of_another_language(lists, tmp_path):
+    teacher = tmp_path / "teacher"
+    code, said = retriever(lists, teacher, "--kind", "cross")
+    assert code == 0, said
+    scored = tmp_path / "scored.jsonl"
+    code, said = finetune(
+        *("score-lists", "--data", lists, "--model", teacher),
+        *("--output", scored),
+    )
+    assert code == 0, said
+    rows = [json.loads(line) for line in scored.read_text().splitlines()]
+    # Another language: each word is spelt by its neighbour in the vocabulary.
+    words = sorted({word for fact in tiny.FACTS for word in fact.split()})
+    other = dict(zip(words, [*words[1:], words[0]], strict=True))
+
+    def translate(text):
+        return " ".join(other.get(word, word) for word in text.split())
+
+    for row in rows:
+        row["query"] = translate(row["query"])
+        row["documents"] = [translate(text) for text in row["documents"]]
+    views = write(tmp_path / "views.jsonl", rows)
+    loss = ("--kind", "cross", "--loss", "binary_cross_entropy")
+    code, said = retriever(
+        *(views, tmp_path / "out", *loss, "--max-steps", "200"),
+        *("--learning-rate", "5e-3"),
+    )
+    assert code == 0, said
+    from finetune.scoring.retrievers import pair_scores
+
+    pairs = [(row["query"], text) for row in rows for text in row["documents"]]
+    wanted = [score for row in rows for score in row["scores"]]
+    found = pair_scores("cross", str(tmp_path / "out"), pairs)
+    assert found == pytest.approx(wanted, abs=0.1)
+
+
+def test_a_text_is_worth_how_likely_it_makes_the_answer(tmp_path):
+    from finetune.measuring.likelihoods import surprises
+
+    rows = [
+        {
+            "query": "red",
+            "documents": ["old house", "tall tree"],
+            "answer": "big dog",
+        }
+    ]
+    data = write(tmp_path / "rows.jsonl", rows)
+    template = tmp_path / "template.txt"
+    template.write_text("What is {query} ? it is a {document} ")
+    words = ("--model", tiny.causal(), "--kind", "likelihood")
+    out = tmp_path / "scored.jsonl"
+    code, said = finetune(
+        *("score-lists", "--data", data, *words, "--template", template),
+        *("--output", out),
+    )
+    assert code == 0, said
+    (row,) = [json.loads(line) for line in out.read_text().splitlines()]
+    for text, score in zip(row["documents"], row["scores"], strict=True):
+        prompt = f"What is red ? it is a {text} "
+        (surprise,) = surprises(tiny.causal(), [prompt], ["big dog"])
+        assert score == pytest.approx(-surprise.mean, abs=1e-5)
+    bare = write(
+        tmp_path / "bare.jsonl", [{"query": "red", "documents": ["hat"]}]
+    )
+    code, said = finetune(
+        *("score-lists", "--data", bare, *words, "--template", template),
+        *("--output", out),
+    )
+    assert code == 2
+    assert "no answer" in said

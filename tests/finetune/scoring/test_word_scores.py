@@ -32,13 +32,6 @@ def test_a_score_is_the_difference_of_two_logits():
         assert torch.allclose(state, said.hidden_states[-1][0, -1], atol=1e-4)
 
 
-def test_places_that_texts_spell_out_stay_texts():
-    judge = WordScorer(model=tiny.causal(), template=TEMPLATE, words=WORDS)
-    assert judge._prompt("{document}", "{query}") == (
-        "What is {document} ? it is a {query}"
-    )
-
-
 @pytest.mark.parametrize(
     ("more", "says"),
     [
