@@ -162,6 +162,9 @@ class _Worker:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Who reads may have been ended before it told those that wait.
+        self._begun = set(self._waiting)
+        self._end(TeacherBusy("worker", "the worker was ended"))
 
     def _heard(self) -> None:
         """It may be silent for `timeout` from now on."""

@@ -93,6 +93,8 @@ def test_a_named_reporter_is_told_all_measurements_and_no_key(
     package.mkdir()
     (package / "trackio.py").write_text(f"PATH = {str(told)!r}\n{_STAND_IN}")
     monkeypatch.syspath_prepend(str(package))
+    # Where the real one is installed, TRL has it loaded.
+    monkeypatch.delitem(sys.modules, "trackio", raising=False)
     for name in ("HF_TOKEN", "OPENAI_API_KEY", "TRACKIO_KEY"):
         monkeypatch.setenv(name, "a-secret-word")
     rows = [{"prompt": f"{n} =\n", "completion": f"{n}"} for n in range(6)]
