@@ -14,9 +14,13 @@ MORE = {
     "embed_distill": ("--teacher", MINILM),
 }
 GUIDED = ("gist_embed", "cached_gist_embed")
-QUICK = ("co_sent",)
+QUICK = (("bi", "co_sent"),)
 LOSSES = [
-    pytest.param(kind, name, marks=() if name in QUICK else (pytest.mark.long,))
+    pytest.param(
+        kind,
+        name,
+        marks=() if (kind, name) in QUICK else (pytest.mark.long,),
+    )
     for kind in ("bi", "cross", "multi", "sparse")
     for name in forms(kind)
 ]

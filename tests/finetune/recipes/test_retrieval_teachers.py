@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests import tiny
-from tests.conftest import write
+from tests.conftest import rest_long, write
 from tests.finetune.recipes.test_retriever import FAST, finetune
 
 LISTS = [
@@ -154,6 +154,7 @@ def scored_by_words(lists, question, out):
     )
 
 
+@pytest.mark.long
 def test_a_language_model_teaches_a_network_over_two_vectors(
     lists, question, tmp_path
 ):
@@ -181,6 +182,7 @@ def test_a_language_model_teaches_a_network_over_two_vectors(
     assert code == 0, said
 
 
+@pytest.mark.long
 def test_a_network_over_two_vectors_comes_near_to_a_teachers_scores(
     lists, question, tmp_path
 ):
@@ -264,7 +266,8 @@ def encoded(model, texts):
 
 
 @pytest.mark.parametrize(
-    "loss", ["translation_mse", "additive_margin:feature=1.0,matrix=1.0"]
+    "loss",
+    rest_long(["translation_mse", "additive_margin:feature=1.0,matrix=1.0"]),
 )
 def test_a_translation_comes_to_where_the_teacher_puts_the_text(
     translated, tmp_path, loss
@@ -285,6 +288,7 @@ def test_a_translation_comes_to_where_the_teacher_puts_the_text(
     assert after.mean() > 0.95 > before.mean()
 
 
+@pytest.mark.long
 def test_short_vectors_are_learnt_from_principal_components(
     translated, tmp_path
 ):
@@ -309,6 +313,7 @@ def test_short_vectors_are_learnt_from_principal_components(
     assert (np.sign(found[np.abs(wanted) > 1]) == signs).all()
 
 
+@pytest.mark.long
 def test_tokens_of_a_translation_are_learnt_from_a_teachers(
     translated, tmp_path
 ):
@@ -335,6 +340,7 @@ def test_tokens_of_a_translation_are_learnt_from_a_teachers(
     assert "no teacher" in said
 
 
+@pytest.mark.long
 def test_a_retriever_and_a_ranker_learn_together(lists, tmp_path):
     from finetune.scoring.retrievers import pair_scores
 
@@ -363,6 +369,7 @@ def test_a_retriever_and_a_ranker_learn_together(lists, tmp_path):
     assert "--teacher-kind cross" in said
 
 
+@pytest.mark.long
 def test_exits_are_measured_and_trained_by_their_depth(translated, tmp_path):
     out = tmp_path / "out"
     loss = "adaptive_layer:n_layers_per_step=-1"
@@ -412,6 +419,7 @@ def polyglot(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_what_is_learnt_in_one_language_leaves_all_adapters_as_they_are(
     lists, polyglot, tmp_path
 ):
@@ -461,6 +469,7 @@ def test_a_language_without_an_adapter_is_said(
     assert says in said
 
 
+@pytest.mark.long
 def test_a_ranker_learns_soft_labels_of_another_language(lists, tmp_path):
     teacher = tmp_path / "teacher"
     code, said = retriever(lists, teacher, "--kind", "cross")
