@@ -150,6 +150,7 @@ def test_a_hub_that_is_not_there_is_said(hub, run):
     assert "Traceback" not in said
 
 
+@pytest.mark.long
 def test_a_public_repository_needs_the_word(hub, run):
     hub.repos["me/rows"] = {"private": False, "files": {}}
     code, said = push(hub, run, "me/rows")

@@ -87,6 +87,7 @@ def test_a_store_holds_what_the_folder_holds_and_no_reply(store, tmp_path):
     assert again.info["calls"]["asked"] == 0
 
 
+@pytest.mark.long
 def test_rows_of_an_earlier_publication_leave(store, tmp_path, monkeypatch):
     from synth.runs import publisher
 
@@ -272,6 +273,7 @@ def test_what_others_put_beside_and_inside_stays(store, tmp_path):
         synth.run("cot", source, **PLAIN, **outer)
 
 
+@pytest.mark.long
 def test_another_journal_is_another_run(store, tmp_path):
     url = {"output": "s3://runs/twins"}
     source = write(tmp_path / "rows.jsonl", rows_of(3))

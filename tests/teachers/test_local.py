@@ -224,9 +224,13 @@ def test_a_real_model_is_gone_two_seconds_after_kill_9(model, doing, module):
     assert gone([worker])
 
 
-def test_what_cannot_be_loaded_says_so(model, tmp_path):
+def test_what_cannot_be_loaded_says_so(model):
     with pytest.raises(WrongUse, match="Did you mean tiny"):
         open_teacher(f"local/{model.parent / 'tinny'}", Settings())
+
+
+@pytest.mark.long
+def test_a_folder_that_is_no_model_stops_the_run(tmp_path):
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "config.json").write_text("{}")

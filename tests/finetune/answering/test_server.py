@@ -26,7 +26,7 @@ from finetune.answering.server import ServeConfig, Student, serve
 from finetune.generation.chat_worker import Answerer
 from synth.core.errors import WrongUse
 from tests import tiny
-from tests.conftest import ROOT, write
+from tests.conftest import ROOT, rest_long, write
 from tests.finetune.answering import serving
 
 QUESTIONS = ["What is 3 + 3 ?", "it is a red pen", "What is 5", "old house it"]
@@ -98,7 +98,7 @@ def test_parts_of_messages_are_texts(client):
 
 
 @pytest.mark.parametrize("stop", [None, ["it"], "pen"])
-@pytest.mark.parametrize("text", QUESTIONS)
+@pytest.mark.parametrize("text", rest_long(QUESTIONS, 2))
 def test_a_stream_is_the_reply_in_parts(client, text, stop):
     more = (
         {"max_tokens": 24} if stop is None else {"max_tokens": 24, "stop": stop}
@@ -573,6 +573,7 @@ def test_the_loop_is_not_held_up_while_a_student_writes(served):
     assert asyncio.run(look()) < 2.0
 
 
+@pytest.mark.long
 def test_the_program_of_the_page_asks_a_served_student(served):
     page = (ROOT / "docs" / "serving.md").read_text()
     (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)

@@ -97,7 +97,7 @@ def test_a_text_that_answers_a_query_is_no_negative_of_it_elsewhere(name, case):
 
 @pytest.mark.parametrize("name", NAMES)
 @given(case=cases())
-@settings(max_examples=5)
+@settings(max_examples=3)
 def test_gradients_are_those_of_finite_differences(name, case):
     loss = made(name)
 

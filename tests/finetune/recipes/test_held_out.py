@@ -13,7 +13,7 @@ import torch
 from finetune.data import rows
 from finetune.data.tokens import tokenised
 from finetune.students.load import load_student
-from tests.conftest import write
+from tests.conftest import rest_long, write
 from tests.finetune.teachers.scoring import calls, scoring
 from tests.finetune.test_train import finetune
 
@@ -99,7 +99,7 @@ def test_sft_measures_once_an_epoch_and_at_the_end(made, tmp_path):
     assert "best" not in held
 
 
-@pytest.mark.parametrize("command", ["sft", "distill"])
+@pytest.mark.parametrize("command", rest_long(["sft", "distill"]))
 def test_the_best_checkpoint_is_kept_and_a_worse_one_ends_it(
     made, tmp_path, command
 ):
@@ -248,7 +248,7 @@ def test_a_teacher_reads_its_own_prompts_of_rows_held_out(made, tmp_path):
     assert info["held_out"]["measured"][-1]["kl"] > 0
 
 
-@pytest.mark.parametrize("method", ["dpo", "kto", "cpo", "orpo"])
+@pytest.mark.parametrize("method", rest_long(["dpo", "kto", "cpo", "orpo"]))
 def test_preferences_are_measured_and_the_best_is_kept(made, tmp_path, method):
     sides = (("chosen", ""), ("rejected", " ."))
     pairs = [
@@ -415,7 +415,7 @@ def test_what_cannot_be_measured_is_refused(made, tmp_path, words, says):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", ["weighted", "unlikelihood"])
+@pytest.mark.parametrize("objective", rest_long(["weighted", "unlikelihood"]))
 def test_rows_with_weights_are_measured_by_their_objective(
     made, tmp_path, objective
 ):

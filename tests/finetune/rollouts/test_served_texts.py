@@ -99,7 +99,7 @@ def agrees(student, texts):
     return True
 
 
-@pytest.mark.parametrize("style", STYLES[:4])
+@pytest.mark.parametrize("style", rest_long(STYLES[:4], 2))
 def test_texts_are_those_of_the_weights_that_were_given_last(style, tmp_path):
     student = Student(adapter="lora" in style)
     with (
@@ -209,7 +209,7 @@ class Follows:
             self.thread.join()
 
 
-@pytest.mark.parametrize("style", ["vllm", "sglang", "vllm-lora"])
+@pytest.mark.parametrize("style", rest_long(["vllm", "sglang", "vllm-lora"]))
 def test_a_server_that_is_gone_for_a_while_is_waited_for(style, tmp_path):
     student = Student(adapter="lora" in style)
     with (
