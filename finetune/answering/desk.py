@@ -63,8 +63,9 @@ class Words:
         if any(stop in text for stop in self._stops):
             self._over = True
             return
-        # A character that is not whole yet decodes to U+FFFD.
-        sure = text[: len(text) - self._held].rstrip("\ufffd")
+        # A character that is not whole yet decodes to U+FFFD; it may be the rest of a stop.
+        whole = text.rstrip("\ufffd")
+        sure = whole[: max(0, len(whole) - self._held)]
         if len(sure) > len(self._told) and sure.startswith(self._told):
             self._tell(sure[len(self._told) :])
             self._told = sure

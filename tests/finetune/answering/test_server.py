@@ -17,7 +17,7 @@ import httpx
 import openai
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from finetune.answering.desk import Words
@@ -532,6 +532,8 @@ class Letters:
     st.text(alphabet="abé漢 ", max_size=30),
     st.lists(st.text(alphabet="abé", min_size=1, max_size=3), max_size=3),
 )
+@example("aé", ["aé"])
+@example("a漢", ["a漢"])
 def test_parts_of_a_text_are_the_text_whatever_its_tokens_and_stops(
     text, stops
 ):
