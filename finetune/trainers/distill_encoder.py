@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 from transformers import Trainer
 
 from finetune.core.tensors import Inputs, Labels, Logits, Mask, Scalar
+from finetune.data.encoder_rows import TEACHER_IDS, TEACHER_MASK
 from finetune.data.tokens import IGNORED
 from finetune.kernels.features import Features, Show, shown_relations
 from finetune.losses.base import label_logs
@@ -24,7 +25,24 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
     from transformers.trainer_utils import EvalLoopOutput
 
-_NO_INPUTS = ("labels", "counted")
+# What a collator puts beside what the student reads.
+_NO_INPUTS = ("labels", "counted", TEACHER_IDS, TEACHER_MASK)
+
+
+class Taught(NamedTuple):
+    """What the losses of a batch compare.
+
+    Attributes:
+        said: what the teacher says, as the student's logits.
+        ours: what the student shows.
+        theirs: what the teacher shows, at as many places.
+        tokens: [B, T] which places of both are there.
+    """
+
+    said: Logits
+    ours: Features
+    theirs: Features
+    tokens: Mask
 
 
 def encoded(
@@ -104,11 +122,8 @@ class EncoderDistillTrainer(KeepsBeside, Trainer):  # type: ignore[misc]
             if name not in _NO_INPUTS
         }
         body = self.accelerator.unwrap_model(model)
-        logits, ours = encoded(model, read, self.beside.student, body)
-        device = self.teacher.device
-        with torch.no_grad():
-            there = {name: value.to(device) for name, value in read.items()}
-            said, theirs = encoded(self.teacher, there, self.beside.teacher)
+        logits, shown = encoded(model, read, self.beside.student, body)
+        said, ours, theirs, tokens = self.taught(inputs, read, logits, shown)
         labels = inputs["labels"].reshape(logits.shape[:2])
         counted = inputs["counted"].reshape(logits.shape[:2])
         total = logits.sum() * 0.0
@@ -117,26 +132,42 @@ class EncoderDistillTrainer(KeepsBeside, Trainer):  # type: ignore[misc]
             weight = self.strength * term.weight_at(done)
             value = self._value(
                 term,
-                (logits, said.to(logits.device)),
+                (logits, said),
                 (ours, theirs),
                 labels,
-                (counted, inputs["attention_mask"].bool()),
+                (counted, tokens),
             )
             total = total + weight * value
             self._note(term.name, value)
             if term.moves and self._means is None:
                 self._note(f"{term.name}_weight", weight)
-        tokens = inputs["attention_mask"].bool()
         total = total + self.more(ours, theirs, tokens)
         if self.likelihood:
             value = _cross_entropy(logits, labels)
             total = total + self.likelihood * value
             self._note("cross_entropy", value)
         if self._means is not None:
-            said = said.to(logits.device)
             for measure in measured(logits, said, counted, labels):
                 self._means.add(*measure)
         return (total, {"logits": logits}) if return_outputs else total
+
+    def taught(
+        self, inputs: Inputs, read: Inputs, logits: Logits, ours: Features
+    ) -> Taught:
+        """What the losses of a batch compare.
+
+        Args:
+            inputs: the batch.
+            read: what of it the models read.
+            logits: what the student says, on whose device the answer is.
+            ours: what the student shows.
+        """
+        device = self.teacher.device
+        with torch.no_grad():
+            there = {name: value.to(device) for name, value in read.items()}
+            said, theirs = encoded(self.teacher, there, self.beside.teacher)
+        tokens = inputs["attention_mask"].bool()
+        return Taught(said.to(logits.device), ours, theirs, tokens)
 
     def more(self, ours: Features, theirs: Features, tokens: Mask) -> Scalar:  # noqa: ARG002
         """What a training of another kind adds to the loss of a batch.
