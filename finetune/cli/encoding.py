@@ -31,6 +31,13 @@ def encoder_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Share of the words that are masked (--task mlm).",
         ),
         click.option(
+            "--likelihood-to",
+            type=click.FloatRange(min=0),
+            metavar="WEIGHT",
+            help="What --likelihood becomes by the end, in equal steps (encoders). Default: it "
+            "stays.",
+        ),
+        click.option(
             "--teacher-state",
             type=click.Choice(["last", "mean"]),
             help="The teacher is a language model of any tokenizer, whose state of each text is "
@@ -44,8 +51,15 @@ def state_in(options: JsonObject, task: str, *, pruned: bool) -> str | None:
     """What --teacher-state says, taken out of the options; None where it says nothing.
 
     Raises:
-        WrongUse: no texts are classified, or the student is pruned.
+        WrongUse: no texts are classified, or the student is pruned; --likelihood-to of a decoder.
     """
+    if options["likelihood_to"] is not None and task == "text":
+        raise WrongUse(
+            f"--likelihood-to {options['likelihood_to']:g}",
+            "--task text",
+            "an encoder of --task mlm, classify or tokens",
+            "Name its task, or leave it out: a decoder's --likelihood stays.",
+        )
     state: str | None = options.pop("teacher_state")
     if state is not None and (task != "classify" or pruned):
         beside = ", --sparsity" if pruned else ""

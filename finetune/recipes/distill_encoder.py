@@ -87,7 +87,9 @@ def run(
     tokenizer.padding_side = "right"
     most = min(_MOST_TOKENS, tokenizer.model_max_length)
     made = encoder_rows.of_task(data, task, tokenizer, most, classes or {})
-    if distill.likelihood and all(row.get("labels") == IGNORED for row in made):
+    if distill.learns_labels and all(
+        row.get("labels") == IGNORED for row in made
+    ):
         raise WrongUse(
             "--likelihood",
             f"rows without a label in {config.data}",
@@ -107,6 +109,7 @@ def run(
         terms=terms,
         teacher=settled(teacher, args.device, distill.opening),
         likelihood=distill.likelihood,
+        likelihood_to=distill.likelihood_to,
         strength=distill.strength,
         **more,
     )

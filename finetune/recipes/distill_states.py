@@ -82,6 +82,7 @@ def run(config: TrainConfig, *, distill: DistillConfig, at: At) -> JsonObject:
         terms=terms,
         teacher=teacher,
         likelihood=distill.likelihood,
+        likelihood_to=distill.likelihood_to,
         strength=distill.strength,
         at=at,
     )
@@ -151,7 +152,7 @@ def _check(distill: DistillConfig, terms: Sequence[Term]) -> None:
                 "Take hidden_mse, rkd or mi_alpha: this teacher has no classes, and tokens of "
                 "its own.",
             )
-    if not distill.likelihood:
+    if not distill.learns_labels:
         raise WrongUse(
             "--teacher-state",
             "--likelihood 0",

@@ -82,6 +82,8 @@ class EncoderDistillTrainer(KeepsBeside, Trainer):  # type: ignore[misc]
         terms: losses with their weights.
         teacher: with the same head as the student, frozen.
         likelihood: weight of the cross-entropy, over what is labelled.
+        likelihood_to: that weight at the end, to which it moves linearly with the steps; None for
+            one that stays.
         strength: weight of all losses.
     """
 
@@ -92,6 +94,7 @@ class EncoderDistillTrainer(KeepsBeside, Trainer):  # type: ignore[misc]
         teacher: PreTrainedModel,
         likelihood: float,
         strength: float,
+        likelihood_to: float | None = None,
         **options: object,
     ) -> None:
         read_outside(options)
@@ -100,6 +103,7 @@ class EncoderDistillTrainer(KeepsBeside, Trainer):  # type: ignore[misc]
         self.terms = terms
         self.teacher = teacher
         self.likelihood = likelihood
+        self.likelihood_to = likelihood_to
         self.strength = strength
         self.notes = Notes()
         # Of rows held out, while they are measured.
@@ -142,14 +146,23 @@ class EncoderDistillTrainer(KeepsBeside, Trainer):  # type: ignore[misc]
             if term.moves and self._means is None:
                 self._note(f"{term.name}_weight", weight)
         total = total + self.more(ours, theirs, tokens)
-        if self.likelihood:
-            value = _cross_entropy(logits, labels)
-            total = total + self.likelihood * value
-            self._note("cross_entropy", value)
+        if self.likelihood or self.likelihood_to:
+            total = total + self._of_labels(logits, labels, done)
         if self._means is not None:
             for measure in measured(logits, said, counted, labels):
                 self._means.add(*measure)
         return (total, {"logits": logits}) if return_outputs else total
+
+    def _of_labels(self, logits: Logits, labels: Labels, done: float) -> Scalar:
+        """The cross-entropy by its weight where a share `done` (0 to 1) of the steps is behind."""
+        weight = self.likelihood
+        if self.likelihood_to is not None:
+            weight += done * (self.likelihood_to - weight)
+            if self._means is None:
+                self._note("cross_entropy_weight", weight)
+        value = _cross_entropy(logits, labels)
+        self._note("cross_entropy", value)
+        return weight * value
 
     def taught(
         self, inputs: Inputs, read: Inputs, logits: Logits, ours: Features
