@@ -41,6 +41,7 @@ _COMMANDS = {
     "plad": ("sft, weighted", "sft, encoder-decoder, weighted"),
     "distill": ("distill", "distill, encoder-decoder"),
     "distill_encoder": ("distill, encoder",),
+    "distill_states": ("distill, encoder",),
 }
 # What saving a student writes, whatever stood there.
 _OVERWRITTEN = (

@@ -6,7 +6,13 @@ import click
 
 from finetune.cli.distilling import codistill, distill, teach
 from finetune.cli.flows import flow
-from finetune.cli.measuring import compare, entropy_probe, evaluate, measure
+from finetune.cli.measuring import (
+    compare,
+    entropy_probe,
+    evaluate,
+    evaluate_outliers,
+    measure,
+)
 from finetune.cli.mixing import mix
 from finetune.cli.retrieving import (
     evaluate_embeddings,
@@ -59,7 +65,7 @@ COMMANDS = {
         senses,
     ),
     "Loops and mixtures": (flow, mix),
-    "Measure": (evaluate, measure, compare, entropy_probe),
+    "Measure": (evaluate, measure, compare, entropy_probe, evaluate_outliers),
     "Use": (serve, export, card, push),
 }
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from finetune.cli.encoding import encoder_options, state_in
+from finetune.cli.opening import check_unopened, opening_in, opening_options
 from finetune.cli.pruning import pruning_in, pruning_options
 from finetune.cli.rolling import rollout_options, rollouts_in
 from finetune.cli.shared import (
@@ -28,7 +30,6 @@ from finetune.cli.shared import (
 from finetune.core.rows import JsonObject
 from finetune.data.held_out import MEASURES
 from finetune.data.teacher_prompts import TeacherPrompt
-from finetune.teachers.opened_settings import Opening
 from finetune.teachers.served_settings import Servers
 from finetune.trainers.on_policy_settings import OnPolicy
 from synth.cli.command_group import output_option, say, together
@@ -47,50 +48,6 @@ _OF_TEXTS = (
     *("completions", "top_p", "min_p", "teacher_share"),
     *("hold_out", "validate_every"),
 )
-
-
-def opening_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """How a teacher in this process is opened."""
-    return together(
-        click.option(
-            "--teacher-dtype",
-            metavar="DTYPE",
-            help="Number type of the teacher: bfloat16, float16, float32.",
-        ),
-        click.option(
-            "--teacher-device",
-            metavar="DEVICE",
-            help="Device of the teacher: cpu, cuda:1; auto cuts it over all that there are.",
-        ),
-        click.option(
-            "--teacher-bits",
-            type=click.Choice(["8", "4"]),
-            help="Round the teacher's weights as they are read (bitsandbytes).",
-        ),
-        click.option(
-            "--teacher-gguf",
-            metavar="FILE",
-            help="GGUF file in the teacher's folder.",
-        ),
-        click.option(
-            "--teacher-attention",
-            metavar="NAME",
-            help="Attention of the teacher: eager, sdpa, flash_attention_2.",
-        ),
-        click.option(
-            "--teacher-revision",
-            metavar="REV",
-            help="Branch, tag or commit of a teacher on the hub.",
-        ),
-    )(command)
-
-
-def opening_in(options: JsonObject) -> Opening:
-    """What `opening_options` say, taken out of the options."""
-    names = ("dtype", "device", "gguf", "attention", "revision")
-    given = {name: options.pop(f"teacher_{name}") for name in names}
-    bits = options.pop("teacher_bits")
-    return Opening(bits=int(bits) if bits else None, **given)
 
 
 def prompt_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -356,21 +313,7 @@ def servers_in(options: JsonObject) -> Servers | None:
     "or cosine,to=WEIGHT; warmup=SHARE; layers=last, uniform, all or [2-4,4-8]. Default: "
     "forward_kl; top_k with --offline or --teacher-url.",
 )
-@click.option(
-    "--task",
-    type=click.Choice(["text", "mlm", "classify", "tokens"]),
-    default="text",
-    show_default=True,
-    help="What is learnt: to write texts (a decoder); with an encoder masked words, classes of "
-    "texts, classes of words.",
-)
-@click.option(
-    "--masked",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.15,
-    show_default=True,
-    help="Share of the words that are masked (--task mlm).",
-)
+@encoder_options
 @click.option(
     "--likelihood",
     type=click.FloatRange(min=0),
@@ -428,6 +371,7 @@ def distill(
     options["held_out"] = held_out_in(options, MEASURES)
     options["shape"] = shape_in(options)
     pruning = pruning_in(options, task)
+    state = state_in(options, task, pruned=pruning is not None)
     own = own_texts_in(options)
     shared = {name: options.pop(name) for name in SHARED}
     servers = servers_in(options)
@@ -445,6 +389,10 @@ def distill(
     )
     if task == "text":
         train("distill", ctx, more={"distill": made}, **shared)
+        return
+    if state is not None:
+        more = {"distill": made, "at": state}
+        train("distill_states", ctx, more=more, **shared)
         return
     more = {"distill": made, "task": task, "masked": masked}
     more["pruning"] = pruning
@@ -564,7 +512,7 @@ def teach(
             todo,
         )
     if not teacher:
-        _check_unopened(opening)
+        check_unopened(opening)
     reading = {name: options[name] for name in ("most", "template")}
     if replies and learner:
         _check_unprompted(prompt)
@@ -596,17 +544,6 @@ def teach(
         f"teach: {facts['taught']:,} of {facts['rows']:,} rows now, {facts['bytes']:,} bytes in "
         f"all -> {output}"
     )
-
-
-def _check_unopened(opening: Opening) -> None:
-    """Refuses what says how a model is opened, where none is."""
-    for flag, value in opening.given():
-        raise WrongUse(
-            f"{flag} {value}",
-            "no --teacher",
-            "a model that is opened here",
-            "Leave it out.",
-        )
 
 
 def _check_unprompted(prompt: TeacherPrompt | None) -> None:

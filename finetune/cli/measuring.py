@@ -370,3 +370,41 @@ def entropy_probe(**options: Any) -> None:
         if found is not None:
             told = f"{found['auc']:.3f} {interval(found)}"
         say(f"{about}: area under the ROC curve {told}")
+
+
+@click.command("evaluate-outliers")
+@click.argument("model")
+@click.option(
+    "--inside",
+    required=True,
+    metavar="FILE",
+    help="Rows of what the student is for, held out: `prompt` and `completion`, or `text`.",
+)
+@click.option(
+    "--outside",
+    required=True,
+    metavar="FILE",
+    help="Rows of other things, likewise.",
+)
+@click.option(
+    "--teacher",
+    metavar="M",
+    help="Also scores by the student's perplexity over this model's.",
+)
+@output_option("For evaluation.json and scores.jsonl.")
+def evaluate_outliers(**options: Any) -> None:
+    """How well the perplexity of the student MODEL tells texts of its own kind from others."""
+    need("transformers")
+    from finetune.measuring.outliers import OutliersConfig, run  # noqa: PLC0415
+
+    info = run(OutliersConfig(**options))
+    about = {
+        "perplexity": "perplexity",
+        "ratio": "perplexity over the teacher's",
+    }
+    for name, words in about.items():
+        if found := info.get(name):
+            say(
+                f"{words}: area under the ROC curve {found['auroc']:.3f} {interval(found)}; "
+                f"{found['far95']:.3f} of those from outside pass where 95 % of the others do"
+            )

@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
+# A teacher's own tokens in a batch, where it does not read the student's.
+TEACHER_IDS = "teacher_input_ids"
+TEACHER_MASK = "teacher_attention_mask"
 # Task -> (columns that it needs, those that it may have).
 COLUMNS = {
     "mlm": (("text",), ()),
-    "classify": (("text",), ("text_pair", "label")),
+    "classify": (("text",), ("text_pair", "label", "teacher_text")),
     "tokens": (("tokens",), ("tags",)),
 }
 

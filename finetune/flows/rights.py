@@ -41,14 +41,15 @@ TRAINING = frozenset(
     completion_only_loss correct corrupt cpo_alpha cumulative data_seed dataloader_drop_last
     descending desirable_weight disable_dropout epsilon epsilon_high first gate_rate graded
     gradient_accumulation_steps gradient_checkpointing kind label label_smoothing
-    label_smoothing_factor learning_rate likelihood logging_strategy lora loss loss_type
-    lr_scheduler_type margin mask_truncated_completions masked match_layers max_completion_length
-    max_grad_norm max_length max_steps neftune_noise_alpha negative_margin negatives normalise
-    num_generations num_iterations num_train_epochs objective on_policy optim order packing
-    padding_free parser per_device_train_batch_size push r replay reward reward_weights
-    scale_rewards schedule second seed simpo_gamma sparsity sparsity_warmup stages strength targets
-    task teacher_share temperature template top_p train_sampling_strategy truncation_mode
-    undesirable_weight warmup_ratio warmup_steps weight_decay
+    label_smoothing_factor learning_rate likelihood likelihood_to logging_strategy lora loss
+    loss_type lr_scheduler_type margin mask_truncated_completions masked match_layers
+    max_completion_length max_grad_norm max_length max_steps neftune_noise_alpha negative_margin
+    negatives normalise num_generations num_iterations num_train_epochs objective on_policy optim
+    order packing padding_free parser per_device_train_batch_size push r replay reward
+    reward_weights scale_rewards schedule second seed simpo_gamma sparsity sparsity_warmup stages
+    strength targets task teacher_share teacher_state temperature template top_p
+    train_sampling_strategy truncation_mode undesirable_weight warmup_ratio warmup_steps
+    weight_decay
     """.split()  # noqa: SIM905 - as a paragraph
 )
 # Models that an option of a training may name, out of the flow's own.

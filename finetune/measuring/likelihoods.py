@@ -83,9 +83,7 @@ def perplexities(
     Raises:
         WrongUse: no row, a row without a domain or a text, or a domain whose texts have no token.
     """
-    texts = [_text(row, column, where) for row in rows]
-    prompts = ["" if "text" in row else row.get("prompt", "") for row in rows]
-    found = surprises(model, prompts, texts, template)
+    found = surprises(model, *pairs_of(rows, where, (column,)), template)
     totals: dict[str, list[float]] = {}
     for row, one in zip(rows, found, strict=True):
         sums = totals.setdefault(str(row[column]), [0.0, 0.0])
@@ -104,15 +102,32 @@ def perplexities(
     }
 
 
-def _text(row: Row, column: str, where: str) -> str:
-    """What a row's perplexity is of."""
-    said: JsonObject = dict(row)
-    text = said.get("text", said.get("completion"))
-    if said.get(column) is None or text is None:
-        raise WrongUse(
-            where,
-            f"columns {', '.join(row)}",
-            f"{column}, and prompt and completion, or text",
-            "Name the columns so.",
-        )
-    return text_of(text)
+def pairs_of(
+    rows: Sequence[Row], where: str, also: Sequence[str] = ()
+) -> tuple[list[Prompt], list[str]]:
+    """(prompts, texts behind them) of rows of `prompt` and `completion`, or of `text`, whose prompt
+    is "".
+
+    Args:
+        rows: that are read.
+        where: what asks for them, for messages.
+        also: other columns that a row must have.
+
+    Raises:
+        WrongUse: a row without a text, or without one of these columns.
+    """
+    prompts: list[Prompt] = []
+    texts = []
+    for row in rows:
+        said: JsonObject = dict(row)
+        text = said.get("text", said.get("completion"))
+        if text is None or any(said.get(name) is None for name in also):
+            raise WrongUse(
+                where,
+                f"columns {', '.join(row)}",
+                "; ".join(["prompt and completion, or text", *also]),
+                "Name the columns so.",
+            )
+        prompts.append("" if "text" in row else row.get("prompt", ""))
+        texts.append(text_of(text))
+    return prompts, texts

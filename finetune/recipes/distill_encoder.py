@@ -60,7 +60,7 @@ def run(
     check_encoder(config)
     if pruning is not None:
         pruning.check(config, task)
-    terms = _terms(config, distill)
+    terms = terms_of(config, distill)
     config.shape.check(adapts=config.lora is not None)
     data = encoder_rows.read(config.data, task)
     # Seconds of imports.
@@ -87,7 +87,9 @@ def run(
     tokenizer.padding_side = "right"
     most = min(_MOST_TOKENS, tokenizer.model_max_length)
     made = encoder_rows.of_task(data, task, tokenizer, most, classes or {})
-    if distill.likelihood and all(row.get("labels") == IGNORED for row in made):
+    if distill.learns_labels and all(
+        row.get("labels") == IGNORED for row in made
+    ):
         raise WrongUse(
             "--likelihood",
             f"rows without a label in {config.data}",
@@ -107,6 +109,7 @@ def run(
         terms=terms,
         teacher=settled(teacher, args.device, distill.opening),
         likelihood=distill.likelihood,
+        likelihood_to=distill.likelihood_to,
         strength=distill.strength,
         **more,
     )
@@ -181,16 +184,20 @@ def _held_out(
     source = config.held_out.data
     data = encoder_rows.read(source, task, "--held-out")
     made = encoder_rows.of_task(data, task, tokenizer, *reading)
-    return apart(source, made, learnt, _text)
+    return apart(source, made, learnt, whole_text)
 
 
-def _text(row: Row) -> Hashable:
+def whole_text(row: Row) -> Hashable:
     """All of a text: its labels are no part of it."""
     return tuple(row["input_ids"])
 
 
-def _terms(config: TrainConfig, distill: DistillConfig) -> Sequence[Term]:
-    """The losses, which an encoder can learn by."""
+def terms_of(config: TrainConfig, distill: DistillConfig) -> Sequence[Term]:
+    """The losses, which an encoder can learn by.
+
+    Raises:
+        WrongUse: what an encoder has not, or several teachers.
+    """
     terms = checked(distill)
     if (
         len(distill.teachers) != 1

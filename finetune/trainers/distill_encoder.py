@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 from transformers import Trainer
 
 from finetune.core.tensors import Inputs, Labels, Logits, Mask, Scalar
+from finetune.data.encoder_rows import TEACHER_IDS, TEACHER_MASK
 from finetune.data.tokens import IGNORED
 from finetune.kernels.features import Features, Show, shown_relations
 from finetune.losses.base import label_logs
@@ -24,7 +25,24 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
     from transformers.trainer_utils import EvalLoopOutput
 
-_NO_INPUTS = ("labels", "counted")
+# What a collator puts beside what the student reads.
+_NO_INPUTS = ("labels", "counted", TEACHER_IDS, TEACHER_MASK)
+
+
+class Taught(NamedTuple):
+    """What the losses of a batch compare.
+
+    Attributes:
+        said: what the teacher says, as the student's logits.
+        ours: what the student shows.
+        theirs: what the teacher shows, at as many places.
+        tokens: [B, T] which places of both are there.
+    """
+
+    said: Logits
+    ours: Features
+    theirs: Features
+    tokens: Mask
 
 
 def encoded(
@@ -64,6 +82,8 @@ class EncoderDistillTrainer(KeepsBeside, Trainer):  # type: ignore[misc]
         terms: losses with their weights.
         teacher: with the same head as the student, frozen.
         likelihood: weight of the cross-entropy, over what is labelled.
+        likelihood_to: that weight at the end, to which it moves linearly with the steps; None for
+            one that stays.
         strength: weight of all losses.
     """
 
@@ -74,6 +94,7 @@ class EncoderDistillTrainer(KeepsBeside, Trainer):  # type: ignore[misc]
         teacher: PreTrainedModel,
         likelihood: float,
         strength: float,
+        likelihood_to: float | None = None,
         **options: object,
     ) -> None:
         read_outside(options)
@@ -82,6 +103,7 @@ class EncoderDistillTrainer(KeepsBeside, Trainer):  # type: ignore[misc]
         self.terms = terms
         self.teacher = teacher
         self.likelihood = likelihood
+        self.likelihood_to = likelihood_to
         self.strength = strength
         self.notes = Notes()
         # Of rows held out, while they are measured.
@@ -104,11 +126,8 @@ class EncoderDistillTrainer(KeepsBeside, Trainer):  # type: ignore[misc]
             if name not in _NO_INPUTS
         }
         body = self.accelerator.unwrap_model(model)
-        logits, ours = encoded(model, read, self.beside.student, body)
-        device = self.teacher.device
-        with torch.no_grad():
-            there = {name: value.to(device) for name, value in read.items()}
-            said, theirs = encoded(self.teacher, there, self.beside.teacher)
+        logits, shown = encoded(model, read, self.beside.student, body)
+        said, ours, theirs, tokens = self.taught(inputs, read, logits, shown)
         labels = inputs["labels"].reshape(logits.shape[:2])
         counted = inputs["counted"].reshape(logits.shape[:2])
         total = logits.sum() * 0.0
@@ -117,26 +136,51 @@ class EncoderDistillTrainer(KeepsBeside, Trainer):  # type: ignore[misc]
             weight = self.strength * term.weight_at(done)
             value = self._value(
                 term,
-                (logits, said.to(logits.device)),
+                (logits, said),
                 (ours, theirs),
                 labels,
-                (counted, inputs["attention_mask"].bool()),
+                (counted, tokens),
             )
             total = total + weight * value
             self._note(term.name, value)
             if term.moves and self._means is None:
                 self._note(f"{term.name}_weight", weight)
-        tokens = inputs["attention_mask"].bool()
         total = total + self.more(ours, theirs, tokens)
-        if self.likelihood:
-            value = _cross_entropy(logits, labels)
-            total = total + self.likelihood * value
-            self._note("cross_entropy", value)
+        if self.likelihood or self.likelihood_to:
+            total = total + self._of_labels(logits, labels, done)
         if self._means is not None:
-            said = said.to(logits.device)
             for measure in measured(logits, said, counted, labels):
                 self._means.add(*measure)
         return (total, {"logits": logits}) if return_outputs else total
+
+    def _of_labels(self, logits: Logits, labels: Labels, done: float) -> Scalar:
+        """The cross-entropy by its weight where a share `done` (0 to 1) of the steps is behind."""
+        weight = self.likelihood
+        if self.likelihood_to is not None:
+            weight += done * (self.likelihood_to - weight)
+            if self._means is None:
+                self._note("cross_entropy_weight", weight)
+        value = _cross_entropy(logits, labels)
+        self._note("cross_entropy", value)
+        return weight * value
+
+    def taught(
+        self, inputs: Inputs, read: Inputs, logits: Logits, ours: Features
+    ) -> Taught:
+        """What the losses of a batch compare.
+
+        Args:
+            inputs: the batch.
+            read: what of it the models read.
+            logits: what the student says, on whose device the answer is.
+            ours: what the student shows.
+        """
+        device = self.teacher.device
+        with torch.no_grad():
+            there = {name: value.to(device) for name, value in read.items()}
+            said, theirs = encoded(self.teacher, there, self.beside.teacher)
+        tokens = inputs["attention_mask"].bool()
+        return Taught(said.to(logits.device), ours, theirs, tokens)
 
     def more(self, ours: Features, theirs: Features, tokens: Mask) -> Scalar:  # noqa: ARG002
         """What a training of another kind adds to the loss of a batch.

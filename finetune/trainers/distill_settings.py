@@ -37,6 +37,8 @@ class DistillConfig:
         prompt: what teachers read in the place of the rows' prompts; None for the same.
         losses: of finetune.losses, NAME[=WEIGHT][:key=value,...] each; see `loss_terms.Term`.
         likelihood: weight of the cross-entropy to the rows' own tokens.
+        likelihood_to: of encoders, that weight at the end, to which it moves with the steps; None
+            for one that stays.
         strength: weight of all losses.
         on_policy: the student's own texts in training; see `OnPolicy`.
         weights: of several teachers.
@@ -53,6 +55,7 @@ class DistillConfig:
     prompt: TeacherPrompt | None = None
     losses: tuple[str, ...] = ("forward_kl",)
     likelihood: float = 0.0
+    likelihood_to: float | None = None
     strength: float = 1.0
     on_policy: OnPolicy = field(default_factory=OnPolicy)
     weights: tuple[float, ...] = ()
@@ -68,6 +71,11 @@ class DistillConfig:
         if self.servers is not None:
             return "--teacher-url"
         return "--offline" if self.offline else ""
+
+    @property
+    def learns_labels(self) -> bool:
+        """Whether the rows' own labels count at any step."""
+        return bool(self.likelihood or self.likelihood_to)
 
     @property
     def named(self) -> list[str]:

@@ -440,3 +440,29 @@ def test_what_an_encoder_cannot_be_measured_by_is_refused(
     )
     assert code == 2
     assert says in said
+
+
+@pytest.mark.slow
+def test_a_student_anneals_from_its_teacher_to_the_labels(data, tmp_path):
+    loss = "forward_kl:schedule=linear"
+    steps = ["--learning-rate", "3e-3", "--max-steps", 4]
+    more = ["--likelihood", 0, "--likelihood-to", 1]
+    logs = distilled(
+        data, tmp_path / "s", "tokens", loss, steps=steps, more=more
+    )
+    # lambda = step / steps, of the labels.
+    shares = [0, 0.25, 0.5, 0.75]
+    assert [log["cross_entropy_weight"] for log in logs] == shares
+    for share, log in zip(shares, logs, strict=True):
+        wanted = share * log["cross_entropy"] + (1 - share) * log["forward_kl"]
+        assert log["loss"] == pytest.approx(wanted, rel=1e-4)
+    assert logs[-1]["cross_entropy"] < logs[0]["cross_entropy"]
+
+
+def test_a_decoder_has_no_annealing(tmp_path):
+    code, said = finetune(
+        "distill", "--data", "rows", "--model", "m", "--teacher", "t",
+        "--output", tmp_path / "s", "--likelihood-to", 1,
+    )  # fmt: skip
+    assert code == 2
+    assert "--task text" in said
