@@ -233,8 +233,11 @@ def _vector_place(model: SentenceTransformer) -> int:
 
     places = [0]
     for place, part in enumerate(model):
-        # Layers of three heads make something else of the tokens.
-        makes = getattr(part, "module_output_name", "") == _VECTOR
+        # Layers of three heads make something else of the tokens, and what
+        # brings a vector to length 1 stands behind a shorter one, too.
+        has_size = hasattr(part, "get_embedding_dimension")
+        named = getattr(part, "module_output_name", "")
+        makes = has_size and named == _VECTOR
         if isinstance(part, Pooling | AttentionPooling) or makes:
             places.append(place)
     return places[-1]

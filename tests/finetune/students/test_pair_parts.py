@@ -15,6 +15,7 @@ from finetune.students.pair_parts import (
     shorten,
     vector_size,
 )
+from finetune.students.three_heads import add_heads
 from tests import tiny
 
 TEXTS = ["red pen", "the big dog", "tall tree"]
@@ -100,3 +101,15 @@ def test_a_shorter_vector_reaches_what_stands_behind_it(kind, tmp_path):
         scorer = PairScorer(again)
         vectors = scorer.encode_query(TEXTS)
         assert scorer.similarity(vectors, vectors).shape == (3, 3)
+
+
+def test_what_brings_a_vector_to_length_1_stays_behind_a_shorter_one():
+    from sentence_transformers.sentence_transformer.modules import Normalize
+
+    model = open_encoder("bi", tiny.encoder("mlm")).eval()
+    model.append(Normalize())
+    open_heads = add_heads(model)
+    shorten(open_heads, 8)
+    assert vector_size(open_heads) == 8
+    lengths = (open_heads.encode(TEXTS) ** 2).sum(axis=1)
+    assert lengths == pytest.approx([1, 1, 1], abs=1e-5)
