@@ -112,7 +112,14 @@ def store_of(
     listed = rows.columns(
         rows.load(chunks.data), ("prompt", "completion"), chunks.data
     )
-    for row in listed:
+    for number, row in enumerate(listed, 1):
+        if row["prompt"] is None or row["completion"] is None:
+            raise WrongUse(
+                f"--chunks {chunks.data} row {number}",
+                "no prompt or no completion",
+                "both",
+                "Correct the row, or take it out.",
+            )
         prompt = ids_of(row["prompt"], tokenizer, template)
         said = tokenizer(text_of(row["completion"]), add_special_tokens=False)
         ids = [*prompt, *said["input_ids"], end]

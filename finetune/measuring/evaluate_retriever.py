@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +16,15 @@ from finetune.data import rows
 from finetune.data.query_lists import ANSWERS, Listed
 from finetune.measuring import fusing
 from finetune.measuring import ranking_metrics as ranking
-from finetune.scoring.retrievers import best, pair_scores
-from synth.core.errors import WrongUse
+from finetune.scoring.retrievers import (
+    BM25,
+    SCORERS,
+    best,
+    check_searches,
+    pair_scores,
+)
+from synth.core.errors import WrongUse, did_you_mean
+from synth.core.records import Row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +57,8 @@ class SearchConfig:
     weights: tuple[float, ...] = ()
 
 
+# What a kind looks like.
+_NAME = re.compile(r"[\w-]*")
 # The scores of texts for each query, by the names of the texts.
 Found = dict[str, dict[str, float]]
 
@@ -68,11 +79,10 @@ def run(config: SearchConfig) -> JsonObject:
     Raises:
         WrongUse: data or a model that cannot be used.
     """
+    sources = _sources(config)
     listed = lists.load(config.data)
     texts, qrels = _judged(listed, _corpus(config))
-    runs = [
-        _found(source, config, listed, texts) for source in _sources(config)
-    ]
+    runs = [_found(source, config, listed, texts) for source in sources]
     results = fusing.fused(runs, config.fuse, config.weights)
     # What a query lists counts by text: ids are the places of the texts, which keeps trec_eval's
     # rule for equal scores.
@@ -108,14 +118,55 @@ def _sources(config: SearchConfig) -> list[Source]:
     """The model, then what searches beside it.
 
     Raises:
-        WrongUse: weights that are not one a search, or that nothing reads.
+        WrongUse: a search of no kind, weights that are not one a search or no numbers of which one
+            is above 0, or what nothing reads.
     """
     sources = [Source(config.kind, config.model)]
-    for named in config.beside:
-        kind, _, model = named.rpartition("=")
-        sources.append(Source(kind or "bi", model))
+    sources += [_beside(named) for named in config.beside]
+    for kind, model in sources:
+        if config.corpus is not None and model != BM25:
+            check_searches(kind)
+    if config.fuse != "ranks" and not config.beside:
+        raise WrongUse(
+            f"--fuse {config.fuse}",
+            "one search",
+            "several, which are fused",
+            "Give more with --beside.",
+        )
     if not config.weights:
         return sources
+    _check_weights(config, sources)
+    return sources
+
+
+def _beside(named: str) -> Source:
+    """A search of --beside: `bm25`, KIND=MODEL, or a model of kind bi.
+
+    A model's own name may hold a `=`, as truncate:PATH:layers=2 does.
+    """
+    kind, sign, model = named.partition("=")
+    if named and not (sign and _NAME.fullmatch(kind)):
+        return Source("bi", named)
+    if kind not in SCORERS or not model:
+        raise WrongUse(
+            f"--beside {named}",
+            "no such search",
+            f"{BM25}, or KIND=MODEL of the kinds {', '.join(SCORERS)}",
+            did_you_mean(kind, SCORERS) or "For example --beside sparse=M.",
+        )
+    return Source(kind, model)
+
+
+def _check_weights(config: SearchConfig, sources: Sequence[Source]) -> None:
+    """Raises WrongUse where weights do not fit the searches."""
+    usable = [isfinite(weight) and weight >= 0 for weight in config.weights]
+    if not all(usable) or not any(config.weights):
+        raise WrongUse(
+            f"--weight {config.weights}",
+            "a weight below 0 or no number, or none above 0",
+            "numbers of 0 or more, one of them above 0",
+            "Correct them.",
+        )
     if len(config.weights) != len(sources) or config.fuse != "scores":
         raise WrongUse(
             f"--weight {config.weights}",
@@ -123,7 +174,6 @@ def _sources(config: SearchConfig) -> list[Source]:
             "a weight for each search, and --fuse scores",
             "Give one for --model and one for each --beside.",
         )
-    return sources
 
 
 def _name(position: int) -> str:
@@ -133,9 +183,32 @@ def _name(position: int) -> str:
 def _corpus(config: SearchConfig) -> list[str]:
     if config.corpus is None:
         return []
+    where = f"--corpus {config.corpus}"
     loaded = rows.load(config.corpus)
-    with_field = rows.columns(loaded, (config.field,), config.corpus)
-    return [str(row[config.field]) for row in with_field]
+    texts = []
+    for number, row in enumerate(loaded, 1):
+        texts.append(_text(row, config.field, f"{where} row {number}"))
+    return texts
+
+
+def _text(row: Row, column: str, where: str) -> str:
+    """The text of a column; a number is the text that it is written as."""
+    if column not in row:
+        raise WrongUse(
+            where,
+            f"columns {', '.join(row)}",
+            f"a column {column}",
+            "Name the column with --field.",
+        )
+    value = row[column]
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise WrongUse(
+            where,
+            f"{value!r:.80} as {column}",
+            "a text",
+            "Write it as text, or take the row out.",
+        )
+    return str(value)
 
 
 def _judged(

@@ -14,7 +14,7 @@ from finetune.data.prompts import (
     rendered,
     text_of,
 )
-from finetune.scoring.models import Model, loss
+from finetune.scoring.models import Model, check_decoder, loss
 from synth.core.errors import WrongUse
 from synth.core.records import Row
 
@@ -50,8 +50,12 @@ def surprises(
         texts: as many.
         template: whether prompts go through its chat template; None for the form in which the
             model was trained.
+
+    Raises:
+        WrongUse: no such model, or none that is a decoder.
     """
     opened = Model("loss", model)
+    check_decoder(opened)
     template = template or of_student(model)
     pairs = []
     for prompt, text in zip(prompts, texts, strict=True):

@@ -13,9 +13,16 @@ from finetune.core.rows import JsonObject
 from finetune.data import query_lists as lists
 from finetune.data.query_lists import Listed
 from finetune.measuring.likelihoods import surprises
-from finetune.scoring.retrievers import pair_scores
+from finetune.scoring.retrievers import check_finite, pair_scores
 from finetune.scoring.word_scores import WordScorer, asked, check_template
 from synth.core.errors import WrongUse
+
+# Option -> what reads it.
+_READERS = {
+    "--template": "--kind words or likelihood",
+    "--words": "--kind words",
+    "--band": "--student M",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +62,10 @@ def run(config: ScoreConfig) -> dict[str, int]:
         rows read and rows written.
 
     Raises:
-        WrongUse: data or a model that cannot be used.
+        WrongUse: data or a model that cannot be used, an output that holds something else, or an
+            option that nothing reads.
     """
+    _check(config)
     listed = lists.load(config.data)
     judged = [_judged(config, model, listed) for model in config.models]
     means = [_mean(each) for each in zip(*judged, strict=True)]
@@ -75,6 +84,40 @@ def run(config: ScoreConfig) -> dict[str, int]:
     return {"rows": len(listed), "written": len(made)}
 
 
+def _check(config: ScoreConfig) -> None:
+    """Raises WrongUse for what would be known only after hours of scoring, or never."""
+    if config.output.is_dir() or config.output == Path(config.data):
+        raise WrongUse(
+            f"--output {config.output}",
+            "a folder" if config.output.is_dir() else "the file of --input",
+            "a file for the scored lists",
+            "Give another path.",
+        )
+    first, last = config.band
+    if not 1 <= first <= last:
+        raise WrongUse(
+            f"--band {first} {last}",
+            "no ranks",
+            "a first and a last rank, from 1 on, the first being the smaller",
+            "For example --band 2 15.",
+        )
+    usual = ScoreConfig(data="", models=(), output=Path())
+    # Option -> whether it was given, and whether anything reads it.
+    reads = {
+        "--template": (config.template, config.kind in ("words", "likelihood")),
+        "--words": (config.words != usual.words, config.kind == "words"),
+        "--band": (config.band != usual.band, config.student is not None),
+    }
+    for option, (is_given, is_read) in reads.items():
+        if is_given and not is_read:
+            raise WrongUse(
+                option,
+                f"--kind {config.kind}, --student {config.student}",
+                _READERS[option],
+                f"Leave {option} out.",
+            )
+
+
 def _judged(
     config: ScoreConfig, model: str, listed: list[Listed]
 ) -> list[list[float]]:
@@ -87,7 +130,9 @@ def _judged(
     judge = WordScorer(
         model=model, template=config.template, words=config.words
     )
-    return _by_list(judge.scores(pairs), listed)
+    scores = judge.scores(pairs)
+    check_finite(scores, model)
+    return _by_list(scores, listed)
 
 
 def _likelihoods(
@@ -113,7 +158,9 @@ def _likelihoods(
             prompts.append(asked(config.template, row.query, text))
             answers.append(row.answer)
     found = surprises(model, prompts, answers)
-    return [-surprise.mean for surprise in found]
+    scores = [-surprise.mean for surprise in found]
+    check_finite(scores, model)
+    return scores
 
 
 def _pairs(listed: list[Listed]) -> list[tuple[str, str]]:

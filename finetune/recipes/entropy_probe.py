@@ -23,6 +23,7 @@ from finetune.core.arrays import (
 from finetune.core.rows import JsonObject
 from finetune.data import rows
 from finetune.data.prompts import Prompt, of_student
+from finetune.data.shapes import read_label
 from finetune.measures.base import by_question, reply_of
 from finetune.measuring.evaluate import prompt_of
 from finetune.recipes.frozen_critic import check_both_kinds, parts_of
@@ -203,7 +204,8 @@ def _asked(config: ProbeConfig) -> list[Asked]:
             "`prompt` or `question`, and `reply`",
             "Give predictions.jsonl of `finetune evaluate --draws 10`, or a run of draws.",
         )
-    for row in listed:
+    for number, row in enumerate(listed, 1):
+        _check_row(row, f"{where} row {number}")
         row["prompt"] = prompt_of(row)
     groups = list(by_question(listed).values())
     if all(len(draws) == 1 for draws in groups):
@@ -219,17 +221,33 @@ def _asked(config: ProbeConfig) -> list[Asked]:
             draws[0]["prompt"],
             reply_of(draws[0]) or str(draws[0].get("completion") or ""),
             entropy,
-            _is_right(draws[0]),
+            _is_right(draws[0], where),
         )
         for draws, entropy in zip(groups, entropies, strict=True)
     ]
 
 
-def _is_right(row: Row) -> bool | None:
-    said = row.get("right")
-    if said is None:
-        said = row.get("is_correct")
-    return None if said is None else bool(said)
+def _check_row(row: Row, where: str) -> None:
+    """Raises WrongUse for a row without a question or a reply."""
+    asked = row.get("prompt")
+    if asked is None:
+        asked = row.get("question")
+    has_prompt = asked is not None
+    if has_prompt and row.get("reply", row.get("completion")) is not None:
+        return
+    raise WrongUse(
+        where,
+        "no reply" if has_prompt else "no question",
+        "`prompt` or `question`, and `reply`",
+        "Correct the row, or take it out.",
+    )
+
+
+def _is_right(row: Row, where: str) -> bool | None:
+    for column in ("right", "is_correct"):
+        if row.get(column) is not None:
+            return read_label(row[column], f"{where} column {column}")
+    return None
 
 
 def _entropies(groups: Sequence[Sequence[Row]], spec: str) -> list[float]:

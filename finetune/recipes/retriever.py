@@ -16,7 +16,7 @@ from finetune.data import query_lists as lists
 from finetune.data.loss_columns import Columns, columns_of, form_of, ranked
 from finetune.data.query_lists import Listed
 from finetune.scoring.principal import shortened
-from finetune.scoring.retrievers import open_scorer
+from finetune.scoring.retrievers import check_one_score, open_scorer
 from finetune.scoring.word_scores import WordScorer
 from finetune.settings import (
     TrainConfig,
@@ -106,14 +106,7 @@ def run(
         is_import(spec["name"])
         or spec["name"] in registry.names("finetune.list_losses")
     )
-    if wanted.kind not in KINDS:
-        raise WrongUse(
-            "--kind",
-            repr(wanted.kind),
-            ", ".join(KINDS),
-            did_you_mean(wanted.kind, KINDS),
-        )
-    _check_processes(wanted, spec["name"], config)
+    _check(wanted, spec, config, is_own=own)
     _, trainer_class, args_class = encoder_classes(wanted.kind)
     # Losses of this project know equal texts themselves; those of the library that take other rows
     # of a batch for negatives must not meet any.
@@ -167,6 +160,25 @@ def run(
     )
     info |= {"kind": wanted.kind, "retriever_loss": wanted.loss, "texts": width}
     return student.write_info(config, info)
+
+
+def _check(
+    wanted: RetrieverConfig,
+    spec: JsonObject,
+    config: TrainConfig,
+    *,
+    is_own: bool,
+) -> None:
+    """Raises WrongUse for options that do not go together, before a model opens."""
+    if wanted.kind not in KINDS:
+        raise WrongUse(
+            "--kind",
+            repr(wanted.kind),
+            ", ".join(KINDS),
+            did_you_mean(wanted.kind, KINDS),
+        )
+    _check_processes(wanted, spec["name"], config)
+    _check_teacher(wanted, spec, is_own=is_own)
 
 
 def _reshape(model: SentenceTransformer, wanted: RetrieverConfig) -> None:
@@ -279,6 +291,35 @@ def _check_processes(
             )
 
 
+def _check_teacher(
+    wanted: RetrieverConfig, spec: JsonObject, *, is_own: bool
+) -> None:
+    """Refuses options of a teacher that nothing reads.
+
+    Raises:
+        WrongUse: a template without a language model, or a kind of teacher that has other vectors
+            than the loss reads.
+    """
+    of_words = wanted.teacher_kind == "words" and wanted.teacher is not None
+    if wanted.template is not None and not of_words:
+        raise WrongUse(
+            "--template",
+            f"--teacher {wanted.teacher}, --teacher-kind {wanted.teacher_kind}",
+            "--teacher M and --teacher-kind words, which ask by it",
+            "Leave --template out, or give both.",
+        )
+    is_aligned = wanted.kind == "multi" and spec["name"] == _ALIGNED
+    if is_own or is_aligned:
+        return
+    if wanted.teacher_kind != "bi":
+        raise WrongUse(
+            f"--teacher-kind {wanted.teacher_kind}",
+            f"--loss {wanted.loss}",
+            "bi, whose vectors this loss reads",
+            "Leave --teacher-kind out, or take batch_kl, which reads scores.",
+        )
+
+
 def _saving(
     model: SentenceTransformer,
 ) -> Callable[[Trainer, str], None]:
@@ -355,7 +396,7 @@ def _aligned(
     parameters = {key: value for key, value in spec.items() if key != "name"}
     try:
         module = TokenAlignment(model, teacher, listed, **parameters)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise WrongUse(
             f"--loss {wanted.loss}",
             str(error),
@@ -388,7 +429,9 @@ def _taught(
         judge = WordScorer(model=wanted.teacher, template=wanted.template or "")
         return TaughtPairs(judge, listed, width)
     if "ranker" in loss.needs:
-        return Ranker(_teacher(wanted, "cross").train(), listed, width)
+        ranker = _teacher(wanted, "cross")
+        check_one_score(ranker, f"--teacher {wanted.teacher}")
+        return Ranker(ranker.train(), listed, width)
     if "teacher" not in loss.wants():
         return None
     kind = "bi" if loss.previous else wanted.teacher_kind
@@ -466,7 +509,7 @@ def _library(
         teacher = _teacher(wanted)
         encode = teacher.encode
         size = teacher.get_embedding_dimension()
-        own_size = model.get_embedding_dimension()
+        own_size = _vector_size(model, wanted.kind)
         if wanted.size is not None and size > own_size:
             texts = [text for row in listed for text in row.documents]
             texts += [row.query for row in listed]
@@ -479,6 +522,16 @@ def _library(
         loss = losses("sparse")["splade"](model, loss, **FLOPS)
     columns = columns_of(listed, width, form, encode)
     return loss, datasets.Dataset.from_dict(columns)
+
+
+def _vector_size(model: SentenceTransformer, kind: str) -> int:
+    """Numbers of the student's vector."""
+    size: int = model.get_embedding_dimension()
+    if kind != "heads":
+        return size
+    from finetune.students.pair_parts import vector_size  # noqa: PLC0415 - seconds of imports
+
+    return vector_size(model)
 
 
 def _read_by(spec: JsonObject) -> str:

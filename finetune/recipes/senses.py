@@ -181,6 +181,11 @@ def run(config: SensesConfig) -> JsonObject:
     encoder = TokenVectors(encoder_name)
     glossary = read_glossary(config.senses, encoder)
     contexts = read_contexts(config.contexts, glossary, encoder)
+    # What is measured is read before anything is trained.
+    asked = read_contexts(config.test, glossary, encoder)
+    if asked is not None:
+        _check_senses(glossary, asked, f"--test {config.test}")
+    config.output.mkdir(parents=True, exist_ok=True)
     heads = _heads(config, glossary.glosses.shape[1], reach)
     steps = _train(config, heads, glossary, contexts)
     info: JsonObject = {
@@ -193,8 +198,6 @@ def run(config: SensesConfig) -> JsonObject:
         moved_glosses = heads["gloss"](glossary.glosses)
     info["cosines"] = cosines(glossary.entries, moved_glosses)
     info["cosines_alone"] = cosines(glossary.entries, glossary.glosses)
-    asked = read_contexts(config.test, glossary, encoder)
-    config.output.mkdir(parents=True, exist_ok=True)
     if asked is not None:
         alone = chosen(asked.vectors, glossary.glosses, asked)
         with torch.no_grad():
@@ -210,6 +213,20 @@ def run(config: SensesConfig) -> JsonObject:
             json.dumps(content, indent=1) + "\n", encoding="utf-8"
         )
     return info
+
+
+def _check_senses(glossary: Glossary, asked: Contexts, where: str) -> None:
+    """Raises WrongUse where a right sense is none that its word may have."""
+    rows = zip(asked.senses, asked.candidates, strict=True)
+    for number, (sense, candidates) in enumerate(rows, 1):
+        known = [glossary.entries[one].sense for one in candidates]
+        if sense and sense not in known:
+            raise WrongUse(
+                f"{where} row {number}",
+                f"the sense {sense!r}",
+                f"one that the glossary has for its word: {', '.join(known)}",
+                "Correct it, or leave `sense` empty.",
+            )
 
 
 def _heads(
@@ -232,12 +249,15 @@ def read_glossary(source: str, encoder: TokenVectors) -> Glossary:
     gloss and the examples.
 
     Raises:
-        WrongUse: a column is missing.
+        WrongUse: a column or a cell is missing, or what should be a list is none.
     """
     listed = _columns(source, ("term", "sense", "gloss"))
     of_term = defaultdict(list)
     of_sense = defaultdict(list)
     for number, row in enumerate(listed):
+        where = f"--senses {source} row {number + 1}"
+        for column in ("related", "examples"):
+            _check_list(row.get(column), column, where)
         of_term[str(row["term"]).casefold()].append(number)
         of_sense[str(row["sense"])].append(number)
     entries = []
@@ -286,7 +306,8 @@ def read_contexts(
             )
         places.append(place_of(str(row["text"]), str(row["word"]), where))
         candidates.append(glossary.of_term[term])
-        senses.append(str(row.get("sense") or ""))
+        sense = row.get("sense")
+        senses.append("" if sense is None else str(sense))
     vectors = torch.from_numpy(encoder.of(places))
     return Contexts(vectors, candidates, senses)
 
@@ -302,7 +323,27 @@ def _columns(source: str, names: tuple[str, ...]) -> list[Row]:
             f"columns {', '.join(names)}",
             "Name the columns so; `synth lexicon --senses` writes a glossary.",
         )
+    for number, row in enumerate(listed, 1):
+        empty = [name for name in names if row[name] in (None, "")]
+        if empty:
+            raise WrongUse(
+                f"{source} row {number}",
+                f"no {', '.join(empty)}",
+                f"a value in each of {', '.join(names)}",
+                "Fill it in, or take the row out.",
+            )
     return listed
+
+
+def _check_list(value: object, column: str, where: str) -> None:
+    """Raises WrongUse for a text where a list of texts should be: its letters are no list."""
+    if value is not None and not isinstance(value, list | tuple):
+        raise WrongUse(
+            where,
+            f"{column} = {value!r:.80}",
+            "a list of texts",
+            f'Write it as ["{value!s:.40}"].',
+        )
 
 
 def chosen(

@@ -44,23 +44,24 @@ class Reader:
         template: how its prompts are rendered.
 
     Raises:
-        WrongUse: no model there, or an encoder-decoder.
+        WrongUse: no model there, or none that is a decoder.
     """
 
     def __init__(self, model: str, at: At, template: Template) -> None:
         import torch  # noqa: PLC0415 - seconds
 
         self.model, self.tokenizer = student.load_student(model)
-        if self.model.config.is_encoder_decoder:
+        start = student.start_of(self.tokenizer)
+        if self.model.config.is_encoder_decoder or start is None:
             raise WrongUse(
                 f"--model {model}",
-                "an encoder-decoder",
+                f"{type(self.model).__name__}, which is no decoder",
                 "a decoder, whose prompt and reply are one text",
                 "Take a student that reads and writes with one decoder.",
             )
         self.at = at
         self.template = template
-        self.start = student.start_of(self.tokenizer)
+        self.start = start
         self.limit = min(
             _MOST_TOKENS,
             getattr(self.model.config, _LIMIT, _MOST_TOKENS),

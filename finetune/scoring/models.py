@@ -19,6 +19,7 @@ from finetune.core.rows import JsonObject
 from finetune.scoring import calibration
 from finetune.students import load as student
 from finetune.students.number_types import opening_type
+from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,6 +84,22 @@ class Model:
             max_length=self.limit,
             return_tensors="pt",
         ).to(self.device)
+
+
+def check_decoder(model: Model) -> None:
+    """Raises WrongUse for a model that cannot say how likely a text is: one that reads with an
+    encoder, or whose tokenizer has no token to begin with.
+    """
+    config = model.model.config
+    starts = student.start_of(model.tokenizer) is not None
+    if not config.is_encoder_decoder and starts:
+        return
+    raise WrongUse(
+        f"--model {model.path}",
+        f"{type(model.model).__name__}, which is no decoder",
+        "a language model, whose prompt and answer are one text",
+        "Take a causal one, such as a student of `finetune sft`.",
+    )
 
 
 def _setting(path: str, file: str, name: str) -> object:

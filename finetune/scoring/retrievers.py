@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from finetune.students.encoders import open_encoder
-from finetune.students.three_heads import HeadScorer
+from finetune.students.encoders import KINDS, SAME, has_head, open_encoder
+from finetune.students.three_heads import HEADS, HeadScorer
 from synth.core.errors import WrongUse
 from synth.search.index import Bm25, Hit, nearest
 
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from finetune.core.arrays import VectorArray
 
 Pair = tuple[str, str]
+
+# A model's name that stands for statistics of words.
+BM25 = "bm25"
+# What scores pairs: the kinds of models, and each of three heads.
+SCORERS = (*KINDS, *(f"heads-{head}" for head in HEADS))
 
 # Queries that are compared with all texts at once: 64 x 100,000 scores are 26 MB.
 _AT_ONCE = 64
@@ -33,19 +39,33 @@ def pair_scores(kind: str, model: str, pairs: Sequence[Pair]) -> list[float]:
         pairs: what to score.
 
     Raises:
-        WrongUse: no such model.
+        WrongUse: no such model, or scores that are no numbers.
     """
-    if model == "bm25":
+    if model == BM25:
         return _word_scores(pairs)
     encoder = open_scorer(kind, model)
     if kind == "cross":
         scores = encoder.predict(list(pairs), show_progress_bar=False)
-        return [float(score) for score in scores]
-    if kind == "bi":
+        found = [float(score) for score in scores]
+    elif kind == "bi":
         left = _embedded(encoder, [query for query, _ in pairs])
         right = _embedded(encoder, [text for _, text in pairs])
-        return [float(value) for value in (left * right).sum(axis=1)]
-    return _own_likeness(encoder, pairs)
+        found = [float(value) for value in (left * right).sum(axis=1)]
+    else:
+        found = _own_likeness(encoder, pairs)
+    check_finite(found, model)
+    return found
+
+
+def check_finite(scores: Iterable[float], model: str) -> None:
+    """Raises WrongUse where a score is no finite number: it would order nothing."""
+    if not all(map(isfinite, scores)):
+        raise WrongUse(
+            f"--model {model}",
+            "a score that is no finite number",
+            "a model whose scores are numbers",
+            "Look at its training: its weights may hold NaN.",
+        )
 
 
 def best(
@@ -59,10 +79,27 @@ def best(
     order of the texts.
 
     Raises:
-        WrongUse: no such model, or one that reads query and text together.
+        WrongUse: no such model, one that reads query and text together, or scores that are no
+            numbers.
     """
-    if model == "bm25":
+    if model == BM25:
         return Bm25(tuple(texts)).best(queries, most)
+    check_searches(kind)
+    encoder = open_scorer(kind, model)
+    if kind == "bi":
+        asked = _embedded(encoder, queries)
+        held = _embedded(encoder, texts)
+        for vectors in (asked, held):
+            check_finite(vectors.sum(axis=1).tolist(), model)
+        return nearest(asked, held, most)
+    found = list(_most_like(encoder, queries, texts, most))
+    for hits in found:
+        check_finite([score for _, score in hits], model)
+    return found
+
+
+def check_searches(kind: str) -> None:
+    """Raises WrongUse for a kind that reads query and text together."""
     if kind == "cross":
         raise WrongUse(
             f"--kind {kind}",
@@ -70,11 +107,6 @@ def best(
             "a kind that encodes texts apart, or model bm25, to search",
             "Leave --corpus out: it orders each row's texts.",
         )
-    encoder = open_scorer(kind, model)
-    if kind == "bi":
-        asked = _embedded(encoder, queries)
-        return nearest(asked, _embedded(encoder, texts), most)
-    return list(_most_like(encoder, queries, texts, most))
 
 
 def open_scorer(kind: str, model: str, where: str = "--model") -> Any:
@@ -86,15 +118,38 @@ def open_scorer(kind: str, model: str, where: str = "--model") -> Any:
         where: what named it.
 
     Raises:
-        WrongUse: no such model.
+        WrongUse: no such model, one without the head of its kind, or a cross-encoder of several
+            classes.
     """
     kind, _, head = kind.partition("-")
-    encoder = open_encoder(kind, model, where).eval()
+    # Opened as it was saved: what it lacks would begin at random.
+    encoder = open_encoder(SAME.get(kind, kind), model, where).eval()
+    if not has_head(kind, encoder):
+        raise WrongUse(
+            f"{where} {model}",
+            f"no head of kind {kind}, which would begin at random",
+            f"a model of kind {kind}",
+            f"Train one with `finetune retriever --kind {kind}`.",
+        )
+    if kind == "cross":
+        check_one_score(encoder, f"{where} {model}")
     if kind == "pair":
         from finetune.students.pair_parts import PairScorer  # noqa: PLC0415 - seconds of imports
 
         return PairScorer(encoder)
     return HeadScorer(encoder, head) if kind == "heads" else encoder
+
+
+def check_one_score(ranker: Any, where: str) -> None:
+    """Raises WrongUse where a cross-encoder has several classes instead of a score."""
+    classes = ranker.num_labels
+    if classes != 1:
+        raise WrongUse(
+            where,
+            f"{classes} classes",
+            "a ranker with one score a pair",
+            "Train one with `finetune retriever --kind cross`.",
+        )
 
 
 def _most_like(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -43,23 +44,31 @@ def whole(text: str) -> Place:
 
 
 def place_of(text: str, word: str, where: str) -> Place:
-    """Where a word first stands in a text, whatever its case.
+    """Where a word first stands in a text, whatever its case: by itself, or else inside of another
+    word, as in languages that write no spaces.
 
     Raises:
         WrongUse: it does not stand there.
 
-    >>> place_of("The Bank was closed.", "bank", "row 1")
-    Place(text='The Bank was closed.', start=4, end=8)
+    >>> place_of("The embankment of the Bank.", "bank", "row 1")
+    Place(text='The embankment of the Bank.', start=22, end=26)
     """
-    start = text.casefold().find(word.casefold())
-    if start < 0 or not word:
+    # Small letters may be more than their capital: the place of each one's letter is kept.
+    folded = [small for letter in text for small in letter.casefold()]
+    counts = [len(letter.casefold()) for letter in text]
+    origins = np.repeat(np.arange(len(text)), counts).tolist()
+    wanted = re.escape(word.casefold())
+    said = "".join(folded)
+    found = re.search(rf"(?<!\w){wanted}(?!\w)", said)
+    found = found or re.search(wanted, said)
+    if found is None or not word:
         raise WrongUse(
             where,
             f"no {word!r} in {text!r:.80}",
             "a text that has its word",
             "Write the word as it stands in the text.",
         )
-    return Place(text, start, start + len(word))
+    return Place(text, origins[found.start()], origins[found.end() - 1] + 1)
 
 
 class TokenVectors:
@@ -69,7 +78,8 @@ class TokenVectors:
         model: a folder or a name of the hub.
 
     Raises:
-        WrongUse: no encoder there, or one whose tokenizer does not say where tokens stand.
+        WrongUse: no encoder there, or one whose tokenizer does not say where tokens stand, or whose
+            states are no numbers.
     """
 
     def __init__(self, model: str) -> None:
@@ -87,8 +97,16 @@ class TokenVectors:
                 "a fast tokenizer",
                 "Take an encoder that ships tokenizer.json.",
             )
+        if self.model.config.is_encoder_decoder:
+            raise WrongUse(
+                f"--model {model}",
+                "an encoder-decoder",
+                "an encoder",
+                "Take one such as sentence-transformers/all-MiniLM-L6-v2.",
+            )
         import torch  # noqa: PLC0415 - seconds
 
+        self.name = model
         if torch.cuda.is_available():
             self.model.to("cuda")
         self.model.eval()
@@ -103,6 +121,13 @@ class TokenVectors:
             batch = order[start : start + _BATCH]
             parts.append(self._read([places[one] for one in batch]))
         together = np.concatenate(parts)
+        if not np.isfinite(together).all():
+            raise WrongUse(
+                f"--model {self.name}",
+                "states that are no finite numbers",
+                "an encoder whose states are numbers",
+                "Look at its training: its weights may hold NaN.",
+            )
         found: VectorArray = np.empty_like(together)
         found[order] = together
         return found

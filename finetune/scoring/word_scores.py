@@ -12,8 +12,8 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from finetune.data.prompts import of_student, rendered
-from finetune.scoring.models import Model
+from finetune.data.prompts import ids_of, of_student
+from finetune.scoring.models import Model, check_decoder
 from synth.core.errors import WrongUse
 
 Pair = tuple[str, str]
@@ -46,6 +46,7 @@ class WordScorer:
         """Opens the model, which is checked before anything is asked."""
         check_template(self.template)
         opened = Model("loss", self.model)
+        check_decoder(opened)
         first, second = (_first(opened, word) for word in self.words)
         if first == second:
             raise WrongUse(
@@ -83,25 +84,33 @@ class WordScorer:
         self, pairs: Sequence[Pair]
     ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
         """(places, [B, V] logits, [B, D] states) behind prompts of like length."""
-        prompts = [self._prompt(query, text) for query, text in pairs]
+        prompts = [self._ids(query, text) for query, text in pairs]
         for places in self.opened.batches([len(one) for one in prompts]):
-            batch = self.opened.encoded([prompts[place] for place in places])
+            ids = [torch.tensor(prompts[place]) for place in places]
+            mask = [torch.ones_like(one) for one in ids]
             with torch.no_grad():
-                said = self.opened.model(**batch, output_hidden_states=True)
-            mask = batch["attention_mask"]
-            # The last token that counts, on whichever side the padding stands.
-            numbers = torch.arange(mask.shape[1], device=mask.device)
-            last = (mask * (numbers + 1)).argmax(dim=1)
-            rows = torch.arange(len(last), device=mask.device)
+                said = self.opened.model(
+                    input_ids=self._padded(ids),
+                    attention_mask=self._padded(mask),
+                    output_hidden_states=True,
+                )
+            last = torch.tensor([len(one) - 1 for one in ids])
+            rows = torch.arange(len(last))
             logits = said.logits[rows, last].float().cpu()
             states = said.hidden_states[-1][rows, last].float().cpu()
             yield places, logits, states
 
-    def _prompt(self, query: str, text: str) -> str:
+    def _padded(self, ids: Sequence[Tensor]) -> Tensor:
+        """Padding stands behind: no token of a decoder looks there."""
+        padded = torch.nn.utils.rnn.pad_sequence(list(ids), batch_first=True)
+        return padded.to(self.opened.device)
+
+    def _ids(self, query: str, text: str) -> list[int]:
+        """A long prompt loses its beginning, never the question at its end."""
         prompt = asked(self.template, query, text)
-        tokenizer = self.opened.tokenizer
-        shown, _ = rendered(prompt, tokenizer, of_student(self.model))
-        return shown
+        template = of_student(self.model)
+        ids = ids_of(prompt, self.opened.tokenizer, template)
+        return ids[-self.opened.limit :]
 
 
 def check_template(template: str) -> None:

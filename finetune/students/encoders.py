@@ -12,7 +12,7 @@ from finetune.students.languages import (
 )
 from finetune.students.number_types import opening_type
 from finetune.students.opening import opening
-from finetune.students.three_heads import add_heads
+from finetune.students.three_heads import add_heads, has_heads
 from finetune.students.truncate import cut, is_truncated, source_of
 from synth.local_models.minilm import folder_of
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 KINDS = ("bi", "cross", "multi", "sparse", "heads", "pair")
 
 # Kinds that are bi-encoders with more layers.
-_SAME = {"heads": "bi", "pair": "bi"}
+SAME = {"heads": "bi", "pair": "bi"}
 
 
 def encoder_classes(
@@ -58,7 +58,7 @@ def encoder_classes(
             st.SparseEncoderTrainer,
             st.SparseEncoderTrainingArguments,
         ),
-    }[_SAME.get(kind, kind)]
+    }[SAME.get(kind, kind)]
 
 
 def open_encoder(
@@ -102,3 +102,25 @@ def open_encoder(
     if kind == "pair":
         return pair_parts.add_pair_head(encoder)
     return add_heads(encoder) if kind == "heads" else encoder
+
+
+def has_head(kind: str, encoder: SentenceTransformer) -> bool:
+    """Whether a model was saved with the head that scores by its kind.
+
+    Args:
+        kind: one of KINDS.
+        encoder: as `open_encoder` opens it, by the kind in SAME for one that is there.
+    """
+    if kind == "heads":
+        return has_heads(encoder)
+    if kind == "pair":
+        from finetune.students import pair_parts  # noqa: PLC0415 - seconds of imports
+
+        return pair_parts.has_pair_head(encoder)
+    if kind != "cross":
+        return True
+    model = encoder[0].model
+    # The base of adapters may be of another class; they bring the head.
+    is_adapted = getattr(model, "_hf_peft_config_loaded", False)
+    saved = model.config.architectures
+    return is_adapted or not saved or type(model).__name__ in saved

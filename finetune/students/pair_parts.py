@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Numbers of the layer between two vectors and their score (DSE's code has 512).
 _HIDDEN = 512
 _MOST_HEADS = 8
+# What sentence-transformers calls the vector of a text.
+_VECTOR = "sentence_embedding"
 
 PairVectors = Annotated[Tensor, "... width"]
 PairFeatures = Annotated[Tensor, "... hidden"]
@@ -159,11 +161,16 @@ def pair_head(model: SentenceTransformer) -> PairHead:
     return head
 
 
+def has_pair_head(model: SentenceTransformer) -> bool:
+    """Whether a model has a head."""
+    return any(isinstance(part, PairHead) for part in model)
+
+
 def add_pair_head(
     model: SentenceTransformer, *, compares: bool = True
 ) -> SentenceTransformer:
     """The model with a head, which begins at random where it has none."""
-    if not any(isinstance(part, PairHead) for part in model):
+    if not has_pair_head(model):
         width = model.get_embedding_dimension()
         head = PairHead(width, compares=compares)
         model.append(head.to(model.device))
@@ -199,18 +206,41 @@ def pool(model: SentenceTransformer, how: str) -> None:
 
 
 def shorten(model: SentenceTransformer, size: int) -> None:
-    """Adds a layer (tanh) behind the pooling, which makes vectors of `size` numbers."""
+    """Adds a layer (tanh) behind what makes the vector, which then has `size` numbers.
+
+    A head over two vectors begins again, since it reads shorter ones.
+    """
     from sentence_transformers.base.modules import Dense  # noqa: PLC0415
+
+    place = _vector_place(model)
+    layer = Dense(vector_size(model), size).to(model.device)
+    for number, part in enumerate(model):
+        if isinstance(part, PairHead):
+            head = PairHead(size, compares=part.compares, hidden=part.hidden)
+            model[number] = head.to(model.device)
+    model.insert(place + 1, layer)
+
+
+def vector_size(model: SentenceTransformer) -> int:
+    """Numbers of a text's vector, whatever other heads the model has."""
+    size: int = model[_vector_place(model)].get_embedding_dimension()
+    return size
+
+
+def _vector_place(model: SentenceTransformer) -> int:
+    """The place of the last part that makes the vector of a text."""
     from sentence_transformers.sentence_transformer.modules import Pooling  # noqa: PLC0415
 
-    places = [
-        place
-        for place, part in enumerate(model)
-        if isinstance(part, Pooling | AttentionPooling)
-    ]
-    width = model.get_embedding_dimension()
-    layer = Dense(width, size).to(model.device)
-    model.insert(max(places, default=0) + 1, layer)
+    places = [0]
+    for place, part in enumerate(model):
+        # Layers of three heads make something else of the tokens, and what
+        # brings a vector to length 1 stands behind a shorter one, too.
+        has_size = hasattr(part, "get_embedding_dimension")
+        named = getattr(part, "module_output_name", "")
+        makes = has_size and named == _VECTOR
+        if isinstance(part, Pooling | AttentionPooling) or makes:
+            places.append(place)
+    return places[-1]
 
 
 class PairScorer:

@@ -55,7 +55,7 @@ def add_heads(model: SentenceTransformer) -> SentenceTransformer:
     """The model with the two heads that it lacks, which begin at random."""
     from sentence_transformers.base.modules import Dense  # noqa: PLC0415
 
-    if any(getattr(part, "module_output_name", "") == TERMS for part in model):
+    if has_heads(model):
         return model
     width = model[0].get_embedding_dimension()
     weigh = torch.nn.ReLU()
@@ -72,6 +72,13 @@ def add_heads(model: SentenceTransformer) -> SentenceTransformer:
         )
         model.append(head.to(model.device))
     return model
+
+
+def has_heads(model: SentenceTransformer) -> bool:
+    """Whether a model was saved with the two heads."""
+    return any(
+        getattr(part, "module_output_name", "") == TERMS for part in model
+    )
 
 
 def encode(model: SentenceTransformer, features: Inputs) -> Encoded:

@@ -31,6 +31,9 @@ class TokenAlignment(torch.nn.Module):
         teacher: one whose vectors have the same width; it knows the language of the first texts.
         listed: rows of a query and, as the first text, its translation.
         share: w, from 0 to 1.
+
+    Raises:
+        ValueError: a share that is not from 0 to 1.
     """
 
     def __init__(
@@ -42,6 +45,8 @@ class TokenAlignment(torch.nn.Module):
         share: float = 0.5,
     ) -> None:
         super().__init__()
+        if not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise ValueError(f"share {share!r}, which is not from 0 to 1")
         self.model = model
         self.share = share
         texts = [row.documents[0] for row in listed]

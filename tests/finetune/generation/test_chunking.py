@@ -116,3 +116,15 @@ def test_a_teacher_says_what_is_likely(rows):
         Ways(chunks=taught, calculator=True).check(model)
     with pytest.raises(WrongUse, match="one of them"):
         Ways(chunks=taught, contrast="x").check(model)
+
+
+def test_a_row_of_chunks_has_both_texts(tmp_path):
+    model, tokenizer = load_student(tiny.causal())
+    listed = [
+        {"prompt": "What is 1 ?", "completion": "it is a red pen"},
+        {"prompt": "What is 2 ?", "completion": None},
+    ]
+    path = write(tmp_path / "chunks.jsonl", listed)
+    chunks = Chunks(data=str(path), likelihood=0.0)
+    with pytest.raises(WrongUse, match="row 2: found no prompt or no"):
+        store_of(model, tokenizer, chunks)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -111,3 +113,86 @@ def test_a_search_orders_texts_as_pairs_are_scored(kind, tmp_path):
     assert [place for place, _ in hits] == wanted[:4]
     for place, score in hits:
         assert score == pytest.approx(scores[place], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"beside": ("sparce=M",)}, "Did you mean sparse?"),
+        ({"beside": ("sparse=",)}, "no such search"),
+        ({"beside": ("",)}, "no such search"),
+        ({"beside": ("cross=M",)}, "Leave --corpus out"),
+        ({"fuse": "scores"}, "Give more with --beside"),
+        ({"fuse": "scores", "beside": ("bm25",), "weights": (1.0, float("nan"))}, "no number"),
+        ({"fuse": "scores", "beside": ("bm25",), "weights": (1.0, -1.0)}, "below 0"),
+        ({"fuse": "scores", "beside": ("bm25",), "weights": (0.0, 0.0)}, "none above 0"),
+    ],
+)  # fmt: skip
+def test_searches_that_cannot_be_fused_are_refused_at_once(
+    tmp_path, more, says
+):
+    with pytest.raises(WrongUse, match=re.escape(says)):
+        evaluate_retriever.run(config_of(tmp_path, **more))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_beside_may_have_an_equals_sign_in_its_name():
+    exit_2 = "truncate:runs/exits:layers=2"
+    beside = evaluate_retriever._beside
+    assert beside(f"multi={exit_2}") == ("multi", exit_2)
+    assert beside(exit_2) == ("bi", exit_2)
+    assert beside("runs/dense") == ("bi", "runs/dense")
+    assert beside("bm25") == ("bi", "bm25")
+
+
+@pytest.mark.parametrize(
+    ("corpus", "says"),
+    [
+        ([{"text": "red pen"}, {"text": None}], "row 2: found None as text"),
+        ([{"body": "red pen"}], "Name the column with --field"),
+    ],
+)
+def test_a_row_of_a_corpus_has_a_text(tmp_path, corpus, says):
+    path = str(write(tmp_path / "some.jsonl", corpus))
+    config = replace(config_of(tmp_path), corpus=path)
+    with pytest.raises(WrongUse, match=says):
+        evaluate_retriever.run(config)
+
+
+def saved_without_numbers(folder):
+    """An encoder whose weights a failed training left as NaN."""
+    import torch
+
+    from finetune.students.encoders import open_encoder
+
+    model = open_encoder("bi", tiny.encoder("mlm"))
+    with torch.no_grad():
+        for weights in model[0].parameters():
+            weights.fill_(float("nan"))
+    model.save_pretrained(str(folder))
+    return str(folder)
+
+
+@pytest.mark.parametrize("corpus", [True, False])
+def test_scores_that_are_no_numbers_are_no_measure(tmp_path, corpus):
+    model = saved_without_numbers(tmp_path / "model")
+    config = replace(config_of(tmp_path), model=model)
+    if not corpus:
+        config = replace(config, corpus=None)
+    with pytest.raises(WrongUse, match="no finite number"):
+        evaluate_retriever.run(config)
+
+
+@pytest.mark.parametrize(
+    ("kind", "task", "says"),
+    [
+        ("cross", "mlm", "no head of kind cross"),
+        ("cross", "classify", "3 classes"),
+        ("pair", "mlm", "no head of kind pair"),
+        ("heads", "mlm", "no head of kind heads"),
+        ("heads-sparse", "mlm", "no head of kind heads"),
+    ],
+)
+def test_a_model_without_the_head_of_its_kind_scores_nothing(kind, task, says):
+    with pytest.raises(WrongUse, match=says):
+        pair_scores(kind, tiny.encoder(task), [("red pen", "old house")])

@@ -210,3 +210,36 @@ def test_a_ranker_of_pairs_does_not_search(tmp_path):
     )
     with pytest.raises(WrongUse, match="Leave --corpus out"):
         evaluate_retriever.run(config)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"band": (5, 2), "student": "s"}, "a first and a last rank"),
+        ({"band": (0, 2), "student": "s"}, "a first and a last rank"),
+        ({"band": (1, 2)}, "--student M"),
+        ({"words": ("so", "not")}, "--kind words"),
+        ({"template": "{query} {document}"}, "--kind words or likelihood"),
+        ({"kind": "likelihood", "words": ("so", "not")}, "--kind words"),
+    ],
+)
+def test_options_that_do_nothing_are_refused_before_a_model_opens(
+    tmp_path, more, says
+):
+    config = ScoreConfig(
+        data=str(write(tmp_path / "x.jsonl", LISTS)),
+        models=("none",),
+        output=tmp_path / "scored.jsonl",
+        **more,
+    )
+    with pytest.raises(WrongUse, match=says):
+        run(config)
+
+
+def test_scores_do_not_take_the_place_of_the_rows_or_of_a_folder(tmp_path):
+    rows = write(tmp_path / "x.jsonl", LISTS)
+    before = rows.read_text()
+    for output, says in ((rows, "the file of --input"), (tmp_path, "a folder")):
+        with pytest.raises(WrongUse, match=says):
+            run(ScoreConfig(data=str(rows), models=("none",), output=output))
+    assert rows.read_text() == before

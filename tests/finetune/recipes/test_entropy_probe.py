@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 
 from finetune.cli import main
 from finetune.measuring.votes import Ranker
-from finetune.recipes.entropy_probe import best_split
+from finetune.recipes.entropy_probe import _is_right, best_split
 from finetune.scoring.hidden_probe import Reader, fit, shares
 from finetune.students.load import load_student
 from synth.core.errors import WrongUse
@@ -211,12 +211,33 @@ def test_what_a_run_marked_is_not_measured_again(tmp_path):
     assert "found the filter length; wanted semantic_entropy" in result.output
 
 
+# Draws of two questions, one of which is answered in five ways.
+MADE = [
+    {"prompt": asked, "reply": f"{asked} {number * waver}"}
+    for asked, waver in (("What is 1 ?", 0), ("What is 2 ?", 1))
+    for number in range(5)
+]
+
+
+def test_a_label_in_words_is_what_it_says():
+    told = {"prompt": "a", "reply": "b"}
+    assert _is_right({**told, "right": "false"}, "here") is False
+    assert _is_right({**told, "right": None, "is_correct": 1}, "here") is True
+    assert _is_right(told, "here") is None
+
+
 @pytest.mark.parametrize(
     ("rows", "fault"),
     [
         ([{"text": "a"}], "columns text"),
         ([{"question": "a", "reply": "b"}], "one row a question"),
         ([{"question": "a", "reply": "b"}] * 3, "one and the same entropy"),
+        (
+            [*MADE[:9], {"prompt": None, "reply": "b"}],
+            "row 10: found no question",
+        ),
+        ([*MADE[:9], {**MADE[9], "reply": None}], "row 10: found no reply"),
+        ([{**row, "right": "perhaps"} for row in MADE], "column right"),
     ],
 )
 def test_rows_that_teach_nothing_are_refused(tmp_path, rows, fault):
@@ -229,3 +250,18 @@ def test_rows_that_teach_nothing_are_refused(tmp_path, rows, fault):
         ],
     )
     assert fault in result.output
+    assert result.exit_code == 2
+
+
+def test_a_model_that_is_no_decoder_is_refused(tmp_path):
+    data = write(tmp_path / "rows.jsonl", MADE)
+    with pytest.raises(WrongUse, match="which is no decoder"):
+        Reader(tiny.encoder("mlm"), "prompt", "plain")
+    result = CliRunner().invoke(
+        main,
+        [
+            *("entropy-probe", "--input", str(data)),
+            *("--model", tiny.encoder("mlm"), "--output", str(tmp_path / "p")),
+        ],
+    )
+    assert result.exit_code == 2, result.output

@@ -540,3 +540,34 @@ def test_a_text_is_worth_how_likely_it_makes_the_answer(tmp_path):
     )
     assert code == 2
     assert "no answer" in said
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--loss", "mse", "--teacher-kind", "multi"), "bi, whose vectors"),
+        (("--loss", "list_kl", "--template", "T"), "--teacher-kind words"),
+        (("--loss", "token_alignment:share=x", "--kind", "multi"), "share 'x'"),
+        (("--loss", "token_alignment:share=2", "--kind", "multi"), "share 2"),
+    ],
+)
+def test_what_a_loss_does_not_read_is_refused_before_the_training(
+    lists, question, tmp_path, more, says
+):
+    given = [str(question) if word == "T" else word for word in more]
+    teacher = tiny.encoder("mlm")
+    code, said = retriever(
+        lists, tmp_path / "out", "--teacher", teacher, *given
+    )
+    assert code == 2, said
+    assert says in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_ranker_that_learns_has_one_score(lists, tmp_path):
+    code, said = retriever(
+        *(lists, tmp_path / "out", "--loss", "joint_list"),
+        *("--teacher", tiny.encoder("classify"), "--teacher-kind", "cross"),
+    )
+    assert code == 2, said
+    assert "3 classes" in said

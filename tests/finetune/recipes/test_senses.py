@@ -180,3 +180,59 @@ def test_mistakes_are_named(tmp_path):
         assert fault in result.output
     with pytest.raises(WrongUse, match="a text that has its word"):
         place_of("a red pen", "hat", "row 1")
+
+
+@pytest.mark.parametrize(
+    ("option", "change", "fault"),
+    [
+        ("--senses", {"gloss": None}, "row 1: found no gloss"),
+        ("--senses", {"sense": None}, "row 1: found no sense"),
+        ("--senses", {"related": "hat.1"}, "a list of texts"),
+        ("--senses", {"examples": "a pen"}, "a list of texts"),
+        ("--contexts", {"text": None}, "row 1: found no text"),
+        ("--test", {"word": None}, "row 1: found no word"),
+        ("--test", {"sense": "pen.7"}, "for its word: pen.1, pen.2"),
+    ],
+)
+def test_a_cell_that_says_nothing_is_named_before_the_training(
+    tmp_path, option, change, fault
+):
+    files = {"--senses": glossary(), "--contexts": contexts()}
+    files["--test"] = contexts()
+    files[option] = [{**files[option][0], **change}]
+    told = []
+    for name, rows in files.items():
+        told += [name, write(tmp_path / f"{name[2:]}.jsonl", rows)]
+    if option == "--senses":
+        told = told[:2]
+    result = senses(
+        *told, "--model", tiny.encoder("mlm"), "--output", tmp_path / "o"
+    )
+    assert result.exit_code == 2, result.output
+    assert fault in result.output
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "said"),
+    [
+        ("open the pen", "pen", (9, 12)),
+        ("opened", "pen", (1, 4)),
+        # Small letters of one capital are two in German.
+        ("Straße, eine Bank", "bank", (13, 17)),
+        ("STRASSE", "straße", (0, 7)),
+        ("这座塔高", "塔", (2, 3)),
+        ("هذا برج قديم", "برج", (4, 7)),
+        ("a 🐶!", "🐶", (2, 3)),
+    ],
+)
+def test_a_word_is_found_where_it_stands(text, word, said):
+    place = place_of(text, word, "row 1")
+    assert (place.start, place.end) == said
+
+
+@given(st.text(max_size=12), st.text(max_size=12), st.text(min_size=1, max_size=5))  # fmt: skip
+def test_a_place_is_always_the_word(before, behind, word):
+    place = place_of(f"{before} {word} {behind}", word, "row 1")
+    found = place.text[place.start : place.end]
+    assert word.casefold() in found.casefold()

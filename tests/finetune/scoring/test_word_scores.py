@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from finetune.measuring.likelihoods import surprises
 from finetune.scoring.word_scores import WordScorer, read_template
 from finetune.students.load import load_student
 from synth.core.errors import WrongUse
@@ -50,3 +51,25 @@ def test_what_cannot_be_asked_is_refused(more, says):
 def test_a_template_that_is_not_there_is_said(tmp_path):
     with pytest.raises(WrongUse, match="a text file with a question"):
         read_template(str(tmp_path / "none.txt"))
+
+
+def test_a_long_text_does_not_push_the_question_out(monkeypatch):
+    """The end of the prompt is read, whatever stands before it."""
+    judge = WordScorer(
+        model=tiny.causal(), template="{document} {query}", words=WORDS
+    )
+    monkeypatch.setattr(judge.opened, "limit", 8)
+    tail = "red pen old house blue pen it is"
+    assert len(judge.opened.tokenizer(tail)["input_ids"]) >= 8
+    short, longer, other = judge.scores(
+        [(tail, "big"), (tail, "small dog " * 40), (f"{tail} a", "big")]
+    )
+    assert short == pytest.approx(longer, abs=1e-5)
+    assert short != pytest.approx(other, abs=1e-3)
+
+
+def test_only_a_decoder_says_how_likely_a_word_is():
+    with pytest.raises(WrongUse, match="which is no decoder"):
+        WordScorer(model=tiny.encoder("mlm"), template=TEMPLATE, words=WORDS)
+    with pytest.raises(WrongUse, match="which is no decoder"):
+        surprises(tiny.encoder("mlm"), ["red"], ["pen"])

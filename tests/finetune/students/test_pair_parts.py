@@ -12,7 +12,10 @@ from finetune.students.pair_parts import (
     PairScorer,
     pair_head,
     pool,
+    shorten,
+    vector_size,
 )
+from finetune.students.three_heads import add_heads
 from tests import tiny
 
 TEXTS = ["red pen", "the big dog", "tall tree"]
@@ -81,3 +84,32 @@ def test_vectors_are_pooled_in_another_way(how):
     after = model.encode(TEXTS)
     assert before.shape == after.shape
     assert abs(before - after).max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["bi", "pair", "heads"])
+def test_a_shorter_vector_reaches_what_stands_behind_it(kind, tmp_path):
+    model = open_encoder(kind, tiny.encoder("mlm")).eval()
+    for size in (8, 4):
+        # Shortened once more, the layer stands behind the first one.
+        shorten(model, size)
+        assert model.encode(TEXTS).shape == (3, size)
+    model.save_pretrained(str(tmp_path))
+    again = open_encoder(kind, str(tmp_path)).eval()
+    assert again.encode(TEXTS).shape == (3, 4)
+    assert vector_size(again) == 4
+    if kind == "pair":
+        scorer = PairScorer(again)
+        vectors = scorer.encode_query(TEXTS)
+        assert scorer.similarity(vectors, vectors).shape == (3, 3)
+
+
+def test_what_brings_a_vector_to_length_1_stays_behind_a_shorter_one():
+    from sentence_transformers.sentence_transformer.modules import Normalize
+
+    model = open_encoder("bi", tiny.encoder("mlm")).eval()
+    model.append(Normalize())
+    open_heads = add_heads(model)
+    shorten(open_heads, 8)
+    assert vector_size(open_heads) == 8
+    lengths = (open_heads.encode(TEXTS) ** 2).sum(axis=1)
+    assert lengths == pytest.approx([1, 1, 1], abs=1e-5)
