@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from finetune.cli.shared import inference_options, interval, need
+from finetune.cli.shared import inference_options, interval, need, rows_there
 from finetune.data.prompts import TEMPLATES
 from synth.cli.command_group import Decorator, output_option, say
 from synth.core.errors import WrongUse
@@ -378,12 +378,14 @@ def entropy_probe(**options: Any) -> None:
     "--inside",
     required=True,
     metavar="FILE",
+    callback=rows_there,
     help="Rows of what the student is for, held out: `prompt` and `completion`, or `text`.",
 )
 @click.option(
     "--outside",
     required=True,
     metavar="FILE",
+    callback=rows_there,
     help="Rows of other things, likewise.",
 )
 @click.option(

@@ -13,6 +13,7 @@ from finetune.cli.shared import (
     interval,
     numbers,
     pair,
+    rows_there,
 )
 from synth.cli.command_group import output_option, say
 from synth.core.errors import WrongUse
@@ -52,6 +53,7 @@ from synth.core.errors import WrongUse
     "--held-out",
     default="",
     metavar="FILE",
+    callback=rows_there,
     help="For --search: rows to measure on.",
 )
 @click.option(

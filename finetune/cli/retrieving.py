@@ -12,6 +12,7 @@ from finetune.cli.shared import (
     EXTRA,
     interval,
     need,
+    rows_there,
     sharding_option,
     train,
     train_options,
@@ -204,6 +205,7 @@ def score_lists(**options: Any) -> None:
 @click.option(
     "--corpus",
     metavar="FILE",
+    callback=rows_there,
     help="Search these rows; without it each query's own texts are ordered.",
 )
 @click.option(

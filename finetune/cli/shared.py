@@ -38,15 +38,17 @@ def template_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def _there(
-    context: click.Context | None,  # noqa: ARG001
-    option: click.Parameter | None,  # noqa: ARG001
-    source: str,
-) -> str:
-    """The source, once it is known that a path leads somewhere."""
+def rows_there(
+    context: click.Context,  # noqa: ARG001
+    option: click.Parameter,
+    source: str | None,
+) -> str | None:
+    """The rows that an option names, once it is known that a path leads somewhere; what was left
+    out as it is.
+    """
     from finetune.data.rows import there  # noqa: PLC0415 - for those who train
 
-    return there(source)
+    return there(source, option.opts[0]) if source else source
 
 
 def train_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,7 +60,7 @@ def train_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "data",
             required=True,
             metavar="DIR",
-            callback=_there,
+            callback=rows_there,
             help="A run folder, an exported folder or file, or a dataset name.",
         ),
         click.option(
@@ -273,6 +275,7 @@ def _chunk_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--chunks",
             metavar="ROWS",
+            callback=rows_there,
             help="Rows with prompts and completions: where the student stands as one of them once "
             "stood, it writes the next tokens of it at once (greedily).",
         ),
@@ -358,6 +361,7 @@ def held_out_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--held-out",
             metavar="DIR",
+            callback=rows_there,
             help="Rows that are measured while it trains, as --data: once an epoch and at the end, "
             "or every --eval-steps N (steps, or a share of all).",
         ),
@@ -420,7 +424,7 @@ def held_out_in(
     """
     data = options.pop("held_out")
     made = HeldOut(
-        data=_there(None, None, data) if data else "",
+        data=data or "",
         keep_best=options.pop("keep_best"),
         patience=options.pop("patience"),
         measure=options.pop("measure") or "",

@@ -18,6 +18,7 @@ from finetune.cli.shared import (
     numbers,
     pair,
     resume_option,
+    rows_there,
     shape_in,
     shape_options,
     sharding_option,
@@ -454,6 +455,7 @@ def vocabulary(model: str, data: str, output: Path, template: Any) -> None:
     "--senses",
     required=True,
     metavar="FILE",
+    callback=rows_there,
     help="A glossary: term, sense, gloss, related, examples; `synth lexicon --senses` writes one.",
 )
 @click.option(
@@ -466,11 +468,13 @@ def vocabulary(model: str, data: str, output: Path, template: Any) -> None:
 @click.option(
     "--contexts",
     metavar="FILE",
+    callback=rows_there,
     help="Rows with `text` and `word` to learn from; their senses need not be known.",
 )
 @click.option(
     "--test",
     metavar="FILE",
+    callback=rows_there,
     help="Rows with `text` and `word` whose senses are found, and measured where they have a "
     "`sense`.",
 )

@@ -41,9 +41,13 @@ def is_run(path: str | Path) -> bool:
     return (Path(path) / "run.json").is_file()
 
 
-def there(source: str | Path) -> str:
+def there(source: str | Path, option: str = "--input") -> str:
     """The source, with `~` written out. What can only be a path and is none is refused before
     anything is loaded or a hub is asked.
+
+    Args:
+        source: as `load` takes it.
+        option: that names it.
 
     Raises:
         WrongUse: nothing stands there, or a URL.
@@ -62,7 +66,7 @@ def there(source: str | Path) -> str:
     elif os.path.islink(name):  # noqa: PTH114
         fault = "a link that leads nowhere"
     raise WrongUse(
-        f"--input {shown(name)}",
+        f"{option} {shown(name)}",
         fault,
         "a folder of `synth run` or `synth export`, a file of rows, or a dataset name",
         did_you_mean(base, beside(name)),
