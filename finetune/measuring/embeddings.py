@@ -4,13 +4,13 @@ the nearest labelled texts, and how evenly the vectors fill their space.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
 from finetune.data import rows
 from finetune.measures.classes import Classes
@@ -82,9 +82,7 @@ def run(config: EmbeddingsConfig) -> JsonObject:
         info["classes"] = _report(answers, golds)
     info["anisotropy"] = anisotropy(_joined(seen))
     config.output.mkdir(parents=True, exist_ok=True)
-    (config.output / "evaluation.json").write_text(
-        json.dumps(info, indent=2) + "\n", encoding="utf-8"
-    )
+    write_json(config.output / "evaluation.json", info)
     return info
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 from finetune.answering.cascade import Asked, Cascade
 from finetune.answering.chain import Chain, Question, check_places
 from finetune.answering.inference import Inference
+from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject, Tools
 from finetune.data import rows
 from finetune.data.prompts import (
@@ -576,9 +577,7 @@ def _write(
         "measures": measures_of(config.measures, judged),
         "tainted": _tainted(config),
     }
-    (config.output / "evaluation.json").write_text(
-        json.dumps(info, indent=2) + "\n", encoding="utf-8"
-    )
+    write_json(config.output / "evaluation.json", info)
     lines = (json.dumps(row, ensure_ascii=True) for row in judged)
     (config.output / "predictions.jsonl").write_text(
         "\n".join(lines) + "\n", encoding="utf-8"

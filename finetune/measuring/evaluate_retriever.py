@@ -10,6 +10,7 @@ from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
+from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
 from finetune.data import query_lists as lists
 from finetune.data import rows
@@ -96,11 +97,7 @@ def run(config: SearchConfig) -> JsonObject:
         **{name: ranking.summary(v) for name, v in metrics.items()},
     }
     config.output.mkdir(parents=True, exist_ok=True)
-    summary = json.dumps(info, indent=2)
-    (config.output / "evaluation.json").write_text(
-        summary + "\n",
-        encoding="utf-8",
-    )
+    write_json(config.output / "evaluation.json", info)
     with (config.output / "run.jsonl").open("w", encoding="utf-8") as file:
         for query, scores in results.items():
             names = ranking.ranked(scores)

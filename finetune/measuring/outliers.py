@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
 from finetune.data import rows
 from finetune.data.prompts import Prompt, of_student
@@ -81,9 +82,7 @@ def run(config: OutliersConfig) -> JsonObject:
         values = [float(one[name]) for one in found]
         info[name] = separation(values, outside)
     config.output.mkdir(parents=True, exist_ok=True)
-    (config.output / "evaluation.json").write_text(
-        json.dumps(info, indent=2) + "\n", encoding="utf-8"
-    )
+    write_json(config.output / "evaluation.json", info)
     (config.output / SCORES).write_text(
         "".join(json.dumps(one) + "\n" for one in found), encoding="utf-8"
     )

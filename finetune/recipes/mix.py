@@ -14,6 +14,7 @@ from itertools import islice
 from math import exp
 from pathlib import Path
 
+from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
 from finetune.data import rows
 from finetune.settings import TrainConfig, refuse_of_stages
@@ -280,9 +281,7 @@ def search(
                 "exact_match": measured["exact_match"],
             }
         )
-    (config.output / "search.json").write_text(
-        json.dumps(results, indent=2) + "\n", encoding="utf-8"
-    )
+    write_json(config.output / "search.json", results)
     return results
 
 

@@ -11,6 +11,7 @@ from math import tanh
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
 from finetune.data import rows
 from finetune.data.tokens import Prepared
@@ -161,10 +162,7 @@ def keep(config: TrainConfig, nat: NatConfig, model: PreTrainedModel) -> None:
         if Path(config.model).is_dir()
         else config.model
     )
-    (config.output / adapters.NAT).write_text(
-        json.dumps({"base": base, **asdict(nat)}, indent=2) + "\n",
-        encoding="utf-8",
-    )
+    write_json(config.output / adapters.NAT, {"base": base, **asdict(nat)})
 
 
 def _write_weights(

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
 from finetune.core.tensors import Mask, RowStates, Scalar
 from finetune.data import rows
@@ -208,10 +209,8 @@ def run(config: SensesConfig) -> JsonObject:
     info["seconds"] = round(time.time() - started, 1)
     save_file(heads.state_dict(), str(config.output / HEADS))
     heads_facts = {"encoder": encoder_name, "reach": reach}
-    for name, content in ((FILE, heads_facts), ("evaluation.json", info)):
-        (config.output / name).write_text(
-            json.dumps(content, indent=1) + "\n", encoding="utf-8"
-        )
+    write_json(config.output / FILE, heads_facts)
+    write_json(config.output / "evaluation.json", info)
     return info
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune.core import sharding as shards
+from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
 from finetune.data import rows
 from finetune.data.prompts import (
@@ -400,7 +401,5 @@ def _trained(trainer: Trainer, checkpoint: Path | None) -> TrainOutput:
 def write_info(config: TrainConfig, info: JsonObject) -> JsonObject:
     """Writes OUTPUT/train.json and returns its content."""
     if is_first_process():
-        (config.output / RECORD).write_text(
-            json.dumps(info, indent=2) + "\n", encoding="utf-8"
-        )
+        write_json(config.output / RECORD, info)
     return info

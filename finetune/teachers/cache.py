@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from finetune.core.json_files import write_json
 from finetune.data.tokens import IGNORED, fingerprint
 from finetune.teachers.top_k_codec import Layout, pack, unpack
 from synth.core.errors import WrongUse
@@ -103,9 +104,7 @@ class CacheWriter:
         note = self.folder / _ABOUT
         if note.is_file():
             _check_same(note, about)
-        note.write_text(
-            json.dumps(asdict(about), indent=2) + "\n", encoding="utf-8"
-        )
+        write_json(note, asdict(about))
         path = self.folder / _DATA
         path.touch()
         self.offsets, end = _scan(path)
