@@ -10,11 +10,14 @@ export HF_HUB_DISABLE_TELEMETRY = 1
 
 setup: $(VENV)/.ready
 
+# pip compiles on one core, file after file; compileall takes all there are. Some packages hold files
+# of a newer Python, which do not compile.
 $(VENV)/.ready: pyproject.toml constraints-cpu.txt
 	@command -v $(PYTHON) >/dev/null || { echo "potstill needs Python 3.11 or newer; set PYTHON=/path/to/python3"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints-cpu.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints-cpu.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints-cpu.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints-cpu.txt -e '.[dev]'
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 	@touch $@
 
 demo: setup           ## teacher -> rows -> students -> one table and one plot, under runs/demo

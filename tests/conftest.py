@@ -83,6 +83,38 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+# Files whose tests share what takes seconds to load: one process has them all.
+TOGETHER = {
+    "litellm": (
+        "tests/teachers/test_access.py",
+        "tests/teachers/test_batch.py",
+        "tests/teachers/test_caching.py",
+        "tests/teachers/test_litellm.py",
+    ),
+    "the process of scoring models": (
+        "tests/filters/test_laws.py",
+        "tests/filters/test_semantic_entropy.py",
+        "tests/local_models/test_scores.py",
+        "tests/tools/test_statement_metrics.py",
+        "tests/verifiers/test_entailment.py",
+    ),
+}
+LOADED = {path: name for name, paths in TOGETHER.items() for path in paths}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests of a file run in one process, and so do files that stand in `TOGETHER`."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Together(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = super()._split_scope(nodeid)
+            return LOADED.get(path, path)
+
+    return Together(config, log)
+
+
 def rest_long(cases: Iterable[Any], quick: int = 1) -> list[Any]:
     """Cases of one test: the first of them in every run, the others with the long tests."""
     return [

@@ -340,7 +340,7 @@ def test_what_cannot_be_reached_is_said_before_a_call(
     there = {"models": {"student": "scratch:tiny"}}
     check_reach(config(folder, tmp_path / "out", source, "http://x", **there))
     for name, match in (
-        ("nosuch/m", "no such provider"),
+        ("a model", "PROVIDER/MODEL"),
         ("replay/nowhere.jsonl", "nowhere"),
         ("openai/m", "OPENAI_API_KEY"),
     ):
