@@ -33,6 +33,7 @@ from finetune.data.teacher_prompts import TeacherPrompt
 from finetune.teachers.served_settings import Servers
 from finetune.trainers.on_policy_settings import OnPolicy
 from synth.cli.command_group import output_option, say, together
+from synth.cli.numbers import Number
 from synth.core.errors import WrongUse
 
 # Options of every training, which are not the distillation's own.
@@ -81,7 +82,7 @@ def own_text_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return together(
         click.option(
             "--on-policy",
-            type=click.FloatRange(0, 1),
+            type=Number(0, 1),
             default=0.0,
             show_default=True,
             help="Share of the steps that train on texts which the student writes.",
@@ -95,7 +96,7 @@ def own_text_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--sampling-temperature",
-            type=click.FloatRange(min=0, min_open=True),
+            type=Number(min=0, min_open=True),
             default=1.0,
             show_default=True,
             help="Temperature at which the student writes (--on-policy).",
@@ -110,14 +111,14 @@ def own_text_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--top-p",
-            type=click.FloatRange(0, 1, min_open=True),
+            type=Number(0, 1, min_open=True),
             default=1.0,
             show_default=True,
             help="Mass of the likeliest tokens that the student writes from (--on-policy).",
         ),
         click.option(
             "--min-p",
-            type=click.FloatRange(0, 1),
+            type=Number(0, 1),
             default=0.0,
             show_default=True,
             help="Least probability of a written token, as a share of the likeliest's "
@@ -135,7 +136,7 @@ def own_text_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--hold-out",
-            type=click.FloatRange(0, 1, max_open=True),
+            type=Number(0, 1, max_open=True),
             default=0.0,
             show_default=True,
             help="Share of the rows that are held out for --schedule adaptive.",
@@ -155,7 +156,7 @@ def own_text_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--teacher-share",
-            type=click.FloatRange(0, 1),
+            type=Number(0, 1),
             default=0.0,
             show_default=True,
             help="Share of the teacher in the mixture that a text of --on-policy is drawn from.",
@@ -167,7 +168,7 @@ def own_text_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--corrupt",
-            type=click.FloatRange(0, 1),
+            type=Number(0, 1),
             default=0.0,
             show_default=True,
             help="Share of the rows' tokens that are replaced by tokens of the student.",
@@ -221,7 +222,7 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--teacher-timeout",
-            type=click.FloatRange(min=0, min_open=True),
+            type=Number(min=0, min_open=True),
             default=120.0,
             show_default=True,
             metavar="SECONDS",
@@ -234,7 +235,7 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--budget",
-            type=click.FloatRange(min=0),
+            type=Number(min=0),
             metavar="USD",
             help="Stop before the call to a server that could cross it.",
         ),
@@ -316,14 +317,14 @@ def servers_in(options: JsonObject) -> Servers | None:
 @encoder_options
 @click.option(
     "--likelihood",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=0.0,
     show_default=True,
     help="Weight of the cross-entropy on the rows' own tokens, beside --loss.",
 )
 @click.option(
     "--strength",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=1.0,
     show_default=True,
     help="Weight of all that --loss names.",
@@ -347,7 +348,7 @@ def servers_in(options: JsonObject) -> Servers | None:
 )
 @click.option(
     "--teacher-smoothing",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=0.0,
     help="Label smoothing that the teacher was trained with.",
 )
@@ -410,14 +411,14 @@ def distill(
 )
 @click.option(
     "--to-student",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=1.0,
     show_default=True,
     help="Weight of what the smaller model learns from the larger one.",
 )
 @click.option(
     "--to-teacher",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=1.0,
     show_default=True,
     help="Weight of what the larger model learns from the smaller one.",

@@ -9,6 +9,7 @@ import click
 
 from finetune.core.rows import JsonObject
 from synth.cli.command_group import together
+from synth.cli.numbers import Number
 from synth.core.errors import WrongUse
 
 
@@ -25,14 +26,14 @@ def encoder_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--masked",
-            type=click.FloatRange(0, 1, min_open=True, max_open=True),
+            type=Number(0, 1, min_open=True, max_open=True),
             default=0.15,
             show_default=True,
             help="Share of the words that are masked (--task mlm).",
         ),
         click.option(
             "--likelihood-to",
-            type=click.FloatRange(min=0),
+            type=Number(min=0),
             metavar="WEIGHT",
             help="What --likelihood becomes by the end, in equal steps (encoders). Default: it "
             "stays.",

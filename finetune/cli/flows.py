@@ -31,6 +31,7 @@ from finetune.cli.training import (
     sft,
 )
 from synth.cli.command_group import Decorator, output_option, say, together
+from synth.cli.numbers import Number
 from synth.cli.shared import (
     endpoint_options,
     limit_options,
@@ -126,7 +127,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--budget",
-            type=click.FloatRange(min=0, min_open=True),
+            type=Number(min=0, min_open=True),
             metavar="USD",
             help="Dollars at most, for all paid calls of all rounds.",
         ),
@@ -152,7 +153,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--timeout",
-            type=click.FloatRange(min=0, min_open=True),
+            type=Number(min=0, min_open=True),
             metavar="SECONDS",
             help="For one call.",
         ),

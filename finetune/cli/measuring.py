@@ -11,6 +11,7 @@ import click
 from finetune.cli.shared import inference_options, interval, need, rows_there
 from finetune.data.prompts import TEMPLATES
 from synth.cli.command_group import Decorator, output_option, say
+from synth.cli.numbers import Number
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def measure(
 )
 @click.option(
     "--judge-budget",
-    type=click.FloatRange(0),
+    type=Number(0),
     metavar="USD",
     help="Dollars at most.",
 )
@@ -249,7 +250,7 @@ def _judged(
 )
 @click.option(
     "--temperature",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     default=0.7,
     show_default=True,
     help="Of the draws.",
@@ -346,7 +347,7 @@ def evaluate(measures: tuple[str, ...], **options: Any) -> None:
 )
 @click.option(
     "--held-out",
-    type=click.FloatRange(0, 0.45, min_open=True),
+    type=Number(0, 0.45, min_open=True),
     default=0.2,
     show_default=True,
     help="Share of the questions to measure on.",

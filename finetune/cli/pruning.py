@@ -10,6 +10,7 @@ import click
 from finetune.core.rows import JsonObject
 from finetune.trainers.pruning_settings import Pruning
 from synth.cli.command_group import together
+from synth.cli.numbers import Number
 from synth.core.errors import WrongUse
 
 # Option -> field of `Pruning`.
@@ -25,25 +26,25 @@ def pruning_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return together(
         click.option(
             "--sparsity",
-            type=click.FloatRange(0, 1, min_open=True, max_open=True),
+            type=Number(0, 1, min_open=True, max_open=True),
             metavar="SHARE",
             help="Take this share of the layers' weights out of a BERT (--task classify, tokens): "
             "heads, units, dimensions and whole layers (CoFi).",
         ),
         click.option(
             "--sparsity-warmup",
-            type=click.FloatRange(0, 1),
+            type=Number(0, 1),
             metavar="SHARE",
             help="Share of the steps over which --sparsity grows from 0. Default: 0.2.",
         ),
         click.option(
             "--gate-rate",
-            type=click.FloatRange(min=0, min_open=True),
+            type=Number(min=0, min_open=True),
             help="Learning rate of what decides what stays. Default: 0.1.",
         ),
         click.option(
             "--match-layers",
-            type=click.FloatRange(min=0),
+            type=Number(min=0),
             metavar="WEIGHT",
             help="Also learn layers of the teacher, each by the nearest layer that is left. "
             "Default: 0.",

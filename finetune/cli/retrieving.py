@@ -18,6 +18,7 @@ from finetune.cli.shared import (
     train_options,
 )
 from synth.cli.command_group import output_option, say
+from synth.cli.numbers import Number
 
 _KIND = click.Choice(["bi", "cross", "multi", "sparse", "heads", "pair"])
 # A vector a text, and others that score texts of a batch.
@@ -63,7 +64,7 @@ _TEMPLATE = click.option(
 )
 @click.option(
     "--scale",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     default=20.0,
     show_default=True,
     help="1 / temperature.",
@@ -234,7 +235,7 @@ def score_lists(**options: Any) -> None:
 @click.option(
     "--weight",
     "weights",
-    type=float,
+    type=Number(),
     multiple=True,
     metavar="W",
     help="Of the scores of --model, then of each --beside.",

@@ -10,6 +10,7 @@ import click
 from finetune.core.rows import JsonObject
 from finetune.rollouts.settings import Rollouts
 from synth.cli.command_group import together
+from synth.cli.numbers import Number
 from synth.core.errors import WrongUse
 
 # Option -> field of `Rollouts`.
@@ -50,7 +51,7 @@ def rollout_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--rollout-timeout",
-            type=click.FloatRange(min=0, min_open=True),
+            type=Number(min=0, min_open=True),
             metavar="SECONDS",
             help="Longest wait for a text or a reload. Default: 600.",
         ),

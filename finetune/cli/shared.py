@@ -17,6 +17,7 @@ from finetune.core.sharding import KINDS, check
 from finetune.data.held_out import ALONE, EXACT_MATCH, HeldOut
 from finetune.data.prompts import TEMPLATES
 from synth.cli.command_group import output_option, say, together
+from synth.cli.numbers import Number
 from synth.core.errors import WrongUse
 from synth.core.optional import require
 from synth.core.registry import scalar
@@ -116,7 +117,7 @@ def shape_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return together(
         click.option(
             "--layer-drop",
-            type=click.FloatRange(0, 1, max_open=True),
+            type=Number(0, 1, max_open=True),
             default=0.0,
             metavar="SHARE",
             help="Leave out each layer at so many of its passes (LayerDrop), so that the student "
@@ -161,7 +162,7 @@ def resume_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def inference_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """How a student is asked: what `evaluate` and `serve` share."""
-    share = click.FloatRange(0, 1)
+    share = Number(0, 1)
     return together(
         click.option(
             "--before",
@@ -241,14 +242,14 @@ def inference_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--contrast-beta",
-            type=click.FloatRange(0),
+            type=Number(0),
             default=0.7,
             show_default=True,
             help="Strength of the contrast.",
         ),
         click.option(
             "--contrast-alpha",
-            type=click.FloatRange(0, 1, min_open=True),
+            type=Number(0, 1, min_open=True),
             default=0.1,
             show_default=True,
             help="Tokens less likely than this share of the best one are left out.",
@@ -287,14 +288,14 @@ def _chunk_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--chunk-likelihood",
-            type=click.FloatRange(0, 1),
+            type=Number(0, 1),
             default=0.9,
             show_default=True,
             help="A chunk is a run of tokens that are at least so likely; 0 for any.",
         ),
         click.option(
             "--chunk-similarity",
-            type=click.FloatRange(-1, 1),
+            type=Number(-1, 1),
             default=0.9,
             show_default=True,
             help="Least cosine of the student's states before both texts.",
@@ -312,7 +313,7 @@ def _cascade_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--cascade-below",
-            type=click.FloatRange(0, 1),
+            type=Number(0, 1),
             default=0.5,
             show_default=True,
             help="It is asked where the student is less sure than this: the mean gap between its "
@@ -327,7 +328,7 @@ def _cascade_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--cascade-budget",
-            type=click.FloatRange(0),
+            type=Number(0),
             metavar="USD",
             help="Dollars of its calls at most.",
         ),

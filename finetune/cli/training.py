@@ -27,6 +27,7 @@ from finetune.cli.shared import (
     train_options,
 )
 from synth.cli.command_group import output_option, say
+from synth.cli.numbers import Number
 from synth.core.errors import WrongUse
 
 
@@ -45,7 +46,7 @@ from synth.core.errors import WrongUse
 )
 @click.option(
     "--negative-margin",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     default=3.0,
     show_default=True,
     help="Nats a token.",
@@ -59,7 +60,7 @@ from synth.core.errors import WrongUse
 )
 @click.option(
     "--push",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=0.2,
     show_default=True,
     help="Strength of min-max's push.",
@@ -95,7 +96,7 @@ def sft(ctx: click.Context, /, coefficients: str, **options: Any) -> None:
 )
 @click.option(
     "--alpha",
-    type=float,
+    type=Number(),
     default=16.0,
     show_default=True,
     help="Their scale is alpha / r.",
@@ -132,7 +133,7 @@ def nat(
 @template_option
 @click.option(
     "--margin",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=1.0,
     show_default=True,
     help="Nats, times the pair's own `margin`.",
@@ -142,7 +143,7 @@ def nat(
 )
 @click.option(
     "--likelihood",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=0.1,
     show_default=True,
     help="Weight of the better text's own loss.",
@@ -333,7 +334,7 @@ def curriculum(ctx: click.Context, /, order: str, **options: Any) -> None:
 )
 @click.option(
     "--held-out",
-    type=click.FloatRange(0, 0.9),
+    type=Number(0, 0.9),
     default=0.2,
     show_default=True,
     help="Share of the groups to measure on.",
@@ -360,7 +361,7 @@ def curriculum(ctx: click.Context, /, order: str, **options: Any) -> None:
 )
 @click.option(
     "--masked",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=0.0,
     metavar="SHARE",
     help="Where right rows are more, copies of them with this share of their words masked or "
@@ -487,14 +488,14 @@ def vocabulary(model: str, data: str, output: Path, template: Any) -> None:
 )
 @click.option(
     "--reach",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=Number(0, 1, min_open=True),
     default=0.015,
     show_default=True,
     help="Farthest that a number of a vector may move, as a share of the vector's length.",
 )
 @click.option(
     "--self-training",
-    type=click.FloatRange(0),
+    type=Number(0),
     default=0.2,
     show_default=True,
     help="Weight of the contexts' loss.",

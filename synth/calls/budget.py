@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from synth.core.errors import BudgetReached
+from synth.core.errors import BudgetReached, WrongUse
 from synth.core.money import dollars
 
 # Failures after which a provider may still have billed the call.
@@ -33,12 +33,23 @@ class Budget:
         hopes: whether a call that does not fit waits for a higher cap, with nothing in flight too.
         on_need: called when a call begins to wait.
         admitted: dollars that were ever set aside.
+
+    Raises:
+        WrongUse: a cap below 0, or one that is no number.
     """
 
     hopes = False
     on_need: Callable[[], None] | None = None
 
     def __init__(self, cap: float | None, spent: float = 0.0) -> None:
+        # Not `cap < 0`: no comparison with NaN holds, so that it would cap nothing.
+        if cap is not None and not cap >= 0:
+            raise WrongUse(
+                "budget",
+                str(cap),
+                "dollars from 0 up",
+                "Say how much it may cost.",
+            )
         self.cap = cap
         self.spent = spent
         self.reserved = 0.0

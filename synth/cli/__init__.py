@@ -13,6 +13,7 @@ import click
 from synth.cli.command_group import CommandGroup, output_option, say
 from synth.cli.knowledge import lexicon, mine, pair_up, taxonomy
 from synth.cli.looking import card, diff, journal, report, rows, view, why
+from synth.cli.numbers import Number
 from synth.cli.parts import context, init, list_
 from synth.cli.pushing import push
 from synth.cli.seeds import seeds
@@ -122,7 +123,7 @@ def check(
 )
 @click.option(
     "--annotate",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     metavar="USD",
     help="Price of a label by people: which is better?",
 )
@@ -133,13 +134,13 @@ def check(
 )
 @click.option(
     "--budget",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     metavar="USD",
     help="For --annotate: dollars in all.",
 )
 @click.option(
     "--fixed",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=0.0,
     metavar="USD",
     help="For --annotate: what training costs either way.",
@@ -194,20 +195,20 @@ def plan(
 @output_options
 @click.option(
     "--budget",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     metavar="USD",
     help="Dollars at most, earlier runs into DIR included.",
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     default=120.0,
     show_default=True,
     help="Seconds for one call.",
 )
 @click.option(
     "--patience",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=300.0,
     show_default=True,
     metavar="SECONDS",
@@ -408,13 +409,13 @@ def filter_(
 )
 @click.option(
     "--target-precision",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Number(0, 1, min_open=True, max_open=True),
     required=True,
     help="To be promised.",
 )
 @click.option(
     "--confidence",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Number(0, 1, min_open=True, max_open=True),
     default=0.9,
     show_default=True,
     help="Of the promise.",
@@ -475,7 +476,7 @@ def calibrate(
 )
 @click.option(
     "--budget",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     metavar="USD",
     help="Dollars at most.",
 )

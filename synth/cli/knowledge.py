@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from synth.cli.command_group import output_option, say
+from synth.cli.numbers import Number
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--margin",
-    type=click.FloatRange(0),
+    type=Number(0),
     default=0.95,
     show_default=True,
     help="Largest share of the positive's score; 0 for any.",
@@ -158,7 +159,7 @@ def pair_up(source: str, output: Path, **options: int) -> None:
 )
 @click.option(
     "--held-out",
-    type=click.FloatRange(0, 0.9),
+    type=Number(0, 0.9),
     default=0.1,
     show_default=True,
     help="Share of the synsets to test on.",
@@ -199,7 +200,7 @@ def lexicon(
 )
 @click.option(
     "--most",
-    type=click.FloatRange(1),
+    type=Number(1),
     default=1000.0,
     show_default=True,
     help="Largest perplexity.",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from synth.cli.command_group import say, together
+from synth.cli.numbers import Number
 from synth.cli.shared import plugin_option
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def shard_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--num-gpus",
-            type=click.FloatRange(0),
+            type=Number(0),
             default=0.0,
             metavar="N",
             help="GPUs of each shard, for --on ray, where teachers or filters need them.",

@@ -9,6 +9,7 @@ import click
 import orjson
 
 from synth.cli.command_group import output_option, say
+from synth.cli.numbers import Number
 from synth.cli.shared import run_options, with_teacher
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--held-out",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Number(0, 1, min_open=True, max_open=True),
     default=0.5,
     show_default=True,
     help="Share of the rows that nobody looks at until the end.",
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--budget",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     metavar="USD",
     help="Dollars at most, for all runs of the search.",
 )
