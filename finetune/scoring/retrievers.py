@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from finetune.students.encoders import KINDS, SAME, has_head, open_encoder
 from finetune.students.three_heads import HEADS, HeadScorer
 from synth.core.errors import WrongUse
@@ -25,6 +27,8 @@ SCORERS = (*KINDS, *(f"heads-{head}" for head in HEADS))
 
 # Queries that are compared with all texts at once: 64 x 100,000 scores are 26 MB.
 _AT_ONCE = 64
+# Texts of one comparison: a head over both vectors holds 64 x 256 x 4 x 384 numbers, 100 MB.
+_A_TILE = 256
 
 
 def pair_scores(kind: str, model: str, pairs: Sequence[Pair]) -> list[float]:
@@ -163,7 +167,12 @@ def _most_like(
     for start in range(0, len(queries), _AT_ONCE):
         some = list(queries[start : start + _AT_ONCE])
         of_queries = encoder.encode_query(some, show_progress_bar=False)
-        scores = encoder.similarity(of_queries, of_texts)
+        # A likeness that is more than a product holds numbers for each pair.
+        tiles = [
+            encoder.similarity(of_queries, of_texts[place : place + _A_TILE])
+            for place in range(0, len(texts), _A_TILE)
+        ]
+        scores = torch.cat(tiles, dim=1)
         order = scores.argsort(dim=1, descending=True, stable=True)[:, :most]
         values = scores.gather(1, order)
         for places, found in zip(order.tolist(), values.tolist(), strict=True):
