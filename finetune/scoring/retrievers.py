@@ -164,19 +164,27 @@ def _most_like(
 ) -> Iterator[list[Hit]]:
     """The same by a model's own likeness, all texts compared."""
     of_texts = encoder.encode_document(list(texts), show_progress_bar=False)
+    tiles = _tiles(of_texts)
     for start in range(0, len(queries), _AT_ONCE):
         some = list(queries[start : start + _AT_ONCE])
         of_queries = encoder.encode_query(some, show_progress_bar=False)
-        # A likeness that is more than a product holds numbers for each pair.
-        tiles = [
-            encoder.similarity(of_queries, of_texts[place : place + _A_TILE])
-            for place in range(0, len(texts), _A_TILE)
-        ]
-        scores = torch.cat(tiles, dim=1)
+        scores = torch.cat(
+            [encoder.similarity(of_queries, tile) for tile in tiles], dim=1
+        )
         order = scores.argsort(dim=1, descending=True, stable=True)[:, :most]
         values = scores.gather(1, order)
         for places, found in zip(order.tolist(), values.tolist(), strict=True):
             yield list(zip(places, found, strict=True))
+
+
+def _tiles(of_texts: Any) -> list[Any]:
+    """What was made of the texts, some texts at a time: a likeness that is more than a product
+    holds numbers for each pair. Sparse vectors, which make a product, stay together.
+    """
+    if isinstance(of_texts, torch.Tensor) and of_texts.is_sparse:
+        return [of_texts]
+    places = range(0, len(of_texts), _A_TILE)
+    return [of_texts[place : place + _A_TILE] for place in places]
 
 
 def _embedded(
