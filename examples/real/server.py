@@ -133,6 +133,8 @@ def serving(
             ],
             stdout=log,
             stderr=log,
+            # A Ctrl-C is the run's, which waits for what the server still writes.
+            start_new_session=True,
         )
         try:
             _wait(process, port, log)
