@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from finetune.cli.launching import launched
 from finetune.core.rows import JsonObject
@@ -50,6 +51,27 @@ def rows_there(
     from finetune.data.rows import there  # noqa: PLC0415 - for those who train
 
     return there(source, option.opts[0]) if source else source
+
+
+def only_with(owner: str) -> Callable[..., Any]:
+    """A callback that refuses an option which is said where the option that reads it is not.
+
+    Args:
+        owner: such as `--chunks`; it is eager, so that it is read before.
+    """
+
+    def check(
+        context: click.Context, option: click.Parameter, value: Any
+    ) -> Any:
+        said = context.get_parameter_source(str(option.name))
+        is_read = context.params.get(owner.removeprefix("--"))
+        if said is ParameterSource.COMMANDLINE and not is_read:
+            raise click.UsageError(
+                f"{option.opts[0]} is read with {owner} alone.", context
+            )
+        return value
+
+    return check
 
 
 def train_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -277,17 +299,20 @@ def _chunk_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--chunks",
             metavar="ROWS",
             callback=rows_there,
+            is_eager=True,
             help="Rows with prompts and completions: where the student stands as one of them once "
             "stood, it writes the next tokens of it at once (greedily).",
         ),
         click.option(
             "--chunk-teacher",
+            callback=only_with("--chunks"),
             default="",
             metavar="M",
             help="A model of its tokenizer that says which tokens are likely; else the student.",
         ),
         click.option(
             "--chunk-likelihood",
+            callback=only_with("--chunks"),
             type=Number(0, 1),
             default=0.9,
             show_default=True,
@@ -295,6 +320,7 @@ def _chunk_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--chunk-similarity",
+            callback=only_with("--chunks"),
             type=Number(-1, 1),
             default=0.9,
             show_default=True,
@@ -309,10 +335,12 @@ def _cascade_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--cascade",
             metavar="PROVIDER/MODEL",
+            is_eager=True,
             help="A teacher that is asked where the student is not sure of its reply.",
         ),
         click.option(
             "--cascade-below",
+            callback=only_with("--cascade"),
             type=Number(0, 1),
             default=0.5,
             show_default=True,
@@ -321,6 +349,7 @@ def _cascade_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--cascade-calls",
+            callback=only_with("--cascade"),
             type=click.IntRange(0),
             default=1000,
             show_default=True,
@@ -328,18 +357,26 @@ def _cascade_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--cascade-budget",
+            callback=only_with("--cascade"),
             type=Number(0),
             metavar="USD",
             help="Dollars of its calls at most.",
         ),
         click.option(
             "--cascade-price",
+            callback=only_with("--cascade"),
             metavar="IN,OUT",
             help="Dollars per million tokens, where the price table knows none.",
         ),
-        click.option("--cascade-api-base", metavar="URL", help="Its endpoint."),
+        click.option(
+            "--cascade-api-base",
+            callback=only_with("--cascade"),
+            metavar="URL",
+            help="Its endpoint.",
+        ),
         click.option(
             "--cascade-key-env",
+            callback=only_with("--cascade"),
             metavar="NAME",
             help="The variable that holds its key.",
         ),
