@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune.core import sharding as shards
 from finetune.core.rows import JsonObject
 from finetune.data import query_lists as lists
-from finetune.data.loss_columns import Columns, columns_of, form_of, ranked
+from finetune.data.loss_columns import Columns, columns_of, form_of
 from finetune.data.query_lists import Listed
 from finetune.scoring.principal import shortened
 from finetune.scoring.retrievers import check_one_score, open_scorer
@@ -25,7 +25,8 @@ from finetune.settings import (
     trainer_config,
 )
 from finetune.students import load as student
-from finetune.students.encoders import KINDS, encoder_classes, open_encoder
+from finetune.students.encoders import encoder_classes, open_encoder
+from finetune.students.layer_states import depth_of
 from finetune.trainers.library_losses import (
     AROUND,
     FLOPS,
@@ -35,10 +36,12 @@ from finetune.trainers.library_losses import (
     made,
     plain_name,
 )
+from finetune.trainers.retriever_checks import ALIGNED, check, check_needs
+from finetune.trainers.retriever_settings import RetrieverConfig
 from synth.core import registry
-from synth.core.errors import WrongUse, did_you_mean
+from synth.core.errors import WrongUse
 from synth.core.plugins import is_import
-from synth.processes.ranks import is_first_process, is_launched
+from synth.processes.ranks import is_first_process
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -49,43 +52,7 @@ if TYPE_CHECKING:
     from finetune.list_losses.base import ListLoss
     from finetune.trainers.taught import Taught
 
-# A loss of kind multi that learns a teacher's tokens.
-_ALIGNED = "token_alignment"
-
-
-@dataclass(frozen=True, kw_only=True)
-class RetrieverConfig:
-    """What to train and by which loss.
-
-    Attributes:
-        kind: `bi` (one vector a text), `cross` (reads query and text together), `multi` (a vector
-            a token), `sparse` (a weight for each word of the vocabulary), `heads` (a vector a
-            text, a weight a term and a vector a token by one encoder) or `pair` (a vector a text,
-            and a small network that scores two of them).
-        loss: a name of `finetune.list_losses` (for `bi`), else of sentence-transformers in snake
-            case without "loss".
-        negatives: most texts a query besides the first; rows with fewer are filled by their own
-            again where the loss cannot leave them out.
-        scale: 1 / temperature, for losses of `finetune.list_losses`.
-        teacher: a frozen encoder, for losses that learn from vectors or from its scores.
-        teacher_kind: of the teacher; other kinds than `bi` for losses that read scores alone, and
-            `words` for a language model whose states a loss compares, `cross` for a ranker that
-            learns beside the student and is kept in OUTPUT/ranker.
-        template: of the prompt of a teacher of kind `words`, with {query} and {document}.
-        pooling: how one vector is made of the tokens' states; None for the model's own way.
-        size: numbers of the student's vector, by a layer more; None for the model's own. A teacher
-            with longer vectors is shortened by its principal components.
-    """
-
-    kind: str = "bi"
-    loss: str = "multiple_negatives_ranking"
-    negatives: int = 4
-    scale: float = 20.0
-    teacher: str | None = None
-    teacher_kind: str = "bi"
-    template: str | None = None
-    pooling: str | None = None
-    size: int | None = None
+__all__ = ["RetrieverConfig", "run"]
 
 
 def run(
@@ -106,7 +73,7 @@ def run(
         is_import(spec["name"])
         or spec["name"] in registry.names("finetune.list_losses")
     )
-    _check(wanted, spec, config, is_own=own)
+    check(wanted, spec, config, is_own=own)
     _, trainer_class, args_class = encoder_classes(wanted.kind)
     # Losses of this project know equal texts themselves; those of the library that take other rows
     # of a batch for negatives must not meet any.
@@ -136,7 +103,7 @@ def run(
     width = 1 + min(
         wanted.negatives, max(len(row.documents) for row in listed) - 1
     )
-    if wanted.kind == "multi" and spec["name"] == _ALIGNED:
+    if wanted.kind == "multi" and spec["name"] == ALIGNED:
         loss, data = _aligned(model, listed, spec, wanted)
     elif own:
         loss, data = _own(
@@ -160,25 +127,6 @@ def run(
     )
     info |= {"kind": wanted.kind, "retriever_loss": wanted.loss, "texts": width}
     return student.write_info(config, info)
-
-
-def _check(
-    wanted: RetrieverConfig,
-    spec: JsonObject,
-    config: TrainConfig,
-    *,
-    is_own: bool,
-) -> None:
-    """Raises WrongUse for options that do not go together, before a model opens."""
-    if wanted.kind not in KINDS:
-        raise WrongUse(
-            "--kind",
-            repr(wanted.kind),
-            ", ".join(KINDS),
-            did_you_mean(wanted.kind, KINDS),
-        )
-    _check_processes(wanted, spec["name"], config)
-    _check_teacher(wanted, spec, is_own=is_own)
 
 
 def _reshape(model: SentenceTransformer, wanted: RetrieverConfig) -> None:
@@ -234,90 +182,18 @@ def _shorten(model: SentenceTransformer, wanted: RetrieverConfig) -> None:
 
 
 def _keep(model: SentenceTransformer, loss: nn.Module, folder: Path) -> None:
-    """Saves the student, and a ranker that learnt beside it."""
+    """Saves the student, and a ranker or a teacher that learnt beside it."""
     model.save_pretrained(str(folder))
-    reader = getattr(getattr(loss, "taught", None), "reader", None)
-    if reader is not None:
-        reader.save_pretrained(str(folder / "ranker"))
+    taught = getattr(loss, "taught", None)
+    reader = getattr(taught, "reader", None)
+    if taught is not None and reader is not None:
+        reader.save_pretrained(str(folder / taught.kept_as))
 
 
 def _sampler(spec: JsonObject, kind: str) -> JsonObject:
     """The batch sampler that a loss of the library needs."""
     sampler = form_of(_read_by(spec), kind).sampler
     return {} if sampler is None else {"batch_sampler": sampler}
-
-
-def _check_processes(
-    wanted: RetrieverConfig, name: str, config: TrainConfig
-) -> None:
-    """Refuses what several processes cannot train together.
-
-    Raises:
-        WrongUse: which option.
-    """
-    together = wanted.kind in ("heads", "pair") or name == "joint_list"
-    if is_launched() and together:
-        raise WrongUse(
-            f"--kind {wanted.kind} --loss {name}",
-            "several processes",
-            "one, since all texts of a batch are compared in one place",
-            "Leave --processes out.",
-        )
-    is_list = form_of(name, wanted.kind).make is ranked
-    if is_launched() and wanted.kind == "cross" and is_list:
-        raise WrongUse(
-            f"--kind cross --loss {name}",
-            "several processes",
-            "one, since this loss reads its texts in several passes",
-            "Leave --processes out, or take binary_cross_entropy or mse.",
-        )
-    if config.sharding is None:
-        return
-    found = {
-        f"--kind {wanted.kind}": wanted.kind == "cross",
-        f"--loss {name}": name.startswith("cached"),
-        f"--teacher {wanted.teacher}": wanted.teacher is not None,
-        "--resume-from-checkpoint": config.trainer.get(
-            "resume_from_checkpoint"
-        ),
-    }
-    for option, is_given in found.items():
-        if is_given:
-            raise WrongUse(
-                f"{shards.OPTION} {config.sharding}",
-                f"with {option}",
-                "an encoder of one or several vectors a text, in one pass",
-                "Leave one of them out.",
-            )
-
-
-def _check_teacher(
-    wanted: RetrieverConfig, spec: JsonObject, *, is_own: bool
-) -> None:
-    """Refuses options of a teacher that nothing reads.
-
-    Raises:
-        WrongUse: a template without a language model, or a kind of teacher that has other vectors
-            than the loss reads.
-    """
-    of_words = wanted.teacher_kind == "words" and wanted.teacher is not None
-    if wanted.template is not None and not of_words:
-        raise WrongUse(
-            "--template",
-            f"--teacher {wanted.teacher}, --teacher-kind {wanted.teacher_kind}",
-            "--teacher M and --teacher-kind words, which ask by it",
-            "Leave --template out, or give both.",
-        )
-    is_aligned = wanted.kind == "multi" and spec["name"] == _ALIGNED
-    if is_own or is_aligned:
-        return
-    if wanted.teacher_kind != "bi":
-        raise WrongUse(
-            f"--teacher-kind {wanted.teacher_kind}",
-            f"--loss {wanted.loss}",
-            "bi, whose vectors this loss reads",
-            "Leave --teacher-kind out, or take batch_kl, which reads scores.",
-        )
 
 
 def _saving(
@@ -353,9 +229,9 @@ def _own(
     from finetune.trainers.list_module import module_of  # noqa: PLC0415
 
     loss = registry.build("finetune.list_losses", spec, "--loss")
-    _need(listed, loss, wanted)
-    taught = _taught(loss, listed, wanted, width, start)
-    module = module_of(wanted.kind)(
+    check_needs(listed, loss, wanted)
+    taught = _taught(model, loss, listed, wanted, width=width, start=start)
+    module = module_of(wanted.kind, loss)(
         model, loss, listed, width=width, scale=wanted.scale, taught=taught
     )
     columns: Columns = {"anchor": [row.query for row in listed]}
@@ -412,13 +288,17 @@ def _aligned(
 
 
 def _taught(
+    model: SentenceTransformer,
     loss: ListLoss,
     listed: Sequence[Listed],
     wanted: RetrieverConfig,
+    *,
     width: int,
     start: str,
 ) -> Taught | None:
     """What a teacher makes of the rows; None where the loss reads none."""
+    from finetune.list_losses.lead import Lead  # noqa: PLC0415
+    from finetune.trainers.layered import LayeredTeacher  # noqa: PLC0415
     from finetune.trainers.taught import (  # noqa: PLC0415
         Ranker,
         TaughtPairs,
@@ -432,6 +312,9 @@ def _taught(
         ranker = _teacher(wanted, "cross")
         check_one_score(ranker, f"--teacher {wanted.teacher}")
         return Ranker(ranker.train(), listed, width)
+    if isinstance(loss, Lead):
+        guide = open_encoder(wanted.teacher_kind, str(wanted.teacher))
+        return LayeredTeacher(guide, loss, depth_of(model), listed, width)
     if "teacher" not in loss.wants():
         return None
     kind = "bi" if loss.previous else wanted.teacher_kind
@@ -444,45 +327,6 @@ def _text(row: Listed, position: int) -> str:
     """A list's text, its first one where there are too few."""
     there = position < len(row.documents)
     return row.documents[position if there else 0]
-
-
-def _need(
-    listed: Sequence[Listed], loss: ListLoss, wanted: RetrieverConfig
-) -> None:
-    """Raises WrongUse where rows or settings lack what a loss needs."""
-    lacks = {
-        "targets": any(row.scores is None for row in listed),
-        "groups": not all(row.group for row in listed),
-        "teacher": wanted.teacher is None and not loss.previous,
-        "heads": wanted.kind != "heads",
-        "ranker": wanted.teacher is None or wanted.teacher_kind != "cross",
-        "features": (wanted.kind, wanted.teacher_kind) != ("pair", "words")
-        or wanted.teacher is None,
-    }
-    hints = {
-        "targets": "rows with documents and scores (`synth export DIR --to ranked`)",
-        "groups": "rows with `group`",
-        "teacher": "--teacher M",
-        "heads": "--kind heads",
-        "ranker": "--teacher M --teacher-kind cross",
-        "features": "--kind pair, --teacher M and --teacher-kind words",
-    }
-    for need in loss.wants():
-        if lacks[need]:
-            raise WrongUse(
-                f"--loss {wanted.loss}",
-                f"no {need}",
-                hints[need],
-                "Give them, or take another loss.",
-            )
-    kind = wanted.teacher_kind
-    if kind != "bi" and kind not in loss.teacher_kinds:
-        raise WrongUse(
-            f"--loss {wanted.loss}",
-            f"--teacher-kind {kind}",
-            f"a teacher that this loss reads: {', '.join(loss.teacher_kinds)}",
-            "Take batch_kl, which reads scores, or another teacher.",
-        )
 
 
 def _library(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 import torch
 from torch import Tensor
 
 from finetune.core.list_tensors import (
     BatchScores,
+    LayerScores,
     Scores,
     TextMask,
     TextVectors,
 )
+from finetune.core.tensors import Inputs
 from finetune.data.query_lists import Listed
 from finetune.list_losses.base import Lists
 from finetune.scoring.word_scores import WordScorer
@@ -28,6 +30,34 @@ Encoding = Any
 Encode = Callable[..., Sequence[Encoding]]
 
 
+class ListTexts:
+    """The texts of rows, by their numbers.
+
+    Args:
+        listed: the training rows.
+        width: texts a row.
+    """
+
+    def __init__(self, listed: Sequence[Listed], width: int) -> None:
+        self.queries = [row.query for row in listed]
+        self.texts = [row.documents[:width] for row in listed]
+        self.width = width
+
+    def of(self, rows: Tensor) -> tuple[list[str], list[str]]:
+        """The queries of some rows, and the texts of all of them, each row's first one again
+        where it has too few.
+        """
+        numbers = rows.tolist()
+        queries = [self.queries[row] for row in numbers]
+        texts = [text for row in numbers for text in self._filled(row)]
+        return queries, texts
+
+    def _filled(self, row: int) -> list[str]:
+        texts = self.texts[row]
+        absent = self.width - len(texts)
+        return [*texts, *[texts[0]] * absent]
+
+
 class TeacherFields(TypedDict, total=False):
     """The fields of `Lists` that a teacher fills."""
 
@@ -35,6 +65,7 @@ class TeacherFields(TypedDict, total=False):
     teacher_scores: BatchScores
     teacher_features: TextVectors
     ranker: Scores
+    teacher_layers: LayerScores
 
 
 class TaughtVectors:
@@ -86,31 +117,21 @@ class TaughtScores:
         width: int,
     ) -> None:
         self.teacher = teacher
-        self.width = width
-        self.queries = [row.query for row in listed]
-        self.texts = [row.documents[:width] for row in listed]
-        unique = dict.fromkeys(text for texts in self.texts for text in texts)
-        self.of_queries = _encoded(teacher.encode_query, self.queries)
-        self.of_texts = _encoded(teacher.encode_document, list(unique))
+        self.rows = ListTexts(listed, width)
+        texts = [text for row in self.rows.texts for text in row]
+        self.of_queries = _encoded(teacher.encode_query, self.rows.queries)
+        self.of_texts = _encoded(teacher.encode_document, texts)
 
     def of(self, rows: Tensor, mask: TextMask, scale: float) -> TeacherFields:
         """What the losses read of the rows of a batch; `scale` plays no part."""
         del scale
-        numbers = rows.tolist()
-        queries = [self.of_queries[self.queries[row]] for row in numbers]
-        texts = [
-            self.of_texts[text] for row in numbers for text in self._filled(row)
-        ]
-        scores = self.teacher.similarity(_together(queries), _together(texts))
-        shape = (len(numbers), len(numbers), self.width)
+        queries, texts = self.rows.of(rows)
+        left = _together([self.of_queries[query] for query in queries])
+        right = _together([self.of_texts[text] for text in texts])
+        scores = self.teacher.similarity(left, right)
+        shape = (len(queries), *mask.shape)
         found = scores.float().reshape(shape).to(mask.device)
         return {"teacher_scores": found}
-
-    def _filled(self, row: int) -> list[str]:
-        """The texts of a row, its first one where there are too few."""
-        texts = self.texts[row]
-        absent = self.width - len(texts)
-        return [*texts, *[texts[0]] * absent]
 
 
 class TaughtPairs:
@@ -156,6 +177,9 @@ class Ranker(torch.nn.Module):
         width: texts a row.
     """
 
+    # The folder in OUTPUT that it is kept in.
+    kept_as = "ranker"
+
     def __init__(
         self, model: SentenceTransformer, listed: Sequence[Listed], width: int
     ) -> None:
@@ -172,17 +196,17 @@ class Ranker(torch.nn.Module):
             query, texts = self.listed[row]
             pairs += [(query, text) for text in texts]
         features = self.reader.preprocess(pairs)
-        on_device = {
-            name: part.to(mask.device) if isinstance(part, Tensor) else part
-            for name, part in features.items()
-        }
+        on_device = placed(features, mask.device)
         said = self.reader(on_device)["scores"].float().squeeze(-1)
         scores = said.new_zeros(mask.shape)
         return {"ranker": scores.masked_scatter(mask, said)}
 
 
-# How a teacher is asked by its kind.
-Taught = TaughtVectors | TaughtScores | TaughtPairs | Ranker
+class Taught(Protocol):
+    """What a teacher makes of the rows of a batch."""
+
+    def of(self, rows: Tensor, mask: TextMask, scale: float) -> TeacherFields:
+        """The fields of `Lists` that a loss reads."""
 
 
 def taught_by(
@@ -195,6 +219,14 @@ def taught_by(
     made = TaughtVectors if kind == "bi" else TaughtScores
     with torch.no_grad():
         return made(teacher, listed, width)
+
+
+def placed(features: Inputs, device: torch.device) -> Inputs:
+    """Texts as a tokenizer read them, on a device; what is no tensor stays as it is."""
+    return {
+        name: part.to(device) if isinstance(part, Tensor) else part
+        for name, part in features.items()
+    }
 
 
 def _encoded(encode: Encode, texts: Sequence[str]) -> dict[str, Encoding]:

@@ -571,3 +571,40 @@ def test_a_ranker_that_learns_has_one_score(lists, tmp_path):
     )
     assert code == 2, said
     assert "3 classes" in said
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["bi", "multi"])
+def test_the_layers_of_a_teacher_order_texts_for_those_of_a_student(
+    lists, tmp_path, kind
+):
+    teacher = tmp_path / "teacher"
+    code, said = retriever(lists, teacher, "--kind", kind, *LONGER)
+    assert code == 0, said
+    words = ("--teacher", teacher, "--teacher-kind", kind)
+    losses = []
+    for steps in ("1", "60"):
+        out = tmp_path / steps
+        code, said = retriever(
+            *(lists, out, "--loss", "lead", *words),
+            *("--max-steps", steps, "--learning-rate", "5e-3"),
+        )
+        assert code == 0, said
+        losses.append(json.loads((out / "train.json").read_text())["loss"])
+    assert losses[1] < losses[0] / 2
+    assert not (out / "teacher").exists()
+
+
+def test_a_teacher_that_learns_with_its_layers_is_kept(lists, tmp_path):
+    out = tmp_path / "out"
+    teacher = tiny.encoder("mlm")
+    words = ("--loss", "lead:together=true", "--teacher", teacher)
+    code, said = retriever(lists, out, *words)
+    assert code == 0, said
+    texts = ["red pen", "old house"]
+    before = encoded(teacher, texts)
+    after = encoded(out / "teacher", texts)
+    assert not (before == after).all()
+    code, said = retriever(lists, tmp_path / "no", "--loss", "lead")
+    assert code == 2
+    assert "--teacher M and --kind bi" in said
