@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import click
@@ -33,6 +34,13 @@ _TEMPLATE = click.option(
     "--template",
     metavar="FILE",
     help="The prompt of kind words or likelihood, with places {query} and {document}.",
+)
+_WORDS = click.option(
+    "--words",
+    nargs=2,
+    default=("yes", "no"),
+    show_default=True,
+    help="Answers for and against, of kind words.",
 )
 
 
@@ -82,10 +90,12 @@ _TEMPLATE = click.option(
     "for a ranker that learns, too.",
 )
 @_TEMPLATE
+@_WORDS
 @click.option(
     "--pooling",
     metavar="NAME",
-    help="attention, or one of sentence-transformers: how tokens become one vector.",
+    help="attention, joined or weighted (of several layers), or one of sentence-transformers: how "
+    "tokens become one vector.",
 )
 @click.option(
     "--vector-size",
@@ -104,18 +114,7 @@ def retriever(ctx: click.Context, /, **options: Any) -> None:
     from finetune.recipes.retriever import RetrieverConfig  # noqa: PLC0415
 
     own = {
-        name: options.pop(name)
-        for name in (
-            "kind",
-            "loss",
-            "negatives",
-            "scale",
-            "teacher",
-            "teacher_kind",
-            "template",
-            "pooling",
-            "size",
-        )
+        field.name: options.pop(field.name) for field in fields(RetrieverConfig)
     }
     own["template"] = _template(own["template"])
     train(
@@ -157,13 +156,7 @@ def _template(path: str | None) -> str | None:
     "likelihood: that of each row's `answer`.",
 )
 @_TEMPLATE
-@click.option(
-    "--words",
-    nargs=2,
-    default=("yes", "no"),
-    show_default=True,
-    help="Answers for and against, of kind words.",
-)
+@_WORDS
 @click.option(
     "--student",
     metavar="M",

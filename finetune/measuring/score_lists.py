@@ -14,7 +14,12 @@ from finetune.data import query_lists as lists
 from finetune.data.query_lists import Listed
 from finetune.measuring.likelihoods import surprises
 from finetune.scoring.retrievers import check_finite, pair_scores
-from finetune.scoring.word_scores import WordScorer, asked, check_template
+from finetune.scoring.word_scores import (
+    YES_OR_NO,
+    WordScorer,
+    asked,
+    check_template,
+)
 from synth.core.errors import WrongUse
 
 # Option -> what reads it.
@@ -51,7 +56,7 @@ class ScoreConfig:
     student: str | None = None
     band: tuple[int, int] = (2, 15)
     template: str = ""
-    words: tuple[str, str] = ("yes", "no")
+    words: tuple[str, str] = YES_OR_NO
 
 
 def run(config: ScoreConfig) -> dict[str, int]:
@@ -101,12 +106,11 @@ def _check(config: ScoreConfig) -> None:
             "a first and a last rank, from 1 on, the first being the smaller",
             "For example --band 2 15.",
         )
-    usual = ScoreConfig(data="", models=(), output=Path())
     # Option -> whether it was given, and whether anything reads it.
     reads = {
         "--template": (config.template, config.kind in ("words", "likelihood")),
-        "--words": (config.words != usual.words, config.kind == "words"),
-        "--band": (config.band != usual.band, config.student is not None),
+        "--words": (config.words != YES_OR_NO, config.kind == "words"),
+        "--band": (config.band != ScoreConfig.band, config.student is not None),
     }
     for option, (is_given, is_read) in reads.items():
         if is_given and not is_read:

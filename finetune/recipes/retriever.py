@@ -158,7 +158,7 @@ def _pool(model: SentenceTransformer, wanted: RetrieverConfig) -> None:
         raise WrongUse(
             f"--pooling {wanted.pooling}",
             str(error),
-            "attention, mean, cls, max or lasttoken",
+            "attention, joined, weighted, mean, cls, max or lasttoken",
             "Take one of them.",
         ) from error
 
@@ -306,8 +306,12 @@ def _taught(
     )
 
     if wanted.teacher_kind == "words" and wanted.teacher is not None:
-        judge = WordScorer(model=wanted.teacher, template=wanted.template or "")
-        return TaughtPairs(judge, listed, width)
+        judge = WordScorer(
+            model=wanted.teacher,
+            template=wanted.template or "",
+            words=wanted.words,
+        )
+        return TaughtPairs(judge, listed, width, loss.wants())
     if "ranker" in loss.needs:
         ranker = _teacher(wanted, "cross")
         check_one_score(ranker, f"--teacher {wanted.teacher}")

@@ -11,7 +11,8 @@ from finetune.core.tensors import Inputs
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-_STATES = "all_layer_embeddings"
+# What sentence-transformers calls the states of all layers and those of the last.
+STATES = "all_layer_embeddings"
 _TOKENS = "token_embeddings"
 
 
@@ -51,9 +52,12 @@ def at_layers(
     """
     with showing(encoder):
         read = encoder[0](dict(features))
-    states = read[_STATES]
-    tokens = [read[_TOKENS], *(states[number] for number in numbers)]
-    return [_behind(encoder, {**read, _TOKENS: one}, task) for one in tokens]
+    states = read[STATES]
+    found = [_behind(encoder, read, task)]
+    for number in numbers:
+        lower = {_TOKENS: states[number], STATES: states[: number + 1]}
+        found.append(_behind(encoder, {**read, **lower}, task))
+    return found
 
 
 def _behind(encoder: SentenceTransformer, read: Inputs, task: str) -> Inputs:

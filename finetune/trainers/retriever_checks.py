@@ -9,6 +9,7 @@ from finetune.core import sharding as shards
 from finetune.core.rows import JsonObject
 from finetune.data.loss_columns import form_of, ranked
 from finetune.data.query_lists import Listed
+from finetune.scoring.word_scores import YES_OR_NO
 from finetune.settings import TrainConfig
 from finetune.students.encoders import KINDS
 from finetune.trainers.retriever_settings import RetrieverConfig
@@ -98,13 +99,18 @@ def _check_teacher(
             than the loss reads.
     """
     of_words = wanted.teacher_kind == "words" and wanted.teacher is not None
-    if wanted.template is not None and not of_words:
-        raise WrongUse(
-            "--template",
-            f"--teacher {wanted.teacher}, --teacher-kind {wanted.teacher_kind}",
-            "--teacher M and --teacher-kind words, which ask by it",
-            "Leave --template out, or give both.",
-        )
+    options = {
+        "--template": wanted.template is not None,
+        "--words": wanted.words != YES_OR_NO,
+    }
+    for option, is_given in options.items():
+        if is_given and not of_words:
+            raise WrongUse(
+                option,
+                f"--teacher {wanted.teacher}, --teacher-kind {wanted.teacher_kind}",
+                "--teacher M and --teacher-kind words, which ask by it",
+                f"Leave {option} out, or give both.",
+            )
     is_aligned = wanted.kind == "multi" and spec["name"] == ALIGNED
     if is_own or is_aligned:
         return
@@ -128,6 +134,7 @@ def check_needs(
         "heads": wanted.kind != "heads",
         "layers": wanted.teacher is None or wanted.kind != "bi",
         "ranker": wanted.teacher is None or wanted.teacher_kind != "cross",
+        "judgements": wanted.teacher is None or wanted.teacher_kind != "words",
         "features": (wanted.kind, wanted.teacher_kind) != ("pair", "words")
         or wanted.teacher is None,
     }
@@ -138,6 +145,7 @@ def check_needs(
         "heads": "--kind heads",
         "layers": "--teacher M and --kind bi",
         "ranker": "--teacher M --teacher-kind cross",
+        "judgements": "--teacher M and --teacher-kind words",
         "features": "--kind pair, --teacher M and --teacher-kind words",
     }
     for need in loss.wants():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from finetune.scoring.word_scores import YES_OR_NO
+
 
 @dataclass(frozen=True, kw_only=True)
 class RetrieverConfig:
@@ -24,6 +26,7 @@ class RetrieverConfig:
             `words` for a language model whose states a loss compares, `cross` for a ranker that
             learns beside the student and is kept in OUTPUT/ranker.
         template: of the prompt of a teacher of kind `words`, with {query} and {document}.
+        words: the answers for and against of such a teacher.
         pooling: how one vector is made of the tokens' states; None for the model's own way.
         size: numbers of the student's vector, by a layer more; None for the model's own. A teacher
             with longer vectors is shortened by its principal components.
@@ -36,5 +39,6 @@ class RetrieverConfig:
     teacher: str | None = None
     teacher_kind: str = "bi"
     template: str | None = None
+    words: tuple[str, str] = YES_OR_NO
     pooling: str | None = None
     size: int | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 import torch
@@ -135,37 +135,65 @@ class TaughtScores:
 
 
 class TaughtPairs:
-    """States of a language model behind its prompt about each query and text.
+    """What a language model makes of queries and texts behind its prompt.
 
     Args:
         teacher: a language model with its template.
         listed: the training rows.
         width: texts a row.
+        wants: `features` for its states of each query's own texts, which are read once, and
+            `judgements` for its scores of all texts of a batch, each of which is asked once.
 
     Attributes:
-        table: [N, width, D], zeros for absent texts.
+        table: [N, width, D] states, zeros for absent texts; None where none are wanted.
     """
 
     def __init__(
-        self, teacher: WordScorer, listed: Sequence[Listed], width: int
+        self,
+        teacher: WordScorer,
+        listed: Sequence[Listed],
+        width: int,
+        wants: Collection[str],
     ) -> None:
-        pairs = [
-            (row.query, text)
-            for row in listed
-            for text in row.documents[:width]
-        ]
-        states = teacher.states(pairs)
-        self.table = states.new_zeros(len(listed), width, states.shape[1])
-        start = 0
-        for place, row in enumerate(listed):
-            count = min(width, len(row.documents))
-            self.table[place, :count] = states[start : start + count]
-            start += count
+        self.teacher = teacher
+        self.rows = ListTexts(listed, width)
+        self.judges = "judgements" in wants
+        self.known: dict[tuple[str, str], float] = {}
+        self.table: TextVectors | None = None
+        if "features" in wants:
+            self.table = self._states(width)
 
     def of(self, rows: Tensor, mask: TextMask, scale: float) -> TeacherFields:
         """What the losses read of the rows of a batch; `scale` plays no part."""
         del scale
-        return {"teacher_features": self.table[rows].to(mask.device)}
+        found: TeacherFields = {}
+        if self.table is not None:
+            found["teacher_features"] = self.table[rows].to(mask.device)
+        if self.judges:
+            scores = self._scores(rows).reshape(len(rows), *mask.shape)
+            found["teacher_scores"] = scores.to(mask.device)
+        return found
+
+    def _states(self, width: int) -> TextVectors:
+        lists = list(zip(self.rows.queries, self.rows.texts, strict=True))
+        pairs = [(query, text) for query, texts in lists for text in texts]
+        states = self.teacher.states(pairs)
+        table = states.new_zeros(len(lists), width, states.shape[1])
+        start = 0
+        for place, (_, texts) in enumerate(lists):
+            end = start + len(texts)
+            table[place, : len(texts)] = states[start:end]
+            start = end
+        return table
+
+    def _scores(self, rows: Tensor) -> Tensor:
+        """Of each query with each text of the batch."""
+        queries, texts = self.rows.of(rows)
+        pairs = [(query, text) for query in queries for text in texts]
+        new = [pair for pair in dict.fromkeys(pairs) if pair not in self.known]
+        said = self.teacher.scores(new)
+        self.known.update(zip(new, said, strict=True))
+        return torch.tensor([self.known[pair] for pair in pairs])
 
 
 class Ranker(torch.nn.Module):

@@ -166,9 +166,17 @@ def test_a_language_model_teaches_a_network_over_two_vectors(
         out = tmp_path / steps
         code, said = retriever(
             *(scored, out, "--kind", "pair", "--pooling", "attention"),
-            *("--loss", "imitation:feature=0.1", "--scale", "1"),
+            *("--loss", "imitation:feature=0.1,batch=0.01", "--scale", "1"),
             *("--teacher", tiny.causal(), "--teacher-kind", "words"),
-            *("--template", question, "--max-steps", steps),
+            *(
+                "--words",
+                "red",
+                "old",
+                "--template",
+                question,
+                "--max-steps",
+                steps,
+            ),
             *("--learning-rate", "3e-3"),
         )
         assert code == 0, said
@@ -191,7 +199,14 @@ def test_a_network_over_two_vectors_comes_near_to_a_teachers_scores(
     assert code == 0, said
     code, said = retriever(
         *(scored, tmp_path / "out", "--kind", "pair", "--scale", "1"),
-        *("--loss", "score_mse:share=1.0", "--max-steps", "150"),
+        *(
+            "--pooling",
+            "joined",
+            "--loss",
+            "score_mse:share=1.0",
+            "--max-steps",
+            "150",
+        ),
         *("--learning-rate", "1e-2"),
     )
     assert code == 0, said
@@ -217,7 +232,7 @@ def test_a_network_over_two_vectors_comes_near_to_a_teachers_scores(
 def test_a_way_of_pooling_is_one_that_there_is(lists, tmp_path):
     code, said = retriever(lists, tmp_path / "out", "--pooling", "meen")
     assert code == 2
-    assert "attention, mean, cls" in said
+    assert "joined, weighted, mean, cls" in said
     code, said = retriever(
         lists, tmp_path / "out", "--pooling", "cls", "--kind", "multi"
     )
@@ -229,6 +244,8 @@ def test_a_way_of_pooling_is_one_that_there_is(lists, tmp_path):
     ("more", "says"),
     [
         (("--loss", "imitation:feature=0.1"), "--teacher-kind words"),
+        (("--loss", "imitation:batch=0.1"), "--teacher M and --teacher-kind"),
+        (("--loss", "imitation", "--words", "so", "not"), "which ask by it"),
         (("--loss", "imitation", "--teacher-kind", "sparse"), "reads: words"),
     ],
 )
