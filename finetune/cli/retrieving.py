@@ -33,7 +33,7 @@ _SCORED_BY = click.Choice(
 _TEMPLATE = click.option(
     "--template",
     metavar="FILE",
-    help="The prompt of kind words or likelihood, with places {query} and {document}.",
+    help="The prompt of kind words, likelihood or attention, with places {query} and {document}.",
 )
 _WORDS = click.option(
     "--words",
@@ -149,11 +149,14 @@ def _template(path: str | None) -> str | None:
 @output_option("The lists with scores (.jsonl).", "FILE")
 @click.option(
     "--kind",
-    type=click.Choice([*_SCORED_BY.choices, "words", "likelihood"]),
+    type=click.Choice(
+        [*_SCORED_BY.choices, "words", "likelihood", "attention"]
+    ),
     default="cross",
     show_default=True,
     help="Of the teachers, as for `finetune retriever`; words: a language model's answer; "
-    "likelihood: that of each row's `answer`.",
+    "likelihood: that of each row's `answer`; attention: what a reader pays to each text while it "
+    "writes the `answer`.",
 )
 @_TEMPLATE
 @_WORDS

@@ -13,6 +13,7 @@ from finetune.core.rows import JsonObject
 from finetune.data import query_lists as lists
 from finetune.data.query_lists import Listed
 from finetune.measuring.likelihoods import surprises
+from finetune.scoring.reader_attention import AttentiveReader
 from finetune.scoring.retrievers import check_finite, pair_scores
 from finetune.scoring.word_scores import (
     YES_OR_NO,
@@ -22,9 +23,11 @@ from finetune.scoring.word_scores import (
 )
 from synth.core.errors import WrongUse
 
+# Kinds of teachers that are asked by a prompt.
+_PROMPTED = ("words", "likelihood", "attention")
 # Option -> what reads it.
 _READERS = {
-    "--template": "--kind words or likelihood",
+    "--template": "--kind words, likelihood or attention",
     "--words": "--kind words",
     "--band": "--student M",
 }
@@ -41,11 +44,13 @@ class ScoreConfig:
         output: the lists with scores (.jsonl).
         kind: of the teachers: as for `finetune.scoring.retrievers.pair_scores`, or words: language
             models that answer a question with one of two words, or likelihood: how likely a
-            language model finds a row's `answer` behind the query and a text.
+            language model finds a row's `answer` behind the query and a text, or attention: how
+            much of it a reader pays to each text while it writes the `answer`.
         student: with it, only queries whose right text the teachers rank first and this student at
             `band` stay.
         band: first and last such rank; PROD (arXiv:2209.13335) has 2 to 15.
-        template: of a prompt for kinds `words` and `likelihood`, with {query} and {document}.
+        template: of a prompt for kinds `words`, `likelihood` and `attention`, with {query} and
+            {document}.
         words: the answers for and against.
     """
 
@@ -108,7 +113,7 @@ def _check(config: ScoreConfig) -> None:
         )
     # Option -> whether it was given, and whether anything reads it.
     reads = {
-        "--template": (config.template, config.kind in ("words", "likelihood")),
+        "--template": (config.template, config.kind in _PROMPTED),
         "--words": (config.words != YES_OR_NO, config.kind == "words"),
         "--band": (config.band != ScoreConfig.band, config.student is not None),
     }
@@ -129,6 +134,8 @@ def _judged(
     pairs = _pairs(listed)
     if config.kind == "likelihood":
         return _by_list(_likelihoods(config, model, listed), listed)
+    if config.kind == "attention":
+        return _attention(config, model, listed)
     if config.kind != "words":
         return _by_list(pair_scores(config.kind, model, pairs), listed)
     judge = WordScorer(
@@ -148,16 +155,10 @@ def _likelihoods(
         WrongUse: a row without an answer, or a template without its places.
     """
     check_template(config.template)
+    _check_answers(config, listed)
     prompts = []
     answers = []
-    for number, row in enumerate(listed, 1):
-        if not row.answer:
-            raise WrongUse(
-                f"--input {config.data} list {number}",
-                "no answer",
-                "a text in `answer`, whose likelihood is the score",
-                "Add the column, or take another kind.",
-            )
+    for row in listed:
         for text in row.documents:
             prompts.append(asked(config.template, row.query, text))
             answers.append(row.answer)
@@ -165,6 +166,36 @@ def _likelihoods(
     scores = [-surprise.mean for surprise in found]
     check_finite(scores, model)
     return scores
+
+
+def _attention(
+    config: ScoreConfig, model: str, listed: list[Listed]
+) -> list[list[float]]:
+    """The attention that a reader pays to the texts of each list while it writes the answer.
+
+    Raises:
+        WrongUse: a row without an answer, or a template without its places.
+    """
+    _check_answers(config, listed)
+    reader = AttentiveReader(model=model, template=config.template)
+    found = [
+        reader.scores(row.query, row.documents, row.answer) for row in listed
+    ]
+    for scores in found:
+        check_finite(scores, model)
+    return found
+
+
+def _check_answers(config: ScoreConfig, listed: list[Listed]) -> None:
+    """Raises WrongUse for a row without an answer."""
+    for number, row in enumerate(listed, 1):
+        if not row.answer:
+            raise WrongUse(
+                f"--input {config.data} list {number}",
+                "no answer",
+                "a text in `answer`, which the teacher reads",
+                "Add the column, or take another kind.",
+            )
 
 
 def _pairs(listed: list[Listed]) -> list[tuple[str, str]]:
