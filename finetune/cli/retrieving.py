@@ -35,6 +35,11 @@ _TEMPLATE = click.option(
     metavar="FILE",
     help="The prompt of kind words, likelihood or attention, with places {query} and {document}.",
 )
+_INSTRUCTIONS = click.option(
+    "--instructions",
+    metavar="FILE",
+    help="JSON of what stands before queries and texts of each task, by the `task` of the rows.",
+)
 _WORDS = click.option(
     "--words",
     nargs=2,
@@ -91,6 +96,7 @@ _WORDS = click.option(
 )
 @_TEMPLATE
 @_WORDS
+@_INSTRUCTIONS
 @click.option(
     "--pooling",
     metavar="NAME",
@@ -117,6 +123,7 @@ def retriever(ctx: click.Context, /, **options: Any) -> None:
         field.name: options.pop(field.name) for field in fields(RetrieverConfig)
     }
     own["template"] = _template(own["template"])
+    own["instructions"] = _instructions(own["instructions"])
     train(
         "retriever", ctx, more={"retriever": RetrieverConfig(**own)}, **options
     )
@@ -127,6 +134,13 @@ def _template(path: str | None) -> str | None:
     from finetune.scoring.word_scores import read_template  # noqa: PLC0415
 
     return None if path is None else read_template(path)
+
+
+def _instructions(path: str | None) -> Any:
+    """The instructions of each task."""
+    from finetune.data.instructions import read  # noqa: PLC0415
+
+    return None if path is None else read(path)
 
 
 @click.command("score-lists")
@@ -235,6 +249,7 @@ def score_lists(**options: Any) -> None:
     metavar="W",
     help="Of the scores of --model, then of each --beside.",
 )
+@_INSTRUCTIONS
 @click.option(
     "--k",
     type=click.IntRange(1),
@@ -247,6 +262,7 @@ def evaluate_retriever(**options: Any) -> None:
     need("sentence_transformers", "retrieval")
     from finetune.measuring.evaluate_retriever import SearchConfig, run  # noqa: PLC0415
 
+    options["instructions"] = _instructions(options["instructions"])
     for name, metric in run(SearchConfig(**options)).items():
         if isinstance(metric, dict):
             say(

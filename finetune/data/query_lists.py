@@ -27,6 +27,7 @@ class Listed:
         scores: what a teacher thinks of each text, higher is better; None without a teacher.
         group: rows of one group stand in the same relation; "" for none.
         answer: the right answer to the query, in a few words; "" where the row has none.
+        task: what kind of question the query is; "" where the row does not say.
     """
 
     query: str
@@ -34,6 +35,7 @@ class Listed:
     scores: tuple[float, ...] | None = None
     group: str = ""
     answer: str = ""
+    task: str = ""
 
 
 def load(source: str) -> list[Listed]:
@@ -73,9 +75,10 @@ def read(row: Row, where: str) -> Iterator[Listed]:
         )
     answer = row.get("answer")
     known = answer if isinstance(answer, str) else ""
+    task = str(row.get("task") or "")
     if row.get("documents"):
         listed = _by_score(row, query, group, where)
-        yield replace(listed, answer=known)
+        yield replace(listed, answer=known, task=task)
         return
     positive_texts = (
         row["positive"]
@@ -94,6 +97,7 @@ def read(row: Row, where: str) -> Iterator[Listed]:
             _labels(row.get("label"), len(documents), where),
             group,
             known,
+            task,
         )
 
 

@@ -65,7 +65,7 @@ class ScoreConfig:
 
 
 def run(config: ScoreConfig) -> dict[str, int]:
-    """Writes `{query, documents, scores, group}`, the right text first where no score says
+    """Writes `{query, documents, scores, group, task}`, the right text first where no score says
     otherwise.
 
     Returns:
@@ -236,6 +236,8 @@ def _rows(
         }
         if row.group:
             made["group"] = row.group
+        if row.task:
+            made["task"] = row.task
         yield made
 
 

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from finetune.core import sharding as shards
 from finetune.core.rows import JsonObject
 from finetune.data import query_lists as lists
+from finetune.data.instructions import by_task, instructed
 from finetune.data.loss_columns import Columns, columns_of, form_of
 from finetune.data.query_lists import Listed
 from finetune.scoring.principal import shortened
@@ -52,6 +53,9 @@ if TYPE_CHECKING:
     from finetune.list_losses.base import ListLoss
     from finetune.trainers.taught import Taught
 
+    # The training rows, or those of each task.
+    Data: TypeAlias = Dataset | dict[str, Dataset]
+
 __all__ = ["RetrieverConfig", "run"]
 
 
@@ -67,7 +71,7 @@ def run(
         WrongUse: data, a model, a loss or a trainer field that cannot be used.
     """
     wanted = retriever or RetrieverConfig()
-    listed = lists.load(config.data)
+    listed = _lists(config.data, wanted)
     spec = registry.parse_spec(wanted.loss, "--loss")
     own = wanted.kind in OWN_KINDS and (
         is_import(spec["name"])
@@ -93,6 +97,7 @@ def run(
         wanted.kind, config.model, options=model_options(config)
     )
     _reshape(model, wanted)
+    _remember(model, wanted)
     if config.lora is not None:
         model.add_adapter(
             peft_config(
@@ -127,6 +132,21 @@ def run(
     )
     info |= {"kind": wanted.kind, "retriever_loss": wanted.loss, "texts": width}
     return student.write_info(config, info)
+
+
+def _lists(source: str, wanted: RetrieverConfig) -> list[Listed]:
+    """The training rows, with the instructions of their tasks."""
+    listed = lists.load(source)
+    if wanted.instructions is None:
+        return listed
+    return instructed(listed, wanted.instructions, f"--input {source}")
+
+
+def _remember(model: SentenceTransformer, wanted: RetrieverConfig) -> None:
+    """Keeps the instructions with the model, as sentence-transformers finds them."""
+    for task, told in (wanted.instructions or {}).items():
+        for side, text in asdict(told).items():
+            model.prompts[f"{task}-{side}"] = text
 
 
 def _reshape(model: SentenceTransformer, wanted: RetrieverConfig) -> None:
@@ -222,7 +242,7 @@ def _own(
     *,
     width: int,
     start: str,
-) -> tuple[nn.Module, Dataset]:
+) -> tuple[nn.Module, Data]:
     """A loss of this project, over texts in columns and the number of each row as its label."""
     import datasets  # noqa: PLC0415
 
@@ -239,7 +259,11 @@ def _own(
         name = "positive" if position == 0 else f"negative_{position}"
         columns[name] = [_text(row, position) for row in listed]
     columns["label"] = list(range(len(listed)))
-    return module, datasets.Dataset.from_dict(columns)
+    data = datasets.Dataset.from_dict(columns)
+    if wanted.instructions is None:
+        return module, data
+    tasks = by_task(listed)
+    return module, {task: data.select(rows) for task, rows in tasks.items()}
 
 
 def _aligned(
@@ -339,7 +363,7 @@ def _library(
     width: int,
     spec: JsonObject,
     wanted: RetrieverConfig,
-) -> tuple[nn.Module, Dataset]:
+) -> tuple[nn.Module, Data]:
     """A loss of sentence-transformers and the columns that it reads."""
     import datasets  # noqa: PLC0415
 
@@ -368,8 +392,17 @@ def _library(
     if wanted.kind == "sparse" and plain_name(spec["name"]) not in AROUND:
         # The library's losses of sparse models are used inside of one that counts words.
         loss = losses("sparse")["splade"](model, loss, **FLOPS)
-    columns = columns_of(listed, width, form, encode)
-    return loss, datasets.Dataset.from_dict(columns)
+
+    def data_of(some: Sequence[Listed]) -> Dataset:
+        columns = columns_of(some, width, form, encode)
+        return datasets.Dataset.from_dict(columns)
+
+    if wanted.instructions is None:
+        return loss, data_of(listed)
+    tasks = {}
+    for task, places in by_task(listed).items():
+        tasks[task] = data_of([listed[place] for place in places])
+    return loss, tasks
 
 
 def _vector_size(model: SentenceTransformer, kind: str) -> int:

@@ -38,6 +38,13 @@ def check(
             ", ".join(KINDS),
             did_you_mean(wanted.kind, KINDS),
         )
+    if spec["name"] == ALIGNED and wanted.instructions is not None:
+        raise WrongUse(
+            f"--loss {ALIGNED}",
+            "--instructions",
+            "texts and their translations as they are",
+            "Leave --instructions out.",
+        )
     _check_processes(wanted, spec["name"], config)
     _check_teacher(wanted, spec, is_own=is_own)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from finetune.data.instructions import Instructions
 from finetune.scoring.word_scores import YES_OR_NO
 
 
@@ -28,6 +29,8 @@ class RetrieverConfig:
         template: of the prompt of a teacher of kind `words`, with {query} and {document}.
         words: the answers for and against of such a teacher.
         pooling: how one vector is made of the tokens' states; None for the model's own way.
+        instructions: what stands before queries and texts of each task; rows then bring `task`,
+            and each batch is of one task. None for none.
         size: numbers of the student's vector, by a layer more; None for the model's own. A teacher
             with longer vectors is shortened by its principal components.
     """
@@ -42,3 +45,4 @@ class RetrieverConfig:
     words: tuple[str, str] = YES_OR_NO
     pooling: str | None = None
     size: int | None = None
+    instructions: Instructions | None = None

@@ -625,3 +625,88 @@ def test_a_teacher_that_learns_with_its_layers_is_kept(lists, tmp_path):
     code, said = retriever(lists, tmp_path / "no", "--loss", "lead")
     assert code == 2
     assert "--teacher M and --kind bi" in said
+
+
+def told_apart(folder):
+    """Queries of two tasks, each of which wants the other one's second text."""
+    rows = []
+    for thing in ("pen", "house", "tree", "dog"):
+        texts = [f"red {thing}", f"big {thing}"]
+        for task, documents in (("hue", texts), ("size", texts[::-1])):
+            row = {"query": thing, "documents": documents, "task": task}
+            rows.append({**row, "scores": [1.0, 0.0]})
+    told = {
+        "hue": {"query": "blue ", "document": ""},
+        "size": {"query": "small ", "document": ""},
+    }
+    file = folder / "told.json"
+    file.write_text(json.dumps(told))
+    return write(folder / "tasks.jsonl", rows), file
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("loss", ["stable_list", "multiple_negatives_ranking"])
+def test_instructions_say_what_a_query_asks_for(tmp_path, loss):
+    data, told = told_apart(tmp_path)
+    found = {}
+    for name, words in (("with", ("--instructions", told)), ("without", ())):
+        out = tmp_path / name
+        code, said = retriever(data, out, "--loss", loss, *words, *LONGER)
+        assert code == 0, said
+        found[name] = []
+        for task in ("hue", "size"):
+            lines = data.read_text().splitlines()
+            held = [json.loads(line) for line in lines]
+            some = write(
+                tmp_path / f"{task}.jsonl",
+                [row for row in held if row["task"] == task],
+            )
+            code, said = finetune(
+                *("evaluate-retriever", "--data", some, "--model", out, *words),
+                *("--output", tmp_path / f"{name}-{task}"),
+            )
+            assert code == 0, said
+            record = tmp_path / f"{name}-{task}" / "evaluation.json"
+            metrics = json.loads(record.read_text())
+            found[name].append(metrics["mrr@10"]["mean"])
+    assert found["with"] == [1.0, 1.0]
+    # What is right for one task is wrong for the other.
+    assert sum(found["without"]) == pytest.approx(1.5)
+    record = tmp_path / "with" / "config_sentence_transformers.json"
+    prompts = json.loads(record.read_text())["prompts"]
+    assert prompts["size-query"] == "small "
+
+
+def test_every_batch_is_of_one_task(tmp_path, monkeypatch):
+    from finetune.trainers.list_module import ListModule
+
+    data, told = told_apart(tmp_path)
+    batches = []
+    forward = ListModule.forward
+
+    def seen(self, sentence_features, labels):
+        batches.append({int(label) % 2 for label in labels})
+        return forward(self, sentence_features, labels)
+
+    monkeypatch.setattr(ListModule, "forward", seen)
+    code, said = retriever(
+        *(data, tmp_path / "out", "--loss", "list_net"),
+        *("--instructions", told, "--max-steps", "6"),
+    )
+    assert code == 0, said
+    assert len(batches) == 6
+    assert {len(tasks) for tasks in batches} == {1}
+    assert set().union(*batches) == {0, 1}
+
+
+def test_a_corpus_is_read_behind_the_instructions_of_its_tasks(tmp_path):
+    data, told = told_apart(tmp_path)
+    corpus = write(tmp_path / "corpus.jsonl", [{"text": "red dog"}])
+    words = ("evaluate-retriever", "--data", data, "--corpus", corpus)
+    more = ("--model", "bm25", "--instructions", told, "--output", tmp_path)
+    code, said = finetune(*words, *more)
+    assert code == 2
+    assert "a row without `task`" in said
+    write(corpus, [{"text": "red dog", "task": "size"}])
+    code, said = finetune(*words, *more)
+    assert code == 0, said
