@@ -98,6 +98,11 @@ _WORDS = click.option(
 @_WORDS
 @_INSTRUCTIONS
 @click.option(
+    "--frozen",
+    is_flag=True,
+    help="Train only what stands behind the model's layers: pooling, heads, --vector-size.",
+)
+@click.option(
     "--pooling",
     metavar="NAME",
     help="attention, joined or weighted (of several layers), or one of sentence-transformers: how "
@@ -164,13 +169,13 @@ def _instructions(path: str | None) -> Any:
 @click.option(
     "--kind",
     type=click.Choice(
-        [*_SCORED_BY.choices, "words", "likelihood", "attention"]
+        [*_SCORED_BY.choices, "words", "likelihood", "attention", "answers"]
     ),
     default="cross",
     show_default=True,
     help="Of the teachers, as for `finetune retriever`; words: a language model's answer; "
     "likelihood: that of each row's `answer`; attention: what a reader pays to each text while it "
-    "writes the `answer`.",
+    "writes the `answer`; answers: how like it is to those of the texts, in `answers`.",
 )
 @_TEMPLATE
 @_WORDS

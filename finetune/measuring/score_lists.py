@@ -45,7 +45,8 @@ class ScoreConfig:
         kind: of the teachers: as for `finetune.scoring.retrievers.pair_scores`, or words: language
             models that answer a question with one of two words, or likelihood: how likely a
             language model finds a row's `answer` behind the query and a text, or attention: how
-            much of it a reader pays to each text while it writes the `answer`.
+            much of it a reader pays to each text while it writes the `answer`, or answers: how like
+            the row's `answer` that of each text is, by the cosine of an encoder or by bm25.
         student: with it, only queries whose right text the teachers rank first and this student at
             `band` stay.
         band: first and last such rank; PROD (arXiv:2209.13335) has 2 to 15.
@@ -134,6 +135,8 @@ def _judged(
     pairs = _pairs(listed)
     if config.kind == "likelihood":
         return _by_list(_likelihoods(config, model, listed), listed)
+    if config.kind == "answers":
+        return _by_list(_alike(config, model, listed), listed)
     if config.kind == "attention":
         return _attention(config, model, listed)
     if config.kind != "words":
@@ -184,6 +187,28 @@ def _attention(
     for scores in found:
         check_finite(scores, model)
     return found
+
+
+def _alike(
+    config: ScoreConfig, model: str, listed: list[Listed]
+) -> list[float]:
+    """How like the right answer of each row that of each of its texts is: what an example would
+    help (DeTriever, arXiv:2406.07913).
+
+    Raises:
+        WrongUse: a row without an answer, or without those of its texts.
+    """
+    _check_answers(config, listed)
+    for number, row in enumerate(listed, 1):
+        if not row.answers:
+            raise WrongUse(
+                f"--input {config.data} list {number}",
+                "no answers",
+                "a list `answers` beside `documents`: what each text answers",
+                "Add the column, or take another kind.",
+            )
+    pairs = [(row.answer, answer) for row in listed for answer in row.answers]
+    return pair_scores("bi", model, pairs)
 
 
 def _check_answers(config: ScoreConfig, listed: list[Listed]) -> None:

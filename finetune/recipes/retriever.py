@@ -155,6 +155,24 @@ def _reshape(model: SentenceTransformer, wanted: RetrieverConfig) -> None:
         _pool(model, wanted)
     if wanted.size is not None:
         _shorten(model, wanted)
+    if wanted.frozen:
+        _freeze(model)
+
+
+def _freeze(model: SentenceTransformer) -> None:
+    """Leaves only the parts behind the layers of a model to learn.
+
+    Raises:
+        WrongUse: none of them has anything to learn.
+    """
+    model[0].requires_grad_(requires_grad=False)
+    if not any(part.requires_grad for part in model.parameters()):
+        raise WrongUse(
+            "--frozen",
+            "nothing behind the model's layers that learns",
+            "--pooling attention or weighted, --vector-size, or a kind with a head",
+            "Add one of them, or leave --frozen out.",
+        )
 
 
 def _pool(model: SentenceTransformer, wanted: RetrieverConfig) -> None:

@@ -45,6 +45,13 @@ def check(
             "texts and their translations as they are",
             "Leave --instructions out.",
         )
+    if wanted.frozen and (config.lora is not None or wanted.kind == "cross"):
+        raise WrongUse(
+            "--frozen",
+            f"--kind {wanted.kind}, --lora {config.lora}",
+            "no adapter, and a kind that encodes texts apart",
+            "Leave one of them out.",
+        )
     _check_processes(wanted, spec["name"], config)
     _check_teacher(wanted, spec, is_own=is_own)
 

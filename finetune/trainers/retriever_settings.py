@@ -29,6 +29,7 @@ class RetrieverConfig:
         template: of the prompt of a teacher of kind `words`, with {query} and {document}.
         words: the answers for and against of such a teacher.
         pooling: how one vector is made of the tokens' states; None for the model's own way.
+        frozen: whether only what stands behind the model's layers learns.
         instructions: what stands before queries and texts of each task; rows then bring `task`,
             and each batch is of one task. None for none.
         size: numbers of the student's vector, by a layer more; None for the model's own. A teacher
@@ -45,4 +46,5 @@ class RetrieverConfig:
     words: tuple[str, str] = YES_OR_NO
     pooling: str | None = None
     size: int | None = None
+    frozen: bool = False
     instructions: Instructions | None = None

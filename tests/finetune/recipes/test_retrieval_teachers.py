@@ -710,3 +710,92 @@ def test_a_corpus_is_read_behind_the_instructions_of_its_tasks(tmp_path):
     write(corpus, [{"text": "red dog", "task": "size"}])
     code, said = finetune(*words, *more)
     assert code == 0, said
+
+
+EXAMPLES = {
+    "old house": "house",
+    "new house": "house",
+    "red pen": "pen",
+    "blue pen": "pen",
+    "small dog": "dog",
+    "big dog": "dog",
+}
+
+
+def examples(folder):
+    """Questions beside worked examples, one of which has the same answer."""
+    rows = []
+    for query, answer in EXAMPLES.items():
+        others = [text for text in EXAMPLES if text != query]
+        rows.append(
+            {
+                "query": query,
+                "answer": answer,
+                "documents": others,
+                "answers": [EXAMPLES[text] for text in others],
+            }
+        )
+    return write(folder / "examples.jsonl", rows)
+
+
+@pytest.mark.long
+def test_a_decoders_states_find_examples_with_like_answers(tmp_path):
+    import torch
+    from transformers import AutoModel
+
+    data = examples(tmp_path)
+    scored = tmp_path / "scored.jsonl"
+    code, said = finetune(
+        *("score-lists", "--data", data, "--model", tiny.encoder("mlm")),
+        *("--kind", "answers", "--output", scored),
+    )
+    assert code == 0, said
+    rows = [json.loads(line) for line in scored.read_text().splitlines()]
+    for row in rows:
+        best = max(zip(row["scores"], row["documents"], strict=True))
+        assert best[0] == pytest.approx(1.0)
+        assert EXAMPLES[best[1]] == EXAMPLES[row["query"]]
+    out = tmp_path / "out"
+    decoder = tiny.causal()
+    code, said = finetune(
+        *("retriever", "--data", scored, "--model", decoder, "--output", out),
+        *("--pooling", "weighted", "--vector-size", "16", "--frozen", *FAST),
+        *("--loss", "list_kl:target_scale=20", *LONGER, "--seed", "1"),
+        *("--negatives", "9", "--per-device-train-batch-size", "6"),
+    )
+    assert code == 0, said
+    before = AutoModel.from_pretrained(decoder).state_dict()
+    after = AutoModel.from_pretrained(out).state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    from finetune.students.encoders import open_encoder
+
+    weights = open_encoder("bi", str(out))[1].weights
+    assert weights.detach().abs().min() > 0
+    found = {}
+    for model in (decoder, out):
+        told = tmp_path / f"e{len(found)}"
+        code, said = finetune(
+            *("evaluate-retriever", "--data", scored, "--model", model),
+            *("--output", told),
+        )
+        assert code == 0, said
+        metrics = json.loads((told / "evaluation.json").read_text())
+        found[str(model)] = metrics["ndcg@10"]["mean"]
+    assert found[str(out)] > max(found[decoder], 0.97)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ((), "nothing behind"),
+        (("--kind", "cross"), "encodes texts apart"),
+        (("--lora", "r=2", "--pooling", "weighted"), "no adapter"),
+    ],
+)
+def test_a_frozen_model_needs_something_that_learns(
+    lists, tmp_path, more, says
+):
+    code, said = retriever(lists, tmp_path / "out", "--frozen", *more)
+    assert code == 2
+    assert says in said
+    assert not (tmp_path / "out").exists()
