@@ -37,6 +37,7 @@ from finetune.trainers.library_losses import (
     made,
     plain_name,
 )
+from finetune.trainers.meta_alignment import META, MetaAlignment
 from finetune.trainers.retriever_checks import ALIGNED, check, check_needs
 from finetune.trainers.retriever_settings import RetrieverConfig
 from synth.core import registry
@@ -73,10 +74,7 @@ def run(
     wanted = retriever or RetrieverConfig()
     listed = _lists(config.data, wanted)
     spec = registry.parse_spec(wanted.loss, "--loss")
-    own = wanted.kind in OWN_KINDS and (
-        is_import(spec["name"])
-        or spec["name"] in registry.names("finetune.list_losses")
-    )
+    own = wanted.kind in OWN_KINDS and _is_own(spec["name"])
     check(wanted, spec, config, is_own=own)
     _, trainer_class, args_class = encoder_classes(wanted.kind)
     # Losses of this project know equal texts themselves; those of the library that take other rows
@@ -132,6 +130,12 @@ def run(
     )
     info |= {"kind": wanted.kind, "retriever_loss": wanted.loss, "texts": width}
     return student.write_info(config, info)
+
+
+def _is_own(name: str) -> bool:
+    """Whether a loss is no one of sentence-transformers."""
+    own = {*registry.names("finetune.list_losses"), META}
+    return name in own or is_import(name)
 
 
 def _lists(source: str, wanted: RetrieverConfig) -> list[Listed]:
@@ -266,6 +270,8 @@ def _own(
 
     from finetune.trainers.list_module import module_of  # noqa: PLC0415
 
+    if spec["name"] == META:
+        return _meta(model, listed, spec, wanted)
     loss = registry.build("finetune.list_losses", spec, "--loss")
     check_needs(listed, loss, wanted)
     taught = _taught(model, loss, listed, wanted, width=width, start=start)
@@ -327,6 +333,32 @@ def _aligned(
         "label": list(range(len(listed))),
     }
     return module, datasets.Dataset.from_dict(columns)
+
+
+def _meta(
+    model: SentenceTransformer,
+    listed: Sequence[Listed],
+    spec: JsonObject,
+    wanted: RetrieverConfig,
+) -> tuple[nn.Module, Dataset]:
+    """Meta-learning over three stages of rows.
+
+    Raises:
+        WrongUse: other rows than of three tasks, or parameters that it does not take.
+    """
+    import datasets  # noqa: PLC0415
+
+    parameters = {key: value for key, value in spec.items() if key != "name"}
+    try:
+        module = MetaAlignment(model, listed, scale=wanted.scale, **parameters)
+    except (TypeError, ValueError) as error:
+        raise WrongUse(
+            f"--loss {wanted.loss}",
+            str(error),
+            "rows of three tasks, maml_align:rate=R,steps=N,align=W",
+            "Name the stages in the column `task`, the first one first.",
+        ) from error
+    return module, datasets.Dataset.from_dict(module.columns())
 
 
 def _taught(

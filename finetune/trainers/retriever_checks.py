@@ -12,6 +12,7 @@ from finetune.data.query_lists import Listed
 from finetune.scoring.word_scores import YES_OR_NO
 from finetune.settings import TrainConfig
 from finetune.students.encoders import KINDS
+from finetune.trainers.meta_alignment import META
 from finetune.trainers.retriever_settings import RetrieverConfig
 from synth.core.errors import WrongUse, did_you_mean
 from synth.processes.ranks import is_launched
@@ -38,12 +39,20 @@ def check(
             ", ".join(KINDS),
             did_you_mean(wanted.kind, KINDS),
         )
-    if spec["name"] == ALIGNED and wanted.instructions is not None:
+    name = spec["name"]
+    if name in (ALIGNED, META) and wanted.instructions is not None:
         raise WrongUse(
-            f"--loss {ALIGNED}",
+            f"--loss {name}",
             "--instructions",
-            "texts and their translations as they are",
+            "texts as they are",
             "Leave --instructions out.",
+        )
+    if name == META and wanted.kind != "bi":
+        raise WrongUse(
+            f"--loss {META}",
+            f"--kind {wanted.kind}",
+            "a vector a text: kind bi",
+            "Leave --kind out.",
         )
     if wanted.frozen and (config.lora is not None or wanted.kind == "cross"):
         raise WrongUse(

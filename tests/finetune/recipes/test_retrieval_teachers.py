@@ -799,3 +799,51 @@ def test_a_frozen_model_needs_something_that_learns(
     assert code == 2
     assert says in said
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.long
+def test_three_stages_are_learnt_by_way_of_each_other(tmp_path):
+    rows = []
+    for thing in ("pen", "house", "tree", "dog"):
+        for task, words in (
+            ("mono", ("red", "blue")),
+            ("bi", ("old", "tall")),
+            ("multi", ("new", "small")),
+        ):
+            texts = [f"{word} {thing}" for word in words]
+            row = {"query": texts[0], "positive": texts[1], "task": task}
+            rows.append(row)
+    data = write(tmp_path / "stages.jsonl", rows)
+    last = [row for row in rows if row["task"] == "multi"]
+    held = write(tmp_path / "last.jsonl", last)
+    found = {}
+    for steps in ("1", "60"):
+        out = tmp_path / steps
+        code, said = retriever(
+            *(data, out, "--loss", "maml_align:rate=0.01", "--max-steps"),
+            *(steps, "--learning-rate", "3e-3"),
+        )
+        assert code == 0, said
+        code, said = finetune(
+            *("evaluate-retriever", "--data", held, "--corpus", held),
+            *("--field", "positive", "--model", out, "--output", out / "e"),
+        )
+        assert code == 0, said
+        loss = json.loads((out / "train.json").read_text())["loss"]
+        told = json.loads((out / "e" / "evaluation.json").read_text())
+        found[steps] = (loss, told["mrr@10"]["mean"])
+    assert found["60"][0] < found["1"][0] / 2
+    assert found["60"][1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--loss", "maml_align"), "Name the stages in the column `task`"),
+        (("--loss", "maml_align", "--kind", "heads"), "kind bi"),
+    ],
+)
+def test_stages_are_rows_of_three_tasks(lists, tmp_path, more, says):
+    code, said = retriever(lists, tmp_path / "out", *more)
+    assert code == 2
+    assert says in said
