@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import click
@@ -33,7 +34,19 @@ _SCORED_BY = click.Choice(
 _TEMPLATE = click.option(
     "--template",
     metavar="FILE",
-    help="The prompt of kind words or likelihood, with places {query} and {document}.",
+    help="The prompt of kind words, likelihood or attention, with places {query} and {document}.",
+)
+_INSTRUCTIONS = click.option(
+    "--instructions",
+    metavar="FILE",
+    help="JSON of what stands before queries and texts of each task, by the `task` of the rows.",
+)
+_WORDS = click.option(
+    "--words",
+    nargs=2,
+    default=("yes", "no"),
+    show_default=True,
+    help="Answers for and against, of kind words.",
 )
 
 
@@ -83,10 +96,18 @@ _TEMPLATE = click.option(
     "for a ranker that learns, too.",
 )
 @_TEMPLATE
+@_WORDS
+@_INSTRUCTIONS
+@click.option(
+    "--frozen",
+    is_flag=True,
+    help="Train only what stands behind the model's layers: pooling, heads, --vector-size.",
+)
 @click.option(
     "--pooling",
     metavar="NAME",
-    help="attention, or one of sentence-transformers: how tokens become one vector.",
+    help="attention, joined or weighted (of several layers), or one of sentence-transformers: how "
+    "tokens become one vector.",
 )
 @click.option(
     "--vector-size",
@@ -105,20 +126,10 @@ def retriever(ctx: click.Context, /, **options: Any) -> None:
     from finetune.recipes.retriever import RetrieverConfig  # noqa: PLC0415
 
     own = {
-        name: options.pop(name)
-        for name in (
-            "kind",
-            "loss",
-            "negatives",
-            "scale",
-            "teacher",
-            "teacher_kind",
-            "template",
-            "pooling",
-            "size",
-        )
+        field.name: options.pop(field.name) for field in fields(RetrieverConfig)
     }
     own["template"] = _template(own["template"])
+    own["instructions"] = _instructions(own["instructions"])
     train(
         "retriever", ctx, more={"retriever": RetrieverConfig(**own)}, **options
     )
@@ -129,6 +140,13 @@ def _template(path: str | None) -> str | None:
     from finetune.scoring.word_scores import read_template  # noqa: PLC0415
 
     return None if path is None else read_template(path)
+
+
+def _instructions(path: str | None) -> Any:
+    """The instructions of each task."""
+    from finetune.data.instructions import read  # noqa: PLC0415
+
+    return None if path is None else read(path)
 
 
 @click.command("score-lists")
@@ -151,20 +169,17 @@ def _template(path: str | None) -> str | None:
 @output_option("The lists with scores (.jsonl).", "FILE")
 @click.option(
     "--kind",
-    type=click.Choice([*_SCORED_BY.choices, "words", "likelihood"]),
+    type=click.Choice(
+        [*_SCORED_BY.choices, "words", "likelihood", "attention", "answers"]
+    ),
     default="cross",
     show_default=True,
     help="Of the teachers, as for `finetune retriever`; words: a language model's answer; "
-    "likelihood: that of each row's `answer`.",
+    "likelihood: that of each row's `answer`; attention: what a reader pays to each text while it "
+    "writes the `answer`; answers: how like it is to those of the texts, in `answers`.",
 )
 @_TEMPLATE
-@click.option(
-    "--words",
-    nargs=2,
-    default=("yes", "no"),
-    show_default=True,
-    help="Answers for and against, of kind words.",
-)
+@_WORDS
 @click.option(
     "--student",
     metavar="M",
@@ -240,6 +255,7 @@ def score_lists(**options: Any) -> None:
     metavar="W",
     help="Of the scores of --model, then of each --beside.",
 )
+@_INSTRUCTIONS
 @click.option(
     "--k",
     type=click.IntRange(1),
@@ -252,6 +268,7 @@ def evaluate_retriever(**options: Any) -> None:
     need("sentence_transformers", "retrieval")
     from finetune.measuring.evaluate_retriever import SearchConfig, run  # noqa: PLC0415
 
+    options["instructions"] = _instructions(options["instructions"])
     for name, metric in run(SearchConfig(**options)).items():
         if isinstance(metric, dict):
             say(

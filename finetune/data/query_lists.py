@@ -27,6 +27,9 @@ class Listed:
         scores: what a teacher thinks of each text, higher is better; None without a teacher.
         group: rows of one group stand in the same relation; "" for none.
         answer: the right answer to the query, in a few words; "" where the row has none.
+        answers: what each text itself answers, where the texts are worked examples; () where the
+            row does not say.
+        task: what kind of question the query is; "" where the row does not say.
     """
 
     query: str
@@ -34,6 +37,8 @@ class Listed:
     scores: tuple[float, ...] | None = None
     group: str = ""
     answer: str = ""
+    task: str = ""
+    answers: tuple[str, ...] = ()
 
 
 def load(source: str) -> list[Listed]:
@@ -73,9 +78,10 @@ def read(row: Row, where: str) -> Iterator[Listed]:
         )
     answer = row.get("answer")
     known = answer if isinstance(answer, str) else ""
+    task = str(row.get("task") or "")
     if row.get("documents"):
         listed = _by_score(row, query, group, where)
-        yield replace(listed, answer=known)
+        yield replace(listed, answer=known, task=task)
         return
     positive_texts = (
         row["positive"]
@@ -94,21 +100,31 @@ def read(row: Row, where: str) -> Iterator[Listed]:
             _labels(row.get("label"), len(documents), where),
             group,
             known,
+            task,
         )
 
 
 def _by_score(row: Row, query: str, group: str, where: str) -> Listed:
     """A list of `documents`, the best scored first where there are scores."""
     documents = tuple(_texts(row["documents"], f"{where} documents"))
+    answers = tuple(_texts(row.get("answers") or [], f"{where} answers"))
+    if answers and len(answers) != len(documents):
+        raise WrongUse(
+            where,
+            f"{len(answers)} answers, {len(documents)} documents",
+            "an answer for each text",
+            "Correct the row.",
+        )
     scores = _scores(row.get("scores"), len(documents), where)
+    listed = Listed(query, documents, None, group, answers=answers)
     if not scores:
-        return Listed(query, documents, None, group)
+        return listed
     order = sorted(range(len(documents)), key=lambda n: -scores[n])
-    return Listed(
-        query,
-        tuple(documents[n] for n in order),
-        tuple(scores[n] for n in order),
-        group,
+    return replace(
+        listed,
+        documents=tuple(documents[n] for n in order),
+        scores=tuple(scores[n] for n in order),
+        answers=tuple(answers[n] for n in order) if answers else (),
     )
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from finetune.core.list_tensors import (
     BatchScores,
+    LayerScores,
     PerQuery,
     QueryVectors,
     Scores,
@@ -53,6 +54,10 @@ class Lists:
         features: [B, n, H] what such a network makes of each query with each of its texts.
         teacher_features: [B, n, F] what a teacher makes of them.
         ranker: [B, n] scores of each query's texts by a ranker that learns, too.
+        layers: [k, B, B, n] scores of every text of the batch for every query by layers below the
+            last, times the scale.
+        teacher_layers: [1 + k, B, B, n] the teacher's by its last layer and by layers below it,
+            the lowest first, as many as the student's.
     """
 
     queries: QueryVectors
@@ -69,6 +74,8 @@ class Lists:
     features: TextVectors | None = None
     teacher_features: TextVectors | None = None
     ranker: Scores | None = None
+    layers: LayerScores | None = None
+    teacher_layers: LayerScores | None = None
 
     def own(self) -> Scores:
         """[B, n] scores of each query's texts; ABSENT where there is none."""
@@ -203,6 +210,20 @@ class Lists:
             )
         return self.ranker
 
+    def by_layer(self) -> tuple[LayerScores, LayerScores]:
+        """[k, B, B, n] the student's scores by layers below the last, and [1 + k, B, B, n] the
+        teacher's, of which the first are those of its last layer.
+
+        Raises:
+            ValueError: one of them is missing.
+        """
+        if self.layers is None or self.teacher_layers is None:
+            raise ValueError(
+                "no layers; this loss compares the layers of two models: give --teacher M and "
+                "--kind bi"
+            )
+        return self.layers, self.teacher_layers
+
     def seen(self) -> TextMask:
         """[B, B, n], True for the texts of the batch that each query is compared with: those that
         are there, without those that answer it and stand in another list.
@@ -220,6 +241,8 @@ class ExampleFields(TypedDict, total=False):
     teacher_scores: BatchScores | None
     heads: Mapping[str, BatchScores] | None
     ranker: Scores | None
+    layers: LayerScores | None
+    teacher_layers: LayerScores | None
     mask: TextMask
     scale: float
 

@@ -14,6 +14,7 @@ from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
 from finetune.data import query_lists as lists
 from finetune.data import rows
+from finetune.data.instructions import Instructions, instructed, of_task
 from finetune.data.query_lists import ANSWERS, Listed
 from finetune.measuring import fusing
 from finetune.measuring import ranking_metrics as ranking
@@ -43,6 +44,8 @@ class SearchConfig:
         k: how many texts count.
         beside: more searches whose results are fused with the model's: `bm25` or `KIND=MODEL`.
         fuse: by `ranks` (reciprocal ones, summed) or by `scores` (from 0 to 1 for each search).
+        instructions: what stands before queries and texts of each task; rows then bring `task`,
+            those of the corpus only where the queries are of several. None for none.
         weights: of the model's scores and those of each search beside; all equal unless given.
     """
 
@@ -56,6 +59,7 @@ class SearchConfig:
     beside: tuple[str, ...] = ()
     fuse: str = "ranks"
     weights: tuple[float, ...] = ()
+    instructions: Instructions | None = None
 
 
 # What a kind looks like.
@@ -82,7 +86,12 @@ def run(config: SearchConfig) -> JsonObject:
     """
     sources = _sources(config)
     listed = lists.load(config.data)
-    texts, qrels = _judged(listed, _corpus(config))
+    corpus = _corpus(config, listed)
+    if config.instructions is not None:
+        listed = instructed(
+            listed, config.instructions, f"--input {config.data}"
+        )
+    texts, qrels = _judged(listed, corpus)
     runs = [_found(source, config, listed, texts) for source in sources]
     results = fusing.fused(runs, config.fuse, config.weights)
     # What a query lists counts by text: ids are the places of the texts, which keeps trec_eval's
@@ -177,14 +186,22 @@ def _name(position: int) -> str:
     return f"{position:09d}"
 
 
-def _corpus(config: SearchConfig) -> list[str]:
+def _corpus(config: SearchConfig, listed: Sequence[Listed]) -> list[str]:
+    """The texts that are searched, behind the instructions of their tasks."""
     if config.corpus is None:
         return []
     where = f"--corpus {config.corpus}"
     loaded = rows.load(config.corpus)
+    tasks = {row.task for row in listed}
+    only = tasks.pop() if len(tasks) == 1 else ""
     texts = []
     for number, row in enumerate(loaded, 1):
-        texts.append(_text(row, config.field, f"{where} row {number}"))
+        at = f"{where} row {number}"
+        text = _text(row, config.field, at)
+        if config.instructions is not None:
+            task = str(row.get("task") or only)
+            text = of_task(task, config.instructions, at).document + text
+        texts.append(text)
     return texts
 
 

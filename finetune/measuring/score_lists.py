@@ -13,13 +13,21 @@ from finetune.core.rows import JsonObject
 from finetune.data import query_lists as lists
 from finetune.data.query_lists import Listed
 from finetune.measuring.likelihoods import surprises
+from finetune.scoring.reader_attention import AttentiveReader
 from finetune.scoring.retrievers import check_finite, pair_scores
-from finetune.scoring.word_scores import WordScorer, asked, check_template
+from finetune.scoring.word_scores import (
+    YES_OR_NO,
+    WordScorer,
+    asked,
+    check_template,
+)
 from synth.core.errors import WrongUse
 
+# Kinds of teachers that are asked by a prompt.
+_PROMPTED = ("words", "likelihood", "attention")
 # Option -> what reads it.
 _READERS = {
-    "--template": "--kind words or likelihood",
+    "--template": "--kind words, likelihood or attention",
     "--words": "--kind words",
     "--band": "--student M",
 }
@@ -36,11 +44,14 @@ class ScoreConfig:
         output: the lists with scores (.jsonl).
         kind: of the teachers: as for `finetune.scoring.retrievers.pair_scores`, or words: language
             models that answer a question with one of two words, or likelihood: how likely a
-            language model finds a row's `answer` behind the query and a text.
+            language model finds a row's `answer` behind the query and a text, or attention: how
+            much of it a reader pays to each text while it writes the `answer`, or answers: how like
+            the row's `answer` that of each text is, by the cosine of an encoder or by bm25.
         student: with it, only queries whose right text the teachers rank first and this student at
             `band` stay.
         band: first and last such rank; PROD (arXiv:2209.13335) has 2 to 15.
-        template: of a prompt for kinds `words` and `likelihood`, with {query} and {document}.
+        template: of a prompt for kinds `words`, `likelihood` and `attention`, with {query} and
+            {document}.
         words: the answers for and against.
     """
 
@@ -51,11 +62,11 @@ class ScoreConfig:
     student: str | None = None
     band: tuple[int, int] = (2, 15)
     template: str = ""
-    words: tuple[str, str] = ("yes", "no")
+    words: tuple[str, str] = YES_OR_NO
 
 
 def run(config: ScoreConfig) -> dict[str, int]:
-    """Writes `{query, documents, scores, group}`, the right text first where no score says
+    """Writes `{query, documents, scores, group, task}`, the right text first where no score says
     otherwise.
 
     Returns:
@@ -101,12 +112,11 @@ def _check(config: ScoreConfig) -> None:
             "a first and a last rank, from 1 on, the first being the smaller",
             "For example --band 2 15.",
         )
-    usual = ScoreConfig(data="", models=(), output=Path())
     # Option -> whether it was given, and whether anything reads it.
     reads = {
-        "--template": (config.template, config.kind in ("words", "likelihood")),
-        "--words": (config.words != usual.words, config.kind == "words"),
-        "--band": (config.band != usual.band, config.student is not None),
+        "--template": (config.template, config.kind in _PROMPTED),
+        "--words": (config.words != YES_OR_NO, config.kind == "words"),
+        "--band": (config.band != ScoreConfig.band, config.student is not None),
     }
     for option, (is_given, is_read) in reads.items():
         if is_given and not is_read:
@@ -125,6 +135,10 @@ def _judged(
     pairs = _pairs(listed)
     if config.kind == "likelihood":
         return _by_list(_likelihoods(config, model, listed), listed)
+    if config.kind == "answers":
+        return _by_list(_alike(config, model, listed), listed)
+    if config.kind == "attention":
+        return _attention(config, model, listed)
     if config.kind != "words":
         return _by_list(pair_scores(config.kind, model, pairs), listed)
     judge = WordScorer(
@@ -144,16 +158,10 @@ def _likelihoods(
         WrongUse: a row without an answer, or a template without its places.
     """
     check_template(config.template)
+    _check_answers(config, listed)
     prompts = []
     answers = []
-    for number, row in enumerate(listed, 1):
-        if not row.answer:
-            raise WrongUse(
-                f"--input {config.data} list {number}",
-                "no answer",
-                "a text in `answer`, whose likelihood is the score",
-                "Add the column, or take another kind.",
-            )
+    for row in listed:
         for text in row.documents:
             prompts.append(asked(config.template, row.query, text))
             answers.append(row.answer)
@@ -161,6 +169,58 @@ def _likelihoods(
     scores = [-surprise.mean for surprise in found]
     check_finite(scores, model)
     return scores
+
+
+def _attention(
+    config: ScoreConfig, model: str, listed: list[Listed]
+) -> list[list[float]]:
+    """The attention that a reader pays to the texts of each list while it writes the answer.
+
+    Raises:
+        WrongUse: a row without an answer, or a template without its places.
+    """
+    _check_answers(config, listed)
+    reader = AttentiveReader(model=model, template=config.template)
+    found = [
+        reader.scores(row.query, row.documents, row.answer) for row in listed
+    ]
+    for scores in found:
+        check_finite(scores, model)
+    return found
+
+
+def _alike(
+    config: ScoreConfig, model: str, listed: list[Listed]
+) -> list[float]:
+    """How like the right answer of each row that of each of its texts is: what an example would
+    help (DeTriever, arXiv:2406.07913).
+
+    Raises:
+        WrongUse: a row without an answer, or without those of its texts.
+    """
+    _check_answers(config, listed)
+    for number, row in enumerate(listed, 1):
+        if not row.answers:
+            raise WrongUse(
+                f"--input {config.data} list {number}",
+                "no answers",
+                "a list `answers` beside `documents`: what each text answers",
+                "Add the column, or take another kind.",
+            )
+    pairs = [(row.answer, answer) for row in listed for answer in row.answers]
+    return pair_scores("bi", model, pairs)
+
+
+def _check_answers(config: ScoreConfig, listed: list[Listed]) -> None:
+    """Raises WrongUse for a row without an answer."""
+    for number, row in enumerate(listed, 1):
+        if not row.answer:
+            raise WrongUse(
+                f"--input {config.data} list {number}",
+                "no answer",
+                "a text in `answer`, which the teacher reads",
+                "Add the column, or take another kind.",
+            )
 
 
 def _pairs(listed: list[Listed]) -> list[tuple[str, str]]:
@@ -201,6 +261,8 @@ def _rows(
         }
         if row.group:
             made["group"] = row.group
+        if row.task:
+            made["task"] = row.task
         yield made
 
 

@@ -6,14 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from finetune.core import sharding as shards
 from finetune.core.rows import JsonObject
 from finetune.data import query_lists as lists
-from finetune.data.loss_columns import Columns, columns_of, form_of, ranked
+from finetune.data.instructions import by_task, instructed
+from finetune.data.loss_columns import Columns, columns_of, form_of
 from finetune.data.query_lists import Listed
 from finetune.scoring.principal import shortened
 from finetune.scoring.retrievers import check_one_score, open_scorer
@@ -25,7 +26,8 @@ from finetune.settings import (
     trainer_config,
 )
 from finetune.students import load as student
-from finetune.students.encoders import KINDS, encoder_classes, open_encoder
+from finetune.students.encoders import encoder_classes, open_encoder
+from finetune.students.layer_states import depth_of
 from finetune.trainers.library_losses import (
     AROUND,
     FLOPS,
@@ -35,10 +37,13 @@ from finetune.trainers.library_losses import (
     made,
     plain_name,
 )
+from finetune.trainers.meta_alignment import META, MetaAlignment
+from finetune.trainers.retriever_checks import ALIGNED, check, check_needs
+from finetune.trainers.retriever_settings import RetrieverConfig
 from synth.core import registry
-from synth.core.errors import WrongUse, did_you_mean
+from synth.core.errors import WrongUse
 from synth.core.plugins import is_import
-from synth.processes.ranks import is_first_process, is_launched
+from synth.processes.ranks import is_first_process
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -49,43 +54,10 @@ if TYPE_CHECKING:
     from finetune.list_losses.base import ListLoss
     from finetune.trainers.taught import Taught
 
-# A loss of kind multi that learns a teacher's tokens.
-_ALIGNED = "token_alignment"
+    # The training rows, or those of each task.
+    Data: TypeAlias = Dataset | dict[str, Dataset]
 
-
-@dataclass(frozen=True, kw_only=True)
-class RetrieverConfig:
-    """What to train and by which loss.
-
-    Attributes:
-        kind: `bi` (one vector a text), `cross` (reads query and text together), `multi` (a vector
-            a token), `sparse` (a weight for each word of the vocabulary), `heads` (a vector a
-            text, a weight a term and a vector a token by one encoder) or `pair` (a vector a text,
-            and a small network that scores two of them).
-        loss: a name of `finetune.list_losses` (for `bi`), else of sentence-transformers in snake
-            case without "loss".
-        negatives: most texts a query besides the first; rows with fewer are filled by their own
-            again where the loss cannot leave them out.
-        scale: 1 / temperature, for losses of `finetune.list_losses`.
-        teacher: a frozen encoder, for losses that learn from vectors or from its scores.
-        teacher_kind: of the teacher; other kinds than `bi` for losses that read scores alone, and
-            `words` for a language model whose states a loss compares, `cross` for a ranker that
-            learns beside the student and is kept in OUTPUT/ranker.
-        template: of the prompt of a teacher of kind `words`, with {query} and {document}.
-        pooling: how one vector is made of the tokens' states; None for the model's own way.
-        size: numbers of the student's vector, by a layer more; None for the model's own. A teacher
-            with longer vectors is shortened by its principal components.
-    """
-
-    kind: str = "bi"
-    loss: str = "multiple_negatives_ranking"
-    negatives: int = 4
-    scale: float = 20.0
-    teacher: str | None = None
-    teacher_kind: str = "bi"
-    template: str | None = None
-    pooling: str | None = None
-    size: int | None = None
+__all__ = ["RetrieverConfig", "run"]
 
 
 def run(
@@ -100,13 +72,10 @@ def run(
         WrongUse: data, a model, a loss or a trainer field that cannot be used.
     """
     wanted = retriever or RetrieverConfig()
-    listed = lists.load(config.data)
+    listed = _lists(config.data, wanted)
     spec = registry.parse_spec(wanted.loss, "--loss")
-    own = wanted.kind in OWN_KINDS and (
-        is_import(spec["name"])
-        or spec["name"] in registry.names("finetune.list_losses")
-    )
-    _check(wanted, spec, config, is_own=own)
+    own = wanted.kind in OWN_KINDS and _is_own(spec["name"])
+    check(wanted, spec, config, is_own=own)
     _, trainer_class, args_class = encoder_classes(wanted.kind)
     # Losses of this project know equal texts themselves; those of the library that take other rows
     # of a batch for negatives must not meet any.
@@ -126,6 +95,7 @@ def run(
         wanted.kind, config.model, options=model_options(config)
     )
     _reshape(model, wanted)
+    _remember(model, wanted)
     if config.lora is not None:
         model.add_adapter(
             peft_config(
@@ -136,7 +106,7 @@ def run(
     width = 1 + min(
         wanted.negatives, max(len(row.documents) for row in listed) - 1
     )
-    if wanted.kind == "multi" and spec["name"] == _ALIGNED:
+    if wanted.kind == "multi" and spec["name"] == ALIGNED:
         loss, data = _aligned(model, listed, spec, wanted)
     elif own:
         loss, data = _own(
@@ -162,23 +132,25 @@ def run(
     return student.write_info(config, info)
 
 
-def _check(
-    wanted: RetrieverConfig,
-    spec: JsonObject,
-    config: TrainConfig,
-    *,
-    is_own: bool,
-) -> None:
-    """Raises WrongUse for options that do not go together, before a model opens."""
-    if wanted.kind not in KINDS:
-        raise WrongUse(
-            "--kind",
-            repr(wanted.kind),
-            ", ".join(KINDS),
-            did_you_mean(wanted.kind, KINDS),
-        )
-    _check_processes(wanted, spec["name"], config)
-    _check_teacher(wanted, spec, is_own=is_own)
+def _is_own(name: str) -> bool:
+    """Whether a loss is no one of sentence-transformers."""
+    own = {*registry.names("finetune.list_losses"), META}
+    return name in own or is_import(name)
+
+
+def _lists(source: str, wanted: RetrieverConfig) -> list[Listed]:
+    """The training rows, with the instructions of their tasks."""
+    listed = lists.load(source)
+    if wanted.instructions is None:
+        return listed
+    return instructed(listed, wanted.instructions, f"--input {source}")
+
+
+def _remember(model: SentenceTransformer, wanted: RetrieverConfig) -> None:
+    """Keeps the instructions with the model, as sentence-transformers finds them."""
+    for task, told in (wanted.instructions or {}).items():
+        for side, text in asdict(told).items():
+            model.prompts[f"{task}-{side}"] = text
 
 
 def _reshape(model: SentenceTransformer, wanted: RetrieverConfig) -> None:
@@ -187,6 +159,24 @@ def _reshape(model: SentenceTransformer, wanted: RetrieverConfig) -> None:
         _pool(model, wanted)
     if wanted.size is not None:
         _shorten(model, wanted)
+    if wanted.frozen:
+        _freeze(model)
+
+
+def _freeze(model: SentenceTransformer) -> None:
+    """Leaves only the parts behind the layers of a model to learn.
+
+    Raises:
+        WrongUse: none of them has anything to learn.
+    """
+    model[0].requires_grad_(requires_grad=False)
+    if not any(part.requires_grad for part in model.parameters()):
+        raise WrongUse(
+            "--frozen",
+            "nothing behind the model's layers that learns",
+            "--pooling attention or weighted, --vector-size, or a kind with a head",
+            "Add one of them, or leave --frozen out.",
+        )
 
 
 def _pool(model: SentenceTransformer, wanted: RetrieverConfig) -> None:
@@ -210,7 +200,7 @@ def _pool(model: SentenceTransformer, wanted: RetrieverConfig) -> None:
         raise WrongUse(
             f"--pooling {wanted.pooling}",
             str(error),
-            "attention, mean, cls, max or lasttoken",
+            "attention, joined, weighted, mean, cls, max or lasttoken",
             "Take one of them.",
         ) from error
 
@@ -234,90 +224,18 @@ def _shorten(model: SentenceTransformer, wanted: RetrieverConfig) -> None:
 
 
 def _keep(model: SentenceTransformer, loss: nn.Module, folder: Path) -> None:
-    """Saves the student, and a ranker that learnt beside it."""
+    """Saves the student, and a ranker or a teacher that learnt beside it."""
     model.save_pretrained(str(folder))
-    reader = getattr(getattr(loss, "taught", None), "reader", None)
-    if reader is not None:
-        reader.save_pretrained(str(folder / "ranker"))
+    taught = getattr(loss, "taught", None)
+    reader = getattr(taught, "reader", None)
+    if taught is not None and reader is not None:
+        reader.save_pretrained(str(folder / taught.kept_as))
 
 
 def _sampler(spec: JsonObject, kind: str) -> JsonObject:
     """The batch sampler that a loss of the library needs."""
     sampler = form_of(_read_by(spec), kind).sampler
     return {} if sampler is None else {"batch_sampler": sampler}
-
-
-def _check_processes(
-    wanted: RetrieverConfig, name: str, config: TrainConfig
-) -> None:
-    """Refuses what several processes cannot train together.
-
-    Raises:
-        WrongUse: which option.
-    """
-    together = wanted.kind in ("heads", "pair") or name == "joint_list"
-    if is_launched() and together:
-        raise WrongUse(
-            f"--kind {wanted.kind} --loss {name}",
-            "several processes",
-            "one, since all texts of a batch are compared in one place",
-            "Leave --processes out.",
-        )
-    is_list = form_of(name, wanted.kind).make is ranked
-    if is_launched() and wanted.kind == "cross" and is_list:
-        raise WrongUse(
-            f"--kind cross --loss {name}",
-            "several processes",
-            "one, since this loss reads its texts in several passes",
-            "Leave --processes out, or take binary_cross_entropy or mse.",
-        )
-    if config.sharding is None:
-        return
-    found = {
-        f"--kind {wanted.kind}": wanted.kind == "cross",
-        f"--loss {name}": name.startswith("cached"),
-        f"--teacher {wanted.teacher}": wanted.teacher is not None,
-        "--resume-from-checkpoint": config.trainer.get(
-            "resume_from_checkpoint"
-        ),
-    }
-    for option, is_given in found.items():
-        if is_given:
-            raise WrongUse(
-                f"{shards.OPTION} {config.sharding}",
-                f"with {option}",
-                "an encoder of one or several vectors a text, in one pass",
-                "Leave one of them out.",
-            )
-
-
-def _check_teacher(
-    wanted: RetrieverConfig, spec: JsonObject, *, is_own: bool
-) -> None:
-    """Refuses options of a teacher that nothing reads.
-
-    Raises:
-        WrongUse: a template without a language model, or a kind of teacher that has other vectors
-            than the loss reads.
-    """
-    of_words = wanted.teacher_kind == "words" and wanted.teacher is not None
-    if wanted.template is not None and not of_words:
-        raise WrongUse(
-            "--template",
-            f"--teacher {wanted.teacher}, --teacher-kind {wanted.teacher_kind}",
-            "--teacher M and --teacher-kind words, which ask by it",
-            "Leave --template out, or give both.",
-        )
-    is_aligned = wanted.kind == "multi" and spec["name"] == _ALIGNED
-    if is_own or is_aligned:
-        return
-    if wanted.teacher_kind != "bi":
-        raise WrongUse(
-            f"--teacher-kind {wanted.teacher_kind}",
-            f"--loss {wanted.loss}",
-            "bi, whose vectors this loss reads",
-            "Leave --teacher-kind out, or take batch_kl, which reads scores.",
-        )
 
 
 def _saving(
@@ -346,16 +264,18 @@ def _own(
     *,
     width: int,
     start: str,
-) -> tuple[nn.Module, Dataset]:
+) -> tuple[nn.Module, Data]:
     """A loss of this project, over texts in columns and the number of each row as its label."""
     import datasets  # noqa: PLC0415
 
     from finetune.trainers.list_module import module_of  # noqa: PLC0415
 
+    if spec["name"] == META:
+        return _meta(model, listed, spec, wanted)
     loss = registry.build("finetune.list_losses", spec, "--loss")
-    _need(listed, loss, wanted)
-    taught = _taught(loss, listed, wanted, width, start)
-    module = module_of(wanted.kind)(
+    check_needs(listed, loss, wanted)
+    taught = _taught(model, loss, listed, wanted, width=width, start=start)
+    module = module_of(wanted.kind, loss)(
         model, loss, listed, width=width, scale=wanted.scale, taught=taught
     )
     columns: Columns = {"anchor": [row.query for row in listed]}
@@ -363,7 +283,11 @@ def _own(
         name = "positive" if position == 0 else f"negative_{position}"
         columns[name] = [_text(row, position) for row in listed]
     columns["label"] = list(range(len(listed)))
-    return module, datasets.Dataset.from_dict(columns)
+    data = datasets.Dataset.from_dict(columns)
+    if wanted.instructions is None:
+        return module, data
+    tasks = by_task(listed)
+    return module, {task: data.select(rows) for task, rows in tasks.items()}
 
 
 def _aligned(
@@ -411,14 +335,44 @@ def _aligned(
     return module, datasets.Dataset.from_dict(columns)
 
 
+def _meta(
+    model: SentenceTransformer,
+    listed: Sequence[Listed],
+    spec: JsonObject,
+    wanted: RetrieverConfig,
+) -> tuple[nn.Module, Dataset]:
+    """Meta-learning over three stages of rows.
+
+    Raises:
+        WrongUse: other rows than of three tasks, or parameters that it does not take.
+    """
+    import datasets  # noqa: PLC0415
+
+    parameters = {key: value for key, value in spec.items() if key != "name"}
+    try:
+        module = MetaAlignment(model, listed, scale=wanted.scale, **parameters)
+    except (TypeError, ValueError) as error:
+        raise WrongUse(
+            f"--loss {wanted.loss}",
+            str(error),
+            "rows of three tasks, maml_align:rate=R,steps=N,align=W",
+            "Name the stages in the column `task`, the first one first.",
+        ) from error
+    return module, datasets.Dataset.from_dict(module.columns())
+
+
 def _taught(
+    model: SentenceTransformer,
     loss: ListLoss,
     listed: Sequence[Listed],
     wanted: RetrieverConfig,
+    *,
     width: int,
     start: str,
 ) -> Taught | None:
     """What a teacher makes of the rows; None where the loss reads none."""
+    from finetune.list_losses.lead import Lead  # noqa: PLC0415
+    from finetune.trainers.layered import LayeredTeacher  # noqa: PLC0415
     from finetune.trainers.taught import (  # noqa: PLC0415
         Ranker,
         TaughtPairs,
@@ -426,12 +380,19 @@ def _taught(
     )
 
     if wanted.teacher_kind == "words" and wanted.teacher is not None:
-        judge = WordScorer(model=wanted.teacher, template=wanted.template or "")
-        return TaughtPairs(judge, listed, width)
+        judge = WordScorer(
+            model=wanted.teacher,
+            template=wanted.template or "",
+            words=wanted.words,
+        )
+        return TaughtPairs(judge, listed, width, loss.wants())
     if "ranker" in loss.needs:
         ranker = _teacher(wanted, "cross")
         check_one_score(ranker, f"--teacher {wanted.teacher}")
         return Ranker(ranker.train(), listed, width)
+    if isinstance(loss, Lead):
+        guide = open_encoder(wanted.teacher_kind, str(wanted.teacher))
+        return LayeredTeacher(guide, loss, depth_of(model), listed, width)
     if "teacher" not in loss.wants():
         return None
     kind = "bi" if loss.previous else wanted.teacher_kind
@@ -446,52 +407,13 @@ def _text(row: Listed, position: int) -> str:
     return row.documents[position if there else 0]
 
 
-def _need(
-    listed: Sequence[Listed], loss: ListLoss, wanted: RetrieverConfig
-) -> None:
-    """Raises WrongUse where rows or settings lack what a loss needs."""
-    lacks = {
-        "targets": any(row.scores is None for row in listed),
-        "groups": not all(row.group for row in listed),
-        "teacher": wanted.teacher is None and not loss.previous,
-        "heads": wanted.kind != "heads",
-        "ranker": wanted.teacher is None or wanted.teacher_kind != "cross",
-        "features": (wanted.kind, wanted.teacher_kind) != ("pair", "words")
-        or wanted.teacher is None,
-    }
-    hints = {
-        "targets": "rows with documents and scores (`synth export DIR --to ranked`)",
-        "groups": "rows with `group`",
-        "teacher": "--teacher M",
-        "heads": "--kind heads",
-        "ranker": "--teacher M --teacher-kind cross",
-        "features": "--kind pair, --teacher M and --teacher-kind words",
-    }
-    for need in loss.wants():
-        if lacks[need]:
-            raise WrongUse(
-                f"--loss {wanted.loss}",
-                f"no {need}",
-                hints[need],
-                "Give them, or take another loss.",
-            )
-    kind = wanted.teacher_kind
-    if kind != "bi" and kind not in loss.teacher_kinds:
-        raise WrongUse(
-            f"--loss {wanted.loss}",
-            f"--teacher-kind {kind}",
-            f"a teacher that this loss reads: {', '.join(loss.teacher_kinds)}",
-            "Take batch_kl, which reads scores, or another teacher.",
-        )
-
-
 def _library(
     model: SentenceTransformer,
     listed: Sequence[Listed],
     width: int,
     spec: JsonObject,
     wanted: RetrieverConfig,
-) -> tuple[nn.Module, Dataset]:
+) -> tuple[nn.Module, Data]:
     """A loss of sentence-transformers and the columns that it reads."""
     import datasets  # noqa: PLC0415
 
@@ -520,8 +442,17 @@ def _library(
     if wanted.kind == "sparse" and plain_name(spec["name"]) not in AROUND:
         # The library's losses of sparse models are used inside of one that counts words.
         loss = losses("sparse")["splade"](model, loss, **FLOPS)
-    columns = columns_of(listed, width, form, encode)
-    return loss, datasets.Dataset.from_dict(columns)
+
+    def data_of(some: Sequence[Listed]) -> Dataset:
+        columns = columns_of(some, width, form, encode)
+        return datasets.Dataset.from_dict(columns)
+
+    if wanted.instructions is None:
+        return loss, data_of(listed)
+    tasks = {}
+    for task, places in by_task(listed).items():
+        tasks[task] = data_of([listed[place] for place in places])
+    return loss, tasks
 
 
 def _vector_size(model: SentenceTransformer, kind: str) -> int:

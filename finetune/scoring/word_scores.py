@@ -19,6 +19,8 @@ from synth.core.errors import WrongUse
 Pair = tuple[str, str]
 QUERY = "{query}"
 DOCUMENT = "{document}"
+# The answers for and against.
+YES_OR_NO = ("yes", "no")
 # The last hidden state behind each prompt.
 PairStates = Annotated[Tensor, "pair width"]
 
@@ -38,7 +40,7 @@ class WordScorer:
 
     model: str
     template: str
-    words: tuple[str, str] = ("yes", "no")
+    words: tuple[str, str] = YES_OR_NO
     opened: Model = field(init=False)
     tokens: tuple[int, int] = field(init=False)
 

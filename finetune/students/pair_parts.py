@@ -11,6 +11,10 @@ import torch
 from sentence_transformers.base.modules import Module
 from torch import Tensor
 
+from finetune.students.layer_pooling import JoinedLayers, WeightedLayers
+from finetune.students.layer_states import depth_of
+from finetune.students.saved_parts import SavedPart
+
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
 # Numbers of the layer between two vectors and their score (DSE's code has 512).
 _HIDDEN = 512
 _MOST_HEADS = 8
+# Layers whose means over the tokens are joined (DSE's code).
+_LAST = 4
 # What sentence-transformers calls the vector of a text.
 _VECTOR = "sentence_embedding"
 
@@ -27,35 +33,7 @@ PairFeatures = Annotated[Tensor, "... hidden"]
 PairScore = Annotated[Tensor, "..."]
 
 
-class _Saved(Module):  # type: ignore[misc]
-    """A part whose weights and settings are saved with the model."""
-
-    def save(self, output_path: str, *args: Any, **kwargs: Any) -> None:
-        """Writes settings and weights into a folder."""
-        del args, kwargs
-        self.save_config(output_path)
-        self.save_torch_weights(output_path)
-
-    @classmethod
-    def load(cls, model_name_or_path: str, **kwargs: Any) -> _Saved:
-        """Opens what `save` wrote."""
-        places = {
-            name: kwargs[name]
-            for name in (
-                "subfolder",
-                "token",
-                "cache_folder",
-                "revision",
-                "local_files_only",
-            )
-            if name in kwargs
-        }
-        part = cls(**cls.load_config(model_name_or_path, **places))
-        cls.load_torch_weights(model_name_or_path, model=part, **places)
-        return part
-
-
-class PairHead(_Saved):
+class PairHead(SavedPart):
     """Scores a query's vector u and a text's v by a small network over [u, v, |u - v|, u v] (DSE,
     arXiv:1908.05161); [u, v] alone is the interaction module of D2LLM (arXiv:2406.17262).
 
@@ -99,7 +77,7 @@ class PairHead(_Saved):
         return scores.squeeze(-1)
 
 
-class AttentionPooling(_Saved):
+class AttentionPooling(SavedPart):
     """Pooling by multi-head attention (PMA, Set Transformer, arXiv:1810.00825): a learned question
     attends to all tokens.
 
@@ -148,10 +126,11 @@ class AttentionPooling(_Saved):
         return self.width
 
 
+# What makes a vector of the tokens' states.
+POOLINGS = (AttentionPooling, JoinedLayers, WeightedLayers)
 # By what a saved model calls them, since sentence-transformers opens no parts of others by itself.
 PARTS: Mapping[str, type[Module]] = {
-    f"{part.__module__}.{part.__name__}": part
-    for part in (PairHead, AttentionPooling)
+    f"{part.__module__}.{part.__name__}": part for part in (PairHead, *POOLINGS)
 }
 
 
@@ -182,7 +161,8 @@ def pool(model: SentenceTransformer, how: str) -> None:
 
     Args:
         model: its layer of pooling is replaced.
-        how: attention, or one of sentence-transformers (mean, cls, max, lasttoken, ...).
+        how: attention, joined or weighted (of several layers), or one of sentence-transformers
+            (mean, cls, max, lasttoken, ...).
 
     Raises:
         ValueError: sentence-transformers has none of this name.
@@ -194,15 +174,29 @@ def pool(model: SentenceTransformer, how: str) -> None:
     if how == "attention":
         heads = max(n for n in range(1, _MOST_HEADS + 1) if width % n == 0)
         layer = AttentionPooling(width, heads)
+    elif how == "joined":
+        layer = JoinedLayers(width, min(_LAST, depth_of(model)))
+    elif how == "weighted":
+        layer = WeightedLayers(width, depth_of(model))
     else:
         layer = Pooling(width, how)
     places = [
         name
         for name, part in model.named_children()
-        if isinstance(part, Pooling | AttentionPooling)
+        if isinstance(part, (Pooling, *POOLINGS))
     ]
+    model[0].model.config.output_hidden_states = how in ("joined", "weighted")
     if places:
         setattr(model, places[0], layer.to(model.device))
+    _fit_head(model, vector_size(model))
+
+
+def _fit_head(model: SentenceTransformer, width: int) -> None:
+    """Begins a head over two vectors again where it reads vectors of another length."""
+    for number, part in enumerate(model):
+        if isinstance(part, PairHead) and part.width != width:
+            head = PairHead(width, compares=part.compares, hidden=part.hidden)
+            model[number] = head.to(model.device)
 
 
 def shorten(model: SentenceTransformer, size: int) -> None:
@@ -214,11 +208,8 @@ def shorten(model: SentenceTransformer, size: int) -> None:
 
     place = _vector_place(model)
     layer = Dense(vector_size(model), size).to(model.device)
-    for number, part in enumerate(model):
-        if isinstance(part, PairHead):
-            head = PairHead(size, compares=part.compares, hidden=part.hidden)
-            model[number] = head.to(model.device)
     model.insert(place + 1, layer)
+    _fit_head(model, size)
 
 
 def vector_size(model: SentenceTransformer) -> int:
@@ -238,7 +229,7 @@ def _vector_place(model: SentenceTransformer) -> int:
         has_size = hasattr(part, "get_embedding_dimension")
         named = getattr(part, "module_output_name", "")
         makes = has_size and named == _VECTOR
-        if isinstance(part, Pooling | AttentionPooling) or makes:
+        if isinstance(part, (Pooling, *POOLINGS)) or makes:
             places.append(place)
     return places[-1]
 

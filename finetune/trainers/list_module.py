@@ -10,6 +10,7 @@ from torch import Tensor
 
 from finetune.core.list_tensors import (
     BatchScores,
+    LayerScores,
     PerQuery,
     Scores,
     TextOrder,
@@ -19,8 +20,10 @@ from finetune.core.list_tensors import (
 from finetune.core.tensors import Inputs, Scalar
 from finetune.data.query_lists import Listed
 from finetune.list_losses.base import ListLoss, Lists
+from finetune.students.layer_states import at_layers, depth_of
 from finetune.students.pair_parts import pair_head
 from finetune.students.three_heads import encode, likenesses
+from finetune.trainers.layered import drawn
 from finetune.trainers.taught import Taught, TaughtVectors, TeacherFields
 from synth.processes.ranks import is_launched
 
@@ -34,10 +37,13 @@ class ReadFields(TypedDict, total=False):
     heads: Mapping[str, BatchScores]
     scores: BatchScores
     features: TextVectors
+    layers: LayerScores
 
 
-def module_of(kind: str) -> type[ListModule]:
-    """How a student of a kind is read."""
+def module_of(kind: str, loss: ListLoss) -> type[ListModule]:
+    """How a student of a kind is read for a loss."""
+    if "layers" in loss.needs:
+        return LayersModule
     special = {"heads": HeadsModule, "pair": PairModule}
     return special.get(kind, ListModule)
 
@@ -161,6 +167,25 @@ class PairModule(ListModule):
         )
         own = pairs.diagonal(dim1=0, dim2=1).permute(2, 0, 1)
         return columns, {"scores": head.score(pairs), "features": own}
+
+
+class LayersModule(ListModule):
+    """The same for a loss that compares the layers of two models."""
+
+    def read(self, features: list[Inputs]) -> tuple[list[Vectors], ReadFields]:
+        """Unit vectors of each column, and scores by layers at random."""
+        count = getattr(self.taught, "count", 0)
+        numbers = drawn(depth_of(self.model), count)
+        columns = []
+        for one in features:
+            read = at_layers(self.model, one, numbers)
+            vectors = [_unit(layer["sentence_embedding"]) for layer in read]
+            columns.append(torch.stack(vectors))
+        queries = columns[0][1:]
+        texts = torch.stack(columns[1:], dim=2)[1:]
+        scores = torch.einsum("lbd,lcnd->lbcn", queries, texts)
+        last = [column[0] for column in columns]
+        return last, {"layers": self.scale * scores}
 
 
 def _unit(column: Tensor) -> Vectors:

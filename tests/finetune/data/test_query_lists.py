@@ -170,3 +170,14 @@ def test_a_file_of_lists_is_read_and_its_row_is_named(tmp_path):
     path = write(tmp_path / "bad.jsonl", [good, bad])
     with pytest.raises(WrongUse, match=r"bad\.jsonl row 2"):
         load(str(path))
+
+
+def test_answers_of_texts_follow_their_texts():
+    row = {"query": "q", "documents": ["a", "b"], "answers": ["1", "2"]}
+    (plain,) = read(row, "row 1")
+    assert plain.answers == ("1", "2")
+    (sorted_by_score,) = read({**row, "scores": [0.1, 0.9]}, "row 1")
+    assert sorted_by_score.documents == ("b", "a")
+    assert sorted_by_score.answers == ("2", "1")
+    with pytest.raises(WrongUse, match="an answer for each text"):
+        list(read({**row, "answers": ["1"]}, "row 1"))

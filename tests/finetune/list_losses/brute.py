@@ -35,6 +35,8 @@ def cases(draw):
         groups=torch.randint(0, 2, (count,), generator=generator),
         ranker=torch.randn(count, width, generator=generator, dtype=torch.float64),
         heads={name: torch.rand(count, count, width, generator=generator, dtype=torch.float64) for name in ("sparse", "multi")},
+        layers=torch.randn(2, count, count, width, generator=generator, dtype=torch.float64),
+        teacher_layers=torch.randn(3, count, count, width, generator=generator, dtype=torch.float64),
         teacher=Lists(queries=unit(count, 5), documents=unit(count, width, 5), mask=mask, scale=1.0),
     )  # fmt: skip
 

@@ -78,6 +78,33 @@ def test_order_and_features(case):
 
 
 @given(cases())
+@settings(max_examples=10)
+def test_hard_negatives_above_texts_of_others(case):
+    count, width = case.mask.shape
+    generator = torch.Generator().manual_seed(0)
+    judged = torch.randn(
+        (count, count, width), generator=generator, dtype=torch.float64
+    )
+    full = replace(case, teacher_scores=judged)
+
+    def term(b):
+        total = 0.0
+        others = [
+            (c, n) for c in range(count) if c != b for n in there(case, c)
+        ]
+        for h in there(case, b)[1:]:
+            for c, n in others:
+                sure = sigmoid(judged[b, b, h]) - sigmoid(judged[b, c, n])
+                apart = score(case, b, b, h) - score(case, b, c, n)
+                total -= log(sigmoid(apart)) * max(0.0, float(sure))
+        return total
+
+    wanted = sum(map(term, range(count))) / count
+    found = float(Imitation(batch=0.1)(full)) - float(Imitation()(full))
+    assert found == pytest.approx(0.1 * wanted, abs=1e-9)
+
+
+@given(cases())
 @settings(max_examples=1)
 def test_features_that_are_missing_are_said(case):
     with pytest.raises(ValueError, match="--teacher-kind words"):

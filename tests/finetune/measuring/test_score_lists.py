@@ -219,7 +219,7 @@ def test_a_ranker_of_pairs_does_not_search(tmp_path):
         ({"band": (0, 2), "student": "s"}, "a first and a last rank"),
         ({"band": (1, 2)}, "--student M"),
         ({"words": ("so", "not")}, "--kind words"),
-        ({"template": "{query} {document}"}, "--kind words or likelihood"),
+        ({"template": "{query} {document}"}, "--kind words, likelihood or"),
         ({"kind": "likelihood", "words": ("so", "not")}, "--kind words"),
     ],
 )

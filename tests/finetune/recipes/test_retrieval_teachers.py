@@ -166,9 +166,17 @@ def test_a_language_model_teaches_a_network_over_two_vectors(
         out = tmp_path / steps
         code, said = retriever(
             *(scored, out, "--kind", "pair", "--pooling", "attention"),
-            *("--loss", "imitation:feature=0.1", "--scale", "1"),
+            *("--loss", "imitation:feature=0.1,batch=0.01", "--scale", "1"),
             *("--teacher", tiny.causal(), "--teacher-kind", "words"),
-            *("--template", question, "--max-steps", steps),
+            *(
+                "--words",
+                "red",
+                "old",
+                "--template",
+                question,
+                "--max-steps",
+                steps,
+            ),
             *("--learning-rate", "3e-3"),
         )
         assert code == 0, said
@@ -191,7 +199,14 @@ def test_a_network_over_two_vectors_comes_near_to_a_teachers_scores(
     assert code == 0, said
     code, said = retriever(
         *(scored, tmp_path / "out", "--kind", "pair", "--scale", "1"),
-        *("--loss", "score_mse:share=1.0", "--max-steps", "150"),
+        *(
+            "--pooling",
+            "joined",
+            "--loss",
+            "score_mse:share=1.0",
+            "--max-steps",
+            "150",
+        ),
         *("--learning-rate", "1e-2"),
     )
     assert code == 0, said
@@ -217,7 +232,7 @@ def test_a_network_over_two_vectors_comes_near_to_a_teachers_scores(
 def test_a_way_of_pooling_is_one_that_there_is(lists, tmp_path):
     code, said = retriever(lists, tmp_path / "out", "--pooling", "meen")
     assert code == 2
-    assert "attention, mean, cls" in said
+    assert "joined, weighted, mean, cls" in said
     code, said = retriever(
         lists, tmp_path / "out", "--pooling", "cls", "--kind", "multi"
     )
@@ -229,6 +244,8 @@ def test_a_way_of_pooling_is_one_that_there_is(lists, tmp_path):
     ("more", "says"),
     [
         (("--loss", "imitation:feature=0.1"), "--teacher-kind words"),
+        (("--loss", "imitation:batch=0.1"), "--teacher M and --teacher-kind"),
+        (("--loss", "imitation", "--words", "so", "not"), "which ask by it"),
         (("--loss", "imitation", "--teacher-kind", "sparse"), "reads: words"),
     ],
 )
@@ -571,3 +588,262 @@ def test_a_ranker_that_learns_has_one_score(lists, tmp_path):
     )
     assert code == 2, said
     assert "3 classes" in said
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["bi", "multi"])
+def test_the_layers_of_a_teacher_order_texts_for_those_of_a_student(
+    lists, tmp_path, kind
+):
+    teacher = tmp_path / "teacher"
+    code, said = retriever(lists, teacher, "--kind", kind, *LONGER)
+    assert code == 0, said
+    words = ("--teacher", teacher, "--teacher-kind", kind)
+    losses = []
+    for steps in ("1", "60"):
+        out = tmp_path / steps
+        code, said = retriever(
+            *(lists, out, "--loss", "lead", *words),
+            *("--max-steps", steps, "--learning-rate", "5e-3"),
+        )
+        assert code == 0, said
+        losses.append(json.loads((out / "train.json").read_text())["loss"])
+    assert losses[1] < losses[0] / 2
+    assert not (out / "teacher").exists()
+
+
+def test_a_teacher_that_learns_with_its_layers_is_kept(lists, tmp_path):
+    out = tmp_path / "out"
+    teacher = tiny.encoder("mlm")
+    words = ("--loss", "lead:together=true", "--teacher", teacher)
+    code, said = retriever(lists, out, *words)
+    assert code == 0, said
+    texts = ["red pen", "old house"]
+    before = encoded(teacher, texts)
+    after = encoded(out / "teacher", texts)
+    assert not (before == after).all()
+    code, said = retriever(lists, tmp_path / "no", "--loss", "lead")
+    assert code == 2
+    assert "--teacher M and --kind bi" in said
+
+
+def told_apart(folder):
+    """Queries of two tasks, each of which wants the other one's second text."""
+    rows = []
+    for thing in ("pen", "house", "tree", "dog"):
+        texts = [f"red {thing}", f"big {thing}"]
+        for task, documents in (("hue", texts), ("size", texts[::-1])):
+            row = {"query": thing, "documents": documents, "task": task}
+            rows.append({**row, "scores": [1.0, 0.0]})
+    told = {
+        "hue": {"query": "blue ", "document": ""},
+        "size": {"query": "small ", "document": ""},
+    }
+    file = folder / "told.json"
+    file.write_text(json.dumps(told))
+    return write(folder / "tasks.jsonl", rows), file
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("loss", ["stable_list", "multiple_negatives_ranking"])
+def test_instructions_say_what_a_query_asks_for(tmp_path, loss):
+    data, told = told_apart(tmp_path)
+    found = {}
+    for name, words in (("with", ("--instructions", told)), ("without", ())):
+        out = tmp_path / name
+        code, said = retriever(data, out, "--loss", loss, *words, *LONGER)
+        assert code == 0, said
+        found[name] = []
+        for task in ("hue", "size"):
+            lines = data.read_text().splitlines()
+            held = [json.loads(line) for line in lines]
+            some = write(
+                tmp_path / f"{task}.jsonl",
+                [row for row in held if row["task"] == task],
+            )
+            code, said = finetune(
+                *("evaluate-retriever", "--data", some, "--model", out, *words),
+                *("--output", tmp_path / f"{name}-{task}"),
+            )
+            assert code == 0, said
+            record = tmp_path / f"{name}-{task}" / "evaluation.json"
+            metrics = json.loads(record.read_text())
+            found[name].append(metrics["mrr@10"]["mean"])
+    assert found["with"] == [1.0, 1.0]
+    # What is right for one task is wrong for the other.
+    assert sum(found["without"]) == pytest.approx(1.5)
+    record = tmp_path / "with" / "config_sentence_transformers.json"
+    prompts = json.loads(record.read_text())["prompts"]
+    assert prompts["size-query"] == "small "
+
+
+def test_every_batch_is_of_one_task(tmp_path, monkeypatch):
+    from finetune.trainers.list_module import ListModule
+
+    data, told = told_apart(tmp_path)
+    batches = []
+    forward = ListModule.forward
+
+    def seen(self, sentence_features, labels):
+        batches.append({int(label) % 2 for label in labels})
+        return forward(self, sentence_features, labels)
+
+    monkeypatch.setattr(ListModule, "forward", seen)
+    code, said = retriever(
+        *(data, tmp_path / "out", "--loss", "list_net"),
+        *("--instructions", told, "--max-steps", "6"),
+    )
+    assert code == 0, said
+    assert len(batches) == 6
+    assert {len(tasks) for tasks in batches} == {1}
+    assert set().union(*batches) == {0, 1}
+
+
+def test_a_corpus_is_read_behind_the_instructions_of_its_tasks(tmp_path):
+    data, told = told_apart(tmp_path)
+    corpus = write(tmp_path / "corpus.jsonl", [{"text": "red dog"}])
+    words = ("evaluate-retriever", "--data", data, "--corpus", corpus)
+    more = ("--model", "bm25", "--instructions", told, "--output", tmp_path)
+    code, said = finetune(*words, *more)
+    assert code == 2
+    assert "a row without `task`" in said
+    write(corpus, [{"text": "red dog", "task": "size"}])
+    code, said = finetune(*words, *more)
+    assert code == 0, said
+
+
+EXAMPLES = {
+    "old house": "house",
+    "new house": "house",
+    "red pen": "pen",
+    "blue pen": "pen",
+    "small dog": "dog",
+    "big dog": "dog",
+}
+
+
+def examples(folder):
+    """Questions beside worked examples, one of which has the same answer."""
+    rows = []
+    for query, answer in EXAMPLES.items():
+        others = [text for text in EXAMPLES if text != query]
+        rows.append(
+            {
+                "query": query,
+                "answer": answer,
+                "documents": others,
+                "answers": [EXAMPLES[text] for text in others],
+            }
+        )
+    return write(folder / "examples.jsonl", rows)
+
+
+@pytest.mark.long
+def test_a_decoders_states_find_examples_with_like_answers(tmp_path):
+    import torch
+    from transformers import AutoModel
+
+    data = examples(tmp_path)
+    scored = tmp_path / "scored.jsonl"
+    code, said = finetune(
+        *("score-lists", "--data", data, "--model", tiny.encoder("mlm")),
+        *("--kind", "answers", "--output", scored),
+    )
+    assert code == 0, said
+    rows = [json.loads(line) for line in scored.read_text().splitlines()]
+    for row in rows:
+        best = max(zip(row["scores"], row["documents"], strict=True))
+        assert best[0] == pytest.approx(1.0)
+        assert EXAMPLES[best[1]] == EXAMPLES[row["query"]]
+    out = tmp_path / "out"
+    decoder = tiny.causal()
+    code, said = finetune(
+        *("retriever", "--data", scored, "--model", decoder, "--output", out),
+        *("--pooling", "weighted", "--vector-size", "16", "--frozen", *FAST),
+        *("--loss", "list_kl:target_scale=20", *LONGER, "--seed", "1"),
+        *("--negatives", "9", "--per-device-train-batch-size", "6"),
+    )
+    assert code == 0, said
+    before = AutoModel.from_pretrained(decoder).state_dict()
+    after = AutoModel.from_pretrained(out).state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    from finetune.students.encoders import open_encoder
+
+    weights = open_encoder("bi", str(out))[1].weights
+    assert weights.detach().abs().min() > 0
+    found = {}
+    for model in (decoder, out):
+        told = tmp_path / f"e{len(found)}"
+        code, said = finetune(
+            *("evaluate-retriever", "--data", scored, "--model", model),
+            *("--output", told),
+        )
+        assert code == 0, said
+        metrics = json.loads((told / "evaluation.json").read_text())
+        found[str(model)] = metrics["ndcg@10"]["mean"]
+    assert found[str(out)] > max(found[decoder], 0.97)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ((), "nothing behind"),
+        (("--kind", "cross"), "encodes texts apart"),
+        (("--lora", "r=2", "--pooling", "weighted"), "no adapter"),
+    ],
+)
+def test_a_frozen_model_needs_something_that_learns(
+    lists, tmp_path, more, says
+):
+    code, said = retriever(lists, tmp_path / "out", "--frozen", *more)
+    assert code == 2
+    assert says in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.long
+def test_three_stages_are_learnt_by_way_of_each_other(tmp_path):
+    rows = []
+    for thing in ("pen", "house", "tree", "dog"):
+        for task, words in (
+            ("mono", ("red", "blue")),
+            ("bi", ("old", "tall")),
+            ("multi", ("new", "small")),
+        ):
+            texts = [f"{word} {thing}" for word in words]
+            row = {"query": texts[0], "positive": texts[1], "task": task}
+            rows.append(row)
+    data = write(tmp_path / "stages.jsonl", rows)
+    last = [row for row in rows if row["task"] == "multi"]
+    held = write(tmp_path / "last.jsonl", last)
+    found = {}
+    for steps in ("1", "60"):
+        out = tmp_path / steps
+        code, said = retriever(
+            *(data, out, "--loss", "maml_align:rate=0.01", "--max-steps"),
+            *(steps, "--learning-rate", "3e-3"),
+        )
+        assert code == 0, said
+        code, said = finetune(
+            *("evaluate-retriever", "--data", held, "--corpus", held),
+            *("--field", "positive", "--model", out, "--output", out / "e"),
+        )
+        assert code == 0, said
+        loss = json.loads((out / "train.json").read_text())["loss"]
+        told = json.loads((out / "e" / "evaluation.json").read_text())
+        found[steps] = (loss, told["mrr@10"]["mean"])
+    assert found["60"][0] < found["1"][0] / 2
+    assert found["60"][1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--loss", "maml_align"), "Name the stages in the column `task`"),
+        (("--loss", "maml_align", "--kind", "heads"), "kind bi"),
+    ],
+)
+def test_stages_are_rows_of_three_tasks(lists, tmp_path, more, says):
+    code, said = retriever(lists, tmp_path / "out", *more)
+    assert code == 2
+    assert says in said

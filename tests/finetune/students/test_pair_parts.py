@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from finetune.students.encoders import open_encoder
+from finetune.students.layer_states import at_layers
 from finetune.students.pair_parts import (
     AttentionPooling,
     PairHead,
@@ -76,7 +78,9 @@ def test_a_model_keeps_its_parts(tmp_path):
     assert pair_head(again).hidden == pair_head(model).hidden
 
 
-@pytest.mark.parametrize("how", ["cls", "max", "lasttoken", "attention"])
+@pytest.mark.parametrize(
+    "how", ["cls", "max", "lasttoken", "attention", "weighted"]
+)
 def test_vectors_are_pooled_in_another_way(how):
     model = open_encoder("bi", tiny.encoder("mlm"))
     before = model.encode(TEXTS)
@@ -84,6 +88,36 @@ def test_vectors_are_pooled_in_another_way(how):
     after = model.encode(TEXTS)
     assert before.shape == after.shape
     assert abs(before - after).max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["bi", "pair"])
+@pytest.mark.parametrize("how", ["joined", "weighted"])
+def test_layers_are_pooled_as_they_stand_in_the_model(kind, how, tmp_path):
+    source = tiny.encoder("mlm")
+    model = open_encoder(kind, source).eval()
+    pool(model, how)
+    if how == "weighted":
+        # Shares of 3/4 and 1/4.
+        model[1].weights.data = torch.tensor([3.0, 1.0]).log()
+    # The mean over the tokens of each layer: that of the model cut there.
+    short = open_encoder("bi", f"truncate:{source}:layers=1").encode(TEXTS)
+    whole = open_encoder("bi", source).encode(TEXTS)
+    wanted = {
+        "joined": np.concatenate([whole, short], axis=1),
+        "weighted": 0.75 * short + 0.25 * whole,
+    }[how]
+    assert np.allclose(model.encode(TEXTS), wanted, atol=1e-5)
+    model.save_pretrained(str(tmp_path))
+    again = open_encoder(kind, str(tmp_path)).eval()
+    assert np.allclose(again.encode(TEXTS), wanted, atol=1e-5)
+    assert vector_size(again) == wanted.shape[1]
+    if kind == "pair":
+        assert pair_head(again).width == wanted.shape[1]
+    # Read at its lowest layer, the layers above it are missing.
+    low = at_layers(again, again.preprocess(TEXTS), [1])[1]
+    found = low["sentence_embedding"].detach().numpy()
+    assert np.allclose(found[:, :32], short, atol=1e-5)
+    assert np.allclose(found[:, -32:], short, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["bi", "pair", "heads"])

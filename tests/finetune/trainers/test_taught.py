@@ -7,9 +7,10 @@ import torch
 
 from finetune.data.query_lists import Listed
 from finetune.list_losses.batch_kl import BatchKl
+from finetune.scoring.word_scores import WordScorer
 from finetune.students.encoders import open_encoder
 from finetune.trainers.list_module import ListModule
-from finetune.trainers.taught import taught_by
+from finetune.trainers.taught import TaughtPairs, taught_by
 from tests import tiny
 
 LISTED = [
@@ -61,3 +62,26 @@ def test_a_student_of_one_vector_comes_near_to_the_teachers_scores(teacher):
         moves.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < losses[0] / 4
+
+
+def test_a_language_model_is_asked_once_about_each_pair_of_a_batch():
+    judge = WordScorer(
+        model=tiny.causal(),
+        template="What is {query} ? it is a {document}",
+        words=("red", "old"),
+    )
+    taught = TaughtPairs(judge, LISTED, 2, ["judgements"])
+    rows = torch.tensor([2, 0])
+    said = taught.of(rows, MASK[rows], 20.0)
+    assert "teacher_features" not in said
+    scores = said["teacher_scores"]
+    assert scores.shape == (2, 2, 2)
+    for b, c, n in ((0, 0, 0), (0, 1, 1), (1, 0, 0), (1, 1, 0)):
+        text = LISTED[rows[c]].documents[n]
+        (alone,) = judge.scores([(LISTED[rows[b]].query, text)])
+        assert float(scores[b, c, n]) == pytest.approx(alone, abs=1e-4)
+    # Two queries, and the three texts of their lists.
+    assert len(taught.known) == 6
+    again = taught.of(rows, MASK[rows], 20.0)["teacher_scores"]
+    assert torch.equal(again, scores)
+    assert len(taught.known) == 6

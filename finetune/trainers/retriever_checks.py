@@ -1,0 +1,189 @@
+"""What a training of a retriever refuses before a model opens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from finetune.core import sharding as shards
+from finetune.core.rows import JsonObject
+from finetune.data.loss_columns import form_of, ranked
+from finetune.data.query_lists import Listed
+from finetune.scoring.word_scores import YES_OR_NO
+from finetune.settings import TrainConfig
+from finetune.students.encoders import KINDS
+from finetune.trainers.meta_alignment import META
+from finetune.trainers.retriever_settings import RetrieverConfig
+from synth.core.errors import WrongUse, did_you_mean
+from synth.processes.ranks import is_launched
+
+if TYPE_CHECKING:
+    from finetune.list_losses.base import ListLoss
+
+# A loss of kind multi that learns a teacher's tokens.
+ALIGNED = "token_alignment"
+
+
+def check(
+    wanted: RetrieverConfig,
+    spec: JsonObject,
+    config: TrainConfig,
+    *,
+    is_own: bool,
+) -> None:
+    """Raises WrongUse for options that do not go together, before a model opens."""
+    if wanted.kind not in KINDS:
+        raise WrongUse(
+            "--kind",
+            repr(wanted.kind),
+            ", ".join(KINDS),
+            did_you_mean(wanted.kind, KINDS),
+        )
+    name = spec["name"]
+    if name in (ALIGNED, META) and wanted.instructions is not None:
+        raise WrongUse(
+            f"--loss {name}",
+            "--instructions",
+            "texts as they are",
+            "Leave --instructions out.",
+        )
+    if name == META and wanted.kind != "bi":
+        raise WrongUse(
+            f"--loss {META}",
+            f"--kind {wanted.kind}",
+            "a vector a text: kind bi",
+            "Leave --kind out.",
+        )
+    if wanted.frozen and (config.lora is not None or wanted.kind == "cross"):
+        raise WrongUse(
+            "--frozen",
+            f"--kind {wanted.kind}, --lora {config.lora}",
+            "no adapter, and a kind that encodes texts apart",
+            "Leave one of them out.",
+        )
+    _check_processes(wanted, spec["name"], config)
+    _check_teacher(wanted, spec, is_own=is_own)
+
+
+def _check_processes(
+    wanted: RetrieverConfig, name: str, config: TrainConfig
+) -> None:
+    """Refuses what several processes cannot train together.
+
+    Raises:
+        WrongUse: which option.
+    """
+    together = wanted.kind in ("heads", "pair") or name in (
+        "joint_list",
+        "lead",
+    )
+    if is_launched() and together:
+        raise WrongUse(
+            f"--kind {wanted.kind} --loss {name}",
+            "several processes",
+            "one, since all texts of a batch are compared in one place",
+            "Leave --processes out.",
+        )
+    is_list = form_of(name, wanted.kind).make is ranked
+    if is_launched() and wanted.kind == "cross" and is_list:
+        raise WrongUse(
+            f"--kind cross --loss {name}",
+            "several processes",
+            "one, since this loss reads its texts in several passes",
+            "Leave --processes out, or take binary_cross_entropy or mse.",
+        )
+    if config.sharding is None:
+        return
+    found = {
+        f"--kind {wanted.kind}": wanted.kind == "cross",
+        f"--loss {name}": name.startswith("cached"),
+        f"--teacher {wanted.teacher}": wanted.teacher is not None,
+        "--resume-from-checkpoint": config.trainer.get(
+            "resume_from_checkpoint"
+        ),
+    }
+    for option, is_given in found.items():
+        if is_given:
+            raise WrongUse(
+                f"{shards.OPTION} {config.sharding}",
+                f"with {option}",
+                "an encoder of one or several vectors a text, in one pass",
+                "Leave one of them out.",
+            )
+
+
+def _check_teacher(
+    wanted: RetrieverConfig, spec: JsonObject, *, is_own: bool
+) -> None:
+    """Refuses options of a teacher that nothing reads.
+
+    Raises:
+        WrongUse: a template without a language model, or a kind of teacher that has other vectors
+            than the loss reads.
+    """
+    of_words = wanted.teacher_kind == "words" and wanted.teacher is not None
+    options = {
+        "--template": wanted.template is not None,
+        "--words": wanted.words != YES_OR_NO,
+    }
+    for option, is_given in options.items():
+        if is_given and not of_words:
+            raise WrongUse(
+                option,
+                f"--teacher {wanted.teacher}, --teacher-kind {wanted.teacher_kind}",
+                "--teacher M and --teacher-kind words, which ask by it",
+                f"Leave {option} out, or give both.",
+            )
+    is_aligned = wanted.kind == "multi" and spec["name"] == ALIGNED
+    if is_own or is_aligned:
+        return
+    if wanted.teacher_kind != "bi":
+        raise WrongUse(
+            f"--teacher-kind {wanted.teacher_kind}",
+            f"--loss {wanted.loss}",
+            "bi, whose vectors this loss reads",
+            "Leave --teacher-kind out, or take batch_kl, which reads scores.",
+        )
+
+
+def check_needs(
+    listed: Sequence[Listed], loss: ListLoss, wanted: RetrieverConfig
+) -> None:
+    """Raises WrongUse where rows or settings lack what a loss needs."""
+    lacks = {
+        "targets": any(row.scores is None for row in listed),
+        "groups": not all(row.group for row in listed),
+        "teacher": wanted.teacher is None and not loss.previous,
+        "heads": wanted.kind != "heads",
+        "layers": wanted.teacher is None or wanted.kind != "bi",
+        "ranker": wanted.teacher is None or wanted.teacher_kind != "cross",
+        "judgements": wanted.teacher is None or wanted.teacher_kind != "words",
+        "features": (wanted.kind, wanted.teacher_kind) != ("pair", "words")
+        or wanted.teacher is None,
+    }
+    hints = {
+        "targets": "rows with documents and scores (`synth export DIR --to ranked`)",
+        "groups": "rows with `group`",
+        "teacher": "--teacher M",
+        "heads": "--kind heads",
+        "layers": "--teacher M and --kind bi",
+        "ranker": "--teacher M --teacher-kind cross",
+        "judgements": "--teacher M and --teacher-kind words",
+        "features": "--kind pair, --teacher M and --teacher-kind words",
+    }
+    for need in loss.wants():
+        if lacks[need]:
+            raise WrongUse(
+                f"--loss {wanted.loss}",
+                f"no {need}",
+                hints[need],
+                "Give them, or take another loss.",
+            )
+    kind = wanted.teacher_kind
+    if kind != "bi" and kind not in loss.teacher_kinds:
+        raise WrongUse(
+            f"--loss {wanted.loss}",
+            f"--teacher-kind {kind}",
+            f"a teacher that this loss reads: {', '.join(loss.teacher_kinds)}",
+            "Take batch_kl, which reads scores, or another teacher.",
+        )
