@@ -42,6 +42,7 @@ _COMMANDS = {
     "distill": ("distill", "distill, encoder-decoder"),
     "distill_encoder": ("distill, encoder",),
     "distill_states": ("distill, encoder",),
+    "distill_heads": ("distill, encoder",),
 }
 # What saving a student writes, whatever stood there.
 _OVERWRITTEN = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from finetune.cli.distilling import codistill, distill, teach
+from finetune.cli.encoders import evaluate_encoder, heads
 from finetune.cli.flows import flow
 from finetune.cli.measuring import (
     compare,
@@ -55,7 +56,7 @@ COMMANDS = {
         critic,
         vocabulary,
     ),
-    "Distil an open teacher": (distill, codistill, teach),
+    "Distil an open teacher": (distill, codistill, heads, teach),
     "Retrievers and rankers": (
         retriever,
         score_lists,
@@ -65,7 +66,14 @@ COMMANDS = {
         senses,
     ),
     "Loops and mixtures": (flow, mix),
-    "Measure": (evaluate, measure, compare, entropy_probe, evaluate_outliers),
+    "Measure": (
+        evaluate,
+        evaluate_encoder,
+        measure,
+        compare,
+        entropy_probe,
+        evaluate_outliers,
+    ),
     "Use": (serve, export, card, push),
 }
 
