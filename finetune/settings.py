@@ -43,6 +43,7 @@ _COMMANDS = {
     "distill_encoder": ("distill, encoder",),
     "distill_states": ("distill, encoder",),
     "distill_heads": ("distill, encoder",),
+    "new_kinds": ("distill, encoder",),
 }
 # What saving a student writes, whatever stood there.
 _OVERWRITTEN = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from finetune.cli.distilling import codistill, distill, teach
-from finetune.cli.encoders import evaluate_encoder, heads
+from finetune.cli.encoders import add_kinds, evaluate_encoder, heads
 from finetune.cli.flows import flow
 from finetune.cli.measuring import (
     compare,
@@ -56,7 +56,7 @@ COMMANDS = {
         critic,
         vocabulary,
     ),
-    "Distil an open teacher": (distill, codistill, heads, teach),
+    "Distil an open teacher": (distill, codistill, heads, add_kinds, teach),
     "Retrievers and rankers": (
         retriever,
         score_lists,

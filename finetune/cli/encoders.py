@@ -14,6 +14,7 @@ from finetune.cli.shared import (
     rows_there,
     student_options,
     train,
+    train_options,
 )
 from synth.cli.command_group import output_option, say
 
@@ -114,3 +115,54 @@ def evaluate_encoder(**options: Any) -> None:
         )
         for kind, scores in found["kinds"].items():
             say(f"  {kind}: F1 {scores['f1']:.3f} of {scores['support']:,}")
+
+
+@click.command("add-kinds", context_settings=EXTRA)
+@train_options
+@resume_option
+@click.option(
+    "--former-rows",
+    metavar="FILE",
+    callback=rows_there,
+    help="Rows that the model was trained on, for the mean states of its kinds. Default: as an "
+    "earlier add-kinds kept them, or of words that the model finds in the new rows.",
+)
+@click.option(
+    "--distil",
+    type=click.FloatRange(min=0),
+    default=2.0,
+    show_default=True,
+    help="Weight of what the former model says of words outside of the new kinds.",
+)
+@click.option(
+    "--prototypes",
+    type=click.FloatRange(min=0),
+    default=0.1,
+    show_default=True,
+    help="Weight of the old kinds' mean states.",
+)
+@click.option(
+    "--old-gradient",
+    type=click.FloatRange(0, 1),
+    default=0.6,
+    show_default=True,
+    help="Share of the labels' gradient that reaches the head's weights of old kinds.",
+)
+@click.option(
+    "--relabel",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="CHANCE",
+    help="Words outside that the former model puts into an old kind, at least so surely, count as "
+    "labelled so.",
+)
+@click.pass_context
+def add_kinds(ctx: click.Context, /, **options: Any) -> None:
+    """A tagger learns new kinds of entities from rows that mark these alone, and keeps its own."""
+    need("trl")
+    from finetune.trainers.new_kinds import NewKinds  # noqa: PLC0415 - torch
+
+    former = options.pop("former_rows")
+    names = ("distil", "prototypes", "old_gradient", "relabel")
+    kinds = NewKinds(**{name: options.pop(name) for name in names})
+    more = {"kinds": kinds, "former_rows": former}
+    train("new_kinds", ctx, more=more, **options)
