@@ -44,6 +44,7 @@ _COMMANDS = {
     "distill_states": ("distill, encoder",),
     "distill_heads": ("distill, encoder",),
     "new_kinds": ("distill, encoder",),
+    "experts": ("distill, encoder",),
 }
 # What saving a student writes, whatever stood there.
 _OVERWRITTEN = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from finetune.cli.architectures import experts
 from finetune.cli.distilling import codistill, distill, teach
 from finetune.cli.encoders import add_kinds, evaluate_encoder, heads
 from finetune.cli.flows import flow
@@ -51,6 +52,7 @@ COMMANDS = {
         grpo,
         rank,
         nat,
+        experts,
         curriculum,
         fade,
         critic,
