@@ -45,6 +45,7 @@ _COMMANDS = {
     "distill_heads": ("distill, encoder",),
     "new_kinds": ("distill, encoder",),
     "experts": ("distill, encoder",),
+    "demonstrations": ("distill, encoder",),
 }
 # What saving a student writes, whatever stood there.
 _OVERWRITTEN = (

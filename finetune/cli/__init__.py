@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import click
 
-from finetune.cli.architectures import experts
+from finetune.cli.architectures import (
+    demonstrations,
+    evaluate_demonstrations,
+    experts,
+)
 from finetune.cli.distilling import codistill, distill, teach
 from finetune.cli.encoders import add_kinds, evaluate_encoder, heads
 from finetune.cli.flows import flow
@@ -58,7 +62,14 @@ COMMANDS = {
         critic,
         vocabulary,
     ),
-    "Distil an open teacher": (distill, codistill, heads, add_kinds, teach),
+    "Distil an open teacher": (
+        distill,
+        codistill,
+        heads,
+        add_kinds,
+        demonstrations,
+        teach,
+    ),
     "Retrievers and rankers": (
         retriever,
         score_lists,
@@ -71,6 +82,7 @@ COMMANDS = {
     "Measure": (
         evaluate,
         evaluate_encoder,
+        evaluate_demonstrations,
         measure,
         compare,
         entropy_probe,

@@ -17,10 +17,10 @@ from finetune.data import encoder_rows
 from finetune.data.tags import OUTSIDE, Entity, entities, mark_entities
 from finetune.measures.classes import report_of
 from finetune.measures.spans import scores
+from finetune.measuring.shares import share_of
 from finetune.students.heads import Task, open_head
 from finetune.students.several_heads import has_heads, load_heads
 from synth.core.errors import WrongUse
-from synth.statistics.intervals import wilson
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -79,18 +79,13 @@ def run(config: EncoderConfig) -> JsonObject:
         if gold is not None
     )
     right = sum(n for (gold, answer), n in pairs.items() if gold == answer)
-    low, high = wilson(right, pairs.total())
     info: JsonObject = {
         "model": config.model,
         "head": config.head,
         "task": task,
         "rows": len(data),
         "labels": pairs.total(),
-        "accuracy": {
-            "share": round(right / pairs.total(), 4),
-            "low": round(low, 4),
-            "high": round(high, 4),
-        },
+        "accuracy": share_of(right, pairs.total()),
         **report_of(pairs),
     }
     if task == "tokens" and mark_entities(classes.values()):
