@@ -46,6 +46,7 @@ _COMMANDS = {
     "new_kinds": ("distill, encoder",),
     "experts": ("distill, encoder",),
     "demonstrations": ("distill, encoder",),
+    "supernet": ("distill, encoder",),
 }
 # What saving a student writes, whatever stood there.
 _OVERWRITTEN = (

@@ -8,6 +8,8 @@ from finetune.cli.architectures import (
     demonstrations,
     evaluate_demonstrations,
     experts,
+    search_supernet,
+    supernet,
 )
 from finetune.cli.distilling import codistill, distill, teach
 from finetune.cli.encoders import add_kinds, evaluate_encoder, heads
@@ -68,6 +70,8 @@ COMMANDS = {
         heads,
         add_kinds,
         demonstrations,
+        supernet,
+        search_supernet,
         teach,
     ),
     "Retrievers and rankers": (

@@ -1,9 +1,10 @@
-"""Commands that train students of forms of their own: experts by task, vectors for
-demonstrations.
+"""Commands that train students of forms of their own: experts by task, vectors for demonstrations,
+encoders that share their weights.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from finetune.cli.shared import (
     EXTRA,
     interval,
     need,
+    numbers,
     resume_option,
     rows_there,
     template_option,
@@ -19,6 +21,7 @@ from finetune.cli.shared import (
     train_options,
 )
 from synth.cli.command_group import output_option, say
+from synth.core.errors import WrongUse
 
 
 @click.command(context_settings=EXTRA)
@@ -165,4 +168,110 @@ def evaluate_demonstrations(**options: Any) -> None:
     say(
         f"{info['vector_count']} vectors for {info['demonstration_tokens']:.1f} tokens; vectors "
         f"beside none: p = {info['p']}"
+    )
+
+
+def _sizes(about: str) -> Callable[..., Any]:
+    """An option with whole numbers between commas."""
+    name = about.split(":", maxsplit=1)[0]
+    return click.option(
+        f"--{name}",
+        required=True,
+        metavar="N,N,...",
+        help=about.split(": ")[1],
+    )
+
+
+@click.command(context_settings=EXTRA)
+@train_options
+@resume_option
+@click.option(
+    "--teacher", required=True, metavar="M", help="An encoder that teaches."
+)
+@_sizes("layers: Numbers of layers that an encoder may have, such as 2,3,4.")
+@_sizes("heads: Numbers of attention heads; their widths are its width.")
+@_sizes("feed-forward: Widths of its feed-forward layers.")
+@click.option(
+    "--relation-heads",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Of the loss. Default: as many as divide all numbers of heads and the teacher's.",
+)
+@click.pass_context
+def supernet(ctx: click.Context, /, **options: Any) -> None:
+    """Encoders of many sizes share their weights and learn together; --model scratch begins with
+    random ones.
+    """
+    need("trl")
+    from finetune.recipes.supernet import SupernetConfig  # noqa: PLC0415
+
+    space = {
+        field: _ascending(options.pop(name), name)
+        for name, field in (
+            ("layers", "layers"),
+            ("heads", "heads"),
+            ("feed_forward", "inner"),
+        )
+    }
+    made = SupernetConfig(
+        teacher=options.pop("teacher"),
+        relation_heads=options.pop("relation_heads"),
+        **space,
+    )
+    train("supernet", ctx, more={"supernet": made}, **options)
+
+
+def _ascending(text: str, name: str) -> list[int]:
+    """Whole numbers from 1 on, the smallest first.
+
+    Raises:
+        WrongUse: others, or none.
+    """
+    flag = f"--{name.replace('_', '-')}"
+    found = sorted({*numbers(text, flag)})
+    if not found or found[0] < 1 or any(n % 1 for n in found):
+        raise WrongUse(
+            flag,
+            repr(text),
+            "whole numbers from 1 on, between commas",
+            "For example 2,3,4.",
+        )
+    return list(map(int, found))
+
+
+@click.command("search-supernet")
+@click.argument("folder")
+@click.option(
+    "--held-out",
+    required=True,
+    metavar="ROWS",
+    callback=rows_there,
+    help="Rows of `text` that no encoder learnt.",
+)
+@click.option(
+    "--most-parameters",
+    "most",
+    required=True,
+    type=click.IntRange(1),
+    metavar="N",
+    help="Weights of the student, its embeddings included.",
+)
+@click.option(
+    "--teacher",
+    metavar="M",
+    help="Default: that of the training.",
+)
+@output_option("Where the student and search.json go.")
+def search_supernet(folder: str, **options: Any) -> None:
+    """The encoder of FOLDER that is nearest to its teacher within a budget; nothing is trained."""
+    need("transformers")
+    from finetune.recipes.supernet import SearchConfig, search  # noqa: PLC0415
+
+    info = search(SearchConfig(supernet=folder, **options))
+    best = info["best"]
+    say(
+        f"search-supernet: {len(info['encoders']):,} encoders within the budget; the best has "
+        f"{best['layers']} layers, {best['heads']} heads, width {best['width']}, feed-forward "
+        f"{best['feed_forward']}, {best['parameters']:,} weights, loss {best['loss']:.4f} -> "
+        f"{options['output']}"
     )
