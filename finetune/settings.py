@@ -47,6 +47,7 @@ _COMMANDS = {
     "experts": ("distill, encoder",),
     "demonstrations": ("distill, encoder",),
     "supernet": ("distill, encoder",),
+    "ctc": ("distill, encoder",),
 }
 # What saving a student writes, whatever stood there.
 _OVERWRITTEN = (

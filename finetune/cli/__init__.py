@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 from finetune.cli.architectures import (
+    ctc,
     demonstrations,
+    evaluate_ctc,
     evaluate_demonstrations,
     experts,
     search_supernet,
@@ -59,6 +61,7 @@ COMMANDS = {
         rank,
         nat,
         experts,
+        ctc,
         curriculum,
         fade,
         critic,
@@ -87,6 +90,7 @@ COMMANDS = {
         evaluate,
         evaluate_encoder,
         evaluate_demonstrations,
+        evaluate_ctc,
         measure,
         compare,
         entropy_probe,

@@ -1,5 +1,5 @@
 """Commands that train students of forms of their own: experts by task, vectors for demonstrations,
-encoders that share their weights.
+encoders that share their weights, encoders that write.
 """
 
 from __future__ import annotations
@@ -275,3 +275,75 @@ def search_supernet(folder: str, **options: Any) -> None:
         f"{best['feed_forward']}, {best['parameters']:,} weights, loss {best['loss']:.4f} -> "
         f"{options['output']}"
     )
+
+
+@click.command(context_settings=EXTRA)
+@train_options
+@resume_option
+@click.option(
+    "--stretch",
+    type=click.IntRange(1),
+    default=2,
+    show_default=True,
+    help="Places of each token of the prompt, at which the completion is written.",
+)
+@click.option(
+    "--prior-rows",
+    metavar="FILE",
+    callback=rows_there,
+    help="Raw rows of `prompt` and `completion`: what their words stand for is learnt at first.",
+)
+@click.option(
+    "--prior",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Weight of that at first, which falls to 0.",
+)
+@click.option(
+    "--prior-until",
+    "until",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.5,
+    show_default=True,
+    metavar="SHARE",
+    help="Of the steps, by which it is 0.",
+)
+@click.pass_context
+def ctc(ctx: click.Context, /, **options: Any) -> None:
+    """A student that writes all tokens at once: an encoder learns a teacher's texts by CTC."""
+    need("trl")
+    from finetune.recipes.ctc import CtcConfig  # noqa: PLC0415
+
+    names = ("stretch", "prior_rows", "prior", "until")
+    made = CtcConfig(**{name: options.pop(name) for name in names})
+    train("ctc", ctx, more={"ctc": made}, **options)
+
+
+@click.command("evaluate-ctc")
+@click.argument("model")
+@click.option(
+    "--data",
+    "--input",
+    "data",
+    required=True,
+    metavar="ROWS",
+    callback=rows_there,
+    help="Held-out rows of `prompt` and `completion`.",
+)
+@output_option("For evaluation.json and predictions.jsonl.")
+@click.option(
+    "--rare",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Words that stand at most so often in the completions are rare.",
+)
+def evaluate_ctc(**options: Any) -> None:
+    """What the student MODEL of `finetune ctc` writes in one pass: texts, words, rare words."""
+    need("transformers")
+    from finetune.measuring.ctc import CtcEvaluation, run  # noqa: PLC0415
+
+    info = run(CtcEvaluation(**options))
+    for name in ("exact_match", "words", "rare_words"):
+        say(f"{name}: {info[name]['share']:.3f} {interval(info[name])}")
