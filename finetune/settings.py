@@ -42,6 +42,12 @@ _COMMANDS = {
     "distill": ("distill", "distill, encoder-decoder"),
     "distill_encoder": ("distill, encoder",),
     "distill_states": ("distill, encoder",),
+    "distill_heads": ("distill, encoder",),
+    "new_kinds": ("distill, encoder",),
+    "experts": ("distill, encoder",),
+    "demonstrations": ("distill, encoder",),
+    "supernet": ("distill, encoder",),
+    "ctc": ("distill, encoder",),
 }
 # What saving a student writes, whatever stood there.
 _OVERWRITTEN = (

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import click
 
+from finetune.cli.architectures import (
+    ctc,
+    demonstrations,
+    evaluate_ctc,
+    evaluate_demonstrations,
+    experts,
+    search_supernet,
+    supernet,
+)
 from finetune.cli.distilling import codistill, distill, teach
+from finetune.cli.encoders import add_kinds, evaluate_encoder, heads
 from finetune.cli.flows import flow
 from finetune.cli.measuring import (
     compare,
@@ -50,12 +60,23 @@ COMMANDS = {
         grpo,
         rank,
         nat,
+        experts,
+        ctc,
         curriculum,
         fade,
         critic,
         vocabulary,
     ),
-    "Distil an open teacher": (distill, codistill, teach),
+    "Distil an open teacher": (
+        distill,
+        codistill,
+        heads,
+        add_kinds,
+        demonstrations,
+        supernet,
+        search_supernet,
+        teach,
+    ),
     "Retrievers and rankers": (
         retriever,
         score_lists,
@@ -65,7 +86,16 @@ COMMANDS = {
         senses,
     ),
     "Loops and mixtures": (flow, mix),
-    "Measure": (evaluate, measure, compare, entropy_probe, evaluate_outliers),
+    "Measure": (
+        evaluate,
+        evaluate_encoder,
+        evaluate_demonstrations,
+        evaluate_ctc,
+        measure,
+        compare,
+        entropy_probe,
+        evaluate_outliers,
+    ),
     "Use": (serve, export, card, push),
 }
 

@@ -86,6 +86,13 @@ def train_options(command: Callable[..., Any]) -> Callable[..., Any]:
             callback=rows_there,
             help="A run folder, an exported folder or file, or a dataset name.",
         ),
+        student_options,
+    )(command)
+
+
+def student_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Those of `train_options` but the rows."""
+    return together(
         click.option(
             "--model",
             required=True,

@@ -89,6 +89,33 @@ def of_task(
     return made
 
 
+def classes_in(dataset: Dataset, task: str, where: str) -> dict[int, str]:
+    """Names of the classes of labelled rows by number, in the order of their characters.
+
+    Args:
+        dataset: rows of `read`.
+        task: classify or tokens.
+        where: what named the rows.
+
+    Raises:
+        WrongUse: fewer than two classes.
+    """
+    column = "tags" if task == "tokens" else "label"
+    cells = dataset[column] if column in dataset.column_names else []
+    labels: list[object] = []
+    for cell in cells:
+        labels.extend(cell if isinstance(cell, list) else [cell])
+    names = {str(label) for label in labels if label is not None}
+    if len(names) < 2:
+        raise WrongUse(
+            f"{where} {column}",
+            f"{len(names)} classes",
+            "two or more",
+            f"Write `{column}` into each row that has some.",
+        )
+    return dict(enumerate(sorted(names)))
+
+
 def _words(
     row: Row,
     tokenizer: PreTrainedTokenizerBase,

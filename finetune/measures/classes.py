@@ -36,21 +36,33 @@ class Classes(Measure):
         brier.
         """
         pairs = Counter((_gold(row), _label(said(row))) for row in predictions)
-        golds = sorted({gold for gold, _ in pairs})
-        report = {name: _scores(name, pairs) for name in golds}
-        wrong = []
-        for (gold, answer), count in pairs.most_common():
-            if gold != answer:
-                confusion = {"gold": gold, "answer": answer, "count": count}
-                wrong.append(confusion)
-        scores = [score["f1"] for score in report.values()] or [0.0]
-        return {
-            "macro_f1": round(fmean(scores), 4),
-            "micro_f1": _micro(pairs),
-            "classes": report,
-            "confusions": wrong[:20],
-            **_calibration(predictions),
-        }
+        return {**report_of(pairs), **_calibration(predictions)}
+
+
+def report_of(pairs: Counter[tuple[str, str]]) -> JsonObject:
+    """macro_f1, micro_f1, classes and confusions.
+
+    Args:
+        pairs: how often a gold (first) was answered so (second).
+
+    Example:
+        >>> report_of(Counter({("a", "a"): 2, ("b", "a"): 1}))["macro_f1"]
+        0.4
+    """
+    golds = sorted({gold for gold, _ in pairs})
+    report = {name: _scores(name, pairs) for name in golds}
+    wrong = []
+    for (gold, answer), count in pairs.most_common():
+        if gold != answer:
+            confusion = {"gold": gold, "answer": answer, "count": count}
+            wrong.append(confusion)
+    scores = [score["f1"] for score in report.values()] or [0.0]
+    return {
+        "macro_f1": round(fmean(scores), 4),
+        "micro_f1": _micro(pairs),
+        "classes": report,
+        "confusions": wrong[:20],
+    }
 
 
 def _label(text: str) -> str:

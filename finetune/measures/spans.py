@@ -75,10 +75,10 @@ class Spans(Measure):
         report = {}
         for kind in kinds:
             counts = [_count(found, kind) for found in (shared, said, wanted)]
-            report[kind] = _scores(*counts)
+            report[kind] = scores(*counts)
         totals = [found.total() for found in (shared, said, wanted)]
         return {
-            **_scores(*totals),
+            **scores(*totals),
             "word_f1": round(2 * shared_words / max(1, all_words), 4),
             "classes": report,
         }
@@ -136,8 +136,14 @@ def _count(spans: Mapping[Span, int], kind: str) -> int:
     return sum(count for span, count in spans.items() if span.kind == kind)
 
 
-def _scores(shared: int, said: int, wanted: int) -> dict[str, float]:
-    """Precision, recall and F1; all 0 where there is nothing to divide by."""
+def scores(shared: int, said: int, wanted: int) -> dict[str, float]:
+    """Precision, recall and F1; all 0 where there is nothing to divide by.
+
+    Args:
+        shared: right ones.
+        said: all that were found.
+        wanted: all that there are.
+    """
     return {
         "precision": round(shared / max(1, said), 4),
         "recall": round(shared / max(1, wanted), 4),

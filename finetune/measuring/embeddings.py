@@ -14,11 +14,11 @@ from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
 from finetune.data import rows
 from finetune.measures.classes import Classes
+from finetune.measuring.shares import share_of
 from finetune.students.encoders import open_encoder
 from synth.core.errors import WrongUse
 from synth.local_models.scores import HASHING, vectors
 from synth.search.index import nearest
-from synth.statistics.intervals import wilson
 from synth.statistics.paired import mean_interval
 
 if TYPE_CHECKING:
@@ -137,23 +137,14 @@ def bitext(source: VectorArray, target: VectorArray) -> JsonObject:
     f1 = 2 * found / max(1, len(mutual) + count)
     return {
         "pairs": count,
-        "forward": _share(right, count),
-        "backward": _share(back, count),
+        "forward": share_of(right, count),
+        "backward": share_of(back, count),
         "f1": round(f1, 4),
     }
 
 
 def _best(queries: VectorArray, table: VectorArray) -> list[int]:
     return [hits[0][0] for hits in nearest(queries, table, 1)]
-
-
-def _share(hits: int, count: int) -> dict[str, float]:
-    low, high = wilson(hits, count)
-    return {
-        "share": round(hits / max(1, count), 4),
-        "low": round(low, 4),
-        "high": round(high, 4),
-    }
 
 
 def voted(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from finetune.core.rows import JsonObject
+from finetune.core.rows import JsonObject, without
 from finetune.data import encoder_rows
 from finetune.data.held_out import HeldRows, apart
 from finetune.data.tokens import IGNORED
@@ -105,7 +105,7 @@ def run(
         train_dataset=made,
         eval_dataset=held.rows if held else None,
         processing_class=tokenizer,
-        data_collator=_collator(task, tokenizer, masked),
+        data_collator=collator(task, tokenizer, masked),
         terms=terms,
         teacher=settled(teacher, args.device, distill.opening),
         likelihood=distill.likelihood,
@@ -230,9 +230,19 @@ def terms_of(config: TrainConfig, distill: DistillConfig) -> Sequence[Term]:
     return terms
 
 
-def _collator(
-    task: Task, tokenizer: PreTrainedTokenizerBase, masked: float
+def collator(
+    task: Task, tokenizer: PreTrainedTokenizerBase, masked: float = 0.0
 ) -> Any:
+    """Pads rows of a task, and says what of them counts.
+
+    Args:
+        task: of the rows.
+        tokenizer: that pads.
+        masked: share of the words that are masked (`mlm`).
+
+    Raises:
+        WrongUse: masked words of a tokenizer without a sign for them.
+    """
     from transformers import (  # noqa: PLC0415
         DataCollatorForLanguageModeling,
         DataCollatorForTokenClassification,
@@ -276,7 +286,7 @@ class _Words:
     def __call__(self, rows: Sequence[JsonObject]) -> dict[str, Tensor]:
         import torch  # noqa: PLC0415
 
-        batch = dict(self.plain([_uncounted(row) for row in rows]))
+        batch = dict(self.plain([without(row, ("counted",)) for row in rows]))
         counted = torch.zeros_like(batch["labels"])
         for number, row in enumerate(rows):
             counted[number, : len(row["counted"])] = torch.tensor(
@@ -284,7 +294,3 @@ class _Words:
             )
         batch["counted"] = counted.bool()
         return batch
-
-
-def _uncounted(row: JsonObject) -> JsonObject:
-    return {name: row[name] for name in row if name != "counted"}

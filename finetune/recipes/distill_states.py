@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from finetune.core.rows import JsonObject
+from finetune.core.rows import JsonObject, without
 from finetune.data import encoder_rows
 from finetune.data.held_out import HeldRows, apart
 from finetune.recipes.distill_encoder import terms_of, whole_text
@@ -62,7 +62,9 @@ def run(config: TrainConfig, *, distill: DistillConfig, at: At) -> JsonObject:
     args.remove_unused_columns = False
     teacher, words = _opened(distill, args.device)
     set_seed(args.seed)
-    classes = _classes(data, config.data)
+    classes = encoder_rows.classes_in(
+        data, "classify", f"--input {config.data}"
+    )
     model, tokenizer = open_head(
         config.model, "classify", classes=classes, options=model_options(config)
     )
@@ -161,20 +163,6 @@ def _check(distill: DistillConfig, terms: Sequence[Term]) -> None:
         )
 
 
-def _classes(data: Dataset, source: str) -> dict[int, str]:
-    """Names of the classes by number: the labels of the rows, in the order of their characters."""
-    labels = data["label"] if "label" in data.column_names else []
-    names = {str(label) for label in labels if label is not None}
-    if len(names) < 2:
-        raise WrongUse(
-            f"--input {source} label",
-            f"{len(names)} classes",
-            "two or more",
-            "Write a `label` into each row that has one.",
-        )
-    return dict(enumerate(sorted(names)))
-
-
 class _Reading:
     """Rows as student and teacher read them.
 
@@ -237,14 +225,9 @@ class _Collator:
     def __call__(self, rows: Sequence[JsonObject]) -> dict[str, Tensor]:
         from finetune.teachers.in_process import batch_of  # noqa: PLC0415 - torch
 
-        ours = [_without_ids(row) for row in rows]
+        ours = [without(row, (_IDS,)) for row in rows]
         batch: dict[str, Any] = dict(self.plain(ours))
         theirs = batch_of([(row[_IDS], row[_IDS]) for row in rows], pad=0)
         batch[encoder_rows.TEACHER_IDS] = theirs["input_ids"]
         batch[encoder_rows.TEACHER_MASK] = theirs["attention_mask"]
         return batch
-
-
-def _without_ids(row: JsonObject) -> JsonObject:
-    """What the student reads of a row."""
-    return {name: value for name, value in row.items() if name != _IDS}

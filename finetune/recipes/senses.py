@@ -21,6 +21,7 @@ from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
 from finetune.core.tensors import Mask, RowStates, Scalar
 from finetune.data import rows
+from finetune.measuring.shares import share_of
 from finetune.scoring.token_vectors import (
     Place,
     TokenVectors,
@@ -30,7 +31,6 @@ from finetune.scoring.token_vectors import (
 from finetune.students.shift_head import ShiftHead
 from synth.core.errors import WrongUse
 from synth.core.records import Row
-from synth.statistics.intervals import wilson
 from synth.statistics.paired import mcnemar
 
 FILE = "senses.json"
@@ -530,10 +530,4 @@ def _measured(
 
 
 def _share(right: Sequence[bool]) -> JsonObject:
-    low, high = wilson(sum(right), len(right))
-    return {
-        "share": round(sum(right) / max(1, len(right)), 4),
-        "low": round(low, 4),
-        "high": round(high, 4),
-        "rows": len(right),
-    }
+    return {**share_of(sum(right), len(right)), "rows": len(right)}

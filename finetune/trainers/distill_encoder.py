@@ -160,7 +160,7 @@ class EncoderDistillTrainer(KeepsBeside, Trainer):  # type: ignore[misc]
             weight += done * (self.likelihood_to - weight)
             if self._means is None:
                 self._note("cross_entropy_weight", weight)
-        value = _cross_entropy(logits, labels)
+        value = label_loss(logits, labels)
         self._note("cross_entropy", value)
         return weight * value
 
@@ -294,7 +294,7 @@ def measured(
     if count:
         right = student[known].argmax(dim=-1) == labels[known]
         yield "accuracy", float(right.double().mean()), count
-        yield "cross_entropy", float(_cross_entropy(student, labels)), count
+        yield "cross_entropy", float(label_loss(student, labels)), count
 
 
 def _sample(model: PreTrainedModel, show: Show) -> Features:
@@ -304,7 +304,7 @@ def _sample(model: PreTrainedModel, show: Show) -> Features:
     return encoded(model, inputs, show)[1]
 
 
-def _cross_entropy(logits: Logits, labels: Labels) -> Scalar:
+def label_loss(logits: Logits, labels: Labels) -> Scalar:
     """Mean over what is labelled, in nats."""
     there = labels != IGNORED
     logs = label_logs(logits, labels).masked_fill(~there, 0.0)

@@ -16,6 +16,9 @@ WORDS = {
     "--chunks": "evaluate --input {rows} --model none/model --output o",
     "--senses": "senses --model none/model --output o",
     "--contexts": "senses --senses {rows} --model none/model --output o",
+    "--former-rows": "add-kinds --input {rows} --model none/model --output o",
+    "--prior-rows": "ctc --input {rows} --model none/model --output o",
+    "--shelf": "evaluate-demonstrations none/model --input {rows} --output o",
     "--test": "senses --senses {rows} --model none/model --output o",
 }
 

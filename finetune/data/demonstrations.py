@@ -1,0 +1,94 @@
+"""Rows with worked examples of their task before them."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+
+from finetune.core.rows import JsonObject
+from finetune.data import rows
+from synth.core.errors import WrongUse
+
+DEMONSTRATIONS = "demonstrations"
+_NEEDED = ("prompt", "completion")
+
+
+def read(source: str, flag: str = "--input") -> list[JsonObject]:
+    """Rows of `prompt`, `completion`, and `task` or `demonstrations`, which are texts.
+
+    Raises:
+        WrongUse: a column is missing, or a cell is no text.
+    """
+    dataset = rows.columns(
+        rows.load(source), _NEEDED, source, also=("task", DEMONSTRATIONS)
+    )
+    made = [dict(row) for row in dataset]
+    for number, row in enumerate(made, 1):
+        for name, value in row.items():
+            if not isinstance(value, str):
+                raise WrongUse(
+                    f"{flag} {source} row {number} {name}",
+                    f"{value!r}"[:80],
+                    "a text",
+                    "Write one; messages are not read here.",
+                )
+    return made
+
+
+def shown(row: JsonObject) -> str:
+    """A row as a demonstration.
+
+    >>> shown({"prompt": "red pen ?", "completion": " red"})
+    'red pen ? red'
+    """
+    return f"{row['prompt']}{row['completion']}"
+
+
+def demonstrated(
+    made: Sequence[JsonObject],
+    *,
+    shots: int,
+    draws: int,
+    seed: int,
+    source: str,
+    shelf: Sequence[JsonObject] | None = None,
+) -> list[JsonObject]:
+    """Each row `draws` times, each time with other demonstrations: rows of its task. Rows that
+    bring `demonstrations` of their own come once.
+
+    Args:
+        made: rows of `read`.
+        shots: demonstrations of a row.
+        draws: times that a row comes.
+        seed: of the choice.
+        source: of the rows, for messages.
+        shelf: rows that demonstrate; None for the others of `made`.
+
+    Raises:
+        WrongUse: a task with too few rows.
+    """
+    others = defaultdict(list)
+    for row in made if shelf is None else shelf:
+        others[row.get("task", "")].append(row)
+    drawing = random.Random(seed)
+    found = []
+    for number, row in enumerate(made, 1):
+        if DEMONSTRATIONS in row:
+            found.append(row)
+            continue
+        task = row.get("task", "")
+        # Rows are told apart by what they show: the same question is no demonstration.
+        free = [one for one in others[task] if shown(one) != shown(row)]
+        if len(free) < shots:
+            raise WrongUse(
+                f"{source} row {number}",
+                f"{len(free)} other rows of task {task!r}",
+                f"{shots} or more",
+                "Lower --shots, or bring more rows.",
+            )
+        for _ in range(draws):
+            chosen = drawing.sample(free, shots)
+            text = "\n".join(map(shown, chosen)) + "\n"
+            found.append({**row, DEMONSTRATIONS: text})
+    return found

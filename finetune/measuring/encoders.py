@@ -1,0 +1,217 @@
+"""What an encoder with the head of a task says of held-out rows, beside what stands there."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from finetune.core.json_files import write_json
+from finetune.core.rows import JsonObject, without
+from finetune.data import encoder_rows
+from finetune.data.tags import OUTSIDE, Entity, entities, mark_entities
+from finetune.measures.classes import report_of
+from finetune.measures.spans import scores
+from finetune.measuring.shares import share_of
+from finetune.students.heads import Task, open_head
+from finetune.students.several_heads import has_heads, load_heads
+from synth.core.errors import WrongUse
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_MOST_TOKENS = 512
+_BATCH = 32
+PREDICTIONS = "predictions.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """What to measure.
+
+    Attributes:
+        model: an encoder with the head of a task, or a folder of `finetune heads`.
+        data: rows of the task with their labels or tags.
+        output: where evaluation.json and predictions.jsonl go.
+        task: classify or tokens; None for that of the head.
+        head: of a folder with several; None elsewhere.
+    """
+
+    model: str
+    data: str
+    output: Path
+    task: Task | None = None
+    head: str | None = None
+
+
+def run(config: EncoderConfig) -> JsonObject:
+    """Measures the rows of one task.
+
+    Returns:
+        The content of OUTPUT/evaluation.json: `accuracy` of labelled texts or words (share, low,
+        high: Wilson 95 %), the report of classes, and of tags that mark entities `entities` (see
+        `entity_scores`).
+
+    Raises:
+        WrongUse: a model or rows that cannot be used.
+    """
+    model, tokenizer, task = _opened(config)
+    data = encoder_rows.read(config.data, task)
+    classes = dict(model.config.id2label)
+    golds = [_golds(row, task, classes) for row in data]
+    if not any(gold is not None for row in golds for gold in row):
+        raise WrongUse(
+            f"--input {config.data}",
+            "no labels",
+            "rows with `label`, or `tags` of words",
+            "Write what is right into the rows.",
+        )
+    found = predicted(model, tokenizer, task, list(data))
+    pairs = Counter(
+        (gold, answer)
+        for row, answers in zip(golds, found, strict=True)
+        for gold, answer in zip(row, answers, strict=True)
+        if gold is not None
+    )
+    right = sum(n for (gold, answer), n in pairs.items() if gold == answer)
+    info: JsonObject = {
+        "model": config.model,
+        "head": config.head,
+        "task": task,
+        "rows": len(data),
+        "labels": pairs.total(),
+        "accuracy": share_of(right, pairs.total()),
+        **report_of(pairs),
+    }
+    if task == "tokens" and mark_entities(classes.values()):
+        known = list(map(_marked, golds))
+        info["entities"] = entity_scores(known, found)
+    config.output.mkdir(parents=True, exist_ok=True)
+    write_json(config.output / "evaluation.json", info)
+    lines = [
+        json.dumps({**row, "found": one if task == "tokens" else one[0]}) + "\n"
+        for row, one in zip(data, found, strict=True)
+    ]
+    (config.output / PREDICTIONS).write_text("".join(lines), encoding="utf-8")
+    return info
+
+
+def _opened(
+    config: EncoderConfig,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Task]:
+    """The model of one task, its tokenizer, and the task."""
+    if has_heads(config.model):
+        heads, tokenizer = load_heads(config.model)
+        model, task = heads.alone(config.head or "")
+        if config.task not in (None, task):
+            raise WrongUse(
+                f"--task {config.task}",
+                f"--head {config.head}, which is of {task}",
+                "the task of the head",
+                "Leave --task out.",
+            )
+        return model, tokenizer, task
+    if config.head is not None or config.task is None:
+        raise WrongUse(
+            f"--model {config.model}",
+            f"one head, with --head {config.head} and --task {config.task}",
+            "--task classify or tokens, and no --head",
+            "Name the task of the model.",
+        )
+    model, tokenizer = open_head(config.model, config.task)
+    return model, tokenizer, config.task
+
+
+def _golds(
+    row: JsonObject, task: Task, classes: dict[int, str]
+) -> list[str | None]:
+    """The classes of a text (one) or of its words by name; None for one that nobody says."""
+    if task == "classify":
+        cells = [row.get("label")]
+    else:
+        cells = row.get("tags") or [None] * len(row["tokens"])
+    return [
+        classes.get(cell, str(cell)) if isinstance(cell, int) else cell
+        for cell in cells
+    ]
+
+
+def _marked(golds: Sequence[str | None]) -> list[str]:
+    return [gold or OUTSIDE for gold in golds]
+
+
+def predicted(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    task: Task,
+    rows: Sequence[JsonObject],
+) -> list[list[str]]:
+    """The likeliest class of each text (one), or of each of its words; words behind the most tokens
+    that the model reads get "O".
+    """
+    tokenizer.padding_side = "right"
+    most = min(_MOST_TOKENS, tokenizer.model_max_length)
+    names = dict(model.config.id2label)
+    bare = [without(row, ("label", "tags")) for row in rows]
+    made = encoder_rows.of_task(bare, task, tokenizer, most, names)
+    model.eval()
+    found: list[list[str]] = []
+    for start in range(0, len(made), _BATCH):
+        part = made[start : start + _BATCH]
+        plain = [without(row, ("labels", "counted")) for row in part]
+        batch = tokenizer.pad(plain, return_tensors="pt").to(model.device)
+        with torch.no_grad():
+            best = model(**batch).logits.argmax(dim=-1).tolist()
+        for row, numbers in zip(part, best, strict=True):
+            if task == "classify":
+                found.append([names[numbers]])
+                continue
+            places = zip(numbers, row["counted"], strict=False)
+            found.append([names[number] for number, first in places if first])
+    if task == "tokens":
+        for row, said in zip(rows, found, strict=True):
+            said.extend([OUTSIDE] * (len(row["tokens"]) - len(said)))
+    return found
+
+
+def entity_scores(
+    golds: Sequence[Sequence[str]], answers: Sequence[Sequence[str]]
+) -> JsonObject:
+    """Precision, recall and F1 of whole entities, as conlleval counts them: over all (micro), the
+    mean F1 of the kinds that stand in the golds (`macro_f1`), and by `kinds`.
+
+    Args:
+        golds: tags of each row.
+        answers: likewise.
+
+    Example:
+        >>> entity_scores([["B-A", "O", "B-B"]], [["B-A", "B-A", "B-B"]])["f1"]
+        0.8
+    """
+    said: Counter[str] = Counter()
+    wanted: Counter[str] = Counter()
+    shared: Counter[str] = Counter()
+    for gold, answer in zip(golds, answers, strict=True):
+        theirs, ours = entities(gold), entities(answer)
+        said += _kinds(ours)
+        wanted += _kinds(theirs)
+        shared += _kinds(ours & theirs)
+    kinds = {
+        kind: scores(shared[kind], said[kind], wanted[kind])
+        for kind in sorted(said | wanted)
+    }
+    there = [kinds[kind]["f1"] for kind in sorted(wanted)]
+    return {
+        **scores(shared.total(), said.total(), wanted.total()),
+        "macro_f1": round(sum(there) / max(1, len(there)), 4),
+        "kinds": kinds,
+    }
+
+
+def _kinds(found: set[Entity]) -> Counter[str]:
+    return Counter(one.kind for one in found)

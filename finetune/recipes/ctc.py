@@ -1,0 +1,178 @@
+"""Students that write all tokens at once, from a teacher's texts and a lexical prior of raw ones
+(arXiv:2012.14583).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from finetune.core.rows import JsonObject
+from finetune.data import rows
+from finetune.settings import TrainConfig, built, model_options, trainer_config
+from finetune.students import load as student
+from finetune.students.heads import open_head
+from finetune.trainers.distill_checks import check_encoder
+from synth.cli.command_group import say
+from synth.core.errors import WrongUse
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_COLUMNS = ("prompt", "completion")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CtcConfig:
+    """What `finetune ctc` is told besides a training's own settings.
+
+    Attributes:
+        stretch: places of each token of the prompt.
+        prior_rows: raw pairs whose words are aligned; None for no prior.
+        prior: weight of the prior at first, 0 to 1.
+        until: share of the steps at which it has fallen to 0.
+    """
+
+    stretch: int = 2
+    prior_rows: str | None = None
+    prior: float = 0.5
+    until: float = 0.5
+
+
+def run(config: TrainConfig, *, ctc: CtcConfig) -> JsonObject:
+    """Trains an encoder with the head of a masked language model to write completions.
+
+    Args:
+        config: data (`prompt` and `completion`, a teacher's), model, output, fields of
+            transformers' TrainingArguments.
+        ctc: how the student reads, and its prior.
+
+    Returns:
+        The content of OUTPUT/train.json: `stretch`, and `crowded`, rows that are left out since
+        their completion needs more places than they have.
+
+    Raises:
+        WrongUse: data, model or a trainer field that cannot be used; nothing was trained.
+    """
+    check_encoder(config)
+    if config.lora is not None or config.held_out is not None:
+        raise WrongUse(
+            "ctc",
+            "--lora",
+            "all weights of the encoder",
+            "Leave it out.",
+        )
+    data = pairs(config.data, "--input")
+    raw = pairs(ctc.prior_rows, "--prior-rows") if ctc.prior_rows else []
+    # Seconds of imports.
+    from transformers import TrainingArguments, set_seed  # noqa: PLC0415
+
+    from finetune.objectives.lexical_prior import (  # noqa: PLC0415
+        prior_of,
+        translations,
+    )
+    from finetune.trainers.ctc import CtcCollator, CtcTrainer, stretch_of  # noqa: PLC0415
+
+    args = trainer_config(TrainingArguments, config, "distill, encoder")
+    args.remove_unused_columns = False
+    set_seed(args.seed)
+    model, tokenizer = open_head(
+        config.model, "mlm", options=model_options(config)
+    )
+    stretch = stretch_of(tokenizer, ctc.stretch)
+    most = (model.config.max_position_embeddings - 2) // ctc.stretch
+    made = fitting(encoded(data, tokenizer), ctc.stretch, most)
+    if not made:
+        raise WrongUse(
+            f"--input {config.data}",
+            f"no completion that fits into {ctc.stretch} places a token",
+            "some that do",
+            "Raise --stretch.",
+        )
+    if crowded := len(data) - len(made):
+        say(
+            f"{crowded:,} of {len(data):,} rows have too few places and are left out",
+            err=True,
+        )
+    prior = None
+    if raw:
+        aligned = [
+            (row["source"], row["target"]) for row in encoded(raw, tokenizer)
+        ]
+        size = model.config.vocab_size
+        prior = prior_of(translations(aligned), size)
+    trainer = built(
+        CtcTrainer,
+        model=model,
+        args=args,
+        train_dataset=made,
+        processing_class=tokenizer,
+        data_collator=CtcCollator(stretch),
+        stretch=stretch,
+        prior=prior,
+        weight=ctc.prior,
+        until=ctc.until,
+    )
+    return student.train_and_keep(
+        trainer,
+        tokenizer,
+        config,
+        len(made),
+        facts={**vars(ctc), "crowded": crowded},
+    )
+
+
+def pairs(source: str, flag: str) -> list[JsonObject]:
+    """Rows of `prompt` and `completion`, which are texts.
+
+    Raises:
+        WrongUse: a column is missing, or a cell is no text.
+    """
+    found = [
+        dict(row) for row in rows.columns(rows.load(source), _COLUMNS, source)
+    ]
+    for number, row in enumerate(found, 1):
+        for name in _COLUMNS:
+            if not isinstance(row[name], str) or not row[name].strip():
+                raise WrongUse(
+                    f"{flag} {source} row {number} {name}",
+                    f"{row[name]!r}"[:80],
+                    "a text",
+                    "Write one, or leave the row out.",
+                )
+    return found
+
+
+def encoded(
+    data: Sequence[JsonObject], tokenizer: PreTrainedTokenizerBase
+) -> list[JsonObject]:
+    """`source` and `target`: ids of prompts and completions."""
+    made = []
+    for row in data:
+        ids = [
+            tokenizer(row[name], add_special_tokens=False)["input_ids"]
+            for name in _COLUMNS
+        ]
+        made.append({"source": ids[0], "target": ids[1]})
+    return made
+
+
+def fitting(
+    made: Sequence[JsonObject], times: int, most: int
+) -> list[JsonObject]:
+    """Rows whose target has places, and whose source the model can read.
+
+    Args:
+        made: rows of `encoded`.
+        times: places of a source token.
+        most: source tokens of a row.
+    """
+    from finetune.trainers.ctc import places_needed  # noqa: PLC0415 - torch
+
+    return [
+        row
+        for row in made
+        if len(row["source"]) <= most
+        and places_needed(row["target"]) <= times * len(row["source"])
+    ]

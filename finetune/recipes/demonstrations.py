@@ -1,0 +1,111 @@
+"""Demonstrations become vectors (MEND, arXiv:2403.06914)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from finetune.core.rows import JsonObject
+from finetune.data.demonstrations import demonstrated, read
+from finetune.data.tokens import MOST_TOKENS
+from finetune.settings import TrainConfig, built, model_options, trainer_config
+from finetune.students import load as student
+from finetune.trainers.distill_checks import check_decoder
+from synth.core.errors import WrongUse
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemonstrationsConfig:
+    """What `finetune demonstrations` is told besides a training's own settings.
+
+    Attributes:
+        compressor: a language model with the tokenizer of the first, or a folder of this command;
+            None for the model itself.
+        vectors: that stand for the demonstrations.
+        shots: demonstrations of a row that brings none.
+        draws: times that such a row comes, each time with others.
+        likelihood: weight of the answers' cross-entropy.
+    """
+
+    compressor: str | None = None
+    vectors: int = 16
+    shots: int = 4
+    draws: int = 4
+    likelihood: float = 0.0
+
+
+def run(
+    config: TrainConfig, *, demonstrations: DemonstrationsConfig
+) -> JsonObject:
+    """Trains a compressor for a language model, which stays as it is.
+
+    Args:
+        config: data (`prompt`, `completion`, and `task` or `demonstrations`), a decoder, output,
+            fields of transformers' TrainingArguments.
+        demonstrations: what else is said.
+
+    Returns:
+        The content of OUTPUT/train.json; OUTPUT is the compressor.
+
+    Raises:
+        WrongUse: data, models or a trainer field that cannot be used; nothing was trained.
+    """
+    check_decoder(config, "a compressor of demonstrations")
+    if config.lora is not None or student.is_seq2seq(config.model):
+        raise WrongUse(
+            "demonstrations",
+            f"--model {config.model}, --lora {config.lora}",
+            "a decoder, and a compressor whose weights are all trained",
+            "Leave --lora out, or take another model.",
+        )
+    asked = read(config.data)
+    # Seconds of imports.
+    from transformers import TrainingArguments, set_seed  # noqa: PLC0415
+
+    from finetune.students.demonstrations import open_compressor  # noqa: PLC0415
+    from finetune.teachers.in_process import same_tokens  # noqa: PLC0415
+    from finetune.trainers.demonstrations import (  # noqa: PLC0415
+        DemonstrationsTrainer,
+        ShownCollator,
+        encoded,
+    )
+
+    args = trainer_config(TrainingArguments, config, "distill, encoder")
+    args.remove_unused_columns = False
+    set_seed(args.seed)
+    reader, tokenizer = student.load_student(
+        config.model, model_options(config)
+    )
+    name = demonstrations.compressor or config.model
+    model, own = open_compressor(
+        name,
+        demonstrations.vectors,
+        reader.config.get_text_config().hidden_size,
+        f"--compressor {name}",
+    )
+    same_tokens(name, own, tokenizer)
+    rows = demonstrated(
+        asked,
+        shots=demonstrations.shots,
+        draws=demonstrations.draws,
+        seed=args.seed,
+        source=f"--input {config.data}",
+    )
+    made = encoded(rows, tokenizer, MOST_TOKENS)
+    trainer = built(
+        DemonstrationsTrainer,
+        model=model,
+        args=args,
+        train_dataset=made,
+        processing_class=tokenizer,
+        data_collator=ShownCollator(tokenizer),
+        reader=reader.to(args.device).eval().requires_grad_(False),
+        likelihood=demonstrations.likelihood,
+    )
+    return student.train_and_keep(
+        trainer,
+        tokenizer,
+        config,
+        len(made),
+        keep=lambda: model.save(config.output, config.model),
+        facts={**vars(demonstrations), "template": "never"},
+    )

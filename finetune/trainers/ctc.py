@@ -1,0 +1,192 @@
+"""A student that writes all tokens at once learns by CTC, and at first by a lexical prior."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import Trainer
+
+from finetune.core.rows import JsonObject
+from finetune.core.tensors import Inputs, Scalar
+from finetune.data.tokens import IGNORED
+from finetune.objectives.lexical_prior import Prior, prior_kl
+from finetune.trainers.notes import Notes
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+class Stretch(NamedTuple):
+    """How a student reads.
+
+    Attributes:
+        times: places of each source token.
+        blank: the token that says nothing.
+        first: the token before all; None for none.
+        last: the token behind all; None for none.
+    """
+
+    times: int
+    blank: int
+    first: int | None
+    last: int | None
+
+    def read(self, source: Sequence[int]) -> list[int]:
+        """What the student reads of a text."""
+        middle = [token for token in source for _ in range(self.times)]
+        start = [] if self.first is None else [self.first]
+        end = [] if self.last is None else [self.last]
+        return [*start, *middle, *end]
+
+
+def stretch_of(tokenizer: PreTrainedTokenizerBase, times: int) -> Stretch:
+    """The reading of a tokenizer's texts."""
+    return Stretch(
+        times,
+        tokenizer.pad_token_id,
+        tokenizer.cls_token_id,
+        tokenizer.sep_token_id,
+    )
+
+
+def places_needed(target: Sequence[int]) -> int:
+    """Places that a text takes at least: a blank stands between two of the same tokens.
+
+    >>> places_needed([5, 5, 7])
+    4
+    """
+    pairs = itertools.pairwise(target)
+    return len(target) + sum(one == two for one, two in pairs)
+
+
+def collapsed(tokens: Sequence[int], blank: int) -> list[int]:
+    """The text that places say: tokens that are repeated count once, blanks not at all.
+
+    >>> collapsed([5, 5, 0, 5, 7], 0)
+    [5, 5, 7]
+    """
+    pairs = itertools.pairwise([blank, *tokens])
+    return [two for one, two in pairs if two not in (one, blank)]
+
+
+class CtcCollator:
+    """Pads rows of `source` and `target` ids.
+
+    Args:
+        stretch: how the student reads.
+    """
+
+    def __init__(self, stretch: Stretch) -> None:
+        self.stretch = stretch
+
+    def __call__(self, rows: Sequence[JsonObject]) -> dict[str, Tensor]:
+        """A batch: input_ids and attention_mask of the student, source (-1 for padding), labels
+        (-100 for padding).
+        """
+        blank = self.stretch.blank
+        read = [self.stretch.read(row["source"]) for row in rows]
+        ids = _padded(read, blank)
+        return {
+            "input_ids": ids,
+            "attention_mask": (_padded(read, -1) >= 0).long(),
+            "source": _padded([row["source"] for row in rows], -1),
+            "labels": _padded([row["target"] for row in rows], IGNORED),
+        }
+
+
+def _padded(lists: Sequence[Sequence[int]], fill: int) -> Tensor:
+    parts = [torch.tensor(list(one), dtype=torch.long) for one in lists]
+    padded: Tensor = torch.nn.utils.rnn.pad_sequence(
+        parts, batch_first=True, padding_value=fill
+    )
+    return padded
+
+
+def places(model: PreTrainedModel, batch: Inputs, stretch: Stretch) -> Tensor:
+    """[B, S x times, V] log-probabilities at the places of the source tokens."""
+    logits = model(
+        input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+    ).logits
+    start = int(stretch.first is not None)
+    width = batch["source"].shape[1] * stretch.times
+    logs: Tensor = logits[:, start : start + width].float().log_softmax(dim=-1)
+    return logs
+
+
+class CtcTrainer(Trainer):  # type: ignore[misc]
+    """Minimises (1 - w) x CTC + w x `prior_kl`, w falling evenly from `weight` to 0 at the share
+    `until` of the steps. CTC is in nats a target token.
+
+    Args:
+        stretch: how the student reads.
+        prior: None for CTC alone.
+        weight: 0 to 1.
+        until: above 0 and up to 1.
+        options: of transformers' Trainer.
+    """
+
+    def __init__(
+        self,
+        *,
+        stretch: Stretch,
+        prior: Prior | None,
+        weight: float,
+        until: float,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.model_accepts_loss_kwargs = False
+        self.stretch = stretch
+        self.prior = None if prior is None else prior.to(self.args.device)
+        self.weight = weight
+        self.until = until
+        self.notes = Notes()
+
+    def compute_loss(
+        self,
+        model: PreTrainedModel,
+        inputs: Inputs,
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,  # noqa: ARG002
+    ) -> Scalar | tuple[Scalar, Any]:
+        """The loss of one batch."""
+        logs = places(model, inputs, self.stretch)
+        labels = inputs["labels"]
+        source = inputs["source"]
+        total = (
+            torch.nn.functional.ctc_loss(
+                logs.transpose(0, 1),
+                labels.clamp(min=0),
+                (source >= 0).sum(dim=1) * self.stretch.times,
+                (labels != IGNORED).sum(dim=1),
+                blank=self.stretch.blank,
+                reduction="sum",
+            )
+            / (labels != IGNORED).sum()
+        )
+        self._note("ctc", total)
+        done = self.state.global_step / max(1, self.state.max_steps)
+        weight = self.weight * max(0.0, 1 - done / self.until)
+        if self.prior is not None and weight:
+            shape = (*source.shape, self.stretch.times, logs.shape[-1])
+            apart = prior_kl(
+                logs.view(shape), source, self.prior, self.stretch.blank
+            )
+            total = (1 - weight) * total + weight * apart
+            self._note("prior_kl", apart)
+        return (total, {"logits": logs}) if return_outputs else total
+
+    def _note(self, name: str, value: Scalar) -> None:
+        steps = self.current_gradient_accumulation_steps
+        share = value.detach() / (steps * self.accelerator.num_processes)
+        self.notes.add(name, share, self.state.global_step)
+
+    def log(
+        self, logs: dict[str, float], start_time: float | None = None
+    ) -> None:
+        """Both terms beside their sum."""
+        super().log({**logs, **self.notes.taken(self)}, start_time)

@@ -1,0 +1,183 @@
+"""Students that write all tokens at once: CTC by hand, word alignment by brute force, what a lexical prior changes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from finetune.objectives.lexical_prior import (
+    ROUNDS,
+    prior_kl,
+    prior_of,
+    translations,
+)
+from finetune.trainers.ctc import collapsed, places_needed
+from tests import tiny
+from tests.conftest import write
+from tests.finetune.recipes.test_distill_layers import QUIET
+from tests.finetune.test_train import finetune
+
+TOKENS = st.lists(st.integers(1, 4), min_size=1, max_size=4)
+
+
+@settings(max_examples=25)
+@given(st.lists(st.tuples(TOKENS, TOKENS), min_size=1, max_size=4))
+def test_alignment_is_model_one(pairs):
+    """Slowly, with dictionaries."""
+    chance = {}
+    for source, target in pairs:
+        for f, e in itertools.product(source, target):
+            chance[f, e] = 1.0
+    for _ in range(ROUNDS):
+        counts = dict.fromkeys(chance, 0.0)
+        for source, target in pairs:
+            for e in target:
+                whole = sum(chance[f, e] for f in source)
+                for f in source:
+                    counts[f, e] += chance[f, e] / whole
+        totals = {f: 0.0 for f, _ in chance}
+        for (f, _), value in counts.items():
+            totals[f] += value
+        chance = {(f, e): value / totals[f] for (f, e), value in counts.items()}
+    found = translations(pairs)
+    assert {(f, e) for f in found for e in found[f]} == set(chance)
+    for (f, e), value in chance.items():
+        assert found[f][e] == pytest.approx(value)
+
+
+def test_the_prior_is_held_against_what_is_no_blank():
+    prior = prior_of({3: {1: 0.6, 2: 0.2}}, 5)
+    assert prior.chances[0].tolist()[:3] == pytest.approx([0.75, 0.25, 0])
+    # Two places of one token, vocabulary of five, blank 0; padding and token 4 have no prior.
+    said = torch.tensor([[0.5, 0.3, 0.1, 0.1, 0], [0.9, 0.1, 0, 0, 0]])
+    logs = torch.stack([said, said, said]).clamp(min=1e-12).log()[None]
+    source = torch.tensor([[3, 4, -1]])
+    ours = {1: 0.4 / 0.6, 2: 0.1 / 0.6}
+    wanted = 0.75 * math.log(0.75 / ours[1]) + 0.25 * math.log(0.25 / ours[2])
+    found = float(prior_kl(logs, source, prior, 0))
+    assert found == pytest.approx(wanted, rel=1e-5)
+    assert float(prior_kl(logs, source[:, 1:2].repeat(1, 3), prior, 0)) == 0.0
+
+
+@given(st.lists(st.integers(0, 2), max_size=8))
+def test_a_text_that_places_say_fits_into_them(places):
+    text = collapsed(places, 0)
+    assert places_needed(text) <= len(places)
+    kept = [key for key, _ in itertools.groupby(places)]
+    assert text == [token for token in kept if token]
+
+
+def texts(step):
+    """Each word stands for another one, in the same order."""
+    words = sorted({w for fact in tiny.FACTS for w in fact.split()})
+    stands = dict(zip(words, words[5:] + words[:5], strict=True))
+    facts = [f"{a} {b}" for a in tiny.FACTS for b in tiny.FACTS][::step]
+    return [
+        {
+            "prompt": text,
+            "completion": " ".join(stands[w] for w in text.split()),
+        }
+        for text in facts
+    ]
+
+
+def trained(out, rows, *more, steps=1, rate=0):
+    words = [
+        "ctc",
+        "--input",
+        rows,
+        "--model",
+        tiny.encoder("mlm"),
+        "--output",
+        out,
+    ]
+    words += [*QUIET, "--learning-rate", rate, "--max-steps", steps, *more]
+    code, said = finetune(*words, "--per-device-train-batch-size", 16)
+    assert code == 0, said
+    state = json.loads((out / "trainer_state.json").read_text())
+    return state["log_history"]
+
+
+@pytest.mark.slow
+def test_the_first_step_by_all_paths(tmp_path):
+    """One row of one token at two places: every path is counted."""
+    import transformers
+
+    row = [{"prompt": "red", "completion": "pen"}]
+    rows = write(tmp_path / "rows.jsonl", row)
+    more = ["--prior-rows", rows, "--prior", 0.4]
+    log, later = trained(tmp_path / "s", rows, *more, steps=2)[:2]
+    # Half of the steps are behind: the prior is, too.
+    assert later["loss"] == pytest.approx(later["ctc"], rel=1e-6)
+    assert "prior_kl" not in later
+    kind = transformers.AutoModelForMaskedLM
+    model = kind.from_pretrained(tmp_path / "s").eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "s")
+    red, pen = (
+        tokenizer.convert_tokens_to_ids(word) for word in ("red", "pen")
+    )
+    with torch.no_grad():
+        logits = model(torch.tensor([[2, red, red, 3]])).logits[0, 1:3]
+    said = logits.double().softmax(-1)
+    paths = sum(
+        float(said[0, a] * said[1, b])
+        for a, b in itertools.product((0, pen), repeat=2)
+        if collapsed([a, b], 0) == [pen]
+    )
+    assert log["ctc"] == pytest.approx(-math.log(paths), rel=1e-4)
+    both = said.sum(0)
+    apart = -math.log(float(both[pen] / (both.sum() - both[0])))
+    assert log["prior_kl"] == pytest.approx(apart, rel=1e-4)
+    assert log["loss"] == pytest.approx(
+        0.6 * log["ctc"] + 0.4 * apart, rel=1e-4
+    )
+
+
+def measured(student, rows, out):
+    code, said = finetune(
+        "evaluate-ctc", student, "--input", rows, "--output", out
+    )
+    assert code == 0, said
+    return json.loads((out / "evaluation.json").read_text())
+
+
+@pytest.mark.long
+def test_a_student_writes_whole_texts_in_one_pass(tmp_path):
+    rows = write(tmp_path / "rows.jsonl", texts(1))
+    found = {}
+    for name, more in (("plain", []), ("prior", ["--prior-rows", rows])):
+        trained(tmp_path / name, rows, *more, steps=120, rate="3e-3")
+        found[name] = measured(tmp_path / name, rows, tmp_path / "o")
+    assert found["prior"]["exact_match"]["share"] > 0.9
+
+
+def test_what_cannot_be_written_or_measured_is_refused(tmp_path):
+    row = [{"prompt": "red", "completion": "pen pen dog"}]
+    rows = write(tmp_path / "rows.jsonl", row)
+    base = [
+        "--input",
+        rows,
+        "--model",
+        tiny.encoder("mlm"),
+        "--output",
+        tmp_path / "s",
+    ]
+    code, said = finetune("ctc", *base)
+    assert (code, "Raise --stretch" in said) == (2, True), said
+    code, said = finetune("ctc", *base, "--lora")
+    assert (code, "--lora" in said) == (2, True), said
+    code, said = finetune(
+        "evaluate-ctc", tiny.encoder("mlm"), "--input", rows, "--output", tmp_path / "o"
+    )  # fmt: skip
+    assert (code, "no training of finetune ctc" in said) == (2, True), said
+    empty = write(
+        tmp_path / "empty.jsonl", [{"prompt": "red", "completion": " "}]
+    )
+    code, said = finetune("ctc", "--input", empty, *base[2:])
+    assert (code, "row 1 completion" in said) == (2, True), said

@@ -1,0 +1,232 @@
+"""Vectors in the place of demonstrations: what the model is shown, the KL by hand, a compressor that learns which task is demonstrated."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from finetune.data.demonstrations import demonstrated, read
+from finetune.students.demonstrations import (
+    Compressor,
+    load_compressor,
+    said,
+)
+from finetune.students.load import load_student
+from finetune.trainers.demonstrations import ShownCollator, encoded, shown_in
+from synth.core.errors import WrongUse
+from tests import tiny
+from tests.conftest import write
+from tests.finetune.recipes.test_distill_layers import QUIET
+from tests.finetune.test_train import finetune
+
+# The demonstrations alone say which word is asked for.
+ROWS = [
+    {"prompt": f"What is {fact} ?", "completion": f" {fact.split()[n]}", "task": task}
+    for n, task in enumerate(("first", "second"))
+    for fact in tiny.FACTS
+]  # fmt: skip
+
+
+def batch(shots=2):
+    rows = demonstrated(ROWS, shots=shots, draws=1, seed=0, source="rows")
+    model, tokenizer = load_student(tiny.causal())
+    made = encoded(rows, tokenizer, 99)
+    return (
+        model.eval(),
+        tokenizer,
+        rows,
+        shown_in(ShownCollator(tokenizer)(made)),
+    )
+
+
+def test_demonstrations_are_other_rows_of_the_same_task():
+    rows = demonstrated(ROWS, shots=3, draws=2, seed=0, source="rows")
+    assert len(rows) == 32
+    for row in rows:
+        lines = row["demonstrations"].splitlines()
+        assert len({*lines}) == 3
+        own = [
+            f"{r['prompt']}{r['completion']}"
+            for r in ROWS
+            if r["task"] == row["task"]
+        ]
+        assert {*lines} < {*own} - {f"{row['prompt']}{row['completion']}"}
+    again = demonstrated(ROWS, shots=3, draws=2, seed=0, source="rows")
+    assert again == rows
+    given = [{**ROWS[0], "demonstrations": "so"}]
+    assert demonstrated(given, shots=9, draws=9, seed=0, source="") == given
+    with pytest.raises(WrongUse, match="7 other rows of task 'first'"):
+        demonstrated(ROWS, shots=8, draws=1, seed=0, source="rows")
+
+
+def test_what_is_said_of_answers_is_what_a_plain_pass_says():
+    """Row by row without padding, with demonstrations as tokens and as their own embeddings."""
+    model, tokenizer, rows, shown = batch()
+    whole = said(model, shown.whole, None)
+    alone = said(model, shown.alone, None)
+    words = model.get_input_embeddings()(shown.ids)
+    # All demonstrations here are as long, so that their embeddings may stand for vectors.
+    assert bool(shown.mask.all())
+    assert torch.allclose(said(model, shown.alone, words), whole, atol=1e-4)
+    place = 0
+    for row in rows:
+        asked = tokenizer(row["prompt"])["input_ids"]
+        answer = [
+            *tokenizer(row["completion"])["input_ids"],
+            tokenizer.eos_token_id,
+        ]
+        demos = tokenizer(row["demonstrations"])["input_ids"]
+        for before, found in (([], alone), (demos, whole)):
+            ids = torch.tensor([[*before, *asked, *answer]])
+            logits = model(ids).logits[0, -len(answer) - 1 : -1]
+            part = found[place : place + len(answer)]
+            assert torch.allclose(part, logits, atol=1e-4)
+        place += len(answer)
+    assert place == len(alone)
+
+
+def test_padding_before_demonstrations_changes_no_vector():
+    torch.manual_seed(0)
+    model, _ = load_student(tiny.causal())
+    made = Compressor(model.base_model.eval(), 3, 64)
+    ids = torch.tensor([[5, 7, 9]])
+    plain = made(ids, torch.ones_like(ids))
+    longer = torch.tensor([[1, 1, 5, 7, 9]])
+    mask = torch.tensor([[0, 0, 1, 1, 1]])
+    assert plain.shape == (1, 3, 64)
+    assert torch.allclose(made(longer, mask), plain, atol=1e-5)
+
+
+def trained(out, *more, model=None, data=None, steps=1, rate=0):
+    words = [
+        "demonstrations",
+        "--input",
+        data,
+        "--model",
+        model,
+        "--output",
+        out,
+    ]
+    words += [*QUIET, "--learning-rate", rate, "--max-steps", steps, *more]
+    words += ["--per-device-train-batch-size", 16]
+    code, said_ = finetune(*words)
+    assert code == 0, said_
+    return json.loads((out / "trainer_state.json").read_text())["log_history"]
+
+
+@pytest.mark.slow
+def test_the_loss_of_a_step_by_hand(tmp_path):
+    data = write(tmp_path / "rows.jsonl", ROWS)
+    more = ["--shots", 2, "--draws", 1, "--vectors", 3, "--likelihood", 0.5]
+    (log, *_) = trained(tmp_path / "c", *more, model=tiny.causal(), data=data)
+    compressor, _ = load_compressor(str(tmp_path / "c"))
+    made = demonstrated(read(data), shots=2, draws=1, seed=42, source="")
+    model, tokenizer = load_student(tiny.causal())
+    rows = encoded(made, tokenizer, 99)
+    shown = shown_in(ShownCollator(tokenizer)(rows))
+    with torch.no_grad():
+        ours = said(model, shown.alone, compressor(shown.ids, shown.mask))
+        theirs = said(model, shown.whole, None)
+    ls, lt = (one.double().log_softmax(-1) for one in (ours, theirs))
+    kl = float((lt.exp() * (lt - ls)).sum(-1).mean())
+    labels = shown.alone.labels[:, 1:]
+    own = -ls.gather(1, labels[labels >= 0][:, None]).mean()
+    assert log["kl"] == pytest.approx(kl, rel=1e-4)
+    assert log["loss"] == pytest.approx(kl + 0.5 * float(own), rel=1e-4)
+
+
+@pytest.mark.long
+def test_vectors_say_which_task_is_demonstrated(tmp_path):
+    """A reader that learns in context; with vectors it is right nearly as often as with demonstrations, with nothing it guesses."""
+    shown = demonstrated(ROWS, shots=2, draws=8, seed=1, source="")
+    # Half of the rows without demonstrations: the reader has seen bare questions too.
+    in_context = [
+        {"prompt": row["demonstrations"] + row["prompt"], "completion": row["completion"]}
+        for row in shown
+    ] + [{k: row[k] for k in ("prompt", "completion")} for row in ROWS]  # fmt: skip
+    data = write(tmp_path / "icl.jsonl", in_context)
+    reader = tmp_path / "reader"
+    words = ["--input", data, "--model", tiny.causal(), "--output", reader]
+    words += [
+        *QUIET,
+        "--per-device-train-batch-size",
+        16,
+        "--learning-rate",
+        "3e-3",
+        "--max-steps",
+        200,
+    ]
+    code, told = finetune("sft", *words)
+    assert code == 0, told
+    rows = write(tmp_path / "rows.jsonl", ROWS)
+    more = ["--shots", 2, "--draws", 8, "--vectors", 2]
+    trained(
+        tmp_path / "c", *more, model=reader, data=rows, steps=100, rate="1e-3"
+    )
+    code, told = finetune(
+        "evaluate-demonstrations", tmp_path / "c", "--input", rows, "--shots", 2, "--seed", 7,
+        "--output", tmp_path / "o",
+    )  # fmt: skip
+    assert code == 0, told
+    info = json.loads((tmp_path / "o" / "evaluation.json").read_text())
+    assert info["demonstrations"]["share"] > 0.9
+    assert info["vectors"]["share"] > 0.9
+    assert info["none"]["share"] < 0.7
+
+
+def test_what_cannot_be_demonstrated_is_refused(tmp_path):
+    data = write(
+        tmp_path / "rows.jsonl",
+        [{**ROWS[0], "prompt": [{"role": "user", "content": "a"}]}],
+    )
+    base = [
+        "--input",
+        data,
+        "--model",
+        tiny.causal(),
+        "--output",
+        tmp_path / "c",
+    ]
+    code, told = finetune("demonstrations", *base)
+    assert (code, "messages are not read here" in told) == (2, True)
+    code, told = finetune("demonstrations", *base, "--lora")
+    assert (code, "--lora" in told) == (2, True)
+    code, told = finetune(
+        "evaluate-demonstrations", tiny.causal(), "--input", data, "--output", tmp_path / "o"
+    )  # fmt: skip
+    assert (code, "no demonstrations.json" in told) == (2, True)
+
+
+@pytest.mark.slow
+def test_a_compressor_goes_on_from_its_folder(tmp_path):
+    data = write(tmp_path / "rows.jsonl", ROWS)
+    more = ["--shots", 2, "--draws", 1, "--vectors", 3]
+    one, two = (
+        trained(
+            tmp_path / name, *more, "--compressor", start,
+            model=tiny.causal(), data=data, rate=rate,
+        )
+        for name, start, rate in (
+            ("a", tiny.other(), "1e-2"),
+            ("b", tmp_path / "a", 0),
+        )
+    )  # fmt: skip
+    # The first step changed the vectors, and the second training begins with these.
+    assert one[0]["kl"] != pytest.approx(two[0]["kl"], rel=1e-3)
+    first, second = (load_compressor(str(tmp_path / n))[0] for n in "ab")
+    pairs = zip(first.parameters(), second.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    words = [
+        "--input",
+        data,
+        "--model",
+        tiny.causal(),
+        "--output",
+        tmp_path / "c",
+    ]
+    code, told = finetune(
+        "demonstrations", *words, "--compressor", tmp_path / "a", "--vectors", 4
+    )
+    assert (code, "3 vectors of width 64" in told) == (2, True)
