@@ -21,6 +21,7 @@ from finetune.cli.shared import (
     train_options,
 )
 from synth.cli.command_group import output_option, say
+from synth.cli.numbers import Number
 from synth.core.errors import WrongUse
 
 
@@ -44,7 +45,7 @@ from synth.core.errors import WrongUse
 )
 @click.option(
     "--balance",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=0.01,
     show_default=True,
     help="Weight of an even use of experts.",
@@ -104,7 +105,7 @@ _SHOTS = click.option(
 )
 @click.option(
     "--likelihood",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=0.0,
     show_default=True,
     help="Weight of the answers' cross-entropy beside what the model says with demonstrations.",
@@ -295,7 +296,7 @@ def search_supernet(folder: str, **options: Any) -> None:
 )
 @click.option(
     "--prior",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=0.5,
     show_default=True,
     help="Weight of that at first, which falls to 0.",
@@ -303,7 +304,7 @@ def search_supernet(folder: str, **options: Any) -> None:
 @click.option(
     "--prior-until",
     "until",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=Number(0, 1, min_open=True),
     default=0.5,
     show_default=True,
     metavar="SHARE",

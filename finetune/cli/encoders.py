@@ -17,6 +17,7 @@ from finetune.cli.shared import (
     train_options,
 )
 from synth.cli.command_group import output_option, say
+from synth.cli.numbers import Number
 
 
 @click.command(context_settings=EXTRA)
@@ -39,14 +40,14 @@ from synth.cli.command_group import output_option, say
 )
 @click.option(
     "--likelihood",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=0.0,
     show_default=True,
     help="Weight of the labels beside a teacher.",
 )
 @click.option(
     "--likelihood-to",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=1.0,
     show_default=True,
     help="That weight at the end, to which it moves in equal steps.",
@@ -129,28 +130,28 @@ def evaluate_encoder(**options: Any) -> None:
 )
 @click.option(
     "--distil",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=2.0,
     show_default=True,
     help="Weight of what the former model says of words outside of the new kinds.",
 )
 @click.option(
     "--prototypes",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=0.1,
     show_default=True,
     help="Weight of the old kinds' mean states.",
 )
 @click.option(
     "--old-gradient",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=0.6,
     show_default=True,
     help="Share of the labels' gradient that reaches the head's weights of old kinds.",
 )
 @click.option(
     "--relabel",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=Number(0, 1, min_open=True),
     metavar="CHANCE",
     help="Words outside that the former model puts into an old kind, at least so surely, count as "
     "labelled so.",

@@ -68,13 +68,8 @@ class HeadsTrainer(EncoderDistillTrainer):
         self,
         train_dataset: object = None,  # noqa: ARG002
     ) -> TaskBatches:
-        seed = self.args.data_seed
-        return TaskBatches(
-            [len(head.rows) for head in self.learnt],
-            self.args.train_batch_size,
-            seed=self.args.seed if seed is None else seed,
-            processes=self.args.world_size,
-            rank=self.args.process_index,
+        return TaskBatches.of(
+            [len(head.rows) for head in self.learnt], self.args
         )
 
     def compute_loss(

@@ -52,14 +52,7 @@ class ExpertsTrainer(Trainer):  # type: ignore[misc]
         self,
         train_dataset: object = None,  # noqa: ARG002
     ) -> TaskBatches:
-        seed = self.args.data_seed
-        return TaskBatches(
-            self.sizes,
-            self.args.train_batch_size,
-            seed=self.args.seed if seed is None else seed,
-            processes=self.args.world_size,
-            rank=self.args.process_index,
-        )
+        return TaskBatches.of(self.sizes, self.args)
 
     def compute_loss(
         self,

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from transformers.trainer_pt_utils import BatchRebalanceSampler
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
 
 # A task of n rows is drawn as often as n to this power: 1 would drown the small ones (section 3.1).
 POWER = 0.75
@@ -58,6 +62,18 @@ class TaskBatches(BatchRebalanceSampler):  # type: ignore[misc]
         self.epoch = 0
         wide = batch * processes
         self.count = sum(-(-size // wide) for size in sizes)
+
+    @classmethod
+    def of(cls, sizes: Sequence[int], args: TrainingArguments) -> TaskBatches:
+        """Those of a training's own batch, seed and processes."""
+        seed = args.data_seed
+        return cls(
+            sizes,
+            args.train_batch_size,
+            seed=args.seed if seed is None else seed,
+            processes=args.world_size,
+            rank=args.process_index,
+        )
 
     def __len__(self) -> int:
         return self.count
