@@ -21,12 +21,13 @@ from synth.packs.pack import Pack, built_in, pack_names
 from tests.conftest import write
 
 ROWS = systems()
-# Losses of sentence-transformers.
+# Losses of sentence-transformers, and those that a trainer of their own knows.
 THEIRS = {
     "margin_mse",
     "splade",
     "mse",
     "token_alignment",
+    "maml_align",
     "binary_cross_entropy",
 }
 COMMANDS = {"finetune": finetune, "synth": synth}
