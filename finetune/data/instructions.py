@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from finetune.data.query_lists import Listed
+from synth.core import strict_json
 from synth.core.errors import WrongUse, did_you_mean
 
 OPTION = "--instructions"
@@ -39,7 +39,9 @@ def read(path: str) -> dict[str, Instruction]:
     """
     where = f"{OPTION} {path}"
     try:
-        given = json.loads(Path(path).read_text(encoding="utf-8"))
+        given = strict_json.decoder().decode(
+            Path(path).read_text(encoding="utf-8")
+        )
     except (OSError, ValueError) as error:
         raise WrongUse(
             where, str(error), "a JSON file", f"For example {_EXAMPLE}."

@@ -4,9 +4,10 @@ other queries.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import ClassVar, TypedDict, Unpack
 
 import torch
@@ -288,11 +289,35 @@ class ListLoss(ABC):
         needs: what a batch must bring: `targets`, `teacher`, `groups`.
         previous: the teacher is the student as it was before the training.
         teacher_kinds: of teachers that it can read.
+        above_zero: parameters that may not be 0, such as what scores are divided by.
+        signed: parameters that may be below 0.
+
+    Raises:
+        ValueError: a number that is not finite, or out of range.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
     previous: ClassVar[bool] = False
     teacher_kinds: ClassVar[tuple[str, ...]] = ("bi",)
+    above_zero: ClassVar[tuple[str, ...]] = ()
+    signed: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        """Refuses numbers by which nothing can be learnt."""
+        if not is_dataclass(self):
+            return
+        for part in fields(self):
+            value = getattr(self, part.name)
+            if isinstance(value, int | float):
+                self._check_number(part.name, value)
+
+    def _check_number(self, name: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise ValueError(f"{name}={value}; use a finite number")
+        if name in self.above_zero and value <= 0:
+            raise ValueError(f"{name}={value}; use a number above 0")
+        if value < 0 and name not in self.signed:
+            raise ValueError(f"{name}={value}; use 0 or more")
 
     def wants(self) -> tuple[str, ...]:
         """What a batch must bring for the parameters that were given."""

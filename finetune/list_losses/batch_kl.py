@@ -41,6 +41,7 @@ class BatchKl(ListLoss):
     label: float = 0.0
 
     needs: ClassVar[tuple[str, ...]] = ("teacher",)
+    above_zero: ClassVar[tuple[str, ...]] = ("teacher_temperature",)
     teacher_kinds: ClassVar[tuple[str, ...]] = (
         "bi",
         "multi",

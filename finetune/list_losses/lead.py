@@ -63,6 +63,10 @@ class Lead(ListLoss):
     together: bool = False
 
     needs: ClassVar[tuple[str, ...]] = ("layers",)
+    above_zero: ClassVar[tuple[str, ...]] = (
+        "teacher_temperature",
+        "layer_temperature",
+    )
     teacher_kinds: ClassVar[tuple[str, ...]] = ("bi", "multi")
 
     def __call__(self, lists: Lists) -> Scalar:

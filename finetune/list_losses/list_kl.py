@@ -39,6 +39,7 @@ class ListKl(ListLoss):
     target_scale: float = 1.0
 
     needs: ClassVar[tuple[str, ...]] = ("targets",)
+    above_zero: ClassVar[tuple[str, ...]] = ("temperature", "target_scale")
 
     def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar."""

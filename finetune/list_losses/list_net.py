@@ -36,6 +36,7 @@ class ListNet(ListLoss):
     target_temperature: float = 1.0
 
     needs: ClassVar[tuple[str, ...]] = ("targets",)
+    above_zero: ClassVar[tuple[str, ...]] = ("target_temperature",)
 
     def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar."""

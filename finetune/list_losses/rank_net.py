@@ -43,6 +43,7 @@ class RankNet(ListLoss):
     sigma: float = 1.0
 
     needs: ClassVar[tuple[str, ...]] = ("targets",)
+    above_zero: ClassVar[tuple[str, ...]] = ("sigma",)
 
     def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar."""

@@ -38,6 +38,7 @@ class StableList(ListLoss):
     target_temperature: float = 1.0
 
     needs: ClassVar[tuple[str, ...]] = ("targets",)
+    above_zero: ClassVar[tuple[str, ...]] = ("target_temperature",)
 
     def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar."""

@@ -63,6 +63,7 @@ class TeacherQueue(ListLoss):
     """
 
     needs: ClassVar[tuple[str, ...]] = ("teacher",)
+    signed: ClassVar[tuple[str, ...]] = ("start",)
 
     size: int = 65_536
     start: float = 2.6592
@@ -80,7 +81,8 @@ class TeacherQueue(ListLoss):
     def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar; afterwards the batch's teacher vectors are in the queue."""
         texts = _texts(lists, lists.mask)
-        wanted = _texts(lists.taught(), lists.mask).detach()
+        taught = lists.taught()
+        wanted = _texts(taught, lists.mask).detach()
         if self.module is None:
             raise ValueError(
                 "TeacherQueue: call open(width, teacher_width) first"
@@ -96,7 +98,8 @@ class TeacherQueue(ListLoss):
         twins = _twins(wanted, every)
         scores = scores.masked_fill(twins, -torch.inf)
         total = torch.logsumexp(scores, dim=1)
-        loss = (total - scores.diagonal()).mean()
+        surprises = total - scores.diagonal()
+        loss = surprises.mean()
         if not self.regression:
             return loss
         differences = mapped - wanted

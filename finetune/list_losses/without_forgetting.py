@@ -46,6 +46,7 @@ class WithoutForgetting(ListLoss):
     temperature: float = 4.0
 
     needs: ClassVar[tuple[str, ...]] = ("targets", "teacher")
+    above_zero: ClassVar[tuple[str, ...]] = ("temperature",)
     previous: ClassVar[bool] = True
 
     def __call__(self, lists: Lists) -> Scalar:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from finetune.data.prompts import of_student, rendered
-from finetune.scoring.models import Model
+from finetune.scoring.models import Model, is_encoder
 from finetune.scoring.word_scores import DOCUMENT, QUERY, check_template
 from finetune.students.load import start_of
 from synth.core.errors import WrongUse
@@ -57,7 +57,7 @@ class AttentiveReader:
         template: a prompt with the places {query} and, once, {document}.
 
     Raises:
-        WrongUse: no such model, or a template without its places.
+        WrongUse: no such model, one that writes no text, or a template without its places.
     """
 
     model: str
@@ -75,6 +75,13 @@ class AttentiveReader:
                 "Leave one of them.",
             )
         opened = Model("loss", self.model)
+        if is_encoder(opened):
+            raise WrongUse(
+                f"--model {self.model}",
+                f"{type(opened.model).__name__}, which writes no text",
+                "a reader: a decoder, or an encoder-decoder",
+                "Take one that has learnt to answer from texts.",
+            )
         opened.model.set_attn_implementation("eager")
         # The fields of a frozen class are written once, here.
         object.__setattr__(self, "opened", opened)
@@ -107,8 +114,10 @@ class AttentiveReader:
         # [read], the mean over layers, heads and tokens of the answer.
         paid = torch.stack([one[0].mean(dim=(0, 1)) for one in logs])
         each = paid.mean(dim=0)
-        least = float(each.min())
         found = [each[start:end] for start, end in spans]
+        # Among the tokens of the texts alone: what is masked is paid nothing at all.
+        seen = torch.cat(found)
+        least = float(seen.min()) if len(seen) else 0.0
         return [float(one.mean()) if len(one) else least for one in found]
 
     def _read(self, query: str, texts: Sequence[str], answer: str) -> Read:
@@ -134,10 +143,11 @@ class AttentiveReader:
         room = self.opened.limit - taken
         if is_decoder:
             room = (room - len(written)) // len(texts) - len(between)
-        if not written or room < 1:
+        is_long = len(written) > self.opened.limit
+        if not written or is_long or room < 1:
             raise WrongUse(
                 f"--model {self.model}",
-                f"an answer of {len(written)} tokens, {room} for each text",
+                f"a list with an answer of {len(written)} tokens, {max(room, 0)} for each text",
                 "an answer, and room for a token of each text",
                 "Shorten the lists, or take a reader of longer texts.",
             )

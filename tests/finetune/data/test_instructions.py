@@ -69,3 +69,11 @@ def test_a_file_of_another_shape_is_said(tmp_path, content, says):
         read(str(tmp_path / "none.json"))
     file.write_text(json.dumps({"qa": {"query": "a", "document": "b"}}))
     assert read(str(file)) == {"qa": Instruction("a", "b")}
+
+
+def test_a_task_that_stands_twice_is_said(tmp_path):
+    told = '{"query": "a", "document": "b"}'
+    path = tmp_path / "told.json"
+    path.write_text(f'{{"qa": {told}, "qa": {told}}}')
+    with pytest.raises(WrongUse, match="qa"):
+        read(str(path))

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 
 from synth.core import registry
+from synth.core.errors import WrongUse
 from tests.conftest import assert_documented
 from tests.finetune.list_losses.brute import cases
 
@@ -141,3 +142,26 @@ def test_what_is_missing_is_said(name, case):
     for need in registry.find("finetune.list_losses", name).needs:
         with pytest.raises(ValueError, match=f"no {need}"):
             made(name)(replace(case, **{need: None}))
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("lead:count=-1", "count=-1; use 0 or more"),
+        ("lead:layer_temperature=0", "use a number above 0"),
+        ("imitation:batch=-1", "batch=-1.*use 0 or more"),
+        ("list_kl:temperature=0", "use a number above 0"),
+        ("list_kl:target_scale=-1", "use a number above 0"),
+        ("rank_net:sigma=1e999", "finite"),
+    ],
+)
+def test_a_parameter_that_teaches_nothing_is_said(spec, says):
+    with pytest.raises(WrongUse, match=says):
+        registry.build("finetune.list_losses", spec, "--loss")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_scores_are_divided_by_is_above_0(name):
+    part = registry.find("finetune.list_losses", name)
+    divides = [key for key in registry.parameters(part) if "temperature" in key]
+    assert set(divides) <= set(part.above_zero)

@@ -242,3 +242,22 @@ def test_what_a_reader_looks_at_teaches_a_retriever(learnt, tmp_path):
         found[model] = int(right.sum())
     before, after = found.values()
     assert after > max(before, 54)
+
+
+def test_an_encoder_is_no_reader():
+    with pytest.raises(WrongUse, match="BertLMHeadModel, which writes no text"):
+        AttentiveReader(model=tiny.encoder("mlm"), template=PROMPT)
+
+
+def test_a_text_without_a_token_is_paid_the_least_of_all_texts(fusing):
+    reader = AttentiveReader(model=fusing, template=PROMPT)
+    found = reader.scores("pen", ["", "red pen", "old pen it What"], "red it")
+    others = found[1:]
+    assert min(others) - 5 < found[0] <= min(others)
+    assert reader.scores("pen", ["", ""], "red it") == [0.0, 0.0]
+
+
+def test_an_answer_that_is_longer_than_a_reader_reads_is_said(fusing):
+    reader = AttentiveReader(model=fusing, template=PROMPT)
+    with pytest.raises(WrongUse, match=r"an answer of \d+ tokens"):
+        reader.scores("pen", TEXTS, "red it " * 20_000)
