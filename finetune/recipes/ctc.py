@@ -78,7 +78,7 @@ def run(config: TrainConfig, *, ctc: CtcConfig) -> JsonObject:
     args.remove_unused_columns = False
     set_seed(args.seed)
     model, tokenizer = open_head(
-        config.model, "mlm", options=model_options(config)
+        config.model, "mlm", anew=True, options=model_options(config)
     )
     stretch = stretch_of(tokenizer, ctc.stretch)
     most = (model.config.max_position_embeddings - 2) // ctc.stretch
