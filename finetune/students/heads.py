@@ -96,7 +96,7 @@ def open_head(
     adapted = (Path(folder) / _ADAPTER).is_file()
     if not anew and classes is None and not adapted:
         _check_head(made, report["missing_keys"], task, named)
-    _settle_tokenizer(tokenizer, task, named)
+    settle_tokenizer(tokenizer, task, named)
     if made.config.pad_token_id is None:
         made.config.pad_token_id = tokenizer.pad_token_id
     return made, tokenizer
@@ -140,10 +140,15 @@ def _check_head(
         )
 
 
-def _settle_tokenizer(
+def settle_tokenizer(
     tokenizer: PreTrainedTokenizerBase, task: Task, where: str
 ) -> None:
     """Pads with the end of a text where there is no token for that.
+
+    Args:
+        tokenizer: is changed.
+        task: that it reads rows of.
+        where: what named it.
 
     Raises:
         WrongUse: neither; or no words of tokens, which tags need.
