@@ -7,7 +7,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,7 +18,7 @@ from finetune.core.sharding import KINDS, check
 from finetune.data.held_out import ALONE, EXACT_MATCH, HeldOut
 from finetune.data.prompts import TEMPLATES
 from synth.cli.command_group import output_option, say, together
-from synth.cli.numbers import Number
+from synth.cli.numbers import Number, check_finite
 from synth.core.errors import WrongUse
 from synth.core.optional import require
 from synth.core.registry import scalar
@@ -491,18 +490,6 @@ def held_out_in(
     return None
 
 
-def _check_finite(given: Mapping[str, object]) -> None:
-    """Refuses numbers that would make every weight nan."""
-    for name, value in given.items():
-        if isinstance(value, float) and not isfinite(value):
-            raise WrongUse(
-                f"--{name.replace('_', '-')}",
-                f"{value}",
-                "a finite number",
-                "Give another one.",
-            )
-
-
 def train(
     recipe: str,
     ctx: click.Context,
@@ -517,7 +504,7 @@ def train(
 ) -> JsonObject:
     """Runs a recipe with the settings of a command line, says what came of it and returns it."""
     need("trl")
-    _check_finite(ctx.params)
+    check_finite(ctx.params)
     from finetune.settings import (  # noqa: PLC0415
         TrainConfig,
         check_fields,

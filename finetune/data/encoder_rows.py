@@ -170,8 +170,9 @@ def class_number(value: object, numbers: Mapping[str, int], where: str) -> int:
     if str(value) in numbers:
         return numbers[str(value)]
     numbered = isinstance(value, int) and not isinstance(value, bool)
-    if numbered and value in numbers.values():
-        return int(value)
+    for number in numbers.values():
+        if numbered and value == number:
+            return number
     raise WrongUse(
         where,
         f"{value!r}",

@@ -159,8 +159,9 @@ def _name(cell: object, classes: Mapping[int, str], where: str) -> str | None:
     own.
     """
     numbers = {name: number for number, name in classes.items()}
-    unknown = isinstance(cell, str) and cell not in numbers
-    if cell is None or unknown:
+    if cell is None:
+        return None
+    if isinstance(cell, str) and cell not in numbers:
         return cell
     return classes[encoder_rows.class_number(cell, numbers, where)]
 
