@@ -18,7 +18,7 @@ from finetune.core.sharding import KINDS, check
 from finetune.data.held_out import ALONE, EXACT_MATCH, HeldOut
 from finetune.data.prompts import TEMPLATES
 from synth.cli.command_group import output_option, say, together
-from synth.cli.numbers import Number
+from synth.cli.numbers import Number, check_finite
 from synth.core.errors import WrongUse
 from synth.core.optional import require
 from synth.core.registry import scalar
@@ -504,6 +504,7 @@ def train(
 ) -> JsonObject:
     """Runs a recipe with the settings of a command line, says what came of it and returns it."""
     need("trl")
+    check_finite(ctx.params)
     from finetune.settings import (  # noqa: PLC0415
         TrainConfig,
         check_fields,

@@ -18,7 +18,7 @@ def read(source: str, flag: str = "--input") -> list[JsonObject]:
     """Rows of `prompt`, `completion`, and `task` or `demonstrations`, which are texts.
 
     Raises:
-        WrongUse: a column is missing, or a cell is no text.
+        WrongUse: a column is missing, a cell is no text, or a prompt is empty.
     """
     dataset = rows.columns(
         rows.load(source), _NEEDED, source, also=("task", DEMONSTRATIONS)
@@ -26,7 +26,9 @@ def read(source: str, flag: str = "--input") -> list[JsonObject]:
     made = [dict(row) for row in dataset]
     for number, row in enumerate(made, 1):
         for name, value in row.items():
-            if not isinstance(value, str):
+            # Nothing stands behind an empty question that could say the answer's first token.
+            empty = name == "prompt" and not value
+            if not isinstance(value, str) or empty:
                 raise WrongUse(
                     f"{flag} {source} row {number} {name}",
                     f"{value!r}"[:80],

@@ -83,7 +83,9 @@ def of_task(
         )
         if task == "classify":
             label = row.get("label")
-            encoded["labels"] = _class(label, numbers, f"row {number} label")
+            encoded["labels"] = class_number(
+                label, numbers, f"row {number} label"
+            )
             encoded["counted"] = 1
         made.append(encoded)
     return made
@@ -143,24 +145,37 @@ def _words(
     for word in encoded.word_ids():
         first = word is not None and word != last
         where = f"row {number} tags"
-        label = _class(tags[word], numbers, where) if first else IGNORED
+        label = class_number(tags[word], numbers, where) if first else IGNORED
         labels.append(label)
         counted.append(int(first))
         last = word
     return {**encoded, "labels": labels, "counted": counted}
 
 
-def _class(value: object, numbers: Mapping[str, int], where: str) -> int:
-    """The number of a class, from its name or its number; -100 for none."""
+def class_number(value: object, numbers: Mapping[str, int], where: str) -> int:
+    """The number of a class, from its name or its number; -100 for none.
+
+    Raises:
+        WrongUse: neither.
+
+    >>> (
+    ...     class_number(1, {"1": 0, "2": 1}, "label"),
+    ...     class_number(1, {"no": 0, "yes": 1}, "label"),
+    ... )
+    (0, 1)
+    """
     if value is None:
         return IGNORED
-    if isinstance(value, int) and value in numbers.values():
-        return value
+    # Stars from 1 to 5 are names of the classes 0 to 4: a name goes before a number.
     if str(value) in numbers:
         return numbers[str(value)]
+    numbered = isinstance(value, int) and not isinstance(value, bool)
+    for number in numbers.values():
+        if numbered and value == number:
+            return number
     raise WrongUse(
         where,
         f"{value!r}",
         f"one of {', '.join(numbers)}",
-        "These are the classes of the teacher.",
+        "These are the classes of the teacher, or of the model.",
     )

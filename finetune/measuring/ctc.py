@@ -12,8 +12,8 @@ import torch
 
 from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
-from finetune.data import rows
 from finetune.data.prompts import RECORD
+from finetune.data.text_pairs import pairs
 from finetune.measuring.shares import share_of
 from finetune.students.heads import open_head
 from finetune.trainers.ctc import CtcCollator, collapsed, places, stretch_of
@@ -62,14 +62,17 @@ def run(config: CtcEvaluation) -> JsonObject:
     model, tokenizer = open_head(config.model, "mlm")
     model.eval()
     stretch = stretch_of(tokenizer, facts["stretch"])
-    columns = ("prompt", "completion")
-    data = list(rows.columns(rows.load(config.data), columns, config.data))
+    data = pairs(config.data, "--input")
+    # As the training has it; of a longer prompt the beginning is read.
+    most = (model.config.max_position_embeddings - 2) // stretch.times
     collate = CtcCollator(stretch)
     said: list[str] = []
     for start in range(0, len(data), _BATCH):
         part = data[start : start + _BATCH]
         ids = [
-            tokenizer(row["prompt"], add_special_tokens=False)["input_ids"]
+            tokenizer(row["prompt"], add_special_tokens=False)["input_ids"][
+                :most
+            ]
             for row in part
         ]
         batch = collate([{"source": one, "target": []} for one in ids])

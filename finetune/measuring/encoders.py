@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,7 +63,10 @@ def run(config: EncoderConfig) -> JsonObject:
     model, tokenizer, task = _opened(config)
     data = encoder_rows.read(config.data, task)
     classes = dict(model.config.id2label)
-    golds = [_golds(row, task, classes) for row in data]
+    golds = [
+        _golds(row, task, classes, f"--input {config.data} row {number}")
+        for number, row in enumerate(data, 1)
+    ]
     if not any(gold is not None for row in golds for gold in row):
         raise WrongUse(
             f"--input {config.data}",
@@ -128,17 +131,39 @@ def _opened(
 
 
 def _golds(
-    row: JsonObject, task: Task, classes: dict[int, str]
+    row: JsonObject, task: Task, classes: Mapping[int, str], where: str
 ) -> list[str | None]:
-    """The classes of a text (one) or of its words by name; None for one that nobody says."""
+    """The classes of a text (one) or of its words by name; None for one that nobody says.
+
+    Raises:
+        WrongUse: a number that is no class of the model, or tags that do not fit their words.
+    """
     if task == "classify":
         cells = [row.get("label")]
+        place = f"{where} label"
     else:
         cells = row.get("tags") or [None] * len(row["tokens"])
-    return [
-        classes.get(cell, str(cell)) if isinstance(cell, int) else cell
-        for cell in cells
-    ]
+        place = f"{where} tags"
+        if len(cells) != len(row["tokens"]):
+            raise WrongUse(
+                place,
+                f"{len(cells)} tags of {len(row['tokens'])} words",
+                "one a word",
+                "Correct the row.",
+            )
+    return [_name(cell, classes, place) for cell in cells]
+
+
+def _name(cell: object, classes: Mapping[int, str], where: str) -> str | None:
+    """The name of a class as the training reads it; one that the model does not know keeps its
+    own.
+    """
+    numbers = {name: number for number, name in classes.items()}
+    if cell is None:
+        return None
+    if isinstance(cell, str) and cell not in numbers:
+        return cell
+    return classes[encoder_rows.class_number(cell, numbers, where)]
 
 
 def _marked(golds: Sequence[str | None]) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from finetune.core.rows import JsonObject
-from finetune.data import rows
+from finetune.data.text_pairs import COLUMNS, pairs
 from finetune.settings import TrainConfig, built, model_options, trainer_config
 from finetune.students import load as student
 from finetune.students.heads import open_head
@@ -19,8 +19,6 @@ from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-_COLUMNS = ("prompt", "completion")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +76,7 @@ def run(config: TrainConfig, *, ctc: CtcConfig) -> JsonObject:
     args.remove_unused_columns = False
     set_seed(args.seed)
     model, tokenizer = open_head(
-        config.model, "mlm", options=model_options(config)
+        config.model, "mlm", anew=True, options=model_options(config)
     )
     stretch = stretch_of(tokenizer, ctc.stretch)
     most = (model.config.max_position_embeddings - 2) // ctc.stretch
@@ -123,27 +121,6 @@ def run(config: TrainConfig, *, ctc: CtcConfig) -> JsonObject:
     )
 
 
-def pairs(source: str, flag: str) -> list[JsonObject]:
-    """Rows of `prompt` and `completion`, which are texts.
-
-    Raises:
-        WrongUse: a column is missing, or a cell is no text.
-    """
-    found = [
-        dict(row) for row in rows.columns(rows.load(source), _COLUMNS, source)
-    ]
-    for number, row in enumerate(found, 1):
-        for name in _COLUMNS:
-            if not isinstance(row[name], str) or not row[name].strip():
-                raise WrongUse(
-                    f"{flag} {source} row {number} {name}",
-                    f"{row[name]!r}"[:80],
-                    "a text",
-                    "Write one, or leave the row out.",
-                )
-    return found
-
-
 def encoded(
     data: Sequence[JsonObject], tokenizer: PreTrainedTokenizerBase
 ) -> list[JsonObject]:
@@ -152,7 +129,7 @@ def encoded(
     for row in data:
         ids = [
             tokenizer(row[name], add_special_tokens=False)["input_ids"]
-            for name in _COLUMNS
+            for name in COLUMNS
         ]
         made.append({"source": ids[0], "target": ids[1]})
     return made

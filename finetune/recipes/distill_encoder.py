@@ -80,7 +80,11 @@ def run(
     classes = None if task == "mlm" else dict(teacher.config.id2label)
     set_seed(args.seed)
     model, tokenizer = open_head(
-        config.model, task, classes=classes, options=model_options(config)
+        config.model,
+        task,
+        classes=classes,
+        anew=True,
+        options=model_options(config),
     )
     shape_student(model, config, args.world_size)
     same_tokens(distill.teachers[0], own, tokenizer)

@@ -13,8 +13,14 @@ from typing import TYPE_CHECKING
 from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
 from finetune.data import encoder_rows
-from finetune.settings import TrainConfig, built, trainer_config
+from finetune.settings import (
+    TrainConfig,
+    built,
+    check_output,
+    trainer_config,
+)
 from finetune.students import load as student
+from finetune.students.heads import settle_tokenizer
 from finetune.students.opening import opening
 from finetune.trainers.distill_checks import check_encoder
 from synth.core.errors import WrongUse
@@ -154,7 +160,8 @@ def search(config: SearchConfig) -> JsonObject:
         feed_forward, width, parameters and loss (nats a token, of relations), the best first.
 
     Raises:
-        WrongUse: nothing within the budget, or rows or models that cannot be used.
+        WrongUse: nothing within the budget, rows or models that cannot be used, or an output
+            folder with a model that no command here wrote.
     """
     import torch  # noqa: PLC0415
 
@@ -162,6 +169,9 @@ def search(config: SearchConfig) -> JsonObject:
     from finetune.students import supernet as nets  # noqa: PLC0415 - torch
     from finetune.trainers.supernet import apart  # noqa: PLC0415 - torch
 
+    # An earlier search may be written over.
+    if not (config.output / TABLE).is_file():
+        check_output(config.output)
     net, facts = nets.load(config.supernet)
     teacher, tokenizer = _opened(
         config.teacher or facts["teacher"], "--teacher"
@@ -229,6 +239,7 @@ def _opened(
         tokenizer = AutoTokenizer.from_pretrained(name)
         model = AutoModel.from_pretrained(name)
     sizes_of(model.config, f"{where} {name}")
+    settle_tokenizer(tokenizer, "mlm", f"{where} {name}")
     tokenizer.padding_side = "right"
     return model.eval().requires_grad_(False), tokenizer
 

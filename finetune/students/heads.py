@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from finetune.students import truncate
 from finetune.students.load import files_in
 from finetune.students.number_types import opening_type
 from finetune.students.opening import opening
+from synth.core.errors import WrongUse
 from synth.core.records import Row
 from synth.local_models.minilm import folder_of
 
@@ -16,11 +18,18 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Task = Literal["mlm", "classify", "tokens"]
+# How the names of transformers' classes end.
 _KINDS = {
-    "mlm": "AutoModelForMaskedLM",
-    "classify": "AutoModelForSequenceClassification",
-    "tokens": "AutoModelForTokenClassification",
+    "mlm": "ForMaskedLM",
+    "classify": "ForSequenceClassification",
+    "tokens": "ForTokenClassification",
 }
+_SPOKEN = {
+    "mlm": "masked words",
+    "classify": "classes of texts",
+    "tokens": "classes of words",
+}
+_ADAPTER = "adapter_config.json"
 
 
 def open_head(
@@ -29,6 +38,7 @@ def open_head(
     *,
     where: str = "--model",
     classes: Mapping[int, str] | None = None,
+    anew: bool = False,
     options: Row | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """(encoder with the task's head, tokenizer) from a path or the hub, or from part of one
@@ -38,12 +48,14 @@ def open_head(
         model: what to open.
         task: which head.
         where: what named it.
-        classes: names of the classes by number, for a head that is made anew; None for those that
-            the model has.
+        classes: names of the classes by number, for a head that begins with random weights where
+            the model has none for as many; None for those that the model has.
+        anew: likewise of a head without classes, of masked words.
         options: of `from_pretrained`, such as `dtype`.
 
     Raises:
-        WrongUse: nothing to open there.
+        WrongUse: nothing to open there, or no head of the task; a tokenizer that cannot pad, or
+            that does not say to which word a token belongs.
     """
     import transformers  # noqa: PLC0415 - seconds of imports
 
@@ -57,6 +69,7 @@ def open_head(
             task,
             where=where,
             classes=classes,
+            anew=anew,
             options=options,
         )
         return truncate.cut(whole, model), tokenizer
@@ -66,11 +79,93 @@ def open_head(
         opened["id2label"] = names
         opened["label2id"] = {name: n for n, name in names.items()}
         opened["num_labels"] = len(names)
+        # A head for another number of classes is made anew; nothing else may be.
+        opened["ignore_mismatched_sizes"] = True
     todo = "Give a folder or a name of the hub, or truncate:PATH:layers=0,2,4."
     folder = folder_of(model)
     with opening(f"{where} {model}", model, "an encoder", todo):
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             folder, **files_in(opened)
         )
-        kind = getattr(transformers, _KINDS[task])
-        return kind.from_pretrained(folder, **opened), tokenizer
+        kind = getattr(transformers, f"AutoModel{_KINDS[task]}")
+        made, report = kind.from_pretrained(
+            folder, output_loading_info=True, **opened
+        )
+    named = f"{where} {model}"
+    _check_body(made, report["mismatched_keys"], named)
+    adapted = (Path(folder) / _ADAPTER).is_file()
+    if not anew and classes is None and not adapted:
+        _check_head(made, report["missing_keys"], task, named)
+    settle_tokenizer(tokenizer, task, named)
+    if made.config.pad_token_id is None:
+        made.config.pad_token_id = tokenizer.pad_token_id
+    return made, tokenizer
+
+
+def _check_body(
+    model: PreTrainedModel,
+    mismatched: Iterable[tuple[str, object, object]],
+    where: str,
+) -> None:
+    """Refuses weights of the encoder that are of another shape than its config says."""
+    body = f"{model.base_model_prefix}."
+    wrong = sorted(name for name, *_ in mismatched if name.startswith(body))
+    if wrong:
+        raise WrongUse(
+            where,
+            f"{wrong[0]} of another shape than config.json says",
+            "an encoder whose files fit together",
+            "Copy or save the model again.",
+        )
+
+
+def _check_head(
+    model: PreTrainedModel, missing: Iterable[str], task: Task, where: str
+) -> None:
+    """Refuses a head that the files do not have, which would speak at random, and one that they
+    have for another task.
+    """
+    lacking = sorted(missing)
+    found = f"no weights of {lacking[0]}" if lacking else ""
+    others = {kind for name, kind in _KINDS.items() if name != task}
+    for trained in model.config.architectures or ():
+        if trained.endswith(tuple(others)):
+            found = f"a {trained}"
+    if found:
+        raise WrongUse(
+            where,
+            found,
+            f"a model with a head for {_SPOKEN[task]}",
+            "Take another model, or train one with finetune heads or finetune distill.",
+        )
+
+
+def settle_tokenizer(
+    tokenizer: PreTrainedTokenizerBase, task: Task, where: str
+) -> None:
+    """Pads with the end of a text where there is no token for that.
+
+    Args:
+        tokenizer: is changed.
+        task: that it reads rows of.
+        where: what named it.
+
+    Raises:
+        WrongUse: neither; or no words of tokens, which tags need.
+    """
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.sep_token
+    if tokenizer.pad_token is None:
+        raise WrongUse(
+            where,
+            "a tokenizer with neither padding nor the end of a text",
+            "one of them",
+            "Set pad_token in its tokenizer_config.json.",
+        )
+    if task == "tokens" and not tokenizer.is_fast:
+        raise WrongUse(
+            where,
+            f"{type(tokenizer).__name__}, which does not say which word a token is of",
+            "a fast tokenizer (tokenizer.json)",
+            "Take a model that has one.",
+        )

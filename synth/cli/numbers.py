@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import click
+
+from synth.core.errors import WrongUse
 
 
 class Number(click.FloatRange):
@@ -24,3 +27,22 @@ class Number(click.FloatRange):
         if math.isnan(number):
             self.fail(f"{value!r} is no number.", param, ctx)
         return number
+
+
+def check_finite(given: Mapping[str, object]) -> None:
+    """Refuses numbers that would make every weight nan.
+
+    Args:
+        given: values of options by their names, with underscores.
+
+    Raises:
+        WrongUse: nan or an infinite number.
+    """
+    for name, value in given.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise WrongUse(
+                f"--{name.replace('_', '-')}",
+                f"{value}",
+                "a finite number",
+                "Give another one.",
+            )

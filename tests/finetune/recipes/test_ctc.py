@@ -181,3 +181,31 @@ def test_what_cannot_be_written_or_measured_is_refused(tmp_path):
     )
     code, said = finetune("ctc", "--input", empty, *base[2:])
     assert (code, "row 1 completion" in said) == (2, True), said
+
+
+def test_rows_that_are_no_texts_are_not_measured(tmp_path):
+    rows = [{"prompt": "red pen", "completion": "pen"}]
+    code, said = finetune(
+        "ctc", "--model", tiny.encoder("mlm"), "--output", tmp_path / "w",
+        "--input", write(tmp_path / "rows.jsonl", rows), "--max-steps", 1,
+    )  # fmt: skip
+    assert code == 0, said
+    given = {"null": None, "number": 7, "long": "red " * 200}
+    ends = {}
+    for name, text in given.items():
+        row = {"prompt": text, "completion": "pen"}
+        file = write(tmp_path / f"{name}.jsonl", [row])
+        ends[name], said = finetune(
+            "evaluate-ctc", tmp_path / "w", "--input", file, "--output", tmp_path / "o",
+        )  # fmt: skip
+    assert ends == {"null": 2, "number": 2, "long": 0}, said
+
+
+@pytest.mark.parametrize("weight", ["nan", "inf"])
+def test_a_weight_that_is_no_number_is_refused(tmp_path, weight):
+    rows = [{"prompt": "red pen", "completion": "pen", "task": "a"}]
+    code, said = finetune(
+        "experts", "--model", tiny.causal(), "--output", tmp_path / "w",
+        "--input", write(tmp_path / "rows.jsonl", rows), "--balance", weight,
+    )  # fmt: skip
+    assert (code, "a finite number" in said) == (2, True), said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -210,3 +211,13 @@ def test_a_decoder_is_no_teacher(data, tmp_path):
     words += ["--layers", "1", "--heads", "2", "--feed-forward", "32"]
     code, said = finetune("supernet", *words, "--teacher", tiny.causal())
     assert (code, "such as BERT or RoBERTa" in said) == (2, True), said
+
+
+def test_a_search_writes_over_no_model_of_others(tmp_path):
+    model = tmp_path / "theirs"
+    shutil.copytree(tiny.encoder("mlm"), model)
+    code, said = finetune(
+        "search-supernet", tmp_path, "--most-parameters", 10, "--output", model,
+        "--held-out", write(tmp_path / "rows.jsonl", [{"text": "red"}]),
+    )  # fmt: skip
+    assert (code, "which no training here wrote" in said) == (2, True), said
