@@ -201,11 +201,13 @@ def test_rows_that_are_no_texts_are_not_measured(tmp_path):
     assert ends == {"null": 2, "number": 2, "long": 0}, said
 
 
-@pytest.mark.parametrize("weight", ["nan", "inf"])
-def test_a_weight_that_is_no_number_is_refused(tmp_path, weight):
+@pytest.mark.parametrize(
+    ("weight", "reason"), [("nan", "is no number"), ("inf", "a finite number")]
+)
+def test_a_weight_that_is_no_number_is_refused(tmp_path, weight, reason):
     rows = [{"prompt": "red pen", "completion": "pen", "task": "a"}]
     code, said = finetune(
         "experts", "--model", tiny.causal(), "--output", tmp_path / "w",
         "--input", write(tmp_path / "rows.jsonl", rows), "--balance", weight,
     )  # fmt: skip
-    assert (code, "a finite number" in said) == (2, True), said
+    assert (code, reason in said) == (2, True), said
