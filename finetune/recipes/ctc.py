@@ -13,7 +13,7 @@ from finetune.data.text_pairs import COLUMNS, pairs
 from finetune.settings import TrainConfig, built, model_options, trainer_config
 from finetune.students import load as student
 from finetune.students.heads import open_head
-from finetune.trainers.distill_checks import check_encoder
+from finetune.trainers.distill_checks import check_whole_encoder
 from synth.cli.command_group import say
 from synth.core.errors import WrongUse
 
@@ -53,14 +53,7 @@ def run(config: TrainConfig, *, ctc: CtcConfig) -> JsonObject:
     Raises:
         WrongUse: data, model or a trainer field that cannot be used; nothing was trained.
     """
-    check_encoder(config)
-    if config.lora is not None or config.held_out is not None:
-        raise WrongUse(
-            "ctc",
-            "--lora",
-            "all weights of the encoder",
-            "Leave it out.",
-        )
+    check_whole_encoder(config, "ctc", "encoder")
     data = pairs(config.data, "--input")
     raw = pairs(ctc.prior_rows, "--prior-rows") if ctc.prior_rows else []
     # Seconds of imports.

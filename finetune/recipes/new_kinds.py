@@ -13,7 +13,7 @@ from finetune.recipes.distill_encoder import collator
 from finetune.settings import TrainConfig, built, model_options, trainer_config
 from finetune.students import load as student
 from finetune.students.heads import open_head
-from finetune.trainers.distill_checks import check_encoder
+from finetune.trainers.distill_checks import check_whole_encoder
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -45,14 +45,7 @@ def run(
     Raises:
         WrongUse: data, model or a trainer field that cannot be used; nothing was trained.
     """
-    check_encoder(config)
-    if config.lora is not None or config.held_out is not None:
-        raise WrongUse(
-            "add-kinds",
-            "--lora",
-            "all weights of the tagger",
-            "Leave it out.",
-        )
+    check_whole_encoder(config, "add-kinds", "tagger")
     data = encoder_rows.read(config.data, "tokens")
     # Seconds of imports.
     from transformers import TrainingArguments, set_seed  # noqa: PLC0415

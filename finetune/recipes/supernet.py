@@ -22,7 +22,7 @@ from finetune.settings import (
 from finetune.students import load as student
 from finetune.students.heads import settle_tokenizer
 from finetune.students.opening import opening
-from finetune.trainers.distill_checks import check_encoder
+from finetune.trainers.distill_checks import check_whole_encoder
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -89,14 +89,7 @@ def run(config: TrainConfig, *, supernet: SupernetConfig) -> JsonObject:
     Raises:
         WrongUse: data, models, sizes or a trainer field that cannot be used; nothing was trained.
     """
-    check_encoder(config)
-    if config.lora is not None or config.held_out is not None:
-        raise WrongUse(
-            "supernet",
-            "--lora",
-            "all weights of the encoders",
-            "Leave it out.",
-        )
+    check_whole_encoder(config, "supernet", "encoders")
     data = encoder_rows.read(config.data, "mlm")
     # Seconds of imports.
     from transformers import TrainingArguments, set_seed  # noqa: PLC0415

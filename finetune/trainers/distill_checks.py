@@ -419,6 +419,24 @@ def check_encoder(config: TrainConfig) -> None:
     held.check(OF_ENCODERS)
 
 
+def check_whole_encoder(config: TrainConfig, command: str, kind: str) -> None:
+    """Refuses what a command has not that trains all weights of an encoder.
+
+    Args:
+        config: of the training.
+        command: its name.
+        kind: what it trains.
+
+    Raises:
+        WrongUse: adapters, rows held out, or what `check_encoder` refuses.
+    """
+    check_encoder(config)
+    if config.lora is not None or config.held_out is not None:
+        raise WrongUse(
+            command, "--lora", f"all weights of the {kind}", "Leave it out."
+        )
+
+
 def check_decoder(config: TrainConfig, found: str) -> None:
     """Refuses what decoders alone have, of another model.
 
