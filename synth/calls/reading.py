@@ -9,7 +9,7 @@ from synth.core.errors import Unreadable
 from synth.core.records import Completion, Fields, Request, Row
 from synth.packs.step import Step
 from synth.parsers.base import Reply
-from synth.replies.calls import tagged
+from synth.replies.calls import written_out
 from synth.replies.thoughts import split_thoughts
 
 # A larger number, an infinite one and NaN say nothing.
@@ -39,7 +39,8 @@ async def asked(
     """One call, read."""
     key, completion = await door.ask(request)
     if step.tooling and not completion.calls:
-        said, calls = tagged(split_thoughts(completion.text).answer)
+        answer = split_thoughts(completion.text).answer
+        said, calls = written_out(answer, step.tooling.tools)
         if calls:
             completion = completion._replace(text=said, calls=calls)
     meta: Fields = {

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from synth.core.records import Call, Fields, Row
 from synth.core.strict_json import MOST_CHARS, decoder
 
-_TAG = "<tool_call>"
+# What stands before the calls of Qwen and Hermes, of Mistral, and of Llama.
+_TAG = re.compile(r"<tool_call>|\[TOOL_CALLS\]|<\|python_tag\|>")
+# A reply that is JSON from its start to its end, in a fence or not.
+_BARE = re.compile(
+    r"\s*(?:```[a-z]*\s*)?(?P<json>[{\[].*[}\]])\s*(?:```)?\s*", re.DOTALL
+)
 # Places of a text at which JSON is looked for.
 _TRIES = 256
 # What the arguments of a call are called: by OpenAI, Qwen and Hermes, and by Llama.
@@ -43,22 +49,39 @@ def calls_in(text: str) -> list[tuple[str, Fields]]:
     return found
 
 
-def tagged(text: str) -> tuple[str, tuple[Call, ...]]:
-    """What a reply says before its first `<tool_call>`, and the calls from there on: how Qwen and
-    Hermes write them where their server does not read them.
+def written_out(
+    text: str, tools: Collection[str]
+) -> tuple[str, tuple[Call, ...]]:
+    """What a reply says, and the calls that it writes as text, as models do where their server
+    does not read them: behind `<tool_call>` (Qwen, Hermes), `[TOOL_CALLS]` (Mistral) or
+    `<|python_tag|>` (Llama), or as JSON alone.
 
     A tag without a call that can be read is a call of no tool, which is answered as a mistake.
 
-    >>> tagged('Well. <tool_call>{"name": "now", "arguments": {}}</tool_call>')
+    Args:
+        text: the reply.
+        tools: names of the declared tools. JSON alone is a call where each names one of them.
+
+    >>> written_out('Well. <tool_call>{"name": "now", "arguments": {}}</tool_call>', ["now"])
     ('Well.', (Call(name='now', arguments='{}'),))
+    >>> written_out('{{"name": "now", "arguments": null}}', ["now"])
+    ('', (Call(name='now', arguments='{}'),))
     """
-    said, tag, rest = text.partition(_TAG)
-    if not tag:
-        return text, ()
-    calls = [
-        Call(name, json.dumps(arguments)) for name, arguments in calls_in(rest)
-    ]
-    return said.strip(), tuple(calls or [Call("?", "")])
+    tag = _TAG.search(text)
+    if tag:
+        calls = _calls(text[tag.end() :])
+        return text[: tag.start()].strip(), calls or (Call("?", ""),)
+    bare = _BARE.fullmatch(text)
+    calls = _calls(bare["json"]) if bare else ()
+    if calls and all(call.name in tools for call in calls):
+        return "", calls
+    return text, ()
+
+
+def _calls(text: str) -> tuple[Call, ...]:
+    return tuple(
+        Call(name, json.dumps(arguments)) for name, arguments in calls_in(text)
+    )
 
 
 def carried_out(turns: Sequence[Row]) -> list[Fields]:
@@ -102,6 +125,9 @@ def _calls_of(value: Any) -> list[tuple[str, Fields]]:
         return []
     for key in _ARGUMENTS:
         arguments = call.get(key)
+        if key in call and arguments is None:
+            # What a model writes that has nothing to say to a tool.
+            arguments = {}
         if isinstance(arguments, str):
             arguments = _read(arguments)
         if isinstance(arguments, dict):

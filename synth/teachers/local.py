@@ -21,7 +21,7 @@ from synth.core.errors import (
     did_you_mean,
 )
 from synth.core.optional import require
-from synth.core.records import Fields, Request, canonical_json
+from synth.core.records import Fields, Request, canonical_json, ordered_json
 from synth.processes import leash
 from synth.teachers.base import Reply, Settings, Teacher
 from synth.teachers.wire.forms import in_the_question
@@ -139,7 +139,7 @@ class _Worker:
             # One that has just ended cannot be written to: what ends the wait is the future.
             with contextlib.suppress(ConnectionError, RuntimeError):
                 self._stdin.write(
-                    canonical_json({"id": number, "body": body}) + b"\n"
+                    ordered_json({"id": number, "body": body}) + b"\n"
                 )
             return await future
         finally:

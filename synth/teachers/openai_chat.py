@@ -18,7 +18,7 @@ from synth.core.errors import (
     TeacherRefused,
     WrongUse,
 )
-from synth.core.records import Fields, Request, canonical_json
+from synth.core.records import Fields, Request, canonical_json, ordered_json
 from synth.teachers.base import Reply, Settings, Teacher, announced
 from synth.teachers.wire.access import Redactor, check_url, secret
 from synth.teachers.wire.adapter import MOST_LESSONS, Adapter
@@ -245,7 +245,7 @@ class OpenaiChat(Teacher):
         for _ in range(MOST_LESSONS):
             adapted = self._adapted(request, server)
             status, headers, raw = await self._post(
-                request.text if adapted is None else canonical_json(adapted),
+                request.text if adapted is None else ordered_json(adapted),
             )
             if status == 200:
                 return self._read(headers, raw, request)

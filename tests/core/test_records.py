@@ -15,6 +15,7 @@ from synth.core.records import (
     Request,
     Sampling,
     canonical_json,
+    ordered_json,
     seed_id,
 )
 from synth.core.rows import row_digest
@@ -48,6 +49,39 @@ def test_every_sampling_field_is_in_the_key():
     }
     assert len(keys) == len(values)
     assert BASE.key() not in keys
+
+
+def form(*properties):
+    """A response format whose schema has these properties."""
+    schema = {"type": "object", "properties": {key: {} for key in properties}}
+    return {"type": "json_schema", "json_schema": {"schema": schema}}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"response_format": form("reason", "answer")},
+        {"sampling": Sampling(extra={"json_schema": form("reason", "answer")})},
+        {"tools": ({"type": "function", "function": form("to", "amount")},)},
+    ],
+)
+def test_a_question_keeps_the_order_of_schemas_and_tools(fields):
+    """Of two orders, a model writes its reason before its answer in one alone."""
+    request = replace(BASE, **fields)
+    sent = json.loads(request.text)
+    # Text, since dicts of other orders are equal.
+    assert json.dumps(sent, sort_keys=False) != json.dumps(sent, sort_keys=True)
+    for name in set(sent) - {"model", "messages"}:
+        assert json.dumps(sent[name]) == json.dumps(request.body()[name])
+    assert list(sent) == sorted(sent)
+
+
+def test_two_orders_of_a_schema_are_two_questions():
+    keys = {
+        replace(BASE, response_format=form(*names)).key()
+        for names in (("reason", "answer"), ("answer", "reason"))
+    }
+    assert len(keys) == 2
 
 
 json_values = st.recursive(
@@ -89,6 +123,15 @@ ROWS = st.dictionaries(
     ),
     max_size=4,
 )
+
+
+@given(ROWS)
+def test_the_ordered_text_is_pythons_with_keys_as_they_stand(row):
+    wanted = json.dumps(row, separators=(",", ":"), ensure_ascii=False)
+    assert ordered_json(row) == wanted.encode()
+    strange = {"\ud800": row}
+    spelled = json.dumps(strange, separators=(",", ":"))
+    assert ordered_json(strange) == spelled.encode()
 
 
 @given(ROWS)

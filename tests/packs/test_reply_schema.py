@@ -157,6 +157,9 @@ def test_each_server_is_asked_in_its_own_words(
         "structured_outputs",
     } & body.keys()
     assert found == fields
+    # Models write the properties in this order.
+    spelled = json.dumps(SCHEMA["properties"])
+    assert all(spelled in json.dumps(body[name]) for name in found)
     assert ("JSON Schema" in body["messages"][-1]["content"]) is in_words
 
 

@@ -263,6 +263,46 @@ def test_calls_that_a_server_leaves_in_the_text_are_read(tmp_path):
     assert len(bodies) == 3
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "{call}",
+        # Qwen2.5-Coder, whose chat template shows two braces.
+        "{{{call}}}",
+        "```json\n{call}\n```",
+        "[{call}]",
+        "[TOOL_CALLS] [{call}]",
+        "<|python_tag|>{call}",
+        "Let me see.\n[TOOL_CALLS][{call}]</s>",
+    ],
+)
+def test_calls_that_are_the_whole_text_are_read(tmp_path, written):
+    call = '{"name": "find", "arguments": {"title": "Emma"}}'
+
+    def answer(body, count):
+        return chat("Done." if results(body) else written.format(call=call))
+
+    run, bodies = asks(tmp_path, answer)
+    assert len(results(bodies[1])) == 1
+    assert not results(bodies[1])[0].startswith("error")
+    assert run.kept[0]["answer"] == "Done."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"name": "Emma", "arguments": {"title": "Emma"}}',
+        'It is {"name": "find", "arguments": {"title": "Emma"}}.',
+        '{"name": "find"}',
+        '[{"name": "find", "arguments": {}}, {"name": "Emma", "arguments": {}}]',
+    ],
+)
+def test_json_that_calls_no_declared_tool_is_an_answer(tmp_path, text):
+    run, bodies = asks(tmp_path, lambda body, count: chat(text))
+    assert len(bodies) == 1
+    assert run.kept[0]["answer"] == text
+
+
 def test_a_tag_without_a_call_is_a_mistake(tmp_path):
     def answer(body, count):
         return chat(

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import orjson
 
 from synth.core.errors import TeacherRefused
-from synth.core.records import Fields, Values, canonical_json
+from synth.core.records import Fields, Values, ordered_json
 from synth.teachers.base import Settings
 from synth.teachers.batches import translated
 from synth.teachers.batches.service import (
@@ -97,7 +97,7 @@ class Anthropic(Service):
 
     def line(self, name: str, spoken: Fields) -> bytes:
         """One of the requests."""
-        return canonical_json({"custom_id": name, "params": spoken})
+        return ordered_json({"custom_id": name, "params": spoken})
 
     async def prepare(self, batch: Pending, lines: Sequence[bytes]) -> str:  # noqa: ARG002
         """Looks which batch is the newest: ours will be newer."""

@@ -9,7 +9,7 @@ from typing import IO, Any
 from urllib.parse import parse_qsl
 
 from synth.core.errors import TeacherBusy
-from synth.core.records import Fields, canonical_json
+from synth.core.records import Fields, ordered_json
 from synth.teachers.openai_chat import Target
 from synth.teachers.wire.faults import error_of, read_problem
 from synth.teachers.wire.replies import load_reply
@@ -80,7 +80,7 @@ class Exchange:
             TeacherRefused, Stopped: it will not be different.
         """
         if body is not None:
-            text = body if isinstance(body, bytes) else canonical_json(body)
+            text = body if isinstance(body, bytes) else ordered_json(body)
             json_type = {"Content-Type": "application/json"}
             more = {
                 **more,

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from synth.core.errors import TeacherBusy, TeacherRefused
-from synth.core.records import Fields, Values, canonical_json
+from synth.core.records import Fields, Values, ordered_json
 from synth.teachers.batches import translated
 from synth.teachers.batches.service import (
     EXPIRED,
@@ -70,7 +70,7 @@ class Gemini(Service):
 
     def line(self, name: str, spoken: Fields) -> bytes:
         """One of the requests."""
-        return canonical_json({"request": spoken, "metadata": {"key": name}})
+        return ordered_json({"request": spoken, "metadata": {"key": name}})
 
     async def create(self, batch: Pending, lines: Sequence[bytes]) -> str:
         """Sends all requests, under our name."""

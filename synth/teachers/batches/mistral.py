@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from synth.core.records import Fields, Values, canonical_json
+from synth.core.records import Fields, Values, ordered_json
 from synth.teachers.batches.groq import Bare
 from synth.teachers.batches.service import MARK, MOST_LISTED
 from synth.teachers.wire.batch_log import Pending
@@ -23,7 +23,7 @@ class Mistral(Bare):
     def line(self, name: str, spoken: Fields) -> bytes:
         """One request of a file; the job says the model, and where it is asked."""
         body = {key: value for key, value in spoken.items() if key != "model"}
-        return canonical_json({"custom_id": name, "body": body})
+        return ordered_json({"custom_id": name, "body": body})
 
     def order(self, batch: Pending) -> Fields:
         """What creates a job."""

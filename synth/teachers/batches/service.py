@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 from urllib.parse import quote, urlunsplit
 
 from synth.core.errors import WrongUse
-from synth.core.records import Fields, canonical_json
+from synth.core.records import Fields, ordered_json
 from synth.teachers.base import Settings
 from synth.teachers.batches.exchange import Exchange
 from synth.teachers.openai_chat import Target
@@ -189,7 +189,7 @@ def safe(id_: str) -> str:
 
 def openai_line(name: str, spoken: Fields) -> bytes:
     """A line of OpenAI's files of requests."""
-    return canonical_json(
+    return ordered_json(
         {
             "custom_id": name,
             "method": "POST",
