@@ -21,8 +21,8 @@ from synth.replies.thoughts import split_thoughts
 _FINAL = frozenset({"refusal", "tool_call", "too_many_calls", *ENDED.values()})
 # The turn behind a reply that its parser does not read.
 _REPAIR = (
-    "That reply cannot be read: {why}. Give the whole reply again, in exactly the form that was "
-    "asked for, and write nothing before or after it."
+    "That reply is not in the form that was asked for: {why}. Write the whole reply again, in "
+    "exactly that form, and nothing before or after it."
 )
 _OTHER = {"user": "assistant", "assistant": "user"}
 

@@ -289,7 +289,7 @@ def _run_here(
     pack: str, source: Any, output: Path, config: RunConfig, *, watch: Watch
 ) -> Run:
     """A run, or one shard of it, in this process."""
-    from synth.packs.schema import drawn_step  # noqa: PLC0415
+    from synth.packs.overrides import drawn_step  # noqa: PLC0415
     from synth.pipeline.notes import notes_before  # noqa: PLC0415
     from synth.pipeline.run import collect_seldom, start  # noqa: PLC0415
     from synth.pipeline.shards import prepare_run  # noqa: PLC0415

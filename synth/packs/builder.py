@@ -91,7 +91,7 @@ class Builder:
         if spec.rescues:
             self.rescued(index, spec.rescues)
             extra.add("attempt")
-        sets = self.sets(index, spec, extra)
+        sets = self.written(("steps", index, "set"), spec.set, extra)
         if spec.each:
             self.require(
                 spec.each[0], set(), self.where("steps", index, "each")
@@ -128,8 +128,18 @@ class Builder:
         step = self.with_turns(step, spec, index, extra)
         step = self.with_demonstrations(step, spec, index, extra)
         self.produce(step, self.fields(index, step))
+        step = self.with_thens(step, spec, index)
         for part in step.filters:
             self.used.update(part.needs())
+        return step
+
+    def with_thens(self, step: Step, spec: StepSpec, index: int) -> Step:
+        """The step with the fields that it writes behind its reply, which their templates see."""
+        if not spec.then:
+            return step
+        thens = self.written(("steps", index, "then"), spec.then, set())
+        step = replace(step, thens=thens)
+        self.produce(step, self.fields(index, step))
         return step
 
     def images(self, index: int, spec: StepSpec) -> tuple[str, ...]:
@@ -153,16 +163,21 @@ class Builder:
         self.used.update(spec.images)
         return tuple(spec.images)
 
-    def sets(
-        self, index: int, spec: StepSpec, extra: set[str]
+    def written(
+        self,
+        at: tuple[str | int, ...],
+        texts: Mapping[str, str],
+        extra: set[str],
     ) -> tuple[tuple[str, Template], ...]:
-        """The fields that are written before a step asks; each template sees those before it."""
-        sets = []
-        for name, text in spec.set.items():
-            where = self.where("steps", index, "set", name)
-            sets.append((name, self.inline(text, where, extra)))
+        """The fields that templates write before a step asks or behind it; each template sees
+        those before it.
+        """
+        templates = []
+        for name, text in texts.items():
+            template = self.inline(text, self.where(*at, name), extra)
+            templates.append((name, template))
             self.kinds[name] = "text"
-        return tuple(sets)
+        return tuple(templates)
 
     def filters(self, index: int, spec: StepSpec) -> tuple[Any, ...]:
         """The filters of a step."""

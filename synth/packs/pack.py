@@ -28,12 +28,8 @@ from synth.packs.builder import Builder
 from synth.packs.case_schema import CasesSpec
 from synth.packs.files import read_text_inside
 from synth.packs.mcp import bindings
-from synth.packs.schema import (
-    InputSpec,
-    PackSpec,
-    apply_overrides,
-    place_of,
-)
+from synth.packs.overrides import apply_overrides, place_of
+from synth.packs.schema import InputSpec, PackSpec
 from synth.packs.spelling import first_fault, place_of_fault, spelt
 from synth.packs.step import Step
 from synth.packs.templates import Template

@@ -191,6 +191,7 @@ class Step:
             `attempt`.
         gathers: a list into which the rows of one seed are joined before the step.
         sets: (field, template) of fields that are written before the question is asked.
+        thens: the same of fields that are written once the reply is read.
         until: of a step that walks a list: where it renders to something, the walk ends before that
             element.
         retrieves: places of the blocks whose rows are looked up before this step.
@@ -220,6 +221,7 @@ class Step:
     spread: tuple[str, str] | None = None
     gathers: Gathered | None = None
     sets: tuple[tuple[str, Template], ...] = ()
+    thens: tuple[tuple[str, Template], ...] = ()
     retrieves: tuple[str, ...] = ()
     until: Template | None = None
     demonstrations: tuple[Demonstration, ...] = ()
@@ -370,7 +372,8 @@ class Step:
         }
         if self.keeps:
             kinds[self.keeps] = "text"
-        made: Fields = dict.fromkeys((name for name, _ in self.sets), "text")
+        written = (*self.sets, *self.thens)
+        made: Fields = dict.fromkeys((name for name, _ in written), "text")
         if self.images:
             pictures = {"source": "text", "sha256": "text"}
             made[f"{self.name}_pictures"] = pictures
@@ -390,10 +393,11 @@ class Step:
 
     def with_sets(self, values: Row) -> dict[str, str]:
         """The fields that the step writes before it asks."""
-        made: dict[str, str] = {}
-        for name, template in self.sets:
-            made[name] = template.render({**values, **made})
-        return made
+        return _written(self.sets, values)
+
+    def with_thens(self, values: Row) -> dict[str, str]:
+        """The fields that the step writes once its reply is read."""
+        return _written(self.thens, values)
 
     def fill(self, values: Row) -> Row:
         """The values, with a fence where the templates use one."""
@@ -448,3 +452,13 @@ class Step:
         if self.system:
             names |= self.system.variables
         return names
+
+
+def _written(
+    templates: Sequence[tuple[str, Template]], values: Row
+) -> dict[str, str]:
+    """Fields that templates write; each sees those before it."""
+    made: dict[str, str] = {}
+    for name, template in templates:
+        made[name] = template.render({**values, **made})
+    return made

@@ -20,8 +20,8 @@ from synth.inputs.made.sampling import made_rows
 from synth.inputs.seeds import Scan, Seeds
 from synth.packs.files import BESIDE, regular_files
 from synth.packs.library import Library
+from synth.packs.overrides import drawn_step, set_draws
 from synth.packs.pack import RENDERED, Pack, built_in, pack_names
-from synth.packs.schema import drawn_step, set_draws
 from synth.parsers.json_object import JsonObject
 from synth.pipeline.finished import fingerprint, is_unchanged
 from synth.pipeline.gold_check import GoldCheck

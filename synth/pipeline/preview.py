@@ -103,11 +103,11 @@ def _step(step: Step) -> str:
         for word, pair in (("each", step.each), ("spread", step.spread))
         if pair
     ]
-    ways += (
-        [f"    sets: {', '.join(name for name, _ in step.sets)}"]
-        if step.sets
-        else []
-    )
+    ways += [
+        f"    {word}: {', '.join(name for name, _ in fields)}"
+        for word, fields in (("sets", step.sets), ("then", step.thens))
+        if fields
+    ]
     return "\n".join(
         [
             f"  {step.name}: {step.draws} draw(s) of role {step.role}, {sampling}",

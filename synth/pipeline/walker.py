@@ -232,7 +232,8 @@ class Walker:
             if step.retrieves:
                 sample = self._looked_up(step, sample, draw, drawn=True)
             if step.each:
-                return await self._each(step, step.each, sample, draw)
+                walked = await self._each(step, step.each, sample, draw)
+                return self._then(step, walked)
             values = self.pack.values(sample.fields)
             asking = self._asking(sample, draw)
             asked = self.library.showing(step, values, asking)
@@ -257,7 +258,17 @@ class Walker:
                 "unrenderable",
                 str(error),
             )
-        return _arrive(sample, reading, reading.fields)
+        return self._then(step, _arrive(sample, reading, reading.fields))
+
+    def _then(self, step: Step, arrived: Sample | Exit) -> Sample | Exit:
+        """The sample with what the step writes once its reply is read."""
+        if isinstance(arrived, Exit) or not step.thens:
+            return arrived
+        try:
+            made = step.with_thens(self.pack.values(arrived.fields))
+        except RowFault as error:
+            return Exit("dropped", arrived, "unrenderable", str(error))
+        return arrived.with_fields(made, {})
 
     async def _each(
         self, step: Step, each: tuple[str, str], sample: Sample, draw: int

@@ -93,7 +93,7 @@ def test_the_teacher_sees_its_reply_and_the_reason(tmp_path):
         "content": "I think that it depends.",
     }
     assert request["role"] == "user"
-    assert "cannot be read" in request["content"]
+    assert "not in the form" in request["content"]
     # The reason stands there in words, not as a code.
     assert "no_" not in request["content"]
     for name in first.keys() - {"messages"}:

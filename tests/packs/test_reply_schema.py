@@ -106,7 +106,7 @@ def test_what_does_not_fit_is_asked_again_once_and_counted(tmp_path):
         repair = body["messages"][-1]["content"]
         wrong = "Text 1" in body["messages"][0]["content"]
         never = "Text 2" in body["messages"][0]["content"]
-        if never or (wrong and "cannot be read" not in repair):
+        if never or (wrong and "not in the form" not in repair):
             return chat('{"grade": 9, "why": "Good."}')
         return chat(GOOD)
 

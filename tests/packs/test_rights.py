@@ -360,5 +360,5 @@ def test_every_key_of_a_pack_is_known_to_be_data():
         "name", "version", "about", "paper", "inputs", "low_yield", "seeds", "prices", "constants", "examples", "retrieve", "steps", "exports", "pools",
     }  # fmt: skip
     assert set(StepSpec.model_fields) == {
-        "name", "teacher", "sampling", "draws", "each", "spread", "parser", "filters", "response_format", "rescues", "until", "set", "demonstrations", "repairs", "turns", "talk", "gather", "reply_schema", "reasoning", "tools", "most_calls", "world", "images",
+        "name", "teacher", "sampling", "draws", "each", "spread", "parser", "filters", "response_format", "rescues", "until", "set", "then", "demonstrations", "repairs", "turns", "talk", "gather", "reply_schema", "reasoning", "tools", "most_calls", "world", "images",
     }  # fmt: skip

@@ -25,9 +25,10 @@ DOES = {
 def plays(body, *, honest):
     """A reader who says his errand, and an assistant who does it; a dishonest one only says so."""
     first = body["messages"][0]["content"]
-    if first.startswith("You play a reader who comes"):
-        return chat(f"I want to {first.partition('You want to ')[2][:40]}")
-    if first.startswith("You play a reader at"):
+    if first.startswith("A reader comes"):
+        asked = body["messages"][-1]["content"]
+        return chat(f"I want to {asked.partition('wants to ')[2][:40]}")
+    if first.startswith("You speak the part of a reader"):
         return chat("<end>")
     wish = body["messages"][1]["content"]
     called = any(m["role"] == "tool" for m in body["messages"])

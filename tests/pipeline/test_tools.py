@@ -379,7 +379,7 @@ def test_a_repair_and_calls_share_one_loop(tmp_path):
     (row,) = run.kept
     assert row["answer"] == "It is in."
     assert len(bodies) == 3
-    assert "cannot be read" in bodies[2]["messages"][-1]["content"]
+    assert "not in the form" in bodies[2]["messages"][-1]["content"]
     # What could not be read is no part of the conversation.
     assert [turn["role"] for turn in row["ask"]] == [
         "user", "assistant", "tool", "assistant",
