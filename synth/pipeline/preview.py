@@ -103,11 +103,10 @@ def _step(step: Step) -> str:
         for word, pair in (("each", step.each), ("spread", step.spread))
         if pair
     ]
-    ways += [
-        f"    {word}: {', '.join(name for name, _ in fields)}"
-        for word, fields in (("sets", step.sets), ("then", step.thens))
-        if fields
-    ]
+    for word, fields in (("sets", step.sets), ("then", step.thens)):
+        if fields:
+            names = ", ".join(name for name, _ in fields)
+            ways.append(f"    {word}: {names}")
     return "\n".join(
         [
             f"  {step.name}: {step.draws} draw(s) of role {step.role}, {sampling}",
