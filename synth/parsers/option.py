@@ -31,6 +31,8 @@ _BARE = re.compile(
     re.IGNORECASE,
 )
 
+# Before an answer where a small model wrote another number of them than four.
+_HASHES = "# \t"
 _AROUND = " \t*_`\"'.!\u201c\u201d"
 # "Sentiment: positive", "**Final color**: red"; no sentence before a colon.
 _TITLE = re.compile(r"[^\W\d_]+(?: [^\W\d_]+){0,2}[*_`]{0,2}:[*_`]{0,2}\s+")
@@ -48,6 +50,7 @@ class Option(Parser):
     |---|---|
     | `#### (b) ice`, `The correct answer is B.`, `**Answer:** [B]`, `$\boxed{\text{B}}$` | b |
     | without an announced answer, a last line `(b)`, `**B**`, `[B]`, `Option B`, `B) ice` | b |
+    | `# (b)`, `### # (b) ice`: any hash signs before these | b |
     | then also a last line that is a choice, `Ice.`, or a title and a choice, `Color: ice` | b |
     | a last line of other words | no_answer_marker |
 
@@ -105,6 +108,7 @@ class Option(Parser):
         `text`, `Color: text`.
         """
         rationale, _, line = text.strip().rpartition("\n")
+        line = line.lstrip(_HASHES)
         named = _named(line, choices)
         if named is not None:
             return {

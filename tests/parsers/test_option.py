@@ -28,6 +28,9 @@ ROW = {"choices": ["bus depot", "beach", "train station", "bridge", "bridge"]}
             "e",
         ),  # twins: the letter tells them apart
         ("#### (b) beach", "beach", "b"),
+        ("Sand.\n### # # # (b) beach", "beach", "b"),
+        ("#(b)", "beach", "b"),
+        ("# beach", "beach", "b"),
         ("Answer: B", "beach", "b"),
         (r"so \boxed{B}", "beach", "b"),
         (r"so $\boxed{\text{B}}$.", "beach", "b"),
