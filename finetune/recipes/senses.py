@@ -28,6 +28,7 @@ from finetune.scoring.token_vectors import (
     place_of,
     whole,
 )
+from finetune.students.finite import check_loss, check_weights
 from finetune.students.shift_head import ShiftHead
 from synth.core.errors import WrongUse
 from synth.core.records import Row
@@ -411,10 +412,12 @@ def _train(
                 loss = loss + config.self_training * _context_loss(
                     heads, glossary, contexts, part
                 )
+            steps += 1
+            check_loss(float(loss.detach()), steps)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            steps += 1
+            check_weights(heads.named_parameters(), steps, float(loss.detach()))
     return steps
 
 

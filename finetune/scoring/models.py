@@ -19,6 +19,7 @@ from finetune.core.rows import JsonObject
 from finetune.scoring import calibration
 from finetune.students import load as student
 from finetune.students.number_types import opening_type
+from finetune.students.padding import settle_padding
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Model:
             )
             self.tokenizer = transformers.AutoTokenizer.from_pretrained(path)
             model = loader.from_pretrained(path, dtype=opening_type())
+        settle_padding(self.tokenizer, f"--model {path}", model.config)
         self.calibration = (
             calibration.beside(path) if kind == "classify" else None
         )

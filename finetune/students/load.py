@@ -24,8 +24,10 @@ from finetune.data.prompts import (
 from finetune.settings import TrainConfig, model_options
 from finetune.students import adapters, scratch, truncate
 from finetune.students.checkpoints import STATE, begun_at, step_of
+from finetune.students.finite import check_weights, learners, watch_losses
 from finetune.students.number_types import opening_type
 from finetune.students.opening import opening
+from finetune.students.padding import settle_padding
 from synth.cli.command_group import say
 from synth.core.errors import WrongUse
 from synth.core.records import Row
@@ -109,8 +111,7 @@ def load_tokenizer(
         return load_tokenizer(truncate.source_of(model), files)
     with opening(f"--model {model}", model, "a language model", _TODO):
         tokenizer = AutoTokenizer.from_pretrained(model, **(files or {}))
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    settle_padding(tokenizer, f"--model {model}")
     return tokenizer
 
 
@@ -264,7 +265,7 @@ def train_and_keep(
             **(facts or {}),
             "sharding": shards.watch(trainer, config.sharding),
         }
-    result = _trained(trainer, checkpoint)
+    result = trained(trainer, checkpoint, config.sharding)
     if config.shape.weight_bits is not None:
         from finetune.students.shaping import settle  # noqa: PLC0415 - torch
 
@@ -384,11 +385,20 @@ def over_processes(trainer: Trainer, loss: float) -> float:
     return float(trainer.accelerator.reduce(own, "mean"))
 
 
-def _trained(trainer: Trainer, checkpoint: Path | None) -> TrainOutput:
-    """Trains, from a checkpoint if there is one."""
+def trained(
+    trainer: Trainer,
+    checkpoint: Path | None = None,
+    sharding: str | None = None,
+) -> TrainOutput:
+    """Trains, from a checkpoint if there is one.
+
+    Raises:
+        WrongUse: a loss or a weight that is no finite number.
+    """
     resume = None if checkpoint is None else str(checkpoint)
+    watch_losses(trainer)
     try:
-        return trainer.train(resume_from_checkpoint=resume)
+        result = trainer.train(resume_from_checkpoint=resume)
     except ImportError as error:
         raise WrongUse(
             "the trainer",
@@ -396,6 +406,12 @@ def _trained(trainer: Trainer, checkpoint: Path | None) -> TrainOutput:
             "a package that is there",
             "Install it, or leave the setting out.",
         ) from error
+    held = [
+        (name, shards.here(weight, sharding))
+        for name, weight in learners(trainer)
+    ]
+    check_weights(held, result.global_step, result.training_loss)
+    return result
 
 
 def write_info(config: TrainConfig, info: JsonObject) -> JsonObject:

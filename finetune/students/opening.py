@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from synth.core.errors import PotstillError, WrongUse
+from synth.core.errors import PotstillError, WrongUse, is_out_of_memory
 from synth.inputs.names import require_there
 
 
@@ -29,9 +29,11 @@ def opening(where: str, named: str, wanted: str, todo: str) -> Iterator[None]:
     require_there(where, named, wanted)
     try:
         yield
-    except (PotstillError, MemoryError):
+    except PotstillError:
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         lines = str(error).splitlines() or [""]
         why = lines[0] if isinstance(error, OSError | ValueError) else ""
         why = why or f"{type(error).__name__}: {lines[0]}"
