@@ -14,7 +14,13 @@ from finetune.core import sharding as shards
 from finetune.core.rows import JsonObject
 from finetune.data import query_lists as lists
 from finetune.data.instructions import by_task, instructed
-from finetune.data.loss_columns import Columns, columns_of, form_of
+from finetune.data.loss_columns import (
+    PAIRS,
+    Columns,
+    Form,
+    columns_of,
+    form_of,
+)
 from finetune.data.query_lists import Listed
 from finetune.scoring.principal import shortened
 from finetune.scoring.retrievers import check_one_score, open_scorer
@@ -31,14 +37,20 @@ from finetune.students.layer_states import depth_of
 from finetune.trainers.library_losses import (
     AROUND,
     FLOPS,
-    INNER,
     OWN_KINDS,
     losses,
     made,
     plain_name,
+    read_by,
 )
 from finetune.trainers.meta_alignment import META, MetaAlignment
-from finetune.trainers.retriever_checks import ALIGNED, check, check_needs
+from finetune.trainers.retriever_checks import (
+    ALIGNED,
+    check,
+    check_batch,
+    check_needs,
+    check_rows,
+)
 from finetune.trainers.retriever_settings import RetrieverConfig
 from synth.core import registry
 from synth.core.errors import WrongUse
@@ -76,6 +88,16 @@ def run(
     spec = registry.parse_spec(wanted.loss, "--loss")
     own = wanted.kind in OWN_KINDS and _is_own(spec["name"])
     check(wanted, spec, config, is_own=own)
+    asked = None
+    if own and spec["name"] != META:
+        asked = registry.build("finetune.list_losses", spec, "--loss")
+        check_needs(listed, asked, wanted)
+    width = 1 + min(
+        wanted.negatives, max(len(row.documents) for row in listed) - 1
+    )
+    form = _form(spec, wanted)
+    least = form.least if asked is None else asked.learns_of()
+    check_rows(listed, width, least, wanted)
     _, trainer_class, args_class = encoder_classes(wanted.kind)
     # Losses of this project know equal texts themselves; those of the library that take other rows
     # of a batch for negatives must not meet any.
@@ -87,6 +109,8 @@ def run(
     args = trainer_config(
         args_class, replace(config, trainer=given), "retriever"
     )
+    seen = 1 if asked is None and form.reads_first else width
+    check_batch(args.train_batch_size, seen, least, wanted)
     from transformers import set_seed  # noqa: PLC0415 - seconds of imports
 
     # Adapters and heads begin at random, and at the same place in all processes.
@@ -103,15 +127,14 @@ def run(
                 "SEQ_CLS" if wanted.kind == "cross" else "FEATURE_EXTRACTION",
             )
         )
-    width = 1 + min(
-        wanted.negatives, max(len(row.documents) for row in listed) - 1
-    )
     if wanted.kind == "multi" and spec["name"] == ALIGNED:
         loss, data = _aligned(model, listed, spec, wanted)
-    elif own:
+    elif asked is not None:
         loss, data = _own(
-            model, listed, spec, wanted, width=width, start=config.model
+            model, listed, asked, wanted, width=width, start=config.model
         )
+    elif own:
+        loss, data = _meta(model, listed, spec, wanted)
     else:
         loss, data = _library(model, listed, width, spec, wanted)
     trainer = trainer_class(
@@ -136,6 +159,15 @@ def _is_own(name: str) -> bool:
     """Whether a loss is no one of sentence-transformers."""
     own = {*registry.names("finetune.list_losses"), META}
     return name in own or is_import(name)
+
+
+def _form(spec: JsonObject, wanted: RetrieverConfig) -> Form:
+    """How a loss that is none of `finetune.list_losses` reads rows."""
+    if spec["name"] == META:
+        return PAIRS
+    if spec["name"] == ALIGNED and wanted.kind == "multi":
+        return replace(PAIRS, least="text")
+    return form_of(read_by(spec), wanted.kind)
 
 
 def _lists(source: str, wanted: RetrieverConfig) -> list[Listed]:
@@ -234,7 +266,7 @@ def _keep(model: SentenceTransformer, loss: nn.Module, folder: Path) -> None:
 
 def _sampler(spec: JsonObject, kind: str) -> JsonObject:
     """The batch sampler that a loss of the library needs."""
-    sampler = form_of(_read_by(spec), kind).sampler
+    sampler = form_of(read_by(spec), kind).sampler
     return {} if sampler is None else {"batch_sampler": sampler}
 
 
@@ -259,7 +291,7 @@ def _saving(
 def _own(
     model: SentenceTransformer,
     listed: Sequence[Listed],
-    spec: JsonObject,
+    loss: ListLoss,
     wanted: RetrieverConfig,
     *,
     width: int,
@@ -270,10 +302,6 @@ def _own(
 
     from finetune.trainers.list_module import module_of  # noqa: PLC0415
 
-    if spec["name"] == META:
-        return _meta(model, listed, spec, wanted)
-    loss = registry.build("finetune.list_losses", spec, "--loss")
-    check_needs(listed, loss, wanted)
     taught = _taught(model, loss, listed, wanted, width=width, start=start)
     module = module_of(wanted.kind, loss)(
         model, loss, listed, width=width, scale=wanted.scale, taught=taught
@@ -351,11 +379,11 @@ def _meta(
     parameters = {key: value for key, value in spec.items() if key != "name"}
     try:
         module = MetaAlignment(model, listed, scale=wanted.scale, **parameters)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise WrongUse(
             f"--loss {wanted.loss}",
             str(error),
-            "rows of three tasks, maml_align:rate=R,steps=N,align=W",
+            "rows of three tasks, each with several texts",
             "Name the stages in the column `task`, the first one first.",
         ) from error
     return module, datasets.Dataset.from_dict(module.columns())
@@ -417,7 +445,7 @@ def _library(
     """A loss of sentence-transformers and the columns that it reads."""
     import datasets  # noqa: PLC0415
 
-    form = form_of(_read_by(spec), wanted.kind)
+    form = form_of(read_by(spec), wanted.kind)
     if form.is_scored and any(row.scores is None for row in listed):
         raise WrongUse(
             f"--loss {spec['name']}",
@@ -463,14 +491,6 @@ def _vector_size(model: SentenceTransformer, kind: str) -> int:
     from finetune.students.pair_parts import vector_size  # noqa: PLC0415 - seconds of imports
 
     return vector_size(model)
-
-
-def _read_by(spec: JsonObject) -> str:
-    """The loss that decides how rows are read: that which another one is wrapped around."""
-    name = str(spec["name"])
-    if plain_name(name) in AROUND:
-        return str(spec.get("loss", INNER))
-    return name
 
 
 def _teacher(wanted: RetrieverConfig, kind: str = "bi") -> SentenceTransformer:

@@ -18,8 +18,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from finetune.core.json_files import write_json
+from finetune.core.own_files import MEASURED, PREDICTIONS, check_folder
 from finetune.core.rows import JsonObject
 from finetune.core.tensors import Mask, RowStates, Scalar
+from finetune.core.unread import refuse_unread
 from finetune.data import rows
 from finetune.measuring.shares import share_of
 from finetune.scoring.token_vectors import (
@@ -174,6 +176,7 @@ def run(config: SensesConfig) -> JsonObject:
     started = time.time()
     torch.manual_seed(config.seed)
     saved = Path(config.model) / FILE
+    _check(config, keeps=saved.is_file())
     encoder_name = config.model
     reach = config.reach
     if saved.is_file():
@@ -211,8 +214,43 @@ def run(config: SensesConfig) -> JsonObject:
     save_file(heads.state_dict(), str(config.output / HEADS))
     heads_facts = {"encoder": encoder_name, "reach": reach}
     write_json(config.output / FILE, heads_facts)
-    write_json(config.output / "evaluation.json", info)
+    write_json(config.output / MEASURED, info)
     return info
+
+
+def _check(config: SensesConfig, *, keeps: bool) -> None:
+    """Refuses a folder of others, and options that nothing reads.
+
+    Args:
+        config: the settings.
+        keeps: whether the model is a folder with heads, which have a reach of their own.
+
+    Raises:
+        WrongUse: which.
+    """
+    written = (FILE, HEADS, PREDICTIONS)
+    check_folder(config.output, written, ("encoder", "senses", "cosines"))
+    refuse_unread(
+        f"--self-training {config.self_training:g}",
+        is_given=config.self_training != SensesConfig.self_training,
+        is_read=config.contexts is not None,
+        found="no --contexts",
+        reader="contexts to learn from",
+    )
+    refuse_unread(
+        f"--contexts {config.contexts}",
+        is_given=config.contexts is not None,
+        is_read=bool(config.epochs and config.self_training),
+        found=f"--epochs {config.epochs}, --self-training {config.self_training:g}",
+        reader="both above 0",
+    )
+    refuse_unread(
+        f"--reach {config.reach:g}",
+        is_given=config.reach != SensesConfig.reach,
+        is_read=not keeps,
+        found=f"--model {config.model}, whose heads have their own",
+        reader="new heads upon an encoder",
+    )
 
 
 def _check_senses(glossary: Glossary, asked: Contexts, where: str) -> None:
@@ -507,9 +545,7 @@ def _write_found(
     for row, number in zip(rows.load(str(config.test)), found, strict=True):
         told = {**row, "found": glossary.entries[number].sense}
         lines.append(json.dumps(told) + "\n")
-    (config.output / "predictions.jsonl").write_text(
-        "".join(lines), encoding="utf-8"
-    )
+    (config.output / PREDICTIONS).write_text("".join(lines), encoding="utf-8")
 
 
 def _measured(

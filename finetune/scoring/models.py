@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from finetune.core.hub import settle_hub
 from finetune.core.rows import JsonObject
 from finetune.scoring import calibration
 from finetune.students import load as student
@@ -48,6 +49,7 @@ class Model:
             model, self.tokenizer = student.load_student(path)
         else:
             known()
+            settle_hub(path)
             loader = (
                 transformers.AutoModel
                 if kind == "embed"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune.core import sharding as shards
+from finetune.core.hub import settle_hub
 from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
 from finetune.data import rows
@@ -168,6 +169,7 @@ def is_seq2seq(model: str) -> bool:
             content = json.loads(adapter.read_text(encoding="utf-8"))
             return bool(content.get("task_type") == "SEQ_2_SEQ_LM")
         require_there("--model", model, "a language model")
+        settle_hub(model)
         return bool(AutoConfig.from_pretrained(model).is_encoder_decoder)
     except (OSError, ValueError, TypeError, AttributeError):
         return False

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from finetune.core.hub import settle_hub
 from synth.core.errors import PotstillError, WrongUse, is_out_of_memory
 from synth.inputs.names import require_there
+from synth.local_models.minilm import folder_of
 
 
 @contextmanager
@@ -27,6 +29,7 @@ def opening(where: str, named: str, wanted: str, todo: str) -> Iterator[None]:
             path, and nothing stands there.
     """
     require_there(where, named, wanted)
+    settle_hub(folder_of(named))
     try:
         yield
     except PotstillError:

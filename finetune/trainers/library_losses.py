@@ -142,6 +142,14 @@ def _halves(size: int) -> list[int]:
     return sizes
 
 
+def read_by(spec: JsonObject) -> str:
+    """The loss that decides how rows are read: that which another one is wrapped around."""
+    name = str(spec["name"])
+    if plain_name(name) in AROUND:
+        return str(spec.get("loss", INNER))
+    return name
+
+
 def losses(kind: str) -> JsonObject:
     """The classes of a kind of model by their plain names."""
     from importlib import import_module  # noqa: PLC0415

@@ -17,9 +17,7 @@ COMMANDS = sorted(set(OF_COMMANDS) - {"stages"})
 WRONG = (-1e300, 1e300, -7)
 # Fields whose sign is free.
 SIGNED = {
-    name
-    for name, numbers in RANGES.items()
-    if numbers == Range(-1e38, 1e38)
+    name for name, numbers in RANGES.items() if numbers == Range(-1e38, 1e38)
 }
 
 
@@ -30,7 +28,8 @@ def numeric(command: str) -> list[str]:
     return sorted(
         name
         for name, field in fields.items()
-        if name in known and {"int", "float"} & {*re.findall(r"\w+", field.kind)}
+        if name in known
+        and {"int", "float"} & {*re.findall(r"\w+", field.kind)}
     )
 
 

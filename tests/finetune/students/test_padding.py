@@ -69,7 +69,7 @@ def test_the_models_of_these_tests_have_no_padding(decoders):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
-    ("kind", "loss"),
+    "way",
     [
         ("bi", "multiple_negatives_ranking"),
         ("bi", "lead:count=1"),
@@ -79,8 +79,9 @@ def test_the_models_of_these_tests_have_no_padding(decoders):
     ],
 )
 def test_they_are_trained_kept_and_measured(
-    rows, decoders, tmp_path, family, kind, loss
+    rows, decoders, tmp_path, family, way
 ):
+    kind, loss = way
     model = decoders[family, "Model"]
     teacher = ("--teacher", model) if loss.startswith("lead") else ()
     out = tmp_path / "out"
