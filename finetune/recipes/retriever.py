@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from finetune.core import sharding as shards
 from finetune.core.rows import JsonObject
@@ -21,7 +21,7 @@ from finetune.data.loss_columns import (
     columns_of,
     form_of,
 )
-from finetune.data.query_lists import Listed
+from finetune.data.query_lists import Least, Listed
 from finetune.scoring.principal import shortened
 from finetune.scoring.retrievers import check_one_score, open_scorer
 from finetune.scoring.word_scores import WordScorer
@@ -85,58 +85,25 @@ def run(
     """
     wanted = retriever or RetrieverConfig()
     listed = _lists(config.data, wanted)
-    spec = registry.parse_spec(wanted.loss, "--loss")
-    own = wanted.kind in OWN_KINDS and _is_own(spec["name"])
-    check(wanted, spec, config, is_own=own)
-    asked = None
-    if own and spec["name"] != META:
-        asked = registry.build("finetune.list_losses", spec, "--loss")
-        check_needs(listed, asked, wanted)
-    width = 1 + min(
-        wanted.negatives, max(len(row.documents) for row in listed) - 1
-    )
-    form = _form(spec, wanted)
-    least = form.least if asked is None else asked.learns_of()
-    check_rows(listed, width, least, wanted)
+    plan = _plan(config, wanted, listed)
     _, trainer_class, args_class = encoder_classes(wanted.kind)
     # Losses of this project know equal texts themselves; those of the library that take other rows
     # of a batch for negatives must not meet any.
     given = (
         dict(config.trainer)
-        if own or wanted.kind == "cross"
-        else {**_sampler(spec, wanted.kind), **config.trainer}
+        if plan.is_own or wanted.kind == "cross"
+        else {**_sampler(plan.spec, wanted.kind), **config.trainer}
     )
     args = trainer_config(
         args_class, replace(config, trainer=given), "retriever"
     )
-    seen = 1 if asked is None and form.reads_first else width
-    check_batch(args.train_batch_size, seen, least, wanted)
+    check_batch(args.train_batch_size, plan.seen, plan.least, wanted)
     from transformers import set_seed  # noqa: PLC0415 - seconds of imports
 
     # Adapters and heads begin at random, and at the same place in all processes.
     set_seed(args.seed)
-    model = open_encoder(
-        wanted.kind, config.model, options=model_options(config)
-    )
-    _reshape(model, wanted)
-    _remember(model, wanted)
-    if config.lora is not None:
-        model.add_adapter(
-            peft_config(
-                config,
-                "SEQ_CLS" if wanted.kind == "cross" else "FEATURE_EXTRACTION",
-            )
-        )
-    if wanted.kind == "multi" and spec["name"] == ALIGNED:
-        loss, data = _aligned(model, listed, spec, wanted)
-    elif asked is not None:
-        loss, data = _own(
-            model, listed, asked, wanted, width=width, start=config.model
-        )
-    elif own:
-        loss, data = _meta(model, listed, spec, wanted)
-    else:
-        loss, data = _library(model, listed, width, spec, wanted)
+    model = _opened(config, wanted)
+    loss, data = _module(model, listed, plan, wanted, start=config.model)
     trainer = trainer_class(
         model=model, args=args, train_dataset=data, loss=loss
     )
@@ -151,8 +118,98 @@ def run(
         keep=lambda: _keep(model, loss, config.output),
         save=save,
     )
-    info |= {"kind": wanted.kind, "retriever_loss": wanted.loss, "texts": width}
+    info |= {
+        "kind": wanted.kind,
+        "retriever_loss": wanted.loss,
+        "texts": plan.width,
+    }
     return student.write_info(config, info)
+
+
+class _Plan(NamedTuple):
+    """What is trained by, known before a model opens.
+
+    Attributes:
+        spec: of the loss.
+        is_own: whether it is a loss of this project.
+        own: the loss, if it is one of `finetune.list_losses`.
+        form: how any other loss reads rows.
+        width: texts of a row that count, at most.
+    """
+
+    spec: JsonObject
+    is_own: bool
+    own: ListLoss | None
+    form: Form
+    width: int
+
+    @property
+    def least(self) -> Least:
+        """Of what something is learnt."""
+        return self.form.least if self.own is None else self.own.learns_of()
+
+    @property
+    def seen(self) -> int:
+        """Texts of a row that the loss reads, at most."""
+        reads_first = self.own is None and self.form.reads_first
+        return 1 if reads_first else self.width
+
+
+def _plan(
+    config: TrainConfig, wanted: RetrieverConfig, listed: Sequence[Listed]
+) -> _Plan:
+    """The loss, and how it reads the rows.
+
+    Raises:
+        WrongUse: options or rows that do not go with the loss.
+    """
+    spec = registry.parse_spec(wanted.loss, "--loss")
+    is_own = wanted.kind in OWN_KINDS and _is_own(spec["name"])
+    check(wanted, spec, config, is_own=is_own)
+    own = None
+    if is_own and spec["name"] != META:
+        own = registry.build("finetune.list_losses", spec, "--loss")
+        check_needs(listed, own, wanted)
+    most = max(len(row.documents) for row in listed)
+    width = 1 + min(wanted.negatives, most - 1)
+    plan = _Plan(spec, is_own, own, _form(spec, wanted), width)
+    check_rows(listed, width, plan.least, wanted)
+    return plan
+
+
+def _opened(
+    config: TrainConfig, wanted: RetrieverConfig
+) -> SentenceTransformer:
+    """The student with the parts and the adapters that are asked for."""
+    model = open_encoder(
+        wanted.kind, config.model, options=model_options(config)
+    )
+    _reshape(model, wanted)
+    _remember(model, wanted)
+    if config.lora is not None:
+        task = "SEQ_CLS" if wanted.kind == "cross" else "FEATURE_EXTRACTION"
+        model.add_adapter(peft_config(config, task))
+    return model
+
+
+def _module(
+    model: SentenceTransformer,
+    listed: Sequence[Listed],
+    plan: _Plan,
+    wanted: RetrieverConfig,
+    *,
+    start: str,
+) -> tuple[nn.Module, Data]:
+    """The loss behind a trainer, and the columns that it reads."""
+    if wanted.kind == "multi" and plan.spec["name"] == ALIGNED:
+        return _aligned(model, listed, plan.spec, wanted)
+    if plan.own is not None:
+        return _own(
+            model, listed, plan.own, wanted, width=plan.width, start=start
+        )
+    if plan.is_own:
+        return _meta(model, listed, plan.spec, wanted)
+    return _library(model, listed, plan.width, plan.spec, wanted)
 
 
 def _is_own(name: str) -> bool:
