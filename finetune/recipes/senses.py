@@ -240,9 +240,9 @@ def _check(config: SensesConfig, *, keeps: bool) -> None:
     refuse_unread(
         f"--contexts {config.contexts}",
         is_given=config.contexts is not None,
-        is_read=bool(config.epochs and config.self_training),
-        found=f"--epochs {config.epochs}, --self-training {config.self_training:g}",
-        reader="both above 0",
+        is_read=config.self_training > 0,
+        found="--self-training 0",
+        reader="a weight above 0",
     )
     refuse_unread(
         f"--reach {config.reach:g}",

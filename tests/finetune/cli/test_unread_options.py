@@ -216,10 +216,10 @@ HEAD = "one:task=classify,rows=labelled.jsonl"
         ),
         (
             (
-                *("senses", "--senses", "senses.jsonl", "--epochs", "0"),
-                *("--contexts", "contexts.jsonl"),
+                *("senses", "--senses", "senses.jsonl"),
+                *("--self-training", "0", "--contexts", "contexts.jsonl"),
             ),
-            "--epochs 0",
+            "found --self-training 0",
         ),
         (
             ("evaluate-retriever", "--data", "lists.jsonl", "--field", "body"),
