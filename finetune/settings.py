@@ -15,6 +15,7 @@ from finetune.core import sharding as shards
 from finetune.core.rounded_weights import require_rounding, rounding
 from finetune.core.rows import JsonObject
 from finetune.data.declared_fields import Fields, of_class, of_command
+from finetune.data.field_ranges import check_range
 from finetune.data.held_out import HeldOut
 from finetune.data.prompts import RECORD, Template
 from finetune.data.reporters import reporters
@@ -336,12 +337,12 @@ def _checked(
             )
     refuse(given, command, declared, beside=defaults, held_out=held_out)
     reporters(given.get(_REPORT))
-    return {
-        name: _as_declared(
-            f"trainer field {name!r}", value, declared[name].kind
-        )
-        for name, value in given.items()
-    }
+    made: JsonObject = {}
+    for name, value in given.items():
+        where = f"trainer field {name!r}"
+        made[name] = _as_declared(where, value, declared[name].kind)
+        check_range(name, made[name])
+    return made
 
 
 def _as_declared(where: str, value: object, declared: str) -> object:

@@ -21,7 +21,7 @@ from finetune.cli.shared import (
     train_options,
 )
 from synth.cli.command_group import output_option, say
-from synth.cli.numbers import Number
+from synth.cli.numbers import Number, Whole
 from synth.core.errors import WrongUse
 
 
@@ -31,14 +31,14 @@ from synth.core.errors import WrongUse
 @resume_option
 @click.option(
     "--experts",
-    type=click.IntRange(2),
+    type=Whole(2),
     default=4,
     show_default=True,
     help="Of each layer.",
 )
 @click.option(
     "--chosen",
-    type=click.IntRange(1),
+    type=Whole(1),
     default=2,
     show_default=True,
     help="Experts that a task uses.",
@@ -72,7 +72,7 @@ def experts(
 
 _SHOTS = click.option(
     "--shots",
-    type=click.IntRange(1),
+    type=Whole(1),
     default=4,
     show_default=True,
     help="Demonstrations of a row: others of its `task`; rows with `demonstrations` bring theirs.",
@@ -90,7 +90,7 @@ _SHOTS = click.option(
 )
 @click.option(
     "--vectors",
-    type=click.IntRange(1),
+    type=Whole(1),
     default=16,
     show_default=True,
     help="That stand for the demonstrations.",
@@ -98,7 +98,7 @@ _SHOTS = click.option(
 @_SHOTS
 @click.option(
     "--draws",
-    type=click.IntRange(1),
+    type=Whole(1),
     default=4,
     show_default=True,
     help="Times that a row comes, each time with other demonstrations.",
@@ -144,7 +144,7 @@ def demonstrations(ctx: click.Context, /, **options: Any) -> None:
 @_SHOTS
 @click.option(
     "--seed",
-    type=int,
+    type=Whole(0, 2**32 - 1),
     default=0,
     show_default=True,
     help="Of the choice of demonstrations.",
@@ -194,7 +194,7 @@ def _sizes(about: str) -> Callable[..., Any]:
 @_sizes("feed-forward: Widths of its feed-forward layers.")
 @click.option(
     "--relation-heads",
-    type=click.IntRange(1),
+    type=Whole(1),
     metavar="N",
     help="Of the loss. Default: as many as divide all numbers of heads and the teacher's.",
 )
@@ -253,7 +253,7 @@ def _ascending(text: str, name: str) -> list[int]:
     "--most-parameters",
     "most",
     required=True,
-    type=click.IntRange(1),
+    type=Whole(1),
     metavar="N",
     help="Weights of the student, its embeddings included.",
 )
@@ -283,7 +283,7 @@ def search_supernet(folder: str, **options: Any) -> None:
 @resume_option
 @click.option(
     "--stretch",
-    type=click.IntRange(1),
+    type=Whole(1),
     default=2,
     show_default=True,
     help="Places of each token of the prompt, at which the completion is written.",
@@ -335,7 +335,7 @@ def ctc(ctx: click.Context, /, **options: Any) -> None:
 @output_option("For evaluation.json and predictions.jsonl.")
 @click.option(
     "--rare",
-    type=click.IntRange(1),
+    type=Whole(1),
     default=1,
     show_default=True,
     help="Words that stand at most so often in the completions are rare.",

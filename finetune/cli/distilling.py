@@ -33,7 +33,7 @@ from finetune.data.teacher_prompts import TeacherPrompt
 from finetune.teachers.served_settings import Servers
 from finetune.trainers.on_policy_settings import OnPolicy
 from synth.cli.command_group import output_option, say, together
-from synth.cli.numbers import Number
+from synth.cli.numbers import Number, Whole
 from synth.core.errors import WrongUse
 
 # Options of every training, which are not the distillation's own.
@@ -89,7 +89,7 @@ def own_text_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--new-tokens",
-            type=click.IntRange(1),
+            type=Whole(1),
             default=128,
             show_default=True,
             help="Tokens of a text that the student writes (--on-policy), at most.",
@@ -103,7 +103,7 @@ def own_text_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--completions",
-            type=click.IntRange(1),
+            type=Whole(1),
             default=1,
             show_default=True,
             help="Texts that the student writes to each prompt (--on-policy); a batch grows by "
@@ -143,13 +143,13 @@ def own_text_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--validate-every",
-            type=click.IntRange(0),
+            type=Whole(0),
             default=0,
             help="Steps between two looks at these rows. Default: once an epoch.",
         ),
         click.option(
             "--replay",
-            type=click.IntRange(0),
+            type=Whole(0),
             default=0,
             show_default=True,
             help="Batches of texts by the student that are kept and trained on again.",
@@ -208,14 +208,14 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--teacher-k",
-            type=click.IntRange(1),
+            type=Whole(1),
             default=64,
             show_default=True,
             help="Likeliest tokens that servers are asked for at each place.",
         ),
         click.option(
             "--teacher-calls",
-            type=click.IntRange(1),
+            type=Whole(1),
             default=16,
             show_default=True,
             help="Calls in flight at each server, at most.",
@@ -462,7 +462,7 @@ def codistill(ctx: click.Context, /, **options: Any) -> None:
 )
 @click.option(
     "--k",
-    type=click.IntRange(1),
+    type=Whole(1),
     default=64,
     show_default=True,
     help="Likeliest tokens that are kept at each place.",
@@ -470,14 +470,14 @@ def codistill(ctx: click.Context, /, **options: Any) -> None:
 @click.option(
     "--max-length",
     "most",
-    type=click.IntRange(2),
+    type=Whole(2),
     default=1024,
     show_default=True,
     help="Tokens of a row at most; give the training the same.",
 )
 @click.option(
     "--batch",
-    type=click.IntRange(1),
+    type=Whole(1),
     default=16,
     show_default=True,
     help="Rows that the teacher reads at once.",

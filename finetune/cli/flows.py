@@ -31,7 +31,7 @@ from finetune.cli.training import (
     sft,
 )
 from synth.cli.command_group import Decorator, output_option, say, together
-from synth.cli.numbers import Number
+from synth.cli.numbers import Number, Whole
 from synth.cli.shared import (
     endpoint_options,
     limit_options,
@@ -148,7 +148,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
         *limit_options(),
         click.option(
             "--concurrency",
-            type=click.IntRange(1),
+            type=Whole(1),
             help="Calls in flight at most.",
         ),
         click.option(

@@ -11,7 +11,7 @@ import click
 from finetune.cli.shared import inference_options, interval, need, rows_there
 from finetune.data.prompts import TEMPLATES
 from synth.cli.command_group import Decorator, output_option, say
-from synth.cli.numbers import Number
+from synth.cli.numbers import Number, Whole
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -228,22 +228,22 @@ def _judged(
 )
 @click.option(
     "--max-new-tokens",
-    type=click.IntRange(1),
+    type=Whole(1),
     default=256,
     show_default=True,
     help="Longest answer.",
 )
 @click.option(
     "--batch",
-    type=click.IntRange(1),
+    type=Whole(1),
     default=64,
     show_default=True,
     help="Prompts side by side.",
 )
-@click.option("--limit", type=click.IntRange(1), help="Only the first N rows.")
+@click.option("--limit", type=Whole(1), help="Only the first N rows.")
 @click.option(
     "--draws",
-    type=click.IntRange(1),
+    type=Whole(1),
     default=1,
     show_default=True,
     help="Answers a row, voted on.",
@@ -335,7 +335,7 @@ def evaluate(measures: tuple[str, ...], **options: Any) -> None:
 )
 @click.option(
     "--layer",
-    type=click.IntRange(0),
+    type=Whole(0),
     help="Whose states are read, 0 being the embeddings; else the best is looked for.",
 )
 @click.option(

@@ -16,6 +16,7 @@ from finetune.cli.shared import (
     rows_there,
 )
 from synth.cli.command_group import output_option, say
+from synth.cli.numbers import Whole
 from synth.core.errors import WrongUse
 
 
@@ -33,7 +34,7 @@ from synth.core.errors import WrongUse
 @click.option(
     "--rows",
     "count",
-    type=click.IntRange(1),
+    type=Whole(1),
     help="Rows in all; else as many as the shares allow.",
 )
 @click.option(

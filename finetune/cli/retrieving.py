@@ -19,7 +19,7 @@ from finetune.cli.shared import (
     train_options,
 )
 from synth.cli.command_group import output_option, say
-from synth.cli.numbers import Number
+from synth.cli.numbers import Number, Whole
 
 _KIND = click.Choice(["bi", "cross", "multi", "sparse", "heads", "pair"])
 # A vector a text, and others that score texts of a batch.
@@ -70,7 +70,7 @@ _WORDS = click.option(
 )
 @click.option(
     "--negatives",
-    type=click.IntRange(0),
+    type=Whole(0),
     default=4,
     show_default=True,
     help="Most texts a query besides the first.",
@@ -112,7 +112,7 @@ _WORDS = click.option(
 @click.option(
     "--vector-size",
     "size",
-    type=click.IntRange(1),
+    type=Whole(1, 65536),
     metavar="N",
     help="Numbers of the student's vector, by a layer more; longer vectors of a teacher are "
     "shortened by their principal components.",
@@ -187,7 +187,7 @@ def _instructions(path: str | None) -> Any:
 )
 @click.option(
     "--band",
-    type=(int, int),
+    type=(Whole(1), Whole(1)),
     default=(2, 15),
     show_default=True,
     metavar="FIRST LAST",
@@ -258,7 +258,7 @@ def score_lists(**options: Any) -> None:
 @_INSTRUCTIONS
 @click.option(
     "--k",
-    type=click.IntRange(1),
+    type=Whole(1),
     default=10,
     show_default=True,
     help="How many texts count.",
@@ -299,7 +299,7 @@ def evaluate_retriever(**options: Any) -> None:
 )
 @click.option(
     "--k",
-    type=click.IntRange(1),
+    type=Whole(1),
     default=5,
     show_default=True,
     help="Labelled texts that vote.",

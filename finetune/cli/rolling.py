@@ -10,7 +10,7 @@ import click
 from finetune.core.rows import JsonObject
 from finetune.rollouts.settings import Rollouts
 from synth.cli.command_group import together
-from synth.cli.numbers import Number
+from synth.cli.numbers import Number, Whole
 from synth.core.errors import WrongUse
 
 # Option -> field of `Rollouts`.
@@ -46,7 +46,7 @@ def rollout_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--rollout-calls",
-            type=click.IntRange(1),
+            type=Whole(1),
             help="Texts that it writes at once. Default: 64.",
         ),
         click.option(
@@ -57,13 +57,13 @@ def rollout_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--reload-every",
-            type=click.IntRange(1),
+            type=Whole(1),
             metavar="STEPS",
             help="Steps after which it is given new weights. Default: 1.",
         ),
         click.option(
             "--staleness",
-            type=click.IntRange(0),
+            type=Whole(0),
             metavar="STEPS",
             help="Steps that the weights of a text may be old; a step waits where they would be "
             "older. Default: one less than --reload-every.",

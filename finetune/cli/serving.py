@@ -9,13 +9,14 @@ import click
 from finetune.cli.shared import inference_options, need
 from finetune.data.prompts import TEMPLATES
 from synth.cli.command_group import say
+from synth.cli.numbers import Whole
 
 
 @click.command()
 @click.argument("model", metavar="STUDENT")
 @click.option(
     "--port",
-    type=click.IntRange(0, 65535),
+    type=Whole(0, 65535),
     default=8000,
     show_default=True,
     help="0 takes a free one.",
@@ -36,14 +37,14 @@ from synth.cli.command_group import say
 )
 @click.option(
     "--queue",
-    type=click.IntRange(1),
+    type=Whole(1),
     default=256,
     show_default=True,
     help="Replies that may wait; who comes beyond gets 429.",
 )
 @click.option(
     "--max-new-tokens",
-    type=click.IntRange(1),
+    type=Whole(1),
     default=512,
     show_default=True,
     help="Longest reply, also where a request says nothing.",

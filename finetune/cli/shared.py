@@ -18,7 +18,7 @@ from finetune.core.sharding import KINDS, check
 from finetune.data.held_out import ALONE, EXACT_MATCH, HeldOut
 from finetune.data.prompts import TEMPLATES
 from synth.cli.command_group import output_option, say, together
-from synth.cli.numbers import Number, check_finite
+from synth.cli.numbers import Number, Whole, check_finite
 from synth.core.errors import WrongUse
 from synth.core.optional import require
 from synth.core.registry import scalar
@@ -121,7 +121,7 @@ def student_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--processes",
-            type=click.IntRange(1),
+            type=Whole(1),
             default=1,
             show_default=True,
             help="Processes that train together on this machine, each on rows of its own: one a "
@@ -134,7 +134,7 @@ def budget_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """--tokens-per-batch."""
     return click.option(
         "--tokens-per-batch",
-        type=click.IntRange(1),
+        type=Whole(1),
         metavar="N",
         help="Rows of like length fill a batch up to N tokens, padding included, in the place of "
         "--per-device-train-batch-size.",
@@ -154,7 +154,7 @@ def shape_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--weight-bits",
-            type=click.IntRange(2, 8),
+            type=Whole(2, 8),
             metavar="N",
             help="Round the weights of the layers to N bits in every pass, and in the student that "
             "is saved (quantisation-aware); 2 are -a, 0 and a.",
@@ -208,7 +208,7 @@ def inference_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--steps",
-            type=click.IntRange(0),
+            type=Whole(0),
             default=0,
             show_default=True,
             metavar="N",
@@ -230,7 +230,7 @@ def inference_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--knowledge-count",
-            type=click.IntRange(1),
+            type=Whole(1),
             default=1,
             show_default=True,
             help="How many of them.",
@@ -248,14 +248,14 @@ def inference_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--think-least",
-            type=click.IntRange(0),
+            type=Whole(0),
             default=0,
             show_default=True,
             help="Fewest tokens of thinking.",
         ),
         click.option(
             "--think-most",
-            type=click.IntRange(1),
+            type=Whole(1),
             help="Most tokens of thinking, its end included.",
         ),
         click.option(
@@ -357,7 +357,7 @@ def _cascade_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--cascade-calls",
             callback=only_with("--cascade"),
-            type=click.IntRange(0),
+            type=Whole(0),
             default=1000,
             show_default=True,
             help="Calls of it at most.",
@@ -421,7 +421,7 @@ def held_out_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--patience",
-            type=click.IntRange(0),
+            type=Whole(0),
             default=0,
             show_default=True,
             help="Stop after so many measurements without a better one; 0: never.",
@@ -433,7 +433,7 @@ def held_out_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--measure-rows",
-            type=click.IntRange(1),
+            type=Whole(1),
             default=100,
             show_default=True,
             help="Rows that are answered (--measure), at most.",
@@ -447,7 +447,7 @@ def held_out_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--measure-tokens",
-            type=click.IntRange(1),
+            type=Whole(1),
             default=256,
             show_default=True,
             help="Tokens of an answer (--measure), at most.",

@@ -27,7 +27,7 @@ from finetune.cli.shared import (
     train_options,
 )
 from synth.cli.command_group import output_option, say
-from synth.cli.numbers import Number
+from synth.cli.numbers import Number, Whole
 from synth.core.errors import WrongUse
 
 
@@ -89,7 +89,7 @@ def sft(ctx: click.Context, /, coefficients: str, **options: Any) -> None:
 @template_option
 @click.option(
     "--r",
-    type=click.IntRange(1),
+    type=Whole(1),
     default=8,
     show_default=True,
     help="Rank of both adapters.",
@@ -275,7 +275,7 @@ def fade(ctx: click.Context, /, stages: str, **options: Any) -> None:
 )
 @click.option(
     "--bins",
-    type=click.IntRange(2),
+    type=Whole(2),
     default=3,
     show_default=True,
     help="Stages of equal size, for numbers.",
@@ -354,7 +354,7 @@ def curriculum(ctx: click.Context, /, order: str, **options: Any) -> None:
 )
 @click.option(
     "--passes",
-    type=click.IntRange(1),
+    type=Whole(1),
     default=1,
     show_default=True,
     help="For --frozen: times that PersonX gets another name.",
@@ -481,7 +481,7 @@ def vocabulary(model: str, data: str, output: Path, template: Any) -> None:
 )
 @click.option(
     "--epochs",
-    type=click.IntRange(0),
+    type=Whole(0),
     default=15,
     show_default=True,
     help="Times that each sense is learnt; 0: the model as it is.",
@@ -502,7 +502,7 @@ def vocabulary(model: str, data: str, output: Path, template: Any) -> None:
 )
 @click.option(
     "--seed",
-    type=int,
+    type=Whole(0, 2**32 - 1),
     default=0,
     show_default=True,
     help="Of the heads and the order of the senses.",

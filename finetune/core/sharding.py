@@ -223,6 +223,12 @@ def _part(weight: nn.Parameter, kind: str) -> Tensor | None:
     return weight.to_local() if isinstance(weight, DTensor) else None
 
 
+def here(weight: nn.Parameter, kind: str | None) -> Tensor:
+    """What this process holds of a weight: all of it without a kind."""
+    part = None if kind is None else _part(weight, kind)
+    return weight if part is None else part
+
+
 def size(weight: nn.Parameter) -> int:
     """Numbers of a weight over all processes; DeepSpeed leaves an empty one in its place."""
     return int(getattr(weight, "ds_numel", weight.numel()))

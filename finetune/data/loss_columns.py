@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from finetune.data.query_lists import ANSWERS, Listed
+from finetune.data.query_lists import ANSWERS, Least, Listed
 from synth.core.errors import WrongUse
 
 # Texts, scores or numbers, one a row.
@@ -32,6 +32,8 @@ class Form:
         is_scored: whether each text needs a score.
         has_vectors: whether the label is a teacher's vector of each text.
         sampler: the batch sampler, where the library's own will not do.
+        least: of what something is learnt, as losses of `finetune.list_losses` say it.
+        reads_first: whether a row's first text alone is read.
     """
 
     says: str
@@ -39,6 +41,8 @@ class Form:
     is_scored: bool = False
     has_vectors: bool = False
     sampler: str | None = None
+    least: Least = "text"
+    reads_first: bool = False
 
 
 def lists(listed: Sequence[Listed], width: int) -> Columns:
@@ -170,13 +174,20 @@ LISTS = Form(
     says="a query, a text that answers it, and its negatives",
     make=lists,
     sampler=NO_DUPLICATES,
+    least="batch",
 )
-_PAIRS = replace(LISTS, says="a query and a text that answers it", make=pairs)
+PAIRS = replace(
+    LISTS,
+    says="a query and a text that answers it",
+    make=pairs,
+    reads_first=True,
+)
 _SCORED = Form(
     says="a query, its texts and their scores",
     make=scored_lists,
     is_scored=True,
     sampler=NO_DUPLICATES,
+    least="list",
 )
 _LIKENESS = Form(
     says="a query beside each of its texts, and its score (else 1 and 0)",
@@ -190,6 +201,8 @@ _CLASSES = Form(
     says="texts and their class: `group`, or else query and answer are a class",
     make=classes,
     sampler="group_by_label",
+    least="batch",
+    reads_first=True,
 )
 _VECTORS = Form(
     says="texts and the vectors that `--teacher` makes of them",
@@ -201,13 +214,17 @@ _TRIPLETS = Form(
     make=triplets,
 )
 _RANKED = Form(
-    says="a query, its texts and their scores", make=ranked, is_scored=True
+    says="a query, its texts and their scores",
+    make=ranked,
+    is_scored=True,
+    least="list",
 )
 
 _ONE_NEGATIVE = Form(
     says="a query, a text that answers it, and one negative a row, if there is any",
     make=one_negative,
     sampler=NO_DUPLICATES,
+    least="batch",
 )
 _INSIDE = replace(
     LISTS, says="what the loss reads that it is wrapped around (`loss=NAME`)"
@@ -240,7 +257,7 @@ _BI = {
     "margin_mse": _SCORED,
     "matryoshka": _INSIDE,
     "matryoshka_2d": _INSIDE,
-    "mega_batch_margin": _PAIRS,
+    "mega_batch_margin": PAIRS,
     "mse": _VECTORS,
     "multiple_negatives_ranking": LISTS,
     "multiple_negatives_symmetric_ranking": LISTS,

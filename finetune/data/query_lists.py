@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
+from typing import Literal
 
 from finetune.data import rows
 from synth.core.errors import WrongUse
@@ -17,6 +18,8 @@ _SHAPES = (
     "scores), or query and positive"
 )
 ANSWERS = 0.5
+# Of what a loss learns something: several texts of a list, texts of a list or of a batch, one text.
+Least = Literal["list", "batch", "text"]
 
 
 @dataclass(frozen=True)

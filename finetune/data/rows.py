@@ -11,6 +11,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetune.core.hub import settle_hub
 from finetune.core.rows import JsonObject, RowFacts
 from finetune.data import shapes
 from finetune.data.prompts import Prompt, text_of
@@ -160,6 +161,7 @@ def _odd(path: Path) -> str:
 
 def _named(source: str, datasets: ModuleType) -> Dataset:
     try:
+        settle_hub(str(source))
         return datasets.load_dataset(source, split="train")
     except Exception as error:
         todo = (

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from finetune.core.list_tensors import Scores, TextMask
 from finetune.core.tensors import Scalar
+from finetune.data.query_lists import Least
 from finetune.list_losses.base import ListLoss, Lists, diagonal, mean_over
 
 
@@ -46,6 +47,10 @@ class AdaptiveMargin(ListLoss):
     margin: float = 0.3
     detach: bool = True
     over: Literal["own", "batch"] = "own"
+
+    def learns_of(self) -> Least:
+        """Of a list, unless the batch's other texts stand against the first."""
+        return "list" if self.over == "own" else "batch"
 
     def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar."""

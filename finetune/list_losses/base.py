@@ -24,7 +24,10 @@ from finetune.core.list_tensors import (
     TextVectors,
 )
 from finetune.core.tensors import Scalar
+from finetune.data.query_lists import Least
 
+# Of what a loss may need, that which a teacher brings.
+OF_TEACHER = ("teacher", "layers", "ranker", "judgements", "features")
 # What an absent text scores: its exponential is 0 in every precision, and no gradient comes of it.
 ABSENT = -1e4
 
@@ -286,7 +289,9 @@ class ListLoss(ABC):
     """A scalar of a batch of lists, in nats where nothing else is said; the mean over queries.
 
     Attributes:
-        needs: what a batch must bring: `targets`, `teacher`, `groups`.
+        needs: what a batch must bring: `targets`, `teacher`, `groups`, ...
+        least: of what it learns something: a query's `list` of several texts, another text of its
+            list or of the `batch`, or a single `text`.
         previous: the teacher is the student as it was before the training.
         teacher_kinds: of teachers that it can read.
         above_zero: parameters that may not be 0, such as what scores are divided by.
@@ -297,6 +302,7 @@ class ListLoss(ABC):
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
+    least: ClassVar[Least] = "batch"
     previous: ClassVar[bool] = False
     teacher_kinds: ClassVar[tuple[str, ...]] = ("bi",)
     above_zero: ClassVar[tuple[str, ...]] = ()
@@ -322,6 +328,15 @@ class ListLoss(ABC):
     def wants(self) -> tuple[str, ...]:
         """What a batch must bring for the parameters that were given."""
         return self.needs
+
+    def learns_of(self) -> Least:
+        """Of what something is learnt with the parameters that were given."""
+        return self.least
+
+    def reads_teacher(self) -> bool:
+        """Whether a teacher that is given is read; the student as it was before is none."""
+        wanted = {*self.wants()}
+        return not self.previous and bool(wanted & {*OF_TEACHER})
 
     @abstractmethod
     def __call__(self, lists: Lists) -> Scalar:

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 
 from finetune.core.tensors import Scalar
+from finetune.data.query_lists import Least
 from finetune.list_losses.base import ListLoss, Lists, by_target, plackett_luce
 
 
@@ -41,6 +42,7 @@ class FusedListMle(ListLoss):
     omega: float = 0.5
 
     needs: ClassVar[tuple[str, ...]] = ("teacher",)
+    least: ClassVar[Least] = "list"
 
     def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar."""

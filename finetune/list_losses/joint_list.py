@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from finetune.data.query_lists import Least
 from finetune.list_losses.base import ABSENT, ListLoss, Lists, kl
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class JointList(ListLoss):
     detach: bool = False
 
     needs: ClassVar[tuple[str, ...]] = ("ranker",)
+    least: ClassVar[Least] = "list"
     teacher_kinds: ClassVar[tuple[str, ...]] = ("cross",)
 
     def __call__(self, lists: Lists) -> Scalar:

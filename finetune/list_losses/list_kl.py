@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from finetune.data.query_lists import Least
 from finetune.list_losses.base import ListLoss, Lists, kl
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class ListKl(ListLoss):
     target_scale: float = 1.0
 
     needs: ClassVar[tuple[str, ...]] = ("targets",)
+    least: ClassVar[Least] = "list"
     above_zero: ClassVar[tuple[str, ...]] = ("temperature", "target_scale")
 
     def __call__(self, lists: Lists) -> Scalar:

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 
 from finetune.core.tensors import Scalar
+from finetune.data.query_lists import Least
 from finetune.list_losses.base import ListLoss, Lists
 
 
@@ -36,6 +37,7 @@ class ListNet(ListLoss):
     target_temperature: float = 1.0
 
     needs: ClassVar[tuple[str, ...]] = ("targets",)
+    least: ClassVar[Least] = "list"
     above_zero: ClassVar[tuple[str, ...]] = ("target_temperature",)
 
     def __call__(self, lists: Lists) -> Scalar:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from finetune.data.query_lists import Least
 from finetune.list_losses.base import ListLoss, Lists, mean_over
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Pearson(ListLoss):
     """
 
     needs: ClassVar[tuple[str, ...]] = ("targets",)
+    least: ClassVar[Least] = "list"
 
     def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar."""

@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch.nn.functional import softplus
 
 from finetune.core.tensors import Scalar
+from finetune.data.query_lists import Least
 from finetune.list_losses.base import (
     ListLoss,
     Lists,
@@ -43,6 +44,7 @@ class RankNet(ListLoss):
     sigma: float = 1.0
 
     needs: ClassVar[tuple[str, ...]] = ("targets",)
+    least: ClassVar[Least] = "list"
     above_zero: ClassVar[tuple[str, ...]] = ("sigma",)
 
     def __call__(self, lists: Lists) -> Scalar:

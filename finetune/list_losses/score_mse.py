@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from finetune.data.query_lists import Least
 from finetune.list_losses.base import ListLoss, Lists, mean_over
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class ScoreMse(ListLoss):
     share: float = 0.5
 
     needs: ClassVar[tuple[str, ...]] = ("targets",)
+    least: ClassVar[Least] = "text"
 
     def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar."""

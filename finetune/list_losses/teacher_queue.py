@@ -10,6 +10,7 @@ from torch import Tensor
 
 from finetune.core.list_tensors import TextMask, Vectors
 from finetune.core.tensors import Scalar
+from finetune.data.query_lists import Least
 from finetune.list_losses.base import ListLoss, Lists, diagonal
 
 
@@ -63,6 +64,7 @@ class TeacherQueue(ListLoss):
     """
 
     needs: ClassVar[tuple[str, ...]] = ("teacher",)
+    least: ClassVar[Least] = "text"
     signed: ClassVar[tuple[str, ...]] = ("start",)
 
     size: int = 65_536

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 
 from finetune.core.tensors import Scalar
+from finetune.data.query_lists import Least
 from finetune.list_losses.base import ListLoss, Lists
 
 
@@ -38,6 +39,7 @@ class TranslationMse(ListLoss):
     """
 
     needs: ClassVar[tuple[str, ...]] = ("teacher",)
+    least: ClassVar[Least] = "text"
 
     module: torch.nn.Module | None = field(default=None, init=False)
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 
 from finetune.core.tensors import Scalar
+from finetune.data.query_lists import Least
 from finetune.list_losses.base import ListLoss, Lists, kl
 
 
@@ -46,6 +47,7 @@ class WithoutForgetting(ListLoss):
     temperature: float = 4.0
 
     needs: ClassVar[tuple[str, ...]] = ("targets", "teacher")
+    least: ClassVar[Least] = "list"
     above_zero: ClassVar[tuple[str, ...]] = ("temperature",)
     previous: ClassVar[bool] = True
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from finetune.core.json_files import write_json
+from finetune.core.own_files import MEASURED, PREDICTIONS, check_folder
 from finetune.core.rows import JsonObject
 from finetune.data.prompts import RECORD
 from finetune.data.text_pairs import pairs
@@ -50,6 +51,7 @@ def run(config: CtcEvaluation) -> JsonObject:
     Raises:
         WrongUse: a model or rows that cannot be used.
     """
+    check_folder(config.output, (PREDICTIONS,), ("model", "rare_words"))
     record = Path(config.model) / RECORD
     facts = json.loads(record.read_text("utf-8")) if record.is_file() else {}
     if "stretch" not in facts:
@@ -84,12 +86,12 @@ def run(config: CtcEvaluation) -> JsonObject:
     golds = [" ".join(row["completion"].split()) for row in data]
     info = {"model": config.model, **scores(golds, said, config.rare)}
     config.output.mkdir(parents=True, exist_ok=True)
-    write_json(config.output / "evaluation.json", info)
+    write_json(config.output / MEASURED, info)
     lines = [
         json.dumps({**row, "reply": reply}) + "\n"
         for row, reply in zip(data, said, strict=True)
     ]
-    (config.output / "predictions.jsonl").write_text("".join(lines), "utf-8")
+    (config.output / PREDICTIONS).write_text("".join(lines), "utf-8")
     return info
 
 

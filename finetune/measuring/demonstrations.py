@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from finetune.core.json_files import write_json
+from finetune.core.own_files import MEASURED, PREDICTIONS, check_folder
 from finetune.core.rows import JsonObject
 from finetune.data.demonstrations import demonstrated, read
 from finetune.data.tokens import IGNORED, MOST_TOKENS
@@ -68,6 +69,8 @@ def run(config: DemonstrationsEvaluation) -> JsonObject:
     Raises:
         WrongUse: rows or models that cannot be used.
     """
+    keys = ("compressor", "vector_count")
+    check_folder(config.output, (PREDICTIONS,), keys)
     model, own = load_compressor(config.compressor)
     reader, tokenizer = load_student(
         config.model or model_of(config.compressor)
@@ -107,9 +110,9 @@ def run(config: DemonstrationsEvaluation) -> JsonObject:
         "p": round(mcnemar(right["vectors"], right["none"]), 6),
     }
     config.output.mkdir(parents=True, exist_ok=True)
-    write_json(config.output / "evaluation.json", info)
+    write_json(config.output / MEASURED, info)
     asked = [rows[told["place"]] for told in made]
-    _write(config.output / "predictions.jsonl", asked, right)
+    _write(config.output / PREDICTIONS, asked, right)
     return info
 
 

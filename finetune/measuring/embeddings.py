@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune.core.json_files import write_json
+from finetune.core.own_files import MEASURED, check_folder
 from finetune.core.rows import JsonObject
+from finetune.core.unread import refuse_unread
 from finetune.data import rows
 from finetune.measures.classes import Classes
 from finetune.measuring.shares import share_of
@@ -66,6 +68,21 @@ def run(config: EmbeddingsConfig) -> JsonObject:
             "rows to measure on",
             "Name translations, or labelled rows and rows to label.",
         )
+    check_folder(config.output, (), ("model", "anisotropy"))
+    asks = config.labelled is not None and config.data is not None
+    given = {
+        "--labelled": config.labelled is not None,
+        "--input": config.data is not None,
+        "--k": config.k != EmbeddingsConfig.k,
+    }
+    for option, is_given in given.items():
+        refuse_unread(
+            option,
+            is_given=is_given,
+            is_read=asks,
+            found=f"--labelled {config.labelled}, --input {config.data}",
+            reader="both --labelled and --input",
+        )
     info: JsonObject = {"model": config.model}
     seen: list[VectorArray] = []
     if config.bitext:
@@ -82,7 +99,7 @@ def run(config: EmbeddingsConfig) -> JsonObject:
         info["classes"] = _report(answers, golds)
     info["anisotropy"] = anisotropy(_joined(seen))
     config.output.mkdir(parents=True, exist_ok=True)
-    write_json(config.output / "evaluation.json", info)
+    write_json(config.output / MEASURED, info)
     return info
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from finetune.core.json_files import write_json
+from finetune.core.own_files import MEASURED, PREDICTIONS, check_folder
 from finetune.core.rows import JsonObject, without
 from finetune.data import encoder_rows
 from finetune.data.tags import OUTSIDE, Entity, entities, mark_entities
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 _MOST_TOKENS = 512
 _BATCH = 32
-PREDICTIONS = "predictions.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +60,7 @@ def run(config: EncoderConfig) -> JsonObject:
     Raises:
         WrongUse: a model or rows that cannot be used.
     """
+    check_folder(config.output, (PREDICTIONS,), ("model", "task", "accuracy"))
     model, tokenizer, task = _opened(config)
     data = encoder_rows.read(config.data, task)
     classes = dict(model.config.id2label)
@@ -95,7 +96,7 @@ def run(config: EncoderConfig) -> JsonObject:
         known = list(map(_marked, golds))
         info["entities"] = entity_scores(known, found)
     config.output.mkdir(parents=True, exist_ok=True)
-    write_json(config.output / "evaluation.json", info)
+    write_json(config.output / MEASURED, info)
     lines = [
         json.dumps({**row, "found": one if task == "tokens" else one[0]}) + "\n"
         for row, one in zip(data, found, strict=True)

@@ -13,6 +13,7 @@ from finetune.answering.cascade import Asked, Cascade
 from finetune.answering.chain import Chain, Question, check_places
 from finetune.answering.inference import Inference
 from finetune.core.json_files import write_json
+from finetune.core.own_files import MEASURED, PREDICTIONS, check_folder
 from finetune.core.rows import JsonObject, Tools
 from finetune.data import rows
 from finetune.data.prompts import (
@@ -107,6 +108,8 @@ def run(config: EvaluateConfig) -> JsonObject:
         draws they are those of single draws, and `vote` and `any_right` (the share of rows that
         some draw gets right) are those of the rows.
     """
+    keys = ("model", "data", "exact_match")
+    check_folder(config.output, (PREDICTIONS,), keys)
     parser: Parser = registry.build("synth.parsers", config.parser, "--parser")
     for spec in config.measures:
         registry.build(ROOM, spec, "--measure")
@@ -577,9 +580,9 @@ def _write(
         "measures": measures_of(config.measures, judged),
         "tainted": _tainted(config),
     }
-    write_json(config.output / "evaluation.json", info)
+    write_json(config.output / MEASURED, info)
     lines = (json.dumps(row, ensure_ascii=True) for row in judged)
-    (config.output / "predictions.jsonl").write_text(
+    (config.output / PREDICTIONS).write_text(
         "\n".join(lines) + "\n", encoding="utf-8"
     )
     return info

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from finetune.core.json_files import write_json
+from finetune.core.own_files import MEASURED, check_folder
 from finetune.core.rows import JsonObject
+from finetune.core.unread import refuse_unread
 from finetune.data import query_lists as lists
 from finetune.data import rows
 from finetune.data.instructions import Instructions, instructed, of_task
@@ -62,6 +64,8 @@ class SearchConfig:
     instructions: Instructions | None = None
 
 
+# What was found for each query.
+RUN = "run.jsonl"
 # What a kind looks like.
 _NAME = re.compile(r"[\w-]*")
 # The scores of texts for each query, by the names of the texts.
@@ -84,6 +88,14 @@ def run(config: SearchConfig) -> JsonObject:
     Raises:
         WrongUse: data or a model that cannot be used.
     """
+    check_folder(config.output, (RUN,), ("model", "data", "corpus", "beside"))
+    refuse_unread(
+        f"--field {config.field}",
+        is_given=config.field != SearchConfig.field,
+        is_read=config.corpus is not None,
+        found="no --corpus",
+        reader="rows that are searched",
+    )
     sources = _sources(config)
     listed = lists.load(config.data)
     corpus = _corpus(config, listed)
@@ -106,8 +118,8 @@ def run(config: SearchConfig) -> JsonObject:
         **{name: ranking.summary(v) for name, v in metrics.items()},
     }
     config.output.mkdir(parents=True, exist_ok=True)
-    write_json(config.output / "evaluation.json", info)
-    with (config.output / "run.jsonl").open("w", encoding="utf-8") as file:
+    write_json(config.output / MEASURED, info)
+    with (config.output / RUN).open("w", encoding="utf-8") as file:
         for query, scores in results.items():
             names = ranking.ranked(scores)
             first = [

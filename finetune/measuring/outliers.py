@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetune.core.json_files import write_json
+from finetune.core.own_files import MEASURED, check_folder
 from finetune.core.rows import JsonObject
 from finetune.data import rows
 from finetune.data.prompts import Prompt, of_student
@@ -51,6 +52,7 @@ def run(config: OutliersConfig) -> JsonObject:
     Raises:
         WrongUse: rows without a text, or a text without a token.
     """
+    check_folder(config.output, (SCORES,), ("model", "teacher", "texts"))
     kinds = {"inside": config.inside, "outside": config.outside}
     places: list[tuple[str, int]] = []
     prompts: list[Prompt] = []
@@ -82,7 +84,7 @@ def run(config: OutliersConfig) -> JsonObject:
         values = [float(one[name]) for one in found]
         info[name] = separation(values, outside)
     config.output.mkdir(parents=True, exist_ok=True)
-    write_json(config.output / "evaluation.json", info)
+    write_json(config.output / MEASURED, info)
     (config.output / SCORES).write_text(
         "".join(json.dumps(one) + "\n" for one in found), encoding="utf-8"
     )

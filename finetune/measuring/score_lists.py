@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from finetune.core.own_files import check_rows
 from finetune.core.rows import JsonObject
+from finetune.core.unread import refuse_unread
 from finetune.data import query_lists as lists
 from finetune.data.query_lists import Listed
 from finetune.measuring.likelihoods import surprises
@@ -97,13 +99,14 @@ def run(config: ScoreConfig) -> dict[str, int]:
 
 def _check(config: ScoreConfig) -> None:
     """Raises WrongUse for what would be known only after hours of scoring, or never."""
-    if config.output.is_dir() or config.output == Path(config.data):
+    if config.output == Path(config.data):
         raise WrongUse(
             f"--output {config.output}",
-            "a folder" if config.output.is_dir() else "the file of --input",
+            "the file of --input",
             "a file for the scored lists",
             "Give another path.",
         )
+    check_rows(config.output, ("query", "documents", "scores"))
     first, last = config.band
     if not 1 <= first <= last:
         raise WrongUse(
@@ -119,13 +122,13 @@ def _check(config: ScoreConfig) -> None:
         "--band": (config.band != ScoreConfig.band, config.student is not None),
     }
     for option, (is_given, is_read) in reads.items():
-        if is_given and not is_read:
-            raise WrongUse(
-                option,
-                f"--kind {config.kind}, --student {config.student}",
-                _READERS[option],
-                f"Leave {option} out.",
-            )
+        refuse_unread(
+            option,
+            is_given=bool(is_given),
+            is_read=is_read,
+            found=f"--kind {config.kind}, --student {config.student}",
+            reader=_READERS[option],
+        )
 
 
 def _judged(

@@ -22,6 +22,7 @@ from finetune.students import load as student
 from finetune.students import scratch
 from finetune.students.number_types import opening_type
 from finetune.students.opening import opening
+from finetune.students.padding import settle_padding
 from synth.core.errors import WrongUse
 from synth.core.records import canonical_json
 from synth.local_models.minilm import folder_of
@@ -235,9 +236,7 @@ def _open(
             num_labels=2,
             **opened,
         )
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    classifier.config.pad_token_id = tokenizer.pad_token_id
+    settle_padding(tokenizer, f"--model {model}", classifier.config)
     return classifier, tokenizer
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from finetune.core.rows import JsonObject
+from finetune.core.unread import refuse_unread
 from finetune.data.text_pairs import COLUMNS, pairs
 from finetune.settings import TrainConfig, built, model_options, trainer_config
 from finetune.students import load as student
@@ -54,6 +55,24 @@ def run(config: TrainConfig, *, ctc: CtcConfig) -> JsonObject:
         WrongUse: data, model or a trainer field that cannot be used; nothing was trained.
     """
     check_whole_encoder(config, "ctc", "encoder")
+    for option, is_given in {
+        "--prior": ctc.prior != CtcConfig.prior,
+        "--prior-until": ctc.until != CtcConfig.until,
+    }.items():
+        refuse_unread(
+            option,
+            is_given=is_given,
+            is_read=ctc.prior_rows is not None,
+            found="no --prior-rows",
+            reader="rows whose words are aligned",
+        )
+    refuse_unread(
+        f"--prior-rows {ctc.prior_rows}",
+        is_given=ctc.prior_rows is not None,
+        is_read=ctc.prior > 0,
+        found="--prior 0",
+        reader="a prior with a weight",
+    )
     data = pairs(config.data, "--input")
     raw = pairs(ctc.prior_rows, "--prior-rows") if ctc.prior_rows else []
     # Seconds of imports.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from finetune.core.rows import JsonObject
+from finetune.core.unread import refuse_unread
 from finetune.data import encoder_rows, rows
 from finetune.recipes.distill_encoder import collator, terms_of
 from finetune.settings import TrainConfig, built, model_options, trainer_config
@@ -14,7 +15,7 @@ from finetune.students import load as student
 from finetune.students.heads import Task, open_head
 from finetune.students.several_heads import HeadPlan, open_plans
 from finetune.teachers.opened_settings import Opening
-from finetune.trainers.distill_checks import check_encoder
+from finetune.trainers.distill_checks import check_whole_encoder
 from finetune.trainers.distill_settings import DistillConfig
 from synth.core import registry
 from synth.core.errors import WrongUse
@@ -123,7 +124,7 @@ def run(config: TrainConfig, *, heads: HeadsConfig) -> JsonObject:
         WrongUse: data, model, teacher, loss or a trainer field that cannot be used; nothing was
             trained.
     """
-    check_encoder(config)
+    check_whole_encoder(config, "heads", "encoder")
     terms = _terms(config, heads)
     data = [_data(head) for head in heads.heads]
     # Seconds of imports.
@@ -190,12 +191,18 @@ def _terms(config: TrainConfig, heads: HeadsConfig) -> Sequence[Term]:
     """
     teachers = [head.teacher for head in heads.heads if head.teacher]
     if not teachers:
-        if heads.losses != ANNEALED:
-            raise WrongUse(
-                "--loss",
-                "no head with a teacher",
-                "a teacher",
-                "Write teacher=M into a --head, or leave the loss out.",
+        given = {
+            "--loss": heads.losses != ANNEALED,
+            "--likelihood": heads.likelihood != HeadsConfig.likelihood,
+            "--likelihood-to": heads.likelihood_to != HeadsConfig.likelihood_to,
+        }
+        for option, is_given in given.items():
+            refuse_unread(
+                option,
+                is_given=is_given,
+                is_read=False,
+                found="no head with a teacher",
+                reader="a teacher (--head NAME:...,teacher=M)",
             )
         return []
     distill = DistillConfig(

@@ -113,8 +113,8 @@ def run(config: TrainConfig, *, nat: NatConfig | None = None) -> JsonObject:
             )
         )
         if mode == "negative":
-            trained = trainers[0].train().training_loss
-            first = student.over_processes(trainers[0], trained)
+            loss = student.trained(trainers[0]).training_loss
+            first = student.over_processes(trainers[0], loss)
     info = student.train_and_keep(
         trainers[1],
         tokenizer,

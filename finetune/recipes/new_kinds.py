@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune.core.rows import JsonObject, without
+from finetune.core.unread import refuse_unread
 from finetune.data import encoder_rows
 from finetune.data.tags import OUTSIDE
 from finetune.recipes.distill_encoder import collator
@@ -60,6 +61,7 @@ def run(
     named = encoder_rows.classes_in(data, "tokens", f"--input {config.data}")
     old = dict(former.config.id2label)
     outside = _outside(old, where)
+    _check_read(kinds, former_rows, old)
     new = [name for name in named.values() if name not in old.values()]
     if not new:
         raise WrongUse(
@@ -104,6 +106,37 @@ def run(
     own = means(trainer.model, reading, made, None)
     _keep({**own, **prototypes}, classes, config.output)
     return info
+
+
+def _check_read(
+    kinds: NewKinds, former_rows: str | None, old: Mapping[int, str]
+) -> None:
+    """Refuses what keeps old kinds where there is none, and rows for prototypes without a weight.
+
+    Raises:
+        WrongUse: which option.
+    """
+    usual = type(kinds)
+    for option, is_given in {
+        "--former-rows": former_rows is not None,
+        "--prototypes": kinds.prototypes != usual.prototypes,
+        "--old-gradient": kinds.old_gradient != usual.old_gradient,
+        "--relabel": kinds.relabel != usual.relabel,
+    }.items():
+        refuse_unread(
+            option,
+            is_given=is_given,
+            is_read=len(old) > 1,
+            found=f"a tagger of {OUTSIDE} alone",
+            reader="a tagger that knows a kind",
+        )
+    refuse_unread(
+        f"--former-rows {former_rows}",
+        is_given=former_rows is not None,
+        is_read=kinds.prototypes > 0,
+        found="--prototypes 0",
+        reader="prototypes with a weight",
+    )
 
 
 def _keep(

@@ -8,14 +8,20 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from finetune.core import sharding as shards
 from finetune.core.rows import JsonObject
 from finetune.data import query_lists as lists
 from finetune.data.instructions import by_task, instructed
-from finetune.data.loss_columns import Columns, columns_of, form_of
-from finetune.data.query_lists import Listed
+from finetune.data.loss_columns import (
+    PAIRS,
+    Columns,
+    Form,
+    columns_of,
+    form_of,
+)
+from finetune.data.query_lists import Least, Listed
 from finetune.scoring.principal import shortened
 from finetune.scoring.retrievers import check_one_score, open_scorer
 from finetune.scoring.word_scores import WordScorer
@@ -31,14 +37,20 @@ from finetune.students.layer_states import depth_of
 from finetune.trainers.library_losses import (
     AROUND,
     FLOPS,
-    INNER,
     OWN_KINDS,
     losses,
     made,
     plain_name,
+    read_by,
 )
 from finetune.trainers.meta_alignment import META, MetaAlignment
-from finetune.trainers.retriever_checks import ALIGNED, check, check_needs
+from finetune.trainers.retriever_checks import (
+    ALIGNED,
+    check,
+    check_batch,
+    check_needs,
+    check_rows,
+)
 from finetune.trainers.retriever_settings import RetrieverConfig
 from synth.core import registry
 from synth.core.errors import WrongUse
@@ -73,47 +85,25 @@ def run(
     """
     wanted = retriever or RetrieverConfig()
     listed = _lists(config.data, wanted)
-    spec = registry.parse_spec(wanted.loss, "--loss")
-    own = wanted.kind in OWN_KINDS and _is_own(spec["name"])
-    check(wanted, spec, config, is_own=own)
+    plan = _plan(config, wanted, listed)
     _, trainer_class, args_class = encoder_classes(wanted.kind)
     # Losses of this project know equal texts themselves; those of the library that take other rows
     # of a batch for negatives must not meet any.
     given = (
         dict(config.trainer)
-        if own or wanted.kind == "cross"
-        else {**_sampler(spec, wanted.kind), **config.trainer}
+        if plan.is_own or wanted.kind == "cross"
+        else {**_sampler(plan.spec, wanted.kind), **config.trainer}
     )
     args = trainer_config(
         args_class, replace(config, trainer=given), "retriever"
     )
+    check_batch(args.train_batch_size, plan.seen, plan.least, wanted)
     from transformers import set_seed  # noqa: PLC0415 - seconds of imports
 
     # Adapters and heads begin at random, and at the same place in all processes.
     set_seed(args.seed)
-    model = open_encoder(
-        wanted.kind, config.model, options=model_options(config)
-    )
-    _reshape(model, wanted)
-    _remember(model, wanted)
-    if config.lora is not None:
-        model.add_adapter(
-            peft_config(
-                config,
-                "SEQ_CLS" if wanted.kind == "cross" else "FEATURE_EXTRACTION",
-            )
-        )
-    width = 1 + min(
-        wanted.negatives, max(len(row.documents) for row in listed) - 1
-    )
-    if wanted.kind == "multi" and spec["name"] == ALIGNED:
-        loss, data = _aligned(model, listed, spec, wanted)
-    elif own:
-        loss, data = _own(
-            model, listed, spec, wanted, width=width, start=config.model
-        )
-    else:
-        loss, data = _library(model, listed, width, spec, wanted)
+    model = _opened(config, wanted)
+    loss, data = _module(model, listed, plan, wanted, start=config.model)
     trainer = trainer_class(
         model=model, args=args, train_dataset=data, loss=loss
     )
@@ -128,14 +118,113 @@ def run(
         keep=lambda: _keep(model, loss, config.output),
         save=save,
     )
-    info |= {"kind": wanted.kind, "retriever_loss": wanted.loss, "texts": width}
+    info |= {
+        "kind": wanted.kind,
+        "retriever_loss": wanted.loss,
+        "texts": plan.width,
+    }
     return student.write_info(config, info)
+
+
+class _Plan(NamedTuple):
+    """What is trained by, known before a model opens.
+
+    Attributes:
+        spec: of the loss.
+        is_own: whether it is a loss of this project.
+        own: the loss, if it is one of `finetune.list_losses`.
+        form: how any other loss reads rows.
+        width: texts of a row that count, at most.
+    """
+
+    spec: JsonObject
+    is_own: bool
+    own: ListLoss | None
+    form: Form
+    width: int
+
+    @property
+    def least(self) -> Least:
+        """Of what something is learnt."""
+        return self.form.least if self.own is None else self.own.learns_of()
+
+    @property
+    def seen(self) -> int:
+        """Texts of a row that the loss reads, at most."""
+        reads_first = self.own is None and self.form.reads_first
+        return 1 if reads_first else self.width
+
+
+def _plan(
+    config: TrainConfig, wanted: RetrieverConfig, listed: Sequence[Listed]
+) -> _Plan:
+    """The loss, and how it reads the rows.
+
+    Raises:
+        WrongUse: options or rows that do not go with the loss.
+    """
+    spec = registry.parse_spec(wanted.loss, "--loss")
+    is_own = wanted.kind in OWN_KINDS and _is_own(spec["name"])
+    check(wanted, spec, config, is_own=is_own)
+    own = None
+    if is_own and spec["name"] != META:
+        own = registry.build("finetune.list_losses", spec, "--loss")
+        check_needs(listed, own, wanted)
+    most = max(len(row.documents) for row in listed)
+    width = 1 + min(wanted.negatives, most - 1)
+    plan = _Plan(spec, is_own, own, _form(spec, wanted), width)
+    check_rows(listed, width, plan.least, wanted)
+    return plan
+
+
+def _opened(
+    config: TrainConfig, wanted: RetrieverConfig
+) -> SentenceTransformer:
+    """The student with the parts and the adapters that are asked for."""
+    model = open_encoder(
+        wanted.kind, config.model, options=model_options(config)
+    )
+    _reshape(model, wanted)
+    _remember(model, wanted)
+    if config.lora is not None:
+        task = "SEQ_CLS" if wanted.kind == "cross" else "FEATURE_EXTRACTION"
+        model.add_adapter(peft_config(config, task))
+    return model
+
+
+def _module(
+    model: SentenceTransformer,
+    listed: Sequence[Listed],
+    plan: _Plan,
+    wanted: RetrieverConfig,
+    *,
+    start: str,
+) -> tuple[nn.Module, Data]:
+    """The loss behind a trainer, and the columns that it reads."""
+    if wanted.kind == "multi" and plan.spec["name"] == ALIGNED:
+        return _aligned(model, listed, plan.spec, wanted)
+    if plan.own is not None:
+        return _own(
+            model, listed, plan.own, wanted, width=plan.width, start=start
+        )
+    if plan.is_own:
+        return _meta(model, listed, plan.spec, wanted)
+    return _library(model, listed, plan.width, plan.spec, wanted)
 
 
 def _is_own(name: str) -> bool:
     """Whether a loss is no one of sentence-transformers."""
     own = {*registry.names("finetune.list_losses"), META}
     return name in own or is_import(name)
+
+
+def _form(spec: JsonObject, wanted: RetrieverConfig) -> Form:
+    """How a loss that is none of `finetune.list_losses` reads rows."""
+    if spec["name"] == META:
+        return PAIRS
+    if spec["name"] == ALIGNED and wanted.kind == "multi":
+        return replace(PAIRS, least="text")
+    return form_of(read_by(spec), wanted.kind)
 
 
 def _lists(source: str, wanted: RetrieverConfig) -> list[Listed]:
@@ -234,7 +323,7 @@ def _keep(model: SentenceTransformer, loss: nn.Module, folder: Path) -> None:
 
 def _sampler(spec: JsonObject, kind: str) -> JsonObject:
     """The batch sampler that a loss of the library needs."""
-    sampler = form_of(_read_by(spec), kind).sampler
+    sampler = form_of(read_by(spec), kind).sampler
     return {} if sampler is None else {"batch_sampler": sampler}
 
 
@@ -259,7 +348,7 @@ def _saving(
 def _own(
     model: SentenceTransformer,
     listed: Sequence[Listed],
-    spec: JsonObject,
+    loss: ListLoss,
     wanted: RetrieverConfig,
     *,
     width: int,
@@ -270,10 +359,6 @@ def _own(
 
     from finetune.trainers.list_module import module_of  # noqa: PLC0415
 
-    if spec["name"] == META:
-        return _meta(model, listed, spec, wanted)
-    loss = registry.build("finetune.list_losses", spec, "--loss")
-    check_needs(listed, loss, wanted)
     taught = _taught(model, loss, listed, wanted, width=width, start=start)
     module = module_of(wanted.kind, loss)(
         model, loss, listed, width=width, scale=wanted.scale, taught=taught
@@ -351,11 +436,11 @@ def _meta(
     parameters = {key: value for key, value in spec.items() if key != "name"}
     try:
         module = MetaAlignment(model, listed, scale=wanted.scale, **parameters)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise WrongUse(
             f"--loss {wanted.loss}",
             str(error),
-            "rows of three tasks, maml_align:rate=R,steps=N,align=W",
+            "rows of three tasks, each with several texts",
             "Name the stages in the column `task`, the first one first.",
         ) from error
     return module, datasets.Dataset.from_dict(module.columns())
@@ -417,7 +502,7 @@ def _library(
     """A loss of sentence-transformers and the columns that it reads."""
     import datasets  # noqa: PLC0415
 
-    form = form_of(_read_by(spec), wanted.kind)
+    form = form_of(read_by(spec), wanted.kind)
     if form.is_scored and any(row.scores is None for row in listed):
         raise WrongUse(
             f"--loss {spec['name']}",
@@ -463,14 +548,6 @@ def _vector_size(model: SentenceTransformer, kind: str) -> int:
     from finetune.students.pair_parts import vector_size  # noqa: PLC0415 - seconds of imports
 
     return vector_size(model)
-
-
-def _read_by(spec: JsonObject) -> str:
-    """The loss that decides how rows are read: that which another one is wrapped around."""
-    name = str(spec["name"])
-    if plain_name(name) in AROUND:
-        return str(spec.get("loss", INNER))
-    return name
 
 
 def _teacher(wanted: RetrieverConfig, kind: str = "bi") -> SentenceTransformer:

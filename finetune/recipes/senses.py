@@ -18,8 +18,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from finetune.core.json_files import write_json
+from finetune.core.own_files import MEASURED, PREDICTIONS, check_folder
 from finetune.core.rows import JsonObject
 from finetune.core.tensors import Mask, RowStates, Scalar
+from finetune.core.unread import refuse_unread
 from finetune.data import rows
 from finetune.measuring.shares import share_of
 from finetune.scoring.token_vectors import (
@@ -28,6 +30,7 @@ from finetune.scoring.token_vectors import (
     place_of,
     whole,
 )
+from finetune.students.finite import check_loss, check_weights
 from finetune.students.shift_head import ShiftHead
 from synth.core.errors import WrongUse
 from synth.core.records import Row
@@ -173,6 +176,7 @@ def run(config: SensesConfig) -> JsonObject:
     started = time.time()
     torch.manual_seed(config.seed)
     saved = Path(config.model) / FILE
+    _check(config, keeps=saved.is_file())
     encoder_name = config.model
     reach = config.reach
     if saved.is_file():
@@ -210,8 +214,43 @@ def run(config: SensesConfig) -> JsonObject:
     save_file(heads.state_dict(), str(config.output / HEADS))
     heads_facts = {"encoder": encoder_name, "reach": reach}
     write_json(config.output / FILE, heads_facts)
-    write_json(config.output / "evaluation.json", info)
+    write_json(config.output / MEASURED, info)
     return info
+
+
+def _check(config: SensesConfig, *, keeps: bool) -> None:
+    """Refuses a folder of others, and options that nothing reads.
+
+    Args:
+        config: the settings.
+        keeps: whether the model is a folder with heads, which have a reach of their own.
+
+    Raises:
+        WrongUse: which.
+    """
+    written = (FILE, HEADS, PREDICTIONS)
+    check_folder(config.output, written, ("encoder", "senses", "cosines"))
+    refuse_unread(
+        f"--self-training {config.self_training:g}",
+        is_given=config.self_training != SensesConfig.self_training,
+        is_read=config.contexts is not None,
+        found="no --contexts",
+        reader="contexts to learn from",
+    )
+    refuse_unread(
+        f"--contexts {config.contexts}",
+        is_given=config.contexts is not None,
+        is_read=config.self_training > 0,
+        found="--self-training 0",
+        reader="a weight above 0",
+    )
+    refuse_unread(
+        f"--reach {config.reach:g}",
+        is_given=config.reach != SensesConfig.reach,
+        is_read=not keeps,
+        found=f"--model {config.model}, whose heads have their own",
+        reader="new heads upon an encoder",
+    )
 
 
 def _check_senses(glossary: Glossary, asked: Contexts, where: str) -> None:
@@ -411,10 +450,12 @@ def _train(
                 loss = loss + config.self_training * _context_loss(
                     heads, glossary, contexts, part
                 )
+            steps += 1
+            check_loss(float(loss.detach()), steps)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            steps += 1
+            check_weights(heads.named_parameters(), steps, float(loss.detach()))
     return steps
 
 
@@ -504,9 +545,7 @@ def _write_found(
     for row, number in zip(rows.load(str(config.test)), found, strict=True):
         told = {**row, "found": glossary.entries[number].sense}
         lines.append(json.dumps(told) + "\n")
-    (config.output / "predictions.jsonl").write_text(
-        "".join(lines), encoding="utf-8"
-    )
+    (config.output / PREDICTIONS).write_text("".join(lines), encoding="utf-8")
 
 
 def _measured(

@@ -232,7 +232,7 @@ def _opened(
         tokenizer = AutoTokenizer.from_pretrained(name)
         model = AutoModel.from_pretrained(name)
     sizes_of(model.config, f"{where} {name}")
-    settle_tokenizer(tokenizer, "mlm", f"{where} {name}")
+    settle_tokenizer(tokenizer, "mlm", f"{where} {name}", model.config)
     tokenizer.padding_side = "right"
     return model.eval().requires_grad_(False), tokenizer
 

@@ -15,10 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from finetune.core.hub import settle_hub
 from finetune.core.rows import JsonObject
 from finetune.scoring import calibration
 from finetune.students import load as student
 from finetune.students.number_types import opening_type
+from finetune.students.padding import settle_padding
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ class Model:
             model, self.tokenizer = student.load_student(path)
         else:
             known()
+            settle_hub(path)
             loader = (
                 transformers.AutoModel
                 if kind == "embed"
@@ -54,6 +57,7 @@ class Model:
             )
             self.tokenizer = transformers.AutoTokenizer.from_pretrained(path)
             model = loader.from_pretrained(path, dtype=opening_type())
+        settle_padding(self.tokenizer, f"--model {path}", model.config)
         self.calibration = (
             calibration.beside(path) if kind == "classify" else None
         )

@@ -10,6 +10,7 @@ import numpy as np
 
 from finetune.students.number_types import opening_type
 from finetune.students.opening import opening
+from finetune.students.padding import settle_padding
 from synth.core.errors import WrongUse
 from synth.local_models.minilm import folder_of
 
@@ -90,6 +91,7 @@ class TokenVectors:
         with opening(f"--model {model}", model, "an encoder", todo):
             self.tokenizer = AutoTokenizer.from_pretrained(folder)
             self.model = AutoModel.from_pretrained(folder, dtype=opening_type())
+        settle_padding(self.tokenizer, f"--model {model}", self.model.config)
         if not self.tokenizer.is_fast:
             raise WrongUse(
                 f"--model {model}",

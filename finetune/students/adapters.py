@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from finetune.core.hub import settle_hub
 from finetune.core.rows import JsonObject
 from finetune.data.prompts import RECORD
 from synth.core.errors import WrongUse
@@ -83,6 +84,7 @@ def load_adapted(model: str, kind: str, options: Row) -> PreTrainedModel:
     said = _read(Path(model) / CONFIG)
     base = found_base(Path(model), said[_BASE])
     opened = {**options, "revision": said.get("revision")}
+    settle_hub(base)
     whole = getattr(transformers, f"AutoModelFor{kind}").from_pretrained(
         base, **opened
     )

@@ -12,6 +12,7 @@ from finetune.students.languages import (
 )
 from finetune.students.number_types import opening_type
 from finetune.students.opening import opening
+from finetune.students.padding import settle_padding
 from finetune.students.three_heads import add_heads, has_heads
 from finetune.students.truncate import cut, is_truncated, source_of
 from synth.local_models.minilm import folder_of
@@ -95,6 +96,10 @@ def open_encoder(
         encoder: SentenceTransformer = load(
             folder_of(source), pair_parts.PARTS, model_kwargs=opened
         )
+    reader = getattr(encoder[0], "model", None)
+    if reader is not None:
+        # Vectors of words alone have no model, and their batches no padding.
+        settle_padding(encoder.tokenizer, f"{where} {model}", reader.config)
     if is_truncated(model):
         cut(encoder[0].model, model)
     if has_language(model):
@@ -119,6 +124,9 @@ def has_head(kind: str, encoder: SentenceTransformer) -> bool:
         return pair_parts.has_pair_head(encoder)
     if kind != "cross":
         return True
+    if hasattr(encoder[-1], "true_token_id") and not encoder.module_kwargs:
+        # The library asks any decoder for a yes; no ranker was saved here.
+        return False
     model = encoder[0].model
     # The base of adapters may be of another class; they bring the head.
     is_adapted = getattr(model, "_hf_peft_config_loaded", False)

@@ -10,12 +10,17 @@ from finetune.students import truncate
 from finetune.students.load import files_in
 from finetune.students.number_types import opening_type
 from finetune.students.opening import opening
+from finetune.students.padding import settle_padding
 from synth.core.errors import WrongUse
 from synth.core.records import Row
 from synth.local_models.minilm import folder_of
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import (
+        PreTrainedConfig,
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+    )
 
 Task = Literal["mlm", "classify", "tokens"]
 # How the names of transformers' classes end.
@@ -96,9 +101,7 @@ def open_head(
     adapted = (Path(folder) / _ADAPTER).is_file()
     if not anew and classes is None and not adapted:
         _check_head(made, report["missing_keys"], task, named)
-    settle_tokenizer(tokenizer, task, named)
-    if made.config.pad_token_id is None:
-        made.config.pad_token_id = tokenizer.pad_token_id
+    settle_tokenizer(tokenizer, task, named, made.config)
     return made, tokenizer
 
 
@@ -141,27 +144,23 @@ def _check_head(
 
 
 def settle_tokenizer(
-    tokenizer: PreTrainedTokenizerBase, task: Task, where: str
+    tokenizer: PreTrainedTokenizerBase,
+    task: Task,
+    where: str,
+    config: PreTrainedConfig | None = None,
 ) -> None:
-    """Pads with the end of a text where there is no token for that.
+    """Sees to it that a tokenizer can read rows of a task (see `settle_padding`).
 
     Args:
         tokenizer: is changed.
         task: that it reads rows of.
         where: what named it.
+        config: of its model.
 
     Raises:
-        WrongUse: neither; or no words of tokens, which tags need.
+        WrongUse: it cannot pad; or no words of tokens, which tags need.
     """
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.sep_token
-    if tokenizer.pad_token is None:
-        raise WrongUse(
-            where,
-            "a tokenizer with neither padding nor the end of a text",
-            "one of them",
-            "Set pad_token in its tokenizer_config.json.",
-        )
+    settle_padding(tokenizer, where, config)
     if task == "tokens" and not tokenizer.is_fast:
         raise WrongUse(
             where,

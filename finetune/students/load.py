@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune.core import sharding as shards
+from finetune.core.hub import settle_hub
 from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
 from finetune.data import rows
@@ -24,8 +25,10 @@ from finetune.data.prompts import (
 from finetune.settings import TrainConfig, model_options
 from finetune.students import adapters, scratch, truncate
 from finetune.students.checkpoints import STATE, begun_at, step_of
+from finetune.students.finite import check_weights, learners, watch_losses
 from finetune.students.number_types import opening_type
 from finetune.students.opening import opening
+from finetune.students.padding import settle_padding
 from synth.cli.command_group import say
 from synth.core.errors import WrongUse
 from synth.core.records import Row
@@ -109,8 +112,7 @@ def load_tokenizer(
         return load_tokenizer(truncate.source_of(model), files)
     with opening(f"--model {model}", model, "a language model", _TODO):
         tokenizer = AutoTokenizer.from_pretrained(model, **(files or {}))
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    settle_padding(tokenizer, f"--model {model}")
     return tokenizer
 
 
@@ -167,6 +169,7 @@ def is_seq2seq(model: str) -> bool:
             content = json.loads(adapter.read_text(encoding="utf-8"))
             return bool(content.get("task_type") == "SEQ_2_SEQ_LM")
         require_there("--model", model, "a language model")
+        settle_hub(model)
         return bool(AutoConfig.from_pretrained(model).is_encoder_decoder)
     except (OSError, ValueError, TypeError, AttributeError):
         return False
@@ -264,7 +267,7 @@ def train_and_keep(
             **(facts or {}),
             "sharding": shards.watch(trainer, config.sharding),
         }
-    result = _trained(trainer, checkpoint)
+    result = trained(trainer, checkpoint, config.sharding)
     if config.shape.weight_bits is not None:
         from finetune.students.shaping import settle  # noqa: PLC0415 - torch
 
@@ -384,11 +387,20 @@ def over_processes(trainer: Trainer, loss: float) -> float:
     return float(trainer.accelerator.reduce(own, "mean"))
 
 
-def _trained(trainer: Trainer, checkpoint: Path | None) -> TrainOutput:
-    """Trains, from a checkpoint if there is one."""
+def trained(
+    trainer: Trainer,
+    checkpoint: Path | None = None,
+    sharding: str | None = None,
+) -> TrainOutput:
+    """Trains, from a checkpoint if there is one.
+
+    Raises:
+        WrongUse: a loss or a weight that is no finite number.
+    """
     resume = None if checkpoint is None else str(checkpoint)
+    watch_losses(trainer)
     try:
-        return trainer.train(resume_from_checkpoint=resume)
+        result = trainer.train(resume_from_checkpoint=resume)
     except ImportError as error:
         raise WrongUse(
             "the trainer",
@@ -396,6 +408,12 @@ def _trained(trainer: Trainer, checkpoint: Path | None) -> TrainOutput:
             "a package that is there",
             "Install it, or leave the setting out.",
         ) from error
+    held = [
+        (name, shards.here(weight, sharding))
+        for name, weight in learners(trainer)
+    ]
+    check_weights(held, result.global_step, result.training_loss)
+    return result
 
 
 def write_info(config: TrainConfig, info: JsonObject) -> JsonObject:

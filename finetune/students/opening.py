@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from synth.core.errors import PotstillError, WrongUse
+from finetune.core.hub import settle_hub
+from synth.core.errors import PotstillError, WrongUse, is_out_of_memory
 from synth.inputs.names import require_there
+from synth.local_models.minilm import folder_of
 
 
 @contextmanager
@@ -27,11 +29,14 @@ def opening(where: str, named: str, wanted: str, todo: str) -> Iterator[None]:
             path, and nothing stands there.
     """
     require_there(where, named, wanted)
+    settle_hub(folder_of(named))
     try:
         yield
-    except (PotstillError, MemoryError):
+    except PotstillError:
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         lines = str(error).splitlines() or [""]
         why = lines[0] if isinstance(error, OSError | ValueError) else ""
         why = why or f"{type(error).__name__}: {lines[0]}"

@@ -13,6 +13,7 @@ from finetune.core.tensors import Inputs, Scalar
 from finetune.kernels.features import Show
 from finetune.kernels.hidden_states import normed
 from finetune.losses.ted import Ted
+from finetune.students.finite import check_loss
 from finetune.teachers.in_process import ModelTeacher
 from finetune.trainers.batch_losses import likelihood_of
 from finetune.trainers.comparisons import Comparison
@@ -53,6 +54,7 @@ def train_filters(
         torch.autograd.backward(value)
         optimizer.step()
         ends.append(float(value.detach()))
+        check_loss(ends[-1], len(ends))
     filters.requires_grad_(False)
     if ends:
         say(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from finetune.core.rows import JsonObject
 from finetune.students.encoders import open_encoder
+from finetune.students.layer_pooling import JoinedLayers, WeightedLayers
 from synth.core import registry
 from synth.core.errors import WrongUse, did_you_mean
 from synth.processes.ranks import is_launched
@@ -34,6 +35,8 @@ AROUND = (
     "cachedsplade",
     "csr",
 )
+# Losses that pool the states of one layer after another.
+_BY_LAYER = ("matryoshka2d", "adaptivelayer")
 INNER = "multiple_negatives_ranking"
 # How much the weights of texts and of queries cost, as the documentation of the library has them.
 FLOPS = {
@@ -70,6 +73,8 @@ def made(model: SentenceTransformer, spec: JsonObject, kind: str) -> nn.Module:
             "one that is there",
             did_you_mean(name, names),
         )
+    if plain in _BY_LAYER:
+        _check_layers(model, name)
     if plain in AROUND:
         inner = {"name": parameters.get("loss", INNER)}
         parameters["loss"] = made(model, inner, kind)
@@ -90,6 +95,21 @@ def made(model: SentenceTransformer, spec: JsonObject, kind: str) -> nn.Module:
             f"parameters of {found.__name__}",
             "See the documentation of sentence-transformers.",
         ) from error
+
+
+def _check_layers(model: SentenceTransformer, name: str) -> None:
+    """Raises WrongUse for a loss of layers whose model makes its vector of several of them: the
+    loss hands it one layer's states, which it does not look at, so that each layer's loss would be
+    that of all.
+    """
+    for part in model:
+        if isinstance(part, (JoinedLayers, WeightedLayers)):
+            raise WrongUse(
+                f"--loss {name}",
+                f"vectors of several layers ({type(part).__name__})",
+                "a model whose vector is made of one layer",
+                "Give --pooling mean, or another loss: lead reads such a model layer by layer.",
+            )
 
 
 def _usual(model: SentenceTransformer, plain: str) -> JsonObject:
@@ -120,6 +140,14 @@ def _halves(size: int) -> list[int]:
         sizes.append(size)
         size //= 2
     return sizes
+
+
+def read_by(spec: JsonObject) -> str:
+    """The loss that decides how rows are read: that which another one is wrapped around."""
+    name = str(spec["name"])
+    if plain_name(name) in AROUND:
+        return str(spec.get("loss", INNER))
+    return name
 
 
 def losses(kind: str) -> JsonObject:

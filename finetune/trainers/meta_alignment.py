@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from math import isfinite
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import torch
 from torch import Tensor
@@ -49,7 +50,8 @@ class MetaAlignment(torch.nn.Module):
         align: weight of the vectors, 0 or more.
 
     Raises:
-        ValueError: rows of fewer or more than three tasks, or parameters out of range.
+        ValueError: rows of fewer or more than three tasks, a task with one text alone, or
+            parameters out of range.
     """
 
     def __init__(
@@ -67,8 +69,13 @@ class MetaAlignment(torch.nn.Module):
         if len(stages) != _STAGES or "" in stages:
             named = ", ".join(stages)
             raise ValueError(f"rows of the tasks {named or 'none'}, not three")
-        if not (rate > 0 and steps >= 1 and align >= 0):
-            raise ValueError(f"rate {rate}, steps {steps}, align {align}")
+        for name, places in stages.items():
+            texts = {listed[place].documents[0] for place in places}
+            if len(texts) < 2:
+                raise ValueError(
+                    f"one text in all rows of the task {name}, which is compared with no other"
+                )
+        check_parameters(rate=rate, steps=steps, align=align)
         self.model = model
         self.scale = scale
         self.rate = rate
@@ -164,6 +171,30 @@ class MetaAlignment(torch.nn.Module):
         )
         surprises = in_batch(lists)
         return surprises.mean()
+
+
+def check_parameters(
+    *, rate: object = 0.01, steps: object = 1, align: object = 1.0
+) -> None:
+    """Checks what a command line gives `MetaAlignment`.
+
+    Raises:
+        TypeError: a parameter that it has not.
+        ValueError: one of another kind, or out of range.
+    """
+    if _number("rate", rate) <= 0:
+        raise ValueError(f"rate={rate}, which is not above 0")
+    if _number("align", align) < 0:
+        raise ValueError(f"align={align}, which is below 0")
+    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+        raise ValueError(f"steps={steps}, which is no whole number from 1 on")
+
+
+def _number(name: str, value: object) -> float:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not isfinite(number := cast("float", value)):
+        raise ValueError(f"{name}={value}, which is no number")
+    return number
 
 
 def _learning(model: SentenceTransformer) -> list[tuple[str, Tensor]]:

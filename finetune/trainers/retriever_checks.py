@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from finetune.core import sharding as shards
 from finetune.core.rows import JsonObject
 from finetune.data.loss_columns import form_of, ranked
-from finetune.data.query_lists import Listed
+from finetune.data.query_lists import Least, Listed
 from finetune.scoring.word_scores import YES_OR_NO
 from finetune.settings import TrainConfig
 from finetune.students.encoders import KINDS
-from finetune.trainers.meta_alignment import META
+from finetune.trainers.library_losses import read_by
+from finetune.trainers.meta_alignment import META, check_parameters
 from finetune.trainers.retriever_settings import RetrieverConfig
+from synth.cli.command_group import say
 from synth.core.errors import WrongUse, did_you_mean
 from synth.processes.ranks import is_launched
 
@@ -61,8 +63,24 @@ def check(
             "no adapter, and a kind that encodes texts apart",
             "Leave one of them out.",
         )
+    if name == META:
+        _check_meta(wanted, spec)
     _check_processes(wanted, spec["name"], config)
     _check_teacher(wanted, spec, is_own=is_own)
+
+
+def _check_meta(wanted: RetrieverConfig, spec: JsonObject) -> None:
+    """Raises WrongUse for parameters that meta-learning does not take."""
+    given = {key: value for key, value in spec.items() if key != "name"}
+    try:
+        check_parameters(**given)
+    except (TypeError, ValueError) as error:
+        raise WrongUse(
+            f"--loss {wanted.loss}",
+            str(error).replace("check_parameters()", META),
+            f"{META}:rate=R,steps=N,align=W",
+            "Correct the parameter.",
+        ) from error
 
 
 def _check_processes(
@@ -134,8 +152,20 @@ def _check_teacher(
                 "--teacher M and --teacher-kind words, which ask by it",
                 f"Leave {option} out, or give both.",
             )
+    if is_own and spec["name"] != META:
+        # `check_needs` knows what the loss reads once it is made.
+        return
+    if not is_own and wanted.scale != RetrieverConfig.scale:
+        raise WrongUse(
+            f"--scale {wanted.scale:g}",
+            f"--kind {wanted.kind} --loss {wanted.loss}, of sentence-transformers",
+            "a loss of `synth list list_losses`, which reads it",
+            "Leave it out; some losses of that library take a scale: LOSS:scale=S.",
+        )
     is_aligned = wanted.kind == "multi" and spec["name"] == ALIGNED
-    if is_own or is_aligned:
+    form = form_of(read_by(spec), wanted.kind)
+    _check_unread(wanted, reads=is_aligned or (form.has_vectors and not is_own))
+    if is_aligned:
         return
     if wanted.teacher_kind != "bi":
         raise WrongUse(
@@ -143,6 +173,77 @@ def _check_teacher(
             f"--loss {wanted.loss}",
             "bi, whose vectors this loss reads",
             "Leave --teacher-kind out, or take batch_kl, which reads scores.",
+        )
+
+
+def _check_unread(wanted: RetrieverConfig, *, reads: bool) -> None:
+    """Refuses a teacher that nothing reads.
+
+    Args:
+        wanted: the settings.
+        reads: whether the loss, with its parameters, reads a teacher.
+
+    Raises:
+        WrongUse: there is one.
+    """
+    if wanted.teacher is not None and not reads:
+        raise WrongUse(
+            f"--teacher {wanted.teacher}",
+            f"--kind {wanted.kind} --loss {wanted.loss}, which reads no teacher",
+            "a loss, or a parameter of it, by which a teacher is read",
+            "Leave it out; `finetune score-lists` writes a teacher's scores into the rows.",
+        )
+
+
+def check_rows(
+    listed: Sequence[Listed], width: int, least: Least, wanted: RetrieverConfig
+) -> None:
+    """Says how many lists are too short to learn from, where a loss compares the texts of a list.
+
+    Args:
+        listed: the training rows.
+        width: texts of a row that count, at most.
+        least: of what the loss learns something.
+        wanted: the settings.
+
+    Raises:
+        WrongUse: all of them.
+    """
+    if least != "list":
+        return
+    lone = sum(len(row.documents[:width]) < 2 for row in listed)
+    if lone == len(listed):
+        raise WrongUse(
+            f"--loss {wanted.loss}",
+            f"one text in each of {lone:,} lists (--negatives {wanted.negatives})",
+            "several texts for a query, which this loss compares with each other",
+            "Mine some with `synth mine`, give --negatives from 1 on, or take another loss.",
+        )
+    if lone:
+        say(
+            f"{lone:,} of {len(listed):,} lists hold one text: --loss {wanted.loss} learns nothing "
+            "from them",
+            err=True,
+        )
+
+
+def check_batch(
+    size: int, width: int, least: Least, wanted: RetrieverConfig
+) -> None:
+    """Raises WrongUse where a loss compares the texts of a batch, and a batch has a single one.
+
+    Args:
+        size: rows of a batch.
+        width: texts of a row that count, at most.
+        least: of what the loss learns something.
+        wanted: the settings.
+    """
+    if least == "batch" and size == width == 1 and not is_launched():
+        raise WrongUse(
+            f"--loss {wanted.loss}",
+            "batches of one row with one text",
+            "several texts, which this loss compares with each other",
+            "Give --per-device-train-batch-size 8, or rows with negatives.",
         )
 
 
@@ -179,6 +280,7 @@ def check_needs(
                 hints[need],
                 "Give them, or take another loss.",
             )
+    _check_unread(wanted, reads=loss.reads_teacher())
     kind = wanted.teacher_kind
     if kind != "bi" and kind not in loss.teacher_kinds:
         raise WrongUse(
@@ -186,4 +288,11 @@ def check_needs(
             f"--teacher-kind {kind}",
             f"a teacher that this loss reads: {', '.join(loss.teacher_kinds)}",
             "Take batch_kl, which reads scores, or another teacher.",
+        )
+    if kind != "bi" and wanted.teacher is None:
+        raise WrongUse(
+            f"--teacher-kind {kind}",
+            "no --teacher",
+            "a teacher of that kind",
+            "Give --teacher M too, or leave --teacher-kind out.",
         )

@@ -13,7 +13,13 @@ from typing import Any
 
 import click
 
-from synth.core.errors import PotstillError, Stopped, WrongUse, printable
+from synth.core.errors import (
+    PotstillError,
+    Stopped,
+    WrongUse,
+    is_out_of_memory,
+    printable,
+)
 from synth.processes.interrupts import exit_code
 from synth.processes.ranks import is_first_process
 
@@ -36,6 +42,10 @@ _OF_PATHS = {
     errno.EXDEV,
     errno.ETXTBSY,
 }
+
+
+# What the wall turns into messages where it knows it.
+_ENDS = (PotstillError, OSError, UnicodeError, MemoryError, RuntimeError)
 
 
 def say(text: str, *, err: bool = False) -> None:
@@ -111,9 +121,11 @@ def as_ours(error: Exception) -> PotstillError:
             "UTF-8",
             "Save it as UTF-8.",
         )
-    if isinstance(error, MemoryError):
+    if is_out_of_memory(error):
         return Stopped(
-            "machine", "no memory left; what was written before is whole"
+            "machine",
+            "no memory left; what was written before is whole. Take smaller batches, shorter "
+            "texts or a smaller model",
         )
     raise error
 
@@ -198,7 +210,7 @@ class CommandGroup(click.Group):
         except KeyboardInterrupt as error:
             say(f"{ctx.info_name}: {str(error) or 'interrupted'}", err=True)
             ctx.exit(exit_code(error))
-        except (PotstillError, OSError, UnicodeError, MemoryError) as error:
+        except _ENDS as error:
             ours = as_ours(error)
             say(f"{ctx.info_name}: {ours}", err=True)
             ctx.exit(ours.exit_code)

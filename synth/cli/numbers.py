@@ -10,10 +10,16 @@ import click
 
 from synth.core.errors import WrongUse
 
+# A number of a model ends at 3.4e38 (float32).
+LARGEST = 1e38
+# Counts reach libraries that count in 32 bits.
+MOST = 2**31 - 1
+
 
 class Number(click.FloatRange):
-    """A number of a range. What is no number (`nan`) is refused: it is neither above nor below any
-    bound, so that a budget of it would cap nothing.
+    """A number of a range, at most LARGEST on both sides of 0, or infinite. What is no number
+    (`nan`) is refused: it is neither above nor below any bound, so that a budget of it would cap
+    nothing.
     """
 
     def convert(
@@ -26,6 +32,24 @@ class Number(click.FloatRange):
         number = super().convert(value, param, ctx)
         if math.isnan(number):
             self.fail(f"{value!r} is no number.", param, ctx)
+        if LARGEST < abs(number) < math.inf:
+            self.fail(f"{value!r} is beyond {LARGEST:g}.", param, ctx)
+        return number
+
+
+class Whole(click.IntRange):
+    """A whole number of a range, which ends at MOST where it has no end of its own."""
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        """The number; a usage error where there is none, or it lies outside the range."""
+        number = super().convert(value, param, ctx)
+        if self.max is None and number > MOST:
+            self.fail(f"{value!r} is beyond {MOST:,}.", param, ctx)
         return number
 
 

@@ -155,6 +155,22 @@ class Stopped(PotstillError):
         return f"{self.kind}: {self.args[1]}"
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that no memory is left: Python's, or torch's of a GPU or of this
+    machine, whose class is that of any error.
+
+    >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+    True
+    """
+    if isinstance(error, MemoryError):
+        return True
+    of_gpu = type(error).__name__ == "OutOfMemoryError"
+    return of_gpu or (
+        isinstance(error, RuntimeError)
+        and "can't allocate memory" in str(error)
+    )
+
+
 def fault_of(error: BaseException) -> str:
     """What an error of foreign code is, and the last line of code that it came through.
 

@@ -8,12 +8,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 
+from finetune.list_losses.base import Lists
 from synth.core import registry
 from synth.core.errors import WrongUse
 from tests.conftest import assert_documented
 from tests.finetune.list_losses.brute import cases
 
-NAMES = registry.names("finetune.list_losses")
+ROOM = "finetune.list_losses"
+NAMES = registry.names(ROOM)
 
 
 # Targets that are made of the student's own scores get no gradient unless told so.
@@ -165,3 +167,78 @@ def test_what_scores_are_divided_by_is_above_0(name):
     part = registry.find("finetune.list_losses", name)
     divides = [key for key in registry.parameters(part) if "temperature" in key]
     assert set(divides) <= set(part.above_zero)
+
+
+def learnt(loss, count, width):
+    """How much a batch of so many queries with so many texts moves what a loss reads, all summed."""
+    generator = torch.Generator().manual_seed(0)
+
+    def numbers(*shape):
+        made = torch.randn(*shape, generator=generator, dtype=torch.float64)
+        return made.requires_grad_()
+
+    def units(*shape):
+        found = torch.nn.functional.normalize(numbers(*shape).detach(), dim=-1)
+        return found.requires_grad_()
+
+    targets = numbers(count, width).detach()
+    targets[:, 0] = 2.0
+    mask = torch.ones(count, width, dtype=torch.bool)
+    teacher = Lists(
+        queries=units(count, 5).detach(),
+        documents=units(count, width, 5).detach(),
+        mask=mask,
+        scale=1.0,
+    )
+    heads = {name: numbers(count, count, width) for name in ("sparse", "multi")}
+    lists = Lists(
+        queries=units(count, 3), documents=units(count, width, 3), mask=mask, targets=targets, scale=5.0, groups=torch.arange(count) // 2,
+        ranker=numbers(count, width), heads=heads, layers=numbers(2, count, count, width),
+        teacher_layers=numbers(3, count, count, width).detach(), teacher=teacher,
+    )  # fmt: skip
+    loss(lists).backward()
+    read = (lists.queries, lists.documents, lists.layers, lists.ranker)
+    grads = [part.grad for part in (*read, *heads.values())]
+    return sum(float(g.abs().sum()) for g in grads if g is not None)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "adaptive_margin:over=batch"])
+def test_it_says_of_what_something_is_learnt(name):
+    def loss():
+        return made(name) if name in NAMES else registry.build(ROOM, name)
+
+    least = loss().learns_of()
+    # Nothing is a rounding of sums of about 10.
+    moved = {
+        "text": learnt(loss(), 1, 1) > 1e-9,
+        "batch": learnt(loss(), 4, 1) > 1e-9,
+        "list": learnt(loss(), 1, 3) > 1e-9,
+    }
+    wanted = {
+        "text": least == "text",
+        "batch": least in ("text", "batch"),
+        "list": True,
+    }
+    assert moved == wanted
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_teacher_is_read_by_losses_that_need_one(name):
+    loss = registry.build(ROOM, name)
+    needs = {*loss.wants()} - {"targets", "groups", "heads"}
+    assert loss.reads_teacher() == (bool(needs) and not loss.previous)
+
+
+@pytest.mark.parametrize(
+    ("spec", "reads"),
+    [
+        ("imitation", False),
+        ("imitation:batch=0.1", True),
+        ("imitation:feature=0.1", True),
+        ("additive_margin", False),
+        ("additive_margin:matrix=1", True),
+        ("without_forgetting", False),
+    ],
+)
+def test_parameters_decide_whether_a_teacher_is_read(spec, reads):
+    assert registry.build(ROOM, spec).reads_teacher() == reads

@@ -63,7 +63,8 @@ def test_it_trains_on_scored_lists_and_on_others(
     ],
 )
 def test_losses_take_their_parameters(rows, tmp_path, loss):  # noqa: F811 - the fixture
-    code, said = trained(rows, tmp_path, loss, "--teacher", MINILM)
+    more = MORE.get(loss.partition(":")[0], ())
+    code, said = trained(rows, tmp_path, loss, *more)
     assert code == 0, said
 
 
