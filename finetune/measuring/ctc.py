@@ -16,8 +16,14 @@ from finetune.data.prompts import RECORD
 from finetune.data.text_pairs import pairs
 from finetune.measuring.shares import share_of
 from finetune.students.heads import open_head
-from finetune.trainers.ctc import CtcCollator, collapsed, places, stretch_of
-from synth.core.errors import WrongUse
+from finetune.students.kinds import require_kind
+from finetune.trainers.ctc import (
+    CtcCollator,
+    collapsed,
+    places,
+    source_tokens,
+    stretch_of,
+)
 
 _BATCH = 32
 
@@ -50,21 +56,15 @@ def run(config: CtcEvaluation) -> JsonObject:
     Raises:
         WrongUse: a model or rows that cannot be used.
     """
+    require_kind(config.model, "ctc", f"--model {config.model}")
     record = Path(config.model) / RECORD
-    facts = json.loads(record.read_text("utf-8")) if record.is_file() else {}
-    if "stretch" not in facts:
-        raise WrongUse(
-            f"--model {config.model}",
-            "no training of finetune ctc",
-            "its --output",
-            "Give that folder.",
-        )
+    facts = json.loads(record.read_text(encoding="utf-8"))
     model, tokenizer = open_head(config.model, "mlm")
     model.eval()
     stretch = stretch_of(tokenizer, facts["stretch"])
     data = pairs(config.data, "--input")
     # As the training has it; of a longer prompt the beginning is read.
-    most = (model.config.max_position_embeddings - 2) // stretch.times
+    most = source_tokens(model, stretch.times)
     collate = CtcCollator(stretch)
     said: list[str] = []
     for start in range(0, len(data), _BATCH):

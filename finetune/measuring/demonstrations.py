@@ -13,18 +13,26 @@ from typing import TYPE_CHECKING
 import torch
 
 from finetune.core.json_files import write_json
-from finetune.core.rows import JsonObject
-from finetune.data.demonstrations import demonstrated, read
-from finetune.data.tokens import IGNORED, MOST_TOKENS
+from finetune.core.rows import JsonObject, without
+from finetune.data.demonstrations import NUMBER, demonstrated, read
+from finetune.data.tokens import IGNORED
 from finetune.measuring.shares import share_of
 from finetune.students.demonstrations import (
     Asked,
+    Compressor,
     load_compressor,
     model_of,
     said,
 )
 from finetune.students.load import load_student
-from finetune.trainers.demonstrations import ShownCollator, encoded, shown_in
+from finetune.teachers.in_process import SAME_TOKENS, same_tokens
+from finetune.trainers.demonstrations import (
+    ShownCollator,
+    encoded,
+    most_tokens,
+    shown_in,
+)
+from synth.core.errors import WrongUse
 from synth.statistics.paired import mcnemar
 
 if TYPE_CHECKING:
@@ -69,9 +77,10 @@ def run(config: DemonstrationsEvaluation) -> JsonObject:
         WrongUse: rows or models that cannot be used.
     """
     model, own = load_compressor(config.compressor)
-    reader, tokenizer = load_student(
-        config.model or model_of(config.compressor)
-    )
+    name = config.model or model_of(config.compressor)
+    reader, tokenizer = load_student(name)
+    _check_reader(name, reader, model)
+    same_tokens(name, tokenizer, own, "--model", SAME_TOKENS)
     shelf = read(config.shelf, "--shelf") if config.shelf else None
     rows = demonstrated(
         read(config.data),
@@ -81,7 +90,8 @@ def run(config: DemonstrationsEvaluation) -> JsonObject:
         source=f"--input {config.data}",
         shelf=shelf,
     )
-    made = encoded(rows, tokenizer, MOST_TOKENS)
+    most = most_tokens(reader.config, model.config)
+    made = encoded(rows, tokenizer, most, len(model.places))
     collate = ShownCollator(own)
     right: dict[str, list[bool]] = {way: [] for way in WAYS}
     for part in (model, reader):
@@ -95,7 +105,7 @@ def run(config: DemonstrationsEvaluation) -> JsonObject:
         right["none"] += answered(reader, shown.alone, None)
     tokens = [len(row["shots"]) for row in made]
     info: JsonObject = {
-        "model": config.model or model_of(config.compressor),
+        "model": name,
         "compressor": config.compressor,
         "rows": len(made),
         "vector_count": len(model.places),
@@ -113,6 +123,26 @@ def run(config: DemonstrationsEvaluation) -> JsonObject:
     return info
 
 
+def _check_reader(
+    name: str, reader: PreTrainedModel, compressor: Compressor
+) -> None:
+    """Refuses a model that cannot read the vectors."""
+    found = ""
+    width = compressor.project.out_features
+    own = reader.config.get_text_config().hidden_size
+    if reader.config.is_encoder_decoder:
+        found = "an encoder-decoder"
+    elif own != width:
+        found = f"a model of width {own}"
+    if found:
+        raise WrongUse(
+            f"--model {name}",
+            found,
+            f"a decoder of width {width}, as the vectors are",
+            "Leave it out for the model that they were learnt for.",
+        )
+
+
 def _write(
     path: Path, rows: Sequence[JsonObject], right: dict[str, list[bool]]
 ) -> None:
@@ -120,7 +150,8 @@ def _write(
     lines = []
     for number, row in enumerate(rows):
         found = {way: right[way][number] for way in WAYS}
-        lines.append(json.dumps({**row, "right": found}) + "\n")
+        told = without(row, (NUMBER,))
+        lines.append(json.dumps({**told, "right": found}) + "\n")
     path.write_text("".join(lines), encoding="utf-8")
 
 

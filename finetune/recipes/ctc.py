@@ -13,7 +13,7 @@ from finetune.data.text_pairs import COLUMNS, pairs
 from finetune.settings import TrainConfig, built, model_options, trainer_config
 from finetune.students import load as student
 from finetune.students.heads import open_head
-from finetune.trainers.distill_checks import check_whole_encoder
+from finetune.trainers.distill_checks import check_whole
 from synth.cli.command_group import say
 from synth.core.errors import WrongUse
 
@@ -53,7 +53,7 @@ def run(config: TrainConfig, *, ctc: CtcConfig) -> JsonObject:
     Raises:
         WrongUse: data, model or a trainer field that cannot be used; nothing was trained.
     """
-    check_whole_encoder(config, "ctc", "encoder")
+    check_whole(config, "ctc", "encoder")
     data = pairs(config.data, "--input")
     raw = pairs(ctc.prior_rows, "--prior-rows") if ctc.prior_rows else []
     # Seconds of imports.
@@ -63,7 +63,12 @@ def run(config: TrainConfig, *, ctc: CtcConfig) -> JsonObject:
         prior_of,
         translations,
     )
-    from finetune.trainers.ctc import CtcCollator, CtcTrainer, stretch_of  # noqa: PLC0415
+    from finetune.trainers.ctc import (  # noqa: PLC0415
+        CtcCollator,
+        CtcTrainer,
+        source_tokens,
+        stretch_of,
+    )
 
     args = trainer_config(TrainingArguments, config, "distill, encoder")
     args.remove_unused_columns = False
@@ -72,15 +77,11 @@ def run(config: TrainConfig, *, ctc: CtcConfig) -> JsonObject:
         config.model, "mlm", anew=True, options=model_options(config)
     )
     stretch = stretch_of(tokenizer, ctc.stretch)
-    most = (model.config.max_position_embeddings - 2) // ctc.stretch
-    made = fitting(encoded(data, tokenizer), ctc.stretch, most)
+    most = source_tokens(model, ctc.stretch)
+    rows = encoded(data, tokenizer)
+    made = fitting(rows, ctc.stretch, most)
     if not made:
-        raise WrongUse(
-            f"--input {config.data}",
-            f"no completion that fits into {ctc.stretch} places a token",
-            "some that do",
-            "Raise --stretch.",
-        )
+        raise _no_room(config.data, rows, ctc.stretch, most)
     if crowded := len(data) - len(made):
         say(
             f"{crowded:,} of {len(data):,} rows have too few places and are left out",
@@ -111,6 +112,26 @@ def run(config: TrainConfig, *, ctc: CtcConfig) -> JsonObject:
         config,
         len(made),
         facts={**vars(ctc), "crowded": crowded},
+    )
+
+
+def _no_room(
+    source: str, rows: Sequence[JsonObject], times: int, most: int
+) -> WrongUse:
+    """Why no row can be learnt: prompts that are too long, or completions."""
+    shortest = min(len(row["source"]) for row in rows)
+    if shortest > most:
+        return WrongUse(
+            f"--input {source}, --stretch {times}",
+            f"prompts of {shortest} tokens or more",
+            f"{most} at most, since each takes {times} places of the student",
+            "Lower --stretch, or shorten the prompts.",
+        )
+    return WrongUse(
+        f"--input {source}",
+        f"no completion that fits into {times} places a token",
+        "some that do",
+        "Raise --stretch.",
     )
 
 

@@ -14,7 +14,7 @@ from finetune.students import load as student
 from finetune.students.heads import Task, open_head
 from finetune.students.several_heads import HeadPlan, open_plans
 from finetune.teachers.opened_settings import Opening
-from finetune.trainers.distill_checks import check_encoder
+from finetune.trainers.distill_checks import check_whole
 from finetune.trainers.distill_settings import DistillConfig
 from synth.core import registry
 from synth.core.errors import WrongUse
@@ -123,7 +123,7 @@ def run(config: TrainConfig, *, heads: HeadsConfig) -> JsonObject:
         WrongUse: data, model, teacher, loss or a trainer field that cannot be used; nothing was
             trained.
     """
-    check_encoder(config)
+    check_whole(config, "heads", "encoder")
     terms = _terms(config, heads)
     data = [_data(head) for head in heads.heads]
     # Seconds of imports.
@@ -145,7 +145,14 @@ def run(config: TrainConfig, *, heads: HeadsConfig) -> JsonObject:
     model, tokenizer = open_plans(config.model, plans, model_options(config))
     tokenizer.padding_side = "right"
     taught = [
-        _taught(number, plan, data[number], teachers[number], tokenizer)
+        _taught(
+            number,
+            plan,
+            data[number],
+            teachers[number],
+            tokenizer,
+            where=f"--head {plan.name} {heads.heads[number].rows}",
+        )
         for number, plan in enumerate(plans)
     ]
     trainer = built(
@@ -266,19 +273,25 @@ def _taught(
     data: Dataset,
     teacher: _Teacher | None,
     tokenizer: PreTrainedTokenizerBase,
+    *,
+    where: str,
 ) -> TaughtHead:
     """The rows of a head as the models read them.
 
     Raises:
         WrongUse: a teacher of another tokenizer; rows that do not fit the classes.
     """
-    from finetune.teachers.in_process import same_tokens  # noqa: PLC0415 - torch
+    from finetune.teachers.in_process import SAME_TOKENS, same_tokens  # noqa: PLC0415 - torch
     from finetune.trainers.distill_heads import HEAD, TaughtHead  # noqa: PLC0415
 
     if teacher is not None:
-        same_tokens(teacher.name, teacher.tokenizer, tokenizer)
+        named = f"--head {plan.name} teacher"
+        own = teacher.tokenizer
+        same_tokens(teacher.name, own, tokenizer, named, SAME_TOKENS)
     most = min(_MOST_TOKENS, tokenizer.model_max_length)
-    made = encoder_rows.of_task(data, plan.task, tokenizer, most, plan.classes)
+    made = encoder_rows.of_task(
+        data, plan.task, tokenizer, most, plan.classes, where=where
+    )
     marked = [{**row, HEAD: number} for row in made]
     model = None if teacher is None else teacher.model
     return TaughtHead(marked, model, plan.name)

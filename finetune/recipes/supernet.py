@@ -22,7 +22,7 @@ from finetune.settings import (
 from finetune.students import load as student
 from finetune.students.heads import settle_tokenizer
 from finetune.students.opening import opening
-from finetune.trainers.distill_checks import check_whole_encoder
+from finetune.trainers.distill_checks import check_whole
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def run(config: TrainConfig, *, supernet: SupernetConfig) -> JsonObject:
     Raises:
         WrongUse: data, models, sizes or a trainer field that cannot be used; nothing was trained.
     """
-    check_whole_encoder(config, "supernet", "encoders")
+    check_whole(config, "supernet", "encoders")
     data = encoder_rows.read(config.data, "mlm")
     # Seconds of imports.
     from transformers import TrainingArguments, set_seed  # noqa: PLC0415
@@ -262,7 +262,7 @@ def _rows(
     data: Sequence[JsonObject], tokenizer: PreTrainedTokenizerBase
 ) -> list[JsonObject]:
     most = min(_MOST_TOKENS, tokenizer.model_max_length)
-    return encoder_rows.of_task(data, "mlm", tokenizer, most, {})
+    return encoder_rows.of_task(data, "mlm", tokenizer, most, {}, where="rows")
 
 
 def _padding(tokenizer: PreTrainedTokenizerBase) -> object:

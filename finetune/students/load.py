@@ -24,6 +24,7 @@ from finetune.data.prompts import (
 from finetune.settings import TrainConfig, model_options
 from finetune.students import adapters, scratch, truncate
 from finetune.students.checkpoints import STATE, begun_at, step_of
+from finetune.students.kinds import check_kind, unmark
 from finetune.students.number_types import opening_type
 from finetune.students.opening import opening
 from synth.cli.command_group import say
@@ -40,9 +41,7 @@ if TYPE_CHECKING:
 
 # Options of `from_pretrained` that say which files are read.
 _FILES = ("gguf_file", "revision")
-_TODO = (
-    "Give a folder that a trainer saved, a name of the hub, or scratch:tiny."
-)
+_TODO = "Give a folder that a trainer saved, or a name of the hub."
 # Of a side of an encoder-decoder's row, as TRL has it for decoders.
 MOST_TOKENS = 1024
 
@@ -73,12 +72,13 @@ def load_student(
         options: of `from_pretrained`, such as `dtype`.
 
     Raises:
-        WrongUse: nothing to open there, or not so.
+        WrongUse: nothing to open there, or not so, or a student that writes no text.
     """
     if truncate.is_truncated(model):
         whole, tokenizer = load_student(truncate.source_of(model), options)
         return truncate.cut(whole, model), tokenizer
     given = options or {}
+    check_kind(model, ("language",), f"--model {model}", "a language model")
     tokenizer = load_tokenizer(model, files_in(given))
     with opening(f"--model {model}", model, "a language model", _TODO):
         student = _model(model, given)
@@ -308,6 +308,8 @@ def _saved(
 ) -> None:
     """Writes the student, its tokenizer, and all that was logged."""
     output = str(config.output)
+    if is_first_process():
+        unmark(config.output)
     if config.sharding is not None:
         # All processes take part.
         (save or shards.save)(trainer, output)
@@ -387,6 +389,13 @@ def over_processes(trainer: Trainer, loss: float) -> float:
 def _trained(trainer: Trainer, checkpoint: Path | None) -> TrainOutput:
     """Trains, from a checkpoint if there is one."""
     resume = None if checkpoint is None else str(checkpoint)
+    if not any(weight.requires_grad for weight in trainer.model.parameters()):
+        raise WrongUse(
+            "--model",
+            "adapters, which stay as they are",
+            "a student with weights that are trained",
+            "Give the model under them, or the merged one of `finetune export --to vllm`.",
+        )
     try:
         return trainer.train(resume_from_checkpoint=resume)
     except ImportError as error:

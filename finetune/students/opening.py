@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from finetune.students.kinds import kind_of
+from finetune.students.scratch import is_scratch
+from finetune.students.truncate import is_truncated
 from synth.core.errors import PotstillError, WrongUse
 from synth.inputs.names import require_there
+
+# Kinds of students that are no encoder, whatever opens them.
+_ELSEWHERE = ("language", "experts")
 
 
 @contextmanager
@@ -18,14 +24,18 @@ def opening(where: str, named: str, wanted: str, todo: str) -> Iterator[None]:
 
     Args:
         where: what named the model.
-        named: its folder, or its name on the hub.
+        named: its folder, or its name on the hub; a student of another kind is named with the
+            command that takes it.
         wanted: what should stand there.
         todo: what to do instead.
 
     Raises:
         WrongUse: no model could be opened, with the first line of why; or the name can only be a
-            path, and nothing stands there.
+            path, and nothing stands there, or it asks for a student that is made.
     """
+    if is_scratch(named) or is_truncated(named):
+        made = "on the spot" if is_scratch(named) else "of a larger one"
+        raise WrongUse(where, f"a student that is made {made}", wanted, todo)
     require_there(where, named, wanted)
     try:
         yield
@@ -35,4 +45,9 @@ def opening(where: str, named: str, wanted: str, todo: str) -> Iterator[None]:
         lines = str(error).splitlines() or [""]
         why = lines[0] if isinstance(error, OSError | ValueError) else ""
         why = why or f"{type(error).__name__}: {lines[0]}"
-        raise WrongUse(where, f"no model ({why})", wanted, todo) from error
+        found = f"no model ({why})"
+        kind = kind_of(named)
+        if kind is not None and kind.said != wanted and kind.name in _ELSEWHERE:
+            found = f"{kind.said} ({why})"
+            todo = kind.todo
+        raise WrongUse(where, found, wanted, todo) from error

@@ -189,7 +189,7 @@ def test_teachers_hand_their_tasks_on_to_one_encoder(data, tmp_path):
     model, task = again.alone("tags")
     rows = (tmp_path / "o" / "predictions.jsonl").read_text().splitlines()
     assert json.loads(rows[0])["found"] in ("dog", "other")
-    found = predicted(model, tokenizer, task, TAGGED[:3])
+    found, _ = predicted(model, tokenizer, task, TAGGED[:3])
     assert list(map(len, found)) == [4, 4, 4]
     body = transformers.AutoModel.from_pretrained(tmp_path / "s")
     assert body.config.hidden_size == 32
