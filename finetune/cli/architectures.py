@@ -338,3 +338,6 @@ def evaluate_ctc(**options: Any) -> None:
     info = run(CtcEvaluation(**options))
     for name in ("exact_match", "words", "rare_words"):
         say(f"{name}: {info[name]['share']:.3f} {interval(info[name])}")
+    if info["cut_rows"]:
+        rows = f"{info['cut_rows']:,} of {info['rows']:,} rows"
+        say(f"{rows} have prompts of which the beginning was read", err=True)

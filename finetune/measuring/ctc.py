@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from finetune.core.json_files import write_json
+from finetune.core.json_files import check_folder, write_evaluation
 from finetune.core.rows import JsonObject
 from finetune.data.prompts import RECORD
 from finetune.data.text_pairs import pairs
@@ -51,11 +51,12 @@ def run(config: CtcEvaluation) -> JsonObject:
     Returns:
         The content of OUTPUT/evaluation.json: `exact_match`, and the share of the words of
         completions that are written, of all (`words`) and of rare ones (`rare_words`), each with
-        share, low and high (Wilson 95 %).
+        share, low and high (Wilson 95 %); `cut_rows`, rows of whose prompt the beginning is read.
 
     Raises:
         WrongUse: a model or rows that cannot be used.
     """
+    check_folder(config.output)
     require_kind(config.model, "ctc", f"--model {config.model}")
     record = Path(config.model) / RECORD
     facts = json.loads(record.read_text(encoding="utf-8"))
@@ -67,14 +68,15 @@ def run(config: CtcEvaluation) -> JsonObject:
     most = source_tokens(model, stretch.times)
     collate = CtcCollator(stretch)
     said: list[str] = []
+    cut = 0
     for start in range(0, len(data), _BATCH):
         part = data[start : start + _BATCH]
-        ids = [
-            tokenizer(row["prompt"], add_special_tokens=False)["input_ids"][
-                :most
-            ]
+        whole = [
+            tokenizer(row["prompt"], add_special_tokens=False)["input_ids"]
             for row in part
         ]
+        cut += sum(len(one) > most for one in whole)
+        ids = [one[:most] for one in whole]
         batch = collate([{"source": one, "target": []} for one in ids])
         with torch.no_grad():
             best = places(model, batch, stretch).argmax(dim=-1).tolist()
@@ -82,14 +84,15 @@ def run(config: CtcEvaluation) -> JsonObject:
             written = tokens[: len(source) * stretch.times]
             said.append(tokenizer.decode(collapsed(written, stretch.blank)))
     golds = [" ".join(row["completion"].split()) for row in data]
-    info = {"model": config.model, **scores(golds, said, config.rare)}
-    config.output.mkdir(parents=True, exist_ok=True)
-    write_json(config.output / "evaluation.json", info)
-    lines = [
-        json.dumps({**row, "reply": reply}) + "\n"
-        for row, reply in zip(data, said, strict=True)
+    info = {
+        "model": config.model,
+        "cut_rows": cut,
+        **scores(golds, said, config.rare),
+    }
+    rows = [
+        {**row, "reply": reply} for row, reply in zip(data, said, strict=True)
     ]
-    (config.output / "predictions.jsonl").write_text("".join(lines), "utf-8")
+    write_evaluation(config.output, info, rows)
     return info
 
 

@@ -4,15 +4,14 @@ with demonstrations, and with neither.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from finetune.core.json_files import write_json
+from finetune.core.json_files import check_folder, write_evaluation
 from finetune.core.rows import JsonObject, without
 from finetune.data.demonstrations import NUMBER, demonstrated, read
 from finetune.data.tokens import IGNORED
@@ -76,6 +75,7 @@ def run(config: DemonstrationsEvaluation) -> JsonObject:
     Raises:
         WrongUse: rows or models that cannot be used.
     """
+    check_folder(config.output)
     model, own = load_compressor(config.compressor)
     name = config.model or model_of(config.compressor)
     reader, tokenizer = load_student(name)
@@ -116,10 +116,8 @@ def run(config: DemonstrationsEvaluation) -> JsonObject:
         },
         "p": round(mcnemar(right["vectors"], right["none"]), 6),
     }
-    config.output.mkdir(parents=True, exist_ok=True)
-    write_json(config.output / "evaluation.json", info)
     asked = [rows[told["place"]] for told in made]
-    _write(config.output / "predictions.jsonl", asked, right)
+    write_evaluation(config.output, info, _judged(asked, right))
     return info
 
 
@@ -143,16 +141,13 @@ def _check_reader(
         )
 
 
-def _write(
-    path: Path, rows: Sequence[JsonObject], right: dict[str, list[bool]]
-) -> None:
+def _judged(
+    rows: Sequence[JsonObject], right: dict[str, list[bool]]
+) -> Iterator[JsonObject]:
     """The rows, each with what was right."""
-    lines = []
     for number, row in enumerate(rows):
         found = {way: right[way][number] for way in WAYS}
-        told = without(row, (NUMBER,))
-        lines.append(json.dumps({**told, "right": found}) + "\n")
-    path.write_text("".join(lines), encoding="utf-8")
+        yield {**without(row, (NUMBER,)), "right": found}
 
 
 def answered(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from finetune.core.json_files import write_json
+from finetune.core.json_files import check_folder, write_evaluation
 from finetune.core.rows import JsonObject
 from finetune.data import encoder_rows
 from finetune.data.tags import OUTSIDE, Entity, entities, mark_entities
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 _MOST_TOKENS = 512
 _BATCH = 32
-PREDICTIONS = "predictions.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +61,7 @@ def run(config: EncoderConfig) -> JsonObject:
     Raises:
         WrongUse: a model or rows that cannot be used, or rows without a class of the model.
     """
+    check_folder(config.output)
     model, tokenizer, task = _opened(config)
     data = encoder_rows.read(config.data, task)
     classes = dict(model.config.id2label)
@@ -94,13 +93,9 @@ def run(config: EncoderConfig) -> JsonObject:
     if task == "tokens" and mark_entities(classes.values()):
         known = list(map(_marked, golds))
         info["entities"] = entity_scores(known, found)
-    config.output.mkdir(parents=True, exist_ok=True)
-    write_json(config.output / "evaluation.json", info)
-    lines = [
-        json.dumps({**row, "found": one if task == "tokens" else one[0]}) + "\n"
-        for row, one in zip(data, found, strict=True)
-    ]
-    (config.output / PREDICTIONS).write_text("".join(lines), encoding="utf-8")
+    told = [one if task == "tokens" else one[0] for one in found]
+    rows = [{**row, "found": one} for row, one in zip(data, told, strict=True)]
+    write_evaluation(config.output, info, rows)
     return info
 
 
@@ -194,7 +189,7 @@ def _strange(
         listed = ", ".join(sorted(strange)[:8])
         raise WrongUse(
             where,
-            f"labels {listed}" if listed else "no labels",
+            f"labels {listed}"[:200] if listed else "no labels",
             f"`label`, or `tags` of words, among {', '.join(classes.values())}",
             "Write what is right into the rows, or measure another model.",
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 from finetune.answering.cascade import Asked, Cascade
 from finetune.answering.chain import Chain, Question, check_places
 from finetune.answering.inference import Inference
-from finetune.core.json_files import write_json
+from finetune.core.json_files import check_folder, write_evaluation
 from finetune.core.rows import JsonObject, Tools
 from finetune.data import rows
 from finetune.data.prompts import (
@@ -118,6 +118,7 @@ def run(config: EvaluateConfig) -> JsonObject:
             "one of them",
             "Vote over forms, or over draws.",
         )
+    check_folder(config.output)
     config.check()
     data = questions(config.data, config.limit)
     model, tokenizer = student.load_student(config.model)
@@ -577,11 +578,7 @@ def _write(
         "measures": measures_of(config.measures, judged),
         "tainted": _tainted(config),
     }
-    write_json(config.output / "evaluation.json", info)
-    lines = (json.dumps(row, ensure_ascii=True) for row in judged)
-    (config.output / "predictions.jsonl").write_text(
-        "\n".join(lines) + "\n", encoding="utf-8"
-    )
+    write_evaluation(config.output, info, judged)
     return info
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from finetune.core.json_files import check_folder, write_whole
 from finetune.core.rows import JsonObject
 from finetune.data import query_lists as lists
 from finetune.data.query_lists import Listed
@@ -87,11 +88,8 @@ def run(config: ScoreConfig) -> dict[str, int]:
         student = _by_list(by_student, listed)
     made = list(_rows(listed, means, student, config.band))
     config.output.parent.mkdir(parents=True, exist_ok=True)
-    config.output.write_text(
-        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in made),
-        encoding="utf-8",
-        errors="replace",
-    )
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in made]
+    write_whole(config.output, "".join(lines))
     return {"rows": len(listed), "written": len(made)}
 
 
@@ -104,6 +102,7 @@ def _check(config: ScoreConfig) -> None:
             "a file for the scored lists",
             "Give another path.",
         )
+    check_folder(config.output.parent)
     first, last = config.band
     if not 1 <= first <= last:
         raise WrongUse(

@@ -264,7 +264,8 @@ def _classes(
     """Those of the teacher; without one those of the rows, in the order of their characters."""
     if teacher is not None:
         return dict(teacher.model.config.id2label)
-    return encoder_rows.classes_in(data, head.task, f"--head {head.name}")
+    where = f"--head {head.name} {head.rows}"
+    return encoder_rows.classes_in(data, head.task, where)
 
 
 def _taught(

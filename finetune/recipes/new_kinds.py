@@ -89,11 +89,18 @@ def run(
         prototypes=prototypes,
         outside=outside,
     )
-    info = student.train_and_keep(
+
+    def keep() -> None:
+        trainer.save_model(str(config.output))
+        own = means(trainer.model, reading, made, None)
+        _keep({**own, **prototypes}, classes, config.output)
+
+    return student.train_and_keep(
         trainer,
         tokenizer,
         config,
         len(made),
+        keep=keep,
         facts={
             "task": "tokens",
             "old": list(old.values()),
@@ -101,9 +108,6 @@ def run(
             "prototypes": [classes[n] for n in sorted(prototypes)],
         },
     )
-    own = means(trainer.model, reading, made, None)
-    _keep({**own, **prototypes}, classes, config.output)
-    return info
 
 
 def _keep(

@@ -21,7 +21,7 @@ from finetune.settings import (
 )
 from finetune.students import load as student
 from finetune.students.heads import settle_tokenizer
-from finetune.students.opening import opening
+from finetune.students.opening import opening, writing
 from finetune.trainers.distill_checks import check_whole
 from synth.core.errors import WrongUse
 
@@ -206,9 +206,6 @@ def search(config: SearchConfig) -> JsonObject:
         }
         for value, weights, sizes in found
     ]
-    config.output.mkdir(parents=True, exist_ok=True)
-    net.taken(found[0][2]).save_pretrained(config.output)
-    tokenizer.save_pretrained(config.output)
     info: JsonObject = {
         "supernet": config.supernet,
         "teacher": config.teacher or facts["teacher"],
@@ -216,7 +213,12 @@ def search(config: SearchConfig) -> JsonObject:
         "best": table[0],
         "encoders": table,
     }
+    config.output.mkdir(parents=True, exist_ok=True)
+    # First, so that the same command may write over what an end amid it leaves.
     write_json(config.output / TABLE, info)
+    with writing(config.output):
+        net.taken(found[0][2]).save_pretrained(config.output)
+        tokenizer.save_pretrained(config.output)
     return info
 
 

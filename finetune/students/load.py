@@ -21,12 +21,12 @@ from finetune.data.prompts import (
     in_training,
     rendered,
 )
-from finetune.settings import TrainConfig, model_options
+from finetune.settings import SAVING, TrainConfig, model_options
 from finetune.students import adapters, scratch, truncate
 from finetune.students.checkpoints import STATE, begun_at, step_of
 from finetune.students.kinds import check_kind, unmark
 from finetune.students.number_types import opening_type
-from finetune.students.opening import opening
+from finetune.students.opening import opening, writing
 from synth.cli.command_group import say
 from synth.core.errors import WrongUse
 from synth.core.records import Row
@@ -264,12 +264,14 @@ def train_and_keep(
             **(facts or {}),
             "sharding": shards.watch(trainer, config.sharding),
         }
-    result = _trained(trainer, checkpoint)
+    with writing(config.output):
+        result = _trained(trainer, checkpoint)
     if config.shape.weight_bits is not None:
         from finetune.students.shaping import settle  # noqa: PLC0415 - torch
 
         settle(trainer.accelerator.unwrap_model(trainer.model), config.shape)
-    _saved(trainer, tokenizer, config, keep=keep, save=save)
+    with writing(config.output):
+        _saved(trainer, tokenizer, config, keep=keep, save=save)
     weights = list(trainer.model.parameters())
     info = {
         "model": config.model,
@@ -294,6 +296,8 @@ def train_and_keep(
     if config.held_out is not None:
         info["held_out"] = {**info["held_out"], **_measurements(trainer)}
     write_info(config, info)
+    if is_first_process():
+        (config.output / SAVING).unlink(missing_ok=True)
     trainer.accelerator.wait_for_everyone()
     return info
 
@@ -309,6 +313,9 @@ def _saved(
     """Writes the student, its tokenizer, and all that was logged."""
     output = str(config.output)
     if is_first_process():
+        mark = config.output / SAVING
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
         unmark(config.output)
     if config.sharding is not None:
         # All processes take part.

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from finetune.students.kinds import kind_of
 from finetune.students.scratch import is_scratch
@@ -11,6 +15,8 @@ from finetune.students.truncate import is_truncated
 from synth.core.errors import PotstillError, WrongUse
 from synth.inputs.names import require_there
 
+# Torch's writer of checkpoints, in what it says of a file that it cannot write.
+_TORCH = "PytorchStreamWriter"
 # Kinds of students that are no encoder, whatever opens them.
 _ELSEWHERE = ("language", "experts")
 
@@ -51,3 +57,23 @@ def opening(where: str, named: str, wanted: str, todo: str) -> Iterator[None]:
             found = f"{kind.said} ({why})"
             todo = kind.todo
         raise WrongUse(where, found, wanted, todo) from error
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Around a call that writes weights: what libraries say of a full disk is said as the machine
+    says it.
+
+    Raises:
+        OSError: no weights could be written.
+    """
+    from safetensors import SafetensorError  # noqa: PLC0415 - for those who train
+
+    try:
+        yield
+    except (SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and _TORCH not in str(error):
+            raise
+        said = re.search(r"os error (\d+)", str(error))
+        number = int(said[1]) if said else errno.EIO
+        raise OSError(number, os.strerror(number), str(folder)) from error

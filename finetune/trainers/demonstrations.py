@@ -58,7 +58,7 @@ def encoded(
     vectors: int = 0,
 ) -> list[JsonObject]:
     """`ids`, `labels`, `shots` (ids of the demonstrations) and `place` (among the rows, from 0) of
-    each row that has room for an answer.
+    each row.
 
     Args:
         rows: with demonstrations.
@@ -68,15 +68,24 @@ def encoded(
 
     Raises:
         WrongUse: a row that is longer than `most` with its demonstrations, or one of both with the
-            vectors.
+            vectors; a prompt without a token.
     """
     plain = [
         {"prompt": row["prompt"], "completion": row["completion"]}
         for row in rows
     ]
-    made = prepared(plain, tokenizer, most, template="never")
+    # Nothing is cut: what does not fit is refused below.
+    made = prepared(plain, tokenizer, None, template="never")
     found = []
     for place, row in zip(made.positions, made.rows, strict=True):
+        where = f"--input row {rows[place][NUMBER]}"
+        if row["labels"][0] != IGNORED:
+            raise WrongUse(
+                f"{where} prompt",
+                f"{rows[place]['prompt']!r}"[:80],
+                "a text with a token, behind which the answer stands",
+                "Write one, or leave the row out.",
+            )
         shots = tokenizer(
             rows[place][DEMONSTRATIONS], add_special_tokens=False
         )["input_ids"]
@@ -88,7 +97,7 @@ def encoded(
         for what, length in lengths.items():
             if length > most:
                 raise WrongUse(
-                    f"--input row {rows[place][NUMBER]}",
+                    where,
                     f"{length} tokens {what}",
                     f"{most} at most",
                     "Lower --shots or --vectors, or shorten the row.",

@@ -231,6 +231,9 @@ def test_rows_that_are_no_texts_are_not_measured(tmp_path):
             "evaluate-ctc", tmp_path / "w", "--input", file, "--output", tmp_path / "o",
         )  # fmt: skip
     assert ends == {"null": 2, "number": 2, "long": 0}, said
+    assert "1 of 1 rows have prompts of which the beginning was read" in said
+    info = json.loads((tmp_path / "o" / "evaluation.json").read_text())
+    assert info["cut_rows"] == 1
 
 
 @pytest.mark.parametrize(

@@ -295,6 +295,15 @@ def test_a_model_reads_as_many_tokens_as_it_has_places():
     late = [row for row in rows if row["row_number"] == 5]
     with pytest.raises(WrongUse, match="--input row 5: "):
         encoded(late, tokenizer, 40, 30)
+    # No row is left out: one that is too long by itself is named, too.
+    longer = [{**ROWS[0], "prompt": "red " * 60, "demonstrations": "so"}]
+    rows = demonstrated(longer, shots=1, draws=1, seed=0, source="")
+    with pytest.raises(WrongUse, match="tokens with its demonstrations"):
+        encoded(rows, tokenizer, 40)
+    blank = [{**ROWS[0], "prompt": " ", "demonstrations": "so"}]
+    rows = demonstrated(blank, shots=1, draws=1, seed=0, source="")
+    with pytest.raises(WrongUse, match="row 1 prompt"):
+        encoded(rows, tokenizer, 40)
 
 
 @pytest.mark.slow
