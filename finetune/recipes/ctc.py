@@ -20,6 +20,8 @@ from synth.core.errors import WrongUse
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from finetune.trainers.ctc import Stretch
+
 
 @dataclass(frozen=True, kw_only=True)
 class CtcConfig:
@@ -79,19 +81,18 @@ def run(config: TrainConfig, *, ctc: CtcConfig) -> JsonObject:
     stretch = stretch_of(tokenizer, ctc.stretch)
     most = source_tokens(model, ctc.stretch)
     rows = encoded(data, tokenizer)
-    made = fitting(rows, ctc.stretch, most)
+    made = fitting(rows, stretch, most)
     if not made:
         raise _no_room(config.data, rows, ctc.stretch, most)
     if crowded := len(data) - len(made):
         say(
-            f"{crowded:,} of {len(data):,} rows have too few places and are left out",
+            f"{crowded:,} of {len(data):,} rows have too few places, or padding in their "
+            "completion, and are left out",
             err=True,
         )
     prior = None
     if raw:
-        aligned = [
-            (row["source"], row["target"]) for row in encoded(raw, tokenizer)
-        ]
+        aligned = _aligned(encoded(raw, tokenizer), stretch.blank)
         size = model.config.vocab_size
         prior = prior_of(translations(aligned), size)
     trainer = built(
@@ -113,6 +114,17 @@ def run(config: TrainConfig, *, ctc: CtcConfig) -> JsonObject:
         len(made),
         facts={**vars(ctc), "crowded": crowded},
     )
+
+
+def _aligned(
+    made: Sequence[JsonObject], blank: int
+) -> list[tuple[list[int], list[int]]]:
+    """(source, target) of raw rows; the token that says nothing stands for no word."""
+    found = []
+    for row in made:
+        words = [token for token in row["target"] if token != blank]
+        found.append((row["source"], words))
+    return found
 
 
 def _no_room(
@@ -150,13 +162,14 @@ def encoded(
 
 
 def fitting(
-    made: Sequence[JsonObject], times: int, most: int
+    made: Sequence[JsonObject], stretch: Stretch, most: int
 ) -> list[JsonObject]:
-    """Rows whose target has places, and whose source the model can read.
+    """Rows whose target has places and no blank, which nothing can say, and whose source the model
+    can read.
 
     Args:
         made: rows of `encoded`.
-        times: places of a source token.
+        stretch: how the student reads.
         most: source tokens of a row.
     """
     from finetune.trainers.ctc import places_needed  # noqa: PLC0415 - torch
@@ -165,5 +178,6 @@ def fitting(
         row
         for row in made
         if len(row["source"]) <= most
-        and places_needed(row["target"]) <= times * len(row["source"])
+        and stretch.blank not in row["target"]
+        and places_needed(row["target"]) <= stretch.times * len(row["source"])
     ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from finetune.core.rows import JsonObject
 from finetune.data import encoder_rows, rows
+from finetune.data.tokens import IGNORED
 from finetune.recipes.distill_encoder import collator, terms_of
 from finetune.settings import TrainConfig, built, model_options, trainer_config
 from finetune.students import load as student
@@ -155,6 +156,8 @@ def run(config: TrainConfig, *, heads: HeadsConfig) -> JsonObject:
         )
         for number, plan in enumerate(plans)
     ]
+    for head, read in zip(heads.heads, taught, strict=True):
+        _check_labels(head, read, heads)
     trainer = built(
         HeadsTrainer,
         model=model,
@@ -266,6 +269,27 @@ def _classes(
         return dict(teacher.model.config.id2label)
     where = f"--head {head.name} {head.rows}"
     return encoder_rows.classes_in(data, head.task, where)
+
+
+def _check_labels(head: Head, read: TaughtHead, heads: HeadsConfig) -> None:
+    """Refuses labels that are to be learnt beside a teacher and that no row has: at the end nothing
+    would be learnt.
+    """
+    if not head.teacher or not (heads.likelihood or heads.likelihood_to):
+        return
+    if all(_is_bare(row["labels"]) for row in read.rows):
+        raise WrongUse(
+            f"--head {head.name} {head.rows}",
+            f"no label, with --likelihood-to {heads.likelihood_to:g}",
+            "labels that are learnt at the end, in the place of the teacher",
+            "Write them into the rows, or give --likelihood-to 0 and --loss forward_kl.",
+        )
+
+
+def _is_bare(labels: object) -> bool:
+    """Whether a row has no label, of its text or of its words."""
+    each = labels if isinstance(labels, list) else [labels]
+    return all(label == IGNORED for label in each)
 
 
 def _taught(

@@ -65,6 +65,30 @@ def test_the_prior_is_held_against_what_is_no_blank():
     assert float(prior_kl(logs, source[:, 1:2].repeat(1, 3), prior, 0)) == 0.0
 
 
+def test_the_gradient_of_the_prior_is_its_slope():
+    prior = prior_of({3: {1: 0.6, 2: 0.2}, 4: {2: 1.0}}, 6)
+    prior = prior._replace(chances=prior.chances.double())
+    source = torch.tensor([[3, 4, 5], [4, -1, -1]])
+    torch.manual_seed(0)
+    logits = torch.randn(2, 3, 2, 6, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda one: prior_kl(one.log_softmax(-1), source, prior, 0), (logits,)
+    )
+
+
+def test_a_completion_with_the_token_that_says_nothing_is_left_out(tmp_path):
+    rows = [
+        {"prompt": "red pen dog", "completion": "pen [PAD] pen"},
+        {"prompt": "red pen", "completion": "pen"},
+    ]
+    code, said = finetune(
+        "ctc", "--model", tiny.encoder("mlm"), "--output", tmp_path / "w",
+        "--input", write(tmp_path / "rows.jsonl", rows), "--max-steps", 1,
+    )  # fmt: skip
+    assert code == 0, said
+    assert "1 of 2 rows have too few places, or padding" in said
+
+
 @given(st.lists(st.integers(0, 2), max_size=8))
 def test_a_text_that_places_say_fits_into_them(places):
     text = collapsed(places, 0)
