@@ -235,6 +235,13 @@ def _open(
             num_labels=2,
             **opened,
         )
+    if classifier.config.is_encoder_decoder:
+        raise WrongUse(
+            f"--model {model}",
+            "an encoder-decoder",
+            "an encoder or a decoder, which reads a text with one side",
+            todo,
+        )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     classifier.config.pad_token_id = tokenizer.pad_token_id

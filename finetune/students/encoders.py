@@ -14,6 +14,7 @@ from finetune.students.number_types import opening_type
 from finetune.students.opening import opening
 from finetune.students.three_heads import add_heads, has_heads
 from finetune.students.truncate import cut, is_truncated, source_of
+from synth.core.errors import WrongUse
 from synth.local_models.minilm import folder_of
 
 if TYPE_CHECKING:
@@ -94,6 +95,13 @@ def open_encoder(
         load = encoder_classes(kind)[0]._load_with_module_classes  # noqa: SLF001
         encoder: SentenceTransformer = load(
             folder_of(source), pair_parts.PARTS, model_kwargs=opened
+        )
+    if kind == "cross" and encoder[0].model.config.is_encoder_decoder:
+        raise WrongUse(
+            f"{where} {model}",
+            "an encoder-decoder",
+            "an encoder or a decoder, which reads both texts with one side",
+            todo,
         )
     if is_truncated(model):
         cut(encoder[0].model, model)

@@ -179,6 +179,25 @@ def test_adapters_alone_are_no_student_to_train(tmp_path):
     assert (code, "finetune export --to vllm" in said) == (2, True), said
 
 
+@pytest.mark.parametrize("command", ["critic", "retriever"])
+def test_an_encoder_decoder_scores_no_pairs(tmp_path, command):
+    from finetune.students import scratch
+
+    for part in scratch.build("scratch:t5-tiny", tiny.FACTS, 0):
+        part.save_pretrained(tmp_path / "t5")
+    rows = [
+        {"question": f, "rationale": f, "answer": "4", "is_correct": n % 2 == 0,
+         "query": f, "documents": ["red", "pen"], "scores": [1.0, 0.0]}
+        for n, f in enumerate(tiny.FACTS * 3)
+    ]  # fmt: skip
+    more = ["--kind", "cross", "--loss", "rank_net"]
+    code, said = finetune(
+        command, "--model", tmp_path / "t5", "--input", write(tmp_path / "rows.jsonl", rows),
+        "--output", tmp_path / "o", *(more if command == "retriever" else []),
+    )  # fmt: skip
+    assert (code, "an encoder-decoder" in said) == (2, True), said
+
+
 def test_a_student_that_is_made_is_opened_by_nobody():
     for name in ("scratch:tiny", "truncate:scratch:tiny:layers=1"):
         with pytest.raises(WrongUse, match="made on the spot"):
