@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from finetune.core import sharding as shards
+from finetune.core.json_files import check_writable
 from finetune.core.rounded_weights import require_rounding, rounding
 from finetune.core.rows import JsonObject
 from finetune.data.declared_fields import Fields, of_class, of_command
@@ -50,6 +51,8 @@ _COMMANDS = {
     "supernet": ("distill, encoder",),
     "ctc": ("distill, encoder",),
 }
+# Is in a student's folder while it is being saved: what stands there then is a training's own.
+SAVING = "checkpoints/saving"
 # What saving a student writes, whatever stood there.
 _OVERWRITTEN = (
     "README.md",
@@ -183,13 +186,16 @@ def check_output(folder: Path) -> None:
             "a folder to save the student into",
             "Give another --output.",
         )
+    check_writable(folder)
     names = (
         sorted(path.name for path in folder.iterdir())
         if folder.is_dir()
         else []
     )
-    ours = RECORD in names or any(
-        name.startswith("checkpoint-") for name in names
+    ours = (
+        RECORD in names
+        or (folder / SAVING).is_file()
+        or any(name.startswith("checkpoint-") for name in names)
     )
     theirs = [
         name

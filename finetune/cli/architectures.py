@@ -4,6 +4,7 @@ encoders that share their weights, encoders that write.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +12,11 @@ import click
 
 from finetune.cli.shared import (
     EXTRA,
+    evaluation_options,
     interval,
     need,
     numbers,
+    opened_options,
     resume_option,
     rows_there,
     template_option,
@@ -80,7 +83,7 @@ _SHOTS = click.option(
 
 
 @click.command(context_settings=EXTRA)
-@train_options
+@opened_options
 @resume_option
 @click.option(
     "--compressor",
@@ -125,16 +128,9 @@ def demonstrations(ctx: click.Context, /, **options: Any) -> None:
 
 @click.command("evaluate-demonstrations")
 @click.argument("compressor")
-@click.option(
-    "--data",
-    "--input",
-    "data",
-    required=True,
-    metavar="ROWS",
-    callback=rows_there,
-    help="Held-out rows: `prompt`, `completion`, and `task` or `demonstrations`.",
+@evaluation_options(
+    "Held-out rows: `prompt`, `completion`, and `task` or `demonstrations`."
 )
-@output_option("For evaluation.json and predictions.jsonl.")
 @click.option(
     "--shelf",
     metavar="ROWS",
@@ -172,6 +168,9 @@ def evaluate_demonstrations(**options: Any) -> None:
     )
 
 
+_LARGEST = "A path or a hub name of an encoder that holds the largest; scratch: random weights."
+
+
 def _sizes(about: str) -> Callable[..., Any]:
     """An option with whole numbers between commas."""
     name = about.split(":", maxsplit=1)[0]
@@ -184,7 +183,7 @@ def _sizes(about: str) -> Callable[..., Any]:
 
 
 @click.command(context_settings=EXTRA)
-@train_options
+@functools.partial(train_options, about=_LARGEST)
 @resume_option
 @click.option(
     "--teacher", required=True, metavar="M", help="An encoder that teaches."
@@ -279,7 +278,7 @@ def search_supernet(folder: str, **options: Any) -> None:
 
 
 @click.command(context_settings=EXTRA)
-@train_options
+@opened_options
 @resume_option
 @click.option(
     "--stretch",
@@ -323,16 +322,7 @@ def ctc(ctx: click.Context, /, **options: Any) -> None:
 
 @click.command("evaluate-ctc")
 @click.argument("model")
-@click.option(
-    "--data",
-    "--input",
-    "data",
-    required=True,
-    metavar="ROWS",
-    callback=rows_there,
-    help="Held-out rows of `prompt` and `completion`.",
-)
-@output_option("For evaluation.json and predictions.jsonl.")
+@evaluation_options("Held-out rows of `prompt` and `completion`.")
 @click.option(
     "--rare",
     type=Whole(1),
@@ -348,3 +338,6 @@ def evaluate_ctc(**options: Any) -> None:
     info = run(CtcEvaluation(**options))
     for name in ("exact_match", "words", "rare_words"):
         say(f"{name}: {info[name]['share']:.3f} {interval(info[name])}")
+    if info["cut_rows"]:
+        rows = f"{info['cut_rows']:,} of {info['rows']:,} rows"
+        say(f"{rows} have prompts of which the beginning was read", err=True)

@@ -19,7 +19,9 @@ from finetune.cli.shared import (
     held_out_options,
     need,
     numbers,
+    opened_options,
     resume_option,
+    rows_option,
     shape_in,
     shape_options,
     sharding_option,
@@ -401,7 +403,7 @@ def distill(
 
 
 @click.command(context_settings=EXTRA)
-@train_options
+@opened_options
 @template_option
 @click.option(
     "--teacher",
@@ -434,14 +436,7 @@ def codistill(ctx: click.Context, /, **options: Any) -> None:
 
 
 @click.command()
-@click.option(
-    "--data",
-    "--input",
-    "data",
-    required=True,
-    metavar="DIR",
-    help="Rows, as for sft; with --replies a run folder.",
-)
+@rows_option("Rows, as for sft; with --replies a run folder.", metavar="DIR")
 @click.option("--teacher", metavar="M", help="Open model to ask.")
 @click.option(
     "--replies",

@@ -8,15 +8,17 @@ import click
 
 from finetune.cli.shared import (
     EXTRA,
+    evaluation_options,
     interval,
     need,
+    opened_options,
     resume_option,
     rows_there,
     student_options,
     train,
-    train_options,
 )
-from synth.cli.command_group import output_option, say
+from finetune.core.rows import JsonObject
+from synth.cli.command_group import say
 from synth.cli.numbers import Number
 
 
@@ -82,16 +84,9 @@ def heads(
 
 @click.command("evaluate-encoder")
 @click.argument("model")
-@click.option(
-    "--data",
-    "--input",
-    "data",
-    required=True,
-    metavar="ROWS",
-    callback=rows_there,
-    help="Held-out rows: `text` and `label`, or `tokens` and `tags`.",
+@evaluation_options(
+    "Held-out rows: `text` and `label`, or `tokens` and `tags`."
 )
-@output_option("For evaluation.json and predictions.jsonl.")
 @click.option(
     "--task",
     type=click.Choice(["classify", "tokens"]),
@@ -109,6 +104,7 @@ def evaluate_encoder(**options: Any) -> None:
         f"accuracy: {share['share']:.3f} {interval(share)} of {info['labels']:,} labels, macro F1 "
         f"{info['macro_f1']:.3f}"
     )
+    _tell_unread(info)
     if found := info.get("entities"):
         say(
             f"entities: precision {found['precision']:.3f}, recall {found['recall']:.3f}, F1 "
@@ -118,8 +114,21 @@ def evaluate_encoder(**options: Any) -> None:
             say(f"  {kind}: F1 {scores['f1']:.3f} of {scores['support']:,}")
 
 
+def _tell_unread(info: JsonObject) -> None:
+    """What counts without having been read."""
+    if info["cut"]:
+        what = "tokens" if info["task"] == "classify" else "words"
+        lost = f"{info['cut']:,} {what} of {info['cut_rows']:,} rows"
+        counts = "" if what == "tokens" else "; such words count as O"
+        say(f"{lost} were not read, the rows are too long{counts}", err=True)
+    if strange := info["strange"]:
+        named = ", ".join(sorted(strange)[:8])
+        total = sum(strange.values())
+        say(f"{total:,} labels that MODEL does not have: {named}", err=True)
+
+
 @click.command("add-kinds", context_settings=EXTRA)
-@train_options
+@opened_options
 @resume_option
 @click.option(
     "--former-rows",

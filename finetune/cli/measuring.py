@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from finetune.cli.shared import inference_options, interval, need, rows_there
+from finetune.cli.asking import inference_options
+from finetune.cli.shared import (
+    interval,
+    need,
+    rows_option,
+    rows_there,
+)
 from finetune.data.prompts import TEMPLATES
 from synth.cli.command_group import Decorator, output_option, say
 from synth.cli.numbers import Number, Whole
@@ -208,13 +214,9 @@ def _judged(
 
 
 @click.command()
-@click.option(
-    "--data",
-    "--input",
-    "data",
-    required=True,
+@rows_option(
+    "Rows with `target` (or `answer`) and `prompt` (or `question`).",
     metavar="DIR",
-    help="Rows with `target` (or `answer`) and `prompt` (or `question`).",
 )
 @click.option(
     "--model", required=True, metavar="M", help="A path or a hub name."
@@ -310,13 +312,8 @@ def evaluate(measures: tuple[str, ...], **options: Any) -> None:
 
 
 @click.command("entropy-probe")
-@click.option(
-    "--data",
-    "--input",
-    "data",
-    required=True,
-    metavar="ROWS",
-    help="Draws: predictions.jsonl of `finetune evaluate --draws 10`, or a run that kept all.",
+@rows_option(
+    "Draws: predictions.jsonl of `finetune evaluate --draws 10`, or a run that kept all."
 )
 @click.option(
     "--model",

@@ -13,10 +13,11 @@ from finetune.cli.shared import (
     EXTRA,
     interval,
     need,
+    opened_options,
+    rows_option,
     rows_there,
     sharding_option,
     train,
-    train_options,
 )
 from synth.cli.command_group import output_option, say
 from synth.cli.numbers import Number, Whole
@@ -51,7 +52,7 @@ _WORDS = click.option(
 
 
 @click.command(context_settings=EXTRA)
-@train_options
+@opened_options
 @sharding_option
 @click.option(
     "--kind",
@@ -150,14 +151,7 @@ def _instructions(path: str | None) -> Any:
 
 
 @click.command("score-lists")
-@click.option(
-    "--data",
-    "--input",
-    "data",
-    required=True,
-    metavar="FILE",
-    help="Queries with lists of texts.",
-)
+@rows_option("Queries with lists of texts.", metavar="FILE")
 @click.option(
     "--model",
     "models",
@@ -206,14 +200,7 @@ def score_lists(**options: Any) -> None:
 
 
 @click.command("evaluate-retriever")
-@click.option(
-    "--data",
-    "--input",
-    "data",
-    required=True,
-    metavar="FILE",
-    help="Queries with texts that answer them.",
-)
+@rows_option("Queries with texts that answer them.", metavar="FILE")
 @click.option(
     "--model", required=True, metavar="M", help="An encoder, or bm25."
 )
@@ -290,12 +277,10 @@ def evaluate_retriever(**options: Any) -> None:
     metavar="FILE",
     help="Rows with `text` and `label`, whose labels are known.",
 )
-@click.option(
-    "--data",
-    "--input",
-    "data",
+@rows_option(
+    "Rows with `text` and `label`, labelled by the nearest ones of --labelled.",
     metavar="FILE",
-    help="Rows with `text` and `label`, labelled by the nearest ones of --labelled.",
+    required=False,
 )
 @click.option(
     "--k",
@@ -330,13 +315,8 @@ def evaluate_embeddings(**options: Any) -> None:
 
 
 @click.command("score-spans")
-@click.option(
-    "--data",
-    "--input",
-    "data",
-    required=True,
-    metavar="FILE",
-    help="Replies and right answers, each a JSON list of texts.",
+@rows_option(
+    "Replies and right answers, each a JSON list of texts.", metavar="FILE"
 )
 @click.option(
     "--reply",

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from finetune.cli.shared import inference_options, need
+from finetune.cli.asking import inference_options
+from finetune.cli.shared import need
 from finetune.data.prompts import TEMPLATES
 from synth.cli.command_group import say
 from synth.cli.numbers import Whole

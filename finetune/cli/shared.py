@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
@@ -74,31 +75,73 @@ def only_with(owner: str) -> Callable[..., Any]:
     return check
 
 
-def train_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--data, --model, --output, --config, --lora and --dtype."""
+def rows_option(
+    about: str, *, metavar: str = "ROWS", required: bool = True
+) -> Callable[..., Any]:
+    """--data, also called --input: the rows that a command reads.
+
+    Args:
+        about: what they are.
+        metavar: what stands for them in the help.
+        required: whether nothing is done without.
+    """
+    return click.option(
+        "--data",
+        "--input",
+        "data",
+        required=required,
+        metavar=metavar,
+        callback=rows_there,
+        help=about,
+    )
+
+
+# What --model may be: a student that is made on the spot, too, or one that is opened.
+MADE = "A path, a hub name, scratch:[t5-]tiny|mini|small, or truncate:PATH:layers=N."
+OPENED = "A path, a hub name, or truncate:PATH:layers=N."
+
+
+def train_options(
+    command: Callable[..., Any], about: str = MADE
+) -> Callable[..., Any]:
+    """--data, --model, --output, --config, --lora and --dtype.
+
+    Args:
+        command: that gets them.
+        about: what --model may be.
+    """
     return together(
-        click.option(
-            "--data",
-            "--input",
-            "data",
-            required=True,
+        rows_option(
+            "A run folder, an exported folder or file, or a dataset name.",
             metavar="DIR",
-            callback=rows_there,
-            help="A run folder, an exported folder or file, or a dataset name.",
         ),
-        student_options,
+        functools.partial(student_options, about=about),
     )(command)
 
 
-def student_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def opened_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`train_options` of a command whose student is opened, never made."""
+    return train_options(command, OPENED)
+
+
+def evaluation_options(about: str) -> Callable[..., Any]:
+    """--data and --output of a command that measures.
+
+    Args:
+        about: its rows.
+    """
+    return together(
+        rows_option(about),
+        output_option("For evaluation.json and predictions.jsonl."),
+    )
+
+
+def student_options(
+    command: Callable[..., Any], about: str = OPENED
+) -> Callable[..., Any]:
     """Those of `train_options` but the rows."""
     return together(
-        click.option(
-            "--model",
-            required=True,
-            metavar="M",
-            help="A path, a hub name, scratch:[t5-]tiny|mini|small, or truncate:PATH:layers=N.",
-        ),
+        click.option("--model", required=True, metavar="M", help=about),
         output_option("Where the student goes."),
         click.option(
             "--config",
@@ -186,207 +229,6 @@ def resume_option(command: Callable[..., Any]) -> Callable[..., Any]:
         is_flag=True,
         help="Go on from the last checkpoint in --output, if there is one, and save one an epoch "
         "(or by --save-strategy): the same command again goes on where it stopped.",
-    )(command)
-
-
-def inference_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """How a student is asked: what `evaluate` and `serve` share."""
-    share = Number(0, 1)
-    return together(
-        click.option(
-            "--before",
-            metavar="M",
-            help="A model that speaks first (a decomposer, a questioner): its reply stands for "
-            "{before} in the prompt.",
-        ),
-        click.option(
-            "--before-template",
-            default="{prompt}",
-            show_default=True,
-            metavar="TEXT",
-            help="What it is asked.",
-        ),
-        click.option(
-            "--steps",
-            type=Whole(0),
-            default=0,
-            show_default=True,
-            metavar="N",
-            help="Each line of its reply is a question of its own, at most N, answered behind "
-            "those before it ({history}); 0: the reply is one text.",
-        ),
-        click.option(
-            "--wrap",
-            default="",
-            metavar="TEXT",
-            help="The student's prompt, with places among {prompt}, {before}, {history} and "
-            "{knowledge}.",
-        ),
-        click.option(
-            "--knowledge",
-            metavar="FILE",
-            help="Rows with `text`, of which the nearest to a question (BM25) stand for "
-            "{knowledge}.",
-        ),
-        click.option(
-            "--knowledge-count",
-            type=Whole(1),
-            default=1,
-            show_default=True,
-            help="How many of them.",
-        ),
-        click.option(
-            "--gate",
-            type=share,
-            help="Leave knowledge out where the student is surer than this.",
-        ),
-        click.option(
-            "--think-end",
-            default="",
-            metavar="TEXT",
-            help="What ends the student's thinking, such as </think> (budget forcing).",
-        ),
-        click.option(
-            "--think-least",
-            type=Whole(0),
-            default=0,
-            show_default=True,
-            help="Fewest tokens of thinking.",
-        ),
-        click.option(
-            "--think-most",
-            type=Whole(1),
-            help="Most tokens of thinking, its end included.",
-        ),
-        click.option(
-            "--think-wait",
-            default="",
-            metavar="TEXT",
-            help="Said in the place of an end that comes too early, such as Wait.",
-        ),
-        click.option(
-            "--contrast",
-            metavar="FILE",
-            help="Wrong examples: the student is decoded against itself behind them (greedily).",
-        ),
-        click.option(
-            "--contrast-beta",
-            type=Number(0),
-            default=0.7,
-            show_default=True,
-            help="Strength of the contrast.",
-        ),
-        click.option(
-            "--contrast-alpha",
-            type=Number(0, 1, min_open=True),
-            default=0.1,
-            show_default=True,
-            help="Tokens less likely than this share of the best one are left out.",
-        ),
-        click.option(
-            "--calculator",
-            is_flag=True,
-            help="Compute what stands behind the = of a sum, in the place of the student.",
-        ),
-        click.option(
-            "--banned",
-            default="",
-            metavar="WORD,...",
-            help="Words that it never says.",
-        ),
-        _chunk_options,
-        _cascade_options,
-    )(command)
-
-
-def _chunk_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--chunks, and when one is taken."""
-    return together(
-        click.option(
-            "--chunks",
-            metavar="ROWS",
-            callback=rows_there,
-            is_eager=True,
-            help="Rows with prompts and completions: where the student stands as one of them once "
-            "stood, it writes the next tokens of it at once (greedily).",
-        ),
-        click.option(
-            "--chunk-teacher",
-            callback=only_with("--chunks"),
-            default="",
-            metavar="M",
-            help="A model of its tokenizer that says which tokens are likely; else the student.",
-        ),
-        click.option(
-            "--chunk-likelihood",
-            callback=only_with("--chunks"),
-            type=Number(0, 1),
-            default=0.9,
-            show_default=True,
-            help="A chunk is a run of tokens that are at least so likely; 0 for any.",
-        ),
-        click.option(
-            "--chunk-similarity",
-            callback=only_with("--chunks"),
-            type=Number(-1, 1),
-            default=0.9,
-            show_default=True,
-            help="Least cosine of the student's states before both texts.",
-        ),
-    )(command)
-
-
-def _cascade_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--cascade, and what bounds it."""
-    return together(
-        click.option(
-            "--cascade",
-            metavar="PROVIDER/MODEL",
-            is_eager=True,
-            help="A teacher that is asked where the student is not sure of its reply.",
-        ),
-        click.option(
-            "--cascade-below",
-            callback=only_with("--cascade"),
-            type=Number(0, 1),
-            default=0.5,
-            show_default=True,
-            help="It is asked where the student is less sure than this: the mean gap between its "
-            "two likeliest tokens.",
-        ),
-        click.option(
-            "--cascade-calls",
-            callback=only_with("--cascade"),
-            type=Whole(0),
-            default=1000,
-            show_default=True,
-            help="Calls of it at most.",
-        ),
-        click.option(
-            "--cascade-budget",
-            callback=only_with("--cascade"),
-            type=Number(0),
-            metavar="USD",
-            help="Dollars of its calls at most.",
-        ),
-        click.option(
-            "--cascade-price",
-            callback=only_with("--cascade"),
-            metavar="IN,OUT",
-            help="Dollars per million tokens, where the price table knows none.",
-        ),
-        click.option(
-            "--cascade-api-base",
-            callback=only_with("--cascade"),
-            metavar="URL",
-            help="Its endpoint.",
-        ),
-        click.option(
-            "--cascade-key-env",
-            callback=only_with("--cascade"),
-            metavar="NAME",
-            help="The variable that holds its key.",
-        ),
     )(command)
 
 

@@ -87,4 +87,7 @@ def card(student: Path, evaluations: tuple[Path, ...], license_id: str) -> None:
 @push_options
 def push(student: Path, repo: str, **options: Any) -> None:
     """Send a student's weights, tokenizer and card to the hub; its records stay here."""
+    from finetune.sharing.served import check_pushed  # noqa: PLC0415
+
+    check_pushed(student)
     push_folder(student, repo, "model", **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from finetune.cli.shared import (
     interval,
     need,
     numbers,
+    opened_options,
     pair,
     resume_option,
+    rows_option,
     rows_there,
     shape_in,
     shape_options,
@@ -85,7 +88,7 @@ def sft(ctx: click.Context, /, coefficients: str, **options: Any) -> None:
 
 
 @click.command(context_settings=EXTRA)
-@train_options
+@opened_options
 @template_option
 @click.option(
     "--r",
@@ -164,7 +167,7 @@ def _preference(method: str, about: str) -> click.Command:
     """One command a method, all of them `finetune.recipes.dpo`."""
 
     @click.command(name=method, context_settings=EXTRA, help=about)
-    @train_options
+    @opened_options
     @template_option
     @held_out_options
     @resume_option
@@ -195,7 +198,7 @@ orpo = _preference(
 
 
 @click.command(context_settings=EXTRA)
-@train_options
+@opened_options
 @template_option
 @resume_option
 @click.option(
@@ -306,8 +309,13 @@ def curriculum(ctx: click.Context, /, order: str, **options: Any) -> None:
     )
 
 
+_CLASSIFIER = (
+    "A path or a hub name (an encoder does best), or scratch:tiny|mini|small."
+)
+
+
 @click.command(context_settings=EXTRA)
-@train_options
+@functools.partial(train_options, about=_CLASSIFIER)
 @click.option(
     "--first",
     default="question",
@@ -430,13 +438,7 @@ def critic(
 
 @click.command()
 @click.option("--model", required=True, metavar="M", help="The larger student.")
-@click.option(
-    "--data",
-    "--input",
-    required=True,
-    metavar="ROWS",
-    help="Rows whose tokens stay, as `finetune sft` reads them.",
-)
+@rows_option("Rows whose tokens stay, as `finetune sft` reads them.")
 @output_option("A folder for the smaller student.", "DIR")
 @template_option
 def vocabulary(model: str, data: str, output: Path, template: Any) -> None:

@@ -5,10 +5,12 @@ not.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+from finetune.core.json_files import check_writable, write_json, write_whole
 from synth.core.errors import WrongUse
+from synth.core.records import Row
 
 # What every measurement writes, with what it found.
 MEASURED = "evaluation.json"
@@ -30,6 +32,7 @@ def check_folder(
     Raises:
         WrongUse: the folder is a file, or holds one of these files, which no such measurement
             wrote.
+        OSError: it cannot be made or written into.
     """
     if folder.exists() and not folder.is_dir():
         raise WrongUse(
@@ -38,6 +41,7 @@ def check_folder(
             "a folder for what is measured",
             _TODO,
         )
+    check_writable(folder)
     there = [name for name in (MEASURED, *beside) if (folder / name).exists()]
     if there and not _holds(folder / MEASURED, keys):
         raise WrongUse(
@@ -46,6 +50,20 @@ def check_folder(
             "an empty folder, or one of an earlier measurement",
             _TODO,
         )
+
+
+def write_evaluation(folder: Path, info: object, rows: Iterable[Row]) -> None:
+    """Writes predictions.jsonl, and then evaluation.json: where this is, that is whole.
+
+    Args:
+        folder: is made.
+        info: what was measured.
+        rows: with what was said of each.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(row) + "\n" for row in rows]
+    write_whole(folder / PREDICTIONS, "".join(lines))
+    write_json(folder / MEASURED, info)
 
 
 def check_rows(path: Path, keys: Collection[str]) -> None:

@@ -11,6 +11,8 @@ from finetune.data import rows
 from synth.core.errors import WrongUse
 
 DEMONSTRATIONS = "demonstrations"
+# Of a row among those that were read, from 1: a row may come several times.
+NUMBER = "row_number"
 _NEEDED = ("prompt", "completion")
 
 
@@ -57,7 +59,7 @@ def demonstrated(
     shelf: Sequence[JsonObject] | None = None,
 ) -> list[JsonObject]:
     """Each row `draws` times, each time with other demonstrations: rows of its task. Rows that
-    bring `demonstrations` of their own come once.
+    bring `demonstrations` of their own come once. Each says its `NUMBER`.
 
     Args:
         made: rows of `read`.
@@ -77,7 +79,7 @@ def demonstrated(
     found = []
     for number, row in enumerate(made, 1):
         if DEMONSTRATIONS in row:
-            found.append(row)
+            found.append({**row, NUMBER: number})
             continue
         task = row.get("task", "")
         # Rows are told apart by what they show: the same question is no demonstration.
@@ -92,5 +94,5 @@ def demonstrated(
         for _ in range(draws):
             chosen = drawing.sample(free, shots)
             text = "\n".join(map(shown, chosen)) + "\n"
-            found.append({**row, DEMONSTRATIONS: text})
+            found.append({**row, DEMONSTRATIONS: text, NUMBER: number})
     return found

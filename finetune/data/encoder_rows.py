@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from finetune.core.rows import JsonObject
 from finetune.data import rows
@@ -34,17 +34,42 @@ def read(source: str, task: str, flag: str = "--input") -> Dataset:
     """
     needed, also = COLUMNS[task]
     dataset = rows.columns(rows.load(source), needed, source, also=also)
-    kind = list if task == "tokens" else str
     for number, row in enumerate(dataset, 1):
-        value = row[needed[0]]
-        if not isinstance(value, kind) or not value:
-            raise WrongUse(
-                f"{flag} {source} row {number} {needed[0]}",
-                f"{value!r}"[:80],
-                "a list of words" if kind is list else "a text",
-                "Write one, or leave the row out.",
-            )
+        for name, value in row.items():
+            if not _is_sound(name, value):
+                raise WrongUse(
+                    f"{flag} {source} row {number} {name}",
+                    f"{value!r}"[:80],
+                    _WANTED[name],
+                    "Write it so, or leave the row out.",
+                )
     return dataset
+
+
+# Column -> what stands in its cells.
+_WANTED = {
+    "text": "a text",
+    "text_pair": "a text",
+    "teacher_text": "a text",
+    "tokens": "a list of words",
+    "tags": "a list of tags, one a word",
+    "label": "the name or the number of a class",
+}
+_NEEDED = ("text", "tokens")
+
+
+def _is_sound(name: str, value: object) -> bool:
+    """Whether a cell is of the kind of its column."""
+    if value is None:
+        return name not in _NEEDED
+    if name == "label":
+        return isinstance(value, str | int)
+    if name == "tags":
+        return isinstance(value, list)
+    if name == "tokens":
+        words = value if isinstance(value, list) else [None]
+        return bool(words) and all(isinstance(word, str) for word in words)
+    return isinstance(value, str) and bool(value or name not in _NEEDED)
 
 
 def of_task(
@@ -53,6 +78,8 @@ def of_task(
     tokenizer: PreTrainedTokenizerBase,
     most: int,
     names: Mapping[int, str],
+    *,
+    where: str,
 ) -> list[JsonObject]:
     """Ids, `labels` (-100 where none is known) and `counted` (0 or 1: what a teacher speaks to) of
     each row; of words in pieces the first piece counts. Masked words are drawn later.
@@ -63,6 +90,7 @@ def of_task(
         tokenizer: of both models.
         most: tokens of a row; the rest is cut off.
         names: of the classes, by number.
+        where: the option that named the rows, and their file.
 
     Raises:
         WrongUse: a class that is none of these, or tags that do not fit their words.
@@ -70,8 +98,9 @@ def of_task(
     numbers = {name: number for number, name in names.items()}
     made = []
     for number, row in enumerate(dataset, 1):
+        place = f"{where} row {number}"
         if task == "tokens":
-            made.append(_words(row, tokenizer, most, numbers, number))
+            made.append(_words(row, tokenizer, most, numbers, f"{place} tags"))
             continue
         encoded = dict(
             tokenizer(
@@ -83,9 +112,7 @@ def of_task(
         )
         if task == "classify":
             label = row.get("label")
-            encoded["labels"] = class_number(
-                label, numbers, f"row {number} label"
-            )
+            encoded["labels"] = class_number(label, numbers, f"{place} label")
             encoded["counted"] = 1
         made.append(encoded)
     return made
@@ -118,12 +145,39 @@ def classes_in(dataset: Dataset, task: str, where: str) -> dict[int, str]:
     return dict(enumerate(sorted(names)))
 
 
+class Pieces(NamedTuple):
+    """Words as a model reads them.
+
+    Attributes:
+        encoded: what a tokenizer says.
+        firsts: word, from 0 -> place of its first token. Words that are cut off, and those without
+            a token, are not among them.
+    """
+
+    encoded: JsonObject
+    firsts: dict[int, int]
+
+
+def pieces(
+    words: Sequence[str], tokenizer: PreTrainedTokenizerBase, most: int
+) -> Pieces:
+    """The tokens of words, of which at most `most` are read."""
+    encoded = tokenizer(
+        words, is_split_into_words=True, truncation=True, max_length=most
+    )
+    firsts: dict[int, int] = {}
+    for place, word in enumerate(encoded.word_ids()):
+        if word is not None:
+            firsts.setdefault(word, place)
+    return Pieces(dict(encoded), firsts)
+
+
 def _words(
     row: Row,
     tokenizer: PreTrainedTokenizerBase,
     most: int,
     numbers: Mapping[str, int],
-    number: int,
+    where: str,
 ) -> JsonObject:
     words = row["tokens"]
     tags = row.get("tags")
@@ -131,25 +185,18 @@ def _words(
         tags = [None] * len(words)
     if len(tags) != len(words):
         raise WrongUse(
-            f"row {number} tags",
+            where,
             f"{len(tags)} tags of {len(words)} words",
             "one a word",
             "Correct the row.",
         )
-    encoded = tokenizer(
-        words, is_split_into_words=True, truncation=True, max_length=most
-    )
-    labels = []
-    counted = []
-    last = None
-    for word in encoded.word_ids():
-        first = word is not None and word != last
-        where = f"row {number} tags"
-        label = class_number(tags[word], numbers, where) if first else IGNORED
-        labels.append(label)
-        counted.append(int(first))
-        last = word
-    return {**encoded, "labels": labels, "counted": counted}
+    read = pieces(words, tokenizer, most)
+    labels = [IGNORED] * len(read.encoded["input_ids"])
+    counted = [0] * len(labels)
+    for word, place in read.firsts.items():
+        labels[place] = class_number(tags[word], numbers, where)
+        counted[place] = 1
+    return {**read.encoded, "labels": labels, "counted": counted}
 
 
 def class_number(value: object, numbers: Mapping[str, int], where: str) -> int:

@@ -4,6 +4,7 @@ dataset name.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from datasets import Dataset
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BUILDERS = {
     ".jsonl": "json",
     ".json": "json",
@@ -112,6 +114,7 @@ def _file(path: Path, datasets: ModuleType) -> Dataset:
             _BUILDERS[path.suffix], data_files=str(path), split="train"
         )
     except Exception as error:
+        _raise_fault_of_machine(error)
         # What the library says of a file that holds nothing, or a header alone.
         if "corresponds to no data" in str(error) or _is_blank(path):
             raise _no_rows(path) from error
@@ -123,6 +126,13 @@ def _file(path: Path, datasets: ModuleType) -> Dataset:
         raise WrongUse(
             f"--input {path}", fault, "rows of one shape", todo
         ) from error
+
+
+def _raise_fault_of_machine(error: Exception) -> None:
+    """Raises what the system said where the library's copy of the rows found no room."""
+    cause = error.__cause__ or error.__context__
+    if isinstance(cause, OSError) and cause.errno in _NO_ROOM:
+        raise cause
 
 
 def _is_blank(path: Path) -> bool:

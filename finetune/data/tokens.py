@@ -75,6 +75,7 @@ def prepared(
     template: Template = "auto",
     whole: bool = False,
     keep_end: bool = False,
+    where: str = "",
 ) -> Prepared:
     """Rows of `prompt` and `completion` (texts or messages), `messages`, or `text`, as ids and
     labels.
@@ -89,6 +90,7 @@ def prepared(
         template: whether rows go through the chat template.
         whole: all tokens are learnt.
         keep_end: longer rows lose their beginnings instead.
+        where: what named the rows, for messages; "" for what has no name.
 
     Raises:
         WrongUse: a row without an answer, none that has room for one, or a chat template that hides
@@ -109,7 +111,8 @@ def prepared(
     cut = 0
     first_crowded = ""
     for position, row in enumerate(listed):
-        ids, learnt = _read_row(reader, row, position + 1)
+        named = f"{where} row {position + 1}".lstrip()
+        ids, learnt = _read_row(reader, row, named)
         if whole:
             learnt = [True] * len(ids)
         labels = [IGNORED] * len(ids)
@@ -125,7 +128,7 @@ def prepared(
         positions.append(position)
     if not kept:
         raise WrongUse(
-            "row 1",
+            f"{where} row 1".lstrip(),
             first_crowded or "nothing",
             f"room within {most}",
             "Shorten it, or raise --max-length.",
@@ -134,17 +137,17 @@ def prepared(
 
 
 def _read_row(
-    reader: _Reader, row: Row, number: int
+    reader: _Reader, row: Row, named: str
 ) -> tuple[list[int], list[bool]]:
     """(ids, which of them are learnt: some are); errors name the row."""
     try:
         ids, learnt = reader.read(row)
     except WrongUse as error:
         where, *rest = error.args
-        raise WrongUse(f"row {number}, {where}", *rest) from error
+        raise WrongUse(f"{named}, {where}", *rest) from error
     if not any(learnt):
         raise WrongUse(
-            f"row {number}",
+            named,
             "no turn of the assistant",
             "one to learn",
             "Take the row out.",

@@ -10,15 +10,20 @@ from pathlib import Path
 
 import torch
 
-from finetune.core.json_files import write_json
-from finetune.core.own_files import MEASURED, PREDICTIONS, check_folder
+from finetune.core.own_files import PREDICTIONS, check_folder, write_evaluation
 from finetune.core.rows import JsonObject
 from finetune.data.prompts import RECORD
 from finetune.data.text_pairs import pairs
 from finetune.measuring.shares import share_of
 from finetune.students.heads import open_head
-from finetune.trainers.ctc import CtcCollator, collapsed, places, stretch_of
-from synth.core.errors import WrongUse
+from finetune.students.kinds import require_kind
+from finetune.trainers.ctc import (
+    CtcCollator,
+    collapsed,
+    places,
+    source_tokens,
+    stretch_of,
+)
 
 _BATCH = 32
 
@@ -46,37 +51,32 @@ def run(config: CtcEvaluation) -> JsonObject:
     Returns:
         The content of OUTPUT/evaluation.json: `exact_match`, and the share of the words of
         completions that are written, of all (`words`) and of rare ones (`rare_words`), each with
-        share, low and high (Wilson 95 %).
+        share, low and high (Wilson 95 %); `cut_rows`, rows of whose prompt the beginning is read.
 
     Raises:
         WrongUse: a model or rows that cannot be used.
     """
     check_folder(config.output, (PREDICTIONS,), ("model", "rare_words"))
+    require_kind(config.model, "ctc", f"--model {config.model}")
     record = Path(config.model) / RECORD
-    facts = json.loads(record.read_text("utf-8")) if record.is_file() else {}
-    if "stretch" not in facts:
-        raise WrongUse(
-            f"--model {config.model}",
-            "no training of finetune ctc",
-            "its --output",
-            "Give that folder.",
-        )
+    facts = json.loads(record.read_text(encoding="utf-8"))
     model, tokenizer = open_head(config.model, "mlm")
     model.eval()
     stretch = stretch_of(tokenizer, facts["stretch"])
     data = pairs(config.data, "--input")
     # As the training has it; of a longer prompt the beginning is read.
-    most = (model.config.max_position_embeddings - 2) // stretch.times
+    most = source_tokens(model, stretch.times)
     collate = CtcCollator(stretch)
     said: list[str] = []
+    cut = 0
     for start in range(0, len(data), _BATCH):
         part = data[start : start + _BATCH]
-        ids = [
-            tokenizer(row["prompt"], add_special_tokens=False)["input_ids"][
-                :most
-            ]
+        whole = [
+            tokenizer(row["prompt"], add_special_tokens=False)["input_ids"]
             for row in part
         ]
+        cut += sum(len(one) > most for one in whole)
+        ids = [one[:most] for one in whole]
         batch = collate([{"source": one, "target": []} for one in ids])
         with torch.no_grad():
             best = places(model, batch, stretch).argmax(dim=-1).tolist()
@@ -84,14 +84,15 @@ def run(config: CtcEvaluation) -> JsonObject:
             written = tokens[: len(source) * stretch.times]
             said.append(tokenizer.decode(collapsed(written, stretch.blank)))
     golds = [" ".join(row["completion"].split()) for row in data]
-    info = {"model": config.model, **scores(golds, said, config.rare)}
-    config.output.mkdir(parents=True, exist_ok=True)
-    write_json(config.output / MEASURED, info)
-    lines = [
-        json.dumps({**row, "reply": reply}) + "\n"
-        for row, reply in zip(data, said, strict=True)
+    info = {
+        "model": config.model,
+        "cut_rows": cut,
+        **scores(golds, said, config.rare),
+    }
+    rows = [
+        {**row, "reply": reply} for row, reply in zip(data, said, strict=True)
     ]
-    (config.output / PREDICTIONS).write_text("".join(lines), "utf-8")
+    write_evaluation(config.output, info, rows)
     return info
 
 

@@ -4,28 +4,34 @@ with demonstrations, and with neither.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from finetune.core.json_files import write_json
-from finetune.core.own_files import MEASURED, PREDICTIONS, check_folder
-from finetune.core.rows import JsonObject
-from finetune.data.demonstrations import demonstrated, read
-from finetune.data.tokens import IGNORED, MOST_TOKENS
+from finetune.core.own_files import PREDICTIONS, check_folder, write_evaluation
+from finetune.core.rows import JsonObject, without
+from finetune.data.demonstrations import NUMBER, demonstrated, read
+from finetune.data.tokens import IGNORED
 from finetune.measuring.shares import share_of
 from finetune.students.demonstrations import (
     Asked,
+    Compressor,
     load_compressor,
     model_of,
     said,
 )
 from finetune.students.load import load_student
-from finetune.trainers.demonstrations import ShownCollator, encoded, shown_in
+from finetune.teachers.in_process import SAME_TOKENS, same_tokens
+from finetune.trainers.demonstrations import (
+    ShownCollator,
+    encoded,
+    most_tokens,
+    shown_in,
+)
+from synth.core.errors import WrongUse
 from synth.statistics.paired import mcnemar
 
 if TYPE_CHECKING:
@@ -72,9 +78,10 @@ def run(config: DemonstrationsEvaluation) -> JsonObject:
     keys = ("compressor", "vector_count")
     check_folder(config.output, (PREDICTIONS,), keys)
     model, own = load_compressor(config.compressor)
-    reader, tokenizer = load_student(
-        config.model or model_of(config.compressor)
-    )
+    name = config.model or model_of(config.compressor)
+    reader, tokenizer = load_student(name)
+    _check_reader(name, reader, model)
+    same_tokens(name, tokenizer, own, "--model", SAME_TOKENS)
     shelf = read(config.shelf, "--shelf") if config.shelf else None
     rows = demonstrated(
         read(config.data),
@@ -84,7 +91,8 @@ def run(config: DemonstrationsEvaluation) -> JsonObject:
         source=f"--input {config.data}",
         shelf=shelf,
     )
-    made = encoded(rows, tokenizer, MOST_TOKENS)
+    most = most_tokens(reader.config, model.config)
+    made = encoded(rows, tokenizer, most, len(model.places))
     collate = ShownCollator(own)
     right: dict[str, list[bool]] = {way: [] for way in WAYS}
     for part in (model, reader):
@@ -98,7 +106,7 @@ def run(config: DemonstrationsEvaluation) -> JsonObject:
         right["none"] += answered(reader, shown.alone, None)
     tokens = [len(row["shots"]) for row in made]
     info: JsonObject = {
-        "model": config.model or model_of(config.compressor),
+        "model": name,
         "compressor": config.compressor,
         "rows": len(made),
         "vector_count": len(model.places),
@@ -109,22 +117,38 @@ def run(config: DemonstrationsEvaluation) -> JsonObject:
         },
         "p": round(mcnemar(right["vectors"], right["none"]), 6),
     }
-    config.output.mkdir(parents=True, exist_ok=True)
-    write_json(config.output / MEASURED, info)
     asked = [rows[told["place"]] for told in made]
-    _write(config.output / PREDICTIONS, asked, right)
+    write_evaluation(config.output, info, _judged(asked, right))
     return info
 
 
-def _write(
-    path: Path, rows: Sequence[JsonObject], right: dict[str, list[bool]]
+def _check_reader(
+    name: str, reader: PreTrainedModel, compressor: Compressor
 ) -> None:
+    """Refuses a model that cannot read the vectors."""
+    found = ""
+    width = compressor.project.out_features
+    own = reader.config.get_text_config().hidden_size
+    if reader.config.is_encoder_decoder:
+        found = "an encoder-decoder"
+    elif own != width:
+        found = f"a model of width {own}"
+    if found:
+        raise WrongUse(
+            f"--model {name}",
+            found,
+            f"a decoder of width {width}, as the vectors are",
+            "Leave it out for the model that they were learnt for.",
+        )
+
+
+def _judged(
+    rows: Sequence[JsonObject], right: dict[str, list[bool]]
+) -> Iterator[JsonObject]:
     """The rows, each with what was right."""
-    lines = []
     for number, row in enumerate(rows):
         found = {way: right[way][number] for way in WAYS}
-        lines.append(json.dumps({**row, "right": found}) + "\n")
-    path.write_text("".join(lines), encoding="utf-8")
+        yield {**without(row, (NUMBER,)), "right": found}
 
 
 def answered(

@@ -17,7 +17,7 @@ from finetune.core.unread import refuse_unread
 from finetune.data import rows
 from finetune.measures.classes import Classes
 from finetune.measuring.shares import share_of
-from finetune.students.encoders import open_encoder
+from finetune.scoring.retrievers import open_scorer
 from synth.core.errors import WrongUse
 from synth.local_models.scores import HASHING, vectors
 from synth.search.index import nearest
@@ -116,7 +116,7 @@ def _vectors(config: EmbeddingsConfig, texts: Sequence[str]) -> VectorArray:
     if config.model == HASHING:
         hashed: VectorArray = vectors(texts, HASHING)
         return hashed
-    model = open_encoder("bi", config.model)
+    model = open_scorer("bi", config.model)
     made: VectorArray = model.encode(
         list(texts),
         normalize_embeddings=True,

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from finetune.core.json_files import write_json
-from finetune.core.own_files import MEASURED, PREDICTIONS, check_folder
-from finetune.core.rows import JsonObject, without
+from finetune.core.own_files import PREDICTIONS, check_folder, write_evaluation
+from finetune.core.rows import JsonObject
 from finetune.data import encoder_rows
 from finetune.data.tags import OUTSIDE, Entity, entities, mark_entities
 from finetune.measures.classes import report_of
 from finetune.measures.spans import scores
 from finetune.measuring.shares import share_of
 from finetune.students.heads import Task, open_head
+from finetune.students.kinds import check_kind
 from finetune.students.several_heads import has_heads, load_heads
 from synth.core.errors import WrongUse
 
@@ -55,10 +54,12 @@ def run(config: EncoderConfig) -> JsonObject:
     Returns:
         The content of OUTPUT/evaluation.json: `accuracy` of labelled texts or words (share, low,
         high: Wilson 95 %), the report of classes, and of tags that mark entities `entities` (see
-        `entity_scores`).
+        `entity_scores`). Also what counts as wrong or as "O" without being read: `strange`, how
+        often a class stands in the rows that the model does not have, and `cut`, the tokens of
+        texts or the words, in `cut_rows` rows, that lie behind what the model reads.
 
     Raises:
-        WrongUse: a model or rows that cannot be used.
+        WrongUse: a model or rows that cannot be used, or rows without a class of the model.
     """
     check_folder(config.output, (PREDICTIONS,), ("model", "task", "accuracy"))
     model, tokenizer, task = _opened(config)
@@ -68,14 +69,8 @@ def run(config: EncoderConfig) -> JsonObject:
         _golds(row, task, classes, f"--input {config.data} row {number}")
         for number, row in enumerate(data, 1)
     ]
-    if not any(gold is not None for row in golds for gold in row):
-        raise WrongUse(
-            f"--input {config.data}",
-            "no labels",
-            "rows with `label`, or `tags` of words",
-            "Write what is right into the rows.",
-        )
-    found = predicted(model, tokenizer, task, list(data))
+    strange = _strange(golds, classes, f"--input {config.data}")
+    found, cut = predicted(model, tokenizer, task, list(data))
     pairs = Counter(
         (gold, answer)
         for row, answers in zip(golds, found, strict=True)
@@ -89,19 +84,18 @@ def run(config: EncoderConfig) -> JsonObject:
         "task": task,
         "rows": len(data),
         "labels": pairs.total(),
+        "strange": dict(strange),
+        "cut_rows": sum(map(bool, cut)),
+        "cut": sum(cut),
         "accuracy": share_of(right, pairs.total()),
         **report_of(pairs),
     }
     if task == "tokens" and mark_entities(classes.values()):
         known = list(map(_marked, golds))
         info["entities"] = entity_scores(known, found)
-    config.output.mkdir(parents=True, exist_ok=True)
-    write_json(config.output / MEASURED, info)
-    lines = [
-        json.dumps({**row, "found": one if task == "tokens" else one[0]}) + "\n"
-        for row, one in zip(data, found, strict=True)
-    ]
-    (config.output / PREDICTIONS).write_text("".join(lines), encoding="utf-8")
+    told = [one if task == "tokens" else one[0] for one in found]
+    rows = [{**row, "found": one} for row, one in zip(data, told, strict=True)]
+    write_evaluation(config.output, info, rows)
     return info
 
 
@@ -109,6 +103,12 @@ def _opened(
     config: EncoderConfig,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Task]:
     """The model of one task, its tokenizer, and the task."""
+    check_kind(
+        config.model,
+        ("heads", "classify", "tokens"),
+        f"--model {config.model}",
+        "an encoder with the head of a task",
+    )
     if has_heads(config.model):
         heads, tokenizer = load_heads(config.model)
         model, task = heads.alone(config.head or "")
@@ -171,38 +171,93 @@ def _marked(golds: Sequence[str | None]) -> list[str]:
     return [gold or OUTSIDE for gold in golds]
 
 
+def _strange(
+    golds: Sequence[Sequence[str | None]],
+    classes: Mapping[int, str],
+    where: str,
+) -> Counter[str]:
+    """How often each class stands in the rows that the model does not have.
+
+    Raises:
+        WrongUse: none stands there that it has.
+    """
+    said = Counter(gold for row in golds for gold in row if gold is not None)
+    strange = Counter({name: said[name] for name in said})
+    for name in classes.values():
+        del strange[name]
+    if strange.total() == said.total():
+        listed = ", ".join(sorted(strange)[:8])
+        raise WrongUse(
+            where,
+            f"labels {listed}"[:200] if listed else "no labels",
+            f"`label`, or `tags` of words, among {', '.join(classes.values())}",
+            "Write what is right into the rows, or measure another model.",
+        )
+    return strange
+
+
 def predicted(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     task: Task,
     rows: Sequence[JsonObject],
-) -> list[list[str]]:
-    """The likeliest class of each text (one), or of each of its words; words behind the most tokens
-    that the model reads get "O".
+) -> tuple[list[list[str]], list[int]]:
+    """(the likeliest class of each text (one), or of each of its words; how much of each row the
+    model does not read: tokens of a text, or words).
+
+    Words that are not read get "O".
     """
     tokenizer.padding_side = "right"
     most = min(_MOST_TOKENS, tokenizer.model_max_length)
     names = dict(model.config.id2label)
-    bare = [without(row, ("label", "tags")) for row in rows]
-    made = encoder_rows.of_task(bare, task, tokenizer, most, names)
+    read = [_read(row, task, tokenizer, most) for row in rows]
     model.eval()
     found: list[list[str]] = []
-    for start in range(0, len(made), _BATCH):
-        part = made[start : start + _BATCH]
-        plain = [without(row, ("labels", "counted")) for row in part]
-        batch = tokenizer.pad(plain, return_tensors="pt").to(model.device)
+    for start in range(0, len(read), _BATCH):
+        part = read[start : start + _BATCH]
+        batch = tokenizer.pad(
+            [one.encoded for one in part], return_tensors="pt"
+        ).to(model.device)
         with torch.no_grad():
             best = model(**batch).logits.argmax(dim=-1).tolist()
-        for row, numbers in zip(part, best, strict=True):
+        for one, numbers in zip(part, best, strict=True):
             if task == "classify":
                 found.append([names[numbers]])
                 continue
-            places = zip(numbers, row["counted"], strict=False)
-            found.append([names[number] for number, first in places if first])
+            said = [OUTSIDE] * one.words
+            for word, place in one.firsts.items():
+                said[word] = names[numbers[place]]
+            found.append(said)
+    return found, [one.cut for one in read]
+
+
+class _Row(NamedTuple):
+    """A row as the model reads it.
+
+    Attributes:
+        encoded: what its tokenizer says.
+        firsts: word -> place of its first token; {} of a text.
+        words: of the row; 0 of a text.
+        cut: words, or tokens of a text, that are not read.
+    """
+
+    encoded: JsonObject
+    firsts: Mapping[int, int]
+    words: int
+    cut: int
+
+
+def _read(
+    row: JsonObject, task: Task, tokenizer: PreTrainedTokenizerBase, most: int
+) -> _Row:
     if task == "tokens":
-        for row, said in zip(rows, found, strict=True):
-            said.extend([OUTSIDE] * (len(row["tokens"]) - len(said)))
-    return found
+        encoded, firsts = encoder_rows.pieces(row["tokens"], tokenizer, most)
+        words = len(row["tokens"])
+        return _Row(encoded, firsts, words, words - len(firsts))
+    texts = (row["text"], row.get("text_pair"))
+    whole = len(tokenizer(*texts)["input_ids"])
+    encoded = dict(tokenizer(*texts, truncation=True, max_length=most))
+    return _Row(encoded, {}, 0, whole - len(encoded["input_ids"]))
 
 
 def entity_scores(

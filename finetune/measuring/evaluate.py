@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, cast
 from finetune.answering.cascade import Asked, Cascade
 from finetune.answering.chain import Chain, Question, check_places
 from finetune.answering.inference import Inference
-from finetune.core.json_files import write_json
-from finetune.core.own_files import MEASURED, PREDICTIONS, check_folder
+from finetune.core.own_files import PREDICTIONS, check_folder, write_evaluation
 from finetune.core.rows import JsonObject, Tools
 from finetune.data import rows
 from finetune.data.prompts import (
@@ -580,11 +579,7 @@ def _write(
         "measures": measures_of(config.measures, judged),
         "tainted": _tainted(config),
     }
-    write_json(config.output / MEASURED, info)
-    lines = (json.dumps(row, ensure_ascii=True) for row in judged)
-    (config.output / PREDICTIONS).write_text(
-        "\n".join(lines) + "\n", encoding="utf-8"
-    )
+    write_evaluation(config.output, info, judged)
     return info
 
 

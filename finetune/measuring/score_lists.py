@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from finetune.core.json_files import check_writable, write_whole
 from finetune.core.own_files import check_rows
 from finetune.core.rows import JsonObject
 from finetune.core.unread import refuse_unread
@@ -89,11 +90,8 @@ def run(config: ScoreConfig) -> dict[str, int]:
         student = _by_list(by_student, listed)
     made = list(_rows(listed, means, student, config.band))
     config.output.parent.mkdir(parents=True, exist_ok=True)
-    config.output.write_text(
-        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in made),
-        encoding="utf-8",
-        errors="replace",
-    )
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in made]
+    write_whole(config.output, "".join(lines))
     return {"rows": len(listed), "written": len(made)}
 
 
@@ -107,6 +105,7 @@ def _check(config: ScoreConfig) -> None:
             "Give another path.",
         )
     check_rows(config.output, ("query", "documents", "scores"))
+    check_writable(config.output.parent)
     first, last = config.band
     if not 1 <= first <= last:
         raise WrongUse(

@@ -70,7 +70,8 @@ def run(
     large, own = student.load_student(teacher)
     same_tokens(teacher, own, tokenizer)
     both = _pair(small, large, len(tokenizer), (to_student, to_teacher))
-    encoded = prepared(data, tokenizer, template=config.template)
+    where = f"--input {config.data}"
+    encoded = prepared(data, tokenizer, template=config.template, where=where)
     say_lost(encoded, MOST_TOKENS)
     made = encoded.rows
     collator = DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED)

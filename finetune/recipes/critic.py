@@ -236,6 +236,13 @@ def _open(
             num_labels=2,
             **opened,
         )
+    if classifier.config.is_encoder_decoder:
+        raise WrongUse(
+            f"--model {model}",
+            "an encoder-decoder",
+            "an encoder or a decoder, which reads a text with one side",
+            todo,
+        )
     settle_padding(tokenizer, f"--model {model}", classifier.config)
     return classifier, tokenizer
 

@@ -14,12 +14,14 @@ from finetune.data.text_pairs import COLUMNS, pairs
 from finetune.settings import TrainConfig, built, model_options, trainer_config
 from finetune.students import load as student
 from finetune.students.heads import open_head
-from finetune.trainers.distill_checks import check_whole_encoder
+from finetune.trainers.distill_checks import check_whole
 from synth.cli.command_group import say
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from finetune.trainers.ctc import Stretch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,7 @@ def run(config: TrainConfig, *, ctc: CtcConfig) -> JsonObject:
     Raises:
         WrongUse: data, model or a trainer field that cannot be used; nothing was trained.
     """
-    check_whole_encoder(config, "ctc", "encoder")
+    check_whole(config, "ctc", "encoder")
     for option, is_given in {
         "--prior": ctc.prior != CtcConfig.prior,
         "--prior-until": ctc.until != CtcConfig.until,
@@ -82,7 +84,12 @@ def run(config: TrainConfig, *, ctc: CtcConfig) -> JsonObject:
         prior_of,
         translations,
     )
-    from finetune.trainers.ctc import CtcCollator, CtcTrainer, stretch_of  # noqa: PLC0415
+    from finetune.trainers.ctc import (  # noqa: PLC0415
+        CtcCollator,
+        CtcTrainer,
+        source_tokens,
+        stretch_of,
+    )
 
     args = trainer_config(TrainingArguments, config, "distill, encoder")
     args.remove_unused_columns = False
@@ -91,25 +98,20 @@ def run(config: TrainConfig, *, ctc: CtcConfig) -> JsonObject:
         config.model, "mlm", anew=True, options=model_options(config)
     )
     stretch = stretch_of(tokenizer, ctc.stretch)
-    most = (model.config.max_position_embeddings - 2) // ctc.stretch
-    made = fitting(encoded(data, tokenizer), ctc.stretch, most)
+    most = source_tokens(model, ctc.stretch)
+    rows = encoded(data, tokenizer)
+    made = fitting(rows, stretch, most)
     if not made:
-        raise WrongUse(
-            f"--input {config.data}",
-            f"no completion that fits into {ctc.stretch} places a token",
-            "some that do",
-            "Raise --stretch.",
-        )
+        raise _no_room(config.data, rows, ctc.stretch, most)
     if crowded := len(data) - len(made):
         say(
-            f"{crowded:,} of {len(data):,} rows have too few places and are left out",
+            f"{crowded:,} of {len(data):,} rows have too few places, or padding in their "
+            "completion, and are left out",
             err=True,
         )
     prior = None
     if raw:
-        aligned = [
-            (row["source"], row["target"]) for row in encoded(raw, tokenizer)
-        ]
+        aligned = _aligned(encoded(raw, tokenizer), stretch.blank)
         size = model.config.vocab_size
         prior = prior_of(translations(aligned), size)
     trainer = built(
@@ -133,6 +135,37 @@ def run(config: TrainConfig, *, ctc: CtcConfig) -> JsonObject:
     )
 
 
+def _aligned(
+    made: Sequence[JsonObject], blank: int
+) -> list[tuple[list[int], list[int]]]:
+    """(source, target) of raw rows; the token that says nothing stands for no word."""
+    found = []
+    for row in made:
+        words = [token for token in row["target"] if token != blank]
+        found.append((row["source"], words))
+    return found
+
+
+def _no_room(
+    source: str, rows: Sequence[JsonObject], times: int, most: int
+) -> WrongUse:
+    """Why no row can be learnt: prompts that are too long, or completions."""
+    shortest = min(len(row["source"]) for row in rows)
+    if shortest > most:
+        return WrongUse(
+            f"--input {source}, --stretch {times}",
+            f"prompts of {shortest} tokens or more",
+            f"{most} at most, since each takes {times} places of the student",
+            "Lower --stretch, or shorten the prompts.",
+        )
+    return WrongUse(
+        f"--input {source}",
+        f"no completion that fits into {times} places a token",
+        "some that do",
+        "Raise --stretch.",
+    )
+
+
 def encoded(
     data: Sequence[JsonObject], tokenizer: PreTrainedTokenizerBase
 ) -> list[JsonObject]:
@@ -148,13 +181,14 @@ def encoded(
 
 
 def fitting(
-    made: Sequence[JsonObject], times: int, most: int
+    made: Sequence[JsonObject], stretch: Stretch, most: int
 ) -> list[JsonObject]:
-    """Rows whose target has places, and whose source the model can read.
+    """Rows whose target has places and no blank, which nothing can say, and whose source the model
+    can read.
 
     Args:
         made: rows of `encoded`.
-        times: places of a source token.
+        stretch: how the student reads.
         most: source tokens of a row.
     """
     from finetune.trainers.ctc import places_needed  # noqa: PLC0415 - torch
@@ -163,5 +197,6 @@ def fitting(
         row
         for row in made
         if len(row["source"]) <= most
-        and places_needed(row["target"]) <= times * len(row["source"])
+        and stretch.blank not in row["target"]
+        and places_needed(row["target"]) <= stretch.times * len(row["source"])
     ]

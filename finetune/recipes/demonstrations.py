@@ -9,7 +9,7 @@ from finetune.data.demonstrations import demonstrated, read
 from finetune.data.tokens import MOST_TOKENS
 from finetune.settings import TrainConfig, built, model_options, trainer_config
 from finetune.students import load as student
-from finetune.trainers.distill_checks import check_decoder
+from finetune.trainers.distill_checks import check_whole
 from synth.core.errors import WrongUse
 
 
@@ -49,24 +49,25 @@ def run(
     Raises:
         WrongUse: data, models or a trainer field that cannot be used; nothing was trained.
     """
-    check_decoder(config, "a compressor of demonstrations")
-    if config.lora is not None or student.is_seq2seq(config.model):
+    check_whole(config, "demonstrations", "compressor", decoder=True)
+    if demonstrations.vectors > MOST_TOKENS:
         raise WrongUse(
-            "demonstrations",
-            f"--model {config.model}, --lora {config.lora}",
-            "a decoder, and a compressor whose weights are all trained",
-            "Leave --lora out, or take another model.",
+            f"--vectors {demonstrations.vectors}",
+            "more than a text has tokens",
+            f"{MOST_TOKENS} at most",
+            "Lower it.",
         )
     asked = read(config.data)
     # Seconds of imports.
     from transformers import TrainingArguments, set_seed  # noqa: PLC0415
 
     from finetune.students.demonstrations import open_compressor  # noqa: PLC0415
-    from finetune.teachers.in_process import same_tokens  # noqa: PLC0415
+    from finetune.teachers.in_process import SAME_TOKENS, same_tokens  # noqa: PLC0415
     from finetune.trainers.demonstrations import (  # noqa: PLC0415
         DemonstrationsTrainer,
         ShownCollator,
         encoded,
+        most_tokens,
     )
 
     args = trainer_config(TrainingArguments, config, "distill, encoder")
@@ -82,7 +83,7 @@ def run(
         reader.config.get_text_config().hidden_size,
         f"--compressor {name}",
     )
-    same_tokens(name, own, tokenizer)
+    same_tokens(name, own, tokenizer, "--compressor", SAME_TOKENS)
     rows = demonstrated(
         asked,
         shots=demonstrations.shots,
@@ -90,7 +91,8 @@ def run(
         seed=args.seed,
         source=f"--input {config.data}",
     )
-    made = encoded(rows, tokenizer, MOST_TOKENS)
+    room = most_tokens(reader.config, model.config)
+    made = encoded(rows, tokenizer, room, demonstrations.vectors)
     trainer = built(
         DemonstrationsTrainer,
         model=model,

@@ -81,7 +81,7 @@ def run(config: TrainConfig, *, distill: DistillConfig) -> JsonObject:
     if distill.prompt is not None:
         distill.prompt.check(table.column_names)
     if student.is_seq2seq(config.model):
-        check_decoder(config, "an encoder-decoder")
+        check_decoder(config)
         config.shape.refuse("an encoder-decoder")
         return _seq2seq(config, distill, data, terms)
     from trl import SFTConfig  # noqa: PLC0415 - 8 s of imports

@@ -67,7 +67,11 @@ def run(
     from transformers import TrainingArguments, set_seed  # noqa: PLC0415
 
     from finetune.students.shaping import shape_student  # noqa: PLC0415
-    from finetune.teachers.in_process import same_tokens, settled  # noqa: PLC0415
+    from finetune.teachers.in_process import (  # noqa: PLC0415
+        SAME_TOKENS,
+        same_tokens,
+        settled,
+    )
 
     args = trainer_config(TrainingArguments, config, "distill, encoder")
     args.remove_unused_columns = False
@@ -87,10 +91,12 @@ def run(
         options=model_options(config),
     )
     shape_student(model, config, args.world_size)
-    same_tokens(distill.teachers[0], own, tokenizer)
+    same_tokens(distill.teachers[0], own, tokenizer, todo=SAME_TOKENS)
     tokenizer.padding_side = "right"
     most = min(_MOST_TOKENS, tokenizer.model_max_length)
-    made = encoder_rows.of_task(data, task, tokenizer, most, classes or {})
+    reading = (most, classes or {})
+    where = f"--input {config.data}"
+    made = encoder_rows.of_task(data, task, tokenizer, *reading, where=where)
     if distill.learns_labels and all(
         row.get("labels") == IGNORED for row in made
     ):
@@ -100,7 +106,7 @@ def run(
             "rows with `label`",
             "Leave it out: the teacher alone is learnt from.",
         )
-    held = _held_out(config, task, tokenizer, (most, classes or {}), made)
+    held = _held_out(config, task, tokenizer, reading, made)
     kind, more = _kind(pruning)
     trainer = built(
         kind,
@@ -117,17 +123,22 @@ def run(
         strength=distill.strength,
         **more,
     )
-    facts = {
-        "task": task,
-        "loss_function": ", ".join(distill.losses),
-        "teachers": list(distill.teachers),
-    }
+    facts = _facts(task, distill)
     if held is not None:
         from finetune.measuring.held_out import watch  # noqa: PLC0415 - torch
 
         facts |= held.record()
         watch(trainer, config, tokenizer, "never")
     return _trained(trainer, tokenizer, config, len(made), facts)
+
+
+def _facts(task: Task, distill: DistillConfig) -> JsonObject:
+    """What a record says of the task and of who taught it."""
+    return {
+        "task": task,
+        "loss_function": ", ".join(distill.losses),
+        "teachers": list(distill.teachers),
+    }
 
 
 def _trained(
@@ -187,7 +198,8 @@ def _held_out(
         return None
     source = config.held_out.data
     data = encoder_rows.read(source, task, "--held-out")
-    made = encoder_rows.of_task(data, task, tokenizer, *reading)
+    where = f"--held-out {source}"
+    made = encoder_rows.of_task(data, task, tokenizer, *reading, where=where)
     return apart(source, made, learnt, whole_text)
 
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from finetune.core.rows import JsonObject
 from finetune.core.unread import refuse_unread
 from finetune.data import encoder_rows, rows
+from finetune.data.tokens import IGNORED
 from finetune.recipes.distill_encoder import collator, terms_of
 from finetune.settings import TrainConfig, built, model_options, trainer_config
 from finetune.students import load as student
 from finetune.students.heads import Task, open_head
 from finetune.students.several_heads import HeadPlan, open_plans
 from finetune.teachers.opened_settings import Opening
-from finetune.trainers.distill_checks import check_whole_encoder
+from finetune.trainers.distill_checks import check_whole
 from finetune.trainers.distill_settings import DistillConfig
 from synth.core import registry
 from synth.core.errors import WrongUse
@@ -124,7 +125,7 @@ def run(config: TrainConfig, *, heads: HeadsConfig) -> JsonObject:
         WrongUse: data, model, teacher, loss or a trainer field that cannot be used; nothing was
             trained.
     """
-    check_whole_encoder(config, "heads", "encoder")
+    check_whole(config, "heads", "encoder")
     terms = _terms(config, heads)
     data = [_data(head) for head in heads.heads]
     # Seconds of imports.
@@ -146,9 +147,18 @@ def run(config: TrainConfig, *, heads: HeadsConfig) -> JsonObject:
     model, tokenizer = open_plans(config.model, plans, model_options(config))
     tokenizer.padding_side = "right"
     taught = [
-        _taught(number, plan, data[number], teachers[number], tokenizer)
+        _taught(
+            number,
+            plan,
+            data[number],
+            teachers[number],
+            tokenizer,
+            where=f"--head {plan.name} {heads.heads[number].rows}",
+        )
         for number, plan in enumerate(plans)
     ]
+    for head, read in zip(heads.heads, taught, strict=True):
+        _check_labels(head, read, heads)
     trainer = built(
         HeadsTrainer,
         model=model,
@@ -264,7 +274,29 @@ def _classes(
     """Those of the teacher; without one those of the rows, in the order of their characters."""
     if teacher is not None:
         return dict(teacher.model.config.id2label)
-    return encoder_rows.classes_in(data, head.task, f"--head {head.name}")
+    where = f"--head {head.name} {head.rows}"
+    return encoder_rows.classes_in(data, head.task, where)
+
+
+def _check_labels(head: Head, read: TaughtHead, heads: HeadsConfig) -> None:
+    """Refuses labels that are to be learnt beside a teacher and that no row has: at the end nothing
+    would be learnt.
+    """
+    if not head.teacher or not (heads.likelihood or heads.likelihood_to):
+        return
+    if all(_is_bare(row["labels"]) for row in read.rows):
+        raise WrongUse(
+            f"--head {head.name} {head.rows}",
+            f"no label, with --likelihood-to {heads.likelihood_to:g}",
+            "labels that are learnt at the end, in the place of the teacher",
+            "Write them into the rows, or give --likelihood-to 0 and --loss forward_kl.",
+        )
+
+
+def _is_bare(labels: object) -> bool:
+    """Whether a row has no label, of its text or of its words."""
+    each = labels if isinstance(labels, list) else [labels]
+    return all(label == IGNORED for label in each)
 
 
 def _taught(
@@ -273,19 +305,25 @@ def _taught(
     data: Dataset,
     teacher: _Teacher | None,
     tokenizer: PreTrainedTokenizerBase,
+    *,
+    where: str,
 ) -> TaughtHead:
     """The rows of a head as the models read them.
 
     Raises:
         WrongUse: a teacher of another tokenizer; rows that do not fit the classes.
     """
-    from finetune.teachers.in_process import same_tokens  # noqa: PLC0415 - torch
+    from finetune.teachers.in_process import SAME_TOKENS, same_tokens  # noqa: PLC0415 - torch
     from finetune.trainers.distill_heads import HEAD, TaughtHead  # noqa: PLC0415
 
     if teacher is not None:
-        same_tokens(teacher.name, teacher.tokenizer, tokenizer)
+        named = f"--head {plan.name} teacher"
+        own = teacher.tokenizer
+        same_tokens(teacher.name, own, tokenizer, named, SAME_TOKENS)
     most = min(_MOST_TOKENS, tokenizer.model_max_length)
-    made = encoder_rows.of_task(data, plan.task, tokenizer, most, plan.classes)
+    made = encoder_rows.of_task(
+        data, plan.task, tokenizer, most, plan.classes, where=where
+    )
     marked = [{**row, HEAD: number} for row in made]
     model = None if teacher is None else teacher.model
     return TaughtHead(marked, model, plan.name)

@@ -71,7 +71,7 @@ def run(config: TrainConfig, *, distill: DistillConfig, at: At) -> JsonObject:
     shape_student(model, config, args.world_size)
     tokenizer.padding_side = "right"
     reading = _Reading(tokenizer, words, classes)
-    made = reading.rows(data)
+    made = reading.rows(data, f"--input {config.data}")
     held = _held_out(config, reading, made)
     trainer = built(
         StateTrainer,
@@ -127,7 +127,8 @@ def _held_out(
         return None
     source = config.held_out.data
     others = encoder_rows.read(source, "classify", "--held-out")
-    return apart(source, reading.rows(others), learnt, whole_text)
+    made = reading.rows(others, f"--held-out {source}")
+    return apart(source, made, learnt, whole_text)
 
 
 def _watched(
@@ -184,12 +185,17 @@ class _Reading:
         self.most = min(_MOST_TOKENS, tokenizer.model_max_length)
         self.most_words = min(_MOST_TEACHER_TOKENS, words.model_max_length)
 
-    def rows(self, data: Dataset) -> list[JsonObject]:
+    def rows(self, data: Dataset, where: str) -> list[JsonObject]:
         """Ids of both, and `labels`; nothing is counted, since the teacher speaks to no class."""
         # A class is known by its name: the label 2 need not be the third of them.
         named = [{**row, "label": _name(row.get("label"))} for row in data]
         made = encoder_rows.of_task(
-            named, "classify", self.tokenizer, self.most, self.classes
+            named,
+            "classify",
+            self.tokenizer,
+            self.most,
+            self.classes,
+            where=where,
         )
         for row, told in zip(data, made, strict=True):
             told["counted"] = 0

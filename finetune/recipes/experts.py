@@ -14,7 +14,7 @@ from finetune.data.prompts import RECORD
 from finetune.data.tokens import prepared
 from finetune.settings import TrainConfig, built, trainer_config
 from finetune.students import load as student
-from finetune.trainers.distill_checks import check_decoder
+from finetune.trainers.distill_checks import check_whole
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ def run(config: TrainConfig, *, experts: ExpertsConfig) -> JsonObject:
     args.remove_unused_columns = False
     set_seed(args.seed)
     model, tokenizer = student.open_student(config, data, args.seed)
-    made = prepared(data, tokenizer, template=config.template)
+    where = f"--input {config.data}"
+    made = prepared(data, tokenizer, template=config.template, where=where)
     names = sorted(set(tasks))
     route = add_experts(
         model,
@@ -118,14 +119,7 @@ def run(config: TrainConfig, *, experts: ExpertsConfig) -> JsonObject:
 
 
 def _check(config: TrainConfig, experts: ExpertsConfig) -> None:
-    check_decoder(config, "a mixture of experts by task")
-    if config.lora is not None or student.is_seq2seq(config.model):
-        raise WrongUse(
-            "experts",
-            f"--model {config.model}, --lora {config.lora}",
-            "a decoder whose weights are all trained",
-            "Leave --lora out, or take another model.",
-        )
+    check_whole(config, "experts", "mixture", decoder=True)
     if experts.chosen > experts.experts:
         raise WrongUse(
             f"--chosen {experts.chosen}",

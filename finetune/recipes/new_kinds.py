@@ -14,7 +14,7 @@ from finetune.recipes.distill_encoder import collator
 from finetune.settings import TrainConfig, built, model_options, trainer_config
 from finetune.students import load as student
 from finetune.students.heads import open_head
-from finetune.trainers.distill_checks import check_whole_encoder
+from finetune.trainers.distill_checks import check_whole
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def run(
     Raises:
         WrongUse: data, model or a trainer field that cannot be used; nothing was trained.
     """
-    check_whole_encoder(config, "add-kinds", "tagger")
+    check_whole(config, "add-kinds", "tagger")
     data = encoder_rows.read(config.data, "tokens")
     # Seconds of imports.
     from transformers import TrainingArguments, set_seed  # noqa: PLC0415
@@ -76,7 +76,7 @@ def run(
     tokenizer.padding_side = "right"
     classes = dict(model.config.id2label)
     reading = _Reading(tokenizer, classes)
-    made = reading.rows(data)
+    made = reading.rows(data, f"--input {config.data}")
     former = former.to(args.device).eval().requires_grad_(False)
     prototypes = _former_prototypes(config, reading, former, made, former_rows)
     trainer = built(
@@ -91,11 +91,18 @@ def run(
         prototypes=prototypes,
         outside=outside,
     )
-    info = student.train_and_keep(
+
+    def keep() -> None:
+        trainer.save_model(str(config.output))
+        own = means(trainer.model, reading, made, None)
+        _keep({**own, **prototypes}, classes, config.output)
+
+    return student.train_and_keep(
         trainer,
         tokenizer,
         config,
         len(made),
+        keep=keep,
         facts={
             "task": "tokens",
             "old": list(old.values()),
@@ -103,9 +110,6 @@ def run(
             "prototypes": [classes[n] for n in sorted(prototypes)],
         },
     )
-    own = means(trainer.model, reading, made, None)
-    _keep({**own, **prototypes}, classes, config.output)
-    return info
 
 
 def _check_read(
@@ -181,11 +185,11 @@ class _Reading:
         self.classes = classes
         self.collate = collator("tokens", tokenizer)
 
-    def rows(self, data: Sequence[JsonObject]) -> list[JsonObject]:
+    def rows(self, data: Sequence[JsonObject], where: str) -> list[JsonObject]:
         """Ids, `labels` and `counted`."""
         most = min(_MOST_TOKENS, self.tokenizer.model_max_length)
         return encoder_rows.of_task(
-            data, "tokens", self.tokenizer, most, self.classes
+            data, "tokens", self.tokenizer, most, self.classes, where=where
         )
 
     def batches(
@@ -213,7 +217,8 @@ def _former_prototypes(
     outside = _outside(reading.classes, config.model)
     if former_rows is not None:
         data = encoder_rows.read(former_rows, "tokens", "--former-rows")
-        found = means(former, reading, reading.rows(data), None)
+        read = reading.rows(data, f"--former-rows {former_rows}")
+        found = means(former, reading, read, None)
     else:
         found = means(former, reading, rows, outside)
         path = Path(config.model) / FILE

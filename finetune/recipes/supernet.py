@@ -21,8 +21,8 @@ from finetune.settings import (
 )
 from finetune.students import load as student
 from finetune.students.heads import settle_tokenizer
-from finetune.students.opening import opening
-from finetune.trainers.distill_checks import check_whole_encoder
+from finetune.students.opening import opening, writing
+from finetune.trainers.distill_checks import check_whole
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def run(config: TrainConfig, *, supernet: SupernetConfig) -> JsonObject:
     Raises:
         WrongUse: data, models, sizes or a trainer field that cannot be used; nothing was trained.
     """
-    check_whole_encoder(config, "supernet", "encoders")
+    check_whole(config, "supernet", "encoders")
     data = encoder_rows.read(config.data, "mlm")
     # Seconds of imports.
     from transformers import TrainingArguments, set_seed  # noqa: PLC0415
@@ -206,9 +206,6 @@ def search(config: SearchConfig) -> JsonObject:
         }
         for value, weights, sizes in found
     ]
-    config.output.mkdir(parents=True, exist_ok=True)
-    net.taken(found[0][2]).save_pretrained(config.output)
-    tokenizer.save_pretrained(config.output)
     info: JsonObject = {
         "supernet": config.supernet,
         "teacher": config.teacher or facts["teacher"],
@@ -216,7 +213,12 @@ def search(config: SearchConfig) -> JsonObject:
         "best": table[0],
         "encoders": table,
     }
+    config.output.mkdir(parents=True, exist_ok=True)
+    # First, so that the same command may write over what an end amid it leaves.
     write_json(config.output / TABLE, info)
+    with writing(config.output):
+        net.taken(found[0][2]).save_pretrained(config.output)
+        tokenizer.save_pretrained(config.output)
     return info
 
 
@@ -262,7 +264,7 @@ def _rows(
     data: Sequence[JsonObject], tokenizer: PreTrainedTokenizerBase
 ) -> list[JsonObject]:
     most = min(_MOST_TOKENS, tokenizer.model_max_length)
-    return encoder_rows.of_task(data, "mlm", tokenizer, most, {})
+    return encoder_rows.of_task(data, "mlm", tokenizer, most, {}, where="rows")
 
 
 def _padding(tokenizer: PreTrainedTokenizerBase) -> object:

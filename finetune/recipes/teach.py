@@ -133,7 +133,8 @@ def _read(
 ) -> tuple[Prepared, list[JsonObject]]:
     """The rows as a training of this length will read them, and as a teacher does."""
     shaped = rows.sft_rows(data)
-    encoded = prepared(shaped, tokenizer, most, template=template)
+    where = f"--input {data}"
+    encoded = prepared(shaped, tokenizer, most, template=template, where=where)
     training_rows.say_lost(encoded, most)
     if prompt is None:
         return encoded, encoded.rows

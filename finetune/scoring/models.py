@@ -91,12 +91,12 @@ class Model:
 
 
 def check_decoder(model: Model) -> None:
-    """Raises WrongUse for a model that cannot say how likely a text is: one that reads with an
-    encoder, or whose tokenizer has no token to begin with.
+    """Raises WrongUse for a language model that cannot say how likely a text is: one that reads
+    with an encoder, or whose tokenizer has no token to begin with.
     """
     config = model.model.config
     starts = student.start_of(model.tokenizer) is not None
-    if not config.is_encoder_decoder and starts and not is_encoder(model):
+    if not config.is_encoder_decoder and starts:
         return
     raise WrongUse(
         f"--model {model.path}",
@@ -104,18 +104,6 @@ def check_decoder(model: Model) -> None:
         "a language model, whose prompt and answer are one text",
         "Take a causal one, such as a student of `finetune sft`.",
     )
-
-
-def is_encoder(model: Model) -> bool:
-    """Whether a model was trained to fill gaps, such as BERT: it writes no text, though it opens as
-    a language model.
-    """
-    from transformers.models.auto import modeling_auto as auto  # noqa: PLC0415
-
-    config = model.model.config
-    fills = config.model_type in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    writes = config.is_encoder_decoder or getattr(config, "is_decoder", False)
-    return fills and not writes
 
 
 def _setting(path: str, file: str, name: str) -> object:

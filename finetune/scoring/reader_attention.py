@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from finetune.data.prompts import of_student, rendered
-from finetune.scoring.models import Model, is_encoder
+from finetune.scoring.models import Model
 from finetune.scoring.word_scores import DOCUMENT, QUERY, check_template
 from finetune.students.load import start_of
 from synth.core.errors import WrongUse
@@ -75,13 +75,6 @@ class AttentiveReader:
                 "Leave one of them.",
             )
         opened = Model("loss", self.model)
-        if is_encoder(opened):
-            raise WrongUse(
-                f"--model {self.model}",
-                f"{type(opened.model).__name__}, which writes no text",
-                "a reader: a decoder, or an encoder-decoder",
-                "Take one that has learnt to answer from texts.",
-            )
         opened.model.set_attn_implementation("eager")
         # The fields of a frozen class are written once, here.
         object.__setattr__(self, "opened", opened)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from finetune.students import kinds as students
 from finetune.students.encoders import KINDS, SAME, has_head, open_encoder
 from finetune.students.three_heads import HEADS, HeadScorer
 from synth.core.errors import WrongUse
+from synth.local_models.minilm import folder_of
 from synth.search.index import Bm25, Hit, nearest
 
 if TYPE_CHECKING:
@@ -126,6 +128,7 @@ def open_scorer(kind: str, model: str, where: str = "--model") -> Any:
             classes.
     """
     kind, _, head = kind.partition("-")
+    _check_kind(SAME.get(kind, kind), model, where)
     # Opened as it was saved: what it lacks would begin at random.
     encoder = open_encoder(SAME.get(kind, kind), model, where).eval()
     if not has_head(kind, encoder):
@@ -142,6 +145,15 @@ def open_scorer(kind: str, model: str, where: str = "--model") -> Any:
 
         return PairScorer(encoder)
     return HeadScorer(encoder, head) if kind == "heads" else encoder
+
+
+def _check_kind(kind: str, model: str, where: str) -> None:
+    """Refuses a scorer of another kind, and what is no encoder."""
+    others = {*KINDS, "demonstrations", "experts"} - {kind}
+    takes = [name for name in students.KINDS if name not in others]
+    students.check_kind(
+        folder_of(model), takes, f"{where} {model}", f"a model of kind {kind}"
+    )
 
 
 def check_one_score(ranker: Any, where: str) -> None:

@@ -4,6 +4,7 @@ the model holds in mind there (D2LLM, arXiv:2406.17262).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,8 +116,12 @@ class WordScorer:
         return ids[-self.opened.limit :]
 
 
+# What looks like a place in a template.
+_PLACE = re.compile(r"\{[A-Za-z_]\w*\}")
+
+
 def check_template(template: str) -> None:
-    """Raises WrongUse where a template lacks a place."""
+    """Raises WrongUse where a template lacks a place, or has one that nothing fills."""
     for place in (QUERY, DOCUMENT):
         if place not in template:
             raise WrongUse(
@@ -124,6 +129,14 @@ def check_template(template: str) -> None:
                 f"no {place}",
                 "a text about a query and a document",
                 f"Write {QUERY} and {DOCUMENT} where they stand.",
+            )
+    for place in _PLACE.findall(template):
+        if place not in (QUERY, DOCUMENT):
+            raise WrongUse(
+                "--template",
+                f"{place}, which nothing fills",
+                f"{QUERY} and {DOCUMENT} alone",
+                "Take it out; a row's answer is written behind the prompt by itself.",
             )
 
 

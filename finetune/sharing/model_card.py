@@ -13,6 +13,7 @@ import yaml
 from finetune.core.rows import JsonObject
 from finetune.data.prompts import RECORD
 from finetune.data.rows import is_run
+from finetune.students.kinds import kind_of
 from finetune.students.scratch import is_scratch
 from synth.core.errors import WrongUse, markdown
 from synth.runs.ownership import read_run
@@ -35,12 +36,14 @@ class Sources(NamedTuple):
         run: run.json of the rows that it learned from; {} where they are of no run.
         evaluations: evaluation.json of each evaluation.
         license: as the hub spells it; "" where nobody said.
+        tag: what the hub calls such students; "" for nothing that it knows.
     """
 
     train: JsonObject
     run: JsonObject
     evaluations: Sequence[JsonObject]
     license: str
+    tag: str = "text-generation"
 
 
 def make_card(name: str, sources: Sources) -> str:
@@ -73,7 +76,7 @@ def _head(sources: Sources) -> JsonObject:
     """What the hub reads."""
     head: JsonObject = {
         "library_name": "transformers",
-        "pipeline_tag": "text-generation",
+        **({"pipeline_tag": sources.tag} if sources.tag else {}),
         "tags": ["distillation", "potstill"],
     }
     base = str(sources.train["model"])
@@ -188,7 +191,9 @@ def describe_student(
     data = Path(str(train["data"]))
     run = read_run(data) if is_run(data) else {}
     name = student.resolve().name
-    text = make_card(name, Sources(train, run, read, license_id))
+    kind = kind_of(str(student))
+    tag = kind.tag if kind else Sources.tag
+    text = make_card(name, Sources(train, run, read, license_id, tag))
     card.write_text(_signed(text), encoding="utf-8")
     return card
 

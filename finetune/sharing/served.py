@@ -13,6 +13,7 @@ from finetune.data.prompts import of_student
 from finetune.generation.continuations import end_tokens
 from finetune.sharing.chat_formats import TEXT_TEMPLATE
 from finetune.students import adapters
+from finetune.students.kinds import KINDS, check_kind
 from finetune.students.load import is_seq2seq, load_student
 from synth.core.errors import WrongUse
 
@@ -26,6 +27,8 @@ _GENERATION = "generation_config.json"
 _INDEX = "model.safetensors.index.json"
 _SPELLING = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json")
 _WEIGHTS = (".safetensors", ".bin")
+# Kinds of students whose folders do not hold all that their commands read.
+_AT_HOME = ("ctc", "demonstrations", "supernet", "experts")
 _TODO = "Give the folder that a training wrote, whole."
 
 
@@ -54,30 +57,44 @@ def check_student(student: str) -> None:
 
     Raises:
         WrongUse: files are missing, with their names; gates or an encoder-decoder, which no server
-            opens.
+            opens, or a student that writes no text.
     """
     folder = Path(student)
+    where = f"STUDENT {student}"
+    check_kind(student, ("language",), where, "a language model")
     if (folder / adapters.NAT).is_file():
         raise WrongUse(
-            f"STUDENT {student}",
+            where,
             "gated adapters of `finetune nat`",
             "a model that servers know, or LoRA adapters",
             "Serve it with `finetune serve`.",
         )
     if folder.is_dir() and (lacking := _lacking(folder)):
         raise WrongUse(
-            f"STUDENT {student}",
+            where,
             f"a folder without {', '.join(lacking)}",
             "weights, a configuration and a tokenizer",
             _TODO,
         )
     if is_seq2seq(student):
         raise WrongUse(
-            f"STUDENT {student}",
+            where,
             "an encoder-decoder",
             "a decoder, which these servers ask",
             "Serve it with `finetune serve`.",
         )
+
+
+def check_pushed(student: Path) -> None:
+    """Refuses a student that nobody could open elsewhere: it needs its train.json, which stays, or
+    a model in another folder here.
+
+    Raises:
+        WrongUse: with the command that takes it.
+    """
+    kinds = [name for name in KINDS if name not in _AT_HOME]
+    wanted = "a student whose folder is all that it needs"
+    check_kind(str(student), kinds, f"STUDENT {student}", wanted)
 
 
 def _lacking(folder: Path) -> list[str]:

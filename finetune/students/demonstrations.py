@@ -17,7 +17,9 @@ from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
 from finetune.core.tensors import Logits
 from finetune.data.tokens import IGNORED
-from finetune.students.load import load_student
+from finetune.students.adapters import NAT, is_adapted
+from finetune.students.kinds import require_kind
+from finetune.students.load import is_seq2seq, load_student
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -149,6 +151,7 @@ def open_compressor(
         WrongUse: nothing to open there, or vectors of another number or width.
     """
     if not (Path(folder) / FILE).is_file():
+        _check_plain(folder, where)
         model, tokenizer = load_student(folder)
         return Compressor(model.base_model, count, width), tokenizer
     made, tokenizer = load_compressor(folder)
@@ -164,6 +167,22 @@ def open_compressor(
     return made, tokenizer
 
 
+def _check_plain(folder: str, where: str) -> None:
+    """Refuses what becomes no compressor, whose weights are those of a decoder alone."""
+    found = ""
+    if is_seq2seq(folder):
+        found = "an encoder-decoder"
+    if is_adapted(folder) or (Path(folder) / NAT).is_file():
+        found = "adapters upon another model"
+    if found:
+        raise WrongUse(
+            where,
+            found,
+            "a decoder in one piece",
+            "Give a --compressor; `finetune export --to vllm` makes one of LoRA adapters.",
+        )
+
+
 def load_compressor(
     folder: str,
 ) -> tuple[Compressor, PreTrainedTokenizerBase]:
@@ -172,13 +191,7 @@ def load_compressor(
     Raises:
         WrongUse: nothing of that kind there.
     """
-    if not (Path(folder) / FILE).is_file():
-        raise WrongUse(
-            folder,
-            f"no {FILE}",
-            "a folder of `finetune demonstrations`",
-            "Give its --output.",
-        )
+    require_kind(folder, "demonstrations", folder)
     from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415
 
     facts = _facts(folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finetune.core.rows import JsonObject
 from finetune.students.languages import (
@@ -15,6 +15,7 @@ from finetune.students.opening import opening
 from finetune.students.padding import settle_padding
 from finetune.students.three_heads import add_heads, has_heads
 from finetune.students.truncate import cut, is_truncated, source_of
+from synth.core.errors import WrongUse
 from synth.local_models.minilm import folder_of
 
 if TYPE_CHECKING:
@@ -96,9 +97,16 @@ def open_encoder(
         encoder: SentenceTransformer = load(
             folder_of(source), pair_parts.PARTS, model_kwargs=opened
         )
-    reader = getattr(encoder[0], "model", None)
+    reader: Any = getattr(encoder[0], "model", None)
+    if kind == "cross" and reader.config.is_encoder_decoder:
+        raise WrongUse(
+            f"{where} {model}",
+            "an encoder-decoder",
+            "an encoder or a decoder, which reads both texts with one side",
+            todo,
+        )
+    # Vectors of words alone have no model, and their batches no padding.
     if reader is not None:
-        # Vectors of words alone have no model, and their batches no padding.
         settle_padding(encoder.tokenizer, f"{where} {model}", reader.config)
     if is_truncated(model):
         cut(encoder[0].model, model)

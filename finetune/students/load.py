@@ -22,12 +22,13 @@ from finetune.data.prompts import (
     in_training,
     rendered,
 )
-from finetune.settings import TrainConfig, model_options
+from finetune.settings import SAVING, TrainConfig, model_options
 from finetune.students import adapters, scratch, truncate
 from finetune.students.checkpoints import STATE, begun_at, step_of
 from finetune.students.finite import check_weights, learners, watch_losses
+from finetune.students.kinds import check_kind, unmark
 from finetune.students.number_types import opening_type
-from finetune.students.opening import opening
+from finetune.students.opening import opening, writing
 from finetune.students.padding import settle_padding
 from synth.cli.command_group import say
 from synth.core.errors import WrongUse
@@ -43,9 +44,7 @@ if TYPE_CHECKING:
 
 # Options of `from_pretrained` that say which files are read.
 _FILES = ("gguf_file", "revision")
-_TODO = (
-    "Give a folder that a trainer saved, a name of the hub, or scratch:tiny."
-)
+_TODO = "Give a folder that a trainer saved, or a name of the hub."
 # Of a side of an encoder-decoder's row, as TRL has it for decoders.
 MOST_TOKENS = 1024
 
@@ -76,12 +75,13 @@ def load_student(
         options: of `from_pretrained`, such as `dtype`.
 
     Raises:
-        WrongUse: nothing to open there, or not so.
+        WrongUse: nothing to open there, or not so, or a student that writes no text.
     """
     if truncate.is_truncated(model):
         whole, tokenizer = load_student(truncate.source_of(model), options)
         return truncate.cut(whole, model), tokenizer
     given = options or {}
+    check_kind(model, ("language",), f"--model {model}", "a language model")
     tokenizer = load_tokenizer(model, files_in(given))
     with opening(f"--model {model}", model, "a language model", _TODO):
         student = _model(model, given)
@@ -267,12 +267,14 @@ def train_and_keep(
             **(facts or {}),
             "sharding": shards.watch(trainer, config.sharding),
         }
-    result = trained(trainer, checkpoint, config.sharding)
+    with writing(config.output):
+        result = trained(trainer, checkpoint, config.sharding)
     if config.shape.weight_bits is not None:
         from finetune.students.shaping import settle  # noqa: PLC0415 - torch
 
         settle(trainer.accelerator.unwrap_model(trainer.model), config.shape)
-    _saved(trainer, tokenizer, config, keep=keep, save=save)
+    with writing(config.output):
+        _saved(trainer, tokenizer, config, keep=keep, save=save)
     weights = list(trainer.model.parameters())
     info = {
         "model": config.model,
@@ -297,6 +299,8 @@ def train_and_keep(
     if config.held_out is not None:
         info["held_out"] = {**info["held_out"], **_measurements(trainer)}
     write_info(config, info)
+    if is_first_process():
+        (config.output / SAVING).unlink(missing_ok=True)
     trainer.accelerator.wait_for_everyone()
     return info
 
@@ -311,6 +315,11 @@ def _saved(
 ) -> None:
     """Writes the student, its tokenizer, and all that was logged."""
     output = str(config.output)
+    if is_first_process():
+        mark = config.output / SAVING
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+        unmark(config.output)
     if config.sharding is not None:
         # All processes take part.
         (save or shards.save)(trainer, output)
@@ -398,6 +407,13 @@ def trained(
         WrongUse: a loss or a weight that is no finite number.
     """
     resume = None if checkpoint is None else str(checkpoint)
+    if not any(weight.requires_grad for weight in trainer.model.parameters()):
+        raise WrongUse(
+            "--model",
+            "adapters, which stay as they are",
+            "a student with weights that are trained",
+            "Give the model under them, or the merged one of `finetune export --to vllm`.",
+        )
     watch_losses(trainer)
     try:
         result = trainer.train(resume_from_checkpoint=resume)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
+from finetune.students.kinds import require_kind
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -220,17 +221,11 @@ def load(folder: str) -> tuple[Supernet, JsonObject]:
     Raises:
         WrongUse: nothing of that kind there.
     """
-    path = Path(folder) / FILE
-    if not path.is_file():
-        raise WrongUse(
-            folder,
-            f"no {FILE}",
-            "a folder of `finetune supernet`",
-            "Give its --output.",
-        )
+    require_kind(folder, "supernet", folder)
     from transformers import AutoModel  # noqa: PLC0415
 
-    facts: JsonObject = json.loads(path.read_text(encoding="utf-8"))
+    text = (Path(folder) / FILE).read_text(encoding="utf-8")
+    facts: JsonObject = json.loads(text)
     space = Space(**facts.pop("space"))
     model = AutoModel.from_pretrained(folder).eval()
     return Supernet(model, space), facts

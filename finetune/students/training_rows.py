@@ -56,6 +56,7 @@ def for_sft(
         template=config.template,
         whole=whole,
         keep_end=args.truncation_mode == "keep_end",
+        where=f"--input {config.data}",
     )
     say_lost(encoded, args.max_length)
     return encoded

@@ -357,21 +357,37 @@ def label_losses(
     return losses.reshape(labels.shape)
 
 
+# What to do about other tokens: decoders have losses that need none in common.
+_ACROSS = (
+    "Use --loss uld or --loss hybrid, which align the two texts by their bytes."
+)
+SAME_TOKENS = "Take models of the same tokenizer."
+
+
 def same_tokens(
-    path: str, own: PreTrainedTokenizerBase, tokenizer: PreTrainedTokenizerBase
+    path: str,
+    own: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerBase,
+    where: str = "--teacher",
+    todo: str = _ACROSS,
 ) -> None:
     """Refuses a teacher of another tokenizer; names that pad a vocabulary do not matter, since both
     heads are cut to the tokenizer.
 
+    Args:
+        path: of the teacher.
+        own: its tokenizer.
+        tokenizer: the student's.
+        where: what named it.
+        todo: instead; of decoders the losses that need no common tokens.
+
     Raises:
-        WrongUse: the tokens differ; the message names the losses that do not need them to be the
-            same.
+        WrongUse: the tokens differ.
     """
     if vocabulary_digest(own) == vocabulary_digest(tokenizer):
         return
-    todo = "Use --loss uld or --loss hybrid, which align the two texts by their bytes."
     raise WrongUse(
-        f"--teacher {path}",
+        f"{where} {path}",
         f"a tokenizer of {len(own):,} other tokens",
         f"the student's {len(tokenizer):,}",
         todo,

@@ -19,6 +19,11 @@ from finetune.trainers.notes import Notes
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+# A token before a text, and one behind it.
+_ENDS = 2
+# Of a student whose configuration names no limit.
+_MOST_PLACES = 512
+
 
 class Stretch(NamedTuple):
     """How a student reads.
@@ -51,6 +56,22 @@ def stretch_of(tokenizer: PreTrainedTokenizerBase, times: int) -> Stretch:
         tokenizer.cls_token_id,
         tokenizer.sep_token_id,
     )
+
+
+def source_tokens(model: PreTrainedModel, times: int) -> int:
+    """Tokens of a prompt that a student reads at most; 0 where not even one takes so many places.
+
+    Args:
+        model: the student.
+        times: places of each token.
+    """
+    limit = int(getattr(model.config, "max_position_embeddings", _MOST_PLACES))
+    for name, part in model.named_modules():
+        # RoBERTa and its kin count places from behind the padding's number on.
+        padding = getattr(part, "padding_idx", None)
+        if name.endswith("position_embeddings") and padding is not None:
+            limit -= padding + 1
+    return (limit - _ENDS) // times
 
 
 def places_needed(target: Sequence[int]) -> int:

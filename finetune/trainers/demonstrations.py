@@ -11,15 +11,19 @@ from transformers import Trainer
 
 from finetune.core.rows import JsonObject
 from finetune.core.tensors import Inputs, Scalar
-from finetune.data.demonstrations import DEMONSTRATIONS
-from finetune.data.tokens import IGNORED, prepared
+from finetune.data.demonstrations import DEMONSTRATIONS, NUMBER
+from finetune.data.tokens import IGNORED, MOST_TOKENS, prepared
 from finetune.losses.forward_kl import ForwardKl
 from finetune.students.demonstrations import Asked, Compressor, padded, said
 from finetune.trainers.notes import Notes
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import (
+        PretrainedConfig,
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+    )
 
 
 class Shown(NamedTuple):
@@ -38,32 +42,66 @@ class Shown(NamedTuple):
     mask: Tensor
 
 
+def most_tokens(*configs: PretrainedConfig) -> int:
+    """Tokens that models of these configurations read at most, and at most `MOST_TOKENS`."""
+    most = MOST_TOKENS
+    for config in configs:
+        plain = config.get_text_config()
+        most = min(most, getattr(plain, "max_position_embeddings", most))
+    return most
+
+
 def encoded(
-    rows: Sequence[JsonObject], tokenizer: PreTrainedTokenizerBase, most: int
+    rows: Sequence[JsonObject],
+    tokenizer: PreTrainedTokenizerBase,
+    most: int,
+    vectors: int = 0,
 ) -> list[JsonObject]:
     """`ids`, `labels`, `shots` (ids of the demonstrations) and `place` (among the rows, from 0) of
-    each row that has room for an answer.
+    each row.
+
+    Args:
+        rows: with demonstrations.
+        tokenizer: of both models.
+        most: tokens that both models read.
+        vectors: that stand behind demonstrations, and before a row.
 
     Raises:
-        WrongUse: a row that is longer than `most` with its demonstrations.
+        WrongUse: a row that is longer than `most` with its demonstrations, or one of both with the
+            vectors; a prompt without a token.
     """
     plain = [
         {"prompt": row["prompt"], "completion": row["completion"]}
         for row in rows
     ]
-    made = prepared(plain, tokenizer, most, template="never")
+    # Nothing is cut: what does not fit is refused below.
+    made = prepared(plain, tokenizer, None, template="never")
     found = []
     for place, row in zip(made.positions, made.rows, strict=True):
+        where = f"--input row {rows[place][NUMBER]}"
+        if row["labels"][0] != IGNORED:
+            raise WrongUse(
+                f"{where} prompt",
+                f"{rows[place]['prompt']!r}"[:80],
+                "a text with a token, behind which the answer stands",
+                "Write one, or leave the row out.",
+            )
         shots = tokenizer(
             rows[place][DEMONSTRATIONS], add_special_tokens=False
         )["input_ids"]
-        if len(shots) + len(row["input_ids"]) > most:
-            raise WrongUse(
-                f"row {place + 1}",
-                f"{len(shots) + len(row['input_ids'])} tokens",
-                f"{most} with its demonstrations",
-                "Lower --shots, or shorten the row.",
-            )
+        lengths = {
+            "with its demonstrations": len(shots) + len(row["input_ids"]),
+            "of demonstrations and vectors": len(shots) + vectors,
+            "with the vectors": len(row["input_ids"]) + vectors,
+        }
+        for what, length in lengths.items():
+            if length > most:
+                raise WrongUse(
+                    where,
+                    f"{length} tokens {what}",
+                    f"{most} at most",
+                    "Lower --shots or --vectors, or shorten the row.",
+                )
         told = {"ids": row["input_ids"], "labels": row["labels"]}
         found.append({**told, "shots": shots, "place": place})
     return found

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from finetune.core.sharding import OPTION
 from finetune.data.held_out import EXACT_MATCH, MEASURES, OF_ENCODERS
 from finetune.settings import TrainConfig
+from finetune.students.load import is_seq2seq
 from finetune.trainers.distill_settings import (
     DistillConfig,
     self_teacher,
@@ -419,37 +420,53 @@ def check_encoder(config: TrainConfig) -> None:
     held.check(OF_ENCODERS)
 
 
-def check_whole_encoder(config: TrainConfig, command: str, kind: str) -> None:
-    """Refuses what a command has not that trains all weights of an encoder.
+def check_whole(
+    config: TrainConfig, command: str, kind: str, *, decoder: bool = False
+) -> None:
+    """Refuses what a command has not that trains all weights of a model.
 
     Args:
         config: of the training.
         command: its name.
         kind: what it trains.
+        decoder: whether that is made of a decoder.
 
     Raises:
-        WrongUse: adapters, rows held out, or what `check_encoder` refuses.
+        WrongUse: adapters, rows held out, a budget of tokens, or an encoder-decoder.
     """
-    check_encoder(config)
-    if config.lora is not None or config.held_out is not None:
+    held = config.held_out
+    given = {
+        "--lora": (config.lora, f"trains all weights of the {kind}"),
+        "--held-out": (held and held.data, "measures no rows as it trains"),
+        "--tokens-per-batch": (config.tokens_per_batch, "counts rows"),
+    }
+    for flag, (value, why) in given.items():
+        if value is not None:
+            raise WrongUse(
+                f"{flag} {value}",
+                f"finetune {command}, which {why}",
+                "a training without it",
+                "Leave it out.",
+            )
+    if decoder and is_seq2seq(config.model):
         raise WrongUse(
-            command, "--lora", f"all weights of the {kind}", "Leave it out."
+            f"--model {config.model}",
+            "an encoder-decoder",
+            f"a decoder, of which the {kind} is made",
+            "Take another model.",
         )
 
 
-def check_decoder(config: TrainConfig, found: str) -> None:
-    """Refuses what decoders alone have, of another model.
-
-    Args:
-        config: of the training.
-        found: what the model is.
+def check_decoder(config: TrainConfig) -> None:
+    """Refuses what decoders alone have, of an encoder-decoder.
 
     Raises:
         WrongUse: rows held out, or a budget of tokens.
     """
     held = config.held_out
     of_rows = None if held is None else held.data
-    _check_plain(config, found, {"--held-out": of_rows})
+    more = {"--held-out": of_rows}
+    _check_plain(config, "an encoder-decoder", more)
 
 
 def _check_plain(

@@ -31,7 +31,9 @@ OF_STUDENTS = (
     *("README.md", "*.safetensors", "*.safetensors.index.json", "*.gguf"),
     *("config.json", "generation_config.json", "adapter_config.json"),
     *("tokenizer*", "special_tokens_map.json", "vocab.*", "merges.txt"),
-    *("chat_template.jinja", "nat.json", "Modelfile"),
+    *("chat_template.jinja", "nat.json", "heads.json", "Modelfile"),
+    *("modules.json", "sentence_bert_config.json", "[0-9]_*/config.json"),
+    *("config_sentence_transformers.json", "[0-9]_*/*.safetensors"),
 )
 # Files that are read for what nobody should see; larger ones are weights and rows.
 _MOST_READ = 1 << 24

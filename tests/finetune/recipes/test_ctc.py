@@ -65,6 +65,30 @@ def test_the_prior_is_held_against_what_is_no_blank():
     assert float(prior_kl(logs, source[:, 1:2].repeat(1, 3), prior, 0)) == 0.0
 
 
+def test_the_gradient_of_the_prior_is_its_slope():
+    prior = prior_of({3: {1: 0.6, 2: 0.2}, 4: {2: 1.0}}, 6)
+    prior = prior._replace(chances=prior.chances.double())
+    source = torch.tensor([[3, 4, 5], [4, -1, -1]])
+    torch.manual_seed(0)
+    logits = torch.randn(2, 3, 2, 6, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda one: prior_kl(one.log_softmax(-1), source, prior, 0), (logits,)
+    )
+
+
+def test_a_completion_with_the_token_that_says_nothing_is_left_out(tmp_path):
+    rows = [
+        {"prompt": "red pen dog", "completion": "pen [PAD] pen"},
+        {"prompt": "red pen", "completion": "pen"},
+    ]
+    code, said = finetune(
+        "ctc", "--model", tiny.encoder("mlm"), "--output", tmp_path / "w",
+        "--input", write(tmp_path / "rows.jsonl", rows), "--max-steps", 1,
+    )  # fmt: skip
+    assert code == 0, said
+    assert "1 of 2 rows have too few places, or padding" in said
+
+
 @given(st.lists(st.integers(0, 2), max_size=8))
 def test_a_text_that_places_say_fits_into_them(places):
     text = collapsed(places, 0)
@@ -175,12 +199,44 @@ def test_what_cannot_be_written_or_measured_is_refused(tmp_path):
     code, said = finetune(
         "evaluate-ctc", tiny.encoder("mlm"), "--input", rows, "--output", tmp_path / "o"
     )  # fmt: skip
-    assert (code, "no training of finetune ctc" in said) == (2, True), said
+    assert (code, "a folder of `finetune ctc`" in said) == (2, True), said
     empty = write(
         tmp_path / "empty.jsonl", [{"prompt": "red", "completion": " "}]
     )
     code, said = finetune("ctc", "--input", empty, *base[2:])
     assert (code, "row 1 completion" in said) == (2, True), said
+
+
+def test_prompts_that_a_stretch_makes_too_long_ask_for_less(tmp_path):
+    row = [{"prompt": "red pen dog", "completion": "pen"}]
+    code, said = finetune(
+        "ctc", "--model", tiny.encoder("mlm"), "--output", tmp_path / "w",
+        "--input", write(tmp_path / "rows.jsonl", row), "--stretch", 11,
+    )  # fmt: skip
+    # 32 places less 2 hold two tokens eleven times, not three.
+    assert code == 2
+    assert "prompts of 3 tokens or more" in said
+    assert "wanted 2 at most" in said
+    assert "Lower --stretch" in said
+
+
+def test_places_of_a_roberta_begin_behind_its_padding():
+    """Its table of 34 places holds 32 tokens: ids of places begin at 2."""
+    from transformers import RobertaConfig, RobertaForMaskedLM
+
+    from finetune.trainers.ctc import source_tokens
+
+    model = RobertaForMaskedLM(
+        RobertaConfig(
+            vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=1,
+            intermediate_size=8, max_position_embeddings=34, pad_token_id=1,
+        )
+    )  # fmt: skip
+    assert source_tokens(model, 2) == 15
+    ids = torch.full((1, 2 * 15 + 2), 5)
+    assert model(input_ids=ids).logits.shape == (1, 32, 9)
+    with pytest.raises((IndexError, RuntimeError), match="out of"):
+        model(input_ids=torch.full((1, 33), 5))
 
 
 def test_rows_that_are_no_texts_are_not_measured(tmp_path):
@@ -199,6 +255,9 @@ def test_rows_that_are_no_texts_are_not_measured(tmp_path):
             "evaluate-ctc", tmp_path / "w", "--input", file, "--output", tmp_path / "o",
         )  # fmt: skip
     assert ends == {"null": 2, "number": 2, "long": 0}, said
+    assert "1 of 1 rows have prompts of which the beginning was read" in said
+    info = json.loads((tmp_path / "o" / "evaluation.json").read_text())
+    assert info["cut_rows"] == 1
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,12 @@ from finetune.students.demonstrations import (
     said,
 )
 from finetune.students.load import load_student
-from finetune.trainers.demonstrations import ShownCollator, encoded, shown_in
+from finetune.trainers.demonstrations import (
+    ShownCollator,
+    encoded,
+    most_tokens,
+    shown_in,
+)
 from synth.core.errors import WrongUse
 from tests import tiny
 from tests.conftest import write
@@ -56,7 +61,8 @@ def test_demonstrations_are_other_rows_of_the_same_task():
     again = demonstrated(ROWS, shots=3, draws=2, seed=0, source="rows")
     assert again == rows
     given = [{**ROWS[0], "demonstrations": "so"}]
-    assert demonstrated(given, shots=9, draws=9, seed=0, source="") == given
+    found = demonstrated(given, shots=9, draws=9, seed=0, source="")
+    assert found == [{**given[0], "row_number": 1}]
     with pytest.raises(WrongUse, match="7 other rows of task 'first'"):
         demonstrated(ROWS, shots=8, draws=1, seed=0, source="rows")
 
@@ -196,7 +202,108 @@ def test_what_cannot_be_demonstrated_is_refused(tmp_path):
     code, told = finetune(
         "evaluate-demonstrations", tiny.causal(), "--input", data, "--output", tmp_path / "o"
     )  # fmt: skip
-    assert (code, "no demonstrations.json" in told) == (2, True)
+    assert (code, "a folder of `finetune demonstrations`" in told) == (2, True)
+
+
+@pytest.fixture(scope="module")
+def compressed(tmp_path_factory):
+    """Rows, and a compressor of two vectors for a model of width 64."""
+    out = tmp_path_factory.mktemp("compressed")
+    data = write(out / "rows.jsonl", ROWS)
+    more = ["--shots", 2, "--draws", 1, "--vectors", 2]
+    trained(out / "c", *more, model=tiny.causal(), data=data)
+    return data, out / "c"
+
+
+def respelt(folder):
+    """The same model with other words."""
+    model, tokenizer = load_student(tiny.causal())
+    tokenizer.add_tokens(["respelt"])
+    model.resize_token_embeddings(len(tokenizer))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def t5(folder):
+    from finetune.students import scratch
+
+    model, tokenizer = scratch.build("scratch:t5-tiny", tiny.FACTS, 0)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_vectors_are_read_by_models_of_their_width_and_tokens(
+    compressed, tmp_path
+):
+    data, folder = compressed
+    says = {
+        tiny.wide(): "a model of width 128",
+        str(respelt(tmp_path / "respelt")): "other tokens",
+        str(t5(tmp_path / "t5")): "an encoder-decoder",
+        tiny.encoder("mlm"): "which writes no text",
+    }
+    for model, fault in says.items():
+        code, told = finetune(
+            "evaluate-demonstrations", folder, "--model", model, "--shots", 2,
+            "--input", data, "--output", tmp_path / "o",
+        )  # fmt: skip
+        assert (code, fault in told) == (2, True), told
+        assert "uld" not in told
+        assert not (tmp_path / "o").exists()
+
+
+def test_what_becomes_no_compressor_is_refused_before_it_is_trained(
+    compressed, tmp_path
+):
+    data, _ = compressed
+    base = ["demonstrations", "--input", data, "--output", tmp_path / "c"]
+    student = tmp_path / "adapters"
+    code, told = finetune(
+        "sft", "--input", data, "--model", tiny.causal(), "--lora", "--max-steps", 1,
+        "--output", student,
+    )  # fmt: skip
+    assert code == 0, told
+    seq2seq = t5(tmp_path / "t5")
+    for words, fault in (
+        (["--model", tiny.encoder("mlm")], "which writes no text"),
+        (["--model", student], "adapters upon another model"),
+        (["--model", seq2seq], "an encoder-decoder"),
+        (["--model", tiny.causal(), "--compressor", seq2seq], "an encoder-d"),
+        (["--model", tiny.causal(), "--vectors", 100_000], "1024 at most"),
+        (["--model", tiny.causal(), "--vectors", 1020], "and vectors"),
+    ):
+        code, told = finetune(*base, "--shots", 2, *words)
+        assert (code, fault in told) == (2, True), told
+        assert not (tmp_path / "c" / "train.json").exists()
+    # With a compressor in one piece the adapters are a model like others.
+    more = ["--compressor", tiny.causal(), "--shots", 2, "--vectors", 2]
+    code, told = finetune(*base, "--model", student, *more, "--max-steps", 1)
+    assert code == 0, told
+
+
+def test_a_model_reads_as_many_tokens_as_it_has_places():
+    from transformers import GPT2Config
+
+    assert most_tokens(GPT2Config(n_positions=99)) == 99
+    assert most_tokens(GPT2Config(n_positions=9999)) == 1024
+    _, tokenizer = load_student(tiny.causal())
+    rows = demonstrated(ROWS, shots=2, draws=3, seed=0, source="")
+    with pytest.raises(WrongUse, match=r"row 1: .* of demonstrations and vec"):
+        encoded(rows, tokenizer, 40, 30)
+    late = [row for row in rows if row["row_number"] == 5]
+    with pytest.raises(WrongUse, match="--input row 5: "):
+        encoded(late, tokenizer, 40, 30)
+    # No row is left out: one that is too long by itself is named, too.
+    longer = [{**ROWS[0], "prompt": "red " * 60, "demonstrations": "so"}]
+    rows = demonstrated(longer, shots=1, draws=1, seed=0, source="")
+    with pytest.raises(WrongUse, match="tokens with its demonstrations"):
+        encoded(rows, tokenizer, 40)
+    blank = [{**ROWS[0], "prompt": " ", "demonstrations": "so"}]
+    rows = demonstrated(blank, shots=1, draws=1, seed=0, source="")
+    with pytest.raises(WrongUse, match="row 1 prompt"):
+        encoded(rows, tokenizer, 40)
 
 
 @pytest.mark.slow

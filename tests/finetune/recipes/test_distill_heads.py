@@ -189,7 +189,7 @@ def test_teachers_hand_their_tasks_on_to_one_encoder(data, tmp_path):
     model, task = again.alone("tags")
     rows = (tmp_path / "o" / "predictions.jsonl").read_text().splitlines()
     assert json.loads(rows[0])["found"] in ("dog", "other")
-    found = predicted(model, tokenizer, task, TAGGED[:3])
+    found, _ = predicted(model, tokenizer, task, TAGGED[:3])
     assert list(map(len, found)) == [4, 4, 4]
     body = transformers.AutoModel.from_pretrained(tmp_path / "s")
     assert body.config.hidden_size == 32
@@ -223,3 +223,24 @@ def test_losses_over_layers_and_losses_without_a_teacher_are_refused(
         "heads", *base, "--head", head, "--loss", "hidden_mse"
     )
     assert (code, "a teacher of its own" in said) == (2, True)
+
+
+def test_a_teacher_that_hands_over_to_labels_needs_some(tmp_path):
+    rows = write(tmp_path / "rows.jsonl", [{"text": f} for f in tiny.FACTS])
+    head = f"a:task=classify,rows={rows},teacher={tiny.encoder('classify')}"
+    base = ["--model", tiny.encoder("mlm"), "--head", head, "--max-steps", 1]
+    out = ["--output", tmp_path / "s"]
+    code, said = finetune("heads", *base, *out)
+    assert (code, "no label, with --likelihood-to 1" in said) == (2, True), said
+    more = ["--likelihood-to", 0, "--loss", "forward_kl"]
+    code, said = finetune("heads", *base, *more, *out)
+    assert code == 0, said
+
+
+def test_options_that_a_head_does_not_obey_are_refused(tmp_path, data):
+    base = ["--model", tiny.encoder("mlm"), "--output", tmp_path / "s"]
+    head = ["--head", f"a:task=tokens,rows={data['tags']}"]
+    code, said = finetune("heads", *base, *head, "--lora")
+    assert (code, "--lora" in said) == (2, True), said
+    code, said = finetune("heads", "--model", "scratch:tiny", *base[2:], *head)
+    assert (code, "made on the spot" in said) == (2, True), said

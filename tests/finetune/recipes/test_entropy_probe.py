@@ -255,7 +255,7 @@ def test_rows_that_teach_nothing_are_refused(tmp_path, rows, fault):
 
 def test_a_model_that_is_no_decoder_is_refused(tmp_path):
     data = write(tmp_path / "rows.jsonl", MADE)
-    with pytest.raises(WrongUse, match="which is no decoder"):
+    with pytest.raises(WrongUse, match="which writes no text"):
         Reader(tiny.encoder("mlm"), "prompt", "plain")
     result = CliRunner().invoke(
         main,

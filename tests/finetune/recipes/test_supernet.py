@@ -156,7 +156,7 @@ def test_the_search_finds_the_nearest_encoder_of_its_budget(data, tmp_path):
     code, said = searched(tmp_path / "n", held, tmp_path / "e", 10)
     assert (code, "weights of the smallest encoder" in said) == (2, True)
     code, said = searched(tiny.encoder("mlm"), held, tmp_path / "e", 10)
-    assert (code, "no supernet.json" in said) == (2, True)
+    assert (code, "a folder of `finetune supernet`" in said) == (2, True)
 
 
 @pytest.mark.long

@@ -245,7 +245,9 @@ def test_what_a_reader_looks_at_teaches_a_retriever(learnt, tmp_path):
 
 
 def test_an_encoder_is_no_reader():
-    with pytest.raises(WrongUse, match="BertLMHeadModel, which writes no text"):
+    with pytest.raises(
+        WrongUse, match="an encoder of masked words, which writes no text"
+    ):
         AttentiveReader(model=tiny.encoder("mlm"), template=PROMPT)
 
 

@@ -6,7 +6,11 @@ import pytest
 import torch
 
 from finetune.measuring.likelihoods import surprises
-from finetune.scoring.word_scores import WordScorer, read_template
+from finetune.scoring.word_scores import (
+    WordScorer,
+    check_template,
+    read_template,
+)
 from finetune.students.load import load_student
 from synth.core.errors import WrongUse
 from tests import tiny
@@ -68,8 +72,15 @@ def test_a_long_text_does_not_push_the_question_out(monkeypatch):
     assert short != pytest.approx(other, abs=1e-3)
 
 
+@pytest.mark.parametrize("place", ["{answer}", "{Query}", "{document_2}"])
+def test_a_place_that_nothing_fills_is_refused(place):
+    with pytest.raises(WrongUse, match="which nothing fills"):
+        check_template(f"{TEMPLATE} {place}")
+    check_template(TEMPLATE + ' {"a": 1} {} { x }')
+
+
 def test_only_a_decoder_says_how_likely_a_word_is():
-    with pytest.raises(WrongUse, match="which is no decoder"):
+    with pytest.raises(WrongUse, match="which writes no text"):
         WordScorer(model=tiny.encoder("mlm"), template=TEMPLATE, words=WORDS)
-    with pytest.raises(WrongUse, match="which is no decoder"):
+    with pytest.raises(WrongUse, match="which writes no text"):
         surprises(tiny.encoder("mlm"), ["red"], ["pen"])

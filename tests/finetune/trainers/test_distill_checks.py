@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from finetune.data.held_out import HeldOut
 from finetune.data.teacher_prompts import TeacherPrompt
+from finetune.settings import TrainConfig
 from finetune.teachers.served_settings import Servers
-from finetune.trainers.distill_checks import checked
+from finetune.trainers.distill_checks import check_whole, checked
 from finetune.trainers.distill_settings import DistillConfig
 from finetune.trainers.on_policy_settings import OnPolicy
 from synth.core.errors import WrongUse
@@ -79,3 +82,20 @@ def test_what_does_not_is_refused(source, losses, own, where, says):
         checked(config)
     assert where in str(caught.value)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"lora": {}}, "--lora"),
+        ({"held_out": HeldOut(data="rows.jsonl")}, "--held-out rows.jsonl"),
+        ({"tokens_per_batch": 9}, "--tokens-per-batch 9"),
+        ({"model": "scratch:t5-tiny"}, "an encoder-decoder"),
+    ],
+)
+def test_what_trains_a_model_of_its_own_names_what_it_refuses(options, says):
+    plain = {"data": "rows", "model": "scratch:tiny", "output": Path("out")}
+    check_whole(TrainConfig(**plain), "experts", "mixture", decoder=True)
+    config = TrainConfig(**{**plain, **options})
+    with pytest.raises(WrongUse, match=f"^{says}|found {says}"):
+        check_whole(config, "experts", "mixture", decoder=True)
