@@ -10,6 +10,7 @@ from synth.core.records import Fields, Row
 from synth.parsers.base import Parser, Reply
 from synth.parsers.boxed import Boxed
 from synth.parsers.final_number import FinalNumber
+from synth.replies.thoughts import split_thoughts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,7 @@ class Think(Parser):
 
     Reasons:
         no_thinking: no thinking, or one that does not end (a cut-off reply).
-        no_answer: nothing said is boxed or announced.
+        no_answer: nothing stands behind the thinking, or nothing of it is boxed or announced.
 
     Example:
         >>> Think().parse(r"<think>Half of 8 is 4.</think>It is \boxed{4}.", {})
@@ -34,7 +35,7 @@ class Think(Parser):
     }
     reasons: ClassVar[dict[str, str]] = {
         "no_thinking": "no thinking that ends",
-        "no_answer": "nothing boxed or announced",
+        "no_answer": "no answer behind the thinking, boxed or announced",
     }
     thinks: ClassVar[bool] = True
 
@@ -44,7 +45,7 @@ class Think(Parser):
 
     def read_reply(self, reply: Reply, row: Row) -> Fields:
         if not reply.thoughts or not reply.said:
-            raise Unreadable("no_thinking", (reply.thoughts or reply.said)[:80])
+            raise Unreadable(_lack(reply), (reply.thoughts or reply.said)[:80])
         for reader in (Boxed(), FinalNumber()):
             try:
                 answer = reader.read(reply.said, row)["answer"]
@@ -56,3 +57,10 @@ class Think(Parser):
                 "answer": answer,
             }
         raise Unreadable("no_answer", reply.said[-80:])
+
+
+def _lack(reply: Reply) -> str:
+    """What a reply lacks that has no thoughts, or nothing else."""
+    split = split_thoughts(reply.said)
+    has_ended = split.thoughts and not split.is_open
+    return "no_answer" if reply.thoughts or has_ended else "no_thinking"
