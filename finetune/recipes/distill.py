@@ -162,7 +162,12 @@ def _train(
     measured = training_rows.held_out(config, args, tokenizer, made)
     learnt, held_out = _held_out(made, distill.on_policy, args.seed)
     asked, seen = training_rows.asked(
-        distill.prompt, (table, data), (made, learnt), measured, tokenizer
+        distill.prompt,
+        (table, data),
+        (made, learnt),
+        measured,
+        tokenizer,
+        where=f"--input {config.data}",
     )
     own = own_teacher(distill, model, len(tokenizer))
     teacher = (
@@ -279,9 +284,10 @@ def _served(
     # The first process asks, the others read what it was told.
     with args.main_process_first(desc="meeting the teacher"):
         served = ServedTeacher(distill.servers, tokenizer, folder)
-    names = rows.teachers(config.data)
+    names = {f"--input {config.data}": rows.teachers(config.data)}
     if config.held_out is not None:
-        names = [*names, *rows.teachers(config.held_out.data)]
+        held = config.held_out.data
+        names[f"--held-out {held}"] = rows.teachers(held)
     served.require(names)
     return served
 
