@@ -204,16 +204,22 @@ def _train(
         trainer.add_callback(own)
     if rollouts is not None:
         give_weights(rollouts, trainer, learnt.rows)
-    facts = _watched(trainer, config, tokenizer, made, measured)
+    facts = {
+        **_watched(trainer, config, tokenizer, made, measured),
+        "loss_function": ", ".join(distill.losses),
+        "teachers": served.models if served else distill.named,
+    }
     info = student.train_and_keep(
         trainer,
         tokenizer,
         config,
         len(data),
         facts=facts,
-        learnt=rollouts.told if rollouts else None,
+        learnt=(lambda _: rollouts.told()) if rollouts else None,
     )
-    return _told(info, config, distill, served)
+    if served is not None and distill.on_policy.writes:
+        say(served.word())
+    return info
 
 
 def _watched(
@@ -245,23 +251,6 @@ def _made(
         return made
     theirs = training_rows.for_sft(config, args, of_student, tokenizer)
     return training_rows.paired(made, theirs)
-
-
-def _told(
-    info: JsonObject,
-    config: TrainConfig,
-    distill: DistillConfig,
-    served: ServedTeacher | None,
-) -> JsonObject:
-    """The record of a training, with its losses and its teachers."""
-    if served is not None and distill.on_policy.writes:
-        say(served.word())
-    info = {
-        **info,
-        "loss_function": ", ".join(distill.losses),
-        "teachers": served.models if served else distill.named,
-    }
-    return student.write_info(config, info)
 
 
 def _served(

@@ -188,7 +188,7 @@ def _train(
             config,
             len(data),
             facts=facts,
-            learnt=lambda: {
+            learnt=lambda _: {
                 **earned.record(),
                 **(served.told() if served else {}),
             },

@@ -110,20 +110,19 @@ def run(
     save = None
     if config.sharding is not None:
         save = _saving(model)
-    info = student.train_and_keep(
+    return student.train_and_keep(
         trainer,
         model.tokenizer,
         config,
         len(listed),
         keep=lambda: _keep(model, loss, config.output),
         save=save,
+        facts={
+            "kind": wanted.kind,
+            "retriever_loss": wanted.loss,
+            "texts": plan.width,
+        },
     )
-    info |= {
-        "kind": wanted.kind,
-        "retriever_loss": wanted.loss,
-        "texts": plan.width,
-    }
-    return student.write_info(config, info)
 
 
 class _Plan(NamedTuple):
