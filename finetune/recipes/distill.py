@@ -456,7 +456,7 @@ def open_student(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The student; one from scratch gets the tokenizer of the teacher that it will learn from."""
     if not scratch.is_scratch(config.model):
-        return student.load_student(config.model, model_options(config))
+        return student.load_learner(config.model, model_options(config))
     from transformers import AutoTokenizer  # noqa: PLC0415
 
     source = next(iter((*distill.teachers, distill.offline or "")))

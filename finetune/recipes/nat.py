@@ -90,7 +90,7 @@ def run(config: TrainConfig, *, nat: NatConfig | None = None) -> JsonObject:
 
     args = trainer_config(SFTConfig, config, "nat")
     set_seed(args.seed)  # adapters are drawn
-    model, tokenizer = student.load_student(config.model, model_options(config))
+    model, tokenizer = student.load_learner(config.model, model_options(config))
     if not (count := gated.adapt(model, **asdict(nat))):
         raise WrongUse(
             "--targets",

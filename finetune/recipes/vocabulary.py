@@ -38,7 +38,7 @@ def run(
             something else.
     """
     check_output(output)
-    whole, tokenizer = student.load_student(model)
+    whole, tokenizer = student.load_learner(model)
     where = f"--input {data}"
     table = rows.sft_rows(data)
     read = tokenised(table, tokenizer, None, template, where=where)

@@ -63,7 +63,34 @@ def open_student(
     options = model_options(config)
     if scratch.is_scratch(config.model):
         return scratch.build(config.model, rows.texts(data), seed)
-    return load_student(config.model, options)
+    return load_learner(config.model, options)
+
+
+def load_learner(
+    model: str, options: Row | None = None, option: str = "--model"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """What `load_student` opens, to be changed and saved anew.
+
+    Args:
+        model: what to open.
+        options: of `from_pretrained`, such as `dtype`.
+        option: that named it.
+
+    Raises:
+        WrongUse: nothing to open there, or a student of `finetune nat`, whose gates no other
+            training saves.
+    """
+    folder = Path(model)
+    if truncate.is_truncated(model):
+        folder = Path(truncate.source_of(model))
+    if (folder / adapters.NAT).is_file():
+        raise WrongUse(
+            f"{option} {model}",
+            "a student of `finetune nat`, whose gates would be lost",
+            "a student whose weights are all saved",
+            "Train the model under it on the weighted.jsonl that stands beside it.",
+        )
+    return load_student(model, options)
 
 
 def load_student(
