@@ -240,25 +240,28 @@ TRAININGS = (
 
 @pytest.mark.parametrize("command", TRAININGS)
 def test_no_training_loses_gates(gated, command, tmp_path):
-    both = {"prompt": "red", "chosen": "pen", "rejected": "hat"}
+    both = {"chosen": "pen", "rejected": "hat"}
     rows = [
         {
-            **(both if command in ("dpo", "cpo", "orpo") else {"prompt": "red", "completion": "pen"}),
+            **(both if command in ("dpo", "cpo", "orpo") else {"completion": "pen"}),
             **({"label": number % 2 == 0} if command in ("kto", "nat") else {}),
             **({"task": f"t{number % 2}"} if command == "experts" else {}),
             **({"answer": "4"} if command == "grpo" else {}),
             **({"context": "a pen"} if command == "fade" else {}),
+            "prompt": f"red {number}",
             "size": number % 2,
         }
         for number in range(8)
     ]  # fmt: skip
     data = write(tmp_path / "rows.jsonl", rows)
+    others = [{**row, "prompt": f"blue {row['prompt']}"} for row in rows]
+    second = write(tmp_path / "others.jsonl", others)
     more = {
         "curriculum": ["--by", "size", "--order", "0,1"],
         "distill": ["--teacher", tiny.other()],
         "codistill": ["--teacher", tiny.other()],
         "grpo": ["--reward", "answer_match"],
-        "mix": ["--input", data, "--held-out", data, "--search", "0.5"],
+        "mix": ["--input", second, "--held-out", data, "--search", "0.5"],
     }.get(command, [])
     code, said = finetune(
         command, "--model", gated, "--input", data, "--output", tmp_path / "o", *more
