@@ -206,8 +206,7 @@ def _train(
         give_weights(rollouts, trainer, learnt.rows)
     facts = {
         **_watched(trainer, config, tokenizer, made, measured),
-        "loss_function": ", ".join(distill.losses),
-        "teachers": served.models if served else distill.named,
+        **_named(distill, served),
     }
     info = student.train_and_keep(
         trainer,
@@ -215,11 +214,24 @@ def _train(
         config,
         len(data),
         facts=facts,
-        learnt=(lambda _: rollouts.told()) if rollouts else None,
+        learnt=_learnt(rollouts),
     )
     if served is not None and distill.on_policy.writes:
         say(served.word())
     return info
+
+
+def _named(distill: DistillConfig, served: ServedTeacher | None) -> JsonObject:
+    """The losses and the teachers, for the record."""
+    return {
+        "loss_function": ", ".join(distill.losses),
+        "teachers": served.models if served else distill.named,
+    }
+
+
+def _learnt(rollouts: ServedTexts | None) -> student.Learnt | None:
+    """What a server of the student's texts knows once it has trained."""
+    return None if rollouts is None else lambda _: rollouts.told()
 
 
 def _watched(
