@@ -34,6 +34,7 @@ class Form:
         sampler: the batch sampler, where the library's own will not do.
         least: of what something is learnt, as losses of `finetune.list_losses` say it.
         reads_first: whether a row's first text alone is read.
+        orders: whether scores count by their order alone, so that equal ones say nothing.
     """
 
     says: str
@@ -43,6 +44,7 @@ class Form:
     sampler: str | None = None
     least: Least = "text"
     reads_first: bool = False
+    orders: bool = False
 
 
 def lists(listed: Sequence[Listed], width: int) -> Columns:
@@ -193,6 +195,7 @@ _LIKENESS = Form(
     says="a query beside each of its texts, and its score (else 1 and 0)",
     make=likeness,
 )
+_ORDERED = replace(_LIKENESS, orders=True)
 _ANSWERS = Form(
     says="a query beside each of its texts, and whether it answers",
     make=answers,
@@ -233,7 +236,7 @@ _INSIDE = replace(
 # Of bi-encoders; a loss that is not named reads LISTS.
 _BI = {
     "adaptive_layer": _INSIDE,
-    "angl_e": _LIKENESS,
+    "angl_e": _ORDERED,
     "batch_all_triplet": _CLASSES,
     "batch_hard_soft_margin_triplet": _CLASSES,
     "batch_hard_triplet": _CLASSES,
@@ -241,7 +244,7 @@ _BI = {
     "cached_gist_embed": _ONE_NEGATIVE,
     "cached_multiple_negatives_ranking": LISTS,
     "cached_multiple_negatives_symmetric_ranking": LISTS,
-    "co_sent": _LIKENESS,
+    "co_sent": _ORDERED,
     "contrastive": _ANSWERS,
     "contrastive_tension": Form(
         says="all texts, beside themselves and others", make=tension
@@ -291,9 +294,9 @@ _MULTI = {
     "multiple_negatives_ranking": LISTS,
 }
 _SPARSE = {
-    "angl_e": _LIKENESS,
+    "angl_e": _ORDERED,
     "cached_splade": _INSIDE,
-    "co_sent": _LIKENESS,
+    "co_sent": _ORDERED,
     "cosine_similarity": _LIKENESS,
     "csr": _INSIDE,
     "distill_kl_div": _SCORED,

@@ -12,7 +12,6 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune.core.hub import settle_hub
 from finetune.core.rows import JsonObject, RowFacts
 from finetune.data import shapes
 from finetune.data.prompts import Prompt, text_of
@@ -20,6 +19,7 @@ from synth.cli.command_group import say
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.records import Row
 from synth.inputs.files import is_remote, shown
+from synth.inputs.hub import settle_hub
 from synth.inputs.names import beside, is_a_path
 from synth.runs.folder import load_parquet
 from synth.runs.pairing import make_pairs, why_no_pair

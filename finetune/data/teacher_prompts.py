@@ -71,6 +71,8 @@ class TeacherPrompt:
         shaped: Sequence[Row],
         made: Prepared,
         tokenizer: PreTrainedTokenizerBase,
+        *,
+        where: str,
     ) -> list[JsonObject]:
         """`input_ids` and `labels` of each row as a teacher sees it: its own prompt, and behind it
         the tokens that the student reads behind his.
@@ -80,6 +82,7 @@ class TeacherPrompt:
             shaped: the same with a `prompt`.
             made: those that are trained on.
             tokenizer: the student's.
+            where: what named the rows, for messages.
 
         Raises:
             WrongUse: rows without prompts, or a template that cannot be rendered over one.
@@ -87,8 +90,8 @@ class TeacherPrompt:
         writers = self._writers()
         seen = []
         for row, position in zip(made.rows, made.positions, strict=True):
-            where = f"--input row {position + 1}"
-            prompt = _prompt(shaped[position], where)
+            place = f"{where} row {position + 1}"
+            prompt = _prompt(shaped[position], place)
             values = {**table[position], "prompt": _last(prompt)}
             user, system = (
                 writer.render(values) if writer else "" for writer in writers
@@ -96,7 +99,7 @@ class TeacherPrompt:
             given = _replaced(prompt, user, system, made.template)
             tools = shaped[position].get("tools")
             ids = ids_of(given, tokenizer, made.template, tools)
-            seen.append(behind(ids, row, where))
+            seen.append(behind(ids, row, place))
         return seen
 
     def digest(self) -> str:

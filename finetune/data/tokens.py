@@ -62,9 +62,12 @@ def tokenised(
     tokenizer: PreTrainedTokenizerBase,
     most: int | None = MOST_TOKENS,
     template: Template = "auto",
+    *,
+    where: str,
 ) -> list[JsonObject]:
     """{input_ids, labels} of each row that has room for an answer; see `prepared`."""
-    return prepared(data, tokenizer, most, template=template).rows
+    made = prepared(data, tokenizer, most, template=template, where=where)
+    return made.rows
 
 
 def prepared(
@@ -75,7 +78,7 @@ def prepared(
     template: Template = "auto",
     whole: bool = False,
     keep_end: bool = False,
-    where: str = "",
+    where: str,
 ) -> Prepared:
     """Rows of `prompt` and `completion` (texts or messages), `messages`, or `text`, as ids and
     labels.
@@ -90,7 +93,7 @@ def prepared(
         template: whether rows go through the chat template.
         whole: all tokens are learnt.
         keep_end: longer rows lose their beginnings instead.
-        where: what named the rows, for messages; "" for what has no name.
+        where: what named the rows, for messages: an option and its file.
 
     Raises:
         WrongUse: a row without an answer, none that has room for one, or a chat template that hides
@@ -111,7 +114,7 @@ def prepared(
     cut = 0
     first_crowded = ""
     for position, row in enumerate(listed):
-        named = f"{where} row {position + 1}".lstrip()
+        named = f"{where} row {position + 1}"
         ids, learnt = _read_row(reader, row, named)
         if whole:
             learnt = [True] * len(ids)
@@ -128,7 +131,7 @@ def prepared(
         positions.append(position)
     if not kept:
         raise WrongUse(
-            f"{where} row 1".lstrip(),
+            f"{where} row 1",
             first_crowded or "nothing",
             f"room within {most}",
             "Shorten it, or raise --max-length.",

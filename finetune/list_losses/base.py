@@ -292,6 +292,8 @@ class ListLoss(ABC):
         needs: what a batch must bring: `targets`, `teacher`, `groups`, ...
         least: of what it learns something: a query's `list` of several texts, another text of its
             list or of the `batch`, or a single `text`.
+        reads_first: a query's first text alone is read.
+        seeks_answer: of a list that has scores, one at least must be that of an answer.
         previous: the teacher is the student as it was before the training.
         teacher_kinds: of teachers that it can read.
         above_zero: parameters that may not be 0, such as what scores are divided by.
@@ -303,6 +305,8 @@ class ListLoss(ABC):
 
     needs: ClassVar[tuple[str, ...]] = ()
     least: ClassVar[Least] = "batch"
+    reads_first: ClassVar[bool] = False
+    seeks_answer: ClassVar[bool] = False
     previous: ClassVar[bool] = False
     teacher_kinds: ClassVar[tuple[str, ...]] = ("bi",)
     above_zero: ClassVar[tuple[str, ...]] = ()

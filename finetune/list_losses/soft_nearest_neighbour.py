@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
 from finetune.core.tensors import Scalar
-from finetune.list_losses.base import ABSENT, ListLoss, Lists
+from finetune.list_losses.base import ABSENT, ListLoss, Lists, mean_over
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +16,7 @@ class SoftNearestNeighbour(ListLoss):
     r"""- log of the share of e^s that falls on the query's own positives, among all texts of the
     batch.
 
-    A query's own positives are never negatives.
+    A query's own positives are never negatives. A query without any counts nothing.
 
     Args: none.
 
@@ -35,9 +36,13 @@ class SoftNearestNeighbour(ListLoss):
         1.0509
     """
 
+    seeks_answer: ClassVar[bool] = True
+
     def __call__(self, lists: Lists) -> Scalar:
         """The loss, a scalar."""
+        positives = lists.positives()
         right = torch.logsumexp(
-            lists.own().masked_fill(~lists.positives(), ABSENT), dim=1
+            lists.own().masked_fill(~positives, ABSENT), dim=1
         )
-        return (torch.logsumexp(lists.all().flatten(1), dim=1) - right).mean()
+        surprises = torch.logsumexp(lists.all().flatten(1), dim=1) - right
+        return mean_over(surprises, positives.any(dim=1).long())

@@ -40,6 +40,7 @@ class TranslationMse(ListLoss):
 
     needs: ClassVar[tuple[str, ...]] = ("teacher",)
     least: ClassVar[Least] = "text"
+    reads_first: ClassVar[bool] = True
 
     module: torch.nn.Module | None = field(default=None, init=False)
 

@@ -83,16 +83,17 @@ def run(config: DemonstrationsEvaluation) -> JsonObject:
     _check_reader(name, reader, model)
     same_tokens(name, tokenizer, own, "--model", SAME_TOKENS)
     shelf = read(config.shelf, "--shelf") if config.shelf else None
+    source = f"--input {config.data}"
     rows = demonstrated(
         read(config.data),
         shots=config.shots,
         draws=1,
         seed=config.seed,
-        source=f"--input {config.data}",
+        source=source,
         shelf=shelf,
     )
     most = most_tokens(reader.config, model.config)
-    made = encoded(rows, tokenizer, most, len(model.places))
+    made = encoded(rows, tokenizer, most, len(model.places), source=source)
     collate = ShownCollator(own)
     right: dict[str, list[bool]] = {way: [] for way in WAYS}
     for part in (model, reader):

@@ -66,8 +66,8 @@ def run(
     from finetune.teachers.in_process import same_tokens  # noqa: PLC0415 - torch
 
     args = trainer_config(TrainingArguments, config, "codistill")
-    small, tokenizer = student.load_student(config.model, model_options(config))
-    large, own = student.load_student(teacher)
+    small, tokenizer = student.load_learner(config.model, model_options(config))
+    large, own = student.load_learner(teacher, option="--teacher")
     same_tokens(teacher, own, tokenizer)
     both = _pair(small, large, len(tokenizer), (to_student, to_teacher))
     where = f"--input {config.data}"

@@ -24,7 +24,7 @@ from finetune.students.number_types import opening_type
 from finetune.students.opening import opening
 from finetune.students.padding import settle_padding
 from synth.core.errors import WrongUse
-from synth.core.records import canonical_json
+from synth.core.records import Row, canonical_json
 from synth.local_models.minilm import folder_of
 from synth.processes.ranks import is_first_process
 from synth.statistics.intervals import auc
@@ -116,19 +116,24 @@ def run(
         processing_class=tokenizer,
         data_collator=DataCollatorWithPadding(tokenizer),
     )
-    info = student.train_and_keep(trainer, tokenizer, config, len(learnt))
-    info["held_out"] = {"rows": len(rest), "auc": None}
-    if rest:
+
+    def measured(_: JsonObject) -> Row:
+        if not rest:
+            return {"held_out": {"rows": 0, "auc": None}}
         held = [read[n] for n in rest]
         margins = _margins(trainer, _encoded(held, model, tokenizer))
-        labels = [bool(read[n]["labels"]) for n in rest]
+        labels = [bool(row["labels"]) for row in held]
         area = auc(margins, labels)
+        groups = [row["group"] for row in held]
+        recalls = _calibrated(config, margins, labels, groups, kind)
         # NaN: labels all alike.
-        info["held_out"]["auc"] = None if isnan(area) else round(area, 4)
-        info["recalls"] = _calibrated(
-            config, margins, labels, [read[n]["group"] for n in rest], kind
-        )
-    return student.write_info(config, info)
+        shown = None if isnan(area) else round(area, 4)
+        told = {"rows": len(rest), "auc": shown}
+        return {"held_out": told, "recalls": recalls}
+
+    return student.train_and_keep(
+        trainer, tokenizer, config, len(learnt), learnt=measured
+    )
 
 
 def _encoded(

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain, pairwise
 from math import isnan
 
@@ -14,7 +15,6 @@ from finetune.core.rows import JsonObject
 from finetune.data import rows, shapes
 from finetune.recipes import sft
 from finetune.settings import TrainConfig, refuse_of_stages
-from finetune.students import load as student
 from synth.core.errors import WrongUse
 from synth.core.records import Row
 from synth.inputs.seeds import whole_file
@@ -171,7 +171,7 @@ def in_stages(
     """
     refuse_of_stages(config.trainer)
     config.output.mkdir(parents=True, exist_ok=True)
-    losses = []
+    losses: list[float | None] = []
     model = config.model
     for number, stage in enumerate(stages):
         path = config.output / f"stage{number}.jsonl"
@@ -181,11 +181,19 @@ def in_stages(
                 "".join(json.dumps(row) + "\n" for row in stage),
                 encoding="utf-8",
             )
-        folder = (
-            config.output
-            if number == len(stages) - 1
-            else config.output / f"stage{number}"
-        )
+        is_last = number == len(stages) - 1
+        folder = config.output
+        if not is_last:
+            folder = config.output / f"stage{number}"
+        # What the command was given stays where it is, whoever moves OUTPUT.
+        told: JsonObject = {
+            "model": config.model,
+            "data": config.data,
+            "taint": rows.taint(config.data),
+            "stage": number,
+        }
+        if is_last:
+            told |= facts
         done = sft.run(
             replace(
                 config,
@@ -193,18 +201,16 @@ def in_stages(
                 model=model,
                 output=folder,
                 lora=config.lora if number == 0 else None,
-            )
+            ),
+            learnt=partial(_told, told, losses),
         )
-        losses.append(done["loss"])
         model = str(folder)
-        # What the command was given stays where it is, whoever moves OUTPUT.
-        of_command = {
-            "model": config.model,
-            "data": config.data,
-            "taint": rows.taint(config.data),
-            "stage": number,
-        }
-        done = {**done, **of_command}
-        student.write_info(replace(config, output=folder), done)
-    info = {**done, **facts, "losses": losses}
-    return student.write_info(config, info)
+    return done
+
+
+def _told(
+    facts: JsonObject, losses: list[float | None], info: JsonObject
+) -> Row:
+    """What a stage's record says besides, with the losses of all stages so far."""
+    losses.append(info["loss"])
+    return {**facts, "losses": [*losses]}

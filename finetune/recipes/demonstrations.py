@@ -84,15 +84,16 @@ def run(
         f"--compressor {name}",
     )
     same_tokens(name, own, tokenizer, "--compressor", SAME_TOKENS)
+    source = f"--input {config.data}"
     rows = demonstrated(
         asked,
         shots=demonstrations.shots,
         draws=demonstrations.draws,
         seed=args.seed,
-        source=f"--input {config.data}",
+        source=source,
     )
     room = most_tokens(reader.config, model.config)
-    made = encoded(rows, tokenizer, room, demonstrations.vectors)
+    made = encoded(rows, tokenizer, room, demonstrations.vectors, source=source)
     trainer = built(
         DemonstrationsTrainer,
         model=model,

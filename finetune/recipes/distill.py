@@ -162,7 +162,12 @@ def _train(
     measured = training_rows.held_out(config, args, tokenizer, made)
     learnt, held_out = _held_out(made, distill.on_policy, args.seed)
     asked, seen = training_rows.asked(
-        distill.prompt, (table, data), (made, learnt), measured, tokenizer
+        distill.prompt,
+        (table, data),
+        (made, learnt),
+        measured,
+        tokenizer,
+        where=f"--input {config.data}",
     )
     own = own_teacher(distill, model, len(tokenizer))
     teacher = (
@@ -199,16 +204,34 @@ def _train(
         trainer.add_callback(own)
     if rollouts is not None:
         give_weights(rollouts, trainer, learnt.rows)
-    facts = _watched(trainer, config, tokenizer, made, measured)
+    facts = {
+        **_watched(trainer, config, tokenizer, made, measured),
+        **_named(distill, served),
+    }
     info = student.train_and_keep(
         trainer,
         tokenizer,
         config,
         len(data),
         facts=facts,
-        learnt=rollouts.told if rollouts else None,
+        learnt=_learnt(rollouts),
     )
-    return _told(info, config, distill, served)
+    if served is not None and distill.on_policy.writes:
+        say(served.word())
+    return info
+
+
+def _named(distill: DistillConfig, served: ServedTeacher | None) -> JsonObject:
+    """The losses and the teachers, for the record."""
+    return {
+        "loss_function": ", ".join(distill.losses),
+        "teachers": served.models if served else distill.named,
+    }
+
+
+def _learnt(rollouts: ServedTexts | None) -> student.Learnt | None:
+    """What a server of the student's texts knows once it has trained."""
+    return None if rollouts is None else lambda _: rollouts.told()
 
 
 def _watched(
@@ -242,23 +265,6 @@ def _made(
     return training_rows.paired(made, theirs)
 
 
-def _told(
-    info: JsonObject,
-    config: TrainConfig,
-    distill: DistillConfig,
-    served: ServedTeacher | None,
-) -> JsonObject:
-    """The record of a training, with its losses and its teachers."""
-    if served is not None and distill.on_policy.writes:
-        say(served.word())
-    info = {
-        **info,
-        "loss_function": ", ".join(distill.losses),
-        "teachers": served.models if served else distill.named,
-    }
-    return student.write_info(config, info)
-
-
 def _served(
     config: TrainConfig, distill: DistillConfig, args: TrainingArguments
 ) -> ServedTeacher | None:
@@ -279,9 +285,10 @@ def _served(
     # The first process asks, the others read what it was told.
     with args.main_process_first(desc="meeting the teacher"):
         served = ServedTeacher(distill.servers, tokenizer, folder)
-    names = rows.teachers(config.data)
+    names = {f"--input {config.data}": rows.teachers(config.data)}
     if config.held_out is not None:
-        names = [*names, *rows.teachers(config.held_out.data)]
+        held = config.held_out.data
+        names[f"--held-out {held}"] = rows.teachers(held)
     served.require(names)
     return served
 
@@ -461,7 +468,7 @@ def open_student(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The student; one from scratch gets the tokenizer of the teacher that it will learn from."""
     if not scratch.is_scratch(config.model):
-        return student.load_student(config.model, model_options(config))
+        return student.load_learner(config.model, model_options(config))
     from transformers import AutoTokenizer  # noqa: PLC0415
 
     source = next(iter((*distill.teachers, distill.offline or "")))

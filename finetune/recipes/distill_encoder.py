@@ -163,7 +163,7 @@ def _trained(
         count,
         keep=lambda: write(trainer.pruned(), str(config.output)),
         facts=facts,
-        learnt=trainer.record,
+        learnt=lambda _: trainer.record(),
     )
 
 

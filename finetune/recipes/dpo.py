@@ -66,7 +66,7 @@ def run(config: TrainConfig, *, method: str = "dpo") -> JsonObject:
     module, settings, trainer_name = METHODS[method]
     room = import_module(module)  # 8 s of imports
     args = trainer_config(getattr(room, settings), config, method)
-    model, tokenizer = student.load_student(config.model, model_options(config))
+    model, tokenizer = student.load_learner(config.model, model_options(config))
     made = preference_rows.shaped(data, tokenizer, config.template, args)
     options = {
         "model": model,

@@ -16,6 +16,7 @@ from finetune.settings import TrainConfig, built, trainer_config
 from finetune.students import load as student
 from finetune.trainers.distill_checks import check_whole
 from synth.core.errors import WrongUse
+from synth.core.records import Row
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -104,18 +105,22 @@ def run(config: TrainConfig, *, experts: ExpertsConfig) -> JsonObject:
         sizes=sizes,
         balance=experts.balance,
     )
-    info = student.train_and_keep(
+
+    def learnt(info: JsonObject) -> Row:
+        for name in names:
+            write_json(config.output / name / RECORD, info)
+        write_json(config.output / ROUTES, routes(model, names))
+        return {}
+
+    return student.train_and_keep(
         trainer,
         tokenizer,
         config,
         len(marked),
         keep=lambda: _keep(config, model, tokenizer, names),
         facts={**made.record(), **vars(experts), "tasks": names},
+        learnt=learnt,
     )
-    for name in names:
-        write_json(config.output / name / RECORD, info)
-    write_json(config.output / ROUTES, routes(model, names))
-    return info
 
 
 def _check(config: TrainConfig, experts: ExpertsConfig) -> None:

@@ -147,7 +147,7 @@ def _train(
         with_journal,
     )
 
-    model, tokenizer = student.load_student(config.model, model_options(config))
+    model, tokenizer = student.load_learner(config.model, model_options(config))
     if model.config.is_encoder_decoder:
         raise WrongUse(
             "--model",
@@ -188,7 +188,7 @@ def _train(
             config,
             len(data),
             facts=facts,
-            learnt=lambda: {
+            learnt=lambda _: {
                 **earned.record(),
                 **(served.told() if served else {}),
             },

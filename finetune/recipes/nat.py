@@ -19,6 +19,7 @@ from finetune.settings import TrainConfig, model_options, trainer_config
 from finetune.students import adapters, scratch, training_rows
 from finetune.students import load as student
 from synth.core.errors import WrongUse
+from synth.core.records import Row
 from synth.processes.ranks import is_first_process
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def run(config: TrainConfig, *, nat: NatConfig | None = None) -> JsonObject:
 
     args = trainer_config(SFTConfig, config, "nat")
     set_seed(args.seed)  # adapters are drawn
-    model, tokenizer = student.load_student(config.model, model_options(config))
+    model, tokenizer = student.load_learner(config.model, model_options(config))
     if not (count := gated.adapt(model, **asdict(nat))):
         raise WrongUse(
             "--targets",
@@ -115,18 +116,21 @@ def run(config: TrainConfig, *, nat: NatConfig | None = None) -> JsonObject:
         if mode == "negative":
             loss = student.trained(trainers[0]).training_loss
             first = student.over_processes(trainers[0], loss)
-    info = student.train_and_keep(
+
+    def learnt(info: JsonObject) -> Row:
+        if is_first_process():
+            _write_weights(config.output, model, parts["right"], made["right"])
+        return {"losses": [first, info["loss"]], "layers": count}
+
+    return student.train_and_keep(
         trainers[1],
         tokenizer,
         config,
         len(parts["right"]),
         keep=lambda: keep(config, nat, model),
         facts=made["right"].record(),
+        learnt=learnt,
     )
-    if is_first_process():
-        _write_weights(config.output, model, parts["right"], made["right"])
-    info = {**info, "losses": [first, info["loss"]], "layers": count}
-    return student.write_info(config, info)
 
 
 def _parts(source: str) -> dict[str, Dataset]:

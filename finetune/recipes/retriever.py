@@ -47,8 +47,11 @@ from finetune.trainers.meta_alignment import META, MetaAlignment
 from finetune.trainers.retriever_checks import (
     ALIGNED,
     check,
+    check_answers,
     check_batch,
     check_needs,
+    check_negatives,
+    check_order,
     check_rows,
 )
 from finetune.trainers.retriever_settings import RetrieverConfig
@@ -110,20 +113,19 @@ def run(
     save = None
     if config.sharding is not None:
         save = _saving(model)
-    info = student.train_and_keep(
+    return student.train_and_keep(
         trainer,
         model.tokenizer,
         config,
         len(listed),
         keep=lambda: _keep(model, loss, config.output),
         save=save,
+        facts={
+            "kind": wanted.kind,
+            "retriever_loss": wanted.loss,
+            "texts": plan.width,
+        },
     )
-    info |= {
-        "kind": wanted.kind,
-        "retriever_loss": wanted.loss,
-        "texts": plan.width,
-    }
-    return student.write_info(config, info)
 
 
 class _Plan(NamedTuple):
@@ -151,8 +153,12 @@ class _Plan(NamedTuple):
     @property
     def seen(self) -> int:
         """Texts of a row that the loss reads, at most."""
-        reads_first = self.own is None and self.form.reads_first
-        return 1 if reads_first else self.width
+        return 1 if self.reads_first else self.width
+
+    @property
+    def reads_first(self) -> bool:
+        """Whether the loss reads a row's first text alone."""
+        return (self.form if self.own is None else self.own).reads_first
 
 
 def _plan(
@@ -173,7 +179,12 @@ def _plan(
     most = max(len(row.documents) for row in listed)
     width = 1 + min(wanted.negatives, most - 1)
     plan = _Plan(spec, is_own, own, _form(spec, wanted), width)
+    check_negatives(wanted, reads_first=plan.reads_first)
     check_rows(listed, width, plan.least, wanted)
+    if own is None and plan.form.orders:
+        check_order(listed, width, wanted)
+    if own is not None and own.seeks_answer:
+        check_answers(listed, width, wanted)
     return plan
 
 

@@ -15,6 +15,7 @@ from finetune.objectives.weighting import read_coefficients
 from finetune.settings import TrainConfig, built, peft_config, trainer_config
 from finetune.students import load as student
 from finetune.students import training_rows
+from finetune.students.load import Learnt
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.records import Row
 
@@ -33,6 +34,7 @@ def run(
     negative_margin: float = 3.0,
     objective: str = "weighted",
     push: float = 0.2,
+    learnt: Learnt | None = None,
 ) -> JsonObject:
     """Trains on `prompt` and `completion` (or messages, or text); the loss counts completions
     alone.
@@ -49,6 +51,7 @@ def run(
         negative_margin: nats a token from which on a row of negative weight pushes no longer.
         objective: what rows of negative weight do: `weighted`, `unlikelihood` or `min-max`.
         push: strength of the push of `min-max`.
+        learnt: see `train_and_keep`.
 
     Returns:
         The content of OUTPUT/train.json: rows, steps, loss (mean nats a token), parameters,
@@ -68,19 +71,21 @@ def run(
                 "rows with `task` or `weight`",
                 todo,
             )
-        return fit(config, data)
+        return fit(config, data, learnt=learnt)
     tasks = sorted(set(given["tasks"]))
     shares = read_coefficients(coefficients or {}, tasks)
     numbered = {
         **given,
         "task_numbers": [tasks.index(task) for task in given["tasks"]],
     }
-    info = fit(
-        config,
-        data,
-        (numbered, _objective(objective, shares, negative_margin, push)),
-    )
-    return {**info, "coefficients": dict(zip(tasks, shares, strict=True))}
+    weights = dict(zip(tasks, shares, strict=True))
+
+    def known(info: JsonObject) -> Row:
+        more = learnt(info) if learnt else {}
+        return {"coefficients": weights, **more}
+
+    weighing = (numbered, _objective(objective, shares, negative_margin, push))
+    return fit(config, data, weighing, learnt=known)
 
 
 def _objective(
@@ -104,6 +109,8 @@ def fit(
     config: TrainConfig,
     data: Dataset,
     weighing: Weighing | None = None,
+    *,
+    learnt: Learnt | None = None,
 ) -> JsonObject:
     """Opens the student, trains it (with the objective, where rows come with weights) and keeps it.
 
@@ -112,6 +119,7 @@ def fit(
         data: rows of `prompt` and `completion`, `messages` or `text`.
         weighing: for rows with weights: their `weights`, `task_numbers` and `ids`, and the
             objective.
+        learnt: see `train_and_keep`.
     """
     _check_batches(config, weighing)
     config.shape.check(adapts=config.lora is not None)
@@ -122,7 +130,7 @@ def fit(
 
         watch(trainer, config, tokenizer, facts["template"])
     return student.train_and_keep(
-        trainer, tokenizer, config, len(data), facts=facts
+        trainer, tokenizer, config, len(data), facts=facts, learnt=learnt
     )
 
 

@@ -108,7 +108,7 @@ def teach_from_servers(
     _check_prompt(prompt, data)
     tokenizer = student.load_tokenizer(model)
     with closing(ServedTeacher(servers, tokenizer, output / FOLDER)) as served:
-        served.require(rows.teachers(data))
+        served.require({f"--input {data}": rows.teachers(data)})
         made, seen = _read(data, tokenizer, most, template, prompt)
         served.route(made._replace(rows=seen))
         served.prepare(seen)
@@ -138,7 +138,9 @@ def _read(
     training_rows.say_lost(encoded, most)
     if prompt is None:
         return encoded, encoded.rows
-    return encoded, prompt.seen(rows.load(data), shaped, encoded, tokenizer)
+    table = rows.load(data)
+    seen = prompt.seen(table, shaped, encoded, tokenizer, where=where)
+    return encoded, seen
 
 
 def _check_prompt(prompt: TeacherPrompt | None, data: str) -> None:

@@ -38,15 +38,17 @@ def run(
             something else.
     """
     check_output(output)
-    whole, tokenizer = student.load_student(model)
-    read = tokenised(rows.sft_rows(data), tokenizer, None, template)
+    whole, tokenizer = student.load_learner(model)
+    where = f"--input {data}"
+    table = rows.sft_rows(data)
+    read = tokenised(table, tokenizer, None, template, where=where)
     texts = [list(row["input_ids"]) for row in read]
     from finetune.students.vocabulary import shrink, smaller_tokenizer  # noqa: PLC0415 - torch
 
     used = {token for text in texts for token in text}
     smaller = smaller_tokenizer(tokenizer, used)
-    again = tokenised(rows.sft_rows(data), smaller.tokenizer, None, template)
-    _check(smaller, texts, [list(row["input_ids"]) for row in again], data)
+    again = tokenised(table, smaller.tokenizer, None, template, where=where)
+    _check(smaller, texts, [list(row["input_ids"]) for row in again], where)
     before = (len(tokenizer), whole.num_parameters())
     cut = shrink(whole, smaller.kept)
     cut.save_pretrained(output)
@@ -63,13 +65,13 @@ def _check(
     smaller: Smaller,
     texts: list[list[int]],
     again: list[list[int]],
-    data: str,
+    where: str,
 ) -> None:
     """Refuses a tokenizer that spells a row otherwise than the larger one."""
     for number, (text, found) in enumerate(zip(texts, again, strict=True), 1):
         if [smaller.kept[token] for token in found] != text:
             raise WrongUse(
-                f"--input {data} row {number}",
+                f"{where} row {number}",
                 "spelt otherwise by the smaller tokenizer",
                 "the same tokens",
                 "Keep the larger student: its tokenizer depends on tokens that no row uses.",

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetune.core.hub import settle_hub
 from finetune.core.rows import JsonObject
 from finetune.scoring import calibration
 from finetune.students import load as student
 from finetune.students.number_types import opening_type
 from finetune.students.padding import settle_padding
 from synth.core.errors import WrongUse
+from synth.inputs.hub import settle_hub
 
 if TYPE_CHECKING:
     from torch import Tensor

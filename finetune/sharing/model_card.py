@@ -24,6 +24,10 @@ _EVALUATION = "evaluation.json"
 _OURS = "<!-- finetune card "
 # A line of the card that peft saves beside adapters, for people to fill in.
 _UNFILLED = "<!-- Provide a quick summary of what the model is/does. -->"
+# Of those of sentence-transformers: its trainers put the tag on top, and people are to write where
+# the comment stands.
+_TRAINER = "generated_from_trainer"
+_NOBODY = "*Lists the people who create the model card, providing recognition"
 # Of the record: what has a line of its own, and what says where files lie.
 _APART = ("model", "data", "taint", "base")
 
@@ -229,12 +233,15 @@ def _signed(text: str) -> str:
 
 
 def _check_ours(card: Path) -> None:
-    """Raises WrongUse where a README is neither ours as we wrote it nor peft's empty form."""
+    """Raises WrongUse where a README is neither ours as we wrote it nor one of a
+    library that nobody filled in.
+    """
     if not card.is_file():
         return
     text = card.read_text(encoding="utf-8", errors="replace")
     above, _, _ = text.rpartition(_OURS)
-    if text == _signed(above) or _UNFILLED in text:
+    is_of_trainer = _TRAINER in text and _NOBODY in text
+    if text == _signed(above) or _UNFILLED in text or is_of_trainer:
         return
     raise WrongUse(
         str(card),

@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetune.core.hub import settle_hub
 from finetune.core.rows import JsonObject
 from finetune.data.prompts import RECORD
 from synth.core.errors import WrongUse
 from synth.core.records import Row
+from synth.inputs.hub import settle_hub
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

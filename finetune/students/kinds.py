@@ -12,6 +12,7 @@ from finetune.data.prompts import RECORD
 from finetune.students import adapters
 from finetune.students.scratch import is_scratch
 from synth.core.errors import WrongUse
+from synth.inputs.hub import settle_hub
 
 
 class Kind(NamedTuple):
@@ -201,6 +202,7 @@ def _config(model: str) -> JsonObject:
         return _read(Path(model) / "config.json")
     from transformers import AutoConfig  # noqa: PLC0415 - seconds
 
+    settle_hub(model)
     try:
         found: JsonObject = AutoConfig.from_pretrained(model).to_dict()
     except (OSError, ValueError, TypeError, AttributeError):

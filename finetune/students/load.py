@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune.core import sharding as shards
-from finetune.core.hub import settle_hub
 from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
 from finetune.data import rows
@@ -33,6 +32,7 @@ from finetune.students.padding import settle_padding
 from synth.cli.command_group import say
 from synth.core.errors import WrongUse
 from synth.core.records import Row
+from synth.inputs.hub import settle_hub
 from synth.inputs.names import require_there
 from synth.processes.ranks import is_first_process
 
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from transformers.trainer_utils import TrainOutput
 
 
+# What is known of a training -> what else is.
+Learnt = Callable[[JsonObject], Row]
 # Options of `from_pretrained` that say which files are read.
 _FILES = ("gguf_file", "revision")
 _TODO = "Give a folder that a trainer saved, or a name of the hub."
@@ -61,7 +63,34 @@ def open_student(
     options = model_options(config)
     if scratch.is_scratch(config.model):
         return scratch.build(config.model, rows.texts(data), seed)
-    return load_student(config.model, options)
+    return load_learner(config.model, options)
+
+
+def load_learner(
+    model: str, options: Row | None = None, option: str = "--model"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """What `load_student` opens, to be changed and saved anew.
+
+    Args:
+        model: what to open.
+        options: of `from_pretrained`, such as `dtype`.
+        option: that named it.
+
+    Raises:
+        WrongUse: nothing to open there, or a student of `finetune nat`, whose gates no other
+            training saves.
+    """
+    folder = Path(model)
+    if truncate.is_truncated(model):
+        folder = Path(truncate.source_of(model))
+    if (folder / adapters.NAT).is_file():
+        raise WrongUse(
+            f"{option} {model}",
+            "a student of `finetune nat`, whose gates would be lost",
+            "a student whose weights are all saved",
+            "Train the model under it on the weighted.jsonl that stands beside it.",
+        )
+    return load_student(model, options)
 
 
 def load_student(
@@ -240,7 +269,7 @@ def train_and_keep(
     keep: Callable[[], None] | None = None,
     save: Callable[[Trainer, str], None] | None = None,
     facts: Row | None = None,
-    learnt: Callable[[], Row] | None = None,
+    learnt: Learnt | None = None,
 ) -> JsonObject:
     """Trains, saves the student (by `keep` where it is given) and its tokenizer, and writes
     `train.json`; returns its content. Of several processes, the first writes, and none goes on
@@ -255,7 +284,8 @@ def train_and_keep(
         save: saves it in another way, in all processes, where each holds a share of the weights;
             is given the trainer and the folder.
         facts: of this training, such as the form in which rows were read.
-        learnt: gives what else is known once it has trained.
+        learnt: is given what is known by then, and gives what else is; what it writes is whole
+            before the record is, which comes last.
     """
     started = time.time()
     cpu = time.process_time()
@@ -289,7 +319,6 @@ def train_and_keep(
         "cpu_seconds": round(time.process_time() - cpu, 2),
         **adapters.base_from(config.output),
         **(facts or {}),
-        **(learnt() if learnt else {}),
     }
     if first:
         # The loss is a mean over the steps behind it.
@@ -298,6 +327,8 @@ def train_and_keep(
         info["loss"] = None
     if config.held_out is not None:
         info["held_out"] = {**info["held_out"], **_measurements(trainer)}
+    if learnt is not None:
+        info |= learnt(info)
     write_info(config, info)
     if is_first_process():
         (config.output / SAVING).unlink(missing_ok=True)
@@ -319,6 +350,8 @@ def _saved(
         mark = config.output / SAVING
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.touch()
+        # The record of an earlier training says nothing of the student that is written now.
+        (config.output / RECORD).unlink(missing_ok=True)
         unmark(config.output)
     if config.sharding is not None:
         # All processes take part.

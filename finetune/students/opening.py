@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from finetune.core.hub import settle_hub
 from finetune.students.kinds import kind_of
 from finetune.students.scratch import is_scratch
 from finetune.students.truncate import is_truncated
 from synth.core.errors import PotstillError, WrongUse, is_out_of_memory
+from synth.inputs.hub import settle_hub
 from synth.inputs.names import require_there
 from synth.local_models.minilm import folder_of
 

@@ -94,6 +94,8 @@ def asked(
     prepared: tuple[Prepared, Prepared],
     measured: HeldRows | None,
     tokenizer: PreTrainedTokenizerBase,
+    *,
+    where: str,
 ) -> tuple[Prepared, list[JsonObject]]:
     """The rows that a teacher is asked about, as the student sees them and as the teacher does:
     those that are learnt, and behind them those that are measured.
@@ -104,6 +106,7 @@ def asked(
         prepared: all of them, and those that are learnt.
         measured: rows held out, if any.
         tokenizer: the student's.
+        where: what named the rows that are learnt, for messages.
     """
     table, data = read
     made, learnt = prepared
@@ -116,7 +119,7 @@ def asked(
         )
     if prompt is None:
         return both, both.rows
-    seen = prompt.seen(table, data, learnt, tokenizer)
+    seen = prompt.seen(table, data, learnt, tokenizer, where=where)
     if measured is not None:
         seen += _seen_of(measured, prompt, made, tokenizer)
     return both, seen
@@ -133,7 +136,9 @@ def _seen_of(
     table = rows.load(source)
     prompt.check(table.column_names)
     theirs = made._replace(rows=measured.rows, positions=[*measured.positions])
-    return prompt.seen(table, rows.sft_rows(source), theirs, tokenizer)
+    shaped = rows.sft_rows(source)
+    where = f"--held-out {source}"
+    return prompt.seen(table, shaped, theirs, tokenizer, where=where)
 
 
 def paired(theirs: Prepared, ours: Prepared) -> Prepared:

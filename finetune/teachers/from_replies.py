@@ -79,7 +79,9 @@ def teach(
     counts = {"rows": len(data), "taught": 0, "tokens": 0, "known": 0}
     tokenizer.save_pretrained(str(output))
     with CacheWriter(output, about) as writer:
-        read = prepared(data, tokenizer, most, template=template)
+        read = prepared(
+            data, tokenizer, most, template=template, where=f"--input {run}"
+        )
         say_lost(read, most)
         for made, number in zip(read.rows, read.positions, strict=True):
             row = data[number]

@@ -6,7 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import (
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -288,31 +294,36 @@ class ServedTeacher:
             todo,
         )
 
-    def require(self, names: Sequence[str]) -> None:
+    def require(self, named: Mapping[str, Sequence[str]]) -> None:
         """Takes down who teaches each row. Refuses rows that do not say so, by the name of a model,
         where there are several servers.
 
         Args:
-            names: of each row; () where rows name nobody.
+            named: what named some rows, for messages -> the name in each of them, () where they
+                name nobody.
 
         Raises:
             WrongUse: none, or one that no server has.
         """
-        self.names = names
+        self.names = [name for names in named.values() for name in names]
         listed = ", ".join(self.sides)
-        if len(self.sides) > 1 and not names:
+        if len(self.sides) > 1 and not self.names:
             raise WrongUse(
                 self.servers.named,
                 f"{len(self.sides)} models, and rows that do not say who teaches them",
                 "rows with a column `teacher`",
                 f"Give each row one of {listed}.",
             )
+        for where, names in named.items():
+            self._check_names(names, where)
+
+    def _check_names(self, names: Sequence[str], where: str) -> None:
         for number, name in enumerate(names, 1):
             if name not in self.sides:
                 raise WrongUse(
-                    f"--input row {number}",
+                    f"{where} row {number}",
                     f"teacher = {name!r}",
-                    f"one of {listed}",
+                    f"one of {', '.join(self.sides)}",
                     "Correct the row, or name its server with --teacher-url.",
                 )
 

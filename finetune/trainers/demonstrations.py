@@ -56,6 +56,8 @@ def encoded(
     tokenizer: PreTrainedTokenizerBase,
     most: int,
     vectors: int = 0,
+    *,
+    source: str,
 ) -> list[JsonObject]:
     """`ids`, `labels`, `shots` (ids of the demonstrations) and `place` (among the rows, from 0) of
     each row.
@@ -65,6 +67,7 @@ def encoded(
         tokenizer: of both models.
         most: tokens that both models read.
         vectors: that stand behind demonstrations, and before a row.
+        source: of the rows, for messages.
 
     Raises:
         WrongUse: a row that is longer than `most` with its demonstrations, or one of both with the
@@ -75,10 +78,10 @@ def encoded(
         for row in rows
     ]
     # Nothing is cut: what does not fit is refused below.
-    made = prepared(plain, tokenizer, None, template="never")
+    made = prepared(plain, tokenizer, None, template="never", where=source)
     found = []
     for place, row in zip(made.positions, made.rows, strict=True):
-        where = f"--input row {rows[place][NUMBER]}"
+        where = f"{source} row {rows[place][NUMBER]}"
         if row["labels"][0] != IGNORED:
             raise WrongUse(
                 f"{where} prompt",

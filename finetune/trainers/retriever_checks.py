@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from finetune.core import sharding as shards
 from finetune.core.rows import JsonObject
-from finetune.data.loss_columns import form_of, ranked
-from finetune.data.query_lists import Least, Listed
+from finetune.core.unread import refuse_unread
+from finetune.data.loss_columns import form_of, likeness, ranked
+from finetune.data.query_lists import ANSWERS, Least, Listed
 from finetune.scoring.word_scores import YES_OR_NO
 from finetune.settings import TrainConfig
 from finetune.students.encoders import KINDS
@@ -223,6 +224,74 @@ def check_rows(
         say(
             f"{lone:,} of {len(listed):,} lists hold one text: --loss {wanted.loss} learns nothing "
             "from them",
+            err=True,
+        )
+
+
+def check_negatives(wanted: RetrieverConfig, *, reads_first: bool) -> None:
+    """Raises WrongUse for a number of negatives where none is read.
+
+    Args:
+        wanted: the settings.
+        reads_first: whether the loss reads a row's first text alone.
+    """
+    refuse_unread(
+        f"--negatives {wanted.negatives}",
+        is_given=wanted.negatives not in (0, RetrieverConfig.negatives),
+        is_read=not reads_first,
+        found=f"--loss {wanted.loss}, which reads the first text of a row alone",
+        reader="a loss that reads negatives",
+    )
+
+
+def check_order(
+    listed: Sequence[Listed], width: int, wanted: RetrieverConfig
+) -> None:
+    """Raises WrongUse where a loss learns the order of scores, and all of them are equal.
+
+    Args:
+        listed: the training rows.
+        width: texts of a row that count, at most.
+        wanted: the settings.
+    """
+    labels = {*map(str, likeness(listed, width)["label"])}
+    if len(labels) == 1:
+        raise WrongUse(
+            f"--loss {wanted.loss}",
+            f"{labels.pop()} as the score of every text",
+            "two scores at least, whose order this loss learns",
+            "Give rows with negatives or with other scores, or take another loss.",
+        )
+
+
+def check_answers(
+    listed: Sequence[Listed], width: int, wanted: RetrieverConfig
+) -> None:
+    """Says of how many lists no text answers by its score, where a loss learns of those that do.
+
+    Args:
+        listed: the training rows.
+        width: texts of a row that count, at most.
+        wanted: the settings.
+
+    Raises:
+        WrongUse: none of any list.
+    """
+    without = sum(
+        row.scores is not None and max(row.scores[:width]) < ANSWERS
+        for row in listed
+    )
+    if without == len(listed):
+        raise WrongUse(
+            f"--loss {wanted.loss}",
+            f"no score of {ANSWERS} or more in any of {without:,} lists",
+            "texts that answer, whose scores are as high",
+            "Bring the scores to 0 to 1, or take another loss.",
+        )
+    if without:
+        say(
+            f"{without:,} of {len(listed):,} lists have no score of {ANSWERS} or more: --loss "
+            f"{wanted.loss} learns nothing from them",
             err=True,
         )
 

@@ -23,6 +23,7 @@ from synth.inputs.files import (
     shown,
     text_lines,
 )
+from synth.inputs.hub import settle_hub
 from synth.inputs.names import require_there
 from synth.inputs.values import plain, read_json
 
@@ -438,6 +439,7 @@ def hub_rows(name: str) -> Rows:
 
     path, _, split = name.partition(":")
     require_there(shown(name), path, "a file, a folder or a dataset name")
+    settle_hub(path)
     try:
         rows = load_dataset(path, split=split or DEFAULT_SPLIT)
     except Exception as error:

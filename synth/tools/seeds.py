@@ -11,6 +11,7 @@ from synth.core.errors import WrongUse, did_you_mean
 from synth.core.optional import optional
 from synth.core.records import Fields
 from synth.core.strict_yaml import read_yaml
+from synth.inputs.hub import settle_hub
 from synth.inputs.made.documents import document_rows
 from synth.inputs.made.sampling import made_rows
 from synth.inputs.made.spec import ColumnSpec, SeedsSpec
@@ -126,6 +127,7 @@ def counter(tokenizer: str | None) -> Callable[[str], int]:
     if tokenizer is None:
         return lambda text: len(text.split())
     transformers = optional("transformers", "finetune", "--tokenizer")
+    settle_hub(tokenizer)
     opened = transformers.AutoTokenizer.from_pretrained(tokenizer)
 
     def count(text: str) -> int:

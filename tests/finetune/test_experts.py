@@ -61,7 +61,9 @@ def test_the_loss_of_a_mixture_of_experts_is_added(mixture, tmp_path):
     from finetune.students.load import load_student
 
     model, tokenizer = load_student(str(mixture / "student"))
-    made = tokenised(rows.sft_rows(mixture / "rows.jsonl"), tokenizer)
+    made = tokenised(
+        rows.sft_rows(mixture / "rows.jsonl"), tokenizer, where="rows"
+    )
     batch = {
         name: torch.tensor([row[name] for row in made])
         for name in ("input_ids", "labels")

@@ -156,7 +156,7 @@ def test_a_student_learns_the_assistants_turns_alone(tmp_path):
     said = " ".join(m["content"] for m in rows[0]["messages"])
     tokenizer = build_tokenizer([said, "user : assistant : system :"], 400)
     tokenizer.chat_template = TEMPLATE
-    (found,) = tokenised(rows, tokenizer)
+    (found,) = tokenised(rows, tokenizer, where="rows")
     learnt = [label for label in found["labels"] if label != -100]
     assert tokenizer.decode(learnt).split() == [
         "Answer", "1.", "Answer", "2.", "Answer", "3.",

@@ -79,19 +79,19 @@ def shipped(name):
 )
 def test_every_turn_of_the_assistant_is_learnt_and_nothing_else(template):
     tokenizer = tokenizer_of(template)
-    (row,) = tokenised([{"messages": CHAT}], tokenizer)
+    (row,) = tokenised([{"messages": CHAT}], tokenizer, where="rows")
     found = learnt(tokenizer, row)
     assert found.count("first reply") == found.count("second reply") == 1
     assert "hello" not in found
     assert "again" not in found
     (last,) = tokenised(
-        [{"prompt": CHAT[:3], "completion": CHAT[3:]}], tokenizer
+        [{"prompt": CHAT[:3], "completion": CHAT[3:]}], tokenizer, where="rows"
     )
     assert "second reply" in learnt(tokenizer, last)
     assert "first reply" not in learnt(tokenizer, last)
     # What stands before the first answer is what the student is asked.
     (first,) = tokenised(
-        [{"prompt": CHAT[:1], "completion": CHAT[1:2]}], tokenizer
+        [{"prompt": CHAT[:1], "completion": CHAT[1:2]}], tokenizer, where="rows"
     )
     assert asked(tokenizer, CHAT[:1]).startswith(read(tokenizer, first))
 
@@ -137,7 +137,7 @@ def test_the_masks_are_trls(tmp_path):
         {"input_ids": row["input_ids"], "labels": row["labels"]}
         for row in trainer.train_dataset
     ]
-    assert tokenised([{"messages": CHAT}], tokenizer) == wanted
+    assert tokenised([{"messages": CHAT}], tokenizer, where="rows") == wanted
 
 
 def test_several_turns_behind_a_prompt_are_learnt_without_what_tools_said():
@@ -145,7 +145,7 @@ def test_several_turns_behind_a_prompt_are_learnt_without_what_tools_said():
         tokenizer = tokenizer_of(template)
         said = [CHAT[1], {"role": "tool", "content": "3 C"}, CHAT[3]]
         (row,) = tokenised(
-            [{"prompt": CHAT[:1], "completion": said}], tokenizer
+            [{"prompt": CHAT[:1], "completion": said}], tokenizer, where="rows"
         )
         assert "first reply" in learnt(tokenizer, row)
         assert "second reply" in learnt(tokenizer, row)
@@ -155,7 +155,7 @@ def test_several_turns_behind_a_prompt_are_learnt_without_what_tools_said():
 def test_a_template_that_changes_earlier_turns_is_refused_where_nothing_marks_them():
     hides = "{% for m in messages %}{{ m.role }} : {% if m.role == 'user' or loop.last %}{{ m.content }}{% else %}it{% endif %} {% endfor %}{% if add_generation_prompt %}assistant : {% endif %}"
     with pytest.raises(WrongUse, match="turn 2"):
-        tokenised([{"messages": CHAT}], tokenizer_of(hides))
+        tokenised([{"messages": CHAT}], tokenizer_of(hides), where="rows")
 
 
 def test_a_template_that_does_not_take_the_messages_says_so():
@@ -169,9 +169,10 @@ def test_a_template_that_does_not_take_the_messages_says_so():
         tokenised(
             [{"messages": [{"role": "system", "content": "it"}, *CHAT[:2]]}],
             tokenizer_of(picky),
+            where="rows",
         )
     with pytest.raises(WrongUse, match="row 1: found no turn of the assistant"):
-        tokenised([{"messages": CHAT[:1]}], tokenizer_of(PLAIN))
+        tokenised([{"messages": CHAT[:1]}], tokenizer_of(PLAIN), where="rows")
 
 
 def test_tools_are_shown():
@@ -184,21 +185,25 @@ def test_tools_are_shown():
         ]
     )
     tokenizer = tokenizer_of(shipped("qwen2_5.jinja"))
-    (row,) = tokenised([{"messages": CHAT[:2], "tools": tools}], tokenizer)
-    (bare,) = tokenised([{"messages": CHAT[:2]}], tokenizer)
+    (row,) = tokenised(
+        [{"messages": CHAT[:2], "tools": tools}], tokenizer, where="rows"
+    )
+    (bare,) = tokenised([{"messages": CHAT[:2]}], tokenizer, where="rows")
     assert "Oslo" in read(tokenizer, row)
     assert "Oslo" not in read(tokenizer, bare)
 
 
 def test_a_student_without_a_template_reads_messages_as_it_is_asked_for_them():
     tokenizer = tokenizer_of()
-    (row,) = tokenised([{"messages": CHAT[:2]}], tokenizer)
+    (row,) = tokenised([{"messages": CHAT[:2]}], tokenizer, where="rows")
     assert read(tokenizer, row) == asked(tokenizer, CHAT[:1]) == "hello"
     assert learnt(tokenizer, row) == "first reply <eos>"
     with pytest.raises(WrongUse, match="several turns"):
-        tokenised([{"messages": CHAT}], tokenizer)
+        tokenised([{"messages": CHAT}], tokenizer, where="rows")
     with pytest.raises(WrongUse, match="--template always"):
-        tokenised([{"messages": CHAT[:2]}], tokenizer, template="always")
+        tokenised(
+            [{"messages": CHAT[:2]}], tokenizer, template="always", where="rows"
+        )
 
 
 @pytest.mark.parametrize("template", ["auto", "always", "never"])
@@ -220,7 +225,7 @@ def test_a_student_without_a_template_reads_messages_as_it_is_asked_for_them():
 )
 def test_all_who_ask_ask_what_was_trained(template, row, tmp_path):
     tokenizer = tokenizer_of(PLAIN)
-    found = prepared([row], tokenizer, template=template)
+    found = prepared([row], tokenizer, template=template, where="rows")
     (tmp_path / "train.json").write_text(json.dumps(found.record()))
     how = prompts.of_student(str(tmp_path))
     assert how in ("always", "never")
@@ -258,15 +263,15 @@ def test_prompts_that_leave_no_room_are_counted_and_cut_answers_too():
         {"prompt": "what " * n, "completion": "it is 3"}
         for n in (1, 9, 3, 5, 20)
     ]
-    found = prepared(rows, tokenizer, 6)
+    found = prepared(rows, tokenizer, 6, where="rows")
     assert (found.positions, found.crowded, found.cut) == ([0, 2, 3], 2, 2)
     assert found.record() == {"template": "never", "crowded": 2, "cut": 2}
-    end = prepared(rows, tokenizer, 6, keep_end=True)
+    end = prepared(rows, tokenizer, 6, keep_end=True, where="rows")
     assert (end.crowded, end.cut) == (0, 0)
     assert all(learnt(tokenizer, row) == "it is 3 <eos>" for row in end.rows)
     assert all(
         -100 not in row["labels"]
-        for row in prepared(rows, tokenizer, 6, whole=True).rows
+        for row in prepared(rows, tokenizer, 6, whole=True, where="rows").rows
     )
 
 

@@ -39,9 +39,9 @@ def tokenizer():
 
 def seen(prompt, table, tokenizer, **more):
     shaped = sft([dict(row) for row in table], "rows")
-    made = prepared(shaped, tokenizer, **more)
+    made = prepared(shaped, tokenizer, **more, where="rows")
     prompt.check(table[0])
-    return made, prompt.seen(table, shaped, made, tokenizer)
+    return made, prompt.seen(table, shaped, made, tokenizer, where="rows")
 
 
 @pytest.mark.parametrize(

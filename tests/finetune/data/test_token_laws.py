@@ -53,7 +53,9 @@ def ids_of(text: str) -> list[int]:
 
 @given(WORDS, WORDS)
 def test_what_is_learnt_is_the_answer_and_its_end(prompt, answer):
-    (row,) = tokenised([{"prompt": prompt, "completion": answer}], TOKENIZER)
+    (row,) = tokenised(
+        [{"prompt": prompt, "completion": answer}], TOKENIZER, where="rows"
+    )
     end = TOKENIZER.eos_token_id
     assert row["input_ids"] == [*ids_of(prompt), *ids_of(answer), end]
     learnt = [label for label in row["labels"] if label != IGNORED]
@@ -67,7 +69,10 @@ def test_rows_are_cut_at_their_ends_or_left_out_and_both_are_counted(
     first = {"prompt": "1", "completion": "2"}
     assume(most >= 2)
     found = prepared(
-        [{"prompt": prompt, "completion": answer}, first], TOKENIZER, most
+        [{"prompt": prompt, "completion": answer}, first],
+        TOKENIZER,
+        most,
+        where="rows",
     )
     count, said = len(ids_of(prompt)), len(ids_of(answer)) + 1
     fits = count < most
@@ -81,8 +86,8 @@ def test_rows_are_cut_at_their_ends_or_left_out_and_both_are_counted(
 @given(WORDS, WORDS, st.integers(2, 20))
 def test_rows_that_keep_their_end_lose_their_beginning(prompt, answer, most):
     row = {"prompt": prompt, "completion": answer}
-    (whole,) = tokenised([row], TOKENIZER)
-    found = prepared([row], TOKENIZER, most, keep_end=True)
+    (whole,) = tokenised([row], TOKENIZER, where="rows")
+    found = prepared([row], TOKENIZER, most, keep_end=True, where="rows")
     assert found.rows[0]["input_ids"] == whole["input_ids"][-most:]
     assert found.rows[0]["labels"] == whole["labels"][-most:]
     said = sum(label != IGNORED for label in whole["labels"])
@@ -92,9 +97,11 @@ def test_rows_that_keep_their_end_lose_their_beginning(prompt, answer, most):
 @given(WORDS, WORDS)
 def test_all_tokens_are_learnt_where_that_is_asked_for(prompt, answer):
     row = {"prompt": prompt, "completion": answer}
-    (found,) = prepared([row], TOKENIZER, whole=True).rows
+    (found,) = prepared([row], TOKENIZER, whole=True, where="rows").rows
     assert found["labels"] == found["input_ids"]
-    (text,) = tokenised([{"text": f"{prompt} {answer}"}], TOKENIZER)
+    (text,) = tokenised(
+        [{"text": f"{prompt} {answer}"}], TOKENIZER, where="rows"
+    )
     assert text["labels"] == text["input_ids"] == found["input_ids"]
 
 
@@ -147,7 +154,7 @@ def test_a_student_without_a_template_reads_one_turn_and_names_other_rows(
     if "prompt" in row:
         good = {"prompt": "red", "completion": "pen"}
     with pytest.raises(WrongUse, match="row 2") as caught:
-        prepared([good, row], TOKENIZER, template="never")
+        prepared([good, row], TOKENIZER, template="never", where="rows")
     assert says in str(caught.value)
 
 
@@ -161,7 +168,7 @@ def test_by_a_template_each_turn_of_the_assistant_is_learnt_with_its_end(pairs):
     for asked, said in pairs:
         talk.append({"role": "user", "content": asked})
         talk.append({"role": "assistant", "content": said})
-    (row,) = tokenised([{"messages": talk}], tokenizer)
+    (row,) = tokenised([{"messages": talk}], tokenizer, where="rows")
     learnt = [label for label in row["labels"] if label != IGNORED]
     wanted = [
         token

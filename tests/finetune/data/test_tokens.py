@@ -40,12 +40,12 @@ def test_prompt_and_completion_are_what_trl_makes_of_them(tmp_path):
         {"input_ids": row["input_ids"], "labels": row["labels"]}
         for row in trainer.train_dataset
     ]
-    assert tokenised(rows, tokenizer) == wanted
+    assert tokenised(rows, tokenizer, where="rows") == wanted
 
 
 def test_texts_and_conversations():
     tokenizer = build_tokenizer([*TEXTS, "user : assistant :"], 200)
-    text = tokenised([{"text": "it is 3"}], tokenizer)[0]
+    text = tokenised([{"text": "it is 3"}], tokenizer, where="rows")[0]
     assert text["labels"] == text["input_ids"]
     assert text["input_ids"][-1] == tokenizer.eos_token_id
     tokenizer.chat_template = "{% for m in messages %}{{ m.role }} : {{ m.content }} {% endfor %}{% if add_generation_prompt %}assistant : {% endif %}"
@@ -53,7 +53,7 @@ def test_texts_and_conversations():
         {"role": "user", "content": "what is 3 ?"},
         {"role": "assistant", "content": "it is 3"},
     ]
-    (found,) = tokenised([{"messages": chat}], tokenizer)
+    (found,) = tokenised([{"messages": chat}], tokenizer, where="rows")
     learnt = [
         token
         for token, label in zip(
@@ -63,14 +63,19 @@ def test_texts_and_conversations():
     ]
     assert tokenizer.decode(learnt) == "it is 3"
     assert tokenised(
-        [{"prompt": chat[:1], "completion": chat[1:]}], tokenizer
+        [{"prompt": chat[:1], "completion": chat[1:]}], tokenizer, where="rows"
     ) == [found]
 
 
 def test_a_prompt_that_fills_everything_is_refused():
     tokenizer = build_tokenizer(TEXTS, 200)
     with pytest.raises(WrongUse, match=r"row 1.*a prompt of 4 tokens"):
-        tokenised([{"prompt": "what is 3 ?", "completion": "it"}], tokenizer, 4)
+        tokenised(
+            [{"prompt": "what is 3 ?", "completion": "it"}],
+            tokenizer,
+            4,
+            where="rows",
+        )
 
 
 def test_names_of_rows_and_vocabularies():
@@ -104,7 +109,9 @@ def test_a_start_that_the_tokenizer_writes_stays_and_an_end_does_not():
     tokenizer._tokenizer.post_processor = TemplateProcessing(
         single="<s> $A <eos>", special_tokens=[("<s>", start), ("<eos>", end)]
     )
-    (found,) = tokenised([{"prompt": "what is", "completion": "3"}], tokenizer)
+    (found,) = tokenised(
+        [{"prompt": "what is", "completion": "3"}], tokenizer, where="rows"
+    )
     assert found["input_ids"] == [
         start,
         *(

@@ -78,7 +78,7 @@ def test_rows_are_messages_and_tools(tmp_path):
 def test_a_student_learns_calls_and_no_answers_of_tools(tmp_path):
     path = exported(tmp_path)
     _, tokenizer = student(path)
-    (found,) = tokenised(sft_rows(path), tokenizer)
+    (found,) = tokenised(sft_rows(path), tokenizer, where="rows")
     learnt = [label for label in found["labels"] if label != -100]
     said = " ".join(words(tokenizer, learnt))
     assert "call find title = Emma" in said

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from math import exp, log
 
+import pytest
+import torch
 from hypothesis import given, settings
 
+from finetune.list_losses.base import example
+from finetune.list_losses.soft_nearest_neighbour import SoftNearestNeighbour
 from tests.finetune.list_losses.brute import agrees, cases, others, own, target
 
 
@@ -22,3 +27,20 @@ def test_it_is_the_formula(case):
         )
 
     agrees("soft_nearest_neighbour", case, term)
+
+
+def test_a_query_that_nothing_answers_counts_nothing():
+    targets = torch.tensor([[0.9, 0.1], [0.4, 0.1]])
+    both = example(targets=targets)
+    both.documents.requires_grad_()
+    loss = SoftNearestNeighbour()(both)
+    # By hand: the first query's cosines are 1 and 1 / sqrt 2, and 0 and 1 / sqrt 2.
+    half = 2**-0.5
+    total = sum(math.exp(score) for score in (1, half, 0, half))
+    assert float(loss) == pytest.approx(math.log(total) - 1)
+    none = example(targets=torch.zeros(2, 2))
+    none.documents.requires_grad_()
+    loss = SoftNearestNeighbour()(none)
+    loss.backward()
+    assert float(loss) == 0
+    assert not none.documents.grad.any()

@@ -37,7 +37,7 @@ ROWS = [
 def batch(shots=2):
     rows = demonstrated(ROWS, shots=shots, draws=1, seed=0, source="rows")
     model, tokenizer = load_student(tiny.causal())
-    made = encoded(rows, tokenizer, 99)
+    made = encoded(rows, tokenizer, 99, source="--input f")
     return (
         model.eval(),
         tokenizer,
@@ -130,7 +130,7 @@ def test_the_loss_of_a_step_by_hand(tmp_path):
     compressor, _ = load_compressor(str(tmp_path / "c"))
     made = demonstrated(read(data), shots=2, draws=1, seed=42, source="")
     model, tokenizer = load_student(tiny.causal())
-    rows = encoded(made, tokenizer, 99)
+    rows = encoded(made, tokenizer, 99, source="--input f")
     shown = shown_in(ShownCollator(tokenizer)(rows))
     with torch.no_grad():
         ours = said(model, shown.alone, compressor(shown.ids, shown.mask))
@@ -290,20 +290,22 @@ def test_a_model_reads_as_many_tokens_as_it_has_places():
     assert most_tokens(GPT2Config(n_positions=9999)) == 1024
     _, tokenizer = load_student(tiny.causal())
     rows = demonstrated(ROWS, shots=2, draws=3, seed=0, source="")
-    with pytest.raises(WrongUse, match=r"row 1: .* of demonstrations and vec"):
-        encoded(rows, tokenizer, 40, 30)
+    with pytest.raises(
+        WrongUse, match=r"f row 1: .* of demonstrations and vec"
+    ):
+        encoded(rows, tokenizer, 40, 30, source="--input f")
     late = [row for row in rows if row["row_number"] == 5]
-    with pytest.raises(WrongUse, match="--input row 5: "):
-        encoded(late, tokenizer, 40, 30)
+    with pytest.raises(WrongUse, match="--input f row 5: "):
+        encoded(late, tokenizer, 40, 30, source="--input f")
     # No row is left out: one that is too long by itself is named, too.
     longer = [{**ROWS[0], "prompt": "red " * 60, "demonstrations": "so"}]
     rows = demonstrated(longer, shots=1, draws=1, seed=0, source="")
     with pytest.raises(WrongUse, match="tokens with its demonstrations"):
-        encoded(rows, tokenizer, 40)
+        encoded(rows, tokenizer, 40, source="--input f")
     blank = [{**ROWS[0], "prompt": " ", "demonstrations": "so"}]
     rows = demonstrated(blank, shots=1, draws=1, seed=0, source="")
-    with pytest.raises(WrongUse, match="row 1 prompt"):
-        encoded(rows, tokenizer, 40)
+    with pytest.raises(WrongUse, match="--input f row 1 prompt"):
+        encoded(rows, tokenizer, 40, source="--input f")
 
 
 @pytest.mark.slow
@@ -337,3 +339,14 @@ def test_a_compressor_goes_on_from_its_folder(tmp_path):
         "demonstrations", *words, "--compressor", tmp_path / "a", "--vectors", 4
     )
     assert (code, "3 vectors of width 64" in told) == (2, True)
+
+
+def test_a_row_that_is_too_long_is_named_with_its_file(tmp_path):
+    data = write(
+        tmp_path / "rows.jsonl",
+        [{**ROWS[0], "prompt": "red " * 1999, "demonstrations": "so"}],
+    )
+    code, said = finetune(
+        "demonstrations", "--model", tiny.causal(), "--input", data, "--output", tmp_path / "s"
+    )  # fmt: skip
+    assert (code, f"--input {data} row 1: found" in said) == (2, True), said

@@ -111,7 +111,7 @@ def by_hand(made, formula, teacher="teacher", student="student"):
         load_student(str(made / name)) for name in (student, teacher)
     )
     values = []
-    for row in tokenised(rows.sft_rows(made / "run"), tokenizer):
+    for row in tokenised(rows.sft_rows(made / "run"), tokenizer, where="rows"):
         ids, learnt = (
             torch.tensor([row["input_ids"]]),
             torch.tensor(row["labels"][1:]) != -100,
@@ -208,7 +208,7 @@ def test_every_weight_moves_as_brute_force_moves_it(made, tmp_path, loss):
         for place in (made / "student", made / "teacher", tmp_path / "s")
     )
     values = []
-    for row in tokenised(rows.sft_rows(made / "run"), tokenizer):
+    for row in tokenised(rows.sft_rows(made / "run"), tokenizer, where="rows"):
         ids, learnt = (
             torch.tensor([row["input_ids"]]),
             torch.tensor(row["labels"][1:]) != -100,
@@ -472,7 +472,7 @@ def test_across_tokenizers_the_same_tokens_give_the_original_and_others_train(
         load_student(str(made / name)) for name in ("student", "teacher")
     )
     values = []
-    for row in tokenised(rows.sft_rows(made / "run"), tokenizer):
+    for row in tokenised(rows.sft_rows(made / "run"), tokenizer, where="rows"):
         ids, learnt = (
             torch.tensor([row["input_ids"]]),
             torch.tensor(row["labels"][1:]) != -100,
@@ -832,7 +832,7 @@ def test_the_best_of_a_teacher_are_those_of_its_logits(made):
     from finetune.teachers.in_process import ModelTeacher
 
     model, tokenizer = load_student(str(made / "teacher"))
-    data = tokenised(rows.sft_rows(made / "run"), tokenizer)[:3]
+    data = tokenised(rows.sft_rows(made / "run"), tokenizer, where="rows")[:3]
     teacher = ModelTeacher(str(made / "teacher"), tokenizer, device="cpu")
     for row, (ids, logs) in zip(data, best(teacher, data, 5, 0), strict=True):
         learnt = torch.tensor(row["labels"][1:]) != -100

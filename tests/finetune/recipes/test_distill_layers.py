@@ -73,7 +73,7 @@ def read(data, name, **options):
     model, tokenizer = load_student(name)
     if options.get("output_attentions"):
         model.set_attn_implementation("eager")
-    encoded = tokenised(rows.sft_rows(str(data)), tokenizer)
+    encoded = tokenised(rows.sft_rows(str(data)), tokenizer, where="rows")
     width = max(len(row["input_ids"]) for row in encoded)
     ids, real, labels = (
         torch.tensor(

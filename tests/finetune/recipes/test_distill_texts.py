@@ -54,7 +54,7 @@ def both_parts(pairs, alpha=0.1):
             .rename_column(side, "completion")
         )
         values = []
-        for row in tokenised(texts, tokenizer):
+        for row in tokenised(texts, tokenizer, where="rows"):
             learnt = torch.tensor(row["labels"][1:]) != -100
             with torch.no_grad():
                 q, p = (
@@ -192,7 +192,7 @@ def test_the_share_of_own_texts_follows_the_rows_held_out(data, tmp_path):
         data, tmp_path / "s", "forward_kl", steps=still, more=ADAPTIVE
     )
     model, tokenizer = load_student(tiny.causal())
-    encoded = tokenised(rows.sft_rows(str(data)), tokenizer)
+    encoded = tokenised(rows.sft_rows(str(data)), tokenizer, where="rows")
     # Two of eight, drawn by the seed of the training.
     held = [encoded[n] for n in sorted(random.Random(42).sample(range(8), 2))]
     total = tokens = 0.0
@@ -329,7 +329,7 @@ def preferred(pairs, beta, weight):
             .select_columns(["prompt", side])
             .rename_column(side, "completion")
         )
-        for row in tokenised(texts, tokenizer):
+        for row in tokenised(texts, tokenizer, where="rows"):
             labels = torch.tensor(row["labels"][1:])
             learnt = labels != -100
             with torch.no_grad():

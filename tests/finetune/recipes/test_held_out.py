@@ -68,7 +68,7 @@ def logs_of(model, file):
     """Log-probabilities of each learnt token, and the tokens."""
     student, tokenizer = load_student(str(model))
     tables, labels = [], []
-    for row in tokenised(rows.sft_rows(file), tokenizer):
+    for row in tokenised(rows.sft_rows(file), tokenizer, where="rows"):
         learnt = torch.tensor(row["labels"][1:])
         with torch.no_grad():
             logits = student(torch.tensor([row["input_ids"]])).logits[0, :-1]

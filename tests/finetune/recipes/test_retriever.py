@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from finetune.cli import main
 from synth.core import registry
 from synth.local_models.minilm import MINILM
+from tests import tiny
 from tests.conftest import write
 
 FAST = [
@@ -311,3 +312,60 @@ def test_a_cross_encoder_orders_each_querys_own_texts(rows, tmp_path):
         rows, tmp_path, "cross", "--corpus", rows / "corpus.jsonl"
     )
     assert code == 2
+
+
+def refused(folder, rows, *more):
+    data = write(folder / "rows.jsonl", rows)
+    return finetune(
+        "retriever", "--model", tiny.encoder("mlm"), "--input", data, "--max-steps", 1,
+        "--output", folder / "s", *more,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "loss"),
+    [
+        ("bi", "mega_batch_margin"),
+        ("bi", "batch_all_triplet"),
+        ("bi", "translation_mse"),
+        ("bi", "maml_align"),
+        ("multi", "token_alignment"),
+    ],
+)
+def test_negatives_that_nothing_reads_are_refused(kind, loss, tmp_path):
+    rows = [{"query": f, "positive": f, "negatives": ["x"]} for f in tiny.FACTS]
+    words = ["--kind", kind, "--loss", loss, "--negatives", 2]
+    if loss in ("translation_mse", "token_alignment"):
+        words += ["--teacher", tiny.encoder("mlm")]
+    code, said = refused(tmp_path, rows, *words)
+    assert (code, "--negatives 2: found --loss" in said) == (2, True), said
+
+
+@pytest.mark.parametrize(
+    ("kind", "loss"),
+    [("bi", "co_sent"), ("bi", "angl_e"), ("sparse", "co_sent")],
+)
+def test_an_order_of_equal_scores_is_none(kind, loss, tmp_path):
+    rows = [{"query": fact, "positive": fact} for fact in tiny.FACTS]
+    words = ["--kind", kind, "--loss", loss]
+    code, said = refused(tmp_path, rows, *words)
+    assert (code, "1.0 as the score of every text" in said) == (2, True), said
+    rows = [
+        {"query": fact, "documents": ["x", "y"], "scores": [0.5, 0.5]}
+        for fact in tiny.FACTS
+    ]
+    code, said = refused(tmp_path, rows, *words)
+    assert (code, "0.5 as the score of every text" in said) == (2, True), said
+
+
+def test_lists_of_which_nothing_answers_are_counted(tmp_path):
+    rows = [
+        {"query": fact, "documents": ["x", "y"], "scores": [0.4, 0.1]}
+        for fact in tiny.FACTS
+    ]
+    words = ["--loss", "soft_nearest_neighbour"]
+    code, said = refused(tmp_path, rows, *words)
+    assert (code, "in any of 8 lists" in said) == (2, True), said
+    rows[0]["scores"] = [0.9, 0.1]
+    code, said = refused(tmp_path, rows, *words)
+    assert (code, "7 of 8 lists have no score" in said) == (0, True), said

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from finetune.recipes import critic, curriculum, fade
 from finetune.recipes.curriculum import binned, named
 from finetune.settings import TrainConfig
+from finetune.students.load import Learnt
 from synth.core.errors import WrongUse
 from tests.conftest import write
 
@@ -241,12 +242,13 @@ def test_rows_of_stages_are_pairs_of_plain_json(tmp_path, monkeypatch):
     """Each stage's file holds its rows alone, and the last student is the output."""
     seen = []
 
-    def trained(config: TrainConfig) -> dict[str, Any]:
+    def trained(config: TrainConfig, learnt: Learnt) -> dict[str, Any]:
         text = Path(config.data).read_text(encoding="utf-8")
         rows = [json.loads(line) for line in text.split("\n") if line]
         seen.append((config.model, config.output.name, config.lora, rows))
         config.output.mkdir(parents=True, exist_ok=True)
-        return {"loss": float(len(rows))}
+        info = {"loss": float(len(rows))}
+        return {**info, **learnt(info)}
 
     monkeypatch.setattr(curriculum.sft, "run", trained)
     data = [

@@ -17,6 +17,7 @@ from finetune.sharing.model_card import Sources, describe_student, make_card
 from synth.core.errors import WrongUse
 from synth.teachers.simulation.word_problems import make_problems
 from tests import tiny
+from tests.conftest import rest_long, write
 
 
 def invoke(*words):
@@ -138,3 +139,22 @@ def test_what_is_no_student_or_no_evaluation_of_it_is_refused(
     other.write_text(json.dumps({**told, "model": str(tmp_path)}))
     with pytest.raises(WrongUse, match="an evaluation of"):
         describe_student(student, [tmp_path])
+
+
+@pytest.mark.parametrize("kind", rest_long(("bi", "cross", "multi", "sparse")))
+def test_a_card_that_a_library_left_in_the_folder_is_nobodys(kind, tmp_path):
+    rows = [{"query": f"a {fact}", "positive": fact} for fact in tiny.FACTS]
+    rows = [{**row, "negatives": ["a tree"]} for row in rows]
+    words = ["--input", write(tmp_path / "rows.jsonl", rows), "--kind", kind]
+    out = tmp_path / "s"
+    code, said = invoke(
+        "retriever", "--model", tiny.encoder("mlm"), *words, "--max-steps", 1, "--output", out
+    )  # fmt: skip
+    assert code == 0, said
+    assert "sbert.net" in (out / "README.md").read_text().lower()
+    for _ in range(2):
+        code, said = invoke("card", out)
+        assert code == 0, said
+    (out / "README.md").write_text("# Sentence Transformer model\n\nMine.\n")
+    code, said = invoke("card", out)
+    assert (code, "somebody wrote" in said) == (2, True), said

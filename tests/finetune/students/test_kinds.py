@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from finetune.students.kinds import KINDS, kind_of, unmark
-from finetune.students.load import load_student
+from finetune.students.load import load_learner, load_student
 from synth.core.errors import WrongUse
 from tests import tiny
 from tests.conftest import write
@@ -202,3 +202,76 @@ def test_a_student_that_is_made_is_opened_by_nobody():
     for name in ("scratch:tiny", "truncate:scratch:tiny:layers=1"):
         with pytest.raises(WrongUse, match="made on the spot"):
             load_student(name)
+
+
+@pytest.fixture(scope="module")
+def gated(tmp_path_factory):
+    """A student of `finetune nat`."""
+    folder = tmp_path_factory.mktemp("gated")
+    rows = [
+        {"prompt": "red", "completion": fact, "label": number % 2 == 0}
+        for number, fact in enumerate(tiny.FACTS)
+    ]
+    data = write(folder / "rows.jsonl", rows)
+    code, said = finetune(
+        "nat", "--model", tiny.causal(), "--input", data, "--max-steps", 1, "--output", folder / "s"
+    )  # fmt: skip
+    assert code == 0, said
+    return folder / "s"
+
+
+TRAININGS = (
+    "sft",
+    "dpo",
+    "kto",
+    "cpo",
+    "orpo",
+    "grpo",
+    "nat",
+    "experts",
+    "curriculum",
+    "fade",
+    "vocabulary",
+    "distill",
+    "codistill",
+    "mix",
+)
+
+
+@pytest.mark.parametrize("command", TRAININGS)
+def test_no_training_loses_gates(gated, command, tmp_path):
+    both = {"chosen": "pen", "rejected": "hat"}
+    rows = [
+        {
+            **(both if command in ("dpo", "cpo", "orpo") else {"completion": "pen"}),
+            **({"label": number % 2 == 0} if command in ("kto", "nat") else {}),
+            **({"task": f"t{number % 2}"} if command == "experts" else {}),
+            **({"answer": "4"} if command == "grpo" else {}),
+            **({"context": "a pen"} if command == "fade" else {}),
+            "prompt": f"red {number}",
+            "size": number % 2,
+        }
+        for number in range(8)
+    ]  # fmt: skip
+    data = write(tmp_path / "rows.jsonl", rows)
+    others = [{**row, "prompt": f"blue {row['prompt']}"} for row in rows]
+    second = write(tmp_path / "others.jsonl", others)
+    more = {
+        "curriculum": ["--by", "size", "--order", "0,1"],
+        "distill": ["--teacher", tiny.other()],
+        "codistill": ["--teacher", tiny.other()],
+        "grpo": ["--reward", "answer_match"],
+        "mix": ["--input", second, "--held-out", data, "--search", "0.5"],
+    }.get(command, [])
+    code, said = finetune(
+        command, "--model", gated, "--input", data, "--output", tmp_path / "o", *more
+    )  # fmt: skip
+    assert (code, "whose gates would be lost" in said) == (2, True), said
+
+
+def test_neither_does_a_part_of_it_or_a_teacher_that_learns(gated):
+    with pytest.raises(WrongUse, match="whose gates would be lost"):
+        load_learner(f"truncate:{gated}:layers=1")
+    with pytest.raises(WrongUse, match="--teacher"):
+        load_learner(str(gated), option="--teacher")
+    load_student(str(gated))

@@ -22,6 +22,7 @@ from transformers import (
 from finetune.students.load import load_student
 from finetune.students.vocabulary import shrink, smaller_tokenizer
 from synth.core.errors import WrongUse
+from tests import tiny
 from tests.conftest import write
 from tests.finetune.test_train import finetune
 
@@ -168,3 +169,12 @@ def test_a_smaller_student_is_written_trained_and_taught(bpe, tmp_path):
 def test_a_tokenizer_of_another_kind_is_refused():
     with pytest.raises(WrongUse, match="BPE, WordPiece"):
         smaller_tokenizer(object(), {1})
+
+
+def test_a_row_that_cannot_be_read_is_named_with_its_file(tmp_path):
+    rows = [{"messages": [{"role": "user", "content": "red"}]}]
+    data = write(tmp_path / "rows.jsonl", rows)
+    code, said = finetune(
+        "vocabulary", "--model", tiny.causal(), "--input", data, "--output", tmp_path / "s"
+    )  # fmt: skip
+    assert (code, f"--input {data} row 1" in said) == (2, True), said

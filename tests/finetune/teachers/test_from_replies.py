@@ -46,7 +46,7 @@ def test_candidates_count_for_the_students_first_token_and_spans_multiply():
         token(" 12", 0.6, **{" 13": 0.3}),
     ]
     row = {"prompt": "now ", "completion": "the unhappy 12"}
-    (made,) = tokenised([row], tokenizer)
+    (made,) = tokenised([row], tokenizer, where="rows")
     found = said_by(made, row["completion"], said, tokenizer)
     wanted = [
         {"the": 0.9, "now": 0.05},
@@ -65,7 +65,7 @@ def test_candidates_count_for_the_students_first_token_and_spans_multiply():
 def test_inside_a_teachers_token_nothing_is_known():
     tokenizer = scratch.build_tokenizer(["un happy"], 300)
     row = {"prompt": "x ", "completion": "un happy"}
-    (made,) = tokenised([row], tokenizer)
+    (made,) = tokenised([row], tokenizer, where="rows")
     first, second, _ = said_by(
         made, row["completion"], [token("un happy", 0.7, other=0.2)], tokenizer
     )
@@ -143,7 +143,7 @@ def test_a_local_models_log_probabilities_teach_as_the_model_does(tmp_path):
     cache = Cache(tmp_path / "cache")
     checked = 0
     for row in run.kept:
-        (made,) = tokenised([row], tokenizer)
+        (made,) = tokenised([row], tokenizer, where="rows")
         ids, logs = cache.read(made["input_ids"], made["labels"])
         with torch.no_grad():
             table = (

@@ -302,11 +302,13 @@ def test_rows_choose_their_teacher(tokenizer, tmp_path):
         servers = Servers(urls=(first.url, second.url), k=K)
         with closing(ServedTeacher(servers, tokenizer, tmp_path)) as served:
             with pytest.raises(WrongUse, match="column `teacher`"):
-                served.require([])
-            with pytest.raises(WrongUse, match="row 2: found teacher = 'on'"):
-                served.require(["one", "on", "two"])
+                served.require({"rows": []})
+            with pytest.raises(
+                WrongUse, match="held row 1: found teacher = 'on'"
+            ):
+                served.require({"rows": ["one"], "held": ["on", "two"]})
             names = ["one", "two", "one"]
-            served.require(names)
+            served.require({"rows": names})
             made = Prepared(ROWS, [0, 1, 2], 0, 0, "never")
             served.route(made)
             found = served.known(PAIRS)
@@ -374,7 +376,7 @@ def test_keys_go_to_their_provider_alone_and_nowhere_on_disk(
         servers.check()
         with closing(ServedTeacher(servers, tokenizer, tmp_path)) as served:
             made = Prepared(ROWS, [0, 1, 2], 0, 0, "never")
-            served.require(["one", "two", "two"])
+            served.require({"rows": ["one", "two", "two"]})
             served.route(made)
             served.prepare(ROWS)
     sent = {one.get("Authorization") for one in first.headers}

@@ -27,7 +27,7 @@ def pair():
     other, _ = build("scratch:tiny", ["what is 3 ? it"], 1)
     for one in (model, other):
         expose_hidden(one.eval())
-    found = tokenised(ROWS, tokenizer)
+    found = tokenised(ROWS, tokenizer, where="rows")
     width = max(len(row["input_ids"]) for row in found)
     batch = {
         "input_ids": torch.tensor(

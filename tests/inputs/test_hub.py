@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from aiohttp import web
 from huggingface_hub import constants, is_offline_mode
 
 import finetune
-from finetune.core import hub
+from synth.inputs import hub
 from tests.conftest import hosted, rest_long, write
 
 ROOT = Path(finetune.__file__).parent.parent
@@ -76,6 +77,30 @@ def test_nobody_is_asked_for_what_lies_here(monkeypatch, tmp_path):
     assert not is_offline_mode()
 
 
+def refused(folder, module, *words):
+    """What a command says without a network."""
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "HF_ENDPOINT": closed(),
+        "HF_HOME": str(folder / "cache"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", module, *words],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "does not answer" in done.stderr
+    assert "Retry" not in done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
 @pytest.mark.parametrize(
     "words",
     rest_long(
@@ -100,24 +125,23 @@ def test_commands_say_it_without_trying_again(tmp_path, words):
     whole = {"question": "q", "rationale": "r", "answer": "a"}
     judged = [{**whole, "is_correct": n % 2 == 0} for n in range(8)]
     write(tmp_path / "judged.jsonl", judged)
-    env = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "HF_ENDPOINT": closed(),
-        "HF_HOME": str(tmp_path / "cache"),
-    }
-    command = [sys.executable, "-m", "finetune.cli", *words]
-    done = subprocess.run(
-        [*command, "--model", "nobody/nothing"],
-        cwd=tmp_path,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
+    said = refused(
+        tmp_path, "finetune.cli", *words, "--model", "nobody/nothing"
     )
-    assert done.returncode == 2, done.stderr
-    assert "does not answer" in done.stderr
-    assert "--model nobody/nothing: found no model" in done.stderr
-    assert "Retry" not in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "--model nobody/nothing: found no model" in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("filter", "--filter", "length", "--input", "nobody/nothing"),
+        ("run", "cot", "--teacher", "simulated/mixed", "--input", "nobody/nothing"),
+    ],
+)  # fmt: skip
+def test_rows_of_the_hub_are_asked_for_once(tmp_path, words):
+    began = time.monotonic()
+    out = tmp_path / "o.jsonl"
+    said = refused(tmp_path, "synth.cli", *words, "--output", str(out))
+    assert "nobody/nothing: found neither a file nor a dataset" in said
+    # Without it the library tries again for over a minute.
+    assert time.monotonic() - began < 30

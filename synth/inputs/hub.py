@@ -6,7 +6,7 @@ import os
 import sys
 from functools import cache
 
-from synth.cli.command_group import say
+import click
 
 # Seconds that the one try may take.
 _PATIENCE = 10.0
@@ -33,7 +33,7 @@ def settle_hub(name: str) -> None:
     datasets = sys.modules.get("datasets.config")
     if datasets is not None:
         datasets.HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
-    say(
+    click.echo(
         f"{constants.ENDPOINT} does not answer: names of the hub are looked up in the cache alone",
         err=True,
     )
