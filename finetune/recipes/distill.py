@@ -204,34 +204,30 @@ def _train(
         trainer.add_callback(own)
     if rollouts is not None:
         give_weights(rollouts, trainer, learnt.rows)
-    facts = {
-        **_watched(trainer, config, tokenizer, made, measured),
-        **_named(distill, served),
-    }
-    info = student.train_and_keep(
-        trainer,
-        tokenizer,
-        config,
-        len(data),
-        facts=facts,
-        learnt=_learnt(rollouts),
+    facts = _watched(trainer, config, tokenizer, made, measured)
+    told = _told(distill, served, rollouts)
+    return student.train_and_keep(
+        trainer, tokenizer, config, len(data), facts=facts, learnt=told
     )
-    if served is not None and distill.on_policy.writes:
-        say(served.word())
-    return info
 
 
-def _named(distill: DistillConfig, served: ServedTeacher | None) -> JsonObject:
-    """The losses and the teachers, for the record."""
-    return {
-        "loss_function": ", ".join(distill.losses),
-        "teachers": served.models if served else distill.named,
-    }
+def _told(
+    distill: DistillConfig,
+    served: ServedTeacher | None,
+    rollouts: ServedTexts | None,
+) -> student.Learnt:
+    """What a record says of losses, teachers and servers once the student has trained."""
 
+    def learnt(_: JsonObject) -> JsonObject:
+        if served is not None and distill.on_policy.writes:
+            say(served.word())
+        return {
+            **(rollouts.told() if rollouts else {}),
+            "loss_function": ", ".join(distill.losses),
+            "teachers": served.models if served else distill.named,
+        }
 
-def _learnt(rollouts: ServedTexts | None) -> student.Learnt | None:
-    """What a server of the student's texts knows once it has trained."""
-    return None if rollouts is None else lambda _: rollouts.told()
+    return learnt
 
 
 def _watched(
