@@ -15,7 +15,6 @@ from synth.core.errors import (
     RowFault,
     WrongUse,
     did_you_mean,
-    printable,
 )
 from synth.core.records import Fields, Values
 from synth.core.strict_yaml import line_of
@@ -31,6 +30,7 @@ from synth.packs.demonstrations import (
     demonstration,
     not_rendered,
 )
+from synth.packs.field_names import check_name, check_text
 from synth.packs.files import read_text_inside
 from synth.packs.reply_schema import asking_in_form, reader
 from synth.packs.schema import PackSpec, StepSpec
@@ -39,10 +39,6 @@ from synth.packs.templates import Template, Templates
 from synth.packs.tool_builder import with_tools
 from synth.parsers.base import Parser
 from synth.parsers.whole import Whole
-
-# What a row has of its own: a step that wrote one of these would say who or what the row is.
-RESERVED = ("id", "meta", "reply", "reason", "detail")
-MOST_NAME = 128
 
 
 class Builder:
@@ -174,8 +170,10 @@ class Builder:
         """
         templates = []
         for name, text in texts.items():
-            template = self.inline(text, self.where(*at, name), extra)
+            where = self.where(*at, name)
+            template = self.inline(text, where, extra)
             templates.append((name, template))
+            check_text(name, self.made, where)
             self.kinds[name] = "text"
         return tuple(templates)
 
@@ -398,26 +396,7 @@ class Builder:
         """What a step adds to a row, once its names are free and can be seen for what they are."""
         kinds = step.produces()
         for name in (*kinds, *(step.each[1:] if step.each else ())):
-            visible = (
-                printable(name) == name
-                and not {"\n", "\t"} & {*name}
-                and 0 < len(name) <= MOST_NAME
-            )
-            if name in RESERVED or not visible:
-                todo = "Give the field another name."
-                raise WrongUse(
-                    self.where("steps", index, "parser"),
-                    f"field {name!r}"[:200],
-                    "a visible name that no row has by itself",
-                    todo,
-                )
-            if name in self.spec.inputs:
-                raise WrongUse(
-                    self.where("steps", index, "parser"),
-                    f"field {name!r}, which is an input too",
-                    "a name that no input has",
-                    "Rename the one or the other: templates could see only one of them.",
-                )
+            check_name(name, self.spec, self.where("steps", index, "parser"))
         return kinds
 
     def retrieved(self) -> None:

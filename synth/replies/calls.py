@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from synth.core.records import Call, Fields, Row
 from synth.core.strict_json import MOST_CHARS, decoder
 
-# What stands before the calls of Qwen and Hermes, of Mistral, and of Llama.
-_TAG = re.compile(r"<tool_call>|\[TOOL_CALLS\]|<\|python_tag\|>")
-# A reply that is JSON from its start to its end, in a fence or not.
+# What stands before the calls of Qwen and Hermes, of Granite and Phi, of Mistral, and of Llama.
+_TAG = re.compile(
+    r"<tool_call>|<\|tool_call\|>|<function_call>|functools(?=\[)"
+    r"|\[TOOL_CALLS\]|<\|python_tag\|>"
+)
+# The start of a fence around a tag, which is no word of the reply.
+_OPEN_FENCE = re.compile(r"```[a-z_]*\s*\Z")
+# A reply that is JSON from its start to its end, in a fence or not. Servers that cut special tokens
+# off may leave the last ones.
 _BARE = re.compile(
-    r"\s*(?:```[a-z]*\s*)?(?P<json>[{\[].*[}\]])\s*(?:```)?\s*", re.DOTALL
+    r"\s*(?:```[a-z_]*\s*)?(?P<json>[{\[].*[}\]])\s*"
+    r"(?:(?:```|</tool_call>|<\|[a-z_]{1,20}\|>)\s*)*",
+    re.DOTALL,
 )
 # Places of a text at which JSON is looked for.
 _TRIES = 256
@@ -31,9 +39,13 @@ def calls_in(text: str) -> list[tuple[str, Fields]]:
     >>> calls_in('[{"name": "now", "parameters": {}}]'), calls_in("None is needed.")
     ([('now', {})], [])
     """
+    return [call for value in _objects(text) for call in _calls_of(value)]
+
+
+def _objects(text: str) -> Iterator[Any]:
+    """The JSON objects in a text, in order."""
     text = text[:MOST_CHARS]
     reader = decoder()
-    found: list[tuple[str, Fields]] = []
     at = text.find("{")
     tries = 0
     while at >= 0 and tries < _TRIES:
@@ -41,26 +53,25 @@ def calls_in(text: str) -> list[tuple[str, Fields]]:
         end = at + 1
         try:
             value, end = reader.raw_decode(text, at)
-            found += _calls_of(value)
+            yield value
         except (ValueError, RecursionError):
             # No JSON, or a key twice, of which nobody knows what it means.
             pass
         at = text.find("{", end)
-    return found
 
 
 def written_out(
     text: str, tools: Collection[str]
 ) -> tuple[str, tuple[Call, ...]]:
     """What a reply says, and the calls that it writes as text, as models do where their server
-    does not read them: behind `<tool_call>` (Qwen, Hermes), `[TOOL_CALLS]` (Mistral) or
-    `<|python_tag|>` (Llama), or as JSON alone.
+    does not read them: behind `<tool_call>` (Qwen, Hermes), `<|tool_call|>` (Granite, Phi),
+    `[TOOL_CALLS]` (Mistral) or `<|python_tag|>` (Llama), or as JSON alone.
 
     A tag without a call that can be read is a call of no tool, which is answered as a mistake.
 
     Args:
         text: the reply.
-        tools: names of the declared tools. JSON alone is a call where each names one of them.
+        tools: names of the declared tools. JSON alone is calls where each object names one.
 
     >>> written_out('Well. <tool_call>{"name": "now", "arguments": {}}</tool_call>', ["now"])
     ('Well.', (Call(name='now', arguments='{}'),))
@@ -70,12 +81,19 @@ def written_out(
     tag = _TAG.search(text)
     if tag:
         calls = _calls(text[tag.end() :])
-        return text[: tag.start()].strip(), calls or (Call("?", ""),)
+        said = _OPEN_FENCE.sub("", text[: tag.start()]).strip()
+        return said, calls or (Call("?", ""),)
     bare = _BARE.fullmatch(text)
-    calls = _calls(bare["json"]) if bare else ()
-    if calls and all(call.name in tools for call in calls):
-        return "", calls
+    if bare and _all_call(bare["json"], tools):
+        return "", _calls(bare["json"])
     return text, ()
+
+
+def _all_call(text: str, tools: Collection[str]) -> bool:
+    """Whether each JSON object of a text calls one of the tools."""
+    objects = [_calls_of(value) for value in _objects(text)]
+    names = [name for calls in objects for name, _ in calls]
+    return all(objects) and bool(names) and set(names) <= {*tools}
 
 
 def _calls(text: str) -> tuple[Call, ...]:
@@ -119,7 +137,15 @@ def carried_out(turns: Sequence[Row]) -> list[Fields]:
 
 
 def _calls_of(value: Any) -> list[tuple[str, Fields]]:
-    """The call that an object is; OpenAI puts it into `function`."""
+    """The calls that an object is: OpenAI puts each into `function`, xLAM all into `tool_calls`."""
+    listed = value.get("tool_calls") if isinstance(value, dict) else None
+    if isinstance(listed, list) and not value.get("content"):
+        return [call for one in listed for call in _call_of(one)]
+    return _call_of(value)
+
+
+def _call_of(value: Any) -> list[tuple[str, Fields]]:
+    """The one call that an object is, if it is one."""
     call = value.get("function", value) if isinstance(value, dict) else None
     if not isinstance(call, dict) or not isinstance(call.get("name"), str):
         return []

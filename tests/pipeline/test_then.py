@@ -15,6 +15,7 @@ name: graded
 version: 1
 about: Grades by several judges, added up.
 inputs: {text: text, judges: list}
+constants: {scale: [0, 10]}
 steps:
   - name: grade
     each: {judges: judge}
@@ -36,7 +37,7 @@ FILES = {
 }
 
 
-def ran(tmp_path, points, pack=PACK):
+def ran(tmp_path, points, pack=PACK, **options):
     folder = make_pack(tmp_path / "pack", {**FILES, "pack.yaml": pack})
 
     def answer(body, _):
@@ -55,6 +56,7 @@ def ran(tmp_path, points, pack=PACK):
             teacher="openai/m",
             api_base=server.url,
             output=tmp_path / "out",
+            **options,
         )
         asked = [body["messages"][-1]["content"] for body in server.bodies]
     return run, asked
@@ -94,6 +96,10 @@ def test_a_template_that_fails_drops_the_row_with_its_reply(tmp_path):
         ('{line: "{{ nowhere }}"}', "nowhere"),
         ('{text: "{{ said }}"}', "an input too"),
         ('{meta: "{{ said }}"}', "no row has by itself"),
+        ('{fence: "{{ said }}"}', "a word of templates too"),
+        ('{scale: "{{ said }}"}', "a constant too"),
+        # Lists keep their kind, for the column that holds them.
+        ('{grade: "{{ grade | length }}"}', "as no text"),
         # The element of a walk is gone once the walk is over.
         ('{line: "{{ judge }}"}', "judge"),
     ],
@@ -105,3 +111,32 @@ def test_what_it_cannot_write_is_refused_before_a_call(
     pack = pack.replace("{{ line }}", "{{ said }}")
     with pytest.raises(WrongUse, match=wrong):
         Pack.load(make_pack(tmp_path / "pack", {**FILES, "pack.yaml": pack}))
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        "parser: {name: whole, into: NAME}",
+        "set: {NAME: so}\n    parser: {name: whole, into: said}",
+    ],
+)
+def test_no_field_of_a_step_hides_behind_a_constant(tmp_path, way):
+    step = f"  - name: say\n    {way.replace('NAME', 'scale')}\nexports:\n"
+    pack = PACK[: PACK.index("  - name: say")] + step
+    pack += '  sft: {prompt: "{{ text }}", completion: "{{ scale }}"}\n'
+    with pytest.raises(WrongUse, match="a constant too"):
+        Pack.load(make_pack(tmp_path / "pack", {**FILES, "pack.yaml": pack}))
+
+
+def test_the_list_of_a_walk_is_not_written_over(tmp_path):
+    pack = PACK.replace("      total:", "      grade: '9'\n      total:")
+    with pytest.raises(WrongUse, match=r"pack.yaml:\d+: found field 'grade'"):
+        Pack.load(make_pack(tmp_path / "pack", {**FILES, "pack.yaml": pack}))
+
+
+def test_another_template_finds_every_reply_in_the_journal(tmp_path):
+    ran(tmp_path, {"one": 4, "two": 2})
+    told = PACK.replace("{{ verdict }}: {{ said }}", "{{ said }} So {{ verdict }}.")  # fmt: skip
+    run, asked = ran(tmp_path, {"one": 4, "two": 2}, told, same_teacher=True)
+    assert not asked
+    assert [row["completion"] for row in run.kept] == ["It is. So good.", "It is. So bad."]  # fmt: skip
