@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -28,19 +29,34 @@ def check_writable(folder: Path) -> None:
 
 def write_whole(path: Path, text: str) -> None:
     """Writes a text file, which has all of the text or is as it was, also where a disk is full."""
-    if path.exists() and not path.is_file():
-        # A device or a pipe is no file that another could stand in for.
-        path.write_text(text, encoding="utf-8", errors="replace")
-        return
-    target = path.resolve()
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
+    write_together({path: text})
+
+
+def write_together(texts: Mapping[Path, str]) -> None:
+    """Writes text files in their order, none of them before there was room for all."""
+    asides: dict[Path, Path] = {}
     try:
-        aside.write_text(text, encoding="utf-8", errors="replace")
-        aside.replace(target)
+        for path, text in texts.items():
+            if path.exists() and not path.is_file():
+                # A device or a pipe is no file that another could stand in for.
+                path.write_text(text, encoding="utf-8", errors="replace")
+                continue
+            target = path.resolve()
+            aside = target.with_name(f".{target.name}.{os.getpid()}")
+            asides[aside] = target
+            aside.write_text(text, encoding="utf-8", errors="replace")
+        for aside, target in asides.items():
+            aside.replace(target)
     finally:
-        aside.unlink(missing_ok=True)
+        for aside in asides:
+            aside.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: object) -> None:
     """Writes what JSON can say as people read it, two spaces a level."""
-    write_whole(path, json.dumps(content, indent=2) + "\n")
+    write_whole(path, as_people_read(content))
+
+
+def as_people_read(content: object) -> str:
+    """What JSON can say, two spaces a level, with the end of its last line."""
+    return json.dumps(content, indent=2) + "\n"

@@ -8,7 +8,11 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from finetune.core.json_files import check_writable, write_json, write_whole
+from finetune.core.json_files import (
+    as_people_read,
+    check_writable,
+    write_together,
+)
 from synth.core.errors import WrongUse
 from synth.core.records import Row
 
@@ -62,8 +66,12 @@ def write_evaluation(folder: Path, info: object, rows: Iterable[Row]) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(row) + "\n" for row in rows]
-    write_whole(folder / PREDICTIONS, "".join(lines))
-    write_json(folder / MEASURED, info)
+    write_together(
+        {
+            folder / PREDICTIONS: "".join(lines),
+            folder / MEASURED: as_people_read(info),
+        }
+    )
 
 
 def check_rows(path: Path, keys: Collection[str]) -> None:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
-from finetune.core.own_files import MEASURED, check_folder, check_rows
+from finetune.core.own_files import (
+    MEASURED,
+    PREDICTIONS,
+    check_folder,
+    check_rows,
+    write_evaluation,
+)
 from synth.core.errors import WrongUse
 from tests.conftest import write
 from tests.finetune.test_train import finetune
@@ -120,3 +127,16 @@ def test_a_search_is_measured_again_into_its_folder(here):
             "evaluate-retriever", *words, "--output", here / "out"
         )
         assert code == 0, said
+
+
+def test_no_predictions_stand_alone_where_the_record_has_no_room(tmp_path):
+    blocked = tmp_path / f".{MEASURED}.{os.getpid()}"
+    blocked.mkdir()
+    with pytest.raises(OSError, match=MEASURED):
+        write_evaluation(tmp_path, RECORD, [{"said": "a"}])
+    assert not (tmp_path / PREDICTIONS).exists()
+    # The same command can be given again.
+    check_folder(tmp_path, (PREDICTIONS,), KEYS)
+    blocked.rmdir()
+    write_evaluation(tmp_path, RECORD, [{"said": "a"}])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [MEASURED, PREDICTIONS]  # fmt: skip
