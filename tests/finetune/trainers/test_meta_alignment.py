@@ -96,21 +96,29 @@ def test_losses_and_slopes_are_those_of_models_that_took_the_steps(
 
 
 def test_stages_of_any_length_stand_side_by_side(model):
-    module = MetaAlignment(model, LISTED[:-1], scale=5.0)
+    longer = [Listed("old pen", ("tall pen",), task="mono"), *LISTED]
+    module = MetaAlignment(model, longer, scale=5.0)
     columns = module.columns()
-    assert len(columns["label"]) == 2
-    assert columns["anchor_2"] == ["tall tree"] * 2
+    assert len(columns["label"]) == 3
+    # A shorter stage begins anew.
+    assert len(columns["anchor_2"]) == 3
+    assert {*columns["anchor_2"]} == {"tall tree", "blue hat"}
     # A text that answers two queries is no negative of either.
-    alone = MetaAlignment(model, LISTED[:-1], scale=5.0, align=0.0)
-    assert torch.isfinite(alone(features_of(model, alone), torch.arange(2)))
+    alone = MetaAlignment(model, longer, scale=5.0, align=0.0)
+    assert torch.isfinite(alone(features_of(model, alone), torch.arange(3)))
+
+
+def test_a_stage_of_one_text_is_refused(model):
+    with pytest.raises(ValueError, match="one text in all rows of the task mu"):
+        MetaAlignment(model, LISTED[:-1], scale=5.0)
 
 
 @pytest.mark.parametrize(
     ("rows", "more", "says"),
     [
         (LISTED[:4], {}, "mono, bi, not three"),
-        (LISTED, {"rate": 0.0}, "rate 0.0"),
-        (LISTED, {"steps": 0}, "steps 0"),
+        (LISTED, {"rate": 0.0}, "rate=0.0"),
+        (LISTED, {"steps": 0}, "steps=0"),
     ],
 )
 def test_what_is_no_stage_or_no_step_is_said(model, rows, more, says):
