@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
@@ -44,6 +45,8 @@ class Capacity(NamedTuple):
 UNKNOWN = Capacity()
 
 
+# Asked three times a row, of a few bases: an address takes as long to read as a row's own key.
+@lru_cache(maxsize=1024)
 def is_private(base: str) -> bool:
     """Whether a URL can only be a server of the user's own: a loopback or private address, or a
     name that no public server has.
