@@ -80,26 +80,25 @@ def written_out(
     """
     tag = _TAG.search(text)
     if tag:
-        calls = _calls(text[tag.end() :])
+        calls = _spelled(calls_in(text[tag.end() :]))
         said = _OPEN_FENCE.sub("", text[: tag.start()]).strip()
         return said, calls or (Call("?", ""),)
     bare = _BARE.fullmatch(text)
-    if bare and _all_call(bare["json"], tools):
-        return "", _calls(bare["json"])
-    return text, ()
+    calls = _bare_calls(bare["json"], tools) if bare else ()
+    return ("", calls) if calls else (text, ())
 
 
-def _all_call(text: str, tools: Collection[str]) -> bool:
-    """Whether each JSON object of a text calls one of the tools."""
+def _bare_calls(text: str, tools: Collection[str]) -> tuple[Call, ...]:
+    """The calls of a text of which each JSON object calls one of the tools; else none."""
     objects = [_calls_of(value) for value in _objects(text)]
-    names = [name for calls in objects for name, _ in calls]
-    return all(objects) and bool(names) and set(names) <= {*tools}
+    calls = [call for of_one in objects for call in of_one]
+    if not all(objects) or not {name for name, _ in calls} <= {*tools}:
+        return ()
+    return _spelled(calls)
 
 
-def _calls(text: str) -> tuple[Call, ...]:
-    return tuple(
-        Call(name, json.dumps(arguments)) for name, arguments in calls_in(text)
-    )
+def _spelled(calls: Sequence[tuple[str, Fields]]) -> tuple[Call, ...]:
+    return tuple(Call(name, json.dumps(arguments)) for name, arguments in calls)
 
 
 def carried_out(turns: Sequence[Row]) -> list[Fields]:
