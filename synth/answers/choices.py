@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from synth.answers.equal import canonical
 from synth.answers.spelling import bare, option
+from synth.core.patterns import lazy_pattern
 
-_LETTER = re.compile(
+_LETTER = lazy_pattern(
     r"\s*\**\s*(?:(?:option|choice|answer)\s+)?(?:[(\[{]([a-z])[)\]}]|([a-z])(?=[).:,*]"
     r"|$))\**[).:,]?\s*(.*)",
     re.IGNORECASE | re.DOTALL,

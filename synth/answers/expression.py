@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+from synth.core.patterns import lazy_pattern
+
 MOST_CHARS = 512
 MOST_DEPTH = 50
 MOST_DIGITS = 512
@@ -20,15 +22,17 @@ _MOST_BITS = 1 << 14
 
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"
 # An x is a sign of multiplication before a value, and else an unknown: `2x - 3 = 20`.
-TOKEN = re.compile(
+TOKEN = lazy_pattern(
     rf"(?P<space>\s+)|(?P<number>{_NUMBER})|(?P<op>\*\*|[-+*/^×÷·−–⋅∗]"
     r"|(?<=[\d)\s])[xX](?=\s*[-−]?[(\d.$€£¥]))|(?P<open>\()|(?P<close>\))"
     r"|(?P<equals>=)|(?P<money>[$€£¥])|(?P<percent>%)|(?P<other>[^\W\d_]+|.)",
     re.DOTALL,
 )
 # What most answers are: no token has to be looked at.
-PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
-_PRICE = re.compile(r"-?[$€£]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?")
+PLAIN = lazy_pattern(r"-?[0-9]+(?:\.[0-9]+)?")
+_PRICE = lazy_pattern(
+    r"-?[$€£]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?"
+)
 _SAME = {
     "×": "*",
     "x": "*",

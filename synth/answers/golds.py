@@ -16,10 +16,11 @@ from synth.answers.equal import TOLERANCE, canonical, same
 from synth.answers.numerals import DecimalMark
 from synth.answers.reading import read
 from synth.answers.spelling import bare, boxed, option
+from synth.core.patterns import lazy_pattern
 
 # What a gold of a question with choices is: whatever fits, or said by the user.
 GoldKind = Literal["any", "text", "letter", "index", "index_from_1"]
-_ANNOUNCED = re.compile(
+_ANNOUNCED = lazy_pattern(
     r"(?:^|\n|[.;]\s)[^\n]{0,40}\banswer\s*(?:is|:)\s*:?\s*([^\n]+)\s*\Z",
     re.IGNORECASE,
 )

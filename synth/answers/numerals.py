@@ -9,6 +9,8 @@ import unicodedata
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
+from synth.core.patterns import lazy_pattern
+
 # Which mark a text's decimals have: unknown, as in English, or as in most of Europe.
 DecimalMark = Literal["", ".", ","]
 
@@ -35,8 +37,10 @@ _RAISED = str.maketrans(
     "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207a\u207b",
     "0123456789+-",
 )
-_RAISED_RUN = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207a\u207b]+")
-_VULGAR = re.compile("[\u00bc-\u00be\u2150-\u215e]")
+_RAISED_RUN = lazy_pattern(
+    "[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207a\u207b]+"
+)
+_VULGAR = lazy_pattern("[\u00bc-\u00be\u2150-\u215e]")
 
 
 def plain_signs(text: str) -> str:
@@ -79,28 +83,30 @@ class Written(NamedTuple):
 
 # Each form with the marks that separate its thousands and its decimals.
 _FORMS = (
-    ("plain", re.compile(r"\d+(?:\.\d+)?|\.\d+"), "", "."),
-    ("english", re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?"), ",", "."),
+    ("plain", lazy_pattern(r"\d+(?:\.\d+)?|\.\d+"), "", "."),
+    ("english", lazy_pattern(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?"), ",", "."),
     (
         "european",
-        re.compile(r"[1-9]\d{0,2}(?:\.\d{3}){2,}|[1-9]\d{0,2}(?:\.\d{3})+,\d+"),
+        lazy_pattern(
+            r"[1-9]\d{0,2}(?:\.\d{3}){2,}|[1-9]\d{0,2}(?:\.\d{3})+,\d+"
+        ),
         ".",
         ",",
     ),
-    ("spaced", re.compile(r"[1-9]\d{0,2}(?: \d{3})+(?:\.\d+)?"), " ", "."),
-    ("spaced", re.compile(r"[1-9]\d{0,2}(?: \d{3})+,\d+"), " ", ","),
-    ("swiss", re.compile(r"[1-9]\d{0,2}(?:'\d{3})+(?:\.\d+)?"), "'", "."),
-    ("swiss", re.compile(r"[1-9]\d{0,2}(?:'\d{3})+,\d+"), "'", ","),
-    ("indian", re.compile(r"[1-9]\d?(?:,\d\d)+,\d{3}(?:\.\d+)?"), ",", "."),
-    ("program", re.compile(r"[1-9]\d{0,2}(?:_\d{3})+(?:\.\d+)?"), "_", "."),
-    ("comma", re.compile(r"\d+,\d+"), "", ","),
+    ("spaced", lazy_pattern(r"[1-9]\d{0,2}(?: \d{3})+(?:\.\d+)?"), " ", "."),
+    ("spaced", lazy_pattern(r"[1-9]\d{0,2}(?: \d{3})+,\d+"), " ", ","),
+    ("swiss", lazy_pattern(r"[1-9]\d{0,2}(?:'\d{3})+(?:\.\d+)?"), "'", "."),
+    ("swiss", lazy_pattern(r"[1-9]\d{0,2}(?:'\d{3})+,\d+"), "'", ","),
+    ("indian", lazy_pattern(r"[1-9]\d?(?:,\d\d)+,\d{3}(?:\.\d+)?"), ",", "."),
+    ("program", lazy_pattern(r"[1-9]\d{0,2}(?:_\d{3})+(?:\.\d+)?"), "_", "."),
+    ("comma", lazy_pattern(r"\d+,\d+"), "", ","),
 )
 _EUROPEAN = (
-    ("european", re.compile(r"[1-9]\d{0,2}(?:\.\d{3})+(?:,\d+)?"), ".", ","),
-    ("comma", re.compile(r"\d+(?:,\d+)?"), "", ","),
+    ("european", lazy_pattern(r"[1-9]\d{0,2}(?:\.\d{3})+(?:,\d+)?"), ".", ","),
+    ("comma", lazy_pattern(r"\d+(?:,\d+)?"), "", ","),
     *_FORMS,
 )
-_LONE = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
+_LONE = lazy_pattern(r"[1-9]\d{0,2}[.,]\d{3}")
 # The longest number that is read, in signs: the longest text that is (int() itself takes 4,300
 # digits).
 _MOST_DIGITS = 512
@@ -175,7 +181,7 @@ _MANY_PARTS = {
     **{f"{word}s": n for word, n in _PARTS.items() if word != "half"},
 }
 NUMBER_WORDS = {*_SMALL, *_LARGE, *_PARTS, *_MANY_PARTS}
-NUMBER_WORD = re.compile(
+NUMBER_WORD = lazy_pattern(
     rf"\b(?:{'|'.join(sorted(NUMBER_WORDS))})\b", re.IGNORECASE
 )
 # The longest number below 10**15 takes 30.
@@ -369,7 +375,7 @@ _HAN_LARGE = {
 }
 _HAN_POINT = "\u70b9\u9ede"
 _HAN_SIGNS = "".join([*_HAN, *_HAN_TENS, *_HAN_LARGE])
-HAN = re.compile(
+HAN = lazy_pattern(
     rf"(?:[{_HAN_SIGNS}{_HAN_POINT}]|(?<![\d.,])\d[\d,]*(?:\.\d+)?(?=\s*[{_HAN_SIGNS}])\s*"
     rf"|(?<=[{_HAN_SIGNS}])\d+(?:\.\d+)?)+"
 )

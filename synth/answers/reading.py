@@ -30,19 +30,20 @@ from synth.answers.spelling import (
     plain,
 )
 from synth.answers.units import SIGNS, Unit, behind, leading_unit
+from synth.core.patterns import lazy_pattern
 
 # What is read without looking further, at most so many signs of it.
 _GLANCE = 200
-_PRICE = re.compile(
+_PRICE = lazy_pattern(
     r"(-?)([$\u20ac\u00a3]?)((?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?)"
 )
 _UNIT_OF_SIGN = {
     "": None,
     **{sign: leading_unit(sign)[0] for sign in "$\u20ac\u00a3"},
 }
-_LONE = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
-_ARITHMETIC = re.compile(r"(?=.*(?:\(| [-+*/] ))[-\d.(][\d\s+*/().-]*")
-_WORDS = re.compile(r"[A-Za-z]{2,}(?:[ '-][A-Za-z]+)*\.?")
+_LONE = lazy_pattern(r"[1-9]\d{0,2}[.,]\d{3}")
+_ARITHMETIC = lazy_pattern(r"(?=.*(?:\(| [-+*/] ))[-\d.(][\d\s+*/().-]*")
+_WORDS = lazy_pattern(r"[A-Za-z]{2,}(?:[ '-][A-Za-z]+)*\.?")
 _YES = {
     "yes": "yes",
     "y": "yes",
@@ -58,52 +59,52 @@ _INFINITE = {
         ("-inf", "-infinity", "minusinfinity", "negativeinfinity"), "-inf"
     ),
 }
-_ABOUT = re.compile(
+_ABOUT = lazy_pattern(
     r"(?:~|(?:approximately|approx\.?|about|around|roughly|nearly|almost|circa|ca\.)\s)\s*(?=\S)",
     re.IGNORECASE,
 )
-_COMMENT = re.compile(
+_COMMENT = lazy_pattern(
     r"(.*[^\s(])\s*\((?![^()]*\d)([^()]*[^\W\d_]{2}[^()]*)\)", re.DOTALL
 )
 _MONEY = (
     rf"(?:(?:US|CA|AU|C|A)?[{re.escape(SIGNS)}]|(?:USD|EUR|GBP|JPY|CNY|RMB|INR|CHF|CAD|AUD"
     r"|Rs\.?)(?=[\s\d]))"
 )
-_AMOUNT = re.compile(
+_AMOUNT = lazy_pattern(
     rf"([-+]?)\s*({_MONEY})?\s*([-+]?)\s*(\d+(?:[.,'_ ]\d+)*|\.\d+)\s*(.*)",
     re.DOTALL,
 )
-_LETTER = re.compile(r"[^\W\d_]|\u00b0")
-_HAN_AMOUNT = re.compile(rf"({_MONEY})?\s*({HAN.pattern})")
-_HAN_PARTS = re.compile(rf"({HAN.pattern})\u5206\u4e4b([\d.]+|{HAN.pattern})")
+_LETTER = lazy_pattern(r"[^\W\d_]|\u00b0")
+_HAN_AMOUNT = lazy_pattern(rf"({_MONEY})?\s*({HAN.pattern})")
+_HAN_PARTS = lazy_pattern(rf"({HAN.pattern})\u5206\u4e4b([\d.]+|{HAN.pattern})")
 # An x that stands for a number, not for times.
-_UNKNOWN = re.compile(r"\d[xX]\s*(?:[-+=/^*)]|$)")
-_HEX = re.compile(r"(-?)0x([0-9a-f]{1,64})", re.IGNORECASE)
-_PERCENT = re.compile(
+_UNKNOWN = lazy_pattern(r"\d[xX]\s*(?:[-+=/^*)]|$)")
+_HEX = lazy_pattern(r"(-?)0x([0-9a-f]{1,64})", re.IGNORECASE)
+_PERCENT = lazy_pattern(
     r"(?:%|per\s?cent\b|pct\b\.?|percentage points?\b)\s*(.*)",
     re.IGNORECASE | re.DOTALL,
 )
-_RANGE = re.compile(
+_RANGE = lazy_pattern(
     r"(\S*?\d\S*?)\s*(?:\u2013|\u2014|\bto\b|(?<=\d)-(?=\d))\s*(\S*\d\S*)((?:\s+[^\W\d_]+)?)",
     re.IGNORECASE,
 )
-_BEHIND_DIGITS = re.compile(r"\D*[\d.,]*")
-_NAMED_VALUE = re.compile(
+_BEHIND_DIGITS = lazy_pattern(r"\D*[\d.,]*")
+_NAMED_VALUE = lazy_pattern(
     r"\\?[a-zA-Z]{1,2}(?:_\w)?(?:\([a-z]\))?\s*=\s*([^=<>]+)"
 )
-_ORDINAL = re.compile(r"(\d+)(?:st|nd|rd|th)")
-_PLUS_MINUS = re.compile(r"(?:[a-zA-Z]\s*=\s*)?\u00b1\s*(.+)")
-_LIST = re.compile(
+_ORDINAL = lazy_pattern(r"(\d+)(?:st|nd|rd|th)")
+_PLUS_MINUS = lazy_pattern(r"(?:[a-zA-Z]\s*=\s*)?\u00b1\s*(.+)")
+_LIST = lazy_pattern(
     r"(?P<set>\{(.*)\})|(?P<open>[(\[])(.*[,;].*)(?P<close>[)\]])"
     r"|(?P<bare>[^{}()\[\]]*(?:[,;]|\sand\s)[^{}()\[\]]*)",
     re.DOTALL,
 )
-_ONE_IN_BRACKETS = re.compile(r"\[([^\[\],;]+)\]")
-_RATIO = re.compile(r"\d+(?:\.\d+)?(?:\s*:\s*\d+(?:\.\d+)?)+")
-_FORMULA = re.compile(
+_ONE_IN_BRACKETS = lazy_pattern(r"\[([^\[\],;]+)\]")
+_RATIO = lazy_pattern(r"\d+(?:\.\d+)?(?:\s*:\s*\d+(?:\.\d+)?)+")
+_FORMULA = lazy_pattern(
     r"[\\^=<>+*/\u221a\u00b1{}|]|(?<=\w)-(?=\d)|(?<![a-z])pi(?![a-z])"
 )
-_NO_SENSE = re.compile(
+_NO_SENSE = lazy_pattern(
     '["\u201c\u201d\u201e\u00ab\u00bb\u300c\u300d`*_?!;\u2026\u00bf\u00a1\u3002]'
 )
 # Words that may make a text more than words: the long way then looks.
@@ -138,9 +139,9 @@ _MEANS = frozenset(
     )
 )
 _ARTICLES = ("the", "an", "a")
-_ARTICLE = re.compile(r"^(?:the|an?)\s+(?=\w{3})")
-_MARKS = re.compile(r"(?<!\d)[.,:]|[.,:](?!\d)")
-_HYPHENS = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_])")
+_ARTICLE = lazy_pattern(r"^(?:the|an?)\s+(?=\w{3})")
+_MARKS = lazy_pattern(r"(?<!\d)[.,:]|[.,:](?!\d)")
+_HYPHENS = lazy_pattern(r"(?<=[^\W\d_])-(?=[^\W\d_])")
 
 
 class Value(NamedTuple):
@@ -382,7 +383,7 @@ def _signed(other: Fraction | None, value: Fraction) -> Fraction | None:
     return other if other is None or value >= 0 else -other
 
 
-_PART = re.compile(
+_PART = lazy_pattern(
     r"(\d+(?:[.,]\d+)?)\s*([^\W\d_]+\.?)\s*(?:,|and\b)?\s*", re.IGNORECASE
 )
 

@@ -6,13 +6,17 @@ import re
 from datetime import date
 from math import isqrt
 
+from synth.core.patterns import lazy_pattern
+
 _GROUP = r"\{([^{}]*)\}"
-_FRACTION = re.compile(rf"\\[dtc]?frac\s*(?:{_GROUP}|(\d))\s*(?:{_GROUP}|(\d))")
-_WORDS_AROUND = re.compile(
+_FRACTION = lazy_pattern(
+    rf"\\[dtc]?frac\s*(?:{_GROUP}|(\d))\s*(?:{_GROUP}|(\d))"
+)
+_WORDS_AROUND = lazy_pattern(
     r"\\(?:text|textrm|textbf|textit|mathrm|mathbf|mathit|mathsf|mathbb|boxed|fbox|mbox"
     rf"|operatorname)\s*{_GROUP}"
 )
-_LEAVE_OUT = re.compile(
+_LEAVE_OUT = lazy_pattern(
     r"\\(?:left|right|bigl|bigr|big|Big|displaystyle|quad|qquad)(?![a-zA-Z])|\\[,;:! ]"
     r"|\\\(|\\\)|\\\[|\\\]|(?<![\\\d])~(?!\d)|(?<=\d)~(?=\d)"
 )
@@ -45,13 +49,13 @@ _SAYS = {
     r"\euro": "\u20ac",
     r"\pounds": "\u00a3",
 }
-_WORD_OF_TEX = re.compile(
+_WORD_OF_TEX = lazy_pattern(
     "|".join(
         re.escape(w) + (r"(?![a-zA-Z])" if w[-1].isalpha() else "")
         for w in sorted(_SAYS, key=len, reverse=True)
     )
 )
-_CIRCLE = re.compile(
+_CIRCLE = lazy_pattern(
     r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z])|\(\s*\\circ\s*\))"
 )
 _SIGNS = str.maketrans(
@@ -63,22 +67,22 @@ _SIGNS = str.maketrans(
         "\u221e": "inf",
     }
 )
-_POWER = re.compile(r"\^\s*\{([^{}]*)\}")
-_ROOT = re.compile(
+_POWER = lazy_pattern(r"\^\s*\{([^{}]*)\}")
+_ROOT = lazy_pattern(
     rf"\\sqrt\s*(?:{_GROUP}|(\d))|\u221a\s*(?:\(([^()]*)\)|(\d+))"
 )
-_SQUARE = re.compile(r"(?<![a-z])sqrt\((\d{1,30})\)")
-_GROUP_COMMA = re.compile(r"(?<=\d)\{,\}(?=\d)")
-_MIXED = re.compile(
+_SQUARE = lazy_pattern(r"(?<![a-z])sqrt\((\d{1,30})\)")
+_GROUP_COMMA = lazy_pattern(r"(?<=\d)\{,\}(?=\d)")
+_MIXED = lazy_pattern(
     r"(?<![\d/.,)^])(-?)(\d+)\s+(?:and\s+)?(\d+)\s*/\s*(\d+)(?![\d/.])"
 )
-_MIXED_LATEX = re.compile(r"(?<![\d/.)])(-?)(\d+)\s*(\(\(\d+\)/\(\d+\)\))")
-_TIMES_TEN = re.compile(r"(?<=\d)\s*[xX\u00d7]\s*(?=10\s*\^)")
-_SCIENTIFIC = re.compile(
+_MIXED_LATEX = lazy_pattern(r"(?<![\d/.)])(-?)(\d+)\s*(\(\(\d+\)/\(\d+\)\))")
+_TIMES_TEN = lazy_pattern(r"(?<=\d)\s*[xX\u00d7]\s*(?=10\s*\^)")
+_SCIENTIFIC = lazy_pattern(
     r"(?<![\w.])(-?\d+(?:\.\d+)?)[eE]([-+]?\d{1,3})(?![\w.])"
 )
 _ROUNDS = 8
-_MATRIX = re.compile(
+_MATRIX = lazy_pattern(
     r"\\begin\{([pbvV]?)matrix\}(.*?)\\end\{\1matrix\}", re.DOTALL
 )
 _MONTHS = [
@@ -107,58 +111,58 @@ _WEEKDAY = r"(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day,?\s+)?"
 _DAY_OF_MONTH = r"(?:the\s+)?(?P<d>\d{1,2})(?:st|nd|rd|th)?"
 _MAYBE_YEAR = r"(?:,?\s+(?P<y>\d{4}))?"
 _DATES = (
-    re.compile(_YEAR_FIRST),
-    re.compile(r"(?P<y>\d{4})\u5e74(?P<m>\d{1,2})\u6708(?P<d>\d{1,2})\u65e5"),
-    re.compile(r"(?P<d>\d{1,2})\.(?P<m>\d{1,2})\.(?P<y>\d{4})"),
-    re.compile(
+    lazy_pattern(_YEAR_FIRST),
+    lazy_pattern(r"(?P<y>\d{4})\u5e74(?P<m>\d{1,2})\u6708(?P<d>\d{1,2})\u65e5"),
+    lazy_pattern(r"(?P<d>\d{1,2})\.(?P<m>\d{1,2})\.(?P<y>\d{4})"),
+    lazy_pattern(
         rf"{_WEEKDAY}(?:the\s+)?(?P<d>\d{{1,2}})(?:st|nd|rd"
         rf"|th)?\s+(?:of\s+)?(?P<n>{_MONTH})\.?(?:,?\s+(?P<y>\d{{4}}))?",
         re.IGNORECASE,
     ),
-    re.compile(
+    lazy_pattern(
         rf"{_WEEKDAY}(?P<n>{_MONTH})\.?\s+(?:the\s+)?(?P<d>\d{{1,2}})(?:st|nd|rd"
         rf"|th)?(?:,?\s+(?P<y>\d{{4}}))?",
         re.IGNORECASE,
     ),
 )
-_SLASHES = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})")
+_SLASHES = lazy_pattern(r"(\d{1,2})/(\d{1,2})/(\d{4})")
 # A year in which every day of every month exists, for days without a year.
 _LEAP_YEAR = 2000
 _LONGEST_DAY = 40
-_CLOCK = re.compile(
+_CLOCK = lazy_pattern(
     r"(\d{1,2})(?:[:.h](\d\d)(?::(\d\d))?)?\s*(?:o'?clock)?\s*(?:([ap])\.?\s*m\.?)?(?:\s*hours)?",
     re.IGNORECASE,
 )
 _HOURS = {"noon": "12 pm", "midday": "12 pm", "midnight": "12 am"}
 _WRAPPED = (
-    re.compile(r"\\boxed\s*\{(.*)\}", re.DOTALL),
-    re.compile(r"\\\((.*)\\\)", re.DOTALL),
-    re.compile(r"\\\[(.*)\\\]", re.DOTALL),
-    re.compile(r"\$\$?(?=.*[^\d,.\s$])(.*?)(?<!\\)\$\$?", re.DOTALL),
-    re.compile(r"\*\*\*?(.*?)\*\*\*?", re.DOTALL),
-    re.compile(r"__(.*)__", re.DOTALL),
+    lazy_pattern(r"\\boxed\s*\{(.*)\}", re.DOTALL),
+    lazy_pattern(r"\\\((.*)\\\)", re.DOTALL),
+    lazy_pattern(r"\\\[(.*)\\\]", re.DOTALL),
+    lazy_pattern(r"\$\$?(?=.*[^\d,.\s$])(.*?)(?<!\\)\$\$?", re.DOTALL),
+    lazy_pattern(r"\*\*\*?(.*?)\*\*\*?", re.DOTALL),
+    lazy_pattern(r"__(.*)__", re.DOTALL),
     # A pair of two may stand within a pair of one.
-    re.compile(r"\*((?:[^*]|\*\*[^*]+\*\*)*)\*", re.DOTALL),
-    re.compile(r"_((?:[^_]|__[^_]+__)*)_", re.DOTALL),
-    re.compile(r"`+([^`]*)`+", re.DOTALL),
-    re.compile(
+    lazy_pattern(r"\*((?:[^*]|\*\*[^*]+\*\*)*)\*", re.DOTALL),
+    lazy_pattern(r"_((?:[^_]|__[^_]+__)*)_", re.DOTALL),
+    lazy_pattern(r"`+([^`]*)`+", re.DOTALL),
+    lazy_pattern(
         '["\u201c\u201e\u00ab\u300c](.*)["\u201d\u201c\u00bb\u300d]', re.DOTALL
     ),
-    re.compile(r"'([^']*)'", re.DOTALL),
-    re.compile(r"\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}", re.DOTALL),
-    re.compile(r"<answer>(.*)</answer>", re.DOTALL | re.IGNORECASE),
-    re.compile(r"\$\$?(-?[\d,.]+(?:/\d+)?)\$\$?"),
+    lazy_pattern(r"'([^']*)'", re.DOTALL),
+    lazy_pattern(r"\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}", re.DOTALL),
+    lazy_pattern(r"<answer>(.*)</answer>", re.DOTALL | re.IGNORECASE),
+    lazy_pattern(r"\$\$?(-?[\d,.]+(?:/\d+)?)\$\$?"),
 )
-_ANNOUNCES = re.compile(
+_ANNOUNCES = lazy_pattern(
     r"(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+|my\s+)?(?:final\s+)?(?:answer"
     r"|result)\s*(?:is|:|=)\s*:?\s*(?=\S)",
     re.IGNORECASE,
 )
-LETTERED = re.compile(
+LETTERED = lazy_pattern(
     r"(?:option|choice|answer)?\s*(?:[(\[]([a-z])[)\]][.:,]?|([a-z])(?:[).:](?=\s)|\)))\s*(\S.*)",
     re.IGNORECASE | re.DOTALL,
 )
-_OPTION = re.compile(
+_OPTION = lazy_pattern(
     r"(?:the\s+)?(?:correct\s+)?(?:answer|option|choice)?\s*(?:is\s+)?[(\[]?([a-j])[)\].:]?",
     re.IGNORECASE,
 )

@@ -9,6 +9,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
+from synth.core.patterns import lazy_pattern
+
 
 class Unit(NamedTuple):
     """A unit of measure: what it measures, and how many of that dimension's base unit one of it
@@ -267,7 +269,7 @@ _GLUED = {
     "cr": 10**7,
 }
 _GLUED_MONEY = {**_GLUED, "m": 10**6, "b": 10**9, "t": 10**12}
-_WORD = re.compile(r"[^\s,]+")
+_WORD = lazy_pattern(r"[^\s,]+")
 # Words behind a number that say nothing about what is counted.
 _GLOSS_WORDS = (
     "a an the of in on at to for by per each and or more less left remaining total altogether "
@@ -276,7 +278,7 @@ _GLOSS_WORDS = (
 )
 _GLOSS = frozenset(_GLOSS_WORDS.split())
 _MOST_NOUNS = 4
-_NOUN = re.compile(r"[^\W\d_]+(?:[-'][^\W\d_]+)*[.,]?")
+_NOUN = lazy_pattern(r"[^\W\d_]+(?:[-'][^\W\d_]+)*[.,]?")
 _FUNCTIONS = frozenset(
     ("sqrt", "sin", "cos", "tan", "log", "exp", "inf", "mod", "\u03c0")
 )
@@ -364,7 +366,7 @@ _RATES = {
     "rpm": "",
     "kmph": "km/h",
 }
-_ATOM = re.compile(
+_ATOM = lazy_pattern(
     r"([^\W\d_]+\.?|\u00b0[CFcf]?|\u03bcm|\u03a9)(?:\^?\(?([23])\)?)?"
 )
 

@@ -135,6 +135,8 @@ class _Exchange:
         calls have brought about.
         """
         step = self.step
+        if not (step.images or step.talk or step.tooling):
+            return reading
         fields = {**reading.fields, **step.seen(self.pictures)}
         if not (step.talk or step.tooling):
             return reading._replace(fields=fields)

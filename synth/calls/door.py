@@ -28,6 +28,7 @@ from synth.core.errors import (
 )
 from synth.core.records import Completion, Request
 from synth.teachers.base import Reply, Teacher
+from synth.teachers.wire.capacity import UNKNOWN
 from synth.teachers.wire.replies import load_reply, read_chat
 
 # A run whose first calls all end like this is aimed wrong: asking the rest would fail the rest.
@@ -137,7 +138,9 @@ class Door:
             Stopped, BudgetReached: the run is over.
         """
         key = request.key()
-        raw = self.journal.get(key) or await self.journal.borrowed(key)
+        raw = self.journal.get(key)
+        if raw is None and self.journal.others:
+            raw = await self.journal.borrowed(key)
         if raw is not None:
             self.stats.reused += 1
             completion = read_chat(load_reply(raw)[0])
@@ -223,10 +226,11 @@ class Door:
 
     async def _bound(self) -> None:
         """Holds the gate to the slots of the server, once it says how many it has."""
-        slots = (await self.teacher.capacity()).slots
-        if slots is not None:
-            self._by_slots = False
-            self.gate.bound(min(slots, self.gate.most))
+        capacity = await self.teacher.capacity()
+        # A server that was not there yet is asked again before the next call.
+        self._by_slots = capacity is UNKNOWN
+        if capacity.slots is not None:
+            self.gate.bound(min(capacity.slots, self.gate.most))
 
     async def _once(self, key: str, request: Request) -> Completion:
         """One call, and its reply on the disk."""

@@ -69,6 +69,30 @@ class Totals:
             setattr(self, item.name, both)
 
 
+class Group:
+    """Records that go to the disk together, and the calls that wait for it."""
+
+    def __init__(self) -> None:
+        self._waiters: list[asyncio.Future[None]] = []
+        self._ended = False
+
+    def written(self) -> asyncio.Future[None]:
+        """What ends once the group is on the disk, or the disk refused it; one for each caller."""
+        waiter = asyncio.get_running_loop().create_future()
+        if self._ended:
+            waiter.set_result(None)
+        else:
+            self._waiters.append(waiter)
+        return waiter
+
+    def end(self) -> None:
+        """Wakes all who wait."""
+        self._ended = True
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
 class Journal:
     """The replies of one run folder (`DIR/journal`), or of memory alone where no folder is given.
 
@@ -94,8 +118,8 @@ class Journal:
         self.others = list[Journal]()
         self._index = Index()
         self._waiting: list[bytes] = []
-        self._batch: asyncio.Event | None = None
-        self._previous: asyncio.Event | None = None
+        self._batch: Group | None = None
+        self._previous: Group | None = None
         self._broken: Stopped | None = None
         self._under_way = under_way
         self._commit_task: asyncio.Task[None] | None = None
@@ -239,9 +263,9 @@ class Journal:
         if self._file is None:
             return
         if self._batch is None:
-            self._batch = asyncio.Event()
+            self._batch = Group()
             self._commit_task = asyncio.create_task(self._commit(self._batch))
-        await self._batch.wait()
+        await self._batch.written()
         if self._broken:
             raise self._broken
 
@@ -278,12 +302,12 @@ class Journal:
         except OSError as error:
             self._break(error)
 
-    async def _commit(self, batch: asyncio.Event) -> None:
+    async def _commit(self, batch: Group) -> None:
         """Puts a group on the disk; the next group gathers while the disk works."""
         previous = self._previous
         await asyncio.sleep(GROUP_SECONDS)
         if previous is not None:
-            await previous.wait()
+            await previous.written()
         self._batch = None
         self._previous = batch
         try:
@@ -294,7 +318,7 @@ class Journal:
         except OSError as error:
             self._break(error)
         finally:
-            batch.set()
+            batch.end()
 
     def _break(self, error: OSError) -> None:
         self._broken = Stopped(
@@ -305,9 +329,9 @@ class Journal:
     async def close(self) -> None:
         """Waits for the last group and lets go of the folder."""
         if self._batch is not None:
-            await self._batch.wait()
+            await self._batch.written()
         elif self._previous is not None:
-            await self._previous.wait()
+            await self._previous.written()
         self.release()
 
     def release(self) -> None:

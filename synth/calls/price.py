@@ -18,7 +18,7 @@ from synth.core.records import (
 )
 from synth.replies.schemas import in_words
 from synth.teachers.wire.access import WITHOUT_ENDPOINT
-from synth.teachers.wire.model_table import model_table
+from synth.teachers.wire.model_table import model_entry
 
 # Roles, separators and reply priming: more than any chat template adds to a message.
 _TOKENS_A_MESSAGE = 16
@@ -273,7 +273,7 @@ def price_of(
     provider, _, model = teacher.partition("/")
     if provider in WITHOUT_ENDPOINT:
         return FREE
-    entry = model_table().get(teacher) or model_table().get(model) or {}
+    entry = model_entry(teacher) or model_entry(model)
     if "input_cost_per_token" in entry and "output_cost_per_token" in entry:
         return _listed(entry, batch=batch)
     return None

@@ -34,6 +34,7 @@ from synth.cli.shared import (
     with_teacher,
 )
 from synth.cli.tuning import tune
+from synth.processes.garbage import collect_seldom
 
 if TYPE_CHECKING:
     from synth.core.records import Fields
@@ -54,6 +55,7 @@ def main() -> None:
     kept, or stopped since nothing would be; 129, 130, 143 ended by SIGHUP, Ctrl-C, SIGTERM. 3 and
     all behind it resume when the same command runs again.
     """
+    collect_seldom()
 
 
 @main.command(hidden=True)
@@ -291,12 +293,11 @@ def _run_here(
     """A run, or one shard of it, in this process."""
     from synth.packs.overrides import drawn_step  # noqa: PLC0415
     from synth.pipeline.notes import notes_before  # noqa: PLC0415
-    from synth.pipeline.run import collect_seldom, start  # noqa: PLC0415
+    from synth.pipeline.run import start  # noqa: PLC0415
     from synth.pipeline.shards import prepare_run  # noqa: PLC0415
     from synth.pipeline.tracking import tracked  # noqa: PLC0415
     from synth.processes.interrupts import raised  # noqa: PLC0415
 
-    collect_seldom()
     with raised():
         prepared = prepare_run(pack, source, output, config)
         for note in notes_before(prepared):

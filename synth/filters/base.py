@@ -393,6 +393,14 @@ def one_each(
     Raises:
         WrongUse: the filter gave more or fewer verdicts than it was given rows.
     """
+    if (
+        isinstance(rows, list)
+        and isinstance(verdicts, list)
+        and len(rows) == len(verdicts)
+    ):
+        # Nothing has to be counted.
+        yield from zip(rows, verdicts, strict=True)
+        return
     given = iter(verdicts)
     count = 0
     for row in rows:

@@ -11,13 +11,14 @@ from math import isfinite
 from typing import Any, ClassVar, Literal
 
 from synth.core.errors import Unreadable
+from synth.core.patterns import lazy_pattern
 from synth.core.records import Fields, Row
 from synth.replies.thoughts import split_thoughts
 
 # Where a completion-style teacher stops answering and invents the next question of its few-shot
 # prompt. A pattern over a reply never tries a run of white space from each of its places, which
 # takes the square of its length.
-INVENTED = re.compile(
+INVENTED = lazy_pattern(
     r"\n[^\S\n]*(?:Q|Question|Problem|Premise|###\s*(?:Question|Instruction|Problem))\s*:",
     re.IGNORECASE,
 )

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import ClassVar
 
 from synth.core.errors import Unreadable
+from synth.core.patterns import lazy_pattern
 from synth.core.records import Fields, Row
 from synth.parsers.base import Parser
 from synth.parsers.final_number import before_box
 
-_OPEN = re.compile(r"\\\\?(?:boxed|fbox|framebox)\s?\{")
-_BRACE = re.compile(r"\\[{}]|[{}]")
+_OPEN = lazy_pattern(r"\\\\?(?:boxed|fbox|framebox)\s?\{")
+_BRACE = lazy_pattern(r"\\[{}]|[{}]")
 _MOST = 50
 
 

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from synth.core.errors import Unreadable
+from synth.core.patterns import lazy_pattern
 from synth.core.records import Fields, Row
 from synth.parsers.base import Parser, between
 
-_LEAD = re.compile(r"\A\s*[^\n]{1,200}:[*_]{0,3}[^\S\n]*\n")
-_ITEM = re.compile(
+_LEAD = lazy_pattern(r"\A\s*[^\n]{1,200}:[*_]{0,3}[^\S\n]*\n")
+_ITEM = lazy_pattern(
     r"^[^\S\n]*+(?:\(?\d{1,3}[.):]|[-*+\u2022])[^\S\n]*+$", re.MULTILINE
 )
-_SIGNS = re.compile(r"[\s,;\"'>*\u201c\u201d]+|```\w{0,10}")
+_SIGNS = lazy_pattern(r"[\s,;\"'>*\u201c\u201d]+|```\w{0,10}")
 
 
 @dataclass(frozen=True, kw_only=True)

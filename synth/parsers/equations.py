@@ -8,24 +8,25 @@ from itertools import chain
 from typing import ClassVar
 
 from synth.core.errors import Unreadable
+from synth.core.patterns import lazy_pattern
 from synth.core.records import Fields, Row
 from synth.parsers.base import Parser
 from synth.replies.lists import without_mark
 from synth.verifiers import equations as verifier
 
-_LATEX = re.compile(r"\\(?:times|cdot|ast)\b|\\div\b|\\[()\[\]]|\$|\\[,;!]")
+_LATEX = lazy_pattern(r"\\(?:times|cdot|ast)\b|\\div\b|\\[()\[\]]|\$|\\[,;!]")
 # "= 12 pens": words behind a number that do not change it.
-_UNIT = re.compile(
+_UNIT = lazy_pattern(
     r"(?<=\d)\s+(?!dozen|hundred|thousand|million|billion|percent|half|times|per\b|of\b)"
     r"[^\W\d_]+(?: [^\W\d_]+){0,3}$",
     re.IGNORECASE,
 )
-_LEAD = re.compile(
+_LEAD = lazy_pattern(
     r"(?:let|so|then|thus|now|hence|therefore|and)[, ]+", re.IGNORECASE
 )
-_NAME_OF_WORDS = re.compile(r"[^\W\d]\w*(?: \w+){1,5}(?= *=)")
-_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
-_REMARK = re.compile(r"\s+(?:#[^\n]*|\([a-z ]{3,60}\))$", re.IGNORECASE)
+_NAME_OF_WORDS = lazy_pattern(r"[^\W\d]\w*(?: \w+){1,5}(?= *=)")
+_NUMBER = lazy_pattern(r"-?\d[\d,]*(?:\.\d+)?")
+_REMARK = lazy_pattern(r"\s+(?:#[^\n]*|\([a-z ]{3,60}\))$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from synth.answers.reading import read
 from synth.answers.spelling import boxed
 from synth.answers.units import ALSO_WORDS, SIGNS
 from synth.core.errors import Unreadable
+from synth.core.patterns import lazy_pattern
 from synth.core.records import Fields, Row
 from synth.parsers.base import Parser, cut_invented
 
@@ -21,10 +22,10 @@ ANNOUNCED = (
     r"####|\b(?:final\s+)?answer\s+is\s*:?|\b(?:final\s+)?answer\s*(?:\*+\s*)?:\**"
     r"|^[^\S\n]*A\s*:"
 )
-_MARKER = re.compile(
+_MARKER = lazy_pattern(
     rf"\\boxed\s*\{{|{ANNOUNCED}", re.IGNORECASE | re.MULTILINE
 )
-_LEADING = re.compile(
+_LEADING = lazy_pattern(
     r"(?:^|(?<=\s))\**(?:(?:so|thus|therefore|hence)\b,?)?\s*(?:\b(?:the|my)\b(?:\s*(?:correct"
     r"|right|best)\b)?)?\s*(?:\bfinal\b)?\s*\**\s*$",
     re.IGNORECASE,
@@ -32,7 +33,7 @@ _LEADING = re.compile(
 _LEAD = 40
 _OPENS = ("$", "(", "[", "{")
 # A sign behind a digit is money: "it costs 54$".
-_FORMULA = re.compile(
+_FORMULA = lazy_pattern(
     r"(?:(?<![\d$])\$\$?|\\\(|\\\[|\\\\?(?:boxed|fbox|text|mathbf)\s?\{)$"
 )
 # An answer stands close behind its marker, and the last markers decide: no reply makes a parser
@@ -46,30 +47,30 @@ _LAST_WORDS = 20_000
 _MOST_LINE = 300
 _MOST_LEAD = 30
 _MOST_ANSWER = 200
-_BOLD = re.compile(r"(?<!\d)\*\*(?=\S)|\*\*(?!\s*[\d(])")
+_BOLD = lazy_pattern(r"(?<!\d)\*\*(?=\S)|\*\*(?!\s*[\d(])")
 _SIGNED = rf"[-+\u2212\u2013]?\s*[{re.escape(SIGNS)}]?\s*[-+\u2212\u2013]?"
 _HALF = (
     r"\b(?:an?\s+)?(?:half|dozen|quarter|hundred|thousand|million)\b|\b(?:minus"
     r"|negative)\s+(?=[a-z])"
 )
-_START = re.compile(
+_START = lazy_pattern(
     rf"{_SIGNED}(?:\.?\d|[(\u00bc-\u00be\u2150-\u215e\u221a\u221e]|\\[dtc]?frac|\\sqrt|\\text"
     rf"|\\\$|{HAN.pattern})|\\\(|\$\\"
     rf"|{_HALF}|{NUMBER_WORD.pattern}|\b[A-Z]{{2,3}}\s?[$\d]",
     re.IGNORECASE,
 )
-_SENTENCE = re.compile(r"[.!?;](?=\s|$)|,(?=\s+[^\W\d_])|\s\((?=[^\W\d_]{2})")
-_WORD = re.compile(r"\S+")
+_SENTENCE = lazy_pattern(r"[.!?;](?=\s|$)|,(?=\s+[^\W\d_])|\s\((?=[^\W\d_]{2})")
+_WORD = lazy_pattern(r"\S+")
 # A number anywhere in a text, with its sign where no operand stands before that.
-_LAST = re.compile(
+_LAST = lazy_pattern(
     rf"(?:(?<![\w)\s])|(?<!\S))[-\u2212]?[{re.escape(SIGNS)}]?\d+(?:[.,'\u2019\u00a0\u202f]\d+)*"
     r"|\d+(?:[.,'\u2019]\d+)*"
 )
-_DIGIT = re.compile(r"\d")
+_DIGIT = lazy_pattern(r"\d")
 _PUNCTUATION = " .,;:!?*"
 # What makes the number before it a part of something longer: an operator with its operand, a second
 # number.
-_GOES_ON = re.compile(
+_GOES_ON = lazy_pattern(
     r"\s*[-+*/^\u00d7\u00f7\u00b7\u2212\u2013\u2044]\s*(?:[\d($\\]|[a-z](?![a-z]))"
     r"|\s*[\^_{\u00b1]|\s*\\(?![)\]%])|[(:'\u2019,]\d|\s*=\s*[a-z](?![a-z])"
     r"|\s*(?:or|and|to|and/or|through|versus|vs\.?)\s+[-$\u20ac\u00a3]?\d"

@@ -8,12 +8,13 @@ from functools import cached_property
 from typing import ClassVar
 
 from synth.core.errors import Unreadable
+from synth.core.patterns import lazy_pattern
 from synth.core.records import Fields, Row
 from synth.parsers.base import Parser
 from synth.replies.lists import items_in
 
 # The line of a text's number, with the text again or without: "1.", "**2)** Ann.", "Sentence 3:"
-_NUMBERED = re.compile(
+_NUMBERED = lazy_pattern(
     r"^[^\S\n]*(?:[#>]{1,6}[^\S\n]+)?(?:\*\*)?(?:(?:sentence|text)[^\S\n]#?)?"
     r"(?P<number>\d{1,4})(?:[.):](?!\d)|(?:\*\*)?\r?$)",
     re.IGNORECASE | re.MULTILINE,

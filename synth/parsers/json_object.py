@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
 from synth.core.errors import Unreadable
+from synth.core.patterns import lazy_pattern
 from synth.core.records import Fields, Row
 from synth.core.strict_json import MOST_CHARS, NotStrict, decoder
 from synth.parsers.base import KINDS, Parser, Reply
@@ -20,7 +20,7 @@ from synth.verifiers.json_schema import JsonSchema
 _TRIES = 64
 # An object that is no strict JSON is read once more, slowly; few stand in one reply.
 _REPAIRS = 4
-_BEGINS = re.compile(
+_BEGINS = lazy_pattern(
     r"""\{\s{0,200}(?:["'\u201c}]|[A-Za-z_]\w{0,80}\s?:|//|/\*|\#)"""
 )
 _SCHEMAS: dict[str, Fields] = {
@@ -31,7 +31,7 @@ _SCHEMAS: dict[str, Fields] = {
     "numbers": {"type": "array", "items": {"type": "number"}},
     "any": {},
 }
-_NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,30})(?:\.\d{1,30})?")
+_NUMBER = lazy_pattern(r"-?(?:0|[1-9]\d{0,30})(?:\.\d{1,30})?")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,13 +8,14 @@ from functools import cached_property
 from typing import ClassVar, Literal
 
 from synth.core.errors import Unreadable
+from synth.core.patterns import lazy_pattern
 from synth.core.records import Fields, Row
 from synth.parsers.base import Parser
 from synth.replies.lists import items_in
 
 # What is behind an item's own name: "plants - living things", "plants: ...", "plants (living
 # things)".
-_GLOSS = re.compile(
+_GLOSS = lazy_pattern(
     r"\s+[-\u2013\u2014]+\s|\s*[:\uff1a](?=\s)|\s+\(|\s*\uff08|\s+[-\u2013\u2014:(]*$"
 )
 

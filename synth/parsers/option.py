@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from synth.answers.choices import choices_of, pick
 from synth.core.errors import Unreadable
+from synth.core.patterns import lazy_pattern
 from synth.core.records import Fields, Row
 from synth.parsers.base import Parser, cut_invented
 from synth.parsers.final_number import (
@@ -19,13 +20,13 @@ from synth.parsers.final_number import (
     before_marker,
 )
 
-_MARKER = re.compile(ANNOUNCED, re.IGNORECASE | re.MULTILINE)
-_MARKER_OR_BOX = re.compile(
+_MARKER = lazy_pattern(ANNOUNCED, re.IGNORECASE | re.MULTILINE)
+_MARKER_OR_BOX = lazy_pattern(
     rf"{ANNOUNCED}|\\boxed\s*\{{", re.IGNORECASE | re.MULTILINE
 )
 
 _MOST_LINE = 300
-_BARE = re.compile(
+_BARE = lazy_pattern(
     r"[*_`$\[({<\s]{0,6}(?:(?:option|choice)\s)?[*_`(\[]{0,4}([a-z])(?:[*_`)\].}$>\s]{0,6}"
     r"|[*_`]{0,2}[).:\]][*_`]{0,2}\s+(\S.*?)[*_`]{0,2})",
     re.IGNORECASE,
@@ -35,7 +36,7 @@ _BARE = re.compile(
 _HASHES = "# \t"
 _AROUND = " \t*_`\"'.!\u201c\u201d"
 # "Sentiment: positive", "**Final color**: red"; no sentence before a colon.
-_TITLE = re.compile(r"[^\W\d_]+(?: [^\W\d_]+){0,2}[*_`]{0,2}:[*_`]{0,2}\s+")
+_TITLE = lazy_pattern(r"[^\W\d_]+(?: [^\W\d_]+){0,2}[*_`]{0,2}:[*_`]{0,2}\s+")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,27 +7,28 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from synth.core.errors import Unreadable
+from synth.core.patterns import lazy_pattern
 from synth.core.records import Fields, Row
 from synth.parsers.base import Parser
 
 # A longer line names no aspect; a name is looked for from each of its signs.
 _MOST_LINE = 1000
 _NUMBERS = r"\d{1,5}(?:\s?(?:-|,|;|&|to|and|, and)\s?\d{1,5}){0,200}"
-_ASPECT = re.compile(
+_ASPECT = lazy_pattern(
     r"^(?P<depth>\s*)(?:[-*+\u2022]|\d{1,2}[.)]) +(?P<name>.+?)(?:: *\(?|\s\()(?:(?:sentences?"
     r"|lines?|nos?\.?)\s)?"
     rf"(?P<range>{_NUMBERS})\)?\.? *$",
     re.IGNORECASE,
 )
 # A sentence's number and the aspect that it belongs to.
-_SENTENCE = re.compile(
+_SENTENCE = lazy_pattern(
     r"^\s*(?:[-*+\u2022] +)?(?P<number>\d{1,5})(?:[.):]|\s?-) +(?P<name>\S.*)$"
 )
-_SCOPE = re.compile(
+_SCOPE = lazy_pattern(
     r"^(?:[^\S\n]|#)*+scope: *+([^\n]+)$", re.MULTILINE | re.IGNORECASE
 )
-_DECORATION = re.compile(r"\*\*|__|`")
-_DASHES = re.compile("[\u2010-\u2015\u2212]")
+_DECORATION = lazy_pattern(r"\*\*|__|`")
+_DASHES = lazy_pattern("[\u2010-\u2015\u2212]")
 
 
 @dataclass(frozen=True, kw_only=True)

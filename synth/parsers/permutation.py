@@ -7,27 +7,28 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from synth.core.errors import Unreadable
+from synth.core.patterns import lazy_pattern
 from synth.core.records import Fields, Row
 from synth.parsers.base import Parser
 
-_NUMBER = re.compile(r"(?<![\d.])\d{1,6}(?![\d]|\.\d)")
+_NUMBER = lazy_pattern(r"(?<![\d.])\d{1,6}(?![\d]|\.\d)")
 _ONE = r"(?:(?:passage|document|doc|text|id|no\.?)\s{0,2}#?\s?)?[\[(*]{0,3}\d{1,6}[\])*]{0,3}"
 # "[2] > [3] > [1]", "2, 3, 1", "Passage 2 > Passage 3".
-_CHAIN = re.compile(
+_CHAIN = lazy_pattern(
     rf"{_ONE}(?:\s{{0,3}}(?:>=?|&gt;|\u227b|\u2192|->|=|,|;)\s{{0,3}}(?:and\s)?{_ONE})+",
     re.IGNORECASE,
 )
-_PLAIN_CHAIN = re.compile(r"\[[0-9]{1,6}\](?: ?> ?\[[0-9]{1,6}\])*")
-_IN_BRACKETS = re.compile(r"\[\s?(\d{1,6})\s?\]")
-_NAMED = re.compile(
+_PLAIN_CHAIN = lazy_pattern(r"\[[0-9]{1,6}\](?: ?> ?\[[0-9]{1,6}\])*")
+_IN_BRACKETS = lazy_pattern(r"\[\s?(\d{1,6})\s?\]")
+_NAMED = lazy_pattern(
     r"\b(?:passage|document|doc|text)\s{0,2}#?(\d{1,6})\b", re.IGNORECASE
 )
 # The rank at the start of a line that names a text behind it: "1. [2]", "1st: passage 2".
-_RANK = re.compile(
+_RANK = lazy_pattern(
     r"^[^\S\n]*+(?:[*_#-]{1,3}\s?)?(?:rank\s?)?\d{1,4}(?:[.):]|st\b|nd\b|rd\b|th\b)(?=[^\n]*\d)",
     re.IGNORECASE | re.MULTILINE,
 )
-_WORSE_FIRST = re.compile(
+_WORSE_FIRST = lazy_pattern(
     r"\d\s?[\])*]{0,3}\s{0,3}(?:<|&lt;)\s{0,3}[\[(*]{0,3}\s?\d"
 )
 

@@ -10,6 +10,7 @@ from html import unescape
 from typing import ClassVar
 
 from synth.core.errors import Unreadable, did_you_mean
+from synth.core.patterns import lazy_pattern
 from synth.core.records import Fields, Row
 from synth.parsers.base import Parser, Reply
 from synth.replies.labels import label_in
@@ -24,9 +25,9 @@ from synth.replies.untagged import (
 )
 
 # A tag that a stop sequence cut: "5</answ".
-_CUT_TAG = re.compile(r"(?:<|&lt;)/\w{0,30}$")
-_PLAIN_NAME = re.compile(r"[a-z][a-z0-9_-]*")
-_FENCED = re.compile(r"(`{3,})[^\n`]{0,40}\n(.*)\n[^\S\n]*\1", re.DOTALL)
+_CUT_TAG = lazy_pattern(r"(?:<|&lt;)/\w{0,30}$")
+_PLAIN_NAME = lazy_pattern(r"[a-z][a-z0-9_-]*")
+_FENCED = lazy_pattern(r"(`{3,})[^\n`]{0,40}\n(.*)\n[^\S\n]*\1", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)

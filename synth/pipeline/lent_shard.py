@@ -17,8 +17,9 @@ from synth.core.aio import run_async
 from synth.core.errors import PotstillError
 from synth.pipeline.merge import tally_of
 from synth.pipeline.prepare import RunConfig
-from synth.pipeline.run import collect_seldom, start
+from synth.pipeline.run import start
 from synth.pipeline.shards import prepare_shard
+from synth.processes.garbage import collect_seldom
 from synth.runs.result import Run
 from synth.runs.shard_owner import owned
 from synth.runs.shard_plan import shard_folder

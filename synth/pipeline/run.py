@@ -5,7 +5,6 @@ them.
 from __future__ import annotations
 
 import asyncio
-import gc
 import platform
 import signal
 import time
@@ -228,13 +227,6 @@ def start(prepared: Prepared, *, leaves: bool = False) -> Run:
     return done
 
 
-def collect_seldom() -> None:
-    """For a process that runs seeds and little else: rows make no reference cycles, and looking for
-    them after every 700 new objects costs a sixth of the CPU.
-    """
-    gc.set_threshold(100_000, 50, 50)
-
-
 def more_draws(pack: Pack, config: RunConfig, kept: int) -> int | None:
     """Completions a sample with which the target should be met, where so many rows were kept; None
     where the most were drawn.
@@ -436,10 +428,11 @@ class _Live:
         """Seeds to hold in flight: all that fit, or as many as the rows that are missing should
         take, shared with the shards that are run too.
         """
+        borrower = self.p.borrower
+        if self.config.target is None and borrower is None:
+            return inf
         tally = self.tally
-        lease = Lease()
-        if self.p.borrower is not None:
-            lease = self.p.borrower.lease
+        lease = Lease() if borrower is None else borrower.lease
         wanted = min(self.config.target or inf, lease.missing)
         if wanted == inf:
             return inf

@@ -83,8 +83,9 @@ class Window:
     def _full(self) -> bool:
         """Whether so much waits behind the seed that leaves next that no other may start."""
         begun = self._taken
-        if any(begun // pace * pace > self._left for pace in self.paces):
-            return True
+        for pace in self.paces:
+            if begun // pace * pace > self._left:
+                return True
         ahead = begun - self._left
         if ahead < 5 * self.width:
             return False

@@ -7,19 +7,20 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+from synth.core.patterns import lazy_pattern
 from synth.core.records import Call, Fields, Row
 from synth.core.strict_json import MOST_CHARS, decoder
 
 # What stands before the calls of Qwen and Hermes, of Granite and Phi, of Mistral, and of Llama.
-_TAG = re.compile(
+_TAG = lazy_pattern(
     r"<tool_call>|<\|tool_call\|>|<function_call>|functools(?=\[)"
     r"|\[TOOL_CALLS\]|<\|python_tag\|>"
 )
 # The start of a fence around a tag, which is no word of the reply.
-_OPEN_FENCE = re.compile(r"```[a-z_]*\s*\Z")
+_OPEN_FENCE = lazy_pattern(r"```[a-z_]*\s*\Z")
 # A reply that is JSON from its start to its end, in a fence or not. Servers that cut special tokens
 # off may leave the last ones.
-_BARE = re.compile(
+_BARE = lazy_pattern(
     r"\s*(?:```[a-z_]*\s*)?(?P<json>[{\[].*[}\]])\s*"
     r"(?:(?:```|</tool_call>|<\|[a-z_]{1,20}\|>)\s*)*",
     re.DOTALL,

@@ -20,14 +20,16 @@ import re
 import textwrap
 from typing import NamedTuple
 
+from synth.core.patterns import lazy_pattern
+
 # The reply of most models: one block and words around it.
-_PLAIN = re.compile(
+_PLAIN = lazy_pattern(
     r"[^`~\r]*```(?:python|py)\n([^`~\r\s>][^`~\r]*)\n```(?![^\n])[^`~\r]*"
 )
-_LINE = re.compile(
+_LINE = lazy_pattern(
     r"^(?P<before>[^\n]*?)(?P<fence>`{3,}|~{3,})(?P<info>[^\n]*)$", re.MULTILINE
 )
-_WORD = re.compile(r"[a-z+#]+", re.IGNORECASE)
+_WORD = lazy_pattern(r"[a-z+#]+", re.IGNORECASE)
 _PYTHON = {"python", "py", "pycon", "ipython", "python repl", "sage"}
 _SQL = {
     "sql",
@@ -72,7 +74,7 @@ _NO_PROGRAM = {
     "latex",
     "tex",
 }
-_TELLS_OUTPUT = re.compile(
+_TELLS_OUTPUT = lazy_pattern(
     r"\b(?:(?:sample|example|expected|program|console)\s+)?(?:outputs?|prints?|printed|results?"
     r"|returns?|yields?|gives?|shows?|stdout)\b"
     r"[^\n.]{0,40}[:\uff1a][\s*_]*$",

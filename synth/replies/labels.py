@@ -6,8 +6,10 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
+from synth.core.patterns import lazy_pattern
+
 _MOST = 300
-_DENIES = re.compile(
+_DENIES = lazy_pattern(
     r"[.;!?]\s|\b(?:not|never|neither|nor|cannot|without|hardly|unsure|unclear)\b|n['\u2019]t\b",
     re.IGNORECASE,
 )
@@ -16,24 +18,26 @@ _HALF = (
     r"(?:mostly|half|partly|partially|partial|barely|somewhat|semi|nearly"
     r"|almost(?!\s+certainly)|far\s+from|less\s+than|in\s+part)\b"
 )
-_HALVES = re.compile(rf"\b{_HALF}", re.IGNORECASE)
-_HALVED = re.compile(
+_HALVES = lazy_pattern(rf"\b{_HALF}", re.IGNORECASE)
+_HALVED = lazy_pattern(
     rf"[\s,(\u2013\u2014-]*(?:but\s+)?(?:only\s+)?{_HALF}"
     r"(?!\s+(?:because|since|due|for|as)\b)",
     re.IGNORECASE,
 )
 # "4/5", "4 out of 5": the scale is no second label.
-_SCALE = re.compile(r"(?<=\d)\s?(?:/|out\s+of)\s?\d+\b", re.IGNORECASE)
-_ENDS = re.compile(
+_SCALE = lazy_pattern(r"(?<=\d)\s?(?:/|out\s+of)\s?\d+\b", re.IGNORECASE)
+_ENDS = lazy_pattern(
     r"\s*(?:$|[.,:\u2013\u2014](?!\d)|-(?!\w)|[;!()\[\]]|(?:because|since|as|for|but)\b)",
     re.IGNORECASE,
 )
-_ENDS_NAME = re.compile(
+_ENDS_NAME = lazy_pattern(
     r"\s*(?:one|answer|reply|response|passage|option|candidate|text|document|is|are|was|wins?"
     r"|answers)\b",
     re.IGNORECASE,
 )
-_JOINED = re.compile(r"[\s,/|()\u2013-]*(?:(?:or|and|to)\b)?\s*", re.IGNORECASE)
+_JOINED = lazy_pattern(
+    r"[\s,/|()\u2013-]*(?:(?:or|and|to)\b)?\s*", re.IGNORECASE
+)
 _MOST_LEAD = 5
 
 

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import re
 
+from synth.core.patterns import lazy_pattern
+
 # Commands of LaTeX that JSON would take for a line break, a carriage return or a tab and the rest
 # of a word.
 _COMMANDS = {
@@ -41,11 +43,11 @@ _NAMES = {first: frozenset(names.split()) for first, names in _COMMANDS.items()}
 # These may also be a line break or tab before a short word: "yes\nu otro".
 _SHORT = frozenset({"ne", "nu", "neg", "not", "to", "tan", "top", "tt", "rm"})
 _MATH_BEFORE = frozenset(" $({[=+-*/^_,<>|\"'") | frozenset("0123456789")
-_ESCAPE = re.compile(
+_ESCAPE = lazy_pattern(
     r"""\\(?:[\\"/]|u[0-9a-fA-F]{4}|(?P<word>[A-Za-z]+)|(?P<sign>[^\s'])|)"""
 )
 # No look-ahead stands in a group that ends with *+: Python 3.11.2 misreads that.
-_TOKEN = re.compile(
+_TOKEN = lazy_pattern(
     r"""(?P<text>"(?:[^"\\]|\\.)*+")"""
     r"""|(?P<single>'(?>(?:[^'\\]++|\\.|'(?!\s{0,20}[,:}\]]))*)')"""
     "|(?P<curly>\u201c[^\u201d]*+\u201d)"
@@ -53,8 +55,8 @@ _TOKEN = re.compile(
     r"""|(?P<word>[A-Za-z_$][\w$]*+)|(?P<space>\s++)|(?P<other>[-+.\w]++|.)""",
     re.DOTALL,
 )
-_CONTROL = re.compile(r"[\x00-\x1f]")
-_IN_SINGLE = re.compile(r"""\\(.)|(")""", re.DOTALL)
+_CONTROL = lazy_pattern(r"[\x00-\x1f]")
+_IN_SINGLE = lazy_pattern(r"""\\(.)|(")""", re.DOTALL)
 _PYTHON = {"True": "true", "False": "false", "None": "null"}
 LATEX = "LaTeX's backslashes"
 _QUOTES = "other quotation marks"

@@ -19,6 +19,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from synth.core.patterns import lazy_pattern
+
 MOST_ITEMS = 200
 # A longer line is left as it is written.
 _MOST_LINE = 2000
@@ -27,7 +29,7 @@ _WORDS = (
     "equation|q|question|sub-?question|step|item|part|point|criterion|criteria|aspect|concept|"
     "example|idea|statement|fact|event|task|query|no\\.?|number|topic|category"
 )
-_LINE = re.compile(
+_LINE = lazy_pattern(
     r"^(?P<indent>[^\S\n]{0,40})(?:>[^\S\n]?)?(?:\#{1,6}[^\S\n]{1,4})?(?P<bold>\*{2,3}|__)?(?:"
     rf"(?P<number>(?:\b(?:{_WORDS})[^\S\n]?\#?)?(?:[(\[\uff08]\d{{1,3}}[)\]\uff09][.:]?"
     rf"|\d{{1,3}}(?:[.):\uff0e\uff09\u3001]|\ufe0f?\u20e3))"
@@ -38,8 +40,8 @@ _LINE = re.compile(
     r")(?P<unbold>\*{2,3}|__)?(?P<gap>[^\S\n]+|$|(?=[^\W\d_]))(?P<rest>.*)$",
     re.IGNORECASE,
 )
-_BOLD = re.compile(r"(\*{2,3}|__)(?=\S)(.*?\S)\1")
-_WRAPPED = re.compile(
+_BOLD = lazy_pattern(r"(\*{2,3}|__)(?=\S)(.*?\S)\1")
+_WRAPPED = lazy_pattern(
     r"""([*_`"])([^*_`"]+)\1|\u201c([^\u201c\u201d]+)\u201d|\u300c([^\u300c\u300d]+)\u300d"""
 )
 

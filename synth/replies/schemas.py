@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from synth.core.patterns import lazy_pattern
 from synth.core.records import Fields, Row, canonical_json
 
 # Bounds of one schema, once its references are written out: levels, schemas in it, characters.
@@ -52,7 +53,7 @@ _PLAIN = frozenset(
     }
 )
 # A repetition without an end of a group that repeats without an end: time grows as 2^length.
-_REPEATED = re.compile(
+_REPEATED = lazy_pattern(
     r"\((?:[^()\\]|\\.)*(?:[*+]|\{\d*,\})(?:[^()\\]|\\.)*\)(?:[*+]|\{\d*,\})"
 )
 _KINDS = {

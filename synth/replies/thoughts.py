@@ -24,13 +24,15 @@ import re
 from collections.abc import Collection
 from typing import NamedTuple
 
+from synth.core.patterns import lazy_pattern
+
 _NAMES = (
     r"(?:[a-z]\w{0,19}:)?(?:think(?:ing)?|thoughts?|reasoning|reflections?|scratchpad"
     r"|inner_?thoughts?|internal_?monologue)"
 )
 # The sign that a mark begins with stands first, so that `re` leaps from one such sign to the next:
 # prose takes a third of the time that it takes to try every way at every letter.
-_MARK = re.compile(
+_MARK = lazy_pattern(
     "[<&\\[\u25c1](?:"
     rf"(?:(?<=<)|(?<=&)lt;)\s{{0,3}}(?P<shut>/?)\s{{0,3}}(?P<name>{_NAMES})"
     r"(?:\s[^<>\n]{0,200})?(?P<shut_itself>/?)(?:>|&gt;)"
@@ -59,14 +61,16 @@ _CLOSES = (
     "shut_bar",
     "shut_kimi",
 )
-_SOLUTION = re.compile(
+_SOLUTION = lazy_pattern(
     r"<\|(?:(?:begin|end)_of_solution|(?:START|END)_RESPONSE)\|>", re.IGNORECASE
 )
-_CHANNEL = re.compile(r"<\|channel\|>\s{0,3}(\w{1,20})[^<]{0,80}<\|message\|>")
-_CHANNEL_ENDS = re.compile(r"<\|(?:end|return|call|start|channel)\|>")
+_CHANNEL = lazy_pattern(
+    r"<\|channel\|>\s{0,3}(\w{1,20})[^<]{0,80}<\|message\|>"
+)
+_CHANNEL_ENDS = lazy_pattern(r"<\|(?:end|return|call|start|channel)\|>")
 _NO_TOKENS = ("analysis", "assistantfinal")
 # Prose about a mark: "the <answer> tag".
-NAMED_IN_PROSE = re.compile(
+NAMED_IN_PROSE = lazy_pattern(
     r"[`'\"]|[^\S\n]{0,3}(?:and\b|or\b|(?:tags?|marks?|elements?|blocks?|tokens?)\b)",
     re.IGNORECASE,
 )

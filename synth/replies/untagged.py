@@ -6,11 +6,12 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from synth.core.patterns import lazy_pattern
 from synth.replies.fences import blocks_in
 from synth.replies.labels import label_in
 
-_TAG_NAME = re.compile(r"<\s?/?\s?([\w-]{1,40})\s?/?>")
-_ANY_TAG = re.compile(r"</?[A-Za-z][\w-]{0,30}>")
+_TAG_NAME = lazy_pattern(r"<\s?/?\s?([\w-]{1,40})\s?/?>")
+_ANY_TAG = lazy_pattern(r"</?[A-Za-z][\w-]{0,30}>")
 _MOST_LINE = 100
 _FEW = 2  # words; a sentence, a refusal or a beginning has more
 _BEFORE_NAME = r"^[\s*_#>-]{0,8}(?:final\s)?"

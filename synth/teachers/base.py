@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from synth.core import registry
 from synth.core.errors import WrongUse, printable
+from synth.core.patterns import lazy_pattern
 from synth.core.plugins import installed, is_import
 from synth.core.records import Call, Completion, Fields, Request
 from synth.teachers.wire.capacity import UNKNOWN, Capacity
@@ -308,12 +309,12 @@ _RESETS = (
     ),
 )
 # A header said twice is a list; the comma behind a weekday separates nothing.
-_BETWEEN = re.compile(r"(?<!Mon|Tue|Wed|Thu|Fri|Sat|Sun|day),", re.IGNORECASE)
+_BETWEEN = lazy_pattern(r"(?<!Mon|Tue|Wed|Thu|Fri|Sat|Sun|day),", re.IGNORECASE)
 # "6m0s", "1h2m3.5s", "120ms".
-_SPANS = re.compile(
+_SPANS = lazy_pattern(
     r"(?:\d{1,9}(?:\.\d{1,9})?(?:ms|us|µs|ns|[dhms]))+", re.ASCII
 )
-_SPAN = re.compile(r"([\d.]+)(ms|us|µs|ns|[dhms])")
+_SPAN = lazy_pattern(r"([\d.]+)(ms|us|µs|ns|[dhms])")
 _UNIT = {
     "d": 86_400.0,
     "h": 3600.0,
@@ -401,7 +402,7 @@ def _number(word: str) -> float | None:
     return float(word) if _PLAIN.fullmatch(word) else None
 
 
-_PLAIN = re.compile(
+_PLAIN = lazy_pattern(
     r"\s*[+-]?(?:\d{1,18}(?:\.\d{0,18})?|\.\d{1,18})\s*", re.ASCII
 )
 

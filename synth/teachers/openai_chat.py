@@ -7,8 +7,8 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Awaitable, Mapping
-from typing import NamedTuple
+from collections.abc import Awaitable, Coroutine, Mapping
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from synth.core.errors import (
@@ -223,9 +223,8 @@ class OpenaiChat(Teacher):
         finally:
             await endpoint.close()
 
-    async def _check_length(self, request: Request) -> None:
+    def _check_length(self, request: Request, context: int | None) -> None:
         """Raises TeacherRefused where a prompt is longer than the server can read."""
-        context = (await self.capacity()).context
         if context is None:
             return
         least = least_tokens(request)
@@ -240,8 +239,13 @@ class OpenaiChat(Teacher):
         """One reply over HTTP; what the model turns out not to take is left out, once and for
         all.
         """
-        await self._check_length(request)
-        server = await self._server(request)
+        server = HOSTED
+        if is_private(self._target.base):
+            capacity = await self.capacity()
+            self._check_length(request, capacity.context)
+            if request.schema is not None or request.sampling.thinks:
+                # Whose program it is decides on the form of the question.
+                server = capacity.server or OTHER
         for _ in range(MOST_LESSONS):
             adapted = self._adapted(request, server)
             status, headers, raw = await self._post(
@@ -258,14 +262,6 @@ class OpenaiChat(Teacher):
             ):
                 break
         raise self._refusal(problem, headers)
-
-    async def _server(self, request: Request) -> str:
-        """Whose program the server is, where the form of the question depends on it."""
-        if not is_private(self._target.base):
-            return HOSTED
-        if request.schema is None and not request.sampling.thinks:
-            return HOSTED
-        return (await self.capacity()).server or OTHER
 
     def _adapted(self, request: Request, server: str) -> Fields | None:
         """The body as this server and this model take it; None where that is the request's own."""
@@ -288,8 +284,8 @@ class OpenaiChat(Teacher):
         where = f"at {self._url}. {hint(self._target.base)}"
         return error_of(problem, headers, self._scrub, where)
 
-    async def _post(self, body: bytes) -> Answer:
-        return await self.answered(self._open().post(body))
+    def _post(self, body: bytes) -> Coroutine[Any, Any, Answer]:
+        return self.answered(self._open().post(body))
 
     async def answered(self, exchange: Awaitable[Answer]) -> Answer:
         """What an exchange with the server brings.

@@ -23,15 +23,17 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-_WORD = re.compile(r"\w+")
-_PIECE = re.compile(r"\S+")
+from synth.core.patterns import lazy_pattern
+
+_WORD = lazy_pattern(r"\w+")
+_PIECE = lazy_pattern(r"\S+")
 # Unicode's Default_Ignorable_Code_Point (nothing is seen of them), and Arabic's stretching sign.
-_UNSEEN = re.compile(
+_UNSEEN = lazy_pattern(
     "[\u00ad\u034f\u061c\u0640\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
     "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
 )
-_OTHER_DIGIT = re.compile(r"(?![0-9])\d")
+_OTHER_DIGIT = lazy_pattern(r"(?![0-9])\d")
 # Scripts that part no words. Those of whole syllables: Han, Yi, Tangut, Nushu.
 _DENSE = (
     (0x3005, 0x3007),

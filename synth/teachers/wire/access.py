@@ -15,6 +15,7 @@ from typing import TypeVar
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from synth.core.errors import WrongUse, did_you_mean
+from synth.core.patterns import lazy_pattern
 from synth.core.records import Fields
 
 T = TypeVar("T")
@@ -37,10 +38,10 @@ _FRAMING = frozenset(
         "accept-encoding",
     }
 )
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
+_HEADER_NAME = lazy_pattern(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+_VARIABLE = lazy_pattern(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
 # Names of query fields that carry a secret: `?api-version=` is none.
-_SECRET_FIELD = re.compile(
+_SECRET_FIELD = lazy_pattern(
     r"key|token|secret|passw|signature|^sig$|credential|^auth", re.IGNORECASE
 )
 # Texts that people set where a server wants some key and checks none. Replacing them in an error

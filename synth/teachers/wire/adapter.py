@@ -29,10 +29,11 @@ from typing import Any
 import orjson
 
 from synth.core.errors import Stopped
+from synth.core.patterns import lazy_pattern
 from synth.core.records import Fields, Request, Row, Values
 from synth.teachers.wire.faults import Problem
 from synth.teachers.wire.forms import FORM_FIELDS, in_the_question
-from synth.teachers.wire.model_table import model_table
+from synth.teachers.wire.model_table import model_entry
 from synth.teachers.wire.thoughts import THOUGHTS
 
 FILE = "adapted.json"
@@ -67,10 +68,10 @@ BOTH = "top_p beside temperature"
 FORM = "JSON Schemas"
 _ROLES = ("system", "developer")
 
-_CODES = re.compile(
+_CODES = lazy_pattern(
     r"unsupported|unknown|unrecognized|forbidden|unexpected", re.IGNORECASE
 )
-_REFUSED = re.compile(
+_REFUSED = lazy_pattern(
     r"unsupported|not(?: currently)? support|n't support|cannot be (?:set|used|specified)"
     r"|does not (?:accept|allow)"
     r"|(?:not|isn't)(?: currently)? (?:be )?(?:allowed|permitted|enabled|available|accepted"
@@ -81,33 +82,33 @@ _REFUSED = re.compile(
     re.IGNORECASE,
 )
 # A value that is the only one: the field is as good as refused.
-_ONLY_ONE = re.compile(
+_ONLY_ONE = lazy_pattern(
     r"only the default|only (?:\w+\s?=\s?)?[\d.]+ is (?:allowed|supported)|only be set to|(?:must"
     r"|or) be unset|or unset|must be 1\b",
     re.IGNORECASE,
 )
 # A value out of range: the pack says what nobody can do, and another value would be another
 # question.
-_RANGE = re.compile(
+_RANGE = lazy_pattern(
     r"must be|between|at most|at least|less than|greater than|\brange\b|maximum|minimum"
     r"|too (?:large|small|high|low|long|many)"
     r"|above|below|exceed|supported values",
     re.IGNORECASE,
 )
-_SYSTEM = re.compile(
+_SYSTEM = lazy_pattern(
     r"\b(?:system|developer)\b.{0,30}\b(?:role|message|prompt|instruction)"
     r"|\brole\b.{0,30}\b(?:system|developer)\b"
     r"|messages\[\d+\]\.role|only user and assistant roles",
     re.IGNORECASE | re.DOTALL,
 )
-_NO_SYSTEM = re.compile(
+_NO_SYSTEM = lazy_pattern(
     r"unexpected role|invalid role|only user and assistant roles", re.IGNORECASE
 )
-_ALTERNATE = re.compile(
+_ALTERNATE = lazy_pattern(
     r"(?<!optional system message, )conversation roles must alternate",
     re.IGNORECASE,
 )
-_STREAM = re.compile(
+_STREAM = lazy_pattern(
     r"only supports? stream|stream(?:ing)?(?: mode)?['\"`]? (?:must|is required|parameter must"
     r"|needs to)|requires? stream"
     r"|must (?:be )?(?:use |set |enable )?['\"`]?stream|non-?stream|enable the stream"
@@ -116,12 +117,12 @@ _STREAM = re.compile(
     r"|for) stream",
     re.IGNORECASE,
 )
-_BOTH = re.compile(
+_BOTH = lazy_pattern(
     r"temperature\W+(?:and|or)\W+top_?p\W.{0,20}(?:both|together|not)"
     r"|(?:both|either).{0,10}temperature\W+(?:and|or)\W+top_?p",
     re.IGNORECASE,
 )
-_VALUES = re.compile(r"supported values|one of|must be one", re.IGNORECASE)
+_VALUES = lazy_pattern(r"supported values|one of|must be one", re.IGNORECASE)
 # Names under which providers speak of a field.
 _ALSO = {
     "presence_penalty": r"penalty is not",
@@ -147,11 +148,11 @@ _WORDS = frozenset(
         "regex",
     }
 )
-_SPEAKS_OF_FORM = re.compile(
+_SPEAKS_OF_FORM = lazy_pattern(
     r"schema|grammar|response[_ ]?format|structured|json[ _]?mode",
     re.IGNORECASE,
 )
-_SENTENCE = re.compile(r"(?<=[.;!?])\s+|\n")
+_SENTENCE = lazy_pattern(r"(?<=[.;!?])\s+|\n")
 
 
 def refused_by(problem: Problem, body: Values) -> str:
@@ -504,7 +505,7 @@ def unsupported_fields(model: str) -> list[str]:
     name = model.removeprefix("openai/")
     if name.startswith("ft:"):
         name = ":".join(name.split(":")[:2])
-    entry = model_table().get(name) or {}
+    entry = model_entry(name)
     fields = []
     if entry.get("litellm_provider") in ("openai", "azure") and entry.get(
         "supports_reasoning"

@@ -22,7 +22,10 @@ SECONDS = 3.0
 # A larger number is a mistake, and passed over.
 ABSURD = 10**9
 # Names that no public server has.
-_PRIVATE_NAMES = (".local", ".internal", ".lan", ".home.arpa", ".svc")
+_PRIVATE_NAMES = (
+    *(".localhost", ".local", ".internal", ".lan", ".home.arpa"),
+    *(".svc", ".test"),
+)
 # What a JSON endpoint says; None where there is none.
 Get = Callable[[str], Awaitable[Fields | None]]
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from synth.core.errors import Stopped, TeacherBusy, TeacherError, TeacherRefused
+from synth.core.patterns import lazy_pattern
 from synth.core.records import Fields, Values
 from synth.teachers.base import retry_after
 
@@ -27,7 +28,7 @@ _REFUSALS = {
     "content_filter": "policy",
 }
 # Servers without codes say it in words.
-_TOO_LONG = re.compile(
+_TOO_LONG = lazy_pattern(
     r"maximum context length|context window|context length exceed|prompt is too long"
     r"|input is too long"
     r"|(longer than|exceeds?) the (available |model'?s? )?(maximum|context)",

@@ -13,8 +13,9 @@ import base64
 import select
 import ssl
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextvars import ContextVar
+from math import inf
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -289,20 +290,21 @@ class Endpoint:
         self._idle: list[Connection] = []
         # When the last whole reply came, and how long it took.
         self._heard = self._took = 0.0
+        self._deadlines = Deadlines(self)
 
-    async def post(self, body: bytes) -> Answer:
-        """The reply to a body.
+    def post(self, body: bytes) -> Coroutine[Any, Any, Answer]:
+        """The reply to a body, once it is awaited.
 
         Raises:
             TimeoutError: not whole within the timeout.
             OSError: no connection, or lost before the reply began.
             BrokenReply: lost inside the reply, or no HTTP.
         """
-        return await self._exchange(b"POST", body)
+        return self._exchange(b"POST", body)
 
-    async def get(self) -> Answer:
+    def get(self) -> Coroutine[Any, Any, Answer]:
         """The reply to a request without a body; raises as `post` does."""
-        return await self._exchange(b"GET", b"")
+        return self._exchange(b"GET", b"")
 
     async def _exchange(self, method: bytes, body: bytes) -> Answer:
         loop = asyncio.get_running_loop()
@@ -313,7 +315,7 @@ class Endpoint:
         waiter = connection.exchange(
             b"%b %b%d\r\n\r\n%b" % (method, self._head, len(body), body)
         )
-        timer = Deadline(self, connection, now)
+        self._deadlines.watch(connection, now)
         try:
             answer = await waiter
         except asyncio.CancelledError:
@@ -324,7 +326,7 @@ class Endpoint:
                 raise StaleConnection(str(error)) from error
             raise
         finally:
-            timer.cancel()
+            self._deadlines.forget(connection)
         self._heard = loop.time()
         self._took = self._heard - now
         if connection.reusable:
@@ -414,37 +416,56 @@ class Endpoint:
 
     async def close(self) -> None:
         """Closes the kept connections."""
+        self._deadlines.close()
         for connection in self._idle:
             connection.transport.close()
         self._idle = []
         await asyncio.sleep(0)
 
 
-class Deadline:
-    """Gives a request up when its time is over, which is looked at again when it seems so."""
+class Deadlines:
+    """Gives requests up when their time is over. One timer serves all requests of an endpoint: it
+    goes off at the end of the oldest, and looks then whose time is really over.
+    """
 
-    def __init__(
-        self, endpoint: Endpoint, connection: Connection, began: float
-    ) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._connection = connection
-        self._began = began
-        # None where the time was over before the request went out.
+        # When each exchange under way began, the oldest first.
+        self._began: dict[Connection, float] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._look()
+        self._next = inf
+
+    def watch(self, connection: Connection, began: float) -> None:
+        """An exchange is under way from here on."""
+        self._began[connection] = began
+        # One that had to connect may be the oldest of all.
+        if self._endpoint.deadline(connection, began) < self._next:
+            self._look()
+
+    def forget(self, connection: Connection) -> None:
+        """The exchange has ended."""
+        self._began.pop(connection, None)
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
-        ends = self._endpoint.deadline(self._connection, self._began)
-        if ends <= loop.time():
-            self._connection.fail(TimeoutError())
-        else:
-            self._timer = loop.call_at(ends, self._look)
+        now = loop.time()
+        self.close()
+        for connection, began in list(self._began.items()):
+            ends = self._endpoint.deadline(connection, began)
+            if ends <= now:
+                self.forget(connection)
+                connection.fail(TimeoutError())
+            else:
+                self._next = min(self._next, ends)
+        if self._next < inf:
+            self._timer = loop.call_at(self._next, self._look)
 
-    def cancel(self) -> None:
-        """The request has ended."""
+    def close(self) -> None:
+        """Nothing is given up any more."""
         if self._timer is not None:
             self._timer.cancel()
+        self._timer = None
+        self._next = inf
 
 
 def _host_header(url: SplitResult) -> str:

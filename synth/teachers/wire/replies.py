@@ -9,10 +9,11 @@ from typing import Any
 import orjson
 
 from synth.core.errors import TeacherBusy
+from synth.core.patterns import lazy_pattern
 from synth.core.records import Call, Completion, Fields, Values
 
-_LONE = re.compile("[\ud800-\udfff]")
-_PAGE = re.compile(rb"<title[^>]*>([^<]*)</title>", re.IGNORECASE)
+_LONE = lazy_pattern("[\ud800-\udfff]")
+_PAGE = lazy_pattern(rb"<title[^>]*>([^<]*)</title>", re.IGNORECASE)
 # Words for an end of a reply, and the one of OpenAI's that means the same. Others stay as they are.
 _PLAIN = frozenset({"stop", "length"})
 _FINISH = {
@@ -106,16 +107,7 @@ def read_chat(value: Values) -> Completion:
     Raises:
         TeacherBusy: no choice in it.
     """
-    choices = value.get("choices")
-    listed = (
-        [c for c in choices if isinstance(c, dict)]
-        if isinstance(choices, list)
-        else []
-    )
-    choice = next(
-        (c for c in listed if c.get("index") == 0),
-        listed[0] if listed else None,
-    )
+    choice = _first(value.get("choices"))
     message = _message(choice) if choice else None
     if choice is None or message is None:
         raise TeacherBusy("empty_choices", f"no choice in {str(value)[:120]}")
@@ -145,6 +137,18 @@ def read_chat(value: Values) -> Completion:
         cache_write_tokens=_written(usage),
         calls=_calls(message),
     )
+
+
+def _first(choices: Any) -> Values | None:
+    """The choice that calls itself the first, or else the first that there is."""
+    listed = choices if isinstance(choices, list) else []
+    first: Values | None = None
+    for choice in listed:
+        if isinstance(choice, dict):
+            if choice.get("index") == 0:
+                return choice
+            first = choice if first is None else first
+    return first
 
 
 def _message(choice: Values) -> Values | None:

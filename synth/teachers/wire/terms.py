@@ -4,7 +4,6 @@ beside this file has it.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -16,13 +15,12 @@ from synth.core.errors import WrongUse
 from synth.core.records import Fields
 from synth.core.strict_yaml import read_yaml
 from synth.teachers.wire.access import WITHOUT_ENDPOINT
+from synth.teachers.wire.capacity import is_private
 
 Training = Literal["allowed", "conditions", "unknown", "restricted"]
 FILE = Path(__file__).with_name("terms.yaml")
 # From the mildest on: of several terms the strictest counts.
 ORDER: tuple[Training, ...] = ("allowed", "conditions", "unknown", "restricted")
-# Ends of names that no public host has.
-_PRIVATE = ("localhost", ".local", ".internal", ".lan", ".svc", ".test")
 
 
 class Terms(NamedTuple):
@@ -82,9 +80,9 @@ def terms_of(teacher: str, api_base: str | None = None) -> list[Terms]:
 def _of_host(provider: str, api_base: str | None) -> Iterator[Terms]:
     """The terms of whoever runs the server; none for a server of the user's own."""
     if api_base:
-        host = urlsplit(api_base).hostname or ""
-        if _is_private(host):
+        if is_private(api_base):
             return
+        host = urlsplit(api_base).hostname or ""
         name = _provider_at(host) or host
     elif provider == "local" or provider in table()["own"]:
         return
@@ -105,15 +103,6 @@ def _provider_at(host: str) -> str:
         if host == known or host.endswith(f".{known}"):
             return provider
     return ""
-
-
-def _is_private(host: str) -> bool:
-    """Whether a host is this machine, or one of a network of the user's own."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return "." not in host or host.endswith(_PRIVATE)
-    return address.is_private or address.is_loopback
 
 
 def _of_model(model: str) -> Iterator[Terms]:
