@@ -1,7 +1,8 @@
 """CPU of this checkout beside that of an older one: `python -m examples.bench_against FOLDER`.
 
-Each command runs in both checkouts in turn, in the same environment, and the ratio of the medians
-of its CPU seconds (user and system time of the process, imports included) is printed. The older
+Each command runs in both checkouts in turn, in the same environment. The median is printed of the
+ratios of its CPU seconds (user and system time of the process, imports included), a turn each: two
+runs next to each other meet the same load of the machine. The older
 checkout is made by `git worktree add FOLDER REVISION`.
 """
 
@@ -81,8 +82,11 @@ def compare(
             own = [word.replace("OUTPUT", output) for word in words]
             seconds[checkout].append(cpu(own, checkout))
     here, there = (statistics.median(values) for values in seconds.values())
+    ratio = statistics.median(
+        new / old for new, old in zip(*seconds.values(), strict=True)
+    )
     print(
-        f"{name}: {here:.2f} s, {there:.2f} s before: {here / there:.2f} times",
+        f"{name}: {here:.2f} s, {there:.2f} s before: {ratio:.2f} times",
         flush=True,
     )
     return here, there

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,13 @@ from synth.pipeline.prepare import Prepared, RunConfig
 from synth.runs.ownership import check_endpoints
 from synth.runs.shard_plan import run_folders
 from synth.teachers.base import (
+    MOST_REQUESTS,
     Settings,
     Teacher,
     address,
     open_teacher,
     teacher_name,
 )
-from synth.teachers.batch import MOST_REQUESTS, Batch
 from synth.teachers.wire.batch_log import BatchLog, Pending
 
 
@@ -95,8 +96,7 @@ async def open_doors(
         raise
     owners = _owners(log, prepared.teachers())
     for role, teacher in opened.items():
-        if isinstance(teacher, Batch):
-            teacher.recover(owners.get(role, []))
+        teacher.recover(owners.get(role, []))
     if owners and not config.batch:
         try:
             for role, batches in owners.items():
@@ -240,7 +240,7 @@ def _gates(
     shared: dict[Any, Gate] = {}
     gates = {}
     for role, teacher in opened.items():
-        if isinstance(teacher, Batch):
+        if teacher.in_batches:
             # Batches wait at the provider, not at the gate.
             gates[role] = Gate(MOST_REQUESTS, start=MOST_REQUESTS)
             continue
@@ -277,7 +277,8 @@ async def _end_batches(
     """Batches that an earlier run left under way are ended, so that nothing in them is paid for a
     second time online.
     """
-    batch = Batch(prepared.teachers()[role], settings_of(prepared, role))
+    settings = replace(settings_of(prepared, role), batch=True)
+    batch = open_teacher(prepared.teachers()[role], settings)
     await batch.drain(batches)
     await doors.keep(batch, prepared.price(role, batch=True) or FREE)
     await batch.close()

@@ -16,13 +16,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from synth.core import registry
 from synth.core.errors import WrongUse, printable
 from synth.core.patterns import lazy_pattern
 from synth.core.plugins import installed, is_import
 from synth.core.records import Call, Completion, Fields, Request
+from synth.teachers.wire.batch_log import Pending
 from synth.teachers.wire.capacity import UNKNOWN, Capacity
 from synth.teachers.wire.replies import read_chat
 
@@ -84,6 +85,8 @@ class Teacher(ABC):
 
     model: str
     family: str
+    # Whether requests gather and wait for hours at the provider.
+    in_batches: ClassVar[bool] = False
 
     def __init__(self, model: str, settings: Settings) -> None:  # noqa: ARG002
         self.model = model
@@ -127,6 +130,14 @@ class Teacher(ABC):
         """Replies by key that came without anyone asking in this run."""
         return {}
 
+    def recover(self, batches: Sequence[Pending]) -> None:  # noqa: B027 - of those in batches
+        """Follows batches of earlier runs, whether or not this run asks for their replies."""
+
+    async def drain(self, batches: Sequence[Pending]) -> None:  # noqa: B027 - as above
+        """Ends batches of earlier runs; their finished replies become leftovers, the rest can be
+        asked online.
+        """
+
     async def close(self) -> None:
         """Releases connections; whatever was handed out is in the journal by now."""
         return
@@ -139,6 +150,8 @@ BACKENDS = {
     "local": "local",
     "rehearsed": "rehearsed",
 }
+# What any provider takes in one batch; a service may take less.
+MOST_REQUESTS = 50_000
 # Providers whose batches `synth.teachers.batch` knows.
 BATCHED = frozenset(
     {"openai", "anthropic", "gemini", "groq", "mistral", "together_ai"}

@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from synth.core.errors import Stopped, TeacherBusy, TeacherError, TeacherRefused
 from synth.core.records import Fields, Request, canonical_json
-from synth.teachers.base import Reply, Settings, Teacher, address
+from synth.teachers.base import MOST_REQUESTS, Reply, Settings, Teacher, address
 from synth.teachers.batches.anthropic import Anthropic
 from synth.teachers.batches.files import Files
 from synth.teachers.batches.gemini import Gemini
@@ -35,9 +35,7 @@ from synth.teachers.wire.faults import error_of, failure_in, read_problem
 from synth.teachers.wire.replies import read_chat
 from synth.teachers.wire.thoughts import dialect_of, told_to_think
 
-# What any provider takes in one batch: 50,000 requests, 200 MB (some room left). A service may
-# take less.
-MOST_REQUESTS = 50_000
+# What any provider takes in one batch: 200 MB (some room left). A service may take less.
 MOST_BYTES = 190_000_000
 # Seconds without a new request after which those that wait are sent.
 QUIET = 0.5
@@ -71,6 +69,8 @@ class Batch(Teacher):
         name: PROVIDER/MODEL; the provider is one of `SERVICES`.
         settings: `folder` is where batches under way are noted; without one a crash forgets them.
     """
+
+    in_batches: ClassVar[bool] = True
 
     def __init__(self, name: str, settings: Settings) -> None:
         provider = name.partition("/")[0]
