@@ -40,7 +40,7 @@ async def asked(
     key, completion = await door.ask(request)
     if step.tooling and not completion.calls:
         answer = split_thoughts(completion.text).answer
-        said, calls = written_out(answer, step.tooling.tools)
+        said, calls = written_out(answer, step.tooling.schemas)
         if calls:
             completion = completion._replace(text=said, calls=calls)
     meta: Fields = {

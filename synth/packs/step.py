@@ -129,6 +129,11 @@ class Tooling:
         return tuple(tool.declared() for tool in self.tools.values())
 
     @cached_property
+    def schemas(self) -> dict[str, Row]:
+        """Name -> JSON Schema of a tool's arguments."""
+        return {name: tool.parameters for name, tool in self.tools.items()}
+
+    @cached_property
     def simulated(self) -> frozenset[str]:
         """Names of the tools that the pack's own world answers."""
         ours = self.world.tools if self.world else frozenset()

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from synth.core.patterns import lazy_pattern
 from synth.core.records import Call, Fields, Row
 from synth.core.strict_json import MOST_CHARS, decoder
+from synth.replies.marked_calls import marked_calls
+from synth.replies.thoughts import NAMED_IN_PROSE
 
 # What stands before the calls of Qwen and Hermes, of Granite and Phi, of Mistral, and of Llama.
 _TAG = lazy_pattern(
     r"<tool_call>|<\|tool_call\|>|<function_call>|functools(?=\[)"
     r"|\[TOOL_CALLS\]|<\|python_tag\|>"
 )
-# The start of a fence around a tag, which is no word of the reply.
-_OPEN_FENCE = lazy_pattern(r"```[a-z_]*\s*\Z")
+# What stands around calls, and is no word of the reply.
+_AROUND = lazy_pattern(
+    r"(?:```[a-z_]*|<(?:[\w:]{0,20}:|\uff5cDSML\uff5c)?(?:tool|function)_calls?>"
+    r"|<\|tool_calls_section_begin\|>|<\uff5ctool\u2581calls\u2581begin\uff5c>)\s*\Z"
+)
 # A reply that is JSON from its start to its end, in a fence or not. Servers that cut special tokens
 # off may leave the last ones.
 _BARE = lazy_pattern(
@@ -62,31 +67,55 @@ def _objects(text: str) -> Iterator[Any]:
 
 
 def written_out(
-    text: str, tools: Collection[str]
+    text: str, tools: Mapping[str, Row]
 ) -> tuple[str, tuple[Call, ...]]:
     """What a reply says, and the calls that it writes as text, as models do where their server
     does not read them: behind `<tool_call>` (Qwen, Hermes), `<|tool_call|>` (Granite, Phi),
-    `[TOOL_CALLS]` (Mistral) or `<|python_tag|>` (Llama), or as JSON alone.
+    `[TOOL_CALLS]` (Mistral) or `<|python_tag|>` (Llama), as JSON alone, or in the marks of
+    `marked_calls`.
 
-    A tag without a call that can be read is a call of no tool, which is answered as a mistake.
+    A tag without a call that can be read is a call of no tool, which is answered as a mistake,
+    unless it is a word of a sentence.
 
     Args:
         text: the reply.
-        tools: names of the declared tools. JSON alone is calls where each object names one.
+        tools: the declared tools: name -> JSON Schema of the arguments. JSON alone is calls where
+            each object names one.
 
-    >>> written_out('Well. <tool_call>{"name": "now", "arguments": {}}</tool_call>', ["now"])
+    >>> written_out(
+    ...     'Well. <tool_call>{"name": "now", "arguments": {}}</tool_call>', {"now": {}}
+    ... )
     ('Well.', (Call(name='now', arguments='{}'),))
-    >>> written_out('{{"name": "now", "arguments": null}}', ["now"])
+    >>> written_out('{{"name": "now", "arguments": null}}', {"now": {}})
     ('', (Call(name='now', arguments='{}'),))
     """
-    tag = _TAG.search(text)
+    if marked := marked_calls(text[:MOST_CHARS], tools):
+        calls = [(call.name, call.arguments) for call in marked]
+        return _said(text, marked[0].start), _spelled(calls)
+    tag = _first_tag(text)
     if tag:
-        calls = _spelled(calls_in(text[tag.end() :]))
-        said = _OPEN_FENCE.sub("", text[: tag.start()]).strip()
-        return said, calls or (Call("?", ""),)
+        found = _spelled(calls_in(text[tag.end() :]))
+        return _said(text, tag.start()), found or (Call("?", ""),)
     bare = _BARE.fullmatch(text)
-    calls = _bare_calls(bare["json"], tools) if bare else ()
-    return ("", calls) if calls else (text, ())
+    found = _bare_calls(bare["json"], tools) if bare else ()
+    return ("", found) if found else (text, ())
+
+
+def _first_tag(text: str) -> re.Match[str] | None:
+    """The first tag of calls that no sentence is about."""
+    tags = _TAG.finditer(text)
+    return next(
+        (tag for tag in tags if not NAMED_IN_PROSE.match(text, tag.end())),
+        None,
+    )
+
+
+def _said(text: str, end: int) -> str:
+    """What stands before the calls."""
+    said = text[:end].strip()
+    while around := _AROUND.search(said[-64:]):
+        said = said[: len(said) - len(around[0])].strip()
+    return said
 
 
 def _bare_calls(text: str, tools: Collection[str]) -> tuple[Call, ...]:

@@ -9,7 +9,12 @@ import pytest
 from synth.core.records import Call
 from synth.replies.calls import written_out
 
-TOOLS = ["weather", "now"]
+TOOLS = {
+    "weather": {
+        "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}
+    },
+    "now": {"properties": {}},
+}
 OBJECT = '{"name": "weather", "arguments": {"city": "Rome"}}'
 WEATHER = Call("weather", '{"city": "Rome"}')
 

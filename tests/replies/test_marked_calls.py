@@ -1,0 +1,211 @@
+"""Calls in the marks of single families of models, as their chat templates write them."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synth.core.records import Call
+from synth.replies.calls import written_out
+from synth.replies.marked_calls import marked_calls
+
+TOOLS = {
+    "weather": {
+        "properties": {
+            "city": {"type": "string"},
+            "days": {"type": "integer"},
+            "near": {"type": "array"},
+            "wet": {"type": "boolean"},
+        }
+    },
+    "now": {"properties": {}},
+}
+TWO = (
+    Call("weather", '{"city": "Rome", "days": 3}'),
+    Call("now", "{}"),
+)
+DEEPSEEK = (
+    "<\uff5ctool\u2581calls\u2581begin\uff5c>"
+    "<\uff5ctool\u2581call\u2581begin\uff5c>{}<\uff5ctool\u2581sep\uff5c>{}"
+    "<\uff5ctool\u2581call\u2581end\uff5c>"
+    "<\uff5ctool\u2581call\u2581begin\uff5c>{}<\uff5ctool\u2581sep\uff5c>{}"
+    "<\uff5ctool\u2581call\u2581end\uff5c><\uff5ctool\u2581calls\u2581end\uff5c>"
+)
+ARGUMENTS = '{"city": "Rome", "days": 3}'
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        DEEPSEEK.format(
+            "function",
+            f"weather\n```json\n{ARGUMENTS}\n```",
+            "function",
+            "now\n```json\n{}\n```",
+        ),
+        DEEPSEEK.format("weather", ARGUMENTS, "now", "{}"),
+        (
+            "<|tool_calls_section_begin|><|tool_call_begin|>functions.weather:0 "
+            f"<|tool_call_argument_begin|>{ARGUMENTS}<|tool_call_end|><|tool_call_begin|>functions.now:1"
+            "<|tool_call_argument_begin|>{}<|tool_call_end|><|tool_calls_section_end|>"
+        ),
+        (
+            "<tool_call>\n<function=weather>\n<parameter=city>\nRome\n</parameter>\n<parameter=days>\n3\n"
+            "</parameter>\n</function>\n</tool_call>\n<tool_call>\n<function=now>\n</function>\n</tool_call>"
+        ),
+        (
+            "<tool_call>weather\n<arg_key>city</arg_key>\n<arg_value>Rome</arg_value>\n"
+            "<arg_key>days</arg_key>\n<arg_value>3</arg_value>\n</tool_call>\n<tool_call>now\n</tool_call>"
+        ),
+        (
+            '<minimax:tool_call>\n<invoke name="weather">\n<parameter name="city">Rome</parameter>\n'
+            '<parameter name="days">3</parameter>\n</invoke>\n<invoke name="now">\n</invoke>\n'
+            "</minimax:tool_call>"
+        ),
+        (
+            '<\uff5cDSML\uff5cfunction_calls><\uff5cDSML\uff5cinvoke name="weather">'
+            '<\uff5cDSML\uff5cparameter name="city" string="true">Rome</\uff5cDSML\uff5cparameter>'
+            '<\uff5cDSML\uff5cparameter name="days" string="false">3</\uff5cDSML\uff5cparameter>'
+            '</\uff5cDSML\uff5cinvoke><\uff5cDSML\uff5cinvoke name="now"></\uff5cDSML\uff5cinvoke>'
+            "</\uff5cDSML\uff5cfunction_calls>"
+        ),
+        f"<function=weather>{ARGUMENTS}</function><function=now>{{}}</function>",
+        f"[TOOL_CALLS]weather[ARGS]{ARGUMENTS}[TOOL_CALLS]now[ARGS]{{}}",
+        f"[TOOL_CALLS]weather[CALL_ID]a1b2c3d4e[ARGS]{ARGUMENTS}[TOOL_CALLS]now[ARGS]{{}}",
+        "[weather(city='Rome', days=3), now()]",
+        "<|python_start|>[weather(city='Rome', days=3), now()]<|python_end|>",
+        '<|tool_call_start|>[weather(city="Rome", days=3), now()]<|tool_call_end|>',
+        '```tool_code\n[weather(city="Rome", days=3), now()]\n```',
+    ],
+)
+def test_every_family_calls_twice(reply):
+    assert written_out(reply, TOOLS) == ("", TWO)
+    said, calls = written_out(f"I look it up.\n{reply}", TOOLS)
+    # Python behind a sentence is the answer of someone who writes programs.
+    assert (said, calls) in [
+        ("I look it up.", TWO),
+        (f"I look it up.\n{reply}", ()),
+    ]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "print(3)",
+        "weather('Rome')",
+        "[weather(city=town)]",
+        "[weather(city={1, 2})]",
+        "weather(**{'city': 'Rome'})",
+        "(weather(city='Rome'))",
+        "[1, 2]",
+        "weather(city='Rome')\nnow()",
+        "<function=rm>{}</function>",
+        '<invoke name="rm"></invoke>',
+        "Use the `<tool_call>` tag.",
+        "The <tool_call> tag and the [TOOL_CALLS] token mark calls.",
+        "weather[ARGS] is what Mistral writes.",
+    ],
+)
+def test_what_calls_no_declared_tool_with_named_values_is_an_answer(reply):
+    assert written_out(reply, TOOLS) == (reply, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("Rome", "Rome"),
+        ("\nRome\n", "Rome"),
+        ("3", "3"),
+        ("a </b> c", "a </b> c"),
+        ("", ""),
+    ],
+)
+def test_what_is_declared_a_text_stays_one(text, value):
+    reply = f"<function=weather><parameter=city>{text}</parameter></function>"
+    assert marked_calls(reply, TOOLS)[0].arguments == {"city": value}
+    reply = f'<invoke name="weather"><parameter name="city">{text}</parameter></invoke>'
+    assert marked_calls(reply, TOOLS)[0].arguments == {"city": value}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("True", True),
+        ("false", False),
+        ('["a"]', ["a"]),
+        ("None", None),
+        ("no", "no"),
+    ],
+)
+def test_what_is_no_text_is_read_as_json_where_it_is_json(text, value):
+    reply = f"<function=weather><parameter=wet>{text}</parameter></function>"
+    assert marked_calls(reply, TOOLS)[0].arguments == {"wet": value}
+
+
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z]{1,8}", fullmatch=True),
+        st.recursive(
+            st.none()
+            | st.booleans()
+            | st.integers(-9, 9)
+            | st.text(max_size=9),
+            lambda inner: st.lists(inner, max_size=3),
+            max_leaves=4,
+        ),
+        max_size=3,
+    )
+)
+def test_arguments_of_any_kind_come_back(arguments):
+    spelled = json.dumps(arguments)
+    as_python = ", ".join(
+        f"{name}={value!r}" for name, value in arguments.items()
+    )
+    for reply in (
+        f"<function=weather>{spelled}</function>",
+        f"[TOOL_CALLS]weather[ARGS]{spelled}",
+    ):
+        assert [call.arguments for call in marked_calls(reply, TOOLS)] == [
+            arguments
+        ]
+    if "lambda" not in arguments and not any(
+        _is_word(name) for name in arguments
+    ):
+        calls = marked_calls(f"weather({as_python})", TOOLS)
+        assert [call.arguments for call in calls] == [arguments]
+
+
+def _is_word(name: str) -> bool:
+    try:
+        compile(f"f({name}=1)", "", "eval")
+    except SyntaxError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "<function=weather>",
+        "<parameter=a>",
+        "<arg_key>a</arg_key><arg_value>",
+        '<invoke name="weather">',
+        "weather[ARGS]",
+        "<|tool_call_begin|>",
+        "<tool_call>weather ",
+        "a" * 64,
+        "[weather(",
+        "weather(a=1) ",
+        " ",
+        "((((",
+    ],
+)
+def test_a_long_reply_takes_no_longer_than_its_length(part):
+    reply = part * (1_000_000 // len(part))
+    began = time.process_time()
+    written_out(reply, TOOLS)
+    assert time.process_time() - began < 5
