@@ -153,7 +153,8 @@ class Sampling:
 _SAMPLING_NAMES = [f.name for f in fields(Sampling) if f.name != "extra"]
 
 
-@dataclass(frozen=True)
+# Nobody changes a request. It is not frozen, since that makes it three times as dear to build.
+@dataclass
 class Request:
     """One rendered question to one teacher. KEYED fields name the reply; UNKEYED ones only say who
     asks.
