@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 from finetune.answering.cascade import Asked, Cascade
 from finetune.answering.chain import Chain, Question, check_places
 from finetune.answering.inference import Inference
+from finetune.core.json_files import write_json
 from finetune.core.own_files import PREDICTIONS, check_folder, write_evaluation
 from finetune.core.rows import JsonObject, Tools
 from finetune.data import rows
@@ -223,8 +224,7 @@ async def _taught(
         taught = await asyncio.gather(*map(cascade.said, said))
     finally:
         await cascade.close()
-    record = json.dumps(cascade.told(), indent=1) + "\n"
-    (config.output / CASCADE).write_text(record, encoding="utf-8")
+    write_json(config.output / CASCADE, cascade.told())
     return [None if reply is None else reply.text for reply in taught]
 
 

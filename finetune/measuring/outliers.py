@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from finetune.core.json_files import write_json
+from finetune.core.json_files import write_json, write_whole
 from finetune.core.own_files import MEASURED, check_folder
 from finetune.core.rows import JsonObject
 from finetune.data import rows
@@ -85,9 +85,8 @@ def run(config: OutliersConfig) -> JsonObject:
         info[name] = separation(values, outside)
     config.output.mkdir(parents=True, exist_ok=True)
     write_json(config.output / MEASURED, info)
-    (config.output / SCORES).write_text(
-        "".join(json.dumps(one) + "\n" for one in found), encoding="utf-8"
-    )
+    lines = "".join(json.dumps(one) + "\n" for one in found)
+    write_whole(config.output / SCORES, lines)
     return info
 
 

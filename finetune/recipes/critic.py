@@ -4,7 +4,6 @@ likely the reply is right.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ from itertools import cycle, islice
 from math import isnan
 from typing import TYPE_CHECKING, TypeVar
 
+from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
 from finetune.data import masking, rows
 from finetune.data.shapes import read_label
@@ -284,8 +284,6 @@ def _calibrated(
         return []
     curve = calibration.fit(*halves[0], kind=kind)
     if is_first_process():
-        (config.output / calibration.FILE).write_text(
-            json.dumps(curve.record()) + "\n", encoding="utf-8"
-        )
+        write_json(config.output / calibration.FILE, curve.record())
     tune, test = ((list(map(curve, scores)), kinds) for scores, kinds in halves)
     return calibration.recall_table(tune, test)

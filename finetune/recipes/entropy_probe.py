@@ -4,7 +4,6 @@ thing.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from finetune.core.arrays import (
     StatesByLayer,
     WeightArray,
 )
+from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
 from finetune.data import rows
 from finetune.data.prompts import Prompt, of_student
@@ -149,9 +149,7 @@ def run(config: ProbeConfig) -> JsonObject:
         "calibration": curve.record(),
     }
     config.output.mkdir(parents=True, exist_ok=True)
-    (config.output / FILE).write_text(
-        json.dumps(content) + "\n", encoding="utf-8"
-    )
+    write_json(config.output / FILE, content)
     return info
 
 

@@ -4,7 +4,6 @@ with thresholds at recalls.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
 from finetune.recipes.critic import split, table
 from finetune.scoring import calibration
@@ -115,9 +115,7 @@ def run(
         "passes": wanted.passes,
     }
     config.output.mkdir(parents=True, exist_ok=True)
-    (config.output / FILE).write_text(
-        json.dumps({**critic, **info}) + "\n", encoding="utf-8"
-    )
+    write_json(config.output / FILE, {**critic, **info})
     return student.write_info(config, info)
 
 

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from finetune.core.json_files import write_json
+from finetune.core.json_files import write_json, write_whole
 from finetune.core.own_files import MEASURED, PREDICTIONS, check_folder
 from finetune.core.rows import JsonObject
 from finetune.core.tensors import Mask, RowStates, Scalar
@@ -545,7 +545,7 @@ def _write_found(
     for row, number in zip(rows.load(str(config.test)), found, strict=True):
         told = {**row, "found": glossary.entries[number].sense}
         lines.append(json.dumps(told) + "\n")
-    (config.output / PREDICTIONS).write_text("".join(lines), encoding="utf-8")
+    write_whole(config.output / PREDICTIONS, "".join(lines))
 
 
 def _measured(
