@@ -15,7 +15,7 @@ class _Page:
         self.lines = [first]
 
     def add(self, head: str, text: str, bar: str = "") -> None:
-        head = head.ljust(12)
+        head = f"{head.ljust(11)} "
         self.lines.append(f"  {bar}{head}{text}")
 
     def given(self, what: str, names: Mapping[str, str]) -> None:

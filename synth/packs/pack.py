@@ -303,6 +303,7 @@ class Pack:
             {
                 *RENDERED,
                 *(name for step in self.steps for name in step.produces()),
+                *self.exported_lists,
             }
             - {"id"}
             - free
@@ -311,6 +312,18 @@ class Pack:
             **{name: f"seed_{name}" for name in columns if name in taken},
             **aliases,
         }
+
+    @cached_property
+    def exported_lists(self) -> list[str]:
+        """Lists of texts that are looked up and that an export reads: rows keep them."""
+        read: set[str] = set()
+        for name, task, each, _ in self.spec.exports.tasks():
+            if each:
+                read.add(each.partition(".")[0])
+            for template in self.exports[name][task].values():
+                read |= template.variables
+        blocks = self.spec.retrieves.values()
+        return [block.into for block in blocks if block.into in read]
 
     @cached_property
     def _inputs(self) -> list[tuple[str, InputSpec]]:

@@ -286,10 +286,11 @@ def _training_templates(pack: Pack) -> Mapping[str, Template]:
 
 
 def _produced(pack: Pack) -> Fields:
-    """Fields of the steps, with their kinds."""
-    return merged(
+    """Fields of the steps with their kinds, and the lists that exports read besides."""
+    made = merged(
         field for step in pack.steps for field in step.produces().items()
     )
+    return {**made, **dict.fromkeys(pack.exported_lists, "list")}
 
 
 def _live(prepared: Prepared, *, leaves: bool) -> Run:
