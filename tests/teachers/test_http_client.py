@@ -288,3 +288,75 @@ def test_a_connection_that_took_all_the_time_is_a_timeout(run, monkeypatch):
     monkeypatch.setattr(Endpoint, "_connect", slow)
     with pytest.raises(TimeoutError):
         run(exchange([[OK]], timeout=0.1))
+
+
+async def silence(counts, timeout=0.2):
+    """Requests that nobody answers, so many at the same moment, one moment after another; (seconds until each was given
+    up, timers that are left).
+    """
+
+    async def handle(reader, writer):
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    endpoint = Endpoint(f"http://127.0.0.1:{port}/v1", {}, timeout)
+    loop = asyncio.get_running_loop()
+
+    async def given_up():
+        began = loop.time()
+        with pytest.raises(TimeoutError):
+            await endpoint.post(b"{}")
+        return loop.time() - began
+
+    tasks = []
+    for count in counts:
+        tasks += [asyncio.create_task(given_up()) for _ in range(count)]
+        await asyncio.sleep(timeout / 2)
+    waited = await asyncio.gather(*tasks)
+    left = endpoint._deadlines._timer
+    await endpoint.close()
+    server.close()
+    return waited, left
+
+
+def test_one_timer_gives_up_each_request_at_its_own_time(run):
+    waited, left = run(silence([5, 1, 0, 3]))
+    # Its own time, and not that of the first or the last; a busy machine is late.
+    assert all(0.19 <= seconds < 1.0 for seconds in waited)
+    assert len(waited) == 9
+    assert left is None
+
+
+def test_an_endpoint_serves_another_loop(run):
+    """A timer of a loop that has ended holds up no request of the next one."""
+
+    async def once(endpoint, answer):
+        async def handle(reader, writer):
+            await reader.readuntil(b"{}")
+            if answer:
+                writer.write(OK)
+            await reader.read()
+
+        server = await asyncio.start_server(
+            handle, "127.0.0.1", endpoint._url.port
+        )
+        try:
+            return (await endpoint.post(b"{}")).body
+        finally:
+            for connection in endpoint._idle:
+                connection.transport.close()
+            endpoint._idle.clear()
+            server.close()
+
+    async def free_port():
+        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        server.close()
+        return port
+
+    endpoint = Endpoint(f"http://127.0.0.1:{run(free_port())}/v1", {}, 0.3)
+    assert run(once(endpoint, answer=True)) == b"ok"
+    with pytest.raises(TimeoutError):
+        run(once(endpoint, answer=False))

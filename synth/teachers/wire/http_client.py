@@ -445,6 +445,9 @@ class Deadlines:
     def forget(self, connection: Connection) -> None:
         """The exchange has ended."""
         self._began.pop(connection, None)
+        if not self._began:
+            # No timer outlives its loop: the next exchange may be under another one.
+            self.close()
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
