@@ -181,6 +181,7 @@ ROW = {
     "tail": "to rest",
     "text": "All is well .",
     "label": "praise",
+    "labels": ["praise", "blame"],
     "concept": "Bees",
     "frame": "are",
     "rest": "small animals",
