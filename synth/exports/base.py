@@ -99,6 +99,8 @@ def export_pair(
         for side, text in given.items()
         if text is not None
     }
+    for side, template in made.items():
+        _check_kept(pack, template, f"{where}:{side}")
     pair = {**declared, **made}
     if len(pair) < 2:
         todo = "Give both: --to 'sft:prompt={{ question }},completion={{ answer }}'."
@@ -109,6 +111,22 @@ def export_pair(
             todo,
         )
     return pair
+
+
+def _check_kept(pack: Pack, template: Template, where: str) -> None:
+    """Raises WrongUse where a template of the user's reads a looked-up list that rows of the pack
+    do not keep.
+    """
+    lists = {block.into for block in pack.spec.retrieves.values()}
+    lost = (lists - {*pack.exported_lists}) & template.variables
+    if lost:
+        raise WrongUse(
+            where,
+            f"{min(lost)!r}, which rows of pack {pack.name} do not keep",
+            "fields of its rows",
+            "Rows keep it where an export of the pack reads it: write the template into a copy of "
+            "the folder `pack` of the run, and run that with --reuse: nothing is asked again.",
+        )
 
 
 def thoughts_of(pack: Pack, where: str) -> str:

@@ -82,3 +82,28 @@ def test_a_pack_keeps_each_list_that_its_exports_read(name):
     lists = {block.into for block in pack.spec.retrieves.values()}
     texts = str(pack.spec.exports.model_dump())
     assert {one for one in lists if one in texts} == {*pack.exported_lists}
+
+
+def test_templates_of_the_users_read_no_list_that_rows_lack(
+    tmp_path, looked_up, serve
+):
+    text = PACK.replace("{{ retrieved | join(' / ') }}", "{{ question }}")
+    (looked_up / "pack.yaml").write_text(text)
+    rows = write(tmp_path / "rows.jsonl", [{"question": "a pen"}])
+    with serve(lambda body, count: chat("red")) as server:
+        run(
+            str(looked_up),
+            str(rows),
+            output=tmp_path / "out",
+            teacher="openai/m",
+            api_base=server.url,
+        )
+    target = "sft:prompt={{ retrieved | join }},completion={{ answer }}"
+    words = ["export", str(tmp_path / "out"), "--to", target]
+    done = CliRunner().invoke(
+        main, [*words, "--output", str(tmp_path / "x.jsonl")]
+    )
+    assert done.exit_code == 2
+    assert (
+        "'retrieved', which rows of pack looked_up do not keep" in done.output
+    )
