@@ -24,6 +24,7 @@ from finetune.cli.measuring import (
     measure,
 )
 from finetune.cli.mixing import mix
+from finetune.cli.recommending import item_codes
 from finetune.cli.retrieving import (
     evaluate_embeddings,
     evaluate_retriever,
@@ -84,6 +85,7 @@ COMMANDS = {
         evaluate_embeddings,
         score_spans,
         senses,
+        item_codes,
     ),
     "Loops and mixtures": (flow, mix),
     "Measure": (
