@@ -31,6 +31,7 @@ from finetune.cli.retrieving import (
     retriever,
     score_lists,
     score_spans,
+    sentence_chains,
 )
 from finetune.cli.serving import serve
 from finetune.cli.sharing import card, export, push
@@ -84,6 +85,7 @@ COMMANDS = {
         evaluate_retriever,
         evaluate_embeddings,
         score_spans,
+        sentence_chains,
         senses,
         item_codes,
     ),
