@@ -28,6 +28,7 @@ THEIRS = {
     "mse",
     "token_alignment",
     "maml_align",
+    "vmsst",
     "binary_cross_entropy",
 }
 COMMANDS = {"finetune": finetune, "synth": synth}

@@ -24,12 +24,14 @@ from finetune.cli.measuring import (
     measure,
 )
 from finetune.cli.mixing import mix
+from finetune.cli.recommending import item_codes
 from finetune.cli.retrieving import (
     evaluate_embeddings,
     evaluate_retriever,
     retriever,
     score_lists,
     score_spans,
+    sentence_chains,
 )
 from finetune.cli.serving import serve
 from finetune.cli.sharing import card, export, push
@@ -83,7 +85,9 @@ COMMANDS = {
         evaluate_retriever,
         evaluate_embeddings,
         score_spans,
+        sentence_chains,
         senses,
+        item_codes,
     ),
     "Loops and mixtures": (flow, mix),
     "Measure": (

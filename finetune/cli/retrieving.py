@@ -1,5 +1,5 @@
-"""Commands of retrieval and of entities: `retriever`, `score-lists`, `evaluate-retriever` and
-`score-spans`.
+"""Commands of retrieval and of entities: `retriever`, `score-lists`, `sentence-chains`,
+`evaluate-retriever` and `score-spans`.
 """
 
 from __future__ import annotations
@@ -196,6 +196,62 @@ def score_lists(**options: Any) -> None:
     info = run(ScoreConfig(**options))
     say(
         f"score-lists: {info['written']:,} of {info['rows']:,} lists -> {options['output']}"
+    )
+
+
+@click.command("sentence-chains")
+@rows_option("Rows with the first sentences.", metavar="FILE")
+@click.option(
+    "--field",
+    default="sentence",
+    show_default=True,
+    help="The column of the sentences.",
+)
+@click.option(
+    "--model", required=True, metavar="M", help="A causal language model."
+)
+@click.option(
+    "--template",
+    required=True,
+    metavar="FILE",
+    help="A prompt that asks to rewrite {sentence}.",
+)
+@output_option("The chains as lists (.jsonl).", "FILE")
+@click.option(
+    "--steps",
+    type=Whole(2),
+    default=32,
+    show_default=True,
+    help="Sentences behind the first one.",
+)
+@click.option(
+    "--guidance",
+    type=Number(1),
+    default=1.5,
+    show_default=True,
+    help="How far a sentence is led away from a rewriting of the one before the last; 1: not.",
+)
+@click.option(
+    "--most-tokens",
+    type=Whole(1),
+    default=80,
+    show_default=True,
+    help="Of a sentence; a chain with a longer one is dropped.",
+)
+def sentence_chains(**options: Any) -> None:
+    """Write chains of sentences that drift away, by guided decoding, for the loss
+    `fused_list_mle` of `finetune retriever`.
+    """
+    need("transformers")
+    from finetune.recipes.sentence_chains import ChainsConfig, run  # noqa: PLC0415
+
+    options["template"] = _template(options["template"])
+    info = run(ChainsConfig(**options))
+    dropped = info["dropped"]
+    why = ", ".join(f"{count} {name}" for name, count in dropped.items())
+    say(
+        f"sentence-chains: {info['written']:,} of {info['rows']:,} chains -> {options['output']}"
+        f"; dropped: {why or 'none'}"
     )
 
 

@@ -87,13 +87,19 @@ def run(config: EmbeddingsConfig) -> JsonObject:
     seen: list[VectorArray] = []
     if config.bitext:
         source, target = _columns(config.bitext, ("source", "target"))
-        both = _vectors(config, source), _vectors(config, target)
+        both = (
+            unit_vectors(config.model, source),
+            unit_vectors(config.model, target),
+        )
         seen += both
         info["bitext"] = bitext(*both)
     if config.labelled and config.data:
         known, labels = _columns(config.labelled, ("text", "label"))
         asked, golds = _columns(config.data, ("text", "label"))
-        held, queries = _vectors(config, known), _vectors(config, asked)
+        held, queries = (
+            unit_vectors(config.model, known),
+            unit_vectors(config.model, asked),
+        )
         seen.append(queries)
         answers = voted(queries, held, labels, config.k)
         info["classes"] = _report(answers, golds)
@@ -111,12 +117,16 @@ def _columns(
     return first, [str(row[names[1]]) for row in found]
 
 
-def _vectors(config: EmbeddingsConfig, texts: Sequence[str]) -> VectorArray:
-    """[N, D] of unit length."""
-    if config.model == HASHING:
+def unit_vectors(name: str, texts: Sequence[str]) -> VectorArray:
+    """[N, D] of unit length, by an encoder or by hashing.
+
+    Raises:
+        WrongUse: no such model.
+    """
+    if name == HASHING:
         hashed: VectorArray = vectors(texts, HASHING)
         return hashed
-    model = open_scorer("bi", config.model)
+    model = open_scorer("bi", name)
     made: VectorArray = model.encode(
         list(texts),
         normalize_embeddings=True,

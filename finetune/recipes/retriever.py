@@ -43,9 +43,11 @@ from finetune.trainers.library_losses import (
     plain_name,
     read_by,
 )
-from finetune.trainers.meta_alignment import META, MetaAlignment
+from finetune.trainers.meta_alignment import META
+from finetune.trainers.pair_losses import in_stages, numbered, separated
 from finetune.trainers.retriever_checks import (
     ALIGNED,
+    ALONE,
     check,
     check_answers,
     check_batch,
@@ -55,6 +57,7 @@ from finetune.trainers.retriever_checks import (
     check_rows,
 )
 from finetune.trainers.retriever_settings import RetrieverConfig
+from finetune.trainers.source_separation import SEPARATED
 from synth.core import registry
 from synth.core.errors import WrongUse
 from synth.core.plugins import is_import
@@ -105,7 +108,7 @@ def run(
 
     # Adapters and heads begin at random, and at the same place in all processes.
     set_seed(args.seed)
-    model = _opened(config, wanted)
+    model = _opened(config, wanted, plan)
     loss, data = _module(model, listed, plan, wanted, start=config.model)
     trainer = trainer_class(
         model=model, args=args, train_dataset=data, loss=loss
@@ -146,6 +149,11 @@ class _Plan(NamedTuple):
     width: int
 
     @property
+    def is_separated(self) -> bool:
+        """Whether the vector is the mean of a distribution."""
+        return self.is_own and self.spec["name"] == SEPARATED
+
+    @property
     def least(self) -> Least:
         """Of what something is learnt."""
         return self.form.least if self.own is None else self.own.learns_of()
@@ -173,7 +181,7 @@ def _plan(
     is_own = wanted.kind in OWN_KINDS and _is_own(spec["name"])
     check(wanted, spec, config, is_own=is_own)
     own = None
-    if is_own and spec["name"] != META:
+    if is_own and spec["name"] not in ALONE:
         own = registry.build("finetune.list_losses", spec, "--loss")
         check_needs(listed, own, wanted)
     most = max(len(row.documents) for row in listed)
@@ -189,13 +197,13 @@ def _plan(
 
 
 def _opened(
-    config: TrainConfig, wanted: RetrieverConfig
+    config: TrainConfig, wanted: RetrieverConfig, plan: _Plan
 ) -> SentenceTransformer:
     """The student with the parts and the adapters that are asked for."""
     model = open_encoder(
         wanted.kind, config.model, options=model_options(config)
     )
-    _reshape(model, wanted)
+    _reshape(model, wanted, plan)
     _remember(model, wanted)
     if config.lora is not None:
         task = "SEQ_CLS" if wanted.kind == "cross" else "FEATURE_EXTRACTION"
@@ -218,14 +226,16 @@ def _module(
         return _own(
             model, listed, plan.own, wanted, width=plan.width, start=start
         )
+    if plan.is_separated:
+        return separated(model, listed, plan.spec, wanted)
     if plan.is_own:
-        return _meta(model, listed, plan.spec, wanted)
+        return in_stages(model, listed, plan.spec, wanted)
     return _library(model, listed, plan.width, plan.spec, wanted)
 
 
 def _is_own(name: str) -> bool:
     """Whether a loss is no one of sentence-transformers."""
-    own = {*registry.names("finetune.list_losses"), META}
+    own = {*registry.names("finetune.list_losses"), *ALONE}
     return name in own or is_import(name)
 
 
@@ -233,7 +243,8 @@ def _form(spec: JsonObject, wanted: RetrieverConfig) -> Form:
     """How a loss that is none of `finetune.list_losses` reads rows."""
     if spec["name"] == META:
         return PAIRS
-    if spec["name"] == ALIGNED and wanted.kind == "multi":
+    is_aligned = spec["name"] == ALIGNED and wanted.kind == "multi"
+    if is_aligned or spec["name"] == SEPARATED:
         return replace(PAIRS, least="text")
     return form_of(read_by(spec), wanted.kind)
 
@@ -253,11 +264,17 @@ def _remember(model: SentenceTransformer, wanted: RetrieverConfig) -> None:
             model.prompts[f"{task}-{side}"] = text
 
 
-def _reshape(model: SentenceTransformer, wanted: RetrieverConfig) -> None:
+def _reshape(
+    model: SentenceTransformer, wanted: RetrieverConfig, plan: _Plan
+) -> None:
     """What is asked of the student's vector."""
+    from finetune.students.pair_parts import add_mean  # noqa: PLC0415
+
     if wanted.pooling is not None:
         _pool(model, wanted)
-    if wanted.size is not None:
+    if plan.is_separated:
+        add_mean(model, wanted.size)
+    elif wanted.size is not None:
         _shorten(model, wanted)
     if wanted.frozen:
         _freeze(model)
@@ -423,38 +440,7 @@ def _aligned(
             "token_alignment:share=W",
             "Correct the parameter.",
         ) from error
-    columns: Columns = {
-        "anchor": [row.query for row in listed],
-        "positive": [row.documents[0] for row in listed],
-        "label": list(range(len(listed))),
-    }
-    return module, datasets.Dataset.from_dict(columns)
-
-
-def _meta(
-    model: SentenceTransformer,
-    listed: Sequence[Listed],
-    spec: JsonObject,
-    wanted: RetrieverConfig,
-) -> tuple[nn.Module, Dataset]:
-    """Meta-learning over three stages of rows.
-
-    Raises:
-        WrongUse: other rows than of three tasks, or parameters that it does not take.
-    """
-    import datasets  # noqa: PLC0415
-
-    parameters = {key: value for key, value in spec.items() if key != "name"}
-    try:
-        module = MetaAlignment(model, listed, scale=wanted.scale, **parameters)
-    except ValueError as error:
-        raise WrongUse(
-            f"--loss {wanted.loss}",
-            str(error),
-            "rows of three tasks, each with several texts",
-            "Name the stages in the column `task`, the first one first.",
-        ) from error
-    return module, datasets.Dataset.from_dict(module.columns())
+    return module, datasets.Dataset.from_dict(numbered(listed))
 
 
 def _taught(

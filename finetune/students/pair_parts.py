@@ -212,6 +212,38 @@ def shorten(model: SentenceTransformer, size: int) -> None:
     _fit_head(model, size)
 
 
+def add_mean(model: SentenceTransformer, size: int | None) -> None:
+    """Makes the vector a linear map of what is pooled, of any length.
+
+    The map begins as what leaves the vector as it is, where both are as long. A model that has such
+    a map keeps it, unless another size is wanted.
+
+    Args:
+        model: loses what brings its vectors to length 1.
+        size: numbers of the vector; None for as many as it has.
+    """
+    from sentence_transformers.base.modules import Dense, Normalize  # noqa: PLC0415
+
+    for place in reversed(range(len(model))):
+        if isinstance(model[place], Normalize):
+            del model[place]
+    place = _vector_place(model)
+    width = vector_size(model)
+    function = getattr(model[place], "activation_function", None)
+    if isinstance(function, torch.nn.Identity) and size in (None, width):
+        return
+    wanted = size or width
+    same = torch.eye(width) if wanted == width else None
+    layer = Dense(
+        width,
+        wanted,
+        activation_function=torch.nn.Identity(),
+        init_weight=same,
+        init_bias=torch.zeros(wanted),
+    )
+    model.insert(place + 1, layer.to(model.device))
+
+
 def vector_size(model: SentenceTransformer) -> int:
     """Numbers of a text's vector, whatever other heads the model has."""
     size: int = model[_vector_place(model)].get_embedding_dimension()

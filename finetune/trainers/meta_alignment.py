@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from math import isfinite
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from finetune.core.tensors import Inputs, PerSequence, Scalar
 from finetune.data.instructions import by_task
 from finetune.data.query_lists import Listed
 from finetune.list_losses.base import Lists, in_batch
+from finetune.trainers.given_numbers import check_whole, finite
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -182,19 +182,11 @@ def check_parameters(
         TypeError: a parameter that it has not.
         ValueError: one of another kind, or out of range.
     """
-    if _number("rate", rate) <= 0:
+    if finite("rate", rate) <= 0:
         raise ValueError(f"rate={rate}, which is not above 0")
-    if _number("align", align) < 0:
+    if finite("align", align) < 0:
         raise ValueError(f"align={align}, which is below 0")
-    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
-        raise ValueError(f"steps={steps}, which is no whole number from 1 on")
-
-
-def _number(name: str, value: object) -> float:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not isfinite(number := cast("float", value)):
-        raise ValueError(f"{name}={value}, which is no number")
-    return number
+    check_whole("steps", steps, 1)
 
 
 def _learning(model: SentenceTransformer) -> list[tuple[str, Tensor]]:

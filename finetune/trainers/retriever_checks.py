@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from finetune.core import sharding as shards
@@ -16,6 +16,7 @@ from finetune.students.encoders import KINDS
 from finetune.trainers.library_losses import read_by
 from finetune.trainers.meta_alignment import META, check_parameters
 from finetune.trainers.retriever_settings import RetrieverConfig
+from finetune.trainers.source_separation import SEPARATED, check_separation
 from synth.cli.command_group import say
 from synth.core.errors import WrongUse, did_you_mean
 from synth.processes.ranks import is_launched
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 
 # A loss of kind multi that learns a teacher's tokens.
 ALIGNED = "token_alignment"
+# Losses of kind bi that read a batch in a way of their own: what checks their parameters, and how
+# these are written.
+ALONE: Mapping[str, tuple[Callable[..., None], str]] = {
+    META: (check_parameters, "rate=R,steps=N,align=W"),
+    SEPARATED: (check_separation, "weight=W,warmup=N,language=N,hidden=SHARE"),
+}
 
 
 def check(
@@ -43,16 +50,16 @@ def check(
             did_you_mean(wanted.kind, KINDS),
         )
     name = spec["name"]
-    if name in (ALIGNED, META) and wanted.instructions is not None:
+    if name in (ALIGNED, *ALONE) and wanted.instructions is not None:
         raise WrongUse(
             f"--loss {name}",
             "--instructions",
             "texts as they are",
             "Leave --instructions out.",
         )
-    if name == META and wanted.kind != "bi":
+    if name in ALONE and wanted.kind != "bi":
         raise WrongUse(
-            f"--loss {META}",
+            f"--loss {name}",
             f"--kind {wanted.kind}",
             "a vector a text: kind bi",
             "Leave --kind out.",
@@ -64,22 +71,24 @@ def check(
             "no adapter, and a kind that encodes texts apart",
             "Leave one of them out.",
         )
-    if name == META:
-        _check_meta(wanted, spec)
+    if name in ALONE:
+        _check_alone(wanted, spec)
     _check_processes(wanted, spec["name"], config)
     _check_teacher(wanted, spec, is_own=is_own)
 
 
-def _check_meta(wanted: RetrieverConfig, spec: JsonObject) -> None:
-    """Raises WrongUse for parameters that meta-learning does not take."""
+def _check_alone(wanted: RetrieverConfig, spec: JsonObject) -> None:
+    """Raises WrongUse for parameters that a loss of its own way does not take."""
+    name = str(spec["name"])
+    check_given, form = ALONE[name]
     given = {key: value for key, value in spec.items() if key != "name"}
     try:
-        check_parameters(**given)
+        check_given(**given)
     except (TypeError, ValueError) as error:
         raise WrongUse(
             f"--loss {wanted.loss}",
-            str(error).replace("check_parameters()", META),
-            f"{META}:rate=R,steps=N,align=W",
+            str(error).replace(f"{check_given.__name__}()", name),
+            f"{name}:{form}",
             "Correct the parameter.",
         ) from error
 
@@ -95,12 +104,13 @@ def _check_processes(
     together = wanted.kind in ("heads", "pair") or name in (
         "joint_list",
         "lead",
+        SEPARATED,
     )
     if is_launched() and together:
         raise WrongUse(
             f"--kind {wanted.kind} --loss {name}",
             "several processes",
-            "one, since all texts of a batch are compared in one place",
+            "one, in which all texts of a batch, and what reads them, have their place",
             "Leave --processes out.",
         )
     is_list = form_of(name, wanted.kind).make is ranked
@@ -115,7 +125,7 @@ def _check_processes(
         return
     found = {
         f"--kind {wanted.kind}": wanted.kind == "cross",
-        f"--loss {name}": name.startswith("cached"),
+        f"--loss {name}": name.startswith("cached") or name == SEPARATED,
         f"--teacher {wanted.teacher}": wanted.teacher is not None,
         "--resume-from-checkpoint": config.trainer.get(
             "resume_from_checkpoint"
@@ -153,13 +163,14 @@ def _check_teacher(
                 "--teacher M and --teacher-kind words, which ask by it",
                 f"Leave {option} out, or give both.",
             )
-    if is_own and spec["name"] != META:
+    if is_own and spec["name"] not in ALONE:
         # `check_needs` knows what the loss reads once it is made.
         return
-    if not is_own and wanted.scale != RetrieverConfig.scale:
+    is_read = is_own and spec["name"] != SEPARATED
+    if not is_read and wanted.scale != RetrieverConfig.scale:
         raise WrongUse(
             f"--scale {wanted.scale:g}",
-            f"--kind {wanted.kind} --loss {wanted.loss}, of sentence-transformers",
+            f"--kind {wanted.kind} --loss {wanted.loss}, which reads none",
             "a loss of `synth list list_losses`, which reads it",
             "Leave it out; some losses of that library take a scale: LOSS:scale=S.",
         )

@@ -14,6 +14,7 @@ WORDS = {
     "--outside": "evaluate-outliers none/model --inside {rows} --output o",
     "--held-out": "sft --input {rows} --model scratch:tiny --output o",
     "--chunks": "evaluate --input {rows} --model none/model --output o",
+    "--items": "item-codes --input {rows} --model hashing --output o",
     "--senses": "senses --model none/model --output o",
     "--contexts": "senses --senses {rows} --model none/model --output o",
     "--former-rows": "add-kinds --input {rows} --model none/model --output o",

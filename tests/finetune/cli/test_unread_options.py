@@ -58,6 +58,7 @@ def unread():
         if not registry.build(ROOM, name).reads_teacher():
             yield "bi", name
     yield "bi", "maml_align"
+    yield "bi", "vmsst"
     for kind in ("bi", "cross", "multi", "sparse"):
         for name, form in forms(kind).items():
             if not form.has_vectors:

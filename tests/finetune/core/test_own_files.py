@@ -38,6 +38,10 @@ MEASURING = {
         *("./none", "--inside", "rows.jsonl", "--outside", "rows.jsonl"),
     ),
     "senses": ("--senses", "rows.jsonl", "--model", "./none"),
+    "item-codes": (
+        *("--data", "rows.jsonl", "--items", "rows.jsonl"),
+        *("--model", "./none"),
+    ),
 }
 
 

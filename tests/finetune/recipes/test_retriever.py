@@ -329,6 +329,7 @@ def refused(folder, rows, *more):
         ("bi", "batch_all_triplet"),
         ("bi", "translation_mse"),
         ("bi", "maml_align"),
+        ("bi", "vmsst"),
         ("multi", "token_alignment"),
     ],
 )

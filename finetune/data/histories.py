@@ -1,0 +1,95 @@
+"""Items with their texts, and what users chose one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from finetune.data import rows
+from synth.core.errors import WrongUse
+
+# Items that a history must have: one to go on from and one to come.
+_LEAST = 2
+
+
+class Catalogue(NamedTuple):
+    """All items.
+
+    Attributes:
+        items: their names.
+        texts: what is said of each.
+        numbers: name -> place in both.
+    """
+
+    items: Sequence[str]
+    texts: Sequence[str]
+    numbers: Mapping[str, int]
+
+
+def read_catalogue(source: str) -> Catalogue:
+    """The items of rows with `item` and `text`.
+
+    Raises:
+        WrongUse: a column is missing, a cell is empty, or an item stands twice.
+    """
+    items: list[str] = []
+    texts: list[str] = []
+    numbers: dict[str, int] = {}
+    table = rows.columns(rows.load(source), ("item", "text"), source)
+    for number, row in enumerate(table, 1):
+        where = f"--items {source} row {number}"
+        name, text = row["item"], row["text"]
+        if name in (None, "") or not isinstance(text, str) or not text.strip():
+            raise WrongUse(
+                where,
+                f"item {name!r}, text {text!r:.80}",
+                "a name and a text",
+                "Fill them in, or take the row out.",
+            )
+        if str(name) in numbers:
+            raise WrongUse(
+                where,
+                f"the item {name!r} for the second time",
+                "each item once",
+                "Take one of them out.",
+            )
+        numbers[str(name)] = len(items)
+        items.append(str(name))
+        texts.append(text)
+    return Catalogue(items, texts, numbers)
+
+
+def read_histories(source: str, known: Mapping[str, int]) -> list[list[int]]:
+    """Numbers of the items of each row with `items`, the earliest first.
+
+    Args:
+        source: the rows.
+        known: name -> number of an item.
+
+    Raises:
+        WrongUse: a row without a list of items, one of a single item, or an item that the
+            catalogue lacks.
+    """
+    histories = []
+    table = rows.columns(rows.load(source), ("items",), source)
+    for number, row in enumerate(table, 1):
+        where = f"--input {source} row {number}"
+        listed = row["items"]
+        if not isinstance(listed, list) or len(listed) < _LEAST:
+            raise WrongUse(
+                where,
+                f"items {listed!r:.80}",
+                f"a list of {_LEAST} items or more",
+                "Write them in their order, or take the row out.",
+            )
+        names = [str(item) for item in listed]
+        strange = [name for name in names if name not in known]
+        if strange:
+            raise WrongUse(
+                where,
+                f"the item {strange[0]!r}, which --items lacks",
+                "items that have a text",
+                "Give it a row of --items, or take it out of the history.",
+            )
+        histories.append([known[name] for name in names])
+    return histories
