@@ -48,13 +48,20 @@ def _flaw(heads: Sequence[object], words: Sequence[str]) -> str:
         if not 0 <= head <= len(words):
             return f"head {head} of word {word} ({words[word - 1]!r})"
     roots = [word for word, head in enumerate(numbers, 1) if head == ROOT]
-    if len(roots) != 1:
-        listed = ", ".join(map(str, roots[:8]))
-        return f"{len(roots)} roots (words {listed})" if roots else "no root"
+    if not roots:
+        return "no root"
+    if len(roots) > 1:
+        return f"{len(roots)} roots (words {_listed(roots)})"
     circle = a_circle(numbers)
-    return (
-        f"words {', '.join(map(str, circle[:8]))} in a circle" if circle else ""
-    )
+    if circle:
+        return f"words {_listed(circle)} in a circle"
+    return ""
+
+
+def _listed(words: Sequence[int]) -> str:
+    """The first numbers of words."""
+    first = map(str, words[:8])
+    return ", ".join(first)
 
 
 def a_circle(heads: Sequence[int]) -> list[int]:

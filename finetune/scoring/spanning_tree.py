@@ -33,40 +33,88 @@ def best_tree(scores: Scores) -> list[int]:
     count = len(scores)
     if not count:
         return []
-    square = np.full((count + 1, count + 1), -np.inf)
+    places = count + 1
+    square = np.full((places, places), -np.inf)
     square[1:] = scores
     span = float(np.ptp(scores))
-    square[1:, 0] -= (span + 1.0) * (count + 1)
+    more = span + 1.0
+    square[1:, 0] -= more * places
     np.fill_diagonal(square, -np.inf)
-    return _branching(square)[1:]
+    heads = _branching(square)
+    return heads[1:]
 
 
 def _branching(scores: _Square) -> list[int]:
     """The head of each place, 0 for that of the root itself, by whole circles drawn together."""
-    count = len(scores)
-    heads = [0, *map(int, scores[1:].argmax(axis=1))]
+    likeliest = scores[1:].argmax(axis=1)
+    heads = [0, *likeliest.tolist()]
     circle = a_circle(heads[1:])
     if not circle:
         return heads
-    inside = set(circle)
-    others = [place for place in range(count) if place not in inside]
-    kept = scores[circle, [heads[place] for place in circle]]
-    # What it costs to break the circle at a word: another head in place of its own.
-    broken = scores[np.ix_(circle, others)] - kept[:, None]
-    leaving = scores[np.ix_(others, circle)]
-    last = len(others)
-    smaller = np.full((last + 1, last + 1), -np.inf)
-    smaller[:last, :last] = scores[np.ix_(others, others)]
-    smaller[last, :last] = broken.max(axis=0)
-    smaller[:last, last] = leaving.max(axis=1)
-    found = _branching(smaller)
-    for number, place in enumerate(others[1:], 1):
-        head = found[number]
-        if head == last:
-            heads[place] = circle[int(leaving[number].argmax())]
-        else:
-            heads[place] = others[head]
-    entered = found[last]
-    word = circle[int(broken[:, entered].argmax())]
-    heads[word] = others[entered]
-    return heads
+    drawn = _Circle(scores, heads, circle)
+    found = _branching(drawn.smaller())
+    return drawn.opened(found)
+
+
+class _Circle:
+    """Words that hang on each other, drawn together to one place behind all others.
+
+    Args:
+        scores: of all places.
+        heads: of all places, by which the words hang in a circle.
+        circle: these words.
+
+    Attributes:
+        others: places outside, the root first.
+        broken: [C, O] what it costs to break the circle at a word: a head outside in place of its
+            own.
+        leaving: [O, C] scores of words inside as heads of places outside.
+    """
+
+    def __init__(
+        self, scores: _Square, heads: list[int], circle: list[int]
+    ) -> None:
+        self.scores = scores
+        self.heads = heads
+        self.circle = circle
+        inside = set(circle)
+        places = range(len(scores))
+        self.others = [place for place in places if place not in inside]
+        own = [heads[place] for place in circle]
+        kept = scores[circle, own]
+        inwards = np.ix_(circle, self.others)
+        outwards = np.ix_(self.others, circle)
+        entering = scores[inwards]
+        self.broken = entering - kept[:, None]
+        self.leaving = scores[outwards]
+
+    def smaller(self) -> _Square:
+        """Scores with the circle as one place, the last."""
+        last = len(self.others)
+        places = last + 1
+        made = np.full((places, places), -np.inf)
+        outside = np.ix_(self.others, self.others)
+        made[:last, :last] = self.scores[outside]
+        made[last, :last] = self.broken.max(axis=0)
+        made[:last, last] = self.leaving.max(axis=1)
+        return made
+
+    def opened(self, found: list[int]) -> list[int]:
+        """Heads of all places, from those of the smaller scores."""
+        heads = list(self.heads)
+        last = len(self.others)
+        doors = self.leaving.argmax(axis=1)
+        for number in range(1, last):
+            head = found[number]
+            place = self.others[number]
+            if head == last:
+                door = int(doors[number])
+                heads[place] = self.circle[door]
+            else:
+                heads[place] = self.others[head]
+        entered = found[last]
+        costs = self.broken[:, entered]
+        best = int(costs.argmax())
+        word = self.circle[best]
+        heads[word] = self.others[entered]
+        return heads

@@ -96,11 +96,15 @@ class ArcScorer(nn.Module):
         dependents = self.head_dependent(states[:, 1:])
         heads = self.head_head(states)
         pairs = dependents @ self.head_map @ heads.mT
-        scores: Tensor = pairs + (heads @ self.head_prior)[:, None]
+        priors = heads @ self.head_prior
+        scores: Tensor = pairs + priors[:, None]
         count = there.shape[1]
-        itself = torch.eye(count, count + 1, device=there.device).roll(1, 1)
+        words = torch.eye(count, dtype=torch.bool, device=there.device)
+        # The root's place is before those of words.
+        itself = nn.functional.pad(words, (1, 0), value=False)
         beyond = nn.functional.pad(~there, (1, 0), value=False)
-        return scores.masked_fill(beyond[:, None] | itself.bool(), NOWHERE)
+        forbidden = beyond[:, None] | itself
+        return scores.masked_fill(forbidden, NOWHERE)
 
     def relations(self, states: WordStates, given: Heads) -> RelationScores:
         """Of each word the score of each relation to a given head: dependent' U head + W
@@ -108,7 +112,8 @@ class ArcScorer(nn.Module):
         """
         dependents = self.relation_dependent(states[:, 1:])
         vectors = self.relation_head(states)
-        places = given[..., None].expand(-1, -1, vectors.shape[-1])
+        width = vectors.shape[-1]
+        places = given[..., None].expand(-1, -1, width)
         heads = vectors.gather(1, places)
         pairs = torch.einsum(
             "bwd,rde,bwe->bwr", dependents, self.relation_map, heads
@@ -153,9 +158,12 @@ class ArcsModel(PreTrainedModel):  # type: ignore[misc]
             inputs: of the encoder.
         """
         read = self.body(**inputs).last_hidden_state
-        places = firsts.clamp(min=0)[..., None].expand(-1, -1, read.shape[-1])
+        width = read.shape[-1]
+        there = firsts.clamp(min=0)
+        places = there[..., None].expand(-1, -1, width)
         words = read.gather(1, places)
-        root = self.scorer.root.expand(len(read), 1, -1)
+        rows = len(read)
+        root = self.scorer.root.expand(rows, 1, -1)
         return torch.cat([root, words], dim=1)
 
     def forward(
