@@ -80,7 +80,18 @@ def drawn(spots: Tensor) -> Tensor:
 class MaskPredictTrainer(PriorTrainer):
     """Minimises the cross-entropy of masked tokens, with `aligned_kl` as a `PriorTrainer` does, and
     that of lengths; both are means, in nats.
+
+    Args:
+        options: of a `PriorTrainer`.
     """
+
+    def __init__(self, **options: Any) -> None:
+        args = options["args"]
+        if args.world_size > 1:
+            # Each step reads twice and uses all weights; scores of lengths hang outside of what is
+            # read, and a search for unused weights would take them for such.
+            args.ddp_find_unused_parameters = False
+        super().__init__(**options)
 
     def compute_loss(
         self,

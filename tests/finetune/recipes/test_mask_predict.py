@@ -21,6 +21,7 @@ from tests import tiny
 from tests.conftest import write
 from tests.finetune.recipes.test_ctc import texts
 from tests.finetune.recipes.test_distill_layers import QUIET
+from tests.finetune.test_processes import finetune as in_processes
 from tests.finetune.test_train import finetune
 
 
@@ -168,6 +169,20 @@ def test_the_first_step_from_the_whole_model(tmp_path):
     assert log["lengths"] == pytest.approx(math.log(lengths), rel=1e-4)
     whole = 0.6 * log["tokens"] + 0.4 * log["prior_kl"] + log["lengths"]
     assert log["loss"] == pytest.approx(whole, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_one_student(tmp_path):
+    """Tokens and lengths are read in two passes of a step, which processes must agree on."""
+    rows = write(tmp_path / "rows.jsonl", texts(1))
+    said = in_processes(
+        "mask-predict", "--input", rows, "--model", tiny.encoder("mlm"), "--output", tmp_path / "s",
+        "--max-steps", 3, "--processes", 2, "--use-cpu", "true",
+    )  # fmt: skip
+    assert "3 steps" in said
+    assert json.loads((tmp_path / "s" / "train.json").read_text())["steps"] == 3
+    lengths = load_file(tmp_path / "s" / "lengths.safetensors")
+    assert lengths["bias"].abs().sum() > 0
 
 
 def measured(student, rows, out, *more):
