@@ -50,6 +50,7 @@ _COMMANDS = {
     "demonstrations": ("distill, encoder",),
     "supernet": ("distill, encoder",),
     "ctc": ("distill, encoder",),
+    "mask_predict": ("distill, encoder",),
 }
 # Is in a student's folder while it is being saved: what stands there then is a training's own.
 SAVING = "checkpoints/saving"

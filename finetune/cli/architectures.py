@@ -23,7 +23,8 @@ from finetune.cli.shared import (
     train,
     train_options,
 )
-from synth.cli.command_group import output_option, say
+from finetune.core.rows import JsonObject
+from synth.cli.command_group import output_option, say, together
 from synth.cli.numbers import Number, Whole
 from synth.core.errors import WrongUse
 
@@ -277,6 +278,34 @@ def search_supernet(folder: str, **options: Any) -> None:
     )
 
 
+# What is read of `PriorConfig`.
+prior_options = together(
+    click.option(
+        "--prior-rows",
+        metavar="FILE",
+        callback=rows_there,
+        help="Raw rows of `prompt` and `completion`: what their words stand for is learnt "
+        "at first.",
+    ),
+    click.option(
+        "--prior",
+        type=Number(0, 1),
+        default=0.5,
+        show_default=True,
+        help="Weight of that at first, which falls to 0.",
+    ),
+    click.option(
+        "--prior-until",
+        "until",
+        type=Number(0, 1, min_open=True),
+        default=0.5,
+        show_default=True,
+        metavar="SHARE",
+        help="Of the steps, by which it is 0.",
+    ),
+)
+
+
 @click.command(context_settings=EXTRA)
 @opened_options
 @resume_option
@@ -287,28 +316,7 @@ def search_supernet(folder: str, **options: Any) -> None:
     show_default=True,
     help="Places of each token of the prompt, at which the completion is written.",
 )
-@click.option(
-    "--prior-rows",
-    metavar="FILE",
-    callback=rows_there,
-    help="Raw rows of `prompt` and `completion`: what their words stand for is learnt at first.",
-)
-@click.option(
-    "--prior",
-    type=Number(0, 1),
-    default=0.5,
-    show_default=True,
-    help="Weight of that at first, which falls to 0.",
-)
-@click.option(
-    "--prior-until",
-    "until",
-    type=Number(0, 1, min_open=True),
-    default=0.5,
-    show_default=True,
-    metavar="SHARE",
-    help="Of the steps, by which it is 0.",
-)
+@prior_options
 @click.pass_context
 def ctc(ctx: click.Context, /, **options: Any) -> None:
     """A student that writes all tokens at once: an encoder learns a teacher's texts by CTC."""
@@ -320,24 +328,76 @@ def ctc(ctx: click.Context, /, **options: Any) -> None:
     train("ctc", ctx, more={"ctc": made}, **options)
 
 
-@click.command("evaluate-ctc")
-@click.argument("model")
-@evaluation_options("Held-out rows of `prompt` and `completion`.")
-@click.option(
+rare_option = click.option(
     "--rare",
     type=Whole(1),
     default=1,
     show_default=True,
     help="Words that stand at most so often in the completions are rare.",
 )
+
+
+@click.command("evaluate-ctc")
+@click.argument("model")
+@evaluation_options("Held-out rows of `prompt` and `completion`.")
+@rare_option
 def evaluate_ctc(**options: Any) -> None:
     """What the student MODEL of `finetune ctc` writes in one pass: texts, words, rare words."""
     need("transformers")
     from finetune.measuring.ctc import CtcEvaluation, run  # noqa: PLC0415
 
-    info = run(CtcEvaluation(**options))
+    _tell_written(run(CtcEvaluation(**options)))
+
+
+def _tell_written(info: JsonObject) -> None:
+    """How much of texts was written."""
     for name in ("exact_match", "words", "rare_words"):
         say(f"{name}: {info[name]['share']:.3f} {interval(info[name])}")
     if info["cut_rows"]:
         rows = f"{info['cut_rows']:,} of {info['rows']:,} rows"
         say(f"{rows} have prompts of which the beginning was read", err=True)
+
+
+@click.command("mask-predict", context_settings=EXTRA)
+@opened_options
+@resume_option
+@prior_options
+@click.pass_context
+def mask_predict(ctx: click.Context, /, **options: Any) -> None:
+    """A student that fills masked tokens over a few passes learns a teacher's texts (CMLM)."""
+    need("trl")
+    from finetune.recipes.ctc import PriorConfig  # noqa: PLC0415
+
+    names = ("prior_rows", "prior", "until")
+    made = PriorConfig(**{name: options.pop(name) for name in names})
+    train("mask_predict", ctx, more={"prior": made}, **options)
+
+
+@click.command("evaluate-mask-predict")
+@click.argument("model")
+@evaluation_options("Held-out rows of `prompt` and `completion`.")
+@rare_option
+@click.option(
+    "--passes",
+    type=Whole(1),
+    default=10,
+    show_default=True,
+    help="Over each text; each writes fewer tokens anew, those that were least sure.",
+)
+@click.option(
+    "--lengths",
+    type=Whole(1),
+    default=1,
+    show_default=True,
+    help="Of which texts are drafted, the likeliest ones; the surest text is the reply. The paper "
+    "drafts 5.",
+)
+def evaluate_mask_predict(**options: Any) -> None:
+    """What the student MODEL of `finetune mask-predict` writes: texts, words, rare words."""
+    need("transformers")
+    from finetune.measuring.mask_predict import (  # noqa: PLC0415
+        MaskPredictEvaluation,
+        run,
+    )
+
+    _tell_written(run(MaskPredictEvaluation(**options)))

@@ -30,8 +30,8 @@ from synth.cli.numbers import Number
     "heads",
     multiple=True,
     metavar="NAME:task=TASK,rows=FILE[,teacher=M]",
-    help="A task, tokens or classify, with its rows and maybe an encoder that knows it; once for "
-    "each. Without a teacher its labels alone are learnt.",
+    help="A task, tokens, classify or arcs (dependency trees), with its rows and maybe an encoder "
+    "that knows it; once for each. Without a teacher its labels alone are learnt.",
 )
 @click.option(
     "--loss",
@@ -85,7 +85,7 @@ def heads(
 @click.command("evaluate-encoder")
 @click.argument("model")
 @evaluation_options(
-    "Held-out rows: `text` and `label`, or `tokens` and `tags`."
+    "Held-out rows: `text` and `label`, `tokens` and `tags`, or `tokens`, `heads` and `relations`."
 )
 @click.option(
     "--task",
@@ -94,11 +94,18 @@ def heads(
 )
 @click.option("--head", metavar="NAME", help="Of a folder of `finetune heads`.")
 def evaluate_encoder(**options: Any) -> None:
-    """How often the encoder MODEL finds the class of a text, or of each word."""
+    """How often the encoder MODEL finds the class of a text, or of each word its class or head."""
     need("transformers")
     from finetune.measuring.encoders import EncoderConfig, run  # noqa: PLC0415
 
     info = run(EncoderConfig(**options))
+    if info["task"] == "arcs":
+        for name in ("uas", "las"):
+            share = info[name]
+            say(f"{name.upper()}: {share['share']:.3f} {interval(share)}")
+        say(f"{info['words']:,} words")
+        _tell_unread(info)
+        return
     share = info["accuracy"]
     say(
         f"accuracy: {share['share']:.3f} {interval(share)} of {info['labels']:,} labels, macro F1 "
@@ -114,14 +121,21 @@ def evaluate_encoder(**options: Any) -> None:
             say(f"  {kind}: F1 {scores['f1']:.3f} of {scores['support']:,}")
 
 
+# Task -> what of its rows is not read, and what that counts as.
+_UNREAD = {
+    "classify": ("tokens", ""),
+    "tokens": ("words", "; such words count as O"),
+    "arcs": ("words", "; such words count as wrong"),
+}
+
+
 def _tell_unread(info: JsonObject) -> None:
     """What counts without having been read."""
     if info["cut"]:
-        what = "tokens" if info["task"] == "classify" else "words"
+        what, counts = _UNREAD[info["task"]]
         lost = f"{info['cut']:,} {what} of {info['cut_rows']:,} rows"
-        counts = "" if what == "tokens" else "; such words count as O"
         say(f"{lost} were not read, the rows are too long{counts}", err=True)
-    if strange := info["strange"]:
+    if strange := info.get("strange"):
         named = ", ".join(sorted(strange)[:8])
         total = sum(strange.values())
         say(f"{total:,} labels that MODEL does not have: {named}", err=True)

@@ -1,4 +1,6 @@
-"""Rows for encoders: texts whose words are masked, texts with a class, words with a class each."""
+"""Rows for encoders: texts whose words are masked, texts with a class, words with a class or a head
+each.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from finetune.core.rows import JsonObject
 from finetune.data import rows
 from finetune.data.tokens import IGNORED
+from finetune.data.trees import check_tree
 from synth.core.errors import WrongUse
 from synth.core.records import Row
 
@@ -23,6 +26,7 @@ COLUMNS = {
     "mlm": (("text",), ()),
     "classify": (("text",), ("text_pair", "label", "teacher_text")),
     "tokens": (("tokens",), ("tags",)),
+    "arcs": (("tokens",), ("heads", "relations")),
 }
 
 
@@ -30,7 +34,7 @@ def read(source: str, task: str, flag: str = "--input") -> Dataset:
     """The rows of a task, which an option names.
 
     Raises:
-        WrongUse: a column is missing, or a cell is of another kind.
+        WrongUse: a column is missing, a cell is of another kind, or heads are no tree.
     """
     needed, also = COLUMNS[task]
     dataset = rows.columns(rows.load(source), needed, source, also=also)
@@ -43,7 +47,27 @@ def read(source: str, task: str, flag: str = "--input") -> Dataset:
                     _WANTED[name],
                     "Write it so, or leave the row out.",
                 )
+        if task == "arcs":
+            _check_arcs(row, f"{flag} {source} row {number}")
     return dataset
+
+
+def _check_arcs(row: Row, where: str) -> None:
+    """Refuses heads that are no tree, and relations that do not fit them."""
+    words, heads = row["tokens"], row.get("heads")
+    relations = row.get("relations")
+    if heads is not None:
+        check_tree(heads, words, f"{where} heads")
+    if relations is None:
+        return
+    if heads is None or len(relations) != len(words):
+        there = "no" if heads is None else len(heads)
+        raise WrongUse(
+            f"{where} relations",
+            f"{len(relations)} relations, {there} heads of {len(words)} words",
+            "a head and its relation for each word",
+            "Correct the row.",
+        )
 
 
 # Column -> what stands in its cells.
@@ -53,9 +77,14 @@ _WANTED = {
     "teacher_text": "a text",
     "tokens": "a list of words",
     "tags": "a list of tags, one a word",
+    "heads": "a list of numbers, one a word",
+    "relations": "a list of names, one a word",
     "label": "the name or the number of a class",
 }
 _NEEDED = ("text", "tokens")
+_LISTS = ("tags", "heads", "relations")
+# Task -> the column of its classes.
+_CLASSES = {"classify": "label", "tokens": "tags", "arcs": "relations"}
 
 
 def _is_sound(name: str, value: object) -> bool:
@@ -64,7 +93,7 @@ def _is_sound(name: str, value: object) -> bool:
         return name not in _NEEDED
     if name == "label":
         return isinstance(value, str | int)
-    if name == "tags":
+    if name in _LISTS:
         return isinstance(value, list)
     if name == "tokens":
         words = value if isinstance(value, list) else [None]
@@ -123,13 +152,13 @@ def classes_in(dataset: Dataset, task: str, where: str) -> dict[int, str]:
 
     Args:
         dataset: rows of `read`.
-        task: classify or tokens.
+        task: classify, tokens or arcs.
         where: what named the rows.
 
     Raises:
         WrongUse: fewer than two classes.
     """
-    column = "tags" if task == "tokens" else "label"
+    column = _CLASSES[task]
     cells = dataset[column] if column in dataset.column_names else []
     labels: list[object] = []
     for cell in cells:
@@ -226,3 +255,20 @@ def class_number(value: object, numbers: Mapping[str, int], where: str) -> int:
         f"one of {', '.join(numbers)}",
         "These are the classes of the teacher, or of the model.",
     )
+
+
+def class_name(
+    cell: object, classes: Mapping[int, str], where: str
+) -> str | None:
+    """The name of a class as the training reads it; one that the model does not know keeps its
+    own.
+
+    Raises:
+        WrongUse: a number that is no class of the model.
+    """
+    numbers = {name: number for number, name in classes.items()}
+    if cell is None:
+        return None
+    if isinstance(cell, str) and cell not in numbers:
+        return cell
+    return classes[class_number(cell, numbers, where)]

@@ -16,10 +16,11 @@ from finetune.data import encoder_rows
 from finetune.data.tags import OUTSIDE, Entity, entities, mark_entities
 from finetune.measures.classes import report_of
 from finetune.measures.spans import scores
+from finetune.measuring.arcs import measured_arcs
 from finetune.measuring.shares import share_of
-from finetune.students.heads import Task, open_head
+from finetune.students.heads import open_head
 from finetune.students.kinds import check_kind
-from finetune.students.several_heads import has_heads, load_heads
+from finetune.students.several_heads import HeadTask, has_heads, load_heads
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class EncoderConfig:
     model: str
     data: str
     output: Path
-    task: Task | None = None
+    task: HeadTask | None = None
     head: str | None = None
 
 
@@ -52,18 +53,25 @@ def run(config: EncoderConfig) -> JsonObject:
     """Measures the rows of one task.
 
     Returns:
-        The content of OUTPUT/evaluation.json: `accuracy` of labelled texts or words (share, low,
-        high: Wilson 95 %), the report of classes, and of tags that mark entities `entities` (see
-        `entity_scores`). Also what counts as wrong or as "O" without being read: `strange`, how
-        often a class stands in the rows that the model does not have, and `cut`, the tokens of
-        texts or the words, in `cut_rows` rows, that lie behind what the model reads.
+        The content of OUTPUT/evaluation.json. Of trees: what `measured_arcs` says. Of classes:
+        `accuracy` of labelled texts or words (share, low, high: Wilson 95 %), the report of
+        classes, and of tags that mark entities `entities` (see `entity_scores`). Also what counts
+        as wrong or as "O" without being read: `strange`, how often a class stands in the rows that
+        the model does not have, and `cut`, the tokens of texts or the words, in `cut_rows` rows,
+        that lie behind what the model reads.
 
     Raises:
         WrongUse: a model or rows that cannot be used, or rows without a class of the model.
     """
-    check_folder(config.output, (PREDICTIONS,), ("model", "task", "accuracy"))
+    check_folder(config.output, (PREDICTIONS,), ("model", "task", "rows"))
     model, tokenizer, task = _opened(config)
     data = encoder_rows.read(config.data, task)
+    if task == "arcs":
+        where = f"--input {config.data}"
+        more, told = measured_arcs(list(data), model, tokenizer, where)
+        info = {**_said(config, task, data), **more}
+        write_evaluation(config.output, info, told)
+        return info
     classes = dict(model.config.id2label)
     golds = [
         _golds(row, task, classes, f"--input {config.data} row {number}")
@@ -78,11 +86,8 @@ def run(config: EncoderConfig) -> JsonObject:
         if gold is not None
     )
     right = sum(n for (gold, answer), n in pairs.items() if gold == answer)
-    info: JsonObject = {
-        "model": config.model,
-        "head": config.head,
-        "task": task,
-        "rows": len(data),
+    info = {
+        **_said(config, task, data),
         "labels": pairs.total(),
         "strange": dict(strange),
         "cut_rows": sum(map(bool, cut)),
@@ -93,15 +98,29 @@ def run(config: EncoderConfig) -> JsonObject:
     if task == "tokens" and mark_entities(classes.values()):
         known = list(map(_marked, golds))
         info["entities"] = entity_scores(known, found)
-    told = [one if task == "tokens" else one[0] for one in found]
-    rows = [{**row, "found": one} for row, one in zip(data, told, strict=True)]
+    answers = [one if task == "tokens" else one[0] for one in found]
+    rows = [
+        {**row, "found": one} for row, one in zip(data, answers, strict=True)
+    ]
     write_evaluation(config.output, info, rows)
     return info
 
 
+def _said(
+    config: EncoderConfig, task: HeadTask, data: Sequence[JsonObject]
+) -> JsonObject:
+    """What every measurement says of its model and rows."""
+    return {
+        "model": config.model,
+        "head": config.head,
+        "task": task,
+        "rows": len(data),
+    }
+
+
 def _opened(
     config: EncoderConfig,
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Task]:
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, HeadTask]:
     """The model of one task, its tokenizer, and the task."""
     check_kind(
         config.model,
@@ -111,28 +130,29 @@ def _opened(
     )
     if has_heads(config.model):
         heads, tokenizer = load_heads(config.model)
-        model, task = heads.alone(config.head or "")
-        if config.task not in (None, task):
+        model, own = heads.alone(config.head or "")
+        if config.task not in (None, own):
             raise WrongUse(
                 f"--task {config.task}",
-                f"--head {config.head}, which is of {task}",
+                f"--head {config.head}, which is of {own}",
                 "the task of the head",
                 "Leave --task out.",
             )
-        return model, tokenizer, task
-    if config.head is not None or config.task is None:
+        return model, tokenizer, own
+    task = config.task
+    if config.head is not None or task is None or task == "arcs":
         raise WrongUse(
             f"--model {config.model}",
             f"one head, with --head {config.head} and --task {config.task}",
             "--task classify or tokens, and no --head",
             "Name the task of the model.",
         )
-    model, tokenizer = open_head(config.model, config.task)
-    return model, tokenizer, config.task
+    model, tokenizer = open_head(config.model, task)
+    return model, tokenizer, task
 
 
 def _golds(
-    row: JsonObject, task: Task, classes: Mapping[int, str], where: str
+    row: JsonObject, task: HeadTask, classes: Mapping[int, str], where: str
 ) -> list[str | None]:
     """The classes of a text (one) or of its words by name; None for one that nobody says.
 
@@ -152,19 +172,7 @@ def _golds(
                 "one a word",
                 "Correct the row.",
             )
-    return [_name(cell, classes, place) for cell in cells]
-
-
-def _name(cell: object, classes: Mapping[int, str], where: str) -> str | None:
-    """The name of a class as the training reads it; one that the model does not know keeps its
-    own.
-    """
-    numbers = {name: number for number, name in classes.items()}
-    if cell is None:
-        return None
-    if isinstance(cell, str) and cell not in numbers:
-        return cell
-    return classes[encoder_rows.class_number(cell, numbers, where)]
+    return [encoder_rows.class_name(cell, classes, place) for cell in cells]
 
 
 def _marked(golds: Sequence[str | None]) -> list[str]:
@@ -199,7 +207,7 @@ def _strange(
 def predicted(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    task: Task,
+    task: HeadTask,
     rows: Sequence[JsonObject],
 ) -> tuple[list[list[str]], list[int]]:
     """(the likeliest class of each text (one), or of each of its words; how much of each row the
@@ -248,7 +256,10 @@ class _Row(NamedTuple):
 
 
 def _read(
-    row: JsonObject, task: Task, tokenizer: PreTrainedTokenizerBase, most: int
+    row: JsonObject,
+    task: HeadTask,
+    tokenizer: PreTrainedTokenizerBase,
+    most: int,
 ) -> _Row:
     if task == "tokens":
         encoded, firsts = encoder_rows.pieces(row["tokens"], tokenizer, most)

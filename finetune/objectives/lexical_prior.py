@@ -4,7 +4,7 @@ that (Ding et al., arXiv:2012.14583).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -133,7 +133,7 @@ def prior_kl(
         prior: what they stand for.
         blank: the token that says nothing.
     """
-    rows = prior.rows[source.clamp(min=0)].masked_fill(source < 0, -1)
+    rows = _rows(source, prior)
     there = rows >= 0
     if not there.any():
         return log_probs.sum() * 0.0
@@ -142,11 +142,73 @@ def prior_kl(
     together = said.sum(dim=1)
     silent = together[:, blank, None]
     words = together.sum(dim=-1, keepdim=True) - silent
-    found = rows[there]
-    tokens = prior.tokens[found]
-    chances = prior.chances[found]
     shares = together / words.clamp(min=_LEAST)
+    return _apart(shares, rows[there], prior)
+
+
+def _apart(shares: Tensor, rows: Tensor, prior: Prior) -> Scalar:
+    """The mean KL(prior || what is said), in nats.
+
+    Args:
+        shares: [N, V] of what is said.
+        rows: [N] of the prior.
+        prior: what tokens stand for.
+    """
+    tokens = prior.tokens[rows]
+    chances = prior.chances[rows]
     ours = shares.gather(1, tokens)
-    gaps = chances.clamp(min=_LEAST).log() - ours.clamp(min=_LEAST).log()
-    each = (chances * gaps).sum(dim=1)
+    wanted = chances.clamp(min=_LEAST).log()
+    said = ours.clamp(min=_LEAST).log()
+    gaps = chances * (wanted - said)
+    each = gaps.sum(dim=1)
     return each.mean()
+
+
+def aligned_kl(log_probs: Tensor, source: Tensor, prior: Prior) -> Scalar:
+    """The mean KL(prior of a target token's source token || what the student says there), in nats;
+    0 where no token has a prior.
+
+    Args:
+        log_probs: [N, V] of the student.
+        source: [N] the source token that each target token is aligned with; -1 for none.
+        prior: what they stand for.
+    """
+    rows = _rows(source, prior)
+    there = rows >= 0
+    if not there.any():
+        return log_probs.sum() * 0.0
+    said = log_probs[there].exp()
+    return _apart(said, rows[there], prior)
+
+
+def _rows(source: Tensor, prior: Prior) -> Tensor:
+    """The row of the prior of each source token; -1 for none."""
+    found = prior.rows[source.clamp(min=0)]
+    return found.masked_fill(source < 0, -1)
+
+
+def alignment(
+    source: Sequence[int],
+    target: Sequence[int],
+    found: Mapping[int, Mapping[int, float]],
+) -> list[int]:
+    """The source token that each target token most likely stands for; -1 where none does.
+
+    Args:
+        source: token ids.
+        target: token ids.
+        found: of `translations`.
+
+    Example:
+        >>> alignment([1, 2], [9, 8, 7], {1: {8: 0.9, 9: 0.1}, 2: {9: 0.8}})
+        [2, 1, -1]
+    """
+    aligned = []
+    for token in target:
+        best, most = -1, 0.0
+        for one in source:
+            chance = found.get(one, {}).get(token, 0.0)
+            if chance > most:
+                best, most = one, chance
+        aligned.append(best)
+    return aligned

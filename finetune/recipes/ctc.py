@@ -25,20 +25,54 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CtcConfig:
-    """What `finetune ctc` is told besides a training's own settings.
+class PriorConfig:
+    """What words stand for, at first.
 
     Attributes:
-        stretch: places of each token of the prompt.
         prior_rows: raw pairs whose words are aligned; None for no prior.
         prior: weight of the prior at first, 0 to 1.
         until: share of the steps at which it has fallen to 0.
     """
 
-    stretch: int = 2
     prior_rows: str | None = None
     prior: float = 0.5
     until: float = 0.5
+
+    def check(self) -> None:
+        """Refuses settings that nothing reads.
+
+        Raises:
+            WrongUse: a weight without rows, or rows without a weight.
+        """
+        for option, is_given in {
+            "--prior": self.prior != PriorConfig.prior,
+            "--prior-until": self.until != PriorConfig.until,
+        }.items():
+            refuse_unread(
+                option,
+                is_given=is_given,
+                is_read=self.prior_rows is not None,
+                found="no --prior-rows",
+                reader="rows whose words are aligned",
+            )
+        refuse_unread(
+            f"--prior-rows {self.prior_rows}",
+            is_given=self.prior_rows is not None,
+            is_read=self.prior > 0,
+            found="--prior 0",
+            reader="a prior with a weight",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CtcConfig(PriorConfig):
+    """What `finetune ctc` is told besides a training's own settings.
+
+    Attributes:
+        stretch: places of each token of the prompt.
+    """
+
+    stretch: int = 2
 
 
 def run(config: TrainConfig, *, ctc: CtcConfig) -> JsonObject:
@@ -57,24 +91,7 @@ def run(config: TrainConfig, *, ctc: CtcConfig) -> JsonObject:
         WrongUse: data, model or a trainer field that cannot be used; nothing was trained.
     """
     check_whole(config, "ctc", "encoder")
-    for option, is_given in {
-        "--prior": ctc.prior != CtcConfig.prior,
-        "--prior-until": ctc.until != CtcConfig.until,
-    }.items():
-        refuse_unread(
-            option,
-            is_given=is_given,
-            is_read=ctc.prior_rows is not None,
-            found="no --prior-rows",
-            reader="rows whose words are aligned",
-        )
-    refuse_unread(
-        f"--prior-rows {ctc.prior_rows}",
-        is_given=ctc.prior_rows is not None,
-        is_read=ctc.prior > 0,
-        found="--prior 0",
-        reader="a prior with a weight",
-    )
+    ctc.check()
     data = pairs(config.data, "--input")
     raw = pairs(ctc.prior_rows, "--prior-rows") if ctc.prior_rows else []
     # Seconds of imports.

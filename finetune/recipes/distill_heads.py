@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from finetune.core.rows import JsonObject
 from finetune.core.unread import refuse_unread
 from finetune.data import encoder_rows, rows
+from finetune.data.arc_rows import of_arcs
 from finetune.data.tokens import IGNORED
 from finetune.recipes.distill_encoder import collator, terms_of
 from finetune.settings import TrainConfig, built, model_options, trainer_config
 from finetune.students import load as student
-from finetune.students.heads import Task, open_head
-from finetune.students.several_heads import HeadPlan, open_plans
+from finetune.students.heads import open_head
+from finetune.students.several_heads import (
+    HeadPlan,
+    HeadTask,
+    has_heads,
+    load_heads,
+    open_plans,
+)
 from finetune.teachers.opened_settings import Opening
 from finetune.trainers.distill_checks import check_whole
 from finetune.trainers.distill_settings import DistillConfig
@@ -33,7 +40,7 @@ if TYPE_CHECKING:
     from finetune.trainers.loss_terms import Term
 
 _MOST_TOKENS = 512
-_TASKS = ("classify", "tokens")
+_TASKS = ("classify", "tokens", "arcs")
 _FIELDS = {"name", "task", "rows", "teacher"}
 # From the teacher alone to the labels alone (section 2.4).
 ANNEALED = ("forward_kl:schedule=linear",)
@@ -45,13 +52,13 @@ class Head:
 
     Attributes:
         name: of its head.
-        task: classify or tokens.
+        task: classify, tokens or arcs.
         rows: that it is learnt from.
         teacher: that knows this task alone; "" for labels alone.
     """
 
     name: str
-    task: Task
+    task: HeadTask
     rows: str
     teacher: str = ""
 
@@ -90,11 +97,11 @@ def read_heads(texts: Sequence[str]) -> list[Head]:
             raise WrongUse(
                 "--head",
                 repr(text),
-                "NAME:task=tokens,rows=FILE or task=classify, maybe with teacher=M",
+                "NAME:task=tokens,rows=FILE or task=classify or arcs, maybe with teacher=M",
                 "Write each head so.",
             )
         there = rows.there(spec["rows"], "--head")
-        task = cast("Task", spec["task"])
+        task = cast("HeadTask", spec["task"])
         teacher = spec.get("teacher", "")
         found.append(
             Head(name=spec["name"], task=task, rows=there, teacher=teacher)
@@ -166,7 +173,7 @@ def run(config: TrainConfig, *, heads: HeadsConfig) -> JsonObject:
         heads=taught,
         processing_class=tokenizer,
         data_collator=HeadsCollator(
-            [collator(plan.task, tokenizer) for plan in plans]
+            [_collator(plan.task, tokenizer) for plan in plans]
         ),
         terms=terms,
         likelihood=heads.likelihood,
@@ -235,6 +242,14 @@ def _terms(config: TrainConfig, heads: HeadsConfig) -> Sequence[Term]:
     return terms
 
 
+def _collator(task: HeadTask, tokenizer: PreTrainedTokenizerBase) -> Any:
+    if task == "arcs":
+        from finetune.trainers.arcs import ArcsCollator  # noqa: PLC0415 - torch
+
+        return ArcsCollator(tokenizer)
+    return collator(task, tokenizer)
+
+
 def _data(head: Head) -> Dataset:
     return encoder_rows.read(head.rows, head.task, f"--head {head.name}")
 
@@ -244,14 +259,39 @@ def _teacher(head: Head, args: TrainingArguments) -> _Teacher | None:
         return None
     from finetune.teachers.in_process import settled  # noqa: PLC0415 - torch
 
-    model, tokenizer = open_head(
-        head.teacher,
-        head.task,
-        where=f"--head {head.name} teacher",
-        options=Opening().options(str(args.device)),
-    )
+    model, tokenizer = _opened(head, Opening().options(str(args.device)))
     ready = settled(model, args.device, Opening())
     return _Teacher(head.teacher, ready, tokenizer)
+
+
+def _opened(
+    head: Head, options: JsonObject
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A head's teacher: a model of its task, or the head of its name, or else the only one, in a
+    folder of `finetune heads`.
+
+    Raises:
+        WrongUse: nothing to open there, or no head of the task.
+    """
+    where = f"--head {head.name} teacher"
+    if has_heads(head.teacher):
+        heads, tokenizer = load_heads(head.teacher, options)
+        names = [plan.name for plan in heads.plans]
+        name = names[0] if len(names) == 1 else head.name
+        model, task = heads.alone(name, f"{where} {head.teacher}")
+        if task == head.task:
+            return model, tokenizer
+        found = f"head {name} of task={task}"
+    elif head.task == "arcs":
+        found = "no heads.json"
+    else:
+        return open_head(head.teacher, head.task, where=where, options=options)
+    raise WrongUse(
+        f"{where} {head.teacher}",
+        found,
+        f"a folder of `finetune heads` with a head of task={head.task}",
+        f"Train one with --head {head.name}:task={head.task},rows=FILE.",
+    )
 
 
 class _Teacher(NamedTuple):
@@ -321,9 +361,11 @@ def _taught(
         own = teacher.tokenizer
         same_tokens(teacher.name, own, tokenizer, named, SAME_TOKENS)
     most = min(_MOST_TOKENS, tokenizer.model_max_length)
-    made = encoder_rows.of_task(
-        data, plan.task, tokenizer, most, plan.classes, where=where
-    )
+    reading = (tokenizer, most, plan.classes)
+    if plan.task == "arcs":
+        made = of_arcs(data, *reading, where=where)
+    else:
+        made = encoder_rows.of_task(data, plan.task, *reading, where=where)
     marked = [{**row, HEAD: number} for row in made]
     model = None if teacher is None else teacher.model
-    return TaughtHead(marked, model, plan.name)
+    return TaughtHead(marked, model, plan.name, plan.task)

@@ -28,7 +28,7 @@ _INDEX = "model.safetensors.index.json"
 _SPELLING = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json")
 _WEIGHTS = (".safetensors", ".bin")
 # Kinds of students whose folders do not hold all that their commands read.
-_AT_HOME = ("ctc", "demonstrations", "supernet", "experts")
+_AT_HOME = ("ctc", "mask-predict", "demonstrations", "supernet", "experts")
 _TODO = "Give the folder that a training wrote, whole."
 
 

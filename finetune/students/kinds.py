@@ -32,7 +32,8 @@ class Kind(NamedTuple):
 
 
 _ENCODER_TODO = (
-    "`finetune heads`, `ctc`, `retriever` and `distill --task` begin with it."
+    "`finetune heads`, `ctc`, `mask-predict`, `retriever` and `distill --task` begin with "
+    "it."
 )
 _ALL = (
     Kind(
@@ -69,6 +70,11 @@ _ALL = (
         "ctc",
         "a student of `finetune ctc`",
         "`finetune evaluate-ctc STUDENT` measures it.",
+    ),
+    Kind(
+        "mask-predict",
+        "a student of `finetune mask-predict`",
+        "`finetune evaluate-mask-predict STUDENT` measures it.",
     ),
     Kind(
         "demonstrations",
@@ -116,6 +122,7 @@ _FILES = {
     "supernet.json": "supernet",
     "demonstrations.json": "demonstrations",
     "experts.json": "experts",
+    "lengths.safetensors": "mask-predict",
     adapters.NAT: "language",
 }
 # What sentence-transformers writes.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -13,13 +13,16 @@ from torch import Tensor, nn
 
 from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
-from finetune.students.heads import Task, open_head
+from finetune.students.heads import open_head
 from synth.core.errors import WrongUse, did_you_mean
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
     from transformers.utils import ModelOutput
 
+    from finetune.students.arcs import ArcScores
+
+HeadTask = Literal["classify", "tokens", "arcs"]
 FILE = "heads.json"
 _WEIGHTS = "heads.safetensors"
 
@@ -29,12 +32,12 @@ class HeadPlan(NamedTuple):
 
     Attributes:
         name: of the head.
-        task: classify or tokens.
-        classes: names by number.
+        task: classify, tokens or arcs.
+        classes: names by number; of arcs those of relations.
     """
 
     name: str
-    task: Task
+    task: HeadTask
     classes: Mapping[int, str]
 
 
@@ -70,7 +73,7 @@ class SeveralHeads(nn.Module):
         # In a tuple they are no parts of their own: each weight has one name.
         self._models = tuple(models)
 
-    def forward(self, head: Tensor, **inputs: Any) -> ModelOutput:
+    def forward(self, head: Tensor, **inputs: Any) -> ModelOutput | ArcScores:
         """What one head says of a batch.
 
         Args:
@@ -90,8 +93,14 @@ class SeveralHeads(nn.Module):
         device: torch.device = self.body.device
         return device
 
-    def alone(self, name: str) -> tuple[PreTrainedModel, Task]:
+    def alone(
+        self, name: str, where: str = "--head"
+    ) -> tuple[PreTrainedModel, HeadTask]:
         """The whole model of one head, and its task.
+
+        Args:
+            name: of the head.
+            where: what named it.
 
         Raises:
             WrongUse: no such head.
@@ -99,7 +108,7 @@ class SeveralHeads(nn.Module):
         names = [plan.name for plan in self.plans]
         if name not in names:
             raise WrongUse(
-                "--head",
+                where,
                 repr(name),
                 f"one of {', '.join(names)}",
                 did_you_mean(name, names),
@@ -109,9 +118,9 @@ class SeveralHeads(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Writes the encoder, as transformers loads it, and the heads beside it; of a single head
-        its whole model, as transformers loads it.
+        of classes its whole model, as transformers loads it.
         """
-        if len(self._models) == 1:
+        if len(self._models) == 1 and self.plans[0].task != "arcs":
             self._models[0].save_pretrained(folder)
             return
         self.body.save_pretrained(folder)
@@ -142,16 +151,29 @@ def open_plans(
     Raises:
         WrongUse: nothing to open there.
     """
-    opened = [
-        open_head(model, plan.task, classes=plan.classes, options=options)
-        for plan in plans
-    ]
+    opened = [_open_plan(model, plan, options) for plan in plans]
     models = [one for one, _ in opened]
     return SeveralHeads(plans, models), opened[0][1]
 
 
-def load_heads(folder: str) -> tuple[SeveralHeads, PreTrainedTokenizerBase]:
+def _open_plan(
+    model: str, plan: HeadPlan, options: JsonObject | None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    if plan.task == "arcs":
+        from finetune.students.arcs import open_arcs  # noqa: PLC0415 - transformers
+
+        return open_arcs(model, plan.classes, options)
+    return open_head(model, plan.task, classes=plan.classes, options=options)
+
+
+def load_heads(
+    folder: str, options: JsonObject | None = None
+) -> tuple[SeveralHeads, PreTrainedTokenizerBase]:
     """What `SeveralHeads.save` wrote of several heads, and the tokenizer beside it.
+
+    Args:
+        folder: that it wrote into.
+        options: of `from_pretrained`.
 
     Raises:
         WrongUse: nothing to open there.
@@ -161,6 +183,6 @@ def load_heads(folder: str) -> tuple[SeveralHeads, PreTrainedTokenizerBase]:
         HeadPlan(one["name"], one["task"], dict(enumerate(one["classes"])))
         for one in content["heads"]
     ]
-    made, tokenizer = open_plans(folder, plans)
+    made, tokenizer = open_plans(folder, plans, options)
     made.heads.load_state_dict(load_file(str(Path(folder) / _WEIGHTS)))
     return made, tokenizer

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import Trainer
 
 from finetune.core.rows import JsonObject
 from finetune.core.tensors import Inputs, Scalar
 from finetune.data.tokens import IGNORED
-from finetune.objectives.lexical_prior import Prior, prior_kl
-from finetune.trainers.notes import Notes
+from finetune.objectives.lexical_prior import prior_kl
+from finetune.students.mask_predict import padded
+from finetune.trainers.prior import PriorTrainer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -110,21 +110,13 @@ class CtcCollator:
         """
         blank = self.stretch.blank
         read = [self.stretch.read(row["source"]) for row in rows]
-        ids = _padded(read, blank)
+        ids = padded(read, blank)
         return {
             "input_ids": ids,
-            "attention_mask": (_padded(read, -1) >= 0).long(),
-            "source": _padded([row["source"] for row in rows], -1),
-            "labels": _padded([row["target"] for row in rows], IGNORED),
+            "attention_mask": (padded(read, -1) >= 0).long(),
+            "source": padded([row["source"] for row in rows], -1),
+            "labels": padded([row["target"] for row in rows], IGNORED),
         }
-
-
-def _padded(lists: Sequence[Sequence[int]], fill: int) -> Tensor:
-    parts = [torch.tensor(list(one), dtype=torch.long) for one in lists]
-    padded: Tensor = torch.nn.utils.rnn.pad_sequence(
-        parts, batch_first=True, padding_value=fill
-    )
-    return padded
 
 
 def places(model: PreTrainedModel, batch: Inputs, stretch: Stretch) -> Tensor:
@@ -138,34 +130,17 @@ def places(model: PreTrainedModel, batch: Inputs, stretch: Stretch) -> Tensor:
     return logs
 
 
-class CtcTrainer(Trainer):  # type: ignore[misc]
-    """Minimises (1 - w) x CTC + w x `prior_kl`, w falling evenly from `weight` to 0 at the share
-    `until` of the steps. CTC is in nats a target token.
+class CtcTrainer(PriorTrainer):
+    """Minimises CTC, in nats a target token, and `prior_kl` as a `PriorTrainer` does.
 
     Args:
         stretch: how the student reads.
-        prior: None for CTC alone.
-        weight: 0 to 1.
-        until: above 0 and up to 1.
-        options: of transformers' Trainer.
+        options: of a `PriorTrainer`.
     """
 
-    def __init__(
-        self,
-        *,
-        stretch: Stretch,
-        prior: Prior | None,
-        weight: float,
-        until: float,
-        **options: Any,
-    ) -> None:
+    def __init__(self, *, stretch: Stretch, **options: Any) -> None:
         super().__init__(**options)
-        self.model_accepts_loss_kwargs = False
         self.stretch = stretch
-        self.prior = None if prior is None else prior.to(self.args.device)
-        self.weight = weight
-        self.until = until
-        self.notes = Notes()
 
     def compute_loss(
         self,
@@ -189,25 +164,12 @@ class CtcTrainer(Trainer):  # type: ignore[misc]
             )
             / (labels != IGNORED).sum()
         )
-        self._note("ctc", total)
-        done = self.state.global_step / max(1, self.state.max_steps)
-        weight = self.weight * max(0.0, 1 - done / self.until)
-        if self.prior is not None and weight:
-            shape = (*source.shape, self.stretch.times, logs.shape[-1])
-            apart = prior_kl(
-                logs.view(shape), source, self.prior, self.stretch.blank
-            )
-            total = (1 - weight) * total + weight * apart
-            self._note("prior_kl", apart)
+        self.note("ctc", total)
+        shape = (*source.shape, self.stretch.times, logs.shape[-1])
+        total = self.with_prior(
+            total,
+            lambda prior: prior_kl(
+                logs.view(shape), source, prior, self.stretch.blank
+            ),
+        )
         return (total, {"logits": logs}) if return_outputs else total
-
-    def _note(self, name: str, value: Scalar) -> None:
-        steps = self.current_gradient_accumulation_steps
-        share = value.detach() / (steps * self.accelerator.num_processes)
-        self.notes.add(name, share, self.state.global_step)
-
-    def log(
-        self, logs: dict[str, float], start_time: float | None = None
-    ) -> None:
-        """Both terms beside their sum."""
-        super().log({**logs, **self.notes.taken(self)}, start_time)

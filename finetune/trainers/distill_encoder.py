@@ -45,6 +45,22 @@ class Taught(NamedTuple):
     tokens: Mask
 
 
+class Compared(NamedTuple):
+    """What the losses of logits compare.
+
+    Attributes:
+        ours: what the student says.
+        said: what the teacher says.
+        labels: [B, T], -100 where none is known.
+        counted: [B, T] what the teacher speaks to.
+    """
+
+    ours: Logits
+    said: Logits
+    labels: Labels
+    counted: Mask
+
+
 def encoded(
     model: PreTrainedModel, inputs: Inputs, show: Show, body: Any = None
 ) -> tuple[Logits, Features]:
@@ -130,37 +146,53 @@ class EncoderDistillTrainer(KeepsBeside, Trainer):  # type: ignore[misc]
         said, ours, theirs, tokens = self.taught(inputs, read, logits, shown)
         labels = inputs["labels"].reshape(logits.shape[:2])
         counted = inputs["counted"].reshape(logits.shape[:2])
-        total = logits.sum() * 0.0
-        done = self.state.global_step / max(1, self.state.max_steps)
-        for term in self.terms:
-            weight = self.strength * term.weight_at(done)
-            value = self._value(
-                term,
-                (logits, said),
-                (ours, theirs),
-                labels,
-                (counted, tokens),
-            )
-            total = total + weight * value
-            self._note(term.name, value)
-            if term.moves and self._means is None:
-                self._note(f"{term.name}_weight", weight)
+        compared = Compared(logits, said, labels, counted)
+        total = self.summed([compared], (ours, theirs), tokens)
         total = total + self.more(ours, theirs, tokens)
-        if self.likelihood or self.likelihood_to:
-            total = total + self._of_labels(logits, labels, done)
         if self._means is not None:
             for measure in measured(logits, said, counted, labels):
                 self._means.add(*measure)
         return (total, {"logits": logits}) if return_outputs else total
 
-    def _of_labels(self, logits: Logits, labels: Labels, done: float) -> Scalar:
+    def summed(
+        self,
+        parts: Sequence[Compared],
+        features: tuple[Features, Features],
+        tokens: Mask,
+    ) -> Scalar:
+        """All losses by their weights, each the sum of what it is over the parts, and the
+        cross-entropy.
+
+        Args:
+            parts: one or more pairs of logits.
+            features: what both models show.
+            tokens: [B, T] which are there.
+        """
+        total = parts[0].ours.sum() * 0.0
+        done = self.state.global_step / max(1, self.state.max_steps)
+        for term in self.terms:
+            weight = self.strength * term.weight_at(done)
+            values = [
+                self._value(term, part, features, tokens) for part in parts
+            ]
+            value = torch.stack(values).sum()
+            total = total + weight * value
+            self._note(term.name, value)
+            if term.moves and self._means is None:
+                self._note(f"{term.name}_weight", weight)
+        if self.likelihood or self.likelihood_to:
+            total = total + self._of_labels(parts, done)
+        return total
+
+    def _of_labels(self, parts: Sequence[Compared], done: float) -> Scalar:
         """The cross-entropy by its weight where a share `done` (0 to 1) of the steps is behind."""
         weight = self.likelihood
         if self.likelihood_to is not None:
             weight += done * (self.likelihood_to - weight)
             if self._means is None:
                 self._note("cross_entropy_weight", weight)
-        value = label_loss(logits, labels)
+        values = [label_loss(part.ours, part.labels) for part in parts]
+        value = torch.stack(values).sum()
         self._note("cross_entropy", value)
         return weight * value
 
@@ -195,15 +227,13 @@ class EncoderDistillTrainer(KeepsBeside, Trainer):  # type: ignore[misc]
     def _value(
         self,
         term: Term,
-        logits: tuple[Logits, Logits],
+        part: Compared,
         features: tuple[Features, Features],
-        labels: Labels,
-        masks: tuple[Mask, Mask],
+        tokens: Mask,
     ) -> Scalar:
         """One loss of student and teacher: of their logits where it counts, or of their layers
         where tokens are.
         """
-        counted, tokens = masks
         loss = term.loss
         if loss.compares != "logits":
             return self.beside.comparisons[term.name].value(
@@ -213,18 +243,18 @@ class EncoderDistillTrainer(KeepsBeside, Trainer):  # type: ignore[misc]
                 epoch=int(self.state.epoch or 0),
             )
         named = {
-            "labels": labels,
+            "labels": part.labels,
             "band": self.beside.networks.get(term.name),
         }
         if "student_states" in loss.needs:
             # One vector a text where classes are of texts: that of its first token.
-            length = labels.shape[1]
+            length = part.labels.shape[1]
             named |= {
                 "student_states": features[0].states[-1][:, :length],
                 "teacher_states": features[1].states[-1][:, :length],
             }
         needed: dict[str, Any] = {need: named[need] for need in loss.needs}
-        return loss(*logits, counted, **needed)
+        return loss(part.ours, part.said, part.counted, **needed)
 
     def evaluation_loop(self, *args: Any, **options: Any) -> EvalLoopOutput:
         """Measures rows held out: each loss by its name, as it would be learnt now, and what

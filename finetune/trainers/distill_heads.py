@@ -14,6 +14,8 @@ from torch import Tensor
 from finetune.core.rows import JsonObject, without
 from finetune.core.tensors import Inputs, Logits, Scalar
 from finetune.kernels.features import Features
+from finetune.students.several_heads import HeadTask
+from finetune.trainers.arcs import compared, labelled, scored
 from finetune.trainers.distill_encoder import (
     EncoderDistillTrainer,
     Taught,
@@ -37,11 +39,13 @@ class TaughtHead:
         rows: as a collator takes them, each with its `HEAD`.
         teacher: that knows this task alone; None for labels alone.
         name: of the head, under which its losses are logged.
+        task: classify, tokens or arcs.
     """
 
     rows: Sequence[JsonObject]
     teacher: PreTrainedModel | None
     name: str
+    task: HeadTask
 
 
 class HeadsTrainer(EncoderDistillTrainer):
@@ -83,6 +87,9 @@ class HeadsTrainer(EncoderDistillTrainer):
         head = self.learnt[int(inputs[HEAD][0])]
         if head.teacher is not None:
             self.teacher = head.teacher
+        if head.task == "arcs":
+            return self._of_arcs(model, inputs, head)
+        if head.teacher is not None:
             return super().compute_loss(
                 model, inputs, return_outputs, num_items_in_batch
             )
@@ -97,6 +104,29 @@ class HeadsTrainer(EncoderDistillTrainer):
         value = label_loss(logits, labels)
         self._note(f"{head.name}_cross_entropy", value)
         return (value, {"logits": logits}) if return_outputs else value
+
+    def _of_arcs(
+        self, model: PreTrainedModel, inputs: Inputs, head: TaughtHead
+    ) -> Scalar:
+        """The loss of a batch of trees, the sum of that of heads and that of relations. A word's
+        relation is that to the head of its label, else to the one that the teacher finds.
+        """
+        labels = inputs["labels"]
+        device = labels.device
+        if head.teacher is None:
+            ours = scored(model, inputs, device, labels)
+            values = [label_loss(*part) for part in labelled(ours, inputs)]
+            value = torch.stack(values).sum()
+            self._note(f"{head.name}_cross_entropy", value)
+            return value
+        with torch.no_grad():
+            plain = without(inputs, (HEAD,))
+            there = head.teacher.device
+            theirs = scored(head.teacher, plain, there, labels)
+        ours = scored(model, inputs, device, theirs.given)
+        parts = compared(ours, theirs, inputs)
+        tokens = inputs["attention_mask"].bool()
+        return self.summed(parts, (Features(), Features()), tokens)
 
     def taught(
         self, inputs: Inputs, read: Inputs, logits: Logits, ours: Features

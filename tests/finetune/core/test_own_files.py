@@ -33,6 +33,7 @@ MEASURING = {
         "classify",
     ),
     "evaluate-ctc": ("./none", "--data", "rows.jsonl"),
+    "evaluate-mask-predict": ("./none", "--data", "rows.jsonl"),
     "evaluate-demonstrations": ("./none", "--data", "rows.jsonl"),
     "evaluate-outliers": (
         *("./none", "--inside", "rows.jsonl", "--outside", "rows.jsonl"),

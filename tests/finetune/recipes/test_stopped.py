@@ -32,6 +32,7 @@ COMMANDS = (
     "demonstrations",
     "supernet",
     "ctc",
+    "mask-predict",
     "add-kinds",
 )
 ROOT = Path(synth.__file__).parent.parent
@@ -77,6 +78,7 @@ def words_of(command, folder):
         "demonstrations": ["--model", tiny.causal(), "--input", asked, "--shots", 2, "--vectors", 2],
         "supernet": ["--model", encoder, "--teacher", encoder, "--input", labelled, "--layers", "1,2", "--heads", "2,4", "--feed-forward", "32,64"],
         "ctc": ["--model", encoder, "--input", asked, "--prior-rows", asked],
+        "mask-predict": ["--model", encoder, "--input", asked, "--prior-rows", asked],
         "add-kinds": ["--model", tagger(folder / "tagger"), "--input", beasts, "--former-rows", former],
     }[command]  # fmt: skip
 

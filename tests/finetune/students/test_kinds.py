@@ -24,6 +24,7 @@ TAKEN = {
     "mlm": {"push", "retriever"},
     "encoder": {"push", "retriever"},
     "ctc": {"ctc", "retriever"},
+    "mask-predict": {"mask-predict", "retriever"},
     "demonstrations": {"demonstrations"},
     "supernet": {"supernet", "retriever"},
     "experts": set(),
@@ -39,6 +40,7 @@ COMMANDS = (
     "outliers",
     "encoder",
     "ctc",
+    "mask-predict",
     "demonstrations",
     "supernet",
     "retriever",
@@ -65,6 +67,7 @@ def students(tmp_path_factory):
         shutil.copytree(source, out / name)
     changed(out / "encoder" / "config.json", architectures=["BertModel"])
     changed(out / "ctc" / "train.json", stretch=2)
+    (out / "mask-predict" / "lengths.safetensors").touch()
     for name in ("heads", "supernet", "demonstrations", "experts"):
         changed(out / name / f"{name}.json")
     (out / "experts" / "config.json").unlink()
@@ -85,7 +88,7 @@ def students(tmp_path_factory):
 def test_each_folder_says_what_it_holds(students):
     found = {name: kind_of(str(students / name)) for name in KINDS}
     assert found == dict(KINDS)
-    assert len(found) == len(TAKEN) == 14
+    assert len(found) == len(TAKEN) == 15
 
 
 def words_of(command, student, folder):
@@ -101,6 +104,7 @@ def words_of(command, student, folder):
         "outliers": ["evaluate-outliers", student, "--inside", rows, "--outside", rows, "--output", out],
         "encoder": ["evaluate-encoder", student, "--input", rows, "--output", out],
         "ctc": ["evaluate-ctc", student, "--input", rows, "--output", out],
+        "mask-predict": ["evaluate-mask-predict", student, "--input", rows, "--output", out],
         "demonstrations": ["evaluate-demonstrations", student, "--input", rows, "--output", out],
         "supernet": ["search-supernet", student, "--held-out", rows, "--most-parameters", 1, "--output", out],
         "retriever": ["evaluate-retriever", "--model", student, "--input", write(
