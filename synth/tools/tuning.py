@@ -337,25 +337,34 @@ class Tuner:
             "purpose": self.loaded.spec.about,
             "part": _PARTS[part],
             "template": text,
+            "values": sorted(Templates(folder).compile(text, file).variables),
             "beside": (
                 beside.read_text(encoding="utf-8") if beside.is_file() else None
             ),
             "failures": [
-                self._failure(row) for row in _varied(lost, self.shown, draw)
+                self._failure(step, row)
+                for row in _varied(lost, self.shown, draw)
             ],
         }
 
-    def _failure(self, row: Row) -> Fields:
-        """A lost row as the editor sees it."""
-        inputs = [
-            f"{name}: {row[name]}"
-            for name in self.loaded.spec.inputs
-            if row.get(name) is not None
+    def _failure(self, step: Step, row: Row) -> Fields:
+        """A lost row as the editor sees it, with what its parser looks at, such as choices."""
+        values = self.loaded.values(row)
+        parser = step.parser_for(values)
+        shown = [
+            f"{name}: {values[name]}"
+            for name in dict.fromkeys(
+                (*self.loaded.spec.inputs, *parser.needs())
+            )
+            if values.get(name) is not None
         ]
+        reason = str(row["reason"])
+        meaning = parser.reasons.get(reason)
+        named = f"{reason} ({meaning})" if meaning else reason
         return {
-            "row": _clipped("\n".join(inputs)),
+            "row": _clipped("\n".join(shown)),
             "reply": _clipped(str(row["reply"])),
-            "why": _clipped(f"{row['reason']}: {row['detail']}"),
+            "why": _clipped(f"{named}: {row['detail']}"),
         }
 
     def _written(

@@ -121,6 +121,18 @@ def test_the_editor_sees_lost_rows_and_none_that_is_held_out(pack):
     assert "{{ question }}\nThink." in said
 
 
+def test_the_editor_is_told_of_values_and_of_what_a_reason_means(pack):
+    teacher = Teacher([GOOD])
+    with serving(teacher) as server:
+        tuned(pack, server, "--rounds", "1")
+    (asked,) = teacher.edited
+    assert (
+        "has these values, each of them, and no others: {{ question }}."
+        in asked
+    )
+    assert "no_answer_marker (no answer is announced): " in asked
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
