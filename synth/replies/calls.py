@@ -102,7 +102,7 @@ def written_out(
     marked = marked_calls(text[:MOST_CHARS], tools)
     if tag and (not marked or _is_of_json(text, tag, marked[0].start)):
         # A mark behind the tag stands in the arguments of its calls.
-        found = _spelled(calls_in(text[tag.end() :]))
+        found = _tagged_calls(text[tag.end() :], tools)
         return _said(text, tag.start()), found or (_NONE,)
     if marked:
         return _said(text, marked[0].start), tuple(map(_of_mark, marked))
@@ -145,6 +145,18 @@ def _bare_calls(text: str, tools: Collection[str]) -> tuple[Call, ...]:
     if not all(objects) or not {name for name, _ in calls} <= {*tools}:
         return ()
     return _spelled(calls)
+
+
+def _tagged_calls(text: str, tools: Collection[str]) -> tuple[Call, ...]:
+    """The calls behind a tag; an object that names a tool and is no call is one of no tool."""
+    found: list[Call] = []
+    for value in _objects(text):
+        calls = _spelled(_calls_of(value))
+        found += calls
+        name = value.get("name") if isinstance(value, dict) else None
+        if not calls and isinstance(name, str) and name in tools:
+            found.append(_NONE)
+    return tuple(found)
 
 
 def _spelled(calls: Sequence[tuple[str, Fields]]) -> tuple[Call, ...]:
