@@ -2,12 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 
 from finetune.core.rows import JsonObject
+from finetune.flows.artifacts import Artifact, rows_of
 from finetune.flows.formulas import Formula
+from finetune.flows.row_schema import SelectSpec
+from finetune.flows.schema import FlowSpec, StageSpec
 from synth.core.errors import RowFault, WrongUse
 from synth.core.records import Values
+
+_COLUMN = re.compile(r"\brow\.([A-Za-z_]\w*)")
+# What an answer writes beside a row.
+_ANSWERED = frozenset({"reply", "shares", "margin"})
+
+
+def check_choices(spec: FlowSpec, given: Mapping[str, Artifact]) -> None:
+    """Looks at the choices of the user's rows that reach a stage as they are, before anything is
+    played: the stage would find out after what was paid and learnt before it.
+
+    Args:
+        spec: the flow.
+        given: name -> rows of the user's.
+
+    Raises:
+        WrongUse: see `choices_of`.
+    """
+    stages = {stage.name: stage for stage in spec.stages()}
+    for stage in stages.values():
+        if stage.choices is None:
+            continue
+        template = str(stage.choices)
+        columns = frozenset(_COLUMN.findall(template))
+        name = _origin(stage, stages, columns)
+        if name is None or name not in given:
+            continue
+        rows = given[name]
+        where = f"--rows {name}={rows.where}, choices of {stage.name}"
+        choices_of(rows_of(rows), template, {**spec.values, "round": 0}, where)
+
+
+def _origin(
+    stage: StageSpec,
+    stages: Mapping[str, StageSpec],
+    columns: frozenset[str],
+) -> str | None:
+    """The name of what reaches a stage with all its rows and some of their columns as they are;
+    None where there is no one such thing.
+    """
+    for _ in stages:
+        if stage.source is None or len(stage.source) > 1:
+            return None
+        (name,) = stage.source
+        if name not in stages:
+            return name
+        stage = stages[name]
+        if not _keeps(stage, columns):
+            return None
+    return None
+
+
+def _keeps(stage: StageSpec, columns: frozenset[str]) -> bool:
+    """Whether a stage leaves all rows, and these columns as they are."""
+    if stage.select is not None:
+        written = {*stage.select.make, "prompt", "completion"}
+        return _takes_all(stage.select) and not columns & written
+    return stage.answer is not None and not columns & _ANSWERED
+
+
+def _takes_all(select: SelectSpec) -> bool:
+    """Whether every row goes on with its columns."""
+    fewer = (
+        select.where,
+        select.each,
+        select.group,
+        select.distinct,
+        select.sample,
+        select.share,
+        select.most,
+    )
+    return not select.only and all(part is None for part in fewer)
 
 
 def choices_of(
