@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -168,6 +169,20 @@ def nli() -> str:
         optimizer.step()
     assert loss < 0.05
     return _saved(model, tokenizer)
+
+
+def broken(path: str, loader: str) -> str:
+    """A copy of a model, opened by a class of transformers, whose word vectors are no numbers."""
+    import torch
+    import transformers
+
+    folder = tempfile.mkdtemp() + "/model"
+    shutil.copytree(path, folder)
+    model = getattr(transformers, loader).from_pretrained(path)
+    with torch.no_grad():
+        model.get_input_embeddings().weight.fill_(float("nan"))
+    model.save_pretrained(folder)
+    return folder
 
 
 def _saved(model, tokenizer) -> str:

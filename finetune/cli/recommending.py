@@ -10,6 +10,9 @@ from finetune.cli.shared import need, rows_option, rows_there
 from synth.cli.command_group import output_option, say
 from synth.cli.numbers import Number, Whole
 
+# Beyond it the other part of a loss is lost in float32.
+_MOST_WEIGHT = 1e6
+
 
 @click.command("item-codes")
 @rows_option(
@@ -61,14 +64,14 @@ from synth.cli.numbers import Number, Whole
 )
 @click.option(
     "--align",
-    type=Number(0),
+    type=Number(0, _MOST_WEIGHT),
     default=0.1,
     show_default=True,
     help="Weight by which vectors of choices are drawn to those of the texts.",
 )
 @click.option(
     "--semantic",
-    type=Number(0),
+    type=Number(0, _MOST_WEIGHT),
     default=1.0,
     show_default=True,
     help="Weight of likenesses by the texts; those by the choices have 1.",

@@ -226,7 +226,7 @@ def score_lists(**options: Any) -> None:
 )
 @click.option(
     "--guidance",
-    type=Number(1),
+    type=Number(1, 100),
     default=1.5,
     show_default=True,
     help="How far a sentence is led away from a rewriting of the one before the last; 1: not.",
@@ -243,9 +243,10 @@ def sentence_chains(**options: Any) -> None:
     `fused_list_mle` of `finetune retriever`.
     """
     need("transformers")
-    from finetune.recipes.sentence_chains import ChainsConfig, run  # noqa: PLC0415
+    from finetune.recipes.sentence_chains import PLACE, ChainsConfig, run  # noqa: PLC0415
+    from finetune.scoring.word_scores import read_template  # noqa: PLC0415
 
-    options["template"] = _template(options["template"])
+    options["template"] = read_template(options["template"], PLACE)
     info = run(ChainsConfig(**options))
     dropped = info["dropped"]
     why = ", ".join(f"{count} {name}" for name, count in dropped.items())

@@ -74,6 +74,23 @@ def write_evaluation(folder: Path, info: object, rows: Iterable[Row]) -> None:
     )
 
 
+def check_apart(path: Path, source: str) -> None:
+    """Raises WrongUse where rows would be written over the file that they are read from.
+
+    Args:
+        path: where rows go.
+        source: of the rows that are read.
+    """
+    given = Path(source)
+    if path.exists() and given.exists() and path.samefile(given):
+        raise WrongUse(
+            f"--output {path}",
+            "the file of --input",
+            "another file for what is made",
+            "Give another path.",
+        )
+
+
 def check_rows(path: Path, keys: Collection[str]) -> None:
     """Checks that rows may be written to a file (.jsonl), before they are made.
 

@@ -12,6 +12,13 @@ from synth.core.errors import WrongUse
 _LEAST = 2
 
 
+def _name(value: object) -> str | None:
+    """The name of an item, a text or a whole number; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    return str(value) if str(value).strip() else None
+
+
 class Catalogue(NamedTuple):
     """All items.
 
@@ -30,7 +37,8 @@ def read_catalogue(source: str) -> Catalogue:
     """The items of rows with `item` and `text`.
 
     Raises:
-        WrongUse: a column is missing, a cell is empty, or an item stands twice.
+        WrongUse: a column is missing, a cell is empty, a name is neither a text nor a whole
+            number, or an item stands twice.
     """
     items: list[str] = []
     texts: list[str] = []
@@ -38,23 +46,23 @@ def read_catalogue(source: str) -> Catalogue:
     table = rows.columns(rows.load(source), ("item", "text"), source)
     for number, row in enumerate(table, 1):
         where = f"--items {source} row {number}"
-        name, text = row["item"], row["text"]
-        if name in (None, "") or not isinstance(text, str) or not text.strip():
+        name, text = _name(row["item"]), row["text"]
+        if name is None or not isinstance(text, str) or not text.strip():
             raise WrongUse(
                 where,
-                f"item {name!r}, text {text!r:.80}",
+                f"item {row['item']!r:.80}, text {text!r:.80}",
                 "a name and a text",
                 "Fill them in, or take the row out.",
             )
-        if str(name) in numbers:
+        if name in numbers:
             raise WrongUse(
                 where,
                 f"the item {name!r} for the second time",
                 "each item once",
                 "Take one of them out.",
             )
-        numbers[str(name)] = len(items)
-        items.append(str(name))
+        numbers[name] = len(items)
+        items.append(name)
         texts.append(text)
     return Catalogue(items, texts, numbers)
 
@@ -82,14 +90,16 @@ def read_histories(source: str, known: Mapping[str, int]) -> list[list[int]]:
                 f"a list of {_LEAST} items or more",
                 "Write them in their order, or take the row out.",
             )
-        names = [str(item) for item in listed]
-        strange = [name for name in names if name not in known]
-        if strange:
-            raise WrongUse(
-                where,
-                f"the item {strange[0]!r}, which --items lacks",
-                "items that have a text",
-                "Give it a row of --items, or take it out of the history.",
-            )
-        histories.append([known[name] for name in names])
+        history = []
+        for item in listed:
+            name = _name(item)
+            if name is None or name not in known:
+                raise WrongUse(
+                    where,
+                    f"the item {item!r:.80}, which --items lacks",
+                    "items that have a text",
+                    "Give it a row of --items, or take it out of the history.",
+                )
+            history.append(known[name])
+        histories.append(history)
     return histories

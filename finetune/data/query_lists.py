@@ -68,17 +68,16 @@ def load(source: str) -> list[Listed]:
 
 def read(row: Row, where: str) -> Iterator[Listed]:
     """The lists of one row: one for each of its positives."""
-    query = row.get("anchor") or row.get("query")
-    group = str(row.get("group") or row.get("relation") or "")
-    if not isinstance(query, str) or not (
-        row.get("positive") or row.get("documents")
-    ):
+    query = _filled(row, ("anchor", "query"), where)
+    if not isinstance(query, str):
         raise WrongUse(
             where,
-            f"columns {', '.join(row)}",
-            _SHAPES,
-            "Write them with `synth export DIR --to triplets` (or ranked).",
+            f"the query {query!r:.80}",
+            "a text",
+            "Write it as text, or take the row out.",
         )
+    _filled(row, ("documents", "positive"), where)
+    group = str(row.get("group") or row.get("relation") or "")
     answer = row.get("answer")
     known = answer if isinstance(answer, str) else ""
     task = str(row.get("task") or "")
@@ -105,6 +104,33 @@ def read(row: Row, where: str) -> Iterator[Listed]:
             known,
             task,
         )
+
+
+def _filled(row: Row, names: Sequence[str], where: str) -> object:
+    """The first of some columns that holds something.
+
+    Raises:
+        WrongUse: the row has none of them, or nothing stands in any.
+    """
+    there = [name for name in names if name in row]
+    if not there:
+        raise WrongUse(
+            where,
+            f"columns {', '.join(row)}",
+            _SHAPES,
+            "Write them with `synth export DIR --to triplets` (or ranked).",
+        )
+    for name in there:
+        value: object = row[name]
+        is_blank = isinstance(value, str) and not value.strip()
+        if value and not is_blank:
+            return value
+    raise WrongUse(
+        f"{where} {there[0]}",
+        f"{row[there[0]]!r:.80}",
+        "a text, or a list of texts",
+        "Fill it in, or take the row out.",
+    )
 
 
 def _by_score(row: Row, query: str, group: str, where: str) -> Listed:

@@ -22,6 +22,7 @@ from finetune.flows.artifacts import (
     mark_of,
     rows_of,
 )
+from finetune.flows.choices import check_choices
 from finetune.flows.formulas import Formula, rendered
 from finetune.flows.loading import (
     INPUT,
@@ -213,6 +214,8 @@ class Player:
                 for role, name in config.teachers.items()
             },
         }
+        rows = {name: self._fixed[name] for name in config.inputs}
+        check_choices(self.spec, rows)
 
     def play(self) -> JsonObject:
         """Plays what is not played yet.

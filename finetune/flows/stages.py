@@ -20,6 +20,7 @@ from finetune.flows.artifacts import (
     joined,
     rows_of,
 )
+from finetune.flows.choices import choices_of
 from finetune.flows.domains import lags, shares_of
 from finetune.flows.formulas import Formula
 from finetune.flows.rights import with_models
@@ -412,21 +413,13 @@ def _answer(desk: Desk) -> Left:
 
 def _choose(desk: Desk, formula: Formula, given: Sequence[JsonObject]) -> Left:
     """The student's answers where it chooses between texts."""
-    listing = Formula(str(desk.stage.choices), f"{desk.where} choices")
-    prompts = []
-    choices = []
-    for row in given:
-        values = {**desk.values, "row": row}
-        listed = listing.value(values)
-        if not isinstance(listed, list) or not listed:
-            raise WrongUse(
-                listing.where,
-                repr(listed)[:200],
-                "a list of texts",
-                "Correct the template.",
-            )
-        prompts.append(formula.text(values))
-        choices.append(list(map(str, listed)))
+    choices = choices_of(
+        given,
+        str(desk.stage.choices),
+        desk.values,
+        f"{desk.where} choices",
+    )
+    prompts = [formula.text({**desk.values, "row": row}) for row in given]
     made = choose(desk.model(), prompts, choices)
     path = desk.folder / "rows.jsonl"
     count = write_jsonl(

@@ -58,6 +58,9 @@ def guided_generate(
 
     Returns:
         The new token ids, with the end where there is one.
+
+    Raises:
+        ValueError: logits that are no numbers.
     """
     said: list[int] = []
     contexts = [prompt, other]
@@ -74,7 +77,10 @@ def guided_generate(
             caches[side] = read.past_key_values
             logits.append(read.logits[0, -1].float())
         wanted, left = logits
-        token = int(guided(wanted, left, scale).argmax())
+        scores = guided(wanted, left, scale)
+        if scores.isnan().any():
+            raise ValueError("logits that are no numbers")
+        token = int(scores.argmax())
         said.append(token)
         if token in ends:
             break

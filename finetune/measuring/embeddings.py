@@ -121,8 +121,10 @@ def unit_vectors(name: str, texts: Sequence[str]) -> VectorArray:
     """[N, D] of unit length, by an encoder or by hashing.
 
     Raises:
-        WrongUse: no such model.
+        WrongUse: no such model, or one whose vectors are no finite numbers.
     """
+    import numpy as np  # noqa: PLC0415 - for those who measure
+
     if name == HASHING:
         hashed: VectorArray = vectors(texts, HASHING)
         return hashed
@@ -133,6 +135,13 @@ def unit_vectors(name: str, texts: Sequence[str]) -> VectorArray:
         show_progress_bar=False,
         convert_to_numpy=True,
     )
+    if not np.isfinite(made).all():
+        raise WrongUse(
+            f"--model {name}",
+            "vectors that are no finite numbers",
+            "an encoder whose weights are finite",
+            "Take another one, or train it anew.",
+        )
     return made
 
 

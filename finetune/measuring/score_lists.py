@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetune.core.json_files import check_writable, write_whole
-from finetune.core.own_files import check_rows
+from finetune.core.own_files import check_apart, check_rows
 from finetune.core.rows import JsonObject
 from finetune.core.unread import refuse_unread
 from finetune.data import query_lists as lists
@@ -97,13 +97,7 @@ def run(config: ScoreConfig) -> dict[str, int]:
 
 def _check(config: ScoreConfig) -> None:
     """Raises WrongUse for what would be known only after hours of scoring, or never."""
-    if config.output == Path(config.data):
-        raise WrongUse(
-            f"--output {config.output}",
-            "the file of --input",
-            "a file for the scored lists",
-            "Give another path.",
-        )
+    check_apart(config.output, config.data)
     check_rows(config.output, ("query", "documents", "scores"))
     check_writable(config.output.parent)
     first, last = config.band

@@ -39,6 +39,8 @@ LAST = "z"
 _TO_HOLD_OUT = 3
 # Items whose likenesses are compared: 1,000 have some 500,000 pairs.
 _MOST_COMPARED = 1000
+# Of two items there is one pair, whose likeness correlates with nothing.
+_LEAST_COMPARED = 3
 
 # Numbers of items, in their order.
 History = Sequence[int]
@@ -205,9 +207,13 @@ def _mean(values: Sequence[int]) -> float:
 
 
 def _kept(decoded: Points, teacher: Points) -> float:
-    """The correlation of cosines over pairs of items; 0 where all of one side are alike."""
+    """The correlation of cosines over pairs of items; 0 where all of one side are alike, as
+    those of fewer than three items are.
+    """
     count = min(len(decoded), _MOST_COMPARED)
     upper = np.triu_indices(count, 1)
+    if count < _LEAST_COMPARED:
+        return 0.0
     sides = []
     for vectors in (decoded[:count], teacher[:count]):
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 
 from finetune.core.json_files import check_writable, write_whole
-from finetune.core.own_files import check_rows
+from finetune.core.own_files import check_apart, check_rows
 from finetune.core.rows import JsonObject
 from finetune.data import rows
 from finetune.data.prompts import ids_of, of_student
@@ -78,6 +78,7 @@ def run(config: ChainsConfig) -> JsonObject:
     Raises:
         WrongUse: rows, a template or a model that cannot be used, or no chain that is kept.
     """
+    check_apart(config.output, config.data)
     check_rows(config.output, ("query", "documents", "scores"))
     check_writable(config.output.parent)
     _check_template(config.template)
@@ -91,7 +92,7 @@ def run(config: ChainsConfig) -> JsonObject:
                 "a sentence",
                 "Fill it in, or take the row out.",
             )
-    rewrite = _by_model(config)
+    rewrite = _by_model(config, sentences)
     dropped: Counter[str] = Counter()
     lines = []
     for sentence in sentences:
@@ -165,8 +166,12 @@ def _check_template(template: str) -> None:
         )
 
 
-def _by_model(config: ChainsConfig) -> Rewrite:
-    """What a model makes of a sentence, away from what it would make of the one before."""
+def _by_model(config: ChainsConfig, sentences: Sequence[str]) -> Rewrite:
+    """What a model makes of a sentence, away from what it would make of the one before.
+
+    Raises:
+        WrongUse: a model that cannot be used, or a first sentence behind which it has no place.
+    """
     opened = Model("loss", config.model)
     check_decoder(opened)
     template = of_student(config.model)
@@ -177,15 +182,36 @@ def _by_model(config: ChainsConfig) -> Rewrite:
         ids = ids_of(prompt, opened.tokenizer, template)
         return torch.tensor([ids], device=opened.device)
 
+    for number, sentence in enumerate(sentences, 1):
+        count = asked(sentence).shape[1]
+        if count >= opened.limit:
+            raise WrongUse(
+                f"--input {config.data} row {number} {config.field}",
+                f"{count:,} tokens with its prompt",
+                f"fewer than the {opened.limit:,} that --model reads and writes",
+                "Shorten it, or take the row out.",
+            )
+
     def rewrite(now: str, before: str) -> str | None:
-        said = guided_generate(
-            opened.model,
-            asked(now),
-            asked(before),
-            scale=config.guidance,
-            most=config.most_tokens,
-            ends=ends,
-        )
+        prompts = asked(now), asked(before)
+        room = opened.limit - max(prompt.shape[1] for prompt in prompts)
+        if room < 1:
+            return None
+        try:
+            said = guided_generate(
+                opened.model,
+                *prompts,
+                scale=config.guidance,
+                most=min(config.most_tokens, room),
+                ends=ends,
+            )
+        except ValueError as error:
+            raise WrongUse(
+                f"--model {config.model}",
+                str(error),
+                "a model whose weights are finite",
+                "Take another one, or train it anew.",
+            ) from error
         if said[-1] not in ends:
             return None
         text: str = opened.tokenizer.decode(said, skip_special_tokens=True)

@@ -152,8 +152,12 @@ def asked(template: str, query: str, text: str) -> str:
     return text.join(parts)
 
 
-def read_template(path: str) -> str:
+def read_template(path: str, places: str = "{query} and {document}") -> str:
     """The text of a template's file.
+
+    Args:
+        path: of the file.
+        places: of which an error says that they stand in it.
 
     Raises:
         WrongUse: no such file.
@@ -164,7 +168,7 @@ def read_template(path: str) -> str:
         raise WrongUse(
             f"--template {path}",
             str(error),
-            "a text file with a question about {query} and {document}",
+            f"a text file with a question about {places}",
             "Check the path.",
         ) from error
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 SEPARATED = "vmsst"
+# No encoder's vector has more.
+_MOST_NUMBERS = 65_536
 
 Means = Annotated[Tensor, "batch latent"]
 LogVariances = Annotated[Tensor, "batch latent"]
@@ -77,7 +79,7 @@ class SourceSeparation(torch.nn.Module):
             languages begins as its copy, and is not kept.
         weight: w, 0 or more.
         warmup: batches over which w rises from 0 in equal steps; 0 for none.
-        language: numbers of a language's vector.
+        language: numbers of a language's vector, 1 to 65,536.
         hidden: see `TextDecoder`.
 
     Raises:
@@ -190,3 +192,7 @@ def check_separation(
         raise ValueError(f"hidden={hidden}, which is not from 0 to below 1")
     check_whole("warmup", warmup, 0)
     check_whole("language", language, 1)
+    if isinstance(language, int) and language > _MOST_NUMBERS:
+        raise ValueError(
+            f"language={language}, which is above {_MOST_NUMBERS:,}"
+        )

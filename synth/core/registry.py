@@ -27,7 +27,7 @@ from typing import (
     get_type_hints,
 )
 
-from synth.core import plugins
+from synth.core import plugins, strict_json
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.records import Fields, Values
 
@@ -291,6 +291,13 @@ def parse_spec(text: str, where: str = "") -> Fields:
                 "key=value",
                 "Write NAME:key=value,key=value.",
             )
+        if key.strip() in spec:
+            raise WrongUse(
+                where or text,
+                f"{key.strip()!r} for the second time",
+                "each parameter once",
+                "Take one of them out.",
+            )
         spec[key.strip()] = scalar(value.strip())
     return spec
 
@@ -306,7 +313,7 @@ def is_file(text: str) -> bool:
 
 def _read_spec(path: Path, where: str) -> Fields:
     try:
-        spec = json.loads(path.read_text(encoding="utf-8"))
+        spec = strict_json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise WrongUse(
             where or str(path),

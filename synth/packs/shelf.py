@@ -75,13 +75,21 @@ def require_texts(
     """Raises WrongUse where a row has no text in one of the columns."""
     for number, row in enumerate(rows, 1):
         for column in columns:
-            if not isinstance(row.get(column), str):
+            if isinstance(row.get(column), str):
+                continue
+            if column in row:
                 raise WrongUse(
                     f"{where} row {number}",
-                    f"columns {', '.join(row)}",
-                    f"text in {column!r}",
-                    did_you_mean(column, row),
+                    f"{column} = {row[column]!r:.80}",
+                    "a text",
+                    "Correct the row, or take it out.",
                 )
+            raise WrongUse(
+                f"{where} row {number}",
+                f"columns {', '.join(row)}",
+                f"text in {column!r}",
+                did_you_mean(column, row),
+            )
 
 
 class Shelf:

@@ -10,7 +10,7 @@ from typing import Any
 from synth.core.patterns import lazy_pattern
 from synth.core.records import Call, Fields, Row
 from synth.core.strict_json import MOST_CHARS, decoder
-from synth.replies.marked_calls import marked_calls
+from synth.replies.marked_calls import Marked, marked_calls
 from synth.replies.thoughts import NAMED_IN_PROSE
 
 # What stands before the calls of Qwen and Hermes, of Granite and Phi, of Mistral, and of Llama.
@@ -30,6 +30,10 @@ _BARE = lazy_pattern(
     r"(?:(?:```|</tool_call>|<\|[a-z_]{1,20}\|>)\s*)*",
     re.DOTALL,
 )
+# What stands behind a tag whose calls are JSON.
+_OBJECTS = lazy_pattern(r"\s*(?:\[\s*)?{\s*[\"}]")
+# A call of no tool.
+_NONE = Call("?", "")
 # Places of a text at which JSON is looked for.
 _TRIES = 256
 # What the arguments of a call are called: by OpenAI, Qwen and Hermes, and by Llama.
@@ -75,7 +79,8 @@ def written_out(
     `marked_calls`.
 
     A tag without a call that can be read is a call of no tool, which is answered as a mistake,
-    unless it is a word of a sentence.
+    unless it is a word of a sentence. So is a mark of `marked_calls` whose arguments cannot be
+    read.
 
     Args:
         text: the reply.
@@ -89,16 +94,31 @@ def written_out(
     >>> written_out('{{"name": "now", "arguments": null}}', {"now": {}})
     ('', (Call(name='now', arguments='{}'),))
     """
-    if marked := marked_calls(text[:MOST_CHARS], tools):
-        calls = [(call.name, call.arguments) for call in marked]
-        return _said(text, marked[0].start), _spelled(calls)
-    tag = _first_tag(text)
-    if tag:
-        found = _spelled(calls_in(text[tag.end() :]))
-        return _said(text, tag.start()), found or (Call("?", ""),)
     bare = _BARE.fullmatch(text)
     found = _bare_calls(bare["json"], tools) if bare else ()
-    return ("", found) if found else (text, ())
+    if found:
+        return "", found
+    tag = _first_tag(text)
+    marked = marked_calls(text[:MOST_CHARS], tools)
+    if tag and (not marked or _is_of_json(text, tag, marked[0].start)):
+        # A mark behind the tag stands in the arguments of its calls.
+        found = _tagged_calls(text[tag.end() :], tools)
+        return _said(text, tag.start()), found or (_NONE,)
+    if marked:
+        return _said(text, marked[0].start), tuple(map(_of_mark, marked))
+    return text, ()
+
+
+def _is_of_json(text: str, tag: re.Match[str], start: int) -> bool:
+    """Whether a tag stands before a place, and has objects of JSON behind it."""
+    return tag.start() < start and bool(_OBJECTS.match(text, tag.end()))
+
+
+def _of_mark(call: Marked) -> Call:
+    """A call in a mark; that of no tool where its arguments cannot be read."""
+    if call.arguments is None:
+        return _NONE
+    return Call(call.name, json.dumps(call.arguments))
 
 
 def _first_tag(text: str) -> re.Match[str] | None:
@@ -125,6 +145,18 @@ def _bare_calls(text: str, tools: Collection[str]) -> tuple[Call, ...]:
     if not all(objects) or not {name for name, _ in calls} <= {*tools}:
         return ()
     return _spelled(calls)
+
+
+def _tagged_calls(text: str, tools: Collection[str]) -> tuple[Call, ...]:
+    """The calls behind a tag; an object that names a tool and is no call is one of no tool."""
+    found: list[Call] = []
+    for value in _objects(text):
+        calls = _spelled(_calls_of(value))
+        found += calls
+        name = value.get("name") if isinstance(value, dict) else None
+        if not calls and isinstance(name, str) and name in tools:
+            found.append(_NONE)
+    return tuple(found)
 
 
 def _spelled(calls: Sequence[tuple[str, Fields]]) -> tuple[Call, ...]:

@@ -27,6 +27,8 @@ from tests.tables import table
         ("length:least=many", "wanted int"),
         ("length:least=9,most=3", "nothing would be kept"),
         ("length:least", "key=value"),
+        ("length:least=1,least=2", "'least' for the second time"),
+        ("length:name=language", "'name' for the second time"),
         ("self_consistency:min_share=1.5", "share from 0 to 1"),
         ("answer_match:unknown=perhaps", "'keep', 'drop'"),
         ({"name": "length", "most": True}, "wanted int"),

@@ -45,6 +45,17 @@ def test_calls_on_lines_of_their_own_are_all_read():
     assert calls == (WEATHER, Call("now", "{}"))
 
 
+@pytest.mark.parametrize("arguments", ["[1]", "3", '"Rome"', "true"])
+def test_a_call_that_cannot_be_read_is_not_lost_beside_others(arguments):
+    other = f'{{"name": "now", "arguments": {arguments}}}'
+    reply = f"<tool_call>{OBJECT}</tool_call><tool_call>{other}</tool_call>"
+    assert written_out(reply, TOOLS) == ("", (WEATHER, Call("?", "")))
+    # What is said besides is no call.
+    said = '<tool_response>{"name": "Ann"}</tool_response>'
+    reply = f"<tool_call>{OBJECT}</tool_call>{said}"
+    assert written_out(reply, TOOLS) == ("", (WEATHER,))
+
+
 @pytest.mark.parametrize(
     "reply",
     [

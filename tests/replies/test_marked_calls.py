@@ -108,10 +108,70 @@ def test_every_family_calls_twice(reply):
         "Use the `<tool_call>` tag.",
         "The <tool_call> tag and the [TOOL_CALLS] token mark calls.",
         "weather[ARGS] is what Mistral writes.",
+        "You write `<function=now>{}</function>` where you want the time.",
+        "You write `<function=now>` where you want the time.",
+        "The <function=now> element calls it.",
+        "weather(city='Rome', city='Oslo')",
+        "weather(city={1: 2})",
+        "weather(city={'a': 1, 'a': 2})",
+        "weather(city={**{'a': 1}})",
     ],
 )
 def test_what_calls_no_declared_tool_with_named_values_is_an_answer(reply):
     assert written_out(reply, TOOLS) == (reply, ())
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "<function=now>{}</function>",
+        "<function=now></function>",
+        '<invoke name="now"></invoke>',
+        "<tool_call>now</tool_call>",
+        "now[ARGS]{}",
+        "<tool_call>{}</tool_call>",
+    ],
+)
+def test_a_mark_within_an_argument_is_a_part_of_it(mark):
+    call = [Call("weather", json.dumps({"city": mark}))]
+    spelled = json.dumps({"city": mark})
+    row = json.dumps({"name": "weather", "arguments": {"city": mark}})
+    for reply in (
+        f"<function=weather><parameter=city>{mark}</parameter></function>",
+        f'<invoke name="weather"><parameter name="city">{mark}</parameter></invoke>',
+        f"<tool_call>weather<arg_key>city</arg_key><arg_value>{mark}</arg_value></tool_call>",
+        f"<function=weather>{spelled}</function>",
+        f"<function=weather>\n{spelled}\n</function>",
+        f"[TOOL_CALLS]weather[ARGS]{spelled}",
+        f"<tool_call>{row}</tool_call>",
+        f"[TOOL_CALLS] [{row}]",
+        row,
+    ):
+        assert written_out(reply, TOOLS) == ("", (*call,)), reply
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "<function=weather>[1, 2]</function>",
+        '<function=weather>"Rome"</function>',
+        '<function=weather>{"city": "Rome"',
+        '<function=weather>{"city": "a", "city": "b"}</function>',
+        "<function=weather><parameter=city>Rome</function>",
+        "<function=weather><parameter=city>a</parameter><parameter=city>b</parameter></function>",
+        '<invoke name="weather">3</invoke>',
+        "<tool_call>weather<arg_key>city</arg_key><arg_value>Rome",
+    ],
+)
+def test_arguments_that_cannot_be_read_are_no_call_without_arguments(reply):
+    assert written_out(reply, TOOLS) == ("", (Call("?", ""),))
+
+
+@pytest.mark.parametrize("schema", [{"properties": None}, None, {}])
+def test_a_schema_without_properties_says_nothing_of_arguments(schema):
+    reply = "<function=odd><parameter=a>1</parameter></function>"
+    calls = (Call("odd", '{"a": 1}'),)
+    assert written_out(reply, {"odd": schema}) == ("", calls)
 
 
 @pytest.mark.parametrize(
@@ -200,6 +260,13 @@ def _is_word(name: str) -> bool:
         "a" * 64,
         "[weather(",
         "weather(a=1) ",
+        "`<function=weather>",
+        "<function=weather>x",
+        "<function=weather><parameter=a>",
+        "<function=weather>{",
+        "<function=weather>" + " " * 40,
+        '<function=weather>{"a":',
+        "<function=weather><parameter=a></parameter>",
         " ",
         "((((",
     ],

@@ -181,3 +181,27 @@ def test_answers_of_texts_follow_their_texts():
     assert sorted_by_score.answers == ("2", "1")
     with pytest.raises(WrongUse, match="an answer for each text"):
         list(read({**row, "answers": ["1"]}, "row 1"))
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"query": None, "positive": "a"}, "row 3 query: found None"),
+        ({"query": " ", "positive": "a"}, "row 3 query: found ' '"),
+        ({"anchor": 3, "positive": "a"}, "row 3: found the query 3"),
+        ({"query": True, "positive": "a"}, "row 3: found the query True"),
+        ({"query": "q", "positive": None}, "row 3 positive: found None"),
+        ({"query": "q", "positive": "\t"}, r"row 3 positive: found '\\t'"),
+        ({"query": "q", "documents": []}, r"row 3 documents: found \[\]"),
+        ({"query": "q"}, "row 3: found columns query; wanted anchor"),
+    ],
+)
+def test_a_cell_that_holds_no_text_is_named(row, says):
+    with pytest.raises(WrongUse, match=says):
+        list(read(row, "row 3"))
+
+
+def test_of_two_columns_the_one_that_is_filled_counts():
+    row = {"anchor": None, "query": "q", "documents": [], "positive": "a"}
+    (found,) = read(row, "row 1")
+    assert (found.query, found.documents) == ("q", ("a",))

@@ -9,6 +9,7 @@ import json
 import pytest
 
 from finetune.recipes.item_codes import common_signs, prompt, written
+from tests import tiny
 from tests.conftest import write
 from tests.finetune.recipes.test_retriever import finetune
 
@@ -166,6 +167,17 @@ def test_signs_in_common_are_those_from_the_first_on():
         (None, [{"item": "i0", "text": "a"}] * 2, "for the second time"),
         (None, [{"item": "i0", "text": " "}], "a name and a text"),
         (None, [{"item": "i0"}], "columns item, text"),
+        (None, [{"item": None, "text": "a"}], "item None, text 'a'"),
+        (None, [{"item": True, "text": "a"}], "item True, text 'a'"),
+        (None, [{"item": 1.5, "text": "a"}], "item 1.5, text 'a'"),
+        (None, [{"item": ["i0"], "text": "a"}], "item ['i0'], text 'a'"),
+        (None, [{"item": "  ", "text": "a"}], "a name and a text"),
+        ([{"items": ["i0", None]}], None, "the item None, which --items lacks"),
+        (
+            [{"items": [None, "None"]}],
+            [*items(), {"item": "None", "text": "a"}],
+            "the item None, which --items lacks",
+        ),
         (None, items()[:3], "which --items lacks"),
         (
             [{"items": ["i0", "i1"]}],
@@ -177,4 +189,47 @@ def test_signs_in_common_are_those_from_the_first_on():
 def test_what_cannot_be_used_is_refused(tmp_path, users, things, says):
     code, said = item_codes(tmp_path, users=users, things=things)
     assert (code, says in said) == (2, True), said
+    assert not (tmp_path / "codes").exists()
+
+
+def test_numbers_are_names_too(tmp_path):
+    things = [{"item": n, "text": f"text {n}"} for n in range(4)]
+    users = [{"items": [0, 1, 2]}, {"items": [3, 0]}]
+    code, said = item_codes(tmp_path, "--epochs", 1, users=users, things=things)
+    assert code == 0, said
+    listed = rows(tmp_path / "codes" / "items.jsonl")
+    assert [row["item"] for row in listed] == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_likenesses_of_few_items_are_numbers(tmp_path, count):
+    name = f"i{count - 1}"
+    code, said = item_codes(
+        tmp_path,
+        *("--epochs", 1, "--size", 1),
+        users=[{"items": ["i0", name]}],
+        things=items()[:count],
+    )
+    assert code == 0, said
+    found = json.loads((tmp_path / "codes" / "evaluation.json").read_text())
+    assert found["kept"] == {"collaborative": 0.0, "semantic": 0.0}
+
+
+@pytest.mark.parametrize("option", ["--align", "--semantic"])
+def test_the_largest_weight_still_makes_numbers(tmp_path, option):
+    code, said = item_codes(tmp_path, option, "1e6", "--epochs", 2)
+    assert code == 0, said
+    text = (tmp_path / "codes" / "evaluation.json").read_text()
+    assert "NaN" not in text
+    assert json.loads(text)["codes"] > 1
+    for beyond in ("1e7", "inf", "nan", "-1"):
+        code, said = item_codes(tmp_path, option, beyond)
+        assert (code, option in said) == (2, True), said
+
+
+def test_an_encoder_whose_weights_are_no_numbers_is_named(tmp_path):
+    model = tiny.broken(tiny.encoder("mlm"), "AutoModel")
+    code, said = item_codes(tmp_path, "--model", model)
+    assert (code, "vectors that are no finite numbers" in said) == (2, True)
+    assert f"--model {model}" in said
     assert not (tmp_path / "codes").exists()

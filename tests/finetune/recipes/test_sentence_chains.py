@@ -7,7 +7,7 @@ import json
 import pytest
 
 from finetune.recipes.sentence_chains import chain
-from tests import tiny
+from tests import tiny, tiny_padless
 from tests.conftest import write
 from tests.finetune.recipes.test_retriever import FAST, finetune
 
@@ -106,6 +106,13 @@ def test_a_model_writes_a_chain_from_which_an_encoder_learns(
         ((), "rewrite it :", "no {sentence}"),
         (("--most-tokens", "1"), "rewrite {sentence} :", "'unended': 1"),
         (("--field", "text"), "rewrite {sentence} :", "columns text"),
+        (("--guidance", "inf"), "rewrite {sentence} :", "--guidance"),
+        (("--guidance", "1e30"), "rewrite {sentence} :", "--guidance"),
+        (
+            ("--template", "none.txt"),
+            "rewrite {sentence} :",
+            "a text file with a question about {sentence}",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_refused(
@@ -114,3 +121,43 @@ def test_what_cannot_be_used_is_refused(
     code, said = chains(rewriter, tmp_path, *more, template=template)
     assert (code, says in said) == (2, True), said
     assert not (tmp_path / "chains.jsonl").exists()
+
+
+def test_a_model_whose_weights_are_no_numbers_is_named(rewriter, tmp_path):
+    model = tiny.broken(str(rewriter), "AutoModelForCausalLM")
+    code, said = chains(model, tmp_path)
+    assert (code, "logits that are no numbers" in said) == (2, True), said
+    assert f"--model {model}" in said
+    assert not (tmp_path / "chains.jsonl").exists()
+
+
+def test_chains_do_not_take_the_place_of_their_rows(
+    rewriter, tmp_path, monkeypatch
+):
+    # As the command wrote it, and with the column that is read.
+    row = {"sentence": "a", "query": "a", "documents": ["b"], "scores": [1]}
+    path = write(tmp_path / "mine.jsonl", [row])
+    before = path.read_bytes()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link.jsonl").symlink_to(path)
+    for name in ("./mine.jsonl", "link.jsonl"):
+        code, said = chains(
+            rewriter, tmp_path, "--input", path, "--output", name
+        )
+        assert (code, "the file of --input" in said) == (2, True), said
+        assert path.read_bytes() == before
+
+
+def test_a_model_writes_no_further_than_it_has_places(tmp_path):
+    folder = tmp_path / "model"
+    model = tiny_padless.decoder(folder, head="LMHeadModel")
+    short = {"sentence": "light"}
+    long = {"sentence": "light " * 500}
+    rows = write(tmp_path / "long.jsonl", [short, long])
+    code, said = chains(model, tmp_path, "--input", rows)
+    assert code == 2, said
+    assert f"{rows} row 2 sentence: found 5" in said
+    assert "fewer than the 128" in said
+    # What it writes of a short one has no end, and the places do.
+    code, said = chains(model, tmp_path, "--most-tokens", "1000")
+    assert (code, "{'unended': 1}" in said) == (2, True), said

@@ -109,6 +109,8 @@ def test_translations_that_were_never_seen_are_found(model, tmp_path):
         (("--kind", "heads"), "a vector a text: kind bi"),
         (("--scale", "2"), "which reads none"),
         (("--loss", "vmsst:weight=-1"), "weight=-1, which is below 0"),
+        (("--loss", "vmsst:language=99999999999"), "which is above 65,536"),
+        (("--loss", "vmsst:weight=1,weight=2"), "for the second time"),
         (("--loss", "vmsst:speed=1"), "vmsst:weight=W,warmup=N"),
         (("--negatives", "2"), "the first text of a row alone"),
         (("--teacher", "./none"), "which reads no teacher"),
