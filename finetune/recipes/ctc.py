@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from finetune.core.rows import JsonObject
 from finetune.core.unread import refuse_unread
@@ -19,7 +19,11 @@ from synth.cli.command_group import say
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import (
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+        TrainingArguments,
+    )
 
     from finetune.trainers.ctc import Stretch
 
@@ -64,6 +68,46 @@ class PriorConfig:
         )
 
 
+class Opened(NamedTuple):
+    """What a training of a student with a prior begins with.
+
+    Attributes:
+        data: the teacher's rows.
+        raw: those whose words are aligned; [] without a prior.
+        args: of the trainer.
+        model: an encoder with the head of a masked language model.
+        tokenizer: the model's.
+    """
+
+    data: list[JsonObject]
+    raw: list[JsonObject]
+    args: TrainingArguments
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+
+def opened(config: TrainConfig, command: str, prior: PriorConfig) -> Opened:
+    """Reads the rows, and opens the model with its seed set.
+
+    Raises:
+        WrongUse: data, model, prior or a trainer field that cannot be used.
+    """
+    check_whole(config, command, "encoder")
+    prior.check()
+    data = pairs(config.data, "--input")
+    raw = pairs(prior.prior_rows, "--prior-rows") if prior.prior_rows else []
+    # Seconds of imports.
+    from transformers import TrainingArguments, set_seed  # noqa: PLC0415
+
+    args = trainer_config(TrainingArguments, config, "distill, encoder")
+    args.remove_unused_columns = False
+    set_seed(args.seed)
+    model, tokenizer = open_head(
+        config.model, "mlm", anew=True, options=model_options(config)
+    )
+    return Opened(data, raw, args, model, tokenizer)
+
+
 @dataclass(frozen=True, kw_only=True)
 class CtcConfig(PriorConfig):
     """What `finetune ctc` is told besides a training's own settings.
@@ -90,13 +134,8 @@ def run(config: TrainConfig, *, ctc: CtcConfig) -> JsonObject:
     Raises:
         WrongUse: data, model or a trainer field that cannot be used; nothing was trained.
     """
-    check_whole(config, "ctc", "encoder")
-    ctc.check()
-    data = pairs(config.data, "--input")
-    raw = pairs(ctc.prior_rows, "--prior-rows") if ctc.prior_rows else []
+    data, raw, args, model, tokenizer = opened(config, "ctc", ctc)
     # Seconds of imports.
-    from transformers import TrainingArguments, set_seed  # noqa: PLC0415
-
     from finetune.objectives.lexical_prior import (  # noqa: PLC0415
         prior_of,
         translations,
@@ -108,12 +147,6 @@ def run(config: TrainConfig, *, ctc: CtcConfig) -> JsonObject:
         stretch_of,
     )
 
-    args = trainer_config(TrainingArguments, config, "distill, encoder")
-    args.remove_unused_columns = False
-    set_seed(args.seed)
-    model, tokenizer = open_head(
-        config.model, "mlm", anew=True, options=model_options(config)
-    )
     stretch = stretch_of(tokenizer, ctc.stretch)
     most = source_tokens(model, ctc.stretch)
     rows = encoded(data, tokenizer)

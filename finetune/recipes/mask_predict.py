@@ -8,12 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from finetune.core.rows import JsonObject
-from finetune.data.text_pairs import pairs
-from finetune.recipes.ctc import PriorConfig, encoded
-from finetune.settings import TrainConfig, built, model_options, trainer_config
+from finetune.recipes.ctc import PriorConfig, encoded, opened
+from finetune.settings import TrainConfig, built
 from finetune.students import load as student
-from finetune.students.heads import open_head
-from finetune.trainers.distill_checks import check_whole
 from synth.cli.command_group import say
 from synth.core.errors import WrongUse
 
@@ -37,13 +34,8 @@ def run(config: TrainConfig, *, prior: PriorConfig) -> JsonObject:
     Raises:
         WrongUse: data, model or a trainer field that cannot be used; nothing was trained.
     """
-    check_whole(config, "mask-predict", "encoder")
-    prior.check()
-    data = pairs(config.data, "--input")
-    raw = pairs(prior.prior_rows, "--prior-rows") if prior.prior_rows else []
+    data, raw, args, model, tokenizer = opened(config, "mask-predict", prior)
     # Seconds of imports.
-    from transformers import TrainingArguments, set_seed  # noqa: PLC0415
-
     from finetune.objectives.lexical_prior import (  # noqa: PLC0415
         alignment,
         prior_of,
@@ -60,12 +52,6 @@ def run(config: TrainConfig, *, prior: PriorConfig) -> JsonObject:
         MaskPredictTrainer,
     )
 
-    args = trainer_config(TrainingArguments, config, "distill, encoder")
-    args.remove_unused_columns = False
-    set_seed(args.seed)
-    model, tokenizer = open_head(
-        config.model, "mlm", anew=True, options=model_options(config)
-    )
     reading = reading_of(tokenizer, source_tokens(model, 1))
     made = _fitting(encoded(data, tokenizer), reading, config.data)
     if crowded := len(data) - len(made):
