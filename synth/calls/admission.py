@@ -110,17 +110,19 @@ class Gate:
         else:
             self.flying += 1
         try:
-            while (wait := self._wait(time.monotonic())) > 0:
+            now = time.monotonic()
+            while (wait := self._wait(now)) > 0:
                 await self.rest(wait)
+                now = time.monotonic()
         except BaseException:
             self._leave()
             raise
-        now = time.monotonic()
         self.requests.take(now, 1)
         self.tokens.take(now, tokens)
         self._out += 1
-        self._epoch.calls += 1
-        self._epoch.peak = max(self._epoch.peak, self._out)
+        epoch = self._epoch
+        epoch.calls += 1
+        epoch.peak = max(epoch.peak, self._out)
         if self._noise:
             self._noise.calls += 1
         if self._doubt:
@@ -273,7 +275,8 @@ class Gate:
         """
         epoch = self._epoch
         epoch.replied(now)
-        if not self._trial:
+        learned = self.requests.learned is not None or self._ceiling < self.most
+        if learned and not self._trial:
             if self.requests.learned is not None:
                 self.requests.grow(1 + CREEP)
                 if (

@@ -12,6 +12,8 @@ _PRINT_BITS = 64 - _OFFSET_BITS
 _OFFSET = (1 << _OFFSET_BITS) - 1
 # Tables that grow one by one, so that no moment holds the whole index twice.
 _SHARDS = 64
+# Tables with fewer slots double when they are full. Larger ones, 64 MB in all, grow by a quarter.
+_SMALL = 1 << 17
 
 
 class Index:
@@ -60,10 +62,10 @@ class _Shard:
         self.slots = array("Q", bytes(8 * 16))
 
     def add(self, print_: int, stored: int) -> None:
-        # At most 17 of 20 slots are taken, then the table grows by a quarter.
+        # At most 17 of 20 slots are taken, then the table grows.
         size = len(self.slots)
         if 20 * (self.count + 1) > 17 * size:
-            self.resize(size * 5 // 4)
+            self.resize(size * 2 if size < _SMALL else size * 5 // 4)
         self._put(self.slots, print_ << _OFFSET_BITS | stored)
         self.count += 1
 

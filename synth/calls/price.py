@@ -161,6 +161,9 @@ class Price:
         said = completion
         if self.long and said.prompt_tokens > self.beyond:
             return self.long.cost(said)
+        if self.cached is self.written is self.reasoning is None:
+            sent = said.prompt_tokens * self.input
+            return (sent + said.completion_tokens * self.output) / 1e6
         cached = (
             0
             if self.cached is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite, isnan, nan
 from typing import Any
 
@@ -18,6 +18,20 @@ _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 def text_of(row: Row) -> str:
     """The raw reply of a row: its `reply`, else its `completion`."""
     return str(row.get("reply") or row.get("completion") or "")
+
+
+def first_given(row: Row, names: Iterable[str]) -> Any:
+    """The value of the first of some columns that a row has; None where it has none.
+
+    >>> first_given({"gold": None, "label": 0}, ["answer", "gold", "label"])
+    0
+    """
+    if row.keys().isdisjoint(names):
+        return None
+    for value in map(row.get, names):
+        if value is not None:
+            return value
+    return None
 
 
 def field_text(row: Row, field: str) -> str:

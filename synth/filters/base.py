@@ -285,7 +285,7 @@ class RowFilter(Filter):
 
     def judge_group(self, rows: Sequence[Row]) -> list[Verdict]:
         """Each row's own verdict."""
-        return [self.verdict(row) for row in rows]
+        return list(map(self.verdict, rows))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -399,8 +399,13 @@ def one_each(
         and len(rows) == len(verdicts)
     ):
         # Nothing has to be counted.
-        yield from zip(rows, verdicts, strict=True)
-        return
+        return zip(rows, verdicts, strict=True)
+    return _counted(part, rows, verdicts)
+
+
+def _counted(
+    part: Filter, rows: Iterable[Item], verdicts: Iterable[Verdict]
+) -> Iterator[tuple[Item, Verdict]]:
     given = iter(verdicts)
     count = 0
     for row in rows:

@@ -18,6 +18,7 @@ import tempfile
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -62,6 +63,11 @@ class BeyondFloat(int):
 
 class BeyondInt(int):
     """Stands for whole numbers that 64 bits cannot hold."""
+
+
+# Types whose values are all of one kind.
+_PLAIN = frozenset({str, bool, float, type(None)})
+_MOST_SHAPES = 1000
 
 
 def kind_of(value: Any) -> type:
@@ -112,9 +118,7 @@ class Seeds:
 
     def rows(self) -> Iterator[tuple[str, Fields]]:
         """(place, row) pairs; the place is `file:line` where there are lines."""
-        for number, (location, row) in enumerate(self._read()):
-            if self.limit is not None and number >= self.limit:
-                return
+        for location, row in islice(self._read(), self.limit):
             if not isinstance(row, dict):
                 todo = "Write one JSON object per line."
                 raise WrongUse(
@@ -182,12 +186,20 @@ class Seeds:
         kinds: dict[str, set[type]] = {}
         ids = _Ids()
         count = 0
+        # Columns with their types, of rows whose kinds these types tell.
+        shapes: set[tuple[Any, ...]] = set()
         for location, row in self.rows():
             count += 1
             if check:
                 check(row, location)
             if row.get(self.id_column) is not None:
                 ids.add(row, self.id_column)
+            types = tuple(map(type, row.values()))
+            shape = (*row, *types)
+            if shape in shapes:
+                continue
+            if _PLAIN.issuperset(types) and len(shapes) < _MOST_SHAPES:
+                shapes.add(shape)
             for name, value in row.items():
                 kinds.setdefault(name, set()).add(kind_of(value))
                 if type(value) is list:

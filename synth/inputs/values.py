@@ -59,15 +59,14 @@ def read_json(text: bytes, *, twins: bool = True) -> Any:
             ) from error
         raise
     # A key is followed by a colon. Colons in texts count too: then a slower look decides.
+    colons = text.count(b":")
+    plain = type(value) is dict and _TEXTS.issuperset(map(type, value.values()))
+    if plain and len(value) == colons:
+        return value
     near = text.count(b'":')
-    colons = near
-    if text.count(b":") != near:
-        colons += text.count(b'" :') + _spaced(text)
-    if (
-        type(value) is dict
-        and len(value) == colons
-        and _TEXTS.issuperset(map(type, value.values()))
-    ):
+    if colons != near:
+        colons = near + text.count(b'" :') + _spaced(text)
+    if plain and len(value) == colons:
         return value
     try:
         keys, odd = _look(value)

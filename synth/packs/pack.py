@@ -18,6 +18,7 @@ from synth.answers.choices import has_labels
 from synth.core.errors import RowFault, WrongUse, did_you_mean
 from synth.core.plugins import announced, check_allowed, installed
 from synth.core.records import Fields, Row
+from synth.core.rows import first_given
 from synth.core.strict_yaml import line_of, parse_yaml
 from synth.inputs.columns import column_hint
 from synth.inputs.images import Gallery
@@ -273,6 +274,8 @@ class Pack:
         """
         before, behind = self.spec.around
         values = {**before, **row, **behind}
+        if dict not in map(type, row.values()):
+            return values
         for name, value in row.items():
             if type(value) is dict and name not in behind and has_labels(value):
                 values[name] = list(value["text"])
@@ -334,14 +337,7 @@ class Pack:
         for name, spec in self._inputs:
             value = row.get(name)
             if value is None:
-                value = next(
-                    (
-                        row[alias]
-                        for alias in spec.aliases
-                        if row.get(alias) is not None
-                    ),
-                    None,
-                )
+                value = first_given(row, spec.aliases)
             if value is None or (value == "" and not spec.optional):
                 if not spec.optional:
                     got = (

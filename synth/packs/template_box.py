@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -214,7 +215,18 @@ class _Context(Context):
         blocks: Any,
         globals: Any = None,  # noqa: A002, ARG002
     ) -> None:
-        super().__init__(environment, parent, name, blocks, None)
+        # What Jinja's own does, without an `EvalContext` of each text's own: only an extension,
+        # and no template of ours has any, changes one.
+        self.environment = environment
+        self.parent = parent
+        self.vars = {}
+        self.name = name
+        self.eval_ctx = environment.eval_ctx
+        self.exported_vars = set()
+        self.globals_keys = set()
+        self.blocks = {}
+        if blocks:
+            self.blocks = {key: [block] for key, block in blocks.items()}
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
@@ -223,6 +235,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
     """
 
     context_class = _Context
+
+    @cached_property
+    def eval_ctx(self) -> nodes.EvalContext:
+        """How every text of these templates is evaluated."""
+        return nodes.EvalContext(self)
+
     intercepted_binops = frozenset({"*", "**", "+", "%"})
 
     def call_binop(
@@ -367,6 +385,15 @@ def _replace(tree: nodes.Node, old: nodes.Node, new: nodes.Node) -> None:
                 value[value.index(old)] = new
 
 
+def _rest(stream: Iterator[str], size: int) -> list[str]:
+    """What a long template still gives, or enough of it to be too much."""
+    parts: list[str] = []
+    while size <= MOST_CHARS and (block := list(islice(stream, _FEW))):
+        size += sum(map(len, block))
+        parts += block
+    return parts
+
+
 class Compiled:
     """A template compiled in this process."""
 
@@ -404,14 +431,12 @@ class Compiled:
                 self._compiled.blocks,
             )
             stream = self._compiled.root_render_func(context)
-            parts = block = list(islice(stream, _FEW))
-            size = sum(map(len, block))
-            while len(block) == _FEW and size <= MOST_CHARS:
-                block = list(islice(stream, _FEW))
-                size += sum(map(len, block))
-                parts += block
-            if size > MOST_CHARS:
-                _fits(size)
+            parts = list(islice(stream, _FEW))
+            if len(parts) == _FEW:
+                parts += _rest(stream, sum(map(len, parts)))
+            text = "".join(parts)
+            if len(text) > MOST_CHARS:
+                _fits(len(text))
         except (
             TemplateError,
             TypeError,
@@ -434,4 +459,4 @@ class Compiled:
                 "a text",
                 "Correct the template or the row.",
             ) from error
-        return "".join(parts)
+        return text

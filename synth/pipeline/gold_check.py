@@ -11,6 +11,7 @@ from typing import Any
 from synth.answers.golds import AMBIGUOUS, has_number, read_gold
 from synth.core.errors import WrongUse
 from synth.core.records import Row
+from synth.core.rows import first_given
 from synth.filters.answer_match import AnswerMatch
 from synth.filters.pass_rate import PassRate
 from synth.filters.program_answer import ProgramAnswer
@@ -94,10 +95,7 @@ class GoldCheck:
 
     def _aliased(self, row: Row) -> Any:
         """The gold under another name that the pack takes."""
-        for alias in self._aliases:
-            if row.get(alias) is not None:
-                return row[alias]
-        return None
+        return first_given(row, self._aliases)
 
     @cached_property
     def _aliases(self) -> list[str]:

@@ -243,8 +243,9 @@ def _requests(
             values = step.first_of(whole)
             shown = library.showing(step, values, asking)
         said = _talked(prepared, step)
-        # A plan reads no image.
-        shown = replace(shown, gallery=None)
+        # A plan reads no image. A copy of a step makes anew what it keeps.
+        if shown.gallery is not None:
+            shown = replace(shown, gallery=None)
         yield shown.request(values, model="", family="", said=said)
 
 

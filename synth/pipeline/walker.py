@@ -151,15 +151,21 @@ class Walker:
             outcomes = (
                 [await asking[0]] if len(asking) == 1 else await _all(asking)
             )
-            survivors, lost = await self._filter(
-                step, [o for o in outcomes if isinstance(o, Sample)]
-            )
-            lost = [*none, *(o for o in outcomes if isinstance(o, Exit)), *lost]
+            lost = [*none]
+            drawn = []
+            for outcome in outcomes:
+                if isinstance(outcome, Sample):
+                    drawn.append(outcome)
+                else:
+                    lost.append(outcome)
+            survivors, filtered = await self._filter(step, drawn)
+            lost += filtered
             if step.name in fallen and not survivors:
                 lost = self._fall(lost, fallen[step.name])
             alive = [*bystanders, *survivors]
             exits += lost
-        return asked, [*(Exit("kept", sample) for sample in alive), *exits]
+        kept = [Exit("kept", sample) for sample in alive]
+        return asked, kept + exits
 
     def _about(self, fields: Row) -> Row:
         """What is known of a row before its first step: the pack, and the taint of the run and of
@@ -186,9 +192,11 @@ class Walker:
 
     def _asking(self, sample: Sample, draw: int, *place: Any) -> Asking:
         """Whose question it is."""
-        fields = sample.fields
-        spread = [fields[name] for name in self._spread if name in fields]
-        return Asking(sample.seed.id, draw, (*spread, *place))
+        if self._spread:
+            fields = sample.fields
+            spread = [fields[name] for name in self._spread if name in fields]
+            place = (*spread, *place)
+        return Asking(sample.seed.id, draw, place)
 
     @staticmethod
     def _fall(lost: list[Exit], fallen: list[Exit]) -> list[Exit]:
@@ -352,9 +360,7 @@ class Walker:
             if part.asks:
                 verdicts = await part.verdicts(rows, self.doors)
             else:
-                verdicts = [
-                    part.named(verdict) for verdict in part.judge_group(rows)
-                ]
+                verdicts = list(map(part.named, part.judge_group(rows)))
             return _sifted(part, samples, verdicts)
         except Exception as error:  # noqa: BLE001 - what a filter cannot judge leaves alone
             if len(samples) > 1 and part.group is None:

@@ -30,8 +30,7 @@ MOST_BYTES = 64 * 1024 * 1024
 # Header lines of one reply: those of announcements before it (1xx) and of trailers behind it
 # included.
 MOST_LINES = 256
-# Bytes of all these lines; also what may pass without one byte of a body (a long line, a chunk's
-# extensions).
+# Bytes that may pass without one of a body: all these lines, a long one, a chunk's extensions.
 MOST_HEAD = 64 * 1024
 CONNECT_SECONDS = 30.0
 # A connection that rested longer is not used again: what stands between may have forgotten it
@@ -81,9 +80,12 @@ class Connection(asyncio.Protocol):
 
     def _clear(self) -> None:
         self._headers: dict[str, str] = {}
+        self._lines: list[tuple[bytes, bytes]] = []
         self._body = bytearray()
         self._in_body = False
-        self._size = self._lines = self._head = self._barren = 0
+        # Lines of announcements before the reply.
+        self._announced = 0
+        self._size = self._barren = 0
 
     def exchange(
         self, request: bytes, *, tunnels: bool = False
@@ -160,31 +162,25 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header line; lines of one name become a list, and those of a trailer say nothing to
-        us.
-        """
-        self._lines += 1
-        self._head += len(name) + len(value)
-        if self._lines > MOST_LINES or self._head > MOST_HEAD:
+        """One header line; those of a trailer say nothing to us."""
+        self._lines.append((name, value))
+        if len(self._lines) + self._announced > MOST_LINES:
             self._too_many()
-        if self._in_body:
-            return
-        key = name.decode("latin-1").lower()
-        text = value.decode("latin-1")
-        before = self._headers.get(key)
-        self._headers[key] = text if before is None else f"{before}, {text}"
 
     def _too_many(self) -> None:
-        """Gives up a reply that has too many or too long lines beside its body."""
-        self.fail(
-            BrokenReply(
-                f"more than {MOST_LINES} header lines or {MOST_HEAD:,} bytes of them"
-            )
-        )
+        """Gives up a reply that has too many lines beside its body."""
+        self.fail(BrokenReply(f"more than {MOST_LINES} header lines"))
 
     def on_headers_complete(self) -> None:
-        """The head is whole."""
+        """The head is whole; lines of one name become a list."""
         self._in_body = True
+        headers = self._headers
+        for name, value in self._lines:
+            key = name.decode("latin-1").lower()
+            text = value.decode("latin-1")
+            if key in headers:
+                text = f"{headers[key]}, {text}"
+            headers[key] = text
         if self._tunnels:
             self._arrived()
 
@@ -196,10 +192,11 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The reply is whole; 1xx ones only announce another."""
         if self._parser.get_status_code() < 200:
+            self._announced += len(self._lines) + 1
             self._headers = {}
+            self._lines = []
             self._in_body = False
-            self._lines += 1
-            if self._lines > MOST_LINES:
+            if self._announced > MOST_LINES:
                 self._too_many()
         elif self._waiter is not None:
             self._arrived()
@@ -266,7 +263,7 @@ class Endpoint:
         self, url: str, headers: Mapping[str, str], timeout: float
     ) -> None:
         self._url = urlsplit(url)
-        self._timeout = timeout
+        self.timeout = timeout
         self._proxy = _proxy(self._url)
         self._tls = (
             ssl.create_default_context()
@@ -352,11 +349,11 @@ class Endpoint:
         """When a request that began at a time is given up, as things stand (seconds of the loop's
         clock).
         """
-        plain = began + self._timeout
-        if not connection.silent or self._took < self._timeout / 4:
+        plain = began + self.timeout
+        if not connection.silent or self._took < self.timeout / 4:
             return plain
-        latest = began + MOST_TIMEOUTS * self._timeout
-        return min(max(plain, self._heard + self._timeout), latest)
+        latest = began + MOST_TIMEOUTS * self.timeout
+        return min(max(plain, self._heard + self.timeout), latest)
 
     def _reusable(self, now: float) -> Connection | None:
         """A connection that may serve again; those that rested too long are closed."""
@@ -372,7 +369,7 @@ class Endpoint:
         loop = asyncio.get_running_loop()
         there = self._proxy or self._url
         direct = None if self._proxy else self._tls
-        async with asyncio.timeout(min(CONNECT_SECONDS, self._timeout)):
+        async with asyncio.timeout(min(CONNECT_SECONDS, self.timeout)):
             port = there.port or _PORTS[there.scheme]
             one = await open_socket(str(there.hostname), port)
             try:
@@ -438,8 +435,8 @@ class Deadlines:
     def watch(self, connection: Connection, began: float) -> None:
         """An exchange is under way from here on."""
         self._began[connection] = began
-        # One that had to connect may be the oldest of all.
-        if self._endpoint.deadline(connection, began) < self._next:
+        # One that had to connect may be the oldest of all. No deadline is earlier than this.
+        if began + self._endpoint.timeout < self._next:
             self._look()
 
     def forget(self, connection: Connection) -> None:

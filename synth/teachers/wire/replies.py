@@ -117,14 +117,15 @@ def read_chat(value: Values) -> Completion:
         usage.get("completion_tokens_details"), "reasoning_tokens"
     ) or _count(usage.get("reasoning_tokens"))
     ended = str(choice.get("finish_reason") or "unknown")
+    sent = _count(usage.get("prompt_tokens"))
     return Completion(
         text=_text(message.get("content")),
         finish_reason=_FINISH.get(ended.lower(), ended)
         if ended not in _PLAIN
         else ended,
         model=str(value.get("model") or ""),
-        prompt_tokens=_count(usage.get("prompt_tokens")),
-        completion_tokens=_made(usage),
+        prompt_tokens=sent,
+        completion_tokens=_made(usage, sent),
         cached_tokens=_detail(
             usage.get("prompt_tokens_details"), "cached_tokens"
         ),
@@ -236,15 +237,11 @@ def _spelled(function: Values) -> str:
     return _text(json.dumps(arguments))
 
 
-def _made(usage: Values) -> int:
+def _made(usage: Values, sent: int) -> int:
     """Tokens out. Some providers leave thoughts out of them and count them in the total alone."""
     made = _count(usage.get("completion_tokens"))
-    beyond = (
-        _count(usage.get("total_tokens"))
-        - _count(usage.get("prompt_tokens"))
-        - made
-    )
-    return made + beyond if made and beyond > 0 else made
+    total = _count(usage.get("total_tokens"))
+    return max(made, total - sent) if made else 0
 
 
 def _count(tokens: Any) -> int:
