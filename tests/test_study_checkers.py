@@ -118,3 +118,9 @@ def test_a_pack_is_cut_to_the_step_that_is_asked(tmp_path):
     assert pack.steps[0].user.render(values) == whole.steps[2].user.render(
         values
     )
+
+
+def test_more_rows_ask_for_the_new_ones_alone(tmp_path, data):
+    _, first = asked("own", graded, data, tmp_path / "runs", 4)
+    _, then = asked("own", graded, data, tmp_path / "runs", 6)
+    assert (first, then) == (4, 2)
